@@ -1,0 +1,74 @@
+package backend
+
+import (
+	"fmt"
+
+	"github.com/gomlx/gomlx/backends"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+)
+
+type graphShape = shapes.Shape
+
+// A Fn is a graph function that is compiled once for each combination of input
+// shapes and then called with arrays. What a study sweeps is an input of it, so
+// that a sweep compiles nothing new. A Fn is not safe for concurrent use.
+type Fn struct {
+	exec    *graph.Exec
+	backend backends.Backend
+	state   int
+}
+
+// NewFn wraps build, which receives a node for every input of Call and returns
+// the outputs. It may panic, with an error: Call returns that error.
+//
+// The first state inputs are a state that the function carries forward: Call
+// gives their memory away to the outputs of the same number and shape.
+func NewFn(b backends.Backend, name string, state int, build func(in []*graph.Node) []*graph.Node) (*Fn, error) {
+	mendGradients()
+	e, err := graph.NewExec(b, func(in []*graph.Node) []*graph.Node {
+		for i := range state {
+			alias(in[i], i)
+		}
+		return build(in)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("graph %s: %w", name, err)
+	}
+	return &Fn{exec: e.WithName(name), backend: b, state: state}, nil
+}
+
+// Call runs the function. The caller must not use the state inputs again, not
+// even after an error.
+func (f *Fn) Call(in ...*tensors.Tensor) ([]*tensors.Tensor, error) {
+	args := make([]any, len(in))
+	for i, t := range in {
+		if i >= f.state {
+			args[i] = t
+			continue
+		}
+		given, err := graph.DonateTensorBuffer(t, f.backend, 0)
+		if err != nil {
+			return nil, fmt.Errorf("graph %s: input %d: %w", f.exec.Name(), i, err)
+		}
+		args[i] = given
+	}
+	out, err := f.exec.Exec(args...)
+	if err != nil {
+		return nil, fmt.Errorf("graph %s: %w", f.exec.Name(), err)
+	}
+	return out, nil
+}
+
+// Float32s copies an array's values to the host.
+func Float32s(t *tensors.Tensor) []float32 { return tensors.MustCopyFlatData[float32](t) }
+
+// Free releases arrays on the device before the garbage collector would.
+func Free(ts ...*tensors.Tensor) {
+	for _, t := range ts {
+		if t != nil && t.Ok() {
+			_ = t.FinalizeAll() // freeing an array that is gone already is not an error
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package backend
+
+import (
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+)
+
+// mendGradients replaces gomlx's vector-Jacobian products of Dot and
+// DotGeneral. Those of v0.26.0 are a broadcast multiplication and a sum, which
+// costs a matrix product its memory and an order of magnitude of its time; a
+// real dot product gives the same gradient. It runs once, before the first
+// graph is built; TestGradientStillNeedsMending says when it can go.
+var mendGradients = sync.OnceFunc(func() {
+	graph.VJPRegistration[graph.NodeTypeDot] = dotVJP
+	graph.VJPRegistration[graph.NodeTypeDotGeneral] = dotGeneralVJP
+})
+
+// dotVJP is the gradient of graph.Dot: for matrices dL = v·rᵀ, dR = lᵀ·v.
+func dotVJP(node *graph.Node, vs []*graph.Node, _ graphShape) []*graph.Node {
+	v, in := vs[0], node.Inputs()
+	l, r := in[0], in[1]
+	switch {
+	case l.Rank() == 1 && r.Rank() == 1:
+		return []*graph.Node{graph.Mul(v, r), graph.Mul(v, l)}
+	case l.Rank() == 2 && r.Rank() == 1:
+		return []*graph.Node{
+			graph.Mul(graph.InsertAxes(v, -1), graph.InsertAxes(r, 0)),
+			graph.DotGeneral(l, []int{0}, nil, v, []int{0}, nil),
+		}
+	case l.Rank() == 2 && r.Rank() == 2:
+		return []*graph.Node{
+			graph.DotGeneral(v, []int{1}, nil, r, []int{1}, nil),
+			graph.DotGeneral(l, []int{0}, nil, v, []int{0}, nil),
+		}
+	}
+	panic(fmt.Errorf("dot gradient: ranks %d and %d are not supported", l.Rank(), r.Rank()))
+}
+
+// dotGeneralVJP is the gradient of graph.DotGeneral, whose output v has the
+// axes [batch, lhs cross, rhs cross]: v is contracted with the other operand
+// over the other's cross axes and the result is transposed back.
+func dotGeneralVJP(node *graph.Node, vs []*graph.Node, _ graphShape) []*graph.Node {
+	v, in := vs[0], node.Inputs()
+	l := operand{in[0], axes(node, "lhsContractingAxes"), axes(node, "lhsBatchAxes")}
+	r := operand{in[1], axes(node, "rhsContractingAxes"), axes(node, "rhsBatchAxes")}
+	b, nl, nr := len(l.batch), len(l.cross()), len(r.cross())
+	return []*graph.Node{
+		l.gradient(v, b+nl, nr, r),
+		r.gradient(v, b, nl, l),
+	}
+}
+
+// An operand is one side of a DotGeneral with the axes it contracts and those
+// it shares with the other side.
+type operand struct {
+	x                  *graph.Node
+	contracting, batch []int
+}
+
+// cross lists the axes that are neither contracted nor batch, in order.
+func (o operand) cross() []int {
+	used := make([]bool, o.x.Rank())
+	for _, a := range append(append([]int{}, o.contracting...), o.batch...) {
+		used[a] = true
+	}
+	var free []int
+	for a, u := range used {
+		if !u {
+			free = append(free, a)
+		}
+	}
+	return free
+}
+
+// gradient contracts v's axes [first, first+n), which are the other operand's
+// cross axes, with the other operand. The product has the axes
+// [batch, o.cross, other.contracting]; position i of other.contracting is
+// position i of o.contracting, so a transposition gives o's own order.
+func (o operand) gradient(v *graph.Node, first, n int, other operand) *graph.Node {
+	g := graph.DotGeneral(v, span(first, n), span(0, len(o.batch)), other.x, other.cross(), other.batch)
+	// DotGeneral lists other's remaining axes in other's own order.
+	rest := append([]int{}, other.contracting...)
+	rank := make(map[int]int, len(rest))
+	for _, a := range rest {
+		for _, b := range rest {
+			if b < a {
+				rank[a]++
+			}
+		}
+	}
+	perm := make([]int, o.x.Rank())
+	for i, a := range o.batch {
+		perm[a] = i
+	}
+	for i, a := range o.cross() {
+		perm[a] = len(o.batch) + i
+	}
+	for i, a := range o.contracting {
+		perm[a] = len(o.batch) + len(o.cross()) + rank[other.contracting[i]]
+	}
+	for i, p := range perm {
+		if i != p {
+			return graph.TransposeAllAxes(g, perm...)
+		}
+	}
+	return g
+}
+
+// axes reads a private field of a node's inputs; the exported API has no way
+// to the axes of a DotGeneral.
+func axes(node *graph.Node, field string) []int {
+	f := reflect.ValueOf(node).Elem().FieldByName("inputs").Elem().Elem().FieldByName(field)
+	if !f.IsValid() {
+		panic(fmt.Errorf("dot gradient: this gomlx keeps no %s", field))
+	}
+	list := make([]int, f.Len())
+	for i := range list {
+		list[i] = int(f.Index(i).Int())
+	}
+	return list
+}
+
+func span(first, n int) []int {
+	s := make([]int, n)
+	for i := range s {
+		s[i] = first + i
+	}
+	return s
+}

@@ -1,0 +1,229 @@
+// Package embedder is the image and text embedder that the shapes world's
+// reward stands on, in the place that CLIP has for Stable Diffusion: a small
+// CNN and a bag-of-words encoder trained contrastively (Radford et al. 2021,
+// arXiv 2103.00020, figure 3) on the world's imperfect captions.
+package embedder
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/gomlx/gomlx/backends"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"ablate/models/backend"
+	"ablate/models/nn"
+	"ablate/models/train"
+)
+
+// Config is the architecture; it is what config.json of a checkpoint holds.
+type Config struct {
+	ImageSize  int    `json:"image_size"`
+	Channels   int    `json:"num_channels"`
+	Features   [3]int `json:"conv_channels"`
+	Width      int    `json:"projection_dim"`
+	Vocabulary int    `json:"vocab_size"`
+}
+
+// Default is the embedder of the shapes world.
+func Default(vocabulary int) Config {
+	return Config{ImageSize: 16, Channels: 3, Features: [3]int{32, 64, 96}, Width: 128, Vocabulary: vocabulary}
+}
+
+// Check reports what is wrong with a configuration that was read from a file.
+func (c Config) Check() error {
+	for _, v := range []int{c.ImageSize, c.Channels, c.Features[0], c.Features[1], c.Features[2], c.Width, c.Vocabulary} {
+		if v < 1 || v > 1<<16 {
+			return fmt.Errorf("embedder configuration %+v: every number must be positive", c)
+		}
+	}
+	if c.ImageSize%4 != 0 {
+		return fmt.Errorf("image_size is %d: it must be a multiple of 4", c.ImageSize)
+	}
+	return nil
+}
+
+// Params are the embedder's parameters in their fixed order.
+func (c Config) Params() []nn.Param {
+	side := c.ImageSize / 4
+	var ps []nn.Param
+	ps = append(ps, nn.ConvParams("image.conv0", 3, c.Channels, c.Features[0])...)
+	ps = append(ps, nn.ConvParams("image.conv1", 3, c.Features[0], c.Features[1])...)
+	ps = append(ps, nn.ConvParams("image.conv2", 3, c.Features[1], c.Features[2])...)
+	ps = append(ps, nn.LinearParams("image.hidden", side*side*c.Features[2], 2*c.Width, math.Sqrt2)...)
+	ps = append(ps, nn.LinearParams("image.out", 2*c.Width, c.Width, 1)...)
+	ps = append(ps, nn.LinearParams("text.hidden", c.Vocabulary, 2*c.Width, math.Sqrt2)...)
+	ps = append(ps, nn.LinearParams("text.out", 2*c.Width, c.Width, 1)...)
+	return append(ps, nn.Param{Name: "logit_scale", Shape: []int{}, Fill: math.Log(1 / 0.07)})
+}
+
+// Image embeds x float32[B, S, S, C] in the range -1 to 1 as unit vectors
+// float32[B, Width].
+func (c Config) Image(w nn.Weights, x *graph.Node) *graph.Node {
+	x.AssertDims(-1, c.ImageSize, c.ImageSize, c.Channels)
+	relu := func(x *graph.Node) *graph.Node { return graph.MaxScalar(x, 0) }
+	h := relu(w.Conv("image.conv0", x, 2))
+	h = relu(w.Conv("image.conv1", h, 1))
+	h = relu(w.Conv("image.conv2", h, 2)) // [B, S/4, S/4, C]
+	h = graph.Reshape(h, x.Shape().Dimensions[0], -1)
+	return unit(w.Linear("image.out", relu(w.Linear("image.hidden", h))))
+}
+
+// Text embeds words float32[B, Vocabulary] as unit vectors float32[B, Width].
+func (c Config) Text(w nn.Weights, words *graph.Node) *graph.Node {
+	words.AssertDims(-1, c.Vocabulary)
+	h := graph.MaxScalar(w.Linear("text.hidden", words), 0)
+	return unit(w.Linear("text.out", h))
+}
+
+func unit(x *graph.Node) *graph.Node {
+	norm := graph.Sqrt(graph.AddScalar(graph.ReduceAndKeep(graph.Square(x), graph.ReduceSum, -1), 1e-12))
+	return graph.Div(x, norm)
+}
+
+// Loss is the symmetric contrastive cross entropy over the batch. Captions are
+// few here, so a batch holds equal ones: the inputs are images, words and
+// targets float32[B, B], whose row i spreads 1 evenly over the captions equal
+// to caption i.
+func (c Config) Loss(w nn.Weights, in []*graph.Node) *graph.Node {
+	image, text, target := c.Image(w, in[0]), c.Text(w, in[1]), in[2]
+	scale := graph.Exp(graph.MinScalar(w.At("logit_scale"), math.Log(100)))
+	logits := graph.Mul(graph.DotGeneral(image, []int{1}, nil, text, []int{1}, nil), scale)
+	cross := func(axis int) *graph.Node {
+		return graph.Neg(graph.ReduceAllMean(graph.ReduceSum(graph.Mul(target, graph.LogSoftmax(logits, axis)), axis)))
+	}
+	return graph.MulScalar(graph.Add(cross(-1), cross(0)), 0.5)
+}
+
+// Pairs are the image-caption pairs that an embedder learns from.
+type Pairs interface {
+	Len() int
+	// Fill writes pair i's image float32[S, S, C] in the range -1 to 1 and its
+	// words float32[Vocabulary].
+	Fill(i int, image, words []float32)
+	// Caption names pair i's caption: equal names, equal captions.
+	Caption(i int) int
+}
+
+// Options of a training.
+type Options struct {
+	Steps, Batch int
+	LearningRate float64
+	// Progress, if set, is called after each step.
+	Progress func(step int, r train.Result) error
+}
+
+// Train trains an embedder from scratch on pairs; init draws its initial
+// weights and order the pairs of each step.
+func Train(b backends.Backend, c Config, pairs Pairs, init, order *rand.Rand, o Options) (nn.Values, error) {
+	trainer, err := train.New(b, "embedder", c.Params(), c.Loss)
+	if err != nil {
+		return nil, err
+	}
+	state, err := trainer.Start(nn.Init(c.Params(), init))
+	if err != nil {
+		return nil, err
+	}
+	defer state.Free()
+	px := c.ImageSize * c.ImageSize * c.Channels
+	names := make([]int, o.Batch)
+	for step := range o.Steps {
+		images, words, target := make([]float32, o.Batch*px), make([]float32, o.Batch*c.Vocabulary), make([]float32, o.Batch*o.Batch)
+		for i := range o.Batch {
+			k := order.IntN(pairs.Len())
+			pairs.Fill(k, images[i*px:(i+1)*px], words[i*c.Vocabulary:(i+1)*c.Vocabulary])
+			names[i] = pairs.Caption(k)
+		}
+		for i, a := range names {
+			same := 0
+			for _, b := range names {
+				if a == b {
+					same++
+				}
+			}
+			for j, b := range names {
+				if a == b {
+					target[i*o.Batch+j] = 1 / float32(same)
+				}
+			}
+		}
+		opt := train.Default(o.LearningRate * train.WarmupDecay(step, o.Steps, 20, 0.6, 0.03))
+		r, err := trainer.Step(state, opt,
+			tensors.FromFlatDataAndDimensions(images, o.Batch, c.ImageSize, c.ImageSize, c.Channels),
+			tensors.FromFlatDataAndDimensions(words, o.Batch, c.Vocabulary),
+			tensors.FromFlatDataAndDimensions(target, o.Batch, o.Batch))
+		if err != nil {
+			return nil, err
+		}
+		if o.Progress != nil {
+			if err := o.Progress(step, r); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return trainer.Weights(state), nil
+}
+
+// An Encoder embeds many images or prompts with a trained embedder.
+type Encoder struct {
+	c           Config
+	image, text *backend.Fn
+}
+
+// NewEncoder compiles an encoder for every embedder of the configuration.
+func NewEncoder(b backends.Backend, c Config) (*Encoder, error) {
+	ps := c.Params()
+	image, err := backend.NewFn(b, "embed images", 0, func(in []*graph.Node) []*graph.Node {
+		return []*graph.Node{c.Image(nn.Bind(ps, in[1:]), in[0])}
+	})
+	if err != nil {
+		return nil, err
+	}
+	text, err := backend.NewFn(b, "embed prompts", 0, func(in []*graph.Node) []*graph.Node {
+		return []*graph.Node{c.Text(nn.Bind(ps, in[1:]), in[0])}
+	})
+	return &Encoder{c: c, image: image, text: text}, err
+}
+
+// encodeBatch is constant so that an embedding's last bits do not depend on
+// how many others are computed with it.
+const encodeBatch = 256
+
+// Images embeds images float32[n, S, S, C] as float32[n, Width].
+func (e *Encoder) Images(w nn.Values, images []float32) ([]float32, error) {
+	return e.run(e.image, w, images, []int{e.c.ImageSize, e.c.ImageSize, e.c.Channels})
+}
+
+// Texts embeds words float32[n, Vocabulary] as float32[n, Width].
+func (e *Encoder) Texts(w nn.Values, words []float32) ([]float32, error) {
+	return e.run(e.text, w, words, []int{e.c.Vocabulary})
+}
+
+func (e *Encoder) run(fn *backend.Fn, w nn.Values, x []float32, dims []int) ([]float32, error) {
+	params, err := w.Tensors(e.c.Params())
+	if err != nil {
+		return nil, err
+	}
+	defer backend.Free(params...)
+	row := 1
+	for _, d := range dims {
+		row *= d
+	}
+	n := len(x) / row
+	out := make([]float32, 0, n*e.c.Width)
+	for from := 0; from < n; from += encodeBatch {
+		to := min(from+encodeBatch, n)
+		buf := make([]float32, encodeBatch*row)
+		copy(buf, x[from*row:to*row])
+		t := tensors.FromFlatDataAndDimensions(buf, append([]int{encodeBatch}, dims...)...)
+		got, err := fn.Call(append([]*tensors.Tensor{t}, params...)...)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, backend.Float32s(got[0])[:(to-from)*e.c.Width]...)
+		backend.Free(got[0], t)
+	}
+	return out, nil
+}

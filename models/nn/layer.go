@@ -1,0 +1,66 @@
+package nn
+
+import (
+	"math"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+)
+
+// Linear is x·Wᵀ + b for x float32[..., in]; the result is float32[..., out].
+// The leading axes are not flattened: XLA on the CPU then has a fast kernel for
+// the weight's gradient, and a slow one otherwise (a third of a step's time).
+func (w Weights) Linear(name string, x *graph.Node) *graph.Node {
+	last := x.Rank() - 1
+	y := graph.DotGeneral(x, []int{last}, nil, w.At(name+".weight"), []int{1}, nil)
+	return graph.Add(y, graph.ExpandLeftToRank(w.At(name+".bias"), x.Rank()))
+}
+
+// Conv is a convolution of x float32[B, height, width, C] with same padding.
+func (w Weights) Conv(name string, x *graph.Node, stride int) *graph.Node {
+	y := graph.Convolve(x, w.At(name+".weight")).Strides(stride).PadSame().Done()
+	out := y.Shape().Dimensions[3]
+	return graph.Add(y, graph.Reshape(w.At(name+".bias"), 1, 1, 1, out))
+}
+
+// Normalize is layer normalization over the last axis without scale or shift
+// (Ba et al. 2016, eq. 4), epsilon 1e-6 as in DiT.
+func Normalize(x *graph.Node) *graph.Node {
+	d := graph.Sub(x, graph.ReduceAndKeep(x, graph.ReduceMean, -1))
+	variance := graph.ReduceAndKeep(graph.Square(d), graph.ReduceMean, -1)
+	// One division a row in place of one a value, here and in the gradient.
+	return graph.Mul(d, graph.Reciprocal(graph.Sqrt(graph.AddScalar(variance, 1e-6))))
+}
+
+// SiLU is x·sigmoid(x).
+func SiLU(x *graph.Node) *graph.Node { return graph.Mul(x, graph.Logistic(x)) }
+
+// GELU is the Gaussian error linear unit in its tanh form (Hendrycks & Gimpel
+// 2016, section 2).
+func GELU(x *graph.Node) *graph.Node {
+	cube := graph.Mul(x, graph.Square(x))
+	inner := graph.MulScalar(graph.Add(x, graph.MulScalar(cube, 0.044715)), math.Sqrt(2/math.Pi))
+	return graph.Mul(graph.MulScalar(x, 0.5), graph.OnePlus(graph.Tanh(inner)))
+}
+
+// Attention is softmax(q·kᵀ/√K)·v for q, k, v float32[B, T, H, K]; the result
+// is float32[B, T, H·K] (Vaswani et al. 2017, eq. 1).
+func Attention(q, k, v *graph.Node) *graph.Node {
+	dims := q.Shape().Dimensions
+	b, t, h, kw := dims[0], dims[1], dims[2], dims[3]
+	scores := graph.Einsum("bqhk,bthk->bhqt", q, k) // [B, H, T, T]
+	p := graph.Softmax(graph.MulScalar(scores, 1/math.Sqrt(float64(kw))), -1)
+	y := graph.Einsum("bhqt,bthk->bqhk", p, v) // [B, T, H, K]
+	return graph.Reshape(y, b, t, h*kw)
+}
+
+// Fourier are sin and cos of t·exp(-log(period)·i/n), i < n, the sinusoidal
+// embedding of a time t float32[B] as float32[B, 2n] (Vaswani et al. 2017,
+// section 3.5).
+func Fourier(t *graph.Node, n int, period float64) *graph.Node {
+	freq := make([]float32, n)
+	for i := range freq {
+		freq[i] = float32(math.Exp(-math.Log(period) * float64(i) / float64(n)))
+	}
+	angle := graph.Mul(graph.InsertAxes(t, -1), graph.Reshape(graph.Const(t.Graph(), freq), 1, n)) // [B, n]
+	return graph.Concatenate([]*graph.Node{graph.Cos(angle), graph.Sin(angle)}, -1)
+}

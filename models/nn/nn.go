@@ -1,0 +1,132 @@
+// Package nn holds what every network of models is made of: named parameters
+// with their initial values, and the few layers that gomlx lacks or that its
+// own version gets wrong (its LayerNorm's epsilon, its attention).
+//
+// Axis letters: B batch, T tokens, D width, H heads, K head width, C channels.
+// Weights of linear layers are float32[out, in] and convolution kernels
+// float32[height, width, in, out]; the checkpoint package transposes the latter.
+package nn
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"ablate/models/random"
+)
+
+// A Param is one parameter array of a network.
+type Param struct {
+	Name  string
+	Shape []int
+	Std   float64 // standard deviation of the initial values, which are normal
+	Fill  float64 // initial value where Std is 0
+}
+
+// Size is the number of values in p.
+func (p Param) Size() int {
+	n := 1
+	for _, d := range p.Shape {
+		n *= d
+	}
+	return n
+}
+
+// LinearParams are the parameters NAME.weight float32[out, in] and NAME.bias
+// float32[out]; gain scales the fan-in initialization, and 0 starts at zero.
+func LinearParams(name string, in, out int, gain float64) []Param {
+	return []Param{
+		{Name: name + ".weight", Shape: []int{out, in}, Std: gain / math.Sqrt(float64(in))},
+		{Name: name + ".bias", Shape: []int{out}},
+	}
+}
+
+// ConvParams are the parameters of a size×size convolution.
+func ConvParams(name string, size, in, out int) []Param {
+	return []Param{
+		{Name: name + ".weight", Shape: []int{size, size, in, out}, Std: math.Sqrt(2 / float64(size*size*in))},
+		{Name: name + ".bias", Shape: []int{out}},
+	}
+}
+
+// Values are the arrays of a network on the host, by parameter name.
+type Values map[string][]float32
+
+// Init draws the initial values of params from r, in their order.
+func Init(params []Param, r *rand.Rand) Values {
+	v := make(Values, len(params))
+	for _, p := range params {
+		x := make([]float32, p.Size())
+		if p.Std > 0 {
+			random.Normal(r, x)
+			for i := range x {
+				x[i] *= float32(p.Std)
+			}
+		} else if p.Fill != 0 {
+			for i := range x {
+				x[i] = float32(p.Fill)
+			}
+		}
+		v[p.Name] = x
+	}
+	return v
+}
+
+// Tensors lays values out in the order of params; a missing array or one of
+// another size is an error.
+func (v Values) Tensors(params []Param) ([]*tensors.Tensor, error) {
+	ts := make([]*tensors.Tensor, len(params))
+	for i, p := range params {
+		x, ok := v[p.Name]
+		if !ok {
+			return nil, fmt.Errorf("parameter %s is missing", p.Name)
+		}
+		if len(x) != p.Size() {
+			return nil, fmt.Errorf("parameter %s has %d values, its shape %v needs %d", p.Name, len(x), p.Shape, p.Size())
+		}
+		ts[i] = tensors.FromFlatDataAndDimensions(x, p.Shape...)
+	}
+	return ts, nil
+}
+
+// ValuesOf copies arrays in the order of params back to the host.
+func ValuesOf(params []Param, ts []*tensors.Tensor) Values {
+	v := make(Values, len(params))
+	for i, p := range params {
+		v[p.Name] = tensors.MustCopyFlatData[float32](ts[i])
+	}
+	return v
+}
+
+// Zeros are arrays of zeros shaped as params: an optimizer's first moments.
+func Zeros(params []Param) []*tensors.Tensor {
+	ts := make([]*tensors.Tensor, len(params))
+	for i, p := range params {
+		ts[i] = tensors.FromFlatDataAndDimensions(make([]float32, p.Size()), p.Shape...)
+	}
+	return ts
+}
+
+// Weights are the parameters of a network inside a graph, by name.
+type Weights map[string]*graph.Node
+
+// Bind names nodes in the order of params.
+func Bind(params []Param, nodes []*graph.Node) Weights {
+	w := make(Weights, len(params))
+	for i, p := range params {
+		w[p.Name] = nodes[i]
+	}
+	return w
+}
+
+// At returns a parameter; a missing one is a broken invariant of the network.
+func (w Weights) At(name string) *graph.Node {
+	n, ok := w[name]
+	if !ok {
+		panic(fmt.Errorf("network has no parameter %s", name))
+	}
+	return n
+}
