@@ -11,6 +11,9 @@ import (
 
 type graphShape = shapes.Shape
 
+// Backend is where graphs run; the packages outside models know it by this name.
+type Backend = backends.Backend
+
 // A Fn is a graph function that is compiled once for each combination of input
 // shapes and then called with arrays. What a study sweeps is an input of it, so
 // that a sweep compiles nothing new. A Fn is not safe for concurrent use.

@@ -1,0 +1,45 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// WriteComponent writes a component's folder: config.json and its weights in
+// file, as diffusers names it (diffusion_pytorch_model.safetensors for a
+// denoiser, model.safetensors for an encoder).
+func WriteComponent(dir, file string, config any, weights map[string]Tensor) error {
+	if err := WriteJSON(filepath.Join(dir, "config.json"), config); err != nil {
+		return err
+	}
+	return WriteFile(filepath.Join(dir, file), weights)
+}
+
+// WriteJSON writes v as indented JSON, whole or not at all.
+func WriteJSON(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return replace(path, append(b, '\n'))
+}
+
+// ReadJSON reads a JSON file into v; a field that v does not have is an error
+// only where strict.
+func ReadJSON(path string, v any, strict bool) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	if strict {
+		d.DisallowUnknownFields()
+	}
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package shapes
+
+import (
+	"math/rand/v2"
+
+	"ablate/models/random"
+)
+
+// Category is what a prompt of the study tests.
+type Category int
+
+// The categories; a combination names at least two of count, colour and
+// background.
+const (
+	CategoryCount Category = iota
+	CategoryColour
+	CategoryBackground
+	CategoryCombination
+	categories
+)
+
+func (c Category) String() string {
+	return [...]string{"count", "colour", "background", "combination"}[c]
+}
+
+// share of each category among drawn prompts.
+var share = [categories]float64{.2, .2, .2, .4}
+
+// An Entry is a prompt of the study.
+type Entry struct {
+	Prompt   Prompt
+	Category Category
+	Seen     bool // whether feedback may use it; a quarter of each category is held out
+}
+
+// A Catalogue is all prompts of the study: 8 of count, 6 of colour, 6 of
+// background and 138 combinations. Every one names the shape.
+type Catalogue struct {
+	entries    []Entry
+	byCategory [categories][]int // entries of a category
+	seen       [categories][]int // those of them that are not held out
+	index      map[Prompt]int
+}
+
+// Prompts returns the catalogue. Its split is a constant that depends on no
+// seed: unseen prompts are unseen combinations of seen words.
+func Prompts() *Catalogue {
+	c := &Catalogue{index: map[Prompt]int{}}
+	for n := range int8(len(words[Count]) + 1) {
+		for col := range int8(len(words[Colour]) + 1) {
+			for bg := range int8(len(words[Background]) + 1) {
+				for s := range int8(len(words[Shape])) {
+					p := Prompt{n, col, s + 1, bg}
+					cat := CategoryCombination
+					switch {
+					case n == 0 && col == 0 && bg == 0:
+						continue
+					case col == 0 && bg == 0:
+						cat = CategoryCount
+					case n == 0 && bg == 0:
+						cat = CategoryColour
+					case n == 0 && col == 0:
+						cat = CategoryBackground
+					}
+					c.index[p] = len(c.entries)
+					c.byCategory[cat] = append(c.byCategory[cat], len(c.entries))
+					c.entries = append(c.entries, Entry{Prompt: p, Category: cat, Seen: true})
+				}
+			}
+		}
+	}
+	for cat, list := range c.byCategory {
+		r := random.Stream(0, "world", "split", cat)
+		for _, k := range r.Perm(len(list))[:(len(list)+2)/4] {
+			c.entries[list[k]].Seen = false
+		}
+		for _, i := range list {
+			if c.entries[i].Seen {
+				c.seen[cat] = append(c.seen[cat], i)
+			}
+		}
+	}
+	return c
+}
+
+// All lists the entries in their fixed order.
+func (c *Catalogue) All() []Entry { return c.entries }
+
+// Find returns the number of a prompt's entry.
+func (c *Catalogue) Find(p Prompt) (int, bool) {
+	i, ok := c.index[p]
+	return i, ok
+}
+
+// Draw draws an entry's number: a category by its share, then a prompt of it
+// evenly, among the seen ones only where seenOnly.
+func (c *Catalogue) Draw(r *rand.Rand, seenOnly bool) int {
+	u := r.Float64()
+	cat := Category(0)
+	for ; cat < categories-1 && u >= share[cat]; cat++ {
+		u -= share[cat]
+	}
+	list := c.byCategory[cat]
+	if seenOnly {
+		list = c.seen[cat]
+	}
+	return list[r.IntN(len(list))]
+}
+
+// Wrong draws up to n perturbed prompts of entry i: those with one word
+// swapped (count, colour, background or shape) in random order, then those
+// with two. A prompt that is held out is never drawn.
+func (c *Catalogue) Wrong(r *rand.Rand, i, n int) []int {
+	var one, two []int
+	p := c.entries[i].Prompt
+	for j, e := range c.entries {
+		changed := 0
+		for s := range slots {
+			switch {
+			case (e.Prompt[s] == 0) != (p[s] == 0):
+				changed = 3 // another set of slots: no perturbation of p
+			case e.Prompt[s] != p[s]:
+				changed++
+			}
+		}
+		if e.Seen && changed == 1 {
+			one = append(one, j)
+		} else if e.Seen && changed == 2 {
+			two = append(two, j)
+		}
+	}
+	for _, l := range [][]int{one, two} {
+		r.Shuffle(len(l), func(a, b int) { l[a], l[b] = l[b], l[a] })
+	}
+	list := append(one, two...)
+	return list[:min(n, len(list))]
+}

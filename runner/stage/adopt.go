@@ -1,0 +1,56 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// AdoptParams name a checkpoint folder; its digest is in the action's key, its
+// path is not.
+type AdoptParams struct {
+	Path string `json:"path"`
+}
+
+// CheckpointFiles are the files of a checkpoint folder that this version
+// reads, relative to it; the embedder is optional until a reward needs it.
+func CheckpointFiles() (required, embedder []string) {
+	return []string{
+			"model_index.json", "scheduler/scheduler_config.json",
+			"transformer/config.json", "transformer/" + denoiserFile,
+			"text_encoder/config.json", "text_encoder/" + encoderFile,
+		}, []string{
+			"embedder/config.json", "embedder/" + encoderFile,
+		}
+}
+
+func runAdopt(_ context.Context, _ *Env, t Task, _ Progress) error {
+	p, err := params[AdoptParams](t)
+	if err != nil {
+		return err
+	}
+	if _, _, err := readModel(p.Path); err != nil {
+		return fmt.Errorf("model.checkpoint.path: %w", err)
+	}
+	required, optional := CheckpointFiles()
+	if _, err := os.Stat(filepath.Join(p.Path, optional[0])); err == nil {
+		if _, _, err := readEmbedder(p.Path); err != nil {
+			return fmt.Errorf("model.checkpoint.path: %w", err)
+		}
+		required = append(required, optional...)
+	}
+	for _, f := range required {
+		b, err := os.ReadFile(filepath.Join(p.Path, f))
+		if err != nil {
+			return fmt.Errorf("model.checkpoint.path: %w", err)
+		}
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(t.Out, f)), 0o777); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(t.Out, f), b, 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"ablate/analysis/fidelity"
+	"ablate/models/checkpoint"
+	"ablate/models/random"
+	"ablate/models/shapes"
+)
+
+// Names of the sets of evaluation images: those for the study's prompts, those
+// for captions of held-out real images, and the real images themselves.
+const (
+	Alignment = "alignment"
+	Fidelity  = "fidelity"
+)
+
+// EvaluateParams of an evaluation.
+type EvaluateParams struct {
+	Seed           int64         `json:"seed"` // the feedback seed
+	Images         int           `json:"images"`
+	FidelityImages int           `json:"fidelityImages"`
+	BestOf         int           `json:"bestOf"`
+	Loss           string        `json:"loss,omitempty"` // how the best is chosen where bestOf > 1
+	Sampler        SamplerParams `json:"sampler"`
+}
+
+// A SampleRow is an evaluation image. The fidelity set has no verdict: its
+// prompts are imperfect captions.
+type SampleRow struct {
+	Set      string `json:"set"`
+	Index    int    `json:"index"`
+	Prompt   string `json:"prompt"`
+	Category string `json:"category,omitempty"`
+	Seen     bool   `json:"seen,omitempty"`
+	Verdict  string `json:"verdict,omitempty"`
+	Read     string `json:"read,omitempty"`
+}
+
+// Metric is a figure and the number of samples it stands on.
+type Metric struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	N     int     `json:"n"`
+}
+
+func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
+	p, err := params[EvaluateParams](t)
+	if err != nil {
+		return err
+	}
+	_, m, err := readModel(t.in("model"))
+	if err != nil {
+		return err
+	}
+	catalogue := shapes.Prompts()
+	entries := make([]shapes.Entry, p.Images)
+	prompts := make([]shapes.Prompt, p.Images)
+	for i := range entries {
+		entries[i] = catalogue.All()[catalogue.Draw(random.Stream(p.Seed, "evaluate", "prompt", i), false)]
+		prompts[i] = entries[i].Prompt
+	}
+	realImages, captions := realSet("real", p.FidelityImages)
+
+	best := func(set string, prompts []shapes.Prompt) ([]uint8, error) {
+		var kept []uint8
+		var top []float32
+		for j := range p.BestOf {
+			purpose := set + " noise"
+			if j > 0 {
+				purpose = fmt.Sprintf("%s noise %d", set, j)
+			}
+			images, err := e.draw(ctx, m, prompts, p.Sampler, func(i int, dst []float32) {
+				random.Normal(random.Stream(p.Seed, "evaluate", purpose, i), dst)
+			}, progress)
+			if err != nil {
+				return nil, err
+			}
+			if p.BestOf == 1 {
+				return images, nil
+			}
+			var scores []float32
+			if p.Loss == "oracle" {
+				scores = oracle(images, prompts)
+			} else if scores, err = e.proxyScores(t.in("reward"), t.in("embedder"), images, prompts); err != nil {
+				return nil, err
+			}
+			if kept == nil {
+				kept, top = images, scores
+				continue
+			}
+			for i, s := range scores {
+				if s > top[i] {
+					top[i] = s
+					copy(kept[i*shapes.Pixels:(i+1)*shapes.Pixels], images[i*shapes.Pixels:])
+				}
+			}
+		}
+		return kept, nil
+	}
+	aligned, err := best(Alignment, prompts)
+	if err != nil {
+		return err
+	}
+	faithful, err := best(Fidelity, captions)
+	if err != nil {
+		return err
+	}
+
+	rows := make([]SampleRow, 0, p.Images+p.FidelityImages)
+	readings := read(aligned)
+	for i, r := range readings {
+		rows = append(rows, SampleRow{Set: Alignment, Index: i, Prompt: prompts[i].String(), Category: entries[i].Category.String(),
+			Seen: entries[i].Seen, Verdict: r.Judge(prompts[i]).String(), Read: r.String()})
+	}
+	for i := range captions {
+		rows = append(rows, SampleRow{Set: Fidelity, Index: i, Prompt: captions[i].String()})
+	}
+	metrics := alignment(entries, readings)
+	f, err := fidelityMetrics(realImages, faithful)
+	if err != nil {
+		return err
+	}
+	metrics = append(append(metrics, f...), diversity(prompts, readings, aligned)...)
+	if err := writeImages(t.Out, map[string][]uint8{Alignment: aligned, Fidelity: faithful}); err != nil {
+		return err
+	}
+	if err := checkpoint.WriteJSON(filepath.Join(t.Out, samplesFile), rows); err != nil {
+		return err
+	}
+	return checkpoint.WriteJSON(filepath.Join(t.Out, metricsFile), metrics)
+}
+
+// alignment are the shares of images that the gold calls good: all, seen and
+// unseen prompts, and by category. A skip counts as not aligned.
+func alignment(entries []shapes.Entry, readings []shapes.Reading) []Metric {
+	share := func(name string, in func(shapes.Entry) bool) Metric {
+		good, n := 0, 0
+		for i, e := range entries {
+			if in(e) {
+				n++
+				if readings[i].Judge(e.Prompt) == shapes.Good {
+					good++
+				}
+			}
+		}
+		m := Metric{Name: name, N: n}
+		if n > 0 {
+			m.Value = float64(good) / float64(n)
+		}
+		return m
+	}
+	var out []Metric
+	group := func(name string, in func(shapes.Entry) bool) {
+		out = append(out, share(name, in),
+			share(name+".seen", func(e shapes.Entry) bool { return in(e) && e.Seen }),
+			share(name+".unseen", func(e shapes.Entry) bool { return in(e) && !e.Seen }))
+	}
+	group("alignment", func(shapes.Entry) bool { return true })
+	for c := shapes.CategoryCount; c <= shapes.CategoryCombination; c++ {
+		group("alignment."+c.String(), func(e shapes.Entry) bool { return e.Category == c })
+	}
+	skipped := Metric{Name: "skipped", N: len(readings)}
+	for _, r := range readings {
+		if r.Reason != "" {
+			skipped.Value += 1 / float64(len(readings))
+		}
+	}
+	return append(out, skipped)
+}
+
+// Neighbours of the k-NN recall (world.md of the recipe found 5 to order arms).
+const neighbours = 5
+
+// fidelityMetrics compare generated images with the reference set, beside a
+// second set of real images of the same size: below that floor, nothing is
+// resolved.
+func fidelityMetrics(realImages, generated []uint8) ([]Metric, error) {
+	n := len(generated) / shapes.Pixels
+	again, _ := realSet("real again", n)
+	space := fidelity.NewSpace(realImages)
+	real, fake, floor := space.Features(realImages), space.Features(generated), space.Features(again)
+	out := []Metric{
+		{"fidelity.recall", fidelity.Recall(real, fake, neighbours), n},
+		{"fidelity.recall.real", fidelity.Recall(real, floor, neighbours), n},
+	}
+	for _, f := range []struct {
+		name string
+		x    fidelity.Matrix
+	}{{"fidelity.frechet", fake}, {"fidelity.frechet.real", floor}} {
+		d, err := fidelity.Frechet(real, f.x)
+		if err != nil {
+			return nil, fmt.Errorf("evaluate: %s: %w", f.name, err)
+		}
+		out = append(out, Metric{f.name, d, n})
+	}
+	return out, nil
+}
+
+// diversity is the mean distance of two aligned images of one complete prompt,
+// relative to that of two renders of it; beside it the same of other renders.
+func diversity(prompts []shapes.Prompt, readings []shapes.Reading, images []uint8) []Metric {
+	var kept []shapes.Prompt
+	var x []uint8
+	for i, p := range prompts {
+		if p.Complete() && readings[i].Judge(p) == shapes.Good {
+			kept = append(kept, p)
+			x = append(x, images[i*shapes.Pixels:(i+1)*shapes.Pixels]...)
+		}
+	}
+	group := make([]int, len(kept))
+	for i, p := range kept {
+		group[i] = p.Index()
+	}
+	reference := realOf("diversity", kept)
+	space := fidelity.NewSpace(reference)
+	base, _ := fidelity.MeanPairDistance(space.Features(reference), group)
+	ratio := func(images []uint8) (float64, int) {
+		d, n := fidelity.MeanPairDistance(space.Features(images), group)
+		if n == 0 || base == 0 {
+			return 0, 0
+		}
+		return d / base, n
+	}
+	v, n := ratio(x)
+	w, _ := ratio(realOf("diversity again", kept))
+	return []Metric{{"diversity", v, n}, {"diversity.real", w, n}}
+}
+
+// ReadMetrics reads the figures of an evaluate artifact.
+func ReadMetrics(dir string) ([]Metric, error) {
+	var m []Metric
+	err := checkpoint.ReadJSON(filepath.Join(dir, metricsFile), &m, true)
+	return m, err
+}
+
+// ReadSamples reads the rows of an evaluate artifact.
+func ReadSamples(dir string) ([]SampleRow, error) {
+	var rows []SampleRow
+	err := checkpoint.ReadJSON(filepath.Join(dir, samplesFile), &rows, true)
+	return rows, err
+}

@@ -1,0 +1,69 @@
+package stage
+
+import (
+	"context"
+	"path/filepath"
+
+	"ablate/models/checkpoint"
+	"ablate/models/pipeline"
+	"ablate/models/random"
+	"ablate/models/sampler"
+	"ablate/models/shapes"
+)
+
+// SamplerParams are a trial's sampler.
+type SamplerParams struct {
+	Steps int     `json:"steps"`
+	Shift float64 `json:"shift"`
+}
+
+// SampleParams of images for feedback.
+type SampleParams struct {
+	Seed    int64         `json:"seed"` // the feedback seed
+	Split   string        `json:"split"`
+	Images  int           `json:"images"`
+	Sampler SamplerParams `json:"sampler"`
+}
+
+func runSample(ctx context.Context, e *Env, t Task, progress Progress) error {
+	p, err := params[SampleParams](t)
+	if err != nil {
+		return err
+	}
+	_, m, err := readModel(t.in("model"))
+	if err != nil {
+		return err
+	}
+	catalogue := shapes.Prompts()
+	prompts := make([]shapes.Prompt, p.Images)
+	for i := range prompts {
+		// Feedback sees no held-out prompt.
+		prompts[i] = catalogue.All()[catalogue.Draw(random.Stream(p.Seed, "sample", p.Split+" prompt", i), true)].Prompt
+	}
+	images, err := e.draw(ctx, m, prompts, p.Sampler, func(i int, dst []float32) {
+		random.Normal(random.Stream(p.Seed, "sample", p.Split+" noise", i), dst)
+	}, progress)
+	if err != nil {
+		return err
+	}
+	if err := writeImages(t.Out, map[string][]uint8{"images": images}); err != nil {
+		return err
+	}
+	return checkpoint.WriteJSON(filepath.Join(t.Out, promptsFile), promptStrings(prompts))
+}
+
+// draw samples one image a prompt, as bytes.
+func (e *Env) draw(ctx context.Context, m *pipeline.Model, prompts []shapes.Prompt, s SamplerParams, noise func(i int, dst []float32), progress Progress) ([]uint8, error) {
+	fn, err := e.sampler(m.Network)
+	if err != nil {
+		return nil, err
+	}
+	x, err := fn.Sample(m, bags(prompts), noise, sampler.Options{Steps: s.Steps, Shift: s.Shift, Progress: func(done int) error {
+		progress(done, len(prompts), "images")
+		return context.Cause(ctx)
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return quantizeModel(x), nil
+}
