@@ -23,7 +23,7 @@ type Loss func(w nn.Weights, in []*graph.Node) *graph.Node
 
 // A Trainer takes steps on the parameters of one network.
 type Trainer struct {
-	params []nn.Param
+	layout layout
 	fn     *backend.Fn
 }
 
@@ -44,11 +44,12 @@ func Default(learningRate float64) Options {
 
 // New returns a trainer of params under loss.
 func New(b backends.Backend, name string, params []nn.Param, loss Loss) (*Trainer, error) {
-	n := len(params)
+	lay := newLayout(params)
+	n := len(lay.arrays)
 	fn, err := backend.NewFn(b, name, 4*n, func(in []*graph.Node) []*graph.Node {
 		p, m, v, avg := in[:n], in[n:2*n], in[2*n:3*n], in[3*n:4*n]
 		h, rest := unpack(in[4*n]), in[4*n+1:]
-		l := loss(nn.Bind(params, p), rest)
+		l := loss(lay.bind(p), rest)
 		l.AssertScalar()
 		grads := graph.Gradient(l, p...)
 
@@ -80,7 +81,7 @@ func New(b backends.Backend, name string, params []nn.Param, loss Loss) (*Traine
 	if err != nil {
 		return nil, err
 	}
-	return &Trainer{params: params, fn: fn}, nil
+	return &Trainer{layout: lay, fn: fn}, nil
 }
 
 // mix is d·a + (1 - d)·b.
@@ -120,18 +121,22 @@ type State struct {
 
 // Start begins a training at v; the moving average starts there too.
 func (t *Trainer) Start(v nn.Values) (*State, error) {
-	p, err := v.Tensors(t.params)
+	packed, err := t.layout.pack(v)
 	if err != nil {
 		return nil, err
 	}
-	avg, err := v.Tensors(t.params)
-	if err != nil {
-		return nil, err
+	s := &State{}
+	for _, start := range []nn.Values{packed, nil, nil, packed} {
+		if start == nil {
+			s.arrays = append(s.arrays, nn.Zeros(t.layout.arrays)...)
+			continue
+		}
+		x, err := start.Tensors(t.layout.arrays)
+		if err != nil {
+			return nil, err
+		}
+		s.arrays = append(s.arrays, x...)
 	}
-	s := &State{arrays: p}
-	s.arrays = append(s.arrays, nn.Zeros(t.params)...)
-	s.arrays = append(s.arrays, nn.Zeros(t.params)...)
-	s.arrays = append(s.arrays, avg...)
 	return s, nil
 }
 
@@ -149,7 +154,7 @@ func (t *Trainer) Step(s *State, o Options, in ...*tensors.Tensor) (Result, erro
 	if err != nil {
 		return Result{}, err
 	}
-	n := 4 * len(t.params)
+	n := 4 * len(t.layout.arrays)
 	s.arrays = out[:n]
 	r := Result{Loss: scalar(out[n]), GradientNorm: scalar(out[n+1])}
 	backend.Free(out[n:]...)
@@ -162,11 +167,11 @@ func (t *Trainer) Step(s *State, o Options, in ...*tensors.Tensor) (Result, erro
 func scalar(t *tensors.Tensor) float64 { return float64(tensors.ToScalar[float32](t)) }
 
 // Weights copies the current weights to the host.
-func (t *Trainer) Weights(s *State) nn.Values { return nn.ValuesOf(t.params, s.arrays[:len(t.params)]) }
+func (t *Trainer) Weights(s *State) nn.Values { return t.layout.unpack(s.arrays) }
 
 // Average copies the moving average of the weights to the host.
 func (t *Trainer) Average(s *State) nn.Values {
-	return nn.ValuesOf(t.params, s.arrays[3*len(t.params):])
+	return t.layout.unpack(s.arrays[3*len(t.layout.arrays):])
 }
 
 // Free releases the state's arrays.

@@ -212,4 +212,3 @@ func runProxy(_ context.Context, e *Env, t Task, _ Progress) error {
 	}
 	return writeScores(t.Out, scores)
 }
-

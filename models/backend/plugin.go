@@ -1,0 +1,101 @@
+package backend
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// The XLA plugin for the CPU: the package that has it, its version, the name of
+// its file, and the digests of the package's wheel and of the file.
+const (
+	PluginPackage = "lammps-jax-pjrt-cpu"
+	PluginVersion = "0.11.2"
+	pluginFile    = "pjrt_c_api_cpu_plugin.so"
+	wheelSHA256   = "1319390d948b39f69f7dade496b7c385149d9ca6097a6b62114da113216d9ad1"
+	pluginSHA256  = "ad1309ac822b1b24d51b7f9947c7c9fa9ef5d67f390584cbc3d1fa2428fed9c2"
+)
+
+// PluginPath is where the CPU plugin is or will be: the file that
+// ABLATE_PJRT_PLUGIN names, else its place in the user's cache.
+func PluginPath() (path string, own bool, err error) {
+	if p := os.Getenv("ABLATE_PJRT_PLUGIN"); p != "" {
+		abs, err := filepath.Abs(p)
+		return abs, true, err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", false, fmt.Errorf("plugin: there is no cache folder to keep it in (%w): set HOME or XDG_CACHE_HOME, or name a plugin with ABLATE_PJRT_PLUGIN", err)
+	}
+	return filepath.Join(cache, "ablate", "pjrt-cpu-"+PluginVersion, pluginFile), false, nil
+}
+
+// HavePlugin reports whether the CPU plugin is there. A file of the user's own
+// that is missing is an error.
+func HavePlugin() (bool, error) {
+	path, own, err := PluginPath()
+	if err != nil {
+		return false, err
+	}
+	_, err = os.Stat(path)
+	switch {
+	case err == nil:
+		return true, nil
+	case own:
+		return false, fmt.Errorf("plugin: ABLATE_PJRT_PLUGIN: %w", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	}
+	return false, fmt.Errorf("plugin: %w", err)
+}
+
+// VerifyPlugin compares the cached plugin with its pinned digest. A plugin of
+// the user's own is only hashed.
+func VerifyPlugin() (digest string, err error) {
+	path, own, err := PluginPath()
+	if err != nil {
+		return "", err
+	}
+	digest, err = fileSHA256(path)
+	if err == nil && !own && digest != pluginSHA256 {
+		return digest, fmt.Errorf("plugin %s has SHA-256 %s, want %s: delete it, and the next run fetches it again", path, digest, pluginSHA256)
+	}
+	return digest, err
+}
+
+func fileSHA256(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// FetchError is a plugin that could not be fetched. Its message says what was
+// wanted and where it can be put by hand.
+type FetchError struct {
+	Path string // where the plugin belongs
+	Err  error
+}
+
+func (e *FetchError) Error() string {
+	return fmt.Sprintf(`the XLA plugin for the CPU could not be fetched: %v
+  wanted:  the Python package %s, version %s (wheel's SHA-256 %s)
+  by hand: on a machine with a network, 'pip download --no-deps %s==%s';
+           unzip the wheel and put its %s at
+           %s
+           or anywhere, and name it with ABLATE_PJRT_PLUGIN`,
+		e.Err, PluginPackage, PluginVersion, wheelSHA256, PluginPackage, PluginVersion, pluginFile, e.Path)
+}
+
+func (e *FetchError) Unwrap() error { return e.Err }

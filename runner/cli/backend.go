@@ -1,0 +1,248 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"ablate/models/backend"
+	"ablate/runner/launch"
+	"ablate/runner/study"
+)
+
+// Environment of a worker or a probe: the backend that the parent chose.
+const (
+	envWorkerBackend = "ABLATE_WORKER_BACKEND"
+	envWorkerPlugin  = "ABLATE_WORKER_PLUGIN"
+)
+
+// chosen is the backend of a run.
+type chosen struct {
+	backend.Choice
+	Class  string // as it stands in keys
+	Device string
+}
+
+// backendClass is the class that a run would have, without loading or fetching
+// anything where no CUDA plugin is there to be tried.
+func backendClass() (string, error) {
+	name, err := backend.Named()
+	if err != nil || name != backend.Auto {
+		return name, err
+	}
+	for _, p := range backend.CUDAPlugins() {
+		if _, err := probe(context.Background(), backend.Choice{Name: backend.CUDA, Plugin: p}); err == nil {
+			return backend.CUDA, nil
+		}
+	}
+	return backend.CPU, nil
+}
+
+// chooseBackend finds a backend that works here, fetching the CPU plugin if it
+// is the one and missing. Each candidate is tried in a child process.
+func (g *globals) chooseBackend(ctx context.Context) (*chosen, error) {
+	name, err := backend.Named()
+	if err != nil {
+		return nil, err
+	}
+	log := zerolog.Ctx(ctx)
+	if name == backend.Go {
+		return &chosen{Choice: backend.Choice{Name: name}, Class: name, Device: "cpu"}, nil
+	}
+	var reasons []string
+	if name != backend.CPU {
+		for _, p := range backend.CUDAPlugins() {
+			device, err := probe(ctx, backend.Choice{Name: backend.CUDA, Plugin: p})
+			if err == nil {
+				return &chosen{backend.Choice{Name: backend.CUDA, Plugin: p}, backend.CUDA, device}, nil
+			}
+			reasons = append(reasons, err.Error())
+		}
+		if name == backend.CUDA {
+			if len(reasons) == 0 {
+				reasons = []string{"no plugin was found (install the Python package jax-cuda13-pjrt, or name the plugin with ABLATE_PJRT_PLUGIN)"}
+			}
+			return nil, fmt.Errorf("backend xla:cuda: %s", strings.Join(reasons, "; "))
+		}
+		for _, r := range reasons {
+			log.Warn().Str("backend", backend.CUDA).Msg(r)
+		}
+	}
+	path, err := backend.Fetch(ctx, g.bar("fetching the XLA plugin for the CPU, once"))
+	if err != nil {
+		return nil, err
+	}
+	c := backend.Choice{Name: backend.CPU, Plugin: path}
+	device, err := probe(ctx, c)
+	if err != nil {
+		if _, own, _ := backend.PluginPath(); !own {
+			if _, verr := backend.VerifyPlugin(); verr != nil {
+				return nil, verr
+			}
+		}
+		return nil, fmt.Errorf("backend xla:cpu: %w\n'ablate doctor' says what works here", err)
+	}
+	return &chosen{c, backend.CPU, device}, nil
+}
+
+// environment is what a worker is started with. XLA is held to one thread by
+// NPROC; the flag keeps its matrix products from a pool of their own.
+func (c *chosen) environment() []string {
+	env := launch.Threads(1)
+	if c.Class != backend.CUDA {
+		env = append(env, "XLA_FLAGS="+strings.TrimSpace(os.Getenv("XLA_FLAGS")+" --xla_cpu_multi_thread_eigen=false"))
+	} else {
+		env = append(env, "GOPJRT_CUDA_CHECKS=0")
+	}
+	return append(env, envWorkerBackend+"="+c.Name, envWorkerPlugin+"="+c.Plugin)
+}
+
+// workers is how many run at a time: one a core, one on a GPU.
+func (c *chosen) workers() int {
+	if c.Class == backend.CUDA {
+		return 1
+	}
+	return runtime.NumCPU()
+}
+
+func (c *chosen) machine() study.Machine {
+	return study.Machine{Device: c.Device, Backend: c.Class, Versions: versions(c), CPU: cpuName()}
+}
+
+// versions names this program and what computes for it.
+func versions(c *chosen) string {
+	list := []string{"ablate " + programVersion()}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, d := range info.Deps {
+			if d.Path == "github.com/gomlx/gomlx" || d.Path == "github.com/gomlx/go-xla" {
+				list = append(list, d.Path[strings.LastIndexByte(d.Path, '/')+1:]+" "+d.Version)
+			}
+		}
+	}
+	if c.Class == backend.CPU {
+		if _, own, _ := backend.PluginPath(); own {
+			list = append(list, "plugin of the user's own")
+		} else {
+			list = append(list, backend.PluginPackage+" "+backend.PluginVersion)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// programVersion is the commit that this program was built from.
+func programVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return s.Value[:12]
+		}
+	}
+	return strings.Trim(info.Main.Version, "()")
+}
+
+// cpuName is the processor's model and the vector extensions that change bits.
+func cpuName() string {
+	b, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	model, features := runtime.GOARCH, []string{}
+	for line := range strings.Lines(string(b)) {
+		k, v, ok := strings.Cut(line, ":")
+		if !ok {
+			continue
+		}
+		switch strings.TrimSpace(k) {
+		case "model name":
+			model = strings.TrimSpace(v)
+		case "flags":
+			has := strings.Fields(v)
+			for _, f := range []string{"avx", "avx2", "fma", "avx512f", "avx512bw", "avx512_bf16", "amx_tile"} {
+				for _, h := range has {
+					if h == f {
+						features = append(features, f)
+					}
+				}
+			}
+			return model + " (" + strings.Join(features, " ") + ")"
+		}
+	}
+	return model
+}
+
+// openWorkerBackend opens, in a worker, what its parent chose.
+func openWorkerBackend(context.Context) (backend.Backend, error) {
+	return backend.Open(backend.Choice{Name: os.Getenv(envWorkerBackend), Plugin: os.Getenv(envWorkerPlugin)})
+}
+
+// probeTime bounds a probe: loading a plugin and compiling one small graph.
+const probeTime = time.Minute
+
+// probe tries a backend in a child process, which an unloadable plugin may
+// kill, and returns the device's description.
+func probe(ctx context.Context, c backend.Choice) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, probeTime, fmt.Errorf("it did not answer within %s", probeTime))
+	defer cancel()
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, self, "probe")
+	chosen := &chosen{Choice: c, Class: c.Name}
+	cmd.Env = append(os.Environ(), chosen.environment()...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	if err == nil {
+		return strings.TrimSpace(out.String()), nil
+	}
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	return "", fmt.Errorf("plugin %s cannot be used: %s", c.Plugin, reason(errs.String(), err))
+}
+
+// reason is the line of a dead child's stderr that says most.
+func reason(stderr string, err error) string {
+	for line := range strings.Lines(stderr) {
+		if m, ok := strings.CutPrefix(strings.TrimSpace(line), "ablate: "); ok {
+			return m
+		}
+	}
+	for line := range strings.Lines(stderr) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.HasPrefix(line, "SIG") {
+			return "the process that tried it died: " + line
+		}
+	}
+	return "the process that tried it died: " + err.Error()
+}
+
+// newProbe is the hidden command that a probe runs in its child.
+func newProbe(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "probe", Short: "Try a backend (started by ablate itself)", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			device, err := backend.Try(cmd.Context(), backend.Choice{Name: os.Getenv(envWorkerBackend), Plugin: os.Getenv(envWorkerPlugin)})
+			if err != nil {
+				first, _, _ := strings.Cut(err.Error(), "\n")
+				return errors.New(first)
+			}
+			fmt.Fprintln(g.stdout, device)
+			return nil
+		},
+	}
+}

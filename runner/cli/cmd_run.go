@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"ablate/experiments/spec"
+	"ablate/runner/launch"
+	"ablate/runner/study"
+)
+
+type runFlags struct {
+	studyFlags
+	jobs     int
+	only     []string
+	limit    int
+	failFast bool
+	json     bool
+}
+
+func newRun(g *globals) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run STUDY",
+		Short: "Run what is missing of a study, then print its table and write its report",
+		Long: `Runs every stage of every trial that is not in the store yet, each once, and
+whatever does not depend on a failure. Then it writes the study's Arrow tables
+and HTML report, and prints the ablation table and the report's path.
+
+STUDY is a folder or file of a CUE package. Interrupting is safe: what was
+finished is kept, and the next run goes on from it.
+` + exitHelp,
+		Example: "  ablate run experiments/quickstart\n  ablate run experiments/quickstart --set finetune.beta=0.1 --only 'all data'",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.jobs < 0 || f.limit < 0 {
+				return usagef("run: -j and --limit take 1 or more")
+			}
+			return runRun(cmd.Context(), g, f, args[0])
+		},
+	}
+	f.add(cmd)
+	fl := cmd.Flags()
+	fl.IntVarP(&f.jobs, "jobs", "j", 0, "`N` workers, each on a core of its own (default: one a core)")
+	fl.StringArrayVar(&f.only, "only", nil, "run this `ARM` only (repeatable); the tables keep every arm")
+	fl.IntVar(&f.limit, "limit", 0, "run at most `N` stages that are missing")
+	fl.BoolVar(&f.failFast, "fail-fast", false, "stop at the first failure")
+	fl.BoolVar(&f.json, "json", false, "print the ablation table and the paths as JSON")
+	return cmd
+}
+
+func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
+	log := zerolog.Ctx(ctx)
+	start := time.Now()
+	l, err := g.load(path, f.studyFlags)
+	if err != nil {
+		return err
+	}
+	views, err := only(l.Study, f.only)
+	if err != nil {
+		return err
+	}
+	todo, err := study.NewGraph(l.Study, views, func(p string) (string, error) { return digestCheckpoint(l.Study, p) })
+	if err != nil {
+		return err
+	}
+	class, err := backendClass()
+	if err != nil {
+		return err
+	}
+	found, err := study.Collect(todo, l.Store, class)
+	if err != nil {
+		return err
+	}
+	var failures []study.Failure
+	limited := 0
+	if len(found) < len(todo.Actions) {
+		out, err := g.execute(ctx, l, todo, f)
+		if err != nil {
+			return err
+		}
+		failures, limited = out.Failures, out.Limited
+		log.Info().Int("ran", out.Ran).Int("cached", out.Cached).Int("failed", len(out.Failures)).
+			Float64("dur", time.Since(start).Round(10*time.Millisecond).Seconds()).Msg("study " + l.Name)
+	} else {
+		log.Info().Int("cached", len(found)).Msg("study " + l.Name + ": nothing to run")
+	}
+	r, err := l.results(class)
+	if err != nil {
+		return err
+	}
+	if err := r.write(); err != nil {
+		return err
+	}
+	if err := g.printTable(r, tableFlags{json: f.json}); err != nil {
+		return err
+	}
+	report, err := g.writeReport(l, r)
+	if err != nil {
+		return err
+	}
+	if !f.json {
+		fmt.Fprintf(g.stdout, "\nreport: %s\n", report)
+	}
+	if limited > 0 {
+		log.Warn().Int("limit", f.limit).Msg("stopped at --limit; run again to go on")
+	}
+	return failed(l, failures)
+}
+
+// execute runs what is missing of a graph in worker processes.
+func (g *globals) execute(ctx context.Context, l *loaded, todo *study.Graph, f runFlags) (*study.Outcome, error) {
+	b, err := g.chooseBackend(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j, err := l.Store.OpenJournal(l.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer j.Close()
+	jobs := f.jobs
+	if jobs == 0 {
+		jobs = b.workers()
+	}
+	pool, err := launch.NewPool(launch.Options{Workers: jobs, Pin: true, Env: b.environment()})
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	p := newProgress(g.stderr, zerolog.Ctx(ctx))
+	defer p.clear()
+	out, err := study.Run(ctx, todo, l.Store, j, pool, study.Options{
+		Slots: jobs, FailFast: f.failFast, Limit: f.limit, Backend: b.Class, Machine: b.machine(), Events: p.event,
+	})
+	if err == nil {
+		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("peak memory of all workers together, at most")
+	}
+	return out, err
+}
+
+// only selects the views of the named arms.
+func only(s *spec.Study, arms []string) ([]spec.View, error) {
+	if len(arms) == 0 {
+		return s.Views, nil
+	}
+	var names []string
+	for _, a := range s.Arms {
+		names = append(names, a.Name)
+	}
+	for _, a := range arms {
+		if !slices.Contains(names, a) {
+			return nil, usagef("--only: study %s has no arm %q; it has %s", s.Name, a, strings.Join(names, ", "))
+		}
+	}
+	var views []spec.View
+	for _, v := range s.Views {
+		if slices.Contains(arms, v.Arm) {
+			views = append(views, v)
+		}
+	}
+	return views, nil
+}
+
+// failed is the error of a run whose actions failed: one line each.
+func failed(l *loaded, failures []study.Failure) error {
+	if len(failures) == 0 {
+		return nil
+	}
+	var errs []error
+	for _, f := range failures {
+		errs = append(errs, fmt.Errorf("%s: %w", f.Action.Label(), f.Err))
+	}
+	return fmt.Errorf("study %s: %d of its actions failed:\n%w", l.Name, len(failures), errors.Join(errs...))
+}

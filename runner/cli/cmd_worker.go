@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"ablate/runner/launch"
+	"ablate/runner/stage"
+)
+
+// newWorker is the hidden command of worker processes. What it runs on is in
+// its environment, which the pool sets.
+func newWorker(_ *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:    "worker",
+		Short:  "Run stages for a running study (started by ablate itself)",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var env *stage.Env
+			return launch.ServeStdio(cmd.Context(), func(ctx context.Context, t launch.Task, progress func(launch.Progress)) (json.RawMessage, error) {
+				kind := stage.Kind(t.Stage)
+				// The backend is opened by the first stage that computes, so that
+				// its failure is that stage's error.
+				if env == nil {
+					env = stage.NewEnv(nil)
+				}
+				if kind.Computes() && env.Backend == nil {
+					b, err := openWorkerBackend(ctx)
+					if err != nil {
+						return nil, fmt.Errorf("backend: %w", err)
+					}
+					env.Backend = b
+				}
+				return nil, stage.Run(ctx, env, stage.Task{Kind: kind, Params: t.Params, Inputs: t.Inputs, Out: t.Out}, func(step, total int, text string) {
+					progress(launch.Progress{Step: step, Total: total, Text: text})
+				})
+			}, launch.ServeOptions{StackFile: os.Getenv("ABLATE_STACKS")})
+		},
+	}
+}

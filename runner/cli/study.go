@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"ablate/experiments/spec"
+	"ablate/runner/stage"
+	"ablate/runner/store"
+	"ablate/runner/study"
+)
+
+// studyFlags are the flags of every command that takes a study.
+type studyFlags struct{ set []string }
+
+func (f *studyFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "change the base before arms apply: `path=value`, as in finetune.beta=0.1 (repeatable)")
+}
+
+// loaded is a study with its actions and its store.
+type loaded struct {
+	*spec.Study
+	Graph *study.Graph
+	Store *store.Store
+	Dir   string // of its results
+}
+
+// load reads a study, lays out its actions and opens its store. An error of
+// the study is printed as it is: it has one line a mistake.
+func (g *globals) load(path string, f studyFlags) (*loaded, error) {
+	s, err := spec.Load(path, spec.Options{Set: f.set})
+	if err != nil {
+		return nil, err
+	}
+	graph, err := study.NewGraph(s, s.Views, func(p string) (string, error) { return digestCheckpoint(s, p) })
+	if err != nil {
+		return nil, err
+	}
+	st, err := g.openStore(s.Root)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := st.StudyDir(s.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &loaded{Study: s, Graph: graph, Store: st, Dir: dir}, nil
+}
+
+// digestCheckpoint names the bytes of the files of a checkpoint folder. The
+// path is relative to the study's folder.
+func digestCheckpoint(s *spec.Study, path string) (string, error) {
+	dir := path
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(s.Dir, dir)
+	}
+	required, optional := stage.CheckpointFiles()
+	h := sha256.New()
+	for i, name := range append(required, optional...) {
+		f, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			if os.IsNotExist(err) && i >= len(required) {
+				continue
+			}
+			if os.IsNotExist(err) {
+				return "", fmt.Errorf("model.checkpoint.path: %s has no %s: a checkpoint folder has %s (ablate export writes one)", dir, name, strings.Join(required, ", "))
+			}
+			return "", fmt.Errorf("model.checkpoint.path: %w", err)
+		}
+		fh := sha256.New()
+		_, err = io.Copy(fh, f)
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			return "", fmt.Errorf("model.checkpoint.path: %w", err)
+		}
+		fmt.Fprintf(h, "%x %s\n", fh.Sum(nil), name)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// findTrial finds a trial by its id's beginning or by a view's name.
+func (l *loaded) findTrial(name string) (spec.View, error) {
+	var found []spec.View
+	for _, v := range l.Views {
+		if v.String() == name {
+			return v, nil
+		}
+		if id := v.Trial.ID().String(); strings.HasPrefix(id, name) && !slices.ContainsFunc(found, func(o spec.View) bool { return o.Trial.ID() == v.Trial.ID() }) {
+			found = append(found, v)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		var names []string
+		for _, v := range l.Views {
+			names = append(names, fmt.Sprintf("  %s  %s", v.Trial.ID().Short(), v))
+		}
+		return spec.View{}, fmt.Errorf("study %s has no trial %q; it has\n%s", l.Name, name, strings.Join(names, "\n"))
+	}
+	return spec.View{}, fmt.Errorf("study %s: %q is the beginning of %d trials' ids: give more of it", l.Name, name, len(found))
+}
+
+// copyTree copies the files of one folder into another, making folders.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
+			return err
+		}
+		return os.WriteFile(target, b, 0o666)
+	})
+}

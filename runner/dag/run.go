@@ -1,0 +1,246 @@
+package dag
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+)
+
+// Options say how to run a graph; they do not change any result.
+type Options struct {
+	Slots    int         // how many Run at a time; 0 means 1
+	Lookups  int         // how many Lookup at a time; 0 means as many as there are CPUs
+	FailFast bool        // stop everything at the first failure
+	Events   func(Event) // called for every event, never twice at once; nil for none
+}
+
+// Run runs the graph and says what became of every node. The error is nil if all
+// have a result; context.Cause(ctx), wrapped, if ctx ended it; else a [*FailedError].
+func (g *Graph[R]) Run(ctx context.Context, o Options) (Outcome[R], error) {
+	if o.Slots < 0 || o.Lookups < 0 {
+		return nil, fmt.Errorf("dag: %d slots, %d lookups: want 1 or more", o.Slots, o.Lookups)
+	}
+	o.Slots = max(1, o.Slots)
+	if o.Lookups == 0 {
+		o.Lookups = runtime.NumCPU()
+	}
+	inner, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := &run[R]{
+		g: g, o: o, ctx: inner, cancel: cancel,
+		pending: make([]int, len(g.nodes)),
+		status:  make([]Status[R], len(g.nodes)),
+		lookups: ranked{rank: g.rank},
+		runs:    ranked{rank: g.rank},
+		ends:    make(chan end[R]),
+	}
+	r.loop()
+	return r.outcome(ctx)
+}
+
+// errFailFast is the cause with which the rest is stopped after a failure.
+var errFailFast = errors.New("stopped because another step failed")
+
+// run is the state of one Run. Only the goroutine in loop touches it.
+type run[R any] struct {
+	g      *Graph[R]
+	o      Options
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	pending  []int // per node, dependencies without a result
+	status   []Status[R]
+	finished int
+
+	lookups, runs      ranked // ready to be looked up; missed, and waiting for a slot
+	looking, computing int    // how many goroutines there are of each
+	ends               chan end[R]
+}
+
+// end is what a goroutine reports when its node's Lookup or Run has returned.
+type end[R any] struct {
+	node   int
+	lookup bool
+	hit    bool
+	result R
+	err    error
+}
+
+// loop starts nodes and takes in their ends until none is under way and none can start.
+func (r *run[R]) loop() {
+	for i := range r.g.nodes {
+		if r.pending[i] = len(r.g.deps[i]); r.pending[i] == 0 {
+			r.ready(i)
+		}
+	}
+	for {
+		r.start()
+		if r.looking+r.computing == 0 {
+			return
+		}
+		r.take(<-r.ends)
+	}
+}
+
+// ready puts a node whose dependencies have results in line.
+func (r *run[R]) ready(i int) {
+	if r.g.nodes[i].Lookup != nil {
+		heap.Push(&r.lookups, i)
+	} else {
+		heap.Push(&r.runs, i)
+	}
+}
+
+// start begins as much as may begin now.
+func (r *run[R]) start() {
+	for r.ctx.Err() == nil && r.looking < r.o.Lookups && r.lookups.Len() > 0 {
+		r.looking++
+		i := heap.Pop(&r.lookups).(int)
+		n, deps := r.g.nodes[i], r.results(i)
+		go func() {
+			result, hit, err := n.Lookup(r.ctx, deps)
+			r.ends <- end[R]{node: i, lookup: true, hit: hit, result: result, err: err}
+		}()
+	}
+	for r.ctx.Err() == nil && r.computing < r.o.Slots && r.runs.Len() > 0 {
+		r.computing++
+		i := heap.Pop(&r.runs).(int)
+		r.tell(EventStarted, i)
+		n, deps := r.g.nodes[i], r.results(i)
+		go func() {
+			result, err := n.Run(r.ctx, deps)
+			r.ends <- end[R]{node: i, hit: true, result: result, err: err}
+		}()
+	}
+}
+
+// take records the end of a Lookup or Run.
+func (r *run[R]) take(e end[R]) {
+	kind, state := EventFinished, Done
+	if e.lookup {
+		r.looking--
+		kind, state = EventHit, Hit
+	} else {
+		r.computing--
+	}
+	switch {
+	case e.err != nil && r.stopped(e.err):
+		r.settle(e.node, EventInterrupted, Status[R]{State: Interrupted, Err: e.err})
+	case e.err != nil:
+		r.settle(e.node, EventFailed, Status[R]{State: Failed, Err: e.err, Root: r.g.nodes[e.node].Name})
+		r.skip(e.node, e.node)
+		if r.o.FailFast {
+			r.cancel(errFailFast)
+		}
+	case !e.hit:
+		heap.Push(&r.runs, e.node)
+	default:
+		r.settle(e.node, kind, Status[R]{State: state, Result: e.result})
+		for _, o := range r.g.outs[e.node] {
+			if r.pending[o]--; r.pending[o] == 0 {
+				r.ready(o)
+			}
+		}
+	}
+}
+
+// stopped reports whether err is only the echo of the run's own end.
+func (r *run[R]) stopped(err error) bool {
+	return r.ctx.Err() != nil && (errors.Is(err, r.ctx.Err()) || errors.Is(err, context.Cause(r.ctx)))
+}
+
+// skip settles everything that depends on the failed node root, by way of i.
+func (r *run[R]) skip(i, root int) {
+	for _, o := range r.g.outs[i] {
+		if r.status[o].State != Waiting {
+			continue // by way of another, or of another failure
+		}
+		r.settle(o, EventSkipped, Status[R]{State: Skipped, Err: r.status[root].Err, Root: r.g.nodes[root].Name})
+		r.skip(o, root)
+	}
+}
+
+// settle gives a node its outcome and tells of it.
+func (r *run[R]) settle(i int, kind Kind, s Status[R]) {
+	r.status[i] = s
+	r.finished++
+	r.tell(kind, i)
+}
+
+// tell calls the callback.
+func (r *run[R]) tell(kind Kind, i int) {
+	if r.o.Events == nil {
+		return
+	}
+	n, s := r.g.nodes[i], r.status[i]
+	r.o.Events(Event{Kind: kind, Name: n.Name, Stage: n.Stage, Label: n.Label,
+		Err: s.Err, Root: s.Root, Finished: r.finished, Total: len(r.g.nodes)})
+}
+
+// results returns what node i depends on, by name, in a map of its own.
+func (r *run[R]) results(i int) map[string]R {
+	m := make(map[string]R, len(r.g.deps[i]))
+	for _, d := range r.g.deps[i] {
+		m[r.g.nodes[d].Name] = r.status[d].Result
+	}
+	return m
+}
+
+// outcome sums up. Which of several failures a skipped node names is settled here
+// by the graph's order, where events could only name the first in time.
+func (r *run[R]) outcome(ctx context.Context) (Outcome[R], error) {
+	out := make(Outcome[R], len(r.g.nodes))
+	failed := &FailedError{}
+	for _, i := range r.g.order {
+		s := &r.status[i]
+		switch s.State {
+		case Failed:
+			failed.Nodes = append(failed.Nodes, r.g.nodes[i].Name)
+			failed.Errs = append(failed.Errs, s.Err)
+		case Skipped:
+			failed.Skipped++
+			for _, d := range r.g.deps[i] {
+				if from := r.status[d]; from.State == Failed || from.State == Skipped {
+					s.Err, s.Root = from.Err, from.Root
+					break
+				}
+			}
+		}
+		out[r.g.nodes[i].Name] = *s
+	}
+	switch {
+	case len(out) == r.ok():
+		return out, nil
+	case ctx.Err() != nil:
+		return out, fmt.Errorf("stopped: %w", context.Cause(ctx))
+	}
+	return out, failed
+}
+
+// ok counts the nodes with results.
+func (r *run[R]) ok() (n int) {
+	for _, s := range r.status {
+		if s.State.OK() {
+			n++
+		}
+	}
+	return n
+}
+
+// ranked is a heap of nodes, those of lowest rank first.
+type ranked struct {
+	rank  []int
+	nodes []int
+}
+
+func (h *ranked) Len() int           { return len(h.nodes) }
+func (h *ranked) Less(a, b int) bool { return h.rank[h.nodes[a]] < h.rank[h.nodes[b]] }
+func (h *ranked) Swap(a, b int)      { h.nodes[a], h.nodes[b] = h.nodes[b], h.nodes[a] }
+func (h *ranked) Push(x any)         { h.nodes = append(h.nodes, x.(int)) }
+func (h *ranked) Pop() any {
+	x := h.nodes[len(h.nodes)-1]
+	h.nodes = h.nodes[:len(h.nodes)-1]
+	return x
+}

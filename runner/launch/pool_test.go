@@ -1,0 +1,370 @@
+package launch
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// pool returns a pool of test workers, closed with the test.
+func pool(t *testing.T, o Options) *Pool {
+	t.Helper()
+	if o.Command == nil {
+		o.Command = []string{os.Args[0]}
+	}
+	o.Env = append([]string{roleVar + "=worker"}, o.Env...)
+	p, err := NewPool(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// pid runs a task and returns the process that did it, with the error.
+func pid(t *testing.T, p *Pool, stage, hint string) (int, error) {
+	t.Helper()
+	n := 0
+	_, err := p.Do(t.Context(), Task{Stage: stage, Action: "abcdef0123456789"}, hint, func(m Progress) {
+		if n == 0 {
+			n, _ = strconv.Atoi(m.Text)
+		}
+	})
+	return n, err
+}
+
+func TestDo(t *testing.T) {
+	p := pool(t, Options{Workers: 1})
+	task := Task{Action: "ab", Stage: "echo", Params: json.RawMessage(`{"steps":3}`),
+		Inputs: map[string]string{"checkpoint": "/a b"}, Out: "/out"}
+	done, err := p.Do(t.Context(), task, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Task
+	if err := json.Unmarshal(done.Values, &got); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(task, got); d != "" {
+		t.Errorf("task mismatch (-want +got):\n%s", d)
+	}
+	if runtime.GOOS == "linux" && (done.PeakRSS < 1<<20 || p.PeakRSS() < done.PeakRSS) {
+		t.Errorf("peak %d, of all %d", done.PeakRSS, p.PeakRSS())
+	}
+	var steps []int
+	if _, err := p.Do(t.Context(), Task{Stage: "steps"}, "", func(m Progress) { steps = append(steps, m.Step) }); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]int{0, 1, 2, 3, 4, 5}, steps); d != "" {
+		t.Errorf("progress mismatch (-want +got):\n%s", d)
+	}
+}
+
+func TestLargeMessages(t *testing.T) {
+	p := pool(t, Options{Workers: 1})
+	params, _ := json.Marshal(strings.Repeat("x", 3<<20)) // far more than a pipe holds
+	done, err := p.Do(t.Context(), Task{Stage: "echo", Params: params}, "", nil)
+	if err != nil || !bytes.Contains(done.Values, params) {
+		t.Errorf("got %d bytes, %v", len(done.Values), err)
+	}
+}
+
+func TestTaskErrors(t *testing.T) {
+	stacks := filepath.Join(t.TempDir(), "stacks.log")
+	p := pool(t, Options{Workers: 1, Env: []string{"STACKS=" + stacks}})
+	first, err := pid(t, p, "echo", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ stage, class, msg string }{
+		{"fail", ClassFailed, "the reward has no labels"},
+		{"fail-class", "memory", "step 7: out of device memory"},
+		{"panic", ClassPanic, "internal error: shapes differ (details in " + stacks + ")"},
+		{"not-json", ClassFailed, "internal error: the result is not JSON"},
+	} {
+		n, err := pid(t, p, c.stage, "")
+		var remote *RemoteError
+		if !errors.As(err, &remote) || remote.Class != c.class || Class(err) != c.class || err.Error() != c.msg {
+			t.Errorf("%s: got %#v, want class %s, %q", c.stage, err, c.class, c.msg)
+		}
+		if n != first {
+			t.Errorf("%s: process %d, before %d: the worker did not survive", c.stage, n, first)
+		}
+	}
+	if log, _ := os.ReadFile(stacks); !bytes.Contains(log, []byte("worker_test.go")) {
+		t.Errorf("no stack in %q", log)
+	}
+	if _, err := p.Do(t.Context(), Task{Stage: "echo", Params: json.RawMessage("{")}, "", nil); err == nil {
+		t.Error("parameters that are not JSON were sent")
+	}
+	if _, err := pid(t, p, "echo", ""); err != nil {
+		t.Errorf("after that: %v", err)
+	}
+}
+
+func TestCrash(t *testing.T) {
+	p := pool(t, Options{Workers: 1})
+	for _, c := range []struct{ stage, msg string }{
+		{"exit", "worker 0 ended with status 3 during exit abcdef012345: cannot open libcuda"},
+		{"crash", "worker 0 was killed by signal 9 (out of memory?) during crash abcdef012345: fatal error: unexpected signal"},
+	} {
+		_, err := pid(t, p, c.stage, "")
+		var crash *CrashError
+		if !errors.As(err, &crash) || Class(err) != ClassCrash || err.Error() != c.msg {
+			t.Errorf("%s: got %v, want %q", c.stage, err, c.msg)
+		}
+		if _, err := pid(t, p, "echo", ""); err != nil {
+			t.Errorf("after %s: %v", c.stage, err)
+		}
+	}
+}
+
+func TestKilledWhileIdle(t *testing.T) {
+	p := pool(t, Options{Workers: 1})
+	first, _ := pid(t, p, "echo", "")
+	syscall.Kill(first, syscall.SIGKILL)
+	await(t, "the worker to be reaped", func() bool { return p.slots[0].proc.gone() })
+	if second, err := pid(t, p, "echo", ""); err != nil || second == first {
+		t.Errorf("got %d after %d, %v: want another worker and no error", second, first, err)
+	}
+}
+
+// TestNoise: what libraries print does not reach the protocol.
+func TestNoise(t *testing.T) {
+	var log lockedBuffer
+	p := pool(t, Options{Workers: 1, Log: &log})
+	done, err := p.Do(t.Context(), Task{Stage: "noise"}, "", nil)
+	if err != nil || string(done.Values) != "0" {
+		t.Fatalf("got %s, %v", done.Values, err)
+	}
+	p.Close()
+	if n := strings.Count(log.String(), "klog"); n != 100 {
+		t.Errorf("%d of 100 lines in the log", n)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	for _, stage := range []string{"sleep", "deaf"} {
+		t.Run(stage, func(t *testing.T) {
+			p := pool(t, Options{Workers: 1})
+			cause := errors.New("the user pressed Ctrl-C")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			var worker int
+			var began time.Time
+			_, err := p.Do(ctx, Task{Stage: stage}, "", func(m Progress) {
+				if n, err := strconv.Atoi(m.Text); err == nil {
+					worker = n
+				}
+				if m.Text == "deaf" || stage == "sleep" {
+					began = time.Now()
+					cancel(cause)
+				}
+			})
+			if !errors.Is(err, cause) {
+				t.Errorf("got %v", err)
+			}
+			if d := time.Since(began); d > 2*time.Second {
+				t.Errorf("took %v", d)
+			}
+			if alive(worker) {
+				t.Errorf("worker %d is still there", worker)
+			}
+			if _, err := pid(t, p, "echo", ""); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}
+
+// TestParentKilled: kill -9 of the pool's process leaves no worker, not even one
+// that hears nothing.
+func TestParentKilled(t *testing.T) {
+	for _, stage := range []string{"sleep", "deaf"} {
+		if stage == "deaf" && runtime.GOOS != "linux" {
+			continue
+		}
+		cmd := exec.Command(os.Args[0], stage)
+		cmd.Env = append(os.Environ(), roleVar+"=parent")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		lines.Scan()
+		worker, err := strconv.Atoi(lines.Text())
+		if err != nil || !alive(worker) {
+			t.Fatalf("worker %q: %v", lines.Text(), err)
+		}
+		if stage == "deaf" {
+			lines.Scan() // it has said that it is deaf by now
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		await(t, "the worker's end", func() bool { return !alive(worker) })
+	}
+}
+
+func TestAffinity(t *testing.T) {
+	p := pool(t, Options{Workers: 2})
+	// Two at once, so that both workers run.
+	var group sync.WaitGroup
+	both := make(chan int, 2)
+	start := make(chan struct{}, 2)
+	for _, hint := range []string{"a", "b"} {
+		group.Go(func() {
+			d, err := p.Do(t.Context(), Task{Stage: "echo"}, hint, func(Progress) {
+				start <- struct{}{}
+				for len(start) < 2 { // hold this worker until the other runs
+					time.Sleep(time.Millisecond)
+				}
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			if hint == "a" {
+				both <- d.Worker
+			}
+		})
+	}
+	group.Wait()
+	a := <-both
+	for range 3 {
+		if d, err := p.Do(t.Context(), Task{Stage: "echo"}, "a", nil); err != nil || d.Worker != a {
+			t.Errorf("hint a went to worker %d, %v: want %d", d.Worker, err, a)
+		}
+		if d, err := p.Do(t.Context(), Task{Stage: "echo"}, "b", nil); err != nil || d.Worker != 1-a {
+			t.Errorf("hint b went to worker %d, %v: want %d", d.Worker, err, 1-a)
+		}
+	}
+}
+
+func TestLazyAndBounded(t *testing.T) {
+	p := pool(t, Options{Workers: 2})
+	for i := range 4 { // one at a time needs one worker only
+		if d, err := p.Do(t.Context(), Task{Stage: "echo"}, fmt.Sprint(i), nil); err != nil || d.Worker != 0 {
+			t.Fatalf("worker %d, %v", d.Worker, err)
+		}
+	}
+	if p.slots[1].proc != nil {
+		t.Error("the second worker was started")
+	}
+	var group sync.WaitGroup
+	for range 8 { // more tasks than workers
+		group.Go(func() {
+			if _, err := p.Do(t.Context(), Task{Stage: "steps"}, "", nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Do(ctx, Task{Stage: "echo"}, "", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	p.Close()
+	if _, err := p.Do(t.Context(), Task{Stage: "echo"}, "", nil); err == nil {
+		t.Error("a closed pool took a task")
+	}
+}
+
+func TestPin(t *testing.T) {
+	all := allowedCPUs()
+	if len(all) == 0 {
+		t.Skip("CPUs cannot be listed on this system")
+	}
+	p := pool(t, Options{Workers: 1, Pin: true, Env: Threads(1)})
+	for stage, want := range map[string]string{"cpus": fmt.Sprintf("[%d]", all[0]), "env": `"1"`} {
+		done, err := p.Do(t.Context(), Task{Stage: stage}, "", nil)
+		if err != nil || string(done.Values) != want {
+			t.Errorf("%s: got %s, %v; want %s", stage, done.Values, err, want)
+		}
+	}
+	if d := cmp.Diff(all, allowedCPUs()); d != "" {
+		t.Errorf("this process moved (-want +got):\n%s", d)
+	}
+}
+
+func TestBadWorkers(t *testing.T) {
+	for name, c := range map[string]struct {
+		command []string
+		want    string
+	}{
+		"none":     {[]string{filepath.Join(t.TempDir(), "none")}, "worker 0 cannot be started: "},
+		"silent":   {[]string{"sh", "-c", "sleep 60"}, "worker 0 said nothing for "},
+		"stranger": {[]string{"sh", "-c", "echo hallo"}, "worker 0 does not speak this program's protocol"},
+		"other":    {[]string{"sh", "-c", `echo '{"hello":{"protocol":99}}'`}, "worker 0 does not speak this program's protocol"},
+		"dying":    {[]string{"sh", "-c", "echo 'no such plugin' >&2; exit 4"}, "worker 0 ended with status 4 during its start: no such plugin"},
+		"closing":  {[]string{"sh", "-c", "exec >&-; sleep 60"}, "worker 0 was killed by signal 9"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pool(t, Options{Workers: 1, Command: c.command, Start: 500 * time.Millisecond, Grace: 100 * time.Millisecond})
+			_, err := p.Do(t.Context(), Task{Stage: "echo"}, "", nil)
+			if err == nil || !strings.HasPrefix(err.Error(), c.want) || Class(err) != ClassStart {
+				t.Errorf("got %v, class %s; want %q", err, Class(err), c.want)
+			}
+		})
+	}
+	p := pool(t, Options{Workers: 1, Command: []string{"sh", "-c", `echo '{"hello":{"protocol":1}}'; read x; echo '{"hello":{"protocol":1}}'; sleep 60`}})
+	if _, err := p.Do(t.Context(), Task{Stage: "echo"}, "", nil); Class(err) != ClassProtocol {
+		t.Errorf("a second hello: got %v", err)
+	}
+	if _, err := NewPool(Options{}); err == nil {
+		t.Error("a pool of no workers")
+	}
+}
+
+// alive reports whether a process runs; one that only waits to be reaped does not.
+func alive(pid int) bool {
+	if pid == 0 || syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || !bytes.Contains(stat, []byte(") Z"))
+}
+
+// await fails the test unless f becomes true within two seconds.
+func await(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("still waiting for %s", what)
+		}
+	}
+}
+
+// lockedBuffer is a buffer that several goroutines may write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,281 @@
+package launch
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// process is a running worker. The owner of its slot calls do and stop, one at a time.
+type process struct {
+	id  int
+	cmd *exec.Cmd
+	// our ends of its standard input, output and error
+	in, out, err *os.File
+
+	messages chan incoming // closed at the end of its standard output
+	exited   chan struct{} // closed when it is gone; state is set before
+	state    *os.ProcessState
+	ended    chan struct{} // closed when its standard error is read to the end
+	quit     chan struct{} // closed by stop: nobody listens any more
+	stderr   *tail
+	rss      atomic.Int64
+}
+
+// incoming is a message, or why there will be no further one.
+type incoming struct {
+	message
+	err error
+}
+
+// drainTime is how long the last output of a dead process is waited for: a process
+// of its own that still holds the pipe must not hold us.
+const drainTime = 200 * time.Millisecond
+
+// start starts worker id and waits for its hello.
+func (p *Pool) start(ctx context.Context, id int) (*process, error) {
+	cmd := exec.Command(p.o.Command[0], p.o.Command[1:]...)
+	cmd.Env = append(os.Environ(), p.o.Env...)
+	cmd.Dir = p.o.Dir
+	cmd.SysProcAttr = attributes()
+	var theirs, ours [3]*os.File
+	closeAll := func(files [3]*os.File) {
+		for _, f := range files {
+			if f != nil {
+				f.Close()
+			}
+		}
+	}
+	for i := range 3 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			closeAll(theirs)
+			closeAll(ours)
+			return nil, remotef(ClassStart, id, "cannot be started: %v", err)
+		}
+		theirs[i], ours[i] = w, r
+		if i == 0 {
+			theirs[i], ours[i] = r, w
+		}
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
+	var cpus []int
+	if len(p.cpus) > 0 {
+		cpus = []int{p.cpus[id%len(p.cpus)]}
+	}
+	err := p.spawn.start(cmd, cpus)
+	closeAll(theirs)
+	if err != nil && cmd.Process == nil {
+		closeAll(ours)
+		return nil, remotef(ClassStart, id, "cannot be started: %v", err)
+	}
+	w := &process{
+		id: id, cmd: cmd, in: ours[0], out: ours[1], err: ours[2],
+		messages: make(chan incoming), exited: make(chan struct{}), ended: make(chan struct{}), quit: make(chan struct{}),
+		stderr: &tail{to: p.o.Log},
+	}
+	go w.read()
+	go w.keep()
+	go w.reap()
+	if err != nil { // it runs, on the wrong CPUs
+		w.stop(0)
+		return nil, remotef(ClassStart, id, "cannot be started: %v", err)
+	}
+	if err := w.greet(ctx, p.o.Start); err != nil {
+		w.stop(p.o.Grace)
+		return nil, err
+	}
+	return w, nil
+}
+
+// greet waits for the worker's first line.
+func (w *process) greet(ctx context.Context, limit time.Duration) error {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("worker %d: start stopped: %w", w.id, context.Cause(ctx))
+		case <-timer.C:
+			return remotef(ClassStart, w.id, "said nothing for %v after its start", limit)
+		case m, ok := <-w.messages:
+			if !ok { // it closed its output, and is about to end
+				w.awaitExit()
+				return &RemoteError{Class: ClassStart, Worker: w.id, Msg: w.death("its start").Msg}
+			}
+			if m.err != nil || m.Hello == nil || m.Hello.Protocol != protocol {
+				return remotef(ClassStart, w.id, "does not speak this program's protocol: is it another version?")
+			}
+			return nil
+		}
+	}
+}
+
+// do sends a task and hears the worker out.
+func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json.RawMessage, error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("worker %d: %s stopped: %w", w.id, t, context.Cause(ctx))
+	}
+	sent := make(chan error, 1)
+	go func() { sent <- writeLine(w.in, t) }() // a worker that does not read must not block us
+	exited := w.exited
+	var drain <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("worker %d: %s stopped: %w", w.id, t, context.Cause(ctx))
+		case err := <-sent:
+			sent = nil
+			var unsayable *json.MarshalerError
+			if errors.As(err, &unsayable) {
+				return nil, fmt.Errorf("worker %d: %s: %w", w.id, t, err)
+			}
+			// Any other error means that the worker is going, which is heard below.
+		case <-exited:
+			exited = nil
+			drain = time.After(drainTime)
+		case <-drain:
+			return nil, w.death(t.String())
+		case m, ok := <-w.messages:
+			switch {
+			case !ok:
+				w.awaitExit()
+				return nil, w.death(t.String())
+			case m.err != nil:
+				return nil, remotef(ClassProtocol, w.id, "during %s: %v", t, m.err)
+			case m.Progress != nil:
+				if progress != nil {
+					progress(*m.Progress)
+				}
+			case m.Result != nil && m.Result.Err != nil:
+				m.Result.Err.Worker = w.id
+				return nil, m.Result.Err
+			case m.Result != nil:
+				return m.Result.Values, nil
+			default:
+				return nil, remotef(ClassProtocol, w.id, "said hello during %s", t)
+			}
+		}
+	}
+}
+
+// read passes on the worker's lines until they end or stop is called.
+func (w *process) read() {
+	defer close(w.messages)
+	for r := bufio.NewReader(w.out); ; {
+		m, err := readMessage(r)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed) {
+			return
+		}
+		select {
+		case w.messages <- incoming{m, err}:
+		case <-w.quit:
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// keep keeps the end of the worker's standard error.
+func (w *process) keep() {
+	defer close(w.ended)
+	_, _ = io.Copy(w.stderr, w.err)
+}
+
+// reap waits for the worker's end.
+func (w *process) reap() {
+	_ = w.cmd.Wait() // the state says more than the error
+	w.state = w.cmd.ProcessState
+	close(w.exited)
+}
+
+// gone reports whether the process has ended.
+func (w *process) gone() bool {
+	select {
+	case <-w.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// peak reads the most memory the process has held, if it is alive.
+func (w *process) peak() int64 {
+	if !w.gone() {
+		w.rss.Store(max(w.rss.Load(), peakRSS(w.cmd.Process.Pid)))
+	}
+	return w.rss.Load()
+}
+
+// stop ends the process and its group: at once if it is gone or grace is 0, else
+// by asking first. It returns when the process is gone.
+func (w *process) stop(grace time.Duration) {
+	w.peak()
+	close(w.quit)
+	w.in.Close()
+	if !w.gone() && grace > 0 {
+		w.signal(syscall.SIGTERM)
+		select {
+		case <-w.exited:
+		case <-time.After(grace):
+		}
+	}
+	w.signal(syscall.SIGKILL) // whoever else is in the group, too
+	<-w.exited
+	w.awaitStderr()
+	w.out.Close() // a process that has left the group may still hold the other ends
+	w.err.Close()
+}
+
+// awaitStderr waits for the last of the standard error of a process that is gone.
+func (w *process) awaitStderr() {
+	select {
+	case <-w.ended:
+	case <-time.After(drainTime):
+	}
+}
+
+// signal sends a signal to the worker's whole process group.
+func (w *process) signal(s syscall.Signal) { _ = syscall.Kill(-w.cmd.Process.Pid, s) }
+
+// awaitExit waits for a process that has closed its output; one that lives on
+// without is killed.
+func (w *process) awaitExit() {
+	select {
+	case <-w.exited:
+	case <-time.After(drainTime):
+		w.signal(syscall.SIGKILL)
+		<-w.exited
+	}
+}
+
+// death says how the process ended, and during what.
+func (w *process) death(during string) *CrashError {
+	w.awaitStderr()
+	how := "ended"
+	if s, ok := w.state.Sys().(syscall.WaitStatus); ok {
+		switch {
+		case s.Signaled() && s.Signal() == syscall.SIGKILL:
+			how = "was killed by signal 9 (out of memory?)"
+		case s.Signaled():
+			how = fmt.Sprintf("was killed by signal %d (%v)", int(s.Signal()), s.Signal())
+		default:
+			how = fmt.Sprintf("ended with status %d", s.ExitStatus())
+		}
+	}
+	e := &CrashError{Worker: w.id, Msg: fmt.Sprintf("worker %d %s during %s", w.id, how, during), Stderr: w.stderr.String()}
+	if words := lastWords(e.Stderr); words != "" {
+		e.Msg += ": " + words
+	}
+	return e
+}

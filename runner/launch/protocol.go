@@ -1,0 +1,141 @@
+package launch
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// protocol is the version that both sides must agree on. They are one binary
+// except where Options.Command names another.
+const protocol = 1
+
+// maxLine limits a line, so that garbage cannot fill the memory.
+const maxLine = 64 << 20
+
+// Task is what a worker is asked to do.
+type Task struct {
+	Action string            `json:"action"` // id, for messages
+	Stage  string            `json:"stage"`  // kind of stage
+	Params json.RawMessage   `json:"params,omitempty"`
+	Inputs map[string]string `json:"inputs,omitempty"` // name → folder to read
+	Out    string            `json:"out,omitempty"`    // folder to write into
+}
+
+// String names the task for people.
+func (t Task) String() string {
+	if t.Action == "" {
+		return t.Stage
+	}
+	return t.Stage + " " + t.Action[:min(len(t.Action), 12)]
+}
+
+// Progress says how far a task is. Total is 0 where it is not known.
+type Progress struct {
+	Step  int    `json:"step"`
+	Total int    `json:"total,omitempty"`
+	Text  string `json:"text,omitempty"`
+}
+
+// message is one line from a worker: exactly one field is set.
+type message struct {
+	Hello    *hello    `json:"hello,omitempty"`
+	Progress *Progress `json:"progress,omitempty"`
+	Result   *result   `json:"result,omitempty"`
+}
+
+// hello is the first line of a worker.
+type hello struct {
+	Protocol int `json:"protocol"`
+}
+
+// result is the last line about a task.
+type result struct {
+	Values json.RawMessage `json:"values,omitempty"`
+	Err    *RemoteError    `json:"error,omitempty"`
+}
+
+// readLine returns the next line without its end. io.EOF means that there is none;
+// a line that the end of the stream cut short is io.ErrUnexpectedEOF.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case err == nil:
+			return line[:len(line)-1], nil
+		case len(line) > maxLine:
+			return nil, fmt.Errorf("protocol: a line is longer than %d bytes", maxLine)
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.Is(err, io.EOF) && len(line) > 0:
+			return nil, io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+}
+
+// readTask reads the next task that a pool sent.
+func readTask(r *bufio.Reader) (Task, error) {
+	line, err := readLine(r)
+	if err != nil {
+		return Task{}, err
+	}
+	var t Task
+	if err := unmarshal(line, &t); err != nil {
+		return Task{}, err
+	}
+	if t.Stage == "" {
+		return Task{}, errors.New("protocol: a task without a stage")
+	}
+	return t, nil
+}
+
+// readMessage reads the next line of a worker.
+func readMessage(r *bufio.Reader) (message, error) {
+	line, err := readLine(r)
+	if err != nil {
+		return message{}, err
+	}
+	var m message
+	if err := unmarshal(line, &m); err != nil {
+		return message{}, err
+	}
+	n := 0
+	for _, there := range []bool{m.Hello != nil, m.Progress != nil, m.Result != nil} {
+		if there {
+			n++
+		}
+	}
+	if n != 1 {
+		return message{}, fmt.Errorf("protocol: a line with %d messages: %.80q", n, line)
+	}
+	return m, nil
+}
+
+// unmarshal is strict: an unknown field means that the other side is another program.
+func unmarshal(line []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("protocol: %.80q: %w", line, err)
+	}
+	if d.More() {
+		return fmt.Errorf("protocol: %.80q: more than one value", line)
+	}
+	return nil
+}
+
+// writeLine writes v as one line, in one write.
+func writeLine(w io.Writer, v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("protocol: %w", err)
+	}
+	_, err = w.Write(append(line, '\n'))
+	return err
+}

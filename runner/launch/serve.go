@@ -1,0 +1,165 @@
+package launch
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Handler does a task in a worker. It may call progress from any goroutine until
+// it returns, and should return soon after ctx is done.
+type Handler func(ctx context.Context, t Task, progress func(Progress)) (json.RawMessage, error)
+
+// ErrOrphaned is the cause with which a handler's context ends when the pool is gone.
+var ErrOrphaned = errors.New("the process that started this worker is gone")
+
+// serveGrace is how long Serve waits for a handler that has been told to stop.
+const serveGrace = 500 * time.Millisecond
+
+// ServeOptions change how a worker behaves.
+type ServeOptions struct {
+	// StackFile is where the stacks of panics are appended; empty drops them. Whoever
+	// sent the task is told the panic's value and this path, not the stack.
+	StackFile string
+}
+
+// Serve does the tasks that come from in, one after the other, and writes what
+// becomes of them to out. It returns nil when in ends. When in ends, or ctx, while a
+// task is under way it returns an error, without waiting for a handler that does
+// not stop: the process should then exit. See [ServeStdio] for the usual streams.
+func Serve(ctx context.Context, in io.Reader, out io.Writer, h Handler, o ServeOptions) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s := &server{out: out, handler: h, options: o}
+	if err := s.send(message{Hello: &hello{Protocol: protocol}}); err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	tasks := make(chan Task, 1) // the next may come before the last is quite over
+	ended := make(chan struct{})
+	var readErr error // set before ended is closed
+	go func() {
+		defer close(ended)
+		for r := bufio.NewReader(in); ; {
+			t, err := readTask(r)
+			if err != nil {
+				readErr = err
+				return
+			}
+			select {
+			case tasks <- t:
+			case <-ctx.Done():
+				readErr = context.Cause(ctx)
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("worker: %w", context.Cause(ctx))
+		case <-ended:
+			if errors.Is(readErr, io.EOF) {
+				return nil
+			}
+			return fmt.Errorf("worker: %w", readErr)
+		case t := <-tasks:
+			done := make(chan error, 1)
+			go func() { done <- s.do(ctx, t) }()
+			var err error
+			select {
+			case err = <-done:
+			case <-ctx.Done():
+				err = wait(done, context.Cause(ctx))
+			case <-ended:
+				if err = readErr; errors.Is(err, io.EOF) {
+					err = ErrOrphaned
+				}
+				cancel(err)
+				err = wait(done, err)
+			}
+			if err != nil {
+				return fmt.Errorf("worker: %w", err)
+			}
+		}
+	}
+}
+
+// wait gives a handler that was told to stop a moment to do so.
+func wait(done <-chan error, cause error) error {
+	select {
+	case <-done:
+	case <-time.After(serveGrace):
+	}
+	return cause
+}
+
+// server is the writing half of Serve.
+type server struct {
+	handler Handler
+	options ServeOptions
+
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func (s *server) send(m message) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return writeLine(s.out, m)
+}
+
+// do runs one task and sends its result. Its error is one of sending.
+func (s *server) do(ctx context.Context, t Task) error {
+	var mu sync.Mutex
+	over := false
+	values, err := s.call(ctx, t, func(p Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over { // a late goroutine must not speak into the next task
+			_ = s.send(message{Progress: &p}) // the result will meet the same error
+		}
+	})
+	mu.Lock()
+	over = true
+	mu.Unlock()
+	if err == nil && len(values) > 0 && !json.Valid(values) {
+		err = errors.New("internal error: the result is not JSON")
+	}
+	r := &result{Values: values}
+	if err != nil {
+		r = &result{Err: &RemoteError{Class: Class(err), Msg: err.Error()}}
+	}
+	return s.send(message{Result: r})
+}
+
+// call runs the handler and turns a panic into an error.
+func (s *server) call(ctx context.Context, t Task, progress func(Progress)) (values json.RawMessage, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = WithClass(ClassPanic, s.panicked(t, p, debug.Stack()))
+		}
+	}()
+	return s.handler(ctx, t, progress)
+}
+
+// panicked keeps the stack for whoever mends the program and returns what the user reads.
+func (s *server) panicked(t Task, value any, stack []byte) error {
+	if s.options.StackFile != "" {
+		f, err := os.OpenFile(s.options.StackFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+		if err == nil {
+			_, err = fmt.Fprintf(f, "%s: panic: %v\n%s\n", t, value, stack)
+			err = errors.Join(err, f.Close())
+		}
+		if err == nil {
+			return fmt.Errorf("internal error: %v (details in %s)", value, s.options.StackFile)
+		}
+	}
+	return fmt.Errorf("internal error: %v", value)
+}

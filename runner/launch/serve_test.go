@@ -1,0 +1,201 @@
+package launch
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestServe(t *testing.T) {
+	echo := func(_ context.Context, t Task, progress func(Progress)) (json.RawMessage, error) {
+		progress(Progress{Step: 1})
+		return t.Params, nil
+	}
+	const hello = `{"hello":{"protocol":1}}` + "\n"
+	for name, c := range map[string]struct{ in, out, err string }{
+		"nothing": {"", hello, ""},
+		"two": {
+			`{"action":"a","stage":"s","params":1}` + "\n" + `{"action":"b","stage":"s"}` + "\n",
+			hello + `{"progress":{"step":1}}` + "\n" + `{"result":{"values":1}}` + "\n" + `{"progress":{"step":1}}` + "\n" + `{"result":{}}` + "\n", "",
+		},
+		"garbage":  {"hallo\n", hello, `worker: protocol: "hallo"`},
+		"unknown":  {`{"stage":"s","colour":1}` + "\n", hello, "worker: protocol: "},
+		"no stage": {`{"action":"a"}` + "\n", hello, "worker: protocol: a task without a stage"},
+		"torn":     {`{"action":"a"`, hello, "worker: unexpected EOF"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in, feed := io.Pipe()
+			var out bytes.Buffer
+			answers := &lineCounter{w: &out, want: strings.Count(c.out, "\n")}
+			go func() { // one task at a time, then the end, as a pool does
+				for line := range strings.Lines(c.in) {
+					answers.await(1 + 2*strings.Count(c.in[:strings.Index(c.in, line)], "\n"))
+					io.WriteString(feed, line)
+				}
+				answers.await(answers.want)
+				feed.Close()
+			}()
+			err := Serve(t.Context(), in, answers, echo, ServeOptions{})
+			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.HasPrefix(err.Error(), c.err)) {
+				t.Errorf("got %v, want %q", err, c.err)
+			}
+			if d := cmp.Diff(c.out, out.String()); d != "" {
+				t.Errorf("output mismatch (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// lineCounter lets a test wait until so many lines were written.
+type lineCounter struct {
+	w     *bytes.Buffer
+	want  int
+	lines lockedBuffer
+}
+
+func (l *lineCounter) Write(p []byte) (int, error) {
+	l.lines.Write(p)
+	return l.w.Write(p)
+}
+
+func (l *lineCounter) await(n int) {
+	for strings.Count(l.lines.String(), "\n") < n {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestServeOrphaned: when the pool goes away the handler is told, and Serve returns
+// even if it does not listen.
+func TestServeOrphaned(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	for name, wait := range map[string]func(context.Context){
+		"listens": func(ctx context.Context) { <-ctx.Done() },
+		"deaf":    func(context.Context) { <-release },
+	} {
+		in, feed := io.Pipe()
+		go io.WriteString(feed, `{"stage":"s"}`+"\n")
+		began := time.Now()
+		err := Serve(t.Context(), in, io.Discard, func(ctx context.Context, _ Task, _ func(Progress)) (json.RawMessage, error) {
+			feed.Close()
+			wait(ctx)
+			return nil, context.Cause(ctx)
+		}, ServeOptions{})
+		if !errors.Is(err, ErrOrphaned) || time.Since(began) > 2*time.Second {
+			t.Errorf("%s: got %v after %v", name, err, time.Since(began))
+		}
+	}
+}
+
+func TestServeCancelled(t *testing.T) {
+	in, feed := io.Pipe()
+	defer feed.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("terminated")
+	go io.WriteString(feed, `{"stage":"s"}`+"\n")
+	err := Serve(ctx, in, io.Discard, func(ctx context.Context, _ Task, _ func(Progress)) (json.RawMessage, error) {
+		cancel(cause)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}, ServeOptions{})
+	if !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestLateProgress: a goroutine that outlives its task says nothing more.
+func TestLateProgress(t *testing.T) {
+	var out lockedBuffer
+	s := &server{out: &out}
+	var late func(Progress)
+	s.handler = func(_ context.Context, _ Task, progress func(Progress)) (json.RawMessage, error) {
+		late = progress
+		return nil, nil
+	}
+	if err := s.do(t.Context(), Task{Stage: "s"}); err != nil {
+		t.Fatal(err)
+	}
+	late(Progress{Step: 9})
+	if got := out.String(); got != `{"result":{}}`+"\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestLastWords(t *testing.T) {
+	for in, want := range map[string]string{
+		"":         "",
+		"a\nb\n\n": "b",
+		"I1 noise\npanic: nil\n\ngoroutine 1 [running]:\nmain.main()\n\t/x.go:1\n":                     "panic: nil",
+		"terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n": "terminate called after throwing an instance of 'std::bad_alloc'",
+		"bad \xff byte":          "bad ? byte",
+		strings.Repeat("é", 400): strings.Repeat("é", 300) + "…",
+	} {
+		if got := lastWords(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+	tl := &tail{}
+	tl.Write(bytes.Repeat([]byte("x"), tailSize))
+	tl.Write([]byte("end"))
+	if s := tl.String(); len(s) != tailSize || !strings.HasSuffix(s, "xend") {
+		t.Errorf("kept %d bytes ending in %q", len(s), s[len(s)-8:])
+	}
+}
+
+// FuzzReadMessage: whatever a worker says is a message, an error, or the end; and a
+// message that is read is read again from what it is written as.
+func FuzzReadMessage(f *testing.F) {
+	for _, s := range []string{
+		`{"hello":{"protocol":1}}`, `{"progress":{"step":1,"total":2,"text":"x"}}`, `{"result":{"values":[1,2]}}`,
+		`{"result":{"error":{"class":"crash","msg":"x"}}}`, `{"result":{},"hello":{}}`, `{}`, `null`, `{"result":{}} {}`, "", "\n\n",
+	} {
+		f.Add([]byte(s + "\n"))
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := bufio.NewReader(bytes.NewReader(data))
+		for range bytes.Count(data, []byte("\n")) + 1 {
+			m, err := readMessage(r)
+			if err != nil {
+				if errors.Is(err, io.EOF) {
+					return
+				}
+				continue
+			}
+			var line bytes.Buffer
+			if err := writeLine(&line, m); err != nil {
+				t.Fatalf("%+v cannot be written: %v", m, err)
+			}
+			again, err := readMessage(bufio.NewReader(&line))
+			if err != nil {
+				t.Fatalf("%+v cannot be read again: %v", m, err)
+			}
+			var one, two bytes.Buffer
+			writeLine(&one, m)
+			writeLine(&two, again)
+			if d := cmp.Diff(one.String(), two.String()); d != "" {
+				t.Errorf("message mismatch (-want +got):\n%s", d)
+			}
+		}
+	})
+}
+
+// FuzzReadTask: whatever a worker is sent is a task with a stage, an error, or the end.
+func FuzzReadTask(f *testing.F) {
+	f.Add([]byte(`{"action":"a","stage":"s","params":{"x":1},"inputs":{"a":"b"},"out":"/x"}` + "\n"))
+	f.Add([]byte(`{"stage":""}` + "\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		task, err := readTask(bufio.NewReader(bytes.NewReader(data)))
+		if err == nil && task.Stage == "" {
+			t.Error("a task without a stage")
+		}
+	})
+}

@@ -1,0 +1,66 @@
+package launch
+
+import (
+	"io"
+	"strings"
+	"sync"
+)
+
+// tailSize is how much of a worker's standard error is kept.
+const tailSize = 64 << 10
+
+// tail keeps the end of what is written to it and passes all of it on.
+type tail struct {
+	mu   sync.Mutex
+	kept []byte
+	to   io.Writer // nil for nowhere
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = append(t.kept, p...)
+	if over := len(t.kept) - tailSize; over > 0 {
+		t.kept = append(t.kept[:0], t.kept[over:]...)
+	}
+	if t.to != nil {
+		_, _ = t.to.Write(p) // a log that fails must not stop the worker
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.kept)
+}
+
+// telling begins the lines in which a dying process says why.
+var telling = []string{"panic: ", "fatal error: ", "runtime: out of memory", "terminate called", "F0000", "Check failed"}
+
+// lastWords picks, from the end of a standard error, one line to show: the one that
+// gives the reason, else the last. Stack traces are for the log.
+func lastWords(stderr string) string {
+	last := ""
+	for line := range strings.Lines(stderr) {
+		line = strings.TrimSpace(line)
+		for _, s := range telling {
+			if strings.HasPrefix(line, s) {
+				return clip(line)
+			}
+		}
+		if line != "" && !strings.HasPrefix(line, "goroutine ") {
+			last = line
+		}
+	}
+	return clip(last)
+}
+
+// clip shortens a line for a message.
+func clip(s string) string {
+	r := []rune(strings.ToValidUTF8(s, "?"))
+	if len(r) > 300 {
+		return string(r[:300]) + "…"
+	}
+	return string(r)
+}

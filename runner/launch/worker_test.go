@@ -1,0 +1,94 @@
+package launch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// roleVar makes the test binary something else than a test: a worker, or a parent
+// of one.
+const roleVar = "ABLATE_LAUNCH_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(roleVar) {
+	case "worker":
+		err := ServeStdio(context.Background(), perform, ServeOptions{StackFile: os.Getenv("STACKS")})
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	case "parent":
+		parent()
+	}
+	os.Exit(m.Run())
+}
+
+// perform is what a worker of these tests does, by stage.
+func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMessage, error) {
+	value := func(v any) (json.RawMessage, error) { return json.Marshal(v) }
+	progress(Progress{Text: fmt.Sprint(os.Getpid())})
+	switch t.Stage {
+	case "echo":
+		return value(t)
+	case "steps":
+		for i := range 5 {
+			progress(Progress{Step: i + 1, Total: 5, Text: "loss 0.5"})
+		}
+		return nil, nil
+	case "fail":
+		return nil, errors.New("the reward has no labels")
+	case "fail-class":
+		return nil, fmt.Errorf("step 7: %w", WithClass("memory", errors.New("out of device memory")))
+	case "panic":
+		panic(fmt.Errorf("shapes differ"))
+	case "noise":
+		fmt.Println(`{"result":{"values":"false"}}`)
+		for range 100 {
+			unix.Write(1, []byte("klog I1124 not a message\n"))
+		}
+		n, _ := os.Stdin.Read(make([]byte, 8)) // empty now, and not ours
+		return value(n)
+	case "exit":
+		fmt.Fprintln(os.Stderr, "cannot open libcuda")
+		os.Exit(3)
+	case "crash":
+		// What the Go runtime prints when it gives up holds the reason in its first line.
+		fmt.Fprint(os.Stderr, "fatal error: unexpected signal\n\ngoroutine 1 [running]:\nmain.f()\n\t/x/y.go:3 +0x1\n")
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	case "sleep":
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	case "deaf":
+		signal.Ignore(syscall.SIGTERM)
+		progress(Progress{Text: "deaf"})
+		time.Sleep(time.Minute)
+	case "cpus":
+		return value(allowedCPUs())
+	case "env":
+		return value(os.Getenv("NPROC"))
+	case "not-json":
+		return json.RawMessage("{"), nil
+	}
+	return nil, nil
+}
+
+// parent starts a worker on a task without end, and prints the worker's number.
+func parent() {
+	p, err := NewPool(Options{Workers: 1, Command: []string{os.Args[0]}, Env: []string{roleVar + "=worker"}})
+	if err == nil {
+		_, err = p.Do(context.Background(), Task{Stage: os.Args[1]}, "", func(m Progress) { fmt.Println(m.Text) })
+	}
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"strings"
+	"time"
+)
+
+// Outcome says how an attempt ended.
+type Outcome string
+
+const (
+	OutcomeOK          Outcome = "ok"
+	OutcomeFailed      Outcome = "failed"
+	OutcomeInterrupted Outcome = "interrupted"
+	OutcomeRunning     Outcome = "running" // its process is alive, or on another machine
+)
+
+// Attempt is one try at an action, folded from its events.
+type Attempt struct {
+	Event           // what was said last, with what was only said at the start; Time is the start
+	Number  int     // 1 for the first try of the action in this journal
+	Seconds float64 // duration; 0 where the end is not known
+	Outcome Outcome
+}
+
+// Attempts folds the events of a journal, in the order of their starts. One that
+// began and never ended is interrupted if its process is gone.
+func Attempts(events []Event) []Attempt {
+	type who struct {
+		process string
+		action  ActionID
+	}
+	var all []Attempt
+	open := map[who]int{} // index in all
+	count := map[ActionID]int{}
+	begin := func(e Event) int {
+		count[e.Action]++
+		all = append(all, Attempt{Event: e, Number: count[e.Action]})
+		return len(all) - 1
+	}
+	for _, e := range events {
+		id := who{e.Process, e.Action}
+		i, running := open[id]
+		if e.Kind == Started {
+			// An earlier start without an end was cut off: the process went on without it.
+			if running {
+				all[i].Outcome = OutcomeInterrupted
+			}
+			open[id] = begin(e)
+			continue
+		}
+		delete(open, id)
+		if !running { // the line that said it began was lost
+			i = begin(e)
+		}
+		all[i].end(e)
+	}
+	for id, i := range open {
+		all[i].Outcome = OutcomeRunning
+		if gone(id.process) {
+			all[i].Outcome = OutcomeInterrupted
+		}
+	}
+	return all
+}
+
+// end closes an attempt with its last event.
+func (a *Attempt) end(e Event) {
+	start := a.Time
+	a.Seconds = max(0, e.Time.Sub(start).Seconds())
+	for _, f := range []struct{ last, first *string }{
+		{&e.Stage, &a.Stage}, {&e.Trial, &a.Trial}, {&e.Device, &a.Device}, {&e.Backend, &a.Backend},
+		{&e.Versions, &a.Versions}, {&e.CPU, &a.CPU},
+	} {
+		if *f.last == "" {
+			*f.last = *f.first
+		}
+	}
+	if e.Worker == 0 {
+		e.Worker = a.Worker
+	}
+	a.Event = e
+	a.Time = start
+	switch e.Kind {
+	case Finished:
+		a.Outcome = OutcomeOK
+	case Failed:
+		a.Outcome = OutcomeFailed
+	default:
+		a.Outcome = OutcomeInterrupted
+	}
+}
+
+// Duration returns Seconds as a duration.
+func (a Attempt) Duration() time.Duration { return time.Duration(a.Seconds * float64(time.Second)) }
+
+// gone reports whether the process that wrote an event is certainly dead.
+func gone(process string) bool { return strings.Count(process, "-") == 2 && dead(process+"-x") }

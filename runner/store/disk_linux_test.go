@@ -1,0 +1,209 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// smallDisk mounts a file system of so many bytes.
+func smallDisk(t *testing.T, options string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("ablate", dir, "tmpfs", 0, options); err != nil {
+		skip(t, "a small file system cannot be mounted here (it takes root): "+err.Error())
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// fill writes a file until the disk is full, and returns it.
+func fill(t *testing.T, dir string) string {
+	t.Helper()
+	name := filepath.Join(dir, "filler")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for block := bytes.Repeat([]byte("x"), 4096); err == nil; {
+		_, err = f.Write(block)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// says checks that an error names the store's folder and what to do.
+func says(t *testing.T, err error, dir, what string) {
+	t.Helper()
+	if err == nil || !strings.HasPrefix(err.Error(), "store "+dir+": "+what) || !strings.Contains(err.Error(), "--store") {
+		t.Errorf("got %v", err)
+	} else if strings.Count(err.Error(), "store "+dir) != 1 {
+		t.Errorf("says it more than once: %v", err)
+	}
+}
+
+// TestFullDisk fills a real disk at different moments of a commit. Nothing half done
+// is left, what was there is still there, and with space again it goes on.
+func TestFullDisk(t *testing.T) {
+	dir := smallDisk(t, "size=256k")
+	s := open(t, dir)
+	before, files := sample()
+	if _, err := put(t, s, before, files); err != nil {
+		t.Fatal(err)
+	}
+	key := Key{Stage: "pretrain"}
+	study, err := s.StudyDir("quickstart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := s.OpenJournal(study)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	event := Event{Kind: Started, Time: time.Unix(1, 0).UTC(), Action: key.ID()}
+	if err := j.Append(event); err != nil {
+		t.Fatal(err)
+	}
+
+	// While the stage writes.
+	w, err := s.Begin(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = os.WriteFile(filepath.Join(w.Dir(), "weights"), make([]byte, 1<<20), 0o666)
+	says(t, s.Diagnose(err), dir, "the disk is full")
+	if err := w.Abort(); err != nil {
+		t.Error(err)
+	}
+
+	// While it is committed: the stage's files still fitted.
+	w, err = s.Begin(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, w.Dir(), files)
+	filler := fill(t, dir)
+	_, err = w.Commit()
+	says(t, err, dir, "the disk is full")
+	if left := leftovers(t, s); left != nil {
+		t.Errorf("left in tmp: %v", left)
+	}
+	if _, err := s.Lookup(key.ID()); !errors.Is(err, ErrNotFound) || Damaged(err) {
+		t.Errorf("after a failed commit: %v", err)
+	}
+	if got, err := get(t, open(t, dir), before.ID()); err != nil || cmp.Diff(files, got) != "" {
+		t.Errorf("what was there: %v, %v", got, err)
+	}
+	fill(t, dir) // what the commit gave back
+	for err = nil; err == nil; {
+		err = j.Append(event)
+	}
+	says(t, errors.Unwrap(err), dir, "the disk is full")
+
+	// With space again.
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	event.Kind = Finished
+	if err := j.Append(event); err != nil {
+		t.Error(err)
+	}
+	events, unread, err := ReadJournal(study)
+	if err != nil || unread > 1 || len(events) < 2 || events[len(events)-1].Kind != Finished {
+		t.Errorf("%d events, %d unread, %v", len(events), unread, err)
+	}
+	if _, err := put(t, s, key, files); err != nil {
+		t.Error(err)
+	}
+	if got, err := get(t, open(t, dir), key.ID()); err != nil || cmp.Diff(files, got) != "" {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// TestOutOfNames fills a disk with names rather than bytes, so that folders cannot be made.
+func TestOutOfNames(t *testing.T) {
+	dir := smallDisk(t, "size=1m,nr_inodes=24")
+	s := open(t, dir)
+	key, files := sample()
+	failed := 0
+	for spare := 0; ; spare++ { // from none left to enough
+		for n := 0; ; n++ {
+			if os.Mkdir(filepath.Join(dir, "x"+strings.Repeat("x", n)), 0o777) != nil && n > 24 {
+				break
+			}
+		}
+		for n := range spare {
+			os.Remove(filepath.Join(dir, "x"+strings.Repeat("x", n)))
+		}
+		w, err := s.Begin(key)
+		if err == nil {
+			for name, data := range files {
+				p := filepath.Join(w.Dir(), name)
+				if err == nil {
+					err = os.MkdirAll(filepath.Dir(p), 0o777)
+				}
+				if err == nil {
+					err = os.WriteFile(p, []byte(data), 0o666)
+				}
+			}
+			if err == nil {
+				_, err = w.Commit()
+			}
+			w.Abort()
+		}
+		if err == nil {
+			break
+		}
+		failed++
+		says(t, s.Diagnose(err), dir, "the disk is full")
+		if left := leftovers(t, s); left != nil {
+			t.Errorf("left in tmp: %v", left)
+		}
+		if _, err := s.Lookup(key.ID()); !errors.Is(err, ErrNotFound) || Damaged(err) {
+			t.Errorf("with %d spare: %v", spare, err)
+		}
+		if spare > 24 {
+			t.Fatal("never enough")
+		}
+	}
+	if got, err := get(t, open(t, dir), key.ID()); err != nil || cmp.Diff(files, got) != "" || failed < 5 {
+		t.Errorf("after %d failures: %v, %v", failed, got, err)
+	}
+}
+
+// TestReadOnly: a store that cannot be written can be read, and says so when it must write.
+func TestReadOnly(t *testing.T) {
+	dir := smallDisk(t, "size=256k")
+	key, files := sample()
+	if _, err := put(t, open(t, dir), key, files); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		skip(t, "a file system cannot be made read-only here: "+err.Error())
+	}
+	s := open(t, dir)
+	if got, err := get(t, s, key.ID()); err != nil || cmp.Diff(files, got) != "" {
+		t.Errorf("got %v, %v", got, err)
+	}
+	_, err := s.Begin(Key{Stage: "other"})
+	says(t, err, dir, "the folder cannot be written")
+	_, err = s.StudyDir("quickstart")
+	says(t, err, dir, "the folder cannot be written")
+	_, err = Open(filepath.Join(dir, "new"))
+	says(t, err, filepath.Join(dir, "new"), "the folder cannot be written")
+}

@@ -1,0 +1,59 @@
+package store
+
+import (
+	"bytes"
+	"testing"
+)
+
+// FuzzEntry: what is read is written again as the same bytes, and belongs to its key.
+func FuzzEntry(f *testing.F) {
+	key, _ := sample()
+	e := Entry{Action: key.ID(), Output: OutputID{7}, Files: 3, Bytes: 12, Key: key.Text()}
+	f.Add(e.encode())
+	f.Add(Entry{}.encode())
+	f.Add([]byte(entryFormat + "\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := parseEntry(data)
+		if err == nil && (!bytes.Equal(e.encode(), data) || e.Action != sumOf(e.Key)) {
+			t.Errorf("read %+v", e)
+		}
+	})
+}
+
+// FuzzManifest: what is read is written again as the same bytes, and every path stays inside.
+func FuzzManifest(f *testing.F) {
+	f.Add(manifest{{path: "a/b", size: 3, sum: sumOf("abc")}, {path: "c\n\xff", sum: sumOf("")}}.encode())
+	f.Add(manifest{}.encode())
+	f.Add(manifest{{path: "../a"}}.encode())
+	f.Add(manifest{{path: "b"}, {path: "a"}}.encode())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := parseManifest(data)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(m.encode(), data) {
+			t.Errorf("read %+v", m)
+		}
+		for _, file := range m {
+			if !safePath(file.path) {
+				t.Errorf("path %q", file.path)
+			}
+		}
+	})
+}
+
+func TestParseManifestRefuses(t *testing.T) {
+	good := manifest{{path: "a", size: 1, sum: sumOf("a")}, {path: "b", size: 1, sum: sumOf("b")}}
+	if m, err := parseManifest(good.encode()); err != nil || len(m) != 2 || m.bytes() != 2 {
+		t.Fatalf("got %v, %v", m, err)
+	}
+	for name, bad := range map[string]manifest{
+		"outside": {{path: "../a"}}, "absolute": {{path: "/a"}}, "itself": {{path: "."}}, "empty": {{path: ""}},
+		"not clean": {{path: "a//b"}}, "twice": {{path: "a"}, {path: "a"}}, "unsorted": {{path: "b"}, {path: "a"}},
+		"negative": {{path: "a", size: -1}}, "nul": {{path: "a\x00"}},
+	} {
+		if _, err := parseManifest(bad.encode()); err == nil {
+			t.Errorf("%s was read", name)
+		}
+	}
+}

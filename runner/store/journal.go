@@ -1,0 +1,139 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// EventKind says what happened to an attempt at an action.
+type EventKind string
+
+const (
+	Started     EventKind = "started"
+	Finished    EventKind = "finished"
+	Failed      EventKind = "failed"
+	Interrupted EventKind = "interrupted"
+)
+
+// valid reports whether k is one of the kinds above.
+func (k EventKind) valid() bool {
+	return slices.Contains([]EventKind{Started, Finished, Failed, Interrupted}, k)
+}
+
+// Event is one line of a journal. Kind, Time and Action are always there; what is
+// not known yet, or does not apply, stays zero.
+type Event struct {
+	Kind     EventKind `json:"kind"`
+	Time     time.Time `json:"time"`
+	Process  string    `json:"process"` // who wrote it; filled in by Append
+	Action   ActionID  `json:"action"`
+	Stage    string    `json:"stage,omitempty"`
+	Trial    string    `json:"trial,omitempty"`
+	Worker   int       `json:"worker,omitempty"`
+	Device   string    `json:"device,omitempty"`
+	Backend  string    `json:"backend,omitempty"`
+	Versions string    `json:"versions,omitempty"`
+	CPU      string    `json:"cpu,omitempty"`
+	Output   string    `json:"output,omitempty"` // of a finished attempt
+	Error    string    `json:"error,omitempty"`  // of a failed one
+}
+
+// Journal is an append-only file of events, one JSON object a line, that several
+// processes may write at once: every event is a single write at the file's end.
+// It is not synced: the last lines may be lost with the machine, never with the process.
+type Journal struct {
+	dir     string
+	process string
+
+	mu   sync.Mutex
+	f    *os.File
+	torn bool // the last write may have ended inside a line
+}
+
+// OpenJournal opens or creates the journal of a study, in the folder that StudyDir returned.
+func (s *Store) OpenJournal(studyDir string) (*Journal, error) {
+	f, err := os.OpenFile(journalPath(studyDir), os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	j := &Journal{dir: s.dir, process: s.self, f: f}
+	if info, err := f.Stat(); err == nil && info.Size() > 0 {
+		var last [1]byte
+		_, err := f.ReadAt(last[:], info.Size()-1)
+		j.torn = err != nil || last[0] != '\n'
+	}
+	return j, nil
+}
+
+// Append writes one event. It may be called from several goroutines.
+func (j *Journal) Append(e Event) error {
+	if !e.Kind.valid() {
+		return fmt.Errorf("journal: unknown kind of event %q", e.Kind)
+	}
+	e.Process = j.process
+	line, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.torn { // so that only the torn line is lost
+		line = append([]byte{'\n'}, line...)
+	}
+	_, err = j.f.Write(append(line, '\n'))
+	j.torn = err != nil
+	if err != nil {
+		return fmt.Errorf("journal: %w", diagnose(j.dir, err))
+	}
+	return nil
+}
+
+// Close closes the file.
+func (j *Journal) Close() error { return j.f.Close() }
+
+// ReadJournal returns the events of a study in the order in which they were
+// written, and how many lines could not be read: a process that dies, or a full
+// disk, may tear one. A journal that does not exist has no events.
+func ReadJournal(studyDir string) (events []Event, unread int, err error) {
+	f, err := os.Open(journalPath(studyDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("journal: %w", err)
+	}
+	defer f.Close()
+	return readEvents(f)
+}
+
+// readEvents reads lines of events, skipping what is not one.
+func readEvents(r io.Reader) (events []Event, unread int, err error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, 0, fmt.Errorf("journal: %w", err)
+	}
+	for line := range bytes.Lines(data) {
+		// A last line without its end is torn even where it happens to parse.
+		whole, ok := bytes.CutSuffix(line, []byte{'\n'})
+		if ok && len(whole) == 0 {
+			continue
+		}
+		var e Event
+		if !ok || json.Unmarshal(whole, &e) != nil || !e.Kind.valid() || e.Action.IsZero() || e.Time.IsZero() {
+			unread++
+			continue
+		}
+		events = append(events, e)
+	}
+	return events, unread, nil
+}
+
+func journalPath(studyDir string) string { return studyDir + string(os.PathSeparator) + "journal" }

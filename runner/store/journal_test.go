@@ -1,0 +1,192 @@
+package store
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// at is a time of a journal.
+func at(seconds int) time.Time { return time.Unix(1000+int64(seconds), 0).UTC() }
+
+func journal(t *testing.T) (*Journal, string) {
+	t.Helper()
+	s := open(t, scratch(t))
+	dir, err := s.StudyDir("quickstart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := s.OpenJournal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.Close() })
+	return j, dir
+}
+
+func TestJournal(t *testing.T) {
+	j, dir := journal(t)
+	a, b := ActionID{1}, ActionID{2}
+	var want []Event
+	for _, e := range []Event{
+		{Kind: Started, Time: at(0), Action: a, Stage: "pretrain", Trial: "0a1b", Worker: 1, Device: "cpu", Backend: "xla:cpu", Versions: "v", CPU: "c"},
+		{Kind: Started, Time: at(1), Action: b, Stage: "sample"},
+		{Kind: Failed, Time: at(3), Action: a, Error: "out of\nmemory"},
+		{Kind: Interrupted, Time: at(4), Action: b},
+		{Kind: Started, Time: at(5), Action: a, Stage: "pretrain", Worker: 2},
+		{Kind: Finished, Time: at(9), Action: a, Output: "ff"},
+		{Kind: Started, Time: at(10), Action: b, Stage: "sample"},
+	} {
+		if err := j.Append(e); err != nil {
+			t.Fatal(err)
+		}
+		e.Process = j.process
+		want = append(want, e)
+	}
+	got, unread, err := ReadJournal(dir)
+	if err != nil || unread != 0 {
+		t.Fatalf("%d unread, %v", unread, err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("events mismatch (-want +got):\n%s", d)
+	}
+	type row struct {
+		Stage, Device, Error string
+		Worker, Number       int
+		Start                time.Time
+		Seconds              float64
+		Outcome              Outcome
+	}
+	rows := func(events []Event) (rows []row) {
+		for _, a := range Attempts(events) {
+			rows = append(rows, row{a.Stage, a.Device, a.Error, a.Worker, a.Number, a.Time, a.Seconds, a.Outcome})
+		}
+		return rows
+	}
+	table := []row{
+		{"pretrain", "cpu", "out of\nmemory", 1, 1, at(0), 3, OutcomeFailed},
+		{"sample", "", "", 0, 1, at(1), 3, OutcomeInterrupted},
+		{"pretrain", "", "", 2, 2, at(5), 4, OutcomeOK},
+		{"sample", "", "", 0, 2, at(10), 0, OutcomeRunning},
+	}
+	if d := cmp.Diff(table, rows(got)); d != "" {
+		t.Errorf("attempts mismatch (-want +got):\n%s", d)
+	}
+	// The same from a process that is gone: what never ended was cut off.
+	for i := range got {
+		got[i].Process = machine() + "-1-1" // process 1 did not start at tick 1
+		if startTime(1) == "0" {
+			got[i].Process = machine() + "-999999999-1"
+		}
+	}
+	table[3].Outcome = OutcomeInterrupted
+	if d := cmp.Diff(table, rows(got)); d != "" {
+		t.Errorf("attempts mismatch (-want +got):\n%s", d)
+	}
+	// A second start without an end between, and an end without a start.
+	odd := rows([]Event{got[0], got[4], got[5], got[3]})
+	if len(odd) != 3 || odd[0].Outcome != OutcomeInterrupted || odd[1].Outcome != OutcomeOK || odd[1].Number != 2 || odd[2].Outcome != OutcomeInterrupted {
+		t.Errorf("attempts %+v", odd)
+	}
+}
+
+// TestJournalTorn: a torn line costs that line only, also when the next process
+// goes on after it.
+func TestJournalTorn(t *testing.T) {
+	j, dir := journal(t)
+	e := Event{Kind: Started, Time: at(0), Action: ActionID{1}}
+	for range 2 {
+		if err := j.Append(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name := journalPath(dir)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := len(data) / 2
+	for cut := 1; cut < line; cut++ {
+		if err := os.WriteFile(name, data[:len(data)-cut], 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if events, unread, err := ReadJournal(dir); err != nil || len(events) != 1 || unread != 1 {
+			t.Fatalf("cut %d: %d events, %d unread, %v", cut, len(events), unread, err)
+		}
+		s := open(t, scratch(t))
+		again, err := s.OpenJournal(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Kind = Finished
+		if err := again.Append(e); err != nil {
+			t.Fatal(err)
+		}
+		again.Close()
+		events, _, err := ReadJournal(dir)
+		if err != nil || events[len(events)-1].Kind != Finished {
+			t.Fatalf("cut %d: %+v, %v", cut, events, err)
+		}
+	}
+	if events, unread, err := ReadJournal(scratch(t)); err != nil || len(events) != 0 || unread != 0 {
+		t.Errorf("no journal: %v, %d, %v", events, unread, err)
+	}
+	if err := j.Append(Event{Kind: "happened"}); err == nil {
+		t.Error("an unknown kind was written")
+	}
+}
+
+// TestJournalTogether: lines of several writers do not mix.
+func TestJournalTogether(t *testing.T) {
+	j, dir := journal(t)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			own, err := (&Store{self: "other"}).OpenJournal(dir)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer own.Close()
+			for range 25 {
+				for _, j := range []*Journal{own, j} {
+					if err := j.Append(Event{Kind: Started, Time: at(0), Action: ActionID{1}, Error: strings.Repeat("x", 3000)}); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+	if events, unread, err := ReadJournal(dir); err != nil || len(events) != 200 || unread != 0 {
+		t.Errorf("%d events, %d unread, %v", len(events), unread, err)
+	}
+}
+
+// FuzzReadEvents: anything is events and lines that are none; every event is one
+// that could have been written, and what is read is read again.
+func FuzzReadEvents(f *testing.F) {
+	f.Add([]byte(`{"kind":"started","time":"2026-01-02T03:04:05Z","action":"` + ActionID{1}.String() + `"}` + "\n{\n\n"))
+	f.Add([]byte(`{"kind":"happened"}` + "\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		events, unread, err := readEvents(bytes.NewReader(data))
+		if err != nil || len(events)+unread > bytes.Count(data, []byte("\n"))+1 {
+			t.Fatalf("%d events, %d unread, %v", len(events), unread, err)
+		}
+		for _, e := range events {
+			if !e.Kind.valid() || e.Action.IsZero() || e.Time.IsZero() {
+				t.Errorf("event %+v", e)
+			}
+		}
+		for _, a := range Attempts(events) {
+			if a.Number < 1 || a.Seconds < 0 || a.Outcome == "" {
+				t.Errorf("attempt %+v", a)
+			}
+		}
+	})
+}

@@ -1,0 +1,109 @@
+package store
+
+import (
+	"crypto/sha256"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestKeyText(t *testing.T) {
+	k := Key{Stage: "score", Revision: 3, Backend: "xla:cpu",
+		Lines:  []string{"reward.temperature 2", "reward.loss mse"},
+		Inputs: []Input{{"samples", OutputID{2}}, {"reward", OutputID{1}}}}
+	want := `ablate action 1
+stage score
+revision 3
+backend xla:cpu
+set reward.loss mse
+set reward.temperature 2
+input 0100000000000000000000000000000000000000000000000000000000000000 reward
+input 0200000000000000000000000000000000000000000000000000000000000000 samples
+`
+	if d := cmp.Diff(want, k.Text()); d != "" {
+		t.Errorf("text mismatch (-want +got):\n%s", d)
+	}
+	if k.ID() != sha256.Sum256([]byte(want)) {
+		t.Error("the id is not the sum of the text")
+	}
+	if k.Lines[0] != "reward.temperature 2" || k.Inputs[0].Name != "samples" {
+		t.Error("the caller's slices were sorted")
+	}
+}
+
+// drawKey draws keys from a small alphabet that holds what could be confused.
+func drawKey(t *rapid.T, label string) Key {
+	word := rapid.StringOfN(rapid.RuneFrom([]rune("a \n\"\\\t�é")), 0, 4, -1)
+	// Invalid bytes, too: Go strings may hold any.
+	raw := rapid.Custom(func(t *rapid.T) string {
+		return word.Draw(t, "word") + rapid.SampledFrom([]string{"", "", "", "\xff", "\xfe"}).Draw(t, "byte")
+	})
+	return Key{
+		Stage: raw.Draw(t, label+" stage"), Revision: rapid.IntRange(0, 2).Draw(t, label+" revision"),
+		Lines: rapid.SliceOfN(raw, 0, 3).Draw(t, label+" lines"), Backend: raw.Draw(t, label+" backend"),
+		Inputs: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Input {
+			return Input{raw.Draw(t, "name"), OutputID{rapid.ByteRange(0, 1).Draw(t, "output")}}
+		}), 0, 2).Draw(t, label+" inputs"),
+	}
+}
+
+// canonical is a key with its unordered parts sorted, by other means than Text's.
+func canonical(k Key) string {
+	var lines, inputs []string
+	for _, l := range k.Lines {
+		lines = append(lines, hexOf(l))
+	}
+	for _, i := range k.Inputs {
+		inputs = append(inputs, hexOf(i.Name)+i.Output.String())
+	}
+	slices.Sort(lines)
+	slices.Sort(inputs)
+	return strings.Join([]string{hexOf(k.Stage), string(rune('0' + k.Revision)), hexOf(k.Backend),
+		strings.Join(lines, ","), strings.Join(inputs, ",")}, ";")
+}
+
+func hexOf(s string) string {
+	const digits = "0123456789abcdef"
+	var b strings.Builder
+	for i := range len(s) {
+		b.WriteByte(digits[s[i]>>4])
+		b.WriteByte(digits[s[i]&15])
+	}
+	return b.String()
+}
+
+// TestKeyIdentity: two keys have one text if and only if they say the same.
+func TestKeyIdentity(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := drawKey(t, "a")
+		b := a
+		if rapid.Bool().Draw(t, "other") {
+			b = drawKey(t, "b")
+		} else { // alike but for order
+			b.Lines = rapid.Permutation(a.Lines).Draw(t, "lines")
+			b.Inputs = rapid.Permutation(a.Inputs).Draw(t, "inputs")
+		}
+		same := canonical(a) == canonical(b)
+		if (a.Text() == b.Text()) != same || (a.ID() == b.ID()) != same {
+			t.Fatalf("same %v, texts\n%s\n%s", same, a.Text(), b.Text())
+		}
+		if strings.Count(a.Text(), "\n") != 4+len(a.Lines)+len(a.Inputs) {
+			t.Fatalf("not one line a part:\n%s", a.Text())
+		}
+	})
+}
+
+func TestParseID(t *testing.T) {
+	id := ActionID{0xab, 0xcd}
+	if got, err := ParseActionID(id.String()); err != nil || got != id || id.Short() != "abcd00000000" {
+		t.Errorf("got %v, %v, %s", got, err, id.Short())
+	}
+	for _, bad := range []string{"", "ab", strings.ToUpper(id.String()), id.String() + "00", "x" + id.String()[1:]} {
+		if _, err := ParseOutputID(bad); err == nil {
+			t.Errorf("%q was read", bad)
+		}
+	}
+}

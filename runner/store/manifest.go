@@ -1,0 +1,150 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// manifestFormat is the first line of a manifest, hence part of every output id.
+const manifestFormat = "ablate manifest 1"
+
+// file is one line of a manifest. Empty folders and permissions are not part of an artifact.
+type file struct {
+	path string // relative, with slashes
+	size int64
+	sum  [sha256.Size]byte
+}
+
+// manifest lists the files of an artifact, sorted by path.
+type manifest []file
+
+// id returns the output id of the artifact that m describes.
+func (m manifest) id() OutputID { return sha256.Sum256(m.encode()) }
+
+// bytes returns the size of all files together.
+func (m manifest) bytes() (n int64) {
+	for _, f := range m {
+		n += f.size
+	}
+	return n
+}
+
+// encode writes the one spelling of m.
+func (m manifest) encode() []byte {
+	var b bytes.Buffer
+	b.WriteString(manifestFormat + "\n")
+	for _, f := range m {
+		fmt.Fprintf(&b, "%x %d %s\n", f.sum, f.size, strconv.Quote(f.path))
+	}
+	return b.Bytes()
+}
+
+// parseManifest reads what encode writes and nothing else. The paths it returns
+// stay inside the folder that they are relative to.
+func parseManifest(data []byte) (manifest, error) {
+	body, ok := strings.CutPrefix(string(data), manifestFormat+"\n")
+	if !ok {
+		return nil, fmt.Errorf("manifest: first line is not %q", manifestFormat)
+	}
+	var m manifest
+	for line := range strings.Lines(body) {
+		sum, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		size, quoted, _ := strings.Cut(rest, " ")
+		var f file
+		raw, err := hex.DecodeString(sum)
+		if err != nil || len(raw) != len(f.sum) {
+			return nil, fmt.Errorf("manifest line %d: digest", len(m)+2)
+		}
+		copy(f.sum[:], raw)
+		if f.size, err = strconv.ParseInt(size, 10, 64); err != nil || f.size < 0 {
+			return nil, fmt.Errorf("manifest line %d: size", len(m)+2)
+		}
+		if f.path, err = strconv.Unquote(quoted); err != nil || !safePath(f.path) {
+			return nil, fmt.Errorf("manifest line %d: path", len(m)+2)
+		}
+		if len(m) > 0 && m[len(m)-1].path >= f.path {
+			return nil, fmt.Errorf("manifest line %d: path out of order", len(m)+2)
+		}
+		m = append(m, f)
+	}
+	if !bytes.Equal(m.encode(), data) {
+		return nil, fmt.Errorf("manifest: not in canonical form")
+	}
+	return m, nil
+}
+
+// safePath reports whether p is a clean relative path of slashes that goes nowhere else.
+func safePath(p string) bool {
+	return p != "." && path.Clean(p) == p && filepath.IsLocal(filepath.FromSlash(p)) && !strings.ContainsRune(p, 0)
+}
+
+// errNoFile is what a link or a device is in an artifact: it has no bytes of its own.
+var errNoFile = errors.New("neither a file nor a folder")
+
+// list returns the files under dir, sorted by path, with sizes and no digests.
+// Anything but files and folders is errNoFile.
+func list(dir string) (manifest, error) {
+	var m manifest
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if !d.Type().IsRegular() {
+			return fmt.Errorf("%s is %w", p, errNoFile)
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		m = append(m, file{path: filepath.ToSlash(rel), size: info.Size()})
+		return nil
+	})
+	slices.SortFunc(m, func(x, y file) int { return cmp.Compare(x.path, y.path) })
+	return m, err
+}
+
+// digest fills in size and sum of one file by reading its bytes.
+func (f *file) digest(dir string) error {
+	r, err := os.Open(filepath.Join(dir, filepath.FromSlash(f.path)))
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	h := sha256.New()
+	if f.size, err = io.Copy(h, r); err != nil {
+		return err
+	}
+	h.Sum(f.sum[:0])
+	return nil
+}
+
+// difference names the first path at which two manifests differ.
+func difference(a, b manifest) string {
+	for i := 0; i < len(a) || i < len(b); i++ {
+		switch {
+		case i == len(a) || i < len(b) && b[i].path < a[i].path:
+			return fmt.Sprintf("%s is new", b[i].path)
+		case i == len(b) || a[i].path < b[i].path:
+			return fmt.Sprintf("%s is gone", a[i].path)
+		case a[i] != b[i]:
+			return fmt.Sprintf("%s differs", a[i].path)
+		}
+	}
+	return "no difference"
+}

@@ -1,0 +1,343 @@
+package study
+
+import (
+	"fmt"
+	"strings"
+
+	"ablate/analysis/table"
+	"ablate/experiments/spec"
+	"ablate/runner/stage"
+)
+
+// Results finds the artifacts of a graph: the folder and the id of an action's
+// output, false where there is none.
+type Results func(a *Action) (dir, id string, ok bool)
+
+// Tables are a study's results that depend on nothing but the study.
+type Tables struct{ Trials, Samples, Curves, Labels *table.Table }
+
+// Metrics of trials.arrow in their order: an evaluation's own names, and how
+// to read them.
+var Metrics = func() []table.Column {
+	var cols []table.Column
+	share := func(name, doc string) {
+		cols = append(cols, table.Column{Name: name, Unit: "share", Better: "higher", Assume: "normal", Doc: doc})
+	}
+	for _, c := range []string{"", ".count", ".colour", ".background", ".combination"} {
+		what := "all prompts"
+		if c != "" {
+			what = c[1:] + " prompts"
+		}
+		share("alignment"+c, "share of images that the gold calls good, "+what)
+		share("alignment"+c+".seen", "the same, prompts that feedback may use")
+		share("alignment"+c+".unseen", "the same, held-out prompts")
+	}
+	return append(cols,
+		table.Column{Name: "skipped", Unit: "share", Better: "lower", Doc: "share of images that the parser cannot read; they count as not aligned"},
+		table.Column{Name: "proxy", Unit: "score", Better: "higher", Doc: "mean score by the base trial's learned reward"},
+		table.Column{Name: "fidelity.recall", Unit: "share", Better: "higher", Doc: "k-nearest-neighbour recall (k 5) of real images"},
+		table.Column{Name: "fidelity.recall.real", Unit: "share", Doc: "the same of real against real"},
+		table.Column{Name: "fidelity.frechet", Unit: "distance²", Better: "lower", Doc: "Fréchet distance to real images"},
+		table.Column{Name: "fidelity.frechet.real", Unit: "distance²", Doc: "the same of real against real"},
+		table.Column{Name: "diversity", Unit: "ratio", Better: "higher", Doc: "distance of aligned images of one prompt, relative to renders"},
+		table.Column{Name: "diversity.real", Unit: "ratio", Doc: "the same of other renders"},
+	)
+}()
+
+// NewTables gathers what there is of a study: a row a view, nulls where there
+// is no result.
+func NewTables(s *spec.Study, g *Graph, results Results) (*Tables, error) {
+	t := &Tables{
+		Trials:  &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
+		Samples: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}}, Curves: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
+		Labels: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
+	}
+	if err := t.trials(s, g, results); err != nil {
+		return nil, err
+	}
+	seen := map[spec.ID]bool{}
+	samples, curves, labels := newSamples(t.Samples), newCurves(t.Curves), newLabels(t.Labels)
+	labelled := map[*Action]bool{}
+	for _, v := range s.Views {
+		id := v.Trial.ID()
+		c, ok := g.Chains[id]
+		if !ok || seen[id] {
+			continue
+		}
+		seen[id] = true
+		if err := samples.add(id, c, results); err != nil {
+			return nil, err
+		}
+		if err := curves.add(id, c, results); err != nil {
+			return nil, err
+		}
+		if c.Labels != nil && !labelled[c.Labels] {
+			labelled[c.Labels] = true
+			if err := labels.add(v.Trial.Seed, c, results); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return t, nil
+}
+
+func (t *Tables) trials(s *spec.Study, g *Graph, results Results) error {
+	n := len(s.Views)
+	str := func(name, doc string) *table.Column {
+		c := &table.Column{Name: name, Kind: table.String, Strings: make([]string, n), Doc: doc}
+		t.Trials.Columns = append(t.Trials.Columns, c)
+		return c
+	}
+	arm, view, trial := str("arm", "row of the ablation table"), str("view", "ARM[axis=value,…]@seed"), str("trial", "id; equal where views share a trial")
+	control := &table.Column{Name: "control", Kind: table.Bool, Bools: make([]bool, n), Doc: "trained or chosen by the gold's own verdicts"}
+	t.Trials.Columns = append(t.Trials.Columns, control)
+	axes := spec.Axes()
+	columns := make([]*table.Column, len(axes))
+	for i, a := range axes {
+		c := &table.Column{Name: a.Path, Unit: a.Unit, Doc: a.Doc, Valid: make([]bool, n)}
+		switch a.Kind {
+		case spec.Number:
+			c.Kind, c.Floats = table.Float, make([]float64, n)
+		case spec.Count:
+			c.Kind, c.Ints = table.Int, make([]int64, n)
+		default:
+			c.Kind, c.Strings = table.String, make([]string, n)
+		}
+		columns[i] = c
+		t.Trials.Columns = append(t.Trials.Columns, c)
+	}
+	pretraining := &table.Column{Name: "seed.pretraining", Kind: table.Int, Ints: make([]int64, n)}
+	feedback := &table.Column{Name: "seed.feedback", Kind: table.Int, Ints: make([]int64, n)}
+	t.Trials.Columns = append(t.Trials.Columns, pretraining, feedback)
+
+	values := map[string][2]*table.Column{}
+	for _, m := range Metrics {
+		v, count := m, &table.Column{Name: m.Name + ".n", Kind: table.Int, Unit: "samples", Ints: make([]int64, n), Valid: make([]bool, n)}
+		v.Kind, v.Floats, v.Valid = table.Float, make([]float64, n), make([]bool, n)
+		values[m.Name] = [2]*table.Column{&v, count}
+		t.Trials.Columns = append(t.Trials.Columns, &v, count)
+	}
+	artifacts := map[string]*table.Column{}
+	for _, role := range roles {
+		c := &table.Column{Name: "artifact." + role.name, Kind: table.String, Strings: make([]string, n), Valid: make([]bool, n)}
+		artifacts[role.name] = c
+		t.Trials.Columns = append(t.Trials.Columns, c)
+	}
+
+	for i, v := range s.Views {
+		id := v.Trial.ID()
+		arm.Strings[i], view.Strings[i], trial.Strings[i] = v.Arm, v.String(), id.String()
+		if l, ok := v.Trial.Content.Value("reward.loss"); ok && l == "oracle" {
+			control.Bools[i] = true
+		}
+		for j, a := range axes {
+			x, ok := v.Trial.Content.Value(a.Path)
+			if !ok {
+				continue
+			}
+			c := columns[j]
+			c.Valid[i] = true
+			switch x := x.(type) {
+			case float64:
+				c.Floats[i] = x
+			case int64:
+				c.Ints[i] = x
+			default:
+				c.Strings[i] = fmt.Sprint(x)
+			}
+		}
+		pretraining.Ints[i], feedback.Ints[i] = v.Trial.Seed.Pretraining, v.Trial.Seed.Feedback
+		c, ok := g.Chains[id]
+		if !ok {
+			continue
+		}
+		for _, role := range roles {
+			if a := role.of(c); a != nil {
+				if _, out, ok := results(a); ok {
+					artifacts[role.name].Strings[i], artifacts[role.name].Valid[i] = out, true
+				}
+			}
+		}
+		set := func(name string, value float64, count int) {
+			m, ok := values[name]
+			if !ok || count == 0 {
+				return
+			}
+			m[0].Floats[i], m[0].Valid[i] = value, true
+			m[1].Ints[i], m[1].Valid[i] = int64(count), true
+		}
+		dir, _, ok := results(c.Evaluate)
+		if !ok {
+			continue
+		}
+		metrics, err := stage.ReadMetrics(dir)
+		if err != nil {
+			return err
+		}
+		for _, m := range metrics {
+			set(m.Name, m.Value, m.N)
+		}
+		if c.Proxy == nil {
+			continue
+		}
+		if dir, _, ok := results(c.Proxy); ok {
+			scores, err := stage.ReadScores(dir)
+			if err != nil {
+				return err
+			}
+			var sum float64
+			for _, r := range scores {
+				sum += float64(r)
+			}
+			set("proxy", sum/float64(len(scores)), len(scores))
+		}
+	}
+	return nil
+}
+
+// roles are the stages of a chain whose artifacts trials.arrow names.
+var roles = []struct {
+	name string
+	of   func(Chain) *Action
+}{
+	{"pretrain", func(c Chain) *Action { return c.Model }},
+	{"embedder", func(c Chain) *Action { return c.Embedder }},
+	{"sample.labelled", func(c Chain) *Action { return c.Labelled }},
+	{"sample.unlabelled", func(c Chain) *Action { return c.Unlabelled }},
+	{"label", func(c Chain) *Action { return c.Labels }},
+	{"reward", func(c Chain) *Action { return c.Reward }},
+	{"score.labelled", func(c Chain) *Action { return c.LabelledScores }},
+	{"score.unlabelled", func(c Chain) *Action { return c.UnlabelledScores }},
+	{"finetune", func(c Chain) *Action { return c.Finetune }},
+	{"evaluate", func(c Chain) *Action { return c.Evaluate }},
+	{"proxy", func(c Chain) *Action { return c.Proxy }},
+}
+
+// samples are the columns of samples.arrow.
+type samples struct{ trial, set, index, prompt, category, seen, verdict, read, proxy *table.Column }
+
+func newSamples(t *table.Table) *samples {
+	s := &samples{
+		trial: &table.Column{Name: "trial", Kind: table.String}, set: &table.Column{Name: "set", Kind: table.String, Doc: "alignment or fidelity"},
+		index: &table.Column{Name: "index", Kind: table.Int}, prompt: &table.Column{Name: "prompt", Kind: table.String},
+		category: &table.Column{Name: "category", Kind: table.String, Valid: []bool{}}, seen: &table.Column{Name: "seen", Kind: table.Bool, Valid: []bool{}},
+		verdict: &table.Column{Name: "verdict", Kind: table.String, Valid: []bool{}, Doc: "the gold's: good, bad or skip"},
+		read:    &table.Column{Name: "read", Kind: table.String, Valid: []bool{}, Doc: "what the parser read"},
+		proxy:   &table.Column{Name: "proxy", Kind: table.Float, Valid: []bool{}, Unit: "score", Doc: "by the base trial's learned reward"},
+	}
+	t.Columns = []*table.Column{s.trial, s.set, s.index, s.prompt, s.category, s.seen, s.verdict, s.read, s.proxy}
+	return s
+}
+
+func (s *samples) add(id spec.ID, c Chain, results Results) error {
+	dir, _, ok := results(c.Evaluate)
+	if !ok {
+		return nil
+	}
+	rows, err := stage.ReadSamples(dir)
+	if err != nil {
+		return err
+	}
+	var scores []float32
+	if c.Proxy != nil {
+		if dir, _, ok := results(c.Proxy); ok {
+			if scores, err = stage.ReadScores(dir); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range rows {
+		s.trial.Strings = append(s.trial.Strings, id.String())
+		s.set.Strings = append(s.set.Strings, r.Set)
+		s.index.Ints = append(s.index.Ints, int64(r.Index))
+		s.prompt.Strings = append(s.prompt.Strings, r.Prompt)
+		judged := r.Set == stage.Alignment
+		for _, x := range []struct {
+			c *table.Column
+			v string
+		}{{s.category, r.Category}, {s.verdict, r.Verdict}, {s.read, r.Read}} {
+			x.c.Strings, x.c.Valid = append(x.c.Strings, x.v), append(x.c.Valid, judged)
+		}
+		s.seen.Bools, s.seen.Valid = append(s.seen.Bools, r.Seen), append(s.seen.Valid, judged)
+		score, scored := 0.0, judged && r.Index < len(scores)
+		if scored {
+			score = float64(scores[r.Index])
+		}
+		s.proxy.Floats, s.proxy.Valid = append(s.proxy.Floats, score), append(s.proxy.Valid, scored)
+	}
+	return nil
+}
+
+// curves are the columns of curves.arrow.
+type curves struct{ trial, stage, step, metric, value *table.Column }
+
+func newCurves(t *table.Table) *curves {
+	c := &curves{
+		trial: &table.Column{Name: "trial", Kind: table.String}, stage: &table.Column{Name: "stage", Kind: table.String},
+		step: &table.Column{Name: "step", Kind: table.Int}, metric: &table.Column{Name: "metric", Kind: table.String},
+		value: &table.Column{Name: "value", Kind: table.Float, Doc: "mean since the point before"},
+	}
+	t.Columns = []*table.Column{c.trial, c.stage, c.step, c.metric, c.value}
+	return c
+}
+
+func (t *curves) add(id spec.ID, c Chain, results Results) error {
+	for _, a := range []*Action{c.Model, c.Embedder, c.Reward, c.Finetune} {
+		if a == nil || a.Kind == stage.Adopt {
+			continue
+		}
+		dir, _, ok := results(a)
+		if !ok {
+			continue
+		}
+		curve, err := stage.ReadCurve(dir)
+		if err != nil {
+			return err
+		}
+		for m, name := range curve.Metrics {
+			for i, step := range curve.Steps {
+				t.trial.Strings = append(t.trial.Strings, id.String())
+				t.stage.Strings = append(t.stage.Strings, string(a.Kind))
+				t.step.Ints = append(t.step.Ints, int64(step))
+				t.metric.Strings = append(t.metric.Strings, name)
+				t.value.Floats = append(t.value.Floats, curve.Values[m][i])
+			}
+		}
+	}
+	return nil
+}
+
+// labels are the columns of labels.arrow.
+type labels struct{ pretraining, feedback, artifact, index, prompt, annotator, label *table.Column }
+
+func newLabels(t *table.Table) *labels {
+	l := &labels{
+		pretraining: &table.Column{Name: "seed.pretraining", Kind: table.Int}, feedback: &table.Column{Name: "seed.feedback", Kind: table.Int},
+		artifact: &table.Column{Name: "artifact", Kind: table.String}, index: &table.Column{Name: "index", Kind: table.Int},
+		prompt: &table.Column{Name: "prompt", Kind: table.String}, annotator: &table.Column{Name: "annotator", Kind: table.String},
+		label: &table.Column{Name: "label", Kind: table.String, Doc: "good, bad or skip"},
+	}
+	t.Columns = []*table.Column{l.pretraining, l.feedback, l.artifact, l.index, l.prompt, l.annotator, l.label}
+	return l
+}
+
+func (t *labels) add(seed spec.Seed, c Chain, results Results) error {
+	dir, id, ok := results(c.Labels)
+	if !ok {
+		return nil
+	}
+	l, err := stage.ReadLabels(dir)
+	if err != nil {
+		return err
+	}
+	for i, label := range l.Labels {
+		t.pretraining.Ints = append(t.pretraining.Ints, seed.Pretraining)
+		t.feedback.Ints = append(t.feedback.Ints, seed.Feedback)
+		t.artifact.Strings = append(t.artifact.Strings, id)
+		t.index.Ints = append(t.index.Ints, int64(i))
+		t.prompt.Strings = append(t.prompt.Strings, l.Prompts[i])
+		t.annotator.Strings = append(t.annotator.Strings, l.Annotator)
+		t.label.Strings = append(t.label.Strings, strings.Clone(label))
+	}
+	return nil
+}
