@@ -2,16 +2,20 @@ package shapes
 
 import "math/rand/v2"
 
-// Captions says how imperfect pretraining captions are.
+// Captions says how imperfect pretraining captions are. The zero value
+// describes captions that are right and complete; the shape always is.
 type Captions struct {
-	// Probability that the word is redrawn evenly from the slot's words.
+	// Count, Colour and Background are the probabilities that the word is
+	// redrawn evenly from the slot's words, the right one among them: with
+	// Count .4 and four words, a caption's count is right with .6 + .4/4 = .7.
 	Count, Colour, Background float64
-	// Probability that count, colour and background are each left out. The
-	// shape is always right and always there.
+	// Absent is the probability that a count, a colour or a background is left
+	// out, each by itself.
 	Absent float64
 }
 
-// Caption draws the caption of a scene that shows truth.
+// Caption draws the caption of a scene that shows truth, which is
+// Scene.Prompt. How often it draws from r does not depend on truth.
 func (c Captions) Caption(r *rand.Rand, truth Prompt) Prompt {
 	for _, s := range []struct {
 		slot   Slot

@@ -1,6 +1,7 @@
 package shapes
 
 import (
+	"fmt"
 	"math/rand/v2"
 
 	"ablate/models/random"
@@ -20,10 +21,13 @@ const (
 )
 
 func (c Category) String() string {
+	if c < 0 || c >= categories {
+		return fmt.Sprintf("Category(%d)", int(c))
+	}
 	return [...]string{"count", "colour", "background", "combination"}[c]
 }
 
-// share of each category among drawn prompts.
+// share of each category among drawn prompts; within one all are as likely.
 var share = [categories]float64{.2, .2, .2, .4}
 
 // An Entry is a prompt of the study.
@@ -35,6 +39,8 @@ type Entry struct {
 
 // A Catalogue is all prompts of the study: 8 of count, 6 of colour, 6 of
 // background and 138 combinations. Every one names the shape.
+//
+// It is never changed after it was made, so goroutines may share one.
 type Catalogue struct {
 	entries    []Entry
 	byCategory [categories][]int // entries of a category
@@ -69,6 +75,7 @@ func Prompts() *Catalogue {
 			}
 		}
 	}
+	// Hold out a quarter of each category, rounded half up: 2, 2, 2 and 35.
 	for cat, list := range c.byCategory {
 		r := random.Stream(0, "world", "split", cat)
 		for _, k := range r.Perm(len(list))[:(len(list)+2)/4] {
@@ -83,7 +90,7 @@ func Prompts() *Catalogue {
 	return c
 }
 
-// All lists the entries in their fixed order.
+// All lists the entries in their fixed order; the caller must not change them.
 func (c *Catalogue) All() []Entry { return c.entries }
 
 // Find returns the number of a prompt's entry.
@@ -92,8 +99,9 @@ func (c *Catalogue) Find(p Prompt) (int, bool) {
 	return i, ok
 }
 
-// Draw draws an entry's number: a category by its share, then a prompt of it
-// evenly, among the seen ones only where seenOnly.
+// Draw draws an entry's number: a category by its share (.2, .2, .2, .4 for
+// combinations), then a prompt of it evenly: among the seen ones only where
+// seenOnly, else among all, a quarter of which are held out.
 func (c *Catalogue) Draw(r *rand.Rand, seenOnly bool) int {
 	u := r.Float64()
 	cat := Category(0)
@@ -107,9 +115,11 @@ func (c *Catalogue) Draw(r *rand.Rand, seenOnly bool) int {
 	return list[r.IntN(len(list))]
 }
 
-// Wrong draws up to n perturbed prompts of entry i: those with one word
-// swapped (count, colour, background or shape) in random order, then those
-// with two. A prompt that is held out is never drawn.
+// Wrong draws the numbers of up to n perturbed prompts of entry i: those with
+// one word swapped (count, colour, shape or background) in random order, then
+// those with two. They name the same slots as entry i, differ from it and from
+// each other, and none is held out; there are fewer than n where the grammar has
+// fewer. How often it draws from r depends on i alone, not on n.
 func (c *Catalogue) Wrong(r *rand.Rand, i, n int) []int {
 	var one, two []int
 	p := c.entries[i].Prompt
@@ -133,5 +143,5 @@ func (c *Catalogue) Wrong(r *rand.Rand, i, n int) []int {
 		r.Shuffle(len(l), func(a, b int) { l[a], l[b] = l[b], l[a] })
 	}
 	list := append(one, two...)
-	return list[:min(n, len(list))]
+	return list[:min(max(n, 0), len(list))]
 }

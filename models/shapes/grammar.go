@@ -78,17 +78,17 @@ func (w *walk) err() error {
 	if len(w.rest) == 0 {
 		return fmt.Errorf("prompt %q ends too early: want %s", clip(w.text), want)
 	}
-	near, exact := nearestWord(w.rest[0])
+	near, exact := nearestWord(w.rest[0], w.want)
 	if exact {
 		return fmt.Errorf("prompt %q: %q does not belong there: want %s", clip(w.text), near, want)
 	}
 	return fmt.Errorf("prompt %q: %q is no word of this world (nearest: %q); want %s there", clip(w.text), clip(w.rest[0]), near, want)
 }
 
-// nearestWord is the word of the grammar that is nearest to s, and whether it
-// is s itself.
-func nearestWord(s string) (string, bool) {
-	all := []string{anything, anything + "s", "on", "a", "background"}
+// nearestWord is the word of the grammar that is nearest to s, one of first
+// where several are, and whether it is s itself.
+func nearestWord(s string, first []string) (string, bool) {
+	all := append(slices.Clone(first), anything, anything+"s", "on", "a", "background")
 	for slot, list := range words {
 		for _, w := range list {
 			all = append(all, w)

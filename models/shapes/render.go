@@ -7,38 +7,46 @@ import (
 	"ablate/models/random"
 )
 
-// Size of an image in pixels and its number of values.
+// Size is the height and width of an image in pixels, Pixels the number of its
+// values.
 const (
 	Size   = 16
-	cell   = Size / 2
 	Pixels = Size * Size * 3
+	cell   = Size / 2 // each of the 2×2 cells holds at most one object
 )
 
+// rgb is a colour, or a difference of two.
 type rgb [3]float64
 
+// The colours of the words, in their order. Blue on purple and green on teal
+// were tried and bred ghosts in the images that a model draws.
 var (
 	colours     = []rgb{{.86, .16, .16}, {.16, .70, .20}, {.94, .86, .16}}
 	backgrounds = []rgb{{.93, .93, .93}, {.07, .07, .07}, {.50, .20, .62}}
 )
 
-// A Scene is everything that an image is drawn from.
+// A Scene is everything that an image is drawn from, but the noise of its
+// pixels. The zero Scene shows nothing; make one with NewScene.
 type Scene struct {
 	Prompt     Prompt // complete: what the image shows
-	objects    []object
+	bodies     []body
 	background rgb
-	light      float64 // direction of the light, radians
-	gradient   [2]float64
-	stripes    float64 // amplitude of the background's stripes, 0 without
-	phase      int
-	vertical   bool
+	light      float64    // direction in which the light grows, radians
+	gradient   [2]float64 // the background's rise from the centre to the right and lower edge
+	stripes    float64    // amplitude of the background's stripes, 0 without
+	phase      int        // of the stripes, pixels
+	vertical   bool       // the stripes' direction
 }
 
-type object struct {
+// A body is one object of a scene, in pixels and radians.
+type body struct {
 	x, y, radius, angle float64
 	colour              rgb
 }
 
-// NewScene draws a scene that shows p; what p leaves open is drawn evenly.
+// NewScene draws a scene that shows p; what p leaves open is drawn evenly, and
+// so is what no prompt can say: cells, sizes, angles, light and texture. It
+// draws from r a number of times that depends on what it draws.
 func NewScene(r *rand.Rand, p Prompt) Scene {
 	for s := range slots {
 		if p[s] == 0 {
@@ -53,15 +61,15 @@ func NewScene(r *rand.Rand, p Prompt) Scene {
 		return c
 	}
 	sc.background = jitter(backgrounds[p[Background]-1])
-	sc.gradient = [2]float64{.06 * (2*r.Float64() - 1), .06 * (2*r.Float64() - 1)}
+	sc.gradient = [2]float64{.05 * (2*r.Float64() - 1), .05 * (2*r.Float64() - 1)}
 	if r.Float64() < .6 {
-		sc.stripes = .03 + .03*r.Float64()
+		sc.stripes = .03 + .02*r.Float64()
 		sc.phase, sc.vertical = r.IntN(4), r.IntN(2) == 0
 	}
 	radius := 1.9 + .9*r.Float64()
 	colour := jitter(colours[p[Colour]-1])
 	for _, c := range r.Perm(4)[:p[Count]] {
-		o := object{radius: radius * (.9 + .2*r.Float64()), angle: .25 * (2*r.Float64() - 1), colour: colour}
+		o := body{radius: radius * (.9 + .2*r.Float64()), angle: .25 * (2*r.Float64() - 1), colour: colour}
 		extent := o.radius
 		if p[Shape] == 2 {
 			extent = o.radius * (1.02*math.Cos(o.angle) + .5*math.Abs(math.Sin(o.angle)))
@@ -70,14 +78,14 @@ func NewScene(r *rand.Rand, p Prompt) Scene {
 		slack := max(0, cell/2-.75-extent)
 		o.x = float64(c%2*cell) + cell/2 + slack*(2*r.Float64()-1)
 		o.y = float64(c/2*cell) + cell/2 + slack*(2*r.Float64()-1)
-		sc.objects = append(sc.objects, o)
+		sc.bodies = append(sc.bodies, o)
 	}
 	return sc
 }
 
 // distance is the signed distance of (x, y) to the object's edge, negative
 // inside.
-func (o object) distance(x, y float64, bar bool) float64 {
+func (o body) distance(x, y float64, bar bool) float64 {
 	dx, dy := x-o.x, y-o.y
 	if !bar {
 		return math.Hypot(dx, dy) - o.radius
@@ -87,7 +95,9 @@ func (o object) distance(x, y float64, bar bool) float64 {
 	return math.Hypot(max(u, 0), max(v, 0)) + min(max(u, v), 0)
 }
 
-// Render draws the scene into dst float32[16, 16, 3]; r draws the pixel noise.
+// Render draws the scene into dst float32[16, 16, 3], values in [0, 1]; r draws
+// the noise of the pixels. An edge is as wide as a pixel: a pixel's share of the
+// object is .5 less its centre's signed distance to the edge.
 func (sc Scene) Render(r *rand.Rand, dst []float32) {
 	random.Normal(r, dst[:Pixels])
 	lx, ly := math.Cos(sc.light), math.Sin(sc.light)
@@ -111,7 +121,7 @@ func (sc Scene) Render(r *rand.Rand, dst []float32) {
 			for i := range c {
 				c[i] += shade
 			}
-			for _, o := range sc.objects {
+			for _, o := range sc.bodies {
 				// Far pixels need no distance.
 				if math.Abs(px-o.x) > cell/2+1 || math.Abs(py-o.y) > cell/2+1 {
 					continue

@@ -1,0 +1,139 @@
+package shapes
+
+import (
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ablate/models/random"
+)
+
+func TestCatalogue(t *testing.T) {
+	c := Prompts()
+	var all, held [categories]int
+	words := map[int32]bool{} // of the seen prompts
+	for i, e := range c.All() {
+		all[e.Category]++
+		if !e.Seen {
+			held[e.Category]++
+		}
+		for _, tok := range e.Prompt.Tokens() {
+			if e.Seen {
+				words[tok] = true
+			}
+		}
+		if k, ok := c.Find(e.Prompt); !ok || k != i {
+			t.Errorf("Find(%q) = %d, %t, want %d", e.Prompt, k, ok, i)
+		}
+		if e.Prompt[Shape] == 0 {
+			t.Errorf("%q names no shape", e.Prompt)
+		}
+	}
+	if want := [categories]int{8, 6, 6, 138}; all != want {
+		t.Errorf("prompts by category %v, want %v", all, want)
+	}
+	if want := [categories]int{2, 2, 2, 35}; held != want {
+		t.Errorf("held out %v, want %v", held, want)
+	}
+	if delete(words, 0); len(words) != Vocabulary() {
+		t.Errorf("seen prompts have %d of %d words", len(words), Vocabulary())
+	}
+	if _, ok := c.Find(Prompt{}); ok {
+		t.Error("the prompt that names nothing is in the catalogue")
+	}
+}
+
+// TestSplitIsConstant pins the smaller categories' held-out prompts: whoever
+// changes the split changes every study's results.
+func TestSplitIsConstant(t *testing.T) {
+	var got []string
+	for _, e := range Prompts().All() {
+		if !e.Seen && e.Category != CategoryCombination {
+			got = append(got, e.Prompt.String())
+		}
+	}
+	want := []string{"circles on a white background", "circles on a purple background", "red circles", "yellow bars", "one circle", "three bars"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("held out: mismatch (-want +got)\n%s", diff)
+	}
+}
+
+func TestDraw(t *testing.T) {
+	const n = 20000
+	c := Prompts()
+	r := random.Stream(1, "test", "draw", 0)
+	for _, seenOnly := range []bool{false, true} {
+		var by [categories]float64
+		unseen := 0.0
+		for range n {
+			e := c.All()[c.Draw(r, seenOnly)]
+			by[e.Category]++
+			if !e.Seen {
+				unseen++
+			}
+		}
+		for cat, k := range by {
+			if p := share[cat]; !near(k, n, p) {
+				t.Errorf("%v: share %.3f, want %.3f", Category(cat), k/n, p)
+			}
+		}
+		// .2·2/8 + .2·2/6 + .2·2/6 + .4·35/138
+		want := .2/4 + .4/3 + .4*35/138
+		if seenOnly {
+			want = 0
+		}
+		if !near(unseen, n, want) {
+			t.Errorf("seenOnly %t: share of unseen prompts %.3f, want %.3f", seenOnly, unseen/n, want)
+		}
+	}
+}
+
+// near reports whether k of n is within five standard deviations of the
+// binomial with probability p: a test in a million would fail by chance, and
+// none does, as the streams are fixed.
+func near(k, n, p float64) bool { return math.Abs(k-n*p) <= 5*math.Sqrt(n*p*(1-p)) }
+
+func TestWrong(t *testing.T) {
+	c := Prompts()
+	swaps := func(p, q Prompt) (n int) {
+		for s := range p {
+			if (p[s] == 0) != (q[s] == 0) {
+				return 99
+			}
+			if p[s] != q[s] {
+				n++
+			}
+		}
+		return n
+	}
+	for i, e := range c.All() {
+		// What the grammar has, counted by brute force.
+		var can [3]int
+		for _, o := range c.All() {
+			if d := swaps(e.Prompt, o.Prompt); o.Seen && d < 3 {
+				can[d]++
+			}
+		}
+		for _, n := range []int{-1, 0, 1, 4, 7, 1000} {
+			list := c.Wrong(random.Stream(2, "test", "wrong", i), i, n)
+			again := c.Wrong(random.Stream(2, "test", "wrong", i), i, n)
+			if want := min(max(n, 0), can[1]+can[2]); len(list) != want {
+				t.Fatalf("%q: %d of %d wrong prompts, want %d", e.Prompt, len(list), n, want)
+			}
+			drawn := map[int]bool{}
+			for k, j := range list {
+				d := swaps(e.Prompt, c.All()[j].Prompt)
+				if want := 1; k < can[1] && d != want || k >= can[1] && d != 2 {
+					t.Errorf("%q: wrong prompt %d is %q, %d words away", e.Prompt, k, c.All()[j].Prompt, d)
+				}
+				if !c.All()[j].Seen || drawn[j] || j == i {
+					t.Errorf("%q: wrong prompt %q is held out, drawn twice or the right one", e.Prompt, c.All()[j].Prompt)
+				}
+				if drawn[j] = true; again[k] != j {
+					t.Errorf("%q: equal streams drew different prompts", e.Prompt)
+				}
+			}
+		}
+	}
+}
