@@ -1,0 +1,102 @@
+package compare
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"ablate/analysis/stats"
+	"ablate/analysis/table"
+)
+
+// images are the alignment images of samples.arrow, by trial, with their
+// prompts as clusters.
+type images struct {
+	samples *table.Table
+	prompts []string // clusters, sorted
+	cluster []int    // of each row of samples; -1 for a row that is not judged
+	rows    map[string][]int
+	memo    map[string]stats.Clustered
+}
+
+func newImages(samples *table.Table) (*images, error) {
+	for _, name := range []string{"trial", "set", "prompt", "category", "seen", "verdict", "proxy"} {
+		if samples.Column(name) == nil {
+			return nil, errors.New("samples: want the column " + name)
+		}
+	}
+	x := &images{samples: samples, rows: map[string][]int{}, memo: map[string]stats.Clustered{}}
+	set, prompt, trial := samples.Column("set").Strings, samples.Column("prompt").Strings, samples.Column("trial").Strings
+	seen := map[string]bool{}
+	for i := range samples.Rows() {
+		if set[i] == "alignment" && !seen[prompt[i]] {
+			seen[prompt[i]] = true
+			x.prompts = append(x.prompts, prompt[i])
+		}
+	}
+	slices.Sort(x.prompts)
+	index := map[string]int{}
+	for i, p := range x.prompts {
+		index[p] = i
+	}
+	x.cluster = make([]int, samples.Rows())
+	for i := range x.cluster {
+		x.cluster[i] = -1
+		if set[i] == "alignment" {
+			x.cluster[i] = index[prompt[i]]
+			x.rows[trial[i]] = append(x.rows[trial[i]], i)
+		}
+	}
+	return x, nil
+}
+
+// has reports whether a metric is a mean over judged images.
+func (x *images) has(metric string) bool {
+	return strings.HasPrefix(metric, "alignment") || metric == "skipped" || metric == "proxy"
+}
+
+// of sums a metric of a trial by prompt.
+func (x *images) of(trial, metric string) stats.Clustered {
+	key := trial + " " + metric
+	if c, ok := x.memo[key]; ok {
+		return c
+	}
+	c := stats.Clustered{Sums: make([]float64, len(x.prompts)), Counts: make([]float64, len(x.prompts))}
+	verdict, category := x.samples.Column("verdict"), x.samples.Column("category")
+	seen, proxy := x.samples.Column("seen"), x.samples.Column("proxy")
+	parts := strings.Split(metric, ".")
+	for _, i := range x.rows[trial] {
+		in := true
+		for _, p := range parts[1:] {
+			switch p {
+			case "seen":
+				in = in && seen.Bools[i]
+			case "unseen":
+				in = in && !seen.Bools[i]
+			default:
+				in = in && category.Strings[i] == p
+			}
+		}
+		value := 0.
+		switch parts[0] {
+		case "proxy":
+			if in = in && proxy.Has(i); in {
+				value = proxy.Floats[i]
+			}
+		case "skipped":
+			if verdict.Strings[i] == "skip" {
+				value = 1
+			}
+		default:
+			if verdict.Strings[i] == "good" {
+				value = 1
+			}
+		}
+		if in {
+			c.Sums[x.cluster[i]] += value
+			c.Counts[x.cluster[i]]++
+		}
+	}
+	x.memo[key] = c
+	return c
+}

@@ -1,0 +1,234 @@
+package table
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/ipc"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+)
+
+var arrowType = map[Kind]arrow.DataType{
+	String: arrow.BinaryTypes.String, Float: arrow.PrimitiveTypes.Float64, Int: arrow.PrimitiveTypes.Int64,
+	Bool: arrow.FixedWidthTypes.Boolean, Time: arrow.FixedWidthTypes.Timestamp_us,
+}
+
+// schema describes a table to Arrow.
+func (t *Table) schema() *arrow.Schema {
+	fields := make([]arrow.Field, len(t.Columns))
+	for i, c := range t.Columns {
+		var keys, values []string
+		for _, m := range [][2]string{{"unit", c.Unit}, {"better", c.Better}, {"assume", c.Assume}, {"doc", c.Doc}} {
+			if m[1] != "" {
+				keys, values = append(keys, m[0]), append(values, m[1])
+			}
+		}
+		fields[i] = arrow.Field{Name: c.Name, Type: arrowType[c.Kind], Nullable: true, Metadata: arrow.NewMetadata(keys, values)}
+	}
+	var keys, values []string
+	for _, k := range slices.Sorted(maps.Keys(t.Meta)) {
+		keys, values = append(keys, k), append(values, t.Meta[k])
+	}
+	meta := arrow.NewMetadata(keys, values)
+	return arrow.NewSchema(fields, &meta)
+}
+
+// Write writes a table as an Arrow IPC file of one record batch.
+func Write(w io.Writer, t *Table) error {
+	if err := t.Check(); err != nil {
+		return fmt.Errorf("table: %w", err)
+	}
+	mem := memory.NewGoAllocator()
+	b := array.NewRecordBuilder(mem, t.schema())
+	defer b.Release()
+	for i, c := range t.Columns {
+		switch f := b.Field(i).(type) {
+		case *array.StringBuilder:
+			f.AppendValues(c.Strings, c.Valid)
+		case *array.Float64Builder:
+			f.AppendValues(c.Floats, c.Valid)
+		case *array.Int64Builder:
+			f.AppendValues(c.Ints, c.Valid)
+		case *array.BooleanBuilder:
+			f.AppendValues(c.Bools, c.Valid)
+		case *array.TimestampBuilder:
+			v := make([]arrow.Timestamp, len(c.Times))
+			for j, x := range c.Times {
+				v[j] = arrow.Timestamp(x.UnixMicro())
+			}
+			f.AppendValues(v, c.Valid)
+		}
+	}
+	r := b.NewRecord()
+	defer r.Release()
+	f, err := ipc.NewFileWriter(&seeker{w: w}, ipc.WithSchema(r.Schema()), ipc.WithAllocator(mem))
+	if err != nil {
+		return fmt.Errorf("table: %w", err)
+	}
+	if r.NumRows() > 0 {
+		if err := f.Write(r); err != nil {
+			return fmt.Errorf("table: %w", errors.Join(err, f.Close()))
+		}
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("table: %w", err)
+	}
+	return nil
+}
+
+// seeker counts what is written: the file writer asks only where it is.
+type seeker struct {
+	w  io.Writer
+	at int64
+}
+
+func (s *seeker) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	s.at += int64(n)
+	return n, err
+}
+
+func (s *seeker) Seek(offset int64, whence int) (int64, error) {
+	if offset != 0 || whence != io.SeekCurrent {
+		return 0, errors.New("table: the writer cannot go back")
+	}
+	return s.at, nil
+}
+
+// maxFile bounds what Read takes.
+const maxFile = 4 << 30
+
+// Read reads an Arrow IPC file whose columns are of this package's kinds. Bytes
+// that are no such file are an error, never a panic.
+func Read(b []byte) (t *Table, err error) {
+	defer func() { // arrow panics on lengths that do not fit
+		if p := recover(); p != nil {
+			t, err = nil, fmt.Errorf("it is no intact Arrow file (%v)", p)
+		}
+	}()
+	mem := memory.NewGoAllocator()
+	f, err := ipc.NewFileReader(bytes.NewReader(b), ipc.WithAllocator(mem))
+	if err != nil {
+		return nil, fmt.Errorf("it is no intact Arrow file: %w", err)
+	}
+	defer f.Close()
+	t = &Table{Meta: map[string]string{}}
+	meta := f.Schema().Metadata()
+	for i, k := range meta.Keys() {
+		t.Meta[k] = meta.Values()[i]
+	}
+	for _, field := range f.Schema().Fields() {
+		c := &Column{Name: field.Name}
+		known := false
+		for kind, typ := range arrowType {
+			if arrow.TypeEqual(field.Type, typ) {
+				c.Kind, known = kind, true
+			}
+		}
+		if !known {
+			return nil, fmt.Errorf("column %q is of type %s, which no table of ablate has", field.Name, field.Type)
+		}
+		get := func(k string) string {
+			if i := field.Metadata.FindKey(k); i >= 0 {
+				return field.Metadata.Values()[i]
+			}
+			return ""
+		}
+		c.Unit, c.Better, c.Assume, c.Doc = get("unit"), get("better"), get("assume"), get("doc")
+		t.Columns = append(t.Columns, c)
+	}
+	for i := range f.NumRecords() {
+		r, err := f.Record(i)
+		if err != nil {
+			return nil, fmt.Errorf("it is no intact Arrow file: %w", err)
+		}
+		for j, c := range t.Columns {
+			c.take(r.Column(j))
+		}
+	}
+	return t, t.Check()
+}
+
+// take appends an array's values to c.
+func (c *Column) take(a arrow.Array) {
+	before := c.Len()
+	for i := range a.Len() {
+		switch x := a.(type) {
+		case *array.String:
+			c.Strings = append(c.Strings, x.Value(i))
+		case *array.Float64:
+			c.Floats = append(c.Floats, x.Value(i))
+		case *array.Int64:
+			c.Ints = append(c.Ints, x.Value(i))
+		case *array.Boolean:
+			c.Bools = append(c.Bools, x.Value(i))
+		case *array.Timestamp:
+			c.Times = append(c.Times, time.UnixMicro(int64(x.Value(i))).UTC())
+		}
+	}
+	if a.NullN() == 0 && c.Valid == nil {
+		return
+	}
+	if c.Valid == nil {
+		c.Valid = make([]bool, before, before+a.Len())
+		for i := range c.Valid {
+			c.Valid[i] = true
+		}
+	}
+	for i := range a.Len() {
+		c.Valid = append(c.Valid, a.IsValid(i))
+	}
+}
+
+// ReadFile reads a table; an error names the file.
+func ReadFile(path string) (*Table, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("%s: %d bytes are more than a table of ablate has", path, info.Size())
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	t, err := Read(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: delete it, and run the study again", path, err)
+	}
+	return t, nil
+}
+
+// WriteFile writes a table, whole or not at all: to a temporary file beside
+// path that takes its name when it is complete.
+func WriteFile(path string, t *Table) (err error) {
+	var b bytes.Buffer
+	if err := Write(&b, t); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if rerr := os.Remove(f.Name()); !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+	}()
+	_, err = f.Write(b.Bytes())
+	if err = errors.Join(err, f.Chmod(0o666), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

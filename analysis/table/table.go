@@ -1,0 +1,116 @@
+// Package table holds a study's results as columns and reads and writes them
+// as Arrow IPC files, which pyarrow, pandas and polars read unchanged. Field
+// metadata carry unit, better, assume and doc. Equal tables give equal bytes.
+package table
+
+import (
+	"fmt"
+	"time"
+)
+
+// Kind is the type of a column's values.
+type Kind int
+
+// The kinds; each has its own slice in Column.
+const (
+	String Kind = iota
+	Float
+	Int
+	Bool
+	Time
+)
+
+// Column is one column. Valid says which values are there; nil means all.
+type Column struct {
+	Name   string
+	Kind   Kind
+	Unit   string // of the values, "share"
+	Better string // "higher", "lower" or empty
+	Assume string // what statistics may assume, "normal" or empty
+	Doc    string
+
+	Strings []string
+	Floats  []float64
+	Ints    []int64
+	Bools   []bool
+	Times   []time.Time
+	Valid   []bool
+}
+
+// Len is the number of values.
+func (c *Column) Len() int {
+	switch c.Kind {
+	case String:
+		return len(c.Strings)
+	case Float:
+		return len(c.Floats)
+	case Int:
+		return len(c.Ints)
+	case Bool:
+		return len(c.Bools)
+	}
+	return len(c.Times)
+}
+
+// Has reports whether value i is there.
+func (c *Column) Has(i int) bool { return c.Valid == nil || c.Valid[i] }
+
+// Value is value i as string, float64, int64, bool or time.Time, nil where it
+// is not there.
+func (c *Column) Value(i int) any {
+	if !c.Has(i) {
+		return nil
+	}
+	switch c.Kind {
+	case String:
+		return c.Strings[i]
+	case Float:
+		return c.Floats[i]
+	case Int:
+		return c.Ints[i]
+	case Bool:
+		return c.Bools[i]
+	}
+	return c.Times[i]
+}
+
+// Table is named columns of equal length.
+type Table struct {
+	Meta    map[string]string
+	Columns []*Column
+}
+
+// Rows is the number of rows.
+func (t *Table) Rows() int {
+	if len(t.Columns) == 0 {
+		return 0
+	}
+	return t.Columns[0].Len()
+}
+
+// Column finds a column by its name; nil if there is none.
+func (t *Table) Column(name string) *Column {
+	for _, c := range t.Columns {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// Check reports columns that do not fit together.
+func (t *Table) Check() error {
+	seen := map[string]bool{}
+	for _, c := range t.Columns {
+		switch {
+		case seen[c.Name]:
+			return fmt.Errorf("column %q is there twice", c.Name)
+		case c.Len() != t.Rows():
+			return fmt.Errorf("column %q has %d values, the table %d rows", c.Name, c.Len(), t.Rows())
+		case c.Valid != nil && len(c.Valid) != c.Len():
+			return fmt.Errorf("column %q says of %d of its %d values whether they are there", c.Name, len(c.Valid), c.Len())
+		}
+		seen[c.Name] = true
+	}
+	return nil
+}

@@ -1,0 +1,71 @@
+//go:build cgo
+
+package backend
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What is tried in a child process is told apart by the child's end: an answer,
+// an error, or a death that must not be the parent's.
+func TestTry(t *testing.T) {
+	plugin := needPlugin(t)
+	out, errs, err := child(t, "try", plugin)
+	if err != nil || strings.TrimSpace(out) == "" {
+		t.Errorf("the plugin does not load: %v\n%s", err, errs)
+	}
+	whole, err := os.ReadFile(plugin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{"text.so": []byte("no library"), "half.so": whole[:len(whole)/2], "empty.so": nil} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if out, errs, err := child(t, "try", path); err == nil {
+			t.Errorf("%s was loaded: %s", name, out)
+		} else if strings.TrimSpace(errs) == "" {
+			t.Errorf("%s: the child died without a word: %v", name, err)
+		} else {
+			t.Logf("%s: %v\n%.600s", name, err, errs)
+		}
+	}
+	_, errs, err = child(t, "try", filepath.Join(dir, "none.so"))
+	if err == nil || !strings.Contains(errs, "none.so") {
+		t.Errorf("a missing plugin: %v, %s", err, errs)
+	}
+}
+
+func TestVerifyPlugin(t *testing.T) {
+	t.Setenv("ABLATE_PJRT_PLUGIN", "")
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	path, own, err := PluginPath()
+	if err != nil || own {
+		t.Fatal(path, own, err)
+	}
+	if have, err := HavePlugin(); have || err != nil {
+		t.Errorf("an empty cache has a plugin: %v, %v", have, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("something else"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := VerifyPlugin(); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a file with another digest is taken for the plugin: %v", err)
+	}
+	t.Setenv("ABLATE_PJRT_PLUGIN", path)
+	if _, err := VerifyPlugin(); err != nil {
+		t.Errorf("a plugin of the user's own is refused: %v", err)
+	}
+	t.Setenv("ABLATE_PJRT_PLUGIN", filepath.Join(t.TempDir(), "absent.so"))
+	if _, err := HavePlugin(); err == nil || !strings.Contains(err.Error(), "ABLATE_PJRT_PLUGIN") {
+		t.Errorf("a missing plugin of the user's own: %v", err)
+	}
+}

@@ -1,0 +1,43 @@
+// Package modeltest opens a backend for tests of graphs.
+package modeltest
+
+import (
+	"os"
+	"sync"
+	"testing"
+
+	"ablate/models/backend"
+)
+
+var open = sync.OnceValues(func() (backend.Backend, error) {
+	// XLA reads these when it is loaded: one thread, as in a worker.
+	for k, v := range map[string]string{"NPROC": "1", "XLA_FLAGS": os.Getenv("XLA_FLAGS") + " --xla_cpu_multi_thread_eigen=false"} {
+		if err := os.Setenv(k, v); err != nil {
+			return nil, err
+		}
+	}
+	path, _, err := backend.PluginPath()
+	if err != nil {
+		return nil, err
+	}
+	return backend.Open(backend.Choice{Name: backend.CPU, Plugin: path})
+})
+
+// Backend returns XLA on the CPU, one for all tests of the process. Without the
+// plugin it skips the test, or fails it where ABLATE_TEST_STRICT=1.
+func Backend(t testing.TB) backend.Backend {
+	t.Helper()
+	if have, err := backend.HavePlugin(); err != nil {
+		t.Fatal(err)
+	} else if !have || !backend.HasXLA {
+		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
+			t.Fatal("the XLA plugin for the CPU is missing: 'go run . doctor --fetch' fetches it")
+		}
+		t.Skip("needs the XLA plugin for the CPU: 'go run . doctor --fetch' fetches it")
+	}
+	b, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -1,0 +1,163 @@
+package train_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"ablate/models/dit"
+	"ablate/models/modeltest"
+	"ablate/models/nn"
+	"ablate/models/pipeline"
+	"ablate/models/random"
+	"ablate/models/train"
+)
+
+// TestAdamW follows torch.optim.AdamW's update by hand for a scalar with the
+// gradients 2(p-3): two steps from p = 1, in float64.
+func TestAdamW(t *testing.T) {
+	b := modeltest.Backend(t)
+	params := []nn.Param{{Name: "p", Shape: []int{1}}}
+	trainer, err := train.New(b, "adamw", params, func(w nn.Weights, in []*graph.Node) *graph.Node {
+		return graph.ReduceAllSum(graph.Square(graph.Sub(w.At("p"), in[0])))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := trainer.Start(nn.Values{"p": {1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := train.Options{LearningRate: 0.1, Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-8, WeightDecay: 0.01, Clip: 2, EMA: 0.5}
+	p, m, v, avg := 1., 0., 0., 1.
+	for step := 1; step <= 2; step++ {
+		r, err := trainer.Step(state, o, tensors.FromFlatDataAndDimensions([]float32{3}, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := 2 * (p - 3)
+		if want := (p - 3) * (p - 3); math.Abs(r.Loss-want) > 1e-5 || math.Abs(r.GradientNorm-math.Abs(g)) > 1e-5 {
+			t.Errorf("step %d: loss %v, norm %v; want %v, %v", step, r.Loss, r.GradientNorm, want, math.Abs(g))
+		}
+		g *= 2 / math.Max(math.Abs(g), 2) // clipped to norm 2
+		m, v = .9*m+.1*g, .99*v+.01*g*g
+		p -= .1 * (m/(1-math.Pow(.9, float64(step)))/(math.Sqrt(v/(1-math.Pow(.99, float64(step))))+1e-8) + .01*p)
+		avg = .5*avg + .5*p
+		if got := trainer.Weights(state)["p"][0]; math.Abs(float64(got)-p) > 1e-5 {
+			t.Errorf("step %d: weight %v, want %v", step, got, p)
+		}
+		if got := trainer.Average(state)["p"][0]; math.Abs(float64(got)-avg) > 1e-5 {
+			t.Errorf("step %d: average %v, want %v", step, got, avg)
+		}
+	}
+}
+
+func tiny() (dit.Config, pipeline.Network) {
+	c := dit.Default(12)
+	c.Layers, c.Width, c.TextWidth, c.Heads = 1, 16, 16, 2
+	return c, pipeline.Shapes(c)
+}
+
+// TestOverfits shows that a denoiser learns four images by heart.
+func TestOverfits(t *testing.T) {
+	b := modeltest.Backend(t)
+	_, net := tiny()
+	trainer, err := train.New(b, "overfit", net.AllParams(), net.WeightedLoss)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := trainer.Start(nn.Init(net.AllParams(), random.Stream(1, "test", "init", 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := net.NewBatch(4)
+	random.Normal(random.Stream(1, "test", "images", 0), batch.Images)
+	for i := range 4 {
+		batch.Words[i*net.Words+i], batch.Coefficients[i] = 1, .25
+	}
+	r := random.Stream(1, "test", "noise", 0)
+	var first, last float64
+	for step := range 300 {
+		batch.Draw(r)
+		o := train.Default(1e-2)
+		o.Beta2 = .99
+		res, err := trainer.Step(state, o, batch.Inputs()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if step < 10 {
+			first += res.Loss / 10
+		}
+		if step >= 290 {
+			last += res.Loss / 10
+		}
+	}
+	if last > first/3 {
+		t.Errorf("loss %.3f after 300 steps, %.3f at first: four images are not learned", last, first)
+	}
+}
+
+// TestDenoiserGradient compares the gradient norm of a tiny denoiser, nothing
+// in it zero, with central differences along the gradient itself.
+func TestDenoiserGradient(t *testing.T) {
+	b := modeltest.Backend(t)
+	_, net := tiny()
+	params := net.AllParams()
+	values := nn.Init(params, random.Stream(2, "test", "init", 0))
+	for i, p := range params {
+		if p.Std == 0 {
+			random.Normal(random.Stream(2, "test", "zeros", i), values[p.Name])
+			for j := range values[p.Name] {
+				values[p.Name][j] *= .1
+			}
+		}
+	}
+	batch := net.NewBatch(3)
+	random.Normal(random.Stream(2, "test", "images", 0), batch.Images)
+	for i := range 3 {
+		batch.Words[i*net.Words+i], batch.Coefficients[i] = 1, 1
+	}
+	batch.Draw(random.Stream(2, "test", "noise", 0))
+	trainer, err := train.New(b, "gradient", params, net.WeightedLoss)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One step of plain descent (β = 0 makes Adam's mean the gradient, a huge ε
+	// makes its division a constant) moves by rate·g/ε.
+	const epsilon = 1e6
+	at := func(rate float64, from nn.Values) (train.Result, nn.Values) {
+		s, err := trainer.Start(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Free()
+		r, err := trainer.Step(s, train.Options{LearningRate: rate * epsilon, Epsilon: epsilon}, batch.Inputs()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, trainer.Weights(s)
+	}
+	const h = 1e-3
+	here, down := at(h, values)
+	_, up := at(-h, values)
+	low, _ := at(0, down)
+	high, _ := at(0, up)
+	slope, want := (high.Loss-low.Loss)/(2*h), here.GradientNorm*here.GradientNorm
+	if math.Abs(slope-want) > .02*want {
+		t.Errorf("loss changes by %.4f along the gradient, its squared norm is %.4f", slope, want)
+	}
+}
+
+func TestWarmupDecay(t *testing.T) {
+	for _, tc := range []struct {
+		i, n, warmup int
+		hold, floor  float64
+		want         float64
+	}{{0, 100, 10, .5, 0, .1}, {9, 100, 10, .5, 0, 1}, {49, 100, 10, .5, 0, 1}, {75, 100, 10, .5, 0, .5}, {100, 100, 0, .6, .03, .03}, {99, 100, 0, 1, 0, 1}} {
+		if got := train.WarmupDecay(tc.i, tc.n, tc.warmup, tc.hold, tc.floor); math.Abs(got-tc.want) > 1e-9 {
+			t.Errorf("WarmupDecay(%d, %d, %d, %v, %v) = %v, want %v", tc.i, tc.n, tc.warmup, tc.hold, tc.floor, got, tc.want)
+		}
+	}
+}
