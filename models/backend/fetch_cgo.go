@@ -3,6 +3,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -33,7 +35,12 @@ func Fetch(ctx context.Context, progress func(done, total int64)) (string, error
 	if err != nil || have || own {
 		return path, err
 	}
-	if err := fetch(ctx, path, progress); err != nil {
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		err = fmt.Errorf("the package has it for linux/amd64, this is %s/%s", runtime.GOOS, runtime.GOARCH)
+	} else {
+		err = pinned().fetch(ctx, path, progress)
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
@@ -42,24 +49,35 @@ func Fetch(ctx context.Context, progress func(done, total int64)) (string, error
 	return path, nil
 }
 
-func fetch(ctx context.Context, path string, progress func(done, total int64)) error {
-	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		return fmt.Errorf("the package has it for linux/amd64, this is %s/%s", runtime.GOOS, runtime.GOARCH)
-	}
-	url, err := wheelURL(ctx)
+// A release is where a plugin comes from, and the digests it must have.
+type release struct {
+	find          func(context.Context) (string, error) // the wheel's URL
+	wheel, plugin string                                // SHA-256
+	stall         time.Duration                         // without a byte, and the download is given up
+}
+
+func pinned() release {
+	return release{find: findWheel, wheel: wheelSHA256, plugin: pluginSHA256, stall: time.Minute}
+}
+
+// fetch puts the release's plugin at path.
+func (r release) fetch(ctx context.Context, path string, progress func(done, total int64)) error {
+	wheelURL, err := r.find(ctx)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(path), ".fetch-*")
+	sweep(dir)
+	tmp, err := os.MkdirTemp(dir, tmpPrefix+"*")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(tmp)
 	wheel := filepath.Join(tmp, "wheel.zip")
-	if err := download(ctx, url, wheel, progress); err != nil {
+	if err := r.download(ctx, wheelURL, wheel, progress); err != nil {
 		return err
 	}
 	plugin := filepath.Join(tmp, pluginFile)
@@ -68,18 +86,40 @@ func fetch(ctx context.Context, path string, progress func(done, total int64)) e
 	}
 	if digest, err := fileSHA256(plugin); err != nil {
 		return err
-	} else if digest != pluginSHA256 {
-		return fmt.Errorf("the wheel's plugin has SHA-256 %s, want %s", digest, pluginSHA256)
+	} else if digest != r.plugin {
+		return fmt.Errorf("the wheel's plugin has SHA-256 %s, want %s", digest, r.plugin)
 	}
-	if err := os.Chmod(plugin, 0o755); err != nil {
+	if err := settle(plugin); err != nil {
 		return err
 	}
 	return os.Rename(plugin, path)
 }
 
-// wheelURL asks the package index where the wheel with the pinned digest is.
+const tmpPrefix = ".fetch-"
+
+// sweep removes what downloads that were killed have left behind; one that
+// still runs is younger. What cannot be removed is left.
+func sweep(dir string) {
+	old, _ := filepath.Glob(filepath.Join(dir, tmpPrefix+"*"))
+	for _, d := range old {
+		if info, err := os.Stat(d); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+			_ = os.RemoveAll(d)
+		}
+	}
+}
+
+// settle makes a file readable for all and durable, before it gets its name.
+func settle(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(0o755), f.Sync(), f.Close())
+}
+
+// findWheel asks the package index where the wheel with the pinned digest is.
 // The installer's own request knows no context; it is left behind if ctx ends.
-func wheelURL(ctx context.Context) (string, error) {
+func findWheel(ctx context.Context) (string, error) {
 	type answer struct {
 		info *installer.PipPackageInfo
 		err  error
@@ -100,10 +140,25 @@ func wheelURL(ctx context.Context) (string, error) {
 	if a.err != nil {
 		return "", fmt.Errorf("package index: %s", firstLine(a.err))
 	}
-	for _, r := range a.info.Releases[PluginVersion] {
-		if r.Digests["sha256"] == wheelSHA256 {
-			return r.URL, nil
+	return chooseWheel(a.info)
+}
+
+// chooseWheel finds the wheel with the pinned digest. A mirror of the index may
+// give its address relative to the package's page.
+func chooseWheel(info *installer.PipPackageInfo) (string, error) {
+	for _, r := range info.Releases[PluginVersion] {
+		if r.Digests["sha256"] != wheelSHA256 {
+			continue
 		}
+		page, err := url.Parse(info.Info.ProjectURL)
+		if err != nil {
+			return "", fmt.Errorf("package index: %w", err)
+		}
+		wheel, err := page.Parse(r.URL)
+		if err != nil {
+			return "", fmt.Errorf("package index: %w", err)
+		}
+		return wheel.String(), nil
 	}
 	return "", errors.New("the package index has no file of that version and digest")
 }
@@ -114,15 +169,19 @@ func firstLine(err error) string {
 	return line
 }
 
-// download copies url to path and compares it with the wheel's digest.
-func download(ctx context.Context, url, path string, progress func(done, total int64)) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// download copies what from names to path and compares it with the wheel's digest.
+func (r release) download(ctx context.Context, from, path string, progress func(done, total int64)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watch := time.AfterFunc(r.stall, func() { cancel(fmt.Errorf("nothing came for %s", r.stall)) })
+	defer watch.Stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return cmp.Or(context.Cause(ctx), err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -133,12 +192,17 @@ func download(ctx context.Context, url, path string, progress func(done, total i
 		return err
 	}
 	h := sha256.New()
-	_, err = io.Copy(io.MultiWriter(f, h), &counter{r: resp.Body, total: resp.ContentLength, tell: progress})
+	_, err = io.Copy(io.MultiWriter(f, h), &counter{r: resp.Body, total: resp.ContentLength, tell: func(done, total int64) {
+		watch.Reset(r.stall)
+		if progress != nil {
+			progress(done, total)
+		}
+	}})
 	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+		return cmp.Or(context.Cause(ctx), err)
 	}
-	if digest := hex.EncodeToString(h.Sum(nil)); digest != wheelSHA256 {
-		return fmt.Errorf("the wheel has SHA-256 %s, want %s", digest, wheelSHA256)
+	if digest := hex.EncodeToString(h.Sum(nil)); digest != r.wheel {
+		return fmt.Errorf("the wheel has SHA-256 %s, want %s", digest, r.wheel)
 	}
 	return nil
 }
@@ -153,8 +217,6 @@ type counter struct {
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.done += int64(n)
-	if c.tell != nil {
-		c.tell(c.done, c.total)
-	}
+	c.tell(c.done, c.total)
 	return n, err
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -18,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gomlx/go-xla/pkg/installer"
 )
 
 // wheelOf is a wheel that holds content as its plugin, and noise that does not
@@ -52,7 +55,7 @@ func serve(t *testing.T, wheel []byte, h http.HandlerFunc) release {
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return release{
-		url:   func(context.Context) (string, error) { return s.URL, nil },
+		find:  func(context.Context) (string, error) { return s.URL, nil },
 		wheel: digest(wheel), plugin: digest([]byte("a plugin")), stall: time.Minute,
 	}
 }
@@ -168,6 +171,28 @@ func TestFetchReleaseInterrupted(t *testing.T) {
 	}
 	if got := left(t, path); got != "" {
 		t.Errorf("the folder holds %q after an interruption", got)
+	}
+}
+
+// The wheel is known by its digest; a mirror may give a relative address.
+func TestChooseWheel(t *testing.T) {
+	var info installer.PipPackageInfo
+	answer := `{"info": {"project_url": "https://index.example/project/p/"}, "releases": {"` + PluginVersion + `": [
+		{"url": "https://files.example/other.whl", "digests": {"sha256": "00"}},
+		{"url": "%s", "digests": {"sha256": "` + wheelSHA256 + `"}}]}}`
+	for from, want := range map[string]string{
+		"https://files.example/p/p.whl": "https://files.example/p/p.whl",
+		"../../packages/p.whl":          "https://index.example/packages/p.whl",
+	} {
+		if err := json.Unmarshal(fmt.Appendf(nil, answer, from), &info); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := chooseWheel(&info); err != nil || got != want {
+			t.Errorf("%s: %s, %v; want %s", from, got, err, want)
+		}
+	}
+	if got, err := chooseWheel(&installer.PipPackageInfo{}); err == nil {
+		t.Errorf("a wheel without the digest was chosen: %s", got)
 	}
 }
 

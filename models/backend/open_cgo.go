@@ -32,7 +32,10 @@ func Open(c Choice) (Backend, error) {
 	}
 	// By default gomlx asks the network for plugins first, even with one present.
 	xla.EnableAutoInstall(false)
-	config, options := path+",shared_buffers", pjrt.NamedValuesMap(nil)
+	// Beside NPROC, the number of virtual devices bounds XLA's thread pools from
+	// below, and this plugin's default is 4: only with 1 does NPROC=1 mean one
+	// thread (TestOneThread).
+	config, options := path+",shared_buffers", pjrt.NamedValuesMap{"cpu_device_count": int64(1)}
 	if c.Name == CUDA {
 		config = path
 		options = pjrt.NamedValuesMap{"preallocate": false, "memory_fraction": float32(0.9)}

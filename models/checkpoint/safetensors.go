@@ -6,96 +6,27 @@ package checkpoint
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"math"
 	"os"
-	"path/filepath"
 	"slices"
+	"strings"
+	"unicode/utf8"
 )
-
-// A Tensor is one array of a safetensors file, its values little-endian.
-type Tensor struct {
-	DType string // F32, F16, BF16, F64, I64, I32, I16, I8, U8 or BOOL
-	Shape []int
-	Data  []byte
-}
-
-// width is the number of bytes of a value.
-var width = map[string]int{"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-
-// Floats makes a float32 tensor.
-func Floats(x []float32, shape ...int) Tensor {
-	b := make([]byte, 4*len(x))
-	for i, v := range x {
-		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(v))
-	}
-	return Tensor{DType: "F32", Shape: shape, Data: b}
-}
-
-// Bytes makes a tensor of bytes.
-func Bytes(x []byte, shape ...int) Tensor { return Tensor{DType: "U8", Shape: shape, Data: x} }
-
-// Float32 returns the values of a tensor of floating-point numbers.
-func (t Tensor) Float32() ([]float32, error) {
-	w := width[t.DType]
-	if w == 0 || len(t.Data)%w != 0 {
-		return nil, fmt.Errorf("%d bytes are no %s values", len(t.Data), t.DType)
-	}
-	x := make([]float32, len(t.Data)/w)
-	for i := range x {
-		switch b := t.Data[i*w:]; t.DType {
-		case "F32":
-			x[i] = math.Float32frombits(binary.LittleEndian.Uint32(b))
-		case "F64":
-			x[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(b)))
-		case "BF16":
-			x[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16)
-		case "F16":
-			x[i] = half(binary.LittleEndian.Uint16(b))
-		default:
-			return nil, fmt.Errorf("a tensor of type %s holds no floating-point numbers", t.DType)
-		}
-	}
-	return x, nil
-}
-
-// half is an IEEE 754 binary16 number.
-func half(h uint16) float32 {
-	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
-	switch exp {
-	case 0:
-		f := float32(frac) / (1 << 24)
-		if sign != 0 {
-			return -f
-		}
-		return f
-	case 31:
-		return math.Float32frombits(sign | 255<<23 | frac<<13)
-	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
-}
-
-// size is the number of values of a shape; it refuses what overflows.
-func size(shape []int) (int, error) {
-	n := 1
-	for _, d := range shape {
-		if d < 0 || d > 0 && n > math.MaxInt/8/d {
-			return 0, fmt.Errorf("shape %v is not possible", shape)
-		}
-		n *= d
-	}
-	return n, nil
-}
 
 // maxHeader bounds the header, as the reference implementation does.
 const maxHeader = 100_000_000
 
-// Decode reads a safetensors file. An error names the tensor it is about.
+// metadata is the one name in a header that is not a tensor's.
+const metadata = "__metadata__"
+
+// Decode reads a safetensors file: a header of JSON, then the tensors without
+// gaps, as the reference implementation wants it. An error names the tensor it
+// is about. The tensors share b's memory.
 func Decode(b []byte) (map[string]Tensor, error) {
 	if len(b) < 8 {
 		return nil, fmt.Errorf("%d bytes are no safetensors file: its first 8 give the header's length", len(b))
@@ -121,12 +52,15 @@ func Decode(b []byte) (map[string]Tensor, error) {
 	}
 	var spans []span
 	for name, raw := range entries {
-		if name == "__metadata__" {
+		if name == metadata {
 			continue
 		}
 		var e entry
 		if err := json.Unmarshal(raw, &e); err != nil {
 			return nil, fmt.Errorf("tensor %q: %w", name, err)
+		}
+		if e.Shape == nil || e.Offsets == nil {
+			return nil, fmt.Errorf("tensor %q: it has no shape or no data_offsets", name)
 		}
 		w, ok := width[e.DType]
 		if !ok {
@@ -146,15 +80,20 @@ func Decode(b []byte) (map[string]Tensor, error) {
 		spans = append(spans, span{e.Offsets[0], e.Offsets[1], name})
 	}
 	slices.SortFunc(spans, func(a, b span) int {
-		if a.from != b.from {
-			return a.from - b.from
-		}
-		return a.to - b.to
+		return cmp.Or(a.from-b.from, a.to-b.to, strings.Compare(a.name, b.name))
 	})
-	for i := 1; i < len(spans); i++ {
-		if spans[i].from < spans[i-1].to {
-			return nil, fmt.Errorf("tensors %q and %q overlap", spans[i-1].name, spans[i].name)
+	at := 0
+	for i, s := range spans {
+		switch {
+		case s.from < at:
+			return nil, fmt.Errorf("tensors %q and %q overlap", spans[i-1].name, s.name)
+		case s.from > at:
+			return nil, fmt.Errorf("tensor %q: bytes %d to %d before it belong to no tensor", s.name, at, s.from)
 		}
+		at = s.to
+	}
+	if at != len(data) {
+		return nil, fmt.Errorf("the last %d bytes belong to no tensor", len(data)-at)
 	}
 	return out, nil
 }
@@ -197,10 +136,13 @@ func Encode(w io.Writer, tensors map[string]Tensor) error {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	header := []byte(`{"__metadata__":{"format":"pt"}`)
+	header := []byte(`{"` + metadata + `":{"format":"pt"}`)
 	at := 0
 	for _, name := range names {
 		t := tensors[name]
+		if name == metadata || !utf8.ValidString(name) {
+			return fmt.Errorf("a tensor cannot be named %q", name)
+		}
 		n, err := size(t.Shape)
 		if err != nil || n*width[t.DType] != len(t.Data) || width[t.DType] == 0 {
 			return fmt.Errorf("tensor %q: %d bytes do not fit shape %v of %s", name, len(t.Data), t.Shape, t.DType)
@@ -257,45 +199,5 @@ func ReadFile(path string) (map[string]Tensor, error) {
 
 // WriteFile writes a safetensors file, whole or not at all.
 func WriteFile(path string, tensors map[string]Tensor) error {
-	var b bytes.Buffer
-	if err := Encode(&b, tensors); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return replace(path, b.Bytes())
-}
-
-// replace puts b in the place of path's content at once.
-func replace(path string, b []byte) (err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreMissing(os.Remove(f.Name())))
-		}
-	}()
-	if _, err = f.Write(b); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err = f.Chmod(0o666); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err = f.Sync(); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	return replace(path, func(w io.Writer) error { return Encode(w, tensors) })
 }

@@ -40,15 +40,6 @@ func (s Slot) Word(v int8) string {
 	return words[s][v-1]
 }
 
-// value is the inverse of Word, 0 for a word that the slot does not have.
-func (s Slot) value(word string) int8 {
-	for i, w := range words[s] {
-		if w == word {
-			return int8(i + 1)
-		}
-	}
-	return 0
-}
 
 func (s Slot) String() string {
 	if s < 0 || s >= slots {

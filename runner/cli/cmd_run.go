@@ -67,7 +67,7 @@ func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
 	if err != nil {
 		return err
 	}
-	todo, err := study.NewGraph(l.Study, views, func(p string) (string, error) { return digestCheckpoint(l.Study, p) })
+	todo, err := study.NewGraph(l.Study, views, digestCheckpoint)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func (g *globals) load(path string, f studyFlags) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	graph, err := study.NewGraph(s, s.Views, func(p string) (string, error) { return digestCheckpoint(s, p) })
+	graph, err := study.NewGraph(s, s.Views, digestCheckpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -56,13 +56,8 @@ func (g *globals) load(path string, f studyFlags) (*loaded, error) {
 	return &loaded{Study: s, Graph: graph, Store: st, Dir: dir}, nil
 }
 
-// digestCheckpoint names the bytes of the files of a checkpoint folder. The
-// path is relative to the study's folder.
-func digestCheckpoint(s *spec.Study, path string) (string, error) {
-	dir := path
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(s.Dir, dir)
-	}
+// digestCheckpoint names the bytes of the files of a checkpoint folder.
+func digestCheckpoint(dir string) (string, error) {
 	required, optional := stage.CheckpointFiles()
 	h := sha256.New()
 	for i, name := range append(required, optional...) {

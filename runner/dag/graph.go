@@ -60,9 +60,6 @@ func New[R any](nodes []Node[R]) (*Graph[R], error) {
 			if !ok {
 				return nil, fmt.Errorf("node %q: depends on %q, which is not in the graph", n.Name, name)
 			}
-			if slices.Contains(g.deps[i], d) {
-				continue
-			}
 			g.deps[i] = append(g.deps[i], d)
 			g.outs[d] = append(g.outs[d], i)
 		}

@@ -54,8 +54,8 @@ type slot struct {
 	peak  int64           // most memory that a process of this slot has held
 }
 
-// Done is what became of a task.
-type Done struct {
+// Reply is what became of a task.
+type Reply struct {
 	Values  json.RawMessage // what the handler returned
 	Worker  int             // who did it, from 0
 	PeakRSS int64           // most memory that this worker has held so far, in bytes; 0 if unknown
@@ -89,7 +89,7 @@ func NewPool(o Options) (*Pool, error) {
 	return p, nil
 }
 
-// Do gives a task to a free worker, waiting for one, and returns what became of it. Tasks
+// Do gives a task to a free worker, waiting for one, and returns its reply. Tasks
 // of one hint share what a worker has compiled: it prefers a worker that has run
 // the same, then one that runs at all. Progress, which may be nil, is called from
 // this goroutine.
@@ -97,20 +97,20 @@ func NewPool(o Options) (*Pool, error) {
 // The error is a [*RemoteError] if the task failed, a [*CrashError] if its worker
 // died; the next Do starts another. If ctx ends, the worker is stopped, at most
 // Options.Grace later by force, and the error wraps context.Cause(ctx).
-// Done.Worker is set whenever a worker had the task.
-func (p *Pool) Do(ctx context.Context, t Task, hint string, progress func(Progress)) (Done, error) {
+// Reply.Worker is set whenever a worker had the task.
+func (p *Pool) Do(ctx context.Context, t Task, hint string, progress func(Progress)) (Reply, error) {
 	if t.Stage == "" {
-		return Done{}, errors.New("pool: a task without a stage")
+		return Reply{}, errors.New("pool: a task without a stage")
 	}
 	s, err := p.acquire(ctx, hint)
 	if err != nil {
-		return Done{}, err
+		return Reply{}, err
 	}
 	defer p.release(s)
 	values, err := p.run(ctx, s, t, hint, progress)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Done{Values: values, Worker: s.id, PeakRSS: s.peak}, err
+	return Reply{Values: values, Worker: s.id, PeakRSS: s.peak}, err
 }
 
 // run does a task in the slot's process, which it starts if there is none.

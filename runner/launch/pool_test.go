@@ -159,18 +159,18 @@ func TestNoise(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	for _, stage := range []string{"sleep", "deaf"} {
+	for _, stage := range []string{"sleep", "deaf", "frozen", "family"} {
 		t.Run(stage, func(t *testing.T) {
 			p := pool(t, Options{Workers: 1})
 			cause := errors.New("the user pressed Ctrl-C")
 			ctx, cancel := context.WithCancelCause(t.Context())
-			var worker int
+			var seen []int // processes
 			var began time.Time
 			_, err := p.Do(ctx, Task{Stage: stage}, "", func(m Progress) {
 				if n, err := strconv.Atoi(m.Text); err == nil {
-					worker = n
+					seen = append(seen, n)
 				}
-				if m.Text == "deaf" || stage == "sleep" {
+				if m.Text == stage || stage == "sleep" || len(seen) == 2 {
 					began = time.Now()
 					cancel(cause)
 				}
@@ -181,8 +181,11 @@ func TestCancel(t *testing.T) {
 			if d := time.Since(began); d > 2*time.Second {
 				t.Errorf("took %v", d)
 			}
-			if alive(worker) {
-				t.Errorf("worker %d is still there", worker)
+			if len(seen) == 0 {
+				t.Error("no process")
+			}
+			for i, n := range seen {
+				await(t, fmt.Sprintf("the end of process %d", i), func() bool { return !alive(n) })
 			}
 			if _, err := pid(t, p, "echo", ""); err != nil {
 				t.Errorf("afterwards: %v", err)
@@ -191,11 +194,24 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestUnread: a worker that does not read its task can be stopped all the same.
+func TestUnread(t *testing.T) {
+	p := pool(t, Options{Workers: 1, Grace: 100 * time.Millisecond,
+		Command: []string{"sh", "-c", `echo '{"hello":{"protocol":1}}'; sleep 60`}})
+	params, _ := json.Marshal(strings.Repeat("x", 3<<20))
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if _, err := p.Do(ctx, Task{Stage: "echo", Params: params}, "", nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 2*time.Second {
+		t.Errorf("got %v after %v", err, time.Since(began))
+	}
+}
+
 // TestParentKilled: kill -9 of the pool's process leaves no worker, not even one
-// that hears nothing.
+// that does not listen.
 func TestParentKilled(t *testing.T) {
-	for _, stage := range []string{"sleep", "deaf"} {
-		if stage == "deaf" && runtime.GOOS != "linux" {
+	for _, stage := range []string{"sleep", "deaf", "stubborn"} {
+		if stage == "stubborn" && runtime.GOOS != "linux" {
 			continue
 		}
 		cmd := exec.Command(os.Args[0], stage)
@@ -253,6 +269,13 @@ func TestAffinity(t *testing.T) {
 		if d, err := p.Do(t.Context(), Task{Stage: "echo"}, "b", nil); err != nil || d.Worker != 1-a {
 			t.Errorf("hint b went to worker %d, %v: want %d", d.Worker, err, 1-a)
 		}
+	}
+	// With worker 0 gone, one that runs is preferred to starting another.
+	if d, err := p.Do(t.Context(), Task{Stage: "crash"}, []string{"a", "b"}[a], nil); err == nil || d.Worker != 0 {
+		t.Fatalf("worker %d, %v", d.Worker, err)
+	}
+	if d, err := p.Do(t.Context(), Task{Stage: "echo"}, "c", nil); err != nil || d.Worker != 1 {
+		t.Errorf("hint c went to worker %d, %v", d.Worker, err)
 	}
 }
 

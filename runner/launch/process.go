@@ -73,7 +73,7 @@ func (p *Pool) start(ctx context.Context, id int) (*process, error) {
 	}
 	err := p.spawn.start(cmd, cpus)
 	closeAll(theirs)
-	if err != nil && cmd.Process == nil {
+	if err != nil {
 		closeAll(ours)
 		return nil, remotef(ClassStart, id, "cannot be started: %v", err)
 	}
@@ -85,10 +85,6 @@ func (p *Pool) start(ctx context.Context, id int) (*process, error) {
 	go w.read()
 	go w.keep()
 	go w.reap()
-	if err != nil { // it runs, on the wrong CPUs
-		w.stop(0)
-		return nil, remotef(ClassStart, id, "cannot be started: %v", err)
-	}
 	if err := w.greet(ctx, p.o.Start); err != nil {
 		w.stop(p.o.Grace)
 		return nil, err
@@ -217,13 +213,13 @@ func (w *process) peak() int64 {
 	return w.rss.Load()
 }
 
-// stop ends the process and its group: at once if it is gone or grace is 0, else
-// by asking first. It returns when the process is gone.
+// stop ends the process and its group, first by asking. It returns when the process
+// is gone.
 func (w *process) stop(grace time.Duration) {
 	w.peak()
 	close(w.quit)
 	w.in.Close()
-	if !w.gone() && grace > 0 {
+	if !w.gone() {
 		w.signal(syscall.SIGTERM)
 		select {
 		case <-w.exited:

@@ -84,13 +84,25 @@ func TestServeOrphaned(t *testing.T) {
 		in, feed := io.Pipe()
 		go io.WriteString(feed, `{"stage":"s"}`+"\n")
 		began := time.Now()
+		heard := make(chan error, 1)
 		err := Serve(t.Context(), in, io.Discard, func(ctx context.Context, _ Task, _ func(Progress)) (json.RawMessage, error) {
 			feed.Close()
 			wait(ctx)
+			heard <- context.Cause(ctx)
 			return nil, context.Cause(ctx)
 		}, ServeOptions{})
 		if !errors.Is(err, ErrOrphaned) || time.Since(began) > 2*time.Second {
 			t.Errorf("%s: got %v after %v", name, err, time.Since(began))
+		}
+		if name == "listens" {
+			select { // before Serve has returned, not by its return
+			case err := <-heard:
+				if !errors.Is(err, ErrOrphaned) {
+					t.Errorf("the handler was told %v", err)
+				}
+			default:
+				t.Error("the handler was not waited for")
+			}
 		}
 	}
 }

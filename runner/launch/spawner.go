@@ -1,7 +1,6 @@
 package launch
 
 import (
-	"errors"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -18,7 +17,7 @@ type spawner struct {
 
 type request struct {
 	cmd  *exec.Cmd
-	cpus []int // empty for all
+	cpus []int // empty for those that the pool may use
 	err  chan error
 }
 
@@ -42,17 +41,16 @@ func (s *spawner) close() {
 }
 
 func (s *spawner) loop() {
-	// Never unlocked: the thread, whose CPUs have been changed, ends with this goroutine.
+	// Never unlocked: the thread, whose CPUs are changed, serves nobody else and ends
+	// with this goroutine. (Go makes no thread from one that is locked.)
 	runtime.LockOSThread()
-	all := allowedCPUs()
 	for r := range s.requests {
-		if len(r.cpus) == 0 {
-			r.err <- r.cmd.Start()
-			continue
+		var err error
+		if len(r.cpus) > 0 {
+			err = pinThread(r.cpus)
 		}
-		err := pinThread(r.cpus)
 		if err == nil {
-			err = errors.Join(r.cmd.Start(), pinThread(all))
+			err = r.cmd.Start()
 		}
 		r.err <- err
 	}

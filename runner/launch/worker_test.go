@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 	"testing"
@@ -73,6 +74,24 @@ func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMess
 		signal.Ignore(syscall.SIGTERM)
 		progress(Progress{Text: "deaf"})
 		time.Sleep(time.Minute)
+	case "frozen": // can do nothing, not even end
+		progress(Progress{Text: "frozen"})
+		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		select {}
+	case "family": // a child that hears nothing
+		child := exec.Command("sh", "-c", `trap "" TERM; echo; n=0; while [ $n -lt 60 ]; do sleep 1; n=$((n+1)); done`)
+		out, err := child.StdoutPipe()
+		if err == nil {
+			err = child.Start()
+		}
+		if err == nil {
+			_, err = out.Read(make([]byte, 1))
+		}
+		if err != nil {
+			return nil, err
+		}
+		progress(Progress{Text: fmt.Sprint(child.Process.Pid)})
+		<-ctx.Done()
 	case "cpus":
 		return value(allowedCPUs())
 	case "env":
@@ -85,7 +104,11 @@ func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMess
 
 // parent starts a worker on a task without end, and prints the worker's number.
 func parent() {
-	p, err := NewPool(Options{Workers: 1, Command: []string{os.Args[0]}, Env: []string{roleVar + "=worker"}})
+	o := Options{Workers: 1, Command: []string{os.Args[0]}, Env: []string{roleVar + "=worker"}}
+	if os.Args[1] == "stubborn" { // does not mind that its input has ended
+		o.Command = []string{"sh", "-c", `echo '{"hello":{"protocol":1}}'; read x; echo '{"progress":{"step":0,"text":"'$$'"}}'; n=0; while [ $n -lt 60 ]; do sleep 1; n=$((n+1)); done`}
+	}
+	p, err := NewPool(o)
 	if err == nil {
 		_, err = p.Do(context.Background(), Task{Stage: os.Args[1]}, "", func(m Progress) { fmt.Println(m.Text) })
 	}

@@ -59,7 +59,7 @@ func (k Key) ID() ActionID { return sha256.Sum256([]byte(k.Text())) }
 func part(s string) string {
 	plain := !strings.HasPrefix(s, `"`)
 	for _, r := range s {
-		// RuneError stands for invalid bytes, which would otherwise all look alike.
+		// ReplacementChar is what invalid bytes look like; quoted, the text is valid UTF-8.
 		if unicode.IsControl(r) || r == unicode.ReplacementChar {
 			plain = false
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -90,6 +91,9 @@ func TestKeyIdentity(t *testing.T) {
 		if (a.Text() == b.Text()) != same || (a.ID() == b.ID()) != same {
 			t.Fatalf("same %v, texts\n%s\n%s", same, a.Text(), b.Text())
 		}
+		if !utf8.ValidString(a.Text()) {
+			t.Fatalf("not UTF-8: %q", a.Text())
+		}
 		if strings.Count(a.Text(), "\n") != 4+len(a.Lines)+len(a.Inputs) {
 			t.Fatalf("not one line a part:\n%s", a.Text())
 		}
@@ -105,5 +109,17 @@ func TestParseID(t *testing.T) {
 		if _, err := ParseOutputID(bad); err == nil {
 			t.Errorf("%q was read", bad)
 		}
+	}
+}
+
+// TestKeyQuoting: what is quoted is not confused with what looks like it.
+func TestKeyQuoting(t *testing.T) {
+	seen := map[string]string{}
+	for _, word := range []string{"", `""`, "a\nb", `"a\nb"`, `"\"a\\nb\""`, "\xff", "\xfe", "\ufffd", `"\xff"`, "a b", "\ta b"} {
+		text := Key{Stage: word}.Text()
+		if other, twice := seen[text]; twice {
+			t.Errorf("%q and %q are both %q", word, other, text)
+		}
+		seen[text] = word
 	}
 }

@@ -280,3 +280,14 @@ func TestStateMachine(t *testing.T) {
 		})
 	})
 }
+
+// BenchmarkCommit waits for the disk, as a run does.
+func BenchmarkCommit(b *testing.B) {
+	s := open(b, b.TempDir())
+	_, files := sample()
+	for i := 0; b.Loop(); i++ {
+		if _, err := put(b, s, Key{Stage: "s", Revision: i}, files); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -65,13 +66,14 @@ type Graph struct {
 	Chains  map[spec.ID]Chain // by trial
 
 	byName map[string]*Action
-	digest func(path string) (string, error) // of a checkpoint folder
+	dir    string                           // of the study: a checkpoint's path is relative to it
+	digest func(dir string) (string, error) // of a checkpoint folder
 }
 
 // NewGraph lays out the actions of the given views of a study. digest names
 // the bytes of a checkpoint folder that a trial adopts.
-func NewGraph(s *spec.Study, views []spec.View, digest func(path string) (string, error)) (*Graph, error) {
-	g := &Graph{Chains: map[spec.ID]Chain{}, byName: map[string]*Action{}, digest: digest}
+func NewGraph(s *spec.Study, views []spec.View, digest func(dir string) (string, error)) (*Graph, error) {
+	g := &Graph{Chains: map[spec.ID]Chain{}, byName: map[string]*Action{}, dir: s.Dir, digest: digest}
 	for _, v := range views {
 		id := v.Trial.ID()
 		if _, ok := g.Chains[id]; ok {
@@ -140,11 +142,15 @@ func (g *Graph) reward(t spec.Trial) (Chain, error) {
 				Steps: s.Steps, Batch: s.Batch, LearningRate: s.LearningRate, EMA: s.EMA},
 			Cost: float64(s.Steps*s.Batch) / 2000})
 	case m.Checkpoint != nil:
-		d, err := g.digest(m.Checkpoint.Path)
+		path := m.Checkpoint.Path
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(g.dir, path)
+		}
+		d, err := g.digest(path)
 		if err != nil {
 			return c, err
 		}
-		c.Model = g.add(Action{Kind: stage.Adopt, Lines: []string{"checkpoint " + d}, Params: stage.AdoptParams{Path: m.Checkpoint.Path}, Cost: 1})
+		c.Model = g.add(Action{Kind: stage.Adopt, Lines: []string{"checkpoint " + d}, Params: stage.AdoptParams{Path: path}, Cost: 1})
 	}
 	if f := cfg.Feedback; f != nil && f.Labelled > 0 {
 		c.Labelled = g.samples(t, c.Model, "labelled", f.Labelled)
@@ -153,7 +159,7 @@ func (g *Graph) reward(t spec.Trial) (Chain, error) {
 		c.Unlabelled = g.samples(t, c.Model, "unlabelled", f.Unlabelled)
 	}
 	r := cfg.Reward
-	if r == nil || r.Loss == "none" || r.Loss == "oracle" {
+	if !r.Learns() {
 		return c, nil
 	}
 	c.Embedder = c.Model
@@ -163,7 +169,7 @@ func (g *Graph) reward(t spec.Trial) (Chain, error) {
 			Cost:   float64(e.Steps*e.Batch) / 5000})
 	}
 	c.Labels = g.add(Action{Kind: stage.Label, Lines: append(t.Content.Lines("feedback.parser."), feedback), Cost: 1,
-		Params: stage.LabelParams{Seed: t.Seed.Feedback, Noise: cfg.Feedback.Parser.Noise}, Inputs: []Input{{"labelled", c.Labelled}}})
+		Params: stage.LabelParams{Seed: t.Seed.Feedback, Noise: cfg.Feedback.Noise}, Inputs: []Input{{"labelled", c.Labelled}}})
 	c.Reward = g.add(Action{Kind: stage.Reward, Lines: append(t.Content.Lines("reward."), feedback), Cost: 5,
 		Params: stage.RewardParams{Seed: t.Seed.Feedback, Loss: r.Loss, Lambda: r.Lambda, Temperature: r.Temperature, Perturbations: r.Perturbations,
 			Steps: r.Steps, Batch: r.Batch, LearningRate: r.LearningRate},

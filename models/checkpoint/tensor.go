@@ -1,0 +1,81 @@
+package checkpoint
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// A Tensor is one array of a safetensors file, its values little-endian.
+type Tensor struct {
+	DType string // F32, F16, BF16, F64, I64, I32, I16, I8, U8 or BOOL
+	Shape []int
+	Data  []byte
+}
+
+// width is the number of bytes of a value.
+var width = map[string]int{"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+
+// Floats makes a float32 tensor.
+func Floats(x []float32, shape ...int) Tensor {
+	b := make([]byte, 4*len(x))
+	for i, v := range x {
+		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(v))
+	}
+	return Tensor{DType: "F32", Shape: shape, Data: b}
+}
+
+// Bytes makes a tensor of bytes.
+func Bytes(x []byte, shape ...int) Tensor { return Tensor{DType: "U8", Shape: shape, Data: x} }
+
+// Float32 returns the values of a tensor of floating-point numbers.
+func (t Tensor) Float32() ([]float32, error) {
+	w := width[t.DType]
+	if w == 0 || len(t.Data)%w != 0 {
+		return nil, fmt.Errorf("%d bytes are no %s values", len(t.Data), t.DType)
+	}
+	x := make([]float32, len(t.Data)/w)
+	for i := range x {
+		switch b := t.Data[i*w:]; t.DType {
+		case "F32":
+			x[i] = math.Float32frombits(binary.LittleEndian.Uint32(b))
+		case "F64":
+			x[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(b)))
+		case "BF16":
+			x[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16)
+		case "F16":
+			x[i] = half(binary.LittleEndian.Uint16(b))
+		default:
+			return nil, fmt.Errorf("a tensor of type %s holds no floating-point numbers", t.DType)
+		}
+	}
+	return x, nil
+}
+
+// half is an IEEE 754 binary16 number.
+func half(h uint16) float32 {
+	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
+	switch exp {
+	case 0:
+		f := float32(frac) / (1 << 24)
+		if sign != 0 {
+			return -f
+		}
+		return f
+	case 31:
+		return math.Float32frombits(sign | 255<<23 | frac<<13)
+	}
+	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+}
+
+// size is the number of values of a shape; it refuses what overflows.
+func size(shape []int) (int, error) {
+	n := 1
+	for _, d := range shape {
+		if d < 0 || d > 0 && n > math.MaxInt/8/d {
+			return 0, fmt.Errorf("shape %v is not possible", shape)
+		}
+		n *= d
+	}
+	return n, nil
+}

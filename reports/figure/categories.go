@@ -1,0 +1,81 @@
+package figure
+
+import (
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"ablate/analysis/compare"
+)
+
+// Categories draws alignment by category: a column a category, in it a glyph a
+// row with its interval where there is one.
+func Categories(t *compare.Table) Figure {
+	c := &categories{names: []string{"count", "colour", "background", "combination"}}
+	for i, r := range t.Rows {
+		if r.SameAs == "" {
+			c.rows = append(c.rows, i)
+		}
+	}
+	c.t = t
+	p := newPlot("", "alignment")
+	p.NominalX(c.names...)
+	p.Add(c)
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding = false, false, 2
+	for _, i := range c.rows {
+		p.Legend.Add(t.Rows[i].Label, thumb(i))
+	}
+	p.X.Max = float64(len(c.names)) + .9
+	return Figure{plot: p, width: 15 * vg.Centimeter, height: 8 * vg.Centimeter}
+}
+
+// thumb is a legend's glyph.
+type thumb int
+
+func (i thumb) Thumbnail(c *draw.Canvas) {
+	col, glyph := arm(int(i))
+	c.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 3, Shape: glyph}, c.Center())
+}
+
+type categories struct {
+	t     *compare.Table
+	rows  []int
+	names []string
+}
+
+// DataRange is what the axes must show.
+func (c *categories) DataRange() (xmin, xmax, ymin, ymax float64) {
+	ymin, ymax = math.Inf(1), math.Inf(-1)
+	for _, i := range c.rows {
+		for _, n := range c.names {
+			if x, ok := c.t.Rows[i].Cells["alignment."+n]; ok {
+				ymin, ymax = min(ymin, x.Low), max(ymax, x.High)
+			}
+		}
+	}
+	if ymin > ymax {
+		ymin, ymax = 0, 1
+	}
+	return -.5, float64(len(c.names)) - .5, ymin - .02, ymax + .02
+}
+
+// Plot draws the glyphs.
+func (c *categories) Plot(canvas draw.Canvas, p *plot.Plot) {
+	tx, ty := p.Transforms(&canvas)
+	for k, n := range c.names {
+		for j, i := range c.rows {
+			x, ok := c.t.Rows[i].Cells["alignment."+n]
+			if !ok {
+				continue
+			}
+			col, glyph := arm(i)
+			at := tx(float64(k) + .7*(float64(j)+.5)/float64(len(c.rows)) - .35)
+			if x.Interval != "" {
+				canvas.StrokeLine2(draw.LineStyle{Color: col, Width: 1}, at, ty(x.Low), at, ty(x.High))
+			}
+			canvas.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 3, Shape: glyph}, vg.Point{X: at, Y: ty(x.Mean)})
+		}
+	}
+}

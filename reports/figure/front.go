@@ -1,0 +1,162 @@
+package figure
+
+import (
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"ablate/analysis/compare"
+)
+
+// Front draws alignment against fidelity: each row's mean with its interval
+// where it has one, its seeds as small points, and the figure of real against
+// real as a dashed line. Rows without both figures, and rows that repeat
+// another's trials, are left out.
+func Front(t *compare.Table, x, y string) Figure {
+	f := &front{}
+	labels := map[string]string{x: x, y: y}
+	var real string
+	for _, m := range t.Metrics {
+		arrow := map[string]string{"higher": " (higher is better)", "lower": " (lower is better)"}[m.Better]
+		switch m.Name {
+		case x:
+			labels[x], real = m.Label+arrow, m.Real
+		case y:
+			labels[y] = m.Label + arrow
+		}
+	}
+	f.floor = math.NaN()
+	for i, r := range t.Rows {
+		cx, okX := r.Cells[x]
+		cy, okY := r.Cells[y]
+		if !okX || !okY || r.SameAs != "" {
+			continue
+		}
+		if c, ok := r.Cells[real]; ok {
+			f.floor = c.Mean
+		}
+		name := r.Label
+		if r.Control {
+			name += " (control)"
+		}
+		f.points = append(f.points, point{index: i, label: name, x: cx, y: cy})
+	}
+	p := newPlot(labels[x], labels[y])
+	p.Add(f)
+	return Figure{plot: p, width: 15 * vg.Centimeter, height: 10 * vg.Centimeter}
+}
+
+type point struct {
+	index int
+	label string
+	x, y  compare.Cell
+}
+
+type front struct {
+	points []point
+	floor  float64 // real against real; NaN without one
+}
+
+// seeds pairs a point's values seed by seed.
+func (p point) seeds(f func(x, y float64)) {
+	for i, s := range p.x.Seeds {
+		for j, o := range p.y.Seeds {
+			if s == o {
+				f(p.x.Values[i], p.y.Values[j])
+			}
+		}
+	}
+}
+
+// DataRange is what the axes must show.
+func (f *front) DataRange() (xmin, xmax, ymin, ymax float64) {
+	xmin, ymin = math.Inf(1), math.Inf(1)
+	xmax, ymax = math.Inf(-1), math.Inf(-1)
+	see := func(x, y float64) {
+		xmin, xmax, ymin, ymax = min(xmin, x), max(xmax, x), min(ymin, y), max(ymax, y)
+	}
+	for _, p := range f.points {
+		see(p.x.Low, p.y.Low)
+		see(p.x.High, p.y.High)
+		p.seeds(see)
+	}
+	if !math.IsNaN(f.floor) {
+		xmin, xmax = min(xmin, f.floor), max(xmax, f.floor)
+	}
+	if len(f.points) == 0 {
+		return 0, 1, 0, 1
+	}
+	mx, my := .06*(xmax-xmin)+1e-3, .06*(ymax-ymin)+1e-3
+	return xmin - mx, xmax + mx, ymin - my, ymax + my
+}
+
+type box struct{ x0, y0, x1, y1 vg.Length }
+
+func (a box) overlaps(b box) bool { return a.x0 < b.x1 && b.x0 < a.x1 && a.y0 < b.y1 && b.y0 < a.y1 }
+
+// Plot draws the points, and labels where they cover nothing.
+func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
+	tx, ty := p.Transforms(&c)
+	text := draw.TextStyle{Color: grey, Font: font.Font{Variant: "Sans", Size: 9}, Handler: plot.DefaultTextHandler}
+	if !math.IsNaN(f.floor) {
+		x := tx(f.floor)
+		c.StrokeLine2(draw.LineStyle{Color: grey, Width: .8, Dashes: []vg.Length{4, 3}}, x, c.Min.Y, x, c.Max.Y)
+		s := text
+		s.XAlign, s.YAlign = draw.XRight, draw.YTop
+		c.FillText(s, vg.Point{X: x - 3, Y: c.Max.Y - 2}, "real against real")
+	}
+	var taken []box
+	for _, q := range f.points {
+		x, y := tx(q.x.Mean), ty(q.y.Mean)
+		taken = append(taken, box{x - 5, y - 5, x + 5, y + 5})
+		q.seeds(func(sx, sy float64) {
+			taken = append(taken, box{tx(sx) - 2, ty(sy) - 2, tx(sx) + 2, ty(sy) + 2})
+		})
+		if q.y.Interval != "" {
+			taken = append(taken, box{x - 1, ty(q.y.Low), x + 1, ty(q.y.High)})
+		}
+	}
+	for _, q := range f.points {
+		col, glyph := arm(q.index)
+		x, y := tx(q.x.Mean), ty(q.y.Mean)
+		line := draw.LineStyle{Color: col, Width: 1.2}
+		if q.y.Interval != "" {
+			c.StrokeLine2(line, x, ty(q.y.Low), x, ty(q.y.High))
+		}
+		if q.x.Interval != "" {
+			c.StrokeLine2(line, tx(q.x.Low), y, tx(q.x.High), y)
+		}
+		q.seeds(func(sx, sy float64) {
+			c.StrokeLine2(draw.LineStyle{Color: faint, Width: .6}, x, y, tx(sx), ty(sy))
+			c.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 1.6, Shape: glyph}, vg.Point{X: tx(sx), Y: ty(sy)})
+		})
+		c.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 4, Shape: glyph}, vg.Point{X: x, Y: y})
+	}
+	for _, q := range f.points {
+		col, _ := arm(q.index)
+		s := text
+		s.Color = col
+		w, h := s.Width(q.label), s.Height(q.label)
+		x, y := tx(q.x.Mean), ty(q.y.Mean)
+		best := box{}
+		for k, at := range []vg.Point{{X: 8, Y: -h / 2}, {X: -8 - w, Y: -h / 2}, {X: -w / 2, Y: 8}, {X: -w / 2, Y: -8 - h},
+			{X: 7, Y: 6}, {X: 7, Y: -6 - h}, {X: -7 - w, Y: 6}, {X: -7 - w, Y: -6 - h}, {X: 14, Y: 14}, {X: 14, Y: -14 - h}, {X: -14 - w, Y: 14}, {X: -14 - w, Y: -14 - h}} {
+			b := box{x + at.X, y + at.Y, x + at.X + w, y + at.Y + h}
+			free := b.x0 >= c.Min.X && b.x1 <= c.Max.X && b.y0 >= c.Min.Y && b.y1 <= c.Max.Y
+			for _, o := range taken {
+				free = free && !b.overlaps(o)
+			}
+			if k == 0 || free {
+				best = b
+			}
+			if free {
+				break
+			}
+		}
+		taken = append(taken, best)
+		c.FillText(s, vg.Point{X: best.x0, Y: best.y0}, q.label)
+	}
+}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"ablate/analysis/compare"
+	"ablate/analysis/table"
+	"ablate/reports/text"
+	"ablate/runner/store"
+	"ablate/runner/study"
+)
+
+type tableFlags struct{ json, csv, md bool }
+
+func newTable(g *globals) *cobra.Command {
+	var f studyFlags
+	var tf tableFlags
+	cmd := &cobra.Command{
+		Use:   "table STUDY",
+		Short: "Print the ablation table of what there is",
+		Long: `Prints a study's ablation table from what the store has, running nothing; what
+is missing is shown as missing. Intervals are 95%: over seeds from three seeds
+on; with fewer the seeds are points and the interval is over prompts, for these
+seeds only.
+` + exitHelp,
+		Example: "  ablate table experiments/quickstart --md",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			n := 0
+			for _, on := range []bool{tf.json, tf.csv, tf.md} {
+				if on {
+					n++
+				}
+			}
+			if n > 1 {
+				return usagef("table: --json, --csv and --md exclude each other")
+			}
+			l, err := g.load(args[0], f)
+			if err != nil {
+				return err
+			}
+			class, err := backendClass()
+			if err != nil {
+				return err
+			}
+			r, err := l.results(class)
+			if err != nil {
+				return err
+			}
+			if err := r.write(); err != nil {
+				return err
+			}
+			return g.printTable(r, tf)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&tf.json, "json", false, "the whole table as JSON")
+	cmd.Flags().BoolVar(&tf.csv, "csv", false, "one line a row and metric")
+	cmd.Flags().BoolVar(&tf.md, "md", false, "Markdown")
+	return cmd
+}
+
+// results are a study's tables and its ablation table.
+type results struct {
+	l        *loaded
+	found    map[string]study.Output
+	tables   *study.Tables
+	runs     *table.Table
+	ablation *compare.Table
+}
+
+// results gathers what the store has of a study.
+func (l *loaded) results(class string) (*results, error) {
+	found, err := study.Collect(l.Graph, l.Store, class)
+	if err != nil {
+		return nil, err
+	}
+	r := &results{l: l, found: found}
+	if r.tables, err = study.NewTables(l.Study, l.Graph, func(a *study.Action) (string, string, bool) {
+		if a == nil {
+			return "", "", false
+		}
+		o, ok := found[a.Name]
+		return o.Dir, o.ID.String(), ok
+	}); err != nil {
+		return nil, err
+	}
+	events, unread, err := store.ReadJournal(l.Dir)
+	if err != nil {
+		return nil, err
+	}
+	_ = unread // a line that a dying process tore says nothing
+	r.runs = study.Runs(store.Attempts(events))
+	r.ablation, err = compare.Ablation(r.tables.Trials, r.tables.Samples, compare.Options{Reference: l.Reference})
+	return r, err
+}
+
+// write writes the tables into the study's folder.
+func (r *results) write() error {
+	for name, t := range map[string]*table.Table{
+		"trials": r.tables.Trials, "samples": r.tables.Samples, "curves": r.tables.Curves, "labels": r.tables.Labels, "runs": r.runs,
+	} {
+		if err := table.WriteFile(filepath.Join(r.l.Dir, name+".arrow"), t); err != nil {
+			return r.l.Store.Diagnose(err)
+		}
+	}
+	return nil
+}
+
+func (g *globals) printTable(r *results, f tableFlags) error {
+	switch {
+	case f.json:
+		return text.JSON(g.stdout, r.ablation)
+	case f.csv:
+		return text.CSV(g.stdout, r.ablation)
+	case f.md:
+		return text.Markdown(g.stdout, r.ablation)
+	}
+	width, _ := terminal(g.stdout)
+	fmt.Fprintf(g.stdout, "%s\n\n", r.l.Title)
+	return text.Terminal(g.stdout, r.ablation, width)
+}
