@@ -40,7 +40,6 @@ func (s Slot) Word(v int8) string {
 	return words[s][v-1]
 }
 
-
 func (s Slot) String() string {
 	if s < 0 || s >= slots {
 		return fmt.Sprintf("Slot(%d)", int(s))
