@@ -137,7 +137,7 @@ func (g *Graph) reward(t spec.Trial) (Chain, error) {
 	switch m := cfg.Model; {
 	case m.Shapes != nil:
 		s := m.Shapes
-		c.Model = g.add(Action{Kind: stage.Pretrain, Lines: append(t.Content.Lines("data.", "model."), pretraining),
+		c.Model = g.add(Action{Kind: stage.Pretrain, Lines: append(t.Content.Lines("data", "model"), pretraining),
 			Params: stage.PretrainParams{Seed: t.Seed.Pretraining, Data: data(cfg.Data), Layers: s.Layers, Width: s.Width, Heads: s.Heads,
 				Steps: s.Steps, Batch: s.Batch, LearningRate: s.LearningRate, EMA: s.EMA},
 			Cost: float64(s.Steps*s.Batch) / 2000})
@@ -164,13 +164,13 @@ func (g *Graph) reward(t spec.Trial) (Chain, error) {
 	}
 	c.Embedder = c.Model
 	if e := cfg.Embedder; e != nil {
-		c.Embedder = g.add(Action{Kind: stage.Embed, Lines: append(t.Content.Lines("data.", "embedder."), pretraining),
+		c.Embedder = g.add(Action{Kind: stage.Embed, Lines: append(t.Content.Lines("data", "embedder"), pretraining),
 			Params: stage.EmbedParams{Seed: t.Seed.Pretraining, Data: data(cfg.Data), Steps: e.Steps, Batch: e.Batch, LearningRate: e.LearningRate},
 			Cost:   float64(e.Steps*e.Batch) / 5000})
 	}
-	c.Labels = g.add(Action{Kind: stage.Label, Lines: append(t.Content.Lines("feedback.parser."), feedback), Cost: 1,
+	c.Labels = g.add(Action{Kind: stage.Label, Lines: append(t.Content.Lines("feedback.parser"), feedback), Cost: 1,
 		Params: stage.LabelParams{Seed: t.Seed.Feedback, Noise: cfg.Feedback.Noise}, Inputs: []Input{{"labelled", c.Labelled}}})
-	c.Reward = g.add(Action{Kind: stage.Reward, Lines: append(t.Content.Lines("reward."), feedback), Cost: 5,
+	c.Reward = g.add(Action{Kind: stage.Reward, Lines: append(t.Content.Lines("reward"), feedback), Cost: 5,
 		Params: stage.RewardParams{Seed: t.Seed.Feedback, Loss: r.Loss, Lambda: r.Lambda, Temperature: r.Temperature, Perturbations: r.Perturbations,
 			Steps: r.Steps, Batch: r.Batch, LearningRate: r.LearningRate},
 		Inputs: []Input{{"labelled", c.Labelled}, {"labels", c.Labels}, {"embedder", c.Embedder}}})
@@ -179,7 +179,7 @@ func (g *Graph) reward(t spec.Trial) (Chain, error) {
 
 func (g *Graph) samples(t spec.Trial, model *Action, split string, n int) *Action {
 	return g.add(Action{Kind: stage.Sample, Cost: float64(n) / 500,
-		Lines:  append(t.Content.Lines("sampler."), "split "+split, fmt.Sprintf("images %d", n), fmt.Sprintf("seed.feedback %d", t.Seed.Feedback)),
+		Lines:  append(t.Content.Lines("sampler"), "split "+split, fmt.Sprintf("images %d", n), fmt.Sprintf("seed.feedback %d", t.Seed.Feedback)),
 		Params: stage.SampleParams{Seed: t.Seed.Feedback, Split: split, Images: n, Sampler: sampler(t.Content.Config())},
 		Inputs: []Input{{"model", model}}})
 }
@@ -208,7 +208,7 @@ func (g *Graph) chain(t spec.Trial) (Chain, error) {
 		p := stage.FinetuneParams{Seed: t.Seed.Feedback, Beta: f.Beta, Steps: f.Steps, Batch: f.Batch, LearningRate: f.LearningRate,
 			Warmup: f.Warmup, Schedule: f.Schedule, EMA: f.EMA,
 			Mix: stage.Mix{Labelled: f.Mix.Labelled, Unlabelled: f.Mix.Unlabelled, Pretraining: f.Mix.Pretraining}}
-		a := Action{Kind: stage.Finetune, Lines: append(t.Content.Lines("finetune."), feedback), Cost: float64(f.Steps*f.Batch) / 1500,
+		a := Action{Kind: stage.Finetune, Lines: append(t.Content.Lines("finetune"), feedback), Cost: float64(f.Steps*f.Batch) / 1500,
 			Inputs: []Input{{"model", c.Model}}}
 		add := func(split string, samples *Action) *Action {
 			a.Inputs = append(a.Inputs, Input{split, samples})
@@ -227,7 +227,7 @@ func (g *Graph) chain(t spec.Trial) (Chain, error) {
 		if f.Beta > 0 && f.Mix.Pretraining > 0 {
 			d := data(cfg.Data)
 			p.Data, p.PretrainingSeed = &d, t.Seed.Pretraining
-			a.Lines = append(append(a.Lines, t.Content.Lines("data.")...), fmt.Sprintf("seed.pretraining %d", t.Seed.Pretraining))
+			a.Lines = append(append(a.Lines, t.Content.Lines("data")...), fmt.Sprintf("seed.pretraining %d", t.Seed.Pretraining))
 		}
 		a.Params = p
 		c.Finetune = g.add(a)
@@ -235,7 +235,7 @@ func (g *Graph) chain(t spec.Trial) (Chain, error) {
 	}
 	ev := cfg.Evaluate
 	p := stage.EvaluateParams{Seed: t.Seed.Feedback, Images: ev.Images, FidelityImages: ev.FidelityImages, BestOf: ev.BestOf, Sampler: sampler(cfg)}
-	a := Action{Kind: stage.Evaluate, Lines: append(t.Content.Lines("evaluate.", "sampler."), feedback), Inputs: []Input{{"model", tuned}},
+	a := Action{Kind: stage.Evaluate, Lines: append(t.Content.Lines("evaluate", "sampler"), feedback), Inputs: []Input{{"model", tuned}},
 		Cost: float64((ev.Images+ev.FidelityImages)*ev.BestOf)/500 + 4}
 	if ev.BestOf > 1 {
 		p.Loss = cfg.Reward.Loss

@@ -96,9 +96,9 @@ func (t *Tables) trials(s *spec.Study, g *Graph, results Results) error {
 	for i, a := range axes {
 		c := &table.Column{Name: a.Path, Unit: a.Unit, Doc: a.Doc, Valid: make([]bool, n)}
 		switch a.Kind {
-		case spec.Number:
+		case spec.Real:
 			c.Kind, c.Floats = table.Float, make([]float64, n)
-		case spec.Count:
+		case spec.Whole:
 			c.Kind, c.Ints = table.Int, make([]int64, n)
 		default:
 			c.Kind, c.Strings = table.String, make([]string, n)

@@ -1,0 +1,21 @@
+// Package schema embeds the CUE schema of the study language.
+//
+// The .cue files beside this one are its one source of truth: a study of this
+// repository imports them as part of its own CUE module, every other module is
+// given this embedded copy under the same import path.
+package schema
+
+import "embed"
+
+// Version is the version of the study language that the schema describes, the
+// number that a study may name as `version`. It salts every trial's id.
+const Version = 1
+
+// ImportPath is what a study imports. Its domain is a reserved private one, so
+// that no registry is ever asked for it.
+const ImportPath = "ablate.internal/schema"
+
+// Files holds the schema's .cue files, at the root.
+//
+//go:embed *.cue
+var Files embed.FS

@@ -1,0 +1,147 @@
+package spec
+
+// Config is a content as typed structs, the parameters of the stages. A nil
+// pointer is a part that the trial does not use; within a part, what it does not
+// use is zero. The schema says what each field means and in which unit.
+type Config struct {
+	Data     *Data
+	Model    *Model
+	Embedder *Embedder
+	Sampler  *Sampler
+	Feedback *Feedback
+	Reward   *Reward
+	Finetune *Finetune
+	Evaluate *Evaluate
+}
+
+// Data is the pretraining data of the shapes world.
+type Data struct {
+	Pairs    int
+	Captions Captions
+}
+
+// Captions are probabilities a slot: redrawn, and for Absent left out.
+type Captions struct{ Count, Colour, Background, Absent float64 }
+
+// Model has one field that is not nil.
+type Model struct {
+	Shapes     *Shapes
+	Checkpoint *Checkpoint
+}
+
+// Shapes is the pretraining of the shapes world's denoiser.
+type Shapes struct {
+	Layers, Width, Heads int
+	Steps, Batch         int
+	LearningRate, EMA    float64
+}
+
+// Checkpoint is an adopted model.
+type Checkpoint struct {
+	Path string // as the study has it: relative to the study's own folder, or absolute
+}
+
+// Embedder is the pretraining of the reward's embedder.
+type Embedder struct {
+	Steps, Batch int
+	LearningRate float64
+}
+
+// Sampler draws images.
+type Sampler struct {
+	Steps int
+	Shift float64
+}
+
+// Feedback counts images drawn from the pretrained model; Noise is the label
+// noise of the parser as annotator.
+type Feedback struct {
+	Labelled, Unlabelled int
+	Noise                float64
+}
+
+// Reward is how the reward is learned.
+type Reward struct {
+	Loss                string
+	Lambda, Temperature float64
+	Perturbations       int
+	Steps, Batch        int
+	LearningRate        float64
+}
+
+// Learns reports whether the reward is a model that learns from labels.
+func (r *Reward) Learns() bool {
+	return r != nil && (r.Loss == "mse" || r.Loss == "mse+classification")
+}
+
+// Finetune is the fine-tuning of the model; only Method is set under "none".
+type Finetune struct {
+	Method               string
+	Beta                 float64
+	Mix                  Mix
+	Steps, Batch, Warmup int
+	LearningRate         float64
+	Schedule             string
+	EMA                  float64
+}
+
+// Mix weights the sources of an update.
+type Mix struct{ Labelled, Unlabelled, Pretraining float64 }
+
+// Evaluate counts the images of the evaluation.
+type Evaluate struct{ Images, FidelityImages, BestOf int }
+
+// Config returns the content as typed structs.
+func (c Content) Config() Config {
+	n := func(path string) int { v, _ := c.Value(path); i, _ := v.(int64); return int(i) }
+	f := func(path string) float64 { v, _ := c.Value(path); x, _ := v.(float64); return x }
+	s := func(path string) string { v, _ := c.Value(path); x, _ := v.(string); return x }
+	var out Config
+	if c.has("data") {
+		out.Data = &Data{n("data.pairs"), Captions{f("data.captions.count"), f("data.captions.colour"),
+			f("data.captions.background"), f("data.captions.absent")}}
+	}
+	if c.has("model") {
+		out.Model = &Model{}
+	}
+	if c.has("model.shapes") {
+		out.Model.Shapes = &Shapes{n("model.shapes.layers"), n("model.shapes.width"), n("model.shapes.heads"),
+			n("model.shapes.steps"), n("model.shapes.batch"), f("model.shapes.learningRate"), f("model.shapes.ema")}
+	}
+	if c.has("model.checkpoint") {
+		out.Model.Checkpoint = &Checkpoint{s("model.checkpoint.path")}
+	}
+	if c.has("embedder") {
+		out.Embedder = &Embedder{n("embedder.steps"), n("embedder.batch"), f("embedder.learningRate")}
+	}
+	if c.has("sampler") {
+		out.Sampler = &Sampler{n("sampler.steps"), f("sampler.shift")}
+	}
+	if c.has("feedback") {
+		out.Feedback = &Feedback{n("feedback.labelled"), n("feedback.unlabelled"), f("feedback.parser.noise")}
+	}
+	if c.has("reward") {
+		out.Reward = &Reward{s("reward.loss"), f("reward.lambda"), f("reward.temperature"), n("reward.perturbations"),
+			n("reward.steps"), n("reward.batch"), f("reward.learningRate")}
+	}
+	if c.has("finetune") {
+		out.Finetune = &Finetune{s("finetune.method"), f("finetune.beta"),
+			Mix{f("finetune.mix.labelled"), f("finetune.mix.unlabelled"), f("finetune.mix.pretraining")},
+			n("finetune.steps"), n("finetune.batch"), n("finetune.warmup"), f("finetune.learningRate"),
+			s("finetune.schedule"), f("finetune.ema")}
+	}
+	if c.has("evaluate") {
+		out.Evaluate = &Evaluate{n("evaluate.images"), n("evaluate.fidelityImages"), n("evaluate.bestOf")}
+	}
+	return out
+}
+
+// has reports whether the content uses anything at or below prefix.
+func (c Content) has(prefix string) bool {
+	for _, p := range c.paths {
+		if under(p, prefix) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,244 @@
+package spec
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/build"
+	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/parser"
+
+	"ablate/experiments/schema"
+)
+
+// Kind is the type of an axis's values.
+type Kind int
+
+// The kinds: real numbers (float64), whole numbers (int64) and names (string).
+const (
+	Real Kind = iota
+	Whole
+	Name
+)
+
+// Axis is one scalar of a trial. Its path names it everywhere: in a sweep, as a
+// column, as a plot's label and in --set.
+type Axis struct {
+	Path    string
+	Kind    Kind
+	Count   bool     // a whole number of things
+	Unit    string   // "steps", "probability"; "name" for one of Enum
+	Enum    []string // the values of a name that has few; else nil
+	Doc     string   // what it means, one paragraph
+	Default any      // float64, int64 or string; nil where there is none
+}
+
+// Axes returns every scalar of a trial, in the order of the schema. It is read
+// from the schema itself. The slice is the caller's own.
+func Axes() []Axis { return slices.Clone(axes()) }
+
+var axes = sync.OnceValue(func() []Axis {
+	g, err := compile(cuecontext.New())
+	if err != nil {
+		panic(err) // the embedded schema is broken, which a test excludes
+	}
+	list := make([]Axis, len(g.leaves))
+	for i, l := range g.leaves {
+		list[i] = l.Axis
+	}
+	return list
+})
+
+// A leaf is an axis with what the schema says about its values.
+type leaf struct {
+	Axis
+	constraint cue.Value
+	allowed    string // in words: "a number >=0 and <=1"
+}
+
+// A grammar is the schema, compiled in one CUE context.
+type grammar struct {
+	leaves []*leaf
+	byPath map[string]*leaf
+	groups map[string][]string // fields of "", "finetune", "finetune.mix", …, in order
+}
+
+// alternatives are the groups of which a trial has just one member; the first
+// is the default.
+var alternatives = map[string][]string{"model": {"shapes", "checkpoint"}}
+
+// compile reads the embedded schema into ctx.
+func compile(ctx *cue.Context) (*grammar, error) {
+	inst := build.NewContext().NewInstance("schema", nil)
+	names, err := fs.Glob(schema.Files, "*.cue")
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	for _, name := range names {
+		src, err := schema.Files.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("schema: %w", err)
+		}
+		if err := inst.AddFile(name, src); err != nil {
+			return nil, fmt.Errorf("schema: %w", err)
+		}
+	}
+	v := ctx.BuildInstance(inst)
+	if err := v.Err(); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	g := &grammar{byPath: map[string]*leaf{}, groups: map[string][]string{}}
+	trial := v.LookupPath(cue.ParsePath("#Trial"))
+	if err := g.walk("", v.LookupPath(cue.ParsePath("#Partial")), trial); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	return g, nil
+}
+
+func (g *grammar) walk(prefix string, v, trial cue.Value) error {
+	it, err := v.Fields(cue.Optional(true))
+	if err != nil {
+		return err
+	}
+	for it.Next() {
+		name := it.Selector().Unquoted()
+		path := join(prefix, name)
+		g.groups[prefix] = append(g.groups[prefix], name)
+		if it.Value().IncompleteKind() == cue.StructKind {
+			if err := g.walk(path, it.Value(), trial); err != nil {
+				return err
+			}
+			continue
+		}
+		l, err := newLeaf(path, it.Value(), trial)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		g.leaves = append(g.leaves, l)
+		g.byPath[path] = l
+	}
+	return nil
+}
+
+func newLeaf(path string, v, trial cue.Value) (*leaf, error) {
+	l := &leaf{Axis: Axis{Path: path}, constraint: v}
+	var doc []string
+	for _, c := range v.Doc() {
+		doc = append(doc, strings.Join(strings.Fields(c.Text()), " "))
+	}
+	l.Doc = strings.Join(doc, " ")
+	unit, err := unitOf(v)
+	if err != nil {
+		return nil, err
+	}
+	l.Unit = unit
+	switch v.IncompleteKind() {
+	case cue.IntKind:
+		l.Kind, l.Count = Whole, true
+	case cue.NumberKind, cue.FloatKind:
+		l.Kind = Real
+	case cue.StringKind:
+		l.Kind = Name
+	default:
+		return nil, fmt.Errorf("kind %v is not supported", v.IncompleteKind())
+	}
+	l.allowed, l.Enum = describe(v, l.Kind)
+	// Step by step: a default may lie in the default of a disjunction.
+	d := trial
+	for name := range strings.SplitSeq(path, ".") {
+		if d = d.LookupPath(cue.MakePath(cue.Str(name))); d.Exists() {
+			d, _ = d.Default()
+		}
+	}
+	if d.Exists() && d.IsConcrete() {
+		if l.Default, err = scalar(d, l.Kind); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func unitOf(v cue.Value) (string, error) {
+	a := v.Attribute("unit")
+	if err := a.Err(); err != nil {
+		return "", fmt.Errorf("no @unit: %w", err)
+	}
+	return a.String(0)
+}
+
+// describe says in words what a constraint allows, and lists it where it is a
+// choice among strings.
+func describe(v cue.Value, k Kind) (string, []string) {
+	var bounds, choices []string
+	var visit func(v cue.Value)
+	visit = func(v cue.Value) {
+		op, args := v.Expr()
+		switch op {
+		case cue.AndOp, cue.OrOp:
+			for _, a := range args {
+				visit(a)
+			}
+		case cue.GreaterThanOp, cue.GreaterThanEqualOp, cue.LessThanOp, cue.LessThanEqualOp:
+			bounds = append(bounds, fmt.Sprintf("%v%v", op, args[0]))
+		default:
+			if s, err := v.String(); err == nil {
+				choices = append(choices, s)
+			}
+		}
+	}
+	visit(v)
+	switch {
+	case k == Name && len(choices) > 1:
+		quoted := make([]string, len(choices))
+		for i, c := range choices {
+			quoted[i] = strconv.Quote(c)
+		}
+		return "one of " + strings.Join(quoted, ", "), choices
+	case k == Name:
+		return "a string that is not empty", nil
+	case k == Whole:
+		return strings.TrimSpace("a whole number " + strings.Join(bounds, " and ")), nil
+	}
+	return strings.TrimSpace("a number " + strings.Join(bounds, " and ")), nil
+}
+
+// loosened is the schema with every definition open, so that a study with
+// mistakes can still be read and all of them be found.
+func loosened() ([]byte, error) {
+	names, err := fs.Glob(schema.Files, "*.cue")
+	if err != nil {
+		return nil, err
+	}
+	out := []byte("package schema\n")
+	for _, name := range names {
+		src, err := schema.Files.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		f, err := parser.ParseFile(name, src)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range f.Decls {
+			if field, ok := d.(*ast.Field); ok {
+				if label, _, err := ast.LabelName(field.Label); err == nil {
+					out = append(out, (label + ": _\n")...)
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+func join(prefix, name string) string {
+	if prefix == "" {
+		return name
+	}
+	return prefix + "." + name
+}

@@ -1,0 +1,111 @@
+// Package spec reads studies: it loads a CUE package, checks all of it and
+// expands it to the trials it stands for, as plain Go values.
+//
+// The way of the data: locate the study and its CUE module (module.go); load it
+// with the embedded schema in place of any other copy (load.go); read base,
+// arms and seeds and check each value by itself (reader.go); override, fill in
+// defaults and drop what is not used (partial.go, resolve.go, use.go); expand
+// sweeps and seeds (expand.go).
+//
+// The types, constraints and defaults come from the schema. What CUE cannot say
+// is done here: that an arm overrides its base, that a parameter is used only
+// under some values of others, and when two trials are one.
+//
+// Nothing here reaches the network, logs, or depends on the time. A study is a
+// program: CUE ends always, but nothing bounds how long it takes.
+package spec
+
+import "strconv"
+
+// Options change a study as it is loaded. They are no part of any identity but
+// through the study that results.
+type Options struct {
+	// Set changes the base before the arms apply: "finetune.beta=0.1", the value
+	// in CUE, the quotes of a string optional. Later ones win.
+	Set []string
+}
+
+// Study is a study, checked and expanded.
+type Study struct {
+	Name      string // the folder's path below the module's root; NAME@HASH under Options.Set
+	Root, Dir string // absolute folders: the CUE module's root, the study's own
+	Title     string
+	Question  string
+	Version   int // of the study language
+	Base      Content
+	Arms      []Arm // at least one, in the study's order
+	Seeds     []Seed
+	Views     []View // arms × points × seeds, in this order
+	Reference string // the arm that the others are compared with
+	Collapsed int    // points of sweeps left out, for an earlier one of their arm is the same
+}
+
+// Trials returns the study's trials, each once, in the order of their first view.
+func (s *Study) Trials() []Trial {
+	var list []Trial
+	seen := map[ID]bool{}
+	for _, v := range s.Views {
+		if id := v.Trial.ID(); !seen[id] {
+			seen[id] = true
+			list = append(list, v.Trial)
+		}
+	}
+	return list
+}
+
+// Arm is a row of the ablation table, or a row a point where it sweeps.
+type Arm struct {
+	Name   string
+	Points []Point // at least one; just one, without axes, where the arm sweeps nothing
+}
+
+// Point is one combination of an arm's swept values, without a seed.
+type Point struct {
+	Axes    []AxisValue // in the order of the sweep, without those that the point does not use
+	Content Content
+}
+
+// AxisValue is the value of one swept axis.
+type AxisValue struct {
+	Axis  string // dotted path
+	Value any    // float64, int64 or string
+}
+
+// Seed seeds a trial's random numbers: Pretraining those of the denoiser, the
+// embedder and their data, Feedback those of every other stage.
+type Seed struct{ Pretraining, Feedback int64 }
+
+// String returns "3" where both are 3, else "1.2" for {pretraining: 1, feedback: 2}.
+func (s Seed) String() string {
+	p := strconv.FormatInt(s.Pretraining, 10)
+	if s.Pretraining == s.Feedback {
+		return p
+	}
+	return p + "." + strconv.FormatInt(s.Feedback, 10)
+}
+
+// View is one point of an arm with one seed. Several views may be one trial.
+type View struct {
+	Arm   string
+	Point []AxisValue
+	Trial Trial
+}
+
+// String returns "ARM[axis=value,…]@seed", or "ARM@seed" for a point without axes.
+func (v View) String() string {
+	return v.Arm + formatPoint(v.Point) + "@" + v.Trial.Seed.String()
+}
+
+func formatPoint(axes []AxisValue) string {
+	if len(axes) == 0 {
+		return ""
+	}
+	s := "["
+	for i, a := range axes {
+		if i > 0 {
+			s += ","
+		}
+		s += a.Axis + "=" + FormatValue(a.Value)
+	}
+	return s + "]"
+}

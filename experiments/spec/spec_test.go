@@ -1,0 +1,314 @@
+package spec_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"ablate/experiments/spec"
+)
+
+// module writes a CUE module with one study into a temporary folder.
+func module(t testing.TB, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	write := func(name, text string) {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("cue.mod/module.cue", "module: \"example.com/mine@v0\"\nlanguage: version: \"v0.17.0\"\n")
+	for name, text := range files {
+		write(name, text)
+	}
+	return root
+}
+
+const head = "package s\n\nimport \"ablate.internal/schema\"\n\nschema.#Study & {\n"
+
+func study(t testing.TB, body string) string {
+	return filepath.Join(module(t, map[string]string{"s/study.cue": head + body + "\n}\n"}), "s")
+}
+
+func load(t testing.TB, body string, set ...string) *spec.Study {
+	t.Helper()
+	s, err := spec.Load(study(t, body), spec.Options{Set: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func views(s *spec.Study) []string {
+	var out []string
+	for _, v := range s.Views {
+		out = append(out, v.String())
+	}
+	return out
+}
+
+func TestCommittedStudies(t *testing.T) {
+	s, err := spec.Load("../quickstart", spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"pretrained@1", "pretrained@2", "best of 4@1", "best of 4@2", "no unlabelled@1", "no unlabelled@2",
+		"no pretraining@1", "no pretraining@2", "all data@1", "all data@2", "weights all one@1", "weights all one@2"}
+	if d := cmp.Diff(want, views(s)); d != "" {
+		t.Errorf("quickstart: mismatch (-want +got):\n%s", d)
+	}
+	if s.Name != "quickstart" || s.Reference != "all data" || len(s.Trials()) != 12 {
+		t.Errorf("quickstart: name %q, reference %q, %d trials", s.Name, s.Reference, len(s.Trials()))
+	}
+	g, err := spec.Load("../gate/study.cue", spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(g.Views) != 40 || g.Seeds[1].String() != "1.2" || g.Name != "gate" {
+		t.Errorf("gate: %d views, second seed %s, name %s", len(g.Views), g.Seeds[1], g.Name)
+	}
+}
+
+func TestMeaning(t *testing.T) {
+	s := load(t, `
+	seeds: [3, {pretraining: 1, feedback: 2}]
+	base: evaluate: images: 64
+	arms: {
+		"all": set: {}
+		"beta": sweep: "finetune.beta": [0, 0.5, 1e0]
+		"no pretraining": set: finetune: mix: pretraining: 0
+		"none": set: finetune: method: "none"
+		"grid": sweep: {"finetune.method": ["none", "reward-weighted"], "finetune.beta": [0.1, 0.2]}
+	}`)
+	byName := map[string]spec.View{}
+	for _, v := range s.Views {
+		byName[v.String()] = v
+	}
+	same := func(a, b string) {
+		t.Helper()
+		if _, ok := byName[a]; !ok {
+			t.Fatalf("there is no view %s among %v", a, views(s))
+		}
+		if byName[a].Trial.ID() != byName[b].Trial.ID() {
+			t.Errorf("%s and %s are two trials", a, b)
+		}
+	}
+	same("all@3", "beta[finetune.beta=0.5]@3")
+	same("no pretraining@1.2", "beta[finetune.beta=0]@1.2")
+	same("none@3", "grid[finetune.method=none]@3")
+	if byName["all@3"].Trial.ID() == byName["all@1.2"].Trial.ID() {
+		t.Error("two seeds are one trial")
+	}
+	if s.Collapsed != 1 {
+		t.Errorf("%d points collapsed, want 1", s.Collapsed)
+	}
+	none := byName["none@3"].Trial.Content
+	for _, p := range []string{"finetune.beta", "reward.loss", "feedback.labelled", "embedder.steps"} {
+		if v, ok := none.Value(p); ok {
+			t.Errorf("method none still uses %s = %v", p, v)
+		}
+	}
+	if v, _ := none.Value("evaluate.images"); v != int64(64) {
+		t.Errorf("evaluate.images is %v, want that of the base", v)
+	}
+}
+
+func TestOverride(t *testing.T) {
+	s := load(t, `
+	seeds: [1]
+	base: {model: shapes: layers: 2, finetune: mix: labelled: 2}
+	arms: {
+		a: set: model: checkpoint: path: "c"
+		b: set: finetune: mix: labelled: 3
+	}`)
+	a, b := s.Views[0].Trial.Content.Config(), s.Views[1].Trial.Content.Config()
+	if a.Model.Shapes != nil || a.Model.Checkpoint == nil || a.Model.Checkpoint.Path != "c" {
+		t.Errorf("an adopted checkpoint leaves the model %+v", a.Model)
+	}
+	if b.Finetune.Mix.Labelled != 3 || b.Model.Shapes.Layers != 2 {
+		t.Errorf("set replaces: %+v, %+v", b.Finetune.Mix, b.Model.Shapes)
+	}
+}
+
+func TestSet(t *testing.T) {
+	body := "seeds: [1]\nbase: finetune: beta: 0.5\narms: {a: set: {}, b: set: finetune: beta: 1}"
+	plain, changed := load(t, body), load(t, body, "finetune.beta=0.25", "reward.loss=mse")
+	if v, _ := changed.Views[0].Trial.Content.Value("finetune.beta"); v != 0.25 {
+		t.Errorf("arm a has beta %v, want that of --set", v)
+	}
+	if v, _ := changed.Views[1].Trial.Content.Value("finetune.beta"); v != 1. {
+		t.Errorf("arm b has beta %v, want its own", v)
+	}
+	if name, ok := strings.CutPrefix(changed.Name, plain.Name+"@"); !ok || len(name) != 8 {
+		t.Errorf("its name is %q, want %q and a hash", changed.Name, plain.Name)
+	}
+}
+
+// TestMistakes pins what a user is told: place, path, what is allowed, a near
+// match. The file's place in the temporary folder is cut.
+func TestMistakes(t *testing.T) {
+	for _, tc := range []struct{ name, body, want string }{
+		{"field", "seeds: [1]\nbase: finetune: lerningRate: 3", "study.cue:7:17: base.finetune.lerningRate: a trial has no such field (did you mean learningRate?)"},
+		{"top", "seeds: [1]\nseads: [1]", "study.cue:7:1: seads: a study has no such field (did you mean seeds?)"},
+		{"enum", "seeds: [1]\nbase: reward: loss: \"mes\"", "study.cue:7:21: base.reward.loss: \"mes\" is not one of \"none\", \"oracle\", \"mse\", \"mse+classification\" (did you mean \"mse\"?)"},
+		{"a value of later", "seeds: [1]\nbase: finetune: method: \"dpo\"", "study.cue:7:25: base.finetune.method: \"dpo\" is not one of \"none\", \"reward-weighted\""},
+		{"type", "seeds: [1]\nbase: finetune: beta: \"x\"", "study.cue:7:23: base.finetune.beta: \"x\" is a string; must be a number >=0"},
+		{"range", "seeds: [1]\nbase: finetune: beta: -1", "study.cue:7:23: base.finetune.beta: -1 is out of range; must be a number >=0"},
+		{"whole", "seeds: [1]\nbase: finetune: steps: 1.5", "study.cue:7:24: base.finetune.steps: 1.5 is not a whole number; must be a whole number >=1 (write it without a point or exponent)"},
+		{"axis", "seeds: [1]\narms: a: sweep: \"finetune.beto\": [1]", "study.cue:7:17: arms.a.sweep.\"finetune.beto\": there is no such axis (did you mean finetune.beta?)"},
+		{"empty sweep", "seeds: [1]\narms: a: sweep: \"finetune.beta\": []", "study.cue:7:34: arms.a.sweep.\"finetune.beta\": the sweep is empty (give it a value, or leave it out)"},
+		{"zip", "seeds: [1]\narms: a: zip: \"finetune.beta\": [1]", "study.cue:7:10: arms.a.zip: zip comes with a later version: write its points as arms of their own"},
+		{"where", "seeds: [1]\narms: a: where: finetune: beta: 1", "study.cue:7:10: arms.a.where: where comes with a later version: write the points that it keeps as arms of their own"},
+		{"nested", "seeds: [1]\narms: a: arms: b: set: {}", "study.cue:7:10: arms.a.arms: nested arms come with a later version: write them as arms of the study"},
+		{"own seeds", "seeds: [1]\narms: a: seeds: [1]", "study.cue:7:10: arms.a.seeds: an arm's own seeds come with a later version: every arm runs with the study's"},
+		{"unused", "seeds: [1]\narms: a: set: {reward: {loss: \"mse\", lambda: 1}}", "study.cue:7:46: arms.a.set.reward.lambda: the arm's trials do not use it: reward.loss is \"mse\" (leave it out, or change what makes it unused)"},
+		{"unused axis", "seeds: [1]\narms: a: {set: finetune: method: \"none\", sweep: \"finetune.beta\": [1, 2]}", "study.cue:7:66: arms.a.sweep.\"finetune.beta\": the arm's trials do not use it: finetune.method is \"none\" (leave it out, or change what makes it unused)"},
+		{"nothing to learn from", "seeds: [1]\narms: a: set: finetune: mix: {labelled: 0, unlabelled: 0, pretraining: 0}", "study.cue:7:41: finetune.mix.labelled: nothing to fine-tune on: labelled, unlabelled and pretraining data are all left out (give one a weight and images, or set finetune.method to \"none\")"},
+		{"best of none", "seeds: [1]\narms: a: set: {evaluate: bestOf: 2, reward: loss: \"none\"}", "study.cue:7:34: evaluate.bestOf: the best of several is chosen by the trial's own reward, and reward.loss is \"none\" (set evaluate.bestOf to 1 or learn a reward)"},
+		{"arm's name", "seeds: [1]\narms: \"a/b\": set: {}", "study.cue:7:7: arms.\"a/b\": \"a/b\" is no name of an arm (a name holds none of [ ] @ / , and neither begins nor ends with a space)"},
+		{"seeds twice", "seeds: [1, 2, 1]", "study.cue:6:15: seeds[2]: seed 1 is there twice (seeds are replicates: all must differ)"},
+		{"no seeds", "title: \"x\"", "study.cue: seeds: the study has none (write seeds: [1, 2])"},
+		{"half a seed", "seeds: [{pretraining: 1}]", "study.cue:6:9: seeds[0]: has no feedback (write {pretraining: 1, feedback: 2}, or one number for both)"},
+		{"reference", "seeds: [1]\narms: {\"all data\": set: {}}\ncompare: reference: \"all dta\"", "study.cue:8:21: compare.reference: the study has no arm \"all dta\" (did you mean all data?)"},
+		{"version", "seeds: [1]\nversion: 2", "study.cue:7:10: version: 2 is not a version that this program reads (write version: 1, or leave it out)"},
+		{"heads", "seeds: [1]\nbase: model: shapes: heads: 5", "study.cue:7:29: model.shapes.heads: width 192 is not a multiple of heads 5 (every head has width/heads numbers)"},
+		{"conflict", "seeds: [1]\nbase: finetune: beta: 1\nbase: finetune: beta: 2", "study.cue:8:23: base.finetune.beta: conflicting values 2 and 1"},
+		{"both", "seeds: [1]\nbase: model: {shapes: {}, checkpoint: path: \"x\"}", "study.cue:7:14: base.model: has both shapes and checkpoint (a trial has one of them)"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := study(t, tc.body)
+			_, err := spec.Load(dir, spec.Options{})
+			var list *spec.Errors
+			if !errors.As(err, &list) {
+				t.Fatalf("error %v, want mistakes", err)
+			}
+			var got []string
+			for _, e := range list.List {
+				c := *e
+				c.File = strings.TrimSuffix(filepath.Base(e.File), "s")
+				if c.File == "" {
+					c.File = "study.cue"
+				}
+				got = append(got, c.Error())
+			}
+			if d := cmp.Diff([]string{tc.want}, got); d != "" {
+				t.Errorf("mismatch (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestAllAtOnce(t *testing.T) {
+	_, err := spec.Load(study(t, "seeds: [1, 1]\nbase: finetune: {beta: -1, lerningRate: 3}\narms: a: zip: {}"), spec.Options{})
+	var list *spec.Errors
+	if !errors.As(err, &list) || len(list.List) != 4 {
+		t.Errorf("want four mistakes at once, got %v", err)
+	}
+}
+
+func TestCannotBeLoaded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		files map[string]string
+		arg   string
+		want  string
+	}{
+		"no folder":    {nil, "nowhere", "there is no such folder or file"},
+		"empty folder": {map[string]string{"s/README.md": "x"}, "s", "no CUE package"},
+		"syntax":       {map[string]string{"s/a.cue": head + "seeds: [1\n}"}, "s", "a.cue:7:"},
+		"import":       {map[string]string{"s/a.cue": "package s\n\nimport \"example.com/other/thing\"\n\nx: thing.y\n"}, "s", "a.cue:3:8"},
+		"two packages": {map[string]string{"s/a.cue": "package a\nx: 1\n", "s/b.cue": "package b\nx: 1\n"}, "s", "two packages"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := spec.Load(filepath.Join(module(t, tc.files), tc.arg), spec.Options{})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %q, want it to say %q", err, tc.want)
+			}
+		})
+	}
+	if _, err := spec.Load(t.TempDir(), spec.Options{}); err == nil || !strings.Contains(err.Error(), "cue.mod") {
+		t.Errorf("outside of a module: %v", err)
+	}
+}
+
+// TestIdentity: contents are equal exactly if their ids are; the number of
+// points is the product of the axes' lengths less what collapsed.
+func TestIdentity(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 3).Draw(t, "betas")
+		m := rapid.IntRange(1, 3).Draw(t, "rates")
+		var betas, rates []string
+		for i := range n {
+			betas = append(betas, fmt.Sprint(float64(i)/4))
+		}
+		for i := range m {
+			rates = append(rates, fmt.Sprintf("%de-4", i+1))
+		}
+		dir, err := os.MkdirTemp("", "spec-*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "cue.mod"), 0o777),
+			os.WriteFile(filepath.Join(dir, "cue.mod", "module.cue"), []byte("module: \"example.com/m@v0\"\nlanguage: version: \"v0.17.0\"\n"), 0o666),
+			os.WriteFile(filepath.Join(dir, "s.cue"), []byte(fmt.Sprintf("%sseeds: [1, 2]\narms: a: sweep: {\"finetune.beta\": [%s], \"finetune.learningRate\": [%s]}\n}\n",
+				head, strings.Join(betas, ", "), strings.Join(rates, ", "))), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := spec.Load(dir, spec.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(s.Views) + 2*s.Collapsed; got != 2*n*m {
+			t.Fatalf("%d views and %d collapsed points, want %d points of two seeds", len(s.Views), s.Collapsed, n*m)
+		}
+		for i, a := range s.Views {
+			for _, b := range s.Views[:i] {
+				same := cmp.Equal(a.Trial.Content.Lines(), b.Trial.Content.Lines()) && a.Trial.Seed == b.Trial.Seed
+				if same != (a.Trial.ID() == b.Trial.ID()) {
+					t.Fatalf("%s and %s: equal contents %v, equal ids %v", a, b, same, !same)
+				}
+			}
+		}
+	})
+}
+
+func TestAxes(t *testing.T) {
+	for _, a := range spec.Axes() {
+		if a.Doc == "" || a.Unit == "" || a.Default == nil && a.Path != "model.checkpoint.path" {
+			t.Errorf("%s: doc %q, unit %q, default %v: each must be there", a.Path, a.Doc, a.Unit, a.Default)
+		}
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add("seeds: [1]\narms: a: set: finetune: beta: 1")
+	f.Add("seeds: [{pretraining: 1, feedback: 2}]\nbase: model: checkpoint: path: \"x\"")
+	f.Add("seeds: [1]\narms: a: {sweep: \"finetune.beta\": [0, 1]}\ncompare: reference: \"a\"")
+	root := module(f, nil)
+	f.Fuzz(func(t *testing.T, body string) {
+		// CUE itself takes long for some inputs, which the next version bounds
+		// by a child process.
+		if len(body) > 200 || strings.ContainsAny(body, "|*") {
+			t.Skip()
+		}
+		path := filepath.Join(root, "study.cue")
+		if err := os.WriteFile(path, []byte(head+body+"\n}\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := spec.Load(path, spec.Options{}); err == nil && len(s.Views) == 0 {
+			t.Error("a study without a view has no mistake")
+		} else if err != nil && strings.Contains(err.Error(), "cannot be evaluated") {
+			t.Error(err)
+		}
+	})
+}

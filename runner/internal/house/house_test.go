@@ -1,0 +1,205 @@
+package house
+
+import (
+	"cmp"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "ablate"
+	root   = "../../.."
+)
+
+// A source is one Go file of the repository, whatever its build tags.
+type source struct {
+	path    string // from the repository's root
+	pkg     string // its folder
+	name    string // in its package clause
+	doc     string
+	imports []string
+}
+
+func (s source) test() bool { return strings.HasSuffix(s.path, "_test.go") }
+
+// sources parses every Go file below the root.
+func sources(t *testing.T) []source {
+	t.Helper()
+	var list []source
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if n := d.Name(); p != root && (n[0] == '.' || n == "testdata" || n == "vendor") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(p, ".go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), p, nil, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		list = append(list, parsed(t, p, f))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) < 50 {
+		t.Fatalf("only %d Go files found: is this the repository's root?", len(list))
+	}
+	return list
+}
+
+func parsed(t *testing.T, p string, f *ast.File) source {
+	t.Helper()
+	rel, err := filepath.Rel(root, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rel = filepath.ToSlash(rel)
+	s := source{path: rel, pkg: path.Dir(rel), name: f.Name.Name, doc: f.Doc.Text()}
+	for _, i := range f.Imports {
+		name, err := strconv.Unquote(i.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.imports = append(s.imports, name)
+	}
+	return s
+}
+
+// within reports whether an import path or folder is dir or lies below it.
+func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
+
+// room is the part of the repository that a folder belongs to.
+func room(dir string) string {
+	for _, r := range []string{"runner", "reports", "analysis", "models", "experiments/spec", "experiments/schema"} {
+		if within(dir, r) {
+			return r
+		}
+	}
+	return "" // main.go
+}
+
+// allowed lists what each room may import beside itself: ARCHITECTURE.md, "What
+// may import what".
+var allowed = map[string][]string{
+	"":                   {"runner"},
+	"runner":             {"reports", "analysis", "models", "experiments/spec", "experiments/schema"},
+	"reports":            {"analysis"},
+	"analysis":           {},
+	"models":             {},
+	"experiments/spec":   {"experiments/schema"},
+	"experiments/schema": {},
+}
+
+// owners are the modules that one part of the repository alone may import.
+var owners = []struct{ imported, owner string }{
+	{"cuelang.org/go", "experiments/spec"},
+	{"github.com/gomlx", "models"},
+	{"github.com/apache/arrow", "analysis/table"},
+	{"gonum.org/v1/plot", "reports/figure"},
+	{"github.com/rs/zerolog", "runner"},
+	{"github.com/spf13/cobra", "runner/cli"},
+}
+
+// broken says which rule an import breaks, empty where none.
+func broken(pkg, imported string) string {
+	for _, o := range owners {
+		if within(imported, o.imported) && !within(pkg, o.owner) {
+			return "only " + o.owner + " imports " + o.imported
+		}
+	}
+	ours, is := strings.CutPrefix(imported, module+"/")
+	if !is {
+		return ""
+	}
+	from, to := room(pkg), room(ours)
+	if from == to || slices.Contains(allowed[from], to) {
+		return ""
+	}
+	return cmp.Or(from, "main") + " does not import " + cmp.Or(to, ours)
+}
+
+// Test files may import across rooms, and none else.
+func TestImports(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test() {
+			continue
+		}
+		for _, imported := range s.imports {
+			if rule := broken(s.pkg, imported); rule != "" {
+				t.Errorf("%s imports %s: %s", s.path, imported, rule)
+			}
+		}
+	}
+}
+
+// The rules themselves, each with an import that breaks it and one that does not.
+func TestBroken(t *testing.T) {
+	for _, c := range []struct {
+		pkg, imported string
+		ok            bool
+	}{
+		{".", "ablate/runner/cli", true}, {".", "ablate/models/dit", false},
+		{"runner/stage", "ablate/models/dit", true}, {"models/dit", "ablate/runner/stage", false},
+		{"reports/page", "ablate/analysis/table", true}, {"analysis/table", "ablate/reports/page", false},
+		{"reports/page", "ablate/models/shapes", false}, {"reports/page", "ablate/experiments/spec", false},
+		{"models/dit", "ablate/models/nn", true}, {"models/dit", "ablate/analysis/stats", false},
+		{"analysis/compare", "ablate/analysis/stats", true}, {"analysis/compare", "ablate/models/shapes", false},
+		{"experiments/spec", "ablate/experiments/schema", true}, {"experiments/spec", "ablate/analysis/table", false},
+		{"experiments/spec", "cuelang.org/go/cue", true}, {"runner/cli", "cuelang.org/go/cue", false},
+		{"models/nn", "github.com/gomlx/gomlx/pkg/core/graph", true}, {"runner/stage", "github.com/gomlx/go-xla/pkg/pjrt", false},
+		{"analysis/table", "github.com/apache/arrow/go/v17/arrow", true}, {"analysis/compare", "github.com/apache/arrow/go/v17/arrow", false},
+		{"reports/figure", "gonum.org/v1/plot/vg", true}, {"reports/page", "gonum.org/v1/plot", false},
+		{"analysis/stats", "gonum.org/v1/gonum/stat", true}, {"models/train", "github.com/rs/zerolog", false},
+	} {
+		if rule := broken(c.pkg, c.imported); (rule == "") != c.ok {
+			t.Errorf("%s imports %s: rule %q, allowed %v", c.pkg, c.imported, rule, c.ok)
+		}
+	}
+}
+
+// Every package has one comment that says what it is for, and no name that
+// says nothing.
+func TestPackages(t *testing.T) {
+	docs := map[string]int{}
+	for _, s := range sources(t) {
+		if s.test() {
+			continue
+		}
+		begins := "Package " + s.name + " "
+		if s.name == "main" {
+			begins = "" // of a command: any sentence
+		}
+		n := docs[s.pkg]
+		if s.doc != "" && strings.HasPrefix(s.doc, begins) {
+			n++
+		}
+		docs[s.pkg] = n
+		for _, vague := range []string{"util", "utils", "common", "helpers", "types", "misc", "base"} {
+			if s.name == vague {
+				t.Errorf("%s: package %s says nothing", s.path, s.name)
+			}
+		}
+	}
+	for _, pkg := range slices.Sorted(maps.Keys(docs)) {
+		if docs[pkg] != 1 {
+			t.Errorf("%s has %d package comments, want 1", pkg, docs[pkg])
+		}
+	}
+}
