@@ -27,7 +27,7 @@ func sample() *table.Table {
 
 func TestRoundTrip(t *testing.T) {
 	for name, tab := range map[string]*table.Table{
-		"full": sample(),
+		"full":    sample(),
 		"no rows": {Meta: map[string]string{}, Columns: []*table.Column{{Name: "x", Kind: table.Float}}},
 	} {
 		path := filepath.Join(t.TempDir(), "t.arrow")

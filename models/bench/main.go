@@ -300,4 +300,3 @@ func race(name string, ours, theirs *side, rounds, steps int) error {
 	fmt.Printf("  here   ms a step: %s\n  JAX    ms a step: %s\n  here / JAX, round by round: %s\n", show(x), show(y), show(ratios))
 	return nil
 }
-

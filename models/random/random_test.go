@@ -10,7 +10,7 @@ func TestStreamIsItsName(t *testing.T) {
 	first := func(seed int64, stage, purpose string, index int) uint64 {
 		return Stream(seed, stage, purpose, index).Uint64()
 	}
-	if first(1, "sample", "noise", 3) != first(1, "sample", "noise", 3) {
+	if a, b := first(1, "sample", "noise", 3), first(1, "sample", "noise", 3); a != b {
 		t.Error("one name, two streams")
 	}
 	all := map[uint64]string{}

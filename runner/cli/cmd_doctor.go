@@ -56,6 +56,9 @@ func runDoctor(ctx context.Context, g *globals, asJSON, fetch bool) error {
 	list = append(list, cgo)
 	cuda, cudaOK := doctorCUDA(ctx)
 	cpu, cpuOK := doctorCPU(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	list = append(list, cuda, cpu,
 		finding{What: backend.Go, OK: true, Detail: "pure Go, one operation at a time: samples and scores, cannot train; used only when named"})
 
@@ -144,6 +147,10 @@ func doctorCPU(ctx context.Context) (finding, bool) {
 	digest, err := backend.VerifyPlugin()
 	if err != nil {
 		f.Detail, f.Do = err.Error(), "delete the file, then 'ablate doctor --fetch'"
+		return f, false
+	}
+	if !backend.HasXLA {
+		f.Detail = "see cgo above"
 		return f, false
 	}
 	device, err := probe(ctx, backend.Choice{Name: backend.CPU, Plugin: path})

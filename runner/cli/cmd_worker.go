@@ -10,6 +10,7 @@ import (
 
 	"ablate/runner/launch"
 	"ablate/runner/stage"
+	"ablate/runner/study"
 )
 
 // newWorker is the hidden command of worker processes. What it runs on is in
@@ -36,9 +37,10 @@ func newWorker(_ *globals) *cobra.Command {
 					}
 					env.Backend = b
 				}
-				return nil, stage.Run(ctx, env, stage.Task{Kind: kind, Params: t.Params, Inputs: t.Inputs, Out: t.Out}, func(step, total int, text string) {
+				err := stage.Run(ctx, env, stage.Task{Kind: kind, Params: t.Params, Inputs: t.Inputs, Out: t.Out}, func(step, total int, text string) {
 					progress(launch.Progress{Step: step, Total: total, Text: text})
 				})
+				return nil, study.Classify(err)
 			}, launch.ServeOptions{StackFile: os.Getenv("ABLATE_STACKS")})
 		},
 	}

@@ -10,7 +10,6 @@ package study
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -249,6 +248,3 @@ func (g *Graph) chain(t spec.Trial) (Chain, error) {
 	c.Evaluate = g.add(a)
 	return c, nil
 }
-
-// params encodes an action's parameters for a worker.
-func (a *Action) params() (json.RawMessage, error) { return json.Marshal(a.Params) }

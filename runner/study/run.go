@@ -241,7 +241,7 @@ func (r *runner) attempt(ctx context.Context, a *Action, deps map[string]Output)
 	reply, err := r.w.Do(ctx, t, string(a.Kind), func(p launch.Progress) { r.tell(Event{Action: a, Kind: Working, Progress: p}) })
 	event.Worker = reply.Worker
 	if err != nil {
-		return out, r.s.Diagnose(err)
+		return out, r.s.Diagnose(declassify(err))
 	}
 	e, err := w.Commit()
 	if err != nil {

@@ -1,0 +1,267 @@
+package cli_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"ablate/models/backend"
+	"ablate/runner/cli"
+)
+
+// miniature is a whole study that runs in seconds: one layer, few steps, and
+// every stage. Scripts find it as mini/study.cue in a module of its own.
+const miniature = `package mini
+
+import "ablate.internal/schema"
+
+schema.#Study & {
+	title: "miniature"
+	seeds: [1]
+	base: {
+		data: pairs: 256
+		model: shapes: {layers: 1, width: 64, heads: 2, steps: 500, batch: 32, learningRate: 4e-3, ema: 0.98}
+		embedder: {steps: 3, batch: 16}
+		sampler: steps: 6
+		feedback: {labelled: 64, unlabelled: 64}
+		reward: {steps: 5, batch: 16}
+		finetune: {steps: 4, batch: 16, warmup: 1}
+		evaluate: {images: 96, fidelityImages: 96}
+	}
+	arms: {
+		"pretrained": set: finetune: method: "none"
+		"all data": set: {}
+		"beta": sweep: "finetune.beta": [0, 0.5]
+		"ones": set: reward: loss: "none"
+		"oracle": set: reward: loss: "oracle"
+		"best of 2": set: {finetune: method: "none", evaluate: bestOf: 2}
+	}
+	compare: reference: "all data"
+}
+`
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"ablate": func() { os.Exit(cli.Main()) }})
+}
+
+// plugin is the XLA plugin, without which the scripts cannot run.
+func plugin(t *testing.T) string {
+	have, err := backend.HavePlugin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !have {
+		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
+			t.Fatal("the XLA plugin for the CPU is missing: 'go run . doctor --fetch' fetches it")
+		}
+		t.Skip("needs the XLA plugin for the CPU: 'go run . doctor --fetch' fetches it")
+	}
+	path, _, err := backend.PluginPath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestScript(t *testing.T) {
+	path := plugin(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("ABLATE_PJRT_PLUGIN", path)
+			for name, text := range map[string]string{
+				"cue.mod/module.cue": "module: \"example.com/studies@v0\"\nlanguage: version: \"v0.17.0\"\n",
+				"mini/study.cue":     miniature,
+			} {
+				file := filepath.Join(e.WorkDir, name)
+				if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+					return err
+				}
+				if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"damage": damage,
+		},
+	})
+}
+
+// damage flips one byte of every file below a folder whose path has a word.
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	n := 0
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.Contains(path, args[1]) {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		b[len(b)/2] ^= 1
+		if err := os.Chmod(path, 0o666); err != nil {
+			return err
+		}
+		n++
+		return os.WriteFile(path, b, 0o666)
+	}))
+	if n == 0 {
+		ts.Fatalf("nothing below %s has %q in its name", args[0], args[1])
+	}
+}
+
+// place lays out a module with the miniature study and the program itself in
+// dir. The program is a link to this test, which testscript.Main runs as ablate
+// when it has that name: os.Executable must give that name too.
+func place(t *testing.T, dir string) (bin string) {
+	t.Helper()
+	for name, text := range map[string]string{
+		"cue.mod/module.cue": "module: \"example.com/studies@v0\"\nlanguage: version: \"v0.17.0\"\n",
+		"mini/study.cue":     miniature,
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin = filepath.Join(dir, "ablate")
+	if err := os.WriteFile(bin, b, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+// start runs the miniature study, grown so that pretraining takes long, in a
+// process of its own, and returns when pretraining is under way.
+func start(t *testing.T, dir string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(place(t, dir), "run", "mini", "--set", "model.shapes.steps=100000")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(t))
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stderr = log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 1200 {
+		if b, err := os.ReadFile(log.Name()); err == nil && strings.Contains(string(b), `"stage":"pretrain"`) && strings.Contains(string(b), `"message":"working"`) {
+			return cmd
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	b, err := os.ReadFile(log.Name())
+	t.Fatalf("pretraining did not begin within a minute (%v):\n%s", err, b)
+	return nil
+}
+
+// workers lists the worker processes of a program.
+func workers(t *testing.T, bin string) (pids []string) {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		if b, err := os.ReadFile(d); err == nil && strings.Contains(string(b), "worker") {
+			if exe, err := os.Readlink(filepath.Join(filepath.Dir(d), "exe")); err == nil && exe == bin {
+				pids = append(pids, filepath.Base(filepath.Dir(d)))
+			}
+		}
+	}
+	return pids
+}
+
+func TestInterrupt(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		signal syscall.Signal
+		code   int
+	}{{"ctrl-C", syscall.SIGINT, 130}, {"kill -9", syscall.SIGKILL, -1}} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			cmd := start(t, dir)
+			before := time.Now()
+			if err := cmd.Process.Signal(tc.signal); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // its code is what is wanted
+			if took := time.Since(before); took > 2*time.Second {
+				t.Errorf("it took %s to stop, want at most 2 s", took)
+			}
+			if got := cmd.ProcessState.ExitCode(); got != tc.code {
+				t.Errorf("exit code %d, want %d", got, tc.code)
+			}
+			for range 40 {
+				if len(workers(t, cmd.Path)) == 0 {
+					break
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+			if left := workers(t, cmd.Path); len(left) > 0 {
+				t.Errorf("workers %v outlive their study", left)
+			}
+			// The next run goes on from what was finished.
+			again := exec.Command(filepath.Join(dir, "ablate"), "run", "mini")
+			again.Dir, again.Env = dir, cmd.Env
+			if out, err := again.CombinedOutput(); err != nil {
+				t.Errorf("the next run: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// TestFullDisk runs a study on a file system of 300 kB.
+func TestFullDisk(t *testing.T) {
+	path := plugin(t)
+	dir := t.TempDir()
+	small := filepath.Join(dir, "small")
+	if err := os.Mkdir(small, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=300k"); err != nil {
+		if os.Getenv("ABLATE_TEST_STRICT") == "1" && os.Geteuid() == 0 {
+			t.Fatalf("cannot mount a small file system: %v", err)
+		}
+		t.Skipf("needs the right to mount a small file system: %v", err)
+	}
+	defer syscall.Unmount(small, 0)
+	bin := place(t, dir)
+	cmd := exec.Command(bin, "run", "mini", "--store", small)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "ABLATE_PJRT_PLUGIN="+path)
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("exit code %d (%v), want 1", cmd.ProcessState.ExitCode(), err)
+	}
+	text := string(out)
+	if !strings.Contains(text, "the disk is full: free some space, or name another folder with --store") {
+		t.Errorf("the message does not say what to do:\n%s", text)
+	}
+	if strings.Contains(text, "goroutine") {
+		t.Errorf("a stack trace reaches the user:\n%s", text)
+	}
+}
