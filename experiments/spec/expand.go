@@ -63,10 +63,9 @@ func (r *reader) points(s *Study, base partial, a arm) []Point {
 		}
 		pt := Point{Content: newContent(m)}
 		for _, w := range a.sweep {
-			if _, ok := pt.Content.Value(w.leaf.Path); ok {
-				if e, ok := p.values[w.leaf.Path]; ok {
-					pt.Axes = append(pt.Axes, AxisValue{w.leaf.Path, e.value})
-				}
+			// The content's own value: what means the same is written alike.
+			if v, ok := pt.Content.Value(w.leaf.Path); ok {
+				pt.Axes = append(pt.Axes, AxisValue{w.leaf.Path, v})
 			}
 		}
 		key := strings.Join(pt.Content.Lines(), "\n")

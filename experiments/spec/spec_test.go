@@ -88,6 +88,8 @@ func TestMeaning(t *testing.T) {
 		"beta": sweep: "finetune.beta": [0, 0.5, 1e0]
 		"no pretraining": set: finetune: mix: pretraining: 0
 		"none": set: finetune: method: "none"
+		"no images": set: feedback: unlabelled: 0
+		"no weight": set: finetune: mix: unlabelled: 0
 		"grid": sweep: {"finetune.method": ["none", "reward-weighted"], "finetune.beta": [0.1, 0.2]}
 	}`)
 	byName := map[string]spec.View{}
@@ -105,6 +107,7 @@ func TestMeaning(t *testing.T) {
 	}
 	same("all@3", "beta[finetune.beta=0.5]@3")
 	same("no pretraining@1.2", "beta[finetune.beta=0]@1.2")
+	same("no images@3", "no weight@3")
 	same("none@3", "grid[finetune.method=none]@3")
 	if byName["all@3"].Trial.ID() == byName["all@1.2"].Trial.ID() {
 		t.Error("two seeds are one trial")

@@ -26,7 +26,10 @@ func (u *use) drop(why string, paths ...string) {
 	for _, prefix := range paths {
 		for p := range u.m {
 			if under(p, prefix) {
-				u.unused[p] = why
+				// Who states that there are no such images has said why.
+				if n, ok := u.m[p].(int64); !ok || n != 0 {
+					u.unused[p] = why
+				}
 				delete(u.m, p)
 			}
 		}

@@ -201,7 +201,7 @@ type gridCell struct {
 func (v view) Base() *compare.Row {
 	for i, p := range v.Parameters {
 		for _, l := range p.Lines {
-			if l == "finetune.method none" && i < len(v.Table.Rows) {
+			if l == `finetune.method "none"` && i < len(v.Table.Rows) {
 				return &v.Table.Rows[i]
 			}
 		}

@@ -1,0 +1,164 @@
+package compare_test
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"ablate/analysis/compare"
+	"ablate/analysis/table"
+)
+
+// study makes tables of arms with the given alignment by seed: 40 prompts of 5
+// images, the first share of each prompt's images good, as many as it takes.
+func study(arms map[string][]float64, order []string, seeds [][2]int64) (trials, samples *table.Table) {
+	str := func(name string) *table.Column { return &table.Column{Name: name, Kind: table.String, Valid: []bool{}} }
+	arm, view, trial, reward := str("arm"), str("view"), str("trial"), str("reward.loss")
+	control := &table.Column{Name: "control", Kind: table.Bool}
+	p, f := &table.Column{Name: "seed.pretraining", Kind: table.Int}, &table.Column{Name: "seed.feedback", Kind: table.Int}
+	bestOf := &table.Column{Name: "evaluate.bestOf", Kind: table.Int}
+	metric := func(name string) (*table.Column, *table.Column) {
+		return &table.Column{Name: name, Kind: table.Float, Better: "higher", Valid: []bool{}}, &table.Column{Name: name + ".n", Kind: table.Int, Valid: []bool{}}
+	}
+	a, an := metric("alignment")
+	r, rn := metric("fidelity.recall")
+	rr, rrn := metric("fidelity.recall.real")
+	x, xn := metric("proxy")
+	s := map[string]*table.Column{}
+	samples = &table.Table{}
+	for _, n := range []string{"trial", "set", "prompt", "category", "verdict"} {
+		s[n] = &table.Column{Name: n, Kind: table.String}
+		samples.Columns = append(samples.Columns, s[n])
+	}
+	seen := &table.Column{Name: "seen", Kind: table.Bool}
+	proxy := &table.Column{Name: "proxy", Kind: table.Float, Valid: []bool{}}
+	index := &table.Column{Name: "index", Kind: table.Int}
+	samples.Columns = append(samples.Columns, seen, proxy, index)
+	add := func(c *table.Column, v float64, ok bool) {
+		c.Floats, c.Valid = append(c.Floats, v), append(c.Valid, ok)
+	}
+	count := func(c *table.Column, ok bool) { c.Ints, c.Valid = append(c.Ints, 200), append(c.Valid, ok) }
+	for _, name := range order {
+		for i, seed := range seeds {
+			id := fmt.Sprintf("%s-%d", name, i)
+			arm.Strings, arm.Valid = append(arm.Strings, name), append(arm.Valid, true)
+			view.Strings, view.Valid = append(view.Strings, fmt.Sprintf("%s@%d", name, i)), append(view.Valid, true)
+			trial.Strings, trial.Valid = append(trial.Strings, id), append(trial.Valid, true)
+			reward.Strings, reward.Valid = append(reward.Strings, "mse"), append(reward.Valid, true)
+			control.Bools = append(control.Bools, name == "oracle")
+			p.Ints, f.Ints, bestOf.Ints = append(p.Ints, seed[0]), append(f.Ints, seed[1]), append(bestOf.Ints, map[bool]int64{true: 4, false: 1}[name == "best"])
+			v := arms[name][i]
+			there := !math.IsNaN(v)
+			add(a, v, there)
+			count(an, there)
+			add(r, .9-v/10, there)
+			count(rn, there)
+			add(rr, .97, there)
+			count(rrn, there)
+			add(x, v, there)
+			count(xn, there)
+			if !there {
+				continue
+			}
+			good := int(math.Round(v * 200))
+			for k := range 200 {
+				s["trial"].Strings = append(s["trial"].Strings, id)
+				s["set"].Strings = append(s["set"].Strings, "alignment")
+				s["prompt"].Strings = append(s["prompt"].Strings, fmt.Sprintf("prompt %d", k%40))
+				s["category"].Strings = append(s["category"].Strings, "count")
+				verdict := "bad"
+				if k < good {
+					verdict = "good"
+				}
+				s["verdict"].Strings = append(s["verdict"].Strings, verdict)
+				seen.Bools = append(seen.Bools, true)
+				proxy.Floats, proxy.Valid = append(proxy.Floats, v), append(proxy.Valid, true)
+				index.Ints = append(index.Ints, int64(k))
+			}
+		}
+	}
+	return &table.Table{Columns: []*table.Column{arm, view, trial, control, reward, bestOf, p, f, a, an, r, rn, rr, rrn, x, xn}}, samples
+}
+
+func ablation(t *testing.T, arms map[string][]float64, order []string, seeds [][2]int64) *compare.Table {
+	t.Helper()
+	trials, samples := study(arms, order, seeds)
+	got, err := compare.Ablation(trials, samples, compare.Options{Reference: "base", Resamples: 300})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestTwoSeeds(t *testing.T) {
+	nan := math.NaN()
+	got := ablation(t, map[string][]float64{"base": {.5, .52}, "oracle": {.7, .72}, "best": {.8, .82}, "half": {.6, nan}, "none": {nan, nan}},
+		[]string{"base", "oracle", "best", "half", "none"}, [][2]int64{{1, 1}, {2, 2}})
+	row := map[string]compare.Row{}
+	for _, r := range got.Rows {
+		row[r.Label] = r
+	}
+	base := row["base"].Cells["alignment"]
+	if base.Interval != compare.OverPrompts || base.N != 2 || math.Abs(base.Mean-.51) > 1e-9 || base.Low >= .51 || base.High <= .51 {
+		t.Errorf("base: %+v, want an interval over prompts around .51", base)
+	}
+	if c := row["base"].Cells["fidelity.recall"]; c.Interval != "" || c.Low != c.High || len(c.Values) != 2 {
+		t.Errorf("recall of two seeds: %+v, want no interval", c)
+	}
+	if c := row["base"].Cells["fidelity.recall.real"]; c.Mean != .97 {
+		t.Errorf("the floor is %+v", c)
+	}
+	d := row["oracle"].Differences["alignment"]
+	if math.Abs(d.Mean-.2) > 1e-9 || !d.Resolved {
+		t.Errorf("difference %+v, want a resolved .2", d)
+	}
+	if d := row["oracle"].Differences["fidelity.recall"]; d.Resolved || d.Interval != "" {
+		t.Errorf("a difference of recall with two seeds is resolved: %+v", d)
+	}
+	if row["base"].Differences != nil {
+		t.Error("the reference is compared with itself")
+	}
+	if c, ok := row["none"].Cells["alignment"]; ok {
+		t.Errorf("an arm without a result has the figure %+v", c)
+	}
+	if c := row["half"].Cells["alignment"]; c.N != 1 || len(c.Notes) != 1 {
+		t.Errorf("an arm with half its results: %+v, want a note", c)
+	}
+	text := strings.Join(got.Footnotes, "\n")
+	for _, want := range []string{"for these seeds only", "share one parser", "Control", "selected on", "no result yet"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no footnote says %q:\n%s", want, text)
+		}
+	}
+	if !row["oracle"].Control || row["base"].Control {
+		t.Error("the control is not marked")
+	}
+}
+
+func TestSeedsThatAreEnough(t *testing.T) {
+	arms := map[string][]float64{"base": {.5, .52, .54}, "b": {.6, .62, .61}}
+	got := ablation(t, arms, []string{"base", "b"}, [][2]int64{{1, 1}, {2, 2}, {3, 3}})
+	c := got.Rows[0].Cells["alignment"]
+	// Student's t with 2 degrees of freedom: .52 ± 4.302653·.02/√3.
+	if c.Interval != compare.OverSeeds || math.Abs(c.Low-(.52-4.302653*.02/math.Sqrt(3))) > 1e-6 {
+		t.Errorf("three seeds: %+v", c)
+	}
+	crossed := ablation(t, map[string][]float64{"base": {.5, .52, .54, .5}, "b": {.6, .6, .6, .6}}, []string{"base", "b"}, [][2]int64{{1, 1}, {1, 2}, {2, 1}, {2, 2}})
+	if c := crossed.Rows[0].Cells["alignment"]; c.N != 2 || c.Interval != compare.OverPrompts {
+		t.Errorf("2 × 2 crossed seeds count as %d with an interval over %q, want 2 and prompts", c.N, c.Interval)
+	}
+}
+
+func TestSharedTrials(t *testing.T) {
+	trials, samples := study(map[string][]float64{"base": {.5}, "again": {.5}}, []string{"base", "again"}, [][2]int64{{1, 1}})
+	id := trials.Column("trial")
+	id.Strings[1] = id.Strings[0]
+	got, err := compare.Ablation(trials, samples, compare.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := got.Rows[1]; r.SameAs != "base" || r.Differences != nil {
+		t.Errorf("a row of the same trials: %+v, want it named and not compared", r)
+	}
+}

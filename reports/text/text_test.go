@@ -1,0 +1,72 @@
+package text_test
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ablate/analysis/compare"
+	"ablate/reports/text"
+)
+
+func ablation() *compare.Table {
+	cell := func(mean, half float64, interval string, notes ...int) compare.Cell {
+		return compare.Cell{Mean: mean, Low: mean - half, High: mean + half, Interval: interval, Seeds: []string{"1", "2"}, Values: []float64{mean - .01, mean + .01}, N: 2, Images: 1024, Notes: notes}
+	}
+	return &compare.Table{Reference: "all data", Metrics: []compare.Metric{
+		{Name: "alignment", Label: "alignment", Better: "higher"}, {Name: "proxy", Label: "proxy", Better: "higher"},
+		{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}, {Name: "fidelity.frechet", Label: "Fréchet", Better: "lower"}},
+		Rows: []compare.Row{
+			{Arm: "all data", Label: "all data", Cells: map[string]compare.Cell{"alignment": cell(.484, .068, compare.OverPrompts), "proxy": cell(.5, .05, compare.OverPrompts),
+				"fidelity.recall": cell(.968, 0, ""), "fidelity.recall.real": cell(.992, 0, ""), "fidelity.frechet": cell(6, 0, "")}},
+			{Arm: "a|b", Label: "a|b", Control: true, Cells: map[string]compare.Cell{"alignment": cell(.6, .02, compare.OverSeeds, 0)},
+				Differences: map[string]compare.Cell{"alignment": cell(-.116, .02, compare.OverPrompts), "fidelity.recall": cell(.01, 0, "")}},
+			{Arm: "missing", Label: "missing", Cells: map[string]compare.Cell{}},
+			{Arm: "again", Label: "again", SameAs: "all data", Cells: map[string]compare.Cell{"alignment": cell(.484, .068, compare.OverPrompts)}},
+		},
+		Footnotes: []string{"Control.", "A long footnote that has to be wrapped because it does not fit into one line of a terminal of the width that is asked for here."}}
+}
+
+func TestGolden(t *testing.T) {
+	for name, f := range map[string]func(io.Writer, *compare.Table) error{
+		"terminal.txt": func(w io.Writer, t *compare.Table) error { return text.Terminal(w, t, 80) },
+		"table.md":     text.Markdown, "table.csv": text.CSV, "table.json": text.JSON,
+	} {
+		var b bytes.Buffer
+		if err := f(&b, ablation()); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("testdata", name)
+		if os.Getenv("UPDATE") == "1" {
+			if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(string(want), b.String()); d != "" {
+			t.Errorf("%s: mismatch (-want +got):\n%s", name, d)
+		}
+	}
+}
+
+func TestFitsTheTerminal(t *testing.T) {
+	for _, width := range []int{60, 80, 120} {
+		var b bytes.Buffer
+		if err := text.Terminal(&b, ablation(), width); err != nil {
+			t.Fatal(err)
+		}
+		for line := range bytes.Lines(b.Bytes()) {
+			if n := utf8.RuneCount(bytes.TrimRight(line, "\n")); n > width {
+				t.Errorf("width %d: a line of %d: %s", width, n, line)
+			}
+		}
+	}
+}
