@@ -335,9 +335,9 @@ func (r *reader) flags(list []string) (partial, bool) {
 			r.m.add(at, path, "there is no such parameter", hint)
 			continue
 		}
-		v := l.constraint.Context().CompileString(value)
+		v := r.ctx.CompileString(value)
 		if l.Kind == Name && (v.Err() != nil || v.Kind() != cue.StringKind) {
-			v = l.constraint.Context().Encode(value)
+			v = r.ctx.Encode(value)
 		}
 		if v.Err() != nil {
 			r.m.add(at, path, fmt.Sprintf("%q is no value in CUE", value), "")

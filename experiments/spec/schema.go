@@ -58,12 +58,14 @@ var axes = sync.OnceValue(func() []Axis {
 // A leaf is an axis with what the schema says about its values.
 type leaf struct {
 	Axis
+	ctx        *cue.Context
 	constraint cue.Value
 	allowed    string // in words: "a number >=0 and <=1"
 }
 
 // A grammar is the schema, compiled in one CUE context.
 type grammar struct {
+	ctx    *cue.Context
 	leaves []*leaf
 	byPath map[string]*leaf
 	groups map[string][]string // fields of "", "finetune", "finetune.mix", …, in order
@@ -85,7 +87,11 @@ func compile(ctx *cue.Context) (*grammar, error) {
 		if err != nil {
 			return nil, fmt.Errorf("schema: %w", err)
 		}
-		if err := inst.AddFile(name, src); err != nil {
+		f, err := parser.ParseFile(name, src, parser.ParseComments)
+		if err != nil {
+			return nil, fmt.Errorf("schema: %w", err)
+		}
+		if err := inst.AddSyntax(f); err != nil {
 			return nil, fmt.Errorf("schema: %w", err)
 		}
 	}
@@ -93,7 +99,7 @@ func compile(ctx *cue.Context) (*grammar, error) {
 	if err := v.Err(); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
-	g := &grammar{byPath: map[string]*leaf{}, groups: map[string][]string{}}
+	g := &grammar{ctx: ctx, byPath: map[string]*leaf{}, groups: map[string][]string{}}
 	trial := v.LookupPath(cue.ParsePath("#Trial"))
 	if err := g.walk("", v.LookupPath(cue.ParsePath("#Partial")), trial); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
@@ -120,6 +126,7 @@ func (g *grammar) walk(prefix string, v, trial cue.Value) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
+		l.ctx = g.ctx
 		g.leaves = append(g.leaves, l)
 		g.byPath[path] = l
 	}

@@ -113,7 +113,7 @@ func (l *leaf) check(v cue.Value) (value any, msg, hint string) {
 // outside reports whether rounding to 64 bits has carried a number out of the
 // axis's range, as 0.99999999999999999999 to 1 where 1 is excluded.
 func (l *leaf) outside(f float64) bool {
-	return l.constraint.Unify(l.constraint.Context().Encode(f)).Err() != nil
+	return l.constraint.Unify(l.ctx.Encode(f)).Err() != nil
 }
 
 func kindWord(k cue.Kind) string {

@@ -142,8 +142,7 @@ func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
 		w, h := s.Width(q.label), s.Height(q.label)
 		x, y := tx(q.x.Mean), ty(q.y.Mean)
 		best := box{}
-		for k, at := range []vg.Point{{X: 8, Y: -h / 2}, {X: -8 - w, Y: -h / 2}, {X: -w / 2, Y: 8}, {X: -w / 2, Y: -8 - h},
-			{X: 7, Y: 6}, {X: 7, Y: -6 - h}, {X: -7 - w, Y: 6}, {X: -7 - w, Y: -6 - h}, {X: 14, Y: 14}, {X: 14, Y: -14 - h}, {X: -14 - w, Y: 14}, {X: -14 - w, Y: -14 - h}} {
+		for k, at := range places(w, h) {
 			b := box{x + at.X, y + at.Y, x + at.X + w, y + at.Y + h}
 			free := b.x0 >= c.Min.X && b.x1 <= c.Max.X && b.y0 >= c.Min.Y && b.y1 <= c.Max.Y
 			for _, o := range taken {
@@ -159,4 +158,14 @@ func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
 		taken = append(taken, best)
 		c.FillText(s, vg.Point{X: best.x0, Y: best.y0}, q.label)
 	}
+}
+
+// places are where a label of a size may stand beside its point, best first:
+// on the four sides, at the corners, then further and further away.
+func places(w, h vg.Length) []vg.Point {
+	out := []vg.Point{{X: 8, Y: -h / 2}, {X: -8 - w, Y: -h / 2}, {X: -w / 2, Y: 8}, {X: -w / 2, Y: -8 - h}}
+	for _, d := range []vg.Length{6, 14, 24, 36, 50} {
+		out = append(out, vg.Point{X: 7, Y: d}, vg.Point{X: 7, Y: -d - h}, vg.Point{X: -7 - w, Y: d}, vg.Point{X: -7 - w, Y: -d - h}, vg.Point{X: -w / 2, Y: d + 6}, vg.Point{X: -w / 2, Y: -d - 6 - h})
+	}
+	return out
 }

@@ -33,7 +33,8 @@ var (
 )
 
 func arm(i int) (color.RGBA, draw.GlyphDrawer) {
-	return palette[i%len(palette)], glyphs[i%len(glyphs)]
+	// Beyond the palette, a colour comes with another glyph each time around.
+	return palette[i%len(palette)], glyphs[(i+i/len(palette))%len(glyphs)]
 }
 
 // A Figure is a drawing and its size.

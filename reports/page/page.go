@@ -73,7 +73,7 @@ func Write(dir string, r Report) (string, error) {
 		name, caption string
 		make          func() (figure.Figure, bool, error)
 	}{
-		{"front", "Alignment against fidelity. " + intervalText(r.Table), func() (figure.Figure, bool, error) {
+		{"front", "Alignment against fidelity. " + intervalText(r.Table) + " Small glyphs: the seeds.", func() (figure.Figure, bool, error) {
 			return figure.Front(r.Table, "fidelity.recall", "alignment"), true, nil
 		}},
 		{"categories", "Alignment by category. " + intervalText(r.Table), func() (figure.Figure, bool, error) {
@@ -159,9 +159,9 @@ func intervalText(t *compare.Table) string {
 	for _, r := range t.Rows {
 		switch r.Cells["alignment"].Interval {
 		case compare.OverSeeds:
-			return "Bars: 95% over seeds. Small glyphs: the seeds."
+			return "Bars: 95% over seeds."
 		case compare.OverPrompts:
-			return "Bars: 95% over prompts, for these seeds only. Small glyphs: the seeds."
+			return "Bars: 95% over prompts, for these seeds only."
 		}
 	}
 	return ""
