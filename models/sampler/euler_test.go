@@ -1,0 +1,79 @@
+package sampler_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"ablate/models/modeltest"
+	"ablate/models/nn"
+	"ablate/models/pipeline"
+	"ablate/models/random"
+	"ablate/models/sampler"
+	"ablate/models/schedule"
+)
+
+// network predicts the clean image scale·words[0]·2 in every pixel: Euler's
+// method then ends exactly there, whatever the steps, for the flow is straight.
+func network() pipeline.Network {
+	return pipeline.Network{
+		Name: "constant", Image: [3]int{2, 2, 3}, Words: 1,
+		Params:     []nn.Param{{Name: "scale", Shape: []int{1}}},
+		TextParams: []nn.Param{{Name: "two", Shape: []int{1}}},
+		Denoise: func(w nn.Weights, x, t, text *graph.Node) *graph.Node {
+			flat := graph.Mul(text, graph.Reshape(w.At("scale"), 1, 1)) // [B, 1]
+			return graph.BroadcastToDims(graph.InsertAxes(flat, -1, -1), x.Shape().Dimensions...)
+		},
+		Encode: func(w nn.Weights, words *graph.Node) *graph.Node {
+			return graph.Mul(words, graph.Reshape(w.At("two"), 1, 1))
+		},
+		Schedule: schedule.Default(),
+	}
+}
+
+func TestStraightFlow(t *testing.T) {
+	net := network()
+	e, err := sampler.NewEuler(modeltest.Backend(t), net)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &pipeline.Model{Network: net, Weights: nn.Values{"scale": {3}, "text_encoder.two": {2}}}
+	const n = 300 // more than a batch, and no multiple of it
+	words := make([]float32, n)
+	for i := range words {
+		words[i] = float32(i) / n
+	}
+	calls := 0
+	noise := func(i int, dst []float32) { random.Normal(random.Stream(1, "test", "noise", i), dst) }
+	for _, steps := range []int{1, 5} {
+		got, err := e.Sample(m, words, noise, sampler.Options{Steps: steps, Shift: 1.5, Progress: func(int) error { calls++; return nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			for _, v := range got[i*12 : (i+1)*12] {
+				if want := 6 * float64(i) / n; math.Abs(float64(v)-want) > 1e-4 {
+					t.Fatalf("%d steps, image %d: %v, want %v", steps, i, v, want)
+				}
+			}
+		}
+	}
+	if calls != 4 {
+		t.Errorf("progress was told %d times, want once a batch", calls)
+	}
+	// The first images do not depend on how many follow.
+	a, err := e.Sample(m, words[:10], noise, sampler.Options{Steps: 3, Shift: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := e.Sample(m, words, noise, sampler.Options{Steps: 3, Shift: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range a {
+		if v != b[i] {
+			t.Fatalf("value %d is %v of 10 images and %v of %d", i, v, b[i], n)
+		}
+	}
+}
