@@ -55,7 +55,7 @@ func PairsPerStep(mix float64, batch int) int {
 
 // RewardWeighted minimizes E_model[r·ℓ] + β·E_pretraining[ℓ], with ℓ the
 // denoising loss in the place of -log p (Lee et al. 2023, arXiv 2302.12192,
-// eq. 4). Without sources a step takes pretraining pairs alone. order draws
+// section 3.3). Without sources a step takes pretraining pairs alone. order draws
 // images, pairs, noise and times.
 func RewardWeighted(t *train.Trainer, m *pipeline.Model, sources []Source, pairs Pairs, order *rand.Rand, o Options) (nn.Values, error) {
 	batch := o.Batch

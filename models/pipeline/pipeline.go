@@ -57,7 +57,7 @@ func (n Network) Bind(w nn.Weights) (schedule.Denoiser, func(words *graph.Node) 
 // which stands for -log p. Its inputs are x₀ and ε float32[B, H, W, C], t
 // float32[B], words float32[B, Words] and the coefficients c float32[B].
 // Pretraining has c = 1/B; reward-weighted likelihood with a pretraining term
-// (Lee et al. 2023, arXiv 2302.12192, eq. 4) has c = r/B for generated images
+// (Lee et al. 2023, arXiv 2302.12192, section 3.3) has c = r/B for generated images
 // and β/K for K pretraining pairs, all in one batch.
 func (n Network) WeightedLoss(w nn.Weights, in []*graph.Node) *graph.Node {
 	x0, eps, t, words, c := in[0], in[1], in[2], in[3], in[4]

@@ -59,7 +59,7 @@ func (c Config) Score(w nn.Weights, image, text *graph.Node) *graph.Node {
 	return graph.Reshape(y, y.Shape().Dimensions[:y.Rank()-1]...)
 }
 
-// loss is L_MSE + λ·L_pc (Lee et al. 2023, eq. 1 to 3). Its inputs are images
+// loss is L_MSE + λ·L_pc (Lee et al. 2023, section 3.2). Its inputs are images
 // float32[B, E], prompts float32[B, 1+N, E], the right one first, present
 // float32[B, 1+N] which is 0 where an image has fewer than N wrong prompts,
 // labels float32[B] and (λ, T) float32[2].
