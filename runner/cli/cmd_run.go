@@ -130,6 +130,7 @@ func (g *globals) execute(ctx context.Context, l *loaded, todo *study.Graph, f r
 	if jobs == 0 {
 		jobs = b.workers()
 	}
+	zerolog.Ctx(ctx).Info().Str("backend", b.Class).Str("device", b.Device).Int("workers", jobs).Msg("computing")
 	pool, err := launch.NewPool(launch.Options{Workers: jobs, Pin: true, Env: b.environment()})
 	if err != nil {
 		return nil, err

@@ -47,7 +47,11 @@ func (p *progress) event(e study.Event) {
 	}
 	now := time.Now()
 	stage := func(l *zerolog.Event) *zerolog.Event {
-		return l.Str("stage", string(e.Action.Kind)).Str("action", e.Action.Name[:12]).Strs("trials", e.Action.Trials)
+		l = l.Str("stage", string(e.Action.Kind)).Str("action", e.Action.Name[:12])
+		if len(e.Action.Trials) == 1 {
+			return l.Str("trial", e.Action.Trials[0])
+		}
+		return l.Int("trials", len(e.Action.Trials))
 	}
 	switch e.Kind {
 	case study.Started:
