@@ -116,8 +116,10 @@ func Read(b []byte) (t *Table, err error) {
 			t, err = nil, fmt.Errorf("it is no intact Arrow file (%v)", p)
 		}
 	}()
-	mem := memory.NewGoAllocator()
-	f, err := ipc.NewFileReader(bytes.NewReader(b), ipc.WithAllocator(mem))
+	if err := checkFooter(b); err != nil {
+		return nil, fmt.Errorf("it is no intact Arrow file: %w", err)
+	}
+	f, err := ipc.NewFileReader(bytes.NewReader(b), ipc.WithAllocator(newBudget(len(b))))
 	if err != nil {
 		return nil, fmt.Errorf("it is no intact Arrow file: %w", err)
 	}
@@ -227,7 +229,7 @@ func WriteFile(path string, t *Table) (err error) {
 		}
 	}()
 	_, err = f.Write(b.Bytes())
-	if err = errors.Join(err, f.Chmod(0o666), f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)

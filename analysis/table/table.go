@@ -103,6 +103,8 @@ func (t *Table) Check() error {
 	seen := map[string]bool{}
 	for _, c := range t.Columns {
 		switch {
+		case c.Kind < String || c.Kind > Time:
+			return fmt.Errorf("column %q is of kind %d, which is none", c.Name, c.Kind)
 		case seen[c.Name]:
 			return fmt.Errorf("column %q is there twice", c.Name)
 		case c.Len() != t.Rows():

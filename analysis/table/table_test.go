@@ -2,10 +2,12 @@ package table_test
 
 import (
 	"bytes"
+	"io"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +62,11 @@ func TestCheck(t *testing.T) {
 	if err := table.Write(&bytes.Buffer{}, bad); err == nil || !strings.Contains(err.Error(), `"n"`) {
 		t.Errorf("a short column is accepted: %v", err)
 	}
+	bad = sample()
+	bad.Columns[4].Kind = 9
+	if err := table.Write(&bytes.Buffer{}, bad); err == nil || !strings.Contains(err.Error(), `"start"`) {
+		t.Errorf("a column of no kind is accepted: %v", err)
+	}
 }
 
 func TestDamagedFile(t *testing.T) {
@@ -74,6 +81,33 @@ func TestDamagedFile(t *testing.T) {
 		}
 		if _, err := table.ReadFile(path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("cut at %d: %v, want an error that names the file", cut, err)
+		}
+	}
+}
+
+// TestFlippedBytes damages each byte in turn: whatever a file states of itself,
+// reading it neither panics nor takes memory beyond what the file's size allows.
+func TestFlippedBytes(t *testing.T) {
+	var b bytes.Buffer
+	if err := table.Write(&b, sample()); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	for i := range b.Bytes() {
+		for _, flip := range []byte{1, 8, 0x20, 0x7f, 0x80, 0xff} {
+			in := bytes.Clone(b.Bytes())
+			in[i] ^= flip
+			runtime.ReadMemStats(&before)
+			tab, err := table.Read(in)
+			runtime.ReadMemStats(&after)
+			if took := after.TotalAlloc - before.TotalAlloc; took > 16<<20 {
+				t.Fatalf("byte %d ^ %#x: reading %d bytes took %d", i, flip, len(in), took)
+			}
+			if err == nil {
+				if err := table.Write(io.Discard, tab); err != nil {
+					t.Errorf("byte %d ^ %#x: read but cannot be written: %v", i, flip, err)
+				}
+			}
 		}
 	}
 }

@@ -39,7 +39,8 @@ func NewFn(b backends.Backend, name string, state int, build func(in []*graph.No
 	if err != nil {
 		return nil, fmt.Errorf("graph %s: %w", name, err)
 	}
-	return &Fn{exec: e.WithName(name), backend: b, state: state}, nil
+	// A study may sweep what sets a shape over more values than gomlx keeps.
+	return &Fn{exec: e.WithName(name).SetMaxCache(-1), backend: b, state: state}, nil
 }
 
 // Call runs the function. The caller must not use the state inputs again, not

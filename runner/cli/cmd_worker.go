@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ablate/models/backend"
 	"ablate/runner/launch"
 	"ablate/runner/stage"
 	"ablate/runner/study"
@@ -29,6 +30,11 @@ func newWorker(_ *globals) *cobra.Command {
 				// its failure is that stage's error.
 				if env == nil {
 					env = stage.NewEnv(nil)
+				}
+				if os.Getenv(envWorkerBackend) == backend.Go {
+					if why := backend.GoRefuses(t.Stage); why != "" {
+						return nil, fmt.Errorf("%s: %s", kind, why)
+					}
 				}
 				if kind.Computes() && env.Backend == nil {
 					b, err := openWorkerBackend(ctx)
