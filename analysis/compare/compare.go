@@ -7,6 +7,7 @@ package compare
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -106,6 +107,11 @@ func Ablation(trials, samples *table.Table, o Options) (*Table, error) {
 		if c == nil {
 			continue
 		}
+		for _, name := range []string{m.Name, m.Real} {
+			if c := trials.Column(name); c != nil && c.Kind != table.Float {
+				return nil, fmt.Errorf("trials: column %q holds no real numbers", name)
+			}
+		}
 		m.Unit, m.Better = c.Unit, c.Better
 		b.t.Metrics = append(b.t.Metrics, m)
 		if real := trials.Column(m.Real); m.Real != "" && real == nil {
@@ -145,6 +151,9 @@ func group(trials *table.Table) ([]*grouped, error) {
 			return nil, errors.New("trials: want the columns arm, view and trial")
 		}
 	}
+	if control != nil && control.Kind != table.Bool {
+		return nil, errors.New("trials: column control is neither true nor false")
+	}
 	for _, name := range []string{"seed.pretraining", "seed.feedback"} {
 		if c := trials.Column(name); c == nil || c.Kind != table.Int {
 			return nil, fmt.Errorf("trials: want the column %s", name)
@@ -178,6 +187,7 @@ type builder struct {
 	resamples stats.Resamples
 	fewSeeds  bool // some interval is over prompts only
 	noSpread  bool // some figure has no interval at all
+	absent    bool // some row has no result
 }
 
 // note adds a footnote once and returns its index.
@@ -223,6 +233,7 @@ func (b *builder) row(r, reference *grouped, compared bool) {
 	for _, m := range b.t.Metrics {
 		c, ok := b.cell(m.Name, r.views, nil)
 		if !ok {
+			b.absent = true
 			continue
 		}
 		if m.Name == "proxy" && b.chosenOn(r.views) {
@@ -254,7 +265,11 @@ func (b *builder) row(r, reference *grouped, compared bool) {
 // chosenOn reports whether a row's images were chosen by a learned reward.
 func (b *builder) chosenOn(views []int) bool {
 	c, loss := b.trials.Column("evaluate.bestOf"), b.trials.Column("reward.loss")
-	return c != nil && c.Has(views[0]) && c.Ints[views[0]] > 1 && loss != nil && loss.Value(views[0]) != "oracle"
+	if c == nil || loss == nil {
+		return false
+	}
+	n, _ := c.Value(views[0]).(int64)
+	return n > 1 && loss.Value(views[0]) != "oracle"
 }
 
 // cell is a metric over the seeds of a row that have it; with against, the
@@ -265,9 +280,10 @@ func (b *builder) cell(metric string, views, against []int) (Cell, bool) {
 	var seeds []stats.Seed
 	var mine, theirs []stats.Clustered
 	clustered := b.images.has(metric)
-	missing := false
+	missing, unjudged := false, false
+	has := func(v int) bool { return col.Has(v) && !math.IsNaN(col.Floats[v]) && !math.IsInf(col.Floats[v], 0) }
 	for _, v := range views {
-		if !col.Has(v) {
+		if !has(v) {
 			missing = true
 			continue
 		}
@@ -277,7 +293,7 @@ func (b *builder) cell(metric string, views, against []int) (Cell, bool) {
 			n = int(count.Ints[v])
 		}
 		if against != nil {
-			other := slices.IndexFunc(against, func(o int) bool { return b.seed(o) == seed && col.Has(o) })
+			other := slices.IndexFunc(against, func(o int) bool { return b.seed(o) == seed && has(o) })
 			if other < 0 {
 				missing = true
 				continue
@@ -285,14 +301,16 @@ func (b *builder) cell(metric string, views, against []int) (Cell, bool) {
 			value -= col.Floats[against[other]]
 			if clustered {
 				theirs = append(theirs, b.images.of(b.trial(against[other]), metric))
+				unjudged = unjudged || theirs[len(theirs)-1].Empty()
 			}
 		}
 		if clustered {
 			mine = append(mine, b.images.of(b.trial(v), metric))
+			unjudged = unjudged || mine[len(mine)-1].Empty()
 		}
 		seeds = append(seeds, seed)
 		c.Seeds, c.Values = append(c.Seeds, seedName(seed)), append(c.Values, value)
-		if c.Images == 0 || n < c.Images {
+		if len(c.Values) == 1 || n < c.Images {
 			c.Images = n
 		}
 	}
@@ -312,6 +330,10 @@ func (b *builder) cell(metric string, views, against []int) (Cell, bool) {
 		b.noSpread = true
 		return c, true
 	}
+	if unjudged {
+		c.Notes = append(c.Notes, b.note("The images of this figure are not in samples.arrow: no interval over prompts can be drawn."))
+		return c, true
+	}
 	b.fewSeeds = true
 	i := b.resamples.Percentile(mine, theirs, level)
 	c.Low, c.High, c.Interval = i.Low, i.High, OverPrompts
@@ -325,6 +347,9 @@ func (b *builder) standing() {
 	}
 	if b.noSpread {
 		b.note("Recall, Fréchet distance and diversity are figures of whole sets: with fewer than three independent seeds they have no interval, only the seeds' values.")
+	}
+	if b.absent {
+		b.note("– : no result. The trial has not run, or failed, or nothing there can be measured (no proxy where the base learns no reward).")
 	}
 	b.note("Annotator and gold share one parser; the annotator errs with the declared noise, the gold does not. Skipped images count as not aligned.")
 }

@@ -1,10 +1,12 @@
 package compare_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
@@ -126,7 +128,7 @@ func TestTwoSeeds(t *testing.T) {
 		t.Errorf("an arm with half its results: %+v, want a note", c)
 	}
 	text := strings.Join(got.Footnotes, "\n")
-	for _, want := range []string{"for these seeds only", "share one parser", "Control", "selected on", "no result yet"} {
+	for _, want := range []string{"for these seeds only", "share one parser", "Control", "selected on", "no result yet", "– : no result"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no footnote says %q:\n%s", want, text)
 		}
@@ -160,5 +162,78 @@ func TestSharedTrials(t *testing.T) {
 	}
 	if r := got.Rows[1]; r.SameAs != "base" || r.Differences != nil {
 		t.Errorf("a row of the same trials: %+v, want it named and not compared", r)
+	}
+}
+
+// TestWhatCannotBeCounted: a figure that is no number is no result; one whose
+// images are not there has no interval; columns of another kind are an error.
+func TestWhatCannotBeCounted(t *testing.T) {
+	arms := map[string][]float64{"base": {.5, .52}, "b": {.6, .62}}
+	seeds := [][2]int64{{1, 1}, {2, 2}}
+	trials, samples := study(arms, []string{"base", "b"}, seeds)
+	trials.Column("proxy").Floats[2], trials.Column("fidelity.recall").Floats[3] = math.NaN(), math.Inf(1)
+	trials.Column("trial").Strings[2] = "unknown to samples"
+	got, err := compare.Ablation(trials, samples, compare.Options{Resamples: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := got.Rows[1]
+	if c := row.Cells["proxy"]; len(c.Values) != 1 || c.N != 1 || len(c.Notes) == 0 {
+		t.Errorf("a proxy that is no number counts: %+v", c)
+	}
+	if c := row.Cells["fidelity.recall"]; len(c.Values) != 1 {
+		t.Errorf("an infinite recall counts: %+v", c)
+	}
+	if c := row.Cells["alignment"]; c.Interval != "" || math.Abs(c.Mean-.61) > 1e-9 || len(c.Notes) == 0 {
+		t.Errorf("without its images alignment is %+v, want the figure, a note and no interval", c)
+	}
+	if _, err := json.Marshal(got); err != nil {
+		t.Errorf("as JSON: %v", err)
+	}
+	for _, name := range []string{"alignment", "fidelity.recall.real", "control", "seed.feedback", "view"} {
+		trials, samples := study(arms, []string{"base", "b"}, seeds)
+		c := trials.Column(name)
+		*c = table.Column{Name: name, Kind: table.Time, Times: make([]time.Time, 4)}
+		if _, err := compare.Ablation(trials, samples, compare.Options{}); err == nil || !strings.Contains(err.Error(), strings.TrimSuffix(name, ".real")) {
+			t.Errorf("%s as times: %v, want an error that names it", name, err)
+		}
+	}
+	for _, name := range []string{"prompt", "seen", "proxy"} {
+		trials, samples := study(arms, []string{"base", "b"}, seeds)
+		*samples.Column(name) = table.Column{Name: name, Kind: table.Int, Ints: make([]int64, samples.Rows())}
+		if _, err := compare.Ablation(trials, samples, compare.Options{}); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("samples' %s as whole numbers: %v, want an error that names it", name, err)
+		}
+	}
+}
+
+// TestOnePretraining: feedback seeds on one pretraining are no independent runs.
+func TestOnePretraining(t *testing.T) {
+	got := ablation(t, map[string][]float64{"base": {.5, .52, .54}}, []string{"base"}, [][2]int64{{1, 1}, {1, 2}, {1, 3}})
+	if c := got.Rows[0].Cells["alignment"]; c.N != 1 || c.Interval != compare.OverPrompts || len(c.Values) != 3 {
+		t.Errorf("three feedback seeds on one pretraining: %+v, want N 1 and an interval over prompts", c)
+	}
+}
+
+// TestPairs: a difference is taken seed by seed, also where the reference has
+// its seeds in another order, and only over seeds that both have.
+func TestPairs(t *testing.T) {
+	nan := math.NaN()
+	trials, samples := study(map[string][]float64{"base": {.4, .5, nan}, "b": {.5, .7, .9}}, []string{"base", "b"}, [][2]int64{{1, 1}, {2, 2}, {3, 3}})
+	p, f := trials.Column("seed.pretraining").Ints, trials.Column("seed.feedback").Ints
+	p[3], p[4], f[3], f[4] = 2, 1, 2, 1 // b's first two trials change seeds
+	got, err := compare.Ablation(trials, samples, compare.Options{Resamples: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := got.Rows[1].Differences["alignment"]
+	want := map[string]float64{"2": 0, "1": .3}
+	if len(d.Values) != 2 {
+		t.Fatalf("difference %+v, want two seeds", d)
+	}
+	for i, s := range d.Seeds {
+		if math.Abs(d.Values[i]-want[s]) > 1e-9 {
+			t.Errorf("seed %s differs by %v, want %v", s, d.Values[i], want[s])
+		}
 	}
 }

@@ -20,9 +20,14 @@ type images struct {
 }
 
 func newImages(samples *table.Table) (*images, error) {
-	for _, name := range []string{"trial", "set", "prompt", "category", "seen", "verdict", "proxy"} {
-		if samples.Column(name) == nil {
-			return nil, errors.New("samples: want the column " + name)
+	for _, want := range []struct {
+		kind  table.Kind
+		names []string
+	}{{table.String, []string{"trial", "set", "prompt", "category", "verdict"}}, {table.Bool, []string{"seen"}}, {table.Float, []string{"proxy"}}} {
+		for _, name := range want.names {
+			if c := samples.Column(name); c == nil || c.Kind != want.kind {
+				return nil, errors.New("samples: want the column " + name)
+			}
 		}
 	}
 	x := &images{samples: samples, rows: map[string][]int{}, memo: map[string]stats.Clustered{}}

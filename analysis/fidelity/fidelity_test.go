@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 
 	"ablate/analysis/fidelity"
@@ -131,5 +132,93 @@ func BenchmarkRecall(b *testing.B) {
 	f := fidelity.NewSpace(x).Features(x)
 	for b.Loop() {
 		fidelity.Recall(f, f, 5)
+	}
+}
+
+func normal(r *rand.Rand, rows, cols int, shift float64) fidelity.Matrix {
+	m := fidelity.Matrix{Rows: rows, Cols: cols, Data: make([]float32, rows*cols)}
+	for i := range m.Data {
+		m.Data[i] = float32(shift + r.NormFloat64())
+	}
+	return m
+}
+
+// naive is recall by the definition, in float64, from all distances.
+func naive(real, generated fidelity.Matrix, k int) float64 {
+	distance := func(x, y []float32) float64 {
+		var s float64
+		for i := range x {
+			s += (float64(x[i]) - float64(y[i])) * (float64(x[i]) - float64(y[i]))
+		}
+		return s
+	}
+	in := 0
+	for i := range real.Rows {
+		for j := range generated.Rows {
+			var near []float64
+			for l := range generated.Rows {
+				if l != j {
+					near = append(near, distance(generated.Row(j), generated.Row(l)))
+				}
+			}
+			slices.Sort(near)
+			if distance(real.Row(i), generated.Row(j)) <= near[k-1] {
+				in++
+				break
+			}
+		}
+	}
+	return float64(in) / float64(real.Rows)
+}
+
+// TestRecallByDefinition compares recall with the definition, on sizes that do
+// and do not fill the blocks it is computed in. Real points in another place
+// are not recalled; a mode that is dropped is its share of recall.
+func TestRecallByDefinition(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, n := range []int{20, 128, 150} {
+		for _, k := range []int{1, 3, 5} {
+			real, generated := normal(r, n, 6, 0), normal(r, 130, 6, .5)
+			if got, want := fidelity.Recall(real, generated, k), naive(real, generated, k); got != want {
+				t.Errorf("n %d, k %d: recall %v, want %v", n, k, got, want)
+			}
+			if got, want := fidelity.Precision(generated, real, k), fidelity.Recall(real, generated, k); got != want {
+				t.Errorf("n %d, k %d: precision %v is not recall %v with the sets exchanged", n, k, got, want)
+			}
+		}
+	}
+	a, far := normal(r, 200, 8, 0), normal(r, 200, 8, 50)
+	if got := fidelity.Recall(far, a, 5); got != 0 {
+		t.Errorf("recall of a set that is elsewhere is %v", got)
+	}
+	both := fidelity.Matrix{Rows: 400, Cols: 8, Data: slices.Concat(a.Data, far.Data)}
+	if got := fidelity.Recall(both, normal(r, 400, 8, 0), 5); got < .4 || got > .5 {
+		t.Errorf("recall by one mode of two is %v, want nearly half", got)
+	}
+	if got := fidelity.Recall(a, normal(r, 5, 8, 0), 5); got != 0 {
+		t.Errorf("recall by k images, which have no k-th neighbour, is %v", got)
+	}
+}
+
+// TestFrechetOfShift: a shift of every feature by s is a distance of d·s².
+func TestFrechetOfShift(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	a := normal(r, 300, 10, 0)
+	b := fidelity.Matrix{Rows: a.Rows, Cols: a.Cols, Data: slices.Clone(a.Data)}
+	if d, err := fidelity.Frechet(a, b); err != nil || d > 1e-9 {
+		t.Errorf("a set is %v (%v) from itself", d, err)
+	}
+	for i := range b.Data {
+		b.Data[i] += 2
+	}
+	if d, err := fidelity.Frechet(a, b); err != nil || math.Abs(d-40) > 1e-4 {
+		t.Errorf("a shift by 2 in 10 features is %v (%v), want 40", d, err)
+	}
+	a.Data[3] = float32(math.NaN())
+	if d, err := fidelity.Frechet(a, b); err == nil {
+		t.Errorf("a feature that is no number gives the distance %v", d)
+	}
+	if _, err := fidelity.Frechet(normal(r, 1, 10, 0), b); err == nil {
+		t.Error("one image has a distance")
 	}
 }

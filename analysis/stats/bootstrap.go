@@ -35,6 +35,16 @@ func NewResamples(clusters []string, n int) Resamples {
 // Clustered are sums of values and their counts by cluster.
 type Clustered struct{ Sums, Counts []float64 }
 
+// Empty reports whether no cluster holds a value; such clusters have no mean.
+func (c Clustered) Empty() bool {
+	for _, n := range c.Counts {
+		if n > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // mean of the clusters, each as often as weights say; nil weights are all 1.
 // NaN where no value is drawn.
 func (c Clustered) mean(weights []uint16) float64 {

@@ -5,24 +5,23 @@ import "math"
 // Seed names one run of an arm.
 type Seed struct{ Pretraining, Feedback int64 }
 
-// Independent is the number of independent seeds: the seeds themselves, or
-// where pretraining and feedback seeds are crossed, the smaller number of the
-// two. Their product is never so many independent runs.
+// Independent is the number of independent seeds: the smaller number of
+// distinct pretraining and distinct feedback seeds. Runs that share either are
+// not independent: k × k crossed seeds count as k, and three feedback seeds on
+// one pretraining say nothing of another pretraining, and count as one.
 func Independent(seeds []Seed) int {
 	p, f := map[int64]bool{}, map[int64]bool{}
 	for _, s := range seeds {
 		p[s.Pretraining], f[s.Feedback] = true, true
 	}
-	if len(seeds) > max(len(p), len(f)) {
-		return min(len(p), len(f))
-	}
-	return len(seeds)
+	return min(len(p), len(f))
 }
 
-// OverSeeds is the interval of a mean over seeds. Crossed seeds are two random
-// effects: the squared standard errors of the two margins add, with the
+// OverSeeds is the interval of a mean over seeds. Seeds that share a part are two
+// random effects: the squared standard errors of the two margins add, with the
 // degrees of freedom of the smaller, which is conservative (the residual is in
-// both). It needs three independent seeds; the second result is false with
+// both). It assumes normal effects, and for seeds that share a part that they
+// are crossed or nested evenly. It needs three independent seeds; the second result is false with
 // fewer.
 func OverSeeds(seeds []Seed, values []float64, level float64) (Interval, bool) {
 	n := Independent(seeds)

@@ -29,8 +29,14 @@ func number(metric string, v float64) string { return strconv.FormatFloat(v, 'f'
 // short drops the zero before a point, as tables in papers do.
 func short(metric string, v float64) string {
 	s := number(metric, v)
-	if digits(metric) == 3 {
-		s = strings.Replace(s, "0.", ".", 1)
+	if digits(metric) != 3 {
+		return s
+	}
+	if rest, ok := strings.CutPrefix(s, "-0."); ok {
+		return "-." + rest
+	}
+	if rest, ok := strings.CutPrefix(s, "0."); ok {
+		return "." + rest
 	}
 	return s
 }

@@ -70,3 +70,18 @@ func TestFitsTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+// TestNumbers: only a leading zero is dropped.
+func TestNumbers(t *testing.T) {
+	for v, want := range map[float64]string{.5: ".500", 10.5: "10.500", -.116: "-.116", -20.25: "-20.250", 1: "1.000", 0: ".000", 100.01: "100.010"} {
+		one := &compare.Table{Metrics: []compare.Metric{{Name: "proxy", Label: "proxy"}},
+			Rows: []compare.Row{{Arm: "a", Label: "a", Cells: map[string]compare.Cell{"proxy": {Mean: v, Values: []float64{v}}}}}}
+		var b bytes.Buffer
+		if err := text.Markdown(&b, one); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(b.Bytes(), []byte("| a | "+want+" |")) {
+			t.Errorf("%v reads\n%s\nwant %s", v, &b, want)
+		}
+	}
+}
