@@ -5,7 +5,10 @@
 // given this embedded copy under the same import path.
 package schema
 
-import "embed"
+import (
+	"embed"
+	"io/fs"
+)
 
 // Version is the version of the study language that the schema describes, the
 // number that a study may name as `version`. It salts every trial's id.
@@ -15,7 +18,20 @@ const Version = 1
 // that no registry is ever asked for it.
 const ImportPath = "ablate.internal/schema"
 
-// Files holds the schema's .cue files, at the root.
+// Files holds the schema's .cue files, at the root, and the presets in a folder
+// of their own.
 //
-//go:embed *.cue
+//go:embed *.cue presets/*.cue
 var Files embed.FS
+
+// Names lists the files, slash-separated, sorted.
+func Names() ([]string, error) {
+	var names []string
+	err := fs.WalkDir(Files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			names = append(names, path)
+		}
+		return err
+	})
+	return names, err
+}

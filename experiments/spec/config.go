@@ -135,13 +135,3 @@ func (c Content) Config() Config {
 	}
 	return out
 }
-
-// has reports whether the content uses anything at or below prefix.
-func (c Content) has(prefix string) bool {
-	for _, p := range c.paths {
-		if under(p, prefix) {
-			return true
-		}
-	}
-	return false
-}

@@ -140,3 +140,11 @@ func didYouMean(name string, valid []string) string {
 	}
 	return "allowed: " + strings.Join(valid, ", ")
 }
+
+// plural counts things: "1 value", "2 values".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,122 +1,333 @@
 package spec
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"cuelang.org/go/cue"
 )
 
 // expand fills in the study's base, arms and views.
-func (r *reader) expand(s *Study, base partial, arms []arm) {
-	m := r.filled(base)
-	u := normalise(m)
-	s.Base = newContent(m)
-	if len(arms) == 1 && arms[0].name == "base" && len(arms[0].set.values) == 0 {
-		r.problems(u, base, where{file: r.file}, "base")
-		u.problems = nil
-	}
+func (r *reader) expand(s *Study, base partial, arms []*arm) {
+	x := &expansion{reader: r, s: s, pool: newPool(), why: make([]string, len(r.leaves)), said: map[string]bool{}, owned: map[string]*owned{}}
+	refs := r.filled(x.pool, base)
+	x.report(x.reduce(refs, base), base, where{file: r.file}, "base")
+	s.Base = Content{x.pool, refs}
 	for _, a := range arms {
-		s.Arms = append(s.Arms, Arm{Name: a.name, Points: r.points(s, base, a)})
+		x.arm(a, base, nil)
 	}
+	x.idle()
+	s.views()
+}
+
+// views lays out the study's views from its arms.
+func (s *Study) views() {
+	n := 0
+	for _, a := range s.Arms {
+		n += len(a.Points) * len(a.Seeds)
+	}
+	s.Views = make([]View, 0, n)
 	for _, a := range s.Arms {
 		for _, p := range a.Points {
-			for _, seed := range s.Seeds {
-				s.Views = append(s.Views, View{Arm: a.Name, Point: p.Axes, Trial: Trial{Content: p.Content, Seed: seed}})
+			text := p.Content.text()
+			for _, seed := range a.Seeds {
+				t := Trial{Content: p.Content, Seed: seed}
+				t.id = t.name(text)
+				s.Views = append(s.Views, View{Arm: a.Name, Point: p.Axes, Trial: t})
 			}
 		}
 	}
 }
 
-// points expands one arm: the product of its axes, the last one fastest.
-func (r *reader) points(s *Study, base partial, a arm) []Point {
-	path := "arms." + label(a.name)
-	fixed := base.override(a.set)
-	idle := map[string]string{} // of what the arm says itself: unused by every point so far, and why
-	for p := range a.set.values {
-		idle[p] = ""
+// leaves are the names of the arms that have points: an arm's own, or those
+// within it.
+func (a *arm) leaves() []string {
+	if len(a.inner) == 0 {
+		return []string{a.name}
 	}
-	for _, w := range a.sweep {
-		idle[w.leaf.Path] = ""
-	}
-	used := map[string]bool{}
-	var out []Point
-	seen := map[string]bool{}
-	index := make([]int, len(a.sweep))
-	for {
-		p := newPartial()
-		for i, w := range a.sweep {
-			if index[i] < len(w.values) {
-				p.put(w.leaf.Path, w.values[index[i]])
-			}
-		}
-		whole := fixed.override(p)
-		m := r.filled(whole)
-		u := normalise(m)
-		r.problems(u, whole, a.at, path)
-		for own := range idle {
-			if why, dropped := u.unused[own]; dropped {
-				idle[own] = why
-			} else {
-				used[own] = true
-			}
-		}
-		pt := Point{Content: newContent(m)}
-		for _, w := range a.sweep {
-			// The content's own value: what means the same is written alike.
-			if v, ok := pt.Content.Value(w.leaf.Path); ok {
-				pt.Axes = append(pt.Axes, AxisValue{w.leaf.Path, v})
-			}
-		}
-		key := strings.Join(pt.Content.Lines(), "\n")
-		if seen[key] {
-			s.Collapsed++
-		} else {
-			seen[key] = true
-			out = append(out, pt)
-		}
-		if !next(index, a.sweep) {
-			break
-		}
-	}
-	for _, own := range slices.Sorted(maps.Keys(idle)) {
-		if used[own] {
-			continue
-		}
-		at, where := path+".set."+own, a.set.values[own].at
-		for _, w := range a.sweep {
-			if w.leaf.Path == own {
-				at, where = path+".sweep."+label(own), w.at
-			}
-		}
-		r.m.add(where, at, fmt.Sprintf("the arm's trials do not use it: %s", idle[own]), "leave it out, or change what makes it unused")
+	var out []string
+	for _, in := range a.inner {
+		out = append(out, in.leaves()...)
 	}
 	return out
 }
 
-// next counts index up, the last place fastest; false when it is through.
-func next(index []int, axes []sweep) bool {
-	for i := len(index) - 1; i >= 0; i-- {
-		index[i]++
-		if index[i] < len(axes[i].values) {
-			return true
-		}
-		index[i] = 0
-	}
-	return false
+type expansion struct {
+	*reader
+	s     *Study
+	pool  *pool
+	why   []string
+	said  map[string]bool   // of the base, which its arms would repeat
+	owned map[string]*owned // what arms say, by its path in the study
+	order []*owned
 }
 
-// problems reports why values make no trial together, at the user's own value
-// where there is one.
-func (r *reader) problems(u *use, p partial, at where, path string) {
-	for _, q := range u.problems {
+// owned is a parameter that an arm sets or sweeps: unused by every point so far,
+// and why.
+type owned struct {
+	place int
+	path  string
+	at    where
+	used  bool
+	why   string
+}
+
+// reduce reduces the values of a whole trial to its content, in place, and
+// returns what makes them no trial.
+func (x *expansion) reduce(refs []uint32, p partial) []*problem {
+	clear(x.why)
+	problems, err := x.apply(x.pool, refs, x.why)
+	if err != nil {
+		return []*problem{{msg: "the schema's rules cannot be applied: " + err.Error()}}
+	}
+	for _, l := range x.required {
+		if _, said := p.values[l.Path]; !said && p.offers(l.Path) && refs[l.place] == 0 && x.why[l.place] == "" {
+			problems = append(problems, &problem{[]string{l.Path}, "is missing", "must be " + l.allowed})
+		}
+	}
+	return problems
+}
+
+// report says what makes values no trial, at the user's own value where there is
+// one. What is wrong with the base is not said again of each arm.
+func (x *expansion) report(problems []*problem, p partial, at where, path string) {
+	for _, q := range problems {
+		if path == "base" {
+			x.said[q.msg] = true
+		} else if x.said[q.msg] {
+			continue
+		}
 		place, about := at, path
 		for _, name := range q.paths {
 			if e, ok := p.values[name]; ok {
 				place, about = e.at, name
 				break
 			}
+			group := name[:max(0, strings.LastIndexByte(name, '.'))]
+			if at, ok := p.places[group]; ok {
+				place, about = at, name
+				break
+			}
 		}
-		r.m.add(place, about, q.msg, q.hint)
+		x.m.add(place, about, q.msg, q.hint)
 	}
+}
+
+// arm expands an arm on top of the outer ones.
+func (x *expansion) arm(a *arm, base partial, outer []*arm) {
+	chain := append(slices.Clone(outer), a)
+	for _, path := range slices.Sorted(maps.Keys(a.set.values)) {
+		x.own(a.path+".set."+path, x.byPath[path].place, a.set.values[path].at)
+	}
+	for _, ax := range a.axes {
+		for i, l := range ax.leaves {
+			x.own(ax.paths[i], l.place, ax.at[i])
+		}
+	}
+	if len(a.inner) > 0 {
+		for _, in := range a.inner {
+			x.arm(in, base, chain)
+		}
+		return
+	}
+	// What lies further in stands on top of what lies further out.
+	fixed, seeds := base, x.s.Seeds
+	var axes []axis
+	var filters []cue.Value
+	var owns []*owned
+	swept := map[string]string{}
+	for _, c := range chain {
+		fixed = fixed.override(c.set)
+		for path, e := range c.set.values {
+			if by, ok := swept[path]; ok {
+				x.m.add(e.at, c.path+".set."+path, "it is swept by "+by+" already", "do one of the two")
+			}
+			owns = append(owns, x.owned[c.path+".set."+path])
+		}
+		for _, ax := range c.axes {
+			for i, l := range ax.leaves {
+				if e, ok := c.set.values[l.Path]; ok {
+					x.m.add(e.at, c.path+".set."+l.Path, "the arm sets it and sweeps it", "do one of the two")
+				} else if by, ok := swept[l.Path]; ok {
+					x.m.add(ax.at[i], ax.paths[i], "it is swept by "+by+" already", "do one of the two")
+				}
+				swept[l.Path] = ax.paths[i]
+				owns = append(owns, x.owned[ax.paths[i]])
+			}
+		}
+		axes = append(axes, c.axes...)
+		filters = append(filters, c.where...)
+		if c.seeds != nil {
+			seeds = c.seeds
+		}
+	}
+	out := Arm{Name: a.name, Seeds: seeds, Points: x.points(a, fixed, axes, filters, owns)}
+	x.s.Arms = append(x.s.Arms, out)
+}
+
+func (x *expansion) own(path string, place int, at where) {
+	if _, ok := x.owned[path]; !ok {
+		o := &owned{place: place, path: path, at: at}
+		x.owned[path] = o
+		x.order = append(x.order, o)
+	}
+}
+
+// idle reports what arms say and no point uses.
+func (x *expansion) idle() {
+	for _, o := range x.order {
+		if !o.used && o.why != "" {
+			x.m.add(o.at, o.path, "the arm's trials do not use it: "+o.why, "leave it out, or change what makes it unused")
+		}
+	}
+}
+
+// points expands one arm: the product of its axes, the last one fastest.
+func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Value, owns []*owned) []Point {
+	size := 1
+	for _, ax := range axes {
+		if len(ax.steps) == 0 {
+			return nil // said already
+		}
+		size = min(size*len(ax.steps), 1<<20)
+	}
+	// Which alternatives the axes choose is the same for every point.
+	index := make([]int, len(axes))
+	first := x.whole(fixed, axes, index)
+	raw := x.filled(x.pool, first)
+	steps := make([][][]uint32, len(axes)) // of each axis and step, the leaves' values
+	for i, ax := range axes {
+		for _, step := range ax.steps {
+			var refs []uint32
+			for _, e := range step {
+				refs = append(refs, x.pool.put(e.value))
+			}
+			steps[i] = append(steps[i], refs)
+		}
+	}
+	names := 0
+	for _, ax := range axes {
+		names += len(ax.leaves)
+	}
+	out := make([]Point, 0, size)
+	seen := make(map[string]bool, size)
+	excluded := 0
+	var key []byte
+	for {
+		x.alive()
+		for i, ax := range axes {
+			for k, l := range ax.leaves {
+				raw[l.place] = steps[i][index[i]][k]
+			}
+		}
+		if x.keeps(filters, raw, a) {
+			refs := slices.Clone(raw)
+			if problems := x.reduce(refs, first); len(problems) > 0 {
+				x.report(problems, x.whole(fixed, axes, index), a.at, a.path)
+			}
+			for _, o := range owns {
+				switch {
+				case refs[o.place] != 0 && x.why[o.place] == "", raw[o.place] != 0 && x.why[o.place] == "":
+					o.used = true
+				case x.why[o.place] != "":
+					o.why = x.why[o.place]
+				case o.why == "":
+					o.why = "another alternative is chosen"
+				}
+			}
+			pt := Point{Content: Content{x.pool, refs}, Axes: make([]AxisValue, 0, names)}
+			for _, ax := range axes {
+				for _, l := range ax.leaves {
+					// The content's own value: what means the same is written alike.
+					if ref := refs[l.place]; ref != 0 {
+						pt.Axes = append(pt.Axes, AxisValue{l.Path, x.pool.values[ref]})
+					}
+				}
+			}
+			key = key[:0]
+			for _, ref := range refs {
+				key = binary.LittleEndian.AppendUint32(key, ref)
+			}
+			if seen[string(key)] {
+				x.s.Collapsed++
+			} else {
+				seen[string(key)] = true
+				out = append(out, pt)
+			}
+		} else {
+			excluded++
+			var axesOf []AxisValue
+			for _, ax := range axes {
+				for _, l := range ax.leaves {
+					axesOf = append(axesOf, AxisValue{l.Path, x.pool.values[raw[l.place]]})
+				}
+			}
+			x.s.Excluded = append(x.s.Excluded, Excluded{a.name, axesOf})
+		}
+		if !next(index, axes) {
+			break
+		}
+	}
+	if len(out) == 0 && excluded > 0 {
+		x.m.add(x.place(filters[len(filters)-1]), a.path+".where", fmt.Sprintf("it excludes all of the arm's %s", plural(excluded, "point")), "loosen it, or leave the arm out")
+	}
+	return out
+}
+
+// whole is what a point says with the values of its axes.
+func (x *expansion) whole(fixed partial, axes []axis, index []int) partial {
+	p := newPartial()
+	for i, ax := range axes {
+		for k, l := range ax.leaves {
+			p.put(l.Path, ax.steps[index[i]][k])
+		}
+	}
+	return fixed.override(p)
+}
+
+// keeps reports whether a point unifies with every filter. A whole number unifies
+// with 2 and 2.0 alike, though CUE tells them apart.
+func (x *expansion) keeps(filters []cue.Value, raw []uint32, a *arm) bool {
+	if len(filters) == 0 {
+		return true
+	}
+	try := func(whole bool) cue.Value {
+		m := map[string]any{}
+		for _, l := range x.leaves {
+			v := x.pool.values[raw[l.place]]
+			if f, ok := v.(float64); ok && whole && f == float64(int64(f)) {
+				v = int64(f)
+			}
+			if v != nil {
+				nest(m, l.Path, v)
+			}
+		}
+		return x.ctx.Encode(m)
+	}
+	for _, w := range filters {
+		both := w.Unify(try(true))
+		x.whereNames(both, a.path+".where", "")
+		if both.Validate() == nil {
+			continue
+		}
+		if w.Unify(try(false)).Validate() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// next counts index up, the last place fastest; false when it is through.
+func next(index []int, axes []axis) bool {
+	for i := len(index) - 1; i >= 0; i-- {
+		index[i]++
+		if index[i] < len(axes[i].steps) {
+			return true
+		}
+		index[i] = 0
+	}
+	return false
 }

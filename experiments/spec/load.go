@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,7 +14,6 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue"
-	"cuelang.org/go/cue/build"
 	"cuelang.org/go/cue/cuecontext"
 	cueerrors "cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/load"
@@ -34,61 +34,122 @@ func Load(path string, o Options) (s *Study, err error) {
 			s, err = nil, fmt.Errorf("study %s: cannot be evaluated (%v): simplify it, or report this", path, p)
 		}
 	}()
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("study %s: there is no such folder or file", path)
-	} else if err != nil {
-		return nil, fmt.Errorf("study %s: %w", path, err)
+	r := &reader{m: &mistakes{}, file: path, alive: o.Alive}
+	if r.alive == nil {
+		r.alive = func() {}
 	}
-	abs, err := filepath.Abs(path)
+	s, err = r.load(path, o)
+	if err == nil {
+		err = r.m.err()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("study %s: %w", path, err)
-	}
-	dir, arg := abs, "."
-	if !info.IsDir() {
-		dir, arg = filepath.Dir(abs), filepath.Base(abs)
-	}
-	root, err := moduleRoot(dir)
-	if err != nil {
-		return nil, fmt.Errorf("study %s: %w", path, err)
-	}
-	ctx := cuecontext.New()
-	g, err := compile(ctx)
-	if err != nil {
-		return nil, err
-	}
-	overlay, schemaDir, err := overlay(root)
-	if err != nil {
-		return nil, fmt.Errorf("study %s: %w", path, err)
-	}
-	r := &reader{grammar: g, schemaDir: schemaDir, m: &mistakes{}}
-	if r.cwd, err = os.Getwd(); err != nil {
-		return nil, fmt.Errorf("study %s: %w", path, err)
-	}
-	r.file = r.name(abs)
-	insts := load.Instances([]string{arg}, &load.Config{
-		Dir: dir, ModuleRoot: root, Overlay: overlay, Env: append(os.Environ(), "CUE_REGISTRY=none"),
-	})
-	v, ok := r.build(ctx, insts)
-	if !ok {
-		return nil, r.m.err()
-	}
-	s = &Study{Name: studyName(root, dir), Root: root, Dir: dir, Version: schema.Version}
-	r.study(v, s, o)
-	if err := r.m.err(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// moduleRoot finds the folder that holds cue.mod, at or above dir.
-func moduleRoot(dir string) (string, error) {
+// load reads a study; its mistakes are in r.m.
+func (r *reader) load(path string, o Options) (*Study, error) {
+	fail := func(err error) (*Study, error) { return nil, fmt.Errorf("study %s: %w", path, err) }
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		r.m.add(where{file: path}, "", "there is no such folder or file", beside(path))
+		return nil, nil
+	} else if err != nil {
+		return fail(err)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return fail(err)
+	}
+	if r.cwd, err = os.Getwd(); err != nil {
+		return fail(err)
+	}
+	r.file = r.name(abs)
+	dir, arg := abs, "."
+	if !info.IsDir() {
+		dir, arg = filepath.Dir(abs), filepath.Base(abs)
+	}
+	root := moduleRoot(dir)
+	if root == "" {
+		r.m.add(where{file: r.file}, "", "it lies in no CUE module: no folder at or above it holds cue.mod", "'ablate init DIR' makes a module with an example study")
+		return nil, nil
+	}
+	s := &Study{Name: studyName(root, dir), Root: root, Dir: dir, Version: schema.Version}
+	ctx := cuecontext.New()
+	if r.grammar, err = compile(ctx); err != nil {
+		return fail(err)
+	}
+	vendored, differs, err := overlay(root)
+	if err != nil {
+		return fail(err)
+	}
+	if differs {
+		s.Notes = append(s.Notes, "the module's copy of the schema ("+r.name(vendored.dir)+") differs from this program's own, which is used: 'ablate init' there renews it")
+	}
+	r.schemaDir = vendored.dir
+	// The study is evaluated twice: as it is, which alone knows what it stands
+	// for, and with a schema that allows everything, so that every mistake can be
+	// found where CUE's first one would hide the others.
+	build := func(overlay map[string]load.Source) (cue.Value, error) {
+		defer r.alive()
+		insts := load.Instances([]string{arg}, &load.Config{
+			Dir: dir, ModuleRoot: root, Overlay: overlay, Env: append(os.Environ(), "CUE_REGISTRY=none"),
+		})
+		if len(insts) != 1 {
+			return cue.Value{}, fmt.Errorf("%d packages where a study is one", len(insts))
+		}
+		if err := insts[0].Err; err != nil {
+			return cue.Value{}, err
+		}
+		v := ctx.BuildInstance(insts[0])
+		return v, v.Validate()
+	}
+	r.alive()
+	v, err := build(vendored.loose)
+	if err != nil {
+		r.cue(err)
+		if !v.LookupPath(cue.ParsePath("seeds")).Exists() {
+			return nil, nil
+		}
+	}
+	strict := error(nil)
+	r.real, strict = build(vendored.real)
+	r.study(v, s, o)
+	for _, err := range append(r.doubts, strict) {
+		if err != nil && len(r.m.list) == 0 {
+			r.cue(err) // CUE knows something that nothing here looks for
+		}
+	}
+	return s, nil
+}
+
+// beside names the nearest of what lies where a path should be.
+func beside(path string) string {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return "name a folder or file of a CUE package"
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() || filepath.Ext(e.Name()) == ".cue" {
+			names = append(names, e.Name())
+		}
+	}
+	if n := nearest(filepath.Base(path), names); n != "" {
+		return fmt.Sprintf("did you mean %s?", filepath.Join(filepath.Dir(path), n))
+	}
+	return "name a folder or file of a CUE package"
+}
+
+// moduleRoot finds the folder that holds cue.mod, at or above dir; "" if none does.
+func moduleRoot(dir string) string {
 	for at := dir; ; at = filepath.Dir(at) {
 		if info, err := os.Stat(filepath.Join(at, "cue.mod")); err == nil && info.IsDir() {
-			return at, nil
+			return at
 		}
 		if at == filepath.Dir(at) {
-			return "", errors.New(`it lies in no CUE module: put a file cue.mod/module.cue with 'module: "example.com/studies"' and 'language: version: "v0.17.0"' beside your studies`)
+			return ""
 		}
 	}
 }
@@ -104,39 +165,74 @@ func studyName(root, dir string) string {
 // moduleLine finds the module's path in module.cue.
 var moduleLine = regexp.MustCompile(`(?m)^\s*module:\s*"([^"@]*)`)
 
-// overlay puts the loosened schema where the study's import finds it, in the
-// place of every file that lies there, and returns that folder.
-func overlay(root string) (map[string]load.Source, string, error) {
-	loose, err := loosened()
-	if err != nil {
-		return nil, "", fmt.Errorf("schema: %w", err)
-	}
+// overlays put the program's own schema where the study's import finds it, in
+// the place of every file that lies there.
+type overlays struct {
+	dir         string // of the schema in the study's module
+	real, loose map[string]load.Source
+}
+
+// overlay lays out the schema for a module, and says whether the copy that lies
+// there is another.
+func overlay(root string) (o overlays, differs bool, err error) {
 	text, err := os.ReadFile(filepath.Join(root, "cue.mod", "module.cue"))
 	if err != nil {
-		return nil, "", fmt.Errorf("its module: %w", err)
+		return o, false, fmt.Errorf("its module: %w", err)
 	}
-	dir := filepath.Join(root, "cue.mod", "pkg", filepath.FromSlash(schema.ImportPath))
+	o = overlays{dir: filepath.Join(root, "cue.mod", "pkg", filepath.FromSlash(schema.ImportPath)), real: map[string]load.Source{}, loose: map[string]load.Source{}}
 	domain, name, _ := strings.Cut(schema.ImportPath, "/")
+	own := false
 	if m := moduleLine.FindSubmatch(text); m != nil && string(m[1]) == domain {
-		dir = filepath.Join(root, name) // this repository's own module
+		o.dir, own = filepath.Join(root, name), true // this repository's own module
 	}
-	out := map[string]load.Source{}
-	if list, err := filepath.Glob(filepath.Join(dir, "*.cue")); err == nil {
+	vendored := map[string]bool{}
+	for _, pattern := range []string{"*.cue", "*/*.cue"} {
+		list, err := filepath.Glob(filepath.Join(o.dir, pattern))
+		if err != nil {
+			return o, false, err
+		}
 		for _, f := range list {
-			out[f] = load.FromString("package schema\n")
+			vendored[f] = true
+			empty := load.FromString("package " + filepath.Base(filepath.Dir(f)) + "\n")
+			o.real[f], o.loose[f] = empty, empty
 		}
 	}
-	out[filepath.Join(dir, "study.cue")] = load.FromBytes(loose)
-	return out, dir, nil
+	names, err := schema.Names()
+	if err != nil {
+		return o, false, fmt.Errorf("schema: %w", err)
+	}
+	for _, name := range names {
+		src, err := schema.Files.ReadFile(name)
+		if err != nil {
+			return o, false, fmt.Errorf("schema: %w", err)
+		}
+		at := filepath.Join(o.dir, filepath.FromSlash(name))
+		if old, err := os.ReadFile(at); len(vendored) > 0 && !own && (err != nil || !bytes.Equal(old, src)) {
+			differs = true
+		}
+		delete(vendored, at)
+		o.real[at], o.loose[at] = load.FromBytes(src), load.FromBytes(src)
+		if !strings.Contains(name, "/") {
+			open, err := loosened(name, src)
+			if err != nil {
+				return o, false, fmt.Errorf("schema: %w", err)
+			}
+			o.loose[at] = load.FromBytes(open)
+		}
+	}
+	return o, differs || !own && len(vendored) > 0, nil
 }
 
 // reader reads one study and gathers its mistakes.
 type reader struct {
 	*grammar
 	m         *mistakes
-	file      string // the study, for mistakes without a place
+	real      cue.Value // the study under the schema itself
+	file      string    // the study, for mistakes without a place
 	cwd       string
 	schemaDir string
+	alive     func()
+	doubts    []error // of structs that could not be read in full
 }
 
 // name is a file as the user would name it: relative where that is shorter.
@@ -149,29 +245,11 @@ func (r *reader) name(file string) string {
 
 // own reports whether a position lies in what the user wrote.
 func (r *reader) own(p token.Pos) bool {
-	return p.IsValid() && p.Filename() != "" && filepath.Dir(p.Filename()) != r.schemaDir && filepath.Ext(p.Filename()) == ".cue" && filepath.IsAbs(p.Filename())
+	return p.IsValid() && p.Filename() != "" && !strings.HasPrefix(p.Filename(), r.schemaDir+string(filepath.Separator)) && filepath.Ext(p.Filename()) == ".cue" && filepath.IsAbs(p.Filename())
 }
 
 func (r *reader) at(p token.Pos) where {
 	return where{r.name(p.Filename()), p.Line(), p.Column()}
-}
-
-// build evaluates what was loaded; false if there are mistakes.
-func (r *reader) build(ctx *cue.Context, insts []*build.Instance) (cue.Value, bool) {
-	if len(insts) != 1 {
-		r.m.add(where{file: r.file}, "", fmt.Sprintf("%d packages where a study is one", len(insts)), "name one file of it, or put each into a folder of its own")
-		return cue.Value{}, false
-	}
-	if err := insts[0].Err; err != nil {
-		r.cue(err)
-		return cue.Value{}, false
-	}
-	v := ctx.BuildInstance(insts[0])
-	if err := v.Validate(); err != nil {
-		r.cue(err)
-		return cue.Value{}, false
-	}
-	return v, true
 }
 
 var (
@@ -195,6 +273,8 @@ func (r *reader) cue(err error) {
 		switch {
 		case multiple.MatchString(e.Error()):
 			msg, hint = "the folder holds two packages: "+multiple.FindString(e.Error()), "a study is one package: name one file, or put each into a folder of its own"
+		case strings.HasPrefix(msg, "reference ") && strings.HasSuffix(msg, " not found"):
+			hint = "define it in this package, import it, or quote it if it is a string"
 		case noPackage.MatchString(e.Error()):
 			msg, hint = "there is no CUE package here", `a study is a folder with a .cue file that begins with "package NAME"`
 		case strings.Contains(e.Error(), "cannot find package") || strings.Contains(e.Error(), "import failed") || strings.Contains(e.Error(), "no dependency") || strings.Contains(e.Error(), "cannot find module"):
@@ -210,14 +290,24 @@ func hashSet(p partial) string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// fields lists a struct's regular fields; a mistake if v is none.
-func (r *reader) fields(v cue.Value, path string, want string) []field {
+// fields lists a struct's regular fields; a mistake if v is none. Of a struct in
+// which CUE finds an error, only the known fields can be had.
+func (r *reader) fields(v cue.Value, path string, want string, known ...string) []field {
+	var out []field
+	if err := v.Err(); err != nil {
+		r.doubts = append(r.doubts, err)
+		for _, name := range known {
+			if f := v.LookupPath(cue.MakePath(cue.Str(name))); f.Exists() {
+				out = append(out, field{name, f})
+			}
+		}
+		return out
+	}
 	it, err := v.Fields()
 	if err != nil || v.IncompleteKind() != cue.StructKind {
 		r.m.add(r.place(v), path, fmt.Sprintf("%s is no struct; must be %s", text(v), want), "")
 		return nil
 	}
-	var out []field
 	for it.Next() {
 		out = append(out, field{it.Selector().Unquoted(), it.Value()})
 	}

@@ -8,7 +8,7 @@ import (
 
 // entry is a value that the user wrote.
 type entry struct {
-	value any
+	value any // nil where it was a mistake, which was said
 	at    where
 }
 
@@ -18,10 +18,11 @@ type entry struct {
 type partial struct {
 	values map[string]entry
 	chosen map[string]string // group → member
+	places map[string]where  // of the members chosen
 }
 
 func newPartial() partial {
-	return partial{values: map[string]entry{}, chosen: map[string]string{}}
+	return partial{values: map[string]entry{}, chosen: map[string]string{}, places: map[string]where{}}
 }
 
 // put records a value, and with it the alternatives that its path lies in.
@@ -38,7 +39,7 @@ func (p partial) put(path string, e entry) {
 // override returns p with what o says in its place: path by path, and choosing
 // one alternative removes what p says of the others.
 func (p partial) override(o partial) partial {
-	out := partial{values: maps.Clone(p.values), chosen: maps.Clone(p.chosen)}
+	out := partial{values: maps.Clone(p.values), chosen: maps.Clone(p.chosen), places: maps.Clone(p.places)}
 	for group, member := range o.chosen {
 		for path := range out.values {
 			if under(path, group) && !under(path, group+"."+member) {
@@ -48,21 +49,22 @@ func (p partial) override(o partial) partial {
 		out.chosen[group] = member
 	}
 	maps.Copy(out.values, o.values)
+	maps.Copy(out.places, o.places)
 	return out
 }
 
-// filled returns every value of the trial that p stands for, defaults included.
-// A value that has no default and was not given is absent.
-func (g *grammar) filled(p partial) map[string]any {
-	m := map[string]any{}
+// filled returns every value of the trial that p stands for, defaults included,
+// by place. A value that has no default and was not given is absent.
+func (g *grammar) filled(p *pool, of partial) []uint32 {
+	refs := make([]uint32, len(g.leaves))
 	for _, l := range g.leaves {
-		if e, ok := p.values[l.Path]; ok {
-			m[l.Path] = e.value
-		} else if l.Default != nil && p.offers(l.Path) {
-			m[l.Path] = l.Default
+		if e := of.values[l.Path]; e.value != nil {
+			refs[l.place] = p.put(e.value)
+		} else if l.Default != nil && of.offers(l.Path) {
+			refs[l.place] = p.put(l.Default)
 		}
 	}
-	return m
+	return refs
 }
 
 // offers reports whether path lies in no alternative but those p has chosen.

@@ -3,34 +3,23 @@ package spec
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
 )
 
-// later are the fields of an arm that this version refuses by name, and what to
-// write in their place.
-var later = map[string]string{
-	"zip":   "zip comes with a later version: write its points as arms of their own",
-	"where": "where comes with a later version: write the points that it keeps as arms of their own",
-	"arms":  "nested arms come with a later version: write them as arms of the study",
-	"seeds": "an arm's own seeds come with a later version: every arm runs with the study's",
-}
-
 // study reads a whole study into s.
 func (r *reader) study(v cue.Value, s *Study, o Options) {
 	top := []string{"version", "title", "question", "base", "arms", "seeds", "compare"}
 	base := newPartial()
-	var arms []arm
-	var compare cue.Value
-	hasSeeds, hasArms := false, false
-	for _, f := range r.fields(v, "", "a study") {
+	var compare, written cue.Value
+	hasSeeds := false
+	for _, f := range r.fields(v, "", "a study", top...) {
 		switch f.name {
 		case "version":
-			if n, err := f.value.Int64(); err != nil || n != int64(s.Version) {
-				r.m.add(r.place(f.value), "version", fmt.Sprintf("%s is not a version that this program reads", text(f.value)), fmt.Sprintf("write version: %d, or leave it out", s.Version))
-			}
+			r.version(f.value, s.Version)
 		case "title":
 			s.Title = r.text(f.value, f.name)
 		case "question":
@@ -38,9 +27,9 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 		case "base":
 			base = r.partial(f.value, "base", "")
 		case "arms":
-			arms, hasArms = r.arms(f.value), true
+			written = f.value
 		case "seeds":
-			s.Seeds, hasSeeds = r.seeds(f.value), true
+			s.Seeds, hasSeeds = r.seeds(f.value, "seeds"), true
 		case "compare":
 			compare = f.value
 		default:
@@ -53,8 +42,9 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 	if s.Title == "" {
 		s.Title = s.Name
 	}
-	if !hasArms {
-		arms = []arm{{name: "base", at: where{file: r.file}, set: newPartial()}}
+	arms := []*arm{{name: "base", path: "base", at: where{file: r.file}, set: newPartial()}}
+	if written.Exists() {
+		arms = r.arms(written, "arms", "", s.Seeds)
 	}
 	if set, changed := r.flags(o.Set); changed {
 		base = base.override(set)
@@ -62,6 +52,20 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 	}
 	r.expand(s, base, arms)
 	s.Reference = r.reference(compare, arms)
+}
+
+// version refuses a study of another version of the language with the change
+// that it needs. This is the first version; one that follows says here what a
+// study of an older one has to change, or reads it.
+func (r *reader) version(v cue.Value, now int) {
+	n, err := v.Int64()
+	switch {
+	case err != nil || n < 1:
+		r.m.add(r.place(v), "version", text(v)+" is no version of the study language", fmt.Sprintf("write version: %d, or leave it out", now))
+	case n > int64(now):
+		r.m.add(r.place(v), "version", fmt.Sprintf("the study is written for version %d of the language, and this program reads %d", n, now),
+			fmt.Sprintf("install a newer ablate, or write version: %d if the study needs nothing newer", now))
+	}
 }
 
 func (r *reader) text(v cue.Value, path string) string {
@@ -96,32 +100,58 @@ func (r *reader) into(p partial, v cue.Value, prefix, path string) {
 	if path != "" {
 		want = "a struct with " + strings.Join(r.groups[path], ", ")
 	}
-	for _, f := range r.fields(v, join(prefix, path), want) {
+	for _, f := range r.fields(v, join(prefix, path), want, r.groups[path]...) {
 		at := join(path, f.name)
 		if !contains(r.groups[path], f.name) {
-			hint := didYouMean(f.name, r.groups[path])
-			if n := nearest(f.name, r.paths()); n != "" && strings.HasPrefix(hint, "allowed") {
-				hint = fmt.Sprintf("did you mean %s?", n)
-			}
-			r.m.add(r.named(f.value), join(prefix, at), "a trial has no such field", hint)
+			r.m.add(r.named(f.value), join(prefix, at), "a trial has no such field", r.fieldHint(f.name, path))
 			continue
 		}
 		if l, ok := r.byPath[at]; ok {
-			value, msg, hint := l.check(f.value)
-			if msg != "" {
-				r.m.add(r.place(f.value), join(prefix, at), msg, hint)
-				continue
-			}
+			value, _ := r.scalar(l, f.value, join(prefix, at))
 			p.put(at, entry{value, r.place(f.value)})
 			continue
 		}
 		for group, members := range alternatives {
 			if path == group && contains(members, f.name) {
 				p.chosen[group] = f.name
+				p.places[at] = r.named(f.value)
 			}
 		}
 		r.into(p, f.value, prefix, at)
 	}
+}
+
+// scalar reads a user's value of the axis, or says what is wrong with it.
+func (r *reader) scalar(l *leaf, v cue.Value, path string) (any, bool) {
+	if d, ok := v.Default(); !ok || !d.IsConcrete() || v.Err() != nil {
+		if w := r.real.LookupPath(v.Path()); w.Err() == nil && w.IsConcrete() {
+			v = w // it stands on a value of the schema, which the loosened one lacks
+		}
+	}
+	if r.broken(v) {
+		r.doubts = append(r.doubts, v.Err())
+		return nil, false
+	}
+	value, msg, hint := l.check(v)
+	if msg != "" {
+		r.m.add(r.place(v), path, msg, hint)
+		return nil, false
+	}
+	return value, true
+}
+
+// broken reports whether CUE itself finds a value in error, which was said.
+func (r *reader) broken(v cue.Value) bool {
+	return v.Kind() == cue.BottomKind && v.IncompleteKind() == cue.BottomKind
+}
+
+// fieldHint is what to do about a field that a part of a trial does not have.
+func (r *reader) fieldHint(name, path string) string {
+	hint := didYouMean(name, r.groups[path])
+	if n := nearest(name, r.paths()); n != "" && strings.HasPrefix(hint, "allowed") {
+		hint = fmt.Sprintf("did you mean %s?", n)
+	}
+	return hint
 }
 
 // paths lists every axis.
@@ -135,51 +165,75 @@ func (r *reader) paths() []string {
 
 // arm is an arm as it was written.
 type arm struct {
-	name  string
+	name  string // OUTER/INNER
+	path  string // in the study
 	at    where
 	set   partial
-	sweep []sweep
+	axes  []axis
+	where []cue.Value // at most one
+	seeds []Seed      // nil for those of the outer arm, or the study's
+	inner []*arm
 }
 
-// sweep is one axis of an arm.
-type sweep struct {
-	leaf   *leaf
-	at     where
-	values []entry
+// axis is one axis of an arm: a swept parameter, or several that are coupled.
+type axis struct {
+	leaves []*leaf
+	paths  []string // in the study
+	at     []where
+	steps  [][]entry // the leaves' values, in their order
 }
 
 var (
 	armName = regexp.MustCompile(`^[^\[\]@/,\s\p{C}]([^\[\]@/,\p{C}]*[^\[\]@/,\s\p{C}])?$`)
 	armHint = "a name holds none of [ ] @ / , and neither begins nor ends with a space"
+	armHas  = []string{"set", "sweep", "zip", "where", "arms", "seeds"}
 )
 
-func (r *reader) arms(v cue.Value) []arm {
-	var out []arm
-	list := r.fields(v, "arms", "named arms")
+// arms reads the arms at a path of the study; all are the study's seeds.
+func (r *reader) arms(v cue.Value, at, outer string, all []Seed) []*arm {
+	var out []*arm
+	list := r.fields(v, at, "named arms")
 	if len(list) == 0 && v.IncompleteKind() == cue.StructKind {
-		r.m.add(r.place(v), "arms", "there is none", "leave arms out to run the base alone")
+		r.m.add(r.place(v), at, "there is none", "leave arms out to run "+map[bool]string{true: "the base alone", false: "this arm alone"}[outer == ""])
 	}
 	for _, f := range list {
-		path := "arms." + label(f.name)
-		a := arm{name: f.name, at: r.named(f.value), set: newPartial()}
+		a := &arm{name: outer + f.name, path: at + "." + label(f.name), at: r.named(f.value), set: newPartial()}
 		if !armName.MatchString(f.name) {
-			r.m.add(a.at, path, fmt.Sprintf("%q is no name of an arm", f.name), armHint)
+			r.m.add(a.at, a.path, fmt.Sprintf("%q is no name of an arm", f.name), armHint)
 		}
-		for _, g := range r.fields(f.value, path, "an arm, with set and sweep") {
-			switch {
-			case g.name == "set":
-				a.set = r.partial(g.value, path+".set", "")
-			case g.name == "sweep":
-				a.sweep = r.sweeps(g.value, path+".sweep")
-			case later[g.name] != "":
-				r.m.add(r.named(g.value), path+"."+g.name, later[g.name], "")
+		for _, g := range r.fields(f.value, a.path, "an arm, with set and sweep", armHas...) {
+			path := a.path + "." + g.name
+			switch g.name {
+			case "set":
+				a.set = r.partial(g.value, path, "")
+			case "sweep":
+				for _, l := range r.lists(g.value, path) {
+					x := axis{leaves: []*leaf{l.leaf}, paths: []string{l.path}, at: []where{l.at}}
+					for i, e := range l.values {
+						if j := slices.IndexFunc(l.values[:i], func(o entry) bool { return o.value == e.value }); j >= 0 {
+							r.m.add(e.at, fmt.Sprintf("%s[%d]", l.path, i), FormatValue(e.value)+" stands twice in the sweep", "leave one of them out")
+						}
+						x.steps = append(x.steps, []entry{e})
+					}
+					a.axes = append(a.axes, x)
+				}
+			case "zip":
+				a.axes = append(a.axes, r.zip(r.lists(g.value, path), path, r.place(g.value))...)
+			case "where":
+				if r.whereNames(g.value, path, "") {
+					a.where = []cue.Value{g.value}
+				}
+			case "arms":
+				a.inner = r.arms(g.value, path, a.name+"/", all)
+			case "seeds":
+				a.seeds = r.seeds(g.value, path)
+				for i, s := range a.seeds {
+					if all != nil && !slices.Contains(all, s) {
+						r.m.add(r.place(g.value), fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf("seed %s is none of the study's", s), "an arm's seeds are some of the study's")
+					}
+				}
 			default:
-				r.m.add(r.named(g.value), path+"."+g.name, "an arm has no such field", didYouMean(g.name, []string{"set", "sweep"}))
-			}
-		}
-		for _, s := range a.sweep {
-			if e, ok := a.set.values[s.leaf.Path]; ok {
-				r.m.add(e.at, path+".set."+s.leaf.Path, "the arm sets it and sweeps it", "do one of the two")
+				r.m.add(r.named(g.value), path, "an arm has no such field", didYouMean(g.name, armHas))
 			}
 		}
 		out = append(out, a)
@@ -187,8 +241,17 @@ func (r *reader) arms(v cue.Value) []arm {
 	return out
 }
 
-func (r *reader) sweeps(v cue.Value, path string) []sweep {
-	var out []sweep
+// list is an axis' values as they were written.
+type list struct {
+	leaf   *leaf
+	path   string
+	at     where
+	values []entry
+}
+
+// lists reads what sweep or zip says.
+func (r *reader) lists(v cue.Value, path string) []list {
+	var out []list
 	for _, f := range r.fields(v, path, "axes with their values") {
 		at := path + "." + label(f.name)
 		l, ok := r.byPath[f.name]
@@ -197,46 +260,108 @@ func (r *reader) sweeps(v cue.Value, path string) []sweep {
 			if strings.HasPrefix(hint, "allowed") {
 				hint = "an axis is the dotted path of a trial's scalar, as in \"finetune.beta\""
 			}
+			if members, ok := r.groups[f.name]; ok {
+				hint = fmt.Sprintf("it is a group: name one of its scalars, such as %s.%s", f.name, members[0])
+			}
 			r.m.add(r.named(f.value), at, "there is no such axis", hint)
 			continue
 		}
-		list, err := f.value.List()
+		values, err := f.value.List()
 		if err != nil {
-			r.m.add(r.place(f.value), at, text(f.value)+" is no list of values", "write \""+f.name+"\": [VALUE, …]")
+			if !r.broken(f.value) {
+				r.m.add(r.place(f.value), at, text(f.value)+" is no list of values", "write \""+f.name+"\": [VALUE, …]")
+			}
 			continue
 		}
-		s := sweep{leaf: l, at: r.place(f.value)}
-		for i := 0; list.Next(); i++ {
-			value, msg, hint := l.check(list.Value())
-			if msg != "" {
-				r.m.add(r.place(list.Value()), fmt.Sprintf("%s[%d]", at, i), msg, hint)
-				continue
+		s := list{leaf: l, path: at, at: r.place(f.value)}
+		for i := 0; values.Next(); i++ {
+			path := fmt.Sprintf("%s[%d]", at, i)
+			if value, ok := r.scalar(l, values.Value(), path); ok {
+				s.values = append(s.values, entry{value, r.place(values.Value())})
 			}
-			for _, e := range s.values {
-				if e.value == value {
-					r.m.add(r.place(list.Value()), fmt.Sprintf("%s[%d]", at, i), FormatValue(value)+" stands twice in the sweep", "leave one of them out")
-				}
-			}
-			s.values = append(s.values, entry{value, r.place(list.Value())})
 		}
 		if n, err := f.value.Len().Int64(); err == nil && n == 0 {
-			r.m.add(s.at, at, "the sweep is empty", "give it a value, or leave it out")
+			r.m.add(s.at, at, "the list is empty", "give it a value, or leave it out")
 		}
 		out = append(out, s)
 	}
 	return out
 }
 
-func (r *reader) seeds(v cue.Value) []Seed {
+// zip couples lists into one axis.
+func (r *reader) zip(lists []list, path string, at where) []axis {
+	if len(lists) == 0 {
+		return nil
+	}
+	if len(lists) == 1 {
+		r.m.add(at, path, "couples one axis with nothing", "name two or more, or write sweep")
+		return nil
+	}
+	var x axis
+	for _, l := range lists {
+		if len(l.values) != len(lists[0].values) {
+			r.m.add(l.at, l.path, fmt.Sprintf("has %s, and %s has %d", plural(len(l.values), "value"), lists[0].leaf.Path, len(lists[0].values)),
+				"coupled axes are taken step by step: give both as many")
+			return nil
+		}
+		x.leaves, x.paths, x.at = append(x.leaves, l.leaf), append(x.paths, l.path), append(x.at, l.at)
+	}
+	for i := range lists[0].values {
+		var step []entry
+		for _, l := range lists {
+			step = append(step, l.values[i])
+		}
+		same := func(o []entry) bool {
+			return slices.EqualFunc(o, step, func(a, b entry) bool { return a.value == b.value })
+		}
+		if slices.ContainsFunc(x.steps, same) {
+			r.m.add(step[0].at, fmt.Sprintf("%s[%d]", x.paths[0], i), "the same step stands twice in the zip", "leave one of them out")
+		}
+		x.steps = append(x.steps, step)
+	}
+	return []axis{x}
+}
+
+// whereNames checks the names of a where's fields: one that is no parameter
+// could never exclude a point.
+func (r *reader) whereNames(v cue.Value, prefix, path string) bool {
+	if r.broken(v) {
+		return true // CUE says it, or the point is one that where excludes
+	}
+	if v.IncompleteKind() != cue.StructKind {
+		r.m.add(r.place(v), join(prefix, path), text(v)+" is no struct", "where is a partial trial, as in where: finetune: beta: >0")
+		return false
+	}
+	it, err := v.Fields(cue.Optional(true))
+	if err != nil {
+		return true
+	}
+	good := true
+	for it.Next() {
+		name := it.Selector().Unquoted()
+		at := join(path, name)
+		if !contains(r.groups[path], name) {
+			r.m.add(r.named(it.Value()), join(prefix, at), "a trial has no such field", r.fieldHint(name, path))
+			good = false
+		} else if _, group := r.groups[at]; group {
+			good = r.whereNames(it.Value(), prefix, at) && good
+		}
+	}
+	return good
+}
+
+func (r *reader) seeds(v cue.Value, at string) []Seed {
 	list, err := v.List()
 	if err != nil {
-		r.m.add(r.place(v), "seeds", text(v)+" is no list of seeds", "write seeds: [1, 2]")
+		if !r.broken(v) {
+			r.m.add(r.place(v), at, text(v)+" is no list of seeds", "write seeds: [1, 2]")
+		}
 		return nil
 	}
 	var out []Seed
 	i := 0
 	for ; list.Next(); i++ {
-		path := fmt.Sprintf("seeds[%d]", i)
+		path := fmt.Sprintf("%s[%d]", at, i)
 		s, ok := r.seed(list.Value(), path)
 		if !ok {
 			continue
@@ -249,7 +374,7 @@ func (r *reader) seeds(v cue.Value) []Seed {
 		out = append(out, s)
 	}
 	if i == 0 {
-		r.m.add(r.place(v), "seeds", "there is none", "write seeds: [1, 2]")
+		r.m.add(r.place(v), at, "there is none", "write seeds: [1, 2]")
 	}
 	return out
 }
@@ -258,7 +383,11 @@ func (r *reader) seed(v cue.Value, path string) (Seed, bool) {
 	number := func(v cue.Value, path string) (int64, bool) {
 		n, err := v.Int64()
 		if err != nil || n < 0 {
-			r.m.add(r.place(v), path, text(v)+" is no seed; must be a whole number >=0", "")
+			must := "a whole number >=0"
+			if v.Kind() == cue.IntKind && err != nil {
+				must += " and below 2^63"
+			}
+			r.m.add(r.place(v), path, text(v)+" is no seed; must be "+must, "")
 			return 0, false
 		}
 		return n, true
@@ -290,10 +419,10 @@ func (r *reader) seed(v cue.Value, path string) (Seed, bool) {
 	return s, good
 }
 
-func (r *reader) reference(v cue.Value, arms []arm) string {
+func (r *reader) reference(v cue.Value, arms []*arm) string {
 	var valid []string
 	for _, a := range arms {
-		valid = append(valid, a.name)
+		valid = append(valid, a.leaves()...)
 	}
 	reference := ""
 	if len(valid) > 0 {

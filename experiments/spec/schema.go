@@ -3,6 +3,7 @@ package spec
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,6 +62,7 @@ type leaf struct {
 	ctx        *cue.Context
 	constraint cue.Value
 	allowed    string // in words: "a number >=0 and <=1"
+	place      int    // of its path in layout
 }
 
 // A grammar is the schema, compiled in one CUE context.
@@ -69,6 +71,9 @@ type grammar struct {
 	leaves []*leaf
 	byPath map[string]*leaf
 	groups map[string][]string // fields of "", "finetune", "finetune.mix", …, in order
+	rules  []*rule
+
+	required []*leaf // those without a default
 }
 
 // alternatives are the groups of which a trial has just one member; the first
@@ -103,6 +108,17 @@ func compile(ctx *cue.Context) (*grammar, error) {
 	trial := v.LookupPath(cue.ParsePath("#Trial"))
 	if err := g.walk("", v.LookupPath(cue.ParsePath("#Partial")), trial); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
+	}
+	if err := g.readRules(v.LookupPath(cue.ParsePath("#Rules"))); err != nil {
+		return nil, fmt.Errorf("schema: #Rules: %w", err)
+	}
+	for i, path := range slices.Sorted(maps.Keys(g.byPath)) {
+		g.byPath[path].place = i
+	}
+	for _, l := range g.leaves {
+		if l.Default == nil {
+			g.required = append(g.required, l)
+		}
 	}
 	return g, nil
 }
@@ -215,37 +231,47 @@ func describe(v cue.Value, k Kind) (string, []string) {
 	return strings.TrimSpace("a number " + strings.Join(bounds, " and ")), nil
 }
 
-// loosened is the schema with every definition open, so that a study with
-// mistakes can still be read and all of them be found.
-func loosened() ([]byte, error) {
-	names, err := fs.Glob(schema.Files, "*.cue")
+// loosened is a file of the schema with every definition open, so that a study
+// with mistakes can still be read and all of them be found.
+func loosened(name string, src []byte) ([]byte, error) {
+	f, err := parser.ParseFile(name, src)
 	if err != nil {
 		return nil, err
 	}
 	out := []byte("package schema\n")
-	for _, name := range names {
-		src, err := schema.Files.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		f, err := parser.ParseFile(name, src)
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range f.Decls {
-			if field, ok := d.(*ast.Field); ok {
-				if label, _, err := ast.LabelName(field.Label); err == nil {
-					out = append(out, (label + ": _\n")...)
-				}
+	for _, d := range f.Decls {
+		if field, ok := d.(*ast.Field); ok {
+			if label, _, err := ast.LabelName(field.Label); err == nil {
+				out = append(out, (label + ": _\n")...)
 			}
 		}
 	}
 	return out, nil
 }
 
+// nest puts a value into nested maps at its dotted path.
+func nest(m map[string]any, path string, v any) {
+	for {
+		head, rest, deeper := strings.Cut(path, ".")
+		if !deeper {
+			m[head] = v
+			return
+		}
+		next, ok := m[head].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			m[head] = next
+		}
+		m, path = next, rest
+	}
+}
+
 func join(prefix, name string) string {
-	if prefix == "" {
+	switch {
+	case prefix == "":
 		return name
+	case name == "":
+		return prefix
 	}
 	return prefix + "." + name
 }

@@ -1,18 +1,21 @@
 // Package spec reads studies: it loads a CUE package, checks all of it and
 // expands it to the trials it stands for, as plain Go values.
 //
-// The way of the data: locate the study and its CUE module (module.go); load it
-// with the embedded schema in place of any other copy (load.go); read base,
-// arms and seeds and check each value by itself (reader.go); override, fill in
-// defaults and drop what is not used (partial.go, resolve.go, use.go); expand
-// sweeps and seeds (expand.go).
+// The way of the data: load the CUE package with the embedded schema in place of
+// any other copy (load.go); read base, arms and seeds and check each value by
+// itself (read.go, value.go); override and fill in defaults (partial.go); expand
+// sweeps (expand.go) and take from each point what it does not use (rules.go).
+// CUE types the base and each axis' values, a sum; Go expands their product, and
+// a point goes through CUE only where an arm's where asks for it.
 //
-// The types, constraints and defaults come from the schema. What CUE cannot say
-// is done here: that an arm overrides its base, that a parameter is used only
-// under some values of others, and when two trials are one.
+// Types, constraints, defaults and cross-field rules come from the schema. What
+// CUE cannot say is done here: that an arm overrides its base, that one
+// alternative removes another, and when two trials are one.
 //
 // Nothing here reaches the network, logs, or depends on the time. A study is a
-// program: CUE ends always, but nothing bounds how long it takes.
+// program, and CUE can be made to compute without end: Options.Alive hears of
+// every step that was done, so that a caller can give up; runner/cli loads
+// studies in a child process.
 package spec
 
 import "strconv"
@@ -23,6 +26,9 @@ type Options struct {
 	// Set changes the base before the arms apply: "finetune.beta=0.1", the value
 	// in CUE, the quotes of a string optional. Later ones win.
 	Set []string
+
+	// Alive, if not nil, is called after every step of the work.
+	Alive func()
 }
 
 // Study is a study, checked and expanded.
@@ -37,8 +43,19 @@ type Study struct {
 	Seeds     []Seed
 	Views     []View // arms × points × seeds, in this order
 	Reference string // the arm that the others are compared with
-	Collapsed int    // points of sweeps left out, for an earlier one of their arm is the same
+	Collapsed int    // points left out, for an earlier one of their arm is the same
+	Excluded  []Excluded
+	Notes     []string // what a reader should know and is no mistake, a line each
 }
+
+// Excluded is a point that its arm's where leaves out.
+type Excluded struct {
+	Arm   string
+	Point []AxisValue
+}
+
+// String returns "ARM[axis=value,…]".
+func (e Excluded) String() string { return e.Arm + formatPoint(e.Point) }
 
 // Trials returns the study's trials, each once, in the order of their first view.
 func (s *Study) Trials() []Trial {
@@ -56,6 +73,7 @@ func (s *Study) Trials() []Trial {
 // Arm is a row of the ablation table, or a row a point where it sweeps.
 type Arm struct {
 	Name   string
+	Seeds  []Seed  // the study's, or some of them
 	Points []Point // at least one; just one, without axes, where the arm sweeps nothing
 }
 

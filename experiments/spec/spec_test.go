@@ -126,6 +126,191 @@ func TestMeaning(t *testing.T) {
 	}
 }
 
+// TestIDs pins names of trials: results that people have are found by them, so
+// an id changes only with the meaning of the trial, and schema.Version with it.
+func TestIDs(t *testing.T) {
+	var b strings.Builder
+	add := func(s *spec.Study) {
+		for _, v := range s.Views {
+			fmt.Fprintf(&b, "%s %s\n", v.Trial.ID().Short(), v)
+		}
+	}
+	for _, dir := range []string{"../quickstart", "../gate"} {
+		s, err := spec.Load(dir, spec.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		add(s)
+	}
+	add(load(t, `
+	seeds: [3, {pretraining: 1, feedback: 2}]
+	base: evaluate: images: 64
+	arms: {
+		"all": set: {}
+		"beta": sweep: "finetune.beta": [0, 0.5, 1e0]
+		"none": set: finetune: method: "none"
+		"no images": set: feedback: unlabelled: 0
+		"checkpoint": set: model: checkpoint: path: "c"
+		"checkpoint none": set: {model: checkpoint: path: "c", finetune: method: "none"}
+		"mse": set: reward: loss: "mse"
+		"grid": sweep: {"finetune.method": ["none", "reward-weighted"], "finetune.beta": [0.1, 0.2]}
+	}`))
+	golden(t, "testdata/ids.txt", b.String())
+}
+
+// golden compares with a file, or writes it with UPDATE=1.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	if os.Getenv("UPDATE") != "" {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o777), os.WriteFile(name, []byte(got), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", name, d)
+	}
+}
+
+func TestZip(t *testing.T) {
+	s := load(t, `
+	seeds: [1]
+	arms: a: {
+		sweep: "finetune.beta": [0, 1]
+		zip: {"finetune.steps": [200, 400], "finetune.learningRate": [2e-3, 1e-3]}
+	}`)
+	want := []string{
+		"a[finetune.beta=0,finetune.steps=200,finetune.learningRate=0.002]@1",
+		"a[finetune.beta=0,finetune.steps=400,finetune.learningRate=0.001]@1",
+		"a[finetune.beta=1,finetune.steps=200,finetune.learningRate=0.002]@1",
+		"a[finetune.beta=1,finetune.steps=400,finetune.learningRate=0.001]@1",
+	}
+	if d := cmp.Diff(want, views(s)); d != "" {
+		t.Errorf("mismatch (-want +got):\n%s", d)
+	}
+}
+
+func TestWhere(t *testing.T) {
+	s := load(t, `
+	seeds: [1]
+	arms: a: {
+		sweep: {"finetune.beta": [0, 0.5], "finetune.learningRate": [3e-4, 1e-3, 3e-3]}
+		where: finetune: {beta: number, if beta == 0 {learningRate: <=1e-3}}
+	}
+	arms: b: {
+		sweep: {"finetune.beta": [0, 1], "finetune.steps": [1, 2]}
+		where: finetune: beta: 1.0  // 1 and 1.0 are one value
+	}`)
+	want := []string{
+		"a[finetune.beta=0,finetune.learningRate=0.0003]@1", "a[finetune.beta=0,finetune.learningRate=0.001]@1",
+		"a[finetune.beta=0.5,finetune.learningRate=0.0003]@1", "a[finetune.beta=0.5,finetune.learningRate=0.001]@1",
+		"a[finetune.beta=0.5,finetune.learningRate=0.003]@1",
+		"b[finetune.beta=1,finetune.steps=1]@1", "b[finetune.beta=1,finetune.steps=2]@1",
+	}
+	if d := cmp.Diff(want, views(s)); d != "" {
+		t.Errorf("mismatch (-want +got):\n%s", d)
+	}
+	var out []string
+	for _, e := range s.Excluded {
+		out = append(out, e.String())
+	}
+	want = []string{"a[finetune.beta=0,finetune.learningRate=0.003]", "b[finetune.beta=0,finetune.steps=1]", "b[finetune.beta=0,finetune.steps=2]"}
+	if d := cmp.Diff(want, out); d != "" {
+		t.Errorf("excluded: mismatch (-want +got):\n%s", d)
+	}
+}
+
+func TestNested(t *testing.T) {
+	s := load(t, `
+	seeds: [1, 2, 3]
+	arms: {
+		outer: {
+			set: reward: lambda: 1
+			sweep: "finetune.beta": [1, 2]
+			seeds: [1, 2]
+			arms: {
+				fast: {set: finetune: steps: 100, sweep: "finetune.learningRate": [1e-3, 2e-3]}
+				mse: {set: reward: loss: "mse", seeds: [2]}
+				deep: arms: deeper: set: finetune: steps: 7
+			}
+		}
+		flat: set: {}
+	}
+	compare: reference: "outer/fast"`)
+	want := []string{
+		"outer/fast[finetune.beta=1,finetune.learningRate=0.001]@1", "outer/fast[finetune.beta=1,finetune.learningRate=0.001]@2",
+		"outer/fast[finetune.beta=1,finetune.learningRate=0.002]@1", "outer/fast[finetune.beta=1,finetune.learningRate=0.002]@2",
+		"outer/fast[finetune.beta=2,finetune.learningRate=0.001]@1", "outer/fast[finetune.beta=2,finetune.learningRate=0.001]@2",
+		"outer/fast[finetune.beta=2,finetune.learningRate=0.002]@1", "outer/fast[finetune.beta=2,finetune.learningRate=0.002]@2",
+		"outer/mse[finetune.beta=1]@2", "outer/mse[finetune.beta=2]@2",
+		"outer/deep/deeper[finetune.beta=1]@1", "outer/deep/deeper[finetune.beta=1]@2",
+		"outer/deep/deeper[finetune.beta=2]@1", "outer/deep/deeper[finetune.beta=2]@2",
+		"flat@1", "flat@2", "flat@3",
+	}
+	if d := cmp.Diff(want, views(s)); d != "" {
+		t.Errorf("mismatch (-want +got):\n%s", d)
+	}
+	c := s.Views[0].Trial.Content.Config()
+	if c.Reward.Lambda != 1 || c.Finetune.Steps != 100 || c.Finetune.LearningRate != 1e-3 {
+		t.Errorf("an inner arm does not stand on the outer one: %+v, %+v", c.Reward, c.Finetune)
+	}
+}
+
+// TestReferences: a study may compute with its own values and the schema's.
+func TestReferences(t *testing.T) {
+	s := load(t, `
+	let rate = 1e-3
+	_steps: 2 * schema.#Trial.finetune.steps
+	seeds: [for i in [1, 2] {i}]
+	base: finetune: {learningRate: 2 * rate, steps: _steps}
+	arms: a: sweep: "finetune.beta": [for i in [1, 2] {i / 4}]`)
+	c := s.Views[0].Trial.Content.Config().Finetune
+	if c.LearningRate != 2e-3 || c.Steps != 800 || c.Beta != 0.25 || len(s.Views) != 4 {
+		t.Errorf("%d views, the first with %+v", len(s.Views), c)
+	}
+}
+
+func TestPresets(t *testing.T) {
+	root := module(t, map[string]string{"s/study.cue": `package s
+
+import (
+	"ablate.internal/schema"
+	"ablate.internal/schema/presets"
+)
+
+schema.#Study & {
+	seeds: [1]
+	base: presets.lee2023 & {feedback: labelled: 500}
+	arms: {a: set: presets.noReward, b: set: presets.oracle, c: set: {}}
+}
+`})
+	s, err := spec.Load(filepath.Join(root, "s"), spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.Views[2].Trial.Content.Config()
+	if c.Reward.Temperature != 2 || c.Feedback.Labelled != 500 || s.Views[0].Trial.Content.Config().Reward.Loss != "none" {
+		t.Errorf("%+v, %+v", c.Reward, c.Feedback)
+	}
+}
+
+func TestVendored(t *testing.T) {
+	root := module(t, map[string]string{
+		"cue.mod/pkg/ablate.internal/schema/old.cue": "package schema\n\n#Study: {gone: 1}\n",
+		"s/study.cue": head + "seeds: [1]\n}\n",
+	})
+	s, err := spec.Load(filepath.Join(root, "s"), spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Notes) != 1 || !strings.Contains(s.Notes[0], "differs") {
+		t.Errorf("notes %q of a module whose schema is another", s.Notes)
+	}
+}
+
 func TestOverride(t *testing.T) {
 	s := load(t, `
 	seeds: [1]
@@ -169,11 +354,27 @@ func TestMistakes(t *testing.T) {
 		{"range", "seeds: [1]\nbase: finetune: beta: -1", "study.cue:7:23: base.finetune.beta: -1 is out of range; must be a number >=0"},
 		{"whole", "seeds: [1]\nbase: finetune: steps: 1.5", "study.cue:7:24: base.finetune.steps: 1.5 is not a whole number; must be a whole number >=1 (write it without a point or exponent)"},
 		{"axis", "seeds: [1]\narms: a: sweep: \"finetune.beto\": [1]", "study.cue:7:17: arms.a.sweep.\"finetune.beto\": there is no such axis (did you mean finetune.beta?)"},
-		{"empty sweep", "seeds: [1]\narms: a: sweep: \"finetune.beta\": []", "study.cue:7:34: arms.a.sweep.\"finetune.beta\": the sweep is empty (give it a value, or leave it out)"},
-		{"zip", "seeds: [1]\narms: a: zip: \"finetune.beta\": [1]", "study.cue:7:10: arms.a.zip: zip comes with a later version: write its points as arms of their own"},
-		{"where", "seeds: [1]\narms: a: where: finetune: beta: 1", "study.cue:7:10: arms.a.where: where comes with a later version: write the points that it keeps as arms of their own"},
-		{"nested", "seeds: [1]\narms: a: arms: b: set: {}", "study.cue:7:10: arms.a.arms: nested arms come with a later version: write them as arms of the study"},
-		{"own seeds", "seeds: [1]\narms: a: seeds: [1]", "study.cue:7:10: arms.a.seeds: an arm's own seeds come with a later version: every arm runs with the study's"},
+		{"empty sweep", "seeds: [1]\narms: a: sweep: \"finetune.beta\": []", "study.cue:7:34: arms.a.sweep.\"finetune.beta\": the list is empty (give it a value, or leave it out)"},
+		{"where excludes all", "seeds: [1]\narms: a: where: finetune: beta: 1", "study.cue:7:17: arms.a.where: it excludes all of the arm's 1 point (loosen it, or leave the arm out)"},
+		{"where names nothing", "seeds: [1]\narms: a: {sweep: \"finetune.beta\": [0, 1], where: finetune: bata: 1}", "study.cue:7:60: arms.a.where.finetune.bata: a trial has no such field (did you mean beta?)"},
+		{"where names nothing at a point", "seeds: [1]\narms: a: {sweep: \"finetune.beta\": [0, 1], where: finetune: {beta: number, if beta == 0 {learnignRate: 1}}}", "study.cue:7:89: arms.a.where.finetune.learnignRate: a trial has no such field (did you mean learningRate?)"},
+		{"where no struct", "seeds: [1]\narms: a: {sweep: \"finetune.beta\": [0, 1], where: 3}", "study.cue:7:50: arms.a.where: 3 is no struct (where is a partial trial, as in where: finetune: beta: >0)"},
+		{"zip of one", "seeds: [1]\narms: a: zip: \"finetune.beta\": [1]", "study.cue:7:15: arms.a.zip: couples one axis with nothing (name two or more, or write sweep)"},
+		{"uneven zip", "seeds: [1]\narms: a: zip: {\"finetune.steps\": [200, 400], \"finetune.learningRate\": [2e-3]}", "study.cue:7:71: arms.a.zip.\"finetune.learningRate\": has 1 value, and finetune.steps has 2 (coupled axes are taken step by step: give both as many)"},
+		{"zip step twice", "seeds: [1]\narms: a: zip: {\"finetune.steps\": [200, 200], \"finetune.learningRate\": [1e-3, 0.001]}", "study.cue:7:40: arms.a.zip.\"finetune.steps\"[1]: the same step stands twice in the zip (leave one of them out)"},
+		{"zip and sweep", "seeds: [1]\narms: a: {sweep: \"finetune.steps\": [1, 2], zip: {\"finetune.steps\": [200, 400], \"finetune.learningRate\": [2e-3, 1e-3]}}", "study.cue:7:68: arms.a.zip.\"finetune.steps\": it is swept by arms.a.sweep.\"finetune.steps\" already (do one of the two)"},
+		{"value twice", "seeds: [1]\narms: a: sweep: \"finetune.beta\": [1, 2, 1.0]", "study.cue:7:41: arms.a.sweep.\"finetune.beta\"[2]: 1 stands twice in the sweep (leave one of them out)"},
+		{"sweep no list", "seeds: [1]\narms: a: sweep: \"finetune.beta\": 0.5", "study.cue:7:34: arms.a.sweep.\"finetune.beta\": 0.5 is no list of values (write \"finetune.beta\": [VALUE, …])"},
+		{"sweep of a group", "seeds: [1]\narms: a: sweep: \"finetune.mix\": [1]", "study.cue:7:17: arms.a.sweep.\"finetune.mix\": there is no such axis (it is a group: name one of its scalars, such as finetune.mix.labelled)"},
+		{"set and sweep", "seeds: [1]\narms: a: {set: finetune: beta: 1, sweep: \"finetune.beta\": [1, 2]}", "study.cue:7:32: arms.a.set.finetune.beta: the arm sets it and sweeps it (do one of the two)"},
+		{"inner sweeps the outer's", "seeds: [1]\narms: a: {sweep: \"finetune.beta\": [1, 2], arms: b: sweep: \"finetune.beta\": [3]}", "study.cue:7:76: arms.a.arms.b.sweep.\"finetune.beta\": it is swept by arms.a.sweep.\"finetune.beta\" already (do one of the two)"},
+		{"inner sets the outer's axis", "seeds: [1]\narms: a: {sweep: \"finetune.beta\": [1, 2], arms: b: set: finetune: beta: 3}", "study.cue:7:73: arms.a.arms.b.set.finetune.beta: it is swept by arms.a.sweep.\"finetune.beta\" already (do one of the two)"},
+		{"unused in every inner arm", "seeds: [1]\narms: a: {set: finetune: beta: 3, arms: {b: set: finetune: method: \"none\", c: set: finetune: mix: pretraining: 0}}", "study.cue:7:32: arms.a.set.finetune.beta: the arm's trials do not use it: finetune.mix.pretraining is 0 (leave it out, or change what makes it unused)"},
+		{"own seed", "seeds: [1]\narms: a: seeds: [2]", "study.cue:7:17: arms.a.seeds[0]: seed 2 is none of the study's (an arm's seeds are some of the study's)"},
+		{"no inner arm", "seeds: [1]\narms: a: arms: {}", "study.cue:7:16: arms.a.arms: there is none (leave arms out to run this arm alone)"},
+		{"no arm", "seeds: [1]\narms: {}", "study.cue:7:7: arms: there is none (leave arms out to run the base alone)"},
+		{"arm's field", "seeds: [1]\narms: a: sets: finetune: beta: 1", "study.cue:7:10: arms.a.sets: an arm has no such field (did you mean set?)"},
+		{"arm is no struct", "seeds: [1]\narms: a: 3", "study.cue:7:10: arms.a: 3 is no struct; must be an arm, with set and sweep"},
 		{"unused", "seeds: [1]\narms: a: set: {reward: {loss: \"mse\", lambda: 1}}", "study.cue:7:46: arms.a.set.reward.lambda: the arm's trials do not use it: reward.loss is \"mse\" (leave it out, or change what makes it unused)"},
 		{"unused axis", "seeds: [1]\narms: a: {set: finetune: method: \"none\", sweep: \"finetune.beta\": [1, 2]}", "study.cue:7:66: arms.a.sweep.\"finetune.beta\": the arm's trials do not use it: finetune.method is \"none\" (leave it out, or change what makes it unused)"},
 		{"nothing to learn from", "seeds: [1]\narms: a: set: finetune: mix: {labelled: 0, unlabelled: 0, pretraining: 0}", "study.cue:7:41: finetune.mix.labelled: nothing to fine-tune on: labelled, unlabelled and pretraining data are all left out (give one a weight and images, or set finetune.method to \"none\")"},
@@ -183,13 +384,35 @@ func TestMistakes(t *testing.T) {
 		{"no seeds", "title: \"x\"", "study.cue: seeds: the study has none (write seeds: [1, 2])"},
 		{"half a seed", "seeds: [{pretraining: 1}]", "study.cue:6:9: seeds[0]: has no feedback (write {pretraining: 1, feedback: 2}, or one number for both)"},
 		{"reference", "seeds: [1]\narms: {\"all data\": set: {}}\ncompare: reference: \"all dta\"", "study.cue:8:21: compare.reference: the study has no arm \"all dta\" (did you mean all data?)"},
-		{"version", "seeds: [1]\nversion: 2", "study.cue:7:10: version: 2 is not a version that this program reads (write version: 1, or leave it out)"},
+		{"newer version", "seeds: [1]\nversion: 2", "study.cue:7:10: version: the study is written for version 2 of the language, and this program reads 1 (install a newer ablate, or write version: 1 if the study needs nothing newer)"},
+		{"no version", "seeds: [1]\nversion: 0", "study.cue:7:10: version: 0 is no version of the study language (write version: 1, or leave it out)"},
+		{"seed is a word", "seeds: [\"a\"]", "study.cue:6:9: seeds[0]: \"a\" is no seed; must be a whole number >=0"},
+		{"negative seed", "seeds: [-1]", "study.cue:6:9: seeds[0]: -1 is no seed; must be a whole number >=0"},
+		{"seed too large", "seeds: [9223372036854775808]", "study.cue:6:9: seeds[0]: 9223372036854775808 is no seed; must be a whole number >=0 and below 2^63"},
+		{"seeds no list", "seeds: 1", "study.cue:6:8: seeds: 1 is no list of seeds (write seeds: [1, 2])"},
+		{"empty seeds", "seeds: []", "study.cue:6:8: seeds: there is none (write seeds: [1, 2])"},
+		{"seed's field", "seeds: [{pretraining: 1, feedbak: 2}]", "study.cue:6:9: seeds[0]: has no feedback (write {pretraining: 1, feedback: 2}, or one number for both)\nstudy.cue:6:26: seeds[0].feedbak: a seed has no such field (did you mean feedback?)"},
+		{"unknown reference", "seeds: [1]\nbase: finetune: beta: rate", "study.cue:7:23: base.finetune.beta: reference \"rate\" not found (define it in this package, import it, or quote it if it is a string)"},
+		{"no value", "seeds: [1]\nbase: finetune: beta: number", "study.cue:7:23: base.finetune.beta: number is not a value yet; must be a number >=0"},
+		{"group is a scalar", "seeds: [1]\nbase: finetune: 3", "study.cue:7:17: base.finetune: 3 is no struct; must be a struct with method, beta, mix, steps, batch, learningRate, warmup, schedule, ema"},
+		{"scalar is a group", "seeds: [1]\nbase: finetune: beta: {a: 1}", "study.cue:7:23: base.finetune.beta: { a: 1 } is a struct; must be a number >=0"},
+		{"compare's field", "seeds: [1]\ncompare: refrence: \"base\"", "study.cue:7:10: compare.refrence: compare has no such field (did you mean reference?)"},
+		{"reference to an outer arm", "seeds: [1]\narms: a: arms: b: set: {}\ncompare: reference: \"a\"", "study.cue:8:21: compare.reference: the study has no arm \"a\" (allowed: a/b)"},
+		{"no path", "seeds: [1]\nbase: model: checkpoint: {}", "study.cue:7:14: model.checkpoint.path: is missing (must be a string that is not empty)"},
+		{"empty path", "seeds: [1]\nbase: model: checkpoint: path: \"\"", "study.cue:7:32: base.model.checkpoint.path: \"\" is out of range; must be a string that is not empty"},
+		{"title", "seeds: [1]\ntitle: 3", "study.cue:7:8: title: 3 is no string"},
+		{"preset conflicts", "seeds: [1]\nbase: {reward: lambda: 1}\nbase: presets.lee2023", "study.cue:7:24: base.reward.lambda: conflicting values 1 and 0.5 (mismatched types int and float)"},
+		{"unknown preset", "seeds: [1]\nbase: presets.lee2022", "study.cue:7:15: base: undefined field: lee2022"},
+		{"conflict hides nothing", "seeds: [1, 1]\nbase: finetune: beta: 1\nbase: finetune: beta: 2\nbase: finetune: stesp: 3", "study.cue:6:12: seeds[1]: seed 1 is there twice (seeds are replicates: all must differ)\nstudy.cue:8:23: base.finetune.beta: conflicting values 2 and 1"},
 		{"heads", "seeds: [1]\nbase: model: shapes: heads: 5", "study.cue:7:29: model.shapes.heads: width 192 is not a multiple of heads 5 (every head has width/heads numbers)"},
 		{"conflict", "seeds: [1]\nbase: finetune: beta: 1\nbase: finetune: beta: 2", "study.cue:8:23: base.finetune.beta: conflicting values 2 and 1"},
 		{"both", "seeds: [1]\nbase: model: {shapes: {}, checkpoint: path: \"x\"}", "study.cue:7:14: base.model: has both shapes and checkpoint (a trial has one of them)"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := study(t, tc.body)
+			if strings.Contains(tc.body, "presets.") {
+				dir = filepath.Join(module(t, map[string]string{"s/study.cue": strings.Replace(head, "\n\nschema.", "\nimport \"ablate.internal/schema/presets\"\nschema.", 1) + tc.body + "\n}\n"}), "s")
+			}
 			_, err := spec.Load(dir, spec.Options{})
 			var list *spec.Errors
 			if !errors.As(err, &list) {
@@ -204,7 +427,7 @@ func TestMistakes(t *testing.T) {
 				}
 				got = append(got, c.Error())
 			}
-			if d := cmp.Diff([]string{tc.want}, got); d != "" {
+			if d := cmp.Diff(strings.Split(tc.want, "\n"), got); d != "" {
 				t.Errorf("mismatch (-want +got):\n%s", d)
 			}
 		})
@@ -212,7 +435,7 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestAllAtOnce(t *testing.T) {
-	_, err := spec.Load(study(t, "seeds: [1, 1]\nbase: finetune: {beta: -1, lerningRate: 3}\narms: a: zip: {}"), spec.Options{})
+	_, err := spec.Load(study(t, "seeds: [1, 1]\nbase: finetune: {beta: -1, lerningRate: 3}\narms: a: zips: {}"), spec.Options{})
 	var list *spec.Errors
 	if !errors.As(err, &list) || len(list.List) != 4 {
 		t.Errorf("want four mistakes at once, got %v", err)
@@ -227,18 +450,20 @@ func TestCannotBeLoaded(t *testing.T) {
 	}{
 		"no folder":    {nil, "nowhere", "there is no such folder or file"},
 		"empty folder": {map[string]string{"s/README.md": "x"}, "s", "no CUE package"},
+		"near folder":  {map[string]string{"study/README.md": "x"}, "stuyd", "did you mean"},
+		"preset file":  {map[string]string{"s/a.cue": "package s\n\nimport \"ablate.internal/schema/preset\"\n\nx: preset.y\n"}, "s", "a.cue:3:8"},
 		"syntax":       {map[string]string{"s/a.cue": head + "seeds: [1\n}"}, "s", "a.cue:7:"},
 		"import":       {map[string]string{"s/a.cue": "package s\n\nimport \"example.com/other/thing\"\n\nx: thing.y\n"}, "s", "a.cue:3:8"},
 		"two packages": {map[string]string{"s/a.cue": "package a\nx: 1\n", "s/b.cue": "package b\nx: 1\n"}, "s", "two packages"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := spec.Load(filepath.Join(module(t, tc.files), tc.arg), spec.Options{})
-			if err == nil || !strings.Contains(err.Error(), tc.want) {
+			if !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %q, want it to say %q", err, tc.want)
 			}
 		})
 	}
-	if _, err := spec.Load(t.TempDir(), spec.Options{}); err == nil || !strings.Contains(err.Error(), "cue.mod") {
+	if _, err := spec.Load(t.TempDir(), spec.Options{}); !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), "cue.mod") {
 		t.Errorf("outside of a module: %v", err)
 	}
 }

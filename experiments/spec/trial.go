@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 
 	"ablate/experiments/schema"
 )
@@ -15,56 +17,121 @@ import (
 // contents are one trial exactly if their lines are equal. The zero Content is
 // empty.
 type Content struct {
-	paths  []string // sorted
-	values []any    // float64, int64 or string
+	pool *pool
+	refs []uint32 // by a path's place in layout; 0 where the trial does not use it
 }
 
-func newContent(values map[string]any) Content {
-	c := Content{}
-	for p := range values {
-		c.paths = append(c.paths, p)
-	}
-	slices.Sort(c.paths)
-	for _, p := range c.paths {
-		c.values = append(c.values, values[p])
-	}
-	return c
+// A pool holds each value of a study once: a sweep of a hundred thousand points
+// has few distinct ones. Place 0 stands for no value.
+type pool struct {
+	values []any // float64, int64 or string
+	lines  []string
+	index  map[any]uint32
 }
+
+func newPool() *pool {
+	return &pool{values: []any{nil}, lines: []string{""}, index: map[any]uint32{}}
+}
+
+// put returns a value's place.
+func (p *pool) put(v any) uint32 {
+	if v == nil {
+		return 0
+	}
+	i, ok := p.index[v]
+	if !ok {
+		i = uint32(len(p.values))
+		p.index[v] = i
+		p.values, p.lines = append(p.values, v), append(p.lines, line(v))
+	}
+	return i
+}
+
+// layout is every path of a trial, sorted, and the place of each.
+var layout = sync.OnceValues(func() ([]string, map[string]int) {
+	var paths []string
+	for _, a := range axes() {
+		paths = append(paths, a.Path)
+	}
+	slices.Sort(paths)
+	place := map[string]int{}
+	for i, p := range paths {
+		place[p] = i
+	}
+	return paths, place
+})
 
 // Paths returns the dotted paths that the trial uses, sorted.
-func (c Content) Paths() []string { return slices.Clone(c.paths) }
+func (c Content) Paths() []string {
+	paths, _ := layout()
+	var out []string
+	for i, ref := range c.refs {
+		if ref != 0 {
+			out = append(out, paths[i])
+		}
+	}
+	return out
+}
 
 // Value returns the value at a path: float64, int64 or string, by the axis's
 // kind. It reports false where the trial does not use the path.
 func (c Content) Value(path string) (any, bool) {
-	if i, ok := slices.BinarySearch(c.paths, path); ok {
-		return c.values[i], true
+	_, place := layout()
+	i, ok := place[path]
+	if !ok || i >= len(c.refs) || c.refs[i] == 0 {
+		return nil, false
 	}
-	return nil, false
+	return c.pool.values[c.refs[i]], true
 }
 
 // Lines returns "PATH VALUE" lines, sorted, for the key of an action: those at
 // or below one of the prefixes ("finetune", "finetune.mix"), or all of them
 // where no prefix is given. Strings are quoted.
 func (c Content) Lines(prefixes ...string) []string {
-	var lines []string
-	for i, p := range c.paths {
-		if len(prefixes) == 0 || slices.ContainsFunc(prefixes, func(prefix string) bool { return under(p, prefix) }) {
-			lines = append(lines, p+" "+line(c.values[i]))
+	paths, _ := layout()
+	lines := make([]string, 0, 8)
+	for i, ref := range c.refs {
+		if ref != 0 && (len(prefixes) == 0 || slices.ContainsFunc(prefixes, func(prefix string) bool { return under(paths[i], prefix) })) {
+			lines = append(lines, paths[i]+" "+c.pool.lines[ref])
 		}
 	}
 	return lines
 }
 
+// Part identifies what Lines returns for the same prefixes, within one study and
+// at a fraction of the cost: equal parts have equal lines.
+func (c Content) Part(prefixes ...string) string {
+	paths, _ := layout()
+	var b []byte
+	for i, ref := range c.refs {
+		if slices.ContainsFunc(prefixes, func(prefix string) bool { return under(paths[i], prefix) }) {
+			b = strconv.AppendUint(append(b, ' '), uint64(ref), 36)
+		}
+	}
+	return string(b)
+}
+
+// has reports whether the content uses anything at or below prefix.
+func (c Content) has(prefix string) bool {
+	paths, _ := layout()
+	for i, ref := range c.refs {
+		if ref != 0 && under(paths[i], prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // under reports whether path is prefix or lies below it.
 func under(path, prefix string) bool {
-	return path == prefix || strings.HasPrefix(path, prefix+".")
+	return strings.HasPrefix(path, prefix) && (len(path) == len(prefix) || path[len(prefix)] == '.')
 }
 
 // Trial is a content and a seed.
 type Trial struct {
 	Content Content
 	Seed    Seed
+	id      ID // zero where it was not computed yet
 }
 
 // ID names a trial.
@@ -73,13 +140,30 @@ type ID [32]byte
 // ID returns the trial's name: the SHA-256 of its lines and its seed, salted with
 // the version of the schema, which gives them their meaning.
 func (t Trial) ID() ID {
-	h := sha256.New()
-	fmt.Fprintf(h, "ablate trial, schema %d\n", schema.Version)
-	for _, l := range t.Content.Lines() {
-		fmt.Fprintln(h, l)
+	if t.id != (ID{}) {
+		return t.id
 	}
-	fmt.Fprintf(h, "seed.feedback %d\nseed.pretraining %d\n", t.Seed.Feedback, t.Seed.Pretraining)
-	return ID(h.Sum(nil))
+	return t.name(t.Content.text())
+}
+
+// text is what every trial of a content hashes before its seed.
+func (c Content) text() []byte {
+	paths, _ := layout()
+	b := make([]byte, 0, 2048)
+	b = fmt.Appendf(b, "ablate trial, schema %d\n", schema.Version)
+	for i, ref := range c.refs {
+		if ref != 0 {
+			b = append(append(append(append(b, paths[i]...), ' '), c.pool.lines[ref]...), '\n')
+		}
+	}
+	return b
+}
+
+func (t Trial) name(text []byte) ID {
+	b := append(text[:len(text):cap(text)], "seed.feedback "...)
+	b = append(strconv.AppendInt(b, t.Seed.Feedback, 10), "\nseed.pretraining "...)
+	b = append(strconv.AppendInt(b, t.Seed.Pretraining, 10), '\n')
+	return sha256.Sum256(b)
 }
 
 // String returns the id in 64 hexadecimal digits.
