@@ -2,6 +2,7 @@ package spec
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -98,18 +99,43 @@ func (c Content) Lines(prefixes ...string) []string {
 	return lines
 }
 
+// Same reports, at no cost, that two contents of one study are the same one; it
+// may be false of equal contents of different arms.
+func (c Content) Same(o Content) bool {
+	return len(c.refs) > 0 && len(o.refs) > 0 && &c.refs[0] == &o.refs[0]
+}
+
 // Part identifies what Lines returns for the same prefixes, within one study and
 // at a fraction of the cost: equal parts have equal lines.
 func (c Content) Part(prefixes ...string) string {
-	paths, _ := layout()
-	var b []byte
-	for i, ref := range c.refs {
-		if slices.ContainsFunc(prefixes, func(prefix string) bool { return under(paths[i], prefix) }) {
-			b = strconv.AppendUint(append(b, ' '), uint64(ref), 36)
+	var b [256]byte
+	out := b[:0]
+	for _, prefix := range prefixes {
+		r := span(prefix)
+		for _, ref := range c.refs[min(r[0], len(c.refs)):min(r[1], len(c.refs))] {
+			out = binary.LittleEndian.AppendUint32(out, ref)
 		}
 	}
-	return string(b)
+	return string(out)
 }
+
+// span is where the paths at or below prefix stand in layout, which is sorted.
+func span(prefix string) [2]int {
+	if r, ok := spans.Load(prefix); ok {
+		return r.([2]int)
+	}
+	paths, _ := layout()
+	lo := slices.IndexFunc(paths, func(p string) bool { return under(p, prefix) })
+	hi := lo
+	for lo >= 0 && hi < len(paths) && under(paths[hi], prefix) {
+		hi++
+	}
+	r := [2]int{max(lo, 0), max(hi, 0)}
+	spans.Store(prefix, r)
+	return r
+}
+
+var spans sync.Map // prefix → [2]int
 
 // has reports whether the content uses anything at or below prefix.
 func (c Content) has(prefix string) bool {

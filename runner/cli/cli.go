@@ -144,7 +144,7 @@ ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses where to compute.
 	f.StringVarP(&g.dir, "directory", "C", "", "change to this folder first")
 	f.StringVar(&g.store, "store", os.Getenv("ABLATE_STORE"), "folder of results (default: .ablate beside cue.mod)")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "log the key material of every action")
-	root.AddCommand(newRun(g), newTable(g), newReport(g), newExport(g), newDoctor(g), newWorker(g), newProbe(g))
+	root.AddCommand(newRun(g), newTable(g), newReport(g), newExport(g), newDoctor(g), newWorker(g), newProbe(g), newLoad(g))
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, list []string) error {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -31,7 +32,7 @@ TRIAL is the beginning of a trial's id, or a view such as 'all data@1'.
 			if out == "" {
 				return usagef("export: name the folder to write with -o DIR")
 			}
-			return runExport(g, f, args[0], args[1], out)
+			return runExport(cmd.Context(), g, f, args[0], args[1], out)
 		},
 	}
 	f.add(cmd)
@@ -39,8 +40,8 @@ TRIAL is the beginning of a trial's id, or a view such as 'all data@1'.
 	return cmd
 }
 
-func runExport(g *globals, f studyFlags, path, trial, out string) error {
-	l, err := g.load(path, f)
+func runExport(ctx context.Context, g *globals, f studyFlags, path, trial, out string) error {
+	l, err := g.load(ctx, path, f)
 	if err != nil {
 		return err
 	}

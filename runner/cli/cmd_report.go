@@ -27,8 +27,8 @@ has, and prints its path. It opens from disk, without server or network.
 ` + exitHelp,
 		Example: "  ablate report experiments/quickstart",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			l, err := g.load(args[0], f)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := g.load(cmd.Context(), args[0], f)
 			if err != nil {
 				return err
 			}

@@ -59,7 +59,7 @@ finished is kept, and the next run goes on from it.
 func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
 	log := zerolog.Ctx(ctx)
 	start := time.Now()
-	l, err := g.load(path, f.studyFlags)
+	l, err := g.load(ctx, path, f.studyFlags)
 	if err != nil {
 		return err
 	}

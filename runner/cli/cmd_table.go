@@ -28,7 +28,7 @@ seeds only.
 ` + exitHelp,
 		Example: "  ablate table experiments/quickstart --md",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			n := 0
 			for _, on := range []bool{tf.json, tf.csv, tf.md} {
 				if on {
@@ -38,7 +38,7 @@ seeds only.
 			if n > 1 {
 				return usagef("table: --json, --csv and --md exclude each other")
 			}
-			l, err := g.load(args[0], f)
+			l, err := g.load(cmd.Context(), args[0], f)
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"ablate/experiments/spec"
@@ -36,10 +38,13 @@ type loaded struct {
 
 // load reads a study, lays out its actions and opens its store. An error of
 // the study is printed as it is: it has one line a mistake.
-func (g *globals) load(path string, f studyFlags) (*loaded, error) {
-	s, err := spec.Load(path, spec.Options{Set: f.set})
+func (g *globals) load(ctx context.Context, path string, f studyFlags) (*loaded, error) {
+	s, err := loadStudy(ctx, path, f.set)
 	if err != nil {
 		return nil, err
+	}
+	for _, note := range s.Notes {
+		zerolog.Ctx(ctx).Warn().Msg(note)
 	}
 	graph, err := study.NewGraph(s, s.Views, digestCheckpoint)
 	if err != nil {

@@ -9,10 +9,12 @@ package study
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ablate/experiments/spec"
@@ -29,6 +31,8 @@ type Action struct {
 	Inputs []Input
 	Trials []string // short ids of the trials that need it, in the order of the study
 	Cost   float64  // rough seconds on one core, to run the longest chain first
+
+	index int // in Graph.Actions
 }
 
 // An Input is an action whose artifact another reads.
@@ -65,6 +69,7 @@ type Graph struct {
 	Chains  map[spec.ID]Chain // by trial
 
 	byName map[string]*Action
+	known  map[string]*Action               // by what add is told, which costs less than a name
 	dir    string                           // of the study: a checkpoint's path is relative to it
 	digest func(dir string) (string, error) // of a checkpoint folder
 }
@@ -72,48 +77,90 @@ type Graph struct {
 // NewGraph lays out the actions of the given views of a study. digest names
 // the bytes of a checkpoint folder that a trial adopts.
 func NewGraph(s *spec.Study, views []spec.View, digest func(dir string) (string, error)) (*Graph, error) {
-	g := &Graph{Chains: map[spec.ID]Chain{}, byName: map[string]*Action{}, dir: s.Dir, digest: digest}
+	g := &Graph{Chains: make(map[spec.ID]Chain, len(views)), byName: map[string]*Action{}, known: map[string]*Action{}, dir: s.Dir}
+	digests := map[string]string{}
+	g.digest = func(dir string) (d string, err error) {
+		if d, ok := digests[dir]; ok {
+			return d, nil
+		}
+		d, err = digest(dir)
+		digests[dir] = d
+		return d, err
+	}
+	base := s.Base.Config()
+	bases := map[spec.Seed]Chain{}
+	var cfg spec.Config
+	var of spec.Content
 	for _, v := range views {
 		id := v.Trial.ID()
 		if _, ok := g.Chains[id]; ok {
 			continue
 		}
-		c, err := g.chain(v.Trial)
+		if !of.Same(v.Trial.Content) {
+			of, cfg = v.Trial.Content, v.Trial.Content.Config()
+		}
+		c, err := g.chain(v.Trial, cfg)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", v, err)
 		}
 		// Every trial's images are scored by the reward of the base trial.
-		base, err := g.reward(spec.Trial{Content: s.Base, Seed: v.Trial.Seed})
-		if err != nil {
-			return nil, fmt.Errorf("base: %w", err)
+		b, ok := bases[v.Trial.Seed]
+		if !ok {
+			if b, err = g.reward(spec.Trial{Content: s.Base, Seed: v.Trial.Seed}, base); err != nil {
+				return nil, fmt.Errorf("base: %w", err)
+			}
+			bases[v.Trial.Seed] = b
 		}
-		if base.Reward != nil {
-			c.Proxy = g.add(Action{Kind: stage.Proxy, Params: struct{}{}, Cost: 1,
-				Inputs: []Input{{"evaluate", c.Evaluate}, {"reward", base.Reward}, {"embedder", base.Embedder}}})
+		short := id.Short()
+		if b.Reward != nil {
+			c.Proxy = g.add(stage.Proxy, "", []Input{{"evaluate", c.Evaluate}, {"reward", b.Reward}, {"embedder", b.Embedder}},
+				func() Action { return Action{Params: struct{}{}, Cost: 1} })
+			b.need(short)
 		}
 		g.Chains[id] = c
-		for _, a := range append(c.Actions(), base.Actions()...) {
-			if short := id.Short(); !slices.Contains(a.Trials, short) && (c.Proxy != nil || slices.Contains(c.Actions(), a)) {
-				a.Trials = append(a.Trials, short)
-			}
-		}
+		c.need(short)
 	}
 	return g, nil
 }
 
-// add returns the action of that name, adding it if it is new.
-func (g *Graph) add(a Action) *Action {
-	slices.Sort(a.Lines)
-	h := sha256.New()
-	fmt.Fprintf(h, "%s %d\n%s\n", a.Kind, stage.Revision[a.Kind], strings.Join(a.Lines, "\n"))
-	for _, in := range a.Inputs {
-		fmt.Fprintf(h, "%s %s\n", in.Role, in.Action.Name)
+// need notes that a trial needs a chain's actions.
+func (c Chain) need(trial string) {
+	for _, a := range [...]*Action{c.Model, c.Embedder, c.Labelled, c.Unlabelled, c.Labels, c.Reward, c.LabelledScores,
+		c.UnlabelledScores, c.Finetune, c.Evaluate, c.Proxy} {
+		// Trials come one after the other: one that is there is the last.
+		if a != nil && (len(a.Trials) == 0 || a.Trials[len(a.Trials)-1] != trial) {
+			a.Trials = append(a.Trials, trial)
+		}
 	}
-	a.Name = hex.EncodeToString(h.Sum(nil))
+}
+
+// add returns the action of that kind, own part and inputs, building it if it is
+// new. part identifies what its lines will say.
+func (g *Graph) add(kind stage.Kind, part string, inputs []Input, build func() Action) *Action {
+	key := make([]byte, 0, 128)
+	key = append(append(key, kind...), 0)
+	for _, in := range inputs {
+		key = append(append(key, in.Role...), 0)
+		key = binary.LittleEndian.AppendUint32(key, uint32(in.Action.index))
+	}
+	key = append(key, part...)
+	if a, ok := g.known[string(key)]; ok {
+		return a
+	}
+	a := build()
+	a.Kind, a.Inputs, a.index = kind, inputs, len(g.Actions)
+	slices.Sort(a.Lines)
+	text := fmt.Appendf(nil, "%s %d\n%s\n", a.Kind, stage.Revision[a.Kind], strings.Join(a.Lines, "\n"))
+	for _, in := range inputs {
+		text = fmt.Appendf(text, "%s %s\n", in.Role, in.Action.Name)
+	}
+	sum := sha256.Sum256(text)
+	a.Name = hex.EncodeToString(sum[:])
 	if old, ok := g.byName[a.Name]; ok {
+		g.known[string(key)] = old
 		return old
 	}
-	g.byName[a.Name] = &a
+	g.known[string(key)], g.byName[a.Name] = &a, &a
 	g.Actions = append(g.Actions, &a)
 	return &a
 }
@@ -127,19 +174,29 @@ func sampler(c spec.Config) stage.SamplerParams {
 	return stage.SamplerParams{Steps: c.Sampler.Steps, Shift: c.Sampler.Shift}
 }
 
+// seeded is a part of a trial and the seed that its action draws from.
+func seeded(part string, seed int64) string { return part + "@" + strconv.FormatInt(seed, 10) }
+
+func pretrainingSeed(t spec.Trial) string {
+	return "seed.pretraining " + strconv.FormatInt(t.Seed.Pretraining, 10)
+}
+
+func feedbackSeed(t spec.Trial) string {
+	return "seed.feedback " + strconv.FormatInt(t.Seed.Feedback, 10)
+}
+
 // reward lays out a trial's chain up to its reward.
-func (g *Graph) reward(t spec.Trial) (Chain, error) {
+func (g *Graph) reward(t spec.Trial, cfg spec.Config) (Chain, error) {
 	var c Chain
-	cfg := t.Content.Config()
-	pretraining := fmt.Sprintf("seed.pretraining %d", t.Seed.Pretraining)
-	feedback := fmt.Sprintf("seed.feedback %d", t.Seed.Feedback)
 	switch m := cfg.Model; {
 	case m.Shapes != nil:
 		s := m.Shapes
-		c.Model = g.add(Action{Kind: stage.Pretrain, Lines: append(t.Content.Lines("data", "model"), pretraining),
-			Params: stage.PretrainParams{Seed: t.Seed.Pretraining, Data: data(cfg.Data), Layers: s.Layers, Width: s.Width, Heads: s.Heads,
-				Steps: s.Steps, Batch: s.Batch, LearningRate: s.LearningRate, EMA: s.EMA},
-			Cost: float64(s.Steps*s.Batch) / 2000})
+		c.Model = g.add(stage.Pretrain, seeded(t.Content.Part("data", "model"), t.Seed.Pretraining), nil, func() Action {
+			return Action{Lines: append(t.Content.Lines("data", "model"), pretrainingSeed(t)),
+				Params: stage.PretrainParams{Seed: t.Seed.Pretraining, Data: data(cfg.Data), Layers: s.Layers, Width: s.Width, Heads: s.Heads,
+					Steps: s.Steps, Batch: s.Batch, LearningRate: s.LearningRate, EMA: s.EMA},
+				Cost: float64(s.Steps*s.Batch) / 2000}
+		})
 	case m.Checkpoint != nil:
 		path := m.Checkpoint.Path
 		if !filepath.IsAbs(path) {
@@ -149,13 +206,15 @@ func (g *Graph) reward(t spec.Trial) (Chain, error) {
 		if err != nil {
 			return c, err
 		}
-		c.Model = g.add(Action{Kind: stage.Adopt, Lines: []string{"checkpoint " + d}, Params: stage.AdoptParams{Path: path}, Cost: 1})
+		c.Model = g.add(stage.Adopt, d, nil, func() Action {
+			return Action{Lines: []string{"checkpoint " + d}, Params: stage.AdoptParams{Path: path}, Cost: 1}
+		})
 	}
 	if f := cfg.Feedback; f != nil && f.Labelled > 0 {
-		c.Labelled = g.samples(t, c.Model, "labelled", f.Labelled)
+		c.Labelled = g.samples(t, cfg, c.Model, "labelled", f.Labelled)
 	}
 	if f := cfg.Feedback; f != nil && f.Unlabelled > 0 {
-		c.Unlabelled = g.samples(t, c.Model, "unlabelled", f.Unlabelled)
+		c.Unlabelled = g.samples(t, cfg, c.Model, "unlabelled", f.Unlabelled)
 	}
 	r := cfg.Reward
 	if !r.Learns() {
@@ -163,88 +222,122 @@ func (g *Graph) reward(t spec.Trial) (Chain, error) {
 	}
 	c.Embedder = c.Model
 	if e := cfg.Embedder; e != nil {
-		c.Embedder = g.add(Action{Kind: stage.Embed, Lines: append(t.Content.Lines("data", "embedder"), pretraining),
-			Params: stage.EmbedParams{Seed: t.Seed.Pretraining, Data: data(cfg.Data), Steps: e.Steps, Batch: e.Batch, LearningRate: e.LearningRate},
-			Cost:   float64(e.Steps*e.Batch) / 5000})
+		c.Embedder = g.add(stage.Embed, seeded(t.Content.Part("data", "embedder"), t.Seed.Pretraining), nil, func() Action {
+			return Action{Lines: append(t.Content.Lines("data", "embedder"), pretrainingSeed(t)),
+				Params: stage.EmbedParams{Seed: t.Seed.Pretraining, Data: data(cfg.Data), Steps: e.Steps, Batch: e.Batch, LearningRate: e.LearningRate},
+				Cost:   float64(e.Steps*e.Batch) / 5000}
+		})
 	}
-	c.Labels = g.add(Action{Kind: stage.Label, Lines: append(t.Content.Lines("feedback.parser"), feedback), Cost: 1,
-		Params: stage.LabelParams{Seed: t.Seed.Feedback, Noise: cfg.Feedback.Noise}, Inputs: []Input{{"labelled", c.Labelled}}})
-	c.Reward = g.add(Action{Kind: stage.Reward, Lines: append(t.Content.Lines("reward"), feedback), Cost: 5,
-		Params: stage.RewardParams{Seed: t.Seed.Feedback, Loss: r.Loss, Lambda: r.Lambda, Temperature: r.Temperature, Perturbations: r.Perturbations,
-			Steps: r.Steps, Batch: r.Batch, LearningRate: r.LearningRate},
-		Inputs: []Input{{"labelled", c.Labelled}, {"labels", c.Labels}, {"embedder", c.Embedder}}})
+	c.Labels = g.add(stage.Label, seeded(t.Content.Part("feedback.parser"), t.Seed.Feedback), []Input{{"labelled", c.Labelled}}, func() Action {
+		return Action{Lines: append(t.Content.Lines("feedback.parser"), feedbackSeed(t)), Cost: 1,
+			Params: stage.LabelParams{Seed: t.Seed.Feedback, Noise: cfg.Feedback.Noise}}
+	})
+	inputs := []Input{{"labelled", c.Labelled}, {"labels", c.Labels}, {"embedder", c.Embedder}}
+	c.Reward = g.add(stage.Reward, seeded(t.Content.Part("reward"), t.Seed.Feedback), inputs, func() Action {
+		return Action{Lines: append(t.Content.Lines("reward"), feedbackSeed(t)), Cost: 5,
+			Params: stage.RewardParams{Seed: t.Seed.Feedback, Loss: r.Loss, Lambda: r.Lambda, Temperature: r.Temperature, Perturbations: r.Perturbations,
+				Steps: r.Steps, Batch: r.Batch, LearningRate: r.LearningRate}}
+	})
 	return c, nil
 }
 
-func (g *Graph) samples(t spec.Trial, model *Action, split string, n int) *Action {
-	return g.add(Action{Kind: stage.Sample, Cost: float64(n) / 500,
-		Lines:  append(t.Content.Lines("sampler"), "split "+split, fmt.Sprintf("images %d", n), fmt.Sprintf("seed.feedback %d", t.Seed.Feedback)),
-		Params: stage.SampleParams{Seed: t.Seed.Feedback, Split: split, Images: n, Sampler: sampler(t.Content.Config())},
-		Inputs: []Input{{"model", model}}})
+func (g *Graph) samples(t spec.Trial, cfg spec.Config, model *Action, split string, n int) *Action {
+	part := seeded(t.Content.Part("sampler")+split+" "+strconv.Itoa(n), t.Seed.Feedback)
+	return g.add(stage.Sample, part, []Input{{"model", model}}, func() Action {
+		return Action{Cost: float64(n) / 500,
+			Lines:  append(t.Content.Lines("sampler"), "split "+split, fmt.Sprintf("images %d", n), feedbackSeed(t)),
+			Params: stage.SampleParams{Seed: t.Seed.Feedback, Split: split, Images: n, Sampler: sampler(cfg)}}
+	})
 }
 
 // chain lays out a whole trial.
-func (g *Graph) chain(t spec.Trial) (Chain, error) {
-	c, err := g.reward(t)
+func (g *Graph) chain(t spec.Trial, cfg spec.Config) (Chain, error) {
+	c, err := g.reward(t, cfg)
 	if err != nil {
 		return c, err
 	}
-	cfg := t.Content.Config()
-	feedback := fmt.Sprintf("seed.feedback %d", t.Seed.Feedback)
-	score := func(samples *Action) *Action {
-		switch {
-		case samples == nil || cfg.Reward == nil || cfg.Reward.Loss == "none":
-			return nil
-		case cfg.Reward.Loss == "oracle":
-			return g.add(Action{Kind: stage.Score, Lines: []string{"loss oracle"}, Params: stage.ScoreParams{Loss: "oracle"}, Cost: 1,
-				Inputs: []Input{{"samples", samples}}})
-		}
-		return g.add(Action{Kind: stage.Score, Lines: []string{"loss learned"}, Params: stage.ScoreParams{Loss: "learned"}, Cost: 2,
-			Inputs: []Input{{"samples", samples}, {"reward", c.Reward}, {"embedder", c.Embedder}}})
-	}
 	tuned := c.Model
-	if f := cfg.Finetune; f.Method != "none" {
+	if cfg.Finetune.Method != "none" {
+		c.Finetune = g.finetune(t, cfg, &c)
+		tuned = c.Finetune
+	}
+	c.Evaluate = g.evaluate(t, cfg, c, tuned)
+	return c, nil
+}
+
+// score scores the images that fine-tuning weights; nil where all weigh the same.
+func (g *Graph) score(cfg spec.Config, c *Chain, samples *Action) *Action {
+	switch {
+	case cfg.Reward == nil || cfg.Reward.Loss == "none":
+		return nil
+	case cfg.Reward.Loss == "oracle":
+		return g.add(stage.Score, "oracle", []Input{{"samples", samples}}, func() Action {
+			return Action{Lines: []string{"loss oracle"}, Params: stage.ScoreParams{Loss: "oracle"}, Cost: 1}
+		})
+	}
+	return g.add(stage.Score, "learned", []Input{{"samples", samples}, {"reward", c.Reward}, {"embedder", c.Embedder}}, func() Action {
+		return Action{Lines: []string{"loss learned"}, Params: stage.ScoreParams{Loss: "learned"}, Cost: 2}
+	})
+}
+
+func (g *Graph) finetune(t spec.Trial, cfg spec.Config, c *Chain) *Action {
+	f := cfg.Finetune
+	inputs := []Input{{"model", c.Model}}
+	add := func(split string, samples *Action) *Action {
+		inputs = append(inputs, Input{split, samples})
+		s := g.score(cfg, c, samples)
+		if s != nil {
+			inputs = append(inputs, Input{split + " scores", s})
+		}
+		return s
+	}
+	if f.Mix.Labelled > 0 && c.Labelled != nil {
+		c.LabelledScores = add("labelled", c.Labelled)
+	}
+	if f.Mix.Unlabelled > 0 && c.Unlabelled != nil {
+		c.UnlabelledScores = add("unlabelled", c.Unlabelled)
+	}
+	part := seeded(t.Content.Part("finetune"), t.Seed.Feedback)
+	mixed := f.Beta > 0 && f.Mix.Pretraining > 0
+	if mixed {
+		part += seeded(t.Content.Part("data"), t.Seed.Pretraining)
+	}
+	return g.add(stage.Finetune, part, inputs, func() Action {
 		p := stage.FinetuneParams{Seed: t.Seed.Feedback, Beta: f.Beta, Steps: f.Steps, Batch: f.Batch, LearningRate: f.LearningRate,
 			Warmup: f.Warmup, Schedule: f.Schedule, EMA: f.EMA,
 			Mix: stage.Mix{Labelled: f.Mix.Labelled, Unlabelled: f.Mix.Unlabelled, Pretraining: f.Mix.Pretraining}}
-		a := Action{Kind: stage.Finetune, Lines: append(t.Content.Lines("finetune"), feedback), Cost: float64(f.Steps*f.Batch) / 1500,
-			Inputs: []Input{{"model", c.Model}}}
-		add := func(split string, samples *Action) *Action {
-			a.Inputs = append(a.Inputs, Input{split, samples})
-			s := score(samples)
-			if s != nil {
-				a.Inputs = append(a.Inputs, Input{split + " scores", s})
-			}
-			return s
-		}
-		if f.Mix.Labelled > 0 && c.Labelled != nil {
-			c.LabelledScores = add("labelled", c.Labelled)
-		}
-		if f.Mix.Unlabelled > 0 && c.Unlabelled != nil {
-			c.UnlabelledScores = add("unlabelled", c.Unlabelled)
-		}
-		if f.Beta > 0 && f.Mix.Pretraining > 0 {
+		a := Action{Lines: append(t.Content.Lines("finetune"), feedbackSeed(t)), Cost: float64(f.Steps*f.Batch) / 1500}
+		if mixed {
 			d := data(cfg.Data)
 			p.Data, p.PretrainingSeed = &d, t.Seed.Pretraining
-			a.Lines = append(append(a.Lines, t.Content.Lines("data")...), fmt.Sprintf("seed.pretraining %d", t.Seed.Pretraining))
+			a.Lines = append(append(a.Lines, t.Content.Lines("data")...), pretrainingSeed(t))
 		}
 		a.Params = p
-		c.Finetune = g.add(a)
-		tuned = c.Finetune
-	}
+		return a
+	})
+}
+
+func (g *Graph) evaluate(t spec.Trial, cfg spec.Config, c Chain, model *Action) *Action {
 	ev := cfg.Evaluate
-	p := stage.EvaluateParams{Seed: t.Seed.Feedback, Images: ev.Images, FidelityImages: ev.FidelityImages, BestOf: ev.BestOf, Sampler: sampler(cfg)}
-	a := Action{Kind: stage.Evaluate, Lines: append(t.Content.Lines("evaluate", "sampler"), feedback), Inputs: []Input{{"model", tuned}},
-		Cost: float64((ev.Images+ev.FidelityImages)*ev.BestOf)/500 + 4}
+	inputs := []Input{{"model", model}}
+	loss := ""
 	if ev.BestOf > 1 {
-		p.Loss = cfg.Reward.Loss
-		a.Lines = append(a.Lines, "loss "+p.Loss)
-		if p.Loss != "oracle" {
-			a.Lines[len(a.Lines)-1] = "loss learned"
-			a.Inputs = append(a.Inputs, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
+		loss = cfg.Reward.Loss
+		if loss != "oracle" {
+			inputs = append(inputs, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
 		}
 	}
-	a.Params = p
-	c.Evaluate = g.add(a)
-	return c, nil
+	part := seeded(t.Content.Part("evaluate", "sampler")+loss, t.Seed.Feedback)
+	return g.add(stage.Evaluate, part, inputs, func() Action {
+		a := Action{Lines: append(t.Content.Lines("evaluate", "sampler"), feedbackSeed(t)),
+			Params: stage.EvaluateParams{Seed: t.Seed.Feedback, Images: ev.Images, FidelityImages: ev.FidelityImages, BestOf: ev.BestOf,
+				Sampler: sampler(cfg), Loss: loss},
+			Cost: float64((ev.Images+ev.FidelityImages)*ev.BestOf)/500 + 4}
+		if loss == "oracle" {
+			a.Lines = append(a.Lines, "loss oracle")
+		} else if loss != "" {
+			a.Lines = append(a.Lines, "loss learned")
+		}
+		return a
+	})
 }

@@ -1,0 +1,152 @@
+package spec
+
+import (
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// reply is what crosses from the process that loads a study to the one that
+// asked for it.
+type reply struct {
+	Study    *wire
+	Mistakes []*Error
+	Fault    string
+}
+
+// wire is a study with each value once, and no views: they follow from the arms.
+type wire struct {
+	Name, Root, Dir, Title, Question, Reference string
+
+	Version, Collapsed int
+
+	Notes    []string
+	Seeds    []Seed
+	Values   []any
+	Base     []uint32
+	Arms     []wireArm
+	Excluded []Excluded
+}
+
+type wireArm struct {
+	Name   string
+	Seeds  []Seed
+	Axes   [][]string // the distinct lists of the points' axes
+	Points []wirePoint
+}
+
+type wirePoint struct {
+	Axes int // which of the arm's lists
+	Refs []uint32
+}
+
+// WriteReply writes what Load returned, for ReadReply in another process of the
+// same program.
+func WriteReply(w io.Writer, s *Study, err error) error {
+	var r reply
+	var list *Errors
+	switch {
+	case errors.As(err, &list):
+		r.Mistakes = list.List
+	case err != nil:
+		r.Fault = err.Error()
+	default:
+		r.Study = s.wire()
+	}
+	return gob.NewEncoder(w).Encode(r)
+}
+
+// ReadReply returns what Load returned in the process that wrote it.
+func ReadReply(in io.Reader) (*Study, error) {
+	var r reply
+	if err := gob.NewDecoder(in).Decode(&r); err != nil {
+		return nil, fmt.Errorf("reply of the process that loads the study: %w", err)
+	}
+	switch {
+	case r.Mistakes != nil:
+		return nil, &Errors{List: r.Mistakes}
+	case r.Fault != "":
+		return nil, errors.New(r.Fault)
+	case r.Study == nil:
+		return nil, errors.New("reply of the process that loads the study: it holds none")
+	}
+	return r.Study.study()
+}
+
+func (s *Study) wire() *wire {
+	w := &wire{Name: s.Name, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version,
+		Collapsed: s.Collapsed, Notes: s.Notes, Seeds: s.Seeds, Excluded: s.Excluded, Values: s.Base.pool.values[1:], Base: s.Base.refs}
+	for _, a := range s.Arms {
+		out := wireArm{Name: a.Name, Seeds: a.Seeds, Points: make([]wirePoint, len(a.Points))}
+		for i, p := range a.Points {
+			k := 0
+			for k < len(out.Axes) && !sameAxes(out.Axes[k], p.Axes) {
+				k++
+			}
+			if k == len(out.Axes) {
+				names := make([]string, len(p.Axes))
+				for j, x := range p.Axes {
+					names[j] = x.Axis
+				}
+				out.Axes = append(out.Axes, names)
+			}
+			out.Points[i] = wirePoint{k, p.Content.refs}
+		}
+		w.Arms = append(w.Arms, out)
+	}
+	return w
+}
+
+func sameAxes(names []string, axes []AxisValue) bool {
+	if len(names) != len(axes) {
+		return false
+	}
+	for i, x := range axes {
+		if names[i] != x.Axis {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *wire) study() (*Study, error) {
+	s := Study{Name: w.Name, Root: w.Root, Dir: w.Dir, Title: w.Title, Question: w.Question, Reference: w.Reference, Version: w.Version,
+		Collapsed: w.Collapsed, Notes: w.Notes, Seeds: w.Seeds, Excluded: w.Excluded}
+	p := newPool()
+	for _, v := range w.Values {
+		p.put(v)
+	}
+	paths, place := layout()
+	content := func(refs []uint32) (Content, error) {
+		if len(refs) != len(paths) {
+			return Content{}, fmt.Errorf("reply of the process that loads the study: %d values of %d", len(refs), len(paths))
+		}
+		for _, r := range refs {
+			if int(r) >= len(p.values) {
+				return Content{}, errors.New("reply of the process that loads the study: a value that it does not hold")
+			}
+		}
+		return Content{p, refs}, nil
+	}
+	var err error
+	if s.Base, err = content(w.Base); err != nil {
+		return nil, err
+	}
+	for _, a := range w.Arms {
+		arm := Arm{Name: a.Name, Seeds: a.Seeds, Points: make([]Point, len(a.Points))}
+		for i, q := range a.Points {
+			c, err := content(q.Refs)
+			if err != nil {
+				return nil, err
+			}
+			arm.Points[i].Content = c
+			for _, path := range a.Axes[q.Axes] {
+				arm.Points[i].Axes = append(arm.Points[i].Axes, AxisValue{path, p.values[c.refs[place[path]]]})
+			}
+		}
+		s.Arms = append(s.Arms, arm)
+	}
+	s.views()
+	return &s, nil
+}
