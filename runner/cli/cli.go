@@ -27,11 +27,13 @@ const (
 	exitOK          = 0
 	exitError       = 1
 	exitUsage       = 2
+	exitDifference  = 3
 	exitInterrupted = 130
 )
 
 const exitHelp = `
-Exit codes: 0 ok, 1 error (a failed or missing trial included), 2 usage, 130 interrupted.`
+Exit codes: 0 ok, 1 error (a failed or missing trial included), 2 usage, 3 difference,
+130 interrupted.`
 
 // errInterrupted is the cause with which a signal ends a command.
 var errInterrupted = errors.New("interrupted")
@@ -43,6 +45,12 @@ func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// differenceError says that something is not what it was.
+type differenceError struct{ err error }
+
+func (e differenceError) Error() string { return e.err.Error() }
+func (e differenceError) Unwrap() error { return e.err }
 
 // globals are the flags of every command.
 type globals struct {
@@ -105,6 +113,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, new(differenceError)):
+		return exitDifference
 	}
 	return exitError
 }
@@ -144,7 +154,7 @@ ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses where to compute.
 	f.StringVarP(&g.dir, "directory", "C", "", "change to this folder first")
 	f.StringVar(&g.store, "store", os.Getenv("ABLATE_STORE"), "folder of results (default: .ablate beside cue.mod)")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "log the key material of every action")
-	root.AddCommand(newRun(g), newTable(g), newReport(g), newExport(g), newDoctor(g), newWorker(g), newProbe(g), newLoad(g))
+	root.AddCommand(newPlan(g), newRun(g), newExplain(g), newTable(g), newReport(g), newExport(g), newDoctor(g), newWorker(g), newProbe(g), newLoad(g))
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, list []string) error {

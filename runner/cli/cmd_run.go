@@ -13,6 +13,7 @@ import (
 
 	"ablate/experiments/spec"
 	"ablate/runner/launch"
+	"ablate/runner/plan"
 	"ablate/runner/study"
 )
 
@@ -28,13 +29,15 @@ type runFlags struct {
 func newRun(g *globals) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run STUDY",
+		Use:   "run STUDY|PLAN",
 		Short: "Run what is missing of a study, then print its table and write its report",
 		Long: `Runs every stage of every trial that is not in the store yet, each once, and
 whatever does not depend on a failure. Then it writes the study's Arrow tables
 and HTML report, and prints the ablation table and the report's path.
 
-STUDY is a folder or file of a CUE package. Interrupting is safe: what was
+STUDY is a folder or file of a CUE package. PLAN is a file that 'ablate plan -o'
+wrote: exactly that runs, and where the study has changed since, nothing does
+and the changes are said (exit code 3). Interrupting is safe: what was
 finished is kept, and the next run goes on from it.
 ` + exitHelp,
 		Example: "  ablate run experiments/quickstart\n  ablate run experiments/quickstart --set finetune.beta=0.1 --only 'all data'",
@@ -59,6 +62,13 @@ finished is kept, and the next run goes on from it.
 func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
 	log := zerolog.Ctx(ctx)
 	start := time.Now()
+	if isPlan(path) {
+		saved, err := g.unchanged(ctx, path, f)
+		if err != nil {
+			return err
+		}
+		path, f.set, f.only = saved.Study, saved.Set, saved.Only
+	}
 	l, err := g.load(ctx, path, f.studyFlags)
 	if err != nil {
 		return err
@@ -113,6 +123,26 @@ func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
 		log.Warn().Int("limit", f.limit).Msg("stopped at --limit; run again to go on")
 	}
 	return failed(l, failures)
+}
+
+// unchanged opens a saved plan and compares it with what a run would do now.
+func (g *globals) unchanged(ctx context.Context, name string, f runFlags) (*plan.File, error) {
+	if len(f.set) > 0 || len(f.only) > 0 {
+		return nil, usagef("run: a plan says what is set and which arms run: leave out --set and --only, or run the study")
+	}
+	saved, err := plan.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	now, err := g.plan(ctx, saved.Study, studyFlags{set: saved.Set}, saved.Only)
+	if err != nil {
+		return nil, err
+	}
+	if changes := saved.Changes(now.Plan); len(changes) > 0 {
+		return nil, differenceError{fmt.Errorf("plan %s: nothing was run, for this has changed since it was made:\n  %s\nplan again, or run %s itself",
+			name, strings.Join(changes, "\n  "), saved.Study)}
+	}
+	return saved, nil
 }
 
 // execute runs what is missing of a graph in worker processes.

@@ -39,16 +39,22 @@ type loaded struct {
 // load reads a study, lays out its actions and opens its store. An error of
 // the study is printed as it is: it has one line a mistake.
 func (g *globals) load(ctx context.Context, path string, f studyFlags) (*loaded, error) {
+	l, err := g.open(ctx, path, f)
+	if err != nil {
+		return nil, err
+	}
+	l.Graph, err = study.NewGraph(l.Study, l.Views, digestCheckpoint)
+	return l, err
+}
+
+// open reads a study and opens its store, without its actions.
+func (g *globals) open(ctx context.Context, path string, f studyFlags) (*loaded, error) {
 	s, err := loadStudy(ctx, path, f.set)
 	if err != nil {
 		return nil, err
 	}
 	for _, note := range s.Notes {
 		zerolog.Ctx(ctx).Warn().Msg(note)
-	}
-	graph, err := study.NewGraph(s, s.Views, digestCheckpoint)
-	if err != nil {
-		return nil, err
 	}
 	st, err := g.openStore(s.Root)
 	if err != nil {
@@ -58,7 +64,7 @@ func (g *globals) load(ctx context.Context, path string, f studyFlags) (*loaded,
 	if err != nil {
 		return nil, err
 	}
-	return &loaded{Study: s, Graph: graph, Store: st, Dir: dir}, nil
+	return &loaded{Study: s, Store: st, Dir: dir}, nil
 }
 
 // digestCheckpoint names the bytes of the files of a checkpoint folder.

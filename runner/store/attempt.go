@@ -79,6 +79,9 @@ func (a *Attempt) end(e Event) {
 	if e.Worker == 0 {
 		e.Worker = a.Worker
 	}
+	if e.Cost == 0 {
+		e.Cost = a.Cost
+	}
 	a.Event = e
 	a.Time = start
 	switch e.Kind {

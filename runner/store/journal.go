@@ -38,6 +38,7 @@ type Event struct {
 	Stage    string    `json:"stage,omitempty"`
 	Trial    string    `json:"trial,omitempty"`
 	Worker   int       `json:"worker,omitempty"`
+	Cost     float64   `json:"cost,omitempty"` // of the action, in the runner's own unit, to expect that of others
 	Device   string    `json:"device,omitempty"`
 	Backend  string    `json:"backend,omitempty"`
 	Versions string    `json:"versions,omitempty"`

@@ -202,7 +202,7 @@ func (r *runner) run(ctx context.Context, a *Action, deps map[string]Output) (Ou
 
 func (r *runner) attempt(ctx context.Context, a *Action, deps map[string]Output) (out Output, err error) {
 	key := a.Key(r.o.Backend, deps)
-	event := store.Event{Kind: store.Started, Time: r.o.Now(), Action: key.ID(), Stage: string(a.Kind),
+	event := store.Event{Kind: store.Started, Time: r.o.Now(), Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
 		Device: r.o.Machine.Device, Backend: r.o.Machine.Backend, Versions: r.o.Machine.Versions, CPU: r.o.Machine.CPU}
 	if len(a.Trials) > 0 {
 		event.Trial = a.Trials[0]

@@ -1,0 +1,278 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"ablate/experiments/spec"
+	"ablate/runner/plan"
+	"ablate/runner/study"
+)
+
+type planFlags struct {
+	studyFlags
+	only   []string
+	output string
+	json   bool
+}
+
+func newPlan(g *globals) *cobra.Command {
+	var f planFlags
+	cmd := &cobra.Command{
+		Use:   "plan STUDY",
+		Short: "Say what a run would do, why, and what it would cost",
+		Long: `Lists, for each stage, how many of its actions are cached, to run, or to retry
+because the attempt before failed or was interrupted; why, compared with the
+earlier action that differs least; and the time and disk to expect, judged by
+earlier actions of the same kind in the store. Nothing is run.
+
+-o saves the plan: 'ablate run FILE' does exactly that, or says what has changed.
+` + exitHelp,
+		Example: "  ablate plan experiments/quickstart\n  ablate plan experiments/quickstart -o plan.json && ablate run plan.json",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return runPlan(cmd.Context(), g, f, args[0]) },
+	}
+	f.add(cmd)
+	fl := cmd.Flags()
+	fl.StringArrayVar(&f.only, "only", nil, "plan this `ARM` only (repeatable)")
+	fl.StringVarP(&f.output, "output", "o", "", "save the plan in this `FILE`")
+	fl.BoolVar(&f.json, "json", false, "print the plan as JSON")
+	return cmd
+}
+
+// planned is a plan with the study it is of.
+type planned struct {
+	*plan.Plan
+	loaded *loaded
+	graph  *study.Graph // of the selected views
+	views  []spec.View
+}
+
+// plan looks up what a run of the selected arms would do.
+func (g *globals) plan(ctx context.Context, path string, f studyFlags, arms []string) (*planned, error) {
+	l, err := g.open(ctx, path, f)
+	if err != nil {
+		return nil, err
+	}
+	views, err := only(l.Study, arms)
+	if err != nil {
+		return nil, err
+	}
+	graph, err := study.NewGraph(l.Study, views, digestCheckpoint)
+	if err != nil {
+		return nil, err
+	}
+	class, err := backendClass()
+	if err != nil {
+		return nil, err
+	}
+	p, err := plan.New(graph, l.Store, l.Dir, class)
+	if err != nil {
+		return nil, err
+	}
+	return &planned{p, l, graph, views}, nil
+}
+
+func runPlan(ctx context.Context, g *globals, f planFlags, path string) error {
+	p, err := g.plan(ctx, path, f.studyFlags, f.only)
+	if err != nil {
+		return err
+	}
+	if f.output != "" {
+		if err := p.Save(f.output, path, f.set, f.only); err != nil {
+			return err
+		}
+		zerolog.Ctx(ctx).Info().Str("file", f.output).Msg("plan saved; 'ablate run " + f.output + "' does exactly this")
+	}
+	if f.json {
+		return p.printJSON(g.stdout)
+	}
+	p.print(g.stdout)
+	return nil
+}
+
+// total sums up the stages.
+func total(stages []plan.Stage) plan.Stage {
+	t := plan.Stage{Stage: "all"}
+	for _, s := range stages {
+		t.Cached, t.Run, t.Retry = t.Cached+s.Cached, t.Run+s.Run, t.Retry+s.Retry
+		t.Seconds, t.Bytes, t.Rough = t.Seconds+s.Seconds, t.Bytes+s.Bytes, t.Rough || s.Rough
+	}
+	return t
+}
+
+// listed is how many excluded points, and reasons of a stage, are printed.
+const listed = 8
+
+func (p *planned) print(w io.Writer) {
+	l := p.loaded
+	trials := len(p.graph.Chains)
+	fmt.Fprintf(w, "%s\n\n%s of %s", l.Title, many(len(p.views), "view"), many(trials, "trial"))
+	if shared := len(p.views) - trials; shared > 0 {
+		fmt.Fprintf(w, "; %s share a trial with an earlier one", many(shared, "view"))
+	}
+	fmt.Fprintln(w)
+	if l.Collapsed > 0 {
+		fmt.Fprintf(w, "%s left out, equal to an earlier one of the same arm\n", many(l.Collapsed, "point"))
+	}
+	if n := len(l.Excluded); n > 0 {
+		fmt.Fprintf(w, "%s excluded by where:\n", many(n, "point"))
+		for i, e := range l.Excluded {
+			if i == listed {
+				fmt.Fprintf(w, "  and %d more, which --json lists\n", n-listed)
+				break
+			}
+			fmt.Fprintf(w, "  %s\n", e)
+		}
+	}
+	stages := p.Stages()
+	all := total(stages)
+	fmt.Fprintln(w)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "stage\tcached\trun\tretry\ttime\tdisk\t")
+	for _, s := range append(stages, all) {
+		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%s\t%s\t\n", s.Stage, s.Cached, s.Run, s.Retry, seconds(s), size(s))
+	}
+	if err := tw.Flush(); err != nil {
+		return // the writer is the terminal; nothing is left to tell it
+	}
+	if all.Run+all.Retry == 0 {
+		fmt.Fprintln(w, "\nNothing to run: every result is there.")
+		return
+	}
+	fmt.Fprintln(w)
+	for _, s := range stages {
+		for i, r := range s.Reasons {
+			if i == listed {
+				fmt.Fprintf(w, "%s: and %d other reasons, which --json lists\n", s.Stage, len(s.Reasons)-listed)
+				break
+			}
+			times := ""
+			if r.Count > 1 {
+				times = fmt.Sprintf(" (%d times)", r.Count)
+			}
+			fmt.Fprintf(w, "%s: %s%s\n", s.Stage, r.Text, times)
+		}
+	}
+	workers := runtime.NumCPU()
+	fmt.Fprintf(w, "\nabout %s of computation, %s with %s", duration(all.Seconds), duration(p.Wall(workers)), many(workers, "worker"))
+	if all.Rough {
+		fmt.Fprint(w, " (~ is a guess: nothing of the kind has run in this store)")
+	}
+	fmt.Fprintln(w)
+}
+
+func many(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func seconds(s plan.Stage) string {
+	switch {
+	case s.Run+s.Retry == 0:
+		return "–"
+	case s.Rough:
+		return "~" + duration(s.Seconds)
+	}
+	return duration(s.Seconds)
+}
+
+// duration writes seconds as people say them.
+func duration(s float64) string {
+	d := time.Duration(s * float64(time.Second))
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	}
+	return fmt.Sprintf("%.1f h", d.Hours())
+}
+
+func size(s plan.Stage) string {
+	if s.Bytes == 0 {
+		if s.Run+s.Retry > 0 {
+			return "?"
+		}
+		return "–"
+	}
+	return bytesText(s.Bytes)
+}
+
+func bytesText(n int64) string {
+	for _, u := range []struct {
+		unit string
+		of   int64
+	}{{"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
+		if n >= u.of {
+			return fmt.Sprintf("%.1f %s", float64(n)/float64(u.of), u.unit)
+		}
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+func (p *planned) printJSON(w io.Writer) error {
+	type reason struct {
+		Count int    `json:"count"`
+		Text  string `json:"text"`
+	}
+	type line struct {
+		Stage   string   `json:"stage"`
+		Cached  int      `json:"cached"`
+		Run     int      `json:"run"`
+		Retry   int      `json:"retry"`
+		Seconds float64  `json:"seconds"`
+		Guess   bool     `json:"guess"`
+		Bytes   *int64   `json:"bytes"`
+		Reasons []reason `json:"reasons"`
+	}
+	out := struct {
+		Study     string   `json:"study"`
+		Backend   string   `json:"backend"`
+		Views     int      `json:"views"`
+		Trials    int      `json:"trials"`
+		Collapsed int      `json:"collapsed"`
+		Excluded  []string `json:"excluded"`
+		Stages    []line   `json:"stages"`
+		Seconds   float64  `json:"seconds"`
+		Wall      float64  `json:"wall"`
+		Workers   int      `json:"workers"`
+	}{Study: p.loaded.Name, Backend: p.Backend, Views: len(p.views), Trials: len(p.graph.Chains), Collapsed: p.loaded.Collapsed,
+		Excluded: []string{}, Workers: runtime.NumCPU(), Wall: p.Wall(runtime.NumCPU())}
+	for _, e := range p.loaded.Excluded {
+		out.Excluded = append(out.Excluded, e.String())
+	}
+	for _, s := range p.Stages() {
+		l := line{s.Stage, s.Cached, s.Run, s.Retry, s.Seconds, s.Rough, nil, []reason{}}
+		if s.Bytes > 0 {
+			l.Bytes = &s.Bytes
+		}
+		for _, r := range s.Reasons {
+			l.Reasons = append(l.Reasons, reason(r))
+		}
+		out.Stages = append(out.Stages, l)
+		out.Seconds += s.Seconds
+	}
+	return writeJSON(w, out)
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// isPlan reports whether run's argument is a saved plan and not a study.
+func isPlan(path string) bool { return strings.HasSuffix(path, ".json") }

@@ -1,0 +1,276 @@
+// Package plan says what a run of a study would do before it does it: for every
+// action whether it is cached, to run or to retry, in words why, and what it
+// will cost, judged by what ran earlier in the same store.
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"ablate/runner/stage"
+	"ablate/runner/store"
+	"ablate/runner/study"
+)
+
+// State of an action.
+type State string
+
+// The states: its result is there; it has to run; it has to run once more, for
+// the attempt before failed or was interrupted.
+const (
+	Cached State = "cached"
+	Run    State = "run"
+	Retry  State = "retry"
+)
+
+// Step is one action of a plan.
+type Step struct {
+	Action *study.Action
+	State  State
+	Reason string      // in words, "" where it is cached
+	Key    *store.Key  // nil where it reads what is not there yet
+	Entry  store.Entry // of a cached one
+}
+
+// Plan is what a run would do.
+type Plan struct {
+	Steps   []Step // in the order of the graph
+	Backend string // class
+
+	history *history
+	pace    pace
+}
+
+// New looks up every action of a graph. dir is the folder of the study's results.
+func New(g *study.Graph, s *store.Store, dir, backend string) (*Plan, error) {
+	p := &Plan{Steps: make([]Step, len(g.Actions)), Backend: backend}
+	events, _, err := store.ReadJournal(dir)
+	if err != nil {
+		return nil, err
+	}
+	last := map[store.ActionID]store.Attempt{}
+	for _, a := range store.Attempts(events) {
+		last[a.Action] = a
+	}
+	found := map[string]study.Output{}
+	missing := 0
+	for i, a := range g.Actions {
+		p.Steps[i] = Step{Action: a, State: Run}
+		step := &p.Steps[i]
+		if whole := !slices.ContainsFunc(a.Inputs, func(in study.Input) bool { _, ok := found[in.Action.Name]; return !ok }); whole {
+			key := a.Key(backend, found)
+			step.Key = &key
+			id := key.ID()
+			e, err := s.Lookup(id)
+			switch {
+			case err == nil:
+				step.State, step.Entry = Cached, e
+				found[a.Name] = study.Output{ID: e.Output, Action: id}
+				continue
+			case !errors.Is(err, store.ErrNotFound):
+				return nil, err
+			}
+			switch at := last[id]; at.Outcome {
+			case store.OutcomeFailed:
+				step.State, step.Reason = Retry, "it failed: "+at.Error
+			case store.OutcomeInterrupted:
+				step.State, step.Reason = Retry, "it was interrupted"
+			case store.OutcomeRunning:
+				step.Reason = "it is running in another process"
+			case store.OutcomeOK:
+				step.Reason = "its result is no longer in the store"
+			}
+			if store.Damaged(err) {
+				step.Reason = "its result is damaged in the store"
+			}
+		}
+		missing++
+	}
+	if missing == 0 {
+		return p, nil
+	}
+	entries, err := s.Entries()
+	if err != nil {
+		return nil, err
+	}
+	p.history = newHistory(entries)
+	attempts, err := s.Attempts()
+	if err != nil {
+		return nil, err
+	}
+	p.pace = newPace(attempts, entries)
+	p.reasons(missing)
+	return p, nil
+}
+
+// comparisons bounds how many pairs of actions are compared for reasons: in a
+// huge sweep, those that come first speak for the others.
+const comparisons = 200_000
+
+func (p *Plan) reasons(missing int) {
+	left := map[stage.Kind]int{}
+	for i := range p.Steps {
+		step := &p.Steps[i]
+		if step.State == Cached || step.Reason != "" {
+			continue
+		}
+		kind := step.Action.Kind
+		candidates := len(p.history.byStage[string(kind)])
+		if candidates == 0 {
+			step.Reason = "none of its kind has run"
+			continue
+		}
+		if _, ok := left[kind]; !ok {
+			left[kind] = max(1, comparisons/candidates)
+		}
+		if left[kind] == 0 {
+			step.Reason = "not compared with earlier ones, for there are many like it"
+			continue
+		}
+		left[kind]--
+		_, diffs := p.history.nearest(step.Action, p.Backend)
+		step.Reason = Words(string(kind), diffs)
+	}
+}
+
+// Nearest returns the earlier action of the same kind that differs least from
+// one of the plan's, and in what; false if none has run.
+func (p *Plan) Nearest(a *study.Action, s *store.Store) (store.Entry, []Difference, bool, error) {
+	if p.history == nil {
+		entries, err := s.Entries()
+		if err != nil {
+			return store.Entry{}, nil, false, err
+		}
+		p.history = newHistory(entries)
+	}
+	if len(p.history.byStage[string(a.Kind)]) == 0 {
+		return store.Entry{}, nil, false, nil
+	}
+	e, diffs := p.history.nearest(a, p.Backend)
+	return e, diffs, true, nil
+}
+
+// Stage sums up the actions of one kind.
+type Stage struct {
+	Stage              string
+	Cached, Run, Retry int
+	Seconds            float64 // to expect, on one core
+	Rough              bool    // nothing of the kind has run here: Seconds is a guess
+	Bytes              int64   // to expect on disk; 0 where nothing of the kind has run
+	Reasons            []Reason
+}
+
+// Reason is why actions of a stage run.
+type Reason struct {
+	Count int
+	Text  string
+}
+
+// Stages sums up the plan, stages in the order in which they first come.
+func (p *Plan) Stages() []Stage {
+	var out []Stage
+	index := map[string]int{}
+	for _, step := range p.Steps {
+		kind := string(step.Action.Kind)
+		i, ok := index[kind]
+		if !ok {
+			i = len(out)
+			index[kind] = i
+			out = append(out, Stage{Stage: kind})
+		}
+		s := &out[i]
+		switch step.State {
+		case Cached:
+			s.Cached++
+			continue
+		case Run:
+			s.Run++
+		case Retry:
+			s.Retry++
+		}
+		seconds, rough, bytes := p.pace.expect(step.Action)
+		s.Seconds, s.Bytes, s.Rough = s.Seconds+seconds, s.Bytes+bytes, s.Rough || rough
+		if k := slices.IndexFunc(s.Reasons, func(r Reason) bool { return r.Text == step.Reason }); k >= 0 {
+			s.Reasons[k].Count++
+		} else {
+			s.Reasons = append(s.Reasons, Reason{1, step.Reason})
+		}
+	}
+	for i := range out {
+		slices.SortStableFunc(out[i].Reasons, func(a, b Reason) int { return b.Count - a.Count })
+	}
+	return out
+}
+
+// Wall is the time to expect with that many workers: all of the work shared
+// among them, and never less than the longest chain.
+func (p *Plan) Wall(workers int) float64 {
+	total, longest := 0., 0.
+	ends := map[*study.Action]float64{}
+	for _, step := range p.Steps {
+		if step.State == Cached {
+			continue
+		}
+		seconds, _, _ := p.pace.expect(step.Action)
+		total += seconds
+		start := 0.
+		for _, in := range step.Action.Inputs {
+			start = max(start, ends[in.Action])
+		}
+		ends[step.Action] = start + seconds
+		longest = max(longest, start+seconds)
+	}
+	return max(longest, total/float64(max(1, workers)))
+}
+
+// pace is what earlier actions took, by stage.
+type pace struct {
+	perCost map[string]float64 // seconds a unit of study.Action.Cost
+	bytes   map[string]int64   // mean
+}
+
+func newPace(attempts []store.Attempt, entries []store.Entry) pace {
+	p := pace{map[string]float64{}, map[string]int64{}}
+	seconds, cost := map[string]float64{}, map[string]float64{}
+	for _, a := range attempts {
+		if a.Outcome == store.OutcomeOK && a.Seconds > 0 && a.Cost > 0 {
+			seconds[a.Stage] += a.Seconds
+			cost[a.Stage] += a.Cost
+		}
+	}
+	for s, c := range cost {
+		p.perCost[s] = seconds[s] / c
+	}
+	n := map[string]int64{}
+	for _, e := range entries {
+		s := e.Stage()
+		p.bytes[s] += e.Bytes
+		n[s]++
+	}
+	for s := range n {
+		p.bytes[s] /= n[s]
+	}
+	return p
+}
+
+// expect returns the seconds of an action on one core, whether that is a guess,
+// and its bytes.
+func (p pace) expect(a *study.Action) (seconds float64, rough bool, bytes int64) {
+	per, known := p.perCost[string(a.Kind)]
+	if !known {
+		per = 1
+	}
+	return per * a.Cost, !known, p.bytes[string(a.Kind)]
+}
+
+// String names a difference: `beta` 0 → 0.5.
+func (d Difference) String() string {
+	switch {
+	case d.Old == "":
+		return fmt.Sprintf("`%s` is new (%s)", d.Name, d.New)
+	case d.New == "":
+		return fmt.Sprintf("`%s` is gone (%s)", d.Name, d.Old)
+	}
+	return fmt.Sprintf("`%s` %s → %s", d.Name, d.Old, d.New)
+}
