@@ -14,6 +14,10 @@ import (
 // number that a study may name as `version`. It salts every trial's id.
 const Version = 1
 
+// Language is the version of CUE that the schema is written in, and a module
+// that vendors it names.
+const Language = "v0.17.0"
+
 // ImportPath is what a study imports. Its domain is a reserved private one, so
 // that no registry is ever asked for it.
 const ImportPath = "ablate.internal/schema"

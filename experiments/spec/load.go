@@ -76,6 +76,7 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 		return nil, nil
 	}
 	s := &Study{Name: studyName(root, dir), Root: root, Dir: dir, Version: schema.Version}
+	r.dir = dir
 	ctx := cuecontext.New()
 	if r.grammar, err = compile(ctx); err != nil {
 		return fail(err)
@@ -116,6 +117,7 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 	strict := error(nil)
 	r.real, strict = build(vendored.real)
 	r.study(v, s, o)
+	s.Files = r.files
 	for _, err := range append(r.doubts, strict) {
 		if err != nil && len(r.m.list) == 0 {
 			r.cue(err) // CUE knows something that nothing here looks for
@@ -230,7 +232,9 @@ type reader struct {
 	real      cue.Value // the study under the schema itself
 	file      string    // the study, for mistakes without a place
 	cwd       string
+	dir       string // the study's own folder
 	schemaDir string
+	files     []File
 	alive     func()
 	doubts    []error // of structs that could not be read in full
 }

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -137,7 +138,18 @@ func (r *reader) scalar(l *leaf, v cue.Value, path string) (any, bool) {
 		r.m.add(r.place(v), path, msg, hint)
 		return nil, false
 	}
+	if l.Unit == "path" {
+		r.names(value.(string), r.place(v), path)
+	}
 	return value, true
+}
+
+// names records that the study names a file.
+func (r *reader) names(file string, at where, path string) {
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(r.dir, file)
+	}
+	r.files = append(r.files, File{file, &Error{File: at.file, Line: at.line, Column: at.column, Path: path}})
 }
 
 // broken reports whether CUE itself finds a value in error, which was said.
@@ -476,6 +488,9 @@ func (r *reader) flags(list []string) (partial, bool) {
 		if msg != "" {
 			r.m.add(at, path, msg, hint)
 			continue
+		}
+		if l.Unit == "path" {
+			r.names(got.(string), at, path)
 		}
 		p.put(path, entry{got, at})
 	}

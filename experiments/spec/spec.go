@@ -45,7 +45,21 @@ type Study struct {
 	Reference string // the arm that the others are compared with
 	Collapsed int    // points left out, for an earlier one of their arm is the same
 	Excluded  []Excluded
+	Files     []File   // what the study names outside itself
 	Notes     []string // what a reader should know and is no mistake, a line each
+}
+
+// File is a file or folder that a study names, and where it does.
+type File struct {
+	Path  string // as it is to be opened
+	Where *Error // place and path of the value; without a message
+}
+
+// Mistake returns an error about the file, at the place that names it.
+func (f File) Mistake(msg, hint string) *Error {
+	e := *f.Where
+	e.Msg, e.Hint = msg, hint
+	return &e
 }
 
 // Excluded is a point that its arm's where leaves out.

@@ -154,7 +154,7 @@ ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses where to compute.
 	f.StringVarP(&g.dir, "directory", "C", "", "change to this folder first")
 	f.StringVar(&g.store, "store", os.Getenv("ABLATE_STORE"), "folder of results (default: .ablate beside cue.mod)")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "log the key material of every action")
-	root.AddCommand(newPlan(g), newRun(g), newExplain(g), newTable(g), newReport(g), newExport(g), newDoctor(g), newWorker(g), newProbe(g), newLoad(g))
+	root.AddCommand(newInit(g), newVet(g), newPlan(g), newRun(g), newExplain(g), newSchema(g), newTable(g), newReport(g), newExport(g), newDoctor(g), newWorker(g), newProbe(g), newLoad(g))
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, list []string) error {

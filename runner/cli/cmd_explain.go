@@ -37,14 +37,14 @@ TRIAL is the beginning of a trial's id, or a view such as 'all data@1'.
 
 // explained is one stage of a trial.
 type explained struct {
-	Stage   string              `json:"stage"`
-	State   plan.State          `json:"state"`
-	Reason  string              `json:"reason,omitempty"`
-	Action  string              `json:"action,omitempty"` // its id in the store, where its inputs are there
-	Key     []string            `json:"key"`
-	Output  string              `json:"output,omitempty"`
-	Nearest string              `json:"nearest,omitempty"` // id of the nearest earlier action
-	Changed []plan.Difference   `json:"changed,omitempty"`
+	Stage   string            `json:"stage"`
+	State   plan.State        `json:"state"`
+	Reason  string            `json:"reason,omitempty"`
+	Action  string            `json:"action,omitempty"` // its id in the store, where its inputs are there
+	Key     []string          `json:"key"`
+	Output  string            `json:"output,omitempty"`
+	Nearest string            `json:"nearest,omitempty"` // id of the nearest earlier action
+	Changed []plan.Difference `json:"changed,omitempty"`
 }
 
 func runExplain(ctx context.Context, g *globals, f studyFlags, path, trial string, asJSON bool) error {

@@ -138,9 +138,9 @@ func (p *planned) print(w io.Writer) {
 	all := total(stages)
 	fmt.Fprintln(w)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "stage\tcached\trun\tretry\ttime\tdisk\t")
+	fmt.Fprintln(tw, "stage     \tcached\trun\tretry\ttime\tdisk\t")
 	for _, s := range append(stages, all) {
-		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%s\t%s\t\n", s.Stage, s.Cached, s.Run, s.Retry, seconds(s), size(s))
+		fmt.Fprintf(tw, "%-10s\t%d\t%d\t%d\t%s\t%s\t\n", s.Stage, s.Cached, s.Run, s.Retry, seconds(s), size(s))
 	}
 	if err := tw.Flush(); err != nil {
 		return // the writer is the terminal; nothing is left to tell it
@@ -194,6 +194,8 @@ func duration(s float64) string {
 	switch {
 	case d < time.Minute:
 		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 10*time.Minute:
+		return fmt.Sprintf("%.1f min", d.Minutes())
 	case d < time.Hour:
 		return fmt.Sprintf("%.0f min", d.Minutes())
 	}

@@ -167,7 +167,11 @@ type Reason struct {
 	Text  string
 }
 
-// Stages sums up the plan, stages in the order in which they first come.
+// order is that of a trial.
+var order = []stage.Kind{stage.Pretrain, stage.Embed, stage.Adopt, stage.Sample, stage.Label, stage.Reward, stage.Score,
+	stage.Finetune, stage.Evaluate, stage.Proxy}
+
+// Stages sums up the plan, stages in the order of a trial.
 func (p *Plan) Stages() []Stage {
 	var out []Stage
 	index := map[string]int{}
@@ -197,6 +201,9 @@ func (p *Plan) Stages() []Stage {
 			s.Reasons = append(s.Reasons, Reason{1, step.Reason})
 		}
 	}
+	slices.SortStableFunc(out, func(a, b Stage) int {
+		return slices.Index(order, stage.Kind(a.Stage)) - slices.Index(order, stage.Kind(b.Stage))
+	})
 	for i := range out {
 		slices.SortStableFunc(out[i].Reasons, func(a, b Reason) int { return b.Count - a.Count })
 	}

@@ -25,22 +25,33 @@ func CheckpointFiles() (required, embedder []string) {
 		}
 }
 
+// CheckCheckpoint reads a checkpoint folder as a trial that adopts it would, and
+// returns those of its files that count. What is missing, of another kind of
+// model, or does not fit together is an error that names the file.
+func CheckCheckpoint(dir string) ([]string, error) {
+	if _, _, err := readModel(dir); err != nil {
+		return nil, err
+	}
+	files, optional := CheckpointFiles()
+	if _, err := os.Stat(filepath.Join(dir, optional[0])); err == nil {
+		if _, _, err := readEmbedder(dir); err != nil {
+			return nil, err
+		}
+		files = append(files, optional...)
+	}
+	return files, nil
+}
+
 func runAdopt(_ context.Context, _ *Env, t Task, _ Progress) error {
 	p, err := params[AdoptParams](t)
 	if err != nil {
 		return err
 	}
-	if _, _, err := readModel(p.Path); err != nil {
+	files, err := CheckCheckpoint(p.Path)
+	if err != nil {
 		return fmt.Errorf("model.checkpoint.path: %w", err)
 	}
-	required, optional := CheckpointFiles()
-	if _, err := os.Stat(filepath.Join(p.Path, optional[0])); err == nil {
-		if _, _, err := readEmbedder(p.Path); err != nil {
-			return fmt.Errorf("model.checkpoint.path: %w", err)
-		}
-		required = append(required, optional...)
-	}
-	for _, f := range required {
+	for _, f := range files {
 		b, err := os.ReadFile(filepath.Join(p.Path, f))
 		if err != nil {
 			return fmt.Errorf("model.checkpoint.path: %w", err)

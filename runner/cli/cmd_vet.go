@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"ablate/experiments/spec"
+	"ablate/models/backend"
+	"ablate/runner/stage"
+	"ablate/runner/study"
+)
+
+func newVet(g *globals) *cobra.Command {
+	var f studyFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "vet STUDY",
+		Short: "Check everything that can be checked before anything runs",
+		Long: `Checks the study itself, every mistake at once, each with its place in the file;
+the checkpoints that it adopts, their configs and weights; and whether the
+memory of the device can hold what the study needs at the least.
+` + exitHelp,
+		Example: "  ablate vet experiments/quickstart",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runVet(cmd.Context(), g, f, args[0], asJSON)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print findings, or mistakes, as JSON")
+	return cmd
+}
+
+func runVet(ctx context.Context, g *globals, f studyFlags, path string, asJSON bool) error {
+	list, err := g.vet(ctx, path, f)
+	if err != nil {
+		var mistakes *spec.Errors
+		if asJSON && errors.As(err, &mistakes) {
+			if err := writeJSON(g.stdout, mistakes.List); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+	if asJSON {
+		return writeJSON(g.stdout, list)
+	}
+	for _, f := range list {
+		fmt.Fprintf(g.stdout, "ok  %-11s %s\n", f.What, f.Detail)
+	}
+	return nil
+}
+
+// vet returns what was found in order, or what is wrong.
+func (g *globals) vet(ctx context.Context, path string, f studyFlags) ([]finding, error) {
+	l, err := g.open(ctx, path, f)
+	if err != nil {
+		return nil, err
+	}
+	trials := len(l.Trials())
+	detail := fmt.Sprintf("%s: %s of %s", l.Name, many(len(l.Views), "view"), many(trials, "trial"))
+	if n := len(l.Excluded); n > 0 {
+		detail += fmt.Sprintf(", %s excluded by where", many(n, "point"))
+	}
+	list := []finding{{What: "study", OK: true, Detail: detail}}
+	var wrong spec.Errors
+	for _, file := range l.Files {
+		files, err := stage.CheckCheckpoint(file.Path)
+		if err != nil {
+			wrong.List = append(wrong.List, file.Mistake(err.Error(), "a checkpoint folder is what 'ablate export' writes"))
+			continue
+		}
+		list = append(list, finding{What: "checkpoint", OK: true, Detail: fmt.Sprintf("%s: %s that fit together", file.Path, many(len(files), "file"))})
+	}
+	if len(wrong.List) > 0 {
+		return nil, &wrong
+	}
+	graph, err := study.NewGraph(l.Study, l.Views, digestCheckpoint)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := vetMemory(ctx, graph)
+	if err != nil {
+		return nil, fmt.Errorf("study %s: %w", l.Name, err)
+	}
+	return append(list, memory), nil
+}
+
+// vetMemory compares the memory that the study needs at the least with that of
+// the device.
+func vetMemory(ctx context.Context, graph *study.Graph) (finding, error) {
+	var need int64
+	var by *study.Action
+	for _, a := range graph.Actions {
+		if n := stage.Memory(a.Params); n > need {
+			need, by = n, a
+		}
+	}
+	class, err := backendClass()
+	if err != nil {
+		return finding{}, err
+	}
+	have, where := hostMemory(), "this machine"
+	if class == backend.CUDA {
+		have, where = gpuMemory(ctx), "the GPU"
+	}
+	f := finding{What: "memory", OK: true}
+	switch {
+	case by == nil:
+		f.Detail = "nothing to compute"
+	case have == 0:
+		f.Detail = fmt.Sprintf("%s needs at least %s; how much %s has could not be read", by.Kind, bytesText(need), where)
+	case need > have:
+		return f, fmt.Errorf("%s needs at least %s of memory, and %s has %s: make its model, batch or data smaller",
+			by.Label(), bytesText(need), where, bytesText(have))
+	default:
+		f.Detail = fmt.Sprintf("%s has %s; %s needs at least %s, and its backend some more", where, bytesText(have), by.Kind, bytesText(need))
+	}
+	return f, nil
+}
+
+// hostMemory is the memory that this process may have, in bytes: the machine's,
+// or its control group's where that is less; 0 where it cannot be read.
+func hostMemory() int64 {
+	var total int64
+	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			var kb int64
+			if n, _ := fmt.Sscanf(line, "MemTotal: %d kB", &kb); n == 1 {
+				total = kb << 10
+			}
+		}
+	}
+	for _, name := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+		if b, err := os.ReadFile(name); err == nil {
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && (total == 0 || n < total) {
+				total = n
+			}
+		}
+	}
+	return total
+}
+
+// gpuMemory is that of the first GPU that NVIDIA's own tool lists.
+func gpuMemory(ctx context.Context) int64 {
+	if runtime.GOOS != "linux" {
+		return 0
+	}
+	out, err := exec.CommandContext(ctx, "nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits").Output()
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	mib, err := strconv.ParseInt(strings.TrimSpace(first), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return mib << 20
+}
