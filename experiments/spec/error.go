@@ -9,11 +9,12 @@ import (
 
 // Error is one mistake of a study, or of a --set that goes with it.
 type Error struct {
-	File         string // as the user would name it; "--set" for a flag; "" where there is none
-	Line, Column int    // from 1; 0 where there is none
-	Path         string // what it is about, `arms."no data".set.finetune.beta`; "" for the whole study
-	Msg          string // one line: what is wrong
-	Hint         string // what to do about it; may be empty
+	File   string `json:"file"`    // as the user would name it; "--set" for a flag; "" where there is none
+	Line   int    `json:"line"`    // from 1; 0 where there is none
+	Column int    `json:"column"`  // the same
+	Path   string `json:"path"`    // what it is about, `arms."no data".set.finetune.beta`; "" for the whole study
+	Msg    string `json:"message"` // one line: what is wrong
+	Hint   string `json:"hint"`    // what to do about it; may be empty
 }
 
 // Error returns "FILE:LINE:COLUMN: PATH: MSG (HINT)", without what is not known.

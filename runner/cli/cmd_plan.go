@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -118,7 +119,11 @@ func (p *planned) print(w io.Writer) {
 	trials := len(p.graph.Chains)
 	fmt.Fprintf(w, "%s\n\n%s of %s", l.Title, many(len(p.views), "view"), many(trials, "trial"))
 	if shared := len(p.views) - trials; shared > 0 {
-		fmt.Fprintf(w, "; %s share a trial with an earlier one", many(shared, "view"))
+		verb := "share"
+		if shared == 1 {
+			verb = "shares"
+		}
+		fmt.Fprintf(w, "; %s %s a trial with an earlier one", many(shared, "view"), verb)
 	}
 	fmt.Fprintln(w)
 	if l.Collapsed > 0 {
@@ -150,7 +155,19 @@ func (p *planned) print(w io.Writer) {
 		return
 	}
 	fmt.Fprintln(w)
+	var first []string
 	for _, s := range stages {
+		if len(s.Reasons) == 1 && s.Reasons[0].Text == plan.FirstOfKind {
+			first = append(first, s.Stage)
+		}
+	}
+	if len(first) > 0 {
+		fmt.Fprintf(w, "%s: %s\n", strings.Join(first, ", "), plan.FirstOfKind)
+	}
+	for _, s := range stages {
+		if slices.Contains(first, s.Stage) {
+			continue
+		}
 		for i, r := range s.Reasons {
 			if i == listed {
 				fmt.Fprintf(w, "%s: and %d other reasons, which --json lists\n", s.Stage, len(s.Reasons)-listed)

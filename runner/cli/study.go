@@ -102,7 +102,7 @@ func (l *loaded) findTrial(name string) (spec.View, error) {
 		if v.String() == name {
 			return v, nil
 		}
-		if id := v.Trial.ID().String(); strings.HasPrefix(id, name) && !slices.ContainsFunc(found, func(o spec.View) bool { return o.Trial.ID() == v.Trial.ID() }) {
+		if strings.HasPrefix(v.Trial.ID().String(), name) && !slices.ContainsFunc(found, func(o spec.View) bool { return o.Trial.ID() == v.Trial.ID() }) {
 			found = append(found, v)
 		}
 	}
@@ -110,8 +110,13 @@ func (l *loaded) findTrial(name string) (spec.View, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		const shown = 20
 		var names []string
-		for _, v := range l.Views {
+		for i, v := range l.Views {
+			if i == shown {
+				names = append(names, fmt.Sprintf("  and %d more", len(l.Views)-shown))
+				break
+			}
 			names = append(names, fmt.Sprintf("  %s  %s", v.Trial.ID().Short(), v))
 		}
 		return spec.View{}, fmt.Errorf("study %s has no trial %q; it has\n%s", l.Name, name, strings.Join(names, "\n"))

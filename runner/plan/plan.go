@@ -104,6 +104,9 @@ func New(g *study.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 	return p, nil
 }
 
+// FirstOfKind is the reason of an action where the store has none of its kind.
+const FirstOfKind = "none of its kind has run in this store"
+
 // comparisons bounds how many pairs of actions are compared for reasons: in a
 // huge sweep, those that come first speak for the others.
 const comparisons = 200_000
@@ -118,7 +121,7 @@ func (p *Plan) reasons(missing int) {
 		kind := step.Action.Kind
 		candidates := len(p.history.byStage[string(kind)])
 		if candidates == 0 {
-			step.Reason = "none of its kind has run"
+			step.Reason = FirstOfKind
 			continue
 		}
 		if _, ok := left[kind]; !ok {
