@@ -109,7 +109,7 @@ const FirstOfKind = "none of its kind has run in this store"
 
 // comparisons bounds how many pairs of actions are compared for reasons: in a
 // huge sweep, those that come first speak for the others.
-const comparisons = 200_000
+const comparisons = 60_000
 
 func (p *Plan) reasons(missing int) {
 	left := map[stage.Kind]int{}
