@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
 )
 
 // expand fills in the study's base, arms and views.
@@ -63,6 +64,8 @@ type expansion struct {
 	said  map[string]bool   // of the base, which its arms would repeat
 	owned map[string]*owned // what arms say, by its path in the study
 	order []*owned
+
+	kept map[string]bool // what the filters of the arm say of a point, by the values that they may look at
 }
 
 // owned is a parameter that an arm sets or sweeps: unused by every point so far,
@@ -209,9 +212,16 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 		}
 	}
 	names := 0
+	var looked []int
 	for _, ax := range axes {
 		names += len(ax.leaves)
+		for _, l := range ax.leaves {
+			if slices.ContainsFunc(filters, func(w cue.Value) bool { return x.looksAt(w, l.Path) }) {
+				looked = append(looked, l.place)
+			}
+		}
 	}
+	x.kept = map[string]bool{}
 	out := make([]Point, 0, size)
 	seen := make(map[string]bool, size)
 	excluded := 0
@@ -223,7 +233,7 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 				raw[l.place] = steps[i][index[i]][k]
 			}
 		}
-		if x.keeps(filters, raw, a) {
+		if len(filters) == 0 || x.keeps(filters, raw, looked, a) {
 			refs := slices.Clone(raw)
 			if problems := x.reduce(refs, first); len(problems) > 0 {
 				x.report(problems, x.whole(fixed, axes, index), a.at, a.path)
@@ -288,12 +298,74 @@ func (x *expansion) whole(fixed partial, axes []axis, index []int) partial {
 	return fixed.override(p)
 }
 
-// keeps reports whether a point unifies with every filter. A whole number unifies
-// with 2 and 2.0 alike, though CUE tells them apart.
-func (x *expansion) keeps(filters []cue.Value, raw []uint32, a *arm) bool {
-	if len(filters) == 0 {
+// looksAt reports whether a filter may depend on a parameter: whether its source
+// mentions the parameter's name, or refers to a group that holds it. A source
+// that is more than fields, conditions and comparisons may depend on all.
+func (x *expansion) looksAt(w cue.Value, path string) bool {
+	parts := strings.Split(path, ".")
+	source, all := w.Source(), false
+	if f, ok := source.(*ast.Field); ok {
+		source = f.Value
+	}
+	if _, ok := source.(*ast.StructLit); !ok {
 		return true
 	}
+	ast.Walk(source, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.Field:
+			name, _, err := ast.LabelName(n.Label)
+			all = all || err != nil || name == parts[len(parts)-1]
+			ast.Walk(n.Value, func(v ast.Node) bool {
+				if id, ok := v.(*ast.Ident); ok && (slices.Contains(parts, id.Name) || !x.known(id.Name)) {
+					all = true
+				}
+				return !all
+			}, nil)
+		case *ast.IfClause:
+			ast.Walk(n.Condition, func(v ast.Node) bool {
+				if id, ok := v.(*ast.Ident); ok && (slices.Contains(parts, id.Name) || !x.known(id.Name)) {
+					all = true
+				}
+				return !all
+			}, nil)
+		case *ast.StructLit, *ast.Ident, *ast.BasicLit, *ast.BinaryExpr, *ast.UnaryExpr, *ast.ParenExpr, *ast.SelectorExpr,
+			*ast.Comprehension, *ast.CommentGroup, *ast.Comment:
+		default:
+			all = true
+		}
+		return !all
+	}, nil)
+	return all
+}
+
+// known reports whether a name is that of a parameter, or a type of CUE.
+func (x *expansion) known(name string) bool {
+	for _, l := range x.leaves {
+		if slices.Contains(strings.Split(l.Path, "."), name) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"number", "int", "float", "string", "bool", "true", "false", "_"}, name)
+}
+
+// keeps reports whether a point unifies with every filter. What the filters do
+// not look at cannot matter: CUE is asked once for each combination of the rest.
+func (x *expansion) keeps(filters []cue.Value, raw []uint32, looked []int, a *arm) bool {
+	var key []byte
+	for _, i := range looked {
+		key = binary.LittleEndian.AppendUint32(key, raw[i])
+	}
+	keep, ok := x.kept[string(key)]
+	if !ok {
+		keep = x.ask(filters, raw, a)
+		x.kept[string(key)] = keep
+	}
+	return keep
+}
+
+// ask has CUE unify a point with every filter. A whole number unifies with 2 and
+// 2.0 alike, though CUE tells them apart.
+func (x *expansion) ask(filters []cue.Value, raw []uint32, a *arm) bool {
 	try := func(whole bool) cue.Value {
 		m := map[string]any{}
 		for _, l := range x.leaves {

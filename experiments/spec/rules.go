@@ -101,7 +101,7 @@ func (g *grammar) apply(p *pool, refs []uint32, why []string) (problems []*probl
 		}
 		d, ok := ru.memo[string(key)]
 		if !ok {
-			if d, err = g.ask(ru, p, refs); err != nil {
+			if d, err = g.rule(ru, p, refs); err != nil {
 				return nil, err
 			}
 			ru.memo[string(key)] = d
@@ -126,8 +126,8 @@ func (g *grammar) apply(p *pool, refs []uint32, why []string) (problems []*probl
 	return problems, nil
 }
 
-// ask has CUE apply a rule to the values that it reads.
-func (g *grammar) ask(ru *rule, p *pool, refs []uint32) (ruling, error) {
+// rule has CUE apply a rule to the values that it reads.
+func (g *grammar) rule(ru *rule, p *pool, refs []uint32) (ruling, error) {
 	var d ruling
 	trial := map[string]any{}
 	for _, rd := range ru.reads {

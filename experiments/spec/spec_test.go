@@ -223,6 +223,31 @@ func TestWhere(t *testing.T) {
 	}
 }
 
+// TestWhereLooks: a where may be written in several places and refer to others;
+// every axis that it depends on counts.
+func TestWhereLooks(t *testing.T) {
+	s := load(t, `
+	seeds: [1]
+	_cheap: finetune: steps: <=200
+	arms: a: {
+		sweep: {"finetune.beta": [0, 1], "finetune.steps": [100, 200, 400], "reward.lambda": [0, 1]}
+		where: finetune: beta: >0
+		where: _cheap
+		where: reward: {lambda: number, if lambda == 0 {steps: >1000}}
+	}
+	arms: b: {
+		sweep: {"finetune.beta": [0, 1], "finetune.steps": [100, 200]}
+		where: {finetune: _, if finetune.beta == 0 {finetune: steps: 100}}
+	}`)
+	want := []string{
+		"a[finetune.beta=1,finetune.steps=100,reward.lambda=1]@1", "a[finetune.beta=1,finetune.steps=200,reward.lambda=1]@1",
+		"b[finetune.beta=0,finetune.steps=100]@1", "b[finetune.beta=1,finetune.steps=100]@1", "b[finetune.beta=1,finetune.steps=200]@1",
+	}
+	if d := cmp.Diff(want, views(s)); d != "" {
+		t.Errorf("mismatch (-want +got):\n%s", d)
+	}
+}
+
 func TestNested(t *testing.T) {
 	s := load(t, `
 	seeds: [1, 2, 3]

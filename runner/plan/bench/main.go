@@ -5,7 +5,7 @@
 //	go run ./runner/plan/bench -ablate BINARY -python PYTHON
 //
 // Measured on two cores (Xeon, one run, an empty store): 10,000 trials 0.24 s and
-// 110 MB, 100,000 trials 2.12 s and 644 MB, 47,000 trials/s; Hydra 1.3.2 11.0
+// 110 MB, 100,000 trials 2.12 s and 644 MB, 47,000 trials/s; Hydra 1.3.8 11.0
 // configurations/s. The process that evaluates the CUE takes 60 MB beside it.
 //
 // PYTHON has hydra-core. Hydra composes the first -hydra configurations of the
