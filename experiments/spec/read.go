@@ -464,6 +464,26 @@ func (r *reader) flags(list []string) (partial, bool) {
 		path, value, ok := strings.Cut(s, "=")
 		path = strings.TrimSpace(path)
 		l, known := r.byPath[path]
+		if _, group := r.groups[path]; ok && group && path != "" {
+			// A group is read as a base is, and its mistakes are of the flag.
+			v := r.ctx.CompileString(value)
+			if err := v.Err(); err != nil {
+				r.m.add(at, path, fmt.Sprintf("%q is no value in CUE", value), "")
+				continue
+			}
+			file := r.file
+			r.file = at.file
+			r.into(p, v, "", path)
+			r.file = file
+			for group, members := range alternatives {
+				for _, m := range members {
+					if join(group, m) == path {
+						p.chosen[group] = m
+					}
+				}
+			}
+			continue
+		}
 		switch {
 		case !ok:
 			r.m.add(at, "", "want path=value", "as in --set finetune.beta=0.1")

@@ -362,6 +362,14 @@ func TestSet(t *testing.T) {
 	if v, _ := changed.Views[1].Trial.Content.Value("finetune.beta"); v != 1. {
 		t.Errorf("arm b has beta %v, want its own", v)
 	}
+	c := load(t, body, `model={checkpoint: path: "x"}`, "finetune.mix={labelled: 2}").Views[0].Trial.Content.Config()
+	if c.Model.Checkpoint == nil || c.Finetune.Mix.Labelled != 2 {
+		t.Errorf("a group in --set gives %+v, %+v", c.Model, c.Finetune)
+	}
+	_, err := spec.Load(study(t, body), spec.Options{Set: []string{"finetune={beta: -1}", "finetune.mix=3"}})
+	if err == nil || !strings.Contains(err.Error(), "--set finetune={beta: -1}: finetune.beta: -1 is out of range") || !strings.Contains(err.Error(), "--set finetune.mix=3: finetune.mix: 3 is no struct") {
+		t.Errorf("mistakes in --set: %v", err)
+	}
 	if name, ok := strings.CutPrefix(changed.Name, plain.Name+"@"); !ok || len(name) != 8 {
 		t.Errorf("its name is %q, want %q and a hash", changed.Name, plain.Name)
 	}
