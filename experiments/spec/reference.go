@@ -144,7 +144,7 @@ func source(v ast.Expr) string {
 // docOf is the comment above a field, as one paragraph.
 func docOf(f *ast.Field) string {
 	var doc []string
-	for _, c := range f.Comments() {
+	for _, c := range ast.Comments(f) {
 		if c.Doc {
 			doc = append(doc, strings.Join(strings.Fields(c.Text()), " "))
 		}
