@@ -274,6 +274,11 @@ func (r *reader) cue(err error) {
 		format, args := e.Msg()
 		msg := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
 		hint := ""
+		// Why an import failed is in the error below, with the same place.
+		if cause := cueerrors.Error(nil); strings.HasSuffix(msg, "import failed") && errors.As(errors.Unwrap(e), &cause) {
+			format, args := cause.Msg()
+			msg = strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+		}
 		switch {
 		case multiple.MatchString(e.Error()):
 			msg, hint = "the folder holds two packages: "+multiple.FindString(e.Error()), "a study is one package: name one file, or put each into a folder of its own"

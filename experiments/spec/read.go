@@ -71,7 +71,10 @@ func (r *reader) version(v cue.Value, now int) {
 
 func (r *reader) text(v cue.Value, path string) string {
 	t, err := v.String()
-	if err != nil {
+	switch {
+	case v.Err() != nil: // CUE's own mistake, said once and in its words
+		r.doubts = append(r.doubts, v.Err())
+	case err != nil:
 		r.m.add(r.place(v), path, text(v)+" is no string", "")
 	}
 	return t
