@@ -17,8 +17,9 @@ import (
 
 // Options of an ablation table.
 type Options struct {
-	Reference string // the arm that others are compared with; the first arm where empty
-	Resamples int    // of the bootstrap; 0 means 1,000
+	Reference string             // the arm that others are compared with; the first arm where empty
+	Detect    map[string]float64 // by metric, the size of a difference that matters
+	Resamples int                // of the bootstrap; 0 means 1,000
 }
 
 // Table is an ablation table.
@@ -26,6 +27,9 @@ type Table struct {
 	Reference string   `json:"reference"` // label of the reference row
 	Metrics   []Metric `json:"metrics"`
 	Rows      []Row    `json:"rows"`
+	Sweeps    []Sweep  `json:"sweeps,omitempty"`
+	Front     *Front   `json:"front,omitempty"`
+	Detect    []Detect `json:"detect,omitempty"`
 	Footnotes []string `json:"footnotes"`
 }
 
@@ -35,18 +39,22 @@ type Metric struct {
 	Label  string `json:"label"`
 	Unit   string `json:"unit,omitempty"`
 	Better string `json:"better,omitempty"` // higher, lower or empty
+	Assume string `json:"assume,omitempty"` // what is known of its distribution over seeds: "normal" or nothing
 	Real   string `json:"real,omitempty"`   // the metric that is this one of real against real
+	// Best is the label of the row whose paired difference to every other row but
+	// controls is resolved for the better; empty where the data do not single one out.
+	Best string `json:"best,omitempty"`
 }
 
 // Row is an arm, or one point of it.
 type Row struct {
-	Arm         string          `json:"arm"`
-	Label       string          `json:"label"` // "arm" or "arm[finetune.beta=0.5]"
-	Control     bool            `json:"control,omitempty"`
-	Trials      []string        `json:"trials"`
-	SameAs      string          `json:"sameAs,omitempty"` // label of an earlier row with the same trials
-	Cells       map[string]Cell `json:"cells"`            // by metric; absent where there is no result
-	Differences map[string]Cell `json:"differences,omitempty"`
+	Arm         string                `json:"arm"`
+	Label       string                `json:"label"` // "arm" or "arm[finetune.beta=0.5]"
+	Control     bool                  `json:"control,omitempty"`
+	Trials      []string              `json:"trials"`
+	SameAs      string                `json:"sameAs,omitempty"` // label of an earlier row with the same trials
+	Cells       map[string]Cell       `json:"cells"`            // by metric; absent where there is no result
+	Differences map[string]Difference `json:"differences,omitempty"`
 }
 
 // Interval kinds of a cell.
@@ -55,19 +63,61 @@ const (
 	OverPrompts = "prompts" // for these seeds only
 )
 
-// Cell is a figure. A difference is the row's value less the reference's, seed
-// by seed.
+// Cell is a figure.
 type Cell struct {
 	Mean     float64   `json:"mean"`
 	Low      float64   `json:"low"` // of the 95% interval; equal to High where Interval is empty
 	High     float64   `json:"high"`
 	Interval string    `json:"interval,omitempty"` // OverSeeds, OverPrompts, or empty: none is drawn
 	Seeds    []string  `json:"seeds"`
-	Values   []float64 `json:"values"` // one a seed
-	N        int       `json:"n"`      // independent seeds
-	Images   int       `json:"images"` // the smallest number of samples that a value stands on
-	Resolved bool      `json:"resolved,omitempty"`
+	Values   []float64 `json:"values"`          // one a seed
+	N        int       `json:"n"`               // independent seeds
+	Images   int       `json:"images"`          // the smallest number of samples that a value stands on
 	Notes    []int     `json:"notes,omitempty"` // indices of footnotes
+
+	estimate stats.Estimate // where Interval is OverSeeds
+}
+
+// Difference is the row's value less the reference's, seed by seed.
+type Difference struct {
+	Cell
+	// P is the two-sided p value over seeds, corrected by Holm over all rows that
+	// are compared on this metric; Corrected is the interval at the level of that
+	// correction. Both are absent with fewer than three independent seeds.
+	P         float64  `json:"p,omitempty"`
+	Corrected *Bounds  `json:"corrected,omitempty"`
+	Resolved  bool     `json:"resolved,omitempty"` // Corrected excludes 0
+	Improved  Improved `json:"improved"`
+	// Equivalent: both corrected one-sided tests say that the difference is
+	// smaller than what the study declares to matter (compare: detect).
+	Equivalent bool `json:"equivalent,omitempty"`
+	// Needs is the number of seeds that would find the declared size with 80%
+	// power, from the spread seen so far; 0 where none is declared or seen.
+	Needs int `json:"needs,omitempty"`
+}
+
+// Bounds are those of an interval.
+type Bounds struct {
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
+
+// Improved is the share of seeds whose difference is for the better, ties
+// counted half, with its Wilson interval: the probability of improvement.
+type Improved struct {
+	Share float64 `json:"share"`
+	Bounds
+}
+
+// Detect is a difference that the study declares to matter, and what it takes
+// to find it.
+type Detect struct {
+	Metric string  `json:"metric"`
+	Size   float64 `json:"size"`
+	Have   int     `json:"have"`   // independent seeds, the fewest of any row
+	Needs  int     `json:"needs"`  // the most of any row; 0 where no spread has been seen
+	AtMost int     `json:"atMost"` // needed, were the spread at its upper 80% bound
+	Row    string  `json:"row"`    // that needs the most
 }
 
 // Shown are the metrics of the ablation table, in its order.
@@ -93,6 +143,10 @@ func Ablation(trials, samples *table.Table, o Options) (*Table, error) {
 	if o.Resamples == 0 {
 		o.Resamples = 1000
 	}
+	columns := map[string]*table.Column{}
+	for _, c := range trials.Columns {
+		columns[c.Name] = c
+	}
 	rows, err := group(trials)
 	if err != nil {
 		return nil, err
@@ -101,20 +155,20 @@ func Ablation(trials, samples *table.Table, o Options) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{t: &Table{}, trials: trials, images: images, resamples: stats.NewResamples(images.prompts, o.Resamples)}
+	b := &builder{t: &Table{}, o: o, columns: columns, images: images, rows: rows}
 	for _, m := range Shown {
-		c := trials.Column(m.Name)
+		c := columns[m.Name]
 		if c == nil {
 			continue
 		}
 		for _, name := range []string{m.Name, m.Real} {
-			if c := trials.Column(name); c != nil && c.Kind != table.Float {
+			if c := columns[name]; c != nil && c.Kind != table.Float {
 				return nil, fmt.Errorf("trials: column %q holds no real numbers", name)
 			}
 		}
-		m.Unit, m.Better = c.Unit, c.Better
+		m.Unit, m.Better, m.Assume = c.Unit, c.Better, c.Assume
 		b.t.Metrics = append(b.t.Metrics, m)
-		if real := trials.Column(m.Real); m.Real != "" && real == nil {
+		if m.Real != "" && columns[m.Real] == nil {
 			return nil, fmt.Errorf("trials: column %q has no %q beside it", m.Name, m.Real)
 		}
 	}
@@ -129,9 +183,14 @@ func Ablation(trials, samples *table.Table, o Options) (*Table, error) {
 		return nil, fmt.Errorf("compare: there is no arm %q to compare with", o.Reference)
 	}
 	b.t.Reference = rows[reference].label
+	first := map[string]string{} // label of the first row of the same trials
 	for i, r := range rows {
-		b.row(r, rows[reference], i != reference)
+		b.row(r, rows[reference], i != reference, first)
 	}
+	b.correct()
+	b.best()
+	b.sweeps()
+	b.front("fidelity.recall", "alignment")
 	b.standing()
 	return b.t, nil
 }
@@ -182,8 +241,10 @@ func group(trials *table.Table) ([]*grouped, error) {
 
 type builder struct {
 	t         *Table
-	trials    *table.Table
+	o         Options
+	columns   map[string]*table.Column // of trials
 	images    *images
+	rows      []*grouped
 	resamples stats.Resamples
 	fewSeeds  bool // some interval is over prompts only
 	noSpread  bool // some figure has no interval at all
@@ -199,10 +260,10 @@ func (b *builder) note(text string) int {
 	return len(b.t.Footnotes) - 1
 }
 
-func (b *builder) trial(view int) string { return b.trials.Column("trial").Strings[view] }
+func (b *builder) trial(view int) string { return b.columns["trial"].Strings[view] }
 
 func (b *builder) seed(view int) stats.Seed {
-	return stats.Seed{Pretraining: b.trials.Column("seed.pretraining").Ints[view], Feedback: b.trials.Column("seed.feedback").Ints[view]}
+	return stats.Seed{Pretraining: b.columns["seed.pretraining"].Ints[view], Feedback: b.columns["seed.feedback"].Ints[view]}
 }
 
 func seedName(s stats.Seed) string {
@@ -212,26 +273,20 @@ func seedName(s stats.Seed) string {
 	return fmt.Sprintf("%d.%d", s.Pretraining, s.Feedback)
 }
 
-func (b *builder) row(r, reference *grouped, compared bool) {
+func (b *builder) row(r, reference *grouped, compared bool, first map[string]string) {
 	row := Row{Arm: r.arm, Label: r.label, Control: r.control, Cells: map[string]Cell{}}
 	for _, v := range r.views {
 		row.Trials = append(row.Trials, b.trial(v))
 	}
-	for _, earlier := range b.t.Rows {
-		if slices.Equal(earlier.Trials, row.Trials) && earlier.SameAs == "" {
-			row.SameAs = earlier.Label
-		}
+	key := strings.Join(row.Trials, " ")
+	if earlier, ok := first[key]; ok {
+		row.SameAs = earlier
+	} else {
+		first[key] = row.Label
 	}
-	same := func() bool {
-		for i, v := range reference.views {
-			if i >= len(row.Trials) || b.trial(v) != row.Trials[i] {
-				return false
-			}
-		}
-		return len(reference.views) == len(row.Trials)
-	}()
+	same := slices.EqualFunc(reference.views, row.Trials, func(v int, id string) bool { return b.trial(v) == id })
 	for _, m := range b.t.Metrics {
-		c, ok := b.cell(m.Name, r.views, nil)
+		c, ok := b.cell(m, r.views, nil)
 		if !ok {
 			b.absent = true
 			continue
@@ -244,27 +299,38 @@ func (b *builder) row(r, reference *grouped, compared bool) {
 		}
 		row.Cells[m.Name] = c
 		if m.Real != "" {
-			if f, ok := b.cell(m.Real, r.views, nil); ok {
+			if f, ok := b.cell(Metric{Name: m.Real, Assume: "normal"}, r.views, nil); ok {
 				row.Cells[m.Real] = f
 			}
 		}
 		if !compared || same {
 			continue
 		}
-		if d, ok := b.cell(m.Name, r.views, reference.views); ok {
+		if d, ok := b.cell(m, r.views, reference.views); ok {
 			if row.Differences == nil {
-				row.Differences = map[string]Cell{}
+				row.Differences = map[string]Difference{}
 			}
-			d.Resolved = d.Interval != "" && stats.Interval{Low: d.Low, High: d.High}.Excludes(0)
-			row.Differences[m.Name] = d
+			row.Differences[m.Name] = Difference{Cell: d, Improved: improved(d.Values, m.Better)}
 		}
 	}
 	b.t.Rows = append(b.t.Rows, row)
 }
 
+// improved orients differences so that positive is better.
+func improved(values []float64, better string) Improved {
+	if better == "lower" {
+		values = slices.Clone(values)
+		for i := range values {
+			values[i] = -values[i]
+		}
+	}
+	share, i := stats.Improvement(values, level)
+	return Improved{Share: share, Bounds: Bounds{i.Low, i.High}}
+}
+
 // chosenOn reports whether a row's images were chosen by a learned reward.
 func (b *builder) chosenOn(views []int) bool {
-	c, loss := b.trials.Column("evaluate.bestOf"), b.trials.Column("reward.loss")
+	c, loss := b.columns["evaluate.bestOf"], b.columns["reward.loss"]
 	if c == nil || loss == nil {
 		return false
 	}
@@ -274,12 +340,12 @@ func (b *builder) chosenOn(views []int) bool {
 
 // cell is a metric over the seeds of a row that have it; with against, the
 // difference to the reference over the seeds that both have.
-func (b *builder) cell(metric string, views, against []int) (Cell, bool) {
-	col, count := b.trials.Column(metric), b.trials.Column(metric+".n")
+func (b *builder) cell(m Metric, views, against []int) (Cell, bool) {
+	col, count := b.columns[m.Name], b.columns[m.Name+".n"]
 	var c Cell
 	var seeds []stats.Seed
 	var mine, theirs []stats.Clustered
-	clustered := b.images.has(metric)
+	clustered := b.images.has(m.Name)
 	missing, unjudged := false, false
 	has := func(v int) bool { return col.Has(v) && !math.IsNaN(col.Floats[v]) && !math.IsInf(col.Floats[v], 0) }
 	for _, v := range views {
@@ -300,12 +366,12 @@ func (b *builder) cell(metric string, views, against []int) (Cell, bool) {
 			}
 			value -= col.Floats[against[other]]
 			if clustered {
-				theirs = append(theirs, b.images.of(b.trial(against[other]), metric))
+				theirs = append(theirs, b.images.of(b.trial(against[other]), m.Name))
 				unjudged = unjudged || theirs[len(theirs)-1].Empty()
 			}
 		}
 		if clustered {
-			mine = append(mine, b.images.of(b.trial(v), metric))
+			mine = append(mine, b.images.of(b.trial(v), m.Name))
 			unjudged = unjudged || mine[len(mine)-1].Empty()
 		}
 		seeds = append(seeds, seed)
@@ -322,28 +388,61 @@ func (b *builder) cell(metric string, views, against []int) (Cell, bool) {
 	if missing {
 		c.Notes = append(c.Notes, b.note("Some seeds of this arm have no result yet; the figure is over those that have."))
 	}
-	if i, ok := stats.OverSeeds(seeds, c.Values, level); ok {
-		c.Low, c.High, c.Interval = i.Low, i.High, OverSeeds
+	if clustered && unjudged {
+		c.Notes = append(c.Notes, b.note("The images of this figure are not in samples.arrow: its interval leaves prompts out, or is not drawn."))
+		mine, theirs, clustered = nil, nil, false
+	}
+	if e, ok := stats.OverSeeds(seeds, c.Values, influence(mine, theirs)); ok {
+		if e.Error == 0 {
+			c.Notes = append(c.Notes, b.note("All seeds gave the same value: their spread says nothing, and no interval is drawn."))
+			return c, true
+		}
+		i := e.Interval(level)
+		c.Low, c.High, c.Interval, c.estimate = i.Low, i.High, OverSeeds, e
+		if share := stats.SkewedCoverage(c.N); against == nil && m.Assume == "" && share < .9 {
+			c.Notes = append(c.Notes, b.note(fmt.Sprintf("Nothing is known of how this figure is distributed over seeds: were it as skewed as a log-normal with σ = 1, its 95%% interval over %d seeds would cover %.0f%% (simulated). Differences of pairs are not concerned.", c.N, 100*share)))
+		}
 		return c, true
 	}
 	if !clustered {
 		b.noSpread = true
 		return c, true
 	}
-	if unjudged {
-		c.Notes = append(c.Notes, b.note("The images of this figure are not in samples.arrow: no interval over prompts can be drawn."))
-		return c, true
-	}
 	b.fewSeeds = true
-	i := b.resamples.Percentile(mine, theirs, level)
+	i := b.draws().Percentile(mine, theirs, level)
 	c.Low, c.High, c.Interval = i.Low, i.High, OverPrompts
 	return c, true
+}
+
+// draws are the resamples of prompts, made when they are first needed.
+func (b *builder) draws() stats.Resamples {
+	if b.resamples == nil {
+		b.resamples = stats.NewResamples(b.images.prompts, b.o.Resamples)
+	}
+	return b.resamples
+}
+
+// influence is how prompts move each seed's value, or difference.
+func influence(mine, theirs []stats.Clustered) [][]float64 {
+	if len(mine) == 0 {
+		return nil
+	}
+	out := make([][]float64, len(mine))
+	for s, c := range mine {
+		out[s] = c.Influence()
+		if theirs != nil {
+			for p, u := range theirs[s].Influence() {
+				out[s][p] -= u
+			}
+		}
+	}
+	return out
 }
 
 // standing adds the footnotes that every reader needs.
 func (b *builder) standing() {
 	if b.fewSeeds {
-		b.note("With fewer than three independent seeds no interval over seeds is drawn: the seeds are points, and the interval in brackets is 95% over prompts, for these seeds only. It says how the figure would vary with other prompts of this kind, not with another pretraining or other feedback.")
+		b.note("With fewer than three independent seeds no interval over seeds is drawn, and nothing is called resolved: the seeds are points, and the interval in brackets is 95% over prompts, for these seeds only. It says how the figure would vary with other prompts of this kind, not with another pretraining or other feedback.")
 	}
 	if b.noSpread {
 		b.note("Recall, Fréchet distance and diversity are figures of whole sets: with fewer than three independent seeds they have no interval, only the seeds' values.")

@@ -112,8 +112,8 @@ func TestTwoSeeds(t *testing.T) {
 		t.Errorf("the floor is %+v", c)
 	}
 	d := row["oracle"].Differences["alignment"]
-	if math.Abs(d.Mean-.2) > 1e-9 || !d.Resolved {
-		t.Errorf("difference %+v, want a resolved .2", d)
+	if math.Abs(d.Mean-.2) > 1e-9 || d.Resolved || d.Interval != compare.OverPrompts || d.Low < .1 {
+		t.Errorf("difference %+v, want .2 with an interval over prompts, and nothing resolved with two seeds", d)
 	}
 	if d := row["oracle"].Differences["fidelity.recall"]; d.Resolved || d.Interval != "" {
 		t.Errorf("a difference of recall with two seeds is resolved: %+v", d)
@@ -141,10 +141,15 @@ func TestTwoSeeds(t *testing.T) {
 func TestSeedsThatAreEnough(t *testing.T) {
 	arms := map[string][]float64{"base": {.5, .52, .54}, "b": {.6, .62, .61}}
 	got := ablation(t, arms, []string{"base", "b"}, [][2]int64{{1, 1}, {2, 2}, {3, 3}})
-	c := got.Rows[0].Cells["alignment"]
-	// Student's t with 2 degrees of freedom: .52 ± 4.302653·.02/√3.
-	if c.Interval != compare.OverSeeds || math.Abs(c.Low-(.52-4.302653*.02/math.Sqrt(3))) > 1e-6 {
-		t.Errorf("three seeds: %+v", c)
+	// Student's t with 2 degrees of freedom: .848 ± 4.302653·.002/√3. Of alignment
+	// all seeds share their prompts, some of which are always good: other prompts
+	// would move it too.
+	c := got.Rows[0].Cells["fidelity.recall"]
+	if c.Interval != compare.OverSeeds || math.Abs(c.Low-(.848-4.302653*.002/math.Sqrt(3))) > 1e-6 {
+		t.Errorf("recall of three seeds: %+v", c)
+	}
+	if c := got.Rows[0].Cells["alignment"]; c.Interval != compare.OverSeeds || c.Low > .52-4.302653*.02/math.Sqrt(3)-1e-6 {
+		t.Errorf("alignment of three seeds: %+v", c)
 	}
 	crossed := ablation(t, map[string][]float64{"base": {.5, .52, .54, .5}, "b": {.6, .6, .6, .6}}, []string{"base", "b"}, [][2]int64{{1, 1}, {1, 2}, {2, 1}, {2, 2}})
 	if c := crossed.Rows[0].Cells["alignment"]; c.N != 2 || c.Interval != compare.OverPrompts {

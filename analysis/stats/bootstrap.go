@@ -10,7 +10,10 @@ import (
 // Resamples are bootstrap draws of clusters: how often each cluster is drawn in
 // each resample. One set serves every statistic of the same clusters, so that
 // differences stay paired.
-type Resamples [][]uint16
+type Resamples []Draw
+
+// Draw is how often each cluster is drawn in one resample.
+type Draw []uint16
 
 // NewResamples draws n resamples of the given clusters; the draw depends on
 // the names of the clusters and on nothing else.
@@ -23,7 +26,7 @@ func NewResamples(clusters []string, n int) Resamples {
 	r := rand.New(rand.NewChaCha8([32]byte(h.Sum(nil))))
 	out := make(Resamples, n)
 	for i := range out {
-		w := make([]uint16, len(clusters))
+		w := make(Draw, len(clusters))
 		for range clusters {
 			w[r.IntN(len(clusters))]++
 		}
@@ -47,7 +50,7 @@ func (c Clustered) Empty() bool {
 
 // mean of the clusters, each as often as weights say; nil weights are all 1.
 // NaN where no value is drawn.
-func (c Clustered) mean(weights []uint16) float64 {
+func (c Clustered) mean(weights Draw) float64 {
 	var s, n float64
 	for i, x := range c.Sums {
 		w := 1.
@@ -78,11 +81,30 @@ func (r Resamples) Percentile(groups, against []Clustered, level float64) Interv
 			values = append(values, v)
 		}
 	}
-	if len(values) == 0 {
+	return PercentileOf(values, level)
+}
+
+// Mean is the mean over groups of each group's mean in this draw; NaN where a
+// group has no value in it.
+func (d Draw) Mean(groups []Clustered) float64 {
+	var v float64
+	for _, g := range groups {
+		v += g.mean(d) / float64(len(groups))
+	}
+	if len(groups) == 0 {
+		return math.NaN()
+	}
+	return v
+}
+
+// PercentileOf is the percentile interval of draws, which it sorts; the whole
+// line where there are none.
+func PercentileOf(draws []float64, level float64) Interval {
+	if len(draws) == 0 {
 		return Interval{math.Inf(-1), math.Inf(1)}
 	}
-	slices.Sort(values)
-	return Interval{quantile(values, .5-level/2), quantile(values, .5+level/2)}
+	slices.Sort(draws)
+	return Interval{quantile(draws, .5-level/2), quantile(draws, .5+level/2)}
 }
 
 // quantile of sorted values, linear between them (Hyndman & Fan 1996, type 7).

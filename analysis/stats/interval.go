@@ -1,6 +1,8 @@
-// Package stats holds the intervals of this project: Student's for a mean over
-// seeds, Wilson's for a proportion, and percentile bootstraps clustered by
-// prompt. Each says what it assumes.
+// Package stats holds the statistics of ablations: means over seeds and prompts
+// with intervals that hold at few seeds, corrections for many comparisons,
+// equivalence, power, contrasts over sweeps, and Pareto fronts. Each says what it
+// assumes and whose it is; what the intervals cover was simulated, and stands
+// in README.md beside the widths.
 package stats
 
 import (
@@ -60,8 +62,11 @@ func Wilson(good, n int, level float64) Interval {
 	if n == 0 {
 		return Interval{0, 1}
 	}
+	return wilson(float64(good)/float64(n), float64(n), level)
+}
+
+func wilson(p, m, level float64) Interval {
 	z := distuv.UnitNormal.Quantile(.5 + level/2)
-	p, m := float64(good)/float64(n), float64(n)
 	centre := (p + z*z/(2*m)) / (1 + z*z/m)
 	half := z / (1 + z*z/m) * math.Sqrt(p*(1-p)/m+z*z/(4*m*m))
 	return Interval{max(0, centre-half), min(1, centre+half)}

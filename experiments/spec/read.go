@@ -13,9 +13,9 @@ import (
 
 // study reads a whole study into s.
 func (r *reader) study(v cue.Value, s *Study, o Options) {
-	top := []string{"version", "title", "question", "base", "arms", "seeds", "compare"}
+	top := []string{"version", "title", "question", "base", "arms", "seeds", "compare", "gate"}
 	base := newPartial()
-	var compare, written cue.Value
+	var compare, gate, written cue.Value
 	hasSeeds := false
 	for _, f := range r.fields(v, "", "a study", top...) {
 		switch f.name {
@@ -33,6 +33,8 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 			s.Seeds, hasSeeds = r.seeds(f.value, "seeds"), true
 		case "compare":
 			compare = f.value
+		case "gate":
+			gate = f.value
 		default:
 			r.m.add(r.named(f.value), f.name, "a study has no such field", didYouMean(f.name, top))
 		}
@@ -52,7 +54,8 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 		s.Name += "@" + hashSet(set)
 	}
 	r.expand(s, base, arms)
-	s.Reference = r.reference(compare, arms)
+	s.Reference, s.Detect = r.compare(compare, arms)
+	s.Gate = r.gate(gate)
 }
 
 // version refuses a study of another version of the language with the change
@@ -432,31 +435,6 @@ func (r *reader) seed(v cue.Value, path string) (Seed, bool) {
 		}
 	}
 	return s, good
-}
-
-func (r *reader) reference(v cue.Value, arms []*arm) string {
-	var valid []string
-	for _, a := range arms {
-		valid = append(valid, a.leaves()...)
-	}
-	reference := ""
-	if len(valid) > 0 {
-		reference = valid[0]
-	}
-	if !v.Exists() {
-		return reference
-	}
-	for _, f := range r.fields(v, "compare", "a struct with reference") {
-		if f.name != "reference" {
-			r.m.add(r.named(f.value), "compare."+f.name, "compare has no such field", didYouMean(f.name, []string{"reference"}))
-			continue
-		}
-		reference = r.text(f.value, "compare.reference")
-		if reference != "" && !contains(valid, reference) {
-			r.m.add(r.place(f.value), "compare.reference", fmt.Sprintf("the study has no arm %q", reference), didYouMean(reference, valid))
-		}
-	}
-	return reference
 }
 
 // flags reads --set path=value; false where there is none.

@@ -41,12 +41,22 @@ type Study struct {
 	Base      Content
 	Arms      []Arm // at least one, in the study's order
 	Seeds     []Seed
-	Views     []View // arms × points × seeds, in this order
-	Reference string // the arm that the others are compared with
-	Collapsed int    // points left out, for an earlier one of their arm is the same
+	Views     []View             // arms × points × seeds, in this order
+	Reference string             // the arm that the others are compared with
+	Detect    map[string]float64 // by metric, the size of a difference that matters
+	Gate      []Gate             // what check holds against a baseline, in the study's order
+	Collapsed int                // points left out, for an earlier one of their arm is the same
 	Excluded  []Excluded
 	Files     []File   // what the study names outside itself
 	Notes     []string // what a reader should know and is no mistake, a line each
+}
+
+// Gate is by how much a metric may be worse than its baseline. Where both sizes
+// are nil the tolerance is the noise of the baseline's seeds.
+type Gate struct {
+	Metric             string
+	Absolute, Relative *float64
+	Seeds              int // the least number to check with
 }
 
 // File is a file or folder that a study names, and where it does.

@@ -321,7 +321,7 @@ var functions = template.FuncMap{
 	},
 	"arrow": func(better string) string { return map[string]string{"higher": "↑", "lower": "↓"}[better] },
 	"cell":  func(r compare.Row, metric string) *compare.Cell { return at(r.Cells, metric) },
-	"diff":  func(r compare.Row, metric string) *compare.Cell { return at(r.Differences, metric) },
+	"diff":  func(r compare.Row, metric string) *compare.Difference { return at(r.Differences, metric) },
 	"floor": func(t *compare.Table, metric string) *compare.Cell {
 		for _, r := range t.Rows {
 			if c := at(r.Cells, metric); c != nil {
@@ -333,7 +333,7 @@ var functions = template.FuncMap{
 	"minutes": func(s float64) string { return strconv.FormatFloat(s/60, 'f', 1, 64) },
 }
 
-func at(m map[string]compare.Cell, metric string) *compare.Cell {
+func at[V any](m map[string]V, metric string) *V {
 	if c, ok := m[metric]; ok {
 		return &c
 	}

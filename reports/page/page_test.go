@@ -33,7 +33,7 @@ func report() page.Report {
 		return compare.Row{Arm: label, Label: label, Trials: []string{label + "-1", label + "-2"}, Cells: map[string]compare.Cell{
 			"alignment": cell(alignment), "alignment.count": cell(alignment - .1), "alignment.colour": cell(alignment + .1),
 			"fidelity.recall": points(recall), "fidelity.recall.real": points(.98)},
-			Differences: map[string]compare.Cell{"alignment": cell(alignment - .5)}}
+			Differences: map[string]compare.Difference{"alignment": {Cell: cell(alignment - .5)}}}
 	}
 	t := &compare.Table{Reference: "base", Footnotes: []string{"For these seeds only."},
 		Metrics: []compare.Metric{{Name: "alignment", Label: "alignment", Better: "higher"}, {Name: "alignment.count", Label: "count"}, {Name: "alignment.colour", Label: "colour"},

@@ -1,8 +1,8 @@
-// Package text renders an ablation table for terminals, Markdown, CSV and JSON.
+// Package text renders an ablation table for terminals, Markdown, LaTeX and JSON,
+// and lays it out in long form for CSV and Parquet.
 package text
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/table"
 )
 
 // columns of the short tables, in order; CSV and JSON have all metrics.
@@ -107,7 +108,11 @@ func grid(t *compare.Table) [][]string {
 				row = append(row, "–")
 				continue
 			}
-			row = append(row, cell(m.Name, c)+mark(c.Notes))
+			s := cell(m.Name, c) + mark(c.Notes)
+			if m.Best == r.Label {
+				s += " best"
+			}
+			row = append(row, s)
 			if f, ok := r.Cells[m.Real]; ok && floor[i] == "" {
 				floor[i] = short(m.Name, f.Mean)
 			}
@@ -120,34 +125,118 @@ func grid(t *compare.Table) [][]string {
 	return rows
 }
 
-// differences lays out what each arm changes against the reference.
+// differences lays out what each arm changes against the reference; * marks
+// what is resolved, ≈ what is equivalent.
 func differences(t *compare.Table) [][]string {
-	rows := [][]string{{"less " + t.Reference, "alignment", "recall"}}
+	head := []string{"less " + t.Reference, "alignment", "recall"}
+	for _, d := range t.Detect {
+		head = append(head, fmt.Sprintf("seeds for ±%g", d.Size))
+	}
+	rows := [][]string{head}
 	for _, r := range t.Rows {
 		if len(r.Differences) == 0 {
 			continue
 		}
 		row := []string{label(r)}
 		for _, m := range []string{"alignment", "fidelity.recall"} {
-			c, ok := r.Differences[m]
-			if !ok {
-				row = append(row, "–")
-				continue
-			}
-			s := signed(m, c.Mean)
-			switch {
-			case c.Interval != "":
-				s += fmt.Sprintf(" [%s, %s]", signed(m, c.Low), signed(m, c.High))
-			case len(c.Values) > 1:
-				var v []string
-				for _, x := range c.Values {
-					v = append(v, signed(m, x))
-				}
-				s += " (" + strings.Join(v, " ") + ")"
+			row = append(row, difference(m, r.Differences))
+		}
+		for _, d := range t.Detect {
+			s := "–"
+			if x, ok := r.Differences[d.Metric]; ok && x.Needs > 0 {
+				s = fmt.Sprintf("%d (has %d)", x.Needs, x.N)
 			}
 			row = append(row, s)
 		}
 		rows = append(rows, row)
+	}
+	if len(rows) == 1 {
+		return nil
+	}
+	return rows
+}
+
+func difference(metric string, of map[string]compare.Difference) string {
+	c, ok := of[metric]
+	if !ok {
+		return "–"
+	}
+	s := change(metric, c.Cell)
+	if c.Resolved {
+		s += " *"
+	}
+	if c.Equivalent {
+		s += " ≈"
+	}
+	return s + mark(c.Notes)
+}
+
+// change is a difference with its interval, or its seeds' values.
+func change(metric string, c compare.Cell) string {
+	s := signed(metric, c.Mean)
+	switch {
+	case c.Interval != "":
+		s += fmt.Sprintf(" [%s, %s]", signed(metric, c.Low), signed(metric, c.High))
+	case len(c.Values) > 1:
+		var v []string
+		for _, x := range c.Values {
+			v = append(v, signed(metric, x))
+		}
+		s += " (" + strings.Join(v, " ") + ")"
+	}
+	return s
+}
+
+// front lays out the Pareto front.
+func front(t *compare.Table) [][]string {
+	if t.Front == nil {
+		return nil
+	}
+	rows := [][]string{{"front", "on it", "in draws", "behind it by"}}
+	for _, p := range t.Front.Points {
+		on := "no"
+		if p.On {
+			on = "yes"
+		}
+		rows = append(rows, []string{p.Label, on, fmt.Sprintf("%.0f%%", 100*p.Membership), fmt.Sprintf("%s [%s, %s]", short("", p.Behind.Value), short("", p.Behind.Low), short("", p.Behind.High))})
+	}
+	return rows
+}
+
+// effects lays out trends and main effects on alignment and recall.
+func effects(t *compare.Table) [][]string {
+	rows := [][]string{{"effect of", "alignment", "recall"}}
+	for _, s := range t.Sweeps {
+		at := map[string]int{}
+		for _, e := range s.Effects {
+			column := map[string]int{"alignment": 1, "fidelity.recall": 2}[e.Metric]
+			if column == 0 {
+				continue
+			}
+			name := s.Arm + ": " + strings.Join(e.Factors, " × ")
+			switch e.Kind {
+			case compare.Trend:
+				name += ", range"
+			default:
+				name += " = " + strings.Join(e.Levels, ", ")
+			}
+			i, ok := at[name]
+			if !ok {
+				i = len(rows)
+				at[name] = i
+				rows = append(rows, []string{name, "–", "–"})
+			}
+			rows[i][column] = change(e.Metric, e.Cell)
+			if e.Resolved {
+				rows[i][column] += " *"
+			}
+			if e.Monotone {
+				rows[i][column] += " monotone"
+			}
+		}
+		if s.Note != "" {
+			rows = append(rows, []string{s.Arm + ": " + s.Note, "", ""})
+		}
 	}
 	if len(rows) == 1 {
 		return nil
@@ -167,32 +256,41 @@ func signed(metric string, v float64) string {
 // the differences to the reference, and the footnotes.
 func Terminal(w io.Writer, t *compare.Table, width int) error {
 	var b strings.Builder
-	all := grid(t)
-	for from := 1; from < len(all[0]); {
-		used := columnWidth(all, 0)
-		to := from
-		for to < len(all[0]) && (to == from || used+2+columnWidth(all, to) <= width) {
-			used += 2 + columnWidth(all, to)
-			to++
-		}
-		block := make([][]string, len(all))
-		for i, row := range all {
-			row = pad(row, len(all[0]))
-			block[i] = append([]string{row[0]}, row[from:to]...)
-		}
-		align(&b, block)
-		b.WriteByte('\n')
-		from = to
+	for _, rows := range [][][]string{grid(t), differences(t), effects(t), front(t)} {
+		blocks(&b, rows, width)
 	}
-	if d := differences(t); d != nil {
-		align(&b, d)
-		b.WriteByte('\n')
+	for _, n := range summary(t) {
+		wrap(&b, "", n, width)
 	}
 	for i, n := range t.Footnotes {
 		wrap(&b, mark([]int{i})+" ", n, width)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// blocks aligns rows, split into blocks that fit width columns, each with the
+// first column and a line after it.
+func blocks(b *strings.Builder, rows [][]string, width int) {
+	if rows == nil {
+		return
+	}
+	for from := 1; from < len(rows[0]); {
+		used := columnWidth(rows, 0)
+		to := from
+		for to < len(rows[0]) && (to == from || used+2+columnWidth(rows, to) <= width) {
+			used += 2 + columnWidth(rows, to)
+			to++
+		}
+		block := make([][]string, len(rows))
+		for i, row := range rows {
+			row = pad(row, len(rows[0]))
+			block[i] = append([]string{row[0]}, row[from:to]...)
+		}
+		align(b, block)
+		b.WriteByte('\n')
+		from = to
+	}
 }
 
 func pad(row []string, n int) []string {
@@ -251,7 +349,7 @@ func wrap(b *strings.Builder, lead, text string, width int) {
 // Markdown writes the short table, the differences and the footnotes.
 func Markdown(w io.Writer, t *compare.Table) error {
 	var b strings.Builder
-	for _, rows := range [][][]string{grid(t), differences(t)} {
+	for _, rows := range [][][]string{grid(t), differences(t), effects(t), front(t)} {
 		for i, r := range rows {
 			b.WriteString("|")
 			for _, s := range pad(r, len(rows[0])) {
@@ -266,6 +364,9 @@ func Markdown(w io.Writer, t *compare.Table) error {
 			b.WriteByte('\n')
 		}
 	}
+	for _, n := range summary(t) {
+		b.WriteString(n + "  \n")
+	}
 	for i, n := range t.Footnotes {
 		b.WriteString(mark([]int{i}) + " " + n + "  \n")
 	}
@@ -273,41 +374,83 @@ func Markdown(w io.Writer, t *compare.Table) error {
 	return err
 }
 
-// CSV writes one line a row and metric: its figure, its interval and the
-// difference to the reference.
-func CSV(w io.Writer, t *compare.Table) error {
-	c := csv.NewWriter(w)
-	if err := c.Write([]string{"arm", "row", "control", "metric", "mean", "low", "high", "interval", "seeds", "images",
-		"difference", "difference.low", "difference.high", "resolved"}); err != nil {
-		return err
+// summary says in sentences what stands in no column.
+func summary(t *compare.Table) []string {
+	var out []string
+	if f := t.Front; f != nil {
+		out = append(out, fmt.Sprintf("Together the rows dominate an area of %s [%s, %s] above (0, 0) of %s × %s; draws of the bootstrap are over %s.",
+			short("", f.Hypervolume.Value), short("", f.Hypervolume.Low), short("", f.Hypervolume.High), f.X, f.Y, f.Over))
 	}
-	exact := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
-	bounds := func(x compare.Cell) []string {
-		if x.Interval == "" {
-			return []string{exact(x.Mean), "", ""}
+	for _, d := range t.Detect {
+		switch {
+		case d.Needs == 0:
+			out = append(out, fmt.Sprintf("A difference of %g in %s matters here; no spread over seeds has been seen yet that would say how many it takes.", d.Size, d.Metric))
+		case d.Needs > d.Have:
+			out = append(out, fmt.Sprintf("To find a difference of %g in %s (80%% power, two-sided 5%%) %q needs %d seeds, up to %d if the spread is at its upper 80%% bound; there are %d.", d.Size, d.Metric, d.Row, d.Needs, d.AtMost, d.Have))
+		default:
+			out = append(out, fmt.Sprintf("%d seeds find a difference of %g in %s (80%% power, two-sided 5%%): %d are needed, up to %d if the spread is at its upper 80%% bound.", d.Have, d.Size, d.Metric, d.Needs, d.AtMost))
 		}
-		return []string{exact(x.Mean), exact(x.Low), exact(x.High)}
 	}
+	return out
+}
+
+// Long is the ablation table with one line a row and metric: its figure, its
+// interval and the difference to the reference.
+func Long(t *compare.Table) *table.Table {
+	out := &table.Table{Meta: map[string]string{"reference": t.Reference}}
+	column := func(name string, kind table.Kind, doc string) *table.Column {
+		c := &table.Column{Name: name, Kind: kind, Doc: doc, Valid: []bool{}}
+		out.Columns = append(out.Columns, c)
+		return c
+	}
+	arm, row := column("arm", table.String, ""), column("row", table.String, "arm and point")
+	control, metric := column("control", table.Bool, ""), column("metric", table.String, "")
+	mean, low, high := column("mean", table.Float, ""), column("low", table.Float, "of the 95% interval"), column("high", table.Float, "")
+	interval := column("interval", table.String, "seeds, prompts or none")
+	seeds, images := column("seeds", table.Int, "independent ones"), column("images", table.Int, "fewest that a seed's value stands on")
+	d, dlow, dhigh := column("difference", table.Float, "to the reference, paired"), column("difference.low", table.Float, ""), column("difference.high", table.Float, "")
+	p := column("difference.p", table.Float, "two-sided, corrected by Holm over the rows")
+	clow, chigh := column("difference.corrected.low", table.Float, "of the interval corrected by Holm"), column("difference.corrected.high", table.Float, "")
+	resolved := column("resolved", table.Bool, "the corrected interval excludes 0")
+	improved := column("improved", table.Float, "share of seeds that are better")
+	str := func(c *table.Column, v string) { c.Strings, c.Valid = append(c.Strings, v), append(c.Valid, true) }
+	num := func(c *table.Column, v float64, ok bool) {
+		c.Floats, c.Valid = append(c.Floats, v), append(c.Valid, ok)
+	}
+	boolean := func(c *table.Column, v, ok bool) { c.Bools, c.Valid = append(c.Bools, v), append(c.Valid, ok) }
+	whole := func(c *table.Column, v int) { c.Ints, c.Valid = append(c.Ints, int64(v)), append(c.Valid, true) }
 	for _, r := range t.Rows {
 		for _, m := range t.Metrics {
 			x, ok := r.Cells[m.Name]
 			if !ok {
 				continue
 			}
-			line := append([]string{r.Arm, r.Label, strconv.FormatBool(r.Control), m.Name}, bounds(x)...)
-			line = append(line, x.Interval, strconv.Itoa(x.N), strconv.Itoa(x.Images))
-			if d, ok := r.Differences[m.Name]; ok {
-				line = append(append(line, bounds(d)...), strconv.FormatBool(d.Resolved))
-			} else {
-				line = append(line, "", "", "", "")
+			str(arm, r.Arm)
+			str(row, r.Label)
+			boolean(control, r.Control, true)
+			str(metric, m.Name)
+			num(mean, x.Mean, true)
+			num(low, x.Low, x.Interval != "")
+			num(high, x.High, x.Interval != "")
+			str(interval, x.Interval)
+			whole(seeds, x.N)
+			whole(images, x.Images)
+			y, ok := r.Differences[m.Name]
+			num(d, y.Mean, ok)
+			num(dlow, y.Low, ok && y.Interval != "")
+			num(dhigh, y.High, ok && y.Interval != "")
+			corrected := y.Corrected
+			if corrected == nil {
+				corrected = &compare.Bounds{}
 			}
-			if err := c.Write(line); err != nil {
-				return err
-			}
+			num(p, y.P, y.Corrected != nil)
+			num(clow, corrected.Low, y.Corrected != nil)
+			num(chigh, corrected.High, y.Corrected != nil)
+			boolean(resolved, y.Resolved, ok)
+			num(improved, y.Improved.Share, ok)
 		}
 	}
-	c.Flush()
-	return c.Error()
+	return out
 }
 
 // JSON writes the table as it is.

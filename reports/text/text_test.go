@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/table"
 	"ablate/reports/text"
 )
 
@@ -25,17 +26,28 @@ func ablation() *compare.Table {
 			{Arm: "all data", Label: "all data", Cells: map[string]compare.Cell{"alignment": cell(.484, .068, compare.OverPrompts), "proxy": cell(.5, .05, compare.OverPrompts),
 				"fidelity.recall": cell(.968, 0, ""), "fidelity.recall.real": cell(.992, 0, ""), "fidelity.frechet": cell(6, 0, "")}},
 			{Arm: "a|b", Label: "a|b", Control: true, Cells: map[string]compare.Cell{"alignment": cell(.6, .02, compare.OverSeeds, 0)},
-				Differences: map[string]compare.Cell{"alignment": cell(-.116, .02, compare.OverPrompts), "fidelity.recall": cell(.01, 0, "")}},
+				Differences: map[string]compare.Difference{
+					"alignment": {Cell: cell(-.116, .02, compare.OverSeeds), P: .003, Corrected: &compare.Bounds{Low: -.15, High: -.08}, Resolved: true, Needs: 5,
+						Improved: compare.Improved{Share: 0, Bounds: compare.Bounds{Low: 0, High: .56}}},
+					"fidelity.recall": {Cell: cell(.01, 0, "")}}},
 			{Arm: "missing", Label: "missing", Cells: map[string]compare.Cell{}},
 			{Arm: "again", Label: "again", SameAs: "all data", Cells: map[string]compare.Cell{"alignment": cell(.484, .068, compare.OverPrompts)}},
 		},
+		Sweeps: []compare.Sweep{{Arm: "beta", Factors: []compare.Factor{{Name: "finetune.beta", Levels: []string{"0", "0.5", "1"}}}, Effects: []compare.Effect{
+			{Kind: compare.Main, Metric: "alignment", Factors: []string{"finetune.beta"}, Levels: []string{"0"}, Cell: cell(.03, .01, compare.OverSeeds), Resolved: true},
+			{Kind: compare.Trend, Metric: "alignment", Factors: []string{"finetune.beta"}, Cell: cell(-.06, .02, compare.OverSeeds), Resolved: true, Monotone: true},
+			{Kind: compare.Main, Metric: "fidelity.recall", Factors: []string{"finetune.beta"}, Levels: []string{"0"}, Cell: cell(-.01, .02, compare.OverSeeds)}}}},
+		Front: &compare.Front{X: "fidelity.recall", Y: "alignment", Over: compare.OverSeeds, Seeds: 3, Hypervolume: compare.Bounded{Value: .5, Bounds: compare.Bounds{Low: .45, High: .55}},
+			Points: []compare.FrontPoint{{Label: "all data", On: true, Membership: .93}, {Label: "a|b", Membership: .07, Behind: compare.Bounded{Value: .02, Bounds: compare.Bounds{Low: 0, High: .05}}}}},
+		Detect:    []compare.Detect{{Metric: "alignment", Size: .05, Have: 3, Needs: 5, AtMost: 14, Row: "a|b"}},
 		Footnotes: []string{"Control.", "A long footnote that has to be wrapped because it does not fit into one line of a terminal of the width that is asked for here."}}
 }
 
 func TestGolden(t *testing.T) {
 	for name, f := range map[string]func(io.Writer, *compare.Table) error{
 		"terminal.txt": func(w io.Writer, t *compare.Table) error { return text.Terminal(w, t, 80) },
-		"table.md":     text.Markdown, "table.csv": text.CSV, "table.json": text.JSON,
+		"table.md":     text.Markdown, "table.json": text.JSON, "table.tex": text.LaTeX,
+		"table.csv": func(w io.Writer, t *compare.Table) error { return table.CSV(w, text.Long(t)) },
 	} {
 		var b bytes.Buffer
 		if err := f(&b, ablation()); err != nil {

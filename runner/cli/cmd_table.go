@@ -94,7 +94,7 @@ func (l *loaded) results(class string) (*results, error) {
 	}
 	_ = unread // a line that a dying process tore says nothing
 	r.runs = study.Runs(store.Attempts(events))
-	r.ablation, err = compare.Ablation(r.tables.Trials, r.tables.Samples, compare.Options{Reference: l.Reference})
+	r.ablation, err = compare.Ablation(r.tables.Trials, r.tables.Samples, compare.Options{Reference: l.Reference, Detect: l.Detect})
 	return r, err
 }
 
@@ -115,7 +115,7 @@ func (g *globals) printTable(r *results, f tableFlags) error {
 	case f.json:
 		return text.JSON(g.stdout, r.ablation)
 	case f.csv:
-		return text.CSV(g.stdout, r.ablation)
+		return table.CSV(g.stdout, text.Long(r.ablation))
 	case f.md:
 		return text.Markdown(g.stdout, r.ablation)
 	}

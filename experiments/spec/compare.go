@@ -1,0 +1,144 @@
+package spec
+
+import (
+	"fmt"
+	"math"
+	"sync"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/literal"
+)
+
+// Metrics are the names of the figures that a study may compare and guard, as
+// the schema lists them.
+func Metrics() []string { return metrics() }
+
+var metrics = sync.OnceValue(func() []string {
+	defs, err := definitions()
+	if err != nil {
+		panic(err) // the embedded schema is broken, which a test excludes
+	}
+	var out []string
+	var walk func(ast.Expr)
+	walk = func(e ast.Expr) {
+		switch e := e.(type) {
+		case *ast.BinaryExpr:
+			walk(e.X)
+			walk(e.Y)
+		case *ast.BasicLit:
+			if s, err := literal.Unquote(e.Value); err == nil {
+				out = append(out, s)
+			}
+		}
+	}
+	walk(defs["#Metric"].Value)
+	return out
+})
+
+// defaultGate is what check guards where a study does not say.
+var defaultGate = []string{"alignment", "alignment.unseen", "fidelity.recall", "fidelity.frechet"}
+
+// compare reads what the arms are compared with, and which differences matter.
+func (r *reader) compare(v cue.Value, arms []*arm) (reference string, detect map[string]float64) {
+	var valid []string
+	for _, a := range arms {
+		valid = append(valid, a.leaves()...)
+	}
+	if len(valid) > 0 {
+		reference = valid[0]
+	}
+	if !v.Exists() {
+		return reference, nil
+	}
+	known := []string{"reference", "detect"}
+	for _, f := range r.fields(v, "compare", "a struct with reference", known...) {
+		path := "compare." + f.name
+		switch f.name {
+		case "reference":
+			reference = r.text(f.value, path)
+			if reference != "" && !contains(valid, reference) {
+				r.m.add(r.place(f.value), path, fmt.Sprintf("the study has no arm %q", reference), didYouMean(reference, valid))
+			}
+		case "detect":
+			detect = map[string]float64{}
+			for _, m := range r.byMetric(f.value, path, "a struct of sizes by metric, such as {alignment: 0.05}") {
+				if x, ok := r.size(m.value, path+"."+m.name); ok && x == 0 {
+					r.m.add(r.place(m.value), path+"."+m.name, "0 is no difference", "write the smallest difference that would matter")
+				} else if ok {
+					detect[m.name] = x
+				}
+			}
+		default:
+			r.m.add(r.named(f.value), path, "compare has no such field", didYouMean(f.name, known))
+		}
+	}
+	return reference, detect
+}
+
+// gate reads what is held against a baseline.
+func (r *reader) gate(v cue.Value) []Gate {
+	var out []Gate
+	if !v.Exists() {
+		for _, m := range defaultGate {
+			out = append(out, Gate{Metric: m, Seeds: 1})
+		}
+		return out
+	}
+	known := []string{"absolute", "relative", "seeds"}
+	for _, m := range r.byMetric(v, "gate", "a struct of tolerances by metric, such as {alignment: {absolute: 0.02}}") {
+		g := Gate{Metric: m.name, Seeds: 1}
+		at := "gate." + m.name
+		for _, f := range r.fields(m.value, at, "a tolerance: {absolute: 0.02}, {relative: 0.1}, or {} for the noise of the baseline", known...) {
+			path := at + "." + f.name
+			switch f.name {
+			case "absolute", "relative":
+				if x, ok := r.size(f.value, path); ok && f.name == "absolute" {
+					g.Absolute = &x
+				} else if ok {
+					g.Relative = &x
+				}
+			case "seeds":
+				n, err := f.value.Int64()
+				if err != nil || n < 1 || n > math.MaxInt32 {
+					r.m.add(r.place(f.value), path, text(f.value)+" is no number of seeds", "write a whole number from 1 up")
+				}
+				g.Seeds = int(n)
+			default:
+				r.m.add(r.named(f.value), path, "a tolerance has no such field", didYouMean(f.name, known))
+			}
+		}
+		if g.Absolute != nil && g.Relative != nil {
+			r.m.add(r.place(m.value), at, "both absolute and relative are given", "keep one")
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+// byMetric are the fields of a struct whose names are metrics.
+func (r *reader) byMetric(v cue.Value, path, want string) []field {
+	var out []field
+	for _, f := range r.fields(v, path, want, metrics()...) {
+		if !contains(metrics(), f.name) {
+			r.m.add(r.named(f.value), path+"."+f.name, "there is no such metric", didYouMean(f.name, metrics()))
+			continue
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// size is a number from 0 up.
+func (r *reader) size(v cue.Value, path string) (float64, bool) {
+	x, err := v.Float64()
+	if v.Err() != nil {
+		r.doubts = append(r.doubts, v.Err())
+		return 0, false
+	}
+	if err != nil || math.IsInf(x, 0) || x < 0 {
+		r.m.add(r.place(v), path, text(v)+" is no size", "write a number above 0, in the units of the metric")
+		return 0, false
+	}
+	return x, true
+}
