@@ -52,6 +52,7 @@ type Row struct {
 	Label       string                `json:"label"` // "arm" or "arm[finetune.beta=0.5]"
 	Control     bool                  `json:"control,omitempty"`
 	Trials      []string              `json:"trials"`
+	Seeds       []string              `json:"seeds"`            // of the trials
 	SameAs      string                `json:"sameAs,omitempty"` // label of an earlier row with the same trials
 	Cells       map[string]Cell       `json:"cells"`            // by metric; absent where there is no result
 	Differences map[string]Difference `json:"differences,omitempty"`
@@ -76,6 +77,14 @@ type Cell struct {
 	Notes    []int     `json:"notes,omitempty"` // indices of footnotes
 
 	estimate stats.Estimate // where Interval is OverSeeds
+}
+
+// Of is the value of a seed.
+func (c Cell) Of(seed string) (float64, bool) {
+	if i := slices.Index(c.Seeds, seed); i >= 0 {
+		return c.Values[i], true
+	}
+	return 0, false
 }
 
 // Difference is the row's value less the reference's, seed by seed.
@@ -266,7 +275,8 @@ func (b *builder) seed(view int) stats.Seed {
 	return stats.Seed{Pretraining: b.columns["seed.pretraining"].Ints[view], Feedback: b.columns["seed.feedback"].Ints[view]}
 }
 
-func seedName(s stats.Seed) string {
+// SeedName writes a seed as views do: 3, or 1.2 for pretraining 1 and feedback 2.
+func SeedName(s stats.Seed) string {
 	if s.Pretraining == s.Feedback {
 		return fmt.Sprint(s.Feedback)
 	}
@@ -276,7 +286,7 @@ func seedName(s stats.Seed) string {
 func (b *builder) row(r, reference *grouped, compared bool, first map[string]string) {
 	row := Row{Arm: r.arm, Label: r.label, Control: r.control, Cells: map[string]Cell{}}
 	for _, v := range r.views {
-		row.Trials = append(row.Trials, b.trial(v))
+		row.Trials, row.Seeds = append(row.Trials, b.trial(v)), append(row.Seeds, SeedName(b.seed(v)))
 	}
 	key := strings.Join(row.Trials, " ")
 	if earlier, ok := first[key]; ok {
@@ -375,7 +385,7 @@ func (b *builder) cell(m Metric, views, against []int) (Cell, bool) {
 			unjudged = unjudged || mine[len(mine)-1].Empty()
 		}
 		seeds = append(seeds, seed)
-		c.Seeds, c.Values = append(c.Seeds, seedName(seed)), append(c.Values, value)
+		c.Seeds, c.Values = append(c.Seeds, SeedName(seed)), append(c.Values, value)
 		if len(c.Values) == 1 || n < c.Images {
 			c.Images = n
 		}

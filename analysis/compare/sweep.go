@@ -178,7 +178,7 @@ func (b *builder) effects(m Metric, rows []int, factors []Factor, levels [][]int
 			}
 		}
 		if len(line) == len(rows) {
-			seeds, names, cells = append(seeds, seed), append(names, seedName(seed)), append(cells, line)
+			seeds, names, cells = append(seeds, seed), append(names, SeedName(seed)), append(cells, line)
 		}
 	}
 	if len(seeds) == 0 {

@@ -1,0 +1,207 @@
+// Package gate holds an ablation table against a baseline, for CI: which figure
+// of which row is worse than what was, by more than its tolerance, and whether
+// the seeds suffice to say so. It decides and prints nothing.
+package gate
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ablate/analysis/compare"
+	"ablate/analysis/stats"
+)
+
+// Baseline is a table as it once was.
+type Baseline struct {
+	Version int            `json:"version"` // of this format: 1
+	Study   string         `json:"study"`
+	Made    Made           `json:"made"`
+	Rows    []BaselineRow  `json:"rows"`
+	index   map[string]int // of rows by label
+}
+
+// Made says with what a table was computed.
+type Made struct {
+	Backend  string   `json:"backend"`
+	Versions []string `json:"versions"`
+	CPUs     []string `json:"cpus"`
+}
+
+// BaselineRow is an arm, or one point of it.
+type BaselineRow struct {
+	Arm     string                  `json:"arm"`
+	Row     string                  `json:"row"`    // arm and point
+	Trials  map[string]string       `json:"trials"` // ids by seed
+	Metrics map[string]BaselineCell `json:"metrics"`
+}
+
+// BaselineCell is a figure.
+type BaselineCell struct {
+	Better string  `json:"better"` // higher or lower
+	Mean   float64 `json:"mean"`
+	N      int     `json:"n"` // independent seeds
+	// OverPrompts is the standard error of the mean over prompts for these seeds;
+	// 0 where it is not known, or where there are seeds enough.
+	OverPrompts float64            `json:"overPrompts,omitempty"`
+	Seeds       map[string]float64 `json:"seeds"` // values
+}
+
+const version = 1
+
+// New makes a baseline of what a table has of the given metrics.
+func New(study string, made Made, t *compare.Table, metrics []string) (*Baseline, error) {
+	b := &Baseline{Version: version, Study: study, Made: made}
+	better := map[string]string{}
+	for _, m := range t.Metrics {
+		better[m.Name] = m.Better
+	}
+	for _, r := range t.Rows {
+		out := BaselineRow{Arm: r.Arm, Row: r.Label, Trials: map[string]string{}, Metrics: map[string]BaselineCell{}}
+		for i, s := range r.Seeds {
+			out.Trials[s] = r.Trials[i]
+		}
+		for _, m := range metrics {
+			c, ok := r.Cells[m]
+			if !ok {
+				continue
+			}
+			if better[m] == "" {
+				return nil, fmt.Errorf("metric %s is neither better higher nor lower: it can't be guarded", m)
+			}
+			x := BaselineCell{Better: better[m], Mean: c.Mean, N: c.N, Seeds: map[string]float64{}}
+			if c.Interval == compare.OverPrompts {
+				x.OverPrompts = (c.High - c.Low) / 2 / 1.96
+			}
+			for i, s := range c.Seeds {
+				x.Seeds[s] = c.Values[i]
+			}
+			out.Metrics[m] = x
+		}
+		b.Rows = append(b.Rows, out)
+	}
+	return b, b.check()
+}
+
+// Write writes a baseline, a value a line, so that a diff reads well.
+func (b *Baseline) Write(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	return e.Encode(b)
+}
+
+// Read reads a baseline and checks that its figures fit together. Errors name
+// the line, or the row and metric.
+func Read(in []byte) (*Baseline, error) {
+	d := json.NewDecoder(bytes.NewReader(in))
+	d.DisallowUnknownFields()
+	b := &Baseline{}
+	if err := d.Decode(b); err != nil {
+		at := d.InputOffset()
+		var syntax *json.SyntaxError
+		var typed *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &syntax):
+			at = syntax.Offset
+		case errors.As(err, &typed):
+			at = typed.Offset
+		}
+		at = min(max(at, 0), int64(len(in)))
+		return nil, fmt.Errorf("line %d: %w", 1+bytes.Count(in[:at], []byte("\n")), err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("line %d: something follows the baseline", 1+bytes.Count(in[:d.InputOffset()], []byte("\n")))
+	}
+	return b, b.check()
+}
+
+func (b *Baseline) check() error {
+	if b.Version != version {
+		return fmt.Errorf("version is %d, this program reads %d: make it anew with 'ablate baseline'", b.Version, version)
+	}
+	b.index = map[string]int{}
+	for i, r := range b.Rows {
+		if _, ok := b.index[r.Row]; ok {
+			return fmt.Errorf("row %q is there twice", r.Row)
+		}
+		b.index[r.Row] = i
+		for name, c := range r.Metrics {
+			at := fmt.Sprintf("row %q, metric %s", r.Row, name)
+			seeds, values, err := c.values()
+			switch {
+			case err != nil:
+				return fmt.Errorf("%s: %w", at, err)
+			case c.Better != "higher" && c.Better != "lower":
+				return fmt.Errorf("%s: better is %q; must be higher or lower", at, c.Better)
+			case len(values) == 0:
+				return fmt.Errorf("%s: there is no seed", at)
+			case math.Abs(stats.Mean(values)-c.Mean) > 1e-9*(1+math.Abs(c.Mean)):
+				return fmt.Errorf("%s: the mean is given as %v, and its seeds give %v: a baseline is made by 'ablate baseline', not by hand", at, c.Mean, stats.Mean(values))
+			case stats.Independent(seeds) != c.N:
+				return fmt.Errorf("%s: n is given as %d, and there are %d independent seeds", at, c.N, stats.Independent(seeds))
+			case c.OverPrompts < 0:
+				return fmt.Errorf("%s: overPrompts is %v, below 0", at, c.OverPrompts)
+			}
+			for s := range c.Seeds {
+				if r.Trials[s] == "" {
+					return fmt.Errorf("%s: seed %s has no trial", at, s)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// values are those of the seeds, in the order of seeds.
+func (c BaselineCell) values() ([]stats.Seed, []float64, error) {
+	var names []string
+	for s := range c.Seeds {
+		names = append(names, s)
+	}
+	order := map[string]stats.Seed{}
+	for _, s := range names {
+		seed, err := parseSeed(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		order[s] = seed
+	}
+	slices.SortFunc(names, func(x, y string) int { return compareSeeds(order[x], order[y]) })
+	var seeds []stats.Seed
+	var values []float64
+	for _, s := range names {
+		if v := c.Seeds[s]; math.Abs(v) > math.MaxFloat64/1e6 {
+			return nil, nil, fmt.Errorf("seed %s: %v is too large", s, v)
+		}
+		seeds, values = append(seeds, order[s]), append(values, c.Seeds[s])
+	}
+	return seeds, values, nil
+}
+
+func compareSeeds(a, b stats.Seed) int {
+	if a.Pretraining != b.Pretraining {
+		return int(max(-1, min(1, a.Pretraining-b.Pretraining)))
+	}
+	return int(max(-1, min(1, a.Feedback-b.Feedback)))
+}
+
+// parseSeed reads a seed as tables write it: 3, or 1.2 for pretraining 1 and feedback 2.
+func parseSeed(s string) (stats.Seed, error) {
+	p, f, crossed := strings.Cut(s, ".")
+	if !crossed {
+		f = p
+	}
+	a, err := strconv.ParseUint(p, 10, 62)
+	b, err2 := strconv.ParseUint(f, 10, 62)
+	if err != nil || err2 != nil {
+		return stats.Seed{}, fmt.Errorf("%q is no seed", s)
+	}
+	return stats.Seed{Pretraining: int64(a), Feedback: int64(b)}, nil
+}

@@ -1,0 +1,437 @@
+package gate
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"ablate/analysis/compare"
+	"ablate/analysis/stats"
+)
+
+// Tolerance is by how much a metric may be worse. Where both sizes are nil it is
+// the noise of the baseline's seeds.
+type Tolerance struct {
+	Metric             string
+	Absolute, Relative *float64
+	Seeds              int // the least number of seeds that a regression is called with
+}
+
+// Options of a check.
+type Options struct {
+	Tolerances   []Tolerance
+	Only         []string // arms to check; all where empty
+	Seeds        []string // seeds to check; all where empty
+	AllowRemoved bool
+	Made         Made // of the table that is checked
+}
+
+// Verdict is what a check says of one figure.
+type Verdict string
+
+// The verdicts, the worst first.
+const (
+	Missing      Verdict = "missing" // a selected trial has no result
+	Regression   Verdict = "regression"
+	Inconclusive Verdict = "inconclusive" // worse beyond tolerance, and too few seeds to say
+	Removed      Verdict = "removed"      // the study has no such row any more
+	Within       Verdict = "within"       // its tolerance
+	Identical    Verdict = "identical"
+	Added        Verdict = "added"       // the baseline has no such row
+	Unchecked    Verdict = "not checked" // not selected
+)
+
+var rank = map[Verdict]int{Missing: 0, Regression: 1, Removed: 2, Inconclusive: 3, Within: 4, Identical: 5, Added: 6, Unchecked: 7}
+
+// Figure is one figure of one row held against its baseline. Worse is by how
+// much it is worse, negative where it is better.
+type Figure struct {
+	Arm       string  `json:"arm"`
+	Row       string  `json:"row"`
+	Metric    string  `json:"metric,omitempty"`
+	Verdict   Verdict `json:"verdict"`
+	Baseline  float64 `json:"baseline"`
+	Now       float64 `json:"now"`
+	Worse     float64 `json:"worse"`
+	Tolerance float64 `json:"tolerance"`
+	// Bound is the lower one-sided bound of Worse, corrected by Holm over the
+	// figures that are worse beyond their tolerance; absent where none is beyond
+	// or no spread is known.
+	Bound  *float64 `json:"bound,omitempty"`
+	N      int      `json:"n"` // independent seeds that both have
+	Pairs  []Pair   `json:"pairs,omitempty"`
+	Reason string   `json:"reason,omitempty"`
+
+	p, error, freedom, sign float64
+}
+
+// Pair is one seed then and now.
+type Pair struct {
+	Seed     string  `json:"seed"`
+	Trial    string  `json:"trial"` // of the baseline
+	Now      string  `json:"trialNow"`
+	Baseline float64 `json:"baseline"`
+	Value    float64 `json:"value"`
+}
+
+// Result is a whole check.
+type Result struct {
+	Study   string   `json:"study"`
+	Figures []Figure `json:"figures"` // the worst first
+	Added   []string `json:"added,omitempty"`
+	Removed []string `json:"removed,omitempty"`
+	Changed []string `json:"changed,omitempty"` // rows whose trials are not those of the baseline
+	Notes   []string `json:"notes,omitempty"`
+	// Outcome is Missing, Regression, Inconclusive or Within.
+	Outcome Verdict `json:"outcome"`
+}
+
+// Counts of the figures by verdict.
+func (r *Result) Counts() map[Verdict]int {
+	n := map[Verdict]int{}
+	for _, f := range r.Figures {
+		n[f.Verdict]++
+	}
+	return n
+}
+
+const (
+	alpha = .05
+	// beyond is the share of checks of an unchanged study in which the noise of
+	// any figure may exceed its tolerance.
+	beyond = .085
+)
+
+// Check holds a table against a baseline.
+//
+// A figure's worsening is taken over the seeds that both have. The default
+// tolerance, noise, is the half-width of the baseline's interval for the
+// difference of two independent draws of as many seeds: 95%, or wider, so that
+// of all figures of an unchanged study together any exceeds it in fewer than a
+// tenth of checks (Bonferroni). The spread over seeds is moderated over the
+// rows of a metric (stats.Moderate), for three seeds alone hardly know it.
+//
+// What is worse beyond its tolerance is a regression where the seeds say that
+// the true worsening exceeds it, by a one-sided test of the paired differences.
+// The tests of figures within their tolerance have p values above one half,
+// and those of an unchanged study are uniformly conservative there: they are
+// discarded, and the others, doubled, corrected by Holm (Zhao, Small & Su 2019).
+func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
+	c := &checker{o: o, r: &Result{Study: b.Study}, rows: map[string]compare.Row{}}
+	arms, seeds := map[string]bool{}, map[string]bool{}
+	for _, r := range t.Rows {
+		c.rows[r.Label] = r
+		arms[r.Arm] = true
+		for _, s := range r.Seeds {
+			seeds[s] = true
+		}
+	}
+	for _, r := range b.Rows {
+		arms[r.Arm] = true
+		for s := range r.Trials {
+			seeds[s] = true
+		}
+	}
+	for _, a := range o.Only {
+		if !arms[a] {
+			return nil, fmt.Errorf("neither the study nor its baseline has an arm %q", a)
+		}
+	}
+	for _, s := range o.Seeds {
+		if !seeds[s] {
+			return nil, fmt.Errorf("neither the study nor its baseline has a seed %s", s)
+		}
+	}
+	for _, tol := range o.Tolerances {
+		c.metric(b, tol)
+	}
+	c.whole(b, t)
+	c.decide()
+	c.notes(b)
+	slices.SortStableFunc(c.r.Figures, func(x, y Figure) int {
+		return cmp.Or(cmp.Compare(rank[x.Verdict], rank[y.Verdict]), cmp.Compare(y.Worse-y.Tolerance, x.Worse-x.Tolerance))
+	})
+	return c.r, nil
+}
+
+type checker struct {
+	o    Options
+	r    *Result
+	rows map[string]compare.Row
+}
+
+func (c *checker) selected(arm string) bool {
+	return len(c.o.Only) == 0 || slices.Contains(c.o.Only, arm)
+}
+
+func (c *checker) seed(s string) bool { return len(c.o.Seeds) == 0 || slices.Contains(c.o.Seeds, s) }
+
+// metric holds one metric of every row against the baseline.
+func (c *checker) metric(b *Baseline, tol Tolerance) {
+	from := len(c.r.Figures)
+	var spread, freedom []float64 // of the baseline's seeds
+	var paired, degrees []float64 // of the differences
+	var prompts []float64         // error over prompts of one draw
+	var cells []BaselineCell
+	seen := map[string]int{} // figures of the same trials
+	var repeated []int
+	for _, r := range b.Rows {
+		cell, guarded := r.Metrics[tol.Metric]
+		now, exists := c.rows[r.Row]
+		if !guarded || !exists || !c.selected(r.Arm) {
+			continue
+		}
+		f := Figure{Arm: r.Arm, Row: r.Row, Metric: tol.Metric, sign: 1}
+		if cell.Better == "higher" {
+			f.sign = -1
+		}
+		seeds, values, err := cell.values()
+		if err != nil {
+			continue // Read has checked it
+		}
+		var shared []stats.Seed
+		var differences []float64
+		key, missing := tol.Metric, ""
+		for i, s := range seeds {
+			name := compare.SeedName(s)
+			at := slices.Index(now.Seeds, name)
+			if !c.seed(name) || at < 0 {
+				continue // not selected; or the study has dropped it, which notes say
+			}
+			value, ok := now.Cells[tol.Metric].Of(name)
+			if !ok {
+				missing += " " + name
+				continue
+			}
+			f.Pairs = append(f.Pairs, Pair{name, r.Trials[name], now.Trials[at], values[i], value})
+			shared, differences = append(shared, s), append(differences, f.sign*(value-values[i]))
+			f.Baseline += values[i]
+			f.Now += value
+			key += " " + r.Trials[name] + " " + now.Trials[at]
+		}
+		n := float64(len(shared))
+		f.N = stats.Independent(shared)
+		f.Baseline, f.Now, f.Worse = f.Baseline/n, f.Now/n, stats.Mean(differences)
+		switch {
+		case missing != "":
+			f.Verdict, f.Reason = Missing, "no result for seed"+missing
+		case n == 0:
+			f.Verdict, f.Reason = Unchecked, "no selected seed"
+		case !slices.ContainsFunc(differences, func(d float64) bool { return d != 0 }):
+			f.Verdict = Identical
+		default:
+			f.Verdict = Within
+		}
+		if f.Verdict == Missing || f.Verdict == Unchecked {
+			f.Baseline, f.Now, f.Worse = 0, 0, 0
+		}
+		if first, ok := seen[key]; ok && f.Verdict == Within {
+			// The same trials in another row: one comparison, counted once.
+			repeated = append(repeated, len(c.r.Figures), first)
+		} else {
+			seen[key] = len(c.r.Figures)
+		}
+		e, ok := stats.OverSeeds(seeds, values, nil)
+		switch {
+		case ok: // crossed seeds: the spread of one independent seed
+			spread, freedom = append(spread, e.Error*math.Sqrt(float64(cell.N))), append(freedom, e.Freedom)
+		case cell.N == 2:
+			spread, freedom = append(spread, math.Sqrt(stats.Variance(values))), append(freedom, 1)
+		default:
+			spread, freedom = append(spread, 0), append(freedom, 0)
+		}
+		e, ok = stats.OverSeeds(shared, differences, nil)
+		switch {
+		case ok:
+			paired, degrees = append(paired, e.Error*math.Sqrt(float64(f.N))), append(degrees, e.Freedom)
+		default:
+			paired, degrees = append(paired, 0), append(degrees, 0)
+		}
+		prompts = append(prompts, cell.OverPrompts*math.Sqrt(float64(cell.N)))
+		cells = append(cells, cell)
+		c.r.Figures = append(c.r.Figures, f)
+	}
+	figures := c.r.Figures[from:]
+	family := len(c.o.Tolerances) * len(figures)
+	spread, freedom = stats.Moderate(spread, freedom)
+	paired, degrees = stats.Moderate(paired, degrees)
+	for i := range figures {
+		f := &figures[i]
+		if f.Verdict != Within {
+			continue
+		}
+		n := float64(max(f.N, 1))
+		quantile := func(freedom float64) float64 {
+			return distuv.StudentsT{Sigma: 1, Nu: freedom}.Quantile(max(.975, 1-beyond/float64(family)))
+		}
+		// The error of the difference of two independent draws of n seeds.
+		known := false
+		switch {
+		case cells[i].N < 3 && prompts[i] > 0:
+			f.error, f.freedom, known = prompts[i]*math.Sqrt(2/n), 1e6, true
+			f.Reason = "spread over prompts, for want of three seeds"
+		case freedom[i] >= 2:
+			f.error, f.freedom, known = spread[i]*math.Sqrt(2/n), freedom[i], true
+			if cells[i].N < 3 {
+				f.Reason = "spread of all rows' seeds together, for want of three seeds and of prompts"
+			}
+		}
+		switch {
+		case tol.Absolute != nil:
+			f.Tolerance = *tol.Absolute
+		case tol.Relative != nil:
+			f.Tolerance = *tol.Relative * math.Abs(f.Baseline)
+		case known:
+			f.Tolerance = quantile(f.freedom) * f.error
+		default:
+			f.Reason = "no spread is known: say absolute or relative in gate"
+		}
+		if f.N >= 3 && paired[i] > 0 {
+			f.error, f.freedom, known = paired[i]/math.Sqrt(n), degrees[i], true
+		}
+		if f.Worse <= f.Tolerance {
+			continue
+		}
+		f.Verdict, f.p = Inconclusive, 1
+		if f.N < tol.Seeds {
+			f.Reason = fmt.Sprintf("%d seeds, and gate asks for %d", f.N, tol.Seeds)
+			known = false
+		}
+		if known {
+			f.p = stats.Estimate{Mean: f.Worse, Error: f.error, Freedom: f.freedom}.Above(f.Tolerance)
+		} else {
+			f.error = 0
+		}
+	}
+	for k := 0; k < len(repeated); k += 2 {
+		f, first := &c.r.Figures[repeated[k]], c.r.Figures[repeated[k+1]]
+		f.p = math.NaN() // no hypothesis of its own
+		if f.Verdict == Inconclusive {
+			f.Reason = "the same trials as " + first.Row
+		}
+	}
+}
+
+// whole finds rows that came, went or changed, and what is not selected.
+func (c *checker) whole(b *Baseline, t *compare.Table) {
+	for _, r := range b.Rows {
+		now, ok := c.rows[r.Row]
+		switch {
+		case !c.selected(r.Arm):
+			c.r.Figures = append(c.r.Figures, Figure{Arm: r.Arm, Row: r.Row, Verdict: Unchecked})
+		case !ok:
+			f := Figure{Arm: r.Arm, Row: r.Row, Verdict: Removed, Reason: "the baseline has it, the study does not"}
+			c.r.Removed = append(c.r.Removed, r.Row)
+			c.r.Figures = append(c.r.Figures, f)
+		default:
+			for i, s := range now.Seeds {
+				if id := r.Trials[s]; id != "" && id != now.Trials[i] {
+					c.r.Changed = append(c.r.Changed, r.Row)
+					break
+				}
+			}
+			for s := range r.Trials {
+				if c.seed(s) && !slices.Contains(now.Seeds, s) {
+					c.note(fmt.Sprintf("Seed %s of the baseline is no seed of the study any more: it is not checked.", s))
+				}
+			}
+		}
+	}
+	for _, r := range t.Rows {
+		if _, ok := b.index[r.Label]; ok {
+			continue
+		}
+		f := Figure{Arm: r.Arm, Row: r.Label, Verdict: Added}
+		c.r.Added = append(c.r.Added, r.Label)
+		for _, s := range r.Seeds {
+			there := slices.ContainsFunc(c.o.Tolerances, func(tol Tolerance) bool {
+				_, ok := r.Cells[tol.Metric].Of(s)
+				return ok
+			})
+			switch {
+			case !c.selected(r.Arm):
+				f.Verdict = Unchecked
+			case c.seed(s) && !there:
+				f.Verdict, f.Reason = Missing, "a new row, and no result for seed "+s
+			}
+		}
+		c.r.Figures = append(c.r.Figures, f)
+	}
+}
+
+// decide corrects the tests of what is worse beyond its tolerance, and sums up.
+func (c *checker) decide() {
+	var p []float64
+	var at []int
+	for i, f := range c.r.Figures {
+		if f.Verdict == Inconclusive && !math.IsNaN(f.p) {
+			p, at = append(p, min(1, 2*f.p)), append(at, i)
+		}
+	}
+	for k, h := range stats.Holm(p, alpha) {
+		f := &c.r.Figures[at[k]]
+		if f.error == 0 {
+			continue
+		}
+		// One-sided at half of what Holm leaves, for p was doubled.
+		bound := f.Worse - distuv.StudentsT{Sigma: 1, Nu: f.freedom}.Quantile(1-(1-h.Level)/2)*f.error
+		f.Bound = &bound
+		if h.P < alpha {
+			f.Verdict = Regression
+		}
+	}
+	for i := range c.r.Figures { // rows of the same trials say the same
+		f := &c.r.Figures[i]
+		if f.Verdict != Inconclusive || !math.IsNaN(f.p) {
+			continue
+		}
+		for _, o := range c.r.Figures {
+			if o.Metric == f.Metric && o.Verdict == Regression && slices.Equal(o.Pairs, f.Pairs) {
+				f.Verdict, f.Bound = Regression, o.Bound
+			}
+		}
+	}
+	n := c.r.Counts()
+	switch {
+	case n[Missing] > 0:
+		c.r.Outcome = Missing
+	case n[Regression] > 0, n[Removed] > 0 && !c.o.AllowRemoved:
+		c.r.Outcome = Regression
+	case n[Inconclusive] > 0:
+		c.r.Outcome = Inconclusive
+	default:
+		c.r.Outcome = Within
+	}
+}
+
+func (c *checker) note(s string) {
+	if !slices.Contains(c.r.Notes, s) {
+		c.r.Notes = append(c.r.Notes, s)
+	}
+}
+
+// notes say what else a reader must know.
+func (c *checker) notes(b *Baseline) {
+	if b.Made.Backend != "" && c.o.Made.Backend != "" && b.Made.Backend != c.o.Made.Backend {
+		c.note(fmt.Sprintf("The baseline was made with the backend %s, this table with %s: figures differ by more than seeds explain.", b.Made.Backend, c.o.Made.Backend))
+	}
+	for _, x := range []struct {
+		what      string
+		then, now []string
+	}{{"versions", b.Made.Versions, c.o.Made.Versions}, {"a processor", b.Made.CPUs, c.o.Made.CPUs}} {
+		if len(x.then) > 0 && len(x.now) > 0 && !slices.Equal(x.then, x.now) {
+			c.note(fmt.Sprintf("The baseline was made with %s that this table was not: %v, now %v. Trained figures are the same bytes only where both agree.", x.what, x.then, x.now))
+		}
+	}
+	for _, f := range c.r.Figures {
+		if f.Verdict == Missing {
+			continue
+		}
+		if f.N > 0 && f.N < 3 && f.Verdict != Identical {
+			c.note("With fewer than three seeds the spread is that over prompts, or of all rows together: another pretraining or other feedback may differ by more.")
+		}
+	}
+}

@@ -1,0 +1,304 @@
+package gate_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"ablate/analysis/compare"
+	"ablate/analysis/gate"
+	"ablate/analysis/stats"
+)
+
+var metrics = []string{"alignment", "alignment.unseen", "fidelity.recall", "fidelity.frechet"}
+
+func noise() []gate.Tolerance {
+	var out []gate.Tolerance
+	for _, m := range metrics {
+		out = append(out, gate.Tolerance{Metric: m, Seeds: 1})
+	}
+	return out
+}
+
+// draw makes a table of arms × metrics whose seeds' values value gives.
+func draw(arms, n int, value func(arm, metric, seed int) float64) *compare.Table {
+	t := &compare.Table{}
+	for i, m := range metrics {
+		t.Metrics = append(t.Metrics, compare.Metric{Name: m, Label: m, Better: []string{"higher", "higher", "higher", "lower"}[i]})
+	}
+	for a := range arms {
+		r := compare.Row{Arm: fmt.Sprint("arm ", a), Label: fmt.Sprint("arm ", a), Cells: map[string]compare.Cell{}}
+		for s := range n {
+			r.Seeds, r.Trials = append(r.Seeds, fmt.Sprint(s)), append(r.Trials, fmt.Sprintf("%d-%d", a, s))
+		}
+		for k, m := range metrics {
+			c := compare.Cell{N: n, Seeds: r.Seeds}
+			for s := range n {
+				c.Values = append(c.Values, value(a, k, s))
+			}
+			c.Mean = stats.Mean(c.Values)
+			r.Cells[m] = c
+		}
+		t.Rows = append(t.Rows, r)
+	}
+	return t
+}
+
+func baseline(t *testing.T, tab *compare.Table) *gate.Baseline {
+	t.Helper()
+	b, err := gate.New("s", gate.Made{Backend: "xla:cpu"}, tab, metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w bytes.Buffer
+	if err := b.Write(&w); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = gate.Read(w.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func check(t *testing.T, b *gate.Baseline, tab *compare.Table, o gate.Options) *gate.Result {
+	t.Helper()
+	if o.Tolerances == nil {
+		o.Tolerances = noise()
+	}
+	r, err := gate.Check(b, tab, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestSimulation draws both tables independently from one distribution: the
+// spread of every row is the same, or differs from row to row. Then one cell drops.
+func TestSimulation(t *testing.T) {
+	runs := 1000
+	if testing.Short() {
+		runs = 100
+	}
+	r := rand.New(rand.NewPCG(21, 22))
+	for _, n := range []int{3, 5, 8} {
+		for _, uneven := range []bool{false, true} {
+			count := map[gate.Verdict]int{}
+			found := 0
+			for range runs {
+				var sd [10][4]float64
+				for a := range sd {
+					for m := range sd[a] {
+						sd[a][m] = .03
+						if uneven {
+							sd[a][m] *= []float64{.5, 1, 2}[r.IntN(3)]
+						}
+					}
+				}
+				value := func(a, m, _ int) float64 { return .5 + sd[a][m]*r.NormFloat64() }
+				b, err := gate.New("s", gate.Made{}, draw(10, n, value), metrics)
+				if err != nil {
+					t.Fatal(err)
+				}
+				count[check(t, b, draw(10, n, value), gate.Options{}).Outcome]++
+				dropped := draw(10, n, func(a, m, s int) float64 {
+					v := value(a, m, s)
+					if a == 4 && m == 1 {
+						v -= 3 * sd[a][m]
+					}
+					return v
+				})
+				if check(t, b, dropped, gate.Options{}).Outcome == gate.Regression {
+					found++
+				}
+			}
+			share := func(k int) float64 { return float64(k) / float64(runs) }
+			three, four, power := share(count[gate.Regression]), share(count[gate.Inconclusive]), share(found)
+			t.Logf("n = %d, uneven spread %v: exit 3 in %.3f, exit 4 in %.3f; a drop of 3 sd gives 3 in %.3f", n, uneven, three, four, power)
+			if three > .05 {
+				t.Errorf("n = %d: an unchanged study fails in %.3f of checks", n, three)
+			}
+			if four > .2 {
+				t.Errorf("n = %d: an unchanged study is inconclusive in %.3f of checks", n, four)
+			}
+			if n == 8 && !uneven && power < .8 {
+				t.Errorf("n = %d: a drop of 3 sd fails in %.3f of checks only", n, power)
+			}
+		}
+	}
+}
+
+// by finds the figure of a row and metric.
+func by(r *gate.Result, row, metric string) gate.Figure {
+	for _, f := range r.Figures {
+		if f.Row == row && f.Metric == metric {
+			return f
+		}
+	}
+	return gate.Figure{}
+}
+
+func TestVerdicts(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	jitter := map[string]float64{}
+	at := func(a, m, s int) float64 {
+		k := fmt.Sprint(a, m, s)
+		if _, ok := jitter[k]; !ok {
+			jitter[k] = .02 * r.NormFloat64()
+		}
+		return .5 + jitter[k]
+	}
+	for _, n := range []int{1, 3, 8} {
+		b := baseline(t, draw(3, n, at))
+		if got := check(t, b, draw(3, n, at), gate.Options{}); got.Outcome != gate.Within || got.Counts()[gate.Identical] != 12 || len(got.Notes) > 0 {
+			t.Errorf("n = %d: an identical table gives %+v", n, got)
+		}
+	}
+	b := baseline(t, draw(3, 8, at))
+	worse := func(by float64) *compare.Table {
+		return draw(3, 8, func(a, m, s int) float64 {
+			if a == 1 && m == 0 {
+				return at(a, m, s) - by
+			}
+			return at(a, m, s)
+		})
+	}
+	got := check(t, b, worse(.3), gate.Options{})
+	if f := by(got, "arm 1", "alignment"); got.Outcome != gate.Regression || f.Verdict != gate.Regression || f.Bound == nil || *f.Bound < f.Tolerance || f.Worse < .29 || got.Figures[0].Row != "arm 1" {
+		t.Errorf("a drop of .3: %s, %+v", got.Outcome, f)
+	}
+	if got := check(t, b, worse(-.3), gate.Options{}); got.Outcome != gate.Within {
+		t.Errorf("better is %s", got.Outcome)
+	}
+	x := .4
+	if got := check(t, b, worse(.3), gate.Options{Tolerances: []gate.Tolerance{{Metric: "alignment", Absolute: &x, Seeds: 1}}}); got.Outcome != gate.Within {
+		t.Errorf("within an absolute tolerance is %s", got.Outcome)
+	}
+	x = .1
+	if got := check(t, b, worse(.3), gate.Options{Tolerances: []gate.Tolerance{{Metric: "alignment", Relative: &x, Seeds: 1}}}); got.Outcome != gate.Regression {
+		t.Errorf("beyond a relative tolerance is %s", got.Outcome)
+	}
+	if got := check(t, b, worse(.3), gate.Options{Tolerances: []gate.Tolerance{{Metric: "alignment", Seeds: 9}}}); got.Outcome != gate.Inconclusive {
+		t.Errorf("with fewer seeds than gate asks for it is %s", got.Outcome)
+	}
+	if got := check(t, b, worse(.3), gate.Options{Only: []string{"arm 0"}}); got.Outcome != gate.Within || got.Counts()[gate.Unchecked] != 2 {
+		t.Errorf("what is not selected: %s, %v", got.Outcome, got.Counts())
+	}
+	if _, err := gate.Check(b, worse(0), gate.Options{Only: []string{"arm 9"}}); err == nil || !strings.Contains(err.Error(), "arm 9") {
+		t.Errorf("an unknown arm: %v", err)
+	}
+	if _, err := gate.Check(b, worse(0), gate.Options{Seeds: []string{"77"}}); err == nil || !strings.Contains(err.Error(), "77") {
+		t.Errorf("an unknown seed: %v", err)
+	}
+	lower := draw(3, 8, func(a, m, s int) float64 {
+		if m == 3 {
+			return at(a, m, s) + .3
+		}
+		return at(a, m, s)
+	})
+	if got := check(t, b, lower, gate.Options{}); got.Outcome != gate.Regression || by(got, "arm 0", "fidelity.frechet").Verdict != gate.Regression {
+		t.Errorf("a metric of which less is better rises: %s", got.Outcome)
+	}
+	missing := worse(0)
+	c := missing.Rows[2].Cells["alignment"]
+	c.Seeds, c.Values = c.Seeds[:7], c.Values[:7]
+	missing.Rows[2].Cells["alignment"] = c
+	if got := check(t, b, missing, gate.Options{}); got.Outcome != gate.Missing || !strings.Contains(by(got, "arm 2", "alignment").Reason, "seed 7") {
+		t.Errorf("a seed without a result: %s", got.Outcome)
+	}
+	if got := check(t, b, missing, gate.Options{Seeds: []string{"1", "2"}}); got.Outcome != gate.Within {
+		t.Errorf("a seed without a result that is not selected: %s", got.Outcome)
+	}
+	fewer := worse(0)
+	fewer.Rows = fewer.Rows[:2]
+	if got := check(t, b, fewer, gate.Options{}); got.Outcome != gate.Regression || got.Removed[0] != "arm 2" {
+		t.Errorf("a removed arm: %s", got.Outcome)
+	}
+	if got := check(t, b, fewer, gate.Options{AllowRemoved: true}); got.Outcome != gate.Within {
+		t.Errorf("a removed arm that may go: %s", got.Outcome)
+	}
+	more := draw(4, 8, at)
+	more.Rows[0].Trials[0] = "another"
+	got = check(t, b, more, gate.Options{Made: gate.Made{Backend: "xla:cuda", Versions: []string{"2"}}})
+	if got.Outcome != gate.Within || len(got.Added) != 1 || got.Changed[0] != "arm 0" || !strings.Contains(strings.Join(got.Notes, " "), "xla:cuda") {
+		t.Errorf("added and changed rows: %+v", got)
+	}
+}
+
+// TestFewSeeds: below three seeds the spread is that over prompts, and said so.
+func TestFewSeeds(t *testing.T) {
+	make := func(shift float64) *compare.Table {
+		tab := draw(2, 2, func(a, m, s int) float64 { return .5 + .01*float64(s) + shift })
+		for _, r := range tab.Rows {
+			c := r.Cells["alignment"]
+			c.Interval, c.Low, c.High = compare.OverPrompts, c.Mean-.05, c.Mean+.05
+			r.Cells["alignment"] = c
+		}
+		return tab
+	}
+	b := baseline(t, make(0))
+	o := gate.Options{Tolerances: noise()[:1]}
+	for shift, want := range map[float64]gate.Verdict{-.02: gate.Within, -.1: gate.Inconclusive, -.3: gate.Regression} {
+		got := check(t, b, make(shift), o)
+		if got.Outcome != want || !strings.Contains(got.Figures[0].Reason, "prompts") {
+			t.Errorf("a shift of %v: %s, %+v", shift, got.Outcome, got.Figures[0])
+		}
+	}
+	one := draw(1, 1, func(int, int, int) float64 { return .5 })
+	if got := check(t, baseline(t, one), draw(1, 1, func(int, int, int) float64 { return .4 }), gate.Options{Tolerances: noise()[:1]}); got.Outcome != gate.Inconclusive || !strings.Contains(got.Figures[0].Reason, "absolute") {
+		t.Errorf("one seed without prompts: %+v", got)
+	}
+}
+
+func TestRead(t *testing.T) {
+	var w bytes.Buffer
+	b := baseline(t, draw(2, 3, func(a, m, s int) float64 { return .5 + .01*float64(s*(m+1)) }))
+	if err := b.Write(&w); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ old, new, want string }{
+		{`"mean": 0.51`, `"mean": 0.52`, "its seeds give"},
+		{`"n": 3`, `"n": 4`, "3 independent seeds"},
+		{`"better": "higher"`, `"better": "more"`, "must be higher or lower"},
+		{`"version": 1`, `"version": 2`, "version is 2"},
+		{`"study": "s",`, `"study": "s"`, "line 4"},
+		{`"arm": "arm 0"`, `"arm": 3`, "line 11"},
+		{`"study": "s"`, `"studdy": "s"`, "studdy"},
+		{`"0": 0.5`, `"x": 0.5`, `"x" is no seed`},
+		{`"row": "arm 1"`, `"row": "arm 0"`, "twice"},
+	} {
+		in := strings.Replace(w.String(), tc.old, tc.new, 1)
+		if in == w.String() {
+			t.Fatalf("nothing to replace: %s\n%s", tc.old, in)
+		}
+		if _, err := gate.Read([]byte(in)); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", tc.new, err, tc.want)
+		}
+	}
+	if _, err := gate.Read(append(w.Bytes(), '{')); err == nil {
+		t.Error("something after the baseline is read over")
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	b, err := gate.New("s", gate.Made{}, draw(1, 3, func(a, m, s int) float64 { return float64(s) }), metrics)
+	if err != nil {
+		f.Fatal(err)
+	}
+	var w bytes.Buffer
+	if err := b.Write(&w); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(w.Bytes())
+	tab := draw(2, 3, func(a, m, s int) float64 { return float64(a + s) })
+	f.Fuzz(func(t *testing.T, in []byte) {
+		b, err := gate.Read(in)
+		if err != nil {
+			return
+		}
+		if _, err := gate.Check(b, tab, gate.Options{Tolerances: noise()}); err != nil {
+			t.Error(err)
+		}
+	})
+}
