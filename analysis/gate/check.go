@@ -102,7 +102,7 @@ const (
 	alpha = .05
 	// beyond is the share of checks of an unchanged study in which the noise of
 	// any figure may exceed its tolerance.
-	beyond = .085
+	beyond = .075
 )
 
 // Check holds a table against a baseline.

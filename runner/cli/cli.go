@@ -24,16 +24,17 @@ import (
 
 // Exit codes of every command.
 const (
-	exitOK          = 0
-	exitError       = 1
-	exitUsage       = 2
-	exitDifference  = 3
-	exitInterrupted = 130
+	exitOK           = 0
+	exitError        = 1
+	exitUsage        = 2
+	exitDifference   = 3
+	exitInconclusive = 4
+	exitInterrupted  = 130
 )
 
 const exitHelp = `
-Exit codes: 0 ok, 1 error (a failed or missing trial included), 2 usage, 3 difference,
-130 interrupted.`
+Exit codes: 0 ok, 1 error (a failed or missing trial included), 2 usage, 3 difference
+or regression, 4 inconclusive, 130 interrupted.`
 
 // errInterrupted is the cause with which a signal ends a command.
 var errInterrupted = errors.New("interrupted")
@@ -51,6 +52,12 @@ type differenceError struct{ err error }
 
 func (e differenceError) Error() string { return e.err.Error() }
 func (e differenceError) Unwrap() error { return e.err }
+
+// inconclusiveError says that there are too few seeds to say.
+type inconclusiveError struct{ err error }
+
+func (e inconclusiveError) Error() string { return e.err.Error() }
+func (e inconclusiveError) Unwrap() error { return e.err }
 
 // globals are the flags of every command.
 type globals struct {
@@ -115,6 +122,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.As(err, new(differenceError)):
 		return exitDifference
+	case errors.As(err, new(inconclusiveError)):
+		return exitInconclusive
 	}
 	return exitError
 }
@@ -154,7 +163,7 @@ ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses where to compute.
 	f.StringVarP(&g.dir, "directory", "C", "", "change to this folder first")
 	f.StringVar(&g.store, "store", os.Getenv("ABLATE_STORE"), "folder of results (default: .ablate beside cue.mod)")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "log the key material of every action")
-	root.AddCommand(newInit(g), newVet(g), newPlan(g), newRun(g), newExplain(g), newSchema(g), newTable(g), newReport(g), newExport(g), newDoctor(g), newWorker(g), newProbe(g), newLoad(g))
+	root.AddCommand(newInit(g), newVet(g), newPlan(g), newRun(g), newExplain(g), newSchema(g), newTable(g), newReport(g), newCheck(g), newBaseline(g), newExport(g), newDoctor(g), newWorker(g), newProbe(g), newLoad(g))
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, list []string) error {

@@ -64,7 +64,7 @@ func (g *globals) plan(ctx context.Context, path string, f studyFlags, arms []st
 	if err != nil {
 		return nil, err
 	}
-	views, err := only(l.Study, arms)
+	views, err := only(l.Study, arms, nil)
 	if err != nil {
 		return nil, err
 	}

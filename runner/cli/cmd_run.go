@@ -21,6 +21,7 @@ type runFlags struct {
 	studyFlags
 	jobs     int
 	only     []string
+	seeds    []string
 	limit    int
 	failFast bool
 	json     bool
@@ -53,6 +54,7 @@ finished is kept, and the next run goes on from it.
 	fl := cmd.Flags()
 	fl.IntVarP(&f.jobs, "jobs", "j", 0, "`N` workers, each on a core of its own (default: one a core)")
 	fl.StringArrayVar(&f.only, "only", nil, "run this `ARM` only (repeatable); the tables keep every arm")
+	fl.StringArrayVar(&f.seeds, "seed", nil, "run this seed `S` only, 3 or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
 	fl.IntVar(&f.limit, "limit", 0, "run at most `N` stages that are missing")
 	fl.BoolVar(&f.failFast, "fail-fast", false, "stop at the first failure")
 	fl.BoolVar(&f.json, "json", false, "print the ablation table and the paths as JSON")
@@ -73,7 +75,7 @@ func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
 	if err != nil {
 		return err
 	}
-	views, err := only(l.Study, f.only)
+	views, err := only(l.Study, f.only, f.seeds)
 	if err != nil {
 		return err
 	}
@@ -127,8 +129,8 @@ func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
 
 // unchanged opens a saved plan and compares it with what a run would do now.
 func (g *globals) unchanged(ctx context.Context, name string, f runFlags) (*plan.File, error) {
-	if len(f.set) > 0 || len(f.only) > 0 {
-		return nil, usagef("run: a plan says what is set and which arms run: leave out --set and --only, or run the study")
+	if len(f.set) > 0 || len(f.only) > 0 || len(f.seeds) > 0 {
+		return nil, usagef("run: a plan says what is set and which arms run: leave out --set, --only and --seed, or run the study")
 	}
 	saved, err := plan.Open(name)
 	if err != nil {
@@ -177,23 +179,28 @@ func (g *globals) execute(ctx context.Context, l *loaded, todo *study.Graph, f r
 	return out, err
 }
 
-// only selects the views of the named arms.
-func only(s *spec.Study, arms []string) ([]spec.View, error) {
-	if len(arms) == 0 {
-		return s.Views, nil
-	}
-	var names []string
+// only selects the views of the named arms and seeds; where none is named, all.
+func only(s *spec.Study, arms, seeds []string) ([]spec.View, error) {
+	var armNames, seedNames []string
 	for _, a := range s.Arms {
-		names = append(names, a.Name)
+		armNames = append(armNames, a.Name)
 	}
-	for _, a := range arms {
-		if !slices.Contains(names, a) {
-			return nil, usagef("--only: study %s has no arm %q; it has %s", s.Name, a, strings.Join(names, ", "))
+	for _, seed := range s.Seeds {
+		seedNames = append(seedNames, seed.String())
+	}
+	for _, x := range []struct {
+		flag, what string
+		want, have []string
+	}{{"--only", "arm", arms, armNames}, {"--seed", "seed", seeds, seedNames}} {
+		for _, name := range x.want {
+			if !slices.Contains(x.have, name) {
+				return nil, usagef("%s: study %s has no %s %q; it has %s", x.flag, s.Name, x.what, name, strings.Join(x.have, ", "))
+			}
 		}
 	}
 	var views []spec.View
 	for _, v := range s.Views {
-		if slices.Contains(arms, v.Arm) {
+		if (len(arms) == 0 || slices.Contains(arms, v.Arm)) && (len(seeds) == 0 || slices.Contains(seeds, v.Trial.Seed.String())) {
 			views = append(views, v)
 		}
 	}

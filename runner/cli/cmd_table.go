@@ -13,7 +13,7 @@ import (
 	"ablate/runner/study"
 )
 
-type tableFlags struct{ json, csv, md bool }
+type tableFlags struct{ json, csv, md, tex bool }
 
 func newTable(g *globals) *cobra.Command {
 	var f studyFlags
@@ -30,13 +30,13 @@ seeds only.
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n := 0
-			for _, on := range []bool{tf.json, tf.csv, tf.md} {
+			for _, on := range []bool{tf.json, tf.csv, tf.md, tf.tex} {
 				if on {
 					n++
 				}
 			}
 			if n > 1 {
-				return usagef("table: --json, --csv and --md exclude each other")
+				return usagef("table: --json, --csv, --md and --tex exclude each other")
 			}
 			l, err := g.load(cmd.Context(), args[0], f)
 			if err != nil {
@@ -60,6 +60,7 @@ seeds only.
 	cmd.Flags().BoolVar(&tf.json, "json", false, "the whole table as JSON")
 	cmd.Flags().BoolVar(&tf.csv, "csv", false, "one line a row and metric")
 	cmd.Flags().BoolVar(&tf.md, "md", false, "Markdown")
+	cmd.Flags().BoolVar(&tf.tex, "tex", false, "LaTeX, for booktabs; the best in bold only where the data single it out")
 	return cmd
 }
 
@@ -116,6 +117,8 @@ func (g *globals) printTable(r *results, f tableFlags) error {
 		return text.JSON(g.stdout, r.ablation)
 	case f.csv:
 		return table.CSV(g.stdout, text.Long(r.ablation))
+	case f.tex:
+		return text.LaTeX(g.stdout, r.ablation)
 	case f.md:
 		return text.Markdown(g.stdout, r.ablation)
 	}

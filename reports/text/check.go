@@ -1,0 +1,295 @@
+package text
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"ablate/analysis/gate"
+)
+
+// CheckSummary is a check in a sentence.
+func CheckSummary(r *gate.Result) string {
+	n := r.Counts()
+	var parts []string
+	for _, v := range []gate.Verdict{gate.Missing, gate.Regression, gate.Removed, gate.Inconclusive, gate.Within, gate.Identical, gate.Added, gate.Unchecked} {
+		if n[v] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[v], v))
+		}
+	}
+	if parts == nil {
+		return "nothing was checked"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// conclusion says what a check's exit code means.
+func conclusion(r *gate.Result, pass bool) string {
+	switch {
+	case r.Outcome == gate.Missing:
+		return "Not checked: a selected trial has no result."
+	case r.Outcome == gate.Regression:
+		return "Regression."
+	case r.Outcome == gate.Inconclusive && pass:
+		return "Inconclusive, and passed because --inconclusive=pass: what is worse may be chance, and more seeds would tell."
+	case r.Outcome == gate.Inconclusive:
+		return "Inconclusive: what is worse may be chance, and more seeds would tell."
+	}
+	return "No regression."
+}
+
+var checkHead = []string{"row", "metric", "was", "is", "worse by", "tolerance", "bound", "seeds", "verdict"}
+
+func checkRow(f gate.Figure) []string {
+	if f.Metric == "" || f.Verdict == gate.Missing || f.Verdict == gate.Unchecked {
+		return []string{f.Row, f.Metric, "", "", "", "", "", "", verdict(f)}
+	}
+	bound := ""
+	if f.Bound != nil {
+		bound = signed(f.Metric, *f.Bound)
+	}
+	return []string{f.Row, f.Metric, short(f.Metric, f.Baseline), short(f.Metric, f.Now), signed(f.Metric, f.Worse), short(f.Metric, f.Tolerance), bound, fmt.Sprint(f.N), verdict(f)}
+}
+
+func verdict(f gate.Figure) string {
+	if f.Reason == "" || f.Verdict == gate.Identical || f.Verdict == gate.Within {
+		return string(f.Verdict)
+	}
+	return fmt.Sprintf("%s (%s)", f.Verdict, f.Reason)
+}
+
+// most rows of a check that a terminal is shown.
+const mostRows = 40
+
+// CheckTerminal writes a check for a terminal, the worst first.
+func CheckTerminal(w io.Writer, r *gate.Result, pass bool, width int) error {
+	var b strings.Builder
+	rows := [][]string{checkHead}
+	for i, f := range r.Figures {
+		if i == mostRows {
+			break
+		}
+		rows = append(rows, checkRow(f))
+	}
+	if total := tableWidth(rows); total > width { // a long reason goes below
+		for i := range rows[1:] {
+			f := r.Figures[i]
+			if len(rows[i+1][8]) > len(f.Verdict) {
+				rows[i+1][8] = string(f.Verdict)
+			}
+		}
+	}
+	if tableWidth(rows) > width {
+		shorten(rows, 0, max(12, width-(tableWidth(rows)-columnWidth(rows, 0))))
+	}
+	blocks(&b, rows, width)
+	if n := len(r.Figures) - mostRows; n > 0 {
+		fmt.Fprintf(&b, "… and %d more: --json has all\n\n", n)
+	}
+	for _, n := range checkNotes(r) {
+		wrap(&b, "", n, width)
+	}
+	wrap(&b, "", conclusion(r, pass)+" "+CheckSummary(r)+".", width)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func tableWidth(rows [][]string) int {
+	n := -2
+	for i := range rows[0] {
+		n += columnWidth(rows, i) + 2
+	}
+	return n
+}
+
+// shorten cuts the texts of a column to n runes.
+func shorten(rows [][]string, column, n int) {
+	for _, r := range rows {
+		if utf8.RuneCountInString(r[column]) > n {
+			r[column] = string([]rune(r[column])[:n-1]) + "…"
+		}
+	}
+}
+
+// checkNotes are what a reader must know beside the figures.
+func checkNotes(r *gate.Result) []string {
+	var out []string
+	for _, x := range []struct {
+		what string
+		rows []string
+	}{{"New rows, which the baseline lacks", r.Added}, {"Rows that the study has dropped", r.Removed}, {"Rows whose trials are not the baseline's", r.Changed}} {
+		if len(x.rows) > 0 {
+			out = append(out, fmt.Sprintf("%s: %s.", x.what, strings.Join(x.rows, "; ")))
+		}
+	}
+	seen := map[string]bool{}
+	for _, f := range r.Figures {
+		if f.Reason == "" || seen[f.Reason] {
+			continue
+		}
+		seen[f.Reason] = true
+		what := f.Row
+		if f.Metric != "" {
+			what += ", " + f.Metric
+		}
+		out = append(out, fmt.Sprintf("%s: %s.", what, f.Reason))
+	}
+	out = append(out, r.Notes...)
+	for i, n := range out {
+		if runes := []rune(n); len(runes) > 600 {
+			out[i] = string(runes[:600]) + "…"
+		}
+	}
+	return out
+}
+
+// CheckExplain writes an arm's figures seed by seed.
+func CheckExplain(w io.Writer, r *gate.Result, arm string, width int) error {
+	var b strings.Builder
+	found := false
+	for _, f := range r.Figures {
+		if f.Arm != arm && f.Row != arm {
+			continue
+		}
+		found = true
+		if f.Metric == "" {
+			fmt.Fprintf(&b, "%s: %s\n\n", f.Row, verdict(f))
+			continue
+		}
+		wrap(&b, "", fmt.Sprintf("%s, %s: %s; was %s, is %s, worse by %s; tolerance %s", f.Row, f.Metric, verdict(f), short(f.Metric, f.Baseline), short(f.Metric, f.Now), signed(f.Metric, f.Worse), short(f.Metric, f.Tolerance)), width)
+		if f.Bound != nil {
+			wrap(&b, "", fmt.Sprintf("worse by at least %s (one-sided, corrected by Holm over what is beyond its tolerance)", signed(f.Metric, *f.Bound)), width)
+		}
+		rows := [][]string{{"seed", "was", "is", "change", "trial", "trial now"}}
+		for _, p := range f.Pairs {
+			rows = append(rows, []string{p.Seed, short(f.Metric, p.Baseline), short(f.Metric, p.Value), signed(f.Metric, p.Value-p.Baseline), first(p.Trial, 12), first(p.Now, 12)})
+		}
+		if len(rows) > 1 {
+			align(&b, rows)
+		}
+		b.WriteByte('\n')
+	}
+	if !found {
+		return fmt.Errorf("check: neither the study nor its baseline has an arm %q", arm)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func first(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+// markdownLimit is below what CI systems take as a job's summary.
+const markdownLimit = 60000
+
+// CheckMarkdown writes a check for a CI job's summary: the worst first, and no
+// more than fits.
+func CheckMarkdown(w io.Writer, r *gate.Result, pass bool) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## %s: %s\n\n%s\n\n", markdown(r.Study), conclusion(r, pass), CheckSummary(r))
+	for _, n := range checkNotes(r) {
+		if b.Len() < markdownLimit/3 {
+			b.WriteString("- " + markdown(n) + "\n")
+		}
+	}
+	b.WriteString("\n|" + strings.Join(checkHead, "|") + "|\n" + strings.Repeat("|---", len(checkHead)) + "|\n")
+	for i, f := range r.Figures {
+		var line strings.Builder
+		for _, s := range checkRow(f) {
+			line.WriteString("| " + markdown(s) + " ")
+		}
+		if b.Len()+line.Len() > markdownLimit {
+			fmt.Fprintf(&b, "\n… and %d more, none worse than these.\n", len(r.Figures)-i)
+			break
+		}
+		b.WriteString(line.String() + "|\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func markdown(s string) string {
+	return strings.NewReplacer("|", `\|`, "<", "&lt;", "\n", " ", "`", "'").Replace(s)
+}
+
+type junitSuite struct {
+	XMLName  xml.Name    `xml:"testsuite"`
+	Name     string      `xml:"name,attr"`
+	Tests    int         `xml:"tests,attr"`
+	Failures int         `xml:"failures,attr"`
+	Errors   int         `xml:"errors,attr"`
+	Skipped  int         `xml:"skipped,attr"`
+	Cases    []junitCase `xml:"testcase"`
+}
+
+type junitCase struct {
+	Class   string        `xml:"classname,attr"`
+	Name    string        `xml:"name,attr"`
+	Failure *junitMessage `xml:"failure"`
+	Error   *junitMessage `xml:"error"`
+	Skipped *junitMessage `xml:"skipped"`
+	Output  string        `xml:"system-out,omitempty"`
+}
+
+type junitMessage struct {
+	Message string `xml:"message,attr"`
+	Type    string `xml:"type,attr,omitempty"`
+}
+
+// CheckJUnit writes a check as JUnit XML: a test case a figure.
+func CheckJUnit(w io.Writer, r *gate.Result, pass bool) error {
+	s := junitSuite{Name: "ablate check " + r.Study}
+	allowed := r.Outcome != gate.Regression && r.Outcome != gate.Missing
+	for _, f := range r.Figures {
+		c := junitCase{Class: printable(f.Row), Name: f.Metric}
+		if c.Name == "" {
+			c.Name = "row"
+		}
+		said := verdict(f)
+		if f.Metric != "" && f.Verdict != gate.Missing && f.Verdict != gate.Unchecked {
+			said = fmt.Sprintf("%s: was %s, is %s, worse by %s, tolerance %s, %d seeds", said, short(f.Metric, f.Baseline), short(f.Metric, f.Now), signed(f.Metric, f.Worse), short(f.Metric, f.Tolerance), f.N)
+		}
+		said = printable(said)
+		switch {
+		case f.Verdict == gate.Missing:
+			c.Error = &junitMessage{said, string(f.Verdict)}
+			s.Errors++
+		case f.Verdict == gate.Regression, f.Verdict == gate.Inconclusive && !pass, f.Verdict == gate.Removed && !allowed:
+			c.Failure = &junitMessage{said, string(f.Verdict)}
+			s.Failures++
+		case f.Verdict == gate.Unchecked, f.Verdict == gate.Added, f.Verdict == gate.Removed, f.Verdict == gate.Inconclusive:
+			c.Skipped = &junitMessage{Message: said}
+			s.Skipped++
+		default:
+			c.Output = said
+		}
+		s.Cases = append(s.Cases, c)
+	}
+	s.Tests = len(s.Cases)
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	e := xml.NewEncoder(w)
+	e.Indent("", " ")
+	if err := e.Encode(s); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+// printable leaves out what XML cannot hold.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 && r != '\t' && r != '\n' {
+			return -1
+		}
+		return r
+	}, s)
+}

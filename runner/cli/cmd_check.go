@@ -1,0 +1,228 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"ablate/analysis/gate"
+	"ablate/reports/text"
+)
+
+type checkFlags struct {
+	studyFlags
+	baseline, md, junit, explain, inconclusive string
+	only, seeds                                []string
+	allowRemoved, json                         bool
+}
+
+func newCheck(g *globals) *cobra.Command {
+	var f checkFlags
+	cmd := &cobra.Command{
+		Use:   "check STUDY --baseline FILE",
+		Short: "Hold a study's table against a baseline, for CI",
+		Long: `Compares every guarded metric of every row with a baseline that 'ablate baseline'
+wrote, running nothing. What is guarded, and how much worse it may be, the
+study says in gate; by default alignment, alignment.unseen, fidelity.recall and
+fidelity.frechet, each within the noise of the baseline's seeds.
+
+Exit code 0: every figure is identical or within its tolerance. 3: one is worse
+beyond its tolerance and the seeds suffice to say so, or the study has dropped
+a row. 4: one is worse beyond its tolerance, and the seeds do not suffice to say
+whether by chance. 1: a selected trial has no result, or an error.
+`,
+		Example: "  ablate check experiments/quickstart --baseline baseline.json\n  ablate check experiments/quickstart --baseline baseline.json --only 'all data' --seed 1 --md summary.md --junit junit.xml",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.baseline == "" {
+				return usagef("check: --baseline FILE is missing; 'ablate baseline %s -o FILE' writes one", args[0])
+			}
+			if f.inconclusive != "fail" && f.inconclusive != "pass" {
+				return usagef("check: --inconclusive is %q; must be fail or pass", f.inconclusive)
+			}
+			b, err := readBaseline(f.baseline)
+			if err != nil {
+				return err
+			}
+			l, err := g.load(cmd.Context(), args[0], f.studyFlags)
+			if err != nil {
+				return err
+			}
+			class, err := backendClass()
+			if err != nil {
+				return err
+			}
+			r, err := l.results(class)
+			if err != nil {
+				return err
+			}
+			o := gate.Options{Only: f.only, Seeds: f.seeds, AllowRemoved: f.allowRemoved, Made: r.made(class)}
+			for _, t := range l.Gate {
+				o.Tolerances = append(o.Tolerances, gate.Tolerance{Metric: t.Metric, Absolute: t.Absolute, Relative: t.Relative, Seeds: t.Seeds})
+			}
+			result, err := gate.Check(b, r.ablation, o)
+			if err != nil {
+				return usagef("check: %w", err)
+			}
+			return g.printCheck(result, f, class)
+		},
+	}
+	f.add(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&f.baseline, "baseline", "", "the `FILE` to compare with")
+	fl.StringArrayVar(&f.only, "only", nil, "check this `ARM` only (repeatable)")
+	fl.StringArrayVar(&f.seeds, "seed", nil, "check this seed `S` only (repeatable)")
+	fl.BoolVar(&f.allowRemoved, "allow-removed", false, "an arm that the study has dropped is no regression")
+	fl.StringVar(&f.inconclusive, "inconclusive", "fail", "`pass` or fail: the exit code where seeds do not suffice to say, 0 or 4")
+	fl.StringVar(&f.md, "md", "", "write a summary in Markdown to `FILE`")
+	fl.StringVar(&f.junit, "junit", "", "write the figures as JUnit XML to `FILE`")
+	fl.StringVar(&f.explain, "explain", "", "show this `ARM`'s figures seed by seed")
+	fl.BoolVar(&f.json, "json", false, "print the check as JSON")
+	return cmd
+}
+
+func readBaseline(name string) (*gate.Baseline, error) {
+	const most = 256 << 20
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, fmt.Errorf("baseline: %w", err)
+	}
+	if info.Size() > most {
+		return nil, fmt.Errorf("baseline %s: %d bytes are more than a baseline has", name, info.Size())
+	}
+	in, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("baseline: %w", err)
+	}
+	b, err := gate.Read(in)
+	if err != nil {
+		return nil, fmt.Errorf("baseline %s: %w", name, err)
+	}
+	return b, nil
+}
+
+// made says with what the results of a study were computed.
+func (r *results) made(class string) gate.Made {
+	p := r.l.provenance(r)
+	return gate.Made{Backend: class, Versions: p.Versions, CPUs: p.CPUs}
+}
+
+// printCheck prints a check, writes its files and returns what its outcome means.
+func (g *globals) printCheck(r *gate.Result, f checkFlags, _ string) error {
+	pass := f.inconclusive == "pass"
+	for _, out := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{
+		{f.md, func(w io.Writer) error { return text.CheckMarkdown(w, r, pass) }},
+		{f.junit, func(w io.Writer) error { return text.CheckJUnit(w, r, pass) }},
+	} {
+		if out.name == "" {
+			continue
+		}
+		if err := writeFile(out.name, out.write); err != nil {
+			return err
+		}
+	}
+	width, _ := terminal(g.stdout)
+	var err error
+	switch {
+	case f.json:
+		e := json.NewEncoder(g.stdout)
+		e.SetIndent("", "  ")
+		err = e.Encode(r)
+	case f.explain != "":
+		err = text.CheckExplain(g.stdout, r, f.explain, width)
+	default:
+		err = text.CheckTerminal(g.stdout, r, pass, width)
+	}
+	if err != nil {
+		return err
+	}
+	verdict := errors.New("check: " + text.CheckSummary(r))
+	switch r.Outcome {
+	case gate.Missing:
+		return verdict
+	case gate.Regression:
+		return differenceError{verdict}
+	case gate.Inconclusive:
+		if !pass {
+			return inconclusiveError{verdict}
+		}
+	}
+	return nil
+}
+
+// writeFile writes a file whole or not at all.
+func writeFile(name string, write func(io.Writer) error) error {
+	t, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	if err != nil {
+		return err
+	}
+	err = errors.Join(write(t), t.Chmod(0o644), t.Close())
+	if err == nil {
+		err = os.Rename(t.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(t.Name()))
+	}
+	return nil
+}
+
+func newBaseline(g *globals) *cobra.Command {
+	var f studyFlags
+	var out string
+	cmd := &cobra.Command{
+		Use:   "baseline STUDY [-o FILE]",
+		Short: "Write the baseline that 'ablate check' compares with",
+		Long: `Writes the guarded metrics of a study's rows as JSON, a value a line: mean, number
+of seeds, every seed's value, trial ids, and the versions that made them. Commit
+it beside the study, and read the diff when it changes.
+` + exitHelp,
+		Example: "  ablate baseline experiments/quickstart -o baseline.json",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := g.load(cmd.Context(), args[0], f)
+			if err != nil {
+				return err
+			}
+			class, err := backendClass()
+			if err != nil {
+				return err
+			}
+			r, err := l.results(class)
+			if err != nil {
+				return err
+			}
+			var missing, metrics []string
+			for _, row := range r.ablation.Rows {
+				if len(row.Cells) == 0 {
+					missing = append(missing, row.Label)
+				}
+			}
+			if len(missing) > 0 {
+				return fmt.Errorf("baseline: study %s has no results of %s: run 'ablate run %s' first", l.Name, strings.Join(missing, ", "), args[0])
+			}
+			for _, t := range l.Gate {
+				metrics = append(metrics, t.Metric)
+			}
+			b, err := gate.New(l.Name, r.made(class), r.ablation, metrics)
+			if err != nil {
+				return fmt.Errorf("baseline: %w", err)
+			}
+			if out == "" {
+				return b.Write(g.stdout)
+			}
+			return writeFile(out, b.Write)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write to `FILE` instead of stdout")
+	return cmd
+}
