@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ablate/analysis/stats"
@@ -281,6 +282,20 @@ func SeedName(s stats.Seed) string {
 		return fmt.Sprint(s.Feedback)
 	}
 	return fmt.Sprintf("%d.%d", s.Pretraining, s.Feedback)
+}
+
+// ParseSeed reads what SeedName writes.
+func ParseSeed(s string) (stats.Seed, error) {
+	p, f, crossed := strings.Cut(s, ".")
+	if !crossed {
+		f = p
+	}
+	a, err := strconv.ParseUint(p, 10, 62)
+	b, err2 := strconv.ParseUint(f, 10, 62)
+	if err != nil || err2 != nil {
+		return stats.Seed{}, fmt.Errorf("%q is no seed", s)
+	}
+	return stats.Seed{Pretraining: int64(a), Feedback: int64(b)}, nil
 }
 
 func (b *builder) row(r, reference *grouped, compared bool, first map[string]string) {

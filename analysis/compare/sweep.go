@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -13,6 +14,7 @@ import (
 // trends over axes whose values are numbers.
 type Sweep struct {
 	Arm     string   `json:"arm"`
+	Rows    []int    `json:"rows"` // of the table; ordered by the levels of one factor
 	Factors []Factor `json:"factors"`
 	Effects []Effect `json:"effects,omitempty"`
 	Note    string   `json:"note,omitempty"` // why effects are missing
@@ -66,7 +68,7 @@ func (b *builder) sweeps() {
 }
 
 func (b *builder) sweep(arm string, rows []int) Sweep {
-	s := Sweep{Arm: arm}
+	s := Sweep{Arm: arm, Rows: slices.Clone(rows)}
 	var levels [][]int // by factor, of each row
 	for _, m := range axisName.FindAllStringSubmatch(b.t.Rows[rows[0]].Label, -1) {
 		f, at, ok := b.factor(m[1], rows)
@@ -83,6 +85,11 @@ func (b *builder) sweep(arm string, rows []int) Sweep {
 			continue
 		}
 		s.Factors, levels = append(s.Factors, f), append(levels, at)
+	}
+	if len(levels) == 1 {
+		slices.SortStableFunc(s.Rows, func(i, j int) int {
+			return cmp.Compare(levels[0][slices.Index(rows, i)], levels[0][slices.Index(rows, j)])
+		})
 	}
 	points := 1
 	for _, f := range s.Factors {

@@ -11,8 +11,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strconv"
-	"strings"
 
 	"ablate/analysis/compare"
 	"ablate/analysis/stats"
@@ -167,7 +165,7 @@ func (c BaselineCell) values() ([]stats.Seed, []float64, error) {
 	}
 	order := map[string]stats.Seed{}
 	for _, s := range names {
-		seed, err := parseSeed(s)
+		seed, err := compare.ParseSeed(s)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -190,18 +188,4 @@ func compareSeeds(a, b stats.Seed) int {
 		return int(max(-1, min(1, a.Pretraining-b.Pretraining)))
 	}
 	return int(max(-1, min(1, a.Feedback-b.Feedback)))
-}
-
-// parseSeed reads a seed as tables write it: 3, or 1.2 for pretraining 1 and feedback 2.
-func parseSeed(s string) (stats.Seed, error) {
-	p, f, crossed := strings.Cut(s, ".")
-	if !crossed {
-		f = p
-	}
-	a, err := strconv.ParseUint(p, 10, 62)
-	b, err2 := strconv.ParseUint(f, 10, 62)
-	if err != nil || err2 != nil {
-		return stats.Seed{}, fmt.Errorf("%q is no seed", s)
-	}
-	return stats.Seed{Pretraining: int64(a), Feedback: int64(b)}, nil
 }

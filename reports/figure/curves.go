@@ -1,66 +1,179 @@
 package figure
 
 import (
-	"fmt"
+	"math"
+	"slices"
 
-	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/stats"
 	"ablate/analysis/table"
 )
 
-// Curves draws one metric of one stage over its steps: a line a trial, and for
-// rows that have the metric their colour and glyph. It returns false where no
-// trial has it.
+// Curves draws one metric of one stage over its steps: a row's mean over its
+// seeds as a line, and around it a band, the 95% interval of the mean from
+// three seeds on, else from the least seed to the greatest. Rows that repeat
+// another's trials, or share all of a stage with an earlier row, are drawn once. It
+// returns false where no trial has the metric.
 func Curves(t *compare.Table, curves *table.Table, stage, metric string) (Figure, bool, error) {
 	trial, step, value := curves.Column("trial"), curves.Column("step"), curves.Column("value")
 	kind, name := curves.Column("stage"), curves.Column("metric")
-	lines := map[string]plotter.XYs{}
+	lines := map[string]map[int64]float64{}
 	for i := range curves.Rows() {
 		if kind.Strings[i] == stage && name.Strings[i] == metric {
-			lines[trial.Strings[i]] = append(lines[trial.Strings[i]], plotter.XY{X: float64(step.Ints[i]), Y: value.Floats[i]})
+			if lines[trial.Strings[i]] == nil {
+				lines[trial.Strings[i]] = map[int64]float64{}
+			}
+			lines[trial.Strings[i]][step.Ints[i]] = value.Floats[i]
 		}
 	}
 	if len(lines) == 0 {
 		return Figure{}, false, nil
 	}
-	p := newPlot("step", metric)
-	p.Legend.Top, p.Legend.Padding = true, 2
-	drawn := map[string]bool{}
+	c := &bands{}
+	seen := map[string]bool{}
 	for i, r := range t.Rows {
-		if r.SameAs != "" {
+		if r.SameAs != "" || len(c.list) == mostLines {
 			continue
 		}
-		col, glyph := arm(i)
-		first := true
-		for _, id := range r.Trials {
-			if lines[id] == nil || drawn[id] {
-				continue
+		b := band{row: i, label: r.Label}
+		var runs []map[int64]float64
+		var seeds []stats.Seed
+		for k, id := range r.Trials {
+			if lines[id] != nil {
+				runs = append(runs, lines[id])
+				seeds = append(seeds, seedOf(r.Seeds, k))
 			}
-			drawn[id] = true
-			l, err := plotter.NewLine(lines[id])
-			if err != nil {
-				return Figure{}, false, fmt.Errorf("figure: %s of %s: %w", metric, stage, err)
+		}
+		if len(runs) == 0 {
+			continue
+		}
+		for s := range runs[0] {
+			b.steps = append(b.steps, s)
+		}
+		slices.Sort(b.steps)
+		for _, s := range b.steps {
+			var v []float64
+			var with []stats.Seed
+			for k, run := range runs {
+				if x, ok := run[s]; ok && !math.IsNaN(x) && !math.IsInf(x, 0) {
+					v, with = append(v, x), append(with, seeds[k])
+				}
 			}
-			l.Color, l.Width = col, .9
-			p.Add(l)
-			var marks plotter.XYs
-			for k := len(lines[id]) / 8; k < len(lines[id]); k += max(1, len(lines[id])/4) {
-				marks = append(marks, lines[id][k])
+			if len(v) == 0 {
+				v = []float64{math.NaN()}
 			}
-			s, err := plotter.NewScatter(marks)
-			if err != nil {
-				return Figure{}, false, fmt.Errorf("figure: %s of %s: %w", metric, stage, err)
+			low, high := slices.Min(v), slices.Max(v)
+			if e, ok := stats.OverSeeds(with, v, nil); ok && e.Error > 0 {
+				iv := e.Interval(.95)
+				low, high = iv.Low, iv.High
 			}
-			s.GlyphStyle = draw.GlyphStyle{Color: col, Radius: 2.5, Shape: glyph}
-			p.Add(s)
-			if first {
-				p.Legend.Add(r.Label, l, s)
-				first = false
+			b.mean, b.low, b.high = append(b.mean, stats.Mean(v)), append(b.low, low), append(b.high, high)
+		}
+		if k := key(b.mean); !seen[k] {
+			seen[k] = true
+			c.list = append(c.list, b)
+		}
+	}
+	if len(c.list) == 0 {
+		return Figure{}, false, nil
+	}
+	p := newPlot("step", metric)
+	p.Add(c)
+	p.Legend.Top, p.Legend.Padding = true, 2
+	if len(c.list) > 1 && len(c.list) <= 12 {
+		for _, b := range c.list {
+			p.Legend.Add(b.label, thumb(b.row))
+		}
+		p.X.Max = c.maxStep() * 1.35 // room for the legend
+	}
+	return Figure{plot: p, width: 15 * vg.Centimeter, height: 7 * vg.Centimeter}, true, nil
+}
+
+// seedOf tells a row's runs apart; names that cannot be read count by place.
+func seedOf(names []string, k int) stats.Seed {
+	if k < len(names) {
+		if s, err := compare.ParseSeed(names[k]); err == nil {
+			return s
+		}
+	}
+	return stats.Seed{Pretraining: int64(k), Feedback: int64(k)}
+}
+
+func key(v []float64) string {
+	var b []byte
+	for _, x := range v {
+		u := math.Float64bits(x)
+		for i := range 8 {
+			b = append(b, byte(u>>(8*i)))
+		}
+	}
+	return string(b)
+}
+
+type band struct {
+	row             int
+	label           string
+	steps           []int64
+	mean, low, high []float64
+}
+
+type bands struct{ list []band }
+
+func (c *bands) maxStep() float64 {
+	var m int64
+	for _, b := range c.list {
+		m = max(m, b.steps[len(b.steps)-1])
+	}
+	return float64(m)
+}
+
+// DataRange is what the axes must show.
+func (c *bands) DataRange() (xmin, xmax, ymin, ymax float64) {
+	ymin, ymax = math.Inf(1), math.Inf(-1)
+	for _, b := range c.list {
+		for i := range b.mean {
+			if !math.IsNaN(b.mean[i]) {
+				ymin, ymax = min(ymin, b.low[i]), max(ymax, b.high[i])
 			}
 		}
 	}
-	return Figure{plot: p, width: 15 * vg.Centimeter, height: 7 * vg.Centimeter}, true, nil
+	if ymin > ymax {
+		ymin, ymax = 0, 1
+	}
+	return 0, c.maxStep(), ymin, ymax
+}
+
+// Plot draws bands, then lines, then marks.
+func (c *bands) Plot(canvas draw.Canvas, p *plot.Plot) {
+	tx, ty := p.Transforms(&canvas)
+	for _, b := range c.list {
+		col, _ := arm(b.row)
+		var outline []vg.Point
+		for i, s := range b.steps {
+			outline = append(outline, vg.Point{X: tx(float64(s)), Y: ty(b.high[i])})
+		}
+		for i := len(b.steps) - 1; i >= 0; i-- {
+			outline = append(outline, vg.Point{X: tx(float64(b.steps[i])), Y: ty(b.low[i])})
+		}
+		if !slices.ContainsFunc(b.mean, math.IsNaN) {
+			canvas.FillPolygon(faintOf(col), canvas.ClipPolygonXY(outline))
+		}
+	}
+	for _, b := range c.list {
+		col, glyph := arm(b.row)
+		var pts []vg.Point
+		for i, s := range b.steps {
+			if !math.IsNaN(b.mean[i]) {
+				pts = append(pts, vg.Point{X: tx(float64(s)), Y: ty(b.mean[i])})
+			}
+		}
+		canvas.StrokeLines(draw.LineStyle{Color: col, Width: 1.2}, canvas.ClipLinesXY(pts)...)
+		for k := len(pts) / 8; k < len(pts); k += max(1, len(pts)/4) {
+			canvas.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 2.5, Shape: glyph}, pts[k])
+		}
+	}
 }

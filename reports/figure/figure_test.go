@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/table"
 	"ablate/reports/figure"
 )
 
@@ -75,6 +76,79 @@ func TestEmpty(t *testing.T) {
 	for _, f := range []figure.Figure{figure.Front(e, "fidelity.recall", "alignment"), figure.Categories(e)} {
 		if svg, err := f.SVG(); err != nil || len(svg) == 0 {
 			t.Errorf("%v: %s", err, fmt.Sprint(len(svg)))
+		}
+	}
+}
+
+// sweep is a study with one swept arm, three seeds and its differences.
+func sweep() (*compare.Table, *table.Table) {
+	t := &compare.Table{Reference: "base", Metrics: ablation().Metrics}
+	curves := &table.Table{Columns: []*table.Column{{Name: "trial", Kind: table.String}, {Name: "stage", Kind: table.String},
+		{Name: "step", Kind: table.Int}, {Name: "metric", Kind: table.String}, {Name: "value", Kind: table.Float}}}
+	s := compare.Sweep{Arm: "beta", Factors: []compare.Factor{{Name: "finetune.beta", Levels: []string{"0", "0.5", "1"}}}}
+	f := &compare.Front{X: "fidelity.recall", Y: "alignment"}
+	for i, name := range []string{"base", "beta[finetune.beta=0]", "beta[finetune.beta=0.5]", "beta[finetune.beta=1]"} {
+		a, r := []float64{.41, .6, .56, .5}[i], []float64{.93, .8, .9, .95}[i]
+		cell := func(mean, half float64) compare.Cell {
+			return compare.Cell{Mean: mean, Low: mean - half, High: mean + half, Interval: compare.OverSeeds, Seeds: []string{"1", "2", "3"}, Values: []float64{mean - .01, mean + .004, mean + .006}, N: 3}
+		}
+		row := compare.Row{Arm: "beta", Label: name, Seeds: []string{"1", "2", "3"}, Cells: map[string]compare.Cell{"alignment": cell(a, .03), "fidelity.recall": cell(r, .02), "fidelity.recall.real": cell(.985, .001)}}
+		if i > 0 {
+			row.Differences = map[string]compare.Difference{"alignment": {Cell: cell(a-.41, .04), Resolved: i < 3}}
+			s.Rows = append(s.Rows, i)
+			s.Effects = append(s.Effects, compare.Effect{Kind: compare.Main, Metric: "alignment", Factors: []string{"finetune.beta"}, Levels: []string{s.Factors[0].Levels[i-1]}, Cell: cell(a-.55, .02), Resolved: i != 2})
+		}
+		for k := range 3 {
+			id := fmt.Sprint(name, k)
+			row.Trials = append(row.Trials, id)
+			for n := range 40 {
+				for c, v := range []any{id, "finetune", int64(10 * n), "loss", .1*float64(i+1) + 1/float64(n+2+k)} {
+					switch v := v.(type) {
+					case string:
+						curves.Columns[c].Strings = append(curves.Columns[c].Strings, v)
+					case int64:
+						curves.Columns[c].Ints = append(curves.Columns[c].Ints, v)
+					case float64:
+						curves.Columns[c].Floats = append(curves.Columns[c].Floats, v)
+					}
+				}
+			}
+		}
+		f.Points = append(f.Points, compare.FrontPoint{Label: name, On: i > 0})
+		t.Rows = append(t.Rows, row)
+	}
+	s.Effects = append(s.Effects, compare.Effect{Kind: compare.Trend, Metric: "alignment", Factors: []string{"finetune.beta"}, Cell: compare.Cell{Mean: -.1, Low: -.14, High: -.06, Interval: compare.OverSeeds, Values: []float64{-.11, -.1, -.09}}, Resolved: true})
+	t.Sweeps, t.Front = []compare.Sweep{s}, f
+	return t, curves
+}
+
+func TestSweepFigures(t *testing.T) {
+	tab, curves := sweep()
+	forest, ok := figure.Forest(tab, "alignment")
+	effects, ok2 := figure.Effects(tab, tab.Sweeps[0], "alignment")
+	training, ok3, err := figure.Curves(tab, curves, "finetune", "loss")
+	if !ok || !ok2 || !ok3 || err != nil {
+		t.Fatalf("drawn: forest %v, effects %v, curves %v, %v", ok, ok2, ok3, err)
+	}
+	for name, f := range map[string]figure.Figure{"path": figure.Front(tab, "fidelity.recall", "alignment"), "forest": forest, "effects": effects, "curves": training} {
+		svg, err := f.SVG()
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".svg", svg)
+		a, err := f.PDF()
+		b, err2 := f.PDF()
+		if err != nil || err2 != nil || !bytes.HasPrefix(a, []byte("%PDF")) || !bytes.Equal(a, b) {
+			t.Errorf("%s: PDF of %d and %d bytes, %v %v", name, len(a), len(b), err, err2)
+		}
+		if dir := os.Getenv("ABLATE_FIGURES"); dir != "" {
+			png, err := f.PNG()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o666); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

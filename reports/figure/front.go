@@ -1,10 +1,13 @@
 package figure
 
 import (
+	"cmp"
 	"math"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
@@ -12,7 +15,8 @@ import (
 )
 
 // Front draws alignment against fidelity: each row's mean with its interval
-// where it has one, its seeds as small points, and the figure of real against
+// where it has one, its seeds as small points, the Pareto front as steps, the
+// path of an arm along its one axis as a line, and the figure of real against
 // real as a dashed line. Rows without both figures, and rows that repeat
 // another's trials, are left out.
 func Front(t *compare.Table, x, y string) Figure {
@@ -44,6 +48,32 @@ func Front(t *compare.Table, x, y string) Figure {
 		}
 		f.points = append(f.points, point{index: i, label: name, x: cx, y: cy})
 	}
+	if t.Front != nil && t.Front.X == x && t.Front.Y == y {
+		on := map[string]bool{}
+		for _, p := range t.Front.Points {
+			on[p.Label] = p.On
+		}
+		for _, q := range f.points {
+			if on[t.Rows[q.index].Label] {
+				f.steps = append(f.steps, plotter.XY{X: q.x.Mean, Y: q.y.Mean})
+			}
+		}
+		slices.SortFunc(f.steps, func(a, b plotter.XY) int { return cmp.Or(cmp.Compare(a.X, b.X), cmp.Compare(b.Y, a.Y)) })
+	}
+	for _, s := range t.Sweeps {
+		if len(s.Factors) != 1 {
+			continue
+		}
+		path := make(plotter.XYs, 0, len(s.Factors[0].Levels))
+		for _, i := range s.Rows {
+			cx, okX := t.Rows[i].Cells[x]
+			cy, okY := t.Rows[i].Cells[y]
+			if okX && okY {
+				path = append(path, plotter.XY{X: cx.Mean, Y: cy.Mean})
+			}
+		}
+		f.paths = append(f.paths, path)
+	}
 	p := newPlot(labels[x], labels[y])
 	p.Add(f)
 	return Figure{plot: p, width: 15 * vg.Centimeter, height: 10 * vg.Centimeter}
@@ -57,7 +87,9 @@ type point struct {
 
 type front struct {
 	points []point
-	floor  float64 // real against real; NaN without one
+	steps  plotter.XYs   // the front, by x
+	paths  []plotter.XYs // of arms along their one axis
+	floor  float64       // real against real; NaN without one
 }
 
 // seeds pairs a point's values seed by seed.
@@ -108,6 +140,23 @@ func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
 		s.XAlign, s.YAlign = draw.XRight, draw.YTop
 		c.FillText(s, vg.Point{X: x - 3, Y: c.Max.Y - 2}, "real against real")
 	}
+	if len(f.steps) > 1 {
+		var line []vg.Point
+		for i, q := range f.steps {
+			if i > 0 { // what is dominated lies below and left: down at the next point's x would claim too much
+				line = append(line, vg.Point{X: tx(f.steps[i-1].X), Y: ty(q.Y)})
+			}
+			line = append(line, vg.Point{X: tx(q.X), Y: ty(q.Y)})
+		}
+		c.StrokeLines(draw.LineStyle{Color: faint, Width: 3}, line)
+	}
+	for _, path := range f.paths {
+		var line []vg.Point
+		for _, q := range path {
+			line = append(line, vg.Point{X: tx(q.X), Y: ty(q.Y)})
+		}
+		c.StrokeLines(draw.LineStyle{Color: grey, Width: .8, Dashes: []vg.Length{1.5, 2}}, line)
+	}
 	var taken []box
 	for _, q := range f.points {
 		x, y := tx(q.x.Mean), ty(q.y.Mean)
@@ -117,6 +166,9 @@ func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
 		})
 		if q.y.Interval != "" {
 			taken = append(taken, box{x - 1, ty(q.y.Low), x + 1, ty(q.y.High)})
+		}
+		if q.x.Interval != "" {
+			taken = append(taken, box{tx(q.x.Low), y - 1, tx(q.x.High), y + 1})
 		}
 	}
 	for _, q := range f.points {

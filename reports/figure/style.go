@@ -1,5 +1,5 @@
 // Package figure draws a study's figures with gonum/plot, as SVG with text as
-// text and as PNG: one style, colours that the colour-blind tell apart (Okabe &
+// text, as PNG and as PDF: one style, colours that the colour-blind tell apart (Okabe &
 // Ito 2008) and a glyph of its own for every arm, so that greyscale is enough.
 // Equal data give equal bytes.
 package figure
@@ -8,12 +8,16 @@ import (
 	"bytes"
 	"fmt"
 	"image/color"
+	"math"
+	"regexp"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
+	"gonum.org/v1/plot/vg/vgpdf"
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
@@ -30,7 +34,15 @@ var glyphs = []draw.GlyphDrawer{
 var (
 	grey  = color.RGBA{0x70, 0x70, 0x70, 0xff}
 	faint = color.RGBA{0xdd, 0xdd, 0xdd, 0xff}
+	white = color.RGBA{0xff, 0xff, 0xff, 0xff}
 )
+
+// faintOf is a colour mixed with three parts of white: opaque, for PDF and SVG
+// readers differ in how they draw what is transparent.
+func faintOf(c color.RGBA) color.RGBA {
+	mix := func(x uint8) uint8 { return uint8((int(x) + 3*255) / 4) }
+	return color.RGBA{mix(c.R), mix(c.G), mix(c.B), 0xff}
+}
 
 func arm(i int) (color.RGBA, draw.GlyphDrawer) {
 	// Beyond the palette, a colour comes with another glyph each time around.
@@ -50,6 +62,7 @@ func newPlot(x, y string) *plot.Plot {
 		f.Variant, f.Size = "Sans", 10
 	}
 	p.X.Padding, p.Y.Padding = 4, 4
+	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{}, ticks{}
 	return p
 }
 
@@ -73,4 +86,41 @@ func (f Figure) PNG() ([]byte, error) {
 		return nil, fmt.Errorf("figure: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+var pdfDate = regexp.MustCompile(`\(D:\d{14}`)
+
+// PDF is the figure as PDF, its fonts embedded. The dates of its making are
+// those of the epoch, so that equal figures are equal bytes.
+func (f Figure) PDF() ([]byte, error) {
+	c := vgpdf.New(f.width, f.height)
+	f.plot.Draw(draw.New(c))
+	var b bytes.Buffer
+	if _, err := c.WriteTo(&b); err != nil {
+		return nil, fmt.Errorf("figure: %w", err)
+	}
+	return pdfDate.ReplaceAll(b.Bytes(), []byte("(D:19700101000000")), nil
+}
+
+// ticks are round: multiples of 1, 2 or 5 times a power of ten, about five of them.
+type ticks struct{}
+
+// Ticks is plot.Ticker's.
+func (ticks) Ticks(low, high float64) []plot.Tick {
+	if !(high > low) || math.IsInf(high-low, 0) {
+		return []plot.Tick{{Value: low, Label: strconv.FormatFloat(low, 'g', 4, 64)}}
+	}
+	power := math.Floor(math.Log10((high - low) / 5))
+	step := math.Pow(10, power)
+	for _, m := range []float64{2, 5, 10} {
+		if (high-low)/step > 6 {
+			step = m * math.Pow(10, power)
+		}
+	}
+	decimals := max(0, int(-math.Floor(math.Log10(step)+1e-9)))
+	var out []plot.Tick
+	for k := math.Ceil(low/step - 1e-9); k*step <= high+1e-9*step; k++ {
+		out = append(out, plot.Tick{Value: k * step, Label: strconv.FormatFloat(k*step+0, 'f', decimals, 64)})
+	}
+	return out
 }

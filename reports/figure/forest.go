@@ -1,0 +1,147 @@
+package figure
+
+import (
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"ablate/analysis/compare"
+)
+
+// interval is a line of a forest plot: a label, a figure with its interval, and
+// the seeds' values as points.
+type interval struct {
+	label    string
+	row      int // whose colour and glyph it has
+	cell     compare.Cell
+	resolved bool // filled, where others are hollow
+}
+
+// Forest draws the paired differences of every row to the reference: the
+// interval where there is one, the seeds as small points, filled where the
+// difference is resolved. It returns false where nothing is compared.
+func Forest(t *compare.Table, metric string) (Figure, bool) {
+	var list []interval
+	for i, r := range t.Rows {
+		if d, ok := r.Differences[metric]; ok && r.SameAs == "" {
+			name := r.Label
+			if r.Control {
+				name += " (control)"
+			}
+			list = append(list, interval{name, i, d.Cell, d.Resolved})
+		}
+	}
+	return forest(list, label(t, metric)+" less "+t.Reference)
+}
+
+// Effects draws what the levels of an arm's axes do to a metric: main effects
+// against the mean over the sweep, and trends across it.
+func Effects(t *compare.Table, s compare.Sweep, metric string) (Figure, bool) {
+	var list []interval
+	for _, e := range s.Effects {
+		if e.Metric != metric || e.Kind == compare.Interaction {
+			continue
+		}
+		name := e.Factors[0]
+		if e.Kind == compare.Main {
+			name += " = " + e.Levels[0]
+		} else {
+			name += ", across its range"
+		}
+		row := 0
+		for k := range s.Factors {
+			if s.Factors[k].Name == e.Factors[0] {
+				row = k
+			}
+		}
+		list = append(list, interval{name, row, e.Cell, e.Resolved})
+	}
+	return forest(list, label(t, metric)+", effects in "+s.Arm)
+}
+
+// label is a metric's, with the direction that is better.
+func label(t *compare.Table, metric string) string {
+	for _, m := range t.Metrics {
+		if m.Name == metric {
+			return m.Label + map[string]string{"higher": " (higher is better)", "lower": " (lower is better)"}[m.Better]
+		}
+	}
+	return metric
+}
+
+// mostLines bounds a forest: more lines than this are no picture.
+const mostLines = 60
+
+func forest(list []interval, x string) (Figure, bool) {
+	if len(list) == 0 {
+		return Figure{}, false
+	}
+	if len(list) > mostLines {
+		list = list[:mostLines]
+		x += ", the first of more"
+	}
+	p := newPlot(x, "")
+	p.HideY()
+	p.Add(lines(list))
+	return Figure{plot: p, width: 15 * vg.Centimeter, height: vg.Length(1.8+.62*float64(len(list))) * vg.Centimeter}, true
+}
+
+type lines []interval
+
+var lineText = draw.TextStyle{Color: grey, Font: font.Font{Variant: "Sans", Size: 9}, Handler: plot.DefaultTextHandler}
+
+// DataRange is what the axes must show; the labels stand left of the data.
+func (l lines) DataRange() (xmin, xmax, ymin, ymax float64) {
+	xmin, xmax = 0, 0
+	for _, i := range l {
+		xmin, xmax = min(xmin, i.cell.Low), max(xmax, i.cell.High)
+		for _, v := range i.cell.Values {
+			xmin, xmax = min(xmin, v), max(xmax, v)
+		}
+	}
+	if xmin == xmax {
+		xmin, xmax = -1, 1
+	}
+	m := .04 * (xmax - xmin)
+	return xmin - m, xmax + m, -float64(len(l)) + .4, .6
+}
+
+// GlyphBoxes keeps room for the labels.
+func (l lines) GlyphBoxes(*plot.Plot) []plot.GlyphBox {
+	var w vg.Length
+	for _, i := range l {
+		w = max(w, lineText.Width(i.label))
+	}
+	return []plot.GlyphBox{{X: 0, Y: .5, Rectangle: vg.Rectangle{Min: vg.Point{X: -w - 10}, Max: vg.Point{}}}}
+}
+
+// Plot draws the lines.
+func (l lines) Plot(c draw.Canvas, p *plot.Plot) {
+	tx, ty := p.Transforms(&c)
+	zero := tx(0)
+	c.StrokeLine2(draw.LineStyle{Color: grey, Width: .8, Dashes: []vg.Length{4, 3}}, zero, c.Min.Y, zero, c.Max.Y)
+	left := tx(p.X.Min)
+	for k, i := range l {
+		y := ty(-float64(k))
+		col, glyph := arm(i.row)
+		s := lineText
+		s.Color, s.XAlign, s.YAlign = col, draw.XRight, draw.YCenter
+		c.FillText(s, vg.Point{X: left - 8, Y: y}, i.label)
+		if i.cell.Interval != "" && !math.IsNaN(i.cell.Low) {
+			c.StrokeLine2(draw.LineStyle{Color: col, Width: 1.4}, tx(i.cell.Low), y, tx(i.cell.High), y)
+			for _, x := range []float64{i.cell.Low, i.cell.High} {
+				c.StrokeLine2(draw.LineStyle{Color: col, Width: 1.4}, tx(x), y-3, tx(x), y+3)
+			}
+		}
+		for _, v := range i.cell.Values {
+			c.DrawGlyph(draw.GlyphStyle{Color: faintOf(col), Radius: 1.6, Shape: glyph}, vg.Point{X: tx(v), Y: y - 5})
+		}
+		c.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 3.6, Shape: draw.CircleGlyph{}}, vg.Point{X: tx(i.cell.Mean), Y: y})
+		if !i.resolved {
+			c.DrawGlyph(draw.GlyphStyle{Color: white, Radius: 2.2, Shape: draw.CircleGlyph{}}, vg.Point{X: tx(i.cell.Mean), Y: y})
+		}
+	}
+}
