@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 
@@ -188,4 +189,32 @@ func compareSeeds(a, b stats.Seed) int {
 		return int(max(-1, min(1, a.Pretraining-b.Pretraining)))
 	}
 	return int(max(-1, min(1, a.Feedback-b.Feedback)))
+}
+
+// Table is the baseline as an ablation table, to be laid beside another.
+func (b *Baseline) Table() *compare.Table {
+	t := &compare.Table{}
+	for _, r := range b.Rows {
+		row := compare.Row{Arm: r.Arm, Label: r.Row, Cells: map[string]compare.Cell{}}
+		for _, s := range slices.Sorted(maps.Keys(r.Trials)) {
+			row.Seeds, row.Trials = append(row.Seeds, s), append(row.Trials, r.Trials[s])
+		}
+		for name, c := range r.Metrics {
+			cell := compare.Cell{Mean: c.Mean, Low: c.Mean, High: c.Mean, N: c.N}
+			seeds, values, err := c.values()
+			if err != nil {
+				continue // Read has checked it
+			}
+			for i, s := range seeds {
+				cell.Seeds, cell.Values = append(cell.Seeds, compare.SeedName(s)), append(cell.Values, values[i])
+			}
+			if e, ok := stats.OverSeeds(seeds, values, nil); ok && e.Error > 0 {
+				i := e.Interval(.95)
+				cell.Low, cell.High, cell.Interval = i.Low, i.High, compare.OverSeeds
+			}
+			row.Cells[name] = cell
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
 }

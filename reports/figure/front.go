@@ -10,6 +10,7 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 
 	"ablate/analysis/compare"
 )
@@ -20,6 +21,19 @@ import (
 // real as a dashed line. Rows without both figures, and rows that repeat
 // another's trials, are left out.
 func Front(t *compare.Table, x, y string) Figure {
+	f, _ := FrontPoints(t, x, y)
+	return f
+}
+
+// Place is where a figure shows a row: from its left and from its foot, in
+// shares of its width and height.
+type Place struct {
+	Row  int
+	X, Y float64
+}
+
+// FrontPoints is Front, with the places of the rows' points.
+func FrontPoints(t *compare.Table, x, y string) (Figure, []Place) {
 	f := &front{}
 	labels := map[string]string{x: x, y: y}
 	var real string
@@ -76,7 +90,15 @@ func Front(t *compare.Table, x, y string) Figure {
 	}
 	p := newPlot(labels[x], labels[y])
 	p.Add(f)
-	return Figure{plot: p, width: 15 * vg.Centimeter, height: 10 * vg.Centimeter}
+	fig := Figure{plot: p, width: 15 * vg.Centimeter, height: 10 * vg.Centimeter}
+	c := draw.New(vgsvg.New(fig.width, fig.height))
+	data := p.DataCanvas(c)
+	tx, ty := p.Transforms(&data)
+	var places []Place
+	for _, q := range f.points {
+		places = append(places, Place{q.index, float64(tx(q.x.Mean) / fig.width), float64(ty(q.y.Mean) / fig.height)})
+	}
+	return fig, places
 }
 
 type point struct {

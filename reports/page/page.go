@@ -1,6 +1,6 @@
 // Package page writes a study's report: one folder with index.html that opens
-// from disk with no server and no network. Equal results give equal bytes,
-// outside the block that says what ran.
+// from disk with no server and no network, or one file. Equal results give
+// equal bytes, outside the block that says what ran.
 package page
 
 import (
@@ -11,9 +11,9 @@ import (
 	"fmt"
 	"html/template"
 	"image"
-	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,21 +32,33 @@ type Report struct {
 	Table                 *compare.Table
 	Samples, Curves       *table.Table
 	// Image is an evaluation image of a trial; nil where there is none.
-	Image func(trial, set string, index int) (image.Image, error)
-	// Real is an image of the reference set, with its imperfect caption.
-	Real       func(index int) (image.Image, string, error)
+	Image      func(trial, set string, index int) (image.Image, error)
 	Notes      []string     // statements that every reader needs
-	Parameters []Parameters // of each row
+	Failures   []string     // what has no result, and why
+	Parameters []Parameters // of each row of the table
 	Methods    []string     // paragraphs
+	Against    *Against     // another study, or this one at another time
 	Provenance Provenance
+}
+
+// Against is what a report is laid beside.
+type Against struct {
+	Name  string
+	Lines []compare.Beside
 }
 
 // Parameters are what a row's trials were made of.
 type Parameters struct {
 	Label  string
 	Lines  []string // "path value"
-	Trials []string // "view  id"
+	Trials []Trial
 }
+
+// Trial is a view and the id of its trial.
+type Trial struct{ View, ID string }
+
+// Anchor is what a link to the trial ends in.
+func (t Trial) Anchor() string { return "trial-" + short(t.ID) }
 
 // Provenance says what ran. It is the only part that may differ between two
 // reports of the same results.
@@ -60,82 +72,233 @@ type Provenance struct {
 	Artifacts []string // "view stage id"
 }
 
-// grid sizes: prompts shown, and seeds whose images are shown.
-const gridRows = 12
+// prompts shown of each seed.
+const prompts = 96
 
 // Write writes the report into dir and returns the path of its index.html.
 func Write(dir string, r Report) (string, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "figures"), 0o777); err != nil {
 		return "", err
 	}
-	v := view{Report: r}
-	for _, f := range []struct {
-		name, caption string
-		make          func() (figure.Figure, bool, error)
-	}{
-		{"front", "Alignment against fidelity. " + intervalText(r.Table) + " Small glyphs: the seeds.", func() (figure.Figure, bool, error) {
-			return figure.Front(r.Table, "fidelity.recall", "alignment"), true, nil
-		}},
-		{"categories", "Alignment by category. " + intervalText(r.Table), func() (figure.Figure, bool, error) {
-			return figure.Categories(r.Table), true, nil
-		}},
-		{"finetune-loss", "Fine-tuning: loss, mean since the point before; a line a seed.", func() (figure.Figure, bool, error) {
-			return figure.Curves(r.Table, r.Curves, "finetune", "loss")
-		}},
-		{"finetune-ess", "Fine-tuning: effective sample size of the weights in a batch. Soft weights leave bad images in.", func() (figure.Figure, bool, error) {
-			return figure.Curves(r.Table, r.Curves, "finetune", "effective sample size")
-		}},
-		{"pretrain-loss", "Pretraining: loss; a line a seed, shared by all arms.", func() (figure.Figure, bool, error) {
-			return figure.Curves(r.Table, r.Curves, "pretrain", "loss")
-		}},
-		{"reward-loss", "Reward: loss.", func() (figure.Figure, bool, error) {
-			return figure.Curves(r.Table, r.Curves, "reward", "loss")
-		}},
-	} {
-		fig, ok, err := f.make()
-		if err != nil {
-			return "", err
-		}
-		if !ok {
-			continue
-		}
-		svg, err := fig.SVG()
-		if err != nil {
-			return "", err
-		}
-		png, err := fig.PNG()
-		if err != nil {
-			return "", err
-		}
-		if err := errors.Join(write(filepath.Join(dir, "figures", f.name+".svg"), svg), write(filepath.Join(dir, "figures", f.name+".png"), png)); err != nil {
-			return "", err
-		}
-		v.Figures = append(v.Figures, shown{Name: f.name, Caption: f.caption})
+	// Pictures of trials that are no longer in the study would stay for ever.
+	if err := os.RemoveAll(filepath.Join(dir, "images")); err != nil {
+		return "", err
 	}
-	grids, err := r.grids()
+	v, err := r.view(func(name string, svg []byte) (template.URL, error) {
+		return template.URL("figures/" + name + ".svg"), write(filepath.Join(dir, "figures", name+".svg"), svg)
+	})
 	if err != nil {
 		return "", err
 	}
-	v.Grids = grids
+	g, _, err := r.gallery(dir, prompts)
+	if err != nil {
+		return "", err
+	}
+	js, err := g.script()
+	if err != nil {
+		return "", err
+	}
+	if err := write(filepath.Join(dir, "gallery.js"), js); err != nil {
+		return "", err
+	}
+	html, err := v.html()
+	if err != nil {
+		return "", err
+	}
+	index := filepath.Join(dir, "index.html")
+	return index, write(index, html)
+}
+
+// Single returns the report as one file of at most most bytes: where the
+// pictures do not fit, fewer prompts are shown, and the page says so. It is an
+// error where it doesn't fit without pictures.
+func Single(r Report, most int) ([]byte, error) {
+	v, err := r.view(func(_ string, svg []byte) (template.URL, error) {
+		return template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString(svg)), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for n := prompts; ; n /= 2 {
+		g, _, err := r.gallery("", n)
+		if err != nil {
+			return nil, err
+		}
+		if n < prompts {
+			v.Capped = fmt.Sprintf("This file is capped at %.1f MB: it shows %d prompts a seed of the %d that the report in a folder shows.", float64(most)/1e6, n, prompts)
+		}
+		js, err := g.script()
+		if err != nil {
+			return nil, err
+		}
+		v.Gallery = template.JS(js)
+		html, err := v.html()
+		if err != nil {
+			return nil, err
+		}
+		if len(html) <= most {
+			return html, nil
+		}
+		if n == 0 {
+			return nil, fmt.Errorf("report: without any picture it is %.1f MB, more than the %.1f allowed", float64(len(html))/1e6, float64(most)/1e6)
+		}
+	}
+}
+
+// Figures writes every figure of the report into dir as SVG, PNG and PDF, and
+// returns their names.
+func Figures(dir string, r Report) ([]string, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	list, err := r.figures()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, f := range list {
+		for ext, make := range map[string]func() ([]byte, error){".svg": f.figure.SVG, ".png": f.figure.PNG, ".pdf": f.figure.PDF} {
+			b, err := make()
+			if err == nil {
+				err = write(filepath.Join(dir, f.Name+ext), b)
+			}
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, f.Name+ext)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// shown is a figure of the page.
+type shown struct {
+	Name, Caption string
+	Section       string // of the page
+	URL           template.URL
+	Spots         []spot
+	figure        figure.Figure
+}
+
+// spot is a point of a figure that shows its trial.
+type spot struct {
+	Left, Top string // in percent of the figure
+	Row       int
+	Label     string
+	Href      string
+}
+
+// mostSweeps bounds the panels of main effects.
+const mostSweeps = 12
+
+func (r Report) figures() ([]shown, error) {
+	const alignment, fidelity = "alignment", "fidelity.recall"
+	front, points := figure.FrontPoints(r.Table, fidelity, alignment)
+	list := []shown{
+		{Name: "front", Section: "front", Caption: "Alignment against fidelity. " + intervalText(r.Table) + " Small glyphs: the seeds. Steps: the front, controls left out. Dotted: an arm along its axis.", figure: front},
+		{Name: "categories", Section: "categories", Caption: "Alignment by category. " + intervalText(r.Table), figure: figure.Categories(r.Table)},
+	}
+	for _, p := range points {
+		row := r.Table.Rows[p.Row]
+		s := spot{Left: percent(p.X), Top: percent(1 - p.Y), Row: p.Row, Label: row.Label + ": " + figures(r.Table, row)}
+		if len(row.Trials) > 0 {
+			s.Href = "#trial-" + short(row.Trials[0])
+		}
+		list[0].Spots = append(list[0].Spots, s)
+	}
+	for _, m := range []string{alignment, fidelity} {
+		if f, ok := figure.Forest(r.Table, m); ok {
+			list = append(list, shown{Name: "differences-" + strings.TrimPrefix(m, "fidelity."), Section: "differences", figure: f,
+				Caption: "Paired differences to “" + r.Table.Reference + "”. Filled: resolved. Small glyphs: the seeds."})
+		}
+	}
+	for i, s := range r.Table.Sweeps {
+		for _, m := range []string{alignment, fidelity} {
+			if f, ok := figure.Effects(r.Table, s, m); ok && i < mostSweeps {
+				list = append(list, shown{Name: fmt.Sprintf("effects-%d-%s", i+1, strings.TrimPrefix(m, "fidelity.")), Section: "effects", figure: f,
+					Caption: "Main effects in “" + s.Arm + "”: each level against the mean over the sweep, seed by seed. Filled: resolved."})
+			}
+		}
+	}
+	for _, c := range []struct{ stage, metric, name, caption string }{
+		{"finetune", "loss", "finetune-loss", "Fine-tuning: loss, mean since the point before."},
+		{"finetune", "effective sample size", "finetune-ess", "Fine-tuning: effective sample size of the weights in a batch. Soft weights leave bad images in."},
+		{"pretrain", "loss", "pretrain-loss", "Pretraining: loss. Rows that share it are one line."},
+		{"reward", "loss", "reward-loss", "Reward: loss."},
+	} {
+		f, ok, err := figure.Curves(r.Table, r.Curves, c.stage, c.metric)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			list = append(list, shown{Name: c.name, Section: "training", Caption: c.caption + " Bands: 95% of the mean over seeds; with fewer than three seeds, from the least to the greatest.", figure: f})
+		}
+	}
+	return list, nil
+}
+
+func percent(x float64) string { return strconv.FormatFloat(100*x, 'f', 2, 64) }
+
+// view is what the template sees.
+type view struct {
+	Report
+	CSS     template.CSS
+	JS      template.JS
+	Gallery template.JS // empty: it is in a file beside the page
+	Capped  string
+	Answer  []string
+	all     []shown
+}
+
+// Figures of a section of the page.
+func (v view) Figures(section string) []shown {
+	var out []shown
+	for _, f := range v.all {
+		if f.Section == section {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func (r Report) view(place func(name string, svg []byte) (template.URL, error)) (*view, error) {
+	v := &view{Report: r, Answer: answer(r.Table)}
+	var err error
+	if v.all, err = r.figures(); err != nil {
+		return nil, err
+	}
+	for i := range v.all {
+		svg, err := v.all[i].figure.SVG()
+		if err != nil {
+			return nil, err
+		}
+		if v.all[i].URL, err = place(v.all[i].Name, svg); err != nil {
+			return nil, err
+		}
+	}
 	css, err := assets.ReadFile("report.css")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	js, err := assets.ReadFile("report.js")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	v.CSS, v.JS = template.CSS(css), template.JS(js)
+	return v, nil
+}
+
+func (v *view) html() ([]byte, error) {
 	t, err := template.New("report.html").Funcs(functions).ParseFS(assets, "report.html")
 	if err != nil {
-		return "", fmt.Errorf("report: %w", err)
+		return nil, fmt.Errorf("report: %w", err)
 	}
 	var b bytes.Buffer
 	if err := t.Execute(&b, v); err != nil {
-		return "", fmt.Errorf("report: %w", err)
+		return nil, fmt.Errorf("report: %w", err)
 	}
-	index := filepath.Join(dir, "index.html")
-	return index, write(index, b.Bytes())
+	return b.Bytes(), nil
 }
 
 // write writes a file, whole or not at all.
@@ -167,33 +330,26 @@ func intervalText(t *compare.Table) string {
 	return ""
 }
 
-// view is what the template sees.
-type view struct {
-	Report
-	CSS     template.CSS
-	JS      template.JS
-	Figures []shown
-	Grids   []grid
+// figures are a row's alignment and fidelity in a line.
+func figures(t *compare.Table, r compare.Row) string {
+	var parts []string
+	for _, m := range t.Metrics {
+		if c, ok := r.Cells[m.Name]; ok && (m.Name == "alignment" || m.Name == "proxy" || m.Name == "fidelity.recall") {
+			parts = append(parts, m.Label+" "+bracket(m.Name, c, false))
+		}
+	}
+	if parts == nil {
+		return "no result"
+	}
+	return strings.Join(parts, ", ")
 }
 
-type shown struct{ Name, Caption string }
-
-// grid is one seed's images: the same prompts and initial noise across rows.
-type grid struct {
-	Seed    string
-	Columns []string
-	Rows    []gridRow
-}
-
-type gridRow struct {
-	Prompt, Category string
-	Unseen           bool
-	Cells            []gridCell
-}
-
-type gridCell struct {
-	Image         template.URL
-	Verdict, Read string
+// trialOf is a row's trial of a seed, or "".
+func trialOf(r compare.Row, seed string) string {
+	if i := slices.Index(r.Seeds, seed); i >= 0 {
+		return r.Trials[i]
+	}
+	return ""
 }
 
 // Base is the row that fine-tunes nothing, if the study has one: its alignment
@@ -209,85 +365,6 @@ func (v view) Base() *compare.Row {
 	return nil
 }
 
-// grids lays out the sample grids: of each seed the first prompts of every
-// category, seen and unseen in turn.
-func (r Report) grids() ([]grid, error) {
-	rows := map[string][]int{} // rows of samples by trial
-	trial, set := r.Samples.Column("trial"), r.Samples.Column("set")
-	for i := range r.Samples.Rows() {
-		if set.Strings[i] == "alignment" {
-			rows[trial.Strings[i]] = append(rows[trial.Strings[i]], i)
-		}
-	}
-	var out []grid
-	for s, name := range r.Seeds {
-		g := grid{Seed: name}
-		var ids []string
-		for _, row := range r.Table.Rows {
-			if row.SameAs == "" && s < len(row.Trials) && len(rows[row.Trials[s]]) > 0 {
-				g.Columns, ids = append(g.Columns, row.Label), append(ids, row.Trials[s])
-			}
-		}
-		if len(ids) == 0 {
-			continue
-		}
-		for _, k := range r.choose(rows[ids[0]]) {
-			at := rows[ids[0]][k]
-			line := gridRow{Prompt: r.Samples.Column("prompt").Strings[at], Category: r.Samples.Column("category").Strings[at], Unseen: !r.Samples.Column("seen").Bools[at]}
-			for _, id := range ids {
-				if k >= len(rows[id]) {
-					line.Cells = append(line.Cells, gridCell{})
-					continue
-				}
-				i := rows[id][k]
-				img, err := r.Image(id, "alignment", int(r.Samples.Column("index").Ints[i]))
-				if err != nil {
-					return nil, err
-				}
-				url, err := dataURL(img)
-				if err != nil {
-					return nil, err
-				}
-				line.Cells = append(line.Cells, gridCell{url, r.Samples.Column("verdict").Strings[i], r.Samples.Column("read").Strings[i]})
-			}
-			g.Rows = append(g.Rows, line)
-		}
-		out = append(out, g)
-	}
-	return out, nil
-}
-
-// choose picks rows of samples for a grid: in the order of drawing, as many of
-// each category, a prompt once.
-func (r Report) choose(rows []int) []int {
-	var out []int
-	count, seen := map[string]int{}, map[string]bool{}
-	for k, i := range rows {
-		c, p := r.Samples.Column("category").Strings[i], r.Samples.Column("prompt").Strings[i]
-		limit := gridRows / 6
-		if c == "combination" {
-			limit = gridRows / 2
-		}
-		if count[c] < limit && !seen[p] {
-			count[c]++
-			seen[p] = true
-			out = append(out, k)
-		}
-	}
-	return out
-}
-
-func dataURL(img image.Image) (template.URL, error) {
-	if img == nil {
-		return "", nil
-	}
-	var b bytes.Buffer
-	if err := png.Encode(&b, img); err != nil {
-		return "", fmt.Errorf("report: image: %w", err)
-	}
-	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())), nil
-}
-
 func decimals(metric string) int {
 	if strings.HasPrefix(metric, "fidelity.frechet") {
 		return 1
@@ -295,20 +372,28 @@ func decimals(metric string) int {
 	return 3
 }
 
+func number(metric string, v float64) string {
+	return strconv.FormatFloat(v, 'f', decimals(metric), 64)
+}
+
+func signed(metric string, v float64) string {
+	s := number(metric, v)
+	if v >= 0 {
+		return "+" + s
+	}
+	return strings.Replace(s, "-", "−", 1)
+}
+
 var functions = template.FuncMap{
-	"num": func(metric string, v float64) string { return strconv.FormatFloat(v, 'f', decimals(metric), 64) },
-	"signed": func(metric string, v float64) string {
-		s := strconv.FormatFloat(v, 'f', decimals(metric), 64)
-		if v >= 0 {
-			return "+" + s
-		}
-		return strings.Replace(s, "-", "−", 1)
-	},
-	"inc": func(i int) int { return i + 1 },
+	"num":     number,
+	"signed":  signed,
+	"bracket": bracket,
+	"deref":   func(c *compare.Cell) compare.Cell { return *c },
+	"inc":     func(i int) int { return i + 1 },
 	"values": func(metric string, v []float64) string {
 		var list []string
 		for _, x := range v {
-			list = append(list, strconv.FormatFloat(x, 'f', decimals(metric), 64))
+			list = append(list, number(metric, x))
 		}
 		return strings.Join(list, "  ")
 	},
@@ -319,9 +404,11 @@ var functions = template.FuncMap{
 		}
 		return false
 	},
-	"arrow": func(better string) string { return map[string]string{"higher": "↑", "lower": "↓"}[better] },
-	"cell":  func(r compare.Row, metric string) *compare.Cell { return at(r.Cells, metric) },
-	"diff":  func(r compare.Row, metric string) *compare.Difference { return at(r.Differences, metric) },
+	"percent": func(x float64) string { return strconv.FormatFloat(100*x, 'f', 0, 64) + "%" },
+	"short":   short,
+	"arrow":   func(better string) string { return map[string]string{"higher": "↑", "lower": "↓"}[better] },
+	"cell":    func(r compare.Row, metric string) *compare.Cell { return at(r.Cells, metric) },
+	"diff":    func(r compare.Row, metric string) *compare.Difference { return at(r.Differences, metric) },
 	"floor": func(t *compare.Table, metric string) *compare.Cell {
 		for _, r := range t.Rows {
 			if c := at(r.Cells, metric); c != nil {

@@ -30,7 +30,8 @@ func report() page.Report {
 		return c
 	}
 	row := func(label string, alignment, recall float64) compare.Row {
-		return compare.Row{Arm: label, Label: label, Trials: []string{label + "-1", label + "-2"}, Cells: map[string]compare.Cell{
+		id := map[bool]string{true: "base", false: "host"}[label == "base"]
+		return compare.Row{Arm: label, Label: label, Trials: []string{id + "-1", id + "-2"}, Seeds: []string{"1", "2"}, Cells: map[string]compare.Cell{
 			"alignment": cell(alignment), "alignment.count": cell(alignment - .1), "alignment.colour": cell(alignment + .1),
 			"fidelity.recall": points(recall), "fidelity.recall.real": points(.98)},
 			Differences: map[string]compare.Difference{"alignment": {Cell: cell(alignment - .5)}}}
@@ -38,7 +39,7 @@ func report() page.Report {
 	t := &compare.Table{Reference: "base", Footnotes: []string{"For these seeds only."},
 		Metrics: []compare.Metric{{Name: "alignment", Label: "alignment", Better: "higher"}, {Name: "alignment.count", Label: "count"}, {Name: "alignment.colour", Label: "colour"},
 			{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}},
-		Rows: []compare.Row{row("base", .5, .9), row(hostile, .7, .8), {Arm: "missing", Label: "missing", Trials: []string{"m-1", "m-2"}, Cells: map[string]compare.Cell{}}}}
+		Rows: []compare.Row{row("base", .5, .9), row(hostile, .7, .8), {Arm: "missing", Label: "missing", Trials: []string{"m-1", "m-2"}, Seeds: []string{"1", "2"}, Cells: map[string]compare.Cell{}}}}
 	samples := &table.Table{}
 	col := func(name string, k table.Kind) *table.Column {
 		c := &table.Column{Name: name, Kind: k}
@@ -76,7 +77,7 @@ func report() page.Report {
 			return img, nil
 		},
 		Notes: []string{"Annotator and gold share one parser."}, Methods: []string{"A paragraph."},
-		Parameters: []page.Parameters{{Label: "base", Lines: []string{`finetune.method "none"`}, Trials: []string{"base@1  abc"}}, {Label: hostile}, {Label: "missing"}},
+		Parameters: []page.Parameters{{Label: "base", Lines: []string{`finetune.method "none"`}, Trials: []page.Trial{{View: "base@1", ID: "base-1"}, {View: "base@2", ID: "base-2"}}}, {Label: hostile}, {Label: "missing"}},
 		Provenance: page.Provenance{Command: "ablate run s", Versions: []string{"ablate 1"}, Attempts: 3, Seconds: 90},
 	}
 }

@@ -1,15 +1,21 @@
 package cli
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"image"
 	"image/color"
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"ablate/analysis/compare"
+	"ablate/analysis/table"
 	"ablate/experiments/spec"
 	"ablate/models/shapes"
 	"ablate/reports/page"
@@ -17,18 +23,37 @@ import (
 	"ablate/runner/study"
 )
 
+type reportFlags struct {
+	studyFlags
+	single, figures, against string
+	most                     float64
+	json                     bool
+}
+
 func newReport(g *globals) *cobra.Command {
-	var f studyFlags
+	var f reportFlags
 	cmd := &cobra.Command{
 		Use:   "report STUDY",
 		Short: "Write the HTML report of what there is",
 		Long: `Writes report/index.html into the study's folder of results, from what the store
 has, and prints its path. It opens from disk, without server or network.
+
+--single writes one file instead, to send to somebody; its size is capped, with
+fewer pictures where they do not fit. --figures writes the figures alone, as
+SVG, PNG and PDF. --against lays another study beside this one, or this one at
+another time: a STUDY, a folder with its trials.arrow and samples.arrow, or a
+baseline.
 ` + exitHelp,
-		Example: "  ablate report experiments/quickstart",
+		Example: "  ablate report experiments/quickstart\n  ablate report experiments/quickstart --single report.html\n  ablate report experiments/quickstart --against experiments/gate",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := g.load(cmd.Context(), args[0], f)
+			if f.single != "" && f.figures != "" {
+				return usagef("report: --single and --figures exclude each other")
+			}
+			if f.most <= 0 {
+				return usagef("report: --most is %v; must be more than 0 megabytes", f.most)
+			}
+			l, err := g.load(cmd.Context(), args[0], f.studyFlags)
 			if err != nil {
 				return err
 			}
@@ -46,16 +71,100 @@ has, and prints its path. It opens from disk, without server or network.
 			if err := r.write(); err != nil {
 				return err
 			}
-			path, err := g.writeReport(l, r)
-			if err != nil {
-				return err
+			rep := r.report()
+			if f.against != "" {
+				if rep.Against, err = g.against(cmd.Context(), f.against, r, class); err != nil {
+					return err
+				}
 			}
-			fmt.Fprintln(g.stdout, path)
+			var out []string
+			switch {
+			case f.single != "":
+				html, err := page.Single(rep, int(f.most*1e6))
+				if err != nil {
+					return err
+				}
+				if err := writeFile(f.single, func(w io.Writer) error { _, err := w.Write(html); return err }); err != nil {
+					return err
+				}
+				out = []string{f.single}
+			case f.figures != "":
+				names, err := page.Figures(f.figures, rep)
+				if err != nil {
+					return err
+				}
+				for _, n := range names {
+					out = append(out, filepath.Join(f.figures, n))
+				}
+			default:
+				path, err := page.Write(filepath.Join(l.Dir, "report"), rep)
+				if err != nil {
+					return l.Store.Diagnose(err)
+				}
+				out = []string{path}
+			}
+			if f.json {
+				return json.NewEncoder(g.stdout).Encode(map[string][]string{"files": out})
+			}
+			for _, name := range out {
+				fmt.Fprintln(g.stdout, name)
+			}
 			return nil
 		},
 	}
 	f.add(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&f.single, "single", "", "write the report as one `FILE`")
+	fl.Float64Var(&f.most, "most", 20, "cap of --single, in `MB`")
+	fl.StringVar(&f.figures, "figures", "", "write the figures alone into the folder `DIR`")
+	fl.StringVar(&f.against, "against", "", "lay this `STUDY`, folder of results or baseline beside it")
+	fl.BoolVar(&f.json, "json", false, "print the paths as JSON")
 	return cmd
+}
+
+// against lays another study's table beside this one's, or this one's at another time.
+func (g *globals) against(ctx context.Context, name string, r *results, class string) (*page.Against, error) {
+	var metrics []string
+	for _, m := range r.ablation.Metrics {
+		metrics = append(metrics, m.Name)
+	}
+	lay := func(what string, other *compare.Table) (*page.Against, error) {
+		lines := compare.SideBySide(r.ablation, other, metrics)
+		if !slices.ContainsFunc(lines, func(b compare.Beside) bool { return b.B != nil }) {
+			return nil, fmt.Errorf("report: --against %s has no result", name)
+		}
+		return &page.Against{Name: what, Lines: lines}, nil
+	}
+	info, err := os.Stat(name)
+	if err == nil && !info.IsDir() && strings.HasSuffix(name, ".json") {
+		b, err := readBaseline(name)
+		if err != nil {
+			return nil, err
+		}
+		return lay("baseline of "+b.Study, b.Table())
+	}
+	if _, err := os.Stat(filepath.Join(name, "trials.arrow")); err == nil {
+		var t [2]*table.Table
+		for i, file := range []string{"trials.arrow", "samples.arrow"} {
+			if t[i], err = table.ReadFile(filepath.Join(name, file)); err != nil {
+				return nil, fmt.Errorf("report: --against: %w", err)
+			}
+		}
+		other, err := compare.Ablation(t[0], t[1], compare.Options{})
+		if err != nil {
+			return nil, fmt.Errorf("report: --against %s: %w", name, err)
+		}
+		return lay(t[0].Meta["study"]+" in "+filepath.Base(name), other)
+	}
+	l, err := g.load(ctx, name, studyFlags{})
+	if err != nil {
+		return nil, err
+	}
+	other, err := l.results(class)
+	if err != nil {
+		return nil, err
+	}
+	return lay(l.Name, other.ablation)
 }
 
 // methods are the paragraphs of every report of the shapes world.
@@ -69,9 +178,16 @@ var methods = []string{
 
 // writeReport writes a study's report and returns the path of its page.
 func (g *globals) writeReport(l *loaded, r *results) (string, error) {
+	path, err := page.Write(filepath.Join(l.Dir, "report"), r.report())
+	return path, l.Store.Diagnose(err)
+}
+
+// report is what the page shows of a study's results.
+func (r *results) report() page.Report {
+	l := r.l
 	rep := page.Report{
 		Name: l.Name, Title: l.Title, Question: l.Question, Table: r.ablation, Samples: r.tables.Samples, Curves: r.tables.Curves,
-		Methods: methods, Provenance: l.provenance(r),
+		Methods: methods, Failures: r.failures(), Provenance: l.provenance(r),
 	}
 	rep.Notes = append(rep.Notes, r.ablation.Footnotes...)
 	for _, s := range l.Seeds {
@@ -90,7 +206,7 @@ func (g *globals) writeReport(l *loaded, r *results) (string, error) {
 			byRow[row] = i
 			rep.Parameters = append(rep.Parameters, page.Parameters{Label: row, Lines: v.Trial.Content.Lines()})
 		}
-		rep.Parameters[i].Trials = append(rep.Parameters[i].Trials, fmt.Sprintf("%s  %s", name, id))
+		rep.Parameters[i].Trials = append(rep.Parameters[i].Trials, page.Trial{View: name, ID: id.String()})
 	}
 	sets := map[string][]uint8{}
 	rep.Image = func(trial, set string, index int) (image.Image, error) {
@@ -112,8 +228,33 @@ func (g *globals) writeReport(l *loaded, r *results) (string, error) {
 		}
 		return nil, nil
 	}
-	path, err := page.Write(filepath.Join(l.Dir, "report"), rep)
-	return path, l.Store.Diagnose(err)
+	return rep
+}
+
+// failures are the trials without a result, and what their last attempts said.
+func (r *results) failures() []string {
+	last := map[string]string{} // by trial
+	for i, o := range r.runs.Column("outcome").Strings {
+		if o == "failed" {
+			last[r.runs.Column("trial").Strings[i]] = r.runs.Column("stage").Strings[i] + ": " + r.runs.Column("error").Strings[i]
+		}
+	}
+	var out []string
+	done := r.tables.Trials.Column("artifact.evaluate")
+	seen := map[string]bool{}
+	for i, view := range r.tables.Trials.Column("view").Strings {
+		id := r.tables.Trials.Column("trial").Strings[i]
+		if done.Has(i) || seen[id] {
+			continue
+		}
+		seen[id] = true
+		why := last[id]
+		if why == "" {
+			why = "has not run, or waits for an action that another trial began"
+		}
+		out = append(out, view+": "+why)
+	}
+	return out
 }
 
 // picture is a stored image as Go has pictures.

@@ -1,0 +1,95 @@
+package compare
+
+import (
+	"slices"
+
+	"ablate/analysis/stats"
+)
+
+// Beside is one figure of two tables: of two studies, or of one at two times.
+type Beside struct {
+	Row    string `json:"row"`
+	Metric Metric `json:"metric"`
+	A      *Cell  `json:"a,omitempty"`
+	B      *Cell  `json:"b,omitempty"`
+	// Difference is A's less B's over the seeds that both have; nil where there is none.
+	Difference *Cell `json:"difference,omitempty"`
+	Same       bool  `json:"same"` // the same trials
+}
+
+// SideBySide lays two tables beside each other, by the labels of their rows, in
+// the order of the first; rows of the second alone follow.
+func SideBySide(a, b *Table, metrics []string) []Beside {
+	find := func(t *Table, label string) *Row {
+		if i := slices.IndexFunc(t.Rows, func(r Row) bool { return r.Label == label }); i >= 0 {
+			return &t.Rows[i]
+		}
+		return nil
+	}
+	var labels []string
+	for _, t := range []*Table{a, b} {
+		for _, r := range t.Rows {
+			if !slices.Contains(labels, r.Label) {
+				labels = append(labels, r.Label)
+			}
+		}
+	}
+	var out []Beside
+	for _, label := range labels {
+		x, y := find(a, label), find(b, label)
+		for _, name := range metrics {
+			i := slices.IndexFunc(a.Metrics, func(m Metric) bool { return m.Name == name })
+			if i < 0 {
+				continue
+			}
+			line := Beside{Row: label, Metric: a.Metrics[i]}
+			if x != nil {
+				line.A = cellOf(*x, name)
+			}
+			if y != nil {
+				line.B = cellOf(*y, name)
+			}
+			if line.A == nil && line.B == nil {
+				continue
+			}
+			if line.A != nil && line.B != nil {
+				line.Difference = difference(*line.A, *line.B)
+				line.Same = slices.Equal(x.Trials, y.Trials)
+			}
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+func cellOf(r Row, metric string) *Cell {
+	if c, ok := r.Cells[metric]; ok {
+		return &c
+	}
+	return nil
+}
+
+// difference pairs two cells by seed.
+func difference(a, b Cell) *Cell {
+	d := &Cell{}
+	var seeds []stats.Seed
+	for i, s := range a.Seeds {
+		v, ok := b.Of(s)
+		seed, err := ParseSeed(s)
+		if !ok || err != nil {
+			continue
+		}
+		seeds = append(seeds, seed)
+		d.Seeds, d.Values = append(d.Seeds, s), append(d.Values, a.Values[i]-v)
+	}
+	if len(seeds) == 0 {
+		return nil
+	}
+	d.Mean, d.N = stats.Mean(d.Values), stats.Independent(seeds)
+	d.Low, d.High = d.Mean, d.Mean
+	if e, ok := stats.OverSeeds(seeds, d.Values, nil); ok && e.Error > 0 {
+		i := e.Interval(level)
+		d.Low, d.High, d.Interval, d.estimate = i.Low, i.High, OverSeeds, e
+	}
+	return d
+}
