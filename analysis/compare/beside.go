@@ -1,7 +1,9 @@
 package compare
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"ablate/analysis/stats"
 )
@@ -15,6 +17,9 @@ type Beside struct {
 	// Difference is A's less B's over the seeds that both have; nil where there is none.
 	Difference *Cell `json:"difference,omitempty"`
 	Same       bool  `json:"same"` // the same trials
+	// Counts says that the two stand on different numbers of samples, on which
+	// this metric depends: there is no difference to be taken.
+	Counts string `json:"counts,omitempty"`
 }
 
 // SideBySide lays two tables beside each other, by the labels of their rows, in
@@ -53,13 +58,21 @@ func SideBySide(a, b *Table, metrics []string) []Beside {
 				continue
 			}
 			if line.A != nil && line.B != nil {
-				line.Difference = difference(*line.A, *line.B)
+				if line.Difference = difference(*line.A, *line.B); ofSets(name) && line.A.Images != line.B.Images && line.B.Images > 0 {
+					line.Difference, line.Counts = nil, fmt.Sprintf("not comparable: %d and %d images", line.A.Images, line.B.Images)
+				}
 				line.Same = slices.Equal(x.Trials, y.Trials)
 			}
 			out = append(out, line)
 		}
 	}
 	return out
+}
+
+// ofSets reports whether a metric is a figure of whole sets, which depends on
+// their sizes.
+func ofSets(metric string) bool {
+	return strings.HasPrefix(metric, "fidelity.") || strings.HasPrefix(metric, "diversity")
 }
 
 func cellOf(r Row, metric string) *Cell {

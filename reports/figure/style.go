@@ -102,7 +102,7 @@ func (f Figure) PDF() ([]byte, error) {
 	return pdfDate.ReplaceAll(b.Bytes(), []byte("(D:19700101000000")), nil
 }
 
-// ticks are round: multiples of 1, 2 or 5 times a power of ten, about five of them.
+// ticks are round: multiples of 1, 2 or 5 times a power of ten, four to eight of them.
 type ticks struct{}
 
 // Ticks is plot.Ticker's.
@@ -110,10 +110,10 @@ func (ticks) Ticks(low, high float64) []plot.Tick {
 	if !(high > low) || math.IsInf(high-low, 0) {
 		return []plot.Tick{{Value: low, Label: strconv.FormatFloat(low, 'g', 4, 64)}}
 	}
-	power := math.Floor(math.Log10((high - low) / 5))
+	power := math.Floor(math.Log10((high - low) / 8))
 	step := math.Pow(10, power)
 	for _, m := range []float64{2, 5, 10} {
-		if (high-low)/step > 6 {
+		if (high-low)/step > 8 {
 			step = m * math.Pow(10, power)
 		}
 	}

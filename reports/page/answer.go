@@ -55,10 +55,10 @@ func answer(t *compare.Table) []string {
 	var out []string
 	switch {
 	case seeds < 3:
-		out = append(out, fmt.Sprintf("%s says nothing yet of other pretrainings or other feedback; over %s alone, “%s” differs most in alignment from “%s” for the better: %s.",
-			capital(count(seeds, "independent seed")), these(seeds), best.Label, t.Reference, bracket(alignment, d.Cell, true)))
+		out = append(out, fmt.Sprintf("%s nothing yet of other pretrainings or other feedback; over %s alone, “%s” differs most in alignment from “%s” for the better: %s.",
+			say(seeds), these(seeds), best.Label, t.Reference, bracket(alignment, d.Cell, true)))
 		if d.Mean <= 0 {
-			out[0] = fmt.Sprintf("%s says nothing yet of other pretrainings or other feedback; over %s alone, no arm stands above “%s” in alignment.", capital(count(seeds, "independent seed")), these(seeds), t.Reference)
+			out[0] = fmt.Sprintf("%s nothing yet of other pretrainings or other feedback; over %s alone, no arm stands above “%s” in alignment.", say(seeds), these(seeds), t.Reference)
 		}
 	case len(up)+len(down) == 0:
 		out = append(out, fmt.Sprintf("With %s, none of %s is resolved from “%s” in alignment; the largest difference seen is that of “%s”, %s.",
@@ -91,7 +91,11 @@ func answer(t *compare.Table) []string {
 		var on []string
 		for _, p := range t.Front.Points {
 			if p.On {
-				on = append(on, fmt.Sprintf("“%s” (in %.0f%% of draws)", p.Label, 100*p.Membership))
+				name := "“" + p.Label + "”"
+				if t.Front.Over == compare.OverSeeds {
+					name += fmt.Sprintf(" (in %.0f%% of draws)", 100*p.Membership)
+				}
+				on = append(on, name)
 			}
 		}
 		const shown = 4
@@ -117,7 +121,12 @@ func these(n int) string {
 	return "these"
 }
 
-func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+func say(seeds int) string {
+	if seeds == 1 {
+		return "One seed says"
+	}
+	return fmt.Sprintf("%d independent seeds say", seeds)
+}
 
 // bracket is a figure with its interval.
 func bracket(metric string, c compare.Cell, difference bool) string {

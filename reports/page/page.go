@@ -73,7 +73,7 @@ type Provenance struct {
 }
 
 // prompts shown of each seed.
-const prompts = 96
+const prompts = 100
 
 // Write writes the report into dir and returns the path of its index.html.
 func Write(dir string, r Report) (string, error) {

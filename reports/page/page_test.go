@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -107,7 +108,7 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	for _, f := range []string{"front", "categories", "finetune-loss"} {
-		for _, ext := range []string{".svg", ".png"} {
+		for _, ext := range []string{".svg"} {
 			if info, err := os.Stat(filepath.Join(dir, "figures", f+ext)); err != nil || info.Size() < 1000 {
 				t.Errorf("figure %s%s: %v", f, ext, err)
 			}
@@ -134,39 +135,142 @@ func browser(t *testing.T) string {
 	return ""
 }
 
-// TestBrowser opens the page from disk, clicks a column's head and reads what
-// the table and the console say. A script error or a failed load ends up in
-// the console, and there is no network.
-func TestBrowser(t *testing.T) {
+// open opens a page from disk in headless Chromium after a probe was added to
+// it, without a network, and returns the document as the probe left it. A
+// script error or a failed load ends up in the console, and fails the test.
+func open(t *testing.T, dir, html, fragment, probe string, flags ...string) string {
+	t.Helper()
 	bin := browser(t)
-	dir, html := write(t)
-	probe := `<script>
-	const heads = document.querySelectorAll("table.sortable")[0].tHead.rows[0].cells;
-	const first = () => document.querySelectorAll("table.sortable")[0].tBodies[0].rows[0].cells[0].textContent;
-	const order = [];
-	heads[1].firstElementChild.click(); order.push(first().includes("onerror") ? "hostile" : first().trim());
-	heads[1].firstElementChild.click(); order.push(first().trim());
-	const broken = [...document.images].filter(i => i.complete && i.naturalWidth === 0 && i.loading !== "lazy").length;
-	document.documentElement.dataset.result = order.join(",") + ";broken=" + broken + ";title=" + document.title.startsWith("Title");
-	</script>`
 	path := filepath.Join(dir, "probe.html")
 	if err := os.WriteFile(path, []byte(strings.Replace(html, "</body>", probe+"</body>", 1)), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--user-data-dir="+t.TempDir(), "--virtual-time-budget=3000", "--dump-dom", "file://"+path)
+	args := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--user-data-dir=" + t.TempDir(),
+		"--virtual-time-budget=8000", "--window-size=1200,900"}, flags...)
+	cmd := exec.Command(bin, append(args, "--dump-dom", "file://"+path+fragment)...)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, errs.String())
 	}
-	if want := `data-result="hostile,missing;broken=0;title=true"`; !strings.Contains(out.String(), want) {
-		at := strings.Index(out.String(), "data-result")
-		t.Errorf("the page says %.120s, want %s", out.String()[max(at, 0):], want)
-	}
 	for line := range strings.Lines(errs.String()) {
 		if strings.Contains(line, "CONSOLE") {
 			t.Errorf("console: %s", line)
+		}
+	}
+	return out.String()
+}
+
+var result = regexp.MustCompile(`data-result="([^"]*)"`)
+
+// said is what the probe wrote.
+func said(t *testing.T, dom string) string {
+	t.Helper()
+	m := result.FindStringSubmatch(dom)
+	if m == nil {
+		t.Fatalf("the probe wrote nothing:\n%.2000s", dom)
+	}
+	return m[1]
+}
+
+// TestBrowser does what a reader does: sorts and filters, points at the front,
+// leafs through the gallery, follows a link to a trial.
+func TestBrowser(t *testing.T) {
+	dir, html := write(t)
+	probe := `<script>addEventListener("load", () => {
+	const out = [];
+	const table = document.getElementById("ablation"), heads = table.tHead.rows[0].cells;
+	const first = () => table.tBodies[0].rows[0].cells[0].textContent.includes("onerror") ? "hostile" : table.tBodies[0].rows[0].cells[0].textContent.trim();
+	heads[1].firstElementChild.click(); out.push(first());
+	heads[1].firstElementChild.click(); out.push(first());
+	const filter = document.querySelector("input.filter");
+	filter.value = "BASE"; filter.dispatchEvent(new Event("input"));
+	out.push([...table.tBodies[0].rows].filter(r => !r.hidden).length + " row");
+	const spots = [...document.querySelectorAll(".spot")], card = document.getElementById("card");
+	out.push(spots.length + " spots", "card " + card.hidden);
+	spots[0].focus();
+	out.push(card.hidden ? "no card" : card.querySelector("b").textContent, card.querySelectorAll("img").length + " pictures", card.textContent.includes("trial base-1"));
+	dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"})); out.push("card " + card.hidden);
+	dispatchEvent(new Event("beforeprint"));
+	const pictures = () => document.querySelectorAll("#gallery img").length;
+	out.push(pictures() + " in the gallery");
+	const gold = document.getElementById("gallery-gold"); gold.value = "differ"; gold.dispatchEvent(new Event("change"));
+	out.push(pictures() + " where arms differ");
+	const seen = document.getElementById("gallery-seen"); gold.value = ""; seen.value = "unseen"; seen.dispatchEvent(new Event("change"));
+	out.push(pictures() + " unseen");
+	out.push("open " + document.getElementById("trial-base-2").closest("details").open);
+	document.querySelectorAll("img").forEach(i => { i.loading = "eager"; });
+	setTimeout(() => {
+		out.push([...document.images].filter(i => !i.complete || i.naturalWidth === 0).length + " broken", document.title.startsWith("Title"));
+		document.documentElement.dataset.result = out.join(";");
+	}, 3000);
+	});</script>`
+	got := said(t, open(t, dir, html, "#trial-base-2", probe))
+	want := "hostile;missing;1 row;2 spots;card true;base;4 pictures;true;card true;12 in the gallery;0 where arms differ;6 unseen;open true;0 broken;true"
+	if got != want {
+		t.Errorf("the page says\n%s, want\n%s", got, want)
+	}
+}
+
+// TestSingle: one file has the pictures in it, and says when they do not all fit.
+func TestSingle(t *testing.T) {
+	whole, err := page.Single(report(), 20e6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe := `<script>addEventListener("load", () => {
+	dispatchEvent(new Event("beforeprint"));
+	document.querySelectorAll("img").forEach(i => { i.loading = "eager"; });
+	setTimeout(() => {
+		document.documentElement.dataset.result = document.images.length + ";" + [...document.images].filter(i => !i.src.startsWith("data:") || i.naturalWidth === 0).length;
+	}, 3000);
+	});</script>`
+	got := said(t, open(t, t.TempDir(), string(whole), "", probe))
+	if got == "0;0" || !strings.HasSuffix(got, ";0") {
+		t.Errorf("pictures, and those outside the file: %s", got)
+	}
+	capped, err := page.Single(report(), len(whole)-600)
+	if err != nil || !strings.Contains(string(capped), "This file is capped at") {
+		t.Errorf("a capped file does not say so: %v", err)
+	}
+	if _, err := page.Single(report(), 1000); err == nil {
+		t.Error("a cap that nothing fits is no error")
+	}
+}
+
+// TestAccessible runs axe-core on the page, light and dark: nothing it finds is
+// serious. ABLATE_TEST_AXE names axe.min.js.
+func TestAccessible(t *testing.T) {
+	name := os.Getenv("ABLATE_TEST_AXE")
+	if name == "" {
+		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
+			t.Fatal("needs axe-core: set ABLATE_TEST_AXE to axe.min.js")
+		}
+		t.Skip("needs axe-core: set ABLATE_TEST_AXE to axe.min.js")
+	}
+	axe, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, html := write(t)
+	if err := os.WriteFile(filepath.Join(dir, "axe.js"), axe, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	probe := `<script src="axe.js"></script><script>addEventListener("load", () => {
+	dispatchEvent(new Event("beforeprint"));
+	document.querySelectorAll("details").forEach(d => { d.open = true; });
+	document.querySelector(".spot").focus();
+	axe.run().then(r => {
+		document.documentElement.dataset.result = r.passes.length + " passed: " + r.violations.filter(v => v.impact === "serious" || v.impact === "critical").map(v => v.id + " " + v.nodes[0].target + " " + v.nodes[0].failureSummary).join("; ");
+	});
+	});</script>`
+	for _, flags := range [][]string{nil, {"--blink-settings=preferredColorScheme=0"}} {
+		got := said(t, open(t, dir, html, "", probe, flags...))
+		if n := 0; !strings.HasSuffix(got, " passed: ") {
+			t.Errorf("%v: axe-core finds: %s", flags, got)
+		} else if _, err := fmt.Sscan(got, &n); err != nil || n < 20 {
+			t.Errorf("axe-core ran %d rules only", n)
 		}
 	}
 }
