@@ -31,24 +31,24 @@ func newImages(samples *table.Table) (*images, error) {
 		}
 	}
 	x := &images{samples: samples, rows: map[string][]int{}, memo: map[string]stats.Clustered{}}
-	set, prompt, trial := samples.Column("set").Strings, samples.Column("prompt").Strings, samples.Column("trial").Strings
-	seen := map[string]bool{}
-	for i := range samples.Rows() {
-		if set[i] == "alignment" && !seen[prompt[i]] {
-			seen[prompt[i]] = true
-			x.prompts = append(x.prompts, prompt[i])
+	set, trial := samples.Column("set").Strings, samples.Column("trial").Strings
+	codes, prompts := samples.Column("prompt").Codes()
+	index := make([]int, len(prompts)) // of each prompt among the judged ones
+	for i, code := range codes {
+		if set[i] == "alignment" && index[code] == 0 {
+			index[code] = 1
+			x.prompts = append(x.prompts, prompts[code])
 		}
 	}
 	slices.Sort(x.prompts)
-	index := map[string]int{}
-	for i, p := range x.prompts {
-		index[p] = i
+	for code, p := range prompts {
+		index[code], _ = slices.BinarySearch(x.prompts, p)
 	}
 	x.cluster = make([]int, samples.Rows())
 	for i := range x.cluster {
 		x.cluster[i] = -1
 		if set[i] == "alignment" {
-			x.cluster[i] = index[prompt[i]]
+			x.cluster[i] = index[codes[i]]
 			x.rows[trial[i]] = append(x.rows[trial[i]], i)
 		}
 	}

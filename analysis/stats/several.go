@@ -149,7 +149,8 @@ func Moderate(sd, freedom []float64) (moderated, total []float64) {
 	}
 	n := float64(len(z))
 	between := Variance(e) - within/n
-	prior, scale := math.Inf(1), math.Exp(sum/n)
+	prior := math.Inf(1)
+	var scale float64
 	if between > 0 {
 		prior = 2 * inverseTrigamma(between)
 		scale = math.Exp(sum/n + mathext.Digamma(prior/2) - math.Log(prior/2))

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -43,12 +42,11 @@ func (t *Table) schema() *arrow.Schema {
 	return arrow.NewSchema(fields, &meta)
 }
 
-// Write writes a table as an Arrow IPC file of one record batch.
-func Write(w io.Writer, t *Table) error {
+// record is a table as Arrow has it, to be released.
+func (t *Table) record(mem memory.Allocator) (arrow.Record, error) {
 	if err := t.Check(); err != nil {
-		return fmt.Errorf("table: %w", err)
+		return nil, fmt.Errorf("table: %w", err)
 	}
-	mem := memory.NewGoAllocator()
 	b := array.NewRecordBuilder(mem, t.schema())
 	defer b.Release()
 	for i, c := range t.Columns {
@@ -69,7 +67,16 @@ func Write(w io.Writer, t *Table) error {
 			f.AppendValues(v, c.Valid)
 		}
 	}
-	r := b.NewRecord()
+	return b.NewRecord(), nil
+}
+
+// Write writes a table as an Arrow IPC file of one record batch.
+func Write(w io.Writer, t *Table) error {
+	mem := memory.NewGoAllocator()
+	r, err := t.record(mem)
+	if err != nil {
+		return err
+	}
 	defer r.Release()
 	f, err := ipc.NewFileWriter(&seeker{w: w}, ipc.WithSchema(r.Schema()), ipc.WithAllocator(mem))
 	if err != nil {
@@ -108,9 +115,10 @@ func (s *seeker) Seek(offset int64, whence int) (int64, error) {
 // maxFile bounds what Read takes.
 const maxFile = 4 << 30
 
-// Read reads an Arrow IPC file whose columns are of this package's kinds. Bytes
+// Read reads an Arrow IPC file whose columns are of this package's kinds, all of
+// them or the named ones alone. Strings share b, which must not change. Bytes
 // that are no such file are an error, never a panic.
-func Read(b []byte) (t *Table, err error) {
+func Read(b []byte, columns ...string) (t *Table, err error) {
 	defer func() { // arrow panics on lengths that do not fit
 		if p := recover(); p != nil {
 			t, err = nil, fmt.Errorf("it is no intact Arrow file (%v)", p)
@@ -149,63 +157,50 @@ func Read(b []byte) (t *Table, err error) {
 		c.Unit, c.Better, c.Assume, c.Doc = get("unit"), get("better"), get("assume"), get("doc")
 		t.Columns = append(t.Columns, c)
 	}
-	for i := range f.NumRecords() {
-		r, err := f.Record(i)
-		if err != nil {
-			return nil, fmt.Errorf("it is no intact Arrow file: %w", err)
-		}
-		for j, c := range t.Columns {
-			c.take(r.Column(j))
+	list, err := batches(b)
+	if err != nil {
+		return nil, fmt.Errorf("it is no intact Arrow file: %w", err)
+	}
+	want := func(name string) bool { return len(columns) == 0 || slices.Contains(columns, name) }
+	for i := range list {
+		for _, c := range t.Columns {
+			if err := c.take(&list[i], !want(c.Name)); err != nil {
+				return nil, fmt.Errorf("it is no intact Arrow file: %w", err)
+			}
 		}
 	}
+	t.Columns = slices.DeleteFunc(t.Columns, func(c *Column) bool { return !want(c.Name) })
 	return t, t.Check()
 }
 
-// take appends an array's values to c.
-func (c *Column) take(a arrow.Array) {
-	before := c.Len()
-	for i := range a.Len() {
-		switch x := a.(type) {
-		case *array.String:
-			c.Strings = append(c.Strings, x.Value(i))
-		case *array.Float64:
-			c.Floats = append(c.Floats, x.Value(i))
-		case *array.Int64:
-			c.Ints = append(c.Ints, x.Value(i))
-		case *array.Boolean:
-			c.Bools = append(c.Bools, x.Value(i))
-		case *array.Timestamp:
-			c.Times = append(c.Times, time.UnixMicro(int64(x.Value(i))).UTC())
-		}
-	}
-	if a.NullN() == 0 && c.Valid == nil {
-		return
-	}
-	if c.Valid == nil {
-		c.Valid = make([]bool, before, before+a.Len())
-		for i := range c.Valid {
-			c.Valid[i] = true
-		}
-	}
-	for i := range a.Len() {
-		c.Valid = append(c.Valid, a.IsValid(i))
-	}
-}
+// mapFrom is the size from which a file is mapped and not copied.
+const mapFrom = 16 << 20
 
-// ReadFile reads a table; an error names the file.
-func ReadFile(path string) (*Table, error) {
-	info, err := os.Stat(path)
+// ReadFile reads a table, all of it or the named columns alone; an error names
+// the file.
+func ReadFile(path string, columns ...string) (*Table, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if info.Size() > maxFile {
 		return nil, fmt.Errorf("%s: %d bytes are more than a table of ablate has", path, info.Size())
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+	var b []byte
+	if info.Mode().IsRegular() && info.Size() >= mapFrom {
+		b, err = mapped(f, info.Size())
+	} else {
+		b, err = io.ReadAll(f)
 	}
-	t, err := Read(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	t, err := Read(b, columns...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: delete it, and run the study again", path, err)
 	}

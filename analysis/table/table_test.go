@@ -2,6 +2,7 @@ package table_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math"
 	"os"
@@ -132,40 +133,81 @@ func TestText(t *testing.T) {
 	}
 }
 
-// Python is a Python with pyarrow: ABLATE_TEST_PYTHON, else python3.
+func TestCodes(t *testing.T) {
+	c := &table.Column{Strings: []string{"b", "b", "a", "b", "", "a"}}
+	codes, values := c.Codes()
+	if d := cmp.Diff([]int32{0, 0, 1, 0, 2, 1}, codes); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"b", "a", ""}, values); d != "" {
+		t.Error(d)
+	}
+}
+
+// Python is one that has what reads tables: ABLATE_TEST_PYTHON, else python3.
 func python(t *testing.T) string {
 	name := os.Getenv("ABLATE_TEST_PYTHON")
 	if name == "" {
 		name = "python3"
 	}
-	if err := exec.Command(name, "-c", "import pyarrow").Run(); err != nil {
+	if err := exec.Command(name, "-c", "import pyarrow, pandas, polars, duckdb").Run(); err != nil {
 		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
-			t.Fatalf("%s has no pyarrow: set ABLATE_TEST_PYTHON to a Python that has it", name)
+			t.Fatalf("%s lacks one of pyarrow, pandas, polars and duckdb: set ABLATE_TEST_PYTHON to a Python that has them", name)
 		}
-		t.Skipf("%s has no pyarrow: set ABLATE_TEST_PYTHON to a Python that has it", name)
+		t.Skipf("%s lacks one of pyarrow, pandas, polars and duckdb: set ABLATE_TEST_PYTHON to a Python that has them", name)
 	}
 	return name
 }
 
-func TestPyarrowReadsIt(t *testing.T) {
+// TestPythonReadsIt: pyarrow, pandas and polars read the Arrow file unchanged,
+// duckdb through pyarrow, and the Parquet file directly.
+func TestPythonReadsIt(t *testing.T) {
 	py := python(t)
-	path := filepath.Join(t.TempDir(), "t.arrow")
+	dir := t.TempDir()
+	path, pq := filepath.Join(dir, "t.arrow"), filepath.Join(dir, "t.parquet")
 	if err := table.WriteFile(path, sample()); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(py, "-c", `
-import sys, pyarrow.ipc as ipc
-t = ipc.open_file(sys.argv[1]).read_all()
-print(t.num_rows, t.column("arm").to_pylist(), t.column("alignment").to_pylist(), t.column("n").to_pylist())
-print(t.schema.field("alignment").metadata, t.schema.metadata)
-`, path).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+	var b, again bytes.Buffer
+	if err := errors.Join(table.Parquet(&b, sample()), table.Parquet(&again, sample()), os.WriteFile(pq, b.Bytes(), 0o666)); err != nil {
+		t.Fatal(err)
 	}
-	want := "3 ['a', 'b <i>', 'ü, \"q\"'] [0.5, None, -1e-300] [1, 1152921504606846976, -2]\n" +
-		"{b'unit': b'share', b'better': b'higher', b'assume': b'normal'} {b'schema': b'1', b'study': b'quickstart'}\n"
-	if d := cmp.Diff(want, string(out)); d != "" {
-		t.Errorf("mismatch (-want +got):\n%s", d)
+	if !bytes.Equal(b.Bytes(), again.Bytes()) {
+		t.Error("the same table gives another Parquet file")
+	}
+	for name, tc := range map[string]struct{ script, want string }{
+		"pyarrow": {`
+import pyarrow.ipc as ipc, pyarrow.parquet as pq
+for t in (ipc.open_file(sys.argv[1]).read_all(), pq.read_table(sys.argv[2])):
+    print(t.num_rows, t.column("arm").to_pylist(), t.column("alignment").to_pylist(), t.column("n").to_pylist(), t.column("control").to_pylist())
+    meta = dict(t.schema.field("alignment").metadata)
+    meta.pop(b"PARQUET:field_id", None)
+    print(sorted(meta.items()), t.schema.metadata[b"study"], t.column("start").to_pylist()[2])
+`, strings.Repeat("3 ['a', 'b <i>', 'ü, \"q\"'] [0.5, None, -1e-300] [1, 1152921504606846976, -2] [True, False, True]\n"+
+			"[(b'assume', b'normal'), (b'better', b'higher'), (b'unit', b'share')] b'quickstart' 2026-01-02 03:04:05.000006+00:00\n", 2)},
+		"pandas": {`
+import pandas as pd
+for t in (pd.read_feather(sys.argv[1]), pd.read_parquet(sys.argv[2])):
+    print(list(t.arm), list(t.alignment.isna()), t.alignment.sum(), list(t.n), t.start.iloc[2])
+`, strings.Repeat("['a', 'b <i>', 'ü, \"q\"'] [False, True, False] 0.5 [1, 1152921504606846976, -2] 2026-01-02 03:04:05.000006+00:00\n", 2)},
+		"polars": {`
+import polars as pl
+for t in (pl.read_ipc(sys.argv[1]), pl.read_parquet(sys.argv[2])):
+    print(t["arm"].to_list(), t["alignment"].to_list(), t["n"].to_list(), t["control"].to_list(), t["start"].to_list()[2])
+`, strings.Repeat("['a', 'b <i>', 'ü, \"q\"'] [0.5, None, -1e-300] [1, 1152921504606846976, -2] [True, False, True] 2026-01-02 03:04:05.000006+00:00\n", 2)},
+		"duckdb": {`
+import duckdb, pyarrow.ipc as ipc
+arrow = ipc.open_file(sys.argv[1]).read_all()
+for source in ("arrow", f"'{sys.argv[2]}'"):
+    print(duckdb.sql(f"select arm, alignment, n, control from {source} order by n").fetchall())
+`, strings.Repeat("[('ü, \"q\"', -1e-300, -2, True), ('a', 0.5, 1, True), ('b <i>', None, 1152921504606846976, False)]\n", 2)},
+	} {
+		out, err := exec.Command(py, "-c", "import sys"+tc.script, path, pq).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v: %s", name, err, out)
+		} else if d := cmp.Diff(tc.want, string(out)); d != "" {
+			t.Errorf("%s: mismatch (-want +got):\n%s", name, d)
+		}
 	}
 }
 

@@ -155,7 +155,7 @@ func (g *gallery) script() ([]byte, error) {
 
 // choose picks rows of samples for the gallery: in the order of drawing, half of
 // them combinations and the rest in equal parts of the other categories, a
-// prompt once while there are others.
+// prompt once; then whatever there is more of.
 func (r Report) choose(rows []int, n int) []int {
 	category, prompt := r.Samples.Column("category"), r.Samples.Column("prompt")
 	var out []int
@@ -168,7 +168,7 @@ func (r Report) choose(rows []int, n int) []int {
 			if c == "combination" {
 				limit = max(1, n/2)
 			}
-			if len(out) < n && !taken[k] && count[c] < limit && (pass > 0 || !seen[p]) {
+			if len(out) < n && !taken[k] && (pass > 0 || count[c] < limit && !seen[p]) {
 				count[c]++
 				seen[p], taken[k] = true, true
 				out = append(out, k)

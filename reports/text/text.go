@@ -378,10 +378,20 @@ func Markdown(w io.Writer, t *compare.Table) error {
 func summary(t *compare.Table) []string {
 	var out []string
 	if f := t.Front; f != nil {
+		over := f.Over
+		if over == compare.OverPrompts {
+			over += ", for these seeds only, and " + f.X + " is held as it is"
+		}
 		out = append(out, fmt.Sprintf("Together the rows dominate an area of %s [%s, %s] above (0, 0) of %s × %s; draws of the bootstrap are over %s.",
-			short("", f.Hypervolume.Value), short("", f.Hypervolume.Low), short("", f.Hypervolume.High), f.X, f.Y, f.Over))
+			short("", f.Hypervolume.Value), short("", f.Hypervolume.Low), short("", f.Hypervolume.High), f.X, f.Y, over))
 	}
-	for _, d := range t.Detect {
+	return append(out, Detect(t.Detect)...)
+}
+
+// Detect says in sentences how many seeds it takes to find what matters.
+func Detect(list []compare.Detect) []string {
+	var out []string
+	for _, d := range list {
 		switch {
 		case d.Needs == 0:
 			out = append(out, fmt.Sprintf("A difference of %g in %s matters here; no spread over seeds has been seen yet that would say how many it takes.", d.Size, d.Metric))

@@ -14,7 +14,9 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"ablate/analysis/compare"
 	"ablate/experiments/spec"
+	"ablate/reports/text"
 	"ablate/runner/plan"
 	"ablate/runner/study"
 )
@@ -56,6 +58,7 @@ type planned struct {
 	loaded *loaded
 	graph  *study.Graph // of the selected views
 	views  []spec.View
+	detect []compare.Detect // what the study wants to find, and the seeds it takes
 }
 
 // plan looks up what a run of the selected arms would do.
@@ -80,7 +83,20 @@ func (g *globals) plan(ctx context.Context, path string, f studyFlags, arms []st
 	if err != nil {
 		return nil, err
 	}
-	return &planned{p, l, graph, views}, nil
+	out := &planned{Plan: p, loaded: l, graph: graph, views: views}
+	if len(l.Detect) > 0 {
+		if l.Graph = graph; len(views) < len(l.Views) {
+			if l.Graph, err = study.NewGraph(l.Study, l.Views, digestCheckpoint); err != nil {
+				return nil, err
+			}
+		}
+		r, err := l.results(class)
+		if err != nil {
+			return nil, err
+		}
+		out.detect = r.ablation.Detect
+	}
+	return out, nil
 }
 
 func runPlan(ctx context.Context, g *globals, f planFlags, path string) error {
@@ -149,6 +165,9 @@ func (p *planned) print(w io.Writer) {
 	}
 	if err := tw.Flush(); err != nil {
 		return // the writer is the terminal; nothing is left to tell it
+	}
+	if said := text.Detect(p.detect); len(said) > 0 {
+		fmt.Fprintln(w, "\n"+strings.Join(said, "\n"))
 	}
 	if all.Run+all.Retry == 0 {
 		fmt.Fprintln(w, "\nNothing to run: every result is there.")
@@ -267,8 +286,10 @@ func (p *planned) printJSON(w io.Writer) error {
 		Seconds   float64  `json:"seconds"`
 		Wall      float64  `json:"wall"`
 		Workers   int      `json:"workers"`
+
+		Detect []compare.Detect `json:"detect,omitempty"`
 	}{Study: p.loaded.Name, Backend: p.Backend, Views: len(p.views), Trials: len(p.graph.Chains), Collapsed: p.loaded.Collapsed,
-		Excluded: []string{}, Workers: runtime.NumCPU(), Wall: p.Wall(runtime.NumCPU())}
+		Excluded: []string{}, Workers: runtime.NumCPU(), Wall: p.Wall(runtime.NumCPU()), Detect: p.detect}
 	for _, e := range p.loaded.Excluded {
 		out.Excluded = append(out.Excluded, e.String())
 	}

@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +15,10 @@ import (
 	"ablate/runner/study"
 )
 
-type tableFlags struct{ json, csv, md, tex bool }
+type tableFlags struct {
+	json, csv, md, tex, parquet bool
+	of                          string
+}
 
 func newTable(g *globals) *cobra.Command {
 	var f studyFlags
@@ -24,19 +29,32 @@ func newTable(g *globals) *cobra.Command {
 		Long: `Prints a study's ablation table from what the store has, running nothing; what
 is missing is shown as missing. Intervals are 95%: over seeds from three seeds
 on; with fewer the seeds are points and the interval is over prompts, for these
-seeds only.
+seeds only. * marks a difference that is resolved, ≈ one that is equivalent.
+
+--of takes one of the study's tables instead: trials (a row a view), samples (a row
+an evaluation image), curves, labels, or runs (a row an attempt). They lie as
+Arrow files in the study's folder of results too.
 ` + exitHelp,
-		Example: "  ablate table experiments/quickstart --md",
+		Example: "  ablate table experiments/quickstart --md\n  ablate table experiments/quickstart --of samples --parquet > samples.parquet",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n := 0
-			for _, on := range []bool{tf.json, tf.csv, tf.md, tf.tex} {
+			for _, on := range []bool{tf.json, tf.csv, tf.md, tf.tex, tf.parquet} {
 				if on {
 					n++
 				}
 			}
 			if n > 1 {
-				return usagef("table: --json, --csv, --md and --tex exclude each other")
+				return usagef("table: --json, --csv, --md, --tex and --parquet exclude each other")
+			}
+			if tf.of != "" && !slices.Contains(tableNames, tf.of) {
+				return usagef("table: --of is %q; must be one of %s", tf.of, strings.Join(tableNames, ", "))
+			}
+			if tf.of != "" && (tf.md || tf.tex) {
+				return usagef("table: --md and --tex are of the ablation table; with --of take --csv, --json or --parquet")
+			}
+			if _, tty := terminal(g.stdout); tf.parquet && tty {
+				return usagef("table: --parquet writes bytes that no terminal shows: send them to a file with > FILE")
 			}
 			l, err := g.load(cmd.Context(), args[0], f)
 			if err != nil {
@@ -60,8 +78,19 @@ seeds only.
 	cmd.Flags().BoolVar(&tf.json, "json", false, "the whole table as JSON")
 	cmd.Flags().BoolVar(&tf.csv, "csv", false, "one line a row and metric")
 	cmd.Flags().BoolVar(&tf.md, "md", false, "Markdown")
+	cmd.Flags().BoolVar(&tf.parquet, "parquet", false, "Parquet, one line a row and metric")
+	cmd.Flags().StringVar(&tf.of, "of", "", "one of the study's tables: trials, samples, curves, labels or runs")
 	cmd.Flags().BoolVar(&tf.tex, "tex", false, "LaTeX, for booktabs; the best in bold only where the data single it out")
 	return cmd
+}
+
+var tableNames = []string{"trials", "samples", "curves", "labels", "runs"}
+
+// named is one of the study's tables.
+func (r *results) named(name string) *table.Table {
+	return map[string]*table.Table{
+		"trials": r.tables.Trials, "samples": r.tables.Samples, "curves": r.tables.Curves, "labels": r.tables.Labels, "runs": r.runs,
+	}[name]
 }
 
 // results are a study's tables and its ablation table.
@@ -101,10 +130,8 @@ func (l *loaded) results(class string) (*results, error) {
 
 // write writes the tables into the study's folder.
 func (r *results) write() error {
-	for name, t := range map[string]*table.Table{
-		"trials": r.tables.Trials, "samples": r.tables.Samples, "curves": r.tables.Curves, "labels": r.tables.Labels, "runs": r.runs,
-	} {
-		if err := table.WriteFile(filepath.Join(r.l.Dir, name+".arrow"), t); err != nil {
+	for _, name := range tableNames {
+		if err := table.WriteFile(filepath.Join(r.l.Dir, name+".arrow"), r.named(name)); err != nil {
 			return r.l.Store.Diagnose(err)
 		}
 	}
@@ -112,7 +139,19 @@ func (r *results) write() error {
 }
 
 func (g *globals) printTable(r *results, f tableFlags) error {
+	if f.of != "" {
+		t := r.named(f.of)
+		switch {
+		case f.json:
+			return table.JSON(g.stdout, t)
+		case f.parquet:
+			return table.Parquet(g.stdout, t)
+		}
+		return table.CSV(g.stdout, t)
+	}
 	switch {
+	case f.parquet:
+		return table.Parquet(g.stdout, text.Long(r.ablation))
 	case f.json:
 		return text.JSON(g.stdout, r.ablation)
 	case f.csv:
