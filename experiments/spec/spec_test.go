@@ -433,7 +433,7 @@ func TestMistakes(t *testing.T) {
 		{"a metric that is none", "seeds: [1]\ncompare: detect: alignmet: 0.1", "study.cue:7:18: compare.detect.alignmet: there is no such metric (did you mean alignment?)"},
 		{"a difference of nothing", "seeds: [1]\ncompare: detect: alignment: 0", "study.cue:7:29: compare.detect.alignment: 0 is no difference (write the smallest difference that would matter)"},
 		{"a tolerance below 0", "seeds: [1]\ngate: alignment: absolute: -1", "study.cue:7:28: gate.alignment.absolute: -1 is no size (write a number above 0, in the units of the metric)"},
-		{"two tolerances", "seeds: [1]\ngate: alignment: {absolute: 1, relative: 1}", "study.cue:7:7: gate.alignment: both absolute and relative are given (keep one)"},
+		{"two tolerances", "seeds: [1]\ngate: alignment: {absolute: 1, relative: 1}", "study.cue:7:18: gate.alignment: both absolute and relative are given (keep one)"},
 		{"a tolerance's field", "seeds: [1]\ngate: alignment: absolut: 1", "study.cue:7:18: gate.alignment.absolut: a tolerance has no such field (did you mean absolute?)"},
 		{"no seeds to check with", "seeds: [1]\ngate: alignment: seeds: 0", "study.cue:7:25: gate.alignment.seeds: 0 is no number of seeds (write a whole number from 1 up)"},
 		{"reference to an outer arm", "seeds: [1]\narms: a: arms: b: set: {}\ncompare: reference: \"a\"", "study.cue:8:21: compare.reference: the study has no arm \"a\" (allowed: a/b)"},
