@@ -327,6 +327,11 @@ func (c *checker) whole(b *Baseline, t *compare.Table) {
 			c.r.Removed = append(c.r.Removed, r.Row)
 			c.r.Figures = append(c.r.Figures, f)
 		default:
+			for _, s := range now.Seeds {
+				if !c.seed(s) {
+					c.note("Seed " + s + " is not selected: it is not checked.")
+				}
+			}
 			for i, s := range now.Seeds {
 				if id := r.Trials[s]; id != "" && id != now.Trials[i] {
 					c.r.Changed = append(c.r.Changed, r.Row)

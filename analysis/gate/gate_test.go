@@ -209,6 +209,8 @@ func TestVerdicts(t *testing.T) {
 	}
 	if got := check(t, b, missing, gate.Options{Seeds: []string{"1", "2"}}); got.Outcome != gate.Within {
 		t.Errorf("a seed without a result that is not selected: %s", got.Outcome)
+	} else if !strings.Contains(strings.Join(got.Notes, " "), "Seed 7 is not selected") {
+		t.Errorf("what is not checked is not said: %q", got.Notes)
 	}
 	fewer := worse(0)
 	fewer.Rows = fewer.Rows[:2]

@@ -157,6 +157,46 @@ func TestCoverage(t *testing.T) {
 			}
 		}
 	}
+	// One or two seeds: the bootstrap over prompts, for these seeds only, whose
+	// prompts are other ones each time.
+	var names []string
+	for i := range 100 {
+		names = append(names, fmt.Sprint(i))
+	}
+	resamples := stats.NewResamples(names, 400)
+	for _, n := range []int{1, 2} {
+		in, widths := 0, make([]float64, runs/3)
+		for k := range widths {
+			var groups []stats.Clustered
+			difficulty := make([]float64, len(names))
+			for p := range difficulty {
+				difficulty[p] = r.NormFloat64()
+			}
+			for range n {
+				c := stats.Clustered{Sums: make([]float64, len(names)), Counts: make([]float64, len(names))}
+				for p := range names {
+					c.Counts[p] = 5
+					for range 5 {
+						if r.Float64() < 1/(1+math.Exp(.2-difficulty[p])) {
+							c.Sums[p]++
+						}
+					}
+				}
+				groups = append(groups, c)
+			}
+			iv := resamples.Percentile(groups, nil, .95)
+			if !iv.Excludes(expectation(-.2, 0, 1)) {
+				in++
+			}
+			widths[k] = iv.High - iv.Low
+		}
+		slices.Sort(widths)
+		share := float64(in) / float64(len(widths))
+		row("bootstrap over 100 prompts, for these seeds only | %d | %.3f | %.3g", n, share, widths[len(widths)/2])
+		if share < .92 && !testing.Short() {
+			t.Errorf("the bootstrap over prompts covers %.3f at %d seeds", share, n)
+		}
+	}
 	// Wilson's coverage is computed, not simulated.
 	for _, n := range []int{100, 500, 2000} {
 		for _, p := range []float64{.05, .1, .3, .5, .9} {

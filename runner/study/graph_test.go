@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,5 +82,19 @@ func TestParts(t *testing.T) {
 				t.Errorf("%s: %s is that of another trial", v, a[i].Kind)
 			}
 		}
+	}
+}
+
+// TestMetricsOfTheLanguage: what a study may guard is what trials.arrow has, the
+// floors left out.
+func TestMetricsOfTheLanguage(t *testing.T) {
+	var want []string
+	for _, m := range Metrics {
+		if m.Better != "" {
+			want = append(want, m.Name)
+		}
+	}
+	if got := spec.Metrics(); !slices.Equal(got, want) {
+		t.Errorf("#Metric has %q, trials.arrow %q", got, want)
 	}
 }

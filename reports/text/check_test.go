@@ -1,0 +1,99 @@
+package text_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"ablate/analysis/gate"
+	"ablate/reports/text"
+)
+
+// result is a check of n rows: one regression, one inconclusive, one missing,
+// one removed, names that are hostile or long, the others within.
+func result(n int) *gate.Result {
+	r := &gate.Result{Study: "s|<b>", Outcome: gate.Regression, Added: []string{"new"}, Removed: []string{"gone"}, Notes: []string{"A note."}}
+	bound := .1
+	for i := range n {
+		f := gate.Figure{Arm: fmt.Sprint("arm ", i), Row: fmt.Sprintf("arm %d[finetune.beta=0.5,finetune.learningRate=0.001]", i), Metric: "alignment", Verdict: gate.Within, Baseline: .5, Now: .45, Worse: .05, Tolerance: .06, N: 3,
+			Pairs: []gate.Pair{{Seed: "1", Trial: "abc", Now: "def", Baseline: .5, Value: .45}}}
+		switch i {
+		case 0:
+			f.Verdict, f.Bound, f.Row = gate.Regression, &bound, "arm <i>|\x01"
+		case 1:
+			f.Verdict, f.Reason = gate.Inconclusive, "3 seeds, and gate asks for 5"
+		case 2:
+			f.Verdict, f.Reason = gate.Missing, "no result for seed 3"
+		case 3:
+			f = gate.Figure{Arm: "gone", Row: "gone", Verdict: gate.Removed}
+		}
+		r.Figures = append(r.Figures, f)
+	}
+	return r
+}
+
+func TestCheck(t *testing.T) {
+	var b bytes.Buffer
+	for _, width := range []int{80, 120} {
+		b.Reset()
+		if err := text.CheckTerminal(&b, result(60), false, width); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(b.String()) {
+			if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > width {
+				t.Errorf("width %d: a line of %d: %s", width, utf8.RuneCountInString(line), line)
+			}
+		}
+	}
+	for _, want := range []string{"Regression.", "20 more", "New rows, which the baseline lacks: new.", "dropped: gone", "A note.", "no result for seed 3"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the terminal does not say %q:\n%s", want, b.String())
+		}
+	}
+	b.Reset()
+	if err := text.CheckMarkdown(&b, result(5000), false); err != nil {
+		t.Fatal(err)
+	}
+	if b.Len() >= 65000 || !strings.Contains(b.String(), "none worse than these") || strings.Contains(b.String(), "<b>") || !strings.Contains(b.String(), `arm &lt;i>\|`) {
+		t.Errorf("Markdown of %d bytes:\n%.1500s", b.Len(), b.String())
+	}
+	if strings.Index(b.String(), "regression") > strings.Index(b.String(), "| within") {
+		t.Error("the worst is not first")
+	}
+	b.Reset()
+	if err := text.CheckExplain(&b, result(9), "arm 5", 80); err != nil || !strings.Contains(b.String(), "-.050") {
+		t.Errorf("explained: %v\n%s", err, b.String())
+	}
+	if err := text.CheckExplain(&b, result(9), "nobody", 80); err == nil {
+		t.Error("an arm that is not there is explained")
+	}
+}
+
+func TestJUnit(t *testing.T) {
+	for _, pass := range []bool{false, true} {
+		var b bytes.Buffer
+		if err := text.CheckJUnit(&b, result(9), pass); err != nil {
+			t.Fatal(err)
+		}
+		var suite struct {
+			Tests    int `xml:"tests,attr"`
+			Failures int `xml:"failures,attr"`
+			Errors   int `xml:"errors,attr"`
+			Skipped  int `xml:"skipped,attr"`
+			Cases    []struct {
+				Class   string    `xml:"classname,attr"`
+				Failure *struct{} `xml:"failure"`
+			} `xml:"testcase"`
+		}
+		if err := xml.Unmarshal(b.Bytes(), &suite); err != nil {
+			t.Fatalf("%v:\n%s", err, b.String())
+		}
+		failures := map[bool]int{false: 3, true: 2}[pass] // the regression, what is removed, and what is inconclusive
+		if suite.Tests != 9 || len(suite.Cases) != 9 || suite.Failures != failures || suite.Errors != 1 || suite.Skipped != 3-failures || suite.Cases[0].Failure == nil || suite.Cases[0].Class != "arm <i>|" {
+			t.Errorf("pass %v: %+v", pass, suite)
+		}
+	}
+}
