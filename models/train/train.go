@@ -21,9 +21,14 @@ import (
 // A Loss builds a scalar loss from parameters and the inputs of a step.
 type Loss func(w nn.Weights, in []*graph.Node) *graph.Node
 
+// A LossBeside reads, beside the parameters, frozen sets of others: a
+// reference's weights, or those that a low-rank update stands on.
+type LossBeside func(w nn.Weights, frozen []nn.Weights, in []*graph.Node) *graph.Node
+
 // A Trainer takes steps on the parameters of one network.
 type Trainer struct {
 	layout layout
+	frozen []layout
 	fn     *backend.Fn
 }
 
@@ -44,12 +49,26 @@ func Default(learningRate float64) Options {
 
 // New returns a trainer of params under loss.
 func New(b backends.Backend, name string, params []nn.Param, loss Loss) (*Trainer, error) {
-	lay := newLayout(params)
+	return NewBeside(b, name, params, nil, func(w nn.Weights, _ []nn.Weights, in []*graph.Node) *graph.Node { return loss(w, in) })
+}
+
+// NewBeside returns a trainer of params under a loss that also reads frozen
+// sets, which Freeze gives to each training.
+func NewBeside(b backends.Backend, name string, params []nn.Param, frozen [][]nn.Param, loss LossBeside) (*Trainer, error) {
+	t := &Trainer{layout: newLayout(params)}
+	for _, ps := range frozen {
+		t.frozen = append(t.frozen, newLayout(ps))
+	}
+	lay := t.layout
 	n := len(lay.arrays)
 	fn, err := backend.NewFn(b, name, 4*n, func(in []*graph.Node) []*graph.Node {
 		p, m, v, avg := in[:n], in[n:2*n], in[2*n:3*n], in[3*n:4*n]
 		h, rest := unpack(in[4*n]), in[4*n+1:]
-		l := loss(lay.bind(p), rest)
+		beside := make([]nn.Weights, len(t.frozen))
+		for i, l := range t.frozen {
+			beside[i], rest = l.bind(rest[:len(l.arrays)]), rest[len(l.arrays):]
+		}
+		l := loss(lay.bind(p), beside, rest)
 		l.AssertScalar()
 		grads := graph.Gradient(l, p...)
 
@@ -81,7 +100,8 @@ func New(b backends.Backend, name string, params []nn.Param, loss Loss) (*Traine
 	if err != nil {
 		return nil, err
 	}
-	return &Trainer{layout: lay, fn: fn}, nil
+	t.fn = fn
+	return t, nil
 }
 
 // mix is d·a + (1 - d)·b.
@@ -113,9 +133,10 @@ func (o Options) pack(t int) *tensors.Tensor {
 }
 
 // A State is one training under way: weights, moments and moving average on
-// the device, and the number of steps taken.
+// the device, the frozen sets, and the number of steps taken.
 type State struct {
 	arrays []*tensors.Tensor
+	frozen [][]*tensors.Tensor
 	step   int
 }
 
@@ -125,7 +146,7 @@ func (t *Trainer) Start(v nn.Values) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{}
+	s := &State{frozen: make([][]*tensors.Tensor, len(t.frozen))}
 	for _, start := range []nn.Values{packed, nil, nil, packed} {
 		if start == nil {
 			s.arrays = append(s.arrays, nn.Zeros(t.layout.arrays)...)
@@ -140,6 +161,21 @@ func (t *Trainer) Start(v nn.Values) (*State, error) {
 	return s, nil
 }
 
+// Freeze gives a training its frozen set number i, or another one in its place.
+func (t *Trainer) Freeze(s *State, i int, v nn.Values) error {
+	packed, err := t.frozen[i].pack(v)
+	if err != nil {
+		return err
+	}
+	x, err := packed.Tensors(t.frozen[i].arrays)
+	if err != nil {
+		return err
+	}
+	backend.Free(s.frozen[i]...)
+	s.frozen[i] = x
+	return nil
+}
+
 // A Result is what a step reports: the loss before it and the gradient's norm
 // before clipping.
 type Result struct{ Loss, GradientNorm float64 }
@@ -149,6 +185,12 @@ type Result struct{ Loss, GradientNorm float64 }
 func (t *Trainer) Step(s *State, o Options, in ...*tensors.Tensor) (Result, error) {
 	s.step++
 	args := append(append([]*tensors.Tensor{}, s.arrays...), o.pack(s.step))
+	for i, x := range s.frozen {
+		if x == nil {
+			return Result{}, fmt.Errorf("frozen set %d of the training was never given", i)
+		}
+		args = append(args, x...)
+	}
 	out, err := t.fn.Call(append(args, in...)...)
 	s.arrays = nil // given away
 	if err != nil {
@@ -175,7 +217,13 @@ func (t *Trainer) Average(s *State) nn.Values {
 }
 
 // Free releases the state's arrays.
-func (s *State) Free() { backend.Free(s.arrays...); s.arrays = nil }
+func (s *State) Free() {
+	backend.Free(s.arrays...)
+	for _, x := range s.frozen {
+		backend.Free(x...)
+	}
+	s.arrays, s.frozen = nil, nil
+}
 
 // WarmupDecay is the factor on the learning rate at step i of n: linear
 // warm-up over the first steps, then flat, then from hold·n on linear down to
