@@ -54,6 +54,9 @@ type BaselineCell struct {
 
 const version = 1
 
+// largest is what a figure may be: squares of sums of such are numbers still.
+const largest = 1e100
+
 // New makes a baseline of what a table has of the given metrics.
 func New(study string, made Made, t *compare.Table, metrics []string) (*Baseline, error) {
 	b := &Baseline{Version: version, Study: study, Made: made}
@@ -145,8 +148,8 @@ func (b *Baseline) check() error {
 				return fmt.Errorf("%s: the mean is given as %v, and its seeds give %v: a baseline is made by 'ablate baseline', not by hand", at, c.Mean, stats.Mean(values))
 			case stats.Independent(seeds) != c.N:
 				return fmt.Errorf("%s: n is given as %d, and there are %d independent seeds", at, c.N, stats.Independent(seeds))
-			case c.OverPrompts < 0:
-				return fmt.Errorf("%s: overPrompts is %v, below 0", at, c.OverPrompts)
+			case c.OverPrompts < 0 || c.OverPrompts > largest:
+				return fmt.Errorf("%s: overPrompts is %v, below 0 or too large", at, c.OverPrompts)
 			}
 			for s := range c.Seeds {
 				if r.Trials[s] == "" {
@@ -170,13 +173,16 @@ func (c BaselineCell) values() ([]stats.Seed, []float64, error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		if name := compare.SeedName(seed); name != s {
+			return nil, nil, fmt.Errorf("seed %s is written %s", s, name)
+		}
 		order[s] = seed
 	}
 	slices.SortFunc(names, func(x, y string) int { return compareSeeds(order[x], order[y]) })
 	var seeds []stats.Seed
 	var values []float64
 	for _, s := range names {
-		if v := c.Seeds[s]; math.Abs(v) > math.MaxFloat64/1e6 {
+		if v := c.Seeds[s]; math.Abs(v) > largest {
 			return nil, nil, fmt.Errorf("seed %s: %v is too large", s, v)
 		}
 		seeds, values = append(seeds, order[s]), append(values, c.Seeds[s])

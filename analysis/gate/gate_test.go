@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -269,6 +270,10 @@ func TestRead(t *testing.T) {
 		{`"study": "s"`, `"studdy": "s"`, "studdy"},
 		{`"0": 0.5`, `"x": 0.5`, `"x" is no seed`},
 		{`"row": "arm 1"`, `"row": "arm 0"`, "twice"},
+		{`"0": 0.5`, `"00": 0.5`, "seed 00 is written 0"},
+		{`"0": 0.5`, `"0.0": 0.5`, "seed 0.0 is written 0"},
+		{`"0": 0.5`, `"0": 1e200`, "too large"},
+		{`"n": 3,`, `"n": 3, "overPrompts": 1e200,`, "overPrompts is 1e+200"},
 	} {
 		in := strings.Replace(w.String(), tc.old, tc.new, 1)
 		if in == w.String() {
@@ -299,7 +304,11 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := gate.Check(b, tab, gate.Options{Tolerances: noise()}); err != nil {
+		r, err := gate.Check(b, tab, gate.Options{Tolerances: noise()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := json.Marshal(r); err != nil { // no figure is NaN
 			t.Error(err)
 		}
 	})
