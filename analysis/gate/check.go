@@ -66,6 +66,7 @@ type Figure struct {
 	Reason string   `json:"reason,omitempty"`
 
 	p, error, freedom, sign float64
+	tested                  bool // its spread is known
 }
 
 // Pair is one seed then and now.
@@ -85,7 +86,8 @@ type Result struct {
 	Removed []string `json:"removed,omitempty"`
 	Changed []string `json:"changed,omitempty"` // rows whose trials are not those of the baseline
 	Notes   []string `json:"notes,omitempty"`
-	// Outcome is Missing, Regression, Inconclusive or Within.
+	// Outcome is Missing (also where nothing was checked at all), Regression,
+	// Inconclusive or Within.
 	Outcome Verdict `json:"outcome"`
 }
 
@@ -169,6 +171,14 @@ func (c *checker) selected(arm string) bool {
 
 func (c *checker) seed(s string) bool { return len(c.o.Seeds) == 0 || slices.Contains(c.o.Seeds, s) }
 
+// ran reports whether a row has any guarded figure of a seed.
+func (c *checker) ran(r compare.Row, seed string) bool {
+	return slices.ContainsFunc(c.o.Tolerances, func(tol Tolerance) bool {
+		_, ok := r.Cells[tol.Metric].Of(seed)
+		return ok
+	})
+}
+
 // metric holds one metric of every row against the baseline.
 func (c *checker) metric(b *Baseline, tol Tolerance) {
 	from := len(c.r.Figures)
@@ -178,13 +188,21 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 	var cells []BaselineCell
 	seen := map[string]int{} // figures of the same trials
 	var repeated []int
+	var bare []Figure // that the baseline lacks
 	for _, r := range b.Rows {
 		cell, guarded := r.Metrics[tol.Metric]
 		now, exists := c.rows[r.Row]
-		if !guarded || !exists || !c.selected(r.Arm) {
+		if !exists || !c.selected(r.Arm) {
 			continue
 		}
 		f := Figure{Arm: r.Arm, Row: r.Row, Metric: tol.Metric, sign: 1}
+		if !guarded {
+			if _, ok := now.Cells[tol.Metric]; ok {
+				f.Verdict, f.Reason = Unchecked, "the baseline has no such figure: make it anew with 'ablate baseline'"
+				bare = append(bare, f)
+			}
+			continue
+		}
 		if cell.Better == "higher" {
 			f.sign = -1
 		}
@@ -211,6 +229,16 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 			f.Baseline += values[i]
 			f.Now += value
 			key += " " + r.Trials[name] + " " + now.Trials[at]
+		}
+		for _, name := range now.Seeds { // a seed that the study has and the baseline lacks must have run too
+			if _, known := cell.Seeds[name]; known || !c.seed(name) {
+				continue
+			}
+			if c.ran(now, name) {
+				c.note(fmt.Sprintf("Seed %s is not in the baseline of every row: it is not checked there.", name))
+			} else {
+				missing += " " + name
+			}
 		}
 		n := float64(len(shared))
 		f.N = stats.Independent(shared)
@@ -289,7 +317,7 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 		default:
 			f.Reason = "no spread is known: say absolute or relative in gate"
 		}
-		if f.N >= 3 && paired[i] > 0 {
+		if f.N >= 3 && degrees[i] > 0 { // an error of 0 where every seed of every row moved alike
 			f.error, f.freedom, known = paired[i]/math.Sqrt(n), degrees[i], true
 		}
 		if f.Worse <= f.Tolerance {
@@ -300,10 +328,8 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 			f.Reason = fmt.Sprintf("%d seeds, and gate asks for %d", f.N, tol.Seeds)
 			known = false
 		}
-		if known {
+		if f.tested = known; known {
 			f.p = stats.Estimate{Mean: f.Worse, Error: f.error, Freedom: f.freedom}.Above(f.Tolerance)
-		} else {
-			f.error = 0
 		}
 	}
 	for k := 0; k < len(repeated); k += 2 {
@@ -313,6 +339,7 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 			f.Reason = "the same trials as " + first.Row
 		}
 	}
+	c.r.Figures = append(c.r.Figures, bare...)
 }
 
 // whole finds rows that came, went or changed, and what is not selected.
@@ -352,14 +379,10 @@ func (c *checker) whole(b *Baseline, t *compare.Table) {
 		f := Figure{Arm: r.Arm, Row: r.Label, Verdict: Added}
 		c.r.Added = append(c.r.Added, r.Label)
 		for _, s := range r.Seeds {
-			there := slices.ContainsFunc(c.o.Tolerances, func(tol Tolerance) bool {
-				_, ok := r.Cells[tol.Metric].Of(s)
-				return ok
-			})
 			switch {
 			case !c.selected(r.Arm):
 				f.Verdict = Unchecked
-			case c.seed(s) && !there:
+			case c.seed(s) && !c.ran(r, s):
 				f.Verdict, f.Reason = Missing, "a new row, and no result for seed "+s
 			}
 		}
@@ -378,7 +401,7 @@ func (c *checker) decide() {
 	}
 	for k, h := range stats.Holm(p, alpha) {
 		f := &c.r.Figures[at[k]]
-		if f.error == 0 {
+		if !f.tested {
 			continue
 		}
 		// One-sided at half of what Holm leaves, for p was doubled.
@@ -401,7 +424,7 @@ func (c *checker) decide() {
 	}
 	n := c.r.Counts()
 	switch {
-	case n[Missing] > 0:
+	case n[Missing] > 0, len(c.r.Figures) == n[Unchecked]: // a check of nothing must not pass
 		c.r.Outcome = Missing
 	case n[Regression] > 0, n[Removed] > 0 && !c.o.AllowRemoved:
 		c.r.Outcome = Regression

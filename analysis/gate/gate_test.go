@@ -123,7 +123,7 @@ func TestSimulation(t *testing.T) {
 			if four > .2 {
 				t.Errorf("n = %d: an unchanged study is inconclusive in %.3f of checks", n, four)
 			}
-			if n == 8 && !uneven && power < .8 {
+			if n == 8 && !uneven && power < .8 && !testing.Short() {
 				t.Errorf("n = %d: a drop of 3 sd fails in %.3f of checks only", n, power)
 			}
 		}
@@ -226,6 +226,56 @@ func TestVerdicts(t *testing.T) {
 	got = check(t, b, more, gate.Options{Made: gate.Made{Backend: "xla:cuda", Versions: []string{"2"}}})
 	if got.Outcome != gate.Within || len(got.Added) != 1 || got.Changed[0] != "arm 0" || !strings.Contains(strings.Join(got.Notes, " "), "xla:cuda") {
 		t.Errorf("added and changed rows: %+v", got)
+	}
+}
+
+// TestNothingPassesUnseen: what could not be compared is said, and does not pass
+// where it should have been there.
+func TestNothingPassesUnseen(t *testing.T) {
+	at := func(a, m, s int) float64 { return .5 + .01*float64(a+s) }
+	b := baseline(t, draw(3, 2, at))
+	// A third seed since: that it has results is said, and that it has none fails.
+	got := check(t, b, draw(3, 3, at), gate.Options{})
+	if got.Outcome != gate.Within || !strings.Contains(strings.Join(got.Notes, " "), "Seed 2 is not in the baseline") {
+		t.Errorf("a new seed: %s, %q", got.Outcome, got.Notes)
+	}
+	failed := draw(3, 3, at)
+	for _, m := range metrics {
+		c := failed.Rows[1].Cells[m]
+		c.Seeds, c.Values = c.Seeds[:2], c.Values[:2]
+		failed.Rows[1].Cells[m] = c
+	}
+	if got := check(t, b, failed, gate.Options{}); got.Outcome != gate.Missing || !strings.Contains(by(got, "arm 1", "alignment").Reason, "seed 2") {
+		t.Errorf("a new seed that failed: %s", got.Outcome)
+	}
+	if got := check(t, b, failed, gate.Options{Seeds: []string{"0", "1"}}); got.Outcome != gate.Within {
+		t.Errorf("a new seed that failed and is not selected: %s", got.Outcome)
+	}
+	// No seed in common.
+	if got := check(t, b, draw(3, 3, at), gate.Options{Seeds: []string{"2"}}); got.Outcome != gate.Missing || got.Counts()[gate.Unchecked] != 12 {
+		t.Errorf("a check of nothing: %s, %v", got.Outcome, got.Counts())
+	}
+	// A metric that gate guards since.
+	small, err := gate.New("s", gate.Made{}, draw(3, 2, at), metrics[:3])
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = check(t, small, draw(3, 2, at), gate.Options{})
+	if f := by(got, "arm 0", metrics[3]); got.Outcome != gate.Within || f.Verdict != gate.Unchecked || !strings.Contains(f.Reason, "ablate baseline") {
+		t.Errorf("a metric that the baseline lacks: %s, %+v", got.Outcome, f)
+	}
+}
+
+// TestNoSpread: every seed of every row falls by the same.
+func TestNoSpread(t *testing.T) {
+	value := func(v float64) *compare.Table { return draw(3, 3, func(int, int, int) float64 { return v }) }
+	o := gate.Options{Tolerances: noise()[:1]}
+	got := check(t, baseline(t, value(1)), value(.5), o)
+	if f := got.Figures[0]; got.Outcome != gate.Regression || f.Bound == nil || *f.Bound != .5 {
+		t.Errorf("from 1 to .5 in every seed: %s, %+v", got.Outcome, f)
+	}
+	if got := check(t, baseline(t, value(1)), value(1.5), o); got.Outcome != gate.Within {
+		t.Errorf("from 1 to 1.5: %s", got.Outcome)
 	}
 }
 

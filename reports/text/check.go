@@ -28,6 +28,8 @@ func CheckSummary(r *gate.Result) string {
 // conclusion says what a check's exit code means.
 func conclusion(r *gate.Result, pass bool) string {
 	switch {
+	case r.Outcome == gate.Missing && r.Counts()[gate.Missing] == 0:
+		return "Nothing was checked: baseline and study share no selected figure."
 	case r.Outcome == gate.Missing:
 		return "Not checked: a selected trial has no result."
 	case r.Outcome == gate.Regression:

@@ -72,6 +72,15 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestNothingChecked: no figure that both have is no "No regression".
+func TestNothingChecked(t *testing.T) {
+	r := &gate.Result{Outcome: gate.Missing, Figures: []gate.Figure{{Arm: "a", Row: "a", Metric: "alignment", Verdict: gate.Unchecked}}}
+	var b bytes.Buffer
+	if err := text.CheckTerminal(&b, r, false, 80); err != nil || !strings.Contains(b.String(), "Nothing was checked: ") {
+		t.Errorf("a check of nothing: %v\n%s", err, b.String())
+	}
+}
+
 func TestJUnit(t *testing.T) {
 	for _, pass := range []bool{false, true} {
 		var b bytes.Buffer
