@@ -20,6 +20,7 @@ import (
 type Options struct {
 	Reference string             // the arm that others are compared with; the first arm where empty
 	Detect    map[string]float64 // by metric, the size of a difference that matters
+	Also      []string           // metrics beside Shown; those of Detect need not be named
 	Resamples int                // of the bootstrap; 0 means 1,000
 }
 
@@ -102,7 +103,8 @@ type Difference struct {
 	// smaller than what the study declares to matter (compare: detect).
 	Equivalent bool `json:"equivalent,omitempty"`
 	// Needs is the number of seeds that would find the declared size with 80%
-	// power, from the spread seen so far; 0 where none is declared or seen.
+	// power at the corrected level, from the spread seen so far; 0 where none is
+	// declared or seen.
 	Needs int `json:"needs,omitempty"`
 }
 
@@ -128,6 +130,7 @@ type Detect struct {
 	Needs  int     `json:"needs"`  // the most of any row; 0 where no spread has been seen
 	AtMost int     `json:"atMost"` // needed, were the spread at its upper 80% bound
 	Row    string  `json:"row"`    // that needs the most
+	Family int     `json:"family"` // rows compared: each is tested at 5% over their number (Bonferroni)
 }
 
 // Shown are the metrics of the ablation table, in its order.
@@ -148,6 +151,17 @@ var Shown = []Metric{
 
 const level = .95
 
+// metrics are those of the table: Shown, and what is asked for beside them.
+func (o Options) metrics() []Metric {
+	out := slices.Clone(Shown)
+	for _, name := range slices.Concat(o.Also, sorted(o.Detect)) {
+		if !slices.ContainsFunc(out, func(m Metric) bool { return m.Name == name }) {
+			out = append(out, Metric{Name: name, Label: strings.ReplaceAll(strings.TrimPrefix(name, "alignment."), ".", ", ")})
+		}
+	}
+	return out
+}
+
 // Ablation makes the ablation table of trials.arrow and samples.arrow.
 func Ablation(trials, samples *table.Table, o Options) (*Table, error) {
 	if o.Resamples == 0 {
@@ -166,7 +180,7 @@ func Ablation(trials, samples *table.Table, o Options) (*Table, error) {
 		return nil, err
 	}
 	b := &builder{t: &Table{}, o: o, columns: columns, images: images, rows: rows}
-	for _, m := range Shown {
+	for _, m := range o.metrics() {
 		c := columns[m.Name]
 		if c == nil {
 			continue
@@ -335,21 +349,22 @@ func (b *builder) row(r, reference *grouped, compared bool, first map[string]str
 			if row.Differences == nil {
 				row.Differences = map[string]Difference{}
 			}
-			row.Differences[m.Name] = Difference{Cell: d, Improved: improved(d.Values, m.Better)}
+			row.Differences[m.Name] = Difference{Cell: d, Improved: improved(d, m.Better)}
 		}
 	}
 	b.t.Rows = append(b.t.Rows, row)
 }
 
 // improved orients differences so that positive is better.
-func improved(values []float64, better string) Improved {
+func improved(d Cell, better string) Improved {
+	values := d.Values
 	if better == "lower" {
 		values = slices.Clone(values)
 		for i := range values {
 			values[i] = -values[i]
 		}
 	}
-	share, i := stats.Improvement(values, level)
+	share, i := stats.Improvement(values, d.N, level)
 	return Improved{Share: share, Bounds: Bounds{i.Low, i.High}}
 }
 
@@ -435,8 +450,37 @@ func (b *builder) cell(m Metric, views, against []int) (Cell, bool) {
 	}
 	b.fewSeeds = true
 	i := b.draws().Percentile(mine, theirs, level)
+	if i.High-i.Low < 1e-12 { // every prompt said the same: draws of them say nothing
+		share, prompts, ok := alike(mine)
+		if against != nil || m.Name == "proxy" || !ok {
+			c.Notes = append(c.Notes, b.note("Every prompt gave the same value: their spread says nothing, and no interval is drawn."))
+			return c, true
+		}
+		i = stats.Wilson(int(share)*prompts, prompts, level)
+		c.Notes = append(c.Notes, b.note("Every image of this figure was judged the same: its interval is Wilson's for so many prompts, an image each."))
+	}
 	c.Low, c.High, c.Interval = i.Low, i.High, OverPrompts
 	return c, true
+}
+
+// alike is the share that all prompts have in common, 0 or 1, and the number of
+// prompts; false where they differ.
+func alike(of []stats.Clustered) (share float64, prompts int, ok bool) {
+	judged := map[int]bool{}
+	for _, c := range of {
+		for p, n := range c.Counts {
+			if n == 0 {
+				continue
+			}
+			if v := c.Sums[p] / n; len(judged) == 0 {
+				share = v
+			} else if v != share {
+				return 0, 0, false
+			}
+			judged[p] = true
+		}
+	}
+	return share, len(judged), share == 0 || share == 1
 }
 
 // draws are the resamples of prompts, made when they are first needed.

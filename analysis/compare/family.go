@@ -3,6 +3,7 @@ package compare
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -109,18 +110,18 @@ func (b *builder) best() {
 	}
 }
 
-func sorted[V any](m map[int]V) []int {
-	var keys []int
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
+func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
-// detect counts the seeds that finding a difference of the given size needs.
+// detect counts the seeds that resolving a difference of the given size needs:
+// at the level of Holm's first step, which suffices whatever the other rows do.
 func (b *builder) detect(m Metric, size float64) {
 	out := Detect{Metric: m.Name, Size: size}
+	for _, r := range b.t.Rows {
+		if _, ok := r.Differences[m.Name]; ok && r.SameAs == "" {
+			out.Family++
+		}
+	}
+	alpha := (1 - level) / float64(max(out.Family, 1))
 	for i, r := range b.t.Rows {
 		d, ok := r.Differences[m.Name]
 		if !ok || r.SameAs != "" {
@@ -139,11 +140,11 @@ func (b *builder) detect(m Metric, size float64) {
 		if math.IsNaN(sd) {
 			continue
 		}
-		d.Needs = stats.SeedsNeeded(size, sd, 1-level, power)
+		d.Needs = stats.SeedsNeeded(size, sd, alpha, power)
 		b.t.Rows[i].Differences[m.Name] = d
 		if d.Needs > out.Needs {
 			out.Needs, out.Row = d.Needs, r.Label
-			out.AtMost = stats.SeedsNeeded(size, stats.SpreadBound(sd, freedom, .8), 1-level, power)
+			out.AtMost = stats.SeedsNeeded(size, stats.SpreadBound(sd, freedom, .8), alpha, power)
 		}
 	}
 	b.t.Detect = append(b.t.Detect, out)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/stats"
 	"ablate/analysis/table"
 )
 
@@ -62,7 +63,11 @@ func TestFamily(t *testing.T) {
 	if d := find(t, got, "x").Differences["alignment"]; d.Equivalent || d.Needs < 10 {
 		t.Errorf("a noisy difference: %+v, want many seeds", d)
 	}
-	if len(got.Detect) != 1 || got.Detect[0].Have != 4 || got.Detect[0].Needs < 10 || got.Detect[0].AtMost < got.Detect[0].Needs || !strings.HasPrefix(got.Detect[0].Row, "x") {
+	x := find(t, got, "x").Differences["alignment"]
+	if alone := stats.SeedsNeeded(.03, math.Sqrt(stats.Variance(x.Values)), .05, .8); x.Needs <= alone {
+		t.Errorf("among eleven %d seeds are called enough, and alone %d are", x.Needs, alone)
+	}
+	if len(got.Detect) != 1 || got.Detect[0].Family != 11 || got.Detect[0].Have != 4 || got.Detect[0].Needs < 10 || got.Detect[0].AtMost < got.Detect[0].Needs || !strings.HasPrefix(got.Detect[0].Row, "x") {
 		t.Errorf("detect: %+v", got.Detect)
 	}
 	text := strings.Join(got.Footnotes, "\n")
@@ -83,6 +88,83 @@ func TestFamily(t *testing.T) {
 	for _, p := range f.Points { // recall falls as alignment rises: all but ties are on it
 		if p.Label == "clear" && (!p.On || p.Membership < .99 || p.Behind.Value != 0) {
 			t.Errorf("the clear arm on the front: %+v", p)
+		}
+	}
+}
+
+// TestMetricsBesideShown: what a study guards or wants to detect is in its
+// table, whether the short tables show it or not.
+func TestMetricsBesideShown(t *testing.T) {
+	trials, samples := study(map[string][]float64{"base": {.5, .52, .54}, "a": {.6, .61, .65}}, []string{"base", "a"}, diagonal(3))
+	seen, guarded := *trials.Column("alignment"), *trials.Column("alignment")
+	seen.Name, guarded.Name = "alignment.count.seen", "alignment.count.unseen"
+	trials.Columns = append(trials.Columns, &seen, &guarded)
+	got, err := compare.Ablation(trials, samples, compare.Options{Also: []string{"alignment", guarded.Name}, Detect: map[string]float64{seen.Name: .05}, Resamples: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Detect) != 1 || got.Detect[0].Metric != seen.Name || got.Detect[0].Needs < 3 {
+		t.Errorf("detect: %+v", got.Detect)
+	}
+	if c, ok := find(t, got, "a").Cells[guarded.Name]; !ok || c.N != 3 {
+		t.Errorf("a guarded metric: %+v", c)
+	}
+}
+
+// TestCrossed: nine runs of three pretrainings and three feedbacks are three
+// independent seeds wherever runs are counted. The difference is one of
+// pretraining alone.
+func TestCrossed(t *testing.T) {
+	arms := map[string][]float64{"base": nil, "a": nil}
+	var seeds [][2]int64
+	for p := range int64(3) {
+		for f := range int64(3) {
+			seeds = append(seeds, [2]int64{p + 1, f + 1})
+			arms["base"] = append(arms["base"], .5)
+			arms["a"] = append(arms["a"], .5+[]float64{.1, .1, -.05}[p])
+		}
+	}
+	trials, samples := study(arms, []string{"base", "a"}, seeds)
+	recall := trials.Column("fidelity.recall")
+	for i := range recall.Floats {
+		recall.Floats[i] = .8
+	}
+	got, err := compare.Ablation(trials, samples, compare.Options{Resamples: 2000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Another program's table may have seeds that no study has.
+	trials.Column("seed.feedback").Ints[0], trials.Column("seed.feedback").Ints[9] = -1, -1
+	if _, err := compare.Ablation(trials, samples, compare.Options{Resamples: 10}); err != nil {
+		t.Error(err)
+	}
+	// Six of nine are better, and count as two of three: Wilson's interval of that.
+	if i := find(t, got, "a").Differences["alignment"].Improved; i.Share != 2./3 || math.Abs(i.Low-.2077) > 1e-3 || math.Abs(i.High-.9385) > 1e-3 {
+		t.Errorf("probability of improvement: %+v", i)
+	}
+	// The base is on the front where the third pretraining is drawn twice or more: in
+	// 7 of 27 draws. Were runs drawn, it would be in 3 of 100.
+	for _, p := range got.Front.Points {
+		if p.Label == "base" && math.Abs(p.Membership-7./27) > .04 {
+			t.Errorf("the base is on the front in %.3f of draws, want %.3f", p.Membership, 7./27)
+		}
+	}
+}
+
+// TestPromptsThatAgree: where every image was judged the same, draws of prompts
+// never vary, which is no certainty.
+func TestPromptsThatAgree(t *testing.T) {
+	got := ablation(t, map[string][]float64{"base": {0}, "a": {0}, "b": {1}}, []string{"base", "a", "b"}, diagonal(1))
+	want := stats.Wilson(0, 40, .95).High
+	if c := find(t, got, "a").Cells["alignment"]; c.Interval != compare.OverPrompts || math.Abs(c.Low) > 1e-9 || math.Abs(c.High-want) > 1e-9 || len(c.Notes) == 0 {
+		t.Errorf("all bad: %+v, want up to %.3f", c, want)
+	}
+	if c := find(t, got, "b").Cells["alignment"]; math.Abs(c.Low-(1-want)) > 1e-9 || math.Abs(c.High-1) > 1e-9 {
+		t.Errorf("all good: %+v", c)
+	}
+	for _, row := range []string{"a", "b"} {
+		if d := find(t, got, row).Differences["alignment"]; d.Interval != "" || len(d.Notes) == 0 {
+			t.Errorf("the difference of %s: %+v, want no interval and a note", row, d)
 		}
 	}
 }

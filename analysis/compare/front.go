@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"ablate/analysis/stats"
 )
@@ -40,7 +41,8 @@ type Bounded struct {
 // front finds the Pareto front of the rows that have both figures for the same
 // seeds. From three seeds on whole seeds are drawn, all rows' alike, and
 // deviations are stretched by √(n/(n-1)), for the plain bootstrap of few values
-// is too narrow by that; with fewer seeds, prompts.
+// is too narrow by that; of crossed seeds pretraining and feedback are drawn
+// apart (Owen 2007). With fewer seeds, prompts are drawn.
 func (b *builder) front(x, y string) {
 	if b.columns[x] == nil || b.columns[y] == nil {
 		return
@@ -122,7 +124,7 @@ func (b *builder) drawFront(rows []Row, x, y string, seeds int) (func(k int) []s
 			return out
 		}, OverPrompts
 	}
-	n := len(rows[0].Cells[x].Values)
+	pretraining, feedback := parts(rows[0].Cells[x].Seeds, seeds)
 	h := sha256.New()
 	for _, r := range rows {
 		h.Write([]byte(r.Label + "\x00"))
@@ -130,10 +132,7 @@ func (b *builder) drawFront(rows []Row, x, y string, seeds int) (func(k int) []s
 	r := rand.New(rand.NewChaCha8([32]byte(h.Sum(nil))))
 	stretch := math.Sqrt(float64(seeds) / float64(seeds-1))
 	return func(int) []stats.Point {
-		weights := make([]float64, n)
-		for range n {
-			weights[r.IntN(n)] += 1 / float64(n)
-		}
+		weights := drawSeeds(r, pretraining, feedback)
 		out := make([]stats.Point, len(rows))
 		for i, row := range rows {
 			cx, cy := row.Cells[x], row.Cells[y]
@@ -146,4 +145,64 @@ func (b *builder) drawFront(rows []Row, x, y string, seeds int) (func(k int) []s
 		}
 		return out
 	}, OverSeeds
+}
+
+// parts numbers the parts of the seeds that are drawn: of crossed seeds both, of
+// independent ones the first, with nil for the second.
+func parts(names []string, independent int) (pretraining, feedback []int) {
+	number := func(of func(string) string) []int {
+		index := map[string]int{}
+		out := make([]int, len(names))
+		for i, name := range names {
+			k, ok := index[of(name)]
+			if !ok {
+				k = len(index)
+				index[of(name)] = k
+			}
+			out[i] = k
+		}
+		return out
+	}
+	pretraining = number(func(name string) string {
+		p, _, _ := strings.Cut(name, ".")
+		return p
+	})
+	if independent == len(names) {
+		return pretraining, nil
+	}
+	return pretraining, number(func(name string) string { return name[strings.IndexByte(name, '.')+1:] })
+}
+
+// drawSeeds draws weights of the runs, which add up to 1: those of a run are its
+// pretraining's times its feedback's. A draw without any run is drawn again.
+func drawSeeds(r *rand.Rand, pretraining, feedback []int) []float64 {
+	draw := func(of []int) []float64 {
+		n := slices.Max(of) + 1
+		w := make([]float64, n)
+		for range n {
+			w[r.IntN(n)]++
+		}
+		return w
+	}
+	weights := make([]float64, len(pretraining))
+	for {
+		var sum float64
+		p, f := draw(pretraining), []float64(nil)
+		if feedback != nil {
+			f = draw(feedback)
+		}
+		for i, k := range pretraining {
+			weights[i] = p[k]
+			if f != nil {
+				weights[i] *= f[feedback[i]]
+			}
+			sum += weights[i]
+		}
+		if sum > 0 {
+			for i := range weights {
+				weights[i] /= sum
+			}
+			return weights
+		}
+	}
 }

@@ -189,7 +189,7 @@ func TestContrasts(t *testing.T) {
 }
 
 func TestImprovement(t *testing.T) {
-	share, i := stats.Improvement([]float64{.1, .2, 0, -.1}, .95)
+	share, i := stats.Improvement([]float64{.1, .2, 0, -.1}, 4, .95)
 	near(t, "probability of improvement", share, .625)
 	if i.Low > .25 || i.High < .85 {
 		t.Errorf("four pairs give %v", i)

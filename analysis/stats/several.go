@@ -56,8 +56,9 @@ func (e Estimate) Equivalent(margin float64) float64 {
 
 // Improvement is the share of pairs that improve, ties counted half, and its
 // Wilson interval: the probability of improvement (Agarwal et al. 2021) of
-// paired runs. Differences are oriented so that positive is better.
-func Improvement(differences []float64, level float64) (share float64, i Interval) {
+// paired runs, of which independent are (Independent). Differences are oriented
+// so that positive is better.
+func Improvement(differences []float64, independent int, level float64) (share float64, i Interval) {
 	var wins float64
 	for _, d := range differences {
 		switch {
@@ -67,8 +68,8 @@ func Improvement(differences []float64, level float64) (share float64, i Interva
 			wins += .5
 		}
 	}
-	n := float64(len(differences))
-	return wins / n, wilson(wins/n, n, level)
+	share = wins / float64(len(differences))
+	return share, wilson(share, float64(independent), level)
 }
 
 // SmallestSignP is the smallest two-sided p value that a sign or permutation

@@ -396,12 +396,19 @@ func Detect(list []compare.Detect) []string {
 		case d.Needs == 0:
 			out = append(out, fmt.Sprintf("A difference of %g in %s matters here; no spread over seeds has been seen yet that would say how many it takes.", d.Size, d.Metric))
 		case d.Needs > d.Have:
-			out = append(out, fmt.Sprintf("To find a difference of %g in %s (80%% power, two-sided 5%%) %q needs %d seeds, up to %d if the spread is at its upper 80%% bound; there are %d.", d.Size, d.Metric, d.Row, d.Needs, d.AtMost, d.Have))
+			out = append(out, fmt.Sprintf("To find a difference of %g in %s (80%% power, two-sided 5%% over %s) %q needs %d seeds, up to %d if the spread is at its upper 80%% bound; there are %d.", d.Size, d.Metric, comparisons(d.Family), d.Row, d.Needs, d.AtMost, d.Have))
 		default:
-			out = append(out, fmt.Sprintf("%d seeds find a difference of %g in %s (80%% power, two-sided 5%%): %d are needed, up to %d if the spread is at its upper 80%% bound.", d.Have, d.Size, d.Metric, d.Needs, d.AtMost))
+			out = append(out, fmt.Sprintf("%d seeds find a difference of %g in %s (80%% power, two-sided 5%% over %s): %d are needed, up to %d if the spread is at its upper 80%% bound.", d.Have, d.Size, d.Metric, comparisons(d.Family), d.Needs, d.AtMost))
 		}
 	}
 	return out
+}
+
+func comparisons(n int) string {
+	if n == 1 {
+		return "1 comparison"
+	}
+	return fmt.Sprintf("%d comparisons", n)
 }
 
 // Long is the ablation table with one line a row and metric: its figure, its

@@ -39,7 +39,7 @@ func ablation() *compare.Table {
 			{Kind: compare.Main, Metric: "fidelity.recall", Factors: []string{"finetune.beta"}, Levels: []string{"0"}, Cell: cell(-.01, .02, compare.OverSeeds)}}}},
 		Front: &compare.Front{X: "fidelity.recall", Y: "alignment", Over: compare.OverSeeds, Seeds: 3, Hypervolume: compare.Bounded{Value: .5, Bounds: compare.Bounds{Low: .45, High: .55}},
 			Points: []compare.FrontPoint{{Label: "all data", On: true, Membership: .93}, {Label: "a|b", Membership: .07, Behind: compare.Bounded{Value: .02, Bounds: compare.Bounds{Low: 0, High: .05}}}}},
-		Detect:    []compare.Detect{{Metric: "alignment", Size: .05, Have: 3, Needs: 5, AtMost: 14, Row: "a|b"}},
+		Detect:    []compare.Detect{{Metric: "alignment", Size: .05, Have: 3, Needs: 5, AtMost: 14, Row: "a|b", Family: 3}},
 		Footnotes: []string{"Control.", "A long footnote that has to be wrapped because it does not fit into one line of a terminal of the width that is asked for here."}}
 }
 

@@ -124,7 +124,11 @@ func (l *loaded) results(class string) (*results, error) {
 	}
 	_ = unread // a line that a dying process tore says nothing
 	r.runs = study.Runs(store.Attempts(events))
-	r.ablation, err = compare.Ablation(r.tables.Trials, r.tables.Samples, compare.Options{Reference: l.Reference, Detect: l.Detect})
+	o := compare.Options{Reference: l.Reference, Detect: l.Detect}
+	for _, t := range l.Gate {
+		o.Also = append(o.Also, t.Metric)
+	}
+	r.ablation, err = compare.Ablation(r.tables.Trials, r.tables.Samples, o)
 	return r, err
 }
 
