@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -65,6 +66,22 @@ func TestGolden(t *testing.T) {
 		}
 		if d := cmp.Diff(string(want), b.String()); d != "" {
 			t.Errorf("%s: mismatch (-want +got):\n%s", name, d)
+		}
+	}
+}
+
+// TestLaTeXNames: an arm may be called what means something else in LaTeX. A star
+// after the end of a row would be taken for that of \\*.
+func TestLaTeXNames(t *testing.T) {
+	tab := ablation()
+	tab.Rows[0].Label, tab.Rows[1].Label = `*a <b> "c" | d`, `\x{y}_z^2 ~$&%#`
+	var b bytes.Buffer
+	if err := text.LaTeX(&b, tab); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`{*}a \textless{}b\textgreater{} ''c'' \textbar{} d &`, `\textbackslash{}x\{y\}\_z\textasciicircum{}2 \textasciitilde{}\$\&\%\# (control) &`} {
+		if !strings.Contains(b.String(), "\\\\\n"+want) && !strings.Contains(b.String(), "\\midrule\n"+want) {
+			t.Errorf("no row begins with %s:\n%s", want, b.String())
 		}
 	}
 }
