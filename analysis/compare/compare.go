@@ -60,6 +60,16 @@ type Row struct {
 	Differences map[string]Difference `json:"differences,omitempty"`
 }
 
+// Has reports whether a row has any figure of a seed.
+func (r Row) Has(seed string) bool {
+	for _, c := range r.Cells {
+		if _, ok := c.Of(seed); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // Interval kinds of a cell.
 const (
 	OverSeeds   = "seeds"

@@ -70,7 +70,7 @@ whether by chance. 1: a selected trial has no result, or an error.
 			if err != nil {
 				return usagef("check: %w", err)
 			}
-			return g.printCheck(result, f, class)
+			return g.printCheck(result, f)
 		},
 	}
 	f.add(cmd)
@@ -114,7 +114,7 @@ func (r *results) made(class string) gate.Made {
 }
 
 // printCheck prints a check, writes its files and returns what its outcome means.
-func (g *globals) printCheck(r *gate.Result, f checkFlags, _ string) error {
+func (g *globals) printCheck(r *gate.Result, f checkFlags) error {
 	pass := f.inconclusive == "pass"
 	for _, out := range []struct {
 		name  string
@@ -154,6 +154,9 @@ func (g *globals) printCheck(r *gate.Result, f checkFlags, _ string) error {
 	case gate.Inconclusive:
 		if !pass {
 			return inconclusiveError{verdict}
+		}
+		if f.json || f.explain != "" { // the table and the summary say so themselves
+			fmt.Fprintf(g.stderr, "ablate: %v: passed because --inconclusive=pass\n", verdict)
 		}
 	}
 	return nil
@@ -210,8 +213,10 @@ it beside the study, and read the diff when it changes.
 			}
 			var missing, metrics []string
 			for _, row := range r.ablation.Rows {
-				if len(row.Cells) == 0 {
-					missing = append(missing, row.Label)
+				for _, s := range row.Seeds {
+					if !row.Has(s) {
+						missing = append(missing, row.Label+"@"+s)
+					}
 				}
 			}
 			if len(missing) > 0 {
