@@ -67,6 +67,7 @@ type Figure struct {
 
 	p, error, freedom, sign float64
 	tested                  bool // its spread is known
+	few                     bool // the baseline has fewer than three seeds
 }
 
 // Pair is one seed then and now.
@@ -80,12 +81,13 @@ type Pair struct {
 
 // Result is a whole check.
 type Result struct {
-	Study   string   `json:"study"`
-	Figures []Figure `json:"figures"` // the worst first
-	Added   []string `json:"added,omitempty"`
-	Removed []string `json:"removed,omitempty"`
-	Changed []string `json:"changed,omitempty"` // rows whose trials are not those of the baseline
-	Notes   []string `json:"notes,omitempty"`
+	Study        string   `json:"study"`
+	Figures      []Figure `json:"figures"` // the worst first
+	Added        []string `json:"added,omitempty"`
+	Removed      []string `json:"removed,omitempty"`
+	Changed      []string `json:"changed,omitempty"` // rows whose trials are not those of the baseline
+	Notes        []string `json:"notes,omitempty"`
+	AllowRemoved bool     `json:"allowRemoved,omitempty"` // what was removed is no regression
 	// Outcome is Missing (also where nothing was checked at all), Regression,
 	// Inconclusive or Within.
 	Outcome Verdict `json:"outcome"`
@@ -122,7 +124,7 @@ const (
 // and those of an unchanged study are uniformly conservative there: they are
 // discarded, and the others, doubled, corrected by Holm (Zhao, Small & Su 2019).
 func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
-	c := &checker{o: o, r: &Result{Study: b.Study}, rows: map[string]compare.Row{}}
+	c := &checker{o: o, r: &Result{Study: b.Study, AllowRemoved: o.AllowRemoved}, rows: map[string]compare.Row{}}
 	arms, seeds := map[string]bool{}, map[string]bool{}
 	for _, r := range t.Rows {
 		c.rows[r.Label] = r
@@ -241,7 +243,7 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 			}
 		}
 		n := float64(len(shared))
-		f.N = stats.Independent(shared)
+		f.N, f.few = stats.Independent(shared), cell.N < 3
 		f.Baseline, f.Now, f.Worse = f.Baseline/n, f.Now/n, stats.Mean(differences)
 		switch {
 		case missing != "":
@@ -455,11 +457,8 @@ func (c *checker) notes(b *Baseline) {
 		}
 	}
 	for _, f := range c.r.Figures {
-		if f.Verdict == Missing {
-			continue
-		}
-		if f.N > 0 && f.N < 3 && f.Verdict != Identical {
-			c.note("With fewer than three seeds the spread is that over prompts, or of all rows together: another pretraining or other feedback may differ by more.")
+		if f.few && f.Verdict != Missing && f.Verdict != Unchecked && f.Verdict != Identical {
+			c.note("With fewer than three seeds in the baseline the spread is that over prompts, or of all rows together: another pretraining or other feedback may differ by more.")
 		}
 	}
 }

@@ -298,6 +298,13 @@ func TestFewSeeds(t *testing.T) {
 			t.Errorf("a shift of %v: %s, %+v", shift, got.Outcome, got.Figures[0])
 		}
 	}
+	// Of one seed of three the spread is that of the baseline's three.
+	three := draw(2, 3, func(a, m, s int) float64 { return .5 + .01*float64(s) })
+	o.Seeds = []string{"0"}
+	got := check(t, baseline(t, three), draw(2, 3, func(a, m, s int) float64 { return .49 + .01*float64(s) }), o)
+	if said := strings.Join(got.Notes, " "); got.Outcome != gate.Within || strings.Contains(said, "prompts") {
+		t.Errorf("one seed of three: %s, %q", got.Outcome, said)
+	}
 	one := draw(1, 1, func(int, int, int) float64 { return .5 })
 	if got := check(t, baseline(t, one), draw(1, 1, func(int, int, int) float64 { return .4 }), gate.Options{Tolerances: noise()[:1]}); got.Outcome != gate.Inconclusive || !strings.Contains(got.Figures[0].Reason, "absolute") {
 		t.Errorf("one seed without prompts: %+v", got)

@@ -247,7 +247,6 @@ type junitMessage struct {
 // CheckJUnit writes a check as JUnit XML: a test case a figure.
 func CheckJUnit(w io.Writer, r *gate.Result, pass bool) error {
 	s := junitSuite{Name: "ablate check " + r.Study}
-	allowed := r.Outcome != gate.Regression && r.Outcome != gate.Missing
 	for _, f := range r.Figures {
 		c := junitCase{Class: printable(f.Row), Name: f.Metric}
 		if c.Name == "" {
@@ -262,7 +261,7 @@ func CheckJUnit(w io.Writer, r *gate.Result, pass bool) error {
 		case f.Verdict == gate.Missing:
 			c.Error = &junitMessage{said, string(f.Verdict)}
 			s.Errors++
-		case f.Verdict == gate.Regression, f.Verdict == gate.Inconclusive && !pass, f.Verdict == gate.Removed && !allowed:
+		case f.Verdict == gate.Regression, f.Verdict == gate.Inconclusive && !pass, f.Verdict == gate.Removed && !r.AllowRemoved:
 			c.Failure = &junitMessage{said, string(f.Verdict)}
 			s.Failures++
 		case f.Verdict == gate.Unchecked, f.Verdict == gate.Added, f.Verdict == gate.Removed, f.Verdict == gate.Inconclusive:
