@@ -26,7 +26,8 @@ type Options struct {
 	Only         []string // arms to check; all where empty
 	Seeds        []string // seeds to check; all where empty
 	AllowRemoved bool
-	Made         Made // of the table that is checked
+	Study        string // whose table is checked
+	Made         Made   // of that table
 }
 
 // Verdict is what a check says of one figure.
@@ -445,6 +446,9 @@ func (c *checker) note(s string) {
 
 // notes say what else a reader must know.
 func (c *checker) notes(b *Baseline) {
+	if c.o.Study != "" && b.Study != c.o.Study {
+		c.note(fmt.Sprintf("The baseline is of the study %s, this table of %s.", b.Study, c.o.Study))
+	}
 	if b.Made.Backend != "" && c.o.Made.Backend != "" && b.Made.Backend != c.o.Made.Backend {
 		c.note(fmt.Sprintf("The baseline was made with the backend %s, this table with %s: figures differ by more than seeds explain.", b.Made.Backend, c.o.Made.Backend))
 	}

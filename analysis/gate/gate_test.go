@@ -223,8 +223,8 @@ func TestVerdicts(t *testing.T) {
 	}
 	more := draw(4, 8, at)
 	more.Rows[0].Trials[0] = "another"
-	got = check(t, b, more, gate.Options{Made: gate.Made{Backend: "xla:cuda", Versions: []string{"2"}}})
-	if got.Outcome != gate.Within || len(got.Added) != 1 || got.Changed[0] != "arm 0" || !strings.Contains(strings.Join(got.Notes, " "), "xla:cuda") {
+	got = check(t, b, more, gate.Options{Study: "another", Made: gate.Made{Backend: "xla:cuda", Versions: []string{"2"}}})
+	if got.Outcome != gate.Within || len(got.Added) != 1 || got.Changed[0] != "arm 0" || !strings.Contains(strings.Join(got.Notes, " "), "xla:cuda") || !strings.Contains(strings.Join(got.Notes, " "), "of the study s, this table of another") {
 		t.Errorf("added and changed rows: %+v", got)
 	}
 }

@@ -62,7 +62,7 @@ whether by chance. 1: a selected trial has no result, or an error.
 			if err != nil {
 				return err
 			}
-			o := gate.Options{Only: f.only, Seeds: f.seeds, AllowRemoved: f.allowRemoved, Made: r.made(class)}
+			o := gate.Options{Only: f.only, Seeds: f.seeds, AllowRemoved: f.allowRemoved, Study: l.Name, Made: r.made(class)}
 			for _, t := range l.Gate {
 				o.Tolerances = append(o.Tolerances, gate.Tolerance{Metric: t.Metric, Absolute: t.Absolute, Relative: t.Relative, Seeds: t.Seeds})
 			}
