@@ -521,7 +521,7 @@ func influence(mine, theirs []stats.Clustered) [][]float64 {
 // standing adds the footnotes that every reader needs.
 func (b *builder) standing() {
 	if b.fewSeeds {
-		b.note("With fewer than three independent seeds no interval over seeds is drawn, and nothing is called resolved: the seeds are points, and the interval in brackets is 95% over prompts, for these seeds only. It says how the figure would vary with other prompts of this kind, not with another pretraining or other feedback.")
+		b.note("With fewer than three independent seeds no interval over seeds is drawn, and nothing is called resolved: figures show the seeds as points, and the interval in brackets is 95% over prompts, for these seeds only. It says how the figure would vary with other prompts of this kind, not with another pretraining or other feedback.")
 	}
 	if b.noSpread {
 		b.note("Recall, Fréchet distance and diversity are figures of whole sets: with fewer than three independent seeds they have no interval, only the seeds' values.")
