@@ -185,6 +185,7 @@ func (c *checker) ran(r compare.Row, seed string) bool {
 // metric holds one metric of every row against the baseline.
 func (c *checker) metric(b *Baseline, tol Tolerance) {
 	from := len(c.r.Figures)
+	spreads := b.spreads(tol.Metric)
 	var spread, freedom []float64 // of the baseline's seeds
 	var paired, degrees []float64 // of the differences
 	var prompts []float64         // error over prompts of one draw
@@ -265,16 +266,9 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 		} else {
 			seen[key] = len(c.r.Figures)
 		}
-		e, ok := stats.OverSeeds(seeds, values, nil)
-		switch {
-		case ok: // crossed seeds: the spread of one independent seed
-			spread, freedom = append(spread, e.Error*math.Sqrt(float64(cell.N))), append(freedom, e.Freedom)
-		case cell.N == 2:
-			spread, freedom = append(spread, math.Sqrt(stats.Variance(values))), append(freedom, 1)
-		default:
-			spread, freedom = append(spread, 0), append(freedom, 0)
-		}
-		e, ok = stats.OverSeeds(shared, differences, nil)
+		own := spreads[r.Row]
+		spread, freedom = append(spread, own.sd), append(freedom, own.freedom)
+		e, ok := stats.OverSeeds(shared, differences, nil)
 		switch {
 		case ok:
 			paired, degrees = append(paired, e.Error*math.Sqrt(float64(f.N))), append(degrees, e.Freedom)
@@ -287,7 +281,6 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 	}
 	figures := c.r.Figures[from:]
 	family := len(c.o.Tolerances) * len(figures)
-	spread, freedom = stats.Moderate(spread, freedom)
 	paired, degrees = stats.Moderate(paired, degrees)
 	for i := range figures {
 		f := &figures[i]
@@ -343,6 +336,51 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 		}
 	}
 	c.r.Figures = append(c.r.Figures, bare...)
+}
+
+// spread is the standard deviation of one independent seed, and its degrees of
+// freedom.
+type spread struct{ sd, freedom float64 }
+
+// spreads are those of a metric by row, moderated over all rows of the baseline,
+// selected or not; rows of the same trials are one.
+func (b *Baseline) spreads(metric string) map[string]spread {
+	var sd, freedom []float64
+	at, of := map[string]int{}, map[string]int{} // by row; by trials
+	for _, r := range b.Rows {
+		cell, ok := r.Metrics[metric]
+		if !ok {
+			continue
+		}
+		seeds, values, err := cell.values()
+		if err != nil {
+			continue // Read has checked it
+		}
+		trials := ""
+		for _, s := range seeds {
+			trials += " " + r.Trials[compare.SeedName(s)]
+		}
+		i, ok := of[trials]
+		if at[r.Row] = i; ok {
+			continue
+		}
+		at[r.Row], of[trials] = len(sd), len(sd)
+		e, ok := stats.OverSeeds(seeds, values, nil)
+		switch {
+		case ok: // crossed seeds: the spread of one independent seed
+			sd, freedom = append(sd, e.Error*math.Sqrt(float64(cell.N))), append(freedom, e.Freedom)
+		case cell.N == 2:
+			sd, freedom = append(sd, math.Sqrt(stats.Variance(values))), append(freedom, 1)
+		default:
+			sd, freedom = append(sd, 0), append(freedom, 0)
+		}
+	}
+	sd, freedom = stats.Moderate(sd, freedom)
+	out := map[string]spread{}
+	for row, i := range at {
+		out[row] = spread{sd[i], freedom[i]}
+	}
+	return out
 }
 
 // whole finds rows that came, went or changed, and what is not selected.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -276,6 +277,31 @@ func TestNoSpread(t *testing.T) {
 	}
 	if got := check(t, baseline(t, value(1)), value(1.5), o); got.Outcome != gate.Within {
 		t.Errorf("from 1 to 1.5: %s", got.Outcome)
+	}
+}
+
+// TestSelectionKeepsTheSpread: a row checked alone has the spread that all rows of
+// the baseline tell, and a row of the same trials tells nothing more.
+func TestSelectionKeepsTheSpread(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	tab := draw(10, 3, func(int, int, int) float64 { return .5 + .03*r.NormFloat64() })
+	worse := draw(10, 3, func(a, m, s int) float64 { return tab.Rows[a].Cells[metrics[m]].Values[s] - .001*float64(s+1) })
+	b := baseline(t, tab)
+	o := gate.Options{Tolerances: noise()[:1], Only: []string{"arm 3"}}
+	alone := by(check(t, b, worse, o), "arm 3", "alignment").Tolerance
+	if alone <= 0 || alone > .03*math.Sqrt(2./3)*2.1 { // Student's at 20 degrees of freedom
+		t.Errorf("alone its tolerance is %.3f", alone)
+	}
+	o.Tolerances, o.Only = noise()[:1], nil
+	before := by(check(t, b, worse, o), "arm 3", "alignment").Tolerance
+	for _, x := range []*compare.Table{tab, worse} {
+		again := x.Rows[3]
+		again.Label, again.Arm = "again", "again"
+		x.Rows = append(x.Rows, again)
+	}
+	o.Only = []string{"arm 3"}
+	if got := by(check(t, baseline(t, tab), worse, o), "arm 3", "alignment").Tolerance; got != alone || before < alone {
+		t.Errorf("with a row of the same trials its tolerance is %v, without %v; among all %v", got, alone, before)
 	}
 }
 
