@@ -37,7 +37,7 @@ func report() page.Report {
 			"fidelity.recall": points(recall), "fidelity.recall.real": points(.98)},
 			Differences: map[string]compare.Difference{"alignment": {Cell: cell(alignment - .5)}}}
 	}
-	t := &compare.Table{Reference: "base", Footnotes: []string{"For these seeds only."},
+	t := &compare.Table{Reference: "base", Footnotes: []string{"For these seeds only.", "Annotator and gold share one parser."},
 		Metrics: []compare.Metric{{Name: "alignment", Label: "alignment", Better: "higher"}, {Name: "alignment.count", Label: "count"}, {Name: "alignment.colour", Label: "colour"},
 			{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}},
 		Rows: []compare.Row{row("base", .5, .9), row(hostile, .7, .8), {Arm: "missing", Label: "missing", Trials: []string{"m-1", "m-2"}, Seeds: []string{"1", "2"}, Cells: map[string]compare.Cell{}}}}
@@ -77,7 +77,7 @@ func report() page.Report {
 			}
 			return img, nil
 		},
-		Notes: []string{"Annotator and gold share one parser."}, Methods: []string{"A paragraph."},
+		Methods: []string{"A paragraph."},
 		Parameters: []page.Parameters{{Label: "base", Lines: []string{`finetune.method "none"`}, Trials: []page.Trial{{View: "base@1", ID: "base-1"}, {View: "base@2", ID: "base-2"}}}, {Label: hostile}, {Label: "missing"}},
 		Provenance: page.Provenance{Command: "ablate run s", Versions: []string{"ablate 1"}, Attempts: 3, Seconds: 90},
 	}
