@@ -10,33 +10,28 @@ import (
 	"ablate/analysis/compare"
 )
 
+// mostRows bounds the rows of a figure that shows each several times.
+const mostRows = 20
+
 // Categories draws alignment by category: a column a category, in it a glyph a
 // row with its interval where there is one.
 func Categories(t *compare.Table) Figure {
-	c := &categories{names: []string{"count", "colour", "background", "combination"}}
+	c := &categories{t: t, names: []string{"count", "colour", "background", "combination"}}
+	var l legend
 	for i, r := range t.Rows {
-		if r.SameAs == "" {
+		switch {
+		case r.SameAs != "":
+		case len(c.rows) == mostRows:
+			l.more++
+		default:
 			c.rows = append(c.rows, i)
+			l.add(i, labelled(r))
 		}
 	}
-	c.t = t
-	p := newPlot("", "alignment")
+	p := newPlot("", label(t, "alignment"))
 	p.NominalX(c.names...)
 	p.Add(c)
-	p.Legend.Top, p.Legend.Left, p.Legend.Padding = false, false, 2
-	for _, i := range c.rows {
-		p.Legend.Add(t.Rows[i].Label, thumb(i))
-	}
-	p.X.Max = float64(len(c.names)) + .9
-	return Figure{plot: p, width: 15 * vg.Centimeter, height: 8 * vg.Centimeter}
-}
-
-// thumb is a legend's glyph.
-type thumb int
-
-func (i thumb) Thumbnail(c *draw.Canvas) {
-	col, glyph := arm(int(i))
-	c.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 3, Shape: glyph}, c.Center())
+	return l.figure(p, 8*vg.Centimeter)
 }
 
 type categories struct {

@@ -34,12 +34,13 @@ func Curves(t *compare.Table, curves *table.Table, stage, metric string) (Figure
 		return Figure{}, false, nil
 	}
 	c := &bands{}
+	var l legend
 	seen := map[string]bool{}
 	for i, r := range t.Rows {
-		if r.SameAs != "" || len(c.list) == mostLines {
+		if r.SameAs != "" {
 			continue
 		}
-		b := band{row: i, label: r.Label}
+		b := band{row: i}
 		var runs []map[int64]float64
 		var seeds []stats.Seed
 		for k, id := range r.Trials {
@@ -75,7 +76,12 @@ func Curves(t *compare.Table, curves *table.Table, stage, metric string) (Figure
 		}
 		if k := key(b.mean); !seen[k] {
 			seen[k] = true
+			if len(c.list) == mostRows {
+				l.more++
+				continue
+			}
 			c.list = append(c.list, b)
+			l.add(i, labelled(r))
 		}
 	}
 	if len(c.list) == 0 {
@@ -83,14 +89,10 @@ func Curves(t *compare.Table, curves *table.Table, stage, metric string) (Figure
 	}
 	p := newPlot("step", metric)
 	p.Add(c)
-	p.Legend.Top, p.Legend.Padding = true, 2
-	if len(c.list) > 1 && len(c.list) <= 12 {
-		for _, b := range c.list {
-			p.Legend.Add(b.label, thumb(b.row))
-		}
-		p.X.Max = c.maxStep() * 1.35 // room for the legend
+	if len(c.list) == 1 {
+		l = legend{} // one line needs no name: rows that share it are many
 	}
-	return Figure{plot: p, width: 15 * vg.Centimeter, height: 7 * vg.Centimeter}, true, nil
+	return l.figure(p, 7*vg.Centimeter), true, nil
 }
 
 // seedOf tells a row's runs apart; names that cannot be read count by place.
@@ -116,7 +118,6 @@ func key(v []float64) string {
 
 type band struct {
 	row             int
-	label           string
 	steps           []int64
 	mean, low, high []float64
 }

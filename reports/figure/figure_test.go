@@ -3,8 +3,11 @@ package figure_test
 import (
 	"bytes"
 	"fmt"
+	"html"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"testing"
 
 	"ablate/analysis/compare"
@@ -63,6 +66,61 @@ func TestFigures(t *testing.T) {
 		png, err := f.PNG()
 		if err != nil || len(png) < 5000 {
 			t.Errorf("%s: PNG of %d bytes, %v", name, len(png), err)
+		}
+	}
+}
+
+var text = regexp.MustCompile(`<text x="([-\d.]+)" y="([-\d.]+)"[^>]*textLength="([\d.]+)"[^>]*font-size:9px[^>]*>([^<]+)<`)
+
+// texts are where the names of rows stand: x, y and the length that they keep
+// whatever font a reader has.
+func texts(t *testing.T, f figure.Figure) map[string][3]float64 {
+	t.Helper()
+	svg, err := f.SVG()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][3]float64{}
+	for _, m := range text.FindAllStringSubmatch(string(svg), -1) {
+		var at [3]float64
+		for i := range at {
+			if at[i], err = strconv.ParseFloat(m[i+1], 64); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out[html.UnescapeString(m[4])] = at
+	}
+	return out
+}
+
+// TestCrowded names many rows that lie close together: no name covers another
+// or leaves the figure, and a legend has all of them, controls as such.
+func TestCrowded(t *testing.T) {
+	tab := ablation()
+	for i := range 30 {
+		row := tab.Rows[i%6]
+		row.Label, row.Control = fmt.Sprintf("grid[finetune.beta=%d,finetune.learningRate=<0.004>]", i), i == 2
+		tab.Rows = append(tab.Rows, row)
+	}
+	tab.Rows = tab.Rows[6:]
+	front := texts(t, figure.Front(tab, "fidelity.recall", "alignment"))
+	for a, p := range front {
+		if p[0] < 0 || p[0]+p[2] > 425.2 {
+			t.Errorf("%s leaves the figure: from %g, %g long", a, p[0], p[2])
+		}
+		for b, q := range front {
+			if a < b && p[0] < q[0]+q[2] && q[0] < p[0]+p[2] && max(p[1]-q[1], q[1]-p[1]) < 8 {
+				t.Errorf("%s covers %s", a, b)
+			}
+		}
+	}
+	legend := texts(t, figure.Categories(tab))
+	if len(legend) != 21 {
+		t.Errorf("the legend has %d lines, want 20 and what is left out: %v", len(legend), legend)
+	}
+	for _, name := range []string{"grid[finetune.beta=2,finetune.learningRate=<0.004>] (control)", "10 more rows are not drawn"} {
+		if _, ok := legend[name]; !ok {
+			t.Errorf("the legend lacks %s", name)
 		}
 	}
 }

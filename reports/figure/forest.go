@@ -4,7 +4,6 @@ import (
 	"math"
 
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
@@ -27,11 +26,7 @@ func Forest(t *compare.Table, metric string) (Figure, bool) {
 	var list []interval
 	for i, r := range t.Rows {
 		if d, ok := r.Differences[metric]; ok && r.SameAs == "" {
-			name := r.Label
-			if r.Control {
-				name += " (control)"
-			}
-			list = append(list, interval{name, i, d.Cell, d.Resolved})
+			list = append(list, interval{labelled(r), i, d.Cell, d.Resolved})
 		}
 	}
 	return forest(list, label(t, metric)+" less "+t.Reference)
@@ -86,12 +81,10 @@ func forest(list []interval, x string) (Figure, bool) {
 	p := newPlot(x, "")
 	p.HideY()
 	p.Add(lines(list))
-	return Figure{plot: p, width: 15 * vg.Centimeter, height: vg.Length(1.8+.62*float64(len(list))) * vg.Centimeter}, true
+	return Figure{plot: p, width: max(15*vg.Centimeter, 10*vg.Centimeter+lines(list).width()), height: vg.Length(1.8+.62*float64(len(list))) * vg.Centimeter}, true
 }
 
 type lines []interval
-
-var lineText = draw.TextStyle{Color: grey, Font: font.Font{Variant: "Sans", Size: 9}, Handler: plot.DefaultTextHandler}
 
 // DataRange is what the axes must show; the labels stand left of the data.
 func (l lines) DataRange() (xmin, xmax, ymin, ymax float64) {
@@ -109,13 +102,18 @@ func (l lines) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return xmin - m, xmax + m, -float64(len(l)) + .4, .6
 }
 
+// width is that of the widest label.
+func (l lines) width() vg.Length {
+	var labels []string
+	for _, i := range l {
+		labels = append(labels, i.label)
+	}
+	return widest(labels)
+}
+
 // GlyphBoxes keeps room for the labels.
 func (l lines) GlyphBoxes(*plot.Plot) []plot.GlyphBox {
-	var w vg.Length
-	for _, i := range l {
-		w = max(w, lineText.Width(i.label))
-	}
-	return []plot.GlyphBox{{X: 0, Y: .5, Rectangle: vg.Rectangle{Min: vg.Point{X: -w - 10}, Max: vg.Point{}}}}
+	return []plot.GlyphBox{{X: 0, Y: .5, Rectangle: vg.Rectangle{Min: vg.Point{X: -l.width() - 10}, Max: vg.Point{}}}}
 }
 
 // Plot draws the lines.
@@ -127,8 +125,8 @@ func (l lines) Plot(c draw.Canvas, p *plot.Plot) {
 	for k, i := range l {
 		y := ty(-float64(k))
 		col, glyph := arm(i.row)
-		s := lineText
-		s.Color, s.XAlign, s.YAlign = col, draw.XRight, draw.YCenter
+		s := small
+		s.Color, s.XAlign, s.YAlign = inkOf(col), draw.XRight, draw.YCenter
 		c.FillText(s, vg.Point{X: left - 8, Y: y}, i.label)
 		if i.cell.Interval != "" && !math.IsNaN(i.cell.Low) {
 			c.StrokeLine2(draw.LineStyle{Color: col, Width: 1.4}, tx(i.cell.Low), y, tx(i.cell.High), y)
@@ -137,7 +135,7 @@ func (l lines) Plot(c draw.Canvas, p *plot.Plot) {
 			}
 		}
 		for _, v := range i.cell.Values {
-			c.DrawGlyph(draw.GlyphStyle{Color: faintOf(col), Radius: 1.6, Shape: glyph}, vg.Point{X: tx(v), Y: y - 5})
+			c.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 1.6, Shape: glyph}, vg.Point{X: tx(v), Y: y - 5})
 		}
 		c.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 3.6, Shape: draw.CircleGlyph{}}, vg.Point{X: tx(i.cell.Mean), Y: y})
 		if !i.resolved {

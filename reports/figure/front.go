@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -19,7 +18,7 @@ import (
 // where it has one, its seeds as small points, the Pareto front as steps, the
 // path of an arm along its one axis as a line, and the figure of real against
 // real as a dashed line. Rows without both figures, and rows that repeat
-// another's trials, are left out.
+// another's trials, are left out; so is a label for which there is no room.
 func Front(t *compare.Table, x, y string) Figure {
 	f, _ := FrontPoints(t, x, y)
 	return f
@@ -56,11 +55,7 @@ func FrontPoints(t *compare.Table, x, y string) (Figure, []Place) {
 		if c, ok := r.Cells[real]; ok {
 			f.floor = c.Mean
 		}
-		name := r.Label
-		if r.Control {
-			name += " (control)"
-		}
-		f.points = append(f.points, point{index: i, label: name, x: cx, y: cy})
+		f.points = append(f.points, point{index: i, label: labelled(r), x: cx, y: cy})
 	}
 	if t.Front != nil && t.Front.X == x && t.Front.Y == y {
 		on := map[string]bool{}
@@ -151,16 +146,33 @@ type box struct{ x0, y0, x1, y1 vg.Length }
 
 func (a box) overlaps(b box) bool { return a.x0 < b.x1 && b.x0 < a.x1 && a.y0 < b.y1 && b.y0 < a.y1 }
 
+// along are boxes that cover a line.
+func along(line []vg.Point) []box {
+	const size = 4
+	var out []box
+	for i := 1; i < len(line); i++ {
+		a, d := line[i-1], line[i].Sub(line[i-1])
+		n := max(1, math.Ceil(math.Hypot(float64(d.X), float64(d.Y))/size))
+		for k := range int(n) {
+			p := a.Add(d.Scale(vg.Length((float64(k) + .5) / n)))
+			out = append(out, box{p.X - size/2, p.Y - size/2, p.X + size/2, p.Y + size/2})
+		}
+	}
+	return out
+}
+
 // Plot draws the points, and labels where they cover nothing.
 func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
 	tx, ty := p.Transforms(&c)
-	text := draw.TextStyle{Color: grey, Font: font.Font{Variant: "Sans", Size: 9}, Handler: plot.DefaultTextHandler}
+	var taken []box
 	if !math.IsNaN(f.floor) {
+		const real = "real against real"
 		x := tx(f.floor)
 		c.StrokeLine2(draw.LineStyle{Color: grey, Width: .8, Dashes: []vg.Length{4, 3}}, x, c.Min.Y, x, c.Max.Y)
-		s := text
+		s := small
 		s.XAlign, s.YAlign = draw.XRight, draw.YTop
-		c.FillText(s, vg.Point{X: x - 3, Y: c.Max.Y - 2}, "real against real")
+		c.FillText(s, vg.Point{X: x - 3, Y: c.Max.Y - 2}, real)
+		taken = append(taken, box{x - 3 - s.Width(real), c.Max.Y - 2 - s.Height(real), x + 1, c.Max.Y}, box{x - 1, c.Min.Y, x + 1, c.Max.Y})
 	}
 	if len(f.steps) > 1 {
 		var line []vg.Point
@@ -178,8 +190,8 @@ func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
 			line = append(line, vg.Point{X: tx(q.X), Y: ty(q.Y)})
 		}
 		c.StrokeLines(draw.LineStyle{Color: grey, Width: .8, Dashes: []vg.Length{1.5, 2}}, line)
+		taken = append(taken, along(line)...)
 	}
-	var taken []box
 	for _, q := range f.points {
 		x, y := tx(q.x.Mean), ty(q.y.Mean)
 		taken = append(taken, box{x - 5, y - 5, x + 5, y + 5})
@@ -211,34 +223,34 @@ func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 	for _, q := range f.points {
 		col, _ := arm(q.index)
-		s := text
-		s.Color = col
+		s := small
+		s.Color = inkOf(col)
 		w, h := s.Width(q.label), s.Height(q.label)
 		x, y := tx(q.x.Mean), ty(q.y.Mean)
-		best := box{}
 		for k, at := range places(w, h) {
 			b := box{x + at.X, y + at.Y, x + at.X + w, y + at.Y + h}
-			free := b.x0 >= c.Min.X && b.x1 <= c.Max.X && b.y0 >= c.Min.Y && b.y1 <= c.Max.Y
-			for _, o := range taken {
-				free = free && !b.overlaps(o)
+			if b.x0 < c.Min.X || b.x1 > c.Max.X || b.y0 < c.Min.Y || b.y1 > c.Max.Y || slices.ContainsFunc(taken, b.overlaps) {
+				continue
 			}
-			if k == 0 || free {
-				best = b
+			if k >= near { // far from its point, a line leads to it
+				end := vg.Point{X: min(max(x, b.x0), b.x1), Y: min(max(y, b.y0), b.y1)}
+				c.StrokeLine2(draw.LineStyle{Color: s.Color, Width: .3}, x, y, end.X, end.Y)
 			}
-			if free {
-				break
-			}
+			taken = append(taken, b)
+			c.FillText(s, vg.Point{X: b.x0, Y: b.y0}, q.label)
+			break
 		}
-		taken = append(taken, best)
-		c.FillText(s, vg.Point{X: best.x0, Y: best.y0}, q.label)
 	}
 }
+
+// near are the places that are plainly a point's own.
+const near = 16
 
 // places are where a label of a size may stand beside its point, best first:
 // on the four sides, at the corners, then further and further away.
 func places(w, h vg.Length) []vg.Point {
 	out := []vg.Point{{X: 8, Y: -h / 2}, {X: -8 - w, Y: -h / 2}, {X: -w / 2, Y: 8}, {X: -w / 2, Y: -8 - h}}
-	for _, d := range []vg.Length{6, 14, 24, 36, 50} {
+	for _, d := range []vg.Length{6, 14, 24, 36, 50, 65, 80, 95, 110, 125} {
 		out = append(out, vg.Point{X: 7, Y: d}, vg.Point{X: 7, Y: -d - h}, vg.Point{X: -7 - w, Y: d}, vg.Point{X: -7 - w, Y: -d - h}, vg.Point{X: -w / 2, Y: d + 6}, vg.Point{X: -w / 2, Y: -d - 6 - h})
 	}
 	return out

@@ -7,6 +7,7 @@ package figure
 import (
 	"bytes"
 	"fmt"
+	"html"
 	"image/color"
 	"math"
 	"regexp"
@@ -44,6 +45,13 @@ func faintOf(c color.RGBA) color.RGBA {
 	return color.RGBA{mix(c.R), mix(c.G), mix(c.B), 0xff}
 }
 
+// inkOf is a colour dark enough for text on white: at least 4.5 to 1 (WCAG 2.2,
+// 1.4.3), where the palette is meant for lines.
+func inkOf(c color.RGBA) color.RGBA {
+	mix := func(x uint8) uint8 { return uint8(3 * int(x) / 5) }
+	return color.RGBA{mix(c.R), mix(c.G), mix(c.B), 0xff}
+}
+
 func arm(i int) (color.RGBA, draw.GlyphDrawer) {
 	// Beyond the palette, a colour comes with another glyph each time around.
 	return palette[i%len(palette)], glyphs[(i+i/len(palette))%len(glyphs)]
@@ -74,8 +82,22 @@ func (f Figure) SVG() ([]byte, error) {
 	if _, err := c.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("figure: %w", err)
 	}
-	return b.Bytes(), nil
+	return svgText.ReplaceAllFunc(b.Bytes(), func(text []byte) []byte {
+		m := svgText.FindSubmatch(text)
+		size, err := strconv.ParseFloat(string(m[4]), 64)
+		if err != nil {
+			return text
+		}
+		s := small
+		s.Font.Size = vg.Length(size)
+		width := s.Width(html.UnescapeString(string(m[5])))
+		return fmt.Appendf(nil, `%s textLength="%.4g" lengthAdjust="spacingAndGlyphs"%s, Arial, Helvetica, sans-serif%s`, m[1], width.Points(), m[2], m[3])
+	}), nil
 }
+
+// svgText is a text of an SVG. Readers without its font take another: the text
+// keeps the length that the figure was laid out for, and overlaps nothing.
+var svgText = regexp.MustCompile(`(<text [^>]*?)(\s+style="font-family:Liberation Sans)(;[^>]*font-size:([\d.]+)px[^>]*>([^<]+)</text>)`)
 
 // PNG is the figure as PNG at 144 dots an inch.
 func (f Figure) PNG() ([]byte, error) {

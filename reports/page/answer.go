@@ -1,7 +1,9 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ablate/analysis/compare"
@@ -11,100 +13,123 @@ import (
 // fidelity, and no more than the statistics say.
 func answer(t *compare.Table) []string {
 	const alignment, fidelity = "alignment", "fidelity.recall"
-	var compared []compare.Row
-	var controls int
-	seeds := 0
+	// Rows with seeds enough for an interval over seeds speak, else all that are there.
+	var rows, few []compare.Row
 	for _, r := range t.Rows {
-		d, ok := r.Differences[alignment]
-		if !ok || r.SameAs != "" {
-			continue
+		switch d, ok := r.Differences[alignment]; {
+		case !ok || r.SameAs != "" || r.Control:
+		case d.N < 3:
+			few = append(few, r)
+		default:
+			rows = append(rows, r)
 		}
-		if seeds == 0 || d.N < seeds {
-			seeds = d.N
-		}
-		if r.Control {
-			controls++
-			continue
-		}
-		compared = append(compared, r)
 	}
-	if len(compared) == 0 {
+	alone := len(rows) == 0
+	if alone {
+		rows, few = few, nil
+	}
+	if len(rows) == 0 {
 		for _, r := range t.Rows {
 			if c, ok := r.Cells[alignment]; ok {
 				return []string{fmt.Sprintf("Only “%s” has a result: its alignment is %s.", r.Label, bracket(alignment, c, false)),
 					"With nothing to compare it with, the study says nothing yet of what any choice does."}
 			}
 		}
-		return []string{"There is no result yet.", "'ablate status' and the failures below say where the study stands."}
+		return []string{"There is no result yet.", "The failures below say why."}
 	}
-	best := compared[0]
-	var up, down []string
-	for _, r := range compared {
+	least, most := rows[0].Differences[alignment].N, 0
+	var up []compare.Row
+	down := 0
+	for _, r := range rows {
 		d := r.Differences[alignment]
-		if d.Mean > best.Differences[alignment].Mean {
-			best = r
-		}
+		least, most = min(least, d.N), max(most, d.N)
 		switch {
 		case d.Resolved && d.Mean > 0:
-			up = append(up, r.Label)
+			up = append(up, r)
 		case d.Resolved:
-			down = append(down, r.Label)
+			down++
 		}
 	}
+	candidates := rows
+	if len(up) > 0 {
+		candidates = up
+	}
+	best := slices.MaxFunc(candidates, func(a, b compare.Row) int {
+		return cmp.Compare(a.Differences[alignment].Mean, b.Differences[alignment].Mean)
+	})
 	d := best.Differences[alignment]
-	var out []string
+	seeds := count(least, "seed")
+	if least < most {
+		seeds = fmt.Sprintf("%d to %d seeds", least, most)
+	}
+	gain := fmt.Sprintf("no row stands above “%s”", t.Reference)
+	if d.Mean > 0 {
+		gain = fmt.Sprintf("the largest gain seen is that of “%s”, %s", best.Label, bracket(alignment, d.Cell, true))
+	}
+	var first string
 	switch {
-	case seeds < 3:
-		out = append(out, fmt.Sprintf("%s nothing yet of other pretrainings or other feedback; over %s alone, “%s” differs most in alignment from “%s” for the better: %s.",
-			say(seeds), these(seeds), best.Label, t.Reference, bracket(alignment, d.Cell, true)))
-		if d.Mean <= 0 {
-			out[0] = fmt.Sprintf("%s nothing yet of other pretrainings or other feedback; over %s alone, no arm stands above “%s” in alignment.", say(seeds), these(seeds), t.Reference)
-		}
-	case len(up)+len(down) == 0:
-		out = append(out, fmt.Sprintf("With %s, none of %s is resolved from “%s” in alignment; the largest difference seen is that of “%s”, %s.",
-			count(seeds, "seed"), count(len(compared), "arm"), t.Reference, best.Label, bracket(alignment, d.Cell, true)))
+	case alone && most == 1:
+		first = fmt.Sprintf("One seed says nothing yet of other pretrainings or other feedback; in alignment over “%s”, with this seed alone, %s", t.Reference, gain)
+	case alone:
+		first = fmt.Sprintf("%s say nothing yet of other pretrainings or other feedback; in alignment over “%s”, with these seeds alone, %s", seeds, t.Reference, gain)
+	case len(up)+down == 0:
+		first = fmt.Sprintf("With %s, no difference in alignment to “%s” is resolved (%s compared); %s", seeds, t.Reference, count(len(rows), "row"), gain)
 	default:
-		s := fmt.Sprintf("With %s, %d of %s raise alignment over “%s” beyond doubt at 95%% and %d lower it", count(seeds, "seed"), len(up), count(len(compared), "arm"), t.Reference, len(down))
-		if d.Resolved && d.Mean > 0 {
-			s += fmt.Sprintf(", most of all “%s”: %s", best.Label, bracket(alignment, d.Cell, true))
+		first = fmt.Sprintf("With %s, alignment is resolved above “%s” in %d of %s and below it in %d", seeds, t.Reference, len(up), count(len(rows), "row"), down)
+		if least <= 5 {
+			first += ", if differences are normal over seeds"
 		}
-		out = append(out, s+".")
+		first += "; " + gain
 	}
-	s := ""
-	if f, ok := best.Differences[fidelity]; ok && d.Mean > 0 {
+	if len(few) > 0 {
+		first += fmt.Sprintf("; %s more with fewer than three seeds, of which nothing is said here", count(len(few), "row"))
+	}
+	second := "No gain in alignment stands here to be weighed against fidelity"
+	if f, ok := best.Differences[fidelity]; d.Mean > 0 {
+		size := bracket(fidelity, f.Cell, true)
 		switch {
+		case !ok:
+			second = fmt.Sprintf("Of the fidelity of “%s” there is no figure to compare", best.Label)
 		case f.Interval != compare.OverSeeds:
-			s = fmt.Sprintf("Its recall, the measure of fidelity here, differs by %s, of which so few seeds give no interval", bracket(fidelity, f.Cell, true))
+			second = fmt.Sprintf("Recall, the measure of fidelity here, differs by %s in “%s”, and has no interval over seeds", size, best.Label)
 		case f.Resolved && f.Mean < 0:
-			s = fmt.Sprintf("It costs fidelity: recall differs by %s", bracket(fidelity, f.Cell, true))
+			second = fmt.Sprintf("“%s” costs fidelity: recall differs by %s", best.Label, size)
 		case f.Resolved:
-			s = fmt.Sprintf("It gains fidelity too: recall differs by %s", bracket(fidelity, f.Cell, true))
+			second = fmt.Sprintf("“%s” gains fidelity too: recall differs by %s", best.Label, size)
 		case f.Equivalent:
-			s = fmt.Sprintf("Its recall is equivalent to the reference's within what the study declares to matter: %s", bracket(fidelity, f.Cell, true))
+			second = fmt.Sprintf("In recall, the measure of fidelity here, “%s” is equivalent to “%s” within what the study declares to matter: %s", best.Label, t.Reference, size)
 		default:
-			s = fmt.Sprintf("What it does to fidelity is not resolved: recall differs by %s", bracket(fidelity, f.Cell, true))
+			second = fmt.Sprintf("What “%s” does to fidelity is not resolved: recall differs by %s", best.Label, size)
 		}
-	} else {
-		s = "No arm that raises alignment has a figure of fidelity beside it"
 	}
-	if t.Front != nil {
-		var on []string
-		for _, p := range t.Front.Points {
-			if p.On {
-				name := "“" + p.Label + "”"
-				if t.Front.Over == compare.OverSeeds {
-					name += fmt.Sprintf(" (in %.0f%% of draws)", 100*p.Membership)
-				}
-				on = append(on, name)
-			}
-		}
-		const shown = 4
-		if len(on) > shown {
-			on = append(on[:shown], fmt.Sprintf("%d more", len(on)-shown))
-		}
-		s += fmt.Sprintf("; on the front of alignment and recall: %s", strings.Join(on, ", "))
+	return []string{first + ".", second + onFront(t.Front) + "."}
+}
+
+// onFront names the rows on the front of the means.
+func onFront(f *compare.Front) string {
+	if f == nil {
+		return ""
 	}
-	return append(out, s+".")
+	var on []string
+	for _, p := range f.Points {
+		if !p.On {
+			continue
+		}
+		name := "“" + p.Label + "”"
+		if f.Over == compare.OverSeeds {
+			name += fmt.Sprintf(" (in %.0f%% of draws)", 100*p.Membership)
+		}
+		on = append(on, name)
+	}
+	const shown = 4
+	if len(on) > shown {
+		on = append(on[:shown], fmt.Sprintf("%d more", len(on)-shown))
+	}
+	of := "the means"
+	if f.Over != compare.OverSeeds {
+		of = "these seeds' means"
+	}
+	return fmt.Sprintf("; on the front of %s: %s", of, strings.Join(on, ", "))
 }
 
 func count(n int, what string) string {
@@ -112,20 +137,6 @@ func count(n int, what string) string {
 		return "one " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-func these(n int) string {
-	if n == 1 {
-		return "this one"
-	}
-	return "these"
-}
-
-func say(seeds int) string {
-	if seeds == 1 {
-		return "One seed says"
-	}
-	return fmt.Sprintf("%d independent seeds say", seeds)
 }
 
 // bracket is a figure with its interval.

@@ -63,7 +63,11 @@ func (r Report) gallery(dir string, n int) (g *gallery, size int, err error) {
 	verdict, seen, index := r.Samples.Column("verdict"), r.Samples.Column("seen"), r.Samples.Column("index")
 	reads := map[string]int{}
 	for _, row := range r.Table.Rows {
-		g.Rows = append(g.Rows, galleryRow{row.Label, figures(r.Table, row)})
+		label := row.Label
+		if row.Control {
+			label += " (control)"
+		}
+		g.Rows = append(g.Rows, galleryRow{label, figures(r.Table, row)})
 	}
 	written := map[string]*galleryTrial{}
 	for _, name := range r.Seeds {
@@ -141,6 +145,15 @@ func (r Report) gallery(dir string, n int) (g *gallery, size int, err error) {
 		}
 	}
 	return g, size, nil
+}
+
+// most is the number of prompts of the seed with the most.
+func (g *gallery) most() int {
+	n := 0
+	for _, s := range g.Seeds {
+		n = max(n, len(s.Prompts))
+	}
+	return n
 }
 
 // script is the gallery as a script that report.js finds. Markup in it cannot

@@ -33,7 +33,6 @@ type Report struct {
 	Samples, Curves       *table.Table
 	// Image is an evaluation image of a trial; nil where there is none.
 	Image      func(trial, set string, index int) (image.Image, error)
-	Notes      []string     // statements that every reader needs
 	Failures   []string     // what has no result, and why
 	Parameters []Parameters // of each row of the table
 	Methods    []string     // paragraphs
@@ -119,13 +118,16 @@ func Single(r Report, most int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	whole := 0 // prompts a seed, were there no cap
 	for n := prompts; ; n /= 2 {
 		g, _, err := r.gallery("", n)
 		if err != nil {
 			return nil, err
 		}
-		if n < prompts {
-			v.Capped = fmt.Sprintf("This file is capped at %.1f MB: it shows %d prompts a seed of the %d that the report in a folder shows.", float64(most)/1e6, n, prompts)
+		if n == prompts {
+			whole = g.most()
+		} else {
+			v.Capped = fmt.Sprintf("This file is capped at %.1f MB: it shows %d prompts a seed of the %d that the report in a folder shows.", float64(most)/1e6, g.most(), whole)
 		}
 		js, err := g.script()
 		if err != nil {
@@ -249,6 +251,7 @@ type view struct {
 	Capped  string
 	Answer  []string
 	all     []shown
+	listed  map[string]bool // trials that have their anchor
 }
 
 // Figures of a section of the page.
@@ -294,6 +297,7 @@ func (v *view) html() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
+	v.listed = map[string]bool{}
 	var b bytes.Buffer
 	if err := t.Execute(&b, v); err != nil {
 		return nil, fmt.Errorf("report: %w", err)
@@ -352,17 +356,64 @@ func trialOf(r compare.Row, seed string) string {
 	return ""
 }
 
-// Base is the row that fine-tunes nothing, if the study has one: its alignment
-// by category says what the others start from.
+// Base is the row of a model as it was pretrained, neither fine-tuned nor the
+// best of several draws, if the study has just one: its alignment by category
+// says what the others start from.
 func (v view) Base() *compare.Row {
+	var base *compare.Row
 	for i, p := range v.Parameters {
-		for _, l := range p.Lines {
-			if l == `finetune.method "none"` && i < len(v.Table.Rows) {
-				return &v.Table.Rows[i]
+		if i >= len(v.Table.Rows) || v.Table.Rows[i].SameAs != "" || !slices.Contains(p.Lines, `finetune.method "none"`) ||
+			slices.ContainsFunc(p.Lines, func(l string) bool { return strings.HasPrefix(l, "evaluate.bestOf ") && l != "evaluate.bestOf 1" }) {
+			continue
+		}
+		if base != nil {
+			return nil
+		}
+		base = &v.Table.Rows[i]
+	}
+	return base
+}
+
+// Says are the footnotes of the whole table; the others belong to a figure of it.
+func (v view) Says() []string {
+	of := map[int]bool{}
+	for _, r := range v.Table.Rows {
+		for _, c := range r.Cells {
+			for _, n := range c.Notes {
+				of[n] = true
 			}
 		}
 	}
-	return nil
+	var out []string
+	for i, n := range v.Table.Footnotes {
+		if !of[i] {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// Control reports whether a row is a control.
+func (v view) Control(label string) bool {
+	return slices.ContainsFunc(v.Table.Rows, func(r compare.Row) bool { return r.Label == label && r.Control })
+}
+
+// MetricLabel is what readers call a metric.
+func (v view) MetricLabel(name string) string {
+	for _, m := range v.Table.Metrics {
+		if m.Name == name {
+			return m.Label
+		}
+	}
+	return name
+}
+
+// First reports whether a trial is listed for the first time: two rows may share
+// it, and an anchor stands once.
+func (v view) First(t Trial) bool {
+	first := !v.listed[t.ID]
+	v.listed[t.ID] = true
+	return first
 }
 
 func decimals(metric string) int {

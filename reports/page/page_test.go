@@ -37,7 +37,7 @@ func report() page.Report {
 			"fidelity.recall": points(recall), "fidelity.recall.real": points(.98)},
 			Differences: map[string]compare.Difference{"alignment": {Cell: cell(alignment - .5)}}}
 	}
-	t := &compare.Table{Reference: "base", Footnotes: []string{"For these seeds only."},
+	t := &compare.Table{Reference: "base", Footnotes: []string{"For these seeds only.", "Annotator and gold share one parser."},
 		Metrics: []compare.Metric{{Name: "alignment", Label: "alignment", Better: "higher"}, {Name: "alignment.count", Label: "count"}, {Name: "alignment.colour", Label: "colour"},
 			{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}},
 		Rows: []compare.Row{row("base", .5, .9), row(hostile, .7, .8), {Arm: "missing", Label: "missing", Trials: []string{"m-1", "m-2"}, Seeds: []string{"1", "2"}, Cells: map[string]compare.Cell{}}}}
@@ -77,8 +77,8 @@ func report() page.Report {
 			}
 			return img, nil
 		},
-		Notes: []string{"Annotator and gold share one parser."}, Methods: []string{"A paragraph."},
-		Parameters: []page.Parameters{{Label: "base", Lines: []string{`finetune.method "none"`}, Trials: []page.Trial{{View: "base@1", ID: "base-1"}, {View: "base@2", ID: "base-2"}}}, {Label: hostile}, {Label: "missing"}},
+		Methods: []string{"A paragraph."},
+		Parameters: []page.Parameters{{Label: "base", Lines: []string{`finetune.method "none"`}, Trials: []page.Trial{{View: "base@1", ID: "base-1"}, {View: "base@2", ID: "base-2"}}}, {Label: hostile, Trials: []page.Trial{{View: "host@1", ID: "base-1"}}}, {Label: "missing"}},
 		Provenance: page.Provenance{Command: "ablate run s", Versions: []string{"ablate 1"}, Attempts: 3, Seconds: 90},
 	}
 }
@@ -190,7 +190,7 @@ func TestBrowser(t *testing.T) {
 	const spots = [...document.querySelectorAll(".spot")], card = document.getElementById("card");
 	out.push(spots.length + " spots", "card " + card.hidden);
 	spots[0].focus();
-	out.push(card.hidden ? "no card" : card.querySelector("b").textContent, card.querySelectorAll("img").length + " pictures", card.textContent.includes("trial base-1"));
+	out.push(card.hidden ? "no card" : card.querySelector("b").textContent, card.querySelectorAll("p")[1].textContent.startsWith("alignment 0.500"), card.querySelectorAll("img").length + " pictures", card.textContent.includes("trial base-1"));
 	dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"})); out.push("card " + card.hidden);
 	dispatchEvent(new Event("beforeprint"));
 	const pictures = () => document.querySelectorAll("#gallery img").length;
@@ -199,6 +199,9 @@ func TestBrowser(t *testing.T) {
 	out.push(pictures() + " where arms differ");
 	const seen = document.getElementById("gallery-seen"); gold.value = ""; seen.value = "unseen"; seen.dispatchEvent(new Event("change"));
 	out.push(pictures() + " unseen");
+	const rules = [...document.styleSheets[0].cssRules].filter(r => r.media && r.media.mediaText === "print").flatMap(r => [...r.cssRules]);
+	out.push(rules.filter(r => r.style.display === "none" && document.getElementById("gallery").querySelector(r.selectorText)).length + " lost in print");
+	const ids = [...document.querySelectorAll("[id]")].map(e => e.id); out.push(ids.length - new Set(ids).size + " ids twice");
 	out.push("open " + document.getElementById("trial-base-2").closest("details").open);
 	document.querySelectorAll("img").forEach(i => { i.loading = "eager"; });
 	setTimeout(() => {
@@ -207,9 +210,24 @@ func TestBrowser(t *testing.T) {
 	}, 3000);
 	});</script>`
 	got := said(t, open(t, dir, html, "#trial-base-2", probe))
-	want := "hostile;missing;1 row;2 spots;card true;base;4 pictures;true;card true;12 in the gallery;0 where arms differ;6 unseen;open true;0 broken;true"
+	want := "hostile;missing;1 row;2 spots;card true;base;true;4 pictures;true;card true;12 in the gallery;0 where arms differ;6 unseen;0 lost in print;0 ids twice;open true;0 broken;true"
 	if got != want {
 		t.Errorf("the page says\n%s, want\n%s", got, want)
+	}
+}
+
+// TestNarrow: on a telephone, names leave room for the figures of a table that
+// scrolls beside them.
+func TestNarrow(t *testing.T) {
+	dir, html := write(t)
+	probe := `<script>addEventListener("load", () => {
+	const names = document.getElementById("ablation").rows[0].cells[0].offsetWidth / innerWidth;
+	document.documentElement.dataset.result = names + ";" + (document.documentElement.scrollWidth - innerWidth);
+	});</script>`
+	var names, over float64
+	got := said(t, open(t, dir, html, "", probe, "--window-size=500,900"))
+	if _, err := fmt.Sscanf(got, "%g;%g", &names, &over); err != nil || names > .5 || over > 0 {
+		t.Errorf("names take, and the page exceeds the window by: %s, %v", got, err)
 	}
 }
 
@@ -231,7 +249,7 @@ func TestSingle(t *testing.T) {
 		t.Errorf("pictures, and those outside the file: %s", got)
 	}
 	capped, err := page.Single(report(), len(whole)-600)
-	if err != nil || !strings.Contains(string(capped), "This file is capped at") {
+	if err != nil || !strings.Contains(string(capped), "This file is capped at") || !strings.Contains(string(capped), "prompts a seed of the 6 that") {
 		t.Errorf("a capped file does not say so: %v", err)
 	}
 	if _, err := page.Single(report(), 1000); err == nil {

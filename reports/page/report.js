@@ -48,7 +48,7 @@ const picture = (trial, i, size) => el("img", {
 });
 if (gallery && gallery.seeds.length) {
   const id = name => document.getElementById("gallery-" + name);
-  const perPage = 12, columns = 24;
+  const perPage = 12;
   let page = 0;
   gallery.seeds.forEach((s, i) => id("seed").append(el("option", {value: i, textContent: s.seed})));
   for (const c of new Set(gallery.seeds.flatMap(s => s.prompts.map(p => p.category)))) id("category").append(el("option", {value: c, textContent: c}));
@@ -95,7 +95,7 @@ if (gallery && gallery.seeds.length) {
 const card = document.getElementById("card");
 const show = spot => {
   const row = Number(spot.dataset.row);
-  card.replaceChildren(el("p", {}, el("b", {textContent: gallery ? gallery.rows[row].label : ""})), el("p", {textContent: spot.getAttribute("aria-label").replace(/^.*?: /, "")}));
+  card.replaceChildren(el("p", {}, el("b", {textContent: gallery ? gallery.rows[row].label : ""})), el("p", {textContent: gallery ? gallery.rows[row].text : spot.getAttribute("aria-label")}));
   const seed = gallery && gallery.seeds[0], trial = seed && seed.trials[row];
   if (trial) {
     card.append(el("p", {textContent: `trial ${trial.id}, seed ${seed.seed}`}));

@@ -16,7 +16,6 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
-	"ablate/experiments/spec"
 	"ablate/models/shapes"
 	"ablate/reports/page"
 	"ablate/runner/stage"
@@ -189,7 +188,6 @@ func (r *results) report() page.Report {
 		Name: l.Name, Title: l.Title, Question: l.Question, Table: r.ablation, Samples: r.tables.Samples, Curves: r.tables.Curves,
 		Methods: methods, Failures: r.failures(), Provenance: l.provenance(r),
 	}
-	rep.Notes = append(rep.Notes, r.ablation.Footnotes...)
 	for _, s := range l.Seeds {
 		rep.Seeds = append(rep.Seeds, s.String())
 	}
@@ -268,7 +266,7 @@ func picture(b []uint8) image.Image {
 
 // provenance says what ran, from the journal.
 func (l *loaded) provenance(r *results) page.Provenance {
-	p := page.Provenance{Command: "ablate run " + quoted(l.Study), Attempts: r.runs.Rows()}
+	p := page.Provenance{Command: l.command(), Attempts: r.runs.Rows()}
 	for _, s := range r.runs.Column("seconds").Floats {
 		p.Seconds += s
 	}
@@ -293,5 +291,20 @@ func (l *loaded) provenance(r *results) page.Provenance {
 	return p
 }
 
-// quoted names a study for a command line, with what --set changed.
-func quoted(s *spec.Study) string { return strings.ReplaceAll(s.Name, "@", " # with --set, ") }
+// command runs the study from the folder of its cue.mod.
+func (l *loaded) command() string {
+	name, _, _ := strings.Cut(l.Name, "@")
+	parts := []string{"ablate", "run", quoted(name)}
+	for _, s := range l.set {
+		parts = append(parts, "--set", quoted(s))
+	}
+	return strings.Join(parts, " ")
+}
+
+// quoted is a word as a shell reads it.
+func quoted(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/=+-") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

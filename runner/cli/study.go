@@ -33,7 +33,8 @@ type loaded struct {
 	*spec.Study
 	Graph *study.Graph
 	Store *store.Store
-	Dir   string // of its results
+	Dir   string   // of its results
+	set   []string // what --set changed
 }
 
 // load reads a study, lays out its actions and opens its store. An error of
@@ -64,7 +65,7 @@ func (g *globals) open(ctx context.Context, path string, f studyFlags) (*loaded,
 	if err != nil {
 		return nil, err
 	}
-	return &loaded{Study: s, Store: st, Dir: dir}, nil
+	return &loaded{Study: s, Store: st, Dir: dir, set: f.set}, nil
 }
 
 // digestCheckpoint names the bytes of the files of a checkpoint folder.
