@@ -3,7 +3,6 @@ package compare
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"ablate/analysis/stats"
 )
@@ -58,7 +57,7 @@ func SideBySide(a, b *Table, metrics []string) []Beside {
 				continue
 			}
 			if line.A != nil && line.B != nil {
-				if line.Difference = difference(*line.A, *line.B); ofSets(name) && line.A.Images != line.B.Images && line.B.Images > 0 {
+				if line.Difference = difference(*line.A, *line.B); line.Metric.Depends == "n" && line.A.Images != line.B.Images && line.A.Images > 0 && line.B.Images > 0 {
 					line.Difference, line.Counts = nil, fmt.Sprintf("not comparable: %d and %d images", line.A.Images, line.B.Images)
 				}
 				line.Same = slices.Equal(x.Trials, y.Trials)
@@ -67,12 +66,6 @@ func SideBySide(a, b *Table, metrics []string) []Beside {
 		}
 	}
 	return out
-}
-
-// ofSets reports whether a metric is a figure of whole sets, which depends on
-// their sizes.
-func ofSets(metric string) bool {
-	return strings.HasPrefix(metric, "fidelity.") || strings.HasPrefix(metric, "diversity")
 }
 
 func cellOf(r Row, metric string) *Cell {

@@ -43,6 +43,9 @@ type Metric struct {
 	Better string `json:"better,omitempty"` // higher, lower or empty
 	Assume string `json:"assume,omitempty"` // what is known of its distribution over seeds: "normal" or nothing
 	Real   string `json:"real,omitempty"`   // the metric that is this one of real against real
+	// Depends is "n" where a value changes with the number of samples: rows of
+	// different numbers have no difference.
+	Depends string `json:"depends,omitempty"`
 	// Best is the label of the row whose paired difference to every other row but
 	// controls is resolved for the better; empty where the data do not single one out.
 	Best string `json:"best,omitempty"`
@@ -154,9 +157,15 @@ var Shown = []Metric{
 	{Name: "alignment.combination", Label: "combination"},
 	{Name: "skipped", Label: "skipped"},
 	{Name: "proxy", Label: "proxy"},
+	{Name: "fidelity.precision", Label: "precision", Real: "fidelity.precision.real"},
 	{Name: "fidelity.recall", Label: "recall", Real: "fidelity.recall.real"},
+	{Name: "fidelity.density", Label: "density", Real: "fidelity.density.real"},
+	{Name: "fidelity.coverage", Label: "coverage", Real: "fidelity.coverage.real"},
 	{Name: "fidelity.frechet", Label: "Fréchet", Real: "fidelity.frechet.real"},
+	{Name: "fidelity.kid", Label: "KID", Real: "fidelity.kid.real"},
+	{Name: "fidelity.cmmd", Label: "CMMD", Real: "fidelity.cmmd.real"},
 	{Name: "diversity", Label: "diversity", Real: "diversity.real"},
+	{Name: "diversity.vendi", Label: "Vendi", Real: "diversity.vendi.real"},
 }
 
 const level = .95
@@ -200,7 +209,7 @@ func Ablation(trials, samples *table.Table, o Options) (*Table, error) {
 				return nil, fmt.Errorf("trials: column %q holds no real numbers", name)
 			}
 		}
-		m.Unit, m.Better, m.Assume = c.Unit, c.Better, c.Assume
+		m.Unit, m.Better, m.Assume, m.Depends = c.Unit, c.Better, c.Assume, c.Depends
 		b.t.Metrics = append(b.t.Metrics, m)
 		if m.Real != "" && columns[m.Real] == nil {
 			return nil, fmt.Errorf("trials: column %q has no %q beside it", m.Name, m.Real)
@@ -353,6 +362,11 @@ func (b *builder) row(r, reference *grouped, compared bool, first map[string]str
 			}
 		}
 		if !compared || same {
+			continue
+		}
+		if mine, theirs, differ := b.counts(m, r.views, reference.views); differ {
+			c.Notes = append(c.Notes, b.unequal(mine, theirs))
+			row.Cells[m.Name] = c
 			continue
 		}
 		if d, ok := b.cell(m, r.views, reference.views); ok {
@@ -524,7 +538,7 @@ func (b *builder) standing() {
 		b.note("With fewer than three independent seeds no interval over seeds is drawn, and nothing is called resolved: figures show the seeds as points, and the interval in brackets is 95% over prompts, for these seeds only. It says how the figure would vary with other prompts of this kind, not with another pretraining or other feedback.")
 	}
 	if b.noSpread {
-		b.note("Recall, Fréchet distance and diversity are figures of whole sets: with fewer than three independent seeds they have no interval, only the seeds' values.")
+		b.note("Figures of fidelity and diversity are of whole sets: with fewer than three independent seeds they have no interval, only the seeds' values.")
 	}
 	if b.absent {
 		b.note("– : no result. The trial has not run, or failed, or nothing there can be measured (no proxy where the base learns no reward).")

@@ -26,6 +26,7 @@ func study(arms map[string][]float64, order []string, seeds [][2]int64) (trials,
 	a, an := metric("alignment")
 	r, rn := metric("fidelity.recall")
 	rr, rrn := metric("fidelity.recall.real")
+	r.Depends, rr.Depends = "n", "n"
 	x, xn := metric("proxy")
 	s := map[string]*table.Column{}
 	samples = &table.Table{}

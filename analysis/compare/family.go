@@ -95,6 +95,10 @@ func (b *builder) best() {
 			if i == top {
 				continue
 			}
+			if _, _, differ := b.counts(*m, b.rows[top].views, b.rows[i].views); differ {
+				p = nil
+				break
+			}
 			notes := len(b.t.Footnotes) // comparisons that are not shown leave none
 			d, ok := b.cell(*m, b.rows[top].views, b.rows[i].views)
 			b.t.Footnotes = b.t.Footnotes[:notes]

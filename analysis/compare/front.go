@@ -39,10 +39,11 @@ type Bounded struct {
 }
 
 // front finds the Pareto front of the rows that have both figures for the same
-// seeds. From three seeds on whole seeds are drawn, all rows' alike, and
-// deviations are stretched by √(n/(n-1)), for the plain bootstrap of few values
-// is too narrow by that; of crossed seeds pretraining and feedback are drawn
-// apart (Owen 2007). With fewer seeds, prompts are drawn.
+// seeds, and on the same numbers of samples where a figure depends on them. From
+// three seeds on whole seeds are drawn, all rows' alike, and deviations are
+// stretched by √(n/(n-1)), for the plain bootstrap of few values is too narrow
+// by that; of crossed seeds pretraining and feedback are drawn apart (Owen
+// 2007). With fewer seeds, prompts are drawn.
 func (b *builder) front(x, y string) {
 	if b.columns[x] == nil || b.columns[y] == nil {
 		return
@@ -50,7 +51,8 @@ func (b *builder) front(x, y string) {
 	f := &Front{X: x, Y: y}
 	var rows []Row
 	var seeds []string
-	for _, r := range b.t.Rows {
+	first := -1
+	for i, r := range b.t.Rows {
 		cx, okX := r.Cells[x]
 		cy, okY := r.Cells[y]
 		if !okX || !okY || r.SameAs != "" || r.Control || !slices.Equal(cx.Seeds, cy.Seeds) {
@@ -60,8 +62,11 @@ func (b *builder) front(x, y string) {
 			seeds = cx.Seeds
 			f.Seeds = cx.N
 		}
-		if !slices.Equal(cx.Seeds, seeds) {
+		if !slices.Equal(cx.Seeds, seeds) || b.apart(first, i, x, y) {
 			continue
+		}
+		if first < 0 {
+			first = i
 		}
 		rows = append(rows, r)
 		f.Points = append(f.Points, FrontPoint{Label: r.Label})

@@ -191,6 +191,12 @@ func (b *builder) effects(m Metric, rows []int, factors []Factor, levels [][]int
 	if len(seeds) == 0 {
 		return nil
 	}
+	for _, i := range rows[1:] {
+		if mine, theirs, differ := b.counts(m, b.rows[i].views, b.rows[rows[0]].views); differ {
+			b.unequal(mine, theirs)
+			return nil
+		}
+	}
 	var out []Effect
 	add := func(e Effect, c stats.Contrast) {
 		e.Metric, e.Seeds, e.N = m.Name, names, stats.Independent(seeds)

@@ -1,8 +1,17 @@
-// Package fidelity measures how much sets of images look like each other: in
-// a fixed space of random-convolution features, the k-nearest-neighbour recall
-// of real images by generated ones, the Fréchet distance, and the distance of
-// pairs. Every figure depends on the number of images: compare at equal n
-// only, and print the same figure of real against real beside it.
+// Package fidelity measures how much sets of images look like each other, on
+// rows of features: the Fréchet distance, kernel distances (KID, CMMD), the
+// k-nearest-neighbour precision, recall, density and coverage, the distance of
+// pairs and the Vendi score. NewSpace gives the features of the shapes world,
+// responses to fixed random convolutions; the metrics take rows of any.
+//
+// Pipeline: features (Matrix) → Gram, the inner products of a set's rows, once
+// → Pair, those of two sets, once → any metric of the pair. Sums are float64.
+//
+// Symbols: R rows of the real set, G of the generated one, D features a row.
+// The sets may differ in size. Precision, recall, density, coverage, Fréchet
+// distance and CMMD change with R and G even where the distributions do not:
+// compare at equal sizes only, and print the same figure of real against real
+// beside it. KID does not, on average; nor do figures of two images at a time.
 package fidelity
 
 import (

@@ -2,88 +2,81 @@ package fidelity
 
 import (
 	"errors"
+	"fmt"
 	"math"
 
 	"gonum.org/v1/gonum/mat"
 )
 
-// Frechet is the Fréchet distance of two normal distributions fitted to the
-// rows, ‖μ₁-μ₂‖² + tr(Σ₁ + Σ₂ - 2(Σ₁Σ₂)^½) (Heusel et al. 2017, arXiv
-// 1706.08500, eq. 6), with covariances of divisor n-1. It is biased by an
-// amount that depends on n and on the set. Fewer than two rows are an error.
-func Frechet(a, b Matrix) (float64, error) {
-	if a.Rows < 2 || b.Rows < 2 {
-		return 0, errors.New("the Fréchet distance needs at least two images a set")
-	}
-	ma, ca := moments(a)
-	mb, cb := moments(b)
-	var d float64
-	for i := range ma {
-		d += (ma[i] - mb[i]) * (ma[i] - mb[i])
-	}
-	d += mat.Trace(ca) + mat.Trace(cb)
-	// tr (Σ₁Σ₂)^½ = tr (Σ₁^½ Σ₂ Σ₁^½)^½, whose argument is symmetric.
-	root, err := sqrt(ca)
-	if err != nil {
-		return 0, err
-	}
-	var m, p mat.Dense
-	m.Mul(root, cb)
-	p.Mul(&m, root)
-	n, _ := p.Dims()
-	s := mat.NewSymDense(n, nil)
-	for i := range n {
-		for j := i; j < n; j++ {
-			s.SetSym(i, j, (p.At(i, j)+p.At(j, i))/2)
-		}
-	}
-	var e mat.EigenSym
-	if !e.Factorize(s, false) {
-		return 0, errors.New("the covariance has no eigenvalues (features that are not numbers?)")
-	}
-	for _, v := range e.Values(nil) {
-		d -= 2 * math.Sqrt(max(v, 0))
-	}
-	return max(d, 0), nil
+// A Normal is the normal distribution fitted to the rows of a set: mean and
+// covariance with divisor n-1, held as a factor R with RᵀR = (n-1)Σ. The factor
+// is as exact as the rows where Σ is singular; Σ itself, and its eigenvalues,
+// are not.
+type Normal struct {
+	mean   []float64  // float64[D]
+	factor *mat.Dense // float64[min(n, D), D]
+	n      int
+	trace  float64 // of Σ
 }
 
-func moments(m Matrix) ([]float64, *mat.SymDense) {
-	mean := make([]float64, m.Cols)
+// Fit fits a normal distribution to rows float32[n, D]. Fewer than two rows are
+// ErrTooFew; what is not a finite number is an error.
+func Fit(m Matrix) (*Normal, error) {
+	if m.Rows < 2 {
+		return nil, fmt.Errorf("%w: the Fréchet distance needs two of each set", ErrTooFew)
+	}
+	f := &Normal{mean: make([]float64, m.Cols), n: m.Rows}
 	for i := range m.Rows {
 		for j, v := range m.Row(i) {
-			mean[j] += float64(v) / float64(m.Rows)
+			f.mean[j] += float64(v) / float64(m.Rows)
 		}
 	}
 	x := mat.NewDense(m.Rows, m.Cols, nil)
 	for i := range m.Rows {
 		row := x.RawRowView(i)
 		for j, v := range m.Row(i) {
-			row[j] = float64(v) - mean[j]
+			row[j] = float64(v) - f.mean[j]
+			f.trace += row[j] * row[j] / float64(m.Rows-1)
 		}
 	}
-	var c mat.SymDense
-	c.SymOuterK(1/float64(m.Rows-1), x.T())
-	return mean, &c
+	if math.IsNaN(f.trace) || math.IsInf(f.trace, 0) {
+		return nil, errors.New("the covariance is not finite: features that are not numbers?")
+	}
+	f.factor = x
+	if m.Rows > m.Cols {
+		var qr mat.QR
+		qr.Factorize(x)
+		var r mat.Dense
+		qr.RTo(&r)
+		f.factor = mat.DenseCopyOf(r.Slice(0, m.Cols, 0, m.Cols))
+	}
+	return f, nil
 }
 
-// sqrt is the symmetric square root of a covariance; eigenvalues that rounding
-// made negative count as 0.
-func sqrt(c *mat.SymDense) (*mat.Dense, error) {
-	var e mat.EigenSym
-	if !e.Factorize(c, true) {
-		return nil, errors.New("the covariance has no eigenvalues (features that are not numbers?)")
+// Frechet is the Fréchet distance of two normal distributions,
+// ‖μ₁-μ₂‖² + tr(Σ₁ + Σ₂ - 2(Σ₁Σ₂)^½) (Heusel et al. 2017, arXiv 1706.08500, eq.
+// 6). The last trace is the sum of the singular values of R₁R₂ᵀ over
+// √((n₁-1)(n₂-1)): no root of a matrix is taken. It is biased by an amount that
+// depends on n and on the set. Distributions over different features are an
+// error.
+func Frechet(a, b *Normal) (float64, error) {
+	if len(a.mean) != len(b.mean) {
+		return 0, fmt.Errorf("one set has %d features, the other %d", len(a.mean), len(b.mean))
 	}
-	var v mat.Dense
-	e.VectorsTo(&v)
-	values := e.Values(nil)
-	n := len(values)
-	scaled := mat.NewDense(n, n, nil)
-	for i := range n {
-		for j := range n {
-			scaled.Set(i, j, v.At(i, j)*math.Sqrt(max(values[j], 0)))
-		}
+	d := a.trace + b.trace
+	for i, v := range a.mean {
+		d += (v - b.mean[i]) * (v - b.mean[i])
 	}
-	var out mat.Dense
-	out.Mul(scaled, v.T())
-	return &out, nil
+	var m mat.Dense
+	m.Mul(a.factor, b.factor.T())
+	var svd mat.SVD
+	if !svd.Factorize(&m, mat.SVDNone) {
+		return 0, errors.New("the covariances have no singular values")
+	}
+	var s float64
+	for _, v := range svd.Values(nil) {
+		s += v
+	}
+	d -= 2 * s / math.Sqrt(float64(a.n-1)*float64(b.n-1))
+	return max(d, 0), nil
 }

@@ -46,6 +46,9 @@ type BaselineCell struct {
 	Better string  `json:"better"` // higher or lower
 	Mean   float64 `json:"mean"`
 	N      int     `json:"n"` // independent seeds
+	// Images is the smallest number of samples that a seed's value stands on; 0 in
+	// baselines from before it was kept.
+	Images int `json:"images,omitempty"`
 	// OverPrompts is the standard error of the mean over prompts for these seeds;
 	// 0 where it is not known, or where there are seeds enough.
 	OverPrompts float64            `json:"overPrompts,omitempty"`
@@ -77,7 +80,7 @@ func New(study string, made Made, t *compare.Table, metrics []string) (*Baseline
 			if better[m] == "" {
 				return nil, fmt.Errorf("metric %s is neither better higher nor lower: it can't be guarded", m)
 			}
-			x := BaselineCell{Better: better[m], Mean: c.Mean, N: c.N, Seeds: map[string]float64{}}
+			x := BaselineCell{Better: better[m], Mean: c.Mean, N: c.N, Images: c.Images, Seeds: map[string]float64{}}
 			if c.Interval == compare.OverPrompts {
 				x.OverPrompts = (c.High - c.Low) / 2 / 1.96
 			}
@@ -148,6 +151,8 @@ func (b *Baseline) check() error {
 				return fmt.Errorf("%s: the mean is given as %v, and its seeds give %v: a baseline is made by 'ablate baseline', not by hand", at, c.Mean, stats.Mean(values))
 			case stats.Independent(seeds) != c.N:
 				return fmt.Errorf("%s: n is given as %d, and there are %d independent seeds", at, c.N, stats.Independent(seeds))
+			case c.Images < 0:
+				return fmt.Errorf("%s: images is %d, below 0", at, c.Images)
 			case c.OverPrompts < 0 || c.OverPrompts > largest:
 				return fmt.Errorf("%s: overPrompts is %v, below 0 or too large", at, c.OverPrompts)
 			}
@@ -206,7 +211,7 @@ func (b *Baseline) Table() *compare.Table {
 			row.Seeds, row.Trials = append(row.Seeds, s), append(row.Trials, r.Trials[s])
 		}
 		for name, c := range r.Metrics {
-			cell := compare.Cell{Mean: c.Mean, Low: c.Mean, High: c.Mean, N: c.N}
+			cell := compare.Cell{Mean: c.Mean, Low: c.Mean, High: c.Mean, N: c.N, Images: c.Images}
 			seeds, values, err := c.values()
 			if err != nil {
 				continue // Read has checked it

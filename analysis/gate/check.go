@@ -37,15 +37,16 @@ type Verdict string
 const (
 	Missing      Verdict = "missing" // a selected trial has no result
 	Regression   Verdict = "regression"
-	Inconclusive Verdict = "inconclusive" // worse beyond tolerance, and too few seeds to say
-	Removed      Verdict = "removed"      // the study has no such row any more
-	Within       Verdict = "within"       // its tolerance
+	Incomparable Verdict = "not comparable" // it stands on another number of samples, on which it depends
+	Inconclusive Verdict = "inconclusive"   // worse beyond tolerance, and too few seeds to say
+	Removed      Verdict = "removed"        // the study has no such row any more
+	Within       Verdict = "within"         // its tolerance
 	Identical    Verdict = "identical"
 	Added        Verdict = "added"       // the baseline has no such row
 	Unchecked    Verdict = "not checked" // not selected
 )
 
-var rank = map[Verdict]int{Missing: 0, Regression: 1, Removed: 2, Inconclusive: 3, Within: 4, Identical: 5, Added: 6, Unchecked: 7}
+var rank = map[Verdict]int{Missing: 0, Regression: 1, Incomparable: 2, Removed: 3, Inconclusive: 4, Within: 5, Identical: 6, Added: 7, Unchecked: 8}
 
 // Figure is one figure of one row held against its baseline. Worse is by how
 // much it is worse, negative where it is better.
@@ -90,7 +91,7 @@ type Result struct {
 	Notes        []string `json:"notes,omitempty"`
 	AllowRemoved bool     `json:"allowRemoved,omitempty"` // what was removed is no regression
 	// Outcome is Missing (also where nothing was checked at all), Regression,
-	// Inconclusive or Within.
+	// Incomparable, Inconclusive or Within.
 	Outcome Verdict `json:"outcome"`
 }
 
@@ -125,7 +126,10 @@ const (
 // and those of an unchanged study are uniformly conservative there: they are
 // discarded, and the others, doubled, corrected by Holm (Zhao, Small & Su 2019).
 func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
-	c := &checker{o: o, r: &Result{Study: b.Study, AllowRemoved: o.AllowRemoved}, rows: map[string]compare.Row{}}
+	c := &checker{o: o, r: &Result{Study: b.Study, AllowRemoved: o.AllowRemoved}, rows: map[string]compare.Row{}, depends: map[string]bool{}}
+	for _, m := range t.Metrics {
+		c.depends[m.Name] = m.Depends == "n"
+	}
 	arms, seeds := map[string]bool{}, map[string]bool{}
 	for _, r := range t.Rows {
 		c.rows[r.Label] = r
@@ -166,6 +170,8 @@ type checker struct {
 	o    Options
 	r    *Result
 	rows map[string]compare.Row
+	// depends are the metrics whose values change with the number of samples.
+	depends map[string]bool
 }
 
 func (c *checker) selected(arm string) bool {
@@ -244,6 +250,9 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 				missing += " " + name
 			}
 		}
+		if c.depends[tol.Metric] && cell.Images == 0 && slices.ContainsFunc(f.Pairs, func(p Pair) bool { return p.Trial != p.Now }) {
+			c.note("The baseline was made before it kept numbers of samples: that figures which depend on them stand on the same is not checked where trials have changed. 'ablate baseline' makes it anew.")
+		}
 		n := float64(len(shared))
 		f.N, f.few = stats.Independent(shared), cell.N < 3
 		f.Baseline, f.Now, f.Worse = f.Baseline/n, f.Now/n, stats.Mean(differences)
@@ -252,6 +261,9 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 			f.Verdict, f.Reason = Missing, "no result for seed"+missing
 		case n == 0:
 			f.Verdict, f.Reason = Unchecked, "no selected seed"
+		case c.depends[tol.Metric] && cell.Images > 0 && now.Cells[tol.Metric].Images != cell.Images:
+			f.Verdict, f.Worse = Incomparable, 0
+			f.Reason = fmt.Sprintf("it stands on %d samples and its baseline on %d, and its value changes with that: make the baseline anew", now.Cells[tol.Metric].Images, cell.Images)
 		case !slices.ContainsFunc(differences, func(d float64) bool { return d != 0 }):
 			f.Verdict = Identical
 		default:
@@ -270,7 +282,7 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 		spread, freedom = append(spread, own.sd), append(freedom, own.freedom)
 		e, ok := stats.OverSeeds(shared, differences, nil)
 		switch {
-		case ok:
+		case ok && f.Verdict != Incomparable:
 			paired, degrees = append(paired, e.Error*math.Sqrt(float64(f.N))), append(degrees, e.Freedom)
 		default:
 			paired, degrees = append(paired, 0), append(degrees, 0)
@@ -469,6 +481,8 @@ func (c *checker) decide() {
 		c.r.Outcome = Missing
 	case n[Regression] > 0, n[Removed] > 0 && !c.o.AllowRemoved:
 		c.r.Outcome = Regression
+	case n[Incomparable] > 0:
+		c.r.Outcome = Incomparable
 	case n[Inconclusive] > 0:
 		c.r.Outcome = Inconclusive
 	default:
@@ -499,7 +513,7 @@ func (c *checker) notes(b *Baseline) {
 		}
 	}
 	for _, f := range c.r.Figures {
-		if f.few && f.Verdict != Missing && f.Verdict != Unchecked && f.Verdict != Identical {
+		if f.few && f.Verdict != Missing && f.Verdict != Unchecked && f.Verdict != Identical && f.Verdict != Incomparable {
 			c.note("With fewer than three seeds in the baseline the spread is that over prompts, or of all rows together: another pretraining or other feedback may differ by more.")
 		}
 	}

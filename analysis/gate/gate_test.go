@@ -305,6 +305,59 @@ func TestSelectionKeepsTheSpread(t *testing.T) {
 	}
 }
 
+// TestCounts: a figure whose value changes with its number of samples is held
+// only against a baseline on as many; what does not is held whatever they are. A
+// baseline from before it kept the numbers is read, and says what it can't check.
+func TestCounts(t *testing.T) {
+	make := func(images int, trial string) *compare.Table {
+		tab := draw(2, 3, func(a, m, s int) float64 { return .5 + .01*float64(s) })
+		tab.Metrics[2].Depends = "n"
+		for _, r := range tab.Rows {
+			for i := range r.Trials {
+				r.Trials[i] += trial
+			}
+			for m, c := range r.Cells {
+				c.Images = images
+				r.Cells[m] = c
+			}
+		}
+		return tab
+	}
+	b := baseline(t, make(200, ""))
+	if got := check(t, b, make(200, "x"), gate.Options{}); got.Outcome != gate.Within || len(got.Notes) > 0 {
+		t.Errorf("as many images: %s, %q", got.Outcome, got.Notes)
+	}
+	got := check(t, b, make(80, "x"), gate.Options{})
+	if got.Outcome != gate.Incomparable || got.Counts()[gate.Incomparable] != 2 || got.Figures[0].Verdict != gate.Incomparable {
+		t.Errorf("fewer images: %s, %v", got.Outcome, got.Counts())
+	}
+	if f := by(got, "arm 0", "fidelity.recall"); f.Verdict != gate.Incomparable || !strings.Contains(f.Reason, "80 samples") || !strings.Contains(f.Reason, "200") || f.Worse != 0 || f.Tolerance != 0 {
+		t.Errorf("recall of fewer images: %+v", f)
+	}
+	if f := by(got, "arm 0", "alignment"); f.Verdict != gate.Identical {
+		t.Errorf("alignment of fewer images: %+v", f)
+	}
+	if c := b.Table().Rows[0].Cells["fidelity.recall"]; c.Images != 200 {
+		t.Errorf("the baseline's table has %d images", c.Images)
+	}
+
+	var w bytes.Buffer
+	if err := b.Write(&w); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(w.String(), "     \"images\": 200,\n", "")
+	old, err := gate.Read([]byte(text))
+	if err != nil || text == w.String() {
+		t.Fatalf("a baseline without numbers of samples: %v", err)
+	}
+	if got := check(t, old, make(80, "x"), gate.Options{}); got.Outcome != gate.Within || !strings.Contains(strings.Join(got.Notes, " "), "numbers of samples") {
+		t.Errorf("a baseline without numbers: %s, %q", got.Outcome, got.Notes)
+	}
+	if got := check(t, old, make(200, ""), gate.Options{}); got.Outcome != gate.Within || len(got.Notes) > 0 {
+		t.Errorf("the same trials stand on the same numbers: %s, %q", got.Outcome, got.Notes)
+	}
+}
+
 // TestFewSeeds: below three seeds the spread is that over prompts, and said so.
 func TestFewSeeds(t *testing.T) {
 	make := func(shift float64) *compare.Table {

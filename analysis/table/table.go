@@ -1,6 +1,7 @@
 // Package table holds a study's results as columns and reads and writes them
 // as Arrow IPC files, which pyarrow, pandas and polars read unchanged. Field
-// metadata carry unit, better, assume and doc. Equal tables give equal bytes.
+// metadata carry unit, better, assume, depends and doc. Equal tables give equal
+// bytes.
 package table
 
 import (
@@ -27,7 +28,11 @@ type Column struct {
 	Unit   string // of the values, "share"
 	Better string // "higher", "lower" or empty
 	Assume string // what statistics may assume, "normal" or empty
-	Doc    string
+	// Depends is "n" where a value changes with the number of samples it stands
+	// on, column NAME.n, so that values of different numbers are not compared;
+	// else empty.
+	Depends string
+	Doc     string
 
 	Strings []string
 	Floats  []float64

@@ -98,7 +98,9 @@ func TestReferenceForward(t *testing.T) {
 				put(name+"_grad", graph.Gradient(loss, v)[0])
 			}
 			anchor := graph.ReduceAllMean(schedule.MeanSquare(o.Model, o.Base))
-			plus := func(loss *graph.Node, weight float64) *graph.Node { return graph.Add(loss, graph.MulScalar(anchor, weight)) }
+			plus := func(loss *graph.Node, weight float64) *graph.Node {
+				return graph.Add(loss, graph.MulScalar(anchor, weight))
+			}
 			match := o.Loss(v)
 			put("match", match)
 			take("reward_weighted", graph.ReduceAllMean(graph.Mul(in["rewards"], match)))

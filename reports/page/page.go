@@ -417,8 +417,11 @@ func (v view) First(t Trial) bool {
 }
 
 func decimals(metric string) int {
-	if strings.HasPrefix(metric, "fidelity.frechet") {
+	switch {
+	case strings.HasPrefix(metric, "fidelity.frechet"):
 		return 1
+	case strings.HasPrefix(metric, "fidelity.kid"), strings.HasPrefix(metric, "fidelity.cmmd"):
+		return 4
 	}
 	return 3
 }

@@ -14,7 +14,7 @@ import (
 func CheckSummary(r *gate.Result) string {
 	n := r.Counts()
 	var parts []string
-	for _, v := range []gate.Verdict{gate.Missing, gate.Regression, gate.Removed, gate.Inconclusive, gate.Within, gate.Identical, gate.Added, gate.Unchecked} {
+	for _, v := range []gate.Verdict{gate.Missing, gate.Regression, gate.Incomparable, gate.Removed, gate.Inconclusive, gate.Within, gate.Identical, gate.Added, gate.Unchecked} {
 		if n[v] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n[v], v))
 		}
@@ -34,6 +34,8 @@ func conclusion(r *gate.Result, pass bool) string {
 		return "Not checked: a selected trial has no result."
 	case r.Outcome == gate.Regression:
 		return "Regression."
+	case r.Outcome == gate.Incomparable:
+		return "Not comparable: figures stand on other numbers of samples than the baseline's."
 	case r.Outcome == gate.Inconclusive && pass:
 		return "Inconclusive, and passed because --inconclusive=pass: what is worse may be chance, and more seeds would tell."
 	case r.Outcome == gate.Inconclusive:
@@ -47,6 +49,9 @@ var checkHead = []string{"row", "metric", "was", "is", "worse by", "tolerance", 
 func checkRow(f gate.Figure) []string {
 	if f.Metric == "" || f.Verdict == gate.Missing || f.Verdict == gate.Unchecked {
 		return []string{f.Row, f.Metric, "", "", "", "", "", "", verdict(f)}
+	}
+	if f.Verdict == gate.Incomparable {
+		return []string{f.Row, f.Metric, short(f.Metric, f.Baseline), short(f.Metric, f.Now), "", "", "", fmt.Sprint(f.N), verdict(f)}
 	}
 	bound := ""
 	if f.Bound != nil {
@@ -253,7 +258,7 @@ func CheckJUnit(w io.Writer, r *gate.Result, pass bool) error {
 			c.Name = "row"
 		}
 		said := verdict(f)
-		if f.Metric != "" && f.Verdict != gate.Missing && f.Verdict != gate.Unchecked {
+		if f.Metric != "" && f.Verdict != gate.Missing && f.Verdict != gate.Unchecked && f.Verdict != gate.Incomparable {
 			said = fmt.Sprintf("%s: was %s, is %s, worse by %s, tolerance %s, %d seeds", said, short(f.Metric, f.Baseline), short(f.Metric, f.Now), signed(f.Metric, f.Worse), short(f.Metric, f.Tolerance), f.N)
 		}
 		said = printable(said)
@@ -261,7 +266,7 @@ func CheckJUnit(w io.Writer, r *gate.Result, pass bool) error {
 		case f.Verdict == gate.Missing:
 			c.Error = &junitMessage{said, string(f.Verdict)}
 			s.Errors++
-		case f.Verdict == gate.Regression, f.Verdict == gate.Inconclusive && !pass, f.Verdict == gate.Removed && !r.AllowRemoved:
+		case f.Verdict == gate.Regression, f.Verdict == gate.Incomparable, f.Verdict == gate.Inconclusive && !pass, f.Verdict == gate.Removed && !r.AllowRemoved:
 			c.Failure = &junitMessage{said, string(f.Verdict)}
 			s.Failures++
 		case f.Verdict == gate.Unchecked, f.Verdict == gate.Added, f.Verdict == gate.Removed, f.Verdict == gate.Inconclusive:

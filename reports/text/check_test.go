@@ -29,6 +29,8 @@ func result(n int) *gate.Result {
 			f.Verdict, f.Reason = gate.Missing, "no result for seed 3"
 		case 3:
 			f = gate.Figure{Arm: "gone", Row: "gone", Verdict: gate.Removed}
+		case 4:
+			f.Verdict, f.Reason, f.Worse = gate.Incomparable, "it stands on 80 samples and its baseline on 200", 0
 		}
 		r.Figures = append(r.Figures, f)
 	}
@@ -48,7 +50,7 @@ func TestCheck(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"Regression.", "20 more", "New rows, which the baseline lacks: new.", "dropped: gone", "A note.", "no result for seed 3"} {
+	for _, want := range []string{"Regression.", "20 more", "New rows, which the baseline lacks: new.", "dropped: gone", "A note.", "no result for seed 3", "80 samples", "1 not comparable"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the terminal does not say %q:\n%s", want, b.String())
 		}
@@ -100,8 +102,8 @@ func TestJUnit(t *testing.T) {
 		if err := xml.Unmarshal(b.Bytes(), &suite); err != nil {
 			t.Fatalf("%v:\n%s", err, b.String())
 		}
-		failures := map[bool]int{false: 3, true: 2}[pass] // the regression, what is removed, and what is inconclusive
-		if suite.Tests != 9 || len(suite.Cases) != 9 || suite.Failures != failures || suite.Errors != 1 || suite.Skipped != 3-failures || suite.Cases[0].Failure == nil || suite.Cases[0].Class != "arm <i>|" {
+		failures := map[bool]int{false: 4, true: 3}[pass] // the regression, what is removed, not comparable, and inconclusive
+		if suite.Tests != 9 || len(suite.Cases) != 9 || suite.Failures != failures || suite.Errors != 1 || suite.Skipped != 4-failures || suite.Cases[0].Failure == nil || suite.Cases[0].Class != "arm <i>|" {
 			t.Errorf("pass %v: %+v", pass, suite)
 		}
 	}

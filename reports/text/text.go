@@ -19,8 +19,11 @@ var columns = []string{"alignment", "alignment.seen", "alignment.unseen", "proxy
 
 // digits is the number of decimals of a metric.
 func digits(metric string) int {
-	if metric == "fidelity.frechet" {
+	switch metric {
+	case "fidelity.frechet":
 		return 1
+	case "fidelity.kid", "fidelity.cmmd":
+		return 4
 	}
 	return 3
 }

@@ -34,7 +34,8 @@ fidelity.frechet, each within the noise of the baseline's seeds.
 
 Exit code 0: every figure is identical or within its tolerance. 3: one is worse
 beyond its tolerance and the seeds suffice to say so, or the study has dropped
-a row. 4: one is worse beyond its tolerance, and the seeds do not suffice to say
+a row, or a figure whose value changes with its number of samples stands on
+another number than the baseline's. 4: one is worse beyond its tolerance, and the seeds do not suffice to say
 whether by chance. 1: a selected trial has no result, or an error.
 `,
 		Example: "  ablate check experiments/quickstart --baseline baseline.json\n  ablate check experiments/quickstart --baseline baseline.json --only 'all data' --seed 1 --md summary.md --junit junit.xml",
@@ -149,7 +150,7 @@ func (g *globals) printCheck(r *gate.Result, f checkFlags) error {
 	switch r.Outcome {
 	case gate.Missing:
 		return verdict
-	case gate.Regression:
+	case gate.Regression, gate.Incomparable:
 		return differenceError{verdict}
 	case gate.Inconclusive:
 		if !pass {

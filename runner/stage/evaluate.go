@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"ablate/analysis/fidelity"
 	"ablate/models/checkpoint"
 	"ablate/models/random"
 	"ablate/models/shapes"
@@ -63,7 +62,11 @@ func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
 		entries[i] = catalogue.All()[catalogue.Draw(random.Stream(p.Seed, "evaluate", "prompt", i), false)]
 		prompts[i] = entries[i].Prompt
 	}
-	realImages, captions := realSet("real", p.FidelityImages)
+	real, err := e.reference(p.FidelityImages)
+	if err != nil {
+		return err
+	}
+	captions := real.captions
 
 	best := func(set string, prompts []shapes.Prompt) ([]uint8, error) {
 		var kept []uint8
@@ -120,7 +123,7 @@ func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
 		rows = append(rows, SampleRow{Set: Fidelity, Index: i, Prompt: captions[i].String()})
 	}
 	metrics := alignment(entries, readings)
-	f, err := fidelityMetrics(realImages, faithful)
+	f, err := fidelityMetrics(real, faithful)
 	if err != nil {
 		return err
 	}
@@ -170,64 +173,6 @@ func alignment(entries []shapes.Entry, readings []shapes.Reading) []Metric {
 		}
 	}
 	return append(out, skipped)
-}
-
-// Neighbours of the k-NN recall (world.md of the recipe found 5 to order arms).
-const neighbours = 5
-
-// fidelityMetrics compare generated images with the reference set, beside a
-// second set of real images of the same size: below that floor, nothing is
-// resolved.
-func fidelityMetrics(realImages, generated []uint8) ([]Metric, error) {
-	n := len(generated) / shapes.Pixels
-	again, _ := realSet("real again", n)
-	space := fidelity.NewSpace(realImages)
-	real, fake, floor := space.Features(realImages), space.Features(generated), space.Features(again)
-	out := []Metric{
-		{"fidelity.recall", fidelity.Recall(real, fake, neighbours), n},
-		{"fidelity.recall.real", fidelity.Recall(real, floor, neighbours), n},
-	}
-	for _, f := range []struct {
-		name string
-		x    fidelity.Matrix
-	}{{"fidelity.frechet", fake}, {"fidelity.frechet.real", floor}} {
-		d, err := fidelity.Frechet(real, f.x)
-		if err != nil {
-			return nil, fmt.Errorf("evaluate: %s: %w", f.name, err)
-		}
-		out = append(out, Metric{f.name, d, n})
-	}
-	return out, nil
-}
-
-// diversity is the mean distance of two aligned images of one complete prompt,
-// relative to that of two renders of it; beside it the same of other renders.
-func diversity(prompts []shapes.Prompt, readings []shapes.Reading, images []uint8) []Metric {
-	var kept []shapes.Prompt
-	var x []uint8
-	for i, p := range prompts {
-		if p.Complete() && readings[i].Judge(p) == shapes.Good {
-			kept = append(kept, p)
-			x = append(x, images[i*shapes.Pixels:(i+1)*shapes.Pixels]...)
-		}
-	}
-	group := make([]int, len(kept))
-	for i, p := range kept {
-		group[i] = p.Index()
-	}
-	reference := realOf("diversity", kept)
-	space := fidelity.NewSpace(reference)
-	base, _ := fidelity.MeanPairDistance(space.Features(reference), group)
-	ratio := func(images []uint8) (float64, int) {
-		d, n := fidelity.MeanPairDistance(space.Features(images), group)
-		if n == 0 || base == 0 {
-			return 0, 0
-		}
-		return d / base, n
-	}
-	v, n := ratio(x)
-	w, _ := ratio(realOf("diversity again", kept))
-	return []Metric{{"diversity", v, n}, {"diversity.real", w, n}}
 }
 
 // ReadMetrics reads the figures of an evaluate artifact.

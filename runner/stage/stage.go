@@ -39,7 +39,7 @@ const (
 // Revision of each kind is part of every action's key: raise it when what the
 // stage computes changes, and old results are computed anew.
 var Revision = map[Kind]int{
-	Pretrain: 1, Embed: 1, Adopt: 1, Sample: 1, Label: 1, Reward: 1, Score: 1, Finetune: 1, Evaluate: 1, Proxy: 1,
+	Pretrain: 1, Embed: 1, Adopt: 1, Sample: 1, Label: 1, Reward: 1, Score: 1, Finetune: 1, Evaluate: 2, Proxy: 1,
 }
 
 // Task is one action to run.
@@ -57,14 +57,16 @@ func (t Task) in(role string, parts ...string) string {
 // Progress is told how far a stage is, in its own steps.
 type Progress func(step, total int, text string)
 
-// Env is what a worker keeps from one action to the next: the backend and the
-// graphs it compiled, each once, whatever the number of trials.
+// Env is what a worker keeps from one action to the next: the backend, the
+// graphs it compiled, each once, whatever the number of trials, and the real
+// images of the last evaluation.
 type Env struct {
 	Backend  backend.Backend
 	trainers map[string]*train.Trainer
 	samplers map[string]*sampler.Euler
 	rewards  map[reward.Config]*rewardFns
 	encoders map[embedder.Config]*embedder.Encoder
+	real     *reference
 }
 
 type rewardFns struct {

@@ -32,15 +32,28 @@ var Metrics = func() []table.Column {
 		share("alignment"+c+".seen", "the same, prompts that feedback may use")
 		share("alignment"+c+".unseen", "the same, held-out prompts")
 	}
-	return append(cols,
+	// set is a figure of the fidelity set, with its floor; depends says that it
+	// changes with the number of images.
+	set := func(name, unit, better, depends, doc string) {
+		cols = append(cols, table.Column{Name: "fidelity." + name, Unit: unit, Better: better, Depends: depends, Doc: doc + ", on fixed random-convolution features"},
+			table.Column{Name: "fidelity." + name + ".real", Unit: unit, Depends: depends, Doc: "the same of real against real"})
+	}
+	cols = append(cols,
 		table.Column{Name: "skipped", Unit: "share", Better: "lower", Doc: "share of images that the parser cannot read; they count as not aligned"},
 		table.Column{Name: "proxy", Unit: "score", Better: "higher", Doc: "mean score by the base trial's learned reward"},
-		table.Column{Name: "fidelity.recall", Unit: "share", Better: "higher", Doc: "k-nearest-neighbour recall (k 5) of real images"},
-		table.Column{Name: "fidelity.recall.real", Unit: "share", Doc: "the same of real against real"},
-		table.Column{Name: "fidelity.frechet", Unit: "distance²", Better: "lower", Doc: "Fréchet distance to real images"},
-		table.Column{Name: "fidelity.frechet.real", Unit: "distance²", Doc: "the same of real against real"},
+	)
+	set("precision", "share", "higher", "n", "share of images within a real one's 5 nearest neighbours")
+	set("recall", "share", "higher", "n", "share of real images within an image's 5 nearest neighbours")
+	set("density", "ratio", "higher", "n", "number of real images in whose 5 nearest neighbours an image is, over 5")
+	set("coverage", "share", "higher", "n", "share of real images with an image within their 5 nearest neighbours")
+	set("frechet", "distance²", "lower", "n", "Fréchet distance to real images")
+	set("kid", "MMD²", "lower", "", "kernel distance to real images (cubic kernel, unbiased), mean over 100 subsets of at most 1,000")
+	set("cmmd", "1000 MMD²", "lower", "n", "kernel distance to real images (Gaussian, σ 10) of unit rows")
+	return append(cols,
 		table.Column{Name: "diversity", Unit: "ratio", Better: "higher", Doc: "distance of aligned images of one prompt, relative to renders"},
 		table.Column{Name: "diversity.real", Unit: "ratio", Doc: "the same of other renders"},
+		table.Column{Name: "diversity.vendi", Unit: "images", Better: "higher", Doc: "Vendi score of two aligned images of one prompt at a time, mean over complete prompts with two or more; n counts their images"},
+		table.Column{Name: "diversity.vendi.real", Unit: "images", Doc: "the same of renders of these prompts"},
 	)
 }()
 

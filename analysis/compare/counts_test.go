@@ -1,0 +1,105 @@
+package compare_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"ablate/analysis/compare"
+	"ablate/analysis/table"
+)
+
+// TestCounts: arms that stand on different numbers of images have no difference
+// in what depends on them, no place beside each other on the front, no effect
+// and no best; a footnote names both numbers. Other metrics are compared.
+func TestCounts(t *testing.T) {
+	arms := map[string][]float64{"base": {.5, .52, .54}, "equal": {.6, .61, .63}, "fewer": {.4, .43, .43}}
+	order := []string{"base", "equal", "fewer"}
+	draw := func(n int64) *compare.Table {
+		trials, samples := study(arms, order, diagonal(3))
+		for i, name := range trials.Column("arm").Strings {
+			if name == "fewer" {
+				trials.Column("fidelity.recall.n").Ints[i] = n
+				trials.Column("alignment.n").Ints[i] = n
+			}
+		}
+		got, err := compare.Ablation(trials, samples, compare.Options{Reference: "base", Resamples: 200})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	metric := func(tab *compare.Table, name string) compare.Metric {
+		return tab.Metrics[slices.IndexFunc(tab.Metrics, func(m compare.Metric) bool { return m.Name == name })]
+	}
+	onFront := func(tab *compare.Table) (names []string) {
+		for _, p := range tab.Front.Points {
+			names = append(names, p.Label)
+		}
+		return names
+	}
+	same := draw(200)
+	if _, ok := find(t, same, "fewer").Differences["fidelity.recall"]; !ok || metric(same, "fidelity.recall").Best != "fewer" || len(onFront(same)) != 3 {
+		t.Fatalf("with as many images there is no difference, best or front: %+v", same)
+	}
+	other := draw(80)
+	row := find(t, other, "fewer")
+	if d, ok := row.Differences["fidelity.recall"]; ok {
+		t.Errorf("recall of 80 images less that of 200 is %v", d.Mean)
+	}
+	c := row.Cells["fidelity.recall"]
+	if !slices.ContainsFunc(c.Notes, func(n int) bool {
+		return strings.Contains(other.Footnotes[n], "recall") && strings.Contains(other.Footnotes[n], "200 and 80")
+	}) {
+		t.Errorf("no footnote of the cell names both numbers: %v of %q", c.Notes, other.Footnotes)
+	}
+	if c.Mean == 0 || c.Images != 80 {
+		t.Errorf("its own figure is %+v", c)
+	}
+	if _, ok := row.Differences["alignment"]; !ok {
+		t.Error("alignment, which is a mean, is not compared")
+	}
+	if _, ok := find(t, other, "equal").Differences["fidelity.recall"]; !ok {
+		t.Error("rows of as many images are not compared")
+	}
+	if b := metric(other, "fidelity.recall").Best; b != "" {
+		t.Errorf("%s is the best of what can't be compared", b)
+	}
+	if got := onFront(other); slices.Contains(got, "fewer") || len(got) != 2 {
+		t.Errorf("the front has %v", got)
+	}
+}
+
+// TestCountsOfSweep: an axis that changes the number of images has no effect on
+// what depends on it.
+func TestCountsOfSweep(t *testing.T) {
+	for _, n := range []int64{200, 80} {
+		trials, samples := study(map[string][]float64{"a[evaluate.fidelityImages=80]": {.5, .52, .54}, "a[evaluate.fidelityImages=200]": {.6, .61, .63}},
+			[]string{"a[evaluate.fidelityImages=80]", "a[evaluate.fidelityImages=200]"}, diagonal(3))
+		axis := &table.Column{Name: "evaluate.fidelityImages", Kind: table.Int}
+		for i, name := range trials.Column("arm").Strings {
+			trials.Column("arm").Strings[i] = "a"
+			if strings.Contains(name, "=80") {
+				axis.Ints = append(axis.Ints, 80)
+				trials.Column("fidelity.recall.n").Ints[i] = n
+			} else {
+				axis.Ints = append(axis.Ints, 200)
+			}
+		}
+		trials.Columns = append(trials.Columns, axis)
+		got, err := compare.Ablation(trials, samples, compare.Options{Resamples: 200})
+		if err != nil {
+			t.Fatal(err)
+		}
+		effects := map[string]int{}
+		for _, e := range got.Sweeps[0].Effects {
+			effects[e.Metric]++
+		}
+		if effects["alignment"] == 0 || (effects["fidelity.recall"] > 0) != (n == 200) {
+			t.Errorf("%d and 200 images: effects %v", n, effects)
+		}
+		if note := slices.ContainsFunc(got.Footnotes, func(s string) bool { return strings.Contains(s, "200 and 80") }); note != (n == 80) {
+			t.Errorf("%d and 200 images: footnotes %q", n, got.Footnotes)
+		}
+	}
+}
