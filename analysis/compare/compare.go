@@ -154,6 +154,7 @@ var Shown = []Metric{
 	{Name: "alignment.combination", Label: "combination"},
 	{Name: "skipped", Label: "skipped"},
 	{Name: "proxy", Label: "proxy"},
+	{Name: "embedder", Label: "embedder"},
 	{Name: "fidelity.recall", Label: "recall", Real: "fidelity.recall.real"},
 	{Name: "fidelity.frechet", Label: "Fréchet", Real: "fidelity.frechet.real"},
 	{Name: "diversity", Label: "diversity", Real: "diversity.real"},
