@@ -157,6 +157,7 @@ var Shown = []Metric{
 	{Name: "alignment.combination", Label: "combination"},
 	{Name: "skipped", Label: "skipped"},
 	{Name: "proxy", Label: "proxy"},
+	{Name: "embedder", Label: "embedder"},
 	{Name: "fidelity.precision", Label: "precision", Real: "fidelity.precision.real"},
 	{Name: "fidelity.recall", Label: "recall", Real: "fidelity.recall.real"},
 	{Name: "fidelity.density", Label: "density", Real: "fidelity.density.real"},

@@ -57,6 +57,10 @@ func newImages(samples *table.Table) (*images, error) {
 
 // has reports whether a metric is a mean over judged images.
 func (x *images) has(metric string) bool {
+	if metric == "embedder" {
+		c := x.samples.Column(metric)
+		return c != nil && c.Kind == table.Float
+	}
 	return strings.HasPrefix(metric, "alignment") || metric == "skipped" || metric == "proxy"
 }
 
@@ -68,7 +72,7 @@ func (x *images) of(trial, metric string) stats.Clustered {
 	}
 	c := stats.Clustered{Sums: make([]float64, len(x.prompts)), Counts: make([]float64, len(x.prompts))}
 	verdict, category := x.samples.Column("verdict"), x.samples.Column("category")
-	seen, proxy := x.samples.Column("seen"), x.samples.Column("proxy")
+	seen := x.samples.Column("seen")
 	parts := strings.Split(metric, ".")
 	for _, i := range x.rows[trial] {
 		in := true
@@ -84,9 +88,10 @@ func (x *images) of(trial, metric string) stats.Clustered {
 		}
 		value := 0.
 		switch parts[0] {
-		case "proxy":
-			if in = in && proxy.Has(i); in {
-				value = proxy.Floats[i]
+		case "proxy", "embedder":
+			score := x.samples.Column(parts[0])
+			if in = in && score.Has(i); in {
+				value = score.Floats[i]
 			}
 		case "skipped":
 			if verdict.Strings[i] == "skip" {

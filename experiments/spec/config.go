@@ -67,12 +67,15 @@ type Reward struct {
 	Perturbations       int
 	Steps, Batch        int
 	LearningRate        float64
+	Members             int     // of the ensemble
+	Penalty             float64 // for their disagreement
+	Normalize           string
+	Contrast            float64 // temperature of contrastive normalization
+	Contrasts           int     // contrasting prompts of it
 }
 
 // Learns reports whether the reward is a model that learns from labels.
-func (r *Reward) Learns() bool {
-	return r != nil && (r.Loss == "mse" || r.Loss == "mse+classification")
-}
+func (r *Reward) Learns() bool { return r != nil && r.Loss != "none" && r.Loss != "oracle" }
 
 // Finetune is the fine-tuning of the model; only Method is set under "none".
 type Finetune struct {
@@ -122,7 +125,8 @@ func (c Content) Config() Config {
 	}
 	if c.has("reward") {
 		out.Reward = &Reward{s("reward.loss"), f("reward.lambda"), f("reward.temperature"), n("reward.perturbations"),
-			n("reward.steps"), n("reward.batch"), f("reward.learningRate")}
+			n("reward.steps"), n("reward.batch"), f("reward.learningRate"), n("reward.ensemble.members"), f("reward.ensemble.penalty"),
+			s("reward.normalize"), f("reward.contrastive.temperature"), n("reward.contrastive.prompts")}
 	}
 	if c.has("finetune") {
 		out.Finetune = &Finetune{s("finetune.method"), f("finetune.beta"),

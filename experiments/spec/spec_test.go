@@ -381,7 +381,7 @@ func TestMistakes(t *testing.T) {
 	for _, tc := range []struct{ name, body, want string }{
 		{"field", "seeds: [1]\nbase: finetune: lerningRate: 3", "study.cue:7:17: base.finetune.lerningRate: a trial has no such field (did you mean learningRate?)"},
 		{"top", "seeds: [1]\nseads: [1]", "study.cue:7:1: seads: a study has no such field (did you mean seeds?)"},
-		{"enum", "seeds: [1]\nbase: reward: loss: \"mes\"", "study.cue:7:21: base.reward.loss: \"mes\" is not one of \"none\", \"oracle\", \"mse\", \"mse+classification\" (did you mean \"mse\"?)"},
+		{"enum", "seeds: [1]\nbase: reward: loss: \"mes\"", "study.cue:7:21: base.reward.loss: \"mes\" is not one of \"none\", \"oracle\", \"mse\", \"mse+classification\", \"cross-entropy\", \"bradley-terry\" (did you mean \"mse\"?)"},
 		{"a value of later", "seeds: [1]\nbase: finetune: method: \"dpo\"", "study.cue:7:25: base.finetune.method: \"dpo\" is not one of \"none\", \"reward-weighted\""},
 		{"type", "seeds: [1]\nbase: finetune: beta: \"x\"", "study.cue:7:23: base.finetune.beta: \"x\" is a string; must be a number >=0"},
 		{"range", "seeds: [1]\nbase: finetune: beta: -1", "study.cue:7:23: base.finetune.beta: -1 is out of range; must be a number >=0"},

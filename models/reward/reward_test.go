@@ -2,6 +2,7 @@ package reward_test
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"ablate/models/modeltest"
@@ -9,12 +10,11 @@ import (
 	"ablate/models/reward"
 )
 
-// TestLearns: an image is good for a prompt if their embeddings agree in sign;
-// a reward learns it from noisy labels, with and without classification, and
-// prompt classification tells the right prompt from wrong ones.
+// TestLearns: an image is good for a prompt if it shows that prompt's vector; a
+// reward learns it by every loss.
 func TestLearns(t *testing.T) {
 	b := modeltest.Backend(t)
-	c := reward.Config{Embedding: 8, Hidden: 32}
+	c := reward.Config{Embedding: 8, Hidden: 32, Inputs: reward.Product}
 	trainer, err := reward.NewTrainer(b, c)
 	if err != nil {
 		t.Fatal(err)
@@ -50,13 +50,15 @@ func TestLearns(t *testing.T) {
 		return images, labels, prompt
 	}
 	for name, o := range map[string]reward.Options{
-		"mse":                {Temperature: 1},
-		"mse+classification": {Lambda: .5, Temperature: 2, Perturbations: 2},
+		reward.MSE:               {},
+		reward.MSEClassification: {Lambda: .5, Temperature: 2, Perturbations: 2},
+		reward.CrossEntropyLoss:  {},
+		reward.BradleyTerryLoss:  {},
 	} {
 		images, labels, prompt := make1(400)
 		d := reward.Data{Images: images, Labels: labels, Prompt: prompt, Prompts: prompts,
 			Wrong: func(r *rand.Rand, p, n int) []int { return []int{(p + 1 + r.IntN(3)) % 4} }} // one, where two are asked for
-		o.Steps, o.Batch, o.LearningRate = 200, 32, 3e-3
+		o.Loss, o.Steps, o.Batch, o.LearningRate = name, 200, 32, 3e-3
 		w, err := trainer.Train(d, random.Stream(1, "test", "init", 0), random.Stream(1, "test", "order", 0), o)
 		if err != nil {
 			t.Fatal(err)
@@ -70,20 +72,41 @@ func TestLearns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		right := 0
+		// Bradley–Terry's scores have no zero: pairs of one prompt are judged.
+		right, of := 0, 0
 		for i, s := range scores {
 			if s < 0 || s > 1 {
 				t.Fatalf("%s: score %v", name, s)
 			}
-			if (s > .5) == (labels[i] == 1) {
-				right++
+			if name != reward.BradleyTerryLoss {
+				of++
+				if (s > .5) == (labels[i] == 1) {
+					right++
+				}
+				continue
+			}
+			for j := range i {
+				if prompt[i] == prompt[j] && labels[i] != labels[j] {
+					of++
+					if (s > scores[j]) == (labels[i] == 1) {
+						right++
+					}
+				}
 			}
 		}
-		if len(scores) != 300 || right < 270 {
-			t.Errorf("%s: %d of %d judged right", name, right, len(scores))
+		if of < 300 || right*10 < of*9 {
+			t.Errorf("%s: %d of %d judged right", name, right, of)
 		}
 	}
-	if _, err := trainer.Train(reward.Data{}, r, r, reward.Options{Steps: 1, Batch: 1}); err == nil {
+	if _, err := trainer.Train(reward.Data{}, r, r, reward.Options{Loss: reward.MSE, Steps: 1, Batch: 1}); err == nil {
 		t.Error("no label is no error")
+	}
+	d := reward.Data{Images: make([]float32, 3*8), Labels: []float32{1, 1, 0}, Prompt: []int{0, 0, 1}, Prompts: prompts}
+	_, err = trainer.Train(d, r, r, reward.Options{Loss: reward.BradleyTerryLoss, Steps: 1, Batch: 2})
+	if err == nil || !strings.Contains(err.Error(), "none of the 2 prompts of the 3 labelled images has both") {
+		t.Errorf("no pair: %v", err)
+	}
+	if _, err = trainer.Train(d, r, r, reward.Options{Loss: "oracle", Steps: 1, Batch: 2}); err == nil {
+		t.Error("an unknown loss is no error")
 	}
 }

@@ -145,3 +145,37 @@ func (c *Catalogue) Wrong(r *rand.Rand, i, n int) []int {
 	list := append(one, two...)
 	return list[:min(max(n, 0), len(list))]
 }
+
+// Contrasts are up to n prompts that contrast with p, always the same ones:
+// those with one word swapped first, by turns in count, colour, shape and
+// background, then those with two. They name the same slots as p, and none is a
+// held-out prompt of the study. There are fewer than n where the grammar has
+// fewer: none of a prompt that names nothing.
+func (c *Catalogue) Contrasts(p Prompt, n int) []Prompt {
+	// by is p with the word of a slot swapped for the k-th after it.
+	by := func(p Prompt, s Slot, k int) Prompt {
+		p[s] = int8((int(p[s])-1+k)%len(words[s])) + 1
+		return p
+	}
+	var list []Prompt
+	add := func(q Prompt) {
+		if i, ok := c.index[q]; len(list) < n && (!ok || c.entries[i].Seen) {
+			list = append(list, q)
+		}
+	}
+	// turns calls f with every swap of a slot from from on.
+	turns := func(from Slot, f func(s Slot, k int)) {
+		for k := 1; k < len(words[Count]); k++ { // no slot has more words
+			for s := from; s < slots; s++ {
+				if p[s] != 0 && k < len(words[s]) {
+					f(s, k)
+				}
+			}
+		}
+	}
+	turns(Count, func(s Slot, k int) { add(by(p, s, k)) })
+	turns(Count, func(s Slot, k int) {
+		turns(s+1, func(o Slot, l int) { add(by(by(p, s, k), o, l)) })
+	})
+	return list
+}

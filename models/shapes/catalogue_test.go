@@ -137,3 +137,59 @@ func TestWrong(t *testing.T) {
 		}
 	}
 }
+
+// TestContrasts: as many as the grammar has, nearest first, each once, none
+// held out, also of prompts that are none of the study's.
+func TestContrasts(t *testing.T) {
+	c := Prompts()
+	for _, p := range every() {
+		var one, two int
+		for _, q := range every() {
+			if i, ok := c.Find(q); ok && !c.All()[i].Seen {
+				continue
+			}
+			same, changed := true, 0
+			for s := range p {
+				same = same && (p[s] == 0) == (q[s] == 0)
+				if p[s] != q[s] {
+					changed++
+				}
+			}
+			if same && changed == 1 {
+				one++
+			} else if same && changed == 2 {
+				two++
+			}
+		}
+		list := c.Contrasts(p, 1000)
+		if len(list) != one+two {
+			t.Errorf("%q: %d contrasts, want %d", p, len(list), one+two)
+		}
+		seen := map[Prompt]bool{p: true}
+		for k, q := range list {
+			changed := 0
+			for s := range p {
+				if p[s] != q[s] {
+					changed++
+				}
+			}
+			if i, ok := c.Find(q); seen[q] || ok && !c.All()[i].Seen || changed > 2 || (changed == 1) != (k < one) {
+				t.Errorf("%q: contrast %d is %q", p, k, q)
+			}
+			seen[q] = true
+		}
+		if got := c.Contrasts(p, 4); len(got) != min(4, len(list)) {
+			t.Errorf("%q: %d contrasts of the four asked for", p, len(got))
+		}
+	}
+	// By turns: red bars, the black background and one circle are held out here.
+	var got []string
+	for _, q := range c.Contrasts(Prompt{3, 1, 1, 1}, 4) {
+		got = append(got, q.String())
+	}
+	want := []string{"four red circles on a white background", "three green circles on a white background",
+		"three yellow circles on a white background", "three red circles on a purple background"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("contrasts: mismatch (-want +got)\n%s", diff)
+	}
+}

@@ -31,6 +31,7 @@ type Report struct {
 	Seeds                 []string
 	Table                 *compare.Table
 	Samples, Curves       *table.Table
+	Trials, Reliability   *table.Table // of the learned rewards; nil shows nothing of them
 	// Image is an evaluation image of a trial; nil where there is none.
 	Image      func(trial, set string, index int) (image.Image, error)
 	Failures   []string     // what has no result, and why
@@ -223,6 +224,7 @@ func (r Report) figures() ([]shown, error) {
 			}
 		}
 	}
+	list = append(list, r.reliability()...)
 	for _, c := range []struct{ stage, metric, name, caption string }{
 		{"finetune", "loss", "finetune-loss", "Fine-tuning: loss, mean since the point before."},
 		{"finetune", "effective sample size", "finetune-ess", "Fine-tuning: effective sample size of the weights in a batch. Soft weights leave bad images in."},

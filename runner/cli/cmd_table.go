@@ -79,17 +79,17 @@ Arrow files in the study's folder of results too.
 	cmd.Flags().BoolVar(&tf.csv, "csv", false, "one line a row and metric")
 	cmd.Flags().BoolVar(&tf.md, "md", false, "Markdown")
 	cmd.Flags().BoolVar(&tf.parquet, "parquet", false, "Parquet, one line a row and metric")
-	cmd.Flags().StringVar(&tf.of, "of", "", "one of the study's tables: trials, samples, curves, labels or runs")
+	cmd.Flags().StringVar(&tf.of, "of", "", "one of the study's tables: trials, samples, curves, labels, reliability or runs")
 	cmd.Flags().BoolVar(&tf.tex, "tex", false, "LaTeX, for booktabs; the best in bold only where the data single it out")
 	return cmd
 }
 
-var tableNames = []string{"trials", "samples", "curves", "labels", "runs"}
+var tableNames = []string{"trials", "samples", "curves", "labels", "reliability", "runs"}
 
 // named is one of the study's tables.
 func (r *results) named(name string) *table.Table {
 	return map[string]*table.Table{
-		"trials": r.tables.Trials, "samples": r.tables.Samples, "curves": r.tables.Curves, "labels": r.tables.Labels, "runs": r.runs,
+		"trials": r.tables.Trials, "samples": r.tables.Samples, "curves": r.tables.Curves, "labels": r.tables.Labels, "reliability": r.tables.Reliability, "runs": r.runs,
 	}[name]
 }
 

@@ -171,7 +171,7 @@ type Reason struct {
 }
 
 // order is that of a trial.
-var order = []stage.Kind{stage.Pretrain, stage.Embed, stage.Adopt, stage.Sample, stage.Label, stage.Reward, stage.Score,
+var order = []stage.Kind{stage.Pretrain, stage.Embed, stage.Adopt, stage.Sample, stage.Label, stage.Reward, stage.Assess, stage.Score,
 	stage.Finetune, stage.Evaluate, stage.Proxy}
 
 // Stages sums up the plan, stages in the order of a trial.

@@ -34,7 +34,7 @@ func TestWords(t *testing.T) {
 // what an action reads counts as its own.
 func TestNearest(t *testing.T) {
 	key := func(kind stage.Kind, lines []string, in ...store.Input) store.Entry {
-		k := store.Key{Stage: string(kind), Revision: 1, Lines: lines, Inputs: in, Backend: "xla:cpu"}
+		k := store.Key{Stage: string(kind), Revision: stage.Revision[kind], Lines: lines, Inputs: in, Backend: "xla:cpu"}
 		return store.Entry{Action: k.ID(), Output: store.OutputID(k.ID()), Key: k.Text()}
 	}
 	samples := key(stage.Sample, []string{"split labelled", "images 10", "seed.feedback 1"})

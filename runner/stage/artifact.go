@@ -26,6 +26,7 @@ const (
 	curvesFile  = "curves.json"
 	metricsFile = "metrics.json"
 	samplesFile = "samples.json"
+	assessFile  = "assess.json"
 
 	denoiserFile = "diffusion_pytorch_model.safetensors"
 	encoderFile  = "model.safetensors"
@@ -150,21 +151,42 @@ func promptStrings(prompts []shapes.Prompt) []string {
 	return out
 }
 
-func writeScores(dir string, scores []float32) error {
-	return checkpoint.WriteFile(filepath.Join(dir, scoresFile), map[string]checkpoint.Tensor{"scores": checkpoint.Floats(scores, len(scores))})
+func writeScores(dir string, scores map[string][]float32) error {
+	t := map[string]checkpoint.Tensor{}
+	for name, x := range scores {
+		t[name] = checkpoint.Floats(x, len(x))
+	}
+	return checkpoint.WriteFile(filepath.Join(dir, scoresFile), t)
 }
 
+// Names of the scores of an artifact: the reward's, and, of evaluation images,
+// the embedder's, which is the cosine of image and prompt.
+const (
+	scoresName = "scores"
+	cosineName = "embedder"
+)
+
 // ReadScores reads the scores float32[n] of a score or proxy artifact.
-func ReadScores(dir string) ([]float32, error) {
-	t, err := checkpoint.ReadFile(filepath.Join(dir, scoresFile))
+func ReadScores(dir string) ([]float32, error) { return readScores(dir, scoresName) }
+
+// ReadCosines reads the embedder's scores float32[n] of a proxy artifact.
+func ReadCosines(dir string) ([]float32, error) { return readScores(dir, cosineName) }
+
+func readScores(dir, name string) ([]float32, error) {
+	path := filepath.Join(dir, scoresFile)
+	t, err := checkpoint.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	x, err := t["scores"].Float32()
-	if err != nil {
-		return nil, fmt.Errorf("%s: scores: %w", filepath.Join(dir, scoresFile), err)
+	x, ok := t[name]
+	if !ok {
+		return nil, fmt.Errorf("%s: tensor %q is missing", path, name)
 	}
-	return x, nil
+	f, err := x.Float32()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", path, name, err)
+	}
+	return f, nil
 }
 
 // weightsOf lays parameters out for a file, without the prefix of their names.
@@ -277,20 +299,67 @@ func readEmbedder(dir string) (embedder.Config, nn.Values, error) {
 	return c, v, err
 }
 
-func writeReward(dir string, c reward.Config, v nn.Values) error {
-	return checkpoint.WriteComponent(filepath.Join(dir, "reward"), encoderFile, c, weightsOf(c.Params(), v, ""))
+// rewardConfig is config.json of a learned reward. Members are the perceptrons
+// of an ensemble; 0, where there is none, stands for one.
+type rewardConfig struct {
+	reward.Config
+	reward.Use
+	Members int `json:"members,omitempty"`
 }
 
-func readReward(dir string) (reward.Config, nn.Values, error) {
-	var c reward.Config
+// memberPrefix of the tensors' names; one member alone has none.
+func memberPrefix(k, members int) string {
+	if members <= 1 {
+		return ""
+	}
+	return fmt.Sprintf("members.%d.", k)
+}
+
+func writeReward(dir string, m *reward.Model) error {
+	c := rewardConfig{Config: m.Config, Use: m.Use}
+	if len(m.Members) > 1 {
+		c.Members = len(m.Members)
+	}
+	t := map[string]checkpoint.Tensor{}
+	for k, v := range m.Members {
+		for name, x := range weightsOf(m.Params(), v, "") {
+			t[memberPrefix(k, c.Members)+name] = x
+		}
+	}
+	return checkpoint.WriteComponent(filepath.Join(dir, "reward"), encoderFile, c, t)
+}
+
+func readReward(dir string) (*reward.Model, error) {
+	var c rewardConfig
 	path := filepath.Join(dir, "reward", "config.json")
 	if err := checkpoint.ReadJSON(path, &c, true); err != nil {
-		return c, nil, err
+		return nil, err
 	}
 	if err := c.Check(); err != nil {
-		return c, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	v := nn.Values{}
-	err := readWeights(filepath.Join(dir, "reward", encoderFile), c.Params(), "", v)
-	return c, v, err
+	if c.Members < 0 || c.Members > 1<<10 || c.Penalty < 0 || c.Temperature < 0 || c.Contrasts < 0 {
+		return nil, fmt.Errorf("%s: a reward of %d members, penalty %v and %d contrasts at temperature %v: none may be negative",
+			path, c.Members, c.Penalty, c.Contrasts, c.Temperature)
+	}
+	var params []nn.Param
+	for k := range max(c.Members, 1) {
+		for _, p := range c.Params() {
+			p.Name = memberPrefix(k, c.Members) + p.Name
+			params = append(params, p)
+		}
+	}
+	flat := nn.Values{}
+	if err := readWeights(filepath.Join(dir, "reward", encoderFile), params, "", flat); err != nil {
+		return nil, err
+	}
+	m := &reward.Model{Config: c.Config, Use: c.Use}
+	for k := range max(c.Members, 1) {
+		v := nn.Values{}
+		for _, p := range c.Params() {
+			v[p.Name] = flat[memberPrefix(k, c.Members)+p.Name]
+		}
+		m.Members = append(m.Members, v)
+	}
+	return m, nil
 }

@@ -14,6 +14,7 @@ import (
 type LabelParams struct {
 	Seed  int64   `json:"seed"` // the feedback seed
 	Noise float64 `json:"noise"`
+	Split string  `json:"split,omitempty"` // of the images; empty: those that a reward learns from
 }
 
 // Labelled is a label artifact: what an annotator said of each image. People's
@@ -41,9 +42,13 @@ func runLabel(_ context.Context, _ *Env, t Task, _ Progress) error {
 	if len(readings) != len(prompts) {
 		return fmt.Errorf("label: %d images have %d prompts", len(readings), len(prompts))
 	}
+	purpose := "parser"
+	if p.Split != "" {
+		purpose += " " + p.Split
+	}
 	out := Labelled{Annotator: "parser", Prompts: promptStrings(prompts), Labels: make([]string, len(prompts))}
 	for i, r := range readings {
-		out.Labels[i] = shapes.Annotate(random.Stream(p.Seed, "label", "parser", i), r.Judge(prompts[i]), p.Noise).String()
+		out.Labels[i] = shapes.Annotate(random.Stream(p.Seed, "label", purpose, i), r.Judge(prompts[i]), p.Noise).String()
 	}
 	return checkpoint.WriteJSON(filepath.Join(t.Out, labelsFile), out)
 }

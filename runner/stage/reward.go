@@ -16,13 +16,18 @@ import (
 // RewardParams of a learned reward.
 type RewardParams struct {
 	Seed          int64   `json:"seed"` // the feedback seed
-	Loss          string  `json:"loss"` // mse or mse+classification
+	Loss          string  `json:"loss"`
 	Lambda        float64 `json:"lambda"`
 	Temperature   float64 `json:"temperature"`
 	Perturbations int     `json:"perturbations"`
 	Steps         int     `json:"steps"`
 	Batch         int     `json:"batch"`
 	LearningRate  float64 `json:"learningRate"`
+	Members       int     `json:"members"` // perceptrons, each from streams of its own
+	Penalty       float64 `json:"penalty,omitempty"`
+	Normalize     string  `json:"normalize"` // none or contrastive
+	Contrast      float64 `json:"contrast,omitempty"`
+	Contrasts     int     `json:"contrasts,omitempty"`
 }
 
 func runReward(ctx context.Context, e *Env, t Task, progress Progress) error {
@@ -30,13 +35,16 @@ func runReward(ctx context.Context, e *Env, t Task, progress Progress) error {
 	if err != nil {
 		return err
 	}
-	images, err := ReadImages(t.in("labelled"), "images")
-	if err != nil {
-		return err
+	m := &reward.Model{}
+	switch p.Normalize {
+	case "none":
+	case "contrastive":
+		m.Temperature, m.Contrasts = p.Contrast, p.Contrasts
+	default:
+		return fmt.Errorf("reward: unknown normalization %q", p.Normalize)
 	}
-	labels, err := ReadLabels(t.in("labels"))
-	if err != nil {
-		return err
+	if p.Members > 1 {
+		m.Penalty = p.Penalty
 	}
 	ec, ev, err := readEmbedder(t.in("embedder"))
 	if err != nil {
@@ -46,30 +54,21 @@ func runReward(ctx context.Context, e *Env, t Task, progress Progress) error {
 	if err != nil {
 		return err
 	}
+	j, err := readJudged(t.in("labelled"), t.in("labels"))
+	if err != nil {
+		return err
+	}
 	catalogue := shapes.Prompts()
-	var d reward.Data
-	var kept []uint8
-	for i, l := range labels.Labels {
-		if l == "skip" {
-			continue
-		}
-		prompt, err := shapes.ParsePrompt(labels.Prompts[i])
-		if err != nil {
-			return err
-		}
+	d := reward.Data{Labels: j.labels}
+	for _, prompt := range j.prompts {
 		k, ok := catalogue.Find(prompt)
 		if !ok {
 			return fmt.Errorf("reward: %q is no prompt of this world's studies", prompt)
 		}
-		y := float32(0)
-		if l == "good" {
-			y = 1
-		}
-		d.Labels, d.Prompt = append(d.Labels, y), append(d.Prompt, k)
-		kept = append(kept, images[i*shapes.Pixels:(i+1)*shapes.Pixels]...)
+		d.Prompt = append(d.Prompt, k)
 	}
-	x := make([]float32, len(kept))
-	modelRange(kept, x)
+	x := make([]float32, len(j.images))
+	modelRange(j.images, x)
 	if d.Images, err = enc.Images(ev, x); err != nil {
 		return err
 	}
@@ -82,71 +81,181 @@ func runReward(ctx context.Context, e *Env, t Task, progress Progress) error {
 	}
 	d.Wrong = func(r *rand.Rand, prompt, n int) []int { return catalogue.Wrong(r, prompt, n) }
 
-	c := reward.Default(ec.Width)
-	fns, err := e.reward(c)
+	m.Config = reward.Default(ec.Width)
+	fns, err := e.reward(m.Config)
 	if err != nil {
 		return err
 	}
-	o := reward.Options{Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, WeightDecay: 0.01,
-		Lambda: p.Lambda, Temperature: p.Temperature, Perturbations: p.Perturbations}
-	switch p.Loss {
-	case "mse":
-		o.Lambda, o.Temperature, o.Perturbations = 0, 1, 0
-	case "mse+classification":
-	default:
-		return fmt.Errorf("reward: loss %q learns nothing", p.Loss)
-	}
-	curve, sum := newCurve("loss", "gradient norm"), &mean{}
-	o.Progress = func(step int, r train.Result) error {
-		sum.add(r.Loss, r.GradientNorm)
-		if (step+1)%every(p.Steps) == 0 {
-			curve.add(step+1, sum.take()...)
-			progress(step+1, p.Steps, "")
+	// Of an ensemble the curve is the members' mean.
+	curve := newCurve("loss", "gradient norm")
+	for k := range p.Members {
+		sum, at := &mean{}, 0
+		o := reward.Options{Loss: p.Loss, Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, WeightDecay: 0.01,
+			Lambda: p.Lambda, Temperature: p.Temperature, Perturbations: p.Perturbations,
+			Progress: func(step int, r train.Result) error {
+				sum.add(r.Loss, r.GradientNorm)
+				if (step+1)%every(p.Steps) == 0 {
+					v := sum.take()
+					for i := range v {
+						v[i] /= float64(p.Members)
+					}
+					if k == 0 {
+						curve.add(step+1, v...)
+					} else {
+						for i := range v {
+							curve.Values[i][at] += v[i]
+						}
+					}
+					at++
+					progress(k*p.Steps+step+1, p.Members*p.Steps, "")
+				}
+				return context.Cause(ctx)
+			}}
+		v, err := fns.trainer.Train(d, random.Stream(p.Seed, "reward", "init", k), random.Stream(p.Seed, "reward", "order", k), o)
+		if err != nil {
+			return err
 		}
-		return context.Cause(ctx)
+		m.Members = append(m.Members, v)
 	}
-	v, err := fns.trainer.Train(d, random.Stream(p.Seed, "reward", "init", 0), random.Stream(p.Seed, "reward", "order", 0), o)
-	if err != nil {
-		return err
-	}
-	if err := writeReward(t.Out, c, v); err != nil {
+	if err := writeReward(t.Out, m); err != nil {
 		return err
 	}
 	return checkpoint.WriteJSON(filepath.Join(t.Out, curvesFile), curve)
 }
 
-// proxyScores are r of images, each with its prompt, by a learned reward.
-func (e *Env) proxyScores(rewardDir, embedderDir string, images []uint8, prompts []shapes.Prompt) ([]float32, error) {
-	c, v, err := readReward(rewardDir)
+// judged are images that an annotator called good or bad; skips are left out.
+type judged struct {
+	images  []uint8
+	prompts []shapes.Prompt
+	labels  []float32 // 1 good, 0 bad
+}
+
+func readJudged(imagesDir, labelsDir string) (*judged, error) {
+	images, err := ReadImages(imagesDir, "images")
 	if err != nil {
 		return nil, err
 	}
+	labels, err := ReadLabels(labelsDir)
+	if err != nil {
+		return nil, err
+	}
+	if len(images) != len(labels.Labels)*shapes.Pixels {
+		return nil, fmt.Errorf("%d images have %d labels", len(images)/shapes.Pixels, len(labels.Labels))
+	}
+	j := &judged{}
+	for i, l := range labels.Labels {
+		if l == "skip" {
+			continue
+		}
+		prompt, err := shapes.ParsePrompt(labels.Prompts[i])
+		if err != nil {
+			return nil, err
+		}
+		y := float32(0)
+		if l == "good" {
+			y = 1
+		}
+		j.labels, j.prompts = append(j.labels, y), append(j.prompts, prompt)
+		j.images = append(j.images, images[i*shapes.Pixels:(i+1)*shapes.Pixels]...)
+	}
+	return j, nil
+}
+
+// embedded are the embeddings float32[n, E] of images and of their prompts.
+type embedded struct {
+	width         int
+	images, texts []float32
+	text          func(prompts []shapes.Prompt) ([]float32, error)
+}
+
+func (e *Env) embed(embedderDir string, images []uint8, prompts []shapes.Prompt) (*embedded, error) {
 	ec, ev, err := readEmbedder(embedderDir)
 	if err != nil {
 		return nil, err
-	}
-	if ec.Width != c.Embedding {
-		return nil, fmt.Errorf("score: the reward was trained on embeddings of width %d, the embedder gives %d", c.Embedding, ec.Width)
 	}
 	enc, err := e.encoder(ec)
 	if err != nil {
 		return nil, err
 	}
-	fns, err := e.reward(c)
-	if err != nil {
-		return nil, err
+	if len(images) != len(prompts)*shapes.Pixels {
+		return nil, fmt.Errorf("score: %d images have %d prompts", len(images)/shapes.Pixels, len(prompts))
 	}
+	out := &embedded{width: ec.Width, text: func(prompts []shapes.Prompt) ([]float32, error) { return enc.Texts(ev, bags(prompts)) }}
 	x := make([]float32, len(images))
 	modelRange(images, x)
-	xe, err := enc.Images(ev, x)
+	if out.images, err = enc.Images(ev, x); err != nil {
+		return nil, err
+	}
+	out.texts, err = out.text(prompts)
+	return out, err
+}
+
+// cosines of images and their prompts: what the frozen embedder alone says.
+func (x *embedded) cosines() []float32 {
+	out := make([]float32, len(x.images)/x.width)
+	for i := range out {
+		var dot float64
+		for j := i * x.width; j < (i+1)*x.width; j++ {
+			dot += float64(x.images[j]) * float64(x.texts[j]) // of unit vectors
+		}
+		out[i] = float32(dot)
+	}
+	return out
+}
+
+// scores are r of images, each with its prompt, by a learned reward.
+func (e *Env) scores(rewardDir string, x *embedded, prompts []shapes.Prompt) ([]float32, error) {
+	m, err := readReward(rewardDir)
 	if err != nil {
 		return nil, err
 	}
-	te, err := enc.Texts(ev, bags(prompts))
+	if x.width != m.Embedding {
+		return nil, fmt.Errorf("score: the reward was trained on embeddings of width %d, the embedder gives %d", m.Embedding, x.width)
+	}
+	fns, err := e.reward(m.Config)
 	if err != nil {
 		return nil, err
 	}
-	return fns.scorer.Score(v, xe, te)
+	// The table of prompts: one an image, then the contrasting ones, each once.
+	table, own := x.texts, make([][]int, len(prompts))
+	if m.Temperature > 0 {
+		catalogue := shapes.Prompts()
+		var others []shapes.Prompt
+		at, lists := map[shapes.Prompt]int{}, map[shapes.Prompt][]int{}
+		for i, p := range prompts {
+			list, ok := lists[p]
+			if !ok {
+				for _, q := range catalogue.Contrasts(p, m.Contrasts) {
+					if _, ok := at[q]; !ok {
+						at[q] = len(prompts) + len(others)
+						others = append(others, q)
+					}
+					list = append(list, at[q])
+				}
+				lists[p] = list
+			}
+			own[i] = append([]int{i}, list...)
+		}
+		more, err := x.text(others)
+		if err != nil {
+			return nil, err
+		}
+		table = append(table[:len(table):len(table)], more...)
+	} else {
+		for i := range own {
+			own[i] = []int{i}
+		}
+	}
+	return fns.scorer.All(m, x.images, own, table)
+}
+
+// proxyScores are r of images, each with its prompt, by a learned reward.
+func (e *Env) proxyScores(rewardDir, embedderDir string, images []uint8, prompts []shapes.Prompt) ([]float32, error) {
+	x, err := e.embed(embedderDir, images, prompts)
+	if err != nil {
+		return nil, err
+	}
+	return e.scores(rewardDir, x, prompts)
 }
 
 // ScoreParams of the scores of feedback samples.
@@ -173,7 +282,7 @@ func runScore(_ context.Context, e *Env, t Task, _ Progress) error {
 	} else if scores, err = e.proxyScores(t.in("reward"), t.in("embedder"), images, prompts); err != nil {
 		return err
 	}
-	return writeScores(t.Out, scores)
+	return writeScores(t.Out, map[string][]float32{scoresName: scores})
 }
 
 // oracle scores images by the gold's verdict: 1 for good, 0 for the rest.
@@ -206,9 +315,13 @@ func runProxy(_ context.Context, e *Env, t Task, _ Progress) error {
 			prompts = append(prompts, p)
 		}
 	}
-	scores, err := e.proxyScores(t.in("reward"), t.in("embedder"), images, prompts)
+	x, err := e.embed(t.in("embedder"), images, prompts)
 	if err != nil {
 		return err
 	}
-	return writeScores(t.Out, scores)
+	scores, err := e.scores(t.in("reward"), x, prompts)
+	if err != nil {
+		return err
+	}
+	return writeScores(t.Out, map[string][]float32{scoresName: scores, cosineName: x.cosines()})
 }

@@ -22,6 +22,7 @@ type SampleParams struct {
 	Seed    int64         `json:"seed"` // the feedback seed
 	Split   string        `json:"split"`
 	Images  int           `json:"images"`
+	Unseen  bool          `json:"unseen,omitempty"` // held-out prompts too: nothing may learn from these
 	Sampler SamplerParams `json:"sampler"`
 }
 
@@ -38,7 +39,7 @@ func runSample(ctx context.Context, e *Env, t Task, progress Progress) error {
 	prompts := make([]shapes.Prompt, p.Images)
 	for i := range prompts {
 		// Feedback sees no held-out prompt.
-		prompts[i] = catalogue.All()[catalogue.Draw(random.Stream(p.Seed, "sample", p.Split+" prompt", i), true)].Prompt
+		prompts[i] = catalogue.All()[catalogue.Draw(random.Stream(p.Seed, "sample", p.Split+" prompt", i), !p.Unseen)].Prompt
 	}
 	images, err := e.draw(ctx, m, prompts, p.Sampler, func(i int, dst []float32) {
 		random.Normal(random.Stream(p.Seed, "sample", p.Split+" noise", i), dst)

@@ -30,6 +30,7 @@ const (
 	Sample   Kind = "sample"
 	Label    Kind = "label"
 	Reward   Kind = "reward"
+	Assess   Kind = "assess"
 	Score    Kind = "score"
 	Finetune Kind = "finetune"
 	Evaluate Kind = "evaluate"
@@ -39,7 +40,7 @@ const (
 // Revision of each kind is part of every action's key: raise it when what the
 // stage computes changes, and old results are computed anew.
 var Revision = map[Kind]int{
-	Pretrain: 1, Embed: 1, Adopt: 1, Sample: 1, Label: 1, Reward: 1, Score: 1, Finetune: 1, Evaluate: 2, Proxy: 1,
+	Pretrain: 1, Embed: 1, Adopt: 1, Sample: 1, Label: 1, Reward: 2, Assess: 1, Score: 1, Finetune: 1, Evaluate: 2, Proxy: 2,
 }
 
 // Task is one action to run.
@@ -139,7 +140,7 @@ func Run(ctx context.Context, e *Env, t Task, progress Progress) (err error) {
 	}
 	run, ok := map[Kind]func(context.Context, *Env, Task, Progress) error{
 		Pretrain: runPretrain, Embed: runEmbed, Adopt: runAdopt, Sample: runSample, Label: runLabel,
-		Reward: runReward, Score: runScore, Finetune: runFinetune, Evaluate: runEvaluate, Proxy: runProxy,
+		Reward: runReward, Assess: runAssess, Score: runScore, Finetune: runFinetune, Evaluate: runEvaluate, Proxy: runProxy,
 	}[t.Kind]
 	if !ok {
 		return fmt.Errorf("stage %q is not known to this version", t.Kind)

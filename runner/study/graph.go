@@ -46,16 +46,21 @@ type Chain struct {
 	Model, Embedder           *Action
 	Labelled, Unlabelled      *Action
 	Labels, Reward            *Action
+	Held, HeldLabels, Assess  *Action // of images that no training sees: they, their labels, and what they say of the reward
 	LabelledScores            *Action
 	UnlabelledScores          *Action
 	Finetune, Evaluate, Proxy *Action
 }
 
+func (c Chain) all() [14]*Action {
+	return [...]*Action{c.Model, c.Embedder, c.Labelled, c.Unlabelled, c.Labels, c.Reward, c.Held, c.HeldLabels, c.Assess,
+		c.LabelledScores, c.UnlabelledScores, c.Finetune, c.Evaluate, c.Proxy}
+}
+
 // Actions lists a chain's actions that are there.
 func (c Chain) Actions() []*Action {
 	var out []*Action
-	for _, a := range []*Action{c.Model, c.Embedder, c.Labelled, c.Unlabelled, c.Labels, c.Reward, c.LabelledScores,
-		c.UnlabelledScores, c.Finetune, c.Evaluate, c.Proxy} {
+	for _, a := range c.all() {
 		if a != nil && !slices.Contains(out, a) {
 			out = append(out, a)
 		}
@@ -125,8 +130,7 @@ func NewGraph(s *spec.Study, views []spec.View, digest func(dir string) (string,
 
 // need notes that a trial needs a chain's actions.
 func (c Chain) need(trial string) {
-	for _, a := range [...]*Action{c.Model, c.Embedder, c.Labelled, c.Unlabelled, c.Labels, c.Reward, c.LabelledScores,
-		c.UnlabelledScores, c.Finetune, c.Evaluate, c.Proxy} {
+	for _, a := range c.all() {
 		// Trials come one after the other: one that is there is the last.
 		if a != nil && (len(a.Trials) == 0 || a.Trials[len(a.Trials)-1] != trial) {
 			a.Trials = append(a.Trials, trial)
@@ -211,10 +215,10 @@ func (g *Graph) reward(t spec.Trial, cfg spec.Config) (Chain, error) {
 		})
 	}
 	if f := cfg.Feedback; f != nil && f.Labelled > 0 {
-		c.Labelled = g.samples(t, cfg, c.Model, "labelled", f.Labelled)
+		c.Labelled = g.samples(t, cfg, c.Model, "labelled", f.Labelled, false)
 	}
 	if f := cfg.Feedback; f != nil && f.Unlabelled > 0 {
-		c.Unlabelled = g.samples(t, cfg, c.Model, "unlabelled", f.Unlabelled)
+		c.Unlabelled = g.samples(t, cfg, c.Model, "unlabelled", f.Unlabelled, false)
 	}
 	r := cfg.Reward
 	if !r.Learns() {
@@ -228,25 +232,49 @@ func (g *Graph) reward(t spec.Trial, cfg spec.Config) (Chain, error) {
 				Cost:   float64(e.Steps*e.Batch) / 5000}
 		})
 	}
-	c.Labels = g.add(stage.Label, seeded(t.Content.Part("feedback.parser"), t.Seed.Feedback), []Input{{"labelled", c.Labelled}}, func() Action {
-		return Action{Lines: append(t.Content.Lines("feedback.parser"), feedbackSeed(t)), Cost: 1,
-			Params: stage.LabelParams{Seed: t.Seed.Feedback, Noise: cfg.Feedback.Noise}}
-	})
+	c.Labels = g.labels(t, cfg, c.Labelled, "")
 	inputs := []Input{{"labelled", c.Labelled}, {"labels", c.Labels}, {"embedder", c.Embedder}}
 	c.Reward = g.add(stage.Reward, seeded(t.Content.Part("reward"), t.Seed.Feedback), inputs, func() Action {
-		return Action{Lines: append(t.Content.Lines("reward"), feedbackSeed(t)), Cost: 5,
+		return Action{Lines: append(t.Content.Lines("reward"), feedbackSeed(t)), Cost: 5 * float64(r.Members),
 			Params: stage.RewardParams{Seed: t.Seed.Feedback, Loss: r.Loss, Lambda: r.Lambda, Temperature: r.Temperature, Perturbations: r.Perturbations,
-				Steps: r.Steps, Batch: r.Batch, LearningRate: r.LearningRate}}
+				Steps: r.Steps, Batch: r.Batch, LearningRate: r.LearningRate, Members: r.Members, Penalty: r.Penalty,
+				Normalize: r.Normalize, Contrast: r.Contrast, Contrasts: r.Contrasts}}
 	})
 	return c, nil
 }
 
-func (g *Graph) samples(t spec.Trial, cfg spec.Config, model *Action, split string, n int) *Action {
+// assess lays out what a learned reward is held against: images of the base
+// model that no training sees, labelled by the same annotator.
+func (g *Graph) assess(t spec.Trial, cfg spec.Config, c *Chain) {
+	if c.Reward == nil {
+		return
+	}
+	c.Held = g.samples(t, cfg, c.Model, stage.AssessSplit, stage.AssessImages, true)
+	c.HeldLabels = g.labels(t, cfg, c.Held, stage.AssessSplit)
+	inputs := []Input{{"samples", c.Held}, {"sample labels", c.HeldLabels}, {"labelled", c.Labelled}, {"labels", c.Labels},
+		{"embedder", c.Embedder}, {"reward", c.Reward}}
+	c.Assess = g.add(stage.Assess, "", inputs, func() Action { return Action{Params: struct{}{}, Cost: 1} })
+}
+
+// labels are an annotator's of a split's images; "" are those that a reward
+// learns from.
+func (g *Graph) labels(t spec.Trial, cfg spec.Config, images *Action, split string) *Action {
+	return g.add(stage.Label, seeded(t.Content.Part("feedback.parser")+split, t.Seed.Feedback), []Input{{"labelled", images}}, func() Action {
+		a := Action{Lines: append(t.Content.Lines("feedback.parser"), feedbackSeed(t)), Cost: 1,
+			Params: stage.LabelParams{Seed: t.Seed.Feedback, Noise: cfg.Feedback.Noise, Split: split}}
+		if split != "" {
+			a.Lines = append(a.Lines, "split "+split)
+		}
+		return a
+	})
+}
+
+func (g *Graph) samples(t spec.Trial, cfg spec.Config, model *Action, split string, n int, unseen bool) *Action {
 	part := seeded(t.Content.Part("sampler")+split+" "+strconv.Itoa(n), t.Seed.Feedback)
 	return g.add(stage.Sample, part, []Input{{"model", model}}, func() Action {
 		return Action{Cost: float64(n) / 500,
 			Lines:  append(t.Content.Lines("sampler"), "split "+split, fmt.Sprintf("images %d", n), feedbackSeed(t)),
-			Params: stage.SampleParams{Seed: t.Seed.Feedback, Split: split, Images: n, Sampler: sampler(cfg)}}
+			Params: stage.SampleParams{Seed: t.Seed.Feedback, Split: split, Images: n, Unseen: unseen, Sampler: sampler(cfg)}}
 	})
 }
 
@@ -256,6 +284,7 @@ func (g *Graph) chain(t spec.Trial, cfg spec.Config) (Chain, error) {
 	if err != nil {
 		return c, err
 	}
+	g.assess(t, cfg, &c)
 	tuned := c.Model
 	if cfg.Finetune.Method != "none" {
 		c.Finetune = g.finetune(t, cfg, &c)

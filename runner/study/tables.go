@@ -14,7 +14,7 @@ import (
 type Results func(a *Action) (dir, id string, ok bool)
 
 // Tables are a study's results that depend on nothing but the study.
-type Tables struct{ Trials, Samples, Curves, Labels *table.Table }
+type Tables struct{ Trials, Samples, Curves, Labels, Reliability *table.Table }
 
 // Metrics of trials.arrow in their order: an evaluation's own names, and how
 // to read them.
@@ -41,6 +41,7 @@ var Metrics = func() []table.Column {
 	cols = append(cols,
 		table.Column{Name: "skipped", Unit: "share", Better: "lower", Doc: "share of images that the parser cannot read; they count as not aligned"},
 		table.Column{Name: "proxy", Unit: "score", Better: "higher", Doc: "mean score by the base trial's learned reward"},
+		table.Column{Name: "embedder", Unit: "cosine", Better: "higher", Doc: "mean cosine of image and prompt by the base trial's frozen embedder (the study's own)"},
 	)
 	set("precision", "share", "higher", "n", "share of images within a real one's 5 nearest neighbours")
 	set("recall", "share", "higher", "n", "share of real images within an image's 5 nearest neighbours")
@@ -54,6 +55,20 @@ var Metrics = func() []table.Column {
 		table.Column{Name: "diversity.real", Unit: "ratio", Doc: "the same of other renders"},
 		table.Column{Name: "diversity.vendi", Unit: "images", Better: "higher", Doc: "Vendi score of two aligned images of one prompt at a time, mean over complete prompts with two or more; n counts their images"},
 		table.Column{Name: "diversity.vendi.real", Unit: "images", Doc: "the same of renders of these prompts"},
+		// Of the trial's own reward, on images of the base model that no training saw.
+		table.Column{Name: "reward.accuracy", Unit: "share", Better: "higher", Doc: "share of held-out images whose noisy label the trial's own reward guesses, score above .5 for good"},
+		table.Column{Name: "reward.accuracy.seen", Unit: "share", Better: "higher", Doc: "the same, prompts that feedback may use"},
+		table.Column{Name: "reward.accuracy.unseen", Unit: "share", Better: "higher", Doc: "the same, held-out prompts"},
+		table.Column{Name: "reward.auc", Unit: "probability", Better: "higher", Doc: "that an image labelled good scores above one labelled bad"},
+		table.Column{Name: "reward.auc.gold", Unit: "probability", Better: "higher", Doc: "that an image that the gold calls good scores above another"},
+		table.Column{Name: "reward.agreement", Unit: "share", Better: "higher", Doc: "share of held-out images on which reward, score above .5, and gold agree"},
+		table.Column{Name: "reward.ece", Unit: "share", Better: "lower", Doc: "expected calibration error against labels, 10 bins of equal width"},
+		table.Column{Name: "embedder.accuracy", Unit: "share", Better: "higher", Doc: "as reward.accuracy, of the frozen embedder alone (the study's own): its cosine, cut where it does best on the reward's training labels"},
+		table.Column{Name: "embedder.accuracy.seen", Unit: "share", Better: "higher", Doc: "the same, prompts that feedback may use"},
+		table.Column{Name: "embedder.accuracy.unseen", Unit: "share", Better: "higher", Doc: "the same, held-out prompts"},
+		table.Column{Name: "embedder.auc", Unit: "probability", Better: "higher", Doc: "as reward.auc, of the embedder's cosine"},
+		table.Column{Name: "embedder.auc.gold", Unit: "probability", Better: "higher", Doc: "as reward.auc.gold, of the embedder's cosine"},
+		table.Column{Name: "embedder.agreement", Unit: "share", Better: "higher", Doc: "as reward.agreement, of the embedder's cosine at its cut"},
 	)
 }()
 
@@ -63,13 +78,15 @@ func NewTables(s *spec.Study, g *Graph, results Results) (*Tables, error) {
 	t := &Tables{
 		Trials:  &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 		Samples: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}}, Curves: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
-		Labels: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
+		Labels:      &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
+		Reliability: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 	}
 	if err := t.trials(s, g, results); err != nil {
 		return nil, err
 	}
 	seen := map[spec.ID]bool{}
 	samples, curves, labels := newSamples(t.Samples), newCurves(t.Curves), newLabels(t.Labels)
+	reliability := newReliability(t.Reliability)
 	labelled := map[*Action]bool{}
 	for _, v := range s.Views {
 		id := v.Trial.ID()
@@ -82,6 +99,9 @@ func NewTables(s *spec.Study, g *Graph, results Results) (*Tables, error) {
 			return nil, err
 		}
 		if err := curves.add(id, c, results); err != nil {
+			return nil, err
+		}
+		if err := reliability.add(id, c, results); err != nil {
 			return nil, err
 		}
 		if c.Labels != nil && !labelled[c.Labels] {
@@ -179,6 +199,15 @@ func (t *Tables) trials(s *spec.Study, g *Graph, results Results) error {
 			m[0].Floats[i], m[0].Valid[i] = value, true
 			m[1].Ints[i], m[1].Valid[i] = int64(count), true
 		}
+		if dir, _, ok := results(c.Assess); ok {
+			a, err := stage.ReadAssessment(dir)
+			if err != nil {
+				return err
+			}
+			for _, m := range a.Metrics {
+				set(m.Name, m.Value, m.N)
+			}
+		}
 		dir, _, ok := results(c.Evaluate)
 		if !ok {
 			continue
@@ -194,15 +223,17 @@ func (t *Tables) trials(s *spec.Study, g *Graph, results Results) error {
 			continue
 		}
 		if dir, _, ok := results(c.Proxy); ok {
-			scores, err := stage.ReadScores(dir)
-			if err != nil {
-				return err
+			for name, read := range map[string]func(string) ([]float32, error){"proxy": stage.ReadScores, "embedder": stage.ReadCosines} {
+				scores, err := read(dir)
+				if err != nil {
+					return err
+				}
+				var sum float64
+				for _, r := range scores {
+					sum += float64(r)
+				}
+				set(name, sum/float64(len(scores)), len(scores))
 			}
-			var sum float64
-			for _, r := range scores {
-				sum += float64(r)
-			}
-			set("proxy", sum/float64(len(scores)), len(scores))
 		}
 	}
 	return nil
@@ -219,6 +250,9 @@ var roles = []struct {
 	{"sample.unlabelled", func(c Chain) *Action { return c.Unlabelled }},
 	{"label", func(c Chain) *Action { return c.Labels }},
 	{"reward", func(c Chain) *Action { return c.Reward }},
+	{"sample.assess", func(c Chain) *Action { return c.Held }},
+	{"label.assess", func(c Chain) *Action { return c.HeldLabels }},
+	{"assess", func(c Chain) *Action { return c.Assess }},
 	{"score.labelled", func(c Chain) *Action { return c.LabelledScores }},
 	{"score.unlabelled", func(c Chain) *Action { return c.UnlabelledScores }},
 	{"finetune", func(c Chain) *Action { return c.Finetune }},
@@ -227,18 +261,19 @@ var roles = []struct {
 }
 
 // samples are the columns of samples.arrow.
-type samples struct{ trial, set, index, prompt, category, seen, verdict, read, proxy *table.Column }
+type samples struct{ trial, set, index, prompt, category, seen, verdict, read, proxy, embedder *table.Column }
 
 func newSamples(t *table.Table) *samples {
 	s := &samples{
 		trial: &table.Column{Name: "trial", Kind: table.String}, set: &table.Column{Name: "set", Kind: table.String, Doc: "alignment or fidelity"},
 		index: &table.Column{Name: "index", Kind: table.Int}, prompt: &table.Column{Name: "prompt", Kind: table.String},
 		category: &table.Column{Name: "category", Kind: table.String, Valid: []bool{}}, seen: &table.Column{Name: "seen", Kind: table.Bool, Valid: []bool{}},
-		verdict: &table.Column{Name: "verdict", Kind: table.String, Valid: []bool{}, Doc: "the gold's: good, bad or skip"},
-		read:    &table.Column{Name: "read", Kind: table.String, Valid: []bool{}, Doc: "what the parser read"},
-		proxy:   &table.Column{Name: "proxy", Kind: table.Float, Valid: []bool{}, Unit: "score", Doc: "by the base trial's learned reward"},
+		verdict:  &table.Column{Name: "verdict", Kind: table.String, Valid: []bool{}, Doc: "the gold's: good, bad or skip"},
+		read:     &table.Column{Name: "read", Kind: table.String, Valid: []bool{}, Doc: "what the parser read"},
+		proxy:    &table.Column{Name: "proxy", Kind: table.Float, Valid: []bool{}, Unit: "score", Doc: "by the base trial's learned reward"},
+		embedder: &table.Column{Name: "embedder", Kind: table.Float, Valid: []bool{}, Unit: "cosine", Doc: "of image and prompt, by the base trial's frozen embedder"},
 	}
-	t.Columns = []*table.Column{s.trial, s.set, s.index, s.prompt, s.category, s.seen, s.verdict, s.read, s.proxy}
+	t.Columns = []*table.Column{s.trial, s.set, s.index, s.prompt, s.category, s.seen, s.verdict, s.read, s.proxy, s.embedder}
 	return s
 }
 
@@ -251,10 +286,13 @@ func (s *samples) add(id spec.ID, c Chain, results Results) error {
 	if err != nil {
 		return err
 	}
-	var scores []float32
+	var scores, cosines []float32
 	if c.Proxy != nil {
 		if dir, _, ok := results(c.Proxy); ok {
 			if scores, err = stage.ReadScores(dir); err != nil {
+				return err
+			}
+			if cosines, err = stage.ReadCosines(dir); err != nil {
 				return err
 			}
 		}
@@ -272,11 +310,16 @@ func (s *samples) add(id spec.ID, c Chain, results Results) error {
 			x.c.Strings, x.c.Valid = append(x.c.Strings, x.v), append(x.c.Valid, judged)
 		}
 		s.seen.Bools, s.seen.Valid = append(s.seen.Bools, r.Seen), append(s.seen.Valid, judged)
-		score, scored := 0.0, judged && r.Index < len(scores)
-		if scored {
-			score = float64(scores[r.Index])
+		for _, x := range []struct {
+			c      *table.Column
+			scores []float32
+		}{{s.proxy, scores}, {s.embedder, cosines}} {
+			score, scored := 0.0, judged && r.Index < len(x.scores)
+			if scored {
+				score = float64(x.scores[r.Index])
+			}
+			x.c.Floats, x.c.Valid = append(x.c.Floats, score), append(x.c.Valid, scored)
 		}
-		s.proxy.Floats, s.proxy.Valid = append(s.proxy.Floats, score), append(s.proxy.Valid, scored)
 	}
 	return nil
 }
@@ -351,6 +394,49 @@ func (t *labels) add(seed spec.Seed, c Chain, results Results) error {
 		t.prompt.Strings = append(t.prompt.Strings, l.Prompts[i])
 		t.annotator.Strings = append(t.annotator.Strings, l.Annotator)
 		t.label.Strings = append(t.label.Strings, strings.Clone(label))
+	}
+	return nil
+}
+
+// reliability are the columns of reliability.arrow: of each trial's own learned
+// reward, on images that no training saw, ten bins of its score.
+type reliability struct{ trial, bin, low, high, n, score, labelled, gold *table.Column }
+
+func newReliability(t *table.Table) *reliability {
+	share := func(name, unit, doc string) *table.Column {
+		return &table.Column{Name: name, Kind: table.Float, Valid: []bool{}, Unit: unit, Doc: doc}
+	}
+	r := &reliability{
+		trial: &table.Column{Name: "trial", Kind: table.String}, bin: &table.Column{Name: "bin", Kind: table.Int, Doc: "from 0"},
+		low:   &table.Column{Name: "low", Kind: table.Float, Unit: "score"},
+		high:  &table.Column{Name: "high", Kind: table.Float, Unit: "score", Doc: "belongs to the next bin, but for the last"},
+		n:     &table.Column{Name: "n", Kind: table.Int, Unit: "images", Doc: "that the annotator did not skip"},
+		score: share("score", "score", "mean score of the trial's own reward"), labelled: share("labelled", "share", "labelled good by the annotator, noise and all"),
+		gold: share("gold", "share", "called good by the gold"),
+	}
+	t.Columns = []*table.Column{r.trial, r.bin, r.low, r.high, r.n, r.score, r.labelled, r.gold}
+	return r
+}
+
+func (t *reliability) add(id spec.ID, c Chain, results Results) error {
+	dir, _, ok := results(c.Assess)
+	if !ok {
+		return nil
+	}
+	a, err := stage.ReadAssessment(dir)
+	if err != nil {
+		return err
+	}
+	for i, b := range a.Bins {
+		t.trial.Strings = append(t.trial.Strings, id.String())
+		t.bin.Ints, t.n.Ints = append(t.bin.Ints, int64(i)), append(t.n.Ints, int64(b.N))
+		t.low.Floats, t.high.Floats = append(t.low.Floats, b.Low), append(t.high.Floats, b.High)
+		for _, x := range []struct {
+			c *table.Column
+			v float64
+		}{{t.score, b.Score}, {t.labelled, b.Labelled}, {t.gold, b.Gold}} {
+			x.c.Floats, x.c.Valid = append(x.c.Floats, x.v), append(x.c.Valid, b.N > 0)
+		}
 	}
 	return nil
 }

@@ -1,0 +1,14 @@
+package reward
+
+import "github.com/gomlx/gomlx/pkg/core/graph"
+
+// CrossEntropy is the log loss of a Bernoulli label (Bishop 2006, eq. 4.90), for
+// logits s and labels y float32[B], r = σ(s):
+//
+//	L = mean_i -[y_i log r_i + (1 - y_i) log(1 - r_i)] = mean_i softplus(s_i) - y_i s_i
+//
+// It is computed on the logit: a sigmoid that has rounded to 0 or 1 has no
+// logarithm and no gradient.
+func CrossEntropy(s, y *graph.Node) *graph.Node {
+	return graph.ReduceAllMean(graph.Sub(softplus(s), graph.Mul(y, s)))
+}

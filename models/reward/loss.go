@@ -1,0 +1,62 @@
+package reward
+
+import (
+	"fmt"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"ablate/models/nn"
+	"ablate/models/train"
+)
+
+// The losses that a reward learns by.
+const (
+	MSE               = "mse"
+	MSEClassification = "mse+classification"
+	CrossEntropyLoss  = "cross-entropy"
+	BradleyTerryLoss  = "bradley-terry"
+)
+
+// Loss is a loss by its name, as a graph over a step's inputs: images
+// float32[B, E], prompts float32[B, 1+N, E], the right one first, present
+// float32[B, 1+N], which is 0 where an image has fewer than N wrong prompts,
+// labels y float32[B] and (λ, T) float32[2]. N is 0 but under classification.
+// Under bradley-terry row i of the first half and row i of the second are a
+// good and a bad image of one prompt.
+func (c Config) Loss(name string) (train.Loss, error) {
+	if name != MSE && name != MSEClassification && name != CrossEntropyLoss && name != BradleyTerryLoss {
+		return nil, fmt.Errorf("reward: loss %q learns nothing", name)
+	}
+	return func(w nn.Weights, in []*graph.Node) *graph.Node {
+		image, prompts, present, label, hyper := in[0], in[1], in[2], in[3], in[4]
+		b, n := prompts.Shape().Dimensions[0], prompts.Shape().Dimensions[1]
+		if name == MSEClassification {
+			images := graph.BroadcastToDims(graph.InsertAxes(image, 1), b, n, c.Embedding)
+			r := c.Score(w, images, prompts) // [B, 1+N]
+			lambda := graph.Reshape(graph.Slice(hyper, graph.AxisElem(0)))
+			temperature := graph.Reshape(graph.Slice(hyper, graph.AxisElem(1)))
+			return graph.Add(SquaredError(first(r), label), graph.Mul(lambda, Classification(r, present, label, temperature)))
+		}
+		prompt := graph.Reshape(graph.Slice(prompts, graph.AxisRange(), graph.AxisElem(0)), b, c.Embedding)
+		switch name {
+		case CrossEntropyLoss:
+			return CrossEntropy(c.Logit(w, image, prompt), label)
+		case BradleyTerryLoss:
+			s := c.Logit(w, image, prompt)
+			return BradleyTerry(graph.Slice(s, graph.AxisRange(0, b/2)), graph.Slice(s, graph.AxisRange(b/2, b)))
+		}
+		return SquaredError(c.Score(w, image, prompt), label)
+	}, nil
+}
+
+// first is column 0 of x float32[B, N] as float32[B].
+func first(x *graph.Node) *graph.Node {
+	return graph.Reshape(graph.Slice(x, graph.AxisRange(), graph.AxisElem(0)), x.Shape().Dimensions[0])
+}
+
+// softplus is log(1 + eᶻ), without overflow: z/2 + |z|/2 + log(1 + e^-|z|),
+// whose derivative is ½ at 0 whatever is taken for that of |z|.
+func softplus(z *graph.Node) *graph.Node {
+	a := graph.Abs(z)
+	return graph.Add(graph.MulScalar(graph.Add(z, a), .5), graph.Log1P(graph.Exp(graph.Neg(a))))
+}

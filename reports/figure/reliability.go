@@ -1,0 +1,125 @@
+package figure
+
+import (
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"ablate/analysis/compare"
+	"ablate/analysis/stats"
+	"ablate/analysis/table"
+)
+
+// A Reward is what reliability.arrow has of a row's learned reward, its seeds
+// taken together.
+type Reward struct {
+	Row  int // of the ablation table
+	Bins []stats.Bin
+	N    int // images, over all seeds
+}
+
+// mostRewards are drawn: their whiskers would cover each other.
+const mostRewards = 6
+
+// Rewards gathers each row's learned reward from reliability.arrow, each reward
+// once, under the first row that has it.
+func Rewards(t *compare.Table, reliability *table.Table) []Reward {
+	if reliability == nil {
+		return nil
+	}
+	trial, bin, n := reliability.Column("trial"), reliability.Column("bin"), reliability.Column("n")
+	low, high, score, labelled := reliability.Column("low"), reliability.Column("high"), reliability.Column("score"), reliability.Column("labelled")
+	rows := map[string][]int{}
+	for i := range reliability.Rows() {
+		rows[trial.Strings[i]] = append(rows[trial.Strings[i]], i)
+	}
+	var out []Reward
+	seen := map[string]bool{}
+	for r, row := range t.Rows {
+		bins := map[int64]stats.Bin{}
+		last := int64(-1)
+		for _, id := range row.Trials {
+			for _, i := range rows[id] {
+				b := bins[bin.Ints[i]]
+				b.Low, b.High = low.Floats[i], high.Floats[i]
+				b.N += int(n.Ints[i])
+				if n.Ints[i] > 0 {
+					b.Score += float64(n.Ints[i]) * score.Floats[i]
+					b.Good += float64(n.Ints[i]) * labelled.Floats[i]
+				}
+				bins[bin.Ints[i]] = b
+				last = max(last, bin.Ints[i])
+			}
+		}
+		reward := Reward{Row: r}
+		var all []float64
+		for k := int64(0); k <= last; k++ {
+			b := bins[k]
+			if b.N > 0 {
+				b.Score /= float64(b.N)
+				b.Good /= float64(b.N)
+			}
+			reward.Bins = append(reward.Bins, b)
+			reward.N += b.N
+			all = append(all, float64(b.N), b.Score, b.Good)
+		}
+		if reward.N > 0 && !seen[key(all)] {
+			seen[key(all)] = true
+			out = append(out, reward)
+		}
+	}
+	return out
+}
+
+// Reliability draws the share labelled good against the mean score, a point a
+// bin of the score with its 95% Wilson interval, images taken as independent. On
+// the diagonal a score is the probability that it claims to be. It returns
+// false where no reward was learned; the first six rewards are drawn.
+func Reliability(t *compare.Table, rewards []Reward) (Figure, bool) {
+	if len(rewards) == 0 {
+		return Figure{}, false
+	}
+	var l legend
+	for i, r := range rewards {
+		if i < mostRewards {
+			l.add(r.Row, labelled(t.Rows[r.Row]))
+		} else {
+			l.more++
+		}
+	}
+	rewards = rewards[:min(len(rewards), mostRewards)]
+	p := newPlot("score of the reward", "share labelled good")
+	p.Add(reliability(rewards))
+	return l.figure(p, 10*vg.Centimeter), true
+}
+
+type reliability []Reward
+
+// DataRange is what the axes must show.
+func (reliability) DataRange() (xmin, xmax, ymin, ymax float64) { return 0, 1, 0, 1 }
+
+// Plot draws the diagonal, then a line through each reward's bins.
+func (rewards reliability) Plot(canvas draw.Canvas, p *plot.Plot) {
+	tx, ty := p.Transforms(&canvas)
+	canvas.StrokeLine2(draw.LineStyle{Color: grey, Width: .8, Dashes: []vg.Length{4, 3}}, tx(0), ty(0), tx(1), ty(1))
+	for k, r := range rewards {
+		col, glyph := arm(r.Row)
+		beside := vg.Length(1.6 * (float64(k) - float64(len(rewards)-1)/2)) // whiskers of one score stand side by side
+		var line []vg.Point
+		for _, b := range r.Bins {
+			if b.N == 0 {
+				continue
+			}
+			i := stats.Wilson(int(math.Round(b.Good*float64(b.N))), b.N, .95)
+			x := tx(b.Score) + beside
+			canvas.StrokeLine2(draw.LineStyle{Color: col, Width: 1}, x, ty(i.Low), x, ty(i.High))
+			line = append(line, vg.Point{X: x, Y: ty(b.Good)})
+		}
+		canvas.StrokeLines(draw.LineStyle{Color: faintOf(col), Width: 1.2}, line)
+		for _, q := range line {
+			canvas.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 3.2, Shape: glyph}, q)
+		}
+	}
+}
