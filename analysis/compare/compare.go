@@ -167,6 +167,8 @@ var Shown = []Metric{
 	{Name: "fidelity.cmmd", Label: "CMMD", Real: "fidelity.cmmd.real"},
 	{Name: "diversity", Label: "diversity", Real: "diversity.real"},
 	{Name: "diversity.vendi", Label: "Vendi", Real: "diversity.vendi.real"},
+	{Name: "distance.kl", Label: "KL"},
+	{Name: "distance.gap", Label: "loss gap"},
 }
 
 const level = .95

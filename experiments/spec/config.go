@@ -79,13 +79,40 @@ func (r *Reward) Learns() bool { return r != nil && r.Loss != "none" && r.Loss !
 
 // Finetune is the fine-tuning of the model; only Method is set under "none".
 type Finetune struct {
-	Method               string
-	Beta                 float64
-	Mix                  Mix
-	Steps, Batch, Warmup int
-	LearningRate         float64
-	Schedule             string
-	EMA                  float64
+	Method                string
+	Anchor                string
+	Beta, Velocity, KL    float64
+	Mix                   Mix
+	Steps, Batch, Warmup  int
+	LearningRate          float64
+	Schedule              string
+	EMA, Clip             float64
+	WeightDecay           float64
+	Rank                  int
+	Targets               string
+	Probes, Rounds, Fresh int
+	Refresh               int
+
+	Tau                                   float64 // of softmax-weighted
+	By                                    string  // of filtered
+	Fraction, Threshold                   float64
+	DPO                                   float64 // β
+	KTO, Desirable, Undesirable, Positive float64
+	Weighting                             string // of awm
+	Power, AWMClip, Average, AWMVelocity  float64
+	NFT                                   float64
+	Signal                                string
+	NFTVelocity                           float64
+	CRD, CRDVelocity                      float64
+	CRDGroup                              int
+	Images                                int // of a policy's rollout
+	Noise                                 float64
+	DDPOClip                              float64
+	DPOKClip, DPOKWeight, DPOKVelocity    float64
+	GRPOClip, GRPOKL                      float64
+	GRPOGroup                             int
+	ReFLFrom, ReFLWeight, ReFLMargin      float64
+	Last                                  int // steps of draft
 }
 
 // Mix weights the sources of an update.
@@ -129,10 +156,23 @@ func (c Content) Config() Config {
 			s("reward.normalize"), f("reward.contrastive.temperature"), n("reward.contrastive.prompts")}
 	}
 	if c.has("finetune") {
-		out.Finetune = &Finetune{s("finetune.method"), f("finetune.beta"),
-			Mix{f("finetune.mix.labelled"), f("finetune.mix.unlabelled"), f("finetune.mix.pretraining")},
-			n("finetune.steps"), n("finetune.batch"), n("finetune.warmup"), f("finetune.learningRate"),
-			s("finetune.schedule"), f("finetune.ema")}
+		out.Finetune = &Finetune{
+			Method: s("finetune.method"), Anchor: s("finetune.anchor"), Beta: f("finetune.beta"), Velocity: f("finetune.velocity"), KL: f("finetune.kl"),
+			Mix:   Mix{f("finetune.mix.labelled"), f("finetune.mix.unlabelled"), f("finetune.mix.pretraining")},
+			Steps: n("finetune.steps"), Batch: n("finetune.batch"), Warmup: n("finetune.warmup"), LearningRate: f("finetune.learningRate"),
+			Schedule: s("finetune.schedule"), EMA: f("finetune.ema"), Clip: f("finetune.clip"), WeightDecay: f("finetune.weightDecay"),
+			Rank: n("finetune.lora.rank"), Targets: s("finetune.lora.targets"),
+			Probes: n("finetune.probes"), Rounds: n("finetune.rounds"), Fresh: n("finetune.fresh"), Refresh: n("finetune.refresh"),
+			Tau: f("finetune.softmax.tau"), By: s("finetune.filtered.by"), Fraction: f("finetune.filtered.fraction"), Threshold: f("finetune.filtered.threshold"),
+			DPO: f("finetune.dpo.beta"), KTO: f("finetune.kto.beta"), Desirable: f("finetune.kto.desirable"), Undesirable: f("finetune.kto.undesirable"),
+			Positive: f("finetune.kto.positive"), Weighting: s("finetune.awm.weighting"), Power: f("finetune.awm.power"), AWMClip: f("finetune.awm.clip"),
+			Average: f("finetune.awm.average"), AWMVelocity: f("finetune.awm.velocity"), NFT: f("finetune.nft.beta"), Signal: s("finetune.nft.signal"),
+			NFTVelocity: f("finetune.nft.velocity"), CRD: f("finetune.crd.beta"), CRDVelocity: f("finetune.crd.velocity"), CRDGroup: n("finetune.crd.group"),
+			Images: n("finetune.rollout.images"), Noise: f("finetune.rollout.noise"), DDPOClip: f("finetune.ddpo.clip"),
+			DPOKClip: f("finetune.dpok.clip"), DPOKWeight: f("finetune.dpok.weight"), DPOKVelocity: f("finetune.dpok.velocity"),
+			GRPOClip: f("finetune.grpo.clip"), GRPOKL: f("finetune.grpo.kl"), GRPOGroup: n("finetune.grpo.group"),
+			ReFLFrom: f("finetune.refl.from"), ReFLWeight: f("finetune.refl.weight"), ReFLMargin: f("finetune.refl.margin"), Last: n("finetune.draft.last"),
+		}
 	}
 	if c.has("evaluate") {
 		out.Evaluate = &Evaluate{n("evaluate.images"), n("evaluate.fidelityImages"), n("evaluate.bestOf")}

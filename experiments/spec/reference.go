@@ -265,6 +265,8 @@ func ruleLines() ([]string, error) {
 			line += ", unused: " + quoted(fields["unused"])
 		case fields["zero"] != "":
 			line += ", becomes 0: " + quoted(fields["zero"])
+		case fields["becomes"] != "":
+			line += ", becomes: " + quoted(fields["becomes"])
 		default:
 			line += ": a mistake"
 		}

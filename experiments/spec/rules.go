@@ -27,7 +27,8 @@ type read struct {
 // A ruling is what a rule says of a trial; the zero ruling says nothing.
 type ruling struct {
 	because      string
-	unused, zero []int // places in layout
+	unused, zero []int          // places in layout
+	becomes      map[int]string // by place
 	problem      *problem
 }
 
@@ -116,6 +117,9 @@ func (g *grammar) apply(p *pool, refs []uint32, why []string) (problems []*probl
 			}
 			refs[i] = 0
 		}
+		for i, name := range d.becomes {
+			refs[i] = p.put(name)
+		}
 		for _, i := range d.zero {
 			if f, ok := p.values[refs[i]].(float64); ok && f != 0 {
 				why[i] = d.because
@@ -146,9 +150,10 @@ func (g *grammar) rule(ru *rule, p *pool, refs []uint32) (ruling, error) {
 		return d, err
 	}
 	var effect struct {
-		Unused []string `json:"unused"`
-		Zero   []string `json:"zero"`
-		Error  *struct {
+		Unused  []string          `json:"unused"`
+		Zero    []string          `json:"zero"`
+		Becomes map[string]string `json:"becomes"`
+		Error   *struct {
 			Hint string   `json:"hint"`
 			At   []string `json:"at"`
 		} `json:"error"`
@@ -160,6 +165,14 @@ func (g *grammar) rule(ru *rule, p *pool, refs []uint32) (ruling, error) {
 		d.problem = &problem{e.At, d.because, e.Hint}
 	}
 	d.unused, d.zero = places(effect.Unused), places(effect.Zero)
+	for path, name := range effect.Becomes {
+		if d.becomes == nil {
+			d.becomes = map[int]string{}
+		}
+		for _, i := range places([]string{path}) {
+			d.becomes[i] = name
+		}
+	}
 	return d, nil
 }
 

@@ -17,18 +17,21 @@ import (
 // gradient. r may be a plain good/bad label: the bad images teach as well.
 func NFT(o Outputs, r, beta *graph.Node) *graph.Node {
 	away := graph.Mul(beta, graph.Sub(o.Model, o.Old))
-	part := func(u *graph.Node) *graph.Node {
-		return normalized(o.Schedule.Clean(o.Noisy, u, o.Time), o.Clean)
+	still := graph.Mul(beta, graph.Sub(o.Still, o.Old))
+	part := func(u, still *graph.Node) *graph.Node {
+		clean := func(u *graph.Node) *graph.Node { return o.Schedule.Clean(o.Noisy, u, o.Time) }
+		return normalized(clean(u), clean(still), o.Clean)
 	}
-	plus, minus := part(graph.Add(o.Old, away)), part(graph.Sub(o.Old, away))
+	plus := part(graph.Add(o.Old, away), graph.Add(o.Old, still))
+	minus := part(graph.Sub(o.Old, away), graph.Sub(o.Old, still))
 	return graph.Div(graph.Add(graph.Mul(r, plus), graph.Mul(graph.OneMinus(r), minus)), beta)
 }
 
 // normalized is the mean over pixels of (x - y)² over the mean absolute
-// difference, at least 1e-5, which carries no gradient; float32[B].
-func normalized(x, y *graph.Node) *graph.Node {
-	w := graph.MaxScalar(schedule.MeanPixels(graph.Abs(graph.Sub(x, y))), 1e-5)
-	return graph.Div(schedule.MeanSquare(x, y), graph.StopGradient(w))
+// difference of still, x as a constant, at least 1e-5; float32[B].
+func normalized(x, still, y *graph.Node) *graph.Node {
+	w := graph.MaxScalar(schedule.MeanPixels(graph.Abs(graph.Sub(still, y))), 1e-5)
+	return graph.Div(schedule.MeanSquare(x, y), w)
 }
 
 var nft = Objective{Name: "nft", Reads: []Copy{Old}, Images: 1, Constants: 2,

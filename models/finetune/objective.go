@@ -19,6 +19,7 @@ type Outputs struct {
 	Base         *graph.Node // of the pretrained network
 	Old          *graph.Node // of a copy that follows the trained network
 	Average      *graph.Node // of a second, slower one
+	Still        *graph.Node // u_θ as a constant, through which no gradient flows
 }
 
 // Loss is each image's denoising loss ℓ float32[B] under the output u.

@@ -91,7 +91,7 @@ func TestReferenceForward(t *testing.T) {
 			scalar := func(x float64) *graph.Node { return graph.Scalar(g, v.DType(), x) }
 			flow := schedule.Flow{}
 			o := Outputs{Schedule: flow, Noisy: flow.Noisy(in["x0"], in["eps"], in["t"]), Clean: in["x0"], Time: in["t"],
-				Target: graph.Sub(in["eps"], in["x0"]), Model: v, Base: in["v_base"], Old: in["v_old"], Average: in["v_ema"]}
+				Target: graph.Sub(in["eps"], in["x0"]), Model: v, Base: in["v_base"], Old: in["v_old"], Average: in["v_ema"], Still: graph.StopGradient(v)}
 			put := func(name string, x *graph.Node) { names, out = append(names, name), append(out, x) }
 			take := func(name string, loss *graph.Node) {
 				put(name+"_loss", graph.Reshape(loss, 1))
@@ -129,7 +129,7 @@ func TestReferenceForward(t *testing.T) {
 			share = graph.Reshape(share, len(group), len(group))
 			_, implicit := CRD(o, constant(optimality), share, scalar(k.CRD))
 			put("crd_implicit", implicit)
-			take("crd", plus(crd.Loss(o, []*graph.Node{constant(optimality)}, share, []*graph.Node{scalar(k.CRD)}), k.CRDKL))
+			take("crd", plus(crd.Loss(o, []*graph.Node{constant(optimality)}, share, []*graph.Node{scalar(k.CRD), scalar(1)}), k.CRDKL))
 
 			next := graph.MulScalar(in["t"], 1-k.Fraction)
 			step := func(u *graph.Node) (mean, std, density *graph.Node) {

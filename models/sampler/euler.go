@@ -47,6 +47,8 @@ func NewEuler(b backends.Backend, net pipeline.Network) (*Euler, error) {
 type Options struct {
 	Steps int
 	Shift float64
+	// Stop, if set, is the number of steps after which to stop, short of the image.
+	Stop int
 	// Progress, if set, is told how many images are done.
 	Progress func(done int) error
 }
@@ -65,6 +67,10 @@ func (e *Euler) Sample(m *pipeline.Model, words []float32, noise func(i int, dst
 	}
 	defer backend.Free(params...)
 	times := e.net.Schedule.Steps(o.Steps, o.Shift)
+	steps := o.Steps
+	if o.Stop > 0 {
+		steps = min(o.Stop, o.Steps)
+	}
 	out := make([]float32, n*px)
 	for from := 0; from < n; from += batch {
 		if o.Progress != nil {
@@ -81,7 +87,7 @@ func (e *Euler) Sample(m *pipeline.Model, words []float32, noise func(i int, dst
 		copy(w, words[from*e.net.Words:to*e.net.Words])
 		x := tensors.FromFlatDataAndDimensions(x0, batch, e.net.Image[0], e.net.Image[1], e.net.Image[2])
 		wt := tensors.FromFlatDataAndDimensions(w, batch, e.net.Words)
-		for s := range o.Steps {
+		for s := range steps {
 			pair := tensors.FromFlatDataAndDimensions([]float32{times[s], times[s+1]}, 2)
 			got, err := e.fn.Call(append([]*tensors.Tensor{x, wt, pair}, params...)...)
 			if err != nil {

@@ -26,6 +26,8 @@ const (
 	curvesFile  = "curves.json"
 	metricsFile = "metrics.json"
 	samplesFile = "samples.json"
+	probesFile  = "probes.json"
+	probesName  = "probes" // set of images that a fine-tuning's probes drew
 	assessFile  = "assess.json"
 
 	denoiserFile = "diffusion_pytorch_model.safetensors"
@@ -90,14 +92,20 @@ func (m *mean) take() []float64 {
 }
 
 // ReadCurve reads the curve of an artifact that has one.
-func ReadCurve(dir string) (*Curve, error) {
+func ReadCurve(dir string) (*Curve, error) { return readCurve(filepath.Join(dir, curvesFile)) }
+
+// ReadProbes reads what a fine-tuning's probes saw: the gold's and the distances
+// in its own artifact, the proxy's in that of the proxy.
+func ReadProbes(dir string) (*Curve, error) { return readCurve(filepath.Join(dir, probesFile)) }
+
+func readCurve(path string) (*Curve, error) {
 	var c Curve
-	if err := checkpoint.ReadJSON(filepath.Join(dir, curvesFile), &c, true); err != nil {
+	if err := checkpoint.ReadJSON(path, &c, true); err != nil {
 		return nil, err
 	}
 	for _, v := range c.Values {
 		if len(v) != len(c.Steps) || len(c.Values) != len(c.Metrics) {
-			return nil, fmt.Errorf("%s: its columns differ in length", filepath.Join(dir, curvesFile))
+			return nil, fmt.Errorf("%s: its columns differ in length", path)
 		}
 	}
 	return &c, nil

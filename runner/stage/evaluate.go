@@ -3,9 +3,11 @@ package stage
 import (
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
 
 	"ablate/models/checkpoint"
+	"ablate/models/pipeline"
 	"ablate/models/random"
 	"ablate/models/shapes"
 )
@@ -54,6 +56,12 @@ func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
 	_, m, err := readModel(t.in("model"))
 	if err != nil {
 		return err
+	}
+	base := m // of the pretrained model itself
+	if _, tuned := t.Inputs["base"]; tuned {
+		if _, base, err = readModel(t.in("base")); err != nil {
+			return err
+		}
 	}
 	catalogue := shapes.Prompts()
 	entries := make([]shapes.Entry, p.Images)
@@ -128,6 +136,11 @@ func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
 		return err
 	}
 	metrics = append(append(metrics, f...), diversity(prompts, readings, aligned)...)
+	d, err := e.distances(p, m, base, aligned, prompts)
+	if err != nil {
+		return err
+	}
+	metrics = append(metrics, d...)
 	if err := writeImages(t.Out, map[string][]uint8{Alignment: aligned, Fidelity: faithful}); err != nil {
 		return err
 	}
@@ -135,6 +148,27 @@ func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
 		return err
 	}
 	return checkpoint.WriteJSON(filepath.Join(t.Out, metricsFile), metrics)
+}
+
+// distanceImages is on how many images and pairs distances stand at most.
+const distanceImages = 512
+
+// distances are how far the model is from the pretrained one. Choosing the best
+// of n adds log n - (n-1)/n to the divergence (Gao et al. 2022, arXiv 2210.10760,
+// section 2), whatever it is chosen by.
+func (e *Env) distances(p EvaluateParams, m, base *pipeline.Model, images []uint8, prompts []shapes.Prompt) ([]Metric, error) {
+	n := min(len(prompts), distanceImages)
+	kl, gap := 0., 0.
+	if m != base {
+		var err error
+		if kl, gap, err = e.distance(m.Network, m.Weights, base.Weights, images[:n*shapes.Pixels], prompts[:n], realPairs(distanceImages), p.Seed, "evaluate"); err != nil {
+			return nil, err
+		}
+	}
+	if best := float64(p.BestOf); best > 1 {
+		kl += math.Log(best) - (best-1)/best
+	}
+	return []Metric{{"distance.kl", kl, n}, {"distance.gap", gap, distanceImages}}, nil
 }
 
 // alignment are the shares of images that the gold calls good: all, seen and

@@ -21,9 +21,9 @@ func Memory(params any) int64 {
 		return int64(p.Images) * shapes.Pixels
 	case FinetuneParams:
 		if p.Data != nil {
-			return int64(p.Data.Pairs)*shapes.Pixels + float*int64(p.Batch)*shapes.Pixels
+			return int64(p.Data.Pairs)*shapes.Pixels + float*int64(p.Recipe.Batch)*shapes.Pixels
 		}
-		return float * int64(p.Batch) * shapes.Pixels
+		return float * int64(p.Recipe.Batch) * shapes.Pixels
 	case EvaluateParams:
 		return int64(p.Images+p.FidelityImages) * shapes.Pixels
 	}

@@ -323,5 +323,44 @@ func runProxy(_ context.Context, e *Env, t Task, _ Progress) error {
 	if err != nil {
 		return err
 	}
-	return writeScores(t.Out, map[string][]float32{scoresName: scores, cosineName: x.cosines()})
+	if err := writeScores(t.Out, map[string][]float32{scoresName: scores, cosineName: x.cosines()}); err != nil {
+		return err
+	}
+	if _, tuned := t.Inputs["finetune"]; !tuned {
+		return nil
+	}
+	return e.probed(t)
+}
+
+// probed is the proxy's view of what a fine-tuning's probes drew.
+func (e *Env) probed(t Task) error {
+	images, err := ReadImages(t.in("finetune"), probesName)
+	if err != nil {
+		return err
+	}
+	prompts, err := readPrompts(t.in("finetune"))
+	if err != nil {
+		return err
+	}
+	seen, err := ReadProbes(t.in("finetune"))
+	if err != nil {
+		return err
+	}
+	n := len(prompts) * shapes.Pixels
+	if n == 0 || len(images) != len(seen.Steps)*n {
+		return fmt.Errorf("proxy: %d probes of %d prompts do not have %d images", len(seen.Steps), len(prompts), len(images)/shapes.Pixels)
+	}
+	curve := newCurve("proxy")
+	for i, step := range seen.Steps {
+		scores, err := e.proxyScores(t.in("reward"), t.in("embedder"), images[i*n:(i+1)*n], prompts)
+		if err != nil {
+			return err
+		}
+		var sum float64
+		for _, s := range scores {
+			sum += float64(s)
+		}
+		curve.add(step, sum/float64(len(scores)))
+	}
+	return checkpoint.WriteJSON(filepath.Join(t.Out, probesFile), curve)
 }

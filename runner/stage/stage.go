@@ -11,7 +11,10 @@ import (
 	"path/filepath"
 
 	"ablate/models/backend"
+	"ablate/models/distance"
 	"ablate/models/embedder"
+	"ablate/models/finetune"
+	"ablate/models/lora"
 	"ablate/models/pipeline"
 	"ablate/models/reward"
 	"ablate/models/sampler"
@@ -40,7 +43,7 @@ const (
 // Revision of each kind is part of every action's key: raise it when what the
 // stage computes changes, and old results are computed anew.
 var Revision = map[Kind]int{
-	Pretrain: 1, Embed: 1, Adopt: 1, Sample: 1, Label: 1, Reward: 2, Assess: 1, Score: 1, Finetune: 1, Evaluate: 2, Proxy: 2,
+	Pretrain: 1, Embed: 1, Adopt: 1, Sample: 1, Label: 1, Reward: 2, Assess: 1, Score: 1, Finetune: 2, Evaluate: 2, Proxy: 2,
 }
 
 // Task is one action to run.
@@ -64,7 +67,10 @@ type Progress func(step, total int, text string)
 type Env struct {
 	Backend  backend.Backend
 	trainers map[string]*train.Trainer
+	steps    map[string]*finetune.Step
 	samplers map[string]*sampler.Euler
+	paths    map[string]*sampler.Stochastic
+	meters   map[string]*distance.Meter
 	rewards  map[reward.Config]*rewardFns
 	encoders map[embedder.Config]*embedder.Encoder
 	real     *reference
@@ -80,7 +86,10 @@ func NewEnv(b backend.Backend) *Env {
 	return &Env{
 		Backend:  b,
 		trainers: map[string]*train.Trainer{},
+		steps:    map[string]*finetune.Step{},
 		samplers: map[string]*sampler.Euler{},
+		paths:    map[string]*sampler.Stochastic{},
+		meters:   map[string]*distance.Meter{},
 		rewards:  map[reward.Config]*rewardFns{},
 		encoders: map[embedder.Config]*embedder.Encoder{},
 	}
@@ -90,6 +99,21 @@ func (e *Env) trainer(net pipeline.Network) (*train.Trainer, error) {
 	return memo(e.trainers, net.Name, func() (*train.Trainer, error) {
 		return train.New(e.Backend, "denoise "+net.Name, net.AllParams(), net.WeightedLoss)
 	})
+}
+
+// step is a fine-tuning's; that of the plain likelihood is pretraining's own.
+func (e *Env) step(net pipeline.Network, loss finetune.Loss, l lora.Config) (*finetune.Step, error) {
+	return memo(e.steps, finetune.StepName(net, loss, l), func() (*finetune.Step, error) {
+		if loss.Name != finetune.Likelihood().Name || l.Rank > 0 {
+			return finetune.NewStep(e.Backend, net, loss, l)
+		}
+		t, err := e.trainer(net)
+		return finetune.Plain(t, net), err
+	})
+}
+
+func (e *Env) stochastic(net pipeline.Network) (*sampler.Stochastic, error) {
+	return memo(e.paths, net.Name, func() (*sampler.Stochastic, error) { return sampler.NewStochastic(e.Backend, net) })
 }
 
 func (e *Env) sampler(net pipeline.Network) (*sampler.Euler, error) {

@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"ablate/experiments/spec"
+	"ablate/models/finetune"
 	"ablate/models/shapes"
 	"ablate/runner/stage"
 )
@@ -118,7 +119,11 @@ func NewGraph(s *spec.Study, views []spec.View, digest func(dir string) (string,
 		}
 		short := id.Short()
 		if b.Reward != nil {
-			c.Proxy = g.add(stage.Proxy, "", []Input{{"evaluate", c.Evaluate}, {"reward", b.Reward}, {"embedder", b.Embedder}},
+			inputs := []Input{{"evaluate", c.Evaluate}, {"reward", b.Reward}, {"embedder", b.Embedder}}
+			if c.Finetune != nil {
+				inputs = append(inputs, Input{"finetune", c.Finetune})
+			}
+			c.Proxy = g.add(stage.Proxy, "", inputs,
 				func() Action { return Action{Params: struct{}{}, Cost: 1} })
 			b.need(short)
 		}
@@ -310,7 +315,13 @@ func (g *Graph) score(cfg spec.Config, c *Chain, samples *Action) *Action {
 }
 
 func (g *Graph) finetune(t spec.Trial, cfg spec.Config, c *Chain) *Action {
-	f := cfg.Finetune
+	f, loss := cfg.Finetune, "none"
+	if cfg.Reward.Learns() {
+		loss = "learned"
+	} else if cfg.Reward != nil {
+		loss = cfg.Reward.Loss
+	}
+	r := recipe(f)
 	inputs := []Input{{"model", c.Model}}
 	add := func(split string, samples *Action) *Action {
 		inputs = append(inputs, Input{split, samples})
@@ -321,21 +332,34 @@ func (g *Graph) finetune(t spec.Trial, cfg spec.Config, c *Chain) *Action {
 		return s
 	}
 	if f.Mix.Labelled > 0 && c.Labelled != nil {
-		c.LabelledScores = add("labelled", c.Labelled)
+		if r.Labels() && loss != "oracle" {
+			c.Labels = g.labels(t, cfg, c.Labelled, "")
+			inputs = append(inputs, Input{"labelled", c.Labelled}, Input{"labels", c.Labels})
+		} else {
+			c.LabelledScores = add("labelled", c.Labelled)
+		}
 	}
 	if f.Mix.Unlabelled > 0 && c.Unlabelled != nil {
 		c.UnlabelledScores = add("unlabelled", c.Unlabelled)
 	}
-	part := seeded(t.Content.Part("finetune"), t.Seed.Feedback)
+	draws := f.Rounds > 1 || finetune.KindOf(f.Method) != finetune.Offline
+	if draws && loss == "learned" {
+		inputs = append(inputs, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
+	}
+	part := seeded(t.Content.Part("finetune", "sampler")+loss, t.Seed.Feedback)
 	mixed := f.Beta > 0 && f.Mix.Pretraining > 0
 	if mixed {
 		part += seeded(t.Content.Part("data"), t.Seed.Pretraining)
 	}
 	return g.add(stage.Finetune, part, inputs, func() Action {
-		p := stage.FinetuneParams{Seed: t.Seed.Feedback, Beta: f.Beta, Steps: f.Steps, Batch: f.Batch, LearningRate: f.LearningRate,
-			Warmup: f.Warmup, Schedule: f.Schedule, EMA: f.EMA,
+		p := stage.FinetuneParams{Seed: t.Seed.Feedback, Recipe: r, Sampler: sampler(cfg), Probes: f.Probes,
 			Mix: stage.Mix{Labelled: f.Mix.Labelled, Unlabelled: f.Mix.Unlabelled, Pretraining: f.Mix.Pretraining}}
-		a := Action{Lines: append(t.Content.Lines("finetune"), feedbackSeed(t)), Cost: float64(f.Steps*f.Batch) / 1500}
+		a := Action{Lines: append(t.Content.Lines("finetune", "sampler"), feedbackSeed(t)), Cost: float64(f.Steps*f.Batch)/1500 + float64(f.Probes)}
+		if draws {
+			p.Loss = loss
+			a.Lines = append(a.Lines, "loss "+loss)
+			a.Cost *= 2
+		}
 		if mixed {
 			d := data(cfg.Data)
 			p.Data, p.PretrainingSeed = &d, t.Seed.Pretraining
@@ -344,6 +368,32 @@ func (g *Graph) finetune(t spec.Trial, cfg spec.Config, c *Chain) *Action {
 		a.Params = p
 		return a
 	})
+}
+
+// recipe is how a fine-tuning is done, by its method's own constants.
+func recipe(f *spec.Finetune) finetune.Recipe {
+	r := finetune.Recipe{Method: f.Method, Steps: f.Steps, Batch: f.Batch, LearningRate: f.LearningRate, Warmup: f.Warmup, Schedule: f.Schedule,
+		EMA: f.EMA, Clip: f.Clip, WeightDecay: f.WeightDecay, LoRA: finetune.LoRA{Rank: f.Rank, Targets: f.Targets},
+		Anchor: f.Anchor, Beta: f.Beta, Rounds: f.Rounds, Fresh: f.Fresh, Refresh: f.Refresh, Tau: f.Tau, Keep: f.By, Top: f.Fraction, Threshold: f.Threshold,
+		DPO: finetune.DPOSet{Beta: f.DPO},
+		KTO: finetune.KTOSet{Beta: f.KTO, Desirable: f.Desirable, Undesirable: f.Undesirable, Positive: f.Positive},
+		AWM: finetune.AWMSet{Weighting: f.Weighting, Power: f.Power, Clip: f.AWMClip, Average: f.Average},
+		NFT: finetune.NFTSet{Beta: f.NFT, Signal: f.Signal}, CRD: finetune.CRDSet{Beta: f.CRD, Group: f.CRDGroup},
+		Policy: finetune.PolicySet{Images: f.Images, Noise: f.Noise, Group: f.GRPOGroup, Weight: f.DPOKWeight,
+			ClipRange: f.DDPOClip + f.DPOKClip + f.GRPOClip}, // a trial has one of them
+		Direct: finetune.DirectSet{Last: f.Last, From: f.ReFLFrom, Weight: f.ReFLWeight, Margin: f.ReFLMargin},
+	}
+	if f.Method == "draft" {
+		r.Direct.Weight = 1
+	}
+	// One weight is there: the anchor's own or the method's.
+	switch f.Anchor {
+	case "velocity":
+		r.Weight = f.Velocity + f.AWMVelocity + f.NFTVelocity + f.CRDVelocity + f.DPOKVelocity
+	case "kl":
+		r.Weight = f.KL + f.GRPOKL
+	}
+	return r
 }
 
 func (g *Graph) evaluate(t spec.Trial, cfg spec.Config, c Chain, model *Action) *Action {
@@ -355,6 +405,9 @@ func (g *Graph) evaluate(t spec.Trial, cfg spec.Config, c Chain, model *Action) 
 		if loss != "oracle" {
 			inputs = append(inputs, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
 		}
+	}
+	if model != c.Model {
+		inputs = append(inputs, Input{"base", c.Model})
 	}
 	part := seeded(t.Content.Part("evaluate", "sampler")+loss, t.Seed.Feedback)
 	return g.add(stage.Evaluate, part, inputs, func() Action {

@@ -55,6 +55,8 @@ var Metrics = func() []table.Column {
 		table.Column{Name: "diversity.real", Unit: "ratio", Doc: "the same of other renders"},
 		table.Column{Name: "diversity.vendi", Unit: "images", Better: "higher", Doc: "Vendi score of two aligned images of one prompt at a time, mean over complete prompts with two or more; n counts their images"},
 		table.Column{Name: "diversity.vendi.real", Unit: "images", Doc: "the same of renders of these prompts"},
+		table.Column{Name: "distance.kl", Unit: "nats", Better: "lower", Doc: "divergence from the pretrained model an image, of the denoising processes from t = 0.1 on; choosing the best of n adds log n - (n-1)/n"},
+		table.Column{Name: "distance.gap", Unit: "loss", Better: "lower", Doc: "denoising loss of held-out real pairs, less the pretrained model's"},
 		// Of the trial's own reward, on images of the base model that no training saw.
 		table.Column{Name: "reward.accuracy", Unit: "share", Better: "higher", Doc: "share of held-out images whose noisy label the trial's own reward guesses, score above .5 for good"},
 		table.Column{Name: "reward.accuracy.seen", Unit: "share", Better: "higher", Doc: "the same, prompts that feedback may use"},
@@ -331,7 +333,7 @@ func newCurves(t *table.Table) *curves {
 	c := &curves{
 		trial: &table.Column{Name: "trial", Kind: table.String}, stage: &table.Column{Name: "stage", Kind: table.String},
 		step: &table.Column{Name: "step", Kind: table.Int}, metric: &table.Column{Name: "metric", Kind: table.String},
-		value: &table.Column{Name: "value", Kind: table.Float, Doc: "mean since the point before"},
+		value: &table.Column{Name: "value", Kind: table.Float, Doc: "mean since the point before; of gold, proxy, kl and denoising gap the value at the step, on 256 images"},
 	}
 	t.Columns = []*table.Column{c.trial, c.stage, c.step, c.metric, c.value}
 	return c
@@ -350,17 +352,36 @@ func (t *curves) add(id spec.ID, c Chain, results Results) error {
 		if err != nil {
 			return err
 		}
-		for m, name := range curve.Metrics {
-			for i, step := range curve.Steps {
-				t.trial.Strings = append(t.trial.Strings, id.String())
-				t.stage.Strings = append(t.stage.Strings, string(a.Kind))
-				t.step.Ints = append(t.step.Ints, int64(step))
-				t.metric.Strings = append(t.metric.Strings, name)
-				t.value.Floats = append(t.value.Floats, curve.Values[m][i])
-			}
+		t.put(id, a.Kind, curve)
+	}
+	// What the probes of a fine-tuning saw, the gold and the proxy.
+	for _, a := range []*Action{c.Finetune, c.Proxy} {
+		if a == nil || c.Finetune == nil {
+			continue
 		}
+		dir, _, ok := results(a)
+		if !ok {
+			continue
+		}
+		curve, err := stage.ReadProbes(dir)
+		if err != nil {
+			return err
+		}
+		t.put(id, stage.Finetune, curve)
 	}
 	return nil
+}
+
+func (t *curves) put(id spec.ID, kind stage.Kind, curve *stage.Curve) {
+	for m, name := range curve.Metrics {
+		for i, step := range curve.Steps {
+			t.trial.Strings = append(t.trial.Strings, id.String())
+			t.stage.Strings = append(t.stage.Strings, string(kind))
+			t.step.Ints = append(t.step.Ints, int64(step))
+			t.metric.Strings = append(t.metric.Strings, name)
+			t.value.Floats = append(t.value.Floats, curve.Values[m][i])
+		}
+	}
 }
 
 // labels are the columns of labels.arrow.

@@ -1,0 +1,403 @@
+// Package finetune adapts a pretrained model to rewards or labels; one file an
+// objective. Three kinds of methods share its steps:
+//
+//   - offline ones learn from given images on the forward process (Train):
+//     reward-weighted likelihood and its kin, DPO, KTO, AWM, DiffusionNFT, CRD;
+//   - policy gradients learn from the sampler's own trajectories (Policies):
+//     DDPO, DPOK, Flow-GRPO;
+//   - gradients of the reward go back through the sampler's last steps (Direct):
+//     ReFL, DRaFT.
+//
+// Symbols: r a reward in [0, 1], ℓ the denoising loss of an image, which stands
+// for -log p, u a network's output (schedule.Flow), A an advantage, ρ a ratio of
+// likelihoods. ε-prediction is written in the papers; here ℓ is the model's own
+// weighted denoising loss.
+package finetune
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"ablate/models/nn"
+	"ablate/models/pipeline"
+	"ablate/models/train"
+)
+
+// Hooks are what a training calls; nil ones are not called.
+type Hooks struct {
+	// Progress is told what each step did.
+	Progress func(step int, r Result) error
+	// Probe looks at the weights after Probes evenly spaced steps, the last
+	// among them.
+	Probe  func(step int, weights nn.Values) error
+	Probes int
+	// Fresh draws a round's images from the current weights.
+	Fresh func(round int, weights nn.Values) (Source, error)
+}
+
+// Result is what a step reports.
+type Result struct {
+	train.Result
+	LearningRate        float64
+	EffectiveSampleSize float64 // (Σ|w|)²/Σw² of the step's generated images by what weighs them, of at most Batch
+}
+
+// PairsPerStep is the number of pretraining pairs beside a batch of generated
+// images: half as many, times the mix weight, at least 1 when that is positive.
+func PairsPerStep(mix float64, batch int) int {
+	if mix <= 0 {
+		return 0
+	}
+	return max(1, int(mix*float64(batch)/2+0.5))
+}
+
+// Loss is what a step of the recipe minimizes.
+func (r Recipe) Loss() (Loss, error) {
+	o, err := r.objective()
+	if err != nil {
+		return Loss{}, err
+	}
+	if anchored := r.Anchor == "velocity" || r.Anchor == "kl"; o.Loss != nil || anchored {
+		return Forward(o, anchored), nil
+	}
+	return Likelihood(), nil
+}
+
+func (r Recipe) objective() (Objective, error) {
+	switch r.Method {
+	case "reward-weighted", "softmax-weighted", "filtered":
+		return weighted, nil
+	case "dpo":
+		return dpo, nil
+	case "kto":
+		return kto, nil
+	case "awm":
+		return awm(r.AWM.Weighting), nil
+	case "nft":
+		return nft, nil
+	case "crd":
+		return crd, nil
+	}
+	return Objective{}, fmt.Errorf("finetune: method %q does not learn from given images", r.Method)
+}
+
+// optimizer are the options of step i.
+func (r Recipe) optimizer(i int) train.Options {
+	o := train.Default(r.LearningRate)
+	switch r.Schedule {
+	case "constant":
+		o.LearningRate *= train.WarmupDecay(i, r.Steps, r.Warmup, 1, 0)
+	case "cosine":
+		o.LearningRate *= train.WarmupDecay(i, r.Steps, r.Warmup, 1, 0) * (1 + math.Cos(math.Pi*float64(i)/float64(r.Steps))) / 2
+	default:
+		o.LearningRate *= train.WarmupDecay(i, r.Steps, r.Warmup, 0.5, 0)
+	}
+	o.Beta2, o.EMA, o.Clip, o.WeightDecay = 0.99, r.EMA, r.Clip, r.WeightDecay
+	return o
+}
+
+// Train fine-tunes a model on given images, and in each round after the first
+// on fresh ones. Without sources a step takes pretraining pairs alone, n of
+// them. init draws low-rank updates; order draws images, pairs, noise and times.
+func Train(s *Step, m *pipeline.Model, sources []Source, pairs Pairs, n int, init, order *rand.Rand, r Recipe, h Hooks) (nn.Values, error) {
+	t, err := s.start(m, nil, init)
+	if err != nil {
+		return nil, err
+	}
+	defer t.free()
+	l, err := newLearner(r, sources)
+	if err != nil {
+		return nil, err
+	}
+	if l.batch+n == 0 {
+		return nil, fmt.Errorf("finetune: there is neither a generated image nor a pretraining pair to learn from")
+	}
+	px := m.Pixels()
+	for step := range r.Steps {
+		if round := step * max(r.Rounds, 1) / r.Steps; step > 0 && round > (step-1)*max(r.Rounds, 1)/r.Steps {
+			fresh, err := h.Fresh(round, t.weights())
+			if err != nil {
+				return nil, err
+			}
+			if l, err = newLearner(r, []Source{fresh}); err != nil {
+				return nil, err
+			}
+		}
+		b := m.NewBatch(l.batch + n)
+		image := func(i int) []float32 { return b.Images[i*px : (i+1)*px] }
+		words := func(i int) []float32 { return b.Words[i*m.Words : (i+1)*m.Words] }
+		drawn := l.draw(order)
+		for i, k := range drawn {
+			src, j := l.pool.of(k)
+			src.Images(j, image(i))
+			src.Words(j, words(i))
+			b.Coefficients[i] = l.coefficient(k)
+		}
+		for i := range n {
+			pairs.Fill(order.IntN(pairs.Len()), image(l.batch+i), words(l.batch+i))
+			b.Coefficients[l.batch+i] = float32(r.Beta / float64(n))
+		}
+		b.Draw(order)
+		if r.Method == "dpo" {
+			b.Repeat(l.batch / 2)
+		}
+		opt := r.optimizer(step)
+		res, err := s.trainer.Step(t.state, opt, append(b.Inputs(), l.inputs(s, m.Network, drawn, b.Times)...)...)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.refresh(r, step); err != nil {
+			return nil, err
+		}
+		if err := h.after(step, r.Steps, t, Result{res, opt.LearningRate, l.effective(drawn)}); err != nil {
+			return nil, err
+		}
+	}
+	return t.average(), nil
+}
+
+// after reports a step and looks at the weights where it is time.
+func (h Hooks) after(step, steps int, t *tuning, r Result) error {
+	if h.Progress != nil {
+		if err := h.Progress(step, r); err != nil {
+			return err
+		}
+	}
+	if h.Probe == nil || !probed(step, steps, h.Probes) {
+		return nil
+	}
+	return h.Probe(step+1, t.average())
+}
+
+// probed reports whether step, counted from 0, ends one of n equal parts.
+func probed(step, steps, n int) bool { return (step+1)*n/steps > step*n/steps }
+
+// refresh moves the copies that follow the weights, with the published decays.
+func (t *tuning) refresh(r Recipe, step int) error {
+	if t.place[Old] < 0 || (step+1)%r.Refresh != 0 {
+		return nil
+	}
+	k := float64((step + 1) / r.Refresh) // how often by now
+	weights := t.weights()
+	var err error
+	switch r.Method {
+	case "awm": // the old copy is the policy itself; the running mean slows to .3
+		if err = t.set(Old, weights); err == nil {
+			err = t.follow(Average, weights, .3*min(1, k/1000))
+		}
+	case "nft":
+		err = t.follow(Old, weights, min(.001*k, .5))
+	case "crd":
+		err = t.follow(Old, weights, min(.25+.005*k, .999))
+	}
+	return err
+}
+
+// A learner is what a method makes of its images, on the host.
+type learner struct {
+	r       Recipe
+	batch   int // generated images of a step
+	pool    *pool
+	weights []float32 // of the likelihood, where the method weighs it
+	signal  []float32 // what the objective is told of each image
+	good    map[int][]int
+	bad     map[int][]int
+	prompts []int // that good and bad have in common
+	all     [2][]int
+}
+
+func newLearner(r Recipe, sources []Source) (*learner, error) {
+	p, err := newPool(sources)
+	if err != nil {
+		return nil, err
+	}
+	l := &learner{r: r, pool: p, batch: r.Batch}
+	if p.total == 0 {
+		l.batch = 0
+		return l, nil
+	}
+	const clip = 5 // of advantages, in every published setting
+	switch r.Method {
+	case "reward-weighted":
+		l.weights = p.scores
+	case "softmax-weighted":
+		l.weights = Softmax(p.scores, r.Tau)
+	case "filtered":
+		if l.weights = Above(p.scores, r.Threshold); r.Keep == "top" {
+			l.weights = Top(p.scores, r.Top)
+		}
+	case "dpo":
+		l.good, l.bad = p.split(true)
+		for g := range l.good {
+			l.prompts = append(l.prompts, g)
+		}
+		slices.Sort(l.prompts)
+		if len(l.prompts) == 0 {
+			return nil, fmt.Errorf("finetune: dpo compares good and bad images of one prompt, and no prompt has both")
+		}
+		l.batch -= l.batch % 2
+	case "kto":
+		l.good, l.bad = p.split(false)
+		l.all = [2][]int{flat(l.good), flat(l.bad)}
+		if len(l.all[0]) == 0 || len(l.all[1]) == 0 {
+			return nil, fmt.Errorf("finetune: kto needs good and bad images, and there are %d and %d", len(l.all[0]), len(l.all[1]))
+		}
+	case "awm":
+		l.signal = Advantages(p.scores, p.prompts, false)
+		for i, a := range l.signal {
+			l.signal[i] = float32(min(max(float64(a), -clip), clip) / clip)
+		}
+	case "nft", "crd":
+		l.signal = Optimality(Advantages(p.scores, p.prompts, false), clip)
+	}
+	if r.Labels() && r.Method == "nft" {
+		for i, ok := range p.good {
+			l.signal[i] = 0
+			if ok {
+				l.signal[i] = 1
+			}
+		}
+		l.good, l.bad = p.split(false)
+		l.all[0] = slices.Sorted(slices.Values(append(flat(l.good), flat(l.bad)...)))
+		if len(l.all[0]) == 0 {
+			return nil, fmt.Errorf("finetune: no image has a label to learn from")
+		}
+	}
+	return l, nil
+}
+
+// draw is a step's images.
+func (l *learner) draw(order *rand.Rand) []int {
+	drawn := make([]int, l.batch)
+	switch {
+	case l.r.Method == "dpo":
+		for i := range l.batch / 2 {
+			g := l.prompts[order.IntN(len(l.prompts))]
+			drawn[i], drawn[l.batch/2+i] = l.pool.from(order, l.good[g]), l.pool.from(order, l.bad[g])
+		}
+	case l.r.Method == "kto":
+		for i := range drawn {
+			side := l.all[1]
+			if order.Float64() < l.r.KTO.Positive {
+				side = l.all[0]
+			}
+			drawn[i] = l.pool.from(order, side)
+		}
+	case l.r.Method == "nft" && l.r.Labels():
+		for i := range drawn {
+			drawn[i] = l.pool.from(order, l.all[0])
+		}
+	case l.r.Method == "crd":
+		for i := range drawn {
+			if i%max(l.r.CRD.Group, 1) == 0 {
+				drawn[i] = l.pool.draw(order)
+			} else {
+				drawn[i] = l.pool.from(order, l.pool.groups[l.pool.prompts[drawn[i-1]]])
+			}
+		}
+	default:
+		for i := range drawn {
+			drawn[i] = l.pool.draw(order)
+		}
+	}
+	return drawn
+}
+
+// coefficient is what image k's denoising loss counts in a step.
+func (l *learner) coefficient(k int) float32 {
+	if l.weights == nil {
+		return 0
+	}
+	return l.weights[k] / float32(l.batch)
+}
+
+// effective is the effective sample size of a step's images by what weighs
+// them; their number where nothing does.
+func (l *learner) effective(drawn []int) float64 {
+	weigh := l.weights
+	if l.r.Method == "awm" {
+		weigh = l.signal
+	}
+	if weigh == nil {
+		return float64(len(drawn))
+	}
+	w := make([]float32, len(drawn))
+	for i, k := range drawn {
+		w[i] = weigh[k]
+	}
+	return EffectiveSampleSize(w)
+}
+
+// inputs are those that a step of Forward takes beyond the likelihood's.
+func (l *learner) inputs(s *Step, net pipeline.Network, drawn []int, times []float32) []*tensors.Tensor {
+	o, err := l.r.objective()
+	if err != nil || s.loss.Name == Likelihood().Name {
+		return nil
+	}
+	vector := func(x []float32) *tensors.Tensor { return tensors.FromFlatDataAndDimensions(x, len(x)) }
+	anchor := make([]float32, l.batch)
+	for i, k := range drawn {
+		anchor[i] = float32(l.anchor(net, k, float64(times[i])) / float64(l.batch))
+	}
+	in := []*tensors.Tensor{vector(anchor)}
+	if o.Loss == nil {
+		return in
+	}
+	if o.Images > 0 {
+		x := make([]float32, l.batch)
+		for i, k := range drawn {
+			if x[i] = 0; l.signal != nil {
+				x[i] = l.signal[k]
+			} else if l.pool.good[k] {
+				x[i] = 1
+			}
+		}
+		in = append(in, vector(x))
+	}
+	group := make([]int, l.batch)
+	for i, k := range drawn {
+		group[i] = l.pool.prompts[k]
+	}
+	return append(in, tensors.FromFlatDataAndDimensions(shares(group), l.batch, l.batch), vector(l.constants()))
+}
+
+// constants are the objective's, in its order; one at least, for a vector of
+// none is no array.
+func (l *learner) constants() []float32 {
+	r := l.r
+	switch r.Method {
+	case "dpo":
+		return []float32{float32(r.DPO.Beta)}
+	case "kto":
+		return []float32{float32(r.KTO.Beta), float32(r.KTO.Desirable), float32(r.KTO.Undesirable)}
+	case "awm":
+		return []float32{float32(r.AWM.Clip), float32(r.AWM.Average), float32(r.AWM.Power)}
+	case "nft":
+		return []float32{float32(r.NFT.Beta), 5}
+	case "crd":
+		return []float32{float32(r.CRD.Beta), float32(5 / r.CRD.Beta)}
+	}
+	return []float32{0}
+}
+
+// anchor is the weight of image k's distance to the base at time t.
+func (l *learner) anchor(net pipeline.Network, k int, t float64) float64 {
+	switch l.r.Anchor {
+	case "velocity":
+		if l.r.Method == "crd" {
+			// Scaled by the reward: an image of none is held by the released code's
+			// floor of 1e-4 alone.
+			r := float64(l.signal[k])
+			return min(l.r.Weight, 1e-4) + r*max(l.r.Weight-1e-4, 0)
+		}
+		return l.r.Weight
+	case "kl":
+		// Times are not drawn evenly, and the divergence is an integral over them.
+		return l.r.Weight * net.Schedule.DivergenceWeight(t) / max(net.Schedule.Density(t), 1e-3)
+	}
+	return 0
+}

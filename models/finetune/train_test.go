@@ -1,0 +1,153 @@
+package finetune
+
+import (
+	"math"
+	"testing"
+
+	"ablate/models/dit"
+	"ablate/models/lora"
+	"ablate/models/modeltest"
+	"ablate/models/nn"
+	"ablate/models/pipeline"
+	"ablate/models/random"
+)
+
+func TestPairsPerStep(t *testing.T) {
+	for _, tc := range []struct {
+		mix   float64
+		batch int
+		want  int
+	}{{0, 64, 0}, {1, 64, 32}, {2, 64, 64}, {.01, 64, 1}, {1, 1, 1}, {.5, 10, 3}} {
+		if got := PairsPerStep(tc.mix, tc.batch); got != tc.want {
+			t.Errorf("PairsPerStep(%v, %d) = %d, want %d", tc.mix, tc.batch, got, tc.want)
+		}
+	}
+}
+
+// TestDraw draws images in proportion to their source's mix weight.
+func TestDraw(t *testing.T) {
+	a, b := generated(100, 1), generated(300, 1)
+	a.Mix = 2
+	p, err := newPool([]Source{a, b})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := random.Stream(1, "test", "pick", 0)
+	n, first := 0, map[int]int{}
+	for range 50000 {
+		k := p.draw(r)
+		if k < 0 || k >= 400 {
+			t.Fatalf("image %d of 400", k)
+		}
+		if k < 100 {
+			n++
+			first[k]++
+		}
+	}
+	if share := float64(n) / 50000; math.Abs(share-.4) > .01 {
+		t.Errorf("%.3f of the draws are of a source of 200 of 500", share)
+	}
+	if len(first) != 100 {
+		t.Errorf("%d of 100 images were ever drawn", len(first))
+	}
+}
+
+func tiny() pipeline.Network {
+	c := dit.Default(12)
+	c.Layers, c.Width, c.TextWidth, c.Heads = 1, 16, 16, 2
+	return pipeline.Shapes(c)
+}
+
+// model has no weights of zero, so that a wrong gradient shows.
+func model(net pipeline.Network) *pipeline.Model {
+	v := nn.Init(net.AllParams(), random.Stream(1, "test", "init", 0))
+	for _, p := range net.AllParams() {
+		x := v[p.Name]
+		noise := make([]float32, len(x))
+		random.Normal(random.Stream(1, "test", p.Name, 0), noise)
+		for i := range x {
+			x[i] += .05 * noise[i]
+		}
+	}
+	return &pipeline.Model{Network: net, Weights: v}
+}
+
+// generated are n images of four prompts, good and bad in turn.
+func generated(n int, score float32) Source {
+	s := Source{Mix: 1,
+		Images: func(i int, dst []float32) { random.Normal(random.Stream(1, "test", "image", i), dst) },
+		Words:  func(i int, dst []float32) { dst[i%4] = 1 }}
+	for i := range n {
+		s.Prompts, s.Scores = append(s.Prompts, i%4), append(s.Scores, score)
+		s.Good, s.Judged = append(s.Good, i/4%2 == 0), append(s.Judged, true)
+	}
+	return s
+}
+
+func recipe(method string) Recipe {
+	return Recipe{Method: method, Steps: 3, Batch: 4, LearningRate: 1e-3, Warmup: 1, Clip: 1, Refresh: 1, Anchor: "none", Tau: .2, Threshold: .5, Keep: "above",
+		DPO: DPOSet{Beta: 5}, KTO: KTOSet{Beta: 5, Desirable: 1, Undesirable: 1, Positive: .5},
+		AWM: AWMSet{Weighting: "ghuber", Power: .25, Clip: 1, Average: 1}, NFT: NFTSet{Beta: 1, Signal: "score"}, CRD: CRDSet{Beta: 1, Group: 2}}
+}
+
+func step(t *testing.T, net pipeline.Network, r Recipe) *Step {
+	t.Helper()
+	loss, err := r.Loss()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewStep(modeltest.Backend(t), net, loss, lora.Config{Rank: r.LoRA.Rank, Targets: r.LoRA.Targets})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// distance is the largest difference of a weight.
+func distance(a, b nn.Values) (d float64) {
+	for name, x := range a {
+		for i, v := range x {
+			d = max(d, math.Abs(float64(v-b[name][i])))
+		}
+	}
+	return d
+}
+
+// TestWeights: images of weight 0 teach nothing, and β scales the pairs: with
+// all weights 0 and β 0 the weights of the network stay, else they move.
+func TestWeights(t *testing.T) {
+	modeltest.Backend(t)
+	net := tiny()
+	m, r := model(net), recipe("reward-weighted")
+	s := step(t, net, r)
+	moved := func(sources []Source, beta float64) (float64, float64) {
+		ess := 0.
+		r.Beta = beta
+		got, err := Train(s, m, sources, pairs{}, 2, nil, random.Stream(1, "test", "order", 0), r,
+			Hooks{Progress: func(_ int, r Result) error { ess = r.EffectiveSampleSize; return nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return distance(got, m.Weights), ess
+	}
+	if d, _ := moved([]Source{generated(8, 0)}, 0); d != 0 {
+		t.Errorf("weights 0 and beta 0 move the network by %v", d)
+	}
+	if d, ess := moved([]Source{generated(8, .5)}, 0); d == 0 || ess != 4 {
+		t.Errorf("weights .5 move the network by %v, effective sample size %v of 4", d, ess)
+	}
+	if d, _ := moved(nil, 1); d == 0 {
+		t.Error("pretraining pairs alone do not move the network")
+	}
+	if _, err := Train(s, m, nil, nil, 0, nil, random.Stream(1, "test", "order", 0), r, Hooks{}); err == nil {
+		t.Error("nothing to learn from is no error")
+	}
+}
+
+type pairs struct{}
+
+func (pairs) Len() int { return 4 }
+func (pairs) Fill(i int, image, words []float32) {
+	random.Normal(random.Stream(2, "test", "pair", i), image)
+	words[i] = 1
+}

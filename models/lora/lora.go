@@ -1,0 +1,87 @@
+// Package lora trains low-rank updates in the place of weights (Hu et al. 2021,
+// arXiv 2106.09685, section 4.1): W + B·A, with A float32[rank, in] drawn and B
+// float32[out, rank] zero at the start. Its scale α/rank is 1, as in a file that
+// names no α.
+package lora
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"ablate/models/nn"
+)
+
+// Config is which weights get an update, and of which rank.
+type Config struct {
+	Rank    int
+	Targets string // attention or all
+}
+
+// Targets are the sets of weights that can be updated: those of attention, or
+// every linear layer's.
+var Targets = []string{"attention", "all"}
+
+const up, down = ".lora_B", ".lora_A"
+
+// Params are the updates' parameters for a network's, in their order.
+func (c Config) Params(network []nn.Param) ([]nn.Param, error) {
+	var ps []nn.Param
+	for _, p := range network {
+		layer, ok := strings.CutSuffix(p.Name, ".weight")
+		if !ok || len(p.Shape) != 2 || c.Targets == "attention" && !strings.Contains(layer, "attention.") {
+			continue
+		}
+		out, in := p.Shape[0], p.Shape[1]
+		// PyTorch's initialization of A in peft: uniform with a = √5, whose
+		// variance is 1/(3 in).
+		ps = append(ps, nn.Param{Name: layer + down, Shape: []int{c.Rank, in}, Std: 1 / math.Sqrt(float64(3*in))},
+			nn.Param{Name: layer + up, Shape: []int{out, c.Rank}})
+	}
+	if len(ps) == 0 {
+		return nil, fmt.Errorf("lora: the network has no weights of %q", c.Targets)
+	}
+	return ps, nil
+}
+
+// Weights are the network's with their updates, inside a graph.
+func (c Config) Weights(network, updates nn.Weights) nn.Weights {
+	w := make(nn.Weights, len(network))
+	for name, x := range network {
+		layer, _ := strings.CutSuffix(name, ".weight")
+		if a, ok := updates[layer+down]; ok && name != layer {
+			x = graph.Add(x, graph.DotGeneral(updates.At(layer+up), []int{1}, nil, a, []int{0}, nil))
+		}
+		w[name] = x
+	}
+	return w
+}
+
+// Merge adds updates to a network's values on the host.
+func (c Config) Merge(network, updates nn.Values) nn.Values {
+	v := make(nn.Values, len(network))
+	for name, x := range network {
+		layer, _ := strings.CutSuffix(name, ".weight")
+		a, ok := updates[layer+down]
+		if !ok || name == layer {
+			v[name] = x
+			continue
+		}
+		b, in := updates[layer+up], len(a)/c.Rank
+		sum := make([]float32, len(x))
+		for i := range len(x) / in {
+			row := sum[i*in : (i+1)*in]
+			copy(row, x[i*in:])
+			for k := range c.Rank {
+				f := b[i*c.Rank+k]
+				for j, y := range a[k*in : (k+1)*in] {
+					row[j] += f * y
+				}
+			}
+		}
+		v[name] = sum
+	}
+	return v
+}
