@@ -21,6 +21,7 @@ type Fn struct {
 	exec    *graph.Exec
 	backend backends.Backend
 	state   int
+	built   int
 }
 
 // NewFn wraps build, which receives a node for every input of Call and returns
@@ -30,7 +31,9 @@ type Fn struct {
 // gives their memory away to the outputs of the same number and shape.
 func NewFn(b backends.Backend, name string, state int, build func(in []*graph.Node) []*graph.Node) (*Fn, error) {
 	mendGradients()
+	f := &Fn{backend: b, state: state}
 	e, err := graph.NewExec(b, func(in []*graph.Node) []*graph.Node {
+		f.built++
 		for i := range state {
 			alias(in[i], i)
 		}
@@ -40,8 +43,13 @@ func NewFn(b backends.Backend, name string, state int, build func(in []*graph.No
 		return nil, fmt.Errorf("graph %s: %w", name, err)
 	}
 	// A study may sweep what sets a shape over more values than gomlx keeps.
-	return &Fn{exec: e.WithName(name).SetMaxCache(-1), backend: b, state: state}, nil
+	f.exec = e.WithName(name).SetMaxCache(-1)
+	return f, nil
 }
+
+// Compiled is how often the function was compiled: once for each combination
+// of shapes that it was called with.
+func (f *Fn) Compiled() int { return f.built }
 
 // Call runs the function. The caller must not use the state inputs again, not
 // even after an error.

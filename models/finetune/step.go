@@ -170,6 +170,9 @@ func StepName(net pipeline.Network, loss Loss, l lora.Config) string {
 // Name is StepName of the step.
 func (s *Step) Name() string { return StepName(s.net, s.loss, s.lora) }
 
+// Compiled is how often the step was compiled, once a shape.
+func (s *Step) Compiled() int { return s.trainer.Compiled() }
+
 // A tuning is one training under way.
 type tuning struct {
 	*Step

@@ -32,6 +32,9 @@ type Trainer struct {
 	fn     *backend.Fn
 }
 
+// Compiled is how often the step was compiled, once a shape.
+func (t *Trainer) Compiled() int { return t.fn.Compiled() }
+
 // Options of one step. They are inputs of the graph, never constants of it.
 type Options struct {
 	LearningRate float64

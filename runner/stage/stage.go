@@ -135,6 +135,19 @@ func (e *Env) encoder(c embedder.Config) (*embedder.Encoder, error) {
 	return memo(e.encoders, c, func() (*embedder.Encoder, error) { return embedder.NewEncoder(e.Backend, c) })
 }
 
+// Compiled counts, by name, how often each training step of a denoiser was
+// compiled.
+func (e *Env) Compiled() map[string]int {
+	out := map[string]int{}
+	for name, t := range e.trainers {
+		out["denoise "+name] = t.Compiled()
+	}
+	for name, s := range e.steps {
+		out[name] = s.Compiled()
+	}
+	return out
+}
+
 func memo[K comparable, V any](m map[K]V, k K, make func() (V, error)) (V, error) {
 	if v, ok := m[k]; ok {
 		return v, nil

@@ -1,0 +1,78 @@
+package lora
+
+import (
+	"math"
+	"testing"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"ablate/models/backend"
+	"ablate/models/modeltest"
+	"ablate/models/nn"
+	"ablate/models/random"
+)
+
+// TestMerge: an update starts as nothing, and merged on the host is what it is
+// inside a graph.
+func TestMerge(t *testing.T) {
+	b := modeltest.Backend(t)
+	network := append(nn.LinearParams("block.attention.qkv", 5, 7, 1), nn.LinearParams("mlp", 7, 3, 1)...)
+	for targets, want := range map[string]int{"attention": 2, "all": 4} {
+		c := Config{Rank: 2, Targets: targets}
+		ps, err := c.Params(network)
+		if err != nil || len(ps) != want {
+			t.Fatalf("%s: %d arrays, %v", targets, len(ps), err)
+		}
+		v, u := nn.Init(network, random.Stream(1, "test", "init", 0)), nn.Init(ps, random.Stream(2, "test", "init", 0))
+		for name, x := range c.Merge(v, u) {
+			for i := range x {
+				if x[i] != v[name][i] {
+					t.Fatalf("%s: an update that has learned nothing changes %s", targets, name)
+				}
+			}
+		}
+		for _, p := range ps {
+			random.Normal(random.Stream(3, "test", p.Name, 0), u[p.Name])
+		}
+		n := len(network)
+		fn, err := backend.NewFn(b, "merge", 0, func(in []*graph.Node) []*graph.Node {
+			w := c.Weights(nn.Bind(network, in[:n]), nn.Bind(ps, in[n:]))
+			out := make([]*graph.Node, n)
+			for i, p := range network {
+				out[i] = graph.Add(w.At(p.Name), graph.ZerosLike(w.At(p.Name)))
+			}
+			return out
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := v.Tensors(network)
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, err := u.Tensors(ps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := fn.Call(append(x, y...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := 0.
+		merged := c.Merge(v, u)
+		for name, x := range nn.ValuesOf(network, out) {
+			for i := range x {
+				moved = max(moved, math.Abs(float64(x[i]-v[name][i])))
+				if math.Abs(float64(x[i]-merged[name][i])) > 1e-5 {
+					t.Fatalf("%s: %s differs by %v", targets, name, x[i]-merged[name][i])
+				}
+			}
+		}
+		if moved == 0 {
+			t.Errorf("%s: the update changes nothing", targets)
+		}
+	}
+	if _, err := (Config{Rank: 2, Targets: "attention"}).Params(nn.LinearParams("mlp", 2, 2, 1)); err == nil {
+		t.Error("a network without attention has targets")
+	}
+}
