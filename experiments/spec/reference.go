@@ -254,19 +254,22 @@ func ruleLines() ([]string, error) {
 				}
 			}
 		}
-		when := strings.ReplaceAll(fields["when"], "trial.", "")
+		when := member.ReplaceAllString(strings.ReplaceAll(fields["when"], "trial.", ""), "$2 in $1")
+		when = strings.NewReplacer("_drawing", `["ddpo", "dpok", "grpo", "refl", "draft"]`, "_policies", `["ddpo", "dpok", "grpo"]`).Replace(when)
 		quoted := func(list string) string { return "`" + strings.ReplaceAll(strings.Trim(list, "[] ,"), `"`, "") + "`" }
 		if strings.Contains(fields["trial"], "checkpoint:") { // the rule asks only that there is one
 			when = strings.TrimSuffix("model.checkpoint && "+when, " && true")
 		}
 		line := "where `" + when + "`"
-		switch {
+		switch says := strings.Trim(fields["says"], `"`); {
+		case says != "" && fields["becomes"] != "":
+			line += ", becomes " + says
+		case says != "":
+			line += ", unused: " + says
 		case fields["unused"] != "":
 			line += ", unused: " + quoted(fields["unused"])
 		case fields["zero"] != "":
 			line += ", becomes 0: " + quoted(fields["zero"])
-		case fields["becomes"] != "":
-			line += ", becomes: " + quoted(fields["becomes"])
 		default:
 			line += ": a mistake"
 		}
@@ -274,3 +277,6 @@ func ruleLines() ([]string, error) {
 	}
 	return out, nil
 }
+
+// member is a test of membership in the source of a rule.
+var member = regexp.MustCompile(`list\.Contains\(([^()]*), ([a-zA-Z.]+)\)`)
