@@ -182,17 +182,16 @@ func (t *tuning) refresh(r Recipe, step int) error {
 		return nil
 	}
 	k := float64((step + 1) / r.Refresh) // how often by now
-	weights := t.weights()
 	var err error
 	switch r.Method {
 	case "awm": // the old copy is the policy itself; the running mean slows to .3
-		if err = t.set(Old, weights); err == nil {
-			err = t.follow(Average, weights, .3*min(1, k/1000))
+		if err = t.follow(Old, 0); err == nil {
+			err = t.follow(Average, .3*min(1, k/1000))
 		}
 	case "nft":
-		err = t.follow(Old, weights, min(.001*k, .5))
+		err = t.follow(Old, min(.001*k, .5))
 	case "crd":
-		err = t.follow(Old, weights, min(.25+.005*k, .999))
+		err = t.follow(Old, min(.25+.005*k, .999))
 	}
 	return err
 }
