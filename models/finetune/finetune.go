@@ -226,8 +226,18 @@ func newLearner(r Recipe, sources []Source) (*learner, error) {
 	case "softmax-weighted":
 		l.weights = Softmax(p.scores, r.Tau)
 	case "filtered":
-		if l.weights = Above(p.scores, r.Threshold); r.Keep == "top" {
+		if l.weights = Above(p.scores, r.Threshold); r.Keep == "fraction" {
 			l.weights = Top(p.scores, r.Top)
+		}
+		// A step's images are drawn from what is kept: a batch of which most weigh
+		// nothing would be a small one.
+		for i, w := range l.weights {
+			if w > 0 {
+				l.all[0] = append(l.all[0], i)
+			}
+		}
+		if len(l.all[0]) == 0 {
+			return nil, fmt.Errorf("finetune: no image has a score of %v, so that filtered keeps none", r.Threshold)
 		}
 	case "dpo":
 		l.good, l.bad = p.split(true)
@@ -286,7 +296,7 @@ func (l *learner) draw(order *rand.Rand) []int {
 			}
 			drawn[i] = l.pool.from(order, side)
 		}
-	case l.r.Method == "nft" && l.r.Labels():
+	case l.r.Method == "filtered", l.r.Method == "nft" && l.r.Labels():
 		for i := range drawn {
 			drawn[i] = l.pool.from(order, l.all[0])
 		}

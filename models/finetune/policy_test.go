@@ -331,3 +331,25 @@ func TestPairsOfOnePrompt(t *testing.T) {
 		}
 	}
 }
+
+// TestFiltered draws from what it keeps.
+func TestFiltered(t *testing.T) {
+	s := scored(40)
+	l, err := newLearner(Recipe{Method: "filtered", Batch: 100, Keep: "fraction", Top: .25}, []Source{s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[int]bool{}
+	for _, i := range l.draw(rand.New(rand.NewPCG(1, 2))) {
+		seen[i] = true
+		if l.coefficient(i) != .01 {
+			t.Errorf("image %d counts %v of a batch of 100", i, l.coefficient(i))
+		}
+	}
+	if len(seen) != 10 {
+		t.Errorf("%d images of 40 are drawn, want the best 10", len(seen))
+	}
+	if _, err := newLearner(Recipe{Method: "filtered", Batch: 4, Keep: "threshold", Threshold: 1}, []Source{s}); err == nil {
+		t.Error("nothing is kept, and that is no error")
+	}
+}

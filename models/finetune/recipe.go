@@ -24,7 +24,7 @@ type Recipe struct {
 	Fresh  int `json:"fresh,omitempty"`  // images of a round
 
 	Tau       float64   `json:"tau,omitempty"`       // τ of softmax-weighted
-	Keep      string    `json:"keep,omitempty"`      // of filtered: top or above
+	Keep      string    `json:"keep,omitempty"`      // of filtered: fraction or threshold
 	Top       float64   `json:"top,omitempty"`       // fraction that filtered keeps
 	Threshold float64   `json:"threshold,omitempty"` // or the least score that it keeps
 	DPO       DPOSet    `json:"dpo"`

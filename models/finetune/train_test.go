@@ -85,7 +85,7 @@ func generated(n int, score float32) Source {
 }
 
 func recipe(method string) Recipe {
-	return Recipe{Method: method, Steps: 3, Batch: 4, LearningRate: 1e-3, Warmup: 1, Clip: 1, Refresh: 1, Anchor: "none", Tau: .2, Threshold: .5, Keep: "above",
+	return Recipe{Method: method, Steps: 3, Batch: 4, LearningRate: 1e-3, Warmup: 1, Clip: 1, Refresh: 1, Anchor: "none", Tau: .2, Threshold: .5, Keep: "threshold",
 		DPO: DPOSet{Beta: 5}, KTO: KTOSet{Beta: 5, Desirable: 1, Undesirable: 1, Positive: .5},
 		AWM: AWMSet{Weighting: "ghuber", Power: .25, Clip: 1, Average: 1}, NFT: NFTSet{Beta: 1, Signal: "score"}, CRD: CRDSet{Beta: 1, Group: 2}}
 }

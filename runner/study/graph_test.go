@@ -9,7 +9,84 @@ import (
 	"testing"
 
 	"ablate/experiments/spec"
+	"ablate/models/finetune"
 )
+
+// choice is what a parameter of fine-tuning needs to be used.
+func choice(path string) string {
+	switch path {
+	case "finetune.velocity", "finetune.kl":
+		return "finetune: anchor: \"" + strings.TrimPrefix(path, "finetune.") + "\""
+	case "finetune.fresh":
+		return "finetune: rounds: 2"
+	case "finetune.refresh":
+		return "finetune: method: \"nft\""
+	case "finetune.lora.targets":
+		return "finetune: lora: rank: 2"
+	case "finetune.filtered.threshold":
+		return "finetune: {method: \"filtered\", filtered: by: \"threshold\"}"
+	}
+	parts := strings.Split(path, ".")
+	if len(parts) == 3 && parts[0] == "finetune" && parts[1] != "mix" && parts[1] != "lora" {
+		method := map[string]string{"softmax": "softmax-weighted", "rollout": "ddpo"}[parts[1]]
+		if method == "" {
+			method = parts[1]
+		}
+		return "finetune: method: \"" + method + "\""
+	}
+	return "{}"
+}
+
+// TestRecipes: every method is handed its own published constants and nothing of
+// another's.
+func TestRecipes(t *testing.T) {
+	dir := t.TempDir()
+	want := map[string]finetune.Recipe{
+		"reward-weighted":  {Anchor: "pretraining", Beta: .5},
+		"softmax-weighted": {Tau: .2},
+		"filtered":         {Keep: "fraction", Top: .1},
+		"dpo":              {DPO: finetune.DPOSet{Beta: 5000}},
+		"kto":              {KTO: finetune.KTOSet{Beta: 1000, Desirable: 1, Undesirable: 1, Positive: .8}},
+		"awm":              {Anchor: "velocity", Weight: 1e-3, Refresh: 1, AWM: finetune.AWMSet{Weighting: "ghuber", Power: .25, Clip: 1, Average: 1}},
+		"nft":              {Anchor: "velocity", Weight: 1e-4, Refresh: 1, NFT: finetune.NFTSet{Beta: 1, Signal: "score"}},
+		"crd":              {Anchor: "velocity", Weight: .1, Refresh: 1, CRD: finetune.CRDSet{Beta: 1, Group: 8}},
+		"ddpo":             {Policy: finetune.PolicySet{Images: 256, Noise: .7, ClipRange: 1e-4}},
+		"dpok":             {Anchor: "velocity", Weight: .1, Policy: finetune.PolicySet{Images: 256, Noise: .7, ClipRange: 1e-4, Weight: 1000}},
+		"grpo":             {Anchor: "kl", Weight: .04, Policy: finetune.PolicySet{Images: 256, Noise: .7, ClipRange: 1e-4, Group: 24}},
+		"refl":             {Direct: finetune.DirectSet{From: .75, Weight: 1e-3, Margin: 2}},
+		"draft":            {Direct: finetune.DirectSet{Last: 1, Weight: 1}},
+	}
+	arms := ""
+	for method := range want {
+		arms += fmt.Sprintf("%q: set: finetune: method: %[1]q\n", method)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "cue.mod"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"cue.mod/module.cue": "module: \"example.com/m@v0\"\nlanguage: version: \"v0.17.0\"\n",
+		"s.cue": "package s\n\nimport \"ablate.internal/schema\"\n\nschema.#Study & {\nseeds: [1]\narms: {\n" + arms + "}\n}\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := spec.Load(dir, spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range s.Views {
+		r := want[v.Arm]
+		r.Method, r.Steps, r.Batch, r.LearningRate, r.Warmup, r.Schedule, r.Clip = v.Arm, 400, 64, 1e-3, 30, "linear", 1
+		if r.Anchor == "" {
+			r.Anchor = "none"
+		}
+		if finetune.KindOf(v.Arm) == finetune.Offline {
+			r.Rounds = 1
+		}
+		if got := recipe(v.Trial.Content.Config().Finetune); got != r {
+			t.Errorf("%s:\n got %+v\nwant %+v", v.Arm, got, r)
+		}
+	}
+}
 
 // TestParts: what identifies an action while a study is laid out says as much as
 // its lines. Every parameter is changed, each in an arm of its own; a trial's
@@ -38,7 +115,7 @@ func TestParts(t *testing.T) {
 		set := map[string]string{"reward.ensemble.penalty": "reward: ensemble: members: 2",
 			"reward.contrastive.temperature": `reward: normalize: "contrastive"`, "reward.contrastive.prompts": `reward: normalize: "contrastive"`}[a.Path]
 		if set == "" {
-			set = "{}"
+			set = choice(a.Path)
 		}
 		// Twice: with the defaults of the others, and where a reward chooses.
 		fmt.Fprintf(&arms, "%q: {set: %s, sweep: %q: [%s]}\n", a.Path, set, a.Path, value)
