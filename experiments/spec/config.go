@@ -91,7 +91,6 @@ type Finetune struct {
 	Rank                  int
 	Targets               string
 	Probes, Rounds, Fresh int
-	Refresh               int
 
 	Tau                                   float64 // of softmax-weighted
 	By                                    string  // of filtered
@@ -162,7 +161,7 @@ func (c Content) Config() Config {
 			Steps: n("finetune.steps"), Batch: n("finetune.batch"), Warmup: n("finetune.warmup"), LearningRate: f("finetune.learningRate"),
 			Schedule: s("finetune.schedule"), EMA: f("finetune.ema"), Clip: f("finetune.clip"), WeightDecay: f("finetune.weightDecay"),
 			Rank: n("finetune.lora.rank"), Targets: s("finetune.lora.targets"),
-			Probes: n("finetune.probes"), Rounds: n("finetune.rounds"), Fresh: n("finetune.fresh"), Refresh: n("finetune.refresh"),
+			Probes: n("finetune.probes"), Rounds: n("finetune.rounds"), Fresh: n("finetune.fresh"),
 			Tau: f("finetune.softmax.tau"), By: s("finetune.filtered.by"), Fraction: f("finetune.filtered.fraction"), Threshold: f("finetune.filtered.threshold"),
 			DPO: f("finetune.dpo.beta"), KTO: f("finetune.kto.beta"), Desirable: f("finetune.kto.desirable"), Undesirable: f("finetune.kto.undesirable"),
 			Positive: f("finetune.kto.positive"), Weighting: s("finetune.awm.weighting"), Power: f("finetune.awm.power"), AWMClip: f("finetune.awm.clip"),

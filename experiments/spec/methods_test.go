@@ -41,7 +41,7 @@ arms: {
 		{"a", "finetune.anchor", "pretraining"}, {"a", "finetune.beta", .5}, {"a", "finetune.nft.beta", nil}, {"a", "finetune.velocity", nil},
 		{"a", "finetune.rounds", int64(1)}, {"a", "finetune.fresh", nil}, {"a", "finetune.lora.targets", nil}, {"a", "finetune.rollout.images", nil},
 		{"c", "finetune.anchor", "velocity"}, {"c", "finetune.nft.velocity", 1e-4}, {"c", "finetune.velocity", nil}, {"c", "finetune.beta", nil},
-		{"c", "finetune.mix.pretraining", nil}, {"c", "finetune.refresh", int64(1)}, {"e", "finetune.nft.velocity", nil},
+		{"c", "finetune.mix.pretraining", nil}, {"e", "finetune.nft.velocity", nil},
 		{"f", "reward.loss", nil}, {"f", "feedback.parser.noise", .08}, {"f", "feedback.unlabelled", nil}, {"f", "finetune.dpo.beta", 5000.},
 		{"g", "reward.loss", "oracle"}, {"g", "feedback.parser.noise", nil},
 		{"h", "finetune.anchor", "kl"}, {"h", "finetune.grpo.kl", .04}, {"h", "finetune.kl", nil}, {"h", "finetune.mix.labelled", nil},

@@ -123,6 +123,9 @@ func Train(s *Step, m *pipeline.Model, sources []Source, pairs Pairs, n int, ini
 			if err != nil {
 				return nil, err
 			}
+			if err := t.refresh(r.Method, round); err != nil {
+				return nil, err
+			}
 			if l, err = newLearner(r, []Source{fresh}); err != nil {
 				return nil, err
 			}
@@ -150,9 +153,6 @@ func Train(s *Step, m *pipeline.Model, sources []Source, pairs Pairs, n int, ini
 		if err != nil {
 			return nil, err
 		}
-		if err := t.refresh(r, step); err != nil {
-			return nil, err
-		}
 		if err := h.after(step, r.Steps, t, Result{res, opt.LearningRate, l.effective(drawn)}); err != nil {
 			return nil, err
 		}
@@ -176,24 +176,26 @@ func (h Hooks) after(step, steps int, t *tuning, r Result) error {
 // probed reports whether step, counted from 0, ends one of n equal parts.
 func probed(step, steps, n int) bool { return (step+1)*n/steps > step*n/steps }
 
-// refresh moves the copies that follow the weights, with the published decays.
-func (t *tuning) refresh(r Recipe, step int) error {
-	if t.place[Old] < 0 || (step+1)%r.Refresh != 0 {
+// refresh moves the copies that a round's images are compared with, round by
+// round, with the published decays. Where there is one round they stay where the
+// given images come from: at the pretrained model.
+func (t *tuning) refresh(method string, round int) error {
+	if t.place[Old] < 0 {
 		return nil
 	}
-	k := float64((step + 1) / r.Refresh) // how often by now
-	var err error
-	switch r.Method {
+	k := float64(round)
+	switch method {
 	case "awm": // the old copy is the policy itself; the running mean slows to .3
-		if err = t.follow(Old, 0); err == nil {
-			err = t.follow(Average, .3*min(1, k/1000))
+		if err := t.follow(Old, 0); err != nil {
+			return err
 		}
+		return t.follow(Average, .3*min(1, k/1000))
 	case "nft":
-		err = t.follow(Old, min(.001*k, .5))
+		return t.follow(Old, min(.001*k, .5))
 	case "crd":
-		err = t.follow(Old, min(.25+.005*k, .999))
+		return t.follow(Old, min(.25+.005*k, .999))
 	}
-	return err
+	return nil
 }
 
 // A learner is what a method makes of its images, on the host.

@@ -31,8 +31,8 @@ type Copy int
 // The copies of a network.
 const (
 	Base    Copy = iota // the pretrained weights
-	Old                 // moves to the trained weights at every refresh
-	Average             // a running mean over refreshes
+	Old                 // what drew the round's images: moves towards the trained weights at each round
+	Average             // a slower one, of the weights at each round
 )
 
 // An Objective is a loss on the forward process: a function of a batch's

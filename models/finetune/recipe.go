@@ -32,7 +32,6 @@ type Recipe struct {
 	AWM       AWMSet    `json:"awm"`
 	NFT       NFTSet    `json:"nft"`
 	CRD       CRDSet    `json:"crd"`
-	Refresh   int       `json:"refresh,omitempty"` // steps between moves of the old copy
 	Policy    PolicySet `json:"policy"`
 	Direct    DirectSet `json:"direct"`
 }

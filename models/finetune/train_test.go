@@ -85,7 +85,7 @@ func generated(n int, score float32) Source {
 }
 
 func recipe(method string) Recipe {
-	return Recipe{Method: method, Steps: 3, Batch: 4, LearningRate: 1e-3, Warmup: 1, Clip: 1, Refresh: 1, Anchor: "none", Tau: .2, Threshold: .5, Keep: "threshold",
+	return Recipe{Method: method, Steps: 3, Batch: 4, LearningRate: 1e-3, Warmup: 1, Clip: 1, Anchor: "none", Tau: .2, Threshold: .5, Keep: "threshold",
 		DPO: DPOSet{Beta: 5}, KTO: KTOSet{Beta: 5, Desirable: 1, Undesirable: 1, Positive: .5},
 		AWM: AWMSet{Weighting: "ghuber", Power: .25, Clip: 1, Average: 1}, NFT: NFTSet{Beta: 1, Signal: "score"}, CRD: CRDSet{Beta: 1, Group: 2}}
 }
@@ -150,4 +150,39 @@ func (pairs) Len() int { return 4 }
 func (pairs) Fill(i int, image, words []float32) {
 	random.Normal(random.Stream(2, "test", "pair", i), image)
 	words[i] = 1
+}
+
+// TestRounds: each round after the first learns from fresh images of the weights
+// as they are then, and the copies move with the rounds and not before.
+func TestRounds(t *testing.T) {
+	modeltest.Backend(t)
+	net := tiny()
+	m := model(net)
+	for _, method := range []string{"reward-weighted", "awm", "nft", "crd"} {
+		r := recipe(method)
+		r.Steps, r.Rounds, r.LearningRate = 6, 3, 3e-3
+		s := step(t, net, r)
+		var rounds []int
+		var seen []nn.Values
+		h := Hooks{Fresh: func(round int, weights nn.Values) (Source, error) {
+			rounds, seen = append(rounds, round), append(seen, weights)
+			return scored(32), nil
+		}}
+		one, err := Train(s, m, []Source{scored(32)}, nil, 0, nil, random.Stream(1, "test", "order", 0), r, h)
+		if err != nil {
+			t.Fatal(method, err)
+		}
+		if len(rounds) != 2 || rounds[0] != 1 || rounds[1] != 2 || distance(seen[0], m.Weights) == 0 || distance(seen[0], seen[1]) == 0 {
+			t.Errorf("%s: fresh images for rounds %v", method, rounds)
+		}
+		r.Rounds = 1
+		whole, err := Train(s, m, []Source{scored(32)}, nil, 0, nil, random.Stream(1, "test", "order", 0), r, Hooks{})
+		if err != nil {
+			t.Fatal(method, err)
+		}
+		// The images are the same: only what follows the weights can differ.
+		if d := distance(one, whole); (d == 0) != (method == "reward-weighted") {
+			t.Errorf("%s: three rounds on the same images differ from one by %v", method, d)
+		}
+	}
 }

@@ -19,8 +19,6 @@ func choice(path string) string {
 		return "finetune: anchor: \"" + strings.TrimPrefix(path, "finetune.") + "\""
 	case "finetune.fresh":
 		return "finetune: rounds: 2"
-	case "finetune.refresh":
-		return "finetune: method: \"nft\""
 	case "finetune.lora.targets":
 		return "finetune: lora: rank: 2"
 	case "finetune.filtered.threshold":
@@ -47,9 +45,9 @@ func TestRecipes(t *testing.T) {
 		"filtered":         {Keep: "fraction", Top: .1},
 		"dpo":              {DPO: finetune.DPOSet{Beta: 5000}},
 		"kto":              {KTO: finetune.KTOSet{Beta: 1000, Desirable: 1, Undesirable: 1, Positive: .8}},
-		"awm":              {Anchor: "velocity", Weight: 1e-3, Refresh: 1, AWM: finetune.AWMSet{Weighting: "ghuber", Power: .25, Clip: 1, Average: 1}},
-		"nft":              {Anchor: "velocity", Weight: 1e-4, Refresh: 1, NFT: finetune.NFTSet{Beta: 1, Signal: "score"}},
-		"crd":              {Anchor: "velocity", Weight: .1, Refresh: 1, CRD: finetune.CRDSet{Beta: 1, Group: 8}},
+		"awm":              {Anchor: "velocity", Weight: 1e-3, AWM: finetune.AWMSet{Weighting: "ghuber", Power: .25, Clip: 1, Average: 1}},
+		"nft":              {Anchor: "velocity", Weight: 1e-4, NFT: finetune.NFTSet{Beta: 1, Signal: "score"}},
+		"crd":              {Anchor: "velocity", Weight: .1, CRD: finetune.CRDSet{Beta: 1, Group: 8}},
 		"ddpo":             {Policy: finetune.PolicySet{Images: 256, Noise: .7, ClipRange: 1e-4}},
 		"dpok":             {Anchor: "velocity", Weight: .1, Policy: finetune.PolicySet{Images: 256, Noise: .7, ClipRange: 1e-4, Weight: 1000}},
 		"grpo":             {Anchor: "kl", Weight: .04, Policy: finetune.PolicySet{Images: 256, Noise: .7, ClipRange: 1e-4, Group: 24}},
