@@ -6,6 +6,7 @@ package figure
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"html"
 	"image/color"
@@ -57,10 +58,21 @@ func arm(i int) (color.RGBA, draw.GlyphDrawer) {
 	return palette[i%len(palette)], glyphs[(i+i/len(palette))%len(glyphs)]
 }
 
-// A Figure is a drawing and its size.
+// A Figure is a drawing and its size: a plot, or what draws several.
 type Figure struct {
 	plot          *plot.Plot
+	draws         func(draw.Canvas)
 	width, height vg.Length
+}
+
+func (f Figure) onto(c draw.Canvas) {
+	if f.draws == nil {
+		f.plot.Draw(c)
+		return
+	}
+	c.SetColor(white)
+	c.Fill(c.Rectangle.Path())
+	f.draws(c)
 }
 
 func newPlot(x, y string) *plot.Plot {
@@ -77,7 +89,7 @@ func newPlot(x, y string) *plot.Plot {
 // SVG is the figure as SVG, text as text.
 func (f Figure) SVG() ([]byte, error) {
 	c := vgsvg.New(f.width, f.height)
-	f.plot.Draw(draw.New(c))
+	f.onto(draw.New(c))
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("figure: %w", err)
@@ -102,7 +114,7 @@ var svgText = regexp.MustCompile(`(<text [^>]*?)(\s+style="font-family:Liberatio
 // PNG is the figure as PNG at 144 dots an inch.
 func (f Figure) PNG() ([]byte, error) {
 	c := vgimg.NewWith(vgimg.UseWH(f.width, f.height), vgimg.UseDPI(144))
-	f.plot.Draw(draw.New(c))
+	f.onto(draw.New(c))
 	var b bytes.Buffer
 	if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("figure: %w", err)
@@ -116,7 +128,7 @@ var pdfDate = regexp.MustCompile(`\(D:\d{14}`)
 // those of the epoch, so that equal figures are equal bytes.
 func (f Figure) PDF() ([]byte, error) {
 	c := vgpdf.New(f.width, f.height)
-	f.plot.Draw(draw.New(c))
+	f.onto(draw.New(c))
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("figure: %w", err)
@@ -124,18 +136,20 @@ func (f Figure) PDF() ([]byte, error) {
 	return pdfDate.ReplaceAll(b.Bytes(), []byte("(D:19700101000000")), nil
 }
 
-// ticks are round: multiples of 1, 2 or 5 times a power of ten, four to eight of them.
-type ticks struct{}
+// ticks are round: multiples of 1, 2 or 5 times a power of ten, four to eight of
+// them, or two to most.
+type ticks struct{ most float64 }
 
 // Ticks is plot.Ticker's.
-func (ticks) Ticks(low, high float64) []plot.Tick {
+func (t ticks) Ticks(low, high float64) []plot.Tick {
 	if !(high > low) || math.IsInf(high-low, 0) {
 		return []plot.Tick{{Value: low, Label: strconv.FormatFloat(low, 'g', 4, 64)}}
 	}
-	power := math.Floor(math.Log10((high - low) / 8))
+	most := cmp.Or(t.most, 8)
+	power := math.Floor(math.Log10((high - low) / most))
 	step := math.Pow(10, power)
 	for _, m := range []float64{2, 5, 10} {
-		if (high-low)/step > 8 {
+		if (high-low)/step > most {
 			step = m * math.Pow(10, power)
 		}
 	}

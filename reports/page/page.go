@@ -31,7 +31,8 @@ type Report struct {
 	Seeds                 []string
 	Table                 *compare.Table
 	Samples, Curves       *table.Table
-	Trials, Reliability   *table.Table // of the learned rewards; nil shows nothing of them
+	Trials, Reliability   *table.Table // nil shows nothing of rewards and of best of n
+	ProbeImages           int          // that a probe of a fine-tuning draws; 0 says nothing of them
 	// Image is an evaluation image of a trial; nil where there is none.
 	Image      func(trial, set string, index int) (image.Image, error)
 	Failures   []string     // what has no result, and why
@@ -239,7 +240,7 @@ func (r Report) figures() ([]shown, error) {
 			list = append(list, shown{Name: c.name, Section: "training", Caption: c.caption + " Bands: 95% of the mean over seeds; with fewer than three seeds, from the least to the greatest.", figure: f})
 		}
 	}
-	return list, nil
+	return append(list, r.overOptimization()...), nil
 }
 
 func percent(x float64) string { return strconv.FormatFloat(100*x, 'f', 2, 64) }

@@ -68,8 +68,19 @@ func report() page.Report {
 		curves.Column("metric").Strings = append(curves.Column("metric").Strings, "loss")
 		curves.Column("value").Floats = append(curves.Column("value").Floats, 1/float64(i+1))
 	}
+	for _, trial := range []string{"base-1", "base-2", "host-1", "host-2"} {
+		for i := range 4 {
+			for m, v := range map[string]float64{"kl": float64(i * i), "proxy": .5 + .1*float64(i), "gold": .5 - .02*float64(i*i)} {
+				curves.Column("trial").Strings = append(curves.Column("trial").Strings, trial)
+				curves.Column("stage").Strings = append(curves.Column("stage").Strings, "finetune")
+				curves.Column("step").Ints = append(curves.Column("step").Ints, int64(i))
+				curves.Column("metric").Strings = append(curves.Column("metric").Strings, m)
+				curves.Column("value").Floats = append(curves.Column("value").Floats, v+.01*float64(len(trial))*float64(trial[0]&1))
+			}
+		}
+	}
 	return page.Report{
-		Name: "s", Title: "Title " + hostile, Question: "Why?", Seeds: []string{"1", "2"}, Table: t, Samples: samples, Curves: curves,
+		Name: "s", Title: "Title " + hostile, Question: "Why?", Seeds: []string{"1", "2"}, Table: t, Samples: samples, Curves: curves, ProbeImages: 256,
 		Image: func(_, _ string, i int) (image.Image, error) {
 			img := image.NewNRGBA(image.Rect(0, 0, 16, 16))
 			for k := range 16 {
@@ -102,12 +113,12 @@ func TestWrite(t *testing.T) {
 	if strings.Contains(html, "<img src=x") {
 		t.Error("a name injects markup")
 	}
-	for _, want := range []string{"no result", "real against real", "share one parser", "For these seeds only.", "2 seeds (1, 2)", "The pretrained model, from which all arms start", "ablate run s", `loading="lazy"`} {
+	for _, want := range []string{"no result", "real against real", "share one parser", "For these seeds only.", "2 seeds (1, 2)", "The pretrained model, from which all arms start", "ablate run s", `loading="lazy"`, "A point is a probe of 256 images a seed", "With fewer than three seeds a row, nothing is said"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page does not say %q", want)
 		}
 	}
-	for _, f := range []string{"front", "categories", "finetune-loss"} {
+	for _, f := range []string{"front", "categories", "finetune-loss", "overoptimization"} {
 		for _, ext := range []string{".svg"} {
 			if info, err := os.Stat(filepath.Join(dir, "figures", f+ext)); err != nil || info.Size() < 1000 {
 				t.Errorf("figure %s%s: %v", f, ext, err)

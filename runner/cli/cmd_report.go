@@ -186,7 +186,7 @@ func (r *results) report() page.Report {
 	l := r.l
 	rep := page.Report{
 		Name: l.Name, Title: l.Title, Question: l.Question, Table: r.ablation, Samples: r.tables.Samples, Curves: r.tables.Curves,
-		Trials: r.tables.Trials, Reliability: r.tables.Reliability,
+		Trials: r.tables.Trials, Reliability: r.tables.Reliability, ProbeImages: stage.ProbeImages,
 		Methods: methods, Failures: r.failures(), Provenance: l.provenance(r),
 	}
 	for _, s := range l.Seeds {

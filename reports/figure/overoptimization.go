@@ -1,0 +1,594 @@
+package figure
+
+import (
+	"cmp"
+	"fmt"
+	"image/color"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+
+	"ablate/analysis/compare"
+	"ablate/analysis/stats"
+	"ablate/analysis/table"
+)
+
+// A Course is how proxy and gold go with the distance from the pretrained model:
+// the probes along a row's fine-tunings, or the draws of an arm that keeps the
+// best of n.
+type Course struct {
+	Row    int // of the ablation table; of the first where several share a course
+	Label  string
+	Points []Passage
+}
+
+// A Passage is a point of a course, a value a seed in each slice.
+type Passage struct {
+	At                    int64 // the step, or n
+	Seeds                 []stats.Seed
+	Distance, Proxy, Gold []float64 // distance: √KL
+}
+
+// Courses gathers what the probes saw from curves.arrow: of each row the steps
+// that all its probed seeds have, so that steps are compared over the same
+// seeds. Rows with fewer than two such steps, and rows that repeat another's
+// trials or go just as an earlier row, have none.
+func Courses(t *compare.Table, curves *table.Table) []Course {
+	if curves == nil {
+		return nil
+	}
+	type at struct {
+		trial string
+		step  int64
+	}
+	seen := map[string]map[at]float64{"kl": {}, "proxy": {}, "gold": {}}
+	trial, step, value := curves.Column("trial"), curves.Column("step"), curves.Column("value")
+	kind, name := curves.Column("stage"), curves.Column("metric")
+	steps := map[string][]int64{}
+	for i := range curves.Rows() {
+		if kind.Strings[i] != "finetune" || seen[name.Strings[i]] == nil || math.IsNaN(value.Floats[i]) || math.IsInf(value.Floats[i], 0) {
+			continue
+		}
+		seen[name.Strings[i]][at{trial.Strings[i], step.Ints[i]}] = value.Floats[i]
+		if name.Strings[i] == "kl" {
+			steps[trial.Strings[i]] = append(steps[trial.Strings[i]], step.Ints[i])
+		}
+	}
+	var out []Course
+	same := map[string]bool{}
+	for i, r := range t.Rows {
+		if r.SameAs != "" {
+			continue
+		}
+		byStep := map[int64]*Passage{}
+		probed := 0
+		for k, id := range r.Trials {
+			whole := false
+			for _, s := range steps[id] {
+				kl := seen["kl"][at{id, s}]
+				proxy, ok := seen["proxy"][at{id, s}]
+				gold, ok2 := seen["gold"][at{id, s}]
+				if !ok || !ok2 {
+					continue
+				}
+				whole = true
+				if byStep[s] == nil {
+					byStep[s] = &Passage{At: s}
+				}
+				byStep[s].add(seedOf(r.Seeds, k), math.Sqrt(max(kl, 0)), proxy, gold)
+			}
+			if whole {
+				probed++
+			}
+		}
+		c := Course{Row: i, Label: labelled(r)}
+		var all []float64
+		for _, p := range byStep {
+			if len(p.Seeds) == probed {
+				c.Points = append(c.Points, *p)
+			}
+		}
+		slices.SortFunc(c.Points, func(a, b Passage) int { return cmp.Compare(a.At, b.At) })
+		for _, p := range c.Points {
+			all = slices.Concat(all, p.Distance, p.Proxy, p.Gold)
+		}
+		if k := key(all); len(c.Points) > 1 && !same[k] {
+			same[k] = true
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (p *Passage) add(seed stats.Seed, distance, proxy, gold float64) {
+	p.Seeds = append(p.Seeds, seed)
+	p.Distance, p.Proxy, p.Gold = append(p.Distance, distance), append(p.Proxy, proxy), append(p.Gold, gold)
+}
+
+var bestOf = regexp.MustCompile(`evaluate\.bestOf=\d+,?`)
+
+// BestOf gathers the arms that keep the best of n draws of a model that nothing
+// fine-tuned, a course each, from trials.arrow. The model itself, n = 1, begins
+// those that draw from it in the same way. All points of a course are over the
+// same seeds.
+func BestOf(t *compare.Table, trials *table.Table) []Course {
+	if trials == nil {
+		return nil
+	}
+	id, method, best := trials.Column("trial"), trials.Column("finetune.method"), trials.Column("evaluate.bestOf")
+	if id == nil || method == nil || best == nil || method.Kind != table.String || best.Kind != table.Int {
+		return nil
+	}
+	at := map[string]int{} // the line of a trial
+	for i, trial := range id.Strings {
+		at[trial] = i
+	}
+	first := func(r compare.Row) (line int, n int64, ok bool) {
+		for _, trial := range r.Trials {
+			if i, has := at[trial]; has && method.Has(i) && method.Strings[i] == "none" {
+				if best.Has(i) {
+					return i, best.Ints[i], true
+				}
+				return i, 1, true
+			}
+		}
+		return 0, 0, false
+	}
+	passage := func(r compare.Row, n int64) Passage {
+		p := Passage{At: n}
+		distance := math.Sqrt(math.Log(float64(n)) - float64(n-1)/float64(n))
+		for k, seed := range r.Seeds {
+			proxy, ok := r.Cells["proxy"].Of(seed)
+			gold, ok2 := r.Cells["alignment"].Of(seed)
+			if ok && ok2 {
+				p.add(seedOf(r.Seeds, k), distance, proxy, gold)
+			}
+		}
+		return p
+	}
+	var out []Course
+	byName := map[string]int{}
+	lines := map[string]int{}
+	for i, r := range t.Rows {
+		line, n, ok := first(r)
+		if !ok || n < 2 || r.SameAs != "" {
+			continue
+		}
+		p := passage(r, n)
+		if len(p.Seeds) == 0 {
+			continue
+		}
+		name := strings.NewReplacer("[]", "", ",]", "]").Replace(bestOf.ReplaceAllString(labelled(r), ""))
+		if _, ok := byName[name]; !ok {
+			byName[name] = len(out)
+			lines[name] = line
+			out = append(out, Course{Row: i, Label: name})
+		}
+		c := &out[byName[name]]
+		c.Points = append(c.Points, p)
+	}
+	for _, r := range t.Rows {
+		line, n, ok := first(r)
+		if !ok || n != 1 || r.SameAs != "" {
+			continue
+		}
+		p := passage(r, 1)
+		for name, k := range byName {
+			if out[k].Points[0].At != 1 && drawnAlike(trials, line, lines[name]) && len(Course{Points: append(out[k].Points, p)}.shared()) > 0 {
+				out[k].Points = slices.Insert(out[k].Points, 0, p)
+			}
+		}
+	}
+	for k := range out {
+		slices.SortStableFunc(out[k].Points, func(a, b Passage) int { return cmp.Compare(a.At, b.At) })
+		out[k].Points = out[k].paired()
+	}
+	return slices.DeleteFunc(out, func(c Course) bool { return len(c.Points) == 0 })
+}
+
+// shared are the seeds that all points have.
+func (c Course) shared() []stats.Seed {
+	var out []stats.Seed
+	for _, s := range c.Points[0].Seeds {
+		if !slices.ContainsFunc(c.Points, func(p Passage) bool { return !slices.Contains(p.Seeds, s) }) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// paired are the points over the seeds that all of them have: what differs from
+// point to point is then not which seeds they have.
+func (c Course) paired() []Passage {
+	shared := c.shared()
+	if len(shared) == 0 {
+		return nil
+	}
+	var out []Passage
+	for _, p := range c.Points {
+		q := Passage{At: p.At}
+		for k, s := range p.Seeds {
+			if slices.Contains(shared, s) {
+				q.add(s, p.Distance[k], p.Proxy[k], p.Gold[k])
+			}
+		}
+		out = append(out, q)
+	}
+	return out
+}
+
+// drawnAlike reports whether two lines of trials.arrow draw from equal models in
+// the same way, but for n.
+func drawnAlike(trials *table.Table, a, b int) bool {
+	for _, c := range trials.Columns {
+		group, _, _ := strings.Cut(c.Name, ".")
+		if c.Name == "evaluate.bestOf" || !slices.Contains([]string{"model", "data", "sampler", "evaluate"}, group) {
+			continue
+		}
+		if c.Has(a) != c.Has(b) {
+			return false
+		}
+		if !c.Has(a) {
+			continue
+		}
+		switch c.Kind {
+		case table.String:
+			if c.Strings[a] != c.Strings[b] {
+				return false
+			}
+		case table.Int:
+			if c.Ints[a] != c.Ints[b] {
+				return false
+			}
+		case table.Float:
+			if c.Floats[a] != c.Floats[b] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// mostBest are the panels of arms that keep the best of n.
+const mostBest = 6
+
+// OverOptimization draws proxy and gold against √KL (Gao et al. 2022), a panel
+// a course on axes that all share, the gold of the others in grey behind it.
+// Fine-tunings and best of n stand apart: their distances are different
+// estimators, and each has an axis of its own. From three independent seeds on a
+// point has the 95% interval of its mean over seeds, joined to a band, with fewer its seeds. It
+// returns false where there is no course.
+func OverOptimization(tuned, best []Course) (Figure, bool) {
+	g := &panels{}
+	g.add("Along fine-tuning", "√KL from the pretrained model, path estimate (√nats)", tuned, mostRows, "rows")
+	g.add("Best of n draws, nothing fine-tuned", "√KL by its formula, log n − (n−1)/n (√nats)", best, mostBest, "arms")
+	if len(g.groups) == 0 {
+		return Figure{}, false
+	}
+	var height vg.Length
+	for _, q := range g.groups {
+		height += q.height()
+	}
+	return Figure{draws: g.draw, width: panelsWide, height: height + 4}, true
+}
+
+const (
+	panelsWide = 15.6 * vg.Centimeter
+	headLine   = 24 // the heading of a group
+	footLine   = 18 // the name of its x axis
+	nameLine   = 11 // of a panel
+	mostNames  = 4  // lines of a name
+	panelHigh  = 108
+	above      = 6  // between a panel and the name of the next
+	ordinate   = 14 // room for the name of the y axis
+)
+
+// panels are groups of panels, one below the other, that share their y axis.
+type panels struct {
+	groups    []panelGroup
+	low, high float64 // of the y axis
+}
+
+type panelGroup struct {
+	name, x string
+	courses []Course
+	names   [][]string // of each course, in lines
+	more    string     // what is not drawn
+	count   bool       // points are n, and say so
+	far     float64    // the end of the x axis
+}
+
+func (g *panels) add(name, x string, courses []Course, most int, what string) {
+	if len(courses) == 0 {
+		return
+	}
+	q := panelGroup{name: name, x: x, courses: courses[:min(len(courses), most)], count: what == "arms", far: 1e-3}
+	if len(courses) > most {
+		q.more = fmt.Sprintf("%d more %s are not drawn", len(courses)-most, what)
+	}
+	if len(g.groups) == 0 {
+		g.low, g.high = math.Inf(1), math.Inf(-1)
+	}
+	for _, c := range q.courses {
+		q.names = append(q.names, wrap(c.Label, q.wide()-30))
+		for _, p := range c.Points {
+			for _, v := range [][]float64{p.Proxy, p.Gold} {
+				low, high := p.spread(v)
+				g.low, g.high = min(g.low, low), max(g.high, high)
+			}
+			q.far = max(q.far, stats.Mean(p.Distance))
+			if stats.Independent(p.Seeds) < 3 {
+				q.far = max(q.far, slices.Max(p.Distance))
+			}
+		}
+	}
+	g.groups = append(g.groups, q)
+}
+
+// spread is the 95% interval of a mean over seeds, or with fewer than three from
+// the least seed to the greatest.
+func (p Passage) spread(v []float64) (low, high float64) {
+	if e, ok := stats.OverSeeds(p.Seeds, v, nil); ok && e.Error > 0 {
+		iv := e.Interval(.95)
+		return iv.Low, iv.High
+	}
+	return slices.Min(v), slices.Max(v)
+}
+
+func (q panelGroup) columns() int { return min(3, len(q.courses)) }
+
+func (q panelGroup) wide() vg.Length {
+	return (panelsWide - ordinate) / vg.Length(max(2, q.columns())) // one panel alone is as wide as one of two
+}
+
+// names of a row of panels take as many lines as the longest.
+func (q panelGroup) nameLines(row int) vg.Length {
+	n := 0
+	for k := row * q.columns(); k < min((row+1)*q.columns(), len(q.names)); k++ {
+		n = max(n, len(q.names[k]))
+	}
+	if q.count {
+		n++ // for n above the points
+	}
+	return vg.Length(n)*nameLine + above
+}
+
+func (q panelGroup) rows() int { return (len(q.courses) + q.columns() - 1) / q.columns() }
+
+func (q panelGroup) height() vg.Length {
+	h := vg.Length(headLine + footLine)
+	for r := range q.rows() {
+		h += q.nameLines(r) + panelHigh
+	}
+	return h
+}
+
+// wrap breaks a label into lines that are no wider than width, after a comma or
+// bracket where there is one in their second half; what is beyond the last line is cut.
+func wrap(label string, width vg.Length) []string {
+	var lines []string
+	rest := []rune(label)
+	for len(rest) > 0 {
+		end := len(rest)
+		for end > 1 && small.Width(string(rest[:end])) > width {
+			end--
+		}
+		if end < len(rest) {
+			end = breakAt(rest, end)
+			if len(lines) == mostNames-1 {
+				return append(lines, string(rest[:max(1, end-2)])+"…")
+			}
+		}
+		lines = append(lines, strings.TrimSpace(string(rest[:end])))
+		rest = rest[end:]
+	}
+	return lines
+}
+
+// breakAt is the best place for the end of a line that has room for end runes.
+func breakAt(label []rune, end int) int {
+	for _, after := range []string{" ,[/", "="} {
+		for k := end; k > end/2; k-- {
+			if strings.ContainsRune(after, label[k-1]) {
+				return k
+			}
+		}
+	}
+	return end
+}
+
+func (g *panels) draw(c draw.Canvas) {
+	top := c.Max.Y
+	for _, q := range g.groups {
+		bottom := top - q.height()
+		g.group(draw.Canvas{Canvas: c.Canvas, Rectangle: vg.Rectangle{Min: vg.Point{X: c.Min.X, Y: bottom}, Max: vg.Point{X: c.Max.X, Y: top}}}, q)
+		top = bottom
+	}
+}
+
+func (g *panels) group(c draw.Canvas, q panelGroup) {
+	head := small
+	head.Font.Size, head.Color, head.YAlign = 10, palette[4], draw.YCenter
+	y := c.Max.Y - headLine/2
+	c.FillText(head, vg.Point{X: c.Min.X + 4, Y: y}, q.name)
+	if q.more != "" {
+		s := small
+		s.YAlign = draw.YCenter
+		c.FillText(s, vg.Point{X: c.Min.X + 4 + head.Width(q.name) + 12, Y: y}, q.more)
+	}
+	x := c.Max.X - 6
+	for _, k := range []struct {
+		name   string
+		hollow bool
+	}{{"proxy", true}, {"gold", false}} {
+		s := small
+		s.Color, s.XAlign, s.YAlign = palette[4], draw.XRight, draw.YCenter
+		c.FillText(s, vg.Point{X: x, Y: y}, k.name)
+		x -= s.Width(k.name) + 6
+		c.StrokeLines(stroke(palette[4], k.hollow), []vg.Point{{X: x - 22, Y: y}, {X: x, Y: y}})
+		mark(&c, palette[4], vg.Point{X: x - 11, Y: y}, k.hollow)
+		x -= 22 + 12
+	}
+	foot := small
+	foot.Font.Size, foot.Color, foot.XAlign, foot.YAlign = 10, palette[4], draw.XCenter, draw.YCenter
+	c.FillText(foot, vg.Point{X: c.Min.X + ordinate + q.wide()*vg.Length(q.columns())/2, Y: c.Min.Y + footLine/2}, q.x)
+	foot.Rotation = math.Pi / 2
+	c.FillText(foot, vg.Point{X: c.Min.X + ordinate/2, Y: (c.Max.Y - headLine + c.Min.Y + footLine) / 2}, "share, score")
+
+	top := c.Max.Y - headLine
+	for row := range q.rows() {
+		for k := row * q.columns(); k < min((row+1)*q.columns(), len(q.courses)); k++ {
+			left := c.Min.X + ordinate + q.wide()*vg.Length(k%q.columns())
+			at := vg.Rectangle{Min: vg.Point{X: left, Y: top - q.nameLines(row) - panelHigh}, Max: vg.Point{X: left + q.wide(), Y: top - q.nameLines(row)}}
+			col, glyph := arm(q.courses[k].Row)
+			s := small
+			s.Color, s.YAlign = inkOf(col), draw.YCenter
+			lines := len(q.names[k])
+			if q.count {
+				lines++
+			}
+			for n, line := range q.names[k] {
+				y := at.Max.Y + nameLine*(vg.Length(lines-n)-.5)
+				if n == 0 {
+					c.DrawGlyphNoClip(draw.GlyphStyle{Color: col, Radius: 3, Shape: glyph}, vg.Point{X: left + 14, Y: y})
+				}
+				c.FillText(s, vg.Point{X: left + 22, Y: y}, line)
+			}
+			p := newPlot("", "")
+			p.X.Tick.Label.Font.Size, p.Y.Tick.Label.Font.Size = 8, 8
+			p.X.Tick.Marker, p.Y.Tick.Marker = ticks{most: 6}, ticks{most: 5}
+			p.Add(&panel{g, q, k})
+			p.BackgroundColor = nil
+			p.Draw(draw.Crop(draw.Canvas{Canvas: c.Canvas, Rectangle: at}, 4, -8, 0, -2))
+		}
+		top -= q.nameLines(row) + panelHigh
+	}
+}
+
+// stroke is the line of the gold, or dashed of the proxy.
+func stroke(col color.RGBA, hollow bool) draw.LineStyle {
+	s := draw.LineStyle{Color: col, Width: 1.2}
+	if hollow {
+		s.Dashes = []vg.Length{3, 2}
+	}
+	return s
+}
+
+// mark is a point of the gold, or a hollow one of the proxy.
+func mark(c *draw.Canvas, col color.RGBA, at vg.Point, hollow bool) {
+	c.DrawGlyphNoClip(draw.GlyphStyle{Color: col, Radius: 2.8, Shape: draw.CircleGlyph{}}, at)
+	if hollow {
+		c.DrawGlyphNoClip(draw.GlyphStyle{Color: white, Radius: 1.7, Shape: draw.CircleGlyph{}}, at)
+	}
+}
+
+// panel is the data of one course before the others.
+type panel struct {
+	g *panels
+	q panelGroup
+	k int
+}
+
+// DataRange is what the axes must show.
+func (l *panel) DataRange() (xmin, xmax, ymin, ymax float64) {
+	m := .06*(l.g.high-l.g.low) + 1e-3
+	return 0, 1.04 * l.q.far, l.g.low - m, l.g.high + m
+}
+
+// Plot draws the gold of the others, then the course.
+func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
+	tx, ty := p.Transforms(&c)
+	line := func(course Course, of func(Passage) []float64) []vg.Point {
+		var out []vg.Point
+		for _, p := range course.Points {
+			out = append(out, vg.Point{X: tx(stats.Mean(p.Distance)), Y: ty(stats.Mean(of(p)))})
+		}
+		return out
+	}
+	gold, proxy := func(p Passage) []float64 { return p.Gold }, func(p Passage) []float64 { return p.Proxy }
+	for k, course := range l.q.courses {
+		if k != l.k {
+			c.StrokeLines(draw.LineStyle{Color: faint, Width: .8}, line(course, gold))
+		}
+	}
+	course := l.q.courses[l.k]
+	col, _ := arm(course.Row)
+	if l.q.count {
+		s := small
+		s.Font.Size, s.XAlign, s.YAlign = 8, draw.XCenter, draw.YBottom
+		end := vg.Length(math.Inf(-1))
+		for i, q := range course.Points {
+			name := fmt.Sprint(q.At)
+			if i == 0 {
+				name = fmt.Sprint("n = ", q.At)
+			}
+			at := tx(stats.Mean(q.Distance))
+			w := s.Width(name)
+			at = max(at, c.Min.X+w/2)
+			at = min(at, c.Max.X-w/2)
+			if at-w/2 > end+3 {
+				c.FillText(s, vg.Point{X: at, Y: c.Max.Y + 4}, name)
+				end = at + w/2
+			}
+		}
+	}
+	intervals(c, course, gold, tx, ty, col, false)
+	intervals(c, course, proxy, tx, ty, col, true)
+	for _, m := range []struct {
+		of     func(Passage) []float64
+		hollow bool
+	}{{gold, false}, {proxy, true}} {
+		pts := line(course, m.of)
+		for _, q := range course.Points {
+			if len(q.Seeds) < 2 || stats.Independent(q.Seeds) > 2 {
+				continue
+			}
+			for k, v := range m.of(q) {
+				seed := draw.GlyphStyle{Color: col, Radius: 1.3, Shape: draw.CircleGlyph{}}
+				if m.hollow {
+					seed.Radius, seed.Shape = 1.5, draw.RingGlyph{}
+				}
+				c.DrawGlyph(seed, vg.Point{X: tx(q.Distance[k]), Y: ty(v)})
+			}
+		}
+		c.StrokeLines(stroke(col, m.hollow), pts)
+		for _, at := range pts {
+			mark(&c, col, at, m.hollow)
+		}
+	}
+}
+
+// intervals draws those of a course: filled for the gold; the edges alone for
+// the proxy, so that neither hides the other.
+func intervals(c draw.Canvas, course Course, of func(Passage) []float64, tx, ty func(float64) vg.Length, col color.RGBA, hollow bool) {
+	var lower, upper []vg.Point
+	for _, p := range course.Points {
+		if stats.Independent(p.Seeds) < 3 {
+			return
+		}
+		low, high := p.spread(of(p))
+		x := tx(stats.Mean(p.Distance))
+		lower, upper = append(lower, vg.Point{X: x, Y: ty(low)}), append(upper, vg.Point{X: x, Y: ty(high)})
+	}
+	edge := draw.LineStyle{Color: col, Width: .5}
+	switch {
+	case len(lower) == 1:
+		edge.Width = .8
+		beside := vg.Point{X: 1.4} // the bars of gold and proxy stand side by side
+		if hollow {
+			edge.Dashes, beside.X = []vg.Length{2, 2}, -1.4
+		}
+		c.StrokeLines(edge, []vg.Point{lower[0].Add(beside), upper[0].Add(beside)})
+	case hollow:
+		edge.Dashes = []vg.Length{2, 2}
+		c.StrokeLines(edge, lower, upper)
+	default:
+		slices.Reverse(upper)
+		c.FillPolygon(faintOf(col), append(lower, upper...))
+	}
+}
