@@ -11,14 +11,6 @@ import (
 	"ablate/models/pipeline"
 )
 
-// A Judge is a reward as a graph: its parameters, and r float32[B] of images
-// float32[B, H, W, C] in the model's range and words float32[B, Words].
-type Judge struct {
-	Name   string
-	Params []nn.Param
-	Score  func(w nn.Weights, images, words *graph.Node) *graph.Node
-}
-
 // DirectLoss is the gradient of the reward through the sampler. Its inputs are
 // images on their way float32[B, H, W, C], words, the times that are left
 // float32[K+1], and the constants (weight, margin).

@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 
-	"github.com/gomlx/gomlx/pkg/core/graph"
-
 	"ablate/models/checkpoint"
 	"ablate/models/distance"
 	"ablate/models/finetune"
@@ -345,8 +343,7 @@ func (e *Env) distance(net pipeline.Network, model, base nn.Values, images []uin
 	return kl, gap, err
 }
 
-// judge is a learned reward on its embedder as a graph: the mean of its members
-// less the penalty times their standard deviation.
+// judge is a learned reward on its embedder as a graph, with its values.
 func (e *Env) judge(rewardDir, embedderDir string) (*finetune.Judge, nn.Values, error) {
 	ec, ev, err := readEmbedder(embedderDir)
 	if err != nil {
@@ -356,44 +353,5 @@ func (e *Env) judge(rewardDir, embedderDir string) (*finetune.Judge, nn.Values, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if ec.Width != m.Embedding {
-		return nil, nil, fmt.Errorf("finetune: the reward was trained on embeddings of width %d, the embedder gives %d", m.Embedding, ec.Width)
-	}
-	const penalty = "penalty"
-	j := &finetune.Judge{Name: fmt.Sprintf("%d members of %d", len(m.Members), m.Hidden), Params: []nn.Param{{Name: penalty, Shape: []int{1}}}}
-	values := nn.Values{penalty: {float32(m.Penalty)}}
-	put := func(prefix string, ps []nn.Param, v nn.Values) {
-		for _, p := range ps {
-			values[prefix+p.Name] = v[p.Name]
-			p.Name = prefix + p.Name
-			j.Params = append(j.Params, p)
-		}
-	}
-	put("embedder.", ec.Params(), ev)
-	for k, v := range m.Members {
-		put(fmt.Sprintf("member %d.", k), m.Config.Params(), v)
-	}
-	j.Score = func(w nn.Weights, images, words *graph.Node) *graph.Node {
-		of := func(prefix string, ps []nn.Param) nn.Weights {
-			own := nn.Weights{}
-			for _, p := range ps {
-				own[p.Name] = w.At(prefix + p.Name)
-			}
-			return own
-		}
-		embed := of("embedder.", ec.Params())
-		image, text := ec.Image(embed, images), ec.Text(embed, words)
-		var scores []*graph.Node
-		for k := range m.Members {
-			scores = append(scores, m.Config.Score(of(fmt.Sprintf("member %d.", k), m.Config.Params()), image, text))
-		}
-		all := graph.Stack(scores, 0) // [members, B]
-		mean := graph.ReduceMean(all, 0)
-		if len(scores) == 1 {
-			return mean
-		}
-		apart := graph.ReduceMean(graph.Square(graph.Sub(all, graph.InsertAxes(mean, 0))), 0)
-		return graph.Sub(mean, graph.Mul(w.At(penalty), graph.Sqrt(graph.AddScalar(apart, 1e-12))))
-	}
-	return j, values, nil
+	return finetune.NewJudge(ec, ev, m)
 }
