@@ -1,7 +1,5 @@
 package finetune
 
-import "ablate/models/lora"
-
 // A Recipe is how a model is fine-tuned. Only what its method and anchor use is
 // set.
 type Recipe struct {
@@ -41,8 +39,6 @@ type LoRA struct {
 	Rank    int    `json:"rank,omitempty"`
 	Targets string `json:"targets,omitempty"`
 }
-
-func (l LoRA) config() lora.Config { return lora.Config{Rank: l.Rank, Targets: l.Targets} }
 
 // DPOSet are the constants of DPO.
 type DPOSet struct {
