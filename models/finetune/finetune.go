@@ -189,7 +189,7 @@ func (t *tuning) refresh(method string, round int) error {
 		if err := t.follow(Old, 0); err != nil {
 			return err
 		}
-		return t.follow(Average, .3*min(1, k/1000))
+		return t.follow(Average, min(.001*k, .3))
 	case "nft":
 		return t.follow(Old, min(.001*k, .5))
 	case "crd":

@@ -6,7 +6,9 @@ package lora
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -49,7 +51,9 @@ func (c Config) Params(network []nn.Param) ([]nn.Param, error) {
 // Weights are the network's with their updates, inside a graph.
 func (c Config) Weights(network, updates nn.Weights) nn.Weights {
 	w := make(nn.Weights, len(network))
-	for name, x := range network {
+	// In order: a graph built in the order of a map would differ from run to run.
+	for _, name := range slices.Sorted(maps.Keys(network)) {
+		x := network[name]
 		layer, _ := strings.CutSuffix(name, ".weight")
 		if a, ok := updates[layer+down]; ok && name != layer {
 			x = graph.Add(x, graph.DotGeneral(updates.At(layer+up), []int{1}, nil, a, []int{0}, nil))

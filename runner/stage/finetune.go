@@ -148,6 +148,9 @@ func (f *tuner) train(h finetune.Hooks) (nn.Values, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(sources) == 0 { // pretraining pairs alone, of which every method takes the likelihood
+		loss = finetune.Likelihood()
+	}
 	step, err := f.e.step(f.m.Network, loss, l)
 	if err != nil {
 		return nil, err
