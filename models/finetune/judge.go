@@ -28,7 +28,7 @@ func NewJudge(c embedder.Config, values nn.Values, m *reward.Model) (*Judge, nn.
 	}
 	const penalty, embed = "penalty", "embedder."
 	member := func(k int) string { return fmt.Sprintf("member %d.", k) }
-	j := &Judge{Name: fmt.Sprintf("%d members of %d", len(m.Members), m.Hidden), Params: []nn.Param{{Name: penalty, Shape: []int{1}}}}
+	j := &Judge{Name: fmt.Sprintf("%d members %+v on %+v", len(m.Members), m.Config, c), Params: []nn.Param{{Name: penalty, Shape: []int{1}}}}
 	all := nn.Values{penalty: {float32(m.Penalty)}}
 	put := func(prefix string, ps []nn.Param, v nn.Values) {
 		for _, p := range ps {

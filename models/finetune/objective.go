@@ -31,7 +31,7 @@ type Copy int
 // The copies of a network.
 const (
 	Base    Copy = iota // the pretrained weights
-	Old                 // what drew the round's images: moves towards the trained weights at each round
+	Old                 // what images are compared with: moves towards the trained weights at each round, all the way under AWM alone
 	Average             // a slower one, of the weights at each round
 )
 
