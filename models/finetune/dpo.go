@@ -2,6 +2,8 @@ package finetune
 
 import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"ablate/models/nn"
 )
 
 // DPO is Diffusion-DPO (Wallace et al. 2023, arXiv 2311.12908, eq. 14): the mean
@@ -18,7 +20,7 @@ func DPO(model, base, beta *graph.Node) (loss, inside *graph.Node) {
 		return graph.Sub(graph.Slice(l, graph.AxisRange(0, pairs)), graph.Slice(l, graph.AxisRange(pairs)))
 	}
 	inside = graph.Mul(graph.MulScalar(beta, -.5), graph.Sub(margin(model), margin(base)))
-	return graph.ReduceAllMean(softplus(graph.Neg(inside))), inside
+	return graph.ReduceAllMean(nn.Softplus(graph.Neg(inside))), inside
 }
 
 var dpo = Objective{Name: "dpo", Reads: []Copy{Base}, Constants: 1,
@@ -26,8 +28,3 @@ var dpo = Objective{Name: "dpo", Reads: []Copy{Base}, Constants: 1,
 		loss, _ := DPO(o.Loss(o.Model), o.Loss(o.Base), c[0])
 		return loss
 	}}
-
-// softplus is log(1 + eˣ) = -log σ(-x), without overflow.
-func softplus(x *graph.Node) *graph.Node {
-	return graph.Add(graph.MaxScalar(x, 0), graph.Log1P(graph.Exp(graph.Neg(graph.Abs(x)))))
-}

@@ -34,6 +34,13 @@ func Normalize(x *graph.Node) *graph.Node {
 // SiLU is x·sigmoid(x).
 func SiLU(x *graph.Node) *graph.Node { return graph.Mul(x, graph.Logistic(x)) }
 
+// Softplus is log(1 + eᶻ) = -log σ(-z), without overflow: z/2 + |z|/2 +
+// log(1 + e^-|z|), whose derivative is ½ at 0 whatever is taken for that of |z|.
+func Softplus(z *graph.Node) *graph.Node {
+	a := graph.Abs(z)
+	return graph.Add(graph.MulScalar(graph.Add(z, a), .5), graph.Log1P(graph.Exp(graph.Neg(a))))
+}
+
 // GELU is the Gaussian error linear unit in its tanh form (Hendrycks & Gimpel
 // 2016, section 2).
 func GELU(x *graph.Node) *graph.Node {

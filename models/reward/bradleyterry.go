@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"ablate/models/nn"
 )
 
 // BradleyTerry is the log loss of a preference (Bradley & Terry 1952; on
@@ -18,7 +20,7 @@ import (
 // prompt. The loss sees differences within a prompt alone, so a constant a
 // prompt is free: r = σ(s) orders images, and is no probability of "good".
 func BradleyTerry(preferred, other *graph.Node) *graph.Node {
-	return graph.ReduceAllMean(softplus(graph.Sub(other, preferred)))
+	return graph.ReduceAllMean(nn.Softplus(graph.Sub(other, preferred)))
 }
 
 // pairs are the labelled images that have an opposite, an image of the same

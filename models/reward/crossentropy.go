@@ -1,6 +1,10 @@
 package reward
 
-import "github.com/gomlx/gomlx/pkg/core/graph"
+import (
+	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"ablate/models/nn"
+)
 
 // CrossEntropy is the log loss of a Bernoulli label (Bishop 2006, eq. 4.90), for
 // logits s and labels y float32[B], r = σ(s):
@@ -10,5 +14,5 @@ import "github.com/gomlx/gomlx/pkg/core/graph"
 // It is computed on the logit: a sigmoid that has rounded to 0 or 1 has no
 // logarithm and no gradient.
 func CrossEntropy(s, y *graph.Node) *graph.Node {
-	return graph.ReduceAllMean(graph.Sub(softplus(s), graph.Mul(y, s)))
+	return graph.ReduceAllMean(graph.Sub(nn.Softplus(s), graph.Mul(y, s)))
 }

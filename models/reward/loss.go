@@ -53,10 +53,3 @@ func (c Config) Loss(name string) (train.Loss, error) {
 func first(x *graph.Node) *graph.Node {
 	return graph.Reshape(graph.Slice(x, graph.AxisRange(), graph.AxisElem(0)), x.Shape().Dimensions[0])
 }
-
-// softplus is log(1 + eᶻ), without overflow: z/2 + |z|/2 + log(1 + e^-|z|),
-// whose derivative is ½ at 0 whatever is taken for that of |z|.
-func softplus(z *graph.Node) *graph.Node {
-	a := graph.Abs(z)
-	return graph.Add(graph.MulScalar(graph.Add(z, a), .5), graph.Log1P(graph.Exp(graph.Neg(a))))
-}
