@@ -16,6 +16,7 @@ package finetune
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -116,9 +117,10 @@ func Train(s *Step, m *pipeline.Model, sources []Source, pairs Pairs, n int, ini
 	if l.batch+n == 0 {
 		return nil, fmt.Errorf("finetune: there is neither a generated image nor a pretraining pair to learn from")
 	}
-	px := m.Pixels()
+	px, round := m.Pixels(), 0
 	for step := range r.Steps {
-		if round := step * max(r.Rounds, 1) / r.Steps; step > 0 && round > (step-1)*max(r.Rounds, 1)/r.Steps {
+		if next := step * r.Rounds / r.Steps; next > round {
+			round = next
 			fresh, err := h.Fresh(round, t.weights())
 			if err != nil {
 				return nil, err
@@ -204,11 +206,13 @@ type learner struct {
 	batch   int // generated images of a step
 	pool    *pool
 	weights []float32 // of the likelihood, where the method weighs it
-	signal  []float32 // what the objective is told of each image
-	good    map[int][]int
-	bad     map[int][]int
-	prompts []int // that good and bad have in common
-	all     [2][]int
+	signal  []float32 // what the objective is told of each image; nil where that is its label
+	urn     urn       // what a step draws from; for dpo and kto the two that follow
+	good    urn
+	bad     urn
+	// By prompt: for crd all images, for dpo the good and the bad ones.
+	group, goodOf, badOf map[int]urn
+	prompts              []int // that have both
 }
 
 func newLearner(r Recipe, sources []Source) (*learner, error) {
@@ -217,10 +221,13 @@ func newLearner(r Recipe, sources []Source) (*learner, error) {
 		return nil, err
 	}
 	l := &learner{r: r, pool: p, batch: r.Batch}
-	if p.total == 0 {
+	all := p.where(func(int) bool { return true })
+	if l.urn = p.urn(all); l.urn.length() == 0 {
 		l.batch = 0
 		return l, nil
 	}
+	good := func() []int { return p.where(func(i int) bool { return p.judged[i] && p.good[i] }) }
+	bad := func() []int { return p.where(func(i int) bool { return p.judged[i] && !p.good[i] }) }
 	const clip = 5 // of advantages, in every published setting
 	switch r.Method {
 	case "reward-weighted":
@@ -233,50 +240,42 @@ func newLearner(r Recipe, sources []Source) (*learner, error) {
 		}
 		// A step's images are drawn from what is kept: a batch of which most weigh
 		// nothing would be a small one.
-		for i, w := range l.weights {
-			if w > 0 {
-				l.all[0] = append(l.all[0], i)
-			}
-		}
-		if len(l.all[0]) == 0 {
+		kept := p.where(func(i int) bool { return l.weights[i] > 0 })
+		if len(kept) == 0 {
 			return nil, fmt.Errorf("finetune: no image has a score of %v, so that filtered keeps none", r.Threshold)
 		}
+		l.urn = p.urn(kept)
 	case "dpo":
-		l.good, l.bad = p.split(true)
-		for g := range l.good {
-			l.prompts = append(l.prompts, g)
+		l.goodOf, l.badOf = p.byPrompt(good()), p.byPrompt(bad())
+		for _, g := range slices.Sorted(maps.Keys(l.goodOf)) {
+			if _, ok := l.badOf[g]; ok {
+				l.prompts = append(l.prompts, g)
+			}
 		}
-		slices.Sort(l.prompts)
 		if len(l.prompts) == 0 {
 			return nil, fmt.Errorf("finetune: dpo compares good and bad images of one prompt, and no prompt has both")
 		}
 		l.batch -= l.batch % 2
 	case "kto":
-		l.good, l.bad = p.split(false)
-		l.all = [2][]int{flat(l.good), flat(l.bad)}
-		if len(l.all[0]) == 0 || len(l.all[1]) == 0 {
-			return nil, fmt.Errorf("finetune: kto needs good and bad images, and there are %d and %d", len(l.all[0]), len(l.all[1]))
+		if l.good, l.bad = p.urn(good()), p.urn(bad()); l.good.length() == 0 || l.bad.length() == 0 {
+			return nil, fmt.Errorf("finetune: kto needs good and bad images, and there are %d and %d", len(l.good.images), len(l.bad.images))
 		}
 	case "awm":
-		l.signal = Advantages(p.scores, p.prompts, false)
-		for i, a := range l.signal {
-			l.signal[i] = float32(min(max(float64(a), -clip), clip) / clip)
+		l.signal = clipTo(Advantages(p.scores, p.prompts, false), clip)
+		for i := range l.signal {
+			l.signal[i] /= clip
 		}
-	case "nft", "crd":
-		l.signal = Optimality(Advantages(p.scores, p.prompts, false), clip)
-	}
-	if r.Labels() && r.Method == "nft" {
-		for i, ok := range p.good {
-			l.signal[i] = 0
-			if ok {
-				l.signal[i] = 1
-			}
+	case "nft":
+		if !r.Labels() {
+			l.signal = Optimality(Advantages(p.scores, p.prompts, false), clip)
+			break
 		}
-		l.good, l.bad = p.split(false)
-		l.all[0] = slices.Sorted(slices.Values(append(flat(l.good), flat(l.bad)...)))
-		if len(l.all[0]) == 0 {
+		if l.urn = p.urn(p.where(func(i int) bool { return p.judged[i] })); l.urn.length() == 0 {
 			return nil, fmt.Errorf("finetune: no image has a label to learn from")
 		}
+	case "crd":
+		l.signal = Optimality(Advantages(p.scores, p.prompts, false), clip)
+		l.group = p.byPrompt(all)
 	}
 	return l, nil
 }
@@ -284,36 +283,25 @@ func newLearner(r Recipe, sources []Source) (*learner, error) {
 // draw is a step's images.
 func (l *learner) draw(order *rand.Rand) []int {
 	drawn := make([]int, l.batch)
-	switch {
-	case l.r.Method == "dpo":
-		for i := range l.batch / 2 {
+	if l.r.Method == "dpo" {
+		half := l.batch / 2
+		for i := range half {
 			g := l.prompts[order.IntN(len(l.prompts))]
-			drawn[i], drawn[l.batch/2+i] = l.pool.from(order, l.good[g]), l.pool.from(order, l.bad[g])
+			drawn[i], drawn[half+i] = l.goodOf[g].draw(order), l.badOf[g].draw(order)
 		}
-	case l.r.Method == "kto":
-		for i := range drawn {
-			side := l.all[1]
-			if order.Float64() < l.r.KTO.Positive {
-				side = l.all[0]
+		return drawn
+	}
+	for i := range drawn {
+		from := l.urn
+		switch {
+		case l.r.Method == "kto":
+			if from = l.bad; order.Float64() < l.r.KTO.Positive {
+				from = l.good
 			}
-			drawn[i] = l.pool.from(order, side)
+		case l.r.Method == "crd" && i%max(l.r.CRD.Group, 1) > 0:
+			from = l.group[l.pool.prompts[drawn[i-1]]]
 		}
-	case l.r.Method == "filtered", l.r.Method == "nft" && l.r.Labels():
-		for i := range drawn {
-			drawn[i] = l.pool.from(order, l.all[0])
-		}
-	case l.r.Method == "crd":
-		for i := range drawn {
-			if i%max(l.r.CRD.Group, 1) == 0 {
-				drawn[i] = l.pool.draw(order)
-			} else {
-				drawn[i] = l.pool.from(order, l.pool.groups[l.pool.prompts[drawn[i-1]]])
-			}
-		}
-	default:
-		for i := range drawn {
-			drawn[i] = l.pool.draw(order)
-		}
+		drawn[i] = from.draw(order)
 	}
 	return drawn
 }
@@ -361,9 +349,10 @@ func (l *learner) inputs(s *Step, net pipeline.Network, drawn []int, times []flo
 	if o.Images > 0 {
 		x := make([]float32, l.batch)
 		for i, k := range drawn {
-			if x[i] = 0; l.signal != nil {
+			switch {
+			case l.signal != nil:
 				x[i] = l.signal[k]
-			} else if l.pool.good[k] {
+			case l.pool.good[k]:
 				x[i] = 1
 			}
 		}
@@ -376,8 +365,7 @@ func (l *learner) inputs(s *Step, net pipeline.Network, drawn []int, times []flo
 	return append(in, tensors.FromFlatDataAndDimensions(shares(group), l.batch, l.batch), vector(l.constants()))
 }
 
-// constants are the objective's, in its order; one at least, for a vector of
-// none is no array.
+// constants are the objective's, in its order.
 func (l *learner) constants() []float32 {
 	r := l.r
 	switch r.Method {
@@ -392,7 +380,7 @@ func (l *learner) constants() []float32 {
 	case "crd":
 		return []float32{float32(r.CRD.Beta), float32(5 / r.CRD.Beta)}
 	}
-	return []float32{0}
+	return nil // of the likelihood alone
 }
 
 // anchor is the weight of image k's distance to the base at time t.

@@ -159,25 +159,21 @@ const remembered, enough = 32, 16
 // et al. 2023, section 4.3); DPOK subtracts the prompt's mean, which stands
 // here for its learned value function; Flow-GRPO takes Advantages of the groups.
 func (t tracker) advantages(method string, scores []float32, prompts []int) []float32 {
-	switch method {
-	case "grpo":
+	if method == "grpo" {
 		return clipTo(Advantages(scores, prompts, false), 5)
-	case "dpok":
-		a := make([]float32, len(scores))
-		for i, s := range scores {
-			t[prompts[i]] = tail(append(t[prompts[i]], s), remembered)
-		}
+	}
+	for i, s := range scores {
+		t[prompts[i]] = tail(append(t[prompts[i]], s), remembered)
+	}
+	a := make([]float32, len(scores))
+	if method == "dpok" {
 		for i, s := range scores {
 			mean, _ := moments(t[prompts[i]])
 			a[i] = s - float32(mean)
 		}
 		return a
 	}
-	for i, s := range scores {
-		t[prompts[i]] = tail(append(t[prompts[i]], s), remembered)
-	}
 	mean, sd := moments(scores)
-	a := make([]float32, len(scores))
 	for i, s := range scores {
 		m, d := mean, sd
 		if own := t[prompts[i]]; len(own) >= enough {

@@ -28,106 +28,90 @@ type Pairs interface {
 type pool struct {
 	sources []Source
 	start   []int     // of each source
-	total   float64   // length of all images, each as long as its source's mix weight
 	scores  []float32 // of all images
 	prompts []int
 	good    []bool
 	judged  []bool
-	groups  map[int][]int // images by prompt
 }
 
 func newPool(sources []Source) (*pool, error) {
-	p := &pool{sources: sources, groups: map[int][]int{}}
+	p := &pool{sources: sources}
 	for k, s := range sources {
 		if n := len(s.Scores); n != len(s.Prompts) || n != len(s.Good) || n != len(s.Judged) {
 			return nil, fmt.Errorf("finetune: source %d has %d scores, %d prompts and %d labels", k, n, len(s.Prompts), len(s.Good))
 		}
 		p.start = append(p.start, len(p.scores))
-		p.total += s.Mix * float64(len(s.Scores))
 		p.scores, p.prompts = append(p.scores, s.Scores...), append(p.prompts, s.Prompts...)
 		p.good, p.judged = append(p.good, s.Good...), append(p.judged, s.Judged...)
-	}
-	for i, g := range p.prompts {
-		p.groups[g] = append(p.groups[g], i)
 	}
 	return p, nil
 }
 
-// draw is a random image, each source drawn in proportion to its number of
-// images times its mix weight.
-func (p *pool) draw(r *rand.Rand) int {
-	u := p.total * r.Float64()
-	for k, s := range p.sources {
-		length := s.Mix * float64(len(s.Scores))
-		if u < length || k == len(p.sources)-1 {
-			return p.start[k] + min(int(u/s.Mix), len(s.Scores)-1)
-		}
-		u -= length
-	}
-	panic(fmt.Errorf("finetune: no source to draw from"))
-}
-
 // of is the source and the number in it of image i.
-func (p *pool) of(i int) (Source, int) {
+func (p *pool) of(i int) (*Source, int) {
 	k := len(p.start) - 1
 	for p.start[k] > i {
 		k--
 	}
-	return p.sources[k], i - p.start[k]
+	return &p.sources[k], i - p.start[k]
 }
 
-// from draws one of the given images by their sources' mix weights.
-func (p *pool) from(r *rand.Rand, images []int) int {
-	var total float64
+// where are the numbers of the images that hold, in order.
+func (p *pool) where(hold func(i int) bool) []int {
+	var out []int
+	for i := range p.scores {
+		if hold(i) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// byPrompt groups images by their prompts, each group to draw from.
+func (p *pool) byPrompt(images []int) map[int]urn {
+	groups := map[int][]int{}
 	for _, i := range images {
-		s, _ := p.of(i)
-		total += s.Mix
+		groups[p.prompts[i]] = append(groups[p.prompts[i]], i)
 	}
-	u := total * r.Float64()
-	for _, i := range images {
-		s, _ := p.of(i)
-		if u < s.Mix {
-			return i
-		}
-		u -= s.Mix
+	out := make(map[int]urn, len(groups))
+	for g, images := range groups {
+		out[g] = p.urn(images)
 	}
-	return images[len(images)-1]
+	return out
 }
 
-// split are the labelled images, good ones first; only of prompts that have
-// both where contested is true.
-func (p *pool) split(contested bool) (good, bad map[int][]int) {
-	good, bad = map[int][]int{}, map[int][]int{}
-	for i, ok := range p.judged {
-		switch {
-		case !ok:
-		case p.good[i]:
-			good[p.prompts[i]] = append(good[p.prompts[i]], i)
-		default:
-			bad[p.prompts[i]] = append(bad[p.prompts[i]], i)
-		}
-	}
-	if contested {
-		for g := range good {
-			if len(bad[g]) == 0 {
-				delete(good, g)
-			}
-		}
-		for g := range bad {
-			if len(good[g]) == 0 {
-				delete(bad, g)
-			}
-		}
-	}
-	return good, bad
+// An urn holds images to draw from, each as often as its source's mix weight
+// says.
+type urn struct {
+	images []int
+	ends   []float64 // of each image, laid end to end, each as long as its weight
 }
 
-// flat are all images of all prompts, in order.
-func flat(byPrompt map[int][]int) []int {
-	var all []int
-	for _, images := range byPrompt {
-		all = append(all, images...)
+func (p *pool) urn(images []int) urn {
+	u := urn{images: images, ends: make([]float64, len(images))}
+	var end float64
+	for k, i := range images {
+		s, _ := p.of(i)
+		end += s.Mix
+		u.ends[k] = end
 	}
-	slices.Sort(all)
-	return all
+	return u
+}
+
+// length of all images together; 0 of an empty urn.
+func (u urn) length() float64 {
+	if len(u.ends) == 0 {
+		return 0
+	}
+	return u.ends[len(u.ends)-1]
+}
+
+// draw is a random image; it stays in the urn.
+func (u urn) draw(r *rand.Rand) int {
+	at := u.length() * r.Float64()
+	k, exact := slices.BinarySearch(u.ends, at)
+	if exact {
+		k++ // an image ends where the next begins
+	}
+	return u.images[min(k, len(u.images)-1)]
 }

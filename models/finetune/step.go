@@ -177,8 +177,7 @@ func (s *Step) Compiled() int { return s.trainer.Compiled() }
 type tuning struct {
 	*Step
 	state  *train.State
-	base   nn.Values
-	copies [3]nn.Values
+	copies [3]nn.Values // those that are there
 }
 
 // start begins a training at a model's weights, of which all copies are copies;
@@ -195,7 +194,7 @@ func (s *Step) start(m *pipeline.Model, beside nn.Values, init *rand.Rand) (*tun
 	if err != nil {
 		return nil, err
 	}
-	t := &tuning{Step: s, state: state, base: m.Weights}
+	t := &tuning{Step: s, state: state}
 	for k := Base; k <= Average; k++ {
 		if err := t.set(k, m.Weights); err != nil {
 			return nil, err
@@ -228,7 +227,7 @@ func (t *tuning) whole(v nn.Values) nn.Values {
 	if t.updates == nil {
 		return v
 	}
-	return t.lora.Merge(t.base, v)
+	return t.lora.Merge(t.copies[Base], v)
 }
 
 func (t *tuning) free() { t.state.Free() }

@@ -32,10 +32,11 @@ func TestDraw(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	all := p.urn(p.where(func(int) bool { return true }))
 	r := random.Stream(1, "test", "pick", 0)
 	n, first := 0, map[int]int{}
 	for range 50000 {
-		k := p.draw(r)
+		k := all.draw(r)
 		if k < 0 || k >= 400 {
 			t.Fatalf("image %d of 400", k)
 		}

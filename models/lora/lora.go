@@ -22,10 +22,6 @@ type Config struct {
 	Targets string // attention or all
 }
 
-// Targets are the sets of weights that can be updated: those of attention, or
-// every linear layer's.
-var Targets = []string{"attention", "all"}
-
 const up, down = ".lora_B", ".lora_A"
 
 // Params are the updates' parameters for a network's, in their order.
