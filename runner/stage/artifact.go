@@ -174,6 +174,15 @@ const (
 	cosineName = "embedder"
 )
 
+// MeanScore is the mean of scores.
+func MeanScore(scores []float32) float64 {
+	var sum float64
+	for _, s := range scores {
+		sum += float64(s)
+	}
+	return sum / float64(len(scores))
+}
+
 // ReadScores reads the scores float32[n] of a score or proxy artifact.
 func ReadScores(dir string) ([]float32, error) { return readScores(dir, scoresName) }
 

@@ -38,13 +38,12 @@ type FinetuneParams struct {
 
 // A tuner is one fine-tuning with what it draws and judges on the way.
 type tuner struct {
-	ctx      context.Context
-	e        *Env
-	t        Task
-	p        FinetuneParams
-	m        *pipeline.Model
-	progress Progress
-	prompts  *shapes.Catalogue
+	ctx     context.Context
+	e       *Env
+	t       Task
+	p       FinetuneParams
+	m       *pipeline.Model
+	prompts *shapes.Catalogue
 }
 
 func runFinetune(ctx context.Context, e *Env, t Task, progress Progress) error {
@@ -56,12 +55,9 @@ func runFinetune(ctx context.Context, e *Env, t Task, progress Progress) error {
 	if err != nil {
 		return err
 	}
-	f := &tuner{ctx: ctx, e: e, t: t, p: p, m: m, progress: progress, prompts: shapes.Prompts()}
+	f := &tuner{ctx: ctx, e: e, t: t, p: p, m: m, prompts: shapes.Prompts()}
 	curve, sum := newCurve("loss", "gradient norm", "learning rate", "effective sample size"), &mean{}
-	probe, err := f.newProbe()
-	if err != nil {
-		return err
-	}
+	probe := f.newProbe()
 	h := finetune.Hooks{Probes: p.Probes, Probe: probe.look, Fresh: f.fresh, Progress: func(step int, r finetune.Result) error {
 		sum.add(r.Loss, r.GradientNorm, r.LearningRate, r.EffectiveSampleSize)
 		if (step+1)%every(p.Recipe.Steps) == 0 {
@@ -215,9 +211,17 @@ func (f *tuner) images(images []uint8, prompts []shapes.Prompt, scores []float32
 	return src, nil
 }
 
-// prompt is the i-th prompt of what a training draws; feedback sees no held-out one.
-func (f *tuner) prompt(purpose string, i int) shapes.Prompt {
-	return f.prompts.All()[f.prompts.Draw(random.Stream(f.p.Seed, "finetune", purpose, i), true)].Prompt
+// prompt is the i-th prompt of a purpose; what learns from its images takes seen
+// ones only.
+func (f *tuner) prompt(purpose string, i int, seenOnly bool) shapes.Prompt {
+	return f.prompts.All()[f.prompts.Draw(random.Stream(f.p.Seed, "finetune", purpose, i), seenOnly)].Prompt
+}
+
+// draw draws an image a prompt from weights; noise names its random numbers.
+func (f *tuner) draw(weights nn.Values, prompts []shapes.Prompt, noise string) ([]uint8, error) {
+	return f.e.draw(f.ctx, &pipeline.Model{Network: f.m.Network, Weights: weights}, prompts, f.p.Sampler, func(i int, dst []float32) {
+		random.Normal(random.Stream(f.p.Seed, "finetune", noise, i), dst)
+	}, silent)
 }
 
 // score scores images drawn on the way.
@@ -235,11 +239,9 @@ func (f *tuner) score(images []uint8, prompts []shapes.Prompt) ([]float32, error
 func (f *tuner) fresh(round int, weights nn.Values) (finetune.Source, error) {
 	prompts := make([]shapes.Prompt, f.p.Recipe.Fresh)
 	for i := range prompts {
-		prompts[i] = f.prompt(fmt.Sprintf("fresh prompt %d", round), i)
+		prompts[i] = f.prompt(fmt.Sprintf("fresh prompt %d", round), i, true)
 	}
-	images, err := f.e.draw(f.ctx, &pipeline.Model{Network: f.m.Network, Weights: weights}, prompts, f.p.Sampler, func(i int, dst []float32) {
-		random.Normal(random.Stream(f.p.Seed, "finetune", fmt.Sprintf("fresh noise %d", round), i), dst)
-	}, func(int, int, string) {})
+	images, err := f.draw(weights, prompts, fmt.Sprintf("fresh noise %d", round))
 	if err != nil {
 		return finetune.Source{}, err
 	}
@@ -282,32 +284,26 @@ type probe struct {
 // ProbeImages is how many images a probe draws.
 const ProbeImages = 256
 
-func (f *tuner) newProbe() (*probe, error) {
+func (f *tuner) newProbe() *probe {
 	p := &probe{f: f, prompts: make([]shapes.Prompt, ProbeImages), curve: newCurve("gold", "kl", "denoising gap"), real: realPairs(ProbeImages)}
 	for i := range p.prompts {
-		p.prompts[i] = f.prompts.All()[f.prompts.Draw(random.Stream(f.p.Seed, "finetune", "probe prompt", i), false)].Prompt
+		p.prompts[i] = f.prompt("probe prompt", i, false)
 	}
-	return p, nil
+	return p
 }
 
 func (p *probe) look(step int, weights nn.Values) error {
 	f := p.f
-	images, err := f.e.draw(f.ctx, &pipeline.Model{Network: f.m.Network, Weights: weights}, p.prompts, f.p.Sampler, func(i int, dst []float32) {
-		random.Normal(random.Stream(f.p.Seed, "finetune", "probe noise", i), dst)
-	}, func(int, int, string) {})
+	images, err := f.draw(weights, p.prompts, "probe noise")
 	if err != nil {
 		return err
-	}
-	var gold float64
-	for _, v := range oracle(images, p.prompts) {
-		gold += float64(v) / ProbeImages
 	}
 	kl, gap, err := f.e.distance(f.m.Network, weights, f.m.Weights, images, p.prompts, p.real, f.p.Seed, "probe")
 	if err != nil {
 		return err
 	}
 	p.images = append(p.images, images...)
-	p.curve.add(step, gold, kl, gap)
+	p.curve.add(step, MeanScore(oracle(images, p.prompts)), kl, gap)
 	return nil
 }
 

@@ -356,11 +356,7 @@ func (e *Env) probed(t Task) error {
 		if err != nil {
 			return err
 		}
-		var sum float64
-		for _, s := range scores {
-			sum += float64(s)
-		}
-		curve.add(step, sum/float64(len(scores)))
+		curve.add(step, MeanScore(scores))
 	}
 	return checkpoint.WriteJSON(filepath.Join(t.Out, probesFile), curve)
 }

@@ -61,6 +61,9 @@ func (t Task) in(role string, parts ...string) string {
 // Progress is told how far a stage is, in its own steps.
 type Progress func(step, total int, text string)
 
+// silent tells nobody.
+func silent(int, int, string) {}
+
 // Env is what a worker keeps from one action to the next: the backend, the
 // graphs it compiled, each once, whatever the number of trials, and the real
 // images of the last evaluation.
@@ -173,7 +176,7 @@ func Run(ctx context.Context, e *Env, t Task, progress Progress) (err error) {
 		}
 	}()
 	if progress == nil {
-		progress = func(int, int, string) {}
+		progress = silent
 	}
 	run, ok := map[Kind]func(context.Context, *Env, Task, Progress) error{
 		Pretrain: runPretrain, Embed: runEmbed, Adopt: runAdopt, Sample: runSample, Label: runLabel,

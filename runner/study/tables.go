@@ -230,11 +230,7 @@ func (t *Tables) trials(s *spec.Study, g *Graph, results Results) error {
 				if err != nil {
 					return err
 				}
-				var sum float64
-				for _, r := range scores {
-					sum += float64(r)
-				}
-				set(name, sum/float64(len(scores)), len(scores))
+				set(name, stage.MeanScore(scores), len(scores))
 			}
 		}
 	}
