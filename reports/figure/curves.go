@@ -67,11 +67,7 @@ func Curves(t *compare.Table, curves *table.Table, stage, metric string) (Figure
 			if len(v) == 0 {
 				v = []float64{math.NaN()}
 			}
-			low, high := slices.Min(v), slices.Max(v)
-			if e, ok := stats.OverSeeds(with, v, nil); ok && e.Error > 0 {
-				iv := e.Interval(.95)
-				low, high = iv.Low, iv.High
-			}
+			low, high := span(with, v)
 			b.mean, b.low, b.high = append(b.mean, stats.Mean(v)), append(b.low, low), append(b.high, high)
 		}
 		if k := key(b.mean); !seen[k] {
@@ -93,6 +89,16 @@ func Curves(t *compare.Table, curves *table.Table, stage, metric string) (Figure
 		l = legend{} // one line needs no name: rows that share it are many
 	}
 	return l.figure(p, 7*vg.Centimeter), true, nil
+}
+
+// span is the 95% interval of a mean over seeds, or with fewer than three from
+// the least seed to the greatest.
+func span(seeds []stats.Seed, v []float64) (low, high float64) {
+	if e, ok := stats.OverSeeds(seeds, v, nil); ok && e.Error > 0 {
+		i := e.Interval(.95)
+		return i.Low, i.High
+	}
+	return slices.Min(v), slices.Max(v)
 }
 
 // seedOf tells a row's runs apart; names that cannot be read count by place.

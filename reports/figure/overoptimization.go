@@ -1,11 +1,9 @@
 package figure
 
 import (
-	"cmp"
 	"fmt"
 	"image/color"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -13,246 +11,8 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
-	"ablate/analysis/compare"
 	"ablate/analysis/stats"
-	"ablate/analysis/table"
 )
-
-// A Course is how proxy and gold go with the distance from the pretrained model:
-// the probes along a row's fine-tunings, or the draws of an arm that keeps the
-// best of n.
-type Course struct {
-	Row    int // of the ablation table; of the first where several share a course
-	Label  string
-	Points []Passage
-}
-
-// A Passage is a point of a course, a value a seed in each slice.
-type Passage struct {
-	At                    int64 // the step, or n
-	Seeds                 []stats.Seed
-	Distance, Proxy, Gold []float64 // distance: √KL
-}
-
-// Courses gathers what the probes saw from curves.arrow: of each row the steps
-// that all its probed seeds have, so that steps are compared over the same
-// seeds. Rows with fewer than two such steps, and rows that repeat another's
-// trials or go just as an earlier row, have none.
-func Courses(t *compare.Table, curves *table.Table) []Course {
-	if curves == nil {
-		return nil
-	}
-	type at struct {
-		trial string
-		step  int64
-	}
-	seen := map[string]map[at]float64{"kl": {}, "proxy": {}, "gold": {}}
-	trial, step, value := curves.Column("trial"), curves.Column("step"), curves.Column("value")
-	kind, name := curves.Column("stage"), curves.Column("metric")
-	steps := map[string][]int64{}
-	for i := range curves.Rows() {
-		if kind.Strings[i] != "finetune" || seen[name.Strings[i]] == nil || math.IsNaN(value.Floats[i]) || math.IsInf(value.Floats[i], 0) {
-			continue
-		}
-		seen[name.Strings[i]][at{trial.Strings[i], step.Ints[i]}] = value.Floats[i]
-		if name.Strings[i] == "kl" {
-			steps[trial.Strings[i]] = append(steps[trial.Strings[i]], step.Ints[i])
-		}
-	}
-	var out []Course
-	same := map[string]bool{}
-	for i, r := range t.Rows {
-		if r.SameAs != "" {
-			continue
-		}
-		byStep := map[int64]*Passage{}
-		probed := 0
-		for k, id := range r.Trials {
-			whole := false
-			for _, s := range steps[id] {
-				kl := seen["kl"][at{id, s}]
-				proxy, ok := seen["proxy"][at{id, s}]
-				gold, ok2 := seen["gold"][at{id, s}]
-				if !ok || !ok2 {
-					continue
-				}
-				whole = true
-				if byStep[s] == nil {
-					byStep[s] = &Passage{At: s}
-				}
-				byStep[s].add(seedOf(r.Seeds, k), math.Sqrt(max(kl, 0)), proxy, gold)
-			}
-			if whole {
-				probed++
-			}
-		}
-		c := Course{Row: i, Label: labelled(r)}
-		var all []float64
-		for _, p := range byStep {
-			if len(p.Seeds) == probed {
-				c.Points = append(c.Points, *p)
-			}
-		}
-		slices.SortFunc(c.Points, func(a, b Passage) int { return cmp.Compare(a.At, b.At) })
-		for _, p := range c.Points {
-			all = slices.Concat(all, p.Distance, p.Proxy, p.Gold)
-		}
-		if k := key(all); len(c.Points) > 1 && !same[k] {
-			same[k] = true
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-func (p *Passage) add(seed stats.Seed, distance, proxy, gold float64) {
-	p.Seeds = append(p.Seeds, seed)
-	p.Distance, p.Proxy, p.Gold = append(p.Distance, distance), append(p.Proxy, proxy), append(p.Gold, gold)
-}
-
-var bestOf = regexp.MustCompile(`evaluate\.bestOf=\d+,?`)
-
-// BestOf gathers the arms that keep the best of n draws of a model that nothing
-// fine-tuned, a course each, from trials.arrow. The model itself, n = 1, begins
-// those that draw from it in the same way. All points of a course are over the
-// same seeds.
-func BestOf(t *compare.Table, trials *table.Table) []Course {
-	if trials == nil {
-		return nil
-	}
-	id, method, best := trials.Column("trial"), trials.Column("finetune.method"), trials.Column("evaluate.bestOf")
-	if id == nil || method == nil || best == nil || method.Kind != table.String || best.Kind != table.Int {
-		return nil
-	}
-	at := map[string]int{} // the line of a trial
-	for i, trial := range id.Strings {
-		at[trial] = i
-	}
-	first := func(r compare.Row) (line int, n int64, ok bool) {
-		for _, trial := range r.Trials {
-			if i, has := at[trial]; has && method.Has(i) && method.Strings[i] == "none" {
-				if best.Has(i) {
-					return i, best.Ints[i], true
-				}
-				return i, 1, true
-			}
-		}
-		return 0, 0, false
-	}
-	passage := func(r compare.Row, n int64) Passage {
-		p := Passage{At: n}
-		distance := math.Sqrt(math.Log(float64(n)) - float64(n-1)/float64(n))
-		for k, seed := range r.Seeds {
-			proxy, ok := r.Cells["proxy"].Of(seed)
-			gold, ok2 := r.Cells["alignment"].Of(seed)
-			if ok && ok2 {
-				p.add(seedOf(r.Seeds, k), distance, proxy, gold)
-			}
-		}
-		return p
-	}
-	var out []Course
-	byName := map[string]int{}
-	lines := map[string]int{}
-	for i, r := range t.Rows {
-		line, n, ok := first(r)
-		if !ok || n < 2 || r.SameAs != "" {
-			continue
-		}
-		p := passage(r, n)
-		if len(p.Seeds) == 0 {
-			continue
-		}
-		name := strings.NewReplacer("[]", "", ",]", "]").Replace(bestOf.ReplaceAllString(labelled(r), ""))
-		if _, ok := byName[name]; !ok {
-			byName[name] = len(out)
-			lines[name] = line
-			out = append(out, Course{Row: i, Label: name})
-		}
-		c := &out[byName[name]]
-		c.Points = append(c.Points, p)
-	}
-	for _, r := range t.Rows {
-		line, n, ok := first(r)
-		if !ok || n != 1 || r.SameAs != "" {
-			continue
-		}
-		p := passage(r, 1)
-		for name, k := range byName {
-			if out[k].Points[0].At != 1 && drawnAlike(trials, line, lines[name]) && len(Course{Points: append(out[k].Points, p)}.shared()) > 0 {
-				out[k].Points = slices.Insert(out[k].Points, 0, p)
-			}
-		}
-	}
-	for k := range out {
-		slices.SortStableFunc(out[k].Points, func(a, b Passage) int { return cmp.Compare(a.At, b.At) })
-		out[k].Points = out[k].paired()
-	}
-	return slices.DeleteFunc(out, func(c Course) bool { return len(c.Points) == 0 })
-}
-
-// shared are the seeds that all points have.
-func (c Course) shared() []stats.Seed {
-	var out []stats.Seed
-	for _, s := range c.Points[0].Seeds {
-		if !slices.ContainsFunc(c.Points, func(p Passage) bool { return !slices.Contains(p.Seeds, s) }) {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-// paired are the points over the seeds that all of them have: what differs from
-// point to point is then not which seeds they have.
-func (c Course) paired() []Passage {
-	shared := c.shared()
-	if len(shared) == 0 {
-		return nil
-	}
-	var out []Passage
-	for _, p := range c.Points {
-		q := Passage{At: p.At}
-		for k, s := range p.Seeds {
-			if slices.Contains(shared, s) {
-				q.add(s, p.Distance[k], p.Proxy[k], p.Gold[k])
-			}
-		}
-		out = append(out, q)
-	}
-	return out
-}
-
-// drawnAlike reports whether two lines of trials.arrow draw from equal models in
-// the same way, but for n.
-func drawnAlike(trials *table.Table, a, b int) bool {
-	for _, c := range trials.Columns {
-		group, _, _ := strings.Cut(c.Name, ".")
-		if c.Name == "evaluate.bestOf" || !slices.Contains([]string{"model", "data", "sampler", "evaluate"}, group) {
-			continue
-		}
-		if c.Has(a) != c.Has(b) {
-			return false
-		}
-		if !c.Has(a) {
-			continue
-		}
-		switch c.Kind {
-		case table.String:
-			if c.Strings[a] != c.Strings[b] {
-				return false
-			}
-		case table.Int:
-			if c.Ints[a] != c.Ints[b] {
-				return false
-			}
-		case table.Float:
-			if c.Floats[a] != c.Floats[b] {
-				return false
-			}
-		}
-	}
-	return true
-}
 
 // mostBest are the panels of arms that keep the best of n.
 const mostBest = 6
@@ -318,7 +78,7 @@ func (g *panels) add(name, x string, courses []Course, most int, what string) {
 		q.names = append(q.names, wrap(c.Label, q.wide()-30))
 		for _, p := range c.Points {
 			for _, v := range [][]float64{p.Proxy, p.Gold} {
-				low, high := p.spread(v)
+				low, high := span(p.Seeds, v)
 				g.low, g.high = min(g.low, low), max(g.high, high)
 			}
 			q.far = max(q.far, stats.Mean(p.Distance))
@@ -328,16 +88,6 @@ func (g *panels) add(name, x string, courses []Course, most int, what string) {
 		}
 	}
 	g.groups = append(g.groups, q)
-}
-
-// spread is the 95% interval of a mean over seeds, or with fewer than three from
-// the least seed to the greatest.
-func (p Passage) spread(v []float64) (low, high float64) {
-	if e, ok := stats.OverSeeds(p.Seeds, v, nil); ok && e.Error > 0 {
-		iv := e.Interval(.95)
-		return iv.Low, iv.High
-	}
-	return slices.Min(v), slices.Max(v)
 }
 
 func (q panelGroup) columns() int { return min(3, len(q.courses)) }
@@ -571,7 +321,7 @@ func intervals(c draw.Canvas, course Course, of func(Passage) []float64, tx, ty 
 		if stats.Independent(p.Seeds) < 3 {
 			return
 		}
-		low, high := p.spread(of(p))
+		low, high := span(p.Seeds, of(p))
 		x := tx(stats.Mean(p.Distance))
 		lower, upper = append(lower, vg.Point{X: x, Y: ty(low)}), append(upper, vg.Point{X: x, Y: ty(high)})
 	}
