@@ -29,21 +29,6 @@ func metricsCase(t *testing.T, c *reference.Case) {
 		s := c.Shape(t, key)
 		return fidelity.Matrix{Rows: s[0], Cols: s[1], Data: c.Floats(t, key)}
 	}
-	pair := func(real, fake fidelity.Matrix) *fidelity.Pair {
-		a, err := fidelity.NewGram(real)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := fidelity.NewGram(fake)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := fidelity.NewPair(a, b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
 	const near, exactly = 1e-6, 1e-12 // the rounding of a share; one count is more
 	// compare holds a value of the file, a number or a list, against got.
 	compare := func(name string, raw json.RawMessage, rtol float64, got ...float64) {
@@ -65,18 +50,7 @@ func metricsCase(t *testing.T, c *reference.Case) {
 		return v
 	}
 	real, fake := matrix("real"), matrix("fake")
-	p := pair(real, fake)
-	frechet := func(a fidelity.Matrix) float64 {
-		x, err := fidelity.Fit(a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		y, err := fidelity.Fit(fake)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return value(fidelity.Frechet(x, y))
-	}
+	p := pair(t, real, fake)
 	subsets := func() []fidelity.Subset {
 		shape, i, j := c.Shape(t, "kid_subset_real"), c.Ints(t, "kid_subset_real"), c.Ints(t, "kid_subset_fake")
 		n, list := shape[1], make([]fidelity.Subset, shape[0])
@@ -84,13 +58,6 @@ func metricsCase(t *testing.T, c *reference.Case) {
 			list[k] = fidelity.Subset{Real: i[k*n : (k+1)*n], Generated: j[k*n : (k+1)*n]}
 		}
 		return list
-	}
-	first := func() fidelity.Subset {
-		rows := make([]int, min(real.Rows, fake.Rows))
-		for i := range rows {
-			rows[i] = i
-		}
-		return fidelity.Subset{Real: rows, Generated: rows}
 	}
 	for name, raw := range file.Values {
 		if balls.MatchString(name) {
@@ -102,10 +69,10 @@ func metricsCase(t *testing.T, c *reference.Case) {
 		c.Expect(name)
 		switch name {
 		case "frechet_distance", "frechet_distance_sqrtm":
-			compare(name, raw, near, frechet(real))
+			compare(name, raw, near, value(frechet(real, fake)))
 		case "frechet_distance_singular":
 			few := real.Cols / 2
-			compare(name, raw, near, frechet(fidelity.Matrix{Rows: few, Cols: real.Cols, Data: real.Data[:few*real.Cols]}))
+			compare(name, raw, near, value(frechet(fidelity.Matrix{Rows: few, Cols: real.Cols, Data: real.Data[:few*real.Cols]}, fake)))
 		case "kid", "kid_per_subset":
 			mean, each, err := p.Kernel(subsets())
 			if value(mean, err); name == "kid" {
@@ -113,10 +80,11 @@ func metricsCase(t *testing.T, c *reference.Case) {
 			}
 			compare(name, raw, near, each...)
 		case "kid_first_rows":
-			mean, _, err := p.Kernel([]fidelity.Subset{first()})
+			n := min(real.Rows, fake.Rows)
+			mean, _, err := p.Kernel(all(n, n))
 			compare(name, raw, near, value(mean, err))
 		case "cmmd":
-			compare(name, raw, near, value(pair(matrix("real_unit"), matrix("fake_unit")).CMMD()))
+			compare(name, raw, near, value(pair(t, matrix("real_unit"), matrix("fake_unit")).CMMD()))
 		case "vendi_real":
 			compare(name, raw, near, value(fidelity.Vendi(real)))
 		case "vendi_fake":

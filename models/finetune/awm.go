@@ -8,9 +8,6 @@ import (
 	"ablate/models/schedule"
 )
 
-// Weightings are how AWM's score weighs the denoising loss at a time.
-var Weightings = []string{"ghuber", "uniform", "t", "t2"}
-
 // Score is s = -w(ℓ, t) float32[B], AWM's log-likelihood of an image: ℓ itself,
 // ℓ times t or t², or the generalized Huber form t/p·((ℓ + e)^p - e^p) with
 // e = 1e-10 (Xue et al. 2025, arXiv 2509.25050, and its released code).

@@ -52,30 +52,7 @@ func slope(t *testing.T, name string, net pipeline.Network, loss Loss, m *pipeli
 		}
 		return float64(backend.Float32s(out[0])[0]), nn.ValuesOf(params, out[1:])
 	}
-	_, g := at(m.Weights)
-	var norm float64
-	for _, x := range g {
-		for _, v := range x {
-			norm += float64(v) * float64(v)
-		}
-	}
-	norm = math.Sqrt(norm)
-	h := 2e-3
-	moved := func(sign float64) float64 {
-		v := nn.Values{}
-		for name, x := range m.Weights {
-			y := make([]float32, len(x))
-			for i := range x {
-				y[i] = x[i] + float32(sign*h/norm)*g[name][i]
-			}
-			v[name] = y
-		}
-		l, _ := at(v)
-		return l
-	}
-	if s := (moved(1) - moved(-1)) / (2 * h); norm == 0 || math.Abs(s/norm-1) > .03 {
-		t.Errorf("%s: the loss rises by %v along a gradient of norm %v", name, s, norm)
-	}
+	rises(t, name, m.Weights, at)
 }
 
 // draws are paths of a tiny model and what a policy's step is told of their
