@@ -63,6 +63,14 @@ type Row struct {
 	Differences map[string]Difference `json:"differences,omitempty"`
 }
 
+// Name is a row's label, marked where the row is a control.
+func (r Row) Name() string {
+	if r.Control {
+		return r.Label + " (control)"
+	}
+	return r.Label
+}
+
 // Has reports whether a row has any figure of a seed.
 func (r Row) Has(seed string) bool {
 	for _, c := range r.Cells {

@@ -25,7 +25,7 @@ func Categories(t *compare.Table) Figure {
 			l.more++
 		default:
 			c.rows = append(c.rows, i)
-			l.add(i, labelled(r))
+			l.add(i, r.Name())
 		}
 	}
 	p := newPlot("", label(t, "alignment"))

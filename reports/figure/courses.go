@@ -80,7 +80,7 @@ func Courses(t *compare.Table, curves *table.Table) []Course {
 				probed++
 			}
 		}
-		c := Course{Row: i, Label: labelled(r)}
+		c := Course{Row: i, Label: r.Name()}
 		var all []float64
 		for _, p := range byStep {
 			if len(p.Seeds) == probed {
@@ -157,7 +157,7 @@ func BestOf(t *compare.Table, trials *table.Table) []Course {
 		if len(p.Seeds) == 0 {
 			continue
 		}
-		name := strings.NewReplacer("[]", "", ",]", "]").Replace(bestOf.ReplaceAllString(labelled(r), ""))
+		name := strings.NewReplacer("[]", "", ",]", "]").Replace(bestOf.ReplaceAllString(r.Name(), ""))
 		if _, ok := byName[name]; !ok {
 			byName[name] = len(out)
 			lines[name] = line

@@ -77,7 +77,7 @@ func Curves(t *compare.Table, curves *table.Table, stage, metric string) (Figure
 				continue
 			}
 			c.list = append(c.list, b)
-			l.add(i, labelled(r))
+			l.add(i, r.Name())
 		}
 	}
 	if len(c.list) == 0 {

@@ -26,7 +26,7 @@ func Forest(t *compare.Table, metric string) (Figure, bool) {
 	var list []interval
 	for i, r := range t.Rows {
 		if d, ok := r.Differences[metric]; ok && r.SameAs == "" {
-			list = append(list, interval{labelled(r), i, d.Cell, d.Resolved})
+			list = append(list, interval{r.Name(), i, d.Cell, d.Resolved})
 		}
 	}
 	return forest(list, label(t, metric)+" less "+t.Reference)

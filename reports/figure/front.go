@@ -55,7 +55,7 @@ func FrontPoints(t *compare.Table, x, y string) (Figure, []Place) {
 		if c, ok := r.Cells[real]; ok {
 			f.floor = c.Mean
 		}
-		f.points = append(f.points, point{index: i, label: labelled(r), x: cx, y: cy})
+		f.points = append(f.points, point{index: i, label: r.Name(), x: cx, y: cy})
 	}
 	if t.Front != nil && t.Front.X == x && t.Front.Y == y {
 		on := map[string]bool{}

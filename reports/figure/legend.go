@@ -7,17 +7,7 @@ import (
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-
-	"ablate/analysis/compare"
 )
-
-// labelled is a row's label, marked where the row is a control.
-func labelled(r compare.Row) string {
-	if r.Control {
-		return r.Label + " (control)"
-	}
-	return r.Label
-}
 
 // small is the text of what stands in a figure.
 var small = draw.TextStyle{Color: grey, Font: font.Font{Variant: "Sans", Size: 9}, Handler: plot.DefaultTextHandler}

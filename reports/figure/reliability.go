@@ -84,7 +84,7 @@ func Reliability(t *compare.Table, rewards []Reward) (Figure, bool) {
 	var l legend
 	for i, r := range rewards {
 		if i < mostRewards {
-			l.add(r.Row, labelled(t.Rows[r.Row]))
+			l.add(r.Row, t.Rows[r.Row].Name())
 		} else {
 			l.more++
 		}

@@ -79,10 +79,7 @@ func mark(notes []int) string {
 
 // label names a row, with what a reader must know of it.
 func label(r compare.Row) string {
-	s := r.Label
-	if r.Control {
-		s += " (control)"
-	}
+	s := r.Name()
 	if r.SameAs != "" {
 		s += " (= " + r.SameAs + ")"
 	}
