@@ -19,7 +19,6 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
-	"gonum.org/v1/plot/vg/vgpdf"
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
@@ -120,20 +119,6 @@ func (f Figure) PNG() ([]byte, error) {
 		return nil, fmt.Errorf("figure: %w", err)
 	}
 	return b.Bytes(), nil
-}
-
-var pdfDate = regexp.MustCompile(`\(D:\d{14}`)
-
-// PDF is the figure as PDF, its fonts embedded. The dates of its making are
-// those of the epoch, so that equal figures are equal bytes.
-func (f Figure) PDF() ([]byte, error) {
-	c := vgpdf.New(f.width, f.height)
-	f.onto(draw.New(c))
-	var b bytes.Buffer
-	if _, err := c.WriteTo(&b); err != nil {
-		return nil, fmt.Errorf("figure: %w", err)
-	}
-	return pdfDate.ReplaceAll(b.Bytes(), []byte("(D:19700101000000")), nil
 }
 
 // ticks are round: multiples of 1, 2 or 5 times a power of ten, four to eight of
