@@ -79,18 +79,19 @@ func (r *Reward) Learns() bool { return r != nil && r.Loss != "none" && r.Loss !
 
 // Finetune is the fine-tuning of the model; only Method is set under "none".
 type Finetune struct {
-	Method                string
-	Anchor                string
-	Beta, Velocity, KL    float64
-	Mix                   Mix
-	Steps, Batch, Warmup  int
-	LearningRate          float64
-	Schedule              string
-	EMA, Clip             float64
-	WeightDecay           float64
-	Rank                  int
-	Targets               string
-	Probes, Rounds, Fresh int
+	Method               string
+	Anchor               string
+	Beta, Velocity, KL   float64
+	Mix                  Mix
+	Steps, Batch, Warmup int
+	LearningRate         float64
+	Schedule             string
+	EMA, Clip            float64
+	WeightDecay          float64
+	Rank                 int
+	Targets              string
+	Probes, Rounds       int
+	Fresh, FreshGroup    int
 
 	Tau                                   float64 // of softmax-weighted
 	By                                    string  // of filtered
@@ -161,7 +162,7 @@ func (c Content) Config() Config {
 			Steps: n("finetune.steps"), Batch: n("finetune.batch"), Warmup: n("finetune.warmup"), LearningRate: f("finetune.learningRate"),
 			Schedule: s("finetune.schedule"), EMA: f("finetune.ema"), Clip: f("finetune.clip"), WeightDecay: f("finetune.weightDecay"),
 			Rank: n("finetune.lora.rank"), Targets: s("finetune.lora.targets"),
-			Probes: n("finetune.probes"), Rounds: n("finetune.rounds"), Fresh: n("finetune.fresh"),
+			Probes: n("finetune.probes"), Rounds: n("finetune.rounds"), Fresh: n("finetune.fresh.images"), FreshGroup: n("finetune.fresh.group"),
 			Tau: f("finetune.softmax.tau"), By: s("finetune.filtered.by"), Fraction: f("finetune.filtered.fraction"), Threshold: f("finetune.filtered.threshold"),
 			DPO: f("finetune.dpo.beta"), KTO: f("finetune.kto.beta"), Desirable: f("finetune.kto.desirable"), Undesirable: f("finetune.kto.undesirable"),
 			Positive: f("finetune.kto.positive"), Weighting: s("finetune.awm.weighting"), Power: f("finetune.awm.power"), AWMClip: f("finetune.awm.clip"),

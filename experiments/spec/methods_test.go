@@ -2,6 +2,7 @@ package spec_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"ablate/experiments/spec"
@@ -22,6 +23,11 @@ arms: {
 	"g": set: {finetune: {method: "dpo", mix: unlabelled: 0}, reward: loss: "oracle"}
 	"h": set: finetune: method: "grpo"
 	"i": set: finetune: {method: "awm", awm: weighting: "t"}
+	"j": set: finetune: {method: "awm", rounds: 2}
+	"k": set: finetune: anchor: "none"
+	"l": set: finetune: beta:   0
+	"m": set: {finetune: method: "filtered", reward: loss: "none"}
+	"n": set: finetune: {method: "dpo", anchor: "pretraining", mix: {labelled: 0, unlabelled: 0}}
 }`), spec.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -34,18 +40,23 @@ arms: {
 	if ids["a"] != ids["b"] || ids["c"] != ids["d"] || ids["d"] == ids["e"] {
 		t.Error("the published anchor and its name are two trials, or another anchor is the same")
 	}
+	if ids["k"] != ids["l"] {
+		t.Error("no anchor and beta 0 are two trials")
+	}
 	for _, tc := range []struct {
 		arm, path string
 		want      any
 	}{
 		{"a", "finetune.anchor", "pretraining"}, {"a", "finetune.beta", .5}, {"a", "finetune.nft.beta", nil}, {"a", "finetune.velocity", nil},
-		{"a", "finetune.rounds", int64(1)}, {"a", "finetune.fresh", nil}, {"a", "finetune.lora.targets", nil}, {"a", "finetune.rollout.images", nil},
+		{"a", "finetune.rounds", int64(1)}, {"a", "finetune.fresh.images", nil}, {"a", "finetune.awm.average", nil}, {"a", "finetune.lora.targets", nil}, {"a", "finetune.rollout.images", nil},
 		{"c", "finetune.anchor", "velocity"}, {"c", "finetune.nft.velocity", 1e-4}, {"c", "finetune.velocity", nil}, {"c", "finetune.beta", nil},
 		{"c", "finetune.mix.pretraining", nil}, {"e", "finetune.nft.velocity", nil},
 		{"f", "reward.loss", nil}, {"f", "feedback.parser.noise", .08}, {"f", "feedback.unlabelled", nil}, {"f", "finetune.dpo.beta", 5000.},
 		{"g", "reward.loss", "oracle"}, {"g", "feedback.parser.noise", nil},
 		{"h", "finetune.anchor", "kl"}, {"h", "finetune.grpo.kl", .04}, {"h", "finetune.kl", nil}, {"h", "finetune.mix.labelled", nil},
 		{"h", "feedback.labelled", int64(1000)}, {"h", "feedback.unlabelled", nil}, {"h", "reward.loss", "mse+classification"}, {"h", "finetune.rollout.noise", .7},
+		{"j", "finetune.awm.average", 1.}, {"j", "finetune.fresh.group", int64(8)}, {"k", "finetune.beta", 0.}, {"k", "finetune.anchor", "pretraining"},
+		{"m", "finetune.filtered.by", nil}, {"m", "finetune.filtered.fraction", nil}, {"n", "finetune.dpo.beta", nil}, {"n", "finetune.beta", .5},
 		{"i", "finetune.awm.power", nil}, {"i", "finetune.awm.velocity", 1e-3},
 	} {
 		if got, _ := of[tc.arm].Value(tc.path); got != tc.want {
@@ -83,6 +94,29 @@ schema.#Study & {seeds: [1], arms: {` + arms + `}}
 	for preset := range names {
 		if ids[preset] != ids["plain "+preset] {
 			t.Errorf("presets.%s is not what its method is by default", preset)
+		}
+	}
+}
+
+// TestMethodErrors: what a method can't learn from, and groups that no draw
+// holds, are errors before anything runs.
+func TestMethodErrors(t *testing.T) {
+	const pairs = `would take a score of at least a threshold for good, and a "bradley-terry" score means something only beside another of its prompt (set reward.loss to "mse" or "cross-entropy", or learn from the labelled images alone)`
+	for _, tc := range []struct{ set, want string }{
+		{`{finetune: method: "kto", reward: loss: "bradley-terry"}`, `reward.loss: "kto" ` + pairs},
+		{`{finetune: {method: "dpo", mix: unlabelled: 0, rounds: 2}, reward: loss: "bradley-terry"}`, `reward.loss: "dpo" ` + pairs},
+		{`{finetune: {method: "nft", nft: signal: "label"}, reward: loss: "bradley-terry"}`, `reward.loss: "nft" ` + pairs},
+		{`{finetune: {method: "filtered", filtered: by: "threshold", mix: unlabelled: 0}, reward: loss: "bradley-terry"}`, `reward.loss: "filtered" ` + pairs},
+		{`{finetune: {method: "nft", rounds: 2}, reward: loss: "bradley-terry"}`, ""},
+		{`{finetune: {method: "filtered", rounds: 2}, reward: loss: "bradley-terry"}`, ""},
+		{`finetune: {method: "dpo", batch: 63}`, `finetune.batch: "dpo" learns from pairs, and a batch of 63 is odd (set finetune.batch to an even number)`},
+		{`finetune: {method: "crd", crd: group: 65}`, `finetune.crd.group: a batch of 64 images has no group of 65 (a group is at most finetune.batch)`},
+		{`finetune: {method: "grpo", rollout: images: 16}`, `finetune.rollout.images: a draw of 16 images has no group of 24 (a group is at most finetune.rollout.images)`},
+		{`finetune: {method: "nft", rounds: 2, fresh: images: 4}`, `finetune.fresh.images: a round of 4 images has no group of 8 (a group is at most finetune.fresh.images)`},
+	} {
+		_, err := spec.Load(study(t, "seeds: [1]\narms: a: set: "+tc.set), spec.Options{})
+		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %s", tc.set, err, tc.want)
 		}
 	}
 }

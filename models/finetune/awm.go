@@ -33,19 +33,27 @@ const logTiny = -23.025850929940457 // log 1e-10
 
 // AWM is advantage-weighted matching (arXiv 2509.25050): the mean of
 // -min(ρA, clip(ρ, 1 ± c)A) with ρ = exp(s_θ - s_old), the ratio of likelihoods of a
-// generated image by its own denoising loss, plus β_e times the mean square
-// distance of the output to that of a slow average. advantage float32[B] is
-// scaled to ±1.
+// generated image by its own denoising loss, plus, over rounds, β_e times the mean
+// square distance of the output to that of a slow average. advantage float32[B]
+// is scaled to ±1.
 func AWM(score, old, advantage, clip *graph.Node) (loss, ratio *graph.Node) {
 	ratio = graph.Exp(graph.Sub(score, old))
 	return Clipped(ratio, advantage, clip), ratio
 }
 
-func awm(weighting string) Objective {
-	return Objective{Name: "awm " + weighting, Reads: []Copy{Old, Average}, Images: 1, Constants: 3,
-		Loss: func(o Outputs, image []*graph.Node, _ *graph.Node, c []*graph.Node) *graph.Node {
-			score := func(u *graph.Node) *graph.Node { return Score(weighting, o.Loss(u), o.Time, c[2]) }
-			loss, _ := AWM(score(o.Model), score(o.Old), image[0], c[0])
-			return graph.Add(loss, graph.Mul(c[1], graph.ReduceAllMean(schedule.MeanSquare(o.Model, o.Average))))
-		}}
+func awm(weighting string, averaged bool) Objective {
+	o := Objective{Name: "awm " + weighting, Reads: []Copy{Old}, Images: 1, Constants: 3}
+	if averaged {
+		o.Name += " averaged"
+		o.Reads = append(o.Reads, Average)
+	}
+	o.Loss = func(o Outputs, image []*graph.Node, _ *graph.Node, c []*graph.Node) *graph.Node {
+		score := func(u *graph.Node) *graph.Node { return Score(weighting, o.Loss(u), o.Time, c[2]) }
+		loss, _ := AWM(score(o.Model), score(o.Old), image[0], c[0])
+		if !averaged {
+			return loss
+		}
+		return graph.Add(loss, graph.Mul(c[1], graph.ReduceAllMean(schedule.MeanSquare(o.Model, o.Average))))
+	}
+	return o
 }

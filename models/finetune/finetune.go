@@ -15,6 +15,7 @@
 package finetune
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -36,7 +37,7 @@ type Hooks struct {
 	// among them.
 	Probe  func(step int, weights nn.Values) error
 	Probes int
-	// Fresh draws a round's images from the current weights.
+	// Fresh draws a round's images from weights.
 	Fresh func(round int, weights nn.Values) (Source, error)
 }
 
@@ -77,7 +78,7 @@ func (r Recipe) objective() (Objective, error) {
 	case "kto":
 		return kto, nil
 	case "awm":
-		return awm(r.AWM.Weighting), nil
+		return awm(r.AWM.Weighting, r.AWM.Average > 0), nil
 	case "nft":
 		return nft, nil
 	case "crd":
@@ -102,8 +103,9 @@ func (r Recipe) optimizer(i int) train.Options {
 }
 
 // Train fine-tunes a model on given images, and in each round after the first
-// on fresh ones. Without sources a step takes pretraining pairs alone, n of
-// them. init draws low-rank updates; order draws images, pairs, noise and times.
+// on fresh ones; on those of the round before where fresh ones teach nothing.
+// Without sources a step takes pretraining pairs alone, n of them. init draws
+// low-rank updates; order draws images, pairs, noise and times.
 func Train(s *Step, m *pipeline.Model, sources []Source, pairs Pairs, n int, init, order *rand.Rand, r Recipe, h Hooks) (nn.Values, error) {
 	t, err := s.start(m, nil, init)
 	if err != nil {
@@ -121,14 +123,18 @@ func Train(s *Step, m *pipeline.Model, sources []Source, pairs Pairs, n int, ini
 	for step := range r.Steps {
 		if next := step * r.Rounds / r.Steps; next > round {
 			round = next
-			fresh, err := h.Fresh(round, t.weights())
+			policy, err := t.refresh(r.Method, round)
 			if err != nil {
 				return nil, err
 			}
-			if err := t.refresh(r.Method, round); err != nil {
+			fresh, err := h.Fresh(round, policy)
+			if err != nil {
 				return nil, err
 			}
-			if l, err = newLearner(r, []Source{fresh}); err != nil {
+			next, err := newLearner(r, []Source{fresh})
+			if err == nil {
+				l = next
+			} else if !errors.Is(err, errNothing) {
 				return nil, err
 			}
 		}
@@ -179,26 +185,29 @@ func (h Hooks) after(step, steps int, t *tuning, r Result) error {
 func probed(step, steps, n int) bool { return (step+1)*n/steps > step*n/steps }
 
 // refresh moves the copies that a round's images are compared with, round by
-// round, with the published decays. Where there is one round they stay where the
-// given images come from: at the pretrained model.
-func (t *tuning) refresh(method string, round int) error {
-	if t.place[Old] < 0 {
-		return nil
-	}
-	k := float64(round)
+// round, with the published decays, and returns the weights that draw the round's
+// images: the old copy where there is one. Where there is one round the copies
+// stay where the given images come from: at the pretrained model.
+func (t *tuning) refresh(method string, round int) (nn.Values, error) {
+	weights, k := t.weights(), float64(round)
 	switch method {
 	case "awm": // the old copy is the policy itself; the running mean slows to .3
-		if err := t.follow(Old, 0); err != nil {
-			return err
+		if err := t.follow(Old, weights, 0); err != nil {
+			return nil, err
 		}
-		return t.follow(Average, min(.001*k, .3))
+		return weights, t.follow(Average, weights, min(.001*k, .3))
 	case "nft":
-		return t.follow(Old, min(.001*k, .5))
+		err := t.follow(Old, weights, min(.001*k, .5))
+		return t.copies[Old], err
 	case "crd":
-		return t.follow(Old, min(.25+.005*k, .999))
+		err := t.follow(Old, weights, min(.25+.005*k, .999))
+		return t.copies[Old], err
 	}
-	return nil
+	return weights, nil
 }
+
+// errNothing is that of images from which a method can learn nothing.
+var errNothing = errors.New("nothing to learn from")
 
 // A learner is what a method makes of its images, on the host.
 type learner struct {
@@ -242,7 +251,7 @@ func newLearner(r Recipe, sources []Source) (*learner, error) {
 		// nothing would be a small one.
 		kept := p.where(func(i int) bool { return l.weights[i] > 0 })
 		if len(kept) == 0 {
-			return nil, fmt.Errorf("finetune: no image has a score of %v, so that filtered keeps none", r.Threshold)
+			return nil, fmt.Errorf("finetune: no image has a score of %v, so that filtered keeps none: %w", r.Threshold, errNothing)
 		}
 		l.urn = p.urn(kept)
 	case "dpo":
@@ -253,12 +262,11 @@ func newLearner(r Recipe, sources []Source) (*learner, error) {
 			}
 		}
 		if len(l.prompts) == 0 {
-			return nil, fmt.Errorf("finetune: dpo compares good and bad images of one prompt, and no prompt has both")
+			return nil, fmt.Errorf("finetune: dpo compares good and bad images of one prompt, and no prompt has both: %w", errNothing)
 		}
-		l.batch -= l.batch % 2
 	case "kto":
 		if l.good, l.bad = p.urn(good()), p.urn(bad()); l.good.length() == 0 || l.bad.length() == 0 {
-			return nil, fmt.Errorf("finetune: kto needs good and bad images, and there are %d and %d", len(l.good.images), len(l.bad.images))
+			return nil, fmt.Errorf("finetune: kto needs good and bad images, and there are %d and %d: %w", len(l.good.images), len(l.bad.images), errNothing)
 		}
 	case "awm":
 		l.signal = clipTo(Advantages(p.scores, p.prompts, false), clip)
@@ -271,7 +279,7 @@ func newLearner(r Recipe, sources []Source) (*learner, error) {
 			break
 		}
 		if l.urn = p.urn(p.where(func(i int) bool { return p.judged[i] })); l.urn.length() == 0 {
-			return nil, fmt.Errorf("finetune: no image has a label to learn from")
+			return nil, fmt.Errorf("finetune: no image has a label: %w", errNothing)
 		}
 	case "crd":
 		l.signal = Optimality(Advantages(p.scores, p.prompts, false), clip)

@@ -31,7 +31,10 @@ func objectives() map[string]Recipe {
 		r.AWM.Weighting, r.AWM.Clip = w, .5
 		all["awm "+w] = r
 	}
-	r := recipe("nft")
+	r := recipe("awm")
+	r.AWM.Average = 0 // as with one round
+	all["awm of one round"] = r
+	r = recipe("nft")
 	r.NFT.Signal = "label"
 	all["nft on labels"] = r
 	return all

@@ -20,6 +20,7 @@ type Recipe struct {
 
 	Rounds int `json:"rounds,omitempty"` // of fresh samples, the first being the given ones
 	Fresh  int `json:"fresh,omitempty"`  // images of a round
+	Group  int `json:"group,omitempty"`  // of one prompt among them
 
 	Tau       float64   `json:"tau,omitempty"`       // τ of softmax-weighted
 	Keep      string    `json:"keep,omitempty"`      // of filtered: fraction or threshold
@@ -58,7 +59,7 @@ type AWMSet struct {
 	Weighting string  `json:"weighting,omitempty"`
 	Power     float64 `json:"power,omitempty"`
 	Clip      float64 `json:"clip,omitempty"`
-	Average   float64 `json:"average,omitempty"` // weight of the distance to the running mean
+	Average   float64 `json:"average,omitempty"` // weight of the distance to the running mean over rounds
 }
 
 // NFTSet are the constants of DiffusionNFT.

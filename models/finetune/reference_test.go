@@ -115,7 +115,7 @@ func TestReferenceForward(t *testing.T) {
 				score := func(u *graph.Node) *graph.Node { return Score(w, o.Loss(u), o.Time, scalar(k.Power)) }
 				_, ratio := AWM(score(o.Model), score(o.Old), constant(scaled), scalar(k.ClipRange))
 				put("awm_"+w+"_ratio", ratio)
-				loss := awm(w).Loss(o, []*graph.Node{constant(scaled)}, nil, []*graph.Node{scalar(k.ClipRange), scalar(k.AverageBeta), scalar(k.Power)})
+				loss := awm(w, true).Loss(o, []*graph.Node{constant(scaled)}, nil, []*graph.Node{scalar(k.ClipRange), scalar(k.AverageBeta), scalar(k.Power)})
 				take("awm_"+w, plus(loss, k.Beta))
 			}
 			for name, r := range map[string]*graph.Node{"nft": constant(optimality), "nft_labels": in["labels"]} {

@@ -232,13 +232,13 @@ func (t *tuning) whole(v nn.Values) nn.Values {
 
 func (t *tuning) free() { t.state.Free() }
 
-// follow moves a copy towards the weights: d·copy + (1-d)·weights. Copies of a
-// network whose weights are all trained never leave the device.
-func (t *tuning) follow(k Copy, d float64) error {
-	if t.updates == nil {
-		return t.trainer.Follow(t.state, t.place[k], d)
+// follow moves a copy, where the loss reads it, towards weights:
+// d·copy + (1-d)·weights.
+func (t *tuning) follow(k Copy, weights nn.Values, d float64) error {
+	if t.place[k] < 0 {
+		return nil
 	}
-	v, weights := make(nn.Values), t.weights()
+	v := make(nn.Values)
 	for name, x := range weights {
 		y := make([]float32, len(x))
 		for i, old := range t.copies[k][name] {

@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"errors"
 	"math"
 	"testing"
 
@@ -164,9 +165,13 @@ func TestRounds(t *testing.T) {
 		r.Steps, r.Rounds, r.LearningRate = 6, 3, 3e-3
 		s := step(t, net, r)
 		var rounds []int
-		var seen []nn.Values
-		h := Hooks{Fresh: func(round int, weights nn.Values) (Source, error) {
-			rounds, seen = append(rounds, round), append(seen, weights)
+		var seen, current []nn.Values
+		var now nn.Values
+		h := Hooks{Probes: r.Steps, Probe: func(_ int, weights nn.Values) error {
+			now = weights
+			return nil
+		}, Fresh: func(round int, weights nn.Values) (Source, error) {
+			rounds, seen, current = append(rounds, round), append(seen, weights), append(current, now)
 			return scored(32), nil
 		}}
 		one, err := Train(s, m, []Source{scored(32)}, nil, 0, nil, random.Stream(1, "test", "order", 0), r, h)
@@ -176,6 +181,13 @@ func TestRounds(t *testing.T) {
 		if len(rounds) != 2 || rounds[0] != 1 || rounds[1] != 2 || distance(seen[0], m.Weights) == 0 || distance(seen[0], seen[1]) == 0 {
 			t.Errorf("%s: fresh images for rounds %v", method, rounds)
 		}
+		if method == "nft" || method == "crd" { // they draw from their old copy, a little behind
+			if d := distance(seen[0], current[0]); d == 0 || d > .5*distance(current[0], m.Weights) {
+				t.Errorf("%s: the copy that draws is %v from the weights", method, d)
+			}
+		} else if distance(seen[0], current[0]) != 0 {
+			t.Errorf("%s: fresh images are not of the current weights", method)
+		}
 		r.Rounds = 1
 		whole, err := Train(s, m, []Source{scored(32)}, nil, 0, nil, random.Stream(1, "test", "order", 0), r, Hooks{})
 		if err != nil {
@@ -184,6 +196,41 @@ func TestRounds(t *testing.T) {
 		// The images are the same: only what follows the weights can differ.
 		if d := distance(one, whole); (d == 0) != (method == "reward-weighted") {
 			t.Errorf("%s: three rounds on the same images differ from one by %v", method, d)
+		}
+	}
+}
+
+// TestNothing: what the pretrained model drew must teach something; a round of
+// fresh images that does not goes on with those of the round before.
+func TestNothing(t *testing.T) {
+	modeltest.Backend(t)
+	net := tiny()
+	m := model(net)
+	good, low := generated(32, 1), generated(32, .1)
+	for i := range good.Good {
+		good.Good[i] = true
+	}
+	for method, nothing := range map[string]Source{"dpo": good, "kto": good, "filtered": low} {
+		r := recipe(method)
+		r.Steps, r.Rounds = 6, 3
+		s := step(t, net, r)
+		h := Hooks{Fresh: func(int, nn.Values) (Source, error) { return nothing, nil }}
+		some := generated(32, .9)
+		fresh, err := Train(s, m, []Source{some}, nil, 0, nil, random.Stream(1, "test", "order", 0), r, h)
+		if err != nil {
+			t.Errorf("%s: %v", method, err)
+			continue
+		}
+		r.Rounds = 1
+		given, err := Train(s, m, []Source{some}, nil, 0, nil, random.Stream(1, "test", "order", 0), r, Hooks{})
+		if err != nil {
+			t.Fatal(method, err)
+		}
+		if d := distance(fresh, given); d != 0 {
+			t.Errorf("%s: rounds that teach nothing move the weights by %v", method, d)
+		}
+		if _, err := Train(s, m, []Source{nothing}, nil, 0, nil, random.Stream(1, "test", "order", 0), r, h); !errors.Is(err, errNothing) {
+			t.Errorf("%s on images that teach nothing: %v", method, err)
 		}
 	}
 }

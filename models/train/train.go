@@ -30,7 +30,6 @@ type Trainer struct {
 	layout layout
 	frozen []layout
 	fn     *backend.Fn
-	follow *backend.Fn
 }
 
 // Compiled is how often the step was compiled, once a shape.
@@ -105,14 +104,7 @@ func NewBeside(b backends.Backend, name string, params []nn.Param, frozen [][]nn
 		return nil, err
 	}
 	t.fn = fn
-	t.follow, err = backend.NewFn(b, name+" follow", n, func(in []*graph.Node) []*graph.Node {
-		out := make([]*graph.Node, n)
-		for i := range out {
-			out[i] = mix(in[i], in[n+i], graph.Reshape(in[2*n]))
-		}
-		return out
-	})
-	return t, err
+	return t, nil
 }
 
 // mix is d·a + (1 - d)·b.
@@ -184,23 +176,6 @@ func (t *Trainer) Freeze(s *State, i int, v nn.Values) error {
 	}
 	backend.Free(s.frozen[i]...)
 	s.frozen[i] = x
-	return nil
-}
-
-// Follow moves frozen set number i, which has the trained parameters, towards
-// the weights: d of itself and 1-d of them. It stays on the device.
-func (t *Trainer) Follow(s *State, i int, d float64) error {
-	n := len(t.layout.arrays)
-	if len(t.frozen[i].arrays) != n {
-		return fmt.Errorf("frozen set %d has not the trained parameters, and cannot follow them", i)
-	}
-	args := append(append([]*tensors.Tensor{}, s.frozen[i]...), s.arrays[:n]...)
-	s.frozen[i] = nil // given away
-	out, err := t.follow.Call(append(args, tensors.FromFlatDataAndDimensions([]float32{float32(d)}, 1))...)
-	if err != nil {
-		return err
-	}
-	s.frozen[i] = out
 	return nil
 }
 

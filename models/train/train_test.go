@@ -162,11 +162,11 @@ func TestWarmupDecay(t *testing.T) {
 	}
 }
 
-// TestFollow: a frozen set moves towards the weights by the share it is told.
-func TestFollow(t *testing.T) {
+// TestFreeze: a step needs its frozen sets, and reads the last ones that it was given.
+func TestFreeze(t *testing.T) {
 	b := modeltest.Backend(t)
 	params := []nn.Param{{Name: "p", Shape: []int{2, 2}}, {Name: "q", Shape: []int{1}}}
-	trainer, err := train.NewBeside(b, "follow", params, [][]nn.Param{params, params[:1]}, func(w nn.Weights, frozen []nn.Weights, _ []*graph.Node) *graph.Node {
+	trainer, err := train.NewBeside(b, "freeze", params, [][]nn.Param{params, params[:1]}, func(w nn.Weights, frozen []nn.Weights, _ []*graph.Node) *graph.Node {
 		return graph.Add(graph.ReduceAllSum(graph.Square(graph.Sub(w.At("p"), frozen[0].At("p")))), graph.ReduceAllSum(graph.Mul(w.At("q"), graph.Add(frozen[0].At("q"), graph.Reshape(graph.Slice(frozen[1].At("p"), graph.AxisElem(0), graph.AxisElem(0)), 1)))))
 	})
 	if err != nil {
@@ -197,16 +197,11 @@ func TestFollow(t *testing.T) {
 		}
 	}
 	loss(30 + 5*11)
-	if err := trainer.Follow(state, 0, .25); err != nil {
-		t.Fatal(err)
-	}
-	// p - (.75 p) = .25 p; q's copy is .25 + .75·5 = 4.
-	loss(30./16 + 5*14)
-	if err := trainer.Follow(state, 0, 0); err != nil {
+	if err := trainer.Freeze(state, 0, nn.Values{"p": {1, 2, 3, 4}, "q": {5}}); err != nil {
 		t.Fatal(err)
 	}
 	loss(5 * 15)
-	if err := trainer.Follow(state, 1, 0); err == nil {
-		t.Error("a set of other parameters follows")
+	if err := trainer.Freeze(state, 1, nn.Values{"q": {5}}); err == nil {
+		t.Error("a set of other parameters is taken")
 	}
 }

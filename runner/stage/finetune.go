@@ -235,11 +235,11 @@ func (f *tuner) score(images []uint8, prompts []shapes.Prompt) ([]float32, error
 	return nil, nil
 }
 
-// fresh draws a round's images from the current weights.
+// fresh draws a round's images from weights.
 func (f *tuner) fresh(round int, weights nn.Values) (finetune.Source, error) {
 	prompts := make([]shapes.Prompt, f.p.Recipe.Fresh)
 	for i := range prompts {
-		prompts[i] = f.prompt(fmt.Sprintf("fresh prompt %d", round), i, true)
+		prompts[i] = f.prompt(fmt.Sprintf("fresh prompt %d", round), i/f.p.Recipe.Group, true)
 	}
 	images, err := f.draw(weights, prompts, fmt.Sprintf("fresh noise %d", round))
 	if err != nil {

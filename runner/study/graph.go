@@ -374,7 +374,7 @@ func (g *Graph) finetune(t spec.Trial, cfg spec.Config, c *Chain) *Action {
 func recipe(f *spec.Finetune) finetune.Recipe {
 	r := finetune.Recipe{Method: f.Method, Steps: f.Steps, Batch: f.Batch, LearningRate: f.LearningRate, Warmup: f.Warmup, Schedule: f.Schedule,
 		EMA: f.EMA, Clip: f.Clip, WeightDecay: f.WeightDecay, LoRA: finetune.LoRA{Rank: f.Rank, Targets: f.Targets},
-		Anchor: f.Anchor, Beta: f.Beta, Rounds: f.Rounds, Fresh: f.Fresh, Tau: f.Tau, Keep: f.By, Top: f.Fraction, Threshold: f.Threshold,
+		Anchor: f.Anchor, Beta: f.Beta, Rounds: f.Rounds, Fresh: f.Fresh, Group: f.FreshGroup, Tau: f.Tau, Keep: f.By, Top: f.Fraction, Threshold: f.Threshold,
 		DPO: finetune.DPOSet{Beta: f.DPO},
 		KTO: finetune.KTOSet{Beta: f.KTO, Desirable: f.Desirable, Undesirable: f.Undesirable, Positive: f.Positive},
 		AWM: finetune.AWMSet{Weighting: f.Weighting, Power: f.Power, Clip: f.AWMClip, Average: f.Average},

@@ -17,8 +17,10 @@ func choice(path string) string {
 	switch path {
 	case "finetune.velocity", "finetune.kl":
 		return "finetune: anchor: \"" + strings.TrimPrefix(path, "finetune.") + "\""
-	case "finetune.fresh":
+	case "finetune.fresh.images", "finetune.fresh.group":
 		return "finetune: rounds: 2"
+	case "finetune.awm.average":
+		return "finetune: {method: \"awm\", rounds: 2}"
 	case "finetune.lora.targets":
 		return "finetune: lora: rank: 2"
 	case "finetune.filtered.threshold":
@@ -45,7 +47,7 @@ func TestRecipes(t *testing.T) {
 		"filtered":         {Keep: "fraction", Top: .1},
 		"dpo":              {DPO: finetune.DPOSet{Beta: 5000}},
 		"kto":              {KTO: finetune.KTOSet{Beta: 1000, Desirable: 1, Undesirable: 1, Positive: .8}},
-		"awm":              {Anchor: "velocity", Weight: 1e-3, AWM: finetune.AWMSet{Weighting: "ghuber", Power: .25, Clip: 1, Average: 1}},
+		"awm":              {Anchor: "velocity", Weight: 1e-3, AWM: finetune.AWMSet{Weighting: "ghuber", Power: .25, Clip: 1}},
 		"nft":              {Anchor: "velocity", Weight: 1e-4, NFT: finetune.NFTSet{Beta: 1, Signal: "score"}},
 		"crd":              {Anchor: "velocity", Weight: .1, CRD: finetune.CRDSet{Beta: 1, Group: 8}},
 		"ddpo":             {Policy: finetune.PolicySet{Images: 256, Noise: .7, ClipRange: 1e-4}},
