@@ -20,7 +20,8 @@ import (
 type Options struct {
 	Reference string             // the arm that others are compared with; the first arm where empty
 	Detect    map[string]float64 // by metric, the size of a difference that matters
-	Also      []string           // metrics beside Shown; those of Detect need not be named
+	Show      []string           // metrics that the short tables have beside their own
+	Also      []string           // further metrics; those of Show and Detect need not be named
 	Resamples int                // of the bootstrap; 0 means 1,000
 }
 
@@ -32,6 +33,7 @@ type Table struct {
 	Sweeps    []Sweep  `json:"sweeps,omitempty"`
 	Front     *Front   `json:"front,omitempty"`
 	Detect    []Detect `json:"detect,omitempty"`
+	Show      []string `json:"show,omitempty"` // metrics that the short tables have beside their own
 	Footnotes []string `json:"footnotes"`
 }
 
@@ -184,7 +186,7 @@ const level = .95
 // metrics are those of the table: Shown, and what is asked for beside them.
 func (o Options) metrics() []Metric {
 	out := slices.Clone(Shown)
-	for _, name := range slices.Concat(o.Also, sorted(o.Detect)) {
+	for _, name := range slices.Concat(o.Show, o.Also, sorted(o.Detect)) {
 		if !slices.ContainsFunc(out, func(m Metric) bool { return m.Name == name }) {
 			out = append(out, Metric{Name: name, Label: strings.ReplaceAll(strings.TrimPrefix(name, "alignment."), ".", ", ")})
 		}
@@ -209,7 +211,7 @@ func Ablation(trials, samples *table.Table, o Options) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{t: &Table{}, o: o, columns: columns, images: images, rows: rows}
+	b := &builder{t: &Table{Show: o.Show}, o: o, columns: columns, images: images, rows: rows}
 	for _, m := range o.metrics() {
 		c := columns[m.Name]
 		if c == nil {

@@ -39,41 +39,61 @@ var metrics = sync.OnceValue(func() []string {
 // defaultGate is what check guards where a study does not say.
 var defaultGate = []string{"alignment", "alignment.unseen", "fidelity.recall", "fidelity.frechet"}
 
-// compare reads what the arms are compared with, and which differences matter.
-func (r *reader) compare(v cue.Value, arms []*arm) (reference string, detect map[string]float64) {
+// compare reads what the arms are compared with, and in which figures.
+func (r *reader) compare(s *Study, v cue.Value, arms []*arm) {
 	var valid []string
 	for _, a := range arms {
 		valid = append(valid, a.leaves()...)
 	}
 	if len(valid) > 0 {
-		reference = valid[0]
+		s.Reference = valid[0]
 	}
 	if !v.Exists() {
-		return reference, nil
+		return
 	}
-	known := []string{"reference", "detect"}
+	known := []string{"reference", "detect", "show"}
 	for _, f := range r.fields(v, "compare", "a struct with reference", known...) {
 		path := "compare." + f.name
 		switch f.name {
 		case "reference":
-			reference = r.text(f.value, path)
-			if reference != "" && !contains(valid, reference) {
-				r.m.add(r.place(f.value), path, fmt.Sprintf("the study has no arm %q", reference), didYouMean(reference, valid))
+			s.Reference = r.text(f.value, path)
+			if s.Reference != "" && !contains(valid, s.Reference) {
+				r.m.add(r.place(f.value), path, fmt.Sprintf("the study has no arm %q", s.Reference), didYouMean(s.Reference, valid))
 			}
 		case "detect":
-			detect = map[string]float64{}
+			s.Detect = map[string]float64{}
 			for _, m := range r.byMetric(f.value, path, "a struct of sizes by metric, such as {alignment: 0.05}") {
 				if x, ok := r.size(m.value, path+"."+m.name); ok && x == 0 {
 					r.m.add(r.place(m.value), path+"."+m.name, "0 is no difference", "write the smallest difference that would matter")
 				} else if ok {
-					detect[m.name] = x
+					s.Detect[m.name] = x
 				}
 			}
+		case "show":
+			s.Show = r.show(f.value, path)
 		default:
 			r.m.add(r.named(f.value), path, "compare has no such field", didYouMean(f.name, known))
 		}
 	}
-	return reference, detect
+}
+
+// show reads a list of metrics.
+func (r *reader) show(v cue.Value, path string) (out []string) {
+	list, err := v.List()
+	if err != nil {
+		r.m.add(r.place(v), path, text(v)+" is no list of metrics", `write show: ["distance.kl"]`)
+		return nil
+	}
+	for i := 0; list.Next(); i++ {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		m := r.text(list.Value(), at)
+		if m != "" && !contains(metrics(), m) {
+			r.m.add(r.place(list.Value()), at, fmt.Sprintf("there is no metric %q", m), didYouMean(m, metrics()))
+			continue
+		}
+		out = append(out, m)
+	}
+	return out
 }
 
 // gate reads what is held against a baseline.

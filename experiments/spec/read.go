@@ -54,7 +54,7 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 		s.Name += "@" + hashSet(set)
 	}
 	r.expand(s, base, arms)
-	s.Reference, s.Detect = r.compare(compare, arms)
+	r.compare(s, compare, arms)
 	s.Gate = r.gate(gate)
 }
 

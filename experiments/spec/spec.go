@@ -44,6 +44,7 @@ type Study struct {
 	Views     []View             // arms × points × seeds, in this order
 	Reference string             // the arm that the others are compared with
 	Detect    map[string]float64 // by metric, the size of a difference that matters
+	Show      []string           // metrics that the short tables have beside their own
 	Gate      []Gate             // what check holds against a baseline, in the study's order
 	Collapsed int                // points left out, for an earlier one of their arm is the same
 	Excluded  []Excluded

@@ -431,6 +431,8 @@ func TestMistakes(t *testing.T) {
 		{"scalar is a group", "seeds: [1]\nbase: finetune: beta: {a: 1}", "study.cue:7:23: base.finetune.beta: { a: 1 } is a struct; must be a number >=0"},
 		{"compare's field", "seeds: [1]\ncompare: refrence: \"base\"", "study.cue:7:10: compare.refrence: compare has no such field (did you mean reference?)"},
 		{"a metric that is none", "seeds: [1]\ncompare: detect: alignmet: 0.1", "study.cue:7:18: compare.detect.alignmet: there is no such metric (did you mean alignment?)"},
+		{"shows a metric that is none", "seeds: [1]\ncompare: show: [\"proxy\", \"distance.k\"]", "study.cue:7:26: compare.show[1]: there is no metric \"distance.k\" (did you mean distance.kl?)"},
+		{"shows no list", "seeds: [1]\ncompare: show: \"proxy\"", "study.cue:7:16: compare.show: \"proxy\" is no list of metrics (write show: [\"distance.kl\"])"},
 		{"a difference of nothing", "seeds: [1]\ncompare: detect: alignment: 0", "study.cue:7:29: compare.detect.alignment: 0 is no difference (write the smallest difference that would matter)"},
 		{"a tolerance below 0", "seeds: [1]\ngate: alignment: absolute: -1", "study.cue:7:28: gate.alignment.absolute: -1 is no size (write a number above 0, in the units of the metric)"},
 		{"two tolerances", "seeds: [1]\ngate: alignment: {absolute: 1, relative: 1}", "study.cue:7:18: gate.alignment: both absolute and relative are given (keep one)"},

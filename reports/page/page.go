@@ -421,7 +421,7 @@ func (v view) First(t Trial) bool {
 
 func decimals(metric string) int {
 	switch {
-	case strings.HasPrefix(metric, "fidelity.frechet"):
+	case strings.HasPrefix(metric, "fidelity.frechet"), metric == "distance.kl":
 		return 1
 	case strings.HasPrefix(metric, "fidelity.kid"), strings.HasPrefix(metric, "fidelity.cmmd"):
 		return 4

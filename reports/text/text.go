@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -14,13 +15,33 @@ import (
 	"ablate/analysis/table"
 )
 
-// columns of the short tables, in order; CSV and JSON have all metrics.
-var columns = []string{"alignment", "alignment.seen", "alignment.unseen", "proxy", "fidelity.recall", "fidelity.frechet", "diversity"}
+// The columns of the short tables, in order, before those that a study shows
+// beside them; CSV and JSON have all metrics.
+var (
+	columns  = []string{"alignment", "alignment.seen", "alignment.unseen", "proxy", "fidelity.recall", "fidelity.frechet", "diversity"}
+	compared = []string{"alignment", "fidelity.recall"}
+)
+
+// shown are the metrics of a short table: its own, then the study's.
+func shown(t *compare.Table, own []string) (out []compare.Metric) {
+	names := slices.Clone(own)
+	for _, name := range t.Show {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		if i := slices.IndexFunc(t.Metrics, func(m compare.Metric) bool { return m.Name == name }); i >= 0 {
+			out = append(out, t.Metrics[i])
+		}
+	}
+	return out
+}
 
 // digits is the number of decimals of a metric.
 func digits(metric string) int {
 	switch metric {
-	case "fidelity.frechet":
+	case "fidelity.frechet", "distance.kl":
 		return 1
 	case "fidelity.kid", "fidelity.cmmd":
 		return 4
@@ -89,20 +110,15 @@ func label(r compare.Row) string {
 // grid lays out the short table: a header and its rows, the floor last.
 func grid(t *compare.Table) [][]string {
 	head := []string{"arm"}
-	var shown []compare.Metric
-	for _, name := range columns {
-		for _, m := range t.Metrics {
-			if m.Name == name {
-				arrow := map[string]string{"higher": " ↑", "lower": " ↓"}[m.Better]
-				shown, head = append(shown, m), append(head, m.Label+arrow)
-			}
-		}
+	metrics := shown(t, columns)
+	for _, m := range metrics {
+		head = append(head, m.Label+map[string]string{"higher": " ↑", "lower": " ↓"}[m.Better])
 	}
 	rows := [][]string{head}
-	floor := make([]string, len(shown))
+	floor := make([]string, len(metrics))
 	for _, r := range t.Rows {
 		row := []string{label(r)}
-		for i, m := range shown {
+		for i, m := range metrics {
 			c, ok := r.Cells[m.Name]
 			if !ok {
 				row = append(row, "–")
@@ -128,7 +144,10 @@ func grid(t *compare.Table) [][]string {
 // differences lays out what each arm changes against the reference; * marks
 // what is resolved, ≈ what is equivalent.
 func differences(t *compare.Table) [][]string {
-	head := []string{"less " + t.Reference, "alignment", "recall"}
+	head, metrics := []string{"less " + t.Reference}, shown(t, compared)
+	for _, m := range metrics {
+		head = append(head, m.Label)
+	}
 	for _, d := range t.Detect {
 		head = append(head, fmt.Sprintf("seeds for ±%g", d.Size))
 	}
@@ -138,8 +157,8 @@ func differences(t *compare.Table) [][]string {
 			continue
 		}
 		row := []string{label(r)}
-		for _, m := range []string{"alignment", "fidelity.recall"} {
-			row = append(row, difference(m, r.Differences))
+		for _, m := range metrics {
+			row = append(row, difference(m.Name, r.Differences))
 		}
 		for _, d := range t.Detect {
 			s := "–"

@@ -70,6 +70,25 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestShow: what a study shows stands in the table and among its differences,
+// once.
+func TestShow(t *testing.T) {
+	a := ablation()
+	a.Metrics = append(a.Metrics, compare.Metric{Name: "distance.kl", Label: "KL"}, compare.Metric{Name: "distance.gap", Label: "loss gap"})
+	a.Show = []string{"distance.kl", "proxy"}
+	a.Rows[1].Cells["distance.kl"] = compare.Cell{Mean: 31.25, N: 2}
+	a.Rows[1].Differences["proxy"] = compare.Difference{Cell: compare.Cell{Mean: .2, N: 2}}
+	var b bytes.Buffer
+	if err := text.Markdown(&b, a); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| arm | alignment ↑ | proxy ↑ | recall ↑ | Fréchet ↓ | KL |", "| – | – | – | 31.2 |", "| less all data | alignment | recall | KL | proxy |", "| – | +.200 |"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, b.String())
+		}
+	}
+}
+
 // TestLaTeXNames: an arm may be called what means something else in LaTeX. A star
 // after the end of a row would be taken for that of \\*.
 func TestLaTeXNames(t *testing.T) {

@@ -124,7 +124,7 @@ func (l *loaded) results(class string) (*results, error) {
 	}
 	_ = unread // a line that a dying process tore says nothing
 	r.runs = study.Runs(store.Attempts(events))
-	o := compare.Options{Reference: l.Reference, Detect: l.Detect}
+	o := compare.Options{Reference: l.Reference, Detect: l.Detect, Show: l.Show}
 	for _, t := range l.Gate {
 		o.Also = append(o.Also, t.Metric)
 	}
