@@ -23,7 +23,7 @@ type Tolerance struct {
 // Options of a check.
 type Options struct {
 	Tolerances   []Tolerance
-	Only         []string // arms to check; all where empty
+	Only         []string // arms to check, or rows by their labels; all where empty
 	Seeds        []string // seeds to check; all where empty
 	AllowRemoved bool
 	Study        string // whose table is checked
@@ -133,13 +133,13 @@ func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
 	arms, seeds := map[string]bool{}, map[string]bool{}
 	for _, r := range t.Rows {
 		c.rows[r.Label] = r
-		arms[r.Arm] = true
+		arms[r.Arm], arms[r.Label] = true, true
 		for _, s := range r.Seeds {
 			seeds[s] = true
 		}
 	}
 	for _, r := range b.Rows {
-		arms[r.Arm] = true
+		arms[r.Arm], arms[r.Row] = true, true
 		for s := range r.Trials {
 			seeds[s] = true
 		}
@@ -174,8 +174,8 @@ type checker struct {
 	depends map[string]bool
 }
 
-func (c *checker) selected(arm string) bool {
-	return len(c.o.Only) == 0 || slices.Contains(c.o.Only, arm)
+func (c *checker) selected(arm, label string) bool {
+	return len(c.o.Only) == 0 || slices.Contains(c.o.Only, arm) || slices.Contains(c.o.Only, label)
 }
 
 func (c *checker) seed(s string) bool { return len(c.o.Seeds) == 0 || slices.Contains(c.o.Seeds, s) }
@@ -202,7 +202,7 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 	for _, r := range b.Rows {
 		cell, guarded := r.Metrics[tol.Metric]
 		now, exists := c.rows[r.Row]
-		if !exists || !c.selected(r.Arm) {
+		if !exists || !c.selected(r.Arm, r.Row) {
 			continue
 		}
 		f := Figure{Arm: r.Arm, Row: r.Row, Metric: tol.Metric, sign: 1}
@@ -400,7 +400,7 @@ func (c *checker) whole(b *Baseline, t *compare.Table) {
 	for _, r := range b.Rows {
 		now, ok := c.rows[r.Row]
 		switch {
-		case !c.selected(r.Arm):
+		case !c.selected(r.Arm, r.Row):
 			c.r.Figures = append(c.r.Figures, Figure{Arm: r.Arm, Row: r.Row, Verdict: Unchecked})
 		case !ok:
 			f := Figure{Arm: r.Arm, Row: r.Row, Verdict: Removed, Reason: "the baseline has it, the study does not"}
@@ -433,7 +433,7 @@ func (c *checker) whole(b *Baseline, t *compare.Table) {
 		c.r.Added = append(c.r.Added, r.Label)
 		for _, s := range r.Seeds {
 			switch {
-			case !c.selected(r.Arm):
+			case !c.selected(r.Arm, r.Label):
 				f.Verdict = Unchecked
 			case c.seed(s) && !c.ran(r, s):
 				f.Verdict, f.Reason = Missing, "a new row, and no result for seed "+s

@@ -187,6 +187,13 @@ func TestVerdicts(t *testing.T) {
 	if got := check(t, b, worse(.3), gate.Options{Only: []string{"arm 0"}}); got.Outcome != gate.Within || got.Counts()[gate.Unchecked] != 2 {
 		t.Errorf("what is not selected: %s, %v", got.Outcome, got.Counts())
 	}
+	point := worse(.3)
+	for i := range point.Rows {
+		point.Rows[i].Arm = "arm" // all of them points of one arm
+	}
+	if got := check(t, baseline(t, point), point, gate.Options{Only: []string{"arm 0"}}); got.Counts()[gate.Unchecked] != 2 {
+		t.Errorf("a point that is not selected: %v", got.Counts())
+	}
 	if _, err := gate.Check(b, worse(0), gate.Options{Only: []string{"arm 9"}}); err == nil || !strings.Contains(err.Error(), "arm 9") {
 		t.Errorf("an unknown arm: %v", err)
 	}

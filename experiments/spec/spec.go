@@ -135,9 +135,11 @@ type View struct {
 }
 
 // String returns "ARM[axis=value,…]@seed", or "ARM@seed" for a point without axes.
-func (v View) String() string {
-	return v.Arm + formatPoint(v.Point) + "@" + v.Trial.Seed.String()
-}
+func (v View) String() string { return v.Row() + "@" + v.Trial.Seed.String() }
+
+// Row is the row of the table that the view is part of, "ARM[axis=value,…]" or
+// "ARM".
+func (v View) Row() string { return v.Arm + formatPoint(v.Point) }
 
 func formatPoint(axes []AxisValue) string {
 	if len(axes) == 0 {

@@ -77,7 +77,7 @@ whether by chance. 1: a selected trial has no result, or an error.
 	f.add(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&f.baseline, "baseline", "", "the `FILE` to compare with")
-	fl.StringArrayVar(&f.only, "only", nil, "check this `ARM` only (repeatable)")
+	fl.StringArrayVar(&f.only, "only", nil, "check this `ARM`, or point of one as the table writes it, only (repeatable)")
 	fl.StringArrayVar(&f.seeds, "seed", nil, "check this seed `S` only (repeatable)")
 	fl.BoolVar(&f.allowRemoved, "allow-removed", false, "an arm that the study has dropped is no regression")
 	fl.StringVar(&f.inconclusive, "inconclusive", "fail", "`pass` or fail: the exit code where seeds do not suffice to say, 0 or 4")

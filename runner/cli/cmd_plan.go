@@ -46,7 +46,7 @@ earlier actions of the same kind in the store. Nothing is run.
 	}
 	f.add(cmd)
 	fl := cmd.Flags()
-	fl.StringArrayVar(&f.only, "only", nil, "plan this `ARM` only (repeatable)")
+	fl.StringArrayVar(&f.only, "only", nil, "plan this `ARM`, or point of one as the table writes it, only (repeatable)")
 	fl.StringVarP(&f.output, "output", "o", "", "save the plan in this `FILE`")
 	fl.BoolVar(&f.json, "json", false, "print the plan as JSON")
 	return cmd

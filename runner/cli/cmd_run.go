@@ -53,7 +53,7 @@ finished is kept, and the next run goes on from it.
 	f.add(cmd)
 	fl := cmd.Flags()
 	fl.IntVarP(&f.jobs, "jobs", "j", 0, "`N` workers, each on a core of its own (default: one a core)")
-	fl.StringArrayVar(&f.only, "only", nil, "run this `ARM` only (repeatable); the tables keep every arm")
+	fl.StringArrayVar(&f.only, "only", nil, "run this `ARM`, or point of one as the table writes it, only (repeatable); the tables keep every arm")
 	fl.StringArrayVar(&f.seeds, "seed", nil, "run this seed `S` only, 3 or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
 	fl.IntVar(&f.limit, "limit", 0, "run at most `N` stages that are missing")
 	fl.BoolVar(&f.failFast, "fail-fast", false, "stop at the first failure")
@@ -179,28 +179,39 @@ func (g *globals) execute(ctx context.Context, l *loaded, todo *study.Graph, f r
 	return out, err
 }
 
-// only selects the views of the named arms and seeds; where none is named, all.
-func only(s *spec.Study, arms, seeds []string) ([]spec.View, error) {
-	var armNames, seedNames []string
+// only selects the views of the named arms, or points of them, and seeds; where
+// none is named, all.
+func only(s *spec.Study, rows, seeds []string) ([]spec.View, error) {
+	var arms, seedNames []string
 	for _, a := range s.Arms {
-		armNames = append(armNames, a.Name)
+		arms = append(arms, a.Name)
 	}
 	for _, seed := range s.Seeds {
 		seedNames = append(seedNames, seed.String())
 	}
-	for _, x := range []struct {
-		flag, what string
-		want, have []string
-	}{{"--only", "arm", arms, armNames}, {"--seed", "seed", seeds, seedNames}} {
-		for _, name := range x.want {
-			if !slices.Contains(x.have, name) {
-				return nil, usagef("%s: study %s has no %s %q; it has %s", x.flag, s.Name, x.what, name, strings.Join(x.have, ", "))
+	for _, name := range rows {
+		arm, _, _ := strings.Cut(name, "[")
+		var points []string
+		for _, v := range s.Views {
+			if r := v.Row(); v.Arm == arm && !slices.Contains(points, r) {
+				points = append(points, r)
 			}
+		}
+		switch {
+		case !slices.Contains(arms, arm):
+			return nil, usagef("--only: study %s has no arm %q; it has %s", s.Name, arm, strings.Join(arms, ", "))
+		case name != arm && !slices.Contains(points, name):
+			return nil, usagef("--only: arm %q has no point %s; it has %s", arm, strings.TrimPrefix(name, arm), strings.Join(points, ", "))
+		}
+	}
+	for _, name := range seeds {
+		if !slices.Contains(seedNames, name) {
+			return nil, usagef("--seed: study %s has no seed %q; it has %s", s.Name, name, strings.Join(seedNames, ", "))
 		}
 	}
 	var views []spec.View
 	for _, v := range s.Views {
-		if (len(arms) == 0 || slices.Contains(arms, v.Arm)) && (len(seeds) == 0 || slices.Contains(seeds, v.Trial.Seed.String())) {
+		if (len(rows) == 0 || slices.Contains(rows, v.Arm) || slices.Contains(rows, v.Row())) && (len(seeds) == 0 || slices.Contains(seeds, v.Trial.Seed.String())) {
 			views = append(views, v)
 		}
 	}
