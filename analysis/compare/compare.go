@@ -60,7 +60,8 @@ type Row struct {
 	Control     bool                  `json:"control,omitempty"`
 	Trials      []string              `json:"trials"`
 	Seeds       []string              `json:"seeds"`            // of the trials
-	SameAs      string                `json:"sameAs,omitempty"` // label of an earlier row with the same trials
+	SameAs      string                `json:"sameAs,omitempty"` // label of an earlier row that has all its trials
+	Part        bool                  `json:"part,omitempty"`   // that row has more of them, of other seeds
 	Cells       map[string]Cell       `json:"cells"`            // by metric; absent where there is no result
 	Differences map[string]Difference `json:"differences,omitempty"`
 }
@@ -149,10 +150,10 @@ type Improved struct {
 type Detect struct {
 	Metric string  `json:"metric"`
 	Size   float64 `json:"size"`
-	Have   int     `json:"have"`   // independent seeds, the fewest of any row
-	Needs  int     `json:"needs"`  // the most of any row; 0 where no spread has been seen
+	Have   int     `json:"have"`   // independent seeds of that row
+	Needs  int     `json:"needs"`  // of that row; 0 where no spread has been seen
 	AtMost int     `json:"atMost"` // needed, were the spread at its upper 80% bound
-	Row    string  `json:"row"`    // that needs the most
+	Row    string  `json:"row"`    // that needs the most, among those that have too few if any has
 	Family int     `json:"family"` // rows compared: each is tested at 5% over their number (Bonferroni)
 }
 
@@ -188,10 +189,18 @@ func (o Options) metrics() []Metric {
 	out := slices.Clone(Shown)
 	for _, name := range slices.Concat(o.Show, o.Also, sorted(o.Detect)) {
 		if !slices.ContainsFunc(out, func(m Metric) bool { return m.Name == name }) {
-			out = append(out, Metric{Name: name, Label: strings.ReplaceAll(strings.TrimPrefix(name, "alignment."), ".", ", ")})
+			out = append(out, Metric{Name: name, Label: label(name)})
 		}
 	}
 	return out
+}
+
+// label names a metric that Shown does not: "count, seen", "reward accuracy, seen".
+func label(name string) string {
+	if of, figure, ok := strings.Cut(name, "."); ok && (of == "reward" || of == "embedder") {
+		return of + " " + strings.ReplaceAll(strings.NewReplacer("auc", "AUC", "ece", "calibration error").Replace(figure), ".", ", ")
+	}
+	return strings.ReplaceAll(strings.TrimPrefix(name, "alignment."), ".", ", ")
 }
 
 // Ablation makes the ablation table of trials.arrow and samples.arrow.
@@ -239,7 +248,7 @@ func Ablation(trials, samples *table.Table, o Options) (*Table, error) {
 		return nil, fmt.Errorf("compare: there is no arm %q to compare with", o.Reference)
 	}
 	b.t.Reference = rows[reference].label
-	first := map[string]string{} // label of the first row of the same trials
+	first := map[string]int{} // the first row of a trial
 	for i, r := range rows {
 		b.row(r, rows[reference], i != reference, first)
 	}
@@ -344,30 +353,41 @@ func ParseSeed(s string) (stats.Seed, error) {
 	return stats.Seed{Pretraining: int64(a), Feedback: int64(b)}, nil
 }
 
-func (b *builder) row(r, reference *grouped, compared bool, first map[string]string) {
+// row makes a row of the table. A row whose trials are all another's says nothing
+// of its own: it is named after that, and no comparison is made twice.
+func (b *builder) row(r, reference *grouped, compared bool, first map[string]int) {
 	row := Row{Arm: r.arm, Label: r.label, Control: r.control, Cells: map[string]Cell{}}
 	for _, v := range r.views {
 		row.Trials, row.Seeds = append(row.Trials, b.trial(v)), append(row.Seeds, SeedName(b.seed(v)))
 	}
-	key := strings.Join(row.Trials, " ")
-	if earlier, ok := first[key]; ok {
-		row.SameAs = earlier
-	} else {
-		first[key] = row.Label
+	if i, ok := first[row.Trials[0]]; ok {
+		if earlier := b.t.Rows[i]; !slices.ContainsFunc(row.Trials, func(id string) bool { return !slices.Contains(earlier.Trials, id) }) {
+			row.SameAs, row.Part = earlier.Label, len(row.Trials) < len(earlier.Trials)
+		}
 	}
-	same := slices.EqualFunc(reference.views, row.Trials, func(v int, id string) bool { return b.trial(v) == id })
+	for _, id := range row.Trials {
+		if _, ok := first[id]; !ok {
+			first[id] = len(b.t.Rows)
+		}
+	}
+	// The reference itself, on any of its seeds.
+	same := slices.ContainsFunc(r.views, func(v int) bool {
+		return slices.ContainsFunc(reference.views, func(o int) bool { return b.trial(o) == b.trial(v) })
+	})
 	for _, m := range b.t.Metrics {
 		c, ok := b.cell(m, r.views, nil)
 		if !ok {
 			b.absent = true
 			continue
 		}
+		var caveats []int
 		if m.Name == "proxy" && b.chosenOn(r.views) {
-			c.Notes = append(c.Notes, b.note("The proxy score of a best-of-n arm was selected on: it is no evidence."))
+			caveats = append(caveats, b.note("The proxy score of a best-of-n arm was selected on: it is no evidence."))
 		}
 		if r.control {
-			c.Notes = append(c.Notes, b.note("Control: the gold's own verdicts were the weights; no method could have them."))
+			caveats = append(caveats, b.note("Control: the gold's own verdicts were the weights; no method could have them."))
 		}
+		c.Notes = append(c.Notes, caveats...)
 		row.Cells[m.Name] = c
 		if m.Real != "" {
 			if f, ok := b.cell(Metric{Name: m.Real, Assume: "normal"}, r.views, nil); ok {
@@ -386,6 +406,7 @@ func (b *builder) row(r, reference *grouped, compared bool, first map[string]str
 			if row.Differences == nil {
 				row.Differences = map[string]Difference{}
 			}
+			d.Notes = append(d.Notes, caveats...)
 			row.Differences[m.Name] = Difference{Cell: d, Improved: improved(d, m.Better)}
 		}
 	}

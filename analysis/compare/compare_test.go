@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -168,6 +169,47 @@ func TestSharedTrials(t *testing.T) {
 	}
 	if r := got.Rows[1]; r.SameAs != "base" || r.Differences != nil {
 		t.Errorf("a row of the same trials: %+v, want it named and not compared", r)
+	}
+}
+
+// TestPart: a row on some of another's seeds is no comparison of its own: it is
+// named after that row, and says what that says.
+func TestPart(t *testing.T) {
+	arms := map[string][]float64{"base": {.5, .52, .54, .51}, "x": {.6, .62, .61, .65}, "of base": {.5, .52, .54, .51}, "of x": {.6, .62, .61, .65}}
+	trials, samples := study(arms, []string{"base", "x", "of base", "of x"}, diagonal(4))
+	id := trials.Column("trial").Strings
+	copy(id[8:], id[:8])
+	// The parts have the first two seeds.
+	for _, c := range trials.Columns {
+		for _, at := range []int{14, 10} {
+			switch c.Kind {
+			case table.String:
+				c.Strings = slices.Delete(c.Strings, at, at+2)
+			case table.Int:
+				c.Ints = slices.Delete(c.Ints, at, at+2)
+			case table.Float:
+				c.Floats = slices.Delete(c.Floats, at, at+2)
+			case table.Bool:
+				c.Bools = slices.Delete(c.Bools, at, at+2)
+			}
+			if c.Valid != nil {
+				c.Valid = slices.Delete(c.Valid, at, at+2)
+			}
+		}
+	}
+	got, err := compare.Ablation(trials, samples, compare.Options{Detect: map[string]float64{"alignment": .03}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, ofBase, ofX := find(t, got, "x"), find(t, got, "of base"), find(t, got, "of x")
+	if ofBase.SameAs != "base" || !ofBase.Part || ofBase.Differences != nil {
+		t.Errorf("a part of the reference: %+v", ofBase)
+	}
+	if d := ofX.Differences["alignment"]; ofX.SameAs != "x" || !ofX.Part || d.N != 4 || d.P != x.Differences["alignment"].P || ofX.Cells["alignment"].N != 2 {
+		t.Errorf("a part of a row: %+v", ofX)
+	}
+	if len(got.Detect) != 1 || got.Detect[0].Family != 1 || got.Detect[0].Have != 4 {
+		t.Errorf("detect counts %+v", got.Detect)
 	}
 }
 

@@ -131,9 +131,6 @@ func (b *builder) detect(m Metric, size float64) {
 		if !ok || r.SameAs != "" {
 			continue
 		}
-		if out.Have == 0 || d.N < out.Have {
-			out.Have = d.N
-		}
 		sd, freedom := math.NaN(), 0.
 		switch {
 		case d.Interval == OverSeeds:
@@ -146,8 +143,10 @@ func (b *builder) detect(m Metric, size float64) {
 		}
 		d.Needs = stats.SeedsNeeded(size, sd, alpha, power)
 		b.t.Rows[i].Differences[m.Name] = d
-		if d.Needs > out.Needs {
-			out.Needs, out.Row = d.Needs, r.Label
+		// The row that is furthest from having enough, and of those that have, the one that
+		// needs the most.
+		if short, worst := d.Needs > d.N, out.Needs > out.Have; out.Row == "" || short && !worst || short == worst && d.Needs > out.Needs {
+			out.Needs, out.Row, out.Have = d.Needs, r.Label, d.N
 			out.AtMost = stats.SeedsNeeded(size, stats.SpreadBound(sd, freedom, .8), alpha, power)
 		}
 	}

@@ -101,7 +101,10 @@ func mark(notes []int) string {
 // label names a row, with what a reader must know of it.
 func label(r compare.Row) string {
 	s := r.Name()
-	if r.SameAs != "" {
+	switch {
+	case r.Part:
+		s += " (part of " + r.SameAs + ")"
+	case r.SameAs != "":
 		s += " (= " + r.SameAs + ")"
 	}
 	return s
@@ -144,7 +147,10 @@ func grid(t *compare.Table) [][]string {
 // differences lays out what each arm changes against the reference; * marks
 // what is resolved, ≈ what is equivalent.
 func differences(t *compare.Table) [][]string {
-	head, metrics := []string{"less " + t.Reference}, shown(t, compared)
+	head := []string{"less " + t.Reference}
+	metrics := slices.DeleteFunc(shown(t, compared), func(m compare.Metric) bool {
+		return !slices.ContainsFunc(t.Rows, func(r compare.Row) bool { _, ok := r.Differences[m.Name]; return ok })
+	})
 	for _, m := range metrics {
 		head = append(head, m.Label)
 	}

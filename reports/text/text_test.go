@@ -82,7 +82,7 @@ func TestShow(t *testing.T) {
 	if err := text.Markdown(&b, a); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| arm | alignment ↑ | proxy ↑ | recall ↑ | Fréchet ↓ | KL |", "| – | – | – | 31.2 |", "| less all data | alignment | recall | KL | proxy |", "| – | +.200 |"} {
+	for _, want := range []string{"| arm | alignment ↑ | proxy ↑ | recall ↑ | Fréchet ↓ | KL |", "| – | – | – | 31.2 |", "| less all data | alignment | recall | proxy | seeds", "| +.200 | 5 (has 2) |"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, b.String())
 		}
