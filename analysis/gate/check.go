@@ -146,7 +146,7 @@ func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
 	}
 	for _, a := range o.Only {
 		if !arms[a] {
-			return nil, fmt.Errorf("neither the study nor its baseline has an arm %q", a)
+			return nil, fmt.Errorf("neither the study nor its baseline has an arm or a row %q", a)
 		}
 	}
 	for _, s := range o.Seeds {

@@ -24,8 +24,6 @@ arms: {
 	"h": set: finetune: method: "grpo"
 	"i": set: finetune: {method: "awm", awm: weighting: "t"}
 	"j": set: finetune: {method: "awm", rounds: 2}
-	"k": set: finetune: anchor: "none"
-	"l": set: finetune: beta:   0
 	"m": set: {finetune: method: "filtered", reward: loss: "none"}
 	"n": set: finetune: {method: "dpo", anchor: "pretraining", mix: {labelled: 0, unlabelled: 0}}
 }`), spec.Options{})
@@ -40,9 +38,6 @@ arms: {
 	if ids["a"] != ids["b"] || ids["c"] != ids["d"] || ids["d"] == ids["e"] {
 		t.Error("the published anchor and its name are two trials, or another anchor is the same")
 	}
-	if ids["k"] != ids["l"] {
-		t.Error("no anchor and beta 0 are two trials")
-	}
 	for _, tc := range []struct {
 		arm, path string
 		want      any
@@ -55,7 +50,7 @@ arms: {
 		{"g", "reward.loss", "oracle"}, {"g", "feedback.parser.noise", nil},
 		{"h", "finetune.anchor", "kl"}, {"h", "finetune.grpo.kl", .04}, {"h", "finetune.kl", nil}, {"h", "finetune.mix.labelled", nil},
 		{"h", "feedback.labelled", int64(1000)}, {"h", "feedback.unlabelled", nil}, {"h", "reward.loss", "mse+classification"}, {"h", "finetune.rollout.noise", .7},
-		{"j", "finetune.awm.average", 1.}, {"j", "finetune.fresh.group", int64(8)}, {"k", "finetune.beta", 0.}, {"k", "finetune.anchor", "pretraining"},
+		{"j", "finetune.awm.average", 1.}, {"j", "finetune.fresh.group", int64(8)},
 		{"m", "finetune.filtered.by", nil}, {"m", "finetune.filtered.fraction", nil}, {"n", "finetune.dpo.beta", nil}, {"n", "finetune.beta", .5},
 		{"i", "finetune.awm.power", nil}, {"i", "finetune.awm.velocity", 1e-3},
 	} {
@@ -101,7 +96,7 @@ schema.#Study & {seeds: [1], arms: {` + arms + `}}
 // TestMethodErrors: what a method can't learn from, and groups that no draw
 // holds, are errors before anything runs.
 func TestMethodErrors(t *testing.T) {
-	const pairs = `would take a score of at least a threshold for good, and a "bradley-terry" score means something only beside another of its prompt (set reward.loss to "mse" or "cross-entropy", or learn from the labelled images alone)`
+	const pairs = `takes a score of at least a threshold for good, and pairs, from which a "bradley-terry" reward learns, say of no score that it is (set reward.loss to "mse" or "cross-entropy", or learn from the labelled images alone)`
 	for _, tc := range []struct{ set, want string }{
 		{`{finetune: method: "kto", reward: loss: "bradley-terry"}`, `reward.loss: "kto" ` + pairs},
 		{`{finetune: {method: "dpo", mix: unlabelled: 0, rounds: 2}, reward: loss: "bradley-terry"}`, `reward.loss: "dpo" ` + pairs},
@@ -109,6 +104,9 @@ func TestMethodErrors(t *testing.T) {
 		{`{finetune: {method: "filtered", filtered: by: "threshold", mix: unlabelled: 0}, reward: loss: "bradley-terry"}`, `reward.loss: "filtered" ` + pairs},
 		{`{finetune: {method: "nft", rounds: 2}, reward: loss: "bradley-terry"}`, ""},
 		{`{finetune: {method: "filtered", rounds: 2}, reward: loss: "bradley-terry"}`, ""},
+		{`finetune: {method: "crd", anchor: "pretraining", batch: 4, mix: {labelled: 0, unlabelled: 0}}`, ""},
+		{`finetune: {method: "dpo", anchor: "pretraining", batch: 63, mix: {labelled: 0, unlabelled: 0}}`, ""},
+		{`finetune: {method: "awm", rounds: 2, fresh: group: 1}`, `finetune.fresh.group: "awm" compares images of one prompt, and each of a round has its own (set finetune.fresh.group to at least 2)`},
 		{`finetune: {method: "dpo", batch: 63}`, `finetune.batch: "dpo" learns from pairs, and a batch of 63 is odd (set finetune.batch to an even number)`},
 		{`finetune: {method: "crd", crd: group: 65}`, `finetune.crd.group: a batch of 64 images has no group of 65 (a group is at most finetune.batch)`},
 		{`finetune: {method: "grpo", rollout: images: 16}`, `finetune.rollout.images: a draw of 16 images has no group of 24 (a group is at most finetune.rollout.images)`},

@@ -186,8 +186,9 @@ func probed(step, steps, n int) bool { return (step+1)*n/steps > step*n/steps }
 
 // refresh moves the copies that a round's images are compared with, round by
 // round, with the published decays, and returns the weights that draw the round's
-// images: the old copy where there is one. Where there is one round the copies
-// stay where the given images come from: at the pretrained model.
+// images: the current ones, but for nft, which draws from its old copy. Where there is one round the copies
+// stay where the given images come from: at the pretrained model. A published round
+// is an update or two; here it is as many as steps and rounds say.
 func (t *tuning) refresh(method string, round int) (nn.Values, error) {
 	weights, k := t.weights(), float64(round)
 	switch method {
@@ -199,9 +200,8 @@ func (t *tuning) refresh(method string, round int) (nn.Values, error) {
 	case "nft":
 		err := t.follow(Old, weights, min(.001*k, .5))
 		return t.copies[Old], err
-	case "crd":
-		err := t.follow(Old, weights, min(.25+.005*k, .999))
-		return t.copies[Old], err
+	case "crd": // whose own drawing copy is the policy itself for the first 75 rounds
+		return weights, t.follow(Old, weights, min(.25+.005*k, .999))
 	}
 	return weights, nil
 }
@@ -261,6 +261,9 @@ func newLearner(r Recipe, sources []Source) (*learner, error) {
 				l.prompts = append(l.prompts, g)
 			}
 		}
+		if l.batch%2 != 0 {
+			return nil, fmt.Errorf("finetune: dpo learns from pairs, and a batch of %d is odd", l.batch)
+		}
 		if len(l.prompts) == 0 {
 			return nil, fmt.Errorf("finetune: dpo compares good and bad images of one prompt, and no prompt has both: %w", errNothing)
 		}
@@ -308,6 +311,12 @@ func (l *learner) draw(order *rand.Rand) []int {
 			}
 		case l.r.Method == "crd" && i%max(l.r.CRD.Group, 1) > 0:
 			from = l.group[l.pool.prompts[drawn[i-1]]]
+			// A group is of different images while its prompt has any left.
+			group := drawn[i-i%l.r.CRD.Group : i]
+			for drawn[i] = from.draw(order); len(group) < len(from.images) && slices.Contains(group, drawn[i]); {
+				drawn[i] = from.draw(order)
+			}
+			continue
 		}
 		drawn[i] = from.draw(order)
 	}

@@ -181,7 +181,7 @@ func TestRounds(t *testing.T) {
 		if len(rounds) != 2 || rounds[0] != 1 || rounds[1] != 2 || distance(seen[0], m.Weights) == 0 || distance(seen[0], seen[1]) == 0 {
 			t.Errorf("%s: fresh images for rounds %v", method, rounds)
 		}
-		if method == "nft" || method == "crd" { // they draw from their old copy, a little behind
+		if method == "nft" { // it draws from its old copy, a little behind
 			if d := distance(seen[0], current[0]); d == 0 || d > .5*distance(current[0], m.Weights) {
 				t.Errorf("%s: the copy that draws is %v from the weights", method, d)
 			}

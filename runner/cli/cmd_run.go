@@ -190,18 +190,24 @@ func only(s *spec.Study, rows, seeds []string) ([]spec.View, error) {
 		seedNames = append(seedNames, seed.String())
 	}
 	for _, name := range rows {
-		arm, _, _ := strings.Cut(name, "[")
+		arm, _, point := strings.Cut(name, "[")
+		if !slices.Contains(arms, arm) {
+			return nil, usagef("--only: study %s has no arm %q; it has %s", s.Name, arm, strings.Join(arms, ", "))
+		}
 		var points []string
+		found := !point
 		for _, v := range s.Views {
-			if r := v.Row(); v.Arm == arm && !slices.Contains(points, r) {
-				points = append(points, r)
+			if v.Arm != arm || found {
+				continue
+			}
+			row := v.Row()
+			found = row == name
+			if len(points) < 10 && !slices.Contains(points, row) {
+				points = append(points, row)
 			}
 		}
-		switch {
-		case !slices.Contains(arms, arm):
-			return nil, usagef("--only: study %s has no arm %q; it has %s", s.Name, arm, strings.Join(arms, ", "))
-		case name != arm && !slices.Contains(points, name):
-			return nil, usagef("--only: arm %q has no point %s; it has %s", arm, strings.TrimPrefix(name, arm), strings.Join(points, ", "))
+		if !found {
+			return nil, usagef("--only: arm %q has no point %s; among those that it has are %s", arm, strings.TrimPrefix(name, arm), strings.Join(points, ", "))
 		}
 	}
 	for _, name := range seeds {
@@ -214,6 +220,9 @@ func only(s *spec.Study, rows, seeds []string) ([]spec.View, error) {
 		if (len(rows) == 0 || slices.Contains(rows, v.Arm) || slices.Contains(rows, v.Row())) && (len(seeds) == 0 || slices.Contains(seeds, v.Trial.Seed.String())) {
 			views = append(views, v)
 		}
+	}
+	if len(views) == 0 {
+		return nil, usagef("--only %s runs with none of the seeds %s", strings.Join(rows, ", "), strings.Join(seeds, ", "))
 	}
 	return views, nil
 }
