@@ -72,7 +72,7 @@ func cell(metric string, c compare.Cell) string {
 	switch {
 	case c.Interval != "":
 		s += fmt.Sprintf(" [%s, %s]", short(metric, c.Low), short(metric, c.High))
-	case len(c.Values) > 1:
+	case varies(c):
 		var v []string
 		for _, x := range c.Values {
 			v = append(v, short(metric, x))
@@ -80,6 +80,11 @@ func cell(metric string, c compare.Cell) string {
 		s += " (" + strings.Join(v, " ") + ")"
 	}
 	return s
+}
+
+// varies reports whether a figure's seeds differ.
+func varies(c compare.Cell) bool {
+	return slices.ContainsFunc(c.Values, func(x float64) bool { return x != c.Values[0] })
 }
 
 var superscript = []rune("⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -202,7 +207,7 @@ func change(metric string, c compare.Cell) string {
 	switch {
 	case c.Interval != "":
 		s += fmt.Sprintf(" [%s, %s]", signed(metric, c.Low), signed(metric, c.High))
-	case len(c.Values) > 1:
+	case varies(c):
 		var v []string
 		for _, x := range c.Values {
 			v = append(v, signed(metric, x))
