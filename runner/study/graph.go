@@ -355,6 +355,9 @@ func (g *Graph) finetune(t spec.Trial, cfg spec.Config, c *Chain) *Action {
 		p := stage.FinetuneParams{Seed: t.Seed.Feedback, Recipe: r, Sampler: sampler(cfg), Probes: f.Probes,
 			Mix: stage.Mix{Labelled: f.Mix.Labelled, Unlabelled: f.Mix.Unlabelled, Pretraining: f.Mix.Pretraining}}
 		a := Action{Lines: append(t.Content.Lines("finetune", "sampler"), feedbackSeed(t)), Cost: float64(f.Steps*f.Batch)/1500 + float64(f.Probes)}
+		if n := methodRevisions[f.Method]; n > 0 {
+			a.Lines = append(a.Lines, fmt.Sprintf("method revision %d", n))
+		}
 		if draws {
 			p.Loss = loss
 			a.Lines = append(a.Lines, "loss "+loss)
@@ -369,6 +372,10 @@ func (g *Graph) finetune(t spec.Trial, cfg spec.Config, c *Chain) *Action {
 		return a
 	})
 }
+
+// methodRevisions are raised when what one method computes changes, and no other's:
+// the revision of the stage would recompute all.
+var methodRevisions = map[string]int{"crd": 2}
 
 // recipe is how a fine-tuning is done, by its method's own constants.
 func recipe(f *spec.Finetune) finetune.Recipe {
