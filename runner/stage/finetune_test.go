@@ -39,7 +39,7 @@ func TestOneCompilation(t *testing.T) {
 	scores := run(Score, "scores", ScoreParams{Loss: "oracle"}, map[string]string{"samples": labelled})
 	in := map[string]string{"model": model, "labelled": labelled, "labelled scores": scores}
 	base := finetune.Recipe{Method: "reward-weighted", Steps: 2, Batch: 8, LearningRate: 1e-3, Warmup: 1, Clip: 1, Anchor: "pretraining", Beta: .5,
-		Rounds: 1, Tau: .2, AWM: finetune.AWMSet{Weighting: "ghuber", Power: .25, Clip: 1, Average: 1}, NFT: finetune.NFTSet{Beta: 1, Signal: "score"},
+		Rounds: 1, Tau: .2, AWM: finetune.AWMSet{Weighting: "ghuber", Power: .25, Clip: 1}, NFT: finetune.NFTSet{Beta: 1, Signal: "score"},
 		Policy: finetune.PolicySet{Images: 8, Noise: .7, ClipRange: 1e-4}}
 	n := 0
 	tune := func(change func(p *FinetuneParams)) {
