@@ -381,7 +381,7 @@ func (b *builder) row(r, reference *grouped, compared bool, first map[string]int
 			continue
 		}
 		var caveats []int
-		if m.Name == "proxy" && b.chosenOn(r.views) {
+		if b.chosenOn(m, r.views) {
 			caveats = append(caveats, b.note("The proxy score of a best-of-n arm was selected on: it is no evidence."))
 		}
 		if r.control {
@@ -426,8 +426,12 @@ func improved(d Cell, better string) Improved {
 	return Improved{Share: share, Bounds: Bounds{i.Low, i.High}}
 }
 
-// chosenOn reports whether a row's images were chosen by a learned reward.
-func (b *builder) chosenOn(views []int) bool {
+// chosenOn reports whether a metric is the proxy of a row whose images were
+// chosen by a learned reward.
+func (b *builder) chosenOn(m Metric, views []int) bool {
+	if m.Name != "proxy" {
+		return false
+	}
 	c, loss := b.columns["evaluate.bestOf"], b.columns["reward.loss"]
 	if c == nil || loss == nil {
 		return false

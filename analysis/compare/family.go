@@ -80,7 +80,7 @@ func (b *builder) best() {
 		sign := map[string]float64{"higher": 1, "lower": -1}[m.Better]
 		var in []int
 		for i, r := range b.t.Rows {
-			if _, ok := r.Cells[m.Name]; ok && !r.Control && r.SameAs == "" && !(m.Name == "proxy" && b.chosenOn(b.rows[i].views)) {
+			if _, ok := r.Cells[m.Name]; ok && !r.Control && r.SameAs == "" && !b.chosenOn(*m, b.rows[i].views) {
 				in = append(in, i)
 			}
 		}

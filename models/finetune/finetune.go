@@ -186,10 +186,11 @@ func probed(step, steps, n int) bool { return (step+1)*n/steps > step*n/steps }
 
 // refresh moves the copies that a round's images are compared with, round by
 // round, with the published decays, and returns the weights that draw the round's
-// images: the current ones, but for nft, which draws from its old copy. Where there is one round the copies
-// stay where the given images come from: at the pretrained model; moved after every
-// step on given images they led nft to noise, and awm and crd to a third less recall.
-// A published round is an update or two; here it is as many as steps and rounds say.
+// images: the current ones, but for nft, which draws from its old copy. Where
+// there is one round the copies stay where the given images come from: at the
+// pretrained model; moved after every step on given images they led nft to noise,
+// and awm and crd to a third less recall. A published round is an update or two;
+// here it is as many as steps and rounds say.
 func (t *tuning) refresh(method string, round int) (nn.Values, error) {
 	weights, k := t.weights(), float64(round)
 	switch method {
@@ -304,22 +305,20 @@ func (l *learner) draw(order *rand.Rand) []int {
 		return drawn
 	}
 	for i := range drawn {
-		from := l.urn
+		from, taken := l.urn, drawn[:0]
 		switch {
 		case l.r.Method == "kto":
 			if from = l.bad; order.Float64() < l.r.KTO.Positive {
 				from = l.good
 			}
 		case l.r.Method == "crd" && i%max(l.r.CRD.Group, 1) > 0:
-			from = l.group[l.pool.prompts[drawn[i-1]]]
-			// A group is of different images while its prompt has any left.
-			group := drawn[i-i%l.r.CRD.Group : i]
-			for drawn[i] = from.draw(order); len(group) < len(from.images) && slices.Contains(group, drawn[i]); {
-				drawn[i] = from.draw(order)
-			}
-			continue
+			from, taken = l.group[l.pool.prompts[drawn[i-1]]], drawn[i-i%l.r.CRD.Group:i]
 		}
 		drawn[i] = from.draw(order)
+		// A group is of different images while its prompt has any left.
+		for len(taken) < len(from.images) && slices.Contains(taken, drawn[i]) {
+			drawn[i] = from.draw(order)
+		}
 	}
 	return drawn
 }

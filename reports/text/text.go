@@ -67,15 +67,20 @@ func short(metric string, v float64) string {
 }
 
 // cell is a figure with its interval, or its seeds' values where there is none.
-func cell(metric string, c compare.Cell) string {
-	s := short(metric, c.Mean)
+func cell(metric string, c compare.Cell) string { return figure(metric, c, short) }
+
+// change is a difference with its interval, or its seeds' values.
+func change(metric string, c compare.Cell) string { return figure(metric, c, signed) }
+
+func figure(metric string, c compare.Cell, format func(metric string, v float64) string) string {
+	s := format(metric, c.Mean)
 	switch {
 	case c.Interval != "":
-		s += fmt.Sprintf(" [%s, %s]", short(metric, c.Low), short(metric, c.High))
+		s += fmt.Sprintf(" [%s, %s]", format(metric, c.Low), format(metric, c.High))
 	case varies(c):
 		var v []string
 		for _, x := range c.Values {
-			v = append(v, short(metric, x))
+			v = append(v, format(metric, x))
 		}
 		s += " (" + strings.Join(v, " ") + ")"
 	}
@@ -199,22 +204,6 @@ func difference(metric string, of map[string]compare.Difference) string {
 		s += " ≈"
 	}
 	return s + mark(c.Notes)
-}
-
-// change is a difference with its interval, or its seeds' values.
-func change(metric string, c compare.Cell) string {
-	s := signed(metric, c.Mean)
-	switch {
-	case c.Interval != "":
-		s += fmt.Sprintf(" [%s, %s]", signed(metric, c.Low), signed(metric, c.High))
-	case varies(c):
-		var v []string
-		for _, x := range c.Values {
-			v = append(v, signed(metric, x))
-		}
-		s += " (" + strings.Join(v, " ") + ")"
-	}
-	return s
 }
 
 // front lays out the Pareto front.

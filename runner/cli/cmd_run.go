@@ -194,15 +194,17 @@ func only(s *spec.Study, rows, seeds []string) ([]spec.View, error) {
 		if !slices.Contains(arms, arm) {
 			return nil, usagef("--only: study %s has no arm %q; it has %s", s.Name, arm, strings.Join(arms, ", "))
 		}
+		if !point {
+			continue
+		}
 		var points []string
-		found := !point
+		found := false
 		for _, v := range s.Views {
-			if v.Arm != arm || found {
-				continue
-			}
 			row := v.Row()
-			found = row == name
-			if len(points) < 10 && !slices.Contains(points, row) {
+			if found = row == name; found {
+				break
+			}
+			if v.Arm == arm && len(points) < 10 && !slices.Contains(points, row) {
 				points = append(points, row)
 			}
 		}
@@ -221,7 +223,7 @@ func only(s *spec.Study, rows, seeds []string) ([]spec.View, error) {
 			views = append(views, v)
 		}
 	}
-	if len(views) == 0 {
+	if len(views) == 0 && len(rows) > 0 && len(seeds) > 0 {
 		return nil, usagef("--only %s runs with none of the seeds %s", strings.Join(rows, ", "), strings.Join(seeds, ", "))
 	}
 	return views, nil
