@@ -1,7 +1,8 @@
 package finetune
 
 // A Recipe is how a model is fine-tuned. Only what its method and anchor use is
-// set.
+// set. The tag key gives a field the path that it has in a trial, below finetune;
+// runner/stage derives keys of the store from it.
 type Recipe struct {
 	Method       string  `json:"method"`
 	Steps        int     `json:"steps"`
@@ -14,18 +15,18 @@ type Recipe struct {
 	WeightDecay  float64 `json:"weightDecay"`
 	LoRA         LoRA    `json:"lora"`
 
-	Anchor string  `json:"anchor"` // none, pretraining, velocity or kl
-	Beta   float64 `json:"beta"`   // weight of pretraining pairs
-	Weight float64 `json:"weight"` // of the anchors velocity and kl
+	Anchor string  `json:"anchor"`                     // none, pretraining, velocity or kl
+	Beta   float64 `json:"beta"`                       // weight of pretraining pairs
+	Weight float64 `json:"weight" key:"anchor.weight"` // of the anchors velocity and kl
 
-	Rounds int `json:"rounds,omitempty"` // of fresh samples, the first being the given ones
-	Fresh  int `json:"fresh,omitempty"`  // images of a round
-	Group  int `json:"group,omitempty"`  // of one prompt among them
+	Rounds int `json:"rounds,omitempty"`                   // of fresh samples, the first being the given ones
+	Fresh  int `json:"fresh,omitempty" key:"fresh.images"` // images of a round
+	Group  int `json:"group,omitempty" key:"fresh.group"`  // of one prompt among them
 
-	Tau       float64   `json:"tau,omitempty"`       // τ of softmax-weighted
-	Keep      string    `json:"keep,omitempty"`      // of filtered: fraction or threshold
-	Top       float64   `json:"top,omitempty"`       // fraction that filtered keeps
-	Threshold float64   `json:"threshold,omitempty"` // or the least score that it keeps
+	Tau       float64   `json:"tau,omitempty" key:"softmax.tau"`              // τ of softmax-weighted
+	Keep      string    `json:"keep,omitempty" key:"filtered.by"`             // of filtered: fraction or threshold
+	Top       float64   `json:"top,omitempty" key:"filtered.fraction"`        // fraction that filtered keeps
+	Threshold float64   `json:"threshold,omitempty" key:"filtered.threshold"` // or the least score that it keeps
 	DPO       DPOSet    `json:"dpo"`
 	KTO       KTOSet    `json:"kto"`
 	AWM       AWMSet    `json:"awm"`
@@ -76,19 +77,19 @@ type CRDSet struct {
 
 // PolicySet are the constants of the policy gradients.
 type PolicySet struct {
-	Images    int     `json:"images,omitempty"` // drawn between updates
-	Group     int     `json:"group,omitempty"`  // of one prompt; 0 draws prompts freely
-	Noise     float64 `json:"noise,omitempty"`  // of the stochastic sampler
-	ClipRange float64 `json:"clipRange,omitempty"`
-	Weight    float64 `json:"weight,omitempty"` // of the reward, DPOK's w_r
+	Images    int     `json:"images,omitempty" key:"/finetune.rollout.images"` // drawn between updates
+	Group     int     `json:"group,omitempty" key:"/finetune.grpo.group"`      // of one prompt; 0 draws prompts freely
+	Noise     float64 `json:"noise,omitempty" key:"/finetune.rollout.noise"`   // of the stochastic sampler
+	ClipRange float64 `json:"clipRange,omitempty" key:"clip"`
+	Weight    float64 `json:"weight,omitempty" key:"/finetune.dpok.weight"` // of the reward, DPOK's w_r
 }
 
 // DirectSet are the constants of the gradients of the reward.
 type DirectSet struct {
-	Last   int     `json:"last,omitempty"`   // steps that draft differentiates through
-	From   float64 `json:"from,omitempty"`   // refl's first step, as a share of the sampler's
-	Weight float64 `json:"weight,omitempty"` // of the reward
-	Margin float64 `json:"margin,omitempty"` // refl's, in the units of the reward
+	Last   int     `json:"last,omitempty" key:"/finetune.draft.last"`    // steps that draft differentiates through
+	From   float64 `json:"from,omitempty" key:"/finetune.refl.from"`     // refl's first step, as a share of the sampler's
+	Weight float64 `json:"weight,omitempty"`                             // of the reward
+	Margin float64 `json:"margin,omitempty" key:"/finetune.refl.margin"` // refl's, in the units of the reward
 }
 
 // Kind is how a method learns.

@@ -7,10 +7,11 @@ import (
 	"path/filepath"
 )
 
-// AdoptParams name a checkpoint folder; its digest is in the action's key, its
-// path is not.
+// AdoptParams name a checkpoint folder. What it holds is in the action's key,
+// where it lies is not.
 type AdoptParams struct {
-	Path string `json:"path"`
+	Path   string `json:"path" key:"-"`
+	Digest string `json:"digest" key:"checkpoint"` // of DigestCheckpoint, when the study was laid out
 }
 
 // CheckpointFiles are the files of a checkpoint folder that this version

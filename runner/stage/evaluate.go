@@ -21,10 +21,10 @@ const (
 
 // EvaluateParams of an evaluation.
 type EvaluateParams struct {
-	Seed           int64         `json:"seed"` // the feedback seed
-	Images         int           `json:"images"`
-	FidelityImages int           `json:"fidelityImages"`
-	BestOf         int           `json:"bestOf"`
+	Seed           int64         `json:"seed" key:"seed.feedback"`
+	Images         int           `json:"images" key:"evaluate.images"`
+	FidelityImages int           `json:"fidelityImages" key:"evaluate.fidelityImages"`
+	BestOf         int           `json:"bestOf" key:"evaluate.bestOf"`
 	Loss           string        `json:"loss,omitempty"` // how the best is chosen where bestOf > 1
 	Sampler        SamplerParams `json:"sampler"`
 }

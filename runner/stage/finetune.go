@@ -26,14 +26,15 @@ type Mix struct {
 
 // FinetuneParams of any method. Without scores the weights are all 1.
 type FinetuneParams struct {
-	Seed            int64           `json:"seed"` // the feedback seed
-	PretrainingSeed int64           `json:"pretrainingSeed,omitempty"`
-	Data            *DataParams     `json:"data,omitempty"` // present where β > 0
-	Mix             Mix             `json:"mix"`
-	Recipe          finetune.Recipe `json:"recipe"`
+	Seed            int64           `json:"seed" key:"seed.feedback"`
+	PretrainingSeed int64           `json:"pretrainingSeed,omitempty" key:"seed.pretraining"`
+	Data            DataParams      `json:"data,omitzero"` // there where β > 0
+	Mix             Mix             `json:"mix" key:"finetune.mix"`
+	Recipe          finetune.Recipe `json:"recipe" key:"finetune"`
+	Revision        int             `json:"revision,omitempty" key:"method revision"` // of the method's own code
 	Sampler         SamplerParams   `json:"sampler"`
 	Loss            string          `json:"loss,omitempty"` // what scores images drawn on the way: learned, oracle or none
-	Probes          int             `json:"probes"`
+	Probes          int             `json:"probes" key:"finetune.probes"`
 }
 
 // A tuner is one fine-tuning with what it draws and judges on the way.
@@ -137,8 +138,8 @@ func (f *tuner) train(h finetune.Hooks) (nn.Values, error) {
 		sources = append(sources, src)
 	}
 	n, data := 0, finetune.Pairs(nil)
-	if f.p.Data != nil {
-		n, data = finetune.PairsPerStep(f.p.Mix.Pretraining, r.Batch), newPairs(*f.p.Data, f.p.PretrainingSeed)
+	if f.p.Data.Pairs > 0 {
+		n, data = finetune.PairsPerStep(f.p.Mix.Pretraining, r.Batch), newPairs(f.p.Data, f.p.PretrainingSeed)
 	}
 	loss, err := r.Loss()
 	if err != nil {

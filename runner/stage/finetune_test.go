@@ -44,10 +44,10 @@ func TestOneCompilation(t *testing.T) {
 	n := 0
 	tune := func(change func(p *FinetuneParams)) {
 		t.Helper()
-		p := FinetuneParams{Seed: 1, PretrainingSeed: 1, Data: &data, Mix: Mix{Labelled: 1, Pretraining: 1}, Recipe: base, Sampler: s, Probes: 1, Loss: "oracle"}
+		p := FinetuneParams{Seed: 1, PretrainingSeed: 1, Data: data, Mix: Mix{Labelled: 1, Pretraining: 1}, Recipe: base, Sampler: s, Probes: 1, Loss: "oracle"}
 		change(&p)
 		if p.Recipe.Anchor != "pretraining" {
-			p.Data = nil
+			p.Data = DataParams{}
 		}
 		n++
 		run(Finetune, fmt.Sprint("finetune ", n), p, in)

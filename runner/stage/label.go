@@ -12,8 +12,8 @@ import (
 
 // LabelParams of the annotator: the parser, erring with probability Noise.
 type LabelParams struct {
-	Seed  int64   `json:"seed"` // the feedback seed
-	Noise float64 `json:"noise"`
+	Seed  int64   `json:"seed" key:"seed.feedback"`
+	Noise float64 `json:"noise" key:"feedback.parser.noise"`
 	Split string  `json:"split,omitempty"` // of the images; empty: those that a reward learns from
 }
 

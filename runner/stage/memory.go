@@ -20,7 +20,7 @@ func Memory(params any) int64 {
 	case SampleParams:
 		return int64(p.Images) * shapes.Pixels
 	case FinetuneParams:
-		if p.Data != nil {
+		if p.Data.Pairs > 0 {
 			return int64(p.Data.Pairs)*shapes.Pixels + float*int64(p.Recipe.Batch)*shapes.Pixels
 		}
 		return float * int64(p.Recipe.Batch) * shapes.Pixels

@@ -16,15 +16,15 @@ import (
 
 // PretrainParams of the denoiser of the shapes world.
 type PretrainParams struct {
-	Seed         int64      `json:"seed"` // the pretraining seed
+	Seed         int64      `json:"seed" key:"seed.pretraining"`
 	Data         DataParams `json:"data"`
-	Layers       int        `json:"layers"`
-	Width        int        `json:"width"`
-	Heads        int        `json:"heads"`
-	Steps        int        `json:"steps"`
-	Batch        int        `json:"batch"`
-	LearningRate float64    `json:"learningRate"`
-	EMA          float64    `json:"ema"`
+	Layers       int        `json:"layers" key:"model.shapes.layers"`
+	Width        int        `json:"width" key:"model.shapes.width"`
+	Heads        int        `json:"heads" key:"model.shapes.heads"`
+	Steps        int        `json:"steps" key:"model.shapes.steps"`
+	Batch        int        `json:"batch" key:"model.shapes.batch"`
+	LearningRate float64    `json:"learningRate" key:"model.shapes.learningRate"`
+	EMA          float64    `json:"ema" key:"model.shapes.ema"`
 }
 
 // points is the number of points of a training curve.
@@ -68,11 +68,11 @@ func runPretrain(ctx context.Context, e *Env, t Task, progress Progress) error {
 
 // EmbedParams of the embedder of the shapes world.
 type EmbedParams struct {
-	Seed         int64      `json:"seed"` // the pretraining seed
+	Seed         int64      `json:"seed" key:"seed.pretraining"`
 	Data         DataParams `json:"data"`
-	Steps        int        `json:"steps"`
-	Batch        int        `json:"batch"`
-	LearningRate float64    `json:"learningRate"`
+	Steps        int        `json:"steps" key:"embedder.steps"`
+	Batch        int        `json:"batch" key:"embedder.batch"`
+	LearningRate float64    `json:"learningRate" key:"embedder.learningRate"`
 }
 
 func runEmbed(ctx context.Context, e *Env, t Task, progress Progress) error {

@@ -15,19 +15,19 @@ import (
 
 // RewardParams of a learned reward.
 type RewardParams struct {
-	Seed          int64   `json:"seed"` // the feedback seed
-	Loss          string  `json:"loss"`
-	Lambda        float64 `json:"lambda"`
-	Temperature   float64 `json:"temperature"`
-	Perturbations int     `json:"perturbations"`
-	Steps         int     `json:"steps"`
-	Batch         int     `json:"batch"`
-	LearningRate  float64 `json:"learningRate"`
-	Members       int     `json:"members"` // perceptrons, each from streams of its own
-	Penalty       float64 `json:"penalty,omitempty"`
-	Normalize     string  `json:"normalize"` // none or contrastive
-	Contrast      float64 `json:"contrast,omitempty"`
-	Contrasts     int     `json:"contrasts,omitempty"`
+	Seed          int64   `json:"seed" key:"seed.feedback"`
+	Loss          string  `json:"loss" key:"reward.loss"`
+	Lambda        float64 `json:"lambda" key:"reward.lambda"`
+	Temperature   float64 `json:"temperature" key:"reward.temperature"`
+	Perturbations int     `json:"perturbations" key:"reward.perturbations"`
+	Steps         int     `json:"steps" key:"reward.steps"`
+	Batch         int     `json:"batch" key:"reward.batch"`
+	LearningRate  float64 `json:"learningRate" key:"reward.learningRate"`
+	Members       int     `json:"members" key:"reward.ensemble.members"` // perceptrons, each from its own streams
+	Penalty       float64 `json:"penalty,omitempty" key:"reward.ensemble.penalty"`
+	Normalize     string  `json:"normalize" key:"reward.normalize"` // none or contrastive
+	Contrast      float64 `json:"contrast,omitempty" key:"reward.contrastive.temperature"`
+	Contrasts     int     `json:"contrasts,omitempty" key:"reward.contrastive.prompts"`
 }
 
 func runReward(ctx context.Context, e *Env, t Task, progress Progress) error {

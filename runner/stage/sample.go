@@ -19,7 +19,7 @@ type SamplerParams struct {
 
 // SampleParams of images for feedback.
 type SampleParams struct {
-	Seed    int64         `json:"seed"` // the feedback seed
+	Seed    int64         `json:"seed" key:"seed.feedback"`
 	Split   string        `json:"split"`
 	Images  int           `json:"images"`
 	Unseen  bool          `json:"unseen,omitempty"` // held-out prompts too: nothing may learn from these

@@ -2,9 +2,9 @@
 // gathers what they produced into tables.
 //
 // A trial is a chain of actions. An action is named twice: structurally, by
-// its own part of the trial and the names of the actions it reads, which is
-// known before anything runs and makes trials share actions; and by the key of
-// runner/store, in which the actions it reads have become artifacts.
+// its parameters and the names of the actions it reads, which is known before
+// anything runs and makes trials share actions; and by the key of runner/store,
+// in which the actions it reads have become artifacts.
 package study
 
 import (
@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"ablate/experiments/spec"
@@ -27,11 +26,13 @@ import (
 type Action struct {
 	Name   string // structural name
 	Kind   stage.Kind
-	Lines  []string // its own part of the trial, "path value", sorted
-	Params any      // what the stage's code reads; nothing in it but what Lines say, and paths
+	Params any      // what the stage's code reads
+	Lines  []string // stage.Lines of Params
 	Inputs []Input
 	Trials []string // short ids of the trials that need it, in the order of the study
-	Cost   float64  // rough seconds on one core, to run the longest chain first
+	Views  []string // one view of each of these trials
+	Turn   int      // when it is wanted: actions of lower turns run first
+	Cost   float64  // rough seconds on one core
 
 	index int // in Graph.Actions
 }
@@ -75,15 +76,23 @@ type Graph struct {
 	Chains  map[spec.ID]Chain // by trial
 
 	byName map[string]*Action
-	known  map[string]*Action               // by what add is told, which costs less than a name
+	known  map[actionKey]*Action
 	dir    string                           // of the study: a checkpoint's path is relative to it
 	digest func(dir string) (string, error) // of a checkpoint folder
+}
+
+// actionKey tells actions apart within a graph, at less cost than a name: a
+// study of a hundred thousand trials hashes each of its actions once.
+type actionKey struct {
+	kind   stage.Kind
+	params any    // a struct without pointers, compared by value
+	inputs string // roles, and indices of actions
 }
 
 // NewGraph lays out the actions of the given views of a study. digest names
 // the bytes of a checkpoint folder that a trial adopts.
 func NewGraph(s *spec.Study, views []spec.View, digest func(dir string) (string, error)) (*Graph, error) {
-	g := &Graph{Chains: make(map[spec.ID]Chain, len(views)), byName: map[string]*Action{}, known: map[string]*Action{}, dir: s.Dir}
+	g := &Graph{Chains: make(map[spec.ID]Chain, len(views)), byName: map[string]*Action{}, known: map[actionKey]*Action{}, dir: s.Dir}
 	digests := map[string]string{}
 	g.digest = func(dir string) (d string, err error) {
 		if d, ok := digests[dir]; ok {
@@ -117,61 +126,74 @@ func NewGraph(s *spec.Study, views []spec.View, digest func(dir string) (string,
 			}
 			bases[v.Trial.Seed] = b
 		}
-		short := id.Short()
 		if b.Reward != nil {
 			inputs := []Input{{"evaluate", c.Evaluate}, {"reward", b.Reward}, {"embedder", b.Embedder}}
 			if c.Finetune != nil {
 				inputs = append(inputs, Input{"finetune", c.Finetune})
 			}
-			c.Proxy = g.add(stage.Proxy, "", inputs,
-				func() Action { return Action{Params: struct{}{}, Cost: 1} })
-			b.need(short)
+			c.Proxy = g.add(stage.Proxy, none{}, 1, inputs...)
+			b.need(v, g.turn(s, v))
 		}
 		g.Chains[id] = c
-		c.need(short)
+		c.need(v, g.turn(s, v))
 	}
 	return g, nil
 }
 
+// turn says when a trial runs: seed by seed, and within a seed in the order of
+// the study. So a whole row can be looked at early, and all rows of one seed long
+// before the last.
+func (g *Graph) turn(s *spec.Study, v spec.View) int {
+	return slices.Index(s.Seeds, v.Trial.Seed)*len(s.Views) + len(g.Chains)
+}
+
 // need notes that a trial needs a chain's actions.
-func (c Chain) need(trial string) {
+func (c Chain) need(v spec.View, turn int) {
+	trial, view := v.Trial.ID().Short(), v.String()
 	for _, a := range c.all() {
 		// Trials come one after the other: one that is there is the last.
-		if a != nil && (len(a.Trials) == 0 || a.Trials[len(a.Trials)-1] != trial) {
-			a.Trials = append(a.Trials, trial)
+		if a == nil || len(a.Trials) > 0 && a.Trials[len(a.Trials)-1] == trial {
+			continue
 		}
+		if len(a.Trials) == 0 || turn < a.Turn {
+			a.Turn = turn
+		}
+		a.Trials, a.Views = append(a.Trials, trial), append(a.Views, view)
 	}
 }
 
-// add returns the action of that kind, own part and inputs, building it if it is
-// new. part identifies what its lines will say.
-func (g *Graph) add(kind stage.Kind, part string, inputs []Input, build func() Action) *Action {
-	key := make([]byte, 0, 128)
-	key = append(append(key, kind...), 0)
+// none are the parameters of a stage that has none.
+type none struct{}
+
+// add returns the action of that kind with these parameters and inputs; cost is
+// a rough number of seconds.
+func (g *Graph) add(kind stage.Kind, params any, cost float64, inputs ...Input) *Action {
+	read := make([]byte, 0, 128)
 	for _, in := range inputs {
-		key = append(append(key, in.Role...), 0)
-		key = binary.LittleEndian.AppendUint32(key, uint32(in.Action.index))
+		read = append(append(read, in.Role...), 0)
+		read = binary.LittleEndian.AppendUint32(read, uint32(in.Action.index))
 	}
-	key = append(key, part...)
-	if a, ok := g.known[string(key)]; ok {
+	key := actionKey{kind, params, string(read)}
+	if a, ok := g.known[key]; ok {
 		return a
 	}
-	a := build()
-	a.Kind, a.Inputs, a.index = kind, inputs, len(g.Actions)
-	slices.Sort(a.Lines)
+	a := &Action{Kind: kind, Params: params, Lines: stage.Lines(params), Inputs: inputs, Cost: cost, index: len(g.Actions)}
 	text := fmt.Appendf(nil, "%s %d\n%s\n", a.Kind, stage.Revision[a.Kind], strings.Join(a.Lines, "\n"))
 	for _, in := range inputs {
 		text = fmt.Appendf(text, "%s %s\n", in.Role, in.Action.Name)
 	}
 	sum := sha256.Sum256(text)
 	a.Name = hex.EncodeToString(sum[:])
+	// Parameters that differ only where a key has nothing of them, such as the
+	// path of a checkpoint, are one action.
 	if old, ok := g.byName[a.Name]; ok {
-		g.known[string(key)] = old
-		return old
+		a = old
+	} else {
+		g.byName[a.Name] = a
+		g.Actions = append(g.Actions, a)
 	}
-	g.known[string(key)], g.byName[a.Name] = &a, &a
-	g.Actions = append(g.Actions, &a)
-	return &a
+	g.known[key] = a
+	return a
 }
 
 func data(d *spec.Data) stage.DataParams {
@@ -183,29 +205,14 @@ func sampler(c spec.Config) stage.SamplerParams {
 	return stage.SamplerParams{Steps: c.Sampler.Steps, Shift: c.Sampler.Shift}
 }
 
-// seeded is a part of a trial and the seed that its action draws from.
-func seeded(part string, seed int64) string { return part + "@" + strconv.FormatInt(seed, 10) }
-
-func pretrainingSeed(t spec.Trial) string {
-	return "seed.pretraining " + strconv.FormatInt(t.Seed.Pretraining, 10)
-}
-
-func feedbackSeed(t spec.Trial) string {
-	return "seed.feedback " + strconv.FormatInt(t.Seed.Feedback, 10)
-}
-
 // reward lays out a trial's chain up to its reward.
 func (g *Graph) reward(t spec.Trial, cfg spec.Config) (Chain, error) {
 	var c Chain
 	switch m := cfg.Model; {
 	case m.Shapes != nil:
 		s := m.Shapes
-		c.Model = g.add(stage.Pretrain, seeded(t.Content.Part("data", "model"), t.Seed.Pretraining), nil, func() Action {
-			return Action{Lines: append(t.Content.Lines("data", "model"), pretrainingSeed(t)),
-				Params: stage.PretrainParams{Seed: t.Seed.Pretraining, Data: data(cfg.Data), Layers: s.Layers, Width: s.Width, Heads: s.Heads,
-					Steps: s.Steps, Batch: s.Batch, LearningRate: s.LearningRate, EMA: s.EMA},
-				Cost: float64(s.Steps*s.Batch) / 2000}
-		})
+		c.Model = g.add(stage.Pretrain, stage.PretrainParams{Seed: t.Seed.Pretraining, Data: data(cfg.Data), Layers: s.Layers, Width: s.Width,
+			Heads: s.Heads, Steps: s.Steps, Batch: s.Batch, LearningRate: s.LearningRate, EMA: s.EMA}, float64(s.Steps)*float64(s.Batch)/2000)
 	case m.Checkpoint != nil:
 		path := m.Checkpoint.Path
 		if !filepath.IsAbs(path) {
@@ -215,9 +222,7 @@ func (g *Graph) reward(t spec.Trial, cfg spec.Config) (Chain, error) {
 		if err != nil {
 			return c, err
 		}
-		c.Model = g.add(stage.Adopt, d, nil, func() Action {
-			return Action{Lines: []string{"checkpoint " + d}, Params: stage.AdoptParams{Path: path}, Cost: 1}
-		})
+		c.Model = g.add(stage.Adopt, stage.AdoptParams{Path: path, Digest: d}, 1)
 	}
 	if f := cfg.Feedback; f != nil && f.Labelled > 0 {
 		c.Labelled = g.samples(t, cfg, c.Model, "labelled", f.Labelled, false)
@@ -231,20 +236,14 @@ func (g *Graph) reward(t spec.Trial, cfg spec.Config) (Chain, error) {
 	}
 	c.Embedder = c.Model
 	if e := cfg.Embedder; e != nil {
-		c.Embedder = g.add(stage.Embed, seeded(t.Content.Part("data", "embedder"), t.Seed.Pretraining), nil, func() Action {
-			return Action{Lines: append(t.Content.Lines("data", "embedder"), pretrainingSeed(t)),
-				Params: stage.EmbedParams{Seed: t.Seed.Pretraining, Data: data(cfg.Data), Steps: e.Steps, Batch: e.Batch, LearningRate: e.LearningRate},
-				Cost:   float64(e.Steps*e.Batch) / 5000}
-		})
+		c.Embedder = g.add(stage.Embed, stage.EmbedParams{Seed: t.Seed.Pretraining, Data: data(cfg.Data), Steps: e.Steps, Batch: e.Batch,
+			LearningRate: e.LearningRate}, float64(e.Steps)*float64(e.Batch)/5000)
 	}
 	c.Labels = g.labels(t, cfg, c.Labelled, "")
-	inputs := []Input{{"labelled", c.Labelled}, {"labels", c.Labels}, {"embedder", c.Embedder}}
-	c.Reward = g.add(stage.Reward, seeded(t.Content.Part("reward"), t.Seed.Feedback), inputs, func() Action {
-		return Action{Lines: append(t.Content.Lines("reward"), feedbackSeed(t)), Cost: 5 * float64(r.Members),
-			Params: stage.RewardParams{Seed: t.Seed.Feedback, Loss: r.Loss, Lambda: r.Lambda, Temperature: r.Temperature, Perturbations: r.Perturbations,
-				Steps: r.Steps, Batch: r.Batch, LearningRate: r.LearningRate, Members: r.Members, Penalty: r.Penalty,
-				Normalize: r.Normalize, Contrast: r.Contrast, Contrasts: r.Contrasts}}
-	})
+	c.Reward = g.add(stage.Reward, stage.RewardParams{Seed: t.Seed.Feedback, Loss: r.Loss, Lambda: r.Lambda, Temperature: r.Temperature,
+		Perturbations: r.Perturbations, Steps: r.Steps, Batch: r.Batch, LearningRate: r.LearningRate, Members: r.Members, Penalty: r.Penalty,
+		Normalize: r.Normalize, Contrast: r.Contrast, Contrasts: r.Contrasts}, 5*float64(r.Members),
+		Input{"labelled", c.Labelled}, Input{"labels", c.Labels}, Input{"embedder", c.Embedder})
 	return c, nil
 }
 
@@ -256,31 +255,19 @@ func (g *Graph) assess(t spec.Trial, cfg spec.Config, c *Chain) {
 	}
 	c.Held = g.samples(t, cfg, c.Model, stage.AssessSplit, stage.AssessImages, true)
 	c.HeldLabels = g.labels(t, cfg, c.Held, stage.AssessSplit)
-	inputs := []Input{{"samples", c.Held}, {"sample labels", c.HeldLabels}, {"labelled", c.Labelled}, {"labels", c.Labels},
-		{"embedder", c.Embedder}, {"reward", c.Reward}}
-	c.Assess = g.add(stage.Assess, "", inputs, func() Action { return Action{Params: struct{}{}, Cost: 1} })
+	c.Assess = g.add(stage.Assess, none{}, 1, Input{"samples", c.Held}, Input{"sample labels", c.HeldLabels}, Input{"labelled", c.Labelled},
+		Input{"labels", c.Labels}, Input{"embedder", c.Embedder}, Input{"reward", c.Reward})
 }
 
 // labels are an annotator's of a split's images; "" are those that a reward
 // learns from.
 func (g *Graph) labels(t spec.Trial, cfg spec.Config, images *Action, split string) *Action {
-	return g.add(stage.Label, seeded(t.Content.Part("feedback.parser")+split, t.Seed.Feedback), []Input{{"labelled", images}}, func() Action {
-		a := Action{Lines: append(t.Content.Lines("feedback.parser"), feedbackSeed(t)), Cost: 1,
-			Params: stage.LabelParams{Seed: t.Seed.Feedback, Noise: cfg.Feedback.Noise, Split: split}}
-		if split != "" {
-			a.Lines = append(a.Lines, "split "+split)
-		}
-		return a
-	})
+	return g.add(stage.Label, stage.LabelParams{Seed: t.Seed.Feedback, Noise: cfg.Feedback.Noise, Split: split}, 1, Input{"labelled", images})
 }
 
 func (g *Graph) samples(t spec.Trial, cfg spec.Config, model *Action, split string, n int, unseen bool) *Action {
-	part := seeded(t.Content.Part("sampler")+split+" "+strconv.Itoa(n), t.Seed.Feedback)
-	return g.add(stage.Sample, part, []Input{{"model", model}}, func() Action {
-		return Action{Cost: float64(n) / 500,
-			Lines:  append(t.Content.Lines("sampler"), "split "+split, fmt.Sprintf("images %d", n), feedbackSeed(t)),
-			Params: stage.SampleParams{Seed: t.Seed.Feedback, Split: split, Images: n, Unseen: unseen, Sampler: sampler(cfg)}}
-	})
+	return g.add(stage.Sample, stage.SampleParams{Seed: t.Seed.Feedback, Split: split, Images: n, Unseen: unseen, Sampler: sampler(cfg)},
+		float64(n)/500, Input{"model", model})
 }
 
 // chain lays out a whole trial.
@@ -305,13 +292,9 @@ func (g *Graph) score(cfg spec.Config, c *Chain, samples *Action) *Action {
 	case cfg.Reward == nil || cfg.Reward.Loss == "none":
 		return nil
 	case cfg.Reward.Loss == "oracle":
-		return g.add(stage.Score, "oracle", []Input{{"samples", samples}}, func() Action {
-			return Action{Lines: []string{"loss oracle"}, Params: stage.ScoreParams{Loss: "oracle"}, Cost: 1}
-		})
+		return g.add(stage.Score, stage.ScoreParams{Loss: "oracle"}, 1, Input{"samples", samples})
 	}
-	return g.add(stage.Score, "learned", []Input{{"samples", samples}, {"reward", c.Reward}, {"embedder", c.Embedder}}, func() Action {
-		return Action{Lines: []string{"loss learned"}, Params: stage.ScoreParams{Loss: "learned"}, Cost: 2}
-	})
+	return g.add(stage.Score, stage.ScoreParams{Loss: "learned"}, 2, Input{"samples", samples}, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
 }
 
 func (g *Graph) finetune(t spec.Trial, cfg spec.Config, c *Chain) *Action {
@@ -346,31 +329,17 @@ func (g *Graph) finetune(t spec.Trial, cfg spec.Config, c *Chain) *Action {
 	if draws && loss == "learned" {
 		inputs = append(inputs, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
 	}
-	part := seeded(t.Content.Part("finetune", "sampler")+loss, t.Seed.Feedback)
-	mixed := f.Beta > 0 && f.Mix.Pretraining > 0
-	if mixed {
-		part += seeded(t.Content.Part("data"), t.Seed.Pretraining)
+	p := stage.FinetuneParams{Seed: t.Seed.Feedback, Recipe: r, Revision: methodRevisions[f.Method], Sampler: sampler(cfg), Probes: f.Probes,
+		Mix: stage.Mix{Labelled: f.Mix.Labelled, Unlabelled: f.Mix.Unlabelled, Pretraining: f.Mix.Pretraining}}
+	cost := float64(f.Steps)*float64(f.Batch)/1500 + float64(f.Probes)
+	if draws {
+		p.Loss = loss
+		cost *= 2
 	}
-	return g.add(stage.Finetune, part, inputs, func() Action {
-		p := stage.FinetuneParams{Seed: t.Seed.Feedback, Recipe: r, Sampler: sampler(cfg), Probes: f.Probes,
-			Mix: stage.Mix{Labelled: f.Mix.Labelled, Unlabelled: f.Mix.Unlabelled, Pretraining: f.Mix.Pretraining}}
-		a := Action{Lines: append(t.Content.Lines("finetune", "sampler"), feedbackSeed(t)), Cost: float64(f.Steps*f.Batch)/1500 + float64(f.Probes)}
-		if n := methodRevisions[f.Method]; n > 0 {
-			a.Lines = append(a.Lines, fmt.Sprintf("method revision %d", n))
-		}
-		if draws {
-			p.Loss = loss
-			a.Lines = append(a.Lines, "loss "+loss)
-			a.Cost *= 2
-		}
-		if mixed {
-			d := data(cfg.Data)
-			p.Data, p.PretrainingSeed = &d, t.Seed.Pretraining
-			a.Lines = append(append(a.Lines, t.Content.Lines("data")...), pretrainingSeed(t))
-		}
-		a.Params = p
-		return a
-	})
+	if f.Beta > 0 && f.Mix.Pretraining > 0 {
+		p.Data, p.PretrainingSeed = data(cfg.Data), t.Seed.Pretraining
+	}
+	return g.add(stage.Finetune, p, cost, inputs...)
 }
 
 // methodRevisions are raised when what one method computes changes, and no other's:
@@ -409,24 +378,14 @@ func (g *Graph) evaluate(t spec.Trial, cfg spec.Config, c Chain, model *Action) 
 	loss := ""
 	if ev.BestOf > 1 {
 		loss = cfg.Reward.Loss
-		if loss != "oracle" {
+		if cfg.Reward.Learns() {
+			loss = "learned"
 			inputs = append(inputs, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
 		}
 	}
 	if model != c.Model {
 		inputs = append(inputs, Input{"base", c.Model})
 	}
-	part := seeded(t.Content.Part("evaluate", "sampler")+loss, t.Seed.Feedback)
-	return g.add(stage.Evaluate, part, inputs, func() Action {
-		a := Action{Lines: append(t.Content.Lines("evaluate", "sampler"), feedbackSeed(t)),
-			Params: stage.EvaluateParams{Seed: t.Seed.Feedback, Images: ev.Images, FidelityImages: ev.FidelityImages, BestOf: ev.BestOf,
-				Sampler: sampler(cfg), Loss: loss},
-			Cost: float64((ev.Images+ev.FidelityImages)*ev.BestOf)/500 + 4}
-		if loss == "oracle" {
-			a.Lines = append(a.Lines, "loss oracle")
-		} else if loss != "" {
-			a.Lines = append(a.Lines, "loss learned")
-		}
-		return a
-	})
+	return g.add(stage.Evaluate, stage.EvaluateParams{Seed: t.Seed.Feedback, Images: ev.Images, FidelityImages: ev.FidelityImages,
+		BestOf: ev.BestOf, Sampler: sampler(cfg), Loss: loss}, float64(ev.Images+ev.FidelityImages)*float64(ev.BestOf)/500+4, inputs...)
 }

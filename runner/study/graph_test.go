@@ -88,10 +88,10 @@ func TestRecipes(t *testing.T) {
 	}
 }
 
-// TestParts: what identifies an action while a study is laid out says as much as
-// its lines. Every parameter is changed, each in an arm of its own; a trial's
+// TestAlone: which actions trials share does not depend on what else is in the
+// study. Every parameter is changed, each in an arm of its own; a trial's
 // chain must be the same in the whole study and laid out alone.
-func TestParts(t *testing.T) {
+func TestAlone(t *testing.T) {
 	dir := t.TempDir()
 	var arms strings.Builder
 	for _, a := range spec.Axes() {

@@ -1,0 +1,152 @@
+package stage
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// all has a value of every type of parameters.
+var all = []any{PretrainParams{}, EmbedParams{}, AdoptParams{}, SampleParams{}, LabelParams{}, RewardParams{}, ScoreParams{}, FinetuneParams{}, EvaluateParams{}}
+
+// leaves calls f with each field of a struct that holds a value, whatever the depth.
+func leaves(path string, v reflect.Value, f func(path string, tag reflect.StructTag, v reflect.Value)) {
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		name := path + "." + field.Name
+		if v.Field(i).Kind() == reflect.Struct {
+			leaves(name, v.Field(i), f)
+			continue
+		}
+		f(name, field.Tag, v.Field(i))
+	}
+}
+
+// TestLines: every parameter that a stage is handed is in its key. Each is changed
+// alone, and must change the lines, but for those that say that they may not.
+func TestLines(t *testing.T) {
+	for _, params := range all {
+		kind := reflect.TypeOf(params)
+		if got := Lines(params); len(got) != 0 {
+			t.Errorf("%s: without any parameter its lines are %q", kind, got)
+		}
+		n := 0
+		leaves(kind.Name(), reflect.New(kind).Elem(), func(string, reflect.StructTag, reflect.Value) { n++ })
+		if n == 0 {
+			t.Fatalf("%s has no fields", kind)
+		}
+		seen := map[string]string{}
+		for i := range n {
+			v, k := reflect.New(kind).Elem(), 0
+			var changed string
+			var out bool
+			leaves(kind.Name(), v, func(path string, tag reflect.StructTag, x reflect.Value) {
+				if k++; k-1 != i {
+					return
+				}
+				changed, out = path, tag.Get("key") == "-"
+				switch x.Kind() {
+				case reflect.Float64:
+					x.SetFloat(.5)
+				case reflect.Int, reflect.Int64:
+					x.SetInt(3)
+				case reflect.String:
+					x.SetString("word")
+				case reflect.Bool:
+					x.SetBool(true)
+				default:
+					t.Fatalf("%s is a %s: teach Lines and this test what that is in a key", path, x.Type())
+				}
+			})
+			lines := Lines(v.Interface())
+			switch {
+			case out && len(lines) != 0:
+				t.Errorf("%s is to be left out, and gives %q", changed, lines)
+			case out:
+			case len(lines) != 1:
+				t.Errorf("%s gives %q, want one line", changed, lines)
+			case seen[lines[0]] != "":
+				t.Errorf("%s and %s have the same line %q", changed, seen[lines[0]], lines[0])
+			default:
+				seen[lines[0]] = changed
+			}
+		}
+		// All together: paths that meet make Lines panic.
+		v := reflect.New(kind).Elem()
+		leaves(kind.Name(), v, func(_ string, _ reflect.StructTag, x reflect.Value) {
+			if x.Kind() == reflect.Float64 {
+				x.SetFloat(.5)
+			} else if x.CanInt() {
+				x.SetInt(3)
+			}
+		})
+		Lines(v.Interface())
+	}
+}
+
+// TestLinesOfTrials: paths are those of a trial, where it has the parameter.
+func TestLinesOfTrials(t *testing.T) {
+	p := FinetuneParams{Seed: 2, Sampler: SamplerParams{Steps: 20, Shift: 1.5}, Mix: Mix{Labelled: 1}}
+	p.Recipe.Method, p.Recipe.Tau, p.Recipe.Fresh = "softmax-weighted", .2, 64
+	p.Data.Captions.Count = .4
+	want := []string{"data.captions.count 0.4", "finetune.fresh.images 64", `finetune.method "softmax-weighted"`, "finetune.mix.labelled 1",
+		"finetune.softmax.tau 0.2", "sampler.shift 1.5", "sampler.steps 20", "seed.feedback 2"}
+	if got := Lines(p); !slices.Equal(got, want) {
+		t.Errorf("lines\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestLaterParameter: a parameter that a later version adds changes no key of
+// what ran before, as long as it has the value that stands for its absence.
+func TestLaterParameter(t *testing.T) {
+	type sampler struct {
+		Steps int `json:"steps"`
+	}
+	type before struct {
+		Seed    int64   `json:"seed" key:"seed.feedback"`
+		Sampler sampler `json:"sampler"`
+	}
+	type after struct {
+		Seed    int64   `json:"seed" key:"seed.feedback"`
+		Sampler sampler `json:"sampler"`
+		Batch   int     `json:"batch" absent:"64"`
+		Eta     float64 `json:"eta"`
+	}
+	old := Lines(before{1, sampler{20}})
+	for _, tc := range []struct {
+		now  after
+		same bool
+	}{
+		{after{1, sampler{20}, 64, 0}, true},
+		{after{1, sampler{20}, 128, 0}, false},
+		{after{1, sampler{20}, 0, 0}, false},
+		{after{1, sampler{20}, 64, .5}, false},
+	} {
+		if got := Lines(tc.now); slices.Equal(got, old) != tc.same {
+			t.Errorf("%+v: lines %q beside %q: want equal: %v", tc.now, got, old, tc.same)
+		}
+	}
+}
+
+// TestLinesRefuse: what a key cannot hold, or hold apart, is a mistake of the program.
+func TestLinesRefuse(t *testing.T) {
+	for _, params := range []any{
+		struct {
+			A int `key:"x"`
+			B int `key:"x"`
+		}{1, 2},
+		struct{ P *int }{},
+		struct{ L []int }{},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s was accepted", fmt.Sprintf("%T", params))
+				}
+			}()
+			Lines(params)
+		}()
+	}
+}
