@@ -15,7 +15,7 @@ type Beside struct {
 	B      *Cell  `json:"b,omitempty"`
 	// Difference is A's less B's over the seeds that both have; nil where there is none.
 	Difference *Cell `json:"difference,omitempty"`
-	Same       bool  `json:"same"` // the same trials
+	Same       bool  `json:"same"` // the same trials, artifacts and values
 	// Counts says that the two stand on different numbers of samples, on which
 	// this metric depends: there is no difference to be taken.
 	Counts string `json:"counts,omitempty"`
@@ -24,23 +24,23 @@ type Beside struct {
 // SideBySide lays two tables beside each other, by the labels of their rows, in
 // the order of the first; rows of the second alone follow.
 func SideBySide(a, b *Table, metrics []string) []Beside {
-	find := func(t *Table, label string) *Row {
-		if i := slices.IndexFunc(t.Rows, func(r Row) bool { return r.Label == label }); i >= 0 {
-			return &t.Rows[i]
-		}
-		return nil
-	}
 	var labels []string
-	for _, t := range []*Table{a, b} {
-		for _, r := range t.Rows {
-			if !slices.Contains(labels, r.Label) {
+	seen := map[string]bool{}
+	rows := [2]map[string]*Row{{}, {}}
+	for k, t := range []*Table{a, b} {
+		for i, r := range t.Rows {
+			if _, twice := rows[k][r.Label]; !twice {
+				rows[k][r.Label] = &t.Rows[i]
+			}
+			if !seen[r.Label] {
+				seen[r.Label] = true
 				labels = append(labels, r.Label)
 			}
 		}
 	}
 	var out []Beside
 	for _, label := range labels {
-		x, y := find(a, label), find(b, label)
+		x, y := rows[0][label], rows[1][label]
 		for _, name := range metrics {
 			i := slices.IndexFunc(a.Metrics, func(m Metric) bool { return m.Name == name })
 			if i < 0 {
@@ -60,7 +60,11 @@ func SideBySide(a, b *Table, metrics []string) []Beside {
 				if line.Difference = difference(*line.A, *line.B); line.Metric.Depends == "n" && line.A.Images != line.B.Images && line.A.Images > 0 && line.B.Images > 0 {
 					line.Difference, line.Counts = nil, fmt.Sprintf("not comparable: %d and %d images", line.A.Images, line.B.Images)
 				}
-				line.Same = slices.Equal(x.Trials, y.Trials)
+				// A trial's id has neither the code that ran it, nor the device, nor the bytes
+				// of a checkpoint that it adopts: what those changed is seen in the artifacts,
+				// of which a baseline has none, and in the values.
+				line.Same = slices.Equal(x.Trials, y.Trials) && (x.artifacts == nil || y.artifacts == nil || slices.Equal(x.artifacts, y.artifacts)) &&
+					slices.Equal(line.A.Seeds, line.B.Seeds) && slices.Equal(line.A.Values, line.B.Values)
 			}
 			out = append(out, line)
 		}

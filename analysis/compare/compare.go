@@ -23,6 +23,7 @@ type Options struct {
 	Show      []string           // metrics that the short tables have beside their own
 	Also      []string           // further metrics; those of Show and Detect need not be named
 	Resamples int                // of the bootstrap; 0 means 1,000
+	Damaged   map[string]string  // by view, why its values could not be read
 }
 
 // Table is an ablation table.
@@ -64,6 +65,8 @@ type Row struct {
 	Part        bool                  `json:"part,omitempty"`   // that row has more of them, of other seeds
 	Cells       map[string]Cell       `json:"cells"`            // by metric; absent where there is no result
 	Differences map[string]Difference `json:"differences,omitempty"`
+
+	artifacts []string // of the evaluations, by trial; empty where the table does not say
 }
 
 // Name is a row's label, marked where the row is a control.
@@ -345,10 +348,10 @@ func ParseSeed(s string) (stats.Seed, error) {
 	if !crossed {
 		f = p
 	}
-	a, err := strconv.ParseUint(p, 10, 62)
-	b, err2 := strconv.ParseUint(f, 10, 62)
+	a, err := strconv.ParseUint(p, 10, 63)
+	b, err2 := strconv.ParseUint(f, 10, 63)
 	if err != nil || err2 != nil {
-		return stats.Seed{}, fmt.Errorf("%q is no seed", s)
+		return stats.Seed{}, fmt.Errorf("%q is not a seed: want a number below 2^63, or two of them as in 1.2", s)
 	}
 	return stats.Seed{Pretraining: int64(a), Feedback: int64(b)}, nil
 }
@@ -359,6 +362,9 @@ func (b *builder) row(r, reference *grouped, compared bool, first map[string]int
 	row := Row{Arm: r.arm, Label: r.label, Control: r.control, Cells: map[string]Cell{}}
 	for _, v := range r.views {
 		row.Trials, row.Seeds = append(row.Trials, b.trial(v)), append(row.Seeds, SeedName(b.seed(v)))
+		if c := b.columns["artifact.evaluate"]; c != nil && c.Kind == table.String && c.Has(v) {
+			row.artifacts = append(row.artifacts, c.Strings[v])
+		}
 	}
 	if i, ok := first[row.Trials[0]]; ok {
 		if earlier := b.t.Rows[i]; !slices.ContainsFunc(row.Trials, func(id string) bool { return !slices.Contains(earlier.Trials, id) }) {
@@ -449,10 +455,17 @@ func (b *builder) cell(m Metric, views, against []int) (Cell, bool) {
 	var mine, theirs []stats.Clustered
 	clustered := b.images.has(m.Name)
 	missing, unjudged := false, false
+	lost := func(v int) bool {
+		why, ok := b.o.Damaged[b.columns["view"].Strings[v]]
+		if ok {
+			c.Notes = append(c.Notes, b.note(fmt.Sprintf("The result of seed %s is left out, for it is damaged in the store: %s.", SeedName(b.seed(v)), why)))
+		}
+		return ok
+	}
 	has := func(v int) bool { return col.Has(v) && !math.IsNaN(col.Floats[v]) && !math.IsInf(col.Floats[v], 0) }
 	for _, v := range views {
 		if !has(v) {
-			missing = true
+			missing = missing || !lost(v)
 			continue
 		}
 		value, seed := col.Floats[v], b.seed(v)
@@ -461,9 +474,9 @@ func (b *builder) cell(m Metric, views, against []int) (Cell, bool) {
 			n = int(count.Ints[v])
 		}
 		if against != nil {
-			other := slices.IndexFunc(against, func(o int) bool { return b.seed(o) == seed && has(o) })
-			if other < 0 {
-				missing = true
+			other := slices.IndexFunc(against, func(o int) bool { return b.seed(o) == seed })
+			if other < 0 || !has(against[other]) {
+				missing = missing || other < 0 || !lost(against[other])
 				continue
 			}
 			value -= col.Floats[against[other]]
@@ -570,6 +583,23 @@ func influence(mine, theirs []stats.Clustered) [][]float64 {
 	return out
 }
 
+// environments counts the environments in which the trials were computed.
+func (b *builder) environments() int {
+	col := b.columns["environment"]
+	if col == nil || col.Kind != table.String {
+		return 0
+	}
+	seen := map[string]bool{}
+	for i := range col.Strings {
+		if col.Has(i) {
+			for _, id := range strings.Split(col.Strings[i], " + ") {
+				seen[id] = true
+			}
+		}
+	}
+	return len(seen)
+}
+
 // standing adds the footnotes that every reader needs.
 func (b *builder) standing() {
 	if b.fewSeeds {
@@ -580,6 +610,9 @@ func (b *builder) standing() {
 	}
 	if b.absent {
 		b.note("– : no result. The trial has not run, or failed, or nothing there can be measured (no proxy where the base learns no reward).")
+	}
+	if n := b.environments(); n > 1 {
+		b.note(fmt.Sprintf("The rows were computed in %d different environments (processor, driver, plugin or flags), so that their last digits may differ for that alone. Column environment of trials.arrow has which.", n))
 	}
 	b.note("Annotator and gold share one parser; the annotator errs with the declared noise, the gold does not. Skipped images count as not aligned.")
 }

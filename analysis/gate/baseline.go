@@ -5,6 +5,7 @@ package gate
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"ablate/analysis/compare"
 	"ablate/analysis/stats"
@@ -56,6 +58,12 @@ type BaselineCell struct {
 }
 
 const version = 1
+
+// wildest is by how many times an error over prompts may exceed the values: any
+// change would be within a larger one.
+const wildest = 1000
+
+func byMagnitude(a, b float64) int { return cmp.Compare(math.Abs(a), math.Abs(b)) }
 
 // largest is what a figure may be: squares of sums of such are numbers still.
 const largest = 1e100
@@ -105,6 +113,9 @@ func (b *Baseline) Write(w io.Writer) error {
 // Read reads a baseline and checks that its figures fit together. Errors name
 // the line, or the row and metric.
 func Read(in []byte) (*Baseline, error) {
+	if err := plain(in); err != nil {
+		return nil, err
+	}
 	d := json.NewDecoder(bytes.NewReader(in))
 	d.DisallowUnknownFields()
 	b := &Baseline{}
@@ -127,9 +138,60 @@ func Read(in []byte) (*Baseline, error) {
 	return b, b.check()
 }
 
+// plain refuses what Go's decoder takes in silence: null for a number, and two
+// names of one object that differ in capitals alone, of which the last would win.
+// What is no JSON is left to the decoder.
+func plain(in []byte) error {
+	d := json.NewDecoder(bytes.NewReader(in))
+	d.UseNumber()
+	line := func() int { return 1 + bytes.Count(in[:d.InputOffset()], []byte("\n")) }
+	type level struct {
+		names map[string]string // of an object, by their small letters; nil in a list
+		name  bool              // the next token is one
+	}
+	var stack []level
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return nil
+		}
+		at := len(stack) - 1
+		if at >= 0 && stack[at].name {
+			if s, ok := t.(string); ok {
+				if other, twice := stack[at].names[strings.ToLower(s)]; twice {
+					return fmt.Errorf("line %d: %q stands beside %q: each name can be there once", line(), s, other)
+				}
+				stack[at].names[strings.ToLower(s)] = s
+				stack[at].name = false
+				continue
+			}
+		}
+		switch t {
+		case json.Delim('{'):
+			stack = append(stack, level{map[string]string{}, true})
+			continue
+		case json.Delim('['):
+			stack = append(stack, level{})
+			continue
+		case json.Delim('}'), json.Delim(']'):
+			stack = stack[:at]
+		case nil:
+			if len(stack) > 2 { // within a row
+				return fmt.Errorf("line %d: a value is null: write the baseline again with 'ablate baseline'", line())
+			}
+		}
+		if at := len(stack) - 1; at >= 0 && stack[at].names != nil {
+			stack[at].name = true
+		}
+	}
+}
+
 func (b *Baseline) check() error {
 	if b.Version != version {
 		return fmt.Errorf("version is %d, this program reads %d: make it anew with 'ablate baseline'", b.Version, version)
+	}
+	if len(b.Rows) == 0 {
+		return errors.New("it has no rows: write it again with 'ablate baseline'")
 	}
 	b.index = map[string]int{}
 	for i, r := range b.Rows {
@@ -153,8 +215,8 @@ func (b *Baseline) check() error {
 				return fmt.Errorf("%s: n is given as %d, and there are %d independent seeds", at, c.N, stats.Independent(seeds))
 			case c.Images < 0:
 				return fmt.Errorf("%s: images is %d, below 0", at, c.Images)
-			case c.OverPrompts < 0 || c.OverPrompts > largest:
-				return fmt.Errorf("%s: overPrompts is %v, below 0 or too large", at, c.OverPrompts)
+			case c.OverPrompts < 0 || c.OverPrompts > wildest*(1+math.Abs(slices.MaxFunc(values, byMagnitude))):
+				return fmt.Errorf("%s: overPrompts is %v, which is no error of the mean of values such as %v; it must be from 0 on and of their size", at, c.OverPrompts, values[0])
 			}
 			for s := range c.Seeds {
 				if r.Trials[s] == "" {
@@ -196,10 +258,7 @@ func (c BaselineCell) values() ([]stats.Seed, []float64, error) {
 }
 
 func compareSeeds(a, b stats.Seed) int {
-	if a.Pretraining != b.Pretraining {
-		return int(max(-1, min(1, a.Pretraining-b.Pretraining)))
-	}
-	return int(max(-1, min(1, a.Feedback-b.Feedback)))
+	return cmp.Or(cmp.Compare(a.Pretraining, b.Pretraining), cmp.Compare(a.Feedback, b.Feedback))
 }
 
 // Table is the baseline as an ablation table, to be laid beside another.

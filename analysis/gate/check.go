@@ -3,8 +3,11 @@ package gate
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
+	"regexp"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/gonum/stat/distuv"
 
@@ -39,7 +42,7 @@ const (
 	Regression   Verdict = "regression"
 	Incomparable Verdict = "not comparable" // it stands on another number of samples, on which it depends
 	Inconclusive Verdict = "inconclusive"   // worse beyond tolerance, and too few seeds to say
-	Removed      Verdict = "removed"        // the study has no such row any more
+	Removed      Verdict = "removed"        // the study has no such row, or seed of it, any more
 	Within       Verdict = "within"         // its tolerance
 	Identical    Verdict = "identical"
 	Added        Verdict = "added"       // the baseline has no such row
@@ -126,6 +129,21 @@ const (
 // and those of an unchanged study are uniformly conservative there: they are
 // discarded, and the others, doubled, corrected by Holm (Zhao, Small & Su 2019).
 func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
+	if o.Study != "" && studyOf(b.Study) != studyOf(o.Study) {
+		return nil, fmt.Errorf("the baseline is of the study %s and not of %s: give that of this study, or write one with 'ablate baseline'", b.Study, o.Study)
+	}
+	better := map[string]string{}
+	for _, m := range t.Metrics {
+		better[m.Name] = m.Better
+	}
+	for _, r := range b.Rows {
+		for _, name := range slices.Sorted(maps.Keys(r.Metrics)) {
+			if now := better[name]; now != "" && now != r.Metrics[name].Better {
+				return nil, fmt.Errorf("the baseline has row %q, metric %s as better where it is %s, and the study where it is %s: write the baseline again with 'ablate baseline'",
+					r.Row, name, r.Metrics[name].Better, now)
+			}
+		}
+	}
 	c := &checker{o: o, r: &Result{Study: b.Study, AllowRemoved: o.AllowRemoved}, rows: map[string]compare.Row{}, depends: map[string]bool{}}
 	for _, m := range t.Metrics {
 		c.depends[m.Name] = m.Depends == "n"
@@ -165,6 +183,11 @@ func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
 	})
 	return c.r, nil
 }
+
+var hash = regexp.MustCompile(`@[0-9a-f]{8}$`)
+
+// studyOf is a study's name without the hash of what --set changes.
+func studyOf(name string) string { return hash.ReplaceAllString(name, "") }
 
 type checker struct {
 	o    Options
@@ -208,7 +231,7 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 		f := Figure{Arm: r.Arm, Row: r.Row, Metric: tol.Metric, sign: 1}
 		if !guarded {
 			if _, ok := now.Cells[tol.Metric]; ok {
-				f.Verdict, f.Reason = Unchecked, "the baseline has no such figure: make it anew with 'ablate baseline'"
+				f.Verdict, f.Reason = Missing, "the study guards it and the baseline does not have it: write the baseline again with 'ablate baseline'"
 				bare = append(bare, f)
 			}
 			continue
@@ -227,7 +250,7 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 			name := compare.SeedName(s)
 			at := slices.Index(now.Seeds, name)
 			if !c.seed(name) || at < 0 {
-				continue // not selected; or the study has dropped it, which notes say
+				continue // not selected; or the study has dropped it, which whole finds
 			}
 			value, ok := now.Cells[tol.Metric].Of(name)
 			if !ok {
@@ -418,10 +441,15 @@ func (c *checker) whole(b *Baseline, t *compare.Table) {
 					break
 				}
 			}
-			for s := range r.Trials {
+			var gone []string
+			for _, s := range slices.Sorted(maps.Keys(r.Trials)) {
 				if c.seed(s) && !slices.Contains(now.Seeds, s) {
-					c.note(fmt.Sprintf("Seed %s of the baseline is no seed of the study any more: it is not checked.", s))
+					gone = append(gone, s)
 				}
+			}
+			if gone != nil {
+				c.r.Figures = append(c.r.Figures, Figure{Arm: r.Arm, Row: r.Row, Verdict: Removed,
+					Reason: fmt.Sprintf("the baseline has seed %s, the study does not", strings.Join(gone, ", "))})
 			}
 		}
 	}
@@ -476,8 +504,12 @@ func (c *checker) decide() {
 		}
 	}
 	n := c.r.Counts()
+	compared := n[Regression] + n[Incomparable] + n[Inconclusive] + n[Within] + n[Identical]
+	if compared == 0 {
+		c.note("Nothing was compared: no value that is selected is in both the study and the baseline. Select others, or write the baseline again with 'ablate baseline'.")
+	}
 	switch {
-	case n[Missing] > 0, len(c.r.Figures) == n[Unchecked]: // a check of nothing must not pass
+	case n[Missing] > 0, compared == 0: // a check of nothing must not pass
 		c.r.Outcome = Missing
 	case n[Regression] > 0, n[Removed] > 0 && !c.o.AllowRemoved:
 		c.r.Outcome = Regression
@@ -498,9 +530,6 @@ func (c *checker) note(s string) {
 
 // notes say what else a reader must know.
 func (c *checker) notes(b *Baseline) {
-	if c.o.Study != "" && b.Study != c.o.Study {
-		c.note(fmt.Sprintf("The baseline is of the study %s, this table of %s.", b.Study, c.o.Study))
-	}
 	if b.Made.Backend != "" && c.o.Made.Backend != "" && b.Made.Backend != c.o.Made.Backend {
 		c.note(fmt.Sprintf("The baseline was made with the backend %s, this table with %s: figures differ by more than seeds explain.", b.Made.Backend, c.o.Made.Backend))
 	}

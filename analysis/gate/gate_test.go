@@ -231,9 +231,68 @@ func TestVerdicts(t *testing.T) {
 	}
 	more := draw(4, 8, at)
 	more.Rows[0].Trials[0] = "another"
-	got = check(t, b, more, gate.Options{Study: "another", Made: gate.Made{Backend: "xla:cuda", Versions: []string{"2"}}})
-	if got.Outcome != gate.Within || len(got.Added) != 1 || got.Changed[0] != "arm 0" || !strings.Contains(strings.Join(got.Notes, " "), "xla:cuda") || !strings.Contains(strings.Join(got.Notes, " "), "of the study s, this table of another") {
+	got = check(t, b, more, gate.Options{Study: "s@0a1b2c3d", Made: gate.Made{Backend: "xla:cuda", Versions: []string{"2"}}})
+	if got.Outcome != gate.Within || len(got.Added) != 1 || got.Changed[0] != "arm 0" || !strings.Contains(strings.Join(got.Notes, " "), "xla:cuda") {
 		t.Errorf("added and changed rows: %+v", got)
+	}
+	if _, err := gate.Check(b, more, gate.Options{Tolerances: noise(), Study: "another"}); err == nil || !strings.Contains(err.Error(), "of the study s and not of another") {
+		t.Errorf("another study's baseline: %v", err)
+	}
+	for i := range more.Metrics {
+		more.Metrics[i].Better = map[string]string{"higher": "lower", "lower": "higher"}[more.Metrics[i].Better]
+	}
+	if _, err := gate.Check(b, more, gate.Options{Tolerances: noise()}); err == nil || !strings.Contains(err.Error(), "better") {
+		t.Errorf("a baseline with another direction: %v", err)
+	}
+}
+
+// TestComparedNothing: a check passes only if it compared a value, whatever else
+// came or went.
+func TestComparedNothing(t *testing.T) {
+	at := func(a, m, s int) float64 { return .5 + .01*float64(a+s) }
+	rename := func(tab *compare.Table, f func(string) string) *compare.Table {
+		for i := range tab.Rows {
+			tab.Rows[i].Arm, tab.Rows[i].Label = f(tab.Rows[i].Arm), f(tab.Rows[i].Label)
+		}
+		return tab
+	}
+	b := baseline(t, draw(2, 1, at))
+	otherSeed := draw(3, 2, at) // an arm more, and of both seeds the new one alone
+	for i := range otherSeed.Rows {
+		r := &otherSeed.Rows[i]
+		r.Seeds, r.Trials = r.Seeds[1:], r.Trials[1:]
+		for name, c := range r.Cells {
+			c.Seeds, c.Values = c.Seeds[1:], c.Values[1:]
+			r.Cells[name] = c
+		}
+	}
+	for name, tc := range map[string]struct {
+		now *compare.Table
+		o   gate.Options
+	}{
+		"seeds changed and an arm added":                {otherSeed, gate.Options{}},
+		"seeds changed, an arm added, and seeds may go": {otherSeed, gate.Options{AllowRemoved: true}},
+		"a new arm alone":                               {draw(3, 1, at), gate.Options{Only: []string{"arm 2"}}},
+		"all arms renamed":                              {rename(draw(2, 1, at), func(s string) string { return "new " + s }), gate.Options{AllowRemoved: true}},
+	} {
+		got := check(t, b, tc.now, tc.o)
+		if got.Outcome != gate.Missing || !strings.Contains(strings.Join(got.Notes, " "), "Nothing was compared") {
+			t.Errorf("%s: %s, %v, %q", name, got.Outcome, got.Counts(), got.Notes)
+		}
+	}
+}
+
+// TestDroppedSeed: a seed that the study has dropped hides no regression.
+func TestDroppedSeed(t *testing.T) {
+	b := baseline(t, draw(2, 2, func(a, m, s int) float64 { return .5 }))
+	now := draw(2, 1, func(a, m, s int) float64 { return .5 })
+	if got := check(t, b, now, gate.Options{}); got.Outcome != gate.Regression || got.Counts()[gate.Removed] != 2 {
+		t.Errorf("got %s, %v", got.Outcome, got.Counts())
+	}
+	for _, o := range []gate.Options{{AllowRemoved: true}, {Seeds: []string{"0"}}} {
+		if got := check(t, b, now, o); got.Outcome != gate.Within {
+			t.Errorf("%+v: got %s", o, got.Outcome)
+		}
 	}
 }
 
@@ -269,7 +328,7 @@ func TestNothingPassesUnseen(t *testing.T) {
 		t.Fatal(err)
 	}
 	got = check(t, small, draw(3, 2, at), gate.Options{})
-	if f := by(got, "arm 0", metrics[3]); got.Outcome != gate.Within || f.Verdict != gate.Unchecked || !strings.Contains(f.Reason, "ablate baseline") {
+	if f := by(got, "arm 0", metrics[3]); got.Outcome != gate.Missing || f.Verdict != gate.Missing || !strings.Contains(f.Reason, "ablate baseline") {
 		t.Errorf("a metric that the baseline lacks: %s, %+v", got.Outcome, f)
 	}
 }
@@ -411,12 +470,16 @@ func TestRead(t *testing.T) {
 		{`"study": "s",`, `"study": "s"`, "line 4"},
 		{`"arm": "arm 0"`, `"arm": 3`, "line 11"},
 		{`"study": "s"`, `"studdy": "s"`, "studdy"},
-		{`"0": 0.5`, `"x": 0.5`, `"x" is no seed`},
+		{`"0": 0.5`, `"x": 0.5`, `"x" is not a seed`},
 		{`"row": "arm 1"`, `"row": "arm 0"`, "twice"},
 		{`"0": 0.5`, `"00": 0.5`, "seed 00 is written 0"},
 		{`"0": 0.5`, `"0.0": 0.5`, "seed 0.0 is written 0"},
 		{`"0": 0.5`, `"0": 1e200`, "too large"},
 		{`"n": 3,`, `"n": 3, "overPrompts": 1e200,`, "overPrompts is 1e+200"},
+		{`"n": 3,`, `"n": 3, "overPrompts": 1e9,`, "overPrompts is 1e+09"},
+		{`"0": 0.5`, `"0": null`, "null"},
+		{`"mean": 0.51`, `"mean": 0.51, "MEAN": 0`, `"MEAN" stands beside "mean"`},
+		{`"seeds": {`, `"Seeds": {"0": 0}, "seeds": {`, `"seeds" stands beside "Seeds"`},
 	} {
 		in := strings.Replace(w.String(), tc.old, tc.new, 1)
 		if in == w.String() {
@@ -425,6 +488,25 @@ func TestRead(t *testing.T) {
 		if _, err := gate.Read([]byte(in)); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", tc.new, err, tc.want)
 		}
+	}
+	for _, rows := range []string{"[]", "null", ""} {
+		in := `{"version": 1, "study": "s", "made": {"backend": "", "versions": [], "cpus": []}, "rows": ` + rows + "}"
+		if rows == "" {
+			in = strings.Replace(in, `, "rows": `, "", 1)
+		}
+		if _, err := gate.Read([]byte(in)); err == nil || !strings.Contains(err.Error(), "it has no rows") {
+			t.Errorf("rows %s: %v", rows, err)
+		}
+	}
+	// Seeds that the language takes can be guarded.
+	large := draw(1, 1, func(a, m, s int) float64 { return .5 })
+	large.Rows[0].Seeds[0] = "4611686018427387904"
+	for name, c := range large.Rows[0].Cells {
+		c.Seeds = []string{"4611686018427387904"}
+		large.Rows[0].Cells[name] = c
+	}
+	if got := check(t, baseline(t, large), large, gate.Options{}); got.Outcome != gate.Within || got.Counts()[gate.Identical] == 0 {
+		t.Errorf("a large seed: %s, %v", got.Outcome, got.Counts())
 	}
 	if _, err := gate.Read(append(w.Bytes(), '{')); err == nil {
 		t.Error("something after the baseline is read over")
@@ -448,8 +530,8 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		r, err := gate.Check(b, tab, gate.Options{Tolerances: noise()})
-		if err != nil {
-			t.Fatal(err)
+		if err != nil { // better where the table is not
+			return
 		}
 		if _, err := json.Marshal(r); err != nil { // no figure is NaN
 			t.Error(err)

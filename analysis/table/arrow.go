@@ -5,16 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/ipc"
 	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/google/renameio/v2"
 )
 
 var arrowType = map[Kind]arrow.DataType{
@@ -179,7 +179,7 @@ const mapFrom = 16 << 20
 // ReadFile reads a table, all of it or the named columns alone; an error names
 // the file.
 func ReadFile(path string, columns ...string) (*Table, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is refused, not waited for
 	if err != nil {
 		return nil, err
 	}
@@ -188,11 +188,14 @@ func ReadFile(path string, columns ...string) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
 	if info.Size() > maxFile {
 		return nil, fmt.Errorf("%s: %d bytes are more than a table of ablate has", path, info.Size())
 	}
 	var b []byte
-	if info.Mode().IsRegular() && info.Size() >= mapFrom {
+	if info.Size() >= mapFrom {
 		b, err = mapped(f, info.Size())
 	} else {
 		b, err = io.ReadAll(f)
@@ -207,25 +210,11 @@ func ReadFile(path string, columns ...string) (*Table, error) {
 	return t, nil
 }
 
-// WriteFile writes a table, whole or not at all: to a temporary file beside
-// path that takes its name when it is complete.
-func WriteFile(path string, t *Table) (err error) {
+// WriteFile writes a table, whole or not at all.
+func WriteFile(path string, t *Table) error {
 	var b bytes.Buffer
 	if err := Write(&b, t); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if rerr := os.Remove(f.Name()); !errors.Is(rerr, fs.ErrNotExist) {
-			err = errors.Join(err, rerr)
-		}
-	}()
-	_, err = f.Write(b.Bytes())
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return renameio.WriteFile(path, b.Bytes(), 0o666)
 }

@@ -75,7 +75,8 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 		r.m.add(where{file: r.file}, "", "it lies in no CUE module: no folder at or above it holds cue.mod", "'ablate init DIR' makes a module with an example study")
 		return nil, nil
 	}
-	s := &Study{Name: studyName(root, dir), Root: root, Dir: dir, Version: schema.Version}
+	s := &Study{Root: root, Dir: dir, Version: schema.Version}
+	s.Name, s.Path = studyName(root, abs)
 	r.dir = dir
 	ctx := cuecontext.New()
 	if r.grammar, err = compile(ctx); err != nil {
@@ -156,12 +157,15 @@ func moduleRoot(dir string) string {
 	}
 }
 
-func studyName(root, dir string) string {
-	rel, err := filepath.Rel(root, dir)
+// studyName is a study's name: where its package or file lies below the module's
+// root. Its path from there is the same, but for a study at the root itself, which
+// has the root's name.
+func studyName(root, study string) (name, path string) {
+	rel, err := filepath.Rel(root, study)
 	if err != nil || rel == "." {
-		return filepath.Base(root)
+		return filepath.Base(root), "."
 	}
-	return filepath.ToSlash(rel)
+	return filepath.ToSlash(rel), rel
 }
 
 // moduleLine finds the module's path in module.cue.
@@ -188,16 +192,21 @@ func overlay(root string) (o overlays, differs bool, err error) {
 		o.dir, own = filepath.Join(root, name), true // this repository's own module
 	}
 	vendored := map[string]bool{}
-	for _, pattern := range []string{"*.cue", "*/*.cue"} {
-		list, err := filepath.Glob(filepath.Join(o.dir, pattern))
-		if err != nil {
-			return o, false, err
+	// Not by a pattern: the module's own path may hold what means something to one.
+	err = filepath.WalkDir(o.dir, func(f string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(f) != ".cue" {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
 		}
-		for _, f := range list {
-			vendored[f] = true
-			empty := load.FromString("package " + filepath.Base(filepath.Dir(f)) + "\n")
-			o.real[f], o.loose[f] = empty, empty
-		}
+		vendored[f] = true
+		empty := load.FromString("package " + filepath.Base(filepath.Dir(f)) + "\n")
+		o.real[f], o.loose[f] = empty, empty
+		return nil
+	})
+	if err != nil {
+		return o, false, fmt.Errorf("the module's copy of the schema: %w", err)
 	}
 	names, err := schema.Names()
 	if err != nil {

@@ -17,7 +17,7 @@ type reply struct {
 
 // wire is a study with each value once, and no views: they follow from the arms.
 type wire struct {
-	Name, Root, Dir, Title, Question, Reference string
+	Name, Path, Root, Dir, Title, Question, Reference string
 
 	Version, Collapsed int
 
@@ -79,7 +79,7 @@ func ReadReply(in io.Reader) (*Study, error) {
 }
 
 func (s *Study) wire() *wire {
-	w := &wire{Name: s.Name, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version, Detect: s.Detect, Show: s.Show, Gate: s.Gate,
+	w := &wire{Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version, Detect: s.Detect, Show: s.Show, Gate: s.Gate,
 		Collapsed: s.Collapsed, Notes: s.Notes, Files: s.Files, Seeds: s.Seeds, Excluded: s.Excluded, Values: s.Base.pool.values[1:], Base: s.Base.refs}
 	for _, a := range s.Arms {
 		out := wireArm{Name: a.Name, Seeds: a.Seeds, Points: make([]wirePoint, len(a.Points))}
@@ -115,7 +115,7 @@ func sameAxes(names []string, axes []AxisValue) bool {
 }
 
 func (w *wire) study() (*Study, error) {
-	s := Study{Name: w.Name, Root: w.Root, Dir: w.Dir, Title: w.Title, Question: w.Question, Reference: w.Reference, Version: w.Version, Detect: w.Detect, Show: w.Show, Gate: w.Gate,
+	s := Study{Name: w.Name, Path: w.Path, Root: w.Root, Dir: w.Dir, Title: w.Title, Question: w.Question, Reference: w.Reference, Version: w.Version, Detect: w.Detect, Show: w.Show, Gate: w.Gate,
 		Collapsed: w.Collapsed, Notes: w.Notes, Files: w.Files, Seeds: w.Seeds, Excluded: w.Excluded}
 	p := newPool()
 	for _, v := range w.Values {

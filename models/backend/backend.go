@@ -36,6 +36,19 @@ func Named() (string, error) {
 	return name, nil
 }
 
+// Likely is the class that a run would probably compute with here. It loads
+// nothing: it looks for files alone.
+func Likely() (string, error) {
+	name, err := Named()
+	if err != nil || name != Auto {
+		return name, err
+	}
+	if len(CUDAPlugins(false)) > 0 {
+		return CUDA, nil
+	}
+	return CPU, nil
+}
+
 // A Choice is a backend and the plugin that it needs; Plugin is empty for go.
 type Choice struct{ Name, Plugin string }
 

@@ -9,7 +9,7 @@ import (
 // one that ABLATE_PJRT_PLUGIN names where xla:cuda is asked for by name, those
 // of go-xla's folders, and that of a Python environment with JAX. None where
 // the machine has no NVIDIA device.
-func CUDAPlugins() []string {
+func CUDAPlugins(named bool) []string {
 	if _, err := os.Stat("/dev/nvidiactl"); err != nil {
 		return nil
 	}
@@ -19,7 +19,7 @@ func CUDAPlugins() []string {
 			list = append(list, found...)
 		}
 	}
-	if p := os.Getenv("ABLATE_PJRT_PLUGIN"); p != "" && os.Getenv("ABLATE_BACKEND") == CUDA {
+	if p := os.Getenv("ABLATE_PJRT_PLUGIN"); p != "" && named {
 		list = append(list, p)
 	}
 	dirs := filepath.SplitList(os.Getenv("PJRT_PLUGIN_LIBRARY_PATH"))

@@ -84,7 +84,7 @@ func (r release) fetch(ctx context.Context, path string, progress func(done, tot
 	if err := installer.ExtractFileFromZip(wheel, pluginFile, plugin); err != nil {
 		return fmt.Errorf("wheel: %w", err)
 	}
-	if digest, err := fileSHA256(plugin); err != nil {
+	if digest, err := Digest(plugin); err != nil {
 		return err
 	} else if digest != r.plugin {
 		return fmt.Errorf("the wheel's plugin has SHA-256 %s, want %s", digest, r.plugin)

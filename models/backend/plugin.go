@@ -61,14 +61,15 @@ func VerifyPlugin() (digest string, err error) {
 	if err != nil {
 		return "", err
 	}
-	digest, err = fileSHA256(path)
+	digest, err = Digest(path)
 	if err == nil && !own && digest != pluginSHA256 {
 		return digest, fmt.Errorf("plugin %s has SHA-256 %s, want %s: delete it, and the next run fetches it again", path, digest, pluginSHA256)
 	}
 	return digest, err
 }
 
-func fileSHA256(path string) (string, error) {
+// Digest returns the SHA-256 of a file in hexadecimal digits.
+func Digest(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 )
 
@@ -34,7 +33,7 @@ func WriteJSON(path string, v any) error {
 // ReadJSON reads a JSON file into v; a field that v does not have is an error
 // only where strict.
 func ReadJSON(path string, v any, strict bool) error {
-	b, err := os.ReadFile(path)
+	b, err := readJSONBytes(path)
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func Direct(s *Step, m *pipeline.Model, roll Rollout, partial Partial, judge nn.
 			return nil, err
 		}
 	}
-	return t.average(), nil
+	return t.finish(h), nil
 }
 
 // reuse is how many batches one draw of images on their way serves: the

@@ -37,6 +37,9 @@ type Hooks struct {
 	// among them.
 	Probe  func(step int, weights nn.Values) error
 	Probes int
+	// Updates is given the low-rank updates that were trained, once at the end, as
+	// they were added to the weights that are returned.
+	Updates func(updates nn.Values)
 	// Fresh draws a round's images from weights.
 	Fresh func(round int, weights nn.Values) (Source, error)
 }
@@ -165,7 +168,7 @@ func Train(s *Step, m *pipeline.Model, sources []Source, pairs Pairs, n int, ini
 			return nil, err
 		}
 	}
-	return t.average(), nil
+	return t.finish(h), nil
 }
 
 // after reports a step and looks at the weights where it is time.

@@ -130,7 +130,7 @@ func Policies(s *Step, sample *sampler.Stochastic, m *pipeline.Model, roll Rollo
 			return nil, err
 		}
 	}
-	return t.average(), nil
+	return t.finish(h), nil
 }
 
 // rollout draws a round's paths from the current weights.

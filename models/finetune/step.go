@@ -223,6 +223,15 @@ func (t *tuning) weights() nn.Values { return t.whole(t.trainer.Weights(t.state)
 // average is the running mean of the weights.
 func (t *tuning) average() nn.Values { return t.whole(t.trainer.Average(t.state)) }
 
+// finish returns the weights that a training ends with.
+func (t *tuning) finish(h Hooks) nn.Values {
+	v := t.trainer.Average(t.state)
+	if t.updates != nil && h.Updates != nil {
+		h.Updates(v)
+	}
+	return t.whole(v)
+}
+
 func (t *tuning) whole(v nn.Values) nn.Values {
 	if t.updates == nil {
 		return v

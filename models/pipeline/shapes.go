@@ -10,7 +10,9 @@ import (
 // Shapes is the network of the shapes world.
 func Shapes(c dit.Config) Network {
 	return Network{
-		Name:   fmt.Sprintf("shapes %d×%d×%d", c.Layers, c.Width, c.Heads),
+		// Every field, for each of them gives another graph.
+		Name: fmt.Sprintf("shapes %d×%d×%d, patch %d, MLP %d, text %d×%d, image %d×%d", c.Layers, c.Width, c.Heads, c.PatchSize, c.MLPRatio,
+			c.Vocabulary, c.TextWidth, c.ImageSize, c.Channels),
 		Image:  [3]int{c.ImageSize, c.ImageSize, c.Channels},
 		Words:  c.Vocabulary,
 		Params: c.Params(), TextParams: c.TextParams(),

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"embed"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"html/template"
 	"image"
@@ -16,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/google/renameio/v2"
 
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
@@ -76,38 +77,37 @@ type Provenance struct {
 // prompts shown of each seed.
 const prompts = 100
 
-// Write writes the report into dir and returns the path of its index.html.
+// Write writes the report, in the place of what dir has, and returns the path of
+// its index.html.
 func Write(dir string, r Report) (string, error) {
-	if err := os.MkdirAll(filepath.Join(dir, "figures"), 0o777); err != nil {
-		return "", err
-	}
-	// Pictures of trials that are no longer in the study would stay for ever.
-	if err := os.RemoveAll(filepath.Join(dir, "images")); err != nil {
-		return "", err
-	}
-	v, err := r.view(func(name string, svg []byte) (template.URL, error) {
-		return template.URL("figures/" + name + ".svg"), write(filepath.Join(dir, "figures", name+".svg"), svg)
+	err := replaceFolder(dir, func(dir string) error {
+		if err := os.Mkdir(filepath.Join(dir, "figures"), 0o777); err != nil {
+			return err
+		}
+		v, err := r.view(func(name string, svg []byte) (template.URL, error) {
+			return template.URL("figures/" + name + ".svg"), write(filepath.Join(dir, "figures", name+".svg"), svg)
+		})
+		if err != nil {
+			return err
+		}
+		g, _, err := r.gallery(dir, prompts)
+		if err != nil {
+			return err
+		}
+		js, err := g.script()
+		if err != nil {
+			return err
+		}
+		if err := write(filepath.Join(dir, "gallery.js"), js); err != nil {
+			return err
+		}
+		html, err := v.html()
+		if err != nil {
+			return err
+		}
+		return write(filepath.Join(dir, "index.html"), html)
 	})
-	if err != nil {
-		return "", err
-	}
-	g, _, err := r.gallery(dir, prompts)
-	if err != nil {
-		return "", err
-	}
-	js, err := g.script()
-	if err != nil {
-		return "", err
-	}
-	if err := write(filepath.Join(dir, "gallery.js"), js); err != nil {
-		return "", err
-	}
-	html, err := v.html()
-	if err != nil {
-		return "", err
-	}
-	index := filepath.Join(dir, "index.html")
-	return index, write(index, html)
+	return filepath.Join(dir, "index.html"), err
 }
 
 // Single returns the report as one file of at most most bytes: where the
@@ -164,7 +164,7 @@ func Figures(dir string, r Report) ([]string, error) {
 		for ext, make := range map[string]func() ([]byte, error){".svg": f.figure.SVG, ".png": f.figure.PNG, ".pdf": f.figure.PDF} {
 			b, err := make()
 			if err == nil {
-				err = write(filepath.Join(dir, f.Name+ext), b)
+				err = renameio.WriteFile(filepath.Join(dir, f.Name+ext), b, 0o666)
 			}
 			if err != nil {
 				return nil, err
@@ -308,21 +308,8 @@ func (v *view) html() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// write writes a file, whole or not at all.
-func write(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Chmod(0o666), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
-}
+// write writes a file of a folder that nobody reads yet.
+func write(path string, b []byte) error { return os.WriteFile(path, b, 0o666) }
 
 // intervalText says what the bars of a figure are.
 func intervalText(t *compare.Table) string {

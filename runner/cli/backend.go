@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -31,40 +30,50 @@ type chosen struct {
 	backend.Choice
 	Class  string // as it stands in keys
 	Device string
+	Digest string // SHA-256 of the plugin's file; empty where there is none
 }
 
-// backendClass is the class that a run would have, without loading or fetching
-// anything where no CUDA plugin is there to be tried.
-func backendClass() (string, error) {
-	name, err := backend.Named()
-	if err != nil || name != backend.Auto {
-		return name, err
-	}
-	for _, p := range backend.CUDAPlugins() {
-		if _, err := probe(context.Background(), backend.Choice{Name: backend.CUDA, Plugin: p}); err == nil {
-			return backend.CUDA, nil
-		}
-	}
-	return backend.CPU, nil
-}
-
-// chooseBackend finds a backend that works here, fetching the CPU plugin if it
-// is the one and missing. Each candidate is tried in a child process.
-func (g *globals) chooseBackend(ctx context.Context) (*chosen, error) {
+// runBackend is the backend that a run of a study is to use: the one that is
+// asked for, else that of its last run, else what ABLATE_BACKEND says. A run never
+// goes over to another class by itself: it would compute everything again.
+func (l *loaded) runBackend(ctx context.Context, asked string) (string, error) {
 	name, err := backend.Named()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
+	had := l.Record.Backend
+	switch {
+	case asked != "":
+		if _, err := l.class(asked); err != nil {
+			return "", err
+		}
+		if had != "" && had != asked {
+			zerolog.Ctx(ctx).Warn().Str("before", had).Str("now", asked).Msg("results of another backend are kept apart: everything is computed again where the store has nothing of this one")
+		}
+		return asked, nil
+	case had == "":
+		return name, nil
+	case name != backend.Auto && name != had:
+		return "", usagef("study %s has its results from %s, and ABLATE_BACKEND names %s: give --backend %s to go on, or --backend %s to compute everything again",
+			l.Name, had, name, had, name)
+	}
+	return had, nil
+}
+
+// choose finds a backend of a name that works here, fetching the CPU plugin if it
+// is the one and missing. Each candidate is tried in a child process.
+func (g *globals) choose(ctx context.Context, name string) (*chosen, error) {
 	log := zerolog.Ctx(ctx)
 	if name == backend.Go {
 		return &chosen{Choice: backend.Choice{Name: name}, Class: name, Device: "cpu"}, nil
 	}
 	var reasons []string
 	if name != backend.CPU {
-		for _, p := range backend.CUDAPlugins() {
+		for _, p := range backend.CUDAPlugins(name == backend.CUDA) {
 			device, err := probe(ctx, backend.Choice{Name: backend.CUDA, Plugin: p})
 			if err == nil {
-				return &chosen{backend.Choice{Name: backend.CUDA, Plugin: p}, backend.CUDA, device}, nil
+				digest, err := backend.Digest(p)
+				return &chosen{backend.Choice{Name: backend.CUDA, Plugin: p}, backend.CUDA, device, digest}, err
 			}
 			reasons = append(reasons, err.Error())
 		}
@@ -82,17 +91,17 @@ func (g *globals) chooseBackend(ctx context.Context) (*chosen, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Before it is loaded: loading runs code of the library.
+	digest, err := backend.VerifyPlugin()
+	if err != nil {
+		return nil, err
+	}
 	c := backend.Choice{Name: backend.CPU, Plugin: path}
 	device, err := probe(ctx, c)
 	if err != nil {
-		if _, own, _ := backend.PluginPath(); !own {
-			if _, verr := backend.VerifyPlugin(); verr != nil {
-				return nil, verr
-			}
-		}
 		return nil, fmt.Errorf("backend xla:cpu: %w\n'ablate doctor' says what works here", err)
 	}
-	return &chosen{c, backend.CPU, device}, nil
+	return &chosen{c, backend.CPU, device, digest}, nil
 }
 
 // environment is what a worker is started with. XLA is held to one thread by
@@ -107,50 +116,55 @@ func (c *chosen) environment() []string {
 	return append(env, envWorkerBackend+"="+c.Name, envWorkerPlugin+"="+c.Plugin)
 }
 
-// workers is how many run at a time: one a core, one on a GPU.
+// workers is how many run at a time: one for each core that this process may use,
+// one on a GPU.
 func (c *chosen) workers() int {
 	if c.Class == backend.CUDA {
 		return 1
 	}
-	return runtime.NumCPU()
+	return launch.DefaultWorkers()
 }
 
 func (c *chosen) machine() study.Machine {
-	return study.Machine{Device: c.Device, Backend: c.Class, Versions: versions(c), CPU: cpuName()}
+	return study.Machine{Device: c.Device, Backend: c.Class, Versions: versions(c), CPU: cpuName(), Environment: c.fingerprint(), Build: "ablate " + programVersion() + " " + buildID()}
+}
+
+// fingerprint are lines of what may change the last digits of a result on one
+// class of backend: another plugin, GPU, driver, processor, or flags of XLA. A
+// processor's model counts, for libraries choose their blocks by its caches.
+func (c *chosen) fingerprint() string {
+	lines := []string{"backend " + c.Class}
+	if c.Digest != "" {
+		lines = append(lines, "plugin sha256:"+c.Digest)
+	}
+	if c.Class == backend.CUDA {
+		lines = append(lines, "device "+c.Device)
+		if b, err := os.ReadFile("/proc/driver/nvidia/version"); err == nil {
+			first, _, _ := strings.Cut(string(b), "\n")
+			lines = append(lines, "driver "+strings.Join(strings.Fields(first), " "))
+		}
+	}
+	lines = append(lines, "cpu "+runtime.GOARCH+" "+cpuName())
+	if f := strings.TrimSpace(os.Getenv("XLA_FLAGS")); f != "" {
+		lines = append(lines, "flags "+f)
+	}
+	return strings.Join(lines, "\n") + "\n"
 }
 
 // versions names this program and what computes for it.
 func versions(c *chosen) string {
 	list := []string{"ablate " + programVersion()}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, d := range info.Deps {
-			if d.Path == "github.com/gomlx/gomlx" || d.Path == "github.com/gomlx/go-xla" {
-				list = append(list, d.Path[strings.LastIndexByte(d.Path, '/')+1:]+" "+d.Version)
-			}
-		}
+	for _, name := range []string{"gomlx", "go-xla"} {
+		list = append(list, name+" "+modules()[name])
 	}
 	if c.Class == backend.CPU {
 		if _, own, _ := backend.PluginPath(); own {
-			list = append(list, "plugin of the user's own")
+			list = append(list, fmt.Sprintf("a plugin of SHA-256 %.12s", c.Digest))
 		} else {
 			list = append(list, backend.PluginPackage+" "+backend.PluginVersion)
 		}
 	}
 	return strings.Join(list, ", ")
-}
-
-// programVersion is the commit that this program was built from.
-func programVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return s.Value[:12]
-		}
-	}
-	return strings.Trim(info.Main.Version, "()")
 }
 
 // cpuName is the processor's model and the vector extensions that change bits.

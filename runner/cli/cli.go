@@ -92,7 +92,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	code := exitCode(ctx, err)
-	if err != nil && !errors.As(err, new(silentError)) {
+	if err != nil {
 		if code == exitInterrupted {
 			fmt.Fprintln(stderr, "ablate: interrupted; what was finished is kept, and the next run goes on from it")
 		} else {
@@ -104,12 +104,6 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	return code
 }
-
-// silentError is an error whose message has been printed.
-type silentError struct{ err error }
-
-func (e silentError) Error() string { return e.err.Error() }
-func (e silentError) Unwrap() error { return e.err }
 
 func exitCode(ctx context.Context, err error) int {
 	var usage usageError
@@ -163,7 +157,7 @@ ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses where to compute.
 	f.StringVarP(&g.dir, "directory", "C", "", "change to this folder first")
 	f.StringVar(&g.store, "store", os.Getenv("ABLATE_STORE"), "folder of results (default: .ablate beside cue.mod)")
 	f.BoolVarP(&g.verbose, "verbose", "v", false, "log the key material of every action")
-	root.AddCommand(newInit(g), newVet(g), newPlan(g), newRun(g), newExplain(g), newSchema(g), newTable(g), newReport(g), newCheck(g), newBaseline(g), newExport(g), newDoctor(g), newWorker(g), newProbe(g), newLoad(g))
+	root.AddCommand(newInit(g), newVet(g), newPlan(g), newRun(g), newExplain(g), newSchema(g), newTable(g), newReport(g), newCheck(g), newBaseline(g), newExport(g), newDoctor(g), newVersion(g), newWorker(g), newProbe(g), newLoad(g))
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, list []string) error {

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"ablate/analysis/gate"
@@ -51,19 +51,15 @@ whether by chance. 1: a selected trial has no result, or an error.
 			if err != nil {
 				return err
 			}
-			l, err := g.load(cmd.Context(), args[0], f.studyFlags)
+			r, err := g.results(cmd.Context(), args[0], f.studyFlags)
 			if err != nil {
 				return err
 			}
-			class, err := backendClass()
-			if err != nil {
+			if err := r.damage(); err != nil {
 				return err
 			}
-			r, err := l.results(class)
-			if err != nil {
-				return err
-			}
-			o := gate.Options{Only: f.only, Seeds: f.seeds, AllowRemoved: f.allowRemoved, Study: l.Name, Made: r.made(class)}
+			l := r.l
+			o := gate.Options{Only: f.only, Seeds: f.seeds, AllowRemoved: f.allowRemoved, Study: l.Name, Made: r.made()}
 			for _, t := range l.Gate {
 				o.Tolerances = append(o.Tolerances, gate.Tolerance{Metric: t.Metric, Absolute: t.Absolute, Relative: t.Relative, Seeds: t.Seeds})
 			}
@@ -109,9 +105,9 @@ func readBaseline(name string) (*gate.Baseline, error) {
 }
 
 // made says with what the results of a study were computed.
-func (r *results) made(class string) gate.Made {
+func (r *results) made() gate.Made {
 	p := r.l.provenance(r)
-	return gate.Made{Backend: class, Versions: p.Versions, CPUs: p.CPUs}
+	return gate.Made{Backend: r.class, Versions: p.Versions, CPUs: p.CPUs}
 }
 
 // printCheck prints a check, writes its files and returns what its outcome means.
@@ -163,8 +159,8 @@ func (g *globals) printCheck(r *gate.Result, f checkFlags) error {
 	return nil
 }
 
-// writeFile writes a file whole or not at all; what is no file, such as
-// /dev/stdout, is written to as it is.
+// writeFile writes a file whole or not at all; what is not a regular file, such
+// as /dev/stdout, is opened in place.
 func writeFile(name string, write func(io.Writer) error) error {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)
@@ -173,18 +169,15 @@ func writeFile(name string, write func(io.Writer) error) error {
 		}
 		return errors.Join(write(f), f.Close())
 	}
-	t, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	t, err := renameio.NewPendingFile(name, renameio.WithPermissions(0o666))
 	if err != nil {
 		return err
 	}
-	err = errors.Join(write(t), t.Chmod(0o644), t.Close())
-	if err == nil {
-		err = os.Rename(t.Name(), name)
+	defer t.Cleanup()
+	if err := write(t); err != nil {
+		return err
 	}
-	if err != nil {
-		return errors.Join(err, os.Remove(t.Name()))
-	}
-	return nil
+	return t.CloseAtomicallyReplace()
 }
 
 func newBaseline(g *globals) *cobra.Command {
@@ -200,18 +193,14 @@ it beside the study, and read the diff when it changes.
 		Example: "  ablate baseline experiments/quickstart -o baseline.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := g.load(cmd.Context(), args[0], f)
+			r, err := g.results(cmd.Context(), args[0], f)
 			if err != nil {
 				return err
 			}
-			class, err := backendClass()
-			if err != nil {
+			if err := r.damage(); err != nil {
 				return err
 			}
-			r, err := l.results(class)
-			if err != nil {
-				return err
-			}
+			l := r.l
 			var missing, metrics []string
 			for _, row := range r.ablation.Rows {
 				for _, s := range row.Seeds {
@@ -226,7 +215,7 @@ it beside the study, and read the diff when it changes.
 			for _, t := range l.Gate {
 				metrics = append(metrics, t.Metric)
 			}
-			b, err := gate.New(l.Name, r.made(class), r.ablation, metrics)
+			b, err := gate.New(l.Name, r.made(), r.ablation, metrics)
 			if err != nil {
 				return fmt.Errorf("baseline: %w", err)
 			}

@@ -111,7 +111,7 @@ func runDoctor(ctx context.Context, g *globals, asJSON, fetch bool) error {
 
 func doctorCUDA(ctx context.Context) (finding, bool) {
 	f := finding{What: backend.CUDA}
-	plugins := backend.CUDAPlugins()
+	plugins := backend.CUDAPlugins(os.Getenv("ABLATE_BACKEND") == backend.CUDA)
 	if len(plugins) == 0 {
 		f.Detail = "no NVIDIA device with a plugin"
 		return f, false

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -13,16 +15,25 @@ import (
 	"ablate/runner/study"
 )
 
+//go:embed export/sample.py
+var samplePython []byte
+
+//go:embed export/README.md
+var exportReadme []byte
+
 func newExport(g *globals) *cobra.Command {
 	var f studyFlags
 	var out string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "export STUDY TRIAL -o DIR",
 		Short: "Write a trial's fine-tuned checkpoint in the diffusers layout",
 		Long: `Writes the fine-tuned model of a trial (or the pretrained one, where the trial
 fine-tunes nothing) as a checkpoint folder in the layout of Hugging Face
-diffusers: model_index.json, scheduler, text encoder and transformer, and the
-embedder of its reward. 'model: checkpoint: path: "DIR"' in a study adopts it.
+diffusers: model_index.json, scheduler, text encoder and transformer, the embedder
+of its reward, and the adapter of a low-rank fine-tuning. sample.py beside them
+draws images with numpy and safetensors alone; diffusers itself has no pipeline of
+the shapes world. 'model: checkpoint: path: "DIR"' in a study adopts the folder.
 
 TRIAL is the beginning of a trial's id, or a view such as 'all data@1'.
 ` + exitHelp,
@@ -32,15 +43,16 @@ TRIAL is the beginning of a trial's id, or a view such as 'all data@1'.
 			if out == "" {
 				return usagef("export: name the folder to write with -o DIR")
 			}
-			return runExport(cmd.Context(), g, f, args[0], args[1], out)
+			return runExport(cmd.Context(), g, f, args[0], args[1], out, asJSON)
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().StringVarP(&out, "output", "o", "", "folder to write; it must not exist, or be empty")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was written as JSON")
 	return cmd
 }
 
-func runExport(ctx context.Context, g *globals, f studyFlags, path, trial, out string) error {
+func runExport(ctx context.Context, g *globals, f studyFlags, path, trial, out string, asJSON bool) error {
 	l, err := g.load(ctx, path, f)
 	if err != nil {
 		return err
@@ -54,7 +66,7 @@ func runExport(ctx context.Context, g *globals, f studyFlags, path, trial, out s
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("export: %w", err)
 	}
-	class, err := backendClass()
+	class, err := l.class(f.backend)
 	if err != nil {
 		return err
 	}
@@ -67,30 +79,72 @@ func runExport(ctx context.Context, g *globals, f studyFlags, path, trial, out s
 	if model == nil {
 		model = c.Model
 	}
-	dir, ok := found[model.Name]
-	if !ok {
-		return fmt.Errorf("export: %s has no model yet: run 'ablate run %s' first", v, path)
+	dir, err := found.Verified(ctx, l.Store, model)
+	if err != nil {
+		return err
 	}
-	if err := copyTree(dir.Dir, out); err != nil {
-		return fmt.Errorf("export: %w", err)
+	if dir == "" {
+		return fmt.Errorf("export: %s has no model, or a damaged one: run 'ablate run %s' first", v, path)
 	}
-	if err := os.Remove(filepath.Join(out, "curves.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
+	required, embedder := stage.CheckpointFiles()
+	if err := copyFiles(dir, out, slices.Concat(required, embedder, stage.AdapterFiles())); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
 	// The embedder is the pretraining's; any trial of the same pretraining has it.
-	embedder := c.Embedder
+	// That of an adopted model is in the adopted folder.
+	from := c.Embedder
 	for _, o := range l.Graph.Chains {
-		if embedder == nil && o.Model == c.Model && o.Embedder != nil {
-			embedder = o.Embedder
+		if from == nil && o.Model == c.Model && o.Embedder != nil {
+			from = o.Embedder
 		}
 	}
-	if embedder != nil && embedder.Kind == stage.Embed {
-		if e, ok := found[embedder.Name]; ok {
-			if err := copyTree(filepath.Join(e.Dir, "embedder"), filepath.Join(out, "embedder")); err != nil {
+	if from == nil && c.Model.Kind == stage.Adopt {
+		from = c.Model
+	}
+	if from != nil {
+		dir, err := found.Verified(ctx, l.Store, from)
+		if err != nil {
+			return err
+		}
+		if dir != "" {
+			if err := copyFiles(dir, out, embedder); err != nil {
 				return fmt.Errorf("export: %w", err)
 			}
 		}
 	}
-	fmt.Fprintln(g.stdout, out)
+	s := v.Trial.Content.Config().Sampler
+	if err := stage.WriteScheduler(out, s.Steps, s.Shift); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	for name, text := range map[string][]byte{"sample.py": samplePython, "README.md": exportReadme} {
+		if err := os.WriteFile(filepath.Join(out, name), text, 0o666); err != nil {
+			return fmt.Errorf("export: %w", err)
+		}
+	}
+	if asJSON {
+		return writeJSON(g.stdout, map[string]string{"folder": out, "view": v.String(), "trial": v.Trial.ID().String()})
+	}
+	_, err = fmt.Fprintln(g.stdout, out)
+	return err
+}
+
+// copyFiles copies those of some files that a folder has.
+func copyFiles(from, to string, names []string) error {
+	for _, name := range names {
+		b, err := os.ReadFile(filepath.Join(from, filepath.FromSlash(name)))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
+			return err
+		}
+		if err := os.WriteFile(target, b, 0o666); err != nil {
+			return err
+		}
+	}
 	return nil
 }

@@ -71,11 +71,12 @@ func (g *globals) plan(ctx context.Context, path string, f studyFlags, arms []st
 	if err != nil {
 		return nil, err
 	}
-	graph, err := study.NewGraph(l.Study, views, digestCheckpoint)
+	graph, err := l.layOut(ctx, views)
 	if err != nil {
 		return nil, err
 	}
-	class, err := backendClass()
+	l.Graph = graph
+	class, err := l.class(f.backend)
 	if err != nil {
 		return nil, err
 	}
@@ -85,12 +86,12 @@ func (g *globals) plan(ctx context.Context, path string, f studyFlags, arms []st
 	}
 	out := &planned{Plan: p, loaded: l, graph: graph, views: views}
 	if len(l.Detect) > 0 {
-		if l.Graph = graph; len(views) < len(l.Views) {
-			if l.Graph, err = study.NewGraph(l.Study, l.Views, digestCheckpoint); err != nil {
+		if len(views) < len(l.Views) {
+			if l.Graph, err = l.layOut(ctx, l.Views); err != nil {
 				return nil, err
 			}
 		}
-		r, err := l.results(class)
+		r, err := l.results(ctx, class)
 		if err != nil {
 			return nil, err
 		}

@@ -16,9 +16,11 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
+	"ablate/experiments/spec"
 	"ablate/models/shapes"
 	"ablate/reports/page"
 	"ablate/runner/stage"
+	"ablate/runner/store"
 	"ablate/runner/study"
 )
 
@@ -52,27 +54,17 @@ baseline.
 			if f.most <= 0 {
 				return usagef("report: --most is %v; must be more than 0 megabytes", f.most)
 			}
-			l, err := g.load(cmd.Context(), args[0], f.studyFlags)
+			r, err := g.results(cmd.Context(), args[0], f.studyFlags)
 			if err != nil {
 				return err
 			}
-			class, err := backendClass()
-			if err != nil {
-				return err
-			}
-			r, err := l.results(class)
-			if err != nil {
-				return err
-			}
-			if len(r.found) == 0 {
+			l := r.l
+			if len(r.found.Outputs) == 0 {
 				return fmt.Errorf("report: study %s has no result yet: run 'ablate run %s' first", l.Name, args[0])
 			}
-			if err := r.write(); err != nil {
-				return err
-			}
-			rep := r.report()
+			rep := r.report(cmd.Context())
 			if f.against != "" {
-				if rep.Against, err = g.against(cmd.Context(), f.against, r, class); err != nil {
+				if rep.Against, err = g.against(cmd.Context(), f.against, r); err != nil {
 					return err
 				}
 			}
@@ -122,7 +114,7 @@ baseline.
 }
 
 // against lays another study's table beside this one's, or this one's at another time.
-func (g *globals) against(ctx context.Context, name string, r *results, class string) (*page.Against, error) {
+func (g *globals) against(ctx context.Context, name string, r *results) (*page.Against, error) {
 	var metrics []string
 	for _, m := range r.ablation.Metrics {
 		metrics = append(metrics, m.Name)
@@ -155,15 +147,11 @@ func (g *globals) against(ctx context.Context, name string, r *results, class st
 		}
 		return lay(t[0].Meta["study"]+" in "+filepath.Base(name), other)
 	}
-	l, err := g.load(ctx, name, studyFlags{})
+	other, err := g.results(ctx, name, studyFlags{})
 	if err != nil {
 		return nil, err
 	}
-	other, err := l.results(class)
-	if err != nil {
-		return nil, err
-	}
-	return lay(l.Name, other.ablation)
+	return lay(other.l.Name, other.ablation)
 }
 
 // methods are the paragraphs of every report of the shapes world.
@@ -176,13 +164,13 @@ var methods = []string{
 }
 
 // writeReport writes a study's report and returns the path of its page.
-func (g *globals) writeReport(l *loaded, r *results) (string, error) {
-	path, err := page.Write(filepath.Join(l.Dir, "report"), r.report())
+func (g *globals) writeReport(ctx context.Context, l *loaded, r *results) (string, error) {
+	path, err := page.Write(filepath.Join(l.Dir, "report"), r.report(ctx))
 	return path, l.Store.Diagnose(err)
 }
 
 // report is what the page shows of a study's results.
-func (r *results) report() page.Report {
+func (r *results) report(ctx context.Context) page.Report {
 	l := r.l
 	rep := page.Report{
 		Name: l.Name, Title: l.Title, Question: l.Question, Table: r.ablation, Samples: r.tables.Samples, Curves: r.tables.Curves,
@@ -212,11 +200,11 @@ func (r *results) report() page.Report {
 		key := trial + " " + set
 		if _, ok := sets[key]; !ok {
 			c := chains[trial]
-			out, ok := r.found[c.Evaluate.Name]
-			if !ok {
-				return nil, nil
+			dir, err := r.found.Verified(ctx, l.Store, c.Evaluate)
+			if err != nil || dir == "" {
+				return nil, err
 			}
-			images, err := stage.ReadImages(out.Dir, set)
+			images, err := stage.ReadImages(dir, set)
 			if err != nil {
 				return nil, err
 			}
@@ -230,30 +218,46 @@ func (r *results) report() page.Report {
 	return rep
 }
 
-// failures are the trials without a result, and what their last attempts said.
+// failures says of each trial without a result why it has none: what became of
+// the last attempt at the first action of its chain that is missing.
 func (r *results) failures() []string {
-	last := map[string]string{} // by trial
-	for i, o := range r.runs.Column("outcome").Strings {
-		if o == "failed" {
-			last[r.runs.Column("trial").Strings[i]] = r.runs.Column("stage").Strings[i] + ": " + r.runs.Column("error").Strings[i]
-		}
+	last := map[store.ActionID]store.Attempt{}
+	for _, a := range r.attempts {
+		last[a.Action] = a
 	}
 	var out []string
-	done := r.tables.Trials.Column("artifact.evaluate")
-	seen := map[string]bool{}
-	for i, view := range r.tables.Trials.Column("view").Strings {
-		id := r.tables.Trials.Column("trial").Strings[i]
-		if done.Has(i) || seen[id] {
+	seen := map[spec.ID]bool{}
+	for _, v := range r.l.Views {
+		id := v.Trial.ID()
+		chain := r.l.Graph.Chains[id]
+		if _, done := r.found.Dir(chain.Evaluate); done || seen[id] {
 			continue
 		}
 		seen[id] = true
-		why := last[id]
-		if why == "" {
-			why = "has not run, or waits for an action that another trial began"
-		}
-		out = append(out, view+": "+why)
+		out = append(out, v.String()+": "+r.why(chain, last))
 	}
 	return out
+}
+
+func (r *results) why(chain study.Chain, last map[store.ActionID]store.Attempt) string {
+	for _, a := range chain.Actions() {
+		if r.found.Unreadable(a) {
+			return fmt.Sprintf("its result is damaged in the store (%s %s)", a.Kind, r.found.Outputs[a.Name].ID.Short())
+		}
+		key, ok := r.found.Next(a, r.class)
+		if !ok {
+			continue
+		}
+		switch at := last[key]; at.Outcome {
+		case store.OutcomeFailed:
+			return fmt.Sprintf("%s: %s", a.Label(), at.Error)
+		case store.OutcomeInterrupted:
+			return a.Label() + " was interrupted"
+		case store.OutcomeRunning:
+			return a.Label() + " is running"
+		}
+	}
+	return "not run yet"
 }
 
 // picture is a stored image as Go has pictures.
@@ -294,8 +298,7 @@ func (l *loaded) provenance(r *results) page.Provenance {
 
 // command runs the study from the folder of its cue.mod.
 func (l *loaded) command() string {
-	name, _, _ := strings.Cut(l.Name, "@")
-	parts := []string{"ablate", "run", quoted(name)}
+	parts := []string{"ablate", "run", quoted(l.Path)}
 	for _, s := range l.set {
 		parts = append(parts, "--set", quoted(s))
 	}

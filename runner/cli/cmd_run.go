@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"ablate/experiments/spec"
+	"ablate/models/backend"
+	"ablate/reports/text"
 	"ablate/runner/launch"
 	"ablate/runner/plan"
 	"ablate/runner/study"
@@ -44,8 +49,10 @@ finished is kept, and the next run goes on from it.
 		Example: "  ablate run experiments/quickstart\n  ablate run experiments/quickstart --set finetune.beta=0.1 --only 'all data'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.jobs < 0 || f.limit < 0 {
-				return usagef("run: -j and --limit take 1 or more")
+			for _, name := range []string{"jobs", "limit"} {
+				if n, _ := cmd.Flags().GetInt(name); cmd.Flags().Changed(name) && n < 1 {
+					return usagef("run: --%s is %d; must be 1 or more", name, n)
+				}
 			}
 			return runRun(cmd.Context(), g, f, args[0])
 		},
@@ -57,80 +64,143 @@ finished is kept, and the next run goes on from it.
 	fl.StringArrayVar(&f.seeds, "seed", nil, "run this seed `S` only, 3 or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
 	fl.IntVar(&f.limit, "limit", 0, "run at most `N` stages that are missing")
 	fl.BoolVar(&f.failFast, "fail-fast", false, "stop at the first failure")
-	fl.BoolVar(&f.json, "json", false, "print the ablation table and the paths as JSON")
+	fl.BoolVar(&f.json, "json", false, "print as JSON: table, and the paths of results and report")
 	return cmd
 }
 
 func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
 	log := zerolog.Ctx(ctx)
 	start := time.Now()
-	if isPlan(path) {
-		saved, err := g.unchanged(ctx, path, f)
-		if err != nil {
+	l, todo, err := g.toRun(ctx, f, path)
+	if err != nil {
+		return err
+	}
+	name, err := l.runBackend(ctx, f.backend)
+	if err != nil {
+		return err
+	}
+	var b *chosen
+	class := name
+	if name == backend.Auto {
+		if b, err = g.choose(ctx, name); err != nil {
 			return err
 		}
-		path, f.set, f.only = saved.Study, saved.Set, saved.Only
-	}
-	l, err := g.load(ctx, path, f.studyFlags)
-	if err != nil {
-		return err
-	}
-	views, err := only(l.Study, f.only, f.seeds)
-	if err != nil {
-		return err
-	}
-	todo, err := study.NewGraph(l.Study, views, digestCheckpoint)
-	if err != nil {
-		return err
-	}
-	class, err := backendClass()
-	if err != nil {
-		return err
+		class = b.Class
 	}
 	found, err := study.Collect(todo, l.Store, class)
 	if err != nil {
 		return err
 	}
-	var failures []study.Failure
-	limited := 0
-	if len(found) < len(todo.Actions) {
-		out, err := g.execute(ctx, l, todo, f)
-		if err != nil {
+	if l.Dir, err = l.Store.ClaimStudy(l.Name, l.Root, class); err != nil {
+		return err
+	}
+	out := &study.Outcome{Outputs: found.Outputs}
+	if len(found.Outputs) < len(todo.Actions) || len(found.Damaged) > 0 {
+		if b == nil {
+			if b, err = g.choose(ctx, name); err != nil {
+				return l.elsewhere(name, err)
+			}
+		}
+		if out, err = g.execute(ctx, l, todo, b, f); err != nil {
 			return err
 		}
-		failures, limited = out.Failures, out.Limited
 		log.Info().Int("ran", out.Ran).Int("cached", out.Cached).Int("failed", len(out.Failures)).
-			Float64("dur", time.Since(start).Round(10*time.Millisecond).Seconds()).Msg("study " + l.Name)
+			Str("took", took(time.Since(start))).Msg("study " + l.Name)
 	} else {
-		log.Info().Int("cached", len(found)).Msg("study " + l.Name + ": nothing to run")
+		log.Info().Int("cached", len(found.Outputs)).Msg("study " + l.Name + ": nothing to run")
 	}
-	r, err := l.results(class)
+	return g.conclude(ctx, l, class, out, f)
+}
+
+// toRun loads a study, or a saved plan's, with the actions that are to run.
+func (g *globals) toRun(ctx context.Context, f runFlags, path string) (*loaded, *study.Graph, error) {
+	if isPlan(path) {
+		p, err := g.unchanged(ctx, path, f)
+		if err != nil {
+			return nil, nil, err
+		}
+		if p.loaded.Graph, err = p.loaded.layOut(ctx, p.loaded.Views); err != nil {
+			return nil, nil, err
+		}
+		return p.loaded, p.graph, nil
+	}
+	l, err := g.load(ctx, path, f.studyFlags)
 	if err != nil {
+		return nil, nil, err
+	}
+	views, err := only(l.Study, f.only, f.seeds)
+	if err != nil {
+		return nil, nil, err
+	}
+	todo, err := l.layOut(ctx, views)
+	return l, todo, err
+}
+
+// elsewhere is the error of a study whose backend does not work here.
+func (l *loaded) elsewhere(name string, err error) error {
+	if l.Record.Backend != name || name == backend.CPU {
+		return err
+	}
+	return fmt.Errorf("%w\nstudy %s has its results from %s: run it where that works, or give --backend %s to compute everything again", err, l.Name, name, backend.CPU)
+}
+
+// conclude writes the tables and the report of a run, prints the table, and says
+// what is left.
+func (g *globals) conclude(ctx context.Context, l *loaded, class string, out *study.Outcome, f runFlags) error {
+	r, err := l.results(ctx, class)
+	if err != nil {
+		return errors.Join(failed(l, out.Failures), err)
+	}
+	if err := r.missing(out); err != nil {
 		return err
 	}
 	if err := r.write(); err != nil {
-		return err
+		return errors.Join(failed(l, out.Failures), err)
 	}
-	if err := g.printTable(r, tableFlags{json: f.json}); err != nil {
-		return err
-	}
-	report, err := g.writeReport(l, r)
+	report, err := g.writeReport(ctx, l, r)
 	if err != nil {
-		return err
+		return errors.Join(failed(l, out.Failures), err)
 	}
-	if !f.json {
-		fmt.Fprintf(g.stdout, "\nreport: %s\n", report)
+	switch {
+	case f.json:
+		var table bytes.Buffer
+		if err := text.JSON(&table, r.ablation); err != nil {
+			return err
+		}
+		err = writeJSON(g.stdout, struct {
+			Table   json.RawMessage `json:"table"`
+			Results string          `json:"results"`
+			Report  string          `json:"report"`
+			Left    int             `json:"left,omitempty"`
+		}{table.Bytes(), l.Dir, report, out.Left})
+	case out.Left > 0:
+		_, err = fmt.Fprintf(g.stdout, "Stopped after %s (--limit %d): %d left. Run again to go on.\nreport: %s\n", many(out.Ran+len(out.Failures), "action"), f.limit, out.Left, report)
+	default:
+		if err = g.printTable(r, tableFlags{}); err == nil {
+			_, err = fmt.Fprintf(g.stdout, "\nreport: %s\n", report)
+		}
 	}
-	if limited > 0 {
-		log.Warn().Int("limit", f.limit).Msg("stopped at --limit; run again to go on")
+	return errors.Join(failed(l, out.Failures), err)
+}
+
+// missing is the error of a run whose results are no longer in the store when
+// they are gathered.
+func (r *results) missing(out *study.Outcome) error {
+	for _, a := range r.l.Graph.Actions {
+		if o, ran := out.Outputs[a.Name]; ran {
+			if have, ok := r.found.Outputs[a.Name]; !ok || have.ID != o.ID || r.found.Unreadable(a) {
+				return fmt.Errorf("study %s: the result of %s (%s) is no longer in the store: something removed it from %s while this ran; run again",
+					r.l.Name, a.Label(), o.ID.Short(), r.l.Store.Dir())
+			}
+		}
 	}
-	return failed(l, failures)
+	return nil
 }
 
 // unchanged opens a saved plan and compares it with what a run would do now.
-func (g *globals) unchanged(ctx context.Context, name string, f runFlags) (*plan.File, error) {
-	if len(f.set) > 0 || len(f.only) > 0 || len(f.seeds) > 0 {
-		return nil, usagef("run: a plan says what is set and which arms run: leave out --set, --only and --seed, or run the study")
+func (g *globals) unchanged(ctx context.Context, name string, f runFlags) (*planned, error) {
+	if len(f.set) > 0 || len(f.only) > 0 || len(f.seeds) > 0 || f.backend != "" {
+		return nil, usagef("run: a plan has its own --set, --only, --seed and --backend: leave them out, or run the study")
 	}
 	saved, err := plan.Open(name)
 	if err != nil {
@@ -144,15 +214,15 @@ func (g *globals) unchanged(ctx context.Context, name string, f runFlags) (*plan
 		return nil, differenceError{fmt.Errorf("plan %s: nothing was run, for this has changed since it was made:\n  %s\nplan again, or run %s itself",
 			name, strings.Join(changes, "\n  "), saved.Study)}
 	}
-	return saved, nil
+	return now, nil
 }
 
+// silence is how long a worker may work without a sign of life: the longest
+// known, a compilation, takes a minute or two.
+const silence = 30 * time.Minute
+
 // execute runs what is missing of a graph in worker processes.
-func (g *globals) execute(ctx context.Context, l *loaded, todo *study.Graph, f runFlags) (*study.Outcome, error) {
-	b, err := g.chooseBackend(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (g *globals) execute(ctx context.Context, l *loaded, todo *study.Graph, b *chosen, f runFlags) (*study.Outcome, error) {
 	j, err := l.Store.OpenJournal(l.Dir)
 	if err != nil {
 		return nil, err
@@ -163,7 +233,7 @@ func (g *globals) execute(ctx context.Context, l *loaded, todo *study.Graph, f r
 		jobs = b.workers()
 	}
 	zerolog.Ctx(ctx).Info().Str("backend", b.Class).Str("device", b.Device).Int("workers", jobs).Msg("computing")
-	pool, err := launch.NewPool(launch.Options{Workers: jobs, Pin: true, Env: b.environment()})
+	pool, err := launch.NewPool(launch.Options{Workers: jobs, Pin: true, Env: b.environment(), Build: buildID(), Silence: silence})
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +241,7 @@ func (g *globals) execute(ctx context.Context, l *loaded, todo *study.Graph, f r
 	p := newProgress(g.stderr, zerolog.Ctx(ctx))
 	defer p.clear()
 	out, err := study.Run(ctx, todo, l.Store, j, pool, study.Options{
-		Slots: jobs, FailFast: f.failFast, Limit: f.limit, Backend: b.Class, Machine: b.machine(), Events: p.event,
+		Slots: jobs, FailFast: f.failFast, Limit: f.limit, Backend: b.Class, Machine: b.machine(), Logs: filepath.Join(l.Dir, "logs"), Events: p.event,
 	})
 	if err == nil {
 		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("peak memory of all workers together, at most")

@@ -2,17 +2,13 @@ package cli
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"ablate/analysis/compare"
 	"ablate/analysis/table"
 	"ablate/reports/text"
-	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 type tableFlags struct {
@@ -31,9 +27,13 @@ is missing is shown as missing. Intervals are 95%: over seeds from three seeds
 on; with fewer the seeds are points and the interval is over prompts, for these
 seeds only. * marks a difference that is resolved, ≈ one that is equivalent.
 
---of takes one of the study's tables instead: trials (a row a view), samples (a row
-an evaluation image), curves, labels, or runs (a row an attempt). They lie as
-Arrow files in the study's folder of results too.
+--of prints one of the study's tables instead: trials (a row for each arm, point and
+seed), samples (a row for each evaluation image), curves, labels, reliability (of
+each learned reward) or runs (a row for each attempt). 'ablate run' writes them as
+Arrow files into the study's folder of results; this command writes nothing.
+
+A result that is damaged in the store is left out, with a warning that names it, and
+the exit code is 1.
 ` + exitHelp,
 		Example: "  ablate table experiments/quickstart --md\n  ablate table experiments/quickstart --of samples --parquet > samples.parquet",
 		Args:    cobra.ExactArgs(1),
@@ -56,22 +56,14 @@ Arrow files in the study's folder of results too.
 			if _, tty := terminal(g.stdout); tf.parquet && tty {
 				return usagef("table: --parquet writes bytes that no terminal shows: send them to a file with > FILE")
 			}
-			l, err := g.load(cmd.Context(), args[0], f)
+			r, err := g.results(cmd.Context(), args[0], f)
 			if err != nil {
 				return err
 			}
-			class, err := backendClass()
-			if err != nil {
+			if err := g.printTable(r, tf); err != nil {
 				return err
 			}
-			r, err := l.results(class)
-			if err != nil {
-				return err
-			}
-			if err := r.write(); err != nil {
-				return err
-			}
-			return g.printTable(r, tf)
+			return r.damage()
 		},
 	}
 	f.add(cmd)
@@ -85,62 +77,6 @@ Arrow files in the study's folder of results too.
 }
 
 var tableNames = []string{"trials", "samples", "curves", "labels", "reliability", "runs"}
-
-// named is one of the study's tables.
-func (r *results) named(name string) *table.Table {
-	return map[string]*table.Table{
-		"trials": r.tables.Trials, "samples": r.tables.Samples, "curves": r.tables.Curves, "labels": r.tables.Labels, "reliability": r.tables.Reliability, "runs": r.runs,
-	}[name]
-}
-
-// results are a study's tables and its ablation table.
-type results struct {
-	l        *loaded
-	found    map[string]study.Output
-	tables   *study.Tables
-	runs     *table.Table
-	ablation *compare.Table
-}
-
-// results gathers what the store has of a study.
-func (l *loaded) results(class string) (*results, error) {
-	found, err := study.Collect(l.Graph, l.Store, class)
-	if err != nil {
-		return nil, err
-	}
-	r := &results{l: l, found: found}
-	if r.tables, err = study.NewTables(l.Study, l.Graph, func(a *study.Action) (string, string, bool) {
-		if a == nil {
-			return "", "", false
-		}
-		o, ok := found[a.Name]
-		return o.Dir, o.ID.String(), ok
-	}); err != nil {
-		return nil, err
-	}
-	events, unread, err := store.ReadJournal(l.Dir)
-	if err != nil {
-		return nil, err
-	}
-	_ = unread // a line that a dying process tore says nothing
-	r.runs = study.Runs(store.Attempts(events))
-	o := compare.Options{Reference: l.Reference, Detect: l.Detect, Show: l.Show}
-	for _, t := range l.Gate {
-		o.Also = append(o.Also, t.Metric)
-	}
-	r.ablation, err = compare.Ablation(r.tables.Trials, r.tables.Samples, o)
-	return r, err
-}
-
-// write writes the tables into the study's folder.
-func (r *results) write() error {
-	for _, name := range tableNames {
-		if err := table.WriteFile(filepath.Join(r.l.Dir, name+".arrow"), r.named(name)); err != nil {
-			return r.l.Store.Diagnose(err)
-		}
-	}
-	return nil
-}
 
 func (g *globals) printTable(r *results, f tableFlags) error {
 	if f.of != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -71,11 +72,12 @@ func (g *globals) vet(ctx context.Context, path string, f studyFlags) ([]finding
 		detail += fmt.Sprintf(", %s excluded by where", many(n, "point"))
 	}
 	list := []finding{{What: "study", OK: true, Detail: detail}}
+	embedders := l.embedders()
 	var wrong spec.Errors
 	for _, file := range l.Files {
-		files, err := stage.CheckCheckpoint(file.Path)
+		files, err := stage.CheckCheckpoint(file.Path, embedders[file.Path])
 		if err != nil {
-			wrong.List = append(wrong.List, file.Mistake(err.Error(), "a checkpoint folder is what 'ablate export' writes"))
+			wrong.List = append(wrong.List, file.Mistake(err.Error(), ""))
 			continue
 		}
 		list = append(list, finding{What: "checkpoint", OK: true, Detail: fmt.Sprintf("%s: %s that fit together", file.Path, many(len(files), "file"))})
@@ -83,30 +85,49 @@ func (g *globals) vet(ctx context.Context, path string, f studyFlags) ([]finding
 	if len(wrong.List) > 0 {
 		return nil, &wrong
 	}
-	graph, err := study.NewGraph(l.Study, l.Views, digestCheckpoint)
+	if l.Graph, err = l.layOut(ctx, l.Views); err != nil {
+		return nil, err
+	}
+	class, err := l.class(f.backend)
 	if err != nil {
 		return nil, err
 	}
-	memory, err := vetMemory(ctx, graph)
+	memory, err := vetMemory(ctx, l.Graph, class)
 	if err != nil {
 		return nil, fmt.Errorf("study %s: %w", l.Name, err)
 	}
 	return append(list, memory), nil
 }
 
+// embedders are the checkpoints from which a reward takes its embedder.
+func (l *loaded) embedders() map[string]bool {
+	need := map[string]bool{}
+	var of spec.Content
+	for _, v := range l.Views {
+		if of.Same(v.Trial.Content) {
+			continue
+		}
+		of = v.Trial.Content
+		if c := of.Config(); c.Model.Checkpoint != nil && c.Embedder == nil && c.Reward.Learns() {
+			path := c.Model.Checkpoint.Path
+			if !filepath.IsAbs(path) {
+				path = filepath.Join(l.Study.Dir, path)
+			}
+			need[path] = true
+		}
+	}
+	return need
+}
+
 // vetMemory compares the memory that the study needs at the least with that of
 // the device.
-func vetMemory(ctx context.Context, graph *study.Graph) (finding, error) {
+func vetMemory(ctx context.Context, graph *study.Graph, class string) (finding, error) {
 	var need int64
 	var by *study.Action
 	for _, a := range graph.Actions {
 		if n := stage.Memory(a.Params); n > need {
 			need, by = n, a
 		}
-	}
-	class, err := backendClass()
-	if err != nil {
-		return finding{}, err
 	}
 	have, where := hostMemory(), "this machine"
 	if class == backend.CUDA {

@@ -11,6 +11,7 @@ import (
 	"ablate/models/backend"
 	"ablate/runner/launch"
 	"ablate/runner/stage"
+	"ablate/runner/store"
 	"ablate/runner/study"
 )
 
@@ -46,8 +47,15 @@ func newWorker(_ *globals) *cobra.Command {
 				err := stage.Run(ctx, env, stage.Task{Kind: kind, Params: t.Params, Inputs: t.Inputs, Out: t.Out}, func(step, total int, text string) {
 					progress(launch.Progress{Step: step, Total: total, Text: text})
 				})
-				return nil, study.Classify(err)
-			}, launch.ServeOptions{StackFile: os.Getenv("ABLATE_STACKS")})
+				if err != nil {
+					return nil, study.Classify(err)
+				}
+				manifest, err := store.Written(ctx, t.Out)
+				if err != nil {
+					return nil, study.Classify(err)
+				}
+				return json.Marshal(study.Made{Manifest: manifest})
+			}, launch.ServeOptions{Build: buildID()})
 		},
 	}
 }

@@ -29,6 +29,14 @@ type progress struct {
 	shown           time.Time
 }
 
+// took is a duration for people: 3.2s, 1m10s.
+func took(d time.Duration) string {
+	if d < 10*time.Second {
+		return d.Round(10 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
 // quiet is how often a log that is no terminal hears of long work.
 const quiet = 15 * time.Second
 

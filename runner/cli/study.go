@@ -2,10 +2,7 @@ package cli
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,19 +19,24 @@ import (
 )
 
 // studyFlags are the flags of every command that takes a study.
-type studyFlags struct{ set []string }
+type studyFlags struct {
+	set     []string
+	backend string
+}
 
 func (f *studyFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "change the base before arms apply: `path=value`, as in finetune.beta=0.1 (repeatable)")
+	cmd.Flags().StringVar(&f.backend, "backend", "", "`CLASS` of backend: xla:cuda, xla:cpu or go (default: the one that the study ran with)")
 }
 
 // loaded is a study with its actions and its store.
 type loaded struct {
 	*spec.Study
-	Graph *study.Graph
-	Store *store.Store
-	Dir   string   // of its results
-	set   []string // what --set changed
+	Graph  *study.Graph
+	Store  *store.Store
+	Dir    string      // of its results; a command that only reads does not make it
+	Record store.Study // what its last run wrote down; zero where it never ran
+	set    []string    // what --set changed
 }
 
 // load reads a study, lays out its actions and opens its store. An error of
@@ -44,8 +46,19 @@ func (g *globals) load(ctx context.Context, path string, f studyFlags) (*loaded,
 	if err != nil {
 		return nil, err
 	}
-	l.Graph, err = study.NewGraph(l.Study, l.Views, digestCheckpoint)
+	l.Graph, err = l.layOut(ctx, l.Views)
 	return l, err
+}
+
+// layOut lays out the actions of some views of a study.
+func (l *loaded) layOut(ctx context.Context, views []spec.View) (*study.Graph, error) {
+	return study.NewGraph(l.Study, views, func(dir string) (string, error) {
+		d, err := stage.DigestCheckpoint(ctx, dir)
+		if err != nil {
+			return "", fmt.Errorf("model.checkpoint.path: %w", err)
+		}
+		return d, nil
+	})
 }
 
 // open reads a study and opens its store, without its actions.
@@ -61,39 +74,11 @@ func (g *globals) open(ctx context.Context, path string, f studyFlags) (*loaded,
 	if err != nil {
 		return nil, err
 	}
-	dir, err := st.StudyDir(s.Name)
-	if err != nil {
+	l := &loaded{Study: s, Store: st, Dir: st.StudyFolder(s.Name, s.Root), set: f.set}
+	if l.Record, err = store.ReadStudy(l.Dir); err != nil {
 		return nil, err
 	}
-	return &loaded{Study: s, Store: st, Dir: dir, set: f.set}, nil
-}
-
-// digestCheckpoint names the bytes of the files of a checkpoint folder.
-func digestCheckpoint(dir string) (string, error) {
-	required, optional := stage.CheckpointFiles()
-	h := sha256.New()
-	for i, name := range append(required, optional...) {
-		f, err := os.Open(filepath.Join(dir, name))
-		if err != nil {
-			if os.IsNotExist(err) && i >= len(required) {
-				continue
-			}
-			if os.IsNotExist(err) {
-				return "", fmt.Errorf("model.checkpoint.path: %s has no %s: a checkpoint folder has %s (ablate export writes one)", dir, name, strings.Join(required, ", "))
-			}
-			return "", fmt.Errorf("model.checkpoint.path: %w", err)
-		}
-		fh := sha256.New()
-		_, err = io.Copy(fh, f)
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			return "", fmt.Errorf("model.checkpoint.path: %w", err)
-		}
-		fmt.Fprintf(h, "%x %s\n", fh.Sum(nil), name)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return l, nil
 }
 
 // findTrial finds a trial by its id's beginning or by a view's name.

@@ -350,8 +350,58 @@ func TestPreference(t *testing.T) {
 	if d := cmp.Diff([]string{"urgent", "head", "tail", "long", "short", "short too"}, order); d != "" {
 		t.Errorf("order mismatch (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff([]string{"short", "long", "head", "short too", "urgent", "tail"}, g.Order()); d != "" {
-		t.Errorf("topological order mismatch (-want +got):\n%s", d)
+}
+
+// TestLimit: what the limit leaves is waiting: no failure, no event, and nothing that
+// runs is stopped for it, whatever else is asked for.
+func TestLimit(t *testing.T) {
+	for _, failFast := range []bool{false, true} {
+		var nodes []Node[int]
+		for i := range 6 {
+			nodes = append(nodes, Node[int]{Name: fmt.Sprint("n", i), Run: func(ctx context.Context, _ map[string]int) (int, error) {
+				select {
+				case <-ctx.Done():
+					return 0, context.Cause(ctx)
+				case <-time.After(20 * time.Millisecond):
+					return i, nil
+				}
+			}})
+			nodes = append(nodes, Node[int]{Name: fmt.Sprint("after", i), Deps: []string{fmt.Sprint("n", i)}, Run: nodes[2*i].Run})
+		}
+		nodes = append(nodes, Node[int]{Name: "known", Lookup: func(context.Context, map[string]int) (int, bool, error) { return 7, true, nil }, Run: nodes[0].Run})
+		g, err := New(nodes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events := map[Kind]int{}
+		finished := 0
+		out, err := g.Run(t.Context(), Options{Slots: 2, Limit: 3, FailFast: failFast, Events: func(e Event) {
+			events[e.Kind]++
+			if e.Finished > finished+1 || e.Total != len(nodes) {
+				t.Errorf("the count jumps from %d to %d of %d", finished, e.Finished, e.Total)
+			}
+			finished = e.Finished
+		}})
+		if err != nil {
+			t.Errorf("fail fast %v: %v", failFast, err)
+		}
+		states := map[State]int{}
+		for _, s := range out {
+			states[s.State]++
+		}
+		if d := cmp.Diff(map[State]int{Done: 3, Hit: 1, Waiting: 9}, states); d != "" {
+			t.Errorf("fail fast %v: states mismatch (-want +got):\n%s", failFast, d)
+		}
+		if d := cmp.Diff(map[Kind]int{EventStarted: 3, EventFinished: 3, EventHit: 1}, events); d != "" {
+			t.Errorf("fail fast %v: events mismatch (-want +got):\n%s", failFast, d)
+		}
+	}
+	g, err := New([]Node[int]{{Name: "a", Run: func(context.Context, map[string]int) (int, error) { return 0, nil }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Run(t.Context(), Options{Limit: -1}); err == nil {
+		t.Error("a negative limit was taken")
 	}
 }
 

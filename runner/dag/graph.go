@@ -71,18 +71,6 @@ func New[R any](nodes []Node[R]) (*Graph[R], error) {
 	return g, nil
 }
 
-// Len returns the number of nodes.
-func (g *Graph[R]) Len() int { return len(g.nodes) }
-
-// Order returns the names so that each comes after what it depends on.
-func (g *Graph[R]) Order() []string {
-	names := make([]string, len(g.order))
-	for i, n := range g.order {
-		names[i] = g.nodes[n].Name
-	}
-	return names
-}
-
 // sort fills in order, or names a cycle.
 func (g *Graph[R]) sort() error {
 	pending := make([]int, len(g.nodes))

@@ -6,7 +6,7 @@ import "fmt"
 type State int
 
 const (
-	Waiting     State = iota // not begun when the run was stopped
+	Waiting     State = iota // not begun when the run was stopped, or reached its limit
 	Hit                      // found by Lookup
 	Done                     // computed by Run
 	Failed                   // Lookup or Run returned an error

@@ -13,14 +13,15 @@ type Options struct {
 	Slots    int         // how many Run at a time; 0 means 1
 	Lookups  int         // how many Lookup at a time; 0 means as many as there are CPUs
 	FailFast bool        // stop everything at the first failure
+	Limit    int         // how many Run at most, in all; 0 means all. The rest stays Waiting
 	Events   func(Event) // called for every event, never twice at once; nil for none
 }
 
-// Run runs the graph and says what became of every node. The error is nil if all
-// have a result; context.Cause(ctx), wrapped, if ctx ended it; else a [*FailedError].
+// Run runs the graph and says what became of every node. The error is nil if none
+// failed; context.Cause(ctx), wrapped, if ctx ended it; else a [*FailedError].
 func (g *Graph[R]) Run(ctx context.Context, o Options) (Outcome[R], error) {
-	if o.Slots < 0 || o.Lookups < 0 {
-		return nil, fmt.Errorf("dag: %d slots, %d lookups: want 1 or more", o.Slots, o.Lookups)
+	if o.Slots < 0 || o.Lookups < 0 || o.Limit < 0 {
+		return nil, fmt.Errorf("dag: %d slots, %d lookups, limit %d: want 1 or more", o.Slots, o.Lookups, o.Limit)
 	}
 	o.Slots = max(1, o.Slots)
 	if o.Lookups == 0 {
@@ -54,6 +55,7 @@ type run[R any] struct {
 	status   []Status[R]
 	finished int
 
+	begun              int    // how many Run were started
 	lookups, runs      ranked // ready to be looked up; missed, and waiting for a slot
 	looking, computing int    // how many goroutines there are of each
 	ends               chan end[R]
@@ -104,8 +106,9 @@ func (r *run[R]) start() {
 			r.ends <- end[R]{node: i, lookup: true, hit: hit, result: result, err: err}
 		}()
 	}
-	for r.ctx.Err() == nil && r.computing < r.o.Slots && r.runs.Len() > 0 {
+	for r.ctx.Err() == nil && r.computing < r.o.Slots && r.runs.Len() > 0 && (r.o.Limit == 0 || r.begun < r.o.Limit) {
 		r.computing++
+		r.begun++
 		i := heap.Pop(&r.runs).(int)
 		r.tell(EventStarted, i)
 		n, deps := r.g.nodes[i], r.results(i)
@@ -215,6 +218,8 @@ func (r *run[R]) outcome(ctx context.Context) (Outcome[R], error) {
 		return out, nil
 	case ctx.Err() != nil:
 		return out, fmt.Errorf("stopped: %w", context.Cause(ctx))
+	case len(failed.Nodes) == 0: // Options.Limit left the rest
+		return out, nil
 	}
 	return out, failed
 }

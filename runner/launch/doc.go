@@ -8,8 +8,8 @@
 //
 // The two talk in JSON lines over the worker's standard input and output. The
 // worker says hello; then, for each task it is sent, it answers with any number of
-// progress lines and one result. Its standard error is kept for the message that is
-// shown when it dies.
+// progress lines and one result. What it writes to its standard error during a task
+// is kept, and is part of an error ([Diagnostics]).
 //
 // No worker outlives its pool: it is killed by the kernel when its parent dies
 // (Linux), and ends by itself when its standard input does. The package works on

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -14,16 +14,24 @@ import (
 
 // Options say how workers are started.
 type Options struct {
-	Workers int       // how many at most, 1 or more
-	Command []string  // program and arguments; nil means this program with the argument "worker"
-	Env     []string  // NAME=value, added to this process's own
-	Dir     string    // working directory; empty means this process's
-	Pin     bool      // keep worker i on the i-th CPU that this process may use (Linux)
-	Log     io.Writer // gets the standard error of all workers; nil drops it. Must allow concurrent writes
+	Workers int      // how many at most, 1 or more
+	Command []string // program and arguments; nil means this program with the argument "worker"
+	Env     []string // NAME=value, added to this process's own
+	Dir     string   // working directory; empty means this process's
+	Pin     bool     // keep each worker on a CPU that no other pool of this machine has taken (Linux)
+	Build   string   // of this program; a worker that names another is refused
 
-	Grace time.Duration // between asking a worker to end and killing it; 0 means 1 s
-	Start time.Duration // how long a worker may take to say hello; 0 means 60 s
+	Grace   time.Duration // between asking a worker to end and killing it; 0 means 1 s
+	Start   time.Duration // how long a worker may take to say hello; 0 means 60 s
+	Silence time.Duration // how long a worker may say nothing during a task before it is ended; 0 means for ever
 }
+
+// mostWorkers is more than any machine has use for.
+const mostWorkers = 4096
+
+// DefaultWorkers is how many CPUs this process may use at a time, by its affinity
+// and by the quota of its control group.
+func DefaultWorkers() int { return runtime.GOMAXPROCS(0) }
 
 // Threads returns the environment that holds a worker to n threads of computation.
 // The Go scheduler gets one more, so that progress is told while a library computes.
@@ -35,7 +43,7 @@ func Threads(n int) []string {
 // Pool is a set of workers. Its methods may be called from several goroutines.
 type Pool struct {
 	o     Options
-	cpus  []int
+	cpus  *claims
 	spawn *spawner
 
 	mu     sync.Mutex
@@ -56,15 +64,17 @@ type slot struct {
 
 // Reply is what became of a task.
 type Reply struct {
-	Values  json.RawMessage // what the handler returned
-	Worker  int             // who did it, from 0
-	PeakRSS int64           // most memory that this worker has held so far, in bytes; 0 if unknown
+	Values json.RawMessage // what the handler returned
+	Worker int             // who did it, from 0
 }
 
 // NewPool returns a pool without any process yet. Close it.
 func NewPool(o Options) (*Pool, error) {
 	if o.Workers < 1 {
 		return nil, fmt.Errorf("pool: %d workers: want 1 or more", o.Workers)
+	}
+	if o.Workers > mostWorkers {
+		return nil, fmt.Errorf("pool: %d workers: want at most %d; this machine has %d CPUs to use", o.Workers, mostWorkers, DefaultWorkers())
 	}
 	if len(o.Command) == 0 {
 		self, err := os.Executable()
@@ -81,7 +91,7 @@ func NewPool(o Options) (*Pool, error) {
 	}
 	p := &Pool{o: o, spawn: newSpawner(), freed: make(chan struct{})}
 	if o.Pin {
-		p.cpus = allowedCPUs()
+		p.cpus = newClaims(allowedCPUs(), claimsDir())
 	}
 	for i := range o.Workers {
 		p.slots = append(p.slots, &slot{id: i})
@@ -108,9 +118,7 @@ func (p *Pool) Do(ctx context.Context, t Task, hint string, progress func(Progre
 	}
 	defer p.release(s)
 	values, err := p.run(ctx, s, t, hint, progress)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return Reply{Values: values, Worker: s.id, PeakRSS: s.peak}, err
+	return Reply{Values: values, Worker: s.id}, err
 }
 
 // run does a task in the slot's process, which it starts if there is none.
@@ -234,6 +242,7 @@ func (p *Pool) Close() error {
 	}
 	group.Wait()
 	p.spawn.close()
+	p.cpus.release()
 	return nil
 }
 

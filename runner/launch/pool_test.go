@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,8 +64,8 @@ func TestDo(t *testing.T) {
 	if d := cmp.Diff(task, got); d != "" {
 		t.Errorf("task mismatch (-want +got):\n%s", d)
 	}
-	if runtime.GOOS == "linux" && (done.PeakRSS < 1<<20 || p.PeakRSS() < done.PeakRSS) {
-		t.Errorf("peak %d, of all %d", done.PeakRSS, p.PeakRSS())
+	if runtime.GOOS == "linux" && p.PeakRSS() < 1<<20 {
+		t.Errorf("peak %d", p.PeakRSS())
 	}
 	var steps []int
 	if _, err := p.Do(t.Context(), Task{Stage: "steps"}, "", func(m Progress) { steps = append(steps, m.Step) }); err != nil {
@@ -85,8 +86,7 @@ func TestLargeMessages(t *testing.T) {
 }
 
 func TestTaskErrors(t *testing.T) {
-	stacks := filepath.Join(t.TempDir(), "stacks.log")
-	p := pool(t, Options{Workers: 1, Env: []string{"STACKS=" + stacks}})
+	p := pool(t, Options{Workers: 1})
 	first, err := pid(t, p, "echo", "")
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,8 @@ func TestTaskErrors(t *testing.T) {
 	for _, c := range []struct{ stage, class, msg string }{
 		{"fail", ClassFailed, "the reward has no labels"},
 		{"fail-class", "memory", "step 7: out of device memory"},
-		{"panic", ClassPanic, "internal error: shapes differ (details in " + stacks + ")"},
+		{"panic", ClassPanic, "internal error: shapes differ"},
+		{"stack", ClassPanic, "internal error: shapes differ"},
 		{"not-json", ClassFailed, "internal error: the result is not JSON"},
 	} {
 		n, err := pid(t, p, c.stage, "")
@@ -106,8 +107,19 @@ func TestTaskErrors(t *testing.T) {
 			t.Errorf("%s: process %d, before %d: the worker did not survive", c.stage, n, first)
 		}
 	}
-	if log, _ := os.ReadFile(stacks); !bytes.Contains(log, []byte("worker_test.go")) {
-		t.Errorf("no stack in %q", log)
+	// What a log wants beside the message: the stack, and what was printed during
+	// this task and no other.
+	for stage, want := range map[string]string{"panic": "worker_test.go", "stack": "main.build()"} {
+		_, err := pid(t, p, stage, "")
+		if stack, _ := Diagnostics(err); !strings.Contains(stack, want) || strings.Contains(err.Error(), want) {
+			t.Errorf("%s: stack %q beside %q", stage, stack, err)
+		}
+	}
+	for _, words := range []string{`"one"`, `"two"`} {
+		_, err := p.Do(t.Context(), Task{Stage: "chatter", Params: json.RawMessage(words)}, "", nil)
+		if _, stderr := Diagnostics(err); stderr != words+"\n" {
+			t.Errorf("standard error %q, want %q", stderr, words)
+		}
 	}
 	if _, err := p.Do(t.Context(), Task{Stage: "echo", Params: json.RawMessage("{")}, "", nil); err == nil {
 		t.Error("parameters that are not JSON were sent")
@@ -146,16 +158,12 @@ func TestKilledWhileIdle(t *testing.T) {
 
 // TestNoise: what libraries print does not reach the protocol.
 func TestNoise(t *testing.T) {
-	var log lockedBuffer
-	p := pool(t, Options{Workers: 1, Log: &log})
+	p := pool(t, Options{Workers: 1})
 	done, err := p.Do(t.Context(), Task{Stage: "noise"}, "", nil)
 	if err != nil || string(done.Values) != "0" {
 		t.Fatalf("got %s, %v", done.Values, err)
 	}
-	p.Close()
-	if n := strings.Count(log.String(), "klog"); n != 100 {
-		t.Errorf("%d of 100 lines in the log", n)
-	}
+	await(t, "100 lines on the standard error", func() bool { return strings.Count(p.slots[0].proc.stderr.String(), "klog") == 100 })
 }
 
 func TestCancel(t *testing.T) {
@@ -197,7 +205,7 @@ func TestCancel(t *testing.T) {
 // TestUnread: a worker that does not read its task can be stopped all the same.
 func TestUnread(t *testing.T) {
 	p := pool(t, Options{Workers: 1, Grace: 100 * time.Millisecond,
-		Command: []string{"sh", "-c", `echo '{"hello":{"protocol":1}}'; sleep 60`}})
+		Command: []string{"sh", "-c", `echo '{"hello":{"protocol":2}}'; sleep 60`}})
 	params, _ := json.Marshal(strings.Repeat("x", 3<<20))
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -309,11 +317,71 @@ func TestLazyAndBounded(t *testing.T) {
 	}
 }
 
+// TestSilence: a worker that says nothing, for it hangs or is stopped, is ended, and
+// the error says so. One that says something in time goes on.
+func TestSilence(t *testing.T) {
+	p := pool(t, Options{Workers: 1, Silence: 300 * time.Millisecond, Grace: 50 * time.Millisecond})
+	for _, stage := range []string{"mute", "frozen"} {
+		n, err := pid(t, p, stage, "")
+		if Class(err) != ClassSilent || !strings.Contains(err.Error(), "worker 0 said nothing for 300ms during "+stage) {
+			t.Errorf("%s: got %v (%s)", stage, err, Class(err))
+		}
+		if _, stderr := Diagnostics(err); stage == "mute" && stderr != "waiting for a lock\n" {
+			t.Errorf("standard error %q", stderr)
+		}
+		await(t, "the end of the worker", func() bool { return !alive(n) })
+	}
+	if _, err := p.Do(t.Context(), Task{Stage: "steps"}, "", nil); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestBuild: a worker that was started after the program was replaced is refused.
+func TestBuild(t *testing.T) {
+	p := pool(t, Options{Workers: 1, Build: "aaaaaaaaaaaaaaaa", Env: []string{"BUILD=bbbbbbbbbbbbbbbb"}})
+	_, err := pid(t, p, "echo", "")
+	if Class(err) != ClassStart || !strings.Contains(err.Error(), "another build") || !strings.Contains(err.Error(), "bbbbbbbbbbbb, not aaaaaaaaaaaa") {
+		t.Errorf("got %v (%s)", err, Class(err))
+	}
+	p = pool(t, Options{Workers: 1, Build: "same", Env: []string{"BUILD=same"}})
+	if _, err := pid(t, p, "echo", ""); err != nil {
+		t.Errorf("of the same build: %v", err)
+	}
+}
+
+// TestClaims: pools of one machine do not meet on a CPU while another is free, and a
+// worker for which none is left is held to none of them.
+func TestClaims(t *testing.T) {
+	dir := t.TempDir()
+	all := []int{3, 5, 7}
+	a, b := newClaims(all, dir), newClaims(all, dir)
+	for _, c := range []struct {
+		pool   *claims
+		worker int
+		want   []int
+	}{
+		{a, 0, []int{3}}, {b, 0, []int{5}}, {a, 0, []int{3}}, {a, 1, []int{7}}, {b, 1, all}, {b, 0, []int{5}},
+	} {
+		if got := c.pool.of(c.worker); !slices.Equal(got, c.want) {
+			t.Errorf("worker %d got %v, want %v", c.worker, got, c.want)
+		}
+	}
+	a.release()
+	if got := b.of(1); !slices.Equal(got, []int{3}) {
+		t.Errorf("after the other pool ended: %v, want [3]", got)
+	}
+	// Where no lock can be had every worker runs, on whatever CPU.
+	if got := newClaims(all, filepath.Join(os.DevNull, "x")).of(0); !slices.Equal(got, all) {
+		t.Errorf("without locks: %v", got)
+	}
+}
+
 func TestPin(t *testing.T) {
 	all := allowedCPUs()
 	if len(all) == 0 {
 		t.Skip("CPUs cannot be listed on this system")
 	}
+	t.Setenv("TMPDIR", t.TempDir()) // other pools of this machine are not meant
 	p := pool(t, Options{Workers: 1, Pin: true, Env: Threads(1)})
 	for stage, want := range map[string]string{"cpus": fmt.Sprintf("[%d]", all[0]), "env": `"1"`} {
 		done, err := p.Do(t.Context(), Task{Stage: stage}, "", nil)
@@ -346,12 +414,14 @@ func TestBadWorkers(t *testing.T) {
 			}
 		})
 	}
-	p := pool(t, Options{Workers: 1, Command: []string{"sh", "-c", `echo '{"hello":{"protocol":1}}'; read x; echo '{"hello":{"protocol":1}}'; sleep 60`}})
+	p := pool(t, Options{Workers: 1, Command: []string{"sh", "-c", `echo '{"hello":{"protocol":2}}'; read x; echo '{"hello":{"protocol":2}}'; sleep 60`}})
 	if _, err := p.Do(t.Context(), Task{Stage: "echo"}, "", nil); Class(err) != ClassProtocol {
 		t.Errorf("a second hello: got %v", err)
 	}
-	if _, err := NewPool(Options{}); err == nil {
-		t.Error("a pool of no workers")
+	for _, n := range []int{0, 1_000_000_000} {
+		if _, err := NewPool(Options{Workers: n}); err == nil {
+			t.Errorf("a pool of %d workers", n)
+		}
 	}
 }
 

@@ -28,6 +28,8 @@ type process struct {
 	quit     chan struct{} // closed by stop: nobody listens any more
 	stderr   *tail
 	rss      atomic.Int64
+	build    string        // that it must be of
+	silence  time.Duration // how long it may say nothing during a task; 0 is for ever
 }
 
 // incoming is a message, or why there will be no further one.
@@ -36,8 +38,8 @@ type incoming struct {
 	err error
 }
 
-// drainTime is how long the last output of a dead process is waited for: a process
-// of its own that still holds the pipe must not hold us.
+// drainTime is how long the last output of a dead process is waited for: a
+// grandchild may keep the pipe open.
 const drainTime = 200 * time.Millisecond
 
 // start starts worker id and waits for its hello.
@@ -67,11 +69,7 @@ func (p *Pool) start(ctx context.Context, id int) (*process, error) {
 		}
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
-	var cpus []int
-	if len(p.cpus) > 0 {
-		cpus = []int{p.cpus[id%len(p.cpus)]}
-	}
-	err := p.spawn.start(cmd, cpus)
+	err := p.spawn.start(cmd, p.cpus.of(id))
 	closeAll(theirs)
 	if err != nil {
 		closeAll(ours)
@@ -80,7 +78,7 @@ func (p *Pool) start(ctx context.Context, id int) (*process, error) {
 	w := &process{
 		id: id, cmd: cmd, in: ours[0], out: ours[1], err: ours[2],
 		messages: make(chan incoming), exited: make(chan struct{}), ended: make(chan struct{}), quit: make(chan struct{}),
-		stderr: &tail{to: p.o.Log},
+		stderr: &tail{}, build: p.o.Build, silence: p.o.Silence,
 	}
 	go w.read()
 	go w.keep()
@@ -110,6 +108,10 @@ func (w *process) greet(ctx context.Context, limit time.Duration) error {
 			if m.err != nil || m.Hello == nil || m.Hello.Protocol != protocol {
 				return remotef(ClassStart, w.id, "does not speak this program's protocol: is it another version?")
 			}
+			if m.Hello.Build != w.build {
+				return remotef(ClassStart, w.id, "is of another build than the program that started it (%.12s, not %.12s): the program was replaced while it ran. "+
+					"Nothing of the new build was stored; run again to go on with it", m.Hello.Build, w.build)
+			}
 			return nil
 		}
 	}
@@ -119,6 +121,14 @@ func (w *process) greet(ctx context.Context, limit time.Duration) error {
 func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json.RawMessage, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("worker %d: %s stopped: %w", w.id, t, context.Cause(ctx))
+	}
+	w.stderr.reset()
+	var quiet <-chan time.Time
+	var timer *time.Timer
+	if w.silence > 0 {
+		timer = time.NewTimer(w.silence)
+		defer timer.Stop()
+		quiet = timer.C
 	}
 	sent := make(chan error, 1)
 	go func() { sent <- writeLine(w.in, t) }() // a worker that does not read must not block us
@@ -140,7 +150,13 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 			drain = time.After(drainTime)
 		case <-drain:
 			return nil, w.death(t.String())
+		case <-quiet:
+			return nil, &CrashError{Worker: w.id, silent: true, Stderr: w.stderr.String(),
+				Msg: fmt.Sprintf("worker %d said nothing for %v during %s and was ended: run again, and if that repeats, report it", w.id, w.silence, t)}
 		case m, ok := <-w.messages:
+			if timer != nil {
+				timer.Reset(w.silence)
+			}
 			switch {
 			case !ok:
 				w.awaitExit()
@@ -152,7 +168,8 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 					progress(*m.Progress)
 				}
 			case m.Result != nil && m.Result.Err != nil:
-				m.Result.Err.Worker = w.id
+				time.Sleep(drainTime / 4) // what it wrote before the result may come after it
+				m.Result.Err.Worker, m.Result.Err.Stderr = w.id, w.stderr.String()
 				return nil, m.Result.Err
 			case m.Result != nil:
 				return m.Result.Values, nil

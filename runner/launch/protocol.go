@@ -11,7 +11,7 @@ import (
 
 // protocol is the version that both sides must agree on. They are one binary
 // except where Options.Command names another.
-const protocol = 1
+const protocol = 2
 
 // maxLine limits a line, so that garbage cannot fill the memory.
 const maxLine = 64 << 20
@@ -49,7 +49,8 @@ type message struct {
 
 // hello is the first line of a worker.
 type hello struct {
-	Protocol int `json:"protocol"`
+	Protocol int    `json:"protocol"`
+	Build    string `json:"build,omitempty"` // of the program
 }
 
 // result is the last line about a task.

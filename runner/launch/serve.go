@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -17,17 +16,17 @@ import (
 // it returns, and should return soon after ctx is done.
 type Handler func(ctx context.Context, t Task, progress func(Progress)) (json.RawMessage, error)
 
-// ErrOrphaned is the cause with which a handler's context ends when the pool is gone.
-var ErrOrphaned = errors.New("the process that started this worker is gone")
+// errOrphaned is the cause with which a handler's context ends when the pool is gone.
+var errOrphaned = errors.New("the process that started this worker is gone")
 
 // serveGrace is how long Serve waits for a handler that has been told to stop.
 const serveGrace = 500 * time.Millisecond
 
 // ServeOptions change how a worker behaves.
 type ServeOptions struct {
-	// StackFile is where the stacks of panics are appended; empty drops them. Whoever
-	// sent the task is told the panic's value and this path, not the stack.
-	StackFile string
+	// Build names this program, down to its bytes. A pool refuses a worker of another
+	// build: its results would be stored under this one's revisions.
+	Build string
 }
 
 // Serve does the tasks that come from in, one after the other, and writes what
@@ -37,8 +36,8 @@ type ServeOptions struct {
 func Serve(ctx context.Context, in io.Reader, out io.Writer, h Handler, o ServeOptions) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &server{out: out, handler: h, options: o}
-	if err := s.send(message{Hello: &hello{Protocol: protocol}}); err != nil {
+	s := &server{out: out, handler: h}
+	if err := s.send(message{Hello: &hello{Protocol: protocol, Build: o.Build}}); err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
 	tasks := make(chan Task, 1) // the next may come before the last is quite over
@@ -79,7 +78,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, h Handler, o ServeO
 				err = wait(done, context.Cause(ctx))
 			case <-ended:
 				if err = readErr; errors.Is(err, io.EOF) {
-					err = ErrOrphaned
+					err = errOrphaned
 				}
 				cancel(err)
 				err = wait(done, err)
@@ -103,7 +102,6 @@ func wait(done <-chan error, cause error) error {
 // server is the writing half of Serve.
 type server struct {
 	handler Handler
-	options ServeOptions
 
 	mu  sync.Mutex
 	out io.Writer
@@ -134,7 +132,10 @@ func (s *server) do(ctx context.Context, t Task) error {
 	}
 	r := &result{Values: values}
 	if err != nil {
-		r = &result{Err: &RemoteError{Class: Class(err), Msg: err.Error()}}
+		r = &result{Err: &RemoteError{Class: Class(err), Msg: err.Error(), Stack: stackOf(err)}}
+		if r.Err.Stack != "" && r.Err.Class == ClassFailed {
+			r.Err.Class = ClassPanic
+		}
 	}
 	return s.send(message{Result: r})
 }
@@ -143,23 +144,8 @@ func (s *server) do(ctx context.Context, t Task) error {
 func (s *server) call(ctx context.Context, t Task, progress func(Progress)) (values json.RawMessage, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = WithClass(ClassPanic, s.panicked(t, p, debug.Stack()))
+			err = &panicError{fmt.Sprint(p), string(debug.Stack())}
 		}
 	}()
 	return s.handler(ctx, t, progress)
-}
-
-// panicked keeps the stack for whoever mends the program and returns what the user reads.
-func (s *server) panicked(t Task, value any, stack []byte) error {
-	if s.options.StackFile != "" {
-		f, err := os.OpenFile(s.options.StackFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
-		if err == nil {
-			_, err = fmt.Fprintf(f, "%s: panic: %v\n%s\n", t, value, stack)
-			err = errors.Join(err, f.Close())
-		}
-		if err == nil {
-			return fmt.Errorf("internal error: %v (details in %s)", value, s.options.StackFile)
-		}
-	}
-	return fmt.Errorf("internal error: %v", value)
 }

@@ -19,7 +19,7 @@ func TestServe(t *testing.T) {
 		progress(Progress{Step: 1})
 		return t.Params, nil
 	}
-	const hello = `{"hello":{"protocol":1}}` + "\n"
+	const hello = `{"hello":{"protocol":2}}` + "\n"
 	for name, c := range map[string]struct{ in, out, err string }{
 		"nothing": {"", hello, ""},
 		"two": {
@@ -91,13 +91,13 @@ func TestServeOrphaned(t *testing.T) {
 			heard <- context.Cause(ctx)
 			return nil, context.Cause(ctx)
 		}, ServeOptions{})
-		if !errors.Is(err, ErrOrphaned) || time.Since(began) > 2*time.Second {
+		if !errors.Is(err, errOrphaned) || time.Since(began) > 2*time.Second {
 			t.Errorf("%s: got %v after %v", name, err, time.Since(began))
 		}
 		if name == "listens" {
 			select { // before Serve has returned, not by its return
 			case err := <-heard:
-				if !errors.Is(err, ErrOrphaned) {
+				if !errors.Is(err, errOrphaned) {
 					t.Errorf("the handler was told %v", err)
 				}
 			default:
@@ -166,7 +166,7 @@ func TestLastWords(t *testing.T) {
 // message that is read is read again from what it is written as.
 func FuzzReadMessage(f *testing.F) {
 	for _, s := range []string{
-		`{"hello":{"protocol":1}}`, `{"progress":{"step":1,"total":2,"text":"x"}}`, `{"result":{"values":[1,2]}}`,
+		`{"hello":{"protocol":2}}`, `{"progress":{"step":1,"total":2,"text":"x"}}`, `{"result":{"values":[1,2]}}`,
 		`{"result":{"error":{"class":"crash","msg":"x"}}}`, `{"result":{},"hello":{}}`, `{}`, `null`, `{"result":{}} {}`, "", "\n\n",
 	} {
 		f.Add([]byte(s + "\n"))

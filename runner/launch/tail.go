@@ -1,19 +1,17 @@
 package launch
 
 import (
-	"io"
 	"strings"
 	"sync"
 )
 
 // tailSize is how much of a worker's standard error is kept.
-const tailSize = 64 << 10
+const tailSize = 256 << 10
 
-// tail keeps the end of what is written to it and passes all of it on.
+// tail keeps the end of what is written to it.
 type tail struct {
 	mu   sync.Mutex
 	kept []byte
-	to   io.Writer // nil for nowhere
 }
 
 func (t *tail) Write(p []byte) (int, error) {
@@ -23,10 +21,14 @@ func (t *tail) Write(p []byte) (int, error) {
 	if over := len(t.kept) - tailSize; over > 0 {
 		t.kept = append(t.kept[:0], t.kept[over:]...)
 	}
-	if t.to != nil {
-		_, _ = t.to.Write(p) // a log that fails must not stop the worker
-	}
 	return len(p), nil
+}
+
+// reset forgets what was written so far: it is of another task.
+func (t *tail) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = t.kept[:0]
 }
 
 func (t *tail) String() string {

@@ -22,7 +22,7 @@ const roleVar = "ABLATE_LAUNCH_TEST_ROLE"
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleVar) {
 	case "worker":
-		err := ServeStdio(context.Background(), perform, ServeOptions{StackFile: os.Getenv("STACKS")})
+		err := ServeStdio(context.Background(), perform, ServeOptions{Build: os.Getenv("BUILD")})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -52,6 +52,14 @@ func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMess
 		return nil, fmt.Errorf("step 7: %w", WithClass("memory", errors.New("out of device memory")))
 	case "panic":
 		panic(fmt.Errorf("shapes differ"))
+	case "mute": // says nothing until it is ended
+		fmt.Fprintln(os.Stderr, "waiting for a lock")
+		select {}
+	case "stack":
+		return nil, &panicError{"shapes differ", "goroutine 7:\nmain.build()"}
+	case "chatter":
+		fmt.Fprintln(os.Stderr, string(t.Params))
+		return nil, errors.New("no more")
 	case "noise":
 		fmt.Println(`{"result":{"values":"false"}}`)
 		for range 100 {
@@ -106,7 +114,7 @@ func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMess
 func parent() {
 	o := Options{Workers: 1, Command: []string{os.Args[0]}, Env: []string{roleVar + "=worker"}}
 	if os.Args[1] == "stubborn" { // does not mind that its input has ended
-		o.Command = []string{"sh", "-c", `echo '{"hello":{"protocol":1}}'; read x; echo '{"progress":{"step":0,"text":"'$$'"}}'; n=0; while [ $n -lt 60 ]; do sleep 1; n=$((n+1)); done`}
+		o.Command = []string{"sh", "-c", `echo '{"hello":{"protocol":2}}'; read x; echo '{"progress":{"step":0,"text":"'$$'"}}'; n=0; while [ $n -lt 60 ]; do sleep 1; n=$((n+1)); done`}
 	}
 	p, err := NewPool(o)
 	if err == nil {

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"ablate/models/checkpoint"
 	"ablate/models/dit"
@@ -30,9 +33,17 @@ const (
 	probesName  = "probes" // set of images that a fine-tuning's probes drew
 	assessFile  = "assess.json"
 
-	denoiserFile = "diffusion_pytorch_model.safetensors"
-	encoderFile  = "model.safetensors"
+	indexFile     = "model_index.json"
+	schedulerFile = "scheduler/scheduler_config.json"
+	denoiserFile  = "diffusion_pytorch_model.safetensors"
+	encoderFile   = "model.safetensors"
 )
+
+// Tabled reports whether tables read a file of an artifact: all but weights and
+// images.
+func Tabled(path string) bool {
+	return strings.HasSuffix(path, ".json") || path == scoresFile
+}
 
 func unmarshalStrict(b []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -89,6 +100,19 @@ func (m *mean) take() []float64 {
 	}
 	m.n = 0
 	return out
+}
+
+// write stores the curve. A value that is not a number is that of a training which
+// has diverged.
+func (c *Curve) write(path string) error {
+	for m, values := range c.Values {
+		for i, v := range values {
+			if v-v != 0 {
+				return fmt.Errorf("%s is %v at step %d: the training diverged (a smaller learning rate helps)", c.Metrics[m], v, c.Steps[i])
+			}
+		}
+	}
+	return checkpoint.WriteJSON(path, c)
 }
 
 // ReadCurve reads the curve of an artifact that has one.
@@ -162,6 +186,9 @@ func promptStrings(prompts []shapes.Prompt) []string {
 func writeScores(dir string, scores map[string][]float32) error {
 	t := map[string]checkpoint.Tensor{}
 	for name, x := range scores {
+		if i := notFinite(x); i >= 0 {
+			return fmt.Errorf("score %d is %v: the reward that gave it diverged in its training", i, x[i])
+		}
 		t[name] = checkpoint.Floats(x, len(x))
 	}
 	return checkpoint.WriteFile(filepath.Join(dir, scoresFile), t)
@@ -207,33 +234,91 @@ func readScores(dir, name string) ([]float32, error) {
 }
 
 // weightsOf lays parameters out for a file, without the prefix of their names.
-func weightsOf(params []nn.Param, v nn.Values, prefix string) map[string]checkpoint.Tensor {
+// Every training ends here: one whose last update diverged is found out.
+func weightsOf(params []nn.Param, v nn.Values, prefix string) (map[string]checkpoint.Tensor, error) {
 	t := make(map[string]checkpoint.Tensor, len(params))
 	for _, p := range params {
-		t[p.Name] = checkpoint.Floats(v[prefix+p.Name], p.Shape...)
+		x := v[prefix+p.Name]
+		if i := diverged(x); i >= 0 {
+			return nil, fmt.Errorf("weight %s is %v after the last step: the training diverged (a smaller learning rate helps)", prefix+p.Name, x[i])
+		}
+		t[p.Name] = checkpoint.Floats(x, p.Shape...)
 	}
-	return t
+	return t, nil
+}
+
+// writeWeights writes a component: its configuration and the parameters.
+func writeWeights(dir, file string, config any, params []nn.Param, v nn.Values, prefix string) error {
+	t, err := weightsOf(params, v, prefix)
+	if err != nil {
+		return err
+	}
+	return checkpoint.WriteComponent(dir, file, config, t)
+}
+
+// notFinite returns the index of the first NaN or infinity, -1 where there is none.
+func notFinite(x []float32) int {
+	for i, v := range x {
+		if v-v != 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// diverged returns the index of the first weight that no training ends well with,
+// -1 where there is none: NaN, infinite, or so large that its square is infinite.
+func diverged(x []float32) int {
+	for i, v := range x {
+		if s := v * v; s-s != 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// checkWeights opens the file of a component and compares the shapes of its
+// parameters, without reading them.
+func checkWeights(path string, params []nn.Param) (*checkpoint.File, error) {
+	f, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range params {
+		shape, ok := f.Shape(p.Name)
+		if !ok {
+			err = fmt.Errorf("%s: tensor %q is missing", path, p.Name)
+		} else if !slices.Equal(shape, p.Shape) {
+			err = fmt.Errorf("%s: tensor %q has shape %v, the configuration needs %v", path, p.Name, shape, p.Shape)
+		}
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	return f, nil
 }
 
 // readWeights reads the parameters of a component into v.
 func readWeights(path string, params []nn.Param, prefix string, v nn.Values) error {
-	t, err := checkpoint.ReadFile(path)
+	f, err := checkWeights(path, params)
 	if err != nil {
 		return err
 	}
+	defer f.Close()
 	for _, p := range params {
-		x, ok := t[p.Name]
-		if !ok {
-			return fmt.Errorf("%s: tensor %q is missing", path, p.Name)
+		t, err := f.Tensor(p.Name)
+		if err != nil {
+			return err
 		}
-		f, err := x.Float32()
+		x, err := t.Float32()
 		if err != nil {
 			return fmt.Errorf("%s: tensor %q: %w", path, p.Name, err)
 		}
-		if len(f) != p.Size() {
-			return fmt.Errorf("%s: tensor %q has shape %v, the configuration needs %v", path, p.Name, x.Shape, p.Shape)
+		if i := diverged(x); i >= 0 {
+			return fmt.Errorf("%s: tensor %q has the value %v, which no trained model has; export it again from a training that did not diverge", path, p.Name, x[i])
 		}
-		v[prefix+p.Name] = f
+		v[prefix+p.Name] = x
 	}
 	return nil
 }
@@ -248,71 +333,155 @@ type denoiserConfig struct {
 
 const textPrefix = "text_encoder."
 
-// writeModel writes a model as a checkpoint folder in the manner of diffusers.
+// Classes of the other parts of a checkpoint folder. They are those of sample.py,
+// which export writes beside them; diffusers has none of these names, so that it
+// takes nothing for what it is not.
+const (
+	pipelineClass  = "AblateShapesPipeline"
+	encoderClass   = "ShapesTextEncoder"
+	schedulerClass = "RectifiedFlowX0Scheduler"
+)
+
+// modelIndex is model_index.json.
+type modelIndex struct {
+	Class       string    `json:"_class_name"`
+	Transformer [2]string `json:"transformer"` // module and class
+	TextEncoder [2]string `json:"text_encoder"`
+	Scheduler   [2]string `json:"scheduler"`
+}
+
+var index = modelIndex{pipelineClass, [2]string{"sample", denoiserClass}, [2]string{"sample", encoderClass}, [2]string{"sample", schedulerClass}}
+
+// A SchedulerConfig is scheduler_config.json: what the network's output means, and
+// how the exporter drew images. A study that adopts the folder draws them with its
+// own sampler.
+type SchedulerConfig struct {
+	Class      string  `json:"_class_name"`
+	Prediction string  `json:"prediction_type"` // sample: the network predicts the clean image
+	Steps      int     `json:"num_inference_steps"`
+	Shift      float64 `json:"shift"`
+}
+
+func newScheduler(steps int, shift float64) SchedulerConfig {
+	return SchedulerConfig{schedulerClass, "sample", steps, shift}
+}
+
+type encoderConfig struct {
+	Class      string `json:"_class_name"`
+	Vocabulary int    `json:"vocab_size"`
+	Width      int    `json:"hidden_size"`
+}
+
+// writeModel writes a model as a checkpoint folder in the layout of diffusers.
 func writeModel(dir string, c dit.Config, net pipeline.Network, v nn.Values) error {
-	index := map[string]any{
-		"_class_name":  "ShapesPipeline",
-		"transformer":  []string{"ablate", denoiserClass},
-		"text_encoder": []string{"ablate", "ShapesTextEncoder"},
-		"scheduler":    []string{"diffusers", "FlowMatchEulerDiscreteScheduler"},
-	}
-	if err := checkpoint.WriteJSON(filepath.Join(dir, "model_index.json"), index); err != nil {
+	if err := checkpoint.WriteJSON(filepath.Join(dir, indexFile), index); err != nil {
 		return err
 	}
-	scheduler := map[string]any{
-		"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 1.5, "prediction_type": "sample",
-	}
-	if err := checkpoint.WriteJSON(filepath.Join(dir, "scheduler", "scheduler_config.json"), scheduler); err != nil {
+	if err := WriteScheduler(dir, 20, 1.5); err != nil {
 		return err
 	}
-	cfg := denoiserConfig{denoiserClass, c}
-	if err := checkpoint.WriteComponent(filepath.Join(dir, "transformer"), denoiserFile, cfg, weightsOf(net.Params, v, "")); err != nil {
+	if err := writeWeights(filepath.Join(dir, "transformer"), denoiserFile, denoiserConfig{denoiserClass, c}, net.Params, v, ""); err != nil {
 		return err
 	}
-	text := map[string]any{"_class_name": "ShapesTextEncoder", "vocab_size": c.Vocabulary, "hidden_size": c.TextWidth}
-	return checkpoint.WriteComponent(filepath.Join(dir, "text_encoder"), encoderFile, text, weightsOf(net.TextParams, v, textPrefix))
+	return writeWeights(filepath.Join(dir, "text_encoder"), encoderFile, encoderConfig{encoderClass, c.Vocabulary, c.TextWidth}, net.TextParams, v, textPrefix)
+}
+
+// WriteScheduler writes a checkpoint folder's scheduler_config.json.
+func WriteScheduler(dir string, steps int, shift float64) error {
+	return checkpoint.WriteJSON(filepath.Join(dir, filepath.FromSlash(schedulerFile)), newScheduler(steps, shift))
+}
+
+// readConfigs reads and compares the configurations of a checkpoint folder. How
+// many heads the attention has cannot be seen in the weights, so a wrong number
+// passes.
+func readConfigs(dir string) (dit.Config, error) {
+	fail := func(path, format string, args ...any) (dit.Config, error) {
+		return dit.Config{}, fmt.Errorf("%s: %s: a checkpoint folder is what 'ablate export' writes", path, fmt.Sprintf(format, args...))
+	}
+	var have modelIndex
+	path := filepath.Join(dir, indexFile)
+	if err := checkpoint.ReadJSON(path, &have, true); err != nil {
+		return dit.Config{}, err
+	}
+	if have != index {
+		return fail(path, "it describes a %q of %v, %v and %v, and this version runs a %q of %v, %v and %v alone", have.Class, have.Transformer, have.TextEncoder, have.Scheduler,
+			index.Class, index.Transformer, index.TextEncoder, index.Scheduler)
+	}
+	var s SchedulerConfig
+	path = filepath.Join(dir, filepath.FromSlash(schedulerFile))
+	if err := checkpoint.ReadJSON(path, &s, true); err != nil {
+		return dit.Config{}, err
+	}
+	if want := newScheduler(s.Steps, s.Shift); s != want {
+		return fail(path, "it is a %q with prediction_type %q, and this version runs a %q with %q alone", s.Class, s.Prediction, want.Class, want.Prediction)
+	}
+	if s.Steps < 1 || !(s.Shift > 0) || math.IsInf(s.Shift, 0) {
+		return fail(path, "num_inference_steps is %d and shift is %v: both must be positive", s.Steps, s.Shift)
+	}
+	var c denoiserConfig
+	path = filepath.Join(dir, "transformer", "config.json")
+	if err := checkpoint.ReadJSON(path, &c, true); err != nil {
+		return dit.Config{}, err
+	}
+	if c.Class != denoiserClass {
+		return dit.Config{}, fmt.Errorf("%s: _class_name is %q: this version runs %s only", path, c.Class, denoiserClass)
+	}
+	if err := c.Check(); err != nil {
+		return dit.Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if c.ImageSize != shapes.Size || c.Channels != 3 || c.Vocabulary != shapes.Vocabulary() {
+		return dit.Config{}, fmt.Errorf("%s: images of %d×%d×%d and %d words are not those of the shapes world", path, c.ImageSize, c.ImageSize, c.Channels, c.Vocabulary)
+	}
+	var e encoderConfig
+	path = filepath.Join(dir, "text_encoder", "config.json")
+	if err := checkpoint.ReadJSON(path, &e, true); err != nil {
+		return dit.Config{}, err
+	}
+	if want := (encoderConfig{encoderClass, c.Vocabulary, c.TextWidth}); e != want {
+		return fail(path, "a %q of %d words and width %d does not fit the transformer, which needs a %q of %d words and width %d",
+			e.Class, e.Vocabulary, e.Width, want.Class, want.Vocabulary, want.Width)
+	}
+	return c.Config, nil
 }
 
 // readModel reads a checkpoint folder of the shapes world.
 func readModel(dir string) (dit.Config, *pipeline.Model, error) {
-	var cfg denoiserConfig
-	path := filepath.Join(dir, "transformer", "config.json")
-	if err := checkpoint.ReadJSON(path, &cfg, true); err != nil {
-		return dit.Config{}, nil, err
+	c, err := readConfigs(dir)
+	if err != nil {
+		return c, nil, err
 	}
-	if cfg.Class != denoiserClass {
-		return dit.Config{}, nil, fmt.Errorf("%s: _class_name is %q: this version runs %s only", path, cfg.Class, denoiserClass)
-	}
-	if err := cfg.Check(); err != nil {
-		return dit.Config{}, nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if cfg.ImageSize != shapes.Size || cfg.Channels != 3 || cfg.Vocabulary != shapes.Vocabulary() {
-		return dit.Config{}, nil, fmt.Errorf("%s: images of %d×%d×%d and %d words are not those of the shapes world", path, cfg.ImageSize, cfg.ImageSize, cfg.Channels, cfg.Vocabulary)
-	}
-	net := pipeline.Shapes(cfg.Config)
+	net := pipeline.Shapes(c)
 	m := &pipeline.Model{Network: net, Weights: nn.Values{}}
 	if err := readWeights(filepath.Join(dir, "transformer", denoiserFile), net.Params, "", m.Weights); err != nil {
 		return dit.Config{}, nil, err
 	}
-	err := readWeights(filepath.Join(dir, "text_encoder", encoderFile), net.TextParams, textPrefix, m.Weights)
-	return cfg.Config, m, err
+	err = readWeights(filepath.Join(dir, "text_encoder", encoderFile), net.TextParams, textPrefix, m.Weights)
+	return c, m, err
 }
 
 func writeEmbedder(dir string, c embedder.Config, v nn.Values) error {
-	return checkpoint.WriteComponent(filepath.Join(dir, "embedder"), encoderFile, c, weightsOf(c.Params(), v, ""))
+	return writeWeights(filepath.Join(dir, "embedder"), encoderFile, c, c.Params(), v, "")
 }
 
-func readEmbedder(dir string) (embedder.Config, nn.Values, error) {
+func readEmbedderConfig(dir string) (embedder.Config, error) {
 	var c embedder.Config
 	path := filepath.Join(dir, "embedder", "config.json")
 	if err := checkpoint.ReadJSON(path, &c, true); err != nil {
-		return c, nil, err
+		return c, err
 	}
 	if err := c.Check(); err != nil {
-		return c, nil, fmt.Errorf("%s: %w", path, err)
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+func readEmbedder(dir string) (embedder.Config, nn.Values, error) {
+	c, err := readEmbedderConfig(dir)
+	if err != nil {
+		return c, nil, err
 	}
 	v := nn.Values{}
-	err := readWeights(filepath.Join(dir, "embedder", encoderFile), c.Params(), "", v)
+	err = readWeights(filepath.Join(dir, "embedder", encoderFile), c.Params(), "", v)
 	return c, v, err
 }
 
@@ -339,7 +508,11 @@ func writeReward(dir string, m *reward.Model) error {
 	}
 	t := map[string]checkpoint.Tensor{}
 	for k, v := range m.Members {
-		for name, x := range weightsOf(m.Params(), v, "") {
+		weights, err := weightsOf(m.Params(), v, "")
+		if err != nil {
+			return err
+		}
+		for name, x := range weights {
 			t[memberPrefix(k, c.Members)+name] = x
 		}
 	}

@@ -203,9 +203,10 @@ func alignment(entries []shapes.Entry, readings []shapes.Reading) []Metric {
 	skipped := Metric{Name: "skipped", N: len(readings)}
 	for _, r := range readings {
 		if r.Reason != "" {
-			skipped.Value += 1 / float64(len(readings))
+			skipped.Value++
 		}
 	}
+	skipped.Value /= float64(max(1, skipped.N)) // a count over a count, so that all of them are exactly 1
 	return append(out, skipped)
 }
 

@@ -67,6 +67,8 @@ func runFinetune(ctx context.Context, e *Env, t Task, progress Progress) error {
 		}
 		return context.Cause(ctx)
 	}}
+	var updates nn.Values
+	h.Updates = func(v nn.Values) { updates = v }
 	if err := probe.look(0, m.Weights); err != nil {
 		return err
 	}
@@ -77,10 +79,15 @@ func runFinetune(ctx context.Context, e *Env, t Task, progress Progress) error {
 	if err := writeModel(t.Out, c, m.Network, values); err != nil {
 		return err
 	}
+	if updates != nil {
+		if err := writeAdapter(t.Out, m.Network, p.Recipe.LoRA, updates); err != nil {
+			return err
+		}
+	}
 	if err := probe.write(t.Out); err != nil {
 		return err
 	}
-	return checkpoint.WriteJSON(filepath.Join(t.Out, curvesFile), curve)
+	return curve.write(filepath.Join(t.Out, curvesFile))
 }
 
 // train runs the method.
@@ -267,7 +274,11 @@ func (f *tuner) rollout() finetune.Rollout {
 			for i, p := range prompts {
 				ps[i] = all[p].Prompt
 			}
-			return f.score(quantizeModel(images), ps)
+			bytes, err := quantizeModel(images)
+			if err != nil {
+				return nil, err
+			}
+			return f.score(bytes, ps)
 		},
 	}
 }
@@ -315,7 +326,7 @@ func (p *probe) write(dir string) error {
 	if err := checkpoint.WriteJSON(filepath.Join(dir, promptsFile), promptStrings(p.prompts)); err != nil {
 		return err
 	}
-	return checkpoint.WriteJSON(filepath.Join(dir, probesFile), p.curve)
+	return p.curve.write(filepath.Join(dir, probesFile))
 }
 
 // realPairs are the first n of the reference set with their captions.

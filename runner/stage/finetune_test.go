@@ -68,7 +68,7 @@ func TestOneCompilation(t *testing.T) {
 		})
 	}
 	// Pretraining's batch of 16 is a shape of its own; fine-tuning's 8 + 4 another.
-	net := "shapes 1×32×2"
+	net := "shapes 1×32×2, patch 8, MLP 3, text 12×32, image 16×3"
 	want := map[string]int{
 		"denoise " + net: 2, "finetune " + net + " likelihood": 2, "finetune " + net + " weighted anchored": 1,
 		"finetune " + net + " awm ghuber": 1, "finetune " + net + " nft anchored": 1, "finetune " + net + " ddpo none": 1,

@@ -1,6 +1,8 @@
 package stage
 
 import (
+	"math"
+
 	"ablate/models/shapes"
 )
 
@@ -10,22 +12,28 @@ import (
 // is its own matter, so that too little for this is too little for certain.
 func Memory(params any) int64 {
 	const float = 4
+	// In floating point, for a study may ask for more than 64 bits can count.
+	n := func(x int) float64 { return float64(x) }
+	var need float64
 	switch p := params.(type) {
 	case PretrainParams:
-		weights := int64(p.Layers) * 12 * int64(p.Width) * int64(p.Width)
+		weights := n(p.Layers) * 12 * n(p.Width) * n(p.Width)
 		// weights, gradient, two moments and the running mean
-		return 5*float*weights + int64(p.Data.Pairs)*shapes.Pixels + float*int64(p.Batch)*int64(p.Layers)*int64(p.Width)*4
+		need = 5*float*weights + n(p.Data.Pairs)*shapes.Pixels + float*n(p.Batch)*n(p.Layers)*n(p.Width)*4
 	case EmbedParams:
-		return int64(p.Data.Pairs)*shapes.Pixels + float*int64(p.Batch)*shapes.Pixels
+		need = n(p.Data.Pairs)*shapes.Pixels + float*n(p.Batch)*shapes.Pixels
 	case SampleParams:
-		return int64(p.Images) * shapes.Pixels
+		need = n(p.Images) * shapes.Pixels
 	case FinetuneParams:
+		need = float*n(p.Recipe.Batch)*shapes.Pixels + n(p.Recipe.Fresh)*shapes.Pixels
 		if p.Data.Pairs > 0 {
-			return int64(p.Data.Pairs)*shapes.Pixels + float*int64(p.Recipe.Batch)*shapes.Pixels
+			need += n(p.Data.Pairs)*shapes.Pixels + float*n(p.Recipe.Batch)*p.Mix.Pretraining/2*shapes.Pixels
 		}
-		return float * int64(p.Recipe.Batch) * shapes.Pixels
 	case EvaluateParams:
-		return int64(p.Images+p.FidelityImages) * shapes.Pixels
+		need = (n(p.Images) + n(p.FidelityImages)) * shapes.Pixels
 	}
-	return 0
+	if need >= math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return int64(need)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"path/filepath"
 
-	"ablate/models/checkpoint"
 	"ablate/models/dit"
 	"ablate/models/embedder"
 	"ablate/models/pipeline"
@@ -63,7 +62,7 @@ func runPretrain(ctx context.Context, e *Env, t Task, progress Progress) error {
 	if err := writeModel(t.Out, c, net, values); err != nil {
 		return err
 	}
-	return checkpoint.WriteJSON(filepath.Join(t.Out, curvesFile), curve)
+	return curve.write(filepath.Join(t.Out, curvesFile))
 }
 
 // EmbedParams of the embedder of the shapes world.
@@ -99,5 +98,5 @@ func runEmbed(ctx context.Context, e *Env, t Task, progress Progress) error {
 	if err := writeEmbedder(t.Out, c, values); err != nil {
 		return err
 	}
-	return checkpoint.WriteJSON(filepath.Join(t.Out, curvesFile), curve)
+	return curve.write(filepath.Join(t.Out, curvesFile))
 }

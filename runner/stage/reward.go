@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 
-	"ablate/models/checkpoint"
 	"ablate/models/random"
 	"ablate/models/reward"
 	"ablate/models/shapes"
@@ -120,7 +119,7 @@ func runReward(ctx context.Context, e *Env, t Task, progress Progress) error {
 	if err := writeReward(t.Out, m); err != nil {
 		return err
 	}
-	return checkpoint.WriteJSON(filepath.Join(t.Out, curvesFile), curve)
+	return curve.write(filepath.Join(t.Out, curvesFile))
 }
 
 // judged are images that an annotator called good or bad; skips are left out.
@@ -358,5 +357,5 @@ func (e *Env) probed(t Task) error {
 		}
 		curve.add(step, MeanScore(scores))
 	}
-	return checkpoint.WriteJSON(filepath.Join(t.Out, probesFile), curve)
+	return curve.write(filepath.Join(t.Out, probesFile))
 }

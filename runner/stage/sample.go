@@ -66,5 +66,5 @@ func (e *Env) draw(ctx context.Context, m *pipeline.Model, prompts []shapes.Prom
 	if err != nil {
 		return nil, err
 	}
-	return quantizeModel(x), nil
+	return quantizeModel(x)
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 
 	"ablate/models/backend"
 	"ablate/models/distance"
@@ -61,7 +62,6 @@ func (t Task) in(role string, parts ...string) string {
 // Progress is told how far a stage is, in its own steps.
 type Progress func(step, total int, text string)
 
-// silent tells nobody.
 func silent(int, int, string) {}
 
 // Env is what a worker keeps from one action to the next: the backend, the
@@ -162,17 +162,32 @@ func memo[K comparable, V any](m map[K]V, k K, make func() (V, error)) (V, error
 	return v, err
 }
 
+// A PanicError is a panic of a stage. Its message is for the user; the stack is for
+// a log.
+type PanicError struct {
+	Kind  Kind
+	Value any
+	stack string
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("%s: internal error: %v", e.Kind, e.Value) }
+
+// Stack returns the stack at the panic.
+func (e *PanicError) Stack() string { return e.stack }
+
+// Unwrap returns the value of the panic if it is an error, as those of gomlx are.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
 // Run runs a task and leaves its artifact in t.Out. It returns promptly when
-// ctx is done. Graph building panics by design of gomlx; those panics, and
-// only those of errors, come back as the stage's error.
+// ctx is done. Building a graph panics by design of gomlx; whatever panics comes
+// back as a [PanicError].
 func Run(ctx context.Context, e *Env, t Task, progress Progress) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			cause, ok := p.(error)
-			if !ok {
-				cause = fmt.Errorf("%v", p)
-			}
-			err = fmt.Errorf("%s: internal error: %w", t.Kind, cause)
+			err = &PanicError{t.Kind, p, string(debug.Stack())}
 		}
 	}()
 	if progress == nil {

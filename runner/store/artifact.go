@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,45 +14,32 @@ import (
 // Artifact returns the folder with the files of an artifact, after comparing every
 // byte with its digest; later calls in the same process trust the first. The files
 // are read-only and must stay as they are. A miss is a [*MissError]; a corrupt
-// artifact is also taken out of the store, so that it is computed again.
-func (s *Store) Artifact(id OutputID) (string, error) {
-	dir := s.files(id)
-	s.mu.Lock()
-	known := s.intact[id]
-	s.mu.Unlock()
-	if known {
-		if _, err := os.Stat(dir); err == nil {
-			return dir, nil
-		}
+// artifact is also moved to quarantine/, so that it is computed again.
+func (s *Store) Artifact(ctx context.Context, id OutputID) (string, error) {
+	return s.Files(ctx, id, func(string) bool { return true })
+}
+
+// Files is [Store.Artifact] for a reader of some files alone: it compares those
+// that want is true of, and that they are there.
+func (s *Store) Files(ctx context.Context, id OutputID, want func(path string) bool) (string, error) {
+	err := s.compare(ctx, id, want)
+	var miss *MissError
+	if errors.As(err, &miss) && miss.Reason != Missing {
+		miss.Moved = s.quarantine(s.artifact(id), id)
 	}
-	_, err, _ := s.checking.Do(string(id[:]), func() (any, error) { return nil, s.check(id) })
 	if err != nil {
 		return "", err
 	}
-	return dir, nil
+	return s.files(id), nil
 }
 
-// check compares an artifact with its id, remembers the answer, and removes what is corrupt.
-func (s *Store) check(id OutputID) error {
-	err := s.compare(id)
-	s.mu.Lock()
-	s.intact[id] = err == nil
-	s.mu.Unlock()
-	var miss *MissError
-	if errors.As(err, &miss) && miss.Reason != Missing {
-		// Where it cannot be removed it stays a miss all the same.
-		_ = s.discard(s.artifact(id))
-	}
-	return err
-}
-
-// compare reads every file of an artifact. Errors of the device or of permission
-// are not damage, and come back as what they are.
-func (s *Store) compare(id OutputID) error {
+// compare reads files of an artifact and compares them with the manifest. Errors of
+// the device or of permission are not damage, and come back as what they are.
+func (s *Store) compare(ctx context.Context, id OutputID, want func(path string) bool) error {
 	corrupt := func(detail string) error {
 		return &MissError{ID: id.String(), Reason: CorruptArtifact, Detail: detail}
 	}
-	want, err := s.manifest(id)
+	m, err := s.manifest(id)
 	if err != nil {
 		return err
 	}
@@ -60,59 +49,114 @@ func (s *Store) compare(id OutputID) error {
 	case errors.Is(err, errNoFile):
 		return corrupt(err.Error())
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return s.fail(err)
+		return s.unreadable(err)
 	}
-	for i := range have {
-		err := have[i].digest(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return corrupt(have[i].path + " is gone")
-		}
-		if err != nil {
-			return s.fail(err)
-		}
+	sizes := map[string]int64{}
+	for _, f := range have {
+		sizes[f.path] = f.size
 	}
-	if have.id() != id {
-		return corrupt(difference(want, have))
+	for _, f := range m {
+		if !want(f.path) {
+			delete(sizes, f.path)
+			continue
+		}
+		size, ok := sizes[f.path]
+		delete(sizes, f.path)
+		switch {
+		case !ok:
+			return corrupt(f.path + " is gone")
+		case size != f.size:
+			return corrupt(f.path + " differs")
+		case s.checked(id, f.path):
+			continue
+		}
+		got := file{path: f.path}
+		if err := got.digest(ctx, dir); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if absent(err) {
+				return corrupt(f.path + " is gone")
+			}
+			return s.unreadable(err)
+		}
+		if got != f {
+			return corrupt(f.path + " differs")
+		}
+		s.trust(id, f.path)
+	}
+	for path := range sizes {
+		if want(path) {
+			return corrupt(path + " is new")
+		}
 	}
 	return nil
 }
 
+// checked reports whether this process has compared a file of an artifact before.
+func (s *Store) checked(id OutputID, path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.intact[id][path]
+}
+
+func (s *Store) trust(id OutputID, paths ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.intact[id] == nil {
+		s.intact[id] = map[string]bool{}
+	}
+	for _, p := range paths {
+		s.intact[id][p] = true
+	}
+}
+
+func (s *Store) distrust(id OutputID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.intact, id)
+}
+
 // manifest reads the manifest of an artifact and compares it with the id.
 func (s *Store) manifest(id OutputID) (manifest, error) {
-	data, err := os.ReadFile(filepath.Join(s.artifact(id), "manifest"))
-	if absent(err) || errors.Is(err, syscall.EISDIR) {
-		if _, err := os.Stat(s.artifact(id)); errors.Is(err, fs.ErrNotExist) {
+	corrupt := func(detail string) error {
+		return &MissError{ID: id.String(), Reason: CorruptArtifact, Detail: detail}
+	}
+	data, err := readRegular(filepath.Join(s.artifact(id), "manifest"))
+	switch {
+	case absent(err):
+		if _, err := os.Lstat(s.artifact(id)); absent(err) {
 			return nil, &MissError{ID: id.String(), Reason: Missing}
 		}
-		return nil, &MissError{ID: id.String(), Reason: CorruptArtifact, Detail: "manifest is gone"}
-	}
-	if err != nil {
-		return nil, s.fail(err)
+		return nil, corrupt("manifest is gone")
+	case errors.Is(err, errNoFile):
+		return nil, corrupt(err.Error())
+	case err != nil:
+		return nil, s.unreadable(err)
 	}
 	m, err := parseManifest(data)
 	if err == nil && m.id() != id {
 		err = fmt.Errorf("manifest: does not belong to the artifact")
 	}
 	if err != nil {
-		return nil, &MissError{ID: id.String(), Reason: CorruptArtifact, Detail: err.Error()}
+		return nil, corrupt(err.Error())
 	}
 	return m, nil
 }
 
-// absent reports whether err says that there is no such file, be it because what
-// should be its folder is none.
+// absent reports whether err is ENOENT, or ENOTDIR of a parent.
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// discard takes a folder out of the store: first out of sight, then off the disk.
-func (s *Store) discard(path string) error {
-	tmp := s.tempName()
-	if err := os.Rename(path, tmp); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return s.fail(err)
+// quarantine moves a damaged artifact out of the way, where somebody can look at
+// it, and returns where that is. Where it cannot be moved it stays, and is a miss
+// all the same.
+func (s *Store) quarantine(path string, id OutputID) string {
+	s.distrust(id)
+	to := filepath.Join(s.dir, "quarantine", id.Short()+"-"+rand.Text()[:8])
+	if s.mkdir(filepath.Dir(to)) != nil || os.Rename(path, to) != nil {
+		return ""
 	}
-	return s.fail(os.RemoveAll(tmp))
+	return to
 }

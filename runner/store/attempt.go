@@ -1,9 +1,6 @@
 package store
 
-import (
-	"strings"
-	"time"
-)
+import "strings"
 
 // Outcome says how an attempt ended.
 type Outcome string
@@ -17,7 +14,7 @@ const (
 
 // Attempt is one try at an action, folded from its events.
 type Attempt struct {
-	Event           // what was said last, with what was only said at the start; Time is the start
+	Event           // the last event, completed from the start event; Time is the start's
 	Number  int     // 1 for the first try of the action in this journal
 	Seconds float64 // duration; 0 where the end is not known
 	Outcome Outcome
@@ -70,7 +67,7 @@ func (a *Attempt) end(e Event) {
 	a.Seconds = max(0, e.Time.Sub(start).Seconds())
 	for _, f := range []struct{ last, first *string }{
 		{&e.Stage, &a.Stage}, {&e.Trial, &a.Trial}, {&e.Device, &a.Device}, {&e.Backend, &a.Backend},
-		{&e.Versions, &a.Versions}, {&e.CPU, &a.CPU},
+		{&e.Versions, &a.Versions}, {&e.CPU, &a.CPU}, {&e.View, &a.View}, {&e.Environment, &a.Environment},
 	} {
 		if *f.last == "" {
 			*f.last = *f.first
@@ -93,9 +90,6 @@ func (a *Attempt) end(e Event) {
 		a.Outcome = OutcomeInterrupted
 	}
 }
-
-// Duration returns Seconds as a duration.
-func (a Attempt) Duration() time.Duration { return time.Duration(a.Seconds * float64(time.Second)) }
 
 // gone reports whether the process that wrote an event is certainly dead.
 func gone(process string) bool { return strings.Count(process, "-") == 2 && dead(process+"-x") }

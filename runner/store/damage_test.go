@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -121,8 +123,9 @@ func TestWrongPlace(t *testing.T) {
 	}
 }
 
-// TestCorruptIsTakenOut: a corrupt artifact is removed, so that an action which has
-// not been looked at yet finds it missing and not corrupt.
+// TestCorruptIsTakenOut: a corrupt artifact is moved to quarantine/, with all its
+// bytes, so that an action which has not been looked at yet finds it missing and not
+// corrupt.
 func TestCorruptIsTakenOut(t *testing.T) {
 	s := open(t, scratch(t))
 	key, files := sample()
@@ -139,15 +142,130 @@ func TestCorruptIsTakenOut(t *testing.T) {
 		t.Errorf("sizes are right: %v", err)
 	}
 	var miss *MissError
-	if _, err := s.Artifact(e.Output); !errors.As(err, &miss) || miss.Reason != CorruptArtifact || !strings.Contains(err.Error(), "unet/weights differs") {
-		t.Errorf("got %v", err)
+	if _, err := s.Artifact(context.Background(), e.Output); !errors.As(err, &miss) || miss.Reason != CorruptArtifact || !strings.Contains(err.Error(), "unet/weights differs") {
+		t.Fatalf("got %v", err)
 	}
-	if _, err := s.Artifact(e.Output); !errors.As(err, &miss) || miss.Reason != Missing {
+	if got := read(t, filepath.Join(miss.Moved, "files")); got["unet/weights"] != "01234x6789" || !strings.HasPrefix(miss.Moved, filepath.Join(s.dir, "quarantine")+"/") ||
+		!strings.Contains(miss.Error(), miss.Moved) {
+		t.Errorf("in quarantine: %v (%v)", got, miss)
+	}
+	if _, err := s.Artifact(context.Background(), e.Output); !errors.As(err, &miss) || miss.Reason != Missing {
 		t.Errorf("got %v", err)
 	}
 	if _, err := s.Lookup(e.Action); !errors.As(err, &miss) || miss.Reason != Incomplete {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestFilesAlone: a reader of one file does not read, nor trust, the others.
+func TestFilesAlone(t *testing.T) {
+	ctx := context.Background()
+	s := open(t, scratch(t))
+	key, files := sample()
+	e, err := put(t, s, key, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(s.files(e.Output), "unet/weights")
+	if err := errors.Join(os.Chmod(name, 0o666), os.WriteFile(name, []byte("01234x6789"), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	config := func(p string) bool { return p == "unet/config.json" }
+	if dir, err := s.Files(ctx, e.Output, config); err != nil || dir != s.files(e.Output) {
+		t.Errorf("got %s, %v", dir, err)
+	}
+	if _, err := s.Artifact(ctx, e.Output); !Damaged(err) {
+		t.Errorf("all of it: %v", err)
+	}
+	if _, err := s.Files(ctx, e.Output, config); !errors.Is(err, ErrNotFound) {
+		t.Errorf("after it was moved: %v", err)
+	}
+}
+
+// TestStopsHashing: who waits for a digest can be stopped.
+func TestStopsHashing(t *testing.T) {
+	s := open(t, scratch(t))
+	key, files := sample()
+	e, err := put(t, s, key, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(stop)
+	if _, err := s.Artifact(ctx, e.Output); !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+	w, err := s.Begin(Key{Stage: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, w.Dir(), files)
+	if _, err := w.Commit(ctx, Commit{}); !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := s.Lookup(e.Action); err != nil {
+		t.Errorf("it is taken for damage: %v", err)
+	}
+}
+
+// TestNoRegularFile: what is not a file where one should be is a miss, and a reader
+// does not wait for it.
+func TestNoRegularFile(t *testing.T) {
+	key, files := sample()
+	pipe := func(path string) error { return syscall.Mkfifo(path, 0o666) }
+	folder := func(path string) error { return os.MkdirAll(filepath.Join(path, "x"), 0o777) }
+	link := func(path string) error { return os.Symlink("/dev/zero", path) }
+	for _, place := range []struct {
+		name string
+		of   func(s *Store, e Entry) string
+	}{
+		{"entry", func(s *Store, e Entry) string { return s.action(e.Action) }},
+		{"manifest", func(s *Store, e Entry) string { return filepath.Join(s.artifact(e.Output), "manifest") }},
+		{"file", func(s *Store, e Entry) string { return filepath.Join(s.files(e.Output), "empty") }},
+		{"shard of artifacts", func(s *Store, e Entry) string { return filepath.Dir(s.artifact(e.Output)) }},
+		{"shard of actions", func(s *Store, e Entry) string { return filepath.Dir(s.action(e.Action)) }},
+	} {
+		for how, make := range map[string]func(string) error{"pipe": pipe, "folder": folder, "link": link, "file": func(p string) error { return os.WriteFile(p, nil, 0o666) }} {
+			if strings.HasPrefix(place.name, "shard") && (how == "folder" || how == "link") {
+				continue // a link there is somebody's arrangement
+			}
+			s := open(t, scratch(t))
+			e, err := put(t, s, key, files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := place.of(s, e)
+			if how == "file" && place.name == "file" {
+				continue // it is the empty file that was there
+			}
+			if err := errors.Join(os.RemoveAll(path), make(path)); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, s.dir)
+			if got, err := get(t, s, key.ID()); !errors.Is(err, ErrNotFound) {
+				t.Errorf("%s in place of the %s: %v, %v", how, place.name, got, err)
+			}
+			if _, err := s.Entries(); err != nil {
+				t.Errorf("%s in place of the %s: entries: %v", how, place.name, err)
+			}
+			if _, err := put(t, s, key, files); err != nil {
+				t.Errorf("%s in place of the %s: once more: %v", how, place.name, err)
+			}
+			if got, err := get(t, open(t, s.dir), key.ID()); err != nil || cmp.Diff(files, got) != "" {
+				t.Errorf("%s in place of the %s: mended: %v, %v", how, place.name, got, err)
+			}
+		}
+	}
+}
+
+// sameName is a name in tmp of a living process on another host of this name: there
+// the process namespace has the same number, as on all hosts outside containers.
+func sameName() string {
+	host, _ := os.Hostname()
+	space, _ := os.Readlink("/proc/self/ns/pid")
+	sum := sha256.Sum256([]byte(host + "\n" + space))
+	return fmt.Sprintf("%x-4000001-12345-x", sum[:6])
 }
 
 // points are the places in Commit at which a process may die.
@@ -181,6 +299,9 @@ func TestKilled(t *testing.T) {
 				t.Fatal("died with nothing in tmp: this tests nothing")
 			}
 			s := open(t, dir)
+			if err := s.prepare(); err != nil {
+				t.Fatal(err)
+			}
 			if left := leftovers(t, s); left != nil {
 				t.Errorf("left in tmp: %v", left)
 			}
@@ -202,7 +323,9 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestSweep: only what certainly belongs to a dead process of this machine goes.
+// TestSweep: what certainly belongs to a dead process of this machine goes, and what
+// another machine has not touched for a week. Hosts of one name and process
+// namespace, which is what every host outside containers has, are not one machine.
 func TestSweep(t *testing.T) {
 	dir := scratch(t)
 	s := open(t, dir)
@@ -215,14 +338,25 @@ func TestSweep(t *testing.T) {
 	if err := child.Run(); err != nil {
 		t.Fatal(err)
 	}
-	stay := []string{filepath.Base(w.tmp), "notes", fmt.Sprintf("%s-%d-0-x", here, me), fmt.Sprintf("000000000000-%d-1-x", child.Process.Pid), here + "-0-1-x", here + "--1-1-x"}
+	stay := []string{filepath.Base(w.tmp), "notes", fmt.Sprintf("%s-%d-0-x", here, me), fmt.Sprintf("000000000000-%d-1-x", child.Process.Pid), here + "-0-1-x", here + "--1-1-x", sameName()}
 	for _, name := range append([]string{fmt.Sprintf("%s-%d-1-x", here, child.Process.Pid), fmt.Sprintf("%s-%d-1-x", here, me)}, stay...) {
 		if err := os.MkdirAll(filepath.Join(dir, "tmp", name, "files"), 0o777); err != nil {
 			t.Fatal(err)
 		}
 	}
+	old := filepath.Join(dir, "tmp", "000000000001-1-1-x")
+	write(t, filepath.Join(old, "files"), map[string]string{"weights": "0"})
+	for _, path := range []string{old, filepath.Join(old, "files"), filepath.Join(old, "files", "weights")} {
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-abandoned-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	left := map[string]bool{}
-	for _, name := range leftovers(t, open(t, dir)) {
+	s = open(t, dir)
+	if err := s.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range leftovers(t, s) {
 		left[name] = true
 	}
 	want := map[string]bool{}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -66,7 +67,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := Key{Stage: "pretrain"}
-	study, err := s.StudyDir("quickstart")
+	study, err := s.ClaimStudy("quickstart", "/m", "xla:cpu")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	write(t, w.Dir(), files)
 	filler := fill(t, dir)
-	_, err = w.Commit()
+	_, err = w.Commit(context.Background(), Commit{})
 	says(t, err, dir, "the disk is full")
 	if left := leftovers(t, s); left != nil {
 		t.Errorf("left in tmp: %v", left)
@@ -162,7 +163,7 @@ func TestOutOfNames(t *testing.T) {
 				}
 			}
 			if err == nil {
-				_, err = w.Commit()
+				_, err = w.Commit(context.Background(), Commit{})
 			}
 			w.Abort()
 		}
@@ -202,8 +203,8 @@ func TestReadOnly(t *testing.T) {
 	}
 	_, err := s.Begin(Key{Stage: "other"})
 	says(t, err, dir, "the folder cannot be written")
-	_, err = s.StudyDir("quickstart")
+	_, err = s.ClaimStudy("quickstart", "/m", "xla:cpu")
 	says(t, err, dir, "the folder cannot be written")
-	_, err = Open(filepath.Join(dir, "new"))
+	_, err = open(t, filepath.Join(dir, "new")).Begin(key)
 	says(t, err, filepath.Join(dir, "new"), "the folder cannot be written")
 }

@@ -7,18 +7,27 @@
 //	actions/ab/abcd…              index entry: action → output, with the key's lines
 //	artifacts/ab/abcd…/manifest   one line a file: digest, size, path
 //	artifacts/ab/abcd…/files/…    the files, read-only
-//	studies/NAME/…                results and the journal of a study
+//	studies/NAME/study.json       whose results these are, and on which backend
+//	studies/NAME/…                results, report, journal and logs of a study
+//	quarantine/…                  damaged artifacts, for whoever wants to look at them
 //	tmp/…                         what live processes are writing
 //
 // Everything under actions and artifacts is written once: into tmp, synced, then
 // renamed, the index entry last. So whoever dies at whatever moment leaves either
-// nothing or all of an action. What is read is checked against its digests; a
-// corrupt entry or artifact is a miss with a reason ([MissError]), never a
-// failure and never an answer.
+// nothing or all of an action. A look-up reads the index, the manifest and the
+// sizes of files; bytes are compared with their digests where they are read
+// ([Store.Artifact], [Store.Files]). A corrupt entry or artifact is a miss with a
+// reason ([MissError]), never a failure and never an answer. It is moved to
+// quarantine/, not deleted.
+//
+// Opening and reading make and change nothing else. The first write makes the
+// folders, looks whether all of them can be written, and removes what dead
+// processes left in tmp.
 //
 // Any number of processes of one machine, or of several on a shared file system
-// with atomic renames, may use a store at once: no lock is taken. Two that compute
-// one action at the same time both succeed, the second finds the first's bytes.
+// with atomic renames and links, may use a store at once: no lock is taken. Two
+// that compute one action at the same time both succeed: the first enters its
+// bytes, the second gets these, and is told if its own differ.
 // A store does NOT defend itself against someone who forges both a manifest and
 // its digest, and trusts, within one process, a file that it has checked once.
 package store

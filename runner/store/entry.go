@@ -5,11 +5,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
 // entryFormat is the first line of an index entry.
-const entryFormat = "ablate entry 1"
+const entryFormat = "ablate entry 2"
 
 // Entry is a line of the index: what an action produced.
 type Entry struct {
@@ -17,11 +18,14 @@ type Entry struct {
 	Output OutputID
 	Files  int    // number of files of the artifact
 	Bytes  int64  // their size together
+	Made   string // environment in which it was computed: lines, no part of the key
+	Build  string // program that computed it; one line
 	Key    string // Key.Text of the action, from which Action follows
 
-	// Replaced is set by Commit alone, and is not stored: the output that the index
-	// named before, other than Output, whose bytes are lost. It deserves a warning.
-	Replaced OutputID
+	// What follows is set by Commit alone, is not stored, and deserves a warning.
+	Replaced   OutputID // that the index named before, other than Output, whose bytes are lost
+	Rejected   OutputID // that was computed now, other than Output, and not kept
+	Difference string   // first file in which they differ
 }
 
 // Stage returns the kind of stage, read from the key.
@@ -37,8 +41,8 @@ func (e Entry) Stage() string {
 // encode writes the one spelling of an entry; its last line is the sum of the others.
 func (e Entry) encode() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s\naction %s\noutput %s\nfiles %d\nbytes %d\nkey %d\n%s", entryFormat,
-		e.Action, e.Output, e.Files, e.Bytes, len(e.Key), e.Key)
+	fmt.Fprintf(&b, "%s\naction %s\noutput %s\nfiles %d\nbytes %d\nmade %s\nbuild %s\nkey %d\n%s", entryFormat,
+		e.Action, e.Output, e.Files, e.Bytes, strconv.Quote(e.Made), strconv.Quote(e.Build), len(e.Key), e.Key)
 	fmt.Fprintf(&b, "sum %x\n", sha256.Sum256(b.Bytes()))
 	return b.Bytes()
 }
@@ -57,14 +61,14 @@ func parseEntry(data []byte) (Entry, error) {
 	var e Entry
 	var action, output string
 	var keyLen int
-	fields := strings.SplitN(rest, "\n", 6)
-	if len(fields) != 6 {
+	fields := strings.SplitN(rest, "\n", 8)
+	if len(fields) != 8 {
 		return Entry{}, errors.New("entry: torn")
 	}
 	for i, f := range []struct {
 		format string
 		to     any
-	}{{"action %s", &action}, {"output %s", &output}, {"files %d", &e.Files}, {"bytes %d", &e.Bytes}, {"key %d", &keyLen}} {
+	}{{"action %s", &action}, {"output %s", &output}, {"files %d", &e.Files}, {"bytes %d", &e.Bytes}, {"made %q", &e.Made}, {"build %q", &e.Build}, {"key %d", &keyLen}} {
 		if _, err := fmt.Sscanf(fields[i], f.format, f.to); err != nil {
 			return Entry{}, fmt.Errorf("entry line %d: %w", i+2, err)
 		}
@@ -76,7 +80,7 @@ func parseEntry(data []byte) (Entry, error) {
 	if e.Output, err = ParseOutputID(output); err != nil {
 		return Entry{}, fmt.Errorf("entry: %w", err)
 	}
-	e.Key = fields[5]
+	e.Key = fields[7]
 	if e.Action != sha256.Sum256([]byte(e.Key)) {
 		return Entry{}, errors.New("entry: key does not belong to the action")
 	}

@@ -10,9 +10,6 @@ import (
 // ErrNotFound is what every miss is, whatever its reason; see [MissError].
 var ErrNotFound = errors.New("not in the store")
 
-// ErrNondeterministic is what a [NondeterminismError] is.
-var ErrNondeterministic = errors.New("not deterministic")
-
 // Reason says why something was not found.
 type Reason string
 
@@ -30,12 +27,16 @@ type MissError struct {
 	ID     string // of the action or artifact, in full
 	Reason Reason
 	Detail string // what exactly is wrong, naming the file; may be empty
+	Moved  string // where the damaged artifact lies now; empty where it was not moved
 }
 
 func (e *MissError) Error() string {
 	s := fmt.Sprintf("%s: %s", e.ID[:min(len(e.ID), shortLen)], e.Reason)
 	if e.Detail != "" {
 		s += ": " + e.Detail
+	}
+	if e.Moved != "" {
+		s += " (moved to " + e.Moved + ")"
 	}
 	return s
 }
@@ -49,8 +50,8 @@ func Damaged(err error) bool {
 	return errors.As(err, &miss) && miss.Reason != Missing
 }
 
-// NondeterminismError says that one action gave two outputs. It matches
-// [ErrNondeterministic]. The store keeps the first.
+// NondeterminismError says that one action gave two outputs, under Commit.Strict.
+// The store keeps the first.
 type NondeterminismError struct {
 	Action     ActionID
 	Stage      string
@@ -62,9 +63,6 @@ func (e *NondeterminismError) Error() string {
 	return fmt.Sprintf("%s %s gave %s and now %s: equal inputs must give equal bytes (%s)",
 		e.Stage, e.Action.Short(), e.Have.Short(), e.Got.Short(), e.Difference)
 }
-
-// Is makes errors.Is(err, ErrNondeterministic) true.
-func (e *NondeterminismError) Is(target error) bool { return target == ErrNondeterministic }
 
 // Diagnose adds to an error of the file system the folder of the store and what to
 // do about it, where that is known: a full disk, a folder that cannot be written.
@@ -88,6 +86,14 @@ func diagnose(dir string, err error) error {
 		return err
 	}
 	return &diagnosis{dir: dir, what: what, err: err}
+}
+
+// unreadable is fail for an error met while reading.
+func (s *Store) unreadable(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &diagnosis{dir: s.dir, what: "a file cannot be read: give this user the permission to read the folder, or name another with --store or ABLATE_STORE", err: err}
+	}
+	return s.fail(err)
 }
 
 // diagnosis is an error that already says what to do.

@@ -2,6 +2,8 @@ package store
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -56,4 +58,19 @@ func TestParseManifestRefuses(t *testing.T) {
 			t.Errorf("%s was read", name)
 		}
 	}
+}
+
+func FuzzStudy(f *testing.F) {
+	f.Add([]byte(`{"study":"first","root":"/m","backend":"xla:cpu"}`))
+	f.Add([]byte(`{"study":1}`))
+	f.Add([]byte(""))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, studyFile), data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := ReadStudy(dir); err != nil && st != (Study{}) {
+			t.Errorf("%+v beside %v", st, err)
+		}
+	})
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -11,21 +10,27 @@ import (
 // Whether their artifacts are there is not checked.
 func (s *Store) Entries() ([]Entry, error) {
 	var all []Entry
-	names, err := filepath.Glob(filepath.Join(s.dir, "actions", "??", "*"))
+	root := filepath.Join(s.dir, "actions")
+	shards, err := s.list(root)
 	if err != nil {
-		return nil, s.fail(err)
+		return nil, err
 	}
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+	for _, shard := range shards {
+		names, err := s.list(filepath.Join(root, shard))
 		if err != nil {
-			return nil, s.fail(err)
+			return nil, err
 		}
-		// What cannot be read is a miss for Lookup, and no history.
-		if e, err := parseEntry(data); err == nil && e.Action.String() == filepath.Base(name) {
-			all = append(all, e)
+		for _, name := range names {
+			id, err := ParseActionID(name)
+			if err != nil {
+				continue
+			}
+			switch e, err := s.Index(id); {
+			case err == nil:
+				all = append(all, e)
+			case !errors.Is(err, ErrNotFound): // what cannot be read is a miss, and no history
+				return nil, err
+			}
 		}
 	}
 	return all, nil
@@ -35,16 +40,30 @@ func (s *Store) Entries() ([]Entry, error) {
 func (s *Store) Attempts() ([]Attempt, error) {
 	var all []Attempt
 	root := filepath.Join(s.dir, "studies")
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || d.Name() != "journal" {
-			return err
-		}
-		events, _, err := ReadJournal(filepath.Dir(path))
-		all = append(all, Attempts(events)...)
-		return err
-	})
+	names, err := s.list(root)
 	if err != nil {
-		return nil, s.fail(err)
+		return nil, err
+	}
+	for _, name := range names {
+		events, _, err := ReadJournal(filepath.Join(root, name))
+		if err != nil {
+			return nil, s.unreadable(err)
+		}
+		all = append(all, Attempts(events)...)
 	}
 	return all, nil
+}
+
+// list returns the names in a folder, sorted; none where it is not there, or is no
+// folder.
+func (s *Store) list(dir string) ([]string, error) {
+	found, err := os.ReadDir(dir)
+	if err != nil && !absent(err) {
+		return nil, s.unreadable(err)
+	}
+	var names []string
+	for _, d := range found {
+		names = append(names, d.Name())
+	}
+	return names, nil
 }

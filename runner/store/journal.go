@@ -36,42 +36,41 @@ type Event struct {
 	Process  string    `json:"process"` // who wrote it; filled in by Append
 	Action   ActionID  `json:"action"`
 	Stage    string    `json:"stage,omitempty"`
-	Trial    string    `json:"trial,omitempty"`
+	Trial    string    `json:"trial,omitempty"` // id of the first trial that needs it
+	View     string    `json:"view,omitempty"`  // and its row and seed
 	Worker   int       `json:"worker,omitempty"`
 	Cost     float64   `json:"cost,omitempty"` // of the action, in the runner's own unit, to expect that of others
 	Device   string    `json:"device,omitempty"`
 	Backend  string    `json:"backend,omitempty"`
 	Versions string    `json:"versions,omitempty"`
 	CPU      string    `json:"cpu,omitempty"`
-	Output   string    `json:"output,omitempty"` // of a finished attempt
-	Error    string    `json:"error,omitempty"`  // of a failed one
+
+	Environment string `json:"environment,omitempty"` // lines of what may change the last digits of a result
+
+	Output string `json:"output,omitempty"` // of a finished attempt
+	Error  string `json:"error,omitempty"`  // of a failed one
 }
 
 // Journal is an append-only file of events, one JSON object a line, that several
-// processes may write at once: every event is a single write at the file's end.
-// It is not synced: the last lines may be lost with the machine, never with the process.
+// processes of one machine may write at once: every event is a single write at the
+// file's end. It is not synced: the last lines may be lost with the machine, never
+// with the process. On a network file system, writes of two machines at the same
+// moment may cover each other; the journal is history, and no result depends on it.
 type Journal struct {
 	dir     string
 	process string
 
-	mu   sync.Mutex
-	f    *os.File
-	torn bool // the last write may have ended inside a line
+	mu sync.Mutex
+	f  *os.File
 }
 
-// OpenJournal opens or creates the journal of a study, in the folder that StudyDir returned.
+// OpenJournal opens or creates the journal of a study, in the folder that ClaimStudy returned.
 func (s *Store) OpenJournal(studyDir string) (*Journal, error) {
-	f, err := os.OpenFile(journalPath(studyDir), os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o666)
+	f, err := os.OpenFile(journalPath(studyDir), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	j := &Journal{dir: s.dir, process: s.self, f: f}
-	if info, err := f.Stat(); err == nil && info.Size() > 0 {
-		var last [1]byte
-		_, err := f.ReadAt(last[:], info.Size()-1)
-		j.torn = err != nil || last[0] != '\n'
-	}
-	return j, nil
+	return &Journal{dir: s.dir, process: s.self, f: f}, nil
 }
 
 // Append writes one event. It may be called from several goroutines.
@@ -86,12 +85,9 @@ func (j *Journal) Append(e Event) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.torn { // so that only the torn line is lost
-		line = append([]byte{'\n'}, line...)
-	}
-	_, err = j.f.Write(append(line, '\n'))
-	j.torn = err != nil
-	if err != nil {
+	// The line begins with an end, in case another process died in the middle of its
+	// own: only that one is lost.
+	if _, err := j.f.Write(slices.Concat([]byte{'\n'}, line, []byte{'\n'})); err != nil {
 		return fmt.Errorf("journal: %w", diagnose(j.dir, err))
 	}
 	return nil

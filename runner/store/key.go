@@ -10,7 +10,7 @@ import (
 )
 
 // keyFormat salts every action id: raise it when the meaning of a key's text changes.
-const keyFormat = "ablate action 1"
+const keyFormat = "ablate action 2"
 
 // Key is the identity of an action: everything that its output may depend on, and
 // nothing else. What must not change the answer (workers, devices, paths) has no

@@ -15,7 +15,7 @@ func TestKeyText(t *testing.T) {
 	k := Key{Stage: "score", Revision: 3, Backend: "xla:cpu",
 		Lines:  []string{"reward.temperature 2", "reward.loss mse"},
 		Inputs: []Input{{"samples", OutputID{2}}, {"reward", OutputID{1}}}}
-	want := `ablate action 1
+	want := `ablate action 2
 stage score
 revision 3
 backend xla:cpu

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -119,19 +120,45 @@ func list(dir string) (manifest, error) {
 	return m, err
 }
 
-// digest fills in size and sum of one file by reading its bytes.
-func (f *file) digest(dir string) error {
+// digest fills in size and sum of one file by reading its bytes, until ctx ends.
+func (f *file) digest(ctx context.Context, dir string) error {
 	r, err := os.Open(filepath.Join(dir, filepath.FromSlash(f.path)))
 	if err != nil {
 		return err
 	}
 	defer r.Close()
 	h := sha256.New()
-	if f.size, err = io.Copy(h, r); err != nil {
-		return err
+	f.size = 0
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n, err := io.CopyN(h, r, 16<<20)
+		f.size += n
+		if errors.Is(err, io.EOF) {
+			h.Sum(f.sum[:0])
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	h.Sum(f.sum[:0])
-	return nil
+}
+
+// Written lists the files under dir with their sizes and digests, as a manifest
+// does. Whoever wrote an artifact gives it to [Commit.Written], so that a file that
+// is lost on the way is missed.
+func Written(ctx context.Context, dir string) (string, error) {
+	m, err := list(dir)
+	if err != nil {
+		return "", err
+	}
+	for i := range m {
+		if err := m[i].digest(ctx, dir); err != nil {
+			return "", err
+		}
+	}
+	return string(m.encode()), nil
 }
 
 // difference names the first path at which two manifests differ.

@@ -2,14 +2,16 @@ package store
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
-	"golang.org/x/sync/singleflight"
+	"golang.org/x/sys/unix"
 )
 
 // Store is an open store. Its methods may be called from several goroutines.
@@ -17,52 +19,130 @@ type Store struct {
 	dir  string
 	self string // names this process in tmp
 
-	checking singleflight.Group
-	mu       sync.Mutex
-	intact   map[OutputID]bool // artifacts whose digests this process has checked
+	mu     sync.Mutex
+	intact map[OutputID]map[string]bool // files whose digests this process has checked
+
+	making   sync.Mutex
+	prepared bool // the store can be written
 
 	step func(point string) // tests stop the process here; nil otherwise
 }
 
-// Open opens the store in dir, an absolute or relative path, and creates what is
-// missing of it. What dead processes of this machine left in tmp is removed. A
-// store that exists can be opened and read where nothing can be written.
+// Open opens the store in dir, an absolute or relative path. It makes and changes
+// nothing: a folder that does not exist is an empty store, until something is
+// written.
 func Open(dir string) (*Store, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", dir, err)
 	}
-	s := &Store{dir: abs, self: processName(), intact: map[OutputID]bool{}}
-	for _, sub := range []string{"actions", "artifacts", "studies", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(abs, sub), 0o777); err != nil {
-			return nil, s.fail(err)
+	return &Store{dir: abs, self: processName(), intact: map[OutputID]map[string]bool{}}, nil
+}
+
+// folders are those that a store has from its first write on.
+var folders = []string{"actions", "artifacts", "studies", "tmp"}
+
+// prepare makes, before the first write, what is missing of the store, and removes
+// what dead processes left. What this user may not write is an error now, and not
+// after a long computation.
+func (s *Store) prepare() error {
+	s.making.Lock()
+	defer s.making.Unlock()
+	if s.prepared {
+		return nil
+	}
+	for _, sub := range folders {
+		if err := s.mkdir(filepath.Join(s.dir, sub)); err != nil {
+			return s.fail(err)
+		}
+	}
+	for _, sub := range folders {
+		if err := s.writable(filepath.Join(s.dir, sub)); err != nil {
+			return err
+		}
+	}
+	for _, sub := range []string{"actions", "artifacts"} {
+		shards, err := os.ReadDir(filepath.Join(s.dir, sub))
+		if err != nil {
+			return s.unreadable(err)
+		}
+		for _, d := range shards {
+			if !d.IsDir() {
+				continue
+			}
+			if err := s.writable(filepath.Join(s.dir, sub, d.Name())); err != nil {
+				return err
+			}
 		}
 	}
 	s.sweep()
-	return s, nil
+	s.prepared = true
+	return nil
+}
+
+// writable reports a folder that this user may not write.
+func (s *Store) writable(dir string) error {
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return s.fail(&fs.PathError{Op: "write", Path: dir, Err: err})
+	}
+	return nil
+}
+
+// mkdir makes a folder and those above it. In a store that its group may write,
+// new folders are the group's too.
+func (s *Store) mkdir(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := os.MkdirAll(path, 0o777); err != nil {
+		// What is in the place of a folder and is none was damaged: nothing of the
+		// store is a file there.
+		if !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, fs.ErrExist) || !s.unblock(path) {
+			return err
+		}
+		if err := os.MkdirAll(path, 0o777); err != nil {
+			return err
+		}
+	}
+	if share := s.shared(); share != 0 && path != s.dir {
+		if info, err := os.Stat(path); err == nil {
+			return os.Chmod(path, info.Mode()|share)
+		}
+	}
+	return nil
+}
+
+// unblock moves what is not a folder away from path.
+func (s *Store) unblock(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.IsDir() || info.Mode()&fs.ModeSymlink != 0 {
+		return false
+	}
+	to := filepath.Join(s.dir, "quarantine", filepath.Base(path)+"-"+rand.Text()[:8])
+	return os.MkdirAll(filepath.Dir(to), 0o777) == nil && os.Rename(path, to) == nil
+}
+
+// shared are the rights that the store's folder gives to its group and to others,
+// which all folders in it give too; 0 where they may not write.
+func (s *Store) shared() fs.FileMode {
+	info, err := os.Stat(s.dir)
+	if err != nil || info.Mode().Perm()&0o022 == 0 {
+		return 0
+	}
+	return info.Mode() & (0o077 | fs.ModeSetgid)
 }
 
 // Dir returns the absolute path of the store's folder.
 func (s *Store) Dir() string { return s.dir }
 
-// StudyDir returns the folder of a study's results, created if missing. The name
-// is the study's: words joined by slashes.
-func (s *Store) StudyDir(name string) (string, error) {
-	if !safePath(name) {
-		return "", fmt.Errorf("study name %q: not a relative path", name)
-	}
-	dir := filepath.Join(s.dir, "studies", filepath.FromSlash(name))
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return "", s.fail(err)
-	}
-	return dir, nil
-}
+// Path returns the folder with the files of an artifact, of which nothing is checked.
+func (s *Store) Path(id OutputID) string { return s.files(id) }
 
 // Lookup returns what is known of an action. A miss is a [*MissError]: there is no
 // entry, it cannot be read, or the artifact it names is not there in full. Sizes
 // are compared, digests are not: Artifact does that when the bytes are wanted.
 func (s *Store) Lookup(id ActionID) (Entry, error) {
-	e, err := s.entry(id)
+	e, err := s.Index(id)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -77,8 +157,8 @@ func (s *Store) Lookup(id ActionID) (Entry, error) {
 	switch {
 	case errors.Is(err, errNoFile):
 		return Entry{}, incompletely(err.Error())
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return Entry{}, s.fail(err)
+	case err != nil && !absent(err):
+		return Entry{}, s.unreadable(err)
 	}
 	for i := range have {
 		if i < len(m) && m[i].path == have[i].path {
@@ -91,14 +171,16 @@ func (s *Store) Lookup(id ActionID) (Entry, error) {
 	return e, nil
 }
 
-// entry reads an index entry and nothing else.
-func (s *Store) entry(id ActionID) (Entry, error) {
-	data, err := os.ReadFile(s.action(id))
-	if errors.Is(err, fs.ErrNotExist) {
+// Index returns the index entry of an action, whether or not its artifact is there.
+func (s *Store) Index(id ActionID) (Entry, error) {
+	data, err := readRegular(s.action(id))
+	switch {
+	case absent(err):
 		return Entry{}, &MissError{ID: id.String(), Reason: Missing}
-	}
-	if err != nil {
-		return Entry{}, s.fail(err)
+	case errors.Is(err, errNoFile):
+		return Entry{}, &MissError{ID: id.String(), Reason: CorruptEntry, Detail: err.Error()}
+	case err != nil:
+		return Entry{}, s.unreadable(err)
 	}
 	e, err := parseEntry(data)
 	if err == nil && e.Action != id {
@@ -108,6 +190,25 @@ func (s *Store) entry(id ActionID) (Entry, error) {
 		return Entry{}, &MissError{ID: id.String(), Reason: CorruptEntry, Detail: err.Error()}
 	}
 	return e, nil
+}
+
+// mostText is more than a manifest or an entry has.
+const mostText = 64 << 20
+
+// readRegular reads a small file. A folder, link, pipe or device in its place, of
+// which reading may never end, is errNoFile.
+func readRegular(name string) ([]byte, error) {
+	info, err := os.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is %w", name, errNoFile)
+	}
+	if info.Size() > mostText {
+		return nil, fmt.Errorf("%s has %d bytes: %w", name, info.Size(), errNoFile)
+	}
+	return os.ReadFile(name)
 }
 
 // incomplete turns a miss of an artifact into that of the action which needs it.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,7 +29,7 @@ func TestCommit(t *testing.T) {
 	if _, err := s.Lookup(key.ID()); !errors.Is(err, ErrNotFound) {
 		t.Fatalf("before the commit: %v", err)
 	}
-	e, err := w.Commit()
+	e, err := w.Commit(context.Background(), Commit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,14 +48,14 @@ func TestCommit(t *testing.T) {
 			t.Errorf("files mismatch (-want +got):\n%s", d)
 		}
 	}
-	dir, _ := s.Artifact(e.Output)
+	dir, _ := s.Artifact(context.Background(), e.Output)
 	if info, err := os.Stat(filepath.Join(dir, "unet/weights")); err != nil || info.Mode().Perm()&0o222 != 0 {
 		t.Errorf("mode %v, %v: want read-only", info.Mode(), err)
 	}
 	if left := leftovers(t, s); left != nil {
 		t.Errorf("left in tmp: %v", left)
 	}
-	if _, err := w.Commit(); err == nil {
+	if _, err := w.Commit(context.Background(), Commit{}); err == nil {
 		t.Error("a second commit")
 	}
 	if err := w.Abort(); err != nil {
@@ -75,7 +76,7 @@ func TestOutputID(t *testing.T) {
 		if extra != nil {
 			extra(w.Dir())
 		}
-		e, err := w.Commit()
+		e, err := w.Commit(context.Background(), Commit{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +115,7 @@ func TestCommitRefusesLinks(t *testing.T) {
 	if err := os.Symlink("empty", filepath.Join(w.Dir(), "link")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Commit(); err == nil || !strings.Contains(err.Error(), "link is neither a file nor a folder") {
+	if _, err := w.Commit(context.Background(), Commit{}); err == nil || !strings.Contains(err.Error(), "link is neither a file nor a folder") {
 		t.Errorf("got %v", err)
 	}
 	if left := leftovers(t, s); left != nil {
@@ -133,9 +134,23 @@ func TestNondeterminism(t *testing.T) {
 		t.Errorf("the same again: %+v, %v", again, err)
 	}
 	other := map[string]string{"unet/config.json": "{}", "unet/weights": "9876543210", "empty": ""}
-	_, err = put(t, s, key, other)
+	// The first stay, and who was second learns of it.
+	e, err := put(t, s, key, other)
+	if err != nil || e.Output != first.Output || e.Rejected.IsZero() || e.Rejected == first.Output || e.Difference != "unet/weights differs" {
+		t.Fatalf("got %+v, %v", e, err)
+	}
+	if found, err := s.Lookup(key.ID()); err != nil || found != first {
+		t.Errorf("the entry is now %+v, %v", found, err)
+	}
+	// Unless it must be the same.
+	w, err := s.Begin(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, w.Dir(), other)
+	_, err = w.Commit(context.Background(), Commit{Strict: true})
 	var n *NondeterminismError
-	if !errors.Is(err, ErrNondeterministic) || !errors.As(err, &n) || n.Have != first.Output || n.Got == n.Have {
+	if !errors.As(err, &n) || n.Have != first.Output || n.Got != e.Rejected {
 		t.Fatalf("got %v", err)
 	}
 	for _, part := range []string{"finetune", key.ID().Short(), n.Have.Short(), n.Got.Short(), "unet/weights differs"} {
@@ -150,7 +165,7 @@ func TestNondeterminism(t *testing.T) {
 	if err := os.RemoveAll(s.artifact(first.Output)); err != nil {
 		t.Fatal(err)
 	}
-	e, err := put(t, s, key, other)
+	e, err = put(t, s, key, other)
 	if err != nil || e.Replaced != first.Output {
 		t.Errorf("got %+v, %v", e, err)
 	}
@@ -190,15 +205,232 @@ type fatalTB struct{ *testing.T }
 func (f fatalTB) Fatal(args ...any)                 { f.Error(args...) }
 func (f fatalTB) Fatalf(format string, args ...any) { f.Errorf(format, args...) }
 
-func TestStudyDir(t *testing.T) {
+// TestFirstWins: of many processes that give other bytes for one action at the same
+// moment, one is the first, and all agree which.
+func TestFirstWins(t *testing.T) {
+	dir := scratch(t)
+	for round := range 20 {
+		key := Key{Stage: "s", Revision: round}
+		entries := make([]Entry, 8)
+		var group sync.WaitGroup
+		for i := range entries {
+			group.Go(func() {
+				var err error
+				if entries[i], err = put(fatalTB{t}, open(fatalTB{t}, dir), key, map[string]string{"f": fmt.Sprint(i % 4)}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		found, err := open(t, dir).Lookup(key.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		won := 0
+		for _, e := range entries {
+			if e.Output != found.Output {
+				t.Errorf("round %d: one has %s, the index %s", round, e.Output.Short(), found.Output.Short())
+			}
+			if e.Rejected.IsZero() {
+				won++
+			}
+		}
+		if won != 2 { // two computed each content
+			t.Errorf("round %d: %d processes have their own bytes, want 2", round, won)
+		}
+	}
+}
+
+// TestLost: files that vanish, or change, between the worker and the store are missed.
+func TestLost(t *testing.T) {
+	ctx := context.Background()
 	s := open(t, scratch(t))
-	dir, err := s.StudyDir("papers/lee2023@0a1b")
-	if err != nil || dir != filepath.Join(s.Dir(), "studies", "papers", "lee2023@0a1b") {
-		t.Errorf("got %s, %v", dir, err)
+	key, files := sample()
+	for name, lose := range map[string]func(dir string) error{
+		"unet/config.json is gone": func(dir string) error { return os.Remove(filepath.Join(dir, "unet/config.json")) },
+		"unet/weights differs": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "unet/weights"), []byte("012345678x"), 0o666)
+		},
+		"new is new": func(dir string) error { return os.WriteFile(filepath.Join(dir, "new"), nil, 0o666) },
+	} {
+		w, err := s.Begin(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, w.Dir(), files)
+		written, err := Written(ctx, w.Dir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := lose(w.Dir()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Commit(ctx, Commit{Written: written}); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("want %q, got %v", name, err)
+		}
+		if _, err := s.Lookup(key.ID()); !errors.Is(err, ErrNotFound) || Damaged(err) {
+			t.Errorf("%s: it is in the store: %v", name, err)
+		}
+	}
+	w, err := s.Begin(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, w.Dir(), files)
+	written, err := Written(ctx, w.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Commit(ctx, Commit{Written: written}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMade: what an entry says beside its key comes back, whatever it is, and
+// changes neither the action nor the artifact.
+func TestMade(t *testing.T) {
+	s := open(t, scratch(t))
+	key, files := sample()
+	made := "backend xla:cpu\ncpu \"Some\" é\n\nkey 3\n"
+	w, err := s.Begin(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, w.Dir(), files)
+	e, err := w.Commit(context.Background(), Commit{Made: made, Build: "ablate devel"})
+	if err != nil || e.Action != key.ID() {
+		t.Fatal(e, err)
+	}
+	found, err := open(t, s.dir).Lookup(key.ID())
+	if err != nil || found != e || found.Made != made || found.Build != "ablate devel" {
+		t.Errorf("found %+v, %v", found, err)
+	}
+	other, err := put(t, open(t, scratch(t)), key, files)
+	if err != nil || other.Output != e.Output || other.Action != e.Action {
+		t.Errorf("without: %+v, %v", other, err)
+	}
+	// Equal bytes from elsewhere leave the first entry as it is.
+	if again, err := put(t, s, key, files); err != nil || again != e {
+		t.Errorf("again: %+v, %v", again, err)
+	}
+}
+
+// TestOpenMakesNothing: who reads leaves no trace, and finds a store that is not there empty.
+func TestOpenMakesNothing(t *testing.T) {
+	dir := filepath.Join(scratch(t), "none")
+	s := open(t, dir)
+	if _, err := s.Lookup(Key{Stage: "s"}.ID()); !errors.Is(err, ErrNotFound) || Damaged(err) {
+		t.Errorf("got %v", err)
+	}
+	if e, err := s.Entries(); err != nil || e != nil {
+		t.Errorf("got %v, %v", e, err)
+	}
+	if a, err := s.Attempts(); err != nil || a != nil {
+		t.Errorf("got %v, %v", a, err)
+	}
+	if st, err := ReadStudy(s.StudyFolder("first", "/m")); err != nil || st != (Study{}) {
+		t.Errorf("got %v, %v", st, err)
+	}
+	if _, err := os.Lstat(dir); !os.IsNotExist(err) {
+		t.Errorf("reading made the store: %v", err)
+	}
+}
+
+// TestOddNames: the characters of a path that mean something to a pattern mean
+// nothing to a store.
+func TestOddNames(t *testing.T) {
+	for _, name := range []string{"st[1]", "st[", `a\z`, "a*", "a b", "é"} {
+		s := open(t, filepath.Join(scratch(t), name))
+		key, files := sample()
+		if _, err := put(t, s, key, files); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := s.Entries(); err != nil || len(e) != 1 {
+			t.Errorf("%s: entries %v, %v", name, e, err)
+		}
+	}
+}
+
+// TestStudies: no two studies share a folder of results, and none lies in another's.
+func TestStudies(t *testing.T) {
+	s := open(t, scratch(t))
+	module := func() string {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "cue.mod"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	a, b := module(), module()
+	claim := func(name, root string) string {
+		t.Helper()
+		dir, err := s.ClaimStudy(name, root, "xla:cpu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := s.StudyFolder(name, root); at != dir {
+			t.Errorf("%s of %s is claimed in %s and read in %s", name, root, dir, at)
+		}
+		return dir
+	}
+	if dir := claim("papers/lee2023@0a1b", a); dir != filepath.Join(s.Dir(), "studies", "papers~1lee2023@0a1b") {
+		t.Errorf("got %s", dir)
+	}
+	seen := map[string]string{}
+	for _, root := range []string{a, b} {
+		for _, name := range []string{"first", "first/report/images", "first/journal", "one", "one.cue", "a/b", "a~b", "a~1b", "a~0b", "dir/one.cue", "dir/two.cue"} {
+			dir := claim(name, root)
+			if other, ok := seen[dir]; ok {
+				t.Errorf("%s of %s has the folder of %s", name, root, other)
+			}
+			if filepath.Dir(dir) != filepath.Join(s.Dir(), "studies") {
+				t.Errorf("%s lies in another's folder: %s", name, dir)
+			}
+			seen[dir] = name + " of " + root
+			if again := claim(name, root); again != dir {
+				t.Errorf("%s of %s moved from %s to %s", name, root, dir, again)
+			}
+		}
+	}
+	// The class of the last run is written down, and who reads finds it.
+	dir, err := s.ClaimStudy("first", a, "xla:cuda")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := ReadStudy(dir); err != nil || st != (Study{"first", a, "xla:cuda"}) {
+		t.Errorf("got %+v, %v", st, err)
+	}
+	// A module that was moved finds its results; one that is still there keeps them.
+	if err := os.Rename(a, a+"-moved"); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.StudyFolder("first", a+"-moved"); got != dir {
+		t.Errorf("after the module was moved: %s, want %s", got, dir)
+	}
+	if got := s.StudyFolder("first", b); got == dir {
+		t.Errorf("another module took %s", dir)
 	}
 	for _, bad := range []string{"", ".", "..", "/a", "a/../b", "a//b", "a/", "a\x00"} {
-		if _, err := s.StudyDir(bad); err == nil {
+		if _, err := s.ClaimStudy(bad, b, "xla:cpu"); err == nil {
 			t.Errorf("%q was taken", bad)
+		}
+	}
+	// Two modules at once.
+	roots := []string{module(), module(), module(), module()}
+	dirs := make([]string, len(roots))
+	var group sync.WaitGroup
+	for i, root := range roots {
+		group.Go(func() {
+			var err error
+			if dirs[i], err = open(fatalTB{t}, s.dir).ClaimStudy("race", root, "xla:cpu"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	for i, root := range roots {
+		if st, err := ReadStudy(dirs[i]); err != nil || st.Root != root {
+			t.Errorf("%s of %s is %+v, %v", dirs[i], root, st, err)
 		}
 	}
 }
@@ -226,8 +458,8 @@ func TestStateMachine(t *testing.T) {
 				old, had := model[key.ID()]
 				e, err := put(t, s, key, map[string]string{"d/f": content})
 				if had && old != content && !bad[old] {
-					if !errors.Is(err, ErrNondeterministic) {
-						t.Fatalf("%q after %q: %v", content, old, err)
+					if err != nil || e.Output != id(old) || e.Rejected != id(content) {
+						t.Fatalf("%q after %q: %+v, %v", content, old, e, err)
 					}
 					return
 				}

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,10 +21,14 @@ type Writer struct {
 }
 
 // Begin makes a folder, in the store's file system, for what the action of key
-// will produce. Exactly one of Commit and Abort must follow.
+// will produce. Exactly one of Commit and Abort must follow. It fails where Commit
+// would for want of permission, before anything is computed.
 func (s *Store) Begin(key Key) (*Writer, error) {
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
 	w := &Writer{s: s, key: key, tmp: s.tempName()}
-	if err := os.MkdirAll(w.Dir(), 0o777); err != nil {
+	if err := s.mkdir(w.Dir()); err != nil {
 		os.RemoveAll(w.tmp)
 		return nil, s.fail(err)
 	}
@@ -31,9 +37,6 @@ func (s *Store) Begin(key Key) (*Writer, error) {
 
 // Dir returns the absolute path of the empty folder to write files into.
 func (w *Writer) Dir() string { return filepath.Join(w.tmp, "files") }
-
-// Key returns the key that Begin was given.
-func (w *Writer) Key() Key { return w.key }
 
 // Abort removes what was written. After Commit it does nothing, so it can be deferred.
 func (w *Writer) Abort() error {
@@ -44,26 +47,41 @@ func (w *Writer) Abort() error {
 	return w.s.fail(os.RemoveAll(w.tmp))
 }
 
+// Commit says what is known of an artifact beside its bytes.
+type Commit struct {
+	Made, Build string // of the entry
+	Written     string // what [Written] said where the files were written; empty where that is here
+	Strict      bool   // other bytes than the first are an error
+}
+
 // Commit makes the files an artifact and enters it in the index, last. When it
 // returns an error nothing has been entered and what was written is gone.
 //
-// If the index names other bytes for the same action, and they are still intact,
-// the error is a [*NondeterminismError] and the index stays as it was; if they are
-// lost the new ones take their place and Entry.Replaced says so.
-func (w *Writer) Commit() (Entry, error) {
+// If the index names other bytes for the same action, the first stay: their entry
+// is returned, with Rejected set. Under c.Strict that is a [*NondeterminismError].
+// If the first are lost the new ones take their place and Replaced says so.
+func (w *Writer) Commit(ctx context.Context, c Commit) (Entry, error) {
 	if w.done {
 		return Entry{}, errors.New("store: commit of a writer that is closed")
 	}
 	defer w.Abort()
 	s := w.s
-	m, err := w.seal()
+	m, err := w.seal(ctx)
 	if err != nil {
 		return Entry{}, s.fail(err)
 	}
-	e := Entry{Output: m.id(), Files: len(m), Bytes: m.bytes(), Key: w.key.Text(), Action: w.key.ID()}
-	if e.Replaced, err = w.compare(e, m); err != nil {
+	if err := compareWritten(c.Written, m); err != nil {
+		return Entry{}, s.fail(err)
+	}
+	e := Entry{Output: m.id(), Files: len(m), Bytes: m.bytes(), Made: c.Made, Build: c.Build, Key: w.key.Text(), Action: w.key.ID()}
+	first, err := w.first(ctx, e, m, c.Strict)
+	if err != nil {
 		return Entry{}, err
 	}
+	if !first.Rejected.IsZero() {
+		return first, nil
+	}
+	e.Replaced, e.Difference = first.Replaced, first.Difference
 	// The entry is written out before anything is renamed: the steps that need
 	// space on the disk all come before the first that can be seen.
 	entry := filepath.Join(w.tmp, "entry")
@@ -71,22 +89,95 @@ func (w *Writer) Commit() (Entry, error) {
 		return Entry{}, s.fail(err)
 	}
 	s.at("staged")
-	if err := w.install(e.Output); err != nil {
+	if err := w.install(ctx, e.Output); err != nil {
 		return Entry{}, s.fail(err)
 	}
 	s.at("installed")
-	if err := os.Rename(entry, s.action(e.Action)); err != nil {
-		return Entry{}, s.fail(err)
+	if first.Output == e.Output {
+		return first, nil // it is in the index, and its artifact is whole again
+	}
+	if err := w.enter(ctx, entry, &e, m, c.Strict); err != nil {
+		return Entry{}, err
 	}
 	s.at("entered")
-	if err := syncDir(filepath.Dir(s.action(e.Action))); err != nil {
-		return Entry{}, s.fail(err)
+	return e, s.fail(syncDir(filepath.Dir(s.action(e.Action))))
+}
+
+// compareWritten compares what was written with what is here.
+func compareWritten(written string, m manifest) error {
+	if written == "" {
+		return nil
 	}
-	return e, nil
+	want, err := parseManifest([]byte(written))
+	if err != nil {
+		return fmt.Errorf("what was written: %w", err)
+	}
+	if !bytes.Equal(want.encode(), m.encode()) {
+		return fmt.Errorf("the files are not those that were written (%s): something removed or changed them before they were stored", difference(want, m))
+	}
+	return nil
+}
+
+// enter puts the entry into the index, unless another process was faster.
+func (w *Writer) enter(ctx context.Context, entry string, e *Entry, m manifest, strict bool) error {
+	s := w.s
+	target := s.action(e.Action)
+	if e.Replaced.IsZero() {
+		switch err := os.Link(entry, target); {
+		case err == nil:
+			return nil
+		case errors.Is(err, fs.ErrExist):
+			first, err := w.first(ctx, *e, m, strict)
+			if err != nil {
+				return err
+			}
+			if first.Output == e.Output || !first.Rejected.IsZero() {
+				*e = first
+				return nil
+			}
+			e.Replaced, e.Difference = first.Replaced, first.Difference
+		}
+		// What cannot be linked, on a file system without links or over an entry
+		// that cannot be read, is renamed.
+	}
+	if info, err := os.Lstat(target); err == nil && info.IsDir() {
+		s.quarantine(target, e.Output)
+	}
+	return s.fail(os.Rename(entry, target))
+}
+
+// first looks for an earlier answer of the same action. Its entry comes back if it
+// has the same bytes, or other ones that are intact and stay; of one whose bytes
+// are lost only Replaced is set.
+func (w *Writer) first(ctx context.Context, e Entry, m manifest, strict bool) (Entry, error) {
+	s := w.s
+	old, err := s.Index(e.Action)
+	if errors.Is(err, ErrNotFound) {
+		return Entry{}, nil // a corrupt entry says nothing, and is replaced
+	}
+	if err != nil || old.Output == e.Output {
+		return old, err
+	}
+	have, err := s.manifest(old.Output)
+	if err == nil {
+		s.distrust(old.Output) // what was intact may have been lost since
+		_, err = s.Artifact(ctx, old.Output)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return Entry{Replaced: old.Output, Difference: difference(have, m)}, nil
+	}
+	if err != nil {
+		return Entry{}, err
+	}
+	if strict {
+		return Entry{}, &NondeterminismError{Action: e.Action, Stage: w.key.Stage, Have: old.Output, Got: e.Output, Difference: difference(have, m)}
+	}
+	old.Rejected, old.Difference = e.Output, difference(have, m)
+	return old, nil
 }
 
 // seal makes the files read-only and durable and writes their manifest beside them.
-func (w *Writer) seal() (manifest, error) {
+func (w *Writer) seal(ctx context.Context) (manifest, error) {
 	m, err := list(w.Dir())
 	if err != nil {
 		return nil, err
@@ -97,7 +188,7 @@ func (w *Writer) seal() (manifest, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := errors.Join(syncFile(name), os.Chmod(name, info.Mode().Perm()&^0o222|0o400), m[i].digest(w.Dir())); err != nil {
+		if err := errors.Join(syncFile(name), os.Chmod(name, info.Mode().Perm()&^0o222|0o400|w.s.shared()&0o044), m[i].digest(ctx, w.Dir())); err != nil {
 			return nil, err
 		}
 		w.s.at("sealing")
@@ -108,33 +199,11 @@ func (w *Writer) seal() (manifest, error) {
 	return m, syncTree(w.tmp)
 }
 
-// compare looks for another answer of the same action. A lost one is returned.
-func (w *Writer) compare(e Entry, m manifest) (lost OutputID, err error) {
-	old, err := w.s.entry(e.Action)
-	if errors.Is(err, ErrNotFound) {
-		return lost, nil // a corrupt entry says nothing, and is replaced
-	}
-	if err != nil || old.Output == e.Output {
-		return lost, err
-	}
-	// Not by Artifact, which may trust what has been lost since.
-	if err := w.s.check(old.Output); errors.Is(err, ErrNotFound) {
-		return old.Output, nil
-	} else if err != nil {
-		return lost, err
-	}
-	have, err := w.s.manifest(old.Output)
-	if err != nil {
-		return lost, err
-	}
-	return lost, &NondeterminismError{Action: e.Action, Stage: w.key.Stage, Have: old.Output, Got: e.Output, Difference: difference(have, m)}
-}
-
 // stage writes the entry beside the artifact and makes the folders that the renames need.
 func (w *Writer) stage(entry string, e Entry) error {
 	for _, target := range []string{w.s.action(e.Action), w.s.artifact(e.Output)} {
 		shard := filepath.Dir(target)
-		if err := os.MkdirAll(shard, 0o777); err != nil {
+		if err := w.s.mkdir(shard); err != nil {
 			return err
 		}
 		if err := syncDir(filepath.Dir(shard)); err != nil {
@@ -145,12 +214,12 @@ func (w *Writer) stage(entry string, e Entry) error {
 }
 
 // install renames the artifact into place, or finds it there, written by another.
-func (w *Writer) install(id OutputID) error {
+func (w *Writer) install(ctx context.Context, id OutputID) error {
 	s := w.s
 	target := s.artifact(id)
 	// The entry must outlive the rename, so what is renamed is a folder of its own.
 	parcel := filepath.Join(w.tmp, "artifact")
-	if err := os.Mkdir(parcel, 0o777); err != nil {
+	if err := s.mkdir(parcel); err != nil {
 		return err
 	}
 	for _, name := range []string{"files", "manifest"} {
@@ -165,27 +234,20 @@ func (w *Writer) install(id OutputID) error {
 	for range 2 {
 		err := os.Rename(parcel, target)
 		if err == nil {
-			s.mu.Lock()
-			s.intact[id] = true
-			s.mu.Unlock()
 			return syncDir(filepath.Dir(target))
 		}
 		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.ENOTDIR) {
 			return err
 		}
-		switch _, err := os.Stat(filepath.Join(target, "manifest")); {
-		case absent(err):
-			if err := s.discard(target); err != nil {
-				return err
-			}
-		case err != nil:
+		// Another wrote the same, or a damaged copy is in the way.
+		s.distrust(id)
+		if _, err := s.Artifact(ctx, id); err == nil {
+			return nil
+		} else if !errors.Is(err, ErrNotFound) {
 			return err
-		default:
-			if err := s.check(id); err == nil {
-				return nil
-			} else if !errors.Is(err, ErrNotFound) {
-				return err
-			}
+		}
+		if _, err := os.Lstat(target); err == nil {
+			s.quarantine(target, id)
 		}
 	}
 	return fmt.Errorf("artifact %s: cannot replace a damaged copy", id.Short())

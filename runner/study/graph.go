@@ -29,7 +29,7 @@ type Action struct {
 	Params any      // what the stage's code reads
 	Lines  []string // stage.Lines of Params
 	Inputs []Input
-	Trials []string // short ids of the trials that need it, in the order of the study
+	Trials []string // ids of the trials that need it, in the order of the study
 	Views  []string // one view of each of these trials
 	Turn   int      // when it is wanted: actions of lower turns run first
 	Cost   float64  // rough seconds on one core
@@ -149,7 +149,7 @@ func (g *Graph) turn(s *spec.Study, v spec.View) int {
 
 // need notes that a trial needs a chain's actions.
 func (c Chain) need(v spec.View, turn int) {
-	trial, view := v.Trial.ID().Short(), v.String()
+	trial, view := v.Trial.ID().String(), v.String()
 	for _, a := range c.all() {
 		// Trials come one after the other: one that is there is the last.
 		if a == nil || len(a.Trials) > 0 && a.Trials[len(a.Trials)-1] == trial {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/singleflight"
 
 	"ablate/runner/dag"
 	"ablate/runner/launch"
@@ -28,13 +29,21 @@ type Options struct {
 	FailFast bool // stop at the first failure
 	Limit    int  // run at most so many actions that are not cached; 0 is no limit
 	Backend  string
-	Machine  Machine // recorded with each attempt
+	Machine  Machine // recorded with each attempt and entry
+	Logs     string  // folder for the logs of failed actions, made when it is needed
 	Events   func(Event)
 	Now      func() time.Time
 }
 
 // Machine says what an attempt ran on.
-type Machine struct{ Device, Backend, Versions, CPU string }
+type Machine struct {
+	Device, Backend, Versions, CPU string
+
+	// Environment are the lines of what may change the last digits of a result on
+	// a backend of the same class: plugin, driver, processor, flags.
+	Environment string
+	Build       string // of this program
+}
 
 // Event tells of a run's course.
 type Event struct {
@@ -62,16 +71,18 @@ const (
 
 // Outcome is what a run left.
 type Outcome struct {
-	Outputs              map[string]Output // by an action's structural name
-	Cached, Ran, Limited int
-	Failures             []Failure
+	Outputs     map[string]Output // by an action's structural name
+	Cached, Ran int
+	Left        int // actions that Options.Limit left for another run
+	Failures    []Failure
 }
 
 // Output is an action's artifact.
 type Output struct {
 	ID     store.OutputID
 	Action store.ActionID
-	Dir    string
+	Dir    string // of its files, which are not checked yet
+	Made   string // environment in which it was computed
 }
 
 // Failure is an action that failed for good.
@@ -80,9 +91,6 @@ type Failure struct {
 	Err    error
 }
 
-// errLimit is why an action was not run under Options.Limit.
-var errLimit = errors.New("not run: --limit was reached")
-
 // attempts is how often an action is tried when its worker dies.
 const attempts = 2
 
@@ -90,7 +98,7 @@ const attempts = 2
 // which is the cause of ctx's end or that of the store; failures of actions are
 // in the outcome.
 func Run(ctx context.Context, g *Graph, s *store.Store, j *store.Journal, w Worker, o Options) (*Outcome, error) {
-	r := &runner{g: g, s: s, j: j, w: w, o: o, log: zerolog.Ctx(ctx), out: &Outcome{Outputs: map[string]Output{}}}
+	r := &runner{g: g, s: s, j: j, w: w, o: o, log: zerolog.Ctx(ctx), outputs: map[string]Output{}, out: &Outcome{Outputs: map[string]Output{}}}
 	if r.o.Now == nil {
 		r.o.Now = time.Now
 	}
@@ -101,8 +109,8 @@ func Run(ctx context.Context, g *Graph, s *store.Store, j *store.Journal, w Work
 			deps[k] = in.Action.Name
 		}
 		nodes[i] = dag.Node[Output]{
-			Name: a.Name, Stage: string(a.Kind), Label: a.Label(), Deps: deps, Cost: time.Duration(a.Cost * float64(time.Second)),
-			Lookup: func(ctx context.Context, deps map[string]Output) (Output, bool, error) { return r.lookup(a, deps) },
+			Name: a.Name, Stage: string(a.Kind), Label: a.Label(), Deps: deps, Priority: -a.Turn, Cost: time.Duration(a.Cost * float64(time.Second)),
+			Lookup: func(ctx context.Context, deps map[string]Output) (Output, bool, error) { return r.lookup(ctx, a, deps) },
 			Run:    func(ctx context.Context, deps map[string]Output) (Output, error) { return r.run(ctx, a, deps) },
 		}
 	}
@@ -110,10 +118,13 @@ func Run(ctx context.Context, g *Graph, s *store.Store, j *store.Journal, w Work
 	if err != nil {
 		return r.out, err
 	}
-	outcome, err := graph.Run(ctx, dag.Options{Slots: o.Slots, FailFast: o.FailFast, Events: r.event})
+	outcome, err := graph.Run(ctx, dag.Options{Slots: o.Slots, FailFast: o.FailFast, Limit: o.Limit, Events: r.event})
 	for name, st := range outcome {
-		if st.State.OK() {
+		switch {
+		case st.State.OK():
 			r.out.Outputs[name] = st.Result
+		case st.State == dag.Waiting:
+			r.out.Left++
 		}
 	}
 	var failed *dag.FailedError
@@ -123,13 +134,17 @@ func Run(ctx context.Context, g *Graph, s *store.Store, j *store.Journal, w Work
 	return r.out, err
 }
 
-// Label is what people see of an action: its stage and the trial that needs it
-// first, if one does.
+// Label is what people see of an action: its stage and the row and seed that
+// need it first.
 func (a *Action) Label() string {
-	if len(a.Trials) == 1 {
-		return fmt.Sprintf("%s %s", a.Kind, a.Trials[0])
+	switch n := len(a.Views); n {
+	case 0:
+		return string(a.Kind)
+	case 1:
+		return fmt.Sprintf("%s %s", a.Kind, a.Views[0])
+	default:
+		return fmt.Sprintf("%s %s and %d more", a.Kind, a.Views[0], n-1)
 	}
-	return fmt.Sprintf("%s (%d trials)", a.Kind, len(a.Trials))
 }
 
 type runner struct {
@@ -140,8 +155,10 @@ type runner struct {
 	o   Options
 	log *zerolog.Logger
 
+	repairs singleflight.Group // by action: its damaged artifact is computed again once
+
 	mu      sync.Mutex
-	started int
+	outputs map[string]Output // of what was looked up or run, by name
 	out     *Outcome
 }
 
@@ -157,46 +174,87 @@ func (a *Action) Key(backend string, deps map[string]Output) store.Key {
 	return k
 }
 
-// lookup finds an action's artifact, every byte of it checked.
-func (r *runner) lookup(a *Action, deps map[string]Output) (Output, bool, error) {
+// lookup finds an action's artifact in the index. Its bytes are checked when
+// something reads them.
+func (r *runner) lookup(ctx context.Context, a *Action, deps map[string]Output) (Output, bool, error) {
 	id := a.Key(r.o.Backend, deps).ID()
-	out, err := find(r.s, id)
+	e, err := r.s.Lookup(id)
 	switch {
 	case err == nil:
-		return out, true, nil
+		return r.keep(a, Output{ID: e.Output, Action: id, Dir: r.s.Path(e.Output)}), true, nil
 	case errors.Is(err, store.ErrNotFound):
-		if store.Damaged(err) {
-			r.log.Warn().Str("stage", string(a.Kind)).Str("action", id.Short()).Err(err).Msg("damaged in the store; computing it again")
-		}
+		r.damaged(a, err)
 		return Output{}, false, nil
 	}
 	return Output{}, false, err
 }
 
-func find(s *store.Store, id store.ActionID) (Output, error) {
-	e, err := s.Lookup(id)
-	if err != nil {
-		return Output{}, err
+// damaged warns of an artifact that was there and cannot be read.
+func (r *runner) damaged(a *Action, err error) {
+	if store.Damaged(err) {
+		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Label()).Err(err).Msg("damaged in the store; computing it again")
 	}
-	dir, err := s.Artifact(e.Output)
-	return Output{ID: e.Output, Action: id, Dir: dir}, err
+}
+
+// keep remembers the output of an action, for those that read it.
+func (r *runner) keep(a *Action, out Output) Output {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.outputs[a.Name] = out
+	return out
+}
+
+// inputs checks every byte of what an action reads, and computes again what is
+// damaged.
+func (r *runner) inputs(ctx context.Context, a *Action, deps map[string]Output) error {
+	for _, in := range a.Inputs {
+		want := deps[in.Action.Name]
+		_, err := r.s.Artifact(ctx, want.ID)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		r.damaged(in.Action, err)
+		_, err, _ = r.repairs.Do(in.Action.Name, func() (any, error) { return nil, r.repair(ctx, in.Action, want) })
+		if err != nil {
+			return fmt.Errorf("its %s is damaged in the store: %w", in.Role, err)
+		}
+	}
+	return nil
+}
+
+// repair computes an action again whose artifact is damaged.
+func (r *runner) repair(ctx context.Context, a *Action, want Output) error {
+	deps := map[string]Output{}
+	r.mu.Lock()
+	for _, in := range a.Inputs {
+		deps[in.Action.Name] = r.outputs[in.Action.Name]
+	}
+	r.mu.Unlock()
+	got, err := r.run(ctx, a, deps)
+	if err == nil && got.ID != want.ID {
+		return fmt.Errorf("%s gave %s where it gave %s before: run again, so that what reads it is computed from the new one",
+			a.Label(), got.ID.Short(), want.ID.Short())
+	}
+	return err
 }
 
 // run computes an action, again if its worker died.
 func (r *runner) run(ctx context.Context, a *Action, deps map[string]Output) (Output, error) {
-	r.mu.Lock()
-	r.started++
-	over := r.o.Limit > 0 && r.started > r.o.Limit
-	r.mu.Unlock()
-	if over {
-		return Output{}, errLimit
+	if err := r.inputs(ctx, a, deps); err != nil {
+		return Output{}, err
 	}
 	for try := 1; ; try++ {
 		out, err := r.attempt(ctx, a, deps)
-		if err == nil || ctx.Err() != nil || try == attempts || launch.Class(err) != launch.ClassCrash {
+		if err == nil {
+			return r.keep(a, out), nil
+		}
+		if ctx.Err() != nil || try == attempts || launch.Class(err) != launch.ClassCrash {
 			return out, err
 		}
-		r.log.Warn().Str("stage", string(a.Kind)).Err(err).Msg("trying once more")
+		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Label()).Err(err).Msg("trying once more")
 	}
 }
 
@@ -204,8 +262,9 @@ func (r *runner) attempt(ctx context.Context, a *Action, deps map[string]Output)
 	key := a.Key(r.o.Backend, deps)
 	event := store.Event{Kind: store.Started, Time: r.o.Now(), Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
 		Device: r.o.Machine.Device, Backend: r.o.Machine.Backend, Versions: r.o.Machine.Versions, CPU: r.o.Machine.CPU}
+	event.Environment = r.o.Machine.Environment
 	if len(a.Trials) > 0 {
-		event.Trial = a.Trials[0]
+		event.Trial, event.View = a.Trials[0], a.Views[0]
 	}
 	if err := r.j.Append(event); err != nil {
 		return out, err
@@ -241,16 +300,37 @@ func (r *runner) attempt(ctx context.Context, a *Action, deps map[string]Output)
 	reply, err := r.w.Do(ctx, t, string(a.Kind), func(p launch.Progress) { r.tell(Event{Action: a, Kind: Working, Progress: p}) })
 	event.Worker = reply.Worker
 	if err != nil {
+		if ctx.Err() == nil {
+			err = r.logged(a, key, t, err)
+		}
 		return out, r.s.Diagnose(declassify(err))
 	}
-	e, err := w.Commit()
+	var made Made
+	if err := json.Unmarshal(reply.Values, &made); err != nil {
+		return out, fmt.Errorf("%s: the worker's reply: %w", a.Kind, err)
+	}
+	e, err := w.Commit(ctx, store.Commit{Made: r.o.Machine.Environment, Build: r.o.Machine.Build, Written: made.Manifest})
 	if err != nil {
 		return out, err
 	}
-	if !e.Replaced.IsZero() {
-		r.log.Warn().Str("stage", string(a.Kind)).Str("was", e.Replaced.Short()).Str("is", e.Output.Short()).Msg("its earlier bytes were lost and have come out different")
+	warn := func(msg string, was store.OutputID) {
+		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Label()).Str("kept", e.Output.Short()).Str("other", was.Short()).
+			Str("differs", e.Difference).Msg(msg)
 	}
-	return find(r.s, e.Action)
+	switch {
+	case !e.Replaced.IsZero():
+		warn("its earlier bytes were lost, and it gave others now", e.Replaced)
+	case !e.Rejected.IsZero():
+		warn("another run has computed it meanwhile, with other bytes; the first result is kept. Processors, drivers or flags differ", e.Rejected)
+	}
+	r.forget(a, key)
+	return Output{ID: e.Output, Action: e.Action, Dir: r.s.Path(e.Output)}, nil
+}
+
+// Made is what a worker replies: the manifest of what it wrote, so that files
+// which are lost before they reach the store are missed.
+type Made struct {
+	Manifest string `json:"manifest"`
 }
 
 // event passes on what the graph says and counts it.
@@ -267,10 +347,6 @@ func (r *runner) event(e dag.Event) {
 		out.Kind = Finished
 		r.out.Ran++
 	case dag.EventFailed:
-		if errors.Is(e.Err, errLimit) {
-			r.out.Limited++
-			return
-		}
 		out.Kind = Failed
 		r.out.Failures = append(r.out.Failures, Failure{a, e.Err})
 	case dag.EventSkipped:
@@ -285,27 +361,4 @@ func (r *runner) tell(e Event) {
 	if r.o.Events != nil {
 		r.o.Events(e)
 	}
-}
-
-// Collect finds what there is of a graph without running anything.
-func Collect(g *Graph, s *store.Store, backend string) (map[string]Output, error) {
-	found := map[string]Output{}
-	for _, a := range g.Actions {
-		whole := true
-		for _, in := range a.Inputs {
-			if _, ok := found[in.Action.Name]; !ok {
-				whole = false
-			}
-		}
-		if !whole {
-			continue
-		}
-		out, err := find(s, a.Key(backend, found).ID())
-		if err == nil {
-			found[a.Name] = out
-		} else if !errors.Is(err, store.ErrNotFound) {
-			return nil, err
-		}
-	}
-	return found, nil
 }

@@ -1,11 +1,19 @@
 package study
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 
 	"ablate/analysis/table"
 	"ablate/runner/store"
 )
+
+// EnvironmentID names the environment that the lines of Machine.Environment describe.
+func EnvironmentID(lines string) string {
+	sum := sha256.Sum256([]byte(lines))
+	return hex.EncodeToString(sum[:])[:12]
+}
 
 // Runs is runs.arrow: a row an attempt at an action, in the order of their
 // starts. It holds what differs when the same study runs again.
@@ -14,7 +22,8 @@ func Runs(attempts []store.Attempt) *table.Table {
 	var (
 		action   = &table.Column{Name: "action", Kind: table.String}
 		stage    = &table.Column{Name: "stage", Kind: table.String}
-		trial    = &table.Column{Name: "trial", Kind: table.String, Doc: "the first that needs it"}
+		trial    = &table.Column{Name: "trial", Kind: table.String, Doc: "id of the first trial that needs it"}
+		view     = &table.Column{Name: "view", Kind: table.String, Doc: "row and seed of that trial"}
 		attempt  = &table.Column{Name: "attempt", Kind: table.Int}
 		start    = &table.Column{Name: "start", Kind: table.Time}
 		seconds  = &table.Column{Name: "seconds", Kind: table.Float, Unit: "s"}
@@ -23,6 +32,8 @@ func Runs(attempts []store.Attempt) *table.Table {
 		backend  = &table.Column{Name: "backend", Kind: table.String}
 		versions = &table.Column{Name: "versions", Kind: table.String}
 		cpu      = &table.Column{Name: "cpu", Kind: table.String}
+		where    = &table.Column{Name: "environment", Kind: table.String, Doc: "id, as in trials.arrow"}
+		lines    = &table.Column{Name: "environment.lines", Kind: table.String, Doc: "what may change the last digits of a result: plugin, driver, processor, flags"}
 		outcome  = &table.Column{Name: "outcome", Kind: table.String, Doc: "ok, failed, interrupted or running"}
 		failure  = &table.Column{Name: "error", Kind: table.String}
 	)
@@ -30,6 +41,12 @@ func Runs(attempts []store.Attempt) *table.Table {
 		action.Strings = append(action.Strings, a.Action.String())
 		stage.Strings = append(stage.Strings, a.Stage)
 		trial.Strings = append(trial.Strings, a.Trial)
+		view.Strings = append(view.Strings, a.View)
+		id := ""
+		if a.Environment != "" {
+			id = EnvironmentID(a.Environment)
+		}
+		where.Strings, lines.Strings = append(where.Strings, id), append(lines.Strings, a.Environment)
 		attempt.Ints = append(attempt.Ints, int64(a.Number))
 		start.Times = append(start.Times, a.Time)
 		seconds.Floats = append(seconds.Floats, a.Seconds)
@@ -41,5 +58,5 @@ func Runs(attempts []store.Attempt) *table.Table {
 		outcome.Strings = append(outcome.Strings, string(a.Outcome))
 		failure.Strings = append(failure.Strings, a.Error)
 	}
-	return &table.Table{Columns: []*table.Column{action, stage, trial, attempt, start, seconds, worker, device, backend, versions, cpu, outcome, failure}}
+	return &table.Table{Columns: []*table.Column{action, stage, trial, view, attempt, start, seconds, worker, device, backend, versions, cpu, where, lines, outcome, failure}}
 }

@@ -9,10 +9,6 @@ import (
 	"ablate/runner/stage"
 )
 
-// Results finds the artifacts of a graph: the folder and the id of an action's
-// output, false where there is none.
-type Results func(a *Action) (dir, id string, ok bool)
-
 // Tables are a study's results that depend on nothing but the study.
 type Tables struct{ Trials, Samples, Curves, Labels, Reliability *table.Table }
 
@@ -76,14 +72,14 @@ var Metrics = func() []table.Column {
 
 // NewTables gathers what there is of a study: a row a view, nulls where there
 // is no result.
-func NewTables(s *spec.Study, g *Graph, results Results) (*Tables, error) {
+func NewTables(s *spec.Study, g *Graph, found *Found) (*Tables, error) {
 	t := &Tables{
 		Trials:  &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 		Samples: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}}, Curves: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 		Labels:      &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 		Reliability: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 	}
-	if err := t.trials(s, g, results); err != nil {
+	if err := t.trials(s, g, found); err != nil {
 		return nil, err
 	}
 	seen := map[spec.ID]bool{}
@@ -97,18 +93,18 @@ func NewTables(s *spec.Study, g *Graph, results Results) (*Tables, error) {
 			continue
 		}
 		seen[id] = true
-		if err := samples.add(id, c, results); err != nil {
+		if err := samples.add(id, c, found); err != nil {
 			return nil, err
 		}
-		if err := curves.add(id, c, results); err != nil {
+		if err := curves.add(id, c, found); err != nil {
 			return nil, err
 		}
-		if err := reliability.add(id, c, results); err != nil {
+		if err := reliability.add(id, c, found); err != nil {
 			return nil, err
 		}
 		if c.Labels != nil && !labelled[c.Labels] {
 			labelled[c.Labels] = true
-			if err := labels.add(v.Trial.Seed, c, results); err != nil {
+			if err := labels.add(v.Trial.Seed, c, found); err != nil {
 				return nil, err
 			}
 		}
@@ -116,7 +112,7 @@ func NewTables(s *spec.Study, g *Graph, results Results) (*Tables, error) {
 	return t, nil
 }
 
-func (t *Tables) trials(s *spec.Study, g *Graph, results Results) error {
+func (t *Tables) trials(s *spec.Study, g *Graph, found *Found) error {
 	n := len(s.Views)
 	str := func(name, doc string) *table.Column {
 		c := &table.Column{Name: name, Kind: table.String, Strings: make([]string, n), Doc: doc}
@@ -143,7 +139,9 @@ func (t *Tables) trials(s *spec.Study, g *Graph, results Results) error {
 	}
 	pretraining := &table.Column{Name: "seed.pretraining", Kind: table.Int, Ints: make([]int64, n)}
 	feedback := &table.Column{Name: "seed.feedback", Kind: table.Int, Ints: make([]int64, n)}
-	t.Trials.Columns = append(t.Trials.Columns, pretraining, feedback)
+	environment := &table.Column{Name: "environment", Kind: table.String, Strings: make([]string, n), Valid: make([]bool, n),
+		Doc: "id of what its stages were computed on, several joined by +; runs.arrow has the words"}
+	t.Trials.Columns = append(t.Trials.Columns, pretraining, feedback, environment)
 
 	values := map[string][2]*table.Column{}
 	for _, m := range Metrics {
@@ -186,10 +184,12 @@ func (t *Tables) trials(s *spec.Study, g *Graph, results Results) error {
 		if !ok {
 			continue
 		}
+		environment.Strings[i] = found.environment(c)
+		environment.Valid[i] = environment.Strings[i] != ""
 		for _, role := range roles {
 			if a := role.of(c); a != nil {
-				if _, out, ok := results(a); ok {
-					artifacts[role.name].Strings[i], artifacts[role.name].Valid[i] = out, true
+				if out, ok := found.Outputs[a.Name]; ok {
+					artifacts[role.name].Strings[i], artifacts[role.name].Valid[i] = out.ID.String(), true
 				}
 			}
 		}
@@ -201,7 +201,7 @@ func (t *Tables) trials(s *spec.Study, g *Graph, results Results) error {
 			m[0].Floats[i], m[0].Valid[i] = value, true
 			m[1].Ints[i], m[1].Valid[i] = int64(count), true
 		}
-		if dir, _, ok := results(c.Assess); ok {
+		if dir, ok := found.Dir(c.Assess); ok {
 			a, err := stage.ReadAssessment(dir)
 			if err != nil {
 				return err
@@ -210,7 +210,7 @@ func (t *Tables) trials(s *spec.Study, g *Graph, results Results) error {
 				set(m.Name, m.Value, m.N)
 			}
 		}
-		dir, _, ok := results(c.Evaluate)
+		dir, ok := found.Dir(c.Evaluate)
 		if !ok {
 			continue
 		}
@@ -224,7 +224,7 @@ func (t *Tables) trials(s *spec.Study, g *Graph, results Results) error {
 		if c.Proxy == nil {
 			continue
 		}
-		if dir, _, ok := results(c.Proxy); ok {
+		if dir, ok := found.Dir(c.Proxy); ok {
 			for name, read := range map[string]func(string) ([]float32, error){"proxy": stage.ReadScores, "embedder": stage.ReadCosines} {
 				scores, err := read(dir)
 				if err != nil {
@@ -275,8 +275,8 @@ func newSamples(t *table.Table) *samples {
 	return s
 }
 
-func (s *samples) add(id spec.ID, c Chain, results Results) error {
-	dir, _, ok := results(c.Evaluate)
+func (s *samples) add(id spec.ID, c Chain, found *Found) error {
+	dir, ok := found.Dir(c.Evaluate)
 	if !ok {
 		return nil
 	}
@@ -286,7 +286,7 @@ func (s *samples) add(id spec.ID, c Chain, results Results) error {
 	}
 	var scores, cosines []float32
 	if c.Proxy != nil {
-		if dir, _, ok := results(c.Proxy); ok {
+		if dir, ok := found.Dir(c.Proxy); ok {
 			if scores, err = stage.ReadScores(dir); err != nil {
 				return err
 			}
@@ -335,12 +335,12 @@ func newCurves(t *table.Table) *curves {
 	return c
 }
 
-func (t *curves) add(id spec.ID, c Chain, results Results) error {
+func (t *curves) add(id spec.ID, c Chain, found *Found) error {
 	for _, a := range []*Action{c.Model, c.Embedder, c.Reward, c.Finetune} {
 		if a == nil || a.Kind == stage.Adopt {
 			continue
 		}
-		dir, _, ok := results(a)
+		dir, ok := found.Dir(a)
 		if !ok {
 			continue
 		}
@@ -355,7 +355,7 @@ func (t *curves) add(id spec.ID, c Chain, results Results) error {
 		if a == nil || c.Finetune == nil {
 			continue
 		}
-		dir, _, ok := results(a)
+		dir, ok := found.Dir(a)
 		if !ok {
 			continue
 		}
@@ -394,11 +394,12 @@ func newLabels(t *table.Table) *labels {
 	return l
 }
 
-func (t *labels) add(seed spec.Seed, c Chain, results Results) error {
-	dir, id, ok := results(c.Labels)
+func (t *labels) add(seed spec.Seed, c Chain, found *Found) error {
+	dir, ok := found.Dir(c.Labels)
 	if !ok {
 		return nil
 	}
+	id := found.Outputs[c.Labels.Name].ID.String()
 	l, err := stage.ReadLabels(dir)
 	if err != nil {
 		return err
@@ -435,8 +436,8 @@ func newReliability(t *table.Table) *reliability {
 	return r
 }
 
-func (t *reliability) add(id spec.ID, c Chain, results Results) error {
-	dir, _, ok := results(c.Assess)
+func (t *reliability) add(id spec.ID, c Chain, found *Found) error {
+	dir, ok := found.Dir(c.Assess)
 	if !ok {
 		return nil
 	}

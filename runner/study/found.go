@@ -1,0 +1,139 @@
+package study
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"ablate/runner/store"
+)
+
+// Damage is an artifact that the index names and that cannot be read.
+type Damage struct {
+	Action *Action
+	Err    error
+}
+
+// Found is what there is of a graph.
+type Found struct {
+	Outputs map[string]Output // by an action's structural name
+	Damaged []Damage
+
+	unreadable map[string]bool // by name, after Check
+}
+
+// Collect finds what there is of a graph without running anything, in the index
+// alone: an action whose artifact is damaged is found all the same, so that what
+// was computed from it is.
+func Collect(g *Graph, s *store.Store, backend string) (*Found, error) {
+	f := &Found{Outputs: map[string]Output{}, unreadable: map[string]bool{}}
+	for _, a := range g.Actions {
+		if !f.ready(a) {
+			continue
+		}
+		id := a.Key(backend, f.Outputs).ID()
+		e, err := s.Lookup(id)
+		if store.Damaged(err) {
+			f.Damaged = append(f.Damaged, Damage{a, err})
+			e, err = s.Index(id)
+		}
+		if err == nil {
+			f.Outputs[a.Name] = Output{ID: e.Output, Action: id, Dir: s.Path(e.Output), Made: e.Made}
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// ready reports whether there is everything that an action reads.
+func (f *Found) ready(a *Action) bool {
+	return !slices.ContainsFunc(a.Inputs, func(in Input) bool { _, ok := f.Outputs[in.Action.Name]; return !ok })
+}
+
+// Check compares with their digests those files of every artifact that want is
+// true of. Artifacts with damaged ones are in Damaged then, and Dir has none of them.
+func (f *Found) Check(ctx context.Context, g *Graph, s *store.Store, want func(path string) bool) error {
+	errs := make([]error, len(g.Actions))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for i, a := range g.Actions {
+		out, ok := f.Outputs[a.Name]
+		if !ok {
+			continue
+		}
+		group.Go(func() error {
+			if _, errs[i] = s.Files(ctx, out.ID, want); errs[i] != nil && !errors.Is(errs[i], store.ErrNotFound) {
+				return errs[i]
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		a := g.Actions[i]
+		f.unreadable[a.Name] = true
+		if !slices.ContainsFunc(f.Damaged, func(d Damage) bool { return d.Action == a }) {
+			f.Damaged = append(f.Damaged, Damage{a, err})
+		}
+	}
+	return nil
+}
+
+// Unreadable reports whether Check found files of an action's artifact damaged.
+func (f *Found) Unreadable(a *Action) bool { return f.unreadable[a.Name] }
+
+// Dir returns the folder of an action's artifact, false where there is none, or
+// none that can be read. a may be nil.
+func (f *Found) Dir(a *Action) (string, bool) {
+	if a == nil || f.unreadable[a.Name] {
+		return "", false
+	}
+	out, ok := f.Outputs[a.Name]
+	return out.Dir, ok
+}
+
+// Next returns the id of the action that a run would compute for a; false where
+// it is there, or waits for another.
+func (f *Found) Next(a *Action, backend string) (store.ActionID, bool) {
+	if _, ok := f.Outputs[a.Name]; ok || !f.ready(a) {
+		return store.ActionID{}, false
+	}
+	return a.Key(backend, f.Outputs).ID(), true
+}
+
+// Verified returns the folder of an action's artifact after comparing every byte;
+// empty where there is none, or it is damaged.
+func (f *Found) Verified(ctx context.Context, s *store.Store, a *Action) (string, error) {
+	if _, ok := f.Dir(a); !ok {
+		return "", nil
+	}
+	dir, err := s.Artifact(ctx, f.Outputs[a.Name].ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", nil
+	}
+	return dir, err
+}
+
+// environment names, by ids joined with plus signs, the environments in which the
+// stages of a chain were computed that need a backend.
+func (f *Found) environment(c Chain) string {
+	var ids []string
+	for _, a := range c.Actions() {
+		if out, ok := f.Outputs[a.Name]; ok && a.Kind.Computes() && out.Made != "" {
+			if id := EnvironmentID(out.Made); !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, " + ")
+}
