@@ -285,3 +285,88 @@ func TestPairs(t *testing.T) {
 		}
 	}
 }
+
+// TestDamagedSeed: a seed that is lost to damage is named as that, and not as one
+// that has yet to run.
+func TestDamagedSeed(t *testing.T) {
+	nan := math.NaN()
+	trials, samples := study(map[string][]float64{"base": {.5, .52}, "hurt": {.6, nan}}, []string{"base", "hurt"}, [][2]int64{{1, 1}, {2, 2}})
+	got, err := compare.Ablation(trials, samples, compare.Options{Damaged: map[string]string{"hurt@1": "artifact abc of evaluate is damaged"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "The result of seed 2 is left out, for it is damaged in the store: artifact abc of evaluate is damaged."
+	hurt := got.Rows[1]
+	for what, notes := range map[string][]int{"alignment": hurt.Cells["alignment"].Notes, "the difference": hurt.Differences["alignment"].Notes} {
+		var said []string
+		for _, n := range notes {
+			said = append(said, got.Footnotes[n])
+		}
+		if text := strings.Join(said, "\n"); !strings.Contains(text, want) || strings.Contains(text, "no result yet") {
+			t.Errorf("%s says %q", what, text)
+		}
+	}
+}
+
+// TestEnvironments: a table whose rows were computed in several environments says so.
+func TestEnvironments(t *testing.T) {
+	for ids, want := range map[[2]string]bool{{"a", "a"}: false, {"a", "b"}: true, {"a", "a + b"}: true, {"", "a"}: false} {
+		trials, samples := study(map[string][]float64{"base": {.5}, "b": {.6}}, []string{"base", "b"}, [][2]int64{{1, 1}})
+		trials.Columns = append(trials.Columns, &table.Column{Name: "environment", Kind: table.String, Strings: ids[:], Valid: []bool{ids[0] != "", ids[1] != ""}})
+		got, err := compare.Ablation(trials, samples, compare.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said := strings.Contains(strings.Join(got.Footnotes, "\n"), "in 2 different environments"); said != want {
+			t.Errorf("%q: %q", ids, got.Footnotes)
+		}
+	}
+}
+
+// TestSameTrials: trials of one id are the same only if what they gave is, too.
+func TestSameTrials(t *testing.T) {
+	with := func(value float64, artifact string) *compare.Table {
+		trials, samples := study(map[string][]float64{"base": {value}}, []string{"base"}, [][2]int64{{1, 1}})
+		if artifact != "" {
+			trials.Columns = append(trials.Columns, &table.Column{Name: "artifact.evaluate", Kind: table.String, Strings: []string{artifact}})
+		}
+		got, err := compare.Ablation(trials, samples, compare.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	for name, tc := range map[string]struct {
+		a, b *compare.Table
+		same bool
+	}{
+		"equal":                        {with(.5, "x"), with(.5, "x"), true},
+		"another value":                {with(.5, "x"), with(.52, "y"), false},
+		"another artifact, same value": {with(.5, "x"), with(.5, "y"), false},
+		"a table without artifacts":    {with(.5, "x"), with(.5, ""), true},
+		"another value, no artifacts":  {with(.5, ""), with(.52, ""), false},
+	} {
+		for _, l := range compare.SideBySide(tc.a, tc.b, []string{"alignment"}) {
+			if l.Same != tc.same {
+				t.Errorf("%s: same is %v", name, l.Same)
+			}
+		}
+	}
+}
+
+// BenchmarkSideBySide lays two tables of many rows beside each other; the time a row
+// does not grow with their number.
+func BenchmarkSideBySide(b *testing.B) {
+	for _, n := range []int{500, 5000} {
+		tab := &compare.Table{Metrics: []compare.Metric{{Name: "alignment"}}}
+		for i := range n {
+			tab.Rows = append(tab.Rows, compare.Row{Label: fmt.Sprint("arm ", i), Trials: []string{"t"}, Cells: map[string]compare.Cell{"alignment": {Seeds: []string{"1"}, Values: []float64{.5}, N: 1}}})
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				compare.SideBySide(tab, tab, []string{"alignment"})
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/row")
+		})
+	}
+}
