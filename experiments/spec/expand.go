@@ -21,8 +21,24 @@ func (r *reader) expand(s *Study, base partial, arms []*arm) {
 		x.arm(a, base, nil)
 	}
 	x.idle()
+	n, most := 0, Arm{}
+	for _, a := range s.Arms {
+		n += len(a.Points) * len(a.Seeds)
+		if len(a.Points)*len(a.Seeds) >= len(most.Points)*len(most.Seeds) {
+			most = a
+		}
+	}
+	if n > mostViews {
+		r.m.add(where{file: r.file}, "arms", fmt.Sprintf("the study has %d points times seeds, of which arm %q has %d × %d; a study has at most %d", n, most.Name, len(most.Points), len(most.Seeds), mostViews),
+			"sweep fewer values, leave combinations out with where, or make several studies of it")
+		return
+	}
 	s.views()
 }
+
+// mostViews bounds a study: each point with each seed takes some kilobytes of
+// memory in every command, and is a training or more.
+const mostViews = 200_000
 
 // views lays out the study's views from its arms.
 func (s *Study) views() {

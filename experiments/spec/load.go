@@ -66,9 +66,9 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 		return fail(err)
 	}
 	r.file = r.name(abs)
-	dir, arg := abs, "."
+	dir, args := abs, []string{"."}
 	if !info.IsDir() {
-		dir, arg = filepath.Dir(abs), filepath.Base(abs)
+		dir, args = filepath.Dir(abs), []string{filepath.Base(abs)}
 	}
 	root := moduleRoot(dir)
 	if root == "" {
@@ -76,7 +76,16 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 		return nil, nil
 	}
 	s := &Study{Root: root, Dir: dir, Version: schema.Version}
-	s.Name, s.Path = studyName(root, abs)
+	if info.IsDir() && !importable(root, dir) {
+		if args, err = packageFiles(dir); err != nil {
+			return fail(err)
+		}
+	}
+	named := abs
+	if !info.IsDir() && alone(abs) {
+		named = dir // the file is the package
+	}
+	s.Name, s.Path = studyName(root, named)
 	r.dir = dir
 	ctx := cuecontext.New()
 	if r.grammar, err = compile(ctx); err != nil {
@@ -95,7 +104,7 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 	// found where CUE's first one would hide the others.
 	build := func(overlay map[string]load.Source) (cue.Value, error) {
 		defer r.alive()
-		insts := load.Instances([]string{arg}, &load.Config{
+		insts := load.Instances(args, &load.Config{
 			Dir: dir, ModuleRoot: root, Overlay: overlay, Env: append(os.Environ(), "CUE_REGISTRY=none"),
 		})
 		if len(insts) != 1 {
@@ -155,6 +164,45 @@ func moduleRoot(dir string) string {
 			return ""
 		}
 	}
+}
+
+// importable reports whether CUE takes a folder's path for the path of a package.
+// That of one with a space, an umlaut or a bracket is none, and CUE then complains
+// of something else.
+func importable(root, dir string) bool {
+	rel, err := filepath.Rel(root, dir)
+	return err != nil || rel == "." || plainPath.MatchString(filepath.ToSlash(rel))
+}
+
+var plainPath = regexp.MustCompile(`^[A-Za-z0-9_~+-][A-Za-z0-9_.~+-]*(/[A-Za-z0-9_~+-][A-Za-z0-9_.~+-]*)*$`)
+
+// packageFiles are the files of a folder that make its package: those that CUE
+// takes when it is given the folder.
+func packageFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, d := range entries {
+		name := d.Name()
+		if filepath.Ext(name) == ".cue" && !d.IsDir() && !strings.HasSuffix(name, "_tool.cue") && !strings.HasSuffix(name, "_test.cue") && name[0] != '_' && name[0] != '.' {
+			files = append(files, name)
+		}
+	}
+	if files == nil {
+		files = []string{"."} // CUE says that there is none
+	}
+	return files, nil
+}
+
+// alone reports whether a file is the only one of its folder that can be part of a
+// package.
+func alone(file string) bool {
+	entries, err := os.ReadDir(filepath.Dir(file))
+	return err == nil && !slices.ContainsFunc(entries, func(d fs.DirEntry) bool {
+		return filepath.Ext(d.Name()) == ".cue" && d.Name() != filepath.Base(file)
+	})
 }
 
 // studyName is a study's name: where its package or file lies below the module's

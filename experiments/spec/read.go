@@ -377,18 +377,19 @@ func (r *reader) seeds(v cue.Value, at string) []Seed {
 		return nil
 	}
 	var out []Seed
+	seen := map[Seed]bool{}
 	i := 0
 	for ; list.Next(); i++ {
+		r.alive()
 		path := fmt.Sprintf("%s[%d]", at, i)
 		s, ok := r.seed(list.Value(), path)
 		if !ok {
 			continue
 		}
-		for _, o := range out {
-			if o == s {
-				r.m.add(r.place(list.Value()), path, fmt.Sprintf("seed %s is there twice", s), "seeds are replicates: all must differ")
-			}
+		if seen[s] {
+			r.m.add(r.place(list.Value()), path, fmt.Sprintf("seed %s is there twice", s), "seeds are replicates: all must differ")
 		}
+		seen[s] = true
 		out = append(out, s)
 	}
 	if i == 0 {

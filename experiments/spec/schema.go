@@ -38,6 +38,9 @@ type Axis struct {
 	Enum    []string // the values of a name that has few; else nil
 	Doc     string   // what it means, one paragraph
 	Default any      // float64, int64 or string; nil where there is none
+	// Absent is the value with which a trial is the same trial as before the
+	// parameter was there; nil for those that were there from the start.
+	Absent any
 }
 
 // Axes returns every scalar of a trial, in the order of the schema. It is read
@@ -161,6 +164,7 @@ func newLeaf(path string, v, trial cue.Value) (*leaf, error) {
 		return nil, err
 	}
 	l.Unit = unit
+	absent := v.Attribute("absent")
 	switch v.IncompleteKind() {
 	case cue.IntKind:
 		l.Kind, l.Count = Whole, true
@@ -170,6 +174,11 @@ func newLeaf(path string, v, trial cue.Value) (*leaf, error) {
 		l.Kind = Name
 	default:
 		return nil, fmt.Errorf("kind %v is not supported", v.IncompleteKind())
+	}
+	if absent.Err() == nil {
+		if l.Absent, err = absentValue(absent, l.Kind); err != nil {
+			return nil, err
+		}
 	}
 	l.allowed, l.Enum = describe(v, l.Kind)
 	// Step by step: a default may lie in the default of a disjunction.
@@ -185,6 +194,30 @@ func newLeaf(path string, v, trial cue.Value) (*leaf, error) {
 		}
 	}
 	return l, nil
+}
+
+// absentValue reads @absent(VALUE). The value is written out there, and does not
+// follow the default: whoever changes the default changes trials.
+func absentValue(a cue.Attribute, k Kind) (any, error) {
+	text, err := a.String(0)
+	if err != nil {
+		return nil, fmt.Errorf("@absent: %w", err)
+	}
+	switch k {
+	case Whole:
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("@absent(%s): %w", text, err)
+		}
+		return n, nil
+	case Real:
+		x, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return nil, fmt.Errorf("@absent(%s): %w", text, err)
+		}
+		return x, nil
+	}
+	return text, nil
 }
 
 func unitOf(v cue.Value) (string, error) {

@@ -581,3 +581,55 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// TestNames: studies that are not the same have other names, wherever they lie.
+func TestNames(t *testing.T) {
+	body := head + "\nseeds: [1]\narms: a: {}\n}\n"
+	root := module(t, map[string]string{
+		"whole/study.cue": body, "dir/one.cue": body, "dir/two.cue": strings.Replace(body, "package s", "package t", 1),
+		"dir/one/study.cue": body,
+	})
+	seen := map[string]string{}
+	for path, want := range map[string]string{"whole": "whole", "whole/study.cue": "whole", "dir/one.cue": "dir/one.cue", "dir/two.cue": "dir/two.cue", "dir/one": "dir/one"} {
+		s, err := spec.Load(filepath.Join(root, path), spec.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Name != want || s.Path != filepath.FromSlash(want) {
+			t.Errorf("%s: name %q, path %q, want %q", path, s.Name, s.Path, want)
+		}
+		if other, ok := seen[s.Name]; ok && !strings.HasPrefix(path+other, "whole") {
+			t.Errorf("%s and %s have the name %q", path, other, s.Name)
+		}
+		seen[s.Name] = path
+		if set, err := spec.Load(filepath.Join(root, path), spec.Options{Set: []string{"finetune.beta=0.1"}}); err != nil || set.Path != s.Path || !strings.HasPrefix(set.Name, s.Name+"@") {
+			t.Errorf("%s under --set: %+v, %v", path, set, err)
+		}
+	}
+}
+
+// TestOddFolders: a study may lie in a folder of any name, and a module as well.
+func TestOddFolders(t *testing.T) {
+	for _, name := range []string{"my study", "étude", "a,b", "it's", "a&b", "(x)", "f@deadbeef", "gl[", "v[2]", "a*", ".hidden"} {
+		files := map[string]string{name + "/study.cue": head + "\nseeds: [1]\narms: a: {}\n}\n", name + "/more.cue": "package s\n\ntitle: \"odd\"\n"}
+		s, err := spec.Load(filepath.Join(module(t, files), name), spec.Options{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if s.Name != name || s.Title != "odd" {
+			t.Errorf("%s: name %q, title %q", name, s.Name, s.Title)
+		}
+	}
+	// A stale copy of the schema in a module whose own path holds a pattern.
+	root := filepath.Join(t.TempDir(), "v[2]")
+	for name, text := range map[string]string{"cue.mod/module.cue": "module: \"example.com/studies@v0\"\nlanguage: version: \"v0.17.0\"\n",
+		"cue.mod/pkg/ablate.internal/schema/old.cue": "package schema\n\n#Study: title: \"STALE\"\n", "s/study.cue": head + "\nseeds: [1]\narms: a: {}\n}\n"} {
+		path := filepath.Join(root, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(text), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := spec.Load(filepath.Join(root, "s"), spec.Options{})
+	if err != nil || len(s.Notes) != 1 || s.Title == "STALE" {
+		t.Errorf("a stale schema in %s: %+v, %v", root, s, err)
+	}
+}

@@ -2,7 +2,6 @@ package spec
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -62,18 +61,6 @@ var layout = sync.OnceValues(func() ([]string, map[string]int) {
 	return paths, place
 })
 
-// Paths returns the dotted paths that the trial uses, sorted.
-func (c Content) Paths() []string {
-	paths, _ := layout()
-	var out []string
-	for i, ref := range c.refs {
-		if ref != 0 {
-			out = append(out, paths[i])
-		}
-	}
-	return out
-}
-
 // Value returns the value at a path: float64, int64 or string, by the axis's
 // kind. It reports false where the trial does not use the path.
 func (c Content) Value(path string) (any, bool) {
@@ -104,38 +91,6 @@ func (c Content) Lines(prefixes ...string) []string {
 func (c Content) Same(o Content) bool {
 	return len(c.refs) > 0 && len(o.refs) > 0 && &c.refs[0] == &o.refs[0]
 }
-
-// Part identifies what Lines returns for the same prefixes, within one study and
-// at a fraction of the cost: equal parts have equal lines.
-func (c Content) Part(prefixes ...string) string {
-	var b [256]byte
-	out := b[:0]
-	for _, prefix := range prefixes {
-		r := span(prefix)
-		for _, ref := range c.refs[min(r[0], len(c.refs)):min(r[1], len(c.refs))] {
-			out = binary.LittleEndian.AppendUint32(out, ref)
-		}
-	}
-	return string(out)
-}
-
-// span is where the paths at or below prefix stand in layout, which is sorted.
-func span(prefix string) [2]int {
-	if r, ok := spans.Load(prefix); ok {
-		return r.([2]int)
-	}
-	paths, _ := layout()
-	lo := slices.IndexFunc(paths, func(p string) bool { return under(p, prefix) })
-	hi := lo
-	for lo >= 0 && hi < len(paths) && under(paths[hi], prefix) {
-		hi++
-	}
-	r := [2]int{max(lo, 0), max(hi, 0)}
-	spans.Store(prefix, r)
-	return r
-}
-
-var spans sync.Map // prefix → [2]int
 
 // has reports whether the content uses anything at or below prefix.
 func (c Content) has(prefix string) bool {
@@ -175,15 +130,31 @@ func (t Trial) ID() ID {
 // text is what every trial of a content hashes before its seed.
 func (c Content) text() []byte {
 	paths, _ := layout()
+	return c.identity(paths, absent())
+}
+
+// identity writes the lines of a content, without those at their absent value: a
+// parameter that is added later names no trial anew that has it there.
+func (c Content) identity(paths []string, absent []any) []byte {
 	b := make([]byte, 0, 2048)
 	b = fmt.Appendf(b, "ablate trial, schema %d\n", schema.Version)
 	for i, ref := range c.refs {
-		if ref != 0 {
+		if ref != 0 && (absent[i] == nil || c.pool.values[ref] != absent[i]) {
 			b = append(append(append(append(b, paths[i]...), ' '), c.pool.lines[ref]...), '\n')
 		}
 	}
 	return b
 }
+
+// absent are the absent values of the paths in layout, nil where there is none.
+var absent = sync.OnceValue(func() []any {
+	_, place := layout()
+	values := make([]any, len(place))
+	for _, a := range axes() {
+		values[place[a.Path]] = a.Absent
+	}
+	return values
+})
 
 func (t Trial) name(text []byte) ID {
 	b := append(text[:len(text):cap(text)], "seed.feedback "...)
@@ -197,12 +168,3 @@ func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
 // Short returns the first 12 hexadecimal digits.
 func (id ID) Short() string { return id.String()[:12] }
-
-// ParseID reads what String wrote.
-func ParseID(s string) (ID, error) {
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(ID{}) {
-		return ID{}, fmt.Errorf("trial id %q: not 64 hexadecimal digits", s)
-	}
-	return ID(b), nil
-}

@@ -43,6 +43,9 @@ func line(v any) string {
 	return FormatValue(v)
 }
 
+// smallest is the smallest normal 32-bit number.
+const smallest = 0x1p-126
+
 // scalar reads a concrete value. 1, 1.0 and 1e0 are the same float64.
 func scalar(v cue.Value, k Kind) (any, error) {
 	switch k {
@@ -56,6 +59,10 @@ func scalar(v cue.Value, k Kind) (any, error) {
 		f, err := v.Float64()
 		if err != nil || math.IsInf(f, 0) {
 			return nil, fmt.Errorf("%s is too large or too small for a 64-bit number", text(v))
+		}
+		// Networks compute with 32 bits, in which this would mean something else.
+		if single := math.Abs(float64(float32(f))); math.IsInf(single, 0) || f != 0 && single < smallest {
+			return nil, fmt.Errorf("%s is outside of what 32-bit numbers hold, 0 and sizes from %.2g to %.2g", text(v), smallest, math.MaxFloat32)
 		}
 		return f + 0, nil // -0 is 0
 	}

@@ -19,6 +19,7 @@ import (
 	"ablate/reports/text"
 	"ablate/runner/launch"
 	"ablate/runner/plan"
+	"ablate/runner/stage"
 	"ablate/runner/study"
 )
 
@@ -89,6 +90,10 @@ func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
 	}
 	found, err := study.Collect(todo, l.Store, class)
 	if err != nil {
+		return err
+	}
+	// What the tables will read is checked now, so that this run mends it.
+	if err := found.Check(ctx, todo, l.Store, stage.Tabled); err != nil {
 		return err
 	}
 	if l.Dir, err = l.Store.ClaimStudy(l.Name, l.Root, class); err != nil {
@@ -200,7 +205,7 @@ func (r *results) missing(out *study.Outcome) error {
 // unchanged opens a saved plan and compares it with what a run would do now.
 func (g *globals) unchanged(ctx context.Context, name string, f runFlags) (*planned, error) {
 	if len(f.set) > 0 || len(f.only) > 0 || len(f.seeds) > 0 || f.backend != "" {
-		return nil, usagef("run: a plan has its own --set, --only, --seed and --backend: leave them out, or run the study")
+		return nil, usagef("run: a plan says what is set, which arms run and on what: leave out --set, --only and --seed, and --backend, or run the study")
 	}
 	saved, err := plan.Open(name)
 	if err != nil {

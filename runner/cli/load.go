@@ -113,8 +113,7 @@ func newLoad(g *globals) *cobra.Command {
 			debug.SetMemoryLimit(int64(limits.memory / 2))
 			debug.SetGCPercent(400)
 			// For what grows faster than the watchdog looks.
-			hard := unix.Rlimit{Cur: limits.memory + 1<<30, Max: limits.memory + 1<<30}
-			if err := unix.Setrlimit(unix.RLIMIT_DATA, &hard); err != nil {
+			if err := limitData(limits.memory + 1<<30); err != nil {
 				return fmt.Errorf("limit of memory: %w", err)
 			}
 			w := &watchdog{limits: limits}
@@ -132,6 +131,17 @@ func newLoad(g *globals) *cobra.Command {
 	return cmd
 }
 
+// limitData lowers the limit of this process's data to n bytes, or leaves it where
+// it is lower already.
+func limitData(n uint64) error {
+	var have unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_DATA, &have); err != nil {
+		return err
+	}
+	want := min(n, have.Cur, have.Max)
+	return unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: want, Max: want})
+}
+
 func reply(w io.Writer, s *spec.Study, err error) error {
 	var b bytes.Buffer
 	if err := spec.WriteReply(&b, s, err); err != nil {
@@ -141,26 +151,35 @@ func reply(w io.Writer, s *spec.Study, err error) error {
 	return err
 }
 
-// watchdog gives up on work that takes too long or too much.
+// watchdog gives up on work that takes too long or too much. Its clock is its own:
+// while the machine sleeps, or the process is stopped, hardly any time goes by.
 type watchdog struct {
 	limits loadLimits
-	last   atomic.Int64 // when the work was last known to go on
+	clock  atomic.Int64 // nanoseconds that this process was awake
+	last   atomic.Int64 // clock when the work was last known to go on
 	done   sync.Mutex   // whoever has it writes the reply
 }
 
-func (w *watchdog) alive() { w.last.Store(time.Now().UnixNano()) }
+func (w *watchdog) alive() { w.last.Store(w.clock.Load()) }
+
+// tick is how often the watchdog looks; a look that comes much later than that was
+// kept from coming, and counts as pause at the most.
+const tick, pause = 10 * time.Millisecond, time.Second
 
 func (w *watchdog) watch(giveUp func(error)) {
 	memory := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
-	for range time.Tick(10 * time.Millisecond) {
+	before := time.Now()
+	for now := range time.Tick(tick) {
+		w.clock.Add(int64(min(now.Sub(before), pause)))
+		before = now
 		metrics.Read(memory)
 		used := memory[0].Value.Uint64() - memory[1].Value.Uint64()
 		var err error
 		switch {
 		case used > w.limits.memory:
 			err = w.limits.memoryError()
-		case time.Since(time.Unix(0, w.last.Load())) > w.limits.step:
-			err = fmt.Errorf("CUE did not evaluate it within %s; simplify it (disjunctions that refer to themselves, nested comprehensions), or raise %s", w.limits.step, envLoadTimeout)
+		case time.Duration(w.clock.Load()-w.last.Load()) > w.limits.step:
+			err = fmt.Errorf("one step of its evaluation took longer than %s; simplify it (disjunctions that refer to themselves, nested comprehensions, very long lists), or raise %s", w.limits.step, envLoadTimeout)
 		}
 		if err != nil && w.done.TryLock() {
 			giveUp(err)

@@ -42,7 +42,7 @@ func CheckpointFiles() (required, embedder []string) {
 func checkLayout(dir string) ([]string, error) {
 	files, optional := CheckpointFiles()
 	root, err := filepath.EvalSymlinks(dir)
-	if err != nil {
+	if err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("%w: a checkpoint folder is what 'ablate export' writes", err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(optional[0]))); err == nil {

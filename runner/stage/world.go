@@ -64,10 +64,10 @@ func unitRange(b []uint8, dst []float32) {
 }
 
 // quantizeModel stores a sampler's images, in the model's range, as bytes. Images
-// that are not finite are those of a model that has diverged.
+// that are not finite are those of a model whose training diverged.
 func quantizeModel(x []float32) ([]uint8, error) {
 	if i := notFinite(x); i >= 0 {
-		return nil, fmt.Errorf("image %d that the model drew has the value %v: the model has diverged (a smaller learning rate helps), or the sampler's shift is out of range", i/shapes.Pixels, x[i])
+		return nil, fmt.Errorf("image %d that the model drew has the value %v: the training diverged (a smaller learning rate helps)", i/shapes.Pixels, x[i])
 	}
 	b := make([]uint8, len(x))
 	for i, v := range x {
