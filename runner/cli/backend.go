@@ -202,6 +202,9 @@ func openWorkerBackend(context.Context) (backend.Backend, error) {
 	return backend.Open(backend.Choice{Name: os.Getenv(envWorkerBackend), Plugin: os.Getenv(envWorkerPlugin)})
 }
 
+// probed is what a probe prints before the device on which it has computed.
+const probed = "ablate probe: "
+
 // probeTime bounds a probe: loading a plugin and compiling one small graph.
 const probeTime = time.Minute
 
@@ -215,13 +218,20 @@ func probe(ctx context.Context, c backend.Choice) (string, error) {
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, self, "probe")
+	launch.Tie(cmd)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	chosen := &chosen{Choice: c, Class: c.Name}
 	cmd.Env = append(os.Environ(), chosen.environment()...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
 	if err == nil {
-		return strings.TrimSpace(out.String()), nil
+		// A library may end the process by itself, and well: only a device counts.
+		if _, device, ok := strings.Cut(out.String(), probed); ok {
+			return strings.TrimSpace(device), nil
+		}
+		return "", fmt.Errorf("plugin %s cannot be used: the process that tried it ended before it had computed", c.Plugin)
 	}
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
@@ -255,7 +265,7 @@ func newProbe(g *globals) *cobra.Command {
 				first, _, _ := strings.Cut(err.Error(), "\n")
 				return errors.New(first)
 			}
-			fmt.Fprintln(g.stdout, device)
+			fmt.Fprintln(g.stdout, probed+device)
 			return nil
 		},
 	}

@@ -19,6 +19,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"ablate/experiments/spec"
+	"ablate/reports/text"
 	"ablate/runner/store"
 )
 
@@ -59,19 +61,47 @@ type inconclusiveError struct{ err error }
 func (e inconclusiveError) Error() string { return e.err.Error() }
 func (e inconclusiveError) Unwrap() error { return e.err }
 
-// globals are the flags of every command.
+// printedError is an error that has been printed in full already.
+type printedError struct{ err error }
+
+func (e printedError) Error() string { return e.err.Error() }
+func (e printedError) Unwrap() error { return e.err }
+
+// globals are the flags of every command, and where it writes.
 type globals struct {
 	dir     string // -C
 	store   string // --store
 	verbose bool
-	stdout  io.Writer
-	stderr  io.Writer
+	stdout  *output
+	stderr  *output
+	line    *progress // the status line at the foot of a terminal, while there is one
+}
+
+// output is a standard stream. What goes to it is text: characters that a terminal
+// would obey are spelled out. raw is the stream itself, for bytes.
+type output struct {
+	raw   io.Writer
+	plain io.Writer
+	err   error // the first that writing met
+}
+
+func newOutput(w io.Writer) *output { return &output{raw: w, plain: text.Plain(w)} }
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.plain.Write(b)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return n, err
 }
 
 // Main runs the command line and returns its exit code.
 func Main() int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
+	// A reader that has seen enough, as in "ablate run S | head", ends no computation:
+	// writing then is an error like another.
+	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
@@ -85,22 +115,35 @@ func Main() int {
 
 // Run runs one command with the given arguments and returns its exit code.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	g := &globals{stdout: stdout, stderr: stderr}
+	g := &globals{stdout: newOutput(stdout), stderr: newOutput(stderr)}
 	root := newRoot(g)
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(g.stdout)
+	root.SetErr(g.stderr)
 	err := root.ExecuteContext(ctx)
+	switch {
+	case errors.Is(g.stdout.err, syscall.EPIPE):
+		if errors.Is(err, syscall.EPIPE) {
+			err = nil // who reads the output has seen enough
+		}
+	case g.stdout.err != nil && !errors.Is(err, g.stdout.err):
+		err = errors.Join(err, fmt.Errorf("standard output: %w", g.stdout.err))
+	}
 	code := exitCode(ctx, err)
-	if err != nil {
-		if code == exitInterrupted {
-			fmt.Fprintln(stderr, "ablate: interrupted; what was finished is kept, and the next run goes on from it")
-		} else {
-			fmt.Fprintf(stderr, "ablate: %s\n", strings.TrimSpace(err.Error()))
-		}
-		if code == exitUsage {
-			fmt.Fprintln(stderr, "Run 'ablate help' for the commands and their flags.")
-		}
+	if err == nil || errors.As(err, new(printedError)) {
+		return code
+	}
+	var mistakes *spec.Errors
+	switch {
+	case code == exitInterrupted:
+		fmt.Fprintln(g.stderr, "ablate: interrupted; what was finished is kept, and the next run goes on from it")
+	case errors.As(err, &mistakes) && err.Error() == mistakes.Error() && mistakes.List[0].Line > 0:
+		fmt.Fprintln(g.stderr, mistakes) // FILE:LINE:COLUMN first, as editors want it
+	default:
+		fmt.Fprintf(g.stderr, "ablate: %s\n", strings.TrimSpace(err.Error()))
+	}
+	if code == exitUsage {
+		fmt.Fprintln(g.stderr, "'ablate help' lists the commands, 'ablate help COMMAND' the flags of one.")
 	}
 	return code
 }
@@ -134,9 +177,19 @@ Results go to stdout, everything else to stderr. Results of studies are kept in
 .ablate/ beside the study's cue.mod; --store or ABLATE_STORE names another folder.
 ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses where to compute.
 ` + exitHelp,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		SilenceUsage:               true,
+		SilenceErrors:              true,
+		SuggestionsMinimumDistance: 2,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			hint := ""
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = fmt.Sprintf(": did you mean %s?", strings.Join(near, " or "))
+			}
+			return usagef("unknown command %q%s", args[0], hint)
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
@@ -151,13 +204,32 @@ ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses where to compute.
 			return nil
 		},
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.Version = programVersion()
+	root.SetVersionTemplate("ablate {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := root.PersistentFlags()
 	f.StringVarP(&g.dir, "directory", "C", "", "change to this folder first")
 	f.StringVar(&g.store, "store", os.Getenv("ABLATE_STORE"), "folder of results (default: .ablate beside cue.mod)")
-	f.BoolVarP(&g.verbose, "verbose", "v", false, "log the key material of every action")
-	root.AddCommand(newInit(g), newVet(g), newPlan(g), newRun(g), newExplain(g), newSchema(g), newTable(g), newReport(g), newCheck(g), newBaseline(g), newExport(g), newDoctor(g), newVersion(g), newWorker(g), newProbe(g), newLoad(g))
+	f.BoolVarP(&g.verbose, "verbose", "v", false, "log what was found in the store, and the key of every action that runs")
+	for _, group := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"study", "Make and run a study:", []*cobra.Command{newInit(g), newVet(g), newPlan(g), newRun(g)}},
+		{"read", "Read its results:", []*cobra.Command{newTable(g), newReport(g), newExplain(g), newExport(g)}},
+		{"ci", "Compare with a baseline:", []*cobra.Command{newBaseline(g), newCheck(g)}},
+		{"about", "This machine and program:", []*cobra.Command{newDoctor(g), newSchema(g), newVersion(g)}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
+		for _, c := range group.commands {
+			c.GroupID = group.id
+			root.AddCommand(c)
+		}
+	}
+	root.SetHelpCommandGroupID("about")
+	root.SetCompletionCommandGroupID("about")
+	root.AddCommand(newWorker(g), newProbe(g), newLoad(g))
+	complete(root)
 	for _, c := range root.Commands() {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, list []string) error {
@@ -173,9 +245,10 @@ ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses where to compute.
 	return root
 }
 
-// terminal reports whether w is a terminal, and its width.
-func terminal(w io.Writer) (width int, ok bool) {
-	f, is := w.(*os.File)
+// terminal reports whether a stream is a terminal that lines can be drawn over on,
+// and its width.
+func terminal(o *output) (width int, ok bool) {
+	f, is := o.raw.(*os.File)
 	if !is || !term.IsTerminal(int(f.Fd())) {
 		return 100, false
 	}
@@ -183,20 +256,34 @@ func terminal(w io.Writer) (width int, ok bool) {
 	if err != nil || width < 40 {
 		width = 100
 	}
-	return width, true
+	return width, os.Getenv("TERM") != "dumb"
 }
 
 // logger writes to stderr: for people on a terminal, JSON otherwise.
 func (g *globals) logger() zerolog.Logger {
 	var w io.Writer = g.stderr
-	if _, tty := terminal(g.stderr); tty {
-		w = zerolog.ConsoleWriter{Out: g.stderr, TimeFormat: time.TimeOnly}
+	if f, is := g.stderr.raw.(*os.File); is && term.IsTerminal(int(f.Fd())) {
+		// Colours are its own; the rest is plain.
+		colour := os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+		out := io.Writer(g.stderr)
+		if colour {
+			out = g.stderr.raw
+		}
+		w = zerolog.ConsoleWriter{Out: &aboveLine{g: g, w: out}, TimeFormat: time.TimeOnly, NoColor: !colour,
+			FormatMessage: func(m any) string { return plainText(fmt.Sprint(m)) }}
 	}
 	level := zerolog.InfoLevel
 	if g.verbose {
 		level = zerolog.DebugLevel
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}
+
+// plainText is a text without what a terminal would obey.
+func plainText(s string) string {
+	var b strings.Builder
+	_, _ = io.WriteString(text.Plain(&b), s) // a builder takes everything
+	return b.String()
 }
 
 // openStore opens the store of a study whose module's root is given.

@@ -14,24 +14,26 @@ import (
 
 func newExplain(g *globals) *cobra.Command {
 	var f studyFlags
-	var asJSON bool
+	var asJSON, all bool
 	cmd := &cobra.Command{
 		Use:   "explain STUDY TRIAL",
-		Short: "Print what each stage of a trial depends on, and what changed since the nearest earlier action",
-		Long: `Prints the key material of every stage of a trial: the lines that name the
-action, of which a result is found again only where all are the same. Beside it
-the earlier action of the same kind that differs least, and in what.
+		Short: "Print the state of each stage of a trial, and what changed since the nearest earlier run",
+		Long: `Prints, for each stage of a trial, whether its result is there, or why it has to
+run: the earlier run of the same stage that differs least, and in what. --all prints
+the lines of every key, too: a result is found again only where all of them are the
+same.
 
 TRIAL is the beginning of a trial's id, or a view such as 'all data@1'.
 ` + exitHelp,
 		Example: "  ablate explain experiments/quickstart 'all data@1'",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runExplain(cmd.Context(), g, f, args[0], args[1], asJSON)
+			return runExplain(cmd.Context(), g, f, args[0], args[1], asJSON, all)
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON, with every line of every key")
+	cmd.Flags().BoolVar(&all, "all", false, "print every line of every key too")
 	return cmd
 }
 
@@ -47,8 +49,8 @@ type explained struct {
 	Changed []plan.Difference `json:"changed,omitempty"`
 }
 
-func runExplain(ctx context.Context, g *globals, f studyFlags, path, trial string, asJSON bool) error {
-	p, err := g.plan(ctx, path, f, nil)
+func runExplain(ctx context.Context, g *globals, f studyFlags, path, trial string, asJSON, all bool) error {
+	p, err := g.plan(ctx, path, f, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -102,19 +104,21 @@ func runExplain(ctx context.Context, g *globals, f studyFlags, path, trial strin
 	}
 	fmt.Fprintf(g.stdout, "%s\ntrial %s\n", v, id)
 	for _, e := range list {
-		e.print(g.stdout)
+		e.print(g.stdout, all)
 	}
 	return nil
 }
 
-func (e explained) print(w io.Writer) {
+func (e explained) print(w io.Writer, all bool) {
 	fmt.Fprintf(w, "\n%s: %s", e.Stage, e.State)
 	if e.Reason != "" {
 		fmt.Fprintf(w, ", %s", e.Reason)
 	}
 	fmt.Fprintln(w)
-	for _, l := range e.Key {
-		fmt.Fprintf(w, "  %s\n", l)
+	if all {
+		for _, l := range e.Key {
+			fmt.Fprintf(w, "  %s\n", l)
+		}
 	}
 	if e.Output != "" {
 		fmt.Fprintf(w, "  → artifact %s\n", e.Output)
@@ -124,10 +128,6 @@ func (e explained) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "  nearest earlier action: %s\n", e.Nearest[:12])
 	for _, d := range e.Changed {
-		part := d.Part
-		if part != "" {
-			part += ": "
-		}
-		fmt.Fprintf(w, "    %s%s\n", part, d)
+		fmt.Fprintf(w, "    %s\n", d)
 	}
 }

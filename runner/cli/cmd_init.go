@@ -87,7 +87,7 @@ func runInit(g *globals, dir, module string) error {
 		}
 	}
 	if !fresh {
-		fmt.Fprintf(g.stdout, "%s: its copy of the schema is that of this program\n", dir)
+		fmt.Fprintf(g.stdout, "%s: its copy of the schema is up to date\n", dir)
 		return nil
 	}
 	if err := write(first, firstStudy); err != nil {

@@ -5,7 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"runtime"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -16,6 +17,7 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/experiments/spec"
+	"ablate/models/backend"
 	"ablate/reports/text"
 	"ablate/runner/plan"
 	"ablate/runner/study"
@@ -24,7 +26,9 @@ import (
 type planFlags struct {
 	studyFlags
 	only   []string
+	seeds  []string
 	output string
+	list   bool
 	json   bool
 }
 
@@ -47,6 +51,8 @@ earlier actions of the same kind in the store. Nothing is run.
 	f.add(cmd)
 	fl := cmd.Flags()
 	fl.StringArrayVar(&f.only, "only", nil, "plan this `ARM`, or point of one as the table writes it, only (repeatable)")
+	fl.StringArrayVar(&f.seeds, "seed", nil, "plan this seed `S` only, 3 or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
+	fl.BoolVar(&f.list, "list", false, "list every row and seed with the stages that run for it")
 	fl.StringVarP(&f.output, "output", "o", "", "save the plan in this `FILE`")
 	fl.BoolVar(&f.json, "json", false, "print the plan as JSON")
 	return cmd
@@ -62,12 +68,12 @@ type planned struct {
 }
 
 // plan looks up what a run of the selected arms would do.
-func (g *globals) plan(ctx context.Context, path string, f studyFlags, arms []string) (*planned, error) {
+func (g *globals) plan(ctx context.Context, path string, f studyFlags, arms, seeds []string) (*planned, error) {
 	l, err := g.open(ctx, path, f)
 	if err != nil {
 		return nil, err
 	}
-	views, err := only(l.Study, arms, nil)
+	views, err := only(l.Study, arms, seeds)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +107,10 @@ func (g *globals) plan(ctx context.Context, path string, f studyFlags, arms []st
 }
 
 func runPlan(ctx context.Context, g *globals, f planFlags, path string) error {
-	p, err := g.plan(ctx, path, f.studyFlags, f.only)
+	if f.output != "" && len(f.seeds) > 0 {
+		return usagef("plan: a saved plan is of all seeds: leave out --seed or -o")
+	}
+	p, err := g.plan(ctx, path, f.studyFlags, f.only, f.seeds)
 	if err != nil {
 		return err
 	}
@@ -114,9 +123,36 @@ func runPlan(ctx context.Context, g *globals, f planFlags, path string) error {
 	if f.json {
 		return p.printJSON(g.stdout)
 	}
+	if f.list {
+		p.list(g.stdout)
+		return nil
+	}
 	p.print(g.stdout)
 	return nil
 }
+
+// list prints what runs for each view, a line each.
+func (p *planned) list(w io.Writer) {
+	state := map[*study.Action]plan.State{}
+	for _, s := range p.Steps {
+		state[s.Action] = s.State
+	}
+	for _, v := range p.views {
+		var stages []string
+		for _, a := range p.graph.Chains[v.Trial.ID()].Actions() {
+			if state[a] != plan.Cached {
+				stages = append(stages, string(a.Kind))
+			}
+		}
+		if stages == nil {
+			stages = []string{"nothing to run"}
+		}
+		fmt.Fprintf(w, "%s  %s: %s\n", v.Trial.ID().Short(), v, strings.Join(stages, ", "))
+	}
+}
+
+// workersOf is how many workers a run on a class of backend has by default.
+func workersOf(class string) int { return (&chosen{Class: class}).workers() }
 
 // total sums up the stages.
 func total(stages []plan.Stage) plan.Stage {
@@ -184,23 +220,41 @@ func (p *planned) print(w io.Writer) {
 	if len(first) > 0 {
 		fmt.Fprintf(w, "%s: %s\n", strings.Join(first, ", "), plan.FirstOfKind)
 	}
+	follow := 0
 	for _, s := range stages {
 		if slices.Contains(first, s.Stage) {
 			continue
 		}
-		for i, r := range s.Reasons {
-			if i == listed {
-				fmt.Fprintf(w, "%s: and %d other reasons, which --json lists\n", s.Stage, len(s.Reasons)-listed)
-				break
+		shown := 0
+		for _, r := range s.Reasons {
+			switch {
+			case r.Text == plan.Follows:
+				follow += r.Count
+				continue
+			case shown == listed:
+				fmt.Fprintf(w, "%s: and other reasons, which --json lists\n", s.Stage)
+			case shown < listed:
+				fmt.Fprintf(w, "%d × %s: %s\n", r.Count, s.Stage, r.Text)
 			}
-			times := ""
-			if r.Count > 1 {
-				times = fmt.Sprintf(" (%d times)", r.Count)
-			}
-			fmt.Fprintf(w, "%s: %s%s\n", s.Stage, r.Text, times)
+			shown++
 		}
 	}
-	workers := runtime.NumCPU()
+	if follow > 0 {
+		fmt.Fprintf(w, "%d × later stages, which read what these compute\n", follow)
+	}
+	if p.Backend == backend.Go {
+		var cannot []string
+		for _, s := range stages {
+			if s.Run+s.Retry > 0 && backend.GoRefuses(s.Stage) != "" {
+				cannot = append(cannot, s.Stage)
+			}
+		}
+		if cannot != nil {
+			fmt.Fprintf(w, "\nThe backend go cannot train, so that a run with it fails at %s: name another with --backend.\n", strings.Join(cannot, ", "))
+			return
+		}
+	}
+	workers := workersOf(p.Backend)
 	fmt.Fprintf(w, "\nabout %s of computation, %s with %s", duration(all.Seconds), duration(p.Wall(workers)), many(workers, "worker"))
 	if all.Rough {
 		fmt.Fprint(w, " (~ is a guess: nothing of the kind has run in this store)")
@@ -227,6 +281,10 @@ func seconds(s plan.Stage) string {
 
 // duration writes seconds as people say them.
 func duration(s float64) string {
+	const year = 365 * 24 * 3600
+	if s >= year {
+		return fmt.Sprintf("%.3g years", s/year)
+	}
 	d := time.Duration(s * float64(time.Second))
 	switch {
 	case d < time.Minute:
@@ -290,7 +348,7 @@ func (p *planned) printJSON(w io.Writer) error {
 
 		Detect []compare.Detect `json:"detect,omitempty"`
 	}{Study: p.loaded.Name, Backend: p.Backend, Views: len(p.views), Trials: len(p.graph.Chains), Collapsed: p.loaded.Collapsed,
-		Excluded: []string{}, Workers: runtime.NumCPU(), Wall: p.Wall(runtime.NumCPU()), Detect: p.detect}
+		Excluded: []string{}, Workers: workersOf(p.Backend), Wall: p.Wall(workersOf(p.Backend)), Detect: p.detect}
 	for _, e := range p.loaded.Excluded {
 		out.Excluded = append(out.Excluded, e.String())
 	}
@@ -315,5 +373,12 @@ func writeJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// isPlan reports whether run's argument is a saved plan and not a study.
-func isPlan(path string) bool { return strings.HasSuffix(path, ".json") }
+// isPlan reports whether run's argument is a saved plan and not a study, which is a
+// folder or a file of CUE.
+func isPlan(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return strings.HasSuffix(path, ".json") // to say that this plan is not there
+	}
+	return info.Mode().IsRegular() && filepath.Ext(path) != ".cue"
+}

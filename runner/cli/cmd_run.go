@@ -7,14 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"ablate/experiments/spec"
 	"ablate/models/backend"
 	"ablate/reports/text"
 	"ablate/runner/launch"
@@ -72,11 +70,11 @@ finished is kept, and the next run goes on from it.
 func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
 	log := zerolog.Ctx(ctx)
 	start := time.Now()
-	l, todo, err := g.toRun(ctx, f, path)
+	l, todo, asked, err := g.toRun(ctx, f, path)
 	if err != nil {
 		return err
 	}
-	name, err := l.runBackend(ctx, f.backend)
+	name, err := l.runBackend(ctx, asked)
 	if err != nil {
 		return err
 	}
@@ -117,28 +115,26 @@ func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
 	return g.conclude(ctx, l, class, out, f)
 }
 
-// toRun loads a study, or a saved plan's, with the actions that are to run.
-func (g *globals) toRun(ctx context.Context, f runFlags, path string) (*loaded, *study.Graph, error) {
+// toRun loads a study, or a saved plan's, with the actions that are to run and the
+// class of backend that is asked for, if one is.
+func (g *globals) toRun(ctx context.Context, f runFlags, path string) (l *loaded, todo *study.Graph, backend string, err error) {
 	if isPlan(path) {
 		p, err := g.unchanged(ctx, path, f)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, "", err
 		}
-		if p.loaded.Graph, err = p.loaded.layOut(ctx, p.loaded.Views); err != nil {
-			return nil, nil, err
-		}
-		return p.loaded, p.graph, nil
+		p.loaded.Graph, err = p.loaded.layOut(ctx, p.loaded.Views)
+		return p.loaded, p.graph, p.Backend, err
 	}
-	l, err := g.load(ctx, path, f.studyFlags)
-	if err != nil {
-		return nil, nil, err
+	if l, err = g.load(ctx, path, f.studyFlags); err != nil {
+		return nil, nil, "", err
 	}
 	views, err := only(l.Study, f.only, f.seeds)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
-	todo, err := l.layOut(ctx, views)
-	return l, todo, err
+	todo, err = l.layOut(ctx, views)
+	return l, todo, f.backend, err
 }
 
 // elsewhere is the error of a study whose backend does not work here.
@@ -211,7 +207,7 @@ func (g *globals) unchanged(ctx context.Context, name string, f runFlags) (*plan
 	if err != nil {
 		return nil, err
 	}
-	now, err := g.plan(ctx, saved.Study, studyFlags{set: saved.Set}, saved.Only)
+	now, err := g.plan(ctx, saved.Study, studyFlags{set: saved.Set, backend: saved.Backend}, saved.Only, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -243,8 +239,8 @@ func (g *globals) execute(ctx context.Context, l *loaded, todo *study.Graph, b *
 		return nil, err
 	}
 	defer pool.Close()
-	p := newProgress(g.stderr, zerolog.Ctx(ctx))
-	defer p.clear()
+	p := g.newProgress(zerolog.Ctx(ctx), todo)
+	defer p.close()
 	out, err := study.Run(ctx, todo, l.Store, j, pool, study.Options{
 		Slots: jobs, FailFast: f.failFast, Limit: f.limit, Backend: b.Class, Machine: b.machine(), Logs: filepath.Join(l.Dir, "logs"), Events: p.event,
 	})
@@ -252,56 +248,6 @@ func (g *globals) execute(ctx context.Context, l *loaded, todo *study.Graph, b *
 		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("peak memory of all workers together, at most")
 	}
 	return out, err
-}
-
-// only selects the views of the named arms, or points of them, and seeds; where
-// none is named, all.
-func only(s *spec.Study, rows, seeds []string) ([]spec.View, error) {
-	var arms, seedNames []string
-	for _, a := range s.Arms {
-		arms = append(arms, a.Name)
-	}
-	for _, seed := range s.Seeds {
-		seedNames = append(seedNames, seed.String())
-	}
-	for _, name := range rows {
-		arm, _, point := strings.Cut(name, "[")
-		if !slices.Contains(arms, arm) {
-			return nil, usagef("--only: study %s has no arm %q; it has %s", s.Name, arm, strings.Join(arms, ", "))
-		}
-		if !point {
-			continue
-		}
-		var points []string
-		found := false
-		for _, v := range s.Views {
-			row := v.Row()
-			if found = row == name; found {
-				break
-			}
-			if v.Arm == arm && len(points) < 10 && !slices.Contains(points, row) {
-				points = append(points, row)
-			}
-		}
-		if !found {
-			return nil, usagef("--only: arm %q has no point %s; among those that it has are %s", arm, strings.TrimPrefix(name, arm), strings.Join(points, ", "))
-		}
-	}
-	for _, name := range seeds {
-		if !slices.Contains(seedNames, name) {
-			return nil, usagef("--seed: study %s has no seed %q; it has %s", s.Name, name, strings.Join(seedNames, ", "))
-		}
-	}
-	var views []spec.View
-	for _, v := range s.Views {
-		if (len(rows) == 0 || slices.Contains(rows, v.Arm) || slices.Contains(rows, v.Row())) && (len(seeds) == 0 || slices.Contains(seeds, v.Trial.Seed.String())) {
-			views = append(views, v)
-		}
-	}
-	if len(views) == 0 && len(rows) > 0 && len(seeds) > 0 {
-		return nil, usagef("--only %s runs with none of the seeds %s", strings.Join(rows, ", "), strings.Join(seeds, ", "))
-	}
-	return views, nil
 }
 
 // failed is the error of a run whose actions failed: one line each.

@@ -85,13 +85,13 @@ func (g *globals) printTable(r *results, f tableFlags) error {
 		case f.json:
 			return table.JSON(g.stdout, t)
 		case f.parquet:
-			return table.Parquet(g.stdout, t)
+			return table.Parquet(g.stdout.raw, t)
 		}
 		return table.CSV(g.stdout, t)
 	}
 	switch {
 	case f.parquet:
-		return table.Parquet(g.stdout, text.Long(r.ablation))
+		return table.Parquet(g.stdout.raw, text.Long(r.ablation))
 	case f.json:
 		return text.JSON(g.stdout, r.ablation)
 	case f.csv:

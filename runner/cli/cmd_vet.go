@@ -42,17 +42,27 @@ memory of the device can hold what the study needs at the least.
 
 func runVet(ctx context.Context, g *globals, f studyFlags, path string, asJSON bool) error {
 	list, err := g.vet(ctx, path, f)
-	if err != nil {
-		var mistakes *spec.Errors
-		if asJSON && errors.As(err, &mistakes) {
-			if err := writeJSON(g.stdout, mistakes.List); err != nil {
-				return err
-			}
+	var mistakes *spec.Errors
+	if asJSON && (err == nil || errors.As(err, &mistakes)) {
+		// One shape, whatever was found.
+		out := struct {
+			OK       bool          `json:"ok"`
+			Findings []finding     `json:"findings"`
+			Mistakes []*spec.Error `json:"mistakes"`
+		}{err == nil, list, []*spec.Error{}}
+		if out.Findings == nil {
+			out.Findings = []finding{}
 		}
-		return err
+		if mistakes != nil {
+			out.Mistakes = mistakes.List
+		}
+		if jerr := writeJSON(g.stdout, out); jerr != nil || err == nil {
+			return jerr
+		}
+		return printedError{err}
 	}
-	if asJSON {
-		return writeJSON(g.stdout, list)
+	if err != nil {
+		return err
 	}
 	for _, f := range list {
 		fmt.Fprintf(g.stdout, "ok  %-11s %s\n", f.What, f.Detail)

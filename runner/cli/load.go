@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ablate/experiments/spec"
+	"ablate/runner/launch"
 )
 
 // A study is a program: CUE may compute without end or take all memory, and
@@ -72,6 +74,9 @@ func loadStudy(ctx context.Context, path string, set []string) (*spec.Study, err
 		args = append(args, "--set", s)
 	}
 	cmd := exec.CommandContext(ctx, self, append(args, "--", path)...)
+	launch.Tie(cmd)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.StdoutPipe()
@@ -120,11 +125,11 @@ func newLoad(g *globals) *cobra.Command {
 			w.alive()
 			go w.watch(func(err error) {
 				// To the writer of the reply, which is nobody else's any more.
-				os.Exit(exitCode(context.Background(), reply(g.stdout, nil, fmt.Errorf("study %s: %w", args[0], err))))
+				os.Exit(exitCode(context.Background(), reply(g.stdout.raw, nil, fmt.Errorf("study %s: %w", args[0], err))))
 			})
 			s, err := spec.Load(args[0], spec.Options{Set: f.set, Alive: w.alive})
 			w.done.Lock()
-			return reply(g.stdout, s, err)
+			return reply(g.stdout.raw, s, err)
 		},
 	}
 	f.add(cmd)

@@ -15,7 +15,7 @@ import (
 // progress shows a run's course: one line at the foot of a terminal that is
 // written over, or a log line for every change and every now and then.
 type progress struct {
-	w     io.Writer
+	w     io.Writer // the terminal itself
 	width int
 	tty   bool
 	log   *zerolog.Logger
@@ -26,7 +26,159 @@ type progress struct {
 	step            map[*study.Action]string
 	began           map[*study.Action]time.Time
 	finished, total int
+	cost, done      float64 // of all actions that are not cached, and of those that are done
 	shown           time.Time
+	drawn           bool
+	stop            chan struct{}
+}
+
+// quiet is how often a log that is no terminal hears of long work.
+const quiet = 15 * time.Second
+
+// newProgress shows the course of a run of todo, until close.
+func (g *globals) newProgress(log *zerolog.Logger, todo *study.Graph) *progress {
+	p := &progress{w: g.stderr.raw, log: log, start: time.Now(), step: map[*study.Action]string{}, began: map[*study.Action]time.Time{}, stop: make(chan struct{})}
+	p.width, p.tty = terminal(g.stderr)
+	for _, a := range todo.Actions {
+		p.cost += a.Cost
+	}
+	if p.tty {
+		g.line = p
+		go p.tick()
+	}
+	return p
+}
+
+// tick draws the line again each second, so that its clock goes on while nothing
+// happens: a compilation takes half a minute.
+func (p *progress) tick() {
+	for t := time.NewTicker(time.Second); ; {
+		select {
+		case <-p.stop:
+			t.Stop()
+			return
+		case <-t.C:
+			p.mu.Lock()
+			p.draw()
+			p.mu.Unlock()
+		}
+	}
+}
+
+// close removes the line.
+func (p *progress) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.stop)
+	p.clear()
+	p.tty = false
+}
+
+// event takes one event of the run. It may be called from several goroutines.
+func (p *progress) event(e study.Event) {
+	p.mu.Lock()
+	if e.Total > 0 {
+		p.finished, p.total = e.Finished, e.Total
+	}
+	now := time.Now()
+	began := p.began[e.Action]
+	switch e.Kind {
+	case study.Started:
+		p.running = append(p.running, e.Action)
+		p.began[e.Action] = now
+	case study.Working:
+		text := e.Progress.Text
+		if e.Progress.Total > 0 {
+			text = strings.TrimSpace(fmt.Sprintf("%d/%d %s", e.Progress.Step, e.Progress.Total, text))
+		}
+		p.step[e.Action] = text
+	case study.Cached, study.Finished, study.Failed, study.Skipped:
+		for i, a := range p.running {
+			if a == e.Action {
+				p.running = append(p.running[:i], p.running[i+1:]...)
+				break
+			}
+		}
+		if e.Kind == study.Cached {
+			p.cost -= e.Action.Cost
+		} else {
+			p.done += e.Action.Cost
+		}
+	}
+	at, late := p.step[e.Action], now.Sub(p.shown) >= quiet
+	if e.Kind == study.Working && late {
+		p.shown = now
+	}
+	finished, total := p.finished, p.total
+	p.mu.Unlock() // the log takes the line away while it writes
+
+	about := func(l *zerolog.Event) *zerolog.Event {
+		return l.Str("stage", string(e.Action.Kind)).Str("arm", e.Action.Rows()).Str("action", e.Action.Name[:12])
+	}
+	switch {
+	case e.Kind == study.Started && !p.tty:
+		about(p.log.Info()).Msg("started")
+	case e.Kind == study.Working && !p.tty && late:
+		about(p.log.Info()).Str("at", at).Int("finished", finished).Int("of", total).Msg("working")
+	case e.Kind == study.Cached:
+		about(p.log.Debug()).Bool("hit", true).Msg("cached")
+	case e.Kind == study.Finished:
+		about(p.log.Info()).Str("took", took(now.Sub(began))).Int("finished", finished).Int("of", total).Msg("done")
+	case e.Kind == study.Failed:
+		about(p.log.Error()).Err(e.Err).Msg("failed")
+	case e.Kind == study.Skipped:
+		about(p.log.Warn()).Err(e.Err).Msg("skipped: its input failed")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.draw()
+}
+
+// draw writes the status line of a terminal. The lock is held.
+func (p *progress) draw() {
+	if !p.tty || p.total == 0 {
+		return
+	}
+	since := time.Since(p.start)
+	head := fmt.Sprintf("%d/%d  %s", p.finished, p.total, since.Round(time.Second))
+	// By cost, once a tenth of it is done: earlier it would say anything.
+	if p.done > p.cost/10 && p.done < p.cost {
+		head += fmt.Sprintf("  ~%s left", duration(since.Seconds()/p.done*(p.cost-p.done)))
+	}
+	parts := []string{head}
+	for _, a := range p.running {
+		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s %s", a.Label(), p.step[a])))
+	}
+	line := plainText(strings.Join(parts, "  ·  "))
+	if r := []rune(line); len(r) >= p.width {
+		line = string(r[:p.width-1])
+	}
+	fmt.Fprintf(p.w, "\r\x1b[K%s", line)
+	p.drawn = true
+}
+
+// clear removes the status line. The lock is held.
+func (p *progress) clear() {
+	if p.tty && p.drawn {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.drawn = false
+	}
+}
+
+// aboveLine writes log lines where the status line stands, and that line below them.
+type aboveLine struct {
+	g *globals
+	w io.Writer
+}
+
+func (a *aboveLine) Write(b []byte) (int, error) {
+	if p := a.g.line; p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.clear()
+		defer p.draw()
+	}
+	return a.w.Write(b)
 }
 
 // took is a duration for people: 3.2s, 1m10s.
@@ -35,92 +187,6 @@ func took(d time.Duration) string {
 		return d.Round(10 * time.Millisecond).String()
 	}
 	return d.Round(time.Second).String()
-}
-
-// quiet is how often a log that is no terminal hears of long work.
-const quiet = 15 * time.Second
-
-func newProgress(w io.Writer, log *zerolog.Logger) *progress {
-	p := &progress{w: w, log: log, start: time.Now(), step: map[*study.Action]string{}, began: map[*study.Action]time.Time{}}
-	p.width, p.tty = terminal(w)
-	return p
-}
-
-// event takes one event of the run. It may be called from several goroutines.
-func (p *progress) event(e study.Event) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if e.Total > 0 {
-		p.finished, p.total = e.Finished, e.Total
-	}
-	now := time.Now()
-	stage := func(l *zerolog.Event) *zerolog.Event {
-		l = l.Str("stage", string(e.Action.Kind)).Str("action", e.Action.Name[:12])
-		if len(e.Action.Trials) == 1 {
-			return l.Str("trial", e.Action.Trials[0])
-		}
-		return l.Int("trials", len(e.Action.Trials))
-	}
-	switch e.Kind {
-	case study.Started:
-		p.running = append(p.running, e.Action)
-		p.began[e.Action] = now
-		if !p.tty {
-			stage(p.log.Info()).Msg("started")
-		}
-	case study.Working:
-		text := e.Progress.Text
-		if e.Progress.Total > 0 {
-			text = strings.TrimSpace(fmt.Sprintf("%d/%d %s", e.Progress.Step, e.Progress.Total, text))
-		}
-		p.step[e.Action] = text
-		if !p.tty && now.Sub(p.shown) >= quiet {
-			p.shown = now
-			stage(p.log.Info()).Str("at", text).Int("finished", p.finished).Int("of", p.total).Msg("working")
-		}
-	case study.Cached, study.Finished, study.Failed, study.Skipped:
-		for i, a := range p.running {
-			if a == e.Action {
-				p.running = append(p.running[:i], p.running[i+1:]...)
-				break
-			}
-		}
-		p.clear()
-		switch e.Kind {
-		case study.Cached:
-			stage(p.log.Debug()).Bool("hit", true).Msg("cached")
-		case study.Finished:
-			stage(p.log.Info()).Float64("dur", now.Sub(p.began[e.Action]).Round(time.Millisecond).Seconds()).Int("finished", p.finished).Int("of", p.total).Msg("done")
-		case study.Failed:
-			stage(p.log.Error()).Err(e.Err).Msg("failed")
-		case study.Skipped:
-			stage(p.log.Warn()).Msg("skipped, for what it needs failed")
-		}
-	}
-	p.draw()
-}
-
-// draw writes the status line of a terminal.
-func (p *progress) draw() {
-	if !p.tty || p.total == 0 {
-		return
-	}
-	parts := []string{fmt.Sprintf("%d/%d  %s", p.finished, p.total, time.Since(p.start).Round(time.Second))}
-	for _, a := range p.running {
-		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s %s", a.Kind, p.step[a])))
-	}
-	line := strings.Join(parts, "  ·  ")
-	if r := []rune(line); len(r) >= p.width {
-		line = string(r[:p.width-1])
-	}
-	fmt.Fprintf(p.w, "\r\x1b[K%s", line)
-}
-
-// clear removes the status line.
-func (p *progress) clear() {
-	if p.tty {
-		fmt.Fprint(p.w, "\r\x1b[K")
-	}
 }
 
 // bar shows a download; it returns the function that is told of bytes.
@@ -137,9 +203,9 @@ func (g *globals) bar(what string) func(done, total int64) {
 		case tty && (time.Since(shown) > 100*time.Millisecond || done == total):
 			shown = time.Now()
 			filled := percent * 30 / 100
-			fmt.Fprintf(g.stderr, "\r\x1b[K%s [%s%s] %3d%% of %d MB", what, strings.Repeat("#", filled), strings.Repeat(".", 30-filled), percent, total>>20)
+			fmt.Fprintf(g.stderr.raw, "\r\x1b[K%s [%s%s] %3d%% of %d MB", what, strings.Repeat("#", filled), strings.Repeat(".", 30-filled), percent, total>>20)
 			if done == total {
-				fmt.Fprintln(g.stderr)
+				fmt.Fprintln(g.stderr.raw)
 			}
 		case !tty && percent/25 != last/25:
 			fmt.Fprintf(g.stderr, "%s: %d%% of %d MB\n", what, percent, total>>20)

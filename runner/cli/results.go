@@ -86,7 +86,7 @@ func (l *loaded) results(ctx context.Context, class string) (*results, error) {
 		return nil, err
 	}
 	for _, d := range r.found.Damaged {
-		zerolog.Ctx(ctx).Warn().Str("stage", string(d.Action.Kind)).Str("action", d.Action.Name[:12]).Str("arm", d.Action.Label()).Err(d.Err).Msg("damaged in the store")
+		zerolog.Ctx(ctx).Warn().Str("stage", string(d.Action.Kind)).Str("action", d.Action.Name[:12]).Str("arm", d.Action.Rows()).Err(d.Err).Msg("damaged in the store")
 	}
 	if r.tables, err = study.NewTables(l.Study, l.Graph, r.found); err != nil {
 		return nil, err

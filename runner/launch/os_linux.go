@@ -3,6 +3,7 @@ package launch
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +20,11 @@ func dup2(from, to int) error { return unix.Dup3(from, to, 0) }
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
+
+// Tie lets a child end with the thread that starts it, which the caller keeps
+// (runtime.LockOSThread) until the child has ended: even a killed parent then leaves
+// no child behind.
+func Tie(cmd *exec.Cmd) { cmd.SysProcAttr = attributes() }
 
 // allowedCPUs returns the numbers of the CPUs that this process may use.
 func allowedCPUs() []int {

@@ -54,6 +54,7 @@ func New(g *study.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 		last[a.Action] = a
 	}
 	found := map[string]study.Output{}
+	failed := map[*study.Action]*study.Action{} // what fails, or reads what failed, and that
 	missing := 0
 	for i, a := range g.Actions {
 		p.Steps[i] = Step{Action: a, State: Run}
@@ -74,6 +75,7 @@ func New(g *study.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 			switch at := last[id]; at.Outcome {
 			case store.OutcomeFailed:
 				step.State, step.Reason = Retry, "it failed: "+at.Error
+				failed[a] = a
 			case store.OutcomeInterrupted:
 				step.State, step.Reason = Retry, "it was interrupted"
 			case store.OutcomeRunning:
@@ -83,6 +85,15 @@ func New(g *study.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 			}
 			if store.Damaged(err) {
 				step.Reason = "its result is damaged in the store"
+			}
+		}
+		if step.Reason == "" {
+			for _, in := range a.Inputs {
+				if root, ok := failed[in.Action]; ok {
+					failed[a] = root
+					step.Reason = fmt.Sprintf("its input failed (%s)", root.Label())
+					break
+				}
 			}
 		}
 		missing++
@@ -99,13 +110,17 @@ func New(g *study.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	attempts = slices.DeleteFunc(attempts, func(a store.Attempt) bool { return a.Backend != "" && a.Backend != backend })
 	p.pace = newPace(attempts, entries)
 	p.reasons(missing)
 	return p, nil
 }
 
-// FirstOfKind is the reason of an action where the store has none of its kind.
-const FirstOfKind = "none of its kind has run in this store"
+// Reasons that need no comparison.
+const (
+	FirstOfKind = "no earlier run in this store"        // the store has none of its kind
+	Follows     = "it reads what is computed before it" // nothing of its own has changed
+)
 
 // comparisons bounds how many pairs of actions are compared for reasons: in a
 // huge sweep, those that come first speak for the others.
@@ -113,13 +128,15 @@ const comparisons = 60_000
 
 func (p *Plan) reasons(missing int) {
 	left := map[stage.Kind]int{}
+	state := map[*study.Action]State{}
 	for i := range p.Steps {
+		state[p.Steps[i].Action] = p.Steps[i].State
 		step := &p.Steps[i]
 		if step.State == Cached || step.Reason != "" {
 			continue
 		}
 		kind := step.Action.Kind
-		candidates := len(p.history.byStage[string(kind)])
+		candidates := len(p.history.byStage[owner(string(kind), step.Action.Lines)])
 		if candidates == 0 {
 			step.Reason = FirstOfKind
 			continue
@@ -132,8 +149,17 @@ func (p *Plan) reasons(missing int) {
 			continue
 		}
 		left[kind]--
-		_, diffs := p.history.nearest(step.Action, p.Backend)
-		step.Reason = Words(string(kind), diffs)
+		near, diffs := p.history.nearest(step.Action, p.Backend)
+		mine := alone(diffs, string(kind), step.Action.Lines, linesOf(near))
+		waits := slices.ContainsFunc(step.Action.Inputs, func(in study.Input) bool { return state[in.Action] != Cached })
+		switch {
+		case len(mine) > 0:
+			step.Reason = Words(string(kind), mine)
+		case waits:
+			step.Reason = Follows
+		default:
+			step.Reason = Words(string(kind), diffs)
+		}
 	}
 }
 
@@ -147,7 +173,7 @@ func (p *Plan) Nearest(a *study.Action, s *store.Store) (store.Entry, []Differen
 		}
 		p.history = newHistory(entries)
 	}
-	if len(p.history.byStage[string(a.Kind)]) == 0 {
+	if len(p.history.byStage[owner(string(a.Kind), a.Lines)]) == 0 {
 		return store.Entry{}, nil, false, nil
 	}
 	e, diffs := p.history.nearest(a, p.Backend)
@@ -274,13 +300,14 @@ func (p pace) expect(a *study.Action) (seconds float64, rough bool, bytes int64)
 	return per * a.Cost, !known, p.bytes[string(a.Kind)]
 }
 
-// String names a difference: `beta` 0 → 0.5.
+// String names a difference: finetune.beta changed from 0 to 0.5. A parameter that
+// one of the two lacks has its absent value there, which is mostly 0.
 func (d Difference) String() string {
 	switch {
 	case d.Old == "":
-		return fmt.Sprintf("`%s` is new (%s)", d.Name, d.New)
+		return fmt.Sprintf("%s is set to %s", d.path(), d.New)
 	case d.New == "":
-		return fmt.Sprintf("`%s` is gone (%s)", d.Name, d.Old)
+		return fmt.Sprintf("%s is no longer %s", d.path(), d.Old)
 	}
-	return fmt.Sprintf("`%s` %s → %s", d.Name, d.Old, d.New)
+	return fmt.Sprintf("%s changed from %s to %s", d.path(), d.Old, d.New)
 }

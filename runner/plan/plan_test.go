@@ -16,12 +16,15 @@ func TestWords(t *testing.T) {
 		diffs []Difference
 		want  string
 	}{
-		{"finetune", []Difference{{"reward", "lambda", "0", "0.5"}}, "`reward` changed: its `lambda` 0 → 0.5"},
-		{"finetune", []Difference{{"finetune", "beta", "0.5", "1"}}, "its `beta` 0.5 → 1"},
-		{"finetune", []Difference{{"", "seed.feedback", "1", "3"}, {"finetune", "beta", "0.5", "1"}}, "its `beta` 0.5 → 1; `seed.feedback` 1 → 3"},
-		{"reward", []Difference{{"reward", "lambda", "", "0.5"}, {"reward", "steps", "600", ""}}, "its `lambda` is new (0.5), `steps` is gone (600)"},
+		{"finetune", []Difference{{"reward", "lambda", "0", "0.5"}}, "reward.lambda changed from 0 to 0.5"},
+		{"finetune", []Difference{{"finetune", "beta", "0.5", "1"}}, "finetune.beta changed from 0.5 to 1"},
+		{"finetune", []Difference{{"", "seed.feedback", "1", "3"}, {"finetune", "beta", "0.5", "1"}}, "finetune.beta changed from 0.5 to 1"},
+		{"finetune", []Difference{{"", "seed.feedback", "1", "3"}, {"", "seed.pretraining", "1", "3"}}, "new seeds"},
+		{"reward", []Difference{{"reward", "lambda", "", "0.5"}, {"reward", "steps", "600", ""}}, "reward.lambda is set to 0.5, reward.steps is no longer 600"},
+		{"sample", []Difference{{"sample of labelled", "images", "1000", "500"}}, "feedback.labelled changed from 1000 to 500"},
+		{"finetune", []Difference{{"finetune", "revision", "1", "2"}}, "the code of finetune changed from 1 to 2"},
 		{"evaluate", []Difference{{"data", "pairs", "1", "2"}, {"finetune", "a", "1", "2"}, {"finetune", "b", "1", "2"}, {"finetune", "c", "1", "2"}},
-			"`data` changed: its `pairs` 1 → 2; `finetune` changed: its `a` 1 → 2, `b` 1 → 2; and 1 more"},
+			"data.pairs changed from 1 to 2, finetune.a changed from 1 to 2, finetune.b changed from 1 to 2, and 1 more"},
 		{"finetune", nil, "what it reads has other bytes than before, or is no longer in the store"},
 	} {
 		if got := Words(tc.kind, tc.diffs); got != tc.want {
@@ -37,12 +40,12 @@ func TestNearest(t *testing.T) {
 		k := store.Key{Stage: string(kind), Revision: stage.Revision[kind], Lines: lines, Inputs: in, Backend: "xla:cpu"}
 		return store.Entry{Action: k.ID(), Output: store.OutputID(k.ID()), Key: k.Text()}
 	}
-	samples := key(stage.Sample, []string{"split labelled", "images 10", "seed.feedback 1"})
+	samples := key(stage.Sample, []string{`split "labelled"`, "images 10", "seed.feedback 1"})
 	near := key(stage.Reward, []string{"reward.lambda 0", "reward.loss \"mse\"", "seed.feedback 1"}, store.Input{Name: "labelled", Output: samples.Output})
 	far := key(stage.Reward, []string{"reward.lambda 3", "reward.loss \"mse\"", "seed.feedback 2"})
 	h := newHistory([]store.Entry{far, samples, near})
 	a := &study.Action{Kind: stage.Reward, Lines: []string{"reward.lambda 0.5", "reward.loss \"mse\"", "seed.feedback 1"},
-		Inputs: []study.Input{{Role: "labelled", Action: &study.Action{Kind: stage.Sample, Lines: []string{"split labelled", "images 20", "seed.feedback 1"}}}}}
+		Inputs: []study.Input{{Role: "labelled", Action: &study.Action{Kind: stage.Sample, Lines: []string{`split "labelled"`, "images 20", "seed.feedback 1"}}}}}
 	e, diffs := h.nearest(a, "xla:cpu")
 	if e.Action != near.Action {
 		t.Errorf("nearest is %s", e.Key)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ablate/runner/stage"
@@ -27,9 +28,24 @@ type Difference struct {
 	New  string `json:"new"`  // "" where the planned one lacks it
 }
 
+// path is the name that people know: the trial's dotted path, where it has one.
+func (d Difference) path() string {
+	switch {
+	case d.Name == "revision":
+		return "the code of " + d.Part
+	case d.Name == "images" && d.Part == "sample of labelled":
+		return "feedback.labelled"
+	case d.Name == "images" && d.Part == "sample of unlabelled":
+		return "feedback.unlabelled"
+	case d.Part == "" || strings.Contains(d.Part, " "):
+		return d.Name
+	}
+	return d.Part + "." + d.Name
+}
+
 // history is what ran before.
 type history struct {
-	byStage  map[string][]store.Entry
+	byStage  map[string][]store.Entry // by owner
 	byOutput map[store.OutputID]store.Entry
 	features map[store.ActionID]map[feature]string
 	planned  map[*study.Action]map[feature]string
@@ -38,7 +54,7 @@ type history struct {
 func newHistory(entries []store.Entry) *history {
 	h := &history{map[string][]store.Entry{}, map[store.OutputID]store.Entry{}, map[store.ActionID]map[feature]string{}, map[*study.Action]map[feature]string{}}
 	for _, e := range entries {
-		s := e.Stage()
+		s := owner(e.Stage(), linesOf(e))
 		h.byStage[s] = append(h.byStage[s], e)
 		h.byOutput[e.Output] = e
 	}
@@ -50,7 +66,7 @@ func (h *history) nearest(a *study.Action, backend string) (store.Entry, []Diffe
 	want := h.ofPlanned(a, backend)
 	var best store.Entry
 	bestCount := -1
-	for _, e := range h.byStage[string(a.Kind)] {
+	for _, e := range h.byStage[owner(string(a.Kind), a.Lines)] {
 		n := count(h.ofEntry(e, 0), want, bestCount)
 		if bestCount < 0 || n < bestCount {
 			best, bestCount = e, n
@@ -91,20 +107,32 @@ func differences(old, now map[feature]string) []Difference {
 	return out
 }
 
-// saying names the stage that says an action's lines; samples are told apart by
-// what they are for.
-func saying(kind string, lines []string) string {
+// owner returns the stage's name, with the split for those that have one: samples
+// for feedback and samples for the assessment are different things.
+func owner(kind string, lines []string) string {
 	for _, l := range lines {
-		if split, ok := strings.CutPrefix(l, "split "); ok {
-			return kind + " of " + split
+		if quoted, ok := strings.CutPrefix(l, "split "); ok {
+			if split, err := strconv.Unquote(quoted); err == nil {
+				return kind + " of " + split
+			}
 		}
 	}
 	return kind
 }
 
+// linesOf are the lines of an entry's key.
+func linesOf(e store.Entry) (lines []string) {
+	for l := range strings.Lines(e.Key) {
+		if set, ok := strings.CutPrefix(strings.TrimSuffix(l, "\n"), "set "); ok {
+			lines = append(lines, set)
+		}
+	}
+	return lines
+}
+
 // own adds an action's own lines.
 func own(to map[feature]string, kind string, lines []string, revision int, backend string) {
-	who := saying(kind, lines)
+	who := owner(kind, lines)
 	for _, l := range lines {
 		name, value, _ := strings.Cut(l, " ")
 		part, rest, dotted := strings.Cut(name, ".")
@@ -121,6 +149,21 @@ func own(to map[feature]string, kind string, lines []string, revision int, backe
 	if backend != "" {
 		to[feature{"", "backend"}] = backend
 	}
+}
+
+// alone keeps the differences that an action has in its own parameters and code,
+// and not by what it reads.
+func alone(diffs []Difference, kind string, now, before []string) []Difference {
+	mine := map[feature]string{}
+	own(mine, kind, now, 0, "class")
+	own(mine, kind, before, 0, "class")
+	var out []Difference
+	for _, d := range diffs {
+		if _, ok := mine[feature{d.Part, d.Name}]; ok {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // inherit adds the features of what an action of some kind reads under a role.
@@ -191,7 +234,12 @@ func Words(kind string, diffs []Difference) string {
 	if len(diffs) == 0 {
 		return "what it reads has other bytes than before, or is no longer in the store"
 	}
+	seed := func(d Difference) bool { return d.Part == "" && strings.HasPrefix(d.Name, "seed.") }
 	diffs = slices.Clone(diffs)
+	if !slices.ContainsFunc(diffs, func(d Difference) bool { return !seed(d) }) {
+		return "new seeds"
+	}
+	diffs = slices.DeleteFunc(diffs, seed)
 	rank := func(d Difference) int {
 		switch {
 		case d.Part == kind, strings.HasPrefix(d.Part, kind+" of "):
@@ -203,26 +251,12 @@ func Words(kind string, diffs []Difference) string {
 	}
 	slices.SortStableFunc(diffs, func(a, b Difference) int { return rank(a) - rank(b) })
 	var parts []string
-	rest := len(diffs)
-	for i := 0; i < len(diffs) && i < shown; {
-		first := diffs[i]
-		var list []string
-		for ; i < len(diffs) && i < shown && diffs[i].Part == first.Part; i++ {
-			list = append(list, diffs[i].String())
-			rest--
-		}
-		text := strings.Join(list, ", ")
-		switch rank(first) {
-		case 0:
-			text = "its " + text
-		case 2:
-			text = fmt.Sprintf("`%s` changed: its %s", first.Part, text)
-		}
-		parts = append(parts, text)
+	for _, d := range diffs[:min(shown, len(diffs))] {
+		parts = append(parts, d.String())
 	}
-	s := strings.Join(parts, "; ")
-	if rest > 0 {
-		s += fmt.Sprintf("; and %d more", rest)
+	s := strings.Join(parts, ", ")
+	if rest := len(diffs) - shown; rest > 0 {
+		s += fmt.Sprintf(", and %d more", rest)
 	}
 	return s
 }

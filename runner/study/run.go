@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -137,13 +138,18 @@ func Run(ctx context.Context, g *Graph, s *store.Store, j *store.Journal, w Work
 // Label is what people see of an action: its stage and the row and seed that
 // need it first.
 func (a *Action) Label() string {
+	return strings.TrimSpace(string(a.Kind) + " " + a.Rows())
+}
+
+// Rows names the rows and seeds that need an action: the first, and how many more.
+func (a *Action) Rows() string {
 	switch n := len(a.Views); n {
 	case 0:
-		return string(a.Kind)
+		return ""
 	case 1:
-		return fmt.Sprintf("%s %s", a.Kind, a.Views[0])
+		return a.Views[0]
 	default:
-		return fmt.Sprintf("%s %s and %d more", a.Kind, a.Views[0], n-1)
+		return fmt.Sprintf("%s and %d more", a.Views[0], n-1)
 	}
 }
 
@@ -192,7 +198,7 @@ func (r *runner) lookup(ctx context.Context, a *Action, deps map[string]Output) 
 // damaged warns of an artifact that was there and cannot be read.
 func (r *runner) damaged(a *Action, err error) {
 	if store.Damaged(err) {
-		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Label()).Err(err).Msg("damaged in the store; computing it again")
+		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Rows()).Err(err).Msg("damaged in the store; computing it again")
 	}
 }
 
@@ -254,7 +260,7 @@ func (r *runner) run(ctx context.Context, a *Action, deps map[string]Output) (Ou
 		if ctx.Err() != nil || try == attempts || launch.Class(err) != launch.ClassCrash {
 			return out, err
 		}
-		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Label()).Err(err).Msg("trying once more")
+		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Rows()).Err(err).Msg("trying once more")
 	}
 }
 
@@ -269,6 +275,7 @@ func (r *runner) attempt(ctx context.Context, a *Action, deps map[string]Output)
 	if err := r.j.Append(event); err != nil {
 		return out, err
 	}
+	r.log.Debug().Str("stage", string(a.Kind)).Str("arm", a.Rows()).Str("action", a.Name[:12]).Str("id", key.ID().String()).Str("key", key.Text()).Msg("key")
 	defer func() {
 		end := store.Event{Kind: store.Finished, Time: r.o.Now(), Action: key.ID(), Worker: event.Worker}
 		switch {
@@ -314,7 +321,7 @@ func (r *runner) attempt(ctx context.Context, a *Action, deps map[string]Output)
 		return out, err
 	}
 	warn := func(msg string, was store.OutputID) {
-		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Label()).Str("kept", e.Output.Short()).Str("other", was.Short()).
+		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Rows()).Str("kept", e.Output.Short()).Str("other", was.Short()).
 			Str("differs", e.Difference).Msg(msg)
 	}
 	switch {
@@ -350,7 +357,7 @@ func (r *runner) event(e dag.Event) {
 		out.Kind = Failed
 		r.out.Failures = append(r.out.Failures, Failure{a, e.Err})
 	case dag.EventSkipped:
-		out.Kind = Skipped
+		out.Kind, out.Err = Skipped, fmt.Errorf("%s failed", r.g.byName[e.Root].Label())
 	default:
 		return
 	}
