@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -113,12 +114,11 @@ func (b *Baseline) Write(w io.Writer) error {
 // Read reads a baseline and checks that its figures fit together. Errors name
 // the line, or the row and metric.
 func Read(in []byte) (*Baseline, error) {
-	if err := plain(in); err != nil {
+	if err := exact(in, json.NewDecoder(bytes.NewReader(in)), reflect.TypeFor[Baseline]()); err != nil && !errors.Is(err, errOther) {
 		return nil, err
 	}
-	d := json.NewDecoder(bytes.NewReader(in))
-	d.DisallowUnknownFields()
 	b := &Baseline{}
+	d := json.NewDecoder(bytes.NewReader(in))
 	if err := d.Decode(b); err != nil {
 		at := d.InputOffset()
 		var syntax *json.SyntaxError
@@ -138,52 +138,73 @@ func Read(in []byte) (*Baseline, error) {
 	return b, b.check()
 }
 
-// plain refuses what Go's decoder takes in silence: null for a number, and two
-// names of one object that differ in capitals alone, of which the last would win.
-// What is no JSON is left to the decoder.
-func plain(in []byte) error {
-	d := json.NewDecoder(bytes.NewReader(in))
-	d.UseNumber()
-	line := func() int { return 1 + bytes.Count(in[:d.InputOffset()], []byte("\n")) }
-	type level struct {
-		names map[string]string // of an object, by their small letters; nil in a list
-		name  bool              // the next token is one
+// exact refuses what Go's decoder takes in silence of a value of type t: a name that
+// is there twice or that differs from a field's in capitals, of which the last would
+// win, and null for a number or an object. What is not JSON, and what is of another
+// type, is left to the decoder.
+func exact(in []byte, d *json.Decoder, t reflect.Type) error {
+	fail := func(format string, of ...any) error {
+		line := 1 + bytes.Count(in[:d.InputOffset()], []byte("\n"))
+		return fmt.Errorf("line %d: %s: write the baseline again with 'ablate baseline'", line, fmt.Sprintf(format, of...))
 	}
-	var stack []level
-	for {
-		t, err := d.Token()
-		if err != nil {
-			return nil
-		}
-		at := len(stack) - 1
-		if at >= 0 && stack[at].name {
-			if s, ok := t.(string); ok {
-				if other, twice := stack[at].names[strings.ToLower(s)]; twice {
-					return fmt.Errorf("line %d: %q stands beside %q: each name can be there once", line(), s, other)
-				}
-				stack[at].names[strings.ToLower(s)] = s
-				stack[at].name = false
-				continue
+	token, err := d.Token()
+	switch {
+	case err != nil:
+		return errOther
+	case token == nil && t.Kind() != reflect.Slice:
+		return fail("a value is null")
+	case token == json.Delim('[') && t.Kind() == reflect.Slice:
+		for d.More() {
+			if err := exact(in, d, t.Elem()); err != nil {
+				return err
 			}
 		}
-		switch t {
-		case json.Delim('{'):
-			stack = append(stack, level{map[string]string{}, true})
-			continue
-		case json.Delim('['):
-			stack = append(stack, level{})
-			continue
-		case json.Delim('}'), json.Delim(']'):
-			stack = stack[:at]
-		case nil:
-			if len(stack) > 2 { // within a row
-				return fmt.Errorf("line %d: a value is null: write the baseline again with 'ablate baseline'", line())
+	case token == json.Delim('{') && (t.Kind() == reflect.Struct || t.Kind() == reflect.Map):
+		seen := map[string]bool{}
+		for d.More() {
+			token, err := d.Token()
+			name, ok := token.(string)
+			if err != nil || !ok {
+				return errOther
+			}
+			of, known := fieldType(t, name)
+			switch {
+			case !known:
+				return fail("%q is not a name that a baseline has there", name)
+			case seen[name]:
+				return fail("%q is there twice", name)
+			}
+			seen[name] = true
+			if err := exact(in, d, of); err != nil {
+				return err
 			}
 		}
-		if at := len(stack) - 1; at >= 0 && stack[at].names != nil {
-			stack[at].name = true
+	default:
+		if _, opens := token.(json.Delim); opens {
+			return errOther
+		}
+		return nil
+	}
+	if _, err := d.Token(); err != nil { // what closes it
+		return errOther
+	}
+	return nil
+}
+
+// errOther is for what the decoder reports itself.
+var errOther = errors.New("not a baseline")
+
+// fieldType is the type of a field by its name in JSON, or of a map's values.
+func fieldType(t reflect.Type, name string) (reflect.Type, bool) {
+	if t.Kind() == reflect.Map {
+		return t.Elem(), true
+	}
+	for i := range t.NumField() {
+		if tag, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); tag != "" && tag == name {
+			return t.Field(i).Type, true
 		}
 	}
+	return nil, false
 }
 
 func (b *Baseline) check() error {

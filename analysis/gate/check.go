@@ -38,7 +38,8 @@ type Verdict string
 
 // The verdicts, the worst first.
 const (
-	Missing      Verdict = "missing" // a selected trial has no result
+	Missing      Verdict = "missing"             // a selected trial has no result
+	Absent       Verdict = "not in the baseline" // the study guards it, and it is no new row
 	Regression   Verdict = "regression"
 	Incomparable Verdict = "not comparable" // it stands on another number of samples, on which it depends
 	Inconclusive Verdict = "inconclusive"   // worse beyond tolerance, and too few seeds to say
@@ -49,7 +50,8 @@ const (
 	Unchecked    Verdict = "not checked" // not selected
 )
 
-var rank = map[Verdict]int{Missing: 0, Regression: 1, Incomparable: 2, Removed: 3, Inconclusive: 4, Within: 5, Identical: 6, Added: 7, Unchecked: 8}
+// Verdicts are all of them, in that order.
+var Verdicts = []Verdict{Missing, Absent, Regression, Incomparable, Removed, Inconclusive, Within, Identical, Added, Unchecked}
 
 // Figure is one figure of one row held against its baseline. Worse is by how
 // much it is worse, negative where it is better.
@@ -73,6 +75,7 @@ type Figure struct {
 	p, error, freedom, sign float64
 	tested                  bool // its spread is known
 	few                     bool // the baseline has fewer than three seeds
+	first                   int  // where p is NaN: which figure is of the same trials
 }
 
 // Pair is one seed then and now.
@@ -93,8 +96,8 @@ type Result struct {
 	Changed      []string `json:"changed,omitempty"` // rows whose trials are not those of the baseline
 	Notes        []string `json:"notes,omitempty"`
 	AllowRemoved bool     `json:"allowRemoved,omitempty"` // what was removed is no regression
-	// Outcome is Missing (also where nothing was checked at all), Regression,
-	// Incomparable, Inconclusive or Within.
+	// Outcome is Missing (also where the baseline lacks what the study guards, and
+	// where nothing was compared), Regression, Incomparable, Inconclusive or Within.
 	Outcome Verdict `json:"outcome"`
 }
 
@@ -105,6 +108,12 @@ func (r *Result) Counts() map[Verdict]int {
 		n[f.Verdict]++
 	}
 	return n
+}
+
+// Compared is the number of values that both have.
+func (r *Result) Compared() int {
+	n := r.Counts()
+	return n[Regression] + n[Incomparable] + n[Inconclusive] + n[Within] + n[Identical]
 }
 
 const (
@@ -179,7 +188,7 @@ func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
 	c.decide()
 	c.notes(b)
 	slices.SortStableFunc(c.r.Figures, func(x, y Figure) int {
-		return cmp.Or(cmp.Compare(rank[x.Verdict], rank[y.Verdict]), cmp.Compare(y.Worse-y.Tolerance, x.Worse-x.Tolerance))
+		return cmp.Or(cmp.Compare(slices.Index(Verdicts, x.Verdict), slices.Index(Verdicts, y.Verdict)), cmp.Compare(y.Worse-y.Tolerance, x.Worse-x.Tolerance))
 	})
 	return c.r, nil
 }
@@ -231,7 +240,7 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 		f := Figure{Arm: r.Arm, Row: r.Row, Metric: tol.Metric, sign: 1}
 		if !guarded {
 			if _, ok := now.Cells[tol.Metric]; ok {
-				f.Verdict, f.Reason = Missing, "the study guards it and the baseline does not have it: write the baseline again with 'ablate baseline'"
+				f.Verdict, f.Reason = Absent, "the study guards it and the baseline does not have it: write the baseline again with 'ablate baseline'"
 				bare = append(bare, f)
 			}
 			continue
@@ -365,7 +374,7 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 	}
 	for k := 0; k < len(repeated); k += 2 {
 		f, first := &c.r.Figures[repeated[k]], c.r.Figures[repeated[k+1]]
-		f.p = math.NaN() // no hypothesis of its own
+		f.p, f.first = math.NaN(), repeated[k+1] // no hypothesis of its own
 		if f.Verdict == Inconclusive {
 			f.Reason = "the same trials as " + first.Row
 		}
@@ -497,19 +506,16 @@ func (c *checker) decide() {
 		if f.Verdict != Inconclusive || !math.IsNaN(f.p) {
 			continue
 		}
-		for _, o := range c.r.Figures {
-			if o.Metric == f.Metric && o.Verdict == Regression && slices.Equal(o.Pairs, f.Pairs) {
-				f.Verdict, f.Bound = Regression, o.Bound
-			}
+		if o := c.r.Figures[f.first]; o.Verdict == Regression && slices.Equal(o.Pairs, f.Pairs) {
+			f.Verdict, f.Bound = Regression, o.Bound
 		}
 	}
 	n := c.r.Counts()
-	compared := n[Regression] + n[Incomparable] + n[Inconclusive] + n[Within] + n[Identical]
-	if compared == 0 {
-		c.note("Nothing was compared: no value that is selected is in both the study and the baseline. Select others, or write the baseline again with 'ablate baseline'.")
+	if c.r.Compared() == 0 {
+		c.note(c.nothing())
 	}
 	switch {
-	case n[Missing] > 0, compared == 0: // a check of nothing must not pass
+	case n[Missing] > 0, n[Absent] > 0, c.r.Compared() == 0: // a check of nothing must not pass
 		c.r.Outcome = Missing
 	case n[Regression] > 0, n[Removed] > 0 && !c.o.AllowRemoved:
 		c.r.Outcome = Regression
@@ -520,6 +526,34 @@ func (c *checker) decide() {
 	default:
 		c.r.Outcome = Within
 	}
+}
+
+// nothing says why no value was compared.
+func (c *checker) nothing() string {
+	var unselected, seedless int
+	n := c.r.Counts()
+	for _, f := range c.r.Figures {
+		switch {
+		case f.Verdict == Unchecked && f.Metric == "":
+			unselected++
+		case f.Verdict == Unchecked:
+			seedless++
+		}
+	}
+	var why []string
+	for _, x := range []struct {
+		what string
+		n    int
+	}{
+		{"values without a result", n[Missing]}, {"values that the baseline lacks", n[Absent]},
+		{"selected rows that are new", n[Added]}, {"selected rows that the study has dropped", len(c.r.Removed)},
+		{"values of which no selected seed is in both", seedless}, {"rows that are not selected", unselected},
+	} {
+		if x.n > 0 {
+			why = append(why, fmt.Sprintf("%s: %d", x.what, x.n))
+		}
+	}
+	return fmt.Sprintf("Nothing was compared, for no selected value is in both the study and the baseline (%s). Select others, or write the baseline again with 'ablate baseline'.", strings.Join(why, "; "))
 }
 
 func (c *checker) note(s string) {
@@ -542,7 +576,7 @@ func (c *checker) notes(b *Baseline) {
 		}
 	}
 	for _, f := range c.r.Figures {
-		if f.few && f.Verdict != Missing && f.Verdict != Unchecked && f.Verdict != Identical && f.Verdict != Incomparable {
+		if f.few && f.Verdict != Missing && f.Verdict != Absent && f.Verdict != Unchecked && f.Verdict != Identical && f.Verdict != Incomparable {
 			c.note("With fewer than three seeds in the baseline the spread is that over prompts, or of all rows together: another pretraining or other feedback may differ by more.")
 		}
 	}

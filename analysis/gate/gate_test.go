@@ -269,14 +269,15 @@ func TestComparedNothing(t *testing.T) {
 	for name, tc := range map[string]struct {
 		now *compare.Table
 		o   gate.Options
+		why string
 	}{
-		"seeds changed and an arm added":                {otherSeed, gate.Options{}},
-		"seeds changed, an arm added, and seeds may go": {otherSeed, gate.Options{AllowRemoved: true}},
-		"a new arm alone":                               {draw(3, 1, at), gate.Options{Only: []string{"arm 2"}}},
-		"all arms renamed":                              {rename(draw(2, 1, at), func(s string) string { return "new " + s }), gate.Options{AllowRemoved: true}},
+		"seeds changed and an arm added":                {otherSeed, gate.Options{}, "selected rows that are new: 1; values of which no selected seed is in both: 8"},
+		"seeds changed, an arm added, and seeds may go": {otherSeed, gate.Options{AllowRemoved: true}, "no selected seed is in both: 8"},
+		"a new arm alone":                               {draw(3, 1, at), gate.Options{Only: []string{"arm 2"}}, "selected rows that are new: 1; rows that are not selected: 2"},
+		"all arms renamed":                              {rename(draw(2, 1, at), func(s string) string { return "new " + s }), gate.Options{AllowRemoved: true}, "new: 2; selected rows that the study has dropped: 2"},
 	} {
 		got := check(t, b, tc.now, tc.o)
-		if got.Outcome != gate.Missing || !strings.Contains(strings.Join(got.Notes, " "), "Nothing was compared") {
+		if said := strings.Join(got.Notes, " "); got.Outcome != gate.Missing || !strings.Contains(said, "Nothing was compared") || !strings.Contains(said, tc.why) {
 			t.Errorf("%s: %s, %v, %q", name, got.Outcome, got.Counts(), got.Notes)
 		}
 	}
@@ -328,7 +329,7 @@ func TestNothingPassesUnseen(t *testing.T) {
 		t.Fatal(err)
 	}
 	got = check(t, small, draw(3, 2, at), gate.Options{})
-	if f := by(got, "arm 0", metrics[3]); got.Outcome != gate.Missing || f.Verdict != gate.Missing || !strings.Contains(f.Reason, "ablate baseline") {
+	if f := by(got, "arm 0", metrics[3]); got.Outcome != gate.Missing || f.Verdict != gate.Absent || !strings.Contains(f.Reason, "ablate baseline") {
 		t.Errorf("a metric that the baseline lacks: %s, %+v", got.Outcome, f)
 	}
 }
@@ -478,8 +479,13 @@ func TestRead(t *testing.T) {
 		{`"n": 3,`, `"n": 3, "overPrompts": 1e200,`, "overPrompts is 1e+200"},
 		{`"n": 3,`, `"n": 3, "overPrompts": 1e9,`, "overPrompts is 1e+09"},
 		{`"0": 0.5`, `"0": null`, "null"},
-		{`"mean": 0.51`, `"mean": 0.51, "MEAN": 0`, `"MEAN" stands beside "mean"`},
-		{`"seeds": {`, `"Seeds": {"0": 0}, "seeds": {`, `"seeds" stands beside "Seeds"`},
+		{`"seeds": {`, `"seeds": null, "old": {`, "null"},
+		{`"rows": [`, `"rows": [null, `, "null"},
+		{`"mean": 0.51`, `"mean": 0.51, "MEAN": 0`, `"MEAN" is not a name`},
+		{`"mean": 0.51`, `"mean": 0.51, "mean": 0`, `"mean" is there twice`},
+		{`"seeds": {`, `"Seeds": {`, `"Seeds" is not a name`},
+		{`"seeds": {`, `"seeds": {"0": 0.5}, "ſeeds": {`, `"ſeeds" is not a name`}, // Go takes ſ for s
+		{`"0": 0.5`, `"0": 0.5, "0": 0.1`, `"0" is there twice`},
 	} {
 		in := strings.Replace(w.String(), tc.old, tc.new, 1)
 		if in == w.String() {

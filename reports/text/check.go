@@ -14,7 +14,7 @@ import (
 func CheckSummary(r *gate.Result) string {
 	n := r.Counts()
 	var parts []string
-	for _, v := range []gate.Verdict{gate.Missing, gate.Regression, gate.Incomparable, gate.Removed, gate.Inconclusive, gate.Within, gate.Identical, gate.Added, gate.Unchecked} {
+	for _, v := range gate.Verdicts {
 		if n[v] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n[v], v))
 		}
@@ -28,10 +28,12 @@ func CheckSummary(r *gate.Result) string {
 // conclusion says what a check's exit code means.
 func conclusion(r *gate.Result, pass bool) string {
 	switch {
-	case r.Outcome == gate.Missing && r.Counts()[gate.Missing] == 0:
-		return "Nothing was checked: baseline and study share no selected figure."
-	case r.Outcome == gate.Missing:
+	case r.Outcome == gate.Missing && r.Counts()[gate.Missing] > 0:
 		return "Not checked: a selected trial has no result."
+	case r.Outcome == gate.Missing && r.Counts()[gate.Absent] > 0:
+		return "Not checked: the baseline lacks values that the study guards."
+	case r.Outcome == gate.Missing:
+		return "Nothing was compared."
 	case r.Outcome == gate.Regression:
 		return "Regression."
 	case r.Outcome == gate.Incomparable:
@@ -47,7 +49,7 @@ func conclusion(r *gate.Result, pass bool) string {
 var checkHead = []string{"row", "metric", "was", "is", "worse by", "tolerance", "bound", "seeds", "verdict"}
 
 func checkRow(f gate.Figure) []string {
-	if f.Metric == "" || f.Verdict == gate.Missing || f.Verdict == gate.Unchecked {
+	if f.Metric == "" || f.Verdict == gate.Missing || f.Verdict == gate.Absent || f.Verdict == gate.Unchecked {
 		return []string{f.Row, f.Metric, "", "", "", "", "", "", verdict(f)}
 	}
 	if f.Verdict == gate.Incomparable {
@@ -258,12 +260,12 @@ func CheckJUnit(w io.Writer, r *gate.Result, pass bool) error {
 			c.Name = "row"
 		}
 		said := verdict(f)
-		if f.Metric != "" && f.Verdict != gate.Missing && f.Verdict != gate.Unchecked && f.Verdict != gate.Incomparable {
+		if f.Metric != "" && f.Verdict != gate.Missing && f.Verdict != gate.Absent && f.Verdict != gate.Unchecked && f.Verdict != gate.Incomparable {
 			said = fmt.Sprintf("%s: was %s, is %s, worse by %s, tolerance %s, %d seeds", said, short(f.Metric, f.Baseline), short(f.Metric, f.Now), signed(f.Metric, f.Worse), short(f.Metric, f.Tolerance), f.N)
 		}
 		said = printable(said)
 		switch {
-		case f.Verdict == gate.Missing:
+		case f.Verdict == gate.Missing, f.Verdict == gate.Absent:
 			c.Error = &junitMessage{said, string(f.Verdict)}
 			s.Errors++
 		case f.Verdict == gate.Regression, f.Verdict == gate.Incomparable, f.Verdict == gate.Inconclusive && !pass, f.Verdict == gate.Removed && !r.AllowRemoved:
@@ -276,6 +278,10 @@ func CheckJUnit(w io.Writer, r *gate.Result, pass bool) error {
 			c.Output = said
 		}
 		s.Cases = append(s.Cases, c)
+	}
+	if r.Outcome == gate.Missing && s.Errors == 0 { // nothing was compared: who reads only this file must see that
+		s.Cases = append(s.Cases, junitCase{Class: printable(r.Study), Name: "check", Error: &junitMessage{printable(strings.Join(append([]string{conclusion(r, pass)}, r.Notes...), " ")), string(gate.Missing)}})
+		s.Errors++
 	}
 	s.Tests = len(s.Cases)
 	if _, err := io.WriteString(w, xml.Header); err != nil {

@@ -76,10 +76,25 @@ func TestCheck(t *testing.T) {
 
 // TestNothingChecked: no figure that both have is no "No regression".
 func TestNothingChecked(t *testing.T) {
-	r := &gate.Result{Outcome: gate.Missing, Figures: []gate.Figure{{Arm: "a", Row: "a", Metric: "alignment", Verdict: gate.Unchecked}}}
+	r := &gate.Result{Study: "s", Outcome: gate.Missing, Notes: []string{"Why."}, Figures: []gate.Figure{{Arm: "a", Row: "a", Metric: "alignment", Verdict: gate.Unchecked}}}
 	var b bytes.Buffer
-	if err := text.CheckTerminal(&b, r, false, 80); err != nil || !strings.Contains(b.String(), "Nothing was checked: ") {
+	if err := text.CheckTerminal(&b, r, false, 80); err != nil || !strings.Contains(b.String(), "Nothing was compared.") {
 		t.Errorf("a check of nothing: %v\n%s", err, b.String())
+	}
+	b.Reset() // a CI that reads JUnit alone must not see a check in green
+	if err := text.CheckJUnit(&b, r, false); err != nil || !strings.Contains(b.String(), `tests="2" failures="0" errors="1" skipped="1"`) || !strings.Contains(b.String(), "Nothing was compared. Why.") {
+		t.Errorf("a check of nothing as JUnit: %v\n%s", err, b.String())
+	}
+	r.Figures[0].Verdict = gate.Absent
+	for what, f := range map[string]func(*bytes.Buffer) error{
+		"a terminal": func(b *bytes.Buffer) error { return text.CheckTerminal(b, r, false, 80) },
+		"Markdown":   func(b *bytes.Buffer) error { return text.CheckMarkdown(b, r, false) },
+		"JUnit":      func(b *bytes.Buffer) error { return text.CheckJUnit(b, r, false) },
+	} {
+		b.Reset()
+		if err := f(&b); err != nil || !strings.Contains(b.String(), "not in the baseline") {
+			t.Errorf("what the baseline lacks, for %s: %v\n%s", what, err, b.String())
+		}
 	}
 }
 

@@ -34,9 +34,11 @@ fidelity.frechet, each within the noise of the baseline's seeds.
 
 Exit code 0: every figure is identical or within its tolerance. 3: one is worse
 beyond its tolerance and the seeds suffice to say so, or the study has dropped
-a row, or a figure whose value changes with its number of samples stands on
-another number than the baseline's. 4: one is worse beyond its tolerance, and the seeds do not suffice to say
-whether by chance. 1: a selected trial has no result, or an error.
+a row or a seed, or a figure whose value changes with its number of samples stands
+on another number than the baseline's. 4: one is worse beyond its tolerance, and the
+seeds do not suffice to say whether by chance. 1: a selected trial has no result, or
+the baseline lacks a value that the study guards, or nothing was compared, or an
+error.
 `,
 		Example: "  ablate check experiments/quickstart --baseline baseline.json\n  ablate check experiments/quickstart --baseline baseline.json --only 'all data' --seed 1 --md summary.md --junit junit.xml",
 		Args:    cobra.ExactArgs(1),
@@ -75,7 +77,7 @@ whether by chance. 1: a selected trial has no result, or an error.
 	fl.StringVar(&f.baseline, "baseline", "", "the `FILE` to compare with")
 	fl.StringArrayVar(&f.only, "only", nil, "check this `ARM`, or point of one as the table writes it, only (repeatable)")
 	fl.StringArrayVar(&f.seeds, "seed", nil, "check this seed `S` only (repeatable)")
-	fl.BoolVar(&f.allowRemoved, "allow-removed", false, "an arm that the study has dropped is no regression")
+	fl.BoolVar(&f.allowRemoved, "allow-removed", false, "an arm or a seed that the study has dropped is no regression")
 	fl.StringVar(&f.inconclusive, "inconclusive", "fail", "`pass` or fail: the exit code where seeds do not suffice to say, 0 or 4")
 	fl.StringVar(&f.md, "md", "", "write a summary in Markdown to `FILE`")
 	fl.StringVar(&f.junit, "junit", "", "write the figures as JUnit XML to `FILE`")
@@ -86,16 +88,17 @@ whether by chance. 1: a selected trial has no result, or an error.
 
 func readBaseline(name string) (*gate.Baseline, error) {
 	const most = 256 << 20
-	info, err := os.Stat(name)
+	f, err := os.Open(name) // it may be a pipe
 	if err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}
-	if info.Size() > most {
-		return nil, fmt.Errorf("baseline %s: %d bytes are more than a baseline has", name, info.Size())
-	}
-	in, err := os.ReadFile(name)
+	defer f.Close()
+	in, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
+	}
+	if len(in) > most {
+		return nil, fmt.Errorf("baseline %s: it has more than %d bytes, which no baseline has: give the file that 'ablate baseline' wrote", name, most)
 	}
 	b, err := gate.Read(in)
 	if err != nil {
