@@ -370,3 +370,29 @@ func BenchmarkSideBySide(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAblation makes the tables of studies of many arms; the time an arm does
+// not grow with their number.
+func BenchmarkAblation(b *testing.B) {
+	for _, seeds := range [][][2]int64{{{1, 1}}, {{1, 1}, {2, 2}, {3, 3}}} {
+		for _, n := range []int{250, 1000} {
+			arms := map[string][]float64{}
+			var order []string
+			for i := range n {
+				order = append(order, fmt.Sprint("arm ", i))
+				for k := range seeds {
+					arms[order[i]] = append(arms[order[i]], float64((i*7+k*3)%200)/200)
+				}
+			}
+			trials, samples := study(arms, order, seeds)
+			b.Run(fmt.Sprintf("%d seeds, %d arms", len(seeds), n), func(b *testing.B) {
+				for b.Loop() {
+					if _, err := compare.Ablation(trials, samples, compare.Options{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(b.Elapsed().Seconds()*1e3/float64(b.N)/float64(n), "ms/arm")
+			})
+		}
+	}
+}

@@ -17,6 +17,10 @@ const power = .8
 // p values and intervals, tests equivalence, and counts the seeds that the
 // declared size needs. Rows that repeat another's trials are one comparison.
 func (b *builder) correct() {
+	index := map[string]int{} // of rows by label
+	for i, r := range b.t.Rows {
+		index[r.Label] = i
+	}
 	for _, m := range b.t.Metrics {
 		size := b.o.Detect[m.Name]
 		var rows []int // of the family
@@ -54,14 +58,12 @@ func (b *builder) correct() {
 		if size > 0 {
 			b.detect(m, size)
 		}
-		for i, r := range b.t.Rows { // a repeated row says what the first says
+		for _, r := range b.t.Rows { // a repeated row says what the first says
 			if r.SameAs == "" || r.Differences == nil {
 				continue
 			}
-			if first := slices.IndexFunc(b.t.Rows[:i], func(o Row) bool { return o.Label == r.SameAs }); first >= 0 {
-				if d, ok := b.t.Rows[first].Differences[m.Name]; ok {
-					r.Differences[m.Name] = d
-				}
+			if d, ok := b.t.Rows[index[r.SameAs]].Differences[m.Name]; ok {
+				r.Differences[m.Name] = d
 			}
 		}
 	}

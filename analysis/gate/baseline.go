@@ -114,7 +114,9 @@ func (b *Baseline) Write(w io.Writer) error {
 // Read reads a baseline and checks that its figures fit together. Errors name
 // the line, or the row and metric.
 func Read(in []byte) (*Baseline, error) {
-	if err := exact(in, json.NewDecoder(bytes.NewReader(in)), reflect.TypeFor[Baseline]()); err != nil && !errors.Is(err, errOther) {
+	walk := json.NewDecoder(bytes.NewReader(in))
+	walk.UseNumber()
+	if err := exact(in, walk, reflect.TypeFor[Baseline]()); err != nil && !errors.Is(err, errOther) {
 		return nil, err
 	}
 	b := &Baseline{}

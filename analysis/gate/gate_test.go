@@ -544,3 +544,49 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkRead and BenchmarkCheck: the time a row does not grow with their number.
+func BenchmarkRead(b *testing.B) {
+	perRow(b, func(in []byte, _ *compare.Table) error { _, err := gate.Read(in); return err })
+}
+
+func BenchmarkCheck(b *testing.B) {
+	perRow(b, func(in []byte, tab *compare.Table) error {
+		base, err := gate.Read(in)
+		if err == nil {
+			_, err = gate.Check(base, tab, gate.Options{Tolerances: noise()})
+		}
+		return err
+	})
+}
+
+func perRow(b *testing.B, f func(in []byte, tab *compare.Table) error) {
+	for _, n := range []int{1000, 10000} {
+		// The rows fall to the same values as the first, as rows of the same trials do.
+		make := func(by float64) *compare.Table {
+			tab := draw(n, 3, func(_, m, s int) float64 { return .5 + .01*float64(s*(m+1)) - by })
+			for i := range tab.Rows {
+				tab.Rows[i].Trials = tab.Rows[0].Trials
+			}
+			return tab
+		}
+		base, err := gate.New("s", gate.Made{}, make(0), metrics)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var w bytes.Buffer
+		if err := base.Write(&w); err != nil {
+			b.Fatal(err)
+		}
+		now := make(.3)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.SetBytes(int64(w.Len()))
+			for b.Loop() {
+				if err := f(w.Bytes(), now); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/row")
+		})
+	}
+}

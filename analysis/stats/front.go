@@ -4,16 +4,24 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sort"
 )
 
 // Point is a pair of figures of which more is better.
 type Point struct{ X, Y float64 }
 
-// dominates reports whether p is at least as good in both and better in one.
-func (p Point) dominates(q Point) bool { return p.X >= q.X && p.Y >= q.Y && p != q }
-
 // Front reports which points no other dominates.
 func Front(points []Point) []bool {
+	out := make([]bool, len(points))
+	for _, i := range front(points) {
+		out[i] = true
+	}
+	return out
+}
+
+// front are the points that no other dominates, by falling X and rising Y; equal
+// ones beside each other.
+func front(points []Point) []int {
 	order := make([]int, len(points))
 	for i := range order {
 		order[i] = i
@@ -21,11 +29,11 @@ func Front(points []Point) []bool {
 	slices.SortFunc(order, func(i, j int) int {
 		return cmp.Or(cmp.Compare(points[j].X, points[i].X), cmp.Compare(points[j].Y, points[i].Y))
 	})
-	out := make([]bool, len(points))
+	var out []int
 	best, last := math.Inf(-1), Point{math.NaN(), math.NaN()} // best Y so far; its point
 	for _, i := range order {
 		if p := points[i]; p.Y > best || p == last {
-			out[i], best, last = true, p.Y, p
+			out, best, last = append(out, i), p.Y, p
 		}
 	}
 	return out
@@ -36,11 +44,16 @@ func Front(points []Point) []bool {
 // al. 2003, of one point).
 func BehindFront(points []Point) []float64 {
 	out := make([]float64, len(points))
-	front := Front(points)
+	on := front(points)
 	for i, p := range points {
-		for j, q := range points {
-			if front[j] && q.dominates(p) {
-				out[i] = max(out[i], min(q.X-p.X, q.Y-p.Y))
+		gain := func(k int) (x, y float64) { return points[on[k]].X - p.X, points[on[k]].Y - p.Y }
+		// Along the front the gain in X falls and that in Y rises: the smaller of the two is
+		// greatest where they cross.
+		k := sort.Search(len(on), func(k int) bool { x, y := gain(k); return y >= x })
+		for _, k := range []int{k - 1, k} {
+			if k >= 0 && k < len(on) {
+				x, y := gain(k)
+				out[i] = max(out[i], min(x, y))
 			}
 		}
 	}
@@ -52,18 +65,16 @@ func BehindFront(points []Point) []float64 {
 func Hypervolume(points []Point, reference Point) float64 {
 	var area float64
 	// Sweep from the right: each front point adds the strip above the highest so far.
-	front := Front(points)
-	for y := reference.Y; ; {
-		best := Point{math.Inf(-1), y}
-		for i, p := range points {
-			if front[i] && p.Y > y && p.X > best.X {
-				best = p
-			}
+	y := reference.Y
+	for _, i := range front(points) {
+		p := points[i]
+		if p.X <= reference.X {
+			break
 		}
-		if best.X <= reference.X {
-			return area
+		if p.Y > y {
+			area += (p.X - reference.X) * (p.Y - y)
+			y = p.Y
 		}
-		area += (best.X - reference.X) * (best.Y - y)
-		y = best.Y
 	}
+	return area
 }

@@ -98,3 +98,46 @@ func TestPairedIsNarrower(t *testing.T) {
 		t.Errorf("a constant paired difference of .1 has the interval %v", d)
 	}
 }
+
+// TestFrontByDefinition compares what is found along the sorted front with the
+// definitions, point against point.
+func TestFrontByDefinition(t *testing.T) {
+	dominates := func(p, q stats.Point) bool { return p.X >= q.X && p.Y >= q.Y && p != q }
+	rapid.Check(t, func(t *rapid.T) {
+		value := rapid.OneOf(rapid.Float64Range(-1, 1), rapid.SampledFrom([]float64{0, .25, .5})) // with ties
+		points := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) stats.Point {
+			return stats.Point{X: value.Draw(t, "x"), Y: value.Draw(t, "y")}
+		}), 0, 12).Draw(t, "points")
+		on, behind := stats.Front(points), stats.BehindFront(points)
+		for i, p := range points {
+			wantOn, want := true, 0.
+			for _, q := range points {
+				if dominates(q, p) {
+					wantOn, want = false, max(want, min(q.X-p.X, q.Y-p.Y))
+				}
+			}
+			if on[i] != wantOn || behind[i] != want {
+				t.Fatalf("%v: on the front %v, behind it %v; want %v, %v", p, on[i], behind[i], wantOn, want)
+			}
+		}
+		// The area, cut into columns at the points.
+		xs := []float64{0}
+		for _, p := range points {
+			xs = append(xs, max(p.X, 0))
+		}
+		slices.Sort(xs)
+		var want float64
+		for i, x := range xs[1:] {
+			height := 0.
+			for _, p := range points {
+				if p.X >= x {
+					height = max(height, p.Y)
+				}
+			}
+			want += (x - xs[i]) * height
+		}
+		if got := stats.Hypervolume(points, stats.Point{}); math.Abs(got-want) > 1e-12 {
+			t.Fatalf("area %v, want %v", got, want)
+		}
+	})
+}

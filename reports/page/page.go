@@ -254,7 +254,9 @@ type view struct {
 	Capped  string
 	Answer  []string
 	all     []shown
-	listed  map[string]bool // trials that have their anchor
+	// listed are the trials that have their anchor, controls the rows that are
+	// controls, by label.
+	listed, controls map[string]bool
 }
 
 // Figures of a section of the page.
@@ -269,7 +271,10 @@ func (v view) Figures(section string) []shown {
 }
 
 func (r Report) view(place func(name string, svg []byte) (template.URL, error)) (*view, error) {
-	v := &view{Report: r, Answer: answer(r.Table)}
+	v := &view{Report: r, Answer: answer(r.Table), controls: map[string]bool{}}
+	for _, row := range r.Table.Rows {
+		v.controls[row.Label] = row.Control
+	}
 	var err error
 	if v.all, err = r.figures(); err != nil {
 		return nil, err
@@ -384,9 +389,7 @@ func (v view) Says() []string {
 }
 
 // Control reports whether a row is a control.
-func (v view) Control(label string) bool {
-	return slices.ContainsFunc(v.Table.Rows, func(r compare.Row) bool { return r.Label == label && r.Control })
-}
+func (v view) Control(label string) bool { return v.controls[label] }
 
 // MetricLabel is what readers call a metric.
 func (v view) MetricLabel(name string) string {

@@ -116,9 +116,16 @@ for (const spot of document.querySelectorAll(".spot")) {
 }
 addEventListener("keydown", e => { if (e.key === "Escape") hide(); });
 
-// A link to a trial opens what it is in.
+// A link to a trial opens what it is in. An address that ends in what is not escaped
+// text, such as #100%, names nothing here.
 const open = () => {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  let name;
+  try {
+    name = decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return;
+  }
+  const target = name && document.getElementById(name);
   const details = target && target.closest("details");
   if (details) { details.open = true; target.scrollIntoView(); }
 };
