@@ -36,6 +36,7 @@ func (g *Graph[R]) Run(ctx context.Context, o Options) (Outcome[R], error) {
 		lookups: ranked{rank: g.rank},
 		runs:    ranked{rank: g.rank},
 		ends:    make(chan end[R]),
+		looking: map[int]bool{},
 	}
 	r.loop()
 	return r.outcome(ctx)
@@ -55,10 +56,11 @@ type run[R any] struct {
 	status   []Status[R]
 	finished int
 
-	begun              int    // how many Run were started
-	lookups, runs      ranked // ready to be looked up; missed, and waiting for a slot
-	looking, computing int    // how many goroutines there are of each
-	ends               chan end[R]
+	begun         int    // how many Run were started
+	lookups, runs ranked // ready to be looked up; missed, and waiting for a slot
+	looking       map[int]bool
+	computing     int // how many goroutines there are
+	ends          chan end[R]
 }
 
 // end is what a goroutine reports when its node's Lookup or Run has returned.
@@ -79,7 +81,7 @@ func (r *run[R]) loop() {
 	}
 	for {
 		r.start()
-		if r.looking+r.computing == 0 {
+		if len(r.looking)+r.computing == 0 {
 			return
 		}
 		r.take(<-r.ends)
@@ -97,16 +99,16 @@ func (r *run[R]) ready(i int) {
 
 // start begins as much as may begin now.
 func (r *run[R]) start() {
-	for r.ctx.Err() == nil && r.looking < r.o.Lookups && r.lookups.Len() > 0 {
-		r.looking++
+	for r.ctx.Err() == nil && len(r.looking) < r.o.Lookups && r.lookups.Len() > 0 {
 		i := heap.Pop(&r.lookups).(int)
+		r.looking[i] = true
 		n, deps := r.g.nodes[i], r.results(i)
 		go func() {
 			result, hit, err := n.Lookup(r.ctx, deps)
 			r.ends <- end[R]{node: i, lookup: true, hit: hit, result: result, err: err}
 		}()
 	}
-	for r.ctx.Err() == nil && r.computing < r.o.Slots && r.runs.Len() > 0 && (r.o.Limit == 0 || r.begun < r.o.Limit) {
+	for r.ctx.Err() == nil && r.computing < r.o.Slots && r.runs.Len() > 0 && (r.o.Limit == 0 || r.begun < r.o.Limit) && !r.premature(r.runs.nodes[0]) {
 		r.computing++
 		r.begun++
 		i := heap.Pop(&r.runs).(int)
@@ -119,11 +121,22 @@ func (r *run[R]) start() {
 	}
 }
 
+// premature reports whether a node of higher preference is still being looked up: a
+// slot that is given to the next best would be taken from it.
+func (r *run[R]) premature(i int) bool {
+	for l := range r.looking {
+		if r.g.rank[l] < r.g.rank[i] {
+			return true
+		}
+	}
+	return r.lookups.Len() > 0 && r.g.rank[r.lookups.nodes[0]] < r.g.rank[i]
+}
+
 // take records the end of a Lookup or Run.
 func (r *run[R]) take(e end[R]) {
 	kind, state := EventFinished, Done
 	if e.lookup {
-		r.looking--
+		delete(r.looking, e.node)
 		kind, state = EventHit, Hit
 	} else {
 		r.computing--
