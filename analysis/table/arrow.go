@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/ipc"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/google/renameio/v2"
+
+	"ablate/analysis/leftover"
 )
 
 var arrowType = map[Kind]arrow.DataType{
@@ -189,7 +192,7 @@ func ReadFile(path string, columns ...string) (*Table, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
+		return nil, fmt.Errorf("%s is not a regular file, which a table is: give the Arrow file that 'ablate run' wrote", path)
 	}
 	if info.Size() > maxFile {
 		return nil, fmt.Errorf("%s: %d bytes are more than a table of ablate has", path, info.Size())
@@ -198,7 +201,7 @@ func ReadFile(path string, columns ...string) (*Table, error) {
 	if info.Size() >= mapFrom {
 		b, err = mapped(f, info.Size())
 	} else {
-		b, err = io.ReadAll(f)
+		b, err = io.ReadAll(io.LimitReader(f, mapFrom)) // it may grow meanwhile
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -216,5 +219,9 @@ func WriteFile(path string, t *Table) error {
 	if err := Write(&b, t); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return renameio.WriteFile(path, b.Bytes(), 0o666)
+	dir := filepath.Dir(path)
+	if err := leftover.Sweep(dir, "."+filepath.Base(path)); err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, b.Bytes(), 0o666, renameio.WithTempDir(dir))
 }

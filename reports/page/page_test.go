@@ -242,6 +242,12 @@ func TestNarrow(t *testing.T) {
 	}
 }
 
+// TestOddLink: an address that ends in what is not escaped text is no script error.
+func TestOddLink(t *testing.T) {
+	dir, html := write(t)
+	said(t, open(t, dir, html, "#100%", `<script>addEventListener("load", () => { document.documentElement.dataset.result = "loaded"; });</script>`))
+}
+
 // TestSingle: one file has the pictures in it, and says when they do not all fit.
 func TestSingle(t *testing.T) {
 	whole, err := page.Single(report(), 20e6)

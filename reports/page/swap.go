@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"ablate/analysis/leftover"
 )
 
 // replaceFolder has fill write a folder beside dir and puts it in dir's place when
@@ -22,7 +24,10 @@ func replaceFolderBy(exchange func(a, b string) error, dir string, fill func(fre
 	if err := os.MkdirAll(filepath.Clean(parent), 0o777); err != nil {
 		return err
 	}
-	fresh := filepath.Join(parent, "."+name+"-"+rand.Text()[:8])
+	if err := leftover.Sweep(filepath.Clean(parent), "."+name+"-"); err != nil {
+		return err
+	}
+	fresh := filepath.Join(parent, "."+name+"-"+rand.Text())
 	if err := os.Mkdir(fresh, 0o777); err != nil {
 		return err
 	}
@@ -55,7 +60,10 @@ func exchangeSlowly(a, b string) error {
 		return err
 	}
 	if err := os.Rename(a, b); err != nil {
-		return errors.Join(err, os.RemoveAll(old))
+		if taken(err) { // another writer's folder is newer than the old one
+			return errors.Join(err, os.RemoveAll(old))
+		}
+		return errors.Join(err, os.Rename(old, b))
 	}
 	return os.RemoveAll(old)
 }

@@ -3,10 +3,12 @@ package page
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 )
 
 // TestReplaceFolder: of many writers of one folder none fails, and what is read is
@@ -98,5 +100,21 @@ func TestReplaceLink(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "index.html")); err != nil || string(b) != "report" {
 		t.Errorf("got %q, %v", b, err)
+	}
+}
+
+// TestLeftovers: what a killed writer left is gone after the next report.
+func TestLeftovers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "report")
+	left := filepath.Join(filepath.Dir(dir), ".report-KILLED")
+	then := time.Now().Add(-25 * time.Hour)
+	if err := errors.Join(os.MkdirAll(filepath.Join(left, "images"), 0o777), os.Chtimes(left, then, then)); err != nil {
+		t.Fatal(err)
+	}
+	if err := replaceFolder(dir, func(string) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is there still: %v", err)
 	}
 }
