@@ -1,0 +1,378 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ablate/models/checkpoint"
+	"ablate/models/dit"
+	"ablate/models/finetune"
+	"ablate/models/modeltest"
+	"ablate/models/nn"
+	"ablate/models/pipeline"
+	"ablate/models/random"
+	"ablate/models/sampler"
+	"ablate/models/shapes"
+)
+
+// python is the interpreter that has numpy and safetensors.
+func python(t *testing.T) string {
+	t.Helper()
+	name := os.Getenv("ABLATE_TEST_PYTHON")
+	if name == "" {
+		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
+			t.Fatal("ABLATE_TEST_PYTHON must name a Python with numpy and safetensors")
+		}
+		t.Skip("needs a Python with numpy and safetensors: name it with ABLATE_TEST_PYTHON")
+	}
+	return name
+}
+
+// npy writes an array in numpy's format, version 1.0.
+func npy(w io.Writer, x []float32, shape string) error {
+	head := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", shape)
+	head += strings.Repeat(" ", 63-(10+len(head))%64) + "\n"
+	_, err := fmt.Fprintf(w, "\x93NUMPY\x01\x00%c%c%s", len(head)&255, len(head)>>8, head)
+	return errors.Join(err, binary.Write(w, binary.LittleEndian, x))
+}
+
+// TestSamplePython: the script that is exported beside a checkpoint draws, with numpy
+// alone, the images that this program draws from the same noise.
+func TestSamplePython(t *testing.T) {
+	bin := python(t)
+	c := dit.Default(shapes.Vocabulary())
+	c.Layers, c.Width, c.TextWidth, c.Heads = 2, 32, 16, 4
+	net := pipeline.Shapes(c)
+	weights := nn.Init(net.AllParams(), random.Stream(1, "test", "init", 0))
+	for name, x := range weights { // modulation and output begin at 0, and would hide their inputs
+		r := random.Stream(2, "test", name, 0)
+		for i := range x {
+			x[i] += float32(r.NormFloat64() * .05)
+		}
+	}
+	dir := t.TempDir()
+	if err := writeModel(dir, c, net, weights); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteScheduler(dir, 7, 2.5); err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("../cli/export/sample.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const prompt, n = "three red circles on a black background", 3
+	p, err := shapes.ParsePrompt(prompt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := sampler.NewEuler(modeltest.Backend(t), net)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := make([]float32, n*shapes.Pixels)
+	random.Normal(random.Stream(3, "test", "noise", 0), start)
+	want, err := e.Sample(&pipeline.Model{Network: net, Weights: weights}, bags([]shapes.Prompt{p, p, p}), func(i int, dst []float32) {
+		copy(dst, start[i*shapes.Pixels:])
+	}, sampler.Options{Steps: 7, Shift: 2.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var noise bytes.Buffer
+	if err := errors.Join(npy(&noise, start, "3, 16, 16, 3"), os.WriteFile(filepath.Join(dir, "noise.npy"), noise.Bytes(), 0o666),
+		os.WriteFile(filepath.Join(dir, "sample.py"), script, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bin, filepath.Join(dir, "sample.py"), prompt, "--noise", "noise.npy", "--npy", "images.npy", "--out", ".")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "images.npy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]float32, len(want))
+	if err := binary.Read(bytes.NewReader(b[len(b)-4*len(got):]), binary.LittleEndian, got); err != nil {
+		t.Fatal(err)
+	}
+	worst, size := 0., 0.
+	for i := range want {
+		worst, size = max(worst, math.Abs(float64(got[i]-want[i]))), max(size, math.Abs(float64(want[i])))
+	}
+	if worst > 2e-4 || size < .1 {
+		t.Errorf("images of size %.3g differ by %.3g", size, worst)
+	}
+	for i := range n {
+		if info, err := os.Stat(filepath.Join(dir, fmt.Sprintf("image-%d.png", i))); err != nil || info.Size() < 60 {
+			t.Errorf("picture %d: %v", i, err)
+		}
+	}
+	cmd = exec.Command(bin, filepath.Join(dir, "sample.py"), "three red cats")
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "unknown word 'cat'") {
+		t.Errorf("an unknown word: %v, %s", err, out)
+	}
+}
+
+// TestAdapter: the factors of a low-rank fine-tuning are written beside the model, and
+// give its weights from the base's.
+func TestAdapter(t *testing.T) {
+	c := dit.Default(shapes.Vocabulary())
+	c.Layers, c.Width, c.TextWidth, c.Heads = 1, 8, 8, 2
+	net := pipeline.Shapes(c)
+	l := finetune.LoRA{Rank: 2, Targets: "attention"}
+	updates := nn.Values{}
+	for _, name := range []string{"blocks.0.attention.qkv", "blocks.0.attention.out"} {
+		out := 8
+		if strings.HasSuffix(name, "qkv") {
+			out = 24
+		}
+		updates[name+".lora_A"], updates[name+".lora_B"] = make([]float32, 2*8), make([]float32, out*2)
+		updates[name+".lora_A"][1] = .5
+	}
+	dir := t.TempDir()
+	if err := writeAdapter(dir, net, l, updates); err != nil {
+		t.Fatal(err)
+	}
+	w, err := checkpoint.ReadFile(filepath.Join(dir, "adapter", adapterFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, ok := w["base_model.model.blocks.0.attention.qkv.lora_A.weight"]
+	if !ok || len(w) != 4 || a.Shape[0] != 2 || a.Shape[1] != 8 {
+		t.Errorf("tensors %v", w)
+	}
+	var config adapterConfig
+	if err := checkpoint.ReadJSON(filepath.Join(dir, "adapter", "adapter_config.json"), &config, true); err != nil {
+		t.Fatal(err)
+	}
+	if config.Rank != 2 || config.Alpha != 2 || len(config.Targets) != 2 || config.Type != "LORA" {
+		t.Errorf("configuration %+v", config)
+	}
+}
+
+// adopt runs the stage that adopts a folder.
+func adopt(dir, digest, out string) error {
+	return Run(context.Background(), NewEnv(nil), Task{Kind: Adopt, Params: []byte(fmt.Sprintf(`{"path":%q,"digest":%q}`, dir, digest)), Out: out}, nil)
+}
+
+// TestAdoptCompares: what is adopted are the bytes that the study was laid out with. A
+// folder that has changed since is refused.
+func TestAdoptCompares(t *testing.T) {
+	dir := checkpointFolder(t)
+	digest, err := DigestCheckpoint(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := t.TempDir()
+	if err := adopt(dir, digest, out); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := DigestCheckpoint(t.Context(), out); err != nil || again != digest {
+		t.Errorf("the copy is %s, %v, want %s", again, err, digest)
+	}
+	name := filepath.Join(dir, "transformer", denoiserFile)
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-1] ^= 1
+	if err := os.WriteFile(name, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := adopt(dir, digest, t.TempDir()); err == nil || !strings.Contains(err.Error(), "has changed since this run began") {
+		t.Errorf("a folder that changed: %v", err)
+	}
+}
+
+// edited is a checkpoint folder in which something was changed.
+func edited(t *testing.T, change func(dir string) error) string {
+	t.Helper()
+	dir := checkpointFolder(t)
+	if err := change(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestAdoptRefuses: a folder that is not a model of this world is refused, by a message
+// that names the file, before any of its bytes is taken, and without waiting.
+func TestAdoptRefuses(t *testing.T) {
+	weights := func(change func(name string, x checkpoint.Tensor) checkpoint.Tensor) func(string) error {
+		return func(dir string) error {
+			path := filepath.Join(dir, "transformer", denoiserFile)
+			w, err := checkpoint.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			for name, x := range w {
+				w[name] = change(name, x)
+			}
+			return checkpoint.WriteFile(path, w)
+		}
+	}
+	value := func(v float32) func(string) error {
+		return weights(func(name string, x checkpoint.Tensor) checkpoint.Tensor {
+			if name == "text.weight" {
+				binary.LittleEndian.PutUint32(x.Data[4:], math.Float32bits(v))
+			}
+			return x
+		})
+	}
+	replace := func(file string, with func(path string) error) func(string) error {
+		return func(dir string) error {
+			path := filepath.Join(dir, filepath.FromSlash(file))
+			return errors.Join(os.Remove(path), with(path))
+		}
+	}
+	text := func(s string) func(string) error {
+		return func(path string) error { return os.WriteFile(path, []byte(s), 0o666) }
+	}
+	secret := filepath.Join(t.TempDir(), "secret.txt")
+	if err := os.WriteFile(secret, []byte("TOP SECRET"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	pipe := func(path string) error { return syscall.Mkfifo(path, 0o666) }
+	for name, tc := range map[string]struct {
+		change func(dir string) error
+		want   string
+	}{
+		"NaN":      {value(float32(math.NaN())), denoiserFile},
+		"infinite": {value(float32(math.Inf(1))), denoiserFile},
+		"enormous": {value(3e38), denoiserFile},
+		"flattened": {weights(func(_ string, x checkpoint.Tensor) checkpoint.Tensor {
+			x.Shape = []int{1, 1, len(x.Data) / 4, 1}
+			return x
+		}), "has shape [1 1 "},
+		"transposed": {weights(func(_ string, x checkpoint.Tensor) checkpoint.Tensor {
+			if len(x.Shape) == 2 {
+				x.Shape = []int{x.Shape[1], x.Shape[0]}
+			}
+			return x
+		}), "the configuration needs"},
+		"no JSON":          {replace("model_index.json", text("garbage")), "model_index.json"},
+		"another pipeline": {replace("model_index.json", text(`{"_class_name":"StableDiffusionPipeline"}`)), "model_index.json"},
+		"noise prediction": {replace(schedulerFile, text(`{"_class_name":"RectifiedFlowX0Scheduler","prediction_type":"epsilon","num_inference_steps":20,"shift":1.5}`)), "prediction_type"},
+		"another schedule": {replace(schedulerFile, text(`{"_class_name":"DDPMScheduler","prediction_type":"epsilon","shift":77}`)), schedulerFile},
+		"vocabulary":       {replace("text_encoder/config.json", text(`{"_class_name":"ShapesTextEncoder","vocab_size":99999,"hidden_size":8}`)), "99999 words"},
+		"a pipe":           {replace("model_index.json", pipe), "not a regular file"},
+		"piped weights":    {replace("transformer/"+denoiserFile, pipe), "not a regular file"},
+		"a device":         {replace("model_index.json", func(p string) error { return os.Symlink("/dev/zero", p) }), "leads out of the folder"},
+		"a link":           {replace("model_index.json", func(p string) error { return os.Symlink(secret, p) }), "leads out of the folder"},
+		"sparse weights":   {func(dir string) error { return os.Truncate(filepath.Join(dir, "transformer", denoiserFile), 1<<40) }, "belong to no tensor"},
+		"sparse JSON":      {func(dir string) error { return os.Truncate(filepath.Join(dir, "transformer", "config.json"), 1<<40) }, "at most"},
+		"no weights":       {func(dir string) error { return os.Remove(filepath.Join(dir, "transformer", denoiserFile)) }, "has no transformer/" + denoiserFile},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := edited(t, tc.change)
+			done := make(chan error, 2)
+			go func() {
+				_, err := CheckCheckpoint(dir, false)
+				done <- err
+				done <- adopt(dir, "x", t.TempDir())
+			}()
+			for range 2 {
+				select {
+				case err := <-done:
+					if err == nil || !strings.Contains(err.Error(), dir) && !strings.Contains(err.Error(), denoiserFile) {
+						t.Errorf("got %v", err)
+					} else if !strings.Contains(err.Error(), tc.want) && !strings.Contains(err.Error(), "has changed since") {
+						t.Errorf("got %v, want %q", err, tc.want)
+					}
+				case <-time.After(20 * time.Second):
+					t.Fatal("it waits, or reads without end")
+				}
+			}
+		})
+	}
+	if _, err := CheckCheckpoint(checkpointFolder(t), false); err != nil {
+		t.Errorf("a good folder: %v", err)
+	}
+	if _, err := CheckCheckpoint(checkpointFolder(t), true); err == nil || !strings.Contains(err.Error(), "embedder") {
+		t.Errorf("without the embedder that a reward needs: %v", err)
+	}
+	// A link within the folder is somebody's arrangement.
+	inside := edited(t, func(dir string) error {
+		path := filepath.Join(dir, "model_index.json")
+		return errors.Join(os.Rename(path, filepath.Join(dir, "blob")), os.Symlink("blob", path))
+	})
+	if _, err := CheckCheckpoint(inside, false); err != nil {
+		t.Errorf("a link within the folder: %v", err)
+	}
+}
+
+// TestDiverged: no training ends as a success with weights, scores, curves or images
+// that are not finite.
+func TestDiverged(t *testing.T) {
+	nan := float32(math.NaN())
+	c := dit.Default(shapes.Vocabulary())
+	c.Layers, c.Width, c.TextWidth, c.Heads = 1, 8, 8, 2
+	net := pipeline.Shapes(c)
+	for _, v := range []float32{nan, float32(math.Inf(-1)), 1e35} {
+		weights := nn.Init(net.AllParams(), random.Stream(1, "test", "init", 0))
+		weights["text.weight"][3] = v
+		if err := writeModel(t.TempDir(), c, net, weights); err == nil || !strings.Contains(err.Error(), "the training diverged (a smaller learning rate helps)") {
+			t.Errorf("weights with %v: %v", v, err)
+		}
+	}
+	if _, err := quantizeModel([]float32{0, nan}); err == nil || !strings.Contains(err.Error(), "the training diverged") {
+		t.Errorf("images: %v", err)
+	}
+	if err := writeScores(t.TempDir(), map[string][]float32{"scores": {nan}}); err == nil || !strings.Contains(err.Error(), "diverged") {
+		t.Errorf("scores: %v", err)
+	}
+	curve := newCurve("loss", "kl")
+	curve.add(10, 1, math.Inf(1))
+	if err := curve.write(filepath.Join(t.TempDir(), "curves.json")); err == nil || !strings.Contains(err.Error(), "kl is +Inf at step 10: the training diverged") {
+		t.Errorf("a curve: %v", err)
+	}
+}
+
+// TestShares: what all images do is a share of exactly 1.
+func TestShares(t *testing.T) {
+	for _, n := range []int{1, 3, 48, 49, 1000} {
+		readings := make([]shapes.Reading, n)
+		for i := range readings {
+			readings[i].Reason = "blank"
+		}
+		metrics := alignment(make([]shapes.Entry, n), readings)
+		if m := metrics[len(metrics)-1]; m.Name != "skipped" || m.Value != 1 {
+			t.Errorf("of %d images: %s %v", n, m.Name, m.Value)
+		}
+	}
+}
+
+// TestMemoryIsCounted: a study that asks for more than can be counted needs the most,
+// not little.
+func TestMemoryIsCounted(t *testing.T) {
+	for _, params := range []any{
+		PretrainParams{Data: DataParams{Pairs: math.MaxInt}}, EvaluateParams{Images: math.MaxInt, FidelityImages: 1}, SampleParams{Images: math.MaxInt},
+		FinetuneParams{Data: DataParams{Pairs: 1}, Mix: Mix{Pretraining: 1e18}, Recipe: finetune.Recipe{Batch: 64}},
+	} {
+		if got := Memory(params); got < 1<<60 {
+			t.Errorf("%T: %d bytes", params, got)
+		}
+	}
+}
+
+// TestPanicKeepsItsStack: the message is for the user, the stack for a log.
+func TestPanicKeepsItsStack(t *testing.T) {
+	// No environment: whoever computes panics.
+	err := Run(t.Context(), nil, Task{Kind: Pretrain, Params: []byte(`{"seed":1,"data":{"pairs":1,"captions":{"Count":0,"Colour":0,"Background":0,"Absent":0}},"layers":1,"width":8,"heads":2,"steps":1,"batch":1,"learningRate":1,"ema":0}`), Out: t.TempDir()}, nil)
+	var p *PanicError
+	if !errors.As(err, &p) || !strings.Contains(p.Stack(), "runPretrain") || strings.Contains(err.Error(), "goroutine") || !strings.HasPrefix(err.Error(), "pretrain: internal error: ") {
+		t.Errorf("got %v", err)
+	}
+}
