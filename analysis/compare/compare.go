@@ -23,7 +23,7 @@ type Options struct {
 	Show      []string           // metrics that the short tables have beside their own
 	Also      []string           // further metrics; those of Show and Detect need not be named
 	Resamples int                // of the bootstrap; 0 means 1,000
-	Damaged   map[string]string  // by view, why its values could not be read
+	Damaged   map[string]bool    // views whose values are damaged in the store
 }
 
 // Table is an ablation table.
@@ -456,11 +456,11 @@ func (b *builder) cell(m Metric, views, against []int) (Cell, bool) {
 	clustered := b.images.has(m.Name)
 	missing, unjudged := false, false
 	lost := func(v int) bool {
-		why, ok := b.o.Damaged[b.columns["view"].Strings[v]]
-		if ok {
-			c.Notes = append(c.Notes, b.note(fmt.Sprintf("The result of seed %s is left out, for it is damaged in the store: %s.", SeedName(b.seed(v)), why)))
+		damaged := b.o.Damaged[b.columns["view"].Strings[v]]
+		if damaged {
+			c.Notes = append(c.Notes, b.note(fmt.Sprintf("The result of seed %s is damaged in the store and left out; 'ablate run' computes it again.", SeedName(b.seed(v)))))
 		}
-		return ok
+		return damaged
 	}
 	has := func(v int) bool { return col.Has(v) && !math.IsNaN(col.Floats[v]) && !math.IsInf(col.Floats[v], 0) }
 	for _, v := range views {

@@ -291,11 +291,11 @@ func TestPairs(t *testing.T) {
 func TestDamagedSeed(t *testing.T) {
 	nan := math.NaN()
 	trials, samples := study(map[string][]float64{"base": {.5, .52}, "hurt": {.6, nan}}, []string{"base", "hurt"}, [][2]int64{{1, 1}, {2, 2}})
-	got, err := compare.Ablation(trials, samples, compare.Options{Damaged: map[string]string{"hurt@1": "artifact abc of evaluate is damaged"}})
+	got, err := compare.Ablation(trials, samples, compare.Options{Damaged: map[string]bool{"hurt@1": true}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "The result of seed 2 is left out, for it is damaged in the store: artifact abc of evaluate is damaged."
+	const want = "The result of seed 2 is damaged in the store and left out; 'ablate run' computes it again."
 	hurt := got.Rows[1]
 	for what, notes := range map[string][]int{"alignment": hurt.Cells["alignment"].Notes, "the difference": hurt.Differences["alignment"].Notes} {
 		var said []string

@@ -53,7 +53,7 @@ func FuzzVet(f *testing.F) {
 		if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
 			t.Fatalf("%v\n%s", err, stderr.String())
 		}
-		if err != nil && (!strings.HasPrefix(stderr.String(), "ablate: ") && !strings.Contains(stderr.String(), "\nablate: ") ||
+		if err != nil && (!strings.HasPrefix(stderr.String(), "ablate: ") && !strings.HasPrefix(stderr.String(), "mini/study.cue:") && !strings.Contains(stderr.String(), "\nablate: ") ||
 			strings.Contains(stderr.String(), "goroutine ") || strings.Contains(stderr.String(), "panic")) {
 			t.Fatalf("it does not say what is wrong:\n%s", stderr.String())
 		}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -105,15 +104,14 @@ func (l *loaded) results(ctx context.Context, class string) (*results, error) {
 	return r, err
 }
 
-// lost says of each view whose values are damaged in the store which artifact is.
-func (r *results) lost() map[string]string {
-	out := map[string]string{}
+// lost are the views of which values are damaged in the store.
+func (r *results) lost() map[string]bool {
+	out := map[string]bool{}
 	for _, v := range r.l.Views {
 		c := r.l.Graph.Chains[v.Trial.ID()]
 		for _, a := range []*study.Action{c.Evaluate, c.Assess, c.Proxy} {
 			if a != nil && r.found.Unreadable(a) {
-				out[v.String()] = fmt.Sprintf("artifact %s of %s is damaged", r.found.Outputs[a.Name].ID.Short(), a.Kind)
-				break
+				out[v.String()] = true
 			}
 		}
 	}
@@ -125,12 +123,8 @@ func (r *results) damage() error {
 	if len(r.found.Damaged) == 0 {
 		return nil
 	}
-	var errs []error
-	for _, d := range r.found.Damaged {
-		errs = append(errs, fmt.Errorf("%s: %w", d.Action.Label(), d.Err))
-	}
-	return fmt.Errorf("study %s: %s in the store damaged; 'ablate run %s' computes what is missing again:\n%w",
-		r.l.Name, are(len(errs), "artifact"), quoted(r.l.Study.Path), errors.Join(errs...))
+	return fmt.Errorf("study %s: %s damaged in the store (the warnings name them); 'ablate run %s' computes again what is missing",
+		r.l.Name, are(len(r.found.Damaged), "artifact"), quoted(r.l.Study.Path))
 }
 
 // are counts things that are something.
