@@ -87,7 +87,7 @@ error.
 }
 
 func readBaseline(name string) (*gate.Baseline, error) {
-	const most = 64 << 20 // of 80,000 rows with four metrics of three seeds
+	const most = 64 << 20   // of 80,000 rows with four metrics of three seeds
 	f, err := os.Open(name) // it may be a pipe
 	if err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)

@@ -78,7 +78,10 @@ func rowsOf(s *spec.Study, name string) ([]string, error) {
 	if strings.ContainsAny(name, "*?") {
 		// A star stands for a slash, too: arms are no folders.
 		flat := strings.NewReplacer("/", "\x00")
-		if add(func(v spec.View) bool { ok, err := path.Match(flat.Replace(name), flat.Replace(v.Arm)); return ok && err == nil }); out != nil {
+		if add(func(v spec.View) bool {
+			ok, err := path.Match(flat.Replace(name), flat.Replace(v.Arm))
+			return ok && err == nil
+		}); out != nil {
 			return out, nil
 		}
 	}
