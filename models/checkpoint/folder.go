@@ -33,7 +33,7 @@ func WriteJSON(path string, v any) error {
 // ReadJSON reads a JSON file into v; a field that v does not have is an error
 // only where strict.
 func ReadJSON(path string, v any, strict bool) error {
-	b, err := readJSONBytes(path)
+	b, err := readRegular(path)
 	if err != nil {
 		return err
 	}

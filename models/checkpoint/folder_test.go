@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,9 +35,44 @@ func TestComponent(t *testing.T) {
 	if diff := cmp.Diff(weights, read); diff != "" {
 		t.Errorf("weights (-want +got)\n%s", diff)
 	}
-	for name, mode := range map[string]os.FileMode{"config.json": 0o644, "weights.safetensors": 0o644} {
-		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != mode {
-			t.Errorf("%s has mode %v, %v", name, info.Mode(), err)
+}
+
+// Files are readable by whom the umask lets read them, and by nobody else; a file
+// that replaces another is no exception.
+func TestWriteRespectsUmask(t *testing.T) {
+	dir := t.TempDir()
+	for umask, want := range map[int]os.FileMode{0o077: 0o600, 0o022: 0o644, 0o002: 0o664} {
+		old := syscall.Umask(umask)
+		err := WriteComponent(dir, "weights.safetensors", config{}, nil)
+		syscall.Umask(old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"config.json", "weights.safetensors"} {
+			if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != want {
+				t.Errorf("umask %04o: %s has mode %v, want %v (%v)", umask, name, info.Mode(), want, err)
+			}
+		}
+	}
+}
+
+// What may never end is not read: a pipe that nobody writes to, a device. Opening
+// them does not wait.
+func TestReadRefusesSpecialFiles(t *testing.T) {
+	dir := t.TempDir()
+	pipe, device := filepath.Join(dir, "pipe"), filepath.Join(dir, "device")
+	if err := syscall.Mkfifo(pipe, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/zero", device); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, device, dir} {
+		_, weights := ReadFile(path)
+		for _, err := range []error{weights, ReadJSON(path, new(config), true)} {
+			if err == nil || !strings.Contains(err.Error(), path+" is not a regular file") {
+				t.Errorf("%s: error %v, want one that it is not a regular file", path, err)
+			}
 		}
 	}
 }

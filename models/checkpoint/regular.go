@@ -7,19 +7,16 @@ import (
 	"syscall"
 )
 
-// maxJSON bounds a JSON file.
-const maxJSON = 64 << 20
-
-// openRegular opens a regular file and returns its size. A pipe or device, of which
+// OpenRegular opens a regular file and returns its size. A pipe or device, of which
 // reading may never end, is refused, and opening one does not wait.
-func openRegular(path string) (*os.File, int64, error) {
+func OpenRegular(path string) (*os.File, int64, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
+		err = fmt.Errorf("%s is not a regular file: put a copy of the file there", path)
 	}
 	if err != nil {
 		f.Close()
@@ -28,17 +25,14 @@ func openRegular(path string) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
-// readJSONBytes reads a JSON file whole.
-func readJSONBytes(path string) ([]byte, error) {
-	f, size, err := openRegular(path)
+// readRegular reads a regular file whole, as long as it was when it was opened.
+func readRegular(path string) ([]byte, error) {
+	f, size, err := OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if size > maxJSON {
-		return nil, fmt.Errorf("%s has %d bytes; a JSON file here has at most %d", path, size, maxJSON)
-	}
-	b, err := io.ReadAll(f)
+	b, err := io.ReadAll(io.LimitReader(f, size))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -11,13 +11,14 @@ import (
 )
 
 // replace puts what write writes in the place of path's content at once: after
-// an error, or a crash, path is as it was before.
+// an error, or a crash, path is as it was before. The umask counts.
 func replace(path string, write func(io.Writer) error) error {
 	fail := func(err error) error { return fmt.Errorf("%s: %w", path, err) }
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
+	// Beside path: what a killed process leaves behind goes with its folder.
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(0o666))
 	if err != nil {
 		return fail(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -59,7 +60,7 @@ type entry struct {
 // Open opens a safetensors file and checks its header against its size, without
 // reading the tensors. What is not a regular file is refused.
 func Open(path string) (*File, error) {
-	r, size, err := openRegular(path)
+	r, size, err := OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +82,9 @@ func (f *File) Shape(name string) ([]int, bool) {
 	return e.Shape, ok
 }
 
+// Names returns the names of the tensors in order.
+func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.entries)) }
+
 // Tensor reads one tensor.
 func (f *File) Tensor(name string) (Tensor, error) {
 	e, ok := f.entries[name]
@@ -101,8 +105,11 @@ func decode(r io.Reader, at io.ReaderAt, total int64) (*File, error) {
 		return nil, fmt.Errorf("%d bytes are no safetensors file: its first 8 give the header's length", total)
 	}
 	n := binary.LittleEndian.Uint64(first[:])
-	if n > maxHeader || n > uint64(total-8) {
+	if n > uint64(total-8) {
 		return nil, fmt.Errorf("the header says it has %d bytes, the file has %d: it is cut short or no safetensors file", n, total)
+	}
+	if n > maxHeader {
+		return nil, fmt.Errorf("the header has %d bytes; must be at most %d: write the tensors as several files", n, maxHeader)
 	}
 	header := make([]byte, n)
 	if _, err := io.ReadFull(r, header); err != nil {

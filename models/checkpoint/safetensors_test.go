@@ -174,6 +174,39 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// The header of a file is read whole, so it has a limit, whatever the file's size; the
+// tensors are not read before they are asked for.
+func TestOpenReadsNoTensor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	sparse := func(header string, size int64) {
+		t.Helper()
+		if err := os.WriteFile(path, file(header, ""), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, 8+int64(len(header))+size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const size = 1 << 40
+	sparse(fmt.Sprintf(`{"a":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}`, size, size), size)
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if shape, ok := f.Shape("a"); !ok || !slices.Equal(shape, []int{size}) || !slices.Equal(f.Names(), []string{"a"}) {
+		t.Errorf("tensors %v, the first of shape %v", f.Names(), shape)
+	}
+	sparse("{}", size)
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "belong to no tensor") {
+		t.Errorf("error %v, want one of bytes that belong to no tensor", err)
+	}
+	sparse("{}"+strings.Repeat(" ", maxHeader), 0)
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "must be at most 16777216") {
+		t.Errorf("error %v, want one of the header's limit", err)
+	}
+}
+
 func TestEncodeRefuses(t *testing.T) {
 	for name, w := range map[string]Tensor{
 		"short": {"F32", []int{2}, make([]byte, 4)}, "type": {"F9", []int{0}, nil}, "negative": {"U8", []int{-1}, nil},
