@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"ablate/runner/stage"
-	"ablate/runner/study"
 )
 
 // fileFormat is the first field of a saved plan.
@@ -25,14 +24,13 @@ type File struct {
 	Actions []FileAction `json:"actions"`
 }
 
-// FileAction is an action of a saved plan. Inputs are places in File.Actions.
+// FileAction is an action of a saved plan.
 type FileAction struct {
-	Stage    string         `json:"stage"`
-	Action   string         `json:"action"` // structural name
-	State    State          `json:"state"`
-	Revision int            `json:"revision"`
-	Lines    []string       `json:"lines,omitempty"`
-	Inputs   map[string]int `json:"inputs,omitempty"` // by role
+	Stage    string   `json:"stage"`
+	Action   string   `json:"action"` // structural name, which names what it reads too
+	State    State    `json:"state"`
+	Revision int      `json:"revision"`
+	Lines    []string `json:"lines,omitempty"` // its own, to say what has changed since
 }
 
 // Save writes a plan of a study to a file.
@@ -42,17 +40,9 @@ func (p *Plan) Save(name, studyPath string, set, only []string) error {
 		return fmt.Errorf("plan %s: %w", name, err)
 	}
 	f := File{Format: fileFormat, Study: rel, Set: set, Only: only, Backend: p.Backend}
-	at := map[*study.Action]int{}
-	for i, s := range p.Steps {
-		a := FileAction{Stage: string(s.Action.Kind), Action: s.Action.Name, State: s.State, Revision: stage.Revision[s.Action.Kind], Lines: s.Action.Lines}
-		for _, in := range s.Action.Inputs {
-			if a.Inputs == nil {
-				a.Inputs = map[string]int{}
-			}
-			a.Inputs[in.Role] = at[in.Action]
-		}
-		at[s.Action] = i
-		f.Actions = append(f.Actions, a)
+	for _, s := range p.Steps {
+		f.Actions = append(f.Actions, FileAction{Stage: string(s.Action.Kind), Action: s.Action.Name, State: s.State,
+			Revision: stage.Revision[s.Action.Kind], Lines: s.Action.Lines})
 	}
 	data, err := json.MarshalIndent(f, "", " ")
 	if err != nil {
@@ -107,102 +97,79 @@ func parse(data []byte) (*File, error) {
 	if f.Study == "" || len(f.Actions) == 0 {
 		return nil, errors.New("it names no study or no action: plan again")
 	}
-	for i, a := range f.Actions {
-		for role, in := range a.Inputs {
-			if in < 0 || in >= i {
-				return nil, fmt.Errorf("action %d reads %q from action %d, which does not come before it: plan again", i, role, in)
-			}
-		}
-	}
 	return &f, nil
 }
 
 // Changes says in words what is no longer as it was when a plan was saved; none
-// where the same actions would run.
+// where the same actions would run. An action is compared by its own lines: what it
+// reads is an action too, whose change is said there.
 func (f *File) Changes(now *Plan) []string {
+	planned, left := map[string]State{}, map[string]bool{}
+	for _, a := range f.Actions {
+		planned[a.Action] = a.State
+	}
+	for _, s := range now.Steps {
+		left[s.Action.Name] = true
+	}
+	gone := map[string][]map[feature]string{} // own lines of actions that only the plan has, by owner
+	count := map[string]int{}                 // by stage
+	for _, a := range f.Actions {
+		if !left[a.Action] {
+			who := owner(a.Stage, a.Lines)
+			m := map[feature]string{}
+			own(m, a.Stage, a.Lines, a.Revision, "")
+			gone[who] = append(gone[who], m)
+			count[a.Stage]++
+		}
+	}
+	reasons := map[string]int{}
+	pairs := comparisons
+	follow := 0
+	for _, s := range now.Steps {
+		kind := string(s.Action.Kind)
+		was, ok := planned[s.Action.Name]
+		if ok {
+			if was == Cached && s.State != Cached {
+				reasons[kind+": a result that was there is no longer in the store"]++
+			}
+			continue
+		}
+		candidates := gone[owner(kind, s.Action.Lines)]
+		if len(candidates) == 0 {
+			reasons[kind+": an action that the plan does not have"]++
+			continue
+		}
+		count[kind]--
+		if pairs -= len(candidates); pairs < 0 {
+			reasons[kind+": "+notCompared]++
+			continue
+		}
+		want := map[feature]string{}
+		own(want, kind, s.Action.Lines, stage.Revision[s.Action.Kind], "")
+		if diffs := differences(candidates[closest(candidates, want)], want); len(diffs) > 0 {
+			reasons[kind+": "+Words(kind, diffs)]++
+		} else {
+			follow++
+		}
+	}
 	var out []string
 	if f.Backend != now.Backend {
 		out = append(out, fmt.Sprintf("the backend was %s and is %s", f.Backend, now.Backend))
 	}
-	planned := map[string]FileAction{}
-	for _, a := range f.Actions {
-		planned[a.Action] = a
-	}
-	h := newHistory(nil)
-	old := f.features(now.Backend)
-	byStage := map[string][]map[feature]string{}
-	left := map[string]bool{}
-	for _, s := range now.Steps {
-		left[s.Action.Name] = true
-	}
-	gone := map[string]int{}
-	var stages []string
-	for i, a := range f.Actions {
-		if !left[a.Action] {
-			if gone[a.Stage]++; gone[a.Stage] == 1 {
-				stages = append(stages, a.Stage)
-			}
-			byStage[a.Stage] = append(byStage[a.Stage], old[i])
+	for kind, n := range count {
+		if n > 0 {
+			out = append(out, fmt.Sprintf("%s: actions of the plan that are no longer in the study: %d", kind, n))
 		}
 	}
-	reasons := map[string]int{}
-	var order []string
-	say := func(text string) {
-		if reasons[text]++; reasons[text] == 1 {
-			order = append(order, text)
-		}
-	}
-	for _, s := range now.Steps {
-		kind := string(s.Action.Kind)
-		was, ok := planned[s.Action.Name]
-		switch {
-		case !ok && len(byStage[kind]) == 0:
-			say(kind + ": an action that the plan does not have")
-		case !ok:
-			want := h.ofPlanned(s.Action, now.Backend)
-			best, n := 0, -1
-			for i, o := range byStage[kind] {
-				if c := count(o, want, n); n < 0 || c < n {
-					best, n = i, c
-				}
-			}
-			say(kind + ": " + Words(kind, differences(byStage[kind][best], want)))
-			gone[kind]--
-		case was.State == Cached && s.State != Cached:
-			say(kind + ": a result that was there is no longer in the store")
-		}
-	}
-	for _, kind := range stages {
-		if gone[kind] > 0 {
-			out = append(out, fmt.Sprintf("%s: %d actions of the plan are no longer in the study", kind, gone[kind]))
-		}
-	}
-	for _, text := range order {
-		if n := reasons[text]; n > 1 {
+	for text, n := range reasons {
+		if n > 1 {
 			text = fmt.Sprintf("%s (%d times)", text, n)
 		}
 		out = append(out, text)
 	}
 	slices.Sort(out)
-	return out
-}
-
-// features are those of each action of the file.
-func (f *File) features(backend string) []map[feature]string {
-	all := make([]map[feature]string, len(f.Actions))
-	for i, a := range f.Actions {
-		m := map[feature]string{}
-		for role, in := range a.Inputs {
-			inherit(m, all[in], a.Stage, role)
-		}
-		class := f.Backend
-		if !stage.Kind(a.Stage).Computes() {
-			class = ""
-		} else if class == "" {
-			class = backend
-		}
-		own(m, a.Stage, a.Lines, a.Revision, class)
-		all[i] = m
+	if follow > 0 {
+		out = append(out, fmt.Sprintf("and what reads these: actions of later stages: %d", follow))
 	}
-	return all
+	return out
 }

@@ -112,7 +112,7 @@ func New(g *study.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 	}
 	attempts = slices.DeleteFunc(attempts, func(a store.Attempt) bool { return a.Backend != "" && a.Backend != backend })
 	p.pace = newPace(attempts, entries)
-	p.reasons(missing)
+	p.reasons()
 	return p, nil
 }
 
@@ -120,13 +120,15 @@ func New(g *study.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 const (
 	FirstOfKind = "no earlier run in this store"        // the store has none of its kind
 	Follows     = "it reads what is computed before it" // nothing of its own has changed
+	NewSeeds    = "new seeds"                           // nothing but its seeds has changed
+	notCompared = "not compared with earlier ones, for there are many like it"
 )
 
 // comparisons bounds how many pairs of actions are compared for reasons: in a
 // huge sweep, those that come first speak for the others.
 const comparisons = 60_000
 
-func (p *Plan) reasons(missing int) {
+func (p *Plan) reasons() {
 	left := map[stage.Kind]int{}
 	state := map[*study.Action]State{}
 	for i := range p.Steps {
@@ -145,7 +147,7 @@ func (p *Plan) reasons(missing int) {
 			left[kind] = max(1, comparisons/candidates)
 		}
 		if left[kind] == 0 {
-			step.Reason = "not compared with earlier ones, for there are many like it"
+			step.Reason = notCompared
 			continue
 		}
 		left[kind]--

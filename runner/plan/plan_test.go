@@ -1,7 +1,10 @@
 package plan
 
 import (
+	"fmt"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -70,9 +73,137 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// TestSplits: samples of the assessment are compared with no others, however alike.
+func TestSplits(t *testing.T) {
+	k := store.Key{Stage: "sample", Revision: stage.Revision[stage.Sample], Lines: []string{`split "labelled"`, "images 64", "seed.feedback 1"}, Backend: "xla:cpu"}
+	labelled := store.Entry{Action: k.ID(), Output: store.OutputID(k.ID()), Key: k.Text()}
+	held := &study.Action{Kind: stage.Sample, Lines: []string{`split "assess"`, "images 1024", "seed.feedback 1", "unseen true"}}
+	p := &Plan{Backend: "xla:cpu", history: newHistory([]store.Entry{labelled}), Steps: []Step{{Action: held, State: Run}}}
+	p.reasons()
+	if got := p.Steps[0].Reason; got != FirstOfKind {
+		t.Errorf("the reason is %q, want %q", got, FirstOfKind)
+	}
+}
+
+// failures is a store with one study of two actions, of which the first failed.
+func failures(t *testing.T) (g *study.Graph, s *store.Store, dir string) {
+	t.Helper()
+	s, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err = s.ClaimStudy("s", t.TempDir(), "xla:cpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tune := &study.Action{Name: "a", Kind: stage.Finetune, Lines: []string{"finetune.clip 1e+30"}, Views: []string{"diverges@1"}}
+	look := &study.Action{Name: "b", Kind: stage.Evaluate, Views: []string{"diverges@1"}, Inputs: []study.Input{{Role: "model", Action: tune}}}
+	last := &study.Action{Name: "c", Kind: stage.Proxy, Views: []string{"diverges@1"}, Inputs: []study.Input{{Role: "evaluate", Action: look}}}
+	j, err := s.OpenJournal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	id := tune.Key("xla:cpu", nil).ID()
+	for _, e := range []store.Event{
+		{Kind: store.Started, Time: time.Unix(1, 0), Action: id, Stage: "finetune"},
+		{Kind: store.Failed, Time: time.Unix(2, 0), Action: id, Error: "loss is NaN at step 2"},
+	} {
+		if err := j.Append(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &study.Graph{Actions: []*study.Action{tune, look, last}}, s, dir
+}
+
+// TestFailedInput: what reads a failed action waits for it, and differs in nothing.
+func TestFailedInput(t *testing.T) {
+	g, s, dir := failures(t)
+	p, err := New(g, s, dir, "xla:cpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, step := range p.Steps {
+		got = append(got, string(step.State)+" "+step.Reason)
+	}
+	want := []string{"retry it failed: loss is NaN at step 2", "run its input failed (finetune diverges@1)", "run its input failed (finetune diverges@1)"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("mismatch (-want +got):\n%s", d)
+	}
+}
+
+// TestPaceOfBackend: what a GPU took says nothing of a CPU.
+func TestPaceOfBackend(t *testing.T) {
+	g, s, dir := failures(t)
+	j, err := s.OpenJournal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range []struct {
+		class   string
+		seconds int64
+	}{{"xla:cuda", 1}, {"xla:cpu", 10}} {
+		k := store.Key{Stage: "evaluate", Lines: []string{fmt.Sprint("n ", i)}}
+		for _, ev := range []store.Event{
+			{Kind: store.Started, Time: time.Unix(0, 0).Add(time.Hour), Action: k.ID(), Stage: "evaluate", Cost: 1, Backend: e.class},
+			{Kind: store.Finished, Time: time.Unix(e.seconds, 0).Add(time.Hour), Action: k.ID()},
+		} {
+			if err := j.Append(ev); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	j.Close()
+	for class, want := range map[string]float64{"xla:cuda": 1, "xla:cpu": 10} {
+		p, err := New(g, s, dir, class)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, rough, _ := p.pace.expect(&study.Action{Kind: stage.Evaluate, Cost: 1}); got != want || rough {
+			t.Errorf("%s: %v s, a guess %v; want %v s", class, got, rough, want)
+		}
+	}
+}
+
+// TestChanges: a saved plan names what has changed where it has, once, and says of
+// what follows only how much that is.
+func TestChanges(t *testing.T) {
+	steps := func(labelled, clip string) (list []Step) {
+		sample := &study.Action{Name: "sample" + labelled, Kind: stage.Sample, Lines: []string{`split "labelled"`, "images " + labelled}}
+		label := &study.Action{Name: "label" + labelled, Kind: stage.Label}
+		tune := &study.Action{Name: "finetune" + labelled + clip, Kind: stage.Finetune, Lines: []string{"finetune.clip " + clip}}
+		for _, a := range []*study.Action{sample, label, tune} {
+			list = append(list, Step{Action: a, State: Run})
+		}
+		return list
+	}
+	name := filepath.Join(t.TempDir(), "any.name")
+	if err := (&Plan{Backend: "xla:cpu", Steps: steps("1000", "1")}).Save(name, "s", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		now  *Plan
+		want []string
+	}{
+		{&Plan{Backend: "xla:cpu", Steps: steps("1000", "1")}, nil},
+		{&Plan{Backend: "xla:cpu", Steps: steps("500", "1")}, []string{"sample: feedback.labelled changed from 1000 to 500", "and what reads these: actions of later stages: 2"}},
+		{&Plan{Backend: "xla:cpu", Steps: steps("1000", "2")}, []string{"finetune: finetune.clip changed from 1 to 2"}},
+		{&Plan{Backend: "xla:cuda", Steps: steps("1000", "1")[:2]}, []string{"finetune: actions of the plan that are no longer in the study: 1", "the backend was xla:cpu and is xla:cuda"}},
+	} {
+		if d := cmp.Diff(tc.want, f.Changes(tc.now)); d != "" {
+			t.Errorf("mismatch (-want +got):\n%s", d)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"format":"ablate plan 1","study":"s","backend":"xla:cpu","actions":[{"stage":"pretrain","action":"a","state":"run","revision":1,"lines":["data.pairs 1"]},{"stage":"sample","action":"b","inputs":{"model":0}}]}`))
-	f.Add([]byte(`{"format":"ablate plan 1","actions":[{"inputs":{"a":0}}]}`))
+	f.Add([]byte(`{"format":"ablate plan 1","study":"s","backend":"xla:cpu","actions":[{"stage":"pretrain","action":"a","state":"run","revision":1,"lines":["data.pairs 1"]},{"stage":"sample","action":"b"}]}`))
+	f.Add([]byte(`{"format":"ablate plan 1","actions":[{"stage":"sample","lines":["split \\""]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := parse(data)
 		if err != nil {

@@ -64,15 +64,24 @@ func newHistory(entries []store.Entry) *history {
 // nearest finds the earlier action of the same stage with the fewest differences.
 func (h *history) nearest(a *study.Action, backend string) (store.Entry, []Difference) {
 	want := h.ofPlanned(a, backend)
-	var best store.Entry
-	bestCount := -1
-	for _, e := range h.byStage[owner(string(a.Kind), a.Lines)] {
-		n := count(h.ofEntry(e, 0), want, bestCount)
-		if bestCount < 0 || n < bestCount {
-			best, bestCount = e, n
+	entries := h.byStage[owner(string(a.Kind), a.Lines)]
+	old := make([]map[feature]string, len(entries))
+	for i, e := range entries {
+		old[i] = h.ofEntry(e, 0)
+	}
+	best := closest(old, want)
+	return entries[best], differences(old[best], want)
+}
+
+// closest is the place of the one that differs least from want.
+func closest(old []map[feature]string, want map[feature]string) int {
+	best, least := 0, -1
+	for i, o := range old {
+		if n := count(o, want, least); least < 0 || n < least {
+			best, least = i, n
 		}
 	}
-	return best, differences(h.ofEntry(best, 0), want)
+	return best
 }
 
 // count is in how many features two differ, counted no further than to limit
@@ -237,7 +246,7 @@ func Words(kind string, diffs []Difference) string {
 	seed := func(d Difference) bool { return d.Part == "" && strings.HasPrefix(d.Name, "seed.") }
 	diffs = slices.Clone(diffs)
 	if !slices.ContainsFunc(diffs, func(d Difference) bool { return !seed(d) }) {
-		return "new seeds"
+		return NewSeeds
 	}
 	diffs = slices.DeleteFunc(diffs, seed)
 	rank := func(d Difference) int {
