@@ -50,12 +50,6 @@ func Student(mean, standardError, freedom, level float64) Interval {
 	return Interval{mean - q*standardError, mean + q*standardError}
 }
 
-// MeanInterval is Student's interval of the mean of independent values.
-func MeanInterval(x []float64, level float64) Interval {
-	n := float64(len(x))
-	return Student(Mean(x), math.Sqrt(Variance(x)/n), n-1, level)
-}
-
 // Wilson is the score interval of a proportion, good of n (Wilson 1927). It
 // assumes independent trials; [0, 1] where n is 0.
 func Wilson(good, n int, level float64) Interval {

@@ -222,19 +222,3 @@ func (c Clustered) Influence() []float64 {
 	}
 	return out
 }
-
-// ErrorOverPrompts is the standard error of the mean over clusters alone, by
-// linearization (Cochran 1977, section 6.4); NaN with fewer than two clusters.
-func (c Clustered) ErrorOverPrompts() float64 {
-	var sum, n float64
-	for i, u := range c.Influence() {
-		if c.Counts[i] > 0 {
-			sum += u * u
-			n++
-		}
-	}
-	if n < 2 {
-		return math.NaN()
-	}
-	return math.Sqrt(sum * n / (n - 1))
-}

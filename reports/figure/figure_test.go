@@ -53,7 +53,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 func TestFigures(t *testing.T) {
 	for name, f := range map[string]figure.Figure{
-		"front": figure.Front(ablation(), "fidelity.recall", "alignment"), "categories": figure.Categories(ablation()),
+		"front": front(ablation(), "fidelity.recall", "alignment"), "categories": figure.Categories(ablation()),
 	} {
 		svg, err := f.SVG()
 		if err != nil {
@@ -103,7 +103,7 @@ func TestCrowded(t *testing.T) {
 		tab.Rows = append(tab.Rows, row)
 	}
 	tab.Rows = tab.Rows[6:]
-	front := texts(t, figure.Front(tab, "fidelity.recall", "alignment"))
+	front := texts(t, front(tab, "fidelity.recall", "alignment"))
 	for a, p := range front {
 		if p[0] < 0 || p[0]+p[2] > 425.2 {
 			t.Errorf("%s leaves the figure: from %g, %g long", a, p[0], p[2])
@@ -131,7 +131,7 @@ func TestEmpty(t *testing.T) {
 	for i := range e.Rows {
 		e.Rows[i].Cells = nil
 	}
-	for _, f := range []figure.Figure{figure.Front(e, "fidelity.recall", "alignment"), figure.Categories(e)} {
+	for _, f := range []figure.Figure{front(e, "fidelity.recall", "alignment"), figure.Categories(e)} {
 		if svg, err := f.SVG(); err != nil || len(svg) == 0 {
 			t.Errorf("%v: %s", err, fmt.Sprint(len(svg)))
 		}
@@ -188,7 +188,7 @@ func TestSweepFigures(t *testing.T) {
 	if !ok || !ok2 || !ok3 || err != nil {
 		t.Fatalf("drawn: forest %v, effects %v, curves %v, %v", ok, ok2, ok3, err)
 	}
-	for name, f := range map[string]figure.Figure{"path": figure.Front(tab, "fidelity.recall", "alignment"), "forest": forest, "effects": effects, "curves": training} {
+	for name, f := range map[string]figure.Figure{"path": front(tab, "fidelity.recall", "alignment"), "forest": forest, "effects": effects, "curves": training} {
 		svg, err := f.SVG()
 		if err != nil {
 			t.Fatal(err)
@@ -209,4 +209,10 @@ func TestSweepFigures(t *testing.T) {
 			}
 		}
 	}
+}
+
+// front is the figure alone.
+func front(t *compare.Table, x, y string) figure.Figure {
+	f, _ := figure.FrontPoints(t, x, y)
+	return f
 }

@@ -14,16 +14,6 @@ import (
 	"ablate/analysis/compare"
 )
 
-// Front draws alignment against fidelity: each row's mean with its interval
-// where it has one, its seeds as small points, the Pareto front as steps, the
-// path of an arm along its one axis as a line, and the figure of real against
-// real as a dashed line. Rows without both figures, and rows that repeat
-// another's trials, are left out; so is a label for which there is no room.
-func Front(t *compare.Table, x, y string) Figure {
-	f, _ := FrontPoints(t, x, y)
-	return f
-}
-
 // Place is where a figure shows a row: from its left and from its foot, in
 // shares of its width and height.
 type Place struct {
@@ -31,7 +21,12 @@ type Place struct {
 	X, Y float64
 }
 
-// FrontPoints is Front, with the places of the rows' points.
+// FrontPoints draws alignment against fidelity: each row's mean with its interval
+// where it has one, its seeds as small points, the Pareto front as steps, the
+// path of an arm along its one axis as a line, and the figure of real against
+// real as a dashed line. Rows without both figures, and rows that repeat
+// another's trials, are left out; so is a label for which there is no room.
+// It returns the places of the rows' points, too.
 func FrontPoints(t *compare.Table, x, y string) (Figure, []Place) {
 	f := &front{}
 	labels := map[string]string{x: x, y: y}

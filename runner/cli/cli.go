@@ -175,7 +175,8 @@ HTML report with honest intervals.
 
 Results go to stdout, everything else to stderr. Results of studies are kept in
 .ablate/ beside the study's cue.mod; --store or ABLATE_STORE names another folder.
-ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses where to compute.
+ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses where a study computes that has not run
+yet; afterwards it stays with its backend, unless --backend names another.
 ` + exitHelp,
 		SilenceUsage:               true,
 		SilenceErrors:              true,

@@ -42,7 +42,7 @@ because the attempt before failed or was interrupted; why, compared with the
 earlier action that differs least; and the time and disk to expect, judged by
 earlier actions of the same kind in the store. Nothing is run.
 
--o saves the plan: 'ablate run FILE' does exactly that, or says what has changed.
+-o saves the plan: 'ablate run FILE' does exactly that, or says what has changed.` + onlyHelp + `
 ` + exitHelp,
 		Example: "  ablate plan experiments/quickstart\n  ablate plan experiments/quickstart -o plan.json && ablate run plan.json",
 		Args:    cobra.ExactArgs(1),

@@ -43,7 +43,7 @@ and HTML report, and prints the ablation table and the report's path.
 STUDY is a folder or file of a CUE package. PLAN is a file that 'ablate plan -o'
 wrote: exactly that runs, and where the study has changed since, nothing does
 and the changes are said (exit code 3). Interrupting is safe: what was
-finished is kept, and the next run goes on from it.
+finished is kept, and the next run goes on from it.` + onlyHelp + `
 ` + exitHelp,
 		Example: "  ablate run experiments/quickstart\n  ablate run experiments/quickstart --set finetune.beta=0.1 --only 'all data'",
 		Args:    cobra.ExactArgs(1),

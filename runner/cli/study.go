@@ -3,9 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -108,26 +105,4 @@ func (l *loaded) findTrial(name string) (spec.View, error) {
 		return spec.View{}, fmt.Errorf("study %s has no trial %q; it has\n%s", l.Name, name, strings.Join(names, "\n"))
 	}
 	return spec.View{}, fmt.Errorf("study %s: %q is the beginning of %d trials' ids: give more of it", l.Name, name, len(found))
-}
-
-// copyTree copies the files of one folder into another, making folders.
-func copyTree(from, to string) error {
-	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, rel)
-		if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
-			return err
-		}
-		return os.WriteFile(target, b, 0o666)
-	})
 }
