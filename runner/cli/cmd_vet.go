@@ -85,7 +85,7 @@ func (g *globals) vet(ctx context.Context, path string, f studyFlags) ([]finding
 	embedders := l.embedders()
 	var wrong spec.Errors
 	for _, file := range l.Files {
-		files, err := stage.CheckCheckpoint(file.Path, embedders[file.Path])
+		files, err := stage.CheckCheckpoint(ctx, file.Path, embedders[file.Path])
 		if err != nil {
 			wrong.List = append(wrong.List, file.Mistake(err.Error(), ""))
 			continue

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"ablate/models/checkpoint"
 	"ablate/models/nn"
 	"ablate/models/pipeline"
 )
@@ -35,66 +36,101 @@ func CheckpointFiles() (required, embedder []string) {
 		}
 }
 
+// Limits of a checkpoint folder of somebody else's. They are far beyond any model of
+// the shapes world, and bound what a command reads before it knows what it reads.
+const (
+	maxConfig     = 1 << 20 // bytes of a JSON file
+	maxParameters = 1 << 28 // of a component: a gigabyte of float32
+)
+
+// A component is a file of weights with the parameters that it must have.
+type component struct {
+	file   string // relative to the checkpoint folder
+	params []nn.Param
+}
+
 // checkLayout looks at a checkpoint folder without reading a weight: which files it
-// has, that none of them is a link out of it or a device, and that configurations
-// and the shapes of tensors fit together. So whatever reads or copies it afterwards
-// reads as many bytes as its shapes need. It returns the files that count.
-func checkLayout(dir string) ([]string, error) {
+// has, that none of them is a link out of it, a pipe or a device, and that
+// configurations and the shapes of tensors fit together. So whatever reads or copies
+// it afterwards reads as many bytes as its shapes need. It returns the files that
+// count and the weights among them.
+func checkLayout(dir string) (files []string, parts []component, err error) {
 	files, optional := CheckpointFiles()
 	root, err := filepath.EvalSymlinks(dir)
 	if err != nil && !os.IsNotExist(err) {
-		return nil, fmt.Errorf("%w: a checkpoint folder is what 'ablate export' writes", err)
+		return nil, nil, fmt.Errorf("%w: a checkpoint folder is what 'ablate export' writes", err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(optional[0]))); err == nil {
 		files = append(files, optional...)
 	}
 	for _, f := range files {
-		path := filepath.Join(dir, filepath.FromSlash(f))
-		real, err := filepath.EvalSymlinks(path)
-		if os.IsNotExist(err) {
-			required, _ := CheckpointFiles()
-			return nil, fmt.Errorf("%s has no %s: a checkpoint folder has %s ('ablate export' writes one)", dir, f, strings.Join(required, ", "))
-		}
-		if err != nil {
-			return nil, err
-		}
-		if rel, err := filepath.Rel(root, real); err != nil || !filepath.IsLocal(rel) {
-			return nil, fmt.Errorf("%s is a link that leads out of the folder, to %s: make a copy without links (cp -rL) and name that", path, real)
+		if err := checkFile(dir, root, f); err != nil {
+			return nil, nil, err
 		}
 	}
 	c, err := readConfigs(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	net := pipeline.Shapes(c)
-	check := func(file string, params []nn.Param) error {
-		f, err := checkWeights(filepath.Join(dir, filepath.FromSlash(file)), params)
-		if err != nil {
-			return err
-		}
-		return f.Close()
-	}
-	if err := check("transformer/"+denoiserFile, net.Params); err != nil {
-		return nil, err
-	}
-	if err := check("text_encoder/"+encoderFile, net.TextParams); err != nil {
-		return nil, err
-	}
+	parts = []component{{"transformer/" + denoiserFile, net.Params}, {"text_encoder/" + encoderFile, net.TextParams}}
 	if slices.Contains(files, optional[0]) {
 		e, err := readEmbedderConfig(dir)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if err := check(optional[1], e.Params()); err != nil {
-			return nil, err
+		parts = append(parts, component{optional[1], e.Params()})
+	}
+	for _, part := range parts {
+		path := filepath.Join(dir, filepath.FromSlash(part.file))
+		n := 0
+		for _, p := range part.params {
+			if n += p.Size(); n > maxParameters {
+				return nil, nil, fmt.Errorf("%s: the config.json beside it describes more than %d parameters; must be at most that: adopt a smaller model", path, maxParameters)
+			}
+		}
+		f, err := checkWeights(path, part.params)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := f.Close(); err != nil {
+			return nil, nil, err
 		}
 	}
-	return files, nil
+	return files, parts, nil
+}
+
+// checkFile looks at one file of a checkpoint folder, of which root is the path
+// without links, and opens nothing.
+func checkFile(dir, root, name string) error {
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	real, err := filepath.EvalSymlinks(path)
+	if os.IsNotExist(err) {
+		required, _ := CheckpointFiles()
+		return fmt.Errorf("%s has no %s: a checkpoint folder has %s ('ablate export' writes one)", dir, name, strings.Join(required, ", "))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if rel, err := filepath.Rel(root, real); err != nil || !filepath.IsLocal(rel) {
+		return fmt.Errorf("%s is a link that leads out of the folder, to %s: make a copy without links (cp -rL) and name that", path, real)
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file: put a copy of the file there", path)
+	}
+	if strings.HasSuffix(name, ".json") && info.Size() > maxConfig {
+		return fmt.Errorf("%s has %d bytes; a configuration has at most %d: 'ablate export' writes one", path, info.Size(), maxConfig)
+	}
+	return nil
 }
 
 // DigestCheckpoint names the bytes of a checkpoint folder's files.
 func DigestCheckpoint(ctx context.Context, dir string) (string, error) {
-	files, err := checkLayout(dir)
+	files, _, err := checkLayout(dir)
 	if err != nil {
 		return "", err
 	}
@@ -109,18 +145,18 @@ func DigestCheckpoint(ctx context.Context, dir string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// copyFile copies a file's bytes until ctx ends.
+// copyFile copies the bytes that a file has when it is opened, until ctx ends.
 func copyFile(ctx context.Context, w io.Writer, path string) error {
-	f, err := os.Open(path)
+	f, size, err := checkpoint.OpenRegular(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	for {
+	for r := io.LimitReader(f, size); ; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if _, err := io.CopyN(w, f, 16<<20); errors.Is(err, io.EOF) {
+		if _, err := io.CopyN(w, r, 16<<20); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
@@ -132,21 +168,18 @@ func copyFile(ctx context.Context, w io.Writer, path string) error {
 // returns those of its files that count. What is missing, of another kind of
 // model, not finite, or does not fit together is an error that names the file.
 // embedder says that a reward needs the folder's own.
-func CheckCheckpoint(dir string, embedder bool) ([]string, error) {
-	files, err := checkLayout(dir)
+func CheckCheckpoint(ctx context.Context, dir string, embedder bool) ([]string, error) {
+	files, parts, err := checkLayout(dir)
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := readModel(dir); err != nil {
-		return nil, err
-	}
-	_, optional := CheckpointFiles()
-	if slices.Contains(files, optional[0]) {
-		if _, _, err := readEmbedder(dir); err != nil {
+	for _, part := range parts {
+		if err := eachWeight(ctx, filepath.Join(dir, filepath.FromSlash(part.file)), part.params, func(nn.Param, []float32) {}); err != nil {
 			return nil, err
 		}
-	} else if embedder {
-		return nil, fmt.Errorf("%s has no %s, and the study's reward learns on the embedder of the folder: export it from a trial whose reward learns, or give the study an embedder", dir, optional[0])
+	}
+	if _, optional := CheckpointFiles(); embedder && !slices.Contains(files, optional[0]) {
+		return nil, fmt.Errorf("%s has no %s, and the study's reward learns on the embedder of the folder: export it from a trial whose reward learns", dir, optional[0])
 	}
 	return files, nil
 }
@@ -160,7 +193,7 @@ func runAdopt(ctx context.Context, _ *Env, t Task, _ Progress) error {
 		return err
 	}
 	fail := func(err error) error { return fmt.Errorf("model.checkpoint.path: %w", err) }
-	files, err := checkLayout(p.Path)
+	files, _, err := checkLayout(p.Path)
 	if err != nil {
 		return fail(err)
 	}
@@ -185,7 +218,7 @@ func runAdopt(ctx context.Context, _ *Env, t Task, _ Progress) error {
 		return fail(fmt.Errorf("%s has changed since this run began (SHA-256 %.12s, now %.12s): is something still writing it? Nothing was kept; run again when it is done", p.Path, p.Digest, got))
 	}
 	// Of the copy, which nobody changes.
-	if _, err := CheckCheckpoint(t.Out, false); err != nil {
+	if _, err := CheckCheckpoint(ctx, t.Out, false); err != nil {
 		return fail(err)
 	}
 	return nil

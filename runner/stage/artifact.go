@@ -2,11 +2,11 @@ package stage
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -277,14 +277,16 @@ func diverged(x []float32) int {
 	return -1
 }
 
-// checkWeights opens the file of a component and compares the shapes of its
-// parameters, without reading them.
+// checkWeights opens the file of a component and compares its tensors with the
+// component's parameters, names and shapes, without reading them.
 func checkWeights(path string, params []nn.Param) (*checkpoint.File, error) {
 	f, err := checkpoint.Open(path)
 	if err != nil {
 		return nil, err
 	}
+	names := make(map[string]bool, len(params))
 	for _, p := range params {
+		names[p.Name] = true
 		shape, ok := f.Shape(p.Name)
 		if !ok {
 			err = fmt.Errorf("%s: tensor %q is missing", path, p.Name)
@@ -296,17 +298,26 @@ func checkWeights(path string, params []nn.Param) (*checkpoint.File, error) {
 			return nil, err
 		}
 	}
+	for _, name := range f.Names() {
+		if !names[name] {
+			f.Close()
+			return nil, fmt.Errorf("%s: tensor %q is not one of the %d that the configuration describes", path, name, len(params))
+		}
+	}
 	return f, nil
 }
 
-// readWeights reads the parameters of a component into v.
-func readWeights(path string, params []nn.Param, prefix string, v nn.Values) error {
+// eachWeight reads the parameters of a component one after the other, until ctx ends.
+func eachWeight(ctx context.Context, path string, params []nn.Param, do func(nn.Param, []float32)) error {
 	f, err := checkWeights(path, params)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	for _, p := range params {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		t, err := f.Tensor(p.Name)
 		if err != nil {
 			return err
@@ -318,9 +329,14 @@ func readWeights(path string, params []nn.Param, prefix string, v nn.Values) err
 		if i := diverged(x); i >= 0 {
 			return fmt.Errorf("%s: tensor %q has the value %v, which no trained model has; export it again from a training that did not diverge", path, p.Name, x[i])
 		}
-		v[prefix+p.Name] = x
+		do(p, x)
 	}
 	return nil
+}
+
+// readWeights reads the parameters of a component into v.
+func readWeights(path string, params []nn.Param, prefix string, v nn.Values) error {
+	return eachWeight(context.Background(), path, params, func(p nn.Param, x []float32) { v[prefix+p.Name] = x })
 }
 
 // Class of the denoiser in model_index.json and its config.json.
@@ -352,19 +368,17 @@ type modelIndex struct {
 
 var index = modelIndex{pipelineClass, [2]string{"sample", denoiserClass}, [2]string{"sample", encoderClass}, [2]string{"sample", schedulerClass}}
 
-// A SchedulerConfig is scheduler_config.json: what the network's output means, and
+// schedulerConfig is scheduler_config.json: what the network's output means, and
 // how the exporter drew images. A study that adopts the folder draws them with its
 // own sampler.
-type SchedulerConfig struct {
+type schedulerConfig struct {
 	Class      string  `json:"_class_name"`
 	Prediction string  `json:"prediction_type"` // sample: the network predicts the clean image
 	Steps      int     `json:"num_inference_steps"`
 	Shift      float64 `json:"shift"`
 }
 
-func newScheduler(steps int, shift float64) SchedulerConfig {
-	return SchedulerConfig{schedulerClass, "sample", steps, shift}
-}
+const prediction = "sample"
 
 type encoderConfig struct {
 	Class      string `json:"_class_name"`
@@ -388,58 +402,77 @@ func writeModel(dir string, c dit.Config, net pipeline.Network, v nn.Values) err
 
 // WriteScheduler writes a checkpoint folder's scheduler_config.json.
 func WriteScheduler(dir string, steps int, shift float64) error {
-	return checkpoint.WriteJSON(filepath.Join(dir, filepath.FromSlash(schedulerFile)), newScheduler(steps, shift))
+	return checkpoint.WriteJSON(filepath.Join(dir, filepath.FromSlash(schedulerFile)), schedulerConfig{schedulerClass, prediction, steps, shift})
+}
+
+// readConfig reads a configuration of the given class into v.
+func readConfig(dir, name, class string, v any) error {
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	var head struct {
+		Class string `json:"_class_name"`
+	}
+	// The class first: of another one, other fields say nothing.
+	if err := checkpoint.ReadJSON(path, &head, false); err != nil {
+		return err
+	}
+	if head.Class != class {
+		return fmt.Errorf("%s: _class_name is %q; must be %q: this version adopts what its own 'ablate export' writes", path, head.Class, class)
+	}
+	return checkpoint.ReadJSON(path, v, true)
+}
+
+// checkWorld compares what a network is made for with the shapes world.
+func checkWorld(size, channels, vocabulary int) error {
+	const rgb = shapes.Pixels / (shapes.Size * shapes.Size)
+	if size != shapes.Size || channels != rgb || vocabulary != shapes.Vocabulary() {
+		return fmt.Errorf("it is for images of %d×%d×%d and a vocabulary of %d words; must be %d×%d×%d and %d, as the shapes world has them",
+			size, size, channels, vocabulary, shapes.Size, shapes.Size, rgb, shapes.Vocabulary())
+	}
+	return nil
 }
 
 // readConfigs reads and compares the configurations of a checkpoint folder. How
 // many heads the attention has cannot be seen in the weights, so a wrong number
 // passes.
 func readConfigs(dir string) (dit.Config, error) {
-	fail := func(path, format string, args ...any) (dit.Config, error) {
-		return dit.Config{}, fmt.Errorf("%s: %s: a checkpoint folder is what 'ablate export' writes", path, fmt.Sprintf(format, args...))
+	fail := func(name, format string, args ...any) (dit.Config, error) {
+		return dit.Config{}, fmt.Errorf("%s: %s: this version adopts what its own 'ablate export' writes", filepath.Join(dir, filepath.FromSlash(name)), fmt.Sprintf(format, args...))
 	}
 	var have modelIndex
-	path := filepath.Join(dir, indexFile)
-	if err := checkpoint.ReadJSON(path, &have, true); err != nil {
+	if err := readConfig(dir, indexFile, pipelineClass, &have); err != nil {
 		return dit.Config{}, err
 	}
 	if have != index {
-		return fail(path, "it describes a %q of %v, %v and %v, and this version runs a %q of %v, %v and %v alone", have.Class, have.Transformer, have.TextEncoder, have.Scheduler,
-			index.Class, index.Transformer, index.TextEncoder, index.Scheduler)
+		return fail(indexFile, "its parts are %q, %q and %q; must be %q, %q and %q",
+			have.Transformer, have.TextEncoder, have.Scheduler, index.Transformer, index.TextEncoder, index.Scheduler)
 	}
-	var s SchedulerConfig
-	path = filepath.Join(dir, filepath.FromSlash(schedulerFile))
-	if err := checkpoint.ReadJSON(path, &s, true); err != nil {
+	var s schedulerConfig
+	if err := readConfig(dir, schedulerFile, schedulerClass, &s); err != nil {
 		return dit.Config{}, err
 	}
-	if want := newScheduler(s.Steps, s.Shift); s != want {
-		return fail(path, "it is a %q with prediction_type %q, and this version runs a %q with %q alone", s.Class, s.Prediction, want.Class, want.Prediction)
+	if s.Prediction != prediction {
+		return fail(schedulerFile, "prediction_type is %q; must be %q", s.Prediction, prediction)
 	}
-	if s.Steps < 1 || !(s.Shift > 0) || math.IsInf(s.Shift, 0) {
-		return fail(path, "num_inference_steps is %d and shift is %v: both must be positive", s.Steps, s.Shift)
+	if s.Steps < 1 || !(s.Shift > 0) {
+		return fail(schedulerFile, "num_inference_steps is %d and shift is %v; both must be positive", s.Steps, s.Shift)
 	}
+	const transformer, encoder = "transformer/config.json", "text_encoder/config.json"
 	var c denoiserConfig
-	path = filepath.Join(dir, "transformer", "config.json")
-	if err := checkpoint.ReadJSON(path, &c, true); err != nil {
+	if err := readConfig(dir, transformer, denoiserClass, &c); err != nil {
 		return dit.Config{}, err
-	}
-	if c.Class != denoiserClass {
-		return dit.Config{}, fmt.Errorf("%s: _class_name is %q: this version runs %s only", path, c.Class, denoiserClass)
 	}
 	if err := c.Check(); err != nil {
-		return dit.Config{}, fmt.Errorf("%s: %w", path, err)
+		return fail(transformer, "%v", err)
 	}
-	if c.ImageSize != shapes.Size || c.Channels != 3 || c.Vocabulary != shapes.Vocabulary() {
-		return dit.Config{}, fmt.Errorf("%s: images of %d×%d×%d and %d words are not those of the shapes world", path, c.ImageSize, c.ImageSize, c.Channels, c.Vocabulary)
+	if err := checkWorld(c.ImageSize, c.Channels, c.Vocabulary); err != nil {
+		return fail(transformer, "%v", err)
 	}
 	var e encoderConfig
-	path = filepath.Join(dir, "text_encoder", "config.json")
-	if err := checkpoint.ReadJSON(path, &e, true); err != nil {
+	if err := readConfig(dir, encoder, encoderClass, &e); err != nil {
 		return dit.Config{}, err
 	}
-	if want := (encoderConfig{encoderClass, c.Vocabulary, c.TextWidth}); e != want {
-		return fail(path, "a %q of %d words and width %d does not fit the transformer, which needs a %q of %d words and width %d",
-			e.Class, e.Vocabulary, e.Width, want.Class, want.Vocabulary, want.Width)
+	if e.Vocabulary != c.Vocabulary || e.Width != c.TextWidth {
+		return fail(encoder, "vocab_size is %d and hidden_size is %d; must be %d and %d, as the transformer has them", e.Vocabulary, e.Width, c.Vocabulary, c.TextWidth)
 	}
 	return c.Config, nil
 }
@@ -470,6 +503,9 @@ func readEmbedderConfig(dir string) (embedder.Config, error) {
 		return c, err
 	}
 	if err := c.Check(); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := checkWorld(c.ImageSize, c.Channels, c.Vocabulary); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
