@@ -58,7 +58,10 @@ func Direct(s *Step, m *pipeline.Model, roll Rollout, partial Partial, judge nn.
 	if r.Method == "draft" && (d.Last < 1 || d.Last >= roll.Steps) {
 		return nil, fmt.Errorf("finetune: draft goes back through %d of the sampler's %d steps: it must be at least 1 and leave one", d.Last, roll.Steps)
 	}
-	times := m.Schedule.Steps(roll.Steps, roll.Shift)
+	times, err := m.Schedule.Steps(roll.Steps, roll.Shift)
+	if err != nil {
+		return nil, err
+	}
 	var images, words []float32
 	stop := 0
 	for step := range r.Steps {

@@ -78,7 +78,10 @@ func Policies(s *Step, sample *sampler.Stochastic, m *pipeline.Model, roll Rollo
 	}
 	defer t.free()
 	px, p := m.Pixels(), r.Policy
-	times := m.Schedule.Steps(roll.Steps, roll.Shift)
+	times, err := m.Schedule.Steps(roll.Steps, roll.Shift)
+	if err != nil {
+		return nil, err
+	}
 	if roll.Steps < 2 {
 		return nil, fmt.Errorf("finetune: a policy over %d step of the sampler has no choice to make", roll.Steps)
 	}

@@ -74,7 +74,10 @@ func draws(t *testing.T, net pipeline.Network, m *pipeline.Model, n int) []*tens
 	if err != nil {
 		t.Fatal(err)
 	}
-	times := net.Schedule.Steps(steps, 1.5)
+	times, err := net.Schedule.Steps(steps, 1.5)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var x, y, t0, t1, adv, old []float32
 	for i, p := range paths {
 		if len(p.States) != steps+1 || len(p.Density) != steps-1 {

@@ -66,7 +66,10 @@ func (e *Euler) Sample(m *pipeline.Model, words []float32, noise func(i int, dst
 		return nil, err
 	}
 	defer backend.Free(params...)
-	times := e.net.Schedule.Steps(o.Steps, o.Shift)
+	times, err := e.net.Schedule.Steps(o.Steps, o.Shift)
+	if err != nil {
+		return nil, err
+	}
 	steps := o.Steps
 	if o.Stop > 0 {
 		steps = min(o.Stop, o.Steps)

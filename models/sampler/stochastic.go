@@ -61,7 +61,10 @@ func (s *Stochastic) Draw(w nn.Values, words []float32, normal func(i, step int,
 	image := func(x []float32) *tensors.Tensor {
 		return tensors.FromFlatDataAndDimensions(x, batch, s.net.Image[0], s.net.Image[1], s.net.Image[2])
 	}
-	times := s.net.Schedule.Steps(steps, shift)
+	times, err := s.net.Schedule.Steps(steps, shift)
+	if err != nil {
+		return nil, err
+	}
 	paths := make([]Path, n)
 	for from := 0; from < n; from += batch {
 		to := min(from+batch, n)

@@ -5,6 +5,7 @@
 package schedule
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 
@@ -61,14 +62,18 @@ func (f Flow) Velocity(x, prediction, t *graph.Node) *graph.Node {
 
 // Steps are the times of a sampler of n steps from 1 to 0, n+1 of them, bent
 // by shift s: s·t/(1 + (s-1)·t) (Esser et al. 2024, eq. 23). s = 1 is uniform;
-// s > 1 spends more steps near the noise.
-func (f Flow) Steps(n int, shift float64) []float32 {
+// s > 1 spends more steps near the noise. A shift so far from 1 that float32 cannot
+// tell two of the times apart is an error.
+func (f Flow) Steps(n int, shift float64) ([]float32, error) {
 	ts := make([]float32, n+1)
 	for i := range ts {
 		t := 1 - float64(i)/float64(n)
 		ts[i] = float32(shift * t / (1 + (shift-1)*t))
+		if i == 0 && ts[i] != 1 || i > 0 && !(ts[i] < ts[i-1]) {
+			return nil, fmt.Errorf("sampler: shift %v leaves no room for step %d of %d; choose a shift nearer to 1", shift, max(i, 1), n)
+		}
 	}
-	return ts
+	return ts, nil
 }
 
 // Output is u, what objectives compare: the velocity (x_t - x̂₀)/t of a

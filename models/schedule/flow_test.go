@@ -17,10 +17,30 @@ func TestSteps(t *testing.T) {
 		{4, 1, []float32{1, .75, .5, .25, 0}},
 		{2, 1.5, []float32{1, .6, 0}}, // 1.5·.5/(1 + .5·.5)
 	} {
-		got := f.Steps(tc.n, tc.shift)
+		got, err := f.Steps(tc.n, tc.shift)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for i := range tc.want {
 			if math.Abs(float64(got[i]-tc.want[i])) > 1e-6 {
 				t.Errorf("Steps(%d, %v) = %v, want %v", tc.n, tc.shift, got, tc.want)
+			}
+		}
+	}
+}
+
+// Times that float32 cannot hold apart would give no image, or another sampler than
+// the one that was asked for.
+func TestStepsRefuses(t *testing.T) {
+	for _, shift := range []float64{0, 1e-300, 1e-45, 1e-17, 1e-10, 1e10, 1e38, 1e300, math.NaN(), math.Inf(1)} {
+		if ts, err := Default().Steps(16, shift); err == nil {
+			t.Errorf("shift %v gives the times %v", shift, ts)
+		}
+	}
+	for _, shift := range []float64{1e-3, .1, 1, 3, 1000} {
+		for _, n := range []int{1, 2, 16, 1000} {
+			if ts, err := Default().Steps(n, shift); err != nil || ts[0] != 1 || ts[n] != 0 {
+				t.Errorf("shift %v and %d steps give the times %v, %v", shift, n, ts, err)
 			}
 		}
 	}

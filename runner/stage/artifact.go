@@ -186,9 +186,6 @@ func promptStrings(prompts []shapes.Prompt) []string {
 func writeScores(dir string, scores map[string][]float32) error {
 	t := map[string]checkpoint.Tensor{}
 	for name, x := range scores {
-		if i := notFinite(x); i >= 0 {
-			return fmt.Errorf("score %d is %v: the reward that gave it diverged in its training", i, x[i])
-		}
 		t[name] = checkpoint.Floats(x, len(x))
 	}
 	return checkpoint.WriteFile(filepath.Join(dir, scoresFile), t)

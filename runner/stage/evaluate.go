@@ -164,6 +164,9 @@ func (e *Env) distances(p EvaluateParams, m, base *pipeline.Model, images []uint
 		if kl, gap, err = e.distance(m.Network, m.Weights, base.Weights, images[:n*shapes.Pixels], prompts[:n], realPairs(distanceImages), p.Seed, "evaluate"); err != nil {
 			return nil, err
 		}
+		if kl-kl != 0 || gap-gap != 0 {
+			return nil, fmt.Errorf("the distance to the pretrained model is %v, and the gap of their losses %v: the fine-tuning diverged (a smaller finetune.learningRate helps)", kl, gap)
+		}
 	}
 	if best := float64(p.BestOf); best > 1 {
 		kl += math.Log(best) - (best-1)/best

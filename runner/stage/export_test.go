@@ -2,7 +2,6 @@ package stage
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,17 +11,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"ablate/models/checkpoint"
 	"ablate/models/dit"
+	"ablate/models/embedder"
 	"ablate/models/finetune"
 	"ablate/models/modeltest"
 	"ablate/models/nn"
 	"ablate/models/pipeline"
 	"ablate/models/random"
+	"ablate/models/reward"
 	"ablate/models/sampler"
 	"ablate/models/shapes"
 )
@@ -163,156 +162,6 @@ func TestAdapter(t *testing.T) {
 	}
 }
 
-// adopt runs the stage that adopts a folder.
-func adopt(dir, digest, out string) error {
-	return Run(context.Background(), NewEnv(nil), Task{Kind: Adopt, Params: []byte(fmt.Sprintf(`{"path":%q,"digest":%q}`, dir, digest)), Out: out}, nil)
-}
-
-// TestAdoptCompares: what is adopted are the bytes that the study was laid out with. A
-// folder that has changed since is refused.
-func TestAdoptCompares(t *testing.T) {
-	dir := checkpointFolder(t)
-	digest, err := DigestCheckpoint(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := t.TempDir()
-	if err := adopt(dir, digest, out); err != nil {
-		t.Fatal(err)
-	}
-	if again, err := DigestCheckpoint(t.Context(), out); err != nil || again != digest {
-		t.Errorf("the copy is %s, %v, want %s", again, err, digest)
-	}
-	name := filepath.Join(dir, "transformer", denoiserFile)
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[len(b)-1] ^= 1
-	if err := os.WriteFile(name, b, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if err := adopt(dir, digest, t.TempDir()); err == nil || !strings.Contains(err.Error(), "has changed since this run began") {
-		t.Errorf("a folder that changed: %v", err)
-	}
-}
-
-// edited is a checkpoint folder in which something was changed.
-func edited(t *testing.T, change func(dir string) error) string {
-	t.Helper()
-	dir := checkpointFolder(t)
-	if err := change(dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// TestAdoptRefuses: a folder that is not a model of this world is refused, by a message
-// that names the file, before any of its bytes is taken, and without waiting.
-func TestAdoptRefuses(t *testing.T) {
-	weights := func(change func(name string, x checkpoint.Tensor) checkpoint.Tensor) func(string) error {
-		return func(dir string) error {
-			path := filepath.Join(dir, "transformer", denoiserFile)
-			w, err := checkpoint.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			for name, x := range w {
-				w[name] = change(name, x)
-			}
-			return checkpoint.WriteFile(path, w)
-		}
-	}
-	value := func(v float32) func(string) error {
-		return weights(func(name string, x checkpoint.Tensor) checkpoint.Tensor {
-			if name == "text.weight" {
-				binary.LittleEndian.PutUint32(x.Data[4:], math.Float32bits(v))
-			}
-			return x
-		})
-	}
-	replace := func(file string, with func(path string) error) func(string) error {
-		return func(dir string) error {
-			path := filepath.Join(dir, filepath.FromSlash(file))
-			return errors.Join(os.Remove(path), with(path))
-		}
-	}
-	text := func(s string) func(string) error {
-		return func(path string) error { return os.WriteFile(path, []byte(s), 0o666) }
-	}
-	secret := filepath.Join(t.TempDir(), "secret.txt")
-	if err := os.WriteFile(secret, []byte("TOP SECRET"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	pipe := func(path string) error { return syscall.Mkfifo(path, 0o666) }
-	for name, tc := range map[string]struct {
-		change func(dir string) error
-		want   string
-	}{
-		"NaN":      {value(float32(math.NaN())), denoiserFile},
-		"infinite": {value(float32(math.Inf(1))), denoiserFile},
-		"enormous": {value(3e38), denoiserFile},
-		"flattened": {weights(func(_ string, x checkpoint.Tensor) checkpoint.Tensor {
-			x.Shape = []int{1, 1, len(x.Data) / 4, 1}
-			return x
-		}), "has shape [1 1 "},
-		"transposed": {weights(func(_ string, x checkpoint.Tensor) checkpoint.Tensor {
-			if len(x.Shape) == 2 {
-				x.Shape = []int{x.Shape[1], x.Shape[0]}
-			}
-			return x
-		}), "the configuration needs"},
-		"no JSON":          {replace("model_index.json", text("garbage")), "model_index.json"},
-		"another pipeline": {replace("model_index.json", text(`{"_class_name":"StableDiffusionPipeline"}`)), "model_index.json"},
-		"noise prediction": {replace(schedulerFile, text(`{"_class_name":"RectifiedFlowX0Scheduler","prediction_type":"epsilon","num_inference_steps":20,"shift":1.5}`)), "prediction_type"},
-		"another schedule": {replace(schedulerFile, text(`{"_class_name":"DDPMScheduler","prediction_type":"epsilon","shift":77}`)), schedulerFile},
-		"vocabulary":       {replace("text_encoder/config.json", text(`{"_class_name":"ShapesTextEncoder","vocab_size":99999,"hidden_size":8}`)), "99999 words"},
-		"a pipe":           {replace("model_index.json", pipe), "not a regular file"},
-		"piped weights":    {replace("transformer/"+denoiserFile, pipe), "not a regular file"},
-		"a device":         {replace("model_index.json", func(p string) error { return os.Symlink("/dev/zero", p) }), "leads out of the folder"},
-		"a link":           {replace("model_index.json", func(p string) error { return os.Symlink(secret, p) }), "leads out of the folder"},
-		"sparse weights":   {func(dir string) error { return os.Truncate(filepath.Join(dir, "transformer", denoiserFile), 1<<40) }, "belong to no tensor"},
-		"sparse JSON":      {func(dir string) error { return os.Truncate(filepath.Join(dir, "transformer", "config.json"), 1<<40) }, "at most"},
-		"no weights":       {func(dir string) error { return os.Remove(filepath.Join(dir, "transformer", denoiserFile)) }, "has no transformer/" + denoiserFile},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := edited(t, tc.change)
-			done := make(chan error, 2)
-			go func() {
-				_, err := CheckCheckpoint(dir, false)
-				done <- err
-				done <- adopt(dir, "x", t.TempDir())
-			}()
-			for range 2 {
-				select {
-				case err := <-done:
-					if err == nil || !strings.Contains(err.Error(), dir) && !strings.Contains(err.Error(), denoiserFile) {
-						t.Errorf("got %v", err)
-					} else if !strings.Contains(err.Error(), tc.want) && !strings.Contains(err.Error(), "has changed since") {
-						t.Errorf("got %v, want %q", err, tc.want)
-					}
-				case <-time.After(20 * time.Second):
-					t.Fatal("it waits, or reads without end")
-				}
-			}
-		})
-	}
-	if _, err := CheckCheckpoint(checkpointFolder(t), false); err != nil {
-		t.Errorf("a good folder: %v", err)
-	}
-	if _, err := CheckCheckpoint(checkpointFolder(t), true); err == nil || !strings.Contains(err.Error(), "embedder") {
-		t.Errorf("without the embedder that a reward needs: %v", err)
-	}
-	// A link within the folder is somebody's arrangement.
-	inside := edited(t, func(dir string) error {
-		path := filepath.Join(dir, "model_index.json")
-		return errors.Join(os.Rename(path, filepath.Join(dir, "blob")), os.Symlink("blob", path))
-	})
-	if _, err := CheckCheckpoint(inside, false); err != nil {
-		t.Errorf("a link within the folder: %v", err)
-	}
-}
-
 // TestDiverged: no training ends as a success with weights, scores, curves or images
 // that are not finite.
 func TestDiverged(t *testing.T) {
@@ -330,13 +179,51 @@ func TestDiverged(t *testing.T) {
 	if _, err := quantizeModel([]float32{0, nan}); err == nil || !strings.Contains(err.Error(), "the training diverged") {
 		t.Errorf("images: %v", err)
 	}
-	if err := writeScores(t.TempDir(), map[string][]float32{"scores": {nan}}); err == nil || !strings.Contains(err.Error(), "diverged") {
-		t.Errorf("scores: %v", err)
-	}
 	curve := newCurve("loss", "kl")
 	curve.add(10, 1, math.Inf(1))
 	if err := curve.write(filepath.Join(t.TempDir(), "curves.json")); err == nil || !strings.Contains(err.Error(), "kl is +Inf at step 10: the training diverged") {
 		t.Errorf("a curve: %v", err)
+	}
+}
+
+// TestDivergedReward: rewards and embedders whose weights are finite and whose outputs
+// are not are named as what failed, and not a file that cannot hold NaN.
+func TestDivergedReward(t *testing.T) {
+	e := NewEnv(modeltest.Backend(t))
+	ec := embedder.Default(shapes.Vocabulary())
+	ec.Features, ec.Width = [3]int{2, 2, 2}, 4
+	rc := reward.Default(ec.Width)
+	huge := func(params []nn.Param, scale float32) nn.Values {
+		v := nn.Init(params, random.Stream(1, "test", "huge", 0))
+		for _, x := range v {
+			for i := range x {
+				x[i] *= scale
+			}
+		}
+		return v
+	}
+	samples := t.TempDir()
+	images, captions := realSet("real", 4)
+	if err := errors.Join(writeImages(samples, map[string][]uint8{"images": images}), checkpoint.WriteJSON(filepath.Join(samples, promptsFile), promptStrings(captions))); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		embedder, reward float32
+		want             string
+	}{
+		"good": {1, 1, ""}, "reward": {1, 1e17, "score: the reward scores image 0 with NaN: its training diverged"},
+		"embedder": {1e15, 1, "the embedder maps "},
+	} {
+		dir := t.TempDir()
+		if err := errors.Join(writeEmbedder(dir, ec, huge(ec.Params(), c.embedder)),
+			writeReward(dir, &reward.Model{Config: rc, Members: []nn.Values{huge(rc.Params(), c.reward)}})); err != nil {
+			t.Fatal(err)
+		}
+		err := Run(t.Context(), e, Task{Kind: Score, Params: []byte(`{"loss":"mse"}`), Out: t.TempDir(),
+			Inputs: map[string]string{"samples": samples, "reward": dir, "embedder": dir}}, nil)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: error %v, want %q", name, err, c.want)
+		}
 	}
 }
 

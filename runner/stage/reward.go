@@ -185,8 +185,18 @@ func (e *Env) embed(embedderDir string, images []uint8, prompts []shapes.Prompt)
 	if out.images, err = enc.Images(ev, x); err != nil {
 		return nil, err
 	}
-	out.texts, err = out.text(prompts)
-	return out, err
+	if out.texts, err = out.text(prompts); err != nil {
+		return nil, err
+	}
+	for _, of := range []struct {
+		what string
+		x    []float32
+	}{{"image", out.images}, {"prompt", out.texts}} {
+		if i := notFinite(of.x); i >= 0 {
+			return nil, fmt.Errorf("score: the embedder maps %s %d to %v: its training diverged (a smaller embedder.learningRate helps)", of.what, i/ec.Width, of.x[i])
+		}
+	}
+	return out, nil
 }
 
 // cosines of images and their prompts: what the frozen embedder alone says.
@@ -245,7 +255,14 @@ func (e *Env) scores(rewardDir string, x *embedded, prompts []shapes.Prompt) ([]
 			own[i] = []int{i}
 		}
 	}
-	return fns.scorer.All(m, x.images, own, table)
+	scores, err := fns.scorer.All(m, x.images, own, table)
+	if err != nil {
+		return nil, err
+	}
+	if i := notFinite(scores); i >= 0 {
+		return nil, fmt.Errorf("score: the reward scores image %d with %v: its training diverged (a smaller reward.learningRate helps)", i, scores[i])
+	}
+	return scores, nil
 }
 
 // proxyScores are r of images, each with its prompt, by a learned reward.
