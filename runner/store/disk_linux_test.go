@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -207,4 +209,93 @@ func TestReadOnly(t *testing.T) {
 	says(t, err, dir, "the folder cannot be written")
 	_, err = open(t, filepath.Join(dir, "new")).Begin(key)
 	says(t, err, filepath.Join(dir, "new"), "the folder cannot be written")
+}
+
+// TestSharedStore: in a store that its group may write, what one user makes another can
+// use; where another may not write, that is said before anything is computed, and a file
+// that cannot be read is not called one that cannot be written.
+func TestSharedStore(t *testing.T) {
+	if dir := os.Getenv("ABLATE_STORE_TEST_SHARED"); dir != "" { // as another user
+		s := open(t, dir)
+		key, files := sample()
+		switch os.Getenv("ABLATE_STORE_TEST_WHAT") {
+		case "write":
+			for i := range 300 { // into every shard, sooner or later
+				key.Revision = i
+				if _, err := put(t, s, key, map[string]string{"f": fmt.Sprint(i)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		case "refused":
+			_, err := s.Begin(Key{Stage: "other"})
+			says(t, err, dir, "the folder cannot be written")
+		case "unreadable":
+			_, err := get(t, s, key.ID())
+			says(t, err, dir, "a file cannot be read")
+		case "read":
+			if got, err := get(t, s, key.ID()); err != nil || cmp.Diff(files, got) != "" {
+				t.Errorf("got %v, %v", got, err)
+			}
+		}
+		return
+	}
+	if os.Geteuid() != 0 {
+		skip(t, "needs root, to act as two users")
+	}
+	const other = 65534
+	as := func(dir, what string) {
+		t.Helper()
+		cmd := exec.Command(os.Args[0], "-test.run=^TestSharedStore$", "-test.v")
+		cmd.Env = append(os.Environ(), "ABLATE_STORE_TEST_SHARED="+dir, "ABLATE_STORE_TEST_WHAT="+what)
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: other, Gid: other}}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", what, err, out)
+		}
+	}
+	// The test binary lies in a folder of root's: a copy is where everybody may run it.
+	public := scratch(t)
+	if err := os.Chmod(public, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	bin, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(public, "store.test")
+	if err := os.WriteFile(program, bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer func(was string) { os.Args[0] = was }(os.Args[0])
+	os.Args[0] = program
+
+	key, files := sample()
+	shared := filepath.Join(public, "shared")
+	if err := errors.Join(os.Mkdir(shared, 0o777), os.Chown(shared, 0, other), os.Chmod(shared, 0o775|os.ModeSetgid)); err != nil {
+		t.Fatal(err)
+	}
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	for i := range 20 {
+		if _, err := put(t, open(t, shared), Key{Stage: "mine", Revision: i}, map[string]string{"g": fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := put(t, open(t, shared), key, files); err != nil {
+		t.Fatal(err)
+	}
+	as(shared, "read")
+	as(shared, "write")
+
+	syscall.Umask(0o022)
+	private := filepath.Join(public, "private")
+	if _, err := put(t, open(t, private), key, files); err != nil {
+		t.Fatal(err)
+	}
+	as(private, "read")
+	as(private, "refused")
+	if err := os.Chmod(open(t, private).action(key.ID()), 0); err != nil {
+		t.Fatal(err)
+	}
+	as(private, "unreadable")
 }

@@ -8,13 +8,17 @@ import (
 	"syscall"
 )
 
-// writeSynced writes a new file and waits until the disk has it.
-func writeSynced(name string, data []byte) error {
+// writeSynced writes a new file and waits until the disk has it. share are rights
+// that it gets whatever the umask.
+func writeSynced(name string, data []byte, share fs.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
+	if share &= 0o044; share != 0 {
+		err = errors.Join(err, f.Chmod(0o400|share))
+	}
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
@@ -37,11 +41,21 @@ func syncDir(name string) error {
 	return err
 }
 
-// syncTree syncs every folder below and including dir.
-func syncTree(dir string) error {
+// syncTree syncs every folder below and including dir, after giving it the rights
+// in share.
+func syncTree(dir string, share fs.FileMode) error {
 	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return err
+		}
+		if share != 0 {
+			info, err := d.Info()
+			if err == nil {
+				err = os.Chmod(p, info.Mode()|share)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		return syncDir(p)
 	})

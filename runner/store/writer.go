@@ -193,10 +193,10 @@ func (w *Writer) seal(ctx context.Context) (manifest, error) {
 		}
 		w.s.at("sealing")
 	}
-	if err := writeSynced(filepath.Join(w.tmp, "manifest"), m.encode()); err != nil {
+	if err := writeSynced(filepath.Join(w.tmp, "manifest"), m.encode(), w.s.shared()); err != nil {
 		return nil, err
 	}
-	return m, syncTree(w.tmp)
+	return m, syncTree(w.tmp, w.s.shared())
 }
 
 // stage writes the entry beside the artifact and makes the folders that the renames need.
@@ -210,7 +210,7 @@ func (w *Writer) stage(entry string, e Entry) error {
 			return err
 		}
 	}
-	return writeSynced(entry, e.encode())
+	return writeSynced(entry, e.encode(), w.s.shared())
 }
 
 // install renames the artifact into place, or finds it there, written by another.
