@@ -245,11 +245,29 @@ func TestShares(t *testing.T) {
 // not little.
 func TestMemoryIsCounted(t *testing.T) {
 	for _, params := range []any{
-		PretrainParams{Data: DataParams{Pairs: math.MaxInt}}, EvaluateParams{Images: math.MaxInt, FidelityImages: 1}, SampleParams{Images: math.MaxInt},
+		PretrainParams{Data: DataParams{Pairs: math.MaxInt}}, PretrainParams{Layers: math.MaxInt, Width: math.MaxInt},
+		EmbedParams{Batch: math.MaxInt}, RewardParams{Perturbations: math.MaxInt, Batch: 8}, RewardParams{Members: math.MaxInt},
+		EvaluateParams{Images: math.MaxInt, FidelityImages: 1}, EvaluateParams{FidelityImages: 1 << 40}, SampleParams{Images: math.MaxInt},
+		SampleParams{Sampler: SamplerParams{Steps: math.MaxInt}},
+		FinetuneParams{Probes: math.MaxInt}, FinetuneParams{Recipe: finetune.Recipe{Fresh: math.MaxInt}},
+		FinetuneParams{Recipe: finetune.Recipe{Method: "ddpo", Policy: finetune.PolicySet{Images: math.MaxInt}}},
 		FinetuneParams{Data: DataParams{Pairs: 1}, Mix: Mix{Pretraining: 1e18}, Recipe: finetune.Recipe{Batch: 64}},
 	} {
 		if got := Memory(params); got < 1<<60 {
 			t.Errorf("%T: %d bytes", params, got)
+		}
+	}
+}
+
+// TestRunRefusesTooMuch: what no machine could hold is an error of the stage, and not a
+// panic of whatever allocates first.
+func TestRunRefusesTooMuch(t *testing.T) {
+	for kind, params := range map[Kind]string{
+		Pretrain: `{"data":{"pairs":9223372036854775807}}`, Sample: `{"images":9223372036854775807}`, Evaluate: `{"images":9223372036854775807,"bestOf":1}`,
+	} {
+		err := Run(t.Context(), NewEnv(nil), Task{Kind: kind, Params: []byte(params), Out: t.TempDir()}, nil)
+		if err == nil || !strings.HasPrefix(err.Error(), string(kind)+": it needs at least 9.22e+06 TB of memory") {
+			t.Errorf("%s: error %v, want one of the memory", kind, err)
 		}
 	}
 }

@@ -210,6 +210,9 @@ func params[T any](t Task) (T, error) {
 	if err := unmarshalStrict(t.Params, &p); err != nil {
 		return p, fmt.Errorf("%s: parameters: %w", t.Kind, err)
 	}
+	if err := checkMemory(p); err != nil {
+		return p, fmt.Errorf("%s: %w", t.Kind, err)
+	}
 	return p, nil
 }
 
