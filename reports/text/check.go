@@ -204,14 +204,14 @@ func CheckMarkdown(w io.Writer, r *gate.Result, pass bool) error {
 	fmt.Fprintf(&b, "## %s: %s\n\n%s\n\n", markdown(r.Study), conclusion(r, pass), CheckSummary(r))
 	for _, n := range checkNotes(r) {
 		if b.Len() < markdownLimit/3 {
-			b.WriteString("- " + markdown(n) + "\n")
+			b.WriteString("- " + markdownBlock(n) + "\n")
 		}
 	}
 	b.WriteString("\n|" + strings.Join(checkHead, "|") + "|\n" + strings.Repeat("|---", len(checkHead)) + "|\n")
 	for i, f := range r.Figures {
 		var line strings.Builder
 		for _, s := range checkRow(f) {
-			line.WriteString("| " + markdown(s) + " ")
+			line.WriteString("| " + markdownCell(s) + " ")
 		}
 		if b.Len()+line.Len() > markdownLimit {
 			fmt.Fprintf(&b, "\n… and %d more, none worse than these.\n", len(r.Figures)-i)
@@ -221,10 +221,6 @@ func CheckMarkdown(w io.Writer, r *gate.Result, pass bool) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-func markdown(s string) string {
-	return strings.NewReplacer("|", `\|`, "<", "&lt;", "\n", " ", "`", "'").Replace(s)
 }
 
 type junitSuite struct {

@@ -372,7 +372,7 @@ func Markdown(w io.Writer, t *compare.Table) error {
 		for i, r := range rows {
 			b.WriteString("|")
 			for _, s := range pad(r, len(rows[0])) {
-				b.WriteString(" " + strings.NewReplacer("|", `\|`, "<", "&lt;", "\n", " ").Replace(s) + " |")
+				b.WriteString(" " + markdownCell(s) + " |")
 			}
 			b.WriteByte('\n')
 			if i == 0 {
@@ -384,10 +384,10 @@ func Markdown(w io.Writer, t *compare.Table) error {
 		}
 	}
 	for _, n := range summary(t) {
-		b.WriteString(n + "  \n")
+		b.WriteString(markdown(n) + "  \n")
 	}
 	for i, n := range t.Footnotes {
-		b.WriteString(mark([]int{i}) + " " + n + "  \n")
+		b.WriteString(mark([]int{i}) + " " + markdown(n) + "  \n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

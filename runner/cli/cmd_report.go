@@ -51,8 +51,8 @@ baseline.
 			if f.single != "" && f.figures != "" {
 				return usagef("report: --single and --figures exclude each other")
 			}
-			if f.most <= 0 {
-				return usagef("report: --most is %v; must be more than 0 megabytes", f.most)
+			if !(f.most > 0 && f.most <= 1e6) {
+				return usagef("report: --most is %v; must be more than 0 megabytes, and 1,000,000 at most", f.most)
 			}
 			r, err := g.results(cmd.Context(), args[0], f.studyFlags)
 			if err != nil {
