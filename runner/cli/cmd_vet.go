@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"math"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
 
 	"ablate/experiments/spec"
@@ -159,25 +160,18 @@ func vetMemory(ctx context.Context, graph *study.Graph, class string) (finding, 
 }
 
 // hostMemory is the memory that this process may have, in bytes: the machine's,
-// or its control group's where that is less; 0 where it cannot be read.
+// or that of its control group where that is less; 0 where neither can be read.
 func hostMemory() int64 {
-	var total int64
-	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
-		for line := range strings.Lines(string(b)) {
-			var kb int64
-			if n, _ := fmt.Sscanf(line, "MemTotal: %d kB", &kb); n == 1 {
-				total = kb << 10
-			}
+	least := uint64(math.MaxInt64)
+	for _, read := range []func() (uint64, error){memlimit.FromSystem, memlimit.FromCgroup} {
+		if n, err := read(); err == nil && n > 0 {
+			least = min(least, n)
 		}
 	}
-	for _, name := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
-		if b, err := os.ReadFile(name); err == nil {
-			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && (total == 0 || n < total) {
-				total = n
-			}
-		}
+	if least == math.MaxInt64 {
+		return 0
 	}
-	return total
+	return int64(least)
 }
 
 // gpuMemory is that of the first GPU that NVIDIA's own tool lists.

@@ -64,7 +64,9 @@ func Attempts(events []Event) []Attempt {
 // end closes an attempt with its last event.
 func (a *Attempt) end(e Event) {
 	start := a.Time
-	a.Seconds = max(0, e.Time.Sub(start).Seconds())
+	if a.Seconds = e.Seconds; a.Seconds == 0 {
+		a.Seconds = max(0, e.Time.Sub(start).Seconds())
+	}
 	for _, f := range []struct{ last, first *string }{
 		{&e.Stage, &a.Stage}, {&e.Trial, &a.Trial}, {&e.Device, &a.Device}, {&e.Backend, &a.Backend},
 		{&e.Versions, &a.Versions}, {&e.CPU, &a.CPU}, {&e.View, &a.View}, {&e.Environment, &a.Environment},

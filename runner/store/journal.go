@@ -45,6 +45,8 @@ type Event struct {
 	Versions string    `json:"versions,omitempty"`
 	CPU      string    `json:"cpu,omitempty"`
 
+	Seconds float64 `json:"seconds,omitempty"` // of an attempt that ended, by a clock that nobody sets
+
 	Environment string `json:"environment,omitempty"` // lines of what may change the last digits of a result
 
 	Output string `json:"output,omitempty"` // of a finished attempt

@@ -277,7 +277,8 @@ func (r *runner) attempt(ctx context.Context, a *Action, deps map[string]Output)
 	}
 	r.log.Debug().Str("stage", string(a.Kind)).Str("arm", a.Rows()).Str("action", a.Name[:12]).Str("id", key.ID().String()).Str("key", key.Text()).Msg("key")
 	defer func() {
-		end := store.Event{Kind: store.Finished, Time: r.o.Now(), Action: key.ID(), Worker: event.Worker}
+		now := r.o.Now()
+		end := store.Event{Kind: store.Finished, Time: now, Action: key.ID(), Worker: event.Worker, Seconds: now.Sub(event.Time).Seconds()}
 		switch {
 		case err == nil:
 			end.Output = out.ID.String()
