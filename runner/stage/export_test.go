@@ -3,15 +3,21 @@ package stage
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ablate/models/checkpoint"
 	"ablate/models/dit"
@@ -103,20 +109,39 @@ func TestSamplePython(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !bytes.Contains(b[:128], []byte("'<f4'")) || !bytes.Contains(b[:128], []byte("(3, 16, 16, 3)")) {
+		t.Fatalf("the script writes %q", b[:128])
+	}
 	got := make([]float32, len(want))
-	if err := binary.Read(bytes.NewReader(b[len(b)-4*len(got):]), binary.LittleEndian, got); err != nil {
+	if err := binary.Read(bytes.NewReader(b[128:]), binary.LittleEndian, got); err != nil {
 		t.Fatal(err)
 	}
 	worst, size := 0., 0.
 	for i := range want {
 		worst, size = max(worst, math.Abs(float64(got[i]-want[i]))), max(size, math.Abs(float64(want[i])))
 	}
-	if worst > 2e-4 || size < .1 {
+	if !(worst <= 2e-5) || size < .1 {
 		t.Errorf("images of size %.3g differ by %.3g", size, worst)
 	}
+	pixels, err := quantizeModel(want)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range n {
-		if info, err := os.Stat(filepath.Join(dir, fmt.Sprintf("image-%d.png", i))); err != nil || info.Size() < 60 {
-			t.Errorf("picture %d: %v", i, err)
+		f, err := os.Open(filepath.Join(dir, fmt.Sprintf("image-%d.png", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		picture, err := png.Decode(f)
+		f.Close()
+		if err != nil || picture.Bounds() != image.Rect(0, 0, shapes.Size, shapes.Size) {
+			t.Fatalf("picture %d: %v", i, err)
+		}
+		for k, want := range pixels[i*shapes.Pixels : (i+1)*shapes.Pixels] {
+			r, g, b, _ := picture.At(k/3%shapes.Size, k/3/shapes.Size).RGBA()
+			if got := []uint32{r, g, b}[k%3] >> 8; math.Abs(float64(got)-float64(want)) > 1 { // an image's value may lie at ½
+				t.Fatalf("picture %d: value %d is %d, want %d", i, k, got, want)
+			}
 		}
 	}
 	cmd = exec.Command(bin, filepath.Join(dir, "sample.py"), "three red cats")
@@ -125,40 +150,113 @@ func TestSamplePython(t *testing.T) {
 	}
 }
 
-// TestAdapter: the factors of a low-rank fine-tuning are written beside the model, and
-// give its weights from the base's.
-func TestAdapter(t *testing.T) {
-	c := dit.Default(shapes.Vocabulary())
-	c.Layers, c.Width, c.TextWidth, c.Heads = 1, 8, 8, 2
-	net := pipeline.Shapes(c)
-	l := finetune.LoRA{Rank: 2, Targets: "attention"}
-	updates := nn.Values{}
-	for _, name := range []string{"blocks.0.attention.qkv", "blocks.0.attention.out"} {
-		out := 8
-		if strings.HasSuffix(name, "qkv") {
-			out = 24
-		}
-		updates[name+".lora_A"], updates[name+".lora_B"] = make([]float32, 2*8), make([]float32, out*2)
-		updates[name+".lora_A"][1] = .5
+// TestSamplePythonWords: the script reads every prompt as this program does.
+func TestSamplePythonWords(t *testing.T) {
+	bin := python(t)
+	var prompts []shapes.Prompt
+	var lines strings.Builder
+	for _, e := range shapes.Prompts().All() {
+		prompts = append(prompts, e.Prompt)
+		fmt.Fprintln(&lines, e.Prompt)
 	}
-	dir := t.TempDir()
-	if err := writeAdapter(dir, net, l, updates); err != nil {
-		t.Fatal(err)
-	}
-	w, err := checkpoint.ReadFile(filepath.Join(dir, "adapter", adapterFile))
+	cmd := exec.Command(bin, "-c", `import sys; sys.path.insert(0, "../cli/export"); sys.dont_write_bytecode = True; import sample
+encoder = sample.ShapesTextEncoder.__new__(sample.ShapesTextEncoder); encoder.config = {"vocab_size": len(sample.WORDS)}
+for line in sys.stdin: print("".join(str(int(x)) for x in encoder.words(line)))`)
+	cmd.Stdin = strings.NewReader(lines.String())
+	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, ok := w["base_model.model.blocks.0.attention.qkv.lora_A.weight"]
-	if !ok || len(w) != 4 || a.Shape[0] != 2 || a.Shape[1] != 8 {
-		t.Errorf("tensors %v", w)
+	var want strings.Builder
+	bag := make([]float32, shapes.Vocabulary())
+	for _, p := range prompts {
+		p.Words(bag)
+		for _, x := range bag {
+			fmt.Fprint(&want, x)
+		}
+		want.WriteByte('\n')
 	}
-	var config adapterConfig
-	if err := checkpoint.ReadJSON(filepath.Join(dir, "adapter", "adapter_config.json"), &config, true); err != nil {
+	if d := cmp.Diff(want.String(), string(out)); len(prompts) < 100 || d != "" {
+		t.Errorf("%d prompts (-want +got)\n%s", len(prompts), d)
+	}
+}
+
+// TestAdapter: the factors of a low-rank fine-tuning are in its artifact, beside the
+// model, and added to the base's weights they are the model's.
+func TestAdapter(t *testing.T) {
+	e, base := NewEnv(modeltest.Backend(t)), checkpointFolder(t)
+	run := func(kind Kind, p any, in map[string]string) string {
+		t.Helper()
+		raw, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := t.TempDir()
+		if err := Run(t.Context(), e, Task{Kind: kind, Params: raw, Inputs: in, Out: out}, nil); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	s := SamplerParams{Steps: 2, Shift: 1.5}
+	labelled := run(Sample, SampleParams{Seed: 1, Split: "labelled", Images: 8, Sampler: s}, map[string]string{"model": base})
+	out := run(Finetune, FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, Recipe: finetune.Recipe{Method: "reward-weighted", Steps: 3, Batch: 8,
+		LearningRate: 1e-2, Warmup: 1, Clip: 1, Anchor: "none", Rounds: 1, LoRA: finetune.LoRA{Rank: 2, Targets: "all"}}},
+		map[string]string{"model": base, "labelled": labelled})
+	adapter, err := checkpoint.ReadFile(filepath.Join(out, "adapter", adapterFile))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if config.Rank != 2 || config.Alpha != 2 || len(config.Targets) != 2 || config.Type != "LORA" {
-		t.Errorf("configuration %+v", config)
+	values := func(x checkpoint.Tensor) []float32 {
+		t.Helper()
+		v, err := x.Float32()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	updated := map[string]bool{}
+	for file, prefix := range map[string]string{"transformer/" + denoiserFile: "", "text_encoder/" + encoderFile: textPrefix} {
+		before, err := checkpoint.ReadFile(filepath.Join(base, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := checkpoint.ReadFile(filepath.Join(out, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, x := range before {
+			layer, _ := strings.CutSuffix(prefix+name, ".weight")
+			a, ok := adapter["base_model.model."+layer+".lora_A.weight"]
+			b := adapter["base_model.model."+layer+".lora_B.weight"]
+			w, got := values(x), values(after[name])
+			if ok {
+				updated[layer] = true
+				if rows, in := x.Shape[0], x.Shape[1]; !slices.Equal(a.Shape, []int{2, in}) || !slices.Equal(b.Shape, []int{rows, 2}) {
+					t.Fatalf("%s of shape %v has factors of %v and %v", layer, x.Shape, a.Shape, b.Shape)
+				} else {
+					for i, f := range values(b) {
+						for j := range in {
+							w[i/2*in+j] += f * values(a)[i%2*in+j]
+						}
+					}
+				}
+			}
+			for i := range w {
+				if !(math.Abs(float64(got[i]-w[i])) <= 1e-6) {
+					t.Fatalf("%s: value %d is %v, want %v", name, i, got[i], w[i])
+				}
+			}
+			if ok == slices.Equal(values(x), got) {
+				t.Errorf("%s has an update, %v, and changed, %v", name, ok, !ok)
+			}
+		}
+	}
+	var config adapterConfig
+	if err := checkpoint.ReadJSON(filepath.Join(out, "adapter", "adapter_config.json"), &config, true); err != nil {
+		t.Fatal(err)
+	}
+	if config.Type != "LORA" || config.Rank != 2 || config.Alpha != 2 || len(config.Targets) != len(updated) || len(adapter) != 2*len(updated) || !updated["text_encoder.embed"] || !updated["blocks.0.attention.qkv"] {
+		t.Errorf("configuration %+v, %d tensors, and the layers that changed are %v", config, len(adapter), updated)
 	}
 }
 

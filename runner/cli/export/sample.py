@@ -8,6 +8,7 @@ the classes below are those that model_index.json names.
 
 import argparse
 import json
+import math
 import pathlib
 import struct
 import zlib
@@ -26,7 +27,7 @@ def silu(x):
 
 
 def gelu(x):  # in its tanh form
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
 def normalize(x):  # layer norm without scale or shift
@@ -82,7 +83,7 @@ class ShapesTransformer2DModel(Component):
             m = np.split(self.linear(block + "modulation", cond)[:, None], 6, -1)
             a = normalize(h) * (1 + m[1]) + m[0]
             q, k, v = self.linear(block + "attention.qkv", a).reshape(b, n * n, 3, heads, d // heads).transpose(2, 0, 3, 1, 4)
-            scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(d // heads)
+            scores = q @ k.transpose(0, 1, 3, 2) / math.sqrt(d // heads)
             scores = np.exp(scores - scores.max(-1, keepdims=True))
             a = (scores / scores.sum(-1, keepdims=True)) @ v
             h = h + m[2] * self.linear(block + "attention.out", a.transpose(0, 2, 1, 3).reshape(b, n * n, d))
@@ -100,7 +101,8 @@ class RectifiedFlowX0Scheduler:
 
     def __init__(self, file):
         self.config = json.loads(file.read_text())
-        assert self.config["prediction_type"] == "sample", "the network of this folder predicts the clean image"
+        if self.config["prediction_type"] != "sample":
+            raise SystemExit(f"{file}: prediction_type is {self.config['prediction_type']!r}; must be 'sample'")
 
     def times(self):
         n, shift = self.config["num_inference_steps"], self.config["shift"]
@@ -111,22 +113,31 @@ class RectifiedFlowX0Scheduler:
         return x + (x - prediction) / t * (following - t)
 
 
-def sample(folder, prompts, noise, steps=None, shift=None):
-    """Images float32[B, S, S, C] in [-1, 1] of prompts, from noise of that shape."""
-    transformer = ShapesTransformer2DModel(folder / "transformer", "diffusion_pytorch_model.safetensors")
-    encoder = ShapesTextEncoder(folder / "text_encoder", "model.safetensors")
-    scheduler = RectifiedFlowX0Scheduler(folder / "scheduler" / "scheduler_config.json")
-    scheduler.config["num_inference_steps"] = steps or scheduler.config["num_inference_steps"]
-    scheduler.config["shift"] = shift or scheduler.config["shift"]
-    text = encoder(np.stack([encoder.words(p) for p in prompts]))
-    x, times = noise.astype(np.float32), scheduler.times()
-    for t, following in zip(times, times[1:]):
-        x = scheduler.step(x, transformer(x, t, text), t, following)
-    return x
+class AblateShapesPipeline:
+    """The parts of a checkpoint folder together."""
+
+    def __init__(self, folder):
+        self.transformer = ShapesTransformer2DModel(folder / "transformer", "diffusion_pytorch_model.safetensors")
+        self.text_encoder = ShapesTextEncoder(folder / "text_encoder", "model.safetensors")
+        self.scheduler = RectifiedFlowX0Scheduler(folder / "scheduler" / "scheduler_config.json")
+
+    def noise(self, images, seed):
+        """Initial noise float32[images, S, S, C]."""
+        size, channels = self.transformer.config["sample_size"], self.transformer.config["in_channels"]
+        return np.random.default_rng(seed).standard_normal((images, size, size, channels), np.float32)
+
+    def __call__(self, prompts, noise):
+        """Images float32[B, S, S, C], about -1 to 1, one of each prompt, from noise of
+        that shape."""
+        text = self.text_encoder(np.stack([self.text_encoder.words(p) for p in prompts]))
+        x, times = noise.astype(np.float32), self.scheduler.times()
+        for t, following in zip(times, times[1:]):
+            x = self.scheduler.step(x, self.transformer(x, t, text), t, following)
+        return x
 
 
 def png(image):
-    """The bytes of a PNG of an image float32[H, W, 3] in [-1, 1]."""
+    """The bytes of a PNG of an image float32[H, W, 3], of which -1 is black."""
     pixels = (np.clip((image + 1) / 2, 0, 1) * 255 + 0.5).astype(np.uint8)
     height, width, _ = pixels.shape
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
@@ -146,17 +157,15 @@ def main():
     parser.add_argument("--steps", type=int, help="of the sampler (default: as the study had)")
     parser.add_argument("--shift", type=float, help="of the sampler (default: as the study had)")
     parser.add_argument("--noise", help="take the initial noise from this .npy file, float32[images, H, W, C]")
-    parser.add_argument("--out", default=".", help="folder for image-0.png and so on (default: this one)")
-    parser.add_argument("--npy", help="write the images, float32 in [-1, 1], to this .npy file too")
+    parser.add_argument("--out", default=".", help="folder for image-0.png and so on (default: the one that you are in)")
+    parser.add_argument("--npy", help="write the images, float32, about -1 to 1, to this .npy file too")
     args = parser.parse_args()
-    folder = pathlib.Path(__file__).resolve().parent
-    config = json.loads((folder / "transformer" / "config.json").read_text())
-    if args.noise:
-        noise = np.load(args.noise)
-    else:
-        size = config["sample_size"]
-        noise = np.random.default_rng(args.seed).standard_normal((args.images, size, size, config["in_channels"]), np.float32)
-    images = sample(folder, [args.prompt] * len(noise), noise, args.steps, args.shift)
+    pipeline = AblateShapesPipeline(pathlib.Path(__file__).resolve().parent)
+    for name, value in (("num_inference_steps", args.steps), ("shift", args.shift)):
+        if value is not None:
+            pipeline.scheduler.config[name] = value
+    noise = np.load(args.noise) if args.noise else pipeline.noise(args.images, args.seed)
+    images = pipeline([args.prompt] * len(noise), noise)
     for i, image in enumerate(images):
         path = pathlib.Path(args.out) / f"image-{i}.png"
         path.write_bytes(png(image))
