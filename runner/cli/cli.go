@@ -165,6 +165,9 @@ func exitCode(ctx context.Context, err error) int {
 	return exitError
 }
 
+// Help lists the commands of a group in the order in which people need them.
+func init() { cobra.EnableCommandSorting = false }
+
 func newRoot(g *globals) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "ablate",
@@ -219,7 +222,7 @@ yet; afterwards it stays with its backend, unless --backend names another.
 		{"study", "Make and run a study:", []*cobra.Command{newInit(g), newVet(g), newPlan(g), newRun(g)}},
 		{"read", "Read its results:", []*cobra.Command{newTable(g), newReport(g), newExplain(g), newExport(g)}},
 		{"ci", "Compare with a baseline:", []*cobra.Command{newBaseline(g), newCheck(g)}},
-		{"about", "This machine and program:", []*cobra.Command{newDoctor(g), newSchema(g), newVersion(g)}},
+		{"about", "This machine and program:", []*cobra.Command{newSchema(g), newDoctor(g), newVersion(g)}},
 	} {
 		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
 		for _, c := range group.commands {

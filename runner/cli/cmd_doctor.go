@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ablate/models/backend"
+	"ablate/runner/launch"
 )
 
 // A finding is one line of doctor's answer.
@@ -48,7 +49,7 @@ func runDoctor(ctx context.Context, g *globals, asJSON, fetch bool) error {
 			return err
 		}
 	}
-	list := []finding{{What: "machine", OK: true, Detail: fmt.Sprintf("%s, %d cores, %s/%s", cpuName(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)}}
+	list := []finding{{What: "machine", OK: true, Detail: machineText()}}
 	cgo := finding{What: "cgo", OK: backend.HasXLA, Detail: "this program can load XLA plugins"}
 	if !cgo.OK {
 		cgo.Detail, cgo.Do = "this program was built without cgo and cannot load XLA plugins", "build it with CGO_ENABLED=1 and a C compiler"
@@ -109,6 +110,15 @@ func runDoctor(ctx context.Context, g *globals, asJSON, fetch bool) error {
 	return nil
 }
 
+// machineText is the machine as far as a study's time depends on it.
+func machineText() string {
+	memory := "memory unknown"
+	if n := hostMemory(); n > 0 {
+		memory = bytesText(n) + " of memory"
+	}
+	return fmt.Sprintf("%s, %s, %s, %s/%s", cpuName(), many(launch.DefaultWorkers(), "core"), memory, runtime.GOOS, runtime.GOARCH)
+}
+
 func doctorCUDA(ctx context.Context) (finding, bool) {
 	f := finding{What: backend.CUDA}
 	plugins := backend.CUDAPlugins(os.Getenv("ABLATE_BACKEND") == backend.CUDA)
@@ -127,6 +137,9 @@ func doctorCUDA(ctx context.Context) (finding, bool) {
 	return f, false
 }
 
+// whose explains a name that looks like a misspelt one.
+const whose = "the package is of lammps-jax, which runs JAX models in the simulator LAMMPS, and has the CPU plugin of XLA and nothing else; ablate pins its SHA-256"
+
 func doctorCPU(ctx context.Context) (finding, bool) {
 	f := finding{What: backend.CPU}
 	path, own, err := backend.PluginPath()
@@ -141,7 +154,7 @@ func doctorCPU(ctx context.Context) (finding, bool) {
 		return f, false
 	case !have:
 		f.Detail = fmt.Sprintf("no plugin yet (%s %s)", backend.PluginPackage, backend.PluginVersion)
-		f.Do = "the first run fetches it; 'ablate doctor --fetch' does it now"
+		f.Do = "the first run fetches it; 'ablate doctor --fetch' does it now; " + whose
 		return f, false
 	}
 	digest, err := backend.VerifyPlugin()
@@ -158,11 +171,13 @@ func doctorCPU(ctx context.Context) (finding, bool) {
 		f.Detail, f.Do = err.Error(), "unset ABLATE_PJRT_PLUGIN, or delete the file and run 'ablate doctor --fetch'"
 		return f, false
 	}
-	whose := backend.PluginPackage + " " + backend.PluginVersion
+	origin := backend.PluginPackage + " " + backend.PluginVersion
 	if own {
-		whose = "named by ABLATE_PJRT_PLUGIN"
+		origin = "named by ABLATE_PJRT_PLUGIN"
+	} else {
+		f.Do = whose
 	}
-	f.OK, f.Detail = true, fmt.Sprintf("%s, plugin %s (%s, SHA-256 %s)", device, path, whose, digest[:12])
+	f.OK, f.Detail = true, fmt.Sprintf("%s, plugin %s (%s, SHA-256 %s)", device, path, origin, digest[:12])
 	return f, true
 }
 

@@ -131,6 +131,39 @@ func runPlan(ctx context.Context, g *globals, f planFlags, path string) error {
 	return nil
 }
 
+// runs counts what the views of a study run: rows, seeds, and what is the same.
+func runs(views []spec.View) string {
+	rows, seeds, trials := map[string]bool{}, map[string]bool{}, map[spec.ID]bool{}
+	for _, v := range views {
+		rows[v.Row()], seeds[v.Trial.Seed.String()], trials[v.Trial.ID()] = true, true, true
+	}
+	text := fmt.Sprintf("%s (%s, %s)", many(len(views), "run"), many(len(rows), "row"), many(len(seeds), "seed"))
+	if len(rows)*len(seeds) == len(views) {
+		text = fmt.Sprintf("%s × %s = %s", many(len(rows), "row"), many(len(seeds), "seed"), many(len(views), "run"))
+	}
+	if same := len(views) - len(trials); same > 0 {
+		text += fmt.Sprintf(", %d of them distinct: what is the same runs once", len(trials))
+	}
+	return text
+}
+
+// freshSeeds are the seeds of the views of which something runs because of its
+// seed alone.
+func (p *planned) freshSeeds() string {
+	fresh := map[*study.Action]bool{}
+	for _, s := range p.Steps {
+		fresh[s.Action] = s.State != plan.Cached && s.Reason == plan.NewSeeds
+	}
+	var seeds []string
+	for _, v := range p.views {
+		name := v.Trial.Seed.String()
+		if !slices.Contains(seeds, name) && slices.ContainsFunc(p.graph.Chains[v.Trial.ID()].Actions(), func(a *study.Action) bool { return fresh[a] }) {
+			seeds = append(seeds, name)
+		}
+	}
+	return strings.Join(seeds, ", ")
+}
+
 // list prints what runs for each view, a line each.
 func (p *planned) list(w io.Writer) {
 	state := map[*study.Action]plan.State{}
@@ -169,16 +202,7 @@ const listed = 8
 
 func (p *planned) print(w io.Writer) {
 	l := p.loaded
-	trials := len(p.graph.Chains)
-	fmt.Fprintf(w, "%s\n\n%s of %s", l.Title, many(len(p.views), "view"), many(trials, "trial"))
-	if shared := len(p.views) - trials; shared > 0 {
-		verb := "share"
-		if shared == 1 {
-			verb = "shares"
-		}
-		fmt.Fprintf(w, "; %s %s a trial with an earlier one", many(shared, "view"), verb)
-	}
-	fmt.Fprintln(w)
+	fmt.Fprintf(w, "%s\n\n%s\n", l.Title, runs(p.views))
 	if l.Collapsed > 0 {
 		fmt.Fprintf(w, "%s left out, equal to an earlier one of the same arm\n", many(l.Collapsed, "point"))
 	}
@@ -220,7 +244,7 @@ func (p *planned) print(w io.Writer) {
 	if len(first) > 0 {
 		fmt.Fprintf(w, "%s: %s\n", strings.Join(first, ", "), plan.FirstOfKind)
 	}
-	follow := 0
+	follow, fresh := 0, 0
 	for _, s := range stages {
 		if slices.Contains(first, s.Stage) {
 			continue
@@ -231,6 +255,9 @@ func (p *planned) print(w io.Writer) {
 			case r.Text == plan.Follows:
 				follow += r.Count
 				continue
+			case r.Text == plan.NewSeeds:
+				fresh += r.Count
+				continue
 			case shown == listed:
 				fmt.Fprintf(w, "%s: and other reasons, which --json lists\n", s.Stage)
 			case shown < listed:
@@ -238,6 +265,9 @@ func (p *planned) print(w io.Writer) {
 			}
 			shown++
 		}
+	}
+	if fresh > 0 {
+		fmt.Fprintf(w, "%d × new seeds: %s\n", fresh, p.freshSeeds())
 	}
 	if follow > 0 {
 		fmt.Fprintf(w, "%d × later stages, which read what these compute\n", follow)

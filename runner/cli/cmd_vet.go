@@ -77,8 +77,7 @@ func (g *globals) vet(ctx context.Context, path string, f studyFlags) ([]finding
 	if err != nil {
 		return nil, err
 	}
-	trials := len(l.Trials())
-	detail := fmt.Sprintf("%s: %s of %s", l.Name, many(len(l.Views), "view"), many(trials, "trial"))
+	detail := l.Name + ": " + runs(l.Views)
 	if n := len(l.Excluded); n > 0 {
 		detail += fmt.Sprintf(", %s excluded by where", many(n, "point"))
 	}
@@ -154,7 +153,7 @@ func vetMemory(ctx context.Context, graph *study.Graph, class string) (finding, 
 		return f, fmt.Errorf("%s needs at least %s of memory, and %s has %s: make its model, batch or data smaller",
 			by.Label(), bytesText(need), where, bytesText(have))
 	default:
-		f.Detail = fmt.Sprintf("%s has %s; %s needs at least %s, and its backend some more", where, bytesText(have), by.Kind, bytesText(need))
+		f.Detail = fmt.Sprintf("%s has %s; at least %s are needed (by %s), and some more by its backend", where, bytesText(have), bytesText(need), by.Kind)
 	}
 	return f, nil
 }

@@ -15,7 +15,8 @@ func complete(root *cobra.Command) {
 	paths := func() []string {
 		var out []string
 		for _, a := range spec.Axes() {
-			out = append(out, a.Path+"=\t"+a.Doc)
+			first, _, _ := strings.Cut(a.Doc, ". ")
+			out = append(out, a.Path+"=\t"+first)
 		}
 		return out
 	}
@@ -30,7 +31,11 @@ func complete(root *cobra.Command) {
 			}
 			if err := c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 				found := slices.DeleteFunc(slices.Clone(list()), func(v string) bool { return !strings.HasPrefix(v, begun) })
-				return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+				how := cobra.ShellCompDirectiveNoFileComp
+				if flag == "set" { // its value follows
+					how |= cobra.ShellCompDirectiveNoSpace
+				}
+				return found, how
 			}); err != nil {
 				panic(err) // the same flag twice is a mistake of the program
 			}

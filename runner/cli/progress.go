@@ -140,7 +140,7 @@ func (p *progress) draw() {
 		return
 	}
 	since := time.Since(p.start)
-	head := fmt.Sprintf("%d/%d  %s", p.finished, p.total, since.Round(time.Second))
+	head := fmt.Sprintf("%d/%d  %s", p.finished, p.total, since.Truncate(time.Second))
 	// By cost, once a tenth of it is done: earlier it would say anything.
 	if p.done > p.cost/10 && p.done < p.cost {
 		head += fmt.Sprintf("  ~%s left", duration(since.Seconds()/p.done*(p.cost-p.done)))
