@@ -1,64 +1,104 @@
 package cli
 
 import (
+	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"ablate/experiments/spec"
 )
 
-// complete gives the flags whose values are known their completions. A study is a
-// folder or file, which shells complete themselves.
+// completeTime is how long a shell waits for what only a study can tell.
+const completeTime = 5 * time.Second
+
+// complete gives arguments and flags whose values are known their completions. A
+// study is a folder or file, which shells complete themselves.
 func complete(root *cobra.Command) {
-	paths := func() []string {
-		var out []string
-		for _, a := range spec.Axes() {
-			first, _, _ := strings.Cut(a.Doc, ". ")
-			out = append(out, a.Path+"=\t"+first)
-		}
-		return out
+	fixed := func(list []string) func(*spec.Study) []string {
+		return func(*spec.Study) []string { return list }
 	}
-	values := map[string]func() []string{
-		"of": func() []string { return tableNames }, "backend": func() []string { return classes },
-		"inconclusive": func() []string { return []string{"fail", "pass"} }, "set": paths,
+	flags := map[string]struct {
+		reads  bool // the study, which takes a second
+		values func(*spec.Study) []string
+	}{
+		"of": {false, fixed(tableNames)}, "backend": {false, fixed(classes)}, "inconclusive": {false, fixed([]string{"fail", "pass"})},
+		"set": {false, func(*spec.Study) (out []string) {
+			for _, a := range spec.Axes() {
+				first, _, _ := strings.Cut(a.Doc, ". ")
+				out = append(out, a.Path+"=\t"+first)
+			}
+			return out
+		}},
+		"only": {true, func(s *spec.Study) (out []string) {
+			for _, a := range s.Arms {
+				out = append(out, a.Name)
+			}
+			return out
+		}},
+		"seed": {true, func(s *spec.Study) (out []string) {
+			for _, seed := range s.Seeds {
+				out = append(out, seed.String())
+			}
+			return out
+		}},
 	}
 	for _, c := range root.Commands() {
-		for flag, list := range values {
-			if c.Flags().Lookup(flag) == nil {
+		for name, f := range flags {
+			if c.Flags().Lookup(name) == nil {
 				continue
 			}
-			if err := c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
-				found := slices.DeleteFunc(slices.Clone(list()), func(v string) bool { return !strings.HasPrefix(v, begun) })
+			if err := c.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 				how := cobra.ShellCompDirectiveNoFileComp
-				if flag == "set" { // its value follows
+				if name == "set" { // its value follows
 					how |= cobra.ShellCompDirectiveNoSpace
 				}
-				return found, how
+				var s *spec.Study
+				if f.reads {
+					if s = readStudy(cmd, args); s == nil {
+						return nil, how
+					}
+				}
+				return beginning(f.values(s), begun), how
 			}); err != nil {
 				panic(err) // the same flag twice is a mistake of the program
 			}
 		}
-		if c.Flags().Lookup("only") != nil {
-			if err := c.RegisterFlagCompletionFunc("only", func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if strings.HasSuffix(c.Use, " STUDY TRIAL") {
+			c.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 				if len(args) == 0 {
-					return nil, cobra.ShellCompDirectiveNoFileComp
+					return nil, cobra.ShellCompDirectiveDefault
 				}
-				s, err := loadStudy(cmd.Context(), args[0], nil)
-				if err != nil {
-					return nil, cobra.ShellCompDirectiveError
-				}
-				var arms []string
-				for _, a := range s.Arms {
-					if strings.HasPrefix(a.Name, begun) {
-						arms = append(arms, a.Name)
+				var views []string
+				if s := readStudy(cmd, args); s != nil && len(args) == 1 {
+					for _, v := range s.Views {
+						views = append(views, v.String())
 					}
 				}
-				return arms, cobra.ShellCompDirectiveNoFileComp
-			}); err != nil {
-				panic(err)
+				return beginning(views, begun), cobra.ShellCompDirectiveNoFileComp
 			}
 		}
 	}
+}
+
+// readStudy reads the study that a command line names so far; nil where it names
+// none, or one that cannot be read in time.
+func readStudy(cmd *cobra.Command, args []string) *spec.Study {
+	if len(args) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), completeTime)
+	defer cancel()
+	s, err := loadStudy(ctx, args[0], nil)
+	if err != nil {
+		return nil // a shell is no place for its mistakes: vet names them
+	}
+	return s
+}
+
+// beginning keeps the values that begin with what was typed.
+func beginning(values []string, begun string) []string {
+	return slices.DeleteFunc(slices.Clone(values), func(v string) bool { return !strings.HasPrefix(v, begun) })
 }
