@@ -123,10 +123,10 @@ func (e explained) print(w io.Writer, all bool) {
 	if e.Output != "" {
 		fmt.Fprintf(w, "  → artifact %s\n", e.Output)
 	}
-	if e.Nearest == "" {
+	if e.Nearest == "" || e.Reason == plan.Follows && !all {
 		return
 	}
-	fmt.Fprintf(w, "  nearest earlier action: %s\n", e.Nearest[:12])
+	fmt.Fprintf(w, "  the nearest that ran before, %s, differs:\n", e.Nearest[:12])
 	for _, d := range e.Changed {
 		fmt.Fprintf(w, "    %s\n", d)
 	}

@@ -28,11 +28,26 @@ func TestWords(t *testing.T) {
 		{"finetune", []Difference{{"finetune", "revision", "1", "2"}}, "the code of finetune changed from 1 to 2"},
 		{"evaluate", []Difference{{"data", "pairs", "1", "2"}, {"finetune", "a", "1", "2"}, {"finetune", "b", "1", "2"}, {"finetune", "c", "1", "2"}},
 			"data.pairs changed from 1 to 2, finetune.a changed from 1 to 2, finetune.b changed from 1 to 2, and 1 more"},
+		{"proxy", []Difference{{"base reward", "lambda", "0.5", "0.7"}}, "reward.lambda of the base changed from 0.5 to 0.7"},
+		{"finetune", []Difference{{"finetune", "method revision", "1", "2"}}, "the code of the method changed from 1 to 2"},
 		{"finetune", nil, "what it reads has other bytes than before, or is no longer in the store"},
 	} {
 		if got := Words(tc.kind, tc.diffs); got != tc.want {
 			t.Errorf("%s %v:\n got %s\nwant %s", tc.kind, tc.diffs, got, tc.want)
 		}
+	}
+}
+
+// TestOwn: each line of a key is a feature of its own, whatever spaces are in it.
+func TestOwn(t *testing.T) {
+	got := map[feature]string{}
+	own(got, "finetune", []string{`finetune.method "crd"`, "finetune.beta 0.5", "method revision 2", `loss "a b"`, "seed.feedback -3"}, 1, "xla:cpu")
+	want := map[feature]string{
+		{"finetune", "method"}: `"crd"`, {"finetune", "beta"}: "0.5", {"finetune", "method revision"}: "2", {"finetune", "loss"}: `"a b"`,
+		{"", "seed.feedback"}: "-3", {"finetune", "revision"}: "1", {"", "backend"}: "xla:cpu",
+	}
+	if d := cmp.Diff(want, got, cmp.AllowUnexported(feature{})); d != "" {
+		t.Errorf("mismatch (-want +got):\n%s", d)
 	}
 }
 

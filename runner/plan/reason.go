@@ -30,15 +30,21 @@ type Difference struct {
 
 // path is the name that people know: the trial's dotted path, where it has one.
 func (d Difference) path() string {
-	switch {
+	switch part, ofBase := strings.CutPrefix(d.Part, "base "); {
+	case ofBase:
+		return Difference{Part: part, Name: d.Name}.path() + " of the base"
 	case d.Name == "revision":
 		return "the code of " + d.Part
+	case d.Name == "method revision":
+		return "the code of the method"
 	case d.Name == "images" && d.Part == "sample of labelled":
 		return "feedback.labelled"
 	case d.Name == "images" && d.Part == "sample of unlabelled":
 		return "feedback.unlabelled"
-	case d.Part == "" || strings.Contains(d.Part, " "):
+	case d.Part == "":
 		return d.Name
+	case strings.Contains(d.Part, " "):
+		return d.Name + " of " + d.Part
 	}
 	return d.Part + "." + d.Name
 }
@@ -143,7 +149,7 @@ func linesOf(e store.Entry) (lines []string) {
 func own(to map[feature]string, kind string, lines []string, revision int, backend string) {
 	who := owner(kind, lines)
 	for _, l := range lines {
-		name, value, _ := strings.Cut(l, " ")
+		name, value := pathValue(l)
 		part, rest, dotted := strings.Cut(name, ".")
 		switch {
 		case part == "seed":
@@ -158,6 +164,19 @@ func own(to map[feature]string, kind string, lines []string, revision int, backe
 	if backend != "" {
 		to[feature{"", "backend"}] = backend
 	}
+}
+
+// pathValue splits a line of stage.Lines. A path may have a space ("method revision
+// 2"), and a text too, which is quoted.
+func pathValue(line string) (path, value string) {
+	i := strings.Index(line, ` "`)
+	if i < 0 {
+		i = strings.LastIndexByte(line, ' ')
+	}
+	if i < 0 {
+		return line, ""
+	}
+	return line[:i], line[i+1:]
 }
 
 // alone keeps the differences that an action has in its own parameters and code,
