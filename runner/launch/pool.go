@@ -105,7 +105,8 @@ func NewPool(o Options) (*Pool, error) {
 // this goroutine.
 //
 // The error is a [*RemoteError] if the task failed, a [*CrashError] if its worker
-// died; the next Do starts another. If ctx ends, the worker is stopped, at most
+// died or hung; the next Do starts another. Do never tries a task again: after
+// ClassCrash, and after ClassStart unless the program was replaced, the caller may. If ctx ends, the worker is stopped, at most
 // Options.Grace later by force, and the error wraps context.Cause(ctx).
 // Reply.Worker is set whenever a worker had the task.
 func (p *Pool) Do(ctx context.Context, t Task, hint string, progress func(Progress)) (Reply, error) {

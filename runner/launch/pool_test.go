@@ -246,6 +246,31 @@ func TestParentKilled(t *testing.T) {
 	}
 }
 
+// TestTie: kill -9 of a process takes the child with it that it has tied.
+func TestTie(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("no signal at the parent's death on this system")
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), roleVar+"=tied")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	lines.Scan()
+	child, err := strconv.Atoi(lines.Text())
+	if err != nil || !alive(child) {
+		t.Fatalf("child %q: %v", lines.Text(), err)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	await(t, "the child's end", func() bool { return !alive(child) })
+}
+
 func TestAffinity(t *testing.T) {
 	p := pool(t, Options{Workers: 2})
 	// Two at once, so that both workers run.
@@ -326,7 +351,8 @@ func TestSilence(t *testing.T) {
 		if Class(err) != ClassSilent || !strings.Contains(err.Error(), "worker 0 said nothing for 300ms during "+stage) {
 			t.Errorf("%s: got %v (%s)", stage, err, Class(err))
 		}
-		if _, stderr := Diagnostics(err); stage == "mute" && stderr != "waiting for a lock\n" {
+		// Where it hangs is in the log: the Go runtime's list of goroutines.
+		if _, stderr := Diagnostics(err); stage == "mute" && (!strings.HasPrefix(stderr, "waiting for a lock\n") || !strings.Contains(stderr, "launch.perform(")) {
 			t.Errorf("standard error %q", stderr)
 		}
 		await(t, "the end of the worker", func() bool { return !alive(n) })
@@ -336,11 +362,52 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestSilenceOfOurs: a worker is not ended for the time that its own pool was held up,
+// by a terminal that takes no output or by Ctrl-Z.
+func TestSilenceOfOurs(t *testing.T) {
+	p := pool(t, Options{Workers: 1, Silence: 200 * time.Millisecond})
+	for range 5 { // of two things that have come meanwhile Go takes any
+		_, err := p.Do(t.Context(), Task{Stage: "steps"}, "", func(m Progress) {
+			if m.Step == 3 {
+				time.Sleep(300 * time.Millisecond)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	cmd := exec.Command(os.Args[0], "ticks")
+	cmd.Env = append(os.Environ(), roleVar+"=parent", "SILENCE=500ms")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	lines := bufio.NewScanner(out)
+	lines.Scan() // the task runs
+	for range 3 {
+		cmd.Process.Signal(syscall.SIGSTOP)
+		time.Sleep(600 * time.Millisecond)
+		cmd.Process.Signal(syscall.SIGCONT)
+	}
+	last := ""
+	for lines.Scan() {
+		last = lines.Text()
+	}
+	if err := cmd.Wait(); err != nil || last != "done" {
+		t.Errorf("a pool that was stopped and went on: %v, %q", err, last)
+	}
+}
+
 // TestBuild: a worker that was started after the program was replaced is refused.
 func TestBuild(t *testing.T) {
 	p := pool(t, Options{Workers: 1, Build: "aaaaaaaaaaaaaaaa", Env: []string{"BUILD=bbbbbbbbbbbbbbbb"}})
 	_, err := pid(t, p, "echo", "")
-	if Class(err) != ClassStart || !strings.Contains(err.Error(), "another build") || !strings.Contains(err.Error(), "bbbbbbbbbbbb, not aaaaaaaaaaaa") {
+	if Class(err) != ClassStart || !strings.Contains(err.Error(), "another build") || !strings.Contains(err.Error(), `"bbbbbbbbbbbb", protocol 2, not "aaaaaaaaaaaa"`) {
 		t.Errorf("got %v (%s)", err, Class(err))
 	}
 	p = pool(t, Options{Workers: 1, Build: "same", Env: []string{"BUILD=same"}})
@@ -400,9 +467,9 @@ func TestBadWorkers(t *testing.T) {
 		want    string
 	}{
 		"none":     {[]string{filepath.Join(t.TempDir(), "none")}, "worker 0 cannot be started: "},
-		"silent":   {[]string{"sh", "-c", "sleep 60"}, "worker 0 said nothing for "},
+		"silent":   {[]string{"sh", "-c", "echo 'loading the plugin' >&2; sleep 60"}, "worker 0 sent nothing for 500ms after its start: loading the plugin"},
 		"stranger": {[]string{"sh", "-c", "echo hallo"}, "worker 0 does not speak this program's protocol"},
-		"other":    {[]string{"sh", "-c", `echo '{"hello":{"protocol":99}}'`}, "worker 0 does not speak this program's protocol"},
+		"other":    {[]string{"sh", "-c", `echo '{"hello":{"protocol":99}}'`}, `worker 0 is of another build than the program that started it ("", protocol 99, not "", protocol 2)`},
 		"dying":    {[]string{"sh", "-c", "echo 'no such plugin' >&2; exit 4"}, "worker 0 ended with status 4 during its start: no such plugin"},
 		"closing":  {[]string{"sh", "-c", "exec >&-; sleep 60"}, "worker 0 was killed by signal 9"},
 	} {
@@ -411,6 +478,10 @@ func TestBadWorkers(t *testing.T) {
 			_, err := p.Do(t.Context(), Task{Stage: "echo"}, "", nil)
 			if err == nil || !strings.HasPrefix(err.Error(), c.want) || Class(err) != ClassStart {
 				t.Errorf("got %v, class %s; want %q", err, Class(err), c.want)
+			}
+			_, words, _ := strings.Cut(c.want, "start: ")
+			if _, stderr := Diagnostics(err); !strings.Contains(stderr, words) {
+				t.Errorf("standard error %q", stderr)
 			}
 		})
 	}

@@ -99,22 +99,36 @@ func (w *process) greet(ctx context.Context, limit time.Duration) error {
 		case <-ctx.Done():
 			return fmt.Errorf("worker %d: start stopped: %w", w.id, context.Cause(ctx))
 		case <-timer.C:
-			return remotef(ClassStart, w.id, "said nothing for %v after its start", limit)
+			return w.unstarted("sent nothing for %v after its start", limit)
 		case m, ok := <-w.messages:
 			if !ok { // it closed its output, and is about to end
 				w.awaitExit()
-				return &RemoteError{Class: ClassStart, Worker: w.id, Msg: w.death("its start").Msg}
+				e := w.death("its start")
+				return &RemoteError{Class: ClassStart, Worker: w.id, Msg: e.Msg, Stderr: e.Stderr}
 			}
-			if m.err != nil || m.Hello == nil || m.Hello.Protocol != protocol {
-				return remotef(ClassStart, w.id, "does not speak this program's protocol: is it another version?")
+			if m.err != nil || m.Hello == nil {
+				return w.unstarted("does not speak this program's protocol: is it another program?")
 			}
-			if m.Hello.Build != w.build {
-				return remotef(ClassStart, w.id, "is of another build than the program that started it (%.12s, not %.12s): the program was replaced while it ran. "+
-					"Nothing of the new build was stored; run again to go on with it", m.Hello.Build, w.build)
+			if h := m.Hello; h.Protocol != protocol || h.Build != w.build {
+				return remotef(ClassStart, w.id, "is of another build than the program that started it (%.12q, protocol %d, not %.12q, protocol %d): "+
+					"the program was rebuilt or replaced while it ran. Nothing of the new build was stored; run again to go on with it",
+					h.Build, h.Protocol, w.build, protocol)
 			}
 			return nil
 		}
 	}
+}
+
+// unstarted makes the error of a worker that runs but cannot be used. It ends in the
+// line of standard error that best gives the reason.
+func (w *process) unstarted(format string, args ...any) *RemoteError {
+	time.Sleep(drainTime / 4) // for what it wrote before
+	e := remotef(ClassStart, w.id, format, args...)
+	e.Stderr = w.stderr.String()
+	if words := lastWords(e.Stderr); words != "" {
+		e.Msg += ": " + words
+	}
+	return e
 }
 
 // do sends a task and hears the worker out.
@@ -125,6 +139,7 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 	w.stderr.reset()
 	var quiet <-chan time.Time
 	var timer *time.Timer
+	suspect := false // the limit has passed once
 	if w.silence > 0 {
 		timer = time.NewTimer(w.silence)
 		defer timer.Stop()
@@ -151,12 +166,16 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 		case <-drain:
 			return nil, w.death(t.String())
 		case <-quiet:
-			return nil, &CrashError{Worker: w.id, silent: true, Stderr: w.stderr.String(),
-				Msg: fmt.Sprintf("worker %d said nothing for %v during %s and was ended: run again, and if that repeats, report it", w.id, w.silence, t)}
-		case m, ok := <-w.messages:
-			if timer != nil {
-				timer.Reset(w.silence)
+			if !suspect {
+				// If this process was the one that stopped (Ctrl-Z, a terminal that takes
+				// no output), the worker's messages are waiting: they get time to be read.
+				suspect = true
+				timer.Reset(min(w.silence, time.Second))
+				continue
 			}
+			return nil, w.hung(t)
+		case m, ok := <-w.messages:
+			suspect = false
 			switch {
 			case !ok:
 				w.awaitExit()
@@ -166,6 +185,9 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 			case m.Progress != nil:
 				if progress != nil {
 					progress(*m.Progress)
+				}
+				if timer != nil { // not before: what progress takes is not the worker's
+					timer.Reset(w.silence)
 				}
 			case m.Result != nil && m.Result.Err != nil:
 				time.Sleep(drainTime / 4) // what it wrote before the result may come after it
@@ -178,6 +200,19 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 			}
 		}
 	}
+}
+
+// hung ends a worker that has sent nothing for too long. On SIGQUIT the Go runtime
+// prints what every goroutine is doing, which is then part of Stderr.
+func (w *process) hung(t Task) *CrashError {
+	_ = w.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-w.exited:
+		w.awaitStderr()
+	case <-time.After(drainTime): // it is stopped, or heeds no signal: stop kills it
+	}
+	return &CrashError{Worker: w.id, silent: true, Stderr: w.stderr.String(),
+		Msg: fmt.Sprintf("worker %d said nothing for %v during %s and was ended: run again, and if that repeats, report it", w.id, w.silence, t)}
 }
 
 // read passes on the worker's lines until they end or stop is called.

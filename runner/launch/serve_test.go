@@ -147,6 +147,9 @@ func TestLastWords(t *testing.T) {
 		"a\nb\n\n": "b",
 		"I1 noise\npanic: nil\n\ngoroutine 1 [running]:\nmain.main()\n\t/x.go:1\n":                     "panic: nil",
 		"terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n": "terminate called after throwing an instance of 'std::bad_alloc'",
+		"I1 noise\nF1126 10:00:00.1 77 pjrt.cc:9] Check failed: ok\nSIGABRT: abort\nPC=0x1\n":          "F1126 10:00:00.1 77 pjrt.cc:9] Check failed: ok",
+		"SIGABRT: abort\nPC=0x1 m=0\n\ngoroutine 0 gp=0x1 m=0:\n\t/x.c:1\n\nrax    0x0\n":              "SIGABRT: abort",
+		"no device\ngoroutine 7 [running]:\nmain.main()\n\t/x.go:1 +0x1\n":                             "no device",
 		"bad \xff byte":          "bad ? byte",
 		strings.Repeat("é", 400): strings.Repeat("é", 300) + "…",
 	} {

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"regexp"
 	"strings"
 	"sync"
 )
@@ -37,21 +38,22 @@ func (t *tail) String() string {
 	return string(t.kept)
 }
 
-// telling begins the lines in which a dying process says why.
-var telling = []string{"panic: ", "fatal error: ", "runtime: out of memory", "terminate called", "F0000", "Check failed"}
+// telling matches the lines in which a dying process gives the reason: Go's, the C++
+// runtime's, and those of the logs of XLA, whose fatal lines begin with F and the date.
+var telling = regexp.MustCompile(`^(panic: |fatal error: |SIG[A-Z]+: |runtime: out of memory|terminate called|F\d{4} |Check failed)`)
 
 // lastWords picks, from the end of a standard error, one line to show: the one that
-// gives the reason, else the last. Stack traces are for the log.
+// gives the reason, else the last before a stack trace. Stack traces are for the log.
 func lastWords(stderr string) string {
 	last := ""
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimSpace(line)
-		for _, s := range telling {
-			if strings.HasPrefix(line, s) {
-				return clip(line)
-			}
-		}
-		if line != "" && !strings.HasPrefix(line, "goroutine ") {
+		switch {
+		case telling.MatchString(line):
+			return clip(line)
+		case strings.HasPrefix(line, "goroutine "):
+			return clip(last)
+		case line != "":
 			last = line
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -30,6 +31,17 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case "parent":
 		parent()
+	case "tied":
+		runtime.LockOSThread()
+		child := exec.Command("sleep", "60")
+		Tie(child)
+		if err := child.Start(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println(child.Process.Pid)
+		child.Wait()
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -52,6 +64,11 @@ func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMess
 		return nil, fmt.Errorf("step 7: %w", WithClass("memory", errors.New("out of device memory")))
 	case "panic":
 		panic(fmt.Errorf("shapes differ"))
+	case "ticks":
+		for i := range 50 {
+			progress(Progress{Step: i + 1, Total: 50})
+			time.Sleep(50 * time.Millisecond)
+		}
 	case "mute": // says nothing until it is ended
 		fmt.Fprintln(os.Stderr, "waiting for a lock")
 		select {}
@@ -116,9 +133,14 @@ func parent() {
 	if os.Args[1] == "stubborn" { // does not mind that its input has ended
 		o.Command = []string{"sh", "-c", `echo '{"hello":{"protocol":2}}'; read x; echo '{"progress":{"step":0,"text":"'$$'"}}'; n=0; while [ $n -lt 60 ]; do sleep 1; n=$((n+1)); done`}
 	}
+	o.Silence, _ = time.ParseDuration(os.Getenv("SILENCE"))
 	p, err := NewPool(o)
 	if err == nil {
 		_, err = p.Do(context.Background(), Task{Stage: os.Args[1]}, "", func(m Progress) { fmt.Println(m.Text) })
+	}
+	if err == nil {
+		fmt.Println("done")
+		os.Exit(0)
 	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
