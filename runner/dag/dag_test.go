@@ -405,6 +405,61 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+// TestLookupOrder: what runs first does not depend on which Lookup returns first, and
+// neither does what a limit leaves.
+func TestLookupOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var order []string
+		var nodes []Node[int]
+		for i, name := range []string{"second", "first", "found", "third"} {
+			nodes = append(nodes, Node[int]{Name: name, Priority: []int{2, 3, 4, 1}[i],
+				Lookup: func(context.Context, map[string]int) (int, bool, error) {
+					time.Sleep(time.Duration([]int{2, 3, 4, 1}[i]) * time.Second) // the preferred take longest
+					return 0, name == "found", nil
+				},
+				Run: func(context.Context, map[string]int) (int, error) { order = append(order, name); return 0, nil }})
+		}
+		// What only the found one makes ready is preferred to all that waits by then.
+		nodes = append(nodes, Node[int]{Name: "follows", Priority: 4, Deps: []string{"found"}, Run: func(context.Context, map[string]int) (int, error) {
+			order = append(order, "follows")
+			return 0, nil
+		}})
+		g, err := New(nodes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := g.Run(t.Context(), Options{Slots: 1, Lookups: 4, Limit: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff([]string{"follows", "first", "second"}, order); d != "" {
+			t.Errorf("order mismatch (-want +got):\n%s", d)
+		}
+		if s := out["third"].State; s != Waiting {
+			t.Errorf("what the limit leaves is %v", s)
+		}
+	})
+}
+
+// TestFailureOrder: failures are listed in the order of the graph: each after what it
+// depends on, else as given, whichever came first in time.
+func TestFailureOrder(t *testing.T) {
+	g := steps(t, func(_ context.Context, name string) (string, error) {
+		if name == "head" {
+			return name, nil
+		}
+		return "", errors.New(name)
+	}, "tail: head", "b:", "head:", "a:")
+	_, err := g.Run(t.Context(), Options{Slots: 1})
+	var failed *FailedError
+	if !errors.As(err, &failed) {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"b", "a", "tail"}, failed.Nodes); d != "" {
+		t.Errorf("failed nodes mismatch (-want +got):\n%s", d)
+	}
+}
+
 // TestDeps: a node gets the results that it asked for, and no others; one named
 // twice counts once.
 func TestDeps(t *testing.T) {

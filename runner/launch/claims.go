@@ -2,31 +2,26 @@ package launch
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
+	"net"
 	"sync"
-	"syscall"
 )
 
-// claims share the CPUs of a machine among the pools on it: two runs of one worker
-// each must not meet on one core while others idle. A claim is a lock on a file,
-// which the kernel gives back when this process ends, however it ends.
+// claims share the CPUs of a machine among the pools on it, whoever runs them: two
+// runs of one worker each must not meet on one core while others idle. A claim is a
+// socket with the CPU's name in Linux's abstract namespace. One process at a time can
+// have that name; it needs no folder that all users may write to; and the kernel
+// frees it when the process ends, however it ends.
 type claims struct {
-	all []int
-	dir string
+	all   []int
+	space string // first part of the names
 
-	mu    sync.Mutex
-	held  map[int]int // CPU by worker
-	locks []*os.File
+	mu      sync.Mutex
+	held    map[int]int // CPU by worker
+	sockets []net.Listener
 }
 
-// claimsDir is the folder of the lock files of this user.
-func claimsDir() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("ablate-cpus-%d", os.Getuid()))
-}
-
-func newClaims(all []int, dir string) *claims {
-	return &claims{all: all, dir: dir, held: map[int]int{}}
+func newClaims(all []int, space string) *claims {
+	return &claims{all: all, space: space, held: map[int]int{}}
 }
 
 // of returns the CPUs that a worker is held to: one that no other pool has, taken
@@ -41,30 +36,14 @@ func (c *claims) of(worker int) []int {
 		return []int{cpu}
 	}
 	for _, cpu := range c.all {
-		if f := lock(c.dir, cpu); f != nil {
+		// Whatever the error is: a CPU that cannot be claimed is not needed to compute.
+		if s, err := net.Listen("unix", fmt.Sprintf("@%s/cpu/%d", c.space, cpu)); err == nil {
 			c.held[worker] = cpu
-			c.locks = append(c.locks, f)
+			c.sockets = append(c.sockets, s)
 			return []int{cpu}
 		}
 	}
 	return c.all
-}
-
-// lock takes a CPU, or returns nil if somebody has it. A lock that cannot be had for
-// another reason is not needed to compute.
-func lock(dir string, cpu int) *os.File {
-	if os.MkdirAll(dir, 0o700) != nil {
-		return nil
-	}
-	f, err := os.OpenFile(filepath.Join(dir, fmt.Sprint(cpu)), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil
-	}
-	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		f.Close()
-		return nil
-	}
-	return f
 }
 
 // release gives all CPUs back.
@@ -74,8 +53,8 @@ func (c *claims) release() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, f := range c.locks {
-		f.Close()
+	for _, s := range c.sockets {
+		s.Close()
 	}
-	c.locks, c.held = nil, map[int]int{}
+	c.sockets, c.held = nil, map[int]int{}
 }

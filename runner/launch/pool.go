@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,8 @@ type Options struct {
 	Dir     string   // working directory; empty means this process's
 	Pin     bool     // keep each worker on a CPU that no other pool of this machine has taken (Linux)
 	Build   string   // of this program; a worker that names another is refused
+
+	space string // of the names that CPUs are claimed by, in tests; empty means this program's
 
 	Grace   time.Duration // between asking a worker to end and killing it; 0 means 1 s
 	Start   time.Duration // how long a worker may take to say hello; 0 means 60 s
@@ -91,7 +94,7 @@ func NewPool(o Options) (*Pool, error) {
 	}
 	p := &Pool{o: o, spawn: newSpawner(), freed: make(chan struct{})}
 	if o.Pin {
-		p.cpus = newClaims(allowedCPUs(), claimsDir())
+		p.cpus = newClaims(allowedCPUs(), cmp.Or(o.space, "ablate"))
 	}
 	for i := range o.Workers {
 		p.slots = append(p.slots, &slot{id: i})

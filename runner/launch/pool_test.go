@@ -419,9 +419,9 @@ func TestBuild(t *testing.T) {
 // TestClaims: pools of one machine do not meet on a CPU while another is free, and a
 // worker for which none is left is held to none of them.
 func TestClaims(t *testing.T) {
-	dir := t.TempDir()
 	all := []int{3, 5, 7}
-	a, b := newClaims(all, dir), newClaims(all, dir)
+	a, b := newClaims(all, space()), newClaims(all, space())
+	defer b.release()
 	for _, c := range []struct {
 		pool   *claims
 		worker int
@@ -437,9 +437,50 @@ func TestClaims(t *testing.T) {
 	if got := b.of(1); !slices.Equal(got, []int{3}) {
 		t.Errorf("after the other pool ended: %v, want [3]", got)
 	}
-	// Where no lock can be had every worker runs, on whatever CPU.
-	if got := newClaims(all, filepath.Join(os.DevNull, "x")).of(0); !slices.Equal(got, all) {
-		t.Errorf("without locks: %v", got)
+	// Where nothing can be claimed every worker runs, on whatever CPU.
+	if got := newClaims(all, strings.Repeat("too long ", 20)).of(0); !slices.Equal(got, all) {
+		t.Errorf("without claims: %v", got)
+	}
+}
+
+// space is one of this test process's own: other pools of this machine are not meant.
+func space() string { return fmt.Sprintf("ablate-test-%d", os.Getpid()) }
+
+// TestPinApart: the workers of two processes are not kept on one CPU, though these
+// have nothing in common but the machine; a process that is killed has none any more.
+func TestPinApart(t *testing.T) {
+	all := allowedCPUs()
+	if len(all) < 2 {
+		t.Skip("two CPUs are needed that can be listed")
+	}
+	cmd := exec.Command(os.Args[0], "pinned")
+	cmd.Env = append(os.Environ(), roleVar+"=parent", "SPACE="+space(), "TMPDIR="+t.TempDir())
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	lines := bufio.NewScanner(out)
+	lines.Scan() // a number of a process
+	lines.Scan()
+	cpus := func(p *Pool) string {
+		done, err := p.Do(t.Context(), Task{Stage: "cpus"}, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(done.Values)
+	}
+	want := []string{fmt.Sprintf("[%d]", all[0]), fmt.Sprintf("[%d]", all[1])}
+	if got := []string{lines.Text(), cpus(pool(t, Options{Workers: 1, Pin: true, space: space()}))}; !slices.Equal(got, want) {
+		t.Errorf("CPUs of the two: %v, want %v", got, want)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	if got := cpus(pool(t, Options{Workers: 1, Pin: true, space: space()})); got != want[0] {
+		t.Errorf("after the first was killed: %v, want %v", got, want[0])
 	}
 }
 
@@ -448,8 +489,7 @@ func TestPin(t *testing.T) {
 	if len(all) == 0 {
 		t.Skip("CPUs cannot be listed on this system")
 	}
-	t.Setenv("TMPDIR", t.TempDir()) // other pools of this machine are not meant
-	p := pool(t, Options{Workers: 1, Pin: true, Env: Threads(1)})
+	p := pool(t, Options{Workers: 1, Pin: true, Env: Threads(1), space: space()})
 	for stage, want := range map[string]string{"cpus": fmt.Sprintf("[%d]", all[0]), "env": `"1"`} {
 		done, err := p.Do(t.Context(), Task{Stage: stage}, "", nil)
 		if err != nil || string(done.Values) != want {

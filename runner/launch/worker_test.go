@@ -117,6 +117,9 @@ func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMess
 		}
 		progress(Progress{Text: fmt.Sprint(child.Process.Pid)})
 		<-ctx.Done()
+	case "pinned":
+		progress(Progress{Text: fmt.Sprint(allowedCPUs())})
+		<-ctx.Done()
 	case "cpus":
 		return value(allowedCPUs())
 	case "env":
@@ -133,6 +136,7 @@ func parent() {
 	if os.Args[1] == "stubborn" { // does not mind that its input has ended
 		o.Command = []string{"sh", "-c", `echo '{"hello":{"protocol":2}}'; read x; echo '{"progress":{"step":0,"text":"'$$'"}}'; n=0; while [ $n -lt 60 ]; do sleep 1; n=$((n+1)); done`}
 	}
+	o.space, o.Pin = os.Getenv("SPACE"), os.Getenv("SPACE") != ""
 	o.Silence, _ = time.ParseDuration(os.Getenv("SILENCE"))
 	p, err := NewPool(o)
 	if err == nil {
