@@ -1,7 +1,6 @@
 package spec
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -66,21 +65,23 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 		return fail(err)
 	}
 	r.file = r.name(abs)
-	dir, args := abs, []string{"."}
+	dir, file := abs, ""
 	if !info.IsDir() {
-		dir, args = filepath.Dir(abs), []string{filepath.Base(abs)}
+		dir, file = filepath.Dir(abs), filepath.Base(abs)
 	}
 	root := moduleRoot(dir)
-	if root == "" {
+	switch {
+	case root == "":
 		r.m.add(where{file: r.file}, "", "it lies in no CUE module: no folder at or above it holds cue.mod", "'ablate init DIR' makes a module with an example study")
+		return nil, nil
+	case !info.IsDir() && !info.Mode().IsRegular():
+		r.m.add(where{file: r.file}, "", "it is neither a file nor a folder", "name a folder or file of a CUE package")
+		return nil, nil
+	case strings.Contains(filepath.Base(abs), ":"):
+		r.m.add(where{file: r.file}, "", fmt.Sprintf("CUE reads nothing that has a colon in its name, and %q has", filepath.Base(abs)), "any other character may stand in a name: rename it")
 		return nil, nil
 	}
 	s := &Study{Root: root, Dir: dir, Version: schema.Version}
-	if info.IsDir() && !importable(root, dir) {
-		if args, err = packageFiles(dir); err != nil {
-			return fail(err)
-		}
-	}
 	named := abs
 	if !info.IsDir() && alone(abs) {
 		named = dir // the file is the package
@@ -91,33 +92,23 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 	if r.grammar, err = compile(ctx); err != nil {
 		return fail(err)
 	}
-	vendored, differs, err := overlay(root)
+	m, err := openModule(root)
 	if err != nil {
 		return fail(err)
 	}
-	if differs {
-		s.Notes = append(s.Notes, "the module's copy of the schema ("+r.name(vendored.dir)+") differs from this program's own, which is used: 'ablate init' there renews it")
+	if m.differs {
+		s.Notes = append(s.Notes, "the module's copy of the schema ("+r.name(m.schemaDir)+") differs from this program's own, which is used: 'ablate init' there renews it")
 	}
-	r.schemaDir = vendored.dir
+	r.schemaDir = m.schemaDir
 	// The study is evaluated twice: as it is, which alone knows what it stands
 	// for, and with a schema that allows everything, so that every mistake can be
 	// found where CUE's first one would hide the others.
 	build := func(overlay map[string]load.Source) (cue.Value, error) {
 		defer r.alive()
-		insts := load.Instances(args, &load.Config{
-			Dir: dir, ModuleRoot: root, Overlay: overlay, Env: append(os.Environ(), "CUE_REGISTRY=none"),
-		})
-		if len(insts) != 1 {
-			return cue.Value{}, fmt.Errorf("%d packages where a study is one", len(insts))
-		}
-		if err := insts[0].Err; err != nil {
-			return cue.Value{}, err
-		}
-		v := ctx.BuildInstance(insts[0])
-		return v, v.Validate()
+		return m.build(ctx, dir, file, overlay)
 	}
 	r.alive()
-	v, err := build(vendored.loose)
+	v, err := build(m.loose)
 	if err != nil {
 		r.cue(err)
 		if !v.LookupPath(cue.ParsePath("seeds")).Exists() {
@@ -125,7 +116,7 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 		}
 	}
 	strict := error(nil)
-	r.real, strict = build(vendored.real)
+	r.real, strict = build(m.strict)
 	r.study(v, s, o)
 	s.Files = r.files
 	for _, err := range append(r.doubts, strict) {
@@ -154,48 +145,6 @@ func beside(path string) string {
 	return "name a folder or file of a CUE package"
 }
 
-// moduleRoot finds the folder that holds cue.mod, at or above dir; "" if none does.
-func moduleRoot(dir string) string {
-	for at := dir; ; at = filepath.Dir(at) {
-		if info, err := os.Stat(filepath.Join(at, "cue.mod")); err == nil && info.IsDir() {
-			return at
-		}
-		if at == filepath.Dir(at) {
-			return ""
-		}
-	}
-}
-
-// importable reports whether CUE takes a folder's path for the path of a package.
-// That of one with a space, an umlaut or a bracket is none, and CUE then complains
-// of something else.
-func importable(root, dir string) bool {
-	rel, err := filepath.Rel(root, dir)
-	return err != nil || rel == "." || plainPath.MatchString(filepath.ToSlash(rel))
-}
-
-var plainPath = regexp.MustCompile(`^[A-Za-z0-9_~+-][A-Za-z0-9_.~+-]*(/[A-Za-z0-9_~+-][A-Za-z0-9_.~+-]*)*$`)
-
-// packageFiles are the files of a folder that make its package: those that CUE
-// takes when it is given the folder.
-func packageFiles(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var files []string
-	for _, d := range entries {
-		name := d.Name()
-		if filepath.Ext(name) == ".cue" && !d.IsDir() && !strings.HasSuffix(name, "_tool.cue") && !strings.HasSuffix(name, "_test.cue") && name[0] != '_' && name[0] != '.' {
-			files = append(files, name)
-		}
-	}
-	if files == nil {
-		files = []string{"."} // CUE says that there is none
-	}
-	return files, nil
-}
-
 // alone reports whether a file is the only one of its folder that can be part of a
 // package.
 func alone(file string) bool {
@@ -213,73 +162,11 @@ func studyName(root, study string) (name, path string) {
 	if err != nil || rel == "." {
 		return filepath.Base(root), "."
 	}
-	return filepath.ToSlash(rel), rel
-}
-
-// moduleLine finds the module's path in module.cue.
-var moduleLine = regexp.MustCompile(`(?m)^\s*module:\s*"([^"@]*)`)
-
-// overlays put the program's own schema where the study's import finds it, in
-// the place of every file that lies there.
-type overlays struct {
-	dir         string // of the schema in the study's module
-	real, loose map[string]load.Source
-}
-
-// overlay lays out the schema for a module, and says whether the copy that lies
-// there is another.
-func overlay(root string) (o overlays, differs bool, err error) {
-	text, err := os.ReadFile(filepath.Join(root, "cue.mod", "module.cue"))
-	if err != nil {
-		return o, false, fmt.Errorf("its module: %w", err)
+	path = rel
+	if rel[0] == '-' { // a command would take it for a flag
+		path = "." + string(filepath.Separator) + rel
 	}
-	o = overlays{dir: filepath.Join(root, "cue.mod", "pkg", filepath.FromSlash(schema.ImportPath)), real: map[string]load.Source{}, loose: map[string]load.Source{}}
-	domain, name, _ := strings.Cut(schema.ImportPath, "/")
-	own := false
-	if m := moduleLine.FindSubmatch(text); m != nil && string(m[1]) == domain {
-		o.dir, own = filepath.Join(root, name), true // this repository's own module
-	}
-	vendored := map[string]bool{}
-	// Not by a pattern: the module's own path may hold what means something to one.
-	err = filepath.WalkDir(o.dir, func(f string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Ext(f) != ".cue" {
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return err
-		}
-		vendored[f] = true
-		empty := load.FromString("package " + filepath.Base(filepath.Dir(f)) + "\n")
-		o.real[f], o.loose[f] = empty, empty
-		return nil
-	})
-	if err != nil {
-		return o, false, fmt.Errorf("the module's copy of the schema: %w", err)
-	}
-	names, err := schema.Names()
-	if err != nil {
-		return o, false, fmt.Errorf("schema: %w", err)
-	}
-	for _, name := range names {
-		src, err := schema.Files.ReadFile(name)
-		if err != nil {
-			return o, false, fmt.Errorf("schema: %w", err)
-		}
-		at := filepath.Join(o.dir, filepath.FromSlash(name))
-		if old, err := os.ReadFile(at); len(vendored) > 0 && !own && (err != nil || !bytes.Equal(old, src)) {
-			differs = true
-		}
-		delete(vendored, at)
-		o.real[at], o.loose[at] = load.FromBytes(src), load.FromBytes(src)
-		if !strings.Contains(name, "/") {
-			open, err := loosened(name, src)
-			if err != nil {
-				return o, false, fmt.Errorf("schema: %w", err)
-			}
-			o.loose[at] = load.FromBytes(open)
-		}
-	}
-	return o, differs || !own && len(vendored) > 0, nil
+	return filepath.ToSlash(rel), path
 }
 
 // reader reads one study and gathers its mistakes.
@@ -320,6 +207,14 @@ var (
 
 // cue turns errors of CUE into mistakes, the user's own position first.
 func (r *reader) cue(err error) {
+	if no := (*refusal)(nil); errors.As(err, &no) {
+		at := where{file: r.name(no.file)}
+		if no.pos.IsValid() {
+			at = r.at(no.pos)
+		}
+		r.m.add(at, no.about, no.msg, no.hint)
+		return
+	}
 	for _, e := range cueerrors.Errors(err) {
 		at := where{file: r.file}
 		for _, p := range append([]token.Pos{e.Position()}, e.InputPositions()...) {
@@ -335,6 +230,13 @@ func (r *reader) cue(err error) {
 		if cause := cueerrors.Error(nil); strings.HasSuffix(msg, "import failed") && errors.As(errors.Unwrap(e), &cause) {
 			format, args := cause.Msg()
 			msg = strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+		}
+		if strings.HasPrefix(msg, "@") { // CUE's message is the attribute's name
+			if cause := cueerrors.Error(nil); errors.As(errors.Unwrap(e), &cause) {
+				format, args := cause.Msg()
+				msg += ": " + fmt.Sprintf(format, args...)
+			}
+			hint = "a study embeds files of its own folder and of the folders in it: copy the file there, and name it as in @embed(file=prompts.json)"
 		}
 		switch {
 		case multiple.MatchString(e.Error()):

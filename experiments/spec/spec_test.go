@@ -607,29 +607,3 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
-
-// TestOddFolders: a study may lie in a folder of any name, and a module as well.
-func TestOddFolders(t *testing.T) {
-	for _, name := range []string{"my study", "étude", "a,b", "it's", "a&b", "(x)", "f@deadbeef", "gl[", "v[2]", "a*", ".hidden"} {
-		files := map[string]string{name + "/study.cue": head + "\nseeds: [1]\narms: a: {}\n}\n", name + "/more.cue": "package s\n\ntitle: \"odd\"\n"}
-		s, err := spec.Load(filepath.Join(module(t, files), name), spec.Options{})
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-		} else if s.Name != name || s.Title != "odd" {
-			t.Errorf("%s: name %q, title %q", name, s.Name, s.Title)
-		}
-	}
-	// A stale copy of the schema in a module whose own path holds a pattern.
-	root := filepath.Join(t.TempDir(), "v[2]")
-	for name, text := range map[string]string{"cue.mod/module.cue": "module: \"example.com/studies@v0\"\nlanguage: version: \"v0.17.0\"\n",
-		"cue.mod/pkg/ablate.internal/schema/old.cue": "package schema\n\n#Study: title: \"STALE\"\n", "s/study.cue": head + "\nseeds: [1]\narms: a: {}\n}\n"} {
-		path := filepath.Join(root, filepath.FromSlash(name))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(text), 0o666)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s, err := spec.Load(filepath.Join(root, "s"), spec.Options{})
-	if err != nil || len(s.Notes) != 1 || s.Title == "STALE" {
-		t.Errorf("a stale schema in %s: %+v, %v", root, s, err)
-	}
-}

@@ -1,0 +1,156 @@
+package spec_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ablate/experiments/spec"
+)
+
+// TestPaths: a study's path names it to a command, whatever the folder is called.
+func TestPaths(t *testing.T) {
+	one := head + "seeds: [1]\n}\n"
+	root := module(t, map[string]string{"s.cue": one, "-x/s.cue": one, "f@deadbeef/s.cue": one})
+	for arg, want := range map[string]string{".": ".", "-x": "./-x", "f@deadbeef": "f@deadbeef"} {
+		s, err := spec.Load(filepath.Join(root, arg), spec.Options{Set: []string{"finetune.beta=1"}})
+		if err != nil || s.Path != want {
+			t.Errorf("%s: %v, %v", arg, s, err)
+		}
+	}
+}
+
+// TestAnyFolder: a study's folder may have any name that a file system takes,
+// but for the colon, which is named. The package is that of CUE: files of the
+// folders above belong to it, tools and files that are conditional do not, and
+// it embeds what lies beside it.
+func TestAnyFolder(t *testing.T) {
+	for _, name := range []string{"plain", "my study", "étude", "日本", "a&b", "a,b", "it's", "f(", "f@deadbeef", "gl[", "v[2]", "a#b", "a%20b", "a=b",
+		"a\"b", `a\b`, "a?b", "a*b", "-x", "con", "x.", "a~1", ".hidden"} {
+		t.Run(name, func(t *testing.T) {
+			title := "string @embed(file=t.txt)"
+			if name == `a\b` { // where CUE embeds nothing
+				title = "\"embedded\""
+			}
+			root := module(t, map[string]string{
+				name + "/study.cue":       "@extern(embed)\n\n" + head + "title: " + title + "\nseeds: _seeds\n}\n",
+				name + "/odd name,.cue":   "package s\n\n_betas: [0, 1]\narms: a: sweep: \"finetune.beta\": _betas\n",
+				name + "/x_tool.cue":      "package s\n\nquestion: 1\n",
+				name + "/conditional.cue": "@if(never)\n\npackage s\n\nquestion: 1\n",
+				name + "/t.txt":           "embedded",
+				"seeds.cue":               "package s\n\n_seeds: [3]\n",
+				"other.cue":               "package other\n\nquestion: 1\n",
+			})
+			s, err := spec.Load(filepath.Join(root, name), spec.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff([]string{"a[finetune.beta=0]@3", "a[finetune.beta=1]@3"}, views(s)); d != "" || s.Title != "embedded" || s.Name != name {
+				t.Errorf("name %q, title %q; views (-want +got):\n%s", s.Name, s.Title, d)
+			}
+			// A mistake is shown where the user wrote it.
+			if err := os.WriteFile(filepath.Join(root, name, "odd name,.cue"), []byte("package s\n\n_betas: [0, -1]\narms: a: sweep: \"finetune.beta\": _betas\n"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			_, err = spec.Load(filepath.Join(root, name), spec.Options{})
+			if want := filepath.Join(name, "odd name,.cue") + ":3:13: arms.a.sweep.\"finetune.beta\"[1]: -1 is out of range"; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v, want %s", err, want)
+			}
+		})
+	}
+	for _, arg := range []string{"a:b", "s/a:b.cue"} {
+		root := module(t, map[string]string{"a:b/s.cue": head + "seeds: [1]\n}\n", "s/a:b.cue": head + "seeds: [1]\n}\n"})
+		_, err := spec.Load(filepath.Join(root, arg), spec.Options{})
+		if !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), "has a colon in its name") {
+			t.Errorf("%s: error %v", arg, err)
+		}
+	}
+}
+
+// TestOneFile: a file is a study of its own, with or without a package clause.
+func TestOneFile(t *testing.T) {
+	root := module(t, map[string]string{
+		"s/one.cue": "import \"ablate.internal/schema\"\n\nschema.#Study & {seeds: [1]}\n", "s/two.cue": "seeds: [2]\n",
+		"s/three.cue": "@extern(embed)\n\n" + head + "seeds: [3]\ntitle: string @embed(file=t.txt)\n}\n", "s/t.txt": "embedded",
+	})
+	for file, seed := range map[string]string{"s/one.cue": "base@1", "s/two.cue": "base@2", "s/three.cue": "base@3"} {
+		s, err := spec.Load(filepath.Join(root, file), spec.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff([]string{seed}, views(s)); d != "" || seed == "base@3" && s.Title != "embedded" {
+			t.Errorf("%s: title %q, views (-want +got):\n%s", file, s.Title, d)
+		}
+	}
+}
+
+// TestStaleSchema: whatever copy of the schema lies in the module, and whatever
+// the module's folder is called, the program's own is used.
+func TestStaleSchema(t *testing.T) {
+	for _, name := range []string{"v2", "v[2]", "gl[", `a\z`, "a*"} {
+		t.Run(name, func(t *testing.T) {
+			top := t.TempDir()
+			root := filepath.Join(top, name)
+			if err := os.CopyFS(root, os.DirFS(module(t, map[string]string{
+				"s/study.cue": head + "seeds: [1]\n}\n",
+				"cue.mod/pkg/ablate.internal/schema/old.cue": "package schema\n\n#Study: title: \"STALE\"\n",
+			}))); err != nil {
+				t.Fatal(err)
+			}
+			s, err := spec.Load(filepath.Join(root, "s"), spec.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Title != "s" || len(s.Notes) != 1 || !strings.Contains(s.Notes[0], "differs from this program's own") {
+				t.Errorf("title %q, notes %q", s.Title, s.Notes)
+			}
+		})
+	}
+}
+
+// TestEmbeds: what a study embeds lies in its module.
+func TestEmbeds(t *testing.T) {
+	embeds := func(attribute string) string {
+		return "@extern(embed)\n\n" + head + "seeds: [1]\n_x: _ @embed(" + attribute + ")\ntitle: \"\\(_x)\"\n}\n"
+	}
+	root := module(t, map[string]string{
+		"link/s.cue": embeds("file=x.txt"), "glob/s.cue": embeds("glob=*.txt"), "up/s.cue": embeds("file=\"../x.txt\""),
+		`a\b/s.cue`: embeds("file=x.txt"), `a\b/x.txt`: "x",
+		"fifo/s.cue": embeds("file=x.txt"), "beside/s.cue": head + "seeds: [1]\n}\n", "cue/s.cue": head + "seeds: [1]\n}\n",
+		"within/s.cue": embeds("file=x.txt"), "pipe/s.cue": embeds("file=x.txt"), "none/s.cue": embeds("file=none.txt"), "kept.txt": "kept",
+	})
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := errors.Join(os.WriteFile(secret, []byte("TOP SECRET"), 0o666),
+		os.Symlink(secret, filepath.Join(root, "link/x.txt")), os.Symlink(secret, filepath.Join(root, "glob/x.txt")),
+		os.Symlink("../kept.txt", filepath.Join(root, "within/x.txt")), os.Symlink("/dev/zero", filepath.Join(root, "pipe/x.txt")),
+		syscall.Mkfifo(filepath.Join(root, "fifo/x.txt"), 0o666), syscall.Mkfifo(filepath.Join(root, "cue/t.cue"), 0o666),
+		syscall.Mkfifo(filepath.Join(root, "beside/x.json"), 0o666), os.Symlink("nowhere", filepath.Join(root, "beside/y.json"))); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := spec.Load(filepath.Join(root, "within"), spec.Options{}); err != nil || s.Title != "kept" {
+		t.Errorf("a link within the module: %v, %v", s, err)
+	}
+	if _, err := spec.Load(filepath.Join(root, "beside"), spec.Options{}); err != nil {
+		t.Errorf("a pipe and a dead link beside the study: %v", err)
+	}
+	for dir, want := range map[string]string{
+		`a\b`:  `a\b/s.cue:9:7: @embed: CUE embeds nothing below a folder with a backslash or a colon in its name, as in `,
+		"fifo": "fifo/s.cue:9:7: @embed: x.txt is neither a file nor a folder (a study embeds regular files)",
+		"cue":  "cue/t.cue: it is no regular file (leave it out of the study's folder)",
+		"link": "link/s.cue:9:7: @embed: x.txt leads to " + secret + ", which lies outside of the module (a study embeds files of its own module: copy the file into it)",
+		"glob": "glob/s.cue:9:7: @embed: x.txt leads to " + secret + ", which lies outside",
+		"pipe": "pipe/s.cue:9:7: @embed: x.txt leads to /dev/zero, which lies outside",
+		"up":   "up/s.cue:9:7: @embed: cannot refer to parent directory (a study embeds files of its own folder and of the folders in it: copy the file there, and name it as in @embed(file=prompts.json))",
+		"none": "none/s.cue:9:7: @embed: open none.txt: no such file or directory (a study embeds",
+	} {
+		_, err := spec.Load(filepath.Join(root, dir), spec.Options{})
+		if !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error\n%v\nwant\n%s", dir, err, want)
+		}
+	}
+}
