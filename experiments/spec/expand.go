@@ -40,6 +40,10 @@ func (r *reader) expand(s *Study, base partial, arms []*arm) {
 // memory in every command, and is a training or more.
 const mostViews = 200_000
 
+// mostPoints bounds the combinations of an arm's values, of which where and what
+// is equal may leave few: a million take a quarter of a minute.
+const mostPoints = 1_000_000
+
 // views lays out the study's views from its arms.
 func (s *Study) views() {
 	n := 0
@@ -211,7 +215,10 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 		if len(ax.steps) == 0 {
 			return nil // said already
 		}
-		size = min(size*len(ax.steps), 1<<20)
+		if size *= len(ax.steps); size > mostPoints {
+			x.m.add(a.at, a.path, fmt.Sprintf("the arm combines more than %d values of its axes", mostPoints), "sweep fewer values, couple axes with zip, or make several arms of it")
+			return nil
+		}
 	}
 	// Which alternatives the axes choose is the same for every point.
 	index := make([]int, len(axes))

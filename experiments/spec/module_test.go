@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -152,5 +153,51 @@ func TestEmbeds(t *testing.T) {
 		if !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error\n%v\nwant\n%s", dir, err, want)
 		}
+	}
+}
+
+// TestTooLarge: a study that no command could hold is a mistake that names the arm.
+func TestTooLarge(t *testing.T) {
+	values := func(n int) string {
+		var list []string
+		for i := range n {
+			list = append(list, strconv.Itoa(i+1))
+		}
+		return "[" + strings.Join(list, ", ") + "]"
+	}
+	for body, want := range map[string]string{
+		`arms: {one: set: {}, grid: sweep: {"finetune.beta": ` + values(101) + `, "finetune.steps": ` + values(100) + `, "finetune.warmup": ` + values(100) + `}}`: "study.cue:7:22: arms.grid: the arm combines more than 1000000 values of its axes (sweep fewer values, couple axes with zip, or make several arms of it)",
+		`arms: {one: set: {}, grid: sweep: {"finetune.beta": ` + values(450) + `, "finetune.steps": ` + values(450) + `}}`:                                         `arms: the study has 202501 points times seeds, of which arm "grid" has 202500 × 1; a study has at most 200000`,
+	} {
+		_, err := spec.Load(study(t, "seeds: [1]\n"+body), spec.Options{})
+		if !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v\nwant %s", err, want)
+		}
+	}
+}
+
+// TestSingle: numbers reach a network in 32 bits; those that would mean something
+// else there are mistakes wherever they are written, and 0 is 0.
+func TestSingle(t *testing.T) {
+	const why = "is outside of what 32-bit numbers hold, 0 and sizes from 1.2e-38 to 3.4e+38"
+	for body, want := range map[string]string{
+		"seeds: [1]\nbase: finetune: learningRate: 1e-50":                                 "study.cue:7:31: base.finetune.learningRate: 1e-50 " + why,
+		"seeds: [1]\nbase: sampler: shift: 1e300":                                         "study.cue:7:23: base.sampler.shift: 1e+300 " + why,
+		"seeds: [1]\nbase: finetune: learningRate: 1e-40":                                 "study.cue:7:31: base.finetune.learningRate: 1e-40 " + why,
+		"seeds: [1]\narms: a: sweep: \"finetune.beta\": [0, 3.5e38]":                      "study.cue:7:38: arms.a.sweep.\"finetune.beta\"[1]: 3.5e38 " + why,
+		"seeds: [1]\narms: a: set: finetune: beta: 3.5e38":                                "study.cue:7:31: arms.a.set.finetune.beta: 3.5e+38 " + why,
+		"seeds: [1]\narms: a: zip: {\"finetune.beta\": [1e-46], \"finetune.steps\": [1]}": "study.cue:7:34: arms.a.zip.\"finetune.beta\"[0]: 1e-46 " + why,
+	} {
+		_, err := spec.Load(study(t, body), spec.Options{})
+		if !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v\nwant %s", err, want)
+		}
+	}
+	_, err := spec.Load(study(t, "seeds: [1]"), spec.Options{Set: []string{"finetune.beta=1e-60"}})
+	if want := "--set finetune.beta=1e-60: finetune.beta: 1e-60 " + why; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	if s := load(t, "seeds: [1]\nbase: finetune: {beta: 0, learningRate: 1e-37}"); len(s.Views) != 1 {
+		t.Error("0 and small numbers are none")
 	}
 }

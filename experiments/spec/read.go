@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -47,7 +46,14 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 	}
 	arms := []*arm{{name: "base", path: "base", at: where{file: r.file}, set: newPartial()}}
 	if written.Exists() {
-		arms = r.arms(written, "arms", "", s.Seeds)
+		var all map[Seed]bool // nil where the study has none, which was said
+		for _, seed := range s.Seeds {
+			if all == nil {
+				all = map[Seed]bool{}
+			}
+			all[seed] = true
+		}
+		arms = r.arms(written, "arms", "", all)
 	}
 	if set, changed := r.flags(o.Set); changed {
 		base = base.override(set)
@@ -208,7 +214,7 @@ var (
 )
 
 // arms reads the arms at a path of the study; all are the study's seeds.
-func (r *reader) arms(v cue.Value, at, outer string, all []Seed) []*arm {
+func (r *reader) arms(v cue.Value, at, outer string, all map[Seed]bool) []*arm {
 	var out []*arm
 	list := r.fields(v, at, "named arms")
 	if len(list) == 0 && v.IncompleteKind() == cue.StructKind {
@@ -227,10 +233,12 @@ func (r *reader) arms(v cue.Value, at, outer string, all []Seed) []*arm {
 			case "sweep":
 				for _, l := range r.lists(g.value, path) {
 					x := axis{leaves: []*leaf{l.leaf}, paths: []string{l.path}, at: []where{l.at}}
+					seen := map[any]bool{}
 					for i, e := range l.values {
-						if j := slices.IndexFunc(l.values[:i], func(o entry) bool { return o.value == e.value }); j >= 0 {
+						if seen[e.value] {
 							r.m.add(e.at, fmt.Sprintf("%s[%d]", l.path, i), FormatValue(e.value)+" stands twice in the sweep", "leave one of them out")
 						}
+						seen[e.value] = true
 						x.steps = append(x.steps, []entry{e})
 					}
 					a.axes = append(a.axes, x)
@@ -246,7 +254,7 @@ func (r *reader) arms(v cue.Value, at, outer string, all []Seed) []*arm {
 			case "seeds":
 				a.seeds = r.seeds(g.value, path)
 				for i, s := range a.seeds {
-					if all != nil && !slices.Contains(all, s) {
+					if all != nil && !all[s] {
 						r.m.add(r.place(g.value), fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf("seed %s is none of the study's", s), "an arm's seeds are some of the study's")
 					}
 				}
@@ -293,6 +301,7 @@ func (r *reader) lists(v cue.Value, path string) []list {
 		}
 		s := list{leaf: l, path: at, at: r.place(f.value)}
 		for i := 0; values.Next(); i++ {
+			r.alive()
 			path := fmt.Sprintf("%s[%d]", at, i)
 			if value, ok := r.scalar(l, values.Value(), path); ok {
 				s.values = append(s.values, entry{value, r.place(values.Value())})
@@ -324,17 +333,18 @@ func (r *reader) zip(lists []list, path string, at where) []axis {
 		}
 		x.leaves, x.paths, x.at = append(x.leaves, l.leaf), append(x.paths, l.path), append(x.at, l.at)
 	}
+	seen := map[string]bool{}
 	for i := range lists[0].values {
 		var step []entry
+		key := ""
 		for _, l := range lists {
 			step = append(step, l.values[i])
+			key += line(l.values[i].value) + "\n"
 		}
-		same := func(o []entry) bool {
-			return slices.EqualFunc(o, step, func(a, b entry) bool { return a.value == b.value })
-		}
-		if slices.ContainsFunc(x.steps, same) {
+		if seen[key] {
 			r.m.add(step[0].at, fmt.Sprintf("%s[%d]", x.paths[0], i), "the same step stands twice in the zip", "leave one of them out")
 		}
+		seen[key] = true
 		x.steps = append(x.steps, step)
 	}
 	return []axis{x}
