@@ -34,7 +34,7 @@ func adoptable(t testing.TB) string {
 }
 
 // adopt runs the stage on a folder whose digest was taken before.
-func adopt(t *testing.T, dir, digest string) (string, error) {
+func adopt(t testing.TB, dir, digest string) (string, error) {
 	t.Helper()
 	raw, err := json.Marshal(AdoptParams{Path: dir, Digest: digest})
 	if err != nil {

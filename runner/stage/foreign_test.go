@@ -45,25 +45,47 @@ func TestModelRoundTrip(t *testing.T) {
 	}
 }
 
-// FuzzCheckpointConfig reads a checkpoint folder with a foreign config.json: an
-// error names the file, and nothing panics or grows without bound.
+// FuzzCheckpointConfig reads a checkpoint folder with one foreign configuration: an
+// error names the file, and nothing panics or grows without bound. What is accepted is
+// copied under the digest that it had.
 func FuzzCheckpointConfig(f *testing.F) {
-	dir := checkpointFolder(f)
-	path := filepath.Join(dir, "transformer", "config.json")
-	good, err := os.ReadFile(path)
-	if err != nil {
-		f.Fatal(err)
+	dir := adoptable(f)
+	names := []string{indexFile, schedulerFile, "transformer/config.json", "text_encoder/config.json", "embedder/config.json"}
+	good := make([][]byte, len(names))
+	for i, name := range names {
+		var err error
+		if good[i], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(byte(i), good[i])
+		f.Add(byte(i), []byte(`{"_class_name": "UNet2DConditionModel"}`))
+		f.Add(byte(i), []byte(`{}`))
 	}
-	f.Add(good)
-	f.Add([]byte(strings.Replace(string(good), `"width": 8`, `"width": 0`, 1)))
-	f.Add([]byte(strings.Replace(string(good), `"num_layers": 1`, `"num_layers": 60000`, 1)))
-	f.Add([]byte(`{"_class_name": "UNet2DConditionModel"}`))
-	f.Fuzz(func(t *testing.T, config []byte) {
+	for _, change := range [][2]string{{`"width": 8`, `"width": 0`}, {`"width": 8`, `"width": 65536`}, {`"num_layers": 1`, `"num_layers": 60000`}} {
+		f.Add(byte(2), []byte(strings.Replace(string(good[2]), change[0], change[1], 1)))
+	}
+	f.Add(byte(1), []byte(strings.Replace(string(good[1]), `"shift": 1.5`, `"shift": 1e999`, 1)))
+	f.Add(byte(4), []byte(strings.Replace(string(good[4]), `"projection_dim": 4`, `"projection_dim": 65536`, 1)))
+	f.Fuzz(func(t *testing.T, which byte, config []byte) {
+		i := int(which) % len(names)
+		path := filepath.Join(dir, names[i])
 		if err := os.WriteFile(path, config, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := readModel(dir); err != nil && !strings.Contains(err.Error(), dir) {
-			t.Errorf("the error names no file: %v", err)
+		defer os.WriteFile(path, good[i], 0o666)
+		_, err := CheckCheckpoint(t.Context(), dir, true)
+		if err != nil {
+			if !strings.Contains(err.Error(), dir) {
+				t.Errorf("the error names no file: %v", err)
+			}
+			return
+		}
+		digest, err := DigestCheckpoint(t.Context(), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := adopt(t, dir, digest); err != nil {
+			t.Error(err)
 		}
 	})
 }
