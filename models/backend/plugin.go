@@ -70,6 +70,11 @@ func VerifyPlugin() (digest string, err error) {
 
 // Digest returns the SHA-256 of a file in hexadecimal digits.
 func Digest(path string) (string, error) {
+	if info, err := os.Stat(path); err != nil {
+		return "", err
+	} else if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is not a regular file", path) // reading a pipe would wait for ever
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -67,5 +68,12 @@ func TestVerifyPlugin(t *testing.T) {
 	t.Setenv("ABLATE_PJRT_PLUGIN", filepath.Join(t.TempDir(), "absent.so"))
 	if _, err := HavePlugin(); err == nil || !strings.Contains(err.Error(), "ABLATE_PJRT_PLUGIN") {
 		t.Errorf("a missing plugin of the user's own: %v", err)
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe.so")
+	if err := syscall.Mkfifo(pipe, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Digest(pipe); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a pipe in the place of a plugin: %v", err)
 	}
 }
