@@ -160,20 +160,11 @@ func Markdown(sections []Section) (string, error) {
 	for _, s := range sections {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", strings.TrimPrefix(s.Name, "#"), sentence(s.Name, s.Doc))
 		for _, f := range s.Fields {
-			fmt.Fprintf(&b, "- **`%s`** ", f.Path)
-			var facts []string
-			if f.Axis {
-				facts = append(facts, f.Type)
-			} else {
-				facts = append(facts, "`"+f.Type+"`")
+			kind := f.Type
+			if !f.Axis {
+				kind = "`" + kind + "`"
 			}
-			if f.Unit != "" && f.Unit != "name" {
-				facts = append(facts, "unit: "+f.Unit)
-			}
-			if f.Default != nil {
-				facts = append(facts, "default "+line(f.Default))
-			}
-			fmt.Fprintf(&b, "(%s): %s\n", strings.Join(facts, "; "), sentence(f.Path, f.Doc))
+			fmt.Fprintf(&b, "- **`%s`** (%s): %s\n", f.Path, f.facts(kind), sentence(f.Path, f.Doc))
 		}
 	}
 	rules, err := ruleLines()
@@ -208,6 +199,64 @@ func Markdown(sections []Section) (string, error) {
 		}
 	}
 	return b.String(), nil
+}
+
+// facts are what a field may be, its unit and its default.
+func (p Parameter) facts(kind string) string {
+	if p.Unit != "" && p.Unit != "name" {
+		kind += "; unit: " + p.Unit
+	}
+	if p.Default != nil {
+		kind += "; default " + line(p.Default)
+	}
+	return kind
+}
+
+// String explains the field in three lines: its path, its facts and its meaning.
+func (p Parameter) String() string {
+	s := fmt.Sprintf("%s\n  %s\n", p.Path, p.facts(p.Type))
+	if doc := sentence(p.Path, p.Doc); doc != "" {
+		s += "  " + doc + "\n"
+	}
+	return s
+}
+
+// Find returns the fields that a name stands for: a field's path, a group with
+// all that lies in it, a section, or the end of one path. Where there is none, it
+// returns what to do.
+func Find(sections []Section, name string) (fields []Parameter, hint string) {
+	var all []string
+	var ends []Parameter
+	for _, s := range sections {
+		if strings.EqualFold(strings.TrimPrefix(s.Name, "#"), strings.TrimPrefix(name, "#")) {
+			return s.Fields, ""
+		}
+		for _, f := range s.Fields {
+			all = append(all, f.Path)
+			if under(f.Path, name) {
+				fields = append(fields, f)
+			} else if strings.HasSuffix(f.Path, "."+name) {
+				ends = append(ends, f)
+			}
+		}
+	}
+	if fields == nil && len(ends) == 1 {
+		return ends, ""
+	}
+	if fields == nil && len(ends) > 1 {
+		var paths []string
+		for _, f := range ends {
+			paths = append(paths, f.Path)
+		}
+		return nil, "write one of " + strings.Join(paths, ", ")
+	}
+	if fields == nil {
+		if near := nearest(name, all); near != "" {
+			return nil, fmt.Sprintf("did you mean %s?", near)
+		}
+		return nil, "'ablate schema' lists all"
+	}
+	return fields, ""
 }
 
 // begins is how comments begin, as Go's do: with the name of what they describe.

@@ -38,7 +38,7 @@ a row or a seed, or a figure whose value changes with its number of samples stan
 on another number than the baseline's. 4: one is worse beyond its tolerance, and the
 seeds do not suffice to say whether by chance. 1: a selected trial has no result, or
 the baseline lacks a value that the study guards, or nothing was compared, or an
-error.
+error.` + onlyHelp + `
 `,
 		Example: "  ablate check experiments/quickstart --baseline baseline.json\n  ablate check experiments/quickstart --baseline baseline.json --only 'all data' --seed 1 --md summary.md --junit junit.xml",
 		Args:    cobra.ExactArgs(1),
@@ -61,7 +61,19 @@ error.
 				return err
 			}
 			l := r.l
-			o := gate.Options{Only: f.only, Seeds: f.seeds, AllowRemoved: f.allowRemoved, Study: l.Name, Made: r.made()}
+			// What the study has dropped is selected as well: the baseline has it.
+			rows, only := rowsOf(l.Study), []string(nil)
+			for _, row := range b.Rows {
+				rows = append(rows, tableRow{arm: row.Arm, label: row.Row})
+			}
+			for _, name := range f.only {
+				found, err := selectRows(rows, l.Name, name)
+				if err != nil {
+					return err
+				}
+				only = append(only, found...)
+			}
+			o := gate.Options{Only: only, Seeds: f.seeds, AllowRemoved: f.allowRemoved, Study: l.Name, Made: r.made()}
 			for _, t := range l.Gate {
 				o.Tolerances = append(o.Tolerances, gate.Tolerance{Metric: t.Metric, Absolute: t.Absolute, Relative: t.Relative, Seeds: t.Seeds})
 			}
@@ -75,7 +87,7 @@ error.
 	f.add(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&f.baseline, "baseline", "", "the `FILE` to compare with")
-	fl.StringArrayVar(&f.only, "only", nil, "check this `ARM`, or point of one as the table writes it, only (repeatable)")
+	fl.StringArrayVar(&f.only, "only", nil, "check this `ARM` only, a group, a pattern or points of a sweep (repeatable)")
 	fl.StringArrayVar(&f.seeds, "seed", nil, "check this seed `S` only (repeatable)")
 	fl.BoolVar(&f.allowRemoved, "allow-removed", false, "an arm or a seed that the study has dropped is no regression")
 	fl.StringVar(&f.inconclusive, "inconclusive", "fail", "`pass` or fail: the exit code where seeds do not suffice to say, 0 or 4")

@@ -11,18 +11,37 @@ import (
 func newSchema(g *globals) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "schema",
+		Use:   "schema [FIELD]",
 		Short: "Print the reference of the study language",
 		Long: `Prints every field of a study and of a trial with its type, default, unit,
 meaning and source, as Markdown. It is generated from the comments of the CUE
 schema that this program holds.
+
+FIELD is a path, as in finetune.beta, a group, as in finetune.mix, or a part of the
+language, as in arm: the fields that it names are explained alone.
 ` + exitHelp,
-		Example: "  ablate schema | less\n  ablate schema --json",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		Example: "  ablate schema | less\n  ablate schema finetune.beta\n  ablate schema --json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
 			sections, err := spec.Reference()
 			if err != nil {
 				return err
+			}
+			if len(args) > 0 {
+				fields, hint := spec.Find(sections, args[0])
+				if hint != "" {
+					return usagef("schema: the study language has no field %q: %s", args[0], hint)
+				}
+				if asJSON {
+					return writeJSON(g.stdout, fields)
+				}
+				for i, f := range fields {
+					if i > 0 {
+						fmt.Fprintln(g.stdout)
+					}
+					fmt.Fprint(g.stdout, f)
+				}
+				return nil
 			}
 			if asJSON {
 				return writeJSON(g.stdout, sections)

@@ -1,9 +1,9 @@
 package cli
 
 import (
-	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ablate/experiments/spec"
@@ -28,9 +28,9 @@ func only(s *spec.Study, rows, seeds []string) ([]spec.View, error) {
 			return nil, usagef("--seed: study %s has no seed %q; it has %s", s.Name, name, strings.Join(seedNames, ", "))
 		}
 	}
-	wanted := map[string]bool{}
+	wanted, all := map[string]bool{}, rowsOf(s)
 	for _, name := range rows {
-		found, err := rowsOf(s, name)
+		found, err := selectRows(all, s.Name, name)
 		if err != nil {
 			return nil, err
 		}
@@ -50,68 +50,85 @@ func only(s *spec.Study, rows, seeds []string) ([]spec.View, error) {
 	return views, nil
 }
 
-// rowsOf are the rows of the table that a value of --only names.
-func rowsOf(s *spec.Study, name string) ([]string, error) {
+// tableRow is a row of the table: an arm, or a point of one.
+type tableRow struct {
+	arm, label string
+	point      []spec.AxisValue
+}
+
+// rowsOf are the rows of a study, in its order.
+func rowsOf(s *spec.Study) []tableRow {
+	var out []tableRow
+	for _, a := range s.Arms {
+		for _, p := range a.Points {
+			out = append(out, tableRow{a.Name, spec.View{Arm: a.Name, Point: p.Axes}.Row(), p.Axes})
+		}
+	}
+	return out
+}
+
+// selectRows are the labels of the rows that a value of --only names.
+func selectRows(rows []tableRow, study, name string) ([]string, error) {
 	var out []string
 	seen := map[string]bool{}
-	add := func(match func(v spec.View) bool) {
-		for _, v := range s.Views {
-			if match(v) && !seen[v.Row()] {
-				seen[v.Row()] = true
-				out = append(out, v.Row())
+	add := func(match func(r tableRow) bool) {
+		for _, r := range rows {
+			if match(r) && !seen[r.label] {
+				seen[r.label] = true
+				out = append(out, r.label)
 			}
 		}
 	}
 	// As the table writes it, whatever characters it has; then what is looser.
-	if add(func(v spec.View) bool { return v.Arm == name || v.Row() == name }); out != nil {
+	if add(func(r tableRow) bool { return r.arm == name || r.label == name }); out != nil {
 		return out, nil
 	}
-	if add(func(v spec.View) bool { return strings.HasPrefix(v.Arm, name+"/") }); out != nil {
+	if add(func(r tableRow) bool { return strings.HasPrefix(r.arm, name+"/") }); out != nil {
 		return out, nil
 	}
 	arm, point, isPoint := strings.Cut(strings.TrimSuffix(name, "]"), "[")
 	if isPoint {
-		if add(func(v spec.View) bool { return v.Arm == arm && at(v, strings.Split(point, ",")) }); out != nil {
+		if add(func(r tableRow) bool { return r.arm == arm && at(r.point, strings.Split(point, ",")) }); out != nil {
 			return out, nil
 		}
 	}
 	if strings.ContainsAny(name, "*?") {
 		// A star stands for a slash, too: arms are no folders.
 		flat := strings.NewReplacer("/", "\x00")
-		if add(func(v spec.View) bool {
-			ok, err := path.Match(flat.Replace(name), flat.Replace(v.Arm))
+		if add(func(r tableRow) bool {
+			ok, err := path.Match(flat.Replace(name), flat.Replace(r.arm))
 			return ok && err == nil
 		}); out != nil {
 			return out, nil
 		}
 	}
 	var arms, points []string
-	for _, a := range s.Arms {
-		arms = append(arms, a.Name)
-	}
-	if !isPoint || !slices.Contains(arms, arm) {
-		return nil, usagef("--only: study %s has no arm %q; it has %s", s.Name, arm, strings.Join(arms, ", "))
-	}
-	for _, v := range s.Views {
-		if row := v.Row(); v.Arm == arm && len(points) < 10 && !slices.Contains(points, row) {
-			points = append(points, row)
+	for _, r := range rows {
+		if !slices.Contains(arms, r.arm) {
+			arms = append(arms, r.arm)
 		}
+		if r.arm == arm && len(points) < 10 {
+			points = append(points, r.label)
+		}
+	}
+	if !isPoint || points == nil {
+		return nil, usagef("--only: study %s has no arm %q; it has %s", study, name, strings.Join(arms, ", "))
 	}
 	return nil, usagef("--only: arm %q has no point [%s]; among those that it has are %s", arm, point, strings.Join(points, ", "))
 }
 
-// at reports whether a view is at a point: each part is "axis=value", the axis in
-// full or by its last word, or a value alone where the view has one axis.
-func at(v spec.View, parts []string) bool {
+// at reports whether a row is at a point: each part is "axis=value", the axis in
+// full or by its last word, or a value alone where the row has one axis.
+func at(point []spec.AxisValue, parts []string) bool {
 	for _, part := range parts {
 		axis, value, named := strings.Cut(strings.TrimSpace(part), "=")
 		if !named {
 			axis, value = "", axis
 		}
 		matches := 0
-		for _, x := range v.Point {
-			here := x.Axis == axis || strings.HasSuffix(x.Axis, "."+axis) && axis != "" || !named && len(v.Point) == 1
-			if here && fmt.Sprint(spec.FormatValue(x.Value)) == value {
+		for _, x := range point {
+			here := x.Axis == axis || strings.HasSuffix(x.Axis, "."+axis) && axis != "" || !named && len(point) == 1
+			if here && is(x.Value, value) {
 				matches++
 			}
 		}
@@ -120,4 +137,22 @@ func at(v spec.View, parts []string) bool {
 		}
 	}
 	return true
+}
+
+// is reports whether a word means a value: 1e-3 is 0.001.
+func is(v any, word string) bool {
+	if spec.FormatValue(v) == word {
+		return true
+	}
+	x, err := strconv.ParseFloat(word, 64)
+	if err != nil {
+		return false
+	}
+	switch v := v.(type) {
+	case float64:
+		return v == x
+	case int64:
+		return float64(v) == x
+	}
+	return false
 }
