@@ -94,7 +94,7 @@ func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
 	if err := found.Check(ctx, todo, l.Store, stage.Tabled); err != nil {
 		return err
 	}
-	if l.Dir, err = l.Store.ClaimStudy(l.Name, l.Root, class); err != nil {
+	if l.Dir, err = l.Store.ClaimStudy(l.resultsName(), l.Root, class); err != nil {
 		return err
 	}
 	out := &study.Outcome{Outputs: found.Outputs}

@@ -47,6 +47,15 @@ func (g *globals) load(ctx context.Context, path string, f studyFlags) (*loaded,
 	return l, err
 }
 
+// resultsName names the study in the store. One at the root of its module has the
+// module folder's name, which a study in a folder of that name has, too.
+func (l *loaded) resultsName() string {
+	if l.Path == "." {
+		return "./" + l.Name
+	}
+	return l.Name
+}
+
 // layOut lays out the actions of some views of a study.
 func (l *loaded) layOut(ctx context.Context, views []spec.View) (*study.Graph, error) {
 	return study.NewGraph(l.Study, views, func(dir string) (string, error) {
@@ -71,7 +80,8 @@ func (g *globals) open(ctx context.Context, path string, f studyFlags) (*loaded,
 	if err != nil {
 		return nil, err
 	}
-	l := &loaded{Study: s, Store: st, Dir: st.StudyFolder(s.Name, s.Root), set: f.set}
+	l := &loaded{Study: s, Store: st, set: f.set}
+	l.Dir = st.StudyFolder(l.resultsName(), s.Root)
 	if l.Record, err = store.ReadStudy(l.Dir); err != nil {
 		return nil, err
 	}

@@ -378,7 +378,7 @@ func TestStudies(t *testing.T) {
 	}
 	seen := map[string]string{}
 	for _, root := range []string{a, b} {
-		for _, name := range []string{"first", "first/report/images", "first/journal", "one", "one.cue", "a/b", "a~b", "a~1b", "a~0b", "dir/one.cue", "dir/two.cue"} {
+		for _, name := range []string{"first", "./first", "first/report/images", "first/journal", "one", "one.cue", "a/b", "a~b", "a~1b", "a~0b", "dir/one.cue", "dir/two.cue"} {
 			dir := claim(name, root)
 			if other, ok := seen[dir]; ok {
 				t.Errorf("%s of %s has the folder of %s", name, root, other)

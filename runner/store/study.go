@@ -43,7 +43,8 @@ func ReadStudy(dir string) (Study, error) {
 	return st, nil
 }
 
-// StudyFolder returns the folder of a study's results: that of its name, or, where
+// StudyFolder returns the folder of a study's results (the name of a study at the
+// root of its module begins with ./, which no other does): that of its name, or, where
 // a study of that name in another module has it, that of its name and module. It
 // makes nothing. root is the absolute path of the module's folder.
 func (s *Store) StudyFolder(name, root string) string {
@@ -84,7 +85,7 @@ func (s *Store) free(dir string) bool {
 // ClaimStudy makes the folder of a study's results, writes down that it is that of
 // the study, and the class of backend that a run computes on, and returns it.
 func (s *Store) ClaimStudy(name, root, backend string) (string, error) {
-	if !safePath(name) {
+	if !safePath(strings.TrimPrefix(name, "./")) {
 		return "", fmt.Errorf("study name %q: not a relative path", name)
 	}
 	if err := s.prepare(); err != nil {
