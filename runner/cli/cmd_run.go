@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -94,11 +96,26 @@ func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
 	if err := found.Check(ctx, todo, l.Store, stage.Tabled); err != nil {
 		return err
 	}
-	if l.Dir, err = l.Store.ClaimStudy(l.resultsName(), l.Root, class); err != nil {
+	complete := len(found.Outputs) == len(todo.Actions) && len(found.Damaged) == 0
+	dir, err := l.Store.ClaimStudy(l.resultsName(), l.Root, class)
+	switch {
+	case err == nil:
+		l.Dir = dir
+	case complete && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)):
+		log.Warn().Err(err).Msg("study " + l.Name + ": nothing to run; tables and report stay as they are")
+		r, err := l.results(ctx, class)
+		if err != nil {
+			return err
+		}
+		if f.json {
+			return g.printRun(r, "", 0)
+		}
+		return g.printTable(r, tableFlags{})
+	default:
 		return err
 	}
 	out := &study.Outcome{Outputs: found.Outputs}
-	if len(found.Outputs) < len(todo.Actions) || len(found.Damaged) > 0 {
+	if !complete {
 		if b == nil {
 			if b, err = g.choose(ctx, name); err != nil {
 				return l.elsewhere(name, err)
@@ -164,16 +181,7 @@ func (g *globals) conclude(ctx context.Context, l *loaded, class string, out *st
 	}
 	switch {
 	case f.json:
-		var table bytes.Buffer
-		if err := text.JSON(&table, r.ablation); err != nil {
-			return err
-		}
-		err = writeJSON(g.stdout, struct {
-			Table   json.RawMessage `json:"table"`
-			Results string          `json:"results"`
-			Report  string          `json:"report"`
-			Left    int             `json:"left,omitempty"`
-		}{table.Bytes(), l.Dir, report, out.Left})
+		err = g.printRun(r, report, out.Left)
 	case out.Left > 0:
 		_, err = fmt.Fprintf(g.stdout, "Stopped after %s (--limit %d): %d left. Run again to go on.\nreport: %s\n", many(out.Ran+len(out.Failures), "action"), f.limit, out.Left, report)
 	default:
@@ -182,6 +190,21 @@ func (g *globals) conclude(ctx context.Context, l *loaded, class string, out *st
 		}
 	}
 	return errors.Join(failed(l, out.Failures), err)
+}
+
+// printRun prints as JSON what a run gave: its table, where results and report lie,
+// and how many actions --limit has left.
+func (g *globals) printRun(r *results, report string, left int) error {
+	var table bytes.Buffer
+	if err := text.JSON(&table, r.ablation); err != nil {
+		return err
+	}
+	return writeJSON(g.stdout, struct {
+		Table   json.RawMessage `json:"table"`
+		Results string          `json:"results"`
+		Report  string          `json:"report"`
+		Left    int             `json:"left,omitempty"`
+	}{table.Bytes(), r.l.Dir, report, left})
 }
 
 // missing is the error of a run whose results are no longer in the store when

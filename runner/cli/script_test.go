@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,10 +90,33 @@ func TestScript(t *testing.T) {
 			}
 			return nil
 		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"damage": damage,
+			"damage": damage, "readonly": readonly,
 		},
 	})
+}
+
+// readonly makes a folder one that nobody can write, or with ! writable again. Where
+// that takes rights that the test lacks it stays writable, and the condition [root]
+// is false.
+func readonly(ts *testscript.TestScript, neg bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	if neg {
+		ts.Check(syscall.Unmount(dir, 0))
+		return
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	ts.Check(syscall.Mount(dir, dir, "", syscall.MS_BIND, ""))
+	ts.Defer(func() { _ = syscall.Unmount(dir, 0) })
+	ts.Check(syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""))
 }
 
 // damage flips one byte of every file below a folder whose path has a word.
