@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,10 +21,17 @@ func (s *Store) Artifact(ctx context.Context, id OutputID) (string, error) {
 // Files is [Store.Artifact] for a reader of some files alone: it compares those
 // that want is true of, and that they are there.
 func (s *Store) Files(ctx context.Context, id OutputID, want func(path string) bool) (string, error) {
-	err := s.compare(ctx, id, want)
+	done, err := s.turn(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	was, _ := os.Lstat(s.artifact(id))
+	err = s.compare(ctx, id, want)
 	var miss *MissError
 	if errors.As(err, &miss) && miss.Reason != Missing {
-		miss.Moved = s.quarantine(s.artifact(id), id)
+		s.distrust(id)
+		miss.Moved = s.quarantine(s.artifact(id), was, id.Short())
 	}
 	if err != nil {
 		return "", err
@@ -70,6 +76,7 @@ func (s *Store) compare(ctx context.Context, id OutputID, want func(path string)
 		case s.checked(id, f.path):
 			continue
 		}
+		s.at("digest")
 		got := file{path: f.path}
 		if err := got.digest(ctx, dir); err != nil {
 			if ctx.Err() != nil {
@@ -91,6 +98,32 @@ func (s *Store) compare(ctx context.Context, id OutputID, want func(path string)
 		}
 	}
 	return nil
+}
+
+// turn waits until nobody else in this process compares an artifact, so that many
+// readers of one read its bytes once. done ends the turn.
+func (s *Store) turn(ctx context.Context, id OutputID) (done func(), err error) {
+	for {
+		s.mu.Lock()
+		other, busy := s.comparing[id]
+		if !busy {
+			mine := make(chan struct{})
+			s.comparing[id] = mine
+			s.mu.Unlock()
+			return func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				delete(s.comparing, id)
+				close(mine)
+			}, nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // checked reports whether this process has compared a file of an artifact before.
@@ -122,7 +155,7 @@ func (s *Store) manifest(id OutputID) (manifest, error) {
 	corrupt := func(detail string) error {
 		return &MissError{ID: id.String(), Reason: CorruptArtifact, Detail: detail}
 	}
-	data, err := readRegular(filepath.Join(s.artifact(id), "manifest"))
+	data, err := readRegular(filepath.Join(s.artifact(id), "manifest"), mostText)
 	switch {
 	case absent(err):
 		if _, err := os.Lstat(s.artifact(id)); absent(err) {
@@ -147,16 +180,4 @@ func (s *Store) manifest(id OutputID) (manifest, error) {
 // absent reports whether err is ENOENT, or ENOTDIR of a parent.
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
-}
-
-// quarantine moves a damaged artifact out of the way, where somebody can look at
-// it, and returns where that is. Where it cannot be moved it stays, and is a miss
-// all the same.
-func (s *Store) quarantine(path string, id OutputID) string {
-	s.distrust(id)
-	to := filepath.Join(s.dir, "quarantine", id.Short()+"-"+rand.Text()[:8])
-	if s.mkdir(filepath.Dir(to)) != nil || os.Rename(path, to) != nil {
-		return ""
-	}
-	return to
 }

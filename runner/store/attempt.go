@@ -1,6 +1,9 @@
 package store
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Outcome says how an attempt ended.
 type Outcome string
@@ -21,7 +24,9 @@ type Attempt struct {
 }
 
 // Attempts folds the events of a journal, in the order of their starts. One that
-// began and never ended is interrupted if its process is gone.
+// began and never ended is interrupted if its process is gone. Whether a process of
+// another machine, or from before this machine's last start, is gone cannot be
+// known: it is taken to be after a week without an event.
 func Attempts(events []Event) []Attempt {
 	type who struct {
 		process string
@@ -30,6 +35,7 @@ func Attempts(events []Event) []Attempt {
 	var all []Attempt
 	open := map[who]int{} // index in all
 	count := map[ActionID]int{}
+	last := map[string]time.Time{} // event of each process
 	begin := func(e Event) int {
 		count[e.Action]++
 		all = append(all, Attempt{Event: e, Number: count[e.Action]})
@@ -37,6 +43,7 @@ func Attempts(events []Event) []Attempt {
 	}
 	for _, e := range events {
 		id := who{e.Process, e.Action}
+		last[e.Process] = e.Time
 		i, running := open[id]
 		if e.Kind == Started {
 			// An earlier start without an end was cut off: the process went on without it.
@@ -54,7 +61,7 @@ func Attempts(events []Event) []Attempt {
 	}
 	for id, i := range open {
 		all[i].Outcome = OutcomeRunning
-		if gone(id.process) {
+		if gone(id.process, last[id.process]) {
 			all[i].Outcome = OutcomeInterrupted
 		}
 	}
@@ -93,5 +100,11 @@ func (a *Attempt) end(e Event) {
 	}
 }
 
-// gone reports whether the process that wrote an event is certainly dead.
-func gone(process string) bool { return strings.Count(process, "-") == 2 && dead(process+"-x") }
+// gone reports whether the process that wrote its last event then is dead, as far as
+// that can be known.
+func gone(process string, last time.Time) bool {
+	if strings.Count(process, "-") != 2 {
+		return false
+	}
+	return dead(process+"-x") || !ours(process) && time.Since(last) > abandoned
+}

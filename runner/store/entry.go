@@ -43,9 +43,16 @@ func (e Entry) encode() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\naction %s\noutput %s\nfiles %d\nbytes %d\nmade %s\nbuild %s\nkey %d\n%s", entryFormat,
 		e.Action, e.Output, e.Files, e.Bytes, strconv.Quote(e.Made), strconv.Quote(e.Build), len(e.Key), e.Key)
-	fmt.Fprintf(&b, "sum %x\n", sha256.Sum256(b.Bytes()))
+	b.WriteString(sumLineOf(b.String()))
 	return b.Bytes()
 }
+
+// sumLineOf is the last line of an entry, in every format.
+func sumLineOf(head string) string { return fmt.Sprintf("sum %x\n", sha256.Sum256([]byte(head))) }
+
+// errOtherFormat is what the entry of an earlier or later program is: whole, and
+// no answer.
+var errOtherFormat = errors.New("entry of another format")
 
 // parseEntry reads what encode writes and nothing else.
 func parseEntry(data []byte) (Entry, error) {
@@ -56,6 +63,9 @@ func parseEntry(data []byte) (Entry, error) {
 	head := string(data[:len(data)-sumLine])
 	rest, ok := strings.CutPrefix(head, entryFormat+"\n")
 	if !ok {
+		if strings.HasPrefix(head, "ablate entry ") && string(data[len(head):]) == sumLineOf(head) {
+			return Entry{}, errOtherFormat
+		}
 		return Entry{}, fmt.Errorf("entry: first line is not %q", entryFormat)
 	}
 	var e Entry

@@ -36,7 +36,9 @@ func (s *Store) Entries() ([]Entry, error) {
 	return all, nil
 }
 
-// Attempts returns the attempts of every study's journal.
+// Attempts returns the attempts of every study's journal. What is not a journal
+// there is no history: a folder of that name is a study's of the first version,
+// whose results lay in each other's folders.
 func (s *Store) Attempts() ([]Attempt, error) {
 	var all []Attempt
 	root := filepath.Join(s.dir, "studies")
@@ -46,6 +48,9 @@ func (s *Store) Attempts() ([]Attempt, error) {
 	}
 	for _, name := range names {
 		events, _, err := ReadJournal(filepath.Join(root, name))
+		if errors.Is(err, errNoJournal) {
+			continue
+		}
 		if err != nil {
 			return nil, s.unreadable(err)
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -68,9 +67,19 @@ type Journal struct {
 
 // OpenJournal opens or creates the journal of a study, in the folder that ClaimStudy returned.
 func (s *Store) OpenJournal(studyDir string) (*Journal, error) {
-	f, err := os.OpenFile(journalPath(studyDir), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+	name := journalPath(studyDir)
+	if err := regularJournal(name); err != nil && !absent(err) {
+		return nil, s.fail(err)
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, s.fail(err)
+	}
+	if share := s.shared() & 0o066; share != 0 {
+		// Whoever made the journal gives the others of a shared store their rights.
+		if info, err := f.Stat(); err == nil && info.Mode()&share != share {
+			_ = f.Chmod(info.Mode() | share)
+		}
 	}
 	return &Journal{dir: s.dir, process: s.self, f: f}, nil
 }
@@ -102,16 +111,32 @@ func (j *Journal) Close() error { return j.f.Close() }
 // written, and how many lines could not be read: a process that dies, or a full
 // disk, may tear one. A journal that does not exist has no events.
 func ReadJournal(studyDir string) (events []Event, unread int, err error) {
-	f, err := os.Open(journalPath(studyDir))
-	if errors.Is(err, fs.ErrNotExist) {
+	name := journalPath(studyDir)
+	if err := regularJournal(name); absent(err) {
 		return nil, 0, nil
+	} else if err != nil {
+		return nil, 0, fmt.Errorf("journal: %w", err)
 	}
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, 0, fmt.Errorf("journal: %w", err)
 	}
 	defer f.Close()
 	return readEvents(f)
 }
+
+// regularJournal looks at what is in the place of a journal: opening a pipe or a
+// device there may never end.
+func regularJournal(name string) error {
+	info, err := os.Lstat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is %w: move it away", name, errNoJournal)
+	}
+	return err
+}
+
+// errNoJournal is what a folder is in the place of a journal.
+var errNoJournal = errors.New("not a file")
 
 // readEvents reads lines of events, skipping what is not one.
 func readEvents(r io.Reader) (events []Event, unread int, err error) {

@@ -22,6 +22,8 @@ type Store struct {
 	mu     sync.Mutex
 	intact map[OutputID]map[string]bool // files whose digests this process has checked
 
+	comparing map[OutputID]chan struct{} // artifacts that a goroutine reads now; closed when it is done
+
 	making   sync.Mutex
 	prepared bool // the store can be written
 
@@ -36,7 +38,10 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", dir, err)
 	}
-	return &Store{dir: abs, self: processName(), intact: map[OutputID]map[string]bool{}}, nil
+	if info, err := os.Stat(abs); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("store %s: it is a file, and a store is a folder: name another with --store or ABLATE_STORE", abs)
+	}
+	return &Store{dir: abs, self: processName(), intact: map[OutputID]map[string]bool{}, comparing: map[OutputID]chan struct{}{}}, nil
 }
 
 // folders are those that a store has from its first write on.
@@ -88,21 +93,27 @@ func (s *Store) writable(dir string) error {
 	return nil
 }
 
-// mkdir makes a folder and those above it. In a store that its group may write,
-// new folders are the group's too.
+// mkdir makes a folder and those above it. A file in its place is damage and goes
+// to quarantine/; a link there is somebody's arrangement and stays.
 func (s *Store) mkdir(path string) error {
+	err := s.folder(path)
+	if !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if was, err := os.Lstat(path); err == nil && !was.IsDir() && was.Mode()&fs.ModeSymlink == 0 {
+		s.quarantine(path, was, filepath.Base(path))
+	}
+	return s.folder(path)
+}
+
+// folder makes a folder and those above it. In a store that its group may write,
+// new folders are the group's too.
+func (s *Store) folder(path string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil
 	}
 	if err := os.MkdirAll(path, 0o777); err != nil {
-		// What is in the place of a folder and is none was damaged: nothing of the
-		// store is a file there.
-		if !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, fs.ErrExist) || !s.unblock(path) {
-			return err
-		}
-		if err := os.MkdirAll(path, 0o777); err != nil {
-			return err
-		}
+		return err
 	}
 	if share := s.shared(); share != 0 && path != s.dir {
 		if info, err := os.Stat(path); err == nil {
@@ -112,14 +123,43 @@ func (s *Store) mkdir(path string) error {
 	return nil
 }
 
-// unblock moves what is not a folder away from path.
-func (s *Store) unblock(path string) bool {
-	info, err := os.Lstat(path)
-	if err != nil || info.IsDir() || info.Mode()&fs.ModeSymlink != 0 {
-		return false
+// quarantine moves what is damaged at path out of the way, where somebody can look
+// at it, and returns where that is. Where it cannot be moved the answer is empty.
+// was is what was found damaged: what another process has put there since stays.
+func (s *Store) quarantine(path string, was fs.FileInfo, name string) string {
+	to := filepath.Join(s.dir, "quarantine", name+"-"+rand.Text()[:8])
+	same := func(path string) bool {
+		now, err := os.Lstat(path)
+		return err == nil && os.SameFile(now, was)
 	}
-	to := filepath.Join(s.dir, "quarantine", filepath.Base(path)+"-"+rand.Text()[:8])
-	return os.MkdirAll(filepath.Dir(to), 0o777) == nil && os.Rename(path, to) == nil
+	if s.folder(filepath.Dir(to)) != nil || !same(path) || os.Rename(path, to) != nil {
+		return ""
+	}
+	if !same(to) { // replaced between the look and the move
+		if err := place(to, path); err == nil {
+			_ = os.Remove(to)
+		}
+		return ""
+	}
+	return to
+}
+
+// link is os.Link, which not every file system has.
+var link = os.Link
+
+// place gives a file the name target, unless something has that name already, which
+// is fs.ErrExist. The file may keep its old name beside it.
+func place(file, target string) error {
+	err := link(file, target)
+	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	// On a file system without links two processes may both see the name free. The
+	// later one replaces the first.
+	if _, err := os.Lstat(target); err == nil {
+		return &fs.PathError{Op: "link", Path: target, Err: fs.ErrExist}
+	}
+	return os.Rename(file, target)
 }
 
 // shared are the rights that the store's folder gives to its group and to others,
@@ -173,7 +213,7 @@ func (s *Store) Lookup(id ActionID) (Entry, error) {
 
 // Index returns the index entry of an action, whether or not its artifact is there.
 func (s *Store) Index(id ActionID) (Entry, error) {
-	data, err := readRegular(s.action(id))
+	data, err := readRegular(s.action(id), mostText)
 	switch {
 	case absent(err):
 		return Entry{}, &MissError{ID: id.String(), Reason: Missing}
@@ -183,6 +223,9 @@ func (s *Store) Index(id ActionID) (Entry, error) {
 		return Entry{}, s.unreadable(err)
 	}
 	e, err := parseEntry(data)
+	if errors.Is(err, errOtherFormat) {
+		return Entry{}, &MissError{ID: id.String(), Reason: Missing}
+	}
 	if err == nil && e.Action != id {
 		err = fmt.Errorf("entry: is that of action %s", e.Action.Short())
 	}
@@ -192,12 +235,15 @@ func (s *Store) Index(id ActionID) (Entry, error) {
 	return e, nil
 }
 
-// mostText is more than a manifest or an entry has.
-const mostText = 64 << 20
+// Sizes that are more than such a file has.
+const (
+	mostText  = 64 << 20 // a manifest or an entry
+	mostStudy = 64 << 10 // study.json
+)
 
-// readRegular reads a small file. A folder, link, pipe or device in its place, of
-// which reading may never end, is errNoFile.
-func readRegular(name string) ([]byte, error) {
+// readRegular reads a file of at most so many bytes. A folder, link, pipe or device
+// in its place, of which reading may never end, is errNoFile.
+func readRegular(name string, most int64) ([]byte, error) {
 	info, err := os.Lstat(name)
 	if err != nil {
 		return nil, err
@@ -205,8 +251,8 @@ func readRegular(name string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is %w", name, errNoFile)
 	}
-	if info.Size() > mostText {
-		return nil, fmt.Errorf("%s has %d bytes: %w", name, info.Size(), errNoFile)
+	if info.Size() > most {
+		return nil, fmt.Errorf("%s has %d bytes, more than %d: it is %w of the store", name, info.Size(), most, errNoFile)
 	}
 	return os.ReadFile(name)
 }

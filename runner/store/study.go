@@ -6,12 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/google/renameio/v2"
 )
 
 // Study is what study.json has of a study, in the folder of its results.
@@ -28,16 +27,25 @@ const studyFile = "study.json"
 func ReadStudy(dir string) (Study, error) {
 	var st Study
 	name := filepath.Join(dir, studyFile)
-	data, err := readRegular(name)
-	if absent(err) {
+	data, err := readRegular(name, mostStudy)
+	switch {
+	case absent(err):
 		return st, nil
-	}
-	if err != nil {
+	case errors.Is(err, errNoFile):
+		return st, fmt.Errorf("%w: move it away, and the next run writes it again", err)
+	case err != nil:
 		return st, err
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&st); err != nil {
+	err = d.Decode(&st)
+	if _, more := d.Token(); err == nil && !errors.Is(more, io.EOF) {
+		err = errors.New("there is more than one object")
+	}
+	if err == nil && (st.Study == "" || st.Root == "") {
+		err = errors.New("it names no study or no module")
+	}
+	if err != nil {
 		return Study{}, fmt.Errorf("%s: %w: delete it, and the next run writes it again", name, err)
 	}
 	return st, nil
@@ -79,7 +87,7 @@ func (s *Store) free(dir string) bool {
 		return true
 	}
 	_, err = os.Stat(filepath.Join(st.Root, "cue.mod"))
-	return errors.Is(err, fs.ErrNotExist)
+	return absent(err)
 }
 
 // ClaimStudy makes the folder of a study's results, writes down that it is that of
@@ -96,31 +104,33 @@ func (s *Store) ClaimStudy(name, root, backend string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	data = append(data, '\n')
-	for range 3 { // again after another module has taken the folder meanwhile
+	tmp := s.tempName()
+	defer os.Remove(tmp) // it is swept later where this fails
+	if err := writeSynced(tmp, append(data, '\n'), s.shared()); err != nil {
+		return "", s.fail(err)
+	}
+	for range 10 { // again after another module has taken the folder meanwhile
 		dir := s.StudyFolder(name, root)
 		if err := s.mkdir(dir); err != nil {
 			return "", s.fail(err)
 		}
 		file := filepath.Join(dir, studyFile)
+		was, _ := os.Lstat(file)
 		have, err := ReadStudy(dir)
 		switch {
 		case err != nil:
 			return "", s.fail(err)
 		case have == want:
 			return dir, nil
-		case have.Root == root || have.Root != "" && s.free(dir):
-			return dir, s.fail(renameio.WriteFile(file, data, 0o666))
+		case have.Study == name && have.Root == root:
+			return dir, s.fail(os.Rename(tmp, file))
+		case have != Study{} && s.free(dir):
+			s.quarantine(file, was, studyFile)
 		case have != Study{}:
 			continue
 		}
-		tmp := s.tempName()
-		err = os.WriteFile(tmp, data, 0o666)
-		if err == nil {
-			err = os.Link(tmp, file)
-		}
-		_ = os.Remove(tmp) // it is swept later where this fails
-		if !errors.Is(err, fs.ErrExist) {
+		s.at("claiming")
+		if err := place(tmp, file); !errors.Is(err, fs.ErrExist) {
 			return dir, s.fail(err)
 		}
 	}

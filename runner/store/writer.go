@@ -118,32 +118,32 @@ func compareWritten(written string, m manifest) error {
 	return nil
 }
 
-// enter puts the entry into the index, unless another process was faster.
+// enter puts the entry into the index, unless another process was faster. An entry
+// that is corrupt, or whose bytes are lost, is moved away for it; nobody's valid
+// entry is.
 func (w *Writer) enter(ctx context.Context, entry string, e *Entry, m manifest, strict bool) error {
 	s := w.s
 	target := s.action(e.Action)
-	if e.Replaced.IsZero() {
-		switch err := os.Link(entry, target); {
-		case err == nil:
-			return nil
-		case errors.Is(err, fs.ErrExist):
-			first, err := w.first(ctx, *e, m, strict)
-			if err != nil {
-				return err
-			}
-			if first.Output == e.Output || !first.Rejected.IsZero() {
-				*e = first
-				return nil
-			}
-			e.Replaced, e.Difference = first.Replaced, first.Difference
+	for range 10 { // again after another process has changed what is there
+		was, _ := os.Lstat(target)
+		err := place(entry, target)
+		if !errors.Is(err, fs.ErrExist) {
+			return s.fail(err)
 		}
-		// What cannot be linked, on a file system without links or over an entry
-		// that cannot be read, is renamed.
+		s.at("taken")
+		first, err := w.first(ctx, *e, m, strict)
+		if err != nil {
+			return err
+		}
+		if first.Output == e.Output || !first.Rejected.IsZero() {
+			*e = first
+			return nil
+		}
+		e.Replaced, e.Difference = first.Replaced, first.Difference
+		s.at("replacing")
+		s.quarantine(target, was, e.Action.Short())
 	}
-	if info, err := os.Lstat(target); err == nil && info.IsDir() {
-		s.quarantine(target, e.Output)
-	}
-	return s.fail(os.Rename(entry, target))
+	return fmt.Errorf("store %s: the damaged entry %s cannot be replaced: move it away and run again", s.dir, target)
 }
 
 // first looks for an earlier answer of the same action. Its entry comes back if it
@@ -246,11 +246,8 @@ func (w *Writer) install(ctx context.Context, id OutputID) error {
 		} else if !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		if _, err := os.Lstat(target); err == nil {
-			s.quarantine(target, id)
-		}
 	}
-	return fmt.Errorf("artifact %s: cannot replace a damaged copy", id.Short())
+	return fmt.Errorf("the damaged artifact %s cannot be replaced: move it away and run again", target)
 }
 
 // at tells a test how far a commit has come.
