@@ -31,6 +31,7 @@ func (s *Store) Files(ctx context.Context, id OutputID, want func(path string) b
 	var miss *MissError
 	if errors.As(err, &miss) && miss.Reason != Missing {
 		s.distrust(id)
+		s.at("compared")
 		miss.Moved = s.quarantine(s.artifact(id), was, id.Short())
 	}
 	if err != nil {
