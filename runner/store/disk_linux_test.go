@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -226,6 +227,30 @@ func TestSharedStore(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+		case "study":
+			study, err := s.ClaimStudy("first", "/m", "xla:cuda")
+			if err != nil {
+				t.Fatal(err)
+			}
+			j, err := s.OpenJournal(study)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer j.Close()
+			if err := j.Append(Event{Kind: Finished, Time: at(1), Action: ActionID{1}}); err != nil {
+				t.Fatal(err)
+			}
+			if events, unread, err := ReadJournal(study); err != nil || len(events) != 2 || unread != 0 {
+				t.Errorf("%d events, %d unread, %v", len(events), unread, err)
+			}
+		case "damaged":
+			var miss *MissError
+			if _, err := get(t, s, key.ID()); !errors.As(err, &miss) || miss.Moved == "" {
+				t.Errorf("got %v", err)
+			}
+			if _, err := put(t, s, key, files); err != nil {
+				t.Error(err)
+			}
 		case "refused":
 			_, err := s.Begin(Key{Stage: "other"})
 			says(t, err, dir, "the folder cannot be written")
@@ -286,6 +311,36 @@ func TestSharedStore(t *testing.T) {
 	}
 	as(shared, "read")
 	as(shared, "write")
+	study, err := open(t, shared).ClaimStudy("first", "/m", "xla:cpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := open(t, shared).OpenJournal(study)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if err := j.Append(Event{Kind: Started, Time: at(0), Action: ActionID{1}}); err != nil {
+		t.Fatal(err)
+	}
+	as(shared, "study")
+	if st, err := ReadStudy(study); err != nil || st.Backend != "xla:cuda" {
+		t.Errorf("the other user's run is %+v, %v", st, err)
+	}
+	// Damage found by one user and mended by another, in both directions.
+	weights := func() string { // of the same length
+		e, err := open(t, shared).Lookup(key.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(open(t, shared).files(e.Output), "unet/weights")
+	}
+	overwrite(t, weights(), "01234x6789")
+	if err := os.Chmod(weights(), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	as(shared, "damaged")
+	as(shared, "read")
 
 	syscall.Umask(0o022)
 	private := filepath.Join(public, "private")
@@ -294,6 +349,27 @@ func TestSharedStore(t *testing.T) {
 	}
 	as(private, "read")
 	as(private, "refused")
+	// One shard, made before the store was shared, is enough to lose a result.
+	for _, sub := range []string{"actions", "artifacts"} {
+		late := filepath.Join(public, "late-"+sub)
+		if err := os.CopyFS(late, os.DirFS(shared)); err != nil {
+			t.Fatal(err)
+		}
+		err := filepath.WalkDir(late, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.IsDir() {
+				return err
+			}
+			return os.Chmod(path, 0o777)
+		})
+		shards, rerr := os.ReadDir(filepath.Join(late, sub))
+		if err := errors.Join(err, rerr); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(filepath.Join(late, sub, shards[0].Name()), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		as(late, "refused")
+	}
 	if err := os.Chmod(open(t, private).action(key.ID()), 0); err != nil {
 		t.Fatal(err)
 	}

@@ -80,8 +80,10 @@ func diagnose(dir string, err error) error {
 		what = "the disk is full: free some space, or name another folder with --store or ABLATE_STORE"
 	case errors.Is(err, syscall.EDQUOT):
 		what = "the disk quota is used up: free some space, or name another folder with --store or ABLATE_STORE"
-	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
-		what = "the folder cannot be written: change its permissions, or name another folder with --store or ABLATE_STORE"
+	case errors.Is(err, syscall.EROFS):
+		what = "the folder cannot be written: its file system is read-only; name another folder with --store or ABLATE_STORE"
+	case errors.Is(err, fs.ErrPermission):
+		what = "the folder cannot be written: let its owner share it (chmod -R g+rwX), or name another folder with --store or ABLATE_STORE"
 	default:
 		return err
 	}
