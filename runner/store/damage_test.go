@@ -259,13 +259,13 @@ func TestNoRegularFile(t *testing.T) {
 	}
 }
 
-// sameName is a name in tmp of a living process on another host of this name: there
-// the process namespace has the same number, as on all hosts outside containers.
-func sameName() string {
+// sameName is a name in tmp of a living process on another host of this name, which
+// was started at another time: there the process namespace has the same number, as on
+// all hosts outside containers.
+func sameName(boot string) string {
 	host, _ := os.Hostname()
 	space, _ := os.Readlink("/proc/self/ns/pid")
-	sum := sha256.Sum256([]byte(host + "\n" + space))
-	return fmt.Sprintf("%x-4000001-12345-x", sum[:6])
+	return machineOf(host, space, boot) + "-4000001-12345-x"
 }
 
 // points are the places in Commit at which a process may die.
@@ -338,19 +338,35 @@ func TestSweep(t *testing.T) {
 	if err := child.Run(); err != nil {
 		t.Fatal(err)
 	}
-	stay := []string{filepath.Base(w.tmp), "notes", fmt.Sprintf("%s-%d-0-x", here, me), fmt.Sprintf("000000000000-%d-1-x", child.Process.Pid), here + "-0-1-x", here + "--1-1-x", sameName()}
+	stay := []string{filepath.Base(w.tmp), "notes", fmt.Sprintf("%s-%d-0-x", here, me), fmt.Sprintf("000000000000-%d-1-x", child.Process.Pid), here + "-0-1-x", here + "--1-1-x", sameName("0a1b")}
+	if _, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil { // where starts can be told apart
+		stay = append(stay, sameName(""))
+	}
 	for _, name := range append([]string{fmt.Sprintf("%s-%d-1-x", here, child.Process.Pid), fmt.Sprintf("%s-%d-1-x", here, me)}, stay...) {
 		if err := os.MkdirAll(filepath.Join(dir, "tmp", name, "files"), 0o777); err != nil {
 			t.Fatal(err)
 		}
 	}
-	old := filepath.Join(dir, "tmp", "000000000001-1-1-x")
-	write(t, filepath.Join(old, "files"), map[string]string{"weights": "0"})
-	for _, path := range []string{old, filepath.Join(old, "files"), filepath.Join(old, "files", "weights")} {
+	// Silent for more than a week: another machine's, and that of a living process here,
+	// of which it is known that it lives.
+	for _, name := range []string{"000000000001-1-1-x", filepath.Base(w.tmp)} {
+		old := filepath.Join(dir, "tmp", name)
+		write(t, filepath.Join(old, "files"), map[string]string{"weights": "0"})
+		for _, path := range []string{filepath.Join(old, "files", "weights"), filepath.Join(old, "files"), old} {
+			if err := os.Chtimes(path, time.Time{}, time.Now().Add(-abandoned-time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// And one of another machine that has changed one file since.
+	busy := filepath.Join(dir, "tmp", "000000000002-1-1-x")
+	write(t, filepath.Join(busy, "files"), map[string]string{"weights": "0"})
+	for _, path := range []string{filepath.Join(busy, "files"), busy} {
 		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-abandoned-time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	stay = append(stay, filepath.Base(busy))
 	left := map[string]bool{}
 	s = open(t, dir)
 	if err := s.prepare(); err != nil {

@@ -31,7 +31,11 @@ func machine() string {
 	space, _ := os.Readlink("/proc/self/ns/pid") // empty where there is none
 	// Hosts of one name have the same process namespace number, and not the same boot.
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(host+"\n"+space+"\n"+string(boot))))[:12]
+	return machineOf(host, space, string(boot))
+}
+
+func machineOf(host, space, boot string) string {
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(host+"\n"+space+"\n"+boot)))[:12]
 }
 
 // startTime returns when a process began, in ticks since the machine did, or "0"
