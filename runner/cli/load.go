@@ -171,11 +171,14 @@ func (w *watchdog) alive() { w.last.Store(w.clock.Load()) }
 // kept from coming, and counts as pause at the most.
 const tick, pause = 10 * time.Millisecond, time.Second
 
+// awake is how much of the time between two looks the process was awake, at most.
+func awake(before, now time.Time) time.Duration { return max(0, min(now.Sub(before), pause)) }
+
 func (w *watchdog) watch(giveUp func(error)) {
 	memory := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	before := time.Now()
 	for now := range time.Tick(tick) {
-		w.clock.Add(int64(min(now.Sub(before), pause)))
+		w.clock.Add(int64(awake(before, now)))
 		before = now
 		metrics.Read(memory)
 		used := memory[0].Value.Uint64() - memory[1].Value.Uint64()
