@@ -208,8 +208,11 @@ yet; afterwards it stays with its backend, unless --backend names another.
 			return nil
 		},
 	}
-	root.Version = programVersion()
-	root.SetVersionTemplate("ablate {{.Version}}\n")
+	// Asked for when it is printed: a program without a commit is named by the hash of
+	// its file, which no other command should wait for.
+	cobra.AddTemplateFunc("programVersion", programVersion)
+	root.Version = "by the template"
+	root.SetVersionTemplate("ablate {{programVersion}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := root.PersistentFlags()
 	f.StringVarP(&g.dir, "directory", "C", "", "change to this folder first")
