@@ -19,7 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 	"ablate/reports/text"
 	"ablate/runner/store"
 )
@@ -133,7 +133,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil || errors.As(err, new(printedError)) {
 		return code
 	}
-	var mistakes *spec.Errors
+	var mistakes *language.Errors
 	switch {
 	case code == exitInterrupted:
 		fmt.Fprintln(g.stderr, "ablate: interrupted; what was finished is kept, and the next run goes on from it")

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ablate/analysis/compare"
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 	"ablate/models/backend"
 	"ablate/reports/text"
 	"ablate/runner/plan"
@@ -63,7 +63,7 @@ type planned struct {
 	*plan.Plan
 	loaded *loaded
 	graph  *study.Graph // of the selected views
-	views  []spec.View
+	views  []language.View
 	detect []compare.Detect // what the study wants to find, and the seeds it takes
 }
 
@@ -132,8 +132,8 @@ func runPlan(ctx context.Context, g *globals, f planFlags, path string) error {
 }
 
 // runs counts what the views of a study run: rows, seeds, and what is the same.
-func runs(views []spec.View) string {
-	rows, seeds, trials := map[string]bool{}, map[string]bool{}, map[spec.ID]bool{}
+func runs(views []language.View) string {
+	rows, seeds, trials := map[string]bool{}, map[string]bool{}, map[language.ID]bool{}
 	for _, v := range views {
 		rows[v.Row()], seeds[v.Trial.Seed.String()], trials[v.Trial.ID()] = true, true, true
 	}

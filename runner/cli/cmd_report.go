@@ -16,7 +16,7 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 	"ablate/models/shapes"
 	"ablate/reports/page"
 	"ablate/runner/stage"
@@ -226,7 +226,7 @@ func (r *results) failures() []string {
 		last[a.Action] = a
 	}
 	var out []string
-	seen := map[spec.ID]bool{}
+	seen := map[language.ID]bool{}
 	for _, v := range r.l.Views {
 		id := v.Trial.ID()
 		chain := r.l.Graph.Chains[id]

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 )
 
 func newSchema(g *globals) *cobra.Command {
@@ -23,12 +23,12 @@ language, as in arm: the fields that it names are explained alone.
 		Example: "  ablate schema | less\n  ablate schema finetune.beta\n  ablate schema --json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			sections, err := spec.Reference()
+			sections, err := language.Reference()
 			if err != nil {
 				return err
 			}
 			if len(args) > 0 {
-				fields, hint := spec.Find(sections, args[0])
+				fields, hint := language.Find(sections, args[0])
 				if hint != "" {
 					return usagef("schema: the study language has no field %q: %s", args[0], hint)
 				}
@@ -46,7 +46,7 @@ language, as in arm: the fields that it names are explained alone.
 			if asJSON {
 				return writeJSON(g.stdout, sections)
 			}
-			page, err := spec.Markdown(sections)
+			page, err := language.Markdown(sections)
 			if err != nil {
 				return err
 			}

@@ -14,7 +14,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 	"ablate/models/backend"
 	"ablate/runner/stage"
 	"ablate/runner/study"
@@ -43,14 +43,14 @@ memory of the device can hold what the study needs at the least.
 
 func runVet(ctx context.Context, g *globals, f studyFlags, path string, asJSON bool) error {
 	list, err := g.vet(ctx, path, f)
-	var mistakes *spec.Errors
+	var mistakes *language.Errors
 	if asJSON && (err == nil || errors.As(err, &mistakes)) {
 		// One shape, whatever was found.
 		out := struct {
-			OK       bool          `json:"ok"`
-			Findings []finding     `json:"findings"`
-			Mistakes []*spec.Error `json:"mistakes"`
-		}{err == nil, list, []*spec.Error{}}
+			OK       bool              `json:"ok"`
+			Findings []finding         `json:"findings"`
+			Mistakes []*language.Error `json:"mistakes"`
+		}{err == nil, list, []*language.Error{}}
 		if out.Findings == nil {
 			out.Findings = []finding{}
 		}
@@ -83,7 +83,7 @@ func (g *globals) vet(ctx context.Context, path string, f studyFlags) ([]finding
 	}
 	list := []finding{{What: "study", OK: true, Detail: detail}}
 	embedders := l.embedders()
-	var wrong spec.Errors
+	var wrong language.Errors
 	for _, file := range l.Files {
 		files, err := stage.CheckCheckpoint(ctx, file.Path, embedders[file.Path])
 		if err != nil {
@@ -112,7 +112,7 @@ func (g *globals) vet(ctx context.Context, path string, f studyFlags) ([]finding
 // embedders are the checkpoints from which a reward takes its embedder.
 func (l *loaded) embedders() map[string]bool {
 	need := map[string]bool{}
-	var of spec.Content
+	var of language.Content
 	for _, v := range l.Views {
 		if of.Same(v.Trial.Content) {
 			continue

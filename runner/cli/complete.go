@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 )
 
 // completeTime is how long a shell waits for what only a study can tell.
@@ -17,28 +17,28 @@ const completeTime = 5 * time.Second
 // complete gives arguments and flags whose values are known their completions. A
 // study is a folder or file, which shells complete themselves.
 func complete(root *cobra.Command) {
-	fixed := func(list []string) func(*spec.Study) []string {
-		return func(*spec.Study) []string { return list }
+	fixed := func(list []string) func(*language.Study) []string {
+		return func(*language.Study) []string { return list }
 	}
 	flags := map[string]struct {
 		reads  bool // the study, which takes a second
-		values func(*spec.Study) []string
+		values func(*language.Study) []string
 	}{
 		"of": {false, fixed(tableNames)}, "backend": {false, fixed(classes)}, "inconclusive": {false, fixed([]string{"fail", "pass"})},
-		"set": {false, func(*spec.Study) (out []string) {
-			for _, a := range spec.Axes() {
+		"set": {false, func(*language.Study) (out []string) {
+			for _, a := range language.Axes() {
 				first, _, _ := strings.Cut(a.Doc, ". ")
 				out = append(out, a.Path+"=\t"+first)
 			}
 			return out
 		}},
-		"only": {true, func(s *spec.Study) (out []string) {
+		"only": {true, func(s *language.Study) (out []string) {
 			for _, a := range s.Arms {
 				out = append(out, a.Name)
 			}
 			return out
 		}},
-		"seed": {true, func(s *spec.Study) (out []string) {
+		"seed": {true, func(s *language.Study) (out []string) {
 			for _, seed := range s.Seeds {
 				out = append(out, seed.String())
 			}
@@ -55,7 +55,7 @@ func complete(root *cobra.Command) {
 				if name == "set" { // its value follows
 					how |= cobra.ShellCompDirectiveNoSpace
 				}
-				var s *spec.Study
+				var s *language.Study
 				if f.reads {
 					if s = readStudy(cmd, args); s == nil {
 						return nil, how
@@ -85,7 +85,7 @@ func complete(root *cobra.Command) {
 
 // readStudy reads the study that a command line names so far; nil where it names
 // none, or one that cannot be read in time.
-func readStudy(cmd *cobra.Command, args []string) *spec.Study {
+func readStudy(cmd *cobra.Command, args []string) *language.Study {
 	if len(args) == 0 {
 		return nil
 	}

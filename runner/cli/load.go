@@ -19,7 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 	"ablate/runner/launch"
 )
 
@@ -61,7 +61,7 @@ func (l loadLimits) memoryError() error {
 }
 
 // loadStudy reads a study in a child process.
-func loadStudy(ctx context.Context, path string, set []string) (*spec.Study, error) {
+func loadStudy(ctx context.Context, path string, set []string) (*language.Study, error) {
 	if _, err := readLoadLimits(); err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func loadStudy(ctx context.Context, path string, set []string) (*spec.Study, err
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("study %s: cannot start the process that loads it: %w", path, err)
 	}
-	s, readErr := spec.ReadReply(out)
+	s, readErr := language.ReadReply(out)
 	if _, err := io.Copy(io.Discard, out); err != nil && readErr == nil {
 		readErr = err
 	}
@@ -127,7 +127,7 @@ func newLoad(g *globals) *cobra.Command {
 				// To the writer of the reply, which is nobody else's any more.
 				os.Exit(exitCode(context.Background(), reply(g.stdout.raw, nil, fmt.Errorf("study %s: %w", args[0], err))))
 			})
-			s, err := spec.Load(args[0], spec.Options{Set: f.set, Alive: w.alive})
+			s, err := language.Load(args[0], language.Options{Set: f.set, Alive: w.alive})
 			w.done.Lock()
 			return reply(g.stdout.raw, s, err)
 		},
@@ -147,9 +147,9 @@ func limitData(n uint64) error {
 	return unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: want, Max: want})
 }
 
-func reply(w io.Writer, s *spec.Study, err error) error {
+func reply(w io.Writer, s *language.Study, err error) error {
 	var b bytes.Buffer
-	if err := spec.WriteReply(&b, s, err); err != nil {
+	if err := language.WriteReply(&b, s, err); err != nil {
 		return err
 	}
 	_, err = w.Write(b.Bytes())

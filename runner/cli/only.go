@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 )
 
 // onlyHelp says what --only takes, for the help of every command that has it.
@@ -18,7 +18,7 @@ on), a pattern ("no *"), or points of a sweep ("beta[0.5]", "grid[beta=0.1]",
 word and stand in any order.`
 
 // only selects the views that --only and --seed name; all where neither is given.
-func only(s *spec.Study, rows, seeds []string) ([]spec.View, error) {
+func only(s *language.Study, rows, seeds []string) ([]language.View, error) {
 	var seedNames []string
 	for _, seed := range s.Seeds {
 		seedNames = append(seedNames, seed.String())
@@ -38,7 +38,7 @@ func only(s *spec.Study, rows, seeds []string) ([]spec.View, error) {
 			wanted[row] = true
 		}
 	}
-	var views []spec.View
+	var views []language.View
 	for _, v := range s.Views {
 		if (len(rows) == 0 || wanted[v.Row()]) && (len(seeds) == 0 || slices.Contains(seeds, v.Trial.Seed.String())) {
 			views = append(views, v)
@@ -53,15 +53,15 @@ func only(s *spec.Study, rows, seeds []string) ([]spec.View, error) {
 // tableRow is a row of the table: an arm, or a point of one.
 type tableRow struct {
 	arm, label string
-	point      []spec.AxisValue
+	point      []language.AxisValue
 }
 
 // rowsOf are the rows of a study, in its order.
-func rowsOf(s *spec.Study) []tableRow {
+func rowsOf(s *language.Study) []tableRow {
 	var out []tableRow
 	for _, a := range s.Arms {
 		for _, p := range a.Points {
-			out = append(out, tableRow{a.Name, spec.View{Arm: a.Name, Point: p.Axes}.Row(), p.Axes})
+			out = append(out, tableRow{a.Name, language.View{Arm: a.Name, Point: p.Axes}.Row(), p.Axes})
 		}
 	}
 	return out
@@ -119,7 +119,7 @@ func selectRows(rows []tableRow, study, name string) ([]string, error) {
 
 // at reports whether a row is at a point: each part is "axis=value", the axis in
 // full or by its last word, or a value alone where the row has one axis.
-func at(point []spec.AxisValue, parts []string) bool {
+func at(point []language.AxisValue, parts []string) bool {
 	for _, part := range parts {
 		axis, value, named := strings.Cut(strings.TrimSpace(part), "=")
 		if !named {
@@ -141,7 +141,7 @@ func at(point []spec.AxisValue, parts []string) bool {
 
 // is reports whether a word means a value: 1e-3 is 0.001.
 func is(v any, word string) bool {
-	if spec.FormatValue(v) == word {
+	if language.FormatValue(v) == word {
 		return true
 	}
 	x, err := strconv.ParseFloat(word, 64)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 )
 
 // TestSelectRows: --only names rows as the table writes them, or in fewer words;
@@ -18,11 +18,11 @@ func TestSelectRows(t *testing.T) {
 		{arm: "methods/dpo", label: "methods/dpo"}, {arm: "methods/kto", label: "methods/kto"},
 	}
 	for _, beta := range []float64{0, .5} {
-		p := []spec.AxisValue{{Axis: "finetune.beta", Value: beta}}
-		rows = append(rows, tableRow{"beta", spec.View{Arm: "beta", Point: p}.Row(), p})
+		p := []language.AxisValue{{Axis: "finetune.beta", Value: beta}}
+		rows = append(rows, tableRow{"beta", language.View{Arm: "beta", Point: p}.Row(), p})
 		for _, steps := range []int64{100, 200} {
-			p := []spec.AxisValue{{Axis: "finetune.beta", Value: beta}, {Axis: "finetune.steps", Value: steps}}
-			rows = append(rows, tableRow{"grid", spec.View{Arm: "grid", Point: p}.Row(), p})
+			p := []language.AxisValue{{Axis: "finetune.beta", Value: beta}, {Axis: "finetune.steps", Value: steps}}
+			rows = append(rows, tableRow{"grid", language.View{Arm: "grid", Point: p}.Row(), p})
 		}
 	}
 	rows = append(rows, tableRow{arm: "beta", label: "beta[finetune.beta=7]"}, tableRow{arm: "dropped", label: "dropped"})

@@ -9,7 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 	"ablate/runner/stage"
 	"ablate/runner/store"
 	"ablate/runner/study"
@@ -28,7 +28,7 @@ func (f *studyFlags) add(cmd *cobra.Command) {
 
 // loaded is a study with its actions and its store.
 type loaded struct {
-	*spec.Study
+	*language.Study
 	Graph  *study.Graph
 	Store  *store.Store
 	Dir    string      // of its results; a command that only reads does not make it
@@ -57,7 +57,7 @@ func (l *loaded) resultsName() string {
 }
 
 // layOut lays out the actions of some views of a study.
-func (l *loaded) layOut(ctx context.Context, views []spec.View) (*study.Graph, error) {
+func (l *loaded) layOut(ctx context.Context, views []language.View) (*study.Graph, error) {
 	return study.NewGraph(l.Study, views, func(dir string) (string, error) {
 		d, err := stage.DigestCheckpoint(ctx, dir)
 		if err != nil {
@@ -89,13 +89,13 @@ func (g *globals) open(ctx context.Context, path string, f studyFlags) (*loaded,
 }
 
 // findTrial finds a trial by its id's beginning or by a view's name.
-func (l *loaded) findTrial(name string) (spec.View, error) {
-	var found []spec.View
+func (l *loaded) findTrial(name string) (language.View, error) {
+	var found []language.View
 	for _, v := range l.Views {
 		if v.String() == name {
 			return v, nil
 		}
-		if strings.HasPrefix(v.Trial.ID().String(), name) && !slices.ContainsFunc(found, func(o spec.View) bool { return o.Trial.ID() == v.Trial.ID() }) {
+		if strings.HasPrefix(v.Trial.ID().String(), name) && !slices.ContainsFunc(found, func(o language.View) bool { return o.Trial.ID() == v.Trial.ID() }) {
 			found = append(found, v)
 		}
 	}
@@ -112,7 +112,7 @@ func (l *loaded) findTrial(name string) (spec.View, error) {
 			}
 			names = append(names, fmt.Sprintf("  %s  %s", v.Trial.ID().Short(), v))
 		}
-		return spec.View{}, fmt.Errorf("study %s has no trial %q; it has\n%s", l.Name, name, strings.Join(names, "\n"))
+		return language.View{}, fmt.Errorf("study %s has no trial %q; it has\n%s", l.Name, name, strings.Join(names, "\n"))
 	}
-	return spec.View{}, fmt.Errorf("study %s: %q is the beginning of %d trials' ids: give more of it", l.Name, name, len(found))
+	return language.View{}, fmt.Errorf("study %s: %q is the beginning of %d trials' ids: give more of it", l.Name, name, len(found))
 }

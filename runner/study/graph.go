@@ -16,7 +16,7 @@ import (
 	"slices"
 	"strings"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 	"ablate/models/finetune"
 	"ablate/models/shapes"
 	"ablate/runner/stage"
@@ -73,7 +73,7 @@ func (c Chain) Actions() []*Action {
 // A Graph is every action of a study, each once, after those that it reads.
 type Graph struct {
 	Actions []*Action
-	Chains  map[spec.ID]Chain // by trial
+	Chains  map[language.ID]Chain // by trial
 
 	byName map[string]*Action
 	known  map[actionKey]*Action
@@ -91,8 +91,8 @@ type actionKey struct {
 
 // NewGraph lays out the actions of the given views of a study. digest names
 // the bytes of a checkpoint folder that a trial adopts.
-func NewGraph(s *spec.Study, views []spec.View, digest func(dir string) (string, error)) (*Graph, error) {
-	g := &Graph{Chains: make(map[spec.ID]Chain, len(views)), byName: map[string]*Action{}, known: map[actionKey]*Action{}, dir: s.Dir}
+func NewGraph(s *language.Study, views []language.View, digest func(dir string) (string, error)) (*Graph, error) {
+	g := &Graph{Chains: make(map[language.ID]Chain, len(views)), byName: map[string]*Action{}, known: map[actionKey]*Action{}, dir: s.Dir}
 	digests := map[string]string{}
 	g.digest = func(dir string) (d string, err error) {
 		if d, ok := digests[dir]; ok {
@@ -103,9 +103,9 @@ func NewGraph(s *spec.Study, views []spec.View, digest func(dir string) (string,
 		return d, err
 	}
 	base := s.Base.Config()
-	bases := map[spec.Seed]Chain{}
-	var cfg spec.Config
-	var of spec.Content
+	bases := map[language.Seed]Chain{}
+	var cfg language.Config
+	var of language.Content
 	for _, v := range views {
 		id := v.Trial.ID()
 		if _, ok := g.Chains[id]; ok {
@@ -121,7 +121,7 @@ func NewGraph(s *spec.Study, views []spec.View, digest func(dir string) (string,
 		// Every trial's images are scored by the reward of the base trial.
 		b, ok := bases[v.Trial.Seed]
 		if !ok {
-			if b, err = g.reward(spec.Trial{Content: s.Base, Seed: v.Trial.Seed}, base); err != nil {
+			if b, err = g.reward(language.Trial{Content: s.Base, Seed: v.Trial.Seed}, base); err != nil {
 				return nil, fmt.Errorf("base: %w", err)
 			}
 			bases[v.Trial.Seed] = b
@@ -143,12 +143,12 @@ func NewGraph(s *spec.Study, views []spec.View, digest func(dir string) (string,
 // turn says when a trial runs: seed by seed, and within a seed in the order of
 // the study. So a whole row can be looked at early, and all rows of one seed long
 // before the last.
-func (g *Graph) turn(s *spec.Study, v spec.View) int {
+func (g *Graph) turn(s *language.Study, v language.View) int {
 	return slices.Index(s.Seeds, v.Trial.Seed)*len(s.Views) + len(g.Chains)
 }
 
 // need notes that a trial needs a chain's actions.
-func (c Chain) need(v spec.View, turn int) {
+func (c Chain) need(v language.View, turn int) {
 	trial, view := v.Trial.ID().String(), v.String()
 	for _, a := range c.all() {
 		// Trials come one after the other: one that is there is the last.
@@ -196,17 +196,17 @@ func (g *Graph) add(kind stage.Kind, params any, cost float64, inputs ...Input) 
 	return a
 }
 
-func data(d *spec.Data) stage.DataParams {
+func data(d *language.Data) stage.DataParams {
 	return stage.DataParams{Pairs: d.Pairs, Captions: shapes.Captions{
 		Count: d.Captions.Count, Colour: d.Captions.Colour, Background: d.Captions.Background, Absent: d.Captions.Absent}}
 }
 
-func sampler(c spec.Config) stage.SamplerParams {
+func sampler(c language.Config) stage.SamplerParams {
 	return stage.SamplerParams{Steps: c.Sampler.Steps, Shift: c.Sampler.Shift}
 }
 
 // reward lays out a trial's chain up to its reward.
-func (g *Graph) reward(t spec.Trial, cfg spec.Config) (Chain, error) {
+func (g *Graph) reward(t language.Trial, cfg language.Config) (Chain, error) {
 	var c Chain
 	switch m := cfg.Model; {
 	case m.Shapes != nil:
@@ -249,7 +249,7 @@ func (g *Graph) reward(t spec.Trial, cfg spec.Config) (Chain, error) {
 
 // assess lays out what a learned reward is held against: images of the base
 // model that no training sees, labelled by the same annotator.
-func (g *Graph) assess(t spec.Trial, cfg spec.Config, c *Chain) {
+func (g *Graph) assess(t language.Trial, cfg language.Config, c *Chain) {
 	if c.Reward == nil {
 		return
 	}
@@ -261,17 +261,17 @@ func (g *Graph) assess(t spec.Trial, cfg spec.Config, c *Chain) {
 
 // labels are an annotator's of a split's images; "" are those that a reward
 // learns from.
-func (g *Graph) labels(t spec.Trial, cfg spec.Config, images *Action, split string) *Action {
+func (g *Graph) labels(t language.Trial, cfg language.Config, images *Action, split string) *Action {
 	return g.add(stage.Label, stage.LabelParams{Seed: t.Seed.Feedback, Noise: cfg.Feedback.Noise, Split: split}, 1, Input{"labelled", images})
 }
 
-func (g *Graph) samples(t spec.Trial, cfg spec.Config, model *Action, split string, n int, unseen bool) *Action {
+func (g *Graph) samples(t language.Trial, cfg language.Config, model *Action, split string, n int, unseen bool) *Action {
 	return g.add(stage.Sample, stage.SampleParams{Seed: t.Seed.Feedback, Split: split, Images: n, Unseen: unseen, Sampler: sampler(cfg)},
 		float64(n)/500, Input{"model", model})
 }
 
 // chain lays out a whole trial.
-func (g *Graph) chain(t spec.Trial, cfg spec.Config) (Chain, error) {
+func (g *Graph) chain(t language.Trial, cfg language.Config) (Chain, error) {
 	c, err := g.reward(t, cfg)
 	if err != nil {
 		return c, err
@@ -287,7 +287,7 @@ func (g *Graph) chain(t spec.Trial, cfg spec.Config) (Chain, error) {
 }
 
 // score scores the images that fine-tuning weights; nil where all weigh the same.
-func (g *Graph) score(cfg spec.Config, c *Chain, samples *Action) *Action {
+func (g *Graph) score(cfg language.Config, c *Chain, samples *Action) *Action {
 	switch {
 	case cfg.Reward == nil || cfg.Reward.Loss == "none":
 		return nil
@@ -297,7 +297,7 @@ func (g *Graph) score(cfg spec.Config, c *Chain, samples *Action) *Action {
 	return g.add(stage.Score, stage.ScoreParams{Loss: "learned"}, 2, Input{"samples", samples}, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
 }
 
-func (g *Graph) finetune(t spec.Trial, cfg spec.Config, c *Chain) *Action {
+func (g *Graph) finetune(t language.Trial, cfg language.Config, c *Chain) *Action {
 	f, loss := cfg.Finetune, "none"
 	if cfg.Reward.Learns() {
 		loss = "learned"
@@ -347,7 +347,7 @@ func (g *Graph) finetune(t spec.Trial, cfg spec.Config, c *Chain) *Action {
 var methodRevisions = map[string]int{"crd": 2}
 
 // recipe is how a fine-tuning is done, by its method's own constants.
-func recipe(f *spec.Finetune) finetune.Recipe {
+func recipe(f *language.Finetune) finetune.Recipe {
 	r := finetune.Recipe{Method: f.Method, Steps: f.Steps, Batch: f.Batch, LearningRate: f.LearningRate, Warmup: f.Warmup, Schedule: f.Schedule,
 		EMA: f.EMA, Clip: f.Clip, WeightDecay: f.WeightDecay, LoRA: finetune.LoRA{Rank: f.Rank, Targets: f.Targets},
 		Anchor: f.Anchor, Beta: f.Beta, Rounds: f.Rounds, Fresh: f.Fresh, Group: f.FreshGroup, Tau: f.Tau, Keep: f.By, Top: f.Fraction, Threshold: f.Threshold,
@@ -372,7 +372,7 @@ func recipe(f *spec.Finetune) finetune.Recipe {
 	return r
 }
 
-func (g *Graph) evaluate(t spec.Trial, cfg spec.Config, c Chain, model *Action) *Action {
+func (g *Graph) evaluate(t language.Trial, cfg language.Config, c Chain, model *Action) *Action {
 	ev := cfg.Evaluate
 	inputs := []Input{{"model", model}}
 	loss := ""

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 	"ablate/models/finetune"
 )
 
@@ -69,7 +69,7 @@ func TestRecipes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := spec.Load(dir, spec.Options{})
+	s, err := language.Load(dir, language.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestRecipes(t *testing.T) {
 func TestAlone(t *testing.T) {
 	dir := t.TempDir()
 	var arms strings.Builder
-	for _, a := range spec.Axes() {
+	for _, a := range language.Axes() {
 		var value string
 		switch d := a.Default.(type) {
 		case float64:
@@ -138,7 +138,7 @@ func TestAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := spec.Load(dir, spec.Options{})
+	s, err := language.Load(dir, language.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestAlone(t *testing.T) {
 		t.Fatalf("only %d views", len(s.Views))
 	}
 	for _, v := range s.Views {
-		alone, err := NewGraph(s, []spec.View{v}, digest)
+		alone, err := NewGraph(s, []language.View{v}, digest)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -177,7 +177,7 @@ func TestMetricsOfTheLanguage(t *testing.T) {
 			want = append(want, m.Name)
 		}
 	}
-	if got := spec.Metrics(); !slices.Equal(got, want) {
+	if got := language.Metrics(); !slices.Equal(got, want) {
 		t.Errorf("#Metric has %q, trials.arrow %q", got, want)
 	}
 }

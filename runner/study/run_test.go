@@ -15,7 +15,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 	"ablate/runner/launch"
 	"ablate/runner/stage"
 	"ablate/runner/store"
@@ -90,7 +90,7 @@ func newFixture(t *testing.T, seeds, arms string) *fixture {
 			t.Fatal(err)
 		}
 	}
-	s, err := spec.Load(dir, spec.Options{})
+	s, err := language.Load(dir, language.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

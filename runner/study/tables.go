@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"ablate/analysis/table"
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 	"ablate/runner/stage"
 )
 
@@ -72,7 +72,7 @@ var Metrics = func() []table.Column {
 
 // NewTables gathers what there is of a study: a row a view, nulls where there
 // is no result.
-func NewTables(s *spec.Study, g *Graph, found *Found) (*Tables, error) {
+func NewTables(s *language.Study, g *Graph, found *Found) (*Tables, error) {
 	t := &Tables{
 		Trials:  &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 		Samples: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}}, Curves: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
@@ -82,7 +82,7 @@ func NewTables(s *spec.Study, g *Graph, found *Found) (*Tables, error) {
 	if err := t.trials(s, g, found); err != nil {
 		return nil, err
 	}
-	seen := map[spec.ID]bool{}
+	seen := map[language.ID]bool{}
 	samples, curves, labels := newSamples(t.Samples), newCurves(t.Curves), newLabels(t.Labels)
 	reliability := newReliability(t.Reliability)
 	labelled := map[*Action]bool{}
@@ -112,7 +112,7 @@ func NewTables(s *spec.Study, g *Graph, found *Found) (*Tables, error) {
 	return t, nil
 }
 
-func (t *Tables) trials(s *spec.Study, g *Graph, found *Found) error {
+func (t *Tables) trials(s *language.Study, g *Graph, found *Found) error {
 	n := len(s.Views)
 	str := func(name, doc string) *table.Column {
 		c := &table.Column{Name: name, Kind: table.String, Strings: make([]string, n), Doc: doc}
@@ -122,14 +122,14 @@ func (t *Tables) trials(s *spec.Study, g *Graph, found *Found) error {
 	arm, view, trial := str("arm", "row of the ablation table"), str("view", "ARM[axis=value,…]@seed"), str("trial", "id; equal where views share a trial")
 	control := &table.Column{Name: "control", Kind: table.Bool, Bools: make([]bool, n), Doc: "trained or chosen by the gold's own verdicts"}
 	t.Trials.Columns = append(t.Trials.Columns, control)
-	axes := spec.Axes()
+	axes := language.Axes()
 	columns := make([]*table.Column, len(axes))
 	for i, a := range axes {
 		c := &table.Column{Name: a.Path, Unit: a.Unit, Doc: a.Doc, Valid: make([]bool, n)}
 		switch a.Kind {
-		case spec.Real:
+		case language.Real:
 			c.Kind, c.Floats = table.Float, make([]float64, n)
-		case spec.Whole:
+		case language.Whole:
 			c.Kind, c.Ints = table.Int, make([]int64, n)
 		default:
 			c.Kind, c.Strings = table.String, make([]string, n)
@@ -275,7 +275,7 @@ func newSamples(t *table.Table) *samples {
 	return s
 }
 
-func (s *samples) add(id spec.ID, c Chain, found *Found) error {
+func (s *samples) add(id language.ID, c Chain, found *Found) error {
 	dir, ok := found.Dir(c.Evaluate)
 	if !ok {
 		return nil
@@ -335,7 +335,7 @@ func newCurves(t *table.Table) *curves {
 	return c
 }
 
-func (t *curves) add(id spec.ID, c Chain, found *Found) error {
+func (t *curves) add(id language.ID, c Chain, found *Found) error {
 	for _, a := range []*Action{c.Model, c.Embedder, c.Reward, c.Finetune} {
 		if a == nil || a.Kind == stage.Adopt {
 			continue
@@ -368,7 +368,7 @@ func (t *curves) add(id spec.ID, c Chain, found *Found) error {
 	return nil
 }
 
-func (t *curves) put(id spec.ID, kind stage.Kind, curve *stage.Curve) {
+func (t *curves) put(id language.ID, kind stage.Kind, curve *stage.Curve) {
 	for m, name := range curve.Metrics {
 		for i, step := range curve.Steps {
 			t.trial.Strings = append(t.trial.Strings, id.String())
@@ -394,7 +394,7 @@ func newLabels(t *table.Table) *labels {
 	return l
 }
 
-func (t *labels) add(seed spec.Seed, c Chain, found *Found) error {
+func (t *labels) add(seed language.Seed, c Chain, found *Found) error {
 	dir, ok := found.Dir(c.Labels)
 	if !ok {
 		return nil
@@ -436,7 +436,7 @@ func newReliability(t *table.Table) *reliability {
 	return r
 }
 
-func (t *reliability) add(id spec.ID, c Chain, found *Found) error {
+func (t *reliability) add(id language.ID, c Chain, found *Found) error {
 	dir, ok := found.Dir(c.Assess)
 	if !ok {
 		return nil

@@ -87,7 +87,7 @@ func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/
 
 // room is the part of the repository that a folder belongs to.
 func room(dir string) string {
-	for _, r := range []string{"runner", "reports", "analysis", "models", "experiments/spec", "experiments/schema"} {
+	for _, r := range []string{"runner", "reports", "analysis", "models", "experiments/language", "experiments/schema"} {
 		if within(dir, r) {
 			return r
 		}
@@ -98,18 +98,18 @@ func room(dir string) string {
 // allowed lists what each room may import beside itself: ARCHITECTURE.md, "What
 // may import what".
 var allowed = map[string][]string{
-	"":                   {"runner"},
-	"runner":             {"reports", "analysis", "models", "experiments/spec", "experiments/schema"},
-	"reports":            {"analysis"},
-	"analysis":           {},
-	"models":             {},
-	"experiments/spec":   {"experiments/schema"},
-	"experiments/schema": {},
+	"":                     {"runner"},
+	"runner":               {"reports", "analysis", "models", "experiments/language", "experiments/schema"},
+	"reports":              {"analysis"},
+	"analysis":             {},
+	"models":               {},
+	"experiments/language": {"experiments/schema"},
+	"experiments/schema":   {},
 }
 
 // owners are the modules that one part of the repository alone may import.
 var owners = []struct{ imported, owner string }{
-	{"cuelang.org/go", "experiments/spec"},
+	{"cuelang.org/go", "experiments/language"},
 	{"github.com/gomlx", "models"},
 	{"github.com/apache/arrow", "analysis/table"},
 	{"gonum.org/v1/plot", "reports/figure"},
@@ -158,11 +158,11 @@ func TestBroken(t *testing.T) {
 		{".", "ablate/runner/cli", true}, {".", "ablate/models/dit", false},
 		{"runner/stage", "ablate/models/dit", true}, {"models/dit", "ablate/runner/stage", false},
 		{"reports/page", "ablate/analysis/table", true}, {"analysis/table", "ablate/reports/page", false},
-		{"reports/page", "ablate/models/shapes", false}, {"reports/page", "ablate/experiments/spec", false},
+		{"reports/page", "ablate/models/shapes", false}, {"reports/page", "ablate/experiments/language", false},
 		{"models/dit", "ablate/models/nn", true}, {"models/dit", "ablate/analysis/stats", false},
 		{"analysis/compare", "ablate/analysis/stats", true}, {"analysis/compare", "ablate/models/shapes", false},
-		{"experiments/spec", "ablate/experiments/schema", true}, {"experiments/spec", "ablate/analysis/table", false},
-		{"experiments/spec", "cuelang.org/go/cue", true}, {"runner/cli", "cuelang.org/go/cue", false},
+		{"experiments/language", "ablate/experiments/schema", true}, {"experiments/language", "ablate/analysis/table", false},
+		{"experiments/language", "cuelang.org/go/cue", true}, {"runner/cli", "cuelang.org/go/cue", false},
 		{"models/nn", "github.com/gomlx/gomlx/pkg/core/graph", true}, {"runner/stage", "github.com/gomlx/go-xla/pkg/pjrt", false},
 		{"analysis/table", "github.com/apache/arrow/go/v17/arrow", true}, {"analysis/compare", "github.com/apache/arrow/go/v17/arrow", false},
 		{"reports/figure", "gonum.org/v1/plot/vg", true}, {"reports/page", "gonum.org/v1/plot", false},

@@ -23,7 +23,7 @@ import (
 	"syscall"
 	"time"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 )
 
 func main() {
@@ -104,7 +104,7 @@ func run(ablate, python string, jobs int) error {
 
 	// The same parameters with the same defaults, as YAML.
 	tree := map[string]any{}
-	for _, a := range spec.Axes() {
+	for _, a := range language.Axes() {
 		if a.Default == nil {
 			continue
 		}

@@ -1,4 +1,4 @@
-// Package spec reads studies: it loads a CUE package, checks all of it and
+// Package language reads studies: it loads a CUE package, checks all of it and
 // expands it to the trials it stands for, as plain Go values.
 //
 // The way of the data: load the CUE package with the embedded schema in place of
@@ -16,7 +16,7 @@
 // program, and CUE can be made to compute without end: Options.Alive hears of
 // every step that was done, so that a caller can give up; runner/cli loads
 // studies in a child process.
-package spec
+package language
 
 import "strconv"
 

@@ -1,4 +1,4 @@
-package spec_test
+package language_test
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 )
 
 // TestPaths: a study's path names it to a command, whatever the folder is called.
@@ -19,7 +19,7 @@ func TestPaths(t *testing.T) {
 	one := head + "seeds: [1]\n}\n"
 	root := module(t, map[string]string{"s.cue": one, "-x/s.cue": one, "f@deadbeef/s.cue": one})
 	for arg, want := range map[string]string{".": ".", "-x": "./-x", "f@deadbeef": "f@deadbeef"} {
-		s, err := spec.Load(filepath.Join(root, arg), spec.Options{Set: []string{"finetune.beta=1"}})
+		s, err := language.Load(filepath.Join(root, arg), language.Options{Set: []string{"finetune.beta=1"}})
 		if err != nil || s.Path != want {
 			t.Errorf("%s: %v, %v", arg, s, err)
 		}
@@ -47,7 +47,7 @@ func TestAnyFolder(t *testing.T) {
 				"seeds.cue":               "package s\n\n_seeds: [3]\n",
 				"other.cue":               "package other\n\nquestion: 1\n",
 			})
-			s, err := spec.Load(filepath.Join(root, name), spec.Options{})
+			s, err := language.Load(filepath.Join(root, name), language.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +58,7 @@ func TestAnyFolder(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(root, name, "odd name,.cue"), []byte("package s\n\n_betas: [0, -1]\narms: a: sweep: \"finetune.beta\": _betas\n"), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			_, err = spec.Load(filepath.Join(root, name), spec.Options{})
+			_, err = language.Load(filepath.Join(root, name), language.Options{})
 			if want := filepath.Join(name, "odd name,.cue") + ":3:13: arms.a.sweep.\"finetune.beta\"[1]: -1 is out of range"; err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want %s", err, want)
 			}
@@ -66,8 +66,8 @@ func TestAnyFolder(t *testing.T) {
 	}
 	for _, arg := range []string{"a:b", "s/a:b.cue"} {
 		root := module(t, map[string]string{"a:b/s.cue": head + "seeds: [1]\n}\n", "s/a:b.cue": head + "seeds: [1]\n}\n"})
-		_, err := spec.Load(filepath.Join(root, arg), spec.Options{})
-		if !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), "has a colon in its name") {
+		_, err := language.Load(filepath.Join(root, arg), language.Options{})
+		if !errors.As(err, new(*language.Errors)) || !strings.Contains(err.Error(), "has a colon in its name") {
 			t.Errorf("%s: error %v", arg, err)
 		}
 	}
@@ -80,7 +80,7 @@ func TestOneFile(t *testing.T) {
 		"s/three.cue": "@extern(embed)\n\n" + head + "seeds: [3]\ntitle: string @embed(file=t.txt)\n}\n", "s/t.txt": "embedded",
 	})
 	for file, seed := range map[string]string{"s/one.cue": "base@1", "s/two.cue": "base@2", "s/three.cue": "base@3"} {
-		s, err := spec.Load(filepath.Join(root, file), spec.Options{})
+		s, err := language.Load(filepath.Join(root, file), language.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestStaleSchema(t *testing.T) {
 			}))); err != nil {
 				t.Fatal(err)
 			}
-			s, err := spec.Load(filepath.Join(root, "s"), spec.Options{})
+			s, err := language.Load(filepath.Join(root, "s"), language.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,10 +133,10 @@ func TestEmbeds(t *testing.T) {
 		syscall.Mkfifo(filepath.Join(root, "beside/x.json"), 0o666), os.Symlink("nowhere", filepath.Join(root, "beside/y.json"))); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := spec.Load(filepath.Join(root, "within"), spec.Options{}); err != nil || s.Title != "kept" {
+	if s, err := language.Load(filepath.Join(root, "within"), language.Options{}); err != nil || s.Title != "kept" {
 		t.Errorf("a link within the module: %v, %v", s, err)
 	}
-	if _, err := spec.Load(filepath.Join(root, "beside"), spec.Options{}); err != nil {
+	if _, err := language.Load(filepath.Join(root, "beside"), language.Options{}); err != nil {
 		t.Errorf("a pipe and a dead link beside the study: %v", err)
 	}
 	for dir, want := range map[string]string{
@@ -149,8 +149,8 @@ func TestEmbeds(t *testing.T) {
 		"up":   "up/s.cue:9:7: @embed: cannot refer to parent directory (a study embeds files of its own folder and of the folders in it: copy the file there, and name it as in @embed(file=prompts.json))",
 		"none": "none/s.cue:9:7: @embed: open none.txt: no such file or directory (a study embeds",
 	} {
-		_, err := spec.Load(filepath.Join(root, dir), spec.Options{})
-		if !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), want) {
+		_, err := language.Load(filepath.Join(root, dir), language.Options{})
+		if !errors.As(err, new(*language.Errors)) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error\n%v\nwant\n%s", dir, err, want)
 		}
 	}
@@ -169,8 +169,8 @@ func TestTooLarge(t *testing.T) {
 		`arms: {one: set: {}, grid: sweep: {"finetune.beta": ` + values(101) + `, "finetune.steps": ` + values(100) + `, "finetune.warmup": ` + values(100) + `}}`: "study.cue:7:22: arms.grid: the arm combines more than 1000000 values of its axes (sweep fewer values, couple axes with zip, or make several arms of it)",
 		`arms: {one: set: {}, grid: sweep: {"finetune.beta": ` + values(450) + `, "finetune.steps": ` + values(450) + `}}`:                                         `arms: the study has 202501 points times seeds, of which arm "grid" has 202500 × 1; a study has at most 200000`,
 	} {
-		_, err := spec.Load(study(t, "seeds: [1]\n"+body), spec.Options{})
-		if !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), want) {
+		_, err := language.Load(study(t, "seeds: [1]\n"+body), language.Options{})
+		if !errors.As(err, new(*language.Errors)) || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v\nwant %s", err, want)
 		}
 	}
@@ -188,12 +188,12 @@ func TestSingle(t *testing.T) {
 		"seeds: [1]\narms: a: set: finetune: beta: 3.5e38":                                "study.cue:7:31: arms.a.set.finetune.beta: 3.5e+38 " + why,
 		"seeds: [1]\narms: a: zip: {\"finetune.beta\": [1e-46], \"finetune.steps\": [1]}": "study.cue:7:34: arms.a.zip.\"finetune.beta\"[0]: 1e-46 " + why,
 	} {
-		_, err := spec.Load(study(t, body), spec.Options{})
-		if !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), want) {
+		_, err := language.Load(study(t, body), language.Options{})
+		if !errors.As(err, new(*language.Errors)) || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v\nwant %s", err, want)
 		}
 	}
-	_, err := spec.Load(study(t, "seeds: [1]"), spec.Options{Set: []string{"finetune.beta=1e-60"}})
+	_, err := language.Load(study(t, "seeds: [1]"), language.Options{Set: []string{"finetune.beta=1e-60"}})
 	if want := "--set finetune.beta=1e-60: finetune.beta: 1e-60 " + why; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want %s", err, want)
 	}

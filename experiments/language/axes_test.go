@@ -1,4 +1,4 @@
-package spec
+package language
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ func TestAxesFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	b.WriteString("// Code generated from #Partial by UPDATE=1 go test ./experiments/spec; DO NOT EDIT.\n\n")
+	b.WriteString("// Code generated from #Partial by UPDATE=1 go test ./experiments/language; DO NOT EDIT.\n\n")
 	b.WriteString("package schema\n\n// #Axes are the lists that sweep and zip take: every scalar of a trial, by its\n// dotted path.\n#Axes: {\n")
 	for _, l := range g.leaves {
 		f, ok := l.constraint.Source().(*ast.Field)
@@ -49,6 +49,6 @@ func TestAxesFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("axes.cue is not what the trial's schema gives (-want +got):\n%s\nUPDATE=1 go test ./experiments/spec writes it", d)
+		t.Errorf("axes.cue is not what the trial's schema gives (-want +got):\n%s\nUPDATE=1 go test ./experiments/language writes it", d)
 	}
 }

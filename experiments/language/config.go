@@ -1,4 +1,4 @@
-package spec
+package language
 
 // Config is a content as typed structs, the parameters of the stages. A nil
 // pointer is a part that the trial does not use; within a part, what it does not

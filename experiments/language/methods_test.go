@@ -1,18 +1,18 @@
-package spec_test
+package language_test
 
 import (
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 )
 
 // TestMethods: a name that stands for another is one trial with it, a method
 // uses its own constants and no others, and what learns from labels alone
 // needs no reward.
 func TestMethods(t *testing.T) {
-	s, err := spec.Load(study(t, `seeds: [1]
+	s, err := language.Load(study(t, `seeds: [1]
 arms: {
 	"a": {}
 	"b": set: finetune: anchor: "pretraining"
@@ -26,12 +26,12 @@ arms: {
 	"j": set: finetune: {method: "awm", rounds: 2}
 	"m": set: {finetune: method: "filtered", reward: loss: "none"}
 	"n": set: finetune: {method: "dpo", anchor: "pretraining", mix: {labelled: 0, unlabelled: 0}}
-}`), spec.Options{})
+}`), language.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	of := map[string]spec.Content{}
-	ids := map[string]spec.ID{}
+	of := map[string]language.Content{}
+	ids := map[string]language.ID{}
 	for _, v := range s.Views {
 		of[v.Arm], ids[v.Arm] = v.Trial.Content, v.Trial.ID()
 	}
@@ -78,11 +78,11 @@ import (
 
 schema.#Study & {seeds: [1], arms: {` + arms + `}}
 `})
-	s, err := spec.Load(filepath.Join(root, "s"), spec.Options{})
+	s, err := language.Load(filepath.Join(root, "s"), language.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := map[string]spec.ID{}
+	ids := map[string]language.ID{}
 	for _, v := range s.Views {
 		ids[v.Arm] = v.Trial.ID()
 	}
@@ -112,7 +112,7 @@ func TestMethodErrors(t *testing.T) {
 		{`finetune: {method: "grpo", rollout: images: 16}`, `finetune.rollout.images: a draw of 16 images has no group of 24 (a group is at most finetune.rollout.images)`},
 		{`finetune: {method: "nft", rounds: 2, fresh: images: 4}`, `finetune.fresh.images: a round of 4 images has no group of 8 (a group is at most finetune.fresh.images)`},
 	} {
-		_, err := spec.Load(study(t, "seeds: [1]\narms: a: set: "+tc.set), spec.Options{})
+		_, err := language.Load(study(t, "seeds: [1]\narms: a: set: "+tc.set), language.Options{})
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %s", tc.set, err, tc.want)
 		}

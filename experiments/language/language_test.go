@@ -1,4 +1,4 @@
-package spec_test
+package language_test
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"ablate/experiments/spec"
+	"ablate/experiments/language"
 )
 
 // module writes a CUE module with one study into a temporary folder.
@@ -40,16 +40,16 @@ func study(t testing.TB, body string) string {
 	return filepath.Join(module(t, map[string]string{"s/study.cue": head + body + "\n}\n"}), "s")
 }
 
-func load(t testing.TB, body string, set ...string) *spec.Study {
+func load(t testing.TB, body string, set ...string) *language.Study {
 	t.Helper()
-	s, err := spec.Load(study(t, body), spec.Options{Set: set})
+	s, err := language.Load(study(t, body), language.Options{Set: set})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func views(s *spec.Study) []string {
+func views(s *language.Study) []string {
 	var out []string
 	for _, v := range s.Views {
 		out = append(out, v.String())
@@ -58,7 +58,7 @@ func views(s *spec.Study) []string {
 }
 
 func TestCommittedStudies(t *testing.T) {
-	s, err := spec.Load("../quickstart", spec.Options{})
+	s, err := language.Load("../quickstart", language.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestCommittedStudies(t *testing.T) {
 	if s.Name != "quickstart" || s.Reference != "all data" || len(s.Trials()) != 12 {
 		t.Errorf("quickstart: name %q, reference %q, %d trials", s.Name, s.Reference, len(s.Trials()))
 	}
-	g, err := spec.Load("../gate/study.cue", spec.Options{})
+	g, err := language.Load("../gate/study.cue", language.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestMeaning(t *testing.T) {
 		"no weight": set: finetune: mix: unlabelled: 0
 		"grid": sweep: {"finetune.method": ["none", "reward-weighted"], "finetune.beta": [0.1, 0.2]}
 	}`)
-	byName := map[string]spec.View{}
+	byName := map[string]language.View{}
 	for _, v := range s.Views {
 		byName[v.String()] = v
 	}
@@ -130,13 +130,13 @@ func TestMeaning(t *testing.T) {
 // an id changes only with the meaning of the trial, and schema.Version with it.
 func TestIDs(t *testing.T) {
 	var b strings.Builder
-	add := func(s *spec.Study) {
+	add := func(s *language.Study) {
 		for _, v := range s.Views {
 			fmt.Fprintf(&b, "%s %s\n", v.Trial.ID().Short(), v)
 		}
 	}
 	for _, dir := range []string{"../quickstart", "../gate"} {
-		s, err := spec.Load(dir, spec.Options{})
+		s, err := language.Load(dir, language.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -312,7 +312,7 @@ schema.#Study & {
 	arms: {a: set: presets.noReward, b: set: presets.oracle, c: set: {}}
 }
 `})
-	s, err := spec.Load(filepath.Join(root, "s"), spec.Options{})
+	s, err := language.Load(filepath.Join(root, "s"), language.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func TestVendored(t *testing.T) {
 		"cue.mod/pkg/ablate.internal/schema/old.cue": "package schema\n\n#Study: {gone: 1}\n",
 		"s/study.cue": head + "seeds: [1]\n}\n",
 	})
-	s, err := spec.Load(filepath.Join(root, "s"), spec.Options{})
+	s, err := language.Load(filepath.Join(root, "s"), language.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +366,7 @@ func TestSet(t *testing.T) {
 	if c.Model.Checkpoint == nil || c.Finetune.Mix.Labelled != 2 {
 		t.Errorf("a group in --set gives %+v, %+v", c.Model, c.Finetune)
 	}
-	_, err := spec.Load(study(t, body), spec.Options{Set: []string{"finetune={beta: -1}", "finetune.mix=3"}})
+	_, err := language.Load(study(t, body), language.Options{Set: []string{"finetune={beta: -1}", "finetune.mix=3"}})
 	if err == nil || !strings.Contains(err.Error(), "--set finetune={beta: -1}: finetune.beta: -1 is out of range") || !strings.Contains(err.Error(), "--set finetune.mix=3: finetune.mix: 3 is no struct") {
 		t.Errorf("mistakes in --set: %v", err)
 	}
@@ -454,8 +454,8 @@ func TestMistakes(t *testing.T) {
 			if strings.Contains(tc.body, "presets.") {
 				dir = filepath.Join(module(t, map[string]string{"s/study.cue": strings.Replace(head, "\n\nschema.", "\nimport \"ablate.internal/schema/presets\"\nschema.", 1) + tc.body + "\n}\n"}), "s")
 			}
-			_, err := spec.Load(dir, spec.Options{})
-			var list *spec.Errors
+			_, err := language.Load(dir, language.Options{})
+			var list *language.Errors
 			if !errors.As(err, &list) {
 				t.Fatalf("error %v, want mistakes", err)
 			}
@@ -476,8 +476,8 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestAllAtOnce(t *testing.T) {
-	_, err := spec.Load(study(t, "seeds: [1, 1]\nbase: finetune: {beta: -1, lerningRate: 3}\narms: a: zips: {}"), spec.Options{})
-	var list *spec.Errors
+	_, err := language.Load(study(t, "seeds: [1, 1]\nbase: finetune: {beta: -1, lerningRate: 3}\narms: a: zips: {}"), language.Options{})
+	var list *language.Errors
 	if !errors.As(err, &list) || len(list.List) != 4 {
 		t.Errorf("want four mistakes at once, got %v", err)
 	}
@@ -498,13 +498,13 @@ func TestCannotBeLoaded(t *testing.T) {
 		"two packages": {map[string]string{"s/a.cue": "package a\nx: 1\n", "s/b.cue": "package b\nx: 1\n"}, "s", "two packages"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := spec.Load(filepath.Join(module(t, tc.files), tc.arg), spec.Options{})
-			if !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), tc.want) {
+			_, err := language.Load(filepath.Join(module(t, tc.files), tc.arg), language.Options{})
+			if !errors.As(err, new(*language.Errors)) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %q, want it to say %q", err, tc.want)
 			}
 		})
 	}
-	if _, err := spec.Load(t.TempDir(), spec.Options{}); !errors.As(err, new(*spec.Errors)) || !strings.Contains(err.Error(), "cue.mod") {
+	if _, err := language.Load(t.TempDir(), language.Options{}); !errors.As(err, new(*language.Errors)) || !strings.Contains(err.Error(), "cue.mod") {
 		t.Errorf("outside of a module: %v", err)
 	}
 }
@@ -522,7 +522,7 @@ func TestIdentity(t *testing.T) {
 		for i := range m {
 			rates = append(rates, fmt.Sprintf("%de-4", i+1))
 		}
-		dir, err := os.MkdirTemp("", "spec-*")
+		dir, err := os.MkdirTemp("", "language-*")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -533,7 +533,7 @@ func TestIdentity(t *testing.T) {
 				head, strings.Join(betas, ", "), strings.Join(rates, ", "))), 0o666)); err != nil {
 			t.Fatal(err)
 		}
-		s, err := spec.Load(dir, spec.Options{})
+		s, err := language.Load(dir, language.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -552,7 +552,7 @@ func TestIdentity(t *testing.T) {
 }
 
 func TestAxes(t *testing.T) {
-	for _, a := range spec.Axes() {
+	for _, a := range language.Axes() {
 		if a.Doc == "" || a.Unit == "" || a.Default == nil && a.Path != "model.checkpoint.path" {
 			t.Errorf("%s: doc %q, unit %q, default %v: each must be there", a.Path, a.Doc, a.Unit, a.Default)
 		}
@@ -574,7 +574,7 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, []byte(head+body+"\n}\n"), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := spec.Load(path, spec.Options{}); err == nil && len(s.Views) == 0 {
+		if s, err := language.Load(path, language.Options{}); err == nil && len(s.Views) == 0 {
 			t.Error("a study without a view has no mistake")
 		} else if err != nil && strings.Contains(err.Error(), "cannot be evaluated") {
 			t.Error(err)
@@ -591,7 +591,7 @@ func TestNames(t *testing.T) {
 	})
 	seen := map[string]string{}
 	for path, want := range map[string]string{"whole": "whole", "whole/study.cue": "whole", "dir/one.cue": "dir/one.cue", "dir/two.cue": "dir/two.cue", "dir/one": "dir/one"} {
-		s, err := spec.Load(filepath.Join(root, path), spec.Options{})
+		s, err := language.Load(filepath.Join(root, path), language.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -602,7 +602,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s and %s have the name %q", path, other, s.Name)
 		}
 		seen[s.Name] = path
-		if set, err := spec.Load(filepath.Join(root, path), spec.Options{Set: []string{"finetune.beta=0.1"}}); err != nil || set.Path != s.Path || !strings.HasPrefix(set.Name, s.Name+"@") {
+		if set, err := language.Load(filepath.Join(root, path), language.Options{Set: []string{"finetune.beta=0.1"}}); err != nil || set.Path != s.Path || !strings.HasPrefix(set.Name, s.Name+"@") {
 			t.Errorf("%s under --set: %+v, %v", path, set, err)
 		}
 	}
