@@ -1,0 +1,34 @@
+// Package example gives tests studies of the shapes world, loaded from CUE.
+package example
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"ablate/experiments/language"
+)
+
+// Study loads a study from the fields of its body. It is the folder mine in a module of
+// its own, in a temporary folder.
+func Study(t testing.TB, body string) *language.Study {
+	t.Helper()
+	root := t.TempDir()
+	dir := filepath.Join(root, "mine")
+	for name, text := range map[string]string{
+		filepath.Join(root, "cue.mod", "module.cue"): "module: \"example.com/studies@v0\"\nlanguage: version: \"v0.17.0\"\n",
+		filepath.Join(dir, "study.cue"):              "package mine\n\nimport \"ablate.internal/schema\"\n\nschema.#Study & {\n" + body + "\n}\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := language.Load(dir, language.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
