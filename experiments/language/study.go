@@ -14,8 +14,8 @@
 //
 // Nothing here reaches the network, logs, or depends on the time. A study is a
 // program, and CUE can be made to compute without end: Options.Alive hears of
-// every step that was done, so that a caller can give up; runner/cli loads
-// studies in a child process.
+// every step that was done, so that a caller can give up; runner/sandbox
+// loads studies in a child process.
 package language
 
 import "strconv"

@@ -1,0 +1,109 @@
+// Package sandbox loads a study in a child process. A study is a program: CUE may
+// compute without end or take all memory, and cannot be stopped from within. The
+// child gives up when one step takes too long or memory grows too large.
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"ablate/experiments/language"
+	"ablate/runner/launch"
+)
+
+// Command is the hidden command with which the program starts itself as the child:
+// Command, --set PATH=VALUE for each change of the base, --, and the study. It calls
+// [Serve].
+const Command = "load"
+
+// Load reads a study in a child process. set are changes of the base, "path=value".
+func Load(ctx context.Context, path string, set []string) (*language.Study, error) {
+	limits, err := readLimits()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{Command}
+	for _, s := range set {
+		args = append(args, "--set", s)
+	}
+	cmd, err := launch.Again(ctx, append(args, "--", path)...)
+	if err != nil {
+		return nil, err
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("study %s: cannot start the process that loads it: %w", path, err)
+	}
+	s, readErr := language.ReadReply(out)
+	if _, err := io.Copy(io.Discard, out); err != nil && readErr == nil {
+		readErr = err
+	}
+	waitErr := cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case waitErr != nil && strings.Contains(errs.String(), "out of memory"):
+		return nil, fmt.Errorf("study %s: %w", path, limits.memoryError())
+	case waitErr != nil:
+		return nil, fmt.Errorf("study %s: cannot be evaluated: %s", path, launch.Reason(errs.String(), waitErr))
+	}
+	return s, readErr
+}
+
+// Serve is the child's side of [Load]: it loads the study and writes the reply to w.
+// When it gives up, the reply is the reason, and exit ends the process, for the
+// evaluation cannot be stopped otherwise; exit gets the error of writing the reply.
+func Serve(path string, set []string, w io.Writer, exit func(error)) error {
+	limits, err := readLimits()
+	if err != nil {
+		return err
+	}
+	// The collector works harder near the limit; away from it, memory is cheaper
+	// than time.
+	debug.SetMemoryLimit(int64(limits.memory / 2))
+	debug.SetGCPercent(400)
+	// A hard limit for memory that grows faster than the watchdog looks.
+	if err := limitData(limits.memory + 1<<30); err != nil {
+		return fmt.Errorf("limit of memory: %w", err)
+	}
+	dog := &watchdog{limits: limits}
+	dog.alive()
+	go dog.watch(func(err error) { exit(reply(w, nil, fmt.Errorf("study %s: %w", path, err))) })
+	s, err := language.Load(path, language.Options{Set: set, Alive: dog.alive})
+	dog.reply.Lock() // from now on the watchdog cannot write a reply
+	return reply(w, s, err)
+}
+
+// limitData lowers the limit of this process's data segment to n bytes; a limit that
+// is lower already stays.
+func limitData(n uint64) error {
+	var have unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_DATA, &have); err != nil {
+		return err
+	}
+	want := min(n, have.Cur, have.Max)
+	return unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: want, Max: want})
+}
+
+func reply(w io.Writer, s *language.Study, err error) error {
+	var b bytes.Buffer
+	if err := language.WriteReply(&b, s, err); err != nil {
+		return err
+	}
+	_, err = w.Write(b.Bytes())
+	return err
+}
