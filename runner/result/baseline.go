@@ -1,0 +1,104 @@
+package result
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"ablate/analysis/gate"
+	"ablate/runner/selection"
+)
+
+// mostBaseline is the most bytes that a baseline may have: 80,000 rows with four
+// metrics of three seeds fit in.
+const mostBaseline = 64 << 20
+
+// ReadBaseline reads a file that 'ablate baseline' wrote.
+func ReadBaseline(name string) (*gate.Baseline, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("baseline: %w", err)
+	}
+	defer f.Close()
+	in, err := io.ReadAll(io.LimitReader(f, mostBaseline+1)) // not by size: it may be a pipe
+	if err != nil {
+		return nil, fmt.Errorf("baseline: %w", err)
+	}
+	if len(in) > mostBaseline {
+		return nil, fmt.Errorf("baseline %s: it has more than %d bytes, which no baseline has: give the file that 'ablate baseline' wrote", name, mostBaseline)
+	}
+	b, err := gate.Read(in)
+	if err != nil {
+		return nil, fmt.Errorf("baseline %s: %w", name, err)
+	}
+	return b, nil
+}
+
+// Incomplete lists the row and seed of each run that has no result, "row@seed".
+func (r *Result) Incomplete() []string {
+	var out []string
+	for _, row := range r.Ablation.Rows {
+		for _, s := range row.Seeds {
+			if !row.Has(s) {
+				out = append(out, row.Label+"@"+s)
+			}
+		}
+	}
+	return out
+}
+
+// Baseline makes a baseline of the metrics that the study guards.
+func (r *Result) Baseline() (*gate.Baseline, error) {
+	var metrics []string
+	for _, t := range r.Project.Study.Gate {
+		metrics = append(metrics, t.Metric)
+	}
+	return gate.New(r.Project.Study.Name, r.made(), r.Ablation, metrics)
+}
+
+// made is the environment that computed the results.
+func (r *Result) made() gate.Made {
+	return gate.Made{Backend: r.Class, Versions: r.Distinct("versions"), CPUs: r.Distinct("cpu")}
+}
+
+// Scope is the part of a study that Check compares with a baseline.
+type Scope struct {
+	Only         []string // values of --only; all rows if empty
+	Seeds        []string // all if empty
+	AllowRemoved bool     // what the study has dropped is no regression
+}
+
+// options are those of a check against a baseline.
+func (r *Result) options(b *gate.Baseline, scope Scope) (gate.Options, error) {
+	s := r.Project.Study
+	// Rows that the study has dropped can be named too: the baseline has them.
+	rows, only := selection.Rows(s), []string(nil)
+	for _, row := range b.Rows {
+		rows = append(rows, selection.Row{Arm: row.Arm, Label: row.Row})
+	}
+	for _, name := range scope.Only {
+		labels, err := selection.Match(rows, s.Name, name)
+		if err != nil {
+			return gate.Options{}, err
+		}
+		only = append(only, labels...)
+	}
+	o := gate.Options{Only: only, Seeds: scope.Seeds, AllowRemoved: scope.AllowRemoved, Study: s.Name, Made: r.made()}
+	for _, t := range s.Gate {
+		o.Tolerances = append(o.Tolerances, gate.Tolerance{Metric: t.Metric, Absolute: t.Absolute, Relative: t.Relative, Seeds: t.Seeds})
+	}
+	return o, nil
+}
+
+// Check compares the results with a baseline. An error is a mistake in the scope.
+func (r *Result) Check(b *gate.Baseline, scope Scope) (*gate.Result, error) {
+	o, err := r.options(b, scope)
+	if err != nil {
+		return nil, err
+	}
+	result, err := gate.Check(b, r.Ablation, o)
+	if err != nil {
+		return nil, fmt.Errorf("check: %w", err)
+	}
+	return result, nil
+}

@@ -1,0 +1,130 @@
+// Package result gathers what the store has of a study: its tables, its ablation
+// table, and how that compares with a baseline.
+package result
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"ablate/analysis/compare"
+	"ablate/analysis/table"
+	"ablate/runner/phrase"
+	"ablate/runner/project"
+	"ablate/runner/stage"
+	"ablate/runner/store"
+	"ablate/runner/study"
+)
+
+// Result is everything that the store has of a study on one class of backend.
+type Result struct {
+	Project  project.Project
+	Class    string // of backend
+	Found    *study.Found
+	Attempts []store.Attempt // at the study's actions, from its journal
+	Tables   *study.Tables
+	Runs     *table.Table // of Attempts
+	Ablation *compare.Table
+}
+
+// Gather reads what the store has of a study that is laid out. It runs nothing.
+func Gather(ctx context.Context, p project.Project, class string) (*Result, error) {
+	r := &Result{Project: p, Class: class}
+	var err error
+	if r.Found, err = Find(ctx, p.Store, p.Graph, class); err != nil {
+		return nil, err
+	}
+	if r.Tables, err = study.NewTables(p.Study, p.Graph, r.Found); err != nil {
+		return nil, err
+	}
+	events, _, err := store.ReadJournal(p.Dir) // ignoring a line that a dying process left half-written
+	if err != nil {
+		return nil, err
+	}
+	r.Attempts = store.Attempts(events)
+	r.Runs = study.Runs(r.Attempts)
+	o := compare.Options{Reference: p.Study.Reference, Detect: p.Study.Detect, Show: p.Study.Show, Damaged: r.damagedViews()}
+	for _, t := range p.Study.Gate {
+		o.Also = append(o.Also, t.Metric)
+	}
+	r.Ablation, err = compare.Ablation(r.Tables.Trials, r.Tables.Samples, o)
+	return r, err
+}
+
+// Find looks some actions up in a store, and compares with their digests the files
+// that tables are made from: what is damaged then counts as missing, and a run
+// computes it again.
+func Find(ctx context.Context, s *store.Store, g *study.Graph, class string) (*study.Found, error) {
+	found, err := study.Collect(g, s, class)
+	if err != nil {
+		return nil, err
+	}
+	return found, found.Check(ctx, g, s, stage.Tabled)
+}
+
+// damagedViews are the views that lack values because an artifact is damaged.
+func (r *Result) damagedViews() map[string]bool {
+	out := map[string]bool{}
+	for _, v := range r.Project.Study.Views {
+		c := r.Project.Graph.Chains[v.Trial.ID()]
+		for _, a := range []*study.Action{c.Evaluate, c.Assess, c.Proxy} {
+			if a != nil && r.Found.Unreadable(a) {
+				out[v.String()] = true
+			}
+		}
+	}
+	return out
+}
+
+// Damage is the error of a study of which the store has damaged artifacts, nil if it
+// has none.
+func (r *Result) Damage() error {
+	if len(r.Found.Damaged) == 0 {
+		return nil
+	}
+	return fmt.Errorf("study %s: %s damaged in the store (the warnings name them); 'ablate run %s' computes again what is missing",
+		r.Project.Study.Name, phrase.Are(len(r.Found.Damaged), "artifact"), phrase.Shell(r.Project.Study.Path))
+}
+
+// Lost is the error of a run some of whose outputs are not in the store any more when
+// its results are gathered, nil if all are there.
+func (r *Result) Lost(outputs map[string]study.Output) error {
+	for _, a := range r.Project.Graph.Actions {
+		if o, ran := outputs[a.Name]; ran {
+			if have, ok := r.Found.Outputs[a.Name]; !ok || have.ID != o.ID || r.Found.Unreadable(a) {
+				return fmt.Errorf("study %s: the result of %s (%s) is no longer in the store: something removed it from %s while this ran; run again",
+					r.Project.Study.Name, a.Label(), o.ID.Short(), r.Project.Store.Dir())
+			}
+		}
+	}
+	return nil
+}
+
+// Names are those of a study's tables.
+var Names = []string{"trials", "samples", "curves", "labels", "reliability", "runs"}
+
+// Named is the table of one of Names.
+func (r *Result) Named(name string) *table.Table {
+	return map[string]*table.Table{
+		"trials": r.Tables.Trials, "samples": r.Tables.Samples, "curves": r.Tables.Curves, "labels": r.Tables.Labels, "reliability": r.Tables.Reliability, "runs": r.Runs,
+	}[name]
+}
+
+// WriteTables writes the tables into the study's folder. Only a run does: a command
+// that reads may see less than there is.
+func (r *Result) WriteTables() error {
+	for _, name := range Names {
+		if err := table.WriteFile(filepath.Join(r.Project.Dir, name+".arrow"), r.Named(name)); err != nil {
+			return r.Project.Store.Diagnose(err)
+		}
+	}
+	return nil
+}
+
+// Distinct lists the values of a column of Runs, each once, without the empty one.
+func (r *Result) Distinct(column string) []string {
+	list := slices.Clone(r.Runs.Column(column).Strings)
+	slices.Sort(list)
+	return slices.DeleteFunc(slices.Compact(list), func(s string) bool { return s == "" })
+}

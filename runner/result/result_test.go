@@ -1,0 +1,135 @@
+package result
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ablate/analysis/gate"
+	"ablate/analysis/table"
+	"ablate/runner/device"
+	"ablate/runner/internal/example"
+	"ablate/runner/project"
+	"ablate/runner/store"
+	"ablate/runner/study"
+)
+
+// empty is the result of a study of which the store has nothing.
+func empty(t *testing.T) *Result {
+	t.Helper()
+	s := example.Study(t, "seeds: [1, 2]\narms: {plain: set: {}, beta: {sweep: \"finetune.beta\": [0, 0.25], seeds: [1]}}\ngate: alignment: absolute: 0.1")
+	p, err := project.Open(s, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err = p.LayOut(t.Context(), s.Views); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Gather(t.Context(), p, device.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestGather: a study that never ran has every table, and all of its runs are missing.
+func TestGather(t *testing.T) {
+	r := empty(t)
+	for _, name := range Names {
+		if r.Named(name) == nil {
+			t.Errorf("there is no table %s", name)
+		}
+	}
+	want := []string{"plain@1", "plain@2", "beta[finetune.beta=0]@1", "beta[finetune.beta=0.25]@1"}
+	if d := cmp.Diff(want, r.Incomplete()); d != "" {
+		t.Error(d)
+	}
+	if err := r.Damage(); err != nil {
+		t.Errorf("damage in an empty store: %v", err)
+	}
+	if _, err := os.Stat(r.Project.Store.Dir()); err == nil {
+		t.Error("reading has made the store")
+	}
+}
+
+// TestDamage: the error counts what is damaged and has the command that mends it.
+func TestDamage(t *testing.T) {
+	r := empty(t)
+	r.Found.Damaged = make([]study.Damage, 2)
+	if err := r.Damage(); err == nil || !strings.Contains(err.Error(), "2 artifacts are damaged") || !strings.Contains(err.Error(), "'ablate run mine'") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestLost: an output that a run has made and that is not there any more is an error.
+func TestLost(t *testing.T) {
+	r := empty(t)
+	a := r.Project.Graph.Actions[0]
+	made := map[string]study.Output{a.Name: {ID: store.OutputID{1}}}
+	if err := r.Lost(made); err == nil || !strings.Contains(err.Error(), a.Label()) {
+		t.Errorf("missing: %v", err)
+	}
+	r.Found.Outputs[a.Name] = study.Output{ID: store.OutputID{2}}
+	if err := r.Lost(made); err == nil {
+		t.Error("another output is not noticed")
+	}
+	r.Found.Outputs[a.Name] = made[a.Name]
+	if err := r.Lost(made); err != nil {
+		t.Errorf("it is there: %v", err)
+	}
+}
+
+// TestWriteTables: every table is written into the folder of results.
+func TestWriteTables(t *testing.T) {
+	r := empty(t)
+	var err error
+	if r.Project, err = r.Project.Claim(r.Class); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.WriteTables(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range Names {
+		got, err := table.ReadFile(filepath.Join(r.Project.Dir, name+".arrow"))
+		if err != nil || got.Rows() != r.Named(name).Rows() {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOptions: rows that only the baseline has can be selected, and the tolerances are
+// the study's.
+func TestOptions(t *testing.T) {
+	r := empty(t)
+	b := &gate.Baseline{Rows: []gate.BaselineRow{{Arm: "dropped", Row: "dropped"}, {Arm: "beta", Row: "beta[finetune.beta=7]"}}}
+	o, err := r.options(b, Scope{Only: []string{"beta[0]", "d*", "beta[finetune.beta=7]"}, Seeds: []string{"1"}, AllowRemoved: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"beta[finetune.beta=0]", "dropped", "beta[finetune.beta=7]"}, o.Only); d != "" {
+		t.Error(d)
+	}
+	if len(o.Tolerances) != 1 || o.Tolerances[0].Metric != "alignment" || *o.Tolerances[0].Absolute != 0.1 || !o.AllowRemoved || o.Made.Backend != device.CPU {
+		t.Errorf("options %+v", o)
+	}
+	if _, err := r.options(b, Scope{Only: []string{"none"}}); err == nil || !strings.Contains(err.Error(), `has no arm "none"; it has plain, beta, dropped`) {
+		t.Errorf("an unknown arm: %v", err)
+	}
+}
+
+// TestReadBaseline: every error names the file.
+func TestReadBaseline(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "b.json")
+	if _, err := ReadBaseline(name); err == nil || !strings.Contains(err.Error(), name) {
+		t.Errorf("missing: %v", err)
+	}
+	if err := os.WriteFile(name, []byte("{}"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadBaseline(name); err == nil || !strings.Contains(err.Error(), "baseline "+name) {
+		t.Errorf("no baseline: %v", err)
+	}
+}
