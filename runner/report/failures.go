@@ -1,0 +1,53 @@
+package report
+
+import (
+	"fmt"
+
+	"ablate/experiments/language"
+	"ablate/runner/result"
+	"ablate/runner/store"
+	"ablate/runner/study"
+)
+
+// failures gives, for each trial without a result, the reason.
+func failures(r *result.Result) []string {
+	last := map[store.ActionID]store.Attempt{}
+	for _, a := range r.Attempts {
+		last[a.Action] = a
+	}
+	var out []string
+	seen := map[language.ID]bool{}
+	for _, v := range r.Project.Study.Views {
+		id := v.Trial.ID()
+		chain := r.Project.Graph.Chains[id]
+		if _, done := r.Found.Dir(chain.Evaluate); done || seen[id] {
+			continue
+		}
+		seen[id] = true
+		out = append(out, v.String()+": "+why(r, chain, last))
+	}
+	return out
+}
+
+// why a chain has no result: the outcome of the last attempt at its first missing
+// action.
+func why(r *result.Result, chain study.Chain, last map[store.ActionID]store.Attempt) string {
+	for _, a := range chain.Actions() {
+		if r.Found.Unreadable(a) {
+			return fmt.Sprintf("its result is damaged in the store (%s %s)", a.Kind, r.Found.Outputs[a.Name].ID.Short())
+		}
+		key, ok := r.Found.Next(a, r.Class)
+		if !ok {
+			continue
+		}
+		switch at := last[key]; at.Outcome {
+		case store.OutcomeFailed:
+			return fmt.Sprintf("%s: %s", a.Label(), at.Error)
+		case store.OutcomeInterrupted:
+			return a.Label() + " was interrupted"
+		case store.OutcomeRunning:
+			return a.Label() + " is running"
+		}
+	}
+	return "not run yet"
+}

@@ -1,0 +1,103 @@
+// Package report turns the results of a study into what its HTML report shows:
+// parameters, pictures, failures, and what was run where.
+package report
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"ablate/reports/page"
+	"ablate/runner/result"
+	"ablate/runner/stage"
+	"ablate/runner/study"
+)
+
+// New is what the page shows of a study's results.
+func New(ctx context.Context, r *result.Result) page.Report {
+	s := r.Project.Study
+	rep := page.Report{
+		Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Samples: r.Tables.Samples, Curves: r.Tables.Curves,
+		Trials: r.Tables.Trials, Reliability: r.Tables.Reliability, ProbeImages: stage.ProbeImages,
+		Methods: methods(), Failures: failures(r), Provenance: provenance(r), Parameters: parameters(r), Image: pictures(ctx, r),
+	}
+	for _, seed := range s.Seeds {
+		rep.Seeds = append(rep.Seeds, seed.String())
+	}
+	return rep
+}
+
+// Write writes a report of the results into the study's folder, and returns the path
+// of its page.
+func Write(r *result.Result, rep page.Report) (string, error) {
+	path, err := page.Write(filepath.Join(r.Project.Dir, "report"), rep)
+	return path, r.Project.Store.Diagnose(err)
+}
+
+// parameters are those of each row of the table, with the row's trials.
+func parameters(r *result.Result) []page.Parameters {
+	var out []page.Parameters
+	byRow := map[string]int{}
+	for _, v := range r.Project.Study.Views {
+		row := v.Row()
+		i, ok := byRow[row]
+		if !ok {
+			i = len(out)
+			byRow[row] = i
+			out = append(out, page.Parameters{Label: row, Lines: v.Trial.Content.Lines()})
+		}
+		out[i].Trials = append(out[i].Trials, page.Trial{View: v.String(), ID: v.Trial.ID().String()})
+	}
+	return out
+}
+
+// pictures returns a function for the evaluation images of a trial. It reads each
+// set of images once.
+func pictures(ctx context.Context, r *result.Result) func(trial, set string, index int) (image.Image, error) {
+	chains := map[string]study.Chain{}
+	for id, c := range r.Project.Graph.Chains {
+		chains[id.String()] = c
+	}
+	type key struct{ trial, set string }
+	read := map[key][]uint8{}
+	return func(trial, set string, index int) (image.Image, error) {
+		k := key{trial, set}
+		if _, ok := read[k]; !ok {
+			dir, err := r.Found.Verified(ctx, r.Project.Store, chains[trial].Evaluate)
+			if err != nil || dir == "" {
+				return nil, err
+			}
+			if read[k], err = stage.ReadImages(dir, set); err != nil {
+				delete(read, k)
+				return nil, err
+			}
+		}
+		return picture(read[k], index), nil
+	}
+}
+
+// provenance is what was run where, from the journal.
+func provenance(r *result.Result) page.Provenance {
+	p := page.Provenance{Command: r.Project.Command(), Attempts: r.Runs.Rows(),
+		Versions: r.Distinct("versions"), Devices: r.Distinct("device"), CPUs: r.Distinct("cpu")}
+	for _, s := range r.Runs.Column("seconds").Floats {
+		p.Seconds += s
+	}
+	views := r.Tables.Trials.Column("view").Strings
+	for _, c := range r.Tables.Trials.Columns {
+		stage, ok := strings.CutPrefix(c.Name, "artifact.")
+		if !ok {
+			continue
+		}
+		for i, id := range c.Strings {
+			if c.Has(i) {
+				p.Artifacts = append(p.Artifacts, fmt.Sprintf("%s  %s  %s", views[i], stage, id))
+			}
+		}
+	}
+	slices.Sort(p.Artifacts)
+	return p
+}

@@ -1,0 +1,132 @@
+package report
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ablate/models/shapes"
+	"ablate/reports/page"
+	"ablate/runner/device"
+	"ablate/runner/internal/example"
+	"ablate/runner/project"
+	"ablate/runner/result"
+	"ablate/runner/store"
+	"ablate/runner/study"
+)
+
+// failed is the result of a study whose pretraining failed for the arm "plain", and
+// was never tried for the other.
+func failed(t *testing.T) *result.Result {
+	t.Helper()
+	s := example.Study(t, "title: \"a title\"\nseeds: [1]\narms: {plain: set: {}, wide: set: model: shapes: width: 64}")
+	p, err := project.Open(s, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err = p.LayOut(t.Context(), s.Views); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = p.Claim(device.CPU); err != nil {
+		t.Fatal(err)
+	}
+	j, err := p.Store.OpenJournal(p.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	model := p.Graph.Chains[s.Views[0].Trial.ID()].Model
+	start := store.Event{Kind: store.Started, Time: time.Unix(100, 0), Action: model.Key(device.CPU, nil).ID(), Stage: "pretrain", Device: "a core", CPU: "a processor", Versions: "ablate 1"}
+	end := store.Event{Kind: store.Failed, Time: time.Unix(103, 0), Action: start.Action, Seconds: 3, Error: "no memory"}
+	for _, e := range []store.Event{start, end} {
+		if err := j.Append(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := result.Gather(t.Context(), p, device.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestNew: the report gives the reason of each trial without a result, the parameters
+// of each row, and what ran.
+func TestNew(t *testing.T) {
+	r := failed(t)
+	rep := New(t.Context(), r)
+	if len(rep.Failures) != 2 || !strings.HasPrefix(rep.Failures[0], "plain@1: pretrain ") || !strings.HasSuffix(rep.Failures[0], ": no memory") ||
+		rep.Failures[1] != "wide@1: not run yet" {
+		t.Errorf("failures %q", rep.Failures)
+	}
+	want := page.Provenance{Command: "ablate run mine", Versions: []string{"ablate 1"}, Devices: []string{"a core"}, CPUs: []string{"a processor"}, Attempts: 1, Seconds: 3}
+	if d := cmp.Diff(want, rep.Provenance); d != "" {
+		t.Error(d)
+	}
+	if len(rep.Parameters) != 2 || rep.Parameters[1].Label != "wide" || !strings.Contains(strings.Join(rep.Parameters[1].Lines, "\n"), "model.shapes.width 64") ||
+		rep.Parameters[0].Trials[0].View != "plain@1" {
+		t.Errorf("parameters %+v", rep.Parameters)
+	}
+	if rep.Title != "a title" || cmp.Diff([]string{"1"}, rep.Seeds) != "" {
+		t.Errorf("title %q, seeds %q", rep.Title, rep.Seeds)
+	}
+	if img, err := rep.Image(rep.Parameters[0].Trials[0].ID, "fidelity", 0); img != nil || err != nil {
+		t.Errorf("a picture of a trial without a result: %v, %v", img, err)
+	}
+}
+
+// TestFailuresSkipsDone: a trial with a result has no failure, whatever its attempts.
+func TestFailuresSkipsDone(t *testing.T) {
+	r := failed(t)
+	done := r.Project.Graph.Chains[r.Project.Study.Views[0].Trial.ID()].Evaluate
+	r.Found.Outputs[done.Name] = study.Output{Dir: t.TempDir()}
+	if got := failures(r); len(got) != 1 || got[0] != "wide@1: not run yet" {
+		t.Errorf("failures %q", got)
+	}
+}
+
+// TestMethods: each paragraph is one line without double spaces.
+func TestMethods(t *testing.T) {
+	list := methods()
+	if len(list) != 5 {
+		t.Errorf("%d paragraphs, want 5", len(list))
+	}
+	for _, p := range list {
+		if strings.ContainsAny(p, "\n\t") || strings.Contains(p, "  ") || p != strings.TrimSpace(p) {
+			t.Errorf("paragraph %q", p)
+		}
+	}
+}
+
+// TestPicture: images of a set are one after the other, and an image that the set does
+// not have is nil.
+func TestPicture(t *testing.T) {
+	set := make([]uint8, 2*shapes.Pixels)
+	set[shapes.Pixels], set[shapes.Pixels+1] = 200, 100
+	img := picture(set, 1)
+	if img == nil {
+		t.Fatal("there is no second image")
+	}
+	if red, green, _, alpha := img.At(0, 0).RGBA(); red>>8 != 200 || green>>8 != 100 || alpha>>8 != 255 {
+		t.Errorf("its first pixel is %d %d, alpha %d", red>>8, green>>8, alpha>>8)
+	}
+	if picture(set, 2) != nil {
+		t.Error("there is a third image")
+	}
+}
+
+// TestAgainst: a study without a result cannot be compared, and an error of loading it
+// is returned.
+func TestAgainst(t *testing.T) {
+	r := failed(t)
+	if _, err := Against(r, "mine", func(string) (*result.Result, error) { return r, nil }); err == nil || !strings.Contains(err.Error(), "--against mine has no result") {
+		t.Errorf("without a result: %v", err)
+	}
+	cause := errors.New("cannot be loaded")
+	if _, err := Against(r, "mine", func(string) (*result.Result, error) { return nil, cause }); !errors.Is(err, cause) {
+		t.Errorf("error %v, want %v", err, cause)
+	}
+}
