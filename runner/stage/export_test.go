@@ -74,7 +74,7 @@ func TestSamplePython(t *testing.T) {
 	if err := WriteScheduler(dir, 7, 2.5); err != nil {
 		t.Fatal(err)
 	}
-	script, err := os.ReadFile("../cli/export/sample.py")
+	script, err := os.ReadFile("../export/sample.py")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestSamplePythonWords(t *testing.T) {
 		prompts = append(prompts, e.Prompt)
 		fmt.Fprintln(&lines, e.Prompt)
 	}
-	cmd := exec.Command(bin, "-c", `import sys; sys.path.insert(0, "../cli/export"); sys.dont_write_bytecode = True; import sample
+	cmd := exec.Command(bin, "-c", `import sys; sys.path.insert(0, "../export"); sys.dont_write_bytecode = True; import sample
 encoder = sample.ShapesTextEncoder.__new__(sample.ShapesTextEncoder); encoder.config = {"vocab_size": len(sample.WORDS)}
 for line in sys.stdin: print("".join(str(int(x)) for x in encoder.words(line)))`)
 	cmd.Stdin = strings.NewReader(lines.String())

@@ -1,0 +1,118 @@
+// Package export writes a trial's model as a checkpoint folder in the layout of
+// Hugging Face diffusers, with a script that draws images from it.
+package export
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"ablate/experiments/language"
+	"ablate/runner/project"
+	"ablate/runner/stage"
+	"ablate/runner/study"
+)
+
+//go:embed sample.py
+var samplePython []byte
+
+//go:embed README.md
+var readme []byte
+
+// ErrNoModel is the error of a trial whose model is missing or damaged.
+var ErrNoModel = errors.New("no model, or a damaged one")
+
+// Write writes the model of a view's trial into the folder out, which does not exist
+// or is empty: the fine-tuned model, or the pretrained one if the trial fine-tunes
+// nothing, with the embedder of its reward if that is there.
+func Write(ctx context.Context, p project.Project, class string, v language.View, out string) error {
+	if entries, err := os.ReadDir(out); err == nil && len(entries) > 0 {
+		return fmt.Errorf("%s is not empty: name another folder", out)
+	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	found, err := study.Collect(p.Graph, p.Store, class)
+	if err != nil {
+		return err
+	}
+	c := p.Graph.Chains[v.Trial.ID()]
+	model := c.Finetune
+	if model == nil {
+		model = c.Model
+	}
+	dir, err := found.Verified(ctx, p.Store, model)
+	if err != nil {
+		return err
+	}
+	if dir == "" {
+		return ErrNoModel
+	}
+	required, embedder := stage.CheckpointFiles()
+	if err := copyFiles(dir, out, slices.Concat(required, embedder, stage.AdapterFiles())); err != nil {
+		return err
+	}
+	if from := embedderOf(p.Graph, c); from != nil {
+		dir, err := found.Verified(ctx, p.Store, from)
+		if err != nil {
+			return err
+		}
+		if dir != "" {
+			if err := copyFiles(dir, out, embedder); err != nil {
+				return err
+			}
+		}
+	}
+	s := v.Trial.Content.Config().Sampler
+	if err := stage.WriteScheduler(out, s.Steps, s.Shift); err != nil {
+		return err
+	}
+	for name, text := range map[string][]byte{"sample.py": samplePython, "README.md": readme} {
+		if err := os.WriteFile(filepath.Join(out, name), text, 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// embedderOf is the action whose artifact has the embedder for the model of a chain,
+// nil if there is none. A trial that needs no embedder may share its model with one
+// that does; an adopted model has its embedder in the adopted folder.
+func embedderOf(g *study.Graph, c study.Chain) *study.Action {
+	if c.Embedder != nil {
+		return c.Embedder
+	}
+	for _, o := range g.Chains {
+		if o.Model == c.Model && o.Embedder != nil {
+			return o.Embedder
+		}
+	}
+	if c.Model.Kind == stage.Adopt {
+		return c.Model
+	}
+	return nil
+}
+
+// copyFiles copies those of some files that a folder has.
+func copyFiles(from, to string, names []string) error {
+	for _, name := range names {
+		b, err := os.ReadFile(filepath.Join(from, filepath.FromSlash(name)))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
+			return err
+		}
+		if err := os.WriteFile(target, b, 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+package export
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"ablate/experiments/language"
+	"ablate/runner/project"
+	"ablate/runner/stage"
+	"ablate/runner/study"
+)
+
+// TestEmbedderOf: a model's embedder is that of its own trial, of another trial with
+// the same model, or part of the adopted checkpoint.
+func TestEmbedderOf(t *testing.T) {
+	model, other := &study.Action{Kind: stage.Pretrain}, &study.Action{Kind: stage.Pretrain}
+	adopted, mine, theirs := &study.Action{Kind: stage.Adopt}, &study.Action{Kind: stage.Embed}, &study.Action{Kind: stage.Embed}
+	g := &study.Graph{Chains: map[language.ID]study.Chain{{1}: {Model: model, Embedder: theirs}, {2}: {Model: other}}}
+	for _, c := range []struct {
+		name  string
+		chain study.Chain
+		want  *study.Action
+	}{
+		{"its own", study.Chain{Model: model, Embedder: mine}, mine},
+		{"of another trial", study.Chain{Model: model}, theirs},
+		{"none", study.Chain{Model: other}, nil},
+		{"adopted", study.Chain{Model: adopted}, adopted},
+	} {
+		if got := embedderOf(g, c.chain); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// TestWriteKeeps: a folder with files in it is not written to.
+func TestWriteKeeps(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "mine"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(t.Context(), project.Project{}, "go", language.View{}, dir); err == nil {
+		t.Error("no error")
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("the folder has %v (%v)", entries, err)
+	}
+}
+
+// TestCopyFiles: files that are missing are left out, and folders are made.
+func TestCopyFiles(t *testing.T) {
+	from, to := t.TempDir(), filepath.Join(t.TempDir(), "new")
+	if err := os.Mkdir(filepath.Join(from, "a"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(from, "a", "b"), []byte("x"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := copyFiles(from, to, []string{"a/b", "c"}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(to, "a", "b")); err != nil || string(b) != "x" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := os.Stat(filepath.Join(to, "c")); err == nil {
+		t.Error("a missing file was made")
+	}
+}
