@@ -1,0 +1,94 @@
+package checkup
+
+import (
+	"context"
+	"fmt"
+
+	"ablate/experiments/language"
+	"ablate/runner/device"
+	"ablate/runner/phrase"
+	"ablate/runner/project"
+	"ablate/runner/selection"
+	"ablate/runner/stage"
+	"ablate/runner/study"
+)
+
+// Study checks a study that need not be laid out: the checkpoints that it adopts, and
+// the memory that it needs on a class of backend, as in [project.Project.Class]. The
+// mistakes of the study are a *language.Errors.
+func Study(ctx context.Context, p project.Project, asked string) ([]Finding, error) {
+	detail := p.Study.Name + ": " + selection.Summary(p.Study.Views)
+	if n := len(p.Study.Excluded); n > 0 {
+		detail += fmt.Sprintf(", %s excluded by where", phrase.Count(n, "point"))
+	}
+	checkpoints, err := checkpoints(ctx, p.Study)
+	if err != nil {
+		return nil, err
+	}
+	if p, err = p.LayOut(ctx, p.Study.Views); err != nil {
+		return nil, err
+	}
+	class, err := p.Class(asked)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := memory(ctx, p.Graph, class)
+	if err != nil {
+		return nil, fmt.Errorf("study %s: %w", p.Study.Name, err)
+	}
+	list := append([]Finding{{What: "study", OK: true, Detail: detail}}, checkpoints...)
+	return append(list, memory), nil
+}
+
+// checkpoints checks the files of the checkpoints that a study adopts.
+func checkpoints(ctx context.Context, s *language.Study) ([]Finding, error) {
+	var list []Finding
+	var wrong language.Errors
+	embedders := project.Embedders(s)
+	for _, file := range s.Files {
+		files, err := stage.CheckCheckpoint(ctx, file.Path, embedders[file.Path])
+		if err != nil {
+			wrong.List = append(wrong.List, file.Mistake(err.Error(), ""))
+			continue
+		}
+		list = append(list, Finding{What: "checkpoint", OK: true, Detail: fmt.Sprintf("%s: %s that fit together", file.Path, phrase.Count(len(files), "file"))})
+	}
+	if len(wrong.List) > 0 {
+		return nil, &wrong
+	}
+	return list, nil
+}
+
+// memory compares the memory that a study needs at least with that of the device.
+func memory(ctx context.Context, graph *study.Graph, class string) (Finding, error) {
+	have, where := device.HostMemory(), "this machine"
+	if class == device.CUDA {
+		have, where = device.GPUMemory(ctx), "the GPU"
+	}
+	return enough(graph, have, where)
+}
+
+// enough is whether a device with that much memory can run every action; 0 is a
+// device whose memory is not known.
+func enough(graph *study.Graph, have int64, where string) (Finding, error) {
+	var need int64
+	var by *study.Action
+	for _, a := range graph.Actions {
+		if n := stage.Memory(a.Params); n > need {
+			need, by = n, a
+		}
+	}
+	f := Finding{What: "memory", OK: true}
+	switch {
+	case by == nil:
+		f.Detail = "nothing to compute"
+	case have == 0:
+		f.Detail = fmt.Sprintf("%s needs at least %s; how much %s has could not be read", by.Kind, phrase.Bytes(need), where)
+	case need > have:
+		return f, fmt.Errorf("%s needs at least %s of memory, and %s has %s: make its model, batch or data smaller",
+			by.Label(), phrase.Bytes(need), where, phrase.Bytes(have))
+	default:
+		f.Detail = fmt.Sprintf("%s has %s; at least %s are needed (by %s), and some more by its backend", where, phrase.Bytes(have), phrase.Bytes(need), by.Kind)
+	}
+	return f, nil
+}
