@@ -1,0 +1,66 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"ablate/runner/store"
+	"ablate/runner/study"
+)
+
+// Explanation is the state of one stage of a trial.
+type Explanation struct {
+	Stage   string       `json:"stage"`
+	State   State        `json:"state"`
+	Reason  string       `json:"reason,omitempty"`
+	Action  string       `json:"action,omitempty"` // its id in the store, if its inputs are there
+	Key     []string     `json:"key"`
+	Output  string       `json:"output,omitempty"`
+	Nearest string       `json:"nearest,omitempty"` // id of the nearest earlier action
+	Changed []Difference `json:"changed,omitempty"`
+}
+
+// Explain explains each stage of a chain, in the order of the graph.
+func (p *Plan) Explain(chain study.Chain, s *store.Store) ([]Explanation, error) {
+	in := map[*study.Action]bool{}
+	for _, a := range chain.Actions() {
+		in[a] = true
+	}
+	var list []Explanation
+	for _, step := range p.Steps {
+		if !in[step.Action] {
+			continue
+		}
+		e, err := p.explain(step, s)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+func (p *Plan) explain(step Step, s *store.Store) (Explanation, error) {
+	a := step.Action
+	e := Explanation{Stage: string(a.Kind), State: step.State, Reason: step.Reason}
+	if step.Key != nil {
+		e.Action = step.Key.ID().String()
+		e.Key = strings.Split(strings.TrimSpace(step.Key.Text()), "\n")
+	} else {
+		for _, l := range a.Lines {
+			e.Key = append(e.Key, "set "+l)
+		}
+		for _, i := range a.Inputs {
+			e.Key = append(e.Key, fmt.Sprintf("input of %s, not there yet: %s", i.Action.Kind, i.Role))
+		}
+	}
+	if step.State == Cached {
+		e.Output = step.Entry.Output.String()
+		return e, nil
+	}
+	near, diffs, ok, err := p.Nearest(a, s)
+	if ok {
+		e.Nearest, e.Changed = near.Action.String(), diffs
+	}
+	return e, err
+}

@@ -1,0 +1,103 @@
+package plan
+
+import (
+	"slices"
+
+	"ablate/experiments/language"
+	"ablate/models/backend"
+	"ablate/runner/study"
+)
+
+// Total sums up stages.
+func Total(stages []Stage) Stage {
+	t := Stage{Stage: "all"}
+	for _, s := range stages {
+		t.Cached, t.Run, t.Retry = t.Cached+s.Cached, t.Run+s.Run, t.Retry+s.Retry
+		t.Seconds, t.Bytes, t.Rough = t.Seconds+s.Seconds, t.Bytes+s.Bytes, t.Rough || s.Rough
+	}
+	return t
+}
+
+// ToRun is how many of a stage's actions a run computes.
+func (s Stage) ToRun() int { return s.Run + s.Retry }
+
+// Reasons of a plan, for people: those that many stages share are gathered.
+type Reasons struct {
+	First    []string // stages that have never run in this store
+	Own      []Reasoned
+	NewSeeds int // actions that run because of their seeds alone
+	Follow   int // actions that run because their inputs do
+}
+
+// Reasoned is a reason with its stage.
+type Reasoned struct {
+	Stage string
+	Reason
+}
+
+// Gather gathers the reasons of stages.
+func Gather(stages []Stage) Reasons {
+	var out Reasons
+	for _, s := range stages {
+		if len(s.Reasons) == 1 && s.Reasons[0].Text == FirstOfKind {
+			out.First = append(out.First, s.Stage)
+			continue
+		}
+		for _, r := range s.Reasons {
+			switch r.Text {
+			case Follows:
+				out.Follow += r.Count
+			case NewSeeds:
+				out.NewSeeds += r.Count
+			default:
+				out.Own = append(out.Own, Reasoned{s.Stage, r})
+			}
+		}
+	}
+	return out
+}
+
+// SeedsOf are the seeds of those of some views for which something runs because of
+// its seed alone.
+func (p *Plan) SeedsOf(g *study.Graph, views []language.View) []string {
+	fresh := map[*study.Action]bool{}
+	for _, s := range p.Steps {
+		fresh[s.Action] = s.State != Cached && s.Reason == NewSeeds
+	}
+	var seeds []string
+	for _, v := range views {
+		name := v.Trial.Seed.String()
+		if !slices.Contains(seeds, name) && slices.ContainsFunc(g.Chains[v.Trial.ID()].Actions(), func(a *study.Action) bool { return fresh[a] }) {
+			seeds = append(seeds, name)
+		}
+	}
+	return seeds
+}
+
+// Missing lists, for each of some views, the stages that run for it.
+func (p *Plan) Missing(g *study.Graph, views []language.View) [][]string {
+	state := map[*study.Action]State{}
+	for _, s := range p.Steps {
+		state[s.Action] = s.State
+	}
+	out := make([][]string, len(views))
+	for i, v := range views {
+		for _, a := range g.Chains[v.Trial.ID()].Actions() {
+			if state[a] != Cached {
+				out[i] = append(out[i], string(a.Kind))
+			}
+		}
+	}
+	return out
+}
+
+// Refused are the stages to run that the plan's backend cannot run.
+func (p *Plan) Refused(stages []Stage) []string {
+	var out []string
+	for _, s := range stages {
+		if p.Backend == backend.Go && s.ToRun() > 0 && backend.GoRefuses(s.Stage) != "" {
+			out = append(out, s.Stage)
+		}
+	}
+	return out
+}
