@@ -1,6 +1,9 @@
-// Package cli is the command line: one file a command. Results go to stdout,
-// everything else to stderr; errors are printed, and turned into an exit
-// code, in one place.
+// Package cli is the command line: flags, printing, the progress line, completion and
+// exit codes. Each command has a file cmd_X.go with newX, which declares it, xOptions,
+// its flags, and runX, which calls other packages and prints what they return.
+//
+// Results go to stdout, everything else to stderr. Errors are printed and turned into
+// an exit code in one place, Run.
 package cli
 
 import (
@@ -10,7 +13,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -21,7 +23,7 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/reports/text"
-	"ablate/runner/store"
+	"ablate/runner/program"
 )
 
 // Exit codes of every command.
@@ -49,13 +51,13 @@ func (e usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// differenceError says that something is not what it was.
+// differenceError is a result that differs from what was expected.
 type differenceError struct{ err error }
 
 func (e differenceError) Error() string { return e.err.Error() }
 func (e differenceError) Unwrap() error { return e.err }
 
-// inconclusiveError says that there are too few seeds to say.
+// inconclusiveError is a comparison that has too few seeds for an answer.
 type inconclusiveError struct{ err error }
 
 func (e inconclusiveError) Error() string { return e.err.Error() }
@@ -77,12 +79,12 @@ type globals struct {
 	line    *progress // the status line at the foot of a terminal, while there is one
 }
 
-// output is a standard stream. What goes to it is text: characters that a terminal
-// would obey are spelled out. raw is the stream itself, for bytes.
+// output is a standard stream for text: control characters, which a terminal would
+// obey, are written as escapes. raw is the stream itself, for bytes.
 type output struct {
 	raw   io.Writer
 	plain io.Writer
-	err   error // the first that writing met
+	err   error // the first error of writing
 }
 
 func newOutput(w io.Writer) *output { return &output{raw: w, plain: text.Plain(w)} }
@@ -99,15 +101,15 @@ func (o *output) Write(b []byte) (int, error) {
 func Main() int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	// A reader that has seen enough, as in "ablate run S | head", ends no computation:
-	// writing then is an error like another.
+	// In "ablate run S | head" the reader closes the pipe early. Writing then returns an
+	// error; the signal would end the computation.
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
 		cancel(errInterrupted)
-		<-signals // a second one does not wait
+		<-signals // the second one ends the program at once
 		os.Exit(exitInterrupted)
 	}()
 	return Run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -124,7 +126,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case errors.Is(g.stdout.err, syscall.EPIPE):
 		if errors.Is(err, syscall.EPIPE) {
-			err = nil // who reads the output has seen enough
+			err = nil // the reader closed the pipe on purpose
 		}
 	case g.stdout.err != nil && !errors.Is(err, g.stdout.err):
 		err = errors.Join(err, fmt.Errorf("standard output: %w", g.stdout.err))
@@ -208,9 +210,9 @@ yet; afterwards it stays with its backend, unless --backend names another.
 			return nil
 		},
 	}
-	// Asked for when it is printed: a program without a commit is named by the hash of
-	// its file, which no other command should wait for.
-	cobra.AddTemplateFunc("programVersion", programVersion)
+	// A function of the template is called only when the version is printed. Without a
+	// commit the version has a hash of the program's file, which takes time.
+	cobra.AddTemplateFunc("programVersion", program.Version)
 	root.Version = "by the template"
 	root.SetVersionTemplate("ablate {{programVersion}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -252,8 +254,8 @@ yet; afterwards it stays with its backend, unless --backend names another.
 	return root
 }
 
-// terminal reports whether a stream is a terminal that lines can be drawn over on,
-// and its width.
+// terminal reports whether a stream is a terminal on which a line can be overwritten,
+// and its width; 100 if it is not known.
 func terminal(o *output) (width int, ok bool) {
 	f, is := o.raw.(*os.File)
 	if !is || !term.IsTerminal(int(f.Fd())) {
@@ -270,7 +272,7 @@ func terminal(o *output) (width int, ok bool) {
 func (g *globals) logger() zerolog.Logger {
 	var w io.Writer = g.stderr
 	if f, is := g.stderr.raw.(*os.File); is && term.IsTerminal(int(f.Fd())) {
-		// Colours are its own; the rest is plain.
+		// The writer's own colours pass; other control characters are escaped.
 		colour := os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 		out := io.Writer(g.stderr)
 		if colour {
@@ -286,18 +288,9 @@ func (g *globals) logger() zerolog.Logger {
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
 }
 
-// plainText is a text without what a terminal would obey.
+// plainText is a text with its control characters escaped.
 func plainText(s string) string {
 	var b strings.Builder
-	_, _ = io.WriteString(text.Plain(&b), s) // a builder takes everything
+	_, _ = io.WriteString(text.Plain(&b), s) // writing to a builder cannot fail
 	return b.String()
-}
-
-// openStore opens the store of a study whose module's root is given.
-func (g *globals) openStore(root string) (*store.Store, error) {
-	dir := g.store
-	if dir == "" {
-		dir = filepath.Join(root, ".ablate")
-	}
-	return store.Open(dir)
 }

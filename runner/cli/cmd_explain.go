@@ -4,17 +4,27 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"ablate/runner/plan"
-	"ablate/runner/study"
+	"ablate/runner/selection"
 )
 
+type explainOptions struct {
+	studyOptions
+	json, all bool
+}
+
+func (o *explainOptions) addFlags(f *pflag.FlagSet) {
+	o.studyOptions.addFlags(f)
+	f.BoolVar(&o.json, "json", false, "as JSON, with every line of every key")
+	f.BoolVar(&o.all, "all", false, "print every line of every key too")
+}
+
 func newExplain(g *globals) *cobra.Command {
-	var f studyFlags
-	var asJSON, all bool
+	var o explainOptions
 	cmd := &cobra.Command{
 		Use:   "explain STUDY TRIAL",
 		Short: "Print the state of each stage of a trial, and what changed since the nearest earlier run",
@@ -28,88 +38,43 @@ TRIAL is the beginning of a trial's id, or a view such as 'all data@1'.
 		Example: "  ablate explain experiments/quickstart 'all data@1'",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runExplain(cmd.Context(), g, f, args[0], args[1], asJSON, all)
+			return runExplain(cmd.Context(), g, o, args[0], args[1])
 		},
 	}
-	f.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON, with every line of every key")
-	cmd.Flags().BoolVar(&all, "all", false, "print every line of every key too")
+	o.addFlags(cmd.Flags())
 	return cmd
 }
 
-// explained is one stage of a trial.
-type explained struct {
-	Stage   string            `json:"stage"`
-	State   plan.State        `json:"state"`
-	Reason  string            `json:"reason,omitempty"`
-	Action  string            `json:"action,omitempty"` // its id in the store, where its inputs are there
-	Key     []string          `json:"key"`
-	Output  string            `json:"output,omitempty"`
-	Nearest string            `json:"nearest,omitempty"` // id of the nearest earlier action
-	Changed []plan.Difference `json:"changed,omitempty"`
-}
-
-func runExplain(ctx context.Context, g *globals, f studyFlags, path, trial string, asJSON, all bool) error {
-	p, err := g.plan(ctx, path, f, nil, nil)
+func runExplain(ctx context.Context, g *globals, o explainOptions, path, trial string) error {
+	p, err := g.plan(ctx, path, o.studyOptions, nil, nil)
 	if err != nil {
 		return err
 	}
-	v, err := p.loaded.findTrial(trial)
+	v, err := selection.Trial(p.project.Study, trial)
 	if err != nil {
 		return err
 	}
 	id := v.Trial.ID()
-	chain := p.graph.Chains[id]
-	in := map[*study.Action]bool{}
-	for _, a := range chain.Actions() {
-		in[a] = true
+	list, err := p.Explain(p.project.Graph.Chains[id], p.project.Store)
+	if err != nil {
+		return err
 	}
-	var list []explained
-	for _, step := range p.Steps {
-		a := step.Action
-		if !in[a] {
-			continue
-		}
-		e := explained{Stage: string(a.Kind), State: step.State, Reason: step.Reason}
-		if step.Key != nil {
-			e.Action = step.Key.ID().String()
-			e.Key = strings.Split(strings.TrimSpace(step.Key.Text()), "\n")
-		} else {
-			for _, l := range a.Lines {
-				e.Key = append(e.Key, "set "+l)
-			}
-			for _, i := range a.Inputs {
-				e.Key = append(e.Key, fmt.Sprintf("input of %s, not there yet: %s", i.Action.Kind, i.Role))
-			}
-		}
-		if step.State == plan.Cached {
-			e.Output = step.Entry.Output.String()
-		} else {
-			near, diffs, ok, err := p.Nearest(a, p.loaded.Store)
-			if err != nil {
-				return err
-			}
-			if ok {
-				e.Nearest, e.Changed = near.Action.String(), diffs
-			}
-		}
-		list = append(list, e)
-	}
-	if asJSON {
+	if o.json {
 		return writeJSON(g.stdout, struct {
-			View   string      `json:"view"`
-			Trial  string      `json:"trial"`
-			Stages []explained `json:"stages"`
+			View   string             `json:"view"`
+			Trial  string             `json:"trial"`
+			Stages []plan.Explanation `json:"stages"`
 		}{v.String(), id.String(), list})
 	}
 	fmt.Fprintf(g.stdout, "%s\ntrial %s\n", v, id)
 	for _, e := range list {
-		e.print(g.stdout, all)
+		printExplanation(g.stdout, e, o.all)
 	}
 	return nil
 }
 
-func (e explained) print(w io.Writer, all bool) {
+// printExplanation prints a stage, with every line of its key if all is true.
+func printExplanation(w io.Writer, e plan.Explanation, all bool) {
 	fmt.Fprintf(w, "\n%s: %s", e.Stage, e.State)
 	if e.Reason != "" {
 		fmt.Fprintf(w, ", %s", e.Reason)

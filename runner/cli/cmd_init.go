@@ -1,27 +1,24 @@
 package cli
 
 import (
-	_ "embed"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"regexp"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"ablate/experiments/schema"
+	"ablate/runner/module"
 )
 
-//go:embed template/study.cue
-var firstStudy []byte
+type initOptions struct {
+	module string
+}
 
-// modulePath is what CUE takes for a module's path, but for its version.
-var modulePath = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$`)
+func (o *initOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.module, "module", "example.com/studies", "`PATH` of the new module: a domain, and a path below it")
+}
 
 func newInit(g *globals) *cobra.Command {
-	var module string
+	var o initOptions
 	cmd := &cobra.Command{
 		Use:   "init DIR",
 		Short: "Make a CUE module with the schema and an example study",
@@ -33,72 +30,24 @@ nothing else is touched.
 ` + exitHelp,
 		Example: "  ablate init studies && cd studies && ablate run first",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if !modulePath.MatchString(module) {
-				return usagef("init: --module %q is no path of a CUE module: want a domain and a path, as in example.com/studies", module)
-			}
-			return runInit(g, args[0], module)
-		},
+		RunE:    func(_ *cobra.Command, args []string) error { return runInit(g, o, args[0]) },
 	}
-	cmd.Flags().StringVar(&module, "module", "example.com/studies", "`PATH` of the new module: a domain, and a path below it")
+	o.addFlags(cmd.Flags())
 	return cmd
 }
 
-func runInit(g *globals, dir, module string) error {
-	names, err := schema.Names()
+func runInit(g *globals, o initOptions, dir string) error {
+	if !module.ValidPath(o.module) {
+		return usagef("init: --module %q is no path of a CUE module: want a domain and a path, as in example.com/studies", o.module)
+	}
+	example, err := module.Make(dir, o.module)
 	if err != nil {
-		return err
-	}
-	vendored := filepath.Join(dir, "cue.mod", "pkg", filepath.FromSlash(schema.ImportPath))
-	_, err = os.Stat(filepath.Join(dir, "cue.mod", "module.cue"))
-	fresh := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !fresh {
 		return fmt.Errorf("init: %w", err)
 	}
-	write := func(name string, data []byte) error {
-		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
-			return fmt.Errorf("init: %w", err)
-		}
-		if err := os.WriteFile(name, data, 0o666); err != nil {
-			return fmt.Errorf("init: %w", err)
-		}
-		return nil
-	}
-	first := filepath.Join(dir, "first", "study.cue")
-	if fresh {
-		if _, err := os.Stat(first); err == nil {
-			return fmt.Errorf("init: %s is there already: name another folder", first)
-		}
-		if err := write(filepath.Join(dir, "cue.mod", "module.cue"), fmt.Appendf(nil, "module: %q\nlanguage: version: %q\n", module+"@v0", schema.Language)); err != nil {
-			return err
-		}
-	}
-	// Files of an older schema that this one no longer has would be part of it.
-	if err := os.RemoveAll(vendored); err != nil {
-		return fmt.Errorf("init: %w", err)
-	}
-	for _, name := range names {
-		data, err := schema.Files.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		if err := write(filepath.Join(vendored, filepath.FromSlash(name)), data); err != nil {
-			return err
-		}
-	}
-	if !fresh {
+	if example == "" {
 		fmt.Fprintf(g.stdout, "%s: its copy of the schema is up to date\n", dir)
 		return nil
 	}
-	if err := write(first, firstStudy); err != nil {
-		return err
-	}
-	ignore := filepath.Join(dir, ".gitignore")
-	if _, err := os.Stat(ignore); errors.Is(err, fs.ErrNotExist) {
-		if err := write(ignore, []byte(".ablate/\n")); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(g.stdout, "%s\n\nnext:\n  cd %s\n  ablate plan first\n  ablate run first\n", first, dir)
+	fmt.Fprintf(g.stdout, "%s\n\nnext:\n  cd %s\n  ablate plan first\n  ablate run first\n", example, dir)
 	return nil
 }

@@ -7,34 +7,45 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"ablate/models/backend"
 	"ablate/reports/text"
-	"ablate/runner/launch"
+	"ablate/runner/device"
+	"ablate/runner/phrase"
 	"ablate/runner/plan"
-	"ablate/runner/stage"
+	"ablate/runner/project"
+	"ablate/runner/report"
+	"ablate/runner/result"
+	"ablate/runner/selection"
 	"ablate/runner/study"
+	"ablate/runner/worker"
 )
 
-type runFlags struct {
-	studyFlags
-	jobs     int
-	only     []string
-	seeds    []string
-	limit    int
-	failFast bool
-	json     bool
+type runOptions struct {
+	studyOptions
+	only, seeds    []string
+	jobs, limit    int
+	failFast, json bool
+}
+
+func (o *runOptions) addFlags(f *pflag.FlagSet) {
+	o.studyOptions.addFlags(f)
+	f.IntVarP(&o.jobs, "jobs", "j", 0, "`N` workers, each on a core of its own (default: one a core)")
+	f.StringArrayVar(&o.only, "only", nil, "run this `ARM`, or point of one as the table writes it, only (repeatable); the tables keep every arm")
+	f.StringArrayVar(&o.seeds, "seed", nil, "run this seed `S` only, 3 or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
+	f.IntVar(&o.limit, "limit", 0, "run at most `N` stages that are missing")
+	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
+	f.BoolVar(&o.json, "json", false, "print as JSON: table, and the paths of results and report")
 }
 
 func newRun(g *globals) *cobra.Command {
-	var f runFlags
+	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "run STUDY|PLAN",
 		Short: "Run what is missing of a study, then print its table and write its report",
@@ -45,192 +56,110 @@ and HTML report, and prints the ablation table and the report's path.
 STUDY is a folder or file of a CUE package. PLAN is a file that 'ablate plan -o'
 wrote: exactly that runs, and where the study has changed since, nothing does
 and the changes are said (exit code 3). Interrupting is safe: what was
-finished is kept, and the next run goes on from it.` + onlyHelp + `
+finished is kept, and the next run goes on from it.` + selection.Help + `
 ` + exitHelp,
 		Example: "  ablate run experiments/quickstart\n  ablate run experiments/quickstart --set finetune.beta=0.1 --only 'all data'",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, name := range []string{"jobs", "limit"} {
-				if n, _ := cmd.Flags().GetInt(name); cmd.Flags().Changed(name) && n < 1 {
-					return usagef("run: --%s is %d; must be 1 or more", name, n)
-				}
-			}
-			return runRun(cmd.Context(), g, f, args[0])
-		},
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return checkCounts(cmd.Flags(), "jobs", "limit") },
+		RunE:    func(cmd *cobra.Command, args []string) error { return runRun(cmd.Context(), g, o, args[0]) },
 	}
-	f.add(cmd)
-	fl := cmd.Flags()
-	fl.IntVarP(&f.jobs, "jobs", "j", 0, "`N` workers, each on a core of its own (default: one a core)")
-	fl.StringArrayVar(&f.only, "only", nil, "run this `ARM`, or point of one as the table writes it, only (repeatable); the tables keep every arm")
-	fl.StringArrayVar(&f.seeds, "seed", nil, "run this seed `S` only, 3 or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
-	fl.IntVar(&f.limit, "limit", 0, "run at most `N` stages that are missing")
-	fl.BoolVar(&f.failFast, "fail-fast", false, "stop at the first failure")
-	fl.BoolVar(&f.json, "json", false, "print as JSON: table, and the paths of results and report")
+	o.addFlags(cmd.Flags())
 	return cmd
 }
 
-func runRun(ctx context.Context, g *globals, f runFlags, path string) error {
-	log := zerolog.Ctx(ctx)
-	start := time.Now()
-	l, todo, asked, err := g.toRun(ctx, f, path)
-	if err != nil {
-		return err
-	}
-	name, err := l.runBackend(ctx, asked)
-	if err != nil {
-		return err
-	}
-	var b *chosen
-	class := name
-	if name == backend.Auto {
-		if b, err = g.choose(ctx, name); err != nil {
-			return err
-		}
-		class = b.Class
-	}
-	found, err := study.Collect(todo, l.Store, class)
-	if err != nil {
-		return err
-	}
-	// What the tables will read is checked now, so that this run mends it.
-	if err := found.Check(ctx, todo, l.Store, stage.Tabled); err != nil {
-		return err
-	}
-	complete := len(found.Outputs) == len(todo.Actions) && len(found.Damaged) == 0
-	dir, err := l.Store.ClaimStudy(l.resultsName(), l.Root, class)
-	switch {
-	case err == nil:
-		l.Dir = dir
-	case complete && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)):
-		log.Warn().Err(err).Msg("study " + l.Name + ": nothing to run; tables and report stay as they are")
-		r, err := l.results(ctx, class)
-		if err != nil {
-			return err
-		}
-		if f.json {
-			return g.printRun(r, "", 0)
-		}
-		return g.printTable(r, tableFlags{})
-	default:
-		return err
-	}
-	out := &study.Outcome{Outputs: found.Outputs}
-	if !complete {
-		if b == nil {
-			if b, err = g.choose(ctx, name); err != nil {
-				return l.elsewhere(name, err)
-			}
-		}
-		if out, err = g.execute(ctx, l, todo, b, f); err != nil {
-			return err
-		}
-		log.Info().Int("ran", out.Ran).Int("cached", out.Cached).Int("failed", len(out.Failures)).
-			Str("took", took(time.Since(start))).Msg("study " + l.Name)
-	} else {
-		log.Info().Int("cached", len(found.Outputs)).Msg("study " + l.Name + ": nothing to run")
-	}
-	return g.conclude(ctx, l, class, out, f)
-}
-
-// toRun loads a study, or a saved plan's, with the actions that are to run and the
-// class of backend that is asked for, if one is.
-func (g *globals) toRun(ctx context.Context, f runFlags, path string) (l *loaded, todo *study.Graph, backend string, err error) {
-	if isPlan(path) {
-		p, err := g.unchanged(ctx, path, f)
-		if err != nil {
-			return nil, nil, "", err
-		}
-		p.loaded.Graph, err = p.loaded.layOut(ctx, p.loaded.Views)
-		return p.loaded, p.graph, p.Backend, err
-	}
-	if l, err = g.load(ctx, path, f.studyFlags); err != nil {
-		return nil, nil, "", err
-	}
-	views, err := only(l.Study, f.only, f.seeds)
-	if err != nil {
-		return nil, nil, "", err
-	}
-	todo, err = l.layOut(ctx, views)
-	return l, todo, f.backend, err
-}
-
-// elsewhere is the error of a study whose backend does not work here.
-func (l *loaded) elsewhere(name string, err error) error {
-	if l.Record.Backend != name || name == backend.CPU {
-		return err
-	}
-	return fmt.Errorf("%w\nstudy %s has its results from %s: run it where that works, or give --backend %s to compute everything again", err, l.Name, name, backend.CPU)
-}
-
-// conclude writes the tables and the report of a run, prints the table, and says
-// what is left.
-func (g *globals) conclude(ctx context.Context, l *loaded, class string, out *study.Outcome, f runFlags) error {
-	r, err := l.results(ctx, class)
-	if err != nil {
-		return errors.Join(failed(l, out.Failures), err)
-	}
-	if err := r.missing(out); err != nil {
-		return err
-	}
-	if err := r.write(); err != nil {
-		return errors.Join(failed(l, out.Failures), err)
-	}
-	report, err := g.writeReport(ctx, l, r)
-	if err != nil {
-		return errors.Join(failed(l, out.Failures), err)
-	}
-	switch {
-	case f.json:
-		err = g.printRun(r, report, out.Left)
-	case out.Left > 0:
-		_, err = fmt.Fprintf(g.stdout, "Stopped after %s (--limit %d): %d left. Run again to go on.\nreport: %s\n", many(out.Ran+len(out.Failures), "action"), f.limit, out.Left, report)
-	default:
-		if err = g.printTable(r, tableFlags{}); err == nil {
-			_, err = fmt.Fprintf(g.stdout, "\nreport: %s\n", report)
-		}
-	}
-	return errors.Join(failed(l, out.Failures), err)
-}
-
-// printRun prints as JSON what a run gave: its table, where results and report lie,
-// and how many actions --limit has left.
-func (g *globals) printRun(r *results, report string, left int) error {
-	var table bytes.Buffer
-	if err := text.JSON(&table, r.ablation); err != nil {
-		return err
-	}
-	return writeJSON(g.stdout, struct {
-		Table   json.RawMessage `json:"table"`
-		Results string          `json:"results"`
-		Report  string          `json:"report"`
-		Left    int             `json:"left,omitempty"`
-	}{table.Bytes(), r.l.Dir, report, left})
-}
-
-// missing is the error of a run whose results are no longer in the store when
-// they are gathered.
-func (r *results) missing(out *study.Outcome) error {
-	for _, a := range r.l.Graph.Actions {
-		if o, ran := out.Outputs[a.Name]; ran {
-			if have, ok := r.found.Outputs[a.Name]; !ok || have.ID != o.ID || r.found.Unreadable(a) {
-				return fmt.Errorf("study %s: the result of %s (%s) is no longer in the store: something removed it from %s while this ran; run again",
-					r.l.Name, a.Label(), o.ID.Short(), r.l.Store.Dir())
-			}
+// checkCounts returns the mistake of a flag that counts something and is set to less
+// than 1.
+func checkCounts(f *pflag.FlagSet, names ...string) error {
+	for _, name := range names {
+		if n, _ := f.GetInt(name); f.Changed(name) && n < 1 {
+			return usagef("run: --%s is %d; must be 1 or more", name, n)
 		}
 	}
 	return nil
 }
 
-// unchanged opens a saved plan and compares it with what a run would do now.
-func (g *globals) unchanged(ctx context.Context, name string, f runFlags) (*planned, error) {
-	if len(f.set) > 0 || len(f.only) > 0 || len(f.seeds) > 0 || f.backend != "" {
+func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
+	log, start := zerolog.Ctx(ctx), time.Now()
+	p, todo, asked, err := g.toRun(ctx, o, path)
+	if err != nil {
+		return err
+	}
+	name, err := runBackend(ctx, p, asked)
+	if err != nil {
+		return err
+	}
+	var d device.Device // chosen when it is needed: what is cached needs none
+	class := name
+	if name == device.Auto {
+		if d, err = device.Choose(ctx, name, g.fetchBar()); err != nil {
+			return err
+		}
+		class = d.Class
+	}
+	found, err := result.Find(ctx, p.Store, todo, class)
+	if err != nil {
+		return err
+	}
+	complete := len(found.Outputs) == len(todo.Actions) && len(found.Damaged) == 0
+	claimed, err := p.Claim(class)
+	if err != nil && complete && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+		log.Warn().Err(err).Msg("study " + p.Study.Name + ": nothing to run; tables and report stay as they are")
+		return g.printReadOnly(ctx, p, class, o)
+	}
+	if err != nil {
+		return err
+	}
+	p = claimed
+	if complete {
+		log.Info().Int("cached", len(found.Outputs)).Msg("study " + p.Study.Name + ": nothing to run")
+		return g.conclude(ctx, p, class, &study.Outcome{Outputs: found.Outputs}, o)
+	}
+	if d.Class == "" {
+		if d, err = device.Choose(ctx, name, g.fetchBar()); err != nil {
+			return p.Unavailable(name, err)
+		}
+	}
+	out, err := g.compute(ctx, p, todo, d, o)
+	if err != nil {
+		return err
+	}
+	log.Info().Int("ran", out.Ran).Int("cached", out.Cached).Int("failed", len(out.Failures)).
+		Str("took", took(time.Since(start))).Msg("study " + p.Study.Name)
+	return g.conclude(ctx, p, class, out, o)
+}
+
+// toRun loads a study, or that of a saved plan, laid out in whole, with the actions
+// that are to run and the class of backend that is asked for, if one is.
+func (g *globals) toRun(ctx context.Context, o runOptions, path string) (p project.Project, todo *study.Graph, asked string, err error) {
+	if isPlan(path) {
+		saved, err := g.unchanged(ctx, path, o)
+		if err != nil {
+			return p, nil, "", err
+		}
+		p, err = saved.project.LayOut(ctx, saved.project.Study.Views)
+		return p, saved.project.Graph, saved.Backend, err
+	}
+	if p, err = g.load(ctx, path, o.studyOptions); err != nil {
+		return p, nil, "", err
+	}
+	views, err := selected(p.Study, o.only, o.seeds)
+	if err != nil {
+		return p, nil, "", err
+	}
+	part, err := p.LayOut(ctx, views)
+	return p, part.Graph, o.backend, err
+}
+
+// unchanged opens a saved plan, unless a run would do something else by now.
+func (g *globals) unchanged(ctx context.Context, name string, o runOptions) (*planned, error) {
+	if len(o.set) > 0 || len(o.only) > 0 || len(o.seeds) > 0 || o.backend != "" {
 		return nil, usagef("run: a plan says what is set, which arms run and on what: leave out --set, --only and --seed, and --backend, or run the study")
 	}
 	saved, err := plan.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	now, err := g.plan(ctx, saved.Study, studyFlags{set: saved.Set, backend: saved.Backend}, saved.Only, nil)
+	now, err := g.plan(ctx, saved.Study, studyOptions{set: saved.Set, backend: saved.Backend}, saved.Only, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -241,40 +170,69 @@ func (g *globals) unchanged(ctx context.Context, name string, f runFlags) (*plan
 	return now, nil
 }
 
-// silence is how long a worker may work without a sign of life: the longest
-// known, a compilation, takes a minute or two.
-const silence = 30 * time.Minute
-
-// execute runs what is missing of a graph in worker processes.
-func (g *globals) execute(ctx context.Context, l *loaded, todo *study.Graph, b *chosen, f runFlags) (*study.Outcome, error) {
-	j, err := l.Store.OpenJournal(l.Dir)
+// runBackend is the backend that a run uses, with a warning where that is not the one
+// of the study's results.
+func runBackend(ctx context.Context, p project.Project, asked string) (string, error) {
+	named, err := device.Named()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	defer j.Close()
-	jobs := f.jobs
-	if jobs == 0 {
-		jobs = b.workers()
+	name, err := p.RunBackend(asked, named)
+	if errors.As(err, new(*project.ConflictError)) {
+		return "", usageError{err}
 	}
-	zerolog.Ctx(ctx).Info().Str("backend", b.Class).Str("device", b.Device).Int("workers", jobs).Msg("computing")
-	pool, err := launch.NewPool(launch.Options{Workers: jobs, Pin: true, Env: b.environment(), Build: buildID(), Silence: silence})
-	if err != nil {
-		return nil, err
+	if before := p.Record.Backend; err == nil && before != "" && before != name {
+		zerolog.Ctx(ctx).Warn().Str("before", before).Str("now", name).Msg("results of another backend are kept apart: everything is computed again where the store has nothing of this one")
 	}
-	defer pool.Close()
-	p := g.newProgress(zerolog.Ctx(ctx), todo)
-	defer p.close()
-	out, err := study.Run(ctx, todo, l.Store, j, pool, study.Options{
-		Slots: jobs, FailFast: f.failFast, Limit: f.limit, Backend: b.Class, Machine: b.machine(), Logs: filepath.Join(l.Dir, "logs"), Events: p.event,
-	})
-	if err == nil {
-		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("peak memory of all workers together, at most")
-	}
-	return out, err
+	return name, err
 }
 
-// failed is the error of a run whose actions failed: one line each.
-func failed(l *loaded, failures []study.Failure) error {
+// compute runs what is missing of a graph, and shows the progress.
+func (g *globals) compute(ctx context.Context, p project.Project, todo *study.Graph, d device.Device, o runOptions) (*study.Outcome, error) {
+	workers := o.jobs
+	if workers == 0 {
+		workers = device.Workers(d.Class)
+	}
+	log := zerolog.Ctx(ctx)
+	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("workers", workers).Msg("computing")
+	line := g.newProgress(log, todo)
+	defer line.close()
+	return worker.Run(ctx, p, todo, d, worker.Options{Workers: workers, FailFast: o.failFast, Limit: o.limit, Events: line.event})
+}
+
+// conclude writes the tables and the report of a run, prints the table, and says what
+// is left.
+func (g *globals) conclude(ctx context.Context, p project.Project, class string, out *study.Outcome, o runOptions) error {
+	failed := failure(p, out.Failures)
+	r, err := gather(ctx, p, class)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	if err := r.Lost(out.Outputs); err != nil {
+		return err
+	}
+	if err := r.WriteTables(); err != nil {
+		return errors.Join(failed, err)
+	}
+	page, err := report.Write(r, report.New(ctx, r))
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	switch {
+	case o.json:
+		err = g.printRun(r, page, out.Left)
+	case out.Left > 0:
+		_, err = fmt.Fprintf(g.stdout, "Stopped after %s (--limit %d): %d left. Run again to go on.\nreport: %s\n", phrase.Count(out.Ran+len(out.Failures), "action"), o.limit, out.Left, page)
+	default:
+		if err = g.printTable(r, tableOptions{}); err == nil {
+			_, err = fmt.Fprintf(g.stdout, "\nreport: %s\n", page)
+		}
+	}
+	return errors.Join(failed, err)
+}
+
+// failure is the error of a run whose actions failed, one line each; nil if none did.
+func failure(p project.Project, failures []study.Failure) error {
 	if len(failures) == 0 {
 		return nil
 	}
@@ -282,5 +240,33 @@ func failed(l *loaded, failures []study.Failure) error {
 	for _, f := range failures {
 		errs = append(errs, fmt.Errorf("%s: %w", f.Action.Label(), f.Err))
 	}
-	return fmt.Errorf("study %s: %d of its actions failed:\n%w", l.Name, len(failures), errors.Join(errs...))
+	return fmt.Errorf("study %s: %d of its actions failed:\n%w", p.Study.Name, len(failures), errors.Join(errs...))
+}
+
+// printReadOnly prints the table of a study whose folder of results cannot be
+// written.
+func (g *globals) printReadOnly(ctx context.Context, p project.Project, class string, o runOptions) error {
+	r, err := gather(ctx, p, class)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return g.printRun(r, "", 0)
+	}
+	return g.printTable(r, tableOptions{})
+}
+
+// printRun prints as JSON the table of a run, the paths of its results and report,
+// and how many actions --limit has left.
+func (g *globals) printRun(r *result.Result, report string, left int) error {
+	var table bytes.Buffer
+	if err := text.JSON(&table, r.Ablation); err != nil {
+		return err
+	}
+	return writeJSON(g.stdout, struct {
+		Table   json.RawMessage `json:"table"`
+		Results string          `json:"results"`
+		Report  string          `json:"report"`
+		Left    int             `json:"left,omitempty"`
+	}{table.Bytes(), r.Project.Dir, report, left})
 }

@@ -1,24 +1,37 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"ablate/analysis/table"
 	"ablate/reports/text"
+	"ablate/runner/result"
 )
 
-type tableFlags struct {
+type tableOptions struct {
+	studyOptions
 	json, csv, md, tex, parquet bool
 	of                          string
 }
 
+func (o *tableOptions) addFlags(f *pflag.FlagSet) {
+	o.studyOptions.addFlags(f)
+	f.BoolVar(&o.json, "json", false, "the whole table as JSON")
+	f.BoolVar(&o.csv, "csv", false, "one line a row and metric")
+	f.BoolVar(&o.md, "md", false, "Markdown")
+	f.BoolVar(&o.parquet, "parquet", false, "Parquet, one line a row and metric")
+	f.StringVar(&o.of, "of", "", "one of the study's tables: trials, samples, curves, labels, reliability or runs")
+	f.BoolVar(&o.tex, "tex", false, "LaTeX, for booktabs; the best in bold only where the data single it out")
+}
+
 func newTable(g *globals) *cobra.Command {
-	var f studyFlags
-	var tf tableFlags
+	var o tableOptions
 	cmd := &cobra.Command{
 		Use:   "table STUDY",
 		Short: "Print the ablation table of what there is",
@@ -37,71 +50,74 @@ the exit code is 1.
 ` + exitHelp,
 		Example: "  ablate table experiments/quickstart --md\n  ablate table experiments/quickstart --of samples --parquet > samples.parquet",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			n := 0
-			for _, on := range []bool{tf.json, tf.csv, tf.md, tf.tex, tf.parquet} {
-				if on {
-					n++
-				}
-			}
-			if n > 1 {
-				return usagef("table: --json, --csv, --md, --tex and --parquet exclude each other")
-			}
-			if tf.of != "" && !slices.Contains(tableNames, tf.of) {
-				return usagef("table: --of is %q; must be one of %s", tf.of, strings.Join(tableNames, ", "))
-			}
-			if tf.of != "" && (tf.md || tf.tex) {
-				return usagef("table: --md and --tex are of the ablation table; with --of take --csv, --json or --parquet")
-			}
-			if _, tty := terminal(g.stdout); tf.parquet && tty {
-				return usagef("table: --parquet writes bytes that no terminal shows: send them to a file with > FILE")
-			}
-			r, err := g.results(cmd.Context(), args[0], f)
-			if err != nil {
-				return err
-			}
-			if err := g.printTable(r, tf); err != nil {
-				return err
-			}
-			return r.damage()
-		},
+		RunE:    func(cmd *cobra.Command, args []string) error { return runTable(cmd.Context(), g, o, args[0]) },
 	}
-	f.add(cmd)
-	cmd.Flags().BoolVar(&tf.json, "json", false, "the whole table as JSON")
-	cmd.Flags().BoolVar(&tf.csv, "csv", false, "one line a row and metric")
-	cmd.Flags().BoolVar(&tf.md, "md", false, "Markdown")
-	cmd.Flags().BoolVar(&tf.parquet, "parquet", false, "Parquet, one line a row and metric")
-	cmd.Flags().StringVar(&tf.of, "of", "", "one of the study's tables: trials, samples, curves, labels, reliability or runs")
-	cmd.Flags().BoolVar(&tf.tex, "tex", false, "LaTeX, for booktabs; the best in bold only where the data single it out")
+	o.addFlags(cmd.Flags())
 	return cmd
 }
 
-var tableNames = []string{"trials", "samples", "curves", "labels", "reliability", "runs"}
+func runTable(ctx context.Context, g *globals, o tableOptions, path string) error {
+	if err := o.check(g.stdout); err != nil {
+		return err
+	}
+	r, err := g.results(ctx, path, o.studyOptions)
+	if err != nil {
+		return err
+	}
+	if err := g.printTable(r, o); err != nil {
+		return err
+	}
+	return r.Damage()
+}
 
-func (g *globals) printTable(r *results, f tableFlags) error {
-	if f.of != "" {
-		t := r.named(f.of)
+// check returns the mistake in the flags of a table that goes to w.
+func (o tableOptions) check(w *output) error {
+	formats := 0
+	for _, on := range []bool{o.json, o.csv, o.md, o.tex, o.parquet} {
+		if on {
+			formats++
+		}
+	}
+	_, tty := terminal(w)
+	switch {
+	case formats > 1:
+		return usagef("table: --json, --csv, --md, --tex and --parquet exclude each other")
+	case o.of != "" && !slices.Contains(result.Names, o.of):
+		return usagef("table: --of is %q; must be one of %s", o.of, strings.Join(result.Names, ", "))
+	case o.of != "" && (o.md || o.tex):
+		return usagef("table: --md and --tex are of the ablation table; with --of take --csv, --json or --parquet")
+	case o.parquet && tty:
+		return usagef("table: --parquet writes bytes that no terminal shows: send them to a file with > FILE")
+	}
+	return nil
+}
+
+// printTable prints the ablation table, or the one of the study's tables that is asked
+// for, as the options say.
+func (g *globals) printTable(r *result.Result, o tableOptions) error {
+	if o.of != "" {
+		t := r.Named(o.of)
 		switch {
-		case f.json:
+		case o.json:
 			return table.JSON(g.stdout, t)
-		case f.parquet:
+		case o.parquet:
 			return table.Parquet(g.stdout.raw, t)
 		}
 		return table.CSV(g.stdout, t)
 	}
 	switch {
-	case f.parquet:
-		return table.Parquet(g.stdout.raw, text.Long(r.ablation))
-	case f.json:
-		return text.JSON(g.stdout, r.ablation)
-	case f.csv:
-		return table.CSV(g.stdout, text.Long(r.ablation))
-	case f.tex:
-		return text.LaTeX(g.stdout, r.ablation)
-	case f.md:
-		return text.Markdown(g.stdout, r.ablation)
+	case o.parquet:
+		return table.Parquet(g.stdout.raw, text.Long(r.Ablation))
+	case o.json:
+		return text.JSON(g.stdout, r.Ablation)
+	case o.csv:
+		return table.CSV(g.stdout, text.Long(r.Ablation))
+	case o.tex:
+		return text.LaTeX(g.stdout, r.Ablation)
+	case o.md:
+		return text.Markdown(g.stdout, r.Ablation)
 	}
 	width, _ := terminal(g.stdout)
-	fmt.Fprintf(g.stdout, "%s\n\n", r.l.Title)
-	return text.Terminal(g.stdout, r.ablation, width)
+	fmt.Fprintf(g.stdout, "%s\n\n", r.Project.Study.Title)
+	return text.Terminal(g.stdout, r.Ablation, width)
 }

@@ -9,13 +9,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"ablate/experiments/language"
+	"ablate/runner/device"
+	"ablate/runner/result"
+	"ablate/runner/sandbox"
 )
 
-// completeTime is how long a shell waits for what only a study can tell.
+// completeTime is how long a shell waits for completions that are read from a study.
 const completeTime = 5 * time.Second
 
-// complete gives arguments and flags whose values are known their completions. A
-// study is a folder or file, which shells complete themselves.
+// complete adds completions to the arguments and flags whose values are known. A study
+// is a folder or file, which shells complete themselves.
 func complete(root *cobra.Command) {
 	fixed := func(list []string) func(*language.Study) []string {
 		return func(*language.Study) []string { return list }
@@ -24,7 +27,7 @@ func complete(root *cobra.Command) {
 		reads  bool // the study, which takes a second
 		values func(*language.Study) []string
 	}{
-		"of": {false, fixed(tableNames)}, "backend": {false, fixed(classes)}, "inconclusive": {false, fixed([]string{"fail", "pass"})},
+		"of": {false, fixed(result.Names)}, "backend": {false, fixed(device.Classes)}, "inconclusive": {false, fixed([]string{"fail", "pass"})},
 		"set": {false, func(*language.Study) (out []string) {
 			for _, a := range language.Axes() {
 				first, _, _ := strings.Cut(a.Doc, ". ")
@@ -63,7 +66,7 @@ func complete(root *cobra.Command) {
 				}
 				return beginning(f.values(s), begun), how
 			}); err != nil {
-				panic(err) // the same flag twice is a mistake of the program
+				panic(err) // a flag was registered twice: a mistake of the program
 			}
 		}
 		if strings.HasSuffix(c.Use, " STUDY TRIAL") {
@@ -83,17 +86,17 @@ func complete(root *cobra.Command) {
 	}
 }
 
-// readStudy reads the study that a command line names so far; nil where it names
-// none, or one that cannot be read in time.
+// readStudy reads the study that a command line names so far; nil if it names none, or
+// one that cannot be read in time.
 func readStudy(cmd *cobra.Command, args []string) *language.Study {
 	if len(args) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeTime)
 	defer cancel()
-	s, err := loadStudy(ctx, args[0], nil)
+	s, err := sandbox.Load(ctx, args[0], nil)
 	if err != nil {
-		return nil // a shell is no place for its mistakes: vet names them
+		return nil // vet prints the mistakes; here they would disturb the prompt
 	}
 	return s
 }

@@ -9,11 +9,13 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ablate/runner/phrase"
 	"ablate/runner/study"
 )
 
-// progress shows a run's course: one line at the foot of a terminal that is
-// written over, or a log line for every change and every now and then.
+// progress shows how far a run is: one line at the foot of a terminal, drawn again and
+// again, or, without a terminal, a log line for every change and now and then for long
+// work.
 type progress struct {
 	w     io.Writer // the terminal itself
 	width int
@@ -32,10 +34,10 @@ type progress struct {
 	stop            chan struct{}
 }
 
-// quiet is how often a log that is no terminal hears of long work.
+// quiet is how often long work is logged where there is no terminal.
 const quiet = 15 * time.Second
 
-// newProgress shows the course of a run of todo, until close.
+// newProgress shows how far a run of todo is, until close.
 func (g *globals) newProgress(log *zerolog.Logger, todo *study.Graph) *progress {
 	p := &progress{w: g.stderr.raw, log: log, start: time.Now(), step: map[*study.Action]string{}, began: map[*study.Action]time.Time{}, stop: make(chan struct{})}
 	p.width, p.tty = terminal(g.stderr)
@@ -49,8 +51,8 @@ func (g *globals) newProgress(log *zerolog.Logger, todo *study.Graph) *progress 
 	return p
 }
 
-// tick draws the line again each second, so that its clock goes on while nothing
-// happens: a compilation takes half a minute.
+// tick draws the line again each second, so that its clock advances without events: a
+// compilation takes half a minute.
 func (p *progress) tick() {
 	for t := time.NewTicker(time.Second); ; {
 		select {
@@ -74,7 +76,7 @@ func (p *progress) close() {
 	p.tty = false
 }
 
-// event takes one event of the run. It may be called from several goroutines.
+// event shows one event of the run. Several goroutines may call it.
 func (p *progress) event(e study.Event) {
 	p.mu.Lock()
 	if e.Total > 0 {
@@ -110,7 +112,7 @@ func (p *progress) event(e study.Event) {
 		p.shown = now
 	}
 	finished, total := p.finished, p.total
-	p.mu.Unlock() // the log takes the line away while it writes
+	p.mu.Unlock() // the log takes the lock to clear the line while it writes
 
 	about := func(l *zerolog.Event) *zerolog.Event {
 		return l.Str("stage", string(e.Action.Kind)).Str("arm", e.Action.Rows()).Str("action", e.Action.Name[:12])
@@ -141,9 +143,9 @@ func (p *progress) draw() {
 	}
 	since := time.Since(p.start)
 	head := fmt.Sprintf("%d/%d  %s", p.finished, p.total, since.Truncate(time.Second))
-	// By cost, once a tenth of it is done: earlier it would say anything.
+	// By cost, once a tenth of it is done: before that the estimate is useless.
 	if p.done > p.cost/10 && p.done < p.cost {
-		head += fmt.Sprintf("  ~%s left", duration(since.Seconds()/p.done*(p.cost-p.done)))
+		head += fmt.Sprintf("  ~%s left", phrase.Seconds(since.Seconds()/p.done*(p.cost-p.done)))
 	}
 	parts := []string{head}
 	for _, a := range p.running {
@@ -165,7 +167,7 @@ func (p *progress) clear() {
 	}
 }
 
-// aboveLine writes log lines where the status line stands, and that line below them.
+// aboveLine writes log lines above the status line.
 type aboveLine struct {
 	g *globals
 	w io.Writer
@@ -189,8 +191,9 @@ func took(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// bar shows a download; it returns the function that is told of bytes.
-func (g *globals) bar(what string) func(done, total int64) {
+// fetchBar returns a function that shows how far the plugin's download is.
+func (g *globals) fetchBar() func(done, total int64) {
+	const what = "fetching the XLA plugin for the CPU, once"
 	_, tty := terminal(g.stderr)
 	var shown time.Time
 	last := -1

@@ -2,117 +2,94 @@ package cli
 
 import (
 	"context"
-	"fmt"
+	"encoding/json"
+	"io"
 	"slices"
-	"strings"
 
 	"github.com/rs/zerolog"
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"ablate/experiments/language"
-	"ablate/runner/stage"
-	"ablate/runner/store"
-	"ablate/runner/study"
+	"ablate/runner/device"
+	"ablate/runner/project"
+	"ablate/runner/result"
+	"ablate/runner/sandbox"
+	"ablate/runner/selection"
 )
 
-// studyFlags are the flags of every command that takes a study.
-type studyFlags struct {
+// studyOptions are the flags of every command that takes a study.
+type studyOptions struct {
 	set     []string
 	backend string
 }
 
-func (f *studyFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.set, "set", nil, "change the base before arms apply: `path=value`, as in finetune.beta=0.1 (repeatable)")
-	cmd.Flags().StringVar(&f.backend, "backend", "", "`CLASS` of backend: xla:cuda, xla:cpu or go (default: the one that the study ran with)")
+func (o *studyOptions) addFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.set, "set", nil, "change the base before arms apply: `path=value`, as in finetune.beta=0.1 (repeatable)")
+	f.StringVar(&o.backend, "backend", "", "`CLASS` of backend: xla:cuda, xla:cpu or go (default: the one that the study ran with)")
 }
 
-// loaded is a study with its actions and its store.
-type loaded struct {
-	*language.Study
-	Graph  *study.Graph
-	Store  *store.Store
-	Dir    string      // of its results; a command that only reads does not make it
-	Record store.Study // what its last run wrote down; zero where it never ran
-	set    []string    // what --set changed
-}
-
-// load reads a study, lays out its actions and opens its store. An error of
-// the study is printed as it is: it has one line a mistake.
-func (g *globals) load(ctx context.Context, path string, f studyFlags) (*loaded, error) {
-	l, err := g.open(ctx, path, f)
+// open reads a study and opens its store, without laying out its actions. The
+// mistakes of the study are a *language.Errors.
+func (g *globals) open(ctx context.Context, path string, o studyOptions) (project.Project, error) {
+	s, err := sandbox.Load(ctx, path, o.set)
 	if err != nil {
-		return nil, err
-	}
-	l.Graph, err = l.layOut(ctx, l.Views)
-	return l, err
-}
-
-// resultsName names the study in the store. One at the root of its module has the
-// module folder's name, which a study in a folder of that name has, too.
-func (l *loaded) resultsName() string {
-	if l.Path == "." {
-		return "./" + l.Name
-	}
-	return l.Name
-}
-
-// layOut lays out the actions of some views of a study.
-func (l *loaded) layOut(ctx context.Context, views []language.View) (*study.Graph, error) {
-	return study.NewGraph(l.Study, views, func(dir string) (string, error) {
-		d, err := stage.DigestCheckpoint(ctx, dir)
-		if err != nil {
-			return "", fmt.Errorf("model.checkpoint.path: %w", err)
-		}
-		return d, nil
-	})
-}
-
-// open reads a study and opens its store, without its actions.
-func (g *globals) open(ctx context.Context, path string, f studyFlags) (*loaded, error) {
-	s, err := loadStudy(ctx, path, f.set)
-	if err != nil {
-		return nil, err
+		return project.Project{}, err
 	}
 	for _, note := range s.Notes {
 		zerolog.Ctx(ctx).Warn().Msg(note)
 	}
-	st, err := g.openStore(s.Root)
+	if o.backend != "" && !slices.Contains(device.Classes, o.backend) {
+		return project.Project{}, usagef("--backend is %q; must be %s, %s or %s", o.backend, device.CUDA, device.CPU, device.Go)
+	}
+	return project.Open(s, o.set, g.store)
+}
+
+// load opens a study and lays out the actions of all of it.
+func (g *globals) load(ctx context.Context, path string, o studyOptions) (project.Project, error) {
+	p, err := g.open(ctx, path, o)
+	if err != nil {
+		return p, err
+	}
+	return p.LayOut(ctx, p.Study.Views)
+}
+
+// results loads a study and gathers what the store has of it.
+func (g *globals) results(ctx context.Context, path string, o studyOptions) (*result.Result, error) {
+	p, err := g.load(ctx, path, o)
 	if err != nil {
 		return nil, err
 	}
-	l := &loaded{Study: s, Store: st, set: f.set}
-	l.Dir = st.StudyFolder(l.resultsName(), s.Root)
-	if l.Record, err = store.ReadStudy(l.Dir); err != nil {
+	class, err := p.Class(o.backend)
+	if err != nil {
 		return nil, err
 	}
-	return l, nil
+	return gather(ctx, p, class)
 }
 
-// findTrial finds a trial by its id's beginning or by a view's name.
-func (l *loaded) findTrial(name string) (language.View, error) {
-	var found []language.View
-	for _, v := range l.Views {
-		if v.String() == name {
-			return v, nil
-		}
-		if strings.HasPrefix(v.Trial.ID().String(), name) && !slices.ContainsFunc(found, func(o language.View) bool { return o.Trial.ID() == v.Trial.ID() }) {
-			found = append(found, v)
-		}
+// gather gathers what the store has of a study, and warns of what is damaged.
+func gather(ctx context.Context, p project.Project, class string) (*result.Result, error) {
+	r, err := result.Gather(ctx, p, class)
+	if err != nil {
+		return nil, err
 	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		const shown = 20
-		var names []string
-		for i, v := range l.Views {
-			if i == shown {
-				names = append(names, fmt.Sprintf("  and %d more", len(l.Views)-shown))
-				break
-			}
-			names = append(names, fmt.Sprintf("  %s  %s", v.Trial.ID().Short(), v))
-		}
-		return language.View{}, fmt.Errorf("study %s has no trial %q; it has\n%s", l.Name, name, strings.Join(names, "\n"))
+	for _, d := range r.Found.Damaged {
+		zerolog.Ctx(ctx).Warn().Str("stage", string(d.Action.Kind)).Str("action", d.Action.Name[:12]).Str("arm", d.Action.Rows()).Err(d.Err).Msg("damaged in the store")
 	}
-	return language.View{}, fmt.Errorf("study %s: %q is the beginning of %d trials' ids: give more of it", l.Name, name, len(found))
+	return r, nil
+}
+
+// selected are the views of a study that --only and --seed name.
+func selected(s *language.Study, only, seeds []string) ([]language.View, error) {
+	views, err := selection.Views(s, only, seeds)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return views, nil
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
 }

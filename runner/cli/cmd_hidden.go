@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"ablate/runner/device"
+	"ablate/runner/sandbox"
+	"ablate/runner/worker"
+)
+
+// The hidden commands are those with which the program starts itself as a child
+// process.
+
+func newWorker(_ *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "worker", Short: "Run stages for a running study (started by ablate itself)", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return worker.Serve(cmd.Context()) },
+	}
+}
+
+func newProbe(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: device.ProbeCommand, Short: "Try a backend (started by ablate itself)", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return device.ServeProbe(cmd.Context(), g.stdout) },
+	}
+}
+
+func newLoad(g *globals) *cobra.Command {
+	var o studyOptions
+	cmd := &cobra.Command{
+		Use: sandbox.Command + " STUDY", Short: "Load a study (started by ablate itself)", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return sandbox.Serve(args[0], o.set, g.stdout.raw, func(err error) { os.Exit(exitCode(context.Background(), err)) })
+		},
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
