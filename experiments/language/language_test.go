@@ -278,9 +278,9 @@ func TestNested(t *testing.T) {
 	if d := cmp.Diff(want, views(s)); d != "" {
 		t.Errorf("mismatch (-want +got):\n%s", d)
 	}
-	c := s.Views[0].Trial.Content.Config()
-	if c.Reward.Lambda != 1 || c.Finetune.Steps != 100 || c.Finetune.LearningRate != 1e-3 {
-		t.Errorf("an inner arm does not stand on the outer one: %+v, %+v", c.Reward, c.Finetune)
+	c := s.Views[0].Trial.Content
+	if c.Real("reward.lambda") != 1 || c.Whole("finetune.steps") != 100 || c.Real("finetune.learningRate") != 1e-3 {
+		t.Errorf("an inner arm does not begin with the outer one: %q", c.Lines())
 	}
 }
 
@@ -292,9 +292,9 @@ func TestReferences(t *testing.T) {
 	seeds: [for i in [1, 2] {i}]
 	base: finetune: {learningRate: 2 * rate, steps: _steps}
 	arms: a: sweep: "finetune.beta": [for i in [1, 2] {i / 4}]`)
-	c := s.Views[0].Trial.Content.Config().Finetune
-	if c.LearningRate != 2e-3 || c.Steps != 800 || c.Beta != 0.25 || len(s.Views) != 4 {
-		t.Errorf("%d views, the first with %+v", len(s.Views), c)
+	c := s.Views[0].Trial.Content
+	if c.Real("finetune.learningRate") != 2e-3 || c.Whole("finetune.steps") != 800 || c.Real("finetune.beta") != 0.25 || len(s.Views) != 4 {
+		t.Errorf("%d views, the first with %q", len(s.Views), c.Lines())
 	}
 }
 
@@ -316,9 +316,9 @@ schema.#Study & {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := s.Views[2].Trial.Content.Config()
-	if c.Reward.Temperature != 2 || c.Feedback.Labelled != 500 || s.Views[0].Trial.Content.Config().Reward.Loss != "none" {
-		t.Errorf("%+v, %+v", c.Reward, c.Feedback)
+	c := s.Views[2].Trial.Content
+	if c.Real("reward.temperature") != 2 || c.Whole("feedback.labelled") != 500 || s.Views[0].Trial.Content.Name("reward.loss") != "none" {
+		t.Errorf("%q", c.Lines())
 	}
 }
 
@@ -344,12 +344,12 @@ func TestOverride(t *testing.T) {
 		a: set: model: checkpoint: path: "c"
 		b: set: finetune: mix: labelled: 3
 	}`)
-	a, b := s.Views[0].Trial.Content.Config(), s.Views[1].Trial.Content.Config()
-	if a.Model.Shapes != nil || a.Model.Checkpoint == nil || a.Model.Checkpoint.Path != "c" {
-		t.Errorf("an adopted checkpoint leaves the model %+v", a.Model)
+	a, b := s.Views[0].Trial.Content, s.Views[1].Trial.Content
+	if _, shapes := a.Value("model.shapes.layers"); shapes || a.Name("model.checkpoint.path") != "c" {
+		t.Errorf("an adopted checkpoint leaves %q", a.Lines())
 	}
-	if b.Finetune.Mix.Labelled != 3 || b.Model.Shapes.Layers != 2 {
-		t.Errorf("set replaces: %+v, %+v", b.Finetune.Mix, b.Model.Shapes)
+	if b.Real("finetune.mix.labelled") != 3 || b.Whole("model.shapes.layers") != 2 {
+		t.Errorf("set replaces: %q", b.Lines())
 	}
 }
 
@@ -362,9 +362,9 @@ func TestSet(t *testing.T) {
 	if v, _ := changed.Views[1].Trial.Content.Value("finetune.beta"); v != 1. {
 		t.Errorf("arm b has beta %v, want its own", v)
 	}
-	c := load(t, body, `model={checkpoint: path: "x"}`, "finetune.mix={labelled: 2}").Views[0].Trial.Content.Config()
-	if c.Model.Checkpoint == nil || c.Finetune.Mix.Labelled != 2 {
-		t.Errorf("a group in --set gives %+v, %+v", c.Model, c.Finetune)
+	c := load(t, body, `model={checkpoint: path: "x"}`, "finetune.mix={labelled: 2}").Views[0].Trial.Content
+	if c.Name("model.checkpoint.path") != "x" || c.Real("finetune.mix.labelled") != 2 {
+		t.Errorf("a group in --set gives %q", c.Lines())
 	}
 	_, err := language.Load(study(t, body), language.Options{Set: []string{"finetune={beta: -1}", "finetune.mix=3"}})
 	if err == nil || !strings.Contains(err.Error(), "--set finetune={beta: -1}: finetune.beta: -1 is out of range") || !strings.Contains(err.Error(), "--set finetune.mix=3: finetune.mix: 3 is no struct") {
@@ -427,7 +427,7 @@ func TestMistakes(t *testing.T) {
 		{"seed's field", "seeds: [{pretraining: 1, feedbak: 2}]", "study.cue:6:9: seeds[0]: has no feedback (write {pretraining: 1, feedback: 2}, or one number for both)\nstudy.cue:6:26: seeds[0].feedbak: a seed has no such field (did you mean feedback?)"},
 		{"unknown reference", "seeds: [1]\nbase: finetune: beta: rate", "study.cue:7:23: base.finetune.beta: reference \"rate\" not found (define it in this package, import it, or quote it if it is a string)"},
 		{"no value", "seeds: [1]\nbase: finetune: beta: number", "study.cue:7:23: base.finetune.beta: number is not a value yet; must be a number >=0"},
-		{"group is a scalar", "seeds: [1]\nbase: finetune: 3", "study.cue:7:17: base.finetune: 3 is no struct; must be a struct with method, anchor, beta, velocity, kl, mix, steps, batch, learningRate, warmup, schedule, ema, clip, weightDecay, lora, probes, rounds, fresh, softmax, filtered, dpo, kto, awm, nft, crd, rollout, ddpo, dpok, grpo, refl, draft"},
+		{"group is a scalar", "seeds: [1]\nbase: finetune: 3", "study.cue:7:17: base.finetune: 3 is no struct; must be a struct with method, trains, anchor, beta, prediction, velocity, kl, mix, steps, batch, learningRate, warmup, schedule, ema, clip, adam, lora, probes, probeImages, rounds, fresh, softmax, filtered, dpo, kto, awm, nft, crd, rollout, ddpo, dpok, grpo, refl, draft"},
 		{"scalar is a group", "seeds: [1]\nbase: finetune: beta: {a: 1}", "study.cue:7:23: base.finetune.beta: { a: 1 } is a struct; must be a number >=0"},
 		{"compare's field", "seeds: [1]\ncompare: refrence: \"base\"", "study.cue:7:10: compare.refrence: compare has no such field (did you mean reference?)"},
 		{"a metric that is none", "seeds: [1]\ncompare: detect: alignmet: 0.1", "study.cue:7:18: compare.detect.alignmet: there is no such metric (did you mean alignment?)"},

@@ -17,7 +17,7 @@ arms: {
 	"a": {}
 	"b": set: finetune: anchor: "pretraining"
 	"c": set: finetune: method: "nft"
-	"d": set: finetune: {method: "nft", anchor: "velocity"}
+	"d": set: finetune: {method: "nft", anchor: "prediction"}
 	"e": set: finetune: {method: "nft", anchor: "none"}
 	"f": set: finetune: {method: "dpo", mix: unlabelled: 0}
 	"g": set: {finetune: {method: "dpo", mix: unlabelled: 0}, reward: loss: "oracle"}
@@ -44,15 +44,15 @@ arms: {
 	}{
 		{"a", "finetune.anchor", "pretraining"}, {"a", "finetune.beta", .5}, {"a", "finetune.nft.beta", nil}, {"a", "finetune.velocity", nil},
 		{"a", "finetune.rounds", int64(1)}, {"a", "finetune.fresh.images", nil}, {"a", "finetune.awm.average", nil}, {"a", "finetune.lora.targets", nil}, {"a", "finetune.rollout.images", nil},
-		{"c", "finetune.anchor", "velocity"}, {"c", "finetune.nft.velocity", 1e-4}, {"c", "finetune.velocity", nil}, {"c", "finetune.beta", nil},
-		{"c", "finetune.mix.pretraining", nil}, {"e", "finetune.nft.velocity", nil},
+		{"c", "finetune.anchor", "prediction"}, {"c", "finetune.nft.prediction", 1e-4}, {"c", "finetune.prediction", nil}, {"c", "finetune.velocity", nil}, {"c", "finetune.beta", nil},
+		{"c", "finetune.mix.pretraining", nil}, {"e", "finetune.nft.prediction", nil},
 		{"f", "reward.loss", nil}, {"f", "feedback.parser.noise", .08}, {"f", "feedback.unlabelled", nil}, {"f", "finetune.dpo.beta", 5000.},
 		{"g", "reward.loss", "oracle"}, {"g", "feedback.parser.noise", nil},
 		{"h", "finetune.anchor", "kl"}, {"h", "finetune.grpo.kl", .04}, {"h", "finetune.kl", nil}, {"h", "finetune.mix.labelled", nil},
 		{"h", "feedback.labelled", int64(1000)}, {"h", "feedback.unlabelled", nil}, {"h", "reward.loss", "mse+classification"}, {"h", "finetune.rollout.noise", .7},
 		{"j", "finetune.awm.average", 1.}, {"j", "finetune.fresh.group", int64(8)},
 		{"m", "finetune.filtered.by", nil}, {"m", "finetune.filtered.fraction", nil}, {"n", "finetune.dpo.beta", nil}, {"n", "finetune.beta", .5},
-		{"i", "finetune.awm.power", nil}, {"i", "finetune.awm.velocity", 1e-3},
+		{"i", "finetune.awm.power", nil}, {"i", "finetune.awm.prediction", 1e-3},
 	} {
 		if got, _ := of[tc.arm].Value(tc.path); got != tc.want {
 			t.Errorf("arm %s: %s is %v, want %v", tc.arm, tc.path, got, tc.want)
@@ -60,14 +60,14 @@ arms: {
 	}
 }
 
-// TestPublished: the constants of a method's preset are its defaults, so that
-// either says the same trial.
+// TestPublished: the constants of a method's preset are its defaults; only the
+// optimizer's are those of the published model.
 func TestPublished(t *testing.T) {
 	arms := ""
 	names := map[string]string{"rwr": "softmax-weighted", "filtered": "filtered", "dpo": "dpo", "kto": "kto", "awm": "awm", "nft": "nft", "crd": "crd",
 		"ddpo": "ddpo", "dpok": "dpok", "grpo": "grpo", "refl": "refl", "draft": "draft"}
 	for preset, method := range names {
-		arms += preset + ": set: presets." + preset + "\n\"plain " + preset + "\": set: finetune: method: \"" + method + "\"\n"
+		arms += preset + ": set: presets." + preset + "\n\"plain " + preset + "\": set: finetune: {method: \"" + method + "\", adam: presets." + preset + ".finetune.adam}\n"
 	}
 	root := module(t, map[string]string{"s/study.cue": `package s
 

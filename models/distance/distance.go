@@ -1,4 +1,4 @@
-// Package distance says how far a fine-tuned model is from the one it started
+// Package distance estimates how far a fine-tuned model is from the one it started
 // from, by the same estimator whatever trained it.
 package distance
 
@@ -13,13 +13,9 @@ import (
 	"ablate/models/backend"
 	"ablate/models/nn"
 	"ablate/models/pipeline"
+	"ablate/models/process"
 	"ablate/models/random"
-	"ablate/models/schedule"
 )
-
-// batch is constant so that a figure's last bits do not depend on how many
-// images there are.
-const batch = 256
 
 // A Meter compares models of one network.
 type Meter struct {
@@ -29,62 +25,67 @@ type Meter struct {
 
 // New returns a meter for every two models of the network.
 func New(b backends.Backend, net pipeline.Network) (*Meter, error) {
-	n := len(net.AllParams())
+	n := len(net.Params)
 	fn, err := backend.NewFn(b, "distance "+net.Name, 0, func(in []*graph.Node) []*graph.Node {
-		x0, eps, t, words := in[0], in[1], in[2], in[3]
-		f := net.Schedule
-		x := f.Noisy(x0, eps, t)
-		output := func(params []*graph.Node) *graph.Node {
-			denoise, encode := net.Bind(nn.Bind(net.AllParams(), params))
-			return f.Output(x, denoise(x, t, encode(words)), t)
+		x0, eps, t, p := in[0], in[1], in[2], net.Process
+		x, target := p.Noisy(x0, eps, t), p.Target(x0, eps, t)
+		predict := func(cond *graph.Node, params []*graph.Node) *graph.Node {
+			return net.Denoise(nn.Bind(net.Params, params), x, t, cond)
 		}
-		u, base, target := output(in[4:4+n]), output(in[4+n:]), f.Target(x, x0, t)
-		gap := graph.Sub(schedule.MeanSquare(u, target), schedule.MeanSquare(base, target))
-		return []*graph.Node{schedule.MeanSquare(u, base), gap}
+		model, base := predict(in[3], in[5:5+n]), predict(in[4], in[5+n:])
+		apart := process.MeanSquare(p.Clean(x, model, t), p.Clean(x, base, t))
+		gap := graph.Sub(process.Loss(p, model, target, t), process.Loss(p, base, target, t))
+		return []*graph.Node{apart, gap}
 	})
 	return &Meter{net, fn}, err
 }
 
-// Pairs are images with their prompts.
+// Pairs are n images with their prompts' conditioning, as each of the two models
+// encodes them.
 type Pairs struct {
-	Images []float32 // [n, H, W, C] in the model's range
-	Words  []float32 // [n, Words]
+	Images      []float32 // x₀ [n, H, W, C]
+	Model, Base []float32 // [n, Cond]
 }
 
-// Divergence estimates the KL divergence, in nats an image, of the images that
-// model draws from those that base draws, from images that the model drew: the
-// divergence of the two denoising processes (schedule.Flow, DivergenceWeight),
-// which bounds it from above, from t = MinDivergenceTime on. Every image is seen
-// at four times, one in each quarter of the range.
-func (m *Meter) Divergence(model, base nn.Values, drawn Pairs, r *rand.Rand) (float64, error) {
-	const quarters = 4
-	span := (1 - schedule.MinDivergenceTime) / quarters
+// intervals is how many parts the range of times is cut into: an image is seen at one
+// time in each, so that no estimate misses a part of the range.
+const intervals = 4
+
+// Divergence estimates the KL divergence between the denoising processes of two models,
+// in nats an image: the integral over times of the weighted squared difference of their
+// x̂₀ (process.Divergence), within its Range. The noisy images are images that the model
+// drew, made noisy again, in the place of the states that its sampler went through, and
+// times below the range are left out; so it is an estimate and no bound. Where images
+// were selected, as by best of n, it describes the model on the selected ones.
+func (m *Meter) Divergence(model, base nn.Values, drawn Pairs, batch int, r *rand.Rand) (float64, error) {
+	from, to := m.net.Process.Range()
+	span := (to - from) / intervals
+	n := len(drawn.Model) / m.net.Cond
 	var sum float64
-	n := len(drawn.Words) / m.net.Words
-	for q := range quarters {
+	for q := range intervals {
 		times := make([]float32, n)
 		for i := range times {
-			// Short of 1, where the weight is 0 and a velocity is a whole image.
-			times[i] = float32(min(schedule.MinDivergenceTime+span*(float64(q)+r.Float64()), .9999))
+			// Short of the end, where the weight is 0.
+			times[i] = float32(min(from+span*(float64(q)+r.Float64()), to-1e-4*span))
 		}
-		apart, _, err := m.compare(model, base, drawn, times, r)
+		apart, _, err := m.compare(model, base, drawn, times, batch, r)
 		if err != nil {
 			return 0, err
 		}
 		for i, d := range apart {
-			sum += float64(d) * m.net.Schedule.DivergenceWeight(float64(times[i])) * span / float64(n)
+			sum += float64(d) * m.net.Process.DivergenceWeight(float64(times[i])) * span / float64(n)
 		}
 	}
 	return sum * float64(m.net.Pixels()), nil
 }
 
-// Gap is by how much the model's denoising loss of real pairs is above the
-// base's, the mean over pairs at the schedule's training times.
-func (m *Meter) Gap(model, base nn.Values, pairs Pairs, r *rand.Rand) (float64, error) {
-	n := len(pairs.Words) / m.net.Words
+// Gap is the mean over pairs of the model's denoising loss less the base's, at training
+// times.
+func (m *Meter) Gap(model, base nn.Values, pairs Pairs, batch int, r *rand.Rand) (float64, error) {
+	n := len(pairs.Model) / m.net.Cond
 	times := make([]float32, n)
-	m.net.Schedule.Times(r, times)
-	_, gaps, err := m.compare(model, base, pairs, times, r)
+	m.net.Process.Times(r, times)
+	_, gaps, err := m.compare(model, base, pairs, times, batch, r)
 	var sum float64
 	for _, g := range gaps {
 		sum += float64(g) / float64(n)
@@ -92,43 +93,39 @@ func (m *Meter) Gap(model, base nn.Values, pairs Pairs, r *rand.Rand) (float64, 
 	return sum, err
 }
 
-// compare are each image's mean (u - u_base)² and difference of losses.
-func (m *Meter) compare(model, base nn.Values, p Pairs, times []float32, r *rand.Rand) (apart, gap []float32, err error) {
+// compare returns each image's mean over pixels of (x̂₀ - x̂₀_base)² and difference of
+// losses.
+func (m *Meter) compare(model, base nn.Values, p Pairs, times []float32, batch int, r *rand.Rand) (apart, gap []float32, err error) {
 	n, px := len(times), m.net.Pixels()
-	if len(p.Images) != n*px || n == 0 {
-		return nil, nil, fmt.Errorf("distance: %d values are no %d images", len(p.Images), n)
+	if len(p.Images) != n*px || len(p.Base) != len(p.Model) || n == 0 || batch < 1 {
+		return nil, nil, fmt.Errorf("distance: %d values of images and %d of conditioning for %d images, in batches of %d", len(p.Images), len(p.Base), n, batch)
 	}
-	params, err := model.Tensors(m.net.AllParams())
+	params, err := model.Tensors(m.net.Params)
 	if err != nil {
 		return nil, nil, err
 	}
-	others, err := base.Tensors(m.net.AllParams())
+	others, err := base.Tensors(m.net.Params)
 	if err != nil {
 		return nil, nil, err
 	}
 	params = append(params, others...)
 	defer backend.Free(params...)
-	for from := 0; from < n; from += batch {
-		to := min(from+batch, n)
-		x, z, t, w := make([]float32, batch*px), make([]float32, batch*px), make([]float32, batch), make([]float32, batch*m.net.Words)
-		copy(x, p.Images[from*px:to*px])
-		copy(w, p.Words[from*m.net.Words:to*m.net.Words])
-		copy(t, times[from:to])
-		for i := to - from; i < batch; i++ {
-			t[i] = .5 // padding
+	z := make([]float32, n*px)
+	random.Normal(r, z)
+	size := m.net.Image
+	out, err := backend.Batched(m.fn, params, n, batch, func(from, to int) []*tensors.Tensor {
+		// A time of the padding must be one that a process has.
+		t := make([]float32, batch)
+		for i := range t {
+			t[i] = times[min(from+i, n-1)]
 		}
-		random.Normal(r, z[:(to-from)*px])
-		size := m.net.Image
-		in := []*tensors.Tensor{tensors.FromFlatDataAndDimensions(x, batch, size[0], size[1], size[2]),
-			tensors.FromFlatDataAndDimensions(z, batch, size[0], size[1], size[2]),
-			tensors.FromFlatDataAndDimensions(t, batch), tensors.FromFlatDataAndDimensions(w, batch, m.net.Words)}
-		out, err := m.fn.Call(append(in, params...)...)
-		if err != nil {
-			return nil, nil, err
+		return []*tensors.Tensor{
+			backend.Rows(p.Images, from, to, batch, size[0], size[1], size[2]), backend.Rows(z, from, to, batch, size[0], size[1], size[2]),
+			tensors.FromFlatDataAndDimensions(t, batch), backend.Rows(p.Model, from, to, batch, m.net.Cond), backend.Rows(p.Base, from, to, batch, m.net.Cond),
 		}
-		apart = append(apart, backend.Float32s(out[0])[:to-from]...)
-		gap = append(gap, backend.Float32s(out[1])[:to-from]...)
-		backend.Free(append(in, out...)...)
+	})
+	if err != nil {
+		return nil, nil, err
 	}
-	return apart, gap, nil
+	return out[0], out[1], nil
 }

@@ -9,14 +9,14 @@ import (
 	"ablate/models/modeltest"
 	"ablate/models/nn"
 	"ablate/models/pipeline"
+	"ablate/models/process"
 	"ablate/models/random"
-	"ablate/models/schedule"
 )
 
 // constant is a network that predicts one image, whose every pixel is a
 // parameter, whatever it sees.
 func constant() pipeline.Network {
-	return pipeline.Network{Name: "constant", Image: [3]int{2, 2, 1}, Words: 1, Schedule: schedule.Default(),
+	return pipeline.Network{Name: "constant", Image: [3]int{2, 2, 1}, Text: 1, Cond: 1, Process: process.ShapesFlow(),
 		Params: []nn.Param{{Name: "b", Shape: []int{1}}},
 		Denoise: func(w nn.Weights, x, _, _ *graph.Node) *graph.Node {
 			return graph.BroadcastToShape(graph.Reshape(w.At("b"), 1, 1, 1, 1), x.Shape())
@@ -34,21 +34,21 @@ func TestKnownAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	const n = 20000
-	p := Pairs{Images: make([]float32, 4*n), Words: make([]float32, n)}
+	p := Pairs{Images: make([]float32, 4*n), Model: make([]float32, n), Base: make([]float32, n)}
 	model, base := nn.Values{"b": {.3}}, nn.Values{"b": {.1}}
-	kl, err := m.Divergence(model, base, p, random.Stream(1, "test", "kl", 0))
+	kl, err := m.Divergence(model, base, p, 256, random.Stream(1, "test", "kl", 0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := 4 * .2 * .2 * 40.5; math.Abs(kl/want-1) > .02 {
 		t.Errorf("divergence %.3f, want %.3f", kl, want)
 	}
-	gap, err := m.Gap(model, base, p, random.Stream(1, "test", "gap", 0))
+	gap, err := m.Gap(model, base, p, 256, random.Stream(1, "test", "gap", 0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	times := make([]float32, n)
-	schedule.Default().Times(random.Stream(1, "test", "gap", 0), times)
+	process.ShapesFlow().Times(random.Stream(1, "test", "gap", 0), times)
 	want := 0.
 	for _, t := range times {
 		want += (.3*.3 - .1*.1) / math.Pow(math.Max(float64(t), .5), 2) / n
@@ -56,10 +56,10 @@ func TestKnownAnswers(t *testing.T) {
 	if math.Abs(gap/want-1) > 1e-4 {
 		t.Errorf("gap %.5f, want %.5f", gap, want)
 	}
-	if kl, err := m.Divergence(base, base, p, random.Stream(1, "test", "kl", 0)); err != nil || kl > 1e-9 {
+	if kl, err := m.Divergence(base, base, p, 256, random.Stream(1, "test", "kl", 0)); err != nil || kl > 1e-9 {
 		t.Errorf("of a model from itself: %v, %v", kl, err)
 	}
-	if _, err := m.Gap(model, base, Pairs{}, random.Stream(1, "test", "gap", 0)); err == nil {
+	if _, err := m.Gap(model, base, Pairs{}, 256, random.Stream(1, "test", "gap", 0)); err == nil {
 		t.Error("a gap of no pairs")
 	}
 }

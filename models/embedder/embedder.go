@@ -1,10 +1,11 @@
 // Package embedder is the image and text embedder that the shapes world's
-// reward stands on, in the place that CLIP has for Stable Diffusion: a small
+// reward reads, as CLIP's is for Stable Diffusion: a small
 // CNN and a bag-of-words encoder trained contrastively (Radford et al. 2021,
 // arXiv 2103.00020, figure 3) on the world's imperfect captions.
 package embedder
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -15,6 +16,7 @@ import (
 
 	"ablate/models/backend"
 	"ablate/models/nn"
+	"ablate/models/random"
 	"ablate/models/train"
 )
 
@@ -83,12 +85,11 @@ func unit(x *graph.Node) *graph.Node {
 	return graph.Div(x, norm)
 }
 
-// Loss is the symmetric contrastive cross entropy over the batch. Captions are
-// few here, so a batch holds equal ones: the inputs are images, words and
-// targets float32[B, B], whose row i spreads 1 evenly over the captions equal
-// to caption i.
-func (c Config) Loss(w nn.Weights, in []*graph.Node) *graph.Node {
-	image, text, target := c.Image(w, in[0]), c.Text(w, in[1]), in[2]
+// Loss is the symmetric contrastive cross entropy over the batch. Captions are few here,
+// so a batch holds equal ones: its inputs are images, text, and target float32[B, B],
+// whose row i spreads 1 evenly over the captions equal to caption i.
+func (c Config) Loss(w nn.Weights, _ train.Sets, in train.Nodes) *graph.Node {
+	image, text, target := c.Image(w, in.At("images")), c.Text(w, in.At("text")), in.At("target")
 	scale := graph.Exp(graph.MinScalar(w.At("logit_scale"), math.Log(100)))
 	logits := graph.Mul(graph.DotGeneral(image, []int{1}, nil, text, []int{1}, nil), scale)
 	cross := func(axis int) *graph.Node {
@@ -111,59 +112,58 @@ type Pairs interface {
 type Options struct {
 	Steps, Batch int
 	LearningRate float64
-	// Progress, if set, is called after each step.
-	Progress func(step int, r train.Result) error
+	Adam         train.Adam
+	Resume       train.Resume
+	Progress     func(step, total int)
 }
 
-// Train trains an embedder from scratch on pairs; init draws its initial
-// weights and order the pairs of each step.
-func Train(b backends.Backend, c Config, pairs Pairs, init, order *rand.Rand, o Options) (nn.Values, error) {
-	trainer, err := train.New(b, "embedder", c.Params(), c.Loss)
+// Train trains an embedder from scratch on pairs; init draws its initial weights and
+// order the pairs of each step.
+func Train(ctx context.Context, b backends.Backend, c Config, pairs Pairs, init *rand.Rand, order random.Steps, o Options) (nn.Values, *train.Curve, error) {
+	trainer, err := train.New(b, train.Step{Name: "embedder", Params: c.Params(), Loss: c.Loss})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	state, err := trainer.Start(nn.Init(c.Params(), init))
+	state, err := trainer.Start(nn.Init(c.Params(), init), false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer state.Free()
+	loop := train.Loop{Trainer: trainer, State: state, Steps: o.Steps, Resume: o.Resume, Progress: o.Progress,
+		Batch: func(step int) (train.Inputs, train.Options, []float64, error) {
+			opt := train.Options{LearningRate: o.LearningRate * train.WarmupDecay(step, o.Steps, 20, 0.6, 0.03), Adam: o.Adam, Clip: 1}
+			return c.batch(pairs, o.Batch, order(step)), opt, nil, nil
+		}}
+	curve, err := loop.Run(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return trainer.Weights(state), curve, nil
+}
+
+// batch draws n pairs.
+func (c Config) batch(pairs Pairs, n int, r *rand.Rand) train.Inputs {
 	px := c.ImageSize * c.ImageSize * c.Channels
-	names := make([]int, o.Batch)
-	for step := range o.Steps {
-		images, words, target := make([]float32, o.Batch*px), make([]float32, o.Batch*c.Vocabulary), make([]float32, o.Batch*o.Batch)
-		for i := range o.Batch {
-			k := order.IntN(pairs.Len())
-			pairs.Fill(k, images[i*px:(i+1)*px], words[i*c.Vocabulary:(i+1)*c.Vocabulary])
-			names[i] = pairs.Caption(k)
-		}
-		for i, a := range names {
-			same := 0
-			for _, b := range names {
-				if a == b {
-					same++
-				}
-			}
-			for j, b := range names {
-				if a == b {
-					target[i*o.Batch+j] = 1 / float32(same)
-				}
-			}
-		}
-		opt := train.Default(o.LearningRate * train.WarmupDecay(step, o.Steps, 20, 0.6, 0.03))
-		r, err := trainer.Step(state, opt,
-			tensors.FromFlatDataAndDimensions(images, o.Batch, c.ImageSize, c.ImageSize, c.Channels),
-			tensors.FromFlatDataAndDimensions(words, o.Batch, c.Vocabulary),
-			tensors.FromFlatDataAndDimensions(target, o.Batch, o.Batch))
-		if err != nil {
-			return nil, err
-		}
-		if o.Progress != nil {
-			if err := o.Progress(step, r); err != nil {
-				return nil, err
+	images, text, target := make([]float32, n*px), make([]float32, n*c.Vocabulary), make([]float32, n*n)
+	captions, count := make([]int, n), map[int]int{}
+	for i := range n {
+		k := r.IntN(pairs.Len())
+		pairs.Fill(k, images[i*px:(i+1)*px], text[i*c.Vocabulary:(i+1)*c.Vocabulary])
+		captions[i] = pairs.Caption(k)
+		count[captions[i]]++
+	}
+	for i, a := range captions {
+		for j, b := range captions {
+			if a == b {
+				target[i*n+j] = 1 / float32(count[a])
 			}
 		}
 	}
-	return trainer.Weights(state), nil
+	return train.Inputs{
+		"images": tensors.FromFlatDataAndDimensions(images, n, c.ImageSize, c.ImageSize, c.Channels),
+		"text":   tensors.FromFlatDataAndDimensions(text, n, c.Vocabulary),
+		"target": tensors.FromFlatDataAndDimensions(target, n, n),
+	}
 }
 
 // An Encoder embeds many images or prompts with a trained embedder.
@@ -211,19 +211,11 @@ func (e *Encoder) run(fn *backend.Fn, w nn.Values, x []float32, dims []int) ([]f
 	for _, d := range dims {
 		row *= d
 	}
-	n := len(x) / row
-	out := make([]float32, 0, n*e.c.Width)
-	for from := 0; from < n; from += encodeBatch {
-		to := min(from+encodeBatch, n)
-		buf := make([]float32, encodeBatch*row)
-		copy(buf, x[from*row:to*row])
-		t := tensors.FromFlatDataAndDimensions(buf, append([]int{encodeBatch}, dims...)...)
-		got, err := fn.Call(append([]*tensors.Tensor{t}, params...)...)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, backend.Float32s(got[0])[:(to-from)*e.c.Width]...)
-		backend.Free(got[0], t)
+	out, err := backend.Batched(fn, params, len(x)/row, encodeBatch, func(from, to int) []*tensors.Tensor {
+		return []*tensors.Tensor{backend.Rows(x, from, to, encodeBatch, dims...)}
+	})
+	if err != nil || len(out) == 0 {
+		return nil, err
 	}
-	return out, nil
+	return out[0], nil
 }

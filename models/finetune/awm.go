@@ -2,16 +2,88 @@ package finetune
 
 import (
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
-	"ablate/models/schedule"
+	"ablate/models/train"
 )
 
-// Score is s = -w(ℓ, t) float32[B], AWM's log-likelihood of an image: ℓ itself,
-// ℓ times t or t², or the generalized Huber form t/p·((ℓ + e)^p - e^p) with
-// e = 1e-10 (Xue et al. 2025, arXiv 2509.25050, and its released code).
-func Score(weighting string, loss, t, power *graph.Node) *graph.Node {
+// awm is advantage-weighted matching (Xue et al. 2025, arXiv 2509.25050): the mean of
+// -min(ρA, clip(ρ, 1 ± c)A) with ρ = exp(s_θ - s_old), the ratio of likelihoods of a
+// generated image by its own denoising loss, plus β_e times the distance to a slow
+// average of the model. Advantages are scaled to ±1.
+type awm struct {
+	Weighting  string  `json:"weighting" key:"awm.weighting"` // uniform, t, t2 or ghuber
+	Power      float64 `json:"power" key:"awm.power"`         // of ghuber
+	Clip       float64 `json:"clip" key:"awm.clip"`
+	Average    float64 `json:"average" key:"awm.average"` // β_e, used over rounds
+	Prediction float64 `json:"prediction" key:"awm.prediction"`
+}
+
+func (awm) Name() string  { return "awm" }
+func (awm) Revision() int { return 0 }
+func (m awm) Constants() map[string]float64 {
+	c := map[string]float64{"clip": m.Clip}
+	if m.Average > 0 {
+		c["average"] = m.Average
+	}
+	if m.Weighting == "ghuber" {
+		c["power"] = m.Power
+	}
+	return c
+}
+
+func (m awm) Copies() []Copy {
+	if m.Average > 0 {
+		return []Copy{Behaviour, Average}
+	}
+	return []Copy{Behaviour}
+}
+
+func (m awm) Variant() string {
+	if m.Average > 0 {
+		return m.Weighting + " averaged"
+	}
+	return m.Weighting
+}
+
+func (awm) Prepare(p *Pool, batch int) (*Plan, error) {
+	advantages := clipTo(Advantages(p.Scores, p.Prompts, false), AdvantageClip)
+	for i := range advantages {
+		advantages[i] /= AdvantageClip
+	}
+	all := p.Sampler(p.All())
+	return &Plan{Signal: advantages, Draw: func(r *rand.Rand) []int { return all.DrawBatch(r, batch) }}, nil
+}
+
+// Moves: the behaviour policy is the one that draws a round, and the average slows from
+// none to .3 over 300 steps (kl_ema_decay of the released code, which a round moves at
+// the number of steps taken).
+func (awm) Moves(steps int) map[Copy]float64 {
+	return map[Copy]float64{Behaviour: 0, Average: min(.001*float64(steps), .3)}
+}
+
+func (awm) Draws() Copy { return "" }
+
+func (m awm) Loss() func(o Outputs, in train.Nodes) *graph.Node {
+	return func(o Outputs, in train.Nodes) *graph.Node {
+		score := func(prediction *graph.Node) *graph.Node {
+			return Score(m.Weighting, o.Loss(prediction), o.Time, func() *graph.Node { return in.At("power") })
+		}
+		ratio := graph.Exp(graph.Sub(score(o.Model), score(o.Behaviour)))
+		loss := Clipped(ratio, in.At("signal"), in.At("clip"))
+		if m.Average == 0 {
+			return loss
+		}
+		return graph.Add(loss, graph.Mul(in.At("average"), graph.ReduceAllMean(o.Apart(o.Model, o.Average))))
+	}
+}
+
+// Score is s = -w(ℓ, t) float32[B], AWM's log-likelihood of an image: ℓ itself, ℓ times t
+// or t², or the generalized Huber form t/p·((ℓ + e)^p - e^p) with e = 1e-10 (arXiv
+// 2509.25050, and its released code).
+func Score(weighting string, loss, t *graph.Node, power func() *graph.Node) *graph.Node {
 	const e = 1e-10
 	switch weighting {
 	case "uniform":
@@ -22,38 +94,12 @@ func Score(weighting string, loss, t, power *graph.Node) *graph.Node {
 		return graph.Neg(graph.Mul(graph.Square(t), loss))
 	case "ghuber":
 		// x^p as exp(p log x): its gradient by x is finite for every x > 0.
-		root := graph.Exp(graph.Mul(power, graph.Log(graph.AddScalar(loss, e))))
-		floor := graph.Exp(graph.MulScalar(power, logTiny))
-		return graph.Neg(graph.Mul(graph.Div(t, power), graph.Sub(root, floor)))
+		p := power()
+		root := graph.Exp(graph.Mul(p, graph.Log(graph.AddScalar(loss, e))))
+		floor := graph.Exp(graph.MulScalar(p, logTiny))
+		return graph.Neg(graph.Mul(graph.Div(t, p), graph.Sub(root, floor)))
 	}
 	panic(fmt.Errorf("finetune: awm has no weighting %q", weighting))
 }
 
 const logTiny = -23.025850929940457 // log 1e-10
-
-// AWM is advantage-weighted matching (arXiv 2509.25050): the mean of
-// -min(ρA, clip(ρ, 1 ± c)A) with ρ = exp(s_θ - s_old), the ratio of likelihoods of a
-// generated image by its own denoising loss, plus, over rounds, β_e times the mean
-// square distance of the output to that of a slow average. advantage float32[B]
-// is scaled to ±1.
-func AWM(score, old, advantage, clip *graph.Node) (loss, ratio *graph.Node) {
-	ratio = graph.Exp(graph.Sub(score, old))
-	return Clipped(ratio, advantage, clip), ratio
-}
-
-func awm(weighting string, averaged bool) Objective {
-	o := Objective{Name: "awm " + weighting, Reads: []Copy{Old}, Images: 1, Constants: 3}
-	if averaged {
-		o.Name += " averaged"
-		o.Reads = append(o.Reads, Average)
-	}
-	o.Loss = func(o Outputs, image []*graph.Node, _ *graph.Node, c []*graph.Node) *graph.Node {
-		score := func(u *graph.Node) *graph.Node { return Score(weighting, o.Loss(u), o.Time, c[2]) }
-		loss, _ := AWM(score(o.Model), score(o.Old), image[0], c[0])
-		if !averaged {
-			return loss
-		}
-		return graph.Add(loss, graph.Mul(c[1], graph.ReduceAllMean(schedule.MeanSquare(o.Model, o.Average))))
-	}
-	return o
-}

@@ -1,32 +1,115 @@
 package finetune
 
 import (
+	"math/rand/v2"
+	"slices"
+
 	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"ablate/models/train"
 )
 
-// CRD is centred reward distillation (arXiv 2603.14128): the mean of
-// (β·(s - s̄) - (r - r̄))², where
+// crd is centred reward distillation (arXiv 2603.14128, and its port in Flow-Factory): a
+// group of images of one prompt is drawn together, has one time, and is centred.
+type crd struct {
+	Beta       float64 `json:"beta" key:"crd.beta"`
+	Group      int     `json:"group" key:"crd.group"` // images of one prompt in a batch
+	Prediction float64 `json:"prediction" key:"crd.prediction"`
+}
+
+func (crd) Name() string                    { return "crd" }
+func (crd) Revision() int                   { return 0 }
+func (crd) Copies() []Copy                  { return []Copy{Behaviour} }
+func (crd) Variant() string                 { return "" }
+func (m crd) Constants() map[string]float64 { return map[string]float64{"beta": m.Beta} }
+
+func (m crd) Prepare(p *Pool, batch int) (*Plan, error) {
+	size := max(m.Group, 1)
+	signal := Optimality(Advantages(p.Scores, p.Prompts, false), AdvantageClip)
+	all, groups := p.Sampler(p.All()), p.ByPrompt(p.All())
+	plan := &Plan{Signal: signal, Draw: func(r *rand.Rand) []int {
+		drawn := make([]int, batch)
+		for i := range drawn {
+			from, taken := all, drawn[:0]
+			if i%size > 0 {
+				from, taken = groups[p.Prompts[drawn[i-1]]], drawn[i-i%size:i]
+			}
+			drawn[i] = from.Draw(r)
+			// A group is of different images while its prompt has any left.
+			for len(taken) < len(from.images) && slices.Contains(taken, drawn[i]) {
+				drawn[i] = from.Draw(r)
+			}
+		}
+		return drawn
+	}}
+	plan.Times = func(drawn []int, times []float32) {
+		for i := range drawn {
+			times[i] = times[i-i%size]
+		}
+	}
+	plan.Inputs = func(drawn []int, in train.Inputs) {
+		in["group mean"] = tensors.FromFlatDataAndDimensions(GroupMean(len(drawn), size), len(drawn), len(drawn))
+	}
+	// An image's reward scales its anchor; one of none keeps the released code's floor.
+	plan.Anchor = func(i int, weight float64) float64 {
+		const floor = 1e-4
+		return min(weight, floor) + float64(signal[i])*max(weight-floor, 0)
+	}
+	return plan, nil
+}
+
+// GroupMean is the matrix float32[n, n] that maps values to the means of their groups of
+// size, in order.
+func GroupMean(n, size int) []float32 {
+	m := make([]float32, n*n)
+	for i := range n {
+		from := i - i%size
+		to := min(from+size, n)
+		for k := from; k < to; k++ {
+			m[i*n+k] = 1 / float32(to-from)
+		}
+	}
+	return m
+}
+
+// Moves: the behaviour policy slows from a decay of .25 by .005 a step to .999, and a
+// copy that draws follows the policy for 75 steps and then slows by .0075 a step
+// (old_model_decay and sampling_model_decay of the published settings, moved after each
+// round at the number of gradient steps).
+func (crd) Moves(steps int) map[Copy]float64 {
+	s := float64(steps)
+	return map[Copy]float64{Behaviour: min(.25+.005*s, .999), Drawing: min(.0075*max(s-75, 0), .999)}
+}
+
+func (crd) Draws() Copy { return Drawing }
+
+// The released code scales the loss by the range of advantages over β.
+func (crd) Loss() func(o Outputs, in train.Nodes) *graph.Node {
+	return func(o Outputs, in train.Nodes) *graph.Node {
+		loss, _ := CRD(o, in.At("signal"), in.At("group mean"), in.At("beta"))
+		return graph.Mul(graph.Div(graph.Const(loss.Graph(), float32(AdvantageClip)), in.At("beta")), loss)
+	}
+}
+
+// CRD is the mean of (β·(s - s̄) - (r - r̄))², where
 //
 //	s = -(‖u_θ - u‖²/w_θ - ‖u_old - u‖²/w_old)
 //
-// is the reward that the network implies, w the mean absolute errors, r float32[B]
-// the image's optimality, and the means s̄ and r̄ are over its group (share
-// float32[B, B], rows sum to 1). No gradient flows through the mean of s.
-func CRD(o Outputs, r, share, beta *graph.Node) (loss, implicit *graph.Node) {
-	of := func(u *graph.Node) *graph.Node {
-		return graph.Sub(normalized(o.Old, o.Old, o.Target), normalized(u, o.Still, o.Target))
+// is the reward that the network implies, u predictions scaled as the loss weighs them, w
+// the mean absolute errors, r float32[B] the image's optimality, and the means s̄ and r̄
+// are over its group (mean float32[B, B], rows sum to 1). No gradient flows through s̄.
+func CRD(o Outputs, r, groupMean, beta *graph.Node) (loss, implicit *graph.Node) {
+	scale := o.Scale()
+	target, old := graph.Mul(scale, o.Target), graph.Mul(scale, o.Behaviour)
+	detached := graph.Mul(scale, o.Detached)
+	of := func(prediction *graph.Node) *graph.Node {
+		return graph.Sub(normalized(old, old, target), normalized(graph.Mul(scale, prediction), detached, target))
 	}
 	mean := func(x *graph.Node) *graph.Node {
-		return graph.DotGeneral(share, []int{1}, nil, x, []int{0}, nil)
+		return graph.DotGeneral(groupMean, []int{1}, nil, x, []int{0}, nil)
 	}
 	implicit = of(o.Model)
-	centred := graph.Sub(implicit, mean(of(o.Still)))
+	centred := graph.Sub(implicit, mean(of(o.Detached)))
 	return graph.ReduceAllMean(graph.Square(graph.Sub(graph.Mul(beta, centred), graph.Sub(r, mean(r))))), implicit
 }
-
-// The released code scales the loss by 5/β, the range of advantages over β.
-var crd = Objective{Name: "crd", Reads: []Copy{Old}, Images: 1, Constants: 2,
-	Loss: func(o Outputs, image []*graph.Node, share *graph.Node, c []*graph.Node) *graph.Node {
-		loss, _ := CRD(o, image[0], share, c[0])
-		return graph.Mul(c[1], loss)
-	}}

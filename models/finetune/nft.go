@@ -1,40 +1,83 @@
 package finetune
 
 import (
+	"fmt"
+	"math/rand/v2"
+
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
-	"ablate/models/schedule"
+	"ablate/models/process"
+	"ablate/models/train"
 )
 
-// NFT is DiffusionNFT's loss of each image float32[B] (Zheng et al. 2025, arXiv
-// 2509.16117, eq. 6 with the weighting of the released code): with the implicit outputs
-// u⁺ = βu_θ + (1-β)u_old and u⁻ = (1+β)u_old - βu_θ and r float32[B] in [0, 1] the
-// image's optimality,
+// nft is DiffusionNFT (Zheng et al. 2025, arXiv 2509.16117). The signal is an image's
+// optimality r in [0, 1], from scores of its prompt or its plain good/bad label: the bad
+// images teach as well.
+type nft struct {
+	Beta       float64 `json:"beta" key:"nft.beta"`
+	Signal     string  `json:"signal" key:"nft.signal"` // score or label
+	Prediction float64 `json:"prediction" key:"nft.prediction"`
+}
+
+func (nft) Name() string                    { return "nft" }
+func (nft) Revision() int                   { return 0 }
+func (nft) Copies() []Copy                  { return []Copy{Behaviour} }
+func (nft) Variant() string                 { return "" }
+func (m nft) Labels() bool                  { return m.Signal == "label" }
+func (m nft) Constants() map[string]float64 { return map[string]float64{"beta": m.Beta} }
+
+func (m nft) Prepare(p *Pool, batch int) (*Plan, error) {
+	from, signal := p.All(), labels(p)
+	if m.Labels() {
+		from = p.Where(func(i int) bool { return p.Judged[i] })
+	} else {
+		signal = Optimality(Advantages(p.Scores, p.Prompts, false), AdvantageClip)
+	}
+	images := p.Sampler(from)
+	if images.Empty() {
+		return nil, fmt.Errorf("finetune: no image has a label: %w", ErrNothing)
+	}
+	return &Plan{Signal: signal, Draw: func(r *rand.Rand) []int { return images.DrawBatch(r, batch) }}, nil
+}
+
+// Moves: the behaviour policy, which also draws, lags behind by min(.001·steps, .5)
+// (decay type 1 of the released code, moved after each round at the number of gradient
+// steps).
+func (nft) Moves(steps int) map[Copy]float64 {
+	return map[Copy]float64{Behaviour: min(.001*float64(steps), .5)}
+}
+
+func (nft) Draws() Copy { return Behaviour }
+
+// The released code scales the loss by the range of advantages.
+func (nft) Loss() func(o Outputs, in train.Nodes) *graph.Node {
+	return func(o Outputs, in train.Nodes) *graph.Node {
+		return graph.MulScalar(graph.ReduceAllMean(NFT(o, in.At("signal"), in.At("beta"))), AdvantageClip)
+	}
+}
+
+// NFT is each image's loss float32[B] (arXiv 2509.16117, eq. 6 with the weighting of the
+// released code): with the implicit predictions u⁺ = βu_θ + (1-β)u_old and
+// u⁻ = (1+β)u_old - βu_θ,
 //
 //	[r·‖x̂₀⁺ - x₀‖²/w⁺ + (1-r)·‖x̂₀⁻ - x₀‖²/w⁻]/β,
 //
-// means over pixels, w the mean absolute error of that x̂₀, which carries no
-// gradient. r may be a plain good/bad label: the bad images teach as well.
+// means over pixels, w the mean absolute error of that x̂₀, which carries no gradient.
 func NFT(o Outputs, r, beta *graph.Node) *graph.Node {
-	away := graph.Mul(beta, graph.Sub(o.Model, o.Old))
-	still := graph.Mul(beta, graph.Sub(o.Still, o.Old))
-	part := func(u, still *graph.Node) *graph.Node {
-		clean := func(u *graph.Node) *graph.Node { return o.Schedule.Clean(o.Noisy, u, o.Time) }
-		return normalized(clean(u), clean(still), o.Clean)
+	away := graph.Mul(beta, graph.Sub(o.Model, o.Behaviour))
+	detached := graph.Mul(beta, graph.Sub(o.Detached, o.Behaviour))
+	part := func(prediction, detached *graph.Node) *graph.Node {
+		clean := func(u *graph.Node) *graph.Node { return o.Process.Clean(o.Noisy, u, o.Time) }
+		return normalized(clean(prediction), clean(detached), o.Clean)
 	}
-	plus := part(graph.Add(o.Old, away), graph.Add(o.Old, still))
-	minus := part(graph.Sub(o.Old, away), graph.Sub(o.Old, still))
+	plus := part(graph.Add(o.Behaviour, away), graph.Add(o.Behaviour, detached))
+	minus := part(graph.Sub(o.Behaviour, away), graph.Sub(o.Behaviour, detached))
 	return graph.Div(graph.Add(graph.Mul(r, plus), graph.Mul(graph.OneMinus(r), minus)), beta)
 }
 
-// normalized is the mean over pixels of (x - y)² over the mean absolute
-// difference of still, x as a constant, at least 1e-5; float32[B].
-func normalized(x, still, y *graph.Node) *graph.Node {
-	w := graph.MaxScalar(schedule.MeanPixels(graph.Abs(graph.Sub(still, y))), 1e-5)
-	return graph.Div(schedule.MeanSquare(x, y), w)
+// normalized is the mean over pixels of (x - y)² over the mean absolute difference of
+// detached, x as a constant, and y, at least 1e-5; float32[B].
+func normalized(x, detached, y *graph.Node) *graph.Node {
+	w := graph.MaxScalar(process.MeanPixels(graph.Abs(graph.Sub(detached, y))), 1e-5)
+	return graph.Div(process.MeanSquare(x, y), w)
 }
-
-var nft = Objective{Name: "nft", Reads: []Copy{Old}, Images: 1, Constants: 2,
-	Loss: func(o Outputs, image []*graph.Node, _ *graph.Node, c []*graph.Node) *graph.Node {
-		return graph.Mul(c[1], graph.ReduceAllMean(NFT(o, image[0], c[0])))
-	}}

@@ -1,208 +1,207 @@
 package finetune
 
 import (
+	"context"
 	"fmt"
-	"math"
-	"math/rand/v2"
+	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
-	"ablate/models/nn"
 	"ablate/models/pipeline"
+	"ablate/models/process"
+	"ablate/models/random"
 	"ablate/models/sampler"
-	"ablate/models/schedule"
+	"ablate/models/train"
 )
 
-// PolicyLoss is that of a policy gradient over steps of the stochastic sampler:
-// DDPO and Flow-GRPO take Clipped, DPOK its own surrogate. The anchor is the
-// mean over the batch of the step's divergence from the base ("kl", Flow-GRPO's), or
-// of (v_θ - v_base)² ("velocity", what DPOK's released code calls its KL).
+// policyLoss is that of a policy gradient over transitions of the stochastic sampler. The
+// anchor is the mean over the batch of the transition's divergence from the reference's
+// (AnchorKL, Flow-GRPO's: with the diffusion's square in the place of the transition's
+// variance, as in its released code), or of (v_θ - v_ref)² (AnchorVelocity, what DPOK's
+// released code calls its KL).
 //
-// Inputs: x_t and x_next float32[B, H, W, C], words, times, next times, advantages and
-// old log densities float32[B], and the constants (noise, clip, weight, anchor's weight).
-func PolicyLoss(method, anchor string) Loss {
-	l := Loss{Name: method + " " + anchor}
-	anchored := anchor == "kl" || anchor == "velocity"
+// Inputs: state and next state float32[B, H, W, C], cond, time, next, advantage and
+// log-probability (of the policy that drew) float32[B], the numbers noise and anchor, and
+// the method's constants.
+func policyLoss(m Policy, anchor Anchor) loss {
+	name := []string{m.Name()}
+	l := loss{}
+	anchored := anchor == AnchorKL || anchor == AnchorVelocity
 	if anchored {
-		l.Reads = []Copy{Base}
+		l.reads, name = []Copy{Reference}, append(name, "anchor", string(anchor))
 	}
-	l.Build = func(net pipeline.Network, w nn.Weights, copies [3]nn.Weights, _ nn.Weights, in []*graph.Node) *graph.Node {
-		x, y, words, t, next, advantage, old := in[0], in[1], in[2], in[3], in[4], in[5], in[6]
-		c := scalars(in[7], 4)
-		noise := graph.BroadcastToShape(c[0], t.Shape())
-		step := func(w nn.Weights) (v, mean, std *graph.Node) {
-			denoise, encode := net.Bind(w)
-			v = net.Schedule.Velocity(x, denoise(x, t, encode(words)), graph.Reshape(t, t.Shape().Dimensions[0], 1, 1, 1))
-			mean, std = net.Schedule.StochasticStep(x, v, t, next, noise)
-			return v, mean, std
+	l.name = strings.Join(name, " ")
+	l.build = func(n networks, in train.Nodes) *graph.Node {
+		p, x, t, next := n.net.Process, in.At("state"), in.At("time"), in.At("next")
+		noise := graph.BroadcastToShape(in.At("noise"), t.Shape())
+		transition := func(d pipeline.Denoiser) (v, mean, std *graph.Node) {
+			prediction := d(x, t, in.At("cond"))
+			mean, std = p.Transition(x, prediction, t, next, noise)
+			return p.Velocity(x, prediction, t), mean, std
 		}
-		v, mean, std := step(w)
-		ratio := graph.Exp(graph.Sub(schedule.LogDensity(y, mean, std), old))
-		loss := Clipped(ratio, advantage, c[1])
-		if method == "dpok" {
-			loss = DPOK(ratio, advantage, c[1], c[2])
-		}
+		v, mean, std := transition(n.model)
+		ratio := graph.Exp(graph.Sub(process.LogProbability(in.At("next state"), mean, std), in.At("log-probability")))
+		loss := m.Surrogate(ratio, in.At("advantage"), in)
 		if !anchored {
 			return loss
 		}
-		vb, mb, _ := step(copies[Base])
-		distance := net.Schedule.StepDivergence(mean, graph.StopGradient(mb), t, next, noise)
-		if anchor == "velocity" {
-			distance = schedule.MeanSquare(v, graph.StopGradient(vb))
+		vr, mr, _ := transition(n.copies[Reference])
+		distance := process.MeanSquare(v, graph.StopGradient(vr))
+		if anchor == AnchorKL {
+			variance := graph.Square(p.Diffusion(t, next, noise))
+			distance = graph.Div(process.MeanSquare(mean, graph.StopGradient(mr)), graph.MulScalar(variance, 2))
 		}
-		return graph.Add(loss, graph.Mul(c[3], graph.ReduceAllMean(distance)))
+		return graph.Add(loss, graph.Mul(in.At("anchor"), graph.ReduceAllMean(distance)))
 	}
 	return l
 }
 
-// Rollout is what policies and gradients of the reward are given to draw with.
-type Rollout struct {
-	Steps int
-	Shift float64
-	// Prompt is the i-th prompt of a training, a number that names it.
-	Prompt func(i int) int
-	// Words fills the words of a prompt.
-	Words func(prompt int, dst []float32)
-	// Score scores images float32[n, H, W, C] in the model's range.
-	Score func(images []float32, prompts []int) ([]float32, error)
+// History remembers the last scores of each prompt.
+type History map[int][]float32
+
+// remembered is how many scores of a prompt are kept, as in ddpo-pytorch.
+const remembered = 32
+
+// Add remembers scores.
+func (h History) Add(scores []float32, prompts []int) {
+	for i, s := range scores {
+		list := append(h[prompts[i]], s)
+		h[prompts[i]] = list[max(len(list)-remembered, 0):]
+	}
 }
 
-// Policies fine-tunes a model by a policy gradient: it draws images with their
-// paths, has them scored, takes steps over all their transitions in random
-// order, each once, and draws anew until the steps are taken.
-func Policies(s *Step, sample *sampler.Stochastic, m *pipeline.Model, roll Rollout, init, order *rand.Rand, normal func(draw, i, step int, dst []float32), r Recipe, h Hooks) (nn.Values, error) {
-	t, err := s.start(m, nil, init)
+// policyState is what a policy keeps from step to step.
+type policyState struct {
+	Rollouts     int // that were drawn
+	Trajectories []sampler.Trajectory
+	Prompts      []int
+	Advantages   []float32
+	History      History
+}
+
+// policy fine-tunes by a policy gradient: it draws images with their trajectories, has
+// them scored, learns from batches of all their transitions in random order, and draws
+// again. Gradients of several batches make an update, so that a rollout is worth as many
+// updates as the method says.
+func (j Job) policy(ctx context.Context, t Tools, m *pipeline.Model, method Policy) (*Tuned, error) {
+	transitions := j.Roll.Images * (j.Sampler.Steps - 1)
+	if j.Sampler.Steps < 2 {
+		return nil, fmt.Errorf("finetune: a policy over %d step of the sampler has no choice to make", j.Sampler.Steps)
+	}
+	if transitions < j.Batch {
+		return nil, fmt.Errorf("finetune: a rollout of %d images has %d transitions, and a batch takes %d: raise finetune.rollout.images or lower finetune.batch", j.Roll.Images, transitions, j.Batch)
+	}
+	u, err := j.begin(t, m, policyLoss(method, j.Anchor))
 	if err != nil {
 		return nil, err
 	}
-	defer t.free()
-	px, p := m.Pixels(), r.Policy
-	times, err := m.Schedule.Steps(roll.Steps, roll.Shift)
+	defer u.state.Free()
+	grid, err := m.Process.Grid(j.Sampler.Steps, j.Sampler.Shift)
 	if err != nil {
 		return nil, err
 	}
-	if roll.Steps < 2 {
-		return nil, fmt.Errorf("finetune: a policy over %d step of the sampler has no choice to make", roll.Steps)
-	}
-	track := tracker{}
-	var paths []sampler.Path
-	var prompts, deck []int // deck: transitions that are left, image × step
-	var advantages []float32
-	drawn := 0 // how often images were drawn
-	batch := func(dims ...int) []int { return append([]int{r.Batch}, dims...) }
-	for step := range r.Steps {
-		x, y, words := make([]float32, r.Batch*px), make([]float32, r.Batch*px), make([]float32, r.Batch*m.Words)
-		t0, t1, adv, old := make([]float32, r.Batch), make([]float32, r.Batch), make([]float32, r.Batch), make([]float32, r.Batch)
-		for i := range r.Batch {
-			if len(deck) == 0 {
-				if paths, prompts, err = rollout(t, sample, m, roll, normal, drawn, p); err != nil {
-					return nil, err
-				}
-				drawn++
-				images := make([]float32, 0, len(paths)*px)
-				for _, path := range paths {
-					images = append(images, path.States[roll.Steps]...)
-				}
-				scores, err := roll.Score(images, prompts)
-				if err != nil {
-					return nil, err
-				}
-				advantages = track.advantages(r.Method, scores, prompts)
-				deck = order.Perm(len(paths) * (roll.Steps - 1))
-			}
-			j, k := deck[0]/(roll.Steps-1), deck[0]%(roll.Steps-1)
-			deck = deck[1:]
-			copy(x[i*px:], paths[j].States[k])
-			copy(y[i*px:], paths[j].States[k+1])
-			roll.Words(prompts[j], words[i*m.Words:(i+1)*m.Words])
-			t0[i], t1[i], adv[i], old[i] = times[k], times[k+1], advantages[j], paths[j].Density[k]
-		}
-		image := func(x []float32) *tensors.Tensor {
-			return tensors.FromFlatDataAndDimensions(x, batch(m.Image[0], m.Image[1], m.Image[2])...)
-		}
-		vector := func(x []float32) *tensors.Tensor { return tensors.FromFlatDataAndDimensions(x, len(x)) }
-		opt := r.optimizer(step)
-		res, err := s.trainer.Step(t.state, opt, image(x), image(y), tensors.FromFlatDataAndDimensions(words, batch(m.Words)...),
-			vector(t0), vector(t1), vector(adv), vector(old),
-			vector([]float32{float32(p.Noise), float32(p.ClipRange), float32(p.Weight), float32(r.Weight)}))
-		if err != nil {
-			return nil, err
-		}
-		if err := h.after(step, r.Steps, t, Result{res, opt.LearningRate, EffectiveSampleSize(adv)}); err != nil {
-			return nil, err
-		}
-	}
-	return t.finish(h), nil
+	p := &policyTraining{tuning: u, method: method, grid: grid, batches: transitions / j.Batch, policyState: policyState{History: History{}}}
+	return u.loop(ctx, &p.policyState, p.next)
 }
 
-// rollout draws a round's paths from the current weights.
-func rollout(t *tuning, sample *sampler.Stochastic, m *pipeline.Model, roll Rollout, normal func(draw, i, step int, dst []float32), drawn int, p PolicySet) ([]sampler.Path, []int, error) {
-	prompts, words := make([]int, p.Images), make([]float32, p.Images*m.Words)
-	for i := range prompts {
-		prompts[i] = roll.Prompt(drawn*p.Images + i)
-		if g := max(p.Group, 1); i%g > 0 {
-			prompts[i] = prompts[i-1]
-		}
-		roll.Words(prompts[i], words[i*m.Words:(i+1)*m.Words])
-	}
-	paths, err := sample.Draw(t.weights(), words, func(i, step int, dst []float32) { normal(drawn, i, step, dst) }, roll.Steps, roll.Shift, p.Noise)
-	return paths, prompts, err
+// A policyTraining is a policy's training under way.
+type policyTraining struct {
+	*tuning
+	method  Policy
+	grid    []float32
+	batches int // of a rollout
+	policyState
+	order []int // of the rollout's transitions, image × step
+	of    int   // the rollout that order is of, counted from 1
 }
 
-// A tracker remembers the last scores of each prompt.
-type tracker map[int][]float32
-
-// Of ddpo-pytorch: scores that are remembered of a prompt, and how many it takes
-// to use them.
-const remembered, enough = 32, 16
-
-// advantages are what a method makes of a round's scores. DDPO compares with
-// the prompt's own last scores where there are enough, else with the round's (Black
-// et al. 2023, section 4.3); DPOK subtracts the prompt's mean, which stands
-// here for its learned value function; Flow-GRPO takes Advantages of the groups.
-func (t tracker) advantages(method string, scores []float32, prompts []int) []float32 {
-	if method == "grpo" {
-		return clipTo(Advantages(scores, prompts, false), 5)
-	}
-	for i, s := range scores {
-		t[prompts[i]] = tail(append(t[prompts[i]], s), remembered)
-	}
-	a := make([]float32, len(scores))
-	if method == "dpok" {
-		for i, s := range scores {
-			mean, _ := moments(t[prompts[i]])
-			a[i] = s - float32(mean)
+// next is a step.
+func (p *policyTraining) next(step int) (train.Inputs, train.Options, []float64, error) {
+	k := step / p.batches
+	if p.Rollouts != k+1 {
+		if err := p.rollout(k); err != nil {
+			return nil, train.Options{}, nil, err
 		}
-		return a
 	}
-	mean, sd := moments(scores)
-	for i, s := range scores {
-		m, d := mean, sd
-		if own := t[prompts[i]]; len(own) >= enough {
-			m, d = moments(own)
-		}
-		a[i] = float32((float64(s) - m) / (d + 1e-6))
+	choices := p.Sampler.Steps - 1
+	if p.of != k+1 {
+		p.order, p.of = p.Stream("transition order", k).Perm(len(p.Trajectories)*choices), k+1
 	}
-	return clipTo(a, 5)
+	px, n := p.model.Pixels(), p.Batch
+	x, y, cond := make([]float32, 0, n*px), make([]float32, 0, n*px), make([]float32, 0, n*p.width)
+	time, next, advantage, before := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
+	for i := range n {
+		at := p.order[step%p.batches*n+i]
+		j, s := at/choices, at%choices
+		x, y = append(x, p.Trajectories[j].States[s]...), append(y, p.Trajectories[j].States[s+1]...)
+		cond = append(cond, p.condRow(p.Prompts[j])...)
+		time[i], next[i], advantage[i], before[i] = p.grid[s], p.grid[s+1], p.Advantages[j], p.Trajectories[j].LogProbability[s]
+	}
+	h, w, c := p.model.Image[0], p.model.Image[1], p.model.Image[2]
+	in := train.Inputs{
+		"state":      tensors.FromFlatDataAndDimensions(x, n, h, w, c),
+		"next state": tensors.FromFlatDataAndDimensions(y, n, h, w, c),
+		"cond":       tensors.FromFlatDataAndDimensions(cond, n, p.width),
+	}
+	in.Vector("time", time)
+	in.Vector("next", next)
+	in.Vector("advantage", advantage)
+	in.Vector("log-probability", before)
+	in.Scalar("noise", p.Roll.Noise)
+	in.Scalar("anchor", p.anchorWeight())
+	for name, v := range p.method.Constants() {
+		in.Scalar(name, v)
+	}
+	o := p.options(step)
+	first, last := accumulated(step, p.Steps, p.batches, p.method.Rollout().Updates)
+	o.Share, o.Accumulate = 1/float64(last-first+1), step < last
+	return in, o, []float64{o.LearningRate, EffectiveSampleSize(advantage)}, nil
 }
 
-func tail(x []float32, n int) []float32 { return x[max(len(x)-n, 0):] }
-
-func clipTo(x []float32, c float32) []float32 {
-	for i := range x {
-		x[i] = min(max(x[i], -c), c)
-	}
-	return x
+// accumulated returns the first and the last of the steps whose gradients make one update
+// together with step's: a rollout's batches are cut into as many even parts as it has
+// updates, and the training ends with an update.
+func accumulated(step, steps, batches, updates int) (first, last int) {
+	updates = min(max(updates, 1), batches)
+	start, b := step/batches*batches, step%batches
+	part := b * updates / batches
+	begin := func(part int) int { return (part*batches + updates - 1) / updates }
+	// Integer division puts batch b into part b·updates/batches.
+	return start + begin(part), min(start+begin(part+1)-1, steps-1)
 }
 
-// moments are the mean and the population standard deviation.
-func moments(x []float32) (mean, sd float64) {
-	for _, v := range x {
-		mean += float64(v) / float64(len(x))
+// rollout draws the trajectories of rollout number k from the current weights.
+func (p *policyTraining) rollout(k int) error {
+	n, group := p.Roll.Images, max(p.method.Rollout().Group, 1)
+	p.Prompts = make([]int, n)
+	for i := range p.Prompts {
+		if i%group > 0 {
+			p.Prompts[i] = p.Prompts[i-1]
+		} else {
+			p.Prompts[i] = p.Prompt("rollout prompt", k*n+i)
+		}
 	}
-	for _, v := range x {
-		sd += (float64(v) - mean) * (float64(v) - mean) / float64(len(x))
+	m := p.current("")
+	cond, err := p.encoded(m, p.Prompts)
+	if err != nil {
+		return err
 	}
-	return mean, math.Sqrt(sd)
+	p.Trajectories, err = p.tools.Sampler.Trajectories(m, cond, func(i, step int, dst []float32) {
+		random.Normal(p.Stream(fmt.Sprintf("path noise %d.%d", k, i), step+1), dst)
+	}, p.Sampler, p.Roll.Noise)
+	if err != nil {
+		return err
+	}
+	images := make([]float32, 0, n*p.model.Pixels())
+	for _, t := range p.Trajectories {
+		images = append(images, t.States[p.Sampler.Steps]...)
+	}
+	scores, err := p.Score(images, p.Prompts)
+	if err != nil {
+		return err
+	}
+	p.Advantages = p.method.Advantages(&p.History, scores, p.Prompts)
+	p.Rollouts = k + 1
+	return nil
 }

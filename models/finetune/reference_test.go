@@ -9,8 +9,9 @@ import (
 
 	"ablate/models/backend"
 	"ablate/models/modeltest"
+	"ablate/models/process"
 	"ablate/models/reference"
-	"ablate/models/schedule"
+	"ablate/models/train"
 )
 
 // compute runs a graph function on tensors of a case, by their keys.
@@ -89,15 +90,15 @@ func TestReferenceForward(t *testing.T) {
 			g, v := in["t"].Graph(), in["v_model"]
 			constant := func(x []float32) *graph.Node { return graph.Const(g, x) }
 			scalar := func(x float64) *graph.Node { return graph.Scalar(g, v.DType(), x) }
-			flow := schedule.Flow{}
-			o := Outputs{Schedule: flow, Noisy: flow.Noisy(in["x0"], in["eps"], in["t"]), Clean: in["x0"], Time: in["t"],
-				Target: graph.Sub(in["eps"], in["x0"]), Model: v, Base: in["v_base"], Old: in["v_old"], Average: in["v_ema"], Still: graph.StopGradient(v)}
+			flow := process.Flow{Prediction: process.Velocity}
+			o := Outputs{Process: flow, Noisy: flow.Noisy(in["x0"], in["eps"], in["t"]), Clean: in["x0"], Time: in["t"],
+				Target: graph.Sub(in["eps"], in["x0"]), Model: v, Reference: in["v_base"], Behaviour: in["v_old"], Average: in["v_ema"], Detached: graph.StopGradient(v)}
 			put := func(name string, x *graph.Node) { names, out = append(names, name), append(out, x) }
 			take := func(name string, loss *graph.Node) {
 				put(name+"_loss", graph.Reshape(loss, 1))
 				put(name+"_grad", graph.Gradient(loss, v)[0])
 			}
-			anchor := graph.ReduceAllMean(schedule.MeanSquare(o.Model, o.Base))
+			anchor := graph.ReduceAllMean(o.Apart(o.Model, o.Reference))
 			plus := func(loss *graph.Node, weight float64) *graph.Node {
 				return graph.Add(loss, graph.MulScalar(anchor, weight))
 			}
@@ -112,40 +113,55 @@ func TestReferenceForward(t *testing.T) {
 				scaled[i] = float32(float64(clipped[i]) / k.Clip)
 			}
 			for _, w := range k.Weightings {
-				score := func(u *graph.Node) *graph.Node { return Score(w, o.Loss(u), o.Time, scalar(k.Power)) }
-				_, ratio := AWM(score(o.Model), score(o.Old), constant(scaled), scalar(k.ClipRange))
-				put("awm_"+w+"_ratio", ratio)
-				loss := awm(w, true).Loss(o, []*graph.Node{constant(scaled)}, nil, []*graph.Node{scalar(k.ClipRange), scalar(k.AverageBeta), scalar(k.Power)})
+				score := func(u *graph.Node) *graph.Node {
+					return Score(w, o.Loss(u), o.Time, func() *graph.Node { return scalar(k.Power) })
+				}
+				put("awm_"+w+"_ratio", graph.Exp(graph.Sub(score(o.Model), score(o.Behaviour))))
+				loss := awm{Weighting: w, Average: k.AverageBeta}.Loss()(o, train.Nodes{
+					"signal": constant(scaled), "clip": scalar(k.ClipRange), "average": scalar(k.AverageBeta), "power": scalar(k.Power)})
 				take("awm_"+w, plus(loss, k.Beta))
 			}
 			for name, r := range map[string]*graph.Node{"nft": constant(optimality), "nft_labels": in["labels"]} {
 				for _, b := range k.NFT {
 					name, beta := name+"_beta"+b.String(), scalar(number(t, b))
 					put(name+"_each", NFT(o, r, beta))
-					take(name, plus(nft.Loss(o, []*graph.Node{r}, nil, []*graph.Node{beta, scalar(k.Clip)}), k.NFTKL))
+					take(name, plus(nft{}.Loss()(o, train.Nodes{"signal": r, "beta": beta}), k.NFTKL))
 				}
 			}
-			share := constant(shares(group))
-			share = graph.Reshape(share, len(group), len(group))
-			_, implicit := CRD(o, constant(optimality), share, scalar(k.CRD))
+			mean := make([]float32, len(group)*len(group))
+			size := map[int]float32{}
+			for _, g := range group {
+				size[g]++
+			}
+			for i, g := range group {
+				for j, h := range group {
+					if g == h {
+						mean[i*len(group)+j] = 1 / size[g]
+					}
+				}
+			}
+			groupMean := graph.Reshape(constant(mean), len(group), len(group))
+			centred, implicit := CRD(o, constant(optimality), groupMean, scalar(k.CRD))
 			put("crd_implicit", implicit)
-			take("crd", plus(crd.Loss(o, []*graph.Node{constant(optimality)}, share, []*graph.Node{scalar(k.CRD), scalar(1)}), k.CRDKL))
+			take("crd", plus(centred, k.CRDKL))
 
 			next := graph.MulScalar(in["t"], 1-k.Fraction)
+			noise := graph.BroadcastToShape(scalar(k.Noise), next.Shape())
 			step := func(u *graph.Node) (mean, std, density *graph.Node) {
-				mean, std = flow.StochasticStep(o.Noisy, u, in["t"], next, scalar(k.Noise))
-				return mean, std, schedule.LogDensity(in["sde_next"], mean, std)
+				mean, std = flow.Transition(o.Noisy, u, in["t"], next, noise)
+				return mean, std, process.LogProbability(in["sde_next"], mean, std)
 			}
-			mean, std, density := step(v)
+			sdeMean, std, density := step(v)
 			_, _, old := step(in["v_old"])
 			base, _, _ := step(in["v_base"])
-			put("sde_mean", mean)
+			put("sde_mean", sdeMean)
 			put("sde_std", std)
 			put("sde_log_prob", density)
 			put("sde_log_prob_old", old)
 			ratio := graph.Exp(graph.Sub(density, old))
 			put("grpo_ratio", ratio)
-			kl := graph.ReduceAllMean(flow.StepDivergence(mean, base, in["t"], next, scalar(k.Noise)))
+			variance := graph.Square(flow.Diffusion(in["t"], next, noise))
+			kl := graph.ReduceAllMean(graph.Div(process.MeanSquare(sdeMean, base), graph.MulScalar(variance, 2)))
 			put("grpo_kl", graph.Reshape(kl, 1))
 			take("grpo", graph.Add(Clipped(ratio, constant(clipped), scalar(k.GRPOClip)), graph.MulScalar(kl, k.GRPOBeta)))
 			return out
@@ -169,17 +185,15 @@ func TestReferencePreference(t *testing.T) {
 			Clip      float64 `json:"adv_clip_max"`
 			Weight    float64 `json:"dpok_reward_weight"`
 			KL        float64 `json:"dpok_kl_weight"`
-			Scheduler schedule.DDPM
+			Scheduler process.DDPM
 		}
 		c.JSON(t, &k)
 		if err := k.Scheduler.Check(); err != nil {
 			t.Fatal(err)
 		}
-		alphas := k.Scheduler.Alphas()
-		var sample, coefficient, std []float32
+		var times, nexts []float32
 		for _, time := range c.Ints(t, "pg_timesteps") {
-			s := k.Scheduler.DDIM(alphas, time, k.Scheduler.Steps/k.Steps, k.Eta)
-			sample, coefficient, std = append(sample, float32(s.Sample)), append(coefficient, float32(s.Output)), append(std, float32(s.Std))
+			times, nexts = append(times, float32(time)), append(nexts, float32(time-k.Scheduler.Steps/k.Steps))
 		}
 		var names []string
 		keys := []string{"dpo_target", "dpo_ref_pred", "dpo_model_pred", "pg_sample", "pg_model_output_old", "pg_model_output_new",
@@ -195,18 +209,23 @@ func TestReferencePreference(t *testing.T) {
 				names, out = append(names, name), append(out, x)
 			}
 			for _, b := range k.Betas {
-				loss, inside := DPO(schedule.MeanSquare(p, in["dpo_target"]), schedule.MeanSquare(in["dpo_ref_pred"], in["dpo_target"]), scalar(number(t, b)))
+				loss, inside := DPO(process.MeanSquare(p, in["dpo_target"]), process.MeanSquare(in["dpo_ref_pred"], in["dpo_target"]), scalar(number(t, b)))
 				name := "dpo_beta" + b.String()
 				put(name+"_loss", loss)
 				put(name+"_inside", inside)
 				put(name+"_grad_model_pred", graph.Gradient(loss, p)[0])
 				put(name+"_implicit_accuracy", graph.ReduceAllMean(graph.ConvertDType(graph.GreaterThan(inside, graph.ZerosLike(inside)), p.DType())))
 			}
-			a, b, s := graph.Const(g, sample), graph.Const(g, coefficient), graph.Const(g, std)
 			n := in["pg_model_output_new"]
-			mean := func(output *graph.Node) *graph.Node { return schedule.Mean(in["pg_sample"], output, a, b) }
+			time, next := graph.Const(g, times), graph.Const(g, nexts)
+			eta := graph.BroadcastToShape(scalar(k.Eta), time.Shape())
+			s := k.Scheduler.Diffusion(time, next, eta)
+			mean := func(output *graph.Node) *graph.Node {
+				m, _ := k.Scheduler.Transition(in["pg_sample"], output, time, next, eta)
+				return m
+			}
 			before, after, pretrained := mean(in["pg_model_output_old"]), mean(n), mean(in["pg_model_output_pretrained"])
-			old, density := schedule.LogDensity(in["pg_prev_sample"], before, s), schedule.LogDensity(in["pg_prev_sample"], after, s)
+			old, density := process.LogProbability(in["pg_prev_sample"], before, s), process.LogProbability(in["pg_prev_sample"], after, s)
 			ratio := graph.Exp(graph.Sub(density, old))
 			put("pg_std", s)
 			put("pg_prev_sample_mean_old", before)
@@ -221,10 +240,10 @@ func TestReferencePreference(t *testing.T) {
 			far := graph.GreaterThan(graph.Abs(graph.AddScalar(ratio, -1)), scalar(k.ClipRange))
 			put("pg_ddpo_clip_fraction", graph.ReduceAllMean(graph.ConvertDType(far, n.DType())))
 			put("pg_ddpo_approx_kl", graph.MulScalar(graph.ReduceAllMean(graph.Square(graph.Sub(density, old))), .5))
-			kl := graph.Div(schedule.MeanSquare(after, pretrained), graph.MulScalar(graph.Square(s), 2))
+			kl := graph.Div(process.MeanSquare(after, pretrained), graph.MulScalar(graph.Square(s), 2))
 			put("pg_dpok_kl_exact_mean", kl)
 			put("pg_dpok_kl_exact_sum", graph.MulScalar(kl, float64(n.Shape().Size()/n.Shape().Dimensions[0])))
-			surrogate := graph.ReduceAllMean(schedule.MeanSquare(n, in["pg_model_output_pretrained"]))
+			surrogate := graph.ReduceAllMean(process.MeanSquare(n, in["pg_model_output_pretrained"]))
 			put("pg_dpok_kl_surrogate", surrogate)
 			loss = graph.Add(DPOK(ratio, in["pg_advantages"], scalar(k.ClipRange), scalar(k.Weight)), graph.MulScalar(surrogate, k.KL))
 			put("pg_dpok_loss", loss)

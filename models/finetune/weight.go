@@ -2,55 +2,7 @@ package finetune
 
 import (
 	"math"
-	"slices"
 )
-
-// Softmax are the weights n·softmax(τ·r) of reward-weighted regression (RWR, in
-// the code of Black et al. 2023, arXiv 2305.13301); their mean is 1. τ multiplies: it is
-// an inverse temperature, whatever that code calls it.
-func Softmax(r []float32, tau float64) []float32 {
-	w := make([]float32, len(r))
-	if len(r) == 0 {
-		return w
-	}
-	top := slices.Max(r)
-	var sum float64
-	for i, x := range r {
-		e := math.Exp(tau * float64(x-top))
-		w[i] = float32(e)
-		sum += e
-	}
-	for i := range w {
-		w[i] *= float32(float64(len(r)) / sum)
-	}
-	return w
-}
-
-// Top are the weights 1 of the best fraction of scores r and 0 of the rest; all
-// that tie with the last of the best are among them.
-func Top(r []float32, fraction float64) []float32 {
-	sorted := slices.Clone(r)
-	slices.Sort(sorted)
-	keep := min(max(int(math.Round(fraction*float64(len(r)))), 1), len(r))
-	w := make([]float32, len(r))
-	for i, x := range r {
-		if x >= sorted[len(r)-keep] {
-			w[i] = 1
-		}
-	}
-	return w
-}
-
-// Above are the weights 1 of scores of at least the threshold and 0 of the rest.
-func Above(r []float32, threshold float64) []float32 {
-	w := make([]float32, len(r))
-	for i, x := range r {
-		if float64(x) >= threshold {
-			w[i] = 1
-		}
-	}
-	return w
-}
 
 // Advantages are (r - r̄)/(sd + 1e-4), with r̄ the mean of the image's group and sd the
 // population standard deviation of all scores, or with own of its group
@@ -81,6 +33,9 @@ func Advantages(r []float32, group []int, own bool) []float32 {
 	return a
 }
 
+// AdvantageClip is the largest advantage, in every published setting.
+const AdvantageClip = 5
+
 // Optimality is A clipped to ±c and mapped to [0, 1]: clip(A, ±c)/2c + 1/2
 // (DiffusionNFT, arXiv 2509.16117, eq. 12).
 func Optimality(a []float32, c float64) []float32 {
@@ -104,20 +59,21 @@ func EffectiveSampleSize(w []float32) float64 {
 	return sum * sum / squares
 }
 
-// shares are the rows, float32[n·n], that average over each image's group.
-func shares(group []int) []float32 {
-	n := len(group)
-	size := map[int]float32{}
-	for _, g := range group {
-		size[g]++
+// clipTo clips x to ±c in place.
+func clipTo(x []float32, c float32) []float32 {
+	for i := range x {
+		x[i] = min(max(x[i], -c), c)
 	}
-	m := make([]float32, n*n)
-	for i, g := range group {
-		for j, h := range group {
-			if g == h {
-				m[i*n+j] = 1 / size[g]
-			}
-		}
+	return x
+}
+
+// moments are the mean and the population standard deviation.
+func moments(x []float32) (mean, sd float64) {
+	for _, v := range x {
+		mean += float64(v) / float64(len(x))
 	}
-	return m
+	for _, v := range x {
+		sd += (float64(v) - mean) * (float64(v) - mean) / float64(len(x))
+	}
+	return mean, math.Sqrt(sd)
 }

@@ -16,10 +16,10 @@ import (
 	"ablate/models/nn"
 )
 
-// Config is which weights get an update, and of which rank.
+// Config is which weights get an update, and of which rank. Rank 0 is none.
 type Config struct {
-	Rank    int
-	Targets string // attention or all
+	Rank    int    `json:"rank,omitempty"`
+	Targets string `json:"targets,omitempty"` // attention or all
 }
 
 const up, down = ".lora_B", ".lora_A"

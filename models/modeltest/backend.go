@@ -10,8 +10,9 @@ import (
 )
 
 var open = sync.OnceValues(func() (backend.Backend, error) {
-	// XLA reads these when it is loaded: one thread, as in a worker.
-	for k, v := range map[string]string{"NPROC": "1", "XLA_FLAGS": os.Getenv("XLA_FLAGS") + " --xla_cpu_multi_thread_eigen=false"} {
+	// XLA reads these when it is loaded: one thread, as in a worker. Tests compile far more
+	// than they compute, and LLVM's optimization takes half of a compilation's time.
+	for k, v := range map[string]string{"NPROC": "1", "XLA_FLAGS": os.Getenv("XLA_FLAGS") + " --xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"} {
 		if err := os.Setenv(k, v); err != nil {
 			return nil, err
 		}

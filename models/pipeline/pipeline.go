@@ -1,72 +1,145 @@
 // Package pipeline is a text-to-image model as the rest of models sees it: a
-// denoiser and a text encoder with their weights, under a schedule. The shapes
-// world's transformer is one Network; another model is another one.
+// denoiser and a text encoder with their weights, under a forward process. The
+// shapes world's transformer is one Network.
 package pipeline
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
 	"ablate/models/nn"
-	"ablate/models/schedule"
+	"ablate/models/process"
 )
 
 // A Network is an architecture without weights.
 type Network struct {
-	// Name tells networks of different shape apart: trainers and samplers that
-	// were compiled for one are reused for every model of the same name.
+	// Name identifies the architecture. Trainers and samplers that were compiled for a
+	// name serve every model of that name, so it has every field of the configuration.
 	Name string
 	// Image is height, width and channels of what the denoiser sees.
 	Image [3]int
-	// Words is the width of the text encoder's input.
-	Words      int
+	// Text is the width of the text encoder's input, Cond that of its output.
+	Text, Cond int
 	Params     []nn.Param // of the denoiser
 	TextParams []nn.Param // of the text encoder
-	Denoise    func(w nn.Weights, x, t, text *graph.Node) *graph.Node
-	Encode     func(w nn.Weights, words *graph.Node) *graph.Node
-	Schedule   schedule.Flow
+	// Denoise predicts, from x_t float32[B, H, W, C], t float32[B] and the conditioning
+	// float32[B, Cond], what Process says.
+	Denoise func(w nn.Weights, x, t, cond *graph.Node) *graph.Node
+	// Encode maps text float32[B, Text] to conditioning float32[B, Cond].
+	Encode  func(w nn.Weights, text *graph.Node) *graph.Node
+	Process process.Process
 }
 
 // Pixels is the number of values in one image.
 func (n Network) Pixels() int { return n.Image[0] * n.Image[1] * n.Image[2] }
 
-// AllParams are the denoiser's parameters, then the text encoder's, whose
-// names begin with "text_encoder.".
+// AllParams are the denoiser's parameters, then the text encoder's, whose names
+// begin with TextPrefix.
 func (n Network) AllParams() []nn.Param {
-	ps := append([]nn.Param{}, n.Params...)
-	for _, p := range n.TextParams {
-		p.Name = textPrefix + p.Name
-		ps = append(ps, p)
+	return append(append([]nn.Param{}, n.Params...), n.EncoderParams()...)
+}
+
+// EncoderParams are the text encoder's parameters by their names in AllParams.
+func (n Network) EncoderParams() []nn.Param {
+	ps := make([]nn.Param, len(n.TextParams))
+	for i, p := range n.TextParams {
+		p.Name = TextPrefix + p.Name
+		ps[i] = p
 	}
 	return ps
 }
 
-const textPrefix = "text_encoder."
+// TextPrefix begins the names of the text encoder's parameters in a model.
+const TextPrefix = "text_encoder."
 
-// Bind gives the network the weights w of a graph, named as in AllParams: the
-// denoiser, and the text encoder from words float32[B, Words] to text states.
-func (n Network) Bind(w nn.Weights) (schedule.Denoiser, func(words *graph.Node) *graph.Node) {
-	text := make(nn.Weights, len(n.TextParams))
-	for _, p := range n.TextParams {
-		text[p.Name] = w.At(textPrefix + p.Name)
+// A Part says which of a model's parameters are trained.
+type Part string
+
+// The parts of a model.
+const (
+	DenoiserPart Part = "denoiser"
+	EncoderPart  Part = "text encoder"
+	BothParts    Part = "both"
+)
+
+// Trained returns the parameters of a part, by their names in AllParams.
+func (n Network) Trained(p Part) ([]nn.Param, error) {
+	switch p {
+	case DenoiserPart:
+		return n.Params, nil
+	case EncoderPart:
+		return n.EncoderParams(), nil
+	case BothParts:
+		return n.AllParams(), nil
 	}
-	return func(x, t, states *graph.Node) *graph.Node { return n.Denoise(w, x, t, states) },
-		func(words *graph.Node) *graph.Node { return n.Encode(text, words) }
+	return nil, fmt.Errorf("a model has no part %q: must be %q, %q or %q", p, DenoiserPart, EncoderPart, BothParts)
 }
 
-// WeightedLoss is Σ cᵢ·ℓᵢ over a batch, with ℓᵢ the schedule's denoising loss,
-// which stands for -log p. Its inputs are x₀ and ε float32[B, H, W, C], t
-// float32[B], words float32[B, Words] and the coefficients c float32[B].
-// Pretraining has c = 1/B; reward-weighted likelihood with a pretraining term
-// (Lee et al. 2023, arXiv 2302.12192, section 3.3) has c = r/B for generated images
-// and β/K for K pretraining pairs, all in one batch.
-func (n Network) WeightedLoss(w nn.Weights, in []*graph.Node) *graph.Node {
-	x0, eps, t, words, c := in[0], in[1], in[2], in[3], in[4]
-	denoise, encode := n.Bind(w)
-	return graph.ReduceAllSum(graph.Mul(c, n.Schedule.Loss(denoise, x0, eps, t, encode(words))))
+// Encodes reports whether a step that trains the part encodes its text: a frozen
+// encoder's conditioning is computed once a prompt, outside.
+func (p Part) Encodes() bool { return p != DenoiserPart }
+
+// A Denoiser predicts from x_t float32[B, H, W, C], t float32[B] and a
+// conditioning.
+type Denoiser func(x, t, cond *graph.Node) *graph.Node
+
+// Bind gives the denoiser its weights, named as in AllParams. Where encode is true,
+// its conditioning is text float32[B, Text], which it encodes, else what Encode
+// returned, float32[B, Cond].
+func (n Network) Bind(w nn.Weights, encode bool) Denoiser {
+	return func(x, t, cond *graph.Node) *graph.Node {
+		if encode {
+			cond = n.EncodeText(w, cond)
+		}
+		return n.Denoise(w, x, t, cond)
+	}
+}
+
+// EncodeText is Encode with weights named as in AllParams.
+func (n Network) EncodeText(w nn.Weights, text *graph.Node) *graph.Node {
+	own := make(nn.Weights, len(n.TextParams))
+	for _, p := range n.TextParams {
+		own[p.Name] = w.At(TextPrefix + p.Name)
+	}
+	return n.Encode(own, text)
+}
+
+// CondWidth is the width of the conditioning that Bind's denoiser takes.
+func (n Network) CondWidth(encode bool) int {
+	if encode {
+		return n.Text
+	}
+	return n.Cond
 }
 
 // Model is a network with weights, named as AllParams names them.
 type Model struct {
 	Network
 	Weights nn.Values
+}
+
+// With returns the model with some of its weights replaced.
+func (m *Model) With(v nn.Values) *Model {
+	all := make(nn.Values, len(m.Weights))
+	for name, x := range m.Weights {
+		all[name] = x
+	}
+	for name, x := range v {
+		all[name] = x
+	}
+	return &Model{m.Network, all}
+}
+
+// Part returns the denoiser's or the text encoder's weights, by their names there.
+func (m *Model) Part(p Part) nn.Values {
+	v := nn.Values{}
+	for name, x := range m.Weights {
+		own, text := strings.CutPrefix(name, TextPrefix)
+		if text == (p == EncoderPart) {
+			v[own] = x
+		}
+	}
+	return v
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"ablate/models/dit"
-	"ablate/models/schedule"
+	"ablate/models/process"
 )
 
 // Shapes is the network of the shapes world.
@@ -13,10 +13,10 @@ func Shapes(c dit.Config) Network {
 		// Every field, for each of them gives another graph.
 		Name: fmt.Sprintf("shapes %d×%d×%d, patch %d, MLP %d, text %d×%d, image %d×%d", c.Layers, c.Width, c.Heads, c.PatchSize, c.MLPRatio,
 			c.Vocabulary, c.TextWidth, c.ImageSize, c.Channels),
-		Image:  [3]int{c.ImageSize, c.ImageSize, c.Channels},
-		Words:  c.Vocabulary,
+		Image: [3]int{c.ImageSize, c.ImageSize, c.Channels},
+		Text:  c.Vocabulary, Cond: c.TextWidth,
 		Params: c.Params(), TextParams: c.TextParams(),
 		Denoise: c.Denoise, Encode: c.EncodeText,
-		Schedule: schedule.Default(),
+		Process: process.ShapesFlow(),
 	}
 }

@@ -3,56 +3,56 @@
 package pretrain
 
 import (
+	"context"
 	"math/rand/v2"
 
 	"ablate/models/nn"
 	"ablate/models/pipeline"
+	"ablate/models/random"
 	"ablate/models/train"
 )
 
 // Pairs are image-caption pairs.
 type Pairs interface {
 	Len() int
-	// Fill writes pair i's image in the model's range and its words.
-	Fill(i int, image, words []float32)
+	// Fill writes pair i's image in the model's range and the text encoder's input.
+	Fill(i int, image, text []float32)
 }
 
 // Options of a pretraining.
 type Options struct {
 	Steps, Batch int
 	LearningRate float64
-	EMA          float64 // decay of the moving average of the weights, which is what is kept
-	Progress     func(step int, r train.Result) error
+	Adam         train.Adam
+	EMA          float64 // decay of the moving average of the weights, which is what is kept; 0 keeps the weights
+	Resume       train.Resume
+	Progress     func(step, total int)
 }
 
-// Run trains net from scratch on pairs: Adam with β₂ .99, a flat learning rate
-// for 60% of the steps and then a linear one down to 3%. init draws the initial
-// weights, order the pairs, noise and times of each step.
-func Run(t *train.Trainer, net pipeline.Network, pairs Pairs, init, order *rand.Rand, o Options) (nn.Values, error) {
-	state, err := t.Start(nn.Init(net.AllParams(), init))
+// Run trains net from scratch on pairs: AdamW with warm-up over 100 steps, a flat
+// learning rate for 60% of the steps and then a linear one down to 3%. init draws the
+// initial weights, order the pairs, noise and times of each step. t is a trainer of the
+// network's PretrainingStep.
+func Run(ctx context.Context, t *train.Trainer, net pipeline.Network, pairs Pairs, init *rand.Rand, order random.Steps, o Options) (nn.Values, *train.Curve, error) {
+	state, err := t.Start(nn.Init(net.AllParams(), init), o.EMA > 0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer state.Free()
-	px := net.Pixels()
-	for step := range o.Steps {
-		b := net.NewBatch(o.Batch)
-		for i := range o.Batch {
-			pairs.Fill(order.IntN(pairs.Len()), b.Images[i*px:(i+1)*px], b.Words[i*net.Words:(i+1)*net.Words])
-			b.Coefficients[i] = 1 / float32(o.Batch)
-		}
-		b.Draw(order)
-		opt := train.Default(o.LearningRate * train.WarmupDecay(step, o.Steps, 100, 0.6, 0.03))
-		opt.Beta2, opt.EMA = 0.99, o.EMA
-		r, err := t.Step(state, opt, b.Inputs()...)
-		if err != nil {
-			return nil, err
-		}
-		if o.Progress != nil {
-			if err := o.Progress(step, r); err != nil {
-				return nil, err
+	loop := train.Loop{Trainer: t, State: state, Steps: o.Steps, Resume: o.Resume, Progress: o.Progress,
+		Batch: func(step int) (train.Inputs, train.Options, []float64, error) {
+			r, b := order(step), net.NewBatch(o.Batch, true)
+			for i := range o.Batch {
+				pairs.Fill(r.IntN(pairs.Len()), b.Image(i), b.CondRow(i))
+				b.Coefficients[i] = 1 / float32(o.Batch)
 			}
-		}
+			b.Draw(r)
+			opt := train.Options{LearningRate: o.LearningRate * train.WarmupDecay(step, o.Steps, 100, 0.6, 0.03), Adam: o.Adam, Clip: 1, EMA: o.EMA}
+			return b.Inputs(), opt, nil, nil
+		}}
+	curve, err := loop.Run(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	return t.Average(state), nil
+	return t.Average(state), curve, nil
 }

@@ -28,3 +28,29 @@ func Normal(r *rand.Rand, x []float32) {
 		x[i] = float32(r.NormFloat64())
 	}
 }
+
+// Steps gives every step of a training a stream of its own, so that what a step draws
+// does not depend on how many came before it in this process.
+type Steps func(step int) *rand.Rand
+
+// Shuffled returns element i of an endless sequence of shuffles of n things: each thing
+// comes once before any comes again. It derives each shuffle from its number alone.
+type Shuffled struct {
+	n       int
+	streams Steps
+	epoch   int
+	order   []int
+}
+
+// NewShuffled returns the sequence whose shuffle number k is drawn from streams(k).
+func NewShuffled(n int, streams Steps) *Shuffled {
+	return &Shuffled{n: n, streams: streams, epoch: -1}
+}
+
+// At returns element i.
+func (s *Shuffled) At(i int) int {
+	if e := i / s.n; e != s.epoch {
+		s.epoch, s.order = e, s.streams(e).Perm(s.n)
+	}
+	return s.order[i%s.n]
+}

@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
 	"ablate/models/nn"
+	"ablate/models/random"
 )
 
 // BradleyTerry is the log loss of a preference (Bradley & Terry 1952; on
@@ -29,10 +30,10 @@ type pairs struct {
 	data     Data
 	opposite map[int][2][]int // by prompt: its images labelled bad, and good
 	with     []int            // images that have an opposite
-	deck     []int
+	order    *random.Shuffled // of with
 }
 
-func newPairs(d Data) (*pairs, error) {
+func newPairs(d Data, epochs random.Steps) (*pairs, error) {
 	p := &pairs{data: d, opposite: map[int][2][]int{}}
 	for i, z := range d.Prompt {
 		o := p.opposite[z]
@@ -48,6 +49,7 @@ func newPairs(d Data) (*pairs, error) {
 		return nil, fmt.Errorf("reward: loss %q learns from a good and a bad image of one prompt, and none of the %d prompts of the %d labelled images has both (raise feedback.labelled, or choose a loss of single images)",
 			BradleyTerryLoss, len(p.opposite), len(d.Labels))
 	}
+	p.order = random.NewShuffled(len(p.with), epochs)
 	return p, nil
 }
 
@@ -59,19 +61,13 @@ func (d Data) side(i int) int {
 	return 0
 }
 
-// draw draws a pair: every image that has an opposite once before any comes
-// again, with an opposite drawn evenly.
-func (p *pairs) draw(order *rand.Rand) (good, bad int) {
-	if len(p.deck) == 0 {
-		for _, k := range order.Perm(len(p.with)) {
-			p.deck = append(p.deck, p.with[k])
-		}
-	}
-	i := p.deck[0]
-	p.deck = p.deck[1:]
+// draw draws pair number k of a training: every image that has an opposite once before
+// any comes again, with an opposite drawn evenly.
+func (p *pairs) draw(k int, r *rand.Rand) (good, bad int) {
+	i := p.with[p.order.At(k)]
 	s := p.data.side(i)
 	others := p.opposite[p.data.Prompt[i]][1-s]
-	j := others[order.IntN(len(others))]
+	j := others[r.IntN(len(others))]
 	if s == 1 {
 		return i, j
 	}

@@ -17,25 +17,23 @@ const (
 	BradleyTerryLoss  = "bradley-terry"
 )
 
-// Loss is a loss by its name, as a graph over a step's inputs: images
-// float32[B, E], prompts float32[B, 1+N, E], the right one first, present
-// float32[B, 1+N], which is 0 where an image has fewer than N wrong prompts,
-// labels y float32[B] and (λ, T) float32[2]. N is 0 but under classification.
-// Under bradley-terry row i of the first half and row i of the second are a
-// good and a bad image of one prompt.
+// Loss is a loss by its name, as a graph over a step's inputs: images float32[B, E],
+// prompts float32[B, 1+N, E], the right one first, present float32[B, 1+N], which is 0
+// where an image has fewer than N wrong prompts, labels y float32[B], and the numbers
+// lambda and temperature. N is 0 but under classification. Under bradley-terry row i of
+// the first half and row i of the second are a good and a bad image of one prompt.
 func (c Config) Loss(name string) (train.Loss, error) {
 	if name != MSE && name != MSEClassification && name != CrossEntropyLoss && name != BradleyTerryLoss {
 		return nil, fmt.Errorf("reward: loss %q learns nothing", name)
 	}
-	return func(w nn.Weights, in []*graph.Node) *graph.Node {
-		image, prompts, present, label, hyper := in[0], in[1], in[2], in[3], in[4]
+	return func(w nn.Weights, _ train.Sets, in train.Nodes) *graph.Node {
+		image, prompts, label := in.At("images"), in.At("prompts"), in.At("labels")
 		b, n := prompts.Shape().Dimensions[0], prompts.Shape().Dimensions[1]
 		if name == MSEClassification {
 			images := graph.BroadcastToDims(graph.InsertAxes(image, 1), b, n, c.Embedding)
 			r := c.Score(w, images, prompts) // [B, 1+N]
-			lambda := graph.Reshape(graph.Slice(hyper, graph.AxisElem(0)))
-			temperature := graph.Reshape(graph.Slice(hyper, graph.AxisElem(1)))
-			return graph.Add(SquaredError(first(r), label), graph.Mul(lambda, Classification(r, present, label, temperature)))
+			right := Classification(r, in.At("present"), label, in.At("temperature"))
+			return graph.Add(SquaredError(first(r), label), graph.Mul(in.At("lambda"), right))
 		}
 		prompt := graph.Reshape(graph.Slice(prompts, graph.AxisRange(), graph.AxisElem(0)), b, c.Embedding)
 		switch name {

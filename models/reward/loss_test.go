@@ -41,8 +41,9 @@ func TestGradients(t *testing.T) {
 				t.Fatal(err)
 			}
 			fn, err := backend.NewFn(b, name, 0, func(in []*graph.Node) []*graph.Node {
-				l := loss(nn.Bind(c.Params(), in[5:]), in)
-				return append([]*graph.Node{l}, graph.Gradient(l, in[5:]...)...)
+				named := train.Nodes{"images": in[0], "prompts": in[1], "present": in[2], "labels": in[3], "lambda": in[4], "temperature": in[5]}
+				l := loss(nn.Bind(c.Params(), in[6:]), nil, named)
+				return append([]*graph.Node{l}, graph.Gradient(l, in[6:]...)...)
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -53,9 +54,9 @@ func TestGradients(t *testing.T) {
 				n = 3
 			}
 			r := random.Stream(3, "test", "gradients", 0)
-			data := [][]float64{numbers(r, images*3), numbers(r, images*n*3), slices.Repeat([]float64{1}, images*n), {1, 1, 0, 0}, {.7, .4}}
+			data := [][]float64{numbers(r, images*3), numbers(r, images*n*3), slices.Repeat([]float64{1}, images*n), {1, 1, 0, 0}, {.7}, {.4}}
 			data[2][len(data[2])-1] = 0 // one wrong prompt fewer
-			shapes := [][]int{{images, 3}, {images, n, 3}, {images, n}, {images}, {2}}
+			shapes := [][]int{{images, 3}, {images, n, 3}, {images, n}, {images}, {}, {}}
 			for _, p := range c.Params() {
 				data, shapes = append(data, numbers(r, p.Size())), append(shapes, p.Shape)
 			}
@@ -77,14 +78,14 @@ func TestGradients(t *testing.T) {
 			here := call()
 			moving := 0
 			for p := range c.Params() {
-				for i := range data[5+p] {
+				for i := range data[6+p] {
 					const h = 1e-6
-					x := data[5+p][i]
-					data[5+p][i] = x + h
+					x := data[6+p][i]
+					data[6+p][i] = x + h
 					up := call()[0][0]
-					data[5+p][i] = x - h
+					data[6+p][i] = x - h
 					down := call()[0][0]
-					data[5+p][i] = x
+					data[6+p][i] = x
 					got, want := here[1+p][i], (up-down)/(2*h)
 					if math.Abs(got-want) > 1e-7+1e-5*math.Abs(want) {
 						t.Errorf("%s, %s: gradient by %s[%d] is %v, by differences %v", name, c.Inputs, c.Params()[p].Name, i, got, want)
@@ -155,19 +156,13 @@ func TestOverfits(t *testing.T) {
 	d := reward.Data{Images: unit(4), Prompts: unit(4), Labels: []float32{1, 0, 0, 1}, Prompt: []int{0, 0, 1, 1},
 		Wrong: func(_ *rand.Rand, p, n int) []int { return []int{2, 3}[:n] }}
 	for _, name := range allLosses {
-		var first, last float64
-		_, err := trainer.Train(d, random.Stream(4, "test", "init", 0), random.Stream(4, "test", "order", 0), reward.Options{
-			Loss: name, Steps: 400, Batch: 4, LearningRate: 1e-2, Lambda: 1, Temperature: .1, Perturbations: 2,
-			Progress: func(step int, r train.Result) error {
-				if step == 0 {
-					first = r.Loss
-				}
-				last = r.Loss
-				return nil
-			}})
+		_, curve, err := trainer.Train(t.Context(), d, random.Stream(4, "test", "init", 0), steps("order"), steps("epochs"), reward.Options{
+			Loss: name, Steps: 400, Batch: 4, LearningRate: 1e-2, Adam: train.Default(0).Adam, Lambda: 1, Temperature: .1, Perturbations: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
+		losses := curve.Values[0]
+		first, last := losses[0], losses[len(losses)-1]
 		if last > .02 || last > first/10 {
 			t.Errorf("%s: loss %.4f after 400 steps, %.4f at first: four images are not learned", name, last, first)
 		}
@@ -179,20 +174,20 @@ func TestOverfits(t *testing.T) {
 // opposite comes before any comes again; equal streams draw equal pairs.
 func TestPairs(t *testing.T) {
 	d := reward.Data{Labels: []float32{1, 0, 1, 0, 0, 1, 1}, Prompt: []int{5, 5, 5, 7, 7, 7, 9}} // image 6 has no opposite
-	draw, err := reward.Pairs(d)
+	draw, err := reward.Pairs(d, steps("epochs"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, _ := reward.Pairs(d)
+	again, _ := reward.Pairs(d, steps("epochs"))
 	r, q := random.Stream(5, "test", "pairs", 0), random.Stream(5, "test", "pairs", 0)
-	for range 50 {
+	for round := range 50 {
 		count := map[int]int{}
-		for range 6 {
-			good, bad := draw(r)
+		for i := range 6 {
+			good, bad := draw(6*round+i, r)
 			if d.Labels[good] != 1 || d.Labels[bad] != 0 || d.Prompt[good] != d.Prompt[bad] {
 				t.Fatalf("images %d and %d are no pair", good, bad)
 			}
-			if g, b := again(q); g != good || b != bad {
+			if g, b := again(6*round+i, q); g != good || b != bad {
 				t.Fatal("equal streams drew different pairs")
 			}
 			count[good]++
@@ -291,4 +286,9 @@ func TestAll(t *testing.T) {
 	if _, err := s.All(&reward.Model{Config: c}, images, prompts, table); err == nil {
 		t.Error("a reward of no members is no error")
 	}
+}
+
+// steps are the streams of a training's steps.
+func steps(purpose string) random.Steps {
+	return func(step int) *rand.Rand { return random.Stream(1, "test", purpose, step) }
 }

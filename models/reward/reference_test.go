@@ -84,15 +84,18 @@ func compareReward(t *testing.T, b backend.Backend, c *reference.Case, kind stri
 		}
 	}
 	labels := c.Floats(t, "labels")
-	inputs := func() []*tensors.Tensor {
-		return []*tensors.Tensor{
-			tensors.FromFlatDataAndDimensions(c.Floats(t, "image_features"), n, e),
-			tensors.FromFlatDataAndDimensions(prompts, n, all, e),
-			tensors.FromFlatDataAndDimensions(present, n, all),
-			tensors.FromFlatDataAndDimensions(labels, n),
-			tensors.FromFlatDataAndDimensions([]float32{float32(k.Lambda), float32(k.Temperature)}, 2),
+	inputs := func() train.Inputs {
+		in := train.Inputs{
+			"images":  tensors.FromFlatDataAndDimensions(c.Floats(t, "image_features"), n, e),
+			"prompts": tensors.FromFlatDataAndDimensions(prompts, n, all, e),
+			"present": tensors.FromFlatDataAndDimensions(present, n, all),
 		}
+		in.Vector("labels", labels)
+		in.Scalar("lambda", k.Lambda)
+		in.Scalar("temperature", k.Temperature)
+		return in
 	}
+	names := []string{"images", "prompts", "present", "labels", "lambda", "temperature"}
 	key := func(name string) string { return kind + ":" + name }
 
 	loss, err := cfg.Loss(reward.MSEClassification)
@@ -100,13 +103,15 @@ func compareReward(t *testing.T, b backend.Backend, c *reference.Case, kind stri
 		t.Fatal(err)
 	}
 	fn, err := backend.NewFn(b, "reference", 0, func(in []*graph.Node) []*graph.Node {
-		x, w := in[:5], nn.Bind(params, in[6:])
-		r := cfg.Score(w, x[0], in[5])
-		rc := cfg.Score(w, graph.BroadcastToDims(graph.InsertAxes(x[0], 1), n, all, e), x[1])
-		temperature := graph.Reshape(graph.Slice(x[4], graph.AxisElem(1)))
-		l := loss(w, x)
-		out := []*graph.Node{l, reward.SquaredError(r, x[3]), reward.Classification(rc, x[2], x[3], temperature), r, rc}
-		return append(out, graph.Gradient(l, in[6:]...)...)
+		x, w := train.Nodes{}, nn.Bind(params, in[7:])
+		for i, name := range names {
+			x[name] = in[i]
+		}
+		r := cfg.Score(w, x["images"], in[6])
+		rc := cfg.Score(w, graph.BroadcastToDims(graph.InsertAxes(x["images"], 1), n, all, e), x["prompts"])
+		l := loss(w, nil, x)
+		out := []*graph.Node{l, reward.SquaredError(r, x["labels"]), reward.Classification(rc, x["present"], x["labels"], x["temperature"]), r, rc}
+		return append(out, graph.Gradient(l, in[7:]...)...)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +120,11 @@ func compareReward(t *testing.T, b backend.Backend, c *reference.Case, kind stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := fn.Call(append(append(inputs(), tensors.FromFlatDataAndDimensions(text, n, e)), weights...)...)
+	var args []*tensors.Tensor
+	for in, i := inputs(), 0; i < len(names); i++ {
+		args = append(args, in[names[i]])
+	}
+	out, err := fn.Call(append(append(args, tensors.FromFlatDataAndDimensions(text, n, e)), weights...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,20 +167,20 @@ func compareReward(t *testing.T, b backend.Backend, c *reference.Case, kind stri
 	reference.Check(t, c, key("grad_norms"), ordered(norms))
 
 	// The same batch in every step, as there.
-	trainer, err := train.New(b, "reference "+kind, params, loss)
+	trainer, err := train.New(b, train.Step{Name: "reference " + kind, Params: params, Loss: loss})
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := trainer.Start(start)
+	state, err := trainer.Start(start, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer state.Free()
-	o := train.Options{LearningRate: k.Optimizer.LR, Beta1: k.Optimizer.Betas[0], Beta2: k.Optimizer.Betas[1],
-		Epsilon: k.Optimizer.Eps, WeightDecay: k.Optimizer.WeightDecay}
+	o := train.Options{LearningRate: k.Optimizer.LR, Adam: train.Adam{Beta1: k.Optimizer.Betas[0], Beta2: k.Optimizer.Betas[1],
+		Epsilon: k.Optimizer.Eps, WeightDecay: k.Optimizer.WeightDecay}}
 	var losses []float64
 	for step := 1; step <= 4; step++ { // the fourth only tells the loss after three
-		r, err := trainer.Step(state, o, inputs()...)
+		r, err := trainer.Step(state, o, inputs())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"ablate/models/modeltest"
 	"ablate/models/random"
 	"ablate/models/reward"
+	"ablate/models/train"
 )
 
 // TestLearns: an image is good for a prompt if it shows that prompt's vector; a
@@ -58,8 +59,8 @@ func TestLearns(t *testing.T) {
 		images, labels, prompt := make1(400)
 		d := reward.Data{Images: images, Labels: labels, Prompt: prompt, Prompts: prompts,
 			Wrong: func(r *rand.Rand, p, n int) []int { return []int{(p + 1 + r.IntN(3)) % 4} }} // one, where two are asked for
-		o.Loss, o.Steps, o.Batch, o.LearningRate = name, 200, 32, 3e-3
-		w, err := trainer.Train(d, random.Stream(1, "test", "init", 0), random.Stream(1, "test", "order", 0), o)
+		o.Loss, o.Steps, o.Batch, o.LearningRate, o.Adam = name, 200, 32, 3e-3, train.Default(0).Adam
+		w, _, err := trainer.Train(t.Context(), d, random.Stream(1, "test", "init", 0), steps("order"), steps("epochs"), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,15 +99,15 @@ func TestLearns(t *testing.T) {
 			t.Errorf("%s: %d of %d judged right", name, right, of)
 		}
 	}
-	if _, err := trainer.Train(reward.Data{}, r, r, reward.Options{Loss: reward.MSE, Steps: 1, Batch: 1}); err == nil {
+	if _, _, err := trainer.Train(t.Context(), reward.Data{}, r, steps("order"), steps("epochs"), reward.Options{Loss: reward.MSE, Steps: 1, Batch: 1}); err == nil {
 		t.Error("no label is no error")
 	}
 	d := reward.Data{Images: make([]float32, 3*8), Labels: []float32{1, 1, 0}, Prompt: []int{0, 0, 1}, Prompts: prompts}
-	_, err = trainer.Train(d, r, r, reward.Options{Loss: reward.BradleyTerryLoss, Steps: 1, Batch: 2})
+	_, _, err = trainer.Train(t.Context(), d, r, steps("order"), steps("epochs"), reward.Options{Loss: reward.BradleyTerryLoss, Steps: 1, Batch: 2})
 	if err == nil || !strings.Contains(err.Error(), "none of the 2 prompts of the 3 labelled images has both") {
 		t.Errorf("no pair: %v", err)
 	}
-	if _, err = trainer.Train(d, r, r, reward.Options{Loss: "oracle", Steps: 1, Batch: 2}); err == nil {
+	if _, _, err = trainer.Train(t.Context(), d, r, steps("order"), steps("epochs"), reward.Options{Loss: "oracle", Steps: 1, Batch: 2}); err == nil {
 		t.Error("an unknown loss is no error")
 	}
 }

@@ -55,22 +55,13 @@ func (s *Scorer) Score(w nn.Values, images, prompts []float32) ([]float32, error
 	}
 	defer backend.Free(params...)
 	e := s.c.Embedding
-	n := len(images) / e
-	out := make([]float32, 0, n)
-	for from := 0; from < n; from += scoreBatch {
-		to := min(from+scoreBatch, n)
-		x, p := make([]float32, scoreBatch*e), make([]float32, scoreBatch*e)
-		copy(x, images[from*e:to*e])
-		copy(p, prompts[from*e:to*e])
-		xt, pt := tensors.FromFlatDataAndDimensions(x, scoreBatch, e), tensors.FromFlatDataAndDimensions(p, scoreBatch, e)
-		got, err := s.fn.Call(append([]*tensors.Tensor{xt, pt}, params...)...)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, backend.Float32s(got[0])[:to-from]...)
-		backend.Free(got[0], xt, pt)
+	out, err := backend.Batched(s.fn, params, len(images)/e, scoreBatch, func(from, to int) []*tensors.Tensor {
+		return []*tensors.Tensor{backend.Rows(images, from, to, scoreBatch, e), backend.Rows(prompts, from, to, scoreBatch, e)}
+	})
+	if err != nil || len(out) == 0 {
+		return nil, err
 	}
-	return out, nil
+	return out[0], nil
 }
 
 // All is the score of each of n embedded images float32[n, E] under a model.

@@ -1,6 +1,7 @@
 package reward
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"ablate/models/nn"
+	"ablate/models/random"
 	"ablate/models/train"
 )
 
@@ -27,11 +29,12 @@ type Options struct {
 	Loss          string // MSE, MSEClassification, CrossEntropyLoss or BradleyTerryLoss
 	Steps, Batch  int    // Batch counts images: half as many pairs, rounded up, under BradleyTerryLoss
 	LearningRate  float64
-	WeightDecay   float64
+	Adam          train.Adam
 	Lambda        float64 // λ, weight of prompt classification
 	Temperature   float64 // T, divides the scores (not an inverse temperature)
 	Perturbations int     // N wrong prompts beside the right one
-	Progress      func(step int, r train.Result) error
+	Resume        train.Resume
+	Progress      func(step, total int)
 }
 
 // A Trainer trains rewards of one configuration; it compiles once a loss and
@@ -55,67 +58,69 @@ func (t *Trainer) step(loss string) (*train.Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := train.New(t.b, "reward "+loss, t.c.Params(), l)
+	s, err := train.New(t.b, train.Step{Name: "reward " + loss, Params: t.c.Params(), Loss: l})
 	if err == nil {
 		t.steps[loss] = s
 	}
 	return s, err
 }
 
-// Train trains a reward from scratch; init draws its weights, order its
-// batches, pairs and wrong prompts.
-func (t *Trainer) Train(d Data, init, order *rand.Rand, o Options) (nn.Values, error) {
+// Train trains a reward from scratch. init draws its weights, order the wrong prompts
+// and pairs of each step, and epochs the order in which the labelled images come.
+func (t *Trainer) Train(ctx context.Context, d Data, init *rand.Rand, order, epochs random.Steps, o Options) (nn.Values, *train.Curve, error) {
 	if len(d.Labels) == 0 {
-		return nil, fmt.Errorf("reward: no image has a label good or bad, so nothing can be learned (every one was skipped, or feedback.labelled is too small)")
+		return nil, nil, fmt.Errorf("reward: no image has a label good or bad, so nothing can be learned (every one was skipped, or feedback.labelled is too small)")
 	}
 	step, err := t.step(o.Loss)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	draw, err := d.batches(o, order)
+	draw, err := d.batches(o, epochs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	state, err := step.Start(nn.Init(t.c.Params(), init))
+	state, err := step.Start(nn.Init(t.c.Params(), init), false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer state.Free()
-	e, n := t.c.Embedding, 1
+	loop := train.Loop{Trainer: step, State: state, Steps: o.Steps, Resume: o.Resume, Progress: o.Progress,
+		Batch: func(i int) (train.Inputs, train.Options, []float64, error) {
+			opt := train.Options{LearningRate: o.LearningRate * train.WarmupDecay(i, o.Steps, 20, 0.5, 0), Adam: o.Adam, Clip: 1}
+			return t.inputs(d, draw(i, order(i)), o), opt, nil, nil
+		}}
+	curve, err := loop.Run(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return step.Weights(state), curve, nil
+}
+
+// inputs lays out a batch for Loss, which reads of them what it needs.
+func (t *Trainer) inputs(d Data, batch []row, o Options) train.Inputs {
+	e, b, n := t.c.Embedding, len(batch), 1
 	if o.Loss == MSEClassification {
 		n += o.Perturbations
 	}
-	for i := range o.Steps {
-		batch := draw()
-		b := len(batch)
-		images, labels := make([]float32, b*e), make([]float32, b)
-		prompts, present := make([]float32, b*n*e), make([]float32, b*n)
-		for row, x := range batch {
-			copy(images[row*e:], d.Images[x.image*e:(x.image+1)*e])
-			labels[row] = d.Labels[x.image]
-			for j, p := range append([]int{d.Prompt[x.image]}, x.wrong...) {
-				copy(prompts[(row*n+j)*e:], d.Prompts[p*e:(p+1)*e])
-				present[row*n+j] = 1
-			}
-		}
-		opt := train.Default(o.LearningRate * train.WarmupDecay(i, o.Steps, 20, 0.5, 0))
-		opt.WeightDecay = o.WeightDecay
-		r, err := step.Step(state, opt,
-			tensors.FromFlatDataAndDimensions(images, b, e),
-			tensors.FromFlatDataAndDimensions(prompts, b, n, e),
-			tensors.FromFlatDataAndDimensions(present, b, n),
-			tensors.FromFlatDataAndDimensions(labels, b),
-			tensors.FromFlatDataAndDimensions([]float32{float32(o.Lambda), float32(o.Temperature)}, 2))
-		if err != nil {
-			return nil, err
-		}
-		if o.Progress != nil {
-			if err := o.Progress(i, r); err != nil {
-				return nil, err
-			}
+	images, labels := make([]float32, b*e), make([]float32, b)
+	prompts, present := make([]float32, b*n*e), make([]float32, b*n)
+	for i, x := range batch {
+		copy(images[i*e:], d.Images[x.image*e:(x.image+1)*e])
+		labels[i] = d.Labels[x.image]
+		for j, p := range append([]int{d.Prompt[x.image]}, x.wrong...) {
+			copy(prompts[(i*n+j)*e:], d.Prompts[p*e:(p+1)*e])
+			present[i*n+j] = 1
 		}
 	}
-	return step.Weights(state), nil
+	in := train.Inputs{
+		"images":  tensors.FromFlatDataAndDimensions(images, b, e),
+		"prompts": tensors.FromFlatDataAndDimensions(prompts, b, n, e),
+		"present": tensors.FromFlatDataAndDimensions(present, b, n),
+	}
+	in.Vector("labels", labels)
+	in.Scalar("lambda", o.Lambda)
+	in.Scalar("temperature", o.Temperature)
+	return in
 }
 
 // A row is an image of a batch and its wrong prompts.
@@ -124,30 +129,26 @@ type row struct {
 	wrong []int
 }
 
-// batches returns what draws one batch after the other.
-func (d Data) batches(o Options, order *rand.Rand) (func() []row, error) {
+// batches returns what draws the batch of a step.
+func (d Data) batches(o Options, epochs random.Steps) (func(step int, r *rand.Rand) []row, error) {
 	if o.Loss == BradleyTerryLoss {
-		p, err := newPairs(d)
-		return func() []row {
-			half := (o.Batch + 1) / 2
+		p, err := newPairs(d, epochs)
+		half := (o.Batch + 1) / 2
+		return func(step int, r *rand.Rand) []row {
 			batch := make([]row, 2*half)
 			for i := range half {
-				batch[i].image, batch[half+i].image = p.draw(order)
+				batch[i].image, batch[half+i].image = p.draw(step*half+i, r)
 			}
 			return batch
 		}, err
 	}
-	var deck []int
-	return func() []row {
+	images := random.NewShuffled(len(d.Labels), epochs)
+	return func(step int, r *rand.Rand) []row {
 		batch := make([]row, o.Batch)
 		for i := range batch {
-			if len(deck) == 0 {
-				deck = order.Perm(len(d.Labels))
-			}
-			batch[i].image = deck[0]
-			deck = deck[1:]
+			batch[i].image = images.At(step*o.Batch + i)
 			if o.Loss == MSEClassification && o.Perturbations > 0 {
-				batch[i].wrong = d.Wrong(order, d.Prompt[batch[i].image], o.Perturbations)
+				batch[i].wrong = d.Wrong(r, d.Prompt[batch[i].image], o.Perturbations)
 			}
 		}
 		return batch

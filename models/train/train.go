@@ -1,14 +1,18 @@
-// Package train is one optimizer step as one compiled graph: loss, gradients,
-// clipping by their global norm, AdamW and a moving average of the weights.
-// Every number that a study can sweep is an input of that graph.
+// Package train trains networks. A [Trainer] is one optimizer step as one compiled
+// graph: loss, gradients, clipping by their global norm, AdamW and a moving average of
+// the weights; every number that a study can sweep is an input of that graph. A
+// [Loop] takes such steps, records their curve, and saves and restores all of its
+// state, so that a training that was interrupted ends with the same bytes.
 //
-// A Trainer is compiled once a process and shape, and serves any number of
-// trainings through their States.
+// A Trainer is compiled once a process and shape, and serves any number of trainings
+// through their States.
 package train
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/gomlx/gomlx/backends"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -18,63 +22,187 @@ import (
 	"ablate/models/nn"
 )
 
-// A Loss builds a scalar loss from parameters and the inputs of a step.
-type Loss func(w nn.Weights, in []*graph.Node) *graph.Node
+// A Loss builds a scalar loss from the trained parameters, the frozen sets and the
+// inputs of a step.
+type Loss func(w nn.Weights, frozen Sets, in Nodes) *graph.Node
 
-// A LossBeside reads, beside the parameters, frozen sets of others: a
-// reference's weights, or those that a low-rank update stands on.
-type LossBeside func(w nn.Weights, frozen []nn.Weights, in []*graph.Node) *graph.Node
+// A Step is what a Trainer minimizes, and by which parameters.
+type Step struct {
+	// Name identifies the graph: steps of one name must be the same.
+	Name   string
+	Params []nn.Param
+	// Frozen are sets of parameters that the loss reads and no gradient changes.
+	Frozen map[string][]nn.Param
+	Loss   Loss
+}
 
 // A Trainer takes steps on the parameters of one network.
 type Trainer struct {
+	b      backends.Backend
+	step   Step
 	layout layout
-	frozen []layout
-	fn     *backend.Fn
+	sets   []string // names of the frozen sets, sorted
+	frozen map[string]layout
+	fns    map[variant]*compiled
+	moves  *backend.Fn // of one set towards the trained parameters
 }
 
-// Compiled is how often the step was compiled, once a shape.
-func (t *Trainer) Compiled() int { return t.fn.Compiled() }
+// A variant is one of the graphs of a Trainer.
+type variant struct {
+	average bool // keeps a moving average
+	phase   phase
+}
+
+type phase int
+
+const (
+	whole phase = iota // gradient and update
+	add                // the gradient is added to an accumulator
+	apply              // the gradient and what was accumulated make an update
+)
+
+type compiled struct {
+	fn     *backend.Fn
+	inputs []string // names of the step's inputs, sorted
+}
 
 // Options of one step. They are inputs of the graph, never constants of it.
 type Options struct {
 	LearningRate float64
-	Beta1, Beta2 float64 // decay of AdamW's moments (Loshchilov & Hutter 2019, algorithm 2)
-	Epsilon      float64
-	WeightDecay  float64
-	Clip         float64 // largest global norm of the gradient; 0 does not clip
-	EMA          float64 // decay of the moving average; 0 makes it the weights themselves
+	Adam
+	Clip float64 // largest global norm of the gradient; 0 does not clip
+	EMA  float64 // decay of the moving average, for a State that has one
+	// Share is the weight of this batch's gradient in an update that several batches
+	// make; 0 stands for 1. All but the last of them have Accumulate set.
+	Share      float64
+	Accumulate bool
+}
+
+// Adam are the constants of AdamW (Loshchilov & Hutter 2019, algorithm 2).
+type Adam struct {
+	Beta1       float64 `json:"beta1"` // decay of the first moment
+	Beta2       float64 `json:"beta2"` // decay of the second
+	Epsilon     float64 `json:"epsilon"`
+	WeightDecay float64 `json:"weightDecay"`
 }
 
 // Default returns AdamW as PyTorch has it, without weight decay, clipping at 1.
 func Default(learningRate float64) Options {
-	return Options{LearningRate: learningRate, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, Clip: 1}
+	return Options{LearningRate: learningRate, Adam: Adam{Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}, Clip: 1}
 }
 
-// New returns a trainer of params under loss.
-func New(b backends.Backend, name string, params []nn.Param, loss Loss) (*Trainer, error) {
-	return NewBeside(b, name, params, nil, func(w nn.Weights, _ []nn.Weights, in []*graph.Node) *graph.Node { return loss(w, in) })
-}
-
-// NewBeside returns a trainer of params under a loss that also reads frozen
-// sets, which Freeze gives to each training.
-func NewBeside(b backends.Backend, name string, params []nn.Param, frozen [][]nn.Param, loss LossBeside) (*Trainer, error) {
-	t := &Trainer{layout: newLayout(params)}
-	for _, ps := range frozen {
-		t.frozen = append(t.frozen, newLayout(ps))
+// New returns a trainer.
+func New(b backends.Backend, s Step) (*Trainer, error) {
+	t := &Trainer{b: b, step: s, layout: newLayout(s.Params), sets: slices.Sorted(maps.Keys(s.Frozen)), frozen: map[string]layout{}, fns: map[variant]*compiled{}}
+	for name, ps := range s.Frozen {
+		t.frozen[name] = newLayout(ps)
 	}
-	lay := t.layout
-	n := len(lay.arrays)
-	fn, err := backend.NewFn(b, name, 4*n, func(in []*graph.Node) []*graph.Node {
-		p, m, v, avg := in[:n], in[n:2*n], in[2*n:3*n], in[3*n:4*n]
-		h, rest := unpack(in[4*n]), in[4*n+1:]
-		beside := make([]nn.Weights, len(t.frozen))
-		for i, l := range t.frozen {
-			beside[i], rest = l.bind(rest[:len(l.arrays)]), rest[len(l.arrays):]
+	n := len(t.layout.arrays)
+	var err error
+	t.moves, err = backend.NewFn(b, s.Name+" move", n, func(in []*graph.Node) []*graph.Node {
+		out := make([]*graph.Node, n)
+		for i := range out {
+			out[i] = lerp(in[i], in[n+i], in[2*n])
 		}
-		l := loss(lay.bind(p), beside, rest)
-		l.AssertScalar()
-		grads := graph.Gradient(l, p...)
+		return out
+	})
+	return t, err
+}
 
+// Name is the step's.
+func (t *Trainer) Name() string { return t.step.Name }
+
+// Compiled is how often the step was compiled, once a shape.
+func (t *Trainer) Compiled() int {
+	n := 0
+	for _, c := range t.fns {
+		n += c.fn.Compiled()
+	}
+	return n
+}
+
+// compiled returns the graph of a variant for inputs of the given names. Its state is,
+// n arrays each: parameters, first moments, second moments, average, accumulator; in
+// the phase add the accumulator alone.
+func (t *Trainer) compiled(v variant, inputs []string) (*compiled, error) {
+	if c, ok := t.fns[v]; ok {
+		if !slices.Equal(c.inputs, inputs) {
+			return nil, fmt.Errorf("training step %s has the inputs %q and was given %q", t.step.Name, c.inputs, inputs)
+		}
+		return c, nil
+	}
+	n := len(t.layout.arrays)
+	groups := 3
+	if v.average {
+		groups++
+	}
+	if v.phase == apply {
+		groups++
+	}
+	state := groups * n
+	if v.phase == add {
+		state = n
+	}
+	fn, err := backend.NewFn(t.b, t.step.Name, state, func(in []*graph.Node) []*graph.Node {
+		if v.phase == add {
+			sum, p := in[:n], in[n:2*n]
+			h, l, grads, norm := t.gradients(p, in[2*n:], inputs)
+			out := make([]*graph.Node, n, n+2)
+			for i, g := range grads {
+				out[i] = graph.Add(sum[i], graph.Mul(g, h.share))
+			}
+			return append(out, l, norm(grads))
+		}
+		p, m, q := in[:n], in[n:2*n], in[2*n:3*n]
+		h, l, grads, norm := t.gradients(p, in[state:], inputs)
+		if v.phase == apply {
+			for i, g := range grads {
+				grads[i] = graph.Add(in[state-n+i], graph.Mul(g, h.share))
+			}
+		}
+		size := norm(grads)
+		scale := graph.Div(h.clip, graph.Max(size, h.clip))
+		out := make([]*graph.Node, state, state+2)
+		for i, g := range grads {
+			g = graph.Mul(g, scale)
+			out[n+i] = lerp(m[i], g, h.beta1)
+			out[2*n+i] = lerp(q[i], graph.Square(g), h.beta2)
+			mean := graph.Mul(out[n+i], h.correct1)
+			rms := graph.Sqrt(graph.Mul(out[2*n+i], h.correct2))
+			update := graph.Add(graph.Div(mean, graph.Add(rms, h.epsilon)), graph.Mul(h.decay, p[i]))
+			out[i] = graph.Sub(p[i], graph.Mul(h.rate, update))
+			if v.average {
+				out[3*n+i] = lerp(in[3*n+i], out[i], h.ema)
+			}
+			if v.phase == apply {
+				out[state-n+i] = graph.ZerosLike(p[i])
+			}
+		}
+		return append(out, l, size)
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.fns[v] = &compiled{fn, inputs}
+	return t.fns[v], nil
+}
+
+// gradients returns the options, the loss, its gradients by p, and what computes a
+// global norm; rest are the option vector, the frozen sets and the inputs.
+func (t *Trainer) gradients(p, rest []*graph.Node, inputs []string) (h hyper, loss *graph.Node, grads []*graph.Node, norm func([]*graph.Node) *graph.Node) {
+	h, rest = unpack(rest[0]), rest[1:]
+	frozen := Sets{}
+	for _, name := range t.sets {
+		l := t.frozen[name]
+		frozen[name], rest = l.bind(rest[:len(l.arrays)]), rest[len(l.arrays):]
+	}
+	in := Nodes{}
+	for i, name := range inputs {
+		in[name] = rest[i]
+	}
+	loss = t.step.Loss(t.layout.bind(p), frozen, in)
+	loss.AssertScalar()
+	return h, loss, graph.Gradient(loss, p...), func(grads []*graph.Node) *graph.Node {
 		var square *graph.Node
 		for _, g := range grads {
 			s := graph.ReduceAllSum(graph.Square(g))
@@ -84,127 +212,173 @@ func NewBeside(b backends.Backend, name string, params []nn.Param, frozen [][]nn
 				square = graph.Add(square, s)
 			}
 		}
-		norm := graph.Sqrt(square)
-		scale := graph.Div(h.clip, graph.Max(norm, h.clip))
-
-		out := make([]*graph.Node, 4*n, 4*n+2)
-		for i, g := range grads {
-			g = graph.Mul(g, scale)
-			out[n+i] = mix(m[i], g, h.beta1)
-			out[2*n+i] = mix(v[i], graph.Square(g), h.beta2)
-			mean := graph.Mul(out[n+i], h.correct1)
-			rms := graph.Sqrt(graph.Mul(out[2*n+i], h.correct2))
-			step := graph.Add(graph.Div(mean, graph.Add(rms, h.epsilon)), graph.Mul(h.decay, p[i]))
-			out[i] = graph.Sub(p[i], graph.Mul(h.rate, step))
-			out[3*n+i] = mix(avg[i], out[i], h.ema)
-		}
-		return append(out, l, norm)
-	})
-	if err != nil {
-		return nil, err
+		return graph.Sqrt(square)
 	}
-	t.fn = fn
-	return t, nil
 }
 
-// mix is d·a + (1 - d)·b.
-func mix(a, b, d *graph.Node) *graph.Node {
+// lerp is d·a + (1 - d)·b.
+func lerp(a, b, d *graph.Node) *graph.Node {
 	return graph.Add(graph.Mul(d, a), graph.Mul(graph.OneMinus(d), b))
 }
 
 // hyper are the scalars of a step inside the graph.
 type hyper struct {
-	rate, beta1, beta2, epsilon, decay, clip, ema, correct1, correct2 *graph.Node
+	rate, beta1, beta2, epsilon, decay, clip, ema, share, correct1, correct2 *graph.Node
 }
 
 func unpack(x *graph.Node) hyper {
 	at := func(i int) *graph.Node { return graph.Reshape(graph.Slice(x, graph.AxisElem(i))) }
-	return hyper{at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8)}
+	return hyper{at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9)}
 }
 
-// pack lays out options for step number t, counted from 1.
+// pack lays out options for update number t, counted from 1.
 func (o Options) pack(t int) *tensors.Tensor {
-	clip := o.Clip
+	clip, share := o.Clip, o.Share
 	if clip <= 0 {
 		clip = math.MaxFloat32
 	}
+	if share == 0 {
+		share = 1
+	}
 	x := []float32{
-		float32(o.LearningRate), float32(o.Beta1), float32(o.Beta2), float32(o.Epsilon), float32(o.WeightDecay), float32(clip), float32(o.EMA),
+		float32(o.LearningRate), float32(o.Beta1), float32(o.Beta2), float32(o.Epsilon), float32(o.WeightDecay), float32(clip), float32(o.EMA), float32(share),
 		float32(1 / (1 - math.Pow(o.Beta1, float64(t)))), float32(1 / (1 - math.Pow(o.Beta2, float64(t)))),
 	}
 	return tensors.FromFlatDataAndDimensions(x, len(x))
 }
 
-// A State is one training under way: weights, moments and moving average on
-// the device, the frozen sets, and the number of steps taken.
+// A State is one training under way: weights, moments, moving average and accumulated
+// gradient on the device, the frozen sets, and the number of updates.
 type State struct {
-	arrays []*tensors.Tensor
-	frozen [][]*tensors.Tensor
-	step   int
+	params, first, second []*tensors.Tensor
+	average, sum          []*tensors.Tensor // nil where there is none
+	frozen                map[string][]*tensors.Tensor
+	moved                 map[string]bool // frozen sets that are no longer what the training began with
+	updates               int
+	pending               bool // a gradient is accumulated
 }
 
-// Start begins a training at v; the moving average starts there too.
-func (t *Trainer) Start(v nn.Values) (*State, error) {
+// Start begins a training at v. average says that it keeps a moving average of the
+// weights, which starts at v too.
+func (t *Trainer) Start(v nn.Values, average bool) (*State, error) {
 	packed, err := t.layout.pack(v)
 	if err != nil {
 		return nil, err
 	}
-	s := &State{frozen: make([][]*tensors.Tensor, len(t.frozen))}
-	for _, start := range []nn.Values{packed, nil, nil, packed} {
-		if start == nil {
-			s.arrays = append(s.arrays, nn.Zeros(t.layout.arrays)...)
-			continue
-		}
-		x, err := start.Tensors(t.layout.arrays)
-		if err != nil {
-			return nil, err
-		}
-		s.arrays = append(s.arrays, x...)
+	s := &State{frozen: map[string][]*tensors.Tensor{}, moved: map[string]bool{}, first: nn.Zeros(t.layout.arrays), second: nn.Zeros(t.layout.arrays)}
+	if s.params, err = packed.Tensors(t.layout.arrays); err != nil {
+		return nil, err
 	}
-	return s, nil
+	if average {
+		s.average, err = packed.Tensors(t.layout.arrays)
+	}
+	return s, err
 }
 
-// Freeze gives a training its frozen set number i, or another one in its place.
-func (t *Trainer) Freeze(s *State, i int, v nn.Values) error {
-	packed, err := t.frozen[i].pack(v)
+// Freeze gives a training a frozen set, or other values of it.
+func (t *Trainer) Freeze(s *State, name string, v nn.Values) error {
+	l, ok := t.frozen[name]
+	if !ok {
+		return fmt.Errorf("training step %s has no frozen set %q", t.step.Name, name)
+	}
+	packed, err := l.pack(v)
 	if err != nil {
 		return err
 	}
-	x, err := packed.Tensors(t.frozen[i].arrays)
+	x, err := packed.Tensors(l.arrays)
 	if err != nil {
 		return err
 	}
-	backend.Free(s.frozen[i]...)
-	s.frozen[i] = x
+	backend.Free(s.frozen[name]...)
+	s.frozen[name] = x
 	return nil
 }
+
+// Move moves a frozen set that has the trained parameters' names towards their current
+// values: d·set + (1 - d)·parameters, on the device.
+func (t *Trainer) Move(s *State, name string, d float64) error {
+	in := append(append(append([]*tensors.Tensor{}, s.frozen[name]...), s.params...), tensors.FromScalar(float32(d)))
+	out, err := t.moves.Call(in...)
+	if err != nil {
+		return err
+	}
+	backend.Free(in[len(in)-1])
+	s.frozen[name], s.moved[name] = out, true
+	return nil
+}
+
+// Set copies a frozen set to the host.
+func (t *Trainer) Set(s *State, name string) nn.Values { return t.frozen[name].unpack(s.frozen[name]) }
 
 // A Result is what a step reports: the loss before it and the gradient's norm
 // before clipping.
 type Result struct{ Loss, GradientNorm float64 }
 
-// Step takes one step. After an error, or when the loss is not a finite
-// number, the state must not be used again.
-func (t *Trainer) Step(s *State, o Options, in ...*tensors.Tensor) (Result, error) {
-	s.step++
-	args := append(append([]*tensors.Tensor{}, s.arrays...), o.pack(s.step))
-	for i, x := range s.frozen {
-		if x == nil {
-			return Result{}, fmt.Errorf("frozen set %d of the training was never given", i)
-		}
-		args = append(args, x...)
+// Step takes one step and frees its inputs. After an error, or when the loss is not a
+// finite number, the state must not be used again.
+func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
+	v := variant{average: s.average != nil}
+	switch {
+	case o.Accumulate:
+		v = variant{phase: add}
+	case s.pending:
+		v.phase = apply
 	}
-	out, err := t.fn.Call(append(args, in...)...)
-	s.arrays = nil // given away
+	if v.phase != whole && s.sum == nil {
+		s.sum = nn.Zeros(t.layout.arrays)
+	}
+	names := slices.Sorted(maps.Keys(in))
+	c, err := t.compiled(v, names)
 	if err != nil {
 		return Result{}, err
 	}
-	n := 4 * len(t.layout.arrays)
-	s.arrays = out[:n]
-	r := Result{Loss: scalar(out[n]), GradientNorm: scalar(out[n+1])}
-	backend.Free(out[n:]...)
+	var args []*tensors.Tensor
+	switch v.phase {
+	case add:
+		args = append(append(args, s.sum...), s.params...)
+	default:
+		args = append(append(append(append(args, s.params...), s.first...), s.second...), s.average...)
+		if v.phase == apply {
+			args = append(args, s.sum...)
+		}
+		s.updates++
+	}
+	options := o.pack(max(s.updates, 1))
+	args = append(args, options)
+	for _, name := range t.sets {
+		if s.frozen[name] == nil {
+			return Result{}, fmt.Errorf("training step %s was never given its frozen set %q", t.step.Name, name)
+		}
+		args = append(args, s.frozen[name]...)
+	}
+	for _, name := range names {
+		args = append(args, in[name])
+	}
+	out, err := c.fn.Call(args...)
+	if err != nil {
+		s.params, s.first, s.second, s.average, s.sum = nil, nil, nil, nil, nil // given away
+		return Result{}, err
+	}
+	in.free()
+	backend.Free(options)
+	n := len(t.layout.arrays)
+	take := func() (x []*tensors.Tensor) { x, out = out[:n:n], out[n:]; return x }
+	switch v.phase {
+	case add:
+		s.sum, s.pending = take(), true
+	default:
+		s.params, s.first, s.second = take(), take(), take()
+		if v.average {
+			s.average = take()
+		}
+		if v.phase == apply {
+			s.sum, s.pending = take(), false
+		}
+	}
+	r := Result{Loss: scalar(out[0]), GradientNorm: scalar(out[1])}
+	backend.Free(out...)
 	if math.IsNaN(r.Loss) || math.IsInf(r.Loss, 0) {
-		return r, fmt.Errorf("loss is %v at step %d: the training diverged (a smaller learning rate helps)", r.Loss, s.step)
+		return r, fmt.Errorf("loss is %v at update %d: the training diverged (a smaller learning rate helps)", r.Loss, max(s.updates, 1))
 	}
 	return r, nil
 }
@@ -212,20 +386,26 @@ func (t *Trainer) Step(s *State, o Options, in ...*tensors.Tensor) (Result, erro
 func scalar(t *tensors.Tensor) float64 { return float64(tensors.ToScalar[float32](t)) }
 
 // Weights copies the current weights to the host.
-func (t *Trainer) Weights(s *State) nn.Values { return t.layout.unpack(s.arrays) }
+func (t *Trainer) Weights(s *State) nn.Values { return t.layout.unpack(s.params) }
 
-// Average copies the moving average of the weights to the host.
+// Average copies the moving average of the weights to the host; the weights where
+// there is none.
 func (t *Trainer) Average(s *State) nn.Values {
-	return t.layout.unpack(s.arrays[3*len(t.layout.arrays):])
+	if s.average == nil {
+		return t.Weights(s)
+	}
+	return t.layout.unpack(s.average)
 }
 
 // Free releases the state's arrays.
 func (s *State) Free() {
-	backend.Free(s.arrays...)
+	for _, x := range [][]*tensors.Tensor{s.params, s.first, s.second, s.average, s.sum} {
+		backend.Free(x...)
+	}
 	for _, x := range s.frozen {
 		backend.Free(x...)
 	}
-	s.arrays, s.frozen = nil, nil
+	*s = State{}
 }
 
 // WarmupDecay is the factor on the learning rate at step i of n: linear

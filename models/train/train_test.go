@@ -20,20 +20,20 @@ import (
 func TestAdamW(t *testing.T) {
 	b := modeltest.Backend(t)
 	params := []nn.Param{{Name: "p", Shape: []int{1}}}
-	trainer, err := train.New(b, "adamw", params, func(w nn.Weights, in []*graph.Node) *graph.Node {
-		return graph.ReduceAllSum(graph.Square(graph.Sub(w.At("p"), in[0])))
-	})
+	trainer, err := train.New(b, train.Step{Name: "adamw", Params: params, Loss: func(w nn.Weights, _ train.Sets, in train.Nodes) *graph.Node {
+		return graph.ReduceAllSum(graph.Square(graph.Sub(w.At("p"), in.At("x"))))
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := trainer.Start(nn.Values{"p": {1}})
+	state, err := trainer.Start(nn.Values{"p": {1}}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := train.Options{LearningRate: 0.1, Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-8, WeightDecay: 0.01, Clip: 2, EMA: 0.5}
+	o := train.Options{LearningRate: 0.1, Adam: train.Adam{Beta1: 0.9, Beta2: 0.99, Epsilon: 1e-8, WeightDecay: 0.01}, Clip: 2, EMA: 0.5}
 	p, m, v, avg := 1., 0., 0., 1.
 	for step := 1; step <= 2; step++ {
-		r, err := trainer.Step(state, o, tensors.FromFlatDataAndDimensions([]float32{3}, 1))
+		r, err := trainer.Step(state, o, train.Inputs{"x": tensors.FromFlatDataAndDimensions([]float32{3}, 1)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,18 +64,18 @@ func tiny() (dit.Config, pipeline.Network) {
 func TestOverfits(t *testing.T) {
 	b := modeltest.Backend(t)
 	_, net := tiny()
-	trainer, err := train.New(b, "overfit", net.AllParams(), net.WeightedLoss)
+	trainer, err := train.New(b, net.PretrainingStep())
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := trainer.Start(nn.Init(net.AllParams(), random.Stream(1, "test", "init", 0)))
+	state, err := trainer.Start(nn.Init(net.AllParams(), random.Stream(1, "test", "init", 0)), false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch := net.NewBatch(4)
+	batch := net.NewBatch(4, true)
 	random.Normal(random.Stream(1, "test", "images", 0), batch.Images)
 	for i := range 4 {
-		batch.Words[i*net.Words+i], batch.Coefficients[i] = 1, .25
+		batch.CondRow(i)[i], batch.Coefficients[i] = 1, .25
 	}
 	r := random.Stream(1, "test", "noise", 0)
 	var first, last float64
@@ -83,7 +83,7 @@ func TestOverfits(t *testing.T) {
 		batch.Draw(r)
 		o := train.Default(1e-2)
 		o.Beta2 = .99
-		res, err := trainer.Step(state, o, batch.Inputs()...)
+		res, err := trainer.Step(state, o, batch.Inputs())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,13 +114,13 @@ func TestDenoiserGradient(t *testing.T) {
 			}
 		}
 	}
-	batch := net.NewBatch(3)
+	batch := net.NewBatch(3, true)
 	random.Normal(random.Stream(2, "test", "images", 0), batch.Images)
 	for i := range 3 {
-		batch.Words[i*net.Words+i], batch.Coefficients[i] = 1, 1
+		batch.CondRow(i)[i], batch.Coefficients[i] = 1, 1
 	}
 	batch.Draw(random.Stream(2, "test", "noise", 0))
-	trainer, err := train.New(b, "gradient", params, net.WeightedLoss)
+	trainer, err := train.New(b, net.PretrainingStep())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,12 +128,12 @@ func TestDenoiserGradient(t *testing.T) {
 	// makes its division a constant) moves by rate·g/ε.
 	const epsilon = 1e6
 	at := func(rate float64, from nn.Values) (train.Result, nn.Values) {
-		s, err := trainer.Start(from)
+		s, err := trainer.Start(from, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer s.Free()
-		r, err := trainer.Step(s, train.Options{LearningRate: rate * epsilon, Epsilon: epsilon}, batch.Inputs()...)
+		r, err := trainer.Step(s, train.Options{LearningRate: rate * epsilon, Adam: train.Adam{Epsilon: epsilon}}, batch.Inputs())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,46 +162,109 @@ func TestWarmupDecay(t *testing.T) {
 	}
 }
 
-// TestFreeze: a step needs its frozen sets, and reads the last ones that it was given.
+// TestFreeze: a step needs its frozen sets, and reads the last values that it was given.
 func TestFreeze(t *testing.T) {
 	b := modeltest.Backend(t)
 	params := []nn.Param{{Name: "p", Shape: []int{2, 2}}, {Name: "q", Shape: []int{1}}}
-	trainer, err := train.NewBeside(b, "freeze", params, [][]nn.Param{params, params[:1]}, func(w nn.Weights, frozen []nn.Weights, _ []*graph.Node) *graph.Node {
-		return graph.Add(graph.ReduceAllSum(graph.Square(graph.Sub(w.At("p"), frozen[0].At("p")))), graph.ReduceAllSum(graph.Mul(w.At("q"), graph.Add(frozen[0].At("q"), graph.Reshape(graph.Slice(frozen[1].At("p"), graph.AxisElem(0), graph.AxisElem(0)), 1)))))
-	})
+	trainer, err := train.New(b, train.Step{Name: "freeze", Params: params, Frozen: map[string][]nn.Param{"copy": params, "other": params[:1]},
+		Loss: func(w nn.Weights, frozen train.Sets, _ train.Nodes) *graph.Node {
+			corner := graph.Reshape(graph.Slice(frozen.At("other").At("p"), graph.AxisElem(0), graph.AxisElem(0)), 1)
+			return graph.Add(graph.ReduceAllSum(graph.Square(graph.Sub(w.At("p"), frozen.At("copy").At("p")))),
+				graph.ReduceAllSum(graph.Mul(w.At("q"), graph.Add(frozen.At("copy").At("q"), corner))))
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := trainer.Start(nn.Values{"p": {1, 2, 3, 4}, "q": {5}})
-	if err != nil {
-		t.Fatal(err)
+	start := func() *train.State {
+		state, err := trainer.Start(nn.Values{"p": {1, 2, 3, 4}, "q": {5}}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state
 	}
-	defer state.Free()
-	o := train.Options{Epsilon: 1e-8}
-	if _, err := trainer.Step(state, o); err == nil {
+	state := start()
+	o := train.Options{Adam: train.Adam{Epsilon: 1e-8}}
+	if _, err := trainer.Step(state, o, nil); err == nil {
 		t.Error("a step without its frozen sets is taken")
 	}
-	if state, err = trainer.Start(nn.Values{"p": {1, 2, 3, 4}, "q": {5}}); err != nil {
-		t.Fatal(err)
-	}
-	for i, v := range []nn.Values{{"p": {0, 0, 0, 0}, "q": {1}}, {"p": {10, 0, 0, 0}}} {
-		if err := trainer.Freeze(state, i, v); err != nil {
+	state = start()
+	defer state.Free()
+	freeze := func(set string, v nn.Values) {
+		t.Helper()
+		if err := trainer.Freeze(state, set, v); err != nil {
 			t.Fatal(err)
 		}
 	}
+	freeze("copy", nn.Values{"p": {0, 0, 0, 0}, "q": {1}})
+	freeze("other", nn.Values{"p": {10, 0, 0, 0}})
 	loss := func(want float64) {
 		t.Helper()
-		r, err := trainer.Step(state, o) // of learning rate 0
+		r, err := trainer.Step(state, o, nil) // of learning rate 0
 		if err != nil || math.Abs(r.Loss-want) > 1e-4 {
 			t.Errorf("loss %v, want %v; %v", r.Loss, want, err)
 		}
 	}
 	loss(30 + 5*11)
-	if err := trainer.Freeze(state, 0, nn.Values{"p": {1, 2, 3, 4}, "q": {5}}); err != nil {
+	freeze("copy", nn.Values{"p": {1, 2, 3, 4}, "q": {5}})
+	loss(5 * 15)
+	freeze("copy", nn.Values{"p": {0, 0, 0, 0}, "q": {1}})
+	if err := trainer.Move(state, "copy", .25); err != nil { // to .75, 1.5, 2.25, 3 and 4
 		t.Fatal(err)
 	}
-	loss(5 * 15)
-	if err := trainer.Freeze(state, 1, nn.Values{"q": {5}}); err == nil {
+	if got := trainer.Set(state, "copy"); got["p"][3] != 3 || got["q"][0] != 4 {
+		t.Errorf("a copy that keeps a quarter moved to %v", got)
+	}
+	loss(30./16 + 5*14)
+	if err := trainer.Freeze(state, "other", nn.Values{"q": {5}}); err == nil {
 		t.Error("a set of other parameters is taken")
+	}
+	if err := trainer.Freeze(state, "third", nil); err == nil {
+		t.Error("a set that the step does not have is taken")
+	}
+	if _, err := trainer.Step(state, o, train.Inputs{"x": tensors.FromScalar(float32(1))}); err == nil {
+		t.Error("another input is taken")
+	}
+}
+
+// TestAccumulate: batches whose gradients are accumulated make the update of one batch of
+// them all.
+func TestAccumulate(t *testing.T) {
+	b := modeltest.Backend(t)
+	trainer, err := train.New(b, train.Step{Name: "accumulate", Params: []nn.Param{{Name: "p", Shape: []int{3}}},
+		Loss: func(w nn.Weights, _ train.Sets, in train.Nodes) *graph.Node {
+			return graph.ReduceAllMean(graph.Square(graph.Sub(graph.InsertAxes(w.At("p"), 0), in.At("x"))))
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := []float32{1, 2, 3, -4, 5, 6, 7, -8, 9, .5, 0, 1}
+	run := func(average bool, sizes ...int) (nn.Values, nn.Values) {
+		s, err := trainer.Start(nn.Values{"p": {.1, .2, .3}}, average)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Free()
+		for range 3 {
+			from := 0
+			for i, n := range sizes {
+				o := train.Default(.1)
+				o.EMA, o.Share, o.Accumulate = .5, float64(n)/4, i < len(sizes)-1
+				x := tensors.FromFlatDataAndDimensions(data[from*3:(from+n)*3], n, 3)
+				if _, err := trainer.Step(s, o, train.Inputs{"x": x}); err != nil {
+					t.Fatal(err)
+				}
+				from += n
+			}
+		}
+		return trainer.Weights(s), trainer.Average(s)
+	}
+	for _, average := range []bool{false, true} {
+		want, wantAverage := run(average, 4)
+		got, gotAverage := run(average, 1, 2, 1)
+		for i := range want["p"] {
+			if math.Abs(float64(got["p"][i]-want["p"][i])) > 1e-6 || math.Abs(float64(gotAverage["p"][i]-wantAverage["p"][i])) > 1e-6 {
+				t.Errorf("three batches lead to %v and %v, one of them all to %v and %v", got, gotAverage, want, wantAverage)
+			}
+		}
 	}
 }

@@ -66,8 +66,7 @@ func Write(ctx context.Context, p project.Project, class string, v language.View
 			}
 		}
 	}
-	s := v.Trial.Content.Config().Sampler
-	if err := stage.WriteScheduler(out, s.Steps, s.Shift); err != nil {
+	if err := stage.WriteScheduler(out, v.Trial.Content.Whole("sampler.steps"), v.Trial.Content.Real("sampler.shift")); err != nil {
 		return err
 	}
 	for name, text := range map[string][]byte{"sample.py": samplePython, "README.md": readme} {

@@ -93,8 +93,7 @@ func Embedders(s *language.Study) map[string]bool {
 			continue
 		}
 		content = v.Trial.Content
-		if c := content.Config(); c.Model.Checkpoint != nil && c.Embedder == nil && c.Reward.Learns() {
-			path := c.Model.Checkpoint.Path
+		if path := content.Name("model.checkpoint.path"); path != "" && content.Learns() {
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(s.Dir, path)
 			}

@@ -21,7 +21,7 @@ func New(ctx context.Context, r *result.Result) page.Report {
 	s := r.Project.Study
 	rep := page.Report{
 		Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Samples: r.Tables.Samples, Curves: r.Tables.Curves,
-		Trials: r.Tables.Trials, Reliability: r.Tables.Reliability, ProbeImages: stage.ProbeImages,
+		Trials: r.Tables.Trials, Reliability: r.Tables.Reliability, ProbeImages: r.Project.Study.Base.Whole("finetune.probeImages"),
 		Methods: methods(), Failures: failures(r), Provenance: provenance(r), Parameters: parameters(r), Image: pictures(ctx, r),
 	}
 	for _, seed := range s.Seeds {

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"ablate/models/checkpoint"
-	"ablate/models/finetune"
 	"ablate/models/lora"
 	"ablate/models/nn"
 	"ablate/models/pipeline"
@@ -32,8 +31,12 @@ type adapterConfig struct {
 
 // writeAdapter writes the factors of each updated layer: lora_A float32[rank, in]
 // and lora_B float32[out, rank], of which W + lora_B·lora_A are the merged weights.
-func writeAdapter(dir string, net pipeline.Network, l finetune.LoRA, updates nn.Values) error {
-	params, err := lora.Config{Rank: l.Rank, Targets: l.Targets}.Params(net.AllParams())
+func writeAdapter(dir string, net pipeline.Network, part pipeline.Part, l lora.Config, updates nn.Values) error {
+	trained, err := net.Trained(part)
+	if err != nil {
+		return err
+	}
+	params, err := l.Params(trained)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"ablate/models/pipeline"
 	"ablate/models/reward"
 	"ablate/models/shapes"
+	"ablate/models/train"
 )
 
 // Names of the files of artifacts.
@@ -57,73 +58,24 @@ func unmarshalStrict(b []byte, v any) error {
 	return nil
 }
 
-// Curve is one training's course; Values[m][i] is metric m at Steps[i].
-type Curve struct {
-	Metrics []string    `json:"metrics"`
-	Steps   []int       `json:"steps"`
-	Values  [][]float64 `json:"values"`
-}
-
-// newCurve makes room for a curve.
-func newCurve(metrics ...string) *Curve {
-	return &Curve{Metrics: metrics, Values: make([][]float64, len(metrics))}
-}
-
-func (c *Curve) add(step int, values ...float64) {
-	c.Steps = append(c.Steps, step)
-	for i, v := range values {
-		c.Values[i] = append(c.Values[i], v)
-	}
-}
-
-// mean keeps a running mean of a step's figures between two points of a curve.
-type mean struct {
-	sums []float64
-	n    int
-}
-
-func (m *mean) add(values ...float64) {
-	if m.sums == nil {
-		m.sums = make([]float64, len(values))
-	}
-	for i, v := range values {
-		m.sums[i] += v
-	}
-	m.n++
-}
-
-func (m *mean) take() []float64 {
-	out := make([]float64, len(m.sums))
-	for i, s := range m.sums {
-		out[i] = s / float64(m.n)
-		m.sums[i] = 0
-	}
-	m.n = 0
-	return out
-}
-
-// write stores the curve. A value that is not a number is that of a training which
-// has diverged.
-func (c *Curve) write(path string) error {
-	for m, values := range c.Values {
-		for i, v := range values {
-			if v-v != 0 {
-				return fmt.Errorf("%s is %v at step %d: the training diverged (a smaller learning rate helps)", c.Metrics[m], v, c.Steps[i])
-			}
-		}
+// writeCurve stores a curve. A value that is not a number is that of a training which has
+// diverged.
+func writeCurve(path string, c *train.Curve) error {
+	if err := c.Check(); err != nil {
+		return err
 	}
 	return checkpoint.WriteJSON(path, c)
 }
 
 // ReadCurve reads the curve of an artifact that has one.
-func ReadCurve(dir string) (*Curve, error) { return readCurve(filepath.Join(dir, curvesFile)) }
+func ReadCurve(dir string) (*train.Curve, error) { return readCurve(filepath.Join(dir, curvesFile)) }
 
 // ReadProbes reads what a fine-tuning's probes saw: the gold's and the distances
 // in its own artifact, the proxy's in that of the proxy.
-func ReadProbes(dir string) (*Curve, error) { return readCurve(filepath.Join(dir, probesFile)) }
+func ReadProbes(dir string) (*train.Curve, error) { return readCurve(filepath.Join(dir, probesFile)) }
 
-func readCurve(path string) (*Curve, error) {
-	var c Curve
+func readCurve(path string) (*train.Curve, error) {
+	var c train.Curve
 	if err := checkpoint.ReadJSON(path, &c, true); err != nil {
 		return nil, err
 	}
@@ -344,8 +296,6 @@ type denoiserConfig struct {
 	dit.Config
 }
 
-const textPrefix = "text_encoder."
-
 // Classes of the other parts of a checkpoint folder. They are those of sample.py,
 // which export writes beside them; diffusers has none of these names, so that it
 // takes nothing for what it is not.
@@ -394,7 +344,7 @@ func writeModel(dir string, c dit.Config, net pipeline.Network, v nn.Values) err
 	if err := writeWeights(filepath.Join(dir, "transformer"), denoiserFile, denoiserConfig{denoiserClass, c}, net.Params, v, ""); err != nil {
 		return err
 	}
-	return writeWeights(filepath.Join(dir, "text_encoder"), encoderFile, encoderConfig{encoderClass, c.Vocabulary, c.TextWidth}, net.TextParams, v, textPrefix)
+	return writeWeights(filepath.Join(dir, "text_encoder"), encoderFile, encoderConfig{encoderClass, c.Vocabulary, c.TextWidth}, net.TextParams, v, pipeline.TextPrefix)
 }
 
 // WriteScheduler writes a checkpoint folder's scheduler_config.json.
@@ -485,7 +435,7 @@ func readModel(dir string) (dit.Config, *pipeline.Model, error) {
 	if err := readWeights(filepath.Join(dir, "transformer", denoiserFile), net.Params, "", m.Weights); err != nil {
 		return dit.Config{}, nil, err
 	}
-	err = readWeights(filepath.Join(dir, "text_encoder", encoderFile), net.TextParams, textPrefix, m.Weights)
+	err = readWeights(filepath.Join(dir, "text_encoder", encoderFile), net.TextParams, pipeline.TextPrefix, m.Weights)
 	return c, m, err
 }
 

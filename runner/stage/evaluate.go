@@ -9,6 +9,7 @@ import (
 	"ablate/models/checkpoint"
 	"ablate/models/pipeline"
 	"ablate/models/random"
+	"ablate/models/sampler"
 	"ablate/models/shapes"
 )
 
@@ -21,12 +22,19 @@ const (
 
 // EvaluateParams of an evaluation.
 type EvaluateParams struct {
-	Seed           int64         `json:"seed" key:"seed.feedback"`
-	Images         int           `json:"images" key:"evaluate.images"`
-	FidelityImages int           `json:"fidelityImages" key:"evaluate.fidelityImages"`
-	BestOf         int           `json:"bestOf" key:"evaluate.bestOf"`
-	Loss           string        `json:"loss,omitempty"` // how the best is chosen where bestOf > 1
-	Sampler        SamplerParams `json:"sampler"`
+	Seed           int64           `json:"seed" key:"seed.feedback"`
+	Images         int             `json:"images" key:"evaluate.images"`
+	FidelityImages int             `json:"fidelityImages" key:"evaluate.fidelityImages"`
+	BestOf         int             `json:"bestOf" key:"evaluate.bestOf"`
+	Scores         string          `json:"scores,omitempty"` // how the best is chosen where bestOf > 1: learned or oracle
+	Sampler        sampler.Options `json:"sampler"`
+	Distance       DistanceParams  `json:"distance" key:"evaluate.distance"`
+}
+
+// DistanceParams of the distance to the pretrained model.
+type DistanceParams struct {
+	Images int `json:"images"` // drawn ones, and real pairs, that it is estimated from
+	Batch  int `json:"batch"`  // of them at a time
 }
 
 // A SampleRow is an evaluation image. The fidelity set has no verdict: its
@@ -94,7 +102,7 @@ func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
 				return images, nil
 			}
 			var scores []float32
-			if p.Loss == "oracle" {
+			if p.Scores == "oracle" {
 				scores = oracle(images, prompts)
 			} else if scores, err = e.proxyScores(t.in("reward"), t.in("embedder"), images, prompts); err != nil {
 				return nil, err
@@ -150,18 +158,16 @@ func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
 	return checkpoint.WriteJSON(filepath.Join(t.Out, metricsFile), metrics)
 }
 
-// distanceImages is on how many images and pairs distances stand at most.
-const distanceImages = 512
-
 // distances are how far the model is from the pretrained one. Choosing the best
 // of n adds log n - (n-1)/n to the divergence (Gao et al. 2022, arXiv 2210.10760,
-// section 2), whatever it is chosen by.
+// section 2), whatever it is chosen by; the model's own part is then estimated on the
+// images that were selected.
 func (e *Env) distances(p EvaluateParams, m, base *pipeline.Model, images []uint8, prompts []shapes.Prompt) ([]Metric, error) {
-	n := min(len(prompts), distanceImages)
+	n := min(len(prompts), p.Distance.Images)
 	kl, gap := 0., 0.
 	if m != base {
 		var err error
-		if kl, gap, err = e.distance(m.Network, m.Weights, base.Weights, images[:n*shapes.Pixels], prompts[:n], realPairs(distanceImages), p.Seed, "evaluate"); err != nil {
+		if kl, gap, err = e.distance(m, base, images[:n*shapes.Pixels], prompts[:n], p.Distance.Images, p.Distance.Batch, p.Seed, "evaluate"); err != nil {
 			return nil, err
 		}
 		if kl-kl != 0 || gap-gap != 0 {
@@ -171,7 +177,7 @@ func (e *Env) distances(p EvaluateParams, m, base *pipeline.Model, images []uint
 	if best := float64(p.BestOf); best > 1 {
 		kl += math.Log(best) - (best-1)/best
 	}
-	return []Metric{{"distance.kl", kl, n}, {"distance.gap", gap, distanceImages}}, nil
+	return []Metric{{"distance.kl", kl, n}, {"distance.gap", gap, p.Distance.Images}}, nil
 }
 
 // alignment are the shares of images that the gold calls good: all, seen and

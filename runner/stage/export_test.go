@@ -23,6 +23,7 @@ import (
 	"ablate/models/dit"
 	"ablate/models/embedder"
 	"ablate/models/finetune"
+	"ablate/models/lora"
 	"ablate/models/modeltest"
 	"ablate/models/nn"
 	"ablate/models/pipeline"
@@ -30,6 +31,7 @@ import (
 	"ablate/models/reward"
 	"ablate/models/sampler"
 	"ablate/models/shapes"
+	"ablate/models/train"
 )
 
 // python is the interpreter that has numpy and safetensors.
@@ -83,15 +85,21 @@ func TestSamplePython(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := sampler.NewEuler(modeltest.Backend(t), net)
+	m := &pipeline.Model{Network: net, Weights: weights}
+	env := NewEnv(modeltest.Backend(t))
+	e, err := env.sampler(net)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cond, err := env.conditioning(m, []shapes.Prompt{p, p, p})
 	if err != nil {
 		t.Fatal(err)
 	}
 	start := make([]float32, n*shapes.Pixels)
 	random.Normal(random.Stream(3, "test", "noise", 0), start)
-	want, err := e.Sample(&pipeline.Model{Network: net, Weights: weights}, bags([]shapes.Prompt{p, p, p}), func(i int, dst []float32) {
+	want, err := e.Draw(m, cond, func(i int, dst []float32) {
 		copy(dst, start[i*shapes.Pixels:])
-	}, sampler.Options{Steps: 7, Shift: 2.5})
+	}, sampler.Options{Steps: 7, Shift: 2.5, Batch: 256}, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,10 +205,10 @@ func TestAdapter(t *testing.T) {
 		}
 		return out
 	}
-	s := SamplerParams{Steps: 2, Shift: 1.5}
+	s := sampler.Options{Steps: 2, Shift: 1.5, Batch: 8}
 	labelled := run(Sample, SampleParams{Seed: 1, Split: "labelled", Images: 8, Sampler: s}, map[string]string{"model": base})
-	out := run(Finetune, FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, Recipe: finetune.Recipe{Method: "reward-weighted", Steps: 3, Batch: 8,
-		LearningRate: 1e-2, Warmup: 1, Clip: 1, Anchor: "none", Rounds: 1, LoRA: finetune.LoRA{Rank: 2, Targets: "all"}}},
+	out := run(Finetune, FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, ProbeImages: 8, DistanceBatch: 8, Recipe: finetune.Recipe{Method: choice("reward-weighted"),
+		Trains: "both", Steps: 3, Batch: 8, LearningRate: 1e-2, Warmup: 1, Clip: 1, Adam: train.Default(0).Adam, Anchor: "none", Rounds: 1, LoRA: lora.Config{Rank: 2, Targets: "all"}}},
 		map[string]string{"model": base, "labelled": labelled})
 	adapter, err := checkpoint.ReadFile(filepath.Join(out, "adapter", adapterFile))
 	if err != nil {
@@ -215,7 +223,7 @@ func TestAdapter(t *testing.T) {
 		return v
 	}
 	updated := map[string]bool{}
-	for file, prefix := range map[string]string{"transformer/" + denoiserFile: "", "text_encoder/" + encoderFile: textPrefix} {
+	for file, prefix := range map[string]string{"transformer/" + denoiserFile: "", "text_encoder/" + encoderFile: pipeline.TextPrefix} {
 		before, err := checkpoint.ReadFile(filepath.Join(base, file))
 		if err != nil {
 			t.Fatal(err)
@@ -277,9 +285,9 @@ func TestDiverged(t *testing.T) {
 	if _, err := quantizeModel([]float32{0, nan}); err == nil || !strings.Contains(err.Error(), "the training diverged") {
 		t.Errorf("images: %v", err)
 	}
-	curve := newCurve("loss", "kl")
-	curve.add(10, 1, math.Inf(1))
-	if err := curve.write(filepath.Join(t.TempDir(), "curves.json")); err == nil || !strings.Contains(err.Error(), "kl is +Inf at step 10: the training diverged") {
+	curve := train.NewCurve("loss", "kl")
+	curve.Add(10, 1, math.Inf(1))
+	if err := writeCurve(filepath.Join(t.TempDir(), "curves.json"), curve); err == nil || !strings.Contains(err.Error(), "kl is +Inf at step 10: the training diverged") {
 		t.Errorf("a curve: %v", err)
 	}
 }
@@ -346,9 +354,9 @@ func TestMemoryIsCounted(t *testing.T) {
 		PretrainParams{Data: DataParams{Pairs: math.MaxInt}}, PretrainParams{Layers: math.MaxInt, Width: math.MaxInt},
 		EmbedParams{Batch: math.MaxInt}, RewardParams{Perturbations: math.MaxInt, Batch: 8}, RewardParams{Members: math.MaxInt},
 		EvaluateParams{Images: math.MaxInt, FidelityImages: 1}, EvaluateParams{FidelityImages: 1 << 40}, SampleParams{Images: math.MaxInt},
-		SampleParams{Sampler: SamplerParams{Steps: math.MaxInt}},
-		FinetuneParams{Probes: math.MaxInt}, FinetuneParams{Recipe: finetune.Recipe{Fresh: math.MaxInt}},
-		FinetuneParams{Recipe: finetune.Recipe{Method: "ddpo", Policy: finetune.PolicySet{Images: math.MaxInt}}},
+		SampleParams{Sampler: sampler.Options{Steps: math.MaxInt}},
+		FinetuneParams{Probes: math.MaxInt, ProbeImages: 1}, FinetuneParams{Recipe: finetune.Recipe{Fresh: finetune.Fresh{Images: math.MaxInt}}},
+		FinetuneParams{Recipe: finetune.Recipe{Method: choice("ddpo"), Roll: finetune.Rollout{Images: math.MaxInt}}},
 		FinetuneParams{Data: DataParams{Pairs: 1}, Mix: Mix{Pretraining: 1e18}, Recipe: finetune.Recipe{Batch: 64}},
 	} {
 		if got := Memory(params); got < 1<<60 {
@@ -378,4 +386,13 @@ func TestPanicKeepsItsStack(t *testing.T) {
 	if !errors.As(err, &p) || !strings.Contains(p.Stack(), "runPretrain") || strings.Contains(err.Error(), "goroutine") || !strings.HasPrefix(err.Error(), "pretrain: internal error: ") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// choice is a method with constants of 0.
+func choice(name string) finetune.Choice {
+	m, err := finetune.ByName(name)
+	if err != nil {
+		panic(err)
+	}
+	return finetune.Choice{Method: m}
 }

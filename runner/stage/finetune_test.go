@@ -11,6 +11,8 @@ import (
 
 	"ablate/models/finetune"
 	"ablate/models/modeltest"
+	"ablate/models/sampler"
+	"ablate/models/train"
 )
 
 // TestOneCompilation runs a whole sweep in one worker: what is swept enters the
@@ -33,45 +35,45 @@ func TestOneCompilation(t *testing.T) {
 		}
 		return out
 	}
-	data, s := DataParams{Pairs: 64}, SamplerParams{Steps: 3, Shift: 1.5}
-	model := run(Pretrain, "pretrain", PretrainParams{Seed: 1, Data: data, Layers: 1, Width: 32, Heads: 2, Steps: 20, Batch: 16, LearningRate: 4e-3}, nil)
+	data, s := DataParams{Pairs: 64}, sampler.Options{Steps: 3, Shift: 1.5, Batch: 64}
+	adam := train.Adam{Beta1: .9, Beta2: .99, Epsilon: 1e-8}
+	model := run(Pretrain, "pretrain", PretrainParams{Seed: 1, Data: data, Layers: 1, Width: 32, Heads: 2, Steps: 20, Batch: 16, LearningRate: 4e-3, Adam: adam}, nil)
 	labelled := run(Sample, "labelled", SampleParams{Seed: 1, Split: "labelled", Images: 64, Sampler: s}, map[string]string{"model": model})
 	scores := run(Score, "scores", ScoreParams{Loss: "oracle"}, map[string]string{"samples": labelled})
 	in := map[string]string{"model": model, "labelled": labelled, "labelled scores": scores}
-	base := finetune.Recipe{Method: "reward-weighted", Steps: 2, Batch: 8, LearningRate: 1e-3, Warmup: 1, Clip: 1, Anchor: "pretraining", Beta: .5,
-		Rounds: 1, Tau: .2, AWM: finetune.AWMSet{Weighting: "ghuber", Power: .25, Clip: 1}, NFT: finetune.NFTSet{Beta: 1, Signal: "score"},
-		Policy: finetune.PolicySet{Images: 8, Noise: .7, ClipRange: 1e-4}}
+	// tune fine-tunes with the defaults of a method, and what set says by path.
 	n := 0
-	tune := func(change func(p *FinetuneParams)) {
+	tune := func(method string, set map[string]any) {
 		t.Helper()
-		p := FinetuneParams{Seed: 1, PretrainingSeed: 1, Data: data, Mix: Mix{Labelled: 1, Pretraining: 1}, Recipe: base, Sampler: s, Probes: 1, Loss: "oracle"}
-		change(&p)
-		if p.Recipe.Anchor != "pretraining" {
-			p.Data = DataParams{}
+		p := FinetuneParams{Seed: 1, PretrainingSeed: 1, Mix: Mix{Labelled: 1, Pretraining: 1}, Sampler: s, Probes: 1, ProbeImages: 64, DistanceBatch: 64, Scores: "oracle"}
+		r := &p.Recipe
+		r.Trains, r.Steps, r.Batch, r.LearningRate, r.Warmup, r.Clip, r.Adam, r.Rounds, r.Anchor = "denoiser", 2, 8, 1e-3, 1, 1, adam, 1, "none"
+		r.Roll = finetune.Rollout{Images: 8, Noise: .7}
+		set["finetune.method"] = method
+		if err := Fill(&p, func(path string) (any, bool) { v, ok := set[path]; return v, ok }); err != nil {
+			t.Fatal(err)
+		}
+		if r.Anchor == "pretraining" {
+			p.Data = data
 		}
 		n++
 		run(Finetune, fmt.Sprint("finetune ", n), p, in)
 	}
 	for i, x := range []float64{.1, .5, 2} {
-		tune(func(p *FinetuneParams) { p.Recipe.Beta = x })
-		tune(func(p *FinetuneParams) { p.Recipe.LearningRate, p.Recipe.EMA, p.Recipe.Clip = x*1e-3, .9*x/2, x })
-		tune(func(p *FinetuneParams) { p.Recipe.Method, p.Recipe.Tau = "softmax-weighted", x })
-		tune(func(p *FinetuneParams) { p.Recipe.Anchor, p.Recipe.Weight = []string{"velocity", "kl", "kl"}[i], x })
-		tune(func(p *FinetuneParams) {
-			p.Recipe.Method, p.Recipe.Anchor, p.Recipe.AWM.Clip, p.Recipe.AWM.Power = "awm", "none", x, x/4
-		})
-		tune(func(p *FinetuneParams) {
-			p.Recipe.Method, p.Recipe.Anchor, p.Recipe.Weight, p.Recipe.NFT.Beta = "nft", "velocity", x, x
-		})
-		tune(func(p *FinetuneParams) {
-			p.Recipe.Method, p.Recipe.Anchor, p.Recipe.Policy.ClipRange, p.Recipe.Policy.Noise = "ddpo", "none", x*1e-4, x/2
-		})
+		tune("reward-weighted", map[string]any{"finetune.anchor": "pretraining", "finetune.beta": x})
+		tune("reward-weighted", map[string]any{"finetune.anchor": "pretraining", "finetune.beta": .5, "finetune.learningRate": x * 1e-3, "finetune.clip": x})
+		tune("softmax-weighted", map[string]any{"finetune.softmax.tau": x})
+		tune("reward-weighted", map[string]any{"finetune.anchor": []string{"prediction", "kl", "kl"}[i], "finetune.prediction": x, "finetune.kl": x})
+		tune("awm", map[string]any{"finetune.awm.weighting": "ghuber", "finetune.awm.clip": x, "finetune.awm.power": x / 4})
+		tune("nft", map[string]any{"finetune.anchor": "prediction", "finetune.nft.signal": "score", "finetune.nft.prediction": x, "finetune.nft.beta": x})
+		tune("ddpo", map[string]any{"finetune.ddpo.clip": x * 1e-4, "finetune.ddpo.updates": int64(2), "finetune.rollout.noise": x / 2})
 	}
-	// Pretraining's batch of 16 is a shape of its own; fine-tuning's 8 + 4 another.
+	// The likelihood has two shapes: 8 images alone, and 4 pairs beside them.
 	net := "shapes 1×32×2, patch 8, MLP 3, text 12×32, image 16×3"
-	want := map[string]int{
-		"denoise " + net: 2, "finetune " + net + " likelihood": 2, "finetune " + net + " weighted anchored": 1,
-		"finetune " + net + " awm ghuber": 1, "finetune " + net + " nft anchored": 1, "finetune " + net + " ddpo none": 1,
+	want := map[string]int{"pretrain " + net: 1}
+	for loss, k := range map[string]int{"likelihood": 2, "likelihood anchor prediction": 1, "likelihood anchor kl": 1, "awm ghuber of one round": 1,
+		"nft anchor prediction of one round": 1, "ddpo": 1} {
+		want["finetune, "+net+", "+loss+", denoiser"] = k
 	}
 	if got := e.Compiled(); !maps.Equal(got, want) {
 		t.Errorf("%d fine-tunings compiled %v, want %v", n, got, want)

@@ -6,26 +6,47 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"ablate/models/finetune"
 )
 
-// Lines are the canonical form of a stage's parameters: one line "path value"
-// for each, sorted. They are what the key of an action has of it, so whatever a
-// stage computes from is in its key, and nothing else is. They are derived from
-// the parameters alone and by rule:
+// A stage's parameters are a struct whose fields have the paths of a trial's own
+// parameters. [Fill] reads them from a trial and [Lines] writes them into the key of an
+// action, so that an axis is handed to a stage by naming it once:
 //
 //   - A field's path is its JSON name, below that of the struct it is in. The tag
 //     key:"seed.feedback" gives another name, key:"/sampler" one from the top.
-//     Names follow the trial's own paths, which is what people read.
 //   - key:"-" leaves a field out: it must not change what is computed.
-//   - A field at its absent value has no line. That is the zero value, or the one
-//     of the tag absent:"64". So a parameter added later changes no key of what
-//     ran before it was there, as long as it has its absent value.
-//
-// It panics where a type has a kind of field that it does not know, or two
-// fields of one path: TestLines walks every type of parameters.
+//   - A fine-tuning method is its name, and its constants below the method's own parent.
+//   - A field at its absent value has no line. That is the zero value, or the one of the
+//     tag absent:"64". So a parameter added later changes no key of what ran before it
+//     was there, as long as it has its absent value.
+
+// Lines are the canonical form of a stage's parameters: one line "path value" for each,
+// sorted. They are what the key of an action has of it: whatever a stage computes from is
+// in its key, and nothing else is. It panics where a type has a kind of field that it does
+// not know, or two fields of one path: TestLines walks every type of parameters.
 func Lines(params any) []string {
 	var lines []string
-	walk("", reflect.ValueOf(params), func(path, value string) { lines = append(lines, path+" "+value) })
+	visit("", reflect.ValueOf(params), func(path string, tag reflect.StructTag, x reflect.Value) {
+		if x.Kind() == reflect.Interface {
+			if m, ok := x.Interface().(finetune.Method); ok {
+				lines = append(lines, path+" "+strconv.Quote(m.Name()))
+				if r := m.Revision(); r != 0 {
+					lines = append(lines, fmt.Sprintf("method revision %d", r))
+				}
+			}
+			return
+		}
+		value := text(path, x)
+		absent, ok := tag.Lookup("absent")
+		if !ok {
+			absent = text(path, reflect.Zero(x.Type()))
+		}
+		if value != absent {
+			lines = append(lines, path+" "+value)
+		}
+	})
 	slices.Sort(lines)
 	for i := 1; i < len(lines); i++ {
 		a, _, _ := strings.Cut(lines[i-1], " ")
@@ -36,33 +57,81 @@ func Lines(params any) []string {
 	return lines
 }
 
-func walk(prefix string, v reflect.Value, line func(path, value string)) {
+// Fill sets the fields of the struct that params points to from a trial's parameters.
+// What the trial does not have stays as it is.
+func Fill(params any, value func(path string) (any, bool)) error {
+	var failed error
+	visit("", reflect.ValueOf(params).Elem(), func(path string, _ reflect.StructTag, x reflect.Value) {
+		v, ok := value(path)
+		if !ok {
+			return
+		}
+		switch v := v.(type) {
+		case int64:
+			if x.CanInt() {
+				x.SetInt(v)
+				return
+			}
+		case float64:
+			if x.CanFloat() {
+				x.SetFloat(v)
+				return
+			}
+		case string:
+			switch x.Kind() {
+			case reflect.String:
+				x.SetString(v)
+				return
+			case reflect.Interface:
+				m, err := finetune.ByName(v)
+				if err != nil {
+					failed = err
+					return
+				}
+				own := reflect.New(reflect.TypeOf(m)).Elem()
+				own.Set(reflect.ValueOf(m))
+				x.Set(own)
+				return
+			}
+		}
+		failed = fmt.Errorf("parameter %s of a trial is %v, which a %s cannot hold", path, v, x.Type())
+	})
+	return failed
+}
+
+// visit calls f with every field that holds a value, and then with the constants of a
+// method. A method that f sets is visited, and set again with what f made of its constants.
+func visit(prefix string, v reflect.Value, f func(path string, tag reflect.StructTag, x reflect.Value)) {
 	t := v.Type()
 	for i := range t.NumField() {
-		f := t.Field(i)
-		name, named := f.Tag.Lookup("key")
+		field := t.Field(i)
+		name, named := field.Tag.Lookup("key")
 		if name == "-" {
 			continue
 		}
-		if !named && !f.Anonymous {
-			name, _, _ = strings.Cut(f.Tag.Get("json"), ",")
+		if !named && !field.Anonymous {
+			name, _, _ = strings.Cut(field.Tag.Get("json"), ",")
 			if name == "" {
-				name = strings.ToLower(f.Name)
+				name = strings.ToLower(field.Name)
 			}
 		}
-		path := join(prefix, name)
-		x := v.Field(i)
-		if x.Kind() == reflect.Struct {
-			walk(path, x, line)
-			continue
-		}
-		value := text(path, x)
-		absent, ok := f.Tag.Lookup("absent")
-		if !ok {
-			absent = text(path, reflect.Zero(f.Type))
-		}
-		if value != absent {
-			line(path, value)
+		path, x := join(prefix, name), v.Field(i)
+		switch x.Kind() {
+		case reflect.Struct:
+			visit(path, x, f)
+		case reflect.Interface:
+			f(path, field.Tag, x)
+			if x.IsNil() {
+				continue
+			}
+			own := reflect.New(x.Elem().Type()).Elem()
+			own.Set(x.Elem())
+			visit(path[:max(strings.LastIndex(path, "."), 0)], own, f)
+			if x.CanSet() {
+				x.Set(own)
+			}
+		default:
+			f(path, field.Tag, x)
 		}
 	}
 }

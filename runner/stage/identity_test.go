@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"ablate/models/finetune"
 )
 
 // all has a value of every type of parameters.
@@ -16,11 +18,13 @@ func leaves(path string, v reflect.Value, f func(path string, tag reflect.Struct
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		name := path + "." + field.Name
-		if v.Field(i).Kind() == reflect.Struct {
+		switch v.Field(i).Kind() {
+		case reflect.Struct:
 			leaves(name, v.Field(i), f)
-			continue
+		case reflect.Interface: // TestLinesOfMethods
+		default:
+			f(name, field.Tag, v.Field(i))
 		}
-		f(name, field.Tag, v.Field(i))
 	}
 }
 
@@ -88,13 +92,21 @@ func TestLines(t *testing.T) {
 
 // TestLinesOfTrials: paths are those of a trial, where it has the parameter.
 func TestLinesOfTrials(t *testing.T) {
-	p := FinetuneParams{Seed: 2, Sampler: SamplerParams{Steps: 20, Shift: 1.5}, Mix: Mix{Labelled: 1}}
-	p.Recipe.Method, p.Recipe.Tau, p.Recipe.Fresh = "softmax-weighted", .2, 64
-	p.Data.Captions.Count = .4
+	values := map[string]any{"seed.feedback": int64(2), "sampler.steps": int64(20), "sampler.shift": 1.5, "finetune.mix.labelled": 1., "finetune.method": "softmax-weighted",
+		"finetune.softmax.tau": .2, "finetune.fresh.images": int64(64), "data.captions.count": .4, "finetune.dpo.beta": 5000., "reward.loss": "mse"}
+	var p FinetuneParams
+	if err := Fill(&p, func(path string) (any, bool) { v, ok := values[path]; return v, ok }); err != nil {
+		t.Fatal(err)
+	}
 	want := []string{"data.captions.count 0.4", "finetune.fresh.images 64", `finetune.method "softmax-weighted"`, "finetune.mix.labelled 1",
 		"finetune.softmax.tau 0.2", "sampler.shift 1.5", "sampler.steps 20", "seed.feedback 2"}
 	if got := Lines(p); !slices.Equal(got, want) {
 		t.Errorf("lines\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for path, v := range map[string]any{"sampler.steps": 1.5, "finetune.method": "dopo", "finetune.anchor": int64(1)} {
+		if err := Fill(&p, func(p string) (any, bool) { return v, p == path }); err == nil {
+			t.Errorf("%s takes %v", path, v)
+		}
 	}
 }
 
@@ -148,5 +160,27 @@ func TestLinesRefuse(t *testing.T) {
 			}()
 			Lines(params)
 		}()
+	}
+}
+
+// TestLinesOfMethods: every constant of every method is in the key, below finetune.
+func TestLinesOfMethods(t *testing.T) {
+	for _, m := range finetune.Methods() {
+		plain := Lines(FinetuneParams{Recipe: finetune.Recipe{Method: finetune.Choice{Method: m}}})
+		leaves(m.Name(), reflect.New(reflect.TypeOf(m)).Elem(), func(path string, tag reflect.StructTag, _ reflect.Value) {
+			key := "finetune." + tag.Get("key")
+			for _, value := range []any{.5, int64(3), "word"} {
+				p := FinetuneParams{Recipe: finetune.Recipe{Method: finetune.Choice{Method: m}}}
+				err := Fill(&p, func(path string) (any, bool) { return value, path == key })
+				if err != nil {
+					continue // of another kind
+				}
+				if got := Lines(p); len(got) != len(plain)+1 || !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, key+" ") }) {
+					t.Errorf("%s: with %s lines are %q", path, key, got)
+				}
+				return
+			}
+			t.Errorf("%s has the path %q, and no value can be set there", path, key)
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"ablate/models/embedder"
 	"ablate/models/finetune"
 	"ablate/models/reward"
+	"ablate/models/sampler"
 	"ablate/models/shapes"
 )
 
@@ -19,7 +20,7 @@ func Memory(params any) int64 {
 	// In floating point, which does not overflow.
 	const float, bytes = 4, shapes.Pixels // of a number, and of an image as bytes
 	n := func(x int) float64 { return float64(x) }
-	drawn := func(images int, s SamplerParams) float64 { return n(images)*(float+1)*bytes + float*n(s.Steps) }
+	drawn := func(images int, s sampler.Options) float64 { return n(images)*(float+1)*bytes + float*n(s.Steps) }
 	var need float64
 	switch p := params.(type) {
 	case PretrainParams:
@@ -39,12 +40,12 @@ func Memory(params any) int64 {
 		need = float * (n(p.Members)*n(weights) + n(p.Batch)*(1+n(p.Perturbations))*n(c.Embedding))
 	case FinetuneParams:
 		r := p.Recipe
-		need = float*n(r.Batch)*bytes + float*n(r.LoRA.Rank) + drawn(r.Fresh, p.Sampler) + (n(p.Probes)+1)*ProbeImages*bytes
+		need = float*n(r.Batch)*bytes + float*n(r.LoRA.Rank) + drawn(r.Fresh.Images, p.Sampler) + (n(p.Probes)+1)*n(p.ProbeImages)*bytes
 		if p.Data.Pairs > 0 {
 			need += n(p.Data.Pairs)*bytes + float*n(r.Batch)*p.Mix.Pretraining/2*bytes
 		}
-		if finetune.KindOf(r.Method) == finetune.Trajectory {
-			need += float * n(r.Policy.Images) * (n(p.Sampler.Steps) + 1) * bytes
+		if finetune.NeedsTrajectories(r.Method.Method) {
+			need += float * n(r.Roll.Images) * (n(p.Sampler.Steps) + 1) * bytes
 		}
 	case EvaluateParams:
 		// Inner products of the real images, the generated ones, and of both.

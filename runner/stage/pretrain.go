@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"math/rand/v2"
 	"path/filepath"
 
 	"ablate/models/dit"
@@ -23,14 +24,9 @@ type PretrainParams struct {
 	Steps        int        `json:"steps" key:"model.shapes.steps"`
 	Batch        int        `json:"batch" key:"model.shapes.batch"`
 	LearningRate float64    `json:"learningRate" key:"model.shapes.learningRate"`
+	Adam         train.Adam `json:"adam" key:"model.shapes.adam"`
 	EMA          float64    `json:"ema" key:"model.shapes.ema"`
 }
-
-// points is the number of points of a training curve.
-const points = 100
-
-// every is the number of steps between two points of a curve.
-func every(steps int) int { return max(1, steps/points) }
 
 func runPretrain(ctx context.Context, e *Env, t Task, progress Progress) error {
 	p, err := params[PretrainParams](t)
@@ -40,29 +36,24 @@ func runPretrain(ctx context.Context, e *Env, t Task, progress Progress) error {
 	c := dit.Default(shapes.Vocabulary())
 	c.Layers, c.Width, c.Heads, c.TextWidth = p.Layers, p.Width, p.Heads, p.Width
 	net := pipeline.Shapes(c)
-	trainer, err := e.trainer(net)
+	trainer, err := e.trainer(net.PretrainingStep())
 	if err != nil {
 		return err
 	}
-	curve, sum := newCurve("loss", "gradient norm"), &mean{}
-	values, err := pretrain.Run(trainer, net, newPairs(p.Data, p.Seed),
-		random.Stream(p.Seed, "pretrain", "init", 0), random.Stream(p.Seed, "pretrain", "order", 0),
-		pretrain.Options{Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, EMA: p.EMA,
-			Progress: func(step int, r train.Result) error {
-				sum.add(r.Loss, r.GradientNorm)
-				if (step+1)%every(p.Steps) == 0 {
-					curve.add(step+1, sum.take()...)
-					progress(step+1, p.Steps, "")
-				}
-				return context.Cause(ctx)
-			}})
+	values, curve, err := pretrain.Run(ctx, trainer, net, newPairs(p.Data, p.Seed), random.Stream(p.Seed, "pretrain", "init", 0), steps(p.Seed, "pretrain", "order"),
+		pretrain.Options{Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam, EMA: p.EMA, Resume: t.Resume, Progress: progress.steps()})
 	if err != nil {
 		return err
 	}
 	if err := writeModel(t.Out, c, net, values); err != nil {
 		return err
 	}
-	return curve.write(filepath.Join(t.Out, curvesFile))
+	return writeCurve(filepath.Join(t.Out, curvesFile), curve)
+}
+
+// steps are the streams of a training's steps.
+func steps(seed int64, stage, purpose string) random.Steps {
+	return func(step int) *rand.Rand { return random.Stream(seed, stage, purpose, step) }
 }
 
 // EmbedParams of the embedder of the shapes world.
@@ -72,6 +63,7 @@ type EmbedParams struct {
 	Steps        int        `json:"steps" key:"embedder.steps"`
 	Batch        int        `json:"batch" key:"embedder.batch"`
 	LearningRate float64    `json:"learningRate" key:"embedder.learningRate"`
+	Adam         train.Adam `json:"adam" key:"embedder.adam"`
 }
 
 func runEmbed(ctx context.Context, e *Env, t Task, progress Progress) error {
@@ -80,23 +72,13 @@ func runEmbed(ctx context.Context, e *Env, t Task, progress Progress) error {
 		return err
 	}
 	c := embedder.Default(shapes.Vocabulary())
-	curve, sum := newCurve("loss", "gradient norm"), &mean{}
-	values, err := embedder.Train(e.Backend, c, newPairs(p.Data, p.Seed),
-		random.Stream(p.Seed, "embedder", "init", 0), random.Stream(p.Seed, "embedder", "order", 0),
-		embedder.Options{Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate,
-			Progress: func(step int, r train.Result) error {
-				sum.add(r.Loss, r.GradientNorm)
-				if (step+1)%every(p.Steps) == 0 {
-					curve.add(step+1, sum.take()...)
-					progress(step+1, p.Steps, "")
-				}
-				return context.Cause(ctx)
-			}})
+	values, curve, err := embedder.Train(ctx, e.Backend, c, newPairs(p.Data, p.Seed), random.Stream(p.Seed, "embedder", "init", 0), steps(p.Seed, "embedder", "order"),
+		embedder.Options{Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam, Resume: t.Resume, Progress: progress.steps()})
 	if err != nil {
 		return err
 	}
 	if err := writeEmbedder(t.Out, c, values); err != nil {
 		return err
 	}
-	return curve.write(filepath.Join(t.Out, curvesFile))
+	return writeCurve(filepath.Join(t.Out, curvesFile), curve)
 }

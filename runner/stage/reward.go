@@ -14,19 +14,20 @@ import (
 
 // RewardParams of a learned reward.
 type RewardParams struct {
-	Seed          int64   `json:"seed" key:"seed.feedback"`
-	Loss          string  `json:"loss" key:"reward.loss"`
-	Lambda        float64 `json:"lambda" key:"reward.lambda"`
-	Temperature   float64 `json:"temperature" key:"reward.temperature"`
-	Perturbations int     `json:"perturbations" key:"reward.perturbations"`
-	Steps         int     `json:"steps" key:"reward.steps"`
-	Batch         int     `json:"batch" key:"reward.batch"`
-	LearningRate  float64 `json:"learningRate" key:"reward.learningRate"`
-	Members       int     `json:"members" key:"reward.ensemble.members"` // perceptrons, each from its own streams
-	Penalty       float64 `json:"penalty,omitempty" key:"reward.ensemble.penalty"`
-	Normalize     string  `json:"normalize" key:"reward.normalize"` // none or contrastive
-	Contrast      float64 `json:"contrast,omitempty" key:"reward.contrastive.temperature"`
-	Contrasts     int     `json:"contrasts,omitempty" key:"reward.contrastive.prompts"`
+	Seed          int64      `json:"seed" key:"seed.feedback"`
+	Loss          string     `json:"loss" key:"reward.loss"`
+	Lambda        float64    `json:"lambda" key:"reward.lambda"`
+	Temperature   float64    `json:"temperature" key:"reward.temperature"`
+	Perturbations int        `json:"perturbations" key:"reward.perturbations"`
+	Steps         int        `json:"steps" key:"reward.steps"`
+	Batch         int        `json:"batch" key:"reward.batch"`
+	LearningRate  float64    `json:"learningRate" key:"reward.learningRate"`
+	Adam          train.Adam `json:"adam" key:"reward.adam"`
+	Members       int        `json:"members" key:"reward.ensemble.members"` // perceptrons, each from its own streams
+	Penalty       float64    `json:"penalty,omitempty" key:"reward.ensemble.penalty"`
+	Normalize     string     `json:"normalize" key:"reward.normalize"` // none or contrastive
+	Contrast      float64    `json:"contrast,omitempty" key:"reward.contrastive.temperature"`
+	Contrasts     int        `json:"contrasts,omitempty" key:"reward.contrastive.prompts"`
 }
 
 func runReward(ctx context.Context, e *Env, t Task, progress Progress) error {
@@ -85,41 +86,37 @@ func runReward(ctx context.Context, e *Env, t Task, progress Progress) error {
 	if err != nil {
 		return err
 	}
-	// Of an ensemble the curve is the members' mean.
-	curve := newCurve("loss", "gradient norm")
+	var curve *train.Curve // of an ensemble the mean of the members'
 	for k := range p.Members {
-		sum, at := &mean{}, 0
-		o := reward.Options{Loss: p.Loss, Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, WeightDecay: 0.01,
+		o := reward.Options{Loss: p.Loss, Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam,
 			Lambda: p.Lambda, Temperature: p.Temperature, Perturbations: p.Perturbations,
-			Progress: func(step int, r train.Result) error {
-				sum.add(r.Loss, r.GradientNorm)
-				if (step+1)%every(p.Steps) == 0 {
-					v := sum.take()
-					for i := range v {
-						v[i] /= float64(p.Members)
-					}
-					if k == 0 {
-						curve.add(step+1, v...)
-					} else {
-						for i := range v {
-							curve.Values[i][at] += v[i]
-						}
-					}
-					at++
-					progress(k*p.Steps+step+1, p.Members*p.Steps, "")
-				}
-				return context.Cause(ctx)
-			}}
-		v, err := fns.trainer.Train(d, random.Stream(p.Seed, "reward", "init", k), random.Stream(p.Seed, "reward", "order", k), o)
+			Progress: func(step, _ int) { progress(k*p.Steps+step, p.Members*p.Steps, "") }}
+		if p.Members == 1 {
+			o.Resume = t.Resume
+		}
+		v, c, err := fns.trainer.Train(ctx, d, random.Stream(p.Seed, "reward", "init", k), steps(p.Seed, "reward", fmt.Sprintf("order %d", k)),
+			steps(p.Seed, "reward", fmt.Sprintf("epoch %d", k)), o)
 		if err != nil {
 			return err
 		}
 		m.Members = append(m.Members, v)
+		if curve == nil {
+			curve = train.NewCurve(c.Metrics...)
+			curve.Steps = c.Steps
+			for i := range c.Values {
+				curve.Values[i] = make([]float64, len(c.Steps))
+			}
+		}
+		for i, values := range c.Values {
+			for j, x := range values {
+				curve.Values[i][j] += x / float64(p.Members)
+			}
+		}
 	}
 	if err := writeReward(t.Out, m); err != nil {
 		return err
 	}
-	return curve.write(filepath.Join(t.Out, curvesFile))
+	return writeCurve(filepath.Join(t.Out, curvesFile), curve)
 }
 
 // judged are images that an annotator called good or bad; skips are left out.
@@ -366,13 +363,13 @@ func (e *Env) probed(t Task) error {
 	if n == 0 || len(images) != len(seen.Steps)*n {
 		return fmt.Errorf("proxy: %d probes of %d prompts do not have %d images", len(seen.Steps), len(prompts), len(images)/shapes.Pixels)
 	}
-	curve := newCurve("proxy")
+	curve := train.NewCurve("proxy")
 	for i, step := range seen.Steps {
 		scores, err := e.proxyScores(t.in("reward"), t.in("embedder"), images[i*n:(i+1)*n], prompts)
 		if err != nil {
 			return err
 		}
-		curve.add(step, MeanScore(scores))
+		curve.Add(step, MeanScore(scores))
 	}
-	return curve.write(filepath.Join(t.Out, probesFile))
+	return writeCurve(filepath.Join(t.Out, probesFile), curve)
 }

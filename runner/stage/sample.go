@@ -11,19 +11,13 @@ import (
 	"ablate/models/shapes"
 )
 
-// SamplerParams are a trial's sampler.
-type SamplerParams struct {
-	Steps int     `json:"steps"`
-	Shift float64 `json:"shift"`
-}
-
 // SampleParams of images for feedback.
 type SampleParams struct {
-	Seed    int64         `json:"seed" key:"seed.feedback"`
-	Split   string        `json:"split"`
-	Images  int           `json:"images"`
-	Unseen  bool          `json:"unseen,omitempty"` // held-out prompts too: nothing may learn from these
-	Sampler SamplerParams `json:"sampler"`
+	Seed    int64           `json:"seed" key:"seed.feedback"`
+	Split   string          `json:"split"`
+	Images  int             `json:"images"`
+	Unseen  bool            `json:"unseen,omitempty"` // held-out prompts too: nothing may learn from these
+	Sampler sampler.Options `json:"sampler"`
 }
 
 func runSample(ctx context.Context, e *Env, t Task, progress Progress) error {
@@ -54,17 +48,30 @@ func runSample(ctx context.Context, e *Env, t Task, progress Progress) error {
 }
 
 // draw samples one image a prompt, as bytes.
-func (e *Env) draw(ctx context.Context, m *pipeline.Model, prompts []shapes.Prompt, s SamplerParams, noise func(i int, dst []float32), progress Progress) ([]uint8, error) {
+func (e *Env) draw(ctx context.Context, m *pipeline.Model, prompts []shapes.Prompt, o sampler.Options, noise func(i int, dst []float32), progress Progress) ([]uint8, error) {
 	fn, err := e.sampler(m.Network)
 	if err != nil {
 		return nil, err
 	}
-	x, err := fn.Sample(m, bags(prompts), noise, sampler.Options{Steps: s.Steps, Shift: s.Shift, Progress: func(done int) error {
+	cond, err := e.conditioning(m, prompts)
+	if err != nil {
+		return nil, err
+	}
+	x, err := fn.Draw(m, cond, noise, o, 0, func(done int) error {
 		progress(done, len(prompts), "images")
 		return context.Cause(ctx)
-	}})
+	})
 	if err != nil {
 		return nil, err
 	}
 	return quantizeModel(x)
+}
+
+// conditioning is what the model's text encoder makes of prompts, float32[n, Cond].
+func (e *Env) conditioning(m *pipeline.Model, prompts []shapes.Prompt) ([]float32, error) {
+	enc, err := e.textEncoder(m.Network)
+	if err != nil {
+		return nil, err
+	}
+	return enc.Encode(m.Weights, bags(prompts))
 }

@@ -14,8 +14,6 @@ import (
 	"ablate/models/backend"
 	"ablate/models/distance"
 	"ablate/models/embedder"
-	"ablate/models/finetune"
-	"ablate/models/lora"
 	"ablate/models/pipeline"
 	"ablate/models/reward"
 	"ablate/models/sampler"
@@ -53,6 +51,7 @@ type Task struct {
 	Params json.RawMessage   // the kind's own parameters, PretrainParams and so on
 	Inputs map[string]string // folders of the artifacts it reads, by role
 	Out    string            // folder to write
+	Resume train.Resume      // of the stage's training, if it has one
 }
 
 func (t Task) in(role string, parts ...string) string {
@@ -64,15 +63,19 @@ type Progress func(step, total int, text string)
 
 func silent(int, int, string) {}
 
+// steps reports a training's steps.
+func (p Progress) steps() func(step, total int) {
+	return func(step, total int) { p(step, total, "") }
+}
+
 // Env is what a worker keeps from one action to the next: the backend, the
 // graphs it compiled, each once, whatever the number of trials, and the real
 // images of the last evaluation.
 type Env struct {
 	Backend  backend.Backend
 	trainers map[string]*train.Trainer
-	steps    map[string]*finetune.Step
-	samplers map[string]*sampler.Euler
-	paths    map[string]*sampler.Stochastic
+	samplers map[string]*sampler.Sampler
+	texts    map[string]*pipeline.Encoder
 	meters   map[string]*distance.Meter
 	rewards  map[reward.Config]*rewardFns
 	encoders map[embedder.Config]*embedder.Encoder
@@ -89,38 +92,28 @@ func NewEnv(b backend.Backend) *Env {
 	return &Env{
 		Backend:  b,
 		trainers: map[string]*train.Trainer{},
-		steps:    map[string]*finetune.Step{},
-		samplers: map[string]*sampler.Euler{},
-		paths:    map[string]*sampler.Stochastic{},
+		samplers: map[string]*sampler.Sampler{},
+		texts:    map[string]*pipeline.Encoder{},
 		meters:   map[string]*distance.Meter{},
 		rewards:  map[reward.Config]*rewardFns{},
 		encoders: map[embedder.Config]*embedder.Encoder{},
 	}
 }
 
-func (e *Env) trainer(net pipeline.Network) (*train.Trainer, error) {
-	return memo(e.trainers, net.Name, func() (*train.Trainer, error) {
-		return train.New(e.Backend, "denoise "+net.Name, net.AllParams(), net.WeightedLoss)
-	})
+func (e *Env) trainer(s train.Step) (*train.Trainer, error) {
+	return memo(e.trainers, s.Name, func() (*train.Trainer, error) { return train.New(e.Backend, s) })
 }
 
-// step is a fine-tuning's; that of the plain likelihood is pretraining's own.
-func (e *Env) step(net pipeline.Network, loss finetune.Loss, l lora.Config) (*finetune.Step, error) {
-	return memo(e.steps, finetune.StepName(net, loss, l), func() (*finetune.Step, error) {
-		if loss.Name != finetune.Likelihood().Name || l.Rank > 0 {
-			return finetune.NewStep(e.Backend, net, loss, l)
-		}
-		t, err := e.trainer(net)
-		return finetune.Plain(t, net), err
-	})
+func (e *Env) sampler(net pipeline.Network) (*sampler.Sampler, error) {
+	return memo(e.samplers, net.Name, func() (*sampler.Sampler, error) { return sampler.New(e.Backend, net) })
 }
 
-func (e *Env) stochastic(net pipeline.Network) (*sampler.Stochastic, error) {
-	return memo(e.paths, net.Name, func() (*sampler.Stochastic, error) { return sampler.NewStochastic(e.Backend, net) })
+func (e *Env) textEncoder(net pipeline.Network) (*pipeline.Encoder, error) {
+	return memo(e.texts, net.Name, func() (*pipeline.Encoder, error) { return pipeline.NewEncoder(e.Backend, net) })
 }
 
-func (e *Env) sampler(net pipeline.Network) (*sampler.Euler, error) {
-	return memo(e.samplers, net.Name, func() (*sampler.Euler, error) { return sampler.NewEuler(e.Backend, net) })
+func (e *Env) meter(net pipeline.Network) (*distance.Meter, error) {
+	return memo(e.meters, net.Name, func() (*distance.Meter, error) { return distance.New(e.Backend, net) })
 }
 
 func (e *Env) reward(c reward.Config) (*rewardFns, error) {
@@ -138,15 +131,11 @@ func (e *Env) encoder(c embedder.Config) (*embedder.Encoder, error) {
 	return memo(e.encoders, c, func() (*embedder.Encoder, error) { return embedder.NewEncoder(e.Backend, c) })
 }
 
-// Compiled counts, by name, how often each training step of a denoiser was
-// compiled.
+// Compiled counts, by name, how often each training step of a denoiser was compiled.
 func (e *Env) Compiled() map[string]int {
 	out := map[string]int{}
 	for name, t := range e.trainers {
-		out["denoise "+name] = t.Compiled()
-	}
-	for name, s := range e.steps {
-		out[name] = s.Compiled()
+		out[name] = t.Compiled()
 	}
 	return out
 }

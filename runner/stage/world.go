@@ -35,9 +35,13 @@ func newPairs(d DataParams, seed int64) *pairs {
 
 func (p *pairs) Len() int { return len(p.captions) }
 
-func (p *pairs) Fill(i int, image, words []float32) {
-	modelRange(p.images[i*shapes.Pixels:(i+1)*shapes.Pixels], image)
-	p.captions[i].Words(words)
+func (p *pairs) Fill(i int, image, text []float32) {
+	p.Image(i, image)
+	p.captions[i].Words(text)
+}
+
+func (p *pairs) Image(i int, dst []float32) {
+	modelRange(p.images[i*shapes.Pixels:(i+1)*shapes.Pixels], dst)
 }
 
 func (p *pairs) Caption(i int) int { return p.captions[i].Index() }

@@ -18,7 +18,6 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/models/finetune"
-	"ablate/models/shapes"
 	"ablate/runner/stage"
 )
 
@@ -102,26 +101,20 @@ func NewGraph(s *language.Study, views []language.View, digest func(dir string) 
 		digests[dir] = d
 		return d, err
 	}
-	base := s.Base.Config()
 	bases := map[language.Seed]Chain{}
-	var cfg language.Config
-	var of language.Content
 	for _, v := range views {
 		id := v.Trial.ID()
 		if _, ok := g.Chains[id]; ok {
 			continue
 		}
-		if !of.Same(v.Trial.Content) {
-			of, cfg = v.Trial.Content, v.Trial.Content.Config()
-		}
-		c, err := g.chain(v.Trial, cfg)
+		c, err := g.chain(v.Trial)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", v, err)
 		}
 		// Every trial's images are scored by the reward of the base trial.
 		b, ok := bases[v.Trial.Seed]
 		if !ok {
-			if b, err = g.reward(language.Trial{Content: s.Base, Seed: v.Trial.Seed}, base); err != nil {
+			if b, err = g.reward(language.Trial{Content: s.Base, Seed: v.Trial.Seed}); err != nil {
 				return nil, fmt.Errorf("base: %w", err)
 			}
 			bases[v.Trial.Seed] = b
@@ -196,25 +189,35 @@ func (g *Graph) add(kind stage.Kind, params any, cost float64, inputs ...Input) 
 	return a
 }
 
-func data(d *language.Data) stage.DataParams {
-	return stage.DataParams{Pairs: d.Pairs, Captions: shapes.Captions{
-		Count: d.Captions.Count, Colour: d.Captions.Colour, Background: d.Captions.Background, Absent: d.Captions.Absent}}
+// fill is the parameters of a stage as a trial has them.
+func fill[P any](t language.Trial) (P, error) {
+	var p P
+	return p, stage.Fill(&p, func(path string) (any, bool) {
+		switch path {
+		case "seed.feedback":
+			return t.Seed.Feedback, true
+		case "seed.pretraining":
+			return t.Seed.Pretraining, true
+		}
+		return t.Content.Value(path)
+	})
 }
 
-func sampler(c language.Config) stage.SamplerParams {
-	return stage.SamplerParams{Steps: c.Sampler.Steps, Shift: c.Sampler.Shift}
+// scorer is what scores images that a trial draws: learned, oracle or none.
+func scorer(t language.Trial) string {
+	switch loss := t.Content.Name("reward.loss"); {
+	case t.Content.Learns():
+		return "learned"
+	case loss != "":
+		return loss
+	}
+	return "none"
 }
 
 // reward lays out a trial's chain up to its reward.
-func (g *Graph) reward(t language.Trial, cfg language.Config) (Chain, error) {
+func (g *Graph) reward(t language.Trial) (Chain, error) {
 	var c Chain
-	switch m := cfg.Model; {
-	case m.Shapes != nil:
-		s := m.Shapes
-		c.Model = g.add(stage.Pretrain, stage.PretrainParams{Seed: t.Seed.Pretraining, Data: data(cfg.Data), Layers: s.Layers, Width: s.Width,
-			Heads: s.Heads, Steps: s.Steps, Batch: s.Batch, LearningRate: s.LearningRate, EMA: s.EMA}, float64(s.Steps)*float64(s.Batch)/2000)
-	case m.Checkpoint != nil:
-		path := m.Checkpoint.Path
+	if path := t.Content.Name("model.checkpoint.path"); path != "" {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(g.dir, path)
 		}
@@ -223,169 +226,159 @@ func (g *Graph) reward(t language.Trial, cfg language.Config) (Chain, error) {
 			return c, err
 		}
 		c.Model = g.add(stage.Adopt, stage.AdoptParams{Path: path, Digest: d}, 1)
+	} else {
+		p, err := fill[stage.PretrainParams](t)
+		if err != nil {
+			return c, err
+		}
+		c.Model = g.add(stage.Pretrain, p, float64(p.Steps)*float64(p.Batch)/2000)
 	}
-	if f := cfg.Feedback; f != nil && f.Labelled > 0 {
-		c.Labelled = g.samples(t, cfg, c.Model, "labelled", f.Labelled, false)
+	var err error
+	if n := t.Content.Whole("feedback.labelled"); n > 0 {
+		if c.Labelled, err = g.samples(t, c.Model, "labelled", n, false); err != nil {
+			return c, err
+		}
 	}
-	if f := cfg.Feedback; f != nil && f.Unlabelled > 0 {
-		c.Unlabelled = g.samples(t, cfg, c.Model, "unlabelled", f.Unlabelled, false)
+	if n := t.Content.Whole("feedback.unlabelled"); n > 0 {
+		if c.Unlabelled, err = g.samples(t, c.Model, "unlabelled", n, false); err != nil {
+			return c, err
+		}
 	}
-	r := cfg.Reward
-	if !r.Learns() {
+	if !t.Content.Learns() {
 		return c, nil
 	}
 	c.Embedder = c.Model
-	if e := cfg.Embedder; e != nil {
-		c.Embedder = g.add(stage.Embed, stage.EmbedParams{Seed: t.Seed.Pretraining, Data: data(cfg.Data), Steps: e.Steps, Batch: e.Batch,
-			LearningRate: e.LearningRate}, float64(e.Steps)*float64(e.Batch)/5000)
+	if t.Content.Whole("embedder.steps") > 0 {
+		p, err := fill[stage.EmbedParams](t)
+		if err != nil {
+			return c, err
+		}
+		c.Embedder = g.add(stage.Embed, p, float64(p.Steps)*float64(p.Batch)/5000)
 	}
-	c.Labels = g.labels(t, cfg, c.Labelled, "")
-	c.Reward = g.add(stage.Reward, stage.RewardParams{Seed: t.Seed.Feedback, Loss: r.Loss, Lambda: r.Lambda, Temperature: r.Temperature,
-		Perturbations: r.Perturbations, Steps: r.Steps, Batch: r.Batch, LearningRate: r.LearningRate, Members: r.Members, Penalty: r.Penalty,
-		Normalize: r.Normalize, Contrast: r.Contrast, Contrasts: r.Contrasts}, 5*float64(r.Members),
-		Input{"labelled", c.Labelled}, Input{"labels", c.Labels}, Input{"embedder", c.Embedder})
-	return c, nil
+	if c.Labels, err = g.labels(t, c.Labelled, ""); err != nil {
+		return c, err
+	}
+	p, err := fill[stage.RewardParams](t)
+	c.Reward = g.add(stage.Reward, p, 5*float64(p.Members), Input{"labelled", c.Labelled}, Input{"labels", c.Labels}, Input{"embedder", c.Embedder})
+	return c, err
 }
 
 // assess lays out what a learned reward is held against: images of the base
 // model that no training sees, labelled by the same annotator.
-func (g *Graph) assess(t language.Trial, cfg language.Config, c *Chain) {
+func (g *Graph) assess(t language.Trial, c *Chain) (err error) {
 	if c.Reward == nil {
-		return
+		return nil
 	}
-	c.Held = g.samples(t, cfg, c.Model, stage.AssessSplit, stage.AssessImages, true)
-	c.HeldLabels = g.labels(t, cfg, c.Held, stage.AssessSplit)
+	if c.Held, err = g.samples(t, c.Model, stage.AssessSplit, stage.AssessImages, true); err != nil {
+		return err
+	}
+	if c.HeldLabels, err = g.labels(t, c.Held, stage.AssessSplit); err != nil {
+		return err
+	}
 	c.Assess = g.add(stage.Assess, none{}, 1, Input{"samples", c.Held}, Input{"sample labels", c.HeldLabels}, Input{"labelled", c.Labelled},
 		Input{"labels", c.Labels}, Input{"embedder", c.Embedder}, Input{"reward", c.Reward})
+	return nil
 }
 
 // labels are an annotator's of a split's images; "" are those that a reward
 // learns from.
-func (g *Graph) labels(t language.Trial, cfg language.Config, images *Action, split string) *Action {
-	return g.add(stage.Label, stage.LabelParams{Seed: t.Seed.Feedback, Noise: cfg.Feedback.Noise, Split: split}, 1, Input{"labelled", images})
+func (g *Graph) labels(t language.Trial, images *Action, split string) (*Action, error) {
+	p, err := fill[stage.LabelParams](t)
+	p.Split = split
+	return g.add(stage.Label, p, 1, Input{"labelled", images}), err
 }
 
-func (g *Graph) samples(t language.Trial, cfg language.Config, model *Action, split string, n int, unseen bool) *Action {
-	return g.add(stage.Sample, stage.SampleParams{Seed: t.Seed.Feedback, Split: split, Images: n, Unseen: unseen, Sampler: sampler(cfg)},
-		float64(n)/500, Input{"model", model})
+func (g *Graph) samples(t language.Trial, model *Action, split string, n int, unseen bool) (*Action, error) {
+	p, err := fill[stage.SampleParams](t)
+	p.Split, p.Images, p.Unseen = split, n, unseen
+	return g.add(stage.Sample, p, float64(n)/500, Input{"model", model}), err
 }
 
 // chain lays out a whole trial.
-func (g *Graph) chain(t language.Trial, cfg language.Config) (Chain, error) {
-	c, err := g.reward(t, cfg)
+func (g *Graph) chain(t language.Trial) (Chain, error) {
+	c, err := g.reward(t)
 	if err != nil {
 		return c, err
 	}
-	g.assess(t, cfg, &c)
+	if err := g.assess(t, &c); err != nil {
+		return c, err
+	}
 	tuned := c.Model
-	if cfg.Finetune.Method != "none" {
-		c.Finetune = g.finetune(t, cfg, &c)
+	if t.Content.Name("finetune.method") != "none" {
+		if c.Finetune, err = g.finetune(t, &c); err != nil {
+			return c, err
+		}
 		tuned = c.Finetune
 	}
-	c.Evaluate = g.evaluate(t, cfg, c, tuned)
-	return c, nil
+	c.Evaluate, err = g.evaluate(t, c, tuned)
+	return c, err
 }
 
 // score scores the images that fine-tuning weights; nil where all weigh the same.
-func (g *Graph) score(cfg language.Config, c *Chain, samples *Action) *Action {
-	switch {
-	case cfg.Reward == nil || cfg.Reward.Loss == "none":
+func (g *Graph) score(t language.Trial, c *Chain, samples *Action) *Action {
+	switch scorer(t) {
+	case "none":
 		return nil
-	case cfg.Reward.Loss == "oracle":
+	case "oracle":
 		return g.add(stage.Score, stage.ScoreParams{Loss: "oracle"}, 1, Input{"samples", samples})
 	}
 	return g.add(stage.Score, stage.ScoreParams{Loss: "learned"}, 2, Input{"samples", samples}, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
 }
 
-func (g *Graph) finetune(t language.Trial, cfg language.Config, c *Chain) *Action {
-	f, loss := cfg.Finetune, "none"
-	if cfg.Reward.Learns() {
-		loss = "learned"
-	} else if cfg.Reward != nil {
-		loss = cfg.Reward.Loss
+func (g *Graph) finetune(t language.Trial, c *Chain) (*Action, error) {
+	p, err := fill[stage.FinetuneParams](t)
+	if err != nil {
+		return nil, err
 	}
-	r := recipe(f)
+	method := p.Recipe.Method.Method
 	inputs := []Input{{"model", c.Model}}
 	add := func(split string, samples *Action) *Action {
 		inputs = append(inputs, Input{split, samples})
-		s := g.score(cfg, c, samples)
+		s := g.score(t, c, samples)
 		if s != nil {
 			inputs = append(inputs, Input{split + " scores", s})
 		}
 		return s
 	}
-	if f.Mix.Labelled > 0 && c.Labelled != nil {
-		if r.Labels() && loss != "oracle" {
-			c.Labels = g.labels(t, cfg, c.Labelled, "")
+	if p.Mix.Labelled > 0 && c.Labelled != nil {
+		if finetune.LearnsFromLabels(method) && scorer(t) != "oracle" {
+			if c.Labels, err = g.labels(t, c.Labelled, ""); err != nil {
+				return nil, err
+			}
 			inputs = append(inputs, Input{"labelled", c.Labelled}, Input{"labels", c.Labels})
 		} else {
 			c.LabelledScores = add("labelled", c.Labelled)
 		}
 	}
-	if f.Mix.Unlabelled > 0 && c.Unlabelled != nil {
+	if p.Mix.Unlabelled > 0 && c.Unlabelled != nil {
 		c.UnlabelledScores = add("unlabelled", c.Unlabelled)
 	}
-	draws := f.Rounds > 1 || finetune.KindOf(f.Method) != finetune.Offline
-	if draws && loss == "learned" {
-		inputs = append(inputs, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
-	}
-	p := stage.FinetuneParams{Seed: t.Seed.Feedback, Recipe: r, Revision: methodRevisions[f.Method], Sampler: sampler(cfg), Probes: f.Probes,
-		Mix: stage.Mix{Labelled: f.Mix.Labelled, Unlabelled: f.Mix.Unlabelled, Pretraining: f.Mix.Pretraining}}
-	cost := float64(f.Steps)*float64(f.Batch)/1500 + float64(f.Probes)
-	if draws {
-		p.Loss = loss
+	cost := float64(p.Recipe.Steps)*float64(p.Recipe.Batch)/1500 + float64(p.Probes)
+	if p.Recipe.Rounds > 1 || finetune.DrawsItself(method) {
+		if p.Scores = scorer(t); p.Scores == "learned" {
+			inputs = append(inputs, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
+		}
 		cost *= 2
 	}
-	if f.Beta > 0 && f.Mix.Pretraining > 0 {
-		p.Data, p.PretrainingSeed = data(cfg.Data), t.Seed.Pretraining
+	if p.Recipe.Beta == 0 || p.Mix.Pretraining == 0 {
+		p.Data, p.PretrainingSeed = stage.DataParams{}, 0
 	}
-	return g.add(stage.Finetune, p, cost, inputs...)
+	return g.add(stage.Finetune, p, cost, inputs...), nil
 }
 
-// methodRevisions are raised when what one method computes changes, and no other's:
-// the revision of the stage would recompute all.
-var methodRevisions = map[string]int{"crd": 2}
-
-// recipe is how a fine-tuning is done, by its method's own constants.
-func recipe(f *language.Finetune) finetune.Recipe {
-	r := finetune.Recipe{Method: f.Method, Steps: f.Steps, Batch: f.Batch, LearningRate: f.LearningRate, Warmup: f.Warmup, Schedule: f.Schedule,
-		EMA: f.EMA, Clip: f.Clip, WeightDecay: f.WeightDecay, LoRA: finetune.LoRA{Rank: f.Rank, Targets: f.Targets},
-		Anchor: f.Anchor, Beta: f.Beta, Rounds: f.Rounds, Fresh: f.Fresh, Group: f.FreshGroup, Tau: f.Tau, Keep: f.By, Top: f.Fraction, Threshold: f.Threshold,
-		DPO: finetune.DPOSet{Beta: f.DPO},
-		KTO: finetune.KTOSet{Beta: f.KTO, Desirable: f.Desirable, Undesirable: f.Undesirable, Positive: f.Positive},
-		AWM: finetune.AWMSet{Weighting: f.Weighting, Power: f.Power, Clip: f.AWMClip, Average: f.Average},
-		NFT: finetune.NFTSet{Beta: f.NFT, Signal: f.Signal}, CRD: finetune.CRDSet{Beta: f.CRD, Group: f.CRDGroup},
-		Policy: finetune.PolicySet{Images: f.Images, Noise: f.Noise, Group: f.GRPOGroup, Weight: f.DPOKWeight,
-			ClipRange: f.DDPOClip + f.DPOKClip + f.GRPOClip}, // a trial has one of them
-		Direct: finetune.DirectSet{Last: f.Last, From: f.ReFLFrom, Weight: f.ReFLWeight, Margin: f.ReFLMargin},
+func (g *Graph) evaluate(t language.Trial, c Chain, model *Action) (*Action, error) {
+	p, err := fill[stage.EvaluateParams](t)
+	if err != nil {
+		return nil, err
 	}
-	if f.Method == "draft" {
-		r.Direct.Weight = 1
-	}
-	// One weight is there: the anchor's own or the method's.
-	switch f.Anchor {
-	case "velocity":
-		r.Weight = f.Velocity + f.AWMVelocity + f.NFTVelocity + f.CRDVelocity + f.DPOKVelocity
-	case "kl":
-		r.Weight = f.KL + f.GRPOKL
-	}
-	return r
-}
-
-func (g *Graph) evaluate(t language.Trial, cfg language.Config, c Chain, model *Action) *Action {
-	ev := cfg.Evaluate
 	inputs := []Input{{"model", model}}
-	loss := ""
-	if ev.BestOf > 1 {
-		loss = cfg.Reward.Loss
-		if cfg.Reward.Learns() {
-			loss = "learned"
+	if p.BestOf > 1 {
+		if p.Scores = scorer(t); p.Scores == "learned" {
 			inputs = append(inputs, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
 		}
 	}
 	if model != c.Model {
 		inputs = append(inputs, Input{"base", c.Model})
 	}
-	return g.add(stage.Evaluate, stage.EvaluateParams{Seed: t.Seed.Feedback, Images: ev.Images, FidelityImages: ev.FidelityImages,
-		BestOf: ev.BestOf, Sampler: sampler(cfg), Loss: loss}, float64(ev.Images+ev.FidelityImages)*float64(ev.BestOf)/500+4, inputs...)
+	return g.add(stage.Evaluate, p, float64(p.Images+p.FidelityImages)*float64(p.BestOf)/500+4, inputs...), nil
 }

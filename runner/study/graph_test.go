@@ -8,15 +8,20 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ablate/experiments/language"
 	"ablate/models/finetune"
+	"ablate/runner/stage"
 )
 
 // choice is what a parameter of fine-tuning needs to be used.
 func choice(path string) string {
 	switch path {
-	case "finetune.velocity", "finetune.kl":
+	case "finetune.prediction", "finetune.kl":
 		return "finetune: anchor: \"" + strings.TrimPrefix(path, "finetune.") + "\""
+	case "finetune.velocity":
+		return "finetune: {method: \"ddpo\", anchor: \"velocity\"}"
 	case "finetune.fresh.images", "finetune.fresh.group":
 		return "finetune: rounds: 2"
 	case "finetune.awm.average":
@@ -27,7 +32,7 @@ func choice(path string) string {
 		return "finetune: {method: \"filtered\", filtered: by: \"threshold\"}"
 	}
 	parts := strings.Split(path, ".")
-	if len(parts) == 3 && parts[0] == "finetune" && parts[1] != "mix" && parts[1] != "lora" {
+	if len(parts) == 3 && parts[0] == "finetune" && parts[1] != "mix" && parts[1] != "lora" && parts[1] != "adam" {
 		method := map[string]string{"softmax": "softmax-weighted", "rollout": "ddpo"}[parts[1]]
 		if method == "" {
 			method = parts[1]
@@ -41,21 +46,27 @@ func choice(path string) string {
 // another's.
 func TestRecipes(t *testing.T) {
 	dir := t.TempDir()
-	want := map[string]finetune.Recipe{
-		"reward-weighted":  {Anchor: "pretraining", Beta: .5},
-		"softmax-weighted": {Tau: .2},
-		"filtered":         {Keep: "fraction", Top: .1},
-		"dpo":              {DPO: finetune.DPOSet{Beta: 5000}},
-		"kto":              {KTO: finetune.KTOSet{Beta: 1000, Desirable: 1, Undesirable: 1, Positive: .8}},
-		"awm":              {Anchor: "velocity", Weight: 1e-3, AWM: finetune.AWMSet{Weighting: "ghuber", Power: .25, Clip: 1}},
-		"nft":              {Anchor: "velocity", Weight: 1e-4, NFT: finetune.NFTSet{Beta: 1, Signal: "score"}},
-		"crd":              {Anchor: "velocity", Weight: .1, CRD: finetune.CRDSet{Beta: 1, Group: 8}},
-		"ddpo":             {Policy: finetune.PolicySet{Images: 256, Noise: .7, ClipRange: 1e-4}},
-		"dpok":             {Anchor: "velocity", Weight: .1, Policy: finetune.PolicySet{Images: 256, Noise: .7, ClipRange: 1e-4, Weight: 1000}},
-		"grpo":             {Anchor: "kl", Weight: .04, Policy: finetune.PolicySet{Images: 256, Noise: .7, ClipRange: 1e-4, Group: 24}},
-		"refl":             {Direct: finetune.DirectSet{From: .75, Weight: 1e-3, Margin: 2}},
-		"draft":            {Direct: finetune.DirectSet{Last: 1, Weight: 1}},
+	// The lines of a key that are the method's and its anchor's own.
+	want := map[string][]string{
+		"reward-weighted":  {"finetune.anchor \"pretraining\"", "finetune.beta 0.5", "finetune.mix.pretraining 1"},
+		"softmax-weighted": {"finetune.softmax.tau 0.2"},
+		"filtered":         {"finetune.filtered.by \"fraction\"", "finetune.filtered.fraction 0.1"},
+		"dpo":              {"finetune.dpo.beta 5000"},
+		"kto":              {"finetune.kto.beta 1000", "finetune.kto.desirable 1", "finetune.kto.positive 0.8", "finetune.kto.undesirable 1"},
+		"awm":              {"finetune.anchor \"prediction\"", "finetune.awm.clip 1", "finetune.awm.power 0.25", "finetune.awm.prediction 0.001", "finetune.awm.weighting \"ghuber\""},
+		"nft":              {"finetune.anchor \"prediction\"", "finetune.nft.beta 1", "finetune.nft.prediction 0.0001", "finetune.nft.signal \"score\""},
+		"crd":              {"finetune.anchor \"prediction\"", "finetune.crd.beta 1", "finetune.crd.group 8", "finetune.crd.prediction 0.1"},
+		"ddpo":             {"finetune.ddpo.clip 0.0001", "finetune.ddpo.updates 2", "finetune.rollout.images 256", "finetune.rollout.noise 0.7"},
+		"dpok": {"finetune.anchor \"velocity\"", "finetune.dpok.clip 0.0001", "finetune.dpok.updates 5", "finetune.dpok.velocity 0.1", "finetune.dpok.weight 1000",
+			"finetune.rollout.images 256", "finetune.rollout.noise 0.7"},
+		"grpo": {"finetune.anchor \"kl\"", "finetune.grpo.clip 0.0001", "finetune.grpo.group 24", "finetune.grpo.kl 0.04", "finetune.grpo.updates 2",
+			"finetune.rollout.images 256", "finetune.rollout.noise 0.7"},
+		"refl":  {"finetune.refl.from 0.75", "finetune.refl.margin 2", "finetune.refl.weight 0.001"},
+		"draft": {"finetune.draft.last 1"},
 	}
+	shared := []string{"finetune.adam.beta1 0.9", "finetune.adam.beta2 0.99", "finetune.adam.epsilon 1e-08", "finetune.batch 64", "finetune.clip 1",
+		"finetune.learningRate 0.001", "finetune.probeImages 256", "finetune.probes 4", "finetune.schedule \"linear\"", "finetune.steps 400",
+		"finetune.trains \"denoiser\"", "finetune.warmup 30"}
 	arms := ""
 	for method := range want {
 		arms += fmt.Sprintf("%q: set: finetune: method: %[1]q\n", method)
@@ -74,16 +85,22 @@ func TestRecipes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range s.Views {
-		r := want[v.Arm]
-		r.Method, r.Steps, r.Batch, r.LearningRate, r.Warmup, r.Schedule, r.Clip = v.Arm, 400, 64, 1e-3, 30, "linear", 1
-		if r.Anchor == "" {
-			r.Anchor = "none"
+		p, err := fill[stage.FinetuneParams](v.Trial)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if finetune.KindOf(v.Arm) == finetune.Offline {
-			r.Rounds = 1
+		lines := append(slices.Clone(shared), want[v.Arm]...)
+		lines = append(lines, fmt.Sprintf("finetune.method %q", v.Arm))
+		if !slices.ContainsFunc(lines, func(s string) bool { return strings.HasPrefix(s, "finetune.anchor ") }) {
+			lines = append(lines, "finetune.anchor \"none\"")
 		}
-		if got := recipe(v.Trial.Content.Config().Finetune); got != r {
-			t.Errorf("%s:\n got %+v\nwant %+v", v.Arm, got, r)
+		if !finetune.DrawsItself(p.Recipe.Method.Method) {
+			lines = append(lines, "finetune.mix.labelled 1", "finetune.mix.unlabelled 1", "finetune.rounds 1")
+		}
+		slices.Sort(lines)
+		got := slices.DeleteFunc(stage.Lines(p), func(s string) bool { return !strings.HasPrefix(s, "finetune.") })
+		if d := cmp.Diff(lines, got); d != "" {
+			t.Errorf("%s: mismatch (-want +got):\n%s", v.Arm, d)
 		}
 	}
 }

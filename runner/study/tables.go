@@ -6,6 +6,7 @@ import (
 
 	"ablate/analysis/table"
 	"ablate/experiments/language"
+	"ablate/models/train"
 	"ablate/runner/stage"
 )
 
@@ -368,7 +369,7 @@ func (t *curves) add(id language.ID, c Chain, found *Found) error {
 	return nil
 }
 
-func (t *curves) put(id language.ID, kind stage.Kind, curve *stage.Curve) {
+func (t *curves) put(id language.ID, kind stage.Kind, curve *train.Curve) {
 	for m, name := range curve.Metrics {
 		for i, step := range curve.Steps {
 			t.trial.Strings = append(t.trial.Strings, id.String())

@@ -10,25 +10,25 @@ import (
 	"ablate/models/reward"
 )
 
-// A Judge is a reward as a graph: its parameters, and r float32[B] of images
-// float32[B, H, W, C] in the model's range and words float32[B, Words].
-type Judge struct {
+// A RewardModel is a reward as a graph: its parameters, and r float32[B] of images
+// float32[B, H, W, C] in the model's range and text float32[B, Text].
+type RewardModel struct {
 	Name   string
 	Params []nn.Param
-	Score  func(w nn.Weights, images, words *graph.Node) *graph.Node
+	Score  func(w nn.Weights, images, text *graph.Node) *graph.Node
 }
 
-// NewJudge is a learned reward on its embedder, with the values of both: the mean
+// NewRewardModel is a learned reward on its embedder, with the values of both: the mean
 // of its members less the penalty times their standard deviation, which is an
 // input of the graph. A reward that is normalized over prompts is taken without
 // that, for the gradient is the reward's own.
-func NewJudge(c embedder.Config, values nn.Values, m *reward.Model) (*Judge, nn.Values, error) {
+func NewRewardModel(c embedder.Config, values nn.Values, m *reward.Model) (*RewardModel, nn.Values, error) {
 	if c.Width != m.Embedding {
 		return nil, nil, fmt.Errorf("finetune: the reward was trained on embeddings of width %d, the embedder gives %d", m.Embedding, c.Width)
 	}
 	const penalty, embed = "penalty", "embedder."
 	member := func(k int) string { return fmt.Sprintf("member %d.", k) }
-	j := &Judge{Name: fmt.Sprintf("%d members %+v on %+v", len(m.Members), m.Config, c), Params: []nn.Param{{Name: penalty, Shape: []int{1}}}}
+	j := &RewardModel{Name: fmt.Sprintf("%d members %+v on %+v", len(m.Members), m.Config, c), Params: []nn.Param{{Name: penalty, Shape: []int{1}}}}
 	all := nn.Values{penalty: {float32(m.Penalty)}}
 	put := func(prefix string, ps []nn.Param, v nn.Values) {
 		for _, p := range ps {
@@ -41,7 +41,7 @@ func NewJudge(c embedder.Config, values nn.Values, m *reward.Model) (*Judge, nn.
 	for k, v := range m.Members {
 		put(member(k), m.Config.Params(), v)
 	}
-	j.Score = func(w nn.Weights, images, words *graph.Node) *graph.Node {
+	j.Score = func(w nn.Weights, images, text *graph.Node) *graph.Node {
 		of := func(prefix string, ps []nn.Param) nn.Weights {
 			own := nn.Weights{}
 			for _, p := range ps {
@@ -50,10 +50,10 @@ func NewJudge(c embedder.Config, values nn.Values, m *reward.Model) (*Judge, nn.
 			return own
 		}
 		own := of(embed, c.Params())
-		image, text := c.Image(own, images), c.Text(own, words)
+		image, prompt := c.Image(own, images), c.Text(own, text)
 		var scores []*graph.Node
 		for k := range m.Members {
-			scores = append(scores, m.Config.Score(of(member(k), m.Config.Params()), image, text))
+			scores = append(scores, m.Config.Score(of(member(k), m.Config.Params()), image, prompt))
 		}
 		stacked := graph.Stack(scores, 0) // [members, B]
 		mean := graph.ReduceMean(stacked, 0)

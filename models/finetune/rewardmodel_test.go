@@ -15,8 +15,8 @@ import (
 	"ablate/models/reward"
 )
 
-// TestJudge: the reward that refl and draft differentiate is the one that scores.
-func TestJudge(t *testing.T) {
+// TestRewardModel: the reward that refl and draft differentiate is the one that scores.
+func TestRewardModel(t *testing.T) {
 	b := modeltest.Backend(t)
 	ec := embedder.Default(12)
 	ev := nn.Init(ec.Params(), random.Stream(1, "test", "embedder", 0))
@@ -53,7 +53,7 @@ func TestJudge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		j, values, err := NewJudge(ec, ev, m)
+		j, values, err := NewRewardModel(ec, ev, m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +77,7 @@ func TestJudge(t *testing.T) {
 			}
 		}
 	}
-	if _, _, err := NewJudge(ec, ev, &reward.Model{Config: reward.Default(5)}); err == nil {
+	if _, _, err := NewRewardModel(ec, ev, &reward.Model{Config: reward.Default(5)}); err == nil {
 		t.Error("a reward on another embedder is taken")
 	}
 }

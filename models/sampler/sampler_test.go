@@ -9,16 +9,16 @@ import (
 	"ablate/models/modeltest"
 	"ablate/models/nn"
 	"ablate/models/pipeline"
+	"ablate/models/process"
 	"ablate/models/random"
 	"ablate/models/sampler"
-	"ablate/models/schedule"
 )
 
-// network predicts the clean image scale·words[0]·2 in every pixel: Euler's
+// network predicts the clean image scale·cond in every pixel: Euler's
 // method then ends exactly there, whatever the steps, for the flow is straight.
 func network() pipeline.Network {
 	return pipeline.Network{
-		Name: "constant", Image: [3]int{2, 2, 3}, Words: 1,
+		Name: "constant", Image: [3]int{2, 2, 3}, Text: 1, Cond: 1,
 		Params:     []nn.Param{{Name: "scale", Shape: []int{1}}},
 		TextParams: []nn.Param{{Name: "two", Shape: []int{1}}},
 		Denoise: func(w nn.Weights, x, t, text *graph.Node) *graph.Node {
@@ -28,13 +28,13 @@ func network() pipeline.Network {
 		Encode: func(w nn.Weights, words *graph.Node) *graph.Node {
 			return graph.Mul(words, graph.Reshape(w.At("two"), 1, 1))
 		},
-		Schedule: schedule.Default(),
+		Process: process.ShapesFlow(),
 	}
 }
 
 func TestStraightFlow(t *testing.T) {
 	net := network()
-	e, err := sampler.NewEuler(modeltest.Backend(t), net)
+	e, err := sampler.New(modeltest.Backend(t), net)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,10 +44,18 @@ func TestStraightFlow(t *testing.T) {
 	for i := range words {
 		words[i] = float32(i) / n
 	}
+	enc, err := pipeline.NewEncoder(modeltest.Backend(t), net)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cond, err := enc.Encode(m.Weights, words)
+	if err != nil {
+		t.Fatal(err)
+	}
 	calls := 0
 	noise := func(i int, dst []float32) { random.Normal(random.Stream(1, "test", "noise", i), dst) }
 	for _, steps := range []int{1, 5} {
-		got, err := e.Sample(m, words, noise, sampler.Options{Steps: steps, Shift: 1.5, Progress: func(int) error { calls++; return nil }})
+		got, err := e.Draw(m, cond, noise, sampler.Options{Steps: steps, Shift: 1.5, Batch: 256}, 0, func(int) error { calls++; return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,11 +71,11 @@ func TestStraightFlow(t *testing.T) {
 		t.Errorf("progress was told %d times, want once a batch", calls)
 	}
 	// The first images do not depend on how many follow.
-	a, err := e.Sample(m, words[:10], noise, sampler.Options{Steps: 3, Shift: 1})
+	a, err := e.Draw(m, cond[:10], noise, sampler.Options{Steps: 3, Shift: 1, Batch: 256}, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := e.Sample(m, words, noise, sampler.Options{Steps: 3, Shift: 1})
+	b, err := e.Draw(m, cond, noise, sampler.Options{Steps: 3, Shift: 1, Batch: 256}, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

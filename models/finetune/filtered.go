@@ -1,0 +1,59 @@
+package finetune
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// filtered is the likelihood of the images with the highest scores, the "sparse" weights
+// of RWR in the code of Black et al. 2023 (arXiv 2305.13301).
+type filtered struct {
+	weightedLikelihood
+	By        string  `json:"by" key:"filtered.by"`               // fraction or threshold
+	Fraction  float64 `json:"fraction" key:"filtered.fraction"`   // of the images that is kept
+	Threshold float64 `json:"threshold" key:"filtered.threshold"` // or the least score that is kept
+}
+
+func (filtered) Name() string { return "filtered" }
+
+func (m filtered) Prepare(p *Pool, batch int) (*Plan, error) {
+	weights := Above(p.Scores, m.Threshold)
+	if m.By == "fraction" {
+		weights = Top(p.Scores, m.Fraction)
+	}
+	// A step's images are drawn from those that are kept: in a batch drawn from all, most
+	// would have no weight.
+	kept := p.Sampler(p.Where(func(i int) bool { return weights[i] > 0 }))
+	if kept.Empty() {
+		return nil, fmt.Errorf("finetune: no image has a score of %v, so that filtered keeps none: %w", m.Threshold, ErrNothing)
+	}
+	return &Plan{Weights: weights, Draw: func(r *rand.Rand) []int { return kept.DrawBatch(r, batch) }}, nil
+}
+
+// Top are the weights 1 of the best fraction of scores r and 0 of the rest; all that tie
+// with the last of the best are among them.
+func Top(r []float32, fraction float64) []float32 {
+	sorted := slices.Clone(r)
+	slices.Sort(sorted)
+	keep := min(max(int(math.Round(fraction*float64(len(r)))), 1), len(r))
+	w := make([]float32, len(r))
+	for i, x := range r {
+		if x >= sorted[len(r)-keep] {
+			w[i] = 1
+		}
+	}
+	return w
+}
+
+// Above are the weights 1 of scores of at least the threshold and 0 of the rest.
+func Above(r []float32, threshold float64) []float32 {
+	w := make([]float32, len(r))
+	for i, x := range r {
+		if float64(x) >= threshold {
+			w[i] = 1
+		}
+	}
+	return w
+}

@@ -1,0 +1,392 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"ablate/models/pipeline"
+	"ablate/models/process"
+	"ablate/models/train"
+)
+
+// A Plan is what an offline method makes of a pool of images.
+type Plan struct {
+	// Draw returns the images of a step.
+	Draw func(r *rand.Rand) []int
+	// Weights are those of each image's denoising loss; nil leaves the loss out.
+	Weights []float32
+	// Signal is what the objective is given of each image, as the input "signal": its
+	// advantage, target or label; nil leaves the input out.
+	Signal []float32
+	// Anchor, if set, is the anchor's weight of image i, from the recipe's.
+	Anchor func(i int, weight float64) float64
+	// Inputs, if set, adds further inputs for the images of a step.
+	Inputs func(drawn []int, in train.Inputs)
+	// Times, if set, changes the times of the images of a step.
+	Times func(drawn []int, times []float32)
+	// Paired says that the second half of a batch has the noise and times of the first.
+	Paired bool
+}
+
+// effective is the effective sample size of a step's images: of their weights, or of
+// signals that have a sign; their number where there are neither.
+func (p *Plan) effective(drawn []int) float64 {
+	of := p.Weights
+	if of == nil && slices.ContainsFunc(p.Signal, func(s float32) bool { return s < 0 }) {
+		of = p.Signal
+	}
+	if of == nil {
+		return float64(len(drawn))
+	}
+	return EffectiveSampleSize(gather(of, drawn))
+}
+
+func gather(x []float32, indices []int) []float32 {
+	out := make([]float32, len(indices))
+	for i, k := range indices {
+		out[i] = x[k]
+	}
+	return out
+}
+
+// Outputs are what an objective on the forward process sees of a batch of B generated
+// images: the predictions of the trained network and of its copies on the same noisy
+// images, float32[B, ...]. A copy that the objective does not read is nil.
+type Outputs struct {
+	Process      process.Process
+	Noisy, Clean *graph.Node // x_t and x₀
+	Time         *graph.Node // t float32[B]
+	Target       *graph.Node // what the network should predict
+	Model        *graph.Node // prediction of the trained network
+	Detached     *graph.Node // the same as a constant, through which no gradient flows
+	Reference    *graph.Node // of the pretrained network
+	Behaviour    *graph.Node // of the behaviour policy
+	Average      *graph.Node // of the slow average
+}
+
+// Loss returns each image's denoising loss ℓ float32[B] under a prediction.
+func (o Outputs) Loss(prediction *graph.Node) *graph.Node {
+	return process.Loss(o.Process, prediction, o.Target, o.Time)
+}
+
+// Apart returns the squared difference of two predictions float32[B], weighted as the
+// denoising loss weighs an error.
+func (o Outputs) Apart(a, b *graph.Node) *graph.Node { return process.Loss(o.Process, a, b, o.Time) }
+
+// Scale is the square root float32[B, 1, …] of the loss' weight: predictions times Scale
+// differ by as much as the loss says.
+func (o Outputs) Scale() *graph.Node {
+	w := graph.Sqrt(o.Process.Weight(o.Time))
+	for w.Rank() < o.Model.Rank() {
+		w = graph.InsertAxes(w, -1)
+	}
+	return w
+}
+
+// likelihood is Σ weightᵢ·ℓᵢ alone.
+func likelihood() loss {
+	return loss{name: "likelihood", build: func(n networks, in train.Nodes) *graph.Node {
+		p, x0, eps, t := n.net.Process, in.At("x0"), in.At("noise"), in.At("time")
+		prediction := n.model(p.Noisy(x0, eps, t), t, in.At("cond"))
+		return graph.ReduceAllSum(graph.Mul(in.At("weight"), process.Loss(p, prediction, p.Target(x0, eps, t), t)))
+	}}
+}
+
+// forward is the loss of an offline method beside the likelihood:
+//
+//	objective(generated) + Σ weightᵢ·ℓᵢ + Σ anchorᵢ·dᵢ
+//
+// over a batch of images of which the first G are generated and the rest pretraining
+// pairs; d is the anchor's distance to the pretrained network. Inputs beside those of
+// the likelihood: anchor float32[G], which is 0 where there is none, signal float32[G]
+// and the method's own.
+func forward(m Offline, anchor Anchor, rounds int) loss {
+	objective := m.Loss()
+	anchored := anchor == AnchorPrediction || anchor == AnchorKL
+	if objective == nil && !anchored {
+		return likelihood()
+	}
+	l := loss{reads: slices.Clone(m.Copies()), alias: map[Copy]Copy{}}
+	name := []string{"likelihood"}
+	if objective != nil {
+		name = []string{m.Name(), m.Variant()}
+	}
+	if anchored {
+		name = append(name, "anchor", string(anchor))
+		if !slices.Contains(l.reads, Reference) {
+			l.reads = append(l.reads, Reference)
+		}
+	}
+	// With one round the behaviour policy is the pretrained network.
+	if rounds <= 1 && slices.Contains(l.reads, Behaviour) {
+		l.alias[Behaviour] = Reference
+		if !slices.Contains(l.reads, Reference) {
+			l.reads = append(l.reads, Reference)
+		}
+		name = append(name, "of one round")
+	}
+	if mover, ok := m.(Mover); ok && rounds > 1 {
+		for _, k := range sortedCopies(mover.Moves(0)) {
+			if !slices.Contains(l.reads, k) {
+				l.keeps = append(l.keeps, k)
+			}
+		}
+	}
+	l.name = strings.Join(slices.DeleteFunc(name, func(s string) bool { return s == "" }), " ")
+	l.build = func(n networks, in train.Nodes) *graph.Node {
+		p, x0, eps, t, cond := n.net.Process, in.At("x0"), in.At("noise"), in.At("time"), in.At("cond")
+		x := p.Noisy(x0, eps, t)
+		prediction, target := n.model(x, t, cond), p.Target(x0, eps, t)
+		loss := graph.ReduceAllSum(graph.Mul(in.At("weight"), process.Loss(p, prediction, target, t)))
+		g := in.At("anchor").Shape().Dimensions[0]
+		first := func(x *graph.Node) *graph.Node { return graph.Slice(x, graph.AxisRange(0, g)) }
+		o := Outputs{Process: p, Noisy: first(x), Clean: first(x0), Time: first(t), Target: first(target), Model: first(prediction)}
+		read := func(k Copy) *graph.Node {
+			if same, ok := l.alias[k]; ok {
+				k = same
+			}
+			d, ok := n.copies[k]
+			if !ok {
+				return nil
+			}
+			return graph.StopGradient(d(o.Noisy, o.Time, first(cond)))
+		}
+		o.Reference, o.Average = read(Reference), read(Average)
+		if o.Behaviour = o.Reference; l.alias[Behaviour] == "" {
+			o.Behaviour = read(Behaviour)
+		}
+		o.Detached = graph.StopGradient(o.Model)
+		if n.detached != nil {
+			o.Detached = graph.StopGradient(n.detached(o.Noisy, o.Time, first(cond)))
+		}
+		if anchored {
+			distance := o.Apart(o.Model, o.Reference)
+			if anchor == AnchorKL {
+				distance = process.MeanSquare(p.Clean(o.Noisy, o.Model, o.Time), p.Clean(o.Noisy, o.Reference, o.Time))
+			}
+			loss = graph.Add(loss, graph.ReduceAllSum(graph.Mul(in.At("anchor"), distance)))
+		}
+		if objective == nil {
+			return loss
+		}
+		return graph.Add(loss, objective(o, in))
+	}
+	return l
+}
+
+func sortedCopies(m map[Copy]float64) []Copy {
+	var out []Copy
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// offlineState is what an offline training keeps from step to step.
+type offlineState struct {
+	Round int
+	Drawn *Source // the images of the round; nil while the given ones are learned from
+}
+
+// offline fine-tunes on given images, and in each round after the first on fresh ones;
+// on those of the round before where fresh ones teach nothing. Without sources a step
+// takes pretraining pairs alone.
+func (j Job) offline(ctx context.Context, t Tools, m *pipeline.Model, method Offline) (*Tuned, error) {
+	batch := j.Batch
+	l := forward(method, j.Anchor, j.Rounds)
+	if len(j.Sources) == 0 { // of pretraining pairs every method takes the likelihood
+		l, batch = likelihood(), 0
+	}
+	if batch+j.PairsPerStep == 0 {
+		return nil, fmt.Errorf("finetune: there is neither a generated image nor a pretraining pair to learn from")
+	}
+	u, err := j.begin(t, m, l)
+	if err != nil {
+		return nil, err
+	}
+	defer u.state.Free()
+	f := &forwardTraining{tuning: u, method: method, batch: batch, plain: l.name == likelihood().name}
+	if err := f.learnFrom(nil); err != nil {
+		return nil, err
+	}
+	return u.loop(ctx, &f.offlineState, f.next)
+}
+
+// A forwardTraining is an offline training under way.
+type forwardTraining struct {
+	*tuning
+	method Offline
+	batch  int // generated images of a step
+	plain  bool
+	offlineState
+	pool *Pool
+	plan *Plan
+	of   int // the round whose images the plan is of
+}
+
+// learnFrom makes the plan of the given images, or of fresh ones.
+func (f *forwardTraining) learnFrom(fresh *Source) error {
+	if f.batch == 0 {
+		return nil
+	}
+	sources := f.Sources
+	if fresh != nil {
+		sources = []Source{*fresh}
+	}
+	pool, err := NewPool(sources)
+	if err != nil {
+		return err
+	}
+	plan, err := f.method.Prepare(pool, f.batch)
+	if err != nil {
+		return err
+	}
+	f.pool, f.plan, f.of = pool, plan, f.Round
+	return nil
+}
+
+// next is a step.
+func (f *forwardTraining) next(step int) (train.Inputs, train.Options, []float64, error) {
+	fail := func(err error) (train.Inputs, train.Options, []float64, error) { return nil, train.Options{}, nil, err }
+	if f.of != f.Round { // the training was restored in a later round
+		if err := f.learnFrom(f.Drawn); err != nil {
+			return fail(err)
+		}
+		f.of = f.Round
+	}
+	if round := f.round(step); round > f.Round && f.batch > 0 {
+		if err := f.newRound(step, round); err != nil {
+			return fail(err)
+		}
+	}
+	r := f.order(step)
+	b := f.model.NewBatch(f.batch+f.PairsPerStep, f.Trains.Encodes())
+	var drawn []int
+	if f.batch > 0 {
+		drawn = f.plan.Draw(r)
+	}
+	for i, k := range drawn {
+		copy(b.Image(i), f.pool.Image(k))
+		copy(b.CondRow(i), f.condRow(f.pool.Prompts[k]))
+		if f.plan.Weights != nil {
+			b.Coefficients[i] = f.plan.Weights[k] / float32(f.batch)
+		}
+	}
+	for i := f.batch; i < f.batch+f.PairsPerStep; i++ {
+		k := r.IntN(f.Pairs.Len())
+		f.Pairs.Image(k, b.Image(i))
+		copy(b.CondRow(i), f.condRow(f.Pairs.Caption(k)))
+		b.Coefficients[i] = float32(f.Beta / float64(f.PairsPerStep))
+	}
+	b.Draw(r)
+	ess := 0.
+	if f.batch > 0 {
+		ess = f.plan.effective(drawn)
+		if f.plan.Paired {
+			b.Repeat(f.batch / 2)
+		}
+		if f.plan.Times != nil {
+			f.plan.Times(drawn, b.Times[:f.batch])
+		}
+	}
+	in := b.Inputs()
+	if !f.plain {
+		f.inputs(in, drawn, b.Times)
+	}
+	o := f.options(step)
+	return in, o, []float64{o.LearningRate, ess}, nil
+}
+
+// inputs adds those that forward takes beyond the likelihood's.
+func (f *forwardTraining) inputs(in train.Inputs, drawn []int, times []float32) {
+	anchor := make([]float32, f.batch)
+	if f.anchored() {
+		weight := f.anchorWeight()
+		for i, k := range drawn {
+			w := weight
+			if f.plan.Anchor != nil {
+				w = f.plan.Anchor(k, weight)
+			}
+			if f.Anchor == AnchorKL {
+				// Times are not drawn evenly, and the divergence is an integral over them.
+				t := float64(times[i])
+				w *= f.model.Process.DivergenceWeight(t) / max(f.model.Process.TimeDensity(t), 1e-3)
+			}
+			anchor[i] = float32(w / float64(f.batch))
+		}
+	}
+	in.Vector("anchor", anchor)
+	if f.method.Loss() == nil {
+		return
+	}
+	if f.plan.Signal != nil {
+		in.Vector("signal", gather(f.plan.Signal, drawn))
+	}
+	for name, x := range f.method.Constants() {
+		in.Scalar(name, x)
+	}
+	if f.plan.Inputs != nil {
+		f.plan.Inputs(drawn, in)
+	}
+}
+
+// newRound moves the copies, draws a round's images and learns from them.
+func (f *forwardTraining) newRound(step, round int) error {
+	draws := Copy("")
+	if mover, ok := f.method.(Mover); ok {
+		moves := mover.Moves(step)
+		for _, k := range sortedCopies(moves) {
+			if _, kept := f.step.Frozen[string(k)]; kept {
+				if err := f.trainer.Move(f.state, string(k), moves[k]); err != nil {
+					return err
+				}
+			}
+		}
+		draws = mover.Draws()
+	}
+	f.Round = round
+	fresh, err := f.fresh(f.current(draws), round)
+	if err != nil {
+		return err
+	}
+	err = f.learnFrom(fresh)
+	switch {
+	case err == nil:
+		f.Drawn = fresh
+	case errors.Is(err, ErrNothing):
+		f.of = round
+	default:
+		return err
+	}
+	return nil
+}
+
+// fresh draws a round's images from a model and has them scored.
+func (f *forwardTraining) fresh(m *pipeline.Model, round int) (*Source, error) {
+	n := f.Fresh.Images
+	s := &Source{Mix: 1, Prompts: make([]int, n), Good: make([]bool, n), Judged: make([]bool, n)}
+	for i := range s.Prompts {
+		s.Prompts[i] = f.Prompt(fmt.Sprintf("fresh prompt %d", round), i/max(f.Fresh.Group, 1))
+	}
+	cond, err := f.encoded(m, s.Prompts)
+	if err != nil {
+		return nil, err
+	}
+	if s.Images, err = f.tools.Sampler.Draw(m, cond, f.noise("fresh noise", round), f.Sampler, 0, nil); err != nil {
+		return nil, err
+	}
+	if s.Scores, err = f.Score(s.Images, s.Prompts); err != nil {
+		return nil, err
+	}
+	for i, r := range s.Scores {
+		s.Good[i], s.Judged[i] = r >= .5, true
+	}
+	return s, nil
+}

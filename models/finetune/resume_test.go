@@ -1,0 +1,186 @@
+package finetune
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ablate/models/checkpoint"
+	"ablate/models/lora"
+	"ablate/models/nn"
+	"ablate/models/pipeline"
+	"ablate/models/train"
+)
+
+// resumable are fine-tunings of every method, with all that a state may have: rounds whose
+// copies move, rollouts and gradients half-way, low-rank updates, a running mean, probes.
+func resumable(net pipeline.Network) map[string]Job {
+	jobs := map[string]Job{}
+	for name, m := range constants() {
+		j := job(net, m)
+		j.Steps, j.LearningRate, j.EMA, j.Beta, j.PairsPerStep = 6, 1e-2, .9, .5, 2
+		if DrawsItself(m) {
+			// A rollout has four batches, which two updates share.
+			j.Batch, j.Roll.Images, j.PairsPerStep = 6, 8, 0
+			j.Anchor = map[string]Anchor{"dpok": AnchorVelocity, "grpo": AnchorKL}[name]
+		} else {
+			j.Rounds, j.Anchor, j.Prediction = 3, AnchorPrediction, .1
+		}
+		jobs[name] = j
+	}
+	both := jobs["kto"]
+	both.Trains = pipeline.BothParts
+	both.LoRA = lora.Config{Rank: 2, Targets: "all"}
+	jobs["kto with its text encoder, low-rank"] = both
+	return jobs
+}
+
+var errKilled = errors.New("killed")
+
+// TestResume: a training that ends abruptly after any saved step, and goes on from there,
+// ends with the bytes of one that was never stopped, its curve and probes too.
+func TestResume(t *testing.T) {
+	net := tiny()
+	tl, m := tools(t, net), model(net)
+	for name, j := range resumable(net) {
+		type probes struct{ Steps []int }
+		run := func(file string, save, kill int) (*Tuned, []int, error) {
+			var seen probes
+			j := j
+			j.Probes, j.Host = j.Steps, []any{&seen}
+			j.Probe = func(step int, _ nn.Values) error {
+				seen.Steps = append(seen.Steps, step)
+				if step == kill {
+					return errKilled
+				}
+				return nil
+			}
+			if file != "" {
+				j.Resume = train.Resume{File: file, Due: func(steps int) bool { return steps == save }}
+			}
+			got, err := Run(t.Context(), tl, m, j)
+			return got, seen.Steps, err
+		}
+		want, steps, err := run("", 0, 0)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		for k := 1; k < j.Steps; k++ {
+			file := filepath.Join(t.TempDir(), "state.safetensors")
+			if _, _, err := run(file, k, k+1); !errors.Is(err, errKilled) {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Fatalf("%s: nothing was saved after step %d: %v", name, k, err)
+			}
+			got, seen, err := run(file, 0, 0)
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			if d := distance(want.Weights, got.Weights); d != 0 || len(got.Weights) != len(want.Weights) {
+				t.Errorf("%s, stopped after step %d: its weights differ by %v", name, k, d)
+			}
+			if d := cmp.Diff(want.Curve, got.Curve); d != "" || !slices.Equal(seen, steps) {
+				t.Errorf("%s, stopped after step %d: probes %v and curve (-want +got)\n%s", name, k, seen, d)
+			}
+		}
+	}
+}
+
+// TestResumeRefuses: what is not a state of this training is an error that names the file.
+func TestResumeRefuses(t *testing.T) {
+	net := tiny()
+	tl, m := tools(t, net), model(net)
+	file := filepath.Join(t.TempDir(), "state.safetensors")
+	j := job(net, dpo{Beta: 5})
+	j.Resume = train.Resume{File: file, Due: func(steps int) bool { return steps == 2 }}
+	run(t, tl, m, j)
+	state, err := checkpoint.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := job(net, ddpo{Clip: .2, Updates: 1})
+	other.Resume, other.Batch = j.Resume, 12
+	short := j
+	short.Steps = 1
+	for name, c := range map[string]struct {
+		j    Job
+		file map[string]checkpoint.Tensor
+	}{
+		"of another method": {other, state}, "beyond the last step": {short, state},
+		"without a part": {j, without(state, "host")}, "without weights": {j, without(state, "first.out.weight")}, "empty": {j, nil},
+	} {
+		if err := checkpoint.WriteFile(file, c.file); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Run(t.Context(), tl, m, c.j); err == nil || !errors.Is(err, train.ErrState) {
+			t.Errorf("a state %s is taken: %v", name, err)
+		}
+	}
+}
+
+func without(state map[string]checkpoint.Tensor, name string) map[string]checkpoint.Tensor {
+	out := maps.Clone(state)
+	delete(out, name)
+	return out
+}
+
+// TestResumeInAnotherProcess does the same with processes that are killed.
+func TestResumeInAnotherProcess(t *testing.T) {
+	net := tiny()
+	j := resumable(net)["reward-weighted"]
+	j.Anchor = AnchorNone
+	dir := os.Getenv("ABLATE_TEST_RESUME")
+	if dir == "" {
+		dir = t.TempDir()
+		j.Resume = train.Resume{File: filepath.Join(dir, "none"), Due: func(int) bool { return false }}
+		want := run(t, tools(t, net), model(net), j)
+		for k := range 3 { // killed, killed, and done
+			cmd := exec.Command(os.Args[0], "-test.run=^TestResumeInAnotherProcess$")
+			cmd.Env = append(os.Environ(), "ABLATE_TEST_RESUME="+dir)
+			out, err := cmd.CombinedOutput()
+			if killed := err != nil && cmd.ProcessState.ExitCode() == -1; killed != (k < 2) {
+				t.Fatalf("process %d: %v\n%s", k, err, out)
+			}
+		}
+		got, err := checkpoint.ReadFile(filepath.Join(dir, "weights"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, x := range want {
+			if y, err := got[name].Float32(); err != nil || !slices.Equal(x, y) {
+				t.Errorf("%s differs, %v", name, err)
+			}
+		}
+		return
+	}
+	// The child: it saves after every step, and is killed at the third, counted from where
+	// it began.
+	steps := 0
+	j.Resume = train.Resume{File: filepath.Join(dir, "state"), Due: func(int) bool {
+		if steps++; steps == 3 {
+			p, err := os.FindProcess(os.Getpid())
+			if err == nil {
+				err = p.Kill()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			select {} // until the signal arrives
+		}
+		return true
+	}}
+	w := map[string]checkpoint.Tensor{}
+	for name, x := range run(t, tools(t, net), model(net), j) {
+		w[name] = checkpoint.Floats(x, len(x))
+	}
+	if err := checkpoint.WriteFile(filepath.Join(dir, "weights"), w); err != nil {
+		t.Fatal(err)
+	}
+}

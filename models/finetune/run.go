@@ -1,0 +1,199 @@
+package finetune
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	"ablate/models/nn"
+	"ablate/models/pipeline"
+	"ablate/models/random"
+	"ablate/models/sampler"
+	"ablate/models/train"
+)
+
+// Tools are what one process compiled, for every fine-tuning of a network.
+type Tools struct {
+	// Trainer returns the trainer of a step; steps of one name share it.
+	Trainer func(train.Step) (*train.Trainer, error)
+	Sampler *sampler.Sampler
+	Encoder *pipeline.Encoder
+}
+
+// A Job is one fine-tuning.
+type Job struct {
+	Recipe
+	Sampler sampler.Options
+	// Text is the text encoder's input of every prompt that the training may meet,
+	// float32[P, Text]; prompts are indices into it.
+	Text []float32
+
+	// Of an offline method: the images of the first round, and pretraining pairs, of
+	// which each step takes PairsPerStep.
+	Sources      []Source
+	Pairs        Pairs
+	PairsPerStep int
+
+	// Prompt returns the i-th prompt that the training draws for a purpose; Score scores
+	// images float32[n, H, W, C] in the model's range. Both are nil where nothing is drawn.
+	Prompt func(purpose string, i int) int
+	Score  func(images []float32, prompts []int) ([]float32, error)
+	// Reward is the reward that a RewardGradient differentiates, with its values.
+	Reward       *RewardModel
+	RewardValues nn.Values
+
+	// Stream returns the random stream of a purpose and an index.
+	Stream func(purpose string, index int) *rand.Rand
+
+	// Probe, if set, is given the weights after Probes evenly spaced steps, the last
+	// among them. Host are pointers to what it keeps, which is saved with the state.
+	Probe  func(step int, weights nn.Values) error
+	Probes int
+	Host   []any
+
+	Resume   train.Resume
+	Progress func(step, total int)
+}
+
+// A Tuned is what a fine-tuning ends with.
+type Tuned struct {
+	Weights nn.Values // of the trained part, the low-rank updates added
+	Updates nn.Values // the low-rank updates; nil where all weights were trained
+	Curve   *train.Curve
+}
+
+// Run fine-tunes a model.
+func Run(ctx context.Context, t Tools, m *pipeline.Model, j Job) (*Tuned, error) {
+	switch method := j.Method.Method.(type) {
+	case Offline:
+		return j.offline(ctx, t, m, method)
+	case Policy:
+		return j.policy(ctx, t, m, method)
+	case RewardGradient:
+		return j.gradient(ctx, t, m, method)
+	}
+	return nil, fmt.Errorf("finetune: %T is not a method", j.Method.Method)
+}
+
+// further are the curve's values beside the loss and the gradient's norm.
+var further = []string{"learning rate", "effective sample size"}
+
+// A tuning is one training under way.
+type tuning struct {
+	Job
+	tools   Tools
+	model   *pipeline.Model
+	step    *step
+	trainer *train.Trainer
+	state   *train.State
+	cond    []float32 // of every prompt: conditioning, or the encoder's input where it is trained
+	width   int       // of a row of cond
+}
+
+// begin compiles the loss, or finds it compiled, and starts a training at the model's
+// weights.
+func (j Job) begin(t Tools, m *pipeline.Model, l loss) (*tuning, error) {
+	s, err := newStep(m.Network, l, j.Trains, j.LoRA)
+	if err != nil {
+		return nil, err
+	}
+	trainer, err := t.Trainer(s.Step)
+	if err != nil {
+		return nil, err
+	}
+	first := m.Weights
+	if j.LoRA.Rank > 0 {
+		first = nn.Init(s.Params, j.Stream("init", 0))
+	}
+	state, err := trainer.Start(first, j.EMA > 0)
+	if err != nil {
+		return nil, err
+	}
+	u := &tuning{Job: j, tools: t, model: m, step: s, trainer: trainer, state: state}
+	for name := range s.Frozen {
+		v := m.Weights
+		switch {
+		case name == rewardSet:
+			v = j.RewardValues
+		case j.LoRA.Rank > 0 && name != baseSet && name != restSet:
+			v = first // a copy of the updates
+		}
+		if err := trainer.Freeze(state, name, v); err != nil {
+			return nil, err
+		}
+	}
+	u.width = m.CondWidth(j.Trains.Encodes())
+	u.cond = j.Text
+	if !j.Trains.Encodes() {
+		u.cond, err = t.Encoder.Encode(m.Weights, j.Text)
+	}
+	return u, err
+}
+
+// condRow is the conditioning of a prompt.
+func (u *tuning) condRow(prompt int) []float32 { return u.cond[prompt*u.width : (prompt+1)*u.width] }
+
+// loop takes the steps and returns what was trained.
+func (u *tuning) loop(ctx context.Context, host any, batch func(step int) (train.Inputs, train.Options, []float64, error)) (*Tuned, error) {
+	l := train.Loop{Trainer: u.trainer, State: u.state, Steps: u.Steps, Batch: batch, Further: further, Host: append([]any{host}, u.Host...),
+		Resume: u.Resume, Progress: u.Progress,
+		After: func(step int) error {
+			if u.Probe == nil || !probed(step, u.Steps, u.Probes) {
+				return nil
+			}
+			return u.Probe(step+1, u.whole(u.trainer.Average(u.state)))
+		}}
+	curve, err := l.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := u.trainer.Average(u.state)
+	out := &Tuned{Weights: u.whole(v), Curve: curve}
+	if u.LoRA.Rank > 0 {
+		out.Updates = v
+	}
+	return out, nil
+}
+
+// probed reports whether step, counted from 0, ends one of n equal parts.
+func probed(step, steps, n int) bool { return (step+1)*n/steps > step*n/steps }
+
+// whole adds low-rank updates to the weights that they update.
+func (u *tuning) whole(v nn.Values) nn.Values {
+	if u.LoRA.Rank == 0 {
+		return v
+	}
+	base := nn.Values{}
+	for _, p := range u.step.trained {
+		base[p.Name] = u.model.Weights[p.Name]
+	}
+	return u.LoRA.Merge(base, v)
+}
+
+// current is the model with its weights as trained so far, or those of a copy.
+func (u *tuning) current(k Copy) *pipeline.Model {
+	if k == "" {
+		return u.model.With(u.whole(u.trainer.Weights(u.state)))
+	}
+	return u.model.With(u.whole(u.trainer.Set(u.state, string(k))))
+}
+
+// encoded is the conditioning of prompts by a model's own text encoder, float32[n, Cond].
+func (u *tuning) encoded(m *pipeline.Model, prompts []int) ([]float32, error) {
+	var rows []float32
+	for _, p := range prompts {
+		rows = append(rows, u.condRow(p)...)
+	}
+	if !u.Trains.Encodes() {
+		return rows, nil
+	}
+	return u.tools.Encoder.Encode(m.Weights, rows)
+}
+
+// order is the stream of a step's draws.
+func (u *tuning) order(step int) *rand.Rand { return u.Stream("order", step) }
+
+// noise returns what fills the noise of each image of draw number k.
+func (u *tuning) noise(purpose string, k int) func(i int, dst []float32) {
+	return func(i int, dst []float32) { random.Normal(u.Stream(fmt.Sprintf("%s %d", purpose, k), i), dst) }
+}

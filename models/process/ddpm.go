@@ -1,0 +1,178 @@
+package process
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+)
+
+// What the network of a DDPM predicts, as in diffusers' configuration files.
+const (
+	Epsilon     = "epsilon"      // ε
+	VPrediction = "v_prediction" // √ᾱ·ε - √(1-ᾱ)·x₀ (Salimans & Ho 2022, appendix D)
+)
+
+// DDPM is the discrete process of Ho et al. 2020 (arXiv 2006.11239):
+// x_t = √ᾱ_t·x₀ + √(1-ᾱ_t)·ε for t = 0 … Steps-1, with the fields of diffusers'
+// scheduler_config.json. Its samplers are those of DDIM (Song et al. 2021, arXiv
+// 2010.02502, eq. 12 and 16), where noise is η and 1 is as noisy as DDPM.
+type DDPM struct {
+	Steps      int     `json:"num_train_timesteps"`
+	BetaStart  float64 `json:"beta_start"`
+	BetaEnd    float64 `json:"beta_end"`
+	Betas      string  `json:"beta_schedule"`   // linear or scaled_linear
+	Prediction string  `json:"prediction_type"` // Epsilon or VPrediction
+	Offset     int     `json:"steps_offset"`    // added to the times of a sampler
+}
+
+var _ Process = DDPM{}
+
+// Check reports what is wrong with a process that was read from a file.
+func (d DDPM) Check() error {
+	switch {
+	case d.Steps < 1 || d.Steps > 1<<20:
+		return fmt.Errorf("num_train_timesteps is %d: it must be a positive number", d.Steps)
+	case !(d.BetaStart > 0 && d.BetaStart <= d.BetaEnd && d.BetaEnd < 1):
+		return fmt.Errorf("beta_start %v and beta_end %v: they must rise within (0, 1)", d.BetaStart, d.BetaEnd)
+	case d.Betas != "linear" && d.Betas != "scaled_linear":
+		return fmt.Errorf("beta_schedule is %q: must be linear or scaled_linear", d.Betas)
+	case d.Prediction != Epsilon && d.Prediction != VPrediction:
+		return fmt.Errorf("prediction_type is %q: must be %s or %s", d.Prediction, Epsilon, VPrediction)
+	case d.Offset < 0 || d.Offset >= d.Steps:
+		return fmt.Errorf("steps_offset is %d: it must be from 0 to %d", d.Offset, d.Steps-1)
+	}
+	return nil
+}
+
+// Alphas returns ᾱ_t for t = 0 … Steps-1.
+func (d DDPM) Alphas() []float64 {
+	a := make([]float64, d.Steps)
+	from, to := d.BetaStart, d.BetaEnd
+	if d.Betas == "scaled_linear" {
+		from, to = math.Sqrt(from), math.Sqrt(to)
+	}
+	product := 1.
+	for t := range a {
+		b := from
+		if d.Steps > 1 {
+			b += (to - from) * float64(t) / float64(d.Steps-1)
+		}
+		if d.Betas == "scaled_linear" {
+			b *= b
+		}
+		product *= 1 - b
+		a[t] = product
+	}
+	return a
+}
+
+// at returns f(ᾱ_t) float32[B] for times t float32[B], looked up in a table that is
+// computed in float64. A time before 0 has ᾱ_0, as in Stable Diffusion's
+// configuration (set_alpha_to_one false).
+func (d DDPM) at(t *graph.Node, f func(alpha float64) float64) *graph.Node {
+	table := make([]float32, d.Steps)
+	for i, a := range d.Alphas() {
+		table[i] = float32(f(a))
+	}
+	index := graph.ConvertDType(graph.MaxScalar(t, 0), dtypes.Int32)
+	return graph.Gather(graph.Const(t.Graph(), table), graph.InsertAxes(index, -1))
+}
+
+// signal and noise are √ᾱ_t and √(1-ᾱ_t).
+func (d DDPM) signal(t *graph.Node) *graph.Node { return d.at(t, math.Sqrt) }
+func (d DDPM) noise(t *graph.Node) *graph.Node {
+	return d.at(t, func(a float64) float64 { return math.Sqrt(1 - a) })
+}
+
+// Times implements Training: every time is as likely.
+func (d DDPM) Times(r *rand.Rand, t []float32) {
+	for i := range t {
+		t[i] = float32(r.IntN(d.Steps))
+	}
+}
+
+// Noisy implements Training.
+func (d DDPM) Noisy(x0, eps, t *graph.Node) *graph.Node {
+	return graph.Add(graph.Mul(expand(d.signal(t), x0), x0), graph.Mul(expand(d.noise(t), x0), eps))
+}
+
+// Target implements Training.
+func (d DDPM) Target(x0, eps, t *graph.Node) *graph.Node {
+	if d.Prediction == Epsilon {
+		return eps
+	}
+	return graph.Sub(graph.Mul(expand(d.signal(t), x0), eps), graph.Mul(expand(d.noise(t), x0), x0))
+}
+
+// Clean implements Training.
+func (d DDPM) Clean(x, prediction, t *graph.Node) *graph.Node {
+	signal, noise := expand(d.signal(t), x), expand(d.noise(t), x)
+	if d.Prediction == Epsilon {
+		return graph.Div(graph.Sub(x, graph.Mul(noise, prediction)), signal)
+	}
+	return graph.Sub(graph.Mul(signal, x), graph.Mul(noise, prediction))
+}
+
+// Weight implements Training: 1, the "simple" loss.
+func (d DDPM) Weight(t *graph.Node) *graph.Node { return graph.OnesLike(t) }
+
+// Grid implements Sampling: diffusers' "leading" spacing, whose last step goes to the
+// time before the first. A DDPM has no shift.
+func (d DDPM) Grid(n int, shift float64) ([]float32, error) {
+	if shift != 1 {
+		return nil, fmt.Errorf("sampler: shift is %v, and a DDPM's times are evenly spaced; must be 1", shift)
+	}
+	if n < 1 || n > d.Steps {
+		return nil, fmt.Errorf("sampler: %d steps; a DDPM of %d training times takes 1 to %d", n, d.Steps, d.Steps)
+	}
+	stride := d.Steps / n
+	ts := make([]float32, n+1)
+	for i := range ts {
+		ts[i] = float32((n-1-i)*stride + d.Offset)
+	}
+	return ts, nil
+}
+
+// Transition implements Sampling: a step of DDIM.
+func (d DDPM) Transition(x, prediction, t, next, noise *graph.Node) (mean, std *graph.Node) {
+	std = d.Diffusion(t, next, noise)
+	x0 := d.Clean(x, prediction, t)
+	eps := prediction
+	if d.Prediction == VPrediction {
+		eps = graph.Add(graph.Mul(expand(d.signal(t), x), prediction), graph.Mul(expand(d.noise(t), x), x))
+	}
+	direction := graph.Sqrt(graph.Sub(graph.Square(d.noise(next)), graph.Square(std)))
+	return graph.Add(graph.Mul(expand(d.signal(next), x), x0), graph.Mul(expand(direction, x), eps)), std
+}
+
+// Diffusion implements Sampling: η·√((1-ᾱ')/(1-ᾱ)·(1-ᾱ/ᾱ')), ᾱ' at the next time.
+func (d DDPM) Diffusion(t, next, noise *graph.Node) *graph.Node {
+	ratio := graph.Square(graph.Div(d.noise(next), d.noise(t)))
+	lost := graph.OneMinus(graph.Square(graph.Div(d.signal(t), d.signal(next))))
+	return graph.Mul(noise, graph.Sqrt(graph.Mul(ratio, graph.MaxScalar(lost, 0))))
+}
+
+// Velocity implements Sampling: the prediction itself, which DPOK's released code
+// compares.
+func (d DDPM) Velocity(_, prediction, _ *graph.Node) *graph.Node { return prediction }
+
+// Range implements Divergence.
+func (d DDPM) Range() (from, to float64) { return 1, float64(d.Steps) }
+
+// DivergenceWeight implements Divergence: half of SNR(t-1) - SNR(t), with SNR = ᾱ/(1-ᾱ)
+// (arXiv 2107.00630, eq. 13). Times between two whole numbers count as the lower one.
+func (d DDPM) DivergenceWeight(t float64) float64 {
+	k := int(t)
+	if k < 1 || k >= d.Steps {
+		return 0
+	}
+	alphas := d.Alphas()
+	ratio := func(a float64) float64 { return a / (1 - a) }
+	return (ratio(alphas[k-1]) - ratio(alphas[k])) / 2
+}
+
+// TimeDensity implements Divergence.
+func (d DDPM) TimeDensity(float64) float64 { return 1 / float64(d.Steps) }

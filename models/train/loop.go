@@ -1,0 +1,215 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"ablate/models/backend"
+	"ablate/models/checkpoint"
+	"ablate/models/nn"
+)
+
+// A Loop is one training: it takes Steps steps and records their curve. What a step
+// draws at random comes from a stream of its own, named by the step's number, so that
+// a training which goes on at any step draws what it would have drawn.
+type Loop struct {
+	Trainer *Trainer
+	State   *State
+	Steps   int
+	// Batch returns the inputs and options of a step, counted from 0, and the values
+	// of Further.
+	Batch func(step int) (Inputs, Options, []float64, error)
+	// Further names what the curve has beside the loss and the gradient's norm.
+	Further []string
+	// After, if set, is called after each step.
+	After func(step int) error
+	// Host are pointers to whatever Batch and After keep from step to step, for
+	// encoding/gob. They are saved and restored with the rest of the state.
+	Host   []any
+	Resume Resume
+	// Progress, if set, is called at each point of the curve.
+	Progress func(step, total int)
+
+	curve *Curve
+	sums  []float64
+}
+
+// Resume says where and when a training saves its state. The zero value saves nothing.
+type Resume struct {
+	File string               // of the state; a loop that finds it goes on from there
+	Due  func(steps int) bool // whether to save after so many steps
+}
+
+// Run takes the steps that are left and returns the curve. It ends early with the
+// cause of ctx's end.
+func (l *Loop) Run(ctx context.Context) (*Curve, error) {
+	l.curve = NewCurve(append([]string{"loss", "gradient norm"}, l.Further...)...)
+	l.sums = make([]float64, len(l.curve.Metrics))
+	from, err := l.load()
+	if err != nil {
+		return nil, err
+	}
+	every := Every(l.Steps)
+	for step := from; step < l.Steps; step++ {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		in, o, further, err := l.Batch(step)
+		if err != nil {
+			return nil, err
+		}
+		r, err := l.Trainer.Step(l.State, o, in)
+		if err != nil {
+			return nil, err
+		}
+		for i, v := range append([]float64{r.Loss, r.GradientNorm}, further...) {
+			l.sums[i] += v
+		}
+		if (step+1)%every == 0 {
+			means := make([]float64, len(l.sums))
+			for i, s := range l.sums {
+				means[i], l.sums[i] = s/float64(every), 0
+			}
+			l.curve.Add(step+1, means...)
+			if l.Progress != nil {
+				l.Progress(step+1, l.Steps)
+			}
+		}
+		if l.After != nil {
+			if err := l.After(step); err != nil {
+				return nil, err
+			}
+		}
+		if l.Resume.File != "" && l.Resume.Due(step+1) {
+			if err := l.save(step + 1); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return l.curve, nil
+}
+
+// ErrState is wrapped by the error of a file that is not a state of the training.
+var ErrState = errors.New("it is not a state of this training")
+
+// progress is the part of a saved state that is neither arrays nor the caller's.
+type progress struct {
+	Step    int
+	Updates int
+	Pending bool
+	Moved   []string
+	Curve   *Curve
+	Sums    []float64
+}
+
+// hostName is the tensor of a state file with everything that is not an array.
+const hostName = "host"
+
+// groups are the groups of arrays that a state file has, by the prefix of their names.
+func (s *State) groups() map[string]*[]*tensors.Tensor {
+	return map[string]*[]*tensors.Tensor{"params.": &s.params, "first.": &s.first, "second.": &s.second, "average.": &s.average, "sum.": &s.sum}
+}
+
+// save writes the whole state, after so many steps.
+func (l *Loop) save(step int) error {
+	s, file := l.State, map[string]checkpoint.Tensor{}
+	put := func(prefix string, lay layout, arrays []*tensors.Tensor) {
+		for i, p := range lay.arrays {
+			file[prefix+p.Name] = checkpoint.Floats(backend.Float32s(arrays[i]), p.Shape...)
+		}
+	}
+	for prefix, arrays := range s.groups() {
+		if *arrays != nil {
+			put(prefix, l.Trainer.layout, *arrays)
+		}
+	}
+	p := progress{Step: step, Updates: s.updates, Pending: s.pending, Curve: l.curve, Sums: l.sums}
+	for _, name := range l.Trainer.sets {
+		if s.moved[name] {
+			p.Moved = append(p.Moved, name)
+			put("set."+name+".", l.Trainer.frozen[name], s.frozen[name])
+		}
+	}
+	var host bytes.Buffer
+	e := gob.NewEncoder(&host)
+	for _, x := range append([]any{&p}, l.Host...) {
+		if err := e.Encode(x); err != nil {
+			return fmt.Errorf("saving a training: %w", err)
+		}
+	}
+	file[hostName] = checkpoint.Bytes(host.Bytes(), host.Len())
+	return checkpoint.WriteFile(l.Resume.File, file)
+}
+
+// load restores a saved state, if there is one, and returns the number of steps that
+// it had taken.
+func (l *Loop) load() (int, error) {
+	if l.Resume.File == "" {
+		return 0, nil
+	}
+	file, err := checkpoint.ReadFile(l.Resume.File)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	fail := func(err error) (int, error) {
+		return 0, fmt.Errorf("%s: %w: %w (remove it to begin again)", l.Resume.File, ErrState, err)
+	}
+	var p progress
+	d := gob.NewDecoder(bytes.NewReader(file[hostName].Data))
+	for _, x := range append([]any{&p}, l.Host...) {
+		reflect.ValueOf(x).Elem().SetZero() // a value of 0 is not in the encoding
+		if err := d.Decode(x); err != nil {
+			return fail(err)
+		}
+	}
+	if p.Curve == nil || len(p.Curve.Metrics) != len(l.curve.Metrics) || len(p.Sums) != len(l.sums) || p.Step < 0 || p.Step > l.Steps {
+		return fail(fmt.Errorf("it was saved after %d of %d steps", p.Step, l.Steps))
+	}
+	take := func(prefix string, lay layout) ([]*tensors.Tensor, error) {
+		v := nn.Values{}
+		for _, a := range lay.arrays {
+			x, err := file[prefix+a.Name].Float32()
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", prefix+a.Name, err)
+			}
+			v[a.Name] = x
+		}
+		return v.Tensors(lay.arrays)
+	}
+	s := l.State
+	for prefix, arrays := range s.groups() {
+		if _, saved := file[prefix+l.Trainer.layout.arrays[0].Name]; !saved && (*arrays == nil || prefix == "sum.") {
+			continue // no average, or nothing accumulated
+		}
+		x, err := take(prefix, l.Trainer.layout)
+		if err != nil {
+			return fail(err)
+		}
+		backend.Free(*arrays...)
+		*arrays = x
+	}
+	for _, name := range p.Moved {
+		lay, ok := l.Trainer.frozen[name]
+		if !ok {
+			return fail(fmt.Errorf("it has the frozen set %q", name))
+		}
+		x, err := take("set."+name+".", lay)
+		if err != nil {
+			return fail(err)
+		}
+		backend.Free(s.frozen[name]...)
+		s.frozen[name], s.moved[name] = x, true
+	}
+	s.updates, s.pending, l.curve, l.sums = p.Updates, p.Pending, p.Curve, p.Sums
+	return p.Step, nil
+}
