@@ -1,0 +1,316 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"ablate/models/backend"
+	"ablate/models/checkpoint"
+	"ablate/models/dit"
+	"ablate/models/embedder"
+	"ablate/models/finetune"
+	"ablate/models/nn"
+	"ablate/models/pipeline"
+	"ablate/models/random"
+	"ablate/models/reward"
+	"ablate/models/shapes"
+	"ablate/models/train"
+)
+
+// A bench is one computation that is timed.
+type bench struct {
+	name, title string
+	results     string  // what is compared
+	share       float64 // how often it is done in a round, over the number of training steps
+	// data has all numbers that both sides read.
+	data func() (map[string]checkpoint.Tensor, error)
+	// open makes everything ready, and returns the results to compare and what does the
+	// computation for the i-th time.
+	open func(b backend.Backend, file map[string]checkpoint.Tensor) (first []float64, do func(i int) error, err error)
+}
+
+// denoiser is the shapes world's network.
+func denoiser() dit.Config { return dit.Default(shapes.Vocabulary()) }
+
+func network() pipeline.Network { return pipeline.Shapes(denoiser()) }
+
+// cases are timed in this order; step.py knows them by their names.
+var cases = []bench{
+	training{name: "pretraining", title: "pretraining step, 64 images", images: 64, average: true,
+		step: func(n pipeline.Network) (train.Step, error) { return n.PretrainingStep(), nil }}.bench(),
+	training{name: "likelihood", title: "fine-tuning step by the likelihood, 64 images + 32 pairs", images: 96,
+		step: method("reward-weighted", finetune.AnchorPretraining)}.bench(),
+	training{name: "dpo", title: "fine-tuning step by dpo, 32 pairs of images", images: 64,
+		step: method("dpo", finetune.AnchorNone), inputs: preferences}.bench(),
+	training{name: "nft", title: "fine-tuning step by nft in its first round, anchored, 64 images", images: 64,
+		step: method("nft", finetune.AnchorPrediction), inputs: optimality}.bench(),
+	training{name: "draft", title: "fine-tuning step by draft through one step of the sampler, 64 images", images: 64,
+		step: method("draft", finetune.AnchorNone), inputs: states}.bench(),
+	{name: "probe", title: "probe: 256 images by 16 steps of the sampler, and their distance", results: "distance and nine images", share: .05,
+		data: probeData, open: openProbe},
+}
+
+func index(name string) int {
+	return slices.IndexFunc(cases, func(c bench) bool { return c.name == name })
+}
+
+// method is the step of a method of fine-tuning: it trains the denoiser alone.
+func method(name string, anchor finetune.Anchor) func(pipeline.Network) (train.Step, error) {
+	return func(n pipeline.Network) (train.Step, error) {
+		m, err := finetune.ByName(name) // its constants are inputs of the step
+		if err != nil {
+			return train.Step{}, err
+		}
+		score, _, err := rewardModel()
+		if err != nil {
+			return train.Step{}, err
+		}
+		return finetune.StepOf(n, finetune.Recipe{Method: finetune.Choice{Method: m}, Trains: pipeline.DenoiserPart, Anchor: anchor, Rounds: 1}, score)
+	}
+}
+
+// rewardModel is a learned reward of the shapes world with random weights.
+func rewardModel() (*finetune.RewardModel, nn.Values, error) {
+	c := embedder.Default(shapes.Vocabulary())
+	m := &reward.Model{Config: reward.Default(c.Width)}
+	m.Members = []nn.Values{values(m.Config.Params(), "reward")}
+	return finetune.NewRewardModel(c, values(c.Params(), "embedder"), m)
+}
+
+// values are random weights. The recipes start modulations, the output and biases at
+// zero; here nothing is zero, so that a wrong gradient shows.
+func values(params []nn.Param, name string) nn.Values {
+	v := nn.Init(params, random.Stream(1, "bench", name, 0))
+	for i, p := range params {
+		if p.Std == 0 && p.Fill == 0 {
+			random.Normal(random.Stream(1, "bench", name, i+1), v[p.Name])
+			for j := range v[p.Name] {
+				v[p.Name][j] *= 0.02
+			}
+		}
+	}
+	return v
+}
+
+// A training is a training step.
+type training struct {
+	name, title string
+	images      int  // of a batch
+	average     bool // keeps a moving average of the weights
+	step        func(pipeline.Network) (train.Step, error)
+	// inputs, if set, changes the inputs of a step, which are those of the likelihood.
+	inputs func(r *rand.Rand, b *pipeline.Batch, in train.Inputs)
+}
+
+// batches is how many different batches there are, and steps whose losses are compared.
+const batches = 10
+
+// options of the step: none of AdamW's terms is 0 or 1.
+func options() train.Options {
+	o := train.Default(1e-3)
+	o.Beta2, o.EMA = 0.99, 0.998
+	return o
+}
+
+func (t training) bench() bench {
+	return bench{name: t.name, title: t.title, results: "losses of ten steps", share: 1, data: t.data, open: t.open}
+}
+
+func (t training) data() (map[string]checkpoint.Tensor, error) {
+	net := network()
+	step, err := t.step(net)
+	if err != nil {
+		return nil, err
+	}
+	_, score, err := rewardModel()
+	if err != nil {
+		return nil, err
+	}
+	file := map[string]checkpoint.Tensor{}
+	put(file, "param.", step.Params, values(step.Params, "model"))
+	for name, ps := range step.Frozen {
+		v := score
+		if name != "reward" { // a copy, which differs from the model by so much that it matters
+			v = values(ps, name)
+			for n, x := range values(ps, "model") {
+				for i := range x {
+					v[n][i] = x[i] + .1*v[n][i]
+				}
+			}
+		}
+		put(file, "set."+name+".", ps, v)
+	}
+	for i := range batches {
+		for name, x := range t.batch(net, i) {
+			file[fmt.Sprintf("batch.%d.%s", i, name)] = checkpoint.Floats(backend.Float32s(x), x.Shape().Dimensions...)
+		}
+	}
+	o := options()
+	file["hyper"] = checkpoint.Floats([]float32{float32(o.LearningRate), float32(o.Beta1), float32(o.Beta2), float32(o.Epsilon), float32(o.WeightDecay), float32(o.Clip), float32(o.EMA)}, 7)
+	return file, nil
+}
+
+func put(file map[string]checkpoint.Tensor, prefix string, params []nn.Param, v nn.Values) {
+	for _, p := range params {
+		file[prefix+p.Name] = checkpoint.Floats(v[p.Name], p.Shape...)
+	}
+}
+
+func get(file map[string]checkpoint.Tensor, prefix string, params []nn.Param) (nn.Values, error) {
+	v := nn.Values{}
+	for _, p := range params {
+		x, err := file[prefix+p.Name].Float32()
+		if err != nil {
+			return nil, err
+		}
+		v[p.Name] = x
+	}
+	return v, nil
+}
+
+// batch is the inputs of step i, of rendered images.
+func (t training) batch(net pipeline.Network, i int) train.Inputs {
+	b := net.NewBatch(t.images, t.average) // pretraining encodes its text
+	for k := range t.images {
+		r := random.Stream(int64(i), "bench", "image", k)
+		render(r, b.Image(k), b.CondRow(k), t.average)
+		b.Coefficients[k] = 1 / float32(t.images)
+	}
+	r := random.Stream(int64(i), "bench", "noise", 0)
+	b.Draw(r)
+	in := b.Inputs()
+	if t.inputs != nil {
+		t.inputs(r, b, in)
+	}
+	return in
+}
+
+// render draws an image in the model's range and its conditioning: words, or random
+// numbers in the place of the text encoder's output.
+func render(r *rand.Rand, image, cond []float32, words bool) {
+	scene := shapes.NewScene(r, shapes.Prompt{})
+	scene.Render(r, image)
+	for j, v := range image {
+		image[j] = 2*v - 1
+	}
+	if words {
+		scene.Prompt.Words(cond)
+	} else {
+		random.Normal(r, cond)
+	}
+}
+
+// preferences are the inputs of dpo, whose second half has the noise of the first.
+func preferences(_ *rand.Rand, b *pipeline.Batch, in train.Inputs) {
+	n := len(b.Times)
+	b.Repeat(n / 2)
+	for name, x := range b.Inputs() {
+		in[name] = x
+	}
+	in.Vector("weight", make([]float32, n))
+	in.Vector("anchor", make([]float32, n))
+	in.Scalar("beta", 5)
+}
+
+// optimality are the inputs of nft.
+func optimality(r *rand.Rand, b *pipeline.Batch, in train.Inputs) {
+	n := len(b.Times)
+	signal, anchor := make([]float32, n), make([]float32, n)
+	for i := range signal {
+		signal[i], anchor[i] = r.Float32(), .1/float32(n)
+	}
+	in.Vector("weight", make([]float32, n))
+	in.Vector("signal", signal)
+	in.Vector("anchor", anchor)
+	in.Scalar("beta", 1)
+}
+
+// states are the inputs of draft: almost clean images at the sampler's last step.
+func states(r *rand.Rand, b *pipeline.Batch, in train.Inputs) {
+	n, net := len(b.Times), network()
+	noise, text := make([]float32, len(b.Images)), make([]float32, n*net.Text)
+	random.Normal(r, noise)
+	for i := range noise {
+		noise[i] = .9*b.Images[i] + .1*noise[i]
+	}
+	for i := range n {
+		shapes.NewScene(r, shapes.Prompt{}).Prompt.Words(text[i*net.Text : (i+1)*net.Text])
+	}
+	for name := range in {
+		if name != "cond" {
+			delete(in, name)
+		}
+	}
+	in["state"] = tensors.FromFlatDataAndDimensions(noise, n, net.Image[0], net.Image[1], net.Image[2])
+	in["text"] = tensors.FromFlatDataAndDimensions(text, n, net.Text)
+	in.Vector("times", []float32{.1, 0})
+}
+
+// An array is an input of a step on the host, decoded and laid out.
+type array struct {
+	name string
+	x    []float32
+	dims []int
+}
+
+func (t training) open(b backend.Backend, file map[string]checkpoint.Tensor) ([]float64, func(int) error, error) {
+	step, err := t.step(network())
+	if err != nil {
+		return nil, nil, err
+	}
+	trainer, err := train.New(b, step)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := get(file, "param.", step.Params)
+	if err != nil {
+		return nil, nil, err
+	}
+	state, err := trainer.Start(v, t.average)
+	if err != nil {
+		return nil, nil, err
+	}
+	for name, ps := range step.Frozen {
+		v, err := get(file, "set."+name+".", ps)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := trainer.Freeze(state, name, v); err != nil {
+			return nil, nil, err
+		}
+	}
+	in := make([][]array, batches)
+	for i := range in {
+		prefix := fmt.Sprintf("batch.%d.", i)
+		for name, x := range file {
+			if input, ok := strings.CutPrefix(name, prefix); ok {
+				values, err := x.Float32()
+				if err != nil {
+					return nil, nil, err
+				}
+				in[i] = append(in[i], array{input, values, x.Shape})
+			}
+		}
+	}
+	o := options()
+	take := func(i int) (train.Result, error) {
+		batch := train.Inputs{}
+		for _, a := range in[i%batches] {
+			batch[a.name] = tensors.FromFlatDataAndDimensions(a.x, a.dims...)
+		}
+		return trainer.Step(state, o, batch)
+	}
+	losses := make([]float64, batches)
+	for i := range losses {
+		r, err := take(i)
+		if err != nil {
+			return nil, nil, err
+		}
+		losses[i] = r.Loss
+	}
+	return losses, func(i int) error { _, err := take(i); return err }, nil
+}
