@@ -92,17 +92,6 @@ func (c Content) Same(o Content) bool {
 	return len(c.refs) > 0 && len(o.refs) > 0 && &c.refs[0] == &o.refs[0]
 }
 
-// has reports whether the content uses anything at or below prefix.
-func (c Content) has(prefix string) bool {
-	paths, _ := layout()
-	for i, ref := range c.refs {
-		if ref != 0 && under(paths[i], prefix) {
-			return true
-		}
-	}
-	return false
-}
-
 // under reports whether path is prefix or lies below it.
 func under(path, prefix string) bool {
 	return strings.HasPrefix(path, prefix) && (len(path) == len(prefix) || path[len(prefix)] == '.')
