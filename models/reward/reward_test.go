@@ -1,11 +1,13 @@
 package reward_test
 
 import (
+	"context"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"ablate/models/modeltest"
+	"ablate/models/nn"
 	"ablate/models/random"
 	"ablate/models/reward"
 	"ablate/models/train"
@@ -109,5 +111,28 @@ func TestLearns(t *testing.T) {
 	}
 	if _, _, err = trainer.Train(t.Context(), d, r, steps("order"), steps("epochs"), reward.Options{Loss: "oracle", Steps: 1, Batch: 2}); err == nil {
 		t.Error("an unknown loss is no error")
+	}
+}
+
+// TestResume: a reward's training that is stopped after any saved step, in the middle of
+// an epoch too, ends with the same bytes.
+func TestResume(t *testing.T) {
+	trainer, err := reward.NewTrainer(modeltest.Backend(t), reward.Config{Embedding: 4, Hidden: 3, Inputs: reward.Product})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := reward.Data{Images: make([]float32, 10*4), Prompts: make([]float32, 3*4), Prompt: make([]int, 10), Labels: make([]float32, 10),
+		Wrong: func(r *rand.Rand, p, n int) []int { return []int{(p + 1 + r.IntN(2)) % 3} }}
+	random.Normal(random.Stream(1, "test", "images", 0), d.Images)
+	random.Normal(random.Stream(1, "test", "prompts", 0), d.Prompts)
+	for i := range d.Prompt {
+		d.Prompt[i], d.Labels[i] = i%3, float32(i%2)
+	}
+	for _, loss := range []string{reward.MSEClassification, reward.BradleyTerryLoss} {
+		const n = 6
+		modeltest.Resume(t, n, func(ctx context.Context, r train.Resume, progress func(step, total int)) (nn.Values, *train.Curve, error) {
+			return trainer.Train(ctx, d, random.Stream(1, "test", "init", 0), steps("order"), steps("epochs"), reward.Options{Loss: loss, Steps: n, Batch: 4,
+				LearningRate: 1e-2, Adam: train.Default(0).Adam, Lambda: .5, Temperature: 2, Perturbations: 2, Resume: r, Progress: progress})
+		})
 	}
 }

@@ -79,3 +79,76 @@ func TestOneCompilation(t *testing.T) {
 		t.Errorf("%d fine-tunings compiled %v, want %v", n, got, want)
 	}
 }
+
+// TestResume: a stage whose training was saved and then stopped goes on from there in
+// another environment, and leaves the same files: a fine-tuning in rounds with its
+// probes, and a reward of several members.
+func TestResume(t *testing.T) {
+	b := modeltest.Backend(t)
+	dir := t.TempDir()
+	n := 0
+	run := func(e *Env, kind Kind, p any, in map[string]string, r train.Resume, ctx context.Context, progress Progress) (string, error) {
+		t.Helper()
+		raw, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		out := filepath.Join(dir, fmt.Sprint(n))
+		if err := os.Mkdir(out, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		return out, Run(ctx, e, Task{Kind: kind, Params: raw, Inputs: in, Out: out, Resume: r}, progress)
+	}
+	e := NewEnv(b)
+	must := func(kind Kind, p any, in map[string]string) string {
+		t.Helper()
+		out, err := run(e, kind, p, in, train.Resume{}, t.Context(), nil)
+		if err != nil {
+			t.Fatal(kind, err)
+		}
+		return out
+	}
+	adam := train.Adam{Beta1: .9, Beta2: .99, Epsilon: 1e-8}
+	data, s := DataParams{Pairs: 64}, sampler.Options{Steps: 3, Shift: 1.5, Batch: 16}
+	model := must(Pretrain, PretrainParams{Seed: 1, Data: data, Layers: 1, Width: 16, Heads: 2, Steps: 4, Batch: 8, LearningRate: 4e-3, Adam: adam}, nil)
+	images := must(Sample, SampleParams{Seed: 1, Split: "labelled", Images: 16, Sampler: s}, map[string]string{"model": model})
+	scores := must(Score, ScoreParams{Loss: "oracle"}, map[string]string{"samples": images})
+	tune := FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, Probes: 3, ProbeImages: 16, DistanceBatch: 16, Scores: "none",
+		Recipe: finetune.Recipe{Method: choice("reward-weighted"), Trains: "denoiser", Steps: 6, Batch: 8, LearningRate: 1e-3, Clip: 1, Adam: adam, Anchor: "none",
+			Rounds: 3, Fresh: finetune.Fresh{Images: 16, Group: 2}}}
+	in := map[string]string{"model": model, "labelled": images, "labelled scores": scores}
+	want := must(Finetune, tune, in)
+	state := filepath.Join(dir, "state")
+	killed := fmt.Errorf("killed")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, err := run(e, Finetune, tune, in, train.Resume{File: state, Due: func(n int) bool { return n == 3 }}, ctx, func(step, total int, _ string) {
+		if total == 6 && step == 4 {
+			cancel(killed)
+		}
+	})
+	if err != killed {
+		t.Fatalf("a fine-tuning that is stopped: %v", err)
+	}
+	got, err := run(NewEnv(b), Finetune, tune, in, train.Resume{File: state, Due: func(int) bool { return false }}, t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := filepath.WalkDir(want, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(want, path)
+		if err != nil {
+			return err
+		}
+		a, errA := os.ReadFile(path)
+		b, errB := os.ReadFile(filepath.Join(got, rel))
+		if errA != nil || errB != nil || string(a) != string(b) {
+			t.Errorf("%s is not what an undisturbed fine-tuning writes; %v, %v", rel, errA, errB)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -90,10 +90,7 @@ func runReward(ctx context.Context, e *Env, t Task, progress Progress) error {
 	for k := range p.Members {
 		o := reward.Options{Loss: p.Loss, Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam,
 			Lambda: p.Lambda, Temperature: p.Temperature, Perturbations: p.Perturbations,
-			Progress: func(step, _ int) { progress(k*p.Steps+step, p.Members*p.Steps, "") }}
-		if p.Members == 1 {
-			o.Resume = t.Resume
-		}
+			Resume: memberResume(t.Resume, k, p.Steps), Progress: func(step, _ int) { progress(k*p.Steps+step, p.Members*p.Steps, "") }}
 		v, c, err := fns.trainer.Train(ctx, d, random.Stream(p.Seed, "reward", "init", k), steps(p.Seed, "reward", fmt.Sprintf("order %d", k)),
 			steps(p.Seed, "reward", fmt.Sprintf("epoch %d", k)), o)
 		if err != nil {
@@ -117,6 +114,15 @@ func runReward(ctx context.Context, e *Env, t Task, progress Progress) error {
 		return err
 	}
 	return writeCurve(filepath.Join(t.Out, curvesFile), curve)
+}
+
+// memberResume is where member k of an ensemble saves its state, at its end too, so that a
+// training that goes on finds the members that are done.
+func memberResume(r train.Resume, k, steps int) train.Resume {
+	if r.File == "" {
+		return r
+	}
+	return train.Resume{File: fmt.Sprintf("%s.%d", r.File, k), Due: func(n int) bool { return n == steps || r.Due(n) }}
 }
 
 // judged are images that an annotator called good or bad; skips are left out.
