@@ -54,7 +54,7 @@ func (awm) Prepare(p *Pool, batch int) (*Plan, error) {
 		advantages[i] /= AdvantageClip
 	}
 	all := p.Sampler(p.All())
-	return &Plan{Signal: advantages, Draw: func(r *rand.Rand) []int { return all.DrawBatch(r, batch) }}, nil
+	return &Plan{Advantages: advantages, Draw: func(r *rand.Rand) []int { return all.DrawBatch(r, batch) }}, nil
 }
 
 // Moves: the behaviour policy is the one that draws a round, and the average slows from
@@ -72,7 +72,7 @@ func (m awm) Loss() func(o Outputs, in train.Nodes) *graph.Node {
 			return Score(m.Weighting, o.Loss(prediction), o.Time, func() *graph.Node { return in.At("power") })
 		}
 		ratio := graph.Exp(graph.Sub(score(o.Model), score(o.Behaviour)))
-		loss := Clipped(ratio, in.At("signal"), in.At("clip"))
+		loss := Clipped(ratio, in.At("advantage"), in.At("clip"))
 		if m.Average == 0 {
 			return loss
 		}

@@ -26,9 +26,9 @@ func (m crd) Constants() map[string]float64 { return map[string]float64{"beta": 
 
 func (m crd) Prepare(p *Pool, batch int) (*Plan, error) {
 	size := max(m.Group, 1)
-	signal := Optimality(Advantages(p.Scores, p.Prompts, false), AdvantageClip)
+	optimality := Optimality(Advantages(p.Scores, p.Prompts, false), AdvantageClip)
 	all, groups := p.Sampler(p.All()), p.ByPrompt(p.All())
-	plan := &Plan{Signal: signal, Draw: func(r *rand.Rand) []int {
+	plan := &Plan{Advantages: optimality, Draw: func(r *rand.Rand) []int {
 		drawn := make([]int, batch)
 		for i := range drawn {
 			from, taken := all, drawn[:0]
@@ -54,7 +54,7 @@ func (m crd) Prepare(p *Pool, batch int) (*Plan, error) {
 	// An image's reward scales its anchor; one of none keeps the released code's floor.
 	plan.Anchor = func(i int, weight float64) float64 {
 		const floor = 1e-4
-		return min(weight, floor) + float64(signal[i])*max(weight-floor, 0)
+		return min(weight, floor) + float64(optimality[i])*max(weight-floor, 0)
 	}
 	return plan, nil
 }
@@ -87,7 +87,7 @@ func (crd) Draws() Copy { return Drawing }
 // The released code scales the loss by the range of advantages over β.
 func (crd) Loss() func(o Outputs, in train.Nodes) *graph.Node {
 	return func(o Outputs, in train.Nodes) *graph.Node {
-		loss, _ := CRD(o, in.At("signal"), in.At("group mean"), in.At("beta"))
+		loss, _ := CRD(o, in.At("advantage"), in.At("group mean"), in.At("beta"))
 		return graph.Mul(graph.Div(graph.Const(loss.Graph(), float32(AdvantageClip)), in.At("beta")), loss)
 	}
 }

@@ -21,9 +21,9 @@ type Plan struct {
 	Draw func(r *rand.Rand) []int
 	// Weights are those of each image's denoising loss; nil leaves the loss out.
 	Weights []float32
-	// Signal is what the objective is given of each image, as the input "signal": its
+	// Advantages are what the objective is given of each image, as the input "advantage": its
 	// advantage, target or label; nil leaves the input out.
-	Signal []float32
+	Advantages []float32
 	// Anchor, if set, is the anchor's weight of image i, from the recipe's.
 	Anchor func(i int, weight float64) float64
 	// Inputs, if set, adds further inputs for the images of a step.
@@ -35,11 +35,11 @@ type Plan struct {
 }
 
 // effective is the effective sample size of a step's images: of their weights, or of
-// signals that have a sign; their number where there are neither.
+// advantages that have a sign; their number where there are neither.
 func (p *Plan) effective(drawn []int) float64 {
 	of := p.Weights
-	if of == nil && slices.ContainsFunc(p.Signal, func(s float32) bool { return s < 0 }) {
-		of = p.Signal
+	if of == nil && slices.ContainsFunc(p.Advantages, func(s float32) bool { return s < 0 }) {
+		of = p.Advantages
 	}
 	if of == nil {
 		return float64(len(drawn))
@@ -104,7 +104,7 @@ func likelihood() loss {
 //
 // over a batch of images of which the first G are generated and the rest pretraining
 // pairs; d is the anchor's distance to the pretrained network. Inputs beside those of
-// the likelihood: anchor float32[G], which is 0 where there is none, signal float32[G]
+// the likelihood: anchor float32[G], which is 0 where there is none, advantage float32[G]
 // and the method's own.
 func forward(m Offline, anchor Anchor, rounds int) loss {
 	objective := m.Loss()
@@ -326,8 +326,8 @@ func (f *forwardTraining) inputs(in train.Inputs, drawn []int, times []float32) 
 	if f.method.Loss() == nil {
 		return
 	}
-	if f.plan.Signal != nil {
-		in.Vector("signal", gather(f.plan.Signal, drawn))
+	if f.plan.Advantages != nil {
+		in.Vector("advantage", gather(f.plan.Advantages, drawn))
 	}
 	for name, x := range f.method.Constants() {
 		in.Scalar(name, x)

@@ -31,7 +31,7 @@ func (m kto) Prepare(p *Pool, batch int) (*Plan, error) {
 	if good.Empty() || bad.Empty() {
 		return nil, fmt.Errorf("finetune: kto needs good and bad images, and there are %d and %d: %w", len(good.images), len(bad.images), ErrNothing)
 	}
-	return &Plan{Signal: labels(p), Draw: func(r *rand.Rand) []int {
+	return &Plan{Advantages: labels(p), Draw: func(r *rand.Rand) []int {
 		drawn := make([]int, batch)
 		for i := range drawn {
 			from := bad
@@ -57,7 +57,7 @@ func labels(p *Pool) []float32 {
 
 func (kto) Loss() func(o Outputs, in train.Nodes) *graph.Node {
 	return func(o Outputs, in train.Nodes) *graph.Node {
-		return KTO(o.Loss(o.Model), o.Loss(o.Detached), o.Loss(o.Reference), in.At("signal"), in.At("beta"), in.At("desirable"), in.At("undesirable"))
+		return KTO(o.Loss(o.Model), o.Loss(o.Detached), o.Loss(o.Reference), in.At("advantage"), in.At("beta"), in.At("desirable"), in.At("undesirable"))
 	}
 }
 

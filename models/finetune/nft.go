@@ -10,9 +10,9 @@ import (
 	"ablate/models/train"
 )
 
-// nft is DiffusionNFT (Zheng et al. 2025, arXiv 2509.16117). The signal is an image's
-// optimality r in [0, 1], from scores of its prompt or its plain good/bad label: the bad
-// images teach as well.
+// nft is DiffusionNFT (Zheng et al. 2025, arXiv 2509.16117). An image's
+// optimality r in [0, 1] is made of the scores of its prompt, or is its good/bad label:
+// the bad images teach as well.
 type nft struct {
 	Beta       float64 `json:"beta" key:"nft.beta"`
 	Signal     string  `json:"signal" key:"nft.signal"` // score or label
@@ -27,17 +27,17 @@ func (m nft) Labels() bool                  { return m.Signal == "label" }
 func (m nft) Constants() map[string]float64 { return map[string]float64{"beta": m.Beta} }
 
 func (m nft) Prepare(p *Pool, batch int) (*Plan, error) {
-	from, signal := p.All(), labels(p)
+	from, optimality := p.All(), labels(p)
 	if m.Labels() {
 		from = p.Where(func(i int) bool { return p.Judged[i] })
 	} else {
-		signal = Optimality(Advantages(p.Scores, p.Prompts, false), AdvantageClip)
+		optimality = Optimality(Advantages(p.Scores, p.Prompts, false), AdvantageClip)
 	}
 	images := p.Sampler(from)
 	if images.Empty() {
 		return nil, fmt.Errorf("finetune: no image has a label: %w", ErrNothing)
 	}
-	return &Plan{Signal: signal, Draw: func(r *rand.Rand) []int { return images.DrawBatch(r, batch) }}, nil
+	return &Plan{Advantages: optimality, Draw: func(r *rand.Rand) []int { return images.DrawBatch(r, batch) }}, nil
 }
 
 // Moves: the behaviour policy, which also draws, lags behind by min(.001·steps, .5)
@@ -52,7 +52,7 @@ func (nft) Draws() Copy { return Behaviour }
 // The released code scales the loss by the range of advantages.
 func (nft) Loss() func(o Outputs, in train.Nodes) *graph.Node {
 	return func(o Outputs, in train.Nodes) *graph.Node {
-		return graph.MulScalar(graph.ReduceAllMean(NFT(o, in.At("signal"), in.At("beta"))), AdvantageClip)
+		return graph.MulScalar(graph.ReduceAllMean(NFT(o, in.At("advantage"), in.At("beta"))), AdvantageClip)
 	}
 }
 

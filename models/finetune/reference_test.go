@@ -118,14 +118,14 @@ func TestReferenceForward(t *testing.T) {
 				}
 				put("awm_"+w+"_ratio", graph.Exp(graph.Sub(score(o.Model), score(o.Behaviour))))
 				loss := awm{Weighting: w, Average: k.AverageBeta}.Loss()(o, train.Nodes{
-					"signal": constant(scaled), "clip": scalar(k.ClipRange), "average": scalar(k.AverageBeta), "power": scalar(k.Power)})
+					"advantage": constant(scaled), "clip": scalar(k.ClipRange), "average": scalar(k.AverageBeta), "power": scalar(k.Power)})
 				take("awm_"+w, plus(loss, k.Beta))
 			}
 			for name, r := range map[string]*graph.Node{"nft": constant(optimality), "nft_labels": in["labels"]} {
 				for _, b := range k.NFT {
 					name, beta := name+"_beta"+b.String(), scalar(number(t, b))
 					put(name+"_each", NFT(o, r, beta))
-					take(name, plus(nft{}.Loss()(o, train.Nodes{"signal": r, "beta": beta}), k.NFTKL))
+					take(name, plus(nft{}.Loss()(o, train.Nodes{"advantage": r, "beta": beta}), k.NFTKL))
 				}
 			}
 			mean := make([]float32, len(group)*len(group))

@@ -81,8 +81,7 @@ func TestOneCompilation(t *testing.T) {
 }
 
 // TestResume: a stage whose training was saved and then stopped goes on from there in
-// another environment, and leaves the same files: a fine-tuning in rounds with its
-// probes, and a reward of several members.
+// another environment, and leaves the same files: a fine-tuning in rounds with its probes.
 func TestResume(t *testing.T) {
 	b := modeltest.Backend(t)
 	dir := t.TempDir()
