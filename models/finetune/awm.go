@@ -60,8 +60,12 @@ func (awm) Prepare(p *Pool, batch int) (*Plan, error) {
 // Moves: the behaviour policy is the one that draws a round, and the average slows from
 // none to .3 over 300 steps (kl_ema_decay of the released code, which a round moves at
 // the number of steps taken).
-func (awm) Moves(steps int) map[Copy]float64 {
-	return map[Copy]float64{Behaviour: 0, Average: min(.001*float64(steps), .3)}
+func (m awm) Moves(steps int) map[Copy]float64 {
+	moves := map[Copy]float64{Behaviour: 0}
+	if m.Average > 0 {
+		moves[Average] = min(.001*float64(steps), .3)
+	}
+	return moves
 }
 
 func (awm) Draws() Copy { return "" }

@@ -570,7 +570,8 @@ func TestPublishedDecays(t *testing.T) {
 		steps int
 		want  map[Copy]float64
 	}{
-		{awm{}, 100, map[Copy]float64{Behaviour: 0, Average: .1}}, {awm{}, 1000, map[Copy]float64{Behaviour: 0, Average: .3}},
+		{awm{Average: 1}, 100, map[Copy]float64{Behaviour: 0, Average: .1}}, {awm{Average: 1}, 1000, map[Copy]float64{Behaviour: 0, Average: .3}},
+		{awm{}, 100, map[Copy]float64{Behaviour: 0}},
 		{nft{}, 400, map[Copy]float64{Behaviour: .4}}, {nft{}, 5000, map[Copy]float64{Behaviour: .5}},
 		{crd{}, 50, map[Copy]float64{Behaviour: .5, Drawing: 0}}, {crd{}, 175, map[Copy]float64{Behaviour: .999, Drawing: .75}},
 	} {
