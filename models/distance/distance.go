@@ -66,7 +66,7 @@ func (m *Meter) Divergence(model, base nn.Values, drawn Pairs, batch int, r *ran
 		times := make([]float32, n)
 		for i := range times {
 			// Short of the end, where the weight is 0.
-			times[i] = float32(min(from+span*(float64(q)+r.Float64()), to-1e-4*span))
+			times[i] = float32(m.net.Process.Trained(min(from+span*(float64(q)+r.Float64()), to-1e-4*span)))
 		}
 		apart, _, err := m.compare(model, base, drawn, times, batch, r)
 		if err != nil {

@@ -130,7 +130,7 @@ func Train(ctx context.Context, b backends.Backend, c Config, pairs Pairs, init 
 	}
 	defer state.Free()
 	loop := train.Loop{Trainer: trainer, State: state, Steps: o.Steps, Resume: o.Resume, Progress: o.Progress,
-		Batch: func(step int) (train.Inputs, train.Options, []float64, error) {
+		Batch: func(_ context.Context, step int) (train.Inputs, train.Options, []float64, error) {
 			opt := train.Options{LearningRate: o.LearningRate * train.WarmupDecay(step, o.Steps, 20, 0.6, 0.03), Adam: o.Adam, Clip: 1}
 			return c.batch(pairs, o.Batch, order(step)), opt, nil, nil
 		}}

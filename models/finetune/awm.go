@@ -54,7 +54,7 @@ func (awm) Prepare(p *Pool, batch int) (*Plan, error) {
 		advantages[i] /= AdvantageClip
 	}
 	all := p.Sampler(p.All())
-	return &Plan{Advantages: advantages, Draw: func(r *rand.Rand) []int { return all.DrawBatch(r, batch) }}, nil
+	return &Plan{Advantages: advantages, Effective: advantages, Draw: func(r *rand.Rand) []int { return all.DrawBatch(r, batch) }}, nil
 }
 
 // Moves: the behaviour policy is the one that draws a round, and the average slows from

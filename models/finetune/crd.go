@@ -11,7 +11,8 @@ import (
 )
 
 // crd is centred reward distillation (arXiv 2603.14128, and its port in Flow-Factory): a
-// group of images of one prompt is drawn together, has one time, and is centred.
+// group of images of one prompt is drawn together, has one time, and is centred. The
+// anchor's pretrained model is compared without guidance; the port guides it.
 type crd struct {
 	Beta       float64 `json:"beta" key:"crd.beta"`
 	Group      int     `json:"group" key:"crd.group"` // images of one prompt in a batch
@@ -31,15 +32,16 @@ func (m crd) Prepare(p *Pool, batch int) (*Plan, error) {
 	plan := &Plan{Advantages: optimality, Draw: func(r *rand.Rand) []int {
 		drawn := make([]int, batch)
 		for i := range drawn {
-			from, taken := all, drawn[:0]
+			from := all
 			if i%size > 0 {
-				from, taken = groups[p.Prompts[drawn[i-1]]], drawn[i-i%size:i]
+				from = groups[p.Prompts[drawn[i-1]]]
+				// A group is of different images while its prompt has any left.
+				left := slices.DeleteFunc(slices.Clone(from.images), func(k int) bool { return slices.Contains(drawn[i-i%size:i], k) })
+				if s := p.Sampler(left); !s.Empty() {
+					from = s
+				}
 			}
 			drawn[i] = from.Draw(r)
-			// A group is of different images while its prompt has any left.
-			for len(taken) < len(from.images) && slices.Contains(taken, drawn[i]) {
-				drawn[i] = from.Draw(r)
-			}
 		}
 		return drawn
 	}}

@@ -13,6 +13,7 @@ import (
 
 // dpo is Diffusion-DPO (Wallace et al. 2023, arXiv 2311.12908, eq. 14). It learns from
 // pairs of a good and a bad image of one prompt, which have the same noise and time.
+// Prompts that have both are drawn evenly, whatever their number of pairs.
 type dpo struct {
 	Beta float64 `json:"beta" key:"dpo.beta"`
 }

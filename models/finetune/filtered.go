@@ -19,9 +19,14 @@ type filtered struct {
 func (filtered) Name() string { return "filtered" }
 
 func (m filtered) Prepare(p *Pool, batch int) (*Plan, error) {
-	weights := Above(p.Scores, m.Threshold)
-	if m.By == "fraction" {
+	var weights []float32
+	switch m.By {
+	case "threshold":
+		weights = Above(p.Scores, m.Threshold)
+	case "fraction":
 		weights = Top(p.Scores, m.Fraction)
+	default:
+		return nil, fmt.Errorf("finetune: filtered keeps by %q: must be fraction or threshold", m.By)
 	}
 	// A step's images are drawn from those that are kept: in a batch drawn from all, most
 	// would have no weight.
@@ -29,7 +34,7 @@ func (m filtered) Prepare(p *Pool, batch int) (*Plan, error) {
 	if kept.Empty() {
 		return nil, fmt.Errorf("finetune: no image has a score of %v, so that filtered keeps none: %w", m.Threshold, ErrNothing)
 	}
-	return &Plan{Weights: weights, Draw: func(r *rand.Rand) []int { return kept.DrawBatch(r, batch) }}, nil
+	return &Plan{Weights: weights, Effective: weights, Draw: func(r *rand.Rand) []int { return kept.DrawBatch(r, batch) }}, nil
 }
 
 // Top are the weights 1 of the best fraction of scores r and 0 of the rest; all that tie

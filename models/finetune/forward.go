@@ -24,6 +24,9 @@ type Plan struct {
 	// Advantages are what the objective is given of each image, as the input "advantage": its
 	// advantage, target or label; nil leaves the input out.
 	Advantages []float32
+	// Effective are the weights that the effective sample size is of; nil stands for equal
+	// ones.
+	Effective []float32
 	// Anchor, if set, is the anchor's weight of image i, from the recipe's.
 	Anchor func(i int, weight float64) float64
 	// Inputs, if set, adds further inputs for the images of a step.
@@ -34,17 +37,12 @@ type Plan struct {
 	Paired bool
 }
 
-// effective is the effective sample size of a step's images: of their weights, or of
-// advantages that have a sign; their number where there are neither.
+// effective is the effective sample size of a step's images.
 func (p *Plan) effective(drawn []int) float64 {
-	of := p.Weights
-	if of == nil && slices.ContainsFunc(p.Advantages, func(s float32) bool { return s < 0 }) {
-		of = p.Advantages
-	}
-	if of == nil {
+	if p.Effective == nil {
 		return float64(len(drawn))
 	}
-	return EffectiveSampleSize(gather(of, drawn))
+	return EffectiveSampleSize(gather(p.Effective, drawn))
 }
 
 func gather(x []float32, indices []int) []float32 {
@@ -91,11 +89,7 @@ func (o Outputs) Scale() *graph.Node {
 
 // likelihood is Σ weightᵢ·ℓᵢ alone.
 func likelihood() loss {
-	return loss{name: "likelihood", build: func(n networks, in train.Nodes) *graph.Node {
-		p, x0, eps, t := n.net.Process, in.At("x0"), in.At("noise"), in.At("time")
-		prediction := n.model(p.Noisy(x0, eps, t), t, in.At("cond"))
-		return graph.ReduceAllSum(graph.Mul(in.At("weight"), process.Loss(p, prediction, p.Target(x0, eps, t), t)))
-	}}
+	return loss{name: "likelihood", build: func(n networks, in train.Nodes) *graph.Node { return n.net.LikelihoodLoss(n.model, in) }}
 }
 
 // forward is the loss of an offline method beside the likelihood:
@@ -244,6 +238,11 @@ func (f *forwardTraining) learnFrom(fresh *Source) error {
 	if err != nil {
 		return err
 	}
+	for k, s := range sources {
+		if got, want := len(s.Images)/len(s.Scores), f.model.Pixels(); got != want {
+			return fmt.Errorf("finetune: images of source %d have %d values each, the model's have %d", k, got, want)
+		}
+	}
 	plan, err := f.method.Prepare(pool, f.batch)
 	if err != nil {
 		return err
@@ -253,7 +252,7 @@ func (f *forwardTraining) learnFrom(fresh *Source) error {
 }
 
 // next is a step.
-func (f *forwardTraining) next(step int) (train.Inputs, train.Options, []float64, error) {
+func (f *forwardTraining) next(ctx context.Context, step int) (train.Inputs, train.Options, []float64, error) {
 	fail := func(err error) (train.Inputs, train.Options, []float64, error) { return nil, train.Options{}, nil, err }
 	if f.of != f.Round { // the training was restored in a later round
 		if err := f.learnFrom(f.Drawn); err != nil {
@@ -262,7 +261,7 @@ func (f *forwardTraining) next(step int) (train.Inputs, train.Options, []float64
 		f.of = f.Round
 	}
 	if round := f.round(step); round > f.Round && f.batch > 0 {
-		if err := f.newRound(step, round); err != nil {
+		if err := f.newRound(ctx, step, round); err != nil {
 			return fail(err)
 		}
 	}
@@ -317,7 +316,7 @@ func (f *forwardTraining) inputs(in train.Inputs, drawn []int, times []float32) 
 			if f.Anchor == AnchorKL {
 				// Times are not drawn evenly, and the divergence is an integral over them.
 				t := float64(times[i])
-				w *= f.model.Process.DivergenceWeight(t) / max(f.model.Process.TimeDensity(t), 1e-3)
+				w *= f.model.Process.DivergenceWeight(t) / f.model.Process.TimeDensity(t)
 			}
 			anchor[i] = float32(w / float64(f.batch))
 		}
@@ -338,7 +337,7 @@ func (f *forwardTraining) inputs(in train.Inputs, drawn []int, times []float32) 
 }
 
 // newRound moves the copies, draws a round's images and learns from them.
-func (f *forwardTraining) newRound(step, round int) error {
+func (f *forwardTraining) newRound(ctx context.Context, step, round int) error {
 	draws := Copy("")
 	if mover, ok := f.method.(Mover); ok {
 		moves := mover.Moves(step)
@@ -352,7 +351,7 @@ func (f *forwardTraining) newRound(step, round int) error {
 		draws = mover.Draws()
 	}
 	f.Round = round
-	fresh, err := f.fresh(f.current(draws), round)
+	fresh, err := f.fresh(ctx, f.current(draws), round)
 	if err != nil {
 		return err
 	}
@@ -369,7 +368,7 @@ func (f *forwardTraining) newRound(step, round int) error {
 }
 
 // fresh draws a round's images from a model and has them scored.
-func (f *forwardTraining) fresh(m *pipeline.Model, round int) (*Source, error) {
+func (f *forwardTraining) fresh(ctx context.Context, m *pipeline.Model, round int) (*Source, error) {
 	n := f.Fresh.Images
 	s := &Source{Mix: 1, Prompts: make([]int, n), Good: make([]bool, n), Judged: make([]bool, n)}
 	for i := range s.Prompts {
@@ -379,8 +378,13 @@ func (f *forwardTraining) fresh(m *pipeline.Model, round int) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Images, err = f.tools.Sampler.Draw(m, cond, f.noise("fresh noise", round), f.Sampler, 0, nil); err != nil {
+	if s.Images, err = f.tools.Sampler.Draw(m, cond, f.noise("fresh noise", round), f.Sampler, 0, until(ctx)); err != nil {
 		return nil, err
+	}
+	if f.Stored != nil {
+		if s.Images, err = f.Stored(s.Images); err != nil {
+			return nil, err
+		}
 	}
 	if s.Scores, err = f.Score(s.Images, s.Prompts); err != nil {
 		return nil, err

@@ -17,9 +17,9 @@ type GradientGraph struct {
 	Process process.Process
 	// Predict is the trained network at states x and a time float32[].
 	Predict func(x, time *graph.Node) *graph.Node
-	// Score is the reward float32[B] of images in the model's range. What a picture cannot
-	// show is clipped, as the released code of ReFL and AlignProp does, so that no gradient
-	// leads further out.
+	// Score is the reward float32[B] of images in the model's range. Values outside the
+	// range are clipped before the reward, as in the released code of ReFL and AlignProp;
+	// their gradient is 0.
 	Score func(images *graph.Node) *graph.Node
 }
 
@@ -52,9 +52,8 @@ func gradientLoss(m RewardGradient, r *RewardModel) loss {
 	}}
 }
 
-// reuse is how many batches one draw of partially denoised images serves: the sampler's
-// own batch is that much larger than a step's. Their states are drawn by weights up to
-// reuse-1 steps older.
+// reuse is how many batches one draw of partially denoised images serves. Their states
+// are drawn by weights up to reuse-1 steps older.
 const reuse = 4
 
 // gradientState is what a reward gradient keeps from step to step.
@@ -68,6 +67,9 @@ type gradientState struct {
 func (j Job) gradient(ctx context.Context, t Tools, m *pipeline.Model, method RewardGradient) (*Tuned, error) {
 	if j.Reward == nil {
 		return nil, fmt.Errorf("finetune: %s needs the gradient of a learned reward", method.Name())
+	}
+	if j.Sampler.Steps < 2 {
+		return nil, fmt.Errorf("finetune: %s learns from the sampler's steps, and there is %d: set sampler.steps to at least 2", method.Name(), j.Sampler.Steps)
 	}
 	grid, err := m.Process.Grid(j.Sampler.Steps, j.Sampler.Shift)
 	if err != nil {
@@ -100,7 +102,7 @@ func (g *gradientTraining) prompts(k int) []int {
 }
 
 // next is a step.
-func (g *gradientTraining) next(step int) (train.Inputs, train.Options, []float64, error) {
+func (g *gradientTraining) next(ctx context.Context, step int) (train.Inputs, train.Options, []float64, error) {
 	fail := func(err error) (train.Inputs, train.Options, []float64, error) { return nil, train.Options{}, nil, err }
 	k, at := step/reuse, step%reuse
 	prompts := g.prompts(k)
@@ -114,7 +116,7 @@ func (g *gradientTraining) next(step int) (train.Inputs, train.Options, []float6
 		if err != nil {
 			return fail(err)
 		}
-		if g.States, err = g.tools.Sampler.Draw(m, cond, g.noise("start noise", k), g.Sampler, g.Stop, nil); err != nil {
+		if g.States, err = g.tools.Sampler.Draw(m, cond, g.noise("start noise", k), g.Sampler, g.Stop, until(ctx)); err != nil {
 			return fail(err)
 		}
 		g.Draws = k + 1

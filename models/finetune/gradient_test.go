@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"context"
 	"math"
 	"slices"
 	"testing"
@@ -104,7 +105,7 @@ func first(t *testing.T, tl Tools, m *pipeline.Model, j Job) (loss, train.Inputs
 	t.Helper()
 	j.Trains = pipeline.BothParts
 	var l loss
-	var next func(int) (train.Inputs, train.Options, []float64, error)
+	var next func(context.Context, int) (train.Inputs, train.Options, []float64, error)
 	begin := func() *tuning {
 		u, err := j.begin(tl, m, l)
 		if err != nil {
@@ -134,7 +135,7 @@ func first(t *testing.T, tl Tools, m *pipeline.Model, j Job) (loss, train.Inputs
 		g := &gradientTraining{tuning: begin(), method: method, grid: grid}
 		next = g.next
 	}
-	in, _, _, err := next(0)
+	in, _, _, err := next(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,8 @@ func (grpo) Surrogate(ratio, advantage *graph.Node, in train.Nodes) *graph.Node 
 	return Clipped(ratio, advantage, in.At("clip"))
 }
 
-// Advantages are those of the groups (eq. 4).
+// Advantages are scores less the mean of their group, over the standard deviation of the
+// rollout; eq. 4 of the paper has that of the group.
 func (grpo) Advantages(_ *History, scores []float32, prompts []int) []float32 {
 	return clipTo(Advantages(scores, prompts, false), AdvantageClip)
 }

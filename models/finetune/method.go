@@ -91,8 +91,7 @@ type Mover interface {
 type Policy interface {
 	Method
 	Rollout() RolloutShape
-	// Advantages makes of the scores of a rollout's images what weighs their
-	// log-probabilities.
+	// Advantages returns the advantage of each image of a rollout, from their scores.
 	Advantages(h *History, scores []float32, prompts []int) []float32
 	// Surrogate is the loss of a batch of transitions with the given ratios of
 	// probabilities and advantages float32[B].
@@ -109,8 +108,8 @@ type RolloutShape struct {
 // A RewardGradient differentiates a reward.
 type RewardGradient interface {
 	Method
-	// Stop returns the step of the sampler, of steps in all, after which no gradient is
-	// missing: states are drawn up to there. r draws where the method does.
+	// Stop returns the step of the sampler, of steps in all, from which the loss goes on.
+	// The states before it are drawn without a gradient. r draws where the method does.
 	Stop(steps int, r *rand.Rand) (int, error)
 	// Steps is how many of the sampler's steps from Stop on the loss takes.
 	Steps(steps int) int

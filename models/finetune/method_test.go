@@ -517,7 +517,7 @@ func TestRounds(t *testing.T) {
 		}
 		for step := range 3 {
 			before = copies()
-			in, o, _, err := f.next(step)
+			in, o, _, err := f.next(t.Context(), step)
 			if err != nil {
 				t.Fatal(name, err)
 			}
@@ -608,4 +608,44 @@ func TestNothing(t *testing.T) {
 			t.Errorf("%s on images that teach nothing: %v", name, err)
 		}
 	}
+}
+
+// TestRefuses: what a kind of method cannot have is an error and no other training.
+func TestRefuses(t *testing.T) {
+	net := tiny()
+	tl, m := tools(t, net), model(net)
+	for name, change := range map[string]func(j *Job){
+		`ddpo has no anchor "prediction"`:                      func(j *Job) { j.Method, j.Anchor = Choice{constants()["ddpo"]}, AnchorPrediction },
+		`nft has no anchor "velocity"`:                         func(j *Job) { j.Method, j.Anchor = Choice{constants()["nft"]}, AnchorVelocity },
+		`draft has no anchor "kl"`:                             func(j *Job) { j.Method, j.Anchor = Choice{constants()["draft"]}, AnchorKL },
+		`unknown schedule "step"`:                              func(j *Job) { j.Schedule = "step" },
+		`filtered keeps by "rank"`:                             func(j *Job) { j.Method = Choice{filtered{By: "rank"}} },
+		"images of source 0 have 4 values each":                func(j *Job) { j.Sources[0].Images = j.Sources[0].Images[:4*32] },
+		"refl learns from the sampler's steps, and there is 1": func(j *Job) { j.Method, j.Sampler.Steps = Choice{constants()["refl"]}, 1 },
+		"has 96 transitions, and a batch takes 97":             func(j *Job) { j.Method, j.Batch = Choice{constants()["ddpo"]}, 97 },
+		"a model has no part \"vae\"":                          func(j *Job) { j.Trains = "vae" },
+	} {
+		j := job(net, rewardWeighted{})
+		change(&j)
+		if _, err := Run(t.Context(), tl, m, j); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%v, want %q", err, name)
+		}
+	}
+}
+
+// TestStored: a round learns from its images as they are stored, which are those that are
+// scored.
+func TestStored(t *testing.T) {
+	net := tiny()
+	tl, m := tools(t, net), model(net)
+	j := job(net, rewardWeighted{})
+	j.Steps, j.Rounds = 2, 2
+	j.Stored = func(images []float32) ([]float32, error) { return slices.Repeat([]float32{.25}, len(images)), nil }
+	j.Score = func(images []float32, prompts []int) ([]float32, error) {
+		if i := slices.IndexFunc(images, func(v float32) bool { return v != .25 }); i >= 0 {
+			t.Errorf("value %d that is scored is %v", i, images[i])
+		}
+		return make([]float32, len(prompts)), nil
+	}
+	run(t, tl, m, j)
 }

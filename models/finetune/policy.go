@@ -3,6 +3,7 @@ package finetune
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -83,7 +84,8 @@ type policyState struct {
 // policy fine-tunes by a policy gradient: it draws images with their trajectories, has
 // them scored, learns from batches of all their transitions in random order, and draws
 // again. Gradients of several batches make an update, so that a rollout is worth as many
-// updates as the method says.
+// updates as the method says; each is of a random part of all transitions, where released
+// code takes all transitions of a part of the images.
 func (j Job) policy(ctx context.Context, t Tools, m *pipeline.Model, method Policy) (*Tuned, error) {
 	transitions := j.Roll.Images * (j.Sampler.Steps - 1)
 	if j.Sampler.Steps < 2 {
@@ -117,10 +119,10 @@ type policyTraining struct {
 }
 
 // next is a step.
-func (p *policyTraining) next(step int) (train.Inputs, train.Options, []float64, error) {
+func (p *policyTraining) next(ctx context.Context, step int) (train.Inputs, train.Options, []float64, error) {
 	k := step / p.batches
 	if p.Rollouts != k+1 {
-		if err := p.rollout(k); err != nil {
+		if err := p.rollout(ctx, k); err != nil {
 			return nil, train.Options{}, nil, err
 		}
 	}
@@ -155,7 +157,16 @@ func (p *policyTraining) next(step int) (train.Inputs, train.Options, []float64,
 	}
 	o := p.options(step)
 	first, last := accumulated(step, p.Steps, p.batches, p.method.Rollout().Updates)
-	o.Share, o.Accumulate = 1/float64(last-first+1), step < last
+	if n := last - first + 1; n > 1 {
+		// Warm-up, schedule and running mean count steps: an update has the mean rate of
+		// its steps, and the running mean moves by as many.
+		o.LearningRate = 0
+		for i := first; i <= last; i++ {
+			o.LearningRate += p.options(i).LearningRate / float64(n)
+		}
+		o.EMA = math.Pow(o.EMA, float64(n))
+		o.Share, o.Accumulate = 1/float64(n), step < last
+	}
 	return in, o, []float64{o.LearningRate, EffectiveSampleSize(advantage)}, nil
 }
 
@@ -172,7 +183,7 @@ func accumulated(step, steps, batches, updates int) (first, last int) {
 }
 
 // rollout draws the trajectories of rollout number k from the current weights.
-func (p *policyTraining) rollout(k int) error {
+func (p *policyTraining) rollout(ctx context.Context, k int) error {
 	n, group := p.Roll.Images, max(p.method.Rollout().Group, 1)
 	p.Prompts = make([]int, n)
 	for i := range p.Prompts {
@@ -189,7 +200,7 @@ func (p *policyTraining) rollout(k int) error {
 	}
 	p.Trajectories, err = p.tools.Sampler.Trajectories(m, cond, func(i, step int, dst []float32) {
 		random.Normal(p.Stream(fmt.Sprintf("path noise %d.%d", k, i), step+1), dst)
-	}, p.Sampler, p.Roll.Noise)
+	}, p.Sampler, p.Roll.Noise, until(ctx))
 	if err != nil {
 		return err
 	}

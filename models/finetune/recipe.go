@@ -89,7 +89,7 @@ func (r Recipe) options(i int) train.Options {
 		rate *= train.WarmupDecay(i, r.Steps, r.Warmup, 1, 0)
 	case "cosine":
 		rate *= train.WarmupDecay(i, r.Steps, r.Warmup, 1, 0) * (1 + math.Cos(math.Pi*float64(i)/float64(r.Steps))) / 2
-	default:
+	case "linear":
 		rate *= train.WarmupDecay(i, r.Steps, r.Warmup, 0.5, 0)
 	}
 	return train.Options{LearningRate: rate, Adam: r.Adam, Clip: r.Clip, EMA: r.EMA}

@@ -107,17 +107,22 @@ func TestResumeRefuses(t *testing.T) {
 	}
 	other := job(net, ddpo{Clip: .2, Updates: 1})
 	other.Resume, other.Batch = j.Resume, 12
-	short := j
-	short.Steps = 1
+	short, kin := j, job(net, kto{Beta: 5})
+	short.Steps, kin.Resume = 1, j.Resume
 	for name, c := range map[string]struct {
 		j    Job
 		file map[string]checkpoint.Tensor
 	}{
-		"of another method": {other, state}, "beyond the last step": {short, state},
+		"of another method": {other, state}, "beyond the last step": {short, state}, "of a kindred method": {kin, state},
 		"without a part": {j, without(state, "host")}, "without weights": {j, without(state, "first.out.weight")}, "empty": {j, nil},
 	} {
 		if err := checkpoint.WriteFile(file, c.file); err != nil {
 			t.Fatal(err)
+		}
+		if name == "empty" {
+			if err := os.WriteFile(file, nil, 0o666); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if _, err := Run(t.Context(), tl, m, c.j); err == nil || !errors.Is(err, train.ErrState) {
 			t.Errorf("a state %s is taken: %v", name, err)

@@ -17,7 +17,7 @@ func (rewardWeighted) Name() string { return "reward-weighted" }
 
 func (rewardWeighted) Prepare(p *Pool, batch int) (*Plan, error) {
 	all := p.Sampler(p.All())
-	return &Plan{Weights: p.Scores, Draw: func(r *rand.Rand) []int { return all.DrawBatch(r, batch) }}, nil
+	return &Plan{Weights: p.Scores, Effective: p.Scores, Draw: func(r *rand.Rand) []int { return all.DrawBatch(r, batch) }}, nil
 }
 
 // weightedLikelihood is what methods share of which the loss is the likelihood with a

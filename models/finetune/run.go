@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"ablate/models/nn"
 	"ablate/models/pipeline"
@@ -38,6 +39,9 @@ type Job struct {
 	// images float32[n, H, W, C] in the model's range. Both are nil where nothing is drawn.
 	Prompt func(purpose string, i int) int
 	Score  func(images []float32, prompts []int) ([]float32, error)
+	// Stored returns drawn images as they are once stored, clipped and rounded to bytes:
+	// what is learned from is what is scored. nil leaves them as they are.
+	Stored func(images []float32) ([]float32, error)
 	// Reward is the reward that a RewardGradient differentiates, with its values.
 	Reward       *RewardModel
 	RewardValues nn.Values
@@ -62,8 +66,33 @@ type Tuned struct {
 	Curve   *train.Curve
 }
 
+// check refuses what a method's kind cannot have.
+func (r Recipe) check() error {
+	var anchors []Anchor
+	switch r.Method.Method.(type) {
+	case Offline:
+		anchors = []Anchor{AnchorNone, AnchorPretraining, AnchorPrediction, AnchorKL}
+	case Policy:
+		anchors = []Anchor{AnchorNone, AnchorVelocity, AnchorKL}
+	case RewardGradient:
+		anchors = []Anchor{AnchorNone}
+	default:
+		return fmt.Errorf("finetune: %T is not a method", r.Method.Method)
+	}
+	if !slices.Contains(anchors, r.Anchor) {
+		return fmt.Errorf("finetune: %s has no anchor %q: must be one of %q", r.Method.Name(), r.Anchor, anchors)
+	}
+	if s := []string{"constant", "linear", "cosine"}; !slices.Contains(s, r.Schedule) {
+		return fmt.Errorf("finetune: unknown schedule %q: must be one of %q", r.Schedule, s)
+	}
+	return nil
+}
+
 // Run fine-tunes a model.
 func Run(ctx context.Context, t Tools, m *pipeline.Model, j Job) (*Tuned, error) {
+	if err := j.check(); err != nil {
+		return nil, err
+	}
 	switch method := j.Method.Method.(type) {
 	case Offline:
 		return j.offline(ctx, t, m, method)
@@ -72,7 +101,7 @@ func Run(ctx context.Context, t Tools, m *pipeline.Model, j Job) (*Tuned, error)
 	case RewardGradient:
 		return j.gradient(ctx, t, m, method)
 	}
-	return nil, fmt.Errorf("finetune: %T is not a method", j.Method.Method)
+	panic("finetune: check has let an unknown kind of method pass")
 }
 
 // further are the curve's values beside the loss and the gradient's norm.
@@ -110,6 +139,10 @@ func (j Job) begin(t Tools, m *pipeline.Model, l loss) (*tuning, error) {
 		return nil, err
 	}
 	u := &tuning{Job: j, tools: t, model: m, step: s, trainer: trainer, state: state}
+	fail := func(err error) (*tuning, error) {
+		state.Free()
+		return nil, err
+	}
 	for name := range s.Frozen {
 		v := m.Weights
 		switch {
@@ -119,22 +152,24 @@ func (j Job) begin(t Tools, m *pipeline.Model, l loss) (*tuning, error) {
 			v = first // a copy of the updates
 		}
 		if err := trainer.Freeze(state, name, v); err != nil {
-			return nil, err
+			return fail(err)
 		}
 	}
 	u.width = m.CondWidth(j.Trains.Encodes())
 	u.cond = j.Text
 	if !j.Trains.Encodes() {
-		u.cond, err = t.Encoder.Encode(m.Weights, j.Text)
+		if u.cond, err = t.Encoder.Encode(m.Weights, j.Text); err != nil {
+			return fail(err)
+		}
 	}
-	return u, err
+	return u, nil
 }
 
 // condRow is the conditioning of a prompt.
 func (u *tuning) condRow(prompt int) []float32 { return u.cond[prompt*u.width : (prompt+1)*u.width] }
 
 // loop takes the steps and returns what was trained.
-func (u *tuning) loop(ctx context.Context, host any, batch func(step int) (train.Inputs, train.Options, []float64, error)) (*Tuned, error) {
+func (u *tuning) loop(ctx context.Context, host any, batch func(ctx context.Context, step int) (train.Inputs, train.Options, []float64, error)) (*Tuned, error) {
 	l := train.Loop{Trainer: u.trainer, State: u.state, Steps: u.Steps, Batch: batch, Further: further, Host: append([]any{host}, u.Host...),
 		Resume: u.Resume, Progress: u.Progress,
 		After: func(step int) error {
@@ -192,6 +227,11 @@ func (u *tuning) encoded(m *pipeline.Model, prompts []int) ([]float32, error) {
 
 // order is the stream of a step's draws.
 func (u *tuning) order(step int) *rand.Rand { return u.Stream("order", step) }
+
+// until returns the progress of a draw, which ends it with the cause of ctx's end.
+func until(ctx context.Context) func(int) error {
+	return func(int) error { return context.Cause(ctx) }
+}
 
 // noise returns what fills the noise of each image of draw number k.
 func (u *tuning) noise(purpose string, k int) func(i int, dst []float32) {

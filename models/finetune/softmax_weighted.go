@@ -22,7 +22,8 @@ func (m softmaxWeighted) Prepare(p *Pool, batch int) (*Plan, error) {
 	for i := range share {
 		share[i] = p.mix(i)
 	}
-	return &Plan{Weights: Softmax(p.Scores, share, m.Tau), Draw: func(r *rand.Rand) []int { return all.DrawBatch(r, batch) }}, nil
+	w := Softmax(p.Scores, share, m.Tau)
+	return &Plan{Weights: w, Effective: w, Draw: func(r *rand.Rand) []int { return all.DrawBatch(r, batch) }}, nil
 }
 
 // Softmax are weights in proportion to exp(τ·r) whose mean is 1 over images that are

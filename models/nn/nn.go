@@ -4,7 +4,7 @@
 //
 // Axis letters: B batch, T tokens, D width, H heads, K head width, C channels.
 // Weights of linear layers are float32[out, in] and convolution kernels
-// float32[height, width, in, out]; the checkpoint package transposes the latter.
+// float32[height, width, in, out], in files too: PyTorch's are [out, in, height, width].
 package nn
 
 import (

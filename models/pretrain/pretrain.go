@@ -40,7 +40,7 @@ func Run(ctx context.Context, t *train.Trainer, net pipeline.Network, pairs Pair
 	}
 	defer state.Free()
 	loop := train.Loop{Trainer: t, State: state, Steps: o.Steps, Resume: o.Resume, Progress: o.Progress,
-		Batch: func(step int) (train.Inputs, train.Options, []float64, error) {
+		Batch: func(_ context.Context, step int) (train.Inputs, train.Options, []float64, error) {
 			r, b := order(step), net.NewBatch(o.Batch, true)
 			for i := range o.Batch {
 				pairs.Fill(r.IntN(pairs.Len()), b.Image(i), b.CondRow(i))

@@ -129,6 +129,9 @@ func (d DDPM) Grid(n int, shift float64) ([]float32, error) {
 		return nil, fmt.Errorf("sampler: %d steps; a DDPM of %d training times takes 1 to %d", n, d.Steps, d.Steps)
 	}
 	stride := d.Steps / n
+	if first := (n-1)*stride + d.Offset; first >= d.Steps {
+		return nil, fmt.Errorf("sampler: %d steps with steps_offset %d begin at time %d, and the last training time is %d; take fewer steps", n, d.Offset, first, d.Steps-1)
+	}
 	ts := make([]float32, n+1)
 	for i := range ts {
 		ts[i] = float32((n-1-i)*stride + d.Offset)
@@ -161,6 +164,9 @@ func (d DDPM) Velocity(_, prediction, _ *graph.Node) *graph.Node { return predic
 
 // Range implements Divergence.
 func (d DDPM) Range() (from, to float64) { return 1, float64(d.Steps) }
+
+// Trained implements Divergence.
+func (d DDPM) Trained(t float64) float64 { return math.Floor(t) }
 
 // DivergenceWeight implements Divergence: half of SNR(t-1) - SNR(t), with SNR = ᾱ/(1-ᾱ)
 // (arXiv 2107.00630, eq. 13). Times between two whole numbers count as the lower one.

@@ -116,7 +116,7 @@ func TestDDPMGrid(t *testing.T) {
 	for _, bad := range []struct {
 		n     int
 		shift float64
-	}{{0, 1}, {1001, 1}, {50, 2}} {
+	}{{0, 1}, {1000, 1}, {1001, 1}, {50, 2}} {
 		if _, err := stable(Epsilon).Grid(bad.n, bad.shift); err == nil {
 			t.Errorf("Grid(%d, %v) is taken", bad.n, bad.shift)
 		}

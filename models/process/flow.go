@@ -130,8 +130,12 @@ func (f Flow) DivergenceWeight(t float64) float64 {
 	return (1 - t) / (t * t * t)
 }
 
-// TimeDensity implements Divergence.
+// Trained implements Divergence.
+func (f Flow) Trained(t float64) float64 { return t }
+
+// TimeDensity implements Divergence. It is at least 1e-3: what is divided by it must not
+// grow without bound where hardly any time is drawn.
 func (f Flow) TimeDensity(t float64) float64 {
 	z := (math.Log(t/(1-t)) - f.TimeMean) / f.TimeStd
-	return math.Exp(-z*z/2) / (f.TimeStd * math.Sqrt(2*math.Pi) * t * (1 - t))
+	return max(math.Exp(-z*z/2)/(f.TimeStd*math.Sqrt(2*math.Pi)*t*(1-t)), 1e-3)
 }

@@ -61,6 +61,9 @@ type Sampling interface {
 type Divergence interface {
 	// Range returns the times between which models are compared.
 	Range() (from, to float64)
+	// Trained returns the time that a network was trained at for a time of the range: where
+	// time is discrete, the whole number below.
+	Trained(t float64) float64
 	// DivergenceWeight is half the loss of signal-to-noise ratio in a unit of time
 	// (Kingma et al. 2021, arXiv 2107.00630, eq. 17), which turns the squared
 	// difference of x̂₀, summed over pixels, into nats.

@@ -85,7 +85,7 @@ func (t *Trainer) Train(ctx context.Context, d Data, init *rand.Rand, order, epo
 	}
 	defer state.Free()
 	loop := train.Loop{Trainer: step, State: state, Steps: o.Steps, Resume: o.Resume, Progress: o.Progress,
-		Batch: func(i int) (train.Inputs, train.Options, []float64, error) {
+		Batch: func(_ context.Context, i int) (train.Inputs, train.Options, []float64, error) {
 			opt := train.Options{LearningRate: o.LearningRate * train.WarmupDecay(i, o.Steps, 20, 0.5, 0), Adam: o.Adam, Clip: 1}
 			return t.inputs(d, draw(i, order(i)), o), opt, nil, nil
 		}}

@@ -124,7 +124,7 @@ type Trajectory struct {
 // transitions and keeps the way to each. normal fills the noise of image i's step, and
 // of its start, which is step -1. The last step has no noise and is no choice of a
 // policy.
-func (s *Sampler) Trajectories(m *pipeline.Model, cond []float32, normal func(i, step int, dst []float32), o Options, noise float64) ([]Trajectory, error) {
+func (s *Sampler) Trajectories(m *pipeline.Model, cond []float32, normal func(i, step int, dst []float32), o Options, noise float64, progress func(done int) error) ([]Trajectory, error) {
 	r, err := s.begin(m, cond, o)
 	if err != nil {
 		return nil, err
@@ -133,6 +133,11 @@ func (s *Sampler) Trajectories(m *pipeline.Model, cond []float32, normal func(i,
 	px := s.net.Pixels()
 	out := make([]Trajectory, r.n)
 	for from := 0; from < r.n; from += o.Batch {
+		if progress != nil {
+			if err := progress(from); err != nil {
+				return nil, err
+			}
+		}
 		to := min(from+o.Batch, r.n)
 		row := func(x []float32, i int) []float32 { return x[(i-from)*px : (i-from+1)*px] }
 		x := make([]float32, o.Batch*px)

@@ -24,8 +24,8 @@ type Loop struct {
 	State   *State
 	Steps   int
 	// Batch returns the inputs and options of a step, counted from 0, and the values
-	// of Further.
-	Batch func(step int) (Inputs, Options, []float64, error)
+	// of Further. It returns the cause of ctx's end when that comes while it draws.
+	Batch func(ctx context.Context, step int) (Inputs, Options, []float64, error)
 	// Further names what the curve has beside the loss and the gradient's norm.
 	Further []string
 	// After, if set, is called after each step.
@@ -39,12 +39,29 @@ type Loop struct {
 
 	curve *Curve
 	sums  []float64
+	norms norms
+}
+
+// norms are the gradient's norms of the updates since the last point of the curve. A step
+// whose gradient is accumulated makes none.
+type norms struct {
+	Sum, Last float64
+	Updates   int
+}
+
+// take returns the mean; where there was no update, the norm of the last one.
+func (n *norms) take() float64 {
+	if n.Updates > 0 {
+		n.Last = n.Sum / float64(n.Updates)
+	}
+	n.Sum, n.Updates = 0, 0
+	return n.Last
 }
 
 // Resume says where and when a training saves its state. The zero value saves nothing.
 type Resume struct {
 	File string               // of the state; a loop that finds it goes on from there
-	Due  func(steps int) bool // whether to save after so many steps
+	Due  func(steps int) bool // whether to save after so many steps; nil never does
 }
 
 // Run takes the steps that are left and returns the curve. It ends early with the
@@ -61,7 +78,7 @@ func (l *Loop) Run(ctx context.Context) (*Curve, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		in, o, further, err := l.Batch(step)
+		in, o, further, err := l.Batch(ctx, step)
 		if err != nil {
 			return nil, err
 		}
@@ -69,14 +86,18 @@ func (l *Loop) Run(ctx context.Context) (*Curve, error) {
 		if err != nil {
 			return nil, err
 		}
-		for i, v := range append([]float64{r.Loss, r.GradientNorm}, further...) {
+		for i, v := range append([]float64{r.Loss, 0}, further...) {
 			l.sums[i] += v
+		}
+		if !o.Accumulate {
+			l.norms.Sum, l.norms.Updates = l.norms.Sum+r.GradientNorm, l.norms.Updates+1
 		}
 		if (step+1)%every == 0 {
 			means := make([]float64, len(l.sums))
 			for i, s := range l.sums {
 				means[i], l.sums[i] = s/float64(every), 0
 			}
+			means[1] = l.norms.take()
 			l.curve.Add(step+1, means...)
 			if l.Progress != nil {
 				l.Progress(step+1, l.Steps)
@@ -87,7 +108,7 @@ func (l *Loop) Run(ctx context.Context) (*Curve, error) {
 				return nil, err
 			}
 		}
-		if l.Resume.File != "" && l.Resume.Due(step+1) {
+		if l.Resume.File != "" && l.Resume.Due != nil && l.Resume.Due(step+1) {
 			if err := l.save(step + 1); err != nil {
 				return nil, err
 			}
@@ -101,12 +122,15 @@ var ErrState = errors.New("it is not a state of this training")
 
 // progress is the part of a saved state that is neither arrays nor the caller's.
 type progress struct {
-	Step    int
+	Name    string // of the training step
+	Steps   int    // of the training
+	Step    int    // that were taken
 	Updates int
 	Pending bool
 	Moved   []string
 	Curve   *Curve
 	Sums    []float64
+	Norms   norms
 }
 
 // hostName is the tensor of a state file with everything that is not an array.
@@ -130,7 +154,7 @@ func (l *Loop) save(step int) error {
 			put(prefix, l.Trainer.layout, *arrays)
 		}
 	}
-	p := progress{Step: step, Updates: s.updates, Pending: s.pending, Curve: l.curve, Sums: l.sums}
+	p := progress{Name: l.Trainer.Name(), Steps: l.Steps, Step: step, Updates: s.updates, Pending: s.pending, Curve: l.curve, Sums: l.sums, Norms: l.norms}
 	for _, name := range l.Trainer.sets {
 		if s.moved[name] {
 			p.Moved = append(p.Moved, name)
@@ -158,11 +182,11 @@ func (l *Loop) load() (int, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil
 	}
-	if err != nil {
-		return 0, err
-	}
 	fail := func(err error) (int, error) {
 		return 0, fmt.Errorf("%s: %w: %w (remove it to begin again)", l.Resume.File, ErrState, err)
+	}
+	if err != nil {
+		return fail(err)
 	}
 	var p progress
 	d := gob.NewDecoder(bytes.NewReader(file[hostName].Data))
@@ -171,6 +195,9 @@ func (l *Loop) load() (int, error) {
 		if err := d.Decode(x); err != nil {
 			return fail(err)
 		}
+	}
+	if p.Name != l.Trainer.Name() || p.Steps != l.Steps {
+		return fail(fmt.Errorf("it is of %d steps of %s, and these are %d of %s", p.Steps, p.Name, l.Steps, l.Trainer.Name()))
 	}
 	if p.Curve == nil || len(p.Curve.Metrics) != len(l.curve.Metrics) || len(p.Sums) != len(l.sums) || p.Step < 0 || p.Step > l.Steps {
 		return fail(fmt.Errorf("it was saved after %d of %d steps", p.Step, l.Steps))
@@ -210,6 +237,6 @@ func (l *Loop) load() (int, error) {
 		backend.Free(s.frozen[name]...)
 		s.frozen[name], s.moved[name] = x, true
 	}
-	s.updates, s.pending, l.curve, l.sums = p.Updates, p.Pending, p.Curve, p.Sums
+	s.updates, s.pending, l.curve, l.sums, l.norms = p.Updates, p.Pending, p.Curve, p.Sums, p.Norms
 	return p.Step, nil
 }

@@ -275,7 +275,8 @@ func (t *Trainer) Start(v nn.Values, average bool) (*State, error) {
 	return s, err
 }
 
-// Freeze gives a training a frozen set, or other values of it.
+// Freeze gives a training a frozen set, before its first step. What changes it later is
+// Move.
 func (t *Trainer) Freeze(s *State, name string, v nn.Values) error {
 	l, ok := t.frozen[name]
 	if !ok {
@@ -300,6 +301,7 @@ func (t *Trainer) Move(s *State, name string, d float64) error {
 	in := append(append(append([]*tensors.Tensor{}, s.frozen[name]...), s.params...), tensors.FromScalar(float32(d)))
 	out, err := t.moves.Call(in...)
 	if err != nil {
+		s.frozen[name] = nil // given away
 		return err
 	}
 	backend.Free(in[len(in)-1])
@@ -310,8 +312,9 @@ func (t *Trainer) Move(s *State, name string, d float64) error {
 // Set copies a frozen set to the host.
 func (t *Trainer) Set(s *State, name string) nn.Values { return t.frozen[name].unpack(s.frozen[name]) }
 
-// A Result is what a step reports: the loss before it and the gradient's norm
-// before clipping.
+// A Result is what a step reports: the loss before it and the gradient's norm before
+// clipping, which is that of the batch where the gradient is accumulated, and that of the
+// sum where it makes an update.
 type Result struct{ Loss, GradientNorm float64 }
 
 // Step takes one step and frees its inputs. After an error, or when the loss is not a

@@ -13,8 +13,8 @@ import (
 	"ablate/models/shapes"
 )
 
-// Names of the sets of evaluation images: those for the study's prompts, those
-// for captions of held-out real images, and the real images themselves.
+// Names of the sets of evaluation images: those for the study's prompts, and those for
+// captions of held-out real images.
 const (
 	Alignment = "alignment"
 	Fidelity  = "fidelity"

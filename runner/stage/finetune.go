@@ -110,6 +110,12 @@ func (f *tuner) job(progress Progress) (*finetune.Job, error) {
 		Stream: func(purpose string, index int) *rand.Rand { return random.Stream(p.Seed, "finetune", purpose, index) },
 		// What learns from images that it draws takes seen prompts only.
 		Prompt: func(purpose string, i int) int { return f.prompt(purpose, i, true).Index() },
+		Stored: func(images []float32) ([]float32, error) {
+			bytes, err := quantizeModel(images)
+			x := make([]float32, len(bytes))
+			modelRange(bytes, x)
+			return x, err
+		},
 		Score: func(images []float32, prompts []int) ([]float32, error) {
 			bytes, err := quantizeModel(images)
 			if err != nil {

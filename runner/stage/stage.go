@@ -51,7 +51,7 @@ type Task struct {
 	Params json.RawMessage   // the kind's own parameters, PretrainParams and so on
 	Inputs map[string]string // folders of the artifacts it reads, by role
 	Out    string            // folder to write
-	Resume train.Resume      // of the stage's training, if it has one
+	Resume train.Resume      // of the stage's training, if it has one; workers do not set it yet
 }
 
 func (t Task) in(role string, parts ...string) string {
