@@ -89,7 +89,7 @@ func embedderOf(g *study.Graph, c study.Chain) *study.Action {
 			return o.Embedder
 		}
 	}
-	if c.Model.Kind == stage.Adopt {
+	if _, files := stage.CheckpointFiles(); c.Model.Kind.Def().Writes(files[0]) {
 		return c.Model
 	}
 	return nil

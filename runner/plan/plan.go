@@ -198,10 +198,6 @@ type Reason struct {
 	Text  string
 }
 
-// order is that of a trial.
-var order = []stage.Kind{stage.Pretrain, stage.Embed, stage.Adopt, stage.Sample, stage.Label, stage.Reward, stage.Assess, stage.Score,
-	stage.Finetune, stage.Evaluate, stage.Proxy}
-
 // Stages sums up the plan, stages in the order of a trial.
 func (p *Plan) Stages() []Stage {
 	var out []Stage
@@ -232,6 +228,7 @@ func (p *Plan) Stages() []Stage {
 			s.Reasons = append(s.Reasons, Reason{1, step.Reason})
 		}
 	}
+	order := stage.Kinds()
 	slices.SortStableFunc(out, func(a, b Stage) int {
 		return slices.Index(order, stage.Kind(a.Stage)) - slices.Index(order, stage.Kind(b.Stage))
 	})

@@ -55,7 +55,7 @@ func TestOwn(t *testing.T) {
 // what an action reads counts as its own.
 func TestNearest(t *testing.T) {
 	key := func(kind stage.Kind, lines []string, in ...store.Input) store.Entry {
-		k := store.Key{Stage: string(kind), Revision: stage.Revision[kind], Lines: lines, Inputs: in, Backend: "xla:cpu"}
+		k := store.Key{Stage: string(kind), Revision: kind.Def().Revision, Lines: lines, Inputs: in, Backend: "xla:cpu"}
 		return store.Entry{Action: k.ID(), Output: store.OutputID(k.ID()), Key: k.Text()}
 	}
 	samples := key(stage.Sample, []string{`split "labelled"`, "images 10", "seed.feedback 1"})
@@ -90,7 +90,7 @@ func TestPace(t *testing.T) {
 
 // TestSplits: samples of the assessment are compared with no others, however alike.
 func TestSplits(t *testing.T) {
-	k := store.Key{Stage: "sample", Revision: stage.Revision[stage.Sample], Lines: []string{`split "labelled"`, "images 64", "seed.feedback 1"}, Backend: "xla:cpu"}
+	k := store.Key{Stage: "sample", Revision: stage.Sample.Def().Revision, Lines: []string{`split "labelled"`, "images 64", "seed.feedback 1"}, Backend: "xla:cpu"}
 	labelled := store.Entry{Action: k.ID(), Output: store.OutputID(k.ID()), Key: k.Text()}
 	held := &study.Action{Kind: stage.Sample, Lines: []string{`split "assess"`, "images 1024", "seed.feedback 1", "unseen true"}}
 	p := &Plan{Backend: "xla:cpu", history: newHistory([]store.Entry{labelled}), Steps: []Step{{Action: held, State: Run}}}

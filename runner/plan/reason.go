@@ -30,6 +30,7 @@ type Difference struct {
 
 // path is the name that people know: the trial's dotted path, where it has one.
 func (d Difference) path() string {
+	_, split, _ := strings.Cut(d.Part, " of ")
 	switch part, ofBase := strings.CutPrefix(d.Part, "base "); {
 	case ofBase:
 		return Difference{Part: part, Name: d.Name}.path() + " of the base"
@@ -37,10 +38,8 @@ func (d Difference) path() string {
 		return "the code of " + d.Part
 	case d.Name == "method revision":
 		return "the code of the method"
-	case d.Name == "images" && d.Part == "sample of labelled":
-		return "feedback.labelled"
-	case d.Name == "images" && d.Part == "sample of unlabelled":
-		return "feedback.unlabelled"
+	case d.Name == "images" && (split == stage.LabelledSplit || split == stage.UnlabelledSplit):
+		return "feedback." + split
 	case d.Part == "":
 		return d.Name
 	case strings.Contains(d.Part, " "):
@@ -194,11 +193,12 @@ func alone(diffs []Difference, kind string, now, before []string) []Difference {
 	return out
 }
 
-// inherit adds the features of what an action of some kind reads under a role.
-// The proxy reads another trial's reward: that of the base.
-func inherit(to, from map[feature]string, kind, role string) {
+// inherit adds the features of an input of an action of some kind. Those of an input that
+// is the base trial's are named after it.
+func inherit(to, from map[feature]string, kind stage.Kind, input string) {
+	in, _ := kind.Def().Input(input)
 	for f, v := range from {
-		if kind == string(stage.Proxy) && role != "evaluate" && f.part != "" {
+		if in.OfBase && f.part != "" {
 			f.part = "base " + f.part
 		}
 		to[f] = v
@@ -211,12 +211,13 @@ func (h *history) ofPlanned(a *study.Action, backend string) map[feature]string 
 	}
 	f := map[feature]string{}
 	for _, in := range a.Inputs {
-		inherit(f, h.ofPlanned(in.Action, backend), string(a.Kind), in.Role)
+		inherit(f, h.ofPlanned(in.Action, backend), a.Kind, in.Role)
 	}
-	if !a.Kind.Computes() {
+	d := a.Kind.Def()
+	if !d.Backend {
 		backend = ""
 	}
-	own(f, string(a.Kind), a.Lines, stage.Revision[a.Kind], backend)
+	own(f, string(a.Kind), a.Lines, d.Revision, backend)
 	h.planned[a] = f
 	return f
 }
@@ -243,7 +244,7 @@ func (h *history) ofEntry(e store.Entry, depth int) map[feature]string {
 			hex, role, _ := strings.Cut(rest, " ")
 			if id, err := store.ParseOutputID(hex); err == nil {
 				if from, ok := h.byOutput[id]; ok {
-					inherit(f, h.ofEntry(from, depth+1), e.Stage(), role)
+					inherit(f, h.ofEntry(from, depth+1), stage.Kind(e.Stage()), role)
 				}
 			}
 		}

@@ -5,6 +5,7 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/models/backend"
+	"ablate/runner/stage"
 	"ablate/runner/study"
 )
 
@@ -95,7 +96,7 @@ func (p *Plan) Missing(g *study.Graph, views []language.View) [][]string {
 func (p *Plan) Refused(stages []Stage) []string {
 	var out []string
 	for _, s := range stages {
-		if p.Backend == backend.Go && s.ToRun() > 0 && backend.GoRefuses(s.Stage) != "" {
+		if p.Backend == backend.Go && s.ToRun() > 0 && backend.GoRefuses(stage.Kind(s.Stage).Def().Trains) != "" {
 			out = append(out, s.Stage)
 		}
 	}

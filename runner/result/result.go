@@ -12,7 +12,6 @@ import (
 	"ablate/analysis/table"
 	"ablate/runner/phrase"
 	"ablate/runner/project"
-	"ablate/runner/stage"
 	"ablate/runner/store"
 	"ablate/runner/study"
 )
@@ -60,7 +59,7 @@ func Find(ctx context.Context, s *store.Store, g *study.Graph, class string) (*s
 	if err != nil {
 		return nil, err
 	}
-	return found, found.Check(ctx, g, s, stage.Tabled)
+	return found, found.Check(ctx, g, s)
 }
 
 // damagedViews are the views that lack values because an artifact is damaged.

@@ -54,9 +54,9 @@ func (f *Found) ready(a *Action) bool {
 	return !slices.ContainsFunc(a.Inputs, func(in Input) bool { _, ok := f.Outputs[in.Action.Name]; return !ok })
 }
 
-// Check compares with their digests those files of every artifact that want is
-// true of. Artifacts with damaged ones are in Damaged then, and Dir has none of them.
-func (f *Found) Check(ctx context.Context, g *Graph, s *store.Store, want func(path string) bool) error {
+// Check compares with their digests those files of every artifact that tables are made
+// from. Artifacts with damaged ones are in Damaged then, and Dir has none of them.
+func (f *Found) Check(ctx context.Context, g *Graph, s *store.Store) error {
 	errs := make([]error, len(g.Actions))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
@@ -66,7 +66,7 @@ func (f *Found) Check(ctx context.Context, g *Graph, s *store.Store, want func(p
 			continue
 		}
 		group.Go(func() error {
-			if _, errs[i] = s.Files(ctx, out.ID, want); errs[i] != nil && !errors.Is(errs[i], store.ErrNotFound) {
+			if _, errs[i] = s.Files(ctx, out.ID, a.Kind.Def().Tabled); errs[i] != nil && !errors.Is(errs[i], store.ErrNotFound) {
 				return errs[i]
 			}
 			return nil
@@ -128,7 +128,7 @@ func (f *Found) Verified(ctx context.Context, s *store.Store, a *Action) (string
 func (f *Found) environment(c Chain) string {
 	var ids []string
 	for _, a := range c.Actions() {
-		if out, ok := f.Outputs[a.Name]; ok && a.Kind.Computes() && out.Made != "" {
+		if out, ok := f.Outputs[a.Name]; ok && a.Kind.Def().Backend && out.Made != "" {
 			if id := EnvironmentID(out.Made); !slices.Contains(ids, id) {
 				ids = append(ids, id)
 			}

@@ -14,7 +14,6 @@ import (
 
 	"ablate/runner/dag"
 	"ablate/runner/launch"
-	"ablate/runner/stage"
 	"ablate/runner/store"
 )
 
@@ -170,9 +169,10 @@ type runner struct {
 
 // Key is the store's key of an action whose inputs have become artifacts.
 func (a *Action) Key(backend string, deps map[string]Output) store.Key {
-	k := store.Key{Stage: string(a.Kind), Revision: stage.Revision[a.Kind], Lines: a.Lines, Backend: backend}
-	if !a.Kind.Computes() {
-		k.Backend = ""
+	d := a.Kind.Def()
+	k := store.Key{Stage: string(a.Kind), Revision: d.Revision, Lines: a.Lines}
+	if d.Backend {
+		k.Backend = backend
 	}
 	for _, in := range a.Inputs {
 		k.Inputs = append(k.Inputs, store.Input{Name: in.Role, Output: deps[in.Action.Name].ID})

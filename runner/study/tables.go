@@ -338,7 +338,7 @@ func newCurves(t *table.Table) *curves {
 
 func (t *curves) add(id language.ID, c Chain, found *Found) error {
 	for _, a := range []*Action{c.Model, c.Embedder, c.Reward, c.Finetune} {
-		if a == nil || a.Kind == stage.Adopt {
+		if a == nil || !a.Kind.Def().Curve() {
 			continue
 		}
 		dir, ok := found.Dir(a)
@@ -364,7 +364,7 @@ func (t *curves) add(id language.ID, c Chain, found *Found) error {
 		if err != nil {
 			return err
 		}
-		t.put(id, stage.Finetune, curve)
+		t.put(id, c.Finetune.Kind, curve)
 	}
 	return nil
 }
