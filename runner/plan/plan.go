@@ -152,7 +152,7 @@ func (p *Plan) reasons() {
 		}
 		left[kind]--
 		near, diffs := p.history.nearest(step.Action, p.Backend)
-		mine := alone(diffs, string(kind), step.Action.Lines, linesOf(near))
+		mine := alone(diffs, string(kind), step.Action.Lines, near.key.Lines)
 		waits := slices.ContainsFunc(step.Action.Inputs, func(in study.Input) bool { return state[in.Action] != Cached })
 		switch {
 		case len(mine) > 0:
@@ -179,7 +179,7 @@ func (p *Plan) Nearest(a *study.Action, s *store.Store) (store.Entry, []Differen
 		return store.Entry{}, nil, false, nil
 	}
 	e, diffs := p.history.nearest(a, p.Backend)
-	return e, diffs, true, nil
+	return e.Entry, diffs, true, nil
 }
 
 // Stage sums up the actions of one kind.

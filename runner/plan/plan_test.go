@@ -74,6 +74,43 @@ func TestNearest(t *testing.T) {
 	}
 }
 
+// TestQuotedKey: the features of an earlier action are its lines, not their spelling in
+// the text of its key. An entry whose key is of another version is left out.
+func TestQuotedKey(t *testing.T) {
+	line := "checkpoint a\tb"
+	k := store.Key{Stage: "adopt", Revision: 1, Lines: []string{line}}
+	other := store.Entry{Key: "ablate action 1\nstage adopt\n"}
+	h := newHistory([]store.Entry{{Action: k.ID(), Key: k.Text()}, other})
+	if n := len(h.byStage["adopt"]); n != 1 {
+		t.Fatalf("%d entries, want 1", n)
+	}
+	if _, diffs := h.nearest(&study.Action{Kind: stage.Adopt, Lines: []string{line}}, "xla:cpu"); len(diffs) != 0 {
+		t.Errorf("the same action differs in %v", diffs)
+	}
+}
+
+// TestBaseInputs: what the proxy reads of the base trial is named after it, and what it
+// reads of its own trial is not.
+func TestBaseInputs(t *testing.T) {
+	act := func(kind stage.Kind, line string, in ...study.Input) *study.Action {
+		return &study.Action{Kind: kind, Lines: []string{line}, Inputs: in}
+	}
+	reward, tune := act(stage.Reward, "reward.lambda 0.5"), act(stage.Finetune, "finetune.beta 1")
+	proxy := act(stage.Proxy, "seed.feedback 1", study.Input{Role: "evaluate", Action: act(stage.Evaluate, "evaluate.images 5")},
+		study.Input{Role: "reward", Action: reward}, study.Input{Role: "finetune", Action: tune})
+	f := newHistory(nil).ofPlanned(proxy, "xla:cpu")
+	for want, value := range map[feature]string{{"base reward", "lambda"}: "0.5", {"finetune", "beta"}: "1", {"evaluate", "images"}: "5"} {
+		if f[want] != value {
+			t.Errorf("%v is %q, want %q", want, f[want], value)
+		}
+	}
+	for _, wrong := range []feature{{"reward", "lambda"}, {"base finetune", "beta"}} {
+		if v, ok := f[wrong]; ok {
+			t.Errorf("%v is %q", wrong, v)
+		}
+	}
+}
+
 func TestPace(t *testing.T) {
 	p := newPace([]store.Attempt{
 		{Event: store.Event{Stage: "finetune", Cost: 10}, Seconds: 5, Outcome: store.OutcomeOK},

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"bufio"
 	"cmp"
 	"fmt"
 	"maps"
@@ -48,26 +47,36 @@ func (d Difference) path() string {
 	return d.Part + "." + d.Name
 }
 
+// earlier is an action that ran before.
+type earlier struct {
+	store.Entry
+	key store.Key
+}
+
 // history is what ran before.
 type history struct {
-	byStage  map[string][]store.Entry // by owner
-	byOutput map[store.OutputID]store.Entry
+	byStage  map[string][]earlier // by owner
+	byOutput map[store.OutputID]earlier
 	features map[store.ActionID]map[feature]string
 	planned  map[*study.Action]map[feature]string
 }
 
 func newHistory(entries []store.Entry) *history {
-	h := &history{map[string][]store.Entry{}, map[store.OutputID]store.Entry{}, map[store.ActionID]map[feature]string{}, map[*study.Action]map[feature]string{}}
+	h := &history{map[string][]earlier{}, map[store.OutputID]earlier{}, map[store.ActionID]map[feature]string{}, map[*study.Action]map[feature]string{}}
 	for _, e := range entries {
-		s := owner(e.Stage(), linesOf(e))
-		h.byStage[s] = append(h.byStage[s], e)
-		h.byOutput[e.Output] = e
+		key, err := store.ParseKey(e.Key)
+		if err != nil {
+			continue // of a version whose keys this one cannot compare
+		}
+		s, ran := owner(key.Stage, key.Lines), earlier{e, key}
+		h.byStage[s] = append(h.byStage[s], ran)
+		h.byOutput[e.Output] = ran
 	}
 	return h
 }
 
 // nearest finds the earlier action of the same stage with the fewest differences.
-func (h *history) nearest(a *study.Action, backend string) (store.Entry, []Difference) {
+func (h *history) nearest(a *study.Action, backend string) (earlier, []Difference) {
 	want := h.ofPlanned(a, backend)
 	entries := h.byStage[owner(string(a.Kind), a.Lines)]
 	old := make([]map[feature]string, len(entries))
@@ -132,16 +141,6 @@ func owner(kind string, lines []string) string {
 		}
 	}
 	return kind
-}
-
-// linesOf are the lines of an entry's key.
-func linesOf(e store.Entry) (lines []string) {
-	for l := range strings.Lines(e.Key) {
-		if set, ok := strings.CutPrefix(strings.TrimSuffix(l, "\n"), "set "); ok {
-			lines = append(lines, set)
-		}
-	}
-	return lines
 }
 
 // own adds an action's own lines.
@@ -224,32 +223,17 @@ func (h *history) ofPlanned(a *study.Action, backend string) map[feature]string 
 
 // ofEntry reads the features of what ran from its key, and from those of what it
 // read, as far as the store still knows them.
-func (h *history) ofEntry(e store.Entry, depth int) map[feature]string {
+func (h *history) ofEntry(e earlier, depth int) map[feature]string {
 	if f, ok := h.features[e.Action]; ok || depth > 32 {
 		return f
 	}
 	f := map[feature]string{}
-	var lines []string
-	revision, backend := 0, ""
-	for in := bufio.NewScanner(strings.NewReader(e.Key)); in.Scan(); {
-		word, rest, _ := strings.Cut(in.Text(), " ")
-		switch word {
-		case "set":
-			lines = append(lines, rest)
-		case "revision":
-			_, _ = fmt.Sscan(rest, &revision)
-		case "backend":
-			backend = rest
-		case "input":
-			hex, role, _ := strings.Cut(rest, " ")
-			if id, err := store.ParseOutputID(hex); err == nil {
-				if from, ok := h.byOutput[id]; ok {
-					inherit(f, h.ofEntry(from, depth+1), stage.Kind(e.Stage()), role)
-				}
-			}
+	for _, in := range e.key.Inputs {
+		if from, ok := h.byOutput[in.Output]; ok {
+			inherit(f, h.ofEntry(from, depth+1), stage.Kind(e.key.Stage), in.Name)
 		}
 	}
-	own(f, e.Stage(), lines, revision, backend)
+	own(f, e.key.Stage, e.key.Lines, e.key.Revision, e.key.Backend)
 	h.features[e.Action] = f
 	return f
 }
