@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	"ablate/runner/layout"
 	"ablate/runner/stage"
 	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 // A feature of an action is a line of its own key or of that of an action that
@@ -58,11 +58,11 @@ type history struct {
 	byStage  map[string][]earlier // by owner
 	byOutput map[store.OutputID]earlier
 	features map[store.ActionID]map[feature]string
-	planned  map[*study.Action]map[feature]string
+	planned  map[*layout.Action]map[feature]string
 }
 
 func newHistory(entries []store.Entry) *history {
-	h := &history{map[string][]earlier{}, map[store.OutputID]earlier{}, map[store.ActionID]map[feature]string{}, map[*study.Action]map[feature]string{}}
+	h := &history{map[string][]earlier{}, map[store.OutputID]earlier{}, map[store.ActionID]map[feature]string{}, map[*layout.Action]map[feature]string{}}
 	for _, e := range entries {
 		key, err := store.ParseKey(e.Key)
 		if err != nil {
@@ -76,7 +76,7 @@ func newHistory(entries []store.Entry) *history {
 }
 
 // nearest finds the earlier action of the same stage with the fewest differences.
-func (h *history) nearest(a *study.Action, backend string) (earlier, []Difference) {
+func (h *history) nearest(a *layout.Action, backend string) (earlier, []Difference) {
 	want := h.ofPlanned(a, backend)
 	entries := h.byStage[owner(string(a.Kind), a.Lines)]
 	old := make([]map[feature]string, len(entries))
@@ -204,13 +204,13 @@ func inherit(to, from map[feature]string, kind stage.Kind, input string) {
 	}
 }
 
-func (h *history) ofPlanned(a *study.Action, backend string) map[feature]string {
+func (h *history) ofPlanned(a *layout.Action, backend string) map[feature]string {
 	if f, ok := h.planned[a]; ok {
 		return f
 	}
 	f := map[feature]string{}
 	for _, in := range a.Inputs {
-		inherit(f, h.ofPlanned(in.Action, backend), a.Kind, in.Role)
+		inherit(f, h.ofPlanned(in.Action, backend), a.Kind, in.Name)
 	}
 	d := a.Kind.Def()
 	if !d.Backend {

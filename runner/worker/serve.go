@@ -9,9 +9,9 @@ import (
 	"ablate/runner/device"
 	"ablate/runner/launch"
 	"ablate/runner/program"
+	"ablate/runner/run"
 	"ablate/runner/stage"
 	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 // Serve is a worker process: it runs the stages that its parent sends on standard
@@ -44,11 +44,11 @@ func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(lau
 		progress(launch.Progress{Step: step, Total: total, Text: text})
 	})
 	if err != nil {
-		return nil, study.Classify(err)
+		return nil, run.Classify(err)
 	}
 	manifest, err := store.Written(ctx, t.Out)
 	if err != nil {
-		return nil, study.Classify(err)
+		return nil, run.Classify(err)
 	}
-	return json.Marshal(study.Made{Manifest: manifest})
+	return json.Marshal(run.Made{Manifest: manifest})
 }

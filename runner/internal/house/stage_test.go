@@ -29,18 +29,22 @@ import (
 // may compare with them. Tests may name kinds.
 
 // layoutPackage may name kinds to add actions.
-const layoutPackage = "runner/study"
+const layoutPackage = "runner/layout"
 
 // namesakes lists, by file, the strings that read like a kind and are none.
 var namesakes = map[string]map[string]string{
 	"runner/stage/def.go": {"embedder": "input", "reward": "input", "evaluate": "input", "finetune": "input"},
 	"runner/stage/artifact.go": {"embedder": "folder of an artifact, and name of scores", "reward": "folder of an artifact",
 		"sample": "prediction type and module name in a checkpoint of diffusers"},
-	"runner/stage/assess.go": {"reward": "prefix of metrics", "embedder": "prefix of metrics"},
-	"runner/stage/proxy.go":  {"proxy": "metric of a curve"},
-	"runner/stage/sample.go": {"assess": "split of images"},
-	"runner/study/tables.go": {"proxy": "metric", "embedder": "metric and column", "label": "column", "score": "column",
-		"pretrain": "", "reward": "", "assess": "", "finetune": "", "evaluate": ""}, // roles, which become columns
+	"runner/stage/assess.go":       {"reward": "prefix of metrics", "embedder": "prefix of metrics"},
+	"runner/stage/proxy.go":        {"proxy": "metric of a curve"},
+	"runner/stage/sample.go":       {"assess": "split of images"},
+	"runner/result/metrics.go":     {"proxy": "metric", "embedder": "metric", "score": "unit"},
+	"runner/result/samples.go":     {"proxy": "column", "embedder": "column", "score": "unit"},
+	"runner/result/labels.go":      {"label": "column"},
+	"runner/result/reliability.go": {"score": "column"},
+	"runner/result/trials.go": {"proxy": "metric", "embedder": "metric and column", "pretrain": "column", "label": "column", "reward": "column", "assess": "column",
+		"finetune": "column", "evaluate": "column"},
 }
 
 // A use is where a file names a kind.

@@ -1,11 +1,10 @@
-// Package study turns a study into actions, runs those that are missing, and
-// gathers what they produced into tables.
+// Package layout lays out the actions that the trials of a study are made of.
 //
 // A trial is a chain of actions. An action is named twice: structurally, by
 // its parameters and the names of the actions it reads, which is known before
 // anything runs and makes trials share actions; and by the key of runner/store,
 // in which the actions it reads have become artifacts.
-package study
+package layout
 
 import (
 	"crypto/sha256"
@@ -20,54 +19,6 @@ import (
 	"ablate/models/finetune"
 	"ablate/runner/stage"
 )
-
-// An Action is one stage of one or more trials.
-type Action struct {
-	Name   string // structural name
-	Kind   stage.Kind
-	Params stage.Params // what the stage's code reads
-	Lines  []string     // stage.Lines of Params
-	Inputs []Input
-	Trials []string // ids of the trials that need it, in the order of the study
-	Views  []string // one view of each of these trials
-	Turn   int      // when it is wanted: actions of lower turns run first
-	Cost   float64  // rough seconds on one core
-
-	index int // in Graph.Actions
-}
-
-// An Input is an action whose artifact another reads.
-type Input struct {
-	Role   string
-	Action *Action
-}
-
-// A Chain is what one trial is made of; an action that it does not need is nil.
-type Chain struct {
-	Model, Embedder           *Action
-	Labelled, Unlabelled      *Action
-	Labels, Reward            *Action
-	Held, HeldLabels, Assess  *Action // of images that no training sees: they, their labels, and what they say of the reward
-	LabelledScores            *Action
-	UnlabelledScores          *Action
-	Finetune, Evaluate, Proxy *Action
-}
-
-func (c Chain) all() [14]*Action {
-	return [...]*Action{c.Model, c.Embedder, c.Labelled, c.Unlabelled, c.Labels, c.Reward, c.Held, c.HeldLabels, c.Assess,
-		c.LabelledScores, c.UnlabelledScores, c.Finetune, c.Evaluate, c.Proxy}
-}
-
-// Actions lists a chain's actions that are there.
-func (c Chain) Actions() []*Action {
-	var out []*Action
-	for _, a := range c.all() {
-		if a != nil && !slices.Contains(out, a) {
-			out = append(out, a)
-		}
-	}
-	return out
-}
 
 // A Graph is every action of a study, each once, after those that it reads.
 type Graph struct {
@@ -140,26 +91,11 @@ func (g *Graph) turn(s *language.Study, v language.View) int {
 	return slices.Index(s.Seeds, v.Trial.Seed)*len(s.Views) + len(g.Chains)
 }
 
-// need notes that a trial needs a chain's actions.
-func (c Chain) need(v language.View, turn int) {
-	trial, view := v.Trial.ID().String(), v.String()
-	for _, a := range c.all() {
-		// Trials come one after the other: one that is there is the last.
-		if a == nil || len(a.Trials) > 0 && a.Trials[len(a.Trials)-1] == trial {
-			continue
-		}
-		if len(a.Trials) == 0 || turn < a.Turn {
-			a.Turn = turn
-		}
-		a.Trials, a.Views = append(a.Trials, trial), append(a.Views, view)
-	}
-}
-
 // add returns the action of that kind with these parameters and inputs.
 func (g *Graph) add(kind stage.Kind, params stage.Params, inputs ...Input) *Action {
 	read := make([]byte, 0, 128)
 	for _, in := range inputs {
-		read = append(append(read, in.Role...), 0)
+		read = append(append(read, in.Name...), 0)
 		read = binary.LittleEndian.AppendUint32(read, uint32(in.Action.index))
 	}
 	key := actionKey{kind, params, string(read)}
@@ -169,7 +105,7 @@ func (g *Graph) add(kind stage.Kind, params stage.Params, inputs ...Input) *Acti
 	a := &Action{Kind: kind, Params: params, Lines: stage.Lines(params), Inputs: inputs, Cost: stage.Cost(params), index: len(g.Actions)}
 	text := fmt.Appendf(nil, "%s %d\n%s\n", a.Kind, a.Kind.Def().Revision, strings.Join(a.Lines, "\n"))
 	for _, in := range inputs {
-		text = fmt.Appendf(text, "%s %s\n", in.Role, in.Action.Name)
+		text = fmt.Appendf(text, "%s %s\n", in.Name, in.Action.Name)
 	}
 	sum := sha256.Sum256(text)
 	a.Name = hex.EncodeToString(sum[:])
