@@ -63,11 +63,10 @@ func openGo() (backends.Backend, error) {
 	return b, nil
 }
 
-// GoRefuses is why the pure-Go backend cannot run a stage's graphs, empty where
+// GoRefuses is why the pure-Go backend cannot run graphs that train or do not, empty where
 // it can: it has no gradient of a convolution, nor of a slice (Pad is missing).
-func GoRefuses(stage string) string {
-	switch stage {
-	case "pretrain", "embedder", "finetune", "reward":
+func GoRefuses(trains bool) string {
+	if trains {
 		return "the pure-Go backend has no gradient of slices and convolutions and cannot train: use ABLATE_BACKEND=xla:cpu"
 	}
 	return ""

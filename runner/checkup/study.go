@@ -6,11 +6,11 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/runner/device"
+	"ablate/runner/layout"
 	"ablate/runner/phrase"
 	"ablate/runner/project"
 	"ablate/runner/selection"
 	"ablate/runner/stage"
-	"ablate/runner/study"
 )
 
 // Study checks a study that need not be laid out: the checkpoints that it adopts, and
@@ -60,7 +60,7 @@ func checkpoints(ctx context.Context, s *language.Study) ([]Finding, error) {
 }
 
 // memory compares the memory that a study needs at least with that of the device.
-func memory(ctx context.Context, graph *study.Graph, class string) (Finding, error) {
+func memory(ctx context.Context, graph *layout.Graph, class string) (Finding, error) {
 	have, where := device.HostMemory(), "this machine"
 	if class == device.CUDA {
 		have, where = device.GPUMemory(ctx), "the GPU"
@@ -70,9 +70,9 @@ func memory(ctx context.Context, graph *study.Graph, class string) (Finding, err
 
 // enough is whether a device with that much memory can run every action; 0 is a
 // device whose memory is not known.
-func enough(graph *study.Graph, have int64, where string) (Finding, error) {
+func enough(graph *layout.Graph, have int64, where string) (Finding, error) {
 	var need int64
-	var by *study.Action
+	var by *layout.Action
 	for _, a := range graph.Actions {
 		if n := stage.Memory(a.Params); n > need {
 			need, by = n, a

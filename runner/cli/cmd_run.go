@@ -17,13 +17,14 @@ import (
 
 	"ablate/reports/text"
 	"ablate/runner/device"
+	"ablate/runner/layout"
 	"ablate/runner/phrase"
 	"ablate/runner/plan"
 	"ablate/runner/project"
 	"ablate/runner/report"
 	"ablate/runner/result"
+	"ablate/runner/run"
 	"ablate/runner/selection"
-	"ablate/runner/study"
 	"ablate/runner/worker"
 )
 
@@ -112,7 +113,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 	p = claimed
 	if complete {
 		log.Info().Int("cached", len(found.Outputs)).Msg("study " + p.Study.Name + ": nothing to run")
-		return g.conclude(ctx, p, class, &study.Outcome{Outputs: found.Outputs}, o)
+		return g.conclude(ctx, p, class, &run.Outcome{Outputs: found.Outputs}, o)
 	}
 	if d.Class == "" {
 		if d, err = device.Choose(ctx, name, g.fetchBar()); err != nil {
@@ -130,7 +131,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 
 // toRun loads a study, or that of a saved plan, laid out in whole, with the actions
 // that are to run and the class of backend that is asked for, if one is.
-func (g *globals) toRun(ctx context.Context, o runOptions, path string) (p project.Project, todo *study.Graph, asked string, err error) {
+func (g *globals) toRun(ctx context.Context, o runOptions, path string) (p project.Project, todo *layout.Graph, asked string, err error) {
 	if isPlan(path) {
 		saved, err := g.unchanged(ctx, path, o)
 		if err != nil {
@@ -188,7 +189,7 @@ func runBackend(ctx context.Context, p project.Project, asked string) (string, e
 }
 
 // compute runs what is missing of a graph, and shows the progress.
-func (g *globals) compute(ctx context.Context, p project.Project, todo *study.Graph, d device.Device, o runOptions) (*study.Outcome, error) {
+func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, o runOptions) (*run.Outcome, error) {
 	workers := o.jobs
 	if workers == 0 {
 		workers = device.Workers(d.Class)
@@ -202,7 +203,7 @@ func (g *globals) compute(ctx context.Context, p project.Project, todo *study.Gr
 
 // conclude writes the tables and the report of a run, prints the table, and says what
 // is left.
-func (g *globals) conclude(ctx context.Context, p project.Project, class string, out *study.Outcome, o runOptions) error {
+func (g *globals) conclude(ctx context.Context, p project.Project, class string, out *run.Outcome, o runOptions) error {
 	failed := failure(p, out.Failures)
 	r, err := gather(ctx, p, class)
 	if err != nil {
@@ -232,7 +233,7 @@ func (g *globals) conclude(ctx context.Context, p project.Project, class string,
 }
 
 // failure is the error of a run whose actions failed, one line each; nil if none did.
-func failure(p project.Project, failures []study.Failure) error {
+func failure(p project.Project, failures []run.Failure) error {
 	if len(failures) == 0 {
 		return nil
 	}

@@ -9,8 +9,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ablate/runner/layout"
 	"ablate/runner/phrase"
-	"ablate/runner/study"
+	"ablate/runner/run"
 )
 
 // progress shows how far a run is: one line at the foot of a terminal, drawn again and
@@ -24,9 +25,9 @@ type progress struct {
 	start time.Time
 
 	mu              sync.Mutex
-	running         []*study.Action // in the order of their starts
-	step            map[*study.Action]string
-	began           map[*study.Action]time.Time
+	running         []*layout.Action // in the order of their starts
+	step            map[*layout.Action]string
+	began           map[*layout.Action]time.Time
 	finished, total int
 	cost, done      float64 // of all actions that are not cached, and of those that are done
 	shown           time.Time
@@ -38,8 +39,8 @@ type progress struct {
 const quiet = 15 * time.Second
 
 // newProgress shows how far a run of todo is, until close.
-func (g *globals) newProgress(log *zerolog.Logger, todo *study.Graph) *progress {
-	p := &progress{w: g.stderr.raw, log: log, start: time.Now(), step: map[*study.Action]string{}, began: map[*study.Action]time.Time{}, stop: make(chan struct{})}
+func (g *globals) newProgress(log *zerolog.Logger, todo *layout.Graph) *progress {
+	p := &progress{w: g.stderr.raw, log: log, start: time.Now(), step: map[*layout.Action]string{}, began: map[*layout.Action]time.Time{}, stop: make(chan struct{})}
 	p.width, p.tty = terminal(g.stderr)
 	for _, a := range todo.Actions {
 		p.cost += a.Cost
@@ -77,7 +78,7 @@ func (p *progress) close() {
 }
 
 // event shows one event of the run. Several goroutines may call it.
-func (p *progress) event(e study.Event) {
+func (p *progress) event(e run.Event) {
 	p.mu.Lock()
 	if e.Total > 0 {
 		p.finished, p.total = e.Finished, e.Total
@@ -85,30 +86,30 @@ func (p *progress) event(e study.Event) {
 	now := time.Now()
 	began := p.began[e.Action]
 	switch e.Kind {
-	case study.Started:
+	case run.Started:
 		p.running = append(p.running, e.Action)
 		p.began[e.Action] = now
-	case study.Working:
+	case run.Working:
 		text := e.Progress.Text
 		if e.Progress.Total > 0 {
 			text = strings.TrimSpace(fmt.Sprintf("%d/%d %s", e.Progress.Step, e.Progress.Total, text))
 		}
 		p.step[e.Action] = text
-	case study.Cached, study.Finished, study.Failed, study.Skipped:
+	case run.Cached, run.Finished, run.Failed, run.Skipped:
 		for i, a := range p.running {
 			if a == e.Action {
 				p.running = append(p.running[:i], p.running[i+1:]...)
 				break
 			}
 		}
-		if e.Kind == study.Cached {
+		if e.Kind == run.Cached {
 			p.cost -= e.Action.Cost
 		} else {
 			p.done += e.Action.Cost
 		}
 	}
 	at, late := p.step[e.Action], now.Sub(p.shown) >= quiet
-	if e.Kind == study.Working && late {
+	if e.Kind == run.Working && late {
 		p.shown = now
 	}
 	finished, total := p.finished, p.total
@@ -118,17 +119,17 @@ func (p *progress) event(e study.Event) {
 		return l.Str("stage", string(e.Action.Kind)).Str("arm", e.Action.Rows()).Str("action", e.Action.Name[:12])
 	}
 	switch {
-	case e.Kind == study.Started && !p.tty:
+	case e.Kind == run.Started && !p.tty:
 		about(p.log.Info()).Msg("started")
-	case e.Kind == study.Working && !p.tty && late:
+	case e.Kind == run.Working && !p.tty && late:
 		about(p.log.Info()).Str("at", at).Int("finished", finished).Int("of", total).Msg("working")
-	case e.Kind == study.Cached:
+	case e.Kind == run.Cached:
 		about(p.log.Debug()).Bool("hit", true).Msg("cached")
-	case e.Kind == study.Finished:
+	case e.Kind == run.Finished:
 		about(p.log.Info()).Str("took", took(now.Sub(began))).Int("finished", finished).Int("of", total).Msg("done")
-	case e.Kind == study.Failed:
+	case e.Kind == run.Failed:
 		about(p.log.Error()).Err(e.Err).Msg("failed")
-	case e.Kind == study.Skipped:
+	case e.Kind == run.Skipped:
 		about(p.log.Warn()).Err(e.Err).Msg("skipped: its input failed")
 	}
 	p.mu.Lock()

@@ -10,8 +10,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"ablate/runner/launch"
+	"ablate/runner/layout"
+	"ablate/runner/run"
 	"ablate/runner/stage"
-	"ablate/runner/study"
 )
 
 // TestStatusLine: the line's clock goes on while nothing happens, it names what runs
@@ -21,9 +22,9 @@ func TestStatusLine(t *testing.T) {
 		var screen strings.Builder
 		g := &globals{stderr: newOutput(&screen)}
 		log := zerolog.New(zerolog.ConsoleWriter{Out: &aboveLine{g: g, w: &screen}, NoColor: true, PartsExclude: []string{"time", "level"}})
-		tune := &study.Action{Name: strings.Repeat("a", 64), Kind: stage.Finetune, Cost: 30, Views: []string{"beta[finetune.beta=0.5]@1", "beta[finetune.beta=0.5]@2"}}
-		look := &study.Action{Name: strings.Repeat("b", 64), Kind: stage.Evaluate, Cost: 60, Views: []string{"all data@1"}}
-		p := g.newProgress(&log, &study.Graph{Actions: []*study.Action{tune, look}})
+		tune := &layout.Action{Name: strings.Repeat("a", 64), Kind: stage.Finetune, Cost: 30, Views: []string{"beta[finetune.beta=0.5]@1", "beta[finetune.beta=0.5]@2"}}
+		look := &layout.Action{Name: strings.Repeat("b", 64), Kind: stage.Evaluate, Cost: 60, Views: []string{"all data@1"}}
+		p := g.newProgress(&log, &layout.Graph{Actions: []*layout.Action{tune, look}})
 		p.tty, g.line = true, p
 		go p.tick()
 		defer p.close()
@@ -38,8 +39,8 @@ func TestStatusLine(t *testing.T) {
 		}
 		const clear = "\r\x1b[K"
 
-		p.event(study.Event{Action: tune, Kind: study.Started, Total: 2})
-		p.event(study.Event{Action: tune, Kind: study.Working, Progress: launch.Progress{Step: 1, Total: 4, Text: "loss 0.31"}})
+		p.event(run.Event{Action: tune, Kind: run.Started, Total: 2})
+		p.event(run.Event{Action: tune, Kind: run.Working, Progress: launch.Progress{Step: 1, Total: 4, Text: "loss 0.31"}})
 		want := clear + "0/2  0s  ·  finetune beta[finetune.beta=0.5]@1 and 1 more 1/4 loss 0.31"
 		if got := since(); !strings.HasSuffix(got, want) {
 			t.Errorf("the line is %q, want it to end in %q", got, want)
@@ -55,8 +56,8 @@ func TestStatusLine(t *testing.T) {
 		}
 		time.Sleep(27500 * time.Millisecond)
 		since()
-		p.event(study.Event{Action: tune, Kind: study.Finished, Finished: 1, Total: 2})
-		p.event(study.Event{Action: look, Kind: study.Started})
+		p.event(run.Event{Action: tune, Kind: run.Finished, Finished: 1, Total: 2})
+		p.event(run.Event{Action: look, Kind: run.Started})
 		got := since()
 		if want := `done action=aaaaaaaaaaaa arm="beta[finetune.beta=0.5]@1 and 1 more" finished=1 of=2 stage=finetune took=30s` + "\n"; !strings.Contains(got, clear+want+clear) {
 			t.Errorf("the log has %q, want the line %q", got, want)
@@ -64,7 +65,7 @@ func TestStatusLine(t *testing.T) {
 		if want := clear + "1/2  30s  ~1.0 min left  ·  evaluate all data@1"; !strings.HasSuffix(got, want) {
 			t.Errorf("the line is %q, want it to end in %q", got, want)
 		}
-		p.event(study.Event{Action: look, Kind: study.Failed, Err: errors.New("no memory"), Finished: 2, Total: 2})
+		p.event(run.Event{Action: look, Kind: run.Failed, Err: errors.New("no memory"), Finished: 2, Total: 2})
 		if got := since(); !strings.Contains(got, "evaluate") || !strings.Contains(got, "no memory") {
 			t.Errorf("a failure came as %q", got)
 		}

@@ -12,9 +12,10 @@ import (
 	"slices"
 
 	"ablate/experiments/language"
+	"ablate/runner/layout"
+	"ablate/runner/lookup"
 	"ablate/runner/project"
 	"ablate/runner/stage"
-	"ablate/runner/study"
 )
 
 //go:embed sample.py
@@ -35,7 +36,7 @@ func Write(ctx context.Context, p project.Project, class string, v language.View
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	found, err := study.Collect(p.Graph, p.Store, class)
+	found, err := lookup.Collect(p.Graph, p.Store, class)
 	if err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ func Write(ctx context.Context, p project.Project, class string, v language.View
 // embedderOf is the action whose artifact has the embedder for the model of a chain,
 // nil if there is none. A trial that needs no embedder may share its model with one
 // that does; an adopted model has its embedder in the adopted folder.
-func embedderOf(g *study.Graph, c study.Chain) *study.Action {
+func embedderOf(g *layout.Graph, c layout.Chain) *layout.Action {
 	if c.Embedder != nil {
 		return c.Embedder
 	}
@@ -89,7 +90,7 @@ func embedderOf(g *study.Graph, c study.Chain) *study.Action {
 			return o.Embedder
 		}
 	}
-	if c.Model.Kind == stage.Adopt {
+	if _, files := stage.CheckpointFiles(); c.Model.Kind.Def().Writes(files[0]) {
 		return c.Model
 	}
 	return nil

@@ -6,26 +6,26 @@ import (
 	"testing"
 
 	"ablate/experiments/language"
+	"ablate/runner/layout"
 	"ablate/runner/project"
 	"ablate/runner/stage"
-	"ablate/runner/study"
 )
 
 // TestEmbedderOf: a model's embedder is that of its own trial, of another trial with
 // the same model, or part of the adopted checkpoint.
 func TestEmbedderOf(t *testing.T) {
-	model, other := &study.Action{Kind: stage.Pretrain}, &study.Action{Kind: stage.Pretrain}
-	adopted, mine, theirs := &study.Action{Kind: stage.Adopt}, &study.Action{Kind: stage.Embed}, &study.Action{Kind: stage.Embed}
-	g := &study.Graph{Chains: map[language.ID]study.Chain{{1}: {Model: model, Embedder: theirs}, {2}: {Model: other}}}
+	model, other := &layout.Action{Kind: stage.Pretrain}, &layout.Action{Kind: stage.Pretrain}
+	adopted, mine, theirs := &layout.Action{Kind: stage.Adopt}, &layout.Action{Kind: stage.Embed}, &layout.Action{Kind: stage.Embed}
+	g := &layout.Graph{Chains: map[language.ID]layout.Chain{{1}: {Model: model, Embedder: theirs}, {2}: {Model: other}}}
 	for _, c := range []struct {
 		name  string
-		chain study.Chain
-		want  *study.Action
+		chain layout.Chain
+		want  *layout.Action
 	}{
-		{"its own", study.Chain{Model: model, Embedder: mine}, mine},
-		{"of another trial", study.Chain{Model: model}, theirs},
-		{"none", study.Chain{Model: other}, nil},
-		{"adopted", study.Chain{Model: adopted}, adopted},
+		{"its own", layout.Chain{Model: model, Embedder: mine}, mine},
+		{"of another trial", layout.Chain{Model: model}, theirs},
+		{"none", layout.Chain{Model: other}, nil},
+		{"adopted", layout.Chain{Model: adopted}, adopted},
 	} {
 		if got := embedderOf(g, c.chain); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)

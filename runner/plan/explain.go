@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"ablate/runner/layout"
 	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 // Explanation is the state of one stage of a trial.
@@ -21,8 +21,8 @@ type Explanation struct {
 }
 
 // Explain explains each stage of a chain, in the order of the graph.
-func (p *Plan) Explain(chain study.Chain, s *store.Store) ([]Explanation, error) {
-	in := map[*study.Action]bool{}
+func (p *Plan) Explain(chain layout.Chain, s *store.Store) ([]Explanation, error) {
+	in := map[*layout.Action]bool{}
 	for _, a := range chain.Actions() {
 		in[a] = true
 	}
@@ -51,7 +51,7 @@ func (p *Plan) explain(step Step, s *store.Store) (Explanation, error) {
 			e.Key = append(e.Key, "set "+l)
 		}
 		for _, i := range a.Inputs {
-			e.Key = append(e.Key, fmt.Sprintf("input of %s, not there yet: %s", i.Action.Kind, i.Role))
+			e.Key = append(e.Key, fmt.Sprintf("input of %s, not there yet: %s", i.Action.Kind, i.Name))
 		}
 	}
 	if step.State == Cached {

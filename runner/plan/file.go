@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-
-	"ablate/runner/stage"
 )
 
 // fileFormat is the first field of a saved plan.
@@ -42,7 +40,7 @@ func (p *Plan) Save(name, studyPath string, set, only []string) error {
 	f := File{Format: fileFormat, Study: rel, Set: set, Only: only, Backend: p.Backend}
 	for _, s := range p.Steps {
 		f.Actions = append(f.Actions, FileAction{Stage: string(s.Action.Kind), Action: s.Action.Name, State: s.State,
-			Revision: stage.Revision[s.Action.Kind], Lines: s.Action.Lines})
+			Revision: s.Action.Kind.Def().Revision, Lines: s.Action.Lines})
 	}
 	data, err := json.MarshalIndent(f, "", " ")
 	if err != nil {
@@ -145,7 +143,7 @@ func (f *File) Changes(now *Plan) []string {
 			continue
 		}
 		want := map[feature]string{}
-		own(want, kind, s.Action.Lines, stage.Revision[s.Action.Kind], "")
+		own(want, kind, s.Action.Lines, s.Action.Kind.Def().Revision, "")
 		if diffs := differences(candidates[closest(candidates, want)], want); len(diffs) > 0 {
 			reasons[kind+": "+Words(kind, diffs)]++
 		} else {

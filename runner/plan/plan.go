@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"slices"
 
+	"ablate/runner/layout"
 	"ablate/runner/stage"
 	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 // State of an action.
@@ -26,7 +26,7 @@ const (
 
 // Step is one action of a plan.
 type Step struct {
-	Action *study.Action
+	Action *layout.Action
 	State  State
 	Reason string      // in words, "" where it is cached
 	Key    *store.Key  // nil where it reads what is not there yet
@@ -43,7 +43,7 @@ type Plan struct {
 }
 
 // New looks up every action of a graph. dir is the folder of the study's results.
-func New(g *study.Graph, s *store.Store, dir, backend string) (*Plan, error) {
+func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 	p := &Plan{Steps: make([]Step, len(g.Actions)), Backend: backend}
 	events, _, err := store.ReadJournal(dir)
 	if err != nil {
@@ -53,21 +53,21 @@ func New(g *study.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 	for _, a := range store.Attempts(events) {
 		last[a.Action] = a
 	}
-	found := map[string]study.Output{}
-	failed := map[*study.Action]*study.Action{} // what fails, or reads what failed, and that
+	found := map[string]store.OutputID{}
+	failed := map[*layout.Action]*layout.Action{} // what fails, or reads what failed, and that
 	missing := 0
 	for i, a := range g.Actions {
 		p.Steps[i] = Step{Action: a, State: Run}
 		step := &p.Steps[i]
-		if whole := !slices.ContainsFunc(a.Inputs, func(in study.Input) bool { _, ok := found[in.Action.Name]; return !ok }); whole {
-			key := a.Key(backend, found)
+		if whole := !slices.ContainsFunc(a.Inputs, func(in layout.Input) bool { _, ok := found[in.Action.Name]; return !ok }); whole {
+			key := a.Key(backend, func(in *layout.Action) store.OutputID { return found[in.Name] })
 			step.Key = &key
 			id := key.ID()
 			e, err := s.Lookup(id)
 			switch {
 			case err == nil:
 				step.State, step.Entry = Cached, e
-				found[a.Name] = study.Output{ID: e.Output, Action: id}
+				found[a.Name] = e.Output
 				continue
 			case !errors.Is(err, store.ErrNotFound):
 				return nil, err
@@ -130,7 +130,7 @@ const comparisons = 60_000
 
 func (p *Plan) reasons() {
 	left := map[stage.Kind]int{}
-	state := map[*study.Action]State{}
+	state := map[*layout.Action]State{}
 	for i := range p.Steps {
 		state[p.Steps[i].Action] = p.Steps[i].State
 		step := &p.Steps[i]
@@ -152,8 +152,8 @@ func (p *Plan) reasons() {
 		}
 		left[kind]--
 		near, diffs := p.history.nearest(step.Action, p.Backend)
-		mine := alone(diffs, string(kind), step.Action.Lines, linesOf(near))
-		waits := slices.ContainsFunc(step.Action.Inputs, func(in study.Input) bool { return state[in.Action] != Cached })
+		mine := alone(diffs, string(kind), step.Action.Lines, near.key.Lines)
+		waits := slices.ContainsFunc(step.Action.Inputs, func(in layout.Input) bool { return state[in.Action] != Cached })
 		switch {
 		case len(mine) > 0:
 			step.Reason = Words(string(kind), mine)
@@ -167,7 +167,7 @@ func (p *Plan) reasons() {
 
 // Nearest returns the earlier action of the same kind that differs least from
 // one of the plan's, and in what; false if none has run.
-func (p *Plan) Nearest(a *study.Action, s *store.Store) (store.Entry, []Difference, bool, error) {
+func (p *Plan) Nearest(a *layout.Action, s *store.Store) (store.Entry, []Difference, bool, error) {
 	if p.history == nil {
 		entries, err := s.Entries()
 		if err != nil {
@@ -179,7 +179,7 @@ func (p *Plan) Nearest(a *study.Action, s *store.Store) (store.Entry, []Differen
 		return store.Entry{}, nil, false, nil
 	}
 	e, diffs := p.history.nearest(a, p.Backend)
-	return e, diffs, true, nil
+	return e.Entry, diffs, true, nil
 }
 
 // Stage sums up the actions of one kind.
@@ -197,10 +197,6 @@ type Reason struct {
 	Count int
 	Text  string
 }
-
-// order is that of a trial.
-var order = []stage.Kind{stage.Pretrain, stage.Embed, stage.Adopt, stage.Sample, stage.Label, stage.Reward, stage.Assess, stage.Score,
-	stage.Finetune, stage.Evaluate, stage.Proxy}
 
 // Stages sums up the plan, stages in the order of a trial.
 func (p *Plan) Stages() []Stage {
@@ -232,6 +228,7 @@ func (p *Plan) Stages() []Stage {
 			s.Reasons = append(s.Reasons, Reason{1, step.Reason})
 		}
 	}
+	order := stage.Kinds()
 	slices.SortStableFunc(out, func(a, b Stage) int {
 		return slices.Index(order, stage.Kind(a.Stage)) - slices.Index(order, stage.Kind(b.Stage))
 	})
@@ -245,7 +242,7 @@ func (p *Plan) Stages() []Stage {
 // among them, and never less than the longest chain.
 func (p *Plan) Wall(workers int) float64 {
 	total, longest := 0., 0.
-	ends := map[*study.Action]float64{}
+	ends := map[*layout.Action]float64{}
 	for _, step := range p.Steps {
 		if step.State == Cached {
 			continue
@@ -264,7 +261,7 @@ func (p *Plan) Wall(workers int) float64 {
 
 // pace is what earlier actions took, by stage.
 type pace struct {
-	perCost map[string]float64 // seconds a unit of study.Action.Cost
+	perCost map[string]float64 // seconds a unit of layout.Action.Cost
 	bytes   map[string]int64   // mean
 }
 
@@ -294,7 +291,7 @@ func newPace(attempts []store.Attempt, entries []store.Entry) pace {
 
 // expect returns the seconds of an action on one core, whether that is a guess,
 // and its bytes.
-func (p pace) expect(a *study.Action) (seconds float64, rough bool, bytes int64) {
+func (p pace) expect(a *layout.Action) (seconds float64, rough bool, bytes int64) {
 	per, known := p.perCost[string(a.Kind)]
 	if !known {
 		per = 1

@@ -8,9 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ablate/runner/layout"
 	"ablate/runner/stage"
 	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 func TestWords(t *testing.T) {
@@ -55,15 +55,15 @@ func TestOwn(t *testing.T) {
 // what an action reads counts as its own.
 func TestNearest(t *testing.T) {
 	key := func(kind stage.Kind, lines []string, in ...store.Input) store.Entry {
-		k := store.Key{Stage: string(kind), Revision: stage.Revision[kind], Lines: lines, Inputs: in, Backend: "xla:cpu"}
+		k := store.Key{Stage: string(kind), Revision: kind.Def().Revision, Lines: lines, Inputs: in, Backend: "xla:cpu"}
 		return store.Entry{Action: k.ID(), Output: store.OutputID(k.ID()), Key: k.Text()}
 	}
 	samples := key(stage.Sample, []string{`split "labelled"`, "images 10", "seed.feedback 1"})
 	near := key(stage.Reward, []string{"reward.lambda 0", "reward.loss \"mse\"", "seed.feedback 1"}, store.Input{Name: "labelled", Output: samples.Output})
 	far := key(stage.Reward, []string{"reward.lambda 3", "reward.loss \"mse\"", "seed.feedback 2"})
 	h := newHistory([]store.Entry{far, samples, near})
-	a := &study.Action{Kind: stage.Reward, Lines: []string{"reward.lambda 0.5", "reward.loss \"mse\"", "seed.feedback 1"},
-		Inputs: []study.Input{{Role: "labelled", Action: &study.Action{Kind: stage.Sample, Lines: []string{`split "labelled"`, "images 20", "seed.feedback 1"}}}}}
+	a := &layout.Action{Kind: stage.Reward, Lines: []string{"reward.lambda 0.5", "reward.loss \"mse\"", "seed.feedback 1"},
+		Inputs: []layout.Input{{Name: "labelled", Action: &layout.Action{Kind: stage.Sample, Lines: []string{`split "labelled"`, "images 20", "seed.feedback 1"}}}}}
 	e, diffs := h.nearest(a, "xla:cpu")
 	if e.Action != near.Action {
 		t.Errorf("nearest is %s", e.Key)
@@ -74,25 +74,62 @@ func TestNearest(t *testing.T) {
 	}
 }
 
+// TestQuotedKey: the features of an earlier action are its lines, not their spelling in
+// the text of its key. An entry whose key is of another version is left out.
+func TestQuotedKey(t *testing.T) {
+	line := "checkpoint a\tb"
+	k := store.Key{Stage: "adopt", Revision: 1, Lines: []string{line}}
+	other := store.Entry{Key: "ablate action 1\nstage adopt\n"}
+	h := newHistory([]store.Entry{{Action: k.ID(), Key: k.Text()}, other})
+	if n := len(h.byStage["adopt"]); n != 1 {
+		t.Fatalf("%d entries, want 1", n)
+	}
+	if _, diffs := h.nearest(&layout.Action{Kind: stage.Adopt, Lines: []string{line}}, "xla:cpu"); len(diffs) != 0 {
+		t.Errorf("the same action differs in %v", diffs)
+	}
+}
+
+// TestBaseInputs: what the proxy reads of the base trial is named after it, and what it
+// reads of its own trial is not.
+func TestBaseInputs(t *testing.T) {
+	act := func(kind stage.Kind, line string, in ...layout.Input) *layout.Action {
+		return &layout.Action{Kind: kind, Lines: []string{line}, Inputs: in}
+	}
+	reward, tune := act(stage.Reward, "reward.lambda 0.5"), act(stage.Finetune, "finetune.beta 1")
+	proxy := act(stage.Proxy, "seed.feedback 1", layout.Input{Name: "evaluate", Action: act(stage.Evaluate, "evaluate.images 5")},
+		layout.Input{Name: "reward", Action: reward}, layout.Input{Name: "finetune", Action: tune})
+	f := newHistory(nil).ofPlanned(proxy, "xla:cpu")
+	for want, value := range map[feature]string{{"base reward", "lambda"}: "0.5", {"finetune", "beta"}: "1", {"evaluate", "images"}: "5"} {
+		if f[want] != value {
+			t.Errorf("%v is %q, want %q", want, f[want], value)
+		}
+	}
+	for _, wrong := range []feature{{"reward", "lambda"}, {"base finetune", "beta"}} {
+		if v, ok := f[wrong]; ok {
+			t.Errorf("%v is %q", wrong, v)
+		}
+	}
+}
+
 func TestPace(t *testing.T) {
 	p := newPace([]store.Attempt{
 		{Event: store.Event{Stage: "finetune", Cost: 10}, Seconds: 5, Outcome: store.OutcomeOK},
 		{Event: store.Event{Stage: "finetune", Cost: 30}, Seconds: 15, Outcome: store.OutcomeOK},
 		{Event: store.Event{Stage: "finetune", Cost: 10}, Seconds: 500, Outcome: store.OutcomeFailed},
 	}, nil)
-	if s, rough, _ := p.expect(&study.Action{Kind: stage.Finetune, Cost: 4}); s != 2 || rough {
+	if s, rough, _ := p.expect(&layout.Action{Kind: stage.Finetune, Cost: 4}); s != 2 || rough {
 		t.Errorf("%v s, a guess %v; want 2 s", s, rough)
 	}
-	if s, rough, _ := p.expect(&study.Action{Kind: stage.Reward, Cost: 4}); s != 4 || !rough {
+	if s, rough, _ := p.expect(&layout.Action{Kind: stage.Reward, Cost: 4}); s != 4 || !rough {
 		t.Errorf("%v s, a guess %v; want 4 s, guessed", s, rough)
 	}
 }
 
 // TestSplits: samples of the assessment are compared with no others, however alike.
 func TestSplits(t *testing.T) {
-	k := store.Key{Stage: "sample", Revision: stage.Revision[stage.Sample], Lines: []string{`split "labelled"`, "images 64", "seed.feedback 1"}, Backend: "xla:cpu"}
+	k := store.Key{Stage: "sample", Revision: stage.Sample.Def().Revision, Lines: []string{`split "labelled"`, "images 64", "seed.feedback 1"}, Backend: "xla:cpu"}
 	labelled := store.Entry{Action: k.ID(), Output: store.OutputID(k.ID()), Key: k.Text()}
-	held := &study.Action{Kind: stage.Sample, Lines: []string{`split "assess"`, "images 1024", "seed.feedback 1", "unseen true"}}
+	held := &layout.Action{Kind: stage.Sample, Lines: []string{`split "assess"`, "images 1024", "seed.feedback 1", "unseen true"}}
 	p := &Plan{Backend: "xla:cpu", history: newHistory([]store.Entry{labelled}), Steps: []Step{{Action: held, State: Run}}}
 	p.reasons()
 	if got := p.Steps[0].Reason; got != FirstOfKind {
@@ -101,7 +138,7 @@ func TestSplits(t *testing.T) {
 }
 
 // failures is a store with one study of two actions, of which the first failed.
-func failures(t *testing.T) (g *study.Graph, s *store.Store, dir string) {
+func failures(t *testing.T) (g *layout.Graph, s *store.Store, dir string) {
 	t.Helper()
 	s, err := store.Open(t.TempDir())
 	if err != nil {
@@ -111,9 +148,9 @@ func failures(t *testing.T) (g *study.Graph, s *store.Store, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tune := &study.Action{Name: "a", Kind: stage.Finetune, Lines: []string{"finetune.clip 1e+30"}, Views: []string{"diverges@1"}}
-	look := &study.Action{Name: "b", Kind: stage.Evaluate, Views: []string{"diverges@1"}, Inputs: []study.Input{{Role: "model", Action: tune}}}
-	last := &study.Action{Name: "c", Kind: stage.Proxy, Views: []string{"diverges@1"}, Inputs: []study.Input{{Role: "evaluate", Action: look}}}
+	tune := &layout.Action{Name: "a", Kind: stage.Finetune, Lines: []string{"finetune.clip 1e+30"}, Views: []string{"diverges@1"}}
+	look := &layout.Action{Name: "b", Kind: stage.Evaluate, Views: []string{"diverges@1"}, Inputs: []layout.Input{{Name: "model", Action: tune}}}
+	last := &layout.Action{Name: "c", Kind: stage.Proxy, Views: []string{"diverges@1"}, Inputs: []layout.Input{{Name: "evaluate", Action: look}}}
 	j, err := s.OpenJournal(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +165,7 @@ func failures(t *testing.T) (g *study.Graph, s *store.Store, dir string) {
 			t.Fatal(err)
 		}
 	}
-	return &study.Graph{Actions: []*study.Action{tune, look, last}}, s, dir
+	return &layout.Graph{Actions: []*layout.Action{tune, look, last}}, s, dir
 }
 
 // TestFailedInput: what reads a failed action waits for it, and differs in nothing.
@@ -175,7 +212,7 @@ func TestPaceOfBackend(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, rough, _ := p.pace.expect(&study.Action{Kind: stage.Evaluate, Cost: 1}); got != want || rough {
+		if got, rough, _ := p.pace.expect(&layout.Action{Kind: stage.Evaluate, Cost: 1}); got != want || rough {
 			t.Errorf("%s: %v s, a guess %v; want %v s", class, got, rough, want)
 		}
 	}
@@ -185,10 +222,10 @@ func TestPaceOfBackend(t *testing.T) {
 // what follows only how much that is.
 func TestChanges(t *testing.T) {
 	steps := func(labelled, clip string) (list []Step) {
-		sample := &study.Action{Name: "sample" + labelled, Kind: stage.Sample, Lines: []string{`split "labelled"`, "images " + labelled}}
-		label := &study.Action{Name: "label" + labelled, Kind: stage.Label}
-		tune := &study.Action{Name: "finetune" + labelled + clip, Kind: stage.Finetune, Lines: []string{"finetune.clip " + clip}}
-		for _, a := range []*study.Action{sample, label, tune} {
+		sample := &layout.Action{Name: "sample" + labelled, Kind: stage.Sample, Lines: []string{`split "labelled"`, "images " + labelled}}
+		label := &layout.Action{Name: "label" + labelled, Kind: stage.Label}
+		tune := &layout.Action{Name: "finetune" + labelled + clip, Kind: stage.Finetune, Lines: []string{"finetune.clip " + clip}}
+		for _, a := range []*layout.Action{sample, label, tune} {
 			list = append(list, Step{Action: a, State: Run})
 		}
 		return list

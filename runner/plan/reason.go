@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"bufio"
 	"cmp"
 	"fmt"
 	"maps"
@@ -9,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	"ablate/runner/layout"
 	"ablate/runner/stage"
 	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 // A feature of an action is a line of its own key or of that of an action that
@@ -30,6 +29,7 @@ type Difference struct {
 
 // path is the name that people know: the trial's dotted path, where it has one.
 func (d Difference) path() string {
+	_, split, _ := strings.Cut(d.Part, " of ")
 	switch part, ofBase := strings.CutPrefix(d.Part, "base "); {
 	case ofBase:
 		return Difference{Part: part, Name: d.Name}.path() + " of the base"
@@ -37,10 +37,8 @@ func (d Difference) path() string {
 		return "the code of " + d.Part
 	case d.Name == "method revision":
 		return "the code of the method"
-	case d.Name == "images" && d.Part == "sample of labelled":
-		return "feedback.labelled"
-	case d.Name == "images" && d.Part == "sample of unlabelled":
-		return "feedback.unlabelled"
+	case d.Name == "images" && (split == stage.LabelledSplit || split == stage.UnlabelledSplit):
+		return "feedback." + split
 	case d.Part == "":
 		return d.Name
 	case strings.Contains(d.Part, " "):
@@ -49,26 +47,36 @@ func (d Difference) path() string {
 	return d.Part + "." + d.Name
 }
 
+// earlier is an action that ran before.
+type earlier struct {
+	store.Entry
+	key store.Key
+}
+
 // history is what ran before.
 type history struct {
-	byStage  map[string][]store.Entry // by owner
-	byOutput map[store.OutputID]store.Entry
+	byStage  map[string][]earlier // by owner
+	byOutput map[store.OutputID]earlier
 	features map[store.ActionID]map[feature]string
-	planned  map[*study.Action]map[feature]string
+	planned  map[*layout.Action]map[feature]string
 }
 
 func newHistory(entries []store.Entry) *history {
-	h := &history{map[string][]store.Entry{}, map[store.OutputID]store.Entry{}, map[store.ActionID]map[feature]string{}, map[*study.Action]map[feature]string{}}
+	h := &history{map[string][]earlier{}, map[store.OutputID]earlier{}, map[store.ActionID]map[feature]string{}, map[*layout.Action]map[feature]string{}}
 	for _, e := range entries {
-		s := owner(e.Stage(), linesOf(e))
-		h.byStage[s] = append(h.byStage[s], e)
-		h.byOutput[e.Output] = e
+		key, err := store.ParseKey(e.Key)
+		if err != nil {
+			continue // of a version whose keys this one cannot compare
+		}
+		s, ran := owner(key.Stage, key.Lines), earlier{e, key}
+		h.byStage[s] = append(h.byStage[s], ran)
+		h.byOutput[e.Output] = ran
 	}
 	return h
 }
 
 // nearest finds the earlier action of the same stage with the fewest differences.
-func (h *history) nearest(a *study.Action, backend string) (store.Entry, []Difference) {
+func (h *history) nearest(a *layout.Action, backend string) (earlier, []Difference) {
 	want := h.ofPlanned(a, backend)
 	entries := h.byStage[owner(string(a.Kind), a.Lines)]
 	old := make([]map[feature]string, len(entries))
@@ -135,16 +143,6 @@ func owner(kind string, lines []string) string {
 	return kind
 }
 
-// linesOf are the lines of an entry's key.
-func linesOf(e store.Entry) (lines []string) {
-	for l := range strings.Lines(e.Key) {
-		if set, ok := strings.CutPrefix(strings.TrimSuffix(l, "\n"), "set "); ok {
-			lines = append(lines, set)
-		}
-	}
-	return lines
-}
-
 // own adds an action's own lines.
 func own(to map[feature]string, kind string, lines []string, revision int, backend string) {
 	who := owner(kind, lines)
@@ -194,61 +192,48 @@ func alone(diffs []Difference, kind string, now, before []string) []Difference {
 	return out
 }
 
-// inherit adds the features of what an action of some kind reads under a role.
-// The proxy reads another trial's reward: that of the base.
-func inherit(to, from map[feature]string, kind, role string) {
+// inherit adds the features of an input of an action of some kind. Those of an input that
+// is the base trial's are named after it.
+func inherit(to, from map[feature]string, kind stage.Kind, input string) {
+	in, _ := kind.Def().Input(input)
 	for f, v := range from {
-		if kind == string(stage.Proxy) && role != "evaluate" && f.part != "" {
+		if in.OfBase && f.part != "" {
 			f.part = "base " + f.part
 		}
 		to[f] = v
 	}
 }
 
-func (h *history) ofPlanned(a *study.Action, backend string) map[feature]string {
+func (h *history) ofPlanned(a *layout.Action, backend string) map[feature]string {
 	if f, ok := h.planned[a]; ok {
 		return f
 	}
 	f := map[feature]string{}
 	for _, in := range a.Inputs {
-		inherit(f, h.ofPlanned(in.Action, backend), string(a.Kind), in.Role)
+		inherit(f, h.ofPlanned(in.Action, backend), a.Kind, in.Name)
 	}
-	if !a.Kind.Computes() {
+	d := a.Kind.Def()
+	if !d.Backend {
 		backend = ""
 	}
-	own(f, string(a.Kind), a.Lines, stage.Revision[a.Kind], backend)
+	own(f, string(a.Kind), a.Lines, d.Revision, backend)
 	h.planned[a] = f
 	return f
 }
 
 // ofEntry reads the features of what ran from its key, and from those of what it
 // read, as far as the store still knows them.
-func (h *history) ofEntry(e store.Entry, depth int) map[feature]string {
+func (h *history) ofEntry(e earlier, depth int) map[feature]string {
 	if f, ok := h.features[e.Action]; ok || depth > 32 {
 		return f
 	}
 	f := map[feature]string{}
-	var lines []string
-	revision, backend := 0, ""
-	for in := bufio.NewScanner(strings.NewReader(e.Key)); in.Scan(); {
-		word, rest, _ := strings.Cut(in.Text(), " ")
-		switch word {
-		case "set":
-			lines = append(lines, rest)
-		case "revision":
-			_, _ = fmt.Sscan(rest, &revision)
-		case "backend":
-			backend = rest
-		case "input":
-			hex, role, _ := strings.Cut(rest, " ")
-			if id, err := store.ParseOutputID(hex); err == nil {
-				if from, ok := h.byOutput[id]; ok {
-					inherit(f, h.ofEntry(from, depth+1), e.Stage(), role)
-				}
-			}
+	for _, in := range e.key.Inputs {
+		if from, ok := h.byOutput[in.Output]; ok {
+			inherit(f, h.ofEntry(from, depth+1), stage.Kind(e.key.Stage), in.Name)
 		}
 	}
-	own(f, e.Stage(), lines, revision, backend)
+	own(f, e.key.Stage, e.key.Lines, e.key.Revision, e.key.Backend)
 	h.features[e.Action] = f
 	return f
 }

@@ -5,7 +5,8 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/models/backend"
-	"ablate/runner/study"
+	"ablate/runner/layout"
+	"ablate/runner/stage"
 )
 
 // Total sums up stages.
@@ -59,15 +60,15 @@ func Gather(stages []Stage) Reasons {
 
 // SeedsOf are the seeds of those of some views for which something runs because of
 // its seed alone.
-func (p *Plan) SeedsOf(g *study.Graph, views []language.View) []string {
-	fresh := map[*study.Action]bool{}
+func (p *Plan) SeedsOf(g *layout.Graph, views []language.View) []string {
+	fresh := map[*layout.Action]bool{}
 	for _, s := range p.Steps {
 		fresh[s.Action] = s.State != Cached && s.Reason == NewSeeds
 	}
 	var seeds []string
 	for _, v := range views {
 		name := v.Trial.Seed.String()
-		if !slices.Contains(seeds, name) && slices.ContainsFunc(g.Chains[v.Trial.ID()].Actions(), func(a *study.Action) bool { return fresh[a] }) {
+		if !slices.Contains(seeds, name) && slices.ContainsFunc(g.Chains[v.Trial.ID()].Actions(), func(a *layout.Action) bool { return fresh[a] }) {
 			seeds = append(seeds, name)
 		}
 	}
@@ -75,8 +76,8 @@ func (p *Plan) SeedsOf(g *study.Graph, views []language.View) []string {
 }
 
 // Missing lists, for each of some views, the stages that run for it.
-func (p *Plan) Missing(g *study.Graph, views []language.View) [][]string {
-	state := map[*study.Action]State{}
+func (p *Plan) Missing(g *layout.Graph, views []language.View) [][]string {
+	state := map[*layout.Action]State{}
 	for _, s := range p.Steps {
 		state[s.Action] = s.State
 	}
@@ -95,7 +96,7 @@ func (p *Plan) Missing(g *study.Graph, views []language.View) [][]string {
 func (p *Plan) Refused(stages []Stage) []string {
 	var out []string
 	for _, s := range stages {
-		if p.Backend == backend.Go && s.ToRun() > 0 && backend.GoRefuses(s.Stage) != "" {
+		if p.Backend == backend.Go && s.ToRun() > 0 && backend.GoRefuses(stage.Kind(s.Stage).Def().Trains) != "" {
 			out = append(out, s.Stage)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ablate/experiments/language"
-	"ablate/runner/study"
+	"ablate/runner/layout"
 )
 
 var stages = []Stage{
@@ -46,9 +46,9 @@ func TestRefused(t *testing.T) {
 // TestMissing: a view lists the stages that run for it, and its seed is new if one of
 // them runs because of that alone.
 func TestMissing(t *testing.T) {
-	model, one, two := &study.Action{Kind: "pretrain"}, &study.Action{Kind: "evaluate"}, &study.Action{Kind: "evaluate"}
+	model, one, two := &layout.Action{Kind: "pretrain"}, &layout.Action{Kind: "evaluate"}, &layout.Action{Kind: "evaluate"}
 	views := []language.View{{Arm: "a", Trial: language.Trial{Seed: language.Seed{Pretraining: 1, Feedback: 1}}}, {Arm: "a", Trial: language.Trial{Seed: language.Seed{Pretraining: 2, Feedback: 2}}}}
-	g := &study.Graph{Chains: map[language.ID]study.Chain{
+	g := &layout.Graph{Chains: map[language.ID]layout.Chain{
 		views[0].Trial.ID(): {Model: model, Evaluate: one}, views[1].Trial.ID(): {Model: model, Evaluate: two},
 	}}
 	p := &Plan{Steps: []Step{{Action: model, State: Cached}, {Action: one, State: Cached}, {Action: two, State: Run, Reason: NewSeeds}}}

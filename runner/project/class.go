@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"ablate/runner/device"
-	"ablate/runner/study"
+	"ablate/runner/lookup"
 )
 
 // Class is the class of backend whose results a command reads: the one that is asked
@@ -21,7 +21,7 @@ func (p Project) Class(asked string) (string, error) {
 	}
 	best, most := "", 0
 	for _, class := range device.Classes {
-		found, err := study.Collect(p.Graph, p.Store, class)
+		found, err := lookup.Collect(p.Graph, p.Store, class)
 		if err != nil {
 			return "", err
 		}

@@ -9,17 +9,17 @@ import (
 	"strings"
 
 	"ablate/experiments/language"
+	"ablate/runner/layout"
 	"ablate/runner/phrase"
 	"ablate/runner/stage"
 	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 // Project is a study, its actions and its store.
 type Project struct {
 	Study  *language.Study
-	Set    []string     // changes of its base, "path=value"
-	Graph  *study.Graph // its actions; nil before LayOut
+	Set    []string      // changes of its base, "path=value"
+	Graph  *layout.Graph // its actions; nil before LayOut
 	Store  *store.Store
 	Dir    string      // of its results, which only Claim makes
 	Record store.Study // what its last run wrote down; zero if it never ran
@@ -54,7 +54,7 @@ func folderName(s *language.Study) string {
 // LayOut returns the project with the actions of some views of its study.
 func (p Project) LayOut(ctx context.Context, views []language.View) (Project, error) {
 	var err error
-	p.Graph, err = study.NewGraph(p.Study, views, func(dir string) (string, error) {
+	p.Graph, err = layout.NewGraph(p.Study, views, func(dir string) (string, error) {
 		d, err := stage.DigestCheckpoint(ctx, dir)
 		if err != nil {
 			return "", fmt.Errorf("model.checkpoint.path: %w", err)

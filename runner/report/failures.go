@@ -4,9 +4,9 @@ import (
 	"fmt"
 
 	"ablate/experiments/language"
+	"ablate/runner/layout"
 	"ablate/runner/result"
 	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 // failures gives, for each trial without a result, the reason.
@@ -31,7 +31,7 @@ func failures(r *result.Result) []string {
 
 // why a chain has no result: the outcome of the last attempt at its first missing
 // action.
-func why(r *result.Result, chain study.Chain, last map[store.ActionID]store.Attempt) string {
+func why(r *result.Result, chain layout.Chain, last map[store.ActionID]store.Attempt) string {
 	for _, a := range chain.Actions() {
 		if r.Found.Unreadable(a) {
 			return fmt.Sprintf("its result is damaged in the store (%s %s)", a.Kind, r.Found.Outputs[a.Name].ID.Short())

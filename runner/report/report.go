@@ -11,9 +11,9 @@ import (
 	"strings"
 
 	"ablate/reports/page"
+	"ablate/runner/layout"
 	"ablate/runner/result"
 	"ablate/runner/stage"
-	"ablate/runner/study"
 )
 
 // New is what the page shows of a study's results.
@@ -57,7 +57,7 @@ func parameters(r *result.Result) []page.Parameters {
 // pictures returns a function for the evaluation images of a trial. It reads each
 // set of images once.
 func pictures(ctx context.Context, r *result.Result) func(trial, set string, index int) (image.Image, error) {
-	chains := map[string]study.Chain{}
+	chains := map[string]layout.Chain{}
 	for id, c := range r.Project.Graph.Chains {
 		chains[id.String()] = c
 	}

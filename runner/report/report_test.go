@@ -12,10 +12,10 @@ import (
 	"ablate/reports/page"
 	"ablate/runner/device"
 	"ablate/runner/internal/example"
+	"ablate/runner/lookup"
 	"ablate/runner/project"
 	"ablate/runner/result"
 	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 // failed is the result of a study whose pretraining failed for the arm "plain", and
@@ -82,7 +82,7 @@ func TestNew(t *testing.T) {
 func TestFailuresSkipsDone(t *testing.T) {
 	r := failed(t)
 	done := r.Project.Graph.Chains[r.Project.Study.Views[0].Trial.ID()].Evaluate
-	r.Found.Outputs[done.Name] = study.Output{Dir: t.TempDir()}
+	r.Found.Outputs[done.Name] = lookup.Output{Dir: t.TempDir()}
 	if got := failures(r); len(got) != 1 || got[0] != "wide@1: not run yet" {
 		t.Errorf("failures %q", got)
 	}

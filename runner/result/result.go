@@ -10,20 +10,20 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
+	"ablate/runner/layout"
+	"ablate/runner/lookup"
 	"ablate/runner/phrase"
 	"ablate/runner/project"
-	"ablate/runner/stage"
 	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 // Result is everything that the store has of a study on one class of backend.
 type Result struct {
 	Project  project.Project
 	Class    string // of backend
-	Found    *study.Found
+	Found    *lookup.Found
 	Attempts []store.Attempt // at the study's actions, from its journal
-	Tables   *study.Tables
+	Tables   *Tables
 	Runs     *table.Table // of Attempts
 	Ablation *compare.Table
 }
@@ -35,7 +35,7 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	if r.Found, err = Find(ctx, p.Store, p.Graph, class); err != nil {
 		return nil, err
 	}
-	if r.Tables, err = study.NewTables(p.Study, p.Graph, r.Found); err != nil {
+	if r.Tables, err = NewTables(p.Study, p.Graph, r.Found); err != nil {
 		return nil, err
 	}
 	events, _, err := store.ReadJournal(p.Dir) // ignoring a line that a dying process left half-written
@@ -43,7 +43,7 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 		return nil, err
 	}
 	r.Attempts = store.Attempts(events)
-	r.Runs = study.Runs(r.Attempts)
+	r.Runs = Runs(r.Attempts)
 	o := compare.Options{Reference: p.Study.Reference, Detect: p.Study.Detect, Show: p.Study.Show, Damaged: r.damagedViews()}
 	for _, t := range p.Study.Gate {
 		o.Also = append(o.Also, t.Metric)
@@ -55,12 +55,12 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 // Find looks some actions up in a store, and compares with their digests the files
 // that tables are made from: what is damaged then counts as missing, and a run
 // computes it again.
-func Find(ctx context.Context, s *store.Store, g *study.Graph, class string) (*study.Found, error) {
-	found, err := study.Collect(g, s, class)
+func Find(ctx context.Context, s *store.Store, g *layout.Graph, class string) (*lookup.Found, error) {
+	found, err := lookup.Collect(g, s, class)
 	if err != nil {
 		return nil, err
 	}
-	return found, found.Check(ctx, g, s, stage.Tabled)
+	return found, found.Check(ctx, g, s)
 }
 
 // damagedViews are the views that lack values because an artifact is damaged.
@@ -68,7 +68,7 @@ func (r *Result) damagedViews() map[string]bool {
 	out := map[string]bool{}
 	for _, v := range r.Project.Study.Views {
 		c := r.Project.Graph.Chains[v.Trial.ID()]
-		for _, a := range []*study.Action{c.Evaluate, c.Assess, c.Proxy} {
+		for _, a := range []*layout.Action{c.Evaluate, c.Assess, c.Proxy} {
 			if a != nil && r.Found.Unreadable(a) {
 				out[v.String()] = true
 			}
@@ -89,7 +89,7 @@ func (r *Result) Damage() error {
 
 // Lost is the error of a run some of whose outputs are not in the store any more when
 // its results are gathered, nil if all are there.
-func (r *Result) Lost(outputs map[string]study.Output) error {
+func (r *Result) Lost(outputs map[string]lookup.Output) error {
 	for _, a := range r.Project.Graph.Actions {
 		if o, ran := outputs[a.Name]; ran {
 			if have, ok := r.Found.Outputs[a.Name]; !ok || have.ID != o.ID || r.Found.Unreadable(a) {

@@ -12,9 +12,9 @@ import (
 	"ablate/analysis/table"
 	"ablate/runner/device"
 	"ablate/runner/internal/example"
+	"ablate/runner/lookup"
 	"ablate/runner/project"
 	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 // empty is the result of a study of which the store has nothing.
@@ -58,7 +58,7 @@ func TestGather(t *testing.T) {
 // TestDamage: the error counts what is damaged and has the command that mends it.
 func TestDamage(t *testing.T) {
 	r := empty(t)
-	r.Found.Damaged = make([]study.Damage, 2)
+	r.Found.Damaged = make([]lookup.Damage, 2)
 	if err := r.Damage(); err == nil || !strings.Contains(err.Error(), "2 artifacts are damaged") || !strings.Contains(err.Error(), "'ablate run mine'") {
 		t.Errorf("error %v", err)
 	}
@@ -68,11 +68,11 @@ func TestDamage(t *testing.T) {
 func TestLost(t *testing.T) {
 	r := empty(t)
 	a := r.Project.Graph.Actions[0]
-	made := map[string]study.Output{a.Name: {ID: store.OutputID{1}}}
+	made := map[string]lookup.Output{a.Name: {ID: store.OutputID{1}}}
 	if err := r.Lost(made); err == nil || !strings.Contains(err.Error(), a.Label()) {
 		t.Errorf("missing: %v", err)
 	}
-	r.Found.Outputs[a.Name] = study.Output{ID: store.OutputID{2}}
+	r.Found.Outputs[a.Name] = lookup.Output{ID: store.OutputID{2}}
 	if err := r.Lost(made); err == nil {
 		t.Error("another output is not noticed")
 	}

@@ -17,6 +17,14 @@ import (
 	"ablate/models/pipeline"
 )
 
+// Adopt takes the denoiser, and the embedder if it is there, from a checkpoint folder.
+const Adopt Kind = "adopt"
+
+var adoptDef = define(runAdopt, Def{
+	Kind: Adopt, Revision: 1,
+	Files: slices.Concat(required(modelFiles...), optional(required(embedderFiles...)...)),
+})
+
 // AdoptParams name a checkpoint folder. What it holds is in the action's key,
 // where it lies is not.
 type AdoptParams struct {
@@ -24,16 +32,14 @@ type AdoptParams struct {
 	Digest string `json:"digest" key:"checkpoint"` // of DigestCheckpoint, when the study was laid out
 }
 
+func (AdoptParams) memory() float64 { return 0 }
+
+func (AdoptParams) cost() float64 { return 1 }
+
 // CheckpointFiles are the files of a checkpoint folder that this version
 // reads, relative to it; the embedder is optional until a reward needs it.
 func CheckpointFiles() (required, embedder []string) {
-	return []string{
-			indexFile, schedulerFile,
-			"transformer/config.json", "transformer/" + denoiserFile,
-			"text_encoder/config.json", "text_encoder/" + encoderFile,
-		}, []string{
-			"embedder/config.json", "embedder/" + encoderFile,
-		}
+	return slices.Clone(modelFiles), slices.Clone(embedderFiles)
 }
 
 // Limits of a checkpoint folder of somebody else's. They are far beyond any model of
@@ -187,11 +193,7 @@ func CheckCheckpoint(ctx context.Context, dir string, embedder bool) ([]string, 
 // runAdopt copies a checkpoint folder. Its digest was taken when the study was laid
 // out, and the copy must have the same: whoever still writes into the folder would
 // otherwise have it stored under the name of other bytes.
-func runAdopt(ctx context.Context, _ *Env, t Task, _ Progress) error {
-	p, err := params[AdoptParams](t)
-	if err != nil {
-		return err
-	}
+func runAdopt(ctx context.Context, _ *Env, t Task, p AdoptParams, _ Progress) error {
 	fail := func(err error) error { return fmt.Errorf("model.checkpoint.path: %w", err) }
 	files, _, err := checkLayout(p.Path)
 	if err != nil {

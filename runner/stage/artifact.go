@@ -9,7 +9,6 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"ablate/models/checkpoint"
 	"ablate/models/dit"
@@ -40,11 +39,13 @@ const (
 	encoderFile   = "model.safetensors"
 )
 
-// Tabled reports whether tables read a file of an artifact: all but weights and
-// images.
-func Tabled(path string) bool {
-	return strings.HasSuffix(path, ".json") || path == scoresFile
-}
+// Files of the parts of checkpoints, in the layout of diffusers.
+var (
+	modelFiles = []string{indexFile, schedulerFile, "transformer/config.json", "transformer/" + denoiserFile,
+		"text_encoder/config.json", "text_encoder/" + encoderFile}
+	embedderFiles = []string{"embedder/config.json", "embedder/" + encoderFile}
+	rewardFiles   = []string{"reward/config.json", "reward/" + encoderFile}
+)
 
 func unmarshalStrict(b []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))

@@ -10,13 +10,18 @@ import (
 	"ablate/models/shapes"
 )
 
+// Assess assesses a learned reward on images that it has not seen.
+const Assess Kind = "assess"
+
+var assessDef = define(runAssess, Def{
+	Kind: Assess, Revision: 1, Backend: true,
+	Inputs: []Input{{Name: SamplesInput}, {Name: SampleLabelsInput}, {Name: LabelledInput}, {Name: LabelsInput}, {Name: EmbedderInput}, {Name: RewardInput}},
+	Files:  tabled(assessFile),
+})
+
 // AssessImages is how many images a learned reward is assessed on, drawn from
 // the base model for seen and unseen prompts. No training sees any of them.
 const AssessImages = 1024
-
-// AssessSplit names them: their prompts, noise and labels have streams of their
-// own.
-const AssessSplit = "assess"
 
 // Bins of a reliability table.
 const Bins = 10
@@ -39,26 +44,26 @@ type ReliabilityBin struct {
 	Gold     float64 `json:"gold"`     // the share that the gold calls good
 }
 
-func runAssess(_ context.Context, e *Env, t Task, _ Progress) error {
-	j, err := readJudged(t.in("samples"), t.in("sample labels"))
+func runAssess(_ context.Context, e *Env, t Task, _ NoParams, _ Progress) error {
+	j, err := readJudged(t.in(SamplesInput), t.in(SampleLabelsInput))
 	if err != nil {
 		return err
 	}
-	x, err := e.embed(t.in("embedder"), j.images, j.prompts)
+	x, err := e.embed(t.in(EmbedderInput), j.images, j.prompts)
 	if err != nil {
 		return err
 	}
-	rewards, err := e.scores(t.in("reward"), x, j.prompts)
+	rewards, err := e.scores(t.in(RewardInput), x, j.prompts)
 	if err != nil {
 		return err
 	}
 	// The embedder's cosine has no ½ of its own: its cut is the best one on what
 	// the reward learned from.
-	trained, err := readJudged(t.in("labelled"), t.in("labels"))
+	trained, err := readJudged(t.in(LabelledInput), t.in(LabelsInput))
 	if err != nil {
 		return err
 	}
-	y, err := e.embed(t.in("embedder"), trained.images, trained.prompts)
+	y, err := e.embed(t.in(EmbedderInput), trained.images, trained.prompts)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"ablate/models/checkpoint"
 	"ablate/models/pipeline"
@@ -12,6 +13,15 @@ import (
 	"ablate/models/sampler"
 	"ablate/models/shapes"
 )
+
+// Evaluate draws images of a model and measures them.
+const Evaluate Kind = "evaluate"
+
+var evaluateDef = define(runEvaluate, Def{
+	Kind: Evaluate, Revision: 2, Backend: true,
+	Inputs: []Input{{Name: ModelInput}, {Name: BaseInput, Optional: true}, {Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}},
+	Files:  slices.Concat(required(imagesFile), tabled(samplesFile, metricsFile)),
+})
 
 // Names of the sets of evaluation images: those for the study's prompts, and those for
 // captions of held-out real images.
@@ -56,18 +66,25 @@ type Metric struct {
 	N     int     `json:"n"`
 }
 
-func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
-	p, err := params[EvaluateParams](t)
-	if err != nil {
-		return err
-	}
-	_, m, err := readModel(t.in("model"))
+// memory is that of the images, and of the inner products of the real ones, the generated
+// ones, and of both.
+func (p EvaluateParams) memory() float64 {
+	f := float64(p.FidelityImages)
+	return drawn(p.Images, p.Sampler) + f*shapes.Pixels + 3*8*f*f
+}
+
+func (p EvaluateParams) cost() float64 {
+	return float64(p.Images+p.FidelityImages)*float64(p.BestOf)/500 + 4
+}
+
+func runEvaluate(ctx context.Context, e *Env, t Task, p EvaluateParams, progress Progress) error {
+	_, m, err := readModel(t.in(ModelInput))
 	if err != nil {
 		return err
 	}
 	base := m // of the pretrained model itself
-	if _, tuned := t.Inputs["base"]; tuned {
-		if _, base, err = readModel(t.in("base")); err != nil {
+	if t.has(BaseInput) {
+		if _, base, err = readModel(t.in(BaseInput)); err != nil {
 			return err
 		}
 	}
@@ -75,7 +92,7 @@ func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
 	entries := make([]shapes.Entry, p.Images)
 	prompts := make([]shapes.Prompt, p.Images)
 	for i := range entries {
-		entries[i] = catalogue.All()[catalogue.Draw(random.Stream(p.Seed, "evaluate", "prompt", i), false)]
+		entries[i] = catalogue.All()[catalogue.Draw(t.stream(p.Seed, "prompt", i), false)]
 		prompts[i] = entries[i].Prompt
 	}
 	real, err := e.reference(p.FidelityImages)
@@ -93,7 +110,7 @@ func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
 				purpose = fmt.Sprintf("%s noise %d", set, j)
 			}
 			images, err := e.draw(ctx, m, prompts, p.Sampler, func(i int, dst []float32) {
-				random.Normal(random.Stream(p.Seed, "evaluate", purpose, i), dst)
+				random.Normal(t.stream(p.Seed, purpose, i), dst)
 			}, progress)
 			if err != nil {
 				return nil, err
@@ -104,7 +121,7 @@ func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
 			var scores []float32
 			if p.Scores == "oracle" {
 				scores = oracle(images, prompts)
-			} else if scores, err = e.proxyScores(t.in("reward"), t.in("embedder"), images, prompts); err != nil {
+			} else if scores, err = e.proxyScores(t.in(RewardInput), t.in(EmbedderInput), images, prompts); err != nil {
 				return nil, err
 			}
 			if kept == nil {
@@ -144,7 +161,7 @@ func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
 		return err
 	}
 	metrics = append(append(metrics, f...), diversity(prompts, readings, aligned)...)
-	d, err := e.distances(p, m, base, aligned, prompts)
+	d, err := e.distances(t, p, m, base, aligned, prompts)
 	if err != nil {
 		return err
 	}
@@ -162,12 +179,12 @@ func runEvaluate(ctx context.Context, e *Env, t Task, progress Progress) error {
 // of n adds log n - (n-1)/n to the divergence (Gao et al. 2022, arXiv 2210.10760,
 // section 2), whatever it is chosen by; the model's own part is then estimated on the
 // images that were selected.
-func (e *Env) distances(p EvaluateParams, m, base *pipeline.Model, images []uint8, prompts []shapes.Prompt) ([]Metric, error) {
+func (e *Env) distances(t Task, p EvaluateParams, m, base *pipeline.Model, images []uint8, prompts []shapes.Prompt) ([]Metric, error) {
 	n := min(len(prompts), p.Distance.Images)
 	kl, gap := 0., 0.
 	if m != base {
 		var err error
-		if kl, gap, err = e.distance(m, base, images[:n*shapes.Pixels], prompts[:n], p.Distance.Images, p.Distance.Batch, p.Seed, "evaluate"); err != nil {
+		if kl, gap, err = e.distance(m, base, images[:n*shapes.Pixels], prompts[:n], p.Distance.Images, p.Distance.Batch, p.Seed, string(t.Kind)); err != nil {
 			return nil, err
 		}
 		if kl-kl != 0 || gap-gap != 0 {

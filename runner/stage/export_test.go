@@ -350,7 +350,7 @@ func TestShares(t *testing.T) {
 // TestMemoryIsCounted: a study that asks for more than can be counted needs the most,
 // not little.
 func TestMemoryIsCounted(t *testing.T) {
-	for _, params := range []any{
+	for _, params := range []Params{
 		PretrainParams{Data: DataParams{Pairs: math.MaxInt}}, PretrainParams{Layers: math.MaxInt, Width: math.MaxInt},
 		EmbedParams{Batch: math.MaxInt}, RewardParams{Perturbations: math.MaxInt, Batch: 8}, RewardParams{Members: math.MaxInt},
 		EvaluateParams{Images: math.MaxInt, FidelityImages: 1}, EvaluateParams{FidelityImages: 1 << 40}, SampleParams{Images: math.MaxInt},
@@ -371,7 +371,11 @@ func TestRunRefusesTooMuch(t *testing.T) {
 	for kind, params := range map[Kind]string{
 		Pretrain: `{"data":{"pairs":9223372036854775807}}`, Sample: `{"images":9223372036854775807}`, Evaluate: `{"images":9223372036854775807,"bestOf":1}`,
 	} {
-		err := Run(t.Context(), NewEnv(nil), Task{Kind: kind, Params: []byte(params), Out: t.TempDir()}, nil)
+		task := Task{Kind: kind, Params: []byte(params), Inputs: map[string]string{}, Out: t.TempDir()}
+		for _, in := range kind.Def().Inputs {
+			task.Inputs[in.Name] = t.TempDir()
+		}
+		err := Run(t.Context(), NewEnv(nil), task, nil)
 		if err == nil || !strings.HasPrefix(err.Error(), string(kind)+": it needs at least 9.22e+06 TB of memory") {
 			t.Errorf("%s: error %v, want one of the memory", kind, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 
 	"ablate/models/checkpoint"
 	"ablate/models/distance"
@@ -16,6 +17,20 @@ import (
 	"ablate/models/shapes"
 	"ablate/models/train"
 )
+
+// Finetune fine-tunes a model by any method.
+const Finetune Kind = "finetune"
+
+var finetuneDef = define(runFinetune, Def{
+	Kind: Finetune, Revision: 2, Backend: true, Trains: true,
+	Inputs: []Input{
+		{Name: ModelInput},
+		{Name: LabelledInput, Optional: true}, {Name: ScoresInput(LabelledSplit), Optional: true}, {Name: LabelsInput, Optional: true},
+		{Name: UnlabelledInput, Optional: true}, {Name: ScoresInput(UnlabelledSplit), Optional: true},
+		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // of what scores images that it draws
+	},
+	Files: slices.Concat(required(modelFiles...), optional(required(AdapterFiles()...)...), required(imagesFile, promptsFile), tabled(curvesFile, probesFile)),
+})
 
 // Mix are relative weights of the data of a fine-tuning step.
 type Mix struct {
@@ -38,6 +53,33 @@ type FinetuneParams struct {
 	DistanceBatch   int             `json:"distanceBatch" key:"evaluate.distance.batch"`
 }
 
+// memory is that of a batch, the images of a round and of the probes, the pairs where the
+// pretraining loss is added, and the trajectories of a policy gradient.
+func (p FinetuneParams) memory() float64 {
+	r, n := p.Recipe, func(x int) float64 { return float64(x) }
+	need := number*n(r.Batch)*shapes.Pixels + number*n(r.LoRA.Rank) + drawn(r.Fresh.Images, p.Sampler) + (n(p.Probes)+1)*n(p.ProbeImages)*shapes.Pixels
+	if p.Data.Pairs > 0 {
+		need += n(p.Data.Pairs)*shapes.Pixels + number*n(r.Batch)*p.Mix.Pretraining/2*shapes.Pixels
+	}
+	if finetune.NeedsTrajectories(r.Method.Method) {
+		need += number * n(r.Roll.Images) * (n(p.Sampler.Steps) + 1) * shapes.Pixels
+	}
+	return need
+}
+
+func (p FinetuneParams) cost() float64 {
+	cost := float64(p.Recipe.Steps)*float64(p.Recipe.Batch)/1500 + float64(p.Probes)
+	if p.DrawsImages() {
+		cost *= 2
+	}
+	return cost
+}
+
+// DrawsImages reports whether the fine-tuning draws images on its way and scores them.
+func (p FinetuneParams) DrawsImages() bool {
+	return p.Recipe.Rounds > 1 || finetune.DrawsItself(p.Recipe.Method.Method)
+}
+
 // A tuner is one fine-tuning with what it draws and judges on the way.
 type tuner struct {
 	ctx     context.Context
@@ -48,12 +90,8 @@ type tuner struct {
 	prompts *shapes.Catalogue
 }
 
-func runFinetune(ctx context.Context, e *Env, t Task, progress Progress) error {
-	p, err := params[FinetuneParams](t)
-	if err != nil {
-		return err
-	}
-	c, m, err := readModel(t.in("model"))
+func runFinetune(ctx context.Context, e *Env, t Task, p FinetuneParams, progress Progress) error {
+	c, m, err := readModel(t.in(ModelInput))
 	if err != nil {
 		return err
 	}
@@ -107,7 +145,7 @@ func (e *Env) tools(net pipeline.Network) (finetune.Tools, error) {
 func (f *tuner) job(progress Progress) (*finetune.Job, error) {
 	p := f.p
 	j := &finetune.Job{Recipe: p.Recipe, Sampler: p.Sampler, Text: allText(), Probes: p.Probes, Resume: f.t.Resume, Progress: progress.steps(),
-		Stream: func(purpose string, index int) *rand.Rand { return random.Stream(p.Seed, "finetune", purpose, index) },
+		Stream: func(purpose string, index int) *rand.Rand { return f.t.stream(p.Seed, purpose, index) },
 		// What learns from images that it draws takes seen prompts only.
 		Prompt: func(purpose string, i int) int { return f.prompt(purpose, i, true).Index() },
 		Stored: func(images []float32) ([]float32, error) {
@@ -129,7 +167,7 @@ func (f *tuner) job(progress Progress) (*finetune.Job, error) {
 		}}
 	if finetune.Differentiates(p.Recipe.Method.Method) {
 		var err error
-		if j.Reward, j.RewardValues, err = f.e.rewardModel(f.t.in("reward"), f.t.in("embedder")); err != nil {
+		if j.Reward, j.RewardValues, err = f.e.rewardModel(f.t.in(RewardInput), f.t.in(EmbedderInput)); err != nil {
 			return nil, err
 		}
 	}
@@ -139,7 +177,7 @@ func (f *tuner) job(progress Progress) (*finetune.Job, error) {
 	for _, s := range []struct {
 		split string
 		mix   float64
-	}{{"labelled", p.Mix.Labelled}, {"unlabelled", p.Mix.Unlabelled}} {
+	}{{LabelledSplit, p.Mix.Labelled}, {UnlabelledSplit, p.Mix.Unlabelled}} {
 		if s.mix == 0 {
 			continue
 		}
@@ -178,8 +216,8 @@ func (f *tuner) source(split string) (*finetune.Source, error) {
 	}
 	n := len(prompts)
 	scores := ones(n)
-	if _, scored := f.t.Inputs[split+" scores"]; scored {
-		if scores, err = ReadScores(f.t.in(split + " scores")); err != nil {
+	if f.t.has(ScoresInput(split)) {
+		if scores, err = ReadScores(f.t.in(ScoresInput(split))); err != nil {
 			return nil, err
 		}
 	}
@@ -191,10 +229,10 @@ func (f *tuner) source(split string) (*finetune.Source, error) {
 	for i, p := range prompts {
 		src.Prompts[i], src.Good[i], src.Judged[i] = p.Index(), scores[i] >= .5, true
 	}
-	if _, labelled := f.t.Inputs["labels"]; !labelled || split != "labelled" {
+	if !f.t.has(LabelsInput) || split != LabelledSplit {
 		return src, nil
 	}
-	l, err := ReadLabels(f.t.in("labels"))
+	l, err := ReadLabels(f.t.in(LabelsInput))
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +256,7 @@ func ones(n int) []float32 {
 // prompt is the i-th prompt of a purpose; what learns from its images takes seen
 // ones only.
 func (f *tuner) prompt(purpose string, i int, seenOnly bool) shapes.Prompt {
-	return f.prompts.All()[f.prompts.Draw(random.Stream(f.p.Seed, "finetune", purpose, i), seenOnly)].Prompt
+	return f.prompts.All()[f.prompts.Draw(f.t.stream(f.p.Seed, purpose, i), seenOnly)].Prompt
 }
 
 // score scores images drawn on the way.
@@ -227,7 +265,7 @@ func (f *tuner) score(images []uint8, prompts []shapes.Prompt) ([]float32, error
 	case "oracle":
 		return oracle(images, prompts), nil
 	case "learned":
-		return f.e.proxyScores(f.t.in("reward"), f.t.in("embedder"), images, prompts)
+		return f.e.proxyScores(f.t.in(RewardInput), f.t.in(EmbedderInput), images, prompts)
 	}
 	return ones(len(prompts)), nil
 }
@@ -258,7 +296,7 @@ func (p *probe) look(step int, weights nn.Values) error {
 	f := p.f
 	m := f.m.With(weights)
 	images, err := f.e.draw(f.ctx, m, p.prompts, f.p.Sampler, func(i int, dst []float32) {
-		random.Normal(random.Stream(f.p.Seed, "finetune", "probe noise", i), dst)
+		random.Normal(f.t.stream(f.p.Seed, "probe noise", i), dst)
 	}, silent)
 	if err != nil {
 		return err

@@ -6,9 +6,17 @@ import (
 	"path/filepath"
 
 	"ablate/models/checkpoint"
-	"ablate/models/random"
 	"ablate/models/shapes"
 )
+
+// Label labels images as the annotator does.
+const Label Kind = "label"
+
+var labelDef = define(runLabel, Def{
+	Kind: Label, Revision: 1,
+	Inputs: []Input{{Name: LabelledInput}},
+	Files:  tabled(labelsFile),
+})
 
 // LabelParams of the annotator: the parser, erring with probability Noise.
 type LabelParams struct {
@@ -25,16 +33,16 @@ type Labelled struct {
 	Labels    []string `json:"labels"` // good, bad or skip
 }
 
-func runLabel(_ context.Context, _ *Env, t Task, _ Progress) error {
-	p, err := params[LabelParams](t)
+func (LabelParams) memory() float64 { return 0 }
+
+func (LabelParams) cost() float64 { return 1 }
+
+func runLabel(_ context.Context, _ *Env, t Task, p LabelParams, _ Progress) error {
+	images, err := ReadImages(t.in(LabelledInput), "images")
 	if err != nil {
 		return err
 	}
-	images, err := ReadImages(t.in("labelled"), "images")
-	if err != nil {
-		return err
-	}
-	prompts, err := readPrompts(t.in("labelled"))
+	prompts, err := readPrompts(t.in(LabelledInput))
 	if err != nil {
 		return err
 	}
@@ -48,7 +56,7 @@ func runLabel(_ context.Context, _ *Env, t Task, _ Progress) error {
 	}
 	out := Labelled{Annotator: "parser", Prompts: promptStrings(prompts), Labels: make([]string, len(prompts))}
 	for i, r := range readings {
-		out.Labels[i] = shapes.Annotate(random.Stream(p.Seed, "label", purpose, i), r.Judge(prompts[i]), p.Noise).String()
+		out.Labels[i] = shapes.Annotate(t.stream(p.Seed, purpose, i), r.Judge(prompts[i]), p.Noise).String()
 	}
 	return checkpoint.WriteJSON(filepath.Join(t.Out, labelsFile), out)
 }

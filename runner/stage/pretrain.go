@@ -2,17 +2,23 @@ package stage
 
 import (
 	"context"
-	"math/rand/v2"
 	"path/filepath"
+	"slices"
 
 	"ablate/models/dit"
-	"ablate/models/embedder"
 	"ablate/models/pipeline"
 	"ablate/models/pretrain"
-	"ablate/models/random"
 	"ablate/models/shapes"
 	"ablate/models/train"
 )
+
+// Pretrain makes the denoiser.
+const Pretrain Kind = "pretrain"
+
+var pretrainDef = define(runPretrain, Def{
+	Kind: Pretrain, Revision: 1, Backend: true, Trains: true,
+	Files: slices.Concat(required(modelFiles...), tabled(curvesFile)),
+})
 
 // PretrainParams of the denoiser of the shapes world.
 type PretrainParams struct {
@@ -28,11 +34,16 @@ type PretrainParams struct {
 	EMA          float64    `json:"ema" key:"model.shapes.ema"`
 }
 
-func runPretrain(ctx context.Context, e *Env, t Task, progress Progress) error {
-	p, err := params[PretrainParams](t)
-	if err != nil {
-		return err
-	}
+// memory is that of the weights, their gradient, two moments and running mean, of the
+// pairs, and of one activation of each block.
+func (p PretrainParams) memory() float64 {
+	weights := float64(p.Layers) * 12 * float64(p.Width) * float64(p.Width)
+	return 5*number*weights + float64(p.Data.Pairs)*shapes.Pixels + number*float64(p.Batch)*float64(p.Layers)*float64(p.Width)*4
+}
+
+func (p PretrainParams) cost() float64 { return float64(p.Steps) * float64(p.Batch) / 2000 }
+
+func runPretrain(ctx context.Context, e *Env, t Task, p PretrainParams, progress Progress) error {
 	c := dit.Default(shapes.Vocabulary())
 	c.Layers, c.Width, c.Heads, c.TextWidth = p.Layers, p.Width, p.Heads, p.Width
 	net := pipeline.Shapes(c)
@@ -40,44 +51,12 @@ func runPretrain(ctx context.Context, e *Env, t Task, progress Progress) error {
 	if err != nil {
 		return err
 	}
-	values, curve, err := pretrain.Run(ctx, trainer, net, newPairs(p.Data, p.Seed), random.Stream(p.Seed, "pretrain", "init", 0), steps(p.Seed, "pretrain", "order"),
+	values, curve, err := pretrain.Run(ctx, trainer, net, newPairs(p.Data, p.Seed), t.stream(p.Seed, "init", 0), t.steps(p.Seed, "order"),
 		pretrain.Options{Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam, EMA: p.EMA, Resume: t.Resume, Progress: progress.steps()})
 	if err != nil {
 		return err
 	}
 	if err := writeModel(t.Out, c, net, values); err != nil {
-		return err
-	}
-	return writeCurve(filepath.Join(t.Out, curvesFile), curve)
-}
-
-// steps are the streams of a training's steps.
-func steps(seed int64, stage, purpose string) random.Steps {
-	return func(step int) *rand.Rand { return random.Stream(seed, stage, purpose, step) }
-}
-
-// EmbedParams of the embedder of the shapes world.
-type EmbedParams struct {
-	Seed         int64      `json:"seed" key:"seed.pretraining"`
-	Data         DataParams `json:"data"`
-	Steps        int        `json:"steps" key:"embedder.steps"`
-	Batch        int        `json:"batch" key:"embedder.batch"`
-	LearningRate float64    `json:"learningRate" key:"embedder.learningRate"`
-	Adam         train.Adam `json:"adam" key:"embedder.adam"`
-}
-
-func runEmbed(ctx context.Context, e *Env, t Task, progress Progress) error {
-	p, err := params[EmbedParams](t)
-	if err != nil {
-		return err
-	}
-	c := embedder.Default(shapes.Vocabulary())
-	values, curve, err := embedder.Train(ctx, e.Backend, c, newPairs(p.Data, p.Seed), random.Stream(p.Seed, "embedder", "init", 0), steps(p.Seed, "embedder", "order"),
-		embedder.Options{Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam, Resume: t.Resume, Progress: progress.steps()})
-	if err != nil {
-		return err
-	}
-	if err := writeEmbedder(t.Out, c, values); err != nil {
 		return err
 	}
 	return writeCurve(filepath.Join(t.Out, curvesFile), curve)

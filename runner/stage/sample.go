@@ -11,6 +11,22 @@ import (
 	"ablate/models/shapes"
 )
 
+// Sample draws images of the base model for feedback.
+const Sample Kind = "sample"
+
+var sampleDef = define(runSample, Def{
+	Kind: Sample, Revision: 1, Backend: true,
+	Inputs: []Input{{Name: ModelInput}},
+	Files:  required(imagesFile, promptsFile),
+})
+
+// Splits of the images of a base model. Prompts and noise of each have streams of their own.
+const (
+	LabelledSplit   = "labelled"   // the annotator labels these, and rewards learn from them
+	UnlabelledSplit = "unlabelled" // a reward scores these
+	AssessSplit     = "assess"     // a reward is assessed on these
+)
+
 // SampleParams of images for feedback.
 type SampleParams struct {
 	Seed    int64           `json:"seed" key:"seed.feedback"`
@@ -20,12 +36,12 @@ type SampleParams struct {
 	Sampler sampler.Options `json:"sampler"`
 }
 
-func runSample(ctx context.Context, e *Env, t Task, progress Progress) error {
-	p, err := params[SampleParams](t)
-	if err != nil {
-		return err
-	}
-	_, m, err := readModel(t.in("model"))
+func (p SampleParams) memory() float64 { return drawn(p.Images, p.Sampler) }
+
+func (p SampleParams) cost() float64 { return float64(p.Images) / 500 }
+
+func runSample(ctx context.Context, e *Env, t Task, p SampleParams, progress Progress) error {
+	_, m, err := readModel(t.in(ModelInput))
 	if err != nil {
 		return err
 	}
@@ -33,10 +49,10 @@ func runSample(ctx context.Context, e *Env, t Task, progress Progress) error {
 	prompts := make([]shapes.Prompt, p.Images)
 	for i := range prompts {
 		// Feedback sees no held-out prompt.
-		prompts[i] = catalogue.All()[catalogue.Draw(random.Stream(p.Seed, "sample", p.Split+" prompt", i), !p.Unseen)].Prompt
+		prompts[i] = catalogue.All()[catalogue.Draw(t.stream(p.Seed, p.Split+" prompt", i), !p.Unseen)].Prompt
 	}
 	images, err := e.draw(ctx, m, prompts, p.Sampler, func(i int, dst []float32) {
-		random.Normal(random.Stream(p.Seed, "sample", p.Split+" noise", i), dst)
+		random.Normal(t.stream(p.Seed, p.Split+" noise", i), dst)
 	}, progress)
 	if err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Package stage runs the cached steps of a trial inside a worker process: one
-// file a stage kind. A stage reads the artifacts of other actions as folders
+// Package stage runs the cached steps of a trial inside a worker process. A stage is
+// one file, which defines its row of the table of stages (Def). A stage reads the artifacts of other actions as folders
 // and writes its own folder; it knows nothing of studies, scheduling or the
 // store. Panics of graph building stop here, at Run.
 package stage
@@ -8,54 +8,43 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
+	"math/rand/v2"
 	"runtime/debug"
 
 	"ablate/models/backend"
 	"ablate/models/distance"
 	"ablate/models/embedder"
 	"ablate/models/pipeline"
+	"ablate/models/random"
 	"ablate/models/reward"
 	"ablate/models/sampler"
 	"ablate/models/train"
 )
 
-// Kind names a stage, as it stands in the key of an action.
-type Kind string
-
-// The kinds of this version. Pretrain makes a denoiser, Embed the reward's
-// embedder; Adopt takes both from a checkpoint folder in their place.
-const (
-	Pretrain Kind = "pretrain"
-	Embed    Kind = "embedder"
-	Adopt    Kind = "adopt"
-	Sample   Kind = "sample"
-	Label    Kind = "label"
-	Reward   Kind = "reward"
-	Assess   Kind = "assess"
-	Score    Kind = "score"
-	Finetune Kind = "finetune"
-	Evaluate Kind = "evaluate"
-	Proxy    Kind = "proxy"
-)
-
-// Revision of each kind is part of every action's key: raise it when what the
-// stage computes changes, and old results are computed anew.
-var Revision = map[Kind]int{
-	Pretrain: 1, Embed: 1, Adopt: 1, Sample: 1, Label: 1, Reward: 2, Assess: 1, Score: 1, Finetune: 2, Evaluate: 2, Proxy: 2,
-}
-
 // Task is one action to run.
 type Task struct {
 	Kind   Kind
 	Params json.RawMessage   // the kind's own parameters, PretrainParams and so on
-	Inputs map[string]string // folders of the artifacts it reads, by role
+	Inputs map[string]string // folders of the artifacts that it reads, by the names of Def.Inputs
 	Out    string            // folder to write
 	Resume train.Resume      // of the stage's training, if it has one; workers do not set it yet
 }
 
-func (t Task) in(role string, parts ...string) string {
-	return filepath.Join(append([]string{t.Inputs[role]}, parts...)...)
+// in returns the folder of an input.
+func (t Task) in(name string) string { return t.Inputs[name] }
+
+// has reports whether the task has an optional input.
+func (t Task) has(name string) bool { _, ok := t.Inputs[name]; return ok }
+
+// stream returns the random numbers that the task uses for a purpose. Their stage is the
+// task's own kind, so that two stages share none.
+func (t Task) stream(seed int64, purpose string, index int) *rand.Rand {
+	return random.Stream(seed, string(t.Kind), purpose, index)
+}
+
+// steps returns the streams of a training's steps.
+func (t Task) steps(seed int64, purpose string) random.Steps {
+	return func(step int) *rand.Rand { return t.stream(seed, purpose, step) }
 }
 
 // Progress is told how far a stage is, in its own steps.
@@ -182,29 +171,15 @@ func Run(ctx context.Context, e *Env, t Task, progress Progress) (err error) {
 	if progress == nil {
 		progress = silent
 	}
-	run, ok := map[Kind]func(context.Context, *Env, Task, Progress) error{
-		Pretrain: runPretrain, Embed: runEmbed, Adopt: runAdopt, Sample: runSample, Label: runLabel,
-		Reward: runReward, Assess: runAssess, Score: runScore, Finetune: runFinetune, Evaluate: runEvaluate, Proxy: runProxy,
-	}[t.Kind]
-	if !ok {
-		return fmt.Errorf("stage %q is not known to this version", t.Kind)
+	d := t.Kind.Def()
+	if d.run == nil {
+		return fmt.Errorf("unknown stage %q: the worker must be of the same version as the program that sends it actions", t.Kind)
 	}
-	return run(ctx, e, t, progress)
+	if err := d.checkInputs(t.Inputs); err != nil {
+		return err
+	}
+	if err := d.run(ctx, e, t, progress); err != nil {
+		return err
+	}
+	return d.checkFiles(t.Out)
 }
-
-// params decodes a task's parameters strictly: a field that this version does
-// not know means that runner and worker are of different versions.
-func params[T any](t Task) (T, error) {
-	var p T
-	if err := unmarshalStrict(t.Params, &p); err != nil {
-		return p, fmt.Errorf("%s: parameters: %w", t.Kind, err)
-	}
-	if err := checkMemory(p); err != nil {
-		return p, fmt.Errorf("%s: %w", t.Kind, err)
-	}
-	return p, nil
-}
-
-// Computes reports whether a stage computes on a backend, whose class is then
-// part of its key; the others give the same bytes everywhere.
-func (k Kind) Computes() bool { return k != Adopt && k != Label }

@@ -28,14 +28,14 @@ type Entry struct {
 	Difference string   // first file in which they differ
 }
 
-// Stage returns the kind of stage, read from the key.
+// Stage returns the kind of stage, read from the key; it is empty for a key that this
+// version does not read.
 func (e Entry) Stage() string {
-	for line := range strings.Lines(e.Key) {
-		if s, ok := strings.CutPrefix(line, "stage "); ok {
-			return strings.TrimSuffix(s, "\n")
-		}
+	k, err := ParseKey(e.Key)
+	if err != nil {
+		return ""
 	}
-	return ""
+	return k.Stage
 }
 
 // encode writes the one spelling of an entry; its last line is the sum of the others.

@@ -22,6 +22,25 @@ func FuzzEntry(f *testing.F) {
 	})
 }
 
+// FuzzKey: what is read is written again as the same bytes, and so what is written is read
+// again as the same key.
+func FuzzKey(f *testing.F) {
+	key, _ := sample()
+	f.Add(key.Text())
+	f.Add(Key{Stage: "a\nb", Lines: []string{`"`, "x \xff"}, Inputs: []Input{{"\t", OutputID{1}}}}.Text())
+	f.Add(keyFormat + "\nstage \nrevision 0\nbackend \n")
+	f.Fuzz(func(t *testing.T, text string) {
+		k, err := ParseKey(text)
+		if err == nil && k.Text() != text {
+			t.Errorf("read %+v", k)
+		}
+		k = Key{Stage: text, Lines: []string{text}, Inputs: []Input{{Name: text}}, Backend: text}
+		if back, err := ParseKey(k.Text()); err != nil || canonical(back) != canonical(k) {
+			t.Errorf("%+v is read as %+v, %v", k, back, err)
+		}
+	})
+}
+
 // FuzzManifest: what is read is written again as the same bytes, and every path stays inside.
 func FuzzManifest(f *testing.F) {
 	f.Add(manifest{{path: "a/b", size: 3, sum: sumOf("abc")}, {path: "c\n\xff", sum: sumOf("")}}.encode())

@@ -2,6 +2,7 @@ package store
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -33,11 +34,11 @@ type Input struct {
 // texts: parts that hold control characters or begin with a quote are quoted.
 func (k Key) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\nstage %s\nrevision %d\nbackend %s\n", keyFormat, part(k.Stage), k.Revision, part(k.Backend))
+	fmt.Fprintf(&b, "%s\nstage %s\nrevision %d\nbackend %s\n", keyFormat, quotePart(k.Stage), k.Revision, quotePart(k.Backend))
 	lines := slices.Clone(k.Lines)
 	slices.Sort(lines)
 	for _, l := range lines {
-		fmt.Fprintf(&b, "set %s\n", part(l))
+		fmt.Fprintf(&b, "set %s\n", quotePart(l))
 	}
 	inputs := slices.Clone(k.Inputs)
 	slices.SortFunc(inputs, func(x, y Input) int {
@@ -47,16 +48,68 @@ func (k Key) Text() string {
 		return slices.Compare(x.Output[:], y.Output[:])
 	})
 	for _, in := range inputs {
-		fmt.Fprintf(&b, "input %s %s\n", in.Output, part(in.Name))
+		fmt.Fprintf(&b, "input %s %s\n", in.Output, quotePart(in.Name))
 	}
 	return b.String()
+}
+
+// ParseKey reads what Text writes and nothing else.
+func ParseKey(text string) (Key, error) {
+	var k Key
+	rest, ok := strings.CutPrefix(text, keyFormat+"\n")
+	if !ok {
+		return Key{}, fmt.Errorf("key: the first line is not %q", keyFormat)
+	}
+	n := 1
+	for line := range strings.Lines(rest) {
+		n++
+		word, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if !ok {
+			return Key{}, fmt.Errorf("key line %d: want a word and a value", n)
+		}
+		if err := k.parseLine(word, value); err != nil {
+			return Key{}, fmt.Errorf("key line %d: %s: %w", n, word, err)
+		}
+	}
+	// Order, repetitions and the spelling of numbers and quotes are all checked at once.
+	if k.Text() != text {
+		return Key{}, errors.New("key: not in canonical form")
+	}
+	return k, nil
+}
+
+// parseLine adds a line of a key's text to the key.
+func (k *Key) parseLine(word, value string) (err error) {
+	switch word {
+	case "stage":
+		k.Stage, err = unquotePart(value)
+	case "revision":
+		k.Revision, err = strconv.Atoi(value)
+	case "backend":
+		k.Backend, err = unquotePart(value)
+	case "set":
+		var line string
+		line, err = unquotePart(value)
+		k.Lines = append(k.Lines, line)
+	case "input":
+		hex, name, _ := strings.Cut(value, " ")
+		var in Input
+		if in.Output, err = ParseOutputID(hex); err != nil {
+			return err
+		}
+		in.Name, err = unquotePart(name)
+		k.Inputs = append(k.Inputs, in)
+	default:
+		err = errors.New("unknown word")
+	}
+	return err
 }
 
 // ID returns the SHA-256 of Text.
 func (k Key) ID() ActionID { return sha256.Sum256([]byte(k.Text())) }
 
-// part spells s on one line, so that no two strings are spelled alike.
-func part(s string) string {
+// quotePart spells s on one line, so that no two strings are spelled alike.
+func quotePart(s string) string {
 	plain := !strings.HasPrefix(s, `"`)
 	for _, r := range s {
 		// ReplacementChar is what invalid bytes look like; quoted, the text is valid UTF-8.
@@ -68,4 +121,12 @@ func part(s string) string {
 		return s
 	}
 	return strconv.Quote(s)
+}
+
+// unquotePart reads what quotePart writes.
+func unquotePart(s string) (string, error) {
+	if !strings.HasPrefix(s, `"`) {
+		return s, nil
+	}
+	return strconv.Unquote(s)
 }

@@ -91,6 +91,9 @@ func TestKeyIdentity(t *testing.T) {
 		if (a.Text() == b.Text()) != same || (a.ID() == b.ID()) != same {
 			t.Fatalf("same %v, texts\n%s\n%s", same, a.Text(), b.Text())
 		}
+		if back, err := ParseKey(a.Text()); err != nil || canonical(back) != canonical(a) {
+			t.Fatalf("read as %+v, %v:\n%s", back, err, a.Text())
+		}
 		if !utf8.ValidString(a.Text()) {
 			t.Fatalf("not UTF-8: %q", a.Text())
 		}
@@ -121,5 +124,24 @@ func TestKeyQuoting(t *testing.T) {
 			t.Errorf("%q and %q are both %q", word, other, text)
 		}
 		seen[text] = word
+	}
+}
+
+// TestParseKeyRefuses: a text that Text does not write is not a key.
+func TestParseKeyRefuses(t *testing.T) {
+	good := Key{Stage: "score", Revision: 3, Lines: []string{"a 1", "b 2"}, Inputs: []Input{{"samples", OutputID{2}}}}.Text()
+	if _, err := ParseKey(good); err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string]string{
+		"another format": strings.Replace(good, keyFormat, "ablate action 1", 1), "empty": "", "no last newline": strings.TrimSuffix(good, "\n"),
+		"out of order": strings.Replace(good, "set a 1\nset b 2\n", "set b 2\nset a 1\n", 1), "number": strings.Replace(good, "revision 3", "revision 03", 1),
+		"needless quotes": strings.Replace(good, "stage score", `stage "score"`, 1), "open quote": strings.Replace(good, "stage score", `stage "score`, 1),
+		"twice": good + "stage score\n", "unknown word": good + "more 1\n", "no value": good + "set\n", "id": strings.Replace(good, "input 02", "input 0", 1),
+		"no backend": strings.Replace(good, "backend \n", "", 1), "upper case": strings.ToUpper(good),
+	} {
+		if k, err := ParseKey(bad); err == nil {
+			t.Errorf("%s: read as %+v", name, k)
+		}
 	}
 }

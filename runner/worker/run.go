@@ -11,9 +11,10 @@ import (
 
 	"ablate/runner/device"
 	"ablate/runner/launch"
+	"ablate/runner/layout"
 	"ablate/runner/program"
 	"ablate/runner/project"
-	"ablate/runner/study"
+	"ablate/runner/run"
 )
 
 // Options of a run. None of them changes a result.
@@ -21,7 +22,7 @@ type Options struct {
 	Workers  int
 	FailFast bool // stop at the first failure
 	Limit    int  // run at most so many actions that are missing; 0 is no limit
-	Events   func(study.Event)
+	Events   func(run.Event)
 }
 
 // silence is how long a worker may work without a sign of progress. The longest known
@@ -30,7 +31,7 @@ const silence = 30 * time.Minute
 
 // Run computes the missing actions of a graph on a device, and writes the journal and
 // the logs into the project's folder, which it has claimed.
-func Run(ctx context.Context, p project.Project, todo *study.Graph, d device.Device, o Options) (*study.Outcome, error) {
+func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, o Options) (*run.Outcome, error) {
 	j, err := p.Store.OpenJournal(p.Dir)
 	if err != nil {
 		return nil, err
@@ -41,7 +42,7 @@ func Run(ctx context.Context, p project.Project, todo *study.Graph, d device.Dev
 		return nil, err
 	}
 	defer pool.Close()
-	out, err := study.Run(ctx, todo, p.Store, j, pool, study.Options{
+	out, err := run.Run(ctx, todo, p.Store, j, pool, run.Options{
 		Slots: o.Workers, FailFast: o.FailFast, Limit: o.Limit, Backend: d.Class, Machine: machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
 	})
 	if err == nil {
@@ -51,7 +52,7 @@ func Run(ctx context.Context, p project.Project, todo *study.Graph, d device.Dev
 }
 
 // machine is what the journal and the store record of a device.
-func machine(d device.Device) study.Machine {
-	return study.Machine{Device: d.Name, Backend: d.Class, Versions: d.Versions(), CPU: device.CPUName(), Environment: d.Fingerprint(),
+func machine(d device.Device) run.Machine {
+	return run.Machine{Device: d.Name, Backend: d.Class, Versions: d.Versions(), CPU: device.CPUName(), Environment: d.Fingerprint(),
 		Build: "ablate " + program.Version() + " " + program.Build()}
 }

@@ -9,9 +9,9 @@ import (
 	"ablate/runner/device"
 	"ablate/runner/launch"
 	"ablate/runner/program"
+	"ablate/runner/run"
 	"ablate/runner/stage"
 	"ablate/runner/store"
-	"ablate/runner/study"
 )
 
 // Serve is a worker process: it runs the stages that its parent sends on standard
@@ -27,13 +27,13 @@ func Serve(ctx context.Context) error {
 func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(launch.Progress)) (json.RawMessage, error) {
 	kind := stage.Kind(t.Stage)
 	if device.Inherited() == device.Go {
-		if why := backend.GoRefuses(t.Stage); why != "" {
+		if why := backend.GoRefuses(kind.Def().Trains); why != "" {
 			return nil, fmt.Errorf("%s: %s", kind, why)
 		}
 	}
 	// The first stage that computes opens the backend, so that a backend that cannot
 	// be opened is an error of that stage.
-	if kind.Computes() && env.Backend == nil {
+	if kind.Def().Backend && env.Backend == nil {
 		b, err := device.OpenInherited()
 		if err != nil {
 			return nil, fmt.Errorf("backend: %w", err)
@@ -44,11 +44,11 @@ func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(lau
 		progress(launch.Progress{Step: step, Total: total, Text: text})
 	})
 	if err != nil {
-		return nil, study.Classify(err)
+		return nil, run.Classify(err)
 	}
 	manifest, err := store.Written(ctx, t.Out)
 	if err != nil {
-		return nil, study.Classify(err)
+		return nil, run.Classify(err)
 	}
-	return json.Marshal(study.Made{Manifest: manifest})
+	return json.Marshal(run.Made{Manifest: manifest})
 }

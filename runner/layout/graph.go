@@ -1,11 +1,10 @@
-// Package study turns a study into actions, runs those that are missing, and
-// gathers what they produced into tables.
+// Package layout lays out the actions that the trials of a study are made of.
 //
 // A trial is a chain of actions. An action is named twice: structurally, by
 // its parameters and the names of the actions it reads, which is known before
 // anything runs and makes trials share actions; and by the key of runner/store,
 // in which the actions it reads have become artifacts.
-package study
+package layout
 
 import (
 	"crypto/sha256"
@@ -20,54 +19,6 @@ import (
 	"ablate/models/finetune"
 	"ablate/runner/stage"
 )
-
-// An Action is one stage of one or more trials.
-type Action struct {
-	Name   string // structural name
-	Kind   stage.Kind
-	Params any      // what the stage's code reads
-	Lines  []string // stage.Lines of Params
-	Inputs []Input
-	Trials []string // ids of the trials that need it, in the order of the study
-	Views  []string // one view of each of these trials
-	Turn   int      // when it is wanted: actions of lower turns run first
-	Cost   float64  // rough seconds on one core
-
-	index int // in Graph.Actions
-}
-
-// An Input is an action whose artifact another reads.
-type Input struct {
-	Role   string
-	Action *Action
-}
-
-// A Chain is what one trial is made of; an action that it does not need is nil.
-type Chain struct {
-	Model, Embedder           *Action
-	Labelled, Unlabelled      *Action
-	Labels, Reward            *Action
-	Held, HeldLabels, Assess  *Action // of images that no training sees: they, their labels, and what they say of the reward
-	LabelledScores            *Action
-	UnlabelledScores          *Action
-	Finetune, Evaluate, Proxy *Action
-}
-
-func (c Chain) all() [14]*Action {
-	return [...]*Action{c.Model, c.Embedder, c.Labelled, c.Unlabelled, c.Labels, c.Reward, c.Held, c.HeldLabels, c.Assess,
-		c.LabelledScores, c.UnlabelledScores, c.Finetune, c.Evaluate, c.Proxy}
-}
-
-// Actions lists a chain's actions that are there.
-func (c Chain) Actions() []*Action {
-	var out []*Action
-	for _, a := range c.all() {
-		if a != nil && !slices.Contains(out, a) {
-			out = append(out, a)
-		}
-	}
-	return out
-}
 
 // A Graph is every action of a study, each once, after those that it reads.
 type Graph struct {
@@ -84,8 +35,8 @@ type Graph struct {
 // study of a hundred thousand trials hashes each of its actions once.
 type actionKey struct {
 	kind   stage.Kind
-	params any    // a struct without pointers, compared by value
-	inputs string // roles, and indices of actions
+	params stage.Params // compared by value
+	inputs string       // roles, and indices of actions
 }
 
 // NewGraph lays out the actions of the given views of a study. digest names
@@ -120,11 +71,11 @@ func NewGraph(s *language.Study, views []language.View, digest func(dir string) 
 			bases[v.Trial.Seed] = b
 		}
 		if b.Reward != nil {
-			inputs := []Input{{"evaluate", c.Evaluate}, {"reward", b.Reward}, {"embedder", b.Embedder}}
+			inputs := []Input{{stage.EvaluateInput, c.Evaluate}, {stage.RewardInput, b.Reward}, {stage.EmbedderInput, b.Embedder}}
 			if c.Finetune != nil {
-				inputs = append(inputs, Input{"finetune", c.Finetune})
+				inputs = append(inputs, Input{stage.FinetuneInput, c.Finetune})
 			}
-			c.Proxy = g.add(stage.Proxy, none{}, 1, inputs...)
+			c.Proxy = g.add(stage.Proxy, stage.NoParams{}, inputs...)
 			b.need(v, g.turn(s, v))
 		}
 		g.Chains[id] = c
@@ -140,40 +91,21 @@ func (g *Graph) turn(s *language.Study, v language.View) int {
 	return slices.Index(s.Seeds, v.Trial.Seed)*len(s.Views) + len(g.Chains)
 }
 
-// need notes that a trial needs a chain's actions.
-func (c Chain) need(v language.View, turn int) {
-	trial, view := v.Trial.ID().String(), v.String()
-	for _, a := range c.all() {
-		// Trials come one after the other: one that is there is the last.
-		if a == nil || len(a.Trials) > 0 && a.Trials[len(a.Trials)-1] == trial {
-			continue
-		}
-		if len(a.Trials) == 0 || turn < a.Turn {
-			a.Turn = turn
-		}
-		a.Trials, a.Views = append(a.Trials, trial), append(a.Views, view)
-	}
-}
-
-// none are the parameters of a stage that has none.
-type none struct{}
-
-// add returns the action of that kind with these parameters and inputs; cost is
-// a rough number of seconds.
-func (g *Graph) add(kind stage.Kind, params any, cost float64, inputs ...Input) *Action {
+// add returns the action of that kind with these parameters and inputs.
+func (g *Graph) add(kind stage.Kind, params stage.Params, inputs ...Input) *Action {
 	read := make([]byte, 0, 128)
 	for _, in := range inputs {
-		read = append(append(read, in.Role...), 0)
+		read = append(append(read, in.Name...), 0)
 		read = binary.LittleEndian.AppendUint32(read, uint32(in.Action.index))
 	}
 	key := actionKey{kind, params, string(read)}
 	if a, ok := g.known[key]; ok {
 		return a
 	}
-	a := &Action{Kind: kind, Params: params, Lines: stage.Lines(params), Inputs: inputs, Cost: cost, index: len(g.Actions)}
-	text := fmt.Appendf(nil, "%s %d\n%s\n", a.Kind, stage.Revision[a.Kind], strings.Join(a.Lines, "\n"))
+	a := &Action{Kind: kind, Params: params, Lines: stage.Lines(params), Inputs: inputs, Cost: stage.Cost(params), index: len(g.Actions)}
+	text := fmt.Appendf(nil, "%s %d\n%s\n", a.Kind, a.Kind.Def().Revision, strings.Join(a.Lines, "\n"))
 	for _, in := range inputs {
-		text = fmt.Appendf(text, "%s %s\n", in.Role, in.Action.Name)
+		text = fmt.Appendf(text, "%s %s\n", in.Name, in.Action.Name)
 	}
 	sum := sha256.Sum256(text)
 	a.Name = hex.EncodeToString(sum[:])
@@ -225,22 +157,22 @@ func (g *Graph) reward(t language.Trial) (Chain, error) {
 		if err != nil {
 			return c, err
 		}
-		c.Model = g.add(stage.Adopt, stage.AdoptParams{Path: path, Digest: d}, 1)
+		c.Model = g.add(stage.Adopt, stage.AdoptParams{Path: path, Digest: d})
 	} else {
 		p, err := fill[stage.PretrainParams](t)
 		if err != nil {
 			return c, err
 		}
-		c.Model = g.add(stage.Pretrain, p, float64(p.Steps)*float64(p.Batch)/2000)
+		c.Model = g.add(stage.Pretrain, p)
 	}
 	var err error
 	if n := t.Content.Whole("feedback.labelled"); n > 0 {
-		if c.Labelled, err = g.samples(t, c.Model, "labelled", n, false); err != nil {
+		if c.Labelled, err = g.samples(t, c.Model, stage.LabelledSplit, n, false); err != nil {
 			return c, err
 		}
 	}
 	if n := t.Content.Whole("feedback.unlabelled"); n > 0 {
-		if c.Unlabelled, err = g.samples(t, c.Model, "unlabelled", n, false); err != nil {
+		if c.Unlabelled, err = g.samples(t, c.Model, stage.UnlabelledSplit, n, false); err != nil {
 			return c, err
 		}
 	}
@@ -253,13 +185,13 @@ func (g *Graph) reward(t language.Trial) (Chain, error) {
 		if err != nil {
 			return c, err
 		}
-		c.Embedder = g.add(stage.Embed, p, float64(p.Steps)*float64(p.Batch)/5000)
+		c.Embedder = g.add(stage.Embed, p)
 	}
 	if c.Labels, err = g.labels(t, c.Labelled, ""); err != nil {
 		return c, err
 	}
 	p, err := fill[stage.RewardParams](t)
-	c.Reward = g.add(stage.Reward, p, 5*float64(p.Members), Input{"labelled", c.Labelled}, Input{"labels", c.Labels}, Input{"embedder", c.Embedder})
+	c.Reward = g.add(stage.Reward, p, Input{stage.LabelledInput, c.Labelled}, Input{stage.LabelsInput, c.Labels}, Input{stage.EmbedderInput, c.Embedder})
 	return c, err
 }
 
@@ -275,8 +207,8 @@ func (g *Graph) assess(t language.Trial, c *Chain) (err error) {
 	if c.HeldLabels, err = g.labels(t, c.Held, stage.AssessSplit); err != nil {
 		return err
 	}
-	c.Assess = g.add(stage.Assess, none{}, 1, Input{"samples", c.Held}, Input{"sample labels", c.HeldLabels}, Input{"labelled", c.Labelled},
-		Input{"labels", c.Labels}, Input{"embedder", c.Embedder}, Input{"reward", c.Reward})
+	c.Assess = g.add(stage.Assess, stage.NoParams{}, Input{stage.SamplesInput, c.Held}, Input{stage.SampleLabelsInput, c.HeldLabels}, Input{stage.LabelledInput, c.Labelled},
+		Input{stage.LabelsInput, c.Labels}, Input{stage.EmbedderInput, c.Embedder}, Input{stage.RewardInput, c.Reward})
 	return nil
 }
 
@@ -285,13 +217,13 @@ func (g *Graph) assess(t language.Trial, c *Chain) (err error) {
 func (g *Graph) labels(t language.Trial, images *Action, split string) (*Action, error) {
 	p, err := fill[stage.LabelParams](t)
 	p.Split = split
-	return g.add(stage.Label, p, 1, Input{"labelled", images}), err
+	return g.add(stage.Label, p, Input{stage.LabelledInput, images}), err
 }
 
 func (g *Graph) samples(t language.Trial, model *Action, split string, n int, unseen bool) (*Action, error) {
 	p, err := fill[stage.SampleParams](t)
 	p.Split, p.Images, p.Unseen = split, n, unseen
-	return g.add(stage.Sample, p, float64(n)/500, Input{"model", model}), err
+	return g.add(stage.Sample, p, Input{stage.ModelInput, model}), err
 }
 
 // chain lays out a whole trial.
@@ -320,9 +252,9 @@ func (g *Graph) score(t language.Trial, c *Chain, samples *Action) *Action {
 	case "none":
 		return nil
 	case "oracle":
-		return g.add(stage.Score, stage.ScoreParams{Loss: "oracle"}, 1, Input{"samples", samples})
+		return g.add(stage.Score, stage.ScoreParams{Loss: "oracle"}, Input{stage.SamplesInput, samples})
 	}
-	return g.add(stage.Score, stage.ScoreParams{Loss: "learned"}, 2, Input{"samples", samples}, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
+	return g.add(stage.Score, stage.ScoreParams{Loss: "learned"}, Input{stage.SamplesInput, samples}, Input{stage.RewardInput, c.Reward}, Input{stage.EmbedderInput, c.Embedder})
 }
 
 func (g *Graph) finetune(t language.Trial, c *Chain) (*Action, error) {
@@ -331,12 +263,12 @@ func (g *Graph) finetune(t language.Trial, c *Chain) (*Action, error) {
 		return nil, err
 	}
 	method := p.Recipe.Method.Method
-	inputs := []Input{{"model", c.Model}}
+	inputs := []Input{{stage.ModelInput, c.Model}}
 	add := func(split string, samples *Action) *Action {
 		inputs = append(inputs, Input{split, samples})
 		s := g.score(t, c, samples)
 		if s != nil {
-			inputs = append(inputs, Input{split + " scores", s})
+			inputs = append(inputs, Input{stage.ScoresInput(split), s})
 		}
 		return s
 	}
@@ -345,25 +277,23 @@ func (g *Graph) finetune(t language.Trial, c *Chain) (*Action, error) {
 			if c.Labels, err = g.labels(t, c.Labelled, ""); err != nil {
 				return nil, err
 			}
-			inputs = append(inputs, Input{"labelled", c.Labelled}, Input{"labels", c.Labels})
+			inputs = append(inputs, Input{stage.LabelledInput, c.Labelled}, Input{stage.LabelsInput, c.Labels})
 		} else {
-			c.LabelledScores = add("labelled", c.Labelled)
+			c.LabelledScores = add(stage.LabelledSplit, c.Labelled)
 		}
 	}
 	if p.Mix.Unlabelled > 0 && c.Unlabelled != nil {
-		c.UnlabelledScores = add("unlabelled", c.Unlabelled)
+		c.UnlabelledScores = add(stage.UnlabelledSplit, c.Unlabelled)
 	}
-	cost := float64(p.Recipe.Steps)*float64(p.Recipe.Batch)/1500 + float64(p.Probes)
-	if p.Recipe.Rounds > 1 || finetune.DrawsItself(method) {
+	if p.DrawsImages() {
 		if p.Scores = scorer(t); p.Scores == "learned" {
-			inputs = append(inputs, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
+			inputs = append(inputs, Input{stage.RewardInput, c.Reward}, Input{stage.EmbedderInput, c.Embedder})
 		}
-		cost *= 2
 	}
 	if p.Recipe.Beta == 0 || p.Mix.Pretraining == 0 {
 		p.Data, p.PretrainingSeed = stage.DataParams{}, 0
 	}
-	return g.add(stage.Finetune, p, cost, inputs...), nil
+	return g.add(stage.Finetune, p, inputs...), nil
 }
 
 func (g *Graph) evaluate(t language.Trial, c Chain, model *Action) (*Action, error) {
@@ -371,14 +301,14 @@ func (g *Graph) evaluate(t language.Trial, c Chain, model *Action) (*Action, err
 	if err != nil {
 		return nil, err
 	}
-	inputs := []Input{{"model", model}}
+	inputs := []Input{{stage.ModelInput, model}}
 	if p.BestOf > 1 {
 		if p.Scores = scorer(t); p.Scores == "learned" {
-			inputs = append(inputs, Input{"reward", c.Reward}, Input{"embedder", c.Embedder})
+			inputs = append(inputs, Input{stage.RewardInput, c.Reward}, Input{stage.EmbedderInput, c.Embedder})
 		}
 	}
 	if model != c.Model {
-		inputs = append(inputs, Input{"base", c.Model})
+		inputs = append(inputs, Input{stage.BaseInput, c.Model})
 	}
-	return g.add(stage.Evaluate, p, float64(p.Images+p.FidelityImages)*float64(p.BestOf)/500+4, inputs...), nil
+	return g.add(stage.Evaluate, p, inputs...), nil
 }

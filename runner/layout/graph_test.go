@@ -1,4 +1,4 @@
-package study
+package layout
 
 import (
 	"fmt"
@@ -182,19 +182,5 @@ func TestAlone(t *testing.T) {
 				t.Errorf("%s: %s is that of another trial", v, a[i].Kind)
 			}
 		}
-	}
-}
-
-// TestMetricsOfTheLanguage: what a study may guard is what trials.arrow has, the
-// floors left out.
-func TestMetricsOfTheLanguage(t *testing.T) {
-	var want []string
-	for _, m := range Metrics {
-		if m.Better != "" {
-			want = append(want, m.Name)
-		}
-	}
-	if got := language.Metrics(); !slices.Equal(got, want) {
-		t.Errorf("#Metric has %q, trials.arrow %q", got, want)
 	}
 }

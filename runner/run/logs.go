@@ -1,4 +1,4 @@
-package study
+package run
 
 import (
 	"bytes"
@@ -8,17 +8,18 @@ import (
 	"strings"
 
 	"ablate/runner/launch"
+	"ablate/runner/layout"
 	"ablate/runner/store"
 )
 
 // logFile is where the log of a failed action is kept.
-func (r *runner) logFile(a *Action, key store.Key) string {
+func (r *runner) logFile(a *layout.Action, key store.Key) string {
 	return filepath.Join(r.o.Logs, fmt.Sprintf("%s-%s.log", a.Kind, key.ID().Short()))
 }
 
 // logged writes down everything that is known of a failure and returns the error
 // with the path of that log. A log that cannot be written hides no error.
-func (r *runner) logged(a *Action, key store.Key, t launch.Task, cause error) error {
+func (r *runner) logged(a *layout.Action, key store.Key, t launch.Task, cause error) error {
 	if r.o.Logs == "" {
 		return cause
 	}
@@ -64,7 +65,7 @@ func (e *loggedError) Error() string { return fmt.Sprintf("%v (log: %s)", e.erro
 func (e *loggedError) Unwrap() error { return e.error }
 
 // forget removes the log of earlier failures of an action that has succeeded.
-func (r *runner) forget(a *Action, key store.Key) {
+func (r *runner) forget(a *layout.Action, key store.Key) {
 	if r.o.Logs != "" {
 		_ = os.Remove(r.logFile(a, key)) // it may not be there
 	}

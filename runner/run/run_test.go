@@ -1,4 +1,4 @@
-package study
+package run
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/runner/launch"
+	"ablate/runner/layout"
 	"ablate/runner/stage"
 	"ablate/runner/store"
 )
@@ -72,12 +73,12 @@ func (f *fake) stages() map[string]int {
 // fixture is a study in a store of its own.
 type fixture struct {
 	t      *testing.T
-	g      *Graph
+	g      *layout.Graph
 	s      *store.Store
 	dir    string
 	w      *fake
 	log    *bytes.Buffer
-	starts []*Action
+	starts []*layout.Action
 }
 
 func newFixture(t *testing.T, seeds, arms string) *fixture {
@@ -95,7 +96,7 @@ func newFixture(t *testing.T, seeds, arms string) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{t: t, w: &fake{}, log: &bytes.Buffer{}}
-	if f.g, err = NewGraph(s, s.Views, nil); err != nil {
+	if f.g, err = layout.NewGraph(s, s.Views, nil); err != nil {
 		t.Fatal(err)
 	}
 	if f.s, err = store.Open(filepath.Join(dir, ".ablate")); err != nil {
@@ -129,9 +130,9 @@ func (f *fixture) run(o Options) *Outcome {
 	return out
 }
 
-func (f *fixture) action(kind stage.Kind) *Action {
+func (f *fixture) action(kind stage.Kind) *layout.Action {
 	f.t.Helper()
-	i := slices.IndexFunc(f.g.Actions, func(a *Action) bool { return a.Kind == kind })
+	i := slices.IndexFunc(f.g.Actions, func(a *layout.Action) bool { return a.Kind == kind })
 	if i < 0 {
 		f.t.Fatalf("the study has no %s", kind)
 	}

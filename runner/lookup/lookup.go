@@ -1,19 +1,28 @@
-package study
+// Package lookup finds the artifacts that a store has of a study's actions.
+package lookup
 
 import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
+	"ablate/runner/layout"
 	"ablate/runner/store"
 )
 
+// Output is an action's artifact.
+type Output struct {
+	ID     store.OutputID
+	Action store.ActionID
+	Dir    string // of its files, which are not checked yet
+	Made   string // environment in which it was computed
+}
+
 // Damage is an artifact that the index names and that cannot be read.
 type Damage struct {
-	Action *Action
+	Action *layout.Action
 	Err    error
 }
 
@@ -28,13 +37,13 @@ type Found struct {
 // Collect finds what there is of a graph without running anything, in the index
 // alone: an action whose artifact is damaged is found all the same, so that what
 // was computed from it is.
-func Collect(g *Graph, s *store.Store, backend string) (*Found, error) {
+func Collect(g *layout.Graph, s *store.Store, backend string) (*Found, error) {
 	f := &Found{Outputs: map[string]Output{}, unreadable: map[string]bool{}}
 	for _, a := range g.Actions {
 		if !f.ready(a) {
 			continue
 		}
-		id := a.Key(backend, f.Outputs).ID()
+		id := a.Key(backend, f.id).ID()
 		e, err := s.Lookup(id)
 		if store.Damaged(err) {
 			f.Damaged = append(f.Damaged, Damage{a, err})
@@ -49,14 +58,17 @@ func Collect(g *Graph, s *store.Store, backend string) (*Found, error) {
 	return f, nil
 }
 
+// id is that of an action's artifact.
+func (f *Found) id(a *layout.Action) store.OutputID { return f.Outputs[a.Name].ID }
+
 // ready reports whether there is everything that an action reads.
-func (f *Found) ready(a *Action) bool {
-	return !slices.ContainsFunc(a.Inputs, func(in Input) bool { _, ok := f.Outputs[in.Action.Name]; return !ok })
+func (f *Found) ready(a *layout.Action) bool {
+	return !slices.ContainsFunc(a.Inputs, func(in layout.Input) bool { _, ok := f.Outputs[in.Action.Name]; return !ok })
 }
 
-// Check compares with their digests those files of every artifact that want is
-// true of. Artifacts with damaged ones are in Damaged then, and Dir has none of them.
-func (f *Found) Check(ctx context.Context, g *Graph, s *store.Store, want func(path string) bool) error {
+// Check compares with their digests those files of every artifact that tables are made
+// from. Artifacts with damaged ones are in Damaged then, and Dir has none of them.
+func (f *Found) Check(ctx context.Context, g *layout.Graph, s *store.Store) error {
 	errs := make([]error, len(g.Actions))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
@@ -66,7 +78,7 @@ func (f *Found) Check(ctx context.Context, g *Graph, s *store.Store, want func(p
 			continue
 		}
 		group.Go(func() error {
-			if _, errs[i] = s.Files(ctx, out.ID, want); errs[i] != nil && !errors.Is(errs[i], store.ErrNotFound) {
+			if _, errs[i] = s.Files(ctx, out.ID, a.Kind.Def().Tabled); errs[i] != nil && !errors.Is(errs[i], store.ErrNotFound) {
 				return errs[i]
 			}
 			return nil
@@ -89,11 +101,11 @@ func (f *Found) Check(ctx context.Context, g *Graph, s *store.Store, want func(p
 }
 
 // Unreadable reports whether Check found files of an action's artifact damaged.
-func (f *Found) Unreadable(a *Action) bool { return f.unreadable[a.Name] }
+func (f *Found) Unreadable(a *layout.Action) bool { return f.unreadable[a.Name] }
 
 // Dir returns the folder of an action's artifact, false where there is none, or
 // none that can be read. a may be nil.
-func (f *Found) Dir(a *Action) (string, bool) {
+func (f *Found) Dir(a *layout.Action) (string, bool) {
 	if a == nil || f.unreadable[a.Name] {
 		return "", false
 	}
@@ -103,16 +115,16 @@ func (f *Found) Dir(a *Action) (string, bool) {
 
 // Next returns the id of the action that a run would compute for a; false where
 // it is there, or waits for another.
-func (f *Found) Next(a *Action, backend string) (store.ActionID, bool) {
+func (f *Found) Next(a *layout.Action, backend string) (store.ActionID, bool) {
 	if _, ok := f.Outputs[a.Name]; ok || !f.ready(a) {
 		return store.ActionID{}, false
 	}
-	return a.Key(backend, f.Outputs).ID(), true
+	return a.Key(backend, f.id).ID(), true
 }
 
 // Verified returns the folder of an action's artifact after comparing every byte;
 // empty where there is none, or it is damaged.
-func (f *Found) Verified(ctx context.Context, s *store.Store, a *Action) (string, error) {
+func (f *Found) Verified(ctx context.Context, s *store.Store, a *layout.Action) (string, error) {
 	if _, ok := f.Dir(a); !ok {
 		return "", nil
 	}
@@ -121,19 +133,4 @@ func (f *Found) Verified(ctx context.Context, s *store.Store, a *Action) (string
 		return "", nil
 	}
 	return dir, err
-}
-
-// environment names, by ids joined with plus signs, the environments in which the
-// stages of a chain were computed that need a backend.
-func (f *Found) environment(c Chain) string {
-	var ids []string
-	for _, a := range c.Actions() {
-		if out, ok := f.Outputs[a.Name]; ok && a.Kind.Computes() && out.Made != "" {
-			if id := EnvironmentID(out.Made); !slices.Contains(ids, id) {
-				ids = append(ids, id)
-			}
-		}
-	}
-	slices.Sort(ids)
-	return strings.Join(ids, " + ")
 }

@@ -1,11 +1,12 @@
-package study
+// Package run runs the actions of a study that are missing in the store: with retries,
+// repairs of damaged artifacts, a journal and logs.
+package run
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 
 	"ablate/runner/dag"
 	"ablate/runner/launch"
-	"ablate/runner/stage"
+	"ablate/runner/layout"
+	"ablate/runner/lookup"
 	"ablate/runner/store"
 )
 
@@ -48,7 +50,7 @@ type Machine struct {
 
 // Event tells of a run's course.
 type Event struct {
-	Action   *Action
+	Action   *layout.Action
 	Kind     EventKind
 	Progress launch.Progress
 	Seconds  float64
@@ -72,23 +74,15 @@ const (
 
 // Outcome is what a run left.
 type Outcome struct {
-	Outputs     map[string]Output // by an action's structural name
+	Outputs     map[string]lookup.Output // by an action's structural name
 	Cached, Ran int
 	Left        int // actions that Options.Limit left for another run
 	Failures    []Failure
 }
 
-// Output is an action's artifact.
-type Output struct {
-	ID     store.OutputID
-	Action store.ActionID
-	Dir    string // of its files, which are not checked yet
-	Made   string // environment in which it was computed
-}
-
 // Failure is an action that failed for good.
 type Failure struct {
-	Action *Action
+	Action *layout.Action
 	Err    error
 }
 
@@ -98,21 +92,26 @@ const attempts = 2
 // Run runs what is missing of a graph. The outcome is there even with an error,
 // which is the cause of ctx's end or that of the store; failures of actions are
 // in the outcome.
-func Run(ctx context.Context, g *Graph, s *store.Store, j *store.Journal, w Worker, o Options) (*Outcome, error) {
-	r := &runner{g: g, s: s, j: j, w: w, o: o, log: zerolog.Ctx(ctx), outputs: map[string]Output{}, out: &Outcome{Outputs: map[string]Output{}}}
+func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal, w Worker, o Options) (*Outcome, error) {
+	r := &runner{byName: map[string]*layout.Action{}, s: s, j: j, w: w, o: o, log: zerolog.Ctx(ctx), outputs: map[string]lookup.Output{}, out: &Outcome{Outputs: map[string]lookup.Output{}}}
 	if r.o.Now == nil {
 		r.o.Now = time.Now
 	}
-	nodes := make([]dag.Node[Output], len(g.Actions))
+	nodes := make([]dag.Node[lookup.Output], len(g.Actions))
 	for i, a := range g.Actions {
+		r.byName[a.Name] = a
 		deps := make([]string, len(a.Inputs))
 		for k, in := range a.Inputs {
 			deps[k] = in.Action.Name
 		}
-		nodes[i] = dag.Node[Output]{
+		nodes[i] = dag.Node[lookup.Output]{
 			Name: a.Name, Stage: string(a.Kind), Label: a.Label(), Deps: deps, Priority: -a.Turn, Cost: time.Duration(a.Cost * float64(time.Second)),
-			Lookup: func(ctx context.Context, deps map[string]Output) (Output, bool, error) { return r.lookup(ctx, a, deps) },
-			Run:    func(ctx context.Context, deps map[string]Output) (Output, error) { return r.run(ctx, a, deps) },
+			Lookup: func(ctx context.Context, deps map[string]lookup.Output) (lookup.Output, bool, error) {
+				return r.lookup(ctx, a, deps)
+			},
+			Run: func(ctx context.Context, deps map[string]lookup.Output) (lookup.Output, error) {
+				return r.run(ctx, a, deps)
+			},
 		}
 	}
 	graph, err := dag.New(nodes)
@@ -135,75 +134,50 @@ func Run(ctx context.Context, g *Graph, s *store.Store, j *store.Journal, w Work
 	return r.out, err
 }
 
-// Label is what people see of an action: its stage and the row and seed that
-// need it first.
-func (a *Action) Label() string {
-	return strings.TrimSpace(string(a.Kind) + " " + a.Rows())
-}
-
-// Rows names the rows and seeds that need an action: the first, and how many more.
-func (a *Action) Rows() string {
-	switch n := len(a.Views); n {
-	case 0:
-		return ""
-	case 1:
-		return a.Views[0]
-	default:
-		return fmt.Sprintf("%s and %d more", a.Views[0], n-1)
-	}
-}
-
 type runner struct {
-	g   *Graph
-	s   *store.Store
-	j   *store.Journal
-	w   Worker
-	o   Options
-	log *zerolog.Logger
+	byName map[string]*layout.Action
+	s      *store.Store
+	j      *store.Journal
+	w      Worker
+	o      Options
+	log    *zerolog.Logger
 
 	repairs singleflight.Group // by action: its damaged artifact is computed again once
 
 	mu      sync.Mutex
-	outputs map[string]Output // of what was looked up or run, by name
+	outputs map[string]lookup.Output // of what was looked up or run, by name
 	out     *Outcome
 }
 
-// Key is the store's key of an action whose inputs have become artifacts.
-func (a *Action) Key(backend string, deps map[string]Output) store.Key {
-	k := store.Key{Stage: string(a.Kind), Revision: stage.Revision[a.Kind], Lines: a.Lines, Backend: backend}
-	if !a.Kind.Computes() {
-		k.Backend = ""
-	}
-	for _, in := range a.Inputs {
-		k.Inputs = append(k.Inputs, store.Input{Name: in.Role, Output: deps[in.Action.Name].ID})
-	}
-	return k
+// outputs gives the artifacts of what an action reads.
+func outputs(deps map[string]lookup.Output) func(*layout.Action) store.OutputID {
+	return func(a *layout.Action) store.OutputID { return deps[a.Name].ID }
 }
 
 // lookup finds an action's artifact in the index. Its bytes are checked when
 // something reads them.
-func (r *runner) lookup(ctx context.Context, a *Action, deps map[string]Output) (Output, bool, error) {
-	id := a.Key(r.o.Backend, deps).ID()
+func (r *runner) lookup(ctx context.Context, a *layout.Action, deps map[string]lookup.Output) (lookup.Output, bool, error) {
+	id := a.Key(r.o.Backend, outputs(deps)).ID()
 	e, err := r.s.Lookup(id)
 	switch {
 	case err == nil:
-		return r.keep(a, Output{ID: e.Output, Action: id, Dir: r.s.Path(e.Output)}), true, nil
+		return r.keep(a, lookup.Output{ID: e.Output, Action: id, Dir: r.s.Path(e.Output)}), true, nil
 	case errors.Is(err, store.ErrNotFound):
 		r.damaged(a, err)
-		return Output{}, false, nil
+		return lookup.Output{}, false, nil
 	}
-	return Output{}, false, err
+	return lookup.Output{}, false, err
 }
 
 // damaged warns of an artifact that was there and cannot be read.
-func (r *runner) damaged(a *Action, err error) {
+func (r *runner) damaged(a *layout.Action, err error) {
 	if store.Damaged(err) {
 		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Rows()).Err(err).Msg("damaged in the store; computing it again")
 	}
 }
 
 // keep remembers the output of an action, for those that read it.
-func (r *runner) keep(a *Action, out Output) Output {
+func (r *runner) keep(a *layout.Action, out lookup.Output) lookup.Output {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.outputs[a.Name] = out
@@ -212,7 +186,7 @@ func (r *runner) keep(a *Action, out Output) Output {
 
 // inputs checks every byte of what an action reads, and computes again what is
 // damaged.
-func (r *runner) inputs(ctx context.Context, a *Action, deps map[string]Output) error {
+func (r *runner) inputs(ctx context.Context, a *layout.Action, deps map[string]lookup.Output) error {
 	for _, in := range a.Inputs {
 		want := deps[in.Action.Name]
 		_, err := r.s.Artifact(ctx, want.ID)
@@ -225,15 +199,15 @@ func (r *runner) inputs(ctx context.Context, a *Action, deps map[string]Output) 
 		r.damaged(in.Action, err)
 		_, err, _ = r.repairs.Do(in.Action.Name, func() (any, error) { return nil, r.repair(ctx, in.Action, want) })
 		if err != nil {
-			return fmt.Errorf("its %s is damaged in the store: %w", in.Role, err)
+			return fmt.Errorf("its %s is damaged in the store: %w", in.Name, err)
 		}
 	}
 	return nil
 }
 
 // repair computes an action again whose artifact is damaged.
-func (r *runner) repair(ctx context.Context, a *Action, want Output) error {
-	deps := map[string]Output{}
+func (r *runner) repair(ctx context.Context, a *layout.Action, want lookup.Output) error {
+	deps := map[string]lookup.Output{}
 	r.mu.Lock()
 	for _, in := range a.Inputs {
 		deps[in.Action.Name] = r.outputs[in.Action.Name]
@@ -248,9 +222,9 @@ func (r *runner) repair(ctx context.Context, a *Action, want Output) error {
 }
 
 // run computes an action, again if its worker died.
-func (r *runner) run(ctx context.Context, a *Action, deps map[string]Output) (Output, error) {
+func (r *runner) run(ctx context.Context, a *layout.Action, deps map[string]lookup.Output) (lookup.Output, error) {
 	if err := r.inputs(ctx, a, deps); err != nil {
-		return Output{}, err
+		return lookup.Output{}, err
 	}
 	for try := 1; ; try++ {
 		out, err := r.attempt(ctx, a, deps)
@@ -264,8 +238,8 @@ func (r *runner) run(ctx context.Context, a *Action, deps map[string]Output) (Ou
 	}
 }
 
-func (r *runner) attempt(ctx context.Context, a *Action, deps map[string]Output) (out Output, err error) {
-	key := a.Key(r.o.Backend, deps)
+func (r *runner) attempt(ctx context.Context, a *layout.Action, deps map[string]lookup.Output) (out lookup.Output, err error) {
+	key := a.Key(r.o.Backend, outputs(deps))
 	event := store.Event{Kind: store.Started, Time: r.o.Now(), Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
 		Device: r.o.Machine.Device, Backend: r.o.Machine.Backend, Versions: r.o.Machine.Versions, CPU: r.o.Machine.CPU}
 	event.Environment = r.o.Machine.Environment
@@ -303,7 +277,7 @@ func (r *runner) attempt(ctx context.Context, a *Action, deps map[string]Output)
 	}
 	t := launch.Task{Action: key.ID().Short(), Stage: string(a.Kind), Params: params, Inputs: map[string]string{}, Out: w.Dir()}
 	for _, in := range a.Inputs {
-		t.Inputs[in.Role] = deps[in.Action.Name].Dir
+		t.Inputs[in.Name] = deps[in.Action.Name].Dir
 	}
 	reply, err := r.w.Do(ctx, t, string(a.Kind), func(p launch.Progress) { r.tell(Event{Action: a, Kind: Working, Progress: p}) })
 	event.Worker = reply.Worker
@@ -332,7 +306,7 @@ func (r *runner) attempt(ctx context.Context, a *Action, deps map[string]Output)
 		warn("another run has computed it meanwhile, with other bytes; the first result is kept. Processors, drivers or flags differ", e.Rejected)
 	}
 	r.forget(a, key)
-	return Output{ID: e.Output, Action: e.Action, Dir: r.s.Path(e.Output)}, nil
+	return lookup.Output{ID: e.Output, Action: e.Action, Dir: r.s.Path(e.Output)}, nil
 }
 
 // Made is what a worker replies: the manifest of what it wrote, so that files
@@ -343,7 +317,7 @@ type Made struct {
 
 // event passes on what the graph says and counts it.
 func (r *runner) event(e dag.Event) {
-	a := r.g.byName[e.Name]
+	a := r.byName[e.Name]
 	out := Event{Action: a, Err: e.Err, Finished: e.Finished, Total: e.Total}
 	switch e.Kind {
 	case dag.EventStarted:
@@ -358,7 +332,7 @@ func (r *runner) event(e dag.Event) {
 		out.Kind = Failed
 		r.out.Failures = append(r.out.Failures, Failure{a, e.Err})
 	case dag.EventSkipped:
-		out.Kind, out.Err = Skipped, fmt.Errorf("%s failed", r.g.byName[e.Root].Label())
+		out.Kind, out.Err = Skipped, fmt.Errorf("%s failed", r.byName[e.Root].Label())
 	default:
 		return
 	}

@@ -1,18 +1,36 @@
-package study
+package result
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"strings"
 
 	"ablate/analysis/table"
+	"ablate/runner/layout"
+	"ablate/runner/lookup"
 	"ablate/runner/store"
 )
 
-// EnvironmentID names the environment that the lines of Machine.Environment describe.
+// EnvironmentID names the environment that the lines of run.Machine describe.
 func EnvironmentID(lines string) string {
 	sum := sha256.Sum256([]byte(lines))
 	return hex.EncodeToString(sum[:])[:12]
+}
+
+// environmentOf names, by ids joined with plus signs, the environments in which the
+// stages of a chain were computed that need a backend.
+func environmentOf(found *lookup.Found, c layout.Chain) string {
+	var ids []string
+	for _, a := range c.Actions() {
+		if out, ok := found.Outputs[a.Name]; ok && a.Kind.Def().Backend && out.Made != "" {
+			if id := EnvironmentID(out.Made); !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, " + ")
 }
 
 // Runs is runs.arrow: a row an attempt at an action, in the order of their

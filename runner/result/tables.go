@@ -1,0 +1,53 @@
+package result
+
+import (
+	"ablate/analysis/table"
+	"ablate/experiments/language"
+	"ablate/runner/layout"
+	"ablate/runner/lookup"
+)
+
+// Tables are a study's results that depend on nothing but the study.
+type Tables struct{ Trials, Samples, Curves, Labels, Reliability *table.Table }
+
+// NewTables gathers what there is of a study: a row a view, nulls where there
+// is no result.
+func NewTables(s *language.Study, g *layout.Graph, found *lookup.Found) (*Tables, error) {
+	t := &Tables{
+		Trials:  &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
+		Samples: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}}, Curves: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
+		Labels:      &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
+		Reliability: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
+	}
+	if err := t.trials(s, g, found); err != nil {
+		return nil, err
+	}
+	seen := map[language.ID]bool{}
+	samples, curves, labels := newSamples(t.Samples), newCurves(t.Curves), newLabels(t.Labels)
+	reliability := newReliability(t.Reliability)
+	labelled := map[*layout.Action]bool{}
+	for _, v := range s.Views {
+		id := v.Trial.ID()
+		c, ok := g.Chains[id]
+		if !ok || seen[id] {
+			continue
+		}
+		seen[id] = true
+		if err := samples.add(id, c, found); err != nil {
+			return nil, err
+		}
+		if err := curves.add(id, c, found); err != nil {
+			return nil, err
+		}
+		if err := reliability.add(id, c, found); err != nil {
+			return nil, err
+		}
+		if c.Labels != nil && !labelled[c.Labels] {
+			labelled[c.Labels] = true
+			if err := labels.add(v.Trial.Seed, c, found); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return t, nil
+}

@@ -1,0 +1,22 @@
+package result
+
+import (
+	"slices"
+	"testing"
+
+	"ablate/experiments/language"
+)
+
+// TestMetricsOfTheLanguage: what a study may guard is what trials.arrow has, the
+// floors left out.
+func TestMetricsOfTheLanguage(t *testing.T) {
+	var want []string
+	for _, m := range Metrics {
+		if m.Better != "" {
+			want = append(want, m.Name)
+		}
+	}
+	if got := language.Metrics(); !slices.Equal(got, want) {
+		t.Errorf("#Metric has %q, trials.arrow %q", got, want)
+	}
+}

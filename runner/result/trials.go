@@ -1,0 +1,158 @@
+package result
+
+import (
+	"fmt"
+
+	"ablate/analysis/table"
+	"ablate/experiments/language"
+	"ablate/runner/layout"
+	"ablate/runner/lookup"
+	"ablate/runner/stage"
+)
+
+// trials makes trials.arrow: a row a view.
+func (t *Tables) trials(s *language.Study, g *layout.Graph, found *lookup.Found) error {
+	n := len(s.Views)
+	str := func(name, doc string) *table.Column {
+		c := &table.Column{Name: name, Kind: table.String, Strings: make([]string, n), Doc: doc}
+		t.Trials.Columns = append(t.Trials.Columns, c)
+		return c
+	}
+	arm, view, trial := str("arm", "row of the ablation table"), str("view", "ARM[axis=value,…]@seed"), str("trial", "id; equal where views share a trial")
+	control := &table.Column{Name: "control", Kind: table.Bool, Bools: make([]bool, n), Doc: "trained or chosen by the gold's own verdicts"}
+	t.Trials.Columns = append(t.Trials.Columns, control)
+	axes := language.Axes()
+	columns := make([]*table.Column, len(axes))
+	for i, a := range axes {
+		c := &table.Column{Name: a.Path, Unit: a.Unit, Doc: a.Doc, Valid: make([]bool, n)}
+		switch a.Kind {
+		case language.Real:
+			c.Kind, c.Floats = table.Float, make([]float64, n)
+		case language.Whole:
+			c.Kind, c.Ints = table.Int, make([]int64, n)
+		default:
+			c.Kind, c.Strings = table.String, make([]string, n)
+		}
+		columns[i] = c
+		t.Trials.Columns = append(t.Trials.Columns, c)
+	}
+	pretraining := &table.Column{Name: "seed.pretraining", Kind: table.Int, Ints: make([]int64, n)}
+	feedback := &table.Column{Name: "seed.feedback", Kind: table.Int, Ints: make([]int64, n)}
+	environment := &table.Column{Name: "environment", Kind: table.String, Strings: make([]string, n), Valid: make([]bool, n),
+		Doc: "id of what its stages were computed on, several joined by +; runs.arrow has the words"}
+	t.Trials.Columns = append(t.Trials.Columns, pretraining, feedback, environment)
+
+	values := map[string][2]*table.Column{}
+	for _, m := range Metrics {
+		v, count := m, &table.Column{Name: m.Name + ".n", Kind: table.Int, Unit: "samples", Ints: make([]int64, n), Valid: make([]bool, n)}
+		v.Kind, v.Floats, v.Valid = table.Float, make([]float64, n), make([]bool, n)
+		values[m.Name] = [2]*table.Column{&v, count}
+		t.Trials.Columns = append(t.Trials.Columns, &v, count)
+	}
+	artifacts := map[string]*table.Column{}
+	for _, role := range roles {
+		c := &table.Column{Name: "artifact." + role.name, Kind: table.String, Strings: make([]string, n), Valid: make([]bool, n)}
+		artifacts[role.name] = c
+		t.Trials.Columns = append(t.Trials.Columns, c)
+	}
+
+	for i, v := range s.Views {
+		id := v.Trial.ID()
+		arm.Strings[i], view.Strings[i], trial.Strings[i] = v.Arm, v.String(), id.String()
+		if l, ok := v.Trial.Content.Value("reward.loss"); ok && l == "oracle" {
+			control.Bools[i] = true
+		}
+		for j, a := range axes {
+			x, ok := v.Trial.Content.Value(a.Path)
+			if !ok {
+				continue
+			}
+			c := columns[j]
+			c.Valid[i] = true
+			switch x := x.(type) {
+			case float64:
+				c.Floats[i] = x
+			case int64:
+				c.Ints[i] = x
+			default:
+				c.Strings[i] = fmt.Sprint(x)
+			}
+		}
+		pretraining.Ints[i], feedback.Ints[i] = v.Trial.Seed.Pretraining, v.Trial.Seed.Feedback
+		c, ok := g.Chains[id]
+		if !ok {
+			continue
+		}
+		environment.Strings[i] = environmentOf(found, c)
+		environment.Valid[i] = environment.Strings[i] != ""
+		for _, role := range roles {
+			if a := role.of(c); a != nil {
+				if out, ok := found.Outputs[a.Name]; ok {
+					artifacts[role.name].Strings[i], artifacts[role.name].Valid[i] = out.ID.String(), true
+				}
+			}
+		}
+		set := func(name string, value float64, count int) {
+			m, ok := values[name]
+			if !ok || count == 0 {
+				return
+			}
+			m[0].Floats[i], m[0].Valid[i] = value, true
+			m[1].Ints[i], m[1].Valid[i] = int64(count), true
+		}
+		if dir, ok := found.Dir(c.Assess); ok {
+			a, err := stage.ReadAssessment(dir)
+			if err != nil {
+				return err
+			}
+			for _, m := range a.Metrics {
+				set(m.Name, m.Value, m.N)
+			}
+		}
+		dir, ok := found.Dir(c.Evaluate)
+		if !ok {
+			continue
+		}
+		metrics, err := stage.ReadMetrics(dir)
+		if err != nil {
+			return err
+		}
+		for _, m := range metrics {
+			set(m.Name, m.Value, m.N)
+		}
+		if c.Proxy == nil {
+			continue
+		}
+		if dir, ok := found.Dir(c.Proxy); ok {
+			for name, read := range map[string]func(string) ([]float32, error){"proxy": stage.ReadScores, "embedder": stage.ReadCosines} {
+				scores, err := read(dir)
+				if err != nil {
+					return err
+				}
+				set(name, stage.MeanScore(scores), len(scores))
+			}
+		}
+	}
+	return nil
+}
+
+// roles are the stages of a chain whose artifacts trials.arrow names.
+var roles = []struct {
+	name string
+	of   func(layout.Chain) *layout.Action
+}{
+	{"pretrain", func(c layout.Chain) *layout.Action { return c.Model }},
+	{"embedder", func(c layout.Chain) *layout.Action { return c.Embedder }},
+	{"sample.labelled", func(c layout.Chain) *layout.Action { return c.Labelled }},
+	{"sample.unlabelled", func(c layout.Chain) *layout.Action { return c.Unlabelled }},
+	{"label", func(c layout.Chain) *layout.Action { return c.Labels }},
+	{"reward", func(c layout.Chain) *layout.Action { return c.Reward }},
+	{"sample.assess", func(c layout.Chain) *layout.Action { return c.Held }},
+	{"label.assess", func(c layout.Chain) *layout.Action { return c.HeldLabels }},
+	{"assess", func(c layout.Chain) *layout.Action { return c.Assess }},
+	{"score.labelled", func(c layout.Chain) *layout.Action { return c.LabelledScores }},
+	{"score.unlabelled", func(c layout.Chain) *layout.Action { return c.UnlabelledScores }},
+	{"finetune", func(c layout.Chain) *layout.Action { return c.Finetune }},
+	{"evaluate", func(c layout.Chain) *layout.Action { return c.Evaluate }},
+	{"proxy", func(c layout.Chain) *layout.Action { return c.Proxy }},
+}

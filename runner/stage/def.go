@@ -1,0 +1,209 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Kind names a stage, as it stands in the key of an action.
+type Kind string
+
+// A Def is the row of one stage in the table of stages: everything that the rest of the
+// program knows of the stage. Its code is beside it in the same file.
+type Def struct {
+	Kind     Kind
+	Revision int     // part of every action's key; raise it when what the stage computes changes, so that old results are computed again
+	Inputs   []Input // artifacts that it reads
+	Files    []File  // files of its own artifact
+	Backend  bool    // it computes on a backend, whose class is part of its key; other stages give the same bytes everywhere
+	Trains   bool    // it computes gradients, which the pure-Go backend cannot
+
+	params Params // zero value of the type of its parameters
+	run    func(ctx context.Context, e *Env, t Task, progress Progress) error
+}
+
+// table has every stage of this version, in the order in which people see them: that of
+// a trial.
+var table = []*Def{pretrainDef, embedDef, adoptDef, sampleDef, labelDef, rewardDef, assessDef, scoreDef, finetuneDef, evaluateDef, proxyDef}
+
+// Kinds lists the stages in the order in which people see them.
+func Kinds() []Kind {
+	kinds := make([]Kind, len(table))
+	for i, d := range table {
+		kinds[i] = d.Kind
+	}
+	return kinds
+}
+
+// Def returns the row of a kind, an empty row for a kind that this version does not know.
+func (k Kind) Def() Def {
+	for _, d := range table {
+		if d.Kind == k {
+			return *d
+		}
+	}
+	return Def{Kind: k}
+}
+
+// Params are the parameters of a stage: a struct of the stage's own, without pointers,
+// whose fields [Lines] writes into the key of an action.
+type Params interface {
+	memory() float64 // bytes; see Memory
+	cost() float64   // rough seconds on one core
+}
+
+// Cost is roughly how many seconds a stage takes on one core.
+func Cost(p Params) float64 { return p.cost() }
+
+// NoParams are the parameters of a stage that has none.
+type NoParams struct{}
+
+func (NoParams) memory() float64 { return 0 }
+func (NoParams) cost() float64   { return 1 }
+
+// define completes a row with the function that runs the stage. Parameters are decoded
+// strictly: a field that this version does not know means that runner and worker are of
+// different versions.
+func define[P Params](run func(ctx context.Context, e *Env, t Task, p P, progress Progress) error, d Def) *Def {
+	var zero P
+	d.params = zero
+	d.run = func(ctx context.Context, e *Env, t Task, progress Progress) error {
+		var p P
+		if err := unmarshalStrict(t.Params, &p); err != nil {
+			return fmt.Errorf("%s: parameters: %w", t.Kind, err)
+		}
+		if err := checkMemory(p); err != nil {
+			return fmt.Errorf("%s: %w", t.Kind, err)
+		}
+		return run(ctx, e, t, p, progress)
+	}
+	return &d
+}
+
+// An Input is an artifact that a stage reads.
+type Input struct {
+	Name     string
+	Optional bool
+	OfBase   bool // it is an artifact of the base trial, whatever the trial
+}
+
+// Names of inputs. They are part of the keys of actions.
+const (
+	ModelInput        = "model"
+	BaseInput         = "base" // the pretrained model, where ModelInput is a fine-tuned one
+	LabelledInput     = LabelledSplit
+	UnlabelledInput   = UnlabelledSplit
+	LabelsInput       = "labels"        // of LabelledInput
+	SamplesInput      = "samples"       // images to score or assess
+	SampleLabelsInput = "sample labels" // of SamplesInput
+	EmbedderInput     = "embedder"
+	RewardInput       = "reward"
+	EvaluateInput     = "evaluate"
+	FinetuneInput     = "finetune"
+)
+
+// ScoresInput is the name of the scores of a split's images.
+func ScoresInput(split string) string { return split + " scores" }
+
+// Input returns one of a stage's inputs by its name.
+func (d Def) Input(name string) (Input, bool) {
+	i := slices.IndexFunc(d.Inputs, func(in Input) bool { return in.Name == name })
+	if i < 0 {
+		return Input{}, false
+	}
+	return d.Inputs[i], true
+}
+
+// checkInputs compares the inputs of a task with those of the stage.
+func (d Def) checkInputs(have map[string]string) error {
+	var names []string
+	for _, in := range d.Inputs {
+		names = append(names, fmt.Sprintf("%q", in.Name))
+		if have[in.Name] == "" && !in.Optional {
+			return fmt.Errorf("%s: the task has no artifact for the input %q: this is a mistake of the program that sends it", d.Kind, in.Name)
+		}
+	}
+	for name := range have {
+		if _, ok := d.Input(name); !ok {
+			return fmt.Errorf("%s: unknown input %q; the stage reads %s: this is a mistake of the program that sends it",
+				d.Kind, name, orNothing(strings.Join(names, ", ")))
+		}
+	}
+	return nil
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
+}
+
+// A File of an artifact.
+type File struct {
+	Name     string // path below the artifact's folder, with slashes
+	Optional bool   // not every artifact of the stage has it
+	Tabled   bool   // tables are made from it
+}
+
+func required(names ...string) []File {
+	files := make([]File, len(names))
+	for i, name := range names {
+		files[i].Name = name
+	}
+	return files
+}
+
+func tabled(names ...string) []File {
+	files := required(names...)
+	for i := range files {
+		files[i].Tabled = true
+	}
+	return files
+}
+
+func optional(files ...File) []File {
+	for i := range files {
+		files[i].Optional = true
+	}
+	return files
+}
+
+// Writes reports whether artifacts of a stage have, or may have, a file.
+func (d Def) Writes(path string) bool {
+	return slices.ContainsFunc(d.Files, func(f File) bool { return f.Name == path })
+}
+
+// Tabled reports whether tables are made from a file of the stage's artifact.
+func (d Def) Tabled(path string) bool {
+	return slices.ContainsFunc(d.Files, func(f File) bool { return f.Name == path && f.Tabled })
+}
+
+// Curve reports whether the stage's artifact has a training curve, for [ReadCurve].
+func (d Def) Curve() bool { return d.Writes(curvesFile) }
+
+// checkFiles compares the files of an artifact with those of the row, so that the row
+// stays true.
+func (d Def) checkFiles(dir string) error {
+	have := map[string]bool{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			have[path] = true
+			if !d.Writes(path) {
+				err = fmt.Errorf("%s: internal error: it wrote %s, which is not among the files of its row", d.Kind, path)
+			}
+		}
+		return err
+	})
+	for _, f := range d.Files {
+		if err == nil && !f.Optional && !have[f.Name] {
+			err = fmt.Errorf("%s: internal error: it did not write %s", d.Kind, filepath.Join(dir, filepath.FromSlash(f.Name)))
+		}
+	}
+	return err
+}

@@ -1,0 +1,111 @@
+package stage
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestTable: each stage has one row, which is whole.
+func TestTable(t *testing.T) {
+	seen := map[Kind]bool{}
+	for _, d := range table {
+		if d.Kind == "" || seen[d.Kind] {
+			t.Errorf("%q has two rows, or none of its own", d.Kind)
+		}
+		seen[d.Kind] = true
+		if d.Revision < 1 || d.run == nil || d.params == nil || len(d.Files) == 0 {
+			t.Errorf("%s: its row is incomplete: %+v", d.Kind, d)
+		}
+		if d.Trains && (!d.Backend || !d.Curve()) {
+			t.Errorf("%s trains: it needs a backend, and leaves a curve", d.Kind)
+		}
+		if Cost(d.params) < 0 || Memory(d.params) < 0 {
+			t.Errorf("%s: its estimates are negative", d.Kind)
+		}
+		var names []string
+		for _, in := range d.Inputs {
+			names = append(names, in.Name)
+		}
+		for _, f := range d.Files {
+			names = append(names, f.Name)
+		}
+		slices.Sort(names)
+		if len(slices.Compact(slices.Clone(names))) != len(names) {
+			t.Errorf("%s names an input or a file twice: %q", d.Kind, names)
+		}
+	}
+	if unknown := Kind("later").Def(); unknown.run != nil || unknown.Revision != 0 || unknown.Kind != "later" {
+		t.Errorf("an unknown kind has the row %+v", unknown)
+	}
+	if got := Kinds(); !slices.Equal(got[:2], []Kind{Pretrain, Embed}) || len(got) != len(table) {
+		t.Errorf("people see %q", got)
+	}
+}
+
+// TestTabled: the files that tables are made from, and no others.
+func TestTabled(t *testing.T) {
+	for kind, want := range map[Kind]string{
+		Pretrain: "curves.json", Adopt: "", Sample: "", Label: "labels.json", Score: "", Assess: "assess.json", Finetune: "curves.json probes.json",
+		Evaluate: "samples.json metrics.json", Proxy: "scores.safetensors probes.json",
+	} {
+		var got []string
+		for _, f := range kind.Def().Files {
+			if kind.Def().Tabled(f.Name) {
+				got = append(got, f.Name)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", kind, got, want)
+		}
+	}
+}
+
+// TestInputs: a task lacks no input that its stage needs, and has none that the stage
+// does not read. Nothing is computed before that is known.
+func TestInputs(t *testing.T) {
+	for _, c := range []struct {
+		kind   Kind
+		inputs map[string]string
+		want   string
+	}{
+		{Label, nil, `label: the task has no artifact for the input "labelled"`},
+		{Label, map[string]string{"labelled": ""}, `label: the task has no artifact for the input "labelled"`},
+		{Label, map[string]string{"labelled": "a", "labels": "b"}, `label: unknown input "labels"; the stage reads "labelled"`},
+		{Pretrain, map[string]string{"model": "a"}, `pretrain: unknown input "model"; the stage reads nothing`},
+		{Proxy, map[string]string{"evaluate": "a", "reward": "b"}, `proxy: the task has no artifact for the input "embedder"`},
+		{"later", nil, `unknown stage "later"`},
+	} {
+		if err := Run(t.Context(), NewEnv(nil), Task{Kind: c.kind, Params: []byte("{}"), Inputs: c.inputs, Out: t.TempDir()}, nil); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s with %v: error %v, want %q", c.kind, c.inputs, err, c.want)
+		}
+	}
+	if err := Finetune.Def().checkInputs(map[string]string{"model": "a", "labelled scores": "b"}); err != nil {
+		t.Errorf("optional inputs: %v", err)
+	}
+}
+
+// TestFiles: an artifact has the files of its row, and no others.
+func TestFiles(t *testing.T) {
+	dir, d := t.TempDir(), Proxy.Def()
+	write := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("probes.json")
+	if err := d.checkFiles(dir); err == nil || !strings.Contains(err.Error(), "did not write") || !strings.Contains(err.Error(), "scores.safetensors") {
+		t.Errorf("a missing file: %v", err)
+	}
+	write("scores.safetensors")
+	if err := d.checkFiles(dir); err != nil {
+		t.Error(err)
+	}
+	write("more.json")
+	if err := d.checkFiles(dir); err == nil || !strings.Contains(err.Error(), "wrote more.json") {
+		t.Errorf("a file too many: %v", err)
+	}
+}

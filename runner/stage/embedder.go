@@ -1,0 +1,50 @@
+package stage
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+
+	"ablate/models/embedder"
+	"ablate/models/shapes"
+	"ablate/models/train"
+)
+
+// Embed makes the embedder of images and prompts that a reward is learned on.
+const Embed Kind = "embedder"
+
+var embedDef = define(runEmbed, Def{
+	Kind: Embed, Revision: 1, Backend: true, Trains: true,
+	Files: slices.Concat(required(embedderFiles...), tabled(curvesFile)),
+})
+
+// EmbedParams of the embedder of the shapes world.
+type EmbedParams struct {
+	Seed         int64      `json:"seed" key:"seed.pretraining"`
+	Data         DataParams `json:"data"`
+	Steps        int        `json:"steps" key:"embedder.steps"`
+	Batch        int        `json:"batch" key:"embedder.batch"`
+	LearningRate float64    `json:"learningRate" key:"embedder.learningRate"`
+	Adam         train.Adam `json:"adam" key:"embedder.adam"`
+}
+
+// memory is that of the pairs, and of a batch with the similarity of each image and each
+// caption.
+func (p EmbedParams) memory() float64 {
+	return float64(p.Data.Pairs)*shapes.Pixels + number*float64(p.Batch)*(shapes.Pixels+float64(p.Batch))
+}
+
+func (p EmbedParams) cost() float64 { return float64(p.Steps) * float64(p.Batch) / 5000 }
+
+func runEmbed(ctx context.Context, e *Env, t Task, p EmbedParams, progress Progress) error {
+	c := embedder.Default(shapes.Vocabulary())
+	values, curve, err := embedder.Train(ctx, e.Backend, c, newPairs(p.Data, p.Seed), t.stream(p.Seed, "init", 0), t.steps(p.Seed, "order"),
+		embedder.Options{Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam, Resume: t.Resume, Progress: progress.steps()})
+	if err != nil {
+		return err
+	}
+	if err := writeEmbedder(t.Out, c, values); err != nil {
+		return err
+	}
+	return writeCurve(filepath.Join(t.Out, curvesFile), curve)
+}
