@@ -60,7 +60,7 @@ func main() {
 
 // serve is this side's process. It speaks as step.py does: it prints the case's first
 // results, and then, for each line "N" that it reads, does the case N times and prints the
-// seconds that they took.
+// seconds that they took: those of the clock, and those of the CPU.
 func serve(name, path, profile string) error {
 	file, err := checkpoint.ReadFile(path)
 	if err != nil {
@@ -97,15 +97,26 @@ func serve(name, path, profile string) error {
 		if err != nil {
 			return err
 		}
-		start := time.Now()
+		start, used := time.Now(), cpuTime()
 		for i := range n {
 			if err := do(i); err != nil {
 				return err
 			}
 		}
-		fmt.Println(time.Since(start).Seconds())
+		if err := json.NewEncoder(os.Stdout).Encode([2]float64{time.Since(start).Seconds(), cpuTime() - used}); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// cpuTime is the CPU time of this process in seconds, of all its threads.
+func cpuTime() float64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		panic(err) // the arguments are constant
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
 
 // A side is a child process.
@@ -239,23 +250,32 @@ func race(c bench, ours, theirs *side, rounds, steps int) error {
 	if !(worst <= 1e-4) {
 		return fmt.Errorf("%s: results differ: %v and %v", c.title, a, b)
 	}
-	var ratios, x, y []float64
+	// [k] is of the clock or of the CPU, [side] of this side or of JAX.
+	var ms [2][2][]float64
+	var ratios [2][]float64
 	for round := range rounds {
-		var s, t float64
-		// Which side comes first alternates, too.
-		sides, times := [2]*side{ours, theirs}, [2]*float64{&s, &t}
-		for k := range sides {
-			k = (k + round) % 2
-			if err := sides[k].ask(fmt.Sprint(steps), times[k]); err != nil {
+		var seconds [2][2]float64 // [side][k]
+		for j := range 2 {
+			who := (j + round) % 2 // which side comes first alternates, too
+			if err := []*side{ours, theirs}[who].ask(fmt.Sprint(steps), &seconds[who]); err != nil {
 				return err
 			}
 		}
-		x, y, ratios = append(x, 1000*s/float64(steps)), append(y, 1000*t/float64(steps)), append(ratios, t/s)
+		for k := range 2 {
+			for who := range 2 {
+				ms[k][who] = append(ms[k][who], 1000*seconds[who][k]/float64(steps))
+			}
+			ratios[k] = append(ratios[k], seconds[1][k]/seconds[0][k])
+		}
 	}
-	show := func(v []float64) string {
-		slices.Sort(v)
-		return fmt.Sprintf("min %.2f  median %.2f  max %.2f", v[0], v[len(v)/2], v[len(v)-1])
+	for k, of := range []string{"clock", "CPU"} {
+		fmt.Printf("  %-5s  here %s ms, JAX %s ms; JAX's time over ours, round by round: %s\n", of, spread(ms[k][0]), spread(ms[k][1]), spread(ratios[k]))
 	}
-	fmt.Printf("  here ms: %s\n  JAX  ms: %s\n  JAX's time over ours, round by round: %s\n", show(x), show(y), show(ratios))
 	return nil
+}
+
+// spread is the median of values, and the least and the largest.
+func spread(v []float64) string {
+	slices.Sort(v)
+	return fmt.Sprintf("%.2f (%.2f to %.2f)", v[len(v)/2], v[0], v[len(v)-1])
 }

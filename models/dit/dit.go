@@ -106,12 +106,11 @@ func (c Config) Denoise(w nn.Weights, x, t, text *graph.Node) *graph.Node {
 		block := fmt.Sprintf("blocks.%d.", i)
 		m := modulation(w.Linear(block+"modulation", cond), d)
 		a := m.shiftScale(h, 0, 1)
-		qkv := graph.Reshape(w.Linear(block+"attention.qkv", a), b, n*n, 3, c.Heads, d/c.Heads)
-		part := func(j int) *graph.Node {
-			s := graph.Slice(qkv, graph.AxisRange(), graph.AxisRange(), graph.AxisElem(j))
-			return graph.Reshape(s, b, n*n, c.Heads, d/c.Heads)
+		qkv := nn.Split(w.Linear(block+"attention.qkv", a), 2, d, d, d)
+		for j, x := range qkv {
+			qkv[j] = graph.Reshape(x, b, n*n, c.Heads, d/c.Heads)
 		}
-		a = w.Linear(block+"attention.out", nn.Attention(part(0), part(1), part(2)))
+		a = w.Linear(block+"attention.out", nn.Attention(qkv[0], qkv[1], qkv[2]))
 		h = graph.Add(h, graph.Mul(m.at(2), a))
 		f := w.Linear(block+"mlp.0", m.shiftScale(h, 3, 4))
 		f = w.Linear(block+"mlp.1", nn.GELU(f))
@@ -129,10 +128,13 @@ func (c Config) Denoise(w nn.Weights, x, t, text *graph.Node) *graph.Node {
 type modulated []*graph.Node
 
 func modulation(x *graph.Node, d int) modulated {
-	b, k := x.Shape().Dimensions[0], x.Shape().Dimensions[1]/d
-	m := make(modulated, k)
+	sizes := make([]int, x.Shape().Dimensions[1]/d)
+	for i := range sizes {
+		sizes[i] = d
+	}
+	m := modulated(nn.Split(x, 1, sizes...))
 	for i := range m {
-		m[i] = graph.Reshape(graph.Slice(x, graph.AxisRange(), graph.AxisRange(i*d, (i+1)*d)), b, 1, d)
+		m[i] = graph.InsertAxes(m[i], 1)
 	}
 	return m
 }

@@ -60,6 +60,38 @@ func Attention(q, k, v *graph.Node) *graph.Node {
 	return graph.Reshape(y, b, t, h*kw)
 }
 
+// Split cuts x along an axis into parts of the given sizes. Its gradient is one
+// concatenation; the gradient of slices is a sum of as many padded arrays.
+func Split(x *graph.Node, axis int, sizes ...int) []*graph.Node {
+	parts, grads := make([]*graph.Node, len(sizes)), make([]*graph.Node, len(sizes))
+	// The gradient is computed from the last node back to the first: all parts have theirs
+	// when whole's turn comes. What whole is given is the sum of padded arrays, which is not
+	// used and therefore not computed.
+	whole := graph.IdentityWithCustomGradient(x, func(_, _ *graph.Node) *graph.Node {
+		for i, g := range grads {
+			if g == nil {
+				grads[i] = graph.ZerosLike(parts[i])
+			}
+		}
+		v := graph.Concatenate(grads, axis)
+		clear(grads)
+		return v
+	})
+	spec, at := make([]graph.SliceAxisSpec, axis+1), 0
+	for i := range spec {
+		spec[i] = graph.AxisRange()
+	}
+	for i, n := range sizes {
+		spec[axis] = graph.AxisRange(at, at+n)
+		at += n
+		parts[i] = graph.IdentityWithCustomGradient(graph.Slice(whole, spec...), func(_, v *graph.Node) *graph.Node {
+			grads[i] = v
+			return v
+		})
+	}
+	return parts
+}
+
 // Fourier are sin and cos of t·exp(-log(period)·i/n), i < n, the sinusoidal
 // embedding of a time t float32[B] as float32[B, 2n] (Vaswani et al. 2017,
 // section 3.5).

@@ -77,11 +77,18 @@ func (l layout) unpack(arrays []*tensors.Tensor) nn.Values {
 // bind names the parameters inside a graph.
 func (l layout) bind(arrays []*graph.Node) nn.Weights {
 	w := nn.Bind(l.arrays, arrays)
+	var small []nn.Param
+	var sizes []int
 	for i, p := range l.params {
-		if at := l.start[i]; at >= 0 {
-			x := graph.Slice(w[vectorName], graph.AxisRange(at, at+p.Size()))
-			w[p.Name] = graph.Reshape(x, p.Shape...)
+		if l.start[i] >= 0 {
+			small, sizes = append(small, p), append(sizes, p.Size())
 		}
+	}
+	if small == nil {
+		return w
+	}
+	for i, x := range nn.Split(w[vectorName], 0, sizes...) {
+		w[small[i].Name] = graph.Reshape(x, small[i].Shape...)
 	}
 	return w
 }
