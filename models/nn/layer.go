@@ -54,10 +54,57 @@ func GELU(x *graph.Node) *graph.Node {
 func Attention(q, k, v *graph.Node) *graph.Node {
 	dims := q.Shape().Dimensions
 	b, t, h, kw := dims[0], dims[1], dims[2], dims[3]
-	scores := graph.Einsum("bqhk,bthk->bhqt", q, k) // [B, H, T, T]
-	p := graph.Softmax(graph.MulScalar(scores, 1/math.Sqrt(float64(kw))), -1)
+	if t <= fewTokens {
+		return graph.Reshape(attendFew(q, k, v), b, t, h*kw)
+	}
+	p := attended(q, k)
 	y := graph.Einsum("bhqt,bthk->bqhk", p, v) // [B, T, H, K]
 	return graph.Reshape(y, b, t, h*kw)
+}
+
+// attended is softmax(q·kᵀ/√K) float32[B, H, T, T].
+func attended(q, k *graph.Node) *graph.Node {
+	scores := graph.Einsum("bqhk,bthk->bhqt", q, k)
+	return graph.Softmax(graph.MulScalar(scores, 1/math.Sqrt(float64(q.Shape().Dimensions[3]))), -1)
+}
+
+// fewTokens is up to how many tokens attention is computed by sums of products: a matrix
+// product of so few rows costs XLA on the CPU more than its operations.
+const fewTokens = 8
+
+// attendFew is attention over few tokens, float32[B, T, H, K]. It has its own gradient,
+// for the automatic one has the matrix products that the sums avoid.
+func attendFew(q, k, v *graph.Node) *graph.Node {
+	var dq, dk, dv *graph.Node // set before they are needed: the last node is differentiated first
+	own := func(x *graph.Node, gradient **graph.Node) *graph.Node {
+		return graph.IdentityWithCustomGradient(x, func(_, _ *graph.Node) *graph.Node { return *gradient })
+	}
+	q, k, v = own(q, &dq), own(k, &dk), own(v, &dv)
+	p := attended(q, k)
+	return graph.IdentityWithCustomGradient(mix(p, v), func(_, dy *graph.Node) *graph.Node {
+		dp := graph.Einsum("bqhk,bthk->bhqt", dy, v)
+		ds := graph.Mul(p, graph.Sub(dp, graph.ReduceAndKeep(graph.Mul(dp, p), graph.ReduceSum, -1)))
+		ds = graph.MulScalar(ds, 1/math.Sqrt(float64(q.Shape().Dimensions[3])))
+		back := graph.TransposeAllAxes(ds, 0, 1, 3, 2)
+		dq, dk, dv = mix(ds, k), mix(back, q), mix(graph.TransposeAllAxes(p, 0, 1, 3, 2), dy)
+		return dy
+	})
+}
+
+// mix is Σⱼ w[b, h, i, j]·x[b, j, h, k], float32[B, T, H, K], as a sum over j.
+func mix(w, x *graph.Node) *graph.Node {
+	var sum *graph.Node
+	for j := range x.Shape().Dimensions[1] {
+		wj := graph.Slice(w, graph.AxisRange(), graph.AxisRange(), graph.AxisRange(), graph.AxisElem(j)) // [B, H, T, 1]
+		wj = graph.TransposeAllAxes(wj, 0, 2, 1, 3)
+		part := graph.Mul(wj, graph.Slice(x, graph.AxisRange(), graph.AxisElem(j))) // [B, 1, H, K]
+		if sum == nil {
+			sum = part
+		} else {
+			sum = graph.Add(sum, part)
+		}
+	}
+	return sum
 }
 
 // Split cuts x along an axis into parts of the given sizes. Its gradient is one

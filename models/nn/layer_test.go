@@ -10,6 +10,7 @@ import (
 	"ablate/models/backend"
 	"ablate/models/modeltest"
 	"ablate/models/nn"
+	"ablate/models/random"
 )
 
 // TestSoftplus holds values and derivatives, σ(z), to those in float64: at 0 too,
@@ -34,4 +35,81 @@ func TestSoftplus(t *testing.T) {
 			t.Errorf("at %v: %v with slope %v, want %v and %v", z, value[i], slope[i], want, rise)
 		}
 	}
+}
+
+// call builds and calls a graph once, and returns the outputs on the host.
+func call(t *testing.T, build func(in []*graph.Node) []*graph.Node, in ...*tensors.Tensor) [][]float32 {
+	t.Helper()
+	fn, err := backend.NewFn(modeltest.Backend(t), t.Name(), 0, build)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := fn.Call(in...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all [][]float32
+	for _, x := range out {
+		all = append(all, backend.Float32s(x))
+	}
+	return all
+}
+
+// normal are normal random numbers.
+func normal(name string, dims ...int) *tensors.Tensor {
+	n := 1
+	for _, d := range dims {
+		n *= d
+	}
+	x := make([]float32, n)
+	random.Normal(random.Stream(1, "test", name, 0), x)
+	return tensors.FromFlatDataAndDimensions(x, dims...)
+}
+
+func equal(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	for i := range want {
+		if math.Abs(float64(got[i]-want[i])) > 1e-5 {
+			t.Errorf("%s: value %d is %v, want %v", what, i, got[i], want[i])
+			return
+		}
+	}
+}
+
+// TestAttention compares attention and its gradients, for few tokens and for more of
+// them, with the formula by matrix products and its automatic gradients.
+func TestAttention(t *testing.T) {
+	for _, tokens := range []int{1, 4, 9} {
+		const b, h, kw = 2, 3, 5
+		out := call(t, func(in []*graph.Node) []*graph.Node {
+			loss := func(y *graph.Node) *graph.Node { return graph.ReduceAllSum(graph.Mul(y, in[3])) }
+			y := nn.Attention(in[0], in[1], in[2])
+			p := graph.Softmax(graph.MulScalar(graph.Einsum("bqhk,bthk->bhqt", in[0], in[1]), 1/math.Sqrt(kw)), -1)
+			want := graph.Reshape(graph.Einsum("bhqt,bthk->bqhk", p, in[2]), b, tokens, h*kw)
+			nodes := append([]*graph.Node{y}, graph.Gradient(loss(y), in[:3]...)...)
+			nodes = append(append(nodes, graph.Gradient(loss(y), in[1])...), want)
+			return append(nodes, graph.Gradient(loss(want), in[:3]...)...)
+		}, normal("q", b, tokens, h, kw), normal("k", b, tokens, h, kw), normal("v", b, tokens, h, kw), normal("dy", b, tokens, h*kw))
+		for i, what := range []string{"attention", "gradient by q", "gradient by k", "gradient by v"} {
+			equal(t, what, out[i], out[5+i])
+		}
+		equal(t, "gradient by k alone", out[4], out[7])
+	}
+}
+
+// TestSplit: the parts are slices, and so are their gradients, where a part is not used as
+// well.
+func TestSplit(t *testing.T) {
+	out := call(t, func(in []*graph.Node) []*graph.Node {
+		parts := nn.Split(in[0], 1, 1, 2, 3)
+		all := graph.Gradient(graph.Add(graph.ReduceAllSum(graph.Square(parts[0])), graph.ReduceAllSum(graph.Exp(parts[2]))), in[0])
+		again := graph.Gradient(graph.ReduceAllSum(parts[1]), in[0])
+		return append(append(parts, all...), again...)
+	}, tensors.FromFlatDataAndDimensions([]float32{1, 2, 3, 4, 5, 6, -1, -2, -3, -4, -5, -6}, 2, 6))
+	e := func(x float64) float32 { return float32(math.Exp(x)) }
+	equal(t, "first part", out[0], []float32{1, -1})
+	equal(t, "second part", out[1], []float32{2, 3, -2, -3})
+	equal(t, "third part", out[2], []float32{4, 5, 6, -4, -5, -6})
+	equal(t, "gradient", []float32{out[3][0], out[3][1], out[3][2], out[3][3] / e(4), out[3][6], out[3][9] / e(-4)}, []float32{2, 0, 0, 1, -2, 1})
+	equal(t, "another gradient", out[4], []float32{0, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 0})
 }
