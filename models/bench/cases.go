@@ -219,12 +219,12 @@ func preferences(_ *rand.Rand, b *pipeline.Batch, in train.Inputs) {
 // optimality are the inputs of nft.
 func optimality(r *rand.Rand, b *pipeline.Batch, in train.Inputs) {
 	n := len(b.Times)
-	signal, anchor := make([]float32, n), make([]float32, n)
-	for i := range signal {
-		signal[i], anchor[i] = r.Float32(), .1/float32(n)
+	advantage, anchor := make([]float32, n), make([]float32, n)
+	for i := range advantage {
+		advantage[i], anchor[i] = r.Float32(), .1/float32(n)
 	}
 	in.Vector("weight", make([]float32, n))
-	in.Vector("signal", signal)
+	in.Vector("advantage", advantage)
 	in.Vector("anchor", anchor)
 	in.Scalar("beta", 1)
 }

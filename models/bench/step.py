@@ -133,7 +133,7 @@ def nft(w, sets, i):
         scale = jnp.maximum(pixels(jnp.abs(jax.lax.stop_gradient(x) - i["x0"])), 1e-5)
         return pixels((x - i["x0"]) ** 2) / scale
 
-    r = i["signal"]
+    r = i["advantage"]
     return l + (i["anchor"] * weighted(a, b, i["time"])).sum() + 5 * ((r * part(1) + (1 - r) * part(-1)) / i["beta"]).mean()
 
 
