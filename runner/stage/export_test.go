@@ -208,7 +208,7 @@ func TestAdapter(t *testing.T) {
 	s := sampler.Options{Steps: 2, Shift: 1.5, Batch: 8}
 	labelled := run(Sample, SampleParams{Seed: 1, Split: "labelled", Images: 8, Sampler: s}, map[string]string{"model": base})
 	out := run(Finetune, FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, ProbeImages: 8, DistanceBatch: 8, Recipe: finetune.Recipe{Method: choice("reward-weighted"),
-		Trains: "both", Steps: 3, Batch: 8, LearningRate: 1e-2, Warmup: 1, Clip: 1, Adam: train.Default(0).Adam, Anchor: "none", Rounds: 1, LoRA: lora.Config{Rank: 2, Targets: "all"}}},
+		Trains: "both", Schedule: "constant", Steps: 3, Batch: 8, LearningRate: 1e-2, Warmup: 1, Clip: 1, Adam: train.Default(0).Adam, Anchor: "none", Rounds: 1, LoRA: lora.Config{Rank: 2, Targets: "all"}}},
 		map[string]string{"model": base, "labelled": labelled})
 	adapter, err := checkpoint.ReadFile(filepath.Join(out, "adapter", adapterFile))
 	if err != nil {

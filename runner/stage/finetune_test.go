@@ -47,7 +47,7 @@ func TestOneCompilation(t *testing.T) {
 		t.Helper()
 		p := FinetuneParams{Seed: 1, PretrainingSeed: 1, Mix: Mix{Labelled: 1, Pretraining: 1}, Sampler: s, Probes: 1, ProbeImages: 64, DistanceBatch: 64, Scores: "oracle"}
 		r := &p.Recipe
-		r.Trains, r.Steps, r.Batch, r.LearningRate, r.Warmup, r.Clip, r.Adam, r.Rounds, r.Anchor = "denoiser", 2, 8, 1e-3, 1, 1, adam, 1, "none"
+		r.Trains, r.Schedule, r.Steps, r.Batch, r.LearningRate, r.Warmup, r.Clip, r.Adam, r.Rounds, r.Anchor = "denoiser", "linear", 2, 8, 1e-3, 1, 1, adam, 1, "none"
 		r.Roll = finetune.Rollout{Images: 8, Noise: .7}
 		set["finetune.method"] = method
 		if err := Fill(&p, func(path string) (any, bool) { v, ok := set[path]; return v, ok }); err != nil {
@@ -114,7 +114,7 @@ func TestResume(t *testing.T) {
 	images := must(Sample, SampleParams{Seed: 1, Split: "labelled", Images: 16, Sampler: s}, map[string]string{"model": model})
 	scores := must(Score, ScoreParams{Loss: "oracle"}, map[string]string{"samples": images})
 	tune := FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, Probes: 3, ProbeImages: 16, DistanceBatch: 16, Scores: "none",
-		Recipe: finetune.Recipe{Method: choice("reward-weighted"), Trains: "denoiser", Steps: 6, Batch: 8, LearningRate: 1e-3, Clip: 1, Adam: adam, Anchor: "none",
+		Recipe: finetune.Recipe{Method: choice("reward-weighted"), Trains: "denoiser", Schedule: "constant", Steps: 6, Batch: 8, LearningRate: 1e-3, Clip: 1, Adam: adam, Anchor: "none",
 			Rounds: 3, Fresh: finetune.Fresh{Images: 16, Group: 2}}}
 	in := map[string]string{"model": model, "labelled": images, "labelled scores": scores}
 	want := must(Finetune, tune, in)
