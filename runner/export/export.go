@@ -41,9 +41,9 @@ func Write(ctx context.Context, p project.Project, class string, v language.View
 		return err
 	}
 	c := p.Graph.Chains[v.Trial.ID()]
-	model := c.Finetune
+	model := c.Action(layout.Finetune)
 	if model == nil {
-		model = c.Model
+		model = c.Action(layout.Model)
 	}
 	dir, err := found.Verified(ctx, p.Store, model)
 	if err != nil {
@@ -82,16 +82,17 @@ func Write(ctx context.Context, p project.Project, class string, v language.View
 // nil if there is none. A trial that needs no embedder may share its model with one
 // that does; an adopted model has its embedder in the adopted folder.
 func embedderOf(g *layout.Graph, c layout.Chain) *layout.Action {
-	if c.Embedder != nil {
-		return c.Embedder
+	if own := c.Action(layout.Embedder); own != nil {
+		return own
 	}
-	for _, o := range g.Chains {
-		if o.Model == c.Model && o.Embedder != nil {
-			return o.Embedder
+	model := c.Action(layout.Model)
+	for _, other := range g.Chains {
+		if embedder := other.Action(layout.Embedder); embedder != nil && other.Action(layout.Model) == model {
+			return embedder
 		}
 	}
-	if _, files := stage.CheckpointFiles(); c.Model.Kind.Def().Writes(files[0]) {
-		return c.Model
+	if _, files := stage.CheckpointFiles(); model.Kind.Def().Writes(files[0]) {
+		return model
 	}
 	return nil
 }

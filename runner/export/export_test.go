@@ -11,21 +11,30 @@ import (
 	"ablate/runner/stage"
 )
 
+// chain is that of a trial with a model, and with an embedder if that is not nil.
+func chain(model, embedder *layout.Action) layout.Chain {
+	c := layout.Chain{{Role: layout.Model, Action: model}}
+	if embedder != nil {
+		c = append(c, layout.Part{Role: layout.Embedder, Action: embedder})
+	}
+	return c
+}
+
 // TestEmbedderOf: a model's embedder is that of its own trial, of another trial with
 // the same model, or part of the adopted checkpoint.
 func TestEmbedderOf(t *testing.T) {
 	model, other := &layout.Action{Kind: stage.Pretrain}, &layout.Action{Kind: stage.Pretrain}
 	adopted, mine, theirs := &layout.Action{Kind: stage.Adopt}, &layout.Action{Kind: stage.Embed}, &layout.Action{Kind: stage.Embed}
-	g := &layout.Graph{Chains: map[language.ID]layout.Chain{{1}: {Model: model, Embedder: theirs}, {2}: {Model: other}}}
+	g := &layout.Graph{Chains: map[language.ID]layout.Chain{{1}: chain(model, theirs), {2}: chain(other, nil)}}
 	for _, c := range []struct {
 		name  string
 		chain layout.Chain
 		want  *layout.Action
 	}{
-		{"its own", layout.Chain{Model: model, Embedder: mine}, mine},
-		{"of another trial", layout.Chain{Model: model}, theirs},
-		{"none", layout.Chain{Model: other}, nil},
-		{"adopted", layout.Chain{Model: adopted}, adopted},
+		{"its own", chain(model, mine), mine},
+		{"of another trial", chain(model, nil), theirs},
+		{"none", chain(other, nil), nil},
+		{"adopted", chain(adopted, nil), adopted},
 	} {
 		if got := embedderOf(g, c.chain); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)

@@ -1,44 +1,108 @@
 package layout
 
 import (
+	"cmp"
 	"slices"
 
 	"ablate/experiments/language"
 )
 
-// A Chain is what one trial is made of; an action that it does not need is nil.
-type Chain struct {
-	Model, Embedder           *Action
-	Labelled, Unlabelled      *Action
-	Labels, Reward            *Action
-	Held, HeldLabels, Assess  *Action // of images that no training sees: they, their labels, and what they say of the reward
-	LabelledScores            *Action
-	UnlabelledScores          *Action
-	Finetune, Evaluate, Proxy *Action
+// A Role is what an action does in a trial. Two roles may have actions of one stage, and
+// one action may have two roles: an adopted checkpoint is model and embedder.
+type Role int
+
+// The roles, in the order of a trial.
+const (
+	Model         Role = iota // the pretrained or adopted denoiser
+	Embedder                  // what the reward is learned on
+	Labelled                  // images that the annotator labels
+	Unlabelled                // images that a reward scores
+	Labels                    // of Labelled
+	Reward                    // the learned one
+	HeldOut                   // images that no training sees
+	HeldOutLabels             // of HeldOut
+	Assessment                // of Reward, on HeldOut
+	LabelledScores
+	UnlabelledScores
+	Finetune
+	Evaluate
+	Proxy
+)
+
+// roleNames are the names of the roles, which are part of the format of trials.arrow: its
+// column artifact.NAME has the artifact of a trial in the role.
+var roleNames = [...]string{
+	Model: "pretrain", Embedder: "embedder", Labelled: "sample.labelled", Unlabelled: "sample.unlabelled", Labels: "label", Reward: "reward",
+	HeldOut: "sample.assess", HeldOutLabels: "label.assess", Assessment: "assess", LabelledScores: "score.labelled", UnlabelledScores: "score.unlabelled",
+	Finetune: "finetune", Evaluate: "evaluate", Proxy: "proxy",
 }
 
-func (c Chain) all() [14]*Action {
-	return [...]*Action{c.Model, c.Embedder, c.Labelled, c.Unlabelled, c.Labels, c.Reward, c.Held, c.HeldLabels, c.Assess,
-		c.LabelledScores, c.UnlabelledScores, c.Finetune, c.Evaluate, c.Proxy}
+// Roles lists the roles in the order of a trial.
+func Roles() []Role {
+	roles := make([]Role, len(roleNames))
+	for i := range roles {
+		roles[i] = Role(i)
+	}
+	return roles
 }
 
-// Actions lists a chain's actions that are there.
+func (r Role) String() string { return roleNames[r] }
+
+// A Part is an action in its role.
+type Part struct {
+	Role   Role
+	Action *Action
+}
+
+// A Chain is what one trial is made of: the actions that it needs, in the order of their
+// roles.
+type Chain []Part
+
+// Action returns the action in a role, nil if the trial needs none.
+func (c Chain) Action(r Role) *Action {
+	for _, p := range c {
+		if p.Role == r {
+			return p.Action
+		}
+	}
+	return nil
+}
+
+// Actions lists the actions of a chain, each once.
 func (c Chain) Actions() []*Action {
-	var out []*Action
-	for _, a := range c.all() {
-		if a != nil && !slices.Contains(out, a) {
-			out = append(out, a)
+	out := make([]*Action, 0, len(c))
+	for _, p := range c {
+		if !slices.Contains(out, p.Action) {
+			out = append(out, p.Action)
 		}
 	}
 	return out
 }
 
-// need notes that a trial needs a chain's actions.
-func (c Chain) need(v language.View, turn int) {
+// with returns a chain that has more parts; those without an action are left out.
+func (c Chain) with(parts ...Part) Chain {
+	out := append(make(Chain, 0, len(c)+len(parts)), c...)
+	for _, p := range parts {
+		if p.Action == nil {
+			continue
+		}
+		i, has := slices.BinarySearchFunc(out, p.Role, func(q Part, r Role) int { return cmp.Compare(q.Role, r) })
+		if has {
+			out[i] = p
+		} else {
+			out = slices.Insert(out, i, p)
+		}
+	}
+	return out
+}
+
+// addTrial adds a trial to those that need the actions of the chain.
+func (c Chain) addTrial(v language.View, turn int) {
 	trial, view := v.Trial.ID().String(), v.String()
-	for _, a := range c.all() {
-		// Trials come one after the other: one that is there is the last.
-		if a == nil || len(a.Trials) > 0 && a.Trials[len(a.Trials)-1] == trial {
+	for _, p := range c {
+		a := p.Action
+		// Trials are added one after the other, so that one which is there is the last.
+		if len(a.Trials) > 0 && a.Trials[len(a.Trials)-1] == trial {
 			continue
 		}
 		if len(a.Trials) == 0 || turn < a.Turn {

@@ -49,7 +49,7 @@ func TestMissing(t *testing.T) {
 	model, one, two := &layout.Action{Kind: "pretrain"}, &layout.Action{Kind: "evaluate"}, &layout.Action{Kind: "evaluate"}
 	views := []language.View{{Arm: "a", Trial: language.Trial{Seed: language.Seed{Pretraining: 1, Feedback: 1}}}, {Arm: "a", Trial: language.Trial{Seed: language.Seed{Pretraining: 2, Feedback: 2}}}}
 	g := &layout.Graph{Chains: map[language.ID]layout.Chain{
-		views[0].Trial.ID(): {Model: model, Evaluate: one}, views[1].Trial.ID(): {Model: model, Evaluate: two},
+		views[0].Trial.ID(): {{Role: layout.Model, Action: model}, {Role: layout.Evaluate, Action: one}}, views[1].Trial.ID(): {{Role: layout.Model, Action: model}, {Role: layout.Evaluate, Action: two}},
 	}}
 	p := &Plan{Steps: []Step{{Action: model, State: Cached}, {Action: one, State: Cached}, {Action: two, State: Run, Reason: NewSeeds}}}
 	if d := cmp.Diff([][]string{nil, {"evaluate"}}, p.Missing(g, views)); d != "" {

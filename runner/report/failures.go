@@ -20,7 +20,7 @@ func failures(r *result.Result) []string {
 	for _, v := range r.Project.Study.Views {
 		id := v.Trial.ID()
 		chain := r.Project.Graph.Chains[id]
-		if _, done := r.Found.Dir(chain.Evaluate); done || seen[id] {
+		if _, done := r.Found.Dir(chain.Action(layout.Evaluate)); done || seen[id] {
 			continue
 		}
 		seen[id] = true

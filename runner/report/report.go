@@ -66,7 +66,7 @@ func pictures(ctx context.Context, r *result.Result) func(trial, set string, ind
 	return func(trial, set string, index int) (image.Image, error) {
 		k := key{trial, set}
 		if _, ok := read[k]; !ok {
-			dir, err := r.Found.Verified(ctx, r.Project.Store, chains[trial].Evaluate)
+			dir, err := r.Found.Verified(ctx, r.Project.Store, chains[trial].Action(layout.Evaluate))
 			if err != nil || dir == "" {
 				return nil, err
 			}

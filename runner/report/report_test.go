@@ -12,6 +12,7 @@ import (
 	"ablate/reports/page"
 	"ablate/runner/device"
 	"ablate/runner/internal/example"
+	"ablate/runner/layout"
 	"ablate/runner/lookup"
 	"ablate/runner/project"
 	"ablate/runner/result"
@@ -38,7 +39,7 @@ func failed(t *testing.T) *result.Result {
 		t.Fatal(err)
 	}
 	defer j.Close()
-	model := p.Graph.Chains[s.Views[0].Trial.ID()].Model
+	model := p.Graph.Chains[s.Views[0].Trial.ID()].Action(layout.Model)
 	start := store.Event{Kind: store.Started, Time: time.Unix(100, 0), Action: model.Key(device.CPU, nil).ID(), Stage: "pretrain", Device: "a core", CPU: "a processor", Versions: "ablate 1"}
 	end := store.Event{Kind: store.Failed, Time: time.Unix(103, 0), Action: start.Action, Seconds: 3, Error: "no memory"}
 	for _, e := range []store.Event{start, end} {
@@ -81,7 +82,7 @@ func TestNew(t *testing.T) {
 // TestFailuresSkipsDone: a trial with a result has no failure, whatever its attempts.
 func TestFailuresSkipsDone(t *testing.T) {
 	r := failed(t)
-	done := r.Project.Graph.Chains[r.Project.Study.Views[0].Trial.ID()].Evaluate
+	done := r.Project.Graph.Chains[r.Project.Study.Views[0].Trial.ID()].Action(layout.Evaluate)
 	r.Found.Outputs[done.Name] = lookup.Output{Dir: t.TempDir()}
 	if got := failures(r); len(got) != 1 || got[0] != "wide@1: not run yet" {
 		t.Errorf("failures %q", got)

@@ -23,34 +23,29 @@ func newCurves(t *table.Table) *curves {
 }
 
 func (t *curves) add(id language.ID, c layout.Chain, found *lookup.Found) error {
-	for _, a := range []*layout.Action{c.Model, c.Embedder, c.Reward, c.Finetune} {
-		if a == nil || !a.Kind.Def().Curve() {
-			continue
+	for _, a := range c.Actions() {
+		if dir, ok := found.Dir(a); ok && a.Kind.Def().Curve() {
+			curve, err := stage.ReadCurve(dir)
+			if err != nil {
+				return err
+			}
+			t.put(id, a.Kind, curve)
 		}
-		dir, ok := found.Dir(a)
-		if !ok {
-			continue
-		}
-		curve, err := stage.ReadCurve(dir)
-		if err != nil {
-			return err
-		}
-		t.put(id, a.Kind, curve)
 	}
-	// What the probes of a fine-tuning saw, the gold and the proxy.
-	for _, a := range []*layout.Action{c.Finetune, c.Proxy} {
-		if a == nil || c.Finetune == nil {
-			continue
+	// What the probes of a fine-tuning measured: the gold and the distances are in its own
+	// artifact, the proxy's scores in that of the proxy.
+	tuned := c.Action(layout.Finetune)
+	if tuned == nil {
+		return nil
+	}
+	for _, a := range []*layout.Action{tuned, c.Action(layout.Proxy)} {
+		if dir, ok := found.Dir(a); ok {
+			curve, err := stage.ReadProbes(dir)
+			if err != nil {
+				return err
+			}
+			t.put(id, tuned.Kind, curve)
 		}
-		dir, ok := found.Dir(a)
-		if !ok {
-			continue
-		}
-		curve, err := stage.ReadProbes(dir)
-		if err != nil {
-			return err
-		}
-		t.put(id, c.Finetune.Kind, curve)
 	}
 	return nil
 }

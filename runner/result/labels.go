@@ -25,11 +25,11 @@ func newLabels(t *table.Table) *labels {
 }
 
 func (t *labels) add(seed language.Seed, c layout.Chain, found *lookup.Found) error {
-	dir, ok := found.Dir(c.Labels)
+	dir, ok := found.Dir(c.Action(layout.Labels))
 	if !ok {
 		return nil
 	}
-	id := found.Outputs[c.Labels.Name].ID.String()
+	id := found.Outputs[c.Action(layout.Labels).Name].ID.String()
 	l, err := stage.ReadLabels(dir)
 	if err != nil {
 		return err

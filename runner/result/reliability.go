@@ -29,7 +29,7 @@ func newReliability(t *table.Table) *reliability {
 }
 
 func (t *reliability) add(id language.ID, c layout.Chain, found *lookup.Found) error {
-	dir, ok := found.Dir(c.Assess)
+	dir, ok := found.Dir(c.Action(layout.Assessment))
 	if !ok {
 		return nil
 	}

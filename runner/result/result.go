@@ -68,8 +68,8 @@ func (r *Result) damagedViews() map[string]bool {
 	out := map[string]bool{}
 	for _, v := range r.Project.Study.Views {
 		c := r.Project.Graph.Chains[v.Trial.ID()]
-		for _, a := range []*layout.Action{c.Evaluate, c.Assess, c.Proxy} {
-			if a != nil && r.Found.Unreadable(a) {
+		for _, role := range []layout.Role{layout.Evaluate, layout.Assessment, layout.Proxy} {
+			if a := c.Action(role); a != nil && r.Found.Unreadable(a) {
 				out[v.String()] = true
 			}
 		}

@@ -26,7 +26,7 @@ func newSamples(t *table.Table) *samples {
 }
 
 func (s *samples) add(id language.ID, c layout.Chain, found *lookup.Found) error {
-	dir, ok := found.Dir(c.Evaluate)
+	dir, ok := found.Dir(c.Action(layout.Evaluate))
 	if !ok {
 		return nil
 	}
@@ -35,14 +35,12 @@ func (s *samples) add(id language.ID, c layout.Chain, found *lookup.Found) error
 		return err
 	}
 	var scores, cosines []float32
-	if c.Proxy != nil {
-		if dir, ok := found.Dir(c.Proxy); ok {
-			if scores, err = stage.ReadScores(dir); err != nil {
-				return err
-			}
-			if cosines, err = stage.ReadCosines(dir); err != nil {
-				return err
-			}
+	if dir, ok := found.Dir(c.Action(layout.Proxy)); ok {
+		if scores, err = stage.ReadScores(dir); err != nil {
+			return err
+		}
+		if cosines, err = stage.ReadCosines(dir); err != nil {
+			return err
 		}
 	}
 	for _, r := range rows {

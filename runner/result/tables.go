@@ -25,7 +25,7 @@ func NewTables(s *language.Study, g *layout.Graph, found *lookup.Found) (*Tables
 	seen := map[language.ID]bool{}
 	samples, curves, labels := newSamples(t.Samples), newCurves(t.Curves), newLabels(t.Labels)
 	reliability := newReliability(t.Reliability)
-	labelled := map[*layout.Action]bool{}
+	written := map[*layout.Action]bool{} // labels that trials share
 	for _, v := range s.Views {
 		id := v.Trial.ID()
 		c, ok := g.Chains[id]
@@ -42,8 +42,8 @@ func NewTables(s *language.Study, g *layout.Graph, found *lookup.Found) (*Tables
 		if err := reliability.add(id, c, found); err != nil {
 			return nil, err
 		}
-		if c.Labels != nil && !labelled[c.Labels] {
-			labelled[c.Labels] = true
+		if a := c.Action(layout.Labels); a != nil && !written[a] {
+			written[a] = true
 			if err := labels.add(v.Trial.Seed, c, found); err != nil {
 				return nil, err
 			}

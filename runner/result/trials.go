@@ -49,10 +49,10 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, found *lookup.Found)
 		values[m.Name] = [2]*table.Column{&v, count}
 		t.Trials.Columns = append(t.Trials.Columns, &v, count)
 	}
-	artifacts := map[string]*table.Column{}
-	for _, role := range roles {
-		c := &table.Column{Name: "artifact." + role.name, Kind: table.String, Strings: make([]string, n), Valid: make([]bool, n)}
-		artifacts[role.name] = c
+	artifacts := map[layout.Role]*table.Column{}
+	for _, role := range layout.Roles() {
+		c := &table.Column{Name: "artifact." + role.String(), Kind: table.String, Strings: make([]string, n), Valid: make([]bool, n)}
+		artifacts[role] = c
 		t.Trials.Columns = append(t.Trials.Columns, c)
 	}
 
@@ -85,11 +85,9 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, found *lookup.Found)
 		}
 		environment.Strings[i] = environmentOf(found, c)
 		environment.Valid[i] = environment.Strings[i] != ""
-		for _, role := range roles {
-			if a := role.of(c); a != nil {
-				if out, ok := found.Outputs[a.Name]; ok {
-					artifacts[role.name].Strings[i], artifacts[role.name].Valid[i] = out.ID.String(), true
-				}
+		for _, p := range c {
+			if out, ok := found.Outputs[p.Action.Name]; ok {
+				artifacts[p.Role].Strings[i], artifacts[p.Role].Valid[i] = out.ID.String(), true
 			}
 		}
 		set := func(name string, value float64, count int) {
@@ -100,7 +98,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, found *lookup.Found)
 			m[0].Floats[i], m[0].Valid[i] = value, true
 			m[1].Ints[i], m[1].Valid[i] = int64(count), true
 		}
-		if dir, ok := found.Dir(c.Assess); ok {
+		if dir, ok := found.Dir(c.Action(layout.Assessment)); ok {
 			a, err := stage.ReadAssessment(dir)
 			if err != nil {
 				return err
@@ -109,7 +107,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, found *lookup.Found)
 				set(m.Name, m.Value, m.N)
 			}
 		}
-		dir, ok := found.Dir(c.Evaluate)
+		dir, ok := found.Dir(c.Action(layout.Evaluate))
 		if !ok {
 			continue
 		}
@@ -120,10 +118,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, found *lookup.Found)
 		for _, m := range metrics {
 			set(m.Name, m.Value, m.N)
 		}
-		if c.Proxy == nil {
-			continue
-		}
-		if dir, ok := found.Dir(c.Proxy); ok {
+		if dir, ok := found.Dir(c.Action(layout.Proxy)); ok {
 			for name, read := range map[string]func(string) ([]float32, error){"proxy": stage.ReadScores, "embedder": stage.ReadCosines} {
 				scores, err := read(dir)
 				if err != nil {
@@ -134,25 +129,4 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, found *lookup.Found)
 		}
 	}
 	return nil
-}
-
-// roles are the stages of a chain whose artifacts trials.arrow names.
-var roles = []struct {
-	name string
-	of   func(layout.Chain) *layout.Action
-}{
-	{"pretrain", func(c layout.Chain) *layout.Action { return c.Model }},
-	{"embedder", func(c layout.Chain) *layout.Action { return c.Embedder }},
-	{"sample.labelled", func(c layout.Chain) *layout.Action { return c.Labelled }},
-	{"sample.unlabelled", func(c layout.Chain) *layout.Action { return c.Unlabelled }},
-	{"label", func(c layout.Chain) *layout.Action { return c.Labels }},
-	{"reward", func(c layout.Chain) *layout.Action { return c.Reward }},
-	{"sample.assess", func(c layout.Chain) *layout.Action { return c.Held }},
-	{"label.assess", func(c layout.Chain) *layout.Action { return c.HeldLabels }},
-	{"assess", func(c layout.Chain) *layout.Action { return c.Assess }},
-	{"score.labelled", func(c layout.Chain) *layout.Action { return c.LabelledScores }},
-	{"score.unlabelled", func(c layout.Chain) *layout.Action { return c.UnlabelledScores }},
-	{"finetune", func(c layout.Chain) *layout.Action { return c.Finetune }},
-	{"evaluate", func(c layout.Chain) *layout.Action { return c.Evaluate }},
-	{"proxy", func(c layout.Chain) *layout.Action { return c.Proxy }},
 }

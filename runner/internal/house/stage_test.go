@@ -43,8 +43,8 @@ var namesakes = map[string]map[string]string{
 	"runner/result/samples.go":     {"proxy": "column", "embedder": "column", "score": "unit"},
 	"runner/result/labels.go":      {"label": "column"},
 	"runner/result/reliability.go": {"score": "column"},
-	"runner/result/trials.go": {"proxy": "metric", "embedder": "metric and column", "pretrain": "column", "label": "column", "reward": "column", "assess": "column",
-		"finetune": "column", "evaluate": "column"},
+	"runner/result/trials.go":      {"proxy": "metric", "embedder": "metric"},
+	"runner/layout/chain.go":       {"pretrain": "role", "embedder": "role", "label": "role", "reward": "role", "assess": "role", "finetune": "role", "evaluate": "role", "proxy": "role"},
 }
 
 // A use is where a file names a kind.
