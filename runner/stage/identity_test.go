@@ -10,14 +10,14 @@ import (
 	"ablate/models/finetune"
 )
 
-// leaves calls f with each field of a struct that holds a value, whatever the depth.
-func leaves(path string, v reflect.Value, f func(path string, tag reflect.StructTag, v reflect.Value)) {
+// eachLeaf calls f with each field of a struct that holds a value, whatever the depth.
+func eachLeaf(path string, v reflect.Value, f func(path string, tag reflect.StructTag, v reflect.Value)) {
 	for i := range v.NumField() {
 		field := v.Type().Field(i)
 		name := path + "." + field.Name
 		switch v.Field(i).Kind() {
 		case reflect.Struct:
-			leaves(name, v.Field(i), f)
+			eachLeaf(name, v.Field(i), f)
 		case reflect.Interface: // TestLinesOfMethods
 		default:
 			f(name, field.Tag, v.Field(i))
@@ -38,7 +38,7 @@ func TestLines(t *testing.T) {
 			t.Errorf("%s: without any parameter its lines are %q", kind, got)
 		}
 		n := 0
-		leaves(kind.Name(), reflect.New(kind).Elem(), func(string, reflect.StructTag, reflect.Value) { n++ })
+		eachLeaf(kind.Name(), reflect.New(kind).Elem(), func(string, reflect.StructTag, reflect.Value) { n++ })
 		if n == 0 {
 			t.Fatalf("%s has no fields", kind)
 		}
@@ -47,7 +47,7 @@ func TestLines(t *testing.T) {
 			v, k := reflect.New(kind).Elem(), 0
 			var changed string
 			var out bool
-			leaves(kind.Name(), v, func(path string, tag reflect.StructTag, x reflect.Value) {
+			eachLeaf(kind.Name(), v, func(path string, tag reflect.StructTag, x reflect.Value) {
 				if k++; k-1 != i {
 					return
 				}
@@ -80,7 +80,7 @@ func TestLines(t *testing.T) {
 		}
 		// All together: paths that meet make Lines panic.
 		v := reflect.New(kind).Elem()
-		leaves(kind.Name(), v, func(_ string, _ reflect.StructTag, x reflect.Value) {
+		eachLeaf(kind.Name(), v, func(_ string, _ reflect.StructTag, x reflect.Value) {
 			if x.Kind() == reflect.Float64 {
 				x.SetFloat(.5)
 			} else if x.CanInt() {
@@ -168,7 +168,7 @@ func TestLinesRefuse(t *testing.T) {
 func TestLinesOfMethods(t *testing.T) {
 	for _, m := range finetune.Methods() {
 		plain := Lines(FinetuneParams{Recipe: finetune.Recipe{Method: finetune.Choice{Method: m}}})
-		leaves(m.Name(), reflect.New(reflect.TypeOf(m)).Elem(), func(path string, tag reflect.StructTag, _ reflect.Value) {
+		eachLeaf(m.Name(), reflect.New(reflect.TypeOf(m)).Elem(), func(path string, tag reflect.StructTag, _ reflect.Value) {
 			key := "finetune." + tag.Get("key")
 			for _, value := range []any{.5, int64(3), "word"} {
 				p := FinetuneParams{Recipe: finetune.Recipe{Method: finetune.Choice{Method: m}}}
