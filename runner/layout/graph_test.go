@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +13,9 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/models/finetune"
+	"ablate/runner/internal/example"
 	"ablate/runner/stage"
+	"ablate/runner/store"
 )
 
 // choice is what a parameter of fine-tuning needs to be used.
@@ -45,7 +48,6 @@ func choice(path string) string {
 // TestRecipes: every method is handed its own published constants and nothing of
 // another's.
 func TestRecipes(t *testing.T) {
-	dir := t.TempDir()
 	// The lines of a key that are the method's and its anchor's own.
 	want := map[string][]string{
 		"reward-weighted":  {"finetune.anchor \"pretraining\"", "finetune.beta 0.5", "finetune.mix.pretraining 1"},
@@ -71,19 +73,7 @@ func TestRecipes(t *testing.T) {
 	for method := range want {
 		arms += fmt.Sprintf("%q: set: finetune: method: %[1]q\n", method)
 	}
-	if err := os.Mkdir(filepath.Join(dir, "cue.mod"), 0o777); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{"cue.mod/module.cue": "module: \"example.com/m@v0\"\nlanguage: version: \"v0.17.0\"\n",
-		"s.cue": "package s\n\nimport \"ablate.internal/schema\"\n\nschema.#Study & {\nseeds: [1]\narms: {\n" + arms + "}\n}\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s, err := language.Load(dir, language.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := example.Study(t, "seeds: [1]\narms: {\n"+arms+"\n}")
 	for _, v := range s.Views {
 		p, err := fill[stage.FinetuneParams](v.Trial)
 		if err != nil {
@@ -109,7 +99,6 @@ func TestRecipes(t *testing.T) {
 // study. Every parameter is changed, each in an arm of its own; a trial's
 // chain must be the same in the whole study and laid out alone.
 func TestAlone(t *testing.T) {
-	dir := t.TempDir()
 	var arms strings.Builder
 	for _, a := range language.Axes() {
 		var value string
@@ -145,20 +134,8 @@ func TestAlone(t *testing.T) {
 			}
 		}
 	}
-	text := "package s\n\nimport \"ablate.internal/schema\"\n\nschema.#Study & {\nseeds: [1, {pretraining: 1, feedback: 2}, {pretraining: 2, feedback: 1}]\narms: {\n\"base\": set: {}\n" +
-		"\"oracle\": set: reward: loss: \"oracle\"\n\"none\": set: reward: loss: \"none\"\n\"plain\": set: finetune: method: \"none\"\n" + arms.String() + "}\n}\n"
-	if err := os.MkdirAll(filepath.Join(dir, "cue.mod"), 0o777); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{"cue.mod/module.cue": "module: \"example.com/m@v0\"\nlanguage: version: \"v0.17.0\"\n", "s.cue": text} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s, err := language.Load(dir, language.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := example.Study(t, "seeds: [1, {pretraining: 1, feedback: 2}, {pretraining: 2, feedback: 1}]\narms: {\n\"base\": set: {}\n"+
+		"\"oracle\": set: reward: loss: \"oracle\"\n\"none\": set: reward: loss: \"none\"\n\"plain\": set: finetune: method: \"none\"\n"+arms.String()+"\n}")
 	digest := func(string) (string, error) { return "", nil }
 	whole, err := NewGraph(s, s.Views, digest)
 	if err != nil {
@@ -166,6 +143,9 @@ func TestAlone(t *testing.T) {
 	}
 	if len(s.Views) < 150 {
 		t.Fatalf("only %d views", len(s.Views))
+	}
+	for _, a := range whole.Actions {
+		checkInputs(t, a)
 	}
 	for _, v := range s.Views {
 		alone, err := NewGraph(s, []language.View{v}, digest)
@@ -182,5 +162,210 @@ func TestAlone(t *testing.T) {
 				t.Errorf("%s: %s is that of another trial", v, a[i].Kind)
 			}
 		}
+	}
+}
+
+// checkInputs compares the inputs of an action with those that its stage reads.
+func checkInputs(t *testing.T, a *Action) {
+	t.Helper()
+	d := a.Kind.Def()
+	has := map[string]bool{}
+	for _, in := range a.Inputs {
+		if _, ok := d.Input(in.Name); !ok || has[in.Name] || in.Action.index >= a.index {
+			t.Errorf("%s has the input %q: unknown, twice, or laid out after it", a.Label(), in.Name)
+		}
+		has[in.Name] = true
+	}
+	for _, in := range d.Inputs {
+		if !in.Optional && !has[in.Name] {
+			t.Errorf("%s lacks the input %q", a.Label(), in.Name)
+		}
+	}
+}
+
+// graph lays out a study of seeds 1 and 2.
+func graph(t *testing.T, arms string) (*language.Study, *Graph) {
+	t.Helper()
+	s := example.Study(t, "seeds: [1, 2]\narms: {\n"+arms+"\n}")
+	g, err := NewGraph(s, s.Views, func(string) (string, error) { return "digest", nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, g
+}
+
+// view returns the chain of a view by its name.
+func view(t *testing.T, s *language.Study, g *Graph, name string) Chain {
+	t.Helper()
+	i := slices.IndexFunc(s.Views, func(v language.View) bool { return v.String() == name })
+	if i < 0 {
+		t.Fatalf("there is no %s", name)
+	}
+	return g.Chains[s.Views[i].Trial.ID()]
+}
+
+// TestSharing: trials share the actions that differ in nothing, and an action knows who
+// needs it, in the order of the study.
+func TestSharing(t *testing.T) {
+	s, g := graph(t, `"plain": set: finetune: method: "none"
+"all data": set: {}
+"clip": set: finetune: clip: 2
+"lambda": set: reward: lambda: 0.7
+"fewer labels": set: feedback: labelled: 500`)
+	all := view(t, s, g, "all data@1")
+	for _, tc := range []struct {
+		other  string
+		shared []Role
+	}{
+		{"plain@1", []Role{Model}}, // without fine-tuning it has no use for feedback
+		{"clip@1", []Role{Model, Embedder, Labelled, Unlabelled, Labels, Reward, HeldOut, HeldOutLabels, Assessment, LabelledScores, UnlabelledScores}},
+		{"lambda@1", []Role{Model, Embedder, Labelled, Unlabelled, Labels, HeldOut, HeldOutLabels}},
+		{"fewer labels@1", []Role{Model, Embedder, Unlabelled, HeldOut, HeldOutLabels}},
+		{"all data@2", nil},
+	} {
+		other := view(t, s, g, tc.other)
+		var got []Role
+		for _, r := range Roles() {
+			if a := all.Action(r); a != nil && a == other.Action(r) {
+				got = append(got, r)
+			}
+		}
+		if !slices.Equal(got, tc.shared) {
+			t.Errorf("all data@1 and %s share %v, want %v", tc.other, got, tc.shared)
+		}
+	}
+	if got, want := all.Action(Model).Views, []string{"plain@1", "all data@1", "clip@1", "lambda@1", "fewer labels@1"}; !slices.Equal(got, want) {
+		t.Errorf("the model is needed by %q, want %q", got, want)
+	}
+	if got, want := all.Action(Model).Label(), "pretrain plain@1 and 4 more"; got != want {
+		t.Errorf("its label is %q, want %q", got, want)
+	}
+	// The proxy scores by the reward of the base trial, so that it is not the trial's own.
+	other := view(t, s, g, "lambda@1")
+	if in := other.Action(Proxy).Inputs; in[1].Action != all.Action(Reward) || in[1].Action == other.Action(Reward) || in[0].Action != other.Action(Evaluate) {
+		t.Errorf("the proxy of lambda@1 reads %v", in)
+	}
+}
+
+// TestTurns: actions of an earlier seed have lower turns, and within a seed those of an
+// earlier row; a shared action has the turn of the first that needs it.
+func TestTurns(t *testing.T) {
+	s, g := graph(t, `"plain": set: finetune: method: "none"
+"all data": set: {}
+"clip": set: finetune: clip: 2`)
+	last := -1
+	for _, name := range []string{"plain@1", "all data@1", "clip@1", "plain@2", "all data@2", "clip@2"} {
+		turn := view(t, s, g, name).Action(Evaluate).Turn
+		if turn <= last {
+			t.Errorf("%s has turn %d, not after %d", name, turn, last)
+		}
+		last = turn
+	}
+	if first, shared := view(t, s, g, "plain@1").Action(Evaluate).Turn, view(t, s, g, "clip@1").Action(Reward).Turn; shared > first {
+		t.Errorf("the reward of all rows has turn %d, after %d of the first row", shared, first)
+	}
+}
+
+// TestOneSeed: trials that share a part of their seed share what depends on that part
+// alone.
+func TestOneSeed(t *testing.T) {
+	s := example.Study(t, "seeds: [{pretraining: 1, feedback: 1}, {pretraining: 1, feedback: 2}]\narms: plain: set: {}")
+	g, err := NewGraph(s, s.Views, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := g.Chains[s.Views[0].Trial.ID()], g.Chains[s.Views[1].Trial.ID()]
+	for _, r := range Roles() {
+		if shared := r == Model || r == Embedder; (a.Action(r) == b.Action(r)) != shared {
+			t.Errorf("%s is shared: %v, want %v", r, !shared, shared)
+		}
+	}
+}
+
+// TestAdopted: an adopted checkpoint is model and embedder, one action, whatever path
+// leads to its bytes. Its digest is taken once, and an error of that is returned.
+func TestAdopted(t *testing.T) {
+	s := example.Study(t, "seeds: [1]\nbase: model: checkpoint: path: \"one\"\narms: {a: set: {}, b: set: model: checkpoint: path: \"two\", c: set: finetune: clip: 2}")
+	asked := map[string]int{}
+	g, err := NewGraph(s, s.Views, func(dir string) (string, error) { asked[dir]++; return "same", nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := g.Chains[s.Views[0].Trial.ID()], g.Chains[s.Views[1].Trial.ID()]
+	if a.Action(Model) != a.Action(Embedder) || a.Action(Model) != b.Action(Model) {
+		t.Errorf("models and embedders are %v and %v", a, b)
+	}
+	if n := len(a.Actions()); n != len(a)-1 {
+		t.Errorf("%d actions in %d roles", n, len(a))
+	}
+	if len(asked) != 2 || asked[filepath.Join(s.Dir, "one")] != 1 || asked[filepath.Join(s.Dir, "two")] != 1 {
+		t.Errorf("digests of %v", asked)
+	}
+	gone := errors.New("no such folder")
+	if _, err := NewGraph(s, s.Views, func(string) (string, error) { return "", gone }); !errors.Is(err, gone) || !strings.HasPrefix(err.Error(), "a@1: ") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestKey: the key has the artifacts in the place of the actions, and the class of the
+// backend only where the stage computes on one.
+func TestKey(t *testing.T) {
+	s, g := graph(t, `plain: set: {}`)
+	c := view(t, s, g, "plain@1")
+	output := func(a *Action) store.OutputID { return store.OutputID{byte(a.index + 1)} }
+	labels := c.Action(Labels)
+	k := labels.Key("xla:cpu", output)
+	if k.Stage != "label" || k.Backend != "" || k.Revision != labels.Kind.Def().Revision || !slices.Equal(k.Lines, labels.Lines) ||
+		!slices.Equal(k.Inputs, []store.Input{{Name: "labelled", Output: output(c.Action(Labelled))}}) {
+		t.Errorf("key %+v", k)
+	}
+	if k := c.Action(Labelled).Key("xla:cpu", output); k.Backend != "xla:cpu" {
+		t.Errorf("key %+v", k)
+	}
+}
+
+// TestNames pins the structural names of a trial's actions, and by that the revision, the
+// lines and the inputs of every stage: a change of one is computed again by every study.
+func TestNames(t *testing.T) {
+	s, g := graph(t, `"all": set: {}
+"labels": set: finetune: {method: "dpo", mix: unlabelled: 0}
+"best": set: {finetune: method: "none", evaluate: bestOf: 2}
+"adopted": set: model: checkpoint: path: "folder"
+"policy": set: finetune: method: "ddpo"`)
+	var b strings.Builder
+	for _, v := range s.Views {
+		if v.Trial.Seed.Feedback != 1 {
+			continue
+		}
+		for _, p := range g.Chains[v.Trial.ID()] {
+			fmt.Fprintf(&b, "%s %s %.16s\n", v, p.Role, p.Action.Name)
+		}
+	}
+	const file = "testdata/names.txt"
+	if os.Getenv("UPDATE") != "" {
+		if err := errors.Join(os.MkdirAll("testdata", 0o777), os.WriteFile(file, []byte(b.String()), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), b.String()); d != "" {
+		t.Errorf("if that is meant, UPDATE=1 writes %s (-want +got):\n%s", file, d)
+	}
+}
+
+// TestWith: a chain is in the order of its roles, whatever the order in which parts are
+// added, and the chain before is as it was.
+func TestWith(t *testing.T) {
+	a, b, c := &Action{Name: "a"}, &Action{Name: "b"}, &Action{Name: "c"}
+	before := Chain{}.with(Part{Evaluate, a}, Part{Model, b}, Part{Reward, nil})
+	after := before.with(Part{Finetune, c}, Part{Model, c})
+	if !slices.Equal(before, Chain{{Model, b}, {Evaluate, a}}) || !slices.Equal(after, Chain{{Model, c}, {Finetune, c}, {Evaluate, a}}) {
+		t.Errorf("before %v, after %v", before, after)
+	}
+	if before.Action(Reward) != nil || !slices.Equal(after.Actions(), []*Action{c, a}) {
+		t.Errorf("actions %v", after.Actions())
 	}
 }

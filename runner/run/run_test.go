@@ -11,11 +11,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
-	"ablate/experiments/language"
+	"ablate/runner/internal/example"
 	"ablate/runner/launch"
 	"ablate/runner/layout"
 	"ablate/runner/stage"
@@ -27,7 +29,9 @@ type fake struct {
 	mu    sync.Mutex
 	tasks []launch.Task
 	// before, if set, is called with a task whose file is written, and may fail it.
-	before func(t launch.Task) error
+	before  func(t launch.Task) error
+	drifted stage.Kind      // comes out different from before
+	values  json.RawMessage // its reply, if set
 }
 
 func (f *fake) Do(ctx context.Context, t launch.Task, _ string, _ func(launch.Progress)) (launch.Reply, error) {
@@ -35,6 +39,9 @@ func (f *fake) Do(ctx context.Context, t launch.Task, _ string, _ func(launch.Pr
 	f.tasks = append(f.tasks, t)
 	f.mu.Unlock()
 	text := fmt.Sprintf("%s %s", t.Stage, t.Params)
+	if t.Stage == string(f.drifted) {
+		text += " drifted"
+	}
 	for _, role := range []string{"model", "labelled", "labels", "base"} {
 		if dir, ok := t.Inputs[role]; ok {
 			if _, err := os.ReadFile(filepath.Join(dir, "out.json")); err != nil {
@@ -56,6 +63,9 @@ func (f *fake) Do(ctx context.Context, t launch.Task, _ string, _ func(launch.Pr
 			return launch.Reply{}, err
 		}
 	}
+	if f.values != nil {
+		return launch.Reply{Values: f.values}, nil
+	}
 	values, err := json.Marshal(Made{Manifest: manifest})
 	return launch.Reply{Values: values, Worker: 1}, err
 }
@@ -70,7 +80,7 @@ func (f *fake) stages() map[string]int {
 	return n
 }
 
-// fixture is a study in a store of its own.
+// fixture is a study with a store.
 type fixture struct {
 	t      *testing.T
 	g      *layout.Graph
@@ -79,27 +89,18 @@ type fixture struct {
 	w      *fake
 	log    *bytes.Buffer
 	starts []*layout.Action
+	events []Event
 }
 
 func newFixture(t *testing.T, seeds, arms string) *fixture {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range map[string]string{"cue.mod/module.cue": "module: \"example.com/m@v0\"\nlanguage: version: \"v0.17.0\"\n",
-		"s.cue": "package s\n\nimport \"ablate.internal/schema\"\n\nschema.#Study & {\nseeds: [" + seeds + "]\narms: {\n" + arms + "\n}\n}\n"} {
-		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(text), 0o666)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s, err := language.Load(dir, language.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := example.Study(t, "seeds: ["+seeds+"]\narms: {\n"+arms+"\n}")
+	var err error
 	f := &fixture{t: t, w: &fake{}, log: &bytes.Buffer{}}
 	if f.g, err = layout.NewGraph(s, s.Views, nil); err != nil {
 		t.Fatal(err)
 	}
-	if f.s, err = store.Open(filepath.Join(dir, ".ablate")); err != nil {
+	if f.s, err = store.Open(filepath.Join(s.Root, ".ablate")); err != nil {
 		t.Fatal(err)
 	}
 	if f.dir, err = f.s.ClaimStudy(s.Name, s.Root, "xla:cpu"); err != nil {
@@ -110,24 +111,41 @@ func newFixture(t *testing.T, seeds, arms string) *fixture {
 
 func (f *fixture) run(o Options) *Outcome {
 	f.t.Helper()
+	out, err := f.runUntil(f.t.Context(), o)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return out
+}
+
+// runUntil runs the study until ctx ends.
+func (f *fixture) runUntil(ctx context.Context, o Options) (*Outcome, error) {
+	f.t.Helper()
 	j, err := f.s.OpenJournal(f.dir)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	defer j.Close()
 	o.Slots, o.Backend, o.Logs, o.Machine.Environment = max(o.Slots, 1), "xla:cpu", filepath.Join(f.dir, "logs"), "backend xla:cpu\n"
-	f.starts, f.w.tasks = nil, nil
+	f.starts, f.events, f.w.tasks = nil, nil, nil
 	o.Events = func(e Event) {
+		f.events = append(f.events, e)
 		if e.Kind == Started {
 			f.starts = append(f.starts, e.Action)
 		}
 	}
 	f.log.Reset()
-	out, err := Run(zerolog.New(f.log).WithContext(f.t.Context()), f.g, f.s, j, f.w, o)
-	if err != nil {
-		f.t.Fatal(err)
+	return Run(zerolog.New(f.log).WithContext(ctx), f.g, f.s, j, f.w, o)
+}
+
+// attempts reads the journal.
+func (f *fixture) attempts() []store.Attempt {
+	f.t.Helper()
+	events, unread, err := store.ReadJournal(f.dir)
+	if err != nil || unread > 0 {
+		f.t.Fatalf("%v, and %d lines that cannot be read", err, unread)
 	}
-	return out
+	return store.Attempts(events)
 }
 
 func (f *fixture) action(kind stage.Kind) *layout.Action {
@@ -284,28 +302,11 @@ func TestDamagedInput(t *testing.T) {
 			}
 		}
 	}
-	j, err := f.s.OpenJournal(f.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer j.Close()
-	got, err := Run(t.Context(), f.g, f.s, j, &other{&fake{}}, Options{Slots: 1, Backend: "xla:cpu"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	f.w.drifted = stage.Pretrain
+	got := f.run(Options{})
 	if len(got.Failures) == 0 || !strings.Contains(got.Failures[0].Err.Error(), "run again, so that what reads it is computed from the new one") {
 		t.Errorf("an input that comes out different: %v", got.Failures)
 	}
-}
-
-// other pretrains to other bytes.
-type other struct{ *fake }
-
-func (o *other) Do(ctx context.Context, t launch.Task, hint string, p func(launch.Progress)) (launch.Reply, error) {
-	if t.Stage == string(stage.Pretrain) {
-		t.Params = json.RawMessage(`{"drifted": true}`)
-	}
-	return o.fake.Do(ctx, t, hint, p)
 }
 
 // TestLogs: a failure leaves a log with all that is known of it, and its path in the
@@ -365,5 +366,197 @@ func TestRetry(t *testing.T) {
 				t.Errorf("the journal has %+v", a)
 			}
 		}
+	}
+}
+
+const oneArm = "\"pretrained\": set: finetune: method: \"none\""
+
+// TestRetrySucceeds: an action whose worker died once is there after the run, and the
+// journal has both attempts.
+func TestRetrySucceeds(t *testing.T) {
+	f := newFixture(t, "1", oneArm)
+	died := false
+	f.w.before = func(task launch.Task) error {
+		if task.Stage != string(stage.Evaluate) || died {
+			return nil
+		}
+		died = true
+		return launch.WithClass(launch.ClassCrash, errors.New("the worker died"))
+	}
+	out := f.run(Options{})
+	if len(out.Failures) != 0 || len(out.Outputs) != len(f.g.Actions) || !strings.Contains(f.log.String(), "trying once more") {
+		t.Errorf("%+v\n%s", out, f.log)
+	}
+	var outcomes []store.Outcome
+	for _, a := range f.attempts() {
+		if a.Stage == string(stage.Evaluate) {
+			outcomes = append(outcomes, a.Outcome)
+		}
+	}
+	if !slices.Equal(outcomes, []store.Outcome{store.OutcomeFailed, store.OutcomeOK}) {
+		t.Errorf("the journal has %v", outcomes)
+	}
+}
+
+// TestSkipped: what reads a failed action is skipped, once, with the name of what failed;
+// other rows go on, unless the run stops at the first failure.
+func TestSkipped(t *testing.T) {
+	for _, fast := range []bool{false, true} {
+		f := newFixture(t, "1", twoArms)
+		f.w.before = func(task launch.Task) error {
+			if task.Stage == string(stage.Score) {
+				return errors.New("no scores")
+			}
+			return nil
+		}
+		out := f.run(Options{FailFast: fast})
+		if fast {
+			if len(out.Failures) != 1 {
+				t.Errorf("with FailFast: %+v", out.Failures)
+			}
+			continue
+		}
+		if len(out.Failures) != 2 { // labelled and unlabelled images
+			t.Errorf("failures %+v", out.Failures)
+		}
+		skipped := map[stage.Kind]int{}
+		for _, e := range f.events {
+			if e.Kind == Skipped {
+				skipped[e.Action.Kind]++
+				if !strings.HasPrefix(e.Err.Error(), "score ") || !strings.HasSuffix(e.Err.Error(), " failed") {
+					t.Errorf("%s is skipped because %v", e.Action.Label(), e.Err)
+				}
+			}
+		}
+		if skipped[stage.Finetune] != 2 || skipped[stage.Evaluate] != 2 || skipped[stage.Proxy] != 2 {
+			t.Errorf("skipped %v", skipped)
+		}
+		if last := f.events[len(f.events)-1]; last.Finished != last.Total || last.Total != len(f.g.Actions) {
+			t.Errorf("the last event counts %d of %d, want all of %d", last.Finished, last.Total, len(f.g.Actions))
+		}
+	}
+}
+
+// TestInterrupted: the end of the context is the run's error. What was running is
+// interrupted in the journal, leaves no artifact, no log and no failure, and runs again.
+func TestInterrupted(t *testing.T) {
+	f := newFixture(t, "1", oneArm)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("Ctrl-C")
+	f.w.before = func(task launch.Task) error {
+		if task.Stage != string(stage.Evaluate) {
+			return nil
+		}
+		cancel(stop)
+		return launch.WithClass(launch.ClassCrash, context.Cause(ctx)) // as a worker that is ended
+	}
+	out, err := f.runUntil(ctx, Options{})
+	if !errors.Is(err, stop) || len(out.Failures) != 0 {
+		t.Errorf("error %v, outcome %+v", err, out)
+	}
+	model, look := f.action(stage.Pretrain), f.action(stage.Evaluate)
+	if _, ok := out.Outputs[model.Name]; !ok {
+		t.Error("what was there before the interruption is lost")
+	}
+	if _, ok := out.Outputs[look.Name]; ok {
+		t.Error("what was interrupted has an output")
+	}
+	var interrupted []string
+	for _, a := range f.attempts() {
+		if a.Outcome == store.OutcomeInterrupted {
+			interrupted = append(interrupted, a.Stage)
+		}
+	}
+	if !slices.Equal(interrupted, []string{string(stage.Evaluate)}) {
+		t.Errorf("interrupted in the journal: %q", interrupted)
+	}
+	if _, err := os.Stat(filepath.Join(f.dir, "logs")); err == nil {
+		t.Error("an interruption has left a log")
+	}
+	f.w.before = nil
+	if out := f.run(Options{}); out.Cached+out.Ran != len(f.g.Actions) || out.Cached == 0 || slices.Contains(f.starts, model) || !slices.Contains(f.starts, look) {
+		t.Errorf("the next run: %d cached, %d ran", out.Cached, out.Ran)
+	}
+}
+
+// TestJournal: the journal has who needed an action, where it ran, for how long and what
+// came of it.
+func TestJournal(t *testing.T) {
+	f := newFixture(t, "1", oneArm)
+	now := time.Unix(1000, 0)
+	out := f.run(Options{
+		Machine: Machine{Device: "a core", Backend: "xla:cpu", Versions: "ablate 1", CPU: "a processor"},
+		Now:     func() time.Time { now = now.Add(time.Second); return now },
+	})
+	list := f.attempts()
+	if len(list) != len(f.g.Actions) {
+		t.Fatalf("%d attempts at %d actions", len(list), len(f.g.Actions))
+	}
+	for _, at := range list {
+		i := slices.IndexFunc(f.g.Actions, func(a *layout.Action) bool { return out.Outputs[a.Name].Action == at.Action })
+		if i < 0 {
+			t.Fatalf("the journal has %s, which is no action of the study", at.Action)
+		}
+		a := f.g.Actions[i]
+		if at.Outcome != store.OutcomeOK || at.Output != out.Outputs[a.Name].ID.String() || at.Stage != string(a.Kind) || at.Cost != a.Cost || at.Seconds != 1 ||
+			at.Worker != 1 || at.Device != "a core" || at.Versions != "ablate 1" || at.CPU != "a processor" || at.Environment != "backend xla:cpu\n" || at.View != a.Views[0] {
+			t.Errorf("%s: %+v", a.Label(), at)
+		}
+	}
+	f.run(Options{})
+	if n := len(f.attempts()); n != len(list) {
+		t.Errorf("a run with nothing to do has %d more attempts", n-len(list))
+	}
+}
+
+// TestLostBytes: an artifact whose bytes are lost and that comes out different replaces
+// them, with a warning that names both.
+func TestLostBytes(t *testing.T) {
+	f := newFixture(t, "1", oneArm)
+	before := f.run(Options{}).Outputs[f.action(stage.Evaluate).Name]
+	if err := os.RemoveAll(filepath.Dir(before.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	f.w.drifted = stage.Evaluate
+	after := f.run(Options{}).Outputs[f.action(stage.Evaluate).Name]
+	if after.ID == before.ID {
+		t.Fatal("it did not come out different")
+	}
+	for _, want := range []string{"its earlier bytes were lost", `"kept":"` + after.ID.Short(), `"other":"` + before.ID.Short()} {
+		if !strings.Contains(f.log.String(), want) {
+			t.Errorf("the log lacks %s:\n%s", want, f.log)
+		}
+	}
+}
+
+// TestReply: a worker that does not say what it wrote has computed nothing.
+func TestReply(t *testing.T) {
+	f := newFixture(t, "1", oneArm)
+	f.w.values = json.RawMessage(`"done"`)
+	out := f.run(Options{})
+	if len(out.Outputs) != 0 || len(out.Failures) == 0 || !strings.Contains(out.Failures[0].Err.Error(), "pretrain: the worker's reply: ") {
+		t.Errorf("%+v", out)
+	}
+}
+
+// TestClassify: a cause in the file system survives the way from a worker, so that the
+// store can give its advice; other errors stay as they are.
+func TestClassify(t *testing.T) {
+	full := Classify(fmt.Errorf("weights: %w", syscall.ENOSPC))
+	if launch.Class(full) != "ENOSPC" {
+		t.Errorf("class %q", launch.Class(full))
+	}
+	remote := launch.WithClass(launch.Class(full), errors.New(full.Error())) // only class and text cross
+	if got := declassify(remote); !errors.Is(got, syscall.ENOSPC) || !errors.Is(got, remote) || got.Error() != remote.Error() {
+		t.Errorf("it comes back as %v", got)
+	}
+	other := errors.New("another")
+	if Classify(other) != other || declassify(other) != other {
+		t.Error("another error is changed")
+	}
+	f := newFixture(t, "1", oneArm)
+	f.w.before = func(launch.Task) error { return remote }
+	if out := f.run(Options{}); len(out.Failures) == 0 || !errors.Is(out.Failures[0].Err, syscall.ENOSPC) {
+		t.Errorf("%+v", out.Failures)
 	}
 }

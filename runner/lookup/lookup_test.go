@@ -1,0 +1,166 @@
+package lookup
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"ablate/runner/layout"
+	"ablate/runner/stage"
+	"ablate/runner/store"
+)
+
+// fixture is a store with the artifacts of a pretraining and of the samples drawn from its
+// model; the labels of the samples are missing.
+type fixture struct {
+	s                     *store.Store
+	g                     *layout.Graph
+	model, images, labels *layout.Action
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{
+		model:  &layout.Action{Name: "model", Kind: stage.Pretrain},
+		images: &layout.Action{Name: "images", Kind: stage.Sample},
+		labels: &layout.Action{Name: "labels", Kind: stage.Label},
+	}
+	f.images.Inputs = []layout.Input{{Name: stage.ModelInput, Action: f.model}}
+	f.labels.Inputs = []layout.Input{{Name: stage.LabelledInput, Action: f.images}}
+	f.g = &layout.Graph{Actions: []*layout.Action{f.model, f.images, f.labels}}
+	var err error
+	if f.s, err = store.Open(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	outputs := map[*layout.Action]store.OutputID{}
+	for _, a := range f.g.Actions[:2] {
+		w, err := f.s.Begin(a.Key("xla:cpu", func(in *layout.Action) store.OutputID { return outputs[in] }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"curves.json", "weights"} {
+			if err := os.WriteFile(filepath.Join(w.Dir(), name), []byte(a.Name+" "+name), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e, err := w.Commit(t.Context(), store.Commit{Made: "here"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		outputs[a] = e.Output
+	}
+	return f
+}
+
+func (f *fixture) collect(t *testing.T, backend string) *Found {
+	t.Helper()
+	// A later process, which has compared no bytes yet.
+	s, err := store.Open(f.s.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.s = s
+	found, err := Collect(f.g, s, backend)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// flip changes a byte of a file, which keeps its size.
+func flip(t *testing.T, dir, name string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 1
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCollect: what is there is found on the class of backend that computed it, and what
+// is next is an action whose inputs are there.
+func TestCollect(t *testing.T) {
+	f := newFixture(t)
+	found := f.collect(t, "xla:cpu")
+	out := found.Outputs[f.images.Name]
+	if len(found.Outputs) != 2 || len(found.Damaged) != 0 || out.Made != "here" || out.Dir != f.s.Path(out.ID) {
+		t.Errorf("found %+v", found)
+	}
+	if _, ok := found.Dir(f.images); !ok {
+		t.Error("the samples have no folder")
+	}
+	for _, a := range []*layout.Action{f.labels, nil} {
+		if dir, ok := found.Dir(a); ok {
+			t.Errorf("%v has the folder %s", a, dir)
+		}
+	}
+	id, ok := found.Next(f.labels, "xla:cpu")
+	if want := f.labels.Key("", func(*layout.Action) store.OutputID { return out.ID }).ID(); !ok || id != want {
+		t.Errorf("next is %s, %v, want %s", id, ok, want)
+	}
+	if _, ok := found.Next(f.images, "xla:cpu"); ok {
+		t.Error("what is there is next")
+	}
+	if other := f.collect(t, "xla:cuda"); len(other.Outputs) != 0 {
+		t.Errorf("on another backend: %+v", other.Outputs)
+	} else if _, ok := other.Next(f.images, "xla:cuda"); ok {
+		t.Error("what waits for its input is next")
+	}
+}
+
+// TestCheck: the files that tables are made from are compared with their digests, and no
+// others: those are compared by what reads them.
+func TestCheck(t *testing.T) {
+	f := newFixture(t)
+	found := f.collect(t, "xla:cpu")
+	model, images := found.Outputs[f.model.Name].Dir, found.Outputs[f.images.Name].Dir
+	flip(t, images, "curves.json") // tables are not made from files of samples
+	flip(t, model, "weights")
+	if err := found.Check(t.Context(), f.g, f.s); err != nil || len(found.Damaged) != 0 {
+		t.Errorf("error %v, damaged %v", err, found.Damaged)
+	}
+	if dir, err := found.Verified(t.Context(), f.s, f.model); err != nil || dir != "" {
+		t.Errorf("damaged weights are in %q, %v", dir, err)
+	}
+
+	f = newFixture(t)
+	found = f.collect(t, "xla:cpu")
+	if dir, err := found.Verified(t.Context(), f.s, f.model); err != nil || dir == "" {
+		t.Errorf("whole weights: %q, %v", dir, err)
+	}
+	found = f.collect(t, "xla:cpu")
+	flip(t, found.Outputs[f.model.Name].Dir, "curves.json")
+	for range 2 { // the second time it is known already
+		if err := found.Check(t.Context(), f.g, f.s); err != nil || len(found.Damaged) != 1 || found.Damaged[0].Action != f.model {
+			t.Errorf("error %v, damaged %v", err, found.Damaged)
+		}
+	}
+	if _, ok := found.Dir(f.model); ok || !found.Unreadable(f.model) || found.Unreadable(f.images) {
+		t.Error("what is damaged has a folder, or what is whole has none")
+	}
+	// What was computed from it is there all the same.
+	if _, ok := found.Dir(f.images); !ok {
+		t.Error("the samples are lost with the model")
+	}
+}
+
+// TestLostFile: an artifact without one of its files is damaged, and what was computed
+// from it is found.
+func TestLostFile(t *testing.T) {
+	f := newFixture(t)
+	dir := f.s.Path(f.collect(t, "xla:cpu").Outputs[f.model.Name].ID)
+	if err := os.Remove(filepath.Join(dir, "weights")); err != nil {
+		t.Fatal(err)
+	}
+	found := f.collect(t, "xla:cpu")
+	if len(found.Damaged) != 1 || found.Damaged[0].Action != f.model || len(found.Outputs) != 2 {
+		t.Errorf("found %+v", found)
+	}
+}
