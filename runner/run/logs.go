@@ -17,8 +17,8 @@ func (r *runner) logFile(a *layout.Action, key store.Key) string {
 	return filepath.Join(r.o.Logs, fmt.Sprintf("%s-%s.log", a.Kind, key.ID().Short()))
 }
 
-// logged writes down everything that is known of a failure and returns the error
-// with the path of that log. A log that cannot be written hides no error.
+// logged writes everything that is known of a failure into a log, and returns the error
+// with the path of the log. A log that cannot be written hides no error.
 func (r *runner) logged(a *layout.Action, key store.Key, t launch.Task, cause error) error {
 	if r.o.Logs == "" {
 		return cause

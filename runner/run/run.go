@@ -4,7 +4,6 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -38,22 +37,21 @@ type Options struct {
 	Now      func() time.Time
 }
 
-// Machine says what an attempt ran on.
+// Machine is what an attempt ran on.
 type Machine struct {
 	Device, Backend, Versions, CPU string
 
-	// Environment are the lines of what may change the last digits of a result on
-	// a backend of the same class: plugin, driver, processor, flags.
+	// Environment lists, a line each, what may change the last digits of a result on a
+	// backend of the same class: plugin, driver, processor, flags.
 	Environment string
 	Build       string // of this program
 }
 
-// Event tells of a run's course.
+// Event is a step of a run.
 type Event struct {
 	Action   *layout.Action
 	Kind     EventKind
 	Progress launch.Progress
-	Seconds  float64
 	Err      error
 	Finished int // actions with an outcome, of Total
 	Total    int
@@ -72,7 +70,7 @@ const (
 	Working // Progress of a started action
 )
 
-// Outcome is what a run left.
+// Outcome is the result of a run.
 type Outcome struct {
 	Outputs     map[string]lookup.Output // by an action's structural name
 	Cached, Ran int
@@ -86,14 +84,12 @@ type Failure struct {
 	Err    error
 }
 
-// attempts is how often an action is tried when its worker dies.
-const attempts = 2
-
-// Run runs what is missing of a graph. The outcome is there even with an error,
-// which is the cause of ctx's end or that of the store; failures of actions are
-// in the outcome.
+// Run runs the actions of a graph that are missing in the store. The outcome is not nil
+// even with an error, which is the cause of ctx's end or comes from the store; failures of
+// actions are in the outcome.
 func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal, w Worker, o Options) (*Outcome, error) {
-	r := &runner{byName: map[string]*layout.Action{}, s: s, j: j, w: w, o: o, log: zerolog.Ctx(ctx), outputs: map[string]lookup.Output{}, out: &Outcome{Outputs: map[string]lookup.Output{}}}
+	r := &runner{s: s, j: j, w: w, o: o, log: zerolog.Ctx(ctx), out: &Outcome{Outputs: map[string]lookup.Output{}},
+		byName: map[string]*layout.Action{}, outputs: map[string]lookup.Output{}}
 	if r.o.Now == nil {
 		r.o.Now = time.Now
 	}
@@ -106,12 +102,8 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 		}
 		nodes[i] = dag.Node[lookup.Output]{
 			Name: a.Name, Stage: string(a.Kind), Label: a.Label(), Deps: deps, Priority: -a.Turn, Cost: time.Duration(a.Cost * float64(time.Second)),
-			Lookup: func(ctx context.Context, deps map[string]lookup.Output) (lookup.Output, bool, error) {
-				return r.lookup(ctx, a, deps)
-			},
-			Run: func(ctx context.Context, deps map[string]lookup.Output) (lookup.Output, error) {
-				return r.run(ctx, a, deps)
-			},
+			Lookup: func(_ context.Context, in outputs) (lookup.Output, bool, error) { return r.lookup(a, in) },
+			Run:    func(ctx context.Context, in outputs) (lookup.Output, error) { return r.run(ctx, a, in) },
 		}
 	}
 	graph, err := dag.New(nodes)
@@ -135,187 +127,21 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 }
 
 type runner struct {
-	byName map[string]*layout.Action
-	s      *store.Store
-	j      *store.Journal
-	w      Worker
-	o      Options
-	log    *zerolog.Logger
+	s   *store.Store
+	j   *store.Journal
+	w   Worker
+	o   Options
+	log *zerolog.Logger
+	out *Outcome
 
-	repairs singleflight.Group // by action: its damaged artifact is computed again once
+	byName  map[string]*layout.Action
+	repairs singleflight.Group // by action: a damaged artifact that several actions read is computed again once
 
 	mu      sync.Mutex
-	outputs map[string]lookup.Output // of what was looked up or run, by name
-	out     *Outcome
+	outputs map[string]lookup.Output // of actions that were looked up or run, by name
 }
 
-// outputs gives the artifacts of what an action reads.
-func outputs(deps map[string]lookup.Output) func(*layout.Action) store.OutputID {
-	return func(a *layout.Action) store.OutputID { return deps[a.Name].ID }
-}
-
-// lookup finds an action's artifact in the index. Its bytes are checked when
-// something reads them.
-func (r *runner) lookup(ctx context.Context, a *layout.Action, deps map[string]lookup.Output) (lookup.Output, bool, error) {
-	id := a.Key(r.o.Backend, outputs(deps)).ID()
-	e, err := r.s.Lookup(id)
-	switch {
-	case err == nil:
-		return r.keep(a, lookup.Output{ID: e.Output, Action: id, Dir: r.s.Path(e.Output)}), true, nil
-	case errors.Is(err, store.ErrNotFound):
-		r.damaged(a, err)
-		return lookup.Output{}, false, nil
-	}
-	return lookup.Output{}, false, err
-}
-
-// damaged warns of an artifact that was there and cannot be read.
-func (r *runner) damaged(a *layout.Action, err error) {
-	if store.Damaged(err) {
-		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Rows()).Err(err).Msg("damaged in the store; computing it again")
-	}
-}
-
-// keep remembers the output of an action, for those that read it.
-func (r *runner) keep(a *layout.Action, out lookup.Output) lookup.Output {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.outputs[a.Name] = out
-	return out
-}
-
-// inputs checks every byte of what an action reads, and computes again what is
-// damaged.
-func (r *runner) inputs(ctx context.Context, a *layout.Action, deps map[string]lookup.Output) error {
-	for _, in := range a.Inputs {
-		want := deps[in.Action.Name]
-		_, err := r.s.Artifact(ctx, want.ID)
-		if err == nil {
-			continue
-		}
-		if !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		r.damaged(in.Action, err)
-		_, err, _ = r.repairs.Do(in.Action.Name, func() (any, error) { return nil, r.repair(ctx, in.Action, want) })
-		if err != nil {
-			return fmt.Errorf("its %s is damaged in the store: %w", in.Name, err)
-		}
-	}
-	return nil
-}
-
-// repair computes an action again whose artifact is damaged.
-func (r *runner) repair(ctx context.Context, a *layout.Action, want lookup.Output) error {
-	deps := map[string]lookup.Output{}
-	r.mu.Lock()
-	for _, in := range a.Inputs {
-		deps[in.Action.Name] = r.outputs[in.Action.Name]
-	}
-	r.mu.Unlock()
-	got, err := r.run(ctx, a, deps)
-	if err == nil && got.ID != want.ID {
-		return fmt.Errorf("%s gave %s where it gave %s before: run again, so that what reads it is computed from the new one",
-			a.Label(), got.ID.Short(), want.ID.Short())
-	}
-	return err
-}
-
-// run computes an action, again if its worker died.
-func (r *runner) run(ctx context.Context, a *layout.Action, deps map[string]lookup.Output) (lookup.Output, error) {
-	if err := r.inputs(ctx, a, deps); err != nil {
-		return lookup.Output{}, err
-	}
-	for try := 1; ; try++ {
-		out, err := r.attempt(ctx, a, deps)
-		if err == nil {
-			return r.keep(a, out), nil
-		}
-		if ctx.Err() != nil || try == attempts || launch.Class(err) != launch.ClassCrash {
-			return out, err
-		}
-		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Rows()).Err(err).Msg("trying once more")
-	}
-}
-
-func (r *runner) attempt(ctx context.Context, a *layout.Action, deps map[string]lookup.Output) (out lookup.Output, err error) {
-	key := a.Key(r.o.Backend, outputs(deps))
-	event := store.Event{Kind: store.Started, Time: r.o.Now(), Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
-		Device: r.o.Machine.Device, Backend: r.o.Machine.Backend, Versions: r.o.Machine.Versions, CPU: r.o.Machine.CPU}
-	event.Environment = r.o.Machine.Environment
-	if len(a.Trials) > 0 {
-		event.Trial, event.View = a.Trials[0], a.Views[0]
-	}
-	if err := r.j.Append(event); err != nil {
-		return out, err
-	}
-	r.log.Debug().Str("stage", string(a.Kind)).Str("arm", a.Rows()).Str("action", a.Name[:12]).Str("id", key.ID().String()).Str("key", key.Text()).Msg("key")
-	defer func() {
-		now := r.o.Now()
-		end := store.Event{Kind: store.Finished, Time: now, Action: key.ID(), Worker: event.Worker, Seconds: now.Sub(event.Time).Seconds()}
-		switch {
-		case err == nil:
-			end.Output = out.ID.String()
-		case ctx.Err() != nil:
-			end.Kind = store.Interrupted
-		default:
-			end.Kind, end.Error = store.Failed, err.Error()
-		}
-		if jerr := r.j.Append(end); err == nil {
-			err = jerr
-		}
-	}()
-
-	w, err := r.s.Begin(key)
-	if err != nil {
-		return out, err
-	}
-	defer w.Abort()
-	params, err := json.Marshal(a.Params)
-	if err != nil {
-		return out, fmt.Errorf("%s: parameters: %w", a.Kind, err)
-	}
-	t := launch.Task{Action: key.ID().Short(), Stage: string(a.Kind), Params: params, Inputs: map[string]string{}, Out: w.Dir()}
-	for _, in := range a.Inputs {
-		t.Inputs[in.Name] = deps[in.Action.Name].Dir
-	}
-	reply, err := r.w.Do(ctx, t, string(a.Kind), func(p launch.Progress) { r.tell(Event{Action: a, Kind: Working, Progress: p}) })
-	event.Worker = reply.Worker
-	if err != nil {
-		if ctx.Err() == nil {
-			err = r.logged(a, key, t, err)
-		}
-		return out, r.s.Diagnose(declassify(err))
-	}
-	var made Made
-	if err := json.Unmarshal(reply.Values, &made); err != nil {
-		return out, fmt.Errorf("%s: the worker's reply: %w", a.Kind, err)
-	}
-	e, err := w.Commit(ctx, store.Commit{Made: r.o.Machine.Environment, Build: r.o.Machine.Build, Written: made.Manifest})
-	if err != nil {
-		return out, err
-	}
-	warn := func(msg string, was store.OutputID) {
-		r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Rows()).Str("kept", e.Output.Short()).Str("other", was.Short()).
-			Str("differs", e.Difference).Msg(msg)
-	}
-	switch {
-	case !e.Replaced.IsZero():
-		warn("its earlier bytes were lost, and it gave others now", e.Replaced)
-	case !e.Rejected.IsZero():
-		warn("another run has computed it meanwhile, with other bytes; the first result is kept. Processors, drivers or flags differ", e.Rejected)
-	}
-	r.forget(a, key)
-	return lookup.Output{ID: e.Output, Action: e.Action, Dir: r.s.Path(e.Output)}, nil
-}
-
-// Made is what a worker replies: the manifest of what it wrote, so that files
-// which are lost before they reach the store are missed.
-type Made struct {
-	Manifest string `json:"manifest"`
-}
-
-// event passes on what the graph says and counts it.
+// event counts an event of the graph, and passes it on.
 func (r *runner) event(e dag.Event) {
 	a := r.byName[e.Name]
 	out := Event{Action: a, Err: e.Err, Finished: e.Finished, Total: e.Total}
@@ -336,10 +162,10 @@ func (r *runner) event(e dag.Event) {
 	default:
 		return
 	}
-	r.tell(out)
+	r.emit(out)
 }
 
-func (r *runner) tell(e Event) {
+func (r *runner) emit(e Event) {
 	if r.o.Events != nil {
 		r.o.Events(e)
 	}

@@ -118,27 +118,24 @@ var owners = []struct{ imported, owner string }{
 	{"golang.org/x/term", "runner/cli"},
 }
 
-// layers order the packages of runner that commands are made of, the command line
-// first. A package imports packages of later layers only; the packages of runner that
-// are not listed, which compute and store, import the last layer alone.
+// layers order the packages of runner, the command line first. A package imports packages
+// of later layers only.
 var layers = [][]string{
 	{"runner/cli"},
 	{"runner/report", "runner/export", "runner/checkup", "runner/worker"},
 	{"runner/result"},
 	{"runner/project"},
-	{"runner/device", "runner/sandbox", "runner/selection", "runner/module"},
+	{"runner/device", "runner/sandbox", "runner/selection", "runner/module", "runner/plan", "runner/run"},
+	{"runner/lookup"},
+	{"runner/layout"},
+	{"runner/stage", "runner/store", "runner/launch", "runner/dag"},
 	{"runner/phrase", "runner/program"},
 }
 
-// layer is the index of a package in layers; that of the others is just before the
-// last, and listed is false.
-func layer(pkg string) (index int, listed bool) {
-	for i, list := range layers {
-		if slices.Contains(list, pkg) {
-			return i, true
-		}
-	}
-	return len(layers) - 2, false
+// layer is the index of a package of runner in layers, -1 for another package: a command
+// of its own, such as a benchmark, which may import every layer.
+func layer(pkg string) int {
+	return slices.IndexFunc(layers, func(list []string) bool { return slices.Contains(list, pkg) })
 }
 
 // broken says which rule an import breaks, empty where none.
@@ -153,10 +150,8 @@ func broken(pkg, imported string) string {
 		return ""
 	}
 	from, to := room(pkg), room(ours)
-	if mine, _ := layer(pkg); from == "runner" {
-		if theirs, listed := layer(ours); listed && theirs <= mine {
-			return pkg + " does not import " + ours + ": it lies in an earlier or the same layer"
-		}
+	if mine, theirs := layer(pkg), layer(ours); theirs >= 0 && theirs <= mine {
+		return pkg + " does not import " + ours + ": it lies in an earlier or the same layer"
 	}
 	if pkg == "runner/cli" && to == "models" {
 		return "runner/cli parses and prints: runner/device and others know of models"
@@ -202,6 +197,9 @@ func TestBroken(t *testing.T) {
 		{"runner/report", "ablate/runner/result", true}, {"runner/result", "ablate/runner/report", false},
 		{"runner/report", "ablate/runner/export", false}, {"runner/layout", "ablate/runner/project", false},
 		{"runner/project", "ablate/runner/layout", true}, {"runner/layout", "ablate/runner/phrase", true},
+		{"runner/run", "ablate/runner/lookup", true}, {"runner/lookup", "ablate/runner/run", false}, {"runner/plan", "ablate/runner/run", false},
+		{"runner/lookup", "ablate/runner/layout", true}, {"runner/layout", "ablate/runner/lookup", false}, {"runner/layout", "ablate/runner/stage", true},
+		{"runner/stage", "ablate/runner/store", false}, {"runner/store", "ablate/runner/layout", false},
 		{"runner/cli", "ablate/models/backend", false}, {"runner/device", "ablate/models/backend", true},
 		{"runner/cli", "golang.org/x/term", true}, {"runner/device", "golang.org/x/term", false},
 		{"analysis/stats", "gonum.org/v1/gonum/stat", true}, {"models/train", "github.com/rs/zerolog", false},
@@ -238,6 +236,27 @@ func TestPackages(t *testing.T) {
 	for _, pkg := range slices.Sorted(maps.Keys(docs)) {
 		if docs[pkg] != 1 {
 			t.Errorf("%s has %d package comments, want 1", pkg, docs[pkg])
+		}
+	}
+}
+
+// TestLayers: every package of runner has its layer, so that none is free of the rules.
+func TestLayers(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range sources(t) {
+		if s.test() || !within(s.path, "runner") || s.name == "main" || within(s.path, "runner/internal") {
+			continue
+		}
+		seen[s.pkg] = true
+		if layer(s.pkg) < 0 {
+			t.Errorf("%s has no layer: give it one", s.pkg)
+		}
+	}
+	for _, list := range layers {
+		for _, pkg := range list {
+			if !seen[pkg] {
+				t.Errorf("there is no package %s", pkg)
+			}
 		}
 	}
 }

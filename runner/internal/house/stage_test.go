@@ -190,17 +190,17 @@ func brokenKinds(file string, f *ast.File, fset *token.FileSet, constants map[st
 	pkg := path.Dir(file)
 	names, strs := kindUses(fset, f, pkg == "runner/stage", constants)
 	var out []string
-	say := func(u use, text string) {
+	report := func(u use, text string) {
 		out = append(out, file+":"+strconv.Itoa(u.line)+": "+u.word+": "+text)
 	}
 	for _, u := range names {
 		switch {
 		case pkg == "runner/stage" && (len(u.path) < 2 || u.path[0] != "Kind:" || u.path[1] != "row"):
-			say(u, "in runner/stage the constant of a kind is used in its own row alone")
+			report(u, "in runner/stage the constant of a kind is used in its own row alone")
 		case pkg == layoutPackage && (len(u.path) == 0 || u.path[0] != "call"):
-			say(u, "the layout names a kind as an argument of a call, to add an action")
+			report(u, "the layout names a kind as an argument of a call, to add an action")
 		case pkg != "runner/stage" && pkg != layoutPackage:
-			say(u, "ask the stage's row (stage.Kind.Def) for what depends on the stage")
+			report(u, "ask the stage's row (stage.Kind.Def) for what depends on the stage")
 		}
 	}
 	if within(file, "models") {
@@ -217,7 +217,7 @@ func brokenKinds(file string, f *ast.File, fset *token.FileSet, constants map[st
 	}
 	for _, u := range strs {
 		if _, ok := namesakes[file][u.word]; within(file, "runner") && !ok {
-			say(u, "a string that reads like a kind of stage: ask the stage's row, or list what else it is in namesakes")
+			report(u, "a string that reads like a kind of stage: ask the stage's row, or list what else it is in namesakes")
 		}
 	}
 	return out

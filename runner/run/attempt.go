@@ -1,0 +1,200 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/rs/zerolog"
+
+	"ablate/runner/launch"
+	"ablate/runner/layout"
+	"ablate/runner/lookup"
+	"ablate/runner/store"
+)
+
+// mostAttempts is how often an action is tried if its worker dies.
+const mostAttempts = 2
+
+// outputs are artifacts, by the structural names of their actions.
+type outputs = map[string]lookup.Output
+
+// key is the key of an action whose inputs are known.
+func (r *runner) key(a *layout.Action, in outputs) store.Key {
+	return a.Key(r.o.Backend, func(from *layout.Action) store.OutputID { return in[from.Name].ID })
+}
+
+// lookup finds an action's artifact in the index. Its bytes are compared with their
+// digests when an action reads them.
+func (r *runner) lookup(a *layout.Action, in outputs) (lookup.Output, bool, error) {
+	id := r.key(a, in).ID()
+	e, err := r.s.Lookup(id)
+	switch {
+	case err == nil:
+		return r.remember(a, lookup.Output{ID: e.Output, Action: id, Dir: r.s.Path(e.Output)}), true, nil
+	case errors.Is(err, store.ErrNotFound):
+		r.warnDamaged(a, err)
+		return lookup.Output{}, false, nil
+	}
+	return lookup.Output{}, false, err
+}
+
+// remember keeps the output of an action for repairs.
+func (r *runner) remember(a *layout.Action, out lookup.Output) lookup.Output {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.outputs[a.Name] = out
+	return out
+}
+
+// warn begins a warning about an action.
+func (r *runner) warn(a *layout.Action) *zerolog.Event {
+	return r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Rows())
+}
+
+// warnDamaged warns of an artifact that is in the index and cannot be read.
+func (r *runner) warnDamaged(a *layout.Action, err error) {
+	if store.Damaged(err) {
+		r.warn(a).Err(err).Msg("damaged in the store; computing it again")
+	}
+}
+
+// run computes an action, a second time if its worker died.
+func (r *runner) run(ctx context.Context, a *layout.Action, in outputs) (lookup.Output, error) {
+	if err := r.checkInputs(ctx, a, in); err != nil {
+		return lookup.Output{}, err
+	}
+	for try := 1; ; try++ {
+		out, err := r.attempt(ctx, a, in)
+		if err == nil {
+			return r.remember(a, out), nil
+		}
+		if ctx.Err() != nil || try == mostAttempts || launch.Class(err) != launch.ClassCrash {
+			return out, err
+		}
+		r.warn(a).Err(err).Msg("trying once more")
+	}
+}
+
+// checkInputs compares every byte of what an action reads with its digest, and computes
+// again what is damaged.
+func (r *runner) checkInputs(ctx context.Context, a *layout.Action, outputs outputs) error {
+	for _, in := range a.Inputs {
+		want := outputs[in.Action.Name]
+		_, err := r.s.Artifact(ctx, want.ID)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		r.warnDamaged(in.Action, err)
+		_, err, _ = r.repairs.Do(in.Action.Name, func() (any, error) { return nil, r.repair(ctx, in.Action, want) })
+		if err != nil {
+			return fmt.Errorf("its %s is damaged in the store: %w", in.Name, err)
+		}
+	}
+	return nil
+}
+
+// repair computes an action again whose artifact is damaged. It must give the same bytes,
+// for other actions have read them.
+func (r *runner) repair(ctx context.Context, a *layout.Action, want lookup.Output) error {
+	inputs := outputs{}
+	r.mu.Lock()
+	for _, in := range a.Inputs {
+		inputs[in.Action.Name] = r.outputs[in.Action.Name]
+	}
+	r.mu.Unlock()
+	got, err := r.run(ctx, a, inputs)
+	if err == nil && got.ID != want.ID {
+		return fmt.Errorf("%s gave %s where it gave %s before: run again, so that what reads it is computed from the new one",
+			a.Label(), got.ID.Short(), want.ID.Short())
+	}
+	return err
+}
+
+// attempt computes an action once, and writes the attempt into the journal.
+func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs) (lookup.Output, error) {
+	key, m := r.key(a, in), r.o.Machine
+	start := store.Event{Kind: store.Started, Time: r.o.Now(), Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
+		Device: m.Device, Backend: m.Backend, Versions: m.Versions, CPU: m.CPU, Environment: m.Environment}
+	if len(a.Trials) > 0 {
+		start.Trial, start.View = a.Trials[0], a.Views[0]
+	}
+	if err := r.j.Append(start); err != nil {
+		return lookup.Output{}, err
+	}
+	r.log.Debug().Str("stage", string(a.Kind)).Str("arm", a.Rows()).Str("action", a.Name[:12]).Str("id", key.ID().String()).Str("key", key.Text()).Msg("key")
+	out, worker, err := r.compute(ctx, a, key, in)
+	now := r.o.Now()
+	end := store.Event{Kind: store.Finished, Time: now, Action: key.ID(), Worker: worker, Seconds: now.Sub(start.Time).Seconds()}
+	switch {
+	case err == nil:
+		end.Output = out.ID.String()
+	case ctx.Err() != nil:
+		end.Kind = store.Interrupted
+	default:
+		end.Kind, end.Error = store.Failed, err.Error()
+	}
+	if jerr := r.j.Append(end); err == nil {
+		err = jerr
+	}
+	return out, err
+}
+
+// compute has a worker compute an action, and commits the artifact. It returns the
+// worker's number, too.
+func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, in outputs) (out lookup.Output, worker int, err error) {
+	w, err := r.s.Begin(key)
+	if err != nil {
+		return out, 0, err
+	}
+	defer w.Abort()
+	params, err := json.Marshal(a.Params)
+	if err != nil {
+		return out, 0, fmt.Errorf("%s: parameters: %w", a.Kind, err)
+	}
+	t := launch.Task{Action: key.ID().Short(), Stage: string(a.Kind), Params: params, Inputs: map[string]string{}, Out: w.Dir()}
+	for _, i := range a.Inputs {
+		t.Inputs[i.Name] = in[i.Action.Name].Dir
+	}
+	reply, err := r.w.Do(ctx, t, string(a.Kind), func(p launch.Progress) { r.emit(Event{Action: a, Kind: Working, Progress: p}) })
+	if err != nil {
+		if ctx.Err() == nil {
+			err = r.logged(a, key, t, err)
+		}
+		return out, reply.Worker, r.s.Diagnose(declassify(err))
+	}
+	var made Made
+	if err := json.Unmarshal(reply.Values, &made); err != nil {
+		return out, reply.Worker, fmt.Errorf("%s: the worker's reply: %w", a.Kind, err)
+	}
+	e, err := w.Commit(ctx, store.Commit{Made: r.o.Machine.Environment, Build: r.o.Machine.Build, Written: made.Manifest})
+	if err != nil {
+		return out, reply.Worker, err
+	}
+	r.warnDifferent(a, e)
+	r.forget(a, key)
+	return lookup.Output{ID: e.Output, Action: e.Action, Dir: r.s.Path(e.Output)}, reply.Worker, nil
+}
+
+// Made is what a worker replies: the manifest of what it wrote, so that files
+// which are lost before they reach the store are missed.
+type Made struct {
+	Manifest string `json:"manifest"`
+}
+
+// warnDifferent warns of an action that gave other bytes than before.
+func (r *runner) warnDifferent(a *layout.Action, e store.Entry) {
+	warn := func(other store.OutputID, msg string) {
+		r.warn(a).Str("kept", e.Output.Short()).Str("other", other.Short()).Str("differs", e.Difference).Msg(msg)
+	}
+	switch {
+	case !e.Replaced.IsZero():
+		warn(e.Replaced, "its earlier bytes were lost, and it gave others now")
+	case !e.Rejected.IsZero():
+		warn(e.Rejected, "another run has computed it meanwhile, with other bytes; the first result is kept. Processors, drivers or flags differ")
+	}
+}
