@@ -25,7 +25,7 @@ import (
 type bench struct {
 	name, title string
 	results     string  // what is compared
-	share       float64 // how often it is done in a round, over the number of training steps
+	share       float64 // of the rounds and the steps that a training step has
 	// data has all numbers that both sides read.
 	data func() (map[string]checkpoint.Tensor, error)
 	// open makes everything ready, and returns the results to compare and what does the
@@ -50,7 +50,7 @@ var cases = []bench{
 		step: method("nft", finetune.AnchorPrediction), inputs: optimality}.bench(),
 	training{name: "draft", title: "fine-tuning step by draft through one step of the sampler, 64 images", images: 64,
 		step: method("draft", finetune.AnchorNone), inputs: states}.bench(),
-	{name: "probe", title: "probe: 256 images by 16 steps of the sampler, and their distance", results: "distance and nine images", share: .05,
+	{name: "probe", title: "probe: 256 images by 16 steps of the sampler, and their distance", results: "distance and nine images", share: .15,
 		data: probeData, open: openProbe},
 }
 

@@ -40,8 +40,9 @@ var script []byte
 
 func main() {
 	python := flag.String("python", "python3", "a Python with JAX")
-	rounds := flag.Int("rounds", 7, "rounds, each side in turn")
-	steps := flag.Int("steps", 60, "training steps a round")
+	starts := flag.Int("starts", 2, "how often both sides are started: a process is some percent faster or slower by where its memory lies")
+	rounds := flag.Int("rounds", 30, "rounds a start, each side in turn; short ones, so that both see the same load")
+	steps := flag.Int("steps", 2, "training steps a round")
 	only := flag.String("only", "", "names of the cases to run, separated by commas; empty runs all")
 	profile := flag.String("profile", "", "write a CPU profile of this side's timed rounds to this file; needs one case")
 	child := flag.String("child", "", "(for the process itself) data of a case")
@@ -50,7 +51,7 @@ func main() {
 	if *child != "" {
 		err = serve(*only, *child, *profile)
 	} else {
-		err = compare(*python, *only, *profile, *rounds, *steps)
+		err = compare(*python, *only, *profile, *starts, *rounds, *steps)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -154,7 +155,7 @@ func (s *side) ask(line string, v any) error {
 	return json.Unmarshal(answer, v)
 }
 
-func compare(python, only, profile string, rounds, steps int) error {
+func compare(python, only, profile string, starts, rounds, steps int) error {
 	var names []string
 	for _, c := range cases {
 		names = append(names, c.name)
@@ -196,24 +197,14 @@ func compare(python, only, profile string, rounds, steps int) error {
 		if err := checkpoint.WriteFile(path, data); err != nil {
 			return err
 		}
-		ours, err := start(self, "-only", name, "-profile", profile, "-child", path)
-		if err != nil {
-			return err
+		var t timing
+		for range starts {
+			if err := t.race(c, []string{self, "-only", name, "-profile", profile, "-child", path}, []string{python, py, path, name, fmt.Sprint(denoiser().Layers), fmt.Sprint(denoiser().Heads)},
+				max(1, int(float64(rounds)*c.share)), max(1, int(float64(steps)*c.share))); err != nil {
+				return err
+			}
 		}
-		cfg := denoiser()
-		theirs, err := start(python, py, path, name, fmt.Sprint(cfg.Layers), fmt.Sprint(cfg.Heads))
-		if err != nil {
-			return err
-		}
-		if err := race(c, ours, theirs, rounds, max(1, int(float64(steps)*c.share))); err != nil {
-			return err
-		}
-		for _, s := range []*side{ours, theirs} {
-			err = errors.Join(err, s.in.Close(), s.cmd.Wait())
-		}
-		if err != nil {
-			return err
-		}
+		t.print(c)
 	}
 	return nil
 }
@@ -234,7 +225,24 @@ func pin() error {
 	return unix.SchedSetaffinity(0, &one)
 }
 
-func race(c bench, ours, theirs *side, rounds, steps int) error {
+// timing is what was measured of a case. [k] is of the clock or of the CPU, [side] of
+// this side or of JAX.
+type timing struct {
+	worst  float64       // largest relative difference of results
+	ms     [2][2]samples // [k][side]
+	ratios [2]samples    // [k], JAX's time over this side's in the same round
+}
+
+// race starts both sides, compares their results, and times rounds of each.
+func (t *timing) race(c bench, here, jax []string, rounds, steps int) error {
+	ours, err := start(here[0], here[1:]...)
+	if err != nil {
+		return err
+	}
+	theirs, err := start(jax[0], jax[1:]...)
+	if err != nil {
+		return err
+	}
 	var a, b []float64
 	if err := errors.Join(ours.ask("", &a), theirs.ask("", &b)); err != nil {
 		return err
@@ -242,17 +250,14 @@ func race(c bench, ours, theirs *side, rounds, steps int) error {
 	if len(a) != len(b) {
 		return fmt.Errorf("%s: %d results here and %d in JAX", c.title, len(a), len(b))
 	}
-	worst := 0.0
 	for i := range a {
-		worst = max(worst, math.Abs(a[i]-b[i])/math.Abs(b[i]))
+		// Written so that a result that is not a number counts as different.
+		if d := math.Abs(a[i]-b[i]) / math.Abs(b[i]); !(d <= 1e-4) {
+			return fmt.Errorf("%s: results differ: %v and %v", c.title, a, b)
+		} else {
+			t.worst = max(t.worst, d)
+		}
 	}
-	fmt.Printf("%s (%s)\n  %s: largest relative difference %.1e\n", c.title, c.name, c.results, worst)
-	if !(worst <= 1e-4) {
-		return fmt.Errorf("%s: results differ: %v and %v", c.title, a, b)
-	}
-	// [k] is of the clock or of the CPU, [side] of this side or of JAX.
-	var ms [2][2][]float64
-	var ratios [2][]float64
 	for round := range rounds {
 		var seconds [2][2]float64 // [side][k]
 		for j := range 2 {
@@ -263,19 +268,25 @@ func race(c bench, ours, theirs *side, rounds, steps int) error {
 		}
 		for k := range 2 {
 			for who := range 2 {
-				ms[k][who] = append(ms[k][who], 1000*seconds[who][k]/float64(steps))
+				t.ms[k][who] = append(t.ms[k][who], 1000*seconds[who][k]/float64(steps))
 			}
-			ratios[k] = append(ratios[k], seconds[1][k]/seconds[0][k])
+			t.ratios[k] = append(t.ratios[k], seconds[1][k]/seconds[0][k])
 		}
 	}
-	for k, of := range []string{"clock", "CPU"} {
-		fmt.Printf("  %-5s  here %s ms, JAX %s ms; JAX's time over ours, round by round: %s\n", of, spread(ms[k][0]), spread(ms[k][1]), spread(ratios[k]))
-	}
-	return nil
+	return errors.Join(ours.in.Close(), theirs.in.Close(), ours.cmd.Wait(), theirs.cmd.Wait())
 }
 
-// spread is the median of values, and the least and the largest.
-func spread(v []float64) string {
-	slices.Sort(v)
-	return fmt.Sprintf("%.2f (%.2f to %.2f)", v[len(v)/2], v[0], v[len(v)-1])
+func (t *timing) print(c bench) {
+	fmt.Printf("%s (%s)\n  %s: largest relative difference %.1e\n", c.title, c.name, c.results, t.worst)
+	for k, of := range []string{"clock", "CPU"} {
+		fmt.Printf("  %-5s  here %s ms, JAX %s ms; JAX's time over ours %s\n", of, t.ms[k][0], t.ms[k][1], t.ratios[k])
+	}
+}
+
+type samples []float64
+
+// String is the median, and the least and the largest.
+func (v samples) String() string {
+	sorted := slices.Sorted(slices.Values(v))
+	return fmt.Sprintf("%.2f (%.2f to %.2f)", sorted[len(v)/2], sorted[0], sorted[len(v)-1])
 }
