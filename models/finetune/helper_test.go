@@ -187,3 +187,14 @@ func distance(a, b nn.Values) (d float64) {
 	}
 	return d
 }
+
+// drawnAnchor is the published anchor of a method that draws its own images.
+func drawnAnchor(method string) Anchor {
+	switch method {
+	case "dpok":
+		return AnchorVelocity
+	case "grpo":
+		return AnchorKL
+	}
+	return AnchorNone
+}

@@ -229,7 +229,7 @@ func TestDrawingMethods(t *testing.T) {
 		if NeedsTrajectories(method) {
 			j.Steps, j.LearningRate = 180, 1e-2 // few of them are updates
 		}
-		j.Anchor = map[string]Anchor{"dpok": AnchorVelocity, "grpo": AnchorKL}[name]
+		j.Anchor = drawnAnchor(name)
 		if after := mean(run(t, tl, m, j)); after < before+.012 {
 			t.Errorf("%s: the reward went from %.3f to %.3f", name, before, after)
 		}

@@ -28,7 +28,7 @@ func resumable(net pipeline.Network) map[string]Job {
 		if DrawsItself(m) {
 			// A rollout has four batches, which two updates share.
 			j.Batch, j.Roll.Images, j.PairsPerStep = 6, 8, 0
-			j.Anchor = map[string]Anchor{"dpok": AnchorVelocity, "grpo": AnchorKL}[name]
+			j.Anchor = drawnAnchor(name)
 		} else {
 			j.Rounds, j.Anchor, j.Prediction = 3, AnchorPrediction, .1
 		}
