@@ -65,8 +65,9 @@ type gradientState struct {
 
 // gradient fine-tunes by the gradient of a reward.
 func (j Job) gradient(ctx context.Context, t Tools, m *pipeline.Model, method RewardGradient) (*Tuned, error) {
-	if j.Reward == nil {
-		return nil, fmt.Errorf("finetune: %s needs the gradient of a learned reward", method.Name())
+	l, err := j.loss(j.Reward)
+	if err != nil {
+		return nil, err
 	}
 	if j.Sampler.Steps < 2 {
 		return nil, fmt.Errorf("finetune: %s learns from the sampler's steps, and there is %d: set sampler.steps to at least 2", method.Name(), j.Sampler.Steps)
@@ -75,7 +76,7 @@ func (j Job) gradient(ctx context.Context, t Tools, m *pipeline.Model, method Re
 	if err != nil {
 		return nil, err
 	}
-	u, err := j.begin(t, m, gradientLoss(method, j.Reward))
+	u, err := j.begin(t, m, l)
 	if err != nil {
 		return nil, err
 	}

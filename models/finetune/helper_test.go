@@ -1,8 +1,10 @@
 package finetune
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -198,3 +200,6 @@ func drawnAnchor(method string) Anchor {
 	}
 	return AnchorNone
 }
+
+// sortedNames of a map, for graphs must not depend on the order of a map.
+func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -18,9 +18,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -183,6 +181,3 @@ func strict(b []byte, v any) error {
 	d.DisallowUnknownFields()
 	return d.Decode(v)
 }
-
-// sortedNames of a map, for graphs must not depend on the order of a map.
-func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

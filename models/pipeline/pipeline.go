@@ -5,7 +5,6 @@ package pipeline
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
@@ -130,16 +129,4 @@ func (m *Model) With(v nn.Values) *Model {
 		all[name] = x
 	}
 	return &Model{m.Network, all}
-}
-
-// Part returns the denoiser's or the text encoder's weights, by their names there.
-func (m *Model) Part(p Part) nn.Values {
-	v := nn.Values{}
-	for name, x := range m.Weights {
-		own, text := strings.CutPrefix(name, TextPrefix)
-		if text == (p == EncoderPart) {
-			v[own] = x
-		}
-	}
-	return v
 }

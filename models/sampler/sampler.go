@@ -18,7 +18,6 @@ import (
 
 // A Sampler draws images from every model of a network.
 type Sampler struct {
-	b   backends.Backend
 	net pipeline.Network
 	// deterministic and stochastic are the two graphs of a step. Without noise there is
 	// nothing to add, and no probability to report.
@@ -27,7 +26,7 @@ type Sampler struct {
 
 // New returns a sampler.
 func New(b backends.Backend, net pipeline.Network) (*Sampler, error) {
-	s := &Sampler{b: b, net: net}
+	s := &Sampler{net: net}
 	// inputs are x, cond, (t, next, noise) and for the stochastic step z.
 	step := func(in []*graph.Node, stochastic bool, params []*graph.Node) (x, mean, std *graph.Node) {
 		x, cond, times := in[0], in[1], in[2]

@@ -37,5 +37,5 @@ func (c *Curve) Check() error {
 // points is the number of points of a training's curve.
 const points = 100
 
-// Every is the number of steps between two points of the curve of a training.
-func Every(steps int) int { return max(1, steps/points) }
+// spacing is the number of steps between two points of the curve of a training.
+func spacing(steps int) int { return max(1, steps/points) }

@@ -73,7 +73,7 @@ func (l *Loop) Run(ctx context.Context) (*Curve, error) {
 	if err != nil {
 		return nil, err
 	}
-	every := Every(l.Steps)
+	every := spacing(l.Steps)
 	for step := from; step < l.Steps; step++ {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

@@ -100,10 +100,7 @@ func runFinetune(ctx context.Context, e *Env, t Task, p FinetuneParams, progress
 	if err != nil {
 		return err
 	}
-	probe, err := f.newProbe()
-	if err != nil {
-		return err
-	}
+	probe := f.newProbe()
 	job.Probe, job.Host = probe.look, []any{&probe.seen}
 	if err := probe.look(0, m.Weights); err != nil {
 		return err
@@ -284,12 +281,12 @@ type probed struct {
 	Curve  *train.Curve
 }
 
-func (f *tuner) newProbe() (*probe, error) {
+func (f *tuner) newProbe() *probe {
 	p := &probe{f: f, prompts: make([]shapes.Prompt, f.p.ProbeImages), seen: probed{Curve: train.NewCurve("gold", "kl", "denoising gap")}}
 	for i := range p.prompts {
 		p.prompts[i] = f.prompt("probe prompt", i, false)
 	}
-	return p, nil
+	return p
 }
 
 func (p *probe) look(step int, weights nn.Values) error {
