@@ -13,7 +13,6 @@ import (
 
 	"ablate/models/checkpoint"
 	"ablate/models/lora"
-	"ablate/models/nn"
 	"ablate/models/pipeline"
 	"ablate/models/train"
 )
@@ -53,8 +52,8 @@ func TestResume(t *testing.T) {
 		run := func(file string, save, kill int) (*Tuned, []int, error) {
 			var seen probes
 			j := j
-			j.Probes, j.Host = j.Steps, []any{&seen}
-			j.Probe = func(step int, _ nn.Values) error {
+			j.Keeps, j.Host = j.Steps, []any{&seen}
+			j.Keep = func(step int, _ *Tuned) error {
 				seen.Steps = append(seen.Steps, step)
 				if step == kill {
 					return errKilled

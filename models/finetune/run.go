@@ -49,21 +49,21 @@ type Job struct {
 	// Stream returns the random stream of a purpose and an index.
 	Stream func(purpose string, index int) *rand.Rand
 
-	// Probe, if set, is given the weights after Probes evenly spaced steps, the last
-	// among them. Host are pointers to what it keeps, which is saved with the state.
-	Probe  func(step int, weights nn.Values) error
-	Probes int
-	Host   []any
+	// Keep, if set, is given the model after Keeps evenly spaced steps, the last among
+	// them. Host are pointers to what it keeps, which is saved with the state.
+	Keep  func(step int, t *Tuned) error
+	Keeps int
+	Host  []any
 
 	Resume   train.Resume
 	Progress func(step, total int)
 }
 
-// A Tuned is what a fine-tuning ends with.
+// A Tuned is a model as it was trained so far.
 type Tuned struct {
-	Weights nn.Values // of the trained part, the low-rank updates added
-	Updates nn.Values // the low-rank updates; nil where all weights were trained
-	Curve   *train.Curve
+	Weights nn.Values    // of the trained part, the low-rank updates added
+	Updates nn.Values    // the low-rank updates; nil where all weights were trained
+	Curve   *train.Curve // of the whole training; nil before its end
 }
 
 // check refuses what a method's kind cannot have.
@@ -173,25 +173,32 @@ func (u *tuning) loop(ctx context.Context, host any, batch func(ctx context.Cont
 	l := train.Loop{Trainer: u.trainer, State: u.state, Steps: u.Steps, Batch: batch, Further: further, Host: append([]any{host}, u.Host...),
 		Resume: u.Resume, Progress: u.Progress,
 		After: func(step int) error {
-			if u.Probe == nil || !probed(step, u.Steps, u.Probes) {
+			if u.Keep == nil || !kept(step, u.Steps, u.Keeps) {
 				return nil
 			}
-			return u.Probe(step+1, u.whole(u.trainer.Average(u.state)))
+			return u.Keep(step+1, u.tuned())
 		}}
 	curve, err := l.Run(ctx)
 	if err != nil {
 		return nil, err
 	}
-	v := u.trainer.Average(u.state)
-	out := &Tuned{Weights: u.whole(v), Curve: curve}
-	if u.LoRA.Rank > 0 {
-		out.Updates = v
-	}
+	out := u.tuned()
+	out.Curve = curve
 	return out, nil
 }
 
-// probed reports whether step, counted from 0, ends one of n equal parts.
-func probed(step, steps, n int) bool { return (step+1)*n/steps > step*n/steps }
+// tuned is the model as it was trained so far, its running mean where one is kept.
+func (u *tuning) tuned() *Tuned {
+	v := u.trainer.Average(u.state)
+	out := &Tuned{Weights: u.whole(v)}
+	if u.LoRA.Rank > 0 {
+		out.Updates = v
+	}
+	return out
+}
+
+// kept reports whether step, counted from 0, ends one of n equal parts.
+func kept(step, steps, n int) bool { return (step+1)*n/steps > step*n/steps }
 
 // whole adds low-rank updates to the weights that they update.
 func (u *tuning) whole(v nn.Values) nn.Values {

@@ -115,13 +115,10 @@ func (c *Catalogue) Draw(r *rand.Rand, seenOnly bool) int {
 	return list[r.IntN(len(list))]
 }
 
-// Wrong draws the numbers of up to n perturbed prompts of entry i: those with
-// one word swapped (count, colour, shape or background) in random order, then
-// those with two. They name the same slots as entry i, differ from it and from
-// each other, and none is held out; there are fewer than n where the grammar has
-// fewer. How often it draws from r depends on i alone, not on n.
-func (c *Catalogue) Wrong(r *rand.Rand, i, n int) []int {
-	var one, two []int
+// Perturbed lists the numbers of the perturbed prompts of entry i: those with one word
+// swapped (count, colour, shape or background), and those with two. They name the same
+// slots as entry i and differ from it, and none is held out.
+func (c *Catalogue) Perturbed(i int) (one, two []int) {
 	p := c.entries[i].Prompt
 	for j, e := range c.entries {
 		changed := 0
@@ -139,11 +136,7 @@ func (c *Catalogue) Wrong(r *rand.Rand, i, n int) []int {
 			two = append(two, j)
 		}
 	}
-	for _, l := range [][]int{one, two} {
-		r.Shuffle(len(l), func(a, b int) { l[a], l[b] = l[b], l[a] })
-	}
-	list := append(one, two...)
-	return list[:min(max(n, 0), len(list))]
+	return one, two
 }
 
 // Contrasts are up to n prompts that contrast with p, always the same ones:

@@ -94,7 +94,9 @@ func TestDraw(t *testing.T) {
 // none does, as the streams are fixed.
 func near(k, n, p float64) bool { return math.Abs(k-n*p) <= 5*math.Sqrt(n*p*(1-p)) }
 
-func TestWrong(t *testing.T) {
+// TestPerturbed: as many as the grammar has, counted by brute force, each once, none held
+// out.
+func TestPerturbed(t *testing.T) {
 	c := Prompts()
 	swaps := func(p, q Prompt) (n int) {
 		for s := range p {
@@ -108,32 +110,26 @@ func TestWrong(t *testing.T) {
 		return n
 	}
 	for i, e := range c.All() {
-		// What the grammar has, counted by brute force.
 		var can [3]int
 		for _, o := range c.All() {
 			if d := swaps(e.Prompt, o.Prompt); o.Seen && d < 3 {
 				can[d]++
 			}
 		}
-		for _, n := range []int{-1, 0, 1, 4, 7, 1000} {
-			list := c.Wrong(random.Stream(2, "test", "wrong", i), i, n)
-			again := c.Wrong(random.Stream(2, "test", "wrong", i), i, n)
-			if want := min(max(n, 0), can[1]+can[2]); len(list) != want {
-				t.Fatalf("%q: %d of %d wrong prompts, want %d", e.Prompt, len(list), n, want)
+		one, two := c.Perturbed(i)
+		if len(one) != can[1] || len(two) != can[2] {
+			t.Errorf("%q: %d and %d perturbed prompts, want %d and %d", e.Prompt, len(one), len(two), can[1], can[2])
+		}
+		listed := map[int]bool{}
+		for k, j := range append(one, two...) {
+			d := swaps(e.Prompt, c.All()[j].Prompt)
+			if k < can[1] && d != 1 || k >= can[1] && d != 2 {
+				t.Errorf("%q: perturbed prompt %d is %q, %d words away", e.Prompt, k, c.All()[j].Prompt, d)
 			}
-			drawn := map[int]bool{}
-			for k, j := range list {
-				d := swaps(e.Prompt, c.All()[j].Prompt)
-				if want := 1; k < can[1] && d != want || k >= can[1] && d != 2 {
-					t.Errorf("%q: wrong prompt %d is %q, %d words away", e.Prompt, k, c.All()[j].Prompt, d)
-				}
-				if !c.All()[j].Seen || drawn[j] || j == i {
-					t.Errorf("%q: wrong prompt %q is held out, drawn twice or the right one", e.Prompt, c.All()[j].Prompt)
-				}
-				if drawn[j] = true; again[k] != j {
-					t.Errorf("%q: equal streams drew different prompts", e.Prompt)
-				}
+			if !c.All()[j].Seen || listed[j] || j == i {
+				t.Errorf("%q: perturbed prompt %q is held out, listed twice or the right one", e.Prompt, c.All()[j].Prompt)
 			}
+			listed[j] = true
 		}
 	}
 }

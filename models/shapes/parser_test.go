@@ -168,26 +168,6 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestAnnotate(t *testing.T) {
-	const n = 20000
-	r := random.Stream(5, "test", "annotate", 0)
-	for v, want := range [][3]float64{
-		Bad:  {Bad: .92, Good: .08},
-		Good: {Bad: .08, Good: .92},
-		Skip: {Skip: 1},
-	} {
-		var got [3]float64
-		for range n {
-			got[Annotate(r, Verdict(v), .08)]++
-		}
-		for k, p := range want {
-			if !near(got[k], n, p) {
-				t.Errorf("%v becomes %v with share %.3f, want %.3f", Verdict(v), Verdict(k), got[k]/n, p)
-			}
-		}
-	}
-}
-
 func FuzzRead(f *testing.F) {
 	for i := range 6 {
 		r := random.Stream(6, "test", "fuzz", i)

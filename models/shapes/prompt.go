@@ -138,22 +138,3 @@ func (p Prompt) Complete() bool {
 	}
 	return true
 }
-
-// AllPrompts is the number of prompts, the one that names nothing among them.
-func AllPrompts() int {
-	n := 1
-	for _, w := range words {
-		n *= len(w) + 1
-	}
-	return n
-}
-
-// PromptAt is the prompt of an Index.
-func PromptAt(index int) Prompt {
-	var p Prompt
-	for s := len(words) - 1; s >= 0; s-- {
-		p[s] = int8(index % (len(words[s]) + 1))
-		index /= len(words[s]) + 1
-	}
-	return p
-}

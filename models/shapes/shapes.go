@@ -7,7 +7,6 @@
 //	NewScene, Render     an image that shows a prompt
 //	Captions             the imperfect caption of a scene, for pretraining
 //	Read, Judge          what an image shows, and whether that is the prompt
-//	Annotate             a judgement as an annotator gives it, with noise
 //
 // Images are float32[16, 16, 3], height by width by channel, values in [0, 1].
 // All randomness comes from the caller's stream: equal streams, equal images.

@@ -1,9 +1,6 @@
 package shapes
 
-import (
-	"fmt"
-	"math/rand/v2"
-)
+import "fmt"
 
 // Verdict is a judgement of an image against a prompt.
 type Verdict int8
@@ -26,18 +23,4 @@ func (v Verdict) String() string {
 		return "skip"
 	}
 	return fmt.Sprintf("Verdict(%d)", int8(v))
-}
-
-// Annotate is the verdict of an annotator who takes good for bad and bad for
-// good with probability noise; a skip stays one. It draws one number from r
-// whatever v is.
-func Annotate(r *rand.Rand, v Verdict, noise float64) Verdict {
-	flip := r.Float64() < noise
-	switch {
-	case flip && v == Good:
-		return Bad
-	case flip && v == Bad:
-		return Good
-	}
-	return v
 }

@@ -23,7 +23,7 @@ func TestStatusLine(t *testing.T) {
 		g := &globals{stderr: newOutput(&screen)}
 		log := zerolog.New(zerolog.ConsoleWriter{Out: &aboveLine{g: g, w: &screen}, NoColor: true, PartsExclude: []string{"time", "level"}})
 		tune := &layout.Action{Name: strings.Repeat("a", 64), Kind: stage.Finetune, Cost: 30, Views: []string{"beta[finetune.beta=0.5]@1", "beta[finetune.beta=0.5]@2"}}
-		look := &layout.Action{Name: strings.Repeat("b", 64), Kind: stage.Evaluate, Cost: 60, Views: []string{"all data@1"}}
+		look := &layout.Action{Name: strings.Repeat("b", 64), Kind: stage.Distance, Cost: 60, Views: []string{"all data@1"}}
 		p := g.newProgress(&log, &layout.Graph{Actions: []*layout.Action{tune, look}})
 		p.tty, g.line = true, p
 		go p.tick()
@@ -62,11 +62,11 @@ func TestStatusLine(t *testing.T) {
 		if want := `done action=aaaaaaaaaaaa arm="beta[finetune.beta=0.5]@1 and 1 more" finished=1 of=2 stage=finetune took=30s` + "\n"; !strings.Contains(got, clear+want+clear) {
 			t.Errorf("the log has %q, want the line %q", got, want)
 		}
-		if want := clear + "1/2  30s  ~1.0 min left  ·  evaluate all data@1"; !strings.HasSuffix(got, want) {
+		if want := clear + "1/2  30s  ~1.0 min left  ·  distance all data@1"; !strings.HasSuffix(got, want) {
 			t.Errorf("the line is %q, want it to end in %q", got, want)
 		}
 		p.event(run.Event{Action: look, Kind: run.Failed, Err: errors.New("no memory"), Finished: 2, Total: 2})
-		if got := since(); !strings.Contains(got, "evaluate") || !strings.Contains(got, "no memory") {
+		if got := since(); !strings.Contains(got, "distance") || !strings.Contains(got, "no memory") {
 			t.Errorf("a failure came as %q", got)
 		}
 	})

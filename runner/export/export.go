@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"ablate/experiments/language"
 	"ablate/runner/layout"
@@ -41,21 +40,26 @@ func Write(ctx context.Context, p project.Project, class string, v language.View
 		return err
 	}
 	c := p.Graph.Chains[v.Trial.ID()]
-	model := c.Action(layout.Finetune)
-	if model == nil {
-		model = c.Action(layout.Model)
-	}
-	dir, err := found.Verified(ctx, p.Store, model)
+	model, err := found.Verified(ctx, p.Store, c.Action(layout.Model))
 	if err != nil {
 		return err
 	}
-	if dir == "" {
-		return ErrNoModel
-	}
-	required, embedder := stage.CheckpointFiles()
-	if err := copyFiles(dir, out, slices.Concat(required, embedder, stage.AdapterFiles())); err != nil {
+	tuned, err := found.Verified(ctx, p.Store, c.Action(layout.Finetune))
+	if err != nil {
 		return err
 	}
+	if model == "" || tuned == "" && c.Action(layout.Finetune) != nil {
+		return ErrNoModel
+	}
+	if err := stage.Merge(model, tuned, out); err != nil {
+		return err
+	}
+	if tuned != "" {
+		if err := copyFiles(tuned, out, stage.AdapterFiles()); err != nil {
+			return err
+		}
+	}
+	_, embedder := stage.CheckpointFiles()
 	if from := embedderOf(p.Graph, c); from != nil {
 		dir, err := found.Verified(ctx, p.Store, from)
 		if err != nil {

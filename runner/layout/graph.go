@@ -56,20 +56,17 @@ func NewGraph(s *language.Study, views []language.View, digest func(dir string) 
 		if _, ok := g.Chains[id]; ok {
 			continue
 		}
-		c, err := g.chain(v.Trial)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", v, err)
-		}
 		base, ok := bases[v.Trial.Seed]
-		if !ok {
+		if !ok && s.Base.Learns() {
+			var err error
 			if base, err = g.toReward(language.Trial{Content: s.Base, Seed: v.Trial.Seed}); err != nil {
-				return nil, fmt.Errorf("base: %w", err)
+				return nil, fmt.Errorf("%s: base trial: %w", v, err)
 			}
 			bases[v.Trial.Seed] = base
 		}
-		if proxy := g.proxy(c, base); proxy != nil {
-			c = c.with(Part{Proxy, proxy})
-			base.addTrial(v, g.turn(s, v))
+		c, err := g.chain(v.Trial, base)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", v, err)
 		}
 		g.Chains[id] = c
 		c.addTrial(v, g.turn(s, v))

@@ -67,7 +67,7 @@ func TestRecipes(t *testing.T) {
 		"draft": {"finetune.draft.last 1"},
 	}
 	shared := []string{"finetune.adam.beta1 0.9", "finetune.adam.beta2 0.99", "finetune.adam.epsilon 1e-08", "finetune.batch 64", "finetune.clip 1",
-		"finetune.learningRate 0.001", "finetune.probeImages 256", "finetune.probes 4", "finetune.schedule \"linear\"", "finetune.steps 400",
+		"finetune.learningRate 0.001", "finetune.probes 4", "finetune.schedule \"linear\"", "finetune.steps 400",
 		"finetune.trains \"denoiser\"", "finetune.warmup 30"}
 	arms := ""
 	for method := range want {
@@ -177,7 +177,7 @@ func checkInputs(t *testing.T, a *Action) {
 		has[in.Name] = true
 	}
 	for _, in := range d.Inputs {
-		if !in.Optional && !has[in.Name] {
+		if !in.Optional && !has[in.First()] {
 			t.Errorf("%s lacks the input %q", a.Label(), in.Name)
 		}
 	}
@@ -217,10 +217,16 @@ func TestSharing(t *testing.T) {
 		other  string
 		shared []Role
 	}{
-		{"plain@1", []Role{Model}}, // without fine-tuning it has no use for feedback
-		{"clip@1", []Role{Model, Embedder, Labelled, Unlabelled, Labels, Reward, HeldOut, HeldOutLabels, Assessment, LabelledScores, UnlabelledScores}},
-		{"lambda@1", []Role{Model, Embedder, Labelled, Unlabelled, Labels, HeldOut, HeldOutLabels}},
-		{"fewer labels@1", []Role{Model, Embedder, Unlabelled, HeldOut, HeldOutLabels}},
+		// Without fine-tuning it has no use for feedback.
+		{"plain@1", []Role{Model, AlignmentPrompts, FidelityPrompts}},
+		{"clip@1", []Role{Model, Embedder, LabelledPrompts, LabelledImages, LabelledVerdicts, Labels, Reward, LabelledScores, UnlabelledPrompts, UnlabelledImages, UnlabelledScores,
+			AssessPrompts, AssessImages, AssessVerdicts, AssessLabels, AssessScores, Assessment,
+			AlignmentPrompts, FidelityPrompts, ProbePrompts, BaseProbeImages, BaseProbeVerdicts, BaseProbeScores}},
+		{"lambda@1", []Role{Model, Embedder, LabelledPrompts, LabelledImages, LabelledVerdicts, Labels, UnlabelledPrompts, UnlabelledImages,
+			AssessPrompts, AssessImages, AssessVerdicts, AssessLabels,
+			AlignmentPrompts, FidelityPrompts, ProbePrompts, BaseProbeImages, BaseProbeVerdicts, BaseProbeScores}},
+		{"fewer labels@1", []Role{Model, Embedder, UnlabelledPrompts, UnlabelledImages, AssessPrompts, AssessImages, AssessVerdicts, AssessLabels,
+			AlignmentPrompts, FidelityPrompts, ProbePrompts, BaseProbeImages, BaseProbeVerdicts, BaseProbeScores}},
 		{"all data@2", nil},
 	} {
 		other := view(t, s, g, tc.other)
@@ -242,8 +248,49 @@ func TestSharing(t *testing.T) {
 	}
 	// The proxy scores by the reward of the base trial, so that it is not the trial's own.
 	other := view(t, s, g, "lambda@1")
-	if in := other.Action(Proxy).Inputs; in[1].Action != all.Action(Reward) || in[1].Action == other.Action(Reward) || in[0].Action != other.Action(Evaluate) {
+	if in := other.Action(AlignmentScores).Inputs; in[2].Action != all.Action(Reward) || in[2].Action == other.Action(Reward) || in[0].Action != other.Action(AlignmentImages) {
 		t.Errorf("the proxy of lambda@1 reads %v", in)
+	}
+	if !slices.Contains(other.Action(LabelledScores).Inputs, Input{stage.RewardInput, other.Action(Reward)}) {
+		t.Error("lambda@1 weights images by another reward than its own")
+	}
+}
+
+// TestBestOf: best of four draws only what best of two has not drawn, and its first
+// candidates are the images of the model without choice.
+func TestBestOf(t *testing.T) {
+	s, g := graph(t, `"all data": set: {}
+"two": set: evaluate: bestOf: 2
+"four": set: evaluate: bestOf: 4`)
+	one, two, four := view(t, s, g, "all data@1"), view(t, s, g, "two@1"), view(t, s, g, "four@1")
+	for _, r := range []Role{AlignmentImages, FidelityImages} {
+		two, four := two.Action(r), four.Action(r)
+		if len(two.Inputs) != 4 || len(four.Inputs) != 8 || !slices.Equal(two.Inputs, four.Inputs[:4]) || two.Inputs[0].Action != one.Action(r) {
+			t.Errorf("%s: two reads %v, four %v", r, two.Inputs, four.Inputs)
+		}
+	}
+	if one.Action(Finetune) != four.Action(Finetune) {
+		t.Error("best of four fine-tunes again")
+	}
+}
+
+// TestMeasuring: how a model is measured changes no training, and how it samples changes
+// only one that draws images on its way.
+func TestMeasuring(t *testing.T) {
+	s, g := graph(t, `"all data": set: {}
+"probes": set: finetune: probeImages: 64
+"distance": set: evaluate: distance: {images: 64, batch: 32}
+"images": set: evaluate: {images: 64, fidelityImages: 64}
+"policy": set: finetune: method: "ddpo"
+"its batch": set: {finetune: method: "ddpo", sampler: batch: 32}`)
+	trained := view(t, s, g, "all data@1").Action(Finetune)
+	for _, name := range []string{"probes@1", "distance@1", "images@1"} {
+		if view(t, s, g, name).Action(Finetune) != trained {
+			t.Errorf("%s trains again", name)
+		}
+	}
+	if view(t, s, g, "policy@1").Action(Finetune) == view(t, s, g, "its batch@1").Action(Finetune) {
+		t.Error("a policy that samples otherwise is not trained again")
 	}
 }
 
@@ -255,13 +302,13 @@ func TestTurns(t *testing.T) {
 "clip": set: finetune: clip: 2`)
 	last := -1
 	for _, name := range []string{"plain@1", "all data@1", "clip@1", "plain@2", "all data@2", "clip@2"} {
-		turn := view(t, s, g, name).Action(Evaluate).Turn
+		turn := view(t, s, g, name).Action(AlignmentVerdicts).Turn
 		if turn <= last {
 			t.Errorf("%s has turn %d, not after %d", name, turn, last)
 		}
 		last = turn
 	}
-	if first, shared := view(t, s, g, "plain@1").Action(Evaluate).Turn, view(t, s, g, "clip@1").Action(Reward).Turn; shared > first {
+	if first, shared := view(t, s, g, "plain@1").Action(AlignmentVerdicts).Turn, view(t, s, g, "clip@1").Action(Reward).Turn; shared > first {
 		t.Errorf("the reward of all rows has turn %d, after %d of the first row", shared, first)
 	}
 }
@@ -276,7 +323,7 @@ func TestOneSeed(t *testing.T) {
 	}
 	a, b := g.Chains[s.Views[0].Trial.ID()], g.Chains[s.Views[1].Trial.ID()]
 	for _, r := range Roles() {
-		if shared := r == Model || r == Embedder; (a.Action(r) == b.Action(r)) != shared {
+		if shared := r == Model || r == Embedder; a.Action(r) != nil && (a.Action(r) == b.Action(r)) != shared {
 			t.Errorf("%s is shared: %v, want %v", r, !shared, shared)
 		}
 	}
@@ -298,6 +345,13 @@ func TestAdopted(t *testing.T) {
 	if n := len(a.Actions()); n != len(a)-1 {
 		t.Errorf("%d actions in %d roles", n, len(a))
 	}
+	for i, action := range a.Actions() {
+		for _, in := range action.Inputs {
+			if !slices.Contains(a.Actions()[:i], in.Action) {
+				t.Errorf("%s comes before what it reads", action.Label())
+			}
+		}
+	}
 	if len(asked) != 2 || asked[filepath.Join(s.Dir, "one")] != 1 || asked[filepath.Join(s.Dir, "two")] != 1 {
 		t.Errorf("digests of %v", asked)
 	}
@@ -316,10 +370,10 @@ func TestKey(t *testing.T) {
 	labels := c.Action(Labels)
 	k := labels.Key("xla:cpu", output)
 	if k.Stage != "label" || k.Backend != "" || k.Revision != labels.Kind.Def().Revision || !slices.Equal(k.Lines, labels.Lines) ||
-		!slices.Equal(k.Inputs, []store.Input{{Name: "labelled", Output: output(c.Action(Labelled))}}) {
+		!slices.Equal(k.Inputs, []store.Input{{Name: "prompts", Output: output(c.Action(LabelledPrompts))}, {Name: "verdicts", Output: output(c.Action(LabelledVerdicts))}}) {
 		t.Errorf("key %+v", k)
 	}
-	if k := c.Action(Labelled).Key("xla:cpu", output); k.Backend != "xla:cpu" {
+	if k := c.Action(LabelledImages).Key("xla:cpu", output); k.Backend != "xla:cpu" {
 		t.Errorf("key %+v", k)
 	}
 }
@@ -360,9 +414,9 @@ func TestNames(t *testing.T) {
 // added, and the chain before is as it was.
 func TestWith(t *testing.T) {
 	a, b, c := &Action{Name: "a"}, &Action{Name: "b"}, &Action{Name: "c"}
-	before := Chain{}.with(Part{Evaluate, a}, Part{Model, b}, Part{Reward, nil})
+	before := Chain{}.with(Part{Fidelity, a}, Part{Model, b}, Part{Reward, nil})
 	after := before.with(Part{Finetune, c}, Part{Model, c})
-	if !slices.Equal(before, Chain{{Model, b}, {Evaluate, a}}) || !slices.Equal(after, Chain{{Model, c}, {Finetune, c}, {Evaluate, a}}) {
+	if !slices.Equal(before, Chain{{Model, b}, {Fidelity, a}}) || !slices.Equal(after, Chain{{Model, c}, {Finetune, c}, {Fidelity, a}}) {
 		t.Errorf("before %v, after %v", before, after)
 	}
 	if before.Action(Reward) != nil || !slices.Equal(after.Actions(), []*Action{c, a}) {

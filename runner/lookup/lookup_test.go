@@ -22,11 +22,11 @@ func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{
 		model:  &layout.Action{Name: "model", Kind: stage.Pretrain},
-		images: &layout.Action{Name: "images", Kind: stage.Sample},
+		images: &layout.Action{Name: "images", Kind: stage.Draw},
 		labels: &layout.Action{Name: "labels", Kind: stage.Label},
 	}
 	f.images.Inputs = []layout.Input{{Name: stage.ModelInput, Action: f.model}}
-	f.labels.Inputs = []layout.Input{{Name: stage.LabelledInput, Action: f.images}}
+	f.labels.Inputs = []layout.Input{{Name: stage.ImagesInput, Action: f.images}}
 	f.g = &layout.Graph{Actions: []*layout.Action{f.model, f.images, f.labels}}
 	var err error
 	if f.s, err = store.Open(t.TempDir()); err != nil {

@@ -27,11 +27,15 @@ func (p *Plan) Explain(chain layout.Chain, s *store.Store) ([]Explanation, error
 		in[a] = true
 	}
 	var list []Explanation
+	there := map[*layout.Action]store.OutputID{}
 	for _, step := range p.Steps {
+		if step.State == Cached {
+			there[step.Action] = step.Entry.Output
+		}
 		if !in[step.Action] {
 			continue
 		}
-		e, err := p.explain(step, s)
+		e, err := p.explain(step, there, s)
 		if err != nil {
 			return nil, err
 		}
@@ -40,7 +44,8 @@ func (p *Plan) Explain(chain layout.Chain, s *store.Store) ([]Explanation, error
 	return list, nil
 }
 
-func (p *Plan) explain(step Step, s *store.Store) (Explanation, error) {
+// explain explains a step; there has the artifacts of the cached steps before it.
+func (p *Plan) explain(step Step, there map[*layout.Action]store.OutputID, s *store.Store) (Explanation, error) {
 	a := step.Action
 	e := Explanation{Stage: string(a.Kind), State: step.State, Reason: step.Reason}
 	if step.Key != nil {
@@ -51,7 +56,11 @@ func (p *Plan) explain(step Step, s *store.Store) (Explanation, error) {
 			e.Key = append(e.Key, "set "+l)
 		}
 		for _, i := range a.Inputs {
-			e.Key = append(e.Key, fmt.Sprintf("input of %s, not there yet: %s", i.Action.Kind, i.Name))
+			if output, ok := there[i.Action]; ok {
+				e.Key = append(e.Key, fmt.Sprintf("input %s %s", output, i.Name)) // as in the text of a key
+			} else {
+				e.Key = append(e.Key, fmt.Sprintf("input of %s, not there yet: %s", i.Action.Kind, i.Name))
+			}
 		}
 	}
 	if step.State == Cached {

@@ -90,18 +90,24 @@ func TestReasons(t *testing.T) {
 	const arms = "arms: {plain: set: {}}\n"
 	r := runAll(t, "seeds: [1]\n"+arms)
 	follow := []string{Follows}
+	// after adds what follows a changed model to the reasons of the stages before it.
+	after := func(want map[string][]string) map[string][]string {
+		for _, stage := range []string{"draw", "judge", "score", "fidelity", "diversity", "distance"} {
+			want[stage] = follow
+		}
+		return want
+	}
 	for name, c := range map[string]struct {
 		body, backend string
 		want          map[string][]string
 	}{
 		"nothing changed": {"seeds: [1]\n" + arms, "xla:cpu", map[string][]string{}},
 		"fine-tuning": {"seeds: [1]\nbase: finetune: clip: 2\n" + arms, "xla:cpu",
-			map[string][]string{"finetune": {"finetune.clip changed from 1 to 2"}, "evaluate": follow, "proxy": follow}},
+			after(map[string][]string{"finetune": {"finetune.clip changed from 1 to 2"}})},
 		"reward": {"seeds: [1]\nbase: reward: lambda: 0.75\n" + arms, "xla:cpu",
-			map[string][]string{"reward": {"reward.lambda changed from 0.5 to 0.75"}, "assess": follow, "score": follow, "finetune": follow, "evaluate": follow, "proxy": follow}},
+			after(map[string][]string{"reward": {"reward.lambda changed from 0.5 to 0.75"}, "assess": follow, "finetune": follow})},
 		"labelled images": {"seeds: [1]\nbase: feedback: labelled: 500\n" + arms, "xla:cpu",
-			map[string][]string{"sample": {"feedback.labelled changed from 1000 to 500"}, "label": follow, "reward": follow, "assess": follow, "score": follow,
-				"finetune": follow, "evaluate": follow, "proxy": follow}},
+			after(map[string][]string{"prompts": {"feedback.labelled changed from 1000 to 500"}, "label": follow, "reward": follow, "assess": follow, "finetune": follow})},
 	} {
 		g, _ := lay(t, c.body)
 		if d := cmp.Diff(c.want, reasonsByStage(r.plan(t, g, c.backend))); d != "" {
@@ -126,7 +132,7 @@ func TestReasons(t *testing.T) {
 		t.Fatal(err)
 	} else if p, err := New(r.g, empty, t.TempDir(), "xla:cpu"); err != nil {
 		t.Fatal(err)
-	} else if got := reasonsByStage(p); !slices.Equal(got["pretrain"], []string{FirstOfKind}) || !slices.Equal(got["proxy"], []string{FirstOfKind}) {
+	} else if got := reasonsByStage(p); !slices.Equal(got["pretrain"], []string{FirstOfKind}) || !slices.Equal(got["distance"], []string{FirstOfKind}) {
 		t.Errorf("in an empty store: %v", got)
 	}
 }
@@ -139,14 +145,15 @@ func TestStages(t *testing.T) {
 	stages := r.plan(t, g, "xla:cpu").Stages()
 	for _, s := range stages {
 		names = append(names, s.Stage)
-		if want := map[string]int{"finetune": 1, "evaluate": 1, "proxy": 1}[s.Stage]; s.Run != want || s.ToRun() != want || s.Cached == 0 {
+		// Drawn at the end for two lists and along the way; judged, scored and measured twice.
+		if want := map[string]int{"finetune": 1, "draw": 3, "judge": 2, "score": 2, "fidelity": 1, "diversity": 1, "distance": 2}[s.Stage]; s.Run != want || s.ToRun() != want || s.Cached == 0 {
 			t.Errorf("%+v", s)
 		}
 		if s.Run > 0 && (!s.Rough || s.Bytes == 0) { // nothing of it was timed, and its artifacts have a size
 			t.Errorf("%+v", s)
 		}
 	}
-	if want := []string{"pretrain", "embedder", "sample", "label", "reward", "assess", "score", "finetune", "evaluate", "proxy"}; !slices.Equal(names, want) {
+	if want := []string{"prompts", "pretrain", "embedder", "draw", "judge", "label", "reward", "score", "assess", "finetune", "fidelity", "diversity", "distance"}; !slices.Equal(names, want) {
 		t.Errorf("stages %q, want %q", names, want)
 	}
 }
@@ -177,7 +184,7 @@ func TestExplain(t *testing.T) {
 	}
 	byStage := map[string]Explanation{}
 	for _, e := range list {
-		byStage[e.Stage] = e
+		byStage[e.Stage] = e // the last of the stage
 	}
 	if e := byStage["reward"]; e.State != Cached || e.Output == "" || e.Nearest != "" || !slices.Contains(e.Key, "stage reward") {
 		t.Errorf("%+v", e)
@@ -186,7 +193,7 @@ func TestExplain(t *testing.T) {
 	if d := cmp.Diff([]Difference{{Part: "finetune", Name: "clip", Old: "1", New: "2"}}, e.Changed); d != "" || e.State != Run || e.Action == "" || e.Nearest == "" {
 		t.Errorf("%+v (-want +got):\n%s", e, d)
 	}
-	if e := byStage["evaluate"]; e.Action != "" || !slices.Contains(e.Key, "input of finetune, not there yet: model") || e.Reason != Follows {
+	if e := byStage["distance"]; e.Action != "" || !slices.Contains(e.Key, "input of finetune, not there yet: tuned") || e.Reason != Follows {
 		t.Errorf("%+v", e)
 	}
 }
@@ -208,7 +215,7 @@ func TestLost(t *testing.T) {
 	}
 	// What reads it waits.
 	for _, s := range p.Steps {
-		if s.Action.Kind == "evaluate" && (s.State != Run || s.Key != nil || s.Reason != Follows) {
+		if s.Action.Kind == "draw" && (s.State != Run || s.Key != nil || s.Reason != Follows) {
 			t.Errorf("%+v", s)
 		}
 	}

@@ -24,11 +24,11 @@ func TestWords(t *testing.T) {
 		{"finetune", []Difference{{"", "seed.feedback", "1", "3"}, {"finetune", "beta", "0.5", "1"}}, "finetune.beta changed from 0.5 to 1"},
 		{"finetune", []Difference{{"", "seed.feedback", "1", "3"}, {"", "seed.pretraining", "1", "3"}}, "new seeds"},
 		{"reward", []Difference{{"reward", "lambda", "", "0.5"}, {"reward", "steps", "600", ""}}, "reward.lambda is set to 0.5, reward.steps is no longer 600"},
-		{"sample", []Difference{{"sample of labelled", "images", "1000", "500"}}, "feedback.labelled changed from 1000 to 500"},
+		{"prompts", []Difference{{"prompts of labelled", "rows", "1000", "500"}}, "feedback.labelled changed from 1000 to 500"},
 		{"finetune", []Difference{{"finetune", "revision", "1", "2"}}, "the code of finetune changed from 1 to 2"},
-		{"evaluate", []Difference{{"data", "pairs", "1", "2"}, {"finetune", "a", "1", "2"}, {"finetune", "b", "1", "2"}, {"finetune", "c", "1", "2"}},
+		{"draw", []Difference{{"data", "pairs", "1", "2"}, {"finetune", "a", "1", "2"}, {"finetune", "b", "1", "2"}, {"finetune", "c", "1", "2"}},
 			"data.pairs changed from 1 to 2, finetune.a changed from 1 to 2, finetune.b changed from 1 to 2, and 1 more"},
-		{"proxy", []Difference{{"base reward", "lambda", "0.5", "0.7"}}, "reward.lambda of the base changed from 0.5 to 0.7"},
+		{"score", []Difference{{"base reward", "lambda", "0.5", "0.7"}}, "reward.lambda of the base changed from 0.5 to 0.7"},
 		{"finetune", []Difference{{"finetune", "method revision", "1", "2"}}, "the code of the method changed from 1 to 2"},
 		{"finetune", nil, "what it reads has other bytes than before, or is no longer in the store"},
 	} {
@@ -58,17 +58,17 @@ func TestNearest(t *testing.T) {
 		k := store.Key{Stage: string(kind), Revision: kind.Def().Revision, Lines: lines, Inputs: in, Backend: "xla:cpu"}
 		return store.Entry{Action: k.ID(), Output: store.OutputID(k.ID()), Key: k.Text()}
 	}
-	samples := key(stage.Sample, []string{`split "labelled"`, "images 10", "seed.feedback 1"})
+	samples := key(stage.Prompts, []string{`list "labelled"`, "rows 10", "seed.feedback 1"})
 	near := key(stage.Reward, []string{"reward.lambda 0", "reward.loss \"mse\"", "seed.feedback 1"}, store.Input{Name: "labelled", Output: samples.Output})
 	far := key(stage.Reward, []string{"reward.lambda 3", "reward.loss \"mse\"", "seed.feedback 2"})
 	h := newHistory([]store.Entry{far, samples, near})
 	a := &layout.Action{Kind: stage.Reward, Lines: []string{"reward.lambda 0.5", "reward.loss \"mse\"", "seed.feedback 1"},
-		Inputs: []layout.Input{{Name: "labelled", Action: &layout.Action{Kind: stage.Sample, Lines: []string{`split "labelled"`, "images 20", "seed.feedback 1"}}}}}
+		Inputs: []layout.Input{{Name: "labelled", Action: &layout.Action{Kind: stage.Prompts, Lines: []string{`list "labelled"`, "rows 20", "seed.feedback 1"}}}}}
 	e, diffs := h.nearest(a, "xla:cpu")
 	if e.Action != near.Action {
 		t.Errorf("nearest is %s", e.Key)
 	}
-	want := []Difference{{"reward", "lambda", "0", "0.5"}, {"sample of labelled", "images", "10", "20"}}
+	want := []Difference{{"prompts of labelled", "rows", "10", "20"}, {"reward", "lambda", "0", "0.5"}}
 	if d := cmp.Diff(want, diffs); d != "" {
 		t.Errorf("mismatch (-want +got):\n%s", d)
 	}
@@ -96,10 +96,10 @@ func TestBaseInputs(t *testing.T) {
 		return &layout.Action{Kind: kind, Lines: []string{line}, Inputs: in}
 	}
 	reward, tune := act(stage.Reward, "reward.lambda 0.5"), act(stage.Finetune, "finetune.beta 1")
-	proxy := act(stage.Proxy, "seed.feedback 1", layout.Input{Name: "evaluate", Action: act(stage.Evaluate, "evaluate.images 5")},
-		layout.Input{Name: "reward", Action: reward}, layout.Input{Name: "finetune", Action: tune})
+	images := act(stage.Draw, "sampler.steps 5", layout.Input{Name: "tuned", Action: tune})
+	proxy := act(stage.Score, "seed.feedback 1", layout.Input{Name: "images", Action: images}, layout.Input{Name: "base reward", Action: reward})
 	f := newHistory(nil).ofPlanned(proxy, "xla:cpu")
-	for want, value := range map[feature]string{{"base reward", "lambda"}: "0.5", {"finetune", "beta"}: "1", {"evaluate", "images"}: "5"} {
+	for want, value := range map[feature]string{{"base reward", "lambda"}: "0.5", {"finetune", "beta"}: "1", {"sampler", "steps"}: "5"} {
 		if f[want] != value {
 			t.Errorf("%v is %q, want %q", want, f[want], value)
 		}
@@ -125,11 +125,11 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestSplits: samples of the assessment are compared with no others, however alike.
-func TestSplits(t *testing.T) {
-	k := store.Key{Stage: "sample", Revision: stage.Sample.Def().Revision, Lines: []string{`split "labelled"`, "images 64", "seed.feedback 1"}, Backend: "xla:cpu"}
+// TestLists: prompts of the assessment are compared with no others, however alike.
+func TestLists(t *testing.T) {
+	k := store.Key{Stage: "prompts", Revision: stage.Prompts.Def().Revision, Lines: []string{`list "labelled"`, "rows 64", "seed.feedback 1"}}
 	labelled := store.Entry{Action: k.ID(), Output: store.OutputID(k.ID()), Key: k.Text()}
-	held := &layout.Action{Kind: stage.Sample, Lines: []string{`split "assess"`, "images 1024", "seed.feedback 1", "unseen true"}}
+	held := &layout.Action{Kind: stage.Prompts, Lines: []string{`list "assess"`, "rows 1024", "seed.feedback 1", "unseen true"}}
 	p := &Plan{Backend: "xla:cpu", history: newHistory([]store.Entry{labelled}), Steps: []Step{{Action: held, State: Run}}}
 	p.reasons()
 	if got := p.Steps[0].Reason; got != FirstOfKind {
@@ -149,8 +149,8 @@ func failures(t *testing.T) (g *layout.Graph, s *store.Store, dir string) {
 		t.Fatal(err)
 	}
 	tune := &layout.Action{Name: "a", Kind: stage.Finetune, Lines: []string{"finetune.clip 1e+30"}, Views: []string{"diverges@1"}}
-	look := &layout.Action{Name: "b", Kind: stage.Evaluate, Views: []string{"diverges@1"}, Inputs: []layout.Input{{Name: "model", Action: tune}}}
-	last := &layout.Action{Name: "c", Kind: stage.Proxy, Views: []string{"diverges@1"}, Inputs: []layout.Input{{Name: "evaluate", Action: look}}}
+	look := &layout.Action{Name: "b", Kind: stage.Draw, Views: []string{"diverges@1"}, Inputs: []layout.Input{{Name: "tuned", Action: tune}}}
+	last := &layout.Action{Name: "c", Kind: stage.Judge, Views: []string{"diverges@1"}, Inputs: []layout.Input{{Name: "images", Action: look}}}
 	j, err := s.OpenJournal(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -196,9 +196,9 @@ func TestPaceOfBackend(t *testing.T) {
 		class   string
 		seconds int64
 	}{{"xla:cuda", 1}, {"xla:cpu", 10}} {
-		k := store.Key{Stage: "evaluate", Lines: []string{fmt.Sprint("n ", i)}}
+		k := store.Key{Stage: "draw", Lines: []string{fmt.Sprint("n ", i)}}
 		for _, ev := range []store.Event{
-			{Kind: store.Started, Time: time.Unix(0, 0).Add(time.Hour), Action: k.ID(), Stage: "evaluate", Cost: 1, Backend: e.class},
+			{Kind: store.Started, Time: time.Unix(0, 0).Add(time.Hour), Action: k.ID(), Stage: "draw", Cost: 1, Backend: e.class},
 			{Kind: store.Finished, Time: time.Unix(e.seconds, 0).Add(time.Hour), Action: k.ID()},
 		} {
 			if err := j.Append(ev); err != nil {
@@ -212,7 +212,7 @@ func TestPaceOfBackend(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, rough, _ := p.pace.expect(&layout.Action{Kind: stage.Evaluate, Cost: 1}); got != want || rough {
+		if got, rough, _ := p.pace.expect(&layout.Action{Kind: stage.Draw, Cost: 1}); got != want || rough {
 			t.Errorf("%s: %v s, a guess %v; want %v s", class, got, rough, want)
 		}
 	}
@@ -222,7 +222,7 @@ func TestPaceOfBackend(t *testing.T) {
 // what follows only how much that is.
 func TestChanges(t *testing.T) {
 	steps := func(labelled, clip string) (list []Step) {
-		sample := &layout.Action{Name: "sample" + labelled, Kind: stage.Sample, Lines: []string{`split "labelled"`, "images " + labelled}}
+		sample := &layout.Action{Name: "sample" + labelled, Kind: stage.Prompts, Lines: []string{`list "labelled"`, "rows " + labelled}}
 		label := &layout.Action{Name: "label" + labelled, Kind: stage.Label}
 		tune := &layout.Action{Name: "finetune" + labelled + clip, Kind: stage.Finetune, Lines: []string{"finetune.clip " + clip}}
 		for _, a := range []*layout.Action{sample, label, tune} {
@@ -243,7 +243,7 @@ func TestChanges(t *testing.T) {
 		want []string
 	}{
 		{&Plan{Backend: "xla:cpu", Steps: steps("1000", "1")}, nil},
-		{&Plan{Backend: "xla:cpu", Steps: steps("500", "1")}, []string{"sample: feedback.labelled changed from 1000 to 500", "and what reads these: actions of later stages: 2"}},
+		{&Plan{Backend: "xla:cpu", Steps: steps("500", "1")}, []string{"prompts: feedback.labelled changed from 1000 to 500", "and what reads these: actions of later stages: 2"}},
 		{&Plan{Backend: "xla:cpu", Steps: steps("1000", "2")}, []string{"finetune: finetune.clip changed from 1 to 2"}},
 		{&Plan{Backend: "xla:cuda", Steps: steps("1000", "1")[:2]}, []string{"finetune: actions of the plan that are no longer in the study: 1", "the backend was xla:cpu and is xla:cuda"}},
 	} {
@@ -254,8 +254,8 @@ func TestChanges(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"format":"ablate plan 1","study":"s","backend":"xla:cpu","actions":[{"stage":"pretrain","action":"a","state":"run","revision":1,"lines":["data.pairs 1"]},{"stage":"sample","action":"b"}]}`))
-	f.Add([]byte(`{"format":"ablate plan 1","actions":[{"stage":"sample","lines":["split \\""]}]}`))
+	f.Add([]byte(`{"format":"ablate plan 1","study":"s","backend":"xla:cpu","actions":[{"stage":"pretrain","action":"a","state":"run","revision":1,"lines":["data.pairs 1"]},{"stage":"draw","action":"b"}]}`))
+	f.Add([]byte(`{"format":"ablate plan 1","actions":[{"stage":"prompts","lines":["list \\""]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := parse(data)
 		if err != nil {

@@ -29,7 +29,7 @@ type Difference struct {
 
 // path is the name that people know: the trial's dotted path, where it has one.
 func (d Difference) path() string {
-	_, split, _ := strings.Cut(d.Part, " of ")
+	_, list, _ := strings.Cut(d.Part, " of ")
 	switch part, ofBase := strings.CutPrefix(d.Part, "base "); {
 	case ofBase:
 		return Difference{Part: part, Name: d.Name}.path() + " of the base"
@@ -37,8 +37,8 @@ func (d Difference) path() string {
 		return "the code of " + d.Part
 	case d.Name == "method revision":
 		return "the code of the method"
-	case d.Name == "images" && (split == stage.LabelledSplit || split == stage.UnlabelledSplit):
-		return "feedback." + split
+	case d.Name == "rows" && stage.RowsPath(list) != "":
+		return stage.RowsPath(list)
 	case d.Part == "":
 		return d.Name
 	case strings.Contains(d.Part, " "):
@@ -55,7 +55,7 @@ type earlier struct {
 
 // history is what ran before.
 type history struct {
-	byStage  map[string][]earlier // by owner
+	byStage  map[string][]earlier // by group
 	byOutput map[store.OutputID]earlier
 	features map[store.ActionID]map[feature]string
 	planned  map[*layout.Action]map[feature]string
@@ -63,22 +63,86 @@ type history struct {
 
 func newHistory(entries []store.Entry) *history {
 	h := &history{map[string][]earlier{}, map[store.OutputID]earlier{}, map[store.ActionID]map[feature]string{}, map[*layout.Action]map[feature]string{}}
+	var all []earlier
 	for _, e := range entries {
 		key, err := store.ParseKey(e.Key)
 		if err != nil {
 			continue // of a version whose keys this one cannot compare
 		}
-		s, ran := owner(key.Stage, key.Lines), earlier{e, key}
-		h.byStage[s] = append(h.byStage[s], ran)
+		ran := earlier{e, key}
+		all = append(all, ran)
 		h.byOutput[e.Output] = ran
+	}
+	for _, ran := range all {
+		g := group(ran.key.Stage, h.listOfEntry(ran, 0))
+		h.byStage[g] = append(h.byStage[g], ran)
 	}
 	return h
 }
 
-// nearest finds the earlier action of the same stage with the fewest differences.
+// candidates are the earlier actions that a planned one is compared with: those of its
+// stage, and of the same list of prompts. Images for feedback and images for the
+// assessment are different things, however alike their parameters are.
+func (h *history) candidates(a *layout.Action) []earlier {
+	return h.byStage[group(string(a.Kind), listOf(a))]
+}
+
+// group names the actions of a stage, or those of them that are of one list of prompts.
+func group(kind, list string) string {
+	if list == "" {
+		return kind
+	}
+	return kind + " of " + list
+}
+
+// listInputs are inputs that are of a list of prompts, as what reads them then is too.
+var listInputs = []string{stage.PromptsInput, stage.ImagesInput, stage.Numbered(stage.ImagesInput, 0)}
+
+// readsList reports whether every action of a stage reads an input that is of a list. A
+// fine-tuning, which may read one of several lists, is of none.
+func readsList(kind stage.Kind, input string) bool {
+	in, ok := kind.Def().Input(input)
+	return ok && !in.Optional
+}
+
+// listOf returns the list of prompts that an action is of, "" where it is of none.
+func listOf(a *layout.Action) string {
+	if list := ownList(a.Lines); list != "" {
+		return list
+	}
+	for _, name := range listInputs {
+		for _, in := range a.Inputs {
+			if in.Name == name && readsList(a.Kind, name) {
+				return listOf(in.Action)
+			}
+		}
+	}
+	return ""
+}
+
+// listOfEntry is listOf of an action that ran, as far as the store still knows what it
+// read.
+func (h *history) listOfEntry(e earlier, depth int) string {
+	if list := ownList(e.key.Lines); list != "" || depth > deepest {
+		return list
+	}
+	for _, name := range listInputs {
+		for _, in := range e.key.Inputs {
+			if from, ok := h.byOutput[in.Output]; ok && in.Name == name && readsList(stage.Kind(e.key.Stage), name) {
+				return h.listOfEntry(from, depth+1)
+			}
+		}
+	}
+	return ""
+}
+
+// deepest bounds how far the inputs of what ran are followed.
+const deepest = 32
+
+// nearest finds the earlier action with the fewest differences among the candidates.
 func (h *history) nearest(a *layout.Action, backend string) (earlier, []Difference) {
 	want := h.ofPlanned(a, backend)
-	entries := h.byStage[owner(string(a.Kind), a.Lines)]
+	entries := h.candidates(a)
 	old := make([]map[feature]string, len(entries))
 	for i, e := range entries {
 		old[i] = h.ofEntry(e, 0)
@@ -130,18 +194,20 @@ func differences(old, now map[feature]string) []Difference {
 	return out
 }
 
-// owner returns the stage's name, with the split for those that have one: samples
-// for feedback and samples for the assessment are different things.
-func owner(kind string, lines []string) string {
+// ownList returns the list of prompts that an action's own lines name, "" where none.
+func ownList(lines []string) string {
 	for _, l := range lines {
-		if quoted, ok := strings.CutPrefix(l, "split "); ok {
-			if split, err := strconv.Unquote(quoted); err == nil {
-				return kind + " of " + split
+		if quoted, ok := strings.CutPrefix(l, "list "); ok {
+			if list, err := strconv.Unquote(quoted); err == nil {
+				return list
 			}
 		}
 	}
-	return kind
+	return ""
 }
+
+// owner returns the stage's name, with the list of prompts for those that name one.
+func owner(kind string, lines []string) string { return group(kind, ownList(lines)) }
 
 // own adds an action's own lines.
 func own(to map[feature]string, kind string, lines []string, revision int, backend string) {
@@ -154,7 +220,7 @@ func own(to map[feature]string, kind string, lines []string, revision int, backe
 			to[feature{"", name}] = value
 		case dotted:
 			to[feature{part, rest}] = value
-		case name != "split":
+		case name != "list":
 			to[feature{who, name}] = value
 		}
 	}
@@ -224,7 +290,7 @@ func (h *history) ofPlanned(a *layout.Action, backend string) map[feature]string
 // ofEntry reads the features of what ran from its key, and from those of what it
 // read, as far as the store still knows them.
 func (h *history) ofEntry(e earlier, depth int) map[feature]string {
-	if f, ok := h.features[e.Action]; ok || depth > 32 {
+	if f, ok := h.features[e.Action]; ok || depth > deepest {
 		return f
 	}
 	f := map[feature]string{}

@@ -46,13 +46,13 @@ func TestRefused(t *testing.T) {
 // TestMissing: a view lists the stages that run for it, and its seed is new if one of
 // them runs because of that alone.
 func TestMissing(t *testing.T) {
-	model, one, two := &layout.Action{Kind: "pretrain"}, &layout.Action{Kind: "evaluate"}, &layout.Action{Kind: "evaluate"}
+	model, one, two := &layout.Action{Kind: "pretrain"}, &layout.Action{Kind: "distance"}, &layout.Action{Kind: "distance"}
 	views := []language.View{{Arm: "a", Trial: language.Trial{Seed: language.Seed{Pretraining: 1, Feedback: 1}}}, {Arm: "a", Trial: language.Trial{Seed: language.Seed{Pretraining: 2, Feedback: 2}}}}
 	g := &layout.Graph{Chains: map[language.ID]layout.Chain{
-		views[0].Trial.ID(): {{Role: layout.Model, Action: model}, {Role: layout.Evaluate, Action: one}}, views[1].Trial.ID(): {{Role: layout.Model, Action: model}, {Role: layout.Evaluate, Action: two}},
+		views[0].Trial.ID(): {{Role: layout.Model, Action: model}, {Role: layout.Distance, Action: one}}, views[1].Trial.ID(): {{Role: layout.Model, Action: model}, {Role: layout.Distance, Action: two}},
 	}}
 	p := &Plan{Steps: []Step{{Action: model, State: Cached}, {Action: one, State: Cached}, {Action: two, State: Run, Reason: NewSeeds}}}
-	if d := cmp.Diff([][]string{nil, {"evaluate"}}, p.Missing(g, views)); d != "" {
+	if d := cmp.Diff([][]string{nil, {"distance"}}, p.Missing(g, views)); d != "" {
 		t.Error(d)
 	}
 	if d := cmp.Diff([]string{"2"}, p.SeedsOf(g, views)); d != "" {

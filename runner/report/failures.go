@@ -9,7 +9,7 @@ import (
 	"ablate/runner/store"
 )
 
-// failures gives, for each trial without a result, the reason.
+// failures gives, for each trial that lacks results, the reason.
 func failures(r *result.Result) []string {
 	last := map[store.ActionID]store.Attempt{}
 	for _, a := range r.Attempts {
@@ -20,7 +20,7 @@ func failures(r *result.Result) []string {
 	for _, v := range r.Project.Study.Views {
 		id := v.Trial.ID()
 		chain := r.Project.Graph.Chains[id]
-		if _, done := r.Found.Dir(chain.Action(layout.Evaluate)); done || seen[id] {
+		if seen[id] || r.Complete(chain) {
 			continue
 		}
 		seen[id] = true

@@ -14,6 +14,7 @@ import (
 	"ablate/runner/layout"
 	"ablate/runner/result"
 	"ablate/runner/stage"
+	"ablate/runner/world"
 )
 
 // New is what the page shows of a study's results.
@@ -66,16 +67,21 @@ func pictures(ctx context.Context, r *result.Result) func(trial, set string, ind
 	return func(trial, set string, index int) (image.Image, error) {
 		k := key{trial, set}
 		if _, ok := read[k]; !ok {
-			dir, err := r.Found.Verified(ctx, r.Project.Store, chains[trial].Action(layout.Evaluate))
+			role := layout.AlignmentImages
+			if set == result.Fidelity {
+				role = layout.FidelityImages
+			}
+			dir, err := r.Found.Verified(ctx, r.Project.Store, chains[trial].Action(role))
 			if err != nil || dir == "" {
 				return nil, err
 			}
-			if read[k], err = stage.ReadImages(dir, set); err != nil {
-				delete(read, k)
+			sets, err := stage.ReadImages(dir)
+			if err != nil {
 				return nil, err
 			}
+			read[k] = sets[0].Images
 		}
-		return picture(read[k], index), nil
+		return world.Picture(read[k], index), nil
 	}
 }
 

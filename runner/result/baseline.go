@@ -34,14 +34,13 @@ func ReadBaseline(name string) (*gate.Baseline, error) {
 	return b, nil
 }
 
-// Incomplete lists the row and seed of each run that has no result, "row@seed".
+// Incomplete lists the row and seed of each run that lacks results, "row@seed": a baseline
+// of a part of them would guard no more than that part.
 func (r *Result) Incomplete() []string {
 	var out []string
-	for _, row := range r.Ablation.Rows {
-		for _, s := range row.Seeds {
-			if !row.Has(s) {
-				out = append(out, row.Label+"@"+s)
-			}
+	for _, v := range r.Project.Study.Views {
+		if !r.Complete(r.Project.Graph.Chains[v.Trial.ID()]) {
+			out = append(out, v.String())
 		}
 	}
 	return out

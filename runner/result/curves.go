@@ -5,8 +5,8 @@ import (
 	"ablate/experiments/language"
 	"ablate/models/train"
 	"ablate/runner/layout"
-	"ablate/runner/lookup"
 	"ablate/runner/stage"
+	"ablate/runner/world"
 )
 
 // curves are the columns of curves.arrow.
@@ -16,35 +16,71 @@ func newCurves(t *table.Table) *curves {
 	c := &curves{
 		trial: &table.Column{Name: "trial", Kind: table.String}, stage: &table.Column{Name: "stage", Kind: table.String},
 		step: &table.Column{Name: "step", Kind: table.Int}, metric: &table.Column{Name: "metric", Kind: table.String},
-		value: &table.Column{Name: "value", Kind: table.Float, Doc: "mean since the point before; of gold, proxy, kl and denoising gap the value at the step, on 256 images"},
+		value: &table.Column{Name: "value", Kind: table.Float, Doc: "mean since the point before; of gold, proxy, kl and denoising gap the value at the step, on finetune.probeImages images"},
 	}
 	t.Columns = []*table.Column{c.trial, c.stage, c.step, c.metric, c.value}
 	return c
 }
 
-func (t *curves) add(id language.ID, c layout.Chain, found *lookup.Found) error {
-	for _, a := range c.Actions() {
-		if dir, ok := found.Dir(a); ok && a.Kind.Def().Curve() {
+func (t *curves) add(id language.ID, c layout.Chain, r *reader) error {
+	for _, p := range c {
+		if dir, ok := r.found.Dir(p.Action); ok && p.Action.Kind.Def().Curve() {
 			curve, err := stage.ReadCurve(dir)
 			if err != nil {
 				return err
 			}
-			t.put(id, a.Kind, curve)
+			t.put(id, p.Action.Kind, curve)
 		}
 	}
-	// What the probes of a fine-tuning measured: the gold and the distances are in its own
-	// artifact, the proxy's scores in that of the proxy.
+	return t.addProbes(id, c, r)
+}
+
+// addProbes adds what was measured of the models along a fine-tuning: first of the
+// pretrained model, then of those that were kept.
+func (t *curves) addProbes(id language.ID, c layout.Chain, r *reader) error {
 	tuned := c.Action(layout.Finetune)
 	if tuned == nil {
 		return nil
 	}
-	for _, a := range []*layout.Action{tuned, c.Action(layout.Proxy)} {
-		if dir, ok := found.Dir(a); ok {
-			curve, err := stage.ReadProbes(dir)
-			if err != nil {
-				return err
+	add := func(metric string, step int, value float64) { t.point(id, tuned.Kind, metric, step, value) }
+	for _, role := range []layout.Role{layout.BaseProbeVerdicts, layout.ProbeVerdicts} {
+		all, err := sets(r, c.Action(role), stage.ReadVerdicts)
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			good := 0
+			for _, l := range s.Labels {
+				if l == world.Good {
+					good++
+				}
 			}
-			t.put(id, tuned.Kind, curve)
+			add("gold", s.Step, float64(good)/float64(max(1, len(s.Labels))))
+		}
+	}
+	for _, role := range []layout.Role{layout.BaseProbeScores, layout.ProbeScores} {
+		all, err := sets(r, c.Action(role), stage.ReadScores)
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			add("proxy", s.Step, stage.MeanScore(s.Scores))
+		}
+	}
+	all, err := sets(r, c.Action(layout.ProbeDistance), stage.ReadMetrics)
+	if err != nil {
+		return err
+	}
+	for i, s := range all {
+		for _, m := range s.Metrics {
+			name, ok := map[string]string{"distance.kl": "kl", "distance.gap": "denoising gap"}[m.Name]
+			if !ok {
+				continue
+			}
+			if i == 0 {
+				add(name, 0, 0) // the pretrained model is at no distance from itself
+			}
+			add(name, s.Step, m.Value)
 		}
 	}
 	return nil
@@ -53,11 +89,15 @@ func (t *curves) add(id language.ID, c layout.Chain, found *lookup.Found) error 
 func (t *curves) put(id language.ID, kind stage.Kind, curve *train.Curve) {
 	for m, name := range curve.Metrics {
 		for i, step := range curve.Steps {
-			t.trial.Strings = append(t.trial.Strings, id.String())
-			t.stage.Strings = append(t.stage.Strings, string(kind))
-			t.step.Ints = append(t.step.Ints, int64(step))
-			t.metric.Strings = append(t.metric.Strings, name)
-			t.value.Floats = append(t.value.Floats, curve.Values[m][i])
+			t.point(id, kind, name, step, curve.Values[m][i])
 		}
 	}
+}
+
+func (t *curves) point(id language.ID, kind stage.Kind, metric string, step int, value float64) {
+	t.trial.Strings = append(t.trial.Strings, id.String())
+	t.stage.Strings = append(t.stage.Strings, string(kind))
+	t.step.Ints = append(t.step.Ints, int64(step))
+	t.metric.Strings = append(t.metric.Strings, metric)
+	t.value.Floats = append(t.value.Floats, value)
 }

@@ -4,8 +4,14 @@ import (
 	"ablate/analysis/table"
 	"ablate/experiments/language"
 	"ablate/runner/layout"
-	"ablate/runner/lookup"
 	"ablate/runner/stage"
+)
+
+// Sets of images in samples.arrow: those for the study's prompts, and those for captions of
+// real images.
+const (
+	Alignment = "alignment"
+	Fidelity  = "fidelity"
 )
 
 // samples are the columns of samples.arrow.
@@ -25,47 +31,59 @@ func newSamples(t *table.Table) *samples {
 	return s
 }
 
-func (s *samples) add(id language.ID, c layout.Chain, found *lookup.Found) error {
-	dir, ok := found.Dir(c.Action(layout.Evaluate))
-	if !ok {
-		return nil
-	}
-	rows, err := stage.ReadSamples(dir)
+func (s *samples) add(id language.ID, c layout.Chain, r *reader) error {
+	prompts, err := r.list(c.Action(layout.AlignmentPrompts))
 	if err != nil {
 		return err
 	}
-	var scores, cosines []float32
-	if dir, ok := found.Dir(c.Action(layout.Proxy)); ok {
-		if scores, err = stage.ReadScores(dir); err != nil {
-			return err
-		}
-		if cosines, err = stage.ReadCosines(dir); err != nil {
-			return err
+	verdicts, ok, err := first(r, c.Action(layout.AlignmentVerdicts), stage.ReadVerdicts)
+	if err != nil {
+		return err
+	}
+	scores, _, err := first(r, c.Action(layout.AlignmentScores), stage.ReadScores)
+	if err != nil {
+		return err
+	}
+	if ok && len(verdicts.Labels) == len(prompts) {
+		for i, p := range prompts {
+			s.row(id, Alignment, p, verdicts.Labels[i], verdicts.Read[i])
+			score(s.proxy, scores.Scores, i)
+			score(s.embedder, scores.Cosines, i)
 		}
 	}
-	for _, r := range rows {
-		s.trial.Strings = append(s.trial.Strings, id.String())
-		s.set.Strings = append(s.set.Strings, r.Set)
-		s.index.Ints = append(s.index.Ints, int64(r.Index))
-		s.prompt.Strings = append(s.prompt.Strings, r.Prompt)
-		judged := r.Set == stage.Alignment
-		for _, x := range []struct {
-			c *table.Column
-			v string
-		}{{s.category, r.Category}, {s.verdict, r.Verdict}, {s.read, r.Read}} {
-			x.c.Strings, x.c.Valid = append(x.c.Strings, x.v), append(x.c.Valid, judged)
-		}
-		s.seen.Bools, s.seen.Valid = append(s.seen.Bools, r.Seen), append(s.seen.Valid, judged)
-		for _, x := range []struct {
-			c      *table.Column
-			scores []float32
-		}{{s.proxy, scores}, {s.embedder, cosines}} {
-			score, scored := 0.0, judged && r.Index < len(x.scores)
-			if scored {
-				score = float64(x.scores[r.Index])
-			}
-			x.c.Floats, x.c.Valid = append(x.c.Floats, score), append(x.c.Valid, scored)
-		}
+	if _, ok := r.found.Dir(c.Action(layout.FidelityImages)); !ok {
+		return nil
 	}
-	return nil
+	captions, err := r.list(c.Action(layout.FidelityPrompts))
+	for i, p := range captions {
+		s.row(id, Fidelity, p, "", "")
+		score(s.proxy, nil, i)
+		score(s.embedder, nil, i)
+	}
+	return err
+}
+
+// row adds an image. One of a caption has no category and no verdict.
+func (s *samples) row(id language.ID, set string, p stage.Prompt, verdict, read string) {
+	s.trial.Strings = append(s.trial.Strings, id.String())
+	s.set.Strings = append(s.set.Strings, set)
+	s.index.Ints = append(s.index.Ints, int64(p.Index))
+	s.prompt.Strings = append(s.prompt.Strings, p.Prompt)
+	judged := set == Alignment
+	for _, x := range []struct {
+		c *table.Column
+		v string
+	}{{s.category, p.Category}, {s.verdict, verdict}, {s.read, read}} {
+		x.c.Strings, x.c.Valid = append(x.c.Strings, x.v), append(x.c.Valid, judged)
+	}
+	s.seen.Bools, s.seen.Valid = append(s.seen.Bools, p.Split == stage.Seen), append(s.seen.Valid, judged)
+}
+
+// score adds the score of an image, null where it has none.
+func score(c *table.Column, scores []float32, i int) {
+	x, ok := 0.0, i < len(scores)
+	if ok {
+		x = float64(scores[i])
+	}
+	c.Floats, c.Valid = append(c.Floats, x), append(c.Valid, ok)
 }

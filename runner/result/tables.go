@@ -19,7 +19,8 @@ func NewTables(s *language.Study, g *layout.Graph, found *lookup.Found) (*Tables
 		Labels:      &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 		Reliability: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 	}
-	if err := t.trials(s, g, found); err != nil {
+	r := &reader{found: found}
+	if err := t.trials(s, g, r); err != nil {
 		return nil, err
 	}
 	seen := map[language.ID]bool{}
@@ -33,10 +34,10 @@ func NewTables(s *language.Study, g *layout.Graph, found *lookup.Found) (*Tables
 			continue
 		}
 		seen[id] = true
-		if err := samples.add(id, c, found); err != nil {
+		if err := samples.add(id, c, r); err != nil {
 			return nil, err
 		}
-		if err := curves.add(id, c, found); err != nil {
+		if err := curves.add(id, c, r); err != nil {
 			return nil, err
 		}
 		if err := reliability.add(id, c, found); err != nil {

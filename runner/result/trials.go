@@ -6,12 +6,12 @@ import (
 	"ablate/analysis/table"
 	"ablate/experiments/language"
 	"ablate/runner/layout"
-	"ablate/runner/lookup"
 	"ablate/runner/stage"
 )
 
 // trials makes trials.arrow: a row a view.
-func (t *Tables) trials(s *language.Study, g *layout.Graph, found *lookup.Found) error {
+func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
+	found := r.found
 	n := len(s.Views)
 	str := func(name, doc string) *table.Column {
 		c := &table.Column{Name: name, Kind: table.String, Strings: make([]string, n), Doc: doc}
@@ -107,25 +107,31 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, found *lookup.Found)
 				set(m.Name, m.Value, m.N)
 			}
 		}
-		dir, ok := found.Dir(c.Action(layout.Evaluate))
-		if !ok {
-			continue
-		}
-		metrics, err := stage.ReadMetrics(dir)
+		prompts, err := r.list(c.Action(layout.AlignmentPrompts))
 		if err != nil {
 			return err
 		}
-		for _, m := range metrics {
-			set(m.Name, m.Value, m.N)
-		}
-		if dir, ok := found.Dir(c.Action(layout.Proxy)); ok {
-			for name, read := range map[string]func(string) ([]float32, error){"proxy": stage.ReadScores, "embedder": stage.ReadCosines} {
-				scores, err := read(dir)
-				if err != nil {
-					return err
-				}
-				set(name, stage.MeanScore(scores), len(scores))
+		if v, ok, err := first(r, c.Action(layout.AlignmentVerdicts), stage.ReadVerdicts); err != nil {
+			return err
+		} else if ok && len(prompts) == len(v.Labels) {
+			for _, m := range stage.Alignment(prompts, v.Labels) {
+				set(m.Name, m.Value, m.N)
 			}
+		}
+		for _, role := range []layout.Role{layout.Fidelity, layout.Diversity, layout.Distance} {
+			measured, _, err := first(r, c.Action(role), stage.ReadMetrics)
+			if err != nil {
+				return err
+			}
+			for _, m := range measured.Metrics {
+				set(m.Name, m.Value, m.N)
+			}
+		}
+		if s, ok, err := first(r, c.Action(layout.AlignmentScores), stage.ReadScores); err != nil {
+			return err
+		} else if ok {
+			set("proxy", stage.MeanScore(s.Scores), len(s.Scores))
+			set("embedder", stage.MeanScore(s.Cosines), len(s.Cosines))
 		}
 	}
 	return nil

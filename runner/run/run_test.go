@@ -3,9 +3,11 @@ package run
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +26,8 @@ import (
 	"ablate/runner/store"
 )
 
-// fake is a worker that writes a file, the same bytes for the same task.
+// fake is a worker that reads its inputs and writes a file, the same bytes for the same
+// task.
 type fake struct {
 	mu    sync.Mutex
 	tasks []launch.Task
@@ -42,12 +45,12 @@ func (f *fake) Do(ctx context.Context, t launch.Task, _ string, _ func(launch.Pr
 	if t.Stage == string(f.drifted) {
 		text += " drifted"
 	}
-	for _, role := range []string{"model", "labelled", "labels", "base"} {
-		if dir, ok := t.Inputs[role]; ok {
-			if _, err := os.ReadFile(filepath.Join(dir, "out.json")); err != nil {
-				return launch.Reply{}, err
-			}
+	for _, name := range slices.Sorted(maps.Keys(t.Inputs)) {
+		b, err := os.ReadFile(filepath.Join(t.Inputs[name], "out.json"))
+		if err != nil {
+			return launch.Reply{}, err
 		}
+		text += fmt.Sprintf(" %s %x", name, sha256.Sum256(b))
 	}
 	for _, name := range []string{"out.json", "weights"} {
 		if err := os.WriteFile(filepath.Join(t.Out, name), []byte(text), 0o666); err != nil {
@@ -277,9 +280,9 @@ func TestDamagedInput(t *testing.T) {
 	if out := f.run(Options{}); out.Ran != 0 || out.Cached != len(f.g.Actions) {
 		t.Errorf("with nothing to compute: %+v", out)
 	}
-	// Two evaluations, which read it at the same time.
+	// Several measures of distance, which read it at the same time.
 	for _, a := range f.g.Actions {
-		if a.Kind == stage.Evaluate {
+		if a.Kind == stage.Distance {
 			out := whole.Outputs[a.Name]
 			if err := os.RemoveAll(filepath.Dir(f.s.Path(out.ID))); err != nil {
 				t.Fatal(err)
@@ -287,7 +290,7 @@ func TestDamagedInput(t *testing.T) {
 		}
 	}
 	out := f.run(Options{Slots: 3})
-	if n := f.w.stages(); n["pretrain"] != 1 || n["evaluate"] != 3 || len(out.Failures) != 0 {
+	if n := f.w.stages(); n["pretrain"] != 1 || n["distance"] != 5 || len(out.Failures) != 0 {
 		t.Errorf("ran %v, failures %v", n, out.Failures)
 	}
 	if !strings.Contains(f.log.String(), "damaged in the store; computing it again") || out.Outputs[f.action(stage.Pretrain).Name].ID != pretrained.ID {
@@ -296,7 +299,7 @@ func TestDamagedInput(t *testing.T) {
 	// If it comes out different, what reads it is not computed from a mixture.
 	damage()
 	for _, a := range f.g.Actions {
-		if a.Kind == stage.Evaluate {
+		if a.Kind == stage.Distance {
 			if err := os.RemoveAll(filepath.Dir(f.s.Path(whole.Outputs[a.Name].ID))); err != nil {
 				t.Fatal(err)
 			}
@@ -377,7 +380,7 @@ func TestRetrySucceeds(t *testing.T) {
 	f := newFixture(t, "1", oneArm)
 	died := false
 	f.w.before = func(task launch.Task) error {
-		if task.Stage != string(stage.Evaluate) || died {
+		if task.Stage != string(stage.Distance) || died {
 			return nil
 		}
 		died = true
@@ -389,7 +392,7 @@ func TestRetrySucceeds(t *testing.T) {
 	}
 	var outcomes []store.Outcome
 	for _, a := range f.attempts() {
-		if a.Stage == string(stage.Evaluate) {
+		if a.Stage == string(stage.Distance) {
 			outcomes = append(outcomes, a.Outcome)
 		}
 	}
@@ -416,8 +419,23 @@ func TestSkipped(t *testing.T) {
 			}
 			continue
 		}
-		if len(out.Failures) != 2 { // labelled and unlabelled images
-			t.Errorf("failures %+v", out.Failures)
+		// What reads a score, directly or not, is skipped; other scores fail.
+		reads := map[*layout.Action]bool{}
+		for _, a := range f.g.Actions {
+			for _, in := range a.Inputs {
+				reads[a] = reads[a] || reads[in.Action] || in.Action.Kind == stage.Score
+			}
+		}
+		failed, want := 0, map[stage.Kind]int{}
+		for _, a := range f.g.Actions {
+			if reads[a] {
+				want[a.Kind]++
+			} else if a.Kind == stage.Score {
+				failed++
+			}
+		}
+		if len(out.Failures) != failed || failed < 2 {
+			t.Errorf("failures %+v, want %d", out.Failures, failed)
 		}
 		skipped := map[stage.Kind]int{}
 		for _, e := range f.events {
@@ -428,8 +446,8 @@ func TestSkipped(t *testing.T) {
 				}
 			}
 		}
-		if skipped[stage.Finetune] != 2 || skipped[stage.Evaluate] != 2 || skipped[stage.Proxy] != 2 {
-			t.Errorf("skipped %v", skipped)
+		if !maps.Equal(skipped, want) || want[stage.Finetune] != 2 {
+			t.Errorf("skipped %v, want %v", skipped, want)
 		}
 		if last := f.events[len(f.events)-1]; last.Finished != last.Total || last.Total != len(f.g.Actions) {
 			t.Errorf("the last event counts %d of %d, want all of %d", last.Finished, last.Total, len(f.g.Actions))
@@ -444,7 +462,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("Ctrl-C")
 	f.w.before = func(task launch.Task) error {
-		if task.Stage != string(stage.Evaluate) {
+		if task.Stage != string(stage.Distance) {
 			return nil
 		}
 		cancel(stop)
@@ -454,7 +472,7 @@ func TestInterrupted(t *testing.T) {
 	if !errors.Is(err, stop) || len(out.Failures) != 0 {
 		t.Errorf("error %v, outcome %+v", err, out)
 	}
-	model, look := f.action(stage.Pretrain), f.action(stage.Evaluate)
+	model, look := f.action(stage.Pretrain), f.action(stage.Distance)
 	if _, ok := out.Outputs[model.Name]; !ok {
 		t.Error("what was there before the interruption is lost")
 	}
@@ -467,7 +485,7 @@ func TestInterrupted(t *testing.T) {
 			interrupted = append(interrupted, a.Stage)
 		}
 	}
-	if !slices.Equal(interrupted, []string{string(stage.Evaluate)}) {
+	if !slices.Equal(interrupted, []string{string(stage.Distance)}) {
 		t.Errorf("interrupted in the journal: %q", interrupted)
 	}
 	if _, err := os.Stat(filepath.Join(f.dir, "logs")); err == nil {
@@ -513,12 +531,12 @@ func TestJournal(t *testing.T) {
 // them, with a warning that names both.
 func TestLostBytes(t *testing.T) {
 	f := newFixture(t, "1", oneArm)
-	before := f.run(Options{}).Outputs[f.action(stage.Evaluate).Name]
+	before := f.run(Options{}).Outputs[f.action(stage.Distance).Name]
 	if err := os.RemoveAll(filepath.Dir(before.Dir)); err != nil {
 		t.Fatal(err)
 	}
-	f.w.drifted = stage.Evaluate
-	after := f.run(Options{}).Outputs[f.action(stage.Evaluate).Name]
+	f.w.drifted = stage.Distance
+	after := f.run(Options{}).Outputs[f.action(stage.Distance).Name]
 	if after.ID == before.ID {
 		t.Fatal("it did not come out different")
 	}

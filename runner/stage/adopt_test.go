@@ -18,14 +18,14 @@ import (
 	"ablate/models/embedder"
 	"ablate/models/nn"
 	"ablate/models/random"
-	"ablate/models/shapes"
+	"ablate/runner/world"
 )
 
 // adoptable is a checkpoint folder with an embedder.
 func adoptable(t testing.TB) string {
 	t.Helper()
 	dir := checkpointFolder(t)
-	c := embedder.Default(shapes.Vocabulary())
+	c := embedder.Default(world.Vocabulary())
 	c.Features, c.Width = [3]int{2, 2, 2}, 4
 	if err := writeEmbedder(dir, c, nn.Init(c.Params(), random.Stream(1, "test", "embedder", 0))); err != nil {
 		t.Fatal(err)

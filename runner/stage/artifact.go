@@ -16,22 +16,21 @@ import (
 	"ablate/models/nn"
 	"ablate/models/pipeline"
 	"ablate/models/reward"
-	"ablate/models/shapes"
 	"ablate/models/train"
+	"ablate/runner/world"
 )
 
 // Names of the files of artifacts.
 const (
-	imagesFile  = "images.safetensors"
-	promptsFile = "prompts.json"
-	labelsFile  = "labels.json"
-	scoresFile  = "scores.safetensors"
-	curvesFile  = "curves.json"
-	metricsFile = "metrics.json"
-	samplesFile = "samples.json"
-	probesFile  = "probes.json"
-	probesName  = "probes" // set of images that a fine-tuning's probes drew
-	assessFile  = "assess.json"
+	imagesFile   = "images.safetensors"
+	promptsFile  = "prompts.jsonl"
+	verdictsFile = "verdicts.json"
+	labelsFile   = "labels.json"
+	scoresFile   = "scores.safetensors"
+	curvesFile   = "curves.json"
+	metricsFile  = "metrics.json"
+	assessFile   = "assess.json"
+	tunedFile    = "checkpoint.json"
 
 	indexFile     = "model_index.json"
 	schedulerFile = "scheduler/scheduler_config.json"
@@ -71,10 +70,6 @@ func writeCurve(path string, c *train.Curve) error {
 // ReadCurve reads the curve of an artifact that has one.
 func ReadCurve(dir string) (*train.Curve, error) { return readCurve(filepath.Join(dir, curvesFile)) }
 
-// ReadProbes reads what a fine-tuning's probes saw: the gold's and the distances
-// in its own artifact, the proxy's in that of the proxy.
-func ReadProbes(dir string) (*train.Curve, error) { return readCurve(filepath.Join(dir, probesFile)) }
-
 func readCurve(path string) (*train.Curve, error) {
 	var c train.Curve
 	if err := checkpoint.ReadJSON(path, &c, true); err != nil {
@@ -86,101 +81,6 @@ func readCurve(path string) (*train.Curve, error) {
 		}
 	}
 	return &c, nil
-}
-
-// writeImages stores sets of images by name.
-func writeImages(dir string, sets map[string][]uint8) error {
-	t := make(map[string]checkpoint.Tensor, len(sets))
-	for name, b := range sets {
-		t[name] = checkpoint.Bytes(b, len(b)/shapes.Pixels, shapes.Size, shapes.Size, 3)
-	}
-	return checkpoint.WriteFile(filepath.Join(dir, imagesFile), t)
-}
-
-// ReadImages reads a set of images uint8[n, 16, 16, 3] of an artifact.
-func ReadImages(dir, set string) ([]uint8, error) {
-	path := filepath.Join(dir, imagesFile)
-	t, err := checkpoint.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	x, ok := t[set]
-	if !ok || x.DType != "U8" || len(x.Data)%shapes.Pixels != 0 {
-		return nil, fmt.Errorf("%s: no images %q", path, set)
-	}
-	return x.Data, nil
-}
-
-func readPrompts(dir string) ([]shapes.Prompt, error) {
-	var list []string
-	path := filepath.Join(dir, promptsFile)
-	if err := checkpoint.ReadJSON(path, &list, true); err != nil {
-		return nil, err
-	}
-	out := make([]shapes.Prompt, len(list))
-	for i, s := range list {
-		p, err := shapes.ParsePrompt(s)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		out[i] = p
-	}
-	return out, nil
-}
-
-func promptStrings(prompts []shapes.Prompt) []string {
-	out := make([]string, len(prompts))
-	for i, p := range prompts {
-		out[i] = p.String()
-	}
-	return out
-}
-
-func writeScores(dir string, scores map[string][]float32) error {
-	t := map[string]checkpoint.Tensor{}
-	for name, x := range scores {
-		t[name] = checkpoint.Floats(x, len(x))
-	}
-	return checkpoint.WriteFile(filepath.Join(dir, scoresFile), t)
-}
-
-// Names of the scores of an artifact: the reward's, and, of evaluation images,
-// the embedder's, which is the cosine of image and prompt.
-const (
-	scoresName = "scores"
-	cosineName = "embedder"
-)
-
-// MeanScore is the mean of scores.
-func MeanScore(scores []float32) float64 {
-	var sum float64
-	for _, s := range scores {
-		sum += float64(s)
-	}
-	return sum / float64(len(scores))
-}
-
-// ReadScores reads the scores float32[n] of a score or proxy artifact.
-func ReadScores(dir string) ([]float32, error) { return readScores(dir, scoresName) }
-
-// ReadCosines reads the embedder's scores float32[n] of a proxy artifact.
-func ReadCosines(dir string) ([]float32, error) { return readScores(dir, cosineName) }
-
-func readScores(dir, name string) ([]float32, error) {
-	path := filepath.Join(dir, scoresFile)
-	t, err := checkpoint.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	x, ok := t[name]
-	if !ok {
-		return nil, fmt.Errorf("%s: tensor %q is missing", path, name)
-	}
-	f, err := x.Float32()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", path, name, err)
-	}
-	return f, nil
 }
 
 // weightsOf lays parameters out for a file, without the prefix of their names.
@@ -369,16 +269,6 @@ func readConfig(dir, name, class string, v any) error {
 	return checkpoint.ReadJSON(path, v, true)
 }
 
-// checkWorld compares what a network is made for with the shapes world.
-func checkWorld(size, channels, vocabulary int) error {
-	const rgb = shapes.Pixels / (shapes.Size * shapes.Size)
-	if size != shapes.Size || channels != rgb || vocabulary != shapes.Vocabulary() {
-		return fmt.Errorf("it is for images of %d×%d×%d and a vocabulary of %d words; must be %d×%d×%d and %d, as the shapes world has them",
-			size, size, channels, vocabulary, shapes.Size, shapes.Size, rgb, shapes.Vocabulary())
-	}
-	return nil
-}
-
 // readConfigs reads and compares the configurations of a checkpoint folder. How
 // many heads the attention has cannot be seen in the weights, so a wrong number
 // passes.
@@ -412,7 +302,7 @@ func readConfigs(dir string) (dit.Config, error) {
 	if err := c.Check(); err != nil {
 		return fail(transformer, "%v", err)
 	}
-	if err := checkWorld(c.ImageSize, c.Channels, c.Vocabulary); err != nil {
+	if err := world.Check(c.ImageSize, c.Channels, c.Vocabulary); err != nil {
 		return fail(transformer, "%v", err)
 	}
 	var e encoderConfig
@@ -453,7 +343,7 @@ func readEmbedderConfig(dir string) (embedder.Config, error) {
 	if err := c.Check(); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := checkWorld(c.ImageSize, c.Channels, c.Vocabulary); err != nil {
+	if err := world.Check(c.ImageSize, c.Channels, c.Vocabulary); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil

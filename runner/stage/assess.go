@@ -7,16 +7,17 @@ import (
 
 	"ablate/analysis/stats"
 	"ablate/models/checkpoint"
-	"ablate/models/shapes"
+	"ablate/runner/world"
 )
 
 // Assess assesses a learned reward on images that it has not seen.
 const Assess Kind = "assess"
 
 var assessDef = define(runAssess, Def{
-	Kind: Assess, Revision: 1, Backend: true,
-	Inputs: []Input{{Name: SamplesInput}, {Name: SampleLabelsInput}, {Name: LabelledInput}, {Name: LabelsInput}, {Name: EmbedderInput}, {Name: RewardInput}},
-	Files:  tabled(assessFile),
+	Kind: Assess, Revision: 2,
+	Inputs: []Input{{Name: PromptsInput}, {Name: VerdictsInput}, {Name: LabelsInput}, {Name: ScoresInput},
+		{Name: Of(LabelledList, LabelsInput)}, {Name: Of(LabelledList, ScoresInput)}},
+	Files: tabled(assessFile),
 })
 
 // AssessImages is how many images a learned reward is assessed on, drawn from
@@ -44,42 +45,67 @@ type ReliabilityBin struct {
 	Gold     float64 `json:"gold"`     // the share that the gold calls good
 }
 
-func runAssess(_ context.Context, e *Env, t Task, _ NoParams, _ Progress) error {
-	j, err := readJudged(t.in(SamplesInput), t.in(SampleLabelsInput))
+func runAssess(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error {
+	prompts, err := ReadPrompts(t.in(PromptsInput))
 	if err != nil {
 		return err
 	}
-	x, err := e.embed(t.in(EmbedderInput), j.images, j.prompts)
+	verdicts, err := only(ReadVerdicts(t.in(VerdictsInput)))
 	if err != nil {
 		return err
 	}
-	rewards, err := e.scores(t.in(RewardInput), x, j.prompts)
+	j, err := readLabelledScores(t.in(LabelsInput), t.in(ScoresInput))
 	if err != nil {
 		return err
 	}
-	// The embedder's cosine has no ½ of its own: its cut is the best one on what
-	// the reward learned from.
-	trained, err := readJudged(t.in(LabelledInput), t.in(LabelsInput))
+	if len(verdicts.Labels) != len(prompts) || j.images != len(prompts) {
+		return fmt.Errorf("assess: %d verdicts and %d labels for %d prompts", len(verdicts.Labels), j.images, len(prompts))
+	}
+	// The embedder's cosine has no ½ of its own: its cut is the best one on the images
+	// that the reward learned from.
+	trained, err := readLabelledScores(t.in(Of(LabelledList, LabelsInput)), t.in(Of(LabelledList, ScoresInput)))
 	if err != nil {
 		return err
 	}
-	y, err := e.embed(t.in(EmbedderInput), trained.images, trained.prompts)
-	if err != nil {
-		return err
+	cut := stats.Threshold(trained.cosines, trained.good)
+	seen, gold := make([]bool, len(j.good)), make([]bool, len(j.good))
+	for k, i := range j.index {
+		seen[k] = prompts[i].Split == Seen
+		gold[k] = verdicts.Labels[i] == world.Good
 	}
-	cut := stats.Threshold(floats(y.cosines()), verdicts(trained.labels))
+	return checkpoint.WriteJSON(filepath.Join(t.Out, assessFile), assess(j.scores, j.cosines, cut, j.good, gold, seen))
+}
 
-	catalogue := shapes.Prompts()
-	seen, gold := make([]bool, len(j.prompts)), make([]bool, len(j.prompts))
-	for i, r := range read(j.images) {
-		k, ok := catalogue.Find(j.prompts[i])
-		if !ok {
-			return fmt.Errorf("assess: %q is no prompt of this world's studies", j.prompts[i])
-		}
-		seen[i] = catalogue.All()[k].Seen
-		gold[i] = r.Judge(j.prompts[i]) == shapes.Good
+// labelledScores are the scores of images that an annotator called good or bad. Skipped
+// images are left out.
+type labelledScores struct {
+	images          int   // labelled or not
+	index           []int // of the image that a value is of
+	scores, cosines []float64
+	good            []bool
+}
+
+func readLabelledScores(labelsDir, scoresDir string) (*labelledScores, error) {
+	labels, err := ReadLabels(labelsDir)
+	if err != nil {
+		return nil, err
 	}
-	return checkpoint.WriteJSON(filepath.Join(t.Out, assessFile), assess(floats(rewards), floats(x.cosines()), cut, verdicts(j.labels), gold, seen))
+	s, err := only(ReadScores(scoresDir))
+	if err != nil {
+		return nil, err
+	}
+	if len(s.Scores) != len(labels.Labels) || len(s.Cosines) != len(labels.Labels) {
+		return nil, fmt.Errorf("assess: %d scores and %d cosines of %d labelled images", len(s.Scores), len(s.Cosines), len(labels.Labels))
+	}
+	j := &labelledScores{images: len(labels.Labels)}
+	for i, l := range labels.Labels {
+		if l == world.Skip {
+			continue
+		}
+		j.index, j.good = append(j.index, i), append(j.good, l == world.Good)
+		j.scores, j.cosines = append(j.scores, float64(s.Scores[i])), append(j.cosines, float64(s.Cosines[i]))
+	}
+	return j, nil
 }
 
 // assess is the assessment of a reward's scores and of the embedder's cosines,
@@ -125,23 +151,6 @@ func assess(rewards, cosines []float64, cut float64, labels, gold, seen []bool) 
 	add("reward.ece", stats.CalibrationError(byLabel), len(rewards))
 	for b, x := range byLabel {
 		out.Bins = append(out.Bins, ReliabilityBin{Low: x.Low, High: x.High, N: x.N, Score: x.Score, Labelled: x.Good, Gold: byGold[b].Good})
-	}
-	return out
-}
-
-func floats(x []float32) []float64 {
-	out := make([]float64, len(x))
-	for i, v := range x {
-		out[i] = float64(v)
-	}
-	return out
-}
-
-// verdicts are true where a label is good.
-func verdicts(labels []float32) []bool {
-	out := make([]bool, len(labels))
-	for i, y := range labels {
-		out[i] = y > .5
 	}
 	return out
 }

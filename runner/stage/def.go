@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	pathpkg "path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -29,7 +31,8 @@ type Def struct {
 
 // table has every stage of this version, in the order in which people see them: that of
 // a trial.
-var table = []*Def{pretrainDef, embedDef, adoptDef, sampleDef, labelDef, rewardDef, assessDef, scoreDef, finetuneDef, evaluateDef, proxyDef}
+var table = []*Def{promptsDef, pretrainDef, embedDef, adoptDef, drawDef, judgeDef, labelDef, rewardDef, scoreDef, assessDef, finetuneDef, selectDef,
+	fidelityDef, diversityDef, distanceDef}
 
 // Kinds lists the stages in the order in which people see them.
 func Kinds() []Kind {
@@ -64,7 +67,7 @@ func Cost(p Params) float64 { return p.cost() }
 type NoParams struct{}
 
 func (NoParams) memory() float64 { return 0 }
-func (NoParams) cost() float64   { return 1 }
+func (NoParams) cost() float64   { return .1 }
 
 // define completes a row with the function that runs the stage. Parameters are decoded
 // strictly: a field that this version does not know means that runner and worker are of
@@ -90,29 +93,49 @@ type Input struct {
 	Name     string
 	Optional bool
 	OfBase   bool // it is an artifact of the base trial, whatever the trial
+	Many     bool // any number of artifacts, whose names are those of [Numbered]
+}
+
+// First is the name that a task gives the artifact, or the first of many.
+func (in Input) First() string {
+	if in.Many {
+		return Numbered(in.Name, 0)
+	}
+	return in.Name
 }
 
 // Names of inputs. They are part of the keys of actions.
 const (
-	ModelInput        = "model"
-	BaseInput         = "base" // the pretrained model, where ModelInput is a fine-tuned one
-	LabelledInput     = LabelledSplit
-	UnlabelledInput   = UnlabelledSplit
-	LabelsInput       = "labels"        // of LabelledInput
-	SamplesInput      = "samples"       // images to score or assess
-	SampleLabelsInput = "sample labels" // of SamplesInput
+	ModelInput        = "model" // the pretrained or adopted model
+	TunedInput        = "tuned" // what a fine-tuning made of ModelInput
+	PromptsInput      = "prompts"
+	ImagesInput       = "images"
+	VerdictsInput     = "verdicts"
+	LabelsInput       = "labels"
+	ScoresInput       = "scores"
 	EmbedderInput     = "embedder"
 	RewardInput       = "reward"
-	EvaluateInput     = "evaluate"
-	FinetuneInput     = "finetune"
+	BaseEmbedderInput = "base embedder"
+	BaseRewardInput   = "base reward"
 )
 
-// ScoresInput is the name of the scores of a split's images.
-func ScoresInput(split string) string { return split + " scores" }
+// Of is the name of an input that is of a list of prompts, where a stage reads those of
+// several.
+func Of(list, input string) string { return list + " " + input }
 
-// Input returns one of a stage's inputs by its name.
+// Numbered is the name of the k-th artifact of an input that may have many.
+func Numbered(input string, k int) string { return fmt.Sprintf("%s %d", input, k) }
+
+// Input returns one of a stage's inputs by the name that a task gives it.
 func (d Def) Input(name string) (Input, bool) {
-	i := slices.IndexFunc(d.Inputs, func(in Input) bool { return in.Name == name })
+	i := slices.IndexFunc(d.Inputs, func(in Input) bool {
+		if !in.Many {
+			return in.Name == name
+		}
+		number, ok := strings.CutPrefix(name, in.Name+" ")
+		k, err := strconv.Atoi(number)
+		return ok && err == nil && Numbered(in.Name, k) == name
+	})
 	if i < 0 {
 		return Input{}, false
 	}
@@ -124,8 +147,8 @@ func (d Def) checkInputs(have map[string]string) error {
 	var names []string
 	for _, in := range d.Inputs {
 		names = append(names, fmt.Sprintf("%q", in.Name))
-		if have[in.Name] == "" && !in.Optional {
-			return fmt.Errorf("%s: the task has no artifact for the input %q: this is a mistake of the program that sends it", d.Kind, in.Name)
+		if name := in.First(); have[name] == "" && !in.Optional {
+			return fmt.Errorf("%s: the task has no artifact for the input %q: this is a mistake of the program that sends it", d.Kind, name)
 		}
 	}
 	for name := range have {
@@ -146,9 +169,15 @@ func orNothing(s string) string {
 
 // A File of an artifact.
 type File struct {
-	Name     string // path below the artifact's folder, with slashes
+	Name     string // path below the artifact's folder, with slashes; * stands for any one name
 	Optional bool   // not every artifact of the stage has it
 	Tabled   bool   // tables are made from it
+}
+
+// is reports whether the file is one at a path.
+func (f File) is(path string) bool {
+	ok, err := pathpkg.Match(f.Name, path)
+	return ok && err == nil
 }
 
 func required(names ...string) []File {
@@ -176,12 +205,12 @@ func optional(files ...File) []File {
 
 // Writes reports whether artifacts of a stage have, or may have, a file.
 func (d Def) Writes(path string) bool {
-	return slices.ContainsFunc(d.Files, func(f File) bool { return f.Name == path })
+	return slices.ContainsFunc(d.Files, func(f File) bool { return f.is(path) })
 }
 
 // Tabled reports whether tables are made from a file of the stage's artifact.
 func (d Def) Tabled(path string) bool {
-	return slices.ContainsFunc(d.Files, func(f File) bool { return f.Name == path && f.Tabled })
+	return slices.ContainsFunc(d.Files, func(f File) bool { return f.is(path) && f.Tabled })
 }
 
 // Curve reports whether the stage's artifact has a training curve, for [ReadCurve].

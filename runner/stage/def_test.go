@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,7 +41,7 @@ func TestTable(t *testing.T) {
 	if unknown := Kind("later").Def(); unknown.run != nil || unknown.Revision != 0 || unknown.Kind != "later" {
 		t.Errorf("an unknown kind has the row %+v", unknown)
 	}
-	if got := Kinds(); !slices.Equal(got[:2], []Kind{Pretrain, Embed}) || len(got) != len(table) {
+	if got := Kinds(); !slices.Equal(got[:2], []Kind{Prompts, Pretrain}) || len(got) != len(table) {
 		t.Errorf("people see %q", got)
 	}
 }
@@ -48,8 +49,8 @@ func TestTable(t *testing.T) {
 // TestTabled: the files that tables are made from, and no others.
 func TestTabled(t *testing.T) {
 	for kind, want := range map[Kind]string{
-		Pretrain: "curves.json", Adopt: "", Sample: "", Label: "labels.json", Score: "", Assess: "assess.json", Finetune: "curves.json probes.json",
-		Evaluate: "samples.json metrics.json", Proxy: "scores.safetensors probes.json",
+		Pretrain: "curves.json", Adopt: "", Prompts: "prompts.jsonl", Draw: "", Judge: "verdicts.json", Label: "labels.json", Score: "scores.safetensors",
+		Assess: "assess.json", Finetune: "curves.json", Select: "", Fidelity: "metrics.json", Diversity: "metrics.json", Distance: "metrics.json",
 	} {
 		var got []string
 		for _, f := range kind.Def().Files {
@@ -71,11 +72,14 @@ func TestInputs(t *testing.T) {
 		inputs map[string]string
 		want   string
 	}{
-		{Label, nil, `label: the task has no artifact for the input "labelled"`},
-		{Label, map[string]string{"labelled": ""}, `label: the task has no artifact for the input "labelled"`},
-		{Label, map[string]string{"labelled": "a", "labels": "b"}, `label: unknown input "labels"; the stage reads "labelled"`},
+		{Label, nil, `label: the task has no artifact for the input "prompts"`},
+		{Label, map[string]string{"prompts": ""}, `label: the task has no artifact for the input "prompts"`},
+		{Label, map[string]string{"prompts": "a", "verdicts": "b", "labels": "c"}, `label: unknown input "labels"; the stage reads "prompts", "verdicts"`},
+		{Select, map[string]string{"images": "a", "scores 0": "b"}, `select: the task has no artifact for the input "images 0"`},
+		{Select, map[string]string{"images 0": "a", "scores 0": "b", "scores 01": "c"}, `select: unknown input "scores 01"`},
 		{Pretrain, map[string]string{"model": "a"}, `pretrain: unknown input "model"; the stage reads nothing`},
-		{Proxy, map[string]string{"evaluate": "a", "reward": "b"}, `proxy: the task has no artifact for the input "embedder"`},
+		{Score, map[string]string{"images": "a", "reward": "b"}, `score: the task has no artifact for the input "prompts"`},
+		{Score, map[string]string{"images": "a", "prompts": "b", "reward": "c"}, `score: the task has neither verdicts nor a reward with its embedder`},
 		{"later", nil, `unknown stage "later"`},
 	} {
 		if err := Run(t.Context(), NewEnv(nil), Task{Kind: c.kind, Params: []byte("{}"), Inputs: c.inputs, Out: t.TempDir()}, nil); err == nil || !strings.HasPrefix(err.Error(), c.want) {
@@ -89,23 +93,25 @@ func TestInputs(t *testing.T) {
 
 // TestFiles: an artifact has the files of its row, and no others.
 func TestFiles(t *testing.T) {
-	dir, d := t.TempDir(), Proxy.Def()
+	dir, d := t.TempDir(), Finetune.Def()
 	write := func(name string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o666); err != nil {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, nil, 0o666)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	write("probes.json")
-	if err := d.checkFiles(dir); err == nil || !strings.Contains(err.Error(), "did not write") || !strings.Contains(err.Error(), "scores.safetensors") {
+	write("curves.json")
+	if err := d.checkFiles(dir); err == nil || !strings.Contains(err.Error(), "did not write") || !strings.Contains(err.Error(), "checkpoint.json") {
 		t.Errorf("a missing file: %v", err)
 	}
-	write("scores.safetensors")
+	write("checkpoint.json")
+	write("steps/100/transformer/" + denoiserFile) // of a step that no row can name
 	if err := d.checkFiles(dir); err != nil {
 		t.Error(err)
 	}
-	write("more.json")
-	if err := d.checkFiles(dir); err == nil || !strings.Contains(err.Error(), "wrote more.json") {
+	write("steps/100/more.json")
+	if err := d.checkFiles(dir); err == nil || !strings.Contains(err.Error(), "wrote steps/100/more.json") {
 		t.Errorf("a file too many: %v", err)
 	}
 }

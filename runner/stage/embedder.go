@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"ablate/models/embedder"
-	"ablate/models/shapes"
 	"ablate/models/train"
+	"ablate/runner/world"
 )
 
 // Embed makes the embedder of images and prompts that a reward is learned on.
@@ -31,14 +31,18 @@ type EmbedParams struct {
 // memory is that of the pairs, and of a batch with the similarity of each image and each
 // caption.
 func (p EmbedParams) memory() float64 {
-	return float64(p.Data.Pairs)*shapes.Pixels + number*float64(p.Batch)*(shapes.Pixels+float64(p.Batch))
+	return float64(p.Data.Pairs)*world.Pixels + number*float64(p.Batch)*(world.Pixels+float64(p.Batch))
 }
 
 func (p EmbedParams) cost() float64 { return float64(p.Steps) * float64(p.Batch) / 5000 }
 
 func runEmbed(ctx context.Context, e *Env, t Task, p EmbedParams, progress Progress) error {
-	c := embedder.Default(shapes.Vocabulary())
-	values, curve, err := embedder.Train(ctx, e.Backend, c, newPairs(p.Data, p.Seed), t.stream(p.Seed, "init", 0), t.steps(p.Seed, "order"),
+	c := embedder.Default(world.Vocabulary())
+	pairs, err := e.pairs(p.Data, p.Seed)
+	if err != nil {
+		return err
+	}
+	values, curve, err := embedder.Train(ctx, e.Backend, c, pairs.numbered(newPromptTable()), t.stream(p.Seed, "init", 0), t.steps(p.Seed, "order"),
 		embedder.Options{Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam, Resume: t.Resume, Progress: progress.steps()})
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package stage
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -19,19 +18,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ablate/models/checkpoint"
 	"ablate/models/dit"
 	"ablate/models/embedder"
 	"ablate/models/finetune"
-	"ablate/models/lora"
 	"ablate/models/modeltest"
 	"ablate/models/nn"
 	"ablate/models/pipeline"
 	"ablate/models/random"
 	"ablate/models/reward"
 	"ablate/models/sampler"
-	"ablate/models/shapes"
 	"ablate/models/train"
+	"ablate/runner/world"
 )
 
 // python is the interpreter that has numpy and safetensors.
@@ -59,7 +56,7 @@ func npy(w io.Writer, x []float32, shape string) error {
 // alone, the images that this program draws from the same noise.
 func TestSamplePython(t *testing.T) {
 	bin := python(t)
-	c := dit.Default(shapes.Vocabulary())
+	c := dit.Default(world.Vocabulary())
 	c.Layers, c.Width, c.TextWidth, c.Heads = 2, 32, 16, 4
 	net := pipeline.Shapes(c)
 	weights := nn.Init(net.AllParams(), random.Stream(1, "test", "init", 0))
@@ -81,24 +78,20 @@ func TestSamplePython(t *testing.T) {
 		t.Fatal(err)
 	}
 	const prompt, n = "three red circles on a black background", 3
-	p, err := shapes.ParsePrompt(prompt)
-	if err != nil {
-		t.Fatal(err)
-	}
 	m := &pipeline.Model{Network: net, Weights: weights}
 	env := NewEnv(modeltest.Backend(t))
 	e, err := env.sampler(net)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cond, err := env.conditioning(m, []shapes.Prompt{p, p, p})
+	cond, err := env.conditioning(m, []string{prompt, prompt, prompt})
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := make([]float32, n*shapes.Pixels)
+	start := make([]float32, n*world.Pixels)
 	random.Normal(random.Stream(3, "test", "noise", 0), start)
 	want, err := e.Draw(m, cond, func(i int, dst []float32) {
-		copy(dst, start[i*shapes.Pixels:])
+		copy(dst, start[i*world.Pixels:])
 	}, sampler.Options{Steps: 7, Shift: 2.5, Batch: 256}, 0, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -142,11 +135,11 @@ func TestSamplePython(t *testing.T) {
 		}
 		picture, err := png.Decode(f)
 		f.Close()
-		if err != nil || picture.Bounds() != image.Rect(0, 0, shapes.Size, shapes.Size) {
+		if err != nil || picture.Bounds() != image.Rect(0, 0, world.Size, world.Size) {
 			t.Fatalf("picture %d: %v", i, err)
 		}
-		for k, want := range pixels[i*shapes.Pixels : (i+1)*shapes.Pixels] {
-			r, g, b, _ := picture.At(k/3%shapes.Size, k/3/shapes.Size).RGBA()
+		for k, want := range pixels[i*world.Pixels : (i+1)*world.Pixels] {
+			r, g, b, _ := picture.At(k/3%world.Size, k/3/world.Size).RGBA()
 			if got := []uint32{r, g, b}[k%3] >> 8; math.Abs(float64(got)-float64(want)) > 1 { // an image's value may lie at ½
 				t.Fatalf("picture %d: value %d is %d, want %d", i, k, got, want)
 			}
@@ -161,110 +154,36 @@ func TestSamplePython(t *testing.T) {
 // TestSamplePythonWords: the script reads every prompt as this program does.
 func TestSamplePythonWords(t *testing.T) {
 	bin := python(t)
-	var prompts []shapes.Prompt
-	var lines strings.Builder
-	for _, e := range shapes.Prompts().All() {
-		prompts = append(prompts, e.Prompt)
-		fmt.Fprintln(&lines, e.Prompt)
+	w := world.Shapes()
+	var prompts []string
+	seen := map[string]bool{}
+	for i := range 20000 {
+		if p := w.Prompts.Draw(random.Stream(1, "test", "words", i), false).Text; !seen[p] {
+			seen[p] = true
+			prompts = append(prompts, p)
+		}
 	}
 	cmd := exec.Command(bin, "-c", `import sys; sys.path.insert(0, "../export"); sys.dont_write_bytecode = True; import sample
 encoder = sample.ShapesTextEncoder.__new__(sample.ShapesTextEncoder); encoder.config = {"vocab_size": len(sample.WORDS)}
 for line in sys.stdin: print("".join(str(int(x)) for x in encoder.words(line)))`)
-	cmd.Stdin = strings.NewReader(lines.String())
+	cmd.Stdin = strings.NewReader(strings.Join(prompts, "\n") + "\n")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var want strings.Builder
-	bag := make([]float32, shapes.Vocabulary())
-	for _, p := range prompts {
-		p.Words(bag)
-		for _, x := range bag {
-			fmt.Fprint(&want, x)
-		}
-		want.WriteByte('\n')
-	}
-	if d := cmp.Diff(want.String(), string(out)); len(prompts) < 100 || d != "" {
-		t.Errorf("%d prompts (-want +got)\n%s", len(prompts), d)
-	}
-}
-
-// TestAdapter: the factors of a low-rank fine-tuning are in its artifact, beside the
-// model, and added to the base's weights they are the model's.
-func TestAdapter(t *testing.T) {
-	e, base := NewEnv(modeltest.Backend(t)), checkpointFolder(t)
-	run := func(kind Kind, p any, in map[string]string) string {
-		t.Helper()
-		raw, err := json.Marshal(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := t.TempDir()
-		if err := Run(t.Context(), e, Task{Kind: kind, Params: raw, Inputs: in, Out: out}, nil); err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-	s := sampler.Options{Steps: 2, Shift: 1.5, Batch: 8}
-	labelled := run(Sample, SampleParams{Seed: 1, Split: "labelled", Images: 8, Sampler: s}, map[string]string{"model": base})
-	out := run(Finetune, FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, ProbeImages: 8, DistanceBatch: 8, Recipe: finetune.Recipe{Method: choice("reward-weighted"),
-		Trains: "both", Schedule: "constant", Steps: 3, Batch: 8, LearningRate: 1e-2, Warmup: 1, Clip: 1, Adam: train.Default(0).Adam, Anchor: "none", Rounds: 1, LoRA: lora.Config{Rank: 2, Targets: "all"}}},
-		map[string]string{"model": base, "labelled": labelled})
-	adapter, err := checkpoint.ReadFile(filepath.Join(out, "adapter", adapterFile))
+	rows, err := w.Texts.Rows(prompts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := func(x checkpoint.Tensor) []float32 {
-		t.Helper()
-		v, err := x.Float32()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	updated := map[string]bool{}
-	for file, prefix := range map[string]string{"transformer/" + denoiserFile: "", "text_encoder/" + encoderFile: pipeline.TextPrefix} {
-		before, err := checkpoint.ReadFile(filepath.Join(base, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		after, err := checkpoint.ReadFile(filepath.Join(out, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, x := range before {
-			layer, _ := strings.CutSuffix(prefix+name, ".weight")
-			a, ok := adapter["base_model.model."+layer+".lora_A.weight"]
-			b := adapter["base_model.model."+layer+".lora_B.weight"]
-			w, got := values(x), values(after[name])
-			if ok {
-				updated[layer] = true
-				if rows, in := x.Shape[0], x.Shape[1]; !slices.Equal(a.Shape, []int{2, in}) || !slices.Equal(b.Shape, []int{rows, 2}) {
-					t.Fatalf("%s of shape %v has factors of %v and %v", layer, x.Shape, a.Shape, b.Shape)
-				} else {
-					for i, f := range values(b) {
-						for j := range in {
-							w[i/2*in+j] += f * values(a)[i%2*in+j]
-						}
-					}
-				}
-			}
-			for i := range w {
-				if !(math.Abs(float64(got[i]-w[i])) <= 1e-6) {
-					t.Fatalf("%s: value %d is %v, want %v", name, i, got[i], w[i])
-				}
-			}
-			if ok == slices.Equal(values(x), got) {
-				t.Errorf("%s has an update, %v, and changed, %v", name, ok, !ok)
-			}
+	var want strings.Builder
+	for i, x := range rows {
+		fmt.Fprint(&want, x)
+		if (i+1)%world.Vocabulary() == 0 {
+			want.WriteByte('\n')
 		}
 	}
-	var config adapterConfig
-	if err := checkpoint.ReadJSON(filepath.Join(out, "adapter", "adapter_config.json"), &config, true); err != nil {
-		t.Fatal(err)
-	}
-	if config.Type != "LORA" || config.Rank != 2 || config.Alpha != 2 || len(config.Targets) != len(updated) || len(adapter) != 2*len(updated) || !updated["text_encoder.embed"] || !updated["blocks.0.attention.qkv"] {
-		t.Errorf("configuration %+v, %d tensors, and the layers that changed are %v", config, len(adapter), updated)
+	if d := cmp.Diff(want.String(), string(out)); len(prompts) != 158 || d != "" {
+		t.Errorf("%d prompts (-want +got)\n%s", len(prompts), d)
 	}
 }
 
@@ -272,7 +191,7 @@ func TestAdapter(t *testing.T) {
 // that are not finite.
 func TestDiverged(t *testing.T) {
 	nan := float32(math.NaN())
-	c := dit.Default(shapes.Vocabulary())
+	c := dit.Default(world.Vocabulary())
 	c.Layers, c.Width, c.TextWidth, c.Heads = 1, 8, 8, 2
 	net := pipeline.Shapes(c)
 	for _, v := range []float32{nan, float32(math.Inf(-1)), 1e35} {
@@ -296,7 +215,7 @@ func TestDiverged(t *testing.T) {
 // are not are named as what failed, and not a file that cannot hold NaN.
 func TestDivergedReward(t *testing.T) {
 	e := NewEnv(modeltest.Backend(t))
-	ec := embedder.Default(shapes.Vocabulary())
+	ec := embedder.Default(world.Vocabulary())
 	ec.Features, ec.Width = [3]int{2, 2, 2}, 4
 	rc := reward.Default(ec.Width)
 	huge := func(params []nn.Param, scale float32) nn.Values {
@@ -308,9 +227,12 @@ func TestDivergedReward(t *testing.T) {
 		}
 		return v
 	}
-	samples := t.TempDir()
-	images, captions := realSet("real", 4)
-	if err := errors.Join(writeImages(samples, map[string][]uint8{"images": images}), checkpoint.WriteJSON(filepath.Join(samples, promptsFile), promptStrings(captions))); err != nil {
+	samples, prompts := t.TempDir(), t.TempDir()
+	images, _ := e.world.Images.Real(realSet, 4)
+	if err := writeImages(samples, []ImageSet{{Images: images}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Run(t.Context(), e, Task{Kind: Prompts, Params: []byte(`{"seed": 1, "list": "fidelity", "rows": 4, "captions": true}`), Out: prompts}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
@@ -325,24 +247,34 @@ func TestDivergedReward(t *testing.T) {
 			writeReward(dir, &reward.Model{Config: rc, Members: []nn.Values{huge(rc.Params(), c.reward)}})); err != nil {
 			t.Fatal(err)
 		}
-		err := Run(t.Context(), e, Task{Kind: Score, Params: []byte(`{"loss":"mse"}`), Out: t.TempDir(),
-			Inputs: map[string]string{"samples": samples, "reward": dir, "embedder": dir}}, nil)
+		err := Run(t.Context(), e, Task{Kind: Score, Params: []byte("{}"), Out: t.TempDir(),
+			Inputs: map[string]string{"images": samples, "prompts": prompts, "reward": dir, "embedder": dir}}, nil)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: error %v, want %q", name, err, c.want)
 		}
 	}
 }
 
-// TestShares: what all images do is a share of exactly 1.
-func TestShares(t *testing.T) {
-	for _, n := range []int{1, 3, 48, 49, 1000} {
-		readings := make([]shapes.Reading, n)
-		for i := range readings {
-			readings[i].Reason = "blank"
+// TestAlignment: shares by hand, of all prompts, by split and by category. What all images
+// do is a share of exactly 1.
+func TestAlignment(t *testing.T) {
+	prompts := []Prompt{{Category: "count", Split: Seen}, {Category: "count", Split: Unseen}, {Category: "colour", Split: Seen}, {Category: "colour", Split: Seen}}
+	got := byName(Alignment(prompts, []string{world.Good, world.Bad, world.Skip, world.Good}))
+	want := map[string]Metric{"alignment": {Value: .5, N: 4}, "alignment.seen": {Value: 2. / 3, N: 3}, "alignment.unseen": {Value: 0, N: 1},
+		"alignment.count": {Value: .5, N: 2}, "alignment.count.seen": {Value: 1, N: 1}, "alignment.count.unseen": {Value: 0, N: 1},
+		"alignment.colour": {Value: .5, N: 2}, "alignment.colour.seen": {Value: .5, N: 2}, "alignment.colour.unseen": {Value: 0, N: 0}, "skipped": {Value: .25, N: 4}}
+	for name, m := range want {
+		if m.Name = name; got[name] != m {
+			t.Errorf("%s is %v, want %v", name, got[name], m)
 		}
-		metrics := alignment(make([]shapes.Entry, n), readings)
-		if m := metrics[len(metrics)-1]; m.Name != "skipped" || m.Value != 1 {
-			t.Errorf("of %d images: %s %v", n, m.Name, m.Value)
+	}
+	if len(got) != len(want) {
+		t.Errorf("there are %d metrics, want %d", len(got), len(want))
+	}
+	for _, n := range []int{1, 3, 48, 49, 1000} {
+		labels := slices.Repeat([]string{world.Skip}, n)
+		if m := byName(Alignment(make([]Prompt, n), labels))["skipped"]; m.Value != 1 {
+			t.Errorf("of %d images: %v", n, m)
 		}
 	}
 }
@@ -353,9 +285,9 @@ func TestMemoryIsCounted(t *testing.T) {
 	for _, params := range []Params{
 		PretrainParams{Data: DataParams{Pairs: math.MaxInt}}, PretrainParams{Layers: math.MaxInt, Width: math.MaxInt},
 		EmbedParams{Batch: math.MaxInt}, RewardParams{Perturbations: math.MaxInt, Batch: 8}, RewardParams{Members: math.MaxInt},
-		EvaluateParams{Images: math.MaxInt, FidelityImages: 1}, EvaluateParams{FidelityImages: 1 << 40}, SampleParams{Images: math.MaxInt},
-		SampleParams{Sampler: sampler.Options{Steps: math.MaxInt}},
-		FinetuneParams{Probes: math.MaxInt, ProbeImages: 1}, FinetuneParams{Recipe: finetune.Recipe{Fresh: finetune.Fresh{Images: math.MaxInt}}},
+		PromptsParams{Rows: math.MaxInt}, DrawParams{Images: math.MaxInt}, DrawParams{Sampler: sampler.Options{Steps: math.MaxInt}},
+		FidelityParams{Images: 1 << 40}, DistanceParams{Images: math.MaxInt}, DistanceParams{Batch: math.MaxInt},
+		FinetuneParams{Recipe: finetune.Recipe{Fresh: finetune.Fresh{Images: math.MaxInt}}},
 		FinetuneParams{Recipe: finetune.Recipe{Method: choice("ddpo"), Roll: finetune.Rollout{Images: math.MaxInt}}},
 		FinetuneParams{Data: DataParams{Pairs: 1}, Mix: Mix{Pretraining: 1e18}, Recipe: finetune.Recipe{Batch: 64}},
 	} {
@@ -369,7 +301,7 @@ func TestMemoryIsCounted(t *testing.T) {
 // panic of whatever allocates first.
 func TestRunRefusesTooMuch(t *testing.T) {
 	for kind, params := range map[Kind]string{
-		Pretrain: `{"data":{"pairs":9223372036854775807}}`, Sample: `{"images":9223372036854775807}`, Evaluate: `{"images":9223372036854775807,"bestOf":1}`,
+		Pretrain: `{"data":{"pairs":9223372036854775807}}`, Draw: `{"images":9223372036854775807}`, Fidelity: `{"images":9223372036854775807}`,
 	} {
 		task := Task{Kind: kind, Params: []byte(params), Inputs: map[string]string{}, Out: t.TempDir()}
 		for _, in := range kind.Def().Inputs {

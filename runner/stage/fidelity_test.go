@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -8,7 +9,7 @@ import (
 	"testing"
 
 	"ablate/models/random"
-	"ablate/models/shapes"
+	"ablate/runner/world"
 )
 
 func byName(list []Metric) map[string]Metric {
@@ -24,8 +25,9 @@ func byName(list []Metric) map[string]Metric {
 // far from it.
 func TestFidelityMetrics(t *testing.T) {
 	const n = 200
-	others, _ := realSet("real once more", n)
-	e := &Env{}
+	w := world.Shapes()
+	others, _ := w.Images.Real("real once more", n)
+	e := &Env{world: w}
 	r, err := e.reference(n)
 	if err != nil {
 		t.Fatal(err)
@@ -42,9 +44,9 @@ func TestFidelityMetrics(t *testing.T) {
 	if len(got) != 2*len(want) || len(list) != len(got) {
 		t.Errorf("figures %v, want %v and each with .real", slices.Sorted(maps.Keys(got)), want)
 	}
-	bad := make([]uint8, n*shapes.Pixels)
+	bad := make([]uint8, n*world.Pixels)
 	for i := range bad {
-		bad[i] = uint8(i / shapes.Pixels) // flat: each image has one grey
+		bad[i] = uint8(i / world.Pixels) // flat: each image has one grey
 	}
 	if list, err = fidelityMetrics(r, bad); err != nil {
 		t.Fatal(err)
@@ -70,7 +72,7 @@ func TestFidelityMetrics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		few, err := fidelityMetrics(r, others[:c.n*shapes.Pixels])
+		few, err := fidelityMetrics(r, others[:c.n*world.Pixels])
 		var names []string
 		for _, m := range few {
 			if name := strings.TrimPrefix(m.Name, "fidelity."); !strings.HasSuffix(name, ".real") {
@@ -87,47 +89,70 @@ func TestFidelityMetrics(t *testing.T) {
 // TestDiversity: renders are as diverse as renders, one picture for every prompt
 // is not at all, and prompts with one image or an incomplete one count nothing.
 func TestDiversity(t *testing.T) {
-	var prompts []shapes.Prompt
-	var readings []shapes.Reading
+	e := NewEnv(nil)
+	var prompts []Prompt
 	var images, same []uint8
-	once := map[shapes.Prompt][]uint8{}
-	add := func(p shapes.Prompt, i int) {
-		img := make([]float32, shapes.Pixels)
-		r := random.Stream(0, "test", "diversity", i)
-		shapes.NewScene(r, p).Render(r, img)
-		pixels := make([]uint8, shapes.Pixels)
-		quantize(img, pixels)
-		if once[p] == nil {
-			once[p] = pixels
+	once := map[string][]uint8{}
+	add := func(p world.Prompt, i int) {
+		pixels, err := e.world.Images.Of(fmt.Sprint("test ", i), []string{p.Text})
+		if err != nil {
+			t.Fatal(err)
 		}
-		prompts, readings = append(prompts, p), append(readings, read(pixels)...)
-		images, same = append(images, pixels...), append(same, once[p]...)
+		if once[p.Text] == nil {
+			once[p.Text] = pixels
+		}
+		prompts = append(prompts, Prompt{Prompt: p.Text, Complete: p.Complete})
+		images, same = append(images, pixels...), append(same, once[p.Text]...)
 	}
 	complete := 0
-	for _, e := range shapes.Prompts().All() {
-		if !e.Prompt.Complete() {
-			add(e.Prompt, len(prompts))
-			add(e.Prompt, len(prompts))
+	seen := map[string]bool{}
+	for i := 0; complete < 60; i++ {
+		p := e.world.Prompts.Draw(random.Stream(1, "test", "diversity", i), false)
+		if seen[p.Text] {
 			continue
 		}
-		if complete++; complete > 20 {
-			break
+		seen[p.Text] = true
+		if !p.Complete {
+			add(p, len(prompts))
+			add(p, len(prompts))
+			continue
 		}
-		for range complete%4 + 1 { // 2, 3, 4 or 1: five prompts have one
-			add(e.Prompt, len(prompts))
+		for range complete%4 + 1 { // 1, 2, 3 or 4: a quarter of the prompts have one
+			add(p, len(prompts))
+		}
+		complete++
+	}
+	judge := func(images []uint8) []string {
+		v, err := e.judge(images, texts(prompts))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Labels
+	}
+	measure := func(images []uint8) map[string]Metric {
+		list, err := diversity(e.world.Images, prompts, judge(images), images)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return byName(list)
+	}
+	good := map[string]int{}
+	for i, l := range judge(images) {
+		if prompts[i].Complete && l == world.Good {
+			good[prompts[i].Prompt]++
 		}
 	}
-	good := 0
-	for i, p := range prompts {
-		if p.Complete() && readings[i].Judge(p) == shapes.Good {
-			good++
+	pairs := 0 // images of prompts with two good ones or more
+	for _, n := range good {
+		if n > 1 {
+			pairs += n
 		}
 	}
-	got := byName(diversity(prompts, readings, images))
+	got := measure(images)
 	for _, name := range []string{"diversity", "diversity.vendi"} {
 		a, floor := got[name], got[name+".real"]
-		if a.N != floor.N || a.N > good-4 || a.N < good-12 {
-			t.Errorf("%s stands on %d images and its floor on %d, of %d aligned ones", name, a.N, floor.N, good)
+		if a.N != floor.N || a.N != pairs || pairs < 60 {
+			t.Errorf("%s is of %d images and its floor of %d, want %d", name, a.N, floor.N, pairs)
 		}
 		if math.Abs(a.Value-floor.Value) > .1*floor.Value {
 			t.Errorf("%s of renders is %v, of others %v", name, a.Value, floor.Value)
@@ -136,11 +161,15 @@ func TestDiversity(t *testing.T) {
 	if v := got["diversity.vendi"].Value; v < 1.2 || v > 2 {
 		t.Errorf("two renders of a prompt have the Vendi score %v", v)
 	}
-	got = byName(diversity(prompts, readings, same))
+	got = measure(same)
 	if d, v := got["diversity"].Value, got["diversity.vendi"].Value; d > 1e-6 || math.Abs(v-1) > 1e-6 {
 		t.Errorf("the same picture for each prompt has the diversity %v and the Vendi score %v, want 0 and 1", d, v)
 	}
-	for _, m := range diversity(nil, nil, nil) {
+	none, err := diversity(e.world.Images, nil, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range none {
 		if m.N != 0 {
 			t.Errorf("without images %v", m)
 		}

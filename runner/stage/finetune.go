@@ -7,29 +7,28 @@ import (
 	"path/filepath"
 	"slices"
 
-	"ablate/models/checkpoint"
-	"ablate/models/distance"
 	"ablate/models/finetune"
 	"ablate/models/nn"
 	"ablate/models/pipeline"
-	"ablate/models/random"
 	"ablate/models/sampler"
-	"ablate/models/shapes"
-	"ablate/models/train"
+	"ablate/runner/world"
 )
 
 // Finetune fine-tunes a model by any method.
 const Finetune Kind = "finetune"
 
 var finetuneDef = define(runFinetune, Def{
-	Kind: Finetune, Revision: 2, Backend: true, Trains: true,
+	Kind: Finetune, Revision: 3, Backend: true, Trains: true,
 	Inputs: []Input{
 		{Name: ModelInput},
-		{Name: LabelledInput, Optional: true}, {Name: ScoresInput(LabelledSplit), Optional: true}, {Name: LabelsInput, Optional: true},
-		{Name: UnlabelledInput, Optional: true}, {Name: ScoresInput(UnlabelledSplit), Optional: true},
-		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // of what scores images that it draws
+		{Name: Of(LabelledList, PromptsInput), Optional: true}, {Name: Of(LabelledList, ImagesInput), Optional: true},
+		{Name: Of(LabelledList, ScoresInput), Optional: true}, {Name: Of(LabelledList, LabelsInput), Optional: true},
+		{Name: Of(UnlabelledList, PromptsInput), Optional: true}, {Name: Of(UnlabelledList, ImagesInput), Optional: true},
+		{Name: Of(UnlabelledList, ScoresInput), Optional: true},
+		{Name: PromptsInput, Optional: true},                                       // of images that it draws
+		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // of what scores them
 	},
-	Files: slices.Concat(required(modelFiles...), optional(required(AdapterFiles()...)...), required(imagesFile, promptsFile), tabled(curvesFile, probesFile)),
+	Files: slices.Concat(tunedFiles(), tabled(curvesFile)),
 })
 
 // Mix are relative weights of the data of a fine-tuning step.
@@ -46,29 +45,27 @@ type FinetuneParams struct {
 	Data            DataParams      `json:"data,omitzero"` // there where β > 0
 	Mix             Mix             `json:"mix" key:"finetune.mix"`
 	Recipe          finetune.Recipe `json:"recipe" key:"finetune"`
-	Sampler         sampler.Options `json:"sampler"`
+	Sampler         sampler.Options `json:"sampler"`          // of images that it draws
 	Scores          string          `json:"scores,omitempty"` // what scores images that are drawn: learned, oracle or none
-	Probes          int             `json:"probes" key:"finetune.probes"`
-	ProbeImages     int             `json:"probeImages" key:"finetune.probeImages"`
-	DistanceBatch   int             `json:"distanceBatch" key:"evaluate.distance.batch"`
+	Keeps           int             `json:"keeps" key:"finetune.probes"`
 }
 
-// memory is that of a batch, the images of a round and of the probes, the pairs where the
-// pretraining loss is added, and the trajectories of a policy gradient.
+// memory is that of a batch, the images of a round, the pairs where the pretraining loss is
+// added, and the trajectories of a policy gradient.
 func (p FinetuneParams) memory() float64 {
 	r, n := p.Recipe, func(x int) float64 { return float64(x) }
-	need := number*n(r.Batch)*shapes.Pixels + number*n(r.LoRA.Rank) + drawn(r.Fresh.Images, p.Sampler) + (n(p.Probes)+1)*n(p.ProbeImages)*shapes.Pixels
+	need := number*n(r.Batch)*world.Pixels + number*n(r.LoRA.Rank) + drawn(r.Fresh.Images, p.Sampler)
 	if p.Data.Pairs > 0 {
-		need += n(p.Data.Pairs)*shapes.Pixels + number*n(r.Batch)*p.Mix.Pretraining/2*shapes.Pixels
+		need += n(p.Data.Pairs)*world.Pixels + number*n(r.Batch)*p.Mix.Pretraining/2*world.Pixels
 	}
 	if finetune.NeedsTrajectories(r.Method.Method) {
-		need += number * n(r.Roll.Images) * (n(p.Sampler.Steps) + 1) * shapes.Pixels
+		need += number * n(r.Roll.Images) * (n(p.Sampler.Steps) + 1) * world.Pixels
 	}
 	return need
 }
 
 func (p FinetuneParams) cost() float64 {
-	cost := float64(p.Recipe.Steps)*float64(p.Recipe.Batch)/1500 + float64(p.Probes)
+	cost := float64(p.Recipe.Steps) * float64(p.Recipe.Batch) / 1500
 	if p.DrawsImages() {
 		cost *= 2
 	}
@@ -80,30 +77,30 @@ func (p FinetuneParams) DrawsImages() bool {
 	return p.Recipe.Rounds > 1 || finetune.DrawsItself(p.Recipe.Method.Method)
 }
 
-// A tuner is one fine-tuning with what it draws and judges on the way.
-type tuner struct {
-	ctx     context.Context
+// A finetuning is one under way.
+type finetuning struct {
 	e       *Env
 	t       Task
 	p       FinetuneParams
-	m       *pipeline.Model
-	prompts *shapes.Catalogue
+	prompts *promptTable // of all that the training may meet
+	drawn   []int        // prompts that it draws images for
 }
 
 func runFinetune(ctx context.Context, e *Env, t Task, p FinetuneParams, progress Progress) error {
-	c, m, err := readModel(t.in(ModelInput))
+	_, m, err := readModel(t.in(ModelInput))
 	if err != nil {
 		return err
 	}
-	f := &tuner{ctx: ctx, e: e, t: t, p: p, m: m, prompts: shapes.Prompts()}
+	f := &finetuning{e: e, t: t, p: p, prompts: newPromptTable()}
 	job, err := f.job(progress)
 	if err != nil {
 		return err
 	}
-	probe := f.newProbe()
-	job.Probe, job.Host = probe.look, []any{&probe.seen}
-	if err := probe.look(0, m.Weights); err != nil {
-		return err
+	var kept []keptModel
+	job.Keeps, job.Host = p.Keeps, []any{&kept}
+	job.Keep = func(step int, tuned *finetune.Tuned) error {
+		kept = append(kept, keep(step, tuned))
+		return nil
 	}
 	tools, err := e.tools(m.Network)
 	if err != nil {
@@ -113,15 +110,7 @@ func runFinetune(ctx context.Context, e *Env, t Task, p FinetuneParams, progress
 	if err != nil {
 		return err
 	}
-	if err := writeModel(t.Out, c, m.Network, m.With(tuned.Weights).Weights); err != nil {
-		return err
-	}
-	if tuned.Updates != nil {
-		if err := writeAdapter(t.Out, m.Network, p.Recipe.Trains, p.Recipe.LoRA, tuned.Updates); err != nil {
-			return err
-		}
-	}
-	if err := probe.write(t.Out); err != nil {
+	if err := writeTuned(t.Out, m.Network, p.Recipe.Trains, p.Recipe.LoRA, kept); err != nil {
 		return err
 	}
 	return writeCurve(filepath.Join(t.Out, curvesFile), tuned.Curve)
@@ -137,99 +126,87 @@ func (e *Env) tools(net pipeline.Network) (finetune.Tools, error) {
 	return finetune.Tools{Trainer: e.trainer, Sampler: s, Encoder: text}, err
 }
 
-// job is the fine-tuning as models/finetune knows it. Prompts are numbered as in
-// shapes.Prompt.Index.
-func (f *tuner) job(progress Progress) (*finetune.Job, error) {
-	p := f.p
-	j := &finetune.Job{Recipe: p.Recipe, Sampler: p.Sampler, Text: allText(), Probes: p.Probes, Resume: f.t.Resume, Progress: progress.steps(),
+// job is the fine-tuning as models/finetune knows it. Prompts are numbered as in f.prompts.
+func (f *finetuning) job(progress Progress) (*finetune.Job, error) {
+	p, method := f.p, f.p.Recipe.Method.Method
+	j := &finetune.Job{Recipe: p.Recipe, Sampler: p.Sampler, Resume: f.t.Resume, Progress: progress.steps(),
 		Stream: func(purpose string, index int) *rand.Rand { return f.t.stream(p.Seed, purpose, index) },
-		// What learns from images that it draws takes seen prompts only.
-		Prompt: func(purpose string, i int) int { return f.prompt(purpose, i, true).Index() },
-		Stored: func(images []float32) ([]float32, error) {
-			bytes, err := quantizeModel(images)
-			x := make([]float32, len(bytes))
-			modelRange(bytes, x)
-			return x, err
-		},
-		Score: func(images []float32, prompts []int) ([]float32, error) {
-			bytes, err := quantizeModel(images)
-			if err != nil {
-				return nil, err
-			}
-			ps := make([]shapes.Prompt, len(prompts))
-			for i, k := range prompts {
-				ps[i] = shapes.PromptAt(k)
-			}
-			return f.score(bytes, ps)
-		}}
-	if finetune.Differentiates(p.Recipe.Method.Method) {
+		Prompt: f.prompt, Stored: stored, Score: f.score}
+	if finetune.Differentiates(method) {
 		var err error
 		if j.Reward, j.RewardValues, err = f.e.rewardModel(f.t.in(RewardInput), f.t.in(EmbedderInput)); err != nil {
 			return nil, err
 		}
 	}
-	if finetune.DrawsItself(p.Recipe.Method.Method) {
-		return j, nil
-	}
-	for _, s := range []struct {
-		split string
-		mix   float64
-	}{{LabelledSplit, p.Mix.Labelled}, {UnlabelledSplit, p.Mix.Unlabelled}} {
-		if s.mix == 0 {
-			continue
-		}
-		src, err := f.source(s.split)
+	if p.DrawsImages() {
+		rows, err := ReadPrompts(f.t.in(PromptsInput))
 		if err != nil {
 			return nil, err
 		}
-		src.Mix = s.mix
-		j.Sources = append(j.Sources, *src)
+		for _, r := range rows {
+			f.drawn = append(f.drawn, f.prompts.add(r.Prompt))
+		}
 	}
-	if p.Data.Pairs > 0 {
-		j.PairsPerStep, j.Pairs = finetune.PairsPerStep(p.Mix.Pretraining, p.Recipe.Batch), newPairs(p.Data, p.PretrainingSeed)
+	if !finetune.DrawsItself(method) {
+		for _, s := range []struct {
+			list string
+			mix  float64
+		}{{LabelledList, p.Mix.Labelled}, {UnlabelledList, p.Mix.Unlabelled}} {
+			if s.mix == 0 {
+				continue
+			}
+			src, err := f.source(s.list)
+			if err != nil {
+				return nil, err
+			}
+			src.Mix = s.mix
+			j.Sources = append(j.Sources, *src)
+		}
+		if p.Data.Pairs > 0 {
+			pairs, err := f.e.pairs(p.Data, p.PretrainingSeed)
+			if err != nil {
+				return nil, err
+			}
+			j.PairsPerStep, j.Pairs = finetune.PairsPerStep(p.Mix.Pretraining, p.Recipe.Batch), pairs.numbered(f.prompts)
+		}
 	}
-	return j, nil
+	var err error
+	j.Text, err = f.e.rows(f.prompts.texts)
+	return j, err
 }
 
-// allText is the text encoders' input of every prompt of the world, by its Index.
-func allText() []float32 {
-	prompts := make([]shapes.Prompt, shapes.AllPrompts())
-	for i := range prompts {
-		prompts[i] = shapes.PromptAt(i)
-	}
-	return bags(prompts)
-}
-
-// source reads one split's images, prompts, scores and labels. Without scores they are
+// source reads one list's images, prompts, scores and labels. Without scores they are
 // all 1. A score of at least .5 stands for the label good.
-func (f *tuner) source(split string) (*finetune.Source, error) {
-	images, err := ReadImages(f.t.in(split), "images")
-	if err != nil {
-		return nil, err
-	}
-	prompts, err := readPrompts(f.t.in(split))
+func (f *finetuning) source(list string) (*finetune.Source, error) {
+	in := func(input string) string { return f.t.in(Of(list, input)) }
+	prompts, err := ReadPrompts(in(PromptsInput))
 	if err != nil {
 		return nil, err
 	}
 	n := len(prompts)
+	images, err := only(readImagesOf(in(ImagesInput), n))
+	if err != nil {
+		return nil, err
+	}
 	scores := ones(n)
-	if f.t.has(ScoresInput(split)) {
-		if scores, err = ReadScores(f.t.in(ScoresInput(split))); err != nil {
+	if in(ScoresInput) != "" {
+		s, err := only(ReadScores(in(ScoresInput)))
+		if err != nil {
 			return nil, err
 		}
+		scores = s.Scores
 	}
-	if len(scores) != n || len(images) != n*shapes.Pixels {
-		return nil, fmt.Errorf("finetune: %d images, %d prompts and %d scores do not belong together", len(images)/shapes.Pixels, n, len(scores))
+	if len(scores) != n {
+		return nil, fmt.Errorf("finetune: %d scores for %d prompts", len(scores), n)
 	}
-	src := &finetune.Source{Images: make([]float32, len(images)), Scores: scores, Prompts: make([]int, n), Good: make([]bool, n), Judged: make([]bool, n)}
-	modelRange(images, src.Images)
+	src := &finetune.Source{Images: modelRange(images.Images), Scores: scores, Prompts: make([]int, n), Good: make([]bool, n), Judged: make([]bool, n)}
 	for i, p := range prompts {
-		src.Prompts[i], src.Good[i], src.Judged[i] = p.Index(), scores[i] >= .5, true
+		src.Prompts[i], src.Good[i], src.Judged[i] = f.prompts.add(p.Prompt), scores[i] >= .5, true
 	}
-	if !f.t.has(LabelsInput) || split != LabelledSplit {
+	if in(LabelsInput) == "" {
 		return src, nil
 	}
-	l, err := ReadLabels(f.t.in(LabelsInput))
+	l, err := ReadLabels(in(LabelsInput))
 	if err != nil {
 		return nil, err
 	}
@@ -237,7 +214,7 @@ func (f *tuner) source(split string) (*finetune.Source, error) {
 		return nil, fmt.Errorf("finetune: %d labels for %d images", len(l.Labels), n)
 	}
 	for i, label := range l.Labels {
-		src.Good[i], src.Judged[i] = label == "good", label != "skip"
+		src.Good[i], src.Judged[i] = label == world.Good, label != world.Skip
 	}
 	return src, nil
 }
@@ -250,103 +227,35 @@ func ones(n int) []float32 {
 	return x
 }
 
-// prompt is the i-th prompt of a purpose; what learns from its images takes seen
-// ones only.
-func (f *tuner) prompt(purpose string, i int, seenOnly bool) shapes.Prompt {
-	return f.prompts.All()[f.prompts.Draw(f.t.stream(f.p.Seed, purpose, i), seenOnly)].Prompt
+// prompt is the i-th prompt that the training draws for a purpose, from its list.
+func (f *finetuning) prompt(purpose string, i int) int {
+	return f.drawn[f.t.stream(f.p.Seed, purpose, i).IntN(len(f.drawn))]
+}
+
+// stored are images as they are once stored: clipped, and rounded to bytes.
+func stored(images []float32) ([]float32, error) {
+	b, err := quantizeModel(images)
+	return modelRange(b), err
 }
 
 // score scores images drawn on the way.
-func (f *tuner) score(images []uint8, prompts []shapes.Prompt) ([]float32, error) {
-	switch f.p.Scores {
-	case "oracle":
-		return oracle(images, prompts), nil
-	case "learned":
-		return f.e.proxyScores(f.t.in(RewardInput), f.t.in(EmbedderInput), images, prompts)
+func (f *finetuning) score(images []float32, prompts []int) ([]float32, error) {
+	if f.p.Scores == "none" {
+		return ones(len(prompts)), nil
 	}
-	return ones(len(prompts)), nil
-}
-
-// A probe looks at a model on its way: what it draws, as the gold sees it, and how far it
-// has gone. The proxy's view of the same images is an action of its own.
-type probe struct {
-	f       *tuner
-	prompts []shapes.Prompt
-	seen    probed
-}
-
-// probed is what the probes have seen so far.
-type probed struct {
-	Images []uint8
-	Curve  *train.Curve
-}
-
-func (f *tuner) newProbe() *probe {
-	p := &probe{f: f, prompts: make([]shapes.Prompt, f.p.ProbeImages), seen: probed{Curve: train.NewCurve("gold", "kl", "denoising gap")}}
-	for i := range p.prompts {
-		p.prompts[i] = f.prompt("probe prompt", i, false)
-	}
-	return p
-}
-
-func (p *probe) look(step int, weights nn.Values) error {
-	f := p.f
-	m := f.m.With(weights)
-	images, err := f.e.draw(f.ctx, m, p.prompts, f.p.Sampler, func(i int, dst []float32) {
-		random.Normal(f.t.stream(f.p.Seed, "probe noise", i), dst)
-	}, silent)
+	b, err := quantizeModel(images)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	kl, gap, err := f.e.distance(m, f.m, images, p.prompts, f.p.ProbeImages, f.p.DistanceBatch, f.p.Seed, "probe")
-	if err != nil {
-		return err
+	texts := make([]string, len(prompts))
+	for i, k := range prompts {
+		texts[i] = f.prompts.texts[k]
 	}
-	p.seen.Images = append(p.seen.Images, images...)
-	p.seen.Curve.Add(step, MeanScore(oracle(images, p.prompts)), kl, gap)
-	return nil
-}
-
-func (p *probe) write(dir string) error {
-	if err := writeImages(dir, map[string][]uint8{probesName: p.seen.Images}); err != nil {
-		return err
+	if f.p.Scores == "learned" {
+		return f.e.rewardScores(f.t.in(RewardInput), f.t.in(EmbedderInput), b, texts)
 	}
-	if err := checkpoint.WriteJSON(filepath.Join(dir, promptsFile), promptStrings(p.prompts)); err != nil {
-		return err
-	}
-	return writeCurve(filepath.Join(dir, probesFile), p.seen.Curve)
-}
-
-// distance is how far a model is from base: the divergence, on images that it drew, and
-// the gap of denoising losses, on as many as pairs of the reference set.
-func (e *Env) distance(m, base *pipeline.Model, images []uint8, prompts []shapes.Prompt, pairs, batch int, seed int64, purpose string) (kl, gap float64, err error) {
-	meter, err := e.meter(m.Network)
-	if err != nil {
-		return 0, 0, err
-	}
-	of := func(images []uint8, prompts []shapes.Prompt) (p distance.Pairs, err error) {
-		p.Images = make([]float32, len(images))
-		modelRange(images, p.Images)
-		if p.Model, err = e.conditioning(m, prompts); err != nil {
-			return p, err
-		}
-		p.Base, err = e.conditioning(base, prompts)
-		return p, err
-	}
-	drawn, err := of(images, prompts)
-	if err != nil {
-		return 0, 0, err
-	}
-	// The same noise and times for every model of a seed, so that they compare.
-	if kl, err = meter.Divergence(m.Weights, base.Weights, drawn, batch, random.Stream(seed, "distance", purpose, 0)); err != nil {
-		return 0, 0, err
-	}
-	real, err := of(realSet("real", pairs))
-	if err != nil {
-		return 0, 0, err
-	}
-	gap, err = meter.Gap(m.Weights, base.Weights, real, batch, random.Stream(seed, "distance", purpose, 1))
-	return kl, gap, err
+	verdicts, err := f.e.judge(b, texts)
+	return goldScores(verdicts.Labels), err
 }
 
 // rewardModel is a learned reward on its embedder as a graph, with its values.

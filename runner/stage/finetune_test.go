@@ -2,11 +2,11 @@ package stage
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"ablate/models/finetune"
@@ -18,34 +18,17 @@ import (
 // TestOneCompilation runs a whole sweep in one worker: what is swept enters the
 // compiled step, which is built once for each shape of a method and no oftener.
 func TestOneCompilation(t *testing.T) {
-	e := NewEnv(modeltest.Backend(t))
-	dir := t.TempDir()
-	run := func(kind Kind, name string, p any, inputs map[string]string) string {
-		t.Helper()
-		raw, err := json.Marshal(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := filepath.Join(dir, name)
-		if err := os.Mkdir(out, 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := Run(context.Background(), e, Task{Kind: kind, Params: raw, Inputs: inputs, Out: out}, nil); err != nil {
-			t.Fatal(name, err)
-		}
-		return out
-	}
+	e, a := NewEnv(modeltest.Backend(t)), newActions(t)
 	data, s := DataParams{Pairs: 64}, sampler.Options{Steps: 3, Shift: 1.5, Batch: 64}
 	adam := train.Adam{Beta1: .9, Beta2: .99, Epsilon: 1e-8}
-	model := run(Pretrain, "pretrain", PretrainParams{Seed: 1, Data: data, Layers: 1, Width: 32, Heads: 2, Steps: 20, Batch: 16, LearningRate: 4e-3, Adam: adam}, nil)
-	labelled := run(Sample, "labelled", SampleParams{Seed: 1, Split: "labelled", Images: 64, Sampler: s}, map[string]string{"model": model})
-	scores := run(Score, "scores", ScoreParams{Loss: "oracle"}, map[string]string{"samples": labelled})
-	in := map[string]string{"model": model, "labelled": labelled, "labelled scores": scores}
+	model := a.run(e, Pretrain, PretrainParams{Seed: 1, Data: data, Layers: 1, Width: 32, Heads: 2, Steps: 20, Batch: 16, LearningRate: 4e-3, Adam: adam}, nil)
+	in := a.labelled(e, model, 64, s)
+	in["prompts"] = a.run(e, Prompts, PromptsParams{Seed: 1, List: FinetuneList, Rows: 100}, nil)
 	// tune fine-tunes with the defaults of a method, and what set says by path.
 	n := 0
 	tune := func(method string, set map[string]any) {
 		t.Helper()
-		p := FinetuneParams{Seed: 1, PretrainingSeed: 1, Mix: Mix{Labelled: 1, Pretraining: 1}, Sampler: s, Probes: 1, ProbeImages: 64, DistanceBatch: 64, Scores: "oracle"}
+		p := FinetuneParams{Seed: 1, PretrainingSeed: 1, Mix: Mix{Labelled: 1, Pretraining: 1}, Sampler: s, Keeps: 1, Scores: "oracle"}
 		r := &p.Recipe
 		r.Trains, r.Schedule, r.Steps, r.Batch, r.LearningRate, r.Warmup, r.Clip, r.Adam, r.Rounds, r.Anchor = "denoiser", "linear", 2, 8, 1e-3, 1, 1, adam, 1, "none"
 		r.Roll = finetune.Rollout{Images: 8, Noise: .7}
@@ -57,7 +40,7 @@ func TestOneCompilation(t *testing.T) {
 			p.Data = data
 		}
 		n++
-		run(Finetune, fmt.Sprint("finetune ", n), p, in)
+		a.run(e, Finetune, p, in)
 	}
 	for i, x := range []float64{.1, .5, 2} {
 		tune("reward-weighted", map[string]any{"finetune.anchor": "pretraining", "finetune.beta": x})
@@ -81,47 +64,24 @@ func TestOneCompilation(t *testing.T) {
 }
 
 // TestResume: a stage whose training was saved and then stopped goes on from there in
-// another environment, and leaves the same files: a fine-tuning in rounds with its probes.
+// another environment, and leaves the same files: a fine-tuning in rounds, with the models
+// that it keeps.
 func TestResume(t *testing.T) {
-	b := modeltest.Backend(t)
-	dir := t.TempDir()
-	n := 0
-	run := func(e *Env, kind Kind, p any, in map[string]string, r train.Resume, ctx context.Context, progress Progress) (string, error) {
-		t.Helper()
-		raw, err := json.Marshal(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n++
-		out := filepath.Join(dir, fmt.Sprint(n))
-		if err := os.Mkdir(out, 0o777); err != nil {
-			t.Fatal(err)
-		}
-		return out, Run(ctx, e, Task{Kind: kind, Params: raw, Inputs: in, Out: out, Resume: r}, progress)
-	}
+	b, a := modeltest.Backend(t), newActions(t)
 	e := NewEnv(b)
-	must := func(kind Kind, p any, in map[string]string) string {
-		t.Helper()
-		out, err := run(e, kind, p, in, train.Resume{}, t.Context(), nil)
-		if err != nil {
-			t.Fatal(kind, err)
-		}
-		return out
-	}
 	adam := train.Adam{Beta1: .9, Beta2: .99, Epsilon: 1e-8}
-	data, s := DataParams{Pairs: 64}, sampler.Options{Steps: 3, Shift: 1.5, Batch: 16}
-	model := must(Pretrain, PretrainParams{Seed: 1, Data: data, Layers: 1, Width: 16, Heads: 2, Steps: 4, Batch: 8, LearningRate: 4e-3, Adam: adam}, nil)
-	images := must(Sample, SampleParams{Seed: 1, Split: "labelled", Images: 16, Sampler: s}, map[string]string{"model": model})
-	scores := must(Score, ScoreParams{Loss: "oracle"}, map[string]string{"samples": images})
-	tune := FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, Probes: 3, ProbeImages: 16, DistanceBatch: 16, Scores: "none",
+	s := sampler.Options{Steps: 3, Shift: 1.5, Batch: 16}
+	model := a.run(e, Pretrain, PretrainParams{Seed: 1, Data: DataParams{Pairs: 64}, Layers: 1, Width: 16, Heads: 2, Steps: 4, Batch: 8, LearningRate: 4e-3, Adam: adam}, nil)
+	in := a.labelled(e, model, 16, s)
+	in["prompts"] = a.run(e, Prompts, PromptsParams{Seed: 1, List: FinetuneList, Rows: 100}, nil)
+	tune := FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, Keeps: 3, Scores: "none",
 		Recipe: finetune.Recipe{Method: choice("reward-weighted"), Trains: "denoiser", Schedule: "constant", Steps: 6, Batch: 8, LearningRate: 1e-3, Clip: 1, Adam: adam, Anchor: "none",
 			Rounds: 3, Fresh: finetune.Fresh{Images: 16, Group: 2}}}
-	in := map[string]string{"model": model, "labelled": images, "labelled scores": scores}
-	want := must(Finetune, tune, in)
-	state := filepath.Join(dir, "state")
-	killed := fmt.Errorf("killed")
+	want := a.run(e, Finetune, tune, in)
+	state := filepath.Join(a.dir, "state")
+	killed := errors.New("killed")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	_, err := run(e, Finetune, tune, in, train.Resume{File: state, Due: func(n int) bool { return n == 3 }}, ctx, func(step, total int, _ string) {
+	_, err := a.try(ctx, e, Finetune, tune, in, train.Resume{File: state, Due: func(n int) bool { return n == 3 }}, func(step, total int, _ string) {
 		if total == 6 && step == 4 {
 			cancel(killed)
 		}
@@ -129,25 +89,19 @@ func TestResume(t *testing.T) {
 	if err != killed {
 		t.Fatalf("a fine-tuning that is stopped: %v", err)
 	}
-	got, err := run(NewEnv(b), Finetune, tune, in, train.Resume{File: state, Due: func(int) bool { return false }}, t.Context(), nil)
+	got, err := a.try(t.Context(), NewEnv(b), Finetune, tune, in, train.Resume{File: state, Due: func(int) bool { return false }}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := filepath.WalkDir(want, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(want, path)
-		if err != nil {
-			return err
-		}
-		a, errA := os.ReadFile(path)
-		b, errB := os.ReadFile(filepath.Join(got, rel))
+	names := files(t, want)
+	if !slices.Equal(names, files(t, got)) || !slices.Contains(names, "steps/2/transformer/"+denoiserFile) {
+		t.Errorf("files %q, undisturbed %q", files(t, got), names)
+	}
+	for _, name := range names {
+		a, errA := os.ReadFile(filepath.Join(want, name))
+		b, errB := os.ReadFile(filepath.Join(got, name))
 		if errA != nil || errB != nil || string(a) != string(b) {
-			t.Errorf("%s is not what an undisturbed fine-tuning writes; %v, %v", rel, errA, errB)
+			t.Errorf("%s is not what an undisturbed fine-tuning writes; %v, %v", name, errA, errB)
 		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -10,13 +10,13 @@ import (
 	"ablate/models/nn"
 	"ablate/models/pipeline"
 	"ablate/models/random"
-	"ablate/models/shapes"
+	"ablate/runner/world"
 )
 
 // checkpointFolder writes a small model as a checkpoint folder.
 func checkpointFolder(t testing.TB) string {
 	t.Helper()
-	c := dit.Default(shapes.Vocabulary())
+	c := dit.Default(world.Vocabulary())
 	c.Layers, c.Width, c.TextWidth, c.Heads = 1, 8, 8, 2
 	net := pipeline.Shapes(c)
 	dir := t.TempDir()
@@ -107,20 +107,45 @@ func FuzzLabels(f *testing.F) {
 	})
 }
 
-// TestRandomnessIsPaired: what a stage draws depends on its part of the seed, a
-// purpose and an index alone, so that more images begin with the same ones.
-func TestRandomnessIsPaired(t *testing.T) {
-	a, b := newPairs(DataParams{Pairs: 5, Captions: realCaptions}, 1), newPairs(DataParams{Pairs: 9, Captions: realCaptions}, 1)
-	if string(a.images) != string(b.images[:len(a.images)]) {
-		t.Error("more pairs begin with other pairs")
-	}
-	c := newPairs(DataParams{Pairs: 5, Captions: realCaptions}, 2)
-	if string(a.images) == string(c.images) {
-		t.Error("two pretraining seeds share their pairs")
-	}
-	x, _ := realSet("real", 3)
-	y, _ := realSet("real again", 3)
-	if string(x) == string(y) {
-		t.Error("the two real sets are one")
-	}
+// FuzzPrompts reads lists of prompts, and FuzzTuned the description of a fine-tuned model:
+// an error names the file, and nothing panics.
+func FuzzPrompts(f *testing.F) {
+	dir := f.TempDir()
+	f.Add([]byte(`{"index": 0, "prompt": "two bars", "category": "count", "split": "seen", "seed": 7}`))
+	f.Add([]byte("{\"index\": 0, \"prompt\": \"\", \"seed\": 7}\n{\"index\": 0, \"seed\": 7}\n"))
+	f.Add([]byte("\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(filepath.Join(dir, promptsFile), b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := ReadPrompts(dir)
+		if err != nil {
+			if !strings.Contains(err.Error(), promptsFile+":") {
+				t.Errorf("the error names no line: %v", err)
+			}
+			return
+		}
+		for i, r := range rows {
+			if r.Index != i || r.Seed < 1 {
+				t.Errorf("row %d is %+v", i, r)
+			}
+		}
+	})
+}
+
+func FuzzTuned(f *testing.F) {
+	base, dir := checkpointFolder(f), f.TempDir()
+	f.Add([]byte(`{"format": "diffusers", "replaces": ["transformer"], "steps": [3]}`))
+	f.Add([]byte(`{"format": "peft", "steps": [1, 2]}`))
+	f.Add([]byte(`{"format": "peft", "replaces": ["../x"], "steps": []}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(filepath.Join(dir, tunedFile), b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for step := range 3 {
+			if _, _, err := readModelAt(base, dir, step); err == nil || !strings.Contains(err.Error(), dir) {
+				t.Errorf("there are no weights, and the error is %v", err)
+			}
+		}
+	})
 }

@@ -6,15 +6,15 @@ import (
 	"path/filepath"
 
 	"ablate/models/checkpoint"
-	"ablate/models/shapes"
+	"ablate/runner/world"
 )
 
-// Label labels images as the annotator does.
+// Label labels images as an annotator does: as the judge, erring now and then.
 const Label Kind = "label"
 
 var labelDef = define(runLabel, Def{
-	Kind: Label, Revision: 1,
-	Inputs: []Input{{Name: LabelledInput}},
+	Kind: Label, Revision: 2,
+	Inputs: []Input{{Name: PromptsInput}, {Name: VerdictsInput}},
 	Files:  tabled(labelsFile),
 })
 
@@ -22,7 +22,7 @@ var labelDef = define(runLabel, Def{
 type LabelParams struct {
 	Seed  int64   `json:"seed" key:"seed.feedback"`
 	Noise float64 `json:"noise" key:"feedback.parser.noise"`
-	Split string  `json:"split,omitempty"` // of the images; empty: those that a reward learns from
+	List  string  `json:"list"` // of the prompts; the errors of each have streams of the list
 }
 
 // Labelled is a label artifact: what an annotator said of each image. People's
@@ -35,28 +35,23 @@ type Labelled struct {
 
 func (LabelParams) memory() float64 { return 0 }
 
-func (LabelParams) cost() float64 { return 1 }
+func (LabelParams) cost() float64 { return .1 }
 
 func runLabel(_ context.Context, _ *Env, t Task, p LabelParams, _ Progress) error {
-	images, err := ReadImages(t.in(LabelledInput), "images")
+	prompts, err := ReadPrompts(t.in(PromptsInput))
 	if err != nil {
 		return err
 	}
-	prompts, err := readPrompts(t.in(LabelledInput))
+	verdicts, err := only(ReadVerdicts(t.in(VerdictsInput)))
 	if err != nil {
 		return err
 	}
-	readings := read(images)
-	if len(readings) != len(prompts) {
-		return fmt.Errorf("label: %d images have %d prompts", len(readings), len(prompts))
+	if len(verdicts.Labels) != len(prompts) {
+		return fmt.Errorf("label: %d verdicts for %d prompts", len(verdicts.Labels), len(prompts))
 	}
-	purpose := "parser"
-	if p.Split != "" {
-		purpose += " " + p.Split
-	}
-	out := Labelled{Annotator: "parser", Prompts: promptStrings(prompts), Labels: make([]string, len(prompts))}
-	for i, r := range readings {
-		out.Labels[i] = shapes.Annotate(t.stream(p.Seed, purpose, i), r.Judge(prompts[i]), p.Noise).String()
+	out := Labelled{Annotator: "parser", Prompts: texts(prompts), Labels: make([]string, len(prompts))}
+	for i, l := range verdicts.Labels {
+		out.Labels[i] = world.Annotate(t.stream(p.Seed, p.List, i), l, p.Noise)
 	}
 	return checkpoint.WriteJSON(filepath.Join(t.Out, labelsFile), out)
 }
@@ -71,10 +66,5 @@ func ReadLabels(dir string) (*Labelled, error) {
 	if len(l.Labels) != len(l.Prompts) {
 		return nil, fmt.Errorf("%s: %d labels for %d prompts", path, len(l.Labels), len(l.Prompts))
 	}
-	for i, s := range l.Labels {
-		if s != "good" && s != "bad" && s != "skip" {
-			return nil, fmt.Errorf("%s: label %d is %q: want good, bad or skip", path, i, s)
-		}
-	}
-	return &l, nil
+	return &l, checkLabels(path, l.Labels)
 }

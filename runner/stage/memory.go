@@ -5,7 +5,7 @@ import (
 	"math"
 
 	"ablate/models/sampler"
-	"ablate/models/shapes"
+	"ablate/runner/world"
 )
 
 // Memory is what a stage needs at the least, in bytes, whatever computes it: the
@@ -30,7 +30,7 @@ const number = 4
 // drawn is the memory of images that are drawn, as float32 and as bytes, and of the
 // times of the sampler's steps.
 func drawn(images int, s sampler.Options) float64 {
-	return float64(images)*(number+1)*shapes.Pixels + number*float64(s.Steps)
+	return float64(images)*(number+1)*world.Pixels + number*float64(s.Steps)
 }
 
 // addressable is what a process can address on the machines of today.

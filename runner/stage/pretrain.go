@@ -8,8 +8,8 @@ import (
 	"ablate/models/dit"
 	"ablate/models/pipeline"
 	"ablate/models/pretrain"
-	"ablate/models/shapes"
 	"ablate/models/train"
+	"ablate/runner/world"
 )
 
 // Pretrain makes the denoiser.
@@ -38,20 +38,24 @@ type PretrainParams struct {
 // pairs, and of one activation of each block.
 func (p PretrainParams) memory() float64 {
 	weights := float64(p.Layers) * 12 * float64(p.Width) * float64(p.Width)
-	return 5*number*weights + float64(p.Data.Pairs)*shapes.Pixels + number*float64(p.Batch)*float64(p.Layers)*float64(p.Width)*4
+	return 5*number*weights + float64(p.Data.Pairs)*world.Pixels + number*float64(p.Batch)*float64(p.Layers)*float64(p.Width)*4
 }
 
 func (p PretrainParams) cost() float64 { return float64(p.Steps) * float64(p.Batch) / 2000 }
 
 func runPretrain(ctx context.Context, e *Env, t Task, p PretrainParams, progress Progress) error {
-	c := dit.Default(shapes.Vocabulary())
+	c := dit.Default(world.Vocabulary())
 	c.Layers, c.Width, c.Heads, c.TextWidth = p.Layers, p.Width, p.Heads, p.Width
 	net := pipeline.Shapes(c)
+	pairs, err := e.pairs(p.Data, p.Seed)
+	if err != nil {
+		return err
+	}
 	trainer, err := e.trainer(net.PretrainingStep())
 	if err != nil {
 		return err
 	}
-	values, curve, err := pretrain.Run(ctx, trainer, net, newPairs(p.Data, p.Seed), t.stream(p.Seed, "init", 0), t.steps(p.Seed, "order"),
+	values, curve, err := pretrain.Run(ctx, trainer, net, pairs, t.stream(p.Seed, "init", 0), t.steps(p.Seed, "order"),
 		pretrain.Options{Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam, EMA: p.EMA, Resume: t.Resume, Progress: progress.steps()})
 	if err != nil {
 		return err

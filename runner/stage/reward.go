@@ -9,16 +9,16 @@ import (
 
 	"ablate/models/embedder"
 	"ablate/models/reward"
-	"ablate/models/shapes"
 	"ablate/models/train"
+	"ablate/runner/world"
 )
 
 // Reward learns a reward from labels.
 const Reward Kind = "reward"
 
 var rewardDef = define(runReward, Def{
-	Kind: Reward, Revision: 2, Backend: true, Trains: true,
-	Inputs: []Input{{Name: LabelledInput}, {Name: LabelsInput}, {Name: EmbedderInput}},
+	Kind: Reward, Revision: 3, Backend: true, Trains: true,
+	Inputs: []Input{{Name: ImagesInput}, {Name: LabelsInput}, {Name: EmbedderInput}},
 	Files:  slices.Concat(required(rewardFiles...), tabled(curvesFile)),
 })
 
@@ -42,7 +42,7 @@ type RewardParams struct {
 
 // memory is that of the weights of each member, and of a batch of embeddings.
 func (p RewardParams) memory() float64 {
-	c := reward.Default(embedder.Default(shapes.Vocabulary()).Width)
+	c := reward.Default(embedder.Default(world.Vocabulary()).Width)
 	weights := 0
 	for _, w := range c.Params() {
 		weights += w.Size()
@@ -72,32 +72,39 @@ func runReward(ctx context.Context, e *Env, t Task, p RewardParams, progress Pro
 	if err != nil {
 		return err
 	}
-	j, err := readJudged(t.in(LabelledInput), t.in(LabelsInput))
+	j, err := readLabelledImages(t.in(ImagesInput), t.in(LabelsInput))
 	if err != nil {
 		return err
 	}
-	catalogue := shapes.Prompts()
 	d := reward.Data{Labels: j.labels}
+	if d.Images, err = enc.Images(ev, modelRange(j.images)); err != nil {
+		return err
+	}
+	table, perturbed := newPromptTable(), map[int][][]int{}
 	for _, prompt := range j.prompts {
-		k, ok := catalogue.Find(prompt)
-		if !ok {
-			return fmt.Errorf("reward: %q is no prompt of this world's studies", prompt)
+		d.Prompt = append(d.Prompt, table.add(prompt))
+	}
+	for i, prompt := range slices.Clone(table.texts) {
+		groups, err := e.world.Perturbations.Of(prompt)
+		if err != nil {
+			return fmt.Errorf("reward: %w", err)
 		}
-		d.Prompt = append(d.Prompt, k)
+		for _, group := range groups {
+			var list []int
+			for _, q := range group {
+				list = append(list, table.add(q))
+			}
+			perturbed[i] = append(perturbed[i], list)
+		}
 	}
-	x := make([]float32, len(j.images))
-	modelRange(j.images, x)
-	if d.Images, err = enc.Images(ev, x); err != nil {
+	x, err := e.rows(table.texts)
+	if err != nil {
 		return err
 	}
-	all := make([]shapes.Prompt, len(catalogue.All()))
-	for i, entry := range catalogue.All() {
-		all[i] = entry.Prompt
-	}
-	if d.Prompts, err = enc.Texts(ev, bags(all)); err != nil {
+	if d.Prompts, err = enc.Texts(ev, x); err != nil {
 		return err
 	}
-	d.Wrong = func(r *rand.Rand, prompt, n int) []int { return catalogue.Wrong(r, prompt, n) }
+	d.Wrong = func(r *rand.Rand, prompt, n int) []int { return wrong(r, perturbed[prompt], n) }
 
 	m.Config = reward.Default(ec.Width)
 	fns, err := e.reward(m.Config)
@@ -142,40 +149,46 @@ func memberResume(r train.Resume, k, steps int) train.Resume {
 	return train.Resume{File: fmt.Sprintf("%s.%d", r.File, k), Due: func(n int) bool { return n == steps || r.Due(n) }}
 }
 
-// judged are images that an annotator called good or bad; skips are left out.
-type judged struct {
+// wrong draws up to n prompts of groups, in random order within each group: all of a group
+// before one of the next. How often it draws from r does not depend on n.
+func wrong(r *rand.Rand, groups [][]int, n int) []int {
+	var out []int
+	for _, g := range groups {
+		list := slices.Clone(g)
+		r.Shuffle(len(list), func(a, b int) { list[a], list[b] = list[b], list[a] })
+		out = append(out, list...)
+	}
+	return out[:min(max(n, 0), len(out))]
+}
+
+// labelledImages are images that an annotator called good or bad. Skipped images are left
+// out.
+type labelledImages struct {
 	images  []uint8
-	prompts []shapes.Prompt
+	prompts []string
 	labels  []float32 // 1 good, 0 bad
 }
 
-func readJudged(imagesDir, labelsDir string) (*judged, error) {
-	images, err := ReadImages(imagesDir, "images")
-	if err != nil {
-		return nil, err
-	}
+func readLabelledImages(imagesDir, labelsDir string) (*labelledImages, error) {
 	labels, err := ReadLabels(labelsDir)
 	if err != nil {
 		return nil, err
 	}
-	if len(images) != len(labels.Labels)*shapes.Pixels {
-		return nil, fmt.Errorf("%d images have %d labels", len(images)/shapes.Pixels, len(labels.Labels))
+	images, err := only(readImagesOf(imagesDir, len(labels.Labels)))
+	if err != nil {
+		return nil, err
 	}
-	j := &judged{}
+	j := &labelledImages{}
 	for i, l := range labels.Labels {
-		if l == "skip" {
+		if l == world.Skip {
 			continue
 		}
-		prompt, err := shapes.ParsePrompt(labels.Prompts[i])
-		if err != nil {
-			return nil, err
-		}
 		y := float32(0)
-		if l == "good" {
+		if l == world.Good {
 			y = 1
 		}
-		j.labels, j.prompts = append(j.labels, y), append(j.prompts, prompt)
-		j.images = append(j.images, images[i*shapes.Pixels:(i+1)*shapes.Pixels]...)
+		j.labels, j.prompts = append(j.labels, y), append(j.prompts, labels.Prompts[i])
+		j.images = append(j.images, images.Images[i*world.Pixels:(i+1)*world.Pixels]...)
 	}
 	return j, nil
 }

@@ -4,69 +4,76 @@ import (
 	"context"
 	"fmt"
 
-	"ablate/models/shapes"
+	"ablate/runner/world"
 )
 
-// Score scores images for feedback.
+// Score scores images, each with its prompt: by a learned reward, or by the gold's
+// verdicts, which is a control.
 const Score Kind = "score"
 
 var scoreDef = define(runScore, Def{
-	Kind: Score, Revision: 1, Backend: true,
-	Inputs: []Input{{Name: SamplesInput}, {Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}},
-	Files:  required(scoresFile),
+	Kind: Score, Revision: 2, Backend: true,
+	Inputs: []Input{{Name: ImagesInput}, {Name: PromptsInput},
+		{Name: VerdictsInput, Optional: true}, // or a reward on its embedder:
+		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true},
+		{Name: BaseRewardInput, Optional: true, OfBase: true}, {Name: BaseEmbedderInput, Optional: true, OfBase: true}},
+	Files: tabled(scoresFile),
 })
 
-// ScoreParams of the scores of feedback samples.
-type ScoreParams struct {
-	Loss string `json:"loss"` // oracle scores by the gold's verdict, a control; else by the learned reward
-}
-
-func (ScoreParams) memory() float64 { return 0 }
-
-func (p ScoreParams) cost() float64 {
-	if p.Loss == "oracle" {
-		return 1
-	}
-	return 2
-}
-
-func runScore(_ context.Context, e *Env, t Task, p ScoreParams, _ Progress) error {
-	images, err := ReadImages(t.in(SamplesInput), "images")
-	if err != nil {
-		return err
-	}
-	prompts, err := readPrompts(t.in(SamplesInput))
-	if err != nil {
-		return err
-	}
-	var scores []float32
-	if p.Loss == "oracle" {
-		scores = oracle(images, prompts)
-	} else if scores, err = e.proxyScores(t.in(RewardInput), t.in(EmbedderInput), images, prompts); err != nil {
-		return err
-	}
-	return writeScores(t.Out, map[string][]float32{scoresName: scores})
-}
-
-// oracle scores images by the gold's verdict: 1 for good, 0 for the rest.
-func oracle(images []uint8, prompts []shapes.Prompt) []float32 {
-	scores := make([]float32, len(prompts))
-	for i, r := range read(images) {
-		if r.Judge(prompts[i]) == shapes.Good {
-			scores[i] = 1
+func runScore(ctx context.Context, e *Env, t Task, _ NoParams, progress Progress) error {
+	if t.has(VerdictsInput) {
+		verdicts, err := ReadVerdicts(t.in(VerdictsInput))
+		if err != nil {
+			return err
 		}
+		out := make([]ScoreSet, len(verdicts))
+		for k, v := range verdicts {
+			out[k] = ScoreSet{Step: v.Step, Scores: goldScores(v.Labels)}
+		}
+		return writeScores(t.Out, out)
 	}
-	return scores
+	reward, embedder := t.in(RewardInput), t.in(EmbedderInput)
+	if t.has(BaseRewardInput) {
+		reward, embedder = t.in(BaseRewardInput), t.in(BaseEmbedderInput)
+	}
+	if reward == "" || embedder == "" {
+		return fmt.Errorf("score: the task has neither verdicts nor a reward with its embedder: this is a mistake of the program that sends it")
+	}
+	prompts, err := ReadPrompts(t.in(PromptsInput))
+	if err != nil {
+		return err
+	}
+	sets, err := readImagesOf(t.in(ImagesInput), len(prompts))
+	if err != nil {
+		return err
+	}
+	out := make([]ScoreSet, len(sets))
+	for k, s := range sets {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		progress(k, len(sets), "sets of images")
+		x, err := e.embed(embedder, s.Images, texts(prompts))
+		if err != nil {
+			return err
+		}
+		scores, err := e.scores(reward, x, texts(prompts))
+		if err != nil {
+			return err
+		}
+		out[k] = ScoreSet{s.Step, scores, x.cosines()}
+	}
+	return writeScores(t.Out, out)
 }
 
 // embedded are the embeddings float32[n, E] of images and of their prompts.
 type embedded struct {
 	width         int
 	images, texts []float32
-	text          func(prompts []shapes.Prompt) ([]float32, error)
+	text          func(prompts []string) ([]float32, error)
 }
 
-func (e *Env) embed(embedderDir string, images []uint8, prompts []shapes.Prompt) (*embedded, error) {
+func (e *Env) embed(embedderDir string, images []uint8, prompts []string) (*embedded, error) {
 	ec, ev, err := readEmbedder(embedderDir)
 	if err != nil {
 		return nil, err
@@ -75,13 +82,17 @@ func (e *Env) embed(embedderDir string, images []uint8, prompts []shapes.Prompt)
 	if err != nil {
 		return nil, err
 	}
-	if len(images) != len(prompts)*shapes.Pixels {
-		return nil, fmt.Errorf("score: %d images have %d prompts", len(images)/shapes.Pixels, len(prompts))
+	if len(images) != len(prompts)*world.Pixels {
+		return nil, fmt.Errorf("score: %d images have %d prompts", len(images)/world.Pixels, len(prompts))
 	}
-	out := &embedded{width: ec.Width, text: func(prompts []shapes.Prompt) ([]float32, error) { return enc.Texts(ev, bags(prompts)) }}
-	x := make([]float32, len(images))
-	modelRange(images, x)
-	if out.images, err = enc.Images(ev, x); err != nil {
+	out := &embedded{width: ec.Width, text: func(prompts []string) ([]float32, error) {
+		x, err := e.rows(prompts)
+		if err != nil {
+			return nil, err
+		}
+		return enc.Texts(ev, x)
+	}}
+	if out.images, err = enc.Images(ev, modelRange(images)); err != nil {
 		return nil, err
 	}
 	if out.texts, err = out.text(prompts); err != nil {
@@ -98,7 +109,7 @@ func (e *Env) embed(embedderDir string, images []uint8, prompts []shapes.Prompt)
 	return out, nil
 }
 
-// cosines of images and their prompts: what the frozen embedder alone says.
+// cosines of images and their prompts: the score of the frozen embedder alone.
 func (x *embedded) cosines() []float32 {
 	out := make([]float32, len(x.images)/x.width)
 	for i := range out {
@@ -112,7 +123,7 @@ func (x *embedded) cosines() []float32 {
 }
 
 // scores are r of images, each with its prompt, by a learned reward.
-func (e *Env) scores(rewardDir string, x *embedded, prompts []shapes.Prompt) ([]float32, error) {
+func (e *Env) scores(rewardDir string, x *embedded, prompts []string) ([]float32, error) {
 	m, err := readReward(rewardDir)
 	if err != nil {
 		return nil, err
@@ -126,33 +137,30 @@ func (e *Env) scores(rewardDir string, x *embedded, prompts []shapes.Prompt) ([]
 	}
 	// The table of prompts: one an image, then the contrasting ones, each once.
 	table, own := x.texts, make([][]int, len(prompts))
+	for i := range own {
+		own[i] = []int{i}
+	}
 	if m.Temperature > 0 {
-		catalogue := shapes.Prompts()
-		var others []shapes.Prompt
-		at, lists := map[shapes.Prompt]int{}, map[shapes.Prompt][]int{}
+		others, lists := newPromptTable(), map[string][]int{}
 		for i, p := range prompts {
 			list, ok := lists[p]
 			if !ok {
-				for _, q := range catalogue.Contrasts(p, m.Contrasts) {
-					if _, ok := at[q]; !ok {
-						at[q] = len(prompts) + len(others)
-						others = append(others, q)
-					}
-					list = append(list, at[q])
+				contrasts, err := e.world.Perturbations.Contrasts(p, m.Contrasts)
+				if err != nil {
+					return nil, err
+				}
+				for _, q := range contrasts {
+					list = append(list, len(prompts)+others.add(q))
 				}
 				lists[p] = list
 			}
-			own[i] = append([]int{i}, list...)
+			own[i] = append(own[i], list...)
 		}
-		more, err := x.text(others)
+		more, err := x.text(others.texts)
 		if err != nil {
 			return nil, err
 		}
 		table = append(table[:len(table):len(table)], more...)
-	} else {
-		for i := range own {
-			own[i] = []int{i}
-		}
 	}
 	scores, err := fns.scorer.All(m, x.images, own, table)
 	if err != nil {
@@ -164,8 +172,8 @@ func (e *Env) scores(rewardDir string, x *embedded, prompts []shapes.Prompt) ([]
 	return scores, nil
 }
 
-// proxyScores are r of images, each with its prompt, by a learned reward.
-func (e *Env) proxyScores(rewardDir, embedderDir string, images []uint8, prompts []shapes.Prompt) ([]float32, error) {
+// rewardScores are r of images, each with its prompt, by a learned reward.
+func (e *Env) rewardScores(rewardDir, embedderDir string, images []uint8, prompts []string) ([]float32, error) {
 	x, err := e.embed(embedderDir, images, prompts)
 	if err != nil {
 		return nil, err

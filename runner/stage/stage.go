@@ -1,7 +1,7 @@
-// Package stage runs the cached steps of a trial inside a worker process. A stage is
-// one file, which defines its row of the table of stages (Def). A stage reads the artifacts of other actions as folders
-// and writes its own folder; it knows nothing of studies, scheduling or the
-// store. Panics of graph building stop here, at Run.
+// Package stage runs the cached steps of a trial inside a worker process. A stage is one
+// file, which defines its row of the table of stages (Def), and does one thing: it reads
+// the artifacts of other actions as folders and writes its own folder. It knows nothing of
+// studies, scheduling or the store. Panics of graph building stop here, at Run.
 package stage
 
 import (
@@ -19,6 +19,7 @@ import (
 	"ablate/models/reward"
 	"ablate/models/sampler"
 	"ablate/models/train"
+	"ablate/runner/world"
 )
 
 // Task is one action to run.
@@ -69,6 +70,7 @@ type Env struct {
 	rewards  map[reward.Config]*rewardFns
 	encoders map[embedder.Config]*embedder.Encoder
 	real     *reference
+	world    *world.World
 }
 
 type rewardFns struct {
@@ -86,6 +88,7 @@ func NewEnv(b backend.Backend) *Env {
 		meters:   map[string]*distance.Meter{},
 		rewards:  map[reward.Config]*rewardFns{},
 		encoders: map[embedder.Config]*embedder.Encoder{},
+		world:    world.Shapes(),
 	}
 }
 

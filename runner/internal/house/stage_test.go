@@ -33,18 +33,18 @@ const layoutPackage = "runner/layout"
 
 // namesakes lists, by file, the strings that read like a kind and are none.
 var namesakes = map[string]map[string]string{
-	"runner/stage/def.go": {"embedder": "input", "reward": "input", "evaluate": "input", "finetune": "input"},
-	"runner/stage/artifact.go": {"embedder": "folder of an artifact, and name of scores", "reward": "folder of an artifact",
-		"sample": "prediction type and module name in a checkpoint of diffusers"},
+	"runner/stage/def.go":          {"embedder": "input", "reward": "input", "prompts": "input"},
+	"runner/stage/artifact.go":     {"embedder": "folder of an artifact", "reward": "folder of an artifact"},
 	"runner/stage/assess.go":       {"reward": "prefix of metrics", "embedder": "prefix of metrics"},
-	"runner/stage/proxy.go":        {"proxy": "metric of a curve"},
-	"runner/stage/sample.go":       {"assess": "split of images"},
-	"runner/result/metrics.go":     {"proxy": "metric", "embedder": "metric", "score": "unit"},
-	"runner/result/samples.go":     {"proxy": "column", "embedder": "column", "score": "unit"},
+	"runner/stage/prompts.go":      {"assess": "list of prompts", "finetune": "list of prompts", "fidelity": "list of prompts"},
+	"runner/stage/diversity.go":    {"diversity": "metric"},
+	"runner/result/metrics.go":     {"embedder": "metric", "diversity": "metric", "score": "unit"},
+	"runner/result/samples.go":     {"embedder": "column", "fidelity": "set of images", "score": "unit"},
 	"runner/result/labels.go":      {"label": "column"},
 	"runner/result/reliability.go": {"score": "column"},
-	"runner/result/trials.go":      {"proxy": "metric", "embedder": "metric"},
-	"runner/layout/chain.go":       {"pretrain": "role", "embedder": "role", "label": "role", "reward": "role", "assess": "role", "finetune": "role", "evaluate": "role", "proxy": "role"},
+	"runner/result/trials.go":      {"embedder": "metric"},
+	"runner/layout/chain.go": {"pretrain": "role", "embedder": "role", "label": "role", "reward": "role", "assess": "role", "finetune": "role",
+		"fidelity": "role", "diversity": "role", "distance": "role"},
 }
 
 // A use is where a file names a kind.
@@ -254,17 +254,17 @@ func TestBrokenKinds(t *testing.T) {
 		file, code string
 		ok         bool
 	}{
-		{"runner/plan/x.go", `var order = []stage.Kind{stage.Pretrain, stage.Proxy}`, false},
-		{"runner/plan/x.go", `func f(k stage.Kind) bool { return k == stage.Proxy }`, false},
-		{"runner/plan/x.go", `func f(k stage.Kind) bool { return k == "proxy" }`, false},
+		{"runner/plan/x.go", `var order = []stage.Kind{stage.Pretrain, stage.Score}`, false},
+		{"runner/plan/x.go", `func f(k stage.Kind) bool { return k == stage.Score }`, false},
+		{"runner/plan/x.go", `func f(k stage.Kind) bool { return k == "score" }`, false},
 		{"runner/plan/x.go", `func f(k stage.Kind) bool { return k.Def().Trains }`, true},
-		{layoutPackage + "/x.go", `func f() { g.add(stage.Proxy, stage.NoParams{}) }`, true},
-		{layoutPackage + "/x.go", `func f() { if k == stage.Proxy {} }`, false},
-		{layoutPackage + "/x.go", `func f() { switch k { case stage.Proxy: } }`, false},
-		{layoutPackage + "/x.go", `var m = map[stage.Kind]int{stage.Proxy: 1}`, false},
-		{"runner/stage/x.go", `var d = define(run, Def{Kind: Proxy, Revision: 1})`, true},
-		{"runner/stage/x.go", `func f(t Task) bool { return t.Kind == Proxy }`, false},
-		{"runner/stage/x.go", `var revision = map[Kind]int{Proxy: 1}`, false},
+		{layoutPackage + "/x.go", `func f() { g.add(stage.Score, stage.NoParams{}) }`, true},
+		{layoutPackage + "/x.go", `func f() { if k == stage.Score {} }`, false},
+		{layoutPackage + "/x.go", `func f() { switch k { case stage.Score: } }`, false},
+		{layoutPackage + "/x.go", `var m = map[stage.Kind]int{stage.Score: 1}`, false},
+		{"runner/stage/x.go", `var d = define(run, Def{Kind: Score, Revision: 1})`, true},
+		{"runner/stage/x.go", `func f(t Task) bool { return t.Kind == Score }`, false},
+		{"runner/stage/x.go", `var revision = map[Kind]int{Score: 1}`, false},
 		{"runner/stage/x.go", `func f(t Task) { random.Stream(1, "finetune", "path noise", 0) }`, false},
 		{"models/backend/x.go", `func f(s string) bool { switch s { case "pretrain", "finetune": return true }; return false }`, false},
 		{"models/backend/x.go", `var trains = map[string]bool{"pretrain": true, "finetune": true}`, false},

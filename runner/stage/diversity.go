@@ -1,0 +1,88 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"ablate/analysis/fidelity"
+	"ablate/models/checkpoint"
+	"ablate/runner/world"
+)
+
+// Diversity measures how much good images of one prompt differ.
+const Diversity Kind = "diversity"
+
+var diversityDef = define(runDiversity, Def{
+	Kind: Diversity, Revision: 1,
+	Inputs: []Input{{Name: ImagesInput}, {Name: PromptsInput}, {Name: VerdictsInput}},
+	Files:  tabled(metricsFile),
+})
+
+func runDiversity(_ context.Context, e *Env, t Task, _ NoParams, _ Progress) error {
+	prompts, err := ReadPrompts(t.in(PromptsInput))
+	if err != nil {
+		return err
+	}
+	images, err := only(readImagesOf(t.in(ImagesInput), len(prompts)))
+	if err != nil {
+		return err
+	}
+	verdicts, err := only(ReadVerdicts(t.in(VerdictsInput)))
+	if err != nil {
+		return err
+	}
+	if len(verdicts.Labels) != len(prompts) {
+		return fmt.Errorf("diversity: %d verdicts for %d prompts", len(verdicts.Labels), len(prompts))
+	}
+	metrics, err := diversity(e.world.Images, prompts, verdicts.Labels, images.Images)
+	if err != nil {
+		return err
+	}
+	return checkpoint.WriteJSON(filepath.Join(t.Out, metricsFile), []MetricSet{{images.Step, metrics}})
+}
+
+// diversity are two metrics of how much good images of one complete prompt differ, two at
+// a time, each with the same of real images beside it: their mean distance, relative to
+// that of real images, and their mean Vendi score. Both are over prompts with two good
+// images or more, and two images at a time whatever a prompt has, for the Vendi score
+// grows with their number.
+func diversity(w world.Images, prompts []Prompt, labels []string, images []uint8) ([]Metric, error) {
+	var kept []string
+	var x []uint8
+	table := newPromptTable()
+	var group []int
+	for i, p := range prompts {
+		if p.Complete && labels[i] == world.Good {
+			kept, group = append(kept, p.Prompt), append(group, table.add(p.Prompt))
+			x = append(x, images[i*world.Pixels:(i+1)*world.Pixels]...)
+		}
+	}
+	real, err := w.Of(perPromptSet, kept)
+	if err != nil {
+		return nil, err
+	}
+	again, err := w.Of(perPromptSet2, kept)
+	if err != nil {
+		return nil, err
+	}
+	space := fidelity.NewSpace(real)
+	base, _ := fidelity.MeanPairDistance(space.Features(real), group)
+	var distances, scores []Metric
+	for _, of := range []struct {
+		suffix string
+		images []uint8
+	}{{"", x}, {".real", again}} {
+		features := space.Features(of.images)
+		d, n := fidelity.MeanPairDistance(features, group)
+		v, m := fidelity.VendiOfPairs(features, group)
+		if base == 0 {
+			d, n = 0, 0
+		} else {
+			d /= base
+		}
+		distances = append(distances, Metric{"diversity" + of.suffix, d, n})
+		scores = append(scores, Metric{"diversity.vendi" + of.suffix, v, m})
+	}
+	return append(distances, scores...), nil
+}

@@ -1,0 +1,96 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+
+	"ablate/models/pipeline"
+	"ablate/models/random"
+	"ablate/models/sampler"
+)
+
+// Draw draws an image for each prompt.
+const Draw Kind = "draw"
+
+var drawDef = define(runDraw, Def{
+	Kind: Draw, Revision: 1, Backend: true,
+	Inputs: []Input{{Name: ModelInput}, {Name: TunedInput, Optional: true}, {Name: PromptsInput}},
+	Files:  required(imagesFile),
+})
+
+// DrawParams of images.
+type DrawParams struct {
+	Candidate int             `json:"candidate,omitempty"` // another one has other noise, for the same prompts
+	Steps     bool            `json:"steps,omitempty"`     // draw with each checkpoint that the fine-tuning kept, with the same noise
+	Sampler   sampler.Options `json:"sampler"`
+	Images    int             `json:"images" key:"-"` // how many there are prompts, for estimates
+}
+
+func (p DrawParams) memory() float64 { return drawn(p.Images, p.Sampler) }
+
+func (p DrawParams) cost() float64 { return float64(p.Images) / 500 }
+
+func runDraw(ctx context.Context, e *Env, t Task, p DrawParams, progress Progress) error {
+	prompts, err := ReadPrompts(t.in(PromptsInput))
+	if err != nil {
+		return err
+	}
+	steps := []int{0}
+	if p.Steps {
+		if steps, err = keptSteps(t.in(TunedInput)); err != nil {
+			return err
+		}
+	}
+	purpose := "noise"
+	if p.Candidate > 0 {
+		purpose = fmt.Sprintf("noise of candidate %d", p.Candidate)
+	}
+	var sets []ImageSet
+	for k, step := range steps {
+		_, m, err := readModelAt(t.in(ModelInput), t.in(TunedInput), step)
+		if err != nil {
+			return err
+		}
+		images, err := e.draw(ctx, m, texts(prompts), p.Sampler, func(i int, dst []float32) {
+			random.Normal(t.stream(prompts[i].Seed, purpose, 0), dst)
+		}, func(done, n int, text string) { progress(k*n+done, len(steps)*n, text) })
+		if err != nil {
+			return err
+		}
+		sets = append(sets, ImageSet{step, images})
+	}
+	return writeImages(t.Out, sets)
+}
+
+// draw draws one image for each prompt, as bytes.
+func (e *Env) draw(ctx context.Context, m *pipeline.Model, prompts []string, o sampler.Options, noise func(i int, dst []float32), progress Progress) ([]uint8, error) {
+	fn, err := e.sampler(m.Network)
+	if err != nil {
+		return nil, err
+	}
+	cond, err := e.conditioning(m, prompts)
+	if err != nil {
+		return nil, err
+	}
+	x, err := fn.Draw(m, cond, noise, o, 0, func(done int) error {
+		progress(done, len(prompts), "images")
+		return context.Cause(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return quantizeModel(x)
+}
+
+// conditioning is what the model's text encoder makes of prompts, float32[n, Cond].
+func (e *Env) conditioning(m *pipeline.Model, prompts []string) ([]float32, error) {
+	enc, err := e.textEncoder(m.Network)
+	if err != nil {
+		return nil, err
+	}
+	x, err := e.rows(prompts)
+	if err != nil {
+		return nil, err
+	}
+	return enc.Encode(m.Weights, x)
+}

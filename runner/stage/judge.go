@@ -1,0 +1,117 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"ablate/models/checkpoint"
+	"ablate/runner/world"
+)
+
+// Judge judges whether images show their prompts, as the gold does.
+const Judge Kind = "judge"
+
+var judgeDef = define(runJudge, Def{
+	Kind: Judge, Revision: 1,
+	Inputs: []Input{{Name: ImagesInput}, {Name: PromptsInput}},
+	Files:  tabled(verdictsFile),
+})
+
+func runJudge(ctx context.Context, e *Env, t Task, _ NoParams, progress Progress) error {
+	prompts, err := ReadPrompts(t.in(PromptsInput))
+	if err != nil {
+		return err
+	}
+	sets, err := readImagesOf(t.in(ImagesInput), len(prompts))
+	if err != nil {
+		return err
+	}
+	out := make([]VerdictSet, len(sets))
+	for k, s := range sets {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		progress(k, len(sets), "sets of images")
+		if out[k], err = e.judge(s.Images, texts(prompts)); err != nil {
+			return err
+		}
+		out[k].Step = s.Step
+	}
+	return checkpoint.WriteJSON(filepath.Join(t.Out, verdictsFile), out)
+}
+
+// judge judges one image for each prompt.
+func (e *Env) judge(images []uint8, prompts []string) (VerdictSet, error) {
+	s := VerdictSet{Labels: make([]string, len(prompts)), Read: make([]string, len(prompts))}
+	for i, p := range prompts {
+		v, err := e.world.Judge.Judge(images[i*world.Pixels:(i+1)*world.Pixels], p)
+		if err != nil {
+			return s, fmt.Errorf("image %d: %w", i, err)
+		}
+		s.Labels[i], s.Read[i] = v.Label, v.Read
+	}
+	return s, nil
+}
+
+// goldScores are 1 for a good image, 0 for another.
+func goldScores(labels []string) []float32 {
+	scores := make([]float32, len(labels))
+	for i, l := range labels {
+		if l == world.Good {
+			scores[i] = 1
+		}
+	}
+	return scores
+}
+
+// Alignment is the share of images that a judge calls good: of all prompts, of seen and
+// unseen ones, and by category. A skipped image is not aligned. Beside them stands the
+// share of images that the judge skipped.
+func Alignment(prompts []Prompt, labels []string) []Metric {
+	var categories []string // in the order of the first prompt of each
+	rows := map[string][]int{}
+	for i, p := range prompts {
+		if _, ok := rows[p.Category]; !ok && p.Category != "" {
+			categories = append(categories, p.Category)
+		}
+		rows[p.Category] = append(rows[p.Category], i)
+	}
+	all := make([]int, len(prompts))
+	for i := range all {
+		all[i] = i
+	}
+	var out []Metric
+	group := func(name string, rows []int) {
+		for _, split := range []string{"", Seen, Unseen} {
+			m := Metric{Name: name}
+			if split != "" {
+				m.Name += "." + split
+			}
+			good := 0
+			for _, i := range rows {
+				if split == "" || prompts[i].Split == split {
+					m.N++
+					if labels[i] == world.Good {
+						good++
+					}
+				}
+			}
+			if m.N > 0 {
+				m.Value = float64(good) / float64(m.N)
+			}
+			out = append(out, m)
+		}
+	}
+	group("alignment", all)
+	for _, c := range categories {
+		group("alignment."+c, rows[c])
+	}
+	skipped := 0
+	for _, l := range labels {
+		if l == world.Skip {
+			skipped++
+		}
+	}
+	return append(out, Metric{"skipped", float64(skipped) / float64(max(1, len(labels))), len(labels)})
+}

@@ -1,0 +1,184 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Prompts writes a list of prompts, with a seed for each.
+const Prompts Kind = "prompts"
+
+var promptsDef = define(runPrompts, Def{
+	Kind: Prompts, Revision: 1,
+	Files: tabled(promptsFile),
+})
+
+// Lists of prompts. Prompts and seeds of each are drawn from streams of the list.
+const (
+	LabelledList   = "labelled"   // their images are labelled, and rewards learn from them
+	UnlabelledList = "unlabelled" // their images are scored by a reward
+	AssessList     = "assess"     // a reward is assessed on their images
+	FinetuneList   = "finetune"   // a fine-tuning that draws images on its way draws them for these
+	AlignmentList  = "alignment"  // a model's alignment is measured on their images
+	FidelityList   = "fidelity"   // captions of real images: a model's fidelity is measured on their images
+	ProbeList      = "probe"      // what a model draws for these is looked at along its fine-tuning
+)
+
+// RowsPath is the parameter of a trial that says how many prompts a list has, "" for a list
+// whose length is no parameter.
+func RowsPath(list string) string {
+	return map[string]string{LabelledList: "feedback.labelled", UnlabelledList: "feedback.unlabelled", AlignmentList: "evaluate.images",
+		FidelityList: "evaluate.fidelityImages", ProbeList: "finetune.probeImages"}[list]
+}
+
+// FinetunePrompts is how many prompts a fine-tuning has that draws images on its way. It
+// draws from them as long as it needs more.
+const FinetunePrompts = 4096
+
+// PromptsParams of a list.
+type PromptsParams struct {
+	Seed     int64  `json:"seed" key:"seed.feedback"`
+	List     string `json:"list"`
+	Rows     int    `json:"rows"`
+	Unseen   bool   `json:"unseen,omitempty"`   // held-out prompts too: no training may use the list
+	Captions bool   `json:"captions,omitempty"` // of real images, in their order
+}
+
+func (p PromptsParams) memory() float64 { return float64(p.Rows) * 256 }
+
+func (PromptsParams) cost() float64 { return .1 }
+
+// A Prompt is a row of a list. The file has a JSON object a line.
+type Prompt struct {
+	Index    int    `json:"index"`
+	Prompt   string `json:"prompt"`
+	Category string `json:"category,omitempty"` // what the prompt tests
+	Split    string `json:"split,omitempty"`    // Seen or Unseen; captions have none
+	Complete bool   `json:"complete,omitempty"` // it names all that an image shows
+	Seed     int64  `json:"seed"`               // of the noise that an image begins with
+}
+
+// Splits of prompts.
+const (
+	Seen   = "seen"   // a training may use it
+	Unseen = "unseen" // held out
+)
+
+func runPrompts(_ context.Context, e *Env, t Task, p PromptsParams, _ Progress) error {
+	rows := make([]Prompt, p.Rows)
+	if p.Captions {
+		_, captions := e.world.Images.Real(realSet, p.Rows)
+		for i, c := range captions {
+			rows[i].Prompt = c
+		}
+	} else {
+		for i := range rows {
+			q := e.world.Prompts.Draw(t.stream(p.Seed, p.List, i), !p.Unseen)
+			rows[i] = Prompt{Prompt: q.Text, Category: q.Category, Split: Seen, Complete: q.Complete}
+			if !q.Seen {
+				rows[i].Split = Unseen
+			}
+		}
+	}
+	seeds := rowSeeds(fmt.Sprintf("%d draw %s", p.Seed, p.List), p.Rows)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	for i := range rows {
+		rows[i].Index, rows[i].Seed = i, seeds[i]
+		if err := enc.Encode(rows[i]); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(t.Out, promptsFile), b.Bytes(), 0o666)
+}
+
+// rowSeeds are the seeds of the rows of a list, in [1, 2³¹), all different. A longer list
+// begins with the shorter one. Row i has 1 + (the first four bytes of SHA-256 of "LINE i K",
+// big-endian) mod 2³¹−1, where K is the first of 0, 1, … whose seed no earlier row has:
+// seeds of this range are valid in every library that people draw noise with.
+func rowSeeds(line string, n int) []int64 {
+	const most = 1<<31 - 1
+	seeds, used := make([]int64, n), make(map[int64]bool, n)
+	for i := range seeds {
+		for k := 0; ; k++ {
+			sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", line, i, k))
+			s := 1 + int64(binary.BigEndian.Uint32(sum[:4]))%most
+			if !used[s] {
+				seeds[i], used[s] = s, true
+				break
+			}
+		}
+	}
+	return seeds
+}
+
+// maxLine is the longest line of a list of prompts, in bytes.
+const maxLine = 64 << 10
+
+// ReadPrompts reads a list of prompts.
+func ReadPrompts(dir string) ([]Prompt, error) {
+	path := filepath.Join(dir, promptsFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var rows []Prompt
+	for line := range bytes.Lines(b) {
+		var p Prompt
+		if len(line) > maxLine {
+			return nil, fmt.Errorf("%s:%d: the line has %d bytes; must be at most %d", path, len(rows)+1, len(line), maxLine)
+		}
+		if err := unmarshalStrict(line, &p); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", path, len(rows)+1, err)
+		}
+		if p.Index != len(rows) || p.Seed < 1 {
+			return nil, fmt.Errorf("%s:%d: index %d and seed %d; must be index %d and a positive seed", path, len(rows)+1, p.Index, p.Seed, len(rows))
+		}
+		rows = append(rows, p)
+	}
+	return rows, nil
+}
+
+// texts are the prompts of a list.
+func texts(rows []Prompt) []string {
+	out := make([]string, len(rows))
+	for i, r := range rows {
+		out[i] = r.Prompt
+	}
+	return out
+}
+
+// Names of the sets of real images.
+const (
+	realSet       = "real"       // what models are compared with
+	floorSet      = "real again" // as many others, for the floor of each metric
+	perPromptSet  = "per prompt" // images of the same prompts as a model's, for diversity
+	perPromptSet2 = "per prompt again"
+)
+
+// A table of prompts numbers them: equal prompts have one number.
+type promptTable struct {
+	texts []string
+	index map[string]int
+}
+
+func newPromptTable() *promptTable { return &promptTable{index: map[string]int{}} }
+
+// add returns the number of a prompt.
+func (t *promptTable) add(text string) int {
+	i, ok := t.index[text]
+	if !ok {
+		i = len(t.texts)
+		t.texts, t.index[text] = append(t.texts, text), i
+	}
+	return i
+}
+
+// rows is the text encoders' input of a list of prompts.
+func (e *Env) rows(prompts []string) ([]float32, error) { return e.world.Texts.Rows(prompts) }

@@ -1,0 +1,244 @@
+package stage
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ablate/models/checkpoint"
+	"ablate/runner/world"
+)
+
+// What is drawn, judged, scored or measured is a set for each model: one set at step 0,
+// or along a fine-tuning one set for each checkpoint that it kept, by its step. All sets
+// of an artifact are for the same prompts.
+
+// An ImageSet is images uint8[n, Size, Size, Channels], one for each prompt.
+type ImageSet struct {
+	Step   int
+	Images []uint8
+}
+
+// A VerdictSet is what a judge says of the images of a set.
+type VerdictSet struct {
+	Step   int      `json:"step"`
+	Labels []string `json:"labels"` // world.Good, world.Bad or world.Skip
+	Read   []string `json:"read"`   // what the judge saw
+}
+
+// A ScoreSet is the scores of the images of a set.
+type ScoreSet struct {
+	Step    int
+	Scores  []float32 // by the reward, or by the gold
+	Cosines []float32 // of image and prompt, by the embedder alone; nil where the gold scores
+}
+
+// A MetricSet is what was measured of a set.
+type MetricSet struct {
+	Step    int      `json:"step"`
+	Metrics []Metric `json:"metrics"`
+}
+
+// Metric is a value and the number of samples that it was computed from.
+type Metric struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	N     int     `json:"n"`
+}
+
+// only returns the set of an artifact that must have one.
+func only[S any](sets []S, err error) (S, error) {
+	var none S
+	if err != nil {
+		return none, err
+	}
+	if len(sets) != 1 {
+		return none, fmt.Errorf("the artifact has %d sets; want one: this is a mistake of the program that sends the task", len(sets))
+	}
+	return sets[0], nil
+}
+
+// tensorName is the name of a set's tensor in a file.
+func tensorName(base string, step int) string {
+	if step == 0 {
+		return base
+	}
+	return fmt.Sprintf("%s %d", base, step)
+}
+
+// stepsOf are the steps of the tensors of a file whose name is base, in order.
+func stepsOf(t map[string]checkpoint.Tensor, base string) []int {
+	var steps []int
+	for name := range t {
+		if name == base {
+			steps = append(steps, 0)
+		} else if s, ok := strings.CutPrefix(name, base+" "); ok {
+			if step, err := strconv.Atoi(s); err == nil && tensorName(base, step) == name {
+				steps = append(steps, step)
+			}
+		}
+	}
+	slices.Sort(steps)
+	return steps
+}
+
+const (
+	imagesName = "images"
+	scoresName = "scores"
+	cosineName = "cosines"
+)
+
+func writeImages(dir string, sets []ImageSet) error {
+	t := make(map[string]checkpoint.Tensor, len(sets))
+	for _, s := range sets {
+		t[tensorName(imagesName, s.Step)] = checkpoint.Bytes(s.Images, len(s.Images)/world.Pixels, world.Size, world.Size, world.Channels)
+	}
+	return checkpoint.WriteFile(filepath.Join(dir, imagesFile), t)
+}
+
+// ReadImages reads the sets of images of an artifact, by step.
+func ReadImages(dir string) ([]ImageSet, error) {
+	path := filepath.Join(dir, imagesFile)
+	t, err := checkpoint.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var sets []ImageSet
+	for _, step := range stepsOf(t, imagesName) {
+		x := t[tensorName(imagesName, step)]
+		if x.DType != "U8" || len(x.Data)%world.Pixels != 0 {
+			return nil, fmt.Errorf("%s: tensor %q is not a list of images of %d×%d", path, tensorName(imagesName, step), world.Size, world.Size)
+		}
+		sets = append(sets, ImageSet{step, x.Data})
+	}
+	if len(sets) == 0 {
+		return nil, fmt.Errorf("%s has no images", path)
+	}
+	return sets, nil
+}
+
+// readImagesOf reads sets of images, one image for each of n prompts.
+func readImagesOf(dir string, n int) ([]ImageSet, error) {
+	sets, err := ReadImages(dir)
+	for _, s := range sets {
+		if len(s.Images) != n*world.Pixels {
+			return nil, fmt.Errorf("%s has %d images for %d prompts", dir, len(s.Images)/world.Pixels, n)
+		}
+	}
+	return sets, err
+}
+
+// ReadVerdicts reads a judge's artifact.
+func ReadVerdicts(dir string) ([]VerdictSet, error) {
+	var sets []VerdictSet
+	path := filepath.Join(dir, verdictsFile)
+	if err := checkpoint.ReadJSON(path, &sets, true); err != nil {
+		return nil, err
+	}
+	for _, s := range sets {
+		if len(s.Labels) != len(s.Read) {
+			return nil, fmt.Errorf("%s: %d labels of %d images", path, len(s.Labels), len(s.Read))
+		}
+		if err := checkLabels(path, s.Labels); err != nil {
+			return nil, err
+		}
+	}
+	return sets, nil
+}
+
+func checkLabels(path string, labels []string) error {
+	for i, s := range labels {
+		if s != world.Good && s != world.Bad && s != world.Skip {
+			return fmt.Errorf("%s: label %d is %q; must be good, bad or skip", path, i, s)
+		}
+	}
+	return nil
+}
+
+func writeScores(dir string, sets []ScoreSet) error {
+	t := map[string]checkpoint.Tensor{}
+	for _, s := range sets {
+		t[tensorName(scoresName, s.Step)] = checkpoint.Floats(s.Scores, len(s.Scores))
+		if s.Cosines != nil {
+			t[tensorName(cosineName, s.Step)] = checkpoint.Floats(s.Cosines, len(s.Cosines))
+		}
+	}
+	return checkpoint.WriteFile(filepath.Join(dir, scoresFile), t)
+}
+
+// ReadScores reads the scores of an artifact, by step.
+func ReadScores(dir string) ([]ScoreSet, error) {
+	path := filepath.Join(dir, scoresFile)
+	t, err := checkpoint.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var sets []ScoreSet
+	for _, step := range stepsOf(t, scoresName) {
+		s := ScoreSet{Step: step}
+		for _, of := range []struct {
+			base string
+			to   *[]float32
+		}{{scoresName, &s.Scores}, {cosineName, &s.Cosines}} {
+			name := tensorName(of.base, step)
+			x, ok := t[name]
+			if !ok {
+				continue
+			}
+			if *of.to, err = x.Float32(); err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", path, name, err)
+			}
+		}
+		sets = append(sets, s)
+	}
+	if len(sets) == 0 {
+		return nil, fmt.Errorf("%s: tensor %q is missing", path, scoresName)
+	}
+	return sets, nil
+}
+
+// MeanScore is the mean of scores.
+func MeanScore(scores []float32) float64 {
+	var sum float64
+	for _, s := range scores {
+		sum += float64(s)
+	}
+	return sum / float64(len(scores))
+}
+
+// ReadMetrics reads what an artifact has measured, by step.
+func ReadMetrics(dir string) ([]MetricSet, error) {
+	var sets []MetricSet
+	err := checkpoint.ReadJSON(filepath.Join(dir, metricsFile), &sets, true)
+	slices.SortFunc(sets, func(a, b MetricSet) int { return cmp.Compare(a.Step, b.Step) })
+	return sets, err
+}
+
+// quantizeModel stores a sampler's images, in the model's range, as bytes. Images
+// that are not finite are those of a model whose training diverged.
+func quantizeModel(x []float32) ([]uint8, error) {
+	if i := notFinite(x); i >= 0 {
+		return nil, fmt.Errorf("image %d that the model drew has the value %v: the training diverged (a smaller learning rate helps)", i/world.Pixels, x[i])
+	}
+	b := make([]uint8, len(x))
+	for i, v := range x {
+		b[i] = uint8(min(max((v+1)/2, 0), 1)*255 + .5)
+	}
+	return b, nil
+}
+
+// modelRange maps bytes to the model's range, -1 to 1.
+func modelRange(b []uint8) []float32 {
+	x := make([]float32, len(b))
+	fillModelRange(b, x)
+	return x
+}
+
+func fillModelRange(b []uint8, dst []float32) {
+	for i, v := range b {
+		dst[i] = float32(v)*(2./255) - 1
+	}
+}

@@ -1,0 +1,266 @@
+package stage
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"ablate/models/checkpoint"
+	"ablate/models/dit"
+	"ablate/models/finetune"
+	"ablate/models/lora"
+	"ablate/models/nn"
+	"ablate/models/pipeline"
+)
+
+// A fine-tuned model is the pretrained one and a folder that says what is different: whole
+// parts that take the place of the pretrained ones, or an adapter, which is a low-rank
+// update in the layout of the Python package peft. Below steps/N is the same of the model
+// after N steps.
+
+// tunedConfig is checkpoint.json of the folder.
+type tunedConfig struct {
+	Format   string   `json:"format"`             // formatParts or formatAdapter
+	Replaces []string `json:"replaces,omitempty"` // parts, as folders
+	Steps    []int    `json:"steps"`              // after which a model was kept; after the last of them it is the folder's own
+}
+
+const (
+	formatParts   = "diffusers"
+	formatAdapter = "peft"
+)
+
+const adapterFile = "adapter_model.safetensors"
+
+// tunedFiles are the files of a fine-tuned model, below its folder and below steps/N.
+func tunedFiles() []File {
+	var files []File
+	for _, prefix := range []string{"", "steps/*/"} {
+		for _, name := range append([]string{"transformer/" + denoiserFile, "text_encoder/" + encoderFile}, AdapterFiles()...) {
+			files = append(files, File{Name: prefix + name, Optional: true})
+		}
+	}
+	return append(files, File{Name: tunedFile})
+}
+
+// AdapterFiles are those of the low-rank update of a fine-tuned model.
+func AdapterFiles() []string {
+	return []string{"adapter/adapter_config.json", "adapter/" + adapterFile}
+}
+
+// adapterConfig is adapter_config.json: the scale of the update is lora_alpha / r.
+type adapterConfig struct {
+	Type    string   `json:"peft_type"`
+	Rank    int      `json:"r"`
+	Alpha   int      `json:"lora_alpha"`
+	Targets []string `json:"target_modules"`
+	Bias    string   `json:"bias"`
+}
+
+// A keptModel is a model on the way of a fine-tuning: its updates, or its whole weights.
+type keptModel struct {
+	Step    int
+	Updates nn.Values
+	Weights nn.Values // where there are no updates
+}
+
+func keep(step int, t *finetune.Tuned) keptModel {
+	if t.Updates != nil {
+		return keptModel{Step: step, Updates: t.Updates}
+	}
+	return keptModel{Step: step, Weights: t.Weights}
+}
+
+// writeTuned writes a fine-tuned model, with those that were kept on the way; the last of
+// these is the model itself.
+func writeTuned(dir string, net pipeline.Network, part pipeline.Part, l lora.Config, kept []keptModel) error {
+	c := tunedConfig{Format: formatAdapter}
+	if l.Rank == 0 {
+		c.Format = formatParts
+		if part != pipeline.EncoderPart {
+			c.Replaces = append(c.Replaces, "transformer")
+		}
+		if part != pipeline.DenoiserPart {
+			c.Replaces = append(c.Replaces, "text_encoder")
+		}
+	}
+	for i, k := range kept {
+		c.Steps = append(c.Steps, k.Step)
+		to := dir
+		if i < len(kept)-1 {
+			to = stepDir(dir, k.Step)
+		}
+		if c.Format == formatAdapter {
+			if err := writeAdapter(filepath.Join(to, "adapter"), net, part, l, k.Updates); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, part := range c.Replaces {
+			file, params, prefix := partOf(net, part)
+			t, err := weightsOf(params, k.Weights, prefix)
+			if err != nil {
+				return err
+			}
+			if err := checkpoint.WriteFile(filepath.Join(to, file), t); err != nil {
+				return err
+			}
+		}
+	}
+	return checkpoint.WriteJSON(filepath.Join(dir, tunedFile), c)
+}
+
+func stepDir(dir string, step int) string { return filepath.Join(dir, "steps", fmt.Sprint(step)) }
+
+// partOf returns the file of a part's weights, its parameters and the prefix of their names
+// in a model.
+func partOf(net pipeline.Network, part string) (file string, params []nn.Param, prefix string) {
+	if part == "text_encoder" {
+		return filepath.Join(part, encoderFile), net.TextParams, pipeline.TextPrefix
+	}
+	return filepath.Join(part, denoiserFile), net.Params, ""
+}
+
+// adapterPrefix begins the names of an adapter's tensors.
+const adapterPrefix = "base_model.model."
+
+// writeAdapter writes the factors of each updated layer: lora_A float32[rank, in]
+// and lora_B float32[out, rank], of which W + lora_B·lora_A are the merged weights.
+func writeAdapter(dir string, net pipeline.Network, part pipeline.Part, l lora.Config, updates nn.Values) error {
+	trained, err := net.Trained(part)
+	if err != nil {
+		return err
+	}
+	params, err := l.Params(trained)
+	if err != nil {
+		return err
+	}
+	c := adapterConfig{"LORA", l.Rank, l.Rank, nil, "none"}
+	named, values := make([]nn.Param, len(params)), make(nn.Values, len(params))
+	for i, p := range params {
+		layer := p.Name[:strings.LastIndex(p.Name, ".")]
+		if !slices.Contains(c.Targets, layer) {
+			c.Targets = append(c.Targets, layer)
+		}
+		named[i] = nn.Param{Name: adapterPrefix + p.Name + ".weight", Shape: p.Shape}
+		values[named[i].Name] = updates[p.Name]
+	}
+	t, err := weightsOf(named, values, "")
+	if err != nil {
+		return err
+	}
+	if err := checkpoint.WriteJSON(filepath.Join(dir, "adapter_config.json"), c); err != nil {
+		return err
+	}
+	return checkpoint.WriteFile(filepath.Join(dir, adapterFile), t)
+}
+
+// readAdapter reads the factors of the layers of a network that an adapter updates.
+func readAdapter(dir string, net pipeline.Network) (lora.Config, nn.Values, error) {
+	var c adapterConfig
+	path := filepath.Join(dir, "adapter_config.json")
+	if err := checkpoint.ReadJSON(path, &c, true); err != nil {
+		return lora.Config{}, nil, err
+	}
+	fail := func(format string, args ...any) (lora.Config, nn.Values, error) {
+		return lora.Config{}, nil, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...))
+	}
+	if c.Type != "LORA" || c.Bias != "none" || c.Rank < 1 || c.Alpha != c.Rank {
+		return fail("peft_type is %q, bias %q, r %d and lora_alpha %d; must be \"LORA\", \"none\", and r and lora_alpha positive and equal", c.Type, c.Bias, c.Rank, c.Alpha)
+	}
+	shapes := map[string][]int{}
+	for _, p := range net.AllParams() {
+		if layer, ok := strings.CutSuffix(p.Name, ".weight"); ok && len(p.Shape) == 2 {
+			shapes[layer] = p.Shape
+		}
+	}
+	var params []nn.Param
+	for _, layer := range c.Targets {
+		shape, ok := shapes[layer]
+		if !ok {
+			return fail("target_modules has %q, which the model does not have", layer)
+		}
+		params = append(params, nn.Param{Name: adapterPrefix + layer + ".lora_A.weight", Shape: []int{c.Rank, shape[1]}},
+			nn.Param{Name: adapterPrefix + layer + ".lora_B.weight", Shape: []int{shape[0], c.Rank}})
+	}
+	files := nn.Values{}
+	if err := readWeights(filepath.Join(dir, adapterFile), params, "", files); err != nil {
+		return lora.Config{}, nil, err
+	}
+	updates := make(nn.Values, len(files))
+	for name, x := range files {
+		updates[strings.TrimSuffix(strings.TrimPrefix(name, adapterPrefix), ".weight")] = x
+	}
+	return lora.Config{Rank: c.Rank}, updates, nil
+}
+
+// readTunedConfig reads checkpoint.json of a fine-tuned model.
+func readTunedConfig(dir string) (tunedConfig, error) {
+	var c tunedConfig
+	path := filepath.Join(dir, tunedFile)
+	if err := checkpoint.ReadJSON(path, &c, true); err != nil {
+		return c, err
+	}
+	bad := slices.ContainsFunc(c.Replaces, func(p string) bool { return p != "transformer" && p != "text_encoder" })
+	switch {
+	case c.Format != formatParts && c.Format != formatAdapter:
+		return c, fmt.Errorf("%s: format is %q; must be %q or %q", path, c.Format, formatParts, formatAdapter)
+	case bad || (len(c.Replaces) == 0) != (c.Format == formatAdapter):
+		return c, fmt.Errorf("%s: format %q replaces %q; must be transformer, text_encoder or both of format %q", path, c.Format, c.Replaces, formatParts)
+	case len(c.Steps) == 0 || c.Steps[0] < 1 || !slices.IsSorted(c.Steps):
+		return c, fmt.Errorf("%s: steps are %v; must be positive and ascending", path, c.Steps)
+	}
+	return c, nil
+}
+
+// keptSteps are the steps after which a fine-tuning kept its model.
+func keptSteps(dir string) ([]int, error) {
+	c, err := readTunedConfig(dir)
+	return c.Steps, err
+}
+
+// readModelAt reads a model: the pretrained one in base, with what a fine-tuning made of it
+// where tuned is not empty; at step 0 as it was at the end, else as it was kept after a step.
+func readModelAt(base, tuned string, step int) (dit.Config, *pipeline.Model, error) {
+	config, m, err := readModel(base)
+	if err != nil || tuned == "" {
+		return config, m, err
+	}
+	c, err := readTunedConfig(tuned)
+	if err != nil {
+		return config, nil, err
+	}
+	dir := tuned
+	if last := c.Steps[len(c.Steps)-1]; step > 0 && step != last {
+		if !slices.Contains(c.Steps, step) {
+			return config, nil, fmt.Errorf("%s has no model after step %d; there are %v", tuned, step, c.Steps)
+		}
+		dir = stepDir(tuned, step)
+	}
+	if c.Format == formatAdapter {
+		l, updates, err := readAdapter(filepath.Join(dir, "adapter"), m.Network)
+		if err != nil {
+			return config, nil, err
+		}
+		return config, m.With(l.Merge(m.Weights, updates)), nil
+	}
+	for _, part := range c.Replaces {
+		file, params, prefix := partOf(m.Network, part)
+		if err := readWeights(filepath.Join(dir, file), params, prefix, m.Weights); err != nil {
+			return config, nil, err
+		}
+	}
+	return config, m, nil
+}
+
+// Merge writes a model as one checkpoint folder: the pretrained one in base, with what a
+// fine-tuning made of it where tuned is not empty. An adapter is added to the weights, and
+// lies in the folder as well.
+func Merge(base, tuned, out string) error {
+	c, m, err := readModelAt(base, tuned, 0)
+	if err != nil {
+		return err
+	}
+	return writeModel(out, c, m.Network, m.Weights)
+}
