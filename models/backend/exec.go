@@ -2,6 +2,7 @@ package backend
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/gomlx/gomlx/backends"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -18,10 +19,17 @@ type Backend = backends.Backend
 // shapes and then called with arrays. What a study sweeps is an input of it, so
 // that a sweep compiles nothing new. A Fn is not safe for concurrent use.
 type Fn struct {
-	exec    *graph.Exec
-	backend backends.Backend
-	state   int
-	built   int
+	name     string
+	backend  backends.Backend
+	state    int
+	build    func(in []*graph.Node) []*graph.Node
+	compiled []compiled
+}
+
+// compiled is the graph of one combination of shapes.
+type compiled struct {
+	inputs []graphShape
+	graph  *graph.Graph
 }
 
 // NewFn wraps build, which receives a node for every input of Call and returns
@@ -31,46 +39,65 @@ type Fn struct {
 // gives their memory away to the outputs of the same number and shape.
 func NewFn(b backends.Backend, name string, state int, build func(in []*graph.Node) []*graph.Node) (*Fn, error) {
 	mendGradients()
-	f := &Fn{backend: b, state: state}
-	e, err := graph.NewExec(b, func(in []*graph.Node) []*graph.Node {
-		f.built++
-		for i := range state {
-			alias(in[i], i)
-		}
-		return build(in)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("graph %s: %w", name, err)
-	}
-	// A study may sweep what sets a shape over more values than gomlx keeps.
-	f.exec = e.WithName(name).SetMaxCache(-1)
-	return f, nil
+	return &Fn{name: name, backend: b, state: state, build: build}, nil
 }
 
 // Compiled is how often the function was compiled: once for each combination
 // of shapes that it was called with.
-func (f *Fn) Compiled() int { return f.built }
+func (f *Fn) Compiled() int { return len(f.compiled) }
 
 // Call runs the function. The caller must not use the state inputs again, not
 // even after an error.
-func (f *Fn) Call(in ...*tensors.Tensor) ([]*tensors.Tensor, error) {
-	args := make([]any, len(in))
-	for i, t := range in {
-		if i >= f.state {
-			args[i] = t
-			continue
+//
+// It calls the compiled graph itself: gomlx's Exec makes several values for every
+// input and, for one that is not on the device yet, an error with a stack trace.
+func (f *Fn) Call(in ...*tensors.Tensor) (out []*tensors.Tensor, err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case error:
+			err = p
+		default:
+			panic(p)
 		}
-		given, err := graph.DonateTensorBuffer(t, f.backend, 0)
 		if err != nil {
-			return nil, fmt.Errorf("graph %s: input %d: %w", f.exec.Name(), i, err)
+			out, err = nil, fmt.Errorf("graph %s: %w", f.name, err)
 		}
-		args[i] = given
+	}()
+	g := f.graph(in)
+	buffers, given := make([]backends.Buffer, len(in)), make([]bool, len(in))
+	for i, t := range in {
+		if given[i] = i < f.state; given[i] {
+			buffers[i], err = t.DonateBuffer(f.backend, 0)
+		} else {
+			buffers[i], err = t.Buffer(f.backend, 0)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("input %d: %w", i, err)
+		}
 	}
-	out, err := f.exec.Exec(args...)
-	if err != nil {
-		return nil, fmt.Errorf("graph %s: %w", f.exec.Name(), err)
+	return g.RunWithBuffers(buffers, given, 0), nil
+}
+
+// graph returns the compiled graph for inputs of these shapes.
+func (f *Fn) graph(in []*tensors.Tensor) *graph.Graph {
+	for _, c := range f.compiled {
+		if slices.EqualFunc(c.inputs, in, func(s graphShape, t *tensors.Tensor) bool { return s.Equal(t.Shape()) }) {
+			return c.graph
+		}
 	}
-	return out, nil
+	g := graph.NewGraph(f.backend, fmt.Sprintf("%s#%d", f.name, len(f.compiled)))
+	nodes, c := make([]*graph.Node, len(in)), compiled{make([]graphShape, len(in)), g}
+	for i, t := range in {
+		c.inputs[i] = t.Shape()
+		nodes[i] = graph.Parameter(g, fmt.Sprintf("arg%d", i), c.inputs[i])
+		if i < f.state {
+			alias(nodes[i], i)
+		}
+	}
+	g.Compile(f.build(nodes)...)
+	f.compiled = append(f.compiled, c)
+	return g
 }
 
 // Float32s copies an array's values to the host.

@@ -61,6 +61,11 @@ func (m *Meter) Divergence(model, base nn.Values, drawn Pairs, batch int, r *ran
 	from, to := m.net.Process.Range()
 	span := (to - from) / intervals
 	n := len(drawn.Model) / m.net.Cond
+	params, err := m.params(model, base)
+	if err != nil {
+		return 0, err
+	}
+	defer backend.Free(params...)
 	var sum float64
 	for q := range intervals {
 		times := make([]float32, n)
@@ -68,7 +73,7 @@ func (m *Meter) Divergence(model, base nn.Values, drawn Pairs, batch int, r *ran
 			// Short of the end, where the weight is 0.
 			times[i] = float32(m.net.Process.Trained(min(from+span*(float64(q)+r.Float64()), to-1e-4*span)))
 		}
-		apart, _, err := m.compare(model, base, drawn, times, batch, r)
+		apart, _, err := m.compare(params, drawn, times, batch, r)
 		if err != nil {
 			return 0, err
 		}
@@ -83,9 +88,14 @@ func (m *Meter) Divergence(model, base nn.Values, drawn Pairs, batch int, r *ran
 // times.
 func (m *Meter) Gap(model, base nn.Values, pairs Pairs, batch int, r *rand.Rand) (float64, error) {
 	n := len(pairs.Model) / m.net.Cond
+	params, err := m.params(model, base)
+	if err != nil {
+		return 0, err
+	}
+	defer backend.Free(params...)
 	times := make([]float32, n)
 	m.net.Process.Times(r, times)
-	_, gaps, err := m.compare(model, base, pairs, times, batch, r)
+	_, gaps, err := m.compare(params, pairs, times, batch, r)
 	var sum float64
 	for _, g := range gaps {
 		sum += float64(g) / float64(n)
@@ -93,23 +103,23 @@ func (m *Meter) Gap(model, base nn.Values, pairs Pairs, batch int, r *rand.Rand)
 	return sum, err
 }
 
+// params are the parameters of both models.
+func (m *Meter) params(model, base nn.Values) ([]*tensors.Tensor, error) {
+	params, err := model.Tensors(m.net.Params)
+	if err != nil {
+		return nil, err
+	}
+	others, err := base.Tensors(m.net.Params)
+	return append(params, others...), err
+}
+
 // compare returns each image's mean over pixels of (x̂₀ - x̂₀_base)² and difference of
 // losses.
-func (m *Meter) compare(model, base nn.Values, p Pairs, times []float32, batch int, r *rand.Rand) (apart, gap []float32, err error) {
+func (m *Meter) compare(params []*tensors.Tensor, p Pairs, times []float32, batch int, r *rand.Rand) (apart, gap []float32, err error) {
 	n, px := len(times), m.net.Pixels()
 	if len(p.Images) != n*px || len(p.Base) != len(p.Model) || n == 0 || batch < 1 {
 		return nil, nil, fmt.Errorf("distance: %d values of images and %d of conditioning for %d images, in batches of %d", len(p.Images), len(p.Base), n, batch)
 	}
-	params, err := model.Tensors(m.net.Params)
-	if err != nil {
-		return nil, nil, err
-	}
-	others, err := base.Tensors(m.net.Params)
-	if err != nil {
-		return nil, nil, err
-	}
-	params = append(params, others...)
-	defer backend.Free(params...)
 	z := make([]float32, n*px)
 	random.Normal(r, z)
 	size := m.net.Image
