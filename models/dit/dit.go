@@ -106,11 +106,8 @@ func (c Config) Denoise(w nn.Weights, x, t, text *graph.Node) *graph.Node {
 		block := fmt.Sprintf("blocks.%d.", i)
 		m := modulation(w.Linear(block+"modulation", cond), d)
 		a := m.shiftScale(h, 0, 1)
-		qkv := nn.Split(w.Linear(block+"attention.qkv", a), 2, d, d, d)
-		for j, x := range qkv {
-			qkv[j] = graph.Reshape(x, b, n*n, c.Heads, d/c.Heads)
-		}
-		a = w.Linear(block+"attention.out", nn.Attention(qkv[0], qkv[1], qkv[2]))
+		a = nn.SelfAttention(w.Linear(block+"attention.qkv", a), c.Heads)
+		a = w.Linear(block+"attention.out", a)
 		h = graph.Add(h, graph.Mul(m.at(2), a))
 		f := w.Linear(block+"mlp.0", m.shiftScale(h, 3, 4))
 		f = w.Linear(block+"mlp.1", nn.GELU(f))

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"math"
+	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
 )
@@ -49,20 +50,23 @@ func GELU(x *graph.Node) *graph.Node {
 	return graph.Mul(graph.MulScalar(x, 0.5), graph.OnePlus(graph.Tanh(inner)))
 }
 
-// Attention is softmax(q·kᵀ/√K)·v for q, k, v float32[B, T, H, K]; the result
-// is float32[B, T, H·K] (Vaswani et al. 2017, eq. 1).
-func Attention(q, k, v *graph.Node) *graph.Node {
-	dims := q.Shape().Dimensions
-	b, t, h, kw := dims[0], dims[1], dims[2], dims[3]
+// SelfAttention is softmax(q·kᵀ/√K)·v, float32[B, T, H·K] (Vaswani et al. 2017, eq. 1),
+// for qkv float32[B, T, 3·H·K]: first q of all heads, then k, then v.
+func SelfAttention(qkv *graph.Node, heads int) *graph.Node {
+	dims := qkv.Shape().Dimensions
+	b, t, d := dims[0], dims[1], dims[2]/3
 	if t <= fewTokens {
-		return graph.Reshape(attendFew(q, k, v), b, t, h*kw)
+		return attendFew(qkv, heads)
 	}
-	p := attended(q, k)
-	y := graph.Einsum("bhqt,bthk->bqhk", p, v) // [B, T, H, K]
-	return graph.Reshape(y, b, t, h*kw)
+	x := Split(qkv, 2, d, d, d)
+	for i := range x {
+		x[i] = graph.Reshape(x[i], b, t, heads, d/heads)
+	}
+	y := graph.Einsum("bhqt,bthk->bqhk", attended(x[0], x[1]), x[2]) // [B, T, H, K]
+	return graph.Reshape(y, b, t, d)
 }
 
-// attended is softmax(q·kᵀ/√K) float32[B, H, T, T].
+// attended is softmax(q·kᵀ/√K) float32[B, H, T, T] for q, k float32[B, T, H, K].
 func attended(q, k *graph.Node) *graph.Node {
 	scores := graph.Einsum("bqhk,bthk->bhqt", q, k)
 	return graph.Softmax(graph.MulScalar(scores, 1/math.Sqrt(float64(q.Shape().Dimensions[3]))), -1)
@@ -72,39 +76,48 @@ func attended(q, k *graph.Node) *graph.Node {
 // product of so few rows costs XLA on the CPU more than its operations.
 const fewTokens = 8
 
-// attendFew is attention over few tokens, float32[B, T, H, K]. It has its own gradient,
-// for the automatic one has the matrix products that the sums avoid.
-func attendFew(q, k, v *graph.Node) *graph.Node {
-	var dq, dk, dv *graph.Node // set before they are needed: the last node is differentiated first
-	own := func(x *graph.Node, gradient **graph.Node) *graph.Node {
-		return graph.IdentityWithCustomGradient(x, func(_, _ *graph.Node) *graph.Node { return *gradient })
+// attendFew is SelfAttention over few tokens. It has its own gradient, for the automatic
+// one has the matrix products that the sums avoid.
+func attendFew(qkv *graph.Node, heads int) *graph.Node {
+	dims := qkv.Shape().Dimensions
+	b, t, d := dims[0], dims[1], dims[2]/3
+	var gradient *graph.Node // set before it is needed: the last node is differentiated first
+	qkv = graph.IdentityWithCustomGradient(qkv, func(_, _ *graph.Node) *graph.Node { return gradient })
+	// part is q, k or v, float32[B, T, H, K].
+	part := func(i int) *graph.Node {
+		return graph.Reshape(graph.Slice(qkv, graph.AxisRange(), graph.AxisRange(), graph.AxisRange(i*d, (i+1)*d)), b, t, heads, d/heads)
 	}
-	q, k, v = own(q, &dq), own(k, &dk), own(v, &dv)
+	q, k, v := part(0), part(1), part(2)
 	p := attended(q, k)
-	return graph.IdentityWithCustomGradient(mix(p, v), func(_, dy *graph.Node) *graph.Node {
+	return graph.IdentityWithCustomGradient(graph.Concatenate(mix(p, v), -1), func(_, dy *graph.Node) *graph.Node {
+		dy = graph.Reshape(dy, b, t, heads, d/heads)
 		dp := graph.Einsum("bqhk,bthk->bhqt", dy, v)
 		ds := graph.Mul(p, graph.Sub(dp, graph.ReduceAndKeep(graph.Mul(dp, p), graph.ReduceSum, -1)))
-		ds = graph.MulScalar(ds, 1/math.Sqrt(float64(q.Shape().Dimensions[3])))
+		ds = graph.MulScalar(ds, 1/math.Sqrt(float64(d/heads)))
 		back := graph.TransposeAllAxes(ds, 0, 1, 3, 2)
-		dq, dk, dv = mix(ds, k), mix(back, q), mix(graph.TransposeAllAxes(p, 0, 1, 3, 2), dy)
-		return dy
+		gradient = graph.Concatenate(slices.Concat(mix(ds, k), mix(back, q), mix(graph.TransposeAllAxes(p, 0, 1, 3, 2), dy)), -1)
+		return graph.Reshape(dy, b, t, d)
 	})
 }
 
-// mix is Σⱼ w[b, h, i, j]·x[b, j, h, k], float32[B, T, H, K], as a sum over j.
-func mix(w, x *graph.Node) *graph.Node {
-	var sum *graph.Node
-	for j := range x.Shape().Dimensions[1] {
-		wj := graph.Slice(w, graph.AxisRange(), graph.AxisRange(), graph.AxisRange(), graph.AxisElem(j)) // [B, H, T, 1]
-		wj = graph.TransposeAllAxes(wj, 0, 2, 1, 3)
-		part := graph.Mul(wj, graph.Slice(x, graph.AxisRange(), graph.AxisElem(j))) // [B, 1, H, K]
-		if sum == nil {
-			sum = part
-		} else {
-			sum = graph.Add(sum, part)
+// mix is Σⱼ w[b, h, i, j]·x[b, j, h, k] as a sum over j, float32[B, T, K] for each head: a
+// loop over all heads would look up which head a value is of, and not be vectorized.
+func mix(w, x *graph.Node) []*graph.Node {
+	dims := x.Shape().Dimensions
+	heads := make([]*graph.Node, dims[2])
+	for h := range heads {
+		for j := range dims[1] {
+			wj := graph.Slice(w, graph.AxisRange(), graph.AxisElem(h), graph.AxisRange(), graph.AxisElem(j))                  // [B, 1, T, 1]
+			wj = graph.Reshape(wj, dims[0], dims[1], 1)                                                                       // [B, T, 1]
+			xj := graph.Reshape(graph.Slice(x, graph.AxisRange(), graph.AxisElem(j), graph.AxisElem(h)), dims[0], 1, dims[3]) // [B, 1, K]
+			if part := graph.Mul(wj, xj); j == 0 {
+				heads[h] = part
+			} else {
+				heads[h] = graph.Add(heads[h], part)
+			}
 		}
 	}
-	return sum
+	return heads
 }
 
 // Split cuts x along an axis into parts of the given sizes. Its gradient is one

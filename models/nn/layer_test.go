@@ -76,24 +76,27 @@ func equal(t *testing.T, what string, got, want []float32) {
 	}
 }
 
-// TestAttention compares attention and its gradients, for few tokens and for more of
-// them, with the formula by matrix products and its automatic gradients.
-func TestAttention(t *testing.T) {
+// TestSelfAttention compares attention and its gradient, for few tokens and for more of
+// them, with the formula by matrix products and its automatic gradient.
+func TestSelfAttention(t *testing.T) {
 	for _, tokens := range []int{1, 4, 9} {
 		const b, h, kw = 2, 3, 5
 		out := call(t, func(in []*graph.Node) []*graph.Node {
-			loss := func(y *graph.Node) *graph.Node { return graph.ReduceAllSum(graph.Mul(y, in[3])) }
-			y := nn.Attention(in[0], in[1], in[2])
-			p := graph.Softmax(graph.MulScalar(graph.Einsum("bqhk,bthk->bhqt", in[0], in[1]), 1/math.Sqrt(kw)), -1)
-			want := graph.Reshape(graph.Einsum("bhqt,bthk->bqhk", p, in[2]), b, tokens, h*kw)
-			nodes := append([]*graph.Node{y}, graph.Gradient(loss(y), in[:3]...)...)
-			nodes = append(append(nodes, graph.Gradient(loss(y), in[1])...), want)
-			return append(nodes, graph.Gradient(loss(want), in[:3]...)...)
-		}, normal("q", b, tokens, h, kw), normal("k", b, tokens, h, kw), normal("v", b, tokens, h, kw), normal("dy", b, tokens, h*kw))
-		for i, what := range []string{"attention", "gradient by q", "gradient by k", "gradient by v"} {
-			equal(t, what, out[i], out[5+i])
+			loss := func(y *graph.Node) *graph.Node { return graph.ReduceAllSum(graph.Mul(y, in[1])) }
+			y := nn.SelfAttention(in[0], h)
+			var part [3]*graph.Node
+			for i := range part {
+				part[i] = graph.Slice(graph.Reshape(in[0], b, tokens, 3, h, kw), graph.AxisRange(), graph.AxisRange(), graph.AxisElem(i))
+				part[i] = graph.Reshape(part[i], b, tokens, h, kw)
+			}
+			p := graph.Softmax(graph.MulScalar(graph.Einsum("bqhk,bthk->bhqt", part[0], part[1]), 1/math.Sqrt(kw)), -1)
+			want := graph.Reshape(graph.Einsum("bhqt,bthk->bqhk", p, part[2]), b, tokens, h*kw)
+			return []*graph.Node{y, graph.Gradient(loss(y), in[0])[0], graph.Gradient(graph.ReduceAllSum(y), in[0])[0],
+				want, graph.Gradient(loss(want), in[0])[0], graph.Gradient(graph.ReduceAllSum(want), in[0])[0]}
+		}, normal("qkv", b, tokens, 3*h*kw), normal("dy", b, tokens, h*kw))
+		for i, what := range []string{"attention", "gradient", "another gradient"} {
+			equal(t, what, out[i], out[3+i])
 		}
-		equal(t, "gradient by k alone", out[4], out[7])
 	}
 }
 
