@@ -3,6 +3,7 @@ package backend
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -80,6 +81,9 @@ func (o operand) cross() []int {
 // [batch, o.cross, other.contracting]; position i of other.contracting is
 // position i of o.contracting, so a transposition gives o's own order.
 func (o operand) gradient(v *graph.Node, first, n int, other operand) *graph.Node {
+	if g := o.weightGradient(v, first, n, other); g != nil {
+		return g
+	}
 	g := graph.DotGeneral(v, span(first, n), span(0, len(o.batch)), other.x, other.cross(), other.batch)
 	// DotGeneral lists other's remaining axes in other's own order.
 	rest := append([]int{}, other.contracting...)
@@ -107,6 +111,25 @@ func (o operand) gradient(v *graph.Node, first, n int, other operand) *graph.Nod
 		}
 	}
 	return g
+}
+
+// weightGradient is the gradient of a matrix x [out, in], with no more rows than columns,
+// whose product with the last axis of other has two leading axes or more; nil in other
+// cases. As a product of two matrices XLA on the CPU reads v and other as they lie in
+// memory. With the leading axes it first makes a transposed copy of v, and computes again
+// for that copy what v is the sum of: the gradients of all later layers, where there are
+// residual connections. Of matrices with more rows than columns its kernel for leading
+// axes is faster by as much.
+func (o operand) weightGradient(v *graph.Node, first, n int, other operand) *graph.Node {
+	contracts := func(o operand, axis int) bool { return len(o.batch) == 0 && slices.Equal(o.contracting, []int{axis}) }
+	if n < 2 || first != 0 || o.x.Rank() != 2 || !contracts(o, 1) || other.x.Rank() != n+1 || !contracts(other, n) {
+		return nil
+	}
+	if d := o.x.Shape().Dimensions; d[0] > d[1] {
+		return nil
+	}
+	flat := func(x *graph.Node) *graph.Node { return graph.Reshape(x, -1, x.Shape().Dimensions[n]) }
+	return graph.DotGeneral(flat(v), []int{0}, nil, flat(other.x), []int{0}, nil)
 }
 
 // axes reads a private field of a node's inputs; the exported API has no way

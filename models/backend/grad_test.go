@@ -61,6 +61,7 @@ func TestDotGradient(t *testing.T) {
 	}{
 		{"matrices", []int{3, 4}, []int{4, 5}, axes{[]int{1}, nil}, axes{[]int{0}, nil}, "xik ykj"},
 		{"weight, out by in", []int{2, 3, 4}, []int{5, 4}, axes{[]int{2}, nil}, axes{[]int{1}, nil}, "xabk yjk"},
+		{"weight of fewer rows", []int{2, 3, 4}, []int{3, 4}, axes{[]int{2}, nil}, axes{[]int{1}, nil}, "xabk yjk"},
 		{"attention scores", []int{2, 3, 4, 5}, []int{2, 6, 4, 5}, axes{[]int{3}, []int{0, 2}}, axes{[]int{3}, []int{0, 2}}, "xbqhk ybthk"},
 		{"two contracted, crossed order", []int{3, 4, 5}, []int{5, 2, 3}, axes{[]int{2, 0}, nil}, axes{[]int{0, 2}, nil}, "xkal yljk"},
 	} {

@@ -8,8 +8,8 @@ import (
 )
 
 // Linear is x·Wᵀ + b for x float32[..., in]; the result is float32[..., out].
-// The leading axes are not flattened: XLA on the CPU then has a fast kernel for
-// the weight's gradient, and a slow one otherwise (a third of a step's time).
+// The leading axes are not flattened: which of XLA's kernels on the CPU is fast for
+// the weight's gradient depends on its shape (models/backend/grad.go).
 func (w Weights) Linear(name string, x *graph.Node) *graph.Node {
 	last := x.Rank() - 1
 	y := graph.DotGeneral(x, []int{last}, nil, w.At(name+".weight"), []int{1}, nil)
