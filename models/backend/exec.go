@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/gomlx/gomlx/backends"
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
@@ -98,6 +99,16 @@ func (f *Fn) graph(in []*tensors.Tensor) *graph.Graph {
 	g.Compile(f.build(nodes)...)
 	f.compiled = append(f.compiled, c)
 	return g
+}
+
+// Put copies values to the device. It copies them once: a tensor of gomlx that is made
+// of values and then given to a function copies them twice.
+func Put(b Backend, x []float32, dims ...int) (*tensors.Tensor, error) {
+	buffer, err := b.BufferFromFlatData(0, x, shapes.Make(dtypes.Float32, dims...))
+	if err != nil {
+		return nil, fmt.Errorf("array float32%v to the device: %w", dims, err)
+	}
+	return tensors.FromBuffer(b, buffer)
 }
 
 // Float32s copies an array's values to the host.

@@ -20,6 +20,7 @@ import (
 // A Meter compares models of one network.
 type Meter struct {
 	net pipeline.Network
+	b   backend.Backend
 	fn  *backend.Fn
 }
 
@@ -37,7 +38,7 @@ func New(b backends.Backend, net pipeline.Network) (*Meter, error) {
 		gap := graph.Sub(process.Loss(p, model, target, t), process.Loss(p, base, target, t))
 		return []*graph.Node{apart, gap}
 	})
-	return &Meter{net, fn}, err
+	return &Meter{net, b, fn}, err
 }
 
 // Pairs are n images with their prompts' conditioning, as each of the two models
@@ -105,11 +106,11 @@ func (m *Meter) Gap(model, base nn.Values, pairs Pairs, batch int, r *rand.Rand)
 
 // params are the parameters of both models.
 func (m *Meter) params(model, base nn.Values) ([]*tensors.Tensor, error) {
-	params, err := model.Tensors(m.net.Params)
+	params, err := model.Tensors(m.b, m.net.Params)
 	if err != nil {
 		return nil, err
 	}
-	others, err := base.Tensors(m.net.Params)
+	others, err := base.Tensors(m.b, m.net.Params)
 	return append(params, others...), err
 }
 

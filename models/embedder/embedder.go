@@ -169,6 +169,7 @@ func (c Config) batch(pairs Pairs, n int, r *rand.Rand) train.Inputs {
 // An Encoder embeds many images or prompts with a trained embedder.
 type Encoder struct {
 	c           Config
+	b           backend.Backend
 	image, text *backend.Fn
 }
 
@@ -184,7 +185,7 @@ func NewEncoder(b backends.Backend, c Config) (*Encoder, error) {
 	text, err := backend.NewFn(b, "embed prompts", 0, func(in []*graph.Node) []*graph.Node {
 		return []*graph.Node{c.Text(nn.Bind(ps, in[1:]), in[0])}
 	})
-	return &Encoder{c: c, image: image, text: text}, err
+	return &Encoder{c: c, b: b, image: image, text: text}, err
 }
 
 // encodeBatch is constant so that an embedding's last bits do not depend on
@@ -202,7 +203,7 @@ func (e *Encoder) Texts(w nn.Values, words []float32) ([]float32, error) {
 }
 
 func (e *Encoder) run(fn *backend.Fn, w nn.Values, x []float32, dims []int) ([]float32, error) {
-	params, err := w.Tensors(e.c.Params())
+	params, err := w.Tensors(e.b, e.c.Params())
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func slope(t *testing.T, name string, l loss, m *pipeline.Model, rewardValues nn
 		t.Fatal(err)
 	}
 	of := func(v nn.Values, ps []nn.Param) []*tensors.Tensor {
-		x, err := v.Tensors(ps)
+		x, err := v.Tensors(modeltest.Backend(t), ps)
 		if err != nil {
 			t.Fatal(err)
 		}

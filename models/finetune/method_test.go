@@ -171,7 +171,7 @@ func gap(t *testing.T, net pipeline.Network, before, after nn.Values, s Source) 
 	b.Draw(random.Stream(9, "test", "gap", 0))
 	in := b.Inputs()
 	losses := func(v nn.Values) []float32 {
-		x, err := v.Tensors(params)
+		x, err := v.Tensors(modeltest.Backend(t), params)
 		if err != nil {
 			t.Fatal(err)
 		}

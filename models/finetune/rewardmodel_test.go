@@ -63,7 +63,7 @@ func TestRewardModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		params, err := values.Tensors(j.Params)
+		params, err := values.Tensors(b, j.Params)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,11 +46,11 @@ func TestMerge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x, err := v.Tensors(network)
+		x, err := v.Tensors(b, network)
 		if err != nil {
 			t.Fatal(err)
 		}
-		y, err := u.Tensors(ps)
+		y, err := u.Tensors(b, ps)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"ablate/models/backend"
 	"ablate/models/random"
 )
 
@@ -75,9 +76,9 @@ func Init(params []Param, r *rand.Rand) Values {
 	return v
 }
 
-// Tensors lays values out in the order of params; a missing array or one of
+// Tensors copies values to the device in the order of params; a missing array or one of
 // another size is an error.
-func (v Values) Tensors(params []Param) ([]*tensors.Tensor, error) {
+func (v Values) Tensors(b backend.Backend, params []Param) ([]*tensors.Tensor, error) {
 	ts := make([]*tensors.Tensor, len(params))
 	for i, p := range params {
 		x, ok := v[p.Name]
@@ -87,7 +88,10 @@ func (v Values) Tensors(params []Param) ([]*tensors.Tensor, error) {
 		if len(x) != p.Size() {
 			return nil, fmt.Errorf("parameter %s has %d values, its shape %v needs %d", p.Name, len(x), p.Shape, p.Size())
 		}
-		ts[i] = tensors.FromFlatDataAndDimensions(x, p.Shape...)
+		var err error
+		if ts[i], err = backend.Put(b, x, p.Shape...); err != nil {
+			return nil, fmt.Errorf("parameter %s: %w", p.Name, err)
+		}
 	}
 	return ts, nil
 }

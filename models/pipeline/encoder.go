@@ -13,6 +13,7 @@ import (
 // model of a network.
 type Encoder struct {
 	net Network
+	b   backend.Backend
 	fn  *backend.Fn
 }
 
@@ -22,7 +23,7 @@ func NewEncoder(b backends.Backend, net Network) (*Encoder, error) {
 	fn, err := backend.NewFn(b, "encode "+net.Name, 0, func(in []*graph.Node) []*graph.Node {
 		return []*graph.Node{net.EncodeText(nn.Bind(ps, in[1:]), in[0])}
 	})
-	return &Encoder{net, fn}, err
+	return &Encoder{net, b, fn}, err
 }
 
 // encodeBatch is constant so that a conditioning's last bits do not depend on how
@@ -31,7 +32,7 @@ const encodeBatch = 256
 
 // Encode returns the conditioning float32[n, Cond] of text float32[n, Text].
 func (e *Encoder) Encode(weights nn.Values, text []float32) ([]float32, error) {
-	params, err := weights.Tensors(e.net.EncoderParams())
+	params, err := weights.Tensors(e.b, e.net.EncoderParams())
 	if err != nil {
 		return nil, err
 	}

@@ -116,7 +116,7 @@ func compareReward(t *testing.T, b backend.Backend, c *reference.Case, kind stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	weights, err := start.Tensors(params)
+	weights, err := start.Tensors(b, params)
 	if err != nil {
 		t.Fatal(err)
 	}

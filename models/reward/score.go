@@ -32,6 +32,7 @@ type Model struct {
 // A Scorer computes r for many images.
 type Scorer struct {
 	c  Config
+	b  backend.Backend
 	fn *backend.Fn
 }
 
@@ -41,7 +42,7 @@ func NewScorer(b backends.Backend, c Config) (*Scorer, error) {
 	fn, err := backend.NewFn(b, "score", 0, func(in []*graph.Node) []*graph.Node {
 		return []*graph.Node{c.Score(nn.Bind(ps, in[2:]), in[0], in[1])}
 	})
-	return &Scorer{c: c, fn: fn}, err
+	return &Scorer{c: c, b: b, fn: fn}, err
 }
 
 const scoreBatch = 256
@@ -49,7 +50,7 @@ const scoreBatch = 256
 // Score is r float32[n] of embedded images and prompts, both float32[n, E], by
 // one perceptron.
 func (s *Scorer) Score(w nn.Values, images, prompts []float32) ([]float32, error) {
-	params, err := w.Tensors(s.c.Params())
+	params, err := w.Tensors(s.b, s.c.Params())
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 // A Sampler draws images from every model of a network.
 type Sampler struct {
 	net pipeline.Network
+	b   backend.Backend
 	// deterministic and stochastic are the two graphs of a step. Without noise there is
 	// nothing to add, and no probability to report.
 	deterministic, stochastic *backend.Fn
@@ -26,7 +27,7 @@ type Sampler struct {
 
 // New returns a sampler.
 func New(b backends.Backend, net pipeline.Network) (*Sampler, error) {
-	s := &Sampler{net: net}
+	s := &Sampler{net: net, b: b}
 	// inputs are x, cond, (t, next, noise) and for the stochastic step z.
 	step := func(in []*graph.Node, stochastic bool, params []*graph.Node) (x, mean, std *graph.Node) {
 		x, cond, times := in[0], in[1], in[2]
@@ -194,7 +195,7 @@ func (s *Sampler) begin(m *pipeline.Model, cond []float32, o Options) (*draw, er
 	if err != nil {
 		return nil, err
 	}
-	params, err := m.Weights.Tensors(s.net.Params)
+	params, err := m.Weights.Tensors(s.b, s.net.Params)
 	return &draw{s.net, len(cond) / s.net.Cond, o.Batch, grid, params}, err
 }
 

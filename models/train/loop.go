@@ -211,7 +211,7 @@ func (l *Loop) load() (int, error) {
 			}
 			v[a.Name] = x
 		}
-		return v.Tensors(lay.arrays)
+		return v.Tensors(l.Trainer.b, lay.arrays)
 	}
 	s := l.State
 	for prefix, arrays := range s.groups() {

@@ -266,11 +266,11 @@ func (t *Trainer) Start(v nn.Values, average bool) (*State, error) {
 		return nil, err
 	}
 	s := &State{frozen: map[string][]*tensors.Tensor{}, moved: map[string]bool{}, first: nn.Zeros(t.layout.arrays), second: nn.Zeros(t.layout.arrays)}
-	if s.params, err = packed.Tensors(t.layout.arrays); err != nil {
+	if s.params, err = packed.Tensors(t.b, t.layout.arrays); err != nil {
 		return nil, err
 	}
 	if average {
-		s.average, err = packed.Tensors(t.layout.arrays)
+		s.average, err = packed.Tensors(t.b, t.layout.arrays)
 	}
 	return s, err
 }
@@ -286,7 +286,7 @@ func (t *Trainer) Freeze(s *State, name string, v nn.Values) error {
 	if err != nil {
 		return err
 	}
-	x, err := packed.Tensors(l.arrays)
+	x, err := packed.Tensors(t.b, l.arrays)
 	if err != nil {
 		return err
 	}
