@@ -206,7 +206,7 @@ func (j Job) offline(ctx context.Context, t Tools, m *pipeline.Model, method Off
 		return nil, err
 	}
 	defer u.state.Free()
-	f := &forwardTraining{tuning: u, method: method, batch: batch, plain: l.name == likelihood().name}
+	f := &forwardTraining{training: u, method: method, batch: batch, plain: l.name == likelihood().name}
 	if err := f.learnFrom(nil); err != nil {
 		return nil, err
 	}
@@ -215,7 +215,7 @@ func (j Job) offline(ctx context.Context, t Tools, m *pipeline.Model, method Off
 
 // A forwardTraining is an offline training under way.
 type forwardTraining struct {
-	*tuning
+	*training
 	method Offline
 	batch  int // generated images of a step
 	plain  bool

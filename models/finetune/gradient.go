@@ -81,13 +81,13 @@ func (j Job) gradient(ctx context.Context, t Tools, m *pipeline.Model, method Re
 		return nil, err
 	}
 	defer u.state.Free()
-	g := &gradientTraining{tuning: u, method: method, grid: grid}
+	g := &gradientTraining{training: u, method: method, grid: grid}
 	return u.loop(ctx, &g.gradientState, g.next)
 }
 
 // A gradientTraining is the training of a RewardGradient under way.
 type gradientTraining struct {
-	*tuning
+	*training
 	method RewardGradient
 	grid   []float32
 	gradientState

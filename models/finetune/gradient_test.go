@@ -106,7 +106,7 @@ func first(t *testing.T, tl Tools, m *pipeline.Model, j Job) (loss, train.Inputs
 	j.Trains = pipeline.BothParts
 	var l loss
 	var next func(context.Context, int) (train.Inputs, train.Options, []float64, error)
-	begin := func() *tuning {
+	begin := func() *training {
 		u, err := j.begin(tl, m, l)
 		if err != nil {
 			t.Fatal(err)
@@ -121,18 +121,18 @@ func first(t *testing.T, tl Tools, m *pipeline.Model, j Job) (loss, train.Inputs
 	switch method := j.Method.Method.(type) {
 	case Offline:
 		l = forward(method, j.Anchor, j.Rounds)
-		f := &forwardTraining{tuning: begin(), method: method, batch: j.Batch, plain: l.name == likelihood().name}
+		f := &forwardTraining{training: begin(), method: method, batch: j.Batch, plain: l.name == likelihood().name}
 		if err := f.learnFrom(nil); err != nil {
 			t.Fatal(err)
 		}
 		next = f.next
 	case Policy:
 		l = policyLoss(method, j.Anchor)
-		p := &policyTraining{tuning: begin(), method: method, grid: grid, batches: j.Roll.Images * (j.Sampler.Steps - 1) / j.Batch, policyState: policyState{History: History{}}}
+		p := &policyTraining{training: begin(), method: method, grid: grid, batches: j.Roll.Images * (j.Sampler.Steps - 1) / j.Batch, policyState: policyState{History: History{}}}
 		next = p.next
 	case RewardGradient:
 		l = gradientLoss(method, j.Reward)
-		g := &gradientTraining{tuning: begin(), method: method, grid: grid}
+		g := &gradientTraining{training: begin(), method: method, grid: grid}
 		next = g.next
 	}
 	in, _, _, err := next(t.Context(), 0)

@@ -503,7 +503,7 @@ func TestRounds(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer u.state.Free()
-		f := &forwardTraining{tuning: u, method: method, batch: j.Batch, plain: l.name == likelihood().name}
+		f := &forwardTraining{training: u, method: method, batch: j.Batch, plain: l.name == likelihood().name}
 		if err := f.learnFrom(nil); err != nil {
 			t.Fatal(err)
 		}

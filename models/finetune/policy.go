@@ -103,13 +103,13 @@ func (j Job) policy(ctx context.Context, t Tools, m *pipeline.Model, method Poli
 	if err != nil {
 		return nil, err
 	}
-	p := &policyTraining{tuning: u, method: method, grid: grid, batches: transitions / j.Batch, policyState: policyState{History: History{}}}
+	p := &policyTraining{training: u, method: method, grid: grid, batches: transitions / j.Batch, policyState: policyState{History: History{}}}
 	return u.loop(ctx, &p.policyState, p.next)
 }
 
 // A policyTraining is a policy's training under way.
 type policyTraining struct {
-	*tuning
+	*training
 	method  Policy
 	grid    []float32
 	batches int // of a rollout

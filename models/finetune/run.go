@@ -107,8 +107,8 @@ func Run(ctx context.Context, t Tools, m *pipeline.Model, j Job) (*Tuned, error)
 // further are the curve's values beside the loss and the gradient's norm.
 var further = []string{"learning rate", "effective sample size"}
 
-// A tuning is one training under way.
-type tuning struct {
+// A training is one training under way.
+type training struct {
 	Job
 	tools   Tools
 	model   *pipeline.Model
@@ -121,7 +121,7 @@ type tuning struct {
 
 // begin compiles the loss, or finds it compiled, and starts a training at the model's
 // weights.
-func (j Job) begin(t Tools, m *pipeline.Model, l loss) (*tuning, error) {
+func (j Job) begin(t Tools, m *pipeline.Model, l loss) (*training, error) {
 	s, err := newStep(m.Network, l, j.Trains, j.LoRA)
 	if err != nil {
 		return nil, err
@@ -138,8 +138,8 @@ func (j Job) begin(t Tools, m *pipeline.Model, l loss) (*tuning, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &tuning{Job: j, tools: t, model: m, step: s, trainer: trainer, state: state}
-	fail := func(err error) (*tuning, error) {
+	u := &training{Job: j, tools: t, model: m, step: s, trainer: trainer, state: state}
+	fail := func(err error) (*training, error) {
 		state.Free()
 		return nil, err
 	}
@@ -166,10 +166,10 @@ func (j Job) begin(t Tools, m *pipeline.Model, l loss) (*tuning, error) {
 }
 
 // condRow is the conditioning of a prompt.
-func (u *tuning) condRow(prompt int) []float32 { return u.cond[prompt*u.width : (prompt+1)*u.width] }
+func (u *training) condRow(prompt int) []float32 { return u.cond[prompt*u.width : (prompt+1)*u.width] }
 
 // loop takes the steps and returns what was trained.
-func (u *tuning) loop(ctx context.Context, host any, batch func(ctx context.Context, step int) (train.Inputs, train.Options, []float64, error)) (*Tuned, error) {
+func (u *training) loop(ctx context.Context, host any, batch func(ctx context.Context, step int) (train.Inputs, train.Options, []float64, error)) (*Tuned, error) {
 	l := train.Loop{Trainer: u.trainer, State: u.state, Steps: u.Steps, Batch: batch, Further: further, Host: append([]any{host}, u.Host...),
 		Resume: u.Resume, Progress: u.Progress,
 		After: func(step int) error {
@@ -188,7 +188,7 @@ func (u *tuning) loop(ctx context.Context, host any, batch func(ctx context.Cont
 }
 
 // tuned is the model as it was trained so far, its running mean where one is kept.
-func (u *tuning) tuned() *Tuned {
+func (u *training) tuned() *Tuned {
 	v := u.trainer.Average(u.state)
 	out := &Tuned{Weights: u.whole(v)}
 	if u.LoRA.Rank > 0 {
@@ -201,7 +201,7 @@ func (u *tuning) tuned() *Tuned {
 func kept(step, steps, n int) bool { return (step+1)*n/steps > step*n/steps }
 
 // whole adds low-rank updates to the weights that they update.
-func (u *tuning) whole(v nn.Values) nn.Values {
+func (u *training) whole(v nn.Values) nn.Values {
 	if u.LoRA.Rank == 0 {
 		return v
 	}
@@ -213,7 +213,7 @@ func (u *tuning) whole(v nn.Values) nn.Values {
 }
 
 // current is the model with its weights as trained so far, or those of a copy.
-func (u *tuning) current(k Copy) *pipeline.Model {
+func (u *training) current(k Copy) *pipeline.Model {
 	if k == "" {
 		return u.model.With(u.whole(u.trainer.Weights(u.state)))
 	}
@@ -221,7 +221,7 @@ func (u *tuning) current(k Copy) *pipeline.Model {
 }
 
 // encoded is the conditioning of prompts by a model's own text encoder, float32[n, Cond].
-func (u *tuning) encoded(m *pipeline.Model, prompts []int) ([]float32, error) {
+func (u *training) encoded(m *pipeline.Model, prompts []int) ([]float32, error) {
 	var rows []float32
 	for _, p := range prompts {
 		rows = append(rows, u.condRow(p)...)
@@ -233,7 +233,7 @@ func (u *tuning) encoded(m *pipeline.Model, prompts []int) ([]float32, error) {
 }
 
 // order is the stream of a step's draws.
-func (u *tuning) order(step int) *rand.Rand { return u.Stream("order", step) }
+func (u *training) order(step int) *rand.Rand { return u.Stream("order", step) }
 
 // until returns the progress of a draw, which ends it with the cause of ctx's end.
 func until(ctx context.Context) func(int) error {
@@ -241,6 +241,6 @@ func until(ctx context.Context) func(int) error {
 }
 
 // noise returns what fills the noise of each image of draw number k.
-func (u *tuning) noise(purpose string, k int) func(i int, dst []float32) {
+func (u *training) noise(purpose string, k int) func(i int, dst []float32) {
 	return func(i int, dst []float32) { random.Normal(u.Stream(fmt.Sprintf("%s %d", purpose, k), i), dst) }
 }
