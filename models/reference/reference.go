@@ -345,7 +345,7 @@ func floats(x checkpoint.Tensor) ([]float64, error) {
 	return out, err
 }
 
-// Expect adds names to the keys that must be compared: figures that stand in
+// Expect adds names to the keys that must be compared: values that are in
 // the JSON file and not among the tensors.
 func (c *Case) Expect(names ...string) {
 	for _, n := range names {
@@ -353,7 +353,7 @@ func (c *Case) Expect(names ...string) {
 	}
 }
 
-// Near compares figures of the JSON file, got with want, to rtol relative (0:
+// Near compares values of the JSON file, got with want, to rtol relative (0:
 // exactly), and counts the name as compared.
 func (c *Case) Near(t testing.TB, name string, got, want []float64, rtol float64) {
 	t.Helper()

@@ -13,5 +13,5 @@
 //
 // No worker outlives its pool: it is killed by the kernel when its parent dies
 // (Linux), and ends by itself when its standard input does. The package works on
-// Unix; pinning and memory figures are there on Linux only.
+// Unix; processes are pinned, and their memory is known, on Linux only.
 package launch

@@ -20,7 +20,7 @@ var Metrics = func() []table.Column {
 		share("alignment"+c+".seen", "the same, prompts that feedback may use")
 		share("alignment"+c+".unseen", "the same, held-out prompts")
 	}
-	// set is a figure of the fidelity set, with its floor; depends says that it
+	// set is a metric of the fidelity set, with its floor; depends says that it
 	// changes with the number of images.
 	set := func(name, unit, better, depends, doc string) {
 		cols = append(cols, table.Column{Name: "fidelity." + name, Unit: unit, Better: better, Depends: depends, Doc: doc + ", on fixed random-convolution features"},

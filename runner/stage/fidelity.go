@@ -125,7 +125,7 @@ func newReference(w world.Images, n int) (*reference, error) {
 func (r *reference) measure(images []uint8) (map[string]float64, error) {
 	rows, out := r.space.Features(images), map[string]float64{}
 	var failed error
-	// enough reports whether a figure is there; too few images are no failure.
+	// enough reports whether a metric is there; too few images are no failure.
 	enough := func(what string, err error) bool {
 		if err != nil && !errors.Is(err, fidelity.ErrTooFew) {
 			failed = errors.Join(failed, fmt.Errorf("fidelity: %s: %w", what, err))
