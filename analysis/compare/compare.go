@@ -212,8 +212,12 @@ func Ablation(trials, samples *table.Table, o Options) (*Table, error) {
 		o.Resamples = 1000
 	}
 	columns := map[string]*table.Column{}
+	var artifacts []string
 	for _, c := range trials.Columns {
 		columns[c.Name] = c
+		if strings.HasPrefix(c.Name, "artifact.") && c.Kind == table.String {
+			artifacts = append(artifacts, c.Name)
+		}
 	}
 	rows, err := group(trials)
 	if err != nil {
@@ -223,7 +227,7 @@ func Ablation(trials, samples *table.Table, o Options) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{t: &Table{Show: o.Show}, o: o, columns: columns, images: images, rows: rows}
+	b := &builder{t: &Table{Show: o.Show}, o: o, columns: columns, artifacts: artifacts, images: images, rows: rows}
 	for _, m := range o.metrics() {
 		c := columns[m.Name]
 		if c == nil {
@@ -311,6 +315,7 @@ type builder struct {
 	t         *Table
 	o         Options
 	columns   map[string]*table.Column // of trials
+	artifacts []string                 // names of the columns that have artifacts
 	images    *images
 	rows      []*grouped
 	resamples stats.Resamples
@@ -362,8 +367,10 @@ func (b *builder) row(r, reference *grouped, compared bool, first map[string]int
 	row := Row{Arm: r.arm, Label: r.label, Control: r.control, Cells: map[string]Cell{}}
 	for _, v := range r.views {
 		row.Trials, row.Seeds = append(row.Trials, b.trial(v)), append(row.Seeds, SeedName(b.seed(v)))
-		if c := b.columns["artifact.evaluate"]; c != nil && c.Kind == table.String && c.Has(v) {
-			row.artifacts = append(row.artifacts, c.Strings[v])
+		for _, name := range b.artifacts {
+			if c := b.columns[name]; c.Has(v) {
+				row.artifacts = append(row.artifacts, name+" "+c.Strings[v])
+			}
 		}
 	}
 	if i, ok := first[row.Trials[0]]; ok {

@@ -328,7 +328,7 @@ func TestSameTrials(t *testing.T) {
 	with := func(value float64, artifact string) *compare.Table {
 		trials, samples := study(map[string][]float64{"base": {value}}, []string{"base"}, [][2]int64{{1, 1}})
 		if artifact != "" {
-			trials.Columns = append(trials.Columns, &table.Column{Name: "artifact.evaluate", Kind: table.String, Strings: []string{artifact}})
+			trials.Columns = append(trials.Columns, &table.Column{Name: "artifact.draw.alignment", Kind: table.String, Strings: []string{artifact}})
 		}
 		got, err := compare.Ablation(trials, samples, compare.Options{})
 		if err != nil {

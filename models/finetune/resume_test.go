@@ -52,8 +52,8 @@ func TestResume(t *testing.T) {
 		run := func(file string, save, kill int) (*Tuned, []int, error) {
 			var seen probes
 			j := j
-			j.Keeps, j.Host = j.Steps, []any{&seen}
-			j.Keep = func(step int, _ *Tuned) error {
+			j.Checkpoints, j.Host = j.Steps, []any{&seen}
+			j.Checkpoint = func(step int, _ *Tuned) error {
 				seen.Steps = append(seen.Steps, step)
 				if step == kill {
 					return errKilled

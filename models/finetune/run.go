@@ -49,11 +49,11 @@ type Job struct {
 	// Stream returns the random stream of a purpose and an index.
 	Stream func(purpose string, index int) *rand.Rand
 
-	// Keep, if set, is given the model after Keeps evenly spaced steps, the last among
-	// them. Host are pointers to what it keeps, which is saved with the state.
-	Keep  func(step int, t *Tuned) error
-	Keeps int
-	Host  []any
+	// Checkpoint, if set, is given the model after each of so many evenly spaced steps, the
+	// last among them. Host are pointers to what it stores, which is saved with the state.
+	Checkpoint  func(step int, t *Tuned) error
+	Checkpoints int
+	Host        []any
 
 	Resume   train.Resume
 	Progress func(step, total int)
@@ -61,8 +61,8 @@ type Job struct {
 
 // A Tuned is a model as it was trained so far.
 type Tuned struct {
-	Weights nn.Values    // of the trained part, the low-rank updates added
 	Updates nn.Values    // the low-rank updates; nil where all weights were trained
+	Weights nn.Values    // of the trained part; before the end nil where there are updates, then with these added
 	Curve   *train.Curve // of the whole training; nil before its end
 }
 
@@ -173,16 +173,19 @@ func (u *training) loop(ctx context.Context, host any, batch func(ctx context.Co
 	l := train.Loop{Trainer: u.trainer, State: u.state, Steps: u.Steps, Batch: batch, Further: further, Host: append([]any{host}, u.Host...),
 		Resume: u.Resume, Progress: u.Progress,
 		After: func(step int) error {
-			if u.Keep == nil || !kept(step, u.Steps, u.Keeps) {
+			if u.Checkpoint == nil || !ends(step, u.Steps, u.Checkpoints) {
 				return nil
 			}
-			return u.Keep(step+1, u.tuned())
+			return u.Checkpoint(step+1, u.tuned())
 		}}
 	curve, err := l.Run(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out := u.tuned()
+	if out.Updates != nil {
+		out.Weights = u.whole(out.Updates)
+	}
 	out.Curve = curve
 	return out, nil
 }
@@ -190,15 +193,14 @@ func (u *training) loop(ctx context.Context, host any, batch func(ctx context.Co
 // tuned is the model as it was trained so far, its running mean where one is kept.
 func (u *training) tuned() *Tuned {
 	v := u.trainer.Average(u.state)
-	out := &Tuned{Weights: u.whole(v)}
 	if u.LoRA.Rank > 0 {
-		out.Updates = v
+		return &Tuned{Updates: v}
 	}
-	return out
+	return &Tuned{Weights: v}
 }
 
-// kept reports whether step, counted from 0, ends one of n equal parts.
-func kept(step, steps, n int) bool { return (step+1)*n/steps > step*n/steps }
+// ends reports whether step, counted from 0, ends one of n equal parts.
+func ends(step, steps, n int) bool { return (step+1)*n/steps > step*n/steps }
 
 // whole adds low-rank updates to the weights that they update.
 func (u *training) whole(v nn.Values) nn.Values {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"ablate/experiments/language"
 	"ablate/runner/layout"
@@ -51,15 +52,15 @@ func Write(ctx context.Context, p project.Project, class string, v language.View
 	if model == "" || tuned == "" && c.Action(layout.Finetune) != nil {
 		return ErrNoModel
 	}
-	if err := stage.Merge(model, tuned, out); err != nil {
+	files, embedder := stage.CheckpointFiles()
+	if tuned == "" {
+		err = copyFiles(model, out, slices.Concat(files, embedder))
+	} else if err = stage.Merge(model, tuned, out); err == nil {
+		err = copyFiles(tuned, out, stage.AdapterFiles())
+	}
+	if err != nil {
 		return err
 	}
-	if tuned != "" {
-		if err := copyFiles(tuned, out, stage.AdapterFiles()); err != nil {
-			return err
-		}
-	}
-	_, embedder := stage.CheckpointFiles()
 	if from := embedderOf(p.Graph, c); from != nil {
 		dir, err := found.Verified(ctx, p.Store, from)
 		if err != nil {

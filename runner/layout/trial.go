@@ -23,21 +23,15 @@ func fill[P any](t language.Trial) (P, error) {
 	})
 }
 
-// Ways to score images for feedback.
-const (
-	scoresLearned = "learned" // by the trial's reward
-	scoresNone    = "none"
-)
-
-// scorer is what scores the images that a trial draws: "learned", "oracle" or "none".
+// scorer is what scores the images that a trial draws, as in [stage.FinetuneParams].
 func scorer(t language.Trial) string {
 	switch loss := t.Content.Name("reward.loss"); {
 	case t.Content.Learns():
-		return scoresLearned
-	case loss != "":
-		return loss
+		return stage.ByReward
+	case loss == stage.ByGold:
+		return stage.ByGold
 	}
-	return scoresNone
+	return stage.ByNone
 }
 
 // chain lays out a trial. base is the base trial of the same seed up to its reward, which is
@@ -103,54 +97,70 @@ func (g *Graph) embedder(t language.Trial, model *Action) (*Action, error) {
 	return g.add(stage.Embed, p), err
 }
 
+// drawn are a list of prompts with an image of each.
+type drawn struct {
+	prompts, images *Action
+	n               int // images of all sets
+}
+
 // draw draws an image for each of a list of prompts, with the pretrained model or, where
 // there is one, with the fine-tuned one.
-func (g *Graph) draw(t language.Trial, model, tuned, prompts *Action, p stage.DrawParams) (*Action, error) {
+func (g *Graph) draw(t language.Trial, model, tuned, prompts *Action, p stage.DrawParams) (drawn, error) {
 	filled, err := fill[stage.DrawParams](t)
-	p.Sampler, p.Images = filled.Sampler, rows(prompts)
-	if p.Steps {
-		p.Images *= tuned.Params.(stage.FinetuneParams).Keeps
-	}
+	filled.Candidate, filled.Steps = p.Candidate, p.Steps
+	filled.Images, filled.Models = rows(prompts), 1
 	inputs := []Input{{stage.ModelInput, model}, {stage.PromptsInput, prompts}}
 	if tuned != nil {
 		inputs = append(inputs, Input{stage.TunedInput, tuned})
 	}
-	return g.add(stage.Draw, p, inputs...), err
+	if p.Steps {
+		filled.Models = checkpoints(tuned)
+	}
+	return drawn{prompts, g.add(stage.Draw, filled, inputs...), filled.Models * filled.Images}, err
 }
 
 // rows is how many prompts a list has.
 func rows(prompts *Action) int { return prompts.Params.(stage.PromptsParams).Rows }
 
+// checkpoints is how many checkpoints a fine-tuning has.
+func checkpoints(tuned *Action) int {
+	p := tuned.Params.(stage.FinetuneParams)
+	return min(p.Checkpoints, p.Recipe.Steps)
+}
+
+// inputs are the images and their prompts as inputs of a stage.
+func (d drawn) inputs(more ...Input) []Input {
+	return append([]Input{{stage.ImagesInput, d.images}, {stage.PromptsInput, d.prompts}}, more...)
+}
+
 // judge judges images for their prompts.
-func (g *Graph) judge(images, prompts *Action) *Action {
-	return g.add(stage.Judge, stage.NoParams{}, Input{stage.ImagesInput, images}, Input{stage.PromptsInput, prompts})
+func (g *Graph) judge(d drawn) *Action {
+	return g.add(stage.Judge, stage.JudgeParams{Images: d.n}, d.inputs()...)
 }
 
-// list is a list of prompts, as long as the trial or p says.
-func (g *Graph) list(t language.Trial, p stage.PromptsParams) *Action {
-	p.Seed = t.Seed.Feedback
-	if path := stage.RowsPath(p.List); path != "" {
-		p.Rows = t.Content.Whole(path)
+// list is one of a trial's lists of prompts.
+func (g *Graph) list(t language.Trial, name string) *Action {
+	l := stage.ListOf(name)
+	if l.Path != "" {
+		l.Rows = t.Content.Whole(l.Path)
 	}
-	return g.add(stage.Prompts, p)
+	return g.add(stage.Prompts, stage.PromptsParams{Seed: t.Seed.Feedback, List: name, Rows: l.Rows, Unseen: l.Unseen, Captions: l.Captions})
 }
 
-// drawn are a list of prompts, and the images that the pretrained model draws for it.
-func (g *Graph) drawn(t language.Trial, c Chain, p stage.PromptsParams) (prompts, images *Action, err error) {
-	prompts = g.list(t, p)
-	images, err = g.draw(t, c.Action(Model), nil, prompts, stage.DrawParams{})
-	return prompts, images, err
+// pretrained is a list of prompts, and the images that the pretrained model draws for it.
+func (g *Graph) pretrained(t language.Trial, c Chain, list string) (drawn, error) {
+	return g.draw(t, c.Action(Model), nil, g.list(t, list), stage.DrawParams{})
 }
 
 // withLabels adds the images that the annotator labels, and the labels.
 func (g *Graph) withLabels(t language.Trial, c Chain) (Chain, error) {
-	prompts, images, err := g.drawn(t, c, stage.PromptsParams{List: stage.LabelledList})
+	d, err := g.pretrained(t, c, stage.LabelledList)
 	if err != nil {
 		return nil, err
 	}
-	verdicts := g.judge(images, prompts)
-	labels, err := g.label(t, prompts, verdicts)
-	return c.with(Part{LabelledPrompts, prompts}, Part{LabelledImages, images}, Part{LabelledVerdicts, verdicts}, Part{Labels, labels}), err
+	verdicts := g.judge(d)
+	labels, err := g.label(t, d.prompts, verdicts)
+	return c.with(Part{LabelledPrompts, d.prompts}, Part{LabelledImages, d.images}, Part{LabelledVerdicts, verdicts}, Part{Labels, labels}), err
 }
 
 // label labels images as the annotator does.
@@ -160,45 +170,49 @@ func (g *Graph) label(t language.Trial, prompts, verdicts *Action) (*Action, err
 	return g.add(stage.Label, p, Input{stage.PromptsInput, prompts}, Input{stage.VerdictsInput, verdicts}), err
 }
 
-// withAssessment adds the assessment of a learned reward, on images of the base model that
-// no training sees, labelled by the same annotator.
+// withAssessment adds the assessment of a learned reward, on images of the pretrained model
+// that no training sees, labelled by the same annotator.
 func (g *Graph) withAssessment(t language.Trial, c, _ Chain) (Chain, error) {
 	if c.Action(Reward) == nil {
 		return c, nil
 	}
-	prompts, images, err := g.drawn(t, c, stage.PromptsParams{List: stage.AssessList, Rows: stage.AssessImages, Unseen: true})
+	d, err := g.pretrained(t, c, stage.AssessList)
 	if err != nil {
 		return nil, err
 	}
-	verdicts := g.judge(images, prompts)
-	labels, err := g.label(t, prompts, verdicts)
+	learned, err := g.pretrained(t, c, stage.LabelledList)
 	if err != nil {
 		return nil, err
 	}
-	scores, trained := g.learnedScores(c, images, prompts), g.learnedScores(c, c.Action(LabelledImages), c.Action(LabelledPrompts))
-	assessment := g.add(stage.Assess, stage.NoParams{}, Input{stage.PromptsInput, prompts}, Input{stage.VerdictsInput, verdicts},
+	verdicts := g.judge(d)
+	labels, err := g.label(t, d.prompts, verdicts)
+	if err != nil {
+		return nil, err
+	}
+	scores, trained := g.learnedScores(c, d), g.learnedScores(c, learned)
+	assessment := g.add(stage.Assess, stage.NoParams{}, Input{stage.PromptsInput, d.prompts}, Input{stage.VerdictsInput, verdicts},
 		Input{stage.LabelsInput, labels}, Input{stage.ScoresInput, scores},
 		Input{stage.Of(stage.LabelledList, stage.LabelsInput), c.Action(Labels)}, Input{stage.Of(stage.LabelledList, stage.ScoresInput), trained})
-	return c.with(Part{AssessPrompts, prompts}, Part{AssessImages, images}, Part{AssessVerdicts, verdicts}, Part{AssessLabels, labels},
+	return c.with(Part{AssessPrompts, d.prompts}, Part{AssessImages, d.images}, Part{AssessVerdicts, verdicts}, Part{AssessLabels, labels},
 		Part{AssessScores, scores}, Part{LabelledScores, trained}, Part{Assessment, assessment}), nil
 }
 
 // learnedScores are scores by the trial's own reward.
-func (g *Graph) learnedScores(c Chain, images, prompts *Action) *Action {
-	return g.add(stage.Score, stage.NoParams{}, append([]Input{{stage.ImagesInput, images}, {stage.PromptsInput, prompts}}, rewardInputs(c)...)...)
+func (g *Graph) learnedScores(c Chain, d drawn) *Action {
+	return g.add(stage.Score, stage.ScoreParams{Images: d.n}, d.inputs(rewardInputs(c)...)...)
 }
 
 // scores are the scores by which a trial weights or chooses images, with the verdicts that
 // they are made from where the gold scores; nil where all images have one weight.
-func (g *Graph) scores(t language.Trial, c Chain, images, prompts *Action) (scores, verdicts *Action) {
+func (g *Graph) scores(t language.Trial, c Chain, d drawn) (scores, verdicts *Action) {
 	switch scorer(t) {
-	case scoresNone:
-		return nil, nil
-	case scoresLearned:
-		return g.learnedScores(c, images, prompts), nil
+	case stage.ByReward:
+		return g.learnedScores(c, d), nil
+	case stage.ByGold:
+		verdicts = g.judge(d)
+		return g.add(stage.Oracle, stage.NoParams{}, Input{stage.VerdictsInput, verdicts}), verdicts
 	}
-	verdicts = g.judge(images, prompts)
-	return g.add(stage.Score, stage.NoParams{}, Input{stage.ImagesInput, images}, Input{stage.PromptsInput, prompts}, Input{stage.VerdictsInput, verdicts}), verdicts
+	return nil, nil
 }
 
 // rewardInputs are what a stage reads to score images by a trial's own reward.
@@ -231,29 +245,29 @@ func (g *Graph) withFinetuning(t language.Trial, c, _ Chain) (Chain, error) {
 		{stage.LabelledList, p.Mix.Labelled, LabelledPrompts, LabelledImages, LabelledVerdicts, LabelledScores},
 		{stage.UnlabelledList, p.Mix.Unlabelled, UnlabelledPrompts, UnlabelledImages, UnlabelledVerdicts, UnlabelledScores},
 	} {
-		if of.mix == 0 || t.Content.Whole(stage.RowsPath(of.list)) == 0 {
+		if of.mix == 0 || t.Content.Whole(stage.ListOf(of.list).Path) == 0 {
 			continue
 		}
-		if of.list == stage.LabelledList && finetune.LearnsFromLabels(p.Recipe.Method.Method) && scorer(t) != "oracle" {
+		if of.list == stage.LabelledList && finetune.LearnsFromLabels(p.Recipe.Method.Method) && scorer(t) != stage.ByGold {
 			if c, err = g.withLabels(t, c); err != nil {
 				return nil, err
 			}
 			learn(of.list, c.Action(LabelledPrompts), c.Action(LabelledImages), stage.LabelsInput, c.Action(Labels))
 			continue
 		}
-		prompts, images, err := g.drawn(t, c, stage.PromptsParams{List: of.list})
+		d, err := g.pretrained(t, c, of.list)
 		if err != nil {
 			return nil, err
 		}
-		scores, verdicts := g.scores(t, c, images, prompts)
-		learn(of.list, prompts, images, stage.ScoresInput, scores)
-		c = c.with(Part{of.prompts, prompts}, Part{of.images, images}, Part{of.verdicts, verdicts}, Part{of.scores, scores})
+		scores, verdicts := g.scores(t, c, d)
+		learn(of.list, d.prompts, d.images, stage.ScoresInput, scores)
+		c = c.with(Part{of.prompts, d.prompts}, Part{of.images, d.images}, Part{of.verdicts, verdicts}, Part{of.scores, scores})
 	}
 	if p.DrawsImages() {
-		prompts := g.list(t, stage.PromptsParams{List: stage.FinetuneList, Rows: stage.FinetunePrompts})
+		prompts := g.list(t, stage.FinetuneList)
 		c = c.with(Part{FinetunePrompts, prompts})
 		inputs = append(inputs, Input{stage.PromptsInput, prompts})
-		if p.Scores = scorer(t); p.Scores == scoresLearned {
+		if p.Scores = scorer(t); p.Scores == stage.ByReward {
 			inputs = append(inputs, rewardInputs(c)...)
 		}
 	} else {
@@ -270,25 +284,24 @@ func (g *Graph) withFinetuning(t language.Trial, c, _ Chain) (Chain, error) {
 func (g *Graph) withEvaluation(t language.Trial, c, base Chain) (Chain, error) {
 	bestOf := t.Content.Whole("evaluate.bestOf")
 	model, tuned := c.Action(Model), c.Action(Finetune)
-	best := func(prompts *Action) (*Action, error) {
+	best := func(list string) (drawn, error) {
+		prompts := g.list(t, list)
 		var candidates []Input
 		for k := range bestOf {
-			images, err := g.draw(t, model, tuned, prompts, stage.DrawParams{Candidate: k})
+			d, err := g.draw(t, model, tuned, prompts, stage.DrawParams{Candidate: k})
 			if err != nil || bestOf == 1 {
-				return images, err
+				return d, err
 			}
-			scores, _ := g.scores(t, c, images, prompts)
-			candidates = append(candidates, Input{stage.Numbered(stage.ImagesInput, k), images}, Input{stage.Numbered(stage.ScoresInput, k), scores})
+			scores, _ := g.scores(t, c, d)
+			candidates = append(candidates, Input{stage.Numbered(stage.ImagesInput, k), d.images}, Input{stage.Numbered(stage.ScoresInput, k), scores})
 		}
-		return g.add(stage.Select, stage.NoParams{}, candidates...), nil
+		return drawn{prompts, g.add(stage.Select, stage.NoParams{}, candidates...), rows(prompts)}, nil
 	}
-	prompts := g.list(t, stage.PromptsParams{List: stage.AlignmentList, Unseen: true})
-	captions := g.list(t, stage.PromptsParams{List: stage.FidelityList, Captions: true})
-	images, err := best(prompts)
+	aligned, err := best(stage.AlignmentList)
 	if err != nil {
 		return nil, err
 	}
-	faithful, err := best(captions)
+	faithful, err := best(stage.FidelityList)
 	if err != nil {
 		return nil, err
 	}
@@ -296,51 +309,53 @@ func (g *Graph) withEvaluation(t language.Trial, c, base Chain) (Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	verdicts := g.judge(images, prompts)
-	return c.with(Part{AlignmentPrompts, prompts}, Part{AlignmentImages, images}, Part{AlignmentVerdicts, verdicts},
-		Part{AlignmentScores, g.proxy(base, images, prompts)},
-		Part{Diversity, g.add(stage.Diversity, stage.NoParams{}, Input{stage.ImagesInput, images}, Input{stage.PromptsInput, prompts}, Input{stage.VerdictsInput, verdicts})},
-		Part{Distance, g.distance(model, tuned, images, prompts, distance)},
-		Part{FidelityPrompts, captions}, Part{FidelityImages, faithful},
-		Part{Fidelity, g.add(stage.Fidelity, stage.FidelityParams{Images: rows(captions)}, Input{stage.ImagesInput, faithful})}), nil
+	verdicts := g.judge(aligned)
+	return c.with(Part{AlignmentPrompts, aligned.prompts}, Part{AlignmentImages, aligned.images}, Part{AlignmentVerdicts, verdicts},
+		Part{AlignmentScores, g.proxy(base, aligned)},
+		Part{Diversity, g.add(stage.Diversity, stage.DiversityParams{Images: aligned.n}, aligned.inputs(Input{stage.VerdictsInput, verdicts})...)},
+		Part{Distance, g.distance(model, tuned, aligned, distance)},
+		Part{FidelityPrompts, faithful.prompts}, Part{FidelityImages, faithful.images},
+		Part{Fidelity, g.add(stage.Fidelity, stage.FidelityParams{Images: faithful.n}, Input{stage.ImagesInput, faithful.images})}), nil
 }
 
-// distance is how far a model is from the pretrained one.
-func (g *Graph) distance(model, tuned, images, prompts *Action, p stage.DistanceParams) *Action {
-	inputs := []Input{{stage.ModelInput, model}, {stage.ImagesInput, images}, {stage.PromptsInput, prompts}}
+// distance is how far models are from the pretrained one.
+func (g *Graph) distance(model, tuned *Action, d drawn, p stage.DistanceParams) *Action {
+	inputs := d.inputs(Input{stage.ModelInput, model})
 	if tuned != nil {
 		inputs = append(inputs, Input{stage.TunedInput, tuned})
+		p.Models = d.n / rows(d.prompts)
 	}
 	return g.add(stage.Distance, p, inputs...)
 }
 
 // proxy scores images by the reward of the base trial, nil if that has none: one reward for
 // all trials of a study, so that their scores compare.
-func (g *Graph) proxy(base Chain, images, prompts *Action) *Action {
+func (g *Graph) proxy(base Chain, d drawn) *Action {
 	if base.Action(Reward) == nil {
 		return nil
 	}
-	return g.add(stage.Score, stage.NoParams{}, Input{stage.ImagesInput, images}, Input{stage.PromptsInput, prompts},
-		Input{stage.BaseRewardInput, base.Action(Reward)}, Input{stage.BaseEmbedderInput, base.Action(Embedder)})
+	return g.add(stage.Score, stage.ScoreParams{Images: d.n},
+		d.inputs(Input{stage.BaseRewardInput, base.Action(Reward)}, Input{stage.BaseEmbedderInput, base.Action(Embedder)})...)
 }
 
-// withProbes adds what a fine-tuning's models on its way draw, and what is measured of it.
+// withProbes adds the images that the checkpoints of a fine-tuning draw, and what is measured
+// of them; beside them those of the pretrained model.
 func (g *Graph) withProbes(t language.Trial, c, base Chain) (Chain, error) {
 	model, tuned := c.Action(Model), c.Action(Finetune)
 	if tuned == nil {
 		return c, nil
 	}
-	prompts, before, err := g.drawn(t, c, stage.PromptsParams{List: stage.ProbeList, Unseen: true})
+	before, err := g.pretrained(t, c, stage.ProbeList)
 	if err != nil {
 		return nil, err
 	}
-	images, err := g.draw(t, model, tuned, prompts, stage.DrawParams{Steps: true})
+	d, err := g.draw(t, model, tuned, before.prompts, stage.DrawParams{Steps: true})
 	if err != nil {
 		return nil, err
 	}
-	distance := stage.DistanceParams{Seed: t.Seed.Feedback, Images: rows(prompts), Batch: t.Content.Whole("evaluate.distance.batch"), BestOf: 1}
-	return c.with(Part{ProbePrompts, prompts}, Part{BaseProbeImages, before}, Part{ProbeImages, images},
-		Part{BaseProbeVerdicts, g.judge(before, prompts)}, Part{ProbeVerdicts, g.judge(images, prompts)},
-		Part{BaseProbeScores, g.proxy(base, before, prompts)}, Part{ProbeScores, g.proxy(base, images, prompts)},
-		Part{ProbeDistance, g.distance(model, tuned, images, prompts, distance)}), nil
+	distance := stage.DistanceParams{Seed: t.Seed.Feedback, Images: rows(d.prompts), Batch: t.Content.Whole("evaluate.distance.batch")}
+	return c.with(Part{ProbePrompts, d.prompts}, Part{BaseProbeImages, before.images}, Part{ProbeImages, d.images},
+		Part{BaseProbeVerdicts, g.judge(before)}, Part{ProbeVerdicts, g.judge(d)},
+		Part{BaseProbeScores, g.proxy(base, before)}, Part{ProbeScores, g.proxy(base, d)},
+		Part{ProbeDistance, g.distance(model, tuned, d, distance)}), nil
 }

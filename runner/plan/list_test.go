@@ -8,6 +8,7 @@ import (
 
 	"ablate/runner/layout"
 	"ablate/runner/stage"
+	"ablate/runner/store"
 )
 
 // TestListsOfImages: images, verdicts and scores are compared with those of the same list
@@ -64,18 +65,41 @@ func TestListsOfEntries(t *testing.T) {
 	}
 	want := map[string]int{}
 	for _, a := range r.g.Actions {
-		want[group(string(a.Kind), listOf(a))]++
+		want[compared(string(a.Kind), listOf(a), a.Lines)]++
 	}
 	if !maps.Equal(ran, want) {
 		t.Errorf("the store has %v, the graph %v", ran, want)
 	}
-	for _, name := range []string{"draw of probe", "judge of assess", "label of labelled", "select of fidelity", "fidelity of fidelity", "score of alignment", "finetune", "pretrain"} {
+	for _, name := range []string{"draw of probe", "draw of probe, steps true", "draw of alignment", "draw of alignment, candidate 1", "judge of assess", "label of labelled", "select of fidelity", "fidelity of fidelity", "score of alignment", "finetune", "pretrain"} {
 		if want[name] == 0 {
 			t.Errorf("no action is %q among %q", name, slices.Sorted(maps.Keys(want)))
 		}
 	}
 	if want["finetune"] != 2 {
 		t.Errorf("%d fine-tunings are compared with each other, want both", want["finetune"])
+	}
+}
+
+// TestEqualOutputs: two actions gave the same bytes: scores by a trial's own reward and by
+// the base trial's. What read the bytes read those of its own trial, in whatever order the
+// store lists them.
+func TestEqualOutputs(t *testing.T) {
+	entry := func(k store.Key, output byte) store.Entry {
+		return store.Entry{Action: k.ID(), Output: store.OutputID{output}, Key: k.Text()}
+	}
+	reward := entry(store.Key{Stage: "reward", Revision: 1, Lines: []string{"reward.lambda 0.5"}}, 1)
+	own := entry(store.Key{Stage: "score", Revision: 1, Inputs: []store.Input{{Name: stage.RewardInput, Output: reward.Output}}}, 2)
+	base := entry(store.Key{Stage: "score", Revision: 1, Inputs: []store.Input{{Name: stage.BaseRewardInput, Output: reward.Output}}}, 2)
+	chosen := entry(store.Key{Stage: "select", Revision: 1, Inputs: []store.Input{{Name: stage.Numbered(stage.ScoresInput, 0), Output: own.Output}}}, 3)
+	for _, entries := range [][]store.Entry{{reward, own, base, chosen}, {reward, base, own, chosen}} {
+		h := newHistory(entries)
+		list := h.byStage["select"]
+		if len(list) != 1 {
+			t.Fatalf("%d selections", len(list))
+		}
+		if f := h.ofEntry(list[0], 0); f[feature{"reward", "lambda"}] != "0.5" || f[feature{"base reward", "lambda"}] != "" {
+			t.Errorf("features %v", f)
+		}
 	}
 }
 

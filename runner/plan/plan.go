@@ -138,7 +138,7 @@ func (p *Plan) reasons() {
 			continue
 		}
 		kind := step.Action.Kind
-		candidates := len(p.history.candidates(step.Action))
+		candidates := len(p.history.like(step.Action))
 		if candidates == 0 {
 			step.Reason = FirstOfKind
 			continue
@@ -175,7 +175,7 @@ func (p *Plan) Nearest(a *layout.Action, s *store.Store) (store.Entry, []Differe
 		}
 		p.history = newHistory(entries)
 	}
-	if len(p.history.candidates(a)) == 0 {
+	if len(p.history.like(a)) == 0 {
 		return store.Entry{}, nil, false, nil
 	}
 	e, diffs := p.history.nearest(a, p.Backend)

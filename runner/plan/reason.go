@@ -37,8 +37,8 @@ func (d Difference) path() string {
 		return "the code of " + d.Part
 	case d.Name == "method revision":
 		return "the code of the method"
-	case d.Name == "rows" && stage.RowsPath(list) != "":
-		return stage.RowsPath(list)
+	case d.Name == "rows" && stage.ListOf(list).Path != "":
+		return stage.ListOf(list).Path
 	case d.Part == "":
 		return d.Name
 	case strings.Contains(d.Part, " "):
@@ -55,7 +55,7 @@ type earlier struct {
 
 // history is what ran before.
 type history struct {
-	byStage  map[string][]earlier // by group
+	byStage  map[string][]earlier // by the name that compared gives them
 	byOutput map[store.OutputID]earlier
 	features map[store.ActionID]map[feature]string
 	planned  map[*layout.Action]map[feature]string
@@ -71,20 +71,43 @@ func newHistory(entries []store.Entry) *history {
 		}
 		ran := earlier{e, key}
 		all = append(all, ran)
-		h.byOutput[e.Output] = ran
+		// Two actions may give the same bytes, as scores by a trial's own reward do where
+		// that is the base trial's too.
+		if _, ok := h.byOutput[e.Output]; !ok || !ran.readsBase() {
+			h.byOutput[e.Output] = ran
+		}
 	}
 	for _, ran := range all {
-		g := group(ran.key.Stage, h.listOfEntry(ran, 0))
+		g := compared(ran.key.Stage, h.listOfEntry(ran, 0), ran.key.Lines)
 		h.byStage[g] = append(h.byStage[g], ran)
 	}
 	return h
 }
 
-// candidates are the earlier actions that a planned one is compared with: those of its
-// stage, and of the same list of prompts. Images for feedback and images for the
-// assessment are different things, however alike their parameters are.
-func (h *history) candidates(a *layout.Action) []earlier {
-	return h.byStage[group(string(a.Kind), listOf(a))]
+// readsBase reports whether an action reads an artifact of the base trial. Other actions
+// read the results of those that do not.
+func (e earlier) readsBase() bool {
+	d := stage.Kind(e.key.Stage).Def()
+	return slices.ContainsFunc(e.key.Inputs, func(i store.Input) bool { in, _ := d.Input(i.Name); return in.OfBase })
+}
+
+// like are the earlier actions that a planned one is compared with.
+func (h *history) like(a *layout.Action) []earlier {
+	return h.byStage[compared(string(a.Kind), listOf(a), a.Lines)]
+}
+
+// compared names actions that are compared with each other: those of a stage, of one list
+// of prompts, and of one candidate of best of n or of the models along a fine-tuning.
+// Images for feedback and images for the assessment are different things, however alike
+// their parameters are.
+func compared(kind, list string, lines []string) string {
+	name := group(kind, list)
+	for _, l := range lines {
+		if strings.HasPrefix(l, "candidate ") || strings.HasPrefix(l, "steps ") {
+			name += ", " + l
+		}
+	}
+	return name
 }
 
 // group names the actions of a stage, or those of them that are of one list of prompts.
@@ -96,7 +119,7 @@ func group(kind, list string) string {
 }
 
 // listInputs are inputs that are of a list of prompts, as what reads them then is too.
-var listInputs = []string{stage.PromptsInput, stage.ImagesInput, stage.Numbered(stage.ImagesInput, 0)}
+var listInputs = []string{stage.PromptsInput, stage.ImagesInput, stage.VerdictsInput, stage.Numbered(stage.ImagesInput, 0)}
 
 // readsList reports whether every action of a stage reads an input that is of a list. A
 // fine-tuning, which may read one of several lists, is of none.
@@ -139,10 +162,10 @@ func (h *history) listOfEntry(e earlier, depth int) string {
 // deepest bounds how far the inputs of what ran are followed.
 const deepest = 32
 
-// nearest finds the earlier action with the fewest differences among the candidates.
+// nearest finds the earlier action with the fewest differences.
 func (h *history) nearest(a *layout.Action, backend string) (earlier, []Difference) {
 	want := h.ofPlanned(a, backend)
-	entries := h.candidates(a)
+	entries := h.like(a)
 	old := make([]map[feature]string, len(entries))
 	for i, e := range entries {
 		old[i] = h.ofEntry(e, 0)

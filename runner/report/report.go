@@ -23,7 +23,7 @@ func New(ctx context.Context, r *result.Result) page.Report {
 	rep := page.Report{
 		Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Samples: r.Tables.Samples, Curves: r.Tables.Curves,
 		Trials: r.Tables.Trials, Reliability: r.Tables.Reliability, ProbeImages: r.Project.Study.Base.Whole("finetune.probeImages"),
-		Methods: methods(), Failures: failures(r), Provenance: provenance(r), Parameters: parameters(r), Image: pictures(ctx, r),
+		Methods: world.Methods(), Failures: failures(r), Provenance: provenance(r), Parameters: parameters(r), Image: pictures(ctx, r),
 	}
 	for _, seed := range s.Seeds {
 		rep.Seeds = append(rep.Seeds, seed.String())
@@ -55,7 +55,7 @@ func parameters(r *result.Result) []page.Parameters {
 	return out
 }
 
-// pictures returns a function for the evaluation images of a trial. It reads each
+// pictures returns a function for the images of a trial's model. It reads each
 // set of images once.
 func pictures(ctx context.Context, r *result.Result) func(trial, set string, index int) (image.Image, error) {
 	chains := map[string]layout.Chain{}
@@ -75,11 +75,11 @@ func pictures(ctx context.Context, r *result.Result) func(trial, set string, ind
 			if err != nil || dir == "" {
 				return nil, err
 			}
-			sets, err := stage.ReadImages(dir)
+			set, err := stage.Only(stage.ReadImages(dir))
 			if err != nil {
 				return nil, err
 			}
-			read[k] = sets[0].Images
+			read[k] = set.Images
 		}
 		return world.Picture(read[k], index), nil
 	}

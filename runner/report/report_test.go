@@ -96,19 +96,6 @@ func TestFailuresSkipsDone(t *testing.T) {
 	}
 }
 
-// TestMethods: each paragraph is one line without double spaces.
-func TestMethods(t *testing.T) {
-	list := methods()
-	if len(list) != 5 {
-		t.Errorf("%d paragraphs, want 5", len(list))
-	}
-	for _, p := range list {
-		if strings.ContainsAny(p, "\n\t") || strings.Contains(p, "  ") || p != strings.TrimSpace(p) {
-			t.Errorf("paragraph %q", p)
-		}
-	}
-}
-
 // TestAgainst: a study without a result cannot be compared, and an error of loading it
 // is returned.
 func TestAgainst(t *testing.T) {

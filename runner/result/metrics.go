@@ -2,19 +2,20 @@ package result
 
 import (
 	"ablate/analysis/table"
+	"ablate/runner/world"
 )
 
-// Metrics of trials.arrow in their order: an evaluation's own names, and how
-// to read them.
+// Metrics of trials.arrow in their order, and how to read them.
 var Metrics = func() []table.Column {
 	var cols []table.Column
 	share := func(name, doc string) {
 		cols = append(cols, table.Column{Name: name, Unit: "share", Better: "higher", Assume: "normal", Doc: doc})
 	}
-	for _, c := range []string{"", ".count", ".colour", ".background", ".combination"} {
+	for _, c := range append([]string{""}, world.Categories()...) {
 		what := "all prompts"
 		if c != "" {
-			what = c[1:] + " prompts"
+			what = c + " prompts"
+			c = "." + c
 		}
 		share("alignment"+c, "share of images that the gold calls good, "+what)
 		share("alignment"+c+".seen", "the same, prompts that feedback may use")

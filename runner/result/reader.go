@@ -1,6 +1,8 @@
 package result
 
 import (
+	"fmt"
+
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
 	"ablate/runner/stage"
@@ -42,11 +44,25 @@ func sets[S any](r *reader, a *layout.Action, read func(dir string) ([]S, error)
 	return read(dir)
 }
 
-// first is the set of a model at its end; false where there is none.
-func first[S any](r *reader, a *layout.Action, read func(dir string) ([]S, error)) (s S, ok bool, err error) {
-	all, err := sets(r, a, read)
-	if err != nil || len(all) == 0 {
-		return s, false, err
+// one is the set of an artifact that must have one; false where there is none.
+func one[S any](r *reader, a *layout.Action, read func(dir string) ([]S, error)) (s S, ok bool, err error) {
+	dir, ok := r.found.Dir(a)
+	if !ok {
+		return s, false, nil
 	}
-	return all[0], true, nil
+	s, err = stage.Only(read(dir))
+	return s, true, err
+}
+
+// judged are the prompts of a trial's alignment, and the verdicts on their images; false
+// where there are none.
+func (r *reader) judged(c layout.Chain) (prompts []stage.Prompt, v stage.VerdictSet, ok bool, err error) {
+	if prompts, err = r.list(c.Action(layout.AlignmentPrompts)); err != nil || prompts == nil {
+		return nil, v, false, err
+	}
+	a := c.Action(layout.AlignmentVerdicts)
+	if v, ok, err = one(r, a, stage.ReadVerdicts); err == nil && ok && len(v.Labels) != len(prompts) {
+		err = fmt.Errorf("%s has %d verdicts for %d prompts", r.found.Outputs[a.Name].Dir, len(v.Labels), len(prompts))
+	}
+	return prompts, v, ok, err
 }

@@ -32,19 +32,15 @@ func newSamples(t *table.Table) *samples {
 }
 
 func (s *samples) add(id language.ID, c layout.Chain, r *reader) error {
-	prompts, err := r.list(c.Action(layout.AlignmentPrompts))
+	prompts, verdicts, ok, err := r.judged(c)
 	if err != nil {
 		return err
 	}
-	verdicts, ok, err := first(r, c.Action(layout.AlignmentVerdicts), stage.ReadVerdicts)
+	scores, _, err := one(r, c.Action(layout.AlignmentScores), stage.ReadScores)
 	if err != nil {
 		return err
 	}
-	scores, _, err := first(r, c.Action(layout.AlignmentScores), stage.ReadScores)
-	if err != nil {
-		return err
-	}
-	if ok && len(verdicts.Labels) == len(prompts) {
+	if ok {
 		for i, p := range prompts {
 			s.row(id, Alignment, p, verdicts.Labels[i], verdicts.Read[i])
 			score(s.proxy, scores.Scores, i)

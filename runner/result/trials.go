@@ -39,7 +39,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	pretraining := &table.Column{Name: "seed.pretraining", Kind: table.Int, Ints: make([]int64, n)}
 	feedback := &table.Column{Name: "seed.feedback", Kind: table.Int, Ints: make([]int64, n)}
 	environment := &table.Column{Name: "environment", Kind: table.String, Strings: make([]string, n), Valid: make([]bool, n),
-		Doc: "id of what its stages were computed on, several joined by +; runs.arrow has the words"}
+		Doc: "id of what its stages were computed on, those of the base trial's reward among them, several joined by +; runs.arrow has the words"}
 	t.Trials.Columns = append(t.Trials.Columns, pretraining, feedback, environment)
 
 	values := map[string][2]*table.Column{}
@@ -59,7 +59,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	for i, v := range s.Views {
 		id := v.Trial.ID()
 		arm.Strings[i], view.Strings[i], trial.Strings[i] = v.Arm, v.String(), id.String()
-		if l, ok := v.Trial.Content.Value("reward.loss"); ok && l == "oracle" {
+		if l, ok := v.Trial.Content.Value("reward.loss"); ok && l == stage.ByGold {
 			control.Bools[i] = true
 		}
 		for j, a := range axes {
@@ -107,27 +107,26 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 				set(m.Name, m.Value, m.N)
 			}
 		}
-		prompts, err := r.list(c.Action(layout.AlignmentPrompts))
-		if err != nil {
+		if prompts, v, ok, err := r.judged(c); err != nil {
 			return err
-		}
-		if v, ok, err := first(r, c.Action(layout.AlignmentVerdicts), stage.ReadVerdicts); err != nil {
-			return err
-		} else if ok && len(prompts) == len(v.Labels) {
+		} else if ok {
 			for _, m := range stage.Alignment(prompts, v.Labels) {
 				set(m.Name, m.Value, m.N)
 			}
 		}
 		for _, role := range []layout.Role{layout.Fidelity, layout.Diversity, layout.Distance} {
-			measured, _, err := first(r, c.Action(role), stage.ReadMetrics)
+			measured, _, err := one(r, c.Action(role), stage.ReadMetrics)
 			if err != nil {
 				return err
 			}
 			for _, m := range measured.Metrics {
+				if m.Name == "distance.kl" {
+					m.Value += stage.BestOfDivergence(v.Trial.Content.Whole("evaluate.bestOf"))
+				}
 				set(m.Name, m.Value, m.N)
 			}
 		}
-		if s, ok, err := first(r, c.Action(layout.AlignmentScores), stage.ReadScores); err != nil {
+		if s, ok, err := one(r, c.Action(layout.AlignmentScores), stage.ReadScores); err != nil {
 			return err
 		} else if ok {
 			set("proxy", stage.MeanScore(s.Scores), len(s.Scores))

@@ -20,10 +20,6 @@ var assessDef = define(runAssess, Def{
 	Files: tabled(assessFile),
 })
 
-// AssessImages is how many images a learned reward is assessed on, drawn from
-// the base model for seen and unseen prompts. No training sees any of them.
-const AssessImages = 1024
-
 // Bins of a reliability table.
 const Bins = 10
 
@@ -50,7 +46,7 @@ func runAssess(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 	if err != nil {
 		return err
 	}
-	verdicts, err := only(ReadVerdicts(t.in(VerdictsInput)))
+	verdicts, err := Only(ReadVerdicts(t.in(VerdictsInput)))
 	if err != nil {
 		return err
 	}
@@ -61,8 +57,8 @@ func runAssess(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 	if len(verdicts.Labels) != len(prompts) || j.images != len(prompts) {
 		return fmt.Errorf("assess: %d verdicts and %d labels for %d prompts", len(verdicts.Labels), j.images, len(prompts))
 	}
-	// The embedder's cosine has no ½ of its own: its cut is the best one on the images
-	// that the reward learned from.
+	// A cosine is not a probability: it is cut where that is best on the images that the
+	// reward learned from.
 	trained, err := readLabelledScores(t.in(Of(LabelledList, LabelsInput)), t.in(Of(LabelledList, ScoresInput)))
 	if err != nil {
 		return err
@@ -90,7 +86,7 @@ func readLabelledScores(labelsDir, scoresDir string) (*labelledScores, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := only(ReadScores(scoresDir))
+	s, err := Only(ReadScores(scoresDir))
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +159,7 @@ func ReadAssessment(dir string) (*Assessment, error) {
 		return nil, err
 	}
 	if len(a.Bins) != Bins {
-		return nil, fmt.Errorf("%s: %d bins: want %d", path, len(a.Bins), Bins)
+		return nil, fmt.Errorf("%s: %d bins; must be %d", path, len(a.Bins), Bins)
 	}
 	return &a, nil
 }

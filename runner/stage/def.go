@@ -31,7 +31,7 @@ type Def struct {
 
 // table has every stage of this version, in the order in which people see them: that of
 // a trial.
-var table = []*Def{promptsDef, pretrainDef, embedDef, adoptDef, drawDef, judgeDef, labelDef, rewardDef, scoreDef, assessDef, finetuneDef, selectDef,
+var table = []*Def{promptsDef, pretrainDef, embedDef, adoptDef, drawDef, judgeDef, labelDef, rewardDef, scoreDef, oracleDef, assessDef, finetuneDef, selectDef,
 	fidelityDef, diversityDef, distanceDef}
 
 // Kinds lists the stages in the order in which people see them.
@@ -152,7 +152,15 @@ func (d Def) checkInputs(have map[string]string) error {
 		}
 	}
 	for name := range have {
-		if _, ok := d.Input(name); !ok {
+		in, ok := d.Input(name)
+		if ok && in.Many && name != in.First() {
+			number, _ := strings.CutPrefix(name, in.Name+" ")
+			k, _ := strconv.Atoi(number) // as Input has read it
+			if before := Numbered(in.Name, k-1); have[before] == "" {
+				return fmt.Errorf("%s: the task has the input %q and not %q: this is a mistake of the program that sends it", d.Kind, name, before)
+			}
+		}
+		if !ok {
 			return fmt.Errorf("%s: unknown input %q; the stage reads %s: this is a mistake of the program that sends it",
 				d.Kind, name, orNothing(strings.Join(names, ", ")))
 		}

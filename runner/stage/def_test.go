@@ -49,7 +49,7 @@ func TestTable(t *testing.T) {
 // TestTabled: the files that tables are made from, and no others.
 func TestTabled(t *testing.T) {
 	for kind, want := range map[Kind]string{
-		Pretrain: "curves.json", Adopt: "", Prompts: "prompts.jsonl", Draw: "", Judge: "verdicts.json", Label: "labels.json", Score: "scores.safetensors",
+		Pretrain: "curves.json", Adopt: "", Prompts: "prompts.jsonl", Draw: "", Judge: "verdicts.json", Label: "labels.json", Score: "scores.safetensors", Oracle: "",
 		Assess: "assess.json", Finetune: "curves.json", Select: "", Fidelity: "metrics.json", Diversity: "metrics.json", Distance: "metrics.json",
 	} {
 		var got []string
@@ -75,11 +75,12 @@ func TestInputs(t *testing.T) {
 		{Label, nil, `label: the task has no artifact for the input "prompts"`},
 		{Label, map[string]string{"prompts": ""}, `label: the task has no artifact for the input "prompts"`},
 		{Label, map[string]string{"prompts": "a", "verdicts": "b", "labels": "c"}, `label: unknown input "labels"; the stage reads "prompts", "verdicts"`},
+		{Select, map[string]string{"images 0": "a", "scores 0": "b", "images 2": "c"}, `select: the task has the input "images 2" and not "images 1"`},
 		{Select, map[string]string{"images": "a", "scores 0": "b"}, `select: the task has no artifact for the input "images 0"`},
 		{Select, map[string]string{"images 0": "a", "scores 0": "b", "scores 01": "c"}, `select: unknown input "scores 01"`},
 		{Pretrain, map[string]string{"model": "a"}, `pretrain: unknown input "model"; the stage reads nothing`},
 		{Score, map[string]string{"images": "a", "reward": "b"}, `score: the task has no artifact for the input "prompts"`},
-		{Score, map[string]string{"images": "a", "prompts": "b", "reward": "c"}, `score: the task has neither verdicts nor a reward with its embedder`},
+		{Score, map[string]string{"images": "a", "prompts": "b", "reward": "c"}, `score: the task has no reward with its embedder`},
 		{"later", nil, `unknown stage "later"`},
 	} {
 		if err := Run(t.Context(), NewEnv(nil), Task{Kind: c.kind, Params: []byte("{}"), Inputs: c.inputs, Out: t.TempDir()}, nil); err == nil || !strings.HasPrefix(err.Error(), c.want) {

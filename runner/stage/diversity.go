@@ -19,16 +19,25 @@ var diversityDef = define(runDiversity, Def{
 	Files:  tabled(metricsFile),
 })
 
-func runDiversity(_ context.Context, e *Env, t Task, _ NoParams, _ Progress) error {
+// DiversityParams have nothing that changes a metric.
+type DiversityParams struct {
+	Images int `json:"images" key:"-"` // for the estimate
+}
+
+func (p DiversityParams) memory() float64 { return 3 * float64(p.Images) * world.Pixels }
+
+func (p DiversityParams) cost() float64 { return .01 + float64(p.Images)/15000 }
+
+func runDiversity(_ context.Context, e *Env, t Task, _ DiversityParams, _ Progress) error {
 	prompts, err := ReadPrompts(t.in(PromptsInput))
 	if err != nil {
 		return err
 	}
-	images, err := only(readImagesOf(t.in(ImagesInput), len(prompts)))
+	images, err := Only(readImagesOf(t.in(ImagesInput), len(prompts)))
 	if err != nil {
 		return err
 	}
-	verdicts, err := only(ReadVerdicts(t.in(VerdictsInput)))
+	verdicts, err := Only(ReadVerdicts(t.in(VerdictsInput)))
 	if err != nil {
 		return err
 	}
@@ -58,11 +67,11 @@ func diversity(w world.Images, prompts []Prompt, labels []string, images []uint8
 			x = append(x, images[i*world.Pixels:(i+1)*world.Pixels]...)
 		}
 	}
-	real, err := w.Of(perPromptSet, kept)
+	real, err := w.Showing(perPromptSet, kept)
 	if err != nil {
 		return nil, err
 	}
-	again, err := w.Of(perPromptSet2, kept)
+	again, err := w.Showing(perPromptSet2, kept)
 	if err != nil {
 		return nil, err
 	}

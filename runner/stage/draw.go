@@ -7,6 +7,7 @@ import (
 	"ablate/models/pipeline"
 	"ablate/models/random"
 	"ablate/models/sampler"
+	"ablate/runner/world"
 )
 
 // Draw draws an image for each prompt.
@@ -21,23 +22,30 @@ var drawDef = define(runDraw, Def{
 // DrawParams of images.
 type DrawParams struct {
 	Candidate int             `json:"candidate,omitempty"` // another one has other noise, for the same prompts
-	Steps     bool            `json:"steps,omitempty"`     // draw with each checkpoint that the fine-tuning kept, with the same noise
+	Steps     bool            `json:"steps,omitempty"`     // with each checkpoint of the fine-tuning, and the same noise
 	Sampler   sampler.Options `json:"sampler"`
-	Images    int             `json:"images" key:"-"` // how many there are prompts, for estimates
+	Images    int             `json:"images" key:"-"` // of a set, for the estimates
+	Models    int             `json:"models" key:"-"` // that draw a set each
 }
 
-func (p DrawParams) memory() float64 { return drawn(p.Images, p.Sampler) }
+func (p DrawParams) memory() float64 {
+	return drawn(p.Images, p.Sampler) + float64(max(p.Models-1, 0))*float64(p.Images)*world.Pixels
+}
 
-func (p DrawParams) cost() float64 { return float64(p.Images) / 500 }
+func (p DrawParams) cost() float64 { return .1 + float64(p.Models)*float64(p.Images)/500 }
 
 func runDraw(ctx context.Context, e *Env, t Task, p DrawParams, progress Progress) error {
 	prompts, err := ReadPrompts(t.in(PromptsInput))
 	if err != nil {
 		return err
 	}
+	_, base, err := readModel(t.in(ModelInput))
+	if err != nil {
+		return err
+	}
 	steps := []int{0}
 	if p.Steps {
-		if steps, err = keptSteps(t.in(TunedInput)); err != nil {
+		if steps, err = checkpointSteps(t.in(TunedInput)); err != nil {
 			return err
 		}
 	}
@@ -47,9 +55,11 @@ func runDraw(ctx context.Context, e *Env, t Task, p DrawParams, progress Progres
 	}
 	var sets []ImageSet
 	for k, step := range steps {
-		_, m, err := readModelAt(t.in(ModelInput), t.in(TunedInput), step)
-		if err != nil {
-			return err
+		m := base
+		if t.has(TunedInput) {
+			if m, err = tunedAt(base, t.in(TunedInput), step); err != nil {
+				return err
+			}
 		}
 		images, err := e.draw(ctx, m, texts(prompts), p.Sampler, func(i int, dst []float32) {
 			random.Normal(t.stream(prompts[i].Seed, purpose, 0), dst)
@@ -88,7 +98,7 @@ func (e *Env) conditioning(m *pipeline.Model, prompts []string) ([]float32, erro
 	if err != nil {
 		return nil, err
 	}
-	x, err := e.rows(prompts)
+	x, err := e.textInput(prompts)
 	if err != nil {
 		return nil, err
 	}

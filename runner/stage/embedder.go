@@ -38,11 +38,11 @@ func (p EmbedParams) cost() float64 { return float64(p.Steps) * float64(p.Batch)
 
 func runEmbed(ctx context.Context, e *Env, t Task, p EmbedParams, progress Progress) error {
 	c := embedder.Default(world.Vocabulary())
-	pairs, err := e.pairs(p.Data, p.Seed)
+	pairs, err := e.encodedPairs(p.Data, p.Seed)
 	if err != nil {
 		return err
 	}
-	values, curve, err := embedder.Train(ctx, e.Backend, c, pairs.numbered(newPromptTable()), t.stream(p.Seed, "init", 0), t.steps(p.Seed, "order"),
+	values, curve, err := embedder.Train(ctx, e.Backend, c, pairs, t.stream(p.Seed, "init", 0), t.steps(p.Seed, "order"),
 		embedder.Options{Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam, Resume: t.Resume, Progress: progress.steps()})
 	if err != nil {
 		return err

@@ -171,7 +171,7 @@ for line in sys.stdin: print("".join(str(int(x)) for x in encoder.words(line)))`
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := w.Texts.Rows(prompts)
+	rows, err := w.Texts.Input(prompts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestMemoryIsCounted(t *testing.T) {
 	for _, params := range []Params{
 		PretrainParams{Data: DataParams{Pairs: math.MaxInt}}, PretrainParams{Layers: math.MaxInt, Width: math.MaxInt},
 		EmbedParams{Batch: math.MaxInt}, RewardParams{Perturbations: math.MaxInt, Batch: 8}, RewardParams{Members: math.MaxInt},
-		PromptsParams{Rows: math.MaxInt}, DrawParams{Images: math.MaxInt}, DrawParams{Sampler: sampler.Options{Steps: math.MaxInt}},
+		PromptsParams{Rows: math.MaxInt}, DrawParams{Images: math.MaxInt}, DrawParams{Images: 1 << 40, Models: 1 << 20}, JudgeParams{Images: math.MaxInt}, ScoreParams{Images: math.MaxInt}, DiversityParams{Images: math.MaxInt}, DrawParams{Sampler: sampler.Options{Steps: math.MaxInt}},
 		FidelityParams{Images: 1 << 40}, DistanceParams{Images: math.MaxInt}, DistanceParams{Batch: math.MaxInt},
 		FinetuneParams{Recipe: finetune.Recipe{Fresh: finetune.Fresh{Images: math.MaxInt}}},
 		FinetuneParams{Recipe: finetune.Recipe{Method: choice("ddpo"), Roll: finetune.Rollout{Images: math.MaxInt}}},

@@ -35,7 +35,7 @@ func (p FidelityParams) memory() float64 {
 func (p FidelityParams) cost() float64 { return float64(p.Images) / 2048 }
 
 func runFidelity(_ context.Context, e *Env, t Task, p FidelityParams, _ Progress) error {
-	s, err := only(readImagesOf(t.in(ImagesInput), p.Images))
+	s, err := Only(readImagesOf(t.in(ImagesInput), p.Images))
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func TestDiversity(t *testing.T) {
 	var images, same []uint8
 	once := map[string][]uint8{}
 	add := func(p world.Prompt, i int) {
-		pixels, err := e.world.Images.Of(fmt.Sprint("test ", i), []string{p.Text})
+		pixels, err := e.world.Images.Showing(fmt.Sprint("test ", i), []string{p.Text})
 		if err != nil {
 			t.Fatal(err)
 		}

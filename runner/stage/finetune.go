@@ -46,8 +46,8 @@ type FinetuneParams struct {
 	Mix             Mix             `json:"mix" key:"finetune.mix"`
 	Recipe          finetune.Recipe `json:"recipe" key:"finetune"`
 	Sampler         sampler.Options `json:"sampler"`          // of images that it draws
-	Scores          string          `json:"scores,omitempty"` // what scores images that are drawn: learned, oracle or none
-	Keeps           int             `json:"keeps" key:"finetune.probes"`
+	Scores          string          `json:"scores,omitempty"` // what scores images that it draws: ByReward, ByGold or ByNone; empty where it draws none
+	Checkpoints     int             `json:"checkpoints" key:"finetune.probes"`
 }
 
 // memory is that of a batch, the images of a round, the pairs where the pretraining loss is
@@ -77,13 +77,13 @@ func (p FinetuneParams) DrawsImages() bool {
 	return p.Recipe.Rounds > 1 || finetune.DrawsItself(p.Recipe.Method.Method)
 }
 
-// A finetuning is one under way.
+// A finetuning is a fine-tuning under way.
 type finetuning struct {
 	e       *Env
 	t       Task
 	p       FinetuneParams
 	prompts *promptTable // of all that the training may meet
-	drawn   []int        // prompts that it draws images for
+	drawn   []int        // prompts of the images that it draws
 }
 
 func runFinetune(ctx context.Context, e *Env, t Task, p FinetuneParams, progress Progress) error {
@@ -96,10 +96,11 @@ func runFinetune(ctx context.Context, e *Env, t Task, p FinetuneParams, progress
 	if err != nil {
 		return err
 	}
-	var kept []keptModel
-	job.Keeps, job.Host = p.Keeps, []any{&kept}
-	job.Keep = func(step int, tuned *finetune.Tuned) error {
-		kept = append(kept, keep(step, tuned))
+	// In memory and in the saved state until the end: small for the models of this version.
+	var checkpoints []checkpointAt
+	job.Checkpoints, job.Host = p.Checkpoints, []any{&checkpoints}
+	job.Checkpoint = func(step int, tuned *finetune.Tuned) error {
+		checkpoints = append(checkpoints, checkpointAt{step, tuned.Updates, tuned.Weights})
 		return nil
 	}
 	tools, err := e.tools(m.Network)
@@ -110,7 +111,7 @@ func runFinetune(ctx context.Context, e *Env, t Task, p FinetuneParams, progress
 	if err != nil {
 		return err
 	}
-	if err := writeTuned(t.Out, m.Network, p.Recipe.Trains, p.Recipe.LoRA, kept); err != nil {
+	if err := writeTuned(t.Out, m.Network, p.Recipe.Trains, p.Recipe.LoRA, checkpoints); err != nil {
 		return err
 	}
 	return writeCurve(filepath.Join(t.Out, curvesFile), tuned.Curve)
@@ -163,15 +164,12 @@ func (f *finetuning) job(progress Progress) (*finetune.Job, error) {
 			j.Sources = append(j.Sources, *src)
 		}
 		if p.Data.Pairs > 0 {
-			pairs, err := f.e.pairs(p.Data, p.PretrainingSeed)
-			if err != nil {
-				return nil, err
-			}
+			pairs := f.e.pairs(p.Data, p.PretrainingSeed)
 			j.PairsPerStep, j.Pairs = finetune.PairsPerStep(p.Mix.Pretraining, p.Recipe.Batch), pairs.numbered(f.prompts)
 		}
 	}
 	var err error
-	j.Text, err = f.e.rows(f.prompts.texts)
+	j.Text, err = f.e.textInput(f.prompts.texts)
 	return j, err
 }
 
@@ -184,13 +182,13 @@ func (f *finetuning) source(list string) (*finetune.Source, error) {
 		return nil, err
 	}
 	n := len(prompts)
-	images, err := only(readImagesOf(in(ImagesInput), n))
+	images, err := Only(readImagesOf(in(ImagesInput), n))
 	if err != nil {
 		return nil, err
 	}
 	scores := ones(n)
 	if in(ScoresInput) != "" {
-		s, err := only(ReadScores(in(ScoresInput)))
+		s, err := Only(ReadScores(in(ScoresInput)))
 		if err != nil {
 			return nil, err
 		}
@@ -238,9 +236,16 @@ func stored(images []float32) ([]float32, error) {
 	return modelRange(b), err
 }
 
-// score scores images drawn on the way.
+// What scores images.
+const (
+	ByReward = "learned" // the trial's own reward
+	ByGold   = "oracle"  // the gold, which is a control
+	ByNone   = "none"    // nothing: all images have the score 1
+)
+
+// score scores images that the training has drawn.
 func (f *finetuning) score(images []float32, prompts []int) ([]float32, error) {
-	if f.p.Scores == "none" {
+	if f.p.Scores == ByNone {
 		return ones(len(prompts)), nil
 	}
 	b, err := quantizeModel(images)
@@ -251,11 +256,15 @@ func (f *finetuning) score(images []float32, prompts []int) ([]float32, error) {
 	for i, k := range prompts {
 		texts[i] = f.prompts.texts[k]
 	}
-	if f.p.Scores == "learned" {
-		return f.e.rewardScores(f.t.in(RewardInput), f.t.in(EmbedderInput), b, texts)
+	switch f.p.Scores {
+	case ByReward:
+		scores, _, err := f.e.rewardScores(f.t.in(RewardInput), f.t.in(EmbedderInput), b, texts)
+		return scores, err
+	case ByGold:
+		verdicts, err := f.e.judge(b, texts)
+		return goldScores(verdicts.Labels), err
 	}
-	verdicts, err := f.e.judge(b, texts)
-	return goldScores(verdicts.Labels), err
+	return nil, fmt.Errorf("finetune: images are scored by %q; must be %q, %q or %q", f.p.Scores, ByReward, ByGold, ByNone)
 }
 
 // rewardModel is a learned reward on its embedder as a graph, with its values.

@@ -28,7 +28,7 @@ func TestOneCompilation(t *testing.T) {
 	n := 0
 	tune := func(method string, set map[string]any) {
 		t.Helper()
-		p := FinetuneParams{Seed: 1, PretrainingSeed: 1, Mix: Mix{Labelled: 1, Pretraining: 1}, Sampler: s, Keeps: 1, Scores: "oracle"}
+		p := FinetuneParams{Seed: 1, PretrainingSeed: 1, Mix: Mix{Labelled: 1, Pretraining: 1}, Sampler: s, Checkpoints: 1, Scores: "oracle"}
 		r := &p.Recipe
 		r.Trains, r.Schedule, r.Steps, r.Batch, r.LearningRate, r.Warmup, r.Clip, r.Adam, r.Rounds, r.Anchor = "denoiser", "linear", 2, 8, 1e-3, 1, 1, adam, 1, "none"
 		r.Roll = finetune.Rollout{Images: 8, Noise: .7}
@@ -74,7 +74,7 @@ func TestResume(t *testing.T) {
 	model := a.run(e, Pretrain, PretrainParams{Seed: 1, Data: DataParams{Pairs: 64}, Layers: 1, Width: 16, Heads: 2, Steps: 4, Batch: 8, LearningRate: 4e-3, Adam: adam}, nil)
 	in := a.labelled(e, model, 16, s)
 	in["prompts"] = a.run(e, Prompts, PromptsParams{Seed: 1, List: FinetuneList, Rows: 100}, nil)
-	tune := FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, Keeps: 3, Scores: "none",
+	tune := FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, Checkpoints: 3, Scores: "none",
 		Recipe: finetune.Recipe{Method: choice("reward-weighted"), Trains: "denoiser", Schedule: "constant", Steps: 6, Batch: 8, LearningRate: 1e-3, Clip: 1, Adam: adam, Anchor: "none",
 			Rounds: 3, Fresh: finetune.Fresh{Images: 16, Group: 2}}}
 	want := a.run(e, Finetune, tune, in)

@@ -135,15 +135,19 @@ func FuzzPrompts(f *testing.F) {
 
 func FuzzTuned(f *testing.F) {
 	base, dir := checkpointFolder(f), f.TempDir()
-	f.Add([]byte(`{"format": "diffusers", "replaces": ["transformer"], "steps": [3]}`))
-	f.Add([]byte(`{"format": "peft", "steps": [1, 2]}`))
-	f.Add([]byte(`{"format": "peft", "replaces": ["../x"], "steps": []}`))
+	f.Add([]byte(`{"format": "parts", "replaces": ["transformer"], "steps": [3]}`))
+	f.Add([]byte(`{"format": "adapter", "steps": [1, 2]}`))
+	f.Add([]byte(`{"format": "adapter", "replaces": ["../x"], "steps": []}`))
+	_, m, err := readModel(base)
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if err := os.WriteFile(filepath.Join(dir, tunedFile), b, 0o666); err != nil {
 			t.Fatal(err)
 		}
 		for step := range 3 {
-			if _, _, err := readModelAt(base, dir, step); err == nil || !strings.Contains(err.Error(), dir) {
+			if _, err := tunedAt(m, dir, step); err == nil || !strings.Contains(err.Error(), dir) {
 				t.Errorf("there are no weights, and the error is %v", err)
 			}
 		}

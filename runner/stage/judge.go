@@ -18,7 +18,16 @@ var judgeDef = define(runJudge, Def{
 	Files:  tabled(verdictsFile),
 })
 
-func runJudge(ctx context.Context, e *Env, t Task, _ NoParams, progress Progress) error {
+// JudgeParams have nothing that changes a verdict.
+type JudgeParams struct {
+	Images int `json:"images" key:"-"` // of all sets, for the estimate
+}
+
+func (p JudgeParams) memory() float64 { return float64(p.Images) * world.Pixels }
+
+func (p JudgeParams) cost() float64 { return .01 + float64(p.Images)/40000 }
+
+func runJudge(ctx context.Context, e *Env, t Task, _ JudgeParams, progress Progress) error {
 	prompts, err := ReadPrompts(t.in(PromptsInput))
 	if err != nil {
 		return err
@@ -66,8 +75,8 @@ func goldScores(labels []string) []float32 {
 }
 
 // Alignment is the share of images that a judge calls good: of all prompts, of seen and
-// unseen ones, and by category. A skipped image is not aligned. Beside them stands the
-// share of images that the judge skipped.
+// unseen ones, and by category; a skipped image is not aligned. The last metric is the share
+// of images that the judge skipped.
 func Alignment(prompts []Prompt, labels []string) []Metric {
 	var categories []string // in the order of the first prompt of each
 	rows := map[string][]int{}

@@ -42,7 +42,7 @@ func runLabel(_ context.Context, _ *Env, t Task, p LabelParams, _ Progress) erro
 	if err != nil {
 		return err
 	}
-	verdicts, err := only(ReadVerdicts(t.in(VerdictsInput)))
+	verdicts, err := Only(ReadVerdicts(t.in(VerdictsInput)))
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func runPretrain(ctx context.Context, e *Env, t Task, p PretrainParams, progress
 	c := dit.Default(world.Vocabulary())
 	c.Layers, c.Width, c.Heads, c.TextWidth = p.Layers, p.Width, p.Heads, p.Width
 	net := pipeline.Shapes(c)
-	pairs, err := e.pairs(p.Data, p.Seed)
+	pairs, err := e.encodedPairs(p.Data, p.Seed)
 	if err != nil {
 		return err
 	}

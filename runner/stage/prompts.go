@@ -19,35 +19,54 @@ var promptsDef = define(runPrompts, Def{
 	Files: tabled(promptsFile),
 })
 
-// Lists of prompts. Prompts and seeds of each are drawn from streams of the list.
+// A List is a list of prompts that a trial may have. Prompts and seeds of each are drawn
+// from streams of the list.
+type List struct {
+	Name     string
+	Path     string // the parameter of a trial that gives its length, or
+	Rows     int    // its length
+	Unseen   bool   // it has held-out prompts too: no training may use it
+	Captions bool   // its prompts are captions of real images, in their order
+}
+
+// Names of lists.
 const (
 	LabelledList   = "labelled"   // their images are labelled, and rewards learn from them
 	UnlabelledList = "unlabelled" // their images are scored by a reward
 	AssessList     = "assess"     // a reward is assessed on their images
-	FinetuneList   = "finetune"   // a fine-tuning that draws images on its way draws them for these
+	FinetuneList   = "finetune"   // a fine-tuning draws images for these while it trains
 	AlignmentList  = "alignment"  // a model's alignment is measured on their images
-	FidelityList   = "fidelity"   // captions of real images: a model's fidelity is measured on their images
-	ProbeList      = "probe"      // what a model draws for these is looked at along its fine-tuning
+	FidelityList   = "fidelity"   // a model's fidelity is measured on their images
+	ProbeList      = "probe"      // the checkpoints of a fine-tuning are measured on their images
 )
 
-// RowsPath is the parameter of a trial that says how many prompts a list has, "" for a list
-// whose length is no parameter.
-func RowsPath(list string) string {
-	return map[string]string{LabelledList: "feedback.labelled", UnlabelledList: "feedback.unlabelled", AlignmentList: "evaluate.images",
-		FidelityList: "evaluate.fidelityImages", ProbeList: "finetune.probeImages"}[list]
+var lists = []List{
+	{Name: LabelledList, Path: "feedback.labelled"},
+	{Name: UnlabelledList, Path: "feedback.unlabelled"},
+	{Name: AssessList, Rows: 1024, Unseen: true},
+	{Name: FinetuneList, Rows: 4096}, // a fine-tuning that needs more draws from them again
+	{Name: AlignmentList, Path: "evaluate.images", Unseen: true},
+	{Name: FidelityList, Path: "evaluate.fidelityImages", Captions: true},
+	{Name: ProbeList, Path: "finetune.probeImages", Unseen: true},
 }
 
-// FinetunePrompts is how many prompts a fine-tuning has that draws images on its way. It
-// draws from them as long as it needs more.
-const FinetunePrompts = 4096
+// ListOf returns a list by its name, an empty one for a name that no list has.
+func ListOf(name string) List {
+	for _, l := range lists {
+		if l.Name == name {
+			return l
+		}
+	}
+	return List{}
+}
 
 // PromptsParams of a list.
 type PromptsParams struct {
 	Seed     int64  `json:"seed" key:"seed.feedback"`
 	List     string `json:"list"`
 	Rows     int    `json:"rows"`
-	Unseen   bool   `json:"unseen,omitempty"`   // held-out prompts too: no training may use the list
-	Captions bool   `json:"captions,omitempty"` // of real images, in their order
+	Unseen   bool   `json:"unseen,omitempty"`
+	Captions bool   `json:"captions,omitempty"`
 }
 
 func (p PromptsParams) memory() float64 { return float64(p.Rows) * 256 }
@@ -58,7 +77,7 @@ func (PromptsParams) cost() float64 { return .1 }
 type Prompt struct {
 	Index    int    `json:"index"`
 	Prompt   string `json:"prompt"`
-	Category string `json:"category,omitempty"` // what the prompt tests
+	Category string `json:"category,omitempty"` // what the prompt tests, as "count"
 	Split    string `json:"split,omitempty"`    // Seen or Unseen; captions have none
 	Complete bool   `json:"complete,omitempty"` // it names all that an image shows
 	Seed     int64  `json:"seed"`               // of the noise that an image begins with
@@ -158,8 +177,8 @@ func texts(rows []Prompt) []string {
 const (
 	realSet       = "real"       // what models are compared with
 	floorSet      = "real again" // as many others, for the floor of each metric
-	perPromptSet  = "per prompt" // images of the same prompts as a model's, for diversity
-	perPromptSet2 = "per prompt again"
+	perPromptSet  = "diversity"  // images of the same prompts as a model's
+	perPromptSet2 = "diversity again"
 )
 
 // A table of prompts numbers them: equal prompts have one number.
@@ -180,5 +199,5 @@ func (t *promptTable) add(text string) int {
 	return i
 }
 
-// rows is the text encoders' input of a list of prompts.
-func (e *Env) rows(prompts []string) ([]float32, error) { return e.world.Texts.Rows(prompts) }
+// textInput is the text encoders' input of prompts.
+func (e *Env) textInput(prompts []string) ([]float32, error) { return e.world.Texts.Input(prompts) }

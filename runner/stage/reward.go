@@ -85,7 +85,7 @@ func runReward(ctx context.Context, e *Env, t Task, p RewardParams, progress Pro
 		d.Prompt = append(d.Prompt, table.add(prompt))
 	}
 	for i, prompt := range slices.Clone(table.texts) {
-		groups, err := e.world.Perturbations.Of(prompt)
+		groups, err := e.world.Perturbations.Perturbed(prompt)
 		if err != nil {
 			return fmt.Errorf("reward: %w", err)
 		}
@@ -97,7 +97,7 @@ func runReward(ctx context.Context, e *Env, t Task, p RewardParams, progress Pro
 			perturbed[i] = append(perturbed[i], list)
 		}
 	}
-	x, err := e.rows(table.texts)
+	x, err := e.textInput(table.texts)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func readLabelledImages(imagesDir, labelsDir string) (*labelledImages, error) {
 	if err != nil {
 		return nil, err
 	}
-	images, err := only(readImagesOf(imagesDir, len(labels.Labels)))
+	images, err := Only(readImagesOf(imagesDir, len(labels.Labels)))
 	if err != nil {
 		return nil, err
 	}

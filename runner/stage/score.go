@@ -7,37 +7,33 @@ import (
 	"ablate/runner/world"
 )
 
-// Score scores images, each with its prompt: by a learned reward, or by the gold's
-// verdicts, which is a control.
+// Score scores images, each with its prompt, by a learned reward.
 const Score Kind = "score"
 
 var scoreDef = define(runScore, Def{
 	Kind: Score, Revision: 2, Backend: true,
 	Inputs: []Input{{Name: ImagesInput}, {Name: PromptsInput},
-		{Name: VerdictsInput, Optional: true}, // or a reward on its embedder:
-		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true},
+		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // or those of the base trial:
 		{Name: BaseRewardInput, Optional: true, OfBase: true}, {Name: BaseEmbedderInput, Optional: true, OfBase: true}},
 	Files: tabled(scoresFile),
 })
 
-func runScore(ctx context.Context, e *Env, t Task, _ NoParams, progress Progress) error {
-	if t.has(VerdictsInput) {
-		verdicts, err := ReadVerdicts(t.in(VerdictsInput))
-		if err != nil {
-			return err
-		}
-		out := make([]ScoreSet, len(verdicts))
-		for k, v := range verdicts {
-			out[k] = ScoreSet{Step: v.Step, Scores: goldScores(v.Labels)}
-		}
-		return writeScores(t.Out, out)
-	}
+// ScoreParams have nothing that changes a score.
+type ScoreParams struct {
+	Images int `json:"images" key:"-"` // of all sets, for the estimate
+}
+
+func (p ScoreParams) memory() float64 { return float64(p.Images) * world.Pixels }
+
+func (p ScoreParams) cost() float64 { return .05 + float64(p.Images)/10000 }
+
+func runScore(ctx context.Context, e *Env, t Task, _ ScoreParams, progress Progress) error {
 	reward, embedder := t.in(RewardInput), t.in(EmbedderInput)
 	if t.has(BaseRewardInput) {
 		reward, embedder = t.in(BaseRewardInput), t.in(BaseEmbedderInput)
 	}
 	if reward == "" || embedder == "" {
-		return fmt.Errorf("score: the task has neither verdicts nor a reward with its embedder: this is a mistake of the program that sends it")
+		return fmt.Errorf("score: the task has no reward with its embedder: this is a mistake of the program that sends it")
 	}
 	prompts, err := ReadPrompts(t.in(PromptsInput))
 	if err != nil {
@@ -53,15 +49,10 @@ func runScore(ctx context.Context, e *Env, t Task, _ NoParams, progress Progress
 			return err
 		}
 		progress(k, len(sets), "sets of images")
-		x, err := e.embed(embedder, s.Images, texts(prompts))
-		if err != nil {
+		out[k].Step = s.Step
+		if out[k].Scores, out[k].Cosines, err = e.rewardScores(reward, embedder, s.Images, texts(prompts)); err != nil {
 			return err
 		}
-		scores, err := e.scores(reward, x, texts(prompts))
-		if err != nil {
-			return err
-		}
-		out[k] = ScoreSet{s.Step, scores, x.cosines()}
 	}
 	return writeScores(t.Out, out)
 }
@@ -86,7 +77,7 @@ func (e *Env) embed(embedderDir string, images []uint8, prompts []string) (*embe
 		return nil, fmt.Errorf("score: %d images have %d prompts", len(images)/world.Pixels, len(prompts))
 	}
 	out := &embedded{width: ec.Width, text: func(prompts []string) ([]float32, error) {
-		x, err := e.rows(prompts)
+		x, err := e.textInput(prompts)
 		if err != nil {
 			return nil, err
 		}
@@ -172,11 +163,13 @@ func (e *Env) scores(rewardDir string, x *embedded, prompts []string) ([]float32
 	return scores, nil
 }
 
-// rewardScores are r of images, each with its prompt, by a learned reward.
-func (e *Env) rewardScores(rewardDir, embedderDir string, images []uint8, prompts []string) ([]float32, error) {
+// rewardScores are r of images, each with its prompt, by a learned reward, and their
+// cosines by its embedder alone.
+func (e *Env) rewardScores(rewardDir, embedderDir string, images []uint8, prompts []string) (scores, cosines []float32, err error) {
 	x, err := e.embed(embedderDir, images, prompts)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return e.scores(rewardDir, x, prompts)
+	scores, err = e.scores(rewardDir, x, prompts)
+	return scores, x.cosines(), err
 }

@@ -22,11 +22,11 @@ func runSelect(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 	var best ImageSet
 	var top []float32
 	for k := 0; t.has(Numbered(ImagesInput, k)); k++ {
-		images, err := only(ReadImages(t.in(Numbered(ImagesInput, k))))
+		images, err := Only(ReadImages(t.in(Numbered(ImagesInput, k))))
 		if err != nil {
 			return err
 		}
-		scores, err := only(ReadScores(t.in(Numbered(ScoresInput, k))))
+		scores, err := Only(ReadScores(t.in(Numbered(ScoresInput, k))))
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -12,9 +11,9 @@ import (
 	"ablate/runner/world"
 )
 
-// What is drawn, judged, scored or measured is a set for each model: one set at step 0,
-// or along a fine-tuning one set for each checkpoint that it kept, by its step. All sets
-// of an artifact are for the same prompts.
+// What is drawn, judged, scored or measured is a set for each model: one set at step 0, or
+// one set for each checkpoint of a fine-tuning, by its step. All sets of an artifact are for
+// the same prompts.
 
 // An ImageSet is images uint8[n, Size, Size, Channels], one for each prompt.
 type ImageSet struct {
@@ -22,7 +21,7 @@ type ImageSet struct {
 	Images []uint8
 }
 
-// A VerdictSet is what a judge says of the images of a set.
+// A VerdictSet is the verdicts on the images of a set.
 type VerdictSet struct {
 	Step   int      `json:"step"`
 	Labels []string `json:"labels"` // world.Good, world.Bad or world.Skip
@@ -49,8 +48,8 @@ type Metric struct {
 	N     int     `json:"n"`
 }
 
-// only returns the set of an artifact that must have one.
-func only[S any](sets []S, err error) (S, error) {
+// Only is the set of an artifact that must have one. It takes what a reader returns.
+func Only[S any](sets []S, err error) (S, error) {
 	var none S
 	if err != nil {
 		return none, err
@@ -138,7 +137,10 @@ func ReadVerdicts(dir string) ([]VerdictSet, error) {
 	if err := checkpoint.ReadJSON(path, &sets, true); err != nil {
 		return nil, err
 	}
-	for _, s := range sets {
+	for i, s := range sets {
+		if i > 0 && s.Step <= sets[i-1].Step {
+			return nil, fmt.Errorf("%s: step %d comes after step %d", path, s.Step, sets[i-1].Step)
+		}
 		if len(s.Labels) != len(s.Read) {
 			return nil, fmt.Errorf("%s: %d labels of %d images", path, len(s.Labels), len(s.Read))
 		}
@@ -213,7 +215,6 @@ func MeanScore(scores []float32) float64 {
 func ReadMetrics(dir string) ([]MetricSet, error) {
 	var sets []MetricSet
 	err := checkpoint.ReadJSON(filepath.Join(dir, metricsFile), &sets, true)
-	slices.SortFunc(sets, func(a, b MetricSet) int { return cmp.Compare(a.Step, b.Step) })
 	return sets, err
 }
 

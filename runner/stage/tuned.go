@@ -7,28 +7,26 @@ import (
 	"strings"
 
 	"ablate/models/checkpoint"
-	"ablate/models/dit"
-	"ablate/models/finetune"
 	"ablate/models/lora"
 	"ablate/models/nn"
 	"ablate/models/pipeline"
 )
 
-// A fine-tuned model is the pretrained one and a folder that says what is different: whole
-// parts that take the place of the pretrained ones, or an adapter, which is a low-rank
-// update in the layout of the Python package peft. Below steps/N is the same of the model
+// A fine-tuned model is the pretrained one and a folder of what is different: whole parts
+// that take the place of the pretrained ones, or an adapter, which is a low-rank update in
+// the layout of the Python package peft. The folder steps/N has the same of the checkpoint
 // after N steps.
 
 // tunedConfig is checkpoint.json of the folder.
 type tunedConfig struct {
 	Format   string   `json:"format"`             // formatParts or formatAdapter
 	Replaces []string `json:"replaces,omitempty"` // parts, as folders
-	Steps    []int    `json:"steps"`              // after which a model was kept; after the last of them it is the folder's own
+	Steps    []int    `json:"steps"`              // of the checkpoints; the last one is the folder's own
 }
 
 const (
-	formatParts   = "diffusers"
-	formatAdapter = "peft"
+	formatParts   = "parts"
+	formatAdapter = "adapter"
 )
 
 const adapterFile = "adapter_model.safetensors"
@@ -58,41 +56,35 @@ type adapterConfig struct {
 	Bias    string   `json:"bias"`
 }
 
-// A keptModel is a model on the way of a fine-tuning: its updates, or its whole weights.
-type keptModel struct {
+// A checkpointAt is the model after a step of its fine-tuning: its updates, or the weights
+// of its trained part where there are none.
+type checkpointAt struct {
 	Step    int
 	Updates nn.Values
-	Weights nn.Values // where there are no updates
+	Weights nn.Values
 }
 
-func keep(step int, t *finetune.Tuned) keptModel {
-	if t.Updates != nil {
-		return keptModel{Step: step, Updates: t.Updates}
-	}
-	return keptModel{Step: step, Weights: t.Weights}
-}
-
-// writeTuned writes a fine-tuned model, with those that were kept on the way; the last of
-// these is the model itself.
-func writeTuned(dir string, net pipeline.Network, part pipeline.Part, l lora.Config, kept []keptModel) error {
+// writeTuned writes the checkpoints of a fine-tuning that trained a part of the model. The
+// last one is the fine-tuned model.
+func writeTuned(dir string, net pipeline.Network, trained pipeline.Part, l lora.Config, checkpoints []checkpointAt) error {
 	c := tunedConfig{Format: formatAdapter}
 	if l.Rank == 0 {
 		c.Format = formatParts
-		if part != pipeline.EncoderPart {
+		if trained != pipeline.EncoderPart {
 			c.Replaces = append(c.Replaces, "transformer")
 		}
-		if part != pipeline.DenoiserPart {
+		if trained != pipeline.DenoiserPart {
 			c.Replaces = append(c.Replaces, "text_encoder")
 		}
 	}
-	for i, k := range kept {
+	for i, k := range checkpoints {
 		c.Steps = append(c.Steps, k.Step)
 		to := dir
-		if i < len(kept)-1 {
+		if i < len(checkpoints)-1 {
 			to = stepDir(dir, k.Step)
 		}
 		if c.Format == formatAdapter {
-			if err := writeAdapter(filepath.Join(to, "adapter"), net, part, l, k.Updates); err != nil {
+			if err := writeAdapter(filepath.Join(to, "adapter"), net, trained, l, k.Updates); err != nil {
 				return err
 			}
 			continue
@@ -208,58 +200,59 @@ func readTunedConfig(dir string) (tunedConfig, error) {
 		return c, fmt.Errorf("%s: format is %q; must be %q or %q", path, c.Format, formatParts, formatAdapter)
 	case bad || (len(c.Replaces) == 0) != (c.Format == formatAdapter):
 		return c, fmt.Errorf("%s: format %q replaces %q; must be transformer, text_encoder or both of format %q", path, c.Format, c.Replaces, formatParts)
-	case len(c.Steps) == 0 || c.Steps[0] < 1 || !slices.IsSorted(c.Steps):
-		return c, fmt.Errorf("%s: steps are %v; must be positive and ascending", path, c.Steps)
+	case len(c.Replaces) == 2 && c.Replaces[0] == c.Replaces[1] || len(c.Replaces) > 2:
+		return c, fmt.Errorf("%s: replaces has a part twice: %q", path, c.Replaces)
+	case len(c.Steps) == 0 || c.Steps[0] < 1 || !slices.IsSortedFunc(c.Steps, func(a, b int) int { return a - b + 1 }):
+		return c, fmt.Errorf("%s: steps are %v; must be positive, and each greater than the one before", path, c.Steps)
 	}
 	return c, nil
 }
 
-// keptSteps are the steps after which a fine-tuning kept its model.
-func keptSteps(dir string) ([]int, error) {
+// checkpointSteps are the steps of the checkpoints of a fine-tuning.
+func checkpointSteps(dir string) ([]int, error) {
 	c, err := readTunedConfig(dir)
 	return c.Steps, err
 }
 
-// readModelAt reads a model: the pretrained one in base, with what a fine-tuning made of it
-// where tuned is not empty; at step 0 as it was at the end, else as it was kept after a step.
-func readModelAt(base, tuned string, step int) (dit.Config, *pipeline.Model, error) {
-	config, m, err := readModel(base)
-	if err != nil || tuned == "" {
-		return config, m, err
-	}
+// tunedAt reads what a fine-tuning made of a model: at step 0 as it was at the end, else the
+// checkpoint after a step.
+func tunedAt(base *pipeline.Model, tuned string, step int) (*pipeline.Model, error) {
 	c, err := readTunedConfig(tuned)
 	if err != nil {
-		return config, nil, err
+		return nil, err
 	}
 	dir := tuned
 	if last := c.Steps[len(c.Steps)-1]; step > 0 && step != last {
 		if !slices.Contains(c.Steps, step) {
-			return config, nil, fmt.Errorf("%s has no model after step %d; there are %v", tuned, step, c.Steps)
+			return nil, fmt.Errorf("%s has no checkpoint after step %d; it has %v", tuned, step, c.Steps)
 		}
 		dir = stepDir(tuned, step)
 	}
 	if c.Format == formatAdapter {
-		l, updates, err := readAdapter(filepath.Join(dir, "adapter"), m.Network)
+		l, updates, err := readAdapter(filepath.Join(dir, "adapter"), base.Network)
 		if err != nil {
-			return config, nil, err
+			return nil, err
 		}
-		return config, m.With(l.Merge(m.Weights, updates)), nil
+		return base.With(l.Merge(base.Weights, updates)), nil
 	}
+	weights := nn.Values{}
 	for _, part := range c.Replaces {
-		file, params, prefix := partOf(m.Network, part)
-		if err := readWeights(filepath.Join(dir, file), params, prefix, m.Weights); err != nil {
-			return config, nil, err
+		file, params, prefix := partOf(base.Network, part)
+		if err := readWeights(filepath.Join(dir, file), params, prefix, weights); err != nil {
+			return nil, err
 		}
 	}
-	return config, m, nil
+	return base.With(weights), nil
 }
 
-// Merge writes a model as one checkpoint folder: the pretrained one in base, with what a
-// fine-tuning made of it where tuned is not empty. An adapter is added to the weights, and
-// lies in the folder as well.
+// Merge writes a fine-tuned model as one checkpoint folder: the pretrained one in base, with
+// what the fine-tuning made of it. An adapter is added to the weights.
 func Merge(base, tuned, out string) error {
-	c, m, err := readModelAt(base, tuned, 0)
+	c, m, err := readModel(base)
 	if err != nil {
+		return err
+	}
+	if m, err = tunedAt(m, tuned, 0); err != nil {
 		return err
 	}
 	return writeModel(out, c, m.Network, m.Weights)

@@ -68,14 +68,14 @@ func (a *actions) labelled(e *Env, model string, n int, s sampler.Options) map[s
 	a.t.Helper()
 	prompts := a.run(e, Prompts, PromptsParams{Seed: 1, List: LabelledList, Rows: n}, nil)
 	images := a.run(e, Draw, DrawParams{Sampler: s}, map[string]string{"model": model, "prompts": prompts})
-	verdicts := a.run(e, Judge, NoParams{}, map[string]string{"images": images, "prompts": prompts})
-	scores := a.run(e, Score, NoParams{}, map[string]string{"images": images, "prompts": prompts, "verdicts": verdicts})
+	verdicts := a.run(e, Judge, JudgeParams{}, map[string]string{"images": images, "prompts": prompts})
+	scores := a.run(e, Oracle, NoParams{}, map[string]string{"verdicts": verdicts})
 	return map[string]string{"model": model, "labelled prompts": prompts, "labelled images": images, "labelled scores": scores}
 }
 
 // tuning is a fine-tuning of three steps that keeps its model after each.
 func tuning(trains pipeline.Part, l lora.Config) FinetuneParams {
-	return FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Keeps: 3, Recipe: finetune.Recipe{Method: choice("reward-weighted"),
+	return FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Checkpoints: 3, Recipe: finetune.Recipe{Method: choice("reward-weighted"),
 		Trains: trains, Schedule: "constant", Steps: 3, Batch: 8, LearningRate: 1e-2, Warmup: 1, Clip: 1, Adam: train.Default(0).Adam, Anchor: "none", Rounds: 1, LoRA: l}}
 }
 
@@ -107,7 +107,7 @@ func TestAdapter(t *testing.T) {
 			}
 			return v
 		}
-		_, after, err := readModelAt(base, out, step)
+		after, err := tunedAt(before, out, step)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,7 @@ func TestAdapter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, two, err := readModelAt(base, out, 0)
+	two, err := tunedAt(before, out, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestTuned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, after, err := readModelAt(base, out, 0)
+		after, err := tunedAt(before, out, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,14 +219,14 @@ func TestSeries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	end, err := only(ReadImages(last))
+	end, err := Only(ReadImages(last))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(sets) != 3 || sets[0].Step != 1 || sets[2].Step != 3 || string(sets[2].Images) != string(end.Images) || string(sets[0].Images) == string(sets[2].Images) {
 		t.Errorf("%d sets of images, the last one is the model's: %v", len(sets), len(sets) == 3 && string(sets[2].Images) == string(end.Images))
 	}
-	verdicts, err := ReadVerdicts(a.run(e, Judge, NoParams{}, map[string]string{"images": images, "prompts": from["prompts"]}))
+	verdicts, err := ReadVerdicts(a.run(e, Judge, JudgeParams{}, map[string]string{"images": images, "prompts": from["prompts"]}))
 	if err != nil || len(verdicts) != 3 || verdicts[1].Step != 2 {
 		t.Errorf("verdicts %v, %v", verdicts, err)
 	}
@@ -239,11 +239,14 @@ func TestSeries(t *testing.T) {
 			t.Errorf("after step %d: %v", d.Step, d.Metrics)
 		}
 	}
-	none, err := only(ReadMetrics(a.run(e, Distance, DistanceParams{Seed: 1, Images: 8, Batch: 8, BestOf: 4}, map[string]string{"model": base, "images": in["labelled images"], "prompts": from["prompts"]})))
-	if want := math.Log(4) - .75; err != nil || none.Metrics[0].Value != want || none.Metrics[1].Value != 0 {
-		t.Errorf("best of 4 of the pretrained model: %v, %v, want a divergence of %v", none, err, want)
+	none, err := Only(ReadMetrics(a.run(e, Distance, DistanceParams{Seed: 1, Images: 8, Batch: 8}, map[string]string{"model": base, "images": in["labelled images"], "prompts": from["prompts"]})))
+	if err != nil || none.Metrics[0].Value != 0 || none.Metrics[1].Value != 0 {
+		t.Errorf("the pretrained model from itself: %v, %v", none, err)
 	}
-	if _, err := a.try(t.Context(), e, Label, LabelParams{Seed: 1, List: LabelledList}, map[string]string{"prompts": from["prompts"], "verdicts": a.run(e, Judge, NoParams{}, map[string]string{"images": images, "prompts": from["prompts"]})}, train.Resume{}, nil); err == nil || !strings.Contains(err.Error(), "has 3 sets") {
+	if got, want := BestOfDivergence(4), math.Log(4)-.75; got != want || BestOfDivergence(1) != 0 {
+		t.Errorf("best of 4 adds %v, want %v", got, want)
+	}
+	if _, err := a.try(t.Context(), e, Label, LabelParams{Seed: 1, List: LabelledList}, map[string]string{"prompts": from["prompts"], "verdicts": a.run(e, Judge, JudgeParams{}, map[string]string{"images": images, "prompts": from["prompts"]})}, train.Resume{}, nil); err == nil || !strings.Contains(err.Error(), "has 3 sets") {
 		t.Errorf("labels of a series: %v", err)
 	}
 }
@@ -268,7 +271,7 @@ func TestSelect(t *testing.T) {
 		}
 		in[Numbered(ImagesInput, k)], in[Numbered(ScoresInput, k)] = images, to
 	}
-	got, err := only(ReadImages(a.run(NewEnv(nil), Select, NoParams{}, in)))
+	got, err := Only(ReadImages(a.run(NewEnv(nil), Select, NoParams{}, in)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,15 @@ type Captions = shapes.Captions
 // Vocabulary is the width of the text encoders' input.
 func Vocabulary() int { return shapes.Vocabulary() }
 
+// Categories are those of the prompts that studies draw.
+func Categories() []string {
+	var out []string
+	for c := shapes.CategoryCount; c <= shapes.CategoryCombination; c++ {
+		out = append(out, c.String())
+	}
+	return out
+}
+
 // Shapes is the shapes world.
 func Shapes() *World {
 	p := prompts{shapes.Prompts()}
@@ -35,7 +44,7 @@ func (p prompts) Draw(r *rand.Rand, seenOnly bool) Prompt {
 	return Prompt{Text: e.Prompt.String(), Category: e.Category.String(), Seen: e.Seen, Complete: e.Prompt.Complete()}
 }
 
-func (p prompts) Of(prompt string) ([][]string, error) {
+func (p prompts) Perturbed(prompt string) ([][]string, error) {
 	q, err := shapes.ParsePrompt(prompt)
 	if err != nil {
 		return nil, err
@@ -70,7 +79,7 @@ func (p prompts) Contrasts(prompt string, n int) ([]string, error) {
 // bags are bags of words.
 type bags struct{}
 
-func (bags) Rows(prompts []string) ([]float32, error) {
+func (bags) Input(prompts []string) ([]float32, error) {
 	v := shapes.Vocabulary()
 	x := make([]float32, len(prompts)*v)
 	for i, s := range prompts {
@@ -128,7 +137,7 @@ func captioned(n int, c Captions, stream func(i int) *rand.Rand) ([]uint8, []str
 	return images, captions
 }
 
-func (renderer) Of(set string, prompts []string) ([]uint8, error) {
+func (renderer) Showing(set string, prompts []string) ([]uint8, error) {
 	images := make([]uint8, len(prompts)*Pixels)
 	img := make([]float32, Pixels)
 	for i, s := range prompts {

@@ -5,10 +5,12 @@
 package world
 
 import (
+	_ "embed"
 	"fmt"
 	"image"
 	"image/color"
 	"math/rand/v2"
+	"strings"
 )
 
 // A Prompt is one that a study draws.
@@ -27,17 +29,17 @@ type Prompts interface {
 
 // Perturbations are the prompts that contrast with a prompt.
 type Perturbations interface {
-	// Of lists perturbed prompts that a training may use, in groups: those with one word
+	// Perturbed lists perturbed prompts that a training may use, in groups: those with one word
 	// swapped, then those with two. The prompt must be one of the study's.
-	Of(prompt string) ([][]string, error)
+	Perturbed(prompt string) ([][]string, error)
 	// Contrasts are up to n prompts that contrast with any prompt, always the same ones.
 	Contrasts(prompt string, n int) ([]string, error)
 }
 
 // Texts makes the input of the text encoders.
 type Texts interface {
-	// Rows are the rows of prompts, float32[n, Vocabulary].
-	Rows(prompts []string) ([]float32, error)
+	// Input is the input of prompts, float32[n, Vocabulary].
+	Input(prompts []string) ([]float32, error)
 }
 
 // Labels of an image. A judge skips an image that it cannot read; a skipped image counts
@@ -48,7 +50,7 @@ const (
 	Skip = "skip"
 )
 
-// A Verdict is what a judge says of an image.
+// A Verdict is a judgement of an image.
 type Verdict struct {
 	Label string // Good, Bad or Skip
 	Read  string // what the judge saw
@@ -65,10 +67,10 @@ type Images interface {
 	// and its number alone.
 	Pairs(seed int64, n int, c Captions) ([]uint8, []string)
 	// Real are n images with imperfect captions that no training sees. Sets of different
-	// names have no image in common.
+	// names are drawn independently.
 	Real(set string, n int) ([]uint8, []string)
-	// Of are images that show prompts, one each. No training sees them.
-	Of(set string, prompts []string) ([]uint8, error)
+	// Showing are images that show prompts, one each. No training sees them.
+	Showing(set string, prompts []string) ([]uint8, error)
 }
 
 // A World is all of it.
@@ -104,7 +106,7 @@ func Picture(images []uint8, index int) image.Image {
 	b := images[index*Pixels:]
 	img := image.NewNRGBA(image.Rect(0, 0, Size, Size))
 	for i := range Size * Size {
-		img.SetNRGBA(i%Size, i/Size, color.NRGBA{b[3*i], b[3*i+1], b[3*i+2], 255})
+		img.SetNRGBA(i%Size, i/Size, color.NRGBA{b[Channels*i], b[Channels*i+1], b[Channels*i+2], 255})
 	}
 	return img
 }
@@ -116,4 +118,16 @@ func Check(size, channels, vocabulary int) error {
 			size, size, channels, vocabulary, Size, Size, Channels, Vocabulary())
 	}
 	return nil
+}
+
+//go:embed methods.txt
+var methodsText string
+
+// Methods are paragraphs about the world and what is measured in it, for reports.
+func Methods() []string {
+	var out []string
+	for paragraph := range strings.SplitSeq(strings.TrimSpace(methodsText), "\n\n") {
+		out = append(out, strings.ReplaceAll(paragraph, "\n", " "))
+	}
+	return out
 }

@@ -46,7 +46,7 @@ func TestAnnotate(t *testing.T) {
 func TestShapes(t *testing.T) {
 	w := Shapes()
 	const prompt, other = "three red circles on a white background", "two green bars on a black background"
-	images, err := w.Images.Of("test", []string{prompt, other})
+	images, err := w.Images.Showing("test", []string{prompt, other})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestShapes(t *testing.T) {
 		if !p.Seen || p.Category == "" || p.Complete != (strings.Count(p.Text, " ") == 6) {
 			t.Errorf("%+v", p)
 		}
-		groups, err := w.Perturbations.Of(p.Text)
+		groups, err := w.Perturbations.Perturbed(p.Text)
 		if err != nil || len(groups) != 2 || slices.Contains(slices.Concat(groups...), p.Text) {
 			t.Errorf("%s is perturbed to %q, %v", p.Text, groups, err)
 		}
@@ -77,11 +77,11 @@ func TestShapes(t *testing.T) {
 		}
 		all = slices.Concat(all, []string{p.Text}, contrasts, groups[0], groups[1])
 	}
-	rows, err := w.Texts.Rows(all)
+	rows, err := w.Texts.Input(all)
 	if err != nil || len(rows) != len(all)*Vocabulary() {
 		t.Errorf("%d values of %d prompts, %v", len(rows), len(all), err)
 	}
-	if _, err := w.Perturbations.Of("shapes on a white background"); err == nil || !strings.Contains(err.Error(), "not one of the prompts") {
+	if _, err := w.Perturbations.Perturbed("shapes on a white background"); err == nil || !strings.Contains(err.Error(), "not one of the prompts") {
 		t.Errorf("a prompt that no study draws: %v", err)
 	}
 	if err := Check(Size, Channels, Vocabulary()); err != nil {
@@ -125,5 +125,18 @@ func TestPicture(t *testing.T) {
 	}
 	if Picture(set, 2) != nil || Picture(set, -1) != nil {
 		t.Error("there is a third image")
+	}
+}
+
+// TestMethods: each paragraph is one line without double spaces.
+func TestMethods(t *testing.T) {
+	list := Methods()
+	if len(list) != 5 {
+		t.Errorf("%d paragraphs, want 5", len(list))
+	}
+	for _, p := range list {
+		if strings.ContainsAny(p, "\n\t") || strings.Contains(p, "  ") || p != strings.TrimSpace(p) {
+			t.Errorf("paragraph %q", p)
+		}
 	}
 }

@@ -1,0 +1,25 @@
+package stage
+
+import "context"
+
+// Oracle turns verdicts into scores: 1 for a good image, 0 for another. Images that are
+// weighted or chosen by these are a control, for the gold judges the result too.
+const Oracle Kind = "oracle"
+
+var oracleDef = define(runOracle, Def{
+	Kind: Oracle, Revision: 1,
+	Inputs: []Input{{Name: VerdictsInput}},
+	Files:  required(scoresFile),
+})
+
+func runOracle(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error {
+	verdicts, err := ReadVerdicts(t.in(VerdictsInput))
+	if err != nil {
+		return err
+	}
+	out := make([]ScoreSet, len(verdicts))
+	for k, v := range verdicts {
+		out[k] = ScoreSet{Step: v.Step, Scores: goldScores(v.Labels)}
+	}
+	return writeScores(t.Out, out)
+}
