@@ -105,3 +105,19 @@ func TestResume(t *testing.T) {
 		}
 	}
 }
+
+// TestScorer: what scores drawn images is one of three, and a mistake is not taken for the
+// gold.
+func TestScorer(t *testing.T) {
+	f := &finetuning{p: FinetuneParams{Scores: ByNone}, prompts: newPromptTable()}
+	f.prompts.add("two bars")
+	if got, err := f.score(nil, []int{0, 1}); err != nil || !slices.Equal(got, []float32{1, 1}) {
+		t.Errorf("without a scorer: %v, %v", got, err)
+	}
+	for _, name := range []string{"", "gold"} {
+		f.p.Scores = name
+		if got, err := f.score(nil, []int{0}); err == nil {
+			t.Errorf("%q scores %v", name, got)
+		}
+	}
+}
