@@ -244,7 +244,7 @@ func TestOutsideTheImage(t *testing.T) {
 	tl, m := tools(t, net), model(net)
 	for _, method := range []Method{draft{Last: 1}, refl{From: .5, Weight: 1, Margin: 2}} {
 		j := job(net, method)
-		j.Batch, j.LearningRate = 8, 1e-2
+		j.Batch, j.LearningRate = 16, 1e-2 // compiled for TestDrawingMethods, too
 		// A denoiser that predicts far beyond white leaves nothing to gain.
 		far := m.With(nn.Values{"out.bias": slices.Repeat([]float32{50}, 192), "out.weight": make([]float32, 192*16)})
 		got := run(t, tl, far, j)

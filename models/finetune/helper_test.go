@@ -149,11 +149,12 @@ func brightnessModel() (*RewardModel, nn.Values) {
 		}}, nn.Values{"scale": {4}}
 }
 
-// job is a short fine-tuning by a method.
+// job is a short fine-tuning by a method. Jobs of one batch size and without a moving
+// average share what is compiled.
 func job(net pipeline.Network, m Method) Job {
 	reward, values := brightnessModel()
 	return Job{
-		Recipe: Recipe{Method: Choice{m}, Trains: pipeline.DenoiserPart, Steps: 3, Batch: 4, LearningRate: 1e-3, Warmup: 1, Clip: 1, Schedule: "constant",
+		Recipe: Recipe{Method: Choice{m}, Trains: pipeline.DenoiserPart, Steps: 3, Batch: 8, LearningRate: 1e-3, Warmup: 1, Clip: 1, Schedule: "constant",
 			Adam: train.Adam{Beta1: .9, Beta2: .99, Epsilon: 1e-8}, Anchor: AnchorNone, Rounds: 1, Fresh: Fresh{Images: 32, Group: 8}, Roll: Rollout{Images: 32, Noise: .7}},
 		Sampler: sampler.Options{Steps: 4, Shift: 1.5, Batch: 32},
 		Text:    text(net), Sources: []Source{scored(net, 32)}, Pairs: pairs{net}, Reward: reward, RewardValues: values,

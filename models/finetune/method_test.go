@@ -134,7 +134,7 @@ func TestOverfits(t *testing.T) {
 				continue // one of those with a weight an image, and one without
 			}
 			j := job(net, method)
-			j.Steps, j.Batch, j.LearningRate, j.Sources, j.Anchor, j.Prediction = 100, 8, 3e-3, []Source{source}, anchor, .02
+			j.Steps, j.LearningRate, j.Sources, j.Anchor, j.Prediction = 100, 3e-3, []Source{source}, anchor, .02
 			good, bad := gap(t, net, m.Weights, m.With(run(t, tl, m, j)).Weights, source)
 			if good >= bad {
 				t.Errorf("%s, anchor %s: the loss of good images moved by %v, of bad ones by %v", name, anchor, good, bad)
@@ -149,17 +149,15 @@ func TestOverfits(t *testing.T) {
 // weighed marks the methods of which the loss is a weighed likelihood.
 func (weightedLikelihood) weighed() {}
 
+// losses is each image's denoising loss under the tiny network's weights, compiled once.
+var losses *backend.Fn
+
 // gap is how far the denoising loss of good and of bad images moved.
 func gap(t *testing.T, net pipeline.Network, before, after nn.Values, s Source) (good, bad float64) {
 	t.Helper()
 	params := net.AllParams()
-	fn, err := backend.NewFn(modeltest.Backend(t), "losses", 0, func(in []*graph.Node) []*graph.Node {
-		p, x0, eps, time := net.Process, in[0], in[1], in[2]
-		prediction := net.Bind(nn.Bind(params, in[4:]), true)(p.Noisy(x0, eps, time), time, in[3])
-		return []*graph.Node{process.Loss(p, prediction, p.Target(x0, eps, time), time)}
-	})
-	if err != nil {
-		t.Fatal(err)
+	if losses == nil {
+		losses = denoisingLosses(t, net)
 	}
 	const times = 16
 	n := len(s.Scores)
@@ -170,19 +168,19 @@ func gap(t *testing.T, net pipeline.Network, before, after nn.Values, s Source) 
 	}
 	b.Draw(random.Stream(9, "test", "gap", 0))
 	in := b.Inputs()
-	losses := func(v nn.Values) []float32 {
+	of := func(v nn.Values) []float32 {
 		x, err := v.Tensors(modeltest.Backend(t), params)
 		if err != nil {
 			t.Fatal(err)
 		}
 		x = append([]*tensors.Tensor{in["x0"], in["noise"], in["time"], in["cond"]}, x...)
-		out, err := fn.Call(x...)
+		out, err := losses.Call(x...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return backend.Float32s(out[0])
 	}
-	x, y := losses(before), losses(after)
+	x, y := of(before), of(after)
 	for i := range x {
 		d := float64(y[i]-x[i]) / float64(len(x)/2)
 		if s.Good[i%n] {
@@ -192,6 +190,20 @@ func gap(t *testing.T, net pipeline.Network, before, after nn.Values, s Source) 
 		}
 	}
 	return good, bad
+}
+
+func denoisingLosses(t *testing.T, net pipeline.Network) *backend.Fn {
+	t.Helper()
+	params := net.AllParams()
+	fn, err := backend.NewFn(modeltest.Backend(t), "losses", 0, func(in []*graph.Node) []*graph.Node {
+		p, x0, eps, time := net.Process, in[0], in[1], in[2]
+		prediction := net.Bind(nn.Bind(params, in[4:]), true)(p.Noisy(x0, eps, time), time, in[3])
+		return []*graph.Node{process.Loss(p, prediction, p.Target(x0, eps, time), time)}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fn
 }
 
 // TestDrawingMethods: what learns from images that it draws raises the reward.
@@ -446,8 +458,8 @@ func TestWeights(t *testing.T) {
 	if d, _ := moved([]Source{generated(net, 8, 0)}, 0); d != 0 {
 		t.Errorf("weights 0 and beta 0 move the network by %v", d)
 	}
-	if d, ess := moved([]Source{generated(net, 8, .5)}, 0); d == 0 || ess != 4 {
-		t.Errorf("weights .5 move the network by %v, effective sample size %v of 4", d, ess)
+	if d, ess := moved([]Source{generated(net, 8, .5)}, 0); d == 0 || ess != 8 {
+		t.Errorf("weights .5 move the network by %v, effective sample size %v of 8", d, ess)
 	}
 	if d, _ := moved(nil, 1); d == 0 {
 		t.Error("pretraining pairs alone do not move the network")
