@@ -14,7 +14,7 @@ import (
 const Embed Kind = "embedder"
 
 var embedDef = define(runEmbed, Def{
-	Kind: Embed, Revision: 1, Backend: true, Trains: true,
+	Kind: Embed, Revision: 2, Backend: true, Trains: true,
 	Files: slices.Concat(required(embedderFiles...), tabled(curvesFile)),
 })
 

@@ -16,7 +16,7 @@ import (
 const Pretrain Kind = "pretrain"
 
 var pretrainDef = define(runPretrain, Def{
-	Kind: Pretrain, Revision: 1, Backend: true, Trains: true,
+	Kind: Pretrain, Revision: 2, Backend: true, Trains: true,
 	Files: slices.Concat(required(modelFiles...), tabled(curvesFile)),
 })
 
