@@ -45,7 +45,8 @@ func probeData() (map[string]checkpoint.Tensor, error) {
 	file["noise"] = checkpoint.Floats(noise, drawn, net.Image[0], net.Image[1], net.Image[2])
 	file["grid"] = checkpoint.Floats(grid, len(grid))
 
-	// The distance draws its own times and noise, by this stream; JAX reads them.
+	// The distance draws its own times and noise, by this stream. JAX reads them, and draws
+	// as much noise with numpy, so that both sides do the same work.
 	const intervals = 4
 	r := random.Stream(1, "bench", "distance", 0)
 	from, to := net.Process.Range()

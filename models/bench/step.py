@@ -219,6 +219,7 @@ def probe():
 
     encoder = jax.jit(encode)
     grid = tensors["grid"]
+    rng = np.random.default_rng(1)
 
     def take(_):
         w, base = jax.device_put(params), jax.device_put(reference)
@@ -228,6 +229,7 @@ def probe():
             x = sample(w, x, grid[k : k + 2], cond)
         images, total = np.asarray(x), 0.0
         for t, weight, noise in zip(tensors["distance.times"], tensors["distance.weights"], tensors["distance.noise"]):
+            rng.standard_normal(noise.shape, dtype=np.float32)  # Go draws its noise here; the same numbers are read from the file
             apart, gap = compare(w, base, images, noise, t, cond, other)
             total += float(np.asarray(apart, np.float64) @ weight.astype(np.float64))
             np.asarray(gap)
