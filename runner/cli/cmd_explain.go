@@ -73,9 +73,13 @@ func runExplain(ctx context.Context, g *globals, o explainOptions, path, trial s
 	return nil
 }
 
-// printExplanation prints a stage, with every line of its key if all is true.
+// printExplanation prints an action, with every line of its key if all is true.
 func printExplanation(w io.Writer, e plan.Explanation, all bool) {
-	fmt.Fprintf(w, "\n%s: %s", e.Stage, e.State)
+	name := e.Stage
+	if e.List != "" && e.List != e.Stage {
+		name += " of " + e.List
+	}
+	fmt.Fprintf(w, "\n%s: %s", name, e.State)
 	if e.Reason != "" {
 		fmt.Fprintf(w, ", %s", e.Reason)
 	}

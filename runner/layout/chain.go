@@ -87,7 +87,7 @@ func (r Role) String() string { return roleNames[r] }
 
 // Results are the roles whose artifacts a trial's row of the table is made from.
 func Results() []Role {
-	return []Role{Assessment, AlignmentVerdicts, AlignmentScores, Diversity, Distance, Fidelity}
+	return []Role{Assessment, AlignmentPrompts, AlignmentVerdicts, AlignmentScores, Diversity, Distance, Fidelity}
 }
 
 // A Part is an action in its role.

@@ -8,9 +8,10 @@ import (
 	"ablate/runner/store"
 )
 
-// Explanation is the state of one stage of a trial.
+// Explanation is the state of one action of a trial.
 type Explanation struct {
 	Stage   string       `json:"stage"`
+	List    string       `json:"list,omitempty"` // of prompts that it is of
 	State   State        `json:"state"`
 	Reason  string       `json:"reason,omitempty"`
 	Action  string       `json:"action,omitempty"` // its id in the store, if its inputs are there
@@ -20,7 +21,7 @@ type Explanation struct {
 	Changed []Difference `json:"changed,omitempty"`
 }
 
-// Explain explains each stage of a chain, in the order of the graph.
+// Explain explains each action of a chain, in the order of the graph.
 func (p *Plan) Explain(chain layout.Chain, s *store.Store) ([]Explanation, error) {
 	in := map[*layout.Action]bool{}
 	for _, a := range chain.Actions() {
@@ -47,7 +48,7 @@ func (p *Plan) Explain(chain layout.Chain, s *store.Store) ([]Explanation, error
 // explain explains a step; there has the artifacts of the cached steps before it.
 func (p *Plan) explain(step Step, there map[*layout.Action]store.OutputID, s *store.Store) (Explanation, error) {
 	a := step.Action
-	e := Explanation{Stage: string(a.Kind), State: step.State, Reason: step.Reason}
+	e := Explanation{Stage: string(a.Kind), List: listOf(a), State: step.State, Reason: step.Reason}
 	if step.Key != nil {
 		e.Action = step.Key.ID().String()
 		e.Key = strings.Split(strings.TrimSpace(step.Key.Text()), "\n")

@@ -75,7 +75,7 @@ func (p *Plan) SeedsOf(g *layout.Graph, views []language.View) []string {
 	return seeds
 }
 
-// Missing lists, for each of some views, the stages that run for it.
+// Missing lists, for each of some views, the stages that run for it, each once.
 func (p *Plan) Missing(g *layout.Graph, views []language.View) [][]string {
 	state := map[*layout.Action]State{}
 	for _, s := range p.Steps {
@@ -84,8 +84,8 @@ func (p *Plan) Missing(g *layout.Graph, views []language.View) [][]string {
 	out := make([][]string, len(views))
 	for i, v := range views {
 		for _, a := range g.Chains[v.Trial.ID()].Actions() {
-			if state[a] != Cached {
-				out[i] = append(out[i], string(a.Kind))
+			if kind := string(a.Kind); state[a] != Cached && !slices.Contains(out[i], kind) {
+				out[i] = append(out[i], kind)
 			}
 		}
 	}

@@ -67,20 +67,14 @@ func Find(ctx context.Context, s *store.Store, g *layout.Graph, class string) (*
 func (r *Result) damagedViews() map[string]bool {
 	out := map[string]bool{}
 	for _, v := range r.Project.Study.Views {
-		if r.damaged(r.Project.Graph.Chains[v.Trial.ID()]) {
-			out[v.String()] = true
+		c := r.Project.Graph.Chains[v.Trial.ID()]
+		for _, role := range layout.Results() {
+			if a := c.Action(role); a != nil && r.Found.Unreadable(a) {
+				out[v.String()] = true
+			}
 		}
 	}
 	return out
-}
-
-// damaged reports whether a trial's row of the table lacks values because an artifact is
-// damaged: that of a result, or the prompts, by whose categories verdicts are counted.
-func (r *Result) damaged(c layout.Chain) bool {
-	return slices.ContainsFunc(append(layout.Results(), layout.AlignmentPrompts), func(role layout.Role) bool {
-		a := c.Action(role)
-		return a != nil && r.Found.Unreadable(a)
-	})
 }
 
 // Complete reports whether there is everything that a trial's row of the table is made
@@ -92,7 +86,7 @@ func (r *Result) Complete(c layout.Chain) bool {
 			return false
 		}
 	}
-	return !r.damaged(c)
+	return true
 }
 
 // Damage is the error of a study of which the store has damaged artifacts, nil if it
