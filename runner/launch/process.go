@@ -139,7 +139,9 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 	w.stderr.reset()
 	var quiet <-chan time.Time
 	var timer *time.Timer
-	suspect := false // the limit has passed once
+	suspect := false        // the limit has passed once
+	var again time.Duration // and this much time was given after that, from
+	var since time.Time
 	if w.silence > 0 {
 		timer = time.NewTimer(w.silence)
 		defer timer.Stop()
@@ -166,11 +168,12 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 		case <-drain:
 			return nil, w.death(t.String())
 		case <-quiet:
-			if !suspect {
-				// If this process was the one that stopped (Ctrl-Z, a terminal that takes
-				// no output), the worker's messages are waiting: they get time to be read.
-				suspect = true
-				timer.Reset(min(w.silence, time.Second))
+			// If this process was the one that stopped (Ctrl-Z, a terminal that takes no
+			// output), the worker's messages are waiting: they get time to be read. It was
+			// stopped once more where that time ended late.
+			if !suspect || time.Since(since) > again+again/10 {
+				suspect, again, since = true, min(w.silence, time.Second), time.Now()
+				timer.Reset(again)
 				continue
 			}
 			return nil, w.hung(t)
