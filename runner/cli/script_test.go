@@ -249,7 +249,7 @@ func TestInterrupt(t *testing.T) {
 				t.Errorf("workers %v outlive their study", left)
 			}
 			// The next run goes on from what was finished.
-			again := exec.Command(filepath.Join(dir, "ablate"), "run", "mini")
+			again := exec.Command(filepath.Join(dir, "ablate"), "run", "mini", "--only", "pretrained")
 			again.Dir, again.Env = dir, cmd.Env
 			if out, err := again.CombinedOutput(); err != nil {
 				t.Errorf("the next run: %v\n%s", err, out)
