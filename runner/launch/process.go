@@ -139,9 +139,8 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 	w.stderr.reset()
 	var quiet <-chan time.Time
 	var timer *time.Timer
-	suspect := false        // the limit has passed once
-	var again time.Duration // and this much time was given after that, from
-	var since time.Time
+	var since time.Time // when the limit had passed, and more time was given; zero before that
+	again := min(w.silence, time.Second)
 	if w.silence > 0 {
 		timer = time.NewTimer(w.silence)
 		defer timer.Stop()
@@ -171,14 +170,14 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 			// If this process was the one that stopped (Ctrl-Z, a terminal that takes no
 			// output), the worker's messages are waiting: they get time to be read. It was
 			// stopped once more where that time ended late.
-			if !suspect || time.Since(since) > again+again/10 {
-				suspect, again, since = true, min(w.silence, time.Second), time.Now()
+			if since.IsZero() || time.Since(since) > again+again/10 {
+				since = time.Now()
 				timer.Reset(again)
 				continue
 			}
 			return nil, w.hung(t)
 		case m, ok := <-w.messages:
-			suspect = false
+			since = time.Time{}
 			switch {
 			case !ok:
 				w.awaitExit()

@@ -180,10 +180,8 @@ func (g *Graph) withAssessment(t language.Trial, c, _ Chain) (Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	learned, err := g.pretrained(t, c, stage.LabelledList)
-	if err != nil {
-		return nil, err
-	}
+	prompts := c.Action(LabelledPrompts)
+	learned := drawn{prompts, c.Action(LabelledImages), rows(prompts)}
 	verdicts := g.judge(d)
 	labels, err := g.label(t, d.prompts, verdicts)
 	if err != nil {

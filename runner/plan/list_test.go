@@ -81,8 +81,8 @@ func TestListsOfEntries(t *testing.T) {
 }
 
 // TestEqualOutputs: two actions gave the same bytes: scores by a trial's own reward and by
-// the base trial's. What read the bytes read those of its own trial, in whatever order the
-// store lists them.
+// the base trial's. An action that read the bytes is taken to have read those of its own
+// trial, whatever the order in which the store lists them.
 func TestEqualOutputs(t *testing.T) {
 	entry := func(k store.Key, output byte) store.Entry {
 		return store.Entry{Action: k.ID(), Output: store.OutputID{output}, Key: k.Text()}

@@ -6,7 +6,6 @@ import (
 	"ablate/models/train"
 	"ablate/runner/layout"
 	"ablate/runner/stage"
-	"ablate/runner/world"
 )
 
 // curves are the columns of curves.arrow.
@@ -35,8 +34,8 @@ func (t *curves) add(id language.ID, c layout.Chain, r *reader) error {
 	return t.addProbes(id, c, r)
 }
 
-// addProbes adds what was measured of the models along a fine-tuning: first of the
-// pretrained model, then of those that were kept.
+// addProbes adds what was measured of the pretrained model, and then of each checkpoint of
+// a fine-tuning.
 func (t *curves) addProbes(id language.ID, c layout.Chain, r *reader) error {
 	tuned := c.Action(layout.Finetune)
 	if tuned == nil {
@@ -49,13 +48,7 @@ func (t *curves) addProbes(id language.ID, c layout.Chain, r *reader) error {
 			return err
 		}
 		for _, s := range all {
-			good := 0
-			for _, l := range s.Labels {
-				if l == world.Good {
-					good++
-				}
-			}
-			add("gold", s.Step, float64(good)/float64(max(1, len(s.Labels))))
+			add("gold", s.Step, stage.MeanScore(stage.GoldScores(s.Labels)))
 		}
 	}
 	for _, role := range []layout.Role{layout.BaseProbeScores, layout.ProbeScores} {

@@ -1,8 +1,6 @@
 package result
 
 import (
-	"fmt"
-
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
 	"ablate/runner/stage"
@@ -15,7 +13,7 @@ type reader struct {
 	prompts map[*layout.Action][]stage.Prompt
 }
 
-// list is a list of prompts, nil where there is none.
+// list reads a list of prompts. It is nil if the store does not have it.
 func (r *reader) list(a *layout.Action) ([]stage.Prompt, error) {
 	if rows, ok := r.prompts[a]; ok {
 		return rows, nil
@@ -28,14 +26,11 @@ func (r *reader) list(a *layout.Action) ([]stage.Prompt, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.prompts == nil {
-		r.prompts = map[*layout.Action][]stage.Prompt{}
-	}
 	r.prompts[a] = rows
 	return rows, nil
 }
 
-// sets reads the sets of an action's artifact, none where there is none.
+// sets reads the sets of an action's artifact, none if the store does not have it.
 func sets[S any](r *reader, a *layout.Action, read func(dir string) ([]S, error)) ([]S, error) {
 	dir, ok := r.found.Dir(a)
 	if !ok {
@@ -44,7 +39,7 @@ func sets[S any](r *reader, a *layout.Action, read func(dir string) ([]S, error)
 	return read(dir)
 }
 
-// one is the set of an artifact that must have one; false where there is none.
+// one reads an artifact of one set. It is false if the store does not have the artifact.
 func one[S any](r *reader, a *layout.Action, read func(dir string) ([]S, error)) (s S, ok bool, err error) {
 	dir, ok := r.found.Dir(a)
 	if !ok {
@@ -54,15 +49,12 @@ func one[S any](r *reader, a *layout.Action, read func(dir string) ([]S, error))
 	return s, true, err
 }
 
-// judged are the prompts of a trial's alignment, and the verdicts on their images; false
-// where there are none.
+// judged reads the prompts of a trial's alignment and the verdicts on their images. It is
+// false if the store lacks either.
 func (r *reader) judged(c layout.Chain) (prompts []stage.Prompt, v stage.VerdictSet, ok bool, err error) {
 	if prompts, err = r.list(c.Action(layout.AlignmentPrompts)); err != nil || prompts == nil {
 		return nil, v, false, err
 	}
-	a := c.Action(layout.AlignmentVerdicts)
-	if v, ok, err = one(r, a, stage.ReadVerdicts); err == nil && ok && len(v.Labels) != len(prompts) {
-		err = fmt.Errorf("%s has %d verdicts for %d prompts", r.found.Outputs[a.Name].Dir, len(v.Labels), len(prompts))
-	}
+	v, ok, err = one(r, c.Action(layout.AlignmentVerdicts), func(dir string) ([]stage.VerdictSet, error) { return stage.ReadVerdictsOf(dir, len(prompts)) })
 	return prompts, v, ok, err
 }

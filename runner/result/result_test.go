@@ -20,7 +20,13 @@ import (
 // empty is the result of a study of which the store has nothing.
 func empty(t *testing.T) *Result {
 	t.Helper()
-	s := example.Study(t, "seeds: [1, 2]\narms: {plain: set: {}, beta: {sweep: \"finetune.beta\": [0, 0.25], seeds: [1]}}\ngate: alignment: absolute: 0.1")
+	return emptyOf(t, "seeds: [1, 2]\narms: {plain: set: {}, beta: {sweep: \"finetune.beta\": [0, 0.25], seeds: [1]}}\ngate: alignment: absolute: 0.1")
+}
+
+// emptyOf is that of the study with some fields.
+func emptyOf(t *testing.T, body string) *Result {
+	t.Helper()
+	s := example.Study(t, body)
 	p, err := project.Open(s, nil, "")
 	if err != nil {
 		t.Fatal(err)

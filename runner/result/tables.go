@@ -5,6 +5,7 @@ import (
 	"ablate/experiments/language"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
+	"ablate/runner/stage"
 )
 
 // Tables are a study's results that depend on nothing but the study.
@@ -19,7 +20,7 @@ func NewTables(s *language.Study, g *layout.Graph, found *lookup.Found) (*Tables
 		Labels:      &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 		Reliability: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 	}
-	r := &reader{found: found}
+	r := &reader{found: found, prompts: map[*layout.Action][]stage.Prompt{}}
 	if err := t.trials(s, g, r); err != nil {
 		return nil, err
 	}

@@ -14,10 +14,8 @@ import (
 	"ablate/models/checkpoint"
 	"ablate/models/train"
 	"ablate/runner/device"
-	"ablate/runner/internal/example"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
-	"ablate/runner/project"
 	"ablate/runner/stage"
 	"ablate/runner/store"
 )
@@ -26,19 +24,8 @@ import (
 // artifact that tables are made from, and the other has none.
 func measured(t *testing.T) (*Result, layout.Chain) {
 	t.Helper()
-	s := example.Study(t, "seeds: [1]\narms: {plain: set: finetune: method: \"none\", tuned: set: {}}")
-	p, err := project.Open(s, nil, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p, err = p.LayOut(t.Context(), s.Views); err != nil {
-		t.Fatal(err)
-	}
-	r, err := Gather(t.Context(), p, device.CPU)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := p.Graph.Chains[s.Views[1].Trial.ID()]
+	r := emptyOf(t, "seeds: [1]\narms: {plain: set: finetune: method: \"none\", tuned: set: {}}")
+	c := r.Project.Graph.Chains[r.Project.Study.Views[1].Trial.ID()]
 	write := func(role layout.Role, file string, do func(path string) error) {
 		t.Helper()
 		dir := t.TempDir()

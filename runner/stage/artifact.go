@@ -68,9 +68,8 @@ func writeCurve(path string, c *train.Curve) error {
 }
 
 // ReadCurve reads the curve of an artifact that has one.
-func ReadCurve(dir string) (*train.Curve, error) { return readCurve(filepath.Join(dir, curvesFile)) }
-
-func readCurve(path string) (*train.Curve, error) {
+func ReadCurve(dir string) (*train.Curve, error) {
+	path := filepath.Join(dir, curvesFile)
 	var c train.Curve
 	if err := checkpoint.ReadJSON(path, &c, true); err != nil {
 		return nil, err

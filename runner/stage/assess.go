@@ -46,7 +46,7 @@ func runAssess(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 	if err != nil {
 		return err
 	}
-	verdicts, err := Only(ReadVerdicts(t.in(VerdictsInput)))
+	verdicts, err := Only(ReadVerdictsOf(t.in(VerdictsInput), len(prompts)))
 	if err != nil {
 		return err
 	}
@@ -54,8 +54,8 @@ func runAssess(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 	if err != nil {
 		return err
 	}
-	if len(verdicts.Labels) != len(prompts) || j.images != len(prompts) {
-		return fmt.Errorf("assess: %d verdicts and %d labels for %d prompts", len(verdicts.Labels), j.images, len(prompts))
+	if j.images != len(prompts) {
+		return fmt.Errorf("assess: %d labels for %d prompts", j.images, len(prompts))
 	}
 	// A cosine is not a probability: it is cut where that is best on the images that the
 	// reward learned from.

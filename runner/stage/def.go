@@ -104,6 +104,13 @@ func (in Input) First() string {
 	return in.Name
 }
 
+// number is the number in a name of one of many artifacts.
+func (in Input) number(name string) (int, bool) {
+	number, ok := strings.CutPrefix(name, in.Name+" ")
+	k, err := strconv.Atoi(number)
+	return k, ok && err == nil && Numbered(in.Name, k) == name
+}
+
 // Names of inputs. They are part of the keys of actions.
 const (
 	ModelInput        = "model" // the pretrained or adopted model
@@ -129,12 +136,11 @@ func Numbered(input string, k int) string { return fmt.Sprintf("%s %d", input, k
 // Input returns one of a stage's inputs by the name that a task gives it.
 func (d Def) Input(name string) (Input, bool) {
 	i := slices.IndexFunc(d.Inputs, func(in Input) bool {
-		if !in.Many {
-			return in.Name == name
+		if in.Many {
+			_, ok := in.number(name)
+			return ok
 		}
-		number, ok := strings.CutPrefix(name, in.Name+" ")
-		k, err := strconv.Atoi(number)
-		return ok && err == nil && Numbered(in.Name, k) == name
+		return in.Name == name
 	})
 	if i < 0 {
 		return Input{}, false
@@ -154,8 +160,7 @@ func (d Def) checkInputs(have map[string]string) error {
 	for name := range have {
 		in, ok := d.Input(name)
 		if ok && in.Many && name != in.First() {
-			number, _ := strings.CutPrefix(name, in.Name+" ")
-			k, _ := strconv.Atoi(number) // as Input has read it
+			k, _ := in.number(name)
 			if before := Numbered(in.Name, k-1); have[before] == "" {
 				return fmt.Errorf("%s: the task has the input %q and not %q: this is a mistake of the program that sends it", d.Kind, name, before)
 			}

@@ -37,11 +37,7 @@ func (p DistanceParams) memory() float64 {
 func (p DistanceParams) cost() float64 { return .1 + float64(p.Models)*float64(p.Images)/500 }
 
 func runDistance(ctx context.Context, e *Env, t Task, p DistanceParams, progress Progress) error {
-	prompts, err := ReadPrompts(t.in(PromptsInput))
-	if err != nil {
-		return err
-	}
-	sets, err := readImagesOf(t.in(ImagesInput), len(prompts))
+	prompts, sets, err := readDrawn(t)
 	if err != nil {
 		return err
 	}
@@ -56,26 +52,24 @@ func runDistance(ctx context.Context, e *Env, t Task, p DistanceParams, progress
 			return err
 		}
 	}
-	out := make([]MetricSet, len(sets))
-	for k, s := range sets {
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
-		progress(k, len(sets), "models")
+	out, err := eachSet(ctx, sets, progress, "models", func(s ImageSet) (MetricSet, error) {
 		kl, gap := 0., 0.
 		if from != nil {
 			m, err := tunedAt(base, t.in(TunedInput), s.Step)
 			if err != nil {
-				return err
+				return MetricSet{}, err
 			}
 			if kl, gap, err = from.distance(m, s.Images[:n*world.Pixels]); err != nil {
-				return err
+				return MetricSet{}, err
 			}
 			if kl-kl != 0 || gap-gap != 0 {
-				return fmt.Errorf("the distance to the pretrained model is %v, and the gap of their losses %v: the fine-tuning diverged (a smaller finetune.learningRate helps)", kl, gap)
+				return MetricSet{}, fmt.Errorf("the distance to the pretrained model is %v, and the gap of their losses %v: the fine-tuning diverged (a smaller finetune.learningRate helps)", kl, gap)
 			}
 		}
-		out[k] = MetricSet{s.Step, []Metric{{"distance.kl", kl, n}, {"distance.gap", gap, p.Images}}}
+		return MetricSet{s.Step, []Metric{{"distance.kl", kl, n}, {"distance.gap", gap, p.Images}}}, nil
+	})
+	if err != nil {
+		return err
 	}
 	return checkpoint.WriteJSON(filepath.Join(t.Out, metricsFile), out)
 }

@@ -2,7 +2,6 @@ package stage
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 
 	"ablate/analysis/fidelity"
@@ -29,20 +28,17 @@ func (p DiversityParams) memory() float64 { return 3 * float64(p.Images) * world
 func (p DiversityParams) cost() float64 { return .01 + float64(p.Images)/15000 }
 
 func runDiversity(_ context.Context, e *Env, t Task, _ DiversityParams, _ Progress) error {
-	prompts, err := ReadPrompts(t.in(PromptsInput))
+	prompts, sets, err := readDrawn(t)
 	if err != nil {
 		return err
 	}
-	images, err := Only(readImagesOf(t.in(ImagesInput), len(prompts)))
+	images, err := Only(sets, nil)
 	if err != nil {
 		return err
 	}
-	verdicts, err := Only(ReadVerdicts(t.in(VerdictsInput)))
+	verdicts, err := Only(ReadVerdictsOf(t.in(VerdictsInput), len(prompts)))
 	if err != nil {
 		return err
-	}
-	if len(verdicts.Labels) != len(prompts) {
-		return fmt.Errorf("diversity: %d verdicts for %d prompts", len(verdicts.Labels), len(prompts))
 	}
 	metrics, err := diversity(e.world.Images, prompts, verdicts.Labels, images.Images)
 	if err != nil {

@@ -28,24 +28,17 @@ func (p JudgeParams) memory() float64 { return float64(p.Images) * world.Pixels 
 func (p JudgeParams) cost() float64 { return .01 + float64(p.Images)/40000 }
 
 func runJudge(ctx context.Context, e *Env, t Task, _ JudgeParams, progress Progress) error {
-	prompts, err := ReadPrompts(t.in(PromptsInput))
+	prompts, sets, err := readDrawn(t)
 	if err != nil {
 		return err
 	}
-	sets, err := readImagesOf(t.in(ImagesInput), len(prompts))
+	out, err := eachSet(ctx, sets, progress, "sets of images", func(s ImageSet) (VerdictSet, error) {
+		v, err := e.judge(s.Images, texts(prompts))
+		v.Step = s.Step
+		return v, err
+	})
 	if err != nil {
 		return err
-	}
-	out := make([]VerdictSet, len(sets))
-	for k, s := range sets {
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
-		progress(k, len(sets), "sets of images")
-		if out[k], err = e.judge(s.Images, texts(prompts)); err != nil {
-			return err
-		}
-		out[k].Step = s.Step
 	}
 	return checkpoint.WriteJSON(filepath.Join(t.Out, verdictsFile), out)
 }
@@ -63,8 +56,8 @@ func (e *Env) judge(images []uint8, prompts []string) (VerdictSet, error) {
 	return s, nil
 }
 
-// goldScores are 1 for a good image, 0 for another.
-func goldScores(labels []string) []float32 {
+// GoldScores are 1 for a good image, 0 for another.
+func GoldScores(labels []string) []float32 {
 	scores := make([]float32, len(labels))
 	for i, l := range labels {
 		if l == world.Good {

@@ -42,12 +42,9 @@ func runLabel(_ context.Context, _ *Env, t Task, p LabelParams, _ Progress) erro
 	if err != nil {
 		return err
 	}
-	verdicts, err := Only(ReadVerdicts(t.in(VerdictsInput)))
+	verdicts, err := Only(ReadVerdictsOf(t.in(VerdictsInput), len(prompts)))
 	if err != nil {
 		return err
-	}
-	if len(verdicts.Labels) != len(prompts) {
-		return fmt.Errorf("label: %d verdicts for %d prompts", len(verdicts.Labels), len(prompts))
 	}
 	out := Labelled{Annotator: "parser", Prompts: texts(prompts), Labels: make([]string, len(prompts))}
 	for i, l := range verdicts.Labels {

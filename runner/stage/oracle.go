@@ -19,7 +19,7 @@ func runOracle(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 	}
 	out := make([]ScoreSet, len(verdicts))
 	for k, v := range verdicts {
-		out[k] = ScoreSet{Step: v.Step, Scores: goldScores(v.Labels)}
+		out[k] = ScoreSet{Step: v.Step, Scores: GoldScores(v.Labels)}
 	}
 	return writeScores(t.Out, out)
 }

@@ -35,24 +35,16 @@ func runScore(ctx context.Context, e *Env, t Task, _ ScoreParams, progress Progr
 	if reward == "" || embedder == "" {
 		return fmt.Errorf("score: the task has no reward with its embedder: this is a mistake of the program that sends it")
 	}
-	prompts, err := ReadPrompts(t.in(PromptsInput))
+	prompts, sets, err := readDrawn(t)
 	if err != nil {
 		return err
 	}
-	sets, err := readImagesOf(t.in(ImagesInput), len(prompts))
+	out, err := eachSet(ctx, sets, progress, "sets of images", func(s ImageSet) (ScoreSet, error) {
+		scores, cosines, err := e.rewardScores(reward, embedder, s.Images, texts(prompts))
+		return ScoreSet{s.Step, scores, cosines}, err
+	})
 	if err != nil {
 		return err
-	}
-	out := make([]ScoreSet, len(sets))
-	for k, s := range sets {
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
-		progress(k, len(sets), "sets of images")
-		out[k].Step = s.Step
-		if out[k].Scores, out[k].Cosines, err = e.rewardScores(reward, embedder, s.Images, texts(prompts)); err != nil {
-			return err
-		}
 	}
 	return writeScores(t.Out, out)
 }

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -125,6 +126,44 @@ func readImagesOf(dir string, n int) ([]ImageSet, error) {
 	for _, s := range sets {
 		if len(s.Images) != n*world.Pixels {
 			return nil, fmt.Errorf("%s has %d images for %d prompts", dir, len(s.Images)/world.Pixels, n)
+		}
+	}
+	return sets, err
+}
+
+// readDrawn reads a task's prompts, and its sets of images for them.
+func readDrawn(t Task) ([]Prompt, []ImageSet, error) {
+	prompts, err := ReadPrompts(t.in(PromptsInput))
+	if err != nil {
+		return nil, nil, err
+	}
+	sets, err := readImagesOf(t.in(ImagesInput), len(prompts))
+	return prompts, sets, err
+}
+
+// eachSet makes something of each set of images, until ctx ends. what is counted in the
+// progress.
+func eachSet[S any](ctx context.Context, sets []ImageSet, progress Progress, what string, do func(s ImageSet) (S, error)) ([]S, error) {
+	out := make([]S, len(sets))
+	for k, s := range sets {
+		err := context.Cause(ctx)
+		if err != nil {
+			return nil, err
+		}
+		progress(k, len(sets), what)
+		if out[k], err = do(s); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// ReadVerdictsOf reads a judge's artifact on one image for each of n prompts.
+func ReadVerdictsOf(dir string, n int) ([]VerdictSet, error) {
+	sets, err := ReadVerdicts(dir)
+	for _, s := range sets {
+		if len(s.Labels) != n {
+			return nil, fmt.Errorf("%s has %d verdicts for %d prompts", dir, len(s.Labels), n)
 		}
 	}
 	return sets, err
