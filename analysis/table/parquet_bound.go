@@ -4,15 +4,19 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/bits"
 
+	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/apache/arrow/go/v17/parquet"
 	"github.com/apache/arrow/go/v17/parquet/file"
+	"github.com/apache/arrow/go/v17/parquet/metadata"
 )
 
-// The Parquet library believes the lists of a footer, for which it allocates, and
-// the number of definition levels of a page, without which it loops for ever. So
-// both are checked before it sees them.
+// The Parquet library believes the lists of a footer, for which it allocates, those
+// that a damaged header of a page seems to have, over which it loops, and the number
+// of definition levels of a page, without which it loops for ever. So all three are
+// checked before it sees them.
 
 // checkParquetFooter walks the footer, which is a Thrift struct in the compact
 // protocol, and checks that no list states more elements than bytes follow: the
@@ -39,8 +43,10 @@ func checkParquetFooter(file []byte) error {
 
 // thrift walks over a value in Thrift's compact protocol.
 type thrift struct {
-	b      []byte
-	broken bool
+	b       []byte
+	broken  bool
+	noLists bool
+	list    bool // there was one where there must not be
 }
 
 // Types of the compact protocol, as its specification numbers them; 1 and 2 are
@@ -99,8 +105,8 @@ func (w *thrift) skip(kind byte, depth int) {
 		if n == 15 {
 			n = w.varint()
 		}
-		if n > uint64(len(w.b)) {
-			w.broken = true
+		if n > uint64(len(w.b)) || w.noLists {
+			w.broken, w.list = true, w.noLists
 			return
 		}
 		for i := uint64(0); i < n && !w.broken; i++ {
@@ -123,13 +129,68 @@ func (w *thrift) skip(kind byte, depth int) {
 				w.skip(k, depth+1)
 			}
 		}
-	default: // a map, which the footer has none of, or an unknown type
-		w.broken = true
+	default: // a map, which Parquet's metadata never have, or an unknown type
+		w.broken, w.list = true, w.noLists
 	}
 }
 
-// checkedPages are the pages of a column, each with as many definition levels as
-// it has values. A level is at most levels.
+// checkPages are the pages of a chunk of a column whose definition levels are at most
+// levels.
+func checkPages(b []byte, c *metadata.ColumnChunkMetaData, levels int16, mem memory.Allocator) (*checkedPages, error) {
+	if c.CryptoMetadata() != nil {
+		return nil, errors.New("it is encrypted")
+	}
+	from := c.DataPageOffset()
+	if d := c.DictionaryPageOffset(); c.HasDictionaryPage() && d > 0 && d < from {
+		from = d
+	}
+	// Old writers forgot the dictionary's header in the size: 100 bytes more than
+	// is stated are never read in vain, as the number of values ends the chunk.
+	size := c.TotalCompressedSize()
+	if from < 0 || size < 0 || from > int64(len(b)) || size > int64(len(b)) {
+		return nil, errors.New("its pages lie outside the file")
+	}
+	b = b[from:]
+	b = b[:min(size+100, int64(len(b)))]
+	pages, err := file.NewPageReader(&checkedHeaders{b}, c.NumValues(), c.Compression(), mem, nil)
+	return &checkedPages{PageReader: pages, levels: levels}, err
+}
+
+// checkedHeaders reads bytes, and refuses headers of pages with lists, which none
+// has. The library looks ahead for headers alone.
+type checkedHeaders struct{ b []byte }
+
+// Peek is parquet.BufferedReader's.
+func (r *checkedHeaders) Peek(n int) ([]byte, error) {
+	w := thrift{b: r.b, noLists: true}
+	if w.skip(thriftStruct, 0); w.list {
+		return nil, errors.New("the header of a page has a list")
+	}
+	if n > len(r.b) {
+		return r.b, io.EOF
+	}
+	return r.b[:n], nil
+}
+
+// Discard is parquet.BufferedReader's.
+func (r *checkedHeaders) Discard(n int) (int, error) {
+	n = min(n, len(r.b))
+	r.b = r.b[n:]
+	return n, nil
+}
+
+// Read is io.Reader's.
+func (r *checkedHeaders) Read(p []byte) (int, error) {
+	if len(r.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.b)
+	r.b = r.b[n:]
+	return n, nil
+}
+
+// checkedPages are pages, each with as many definition levels as it has values. A
+// level is at most levels.
 type checkedPages struct {
 	file.PageReader
 	levels int16

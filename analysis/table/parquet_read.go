@@ -53,12 +53,15 @@ func ReadParquet(b []byte) (t *Table, left []string, err error) {
 			if c == nil {
 				continue
 			}
-			pages, err := group.GetColumnPageReader(i)
+			meta, err := group.MetaData().ColumnChunk(i)
 			if err != nil {
 				return nil, nil, fmt.Errorf("it is not an intact Parquet file: column %q: %w", c.Name, err)
 			}
-			d := f.MetaData().Schema.Column(i)
-			chunk := file.NewColumnReader(d, &checkedPages{PageReader: pages, levels: d.MaxDefinitionLevel()}, mem, f.BufferPool())
+			pages, err := checkPages(b, meta, f.MetaData().Schema.Column(i).MaxDefinitionLevel(), mem)
+			if err != nil {
+				return nil, nil, fmt.Errorf("it is not an intact Parquet file: column %q: %w", c.Name, err)
+			}
+			chunk := file.NewColumnReader(f.MetaData().Schema.Column(i), pages, mem, f.BufferPool())
 			if err := c.takeChunk(chunk, group.NumRows(), mem); err != nil {
 				return nil, nil, fmt.Errorf("it is not an intact Parquet file: column %q: %w", c.Name, err)
 			}
