@@ -16,7 +16,7 @@ import (
 type collector struct {
 	ctx      context.Context
 	o        Options
-	files    []string // by number; 0 is none
+	files    []string // by number; 0 is all of them
 	problems problems
 	notes    []string
 

@@ -49,7 +49,7 @@ func (c *collector) finish() *Results {
 		}
 	}
 	if len(c.runs) == 0 && len(c.problems.list) == 0 {
-		c.problem(Unreadable, place{1, 0}, "there is no run", "one run or more", "check the path and the options")
+		c.problem(Unreadable, place{}, "there is no run", "one run or more", "check the path and the options")
 	}
 	if len(c.unused) > 0 {
 		c.note("not used, as the options say: %s", list(slices.Sorted(maps.Keys(c.unused))))
@@ -84,7 +84,7 @@ func (c *collector) kept() []int {
 	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(c.metrics.list[a], c.metrics.list[b]) })
 	for _, name := range c.o.Metrics {
 		if i, ok := c.metrics.number[name]; !ok || !slices.Contains(order, i) {
-			c.problem(Unreadable, place{1, 0}, fmt.Sprintf("no run has the metric %q", name), "metrics of the files, "+list(c.seen()), "correct the name")
+			c.problem(Unreadable, place{}, fmt.Sprintf("no run has the metric %q", name), "metrics of the files, "+list(c.seen()), "correct the name")
 		}
 	}
 	return order
@@ -196,7 +196,7 @@ func (c *collector) checkNames(metrics []Metric) {
 		taken[name] = what
 	}
 	for _, name := range slices.Sorted(slices.Values(c.axes.list)) {
-		claim(place{1, 0}, name, "an axis")
+		claim(place{}, name, "an axis")
 	}
 	for _, m := range metrics {
 		at := c.declared[c.metrics.number[m.Name]].at

@@ -60,6 +60,9 @@ func (c *collector) readHydra(s source) {
 	if i := guessName(keys, armNames); armKey == "" && i >= 0 {
 		armKey = keys[i]
 	}
+	if !c.keys(jobs, seedKey, armKey) {
+		return
+	}
 	axes, same := slices.Clone(c.o.Axes), []string(nil)
 	for _, k := range keys {
 		if k == seedKey || k == armKey || slices.Contains(axes, k) {
@@ -97,6 +100,32 @@ func (c *collector) readHydra(s source) {
 			c.readJob(j, r)
 		}
 	}
+}
+
+// keys reports keys of seeds, arms and axes that no job has.
+func (c *collector) keys(jobs []*job, seedKey, armKey string) bool {
+	ok := true
+	lack := func(what, do string) {
+		c.problem(Unreadable, place{jobs[0].file, 0}, what, "a key of the configuration, such as "+list(slices.Sorted(maps.Keys(jobs[0].config))), do)
+		ok = false
+	}
+	has := func(key string) bool {
+		return slices.ContainsFunc(jobs, func(j *job) bool { return j.value(key) != "" })
+	}
+	if seedKey == "" {
+		lack("no key is one of seeds", "name it, as in seed=KEY")
+	} else if !has(seedKey) {
+		lack("no job has a value of "+quote(seedKey)+" for its seed", "name another, as in seed=KEY")
+	}
+	if armKey != "" && !has(armKey) {
+		lack("no job has a value of "+quote(armKey)+" for its arm", "name another, as in arm=KEY")
+	}
+	for _, key := range c.o.Axes {
+		if !has(key) {
+			lack("no job has a value of "+quote(key)+", which is to be an axis", "correct the name of the axis")
+		}
+	}
+	return ok
 }
 
 // jobs finds the jobs below a folder. A .hydra folder without overrides is one of a

@@ -16,6 +16,7 @@ package imported
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -101,7 +102,11 @@ func Read(ctx context.Context, paths []string, o Options) (*Results, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if len(paths) == 0 {
+		return nil, errors.New("no path is given; name files or folders with results")
+	}
 	c := newCollector(ctx, o)
+	c.files[0] = list(paths)
 	c.readAll(paths)
 	if err := context.Cause(ctx); err != nil {
 		return nil, err

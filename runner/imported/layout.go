@@ -1,7 +1,9 @@
 package imported
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -74,21 +76,25 @@ func (h columns) find(name string) int {
 	return -1
 }
 
-// role is the column of a role.
-func (h columns) role(o *Options, role string) int {
-	if name, ok := o.Columns[role]; ok {
-		if i := h.find(name); i >= 0 {
-			return i
-		}
-	}
-	return h.find(role)
-}
-
 // plain makes the layout of a table that people or scripts write.
 func (c *collector) plain(names []string, at place, job *run) *layout {
 	h := columns{names: names}
 	l := &layout{job: job, spelled: map[string]*run{}}
-	role := func(name string) int { return h.role(&c.o, name) }
+	ok := true
+	role := func(name string) int {
+		mapped, is := c.o.Columns[name]
+		if is && job == nil {
+			if i := h.find(mapped); i >= 0 {
+				return i
+			}
+		}
+		i := h.find(name)
+		if i < 0 && job == nil && (is || name == "arm" || name == "seed") {
+			c.noColumn(at, h, cmp.Or(mapped, name), name)
+			ok = false
+		}
+		return i
+	}
 	l.arm, l.seed, l.metric, l.amount, l.n, l.prompt, l.category = role("arm"), role("seed"), role("metric"), role("value"), role("n"), role("prompt"), role("category")
 	switch {
 	case l.metric >= 0 && l.amount >= 0:
@@ -98,18 +104,19 @@ func (c *collector) plain(names []string, at place, job *run) *layout {
 	default:
 		l.shape, l.metric, l.amount = wide, -1, -1
 	}
-	if job == nil && !c.required(h, l, at) {
+	if ok = c.axisColumns(h, l, at) && ok; !ok {
 		return nil
 	}
-	c.axisColumns(h, l, at)
 	taken := []int{l.arm, l.seed, l.metric, l.amount, l.n, l.prompt, l.category}
 	for i, name := range names {
-		if (l.shape == long || isIndex(name)) && !slices.Contains(taken, i) && !slices.ContainsFunc(l.axes, func(a axisColumn) bool { return a.column == i }) {
+		if (l.shape == long || isIndex(name) && !slices.Contains(c.o.Metrics, name)) && !slices.Contains(taken, i) && !slices.ContainsFunc(l.axes, func(a axisColumn) bool { return a.column == i }) {
 			l.unused = append(l.unused, quote(name))
 		}
 	}
 	if l.shape != long {
-		c.measureColumns(h, l, at, func(i int) bool { return !slices.Contains(taken, i) && !isIndex(names[i]) }, false)
+		c.measureColumns(h, l, at, func(i int) bool {
+			return !slices.Contains(taken, i) && (!isIndex(names[i]) || slices.Contains(c.o.Metrics, names[i]))
+		}, false)
 		if len(l.measures) == 0 {
 			c.problem(Unreadable, at, "it has no column of a metric among "+list(names), "the columns metric and value, or a column for each metric", "name the columns, as in metric=COLUMN")
 			return nil
@@ -118,46 +125,40 @@ func (c *collector) plain(names []string, at place, job *run) *layout {
 	return l
 }
 
-// required reports the columns without which a table has no runs.
-func (c *collector) required(h columns, l *layout, at place) bool {
-	ok := true
-	for _, r := range []struct {
-		role   string
-		column int
-	}{{"arm", l.arm}, {"seed", l.seed}} {
-		if r.column < 0 {
-			name := r.role
-			if mapped, is := c.o.Columns[name]; is {
-				name = mapped
-			}
-			c.problem(Unreadable, at, fmt.Sprintf("it has no column %s among %s", quote(name), list(h.names)), "a column with the "+r.role+" of each row", "name it, as in "+r.role+"=COLUMN")
-			ok = false
-		}
-	}
-	return ok
+// noColumn reports a column that a file does not have.
+func (c *collector) noColumn(at place, h columns, name, role string) {
+	c.problem(Unreadable, at, fmt.Sprintf("it has no column %s among %s", quote(name), list(h.names)), "a column with the "+role+" of each row", "name it, as in "+role+"=COLUMN")
 }
 
 // axisColumns finds the columns of axes: those named axis.NAME, and those that the
-// options name.
-func (c *collector) axisColumns(h columns, l *layout, at place) {
-	add := func(column int, name string) {
-		if column >= 0 && !slices.ContainsFunc(l.axes, func(a axisColumn) bool { return a.column == column }) {
-			l.axes = append(l.axes, axisColumn{column, c.axis(at, name)})
+// options name, which must be there.
+func (c *collector) axisColumns(h columns, l *layout, at place) bool {
+	ok := true
+	add := func(column, name string) {
+		i := h.find(column)
+		if i < 0 {
+			c.noColumn(at, h, column, axisPrefix+name)
+			ok = false
+		} else if !slices.ContainsFunc(l.axes, func(a axisColumn) bool { return a.column == i }) {
+			l.axes = append(l.axes, axisColumn{i, c.axis(at, name)})
 		}
 	}
-	for role, column := range c.o.Columns {
-		if name, is := strings.CutPrefix(role, axisPrefix); is {
-			add(h.find(column), name)
+	if l.job == nil { // a job's axes are in its configuration
+		for _, role := range slices.Sorted(maps.Keys(c.o.Columns)) {
+			if name, is := strings.CutPrefix(role, axisPrefix); is {
+				add(c.o.Columns[role], name)
+			}
+		}
+		for _, name := range c.o.Axes {
+			add(name, name)
 		}
 	}
-	for _, name := range c.o.Axes {
-		add(h.find(name), name)
-	}
-	for i, name := range h.names {
+	for _, name := range h.names {
 		if len(name) > len(axisPrefix) && strings.EqualFold(name[:len(axisPrefix)], axisPrefix) {
-			add(i, name[len(axisPrefix):])
+			add(name, name[len(axisPrefix):])
 		}
 	}
+	return ok
 }
 
 // measureColumns finds the columns of metrics among those that may be one.
@@ -190,9 +191,11 @@ func (h columns) name(i int) string {
 
 var indexName = regexp.MustCompile(`^(|Unnamed: \d+|__index_level_\d+__)$`)
 
-// isIndex reports whether a column numbers rows or names files, and measures nothing.
+// isIndex reports whether a column numbers rows or steps or names files, and measures
+// nothing.
 func isIndex(name string) bool {
-	return indexName.MatchString(name) || slices.Contains([]string{"index", "idx", "id", "image", "image_id", "image_path", "sample_id", "file_name", "filename", "path"}, strings.ToLower(name))
+	return indexName.MatchString(name) || slices.Contains([]string{"index", "idx", "id", "image", "image_id", "image_path", "sample_id", "file_name", "filename", "path",
+		"step", "global_step", "epoch"}, strings.ToLower(name))
 }
 
 // row takes a row.
@@ -367,7 +370,7 @@ func (l *layout) finish(c *collector, file int32) {
 	case len(l.unused) > 0 && l.shape == long:
 		c.note("%s: columns that are not used: %s", base, list(l.unused))
 	case len(l.unused) > 0:
-		c.note("%s: columns that number rows or name files are not metrics: %s", base, list(l.unused))
+		c.note("%s: columns that number rows or steps or name files are not metrics: %s", base, list(l.unused))
 	}
 }
 

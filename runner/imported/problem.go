@@ -36,6 +36,16 @@ func (k Kind) Warning() bool {
 	return slices.Contains([]Kind{NotFinite, MissingSeed, MissingMetric, Unfinished, Direction, Split, Truncated}, k)
 }
 
+func errorsFirst(a, b Kind) int {
+	switch {
+	case a.Warning() == b.Warning():
+		return 0
+	case b.Warning():
+		return -1
+	}
+	return 1
+}
+
 // Problem is something wrong at a place of a file.
 type Problem struct {
 	Kind    Kind
@@ -79,7 +89,7 @@ func (p Problems) Errors() int {
 	return n
 }
 
-// place is a line of a file, by its number. The zero place is nowhere.
+// place is a line of a file, by its number. The zero place is that of no row.
 type place struct{ file, line int32 }
 
 func (p place) before(q place) bool {
@@ -107,7 +117,8 @@ func (p *problems) add(q problem) {
 // finish sorts the problems and names their files.
 func (p *problems) finish(files []string) Problems {
 	slices.SortStableFunc(p.list, func(a, b problem) int {
-		return cmp.Or(cmp.Compare(a.at.file, b.at.file), cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Wrong, b.Wrong))
+		return cmp.Or(cmp.Compare(a.at.file, b.at.file), cmp.Compare(a.at.line, b.at.line), errorsFirst(a.Kind, b.Kind),
+			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Wrong, b.Wrong))
 	})
 	out := Problems{Unlisted: map[Kind]int{}}
 	for _, q := range p.list {

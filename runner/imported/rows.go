@@ -17,28 +17,38 @@ type rows interface {
 	next() (cells []string, line int, err error)
 }
 
-// readRows reads a file whose columns plan understands. A job's rows have the
-// job's run.
-func (c *collector) readRows(s source, file int32, job *run, plan func(c *collector, names []string, at place, job *run) *layout) {
+// A plan makes the layout of a file from the names of its columns; nil where they
+// do not suffice. A job's rows all have the job's run.
+type plan func(c *collector, names []string, at place, job *run) *layout
+
+// readRows reads a file of rows.
+func (c *collector) readRows(s source, file int32, job *run, p plan) {
 	r, closer, err := s.open()
 	if err != nil {
 		c.badFile(file, err)
 		return
 	}
 	defer closer.Close()
-	if p, ok := r.(*parquetRows); ok && len(p.left) > 0 {
-		c.note("%s: columns of lists, dates and other types are not used: %s", filepath.Base(s.path), list(p.left))
+	if q, ok := r.(*parquetRows); ok && len(q.left) > 0 {
+		c.note("%s: columns of lists, dates and other types are not used: %s", filepath.Base(s.path), list(q.left))
 	}
-	if dup := twice(r.header()); dup != "" {
-		c.problem(Unreadable, place{file, 1}, "the column "+quote(dup)+" is there twice", "columns of different names", "rename or remove one")
+	c.takeRows(r, file, job, p)
+}
+
+func (c *collector) takeRows(r rows, file int32, job *run, p plan) {
+	if name := twice(r.header()); name != "" {
+		c.problem(Unreadable, place{file, 1}, "the column "+quote(name)+" is there twice", "columns of different names", "rename or remove one")
 		return
 	}
-	l := plan(c, r.header(), place{file, 1}, job)
+	l := p(c, r.header(), place{file, 1}, job)
 	if l == nil {
 		return
 	}
 	n := 0
 	for ; ; n++ {
+		if n%4096 == 0 && c.stopped() {
+			return
+		}
 		cells, line, err := r.next()
 		if err == io.EOF {
 			break
@@ -53,9 +63,6 @@ func (c *collector) readRows(s source, file int32, job *run, plan func(c *collec
 			return
 		}
 		l.row(c, cells, at)
-		if n%4096 == 0 && c.stopped() {
-			return
-		}
 	}
 	if n == 0 {
 		c.problem(Unreadable, place{file, 1}, "it has no rows", "one row or more below the names of the columns", "check how it was written")

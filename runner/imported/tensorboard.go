@@ -37,7 +37,7 @@ func (c *collector) readTensorBoard(s source) {
 		root = filepath.Dir(root)
 	}
 	runs := map[string]map[tag]logged{} // by arm, seed and axes
-	matched := map[string]named{} // by folder, with axes
+	matched := map[string]named{}       // by folder, with axes
 	others := map[string]bool{}
 	err := filepath.WalkDir(s.path, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {

@@ -75,15 +75,22 @@ func (c *collector) wandb(names []string, at place, _ *run) *layout {
 	l := &layout{shape: wide, prompt: -1, n: -1, category: -1, metric: -1, amount: -1}
 	l.arm, l.seed = choose("arm", armNames), choose("seed", seedNames)
 	name, state, group := h.find("name"), h.find("state"), h.find("group")
+	ok := c.axisColumns(h, l, at)
 	for role, column := range map[string]int{"arm": l.arm, "seed": l.seed} {
-		if mapped, ok := c.o.Columns[role]; ok && column < 0 {
-			c.problem(Unreadable, at, fmt.Sprintf("it has no column %s among %s", quote(mapped), list(names)), "a column with the "+role+" of each run", "name it, as in "+role+"=COLUMN")
-			return nil
+		if mapped, is := c.o.Columns[role]; is && column < 0 {
+			c.noColumn(at, h, mapped, role)
+			ok = false
 		}
 	}
-	c.axisColumns(h, l, at)
+	if !ok {
+		return nil
+	}
+	media := func(name string) bool { // a picture or histogram, an object with a type
+		i := strings.LastIndex(name, ".")
+		return i >= 0 && slices.Contains(h.bare, name[:i]+"._type")
+	}
 	c.measureColumns(h, l, at, func(i int) bool {
-		own := strings.HasPrefix(h.bare[i], "_") || !nested && slices.Contains(wandbOwn, strings.ToLower(names[i]))
+		own := strings.HasPrefix(h.bare[i], "_") || media(h.bare[i]) || !nested && slices.Contains(wandbOwn, strings.ToLower(names[i]))
 		return !own && i != l.arm && i != l.seed && names[i] != "" && (!nested || slices.Contains(results, names[i])) && !isSeedName(h.bare[i])
 	}, true)
 	if nested { // here the summary alone has results
