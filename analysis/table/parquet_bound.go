@@ -13,10 +13,10 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/metadata"
 )
 
-// The Parquet library believes the lists of a footer, for which it allocates, those
-// that a damaged header of a page seems to have, over which it loops, and the number
-// of definition levels of a page, without which it loops for ever. So all three are
-// checked before it sees them.
+// The Parquet library believes the lists of a footer, for which it allocates, and
+// the number of definition levels of a page, without which it loops for ever. So both
+// are checked before it sees them. Its own stream over a chunk loops over damaged
+// headers of pages; the one here does not.
 
 // checkParquetFooter walks the footer, which is a Thrift struct in the compact
 // protocol, and checks that no list states more elements than bytes follow: the
@@ -43,10 +43,8 @@ func checkParquetFooter(file []byte) error {
 
 // thrift walks over a value in Thrift's compact protocol.
 type thrift struct {
-	b       []byte
-	broken  bool
-	noLists bool
-	list    bool // there was one where there must not be
+	b      []byte
+	broken bool
 }
 
 // Types of the compact protocol, as its specification numbers them; 1 and 2 are
@@ -105,8 +103,8 @@ func (w *thrift) skip(kind byte, depth int) {
 		if n == 15 {
 			n = w.varint()
 		}
-		if n > uint64(len(w.b)) || w.noLists {
-			w.broken, w.list = true, w.noLists
+		if n > uint64(len(w.b)) {
+			w.broken = true
 			return
 		}
 		for i := uint64(0); i < n && !w.broken; i++ {
@@ -130,7 +128,7 @@ func (w *thrift) skip(kind byte, depth int) {
 			}
 		}
 	default: // a map, which Parquet's metadata never have, or an unknown type
-		w.broken, w.list = true, w.noLists
+		w.broken = true
 	}
 }
 
@@ -152,20 +150,15 @@ func checkPages(b []byte, c *metadata.ColumnChunkMetaData, levels int16, mem mem
 	}
 	b = b[from:]
 	b = b[:min(size+100, int64(len(b)))]
-	pages, err := file.NewPageReader(&checkedHeaders{b}, c.NumValues(), c.Compression(), mem, nil)
+	pages, err := file.NewPageReader(&stream{b}, c.NumValues(), c.Compression(), mem, nil)
 	return &checkedPages{PageReader: pages, levels: levels}, err
 }
 
-// checkedHeaders reads bytes, and refuses headers of pages with lists, which none
-// has. The library looks ahead for headers alone.
-type checkedHeaders struct{ b []byte }
+// stream is a parquet.BufferedReader over bytes.
+type stream struct{ b []byte }
 
 // Peek is parquet.BufferedReader's.
-func (r *checkedHeaders) Peek(n int) ([]byte, error) {
-	w := thrift{b: r.b, noLists: true}
-	if w.skip(thriftStruct, 0); w.list {
-		return nil, errors.New("the header of a page has a list")
-	}
+func (r *stream) Peek(n int) ([]byte, error) {
 	if n > len(r.b) {
 		return r.b, io.EOF
 	}
@@ -173,14 +166,14 @@ func (r *checkedHeaders) Peek(n int) ([]byte, error) {
 }
 
 // Discard is parquet.BufferedReader's.
-func (r *checkedHeaders) Discard(n int) (int, error) {
+func (r *stream) Discard(n int) (int, error) {
 	n = min(n, len(r.b))
 	r.b = r.b[n:]
 	return n, nil
 }
 
 // Read is io.Reader's.
-func (r *checkedHeaders) Read(p []byte) (int, error) {
+func (r *stream) Read(p []byte) (int, error) {
 	if len(r.b) == 0 {
 		return 0, io.EOF
 	}

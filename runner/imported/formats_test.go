@@ -59,7 +59,7 @@ func TestWandBCSV(t *testing.T) {
 
 // TestWandBNames: without columns for them, arms and seeds are in the names of runs.
 func TestWandBNames(t *testing.T) {
-	path := write(t, "w.csv", "Name,State,fid\ndpo-s1,finished,1\ndpo_seed2,finished,2\nsft-seed-1,finished,3\nlost,finished,4\n")
+	path := write(t, "w.csv", "\ufeffName,State,fid\ndpo-s1,finished,1\ndpo_seed2,finished,2\nsft-seed-1,finished,3\nlost,finished,4\n")
 	p, _ := said(read(t, Options{}, path))
 	if d := cmp.Diff([]string{
 		`missing seed: w.csv:4: sft has 1 seed and lacks 2; allowed: other seeds for each arm, where pairs by seed are not wanted; add the missing runs; only seeds that two arms share are compared in pairs`,

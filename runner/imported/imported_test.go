@@ -86,7 +86,7 @@ func TestShapes(t *testing.T) {
 		"axes by prefix":  {"r.csv", "arm,seed,axis.lr,fid\ndpo,1,1e-4,10\ndpo,1,0.001,11\n", Options{}, swept, "r.csv: a row for each run, with the metrics fid"},
 		"axes by option":  {"r.csv", "arm,seed,lr,fid\ndpo,1,1e-4,10\ndpo,1,0.001,11\n", Options{Axes: []string{"lr"}}, swept, "r.csv: a row for each run, with the metrics fid"},
 		"axes by mapping": {"r.csv", "arm,seed,learning rate,fid\ndpo,1,1e-4,10\ndpo,1,0.001,11\n", Options{Columns: map[string]string{"axis.lr": "learning rate"}}, swept, "r.csv: a row for each run, with the metrics fid"},
-		"nested jsonl":    {"r.jsonl", `{"arm":"dpo","seed":1,"axis":{"lr":1e-4},"fid":10,"tags":["}",1]}` + "\n" + `{"arm":"dpo","seed":1,"axis":{"lr":0.001},"fid":11,"tags":null}`, Options{}, swept, "r.jsonl: columns that have texts are not metrics: tags"},
+		"nested jsonl":    {"r.jsonl", `{"arm":"dpo","seed":1,"axis":{"lr":1e-4},"fid":10,"tags":["}\"]",1]}` + "\n" + `{"arm":"dpo","seed":1,"axis":{"lr":0.001},"fid":11,"tags":null}`, Options{}, swept, "r.jsonl: columns that have texts are not metrics: tags"},
 		"texts":           {"r.csv", ",arm,seed,fid,commit\n0,a,1,2,ab\n1,a,2,3,cd\n", Options{}, map[string]string{"a@1 fid": "2", "a@2 fid": "3"}, "r.csv: columns that have texts are not metrics: commit"},
 		"a row's number":  {"r.csv", ",arm,seed,fid,commit\n0,a,1,2,ab\n1,a,2,3,cd\n", Options{}, map[string]string{"a@1 fid": "2", "a@2 fid": "3"}, `r.csv: columns that number rows or steps or name files are not metrics: ""`},
 		"seeds of pandas": {"r.csv", "arm,seed,fid\na,1.0,2\na,2.0,3\n", Options{}, map[string]string{"a@1 fid": "2", "a@2 fid": "3"}, "2 seeds are written as in 3.0, which is read as 3, as no other number follows a point"},
@@ -179,10 +179,10 @@ func TestProblems(t *testing.T) {
 		"ranges": {"arm,seed,accuracy\na,1,.5\na,2,50\n", Options{Describe: map[string]Description{"accuracy": {Range: Share}}}, []string{
 			`range: r.csv:3: accuracy of a@2 is 50, and its range is declared as share; allowed: values from 0 to 1; correct the value or the declared range`,
 		}},
-		"counts": {"arm,seed,metric,value,n\na,1,fid,2,0.5\na,2,fid,2,many\na,3,fid,2,8\n", Options{}, []string{
+		"counts": {"arm,seed,metric,value,n\na,1,fid,2,0.5\na,2,fid,2,0\na,3,fid,2,8\n", Options{}, []string{
 			`value: r.csv:2: "0.5" is not a number of samples; allowed: a whole number from 1 to 1e9, or an empty cell; correct the cell`,
 			`missing metric: r.csv:2: 2 of 3 runs are without fid: a@1, a@2; allowed: runs without a metric, which comparisons by it leave out; add the missing values`,
-			`value: r.csv:3: "many" is not a number of samples; allowed: a whole number from 1 to 1e9, or an empty cell; correct the cell`,
+			`value: r.csv:3: "0" is not a number of samples; allowed: a whole number from 1 to 1e9, or an empty cell; correct the cell`,
 		}},
 		"columns": {"method,fid\na,2\n", Options{}, []string{
 			`unreadable: r.csv:1: it has no column "arm" among method, fid; allowed: a column with the arm of each row; name it, as in arm=COLUMN`,

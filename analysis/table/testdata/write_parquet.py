@@ -11,7 +11,7 @@ frame = pd.DataFrame(
         "fid": [1.5, None, float("nan"), -2e-300],
         "small": pd.array([0.5, 1, 2, 3], dtype="float32"),
         "aligned": pd.array([True, None, False, True], dtype="boolean"),
-        "index": pd.array([1, 2, 3, 4], dtype="int8"),
+        "index": pd.array([1, 2, 3, 3_000_000_000], dtype="uint32"),
         "large": pd.array([1, 2, 3, 1 << 40], dtype="uint64"),
         "prompt": ["a red circle", "zwei grüne Kreise", "a red circle", ""],
         "empty": [None, None, None, None],
