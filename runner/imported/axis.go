@@ -10,7 +10,7 @@ import (
 // axisPrefix begins the name of a column that is an axis.
 const axisPrefix = "axis."
 
-// axisName is what may stand before "=" in a view.
+// axisName is the pattern of an axis' name, which a view has before "=".
 var axisName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._/-]*$`)
 
 // axisKind is the kind of a column that has the canonical texts of an axis' values.

@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"ablate/analysis/compare"
-	"ablate/analysis/stats"
 )
 
 // collector gathers what readers find.
@@ -58,28 +57,6 @@ func (n *names) find(s string) (i int, isNew bool) {
 	n.list = append(n.list, s)
 	n.number[s] = len(n.list) - 1
 	return len(n.list) - 1, true
-}
-
-// run is a run that is being read.
-type run struct {
-	arm   string
-	seed  stats.Seed
-	point bool // the seed was written as two numbers, or as pandas writes one, 3.0
-	axes  []string
-	at    place
-	cells []cell        // by metric
-	local map[int]int32 // the run's own numbers of prompts
-}
-
-// cell is a metric of a run: one value, or sums of samples by prompt.
-type cell struct {
-	at      place
-	whole   bool
-	invalid bool // whole, and not finite
-	value   float64
-	n       int64
-	samples []sum // by the run's own number of a prompt
-	split   bool
 }
 
 func newCollector(ctx context.Context, o Options) *collector {
@@ -151,25 +128,6 @@ func (c *collector) run(at place, arm, seedText string, axes []axisValue) *run {
 	return r
 }
 
-func (r *run) set(axis int, text string) {
-	for len(r.axes) <= axis {
-		r.axes = append(r.axes, "")
-	}
-	r.axes[axis] = text
-}
-
-func (r *run) axis(i int) string {
-	if i < len(r.axes) {
-		return r.axes[i]
-	}
-	return ""
-}
-
-// row identifies the row of the ablation table that a run is part of.
-func (r *run) row() string { return fmt.Sprintf("%q%q", r.arm, r.axes) }
-
-func (r *run) key() string { return fmt.Sprint(r.row(), r.seed, r.point) }
-
 // view names a run, with its axes' values as they were written.
 func (c *collector) view(r *run) string { return c.label(r) + "@" + compare.SeedName(r.seed) }
 
@@ -188,7 +146,7 @@ func (c *collector) label(r *run) string {
 	return r.arm + "[" + strings.Join(axes, ",") + "]"
 }
 
-// checkText reports a text that tables cannot hold.
+// checkText reports a text that is not UTF-8, which tables require.
 func (c *collector) checkText(at place, what, s string) {
 	if !utf8.ValidString(s) {
 		c.problem(BadName, at, fmt.Sprintf("the %s %q is not UTF-8", what, s), "UTF-8", "save the file as UTF-8")
@@ -221,14 +179,6 @@ func (c *collector) metric(at place, name string) int {
 	return i
 }
 
-// cell is a run's cell of a metric.
-func (r *run) cell(metric int) *cell {
-	for len(r.cells) <= metric {
-		r.cells = append(r.cells, cell{})
-	}
-	return &r.cells[metric]
-}
-
 // value sets a run's value of a metric, of n samples or, with 0, of an unknown
 // number of them.
 func (c *collector) value(r *run, metric int, x float64, n int64, at place) {
@@ -247,7 +197,7 @@ func (c *collector) value(r *run, metric int, x float64, n int64, at place) {
 
 func (c *collector) duplicate(r *run, metric int, first, second place) {
 	c.problem(Duplicate, second, fmt.Sprintf("%s of %s is here and in %s", c.metrics.list[metric], c.view(r), c.where(first)),
-		"one value for each arm, axes, seed and metric", "remove one of them, or name the column that tells the two runs apart as an axis")
+		"one value for each arm, axes, seed and metric", "remove one of them, or name the column in which the two runs differ as an axis")
 }
 
 func (c *collector) where(at place) string {
@@ -304,20 +254,4 @@ func (c *collector) sample(r *run, metric, prompt int, x float64, n int64, at pl
 		l.samples = append(l.samples, sum{})
 	}
 	l.samples[i].add(x*float64(n), n)
-}
-
-// result is the value of a cell and its number of samples; false where there is
-// none that is finite.
-func (l *cell) result() (x float64, n int64, ok bool) {
-	if l.whole {
-		return l.value, l.n, !l.invalid
-	}
-	var all sum
-	for _, s := range l.samples {
-		all.merge(s)
-	}
-	if all.n == 0 {
-		return 0, 0, false
-	}
-	return all.value() / float64(all.n), all.n, true
 }

@@ -52,7 +52,7 @@ func TestWandBCSV(t *testing.T) {
 	// Unfinished runs that are asked for: one of them repeats a run, and stops the import.
 	r := read(t, Options{Unfinished: true, Metrics: []string{"eval/fid"}, Axes: []string{"lr"}}, "testdata/wandb.csv")
 	p, _ := said(r)
-	if len(r.Runs) != 6 || len(p) != 3 || p[1] != "duplicate: wandb.csv:5: eval/fid of dpo[lr=0.0001]@3 is here and in testdata/wandb.csv:4; allowed: one value for each arm, axes, seed and metric; remove one of them, or name the column that tells the two runs apart as an axis" {
+	if len(r.Runs) != 6 || len(p) != 3 || p[1] != "duplicate: wandb.csv:5: eval/fid of dpo[lr=0.0001]@3 is here and in testdata/wandb.csv:4; allowed: one value for each arm, axes, seed and metric; remove one of them, or name the column in which the two runs differ as an axis" {
 		t.Errorf("%d runs, problems:\n%s", len(r.Runs), strings.Join(p, "\n"))
 	}
 }
@@ -144,6 +144,31 @@ func TestDamagedEvents(t *testing.T) {
 		}
 		if got := values(r)["dpo@2 eval/fid"]; got != c.fid {
 			t.Errorf("%s: fid is %q, want %q", name, got, c.fid)
+		}
+	}
+}
+
+// TestReadTensor: a tensor has its values in a field of their own or as bytes. One
+// value with a shape of three stands for three.
+func TestReadTensor(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string // in Go's notation of bytes
+		want float64
+		is   bool
+	}{
+		"float":           {"\x08\x01\x2d\x00\x00\x40\x3f", .75, true},
+		"packed double":   {"\x08\x02\x32\x08\x00\x00\x00\x00\x00\x00\xe0\x3f", .5, true},
+		"packed int":      {"\x08\x03\x3a\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", -1, true},
+		"int64 as bytes":  {"\x08\x09\x22\x08\x07\x00\x00\x00\x00\x00\x00\x00", 7, true},
+		"bool":            {"\x08\x0a\x58\x01", 1, true},
+		"shape of one":    {"\x08\x01\x12\x04\x12\x02\x08\x01\x2d\x00\x00\x40\x3f", .75, true},
+		"shape of three":  {"\x08\x01\x12\x04\x12\x02\x08\x03\x2d\x00\x00\x40\x3f", 0, false},
+		"two floats":      {"\x08\x01\x2d\x00\x00\x40\x3f\x2d\x00\x00\x40\x3f", 0, false},
+		"a text":          {"\x08\x07\x42\x01x", 0, false},
+		"another's field": {"\x08\x02\x2d\x00\x00\x40\x3f", 0, false},
+	} {
+		if got, is, err := readTensor([]byte(c.text)); err != nil || is != c.is || is && got != c.want {
+			t.Errorf("%s: %v, %v, %v, want %v, %v", name, got, is, err, c.want, c.is)
 		}
 	}
 }

@@ -91,7 +91,7 @@ func guessRange(values []float64) Range {
 	return Any
 }
 
-// Words that say which direction of a metric is better. Short ones are whole words
+// Words by which the better direction of a metric is guessed. Short ones are whole words
 // of a name, for fidelity begins with fid; long ones may be part of one.
 var (
 	lowerWords  = []string{"fid", "kid", "mmd", "cmmd", "kl", "mse", "rmse", "mae", "nll", "ece", "err", "errors", "losses"}
@@ -101,7 +101,7 @@ var (
 )
 
 // guessBetter guesses from a metric's name whether higher values are better; empty
-// where the name does not say. A word for "lower" decides where both are there, as
+// where the name has no such word. A word for "lower" decides where both are there, as
 // in reward_loss and fid_score.
 func guessBetter(name string) string {
 	words := wordsOf(name)

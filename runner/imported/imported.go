@@ -11,7 +11,7 @@
 // order their rows come: runs are sorted, and sums are exact.
 //
 // A study of a million images takes memory for its runs and prompts, not for its
-// images. A Parquet file is the exception: it is held as a whole.
+// images. A Parquet file is the exception: it is read into memory as a whole.
 package imported
 
 import (
@@ -26,7 +26,7 @@ import (
 	"ablate/analysis/table"
 )
 
-// Options say how to read. The zero value guesses.
+// Options choose how files are read. With the zero value everything is guessed.
 type Options struct {
 	// Format is the format of every path; empty, it is recognised for each.
 	Format Format
@@ -89,14 +89,14 @@ type PromptSum struct {
 	N      int64
 }
 
-// Axis is a parameter that tells runs of an arm apart.
+// Axis is a parameter in which runs of an arm differ.
 type Axis struct {
 	Name string
 	Kind table.Kind // String, Float or Int
 }
 
-// Read reads files and folders. Its error is one of the options or of the context.
-// What is wrong with the results is in their Problems; Results.Err says whether
+// Read reads files and folders. Its error is about the options, or the context's
+// cause. Problems of the files are in the results; Results.Err is an error where
 // they stop the import.
 func Read(ctx context.Context, paths []string, o Options) (*Results, error) {
 	if err := o.check(); err != nil {

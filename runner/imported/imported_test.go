@@ -55,7 +55,7 @@ func values(r *Results) map[string]string {
 	return out
 }
 
-// said are problems or notes, a line each, with the names of files alone.
+// said returns problems and notes as texts, with the base names of files.
 func said(r *Results) (problems, notes []string) {
 	for _, p := range r.Problems.List {
 		p.File = filepath.Base(p.File)
@@ -92,7 +92,7 @@ func TestShapes(t *testing.T) {
 		"seeds of pandas": {"r.csv", "arm,seed,fid\na,1.0,2\na,2.0,3\n", Options{}, map[string]string{"a@1 fid": "2", "a@2 fid": "3"}, "2 seeds are written as in 3.0, which is read as 3, as no other number follows a point"},
 		"pairs of seeds":  {"r.csv", "arm,seed,fid\na,1.0,2\na,1.1,3\n", Options{}, map[string]string{"a@1.0 fid": "2", "a@1 fid": "3"}, "r.csv: a row for each run, with the metrics fid"},
 		"some metrics": {"r.csv", "arm,seed,fid,kid,steps\na,1,2,3,9\na,2,3,4,9\n", Options{Metrics: []string{"fid"}, Ignore: []string{"steps"}},
-			map[string]string{"a@1 fid": "2", "a@2 fid": "3"}, "not used, as the options say: kid, steps"},
+			map[string]string{"a@1 fid": "2", "a@2 fid": "3"}, "left out by the options: kid, steps"},
 		"arms renamed": {"r.csv", "arm,seed,fid\na/b,1,2\n", Options{Arms: map[string]string{"a/b": "a b"}}, map[string]string{"a b@1 fid": "2"}, "r.csv: a row for each run, with the metrics fid"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,7 +153,7 @@ func TestProblems(t *testing.T) {
 			`row: r.csv:8: it does not parse, at column 7 of line 8: extraneous or missing " in quoted-field; allowed: CSV as in RFC 4180; double the quotes within a quoted cell`,
 		}},
 		"duplicates": {"arm,seed,axis.lr,fid\na,1,0.10,2\na,1,1e-1,2\n", Options{}, []string{
-			`duplicate: r.csv:3: fid of a[lr=0.1]@1 is here and in r.csv:2; allowed: one value for each arm, axes, seed and metric; remove one of them, or name the column that tells the two runs apart as an axis`,
+			`duplicate: r.csv:3: fid of a[lr=0.1]@1 is here and in r.csv:2; allowed: one value for each arm, axes, seed and metric; remove one of them, or name the column in which the two runs differ as an axis`,
 		}},
 		"not finite": {"arm,seed,fid\na,1,NaN\na,2,-inf\na,3,3\n", Options{}, []string{
 			`not finite: r.csv:2: fid of a@1 is NaN; allowed: a finite number; the run counts as one without this value; if it diverged, that is right`,
@@ -357,6 +357,12 @@ func TestSeveralFiles(t *testing.T) {
 	if p := r.Problems.List; len(p) != 1 || p[0].Kind != Split || p[0].File != c || r.Err() != nil {
 		t.Error(p)
 	}
+	// A column with texts alone in one file takes nothing from another.
+	r = read(t, Options{}, a, write(t, "d.csv", "arm,seed,fid,kid\nx,2,none,1\nx,1,none,2\n"))
+	if d := cmp.Diff(map[string]string{"x@1 fid": "2", "x@2 fid": "-", "x@1 kid": "2", "x@2 kid": "1"}, values(r)); d != "" {
+		t.Error(d)
+	}
+	r = read(t, Options{}, a, a)
 	if !strings.Contains(strings.Join(r.Notes, "\n"), "is given twice and read once") {
 		t.Error(r.Notes)
 	}

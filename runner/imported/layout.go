@@ -1,13 +1,9 @@
 package imported
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -23,7 +19,7 @@ const (
 	images shape = "a row for each image"
 )
 
-// layout says what the columns of a file are, by their numbers; -1 is none.
+// layout gives the columns of a file by their numbers; -1 where there is none.
 type layout struct {
 	shape                                          shape
 	arm, seed, metric, amount, n, prompt, category int
@@ -32,13 +28,17 @@ type layout struct {
 	unused                                         []string // columns that are none of these
 
 	job     *run            // the run of all rows, if the file is a job's
-	spelled map[string]*run // runs by the texts of their cells; nil where these cannot be
+	spelled map[string]*run // runs by the texts of their cells
 	key     []byte
 	split   func(c *collector, cells []string, at place) (arm, seed string, axes []axisValue, ok bool)
 	skip    func(c *collector, cells []string, at place) bool
 }
 
 type axisColumn struct{ column, axis int }
+
+func (l *layout) isAxis(column int) bool {
+	return slices.ContainsFunc(l.axes, func(a axisColumn) bool { return a.column == column })
+}
 
 // measure is a column whose values are a metric's.
 type measure struct {
@@ -55,147 +55,6 @@ type reading struct {
 	x  float64
 	n  int64
 	at place
-}
-
-// columns finds columns by name.
-type columns struct {
-	names []string
-	bare  []string // names without what an export puts before them
-}
-
-// find is the number of a column: of that very name, else of that name in other
-// letters; -1 where there is none.
-func (h columns) find(name string) int {
-	for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, strings.EqualFold} {
-		for _, list := range [][]string{h.names, h.bare} {
-			if i := slices.IndexFunc(list, func(s string) bool { return same(s, name) }); i >= 0 {
-				return i
-			}
-		}
-	}
-	return -1
-}
-
-// plain makes the layout of a table that people or scripts write.
-func (c *collector) plain(names []string, at place, job *run) *layout {
-	h := columns{names: names}
-	l := &layout{job: job, spelled: map[string]*run{}}
-	ok := true
-	role := func(name string) int {
-		mapped, is := c.o.Columns[name]
-		if is && job == nil {
-			if i := h.find(mapped); i >= 0 {
-				return i
-			}
-		}
-		i := h.find(name)
-		if i < 0 && job == nil && (is || name == "arm" || name == "seed") {
-			c.noColumn(at, h, cmp.Or(mapped, name), name)
-			ok = false
-		}
-		return i
-	}
-	l.arm, l.seed, l.metric, l.amount, l.n, l.prompt, l.category = role("arm"), role("seed"), role("metric"), role("value"), role("n"), role("prompt"), role("category")
-	switch {
-	case l.metric >= 0 && l.amount >= 0:
-		l.shape = long
-	case l.prompt >= 0:
-		l.shape, l.metric, l.amount = images, -1, -1
-	default:
-		l.shape, l.metric, l.amount = wide, -1, -1
-	}
-	if ok = c.axisColumns(h, l, at) && ok; !ok {
-		return nil
-	}
-	taken := []int{l.arm, l.seed, l.metric, l.amount, l.n, l.prompt, l.category}
-	for i, name := range names {
-		if (l.shape == long || isIndex(name) && !slices.Contains(c.o.Metrics, name)) && !slices.Contains(taken, i) && !slices.ContainsFunc(l.axes, func(a axisColumn) bool { return a.column == i }) {
-			l.unused = append(l.unused, quote(name))
-		}
-	}
-	if l.shape != long {
-		c.measureColumns(h, l, at, func(i int) bool {
-			return !slices.Contains(taken, i) && (!isIndex(names[i]) || slices.Contains(c.o.Metrics, names[i]))
-		}, false)
-		if len(l.measures) == 0 {
-			c.problem(Unreadable, at, "it has no column of a metric among "+list(names), "the columns metric and value, or a column for each metric", "name the columns, as in metric=COLUMN")
-			return nil
-		}
-	}
-	return l
-}
-
-// noColumn reports a column that a file does not have.
-func (c *collector) noColumn(at place, h columns, name, role string) {
-	c.problem(Unreadable, at, fmt.Sprintf("it has no column %s among %s", quote(name), list(h.names)), "a column with the "+role+" of each row", "name it, as in "+role+"=COLUMN")
-}
-
-// axisColumns finds the columns of axes: those named axis.NAME, and those that the
-// options name, which must be there.
-func (c *collector) axisColumns(h columns, l *layout, at place) bool {
-	ok := true
-	add := func(column, name string) {
-		i := h.find(column)
-		if i < 0 {
-			c.noColumn(at, h, column, axisPrefix+name)
-			ok = false
-		} else if !slices.ContainsFunc(l.axes, func(a axisColumn) bool { return a.column == i }) {
-			l.axes = append(l.axes, axisColumn{i, c.axis(at, name)})
-		}
-	}
-	if l.job == nil { // a job's axes are in its configuration
-		for _, role := range slices.Sorted(maps.Keys(c.o.Columns)) {
-			if name, is := strings.CutPrefix(role, axisPrefix); is {
-				add(c.o.Columns[role], name)
-			}
-		}
-		for _, name := range c.o.Axes {
-			add(name, name)
-		}
-	}
-	for _, name := range h.names {
-		if len(name) > len(axisPrefix) && strings.EqualFold(name[:len(axisPrefix)], axisPrefix) {
-			add(name, name[len(axisPrefix):])
-		}
-	}
-	return ok
-}
-
-// measureColumns finds the columns of metrics among those that may be one.
-func (c *collector) measureColumns(h columns, l *layout, at place, may func(i int) bool, perhaps bool) {
-	for i := range h.names {
-		name := h.name(i)
-		base, is := strings.CutSuffix(name, countSuffix)
-		if is && h.find(base) >= 0 || !may(i) || slices.ContainsFunc(l.axes, func(a axisColumn) bool { return a.column == i }) {
-			continue
-		}
-		named := slices.Contains(c.o.Metrics, name)
-		if id := c.metric(at, name); id >= 0 {
-			m := &measure{name: name, column: i, count: h.find(name + countSuffix), metric: id, perhaps: perhaps && !named, texts: problems{count: map[Kind]int{}}}
-			if m.count < 0 {
-				m.count = l.n
-			}
-			c.declared[id].perhaps = m.perhaps
-			l.measures = append(l.measures, m)
-		}
-	}
-}
-
-// name is the name of a column without what an export puts before it.
-func (h columns) name(i int) string {
-	if h.bare != nil {
-		return h.bare[i]
-	}
-	return h.names[i]
-}
-
-var indexName = regexp.MustCompile(`^(|Unnamed: \d+|__index_level_\d+__)$`)
-
-// isIndex reports whether a column numbers rows or steps or names files, and measures
-// nothing.
-func isIndex(name string) bool {
-	return indexName.MatchString(name) || slices.Contains([]string{"index", "idx", "id", "image", "image_id", "image_path", "sample_id", "file_name", "filename", "path",
-		"step", "global_step", "epoch"}, strings.ToLower(name))
 }
 
 // row takes a row.
@@ -233,7 +92,7 @@ func (l *layout) row(c *collector, cells []string, at place) {
 			continue
 		}
 		m.numbers++
-		n, ok := l.count(c, m.count, prompt, cells, at)
+		n, ok := l.count(c, m.count, cells, at)
 		switch {
 		case !ok:
 		case l.job != nil && prompt < 0:
@@ -259,7 +118,7 @@ func (l *layout) longRow(c *collector, r *run, prompt int, cells []string, at pl
 		c.problems.add(badNumber(name, text, at))
 		return
 	}
-	if n, ok := l.count(c, l.n, prompt, cells, at); ok {
+	if n, ok := l.count(c, l.n, cells, at); ok {
 		c.put(r, id, prompt, x, n, at)
 	}
 }
@@ -286,7 +145,7 @@ func badNumber(metric, text string, at place) problem {
 }
 
 // count is the number of samples behind a row, 0 where it is unknown.
-func (l *layout) count(c *collector, column, prompt int, cells []string, at place) (int64, bool) {
+func (l *layout) count(c *collector, column int, cells []string, at place) (int64, bool) {
 	if column < 0 || cells[column] == "" {
 		return 0, true
 	}
@@ -314,12 +173,11 @@ func (l *layout) run(c *collector, cells []string, at place) *run {
 	for _, a := range l.axes {
 		l.key = append(append(l.key, 0), cells[a.column]...)
 	}
-	r, ok := l.spelled[string(l.key)]
-	if r != nil {
+	if r, ok := l.spelled[string(l.key)]; ok {
 		return r
 	}
-	r = c.run(at, strings.TrimSpace(cells[l.arm]), strings.TrimSpace(cells[l.seed]), l.axisValues(cells))
-	if !ok && r != nil {
+	r := c.run(at, strings.TrimSpace(cells[l.arm]), strings.TrimSpace(cells[l.seed]), l.axisValues(cells))
+	if r != nil { // a problem is reported for each row
 		l.spelled[string(l.key)] = r
 	}
 	return r
@@ -340,7 +198,9 @@ func (l *layout) finish(c *collector, file int32) {
 		bad := len(m.texts.list) > 0
 		switch {
 		case bad && (m.perhaps || m.numbers == 0 && !slices.Contains(c.o.Metrics, m.name)):
-			c.declared[m.metric].dropped = true
+			if m.perhaps { // else it has no number that would be dropped
+				c.declared[m.metric].dropped = true
+			}
 			texts = append(texts, m.name)
 			continue
 		case bad:
@@ -355,7 +215,7 @@ func (l *layout) finish(c *collector, file int32) {
 	}
 	base := filepath.Base(c.files[file])
 	switch {
-	case l.split != nil: // W&B says what it makes of its columns
+	case l.split != nil: // wandb notes it
 	case l.shape == long && l.prompt >= 0:
 		c.note("%s: %s, those with a prompt samples of it, which are summed", base, l.shape)
 	case l.shape == long:
@@ -383,5 +243,3 @@ func (p *problems) merge(o problems) {
 		p.count[k] += max(0, n-mostListed)
 	}
 }
-
-func quote(s string) string { return strconv.Quote(s) }

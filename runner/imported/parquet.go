@@ -11,7 +11,7 @@ import (
 	"ablate/runner/phrase"
 )
 
-// mostParquet bounds a Parquet file, which is held as a whole.
+// mostParquet bounds a Parquet file, which is read into memory as a whole.
 const mostParquet = 2 << 30
 
 // parquetRows gives the rows of a Parquet file, whose lines are the numbers of rows.

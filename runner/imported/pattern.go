@@ -21,7 +21,7 @@ func (o *Options) patterns() []*regexp.Regexp {
 	return defaultPatterns
 }
 
-// named is what a name says of a run.
+// named has the parts of a run's name or path.
 type named struct {
 	arm, seed string
 	axes      [][2]string // name and value

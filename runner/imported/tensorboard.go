@@ -29,7 +29,7 @@ type logged struct {
 	at place
 }
 
-// readTensorBoard reads the event files below a folder. A run's folder tells its arm
+// readTensorBoard reads the event files below a folder. A run's folder names its arm
 // and its seed. Folders below that, such as train and eval, are parts of the run.
 func (c *collector) readTensorBoard(s source) {
 	root := s.path
@@ -112,8 +112,8 @@ func (c *collector) tagValues(runs map[string]map[tag]logged, matched map[string
 	}
 }
 
-// runFolder is the path of a run's folder from the name of root on, and what it says
-// of the run. Where the folder that was given is one run, its parent may be the arm.
+// runFolder is the path of a run's folder from the name of root on, and the
+// parts of it. Where the folder that was given is one run, its parent may be the arm.
 func (c *collector) runFolder(root, dir string) (folder string, n named, ok bool) {
 	abs, err := filepath.Abs(root)
 	if err != nil {
