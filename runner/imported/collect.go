@@ -13,7 +13,7 @@ import (
 
 // collector gathers what readers find.
 type collector struct {
-	ctx      context.Context
+	stopped  func() bool // whether reading is to end early
 	o        Options
 	files    []string // by number; 0 is all of them
 	problems problems
@@ -61,7 +61,7 @@ func (n *names) find(s string) (i int, isNew bool) {
 
 func newCollector(ctx context.Context, o Options) *collector {
 	empty := func() names { return names{number: map[string]int{}} }
-	return &collector{ctx: ctx, o: o, files: []string{""}, problems: problems{count: map[Kind]int{}}, byKey: map[string]*run{},
+	return &collector{stopped: func() bool { return ctx.Err() != nil }, o: o, files: []string{""}, problems: problems{count: map[Kind]int{}}, byKey: map[string]*run{},
 		axes: empty(), metrics: empty(), prompts: empty(), unused: map[string]bool{}}
 }
 
@@ -78,9 +78,6 @@ func (c *collector) problem(k Kind, at place, wrong, allowed, do string) {
 func (c *collector) note(format string, args ...any) {
 	c.notes = append(c.notes, fmt.Sprintf(format, args...))
 }
-
-// stopped reports whether reading is to end early.
-func (c *collector) stopped() bool { return c.ctx.Err() != nil }
 
 // axisValue is an axis, by its number, and the text of its value, empty where the
 // run has none.

@@ -45,19 +45,17 @@ func (c *collector) readHydra(s source) {
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
-	seedKey, armKey := c.o.Columns["seed"], c.o.Columns["arm"]
-	if seedKey == "" {
-		all := slices.Clone(keys)
-		if guessName(all, seedNames) < 0 {
-			all = slices.Sorted(maps.Keys(jobs[0].config))
+	// An override is likelier than a key that the configuration alone has.
+	guess := func(wanted []string, lists ...[]string) string {
+		for _, list := range lists {
+			if i := guessName(list, wanted); i >= 0 {
+				return list[i]
+			}
 		}
-		if i := guessName(all, seedNames); i >= 0 {
-			seedKey = all[i]
-		}
+		return ""
 	}
-	if i := guessName(keys, armNames); armKey == "" && i >= 0 {
-		armKey = keys[i]
-	}
+	seedKey := cmp.Or(c.o.Columns["seed"], guess(seedNames, keys, slices.Sorted(maps.Keys(jobs[0].config))))
+	armKey := cmp.Or(c.o.Columns["arm"], guess(armNames, keys))
 	if !c.keys(jobs, seedKey, armKey) {
 		return
 	}
@@ -77,7 +75,7 @@ func (c *collector) readHydra(s source) {
 	if armKey != "" {
 		from = "the key " + armKey
 	}
-	c.note("%s: jobs of Hydra; the arm is %s, the seed is the key %s, axes are %s", base, from, cmp.Or(seedKey, "(none)"), cmp.Or(list(axes), "(none)"))
+	c.note("%s: jobs of Hydra; the arm is %s, the seed is the key %s, axes are %s", base, from, seedKey, cmp.Or(list(axes), "none"))
 	if len(same) > 0 {
 		c.note("%s: overrides that all jobs share are not axes: %s", base, list(same))
 	}
@@ -126,8 +124,7 @@ func (c *collector) keys(jobs []*job, seedKey, armKey string) bool {
 	return ok
 }
 
-// jobs finds the jobs below a folder. A .hydra folder without overrides is one of a
-// multirun's own.
+// jobs finds the jobs below a folder: each has a folder .hydra.
 func (c *collector) jobs(root string) []*job {
 	var jobs []*job
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

@@ -5,10 +5,11 @@
 //
 //	paths ─formats─▶ readers ─rows, values─▶ collector ─finish─▶ Results ─▶ Tables
 //
-// A reader knows one format. All of them give what they find to one collector,
-// which keeps the runs and a list of problems. Reading goes on after a problem, so
-// that one import finds all of them. Equal results give equal tables, in whatever
-// order their rows come: runs are sorted, and sums are exact.
+// A reader knows one format; it is a row of formats and a file of this package. All
+// readers give what they find to one collector, which keeps the runs and a list of
+// problems. Reading goes on after a problem, so that one import finds all of them.
+// Equal results give equal tables, in whatever order their rows come: runs are
+// sorted, and sums are exact.
 //
 // A study of a million images takes memory for its runs and prompts, not for its
 // images. A Parquet file is the exception: it is read into memory as a whole.

@@ -2,6 +2,8 @@ package imported
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -365,5 +367,16 @@ func TestSeveralFiles(t *testing.T) {
 	r = read(t, Options{}, a, a)
 	if !strings.Contains(strings.Join(r.Notes, "\n"), "is given twice and read once") {
 		t.Error(r.Notes)
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	why := errors.New("interrupted")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	for _, path := range []string{"testdata", "testdata/images.csv", "testdata/hydra", "testdata/tensorboard"} {
+		if r, err := Read(ctx, []string{path}, Options{}); !errors.Is(err, why) || r != nil {
+			t.Errorf("%s: %v, %v", path, r, err)
+		}
 	}
 }
