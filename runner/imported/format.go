@@ -95,6 +95,9 @@ func (c *collector) readPath(path string, info fs.FileInfo) {
 	for _, f := range formats {
 		if c.o.Format == f.name || c.o.Format == "" && f.is(s) {
 			f.read(c, s)
+			if names := tablesBeside(path); len(names) > 0 {
+				c.note("%s: it is read as a folder of %s; tables beside the runs are not read: %s", filepath.Base(path), f.name, list(names))
+			}
 			return
 		}
 	}
@@ -115,7 +118,7 @@ func (c *collector) readFolder(dir string) {
 		if c.stopped() {
 			return fs.SkipAll
 		}
-		if d.Type().IsRegular() && slices.Contains([]string{".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}, strings.ToLower(filepath.Ext(path))) {
+		if isTable(d) {
 			info, err := d.Info()
 			if err != nil {
 				return err
@@ -130,6 +133,31 @@ func (c *collector) readFolder(dir string) {
 	} else if !found && !c.stopped() {
 		c.problem(Unreadable, place{c.file(dir), 0}, "it has no results", "*.csv, *.tsv, *.jsonl, *.ndjson and *.parquet, event files of TensorBoard, or the jobs of a Hydra multirun with their .hydra folders", "give the folder or the file that has them")
 	}
+}
+
+func isTable(d fs.DirEntry) bool {
+	return d.Type().IsRegular() && slices.Contains([]string{".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}, strings.ToLower(filepath.Ext(d.Name())))
+}
+
+// tablesBeside names the tables below a folder that are not in the folder of a run.
+func tablesBeside(dir string) []string {
+	var names []string
+	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil
+		}
+		entries, _ := os.ReadDir(path) // an error is reported by who reads it
+		if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == hydraFolder || isEvents(e.Name()) }) {
+			return fs.SkipDir
+		}
+		for _, e := range entries {
+			if isTable(e) {
+				names = append(names, e.Name())
+			}
+		}
+		return nil
+	})
+	return names
 }
 
 // unreadable reports an error of the system.

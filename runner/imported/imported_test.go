@@ -347,6 +347,26 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestFolder: the tables of a folder are read; beside runs of Hydra they are not, which
+// is noted.
+func TestFolder(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a.csv": "arm,seed,fid\nx,1,2\n", "b/c.jsonl": `{"arm":"x","seed":2,"fid":3}`, "b/notes.txt": "a,b\n"} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(text), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := cmp.Diff(map[string]string{"x@1 fid": "2", "x@2 fid": "3"}, values(read(t, Options{}, dir))); d != "" {
+		t.Error(d)
+	}
+	r := read(t, Options{}, "testdata")
+	want := "testdata: it is read as a folder of hydra; tables beside the runs are not read: images.csv, images.parquet, wandb.csv, wandb.jsonl"
+	if got := r.Notes[len(r.Notes)-1]; got != want {
+		t.Errorf("the note is %q, want %q", got, want)
+	}
+}
+
 // TestSeveralFiles: a run's metrics may be in several files; its images too, with a
 // warning; a file that is given twice is read once.
 func TestSeveralFiles(t *testing.T) {
