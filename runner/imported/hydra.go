@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// MetricFiles are the files of a Hydra job that may have its metrics. The first that
+// metricFiles are the files of a Hydra job that may have its metrics. The first that
 // a job has is read.
-var MetricFiles = [...]string{"metrics.json", "results.json", "eval.json", "metrics.csv", "results.csv"}
+var metricFiles = [...]string{"metrics.json", "results.json", "eval.json", "metrics.csv", "results.csv"}
 
 const hydraFolder = ".hydra"
 
@@ -167,7 +167,7 @@ func (c *collector) jobs(root string) []*job {
 
 // readJob reads the metrics of a job.
 func (c *collector) readJob(j *job, r *run) {
-	names := MetricFiles[:]
+	names := metricFiles[:]
 	if c.o.File != "" {
 		names = []string{c.o.File}
 	}

@@ -48,10 +48,11 @@ type Options struct {
 	Unfinished bool
 	// Pattern finds the arm and the seed of a TensorBoard run in its folder's path
 	// below the folder that was given, or of a W&B run in its name, by the groups
-	// arm and seed. Other groups are axes. Nil, DefaultPatterns are tried.
+	// arm and seed. Other groups are axes. Nil, it is …/ARM/seed_3, ARM_seed3 or ARM-s3.
 	Pattern *regexp.Regexp
-	// File is the name of the file with the metrics of a Hydra job; empty, the
-	// first of MetricFiles that the job has.
+	// File is the name of the file with the metrics of a Hydra job; empty, the first
+	// that the job has of metrics.json, results.json, eval.json, metrics.csv and
+	// results.csv, else its event files.
 	File string
 	// Describe describes metrics by their names; what it leaves empty is guessed.
 	Describe map[string]Description
