@@ -13,7 +13,7 @@ import (
 // recovered. So its buffers come from a budget that the size of the file sets,
 // and the lengths in the footer are checked before Arrow sees them.
 
-// budget is an allocator that gives at most left bytes in all and panics with
+// budget is an allocator that gives at most left bytes at a time and panics with
 // an error, which Read recovers, when it is asked for more.
 type budget struct {
 	memory.GoAllocator
@@ -42,6 +42,9 @@ func (b *budget) Reallocate(size int, old []byte) []byte {
 	b.take(size - min(size, len(old)))
 	return b.GoAllocator.Reallocate(size, old)
 }
+
+// Free is memory.Allocator's: what is given back may be taken again.
+func (b *budget) Free(p []byte) { b.left += len(p) }
 
 // flat is a FlatBuffers table inside the footer; reading past the footer
 // panics, and Read recovers.

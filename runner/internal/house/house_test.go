@@ -128,7 +128,7 @@ var layers = [][]string{
 	{"runner/device", "runner/sandbox", "runner/selection", "runner/module", "runner/plan", "runner/run"},
 	{"runner/lookup"},
 	{"runner/layout"},
-	{"runner/stage", "runner/store", "runner/launch", "runner/dag"},
+	{"runner/stage", "runner/store", "runner/launch", "runner/dag", "runner/imported"},
 	{"runner/world", "runner/phrase", "runner/program"},
 }
 

@@ -1,0 +1,157 @@
+package imported
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// columns finds columns by name.
+type columns struct {
+	names []string
+	bare  []string // names without what an export puts before them
+}
+
+// find is the number of a column: of that very name, else of that name in other
+// letters; -1 where there is none.
+func (h columns) find(name string) int {
+	for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, strings.EqualFold} {
+		for _, list := range [][]string{h.names, h.bare} {
+			if i := slices.IndexFunc(list, func(s string) bool { return same(s, name) }); i >= 0 {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// plain makes the layout of a table that people or scripts write.
+func (c *collector) plain(names []string, at place, job *run) *layout {
+	h := columns{names: names}
+	l := &layout{job: job, spelled: map[string]*run{}}
+	ok := true
+	role := func(name string) int {
+		mapped, is := c.o.Columns[name]
+		if is && job == nil {
+			if i := h.find(mapped); i >= 0 {
+				return i
+			}
+		}
+		i := h.find(name)
+		if i < 0 && job == nil && (is || name == "arm" || name == "seed") {
+			c.noColumn(at, h, cmp.Or(mapped, name), name)
+			ok = false
+		}
+		return i
+	}
+	l.arm, l.seed, l.metric, l.amount, l.n, l.prompt, l.category = role("arm"), role("seed"), role("metric"), role("value"), role("n"), role("prompt"), role("category")
+	switch {
+	case l.metric >= 0 && l.amount >= 0:
+		l.shape = long
+	case l.prompt >= 0:
+		l.shape, l.metric, l.amount = images, -1, -1
+	default:
+		l.shape, l.metric, l.amount = wide, -1, -1
+	}
+	if ok = c.axisColumns(h, l, at) && ok; !ok {
+		return nil
+	}
+	taken := []int{l.arm, l.seed, l.metric, l.amount, l.n, l.prompt, l.category}
+	// A column that numbers rows is no metric, unless the options name it.
+	index := func(i int) bool { return isIndex(names[i]) && !slices.Contains(c.o.Metrics, names[i]) }
+	for i, name := range names {
+		if (l.shape == long || index(i)) && !slices.Contains(taken, i) && !l.isAxis(i) {
+			l.unused = append(l.unused, quote(name))
+		}
+	}
+	if l.shape != long {
+		c.measureColumns(h, l, at, func(i int) bool { return !slices.Contains(taken, i) && !index(i) }, false)
+		if len(l.measures) == 0 {
+			c.problem(Unreadable, at, "it has no column of a metric among "+list(names), "the columns metric and value, or a column for each metric", "name the columns, as in metric=COLUMN")
+			return nil
+		}
+	}
+	return l
+}
+
+// noColumn reports a column that a file does not have.
+func (c *collector) noColumn(at place, h columns, name, role string) {
+	c.problem(Unreadable, at, fmt.Sprintf("it has no column %s among %s", quote(name), list(h.names)), "a column with the "+role+" of each row", "name it, as in "+role+"=COLUMN")
+}
+
+// axisColumns finds the columns of axes: those named axis.NAME, and those that the
+// options name, which must be there.
+func (c *collector) axisColumns(h columns, l *layout, at place) bool {
+	ok := true
+	add := func(column, name string) {
+		i := h.find(column)
+		if i < 0 {
+			c.noColumn(at, h, column, axisPrefix+name)
+			ok = false
+		} else if !l.isAxis(i) {
+			l.axes = append(l.axes, axisColumn{i, c.axis(at, name)})
+		}
+	}
+	if l.job == nil { // a job's axes are in its configuration
+		for _, role := range slices.Sorted(maps.Keys(c.o.Columns)) {
+			if name, is := strings.CutPrefix(role, axisPrefix); is {
+				add(c.o.Columns[role], name)
+			}
+		}
+		for _, name := range c.o.Axes {
+			add(name, name)
+		}
+	}
+	for _, name := range h.names {
+		if len(name) > len(axisPrefix) && strings.EqualFold(name[:len(axisPrefix)], axisPrefix) {
+			add(name, name[len(axisPrefix):])
+		}
+	}
+	return ok
+}
+
+// measureColumns finds the columns of metrics among those that may be one. Perhaps
+// they are settings, as in an export of W&B.
+func (c *collector) measureColumns(h columns, l *layout, at place, may func(i int) bool, perhaps bool) {
+	for i := range h.names {
+		name := h.name(i)
+		base, is := strings.CutSuffix(name, countSuffix)
+		if is && h.find(base) >= 0 || !may(i) || l.isAxis(i) {
+			continue
+		}
+		named := slices.Contains(c.o.Metrics, name)
+		if id := c.metric(at, name); id >= 0 {
+			m := &measure{name: name, column: i, count: h.find(name + countSuffix), metric: id, perhaps: perhaps && !named, texts: problems{count: map[Kind]int{}}}
+			if m.count < 0 {
+				m.count = l.n
+			}
+			if c.declared[id].at == at { // no file before has it
+				c.declared[id].perhaps = m.perhaps
+			}
+			l.measures = append(l.measures, m)
+		}
+	}
+}
+
+// name is the name of a column without what an export puts before it.
+func (h columns) name(i int) string {
+	if h.bare != nil {
+		return h.bare[i]
+	}
+	return h.names[i]
+}
+
+var indexName = regexp.MustCompile(`^(|Unnamed: \d+|__index_level_\d+__)$`)
+
+// isIndex reports whether a column numbers rows or steps or names files, and measures
+// nothing.
+func isIndex(name string) bool {
+	return indexName.MatchString(name) || slices.Contains([]string{"index", "idx", "id", "image", "image_id", "image_path", "sample_id", "file_name", "filename", "path",
+		"step", "global_step", "epoch"}, strings.ToLower(name))
+}
+
+func quote(s string) string { return strconv.Quote(s) }

@@ -1,0 +1,99 @@
+package imported
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"ablate/runner/phrase"
+)
+
+// mostRow bounds the bytes of a row: a quote that is never closed would make a row
+// of the rest of the file.
+const mostRow = 16 << 20
+
+// csvRows reads CSV as RFC 4180 has it, with commas, semicolons or tabs.
+type csvRows struct {
+	names []string
+	r     *csv.Reader
+	bound *bounded
+}
+
+func newCSV(f io.Reader) (*csvRows, error) {
+	bound := &bounded{r: f}
+	b := bufio.NewReaderSize(bound, 64<<10)
+	if head, _ := b.Peek(len(bom)); bytes.Equal(head, bom) {
+		b.Discard(len(bom))
+	}
+	r := csv.NewReader(b)
+	r.ReuseRecord, r.TrimLeadingSpace = true, true
+	head, _ := b.Peek(b.Size())
+	if line := firstLine(head); !bytes.Contains(line, []byte(",")) {
+		for _, comma := range ";\t" {
+			if bytes.ContainsRune(line, comma) {
+				r.Comma = comma
+				r.TrimLeadingSpace = comma != '\t' // an empty cell begins with the next tab
+				break
+			}
+		}
+	}
+	names, err := r.Read()
+	if err == io.EOF {
+		return nil, &wrong{"it is empty", "a line with the names of the columns, then the rows", "check how it was written"}
+	}
+	if err != nil {
+		return nil, csvWrong(err)
+	}
+	c := &csvRows{r: r, bound: bound}
+	for _, n := range names {
+		c.names = append(c.names, strings.Clone(strings.TrimSpace(n)))
+	}
+	return c, nil
+}
+
+func (c *csvRows) header() []string { return c.names }
+
+func (c *csvRows) next() ([]string, int, error) {
+	c.bound.n = 0
+	cells, err := c.r.Read()
+	if errors.Is(err, csv.ErrFieldCount) {
+		line, _ := c.r.FieldPos(0)
+		return nil, line, &wrong{fmt.Sprintf("it has %s under %s", phrase.Count(len(cells), "cell"), phrase.Count(len(c.names), "column")),
+			"a cell for each column", "quote cells that have commas, and leave missing ones empty"}
+	}
+	if p := (*csv.ParseError)(nil); errors.As(err, &p) {
+		return nil, p.StartLine, csvWrong(err)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	line, _ := c.r.FieldPos(0)
+	return cells, line, nil
+}
+
+func csvWrong(err error) error {
+	p := (*csv.ParseError)(nil)
+	if !errors.As(err, &p) {
+		return err
+	}
+	return &wrong{fmt.Sprintf("it does not parse, at column %d of line %d: %v", p.Column, p.Line, p.Err), "CSV as in RFC 4180", "double the quotes within a quoted cell"}
+}
+
+// bounded is a reader that fails when too much is read before n is set to 0 again.
+type bounded struct {
+	r io.Reader
+	n int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.n > mostRow {
+		return 0, &wrong{"a row has more than " + phrase.Bytes(mostRow), "shorter rows", "close the quotes of its cells"}
+	}
+	n, err := b.r.Read(p)
+	b.n += n
+	return n, err
+}

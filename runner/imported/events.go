@@ -1,0 +1,164 @@
+package imported
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// An event file of TensorBoard has records in the framing of TFRecord, each of them
+// an Event (tensorflow/core/util/event.proto) as a protobuf message.
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// masked is TFRecord's CRC: of data that has CRCs itself, a plain one is weak.
+func masked(b []byte) uint32 {
+	c := crc32.Checksum(b, castagnoli)
+	return (c>>15 | c<<17) + 0xa282ead8
+}
+
+var (
+	errTruncated = errors.New("the file ends within a record")
+	errLength    = errors.New("the checksum of the length of the record is wrong")
+	errData      = errors.New("the checksum of the record is wrong")
+)
+
+// records calls f with each record and its number, from 1. It goes on after a record
+// whose data are damaged, and ends where a length is. The memory that it takes
+// follows what the file has, not what it states.
+func records(r io.Reader, f func(n int, data []byte, err error)) {
+	var buf bytes.Buffer
+	for n := 1; ; n++ {
+		var head [12]byte
+		switch _, err := io.ReadFull(r, head[:]); {
+		case err == io.EOF:
+			return
+		case err == io.ErrUnexpectedEOF:
+			f(n, nil, errTruncated)
+			return
+		case err != nil:
+			f(n, nil, err)
+			return
+		}
+		size := binary.LittleEndian.Uint64(head[:])
+		if masked(head[:8]) != binary.LittleEndian.Uint32(head[8:]) || size > math.MaxInt64-4 {
+			f(n, nil, errLength)
+			return
+		}
+		buf.Reset()
+		switch _, err := io.CopyN(&buf, r, int64(size)+4); {
+		case err == io.EOF:
+			f(n, nil, errTruncated)
+			return
+		case err != nil:
+			f(n, nil, err)
+			return
+		}
+		data, sum := buf.Bytes()[:size], buf.Bytes()[size:]
+		if masked(data) != binary.LittleEndian.Uint32(sum) {
+			f(n, nil, errData)
+			continue
+		}
+		f(n, data, nil)
+	}
+}
+
+// scalar is one value of a tag.
+type scalar struct {
+	step  int64
+	wall  float64 // seconds since 1970
+	value float64
+}
+
+// later reports whether s was written after o.
+func (s scalar) later(o scalar) bool {
+	return s.step > o.step || s.step == o.step && s.wall >= o.wall
+}
+
+// fields calls f with each field of a message. A field's value is its bytes, or its
+// number where it has one.
+func fields(b []byte, f func(num protowire.Number, x uint64, data []byte) error) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		var x uint64
+		var data []byte
+		switch typ {
+		case protowire.VarintType:
+			x, n = protowire.ConsumeVarint(b)
+		case protowire.Fixed32Type:
+			var v uint32
+			v, n = protowire.ConsumeFixed32(b)
+			x = uint64(v)
+		case protowire.Fixed64Type:
+			x, n = protowire.ConsumeFixed64(b)
+		case protowire.BytesType:
+			data, n = protowire.ConsumeBytes(b)
+		default:
+			n = protowire.ConsumeFieldValue(num, typ, b)
+		}
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		if err := f(num, x, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readEvent calls f with the scalars of an Event, and other with the tags of its
+// other values.
+func readEvent(b []byte, f func(tag string, s scalar), other func(tag string)) error {
+	var s scalar
+	var summary []byte
+	err := fields(b, func(num protowire.Number, x uint64, data []byte) error {
+		switch num {
+		case 1:
+			s.wall = math.Float64frombits(x)
+		case 2:
+			s.step = int64(x)
+		case 5:
+			summary = data
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return fields(summary, func(num protowire.Number, _ uint64, data []byte) error {
+		if num != 1 {
+			return nil
+		}
+		tag, is := "", false
+		err := fields(data, func(num protowire.Number, x uint64, data []byte) (err error) {
+			switch num {
+			case 1:
+				tag = string(data)
+			case 2:
+				s.value, is = float64(math.Float32frombits(uint32(x))), true
+			case 8:
+				s.value, is, err = readTensor(data)
+			}
+			return err
+		})
+		switch {
+		case err != nil:
+			return err
+		case is:
+			f(tag, s)
+		case tag != "":
+			other(tag)
+		}
+		return nil
+	})
+}

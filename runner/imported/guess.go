@@ -1,0 +1,146 @@
+package imported
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// Range is where the values of a metric can lie. It decides on which scale its
+// levels are estimated.
+type Range string
+
+// The ranges.
+const (
+	Share    Range = "share"    // from 0 to 1
+	Positive Range = "positive" // above 0
+	Any      Range = "any"
+)
+
+// Has reports whether a value lies in the range.
+func (r Range) Has(x float64) bool {
+	switch r {
+	case Share:
+		return x >= 0 && x <= 1
+	case Positive:
+		return x > 0
+	}
+	return true
+}
+
+// Description is what is known of a metric. Empty fields are unknown.
+type Description struct {
+	Range  Range
+	Better string // "higher" or "lower"
+	Unit   string
+	Doc    string
+}
+
+func (d Description) check() error {
+	if !slices.Contains([]Range{"", Share, Positive, Any}, d.Range) {
+		return fmt.Errorf("its range %q is unknown; allowed: %s, %s, %s", d.Range, Share, Positive, Any)
+	}
+	if !slices.Contains([]string{"", "higher", "lower"}, d.Better) {
+		return fmt.Errorf("its direction %q is unknown; allowed: higher, lower, or nothing where neither is better", d.Better)
+	}
+	return nil
+}
+
+// Metric is a metric that runs have.
+type Metric struct {
+	Name string
+	Description
+	GuessedRange  bool // from the values
+	GuessedBetter bool // from the name
+}
+
+// guess completes the description of a metric from its name and its values.
+func guess(name string, d Description, values []float64) Metric {
+	m := Metric{Name: name, Description: d}
+	if m.Range == "" {
+		m.Range, m.GuessedRange = guessRange(values), true
+	}
+	if m.Better == "" {
+		if m.Better = guessBetter(name); m.Better != "" {
+			m.GuessedBetter = true
+		}
+	}
+	if m.Unit == "" && m.Range == Share {
+		m.Unit = string(Share)
+	}
+	return m
+}
+
+// spread is how many times the smallest value the largest of a metric is that is
+// taken to be positive by its nature.
+const spread = 10
+
+func guessRange(values []float64) Range {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, x := range values {
+		low, high = min(low, x), max(high, x)
+	}
+	switch {
+	case low >= 0 && high <= 1 && low < high:
+		return Share
+	case low > 0 && high/low > spread:
+		return Positive
+	}
+	return Any
+}
+
+// Words by which the better direction of a metric is guessed. Short ones are whole words
+// of a name, for fidelity begins with fid; long ones may be part of one.
+var (
+	lowerWords  = []string{"fid", "kid", "mmd", "cmmd", "kl", "mse", "rmse", "mae", "nll", "ece", "err", "errors", "losses"}
+	lowerParts  = []string{"loss", "lpips", "error", "frechet", "fréchet", "perplexity"}
+	higherWords = []string{"acc", "auc", "clip", "psnr", "ssim", "hps", "win", "wins", "map", "iou"}
+	higherParts = []string{"accuracy", "score", "reward", "align", "recall", "precision", "winrate", "aesthetic", "coverage"}
+)
+
+// guessBetter guesses from a metric's name whether higher values are better; empty
+// where the name has no such word. A word for "lower" decides where both are there, as
+// in reward_loss and fid_score.
+func guessBetter(name string) string {
+	words := wordsOf(name)
+	has := func(whole, parts []string) bool {
+		return slices.ContainsFunc(words, func(w string) bool {
+			return slices.Contains(whole, w) || slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(w, p) })
+		})
+	}
+	switch {
+	case has(lowerWords, lowerParts):
+		return "lower"
+	case has(higherWords, higherParts):
+		return "higher"
+	}
+	return ""
+}
+
+// wordsOf splits a name at all that is not a letter, and before a capital after a
+// small letter: eval/FID50k is eval, fid and k; winRate is win and rate.
+func wordsOf(name string) []string {
+	var words []string
+	var word []rune
+	var last rune
+	flush := func() {
+		if len(word) > 0 {
+			words, word = append(words, strings.ToLower(string(word))), nil
+		}
+	}
+	for _, r := range name {
+		if !unicode.IsLetter(r) {
+			flush()
+		} else {
+			if unicode.IsUpper(r) && unicode.IsLower(last) {
+				flush()
+			}
+			word = append(word, r)
+		}
+		last = r
+	}
+	flush()
+	return words
+}

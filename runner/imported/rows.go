@@ -1,0 +1,90 @@
+package imported
+
+import (
+	"errors"
+	"io"
+	"path/filepath"
+	"slices"
+)
+
+// rows is a file of rows under a header. Cells are texts; an empty one is a missing
+// value.
+type rows interface {
+	header() []string
+	// next returns the cells of the next row, which are valid until the next call,
+	// and its line. After a *wrong, reading goes on with the row that follows; io.EOF
+	// ends it, and so does any other error.
+	next() (cells []string, line int, err error)
+}
+
+// A plan makes the layout of a file from the names of its columns; nil where they
+// do not suffice. A job's rows all have the job's run.
+type plan func(c *collector, names []string, at place, job *run) *layout
+
+// readRows reads a file of rows.
+func (c *collector) readRows(s source, file int32, job *run, p plan) {
+	r, closer, err := s.open()
+	if err != nil {
+		c.badFile(file, err)
+		return
+	}
+	defer closer.Close()
+	if q, ok := r.(*parquetRows); ok && len(q.left) > 0 {
+		c.note("%s: columns of lists, dates and other types are not used: %s", filepath.Base(s.path), list(q.left))
+	}
+	c.takeRows(r, file, job, p)
+}
+
+func (c *collector) takeRows(r rows, file int32, job *run, p plan) {
+	if name := twice(r.header()); name != "" {
+		c.problem(Unreadable, place{file, 1}, "the column "+quote(name)+" is there twice", "columns of different names", "rename or remove one")
+		return
+	}
+	l := p(c, r.header(), place{file, 1}, job)
+	if l == nil {
+		return
+	}
+	n := 0
+	for ; ; n++ {
+		if n%4096 == 0 && c.stopped() {
+			return
+		}
+		cells, line, err := r.next()
+		if err == io.EOF {
+			break
+		}
+		at := place{file, int32(line)}
+		if w := (*wrong)(nil); errors.As(err, &w) {
+			c.problem(BadRow, at, w.what, w.allowed, w.do)
+			continue
+		}
+		if err != nil {
+			c.badFile(file, err)
+			return
+		}
+		l.row(c, cells, at)
+	}
+	if n == 0 {
+		c.problem(Unreadable, place{file, 1}, "it has no rows", "one row or more below the names of the columns", "check how it was written")
+	}
+	l.finish(c, file)
+}
+
+// badFile reports a file that cannot be read further.
+func (c *collector) badFile(file int32, err error) {
+	if w := (*wrong)(nil); errors.As(err, &w) {
+		c.problem(Unreadable, place{file, 0}, w.what, w.allowed, w.do)
+		return
+	}
+	c.unreadable(file, err)
+}
+
+func twice(names []string) string {
+	sorted := slices.Sorted(slices.Values(names))
+	for i := range max(0, len(sorted)-1) {
+		if sorted[i] == sorted[i+1] && !isIndex(sorted[i]) {
+			return sorted[i]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,72 @@
+package imported
+
+import (
+	"fmt"
+
+	"ablate/analysis/stats"
+)
+
+// run is a run that is being read.
+type run struct {
+	arm   string
+	seed  stats.Seed
+	point bool // the seed was written as two numbers, or as pandas writes one, 3.0
+	axes  []string
+	at    place
+	cells []cell        // by metric
+	local map[int]int32 // the run's own numbers of prompts
+}
+
+// cell is a metric of a run: one value, or sums of samples by prompt.
+type cell struct {
+	at      place
+	whole   bool
+	invalid bool // whole, and not finite
+	value   float64
+	n       int64
+	samples []sum // by the run's own number of a prompt
+	split   bool
+}
+
+func (r *run) set(axis int, text string) {
+	for len(r.axes) <= axis {
+		r.axes = append(r.axes, "")
+	}
+	r.axes[axis] = text
+}
+
+func (r *run) axis(i int) string {
+	if i < len(r.axes) {
+		return r.axes[i]
+	}
+	return ""
+}
+
+// row identifies the row of the ablation table that a run is part of.
+func (r *run) row() string { return fmt.Sprintf("%q%q", r.arm, r.axes) }
+
+func (r *run) key() string { return fmt.Sprint(r.row(), r.seed, r.point) }
+
+// cell is a run's cell of a metric.
+func (r *run) cell(metric int) *cell {
+	for len(r.cells) <= metric {
+		r.cells = append(r.cells, cell{})
+	}
+	return &r.cells[metric]
+}
+
+// result is the value of a cell and its number of samples; false where there is
+// none that is finite.
+func (l *cell) result() (x float64, n int64, ok bool) {
+	if l.whole {
+		return l.value, l.n, !l.invalid
+	}
+	var all sum
+	for _, s := range l.samples {
+		all.merge(s)
+	}
+	if all.n == 0 {
+		return 0, 0, false
+	}
+	return all.value() / float64(all.n), all.n, true
+}

@@ -1,0 +1,123 @@
+package imported
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+
+	"ablate/analysis/compare"
+	"ablate/analysis/table"
+	"ablate/experiments/language"
+)
+
+// Row is the row of the ablation table that a run is part of, "ARM[axis=value,…]"
+// or "ARM", as language.View writes it.
+func (r *Results) Row(x Run) string {
+	var axes []string
+	for i, a := range r.Axes {
+		if x.Axes[i] != nil {
+			axes = append(axes, a.Name+"="+language.FormatValue(x.Axes[i]))
+		}
+	}
+	if len(axes) == 0 {
+		return x.Arm
+	}
+	return x.Arm + "[" + strings.Join(axes, ",") + "]"
+}
+
+// View names a run, "ARM[axis=value,…]@SEED".
+func (r *Results) View(x Run) string { return r.Row(x) + "@" + compare.SeedName(x.Seed) }
+
+// Tables makes the tables of a study. trials has a row for each run, in the manner
+// of trials.arrow. prompts has a row for each run, metric and prompt, with the sum
+// over the run's samples of the prompt and their number n. It is an error to ask for
+// the tables of results with problems that stop an import.
+func (r *Results) Tables() (trials, prompts *table.Table, err error) {
+	if err := r.Err(); err != nil {
+		return nil, nil, err
+	}
+	n := len(r.Runs)
+	trials = &table.Table{Meta: map[string]string{}}
+	add := func(c table.Column) *table.Column {
+		switch c.Kind {
+		case table.String:
+			c.Strings = make([]string, n)
+		case table.Float:
+			c.Floats = make([]float64, n)
+		case table.Int:
+			c.Ints = make([]int64, n)
+		case table.Bool:
+			c.Bools = make([]bool, n)
+		}
+		trials.Columns = append(trials.Columns, &c)
+		return &c
+	}
+	arm := add(table.Column{Name: "arm", Kind: table.String, Doc: "row of the ablation table"})
+	view := add(table.Column{Name: "view", Kind: table.String, Doc: "ARM[axis=value,…]@seed"})
+	trial := add(table.Column{Name: "trial", Kind: table.String, Doc: "id; equal where views are equal"})
+	add(table.Column{Name: "control", Kind: table.Bool})
+	var axes, values, counts []*table.Column
+	for _, a := range r.Axes {
+		axes = append(axes, add(table.Column{Name: a.Name, Kind: a.Kind, Valid: make([]bool, n)}))
+	}
+	pretraining := add(table.Column{Name: "seed.pretraining", Kind: table.Int})
+	feedback := add(table.Column{Name: "seed.feedback", Kind: table.Int})
+	for _, m := range r.Metrics {
+		values = append(values, add(table.Column{Name: m.Name, Kind: table.Float, Unit: m.Unit, Better: m.Better, Doc: m.Doc, Valid: make([]bool, n)}))
+		counts = append(counts, add(table.Column{Name: m.Name + countSuffix, Kind: table.Int, Unit: "samples", Valid: make([]bool, n)}))
+	}
+	sums := newPromptTable()
+	for i, x := range r.Runs {
+		arm.Strings[i], view.Strings[i] = x.Arm, r.View(x)
+		id := sha256.Sum256([]byte(view.Strings[i]))
+		trial.Strings[i] = hex.EncodeToString(id[:])
+		for k, c := range axes {
+			c.Valid[i] = x.Axes[k] != nil
+			switch v := x.Axes[k].(type) {
+			case string:
+				c.Strings[i] = v
+			case float64:
+				c.Floats[i] = v
+			case int64:
+				c.Ints[i] = v
+			}
+		}
+		pretraining.Ints[i], feedback.Ints[i] = x.Seed.Pretraining, x.Seed.Feedback
+		for k, v := range x.Values {
+			if v.Known {
+				values[k].Floats[i], values[k].Valid[i] = v.Value, true
+				counts[k].Ints[i], counts[k].Valid[i] = v.N, v.N > 0
+			}
+			for _, p := range v.Prompts {
+				sums.add(trial.Strings[i], r.Metrics[k].Name, p, r.Categories)
+			}
+		}
+	}
+	return trials, sums.table(), nil
+}
+
+// promptTable is the table of prompts.
+type promptTable struct{ trial, prompt, category, metric, sum, n *table.Column }
+
+func newPromptTable() *promptTable {
+	return &promptTable{
+		trial:    &table.Column{Name: "trial", Kind: table.String},
+		prompt:   &table.Column{Name: "prompt", Kind: table.String},
+		category: &table.Column{Name: "category", Kind: table.String, Valid: []bool{}},
+		metric:   &table.Column{Name: "metric", Kind: table.String},
+		sum:      &table.Column{Name: "sum", Kind: table.Float, Doc: "over the run's samples of the prompt"},
+		n:        &table.Column{Name: "n", Kind: table.Int, Unit: "samples"},
+	}
+}
+
+func (t *promptTable) add(trial, metric string, p PromptSum, categories map[string]string) {
+	category, has := categories[p.Prompt]
+	t.trial.Strings, t.prompt.Strings = append(t.trial.Strings, trial), append(t.prompt.Strings, p.Prompt)
+	t.category.Strings, t.category.Valid = append(t.category.Strings, category), append(t.category.Valid, has)
+	t.metric.Strings = append(t.metric.Strings, metric)
+	t.sum.Floats, t.n.Ints = append(t.sum.Floats, p.Sum), append(t.n.Ints, p.N)
+}
+
+func (t *promptTable) table() *table.Table {
+	return &table.Table{Meta: map[string]string{}, Columns: []*table.Column{t.trial, t.prompt, t.category, t.metric, t.sum, t.n}}
+}
