@@ -7,7 +7,7 @@ import (
 	"ablate/analysis/stats"
 )
 
-// Beside is one figure of two tables: of two studies, or of one at two times.
+// Beside is one value of two tables: of two studies, or of one at two times.
 type Beside struct {
 	Row    string `json:"row"`
 	Metric Metric `json:"metric"`
@@ -16,8 +16,8 @@ type Beside struct {
 	// Difference is A's less B's over the seeds that both have; nil where there is none.
 	Difference *Cell `json:"difference,omitempty"`
 	Same       bool  `json:"same"` // the same trials, artifacts and values
-	// Counts says that the two stand on different numbers of samples, on which
-	// this metric depends: there is no difference to be taken.
+	// Counts is why there is no difference: the metric depends on the number of samples,
+	// and the two have different numbers.
 	Counts string `json:"counts,omitempty"`
 }
 
@@ -95,11 +95,11 @@ func difference(a, b Cell) *Cell {
 	if len(seeds) == 0 {
 		return nil
 	}
-	d.Mean, d.N = stats.Mean(d.Values), stats.Independent(seeds)
+	d.Mean, d.N = mean(d.Values), stats.Independent(seeds)
 	d.Low, d.High = d.Mean, d.Mean
-	if e, ok := stats.OverSeeds(seeds, d.Values, nil); ok && e.Error > 0 {
-		i := e.Interval(level)
-		d.Low, d.High, d.Interval, d.estimate = i.Low, i.High, OverSeeds, e
+	if e, ok := stats.OverSeeds(seeds, d.Values); ok && e.SD > 0 {
+		i := e.Interval(Level)
+		d.Low, d.High, d.Interval = i.Low, i.High, OverSeeds
 	}
 	return d
 }

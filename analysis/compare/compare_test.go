@@ -27,8 +27,9 @@ func study(arms map[string][]float64, order []string, seeds [][2]int64) (trials,
 	a, an := metric("alignment")
 	r, rn := metric("fidelity.recall")
 	rr, rrn := metric("fidelity.recall.real")
-	r.Depends, rr.Depends = "n", "n"
 	x, xn := metric("proxy")
+	r.Depends, rr.Depends = "n", "n"
+	a.Range, r.Range, rr.Range, x.Range = table.Share, table.Share, table.Share, table.Unit
 	s := map[string]*table.Column{}
 	samples = &table.Table{}
 	for _, n := range []string{"trial", "set", "prompt", "category", "verdict"} {
@@ -88,37 +89,65 @@ func study(arms map[string][]float64, order []string, seeds [][2]int64) (trials,
 func ablation(t *testing.T, arms map[string][]float64, order []string, seeds [][2]int64) *compare.Table {
 	t.Helper()
 	trials, samples := study(arms, order, seeds)
-	got, err := compare.Ablation(trials, samples, compare.Options{Reference: "base", Resamples: 300})
+	return made(t, trials, samples, compare.Options{Reference: "base"})
+}
+
+// ablate makes the ablation table of trials.arrow and samples.arrow.
+func ablate(trials, samples *table.Table, o compare.Options) (*compare.Table, error) {
+	images, err := compare.NewImages(samples)
+	if err != nil {
+		return nil, err
+	}
+	return compare.Ablation(trials, images, o)
+}
+
+// made is the table that ablate makes without an error.
+func made(t *testing.T, trials, samples *table.Table, o compare.Options) *compare.Table {
+	t.Helper()
+	got, err := ablate(trials, samples, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return got
 }
 
+// noted returns the first note of a kind among those with the given indices, or all
+// where they are nil.
+func noted(tab *compare.Table, of []int, kind compare.Kind) (compare.Note, bool) {
+	for i, n := range tab.Notes {
+		if n.Kind == kind && (of == nil || slices.Contains(of, i)) {
+			return n, true
+		}
+	}
+	return compare.Note{}, false
+}
+
 func TestTwoSeeds(t *testing.T) {
 	nan := math.NaN()
-	got := ablation(t, map[string][]float64{"base": {.5, .52}, "oracle": {.71, .73}, "best": {.8, .82}, "half": {.6, nan}, "none": {nan, nan}},
+	trials, samples := study(map[string][]float64{"base": {.5, .52}, "oracle": {.71, .73}, "best": {.8, .82}, "half": {.6, nan}, "none": {nan, nan}},
 		[]string{"base", "oracle", "best", "half", "none"}, [][2]int64{{1, 1}, {2, 2}})
+	trials.Column("fidelity.recall").Range = "" // as a metric of which nothing is known
+	got := made(t, trials, samples, compare.Options{})
 	row := map[string]compare.Row{}
 	for _, r := range got.Rows {
 		row[r.Label] = r
 	}
 	base := row["base"].Cells["alignment"]
-	if base.Interval != compare.OverPrompts || base.N != 2 || math.Abs(base.Mean-.51) > 1e-9 || base.Low >= .51 || base.High <= .51 {
-		t.Errorf("base: %+v, want an interval over prompts around .51", base)
+	if base.Interval != compare.OverImages || base.N != 2 || math.Abs(base.Mean-.51) > 1e-4 || base.Low >= .5 || base.High <= .52 {
+		t.Errorf("base: %+v, want an interval over images around .51", base)
 	}
 	if c := row["base"].Cells["fidelity.recall"]; c.Interval != "" || c.Low != c.High || len(c.Values) != 2 {
 		t.Errorf("recall of two seeds: %+v, want no interval", c)
 	}
-	if c := row["base"].Cells["fidelity.recall.real"]; c.Mean != .97 {
+	if c := row["base"].Cells["fidelity.recall.real"]; math.Abs(c.Mean-.97) > 1e-9 {
 		t.Errorf("the floor is %+v", c)
 	}
 	d := row["oracle"].Differences["alignment"]
-	if math.Abs(d.Mean-.21) > 1e-9 || d.Resolved || d.Interval != compare.OverPrompts || d.Low < .1 {
-		t.Errorf("difference %+v, want .21 with an interval over prompts, and nothing resolved with two seeds", d)
+	if math.Abs(d.Mean-.21) > 1e-3 || d.P != nil || d.Interval != compare.OverImages || d.Low < .1 {
+		t.Errorf("difference %+v, want .21 with an interval over images, and no test with two seeds", d)
 	}
-	if d := row["oracle"].Differences["fidelity.recall"]; d.Resolved || d.Interval != "" {
-		t.Errorf("a difference of recall with two seeds is resolved: %+v", d)
+	if d := row["oracle"].Differences["fidelity.recall"]; d.P != nil || d.Significant {
+		t.Errorf("a difference of recall with two seeds is tested: %+v", d)
 	}
 	if row["base"].Differences != nil {
 		t.Error("the reference is compared with itself")
@@ -126,13 +155,13 @@ func TestTwoSeeds(t *testing.T) {
 	if c, ok := row["none"].Cells["alignment"]; ok {
 		t.Errorf("an arm without a result has the figure %+v", c)
 	}
-	if c := row["half"].Cells["alignment"]; c.N != 1 || len(c.Notes) == 0 || got.Footnotes[c.Notes[0]] != "Some seeds of this arm have no result yet; the figure is over those that have." {
-		t.Errorf("an arm with half its results: %+v, want a note", c)
+	half := row["half"].Cells["alignment"]
+	if _, ok := noted(got, half.Notes, compare.Pending); half.N != 1 || !ok {
+		t.Errorf("an arm with half its results: %+v, want a note", half)
 	}
-	text := strings.Join(got.Footnotes, "\n")
-	for _, want := range []string{"for these seeds only", "share one parser", "Control", "selected on", "no result yet", "– : no result"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no footnote says %q:\n%s", want, text)
+	for _, want := range []compare.Kind{compare.FewSeeds, compare.Control, compare.SelectedOn, compare.Pending, compare.Absent, compare.NoSpread} {
+		if _, ok := noted(got, nil, want); !ok {
+			t.Errorf("no note on %s: %+v", want, got.Notes)
 		}
 	}
 	if !row["oracle"].Control || row["base"].Control {
@@ -140,22 +169,65 @@ func TestTwoSeeds(t *testing.T) {
 	}
 }
 
+// TestSeedsThatAreEnough holds intervals to Student's, on the logit scale.
 func TestSeedsThatAreEnough(t *testing.T) {
-	arms := map[string][]float64{"base": {.5, .52, .54}, "b": {.6, .62, .61}}
+	arms := map[string][]float64{"base": {.4, .5, .6}, "b": {.6, .62, .61}}
 	got := ablation(t, arms, []string{"base", "b"}, [][2]int64{{1, 1}, {2, 2}, {3, 3}})
-	// Student's t with 2 degrees of freedom: .848 ± 4.302653·.002/√3. Of alignment
-	// all seeds share their prompts, some of which are always good: other prompts
-	// would move it too.
-	c := got.Rows[0].Cells["fidelity.recall"]
-	if c.Interval != compare.OverSeeds || math.Abs(c.Low-(.848-4.302653*.002/math.Sqrt(3))) > 1e-6 {
-		t.Errorf("recall of three seeds: %+v", c)
-	}
-	if c := got.Rows[0].Cells["alignment"]; c.Interval != compare.OverSeeds || c.Low > .52-4.302653*.02/math.Sqrt(3)-1e-6 {
+	logit := func(k, n float64) float64 { return math.Log((k + .5) / (n - k + .5)) }
+	y := []float64{logit(80, 200), logit(100, 200), logit(120, 200)}
+	sd := math.Sqrt((y[0]*y[0] + y[2]*y[2]) / 2) // their mean is 0
+	back := func(y float64) float64 { return (201/(1+math.Exp(-y)) - .5) / 200 }
+	// Student's t with 2 degrees of freedom.
+	c := got.Rows[0].Cells["alignment"]
+	if c.Interval != compare.OverSeeds || math.Abs(c.Low-back(-4.302653*sd/math.Sqrt(3))) > 1e-6 || math.Abs(c.High-back(4.302653*sd/math.Sqrt(3))) > 1e-6 || math.Abs(c.Mean-.5) > 1e-9 {
 		t.Errorf("alignment of three seeds: %+v", c)
 	}
 	crossed := ablation(t, map[string][]float64{"base": {.5, .52, .54, .5}, "b": {.6, .6, .6, .6}}, []string{"base", "b"}, [][2]int64{{1, 1}, {1, 2}, {2, 1}, {2, 2}})
-	if c := crossed.Rows[0].Cells["alignment"]; c.N != 2 || c.Interval != compare.OverPrompts {
-		t.Errorf("2 × 2 crossed seeds count as %d with an interval over %q, want 2 and prompts", c.N, c.Interval)
+	if c := crossed.Rows[0].Cells["alignment"]; c.N != 2 || c.Interval != compare.OverImages {
+		t.Errorf("2 × 2 crossed seeds count as %d with an interval over %q, want 2 and images", c.N, c.Interval)
+	}
+}
+
+// TestSampledPrompts: intervals for other prompts are over both levels, and wider. Few
+// prompts have none.
+func TestSampledPrompts(t *testing.T) {
+	arms := map[string][]float64{"base": {.5, .52, .54}, "b": {.6, .62, .61}}
+	trials, samples := study(arms, []string{"base", "b"}, diagonal(3))
+	fixed, sampled := made(t, trials, samples, compare.Options{}), made(t, trials, samples, compare.Options{Sampled: true})
+	a, b := fixed.Rows[0].Cells["alignment"], sampled.Rows[0].Cells["alignment"]
+	if a.Interval != compare.OverSeeds || b.Interval != compare.OverBoth || b.High-b.Low <= a.High-a.Low || a.Mean != b.Mean {
+		t.Errorf("fixed %+v, sampled %+v", a, b)
+	}
+	if c := sampled.Rows[0].Cells["fidelity.recall"]; c.Interval != compare.OverSeeds {
+		t.Errorf("recall, which has no prompts, is over %q", c.Interval)
+	}
+	for i, p := range samples.Column("prompt").Strings {
+		samples.Column("prompt").Strings[i] = map[bool]string{true: "one", false: "another"}[p < "prompt 2"]
+	}
+	few := made(t, trials, samples, compare.Options{Sampled: true}).Rows[1].Differences["alignment"]
+	if few.Interval != "" || few.P != nil {
+		t.Errorf("two prompts: %+v, want no interval", few)
+	}
+}
+
+// TestLuck is a study of which the first version printed p = 3e-5: three seeds whose
+// differences are −2 of some 70 images, from 9 images lost and 3 won. McNemar's exact
+// test of these gives p = .15.
+func TestLuck(t *testing.T) {
+	trials, samples := study(map[string][]float64{"base": {.5, .5, .5}, "luck": {.49, .49, .49}}, []string{"base", "luck"}, diagonal(3))
+	verdict, trial, n := samples.Column("verdict").Strings, samples.Column("trial").Strings, map[string]int{}
+	for i := range verdict {
+		k := n[trial[i]]
+		n[trial[i]]++
+		good := k < 100
+		if strings.HasPrefix(trial[i], "luck") { // one image is won and three are lost
+			good = k < 97 || k == 150
+		}
+		verdict[i] = map[bool]string{true: "good", false: "bad"}[good]
+	}
+	d := made(t, trials, samples, compare.Options{}).Rows[1].Differences["alignment"]
+	if d.P == nil || *d.P < .2 || d.Significant || d.Low >= 0 && d.High <= 0 {
+		t.Errorf("equal differences by luck: %+v", d)
 	}
 }
 
@@ -163,7 +235,7 @@ func TestSharedTrials(t *testing.T) {
 	trials, samples := study(map[string][]float64{"base": {.5}, "again": {.5}}, []string{"base", "again"}, [][2]int64{{1, 1}})
 	id := trials.Column("trial")
 	id.Strings[1] = id.Strings[0]
-	got, err := compare.Ablation(trials, samples, compare.Options{})
+	got, err := ablate(trials, samples, compare.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +269,7 @@ func TestPart(t *testing.T) {
 			}
 		}
 	}
-	got, err := compare.Ablation(trials, samples, compare.Options{Detect: map[string]float64{"alignment": .03}})
+	got, err := ablate(trials, samples, compare.Options{Detect: map[string]float64{"alignment": .03}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,11 +277,11 @@ func TestPart(t *testing.T) {
 	if ofBase.SameAs != "base" || !ofBase.Part || ofBase.Differences != nil {
 		t.Errorf("a part of the reference: %+v", ofBase)
 	}
-	if d := ofX.Differences["alignment"]; ofX.SameAs != "x" || !ofX.Part || d.N != 4 || d.P != x.Differences["alignment"].P || ofX.Cells["alignment"].N != 2 {
+	if d := ofX.Differences["alignment"]; ofX.SameAs != "x" || !ofX.Part || d.N != 4 || *d.P != *x.Differences["alignment"].P || ofX.Cells["alignment"].N != 2 {
 		t.Errorf("a part of a row: %+v", ofX)
 	}
-	if len(got.Detect) != 1 || got.Detect[0].Family != 1 || got.Detect[0].Have != 4 {
-		t.Errorf("detect counts %+v", got.Detect)
+	if len(got.Detect) != 1 || got.Family != 2 || got.Detect[0].Have != 4 { // of two primary metrics
+		t.Errorf("a family of %d; detect counts %+v", got.Family, got.Detect)
 	}
 }
 
@@ -221,7 +293,7 @@ func TestWhatCannotBeCounted(t *testing.T) {
 	trials, samples := study(arms, []string{"base", "b"}, seeds)
 	trials.Column("proxy").Floats[2], trials.Column("fidelity.recall").Floats[3] = math.NaN(), math.Inf(1)
 	trials.Column("trial").Strings[2] = "unknown to samples"
-	got, err := compare.Ablation(trials, samples, compare.Options{Resamples: 100})
+	got, err := ablate(trials, samples, compare.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,8 +304,12 @@ func TestWhatCannotBeCounted(t *testing.T) {
 	if c := row.Cells["fidelity.recall"]; len(c.Values) != 1 {
 		t.Errorf("an infinite recall counts: %+v", c)
 	}
-	if c := row.Cells["alignment"]; c.Interval != "" || math.Abs(c.Mean-.61) > 1e-9 || len(c.Notes) == 0 {
-		t.Errorf("without its images alignment is %+v, want the figure, a note and no interval", c)
+	if c := row.Cells["alignment"]; math.Abs(c.Mean-.61) > 1e-4 || c.Interval != compare.OverImages {
+		t.Errorf("without its images alignment is %+v", c)
+	}
+	sampled := made(t, trials, samples, compare.Options{Sampled: true}).Rows[1].Cells["alignment"]
+	if sampled.Interval != "" || len(sampled.Notes) == 0 {
+		t.Errorf("without its images alignment is %+v, want the value, a note and no interval", sampled)
 	}
 	if _, err := json.Marshal(got); err != nil {
 		t.Errorf("as JSON: %v", err)
@@ -242,14 +318,14 @@ func TestWhatCannotBeCounted(t *testing.T) {
 		trials, samples := study(arms, []string{"base", "b"}, seeds)
 		c := trials.Column(name)
 		*c = table.Column{Name: name, Kind: table.Time, Times: make([]time.Time, 4)}
-		if _, err := compare.Ablation(trials, samples, compare.Options{}); err == nil || !strings.Contains(err.Error(), strings.TrimSuffix(name, ".real")) {
+		if _, err := ablate(trials, samples, compare.Options{}); err == nil || !strings.Contains(err.Error(), strings.TrimSuffix(name, ".real")) {
 			t.Errorf("%s as times: %v, want an error that names it", name, err)
 		}
 	}
 	for _, name := range []string{"prompt", "seen", "proxy"} {
 		trials, samples := study(arms, []string{"base", "b"}, seeds)
 		*samples.Column(name) = table.Column{Name: name, Kind: table.Int, Ints: make([]int64, samples.Rows())}
-		if _, err := compare.Ablation(trials, samples, compare.Options{}); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := ablate(trials, samples, compare.Options{}); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("samples' %s as whole numbers: %v, want an error that names it", name, err)
 		}
 	}
@@ -258,8 +334,8 @@ func TestWhatCannotBeCounted(t *testing.T) {
 // TestOnePretraining: feedback seeds on one pretraining are no independent runs.
 func TestOnePretraining(t *testing.T) {
 	got := ablation(t, map[string][]float64{"base": {.5, .52, .54}}, []string{"base"}, [][2]int64{{1, 1}, {1, 2}, {1, 3}})
-	if c := got.Rows[0].Cells["alignment"]; c.N != 1 || c.Interval != compare.OverPrompts || len(c.Values) != 3 {
-		t.Errorf("three feedback seeds on one pretraining: %+v, want N 1 and an interval over prompts", c)
+	if c := got.Rows[0].Cells["alignment"]; c.N != 1 || c.Interval != compare.OverImages || len(c.Values) != 3 {
+		t.Errorf("three feedback seeds on one pretraining: %+v, want N 1 and an interval over images", c)
 	}
 }
 
@@ -270,7 +346,7 @@ func TestPairs(t *testing.T) {
 	trials, samples := study(map[string][]float64{"base": {.4, .5, nan}, "b": {.5, .7, .9}}, []string{"base", "b"}, [][2]int64{{1, 1}, {2, 2}, {3, 3}})
 	p, f := trials.Column("seed.pretraining").Ints, trials.Column("seed.feedback").Ints
 	p[3], p[4], f[3], f[4] = 2, 1, 2, 1 // b's first two trials change seeds
-	got, err := compare.Ablation(trials, samples, compare.Options{Resamples: 100})
+	got, err := ablate(trials, samples, compare.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,20 +367,62 @@ func TestPairs(t *testing.T) {
 func TestDamagedSeed(t *testing.T) {
 	nan := math.NaN()
 	trials, samples := study(map[string][]float64{"base": {.5, .52}, "hurt": {.6, nan}}, []string{"base", "hurt"}, [][2]int64{{1, 1}, {2, 2}})
-	got, err := compare.Ablation(trials, samples, compare.Options{Damaged: map[string]bool{"hurt@1": true}})
+	got, err := ablate(trials, samples, compare.Options{Damaged: map[string]bool{"hurt@1": true}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "The result of seed 2 is damaged in the store and left out; 'ablate run' computes it again."
 	hurt := got.Rows[1]
 	for what, notes := range map[string][]int{"alignment": hurt.Cells["alignment"].Notes, "the difference": hurt.Differences["alignment"].Notes} {
-		var said []string
-		for _, n := range notes {
-			said = append(said, got.Footnotes[n])
+		n, ok := noted(got, notes, compare.Damaged)
+		if _, pending := noted(got, notes, compare.Pending); !ok || !slices.Equal(n.Names, []string{"2"}) || pending {
+			t.Errorf("%s has the notes %v of %+v", what, notes, got.Notes)
 		}
-		if text := strings.Join(said, "\n"); !strings.Contains(text, want) || strings.Contains(text, "no result yet") {
-			t.Errorf("%s says %q", what, text)
+	}
+}
+
+// TestZero: the distance from a reference that has none is the row's own, above 0, and
+// there is no test of it.
+func TestZero(t *testing.T) {
+	trials, samples := study(map[string][]float64{"base": {.5, .52, .53}, "a": {.6, .61, .6}, "b": {.6, .61, .6}}, []string{"base", "a", "b"}, diagonal(3))
+	trials.Columns = append(trials.Columns, &table.Column{Name: "distance.kl", Kind: table.Float, Range: table.Positive, Floats: []float64{0, 0, 0, .5, 4, 20, 1.5, 1.6, 1.5}})
+	got := made(t, trials, samples, compare.Options{Primary: []string{"distance.kl"}})
+	for _, r := range got.Rows[1:] {
+		if d, c := r.Differences["distance.kl"], r.Cells["distance.kl"]; d.P != nil || d.Significant || d.Low <= 0 || d.Mean != c.Mean || d.Interval != compare.OverSeeds {
+			t.Errorf("distance of %s: %+v", r.Label, d)
 		}
+	}
+}
+
+// TestSurvivors: a metric that is not defined for a seed is told apart from a trial that
+// has not run.
+func TestSurvivors(t *testing.T) {
+	nan := math.NaN()
+	trials, samples := study(map[string][]float64{"base": {.5, .52, .53}, "some": {.6, nan, .6}}, []string{"base", "some"}, diagonal(3))
+	n := trials.Column("fidelity.recall.n")
+	n.Ints[4], n.Valid[4] = 0, true // recall was measured, and has no value
+	got := made(t, trials, samples, compare.Options{})
+	some := got.Rows[1].Cells
+	if note, ok := noted(got, some["fidelity.recall"].Notes, compare.Undefined); !ok || note.N != 2 || note.Of != 3 {
+		t.Errorf("recall: %+v of %+v", some["fidelity.recall"], got.Notes)
+	}
+	if _, ok := noted(got, some["alignment"].Notes, compare.Pending); !ok {
+		t.Errorf("alignment: %+v of %+v", some["alignment"], got.Notes)
+	}
+}
+
+// TestCollapse: seeds that lose more than half of the reference's value are counted, and a
+// difference that one of them makes has a note.
+func TestCollapse(t *testing.T) {
+	got := ablation(t, map[string][]float64{"base": {.5, .52, .53, .51}, "falls": {.51, .53, .05, .52}}, []string{"base", "falls"}, diagonal(4))
+	c := got.Rows[1].Collapse
+	if c == nil || !slices.Equal(c.Seeds, []string{"3"}) || c.N != 4 || c.Share != .25 || math.Abs(c.Low-.0063) > 1e-4 || math.Abs(c.High-.8059) > 1e-4 {
+		t.Errorf("collapse: %+v", c)
+	}
+	if d := got.Rows[1].Differences["alignment"]; d.Outlier != "3" || d.Significant {
+		t.Errorf("the difference of one collapsed seed: %+v", d)
+	}
+	if got.Rows[0].Collapse != nil {
+		t.Error("the reference collapses")
 	}
 }
 
@@ -313,12 +431,12 @@ func TestEnvironments(t *testing.T) {
 	for ids, want := range map[[2]string]bool{{"a", "a"}: false, {"a", "b"}: true, {"a", "a + b"}: true, {"", "a"}: false} {
 		trials, samples := study(map[string][]float64{"base": {.5}, "b": {.6}}, []string{"base", "b"}, [][2]int64{{1, 1}})
 		trials.Columns = append(trials.Columns, &table.Column{Name: "environment", Kind: table.String, Strings: ids[:], Valid: []bool{ids[0] != "", ids[1] != ""}})
-		got, err := compare.Ablation(trials, samples, compare.Options{})
+		got, err := ablate(trials, samples, compare.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if said := strings.Contains(strings.Join(got.Footnotes, "\n"), "in 2 different environments"); said != want {
-			t.Errorf("%q: %q", ids, got.Footnotes)
+		if n, said := noted(got, nil, compare.Environments); said != want || said && n.N != 2 {
+			t.Errorf("%q: %+v", ids, got.Notes)
 		}
 	}
 }
@@ -330,7 +448,7 @@ func TestSameTrials(t *testing.T) {
 		if artifact != "" {
 			trials.Columns = append(trials.Columns, &table.Column{Name: "artifact.draw.alignment", Kind: table.String, Strings: []string{artifact}})
 		}
-		got, err := compare.Ablation(trials, samples, compare.Options{})
+		got, err := ablate(trials, samples, compare.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -387,7 +505,7 @@ func BenchmarkAblation(b *testing.B) {
 			trials, samples := study(arms, order, seeds)
 			b.Run(fmt.Sprintf("%d seeds, %d arms", len(seeds), n), func(b *testing.B) {
 				for b.Loop() {
-					if _, err := compare.Ablation(trials, samples, compare.Options{}); err != nil {
+					if _, err := ablate(trials, samples, compare.Options{}); err != nil {
 						b.Fatal(err)
 					}
 				}

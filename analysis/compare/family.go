@@ -2,75 +2,238 @@ package compare
 
 import (
 	"cmp"
-	"fmt"
-	"maps"
 	"math"
 	"slices"
 
 	"ablate/analysis/stats"
 )
 
-// power that a study is to have of finding what it declares to matter.
-const power = .8
+const (
+	alpha = 1 - Level
+	// power that a study is to have of finding what it declares to matter.
+	power = .8
+)
 
-// correct takes the differences of each metric as one family: it corrects their
-// p values and intervals, tests equivalence, and counts the seeds that the
-// declared size needs. Rows that repeat another's trials are one comparison.
+// Detect is a difference that the study declares to matter, and the number of seeds that
+// finds it.
+type Detect struct {
+	Metric      string  `json:"metric"`
+	Size        float64 `json:"size"`
+	Have        int     `json:"have"`                  // independent seeds of that row
+	Needs       int     `json:"needs"`                 // of that row; 0 where no spread has been seen, or no number is enough
+	AtMost      int     `json:"atMost"`                // needed, were the spread at its upper 80% bound; 0 as above
+	MorePrompts float64 `json:"morePrompts,omitempty"` // by how many times the prompts must be more
+	Row         string  `json:"row"`                   // that needs the most, among those that have too few if any has
+}
+
+// Resolution is what a table could have found: half of the comparisons of a primary
+// metric with as many seeds would find a difference of this size.
+type Resolution struct {
+	Metric string  `json:"metric"`
+	Seeds  int     `json:"seeds"`
+	Size   float64 `json:"size"` // median half-width of the corrected intervals
+	Of     int     `json:"of"`   // comparisons
+}
+
+// entry is a comparison of the family.
+type entry struct {
+	row      *Row // of a difference from the reference
+	contrast *Contrast
+	metric   string
+	d        *Difference
+}
+
+// name is the label of the row that is compared.
+func (e entry) name() string {
+	if e.row != nil {
+		return e.row.Label
+	}
+	return e.contrast.A + " less " + e.contrast.B
+}
+
+func (e entry) put() {
+	if e.row != nil {
+		e.row.Differences[e.metric] = *e.d
+	} else {
+		e.contrast.Differences[e.metric] = *e.d
+	}
+}
+
+// entries are the comparisons of a metric, those of repeated rows left out.
+func (b *builder) entries(m Metric) []entry {
+	var out []entry
+	for i := range b.t.Rows {
+		r := &b.t.Rows[i]
+		if d, ok := r.Differences[m.Name]; ok && r.SameAs == "" {
+			out = append(out, entry{row: r, metric: m.Name, d: &d})
+		}
+	}
+	for i := range b.t.Contrasts {
+		c := &b.t.Contrasts[i]
+		if d, ok := c.Differences[m.Name]; ok {
+			out = append(out, entry{contrast: c, metric: m.Name, d: &d})
+		}
+	}
+	return out
+}
+
+// correct moderates the spreads of each metric's differences, tests them, and corrects
+// the tests of all rows and primary metrics as one family. Rows that repeat another's
+// trials are one comparison.
 func (b *builder) correct() {
-	index := map[string]int{} // of rows by label
+	var family []entry
+	byMetric := map[string][]entry{}
+	for _, m := range b.t.Metrics {
+		all := b.entries(m)
+		b.moderate(all)
+		byMetric[m.Name] = all
+		for _, e := range all {
+			if !e.d.tested() {
+				continue
+			}
+			p := e.d.measured.P(0)
+			e.d.P = &p
+			if e.d.N <= 5 {
+				e.d.Notes = append(e.d.Notes, b.note(Note{Kind: FewPairs, N: e.d.N, Share: stats.SmallestSignP(e.d.N)}))
+			}
+			if m.Primary {
+				family = append(family, e)
+			}
+		}
+	}
+	b.t.Family = len(family)
+	differs, equivalent := make([]float64, len(family)), make([]float64, len(family))
+	for i, e := range family {
+		differs[i], equivalent[i] = *e.d.P, 1
+		if size := b.o.Detect[e.metric]; size > 0 {
+			low, high := e.d.measured.margins(size)
+			equivalent[i] = e.d.measured.Equivalent(low, high)
+		}
+	}
+	same := stats.Holm(equivalent, alpha)
+	for i, c := range stats.Holm(differs, alpha) {
+		d := family[i].d
+		bounds := d.measured.interval(c.Level, true)
+		d.PCorrected, d.Corrected, d.Significant, d.Equivalent = &c.P, &bounds, c.P < alpha, same[i].P < alpha
+	}
+	for _, m := range b.t.Metrics {
+		all := byMetric[m.Name]
+		if size := b.o.Detect[m.Name]; size > 0 {
+			b.detect(m, size, all, len(family))
+		}
+		for _, e := range all {
+			e.put()
+		}
+		if m.Primary {
+			b.resolution(m, all)
+		}
+	}
+	b.repeat()
+}
+
+// moderate draws the spreads of differences towards each other.
+func (b *builder) moderate(all []entry) {
+	var sd, df []float64
+	var of []entry
+	for _, e := range all {
+		if e.d.tested() {
+			sd, df, of = append(sd, e.d.measured.SD), append(df, e.d.measured.DF), append(of, e)
+		}
+	}
+	sd, df = stats.Moderate(sd, df, stats.Shared)
+	for i, e := range of {
+		e.d.measured.SD, e.d.measured.DF = sd[i], df[i]
+		bounds := e.d.measured.interval(Level, true)
+		e.d.Low, e.d.High = bounds.Low, bounds.High
+	}
+	if len(of) > 1 {
+		b.note(Note{Kind: Moderated})
+	}
+}
+
+// detect counts the seeds that finding a difference of the given size needs: at the level
+// of Holm's first step, which is enough whatever the other rows do.
+func (b *builder) detect(m Metric, size float64, all []entry, family int) {
+	out := Detect{Metric: m.Name, Size: size}
+	level := alpha / float64(max(family, 1))
+	for _, e := range all {
+		d := e.d
+		design, ok := b.design(d)
+		if !ok {
+			continue
+		}
+		low, high := d.measured.margins(size)
+		delta := min(-low, high)
+		needs, enough := design.SeedsNeeded(delta, level, power)
+		if d.Needs = needs; !enough {
+			d.MorePrompts = design.PromptsNeeded(delta, level, power)
+		}
+		rank := func(needs int, have int) int { // none is enough, too few, enough
+			switch {
+			case needs == 0:
+				return 2
+			case needs > have:
+				return 1
+			}
+			return 0
+		}
+		mine, worst := rank(needs, d.N), rank(out.Needs, out.Have)
+		if out.Row == "" || mine > worst || mine == worst && (d.Needs > out.Needs || d.MorePrompts > out.MorePrompts) {
+			out.Needs, out.MorePrompts, out.Row, out.Have = d.Needs, d.MorePrompts, e.name(), d.N
+			design.SD = stats.UpperSD(design.SD, d.measured.DF, .8)
+			out.AtMost, _ = design.SeedsNeeded(delta, level, power)
+		}
+	}
+	b.t.Detect = append(b.t.Detect, out)
+}
+
+// design is what is known of the spread of a difference: from three seeds on its
+// estimate, of two their own spread.
+func (b *builder) design(d *Difference) (stats.Design, bool) {
+	switch {
+	case d.tested():
+		return stats.DesignOf(d.measured.Estimate), true
+	case d.N == 2 && len(d.Values) == 2:
+		y := d.measured
+		slope := 1.
+		if y.scale != stats.Identity {
+			slope = y.scale.Slope(y.scale.From(y.base, y.samples), y.samples)
+		}
+		d.measured.DF = 1
+		return stats.Design{SD: slope * math.Abs(d.Values[0]-d.Values[1]) / math.Sqrt2}, true
+	}
+	return stats.Design{}, false
+}
+
+// resolution is the median half-width of a metric's corrected intervals.
+func (b *builder) resolution(m Metric, all []entry) {
+	widths := map[int][]float64{} // by number of seeds
+	for _, e := range all {
+		if e.d.Corrected != nil {
+			widths[e.d.N] = append(widths[e.d.N], (e.d.Corrected.High-e.d.Corrected.Low)/2)
+		}
+	}
+	for _, n := range sorted(widths) {
+		w := widths[n]
+		slices.Sort(w)
+		b.t.Resolving = append(b.t.Resolving, Resolution{Metric: m.Name, Seeds: n, Size: w[len(w)/2], Of: len(w)})
+	}
+}
+
+// repeat gives rows that repeat another's trials the differences of that row.
+func (b *builder) repeat() {
+	index := map[string]int{}
 	for i, r := range b.t.Rows {
 		index[r.Label] = i
 	}
-	for _, m := range b.t.Metrics {
-		size := b.o.Detect[m.Name]
-		var rows []int // of the family
-		var differs, equivalent []float64
-		widest := map[int][]float64{} // half-widths by number of seeds
-		for i, r := range b.t.Rows {
-			d, ok := r.Differences[m.Name]
-			if !ok || r.SameAs != "" || d.Interval != OverSeeds {
-				continue
-			}
-			rows = append(rows, i)
-			differs = append(differs, d.estimate.Differs(0))
-			equivalent = append(equivalent, d.estimate.Equivalent(size))
-		}
-		same := stats.Holm(equivalent, 1-level)
-		for k, c := range stats.Holm(differs, 1-level) {
-			r := b.t.Rows[rows[k]]
-			d := r.Differences[m.Name]
-			i := d.estimate.Interval(c.Level)
-			d.P, d.Corrected, d.Resolved = c.P, &Bounds{i.Low, i.High}, i.Excludes(0)
-			d.Equivalent = size > 0 && same[k].P < 1-level
-			if d.N <= 5 {
-				d.Notes = append(d.Notes, b.note(fmt.Sprintf("%d pairs: no two-sided sign or permutation test over seeds can fall below p = %.3g. What is called resolved rests on the differences being normal (Student's t).", d.N, stats.SmallestSignP(d.N))))
-			}
-			widest[d.N] = append(widest[d.N], (i.High-i.Low)/2)
-			r.Differences[m.Name] = d
-		}
-		if m.Name == "alignment" || m.Name == "fidelity.recall" {
-			for _, n := range sorted(widest) {
-				w := widest[n]
-				slices.Sort(w)
-				b.note(fmt.Sprintf("Differences in %s smaller than about %.2g (half the median corrected interval of the %d compared) can't be resolved with %d seeds.", m.Label, w[len(w)/2], len(w), n))
-			}
-		}
-		if size > 0 {
-			b.detect(m, size)
-		}
-		for _, r := range b.t.Rows { // a repeated row says what the first says
-			if r.SameAs == "" || r.Differences == nil {
-				continue
-			}
-			if d, ok := b.t.Rows[index[r.SameAs]].Differences[m.Name]; ok {
-				r.Differences[m.Name] = d
-			}
-		}
-	}
 	for _, r := range b.t.Rows {
-		if slices.ContainsFunc(b.t.Metrics, func(m Metric) bool { return r.Differences[m.Name].Corrected != nil }) {
-			b.note("Resolved: the interval of the paired difference, corrected by Holm over all rows compared on that metric, excludes 0.")
-			break
+		if r.SameAs == "" {
+			continue
+		}
+		for name := range r.Differences {
+			if d, ok := b.t.Rows[index[r.SameAs]].Differences[name]; ok {
+				r.Differences[name] = d
+			}
 		}
 	}
 }
@@ -79,7 +242,7 @@ func (b *builder) correct() {
 func (b *builder) best() {
 	for k := range b.t.Metrics {
 		m := &b.t.Metrics[k]
-		sign := map[string]float64{"higher": 1, "lower": -1}[m.Better]
+		sign := m.sign()
 		var in []int
 		for i, r := range b.t.Rows {
 			if _, ok := r.Cells[m.Name]; ok && !r.Control && r.SameAs == "" && !b.chosenOn(*m, b.rows[i].views) {
@@ -92,65 +255,29 @@ func (b *builder) best() {
 		top := slices.MaxFunc(in, func(i, j int) int {
 			return cmp.Compare(sign*b.t.Rows[i].Cells[m.Name].Mean, sign*b.t.Rows[j].Cells[m.Name].Mean)
 		})
-		var p []float64
-		for _, i := range in {
-			if i == top {
-				continue
-			}
-			if _, _, differ := b.counts(*m, b.rows[top].views, b.rows[i].views); differ {
-				p = nil
-				break
-			}
-			notes := len(b.t.Footnotes) // comparisons that are not shown leave none
-			d, ok := b.cell(*m, b.rows[top].views, b.rows[i].views)
-			b.t.Footnotes = b.t.Footnotes[:notes]
-			if !ok || d.Interval != OverSeeds || sign*d.Mean <= 0 {
-				p = nil
-				break
-			}
-			p = append(p, d.estimate.Differs(0))
-		}
-		if corrected := stats.Holm(p, 1-level); len(p) > 0 && slices.MaxFunc(corrected, func(x, y stats.Corrected) int { return cmp.Compare(x.P, y.P) }).P < 1-level {
+		if b.singled(*m, top, in) {
 			m.Best = b.t.Rows[top].Label
 		}
 	}
 }
 
-func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
-
-// detect counts the seeds that resolving a difference of the given size needs:
-// at the level of Holm's first step, which suffices whatever the other rows do.
-func (b *builder) detect(m Metric, size float64) {
-	out := Detect{Metric: m.Name, Size: size}
-	for _, r := range b.t.Rows {
-		if _, ok := r.Differences[m.Name]; ok && r.SameAs == "" {
-			out.Family++
-		}
-	}
-	alpha := (1 - level) / float64(max(out.Family, 1))
-	for i, r := range b.t.Rows {
-		d, ok := r.Differences[m.Name]
-		if !ok || r.SameAs != "" {
+// singled reports whether a row is significantly better than every other of a list.
+func (b *builder) singled(m Metric, top int, in []int) bool {
+	notes := len(b.t.Notes) // comparisons that are not shown leave none
+	defer func() { b.t.Notes = b.t.Notes[:notes] }()
+	var p []float64
+	for _, i := range in {
+		if i == top {
 			continue
 		}
-		sd, freedom := math.NaN(), 0.
-		switch {
-		case d.Interval == OverSeeds:
-			sd, freedom = d.estimate.Error*math.Sqrt(float64(d.N)), d.estimate.Freedom
-		case d.N == 2 && len(d.Values) == 2:
-			sd, freedom = math.Sqrt(stats.Variance(d.Values)), 1
+		if _, _, differ := b.counts(m, b.rows[top].views, b.rows[i].views); differ {
+			return false
 		}
-		if math.IsNaN(sd) {
-			continue
+		d, ok := b.measure(m, []term{{b.rows[top], 1}, {b.rows[i], -1}}, nil)
+		if !ok || d.level != OverSeeds && d.level != OverBoth || m.sign()*d.Mean <= 0 {
+			return false
 		}
-		d.Needs = stats.SeedsNeeded(size, sd, alpha, power)
-		b.t.Rows[i].Differences[m.Name] = d
-		// The row that is furthest from having enough, and of those that have, the one that
-		// needs the most.
-		if short, worst := d.Needs > d.N, out.Needs > out.Have; out.Row == "" || short && !worst || short == worst && d.Needs > out.Needs {
-			out.Needs, out.Row, out.Have = d.Needs, r.Label, d.N
-			out.AtMost = stats.SeedsNeeded(size, stats.SpreadBound(sd, freedom, .8), alpha, power)
-		}
+		p = append(p, d.P(0))
 	}
-	b.t.Detect = append(b.t.Detect, out)
+	return !slices.ContainsFunc(stats.Holm(p, alpha), func(c stats.Corrected) bool { return c.P >= alpha })
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"ablate/analysis/compare"
-	"ablate/analysis/stats"
 	"ablate/analysis/table"
 )
 
@@ -46,34 +45,38 @@ func TestFamily(t *testing.T) {
 		arms[name], order = plus(.03, -.03, .04, -.05), append(order, name)
 	}
 	trials, samples := study(arms, order, diagonal(4))
-	got, err := compare.Ablation(trials, samples, compare.Options{Reference: "base", Detect: map[string]float64{"alignment": .03}, Resamples: 200})
+	got, err := ablate(trials, samples, compare.Options{Reference: "base", Detect: map[string]float64{"alignment": .1}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	clear, slight := find(t, got, "clear").Differences["alignment"], find(t, got, "slight").Differences["alignment"]
-	if !clear.Resolved || clear.Corrected == nil || clear.Corrected.Low < .1 || clear.P > .01 || clear.Improved.Share != 1 {
+	if !clear.Significant || clear.Corrected == nil || clear.Corrected.Low < .1 || *clear.PCorrected > .01 {
 		t.Errorf("a clear difference: %+v", clear)
 	}
-	if slight.Resolved || slight.Low > slight.High || slight.Corrected.Low >= slight.Low {
+	if slight.Significant || slight.Low > slight.High || slight.Corrected.Low >= slight.Low {
 		t.Errorf("a slight one among eleven: %+v", slight)
 	}
-	if d := find(t, got, "same").Differences["alignment"]; d.Resolved || !d.Equivalent {
-		t.Errorf("no difference within ±.03: %+v, want equivalent", d)
-	}
-	if d := find(t, got, "x").Differences["alignment"]; d.Equivalent || d.Needs < 10 {
-		t.Errorf("a noisy difference: %+v, want many seeds", d)
+	if d := find(t, got, "same").Differences["alignment"]; d.Significant || !d.Equivalent {
+		t.Errorf("no difference within ±.1: %+v, want equivalent", d)
 	}
 	x := find(t, got, "x").Differences["alignment"]
-	if alone := stats.SeedsNeeded(.03, math.Sqrt(stats.Variance(x.Values)), .05, .8); x.Needs <= alone {
-		t.Errorf("among eleven %d seeds are called enough, and alone %d are", x.Needs, alone)
+	if x.Equivalent || x.Needs < 4 {
+		t.Errorf("a noisy difference: %+v, want more seeds", x)
 	}
-	if len(got.Detect) != 1 || got.Detect[0].Family != 11 || got.Detect[0].Have != 4 || got.Detect[0].Needs < 10 || got.Detect[0].AtMost < got.Detect[0].Needs || !strings.HasPrefix(got.Detect[0].Row, "x") {
+	if got.Family != 22 { // of eleven rows and two primary metrics
+		t.Errorf("a family of %d comparisons", got.Family)
+	}
+	if len(got.Detect) != 1 || got.Detect[0].Have != 4 || got.Detect[0].Needs < 4 || got.Detect[0].AtMost < got.Detect[0].Needs {
 		t.Errorf("detect: %+v", got.Detect)
 	}
-	text := strings.Join(got.Footnotes, "\n")
-	for _, want := range []string{"can fall below p = 0.125", "rests on the differences being normal", "can't be resolved with 4 seeds", "corrected by Holm"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no footnote says %q:\n%s", want, text)
+	for _, want := range []compare.Kind{compare.FewPairs, compare.Moderated} {
+		if _, ok := noted(got, nil, want); !ok {
+			t.Errorf("no note on %s: %+v", want, got.Notes)
+		}
+	}
+	for _, r := range got.Resolving {
+		if r.Metric == "alignment" && (r.Seeds != 4 || r.Of != 11 || r.Size < .01 || r.Size > .2) {
+			t.Errorf("what it could find: %+v", r)
 		}
 	}
 	for _, m := range got.Metrics {
@@ -82,13 +85,58 @@ func TestFamily(t *testing.T) {
 		}
 	}
 	f := got.Front
-	if f == nil || f.Over != compare.OverSeeds || f.Seeds != 4 {
+	if f == nil || f.N != 4 {
 		t.Fatalf("front: %+v", f)
 	}
 	for _, p := range f.Points { // recall falls as alignment rises: all but ties are on it
-		if p.Label == "clear" && (!p.On || p.Membership < .99 || p.Behind.Value != 0) {
+		if p.Label == "clear" && (!p.On || p.Distance != 0 || p.DominatedBy != "") {
 			t.Errorf("the clear arm on the front: %+v", p)
 		}
+	}
+}
+
+// TestExploratory: what is not primary is not corrected, and not called significant.
+func TestExploratory(t *testing.T) {
+	arms := map[string][]float64{"base": {.5, .52, .54}, "a": {.7, .71, .75}, "b": {.6, .64, .63}}
+	trials, samples := study(arms, []string{"base", "a", "b"}, diagonal(3))
+	got := made(t, trials, samples, compare.Options{Primary: []string{"alignment"}, Contrasts: [][2]string{{"a", "b"}}})
+	if d := find(t, got, "a").Differences["fidelity.recall"]; d.P == nil || d.PCorrected != nil || d.Significant {
+		t.Errorf("recall: %+v", d)
+	}
+	c := got.Contrasts[0].Differences["alignment"]
+	if got.Family != 3 || c.PCorrected == nil || math.Abs(c.Mean-.1) > .005 {
+		t.Errorf("a family of %d, and the contrast %+v", got.Family, c)
+	}
+	if _, err := ablate(trials, samples, compare.Options{Contrasts: [][2]string{{"a", "c"}}}); err == nil || !strings.Contains(err.Error(), `no row "c"`) {
+		t.Errorf("a contrast with an unknown row: %v", err)
+	}
+}
+
+// TestFrontSharesSeeds: rows on fewer seeds are on the front, over the seeds that all
+// share, and a row without these is named.
+func TestFrontSharesSeeds(t *testing.T) {
+	nan := math.NaN()
+	got := ablation(t, map[string][]float64{"base": {.5, .52, .51, .5, .53, nan}, "few": {.6, .62, .63, .6, nan, nan}, "apart": {nan, nan, nan, nan, nan, .6}},
+		[]string{"base", "few", "apart"}, diagonal(6))
+	f := got.Front
+	if len(f.Points) != 2 || f.N != 4 || !slices.Equal(f.Left, []string{"apart"}) {
+		t.Errorf("front: %+v", f)
+	}
+}
+
+// TestDominated: a row that another beats in both metrics, beyond doubt.
+func TestDominated(t *testing.T) {
+	trials, samples := study(map[string][]float64{"base": {.5, .52, .51, .5}, "better": {.7, .73, .71, .69}}, []string{"base", "better"}, diagonal(4))
+	recall := trials.Column("fidelity.recall").Floats
+	for i := range recall {
+		recall[i] = .5 + .01*float64(i%4)
+		if i >= 4 {
+			recall[i] += .3 + .002*float64(i)
+		}
+	}
+	p := made(t, trials, samples, compare.Options{}).Front.Points
+	if p[0].On || p[0].DominatedBy != "better" || !(p[0].P < .01) || p[0].Distance < .15 || !p[1].On {
+		t.Errorf("front: %+v", p)
 	}
 }
 
@@ -99,7 +147,7 @@ func TestMetricsBesideShown(t *testing.T) {
 	seen, guarded := *trials.Column("alignment"), *trials.Column("alignment")
 	seen.Name, guarded.Name = "alignment.count.seen", "alignment.count.unseen"
 	trials.Columns = append(trials.Columns, &seen, &guarded)
-	got, err := compare.Ablation(trials, samples, compare.Options{Also: []string{"alignment", guarded.Name}, Detect: map[string]float64{seen.Name: .05}, Resamples: 100})
+	got, err := ablate(trials, samples, compare.Options{Also: []string{"alignment", guarded.Name}, Detect: map[string]float64{seen.Name: .05}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,43 +177,18 @@ func TestCrossed(t *testing.T) {
 	for i := range recall.Floats {
 		recall.Floats[i] = .8
 	}
-	got, err := compare.Ablation(trials, samples, compare.Options{Resamples: 2000})
+	got, err := ablate(trials, samples, compare.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Another program's table may have seeds that no study has.
 	trials.Column("seed.feedback").Ints[0], trials.Column("seed.feedback").Ints[9] = -1, -1
-	if _, err := compare.Ablation(trials, samples, compare.Options{Resamples: 10}); err != nil {
+	if _, err := ablate(trials, samples, compare.Options{}); err != nil {
 		t.Error(err)
 	}
-	// Six of nine are better, and count as two of three: Wilson's interval of that.
-	if i := find(t, got, "a").Differences["alignment"].Improved; i.Share != 2./3 || math.Abs(i.Low-.2077) > 1e-3 || math.Abs(i.High-.9385) > 1e-3 {
-		t.Errorf("probability of improvement: %+v", i)
-	}
-	// The base is on the front where the third pretraining is drawn twice or more: in
-	// 7 of 27 draws. Were runs drawn, it would be in 3 of 100.
-	for _, p := range got.Front.Points {
-		if p.Label == "base" && math.Abs(p.Membership-7./27) > .04 {
-			t.Errorf("the base is on the front in %.3f of draws, want %.3f", p.Membership, 7./27)
-		}
-	}
-}
-
-// TestPromptsThatAgree: where every image was judged the same, draws of prompts
-// never vary, which is no certainty.
-func TestPromptsThatAgree(t *testing.T) {
-	got := ablation(t, map[string][]float64{"base": {0}, "a": {0}, "b": {1}}, []string{"base", "a", "b"}, diagonal(1))
-	want := stats.Wilson(0, 40, .95).High
-	if c := find(t, got, "a").Cells["alignment"]; c.Interval != compare.OverPrompts || math.Abs(c.Low) > 1e-9 || math.Abs(c.High-want) > 1e-9 || len(c.Notes) == 0 {
-		t.Errorf("all bad: %+v, want up to %.3f", c, want)
-	}
-	if c := find(t, got, "b").Cells["alignment"]; math.Abs(c.Low-(1-want)) > 1e-9 || math.Abs(c.High-1) > 1e-9 {
-		t.Errorf("all good: %+v", c)
-	}
-	for _, row := range []string{"a", "b"} {
-		if d := find(t, got, row).Differences["alignment"]; d.Interval != "" || len(d.Notes) == 0 {
-			t.Errorf("the difference of %s: %+v, want no interval and a note", row, d)
-		}
+	// Of nine runs three are worse: the same pretraining.
+	if d := find(t, got, "a").Differences["alignment"]; d.N != 3 || len(d.Values) != 9 || d.Significant {
+		t.Errorf("crossed seeds: %+v", d)
 	}
 }
 
@@ -180,17 +203,24 @@ func TestBestNeedsTheData(t *testing.T) {
 	}
 }
 
+// TestSameValues: a value that is the same for all seeds has no interval, where nothing
+// else is known of its error.
 func TestSameValues(t *testing.T) {
-	got := ablation(t, map[string][]float64{"base": {.5, .5, .5}, "a": {.6, .6, .6}}, []string{"base", "a"}, diagonal(3))
-	d := find(t, got, "a").Differences["fidelity.recall"]
-	if d.Resolved || d.Interval != "" || len(d.Notes) == 0 {
-		t.Errorf("differences that are all alike: %+v, want no interval and a note", d)
+	trials, samples := study(map[string][]float64{"base": {.5, .5, .5}, "a": {.6, .6, .6}}, []string{"base", "a"}, diagonal(3))
+	trials.Column("proxy").Range = ""
+	got := made(t, trials, samples, compare.Options{})
+	d := find(t, got, "a").Differences["proxy"]
+	if _, ok := noted(got, d.Notes, compare.Constant); d.Interval != "" || d.P != nil || !ok {
+		t.Errorf("differences that are all equal: %+v, want no interval and a note", d)
+	}
+	if d := find(t, got, "a").Differences["alignment"]; d.Interval != compare.OverSeeds || d.High-d.Low < .05 {
+		t.Errorf("shares of images: %+v, want an interval", d)
 	}
 }
 
-// TestSweep: a 2 × 3 sweep with a known main effect, trend and no interaction.
+// TestSweep: a 2 × 3 sweep with a known main effect, range and no interaction.
 func TestSweep(t *testing.T) {
-	arms := map[string][]float64{"base": {.5, .5, .51}}
+	arms := map[string][]float64{"base": {.5, .5, .51, .5, .5}}
 	order := []string{"base"}
 	type point struct{ beta, rate float64 }
 	points := map[string]point{}
@@ -199,12 +229,12 @@ func TestSweep(t *testing.T) {
 			name := "grid[beta=" + map[float64]string{0: "0", 1: "1"}[beta] + ",rate=" + map[float64]string{.1: "0.1", .2: "0.2", .3: "0.3"}[rate] + "]"
 			order = append(order, name)
 			points[name] = point{beta, rate}
-			for s := range 3 {
-				arms[name] = append(arms[name], .5-.1*beta+rate/2+[]float64{0, .02, -.01}[s])
+			for s := range 5 {
+				arms[name] = append(arms[name], .5-.1*beta+rate/2+[]float64{0, .02, -.01, .005, -.005}[s])
 			}
 		}
 	}
-	trials, samples := study(arms, order, diagonal(3))
+	trials, samples := study(arms, order, diagonal(5))
 	beta := &table.Column{Name: "beta", Kind: table.Float, Valid: []bool{}}
 	rate := &table.Column{Name: "rate", Kind: table.Float, Valid: []bool{}}
 	arm := trials.Column("arm")
@@ -217,33 +247,33 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	trials.Columns = append(trials.Columns, beta, rate)
-	got, err := compare.Ablation(trials, samples, compare.Options{Reference: "base", Resamples: 100})
+	got, err := ablate(trials, samples, compare.Options{Reference: "base"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(got.Sweeps) != 1 || got.Sweeps[0].Note != "" || len(got.Sweeps[0].Factors) != 2 {
 		t.Fatalf("sweeps: %+v", got.Sweeps)
 	}
-	want := map[string]float64{"main beta=0": .05, "main beta=1": -.05, "main rate=0.1": -.05, "main rate=0.2": 0, "main rate=0.3": .05, "trend rate=": .1}
+	want := map[string]float64{"main beta=01": -.1, "range rate=0.10.3": .1}
 	seen := 0
 	for _, e := range got.Sweeps[0].Effects {
 		if e.Metric != "alignment" {
 			continue
 		}
 		if e.Kind == compare.Interaction {
-			if math.Abs(e.Mean) > 1e-9 {
+			if math.Abs(e.Mean) > .005 || e.Significant {
 				t.Errorf("an interaction of nothing: %+v", e)
 			}
 			continue
 		}
 		key := e.Kind + " " + e.Factors[0] + "=" + strings.Join(e.Levels, "")
 		w, ok := want[key]
-		if !ok || math.Abs(e.Mean-w) > 1e-9 {
+		if !ok || math.Abs(e.Mean-w) > .005 || !e.Significant {
 			t.Errorf("%s: %v, want %v", key, e.Mean, w)
 		}
 		seen++
-		if e.Kind == compare.Trend && !e.Monotone {
-			t.Error("a trend that only rises is not called monotone")
+		if e.Kind == compare.Range && !e.Monotone {
+			t.Error("a range that rises at every step is not called monotone")
 		}
 	}
 	if seen != len(want) {
@@ -251,12 +281,12 @@ func TestSweep(t *testing.T) {
 	}
 	// A sweep with a point left out has no balanced effects, and says so.
 	for _, c := range trials.Columns {
-		cut(c, 3)
+		cut(c, 5)
 	}
-	if got, err = compare.Ablation(trials, samples, compare.Options{Reference: "base", Resamples: 100}); err != nil {
+	if got, err = ablate(trials, samples, compare.Options{Reference: "base"}); err != nil {
 		t.Fatal(err)
 	}
-	if s := got.Sweeps[0]; s.Effects != nil || !strings.Contains(s.Note, "complete sweeps") {
+	if s := got.Sweeps[0]; s.Effects != nil || s.Note != compare.Incomplete {
 		t.Errorf("an incomplete sweep: %+v", s)
 	}
 }

@@ -1,213 +1,186 @@
 package compare
 
 import (
-	"crypto/sha256"
-	"math"
-	"math/rand/v2"
 	"slices"
-	"strings"
 
 	"ablate/analysis/stats"
 )
 
 // Front is the Pareto front of two metrics, more of both being better. Controls
-// that no method could have are not on it.
+// are not on it, for no method could have them.
 type Front struct {
 	X      string       `json:"x"`
 	Y      string       `json:"y"`
-	Over   string       `json:"over"` // what the bootstrap drew: OverSeeds or OverPrompts
-	Seeds  int          `json:"seeds"`
+	Seeds  []string     `json:"seeds"` // over which the means are taken: all rows of the front have them
+	N      int          `json:"n"`     // independent ones
 	Points []FrontPoint `json:"points"`
-	// Hypervolume is the area that the rows dominate above (0, 0).
-	Hypervolume Bounded `json:"hypervolume"`
+	Left   []string     `json:"left,omitempty"` // rows that lack one of the seeds or have other numbers of samples
 }
 
 // FrontPoint is a row beside the front.
 type FrontPoint struct {
-	Label string `json:"label"`
-	On    bool   `json:"on"`
-	// Membership is the share of bootstrap draws in which no row dominates this one.
-	Membership float64 `json:"membership"`
-	// Behind is how much both figures would have to gain for no row to dominate it.
-	Behind Bounded `json:"behind"`
+	Label string  `json:"label"`
+	X     float64 `json:"x"`
+	Y     float64 `json:"y"`
+	On    bool    `json:"on"` // no row has better means of both
+	// Distance is how much both means would have to gain for no row to dominate this one.
+	Distance float64 `json:"distance"`
+	// DominatedBy is a row that is significantly better in both metrics, the surest of them.
+	// P is corrected over the other rows (Bonferroni); the test of both is that of the less
+	// sure one (intersection-union: Berger 1982).
+	DominatedBy string  `json:"dominatedBy,omitempty"`
+	P           float64 `json:"p,omitempty"`
 }
 
-// Bounded is a figure with its 95% bootstrap interval.
-type Bounded struct {
-	Value float64 `json:"value"`
-	Bounds
-}
-
-// front finds the Pareto front of the rows that have both figures for the same
-// seeds, and on the same numbers of samples where a figure depends on them. From
-// three seeds on whole seeds are drawn, all rows' alike, and deviations are
-// stretched by √(n/(n-1)), for the plain bootstrap of few values is too narrow
-// by that; of crossed seeds pretraining and feedback are drawn apart (Owen
-// 2007). With fewer seeds, prompts are drawn.
+// front finds the Pareto front of the rows that have both metrics, over the seeds that
+// they share.
 func (b *builder) front(x, y string) {
-	if b.columns[x] == nil || b.columns[y] == nil {
+	mx, okX := b.t.Metric(x)
+	my, okY := b.t.Metric(y)
+	if !okX || !okY {
 		return
 	}
 	f := &Front{X: x, Y: y}
-	var rows []Row
-	var seeds []string
-	first := -1
-	for i, r := range b.t.Rows {
-		cx, okX := r.Cells[x]
-		cy, okY := r.Cells[y]
-		if !okX || !okY || r.SameAs != "" || r.Control || !slices.Equal(cx.Seeds, cy.Seeds) {
-			continue
-		}
-		if seeds == nil {
-			seeds = cx.Seeds
-			f.Seeds = cx.N
-		}
-		if !slices.Equal(cx.Seeds, seeds) || b.apart(first, i, x, y) {
-			continue
-		}
-		if first < 0 {
-			first = i
-		}
-		rows = append(rows, r)
-		f.Points = append(f.Points, FrontPoint{Label: r.Label})
-	}
+	rows := b.onFront(f, mx, my)
 	if len(rows) < 2 {
 		return
 	}
-	means := make([]stats.Point, len(rows))
+	notes := len(b.t.Notes)
+	points := make([]stats.Point, len(rows))
 	for i, r := range rows {
-		means[i] = stats.Point{X: r.Cells[x].Mean, Y: r.Cells[y].Mean}
+		cx, _ := b.cell(mx, r)
+		cy, _ := b.cell(my, r)
+		points[i] = stats.Point{X: cx.Mean, Y: cy.Mean}
+		f.Seeds, f.N = cx.Seeds, cx.N
 	}
-	draw, over := b.drawFront(rows, x, y, f.Seeds)
-	f.Over = over
-	n := float64(b.o.Resamples)
-	behind := make([][]float64, len(rows))
-	var area []float64
-	for k := range b.o.Resamples {
-		points := draw(k)
-		on := stats.Front(points)
-		for i, d := range stats.BehindFront(points) {
-			behind[i] = append(behind[i], d)
-			if on[i] {
-				f.Points[i].Membership += 1 / n
-			}
+	on, distance := stats.Front(points), stats.BehindFront(points)
+	for i, r := range rows {
+		p := FrontPoint{Label: r.label, X: points[i].X, Y: points[i].Y, On: on[i], Distance: distance[i]}
+		if !p.On {
+			b.dominated(&p, mx, my, rows, points, i)
 		}
-		area = append(area, stats.Hypervolume(points, stats.Point{}))
+		f.Points = append(f.Points, p)
 	}
-	on, d := stats.Front(means), stats.BehindFront(means)
-	for i := range f.Points {
-		f.Points[i].On = on[i]
-		f.Points[i].Membership = math.Round(f.Points[i].Membership*n) / n
-		f.Points[i].Behind = bounded(d[i], behind[i])
-	}
-	f.Hypervolume = bounded(stats.Hypervolume(means, stats.Point{}), area)
+	b.t.Notes = b.t.Notes[:notes]
 	b.t.Front = f
 }
 
-func bounded(value float64, draws []float64) Bounded {
-	i := stats.PercentileOf(draws, level)
-	return Bounded{value, Bounds{i.Low, i.High}}
-}
-
-// drawFront returns what draws the rows' points once more.
-func (b *builder) drawFront(rows []Row, x, y string, seeds int) (func(k int) []stats.Point, string) {
-	if seeds < 3 {
-		return func(k int) []stats.Point {
-			out := make([]stats.Point, len(rows))
-			for i, r := range rows {
-				out[i] = stats.Point{X: r.Cells[x].Mean}
-				var c []stats.Clustered
-				for _, id := range r.Trials {
-					if s := b.images.of(id, y); !s.Empty() {
-						c = append(c, s)
+// onFront chooses the seeds that leave the most rows, and among those the most seeds, and
+// returns the rows cut to them.
+func (b *builder) onFront(f *Front, mx, my Metric) []*grouped {
+	type candidate struct {
+		row   *grouped
+		seeds []stats.Seed
+	}
+	var all []candidate
+	var fewest = stats.LeastSeeds
+	for i, r := range b.t.Rows {
+		if r.SameAs != "" || r.Control {
+			continue
+		}
+		var c candidate
+		c.row = b.rows[i]
+		for _, v := range c.row.views {
+			if has(b.columns[mx.Name], v) && has(b.columns[my.Name], v) {
+				c.seeds = append(c.seeds, b.seed(v))
+			}
+		}
+		if len(c.seeds) > 0 {
+			all = append(all, c)
+		}
+	}
+	within := func(set []stats.Seed, c candidate) bool {
+		return !slices.ContainsFunc(set, func(s stats.Seed) bool { return !slices.Contains(c.seeds, s) })
+	}
+	var best []stats.Seed
+	most := 0
+	for _, c := range all {
+		fewest = min(fewest, max(1, len(c.seeds)))
+	}
+	for _, floor := range []int{stats.LeastSeeds, 1} { // an interval needs so many
+		for _, c := range all {
+			set := c.seeds
+			for _, o := range all { // what this row shares with each other is a candidate, too
+				shared := slices.DeleteFunc(slices.Clone(c.seeds), func(s stats.Seed) bool { return !slices.Contains(o.seeds, s) })
+				for _, try := range [][]stats.Seed{set, shared} {
+					if len(try) < floor {
+						continue
+					}
+					n := 0
+					for _, o := range all {
+						if within(try, o) {
+							n++
+						}
+					}
+					if n > most || n == most && len(try) > len(best) {
+						most, best = n, try
 					}
 				}
-				if out[i].Y = b.draws()[k].Mean(c); math.IsNaN(out[i].Y) {
-					out[i].Y = r.Cells[y].Mean
-				}
 			}
-			return out
-		}, OverPrompts
-	}
-	pretraining, feedback := parts(rows[0].Cells[x].Seeds, seeds)
-	h := sha256.New()
-	for _, r := range rows {
-		h.Write([]byte(r.Label + "\x00"))
-	}
-	r := rand.New(rand.NewChaCha8([32]byte(h.Sum(nil))))
-	stretch := math.Sqrt(float64(seeds) / float64(seeds-1))
-	return func(int) []stats.Point {
-		weights := drawSeeds(r, pretraining, feedback)
-		out := make([]stats.Point, len(rows))
-		for i, row := range rows {
-			cx, cy := row.Cells[x], row.Cells[y]
-			var dx, dy float64
-			for s, w := range weights {
-				dx += w * (cx.Values[s] - cx.Mean)
-				dy += w * (cy.Values[s] - cy.Mean)
-			}
-			out[i] = stats.Point{X: cx.Mean + stretch*dx, Y: cy.Mean + stretch*dy}
 		}
-		return out
-	}, OverSeeds
+		if best != nil {
+			break
+		}
+	}
+	var rows []*grouped
+	for _, c := range all {
+		if !within(best, c) || len(rows) > 0 && b.unlike(rows[0], c.row, mx, my) {
+			f.Left = append(f.Left, c.row.label)
+			continue
+		}
+		cut := *c.row
+		cut.views = slices.DeleteFunc(slices.Clone(c.row.views), func(v int) bool { return !slices.Contains(best, b.seed(v)) })
+		rows = append(rows, &cut)
+	}
+	return rows
 }
 
-// parts numbers the parts of the seeds that are drawn: of crossed seeds both, of
-// independent ones the first, with nil for the second.
-func parts(names []string, independent int) (pretraining, feedback []int) {
-	number := func(of func(string) string) []int {
-		index := map[string]int{}
-		out := make([]int, len(names))
-		for i, name := range names {
-			k, ok := index[of(name)]
-			if !ok {
-				k = len(index)
-				index[of(name)] = k
-			}
-			out[i] = k
+// unlike reports whether two rows have different numbers of samples in a metric that
+// depends on them.
+func (b *builder) unlike(r, o *grouped, metrics ...Metric) bool {
+	return slices.ContainsFunc(metrics, func(m Metric) bool {
+		mine, theirs, differ := b.counts(m, r.views, o.views)
+		if differ {
+			b.unequal(mine, theirs)
 		}
-		return out
-	}
-	pretraining = number(func(name string) string {
-		p, _, _ := strings.Cut(name, ".")
-		return p
+		return differ
 	})
-	if independent == len(names) {
-		return pretraining, nil
-	}
-	return pretraining, number(func(name string) string { return name[strings.IndexByte(name, '.')+1:] })
 }
 
-// drawSeeds draws weights of the runs, which add up to 1: those of a run are its
-// pretraining's times its feedback's. A draw without any run is drawn again.
-func drawSeeds(r *rand.Rand, pretraining, feedback []int) []float64 {
-	draw := func(of []int) []float64 {
-		n := slices.Max(of) + 1
-		w := make([]float64, n)
-		for range n {
-			w[r.IntN(n)]++
+// dominated finds the row that is most surely better than row i in both metrics.
+func (b *builder) dominated(p *FrontPoint, mx, my Metric, rows []*grouped, points []stats.Point, i int) {
+	var by []int
+	var dx, dy []measured
+	for j, r := range rows {
+		if points[j].X < points[i].X || points[j].Y < points[i].Y || points[j] == points[i] {
+			continue
 		}
-		return w
+		x, okX := b.measure(mx, []term{{r, 1}, {rows[i], -1}}, nil)
+		y, okY := b.measure(my, []term{{r, 1}, {rows[i], -1}}, nil)
+		if okX && okY && x.tested() && y.tested() {
+			by, dx, dy = append(by, j), append(dx, x), append(dy, y)
+		}
 	}
-	weights := make([]float64, len(pretraining))
-	for {
-		var sum float64
-		p, f := draw(pretraining), []float64(nil)
-		if feedback != nil {
-			f = draw(feedback)
+	moderate(dx)
+	moderate(dy)
+	for k, j := range by {
+		both := min(1, float64(len(rows)-1)*max(dx[k].Above(0), dy[k].Above(0)))
+		if both < alpha && (p.DominatedBy == "" || both < p.P) {
+			p.DominatedBy, p.P = rows[j].label, both
 		}
-		for i, k := range pretraining {
-			weights[i] = p[k]
-			if f != nil {
-				weights[i] *= f[feedback[i]]
-			}
-			sum += weights[i]
-		}
-		if sum > 0 {
-			for i := range weights {
-				weights[i] /= sum
-			}
-			return weights
-		}
+	}
+}
+
+func (d measured) tested() bool { return d.level == OverSeeds || d.level == OverBoth }
+
+// moderate draws the spreads of estimates towards each other.
+func moderate(all []measured) {
+	sd, df := make([]float64, len(all)), make([]float64, len(all))
+	for i, d := range all {
+		sd[i], df[i] = d.SD, d.DF
+	}
+	sd, df = stats.Moderate(sd, df, stats.Shared)
+	for i := range all {
+		all[i].SD, all[i].DF = sd[i], df[i]
 	}
 }

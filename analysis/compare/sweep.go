@@ -3,7 +3,6 @@ package compare
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"ablate/analysis/stats"
@@ -30,9 +29,10 @@ type Factor struct {
 
 // The kinds of effects.
 const (
-	Main        = "main"        // a level against the mean of all levels
-	Interaction = "interaction" // a pair of levels against what their main effects add up to
-	Trend       = "trend"       // the change across the axis, linear in the order of its levels
+	Main        = "main"        // a level less the mean of all levels; of two levels, the second less the first
+	Range       = "range"       // the last level of an axis of numbers less the first
+	Trend       = "trend"       // a line fitted over the order of the levels, as its rise across the axis
+	Interaction = "interaction" // a pair of levels less what their main effects add up to
 )
 
 // Effect is a contrast of an arm's points, taken seed by seed.
@@ -42,13 +42,22 @@ type Effect struct {
 	Factors []string `json:"factors"`
 	Levels  []string `json:"levels,omitempty"`
 	Cell
-	P         float64 `json:"p,omitempty"` // corrected by Holm over the effects of this kind on this metric
-	Corrected *Bounds `json:"corrected,omitempty"`
-	Resolved  bool    `json:"resolved,omitempty"`
-	Monotone  bool    `json:"monotone,omitempty"` // of a trend: the means only rise or only fall
+	// P, PCorrected, Corrected and Significant are as those of a Difference, corrected over
+	// the effects of an arm on all primary metrics.
+	P           *float64 `json:"p,omitempty"`
+	PCorrected  *float64 `json:"pCorrected,omitempty"`
+	Corrected   *Bounds  `json:"corrected,omitempty"`
+	Significant bool     `json:"significant,omitempty"`
+	// Monotone, of a range: every step from level to level goes the same way, each
+	// significantly at 5% one-sided (intersection-union: Berger 1982).
+	Monotone bool `json:"monotone,omitempty"`
+
+	measured measured
 }
 
-var axisName = regexp.MustCompile(`[\[,]([A-Za-z][A-Za-z0-9.]*)=`)
+// Incomplete is the note of a sweep without effects: points are left out, or two of them
+// are one trial.
+const Incomplete = "incomplete"
 
 // sweeps finds the effects of every arm with more than one point.
 func (b *builder) sweeps() {
@@ -70,8 +79,8 @@ func (b *builder) sweeps() {
 func (b *builder) sweep(arm string, rows []int) Sweep {
 	s := Sweep{Arm: arm, Rows: slices.Clone(rows)}
 	var levels [][]int // by factor, of each row
-	for _, m := range axisName.FindAllStringSubmatch(b.t.Rows[rows[0]].Label, -1) {
-		f, at, ok := b.factor(m[1], rows)
+	for _, v := range b.t.Rows[rows[0]].Point {
+		f, at, ok := b.factor(v.Axis, rows)
 		if !ok {
 			continue
 		}
@@ -96,12 +105,13 @@ func (b *builder) sweep(arm string, rows []int) Sweep {
 		points *= len(f.Levels)
 	}
 	if points != len(rows) || len(s.Factors) == 0 {
-		s.Note = "effects are taken over complete sweeps: some points are left out here, or two of them are one trial"
+		s.Note = Incomplete
 		return s
 	}
 	for _, m := range b.t.Metrics {
 		s.Effects = append(s.Effects, b.effects(m, rows, s.Factors, levels)...)
 	}
+	b.correctEffects(s.Effects)
 	return s
 }
 
@@ -122,16 +132,7 @@ func (b *builder) factor(name string, rows []int) (Factor, []int, bool) {
 		}
 	}
 	if f.number {
-		slices.SortStableFunc(distinct, func(x, y any) int {
-			a, b := number(x), number(y)
-			switch {
-			case a < b:
-				return -1
-			case a > b:
-				return 1
-			}
-			return 0
-		})
+		slices.SortStableFunc(distinct, func(x, y any) int { return cmp.Compare(number(x), number(y)) })
 	}
 	at := make([]int, len(rows))
 	for k, v := range values {
@@ -170,87 +171,101 @@ func oneToOne(a, b []int) bool {
 
 // effects of one metric, over the seeds with which every point has it.
 func (b *builder) effects(m Metric, rows []int, factors []Factor, levels [][]int) []Effect {
-	var seeds []stats.Seed
-	var names []string
-	var cells [][]float64 // by seed, of each row
-	col := b.columns[m.Name]
-	for _, v := range b.rows[rows[0]].views {
-		seed := b.seed(v)
-		line := make([]float64, 0, len(rows))
-		for _, i := range rows {
-			for _, w := range b.rows[i].views {
-				if b.seed(w) == seed && col.Has(w) {
-					line = append(line, col.Floats[w])
-				}
-			}
-		}
-		if len(line) == len(rows) {
-			seeds, names, cells = append(seeds, seed), append(names, SeedName(seed)), append(cells, line)
-		}
-	}
-	if len(seeds) == 0 {
-		return nil
-	}
 	for _, i := range rows[1:] {
 		if mine, theirs, differ := b.counts(m, b.rows[i].views, b.rows[rows[0]].views); differ {
 			b.unequal(mine, theirs)
 			return nil
 		}
 	}
+	notes := len(b.t.Notes)
 	var out []Effect
-	add := func(e Effect, c stats.Contrast) {
-		e.Metric, e.Seeds, e.N = m.Name, names, stats.Independent(seeds)
-		for _, line := range cells {
-			e.Values = append(e.Values, c.Of(line))
+	// An effect is shown at the mean of the rows of a level, at that of all where of is nil.
+	add := func(e Effect, c stats.Contrast, of []int, level int) {
+		var bases []*grouped
+		for k, l := range of {
+			if l == level {
+				bases = append(bases, b.rows[rows[k]])
+			}
 		}
-		e.Mean = stats.Mean(e.Values)
-		e.Low, e.High = e.Mean, e.Mean
-		if est, ok := stats.OverSeeds(seeds, e.Values, nil); ok && est.Error > 0 {
-			i := est.Interval(level)
-			e.Low, e.High, e.Interval, e.estimate = i.Low, i.High, OverSeeds, est
-		}
-		out = append(out, e)
-	}
-	means := make([]float64, len(rows))
-	for i := range means {
-		for _, line := range cells {
-			means[i] += line[i] / float64(len(cells))
+		if d, ok := b.contrast(m, rows, c, bases); ok {
+			e.Metric, e.Cell, e.measured = m.Name, b.show(d, true), d
+			e.Notes = nil
+			out = append(out, e)
 		}
 	}
 	for i, f := range factors {
-		for l := range f.Levels {
-			add(Effect{Kind: Main, Factors: []string{f.Name}, Levels: []string{f.Levels[l]}}, stats.MainEffect(levels[i], l, len(f.Levels)))
-		}
-		if f.number && len(f.Levels) > 2 {
-			byLevel := make([]float64, len(f.Levels))
-			for k, l := range levels[i] {
-				byLevel[l] += means[k]
+		count := len(f.Levels)
+		switch {
+		case count == 2:
+			add(Effect{Kind: Main, Factors: []string{f.Name}, Levels: f.Levels}, stats.Step(levels[i], 0, 1), levels[i], 0)
+		case f.number:
+			add(Effect{Kind: Range, Factors: []string{f.Name}, Levels: []string{f.Levels[0], f.Levels[count-1]}, Monotone: b.monotone(m, rows, levels[i], count)}, stats.Step(levels[i], 0, count-1), levels[i], 0)
+			if count > 3 { // of three levels the two are equal
+				add(Effect{Kind: Trend, Factors: []string{f.Name}}, stats.Trend(levels[i], count), levels[i], 0)
 			}
-			add(Effect{Kind: Trend, Factors: []string{f.Name}, Monotone: stats.Monotone(byLevel)}, stats.Trend(levels[i], len(f.Levels)))
+		default:
+			for l := range f.Levels {
+				add(Effect{Kind: Main, Factors: []string{f.Name}, Levels: []string{f.Levels[l]}}, stats.MainEffect(levels[i], l, count), nil, 0)
+			}
 		}
 		for j := range i {
 			g := factors[j]
 			for x := range g.Levels {
 				for y := range f.Levels {
+					// Of two levels the first is the second's negative.
+					if x == 0 && len(g.Levels) == 2 || y == 0 && count == 2 {
+						continue
+					}
 					add(Effect{Kind: Interaction, Factors: []string{g.Name, f.Name}, Levels: []string{g.Levels[x], f.Levels[y]}},
-						stats.Interaction(levels[j], levels[i], x, len(g.Levels), y, len(f.Levels)))
+						stats.Interaction(levels[j], levels[i], x, len(g.Levels), y, count), nil, 0)
 				}
 			}
 		}
 	}
-	for _, kind := range []string{Main, Interaction, Trend} {
-		var family []int
-		var p []float64
-		for i, e := range out {
-			if e.Kind == kind && e.Interval == OverSeeds {
-				family, p = append(family, i), append(p, e.estimate.Differs(0))
-			}
+	b.t.Notes = b.t.Notes[:notes] // what lacks results is noted in the rows
+	return out
+}
+
+// contrast measures a contrast of rows, shown at the mean of bases.
+func (b *builder) contrast(m Metric, rows []int, c stats.Contrast, bases []*grouped) (measured, bool) {
+	var terms []term
+	for k, i := range rows {
+		terms = append(terms, term{b.rows[i], c[k]})
+	}
+	return b.measure(m, terms, bases)
+}
+
+// monotone reports whether every step along an axis goes the same way, significantly.
+func (b *builder) monotone(m Metric, rows []int, levels []int, count int) bool {
+	up, down := 0., 0. // the larger p value of all steps
+	for l := range count - 1 {
+		d, ok := b.contrast(m, rows, stats.Step(levels, l, l+1), nil)
+		if !ok || !d.tested() {
+			return false
 		}
-		for k, c := range stats.Holm(p, 1-level) {
-			e := &out[family[k]]
-			i := e.estimate.Interval(c.Level)
-			e.P, e.Corrected, e.Resolved = c.P, &Bounds{i.Low, i.High}, i.Excludes(0)
+		up, down = max(up, d.Above(0)), max(down, d.Below(0))
+	}
+	return min(up, down) < alpha
+}
+
+// correctEffects tests the effects of an arm and corrects those on primary metrics.
+func (b *builder) correctEffects(effects []Effect) {
+	var family []int
+	var p []float64
+	for i := range effects {
+		e := &effects[i]
+		if !e.Tested() {
+			continue
+		}
+		x := e.measured.P(0)
+		e.P = &x
+		if m, _ := b.t.Metric(e.Metric); m.Primary {
+			family, p = append(family, i), append(p, x)
 		}
 	}
-	return out
+	for k, c := range stats.Holm(p, alpha) {
+		e := &effects[family[k]]
+		bounds := e.measured.interval(c.Level, true)
+		e.PCorrected, e.Corrected, e.Significant = &c.P, &bounds, c.P < alpha
+	}
 }

@@ -1,6 +1,6 @@
-// Package gate holds an ablation table against a baseline, for CI: which figure
-// of which row is worse than what was, by more than its tolerance, and whether
-// the seeds suffice to say so. It decides and prints nothing.
+// Package gate compares an ablation table with a baseline, for CI: it finds the values
+// that are worse than they were by more than a declared margin, as far as the seeds can
+// show it. It decides and prints nothing.
 package gate
 
 import (
@@ -16,13 +16,15 @@ import (
 	"slices"
 	"strings"
 
+	"gonum.org/v1/gonum/stat"
+
 	"ablate/analysis/compare"
 	"ablate/analysis/stats"
 )
 
 // Baseline is a table as it once was.
 type Baseline struct {
-	Version int            `json:"version"` // of this format: 1
+	Version int            `json:"version"` // of this format: 2
 	Study   string         `json:"study"`
 	Made    Made           `json:"made"`
 	Rows    []BaselineRow  `json:"rows"`
@@ -44,29 +46,20 @@ type BaselineRow struct {
 	Metrics map[string]BaselineCell `json:"metrics"`
 }
 
-// BaselineCell is a figure.
+// BaselineCell is a metric of a row.
 type BaselineCell struct {
 	Better string  `json:"better"` // higher or lower
 	Mean   float64 `json:"mean"`
 	N      int     `json:"n"` // independent seeds
-	// Images is the smallest number of samples that a seed's value stands on; 0 in
+	// Images is the smallest number of samples behind a seed's value; 0 in
 	// baselines from before it was kept.
-	Images int `json:"images,omitempty"`
-	// OverPrompts is the standard error of the mean over prompts for these seeds;
-	// 0 where it is not known, or where there are seeds enough.
-	OverPrompts float64            `json:"overPrompts,omitempty"`
-	Seeds       map[string]float64 `json:"seeds"` // values
+	Images int                `json:"images,omitempty"`
+	Seeds  map[string]float64 `json:"seeds"` // values
 }
 
-const version = 1
+const version = 2
 
-// wildest is by how many times an error over prompts may exceed the values: any
-// change would be within a larger one.
-const wildest = 1000
-
-func byMagnitude(a, b float64) int { return cmp.Compare(math.Abs(a), math.Abs(b)) }
-
-// largest is what a figure may be: squares of sums of such are numbers still.
+// largest is what a value may be: squares of sums of such are numbers still.
 const largest = 1e100
 
 // New makes a baseline of what a table has of the given metrics.
@@ -87,12 +80,9 @@ func New(study string, made Made, t *compare.Table, metrics []string) (*Baseline
 				continue
 			}
 			if better[m] == "" {
-				return nil, fmt.Errorf("metric %s is neither better higher nor lower: it can't be guarded", m)
+				return nil, fmt.Errorf("metric %s has no direction (better higher or lower), which a guarded metric needs", m)
 			}
-			x := BaselineCell{Better: better[m], Mean: c.Mean, N: c.N, Images: c.Images, Seeds: map[string]float64{}}
-			if c.Interval == compare.OverPrompts {
-				x.OverPrompts = (c.High - c.Low) / 2 / 1.96
-			}
+			x := BaselineCell{Better: better[m], Mean: stat.Mean(c.Values, nil), N: c.N, Images: c.Images, Seeds: map[string]float64{}}
 			for i, s := range c.Seeds {
 				x.Seeds[s] = c.Values[i]
 			}
@@ -111,7 +101,7 @@ func (b *Baseline) Write(w io.Writer) error {
 	return e.Encode(b)
 }
 
-// Read reads a baseline and checks that its figures fit together. Errors name
+// Read reads a baseline and checks that its values fit together. Errors name
 // the line, or the row and metric.
 func Read(in []byte) (*Baseline, error) {
 	walk := json.NewDecoder(bytes.NewReader(in))
@@ -211,7 +201,7 @@ func fieldType(t reflect.Type, name string) (reflect.Type, bool) {
 
 func (b *Baseline) check() error {
 	if b.Version != version {
-		return fmt.Errorf("version is %d, this program reads %d: make it anew with 'ablate baseline'", b.Version, version)
+		return fmt.Errorf("version is %d, and this program reads version %d: write it again with 'ablate baseline'", b.Version, version)
 	}
 	if len(b.Rows) == 0 {
 		return errors.New("it has no rows: write it again with 'ablate baseline'")
@@ -232,14 +222,12 @@ func (b *Baseline) check() error {
 				return fmt.Errorf("%s: better is %q; must be higher or lower", at, c.Better)
 			case len(values) == 0:
 				return fmt.Errorf("%s: there is no seed", at)
-			case math.Abs(stats.Mean(values)-c.Mean) > 1e-9*(1+math.Abs(c.Mean)):
-				return fmt.Errorf("%s: the mean is given as %v, and its seeds give %v: a baseline is made by 'ablate baseline', not by hand", at, c.Mean, stats.Mean(values))
+			case math.Abs(stat.Mean(values, nil)-c.Mean) > 1e-9*(1+math.Abs(c.Mean)):
+				return fmt.Errorf("%s: the mean is given as %v, and its seeds give %v: a baseline is made by 'ablate baseline', not by hand", at, c.Mean, stat.Mean(values, nil))
 			case stats.Independent(seeds) != c.N:
 				return fmt.Errorf("%s: n is given as %d, and there are %d independent seeds", at, c.N, stats.Independent(seeds))
 			case c.Images < 0:
 				return fmt.Errorf("%s: images is %d, below 0", at, c.Images)
-			case c.OverPrompts < 0 || c.OverPrompts > wildest*(1+math.Abs(slices.MaxFunc(values, byMagnitude))):
-				return fmt.Errorf("%s: overPrompts is %v, which is no error of the mean of values such as %v; it must be from 0 on and of their size", at, c.OverPrompts, values[0])
 			}
 			for s := range c.Seeds {
 				if r.Trials[s] == "" {
@@ -301,8 +289,8 @@ func (b *Baseline) Table() *compare.Table {
 			for i, s := range seeds {
 				cell.Seeds, cell.Values = append(cell.Seeds, compare.SeedName(s)), append(cell.Values, values[i])
 			}
-			if e, ok := stats.OverSeeds(seeds, values, nil); ok && e.Error > 0 {
-				i := e.Interval(.95)
+			if e, ok := stats.OverSeeds(seeds, values); ok && e.SD > 0 {
+				i := e.Interval(compare.Level)
 				cell.Low, cell.High, cell.Interval = i.Low, i.High, compare.OverSeeds
 			}
 			row.Cells[name] = cell

@@ -7,7 +7,7 @@ import (
 	"sort"
 )
 
-// Point is a pair of figures of which more is better.
+// Point is a pair of values of which more is better.
 type Point struct{ X, Y float64 }
 
 // Front reports which points no other dominates.
@@ -39,7 +39,7 @@ func front(points []Point) []int {
 	return out
 }
 
-// BehindFront is how much each point would have to gain in both figures for no
+// BehindFront is how much each point would have to gain in both for no
 // other to dominate it; 0 on the front (the additive ε indicator of Zitzler et
 // al. 2003, of one point).
 func BehindFront(points []Point) []float64 {
@@ -58,23 +58,4 @@ func BehindFront(points []Point) []float64 {
 		}
 	}
 	return out
-}
-
-// Hypervolume is the area that points dominate within the quadrant above the
-// reference (Zitzler & Thiele 1999).
-func Hypervolume(points []Point, reference Point) float64 {
-	var area float64
-	// Sweep from the right: each front point adds the strip above the highest so far.
-	y := reference.Y
-	for _, i := range front(points) {
-		p := points[i]
-		if p.X <= reference.X {
-			break
-		}
-		if p.Y > y {
-			area += (p.X - reference.X) * (p.Y - y)
-			y = p.Y
-		}
-	}
-	return area
 }

@@ -1,9 +1,7 @@
 package stats_test
 
 import (
-	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -35,10 +33,10 @@ func TestIndependent(t *testing.T) {
 			t.Errorf("Independent(%v) = %d, want %d", tc.seeds, got, tc.want)
 		}
 	}
-	if _, ok := stats.OverSeeds([]stats.Seed{{1, 1}, {2, 2}}, []float64{1, 2}, nil); ok {
+	if _, ok := stats.OverSeeds([]stats.Seed{{1, 1}, {2, 2}}, []float64{1, 2}); ok {
 		t.Error("two seeds give an interval over seeds")
 	}
-	if _, ok := stats.OverSeeds([]stats.Seed{{1, 1}, {1, 2}, {1, 3}}, []float64{1, 2, 3}, nil); ok {
+	if _, ok := stats.OverSeeds([]stats.Seed{{1, 1}, {1, 2}, {1, 3}}, []float64{1, 2, 3}); ok {
 		t.Error("three feedback seeds on one pretraining give an interval over seeds")
 	}
 }
@@ -51,26 +49,19 @@ func TestInvariance(t *testing.T) {
 		x := rapid.SliceOfN(value, 3, 12).Draw(t, "values")
 		shift, scale := value.Draw(t, "shift"), rapid.Float64Range(.1, 5).Draw(t, "scale")
 		var seeds []stats.Seed
-		var names []string
-		c := stats.Clustered{}
-		for i, v := range x {
+		for i := range x {
 			seeds = append(seeds, stats.Seed{Pretraining: int64(i), Feedback: int64(i)})
-			names = append(names, fmt.Sprint(i))
-			c.Sums, c.Counts = append(c.Sums, v), append(c.Counts, 1)
 		}
 		moved := make([]float64, len(x))
-		m := stats.Clustered{Sums: moved, Counts: c.Counts}
 		for i, v := range x {
 			moved[i] = shift + scale*v
 		}
 		over := func(values []float64) stats.Interval {
-			e, _ := stats.OverSeeds(seeds, values, nil)
+			e, _ := stats.OverSeeds(seeds, values)
 			return e.Interval(.95)
 		}
 		a, b := over(x), over(moved)
-		re := stats.NewResamples(names, 50)
-		p, q := re.Percentile([]stats.Clustered{c}, nil, .95), re.Percentile([]stats.Clustered{m}, nil, .95)
-		for _, pair := range [][2]float64{{a.Low, b.Low}, {a.High, b.High}, {p.Low, q.Low}, {p.High, q.High}} {
+		for _, pair := range [][2]float64{{a.Low, b.Low}, {a.High, b.High}} {
 			if want := shift + scale*pair[0]; math.Abs(want-pair[1]) > 1e-9*(1+math.Abs(want)) {
 				t.Fatalf("bound %v moved to %v, want %v", pair[0], pair[1], want)
 			}
@@ -82,21 +73,26 @@ func TestInvariance(t *testing.T) {
 	})
 }
 
-func TestPairedIsNarrower(t *testing.T) {
-	var names []string
-	a, b := stats.Clustered{}, stats.Clustered{}
-	r := rand.New(rand.NewPCG(3, 4))
-	for i := range 100 {
-		names = append(names, fmt.Sprint(i))
-		x := r.Float64()
-		a.Sums, a.Counts = append(a.Sums, x), append(a.Counts, 1)
-		b.Sums, b.Counts = append(b.Sums, x-.1), append(b.Counts, 1)
-	}
-	re := stats.NewResamples(names, 200)
-	d := re.Percentile([]stats.Clustered{a}, []stats.Clustered{b}, .95)
-	if d.High-d.Low > 1e-9 || math.Abs(d.Low-.1) > 1e-9 {
-		t.Errorf("a constant paired difference of .1 has the interval %v", d)
-	}
+// TestScales: what goes to a scale comes back, and keeps its order.
+func TestScales(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 5000).Draw(t, "n")
+		share := rapid.Custom(func(t *rapid.T) float64 { return float64(rapid.IntRange(0, n).Draw(t, "k")) / float64(n) })
+		a, b := share.Draw(t, "a"), share.Draw(t, "b")
+		if back := stats.Logit.From(stats.Logit.To(a, n), n); math.Abs(back-a) > 1e-9 {
+			t.Fatalf("%v of %d comes back as %v", a, n, back)
+		}
+		if d := stats.Logit.To(a, n) - stats.Logit.To(b, n); d*(a-b) < 0 || (d == 0) != (a == b) || math.IsInf(d, 0) {
+			t.Fatalf("%v and %v of %d differ by %v", a, b, n, d)
+		}
+	})
+}
+
+// TestPaired: 30 images of 400 count in one arm only and 20 in the other.
+func TestPaired(t *testing.T) {
+	mean := 10. / 400
+	near(t, "discordant pairs", stats.Paired(50./400-mean*mean, 1, 400), (50-100./400)/400/400)
+	near(t, "no discordant pair", stats.Paired(0, 1, 400), 1./400/400)
 }
 
 // TestFrontByDefinition compares what is found along the sorted front with the
@@ -119,25 +115,6 @@ func TestFrontByDefinition(t *testing.T) {
 			if on[i] != wantOn || behind[i] != want {
 				t.Fatalf("%v: on the front %v, behind it %v; want %v, %v", p, on[i], behind[i], wantOn, want)
 			}
-		}
-		// The area, cut into columns at the points.
-		xs := []float64{0}
-		for _, p := range points {
-			xs = append(xs, max(p.X, 0))
-		}
-		slices.Sort(xs)
-		var want float64
-		for i, x := range xs[1:] {
-			height := 0.
-			for _, p := range points {
-				if p.X >= x {
-					height = max(height, p.Y)
-				}
-			}
-			want += (x - xs[i]) * height
-		}
-		if got := stats.Hypervolume(points, stats.Point{}); math.Abs(got-want) > 1e-12 {
-			t.Fatalf("area %v, want %v", got, want)
 		}
 	})
 }

@@ -30,7 +30,7 @@ func (t *Table) schema() *arrow.Schema {
 	fields := make([]arrow.Field, len(t.Columns))
 	for i, c := range t.Columns {
 		var keys, values []string
-		for _, m := range [][2]string{{"unit", c.Unit}, {"better", c.Better}, {"assume", c.Assume}, {"depends", c.Depends}, {"doc", c.Doc}} {
+		for _, m := range [][2]string{{"unit", c.Unit}, {"better", c.Better}, {"range", c.Range}, {"depends", c.Depends}, {"doc", c.Doc}} {
 			if m[1] != "" {
 				keys, values = append(keys, m[0]), append(values, m[1])
 			}
@@ -157,7 +157,7 @@ func Read(b []byte, columns ...string) (t *Table, err error) {
 			}
 			return ""
 		}
-		c.Unit, c.Better, c.Assume, c.Depends, c.Doc = get("unit"), get("better"), get("assume"), get("depends"), get("doc")
+		c.Unit, c.Better, c.Range, c.Depends, c.Doc = get("unit"), get("better"), get("range"), get("depends"), get("doc")
 		t.Columns = append(t.Columns, c)
 	}
 	list, err := batches(b)

@@ -1,6 +1,6 @@
 // Package table holds a study's results as columns and reads and writes them
 // as Arrow IPC files, which pyarrow, pandas and polars read unchanged. Field
-// metadata carry unit, better, assume, depends and doc. Equal tables give equal
+// metadata carry unit, better, range, depends and doc. Equal tables give equal
 // bytes.
 package table
 
@@ -21,13 +21,20 @@ const (
 	Time
 )
 
+// The ranges of a metric. They decide on which scale it is averaged and compared.
+const (
+	Share    = "share"    // of n samples, from 0 to 1; n is in column NAME.n
+	Unit     = "unit"     // from 0 to 1
+	Positive = "positive" // above 0, without an upper bound
+)
+
 // Column is one column. Valid says which values are there; nil means all.
 type Column struct {
 	Name   string
 	Kind   Kind
 	Unit   string // of the values, "share"
 	Better string // "higher", "lower" or empty
-	Assume string // what statistics may assume, "normal" or empty
+	Range  string // Share, Unit, Positive, or empty: any number
 	// Depends is "n" where a value changes with the number of samples it stands
 	// on, column NAME.n, so that values of different numbers are not compared;
 	// else empty.

@@ -21,7 +21,7 @@ import (
 func sample() *table.Table {
 	return &table.Table{Meta: map[string]string{"study": "quickstart", "schema": "1"}, Columns: []*table.Column{
 		{Name: "arm", Kind: table.String, Strings: []string{"a", "b <i>", "ü, \"q\""}, Doc: "row"},
-		{Name: "alignment", Kind: table.Float, Floats: []float64{.5, 0, -1e-300}, Valid: []bool{true, false, true}, Unit: "share", Better: "higher", Assume: "normal", Depends: "n"},
+		{Name: "alignment", Kind: table.Float, Floats: []float64{.5, 0, -1e-300}, Valid: []bool{true, false, true}, Unit: "share", Better: "higher", Range: table.Share, Depends: "n"},
 		{Name: "n", Kind: table.Int, Ints: []int64{1, 1 << 60, -2}},
 		{Name: "control", Kind: table.Bool, Bools: []bool{true, false, true}},
 		{Name: "start", Kind: table.Time, Times: []time.Time{time.UnixMicro(1).UTC(), time.UnixMicro(0).UTC(), time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)}},
@@ -184,7 +184,7 @@ for t in (ipc.open_file(sys.argv[1]).read_all(), pq.read_table(sys.argv[2])):
     meta.pop(b"PARQUET:field_id", None)
     print(sorted(meta.items()), t.schema.metadata[b"study"], t.column("start").to_pylist()[2])
 `, strings.Repeat("3 ['a', 'b <i>', 'ü, \"q\"'] [0.5, None, -1e-300] [1, 1152921504606846976, -2] [True, False, True]\n"+
-			"[(b'assume', b'normal'), (b'better', b'higher'), (b'depends', b'n'), (b'unit', b'share')] b'quickstart' 2026-01-02 03:04:05.000006+00:00\n", 2)},
+			"[(b'better', b'higher'), (b'depends', b'n'), (b'range', b'share'), (b'unit', b'share')] b'quickstart' 2026-01-02 03:04:05.000006+00:00\n", 2)},
 		"pandas": {`
 import pandas as pd
 for t in (pd.read_feather(sys.argv[1]), pd.read_parquet(sys.argv[2])):

@@ -51,7 +51,7 @@ func (r *reader) compare(s *Study, v cue.Value, arms []*arm) {
 	if !v.Exists() {
 		return
 	}
-	known := []string{"reference", "detect", "show"}
+	known := []string{"reference", "prompts", "primary", "contrasts", "detect", "show"}
 	for _, f := range r.fields(v, "compare", "a struct with reference", known...) {
 		path := "compare." + f.name
 		switch f.name {
@@ -70,18 +70,63 @@ func (r *reader) compare(s *Study, v cue.Value, arms []*arm) {
 				}
 			}
 		case "show":
-			s.Show = r.show(f.value, path)
+			s.Show = r.metricList(f.value, path, `write show: ["distance.kl"]`)
+		case "primary":
+			s.Primary = r.metricList(f.value, path, `write primary: ["alignment", "fidelity.recall"]`)
+		case "prompts":
+			s.Prompts = r.text(f.value, path)
+			if s.Prompts != "" && !contains(promptKinds, s.Prompts) {
+				r.m.add(r.place(f.value), path, fmt.Sprintf("%q is not a kind of prompts; must be fixed or sampled", s.Prompts), didYouMean(s.Prompts, promptKinds))
+			}
+		case "contrasts":
+			s.Contrasts = r.contrasts(f.value, path)
 		default:
 			r.m.add(r.named(f.value), path, "compare has no such field", didYouMean(f.name, known))
 		}
 	}
 }
 
-// show reads a list of metrics.
-func (r *reader) show(v cue.Value, path string) (out []string) {
+// promptKinds are what prompts can be to a study.
+var promptKinds = []string{"fixed", "sampled"}
+
+// contrasts reads pairs of rows.
+func (r *reader) contrasts(v cue.Value, path string) (out [][2]string) {
+	const want = `write contrasts: [{a: "awm", b: "kto"}]`
 	list, err := v.List()
 	if err != nil {
-		r.m.add(r.place(v), path, text(v)+" is no list of metrics", `write show: ["distance.kl"]`)
+		r.m.add(r.place(v), path, text(v)+" is not a list of pairs", want)
+		return nil
+	}
+	for i := 0; list.Next(); i++ {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		var pair [2]string
+		for _, f := range r.fields(list.Value(), at, "a pair: {a: \"awm\", b: \"kto\"}", "a", "b") {
+			switch f.name {
+			case "a":
+				pair[0] = r.text(f.value, at+".a")
+			case "b":
+				pair[1] = r.text(f.value, at+".b")
+			default:
+				r.m.add(r.named(f.value), at+"."+f.name, "a contrast has no such field", want)
+			}
+		}
+		switch {
+		case pair[0] == "" || pair[1] == "":
+			r.m.add(r.place(list.Value()), at, "a contrast needs a and b, names of rows", want)
+		case pair[0] == pair[1]:
+			r.m.add(r.place(list.Value()), at, fmt.Sprintf("%q is compared with itself", pair[0]), want)
+		default:
+			out = append(out, pair)
+		}
+	}
+	return out
+}
+
+// metricList reads a list of metrics.
+func (r *reader) metricList(v cue.Value, path, example string) (out []string) {
+	list, err := v.List()
+	if err != nil {
+		r.m.add(r.place(v), path, text(v)+" is not a list of metrics", example)
 		return nil
 	}
 	for i := 0; list.Next(); i++ {

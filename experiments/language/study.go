@@ -46,6 +46,9 @@ type Study struct {
 	Reference string             // the arm that the others are compared with
 	Detect    map[string]float64 // by metric, the size of a difference that matters
 	Show      []string           // metrics that the short tables have beside their own
+	Primary   []string           // metrics whose differences are tested for significance; nil: those of compare.Primary
+	Contrasts [][2]string        // further pairs of rows to compare
+	Prompts   string             // what prompts are to the study: fixed, sampled, or empty: as their source says
 	Gate      []Gate             // what check holds against a baseline, in the study's order
 	Collapsed int                // points left out, for an earlier one of their arm is the same
 	Excluded  []Excluded
@@ -53,8 +56,8 @@ type Study struct {
 	Notes     []string // what a reader should know and is no mistake, a line each
 }
 
-// Gate is by how much a metric may be worse than its baseline. Where both sizes
-// are nil the tolerance is the noise of the baseline's seeds.
+// Gate is by how much a metric may be worse than its baseline: by nothing where both
+// sizes are nil.
 type Gate struct {
 	Metric             string
 	Absolute, Relative *float64

@@ -21,16 +21,19 @@ type wire struct {
 
 	Version, Collapsed int
 
-	Detect   map[string]float64
-	Show     []string
-	Gate     []Gate
-	Notes    []string
-	Files    []File
-	Seeds    []Seed
-	Values   []any
-	Base     []uint32
-	Arms     []wireArm
-	Excluded []Excluded
+	Detect    map[string]float64
+	Show      []string
+	Primary   []string
+	Contrasts [][2]string
+	Prompts   string
+	Gate      []Gate
+	Notes     []string
+	Files     []File
+	Seeds     []Seed
+	Values    []any
+	Base      []uint32
+	Arms      []wireArm
+	Excluded  []Excluded
 }
 
 type wireArm struct {
@@ -79,7 +82,7 @@ func ReadReply(in io.Reader) (*Study, error) {
 }
 
 func (s *Study) wire() *wire {
-	w := &wire{Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version, Detect: s.Detect, Show: s.Show, Gate: s.Gate,
+	w := &wire{Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version, Detect: s.Detect, Show: s.Show, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Gate: s.Gate,
 		Collapsed: s.Collapsed, Notes: s.Notes, Files: s.Files, Seeds: s.Seeds, Excluded: s.Excluded, Values: s.Base.pool.values[1:], Base: s.Base.refs}
 	for _, a := range s.Arms {
 		out := wireArm{Name: a.Name, Seeds: a.Seeds, Points: make([]wirePoint, len(a.Points))}
@@ -115,7 +118,7 @@ func sameAxes(names []string, axes []AxisValue) bool {
 }
 
 func (w *wire) study() (*Study, error) {
-	s := Study{Name: w.Name, Path: w.Path, Root: w.Root, Dir: w.Dir, Title: w.Title, Question: w.Question, Reference: w.Reference, Version: w.Version, Detect: w.Detect, Show: w.Show, Gate: w.Gate,
+	s := Study{Name: w.Name, Path: w.Path, Root: w.Root, Dir: w.Dir, Title: w.Title, Question: w.Question, Reference: w.Reference, Version: w.Version, Detect: w.Detect, Show: w.Show, Primary: w.Primary, Contrasts: w.Contrasts, Prompts: w.Prompts, Gate: w.Gate,
 		Collapsed: w.Collapsed, Notes: w.Notes, Files: w.Files, Seeds: w.Seeds, Excluded: w.Excluded}
 	p := newPool()
 	for _, v := range w.Values {

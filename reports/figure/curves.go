@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -68,7 +69,7 @@ func Curves(t *compare.Table, curves *table.Table, stage, metric string) (Figure
 				v = []float64{math.NaN()}
 			}
 			low, high := span(with, v)
-			b.mean, b.low, b.high = append(b.mean, stats.Mean(v)), append(b.low, low), append(b.high, high)
+			b.mean, b.low, b.high = append(b.mean, stat.Mean(v, nil)), append(b.low, low), append(b.high, high)
 		}
 		if k := key(b.mean); !seen[k] {
 			seen[k] = true
@@ -94,8 +95,8 @@ func Curves(t *compare.Table, curves *table.Table, stage, metric string) (Figure
 // span is the 95% interval of a mean over seeds, or with fewer than three from
 // the least seed to the greatest.
 func span(seeds []stats.Seed, v []float64) (low, high float64) {
-	if e, ok := stats.OverSeeds(seeds, v, nil); ok && e.Error > 0 {
-		i := e.Interval(.95)
+	if e, ok := stats.OverSeeds(seeds, v); ok && e.SD > 0 {
+		i := e.Interval(compare.Level)
 		return i.Low, i.High
 	}
 	return slices.Min(v), slices.Max(v)

@@ -152,9 +152,9 @@ func sweep() (*compare.Table, *table.Table) {
 		}
 		row := compare.Row{Arm: "beta", Label: name, Seeds: []string{"1", "2", "3"}, Cells: map[string]compare.Cell{"alignment": cell(a, .03), "fidelity.recall": cell(r, .02), "fidelity.recall.real": cell(.985, .001)}}
 		if i > 0 {
-			row.Differences = map[string]compare.Difference{"alignment": {Cell: cell(a-.41, .04), Resolved: i < 3}}
+			row.Differences = map[string]compare.Difference{"alignment": {Cell: cell(a-.41, .04), Significant: i < 3}}
 			s.Rows = append(s.Rows, i)
-			s.Effects = append(s.Effects, compare.Effect{Kind: compare.Main, Metric: "alignment", Factors: []string{"finetune.beta"}, Levels: []string{s.Factors[0].Levels[i-1]}, Cell: cell(a-.55, .02), Resolved: i != 2})
+			s.Effects = append(s.Effects, compare.Effect{Kind: compare.Main, Metric: "alignment", Factors: []string{"finetune.beta"}, Levels: []string{s.Factors[0].Levels[i-1]}, Cell: cell(a-.55, .02), Significant: i != 2})
 		}
 		for k := range 3 {
 			id := fmt.Sprint(name, k)
@@ -172,10 +172,10 @@ func sweep() (*compare.Table, *table.Table) {
 				}
 			}
 		}
-		f.Points = append(f.Points, compare.FrontPoint{Label: name, On: i > 0})
+		f.Points = append(f.Points, compare.FrontPoint{Label: name, X: r, Y: a, On: i > 0})
 		t.Rows = append(t.Rows, row)
 	}
-	s.Effects = append(s.Effects, compare.Effect{Kind: compare.Trend, Metric: "alignment", Factors: []string{"finetune.beta"}, Cell: compare.Cell{Mean: -.1, Low: -.14, High: -.06, Interval: compare.OverSeeds, Values: []float64{-.11, -.1, -.09}}, Resolved: true})
+	s.Effects = append(s.Effects, compare.Effect{Kind: compare.Trend, Metric: "alignment", Factors: []string{"finetune.beta"}, Cell: compare.Cell{Mean: -.1, Low: -.14, High: -.06, Interval: compare.OverSeeds, Values: []float64{-.11, -.1, -.09}}, Significant: true})
 	t.Sweeps, t.Front = []compare.Sweep{s}, f
 	return t, curves
 }

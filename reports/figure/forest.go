@@ -8,43 +8,37 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"ablate/analysis/compare"
+	"ablate/reports/format"
 )
 
 // interval is a line of a forest plot: a label, a figure with its interval, and
 // the seeds' values as points.
 type interval struct {
-	label    string
-	row      int // whose colour and glyph it has
-	cell     compare.Cell
-	resolved bool // filled, where others are hollow
+	label  string
+	row    int // whose colour and glyph it has
+	cell   compare.Cell
+	filled bool // where others are hollow
 }
 
-// Forest draws the paired differences of every row to the reference: the
+// Forest draws the paired differences of every row from the reference: the
 // interval where there is one, the seeds as small points, filled where the
-// difference is resolved. It returns false where nothing is compared.
+// difference is significant. It returns false where nothing is compared.
 func Forest(t *compare.Table, metric string) (Figure, bool) {
 	var list []interval
 	for i, r := range t.Rows {
 		if d, ok := r.Differences[metric]; ok && r.SameAs == "" {
-			list = append(list, interval{r.Name(), i, d.Cell, d.Resolved})
+			list = append(list, interval{r.Name(), i, d.Cell, d.Significant})
 		}
 	}
-	return forest(list, label(t, metric)+" less "+t.Reference)
+	return forest(list, label(t, metric)+", difference from "+t.Reference)
 }
 
-// Effects draws what the levels of an arm's axes do to a metric: main effects
-// against the mean over the sweep, and trends across it.
+// Effects draws the main effects of an arm's axes on a metric, and the trends along them.
 func Effects(t *compare.Table, s compare.Sweep, metric string) (Figure, bool) {
 	var list []interval
 	for _, e := range s.Effects {
 		if e.Metric != metric || e.Kind == compare.Interaction {
 			continue
-		}
-		name := e.Factors[0]
-		if e.Kind == compare.Main {
-			name += " = " + e.Levels[0]
-		} else {
-			name += ", across its range"
 		}
 		row := 0
 		for k := range s.Factors {
@@ -52,7 +46,7 @@ func Effects(t *compare.Table, s compare.Sweep, metric string) (Figure, bool) {
 				row = k
 			}
 		}
-		list = append(list, interval{name, row, e.Cell, e.Resolved})
+		list = append(list, interval{format.Effect(e), row, e.Cell, e.Significant})
 	}
 	return forest(list, label(t, metric)+", effects in "+s.Arm)
 }
@@ -61,7 +55,7 @@ func Effects(t *compare.Table, s compare.Sweep, metric string) (Figure, bool) {
 func label(t *compare.Table, metric string) string {
 	for _, m := range t.Metrics {
 		if m.Name == metric {
-			return m.Label + map[string]string{"higher": " (higher is better)", "lower": " (lower is better)"}[m.Better]
+			return m.Label + format.Direction(m.Better)
 		}
 	}
 	return metric
@@ -138,7 +132,7 @@ func (l lines) Plot(c draw.Canvas, p *plot.Plot) {
 			c.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 1.6, Shape: glyph}, vg.Point{X: tx(v), Y: y - 5})
 		}
 		c.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 3.6, Shape: draw.CircleGlyph{}}, vg.Point{X: tx(i.cell.Mean), Y: y})
-		if !i.resolved {
+		if !i.filled {
 			c.DrawGlyph(draw.GlyphStyle{Color: white, Radius: 2.2, Shape: draw.CircleGlyph{}}, vg.Point{X: tx(i.cell.Mean), Y: y})
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 
 	"ablate/analysis/compare"
+	"ablate/reports/format"
 )
 
 // Place is where a figure shows a row: from its left and from its foot, in
@@ -32,7 +33,7 @@ func FrontPoints(t *compare.Table, x, y string) (Figure, []Place) {
 	labels := map[string]string{x: x, y: y}
 	var real string
 	for _, m := range t.Metrics {
-		arrow := map[string]string{"higher": " (higher is better)", "lower": " (lower is better)"}[m.Better]
+		arrow := format.Direction(m.Better)
 		switch m.Name {
 		case x:
 			labels[x], real = m.Label+arrow, m.Real
@@ -53,13 +54,16 @@ func FrontPoints(t *compare.Table, x, y string) (Figure, []Place) {
 		f.points = append(f.points, point{index: i, label: r.Name(), x: cx, y: cy})
 	}
 	if t.Front != nil && t.Front.X == x && t.Front.Y == y {
-		on := map[string]bool{}
+		at := map[string]compare.FrontPoint{}
 		for _, p := range t.Front.Points {
-			on[p.Label] = p.On
+			at[p.Label] = p
+			if p.On {
+				f.steps = append(f.steps, plotter.XY{X: p.X, Y: p.Y})
+			}
 		}
-		for _, q := range f.points {
-			if on[t.Rows[q.index].Label] {
-				f.steps = append(f.steps, plotter.XY{X: q.x.Mean, Y: q.y.Mean})
+		for k, q := range f.points { // over the seeds that the rows share, so that none lies beyond the front
+			if p, ok := at[t.Rows[q.index].Label]; ok {
+				f.points[k].x.Mean, f.points[k].y.Mean = p.X, p.Y
 			}
 		}
 		slices.SortFunc(f.steps, func(a, b plotter.XY) int { return cmp.Or(cmp.Compare(a.X, b.X), cmp.Compare(b.Y, a.Y)) })

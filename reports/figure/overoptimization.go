@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -81,7 +82,7 @@ func (g *panels) add(name, x string, courses []Course, most int, what string) {
 				low, high := span(p.Seeds, v)
 				g.low, g.high = min(g.low, low), max(g.high, high)
 			}
-			q.far = max(q.far, stats.Mean(p.Distance))
+			q.far = max(q.far, stat.Mean(p.Distance, nil))
 			if stats.Independent(p.Seeds) < 3 {
 				q.far = max(q.far, slices.Max(p.Distance))
 			}
@@ -256,7 +257,7 @@ func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 	line := func(course Course, of func(Passage) []float64) []vg.Point {
 		var out []vg.Point
 		for _, p := range course.Points {
-			out = append(out, vg.Point{X: tx(stats.Mean(p.Distance)), Y: ty(stats.Mean(of(p)))})
+			out = append(out, vg.Point{X: tx(stat.Mean(p.Distance, nil)), Y: ty(stat.Mean(of(p), nil))})
 		}
 		return out
 	}
@@ -277,7 +278,7 @@ func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 			if i == 0 {
 				name = fmt.Sprint("n = ", q.At)
 			}
-			at := tx(stats.Mean(q.Distance))
+			at := tx(stat.Mean(q.Distance, nil))
 			w := s.Width(name)
 			at = max(at, c.Min.X+w/2)
 			at = min(at, c.Max.X-w/2)
@@ -322,7 +323,7 @@ func intervals(c draw.Canvas, course Course, of func(Passage) []float64, tx, ty 
 			return
 		}
 		low, high := span(p.Seeds, of(p))
-		x := tx(stats.Mean(p.Distance))
+		x := tx(stat.Mean(p.Distance, nil))
 		lower, upper = append(lower, vg.Point{X: x, Y: ty(low)}), append(upper, vg.Point{X: x, Y: ty(high)})
 	}
 	edge := draw.LineStyle{Color: col, Width: .5}

@@ -7,150 +7,119 @@ import (
 	"strings"
 
 	"ablate/analysis/compare"
+	"ablate/reports/format"
 )
 
-// answer is the study's answer in two sentences, about alignment and about
-// fidelity, and no more than the statistics say.
+// answer is the study's answer in two sentences, about alignment and about fidelity. What
+// it selects has the interval that is corrected for the selection.
 func answer(t *compare.Table) []string {
 	const alignment, fidelity = "alignment", "fidelity.recall"
-	// Rows with seeds enough for an interval over seeds speak, else all that are there.
-	var rows, few []compare.Row
+	var tested, few []compare.Row
 	for _, r := range t.Rows {
 		switch d, ok := r.Differences[alignment]; {
 		case !ok || r.SameAs != "" || r.Control:
-		case d.N < 3:
+		case d.Corrected == nil:
 			few = append(few, r)
 		default:
-			rows = append(rows, r)
+			tested = append(tested, r)
 		}
 	}
-	alone := len(rows) == 0
-	if alone {
-		rows, few = few, nil
-	}
-	if len(rows) == 0 {
+	if len(tested)+len(few) == 0 {
 		for _, r := range t.Rows {
 			if c, ok := r.Cells[alignment]; ok {
-				return []string{fmt.Sprintf("Only “%s” has a result: its alignment is %s.", r.Label, bracket(alignment, c, false)),
-					"With nothing to compare it with, the study says nothing yet of what any choice does."}
+				return []string{fmt.Sprintf("Only “%s” has a result: its alignment is %s.", r.Label, format.Cell(alignment, c)), "There is no other row to compare it with."}
 			}
 		}
-		return []string{"There is no result yet.", "The failures below say why."}
+		return []string{"There is no result yet.", "The section Failures has the reasons."}
 	}
-	least, most := rows[0].Differences[alignment].N, 0
+	top := func(rows []compare.Row) compare.Row {
+		return slices.MaxFunc(rows, func(a, b compare.Row) int {
+			return cmp.Compare(a.Differences[alignment].Mean, b.Differences[alignment].Mean)
+		})
+	}
+	if len(tested) == 0 {
+		best := top(few)
+		d := best.Differences[alignment]
+		return []string{
+			fmt.Sprintf("With %s we cannot tell whether any difference would hold for a new training run. The largest difference in alignment from “%s” is that of “%s”: %s.", format.Count(d.N, "seed"), t.Reference, best.Label, format.Change(alignment, d.Cell)),
+			fmt.Sprintf("On the front of these seeds’ means: %s.", onFront(t.Front)),
+		}
+	}
 	var up []compare.Row
-	down := 0
-	for _, r := range rows {
+	down, least, most := 0, tested[0].Differences[alignment].N, 0
+	for _, r := range tested {
 		d := r.Differences[alignment]
 		least, most = min(least, d.N), max(most, d.N)
 		switch {
-		case d.Resolved && d.Mean > 0:
+		case d.Significant && d.Mean > 0:
 			up = append(up, r)
-		case d.Resolved:
+		case d.Significant:
 			down++
 		}
 	}
-	candidates := rows
-	if len(up) > 0 {
-		candidates = up
-	}
-	best := slices.MaxFunc(candidates, func(a, b compare.Row) int {
-		return cmp.Compare(a.Differences[alignment].Mean, b.Differences[alignment].Mean)
-	})
-	d := best.Differences[alignment]
-	seeds := count(least, "seed")
+	seeds := format.Count(least, "seed")
 	if least < most {
 		seeds = fmt.Sprintf("%d to %d seeds", least, most)
 	}
-	gain := fmt.Sprintf("no row stands above “%s”", t.Reference)
-	if d.Mean > 0 {
-		gain = fmt.Sprintf("the largest gain seen is that of “%s”, %s", best.Label, bracket(alignment, d.Cell, true))
+	candidates := tested
+	if len(up) > 0 {
+		candidates = up
 	}
+	best := top(candidates)
+	d := best.Differences[alignment]
+	size := fmt.Sprintf("%s, 95%% corrected for %s %s", format.Signed(alignment, d.Mean), format.Count(t.Family, "comparison"), format.Bounds(alignment, *d.Corrected))
 	var first string
 	switch {
-	case alone && most == 1:
-		first = fmt.Sprintf("One seed says nothing yet of other pretrainings or other feedback; in alignment over “%s”, with this seed alone, %s", t.Reference, gain)
-	case alone:
-		first = fmt.Sprintf("%s say nothing yet of other pretrainings or other feedback; in alignment over “%s”, with these seeds alone, %s", seeds, t.Reference, gain)
 	case len(up)+down == 0:
-		first = fmt.Sprintf("With %s, no difference in alignment to “%s” is resolved (%s compared); %s", seeds, t.Reference, count(len(rows), "row"), gain)
+		first = fmt.Sprintf("With %s, no row differs significantly from “%s” in alignment (%s compared); the largest difference is that of “%s” (%s).", seeds, t.Reference, format.Count(len(tested), "row"), best.Label, size)
+	case len(up) == 0:
+		first = fmt.Sprintf("With %s, alignment is significantly below “%s” in %d of %s and above it in none.", seeds, t.Reference, down, format.Count(len(tested), "row"))
 	default:
-		first = fmt.Sprintf("With %s, alignment is resolved above “%s” in %d of %s and below it in %d", seeds, t.Reference, len(up), count(len(rows), "row"), down)
-		if least <= 5 {
-			first += ", if differences are normal over seeds"
-		}
-		first += "; " + gain
+		first = fmt.Sprintf("With %s, alignment is significantly above “%s” in %d of %s and below it in %d; the largest gain is that of “%s” (%s).", seeds, t.Reference, len(up), format.Count(len(tested), "row"), down, best.Label, size)
 	}
 	if len(few) > 0 {
-		first += fmt.Sprintf("; %s more with fewer than three seeds, of which nothing is said here", count(len(few), "row"))
+		first += fmt.Sprintf(" Not tested, for want of seeds: %s.", format.Count(len(few), "row"))
 	}
-	second := "No gain in alignment stands here to be weighed against fidelity"
-	if f, ok := best.Differences[fidelity]; d.Mean > 0 {
-		size := bracket(fidelity, f.Cell, true)
-		switch {
-		case !ok:
-			second = fmt.Sprintf("Of the fidelity of “%s” there is no figure to compare", best.Label)
-		case f.Interval != compare.OverSeeds:
-			second = fmt.Sprintf("Recall, the measure of fidelity here, differs by %s in “%s”, and has no interval over seeds", size, best.Label)
-		case f.Resolved && f.Mean < 0:
-			second = fmt.Sprintf("“%s” costs fidelity: recall differs by %s", best.Label, size)
-		case f.Resolved:
-			second = fmt.Sprintf("“%s” gains fidelity too: recall differs by %s", best.Label, size)
-		case f.Equivalent:
-			second = fmt.Sprintf("In recall, the measure of fidelity here, “%s” is equivalent to “%s” within what the study declares to matter: %s", best.Label, t.Reference, size)
-		default:
-			second = fmt.Sprintf("What “%s” does to fidelity is not resolved: recall differs by %s", best.Label, size)
-		}
+	return []string{first, recall(t, best, fidelity) + fmt.Sprintf(" On the front of the means: %s.", onFront(t.Front))}
+}
+
+// recall is what a row does to fidelity.
+func recall(t *compare.Table, r compare.Row, fidelity string) string {
+	f, ok := r.Differences[fidelity]
+	if !ok {
+		return fmt.Sprintf("Fidelity of “%s” was not measured.", r.Label)
 	}
-	return []string{first + ".", second + onFront(t.Front) + "."}
+	size := format.Change(fidelity, f.Cell)
+	if f.Corrected != nil {
+		size = fmt.Sprintf("%s %s", format.Signed(fidelity, f.Mean), format.Bounds(fidelity, *f.Corrected))
+	}
+	switch {
+	case f.Corrected == nil:
+		return fmt.Sprintf("Its recall, the measure of fidelity here, differs by %s, which is not tested.", size)
+	case f.Significant && f.Mean < 0:
+		return fmt.Sprintf("“%s” costs fidelity: recall differs by %s.", r.Label, size)
+	case f.Significant:
+		return fmt.Sprintf("“%s” gains fidelity too: recall differs by %s.", r.Label, size)
+	case f.Equivalent:
+		return fmt.Sprintf("Its recall, the measure of fidelity here, is equivalent to that of “%s” within the difference that the study declares to matter: %s.", t.Reference, size)
+	}
+	return fmt.Sprintf("Its recall, the measure of fidelity here, does not differ significantly: %s.", size)
 }
 
 // onFront names the rows on the front of the means.
 func onFront(f *compare.Front) string {
 	if f == nil {
-		return ""
+		return "none"
 	}
 	var on []string
 	for _, p := range f.Points {
-		if !p.On {
-			continue
+		if p.On {
+			on = append(on, "“"+p.Label+"”")
 		}
-		name := "“" + p.Label + "”"
-		if f.Over == compare.OverSeeds {
-			name += fmt.Sprintf(" (in %.0f%% of draws)", 100*p.Membership)
-		}
-		on = append(on, name)
 	}
 	const shown = 4
 	if len(on) > shown {
 		on = append(on[:shown], fmt.Sprintf("%d more", len(on)-shown))
 	}
-	of := "the means"
-	if f.Over != compare.OverSeeds {
-		of = "these seeds' means"
-	}
-	return fmt.Sprintf("; on the front of %s: %s", of, strings.Join(on, ", "))
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "one " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// bracket is a figure with its interval.
-func bracket(metric string, c compare.Cell, difference bool) string {
-	f := number
-	if difference {
-		f = signed
-	}
-	s := f(metric, c.Mean)
-	switch c.Interval {
-	case compare.OverSeeds:
-		s += fmt.Sprintf(" [%s, %s]", f(metric, c.Low), f(metric, c.High))
-	case compare.OverPrompts:
-		s += fmt.Sprintf(" [%s, %s] over prompts", f(metric, c.Low), f(metric, c.High))
-	}
-	return s
+	return strings.Join(on, ", ")
 }

@@ -1,22 +1,23 @@
 package page
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
 	"ablate/analysis/compare"
 )
 
-// TestAnswer: what is said at the top of a report, and no more.
+// TestAnswer: the first lines of a report, with the intervals that are corrected for what
+// they select.
 func TestAnswer(t *testing.T) {
-	row := func(label string, n int, alignment, recall float64, resolved bool) compare.Row {
+	row := func(label string, n int, alignment, recall float64, significant bool) compare.Row {
 		diff := func(mean float64) compare.Difference {
-			c := compare.Cell{Mean: mean, Low: mean - .1, High: mean + .1, N: n, Interval: compare.OverPrompts}
+			c := compare.Cell{Mean: mean, Low: mean - .1, High: mean + .1, N: n, Interval: compare.OverImages}
+			d := compare.Difference{Cell: c, Significant: significant}
 			if n >= 3 {
-				c.Interval = compare.OverSeeds
+				d.Interval, d.Corrected = compare.OverSeeds, &compare.Bounds{Low: mean - .15, High: mean + .15}
 			}
-			return compare.Difference{Cell: c, Resolved: resolved}
+			return d
 		}
 		return compare.Row{Label: label, Cells: map[string]compare.Cell{"alignment": {Mean: .5}},
 			Differences: map[string]compare.Difference{"alignment": diff(alignment), "fidelity.recall": diff(recall)}}
@@ -24,27 +25,24 @@ func TestAnswer(t *testing.T) {
 	base := compare.Row{Label: "base", Cells: map[string]compare.Cell{"alignment": {Mean: .5}}}
 	control := row("oracle", 1, .9, .9, false)
 	control.Control = true
-	front := &compare.Front{Over: compare.OverSeeds, Points: []compare.FrontPoint{{Label: "base", On: true, Membership: .42}, {Label: "a"}}}
+	front := &compare.Front{Points: []compare.FrontPoint{{Label: "base", On: true}, {Label: "a"}}}
 	for _, c := range []struct {
-		name  string
-		rows  []compare.Row
-		front *compare.Front
-		want  string
+		name string
+		rows []compare.Row
+		want string
 	}{
-		{"nothing", []compare.Row{{Label: "base"}}, nil,
-			"There is no result yet. The failures below say why."},
-		{"one seed", []compare.Row{base, row("a", 1, .1, -.1, false)}, nil,
-			"One seed says nothing yet of other pretrainings or other feedback; in alignment over “base”, with this seed alone, the largest gain seen is that of “a”, +0.100 [+0.000, +0.200] over prompts. Recall, the measure of fidelity here, differs by −0.100 [−0.200, +0.000] over prompts in “a”, and has no interval over seeds."},
-		{"two seeds, all worse", []compare.Row{base, row("a", 2, -.1, -.1, false)}, nil,
-			"2 seeds say nothing yet of other pretrainings or other feedback; in alignment over “base”, with these seeds alone, no row stands above “base”. No gain in alignment stands here to be weighed against fidelity."},
-		{"nothing resolved; the greatest difference is a loss", []compare.Row{base, row("a", 4, .02, .1, false), row("b", 4, -.3, 0, false), control}, front,
-			"With 4 seeds, no difference in alignment to “base” is resolved (2 rows compared); the largest gain seen is that of “a”, +0.020 [−0.080, +0.120]. What “a” does to fidelity is not resolved: recall differs by +0.100 [+0.000, +0.200]; on the front of the means: “base” (in 42% of draws)."},
-		{"resolved before larger", []compare.Row{base, row("a", 4, .2, -.2, true), row("b", 3, .3, 0, false), row("c", 8, -.3, 0, true), row("d", 1, .9, 0, false)}, nil,
-			"With 3 to 8 seeds, alignment is resolved above “base” in 1 of 3 rows and below it in 1, if differences are normal over seeds; the largest gain seen is that of “a”, +0.200 [+0.100, +0.300]; one row more with fewer than three seeds, of which nothing is said here. “a” costs fidelity: recall differs by −0.200 [−0.300, −0.100]."},
-		{"only lower", []compare.Row{base, row("a", 8, -.2, .3, true)}, nil,
-			"With 8 seeds, alignment is resolved above “base” in 0 of one row and below it in 1; no row stands above “base”. No gain in alignment stands here to be weighed against fidelity."},
+		{"nothing", []compare.Row{{Label: "base"}},
+			"There is no result yet. The section Failures has the reasons."},
+		{"one seed", []compare.Row{base, row("a", 1, .1, -.1, false)},
+			"With 1 seed we cannot tell whether any difference would hold for a new training run. The largest difference in alignment from “base” is that of “a”: +.100 [.000, +.200]. On the front of these seeds’ means: “base”."},
+		{"nothing significant", []compare.Row{base, row("a", 4, .02, .1, false), row("b", 4, -.3, 0, false), control},
+			"With 4 seeds, no row differs significantly from “base” in alignment (2 rows compared); the largest difference is that of “a” (+.020, 95% corrected for 6 comparisons [−.130, +.170]). Its recall, the measure of fidelity here, does not differ significantly: +.100 [−.050, +.250]. On the front of the means: “base”."},
+		{"significant before larger", []compare.Row{base, row("a", 4, .2, -.2, true), row("b", 3, .3, 0, false), row("c", 8, -.3, 0, true), row("d", 1, .9, 0, false)},
+			"With 3 to 8 seeds, alignment is significantly above “base” in 1 of 3 rows and below it in 1; the largest gain is that of “a” (+.200, 95% corrected for 6 comparisons [+.050, +.350]). Not tested, for want of seeds: 1 row. “a” costs fidelity: recall differs by −.200 [−.350, −.050]. On the front of the means: “base”."},
+		{"only lower", []compare.Row{base, row("a", 8, -.2, .3, true)},
+			"With 8 seeds, alignment is significantly below “base” in 1 of 1 row and above it in none. “a” gains fidelity too: recall differs by +.300 [+.150, +.450]. On the front of the means: “base”."},
 	} {
-		if got := strings.Join(answer(&compare.Table{Reference: "base", Rows: c.rows, Front: c.front}), " "); got != c.want {
+		if got := strings.Join(answer(&compare.Table{Reference: "base", Rows: c.rows, Front: front, Family: 6}), " "); got != c.want {
 			t.Errorf("%s: it says\n%s, want\n%s", c.name, got, c.want)
 		}
 	}
@@ -64,11 +62,11 @@ func TestBase(t *testing.T) {
 	}
 }
 
-// TestSays: a footnote of one figure is not said of the whole study.
-func TestSays(t *testing.T) {
-	v := view{Report: Report{Table: &compare.Table{Footnotes: []string{"of one figure", "of all"},
+// TestGeneral: a note on one value is not a note on the whole study.
+func TestGeneral(t *testing.T) {
+	v := view{Report: Report{Table: &compare.Table{Notes: []compare.Note{{Kind: compare.Control}, {Kind: compare.SameParser}},
 		Rows: []compare.Row{{Cells: map[string]compare.Cell{"alignment": {Notes: []int{0}}}}}}}}
-	if got := v.Says(); !slices.Equal(got, []string{"of all"}) {
-		t.Errorf("the study says %q", got)
+	if got := v.General(); len(got) != 1 || !strings.Contains(got[0], "share one parser") {
+		t.Errorf("the study has the notes %q", got)
 	}
 }

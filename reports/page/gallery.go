@@ -63,7 +63,7 @@ func (r Report) gallery(dir string, n int) (g *gallery, size int, err error) {
 	verdict, seen, index := r.Samples.Column("verdict"), r.Samples.Column("seen"), r.Samples.Column("index")
 	reads := map[string]int{}
 	for _, row := range r.Table.Rows {
-		g.Rows = append(g.Rows, galleryRow{row.Name(), figures(r.Table, row)})
+		g.Rows = append(g.Rows, galleryRow{row.Name(), summary(r.Table, row)})
 	}
 	written := map[string]*galleryTrial{}
 	for _, name := range r.Seeds {

@@ -9,6 +9,7 @@ import (
 	"ablate/analysis/compare"
 	"ablate/analysis/stats"
 	"ablate/reports/figure"
+	"ablate/reports/format"
 )
 
 // overOptimization is the figure of proxy and gold against distance and what it
@@ -82,7 +83,7 @@ func seedsOf(list []figure.Course) string {
 	if least < most {
 		return fmt.Sprintf("%d to %d seeds", least, most)
 	}
-	return count(least, "seed")
+	return format.Count(least, "seed")
 }
 
 // overOptimized says for which rows the proxy rose while the gold fell from an
@@ -108,19 +109,19 @@ func overOptimized(t *compare.Table, tuned []figure.Course) string {
 		tested = append(tested, c)
 		for _, early := range c.Points[:len(c.Points)-1] {
 			q := pair{row: c.Row, from: early.At, to: last.At, n: stats.Independent(last.Seeds), p: 1}
-			proxy, ok := stats.OverSeeds(last.Seeds, less(last.Proxy, early.Proxy), nil)
-			gold, ok2 := stats.OverSeeds(last.Seeds, less(last.Gold, early.Gold), nil)
-			if ok && ok2 && proxy.Error > 0 && gold.Error > 0 {
+			proxy, ok := stats.OverSeeds(last.Seeds, less(last.Proxy, early.Proxy))
+			gold, ok2 := stats.OverSeeds(last.Seeds, less(last.Gold, early.Gold))
+			if ok && ok2 && proxy.SD > 0 && gold.SD > 0 {
 				q.proxy, q.gold = overSeeds(proxy), overSeeds(gold)
 				if proxy.Mean > 0 && gold.Mean < 0 {
-					q.p = max(proxy.Differs(0), gold.Differs(0))
+					q.p = max(proxy.P(0), gold.P(0))
 				}
 			}
 			family, p = append(family, q), append(p, q.p)
 		}
 	}
 	if len(tested) == 0 {
-		return "With fewer than three seeds a row, nothing is said of whether the proxy rose while the gold fell."
+		return "With fewer than three seeds a row, it is not tested whether the proxy rose while the gold fell."
 	}
 	found := map[int]pair{} // the plainest pair of each row
 	for i, c := range stats.Holm(p, .05) {
@@ -129,9 +130,9 @@ func overOptimized(t *compare.Table, tuned []figure.Course) string {
 		}
 	}
 	const rose = "the proxy rose while the gold fell from an earlier probe to the last"
-	size := fmt.Sprintf("three seeds or more; %s of probes, paired by seed, corrected by Holm", count(len(family), "pair"))
+	size := fmt.Sprintf("three seeds or more; %s of probes, paired by seed, corrected by Holm", format.Count(len(family), "pair"))
 	if len(found) == 0 {
-		return fmt.Sprintf("Of %s it is resolved in none that %s (%s).", count(len(tested), "row"), rose, size)
+		return fmt.Sprintf("In none of %s is it significant that %s (%s).", format.Count(len(tested), "row"), rose, size)
 	}
 	list := make([]pair, 0, len(found))
 	for _, q := range found {
@@ -141,13 +142,13 @@ func overOptimized(t *compare.Table, tuned []figure.Course) string {
 	var say []string
 	const most = 4
 	for _, q := range list[:min(len(list), most)] {
-		say = append(say, fmt.Sprintf("“%s”, step %d to %d: proxy %s, gold %s (%d seeds)", t.Rows[q.row].Label, q.from, q.to, bracket("proxy", q.proxy, true), bracket("alignment", q.gold, true), q.n))
+		say = append(say, fmt.Sprintf("“%s”, step %d to %d: proxy %s, gold %s (%d seeds)", t.Rows[q.row].Label, q.from, q.to, format.Change("proxy", q.proxy), format.Change("alignment", q.gold), q.n))
 	}
 	if len(list) > most {
 		say = append(say, fmt.Sprintf("and %d more", len(list)-most))
 	}
-	return fmt.Sprintf("Resolved, if differences are normal over seeds: %s, in %d of %s (%s). Of each the pair of probes with the smallest p, brackets 95%%, each by itself: %s.",
-		rose, len(found), count(len(tested), "row"), size, strings.Join(say, "; "))
+	return fmt.Sprintf("Significant, if differences are normal over seeds: %s, in %d of %s (%s). Of each the pair of probes with the smallest p, brackets 95%%, not corrected: %s.",
+		rose, len(found), format.Count(len(tested), "row"), size, strings.Join(say, "; "))
 }
 
 func less(a, b []float64) []float64 {
@@ -158,8 +159,8 @@ func less(a, b []float64) []float64 {
 	return out
 }
 
-// overSeeds is an estimate as a figure with its 95% interval.
+// overSeeds is an estimate with its 95% interval.
 func overSeeds(e stats.Estimate) compare.Cell {
-	i := e.Interval(.95)
+	i := e.Interval(compare.Level)
 	return compare.Cell{Mean: e.Mean, Low: i.Low, High: i.High, Interval: compare.OverSeeds}
 }

@@ -40,15 +40,15 @@ func TestOverOptimized(t *testing.T) {
 		want  string
 	}{
 		{"two seeds", []figure.Course{course(0, 2, up, down, .001)},
-			"With fewer than three seeds a row, nothing is said of whether the proxy rose while the gold fell."},
+			"With fewer than three seeds a row, it is not tested whether the proxy rose while the gold fell."},
 		{"both rise", []figure.Course{course(0, 8, up, up, .001)},
-			"Of one row it is resolved in none that the proxy rose while the gold fell from an earlier probe to the last (three seeds or more; 2 pairs of probes, paired by seed, corrected by Holm)."},
+			"In none of 1 row is it significant that the proxy rose while the gold fell from an earlier probe to the last (three seeds or more; 2 pairs of probes, paired by seed, corrected by Holm)."},
 		{"both fall", []figure.Course{course(0, 8, down, down, .001), course(1, 2, up, down, .001)},
-			"Of one row it is resolved in none that the proxy rose while the gold fell from an earlier probe to the last (three seeds or more; 2 pairs of probes, paired by seed, corrected by Holm)."},
+			"In none of 1 row is it significant that the proxy rose while the gold fell from an earlier probe to the last (three seeds or more; 2 pairs of probes, paired by seed, corrected by Holm)."},
 		{"seeds that do not resolve it", []figure.Course{course(0, 3, up, peak, .08), course(1, 3, up, down, .08)},
-			"Of 2 rows it is resolved in none that the proxy rose while the gold fell from an earlier probe to the last (three seeds or more; 4 pairs of probes, paired by seed, corrected by Holm)."},
-		{"the gold peaks", []figure.Course{course(0, 8, up, up, .01), course(1, 8, up, peak, .01)}, "Resolved, if differences are normal over seeds: the proxy rose while the gold fell from an earlier probe to the last, in 1 of 2 rows (three seeds or more; 4 pairs of probes, paired by seed, corrected by Holm). Of each the pair of probes with the smallest p, brackets 95%, each by itself: “b”, step 50 to 100: proxy +0.100 [+0.089, +0.111], gold −0.081 [−0.092, −0.069] (8 seeds)."},
-		{"more than are listed", []figure.Course{course(0, 8, up, peak, .01), course(1, 8, up, peak, .011), course(2, 8, up, peak, .012), course(3, 8, up, peak, .013), course(4, 8, up, peak, .014)}, "Resolved, if differences are normal over seeds: the proxy rose while the gold fell from an earlier probe to the last, in 5 of 5 rows (three seeds or more; 10 pairs of probes, paired by seed, corrected by Holm). Of each the pair of probes with the smallest p, brackets 95%, each by itself: “a”, step 50 to 100: proxy +0.100 [+0.089, +0.111], gold −0.081 [−0.092, −0.069] (8 seeds); “b”, step 50 to 100: proxy +0.100 [+0.087, +0.112], gold −0.081 [−0.094, −0.068] (8 seeds); “c”, step 50 to 100: proxy +0.100 [+0.086, +0.113], gold −0.081 [−0.095, −0.067] (8 seeds); “d”, step 50 to 100: proxy +0.100 [+0.085, +0.114], gold −0.081 [−0.096, −0.066] (8 seeds); and 1 more."},
+			"In none of 2 rows is it significant that the proxy rose while the gold fell from an earlier probe to the last (three seeds or more; 4 pairs of probes, paired by seed, corrected by Holm)."},
+		{"the gold peaks", []figure.Course{course(0, 8, up, up, .01), course(1, 8, up, peak, .01)}, "Significant, if differences are normal over seeds: the proxy rose while the gold fell from an earlier probe to the last, in 1 of 2 rows (three seeds or more; 4 pairs of probes, paired by seed, corrected by Holm). Of each the pair of probes with the smallest p, brackets 95%, not corrected: “b”, step 50 to 100: proxy +.100 [+.089, +.111], gold −.081 [−.092, −.069] (8 seeds)."},
+		{"more than are listed", []figure.Course{course(0, 8, up, peak, .01), course(1, 8, up, peak, .011), course(2, 8, up, peak, .012), course(3, 8, up, peak, .013), course(4, 8, up, peak, .014)}, "Significant, if differences are normal over seeds: the proxy rose while the gold fell from an earlier probe to the last, in 5 of 5 rows (three seeds or more; 10 pairs of probes, paired by seed, corrected by Holm). Of each the pair of probes with the smallest p, brackets 95%, not corrected: “a”, step 50 to 100: proxy +.100 [+.089, +.111], gold −.081 [−.092, −.069] (8 seeds); “b”, step 50 to 100: proxy +.100 [+.087, +.112], gold −.081 [−.094, −.068] (8 seeds); “c”, step 50 to 100: proxy +.100 [+.086, +.113], gold −.081 [−.095, −.067] (8 seeds); “d”, step 50 to 100: proxy +.100 [+.085, +.114], gold −.081 [−.096, −.066] (8 seeds); and 1 more."},
 	} {
 		if got := overOptimized(tab, c.tuned); got != c.want {
 			t.Errorf("%s: it says\n%s, want\n%s", c.name, got, c.want)
@@ -66,7 +66,7 @@ func TestBestOfAlone(t *testing.T) {
 	if len(list) != 1 {
 		t.Fatalf("%d figures", len(list))
 	}
-	for said, want := range map[string]bool{"(3 seeds a point, 64 images a seed; a panel an arm)": true, "not to be compared with the distance of a fine-tuning": true, "probe": false, "resolved": false} {
+	for said, want := range map[string]bool{"(3 seeds a point, 64 images a seed; a panel an arm)": true, "not to be compared with the distance of a fine-tuning": true, "probe": false, "significant": false} {
 		if strings.Contains(list[0].Caption, said) != want {
 			t.Errorf("%q in the caption: %v, want %v\n%s", said, !want, want, list[0].Caption)
 		}

@@ -21,6 +21,7 @@ import (
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
 	"ablate/reports/figure"
+	"ablate/reports/format"
 )
 
 //go:embed report.html report.css report.js
@@ -200,12 +201,12 @@ func (r Report) figures() ([]shown, error) {
 	const alignment, fidelity = "alignment", "fidelity.recall"
 	front, points := figure.FrontPoints(r.Table, fidelity, alignment)
 	list := []shown{
-		{Name: "front", Section: "front", Caption: "Alignment against fidelity. " + intervalText(r.Table) + " Small glyphs: the seeds. Steps: the front, controls left out. Dotted: an arm along its axis.", figure: front},
+		{Name: "front", Section: "front", Caption: "Alignment against fidelity. " + intervalText(r.Table) + " Small glyphs: the seeds. Steps: the front of the means, over the seeds that its rows share, controls left out. Dotted: an arm along its axis.", figure: front},
 		{Name: "categories", Section: "categories", Caption: "Alignment by category. " + intervalText(r.Table), figure: figure.Categories(r.Table)},
 	}
 	for _, p := range points {
 		row := r.Table.Rows[p.Row]
-		s := spot{Left: percent(p.X), Top: percent(1 - p.Y), Row: p.Row, Label: row.Label + ": " + figures(r.Table, row)}
+		s := spot{Left: percent(p.X), Top: percent(1 - p.Y), Row: p.Row, Label: row.Label + ": " + summary(r.Table, row)}
 		if len(row.Trials) > 0 {
 			s.Href = "#trial-" + short(row.Trials[0])
 		}
@@ -214,14 +215,14 @@ func (r Report) figures() ([]shown, error) {
 	for _, m := range []string{alignment, fidelity} {
 		if f, ok := figure.Forest(r.Table, m); ok {
 			list = append(list, shown{Name: "differences-" + strings.TrimPrefix(m, "fidelity."), Section: "differences", figure: f,
-				Caption: "Paired differences to “" + r.Table.Reference + "”. Filled: resolved. Small glyphs: the seeds."})
+				Caption: "Paired differences from “" + r.Table.Reference + "”. Filled: significant after correction. Small glyphs: the seeds."})
 		}
 	}
 	for i, s := range r.Table.Sweeps {
 		for _, m := range []string{alignment, fidelity} {
 			if f, ok := figure.Effects(r.Table, s, m); ok && i < mostSweeps {
 				list = append(list, shown{Name: fmt.Sprintf("effects-%d-%s", i+1, strings.TrimPrefix(m, "fidelity.")), Section: "effects", figure: f,
-					Caption: "Main effects in “" + s.Arm + "”: each level against the mean over the sweep, seed by seed. Filled: resolved."})
+					Caption: "Main effects in “" + s.Arm + "”, paired by seed: two levels and the ends of an axis as their difference, other levels against the mean of all. Filled: significant after correction."})
 			}
 		}
 	}
@@ -316,25 +317,26 @@ func (v *view) html() ([]byte, error) {
 // write writes a file of a folder that nobody reads yet.
 func write(path string, b []byte) error { return os.WriteFile(path, b, 0o666) }
 
-// intervalText says what the bars of a figure are.
+// intervalText says what the bars of a figure of alignment are over.
 func intervalText(t *compare.Table) string {
 	for _, r := range t.Rows {
-		switch r.Cells["alignment"].Interval {
-		case compare.OverSeeds:
-			return "Bars: 95% over seeds."
-		case compare.OverPrompts:
-			return "Bars: 95% over prompts, for these seeds only."
+		if c := r.Cells["alignment"]; c.Interval != "" {
+			only := ""
+			if !c.Tested() {
+				only = ", for these seeds only"
+			}
+			return "Bars: 95% over " + c.Interval + only + "."
 		}
 	}
 	return ""
 }
 
-// figures are a row's alignment and fidelity in a line.
-func figures(t *compare.Table, r compare.Row) string {
+// summary is a row's alignment and fidelity in a line.
+func summary(t *compare.Table, r compare.Row) string {
 	var parts []string
 	for _, m := range t.Metrics {
 		if c, ok := r.Cells[m.Name]; ok && (m.Name == "alignment" || m.Name == "proxy" || m.Name == "fidelity.recall") {
-			parts = append(parts, m.Label+" "+bracket(m.Name, c, false))
+			parts = append(parts, m.Label+" "+format.Cell(m.Name, c))
 		}
 	}
 	if parts == nil {
@@ -369,8 +371,8 @@ func (v view) Base() *compare.Row {
 	return base
 }
 
-// Says are the footnotes of the whole table; the others belong to a figure of it.
-func (v view) Says() []string {
+// General are the notes on the whole table; the others belong to a value.
+func (v view) General() []string {
 	of := map[int]bool{}
 	for _, r := range v.Table.Rows {
 		for _, c := range r.Cells {
@@ -378,14 +380,24 @@ func (v view) Says() []string {
 				of[n] = true
 			}
 		}
-	}
-	var out []string
-	for i, n := range v.Table.Footnotes {
-		if !of[i] {
-			out = append(out, n)
+		for _, d := range r.Differences {
+			for _, n := range d.Notes {
+				of[n] = true
+			}
 		}
 	}
-	return out
+	var out []string
+	for _, s := range []string{format.Levels(v.Table), format.Significance(v.Table)} {
+		if s != "" {
+			out = append(out, s)
+		}
+	}
+	for i, n := range v.Table.Notes {
+		if !of[i] {
+			out = append(out, format.Note(n))
+		}
+	}
+	return append(out, format.Detect(v.Table)...)
 }
 
 // Control reports whether a row is a control.
@@ -409,38 +421,22 @@ func (v view) First(t Trial) bool {
 	return first
 }
 
-func decimals(metric string) int {
-	switch {
-	case strings.HasPrefix(metric, "fidelity.frechet"), metric == "distance.kl":
-		return 1
-	case strings.HasPrefix(metric, "fidelity.kid"), strings.HasPrefix(metric, "fidelity.cmmd"):
-		return 4
-	}
-	return 3
-}
-
-func number(metric string, v float64) string {
-	return strconv.FormatFloat(v, 'f', decimals(metric), 64)
-}
-
-func signed(metric string, v float64) string {
-	s := number(metric, v)
-	if v >= 0 {
-		return "+" + s
-	}
-	return strings.Replace(s, "-", "−", 1)
-}
-
 var functions = template.FuncMap{
-	"num":     number,
-	"signed":  signed,
-	"bracket": bracket,
-	"deref":   func(c *compare.Cell) compare.Cell { return *c },
-	"inc":     func(i int) int { return i + 1 },
+	"num":        format.Number,
+	"signed":     format.Signed,
+	"cellText":   func(metric string, c *compare.Cell) string { return format.Cell(metric, *c) },
+	"changeText": func(metric string, c *compare.Cell) string { return format.Change(metric, *c) },
+	"change":     format.Change,
+	"p":          func(p *float64) string { return format.P(*p) },
+	"pValue":     format.P,
+	"effect":     format.Effect,
+	"note":       format.Note,
+	"incomplete": format.Incomplete,
+	"inc":        func(i int) int { return i + 1 },
 	"values": func(metric string, v []float64) string {
 		var list []string
 		for _, x := range v {
-			list = append(list, number(metric, x))
+			list = append(list, format.Number(metric, x))
 		}
 		return strings.Join(list, "  ")
 	},
@@ -453,7 +449,7 @@ var functions = template.FuncMap{
 	},
 	"percent": func(x float64) string { return strconv.FormatFloat(100*x, 'f', 0, 64) + "%" },
 	"short":   short,
-	"arrow":   func(better string) string { return map[string]string{"higher": "↑", "lower": "↓"}[better] },
+	"arrow":   format.Arrow,
 	"cell":    func(r compare.Row, metric string) *compare.Cell { return at(r.Cells, metric) },
 	"diff":    func(r compare.Row, metric string) *compare.Difference { return at(r.Differences, metric) },
 	"floor": func(t *compare.Table, metric string) *compare.Cell {

@@ -37,7 +37,7 @@ func report() page.Report {
 			"fidelity.recall": points(recall), "fidelity.recall.real": points(.98)},
 			Differences: map[string]compare.Difference{"alignment": {Cell: cell(alignment - .5)}}}
 	}
-	t := &compare.Table{Reference: "base", Footnotes: []string{"For these seeds only.", "Annotator and gold share one parser."},
+	t := &compare.Table{Reference: "base", Notes: []compare.Note{{Kind: compare.FewSeeds, Names: []string{compare.OverImages}}, {Kind: compare.SameParser}},
 		Metrics: []compare.Metric{{Name: "alignment", Label: "alignment", Better: "higher"}, {Name: "alignment.count", Label: "count"}, {Name: "alignment.colour", Label: "colour"},
 			{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}},
 		Rows: []compare.Row{row("base", .5, .9), row(hostile, .7, .8), {Arm: "missing", Label: "missing", Trials: []string{"m-1", "m-2"}, Seeds: []string{"1", "2"}, Cells: map[string]compare.Cell{}}}}
@@ -113,7 +113,7 @@ func TestWrite(t *testing.T) {
 	if strings.Contains(html, "<img src=x") {
 		t.Error("a name injects markup")
 	}
-	for _, want := range []string{"no result", "real against real", "share one parser", "For these seeds only.", "2 seeds (1, 2)", "The pretrained model, from which all arms start", "ablate run s", `loading="lazy"`, "A point is a probe of 256 images a seed", "With fewer than three seeds a row, nothing is said"} {
+	for _, want := range []string{"no result", "real against real", "share one parser", "for these seeds and prompts only", "2 seeds (1, 2)", "The pretrained model, from which all arms start", "ablate run s", `loading="lazy"`, "A point is a probe of 256 images a seed", "With fewer than three seeds a row, it is not tested"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -201,7 +201,7 @@ func TestBrowser(t *testing.T) {
 	const spots = [...document.querySelectorAll(".spot")], card = document.getElementById("card");
 	out.push(spots.length + " spots", "card " + card.hidden);
 	spots[0].focus();
-	out.push(card.hidden ? "no card" : card.querySelector("b").textContent, card.querySelectorAll("p")[1].textContent.startsWith("alignment 0.500"), card.querySelectorAll("img").length + " pictures", card.textContent.includes("trial base-1"));
+	out.push(card.hidden ? "no card" : card.querySelector("b").textContent, card.querySelectorAll("p")[1].textContent.startsWith("alignment .500"), card.querySelectorAll("img").length + " pictures", card.textContent.includes("trial base-1"));
 	dispatchEvent(new KeyboardEvent("keydown", {key: "Escape"})); out.push("card " + card.hidden);
 	dispatchEvent(new Event("beforeprint"));
 	const pictures = () => document.querySelectorAll("#gallery img").length;

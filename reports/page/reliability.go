@@ -3,6 +3,8 @@ package page
 import (
 	"fmt"
 
+	"gonum.org/v1/gonum/stat"
+
 	"ablate/analysis/stats"
 	"ablate/analysis/table"
 	"ablate/reports/figure"
@@ -52,5 +54,5 @@ func meanOf(t *table.Table, trials []string, metric string) (mean float64, n int
 			values, n = append(values, value.Floats[i]), n+int(count.Ints[i])
 		}
 	}
-	return stats.Mean(values), n
+	return stat.Mean(values, nil), n
 }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"ablate/analysis/gate"
+	"ablate/reports/format"
 )
 
 // CheckSummary is a check in a sentence.
@@ -37,36 +38,40 @@ func conclusion(r *gate.Result, pass bool) string {
 	case r.Outcome == gate.Regression:
 		return "Regression."
 	case r.Outcome == gate.Incomparable:
-		return "Not comparable: figures stand on other numbers of samples than the baseline's."
+		return "Not comparable: some values have other numbers of samples than the baseline."
 	case r.Outcome == gate.Inconclusive && pass:
-		return "Inconclusive, and passed because --inconclusive=pass: what is worse may be chance, and more seeds would tell."
+		return "Inconclusive (accepted by --inconclusive=pass): worse than the baseline, but not significantly; run more seeds."
 	case r.Outcome == gate.Inconclusive:
-		return "Inconclusive: what is worse may be chance, and more seeds would tell."
+		return "Inconclusive: worse than the baseline, but not significantly; run more seeds."
 	}
 	return "No regression."
 }
 
-var checkHead = []string{"row", "metric", "was", "is", "worse by", "tolerance", "bound", "seeds", "verdict"}
+var checkHead = []string{"row", "metric", "was", "is", "worse by", "margin", "at least", "p", "seeds", "verdict"}
 
-func checkRow(f gate.Figure) []string {
-	if f.Metric == "" || f.Verdict == gate.Missing || f.Verdict == gate.Absent || f.Verdict == gate.Unchecked {
-		return []string{f.Row, f.Metric, "", "", "", "", "", "", verdict(f)}
+func checkRow(v gate.Value) []string {
+	if v.Metric == "" || v.Verdict == gate.Missing || v.Verdict == gate.Absent || v.Verdict == gate.Unchecked {
+		return []string{v.Row, v.Metric, "", "", "", "", "", "", "", verdict(v)}
 	}
-	if f.Verdict == gate.Incomparable {
-		return []string{f.Row, f.Metric, short(f.Metric, f.Baseline), short(f.Metric, f.Now), "", "", "", fmt.Sprint(f.N), verdict(f)}
+	was, is := format.Number(v.Metric, v.Baseline), format.Number(v.Metric, v.Now)
+	if v.Verdict == gate.Incomparable {
+		return []string{v.Row, v.Metric, was, is, "", "", "", "", fmt.Sprint(v.N), verdict(v)}
 	}
-	bound := ""
-	if f.Bound != nil {
-		bound = signed(f.Metric, *f.Bound)
+	bound, p := "", ""
+	if v.Bound != nil {
+		bound = format.Signed(v.Metric, *v.Bound)
 	}
-	return []string{f.Row, f.Metric, short(f.Metric, f.Baseline), short(f.Metric, f.Now), signed(f.Metric, f.Worse), short(f.Metric, f.Tolerance), bound, fmt.Sprint(f.N), verdict(f)}
+	if v.P != nil {
+		p = format.P(*v.P)
+	}
+	return []string{v.Row, v.Metric, was, is, format.Signed(v.Metric, v.Worse), format.Number(v.Metric, v.Margin), bound, p, fmt.Sprint(v.N), verdict(v)}
 }
 
-func verdict(f gate.Figure) string {
-	if f.Reason == "" || f.Verdict == gate.Identical || f.Verdict == gate.Within {
-		return string(f.Verdict)
+func verdict(v gate.Value) string {
+	if v.Reason == "" || v.Verdict == gate.Identical || v.Verdict == gate.Within {
+		return string(v.Verdict)
 	}
-	return fmt.Sprintf("%s (%s)", f.Verdict, f.Reason)
+	return fmt.Sprintf("%s (%s)", v.Verdict, v.Reason)
 }
 
 // most rows of a check that a terminal is shown.
@@ -76,7 +81,7 @@ const mostRows = 40
 func CheckTerminal(w io.Writer, r *gate.Result, pass bool, width int) error {
 	var b strings.Builder
 	rows := [][]string{checkHead}
-	for i, f := range r.Figures {
+	for i, f := range r.Values {
 		if i == mostRows {
 			break
 		}
@@ -84,9 +89,9 @@ func CheckTerminal(w io.Writer, r *gate.Result, pass bool, width int) error {
 	}
 	if total := tableWidth(rows); total > width { // a long reason goes below
 		for i := range rows[1:] {
-			f := r.Figures[i]
-			if len(rows[i+1][8]) > len(f.Verdict) {
-				rows[i+1][8] = string(f.Verdict)
+			f := r.Values[i]
+			if len(rows[i+1][9]) > len(f.Verdict) {
+				rows[i+1][9] = string(f.Verdict)
 			}
 		}
 	}
@@ -94,7 +99,7 @@ func CheckTerminal(w io.Writer, r *gate.Result, pass bool, width int) error {
 		shorten(rows, 0, max(12, width-(tableWidth(rows)-columnWidth(rows, 0))))
 	}
 	blocks(&b, rows, width)
-	if n := len(r.Figures) - mostRows; n > 0 {
+	if n := len(r.Values) - mostRows; n > 0 {
 		fmt.Fprintf(&b, "… and %d more: --json has all\n\n", n)
 	}
 	for _, n := range checkNotes(r) {
@@ -122,7 +127,7 @@ func shorten(rows [][]string, column, n int) {
 	}
 }
 
-// checkNotes are what a reader must know beside the figures.
+// checkNotes are what a reader must know beside the values.
 func checkNotes(r *gate.Result) []string {
 	var out []string
 	for _, x := range []struct {
@@ -134,7 +139,7 @@ func checkNotes(r *gate.Result) []string {
 		}
 	}
 	seen := map[string]bool{}
-	for _, f := range r.Figures {
+	for _, f := range r.Values {
 		if f.Reason == "" || seen[f.Reason] {
 			continue
 		}
@@ -154,11 +159,11 @@ func checkNotes(r *gate.Result) []string {
 	return out
 }
 
-// CheckExplain writes an arm's figures seed by seed.
+// CheckExplain writes an arm's values seed by seed.
 func CheckExplain(w io.Writer, r *gate.Result, arm string, width int) error {
 	var b strings.Builder
 	found := false
-	for _, f := range r.Figures {
+	for _, f := range r.Values {
 		if f.Arm != arm && f.Row != arm {
 			continue
 		}
@@ -167,13 +172,13 @@ func CheckExplain(w io.Writer, r *gate.Result, arm string, width int) error {
 			fmt.Fprintf(&b, "%s: %s\n\n", f.Row, verdict(f))
 			continue
 		}
-		wrap(&b, "", fmt.Sprintf("%s, %s: %s; was %s, is %s, worse by %s; tolerance %s", f.Row, f.Metric, verdict(f), short(f.Metric, f.Baseline), short(f.Metric, f.Now), signed(f.Metric, f.Worse), short(f.Metric, f.Tolerance)), width)
+		wrap(&b, "", fmt.Sprintf("%s, %s: %s; was %s, is %s, worse by %s; margin %s", f.Row, f.Metric, verdict(f), format.Number(f.Metric, f.Baseline), format.Number(f.Metric, f.Now), format.Signed(f.Metric, f.Worse), format.Number(f.Metric, f.Margin)), width)
 		if f.Bound != nil {
-			wrap(&b, "", fmt.Sprintf("worse by at least %s (one-sided, corrected by Holm over what is beyond its tolerance)", signed(f.Metric, *f.Bound)), width)
+			wrap(&b, "", fmt.Sprintf("worse by at least %s (one-sided, corrected by Holm over all values that differ)", format.Signed(f.Metric, *f.Bound)), width)
 		}
 		rows := [][]string{{"seed", "was", "is", "change", "trial", "trial now"}}
 		for _, p := range f.Pairs {
-			rows = append(rows, []string{p.Seed, short(f.Metric, p.Baseline), short(f.Metric, p.Value), signed(f.Metric, p.Value-p.Baseline), first(p.Trial, 12), first(p.Now, 12)})
+			rows = append(rows, []string{p.Seed, format.Number(f.Metric, p.Baseline), format.Number(f.Metric, p.Value), format.Signed(f.Metric, p.Value-p.Baseline), first(p.Trial, 12), first(p.Now, 12)})
 		}
 		if len(rows) > 1 {
 			align(&b, rows)
@@ -208,13 +213,13 @@ func CheckMarkdown(w io.Writer, r *gate.Result, pass bool) error {
 		}
 	}
 	b.WriteString("\n|" + strings.Join(checkHead, "|") + "|\n" + strings.Repeat("|---", len(checkHead)) + "|\n")
-	for i, f := range r.Figures {
+	for i, f := range r.Values {
 		var line strings.Builder
 		for _, s := range checkRow(f) {
 			line.WriteString("| " + markdownCell(s) + " ")
 		}
 		if b.Len()+line.Len() > markdownLimit {
-			fmt.Fprintf(&b, "\n… and %d more, none worse than these.\n", len(r.Figures)-i)
+			fmt.Fprintf(&b, "\n… and %d more, none worse than these.\n", len(r.Values)-i)
 			break
 		}
 		b.WriteString(line.String() + "|\n")
@@ -247,17 +252,17 @@ type junitMessage struct {
 	Type    string `xml:"type,attr,omitempty"`
 }
 
-// CheckJUnit writes a check as JUnit XML: a test case a figure.
+// CheckJUnit writes a check as JUnit XML: a test case for each value.
 func CheckJUnit(w io.Writer, r *gate.Result, pass bool) error {
 	s := junitSuite{Name: "ablate check " + r.Study}
-	for _, f := range r.Figures {
+	for _, f := range r.Values {
 		c := junitCase{Class: printable(f.Row), Name: f.Metric}
 		if c.Name == "" {
 			c.Name = "row"
 		}
 		said := verdict(f)
 		if f.Metric != "" && f.Verdict != gate.Missing && f.Verdict != gate.Absent && f.Verdict != gate.Unchecked && f.Verdict != gate.Incomparable {
-			said = fmt.Sprintf("%s: was %s, is %s, worse by %s, tolerance %s, %d seeds", said, short(f.Metric, f.Baseline), short(f.Metric, f.Now), signed(f.Metric, f.Worse), short(f.Metric, f.Tolerance), f.N)
+			said = fmt.Sprintf("%s: was %s, is %s, worse by %s, margin %s, %d seeds", said, format.Number(f.Metric, f.Baseline), format.Number(f.Metric, f.Now), format.Signed(f.Metric, f.Worse), format.Number(f.Metric, f.Margin), f.N)
 		}
 		said = printable(said)
 		switch {

@@ -18,7 +18,7 @@ func result(n int) *gate.Result {
 	r := &gate.Result{Study: "s|<b>", Outcome: gate.Regression, Added: []string{"new"}, Removed: []string{"gone"}, Notes: []string{"A note."}}
 	bound := .1
 	for i := range n {
-		f := gate.Figure{Arm: fmt.Sprint("arm ", i), Row: fmt.Sprintf("arm %d[finetune.beta=0.5,finetune.learningRate=0.001]", i), Metric: "alignment", Verdict: gate.Within, Baseline: .5, Now: .45, Worse: .05, Tolerance: .06, N: 3,
+		f := gate.Value{Arm: fmt.Sprint("arm ", i), Row: fmt.Sprintf("arm %d[finetune.beta=0.5,finetune.learningRate=0.001]", i), Metric: "alignment", Verdict: gate.Within, Baseline: .5, Now: .45, Worse: .05, Margin: .06, N: 3,
 			Pairs: []gate.Pair{{Seed: "1", Trial: "abc", Now: "def", Baseline: .5, Value: .45}}}
 		switch i {
 		case 0:
@@ -28,11 +28,11 @@ func result(n int) *gate.Result {
 		case 2:
 			f.Verdict, f.Reason = gate.Missing, "no result for seed 3"
 		case 3:
-			f = gate.Figure{Arm: "gone", Row: "gone", Verdict: gate.Removed}
+			f = gate.Value{Arm: "gone", Row: "gone", Verdict: gate.Removed}
 		case 4:
-			f.Verdict, f.Reason, f.Worse = gate.Incomparable, "it stands on 80 samples and its baseline on 200", 0
+			f.Verdict, f.Reason, f.Worse = gate.Incomparable, "80 samples now, 200 in the baseline", 0
 		}
-		r.Figures = append(r.Figures, f)
+		r.Values = append(r.Values, f)
 	}
 	return r
 }
@@ -66,7 +66,7 @@ func TestCheck(t *testing.T) {
 		t.Error("the worst is not first")
 	}
 	b.Reset()
-	if err := text.CheckExplain(&b, result(9), "arm 5", 80); err != nil || !strings.Contains(b.String(), "-.050") {
+	if err := text.CheckExplain(&b, result(9), "arm 5", 80); err != nil || !strings.Contains(b.String(), "−.050") {
 		t.Errorf("explained: %v\n%s", err, b.String())
 	}
 	if err := text.CheckExplain(&b, result(9), "nobody", 80); err == nil {
@@ -76,7 +76,7 @@ func TestCheck(t *testing.T) {
 
 // TestNothingChecked: no figure that both have is no "No regression".
 func TestNothingChecked(t *testing.T) {
-	r := &gate.Result{Study: "s", Outcome: gate.Missing, Notes: []string{"Why."}, Figures: []gate.Figure{{Arm: "a", Row: "a", Metric: "alignment", Verdict: gate.Unchecked}}}
+	r := &gate.Result{Study: "s", Outcome: gate.Missing, Notes: []string{"Why."}, Values: []gate.Value{{Arm: "a", Row: "a", Metric: "alignment", Verdict: gate.Unchecked}}}
 	var b bytes.Buffer
 	if err := text.CheckTerminal(&b, r, false, 80); err != nil || !strings.Contains(b.String(), "Nothing was compared.") {
 		t.Errorf("a check of nothing: %v\n%s", err, b.String())
@@ -85,7 +85,7 @@ func TestNothingChecked(t *testing.T) {
 	if err := text.CheckJUnit(&b, r, false); err != nil || !strings.Contains(b.String(), `tests="2" failures="0" errors="1" skipped="1"`) || !strings.Contains(b.String(), "Nothing was compared. Why.") {
 		t.Errorf("a check of nothing as JUnit: %v\n%s", err, b.String())
 	}
-	r.Figures[0].Verdict = gate.Absent
+	r.Values[0].Verdict = gate.Absent
 	for what, f := range map[string]func(*bytes.Buffer) error{
 		"a terminal": func(b *bytes.Buffer) error { return text.CheckTerminal(b, r, false, 80) },
 		"Markdown":   func(b *bytes.Buffer) error { return text.CheckMarkdown(b, r, false) },

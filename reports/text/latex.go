@@ -6,13 +6,14 @@ import (
 	"strings"
 
 	"ablate/analysis/compare"
+	"ablate/reports/format"
 )
 
 var latexSpecial = strings.NewReplacer(`\`, `\textbackslash{}`, "&", `\&`, "%", `\%`, "$", `\$`, "#", `\#`, "_", `\_`, "{", `\{`, "}", `\}`, "~", `\textasciitilde{}`, "^", `\textasciicircum{}`, "<", `\textless{}`, ">", `\textgreater{}`, "|", `\textbar{}`, `"`, "''", "*", "{*}", "\n", " ")
 
 // LaTeX writes the short table as papers have it, for the package booktabs: a
-// figure with its interval below, the best of a column in bold only where its
-// paired difference to every other row is resolved, footnotes as table notes.
+// value with its interval below, the best of a column in bold only where its
+// paired difference from every other row is significant, notes as table notes.
 func LaTeX(w io.Writer, t *compare.Table) error {
 	var shown []compare.Metric
 	for _, name := range columns {
@@ -32,14 +33,14 @@ func LaTeX(w io.Writer, t *compare.Table) error {
 	used := map[int]bool{}
 	for _, r := range t.Rows {
 		below := make([]string, len(shown))
-		b.WriteString(latexSpecial.Replace(label(r)))
+		b.WriteString(latexSpecial.Replace(format.Label(r)))
 		for i, m := range shown {
 			c, ok := r.Cells[m.Name]
 			if !ok {
 				b.WriteString(" & --")
 				continue
 			}
-			s := math(short(m.Name, c.Mean))
+			s := math(format.Number(m.Name, c.Mean))
 			if m.Best == r.Label {
 				s = `\textbf{` + s + "}"
 			}
@@ -53,11 +54,11 @@ func LaTeX(w io.Writer, t *compare.Table) error {
 			}
 			b.WriteString(" & " + s)
 			if c.Interval != "" {
-				below[i] = fmt.Sprintf(`\scriptsize [%s, %s]`, math(short(m.Name, c.Low)), math(short(m.Name, c.High)))
+				below[i] = fmt.Sprintf(`\scriptsize [%s, %s]`, math(format.Number(m.Name, c.Low)), math(format.Number(m.Name, c.High)))
 			} else {
 				var v []string
 				for _, x := range c.Values {
-					v = append(v, math(short(m.Name, x)))
+					v = append(v, math(format.Number(m.Name, x)))
 				}
 				below[i] = `\scriptsize (` + strings.Join(v, ", ") + ")"
 			}
@@ -68,12 +69,12 @@ func LaTeX(w io.Writer, t *compare.Table) error {
 		}
 	}
 	fmt.Fprintf(&b, "\\bottomrule\n\\multicolumn{%d}{p{\\linewidth}}{\\footnotesize In brackets: 95\\%% intervals; in parentheses: the seeds.}\\\\\n", len(shown)+1)
-	for i, n := range t.Footnotes {
+	for i, n := range t.Notes {
 		lead := ""
 		if used[i] {
 			lead = fmt.Sprintf("$^{%d}$ ", i+1)
 		}
-		fmt.Fprintf(&b, "\\multicolumn{%d}{p{\\linewidth}}{\\footnotesize %s%s}\\\\\n", len(shown)+1, lead, latexText(n))
+		fmt.Fprintf(&b, "\\multicolumn{%d}{p{\\linewidth}}{\\footnotesize %s%s}\\\\\n", len(shown)+1, lead, latexText(format.Note(n)))
 	}
 	b.WriteString("\\end{tabular}\n")
 	_, err := io.WriteString(w, b.String())
@@ -82,8 +83,8 @@ func LaTeX(w io.Writer, t *compare.Table) error {
 
 // math sets a number, so that its minus is one.
 func math(s string) string {
-	if strings.HasPrefix(s, "-") {
-		return "$" + s + "$"
+	if rest, ok := strings.CutPrefix(s, "−"); ok {
+		return "$-" + rest + "$"
 	}
 	return s
 }

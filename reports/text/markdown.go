@@ -15,7 +15,7 @@ var (
 )
 
 // markdown is text that reads in Markdown as it is. A star between spaces is one
-// already, and stays: it marks what is resolved.
+// already, and stays: it marks what is significant.
 func markdown(s string) string {
 	s = markdownSpecial.Replace(s)
 	var b strings.Builder

@@ -30,18 +30,18 @@ func TestMarkdownNames(t *testing.T) {
 	for name, want := range hostileNames {
 		tab := ablation()
 		tab.Rows[0].Label, tab.Detect[0].Row = name, name
-		tab.Footnotes[0] = "Of " + name + "."
+		tab.Front.Left = []string{name}
 		var b bytes.Buffer
 		if err := text.Markdown(&b, tab); err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range []string{"\n| " + want + " | .484", "Of " + want + "."} {
+		for _, line := range []string{"\n| " + want + " | .484", "left out: " + want + "."} {
 			if !strings.Contains(b.String(), line) {
 				t.Errorf("%q: the table lacks %q:\n%s", name, line, b.String())
 			}
 		}
 		b.Reset()
-		r := &gate.Result{Study: "s", Outcome: gate.Within, Figures: []gate.Figure{{Arm: name, Row: name, Verdict: gate.Removed, Reason: "gone"}}, AllowRemoved: true}
+		r := &gate.Result{Study: "s", Outcome: gate.Within, Values: []gate.Value{{Arm: name, Row: name, Verdict: gate.Removed, Reason: "gone"}}, AllowRemoved: true}
 		if err := text.CheckMarkdown(&b, r, false); err != nil || !strings.Contains(b.String(), "\n| "+want+" ") {
 			t.Errorf("%q: %v\n%s", name, err, b.String())
 		}
@@ -52,7 +52,7 @@ func TestMarkdownNames(t *testing.T) {
 func TestMarkdownBlocks(t *testing.T) {
 	for name, want := range map[string]string{"# heading": `\# heading`, "- item": `\- item`, "* item": `\* item`, "+ item": `\+ item`, "> quoted": `\> quoted`, "1. first": `1\. first`, "12) twelfth": `12\) twelfth`, "=": `\=`, "a - b": "a - b", "1.5": `1\.5`} {
 		var b bytes.Buffer
-		r := &gate.Result{Study: "s", Outcome: gate.Within, Figures: []gate.Figure{{Arm: name, Row: name, Metric: "alignment", Verdict: gate.Inconclusive, Reason: "few"}}}
+		r := &gate.Result{Study: "s", Outcome: gate.Within, Values: []gate.Value{{Arm: name, Row: name, Metric: "alignment", Verdict: gate.Inconclusive, Reason: "few"}}}
 		if err := text.CheckMarkdown(&b, r, false); err != nil || !strings.Contains(b.String(), fmt.Sprintf("\n- %s, alignment: few.\n", want)) {
 			t.Errorf("%q: %v\n%s", name, err, b.String())
 		}

@@ -13,6 +13,7 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
+	"ablate/reports/format"
 )
 
 // The columns of the short tables, in order, before those that a study shows
@@ -38,60 +39,6 @@ func shown(t *compare.Table, own []string) (out []compare.Metric) {
 	return out
 }
 
-// digits is the number of decimals of a metric.
-func digits(metric string) int {
-	switch metric {
-	case "fidelity.frechet", "distance.kl":
-		return 1
-	case "fidelity.kid", "fidelity.cmmd":
-		return 4
-	}
-	return 3
-}
-
-func number(metric string, v float64) string { return strconv.FormatFloat(v, 'f', digits(metric), 64) }
-
-// short drops the zero before a point, as tables in papers do.
-func short(metric string, v float64) string {
-	s := number(metric, v)
-	if digits(metric) != 3 {
-		return s
-	}
-	if rest, ok := strings.CutPrefix(s, "-0."); ok {
-		return "-." + rest
-	}
-	if rest, ok := strings.CutPrefix(s, "0."); ok {
-		return "." + rest
-	}
-	return s
-}
-
-// cell is a figure with its interval, or its seeds' values where there is none.
-func cell(metric string, c compare.Cell) string { return figure(metric, c, short) }
-
-// change is a difference with its interval, or its seeds' values.
-func change(metric string, c compare.Cell) string { return figure(metric, c, signed) }
-
-func figure(metric string, c compare.Cell, format func(metric string, v float64) string) string {
-	s := format(metric, c.Mean)
-	switch {
-	case c.Interval != "":
-		s += fmt.Sprintf(" [%s, %s]", format(metric, c.Low), format(metric, c.High))
-	case varies(c):
-		var v []string
-		for _, x := range c.Values {
-			v = append(v, format(metric, x))
-		}
-		s += " (" + strings.Join(v, " ") + ")"
-	}
-	return s
-}
-
-// varies reports whether a figure's seeds differ.
-func varies(c compare.Cell) bool {
-	return slices.ContainsFunc(c.Values, func(x float64) bool { return x != c.Values[0] })
-}
-
 var superscript = []rune("⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 // mark is a footnote's mark, counted from 1.
@@ -108,42 +55,30 @@ func mark(notes []int) string {
 	return b.String()
 }
 
-// label names a row, with what a reader must know of it.
-func label(r compare.Row) string {
-	s := r.Name()
-	switch {
-	case r.Part:
-		s += " (part of " + r.SameAs + ")"
-	case r.SameAs != "":
-		s += " (= " + r.SameAs + ")"
-	}
-	return s
-}
-
 // grid lays out the short table: a header and its rows, the floor last.
 func grid(t *compare.Table) [][]string {
 	head := []string{"arm"}
 	metrics := shown(t, columns)
 	for _, m := range metrics {
-		head = append(head, m.Label+map[string]string{"higher": " ↑", "lower": " ↓"}[m.Better])
+		head = append(head, strings.TrimSpace(m.Label+" "+format.Arrow(m.Better)))
 	}
 	rows := [][]string{head}
 	floor := make([]string, len(metrics))
 	for _, r := range t.Rows {
-		row := []string{label(r)}
+		row := []string{format.Label(r)}
 		for i, m := range metrics {
 			c, ok := r.Cells[m.Name]
 			if !ok {
 				row = append(row, "–")
 				continue
 			}
-			s := cell(m.Name, c) + mark(c.Notes)
+			s := format.Cell(m.Name, c) + mark(c.Notes)
 			if m.Best == r.Label {
 				s += " best"
 			}
 			row = append(row, s)
 			if f, ok := r.Cells[m.Real]; ok && floor[i] == "" {
-				floor[i] = short(m.Name, f.Mean)
+				floor[i] = format.Number(m.Name, f.Mean)
 			}
 		}
 		rows = append(rows, row)
@@ -155,9 +90,9 @@ func grid(t *compare.Table) [][]string {
 }
 
 // differences lays out what each arm changes against the reference; * marks
-// what is resolved, ≈ what is equivalent.
+// what is significant, ≈ what is equivalent.
 func differences(t *compare.Table) [][]string {
-	head := []string{"less " + t.Reference}
+	head := []string{"difference from " + t.Reference}
 	metrics := slices.DeleteFunc(shown(t, compared), func(m compare.Metric) bool {
 		return !slices.ContainsFunc(t.Rows, func(r compare.Row) bool { _, ok := r.Differences[m.Name]; return ok })
 	})
@@ -165,25 +100,26 @@ func differences(t *compare.Table) [][]string {
 		head = append(head, m.Label)
 	}
 	for _, d := range t.Detect {
-		head = append(head, fmt.Sprintf("seeds for ±%g", d.Size))
+		head = append(head, fmt.Sprintf("seeds needed for ±%g (have)", d.Size))
 	}
 	rows := [][]string{head}
-	for _, r := range t.Rows {
-		if len(r.Differences) == 0 {
-			continue
-		}
-		row := []string{label(r)}
+	add := func(label string, of map[string]compare.Difference) {
+		row := []string{label}
 		for _, m := range metrics {
-			row = append(row, difference(m.Name, r.Differences))
+			row = append(row, difference(m.Name, of))
 		}
 		for _, d := range t.Detect {
-			s := "–"
-			if x, ok := r.Differences[d.Metric]; ok && x.Needs > 0 {
-				s = fmt.Sprintf("%d (has %d)", x.Needs, x.N)
-			}
-			row = append(row, s)
+			row = append(row, format.Needs(of[d.Metric]))
 		}
 		rows = append(rows, row)
+	}
+	for _, r := range t.Rows {
+		if len(r.Differences) > 0 {
+			add(format.Label(r), r.Differences)
+		}
+	}
+	for _, c := range t.Contrasts {
+		add(c.A+" − "+c.B, c.Differences)
 	}
 	if len(rows) == 1 {
 		return nil
@@ -196,8 +132,8 @@ func difference(metric string, of map[string]compare.Difference) string {
 	if !ok {
 		return "–"
 	}
-	s := change(metric, c.Cell)
-	if c.Resolved {
+	s := format.Change(metric, c.Cell)
+	if c.Significant {
 		s += " *"
 	}
 	if c.Equivalent {
@@ -206,23 +142,41 @@ func difference(metric string, of map[string]compare.Difference) string {
 	return s + mark(c.Notes)
 }
 
+// collapses lays out the rows of which a seed has collapsed.
+func collapses(t *compare.Table) [][]string {
+	rows := [][]string{{"collapsed seeds", "share", "which"}}
+	for _, r := range t.Rows {
+		if c := r.Collapse; c != nil && len(c.Seeds) > 0 && r.SameAs == "" {
+			rows = append(rows, []string{format.Label(r), fmt.Sprintf("%d of %d [%s, %s]", len(c.Seeds), c.N, format.Number("", c.Low), format.Number("", c.High)), strings.Join(c.Seeds, " ")})
+		}
+	}
+	if len(rows) == 1 {
+		return nil
+	}
+	return rows
+}
+
 // front lays out the Pareto front.
 func front(t *compare.Table) [][]string {
 	if t.Front == nil {
 		return nil
 	}
-	rows := [][]string{{"front", "on it", "in draws", "behind it by"}}
+	rows := [][]string{{"front (means)", "on it", "distance to it", "dominated significantly by"}}
 	for _, p := range t.Front.Points {
 		on := "no"
 		if p.On {
 			on = "yes"
 		}
-		rows = append(rows, []string{p.Label, on, fmt.Sprintf("%.0f%%", 100*p.Membership), fmt.Sprintf("%s [%s, %s]", short("", p.Behind.Value), short("", p.Behind.Low), short("", p.Behind.High))})
+		by := ""
+		if p.DominatedBy != "" {
+			by = fmt.Sprintf("%s (p %s)", p.DominatedBy, format.P(p.P))
+		}
+		rows = append(rows, []string{p.Label, on, format.Number("", p.Distance), by})
 	}
 	return rows
 }
 
-// effects lays out trends and main effects on alignment and recall.
+// effects lays out the effects of axes on alignment and recall.
 func effects(t *compare.Table) [][]string {
 	rows := [][]string{{"effect of", "alignment", "recall"}}
 	for _, s := range t.Sweeps {
@@ -232,29 +186,20 @@ func effects(t *compare.Table) [][]string {
 			if column == 0 {
 				continue
 			}
-			name := s.Arm + ": " + strings.Join(e.Factors, " × ")
-			switch e.Kind {
-			case compare.Trend:
-				name += ", range"
-			default:
-				name += " = " + strings.Join(e.Levels, ", ")
-			}
+			name := s.Arm + ": " + format.Effect(e)
 			i, ok := at[name]
 			if !ok {
 				i = len(rows)
 				at[name] = i
 				rows = append(rows, []string{name, "–", "–"})
 			}
-			rows[i][column] = change(e.Metric, e.Cell)
-			if e.Resolved {
+			rows[i][column] = format.Change(e.Metric, e.Cell)
+			if e.Significant {
 				rows[i][column] += " *"
 			}
 			if e.Monotone {
 				rows[i][column] += " monotone"
 			}
-		}
-		if s.Note != "" {
-			rows = append(rows, []string{s.Arm + ": " + s.Note, "", ""})
 		}
 	}
 	if len(rows) == 1 {
@@ -263,26 +208,18 @@ func effects(t *compare.Table) [][]string {
 	return rows
 }
 
-func signed(metric string, v float64) string {
-	s := short(metric, v)
-	if v >= 0 {
-		s = "+" + s
-	}
-	return s
-}
-
 // Terminal writes the short table, split into blocks that fit width columns,
 // the differences to the reference, and the footnotes.
 func Terminal(w io.Writer, t *compare.Table, width int) error {
 	var b strings.Builder
-	for _, rows := range [][][]string{grid(t), differences(t), effects(t), front(t)} {
+	for _, rows := range [][][]string{grid(t), differences(t), collapses(t), effects(t), front(t)} {
 		blocks(&b, rows, width)
 	}
 	for _, n := range summary(t) {
 		wrap(&b, "", n, width)
 	}
-	for i, n := range t.Footnotes {
-		wrap(&b, mark([]int{i})+" ", n, width)
+	for i, n := range t.Notes {
+		wrap(&b, mark([]int{i})+" ", format.Note(n), width)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -368,7 +305,7 @@ func wrap(b *strings.Builder, lead, text string, width int) {
 // Markdown writes the short table, the differences and the footnotes.
 func Markdown(w io.Writer, t *compare.Table) error {
 	var b strings.Builder
-	for _, rows := range [][][]string{grid(t), differences(t), effects(t), front(t)} {
+	for _, rows := range [][][]string{grid(t), differences(t), collapses(t), effects(t), front(t)} {
 		for i, r := range rows {
 			b.WriteString("|")
 			for _, s := range pad(r, len(rows[0])) {
@@ -386,48 +323,32 @@ func Markdown(w io.Writer, t *compare.Table) error {
 	for _, n := range summary(t) {
 		b.WriteString(markdown(n) + "  \n")
 	}
-	for i, n := range t.Footnotes {
-		b.WriteString(mark([]int{i}) + " " + markdown(n) + "  \n")
+	for i, n := range t.Notes {
+		b.WriteString(mark([]int{i}) + " " + markdown(format.Note(n)) + "  \n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// summary says in sentences what stands in no column.
+// summary is what a reader must know of the whole table, in sentences.
 func summary(t *compare.Table) []string {
 	var out []string
-	if f := t.Front; f != nil {
-		over := f.Over
-		if over == compare.OverPrompts {
-			over += ", for these seeds only, and " + f.X + " is held as it is"
+	for _, s := range []string{format.Levels(t), format.Significance(t)} {
+		if s != "" {
+			out = append(out, s)
 		}
-		out = append(out, fmt.Sprintf("Together the rows dominate an area of %s [%s, %s] above (0, 0) of %s × %s; draws of the bootstrap are over %s.",
-			short("", f.Hypervolume.Value), short("", f.Hypervolume.Low), short("", f.Hypervolume.High), f.X, f.Y, over))
 	}
-	return append(out, Detect(t.Detect)...)
-}
-
-// Detect says in sentences how many seeds it takes to find what matters.
-func Detect(list []compare.Detect) []string {
-	var out []string
-	for _, d := range list {
-		switch {
-		case d.Needs == 0:
-			out = append(out, fmt.Sprintf("A difference of %g in %s matters here; no spread over seeds has been seen yet that would say how many it takes.", d.Size, d.Metric))
-		case d.Needs > d.Have:
-			out = append(out, fmt.Sprintf("To find a difference of %g in %s (80%% power, two-sided 5%% over %s) %q needs %d seeds, up to %d if the spread is at its upper 80%% bound; there are %d.", d.Size, d.Metric, comparisons(d.Family), d.Row, d.Needs, d.AtMost, d.Have))
-		default:
-			out = append(out, fmt.Sprintf("%d seeds find a difference of %g in %s (80%% power, two-sided 5%% over %s): %d are needed, up to %d if the spread is at its upper 80%% bound.", d.Have, d.Size, d.Metric, comparisons(d.Family), d.Needs, d.AtMost))
+	out = append(out, format.Detect(t)...)
+	var without []string
+	for _, s := range t.Sweeps {
+		if s.Note != "" {
+			without = append(without, s.Arm)
 		}
+	}
+	if without != nil {
+		out = append(out, fmt.Sprintf("No main effects for %s: some combinations of their axes are left out, or two are one trial.", strings.Join(without, ", ")))
 	}
 	return out
-}
-
-func comparisons(n int) string {
-	if n == 1 {
-		return "1 comparison"
-	}
-	return fmt.Sprintf("%d comparisons", n)
 }
 
 // Long is the ablation table with one line a row and metric: its figure, its
@@ -442,13 +363,13 @@ func Long(t *compare.Table) *table.Table {
 	arm, row := column("arm", table.String, ""), column("row", table.String, "arm and point")
 	control, metric := column("control", table.Bool, ""), column("metric", table.String, "")
 	mean, low, high := column("mean", table.Float, ""), column("low", table.Float, "of the 95% interval"), column("high", table.Float, "")
-	interval := column("interval", table.String, "seeds, prompts or none")
-	seeds, images := column("seeds", table.Int, "independent ones"), column("images", table.Int, "fewest that a seed's value stands on")
-	d, dlow, dhigh := column("difference", table.Float, "to the reference, paired"), column("difference.low", table.Float, ""), column("difference.high", table.Float, "")
-	p := column("difference.p", table.Float, "two-sided, corrected by Holm over the rows")
+	levels := column("interval", table.String, "the levels that it is over: seeds, seeds and prompts, prompts or images; empty: there is no interval")
+	seeds, images := column("seeds", table.Int, "independent ones"), column("images", table.Int, "smallest number behind a seed's value")
+	d, dlow, dhigh := column("difference", table.Float, "from the reference, paired by seed"), column("difference.low", table.Float, "of the 95% interval"), column("difference.high", table.Float, "")
+	p, pc := column("difference.p", table.Float, "two-sided"), column("difference.pCorrected", table.Float, "corrected by Holm over rows and primary metrics; null where the metric is not primary")
 	clow, chigh := column("difference.corrected.low", table.Float, "of the interval corrected by Holm"), column("difference.corrected.high", table.Float, "")
-	resolved := column("resolved", table.Bool, "the corrected interval excludes 0")
-	improved := column("improved", table.Float, "share of seeds that are better")
+	significant, equivalent := column("significant", table.Bool, "pCorrected is below .05"), column("equivalent", table.Bool, "within what compare.detect declares to matter")
+	needs := column("needs", table.Int, "seeds that find what compare.detect declares to matter; 0: not declared, or no number is enough")
 	str := func(c *table.Column, v string) { c.Strings, c.Valid = append(c.Strings, v), append(c.Valid, true) }
 	num := func(c *table.Column, v float64, ok bool) {
 		c.Floats, c.Valid = append(c.Floats, v), append(c.Valid, ok)
@@ -468,7 +389,7 @@ func Long(t *compare.Table) *table.Table {
 			num(mean, x.Mean, true)
 			num(low, x.Low, x.Interval != "")
 			num(high, x.High, x.Interval != "")
-			str(interval, x.Interval)
+			str(levels, x.Interval)
 			whole(seeds, x.N)
 			whole(images, x.Images)
 			y, ok := r.Differences[m.Name]
@@ -479,19 +400,40 @@ func Long(t *compare.Table) *table.Table {
 			if corrected == nil {
 				corrected = &compare.Bounds{}
 			}
-			num(p, y.P, y.Corrected != nil)
+			num(p, deref(y.P), y.P != nil)
+			num(pc, deref(y.PCorrected), y.PCorrected != nil)
 			num(clow, corrected.Low, y.Corrected != nil)
 			num(chigh, corrected.High, y.Corrected != nil)
-			boolean(resolved, y.Resolved, ok)
-			num(improved, y.Improved.Share, ok)
+			boolean(significant, y.Significant, ok)
+			boolean(equivalent, y.Equivalent, ok)
+			whole(needs, y.Needs)
 		}
 	}
 	return out
 }
 
-// JSON writes the table as it is.
+func deref(p *float64) float64 {
+	if p == nil {
+		return 0
+	}
+	return *p
+}
+
+// JSON writes the table as it is, its comparisons in a flat list, and its notes in words.
 func JSON(w io.Writer, t *compare.Table) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	return e.Encode(t)
+	var notes []string
+	for _, n := range t.Notes {
+		notes = append(notes, format.Note(n))
+	}
+	return e.Encode(struct {
+		Format string `json:"format"`
+		*compare.Table
+		Comparisons []compare.Comparison `json:"comparisons"`
+		Footnotes   []string             `json:"footnotes"`
+	}{Format, t, t.Comparisons(), notes})
 }
+
+// Format is the version of the JSON of a table.
+const Format = "ablate.table/2"

@@ -17,31 +17,32 @@ import (
 )
 
 func ablation() *compare.Table {
+	p := .003
 	cell := func(mean, half float64, interval string, notes ...int) compare.Cell {
 		return compare.Cell{Mean: mean, Low: mean - half, High: mean + half, Interval: interval, Seeds: []string{"1", "2"}, Values: []float64{mean - .01, mean + .01}, N: 2, Images: 1024, Notes: notes}
 	}
 	return &compare.Table{Reference: "all data", Metrics: []compare.Metric{
-		{Name: "alignment", Label: "alignment", Better: "higher"}, {Name: "proxy", Label: "proxy", Better: "higher"},
+		{Name: "alignment", Label: "alignment", Better: "higher", Primary: true}, {Name: "proxy", Label: "proxy", Better: "higher"},
 		{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}, {Name: "fidelity.frechet", Label: "Fréchet", Better: "lower"}},
 		Rows: []compare.Row{
 			{Arm: "all data", Label: "all data", Cells: map[string]compare.Cell{"alignment": cell(.484, .068, compare.OverPrompts), "proxy": cell(.5, .05, compare.OverPrompts),
 				"fidelity.recall": cell(.968, 0, ""), "fidelity.recall.real": cell(.992, 0, ""), "fidelity.frechet": cell(6, 0, "")}},
 			{Arm: "a|b", Label: "a|b", Control: true, Cells: map[string]compare.Cell{"alignment": cell(.6, .02, compare.OverSeeds, 0)},
 				Differences: map[string]compare.Difference{
-					"alignment": {Cell: cell(-.116, .02, compare.OverSeeds), P: .003, Corrected: &compare.Bounds{Low: -.15, High: -.08}, Resolved: true, Needs: 5,
-						Improved: compare.Improved{Share: 0, Bounds: compare.Bounds{Low: 0, High: .56}}},
+					"alignment":       {Cell: cell(-.116, .02, compare.OverSeeds), P: &p, PCorrected: &p, Corrected: &compare.Bounds{Low: -.15, High: -.08}, Significant: true, Needs: 5},
 					"fidelity.recall": {Cell: cell(.01, 0, "")}}},
 			{Arm: "missing", Label: "missing", Cells: map[string]compare.Cell{}},
 			{Arm: "again", Label: "again", SameAs: "all data", Cells: map[string]compare.Cell{"alignment": cell(.484, .068, compare.OverPrompts)}},
 		},
 		Sweeps: []compare.Sweep{{Arm: "beta", Factors: []compare.Factor{{Name: "finetune.beta", Levels: []string{"0", "0.5", "1"}}}, Effects: []compare.Effect{
-			{Kind: compare.Main, Metric: "alignment", Factors: []string{"finetune.beta"}, Levels: []string{"0"}, Cell: cell(.03, .01, compare.OverSeeds), Resolved: true},
-			{Kind: compare.Trend, Metric: "alignment", Factors: []string{"finetune.beta"}, Cell: cell(-.06, .02, compare.OverSeeds), Resolved: true, Monotone: true},
+			{Kind: compare.Main, Metric: "alignment", Factors: []string{"finetune.beta"}, Levels: []string{"0"}, Cell: cell(.03, .01, compare.OverSeeds), Significant: true},
+			{Kind: compare.Trend, Metric: "alignment", Factors: []string{"finetune.beta"}, Cell: cell(-.06, .02, compare.OverSeeds), Significant: true, Monotone: true},
 			{Kind: compare.Main, Metric: "fidelity.recall", Factors: []string{"finetune.beta"}, Levels: []string{"0"}, Cell: cell(-.01, .02, compare.OverSeeds)}}}},
-		Front: &compare.Front{X: "fidelity.recall", Y: "alignment", Over: compare.OverSeeds, Seeds: 3, Hypervolume: compare.Bounded{Value: .5, Bounds: compare.Bounds{Low: .45, High: .55}},
-			Points: []compare.FrontPoint{{Label: "all data", On: true, Membership: .93}, {Label: "a|b", Membership: .07, Behind: compare.Bounded{Value: .02, Bounds: compare.Bounds{Low: 0, High: .05}}}}},
-		Detect:    []compare.Detect{{Metric: "alignment", Size: .05, Have: 3, Needs: 5, AtMost: 14, Row: "a|b", Family: 3}},
-		Footnotes: []string{"Control.", "A long footnote that has to be wrapped because it does not fit into one line of a terminal of the width that is asked for here."}}
+		Front: &compare.Front{X: "fidelity.recall", Y: "alignment", Seeds: []string{"1", "2", "3"}, N: 3, Left: []string{"other"},
+			Points: []compare.FrontPoint{{Label: "all data", X: .968, Y: .484, On: true}, {Label: "a|b", X: .9, Y: .46, Distance: .02, DominatedBy: "all data", P: .01}}},
+		Detect: []compare.Detect{{Metric: "alignment", Size: .05, Have: 3, Needs: 5, AtMost: 14, Row: "a|b"}}, Family: 3,
+		Resolving: []compare.Resolution{{Metric: "alignment", Seeds: 3, Size: .12, Of: 3}},
+		Notes:     []compare.Note{{Kind: compare.Control}, {Kind: compare.Environments, N: 2}}}
 }
 
 func TestGolden(t *testing.T) {
@@ -82,7 +83,7 @@ func TestShow(t *testing.T) {
 	if err := text.Markdown(&b, a); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| arm | alignment ↑ | proxy ↑ | recall ↑ | Fréchet ↓ | KL |", "| – | – | – | 31.2 |", "| less all data | alignment | recall | proxy | seeds", "| +.200 | 5 (has 2) |"} {
+	for _, want := range []string{"| arm | alignment ↑ | proxy ↑ | recall ↑ | Fréchet ↓ | KL |", "| – | – | – | 31.2 |", "| difference from all data | alignment | recall | proxy | seeds", "| +.200 | 5 (2) |"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, b.String())
 		}
@@ -121,7 +122,7 @@ func TestFitsTheTerminal(t *testing.T) {
 
 // TestNumbers: only a leading zero is dropped.
 func TestNumbers(t *testing.T) {
-	for v, want := range map[float64]string{.5: ".500", 10.5: "10.500", -.116: "-.116", -20.25: "-20.250", 1: "1.000", 0: ".000", 100.01: "100.010"} {
+	for v, want := range map[float64]string{.5: ".500", 10.5: "10.500", -.116: "−.116", -20.25: "−20.250", -.0001: ".000", 1: "1.000", 0: ".000", 100.01: "100.010"} {
 		one := &compare.Table{Metrics: []compare.Metric{{Name: "proxy", Label: "proxy"}},
 			Rows: []compare.Row{{Arm: "a", Label: "a", Cells: map[string]compare.Cell{"proxy": {Mean: v, Values: []float64{v}}}}}}
 		var b bytes.Buffer

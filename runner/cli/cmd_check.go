@@ -31,8 +31,8 @@ func (o *checkOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.scope.AllowRemoved, "allow-removed", false, "an arm or a seed that the study has dropped is no regression")
 	f.StringVar(&o.inconclusive, "inconclusive", "fail", "`pass` or fail: the exit code where seeds do not suffice to say, 0 or 4")
 	f.StringVar(&o.md, "md", "", "write a summary in Markdown to `FILE`")
-	f.StringVar(&o.junit, "junit", "", "write the figures as JUnit XML to `FILE`")
-	f.StringVar(&o.explain, "explain", "", "show this `ARM`'s figures seed by seed")
+	f.StringVar(&o.junit, "junit", "", "write the values as JUnit XML to `FILE`")
+	f.StringVar(&o.explain, "explain", "", "show this `ARM`'s values seed by seed")
 	f.BoolVar(&o.json, "json", false, "print the check as JSON")
 }
 
@@ -40,17 +40,18 @@ func newCheck(g *globals) *cobra.Command {
 	var o checkOptions
 	cmd := &cobra.Command{
 		Use:   "check STUDY --baseline FILE",
-		Short: "Hold a study's table against a baseline, for CI",
+		Short: "Compare a study's table with a baseline, for CI",
 		Long: `Compares every guarded metric of every row with a baseline that 'ablate baseline'
-wrote, running nothing. What is guarded, and how much worse it may be, the
-study says in gate; by default alignment, alignment.unseen, fidelity.recall and
-fidelity.frechet, each within the noise of the baseline's seeds.
+wrote, running nothing. The study's gate names the guarded metrics and the margin by
+which each may be worse; by default alignment, alignment.unseen, fidelity.recall and
+fidelity.frechet, with a margin of 0. Values are compared seed by seed by a one-sided
+test, corrected over all values that differ (analysis/gate/README.md has its error
+rates). With one or two seeds only a large drop can be found.
 
-Exit code 0: every figure is identical or within its tolerance. 3: one is worse
-beyond its tolerance and the seeds suffice to say so, or the study has dropped
-a row or a seed, or a figure whose value changes with its number of samples stands
-on another number than the baseline's. 4: one is worse beyond its tolerance, and the
-seeds do not suffice to say whether by chance. 1: a selected trial has no result, or
+Exit code 0: no value is significantly worse than its margin. 3: one is (corrected p
+below 5%), or the study has dropped a row or a seed, or a value that depends on the
+number of samples has another number than the baseline. 4: a corrected p is between 5
+and 10%, or no spread is known: run more seeds. 1: a selected trial has no result, or
 the baseline lacks a value that the study guards, or nothing was compared, or an
 error.` + selection.Help + `
 `,

@@ -16,7 +16,7 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/experiments/language"
-	"ablate/reports/text"
+	"ablate/reports/format"
 	"ablate/runner/device"
 	"ablate/runner/phrase"
 	"ablate/runner/plan"
@@ -91,6 +91,7 @@ type planned struct {
 	project project.Project // laid out for views
 	views   []language.View // that were selected
 	detect  []compare.Detect
+	needs   []string // the same in sentences
 }
 
 // plan looks up what a run of the selected rows and seeds would do.
@@ -128,7 +129,7 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	if err != nil {
 		return nil, err
 	}
-	out.detect = r.Ablation.Detect
+	out.detect, out.needs = r.Ablation.Detect, format.Detect(r.Ablation)
 	return out, nil
 }
 
@@ -153,8 +154,8 @@ func (p *planned) print(w io.Writer) {
 	all := plan.Total(stages)
 	fmt.Fprintln(w)
 	printStages(w, append(slices.Clone(stages), all))
-	if lines := text.Detect(p.detect); len(lines) > 0 {
-		fmt.Fprintln(w, "\n"+strings.Join(lines, "\n"))
+	if len(p.needs) > 0 {
+		fmt.Fprintln(w, "\n"+strings.Join(p.needs, "\n"))
 	}
 	if all.ToRun() == 0 {
 		fmt.Fprintln(w, "\nNothing to run: every result is there.")

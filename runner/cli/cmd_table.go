@@ -36,9 +36,10 @@ func newTable(g *globals) *cobra.Command {
 		Use:   "table STUDY",
 		Short: "Print the ablation table of what there is",
 		Long: `Prints a study's ablation table from what the store has, running nothing; what
-is missing is shown as missing. Intervals are 95%: over seeds from three seeds
-on; with fewer the seeds are points and the interval is over prompts, for these
-seeds only. * marks a difference that is resolved, ≈ one that is equivalent.
+is missing is shown as missing. Intervals are 95%, over seeds from three seeds on;
+with fewer they are over images, for these seeds only. Where compare.prompts is
+"sampled" they are over prompts, too. * marks a difference that is significant at 5%
+after Holm's correction over rows and primary metrics, ≈ one that is equivalent.
 
 --of prints one of the study's tables instead: trials (a row for each arm, point and
 seed), samples (a row for each evaluation image), curves, labels, reliability (of

@@ -44,6 +44,7 @@ schema.#Study & {
 		"best of 2": set: {finetune: method: "none", evaluate: bestOf: 2}
 	}
 	compare: reference: "all data"
+	gate: {alignment: absolute: 0.1, "alignment.unseen": {}, "fidelity.recall": {}, "fidelity.frechet": {}}
 }
 `
 

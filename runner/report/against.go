@@ -59,7 +59,10 @@ func folder(dir string) (title string, t *compare.Table, err error) {
 			return "", nil, fmt.Errorf("report: --against: %w", err)
 		}
 	}
-	t, err = compare.Ablation(in[0], in[1], compare.Options{})
+	images, err := compare.NewImages(in[1])
+	if err == nil {
+		t, err = compare.Ablation(in[0], images, compare.Options{})
+	}
 	if err != nil {
 		return "", nil, fmt.Errorf("report: --against %s: %w", dir, err)
 	}

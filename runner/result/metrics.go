@@ -9,7 +9,7 @@ import (
 var Metrics = func() []table.Column {
 	var cols []table.Column
 	share := func(name, doc string) {
-		cols = append(cols, table.Column{Name: name, Unit: "share", Better: "higher", Assume: "normal", Doc: doc})
+		cols = append(cols, table.Column{Name: name, Unit: "share", Better: "higher", Range: table.Share, Doc: doc})
 	}
 	for _, c := range append([]string{""}, world.Categories()...) {
 		what := "all prompts"
@@ -23,42 +23,42 @@ var Metrics = func() []table.Column {
 	}
 	// set is a metric of the fidelity set, with its floor; depends says that it
 	// changes with the number of images.
-	set := func(name, unit, better, depends, doc string) {
-		cols = append(cols, table.Column{Name: "fidelity." + name, Unit: unit, Better: better, Depends: depends, Doc: doc + ", on fixed random-convolution features"},
-			table.Column{Name: "fidelity." + name + ".real", Unit: unit, Depends: depends, Doc: "the same of real against real"})
+	set := func(name, unit, better, depends, of, doc string) {
+		cols = append(cols, table.Column{Name: "fidelity." + name, Unit: unit, Better: better, Depends: depends, Range: of, Doc: doc + ", on fixed random-convolution features"},
+			table.Column{Name: "fidelity." + name + ".real", Unit: unit, Depends: depends, Range: of, Doc: "the same of real against real"})
 	}
 	cols = append(cols,
-		table.Column{Name: "skipped", Unit: "share", Better: "lower", Doc: "share of images that the parser cannot read; they count as not aligned"},
-		table.Column{Name: "proxy", Unit: "score", Better: "higher", Doc: "mean score by the base trial's learned reward"},
+		table.Column{Name: "skipped", Unit: "share", Better: "lower", Range: table.Share, Doc: "share of images that the parser cannot read; they count as not aligned"},
+		table.Column{Name: "proxy", Unit: "score", Better: "higher", Range: table.Unit, Doc: "mean score by the base trial's learned reward"},
 		table.Column{Name: "embedder", Unit: "cosine", Better: "higher", Doc: "mean cosine of image and prompt by the base trial's frozen embedder (the study's own)"},
 	)
-	set("precision", "share", "higher", "n", "share of images within a real one's 5 nearest neighbours")
-	set("recall", "share", "higher", "n", "share of real images within an image's 5 nearest neighbours")
-	set("density", "ratio", "higher", "n", "number of real images in whose 5 nearest neighbours an image is, over 5")
-	set("coverage", "share", "higher", "n", "share of real images with an image within their 5 nearest neighbours")
-	set("frechet", "distance²", "lower", "n", "Fréchet distance to real images")
-	set("kid", "MMD²", "lower", "", "kernel distance to real images (cubic kernel, unbiased), mean over 100 subsets of at most 1,000")
-	set("cmmd", "1000 MMD²", "lower", "n", "kernel distance to real images (Gaussian, σ 10) of unit rows")
+	set("precision", "share", "higher", "n", table.Share, "share of images within a real one's 5 nearest neighbours")
+	set("recall", "share", "higher", "n", table.Share, "share of real images within an image's 5 nearest neighbours")
+	set("density", "ratio", "higher", "n", table.Positive, "number of real images in whose 5 nearest neighbours an image is, over 5")
+	set("coverage", "share", "higher", "n", table.Share, "share of real images with an image within their 5 nearest neighbours")
+	set("frechet", "distance²", "lower", "n", table.Positive, "Fréchet distance to real images")
+	set("kid", "MMD²", "lower", "", "", "kernel distance to real images (cubic kernel, unbiased), mean over 100 subsets of at most 1,000")
+	set("cmmd", "1000 MMD²", "lower", "n", table.Positive, "kernel distance to real images (Gaussian, σ 10) of unit rows")
 	return append(cols,
-		table.Column{Name: "diversity", Unit: "ratio", Better: "higher", Doc: "distance of aligned images of one prompt, relative to renders"},
-		table.Column{Name: "diversity.real", Unit: "ratio", Doc: "the same of other renders"},
-		table.Column{Name: "diversity.vendi", Unit: "images", Better: "higher", Doc: "Vendi score of two aligned images of one prompt at a time, mean over complete prompts with two or more; n counts their images"},
-		table.Column{Name: "diversity.vendi.real", Unit: "images", Doc: "the same of renders of these prompts"},
-		table.Column{Name: "distance.kl", Unit: "nats", Better: "lower", Doc: "divergence from the pretrained model an image, of the denoising processes from t = 0.1 on; choosing the best of n adds log n - (n-1)/n"},
+		table.Column{Name: "diversity", Unit: "ratio", Better: "higher", Range: table.Positive, Doc: "distance of aligned images of one prompt, relative to renders"},
+		table.Column{Name: "diversity.real", Unit: "ratio", Range: table.Positive, Doc: "the same of other renders"},
+		table.Column{Name: "diversity.vendi", Unit: "images", Better: "higher", Range: table.Positive, Doc: "Vendi score of two aligned images of one prompt at a time, mean over complete prompts with two or more; n counts their images"},
+		table.Column{Name: "diversity.vendi.real", Unit: "images", Range: table.Positive, Doc: "the same of renders of these prompts"},
+		table.Column{Name: "distance.kl", Unit: "nats", Better: "lower", Range: table.Positive, Doc: "divergence from the pretrained model an image, of the denoising processes from t = 0.1 on; choosing the best of n adds log n - (n-1)/n"},
 		table.Column{Name: "distance.gap", Unit: "loss", Better: "lower", Doc: "denoising loss of held-out real pairs, less the pretrained model's"},
 		// Of the trial's own reward, on images of the base model that no training saw.
-		table.Column{Name: "reward.accuracy", Unit: "share", Better: "higher", Doc: "share of held-out images whose noisy label the trial's own reward guesses, score above .5 for good"},
-		table.Column{Name: "reward.accuracy.seen", Unit: "share", Better: "higher", Doc: "the same, prompts that feedback may use"},
-		table.Column{Name: "reward.accuracy.unseen", Unit: "share", Better: "higher", Doc: "the same, held-out prompts"},
-		table.Column{Name: "reward.auc", Unit: "probability", Better: "higher", Doc: "that an image labelled good scores above one labelled bad"},
-		table.Column{Name: "reward.auc.gold", Unit: "probability", Better: "higher", Doc: "that an image that the gold calls good scores above another"},
-		table.Column{Name: "reward.agreement", Unit: "share", Better: "higher", Doc: "share of held-out images on which reward, score above .5, and gold agree"},
-		table.Column{Name: "reward.ece", Unit: "share", Better: "lower", Doc: "expected calibration error against labels, 10 bins of equal width"},
-		table.Column{Name: "embedder.accuracy", Unit: "share", Better: "higher", Doc: "as reward.accuracy, of the frozen embedder alone (the study's own): its cosine, cut where it does best on the reward's training labels"},
-		table.Column{Name: "embedder.accuracy.seen", Unit: "share", Better: "higher", Doc: "the same, prompts that feedback may use"},
-		table.Column{Name: "embedder.accuracy.unseen", Unit: "share", Better: "higher", Doc: "the same, held-out prompts"},
-		table.Column{Name: "embedder.auc", Unit: "probability", Better: "higher", Doc: "as reward.auc, of the embedder's cosine"},
-		table.Column{Name: "embedder.auc.gold", Unit: "probability", Better: "higher", Doc: "as reward.auc.gold, of the embedder's cosine"},
-		table.Column{Name: "embedder.agreement", Unit: "share", Better: "higher", Doc: "as reward.agreement, of the embedder's cosine at its cut"},
+		table.Column{Name: "reward.accuracy", Unit: "share", Better: "higher", Range: table.Share, Doc: "share of held-out images whose noisy label the trial's own reward guesses, score above .5 for good"},
+		table.Column{Name: "reward.accuracy.seen", Unit: "share", Better: "higher", Range: table.Share, Doc: "the same, prompts that feedback may use"},
+		table.Column{Name: "reward.accuracy.unseen", Unit: "share", Better: "higher", Range: table.Share, Doc: "the same, held-out prompts"},
+		table.Column{Name: "reward.auc", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "that an image labelled good scores above one labelled bad"},
+		table.Column{Name: "reward.auc.gold", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "that an image that the gold calls good scores above another"},
+		table.Column{Name: "reward.agreement", Unit: "share", Better: "higher", Range: table.Share, Doc: "share of held-out images on which reward, score above .5, and gold agree"},
+		table.Column{Name: "reward.ece", Unit: "share", Better: "lower", Range: table.Unit, Doc: "expected calibration error against labels, 10 bins of equal width"},
+		table.Column{Name: "embedder.accuracy", Unit: "share", Better: "higher", Range: table.Share, Doc: "as reward.accuracy, of the frozen embedder alone (the study's own): its cosine, cut where it does best on the reward's training labels"},
+		table.Column{Name: "embedder.accuracy.seen", Unit: "share", Better: "higher", Range: table.Share, Doc: "the same, prompts that feedback may use"},
+		table.Column{Name: "embedder.accuracy.unseen", Unit: "share", Better: "higher", Range: table.Share, Doc: "the same, held-out prompts"},
+		table.Column{Name: "embedder.auc", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "as reward.auc, of the embedder's cosine"},
+		table.Column{Name: "embedder.auc.gold", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "as reward.auc.gold, of the embedder's cosine"},
+		table.Column{Name: "embedder.agreement", Unit: "share", Better: "higher", Range: table.Share, Doc: "as reward.agreement, of the embedder's cosine at its cut"},
 	)
 }()

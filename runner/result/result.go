@@ -44,12 +44,21 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	}
 	r.Attempts = store.Attempts(events)
 	r.Runs = Runs(r.Attempts)
-	o := compare.Options{Reference: p.Study.Reference, Detect: p.Study.Detect, Show: p.Study.Show, Damaged: r.damagedViews()}
+	o := compare.Options{Reference: p.Study.Reference, Primary: p.Study.Primary, Contrasts: p.Study.Contrasts, Detect: p.Study.Detect, Show: p.Study.Show, Damaged: r.damagedViews()}
+	// The shapes world's prompts are all that there are.
+	o.Sampled = p.Study.Prompts == compare.Sampled
 	for _, t := range p.Study.Gate {
 		o.Also = append(o.Also, t.Metric)
 	}
-	r.Ablation, err = compare.Ablation(r.Tables.Trials, r.Tables.Samples, o)
-	return r, err
+	images, err := compare.NewImages(r.Tables.Samples)
+	if err != nil {
+		return nil, err
+	}
+	if r.Ablation, err = compare.Ablation(r.Tables.Trials, images, o); err != nil {
+		return nil, err
+	}
+	r.Ablation.Notes = append(r.Ablation.Notes, compare.Note{Kind: compare.SameParser})
+	return r, nil
 }
 
 // Find looks some actions up in a store, and compares with their digests the files

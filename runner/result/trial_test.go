@@ -122,10 +122,10 @@ func TestTrialRow(t *testing.T) {
 	for name, want := range map[string]string{
 		"alignment": "0.5 4", "alignment.seen": "0.3333333333333333 3", "alignment.unseen": "1 1",
 		"alignment.count": "1 2", "alignment.count.seen": "1 1", "alignment.count.unseen": "1 1",
-		"alignment.colour": "0 2", "alignment.colour.seen": "0 2", "alignment.colour.unseen": "- -", "alignment.background": "- -",
+		"alignment.colour": "0 2", "alignment.colour.seen": "0 2", "alignment.colour.unseen": "- 0", "alignment.background": "- -",
 		"skipped": "0.25 4", "proxy": "0.5 4", "embedder": "0.25 4",
 		"fidelity.recall": "0.75 2", "fidelity.recall.real": "1 2", "fidelity.precision": "- -",
-		"diversity": "1.5 2", "diversity.vendi": "- -", "distance.kl": "3 4", "distance.gap": "0.125 8",
+		"diversity": "1.5 2", "diversity.vendi": "- 0", "distance.kl": "3 4", "distance.gap": "0.125 8",
 	} {
 		if d := cmp.Diff([]string{"- -", want}, lines(trials, name, name+".n")); d != "" {
 			t.Errorf("%s (-want +got):\n%s", name, d)

@@ -92,11 +92,14 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 		}
 		set := func(name string, value float64, count int) {
 			m, ok := values[name]
-			if !ok || count == 0 {
+			if !ok {
 				return
 			}
-			m[0].Floats[i], m[0].Valid[i] = value, true
+			// A count of 0 says that the metric was measured and is not defined.
 			m[1].Ints[i], m[1].Valid[i] = int64(count), true
+			if count > 0 {
+				m[0].Floats[i], m[0].Valid[i] = value, true
+			}
 		}
 		if dir, ok := found.Dir(c.Action(layout.Assessment)); ok {
 			a, err := stage.ReadAssessment(dir)

@@ -56,17 +56,26 @@ out["crossed"] = {
     "x": t.tolist(),
     "variance": float(t.mean(1).var(ddof=1) / k + t.mean(0).var(ddof=1) / k - (res**2).sum() / (k - 1) ** 2 / k**2),
 }
-# Smyth's moderated variances: method of moments on log variances (limma's fitFDist).
-sd = np.array([0.02, 0.05, 0.011, 0.09, 0.03, 0.2])
+# Moderated variances: the rule of Moderate, written again.
+sd = np.array([0.02, 0.05, 0.011, 0.09, 0.03, 2.0])
 df = np.array([2, 2, 4, 4, 7, 2.0])
 e = np.log(sd**2) - special.digamma(df / 2) + np.log(df / 2)
-between = e.var(ddof=1) - special.polygamma(1, df / 2).mean()
+m, share, chance = len(e), 0.15, special.polygamma(1, df / 2).mean()
+between = e.var(ddof=1) / (1 - share) - chance
 from scipy.optimize import brentq
 half = brentq(lambda v: float(special.polygamma(1, v)) - between, 1e-6, 1e6, xtol=1e-14)
-scale = np.exp(e.mean() + special.digamma(half) - np.log(half))
+prior = 1 / (1 / (2 * half) + chance * (1 + (m - 2) * share) / (2 * (m - 1)))
+common = np.exp(e.mean())
+apart = sd**2 > common * stats.f.ppf(0.99, df, prior)
 out["moderate"] = {
     "sd": sd.tolist(), "df": df.tolist(),
-    "moderated": np.sqrt((2 * half * scale + df * sd**2) / (2 * half + df)).tolist(),
-    "total": np.minimum(2 * half + df, df.sum()).tolist(),
+    "moderated": np.where(apart, sd, np.sqrt((prior * common + df * sd**2) / (prior + df))).tolist(),
+    "total": np.where(apart, df, prior + df).tolist(),
 }
+out["clopper"] = [
+    {"good": g, "n": n, "interval": list(stats.binomtest(g, n).proportion_ci(0.95, method="exact"))}
+    for g, n in ((0, 3), (1, 3), (3, 3), (4, 20))
+]
+# Haldane's logit and its variance for 7 of 50.
+out["logit"] = {"k": 7, "n": 50, "y": float(np.log(7.5 / 43.5)), "variance": 1 / 7.5 + 1 / 43.5}
 print(json.dumps(out, indent=1))

@@ -22,6 +22,8 @@ import (
 	"sync"
 	"time"
 
+	"gonum.org/v1/gonum/stat"
+
 	"ablate/analysis/stats"
 	"ablate/analysis/table"
 )
@@ -97,26 +99,48 @@ func once(dir string) (map[string][2]float64, error) {
 			g.Sums[p]++
 		}
 	}
-	draws := stats.NewResamples(values[2], resamples)
+	draws := bootstrap(len(values[2]))
 	out := map[string][2]float64{}
 	var mu sync.Mutex
 	for key, g := range groups {
 		wait.Go(func() {
 			means := make([]float64, len(draws))
 			for k, d := range draws {
-				means[k] = d.Mean([]stats.Clustered{*g})
-			}
-			whole := make(stats.Draw, len(g.Sums))
-			for i := range whole {
-				whole[i] = 1
+				means[k] = weighted(g, d)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			out[key] = [2]float64{whole.Mean([]stats.Clustered{*g}), math.Sqrt(stats.Variance(means))}
+			out[key] = [2]float64{weighted(g, nil), stat.StdDev(means, nil)}
 		})
 	}
 	wait.Wait()
 	return out, nil
+}
+
+// bootstrap draws how often each of n clusters is drawn in each resample.
+func bootstrap(n int) [][]float64 {
+	r := rand.New(rand.NewPCG(1, 2))
+	out := make([][]float64, resamples)
+	for i := range out {
+		out[i] = make([]float64, n)
+		for range n {
+			out[i][r.IntN(n)]++
+		}
+	}
+	return out
+}
+
+// weighted is the mean of clusters, each as often as weights say; nil weights are all 1.
+func weighted(c *stats.Clustered, weights []float64) float64 {
+	var sum, n float64
+	for i, x := range c.Sums {
+		w := 1.
+		if weights != nil {
+			w = weights[i]
+		}
+		sum, n = sum+w*x, n+w*c.Counts[i]
+	}
+	return sum / n
 }
 
 func run(python string) error {

@@ -1,18 +1,7 @@
 package stats
 
-import "math"
-
 // Contrast is a linear combination of cells, taken seed by seed.
 type Contrast []float64
-
-// Of is the contrast of one seed's cells.
-func (c Contrast) Of(cells []float64) float64 {
-	var s float64
-	for i, w := range c {
-		s += w * cells[i]
-	}
-	return s
-}
 
 // MainEffect is the contrast of a level against the mean of all levels of its
 // axis. levels holds each cell's level on that axis; the design is balanced.
@@ -25,6 +14,23 @@ func MainEffect(levels []int, level, count int) Contrast {
 		c[i]--
 	}
 	return c.scaled(1 / float64(len(levels)))
+}
+
+// Step is the contrast of the mean of one level less that of another. levels holds each
+// cell's level on the axis; the design is balanced.
+func Step(levels []int, from, to int) Contrast {
+	c := make(Contrast, len(levels))
+	var n float64
+	for i, l := range levels {
+		switch l {
+		case to:
+			c[i]++
+			n++
+		case from:
+			c[i]--
+		}
+	}
+	return c.scaled(1 / n)
 }
 
 // Interaction is the contrast of a cell of two axes against what the main
@@ -63,27 +69,4 @@ func (c Contrast) scaled(by float64) Contrast {
 		c[i] *= by
 	}
 	return c
-}
-
-// Monotone reports whether values only rise or only fall.
-func Monotone(values []float64) bool {
-	up, down := true, true
-	for i := 1; i < len(values); i++ {
-		up, down = up && values[i] >= values[i-1], down && values[i] <= values[i-1]
-	}
-	return up || down
-}
-
-// SkewedCoverage is what a nominal 95% interval over n seeds covers, measured
-// where values are as skewed as a log-normal with σ = 1 (skewness 6.2): see
-// TestCoverage. Nothing is known of n that is not in the list; the next smaller
-// one bounds it.
-func SkewedCoverage(n int) float64 {
-	out := math.NaN()
-	for _, c := range skewedCoverage {
-		if c.n <= n {
-			out = c.share
-		}
-	}
-	return out
 }

@@ -1,0 +1,141 @@
+package compare
+
+import (
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"ablate/analysis/stats"
+	"ablate/analysis/table"
+)
+
+// cell is a metric of a row over the seeds that have it.
+func (b *builder) cell(m Metric, r *grouped) (Cell, bool) {
+	d, ok := b.measure(m, []term{{r, 1}}, nil)
+	if !ok {
+		return Cell{}, false
+	}
+	return b.show(d, false), true
+}
+
+// difference is a metric of one row less that of another, over the seeds that both have.
+func (b *builder) difference(m Metric, r, from *grouped) (Difference, bool) {
+	if b.zero(m, from) {
+		// The other row has 0 by definition, as the pretrained model has of the distance from
+		// itself: the difference is the row's own value, and there is nothing to test.
+		d, ok := b.measure(m, []term{{r, 1}}, nil)
+		return Difference{Cell: b.show(d, false), measured: d, own: true}, ok
+	}
+	d, ok := b.measure(m, []term{{r, 1}, {from, -1}}, []*grouped{from})
+	if !ok {
+		return Difference{}, false
+	}
+	out := Difference{Cell: b.show(d, true), measured: d}
+	if out.Tested() {
+		// With few images a seed may differ from equal ones by no more than the images do.
+		if i := outlier(d.y); i >= 0 && math.Abs(d.y[i]-d.Mean) > 2*math.Sqrt(d.Floor*float64(len(d.y))) {
+			out.Outlier = SeedName(d.seeds[i])
+			out.Notes = append(out.Notes, b.note(Note{Kind: Outlier, Names: []string{out.Outlier}}))
+		}
+	}
+	return out, true
+}
+
+// zero reports whether all of a row's values of a positive metric are 0.
+func (b *builder) zero(m Metric, r *grouped) bool {
+	col := b.columns[m.Name]
+	return m.Range == table.Positive && !slices.ContainsFunc(r.views, func(v int) bool { return has(col, v) && col.Floats[v] != 0 })
+}
+
+// show gives an estimate in the metric's units.
+func (b *builder) show(d measured, difference bool) Cell {
+	c := Cell{Mean: d.of(d.Mean, difference), Values: d.raw, N: d.N, Images: d.images, Notes: d.notes, Interval: d.level}
+	for _, s := range d.seeds {
+		c.Seeds = append(c.Seeds, SeedName(s))
+	}
+	c.Low, c.High = c.Mean, c.Mean
+	switch {
+	case d.level != "":
+		i := d.interval(Level, difference)
+		c.Low, c.High = i.Low, i.High
+		if !c.Tested() && b.fewSeeds != OverPrompts {
+			b.fewSeeds = d.level
+		}
+	case d.N < stats.LeastSeeds:
+		b.noSpread = true
+	}
+	return c
+}
+
+// outlier is the index of the value that Grubbs' test (1950) at 1% sets apart from the
+// others of a normal sample; −1 where there is none.
+func outlier(x []float64) int {
+	n := float64(len(x))
+	mean, sd := stat.MeanStdDev(x, nil)
+	if n < 3 || !(sd > 0) {
+		return -1
+	}
+	at := 0
+	for i, v := range x {
+		if math.Abs(v-mean) > math.Abs(x[at]-mean) {
+			at = i
+		}
+	}
+	t := distuv.StudentsT{Sigma: 1, Nu: n - 2}.Quantile(1 - .01/(2*n))
+	if math.Abs(x[at]-mean)/sd > (n-1)/math.Sqrt(n)*math.Sqrt(t*t/(n-2+t*t)) {
+		return at
+	}
+	return -1
+}
+
+// Collapse is the share of a row's seeds whose model has collapsed: a primary metric is
+// less than half of what the reference has with the same seed, or more than twice as
+// much where lower is better.
+type Collapse struct {
+	Seeds  []string `json:"seeds"` // the collapsed ones
+	N      int      `json:"n"`     // seeds that both rows have
+	Share  float64  `json:"share"`
+	Bounds          // 95%, of independent seeds (Wilson 1927)
+}
+
+// collapse counts the collapsed seeds of a row; nil where no metric can show any.
+func (b *builder) collapse(r, reference *grouped) *Collapse {
+	bad, all := map[stats.Seed]bool{}, map[stats.Seed]bool{}
+	var seeds []stats.Seed
+	for _, m := range b.t.Metrics {
+		col := b.columns[m.Name]
+		if !m.Primary || m.sign() == 0 || m.Scale() == stats.Identity {
+			continue
+		}
+		for _, v := range r.views {
+			for _, o := range reference.views {
+				if b.seed(o) != b.seed(v) || !has(col, o) || !has(col, v) {
+					continue
+				}
+				if !all[b.seed(v)] {
+					all[b.seed(v)] = true
+					seeds = append(seeds, b.seed(v))
+				}
+				if x, y := col.Floats[v], col.Floats[o]; m.sign() > 0 && x < y/2 || m.sign() < 0 && x > 2*y {
+					bad[b.seed(v)] = true
+				}
+			}
+		}
+	}
+	if len(seeds) == 0 {
+		return nil
+	}
+	c := &Collapse{Seeds: []string{}, N: len(seeds), Share: float64(len(bad)) / float64(len(seeds))}
+	for _, s := range seeds {
+		if bad[s] {
+			c.Seeds = append(c.Seeds, SeedName(s))
+		}
+	}
+	// Crossed seeds are fewer independent ones than runs.
+	n := stats.Independent(seeds)
+	i := stats.ClopperPearson(c.Share*float64(n), n, Level)
+	c.Low, c.High = i.Low, i.High
+	return c
+}

@@ -1,0 +1,88 @@
+package compare
+
+import "slices"
+
+// Kind is what a note is about.
+type Kind string
+
+// The kinds of notes, with the fields of Note that each uses.
+const (
+	Control      Kind = "control"      // the weights were the gold's verdicts
+	SelectedOn   Kind = "selected on"  // the images were chosen by this score
+	Pending      Kind = "pending"      // some seeds have no result yet
+	Undefined    Kind = "undefined"    // N of Of seeds have a value, and the metric is not defined for the others
+	Damaged      Kind = "damaged"      // the result of the seed Names[0] is damaged in the store
+	Unequal      Kind = "unequal"      // metrics Names depend on the number of samples, which is N and Of
+	Constant     Kind = "constant"     // all seeds have the same value
+	NoSamples    Kind = "no samples"   // the values by prompt are missing
+	FewPrompts   Kind = "few prompts"  // N effective prompts (rounded down)
+	Outlier      Kind = "outlier"      // the seed Names[0] differs from the others (Grubbs)
+	FewPairs     Kind = "few pairs"    // N pairs: a sign test cannot fall below Share
+	FewSeeds     Kind = "few seeds"    // intervals are over Names[0] and for these seeds only
+	NoSpread     Kind = "no spread"    // values of whole sets have no interval with fewer than three seeds
+	Absent       Kind = "absent"       // a cell has no result
+	Environments Kind = "environments" // the rows were computed in N environments
+	SameParser   Kind = "same parser"  // annotator and gold share a parser
+	Moderated    Kind = "moderated"    // standard deviations of differences are moderated over rows
+)
+
+// Note is something that a reader must know beside a value or a table.
+type Note struct {
+	Kind  Kind     `json:"kind"`
+	N     int      `json:"n,omitempty"`
+	Of    int      `json:"of,omitempty"`
+	Share float64  `json:"share,omitempty"`
+	Names []string `json:"names,omitempty"`
+}
+
+func (n Note) equal(o Note) bool {
+	return n.Kind == o.Kind && n.N == o.N && n.Of == o.Of && n.Share == o.Share && slices.Equal(n.Names, o.Names)
+}
+
+// note adds a note once and returns its index.
+func (b *builder) note(n Note) int {
+	if i := slices.IndexFunc(b.t.Notes, n.equal); i >= 0 {
+		return i
+	}
+	b.t.Notes = append(b.t.Notes, n)
+	return len(b.t.Notes) - 1
+}
+
+// caveats are the notes on every value that a row has of a metric.
+func (b *builder) caveats(m Metric, r *grouped) []int {
+	var out []int
+	if b.chosenOn(m, r.views) {
+		out = append(out, b.note(Note{Kind: SelectedOn}))
+	}
+	if r.control {
+		out = append(out, b.note(Note{Kind: Control}))
+	}
+	return out
+}
+
+// chosenOn reports whether a metric is the proxy of a row whose images were
+// chosen by a learned reward.
+func (b *builder) chosenOn(m Metric, views []int) bool {
+	c, loss := b.columns["evaluate.bestOf"], b.columns["reward.loss"]
+	if m.Name != "proxy" || c == nil || loss == nil {
+		return false
+	}
+	n, _ := c.Value(views[0]).(int64)
+	return n > 1 && loss.Value(views[0]) != "oracle"
+}
+
+// general adds the notes on the whole table.
+func (b *builder) general() {
+	if b.fewSeeds != "" {
+		b.note(Note{Kind: FewSeeds, Names: []string{b.fewSeeds}})
+	}
+	if b.noSpread {
+		b.note(Note{Kind: NoSpread})
+	}
+	if b.absent {
+		b.note(Note{Kind: Absent})
+	}
+	if n := b.environments(); n > 1 {
+		b.note(Note{Kind: Environments, N: n})
+	}
+}

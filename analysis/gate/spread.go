@@ -1,0 +1,226 @@
+package gate
+
+import (
+	"fmt"
+	"math"
+
+	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"ablate/analysis/compare"
+	"ablate/analysis/stats"
+)
+
+const (
+	// alpha is the family-wise error of a check.
+	alpha = .05
+	// suspect is the corrected p value below which more seeds are needed.
+	suspect = .1
+)
+
+// test is the test of a value: whether it is worse than its margin.
+type test struct {
+	scale    stats.Scale
+	samples  int     // behind a share
+	sign     float64 // of a change for the worse
+	seeds    []stats.Seed
+	estimate stats.Estimate // of the worsening, on the scale
+	margin   float64        // on the scale
+	base     float64        // of the baseline, on the scale
+	known    bool           // a spread is known
+	declared bool           // the study declares the margin
+	// independent: then and now are compared as independent draws, for want of three seeds.
+	independent bool
+	first       int // the value of the same trials that is tested
+}
+
+// means are those of the pairs then and now, taken on the scale.
+func (t *test) means(pairs []Pair) (then, now float64) {
+	for _, p := range pairs {
+		if !t.scale.Fits(p.Baseline, p.Value) {
+			t.scale = stats.Identity
+		}
+	}
+	var a, b float64
+	for _, p := range pairs {
+		a += t.scale.To(p.Baseline, t.samples) / float64(len(pairs))
+		b += t.scale.To(p.Value, t.samples) / float64(len(pairs))
+	}
+	t.base = a
+	return t.scale.From(a, t.samples), t.scale.From(b, t.samples)
+}
+
+// worse takes a worsening on the scale to the metric's units.
+func (t *test) worse(y float64) float64 {
+	return t.sign * (t.scale.From(t.base+t.sign*y, t.samples) - t.scale.From(t.base, t.samples))
+}
+
+// spread finds what is known of the spread of the values of one metric.
+func (c *checker) spread(b *Baseline, tol Tolerance, values []Value) {
+	levels := b.spreads(tol.Metric, c.metrics[tol.Metric].Scale())
+	for i := range values {
+		v := &values[i]
+		t := &v.test
+		if v.Verdict != Within {
+			continue
+		}
+		at := t.scale.From(t.base, t.samples)
+		if to := at + t.sign*v.Margin; t.scale.Fits(to) && !(t.scale == stats.Logit && (to <= 0 || to >= 1)) {
+			t.margin = t.sign * (t.scale.To(to, t.samples) - t.base)
+		} else {
+			t.margin = math.Inf(1) // outside the metric's range: nothing is as much worse
+		}
+		y := make([]float64, len(v.Pairs))
+		for k, p := range v.Pairs {
+			y[k] = t.sign * (t.scale.To(p.Value, t.samples) - t.scale.To(p.Baseline, t.samples))
+		}
+		e, ok := stats.OverSeeds(t.seeds, y)
+		if ok {
+			t.estimate, t.known = e, true
+			continue
+		}
+		t.independent = true
+		level := levels[v.Row]
+		t.known = level.df >= 2 && level.sd > 0
+		t.estimate = stats.Estimate{Mean: stat.Mean(y, nil), N: max(v.N, 1), SD: level.sd * math.Sqrt2, DF: level.df}
+	}
+}
+
+// moderate draws the spreads of paired differences towards each other, metric by metric.
+func (c *checker) moderate() {
+	index := map[string]int{}
+	var sd, df [][]float64
+	var of [][]*test
+	for i := range c.r.Values {
+		v := &c.r.Values[i]
+		if v.Verdict != Within || !v.test.known || v.test.independent || v.test.first != i {
+			continue
+		}
+		g, ok := index[v.Metric]
+		if !ok {
+			g = len(sd)
+			index[v.Metric] = g
+			sd, df, of = append(sd, nil), append(df, nil), append(of, nil)
+		}
+		sd[g], df[g], of[g] = append(sd[g], v.test.estimate.SD), append(df[g], v.test.estimate.DF), append(of[g], &v.test)
+	}
+	sd, df = stats.ModerateAll(sd, df, 0)
+	for g := range of {
+		for k, t := range of[g] {
+			t.estimate.SD, t.estimate.DF = sd[g][k], df[g][k]
+		}
+	}
+}
+
+// spread is the standard deviation of one independent seed, and its degrees of
+// freedom.
+type spread struct{ sd, df float64 }
+
+// spreads are those of a metric by row, moderated over all rows of the baseline,
+// selected or not; rows of the same trials are one.
+func (b *Baseline) spreads(metric string, scale stats.Scale) map[string]spread {
+	var sd, df []float64
+	at, of := map[string]int{}, map[string]int{} // by row; by trials
+	for _, r := range b.Rows {
+		cell, ok := r.Metrics[metric]
+		if !ok {
+			continue
+		}
+		seeds, values, err := cell.values()
+		if err != nil {
+			continue // Read has checked it
+		}
+		trials := ""
+		on := scale.Fits(values...)
+		for i, s := range seeds {
+			trials += " " + r.Trials[compare.SeedName(s)]
+			if on {
+				values[i] = scale.To(values[i], cell.Images)
+			}
+		}
+		i, ok := of[trials]
+		if at[r.Row] = i; ok {
+			continue
+		}
+		at[r.Row], of[trials] = len(sd), len(sd)
+		e, ok := stats.OverSeeds(seeds, values)
+		if !ok && cell.N == 2 {
+			e.SD, e.DF = stat.StdDev(values, nil), 1
+		}
+		sd, df = append(sd, e.SD), append(df, e.DF)
+	}
+	sd, df = stats.Moderate(sd, df, 0)
+	out := map[string]spread{}
+	for row, i := range at {
+		out[row] = spread{sd[i], df[i]}
+	}
+	return out
+}
+
+// decide tests the values that differ, corrects the tests, and sums up.
+func (c *checker) decide() {
+	seeds := map[string]int{}
+	for _, tol := range c.o.Tolerances {
+		seeds[tol.Metric] = tol.Seeds
+	}
+	c.moderate()
+	var p []float64
+	var at []int
+	for i := range c.r.Values {
+		v := &c.r.Values[i]
+		if v.Verdict == Within && v.test.first == i && v.test.known {
+			p, at = append(p, v.test.estimate.Above(v.test.margin)), append(at, i)
+		}
+	}
+	for k, h := range stats.Holm(p, alpha) {
+		v := &c.r.Values[at[k]]
+		e := v.test.estimate
+		v.P = &h.P
+		if q := (distuv.StudentsT{Sigma: 1, Nu: e.DF}).Quantile(h.Level); e.SE() > 0 {
+			e.Mean -= q * e.SE()
+		}
+		bound := v.test.worse(e.Mean)
+		v.Bound = &bound
+		switch {
+		case h.P < alpha && v.N >= seeds[v.Metric]:
+			v.Verdict = Regression
+		case h.P < alpha:
+			v.Verdict, v.Reason = Inconclusive, fmt.Sprintf("%d seeds, and gate asks for %d", v.N, seeds[v.Metric])
+		case h.P < suspect:
+			v.Verdict, v.Reason = Inconclusive, "corrected p below .1: run more seeds"
+		}
+	}
+	for i := range c.r.Values {
+		v := &c.r.Values[i]
+		switch {
+		case v.Verdict != Within:
+		case v.test.first != i: // rows of the same trials have one result
+			o := c.r.Values[v.test.first]
+			v.Verdict, v.P, v.Bound = o.Verdict, o.P, o.Bound
+			if o.Verdict != Within {
+				v.Reason = "the same trials as " + o.Row
+			}
+		case v.test.known || v.Worse <= v.Margin:
+		case v.test.declared:
+			v.Verdict, v.Reason = Regression, "beyond the declared margin; no spread is known"
+		default:
+			v.Verdict, v.Reason = Inconclusive, "no spread is known: the baseline needs three seeds, or two of several rows, or the gate a margin"
+		}
+	}
+	n := c.r.Counts()
+	if c.r.Compared() == 0 {
+		c.note(c.nothing())
+	}
+	switch {
+	case n[Missing] > 0, n[Absent] > 0, c.r.Compared() == 0: // a check of nothing must not pass
+		c.r.Outcome = Missing
+	case n[Regression] > 0, n[Removed] > 0 && !c.o.AllowRemoved:
+		c.r.Outcome = Regression
+	case n[Incomparable] > 0:
+		c.r.Outcome = Incomparable
+	case n[Inconclusive] > 0:
+		c.r.Outcome = Inconclusive
+	default:
+		c.r.Outcome = Within
+	}
+}

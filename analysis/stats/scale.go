@@ -1,0 +1,94 @@
+package stats
+
+import "math"
+
+// Scale is the scale on which the values of a metric are averaged over seeds and
+// compared. On its scale a metric is nearer to normal at few seeds, and no interval
+// leaves the metric's range.
+type Scale int
+
+// The scales.
+const (
+	Identity Scale = iota // any number
+	Log                   // positive numbers without an upper bound
+	Logit                 // shares
+)
+
+// assumed is the number of samples behind a share whose number is not known. It
+// decides how far 0 and 1 are from other shares.
+const assumed = 1000
+
+// To takes a value to the scale. A share of n samples, k of them counted, becomes
+// log((k+½)/(n−k+½)) (Haldane 1956; Anscombe 1956), which is finite for k = 0 and
+// k = n; n = 0 stands for an unknown number. The logarithm of a value of 0 or below
+// is -Inf or NaN: see Fits.
+func (s Scale) To(x float64, n int) float64 {
+	switch s {
+	case Log:
+		return math.Log(x)
+	case Logit:
+		m := samples(n)
+		return math.Log((x*m + .5) / (m - x*m + .5))
+	}
+	return x
+}
+
+// From takes a value of the scale back. It is the inverse of To for the same n.
+func (s Scale) From(y float64, n int) float64 {
+	switch s {
+	case Log:
+		return math.Exp(y)
+	case Logit:
+		m := samples(n)
+		return min(1, max(0, ((m+1)/(1+math.Exp(-y))-.5)/m))
+	}
+	return y
+}
+
+// Fits reports whether all values are on the scale.
+func (s Scale) Fits(values ...float64) bool {
+	for _, x := range values {
+		switch {
+		case s == Log && !(x > 0), s == Logit && !(x >= 0 && x <= 1):
+			return false
+		}
+	}
+	return true
+}
+
+// Binomial is the variance of To(x, n) for a share of n independent samples
+// (Gart & Zweifel 1967).
+func Binomial(x float64, n int) float64 {
+	k, m := x*float64(n), float64(n)
+	return 1/(k+.5) + 1/(m-k+.5)
+}
+
+// Slope is the derivative of To at x.
+func (s Scale) Slope(x float64, n int) float64 {
+	switch s {
+	case Log:
+		return 1 / x
+	case Logit:
+		m := samples(n)
+		p := (x*m + .5) / (m + 1)
+		return m / (m + 1) / (p * (1 - p))
+	}
+	return 1
+}
+
+// Paired is the variance of a weighted sum of means over the same n images, of which
+// variance is the variance over images of the weighted sum of their values. For two
+// shares with weights 1 and −1 it is that of the discordant pairs, (b + c − (b−c)²/n)/n²
+// (McNemar 1947). At least one image is taken to differ, by the largest weight: none
+// among n does not show that there can be none.
+func Paired(variance, largest float64, n int) float64 {
+	m := float64(n)
+	return max(variance/m, largest*largest/(m*m))
+}
+
+func samples(n int) float64 {
+	if n <= 0 {
+		return assumed
+	}
+	return float64(n)
+}

@@ -1,0 +1,141 @@
+// Package format words an ablation table: numbers, intervals, notes and sentences, the
+// same for terminal, HTML, Markdown and LaTeX.
+package format
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ablate/analysis/compare"
+)
+
+// digits is the number of decimals of a metric.
+func digits(metric string) int {
+	switch {
+	case strings.HasPrefix(metric, "fidelity.frechet"), metric == "distance.kl":
+		return 1
+	case strings.HasPrefix(metric, "fidelity.kid"), strings.HasPrefix(metric, "fidelity.cmmd"):
+		return 4
+	}
+	return 3
+}
+
+// Number is a value of a metric, without the zero before a point of three decimals, as
+// papers write shares, and with the minus sign U+2212.
+func Number(metric string, v float64) string {
+	d := digits(metric)
+	s := strconv.FormatFloat(math.Abs(v), 'f', d, 64)
+	zero := strings.Trim(s, "0.") == ""
+	if d == 3 {
+		if rest, ok := strings.CutPrefix(s, "0."); ok {
+			s = "." + rest
+		}
+	}
+	if v < 0 && !zero {
+		s = "−" + s
+	}
+	return s
+}
+
+// Signed is Number with a plus where it is positive.
+func Signed(metric string, v float64) string {
+	s := Number(metric, v)
+	if v > 0 && strings.Trim(s, "0.") != "" {
+		s = "+" + s
+	}
+	return s
+}
+
+// P is a p value. Its tail rests on a distribution that few seeds cannot show, so that
+// nothing is printed below .0001.
+func P(p float64) string {
+	switch {
+	case p < 1e-4:
+		return "< .0001"
+	case p < .01:
+		return strings.TrimPrefix(strconv.FormatFloat(p, 'f', 4, 64), "0")
+	}
+	return strings.TrimPrefix(strconv.FormatFloat(p, 'f', 2, 64), "0")
+}
+
+// Cell is a value with its interval, or with its seeds' values where there is none.
+func Cell(metric string, c compare.Cell) string { return cell(metric, c, Number) }
+
+// Change is a difference with its interval, or with its seeds' values.
+func Change(metric string, c compare.Cell) string { return cell(metric, c, Signed) }
+
+func cell(metric string, c compare.Cell, number func(metric string, v float64) string) string {
+	s := number(metric, c.Mean)
+	switch {
+	case c.Interval != "":
+		return s + " " + bounds(metric, c.Low, c.High, number)
+	case slices.ContainsFunc(c.Values, func(x float64) bool { return x != c.Values[0] }):
+		var v []string
+		for _, x := range c.Values {
+			v = append(v, number(metric, x))
+		}
+		return s + " (" + strings.Join(v, " ") + ")"
+	}
+	return s
+}
+
+// Bounds are those of the interval of a difference.
+func Bounds(metric string, b compare.Bounds) string { return bounds(metric, b.Low, b.High, Signed) }
+
+func bounds(metric string, low, high float64, number func(metric string, v float64) string) string {
+	return "[" + number(metric, low) + ", " + number(metric, high) + "]"
+}
+
+// Arrow shows which direction of a metric is better.
+func Arrow(better string) string { return map[string]string{"higher": "↑", "lower": "↓"}[better] }
+
+// Direction says which direction of a metric is better.
+func Direction(better string) string {
+	return map[string]string{"higher": " (higher is better)", "lower": " (lower is better)"}[better]
+}
+
+// Label names a row, with what a reader must know of it.
+func Label(r compare.Row) string {
+	s := r.Name()
+	switch {
+	case r.Part:
+		s += " (part of " + r.SameAs + ")"
+	case r.SameAs != "":
+		s += " (= " + r.SameAs + ")"
+	}
+	return s
+}
+
+// Needs are the seeds that a difference needs, and those that it has.
+func Needs(d compare.Difference) string {
+	switch {
+	case d.Needs > 0:
+		return fmt.Sprintf("%d (%d)", d.Needs, d.N)
+	case d.MorePrompts > 0:
+		return fmt.Sprintf("no number (%d)", d.N)
+	}
+	return "–"
+}
+
+// Effect names an effect.
+func Effect(e compare.Effect) string {
+	name := strings.Join(e.Factors, " × ")
+	switch {
+	case e.Kind == compare.Trend:
+		return name + ", trend"
+	case e.Kind == compare.Range, e.Kind == compare.Main && len(e.Levels) == 2:
+		return name + ": " + e.Levels[0] + " → " + e.Levels[1]
+	}
+	return name + " = " + strings.Join(e.Levels, ", ")
+}
+
+// Count is a number of things.
+func Count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,130 @@
+package format
+
+import (
+	"fmt"
+	"strings"
+
+	"ablate/analysis/compare"
+)
+
+// Note is a note as a sentence or two.
+func Note(n compare.Note) string {
+	list := strings.Join(n.Names, ", ")
+	switch n.Kind {
+	case compare.Control:
+		return "Control: its weights are the gold's own verdicts, which no method could have."
+	case compare.SelectedOn:
+		return "The images were selected by this score, so that its value is no evidence of quality."
+	case compare.Pending:
+		return "Some seeds of this arm have no result yet; the value is over those that have one."
+	case compare.Undefined:
+		return fmt.Sprintf("Survivors only: %d of %s have a value, and the metric is not defined for the others.", n.N, Count(n.Of, "seed"))
+	case compare.Damaged:
+		return fmt.Sprintf("The result of seed %s is damaged in the store and left out; 'ablate run' computes it again.", list)
+	case compare.Unequal:
+		return fmt.Sprintf("The value of %s depends on the number of samples: rows with %d and %d samples are not compared.", list, n.N, n.Of)
+	case compare.Constant:
+		return "Same for all seeds (computed, not measured)."
+	case compare.NoSamples:
+		return "The values by prompt are missing, so that there is no interval for other prompts."
+	case compare.FewPrompts:
+		return fmt.Sprintf("No interval: its prompts count as %d equal ones, and ten are needed.", n.N)
+	case compare.Outlier:
+		return fmt.Sprintf("Seed %s differs from the others (Grubbs' test, 1%%): it makes most of this difference, and the interval does not cover what such a seed does.", list)
+	case compare.FewPairs:
+		return fmt.Sprintf("With %d seeds a sign test cannot fall below p = %s; significance rests on differences that are normal over seeds.", n.N, strings.TrimPrefix(fmt.Sprintf("%.3g", n.Share), "0"))
+	case compare.FewSeeds:
+		over := "images: how the value would vary with other noise, for these seeds and prompts only"
+		if list == compare.OverPrompts {
+			over = "prompts: how the value would vary with other prompts, for these seeds only"
+		}
+		return "With fewer than three seeds there is no interval over seeds and no test. Intervals are over " + over + "."
+	case compare.NoSpread:
+		return "Some values have no interval: only their seeds' values are known."
+	case compare.Absent:
+		return "– : no result. The trial has not run, or failed, or the metric is not defined for it (no proxy where the base learns no reward)."
+	case compare.Environments:
+		return fmt.Sprintf("The rows were computed in %d different environments (processor, driver, plugin or flags), so that their last digits may differ for that alone. Column environment of trials.arrow has which.", n.N)
+	case compare.SameParser:
+		return "Annotator and gold share one parser: the annotator errs with the declared noise, the gold does not. Images that it cannot read count as not aligned."
+	case compare.Moderated:
+		return "Standard deviations of differences are moderated over the rows of a metric (after Smyth 2004)."
+	}
+	return string(n.Kind)
+}
+
+// Levels says what a table's intervals over seeds generalize to; nothing where there are
+// none.
+func Levels(t *compare.Table) string {
+	for _, r := range t.Rows {
+		for _, c := range r.Cells {
+			if c.Tested() {
+				return levels(t)
+			}
+		}
+	}
+	return ""
+}
+
+func levels(t *compare.Table) string {
+	if t.Prompts == compare.Sampled {
+		return "Intervals: 95%, over seeds and prompts (prompts stand for others of their kind); over seeds alone where a metric has no prompts."
+	}
+	return "Intervals: 95%, over seeds, for these prompts."
+}
+
+// Significance says what * means in a table.
+func Significance(t *compare.Table) string {
+	if t.Family == 0 {
+		return ""
+	}
+	var primary []string
+	for _, m := range t.Metrics {
+		if m.Primary {
+			primary = append(primary, m.Label)
+		}
+	}
+	return fmt.Sprintf("* significant: p < .05 after Holm's correction over %s (rows × %s). Other metrics are exploratory, and not tested. Intervals are not corrected.", Count(t.Family, "comparison"), strings.Join(primary, ", "))
+}
+
+// Detect says in sentences how many seeds it takes to find what matters.
+func Detect(t *compare.Table) []string {
+	var out []string
+	for _, d := range t.Detect {
+		name := d.Metric
+		if m, ok := t.Metric(d.Metric); ok {
+			name = m.Label
+		}
+		of := fmt.Sprintf("a difference of %g in %s (80%% power, corrected for %s)", d.Size, name, Count(max(t.Family, 1), "comparison"))
+		bound := ""
+		if d.AtMost > 0 {
+			bound = fmt.Sprintf(", up to %d if the spread is at its upper 80%% bound", d.AtMost)
+		}
+		switch {
+		case d.Row == "":
+			out = append(out, fmt.Sprintf("A difference of %g in %s matters here. No spread over seeds has been seen yet.", d.Size, name))
+		case d.Needs == 0:
+			out = append(out, fmt.Sprintf("No number of seeds finds %s for %q: %.1f times as many prompts would.", of, d.Row, d.MorePrompts))
+		case d.Needs > d.Have:
+			out = append(out, fmt.Sprintf("To find %s, %q needs %s%s; it has %d.", of, d.Row, Count(d.Needs, "seed"), bound, d.Have))
+		default:
+			out = append(out, fmt.Sprintf("%s are enough to find %s: %d are needed%s.", Count(d.Have, "seed"), of, d.Needs, bound))
+		}
+	}
+	for _, r := range t.Resolving {
+		name := r.Metric
+		if m, ok := t.Metric(r.Metric); ok {
+			name = m.Label
+		}
+		out = append(out, fmt.Sprintf("With %s, half of the %s of %s could find a difference of %s.", Count(r.Seeds, "seed"), Count(r.Of, "comparison"), name, Number(r.Metric, r.Size)))
+	}
+	if f := t.Front; f != nil && len(f.Left) > 0 {
+		out = append(out, fmt.Sprintf("The front is over %s, which its rows share; left out: %s.", Count(len(f.Seeds), "seed"), strings.Join(f.Left, "; ")))
+	}
+	return out
+}
+
+// Incomplete says why an arm has no effects.
+func Incomplete(arm string) string {
+	return fmt.Sprintf("No main effects for %q: some combinations of its axes are left out, or two of them are one trial.", arm)
+}
