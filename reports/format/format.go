@@ -67,6 +67,15 @@ func Cell(metric string, c compare.Cell) string { return cell(metric, c, Number)
 // Change is a difference with its interval, or with its seeds' values.
 func Change(metric string, c compare.Cell) string { return cell(metric, c, Signed) }
 
+// Compact is Change without a plus within the brackets, and without seeds' values.
+func Compact(metric string, c compare.Cell) string {
+	s := Signed(metric, c.Mean)
+	if c.Interval != "" {
+		s += " " + bounds(metric, c.Low, c.High, Number)
+	}
+	return s
+}
+
 func cell(metric string, c compare.Cell, number func(metric string, v float64) string) string {
 	s := number(metric, c.Mean)
 	switch {
@@ -108,6 +117,51 @@ func Label(r compare.Row) string {
 	}
 	return s
 }
+
+// Point names the point of a row by the last part of each axis, "beta=0.1 rounds=8", and
+// marks a control.
+func Point(r compare.Row) string { return point(r, func(s string) string { return s }) }
+
+// BriefPoint is Point with initials for names of several words, "lR" for learningRate, and
+// small numbers in powers of ten.
+func BriefPoint(r compare.Row) string {
+	return point(r, func(s string) string {
+		if x, err := strconv.ParseFloat(s, 64); err == nil {
+			if e := strings.Replace(strconv.FormatFloat(x, 'e', -1, 64), "e-0", "e-", 1); len(e) < len(s) {
+				return e
+			}
+			return s
+		}
+		initials := s[:1]
+		for _, c := range s[1:] {
+			if c >= 'A' && c <= 'Z' {
+				initials += string(c)
+			}
+		}
+		if len(initials) > 1 {
+			return initials
+		}
+		return s
+	})
+}
+
+func point(r compare.Row, brief func(string) string) string {
+	var parts []string
+	for _, v := range r.Point {
+		name := v.Axis
+		if i := strings.LastIndexByte(name, '.'); i >= 0 {
+			name = name[i+1:]
+		}
+		parts = append(parts, brief(name)+"="+brief(v.Value))
+	}
+	if r.Control {
+		parts = append(parts, "(control)")
+	}
+	return strings.Join(parts, " ")
+}
+
+// Brief names a row by its arm and Point.
+func Brief(r compare.Row) string { return strings.TrimSpace(r.Arm + " " + Point(r)) }
 
 // Needs are the seeds that a difference needs, and those that it has.
 func Needs(d compare.Difference) string {

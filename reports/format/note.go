@@ -111,6 +111,12 @@ func Detect(t *compare.Table) []string {
 			out = append(out, fmt.Sprintf("%s are enough to find %s: %d are needed%s.", Count(d.Have, "seed"), of, d.Needs, bound))
 		}
 	}
+	return out
+}
+
+// Resolving says in sentences what a table could have found.
+func Resolving(t *compare.Table) []string {
+	var out []string
 	for _, r := range t.Resolving {
 		name := r.Metric
 		if m, ok := t.Metric(r.Metric); ok {
@@ -118,10 +124,15 @@ func Detect(t *compare.Table) []string {
 		}
 		out = append(out, fmt.Sprintf("With %s, half of the %s of %s could find a difference of %s.", Count(r.Seeds, "seed"), Count(r.Of, "comparison"), name, Number(r.Metric, r.Size)))
 	}
-	if f := t.Front; f != nil && len(f.Left) > 0 {
-		out = append(out, fmt.Sprintf("The front is over %s, which its rows share; left out: %s.", Count(len(f.Seeds), "seed"), strings.Join(f.Left, "; ")))
-	}
 	return out
+}
+
+// Left names the rows that are not on the front for want of shared seeds or samples.
+func Left(t *compare.Table) string {
+	if f := t.Front; f != nil && len(f.Left) > 0 {
+		return fmt.Sprintf("The front is over %s, which its rows share; left out: %s.", Count(len(f.Seeds), "seed"), strings.Join(f.Left, "; "))
+	}
+	return ""
 }
 
 // Incomplete says why an arm has no effects.

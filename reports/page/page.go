@@ -397,7 +397,7 @@ func (v view) General() []string {
 			out = append(out, format.Note(n))
 		}
 	}
-	return append(out, format.Detect(v.Table)...)
+	return slices.Concat(out, format.Detect(v.Table), format.Resolving(v.Table))
 }
 
 // Control reports whether a row is a control.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"ablate/analysis/gate"
 	"ablate/reports/format"
@@ -108,23 +107,6 @@ func CheckTerminal(w io.Writer, r *gate.Result, pass bool, width int) error {
 	wrap(&b, "", conclusion(r, pass)+" "+CheckSummary(r)+".", width)
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-func tableWidth(rows [][]string) int {
-	n := -2
-	for i := range rows[0] {
-		n += columnWidth(rows, i) + 2
-	}
-	return n
-}
-
-// shorten cuts the texts of a column to n runes.
-func shorten(rows [][]string, column, n int) {
-	for _, r := range rows {
-		if utf8.RuneCountInString(r[column]) > n {
-			r[column] = string([]rune(r[column])[:n-1]) + "…"
-		}
-	}
 }
 
 // checkNotes are what a reader must know beside the values.

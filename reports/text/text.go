@@ -208,8 +208,8 @@ func effects(t *compare.Table) [][]string {
 	return rows
 }
 
-// Terminal writes the short table, split into blocks that fit width columns,
-// the differences to the reference, and the footnotes.
+// Terminal writes the whole table, split into blocks that fit width columns,
+// the differences from the reference, effects, the front and the notes.
 func Terminal(w io.Writer, t *compare.Table, width int) error {
 	var b strings.Builder
 	for _, rows := range [][][]string{grid(t), differences(t), collapses(t), effects(t), front(t)} {
@@ -339,6 +339,10 @@ func summary(t *compare.Table) []string {
 		}
 	}
 	out = append(out, format.Detect(t)...)
+	out = append(out, format.Resolving(t)...)
+	if s := format.Left(t); s != "" {
+		out = append(out, s)
+	}
 	var without []string
 	for _, s := range t.Sweeps {
 		if s.Note != "" {

@@ -2,6 +2,7 @@ package text_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -48,6 +49,7 @@ func ablation() *compare.Table {
 func TestGolden(t *testing.T) {
 	for name, f := range map[string]func(io.Writer, *compare.Table) error{
 		"terminal.txt": func(w io.Writer, t *compare.Table) error { return text.Terminal(w, t, 80) },
+		"short.txt":    func(w io.Writer, t *compare.Table) error { return text.Short(w, t, 80) },
 		"table.md":     text.Markdown, "table.json": text.JSON, "table.tex": text.LaTeX,
 		"table.csv": func(w io.Writer, t *compare.Table) error { return table.CSV(w, text.Long(t)) },
 	} {
@@ -109,13 +111,44 @@ func TestLaTeXNames(t *testing.T) {
 func TestFitsTheTerminal(t *testing.T) {
 	for _, width := range []int{60, 80, 120} {
 		var b bytes.Buffer
-		if err := text.Terminal(&b, ablation(), width); err != nil {
-			t.Fatal(err)
+		for _, write := range []func(io.Writer, *compare.Table, int) error{text.Terminal, text.Short} {
+			if err := write(&b, ablation(), width); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for line := range bytes.Lines(b.Bytes()) {
 			if n := utf8.RuneCount(bytes.TrimRight(line, "\n")); n > width {
 				t.Errorf("width %d: a line of %d: %s", width, n, line)
 			}
+		}
+	}
+}
+
+// TestShort: 24 rows with long points and all their notes fit 45 lines of 100 columns.
+func TestShort(t *testing.T) {
+	a := ablation()
+	a.Metrics[2].Primary = true
+	d := a.Rows[1].Differences["alignment"]
+	for i := range 20 {
+		a.Rows = append(a.Rows, compare.Row{Arm: "awm", Label: fmt.Sprint("awm[finetune.rounds=", i, ",finetune.learningRate=0.0003]"),
+			Point: []compare.Value{{Axis: "finetune.rounds", Value: fmt.Sprint(i)}, {Axis: "finetune.learningRate", Value: "0.0003"}},
+			Cells: a.Rows[0].Cells, Differences: map[string]compare.Difference{"alignment": d, "fidelity.recall": d}})
+	}
+	var b bytes.Buffer
+	if err := text.Short(&b, a, 100); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "\n"); n > 45 {
+		t.Errorf("%d lines:\n%s", n, &b)
+	}
+	for line := range strings.Lines(b.String()) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 {
+			t.Errorf("a line of %d: %s", n, line)
+		}
+	}
+	for _, want := range []string{"awm            rounds=7 lR=3e-4", "alignment ↑, difference", "recall ↑, difference", "(reference)", "−.116 [−.136, −.096] *", "real vs. real"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("it lacks %q:\n%s", want, &b)
 		}
 	}
 }

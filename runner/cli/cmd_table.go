@@ -16,8 +16,8 @@ import (
 
 type tableOptions struct {
 	studyOptions
-	json, csv, md, tex, parquet bool
-	of                          string
+	json, csv, md, tex, parquet, all bool
+	of                               string
 }
 
 func (o *tableOptions) addFlags(f *pflag.FlagSet) {
@@ -26,6 +26,7 @@ func (o *tableOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.csv, "csv", false, "one line a row and metric")
 	f.BoolVar(&o.md, "md", false, "Markdown")
 	f.BoolVar(&o.parquet, "parquet", false, "Parquet, one line a row and metric")
+	f.BoolVar(&o.all, "all", false, "every metric, effects, the front and all notes")
 	f.StringVar(&o.of, "of", "", "one of the study's tables: trials, samples, curves, labels, reliability or runs")
 	f.BoolVar(&o.tex, "tex", false, "LaTeX, for booktabs; the best in bold only where the data single it out")
 }
@@ -36,7 +37,8 @@ func newTable(g *globals) *cobra.Command {
 		Use:   "table STUDY",
 		Short: "Print the ablation table of what there is",
 		Long: `Prints a study's ablation table from what the store has, running nothing; what
-is missing is shown as missing. Intervals are 95%, over seeds from three seeds on;
+is missing is shown as missing: a line for each row, with the study's primary metrics
+and their differences from its reference (--all has the rest). Intervals are 95%, over seeds from three seeds on;
 with fewer they are over images, for these seeds only. Where compare.prompts is
 "sampled" they are over prompts, too. * marks a difference that is significant at 5%
 after Holm's correction over rows and primary metrics, ≈ one that is equivalent.
@@ -120,5 +122,8 @@ func (g *globals) printTable(r *result.Result, o tableOptions) error {
 	}
 	width, _ := terminal(g.stdout)
 	fmt.Fprintf(g.stdout, "%s\n\n", r.Project.Study.Title)
-	return text.Terminal(g.stdout, r.Ablation, width)
+	if o.all {
+		return text.Terminal(g.stdout, r.Ablation, width)
+	}
+	return text.Short(g.stdout, r.Ablation, width)
 }

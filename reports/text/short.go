@@ -1,0 +1,211 @@
+package text
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"ablate/analysis/compare"
+	"ablate/reports/format"
+)
+
+// sign is a mark of the short table, and its meaning.
+type sign struct{ mark, meaning string }
+
+var (
+	equivalent = sign{" ≈", "≈ equivalent within what the study declares to matter"}
+	outlying   = sign{" !", "! one seed differs from the others and makes most of the difference"}
+	partial    = sign{" °", "° over the seeds that have a value"}
+)
+
+// Short writes a table of a line for each row: its primary metrics and their differences
+// from the reference, as many as fit width columns. Rows that repeat another are left out.
+func Short(w io.Writer, t *compare.Table, width int) error {
+	var metrics []compare.Metric
+	for _, m := range t.Metrics {
+		if m.Primary {
+			metrics = append(metrics, m)
+		}
+	}
+	// Where it is too wide, first the points get shorter, then names and points share a column,
+	// then names are cut, and at last metrics are left out.
+	const least = 12 // runes of a name
+	left := 0
+	var rows [][]string
+	var used []sign
+	for ; ; left++ {
+		shown := metrics[:len(metrics)-left]
+		if rows, used = short(t, shown, format.Point); tableWidth(rows) > width {
+			rows, used = short(t, shown, format.BriefPoint)
+		}
+		if tableWidth(rows) > width {
+			for i, r := range rows {
+				rows[i] = append([]string{strings.TrimSpace(r[0] + " " + r[1])}, r[2:]...)
+			}
+		}
+		over := tableWidth(rows) - width
+		if room := columnWidth(rows, 0) - least; over <= room || len(shown) <= 1 {
+			if over > 0 {
+				shorten(rows, 0, max(least, columnWidth(rows, 0)-over))
+			}
+			break
+		}
+	}
+	var b strings.Builder
+	align(&b, rows)
+	b.WriteByte('\n')
+	for _, s := range []string{format.Levels(t), format.Significance(t), legend(used), collapsed(t), format.Left(t)} {
+		if s != "" {
+			wrap(&b, "", s, width)
+		}
+	}
+	for _, s := range format.Detect(t) {
+		wrap(&b, "", s, width)
+	}
+	for _, n := range t.Notes {
+		switch n.Kind {
+		case compare.FewSeeds, compare.Environments, compare.Damaged, compare.SameParser:
+			wrap(&b, "", format.Note(n), width)
+		}
+	}
+	more := "--all has every metric, effects, the front and all notes."
+	if left > 0 {
+		more = fmt.Sprintf("%s more did not fit. %s", format.Count(left, "primary metric"), more)
+	}
+	wrap(&b, "", more, width)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// short lays out the rows with their points, and collects the signs that they use.
+func short(t *compare.Table, metrics []compare.Metric, point func(compare.Row) string) (rows [][]string, used []sign) {
+	head := []string{"arm", ""}
+	for _, m := range metrics {
+		head = append(head, strings.TrimSpace(m.Label+" "+format.Arrow(m.Better))+", difference")
+	}
+	rows = [][]string{head}
+	value := func(v, difference string) string { return fmt.Sprintf("%-5s  %s", v, difference) }
+	use := func(s sign) string {
+		for _, u := range used {
+			if u == s {
+				return s.mark
+			}
+		}
+		used = append(used, s)
+		return s.mark
+	}
+	kinds := func(notes []int, kinds ...compare.Kind) bool {
+		for _, n := range notes {
+			for _, k := range kinds {
+				if t.Notes[n].Kind == k {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	difference := func(m compare.Metric, d compare.Difference, ok bool) string {
+		if !ok {
+			return "–"
+		}
+		s := format.Compact(m.Name, d.Cell)
+		if d.Significant {
+			s += " *"
+		}
+		if d.Equivalent {
+			s += use(equivalent)
+		}
+		if d.Outlier != "" {
+			s += use(outlying)
+		}
+		return s
+	}
+	for _, r := range t.Rows {
+		if r.SameAs != "" {
+			continue
+		}
+		row := []string{r.Arm, point(r)}
+		for _, m := range metrics {
+			v := "–"
+			if c, ok := r.Cells[m.Name]; ok {
+				if v = format.Number(m.Name, c.Mean); kinds(c.Notes, compare.Pending, compare.Undefined, compare.Damaged) {
+					v += use(partial)
+				}
+			}
+			d, ok := r.Differences[m.Name]
+			if r.Label == t.Reference {
+				row = append(row, value(v, "(reference)"))
+				continue
+			}
+			row = append(row, value(v, difference(m, d, ok)))
+		}
+		rows = append(rows, row)
+	}
+	for _, c := range t.Contrasts {
+		row := []string{c.A, "− " + c.B}
+		for _, m := range metrics {
+			d, ok := c.Differences[m.Name]
+			row = append(row, value("", difference(m, d, ok)))
+		}
+		rows = append(rows, row)
+	}
+	// The floor: what real images have against real images.
+	floor, any := []string{"real vs. real", ""}, false
+	for _, m := range metrics {
+		v := ""
+		for _, r := range t.Rows {
+			if c, ok := r.Cells[m.Real]; ok {
+				v, any = format.Number(m.Name, c.Mean), true
+				break
+			}
+		}
+		floor = append(floor, v)
+	}
+	if any {
+		rows = append(rows, floor)
+	}
+	return rows, used
+}
+
+func legend(used []sign) string {
+	var s []string
+	for _, u := range used {
+		s = append(s, u.meaning)
+	}
+	if s == nil {
+		return ""
+	}
+	return strings.Join(s, "; ") + "."
+}
+
+// collapsed names the rows of which seeds have collapsed.
+func collapsed(t *compare.Table) string {
+	var list []string
+	for _, r := range t.Rows {
+		if c := r.Collapse; c != nil && len(c.Seeds) > 0 && r.SameAs == "" {
+			list = append(list, fmt.Sprintf("%s %d of %d", format.Brief(r), len(c.Seeds), c.N))
+		}
+	}
+	if list == nil {
+		return ""
+	}
+	return "Collapsed seeds (less than half of the reference in a primary metric): " + strings.Join(list, "; ") + "."
+}
+
+func tableWidth(rows [][]string) int {
+	n := -2
+	for i := range rows[0] {
+		n += columnWidth(rows, i) + 2
+	}
+	return n
+}
+
+// shorten cuts the texts of a column to n runes.
+func shorten(rows [][]string, column, n int) {
+	for _, r := range rows {
+		if utf8.RuneCountInString(r[column]) > n {
+			r[column] = string([]rune(r[column])[:n-1]) + "…"
+		}
+	}
+}
