@@ -126,18 +126,10 @@ func (b *builder) measure(m Metric, terms []term, bases []*grouped) (measured, b
 		}
 	}
 	d.base /= based
-	e, over := stats.OverSeeds(d.seeds, d.y)
-	if over {
-		d.Estimate, d.level = e, OverSeeds
-	} else {
-		d.Mean, d.N, d.DF = mean(d.y), stats.Independent(d.seeds), normal
-	}
 	d.Floor = b.floor(m, terms, values, sizes, views, d.scale)
-	if !over && d.Floor > 0 {
-		d.level = OverImages
-	}
+	d.estimate()
 	if b.o.Sampled {
-		b.sample(&d, m, terms, values, sizes, views, over)
+		b.sample(&d, m, terms, values, sizes, views, d.level == OverSeeds)
 	}
 	if d.level != "" && d.SE() == 0 {
 		d.level = ""
@@ -169,8 +161,8 @@ func (b *builder) floor(m Metric, terms []term, values [][]float64, sizes, views
 // paired is the variance of a seed's weighted sum over its images, where all rows have the
 // same.
 func (b *builder) paired(m Metric, terms []term, line []float64, sizes, views []int, scale stats.Scale) (float64, bool) {
-	if b.samples == nil {
-		return 0, false
+	if b.samples == nil || len(terms) == 1 && m.Range == table.Share {
+		return 0, false // of one share the binomial variance is known without its images
 	}
 	trials, weights := make([]string, len(terms)), make([]float64, len(terms))
 	var largest float64

@@ -20,6 +20,7 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/analysis/stats"
+	"ablate/analysis/table"
 )
 
 // Baseline is a table as it once was.
@@ -48,7 +49,8 @@ type BaselineRow struct {
 
 // BaselineCell is a metric of a row.
 type BaselineCell struct {
-	Better string  `json:"better"` // higher or lower
+	Better string  `json:"better"`          // higher or lower
+	Range  string  `json:"range,omitempty"` // as of a column of trials.arrow
 	Mean   float64 `json:"mean"`
 	N      int     `json:"n"` // independent seeds
 	// Images is the smallest number of samples behind a seed's value; 0 in
@@ -65,9 +67,9 @@ const largest = 1e100
 // New makes a baseline of what a table has of the given metrics.
 func New(study string, made Made, t *compare.Table, metrics []string) (*Baseline, error) {
 	b := &Baseline{Version: version, Study: study, Made: made}
-	better := map[string]string{}
+	better, of := map[string]string{}, map[string]string{}
 	for _, m := range t.Metrics {
-		better[m.Name] = m.Better
+		better[m.Name], of[m.Name] = m.Better, m.Range
 	}
 	for _, r := range t.Rows {
 		out := BaselineRow{Arm: r.Arm, Row: r.Label, Trials: map[string]string{}, Metrics: map[string]BaselineCell{}}
@@ -82,7 +84,7 @@ func New(study string, made Made, t *compare.Table, metrics []string) (*Baseline
 			if better[m] == "" {
 				return nil, fmt.Errorf("metric %s has no direction (better higher or lower), which a guarded metric needs", m)
 			}
-			x := BaselineCell{Better: better[m], Mean: stat.Mean(c.Values, nil), N: c.N, Images: c.Images, Seeds: map[string]float64{}}
+			x := BaselineCell{Better: better[m], Range: of[m], Mean: stat.Mean(c.Values, nil), N: c.N, Images: c.Images, Seeds: map[string]float64{}}
 			for i, s := range c.Seeds {
 				x.Seeds[s] = c.Values[i]
 			}
@@ -226,6 +228,8 @@ func (b *Baseline) check() error {
 				return fmt.Errorf("%s: the mean is given as %v, and its seeds give %v: a baseline is made by 'ablate baseline', not by hand", at, c.Mean, stat.Mean(values, nil))
 			case stats.Independent(seeds) != c.N:
 				return fmt.Errorf("%s: n is given as %d, and there are %d independent seeds", at, c.N, stats.Independent(seeds))
+			case !slices.Contains([]string{"", table.Share, table.Unit, table.Positive}, c.Range):
+				return fmt.Errorf("%s: range is %q; must be share, unit, positive or absent", at, c.Range)
 			case c.Images < 0:
 				return fmt.Errorf("%s: images is %d, below 0", at, c.Images)
 			}
@@ -281,18 +285,11 @@ func (b *Baseline) Table() *compare.Table {
 			row.Seeds, row.Trials = append(row.Seeds, s), append(row.Trials, r.Trials[s])
 		}
 		for name, c := range r.Metrics {
-			cell := compare.Cell{Mean: c.Mean, Low: c.Mean, High: c.Mean, N: c.N, Images: c.Images}
 			seeds, values, err := c.values()
 			if err != nil {
 				continue // Read has checked it
 			}
-			for i, s := range seeds {
-				cell.Seeds, cell.Values = append(cell.Seeds, compare.SeedName(s)), append(cell.Values, values[i])
-			}
-			if e, ok := stats.OverSeeds(seeds, values); ok && e.SD > 0 {
-				i := e.Interval(compare.Level)
-				cell.Low, cell.High, cell.Interval = i.Low, i.High, compare.OverSeeds
-			}
+			cell := compare.LevelOf(compare.Metric{Name: name, Better: c.Better, Range: c.Range}, seeds, values, c.Images)
 			row.Cells[name] = cell
 		}
 		t.Rows = append(t.Rows, row)

@@ -1,0 +1,74 @@
+package gate_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ablate/analysis/gate"
+	"ablate/reports/format"
+)
+
+// TestREADMEs: the tables in the READMEs of the studies have the numbers of the baselines,
+// to the last digit. Unseen alignment is left out: its number of images differs from seed to
+// seed, and a baseline keeps the smallest.
+func TestREADMEs(t *testing.T) {
+	files, err := filepath.Glob("../../experiments/baselines/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no baselines", err)
+	}
+	columns := map[string]string{"alignment ↑": "alignment", "recall ↑": "fidelity.recall", "Fréchet ↓": "fidelity.frechet"}
+	for _, file := range files {
+		study := strings.TrimSuffix(filepath.Base(file), ".json")
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		base, err := gate.Read(b)
+		if err != nil {
+			t.Fatal(file, err)
+		}
+		readme, err := os.ReadFile(filepath.Join("../../experiments", study, "README.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, ok := strings.Cut(string(readme), "| arm | alignment ↑ |")
+		if !ok {
+			t.Fatalf("%s: its README has no table", study)
+		}
+		lines := strings.Split("| arm | alignment ↑ |"+rest, "\n")
+		head := strings.Split(lines[0], "|")
+		rows := map[string][]string{}
+		for _, line := range lines[2:] {
+			cells := strings.Split(line, "|")
+			if len(cells) < 3 {
+				break
+			}
+			name, _, _ := strings.Cut(strings.TrimSpace(cells[1]), " (")
+			rows[name] = cells
+		}
+		compared := 0
+		for _, r := range base.Table().Rows {
+			cells, ok := rows[r.Label]
+			if !ok {
+				t.Errorf("%s: the README has no row %q", study, r.Label)
+				continue
+			}
+			for i, h := range head {
+				c, ok := r.Cells[columns[strings.TrimSpace(h)]]
+				if !ok {
+					continue
+				}
+				want := format.Cell(columns[strings.TrimSpace(h)], c)
+				if got := strings.TrimSpace(cells[i]); !strings.HasPrefix(got, want) {
+					t.Errorf("%s, %s, %s: the README has %q, the baseline %q", study, r.Label, strings.TrimSpace(h), got, want)
+				}
+				compared++
+			}
+		}
+		if compared < 10 {
+			t.Errorf("%s: %d values compared", study, compared)
+		}
+	}
+}
