@@ -23,6 +23,8 @@ const (
 	Absent       Kind = "absent"       // a cell has no result
 	Environments Kind = "environments" // the rows were computed in N environments
 	SameParser   Kind = "same parser"  // annotator and gold share a parser
+	ImportedFrom Kind = "imported"     // the runs were computed by other tools; Names are their files
+	Guessed      Kind = "guessed"      // ranges or directions of metrics Names were guessed
 	Moderated    Kind = "moderated"    // standard deviations of differences are moderated over rows
 )
 

@@ -117,6 +117,17 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 	}
 	strict := error(nil)
 	r.real, strict = build(m.strict)
+	if v.LookupPath(cue.ParsePath("from")).Exists() { // of #Imported
+		switch {
+		case strict != nil:
+			r.cue(strict)
+		case len(o.Set) > 0:
+			r.m.add(where{file: r.file}, "", "its results are imported, so that --set has nothing to change", "leave --set out")
+		default:
+			r.imported(r.real, s)
+		}
+		return s, nil
+	}
 	r.study(v, s, o)
 	s.Files = r.files
 	for _, err := range append(r.doubts, strict) {

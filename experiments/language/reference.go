@@ -42,7 +42,7 @@ func Reference() ([]Section, error) {
 		return nil, err
 	}
 	var out []Section
-	for _, name := range []string{"#Study", "#Arm", "#Seed", "#Tolerance"} {
+	for _, name := range []string{"#Study", "#Arm", "#Seed", "#Tolerance", "#Imported"} {
 		d := defs[name]
 		s := Section{Name: name, Doc: docOf(d)}
 		fieldsOf(&s, d.Value, "")

@@ -49,6 +49,7 @@ type Study struct {
 	Primary   []string           // metrics whose differences are tested for significance; nil: those of compare.Primary
 	Contrasts [][2]string        // further pairs of rows to compare
 	Prompts   string             // what prompts are to the study: fixed, sampled, or empty: as their source says
+	Imported  *Imported          // where its results are from; nil for a study that this program runs
 	Gate      []Gate             // what check holds against a baseline, in the study's order
 	Collapsed int                // points left out, for an earlier one of their arm is the same
 	Excluded  []Excluded

@@ -26,6 +26,7 @@ type wire struct {
 	Primary   []string
 	Contrasts [][2]string
 	Prompts   string
+	Imported  *Imported
 	Gate      []Gate
 	Notes     []string
 	Files     []File
@@ -82,6 +83,10 @@ func ReadReply(in io.Reader) (*Study, error) {
 }
 
 func (s *Study) wire() *wire {
+	if s.Imported != nil { // it has no trials
+		return &wire{Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version,
+			Detect: s.Detect, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Gate: s.Gate, Notes: s.Notes, Imported: s.Imported}
+	}
 	w := &wire{Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version, Detect: s.Detect, Show: s.Show, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Gate: s.Gate,
 		Collapsed: s.Collapsed, Notes: s.Notes, Files: s.Files, Seeds: s.Seeds, Excluded: s.Excluded, Values: s.Base.pool.values[1:], Base: s.Base.refs}
 	for _, a := range s.Arms {
@@ -118,8 +123,11 @@ func sameAxes(names []string, axes []AxisValue) bool {
 }
 
 func (w *wire) study() (*Study, error) {
-	s := Study{Name: w.Name, Path: w.Path, Root: w.Root, Dir: w.Dir, Title: w.Title, Question: w.Question, Reference: w.Reference, Version: w.Version, Detect: w.Detect, Show: w.Show, Primary: w.Primary, Contrasts: w.Contrasts, Prompts: w.Prompts, Gate: w.Gate,
+	s := Study{Name: w.Name, Path: w.Path, Root: w.Root, Dir: w.Dir, Title: w.Title, Question: w.Question, Reference: w.Reference, Version: w.Version, Detect: w.Detect, Show: w.Show, Primary: w.Primary, Contrasts: w.Contrasts, Prompts: w.Prompts, Imported: w.Imported, Gate: w.Gate,
 		Collapsed: w.Collapsed, Notes: w.Notes, Files: w.Files, Seeds: w.Seeds, Excluded: w.Excluded}
+	if s.Imported != nil {
+		return &s, nil
+	}
 	p := newPool()
 	for _, v := range w.Values {
 		p.put(v)

@@ -47,6 +47,10 @@ func Note(n compare.Note) string {
 		return fmt.Sprintf("The rows were computed in %d different environments (processor, driver, plugin or flags), so that their last digits may differ for that alone. Column environment of trials.arrow has which.", n.N)
 	case compare.SameParser:
 		return "Annotator and gold share one parser: the annotator errs with the declared noise, the gold does not. Images that it cannot read count as not aligned."
+	case compare.ImportedFrom:
+		return "The runs were imported (" + list + "): this program did not compute them, and has no pictures of them."
+	case compare.Guessed:
+		return "Guessed, for the study does not declare it: " + strings.Join(n.Names, "; ") + "."
 	case compare.Moderated:
 		return "Standard deviations of differences are moderated over the rows of a metric (after Smyth 2004)."
 	}

@@ -13,7 +13,11 @@ import (
 // answer is the study's answer in two sentences, about alignment and about fidelity. What
 // it selects has the interval that is corrected for the selection.
 func answer(t *compare.Table) []string {
-	const alignment, fidelity = "alignment", "fidelity.recall"
+	alignment, fidelity := subjects(t)
+	name := "alignment"
+	if m, ok := t.Metric(alignment); ok {
+		name = m.Label
+	}
 	var tested, few []compare.Row
 	for _, r := range t.Rows {
 		switch d, ok := r.Differences[alignment]; {
@@ -27,7 +31,7 @@ func answer(t *compare.Table) []string {
 	if len(tested)+len(few) == 0 {
 		for _, r := range t.Rows {
 			if c, ok := r.Cells[alignment]; ok {
-				return []string{fmt.Sprintf("Only “%s” has a result: its alignment is %s.", r.Label, format.Cell(alignment, c)), "There is no other row to compare it with."}
+				return []string{fmt.Sprintf("Only “%s” has a result: its %s is %s.", r.Label, name, format.Cell(alignment, c)), "There is no other row to compare it with."}
 			}
 		}
 		return []string{"There is no result yet.", "The section Failures has the reasons."}
@@ -41,7 +45,7 @@ func answer(t *compare.Table) []string {
 		best := top(few)
 		d := best.Differences[alignment]
 		return []string{
-			fmt.Sprintf("With %s we cannot tell whether any difference would hold for a new training run. The largest difference in alignment from “%s” is that of “%s”: %s.", format.Count(d.N, "seed"), t.Reference, best.Label, format.Change(alignment, d.Cell)),
+			fmt.Sprintf("With %s we cannot tell whether any difference would hold for a new training run. The largest difference in %s from “%s” is that of “%s”: %s.", format.Count(d.N, "seed"), name, t.Reference, best.Label, format.Change(alignment, d.Cell)),
 			fmt.Sprintf("On the front of these seeds’ means: %s.", onFront(t.Front)),
 		}
 	}
@@ -71,16 +75,33 @@ func answer(t *compare.Table) []string {
 	var first string
 	switch {
 	case len(up)+down == 0:
-		first = fmt.Sprintf("With %s, no row differs significantly from “%s” in alignment (%s compared); the largest difference is that of “%s” (%s).", seeds, t.Reference, format.Count(len(tested), "row"), best.Label, size)
+		first = fmt.Sprintf("With %s, no row differs significantly from “%s” in %s (%s compared); the largest difference is that of “%s” (%s).", seeds, t.Reference, name, format.Count(len(tested), "row"), best.Label, size)
 	case len(up) == 0:
-		first = fmt.Sprintf("With %s, alignment is significantly below “%s” in %d of %s and above it in none.", seeds, t.Reference, down, format.Count(len(tested), "row"))
+		first = fmt.Sprintf("With %s, %s is significantly below “%s” in %d of %s and above it in none.", seeds, name, t.Reference, down, format.Count(len(tested), "row"))
 	default:
-		first = fmt.Sprintf("With %s, alignment is significantly above “%s” in %d of %s and below it in %d; the largest gain is that of “%s” (%s).", seeds, t.Reference, len(up), format.Count(len(tested), "row"), down, best.Label, size)
+		first = fmt.Sprintf("With %s, %s is significantly above “%s” in %d of %s and below it in %d; the largest difference is that of “%s” (%s).", seeds, name, t.Reference, len(up), format.Count(len(tested), "row"), down, best.Label, size)
 	}
 	if len(few) > 0 {
 		first += fmt.Sprintf(" Not tested, for want of seeds: %s.", format.Count(len(few), "row"))
 	}
+	if fidelity == "" {
+		return []string{first}
+	}
 	return []string{first, recall(t, best, fidelity) + fmt.Sprintf(" On the front of the means: %s.", onFront(t.Front))}
+}
+
+// subjects are the metrics that the answer is about: alignment and recall, or the first
+// primary metric of a study that has other ones.
+func subjects(t *compare.Table) (alignment, fidelity string) {
+	if _, ok := t.Metric("alignment"); ok || len(t.Metrics) == 0 {
+		return "alignment", "fidelity.recall"
+	}
+	for _, m := range t.Metrics {
+		if m.Primary {
+			return m.Name, ""
+		}
+	}
+	return t.Metrics[0].Name, ""
 }
 
 // recall is what a row does to fidelity.

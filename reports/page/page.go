@@ -194,15 +194,21 @@ type spot struct {
 	Href      string
 }
 
+// mostForests bounds the figures of differences in a study without alignment.
+const mostForests = 4
+
 // mostSweeps bounds the panels of main effects.
 const mostSweeps = 12
 
 func (r Report) figures() ([]shown, error) {
 	const alignment, fidelity = "alignment", "fidelity.recall"
 	front, points := figure.FrontPoints(r.Table, fidelity, alignment)
-	list := []shown{
-		{Name: "front", Section: "front", Caption: "Alignment against fidelity. " + intervalText(r.Table) + " Small glyphs: the seeds. Steps: the front of the means, over the seeds that its rows share, controls left out. Dotted: an arm along its axis.", figure: front},
-		{Name: "categories", Section: "categories", Caption: "Alignment by category. " + intervalText(r.Table), figure: figure.Categories(r.Table)},
+	var list []shown
+	if len(points) > 0 {
+		list = append(list, shown{Name: "front", Section: "front", Caption: "Alignment against fidelity. " + intervalText(r.Table) + " Small glyphs: the seeds. Steps: the front of the means, over the seeds that its rows share, controls left out. Dotted: an arm along its axis.", figure: front})
+	}
+	if slices.ContainsFunc(r.Table.Metrics, func(m compare.Metric) bool { return m.Name == "alignment.count" }) {
+		list = append(list, shown{Name: "categories", Section: "categories", Caption: "Alignment by category. " + intervalText(r.Table), figure: figure.Categories(r.Table)})
 	}
 	for _, p := range points {
 		row := r.Table.Rows[p.Row]
@@ -212,14 +218,23 @@ func (r Report) figures() ([]shown, error) {
 		}
 		list[0].Spots = append(list[0].Spots, s)
 	}
-	for _, m := range []string{alignment, fidelity} {
+	shownMetrics := []string{alignment, fidelity}
+	if first, second := subjects(r.Table); first != alignment {
+		shownMetrics = []string{first}
+		for _, m := range r.Table.Metrics {
+			if m.Primary && m.Name != first && m.Name != second && len(shownMetrics) < mostForests {
+				shownMetrics = append(shownMetrics, m.Name)
+			}
+		}
+	}
+	for _, m := range shownMetrics {
 		if f, ok := figure.Forest(r.Table, m); ok {
 			list = append(list, shown{Name: "differences-" + strings.TrimPrefix(m, "fidelity."), Section: "differences", figure: f,
 				Caption: "Paired differences from “" + r.Table.Reference + "”. Filled: significant after correction. Small glyphs: the seeds."})
 		}
 	}
 	for i, s := range r.Table.Sweeps {
-		for _, m := range []string{alignment, fidelity} {
+		for _, m := range shownMetrics {
 			if f, ok := figure.Effects(r.Table, s, m); ok && i < mostSweeps {
 				list = append(list, shown{Name: fmt.Sprintf("effects-%d-%s", i+1, strings.TrimPrefix(m, "fidelity.")), Section: "effects", figure: f,
 					Caption: "Main effects in “" + s.Arm + "”, paired by seed: two levels and the ends of an axis as their difference, other levels against the mean of all. Filled: significant after correction."})

@@ -224,7 +224,7 @@ yet; afterwards it stays with its backend, unless --backend names another.
 		id, title string
 		commands  []*cobra.Command
 	}{
-		{"study", "Make and run a study:", []*cobra.Command{newInit(g), newVet(g), newPlan(g), newRun(g)}},
+		{"study", "Make and run a study:", []*cobra.Command{newInit(g), newVet(g), newPlan(g), newRun(g), newImport(g)}},
 		{"read", "Read its results:", []*cobra.Command{newTable(g), newReport(g), newExplain(g), newExport(g)}},
 		{"ci", "Compare with a baseline:", []*cobra.Command{newBaseline(g), newCheck(g)}},
 		{"about", "This machine and program:", []*cobra.Command{newSchema(g), newDoctor(g), newVersion(g)}},

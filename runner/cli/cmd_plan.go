@@ -100,6 +100,9 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	if err != nil {
 		return nil, err
 	}
+	if err := runs(p.Study); err != nil {
+		return nil, err
+	}
 	views, err := selected(p.Study, only, seeds)
 	if err != nil {
 		return nil, err

@@ -64,7 +64,7 @@ func runReport(ctx context.Context, g *globals, o reportOptions, path string) er
 	if err != nil {
 		return err
 	}
-	if len(r.Found.Outputs) == 0 {
+	if len(r.Found.Outputs) == 0 && r.Project.Study.Imported == nil {
 		return fmt.Errorf("report: study %s has no result yet: run 'ablate run %s' first", r.Project.Study.Name, path)
 	}
 	rep := report.New(ctx, r)

@@ -10,6 +10,8 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/runner/checkup"
+	"ablate/runner/phrase"
+	"ablate/runner/result"
 )
 
 type vetOptions struct {
@@ -73,6 +75,16 @@ func vet(ctx context.Context, g *globals, o vetOptions, path string) ([]checkup.
 	p, err := g.open(ctx, path, o.studyOptions)
 	if err != nil {
 		return nil, err
+	}
+	if p.Study.Imported != nil {
+		r, in, err := result.Import(ctx, p)
+		if in != nil {
+			g.problems(ctx, in)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return []checkup.Finding{{What: "imported", Detail: fmt.Sprintf("%s: %s, %s", p.Study.Name, phrase.Count(len(in.Runs), "run"), phrase.Count(len(r.Ablation.Rows), "row"))}}, nil
 	}
 	return checkup.Study(ctx, p, o.backend)
 }

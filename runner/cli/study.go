@@ -3,8 +3,13 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
@@ -31,7 +36,7 @@ func (o *studyOptions) addFlags(f *pflag.FlagSet) {
 // open reads a study and opens its store, without laying out its actions. The
 // mistakes of the study are a *language.Errors.
 func (g *globals) open(ctx context.Context, path string, o studyOptions) (project.Project, error) {
-	s, err := sandbox.Load(ctx, path, o.set)
+	s, err := sandbox.Load(ctx, named(path), o.set)
 	if err != nil {
 		return project.Project{}, err
 	}
@@ -44,10 +49,36 @@ func (g *globals) open(ctx context.Context, path string, o studyOptions) (projec
 	return project.Open(s, o.set, g.store)
 }
 
+// runs returns the mistake of running a study whose results are imported.
+func runs(s *language.Study) error {
+	if s.Imported == nil {
+		return nil
+	}
+	return usagef("the results of study %s are imported, and it has no trials to run: table, report, baseline and check work on it", s.Name)
+}
+
+// named is the path of a study: an imported one may be called by its name alone.
+func named(path string) string {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(path, "/\\") {
+		if in := filepath.Join("imported", path); isFolder(in) {
+			return in
+		}
+	}
+	return path
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
 // load opens a study and lays out the actions of all of it.
 func (g *globals) load(ctx context.Context, path string, o studyOptions) (project.Project, error) {
 	p, err := g.open(ctx, path, o)
 	if err != nil {
+		return p, err
+	}
+	if err := runs(p.Study); err != nil {
 		return p, err
 	}
 	return p.LayOut(ctx, p.Study.Views)
@@ -55,8 +86,18 @@ func (g *globals) load(ctx context.Context, path string, o studyOptions) (projec
 
 // results loads a study and gathers what the store has of it.
 func (g *globals) results(ctx context.Context, path string, o studyOptions) (*result.Result, error) {
-	p, err := g.load(ctx, path, o)
+	p, err := g.open(ctx, path, o)
 	if err != nil {
+		return nil, err
+	}
+	if p.Study.Imported != nil {
+		r, in, err := result.Import(ctx, p)
+		if in != nil {
+			g.problems(ctx, in)
+		}
+		return r, err
+	}
+	if p, err = p.LayOut(ctx, p.Study.Views); err != nil {
 		return nil, err
 	}
 	class, err := p.Class(o.backend)

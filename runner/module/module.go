@@ -39,11 +39,7 @@ func Make(dir, path string) (example string, err error) {
 	if _, err := os.Stat(example); err == nil {
 		return "", fmt.Errorf("%s is there already: name another folder", example)
 	}
-	module := fmt.Appendf(nil, "module: %q\nlanguage: version: %q\n", path+"@v0", schema.Language)
-	if err := write(filepath.Join(dir, "cue.mod", "module.cue"), module); err != nil {
-		return "", err
-	}
-	if err := vendor(dir); err != nil {
+	if err := Bare(dir, path); err != nil {
 		return "", err
 	}
 	if err := write(example, firstStudy); err != nil {
@@ -54,6 +50,15 @@ func Make(dir, path string) (example string, err error) {
 		return example, write(ignore, []byte(".ablate/\n"))
 	}
 	return example, nil
+}
+
+// Bare makes dir a module of the given path with a copy of the schema and nothing else.
+func Bare(dir, path string) error {
+	module := fmt.Appendf(nil, "module: %q\nlanguage: version: %q\n", path+"@v0", schema.Language)
+	if err := write(filepath.Join(dir, "cue.mod", "module.cue"), module); err != nil {
+		return err
+	}
+	return vendor(dir)
 }
 
 // vendor puts a copy of the schema into a module, where the cue command and editors

@@ -23,11 +23,16 @@ func methods(r *result.Result) []string {
 	if names != nil {
 		out = append(out, "Fine-tuning methods of this study: "+strings.Join(names, ", ")+". Every parameter of each row is below; ‘ablate schema’ has the paper and equation of each method.")
 	}
+	return append(out, statistics(r))
+}
+
+// statistics is a paragraph on how rows are compared.
+func statistics(r *result.Result) string {
 	levels := "Student's intervals over seeds, for these prompts"
 	if r.Ablation.Prompts == compare.Sampled {
 		levels = "Student's intervals over seeds, widened by what runs share because they draw the same prompts (two-way clustered errors: Cameron, Gelbach & Miller 2011), with categories as strata"
 	}
-	return append(out, "Statistics: shares are averaged and compared on the logit scale, positive unbounded metrics on the log scale; estimates and intervals are transformed back, and are those of a typical seed. "+
-		"Intervals are 95%: "+levels+"; crossed pretraining and feedback seeds are two random effects. The variance is never taken for less than what the images alone cause. "+
-		"Differences are paired by seed. Their standard deviations are moderated over the rows of a metric (after Smyth 2004), and their tests corrected by Holm (1979) over rows and primary metrics.")
+	return "Statistics: shares are averaged and compared on the logit scale, positive unbounded metrics on the log scale; estimates and intervals are transformed back, and are those of a typical seed. " +
+		"Intervals are 95%: " + levels + "; crossed pretraining and feedback seeds are two random effects. The variance is never taken for less than what the images alone cause. " +
+		"Differences are paired by seed. Their standard deviations are moderated over the rows of a metric (after Smyth 2004), and their tests corrected by Holm (1979) over rows and primary metrics."
 }

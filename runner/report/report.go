@@ -12,6 +12,7 @@ import (
 
 	"ablate/reports/page"
 	"ablate/runner/layout"
+	"ablate/runner/phrase"
 	"ablate/runner/result"
 	"ablate/runner/stage"
 	"ablate/runner/world"
@@ -20,6 +21,9 @@ import (
 // New is what the page shows of a study's results.
 func New(ctx context.Context, r *result.Result) page.Report {
 	s := r.Project.Study
+	if s.Imported != nil {
+		return imported(r)
+	}
 	rep := page.Report{
 		Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Samples: r.Tables.Samples, Curves: r.Tables.Curves,
 		Trials: r.Tables.Trials, Reliability: r.Tables.Reliability, ProbeImages: r.Project.Study.Base.Whole("finetune.probeImages"),
@@ -27,6 +31,25 @@ func New(ctx context.Context, r *result.Result) page.Report {
 	}
 	for _, seed := range s.Seeds {
 		rep.Seeds = append(rep.Seeds, seed.String())
+	}
+	return rep
+}
+
+// imported is the page of results that other tools computed.
+func imported(r *result.Result) page.Report {
+	s := r.Project.Study
+	bare := result.Bare(s.Name)
+	rep := page.Report{Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Samples: bare.Samples, Curves: bare.Curves,
+		Methods: []string{statistics(r)}, Provenance: page.Provenance{Command: "ablate report " + phrase.Shell(s.Path)}}
+	seen := map[string]bool{}
+	for _, row := range r.Ablation.Rows {
+		rep.Parameters = append(rep.Parameters, page.Parameters{Label: row.Label})
+		for _, name := range row.Seeds {
+			if !seen[name] {
+				seen[name] = true
+				rep.Seeds = append(rep.Seeds, name)
+			}
+		}
 	}
 	return rep
 }

@@ -72,6 +72,11 @@ func (r *Result) options(b *gate.Baseline, scope Scope) (gate.Options, error) {
 	s := r.Project.Study
 	// Rows that the study has dropped can be named too: the baseline has them.
 	rows, only := selection.Rows(s), []string(nil)
+	if s.Imported != nil {
+		for _, r := range r.Ablation.Rows {
+			rows = append(rows, selection.Row{Arm: r.Arm, Label: r.Label})
+		}
+	}
 	for _, row := range b.Rows {
 		rows = append(rows, selection.Row{Arm: row.Arm, Label: row.Row})
 	}

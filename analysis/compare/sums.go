@@ -1,0 +1,67 @@
+package compare
+
+import (
+	"errors"
+
+	"ablate/analysis/stats"
+	"ablate/analysis/table"
+)
+
+// Sums are values by prompt of which the images are not known one by one.
+type Sums struct {
+	strata stats.Strata
+	sums   map[key]stats.Clustered
+}
+
+// NewSums reads a table with the columns trial, prompt, category, metric, sum and n: the
+// sum of a metric over the n samples that a trial has of a prompt. A prompt without a
+// category lies in one of its own kind.
+func NewSums(t *table.Table) (*Sums, error) {
+	for _, want := range []struct {
+		kind  table.Kind
+		names []string
+	}{{table.String, []string{"trial", "prompt", "category", "metric"}}, {table.Float, []string{"sum"}}, {table.Int, []string{"n"}}} {
+		for _, name := range want.names {
+			if c := t.Column(name); c == nil || c.Kind != want.kind {
+				return nil, errors.New("prompts: want the column " + name)
+			}
+		}
+	}
+	codes, prompts := t.Column("prompt").Codes()
+	x := &Sums{strata: make(stats.Strata, len(prompts)), sums: map[key]stats.Clustered{}}
+	category, categories := t.Column("category"), map[string]int{}
+	trial, metric, sum, n := t.Column("trial").Strings, t.Column("metric").Strings, t.Column("sum").Floats, t.Column("n").Ints
+	for i, p := range codes {
+		name := ""
+		if category.Has(i) {
+			name = category.Strings[i]
+		}
+		if _, ok := categories[name]; !ok {
+			categories[name] = len(categories)
+		}
+		x.strata[p] = categories[name]
+		k := key{trial[i], metric[i]}
+		c, ok := x.sums[k]
+		if !ok {
+			c = stats.Clustered{Sums: make([]float64, len(prompts)), Counts: make([]float64, len(prompts))}
+			x.sums[k] = c
+		}
+		c.Sums[p] += sum[i]
+		c.Counts[p] += float64(n[i])
+	}
+	return x, nil
+}
+
+// Strata implements Samples.
+func (x *Sums) Strata() stats.Strata { return x.strata }
+
+// ByPrompt implements Samples.
+func (x *Sums) ByPrompt(trial, metric string) (stats.Clustered, bool) {
+	c, ok := x.sums[key{trial, metric}]
+	return c, ok && !c.Empty()
+}
+
+// Paired implements Samples: nothing is known of pairs of images.
+func (x *Sums) Paired([]string, []float64, string) (variance float64, n int, ok bool) {
+	return 0, 0, false
+}

@@ -1,0 +1,119 @@
+package result
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"ablate/analysis/compare"
+	"ablate/analysis/table"
+	"ablate/experiments/language"
+	"ablate/runner/imported"
+	"ablate/runner/lookup"
+	"ablate/runner/project"
+)
+
+// ImportOptions say how the results of a study are read.
+func ImportOptions(in *language.Imported) imported.Options {
+	o := imported.Options{Format: imported.Format(in.Format), Columns: in.Columns, Axes: in.Axes, Metrics: in.Only, Ignore: in.Ignore, Arms: in.Arms,
+		Unfinished: in.Unfinished, File: in.File, Describe: map[string]imported.Description{}}
+	if in.Pattern != "" {
+		o.Pattern = regexp.MustCompile(in.Pattern) // language has checked it
+	}
+	for name, m := range in.Metrics {
+		o.Describe[name] = imported.Description{Range: imported.Range(m.Range), Better: m.Better, Unit: m.Unit, Doc: m.Doc}
+	}
+	return o
+}
+
+// Import reads the results of a study that other tools computed, and compares them.
+// Problems that do not stop it are in the second result.
+func Import(ctx context.Context, p project.Project) (*Result, *imported.Results, error) {
+	s := p.Study
+	in, err := imported.Read(ctx, s.Imported.Files, ImportOptions(s.Imported))
+	if err != nil {
+		return nil, nil, fmt.Errorf("study %s: %w", s.Name, err)
+	}
+	trials, prompts, err := in.Tables()
+	if err != nil {
+		return nil, in, fmt.Errorf("study %s: %w", s.Name, err)
+	}
+	names := make([]string, len(in.Metrics))
+	guessed := []string{}
+	for i, m := range in.Metrics {
+		names[i] = m.Name
+		trials.Column(m.Name).Range = map[imported.Range]string{imported.Share: table.Share, imported.Positive: table.Positive}[m.Range]
+		if m.GuessedRange || m.GuessedBetter {
+			guessed = append(guessed, guess(m))
+		}
+	}
+	for name := range s.Imported.Metrics {
+		if !slices.Contains(names, name) {
+			return nil, in, fmt.Errorf("study %s: metrics.%s: the results have no such metric; they have %v", s.Name, name, names)
+		}
+	}
+	for _, name := range slices.Concat(s.Primary, slices.Sorted(maps.Keys(s.Detect))) {
+		if !slices.Contains(names, name) {
+			return nil, in, fmt.Errorf("study %s: compare: the results have no metric %q; they have %v", s.Name, name, names)
+		}
+	}
+	r := &Result{Project: p, Found: &lookup.Found{}, Runs: Runs(nil), Tables: Bare(s.Name)}
+	r.Tables.Trials, r.Tables.Samples = trials, prompts
+	o := compare.Options{Reference: s.Reference, Primary: s.Primary, Contrasts: s.Contrasts, Detect: s.Detect, Also: names, Sampled: s.Prompts != compare.Fixed && prompts.Rows() > 0}
+	if len(o.Primary) == 0 {
+		o.Primary = names
+	}
+	var samples compare.Samples
+	if prompts.Rows() > 0 {
+		if samples, err = compare.NewSums(prompts); err != nil {
+			return nil, in, fmt.Errorf("study %s: %w", s.Name, err)
+		}
+	}
+	if r.Ablation, err = compare.Ablation(trials, samples, o); err != nil {
+		return nil, in, fmt.Errorf("study %s: %w", s.Name, err)
+	}
+	files := make([]string, len(s.Imported.Files))
+	for i, f := range s.Imported.Files {
+		files[i] = filepath.Base(f)
+	}
+	r.Ablation.Notes = append(r.Ablation.Notes, compare.Note{Kind: compare.ImportedFrom, Names: files})
+	if len(guessed) > 0 {
+		r.Ablation.Notes = append(r.Ablation.Notes, compare.Note{Kind: compare.Guessed, Names: guessed})
+	}
+	if len(s.Gate) == 0 {
+		guarded := *s
+		for _, m := range in.Metrics {
+			if m.Better != "" {
+				guarded.Gate = append(guarded.Gate, language.Gate{Metric: m.Name, Seeds: 1})
+			}
+		}
+		r.Project.Study = &guarded
+	}
+	return r, in, nil
+}
+
+// guess words what was guessed of a metric.
+func guess(m imported.Metric) string {
+	s := m.Name
+	if m.GuessedRange {
+		s += " " + string(m.Range)
+	}
+	if m.GuessedBetter {
+		s += " " + m.Better + " is better"
+	}
+	return s
+}
+
+// Bare are tables with their columns and no rows.
+func Bare(study string) *Tables {
+	meta := func() *table.Table { return &table.Table{Meta: map[string]string{"study": study, "schema": "1"}} }
+	t := &Tables{Trials: meta(), Samples: meta(), Curves: meta(), Labels: meta(), Reliability: meta()}
+	newSamples(t.Samples)
+	newCurves(t.Curves)
+	newLabels(t.Labels)
+	newReliability(t.Reliability)
+	return t
+}
