@@ -74,6 +74,23 @@ func (d Design) SeedsNeeded(delta, alpha, power float64) (int, bool) {
 	return high, true
 }
 
+// Smallest is the smallest true difference that a test at alpha over n seeds finds with the
+// power asked for.
+func (d Design) Smallest(n int, alpha, power float64) float64 {
+	low, high := 0., 1.
+	for d.Power(high, n, alpha) < power {
+		low, high = high, 2*high
+	}
+	for range 40 {
+		if m := (low + high) / 2; d.Power(m, n, alpha) < power {
+			low = m
+		} else {
+			high = m
+		}
+	}
+	return high
+}
+
 // PromptsNeeded is by how many times the prompts must be more for half of the
 // variance that finds delta to be left to the seeds: with fewer no number of seeds is
 // enough, or very many are.

@@ -107,6 +107,9 @@ func TestReference(t *testing.T) {
 	for _, p := range ref.Power {
 		within(fmt.Sprint("power ", p), stats.Design{SD: p.SD}.Power(p.Delta, p.N, .05), p.Power, 1e-4)
 	}
+	// The smallest difference has the power that it was asked for.
+	d := stats.Design{SD: .04, Borrowed: 3}
+	within("power at the smallest difference", d.Power(d.Smallest(5, .01, .8), 5, .01), .8, 1e-6)
 	for _, p := range ref.Needed {
 		if got, ok := (stats.Design{SD: p.SD}).SeedsNeeded(p.Delta, .05, .8); got != p.N || !ok {
 			t.Errorf("seeds needed for %+v: %d", p, got)

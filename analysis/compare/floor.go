@@ -1,0 +1,90 @@
+package compare
+
+import (
+	"cmp"
+	"slices"
+
+	"ablate/analysis/stats"
+)
+
+// Floor is the noise below which a metric shows nothing: how far the reference differs
+// from itself over seeds, and the smallest differences that numbers of seeds can find.
+type Floor struct {
+	Metric string  `json:"metric"`
+	Seeds  int     `json:"seeds"` // independent ones of the reference
+	Mean   float64 `json:"mean"`  // of the reference
+	SD     float64 `json:"sd"`    // of the reference over seeds
+	// Paired is the standard deviation of a difference from the reference, paired by seed:
+	// the median of the rows that are compared; Rows are their number.
+	Paired float64    `json:"paired"`
+	Rows   int        `json:"rows"`
+	Find   []Smallest `json:"find"`
+}
+
+// Smallest is the smallest difference that a number of seeds finds with 80% power: of one
+// comparison at 5%, and corrected for all of the table's family.
+type Smallest struct {
+	Seeds     int     `json:"seeds"`
+	Alone     float64 `json:"alone"`
+	Corrected float64 `json:"corrected"`
+}
+
+// floorSeeds are the numbers of seeds that a floor is told for.
+var floorSeeds = []int{3, 5, 8, 12, 20}
+
+// Floors are the floors of a table's primary metrics, as far as its reference has three
+// seeds and a row is compared with it.
+func (t *Table) Floors() []Floor {
+	i := slices.IndexFunc(t.Rows, func(r Row) bool { return r.Label == t.Reference })
+	if i < 0 {
+		return nil
+	}
+	var out []Floor
+	for _, m := range t.Metrics {
+		c, ok := t.Rows[i].Cells[m.Name]
+		if !ok || !m.Primary || c.N < stats.LeastSeeds {
+			continue
+		}
+		var designs []stats.Design
+		for _, r := range t.Rows {
+			if d, ok := r.Differences[m.Name]; ok && r.SameAs == "" && d.tested() {
+				designs = append(designs, stats.DesignOf(d.measured.Estimate))
+			}
+		}
+		if designs == nil {
+			continue
+		}
+		slices.SortFunc(designs, func(a, b stats.Design) int { return cmp.Compare(a.SD, b.SD) })
+		d := designs[len(designs)/2]
+		scale := m.Scale()
+		if !scale.Fits(c.Values...) {
+			scale = stats.Identity
+		}
+		base := scale.To(c.Mean, c.Images)
+		// above is a distance on the scale in the metric's units, away from the nearer end of
+		// its range.
+		above := func(y float64) float64 {
+			if m.sign() > 0 {
+				return c.Mean - scale.From(base-y, c.Images)
+			}
+			return scale.From(base+y, c.Images) - c.Mean
+		}
+		f := Floor{Metric: m.Name, Seeds: c.N, Mean: c.Mean, SD: above(spread(scale, c)), Paired: above(d.SD), Rows: len(designs)}
+		for _, n := range floorSeeds {
+			f.Find = append(f.Find, Smallest{n, above(d.Smallest(n, alpha, power)), above(d.Smallest(n, alpha/float64(max(t.Family, 1)), power))})
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// spread is the standard deviation over seeds of a cell's values on a scale.
+func spread(scale stats.Scale, c Cell) float64 {
+	y, seeds := make([]float64, len(c.Values)), make([]stats.Seed, len(c.Values))
+	for i, x := range c.Values {
+		y[i] = scale.To(x, c.Images)
+		seeds[i], _ = ParseSeed(c.Seeds[i]) // as SeedName wrote it
+	}
+	e, _ := stats.OverSeeds(seeds, y)
+	return e.SD
+}

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"ablate/reports/text"
+)
+
+type floorOptions struct {
+	studyOptions
+	json bool
+}
+
+func (o *floorOptions) addFlags(f *pflag.FlagSet) {
+	o.studyOptions.addFlags(f)
+	f.BoolVar(&o.json, "json", false, "print the floors as JSON")
+}
+
+func newFloor(g *globals) *cobra.Command {
+	var o floorOptions
+	cmd := &cobra.Command{
+		Use:   "floor STUDY",
+		Short: "Print the noise of the reference and the smallest differences that seeds can find",
+		Long: `Prints, for each primary metric, how far the reference arm differs from itself over
+seeds, the standard deviation of a difference that is paired by seed (the median of
+the rows), and the smallest difference that 3, 5, 8, 12 and 20 seeds find with 80%
+power: of one comparison at 5%, and corrected for all comparisons of the study.
+It runs nothing, and needs three seeds of the reference and of another row.
+` + exitHelp,
+		Example: "  ablate floor experiments/lee2023",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return runFloor(cmd.Context(), g, o, args[0]) },
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func runFloor(ctx context.Context, g *globals, o floorOptions, path string) error {
+	r, err := g.results(ctx, path, o.studyOptions)
+	if err != nil {
+		return err
+	}
+	floors := r.Ablation.Floors()
+	if len(floors) == 0 {
+		return fmt.Errorf("floor: study %s has no primary metric with three seeds of %q and of another row; run more seeds", r.Project.Study.Name, r.Ablation.Reference)
+	}
+	if o.json {
+		return writeJSON(g.stdout, struct {
+			Format    string `json:"format"`
+			Reference string `json:"reference"`
+			Family    int    `json:"family"`
+			Floors    any    `json:"floors"`
+		}{"ablate.floor/1", r.Ablation.Reference, r.Ablation.Family, floors})
+	}
+	width, _ := terminal(g.stdout)
+	return text.Floors(g.stdout, r.Ablation, floors, width)
+}
