@@ -2,7 +2,6 @@ package compare
 
 import (
 	"math"
-	"slices"
 
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
@@ -81,8 +80,14 @@ func (b *builder) difference(m Metric, r, from *grouped) (Difference, bool) {
 
 // zero reports whether all of a row's values of a positive metric are 0.
 func (b *builder) zero(m Metric, r *grouped) bool {
-	col := b.columns[m.Name]
-	return m.Range == table.Positive && !slices.ContainsFunc(r.views, func(v int) bool { return has(col, v) && col.Floats[v] != 0 })
+	col, any := b.columns[m.Name], false
+	for _, v := range r.views {
+		if has(col, v) && col.Floats[v] != 0 {
+			return false
+		}
+		any = any || has(col, v)
+	}
+	return any && m.Range == table.Positive
 }
 
 // show gives an estimate in the metric's units.
@@ -133,7 +138,7 @@ type Collapse struct {
 	Seeds  []string `json:"seeds"` // the collapsed ones
 	N      int      `json:"n"`     // seeds that both rows have
 	Share  float64  `json:"share"`
-	Bounds          // 95%, of independent seeds (Wilson 1927)
+	Bounds          // 95%, of independent seeds (Clopper & Pearson 1934)
 }
 
 // collapse counts the collapsed seeds of a row; nil where no metric can show any.

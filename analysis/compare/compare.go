@@ -151,6 +151,7 @@ type Difference struct {
 	// prompts must be more.
 	Needs       int     `json:"needs,omitempty"`
 	MorePrompts float64 `json:"morePrompts,omitempty"`
+	TooMany     bool    `json:"tooMany,omitempty"` // more than stats.MostSeeds are needed
 	// Outlier is the seed whose difference Grubbs' test sets apart from the others'.
 	Outlier string `json:"outlier,omitempty"`
 
@@ -356,11 +357,30 @@ func point(r *grouped) []Value {
 	return out
 }
 
+// same says how two rows repeat each other or the reference; empty where they do not.
+func (b *builder) same(x, y *grouped) string {
+	of := func(r *grouped) string {
+		for _, row := range b.t.Rows {
+			if row.Label == r.label && row.SameAs != "" {
+				return row.SameAs
+			}
+		}
+		return r.label
+	}
+	switch a, c := of(x), of(y); {
+	case a == c:
+		return "the same trials"
+	case a == b.t.Reference || c == b.t.Reference:
+		return "a comparison with the reference, which the table has"
+	}
+	return ""
+}
+
 // contrasts makes the comparisons that the study asks for.
 func (b *builder) contrasts() error {
 	find := func(name string) (*grouped, error) {
 		for _, r := range b.rows {
-			if r.label == name || r.arm == name && r.label == r.arm {
+			if r.label == name {
 				return r, nil
 			}
 		}
@@ -374,6 +394,12 @@ func (b *builder) contrasts() error {
 		y, err := find(pair[1])
 		if err != nil {
 			return err
+		}
+		if x.label == b.t.Reference || y.label == b.t.Reference {
+			return fmt.Errorf("compare.contrasts: %q is the reference, with which every row is compared anyway: leave the pair out", b.t.Reference)
+		}
+		if same := b.same(x, y); same != "" {
+			return fmt.Errorf("compare.contrasts: %q and %q are %s: name other rows", x.label, y.label, same)
 		}
 		c := Contrast{A: x.label, B: y.label, Differences: map[string]Difference{}}
 		for _, m := range b.t.Metrics {

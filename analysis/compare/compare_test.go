@@ -514,3 +514,39 @@ func BenchmarkAblation(b *testing.B) {
 		}
 	}
 }
+
+// TestReferenceWithoutMetric: a row has no difference from a reference that lacks the
+// metric.
+func TestReferenceWithoutMetric(t *testing.T) {
+	trials, samples := study(map[string][]float64{"base": {.5, .52, .53}, "a": {.6, .61, .6}}, []string{"base", "a"}, diagonal(3))
+	trials.Columns = append(trials.Columns, &table.Column{Name: "fidelity.frechet", Kind: table.Float, Range: table.Positive, Better: "lower",
+		Floats: []float64{0, 0, 0, 5, 4, 6}, Valid: []bool{false, false, false, true, true, true}})
+	if d, ok := made(t, trials, samples, compare.Options{}).Rows[1].Differences["fidelity.frechet"]; ok {
+		t.Errorf("a difference from nothing: %+v", d)
+	}
+}
+
+// TestEqualShares: shares of different numbers of images that are equal have no
+// difference.
+func TestEqualShares(t *testing.T) {
+	trials, samples := study(map[string][]float64{"base": {0, 0, 0, 0}, "a": {0, 0, 0, 0}}, []string{"base", "a"}, diagonal(4))
+	n := trials.Column("alignment.n").Ints
+	for i := range 4 {
+		n[i] = 2000
+	}
+	if d := made(t, trials, samples, compare.Options{}).Rows[1].Differences["alignment"]; d.Mean != 0 || d.P == nil || *d.P < .5 {
+		t.Errorf("0 of 200 less 0 of 2000: %+v", d)
+	}
+}
+
+// TestScores: the mean of scores within [0, 1] is no share of images that count.
+func TestScores(t *testing.T) {
+	trials, samples := study(map[string][]float64{"base": {.2501, .2512, .2523}, "a": {.2601, .2613, .2622}}, []string{"base", "a"}, diagonal(3))
+	score := *trials.Column("alignment")
+	score.Name, score.Range = "clip", table.Share
+	n := &table.Column{Name: "clip.n", Kind: table.Int, Ints: []int64{1000, 1000, 1000, 1000, 1000, 1000}}
+	trials.Columns = append(trials.Columns, &score, n)
+	if d := made(t, trials, samples, compare.Options{Primary: []string{"clip"}}).Rows[1].Differences["clip"]; d.P == nil || *d.P > .001 {
+		t.Errorf("scores: %+v", d)
+	}
+}

@@ -131,23 +131,38 @@ func (b *builder) correct() {
 	b.repeat()
 }
 
-// moderate draws the spreads of differences towards each other.
+// moderate draws the spreads of the rows' differences towards each other, of each scale
+// apart. Contrasts keep their own, for they share rows with each other. A spread of 0
+// that no other row can mend is not known.
 func (b *builder) moderate(all []entry) {
-	var sd, df []float64
-	var of []entry
+	byScale := map[stats.Scale][]entry{}
 	for _, e := range all {
-		if e.d.tested() {
-			sd, df, of = append(sd, e.d.measured.SD), append(df, e.d.measured.DF), append(of, e)
+		if e.d.tested() && e.row != nil {
+			byScale[e.d.measured.scale] = append(byScale[e.d.measured.scale], e)
 		}
 	}
-	sd, df = stats.Moderate(sd, df, stats.Shared)
-	for i, e := range of {
-		e.d.measured.SD, e.d.measured.DF = sd[i], df[i]
-		bounds := e.d.measured.interval(Level, true)
-		e.d.Low, e.d.High = bounds.Low, bounds.High
+	for _, of := range byScale {
+		sd, df := make([]float64, len(of)), make([]float64, len(of))
+		for i, e := range of {
+			sd[i], df[i] = e.d.measured.SD, e.d.measured.DF
+		}
+		sd, df = stats.Moderate(sd, df, stats.Shared)
+		for i, e := range of {
+			e.d.measured.SD, e.d.measured.DF = sd[i], df[i]
+		}
+		if len(of) > 1 {
+			b.note(Note{Kind: Moderated})
+		}
 	}
-	if len(of) > 1 {
-		b.note(Note{Kind: Moderated})
+	for _, e := range all {
+		if !e.d.tested() {
+			continue
+		}
+		bounds := e.d.measured.interval(Level, true)
+		if e.d.Low, e.d.High = bounds.Low, bounds.High; e.d.measured.SE() == 0 {
+			e.d.Interval = ""
+			e.d.Notes = append(e.d.Notes, b.note(Note{Kind: Constant}))
+		}
 	}
 }
 
@@ -167,6 +182,7 @@ func (b *builder) detect(m Metric, size float64, all []entry, family int) {
 		needs, enough := design.SeedsNeeded(delta, level, power)
 		if d.Needs = needs; !enough {
 			d.MorePrompts = design.PromptsNeeded(delta, level, power)
+			d.TooMany = d.MorePrompts == 0
 		}
 		rank := func(needs int, have int) int { // none is enough, too few, enough
 			switch {

@@ -14,7 +14,7 @@ type Front struct {
 	Seeds  []string     `json:"seeds"` // over which the means are taken: all rows of the front have them
 	N      int          `json:"n"`     // independent ones
 	Points []FrontPoint `json:"points"`
-	Left   []string     `json:"left,omitempty"` // rows that lack one of the seeds or have other numbers of samples
+	Left   []string     `json:"left,omitempty"` // rows that lack a metric, one of the seeds, or have other numbers of samples
 }
 
 // FrontPoint is a row beside the front.
@@ -73,7 +73,6 @@ func (b *builder) onFront(f *Front, mx, my Metric) []*grouped {
 		seeds []stats.Seed
 	}
 	var all []candidate
-	var fewest = stats.LeastSeeds
 	for i, r := range b.t.Rows {
 		if r.SameAs != "" || r.Control {
 			continue
@@ -87,6 +86,8 @@ func (b *builder) onFront(f *Front, mx, my Metric) []*grouped {
 		}
 		if len(c.seeds) > 0 {
 			all = append(all, c)
+		} else {
+			f.Left = append(f.Left, c.row.label)
 		}
 	}
 	within := func(set []stats.Seed, c candidate) bool {
@@ -94,9 +95,6 @@ func (b *builder) onFront(f *Front, mx, my Metric) []*grouped {
 	}
 	var best []stats.Seed
 	most := 0
-	for _, c := range all {
-		fewest = min(fewest, max(1, len(c.seeds)))
-	}
 	for _, floor := range []int{stats.LeastSeeds, 1} { // an interval needs so many
 		for _, c := range all {
 			set := c.seeds
@@ -173,10 +171,13 @@ func (b *builder) dominated(p *FrontPoint, mx, my Metric, rows []*grouped, point
 
 func (d measured) tested() bool { return d.level == OverSeeds || d.level == OverBoth }
 
-// moderate draws the spreads of estimates towards each other.
+// moderate draws the spreads of estimates on one scale towards each other.
 func moderate(all []measured) {
 	sd, df := make([]float64, len(all)), make([]float64, len(all))
 	for i, d := range all {
+		if d.scale != all[0].scale {
+			return
+		}
 		sd[i], df[i] = d.SD, d.DF
 	}
 	sd, df = stats.Moderate(sd, df, stats.Shared)

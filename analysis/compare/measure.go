@@ -56,6 +56,11 @@ func (d measured) margins(size float64) (low, high float64) {
 	return to(at-size, math.Inf(-1)), to(at+size, math.Inf(1))
 }
 
+// constant reports whether every row has the same value for all seeds.
+func constant(values [][]float64) bool {
+	return !slices.ContainsFunc(values, func(line []float64) bool { return !slices.Equal(line, values[0]) })
+}
+
 // term is a row with its weight.
 type term struct {
 	row    *grouped
@@ -81,10 +86,8 @@ func (b *builder) measure(m Metric, terms []term, bases []*grouped) (measured, b
 			i := slices.IndexFunc(t.row.views, func(o int) bool { return b.seed(o) == seed })
 			if i < 0 || !has(col, t.row.views[i]) {
 				complete = false
-				if i >= 0 {
+				if i >= 0 { // a row that does not have the seed at all lacks nothing
 					missing.add(t.row.views[i])
-				} else {
-					missing.pending = true
 				}
 				break
 			}
@@ -109,14 +112,17 @@ func (b *builder) measure(m Metric, terms []term, bases []*grouped) (measured, b
 	if !fits {
 		d.scale = stats.Identity
 	}
-	d.samples, d.images = sizes[0][0], sizes[0][0]
+	// One number of samples for all, or equal shares of different numbers would differ.
+	d.samples = sizes[0][0]
+	for _, size := range sizes {
+		d.samples = min(d.samples, slices.Min(size))
+	}
+	d.images = d.samples
 	d.y, d.raw = make([]float64, len(d.seeds)), make([]float64, len(d.seeds))
 	var based float64
 	for s, line := range values {
 		for k, t := range terms {
-			n := sizes[s][k]
-			d.samples, d.images = min(d.samples, n), min(d.images, n)
-			on := d.scale.To(line[k], n)
+			on := d.scale.To(line[k], d.samples)
 			d.y[s] += t.weight * on
 			d.raw[s] += t.weight * line[k]
 			if bases == nil || slices.Contains(bases, t.row) {
@@ -131,7 +137,9 @@ func (b *builder) measure(m Metric, terms []term, bases []*grouped) (measured, b
 	if b.o.Sampled {
 		b.sample(&d, m, terms, values, sizes, views, d.level == OverSeeds)
 	}
-	if d.level != "" && d.SE() == 0 {
+	// Values that no seed changes were computed and not measured. Equal differences of values
+	// that do change are luck, and other rows may know their spread (moderate).
+	if d.level != "" && d.SE() == 0 && constant(values) {
 		d.level = ""
 		d.notes = append(d.notes, b.note(Note{Kind: Constant}))
 	}
@@ -148,7 +156,7 @@ func (b *builder) floor(m Metric, terms []term, values [][]float64, sizes, views
 			continue
 		}
 		for k, t := range terms {
-			if m.Range != table.Share || scale != stats.Logit || sizes[s][k] == 0 {
+			if m.Range != table.Share || scale != stats.Logit || !counted(line[k], sizes[s][k]) {
 				return 0
 			}
 			sum += t.weight * t.weight * stats.Binomial(line[k], sizes[s][k])
@@ -156,6 +164,13 @@ func (b *builder) floor(m Metric, terms []term, values [][]float64, sizes, views
 	}
 	n := float64(len(values))
 	return sum / (n * n)
+}
+
+// counted reports whether x is a share of n samples of which each counts or does not, and
+// no mean of scores; four decimals of it may be all that is known.
+func counted(x float64, n int) bool {
+	k := x * float64(n)
+	return n > 0 && math.Abs(k-math.Round(k)) <= 1e-6+5e-5*float64(n)
 }
 
 // paired is the variance of a seed's weighted sum over its images, where all rows have the
@@ -188,7 +203,7 @@ const leastPrompts = 10
 
 // sample adds the error of sampled prompts.
 func (b *builder) sample(d *measured, m Metric, terms []term, values [][]float64, sizes, views [][]int, over bool) {
-	if b.samples == nil {
+	if b.samples == nil || !b.samples.Has(m.Name) {
 		return
 	}
 	strata := b.samples.Strata()
@@ -199,10 +214,8 @@ func (b *builder) sample(d *measured, m Metric, terms []term, values [][]float64
 		for k, t := range terms {
 			c, ok := b.samples.ByPrompt(b.trial(views[s][k]), m.Name)
 			if !ok {
-				if counts != nil || m.Range == table.Share && strataOf(m) {
-					d.level = ""
-					d.notes = append(d.notes, b.note(Note{Kind: NoSamples}))
-				}
+				d.level = ""
+				d.notes = append(d.notes, b.note(Note{Kind: NoSamples}))
 				return
 			}
 			if counts == nil {
@@ -224,12 +237,10 @@ func (b *builder) sample(d *measured, m Metric, terms []term, values [][]float64
 	if over {
 		d.Prompts, d.level = strata.Shared(d.seeds, moves, counts), OverBoth
 	} else {
-		d.Prompts, d.level = strata.Variance(moves, counts), OverPrompts
+		// Its variance contains that of the images.
+		d.Prompts, d.Floor, d.level = strata.Variance(moves, counts), 0, OverPrompts
 	}
 }
-
-// strataOf reports whether a metric should have values by prompt.
-func strataOf(m Metric) bool { return m.Depends == "" }
 
 func has(c *table.Column, row int) bool {
 	return c.Has(row) && !math.IsNaN(c.Floats[row]) && !math.IsInf(c.Floats[row], 0)

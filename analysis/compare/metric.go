@@ -75,8 +75,8 @@ func (b *builder) metrics() error {
 		}
 		m.Unit, m.Better, m.Range, m.Depends = c.Unit, c.Better, c.Range, c.Depends
 		m.Primary = slices.Contains(b.o.Primary, m.Name)
-		if m.Real != "" && b.columns[m.Real] == nil {
-			return fmt.Errorf("trials: column %q has no column %q beside it", m.Name, m.Real)
+		if b.columns[m.Real] == nil {
+			m.Real = ""
 		}
 		b.t.Metrics = append(b.t.Metrics, m)
 	}

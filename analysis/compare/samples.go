@@ -12,6 +12,8 @@ import (
 
 // Samples are the values behind metrics that are means over images.
 type Samples interface {
+	// Has reports whether any trial has a metric by prompt.
+	Has(metric string) bool
 	// ByPrompt sums a metric of a trial by prompt; false where it is not a mean over
 	// images, or the trial's images are missing.
 	ByPrompt(trial, metric string) (stats.Clustered, bool)
@@ -83,8 +85,8 @@ func NewImages(samples *table.Table) (*Images, error) {
 // Strata implements Samples.
 func (x *Images) Strata() stats.Strata { return x.strata }
 
-// has reports whether a metric is a mean over judged images.
-func (x *Images) has(metric string) bool {
+// Has implements Samples: whether a metric is a mean over judged images.
+func (x *Images) Has(metric string) bool {
 	switch base, _, _ := strings.Cut(metric, "."); base {
 	case "alignment", "skipped", "proxy":
 		return true
@@ -97,7 +99,7 @@ func (x *Images) has(metric string) bool {
 
 // ByPrompt implements Samples.
 func (x *Images) ByPrompt(trial, metric string) (stats.Clustered, bool) {
-	if !x.has(metric) || len(x.rows[trial]) == 0 {
+	if !x.Has(metric) || len(x.rows[trial]) == 0 {
 		return stats.Clustered{}, false
 	}
 	k := key{trial, metric}
@@ -148,7 +150,7 @@ func (x *Images) value(metric string) func(row int) (float64, bool) {
 // Paired implements Samples: images of one prompt at one place of all lists begin with
 // equal noise.
 func (x *Images) Paired(trials []string, weights []float64, metric string) (variance float64, n int, ok bool) {
-	if !x.has(metric) {
+	if !x.Has(metric) {
 		return 0, 0, false
 	}
 	first := x.rows[trials[0]]

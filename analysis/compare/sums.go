@@ -9,8 +9,9 @@ import (
 
 // Sums are values by prompt of which the images are not known one by one.
 type Sums struct {
-	strata stats.Strata
-	sums   map[key]stats.Clustered
+	strata  stats.Strata
+	sums    map[key]stats.Clustered
+	metrics map[string]bool
 }
 
 // NewSums reads a table with the columns trial, prompt, category, metric, sum and n: the
@@ -28,7 +29,7 @@ func NewSums(t *table.Table) (*Sums, error) {
 		}
 	}
 	codes, prompts := t.Column("prompt").Codes()
-	x := &Sums{strata: make(stats.Strata, len(prompts)), sums: map[key]stats.Clustered{}}
+	x := &Sums{strata: make(stats.Strata, len(prompts)), sums: map[key]stats.Clustered{}, metrics: map[string]bool{}}
 	category, categories := t.Column("category"), map[string]int{}
 	trial, metric, sum, n := t.Column("trial").Strings, t.Column("metric").Strings, t.Column("sum").Floats, t.Column("n").Ints
 	for i, p := range codes {
@@ -40,6 +41,7 @@ func NewSums(t *table.Table) (*Sums, error) {
 			categories[name] = len(categories)
 		}
 		x.strata[p] = categories[name]
+		x.metrics[metric[i]] = true
 		k := key{trial[i], metric[i]}
 		c, ok := x.sums[k]
 		if !ok {
@@ -54,6 +56,9 @@ func NewSums(t *table.Table) (*Sums, error) {
 
 // Strata implements Samples.
 func (x *Sums) Strata() stats.Strata { return x.strata }
+
+// Has implements Samples.
+func (x *Sums) Has(metric string) bool { return x.metrics[metric] }
 
 // ByPrompt implements Samples.
 func (x *Sums) ByPrompt(trial, metric string) (stats.Clustered, bool) {

@@ -664,3 +664,39 @@ func perRow(b *testing.B, f func(in []byte, tab *compare.Table) error) {
 		})
 	}
 }
+
+// TestEdges: a share that was 1, or 0 where lower is better, can fall.
+func TestEdges(t *testing.T) {
+	make := func(v float64) *compare.Table {
+		tab := draw(3, 3, func(a, m, s int) float64 { return v + .002*float64(s)*(1-v)/.7 })
+		for i := range tab.Metrics {
+			tab.Metrics[i].Range = table.Share
+		}
+		for _, r := range tab.Rows {
+			for m, c := range r.Cells {
+				c.Images = 1000
+				r.Cells[m] = c
+			}
+		}
+		return tab
+	}
+	o := gate.Options{Tolerances: margins()[:1]}
+	if v := by(check(t, baseline(t, make(1)), make(.3), o), "arm 0", "alignment"); v.Verdict != gate.Regression || v.P == nil {
+		t.Errorf("from 1 to .3: %+v", v)
+	}
+}
+
+// TestLuck: equal losses of one image in two thousand are no regression.
+func TestLuck(t *testing.T) {
+	make := func(lost float64) *compare.Table {
+		tab := draw(1, 3, func(a, m, s int) float64 { return (1000 + 10*float64(s) - lost) / 2048 })
+		tab.Metrics[0].Range = table.Share
+		c := tab.Rows[0].Cells["alignment"]
+		c.Images = 2048
+		tab.Rows[0].Cells["alignment"] = c
+		return tab
+	}
+	if got := check(t, baseline(t, make(0)), make(1), gate.Options{Tolerances: margins()[:1]}); got.Outcome != gate.Within {
+		t.Errorf("one image less in each seed: %s, %+v", got.Outcome, got.Values[0])
+	}
+}

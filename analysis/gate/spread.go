@@ -57,7 +57,7 @@ func (t *test) worse(y float64) float64 {
 
 // spread finds what is known of the spread of the values of one metric.
 func (c *checker) spread(b *Baseline, tol Tolerance, values []Value) {
-	levels := b.spreads(tol.Metric, c.metrics[tol.Metric].Scale())
+	levels := map[stats.Scale]map[string]spread{}
 	for i := range values {
 		v := &values[i]
 		t := &v.test
@@ -65,7 +65,7 @@ func (c *checker) spread(b *Baseline, tol Tolerance, values []Value) {
 			continue
 		}
 		at := t.scale.From(t.base, t.samples)
-		if to := at + t.sign*v.Margin; t.scale.Fits(to) && !(t.scale == stats.Logit && (to <= 0 || to >= 1)) {
+		if to := at + t.sign*v.Margin; t.scale.Fits(to) {
 			t.margin = t.sign * (t.scale.To(to, t.samples) - t.base)
 		} else {
 			t.margin = math.Inf(1) // outside the metric's range: nothing is as much worse
@@ -76,19 +76,42 @@ func (c *checker) spread(b *Baseline, tol Tolerance, values []Value) {
 		}
 		e, ok := stats.OverSeeds(t.seeds, y)
 		if ok {
+			e.Floor = t.floor(v.Pairs)
 			t.estimate, t.known = e, true
 			continue
 		}
 		t.independent = true
-		level := levels[v.Row]
+		if levels[t.scale] == nil {
+			levels[t.scale] = b.spreads(tol.Metric, t.scale)
+		}
+		level := levels[t.scale][v.Row]
 		t.known = level.df >= 2 && level.sd > 0
 		t.estimate = stats.Estimate{Mean: stat.Mean(y, nil), N: max(v.N, 1), SD: level.sd * math.Sqrt2, DF: level.df}
 	}
 }
 
+// floor is the least variance of the mean worsening of a share: of n paired images at
+// least |Δ|·n differ, and one where none does. The slope is that halfway: at an edge it
+// is so steep that a fall from 1 would be no regression.
+func (t *test) floor(pairs []Pair) (sum float64) {
+	if t.scale != stats.Logit || t.samples == 0 {
+		return 0
+	}
+	n := float64(t.samples)
+	for _, p := range pairs {
+		slope := t.scale.Slope((p.Baseline+p.Value)/2, t.samples)
+		sum += slope * slope * max(math.Abs(p.Value-p.Baseline)/n, 1/(n*n))
+	}
+	return sum / float64(len(pairs)*len(pairs))
+}
+
 // moderate draws the spreads of paired differences towards each other, metric by metric.
 func (c *checker) moderate() {
-	index := map[string]int{}
+	type group struct {
+		metric string
+		scale  stats.Scale
+	}
+	index := map[group]int{}
 	var sd, df [][]float64
 	var of [][]*test
 	for i := range c.r.Values {
@@ -96,10 +119,11 @@ func (c *checker) moderate() {
 		if v.Verdict != Within || !v.test.known || v.test.independent || v.test.first != i {
 			continue
 		}
-		g, ok := index[v.Metric]
+		key := group{v.Metric, v.test.scale}
+		g, ok := index[key]
 		if !ok {
 			g = len(sd)
-			index[v.Metric] = g
+			index[key] = g
 			sd, df, of = append(sd, nil), append(df, nil), append(of, nil)
 		}
 		sd[g], df[g], of[g] = append(sd[g], v.test.estimate.SD), append(df[g], v.test.estimate.DF), append(of[g], &v.test)

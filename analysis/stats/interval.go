@@ -1,8 +1,7 @@
 // Package stats has the statistics of ablations: means over seeds and prompts
 // with intervals for few seeds, corrections for many comparisons, equivalence,
 // power, contrasts over sweeps, and Pareto fronts. Every function names its source
-// and what it assumes. README.md has the measured coverage of each interval and the
-// measured error rate of each test.
+// and what it assumes. README.md has what was measured of coverage and error rates.
 package stats
 
 import (

@@ -37,7 +37,7 @@ func (s Scale) To(x float64, n int) float64 {
 func (s Scale) From(y float64, n int) float64 {
 	switch s {
 	case Log:
-		return math.Exp(y)
+		return min(math.MaxFloat64, math.Exp(y))
 	case Logit:
 		m := samples(n)
 		return min(1, max(0, ((m+1)/(1+math.Exp(-y))-.5)/m))

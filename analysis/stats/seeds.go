@@ -26,6 +26,9 @@ func Independent(seeds []Seed) int {
 // LeastSeeds is the smallest number of independent seeds with an interval over seeds.
 const LeastSeeds = 3
 
+// rounding is how far equal values may differ, as a share of them, for rounding alone.
+const rounding = 1e-9
+
 // Estimate is a mean over seeds with what is known of its error.
 type Estimate struct {
 	Mean float64
@@ -99,6 +102,9 @@ func OverSeeds(seeds []Seed, values []float64) (Estimate, bool) {
 	e := Estimate{Mean: stat.Mean(values, nil), N: k, DF: float64(k - 1)}
 	if k == len(seeds) {
 		e.SD = stat.StdDev(values, nil)
+		if e.SD < rounding*math.Abs(e.Mean) {
+			e.SD = 0
+		}
 		return e, true
 	}
 	a, fa := margin(seeds, values, func(s Seed) int64 { return s.Pretraining })

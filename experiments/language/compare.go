@@ -154,7 +154,7 @@ func (r *reader) gate(v cue.Value) []Gate {
 	for _, m := range r.byMetric(v, "gate", "a struct of tolerances by metric, such as {alignment: {absolute: 0.02}}") {
 		g := Gate{Metric: m.name, Seeds: 1}
 		at := "gate." + m.name
-		for _, f := range r.fields(m.value, at, "a tolerance: {absolute: 0.02}, {relative: 0.1}, or {} for the noise of the baseline", known...) {
+		for _, f := range r.fields(m.value, at, "a tolerance: {absolute: 0.02}, {relative: 0.1}, or {} for none", known...) {
 			path := at + "." + f.name
 			switch f.name {
 			case "absolute", "relative":

@@ -78,6 +78,9 @@ func (r *reader) imported(v cue.Value, s *Study) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(in.Gate)) {
 		g := Gate{Metric: name, Absolute: in.Gate[name].Absolute, Relative: in.Gate[name].Relative, Seeds: 1}
+		if g.Absolute != nil && g.Relative != nil {
+			r.m.add(r.place(v.LookupPath(cue.MakePath(cue.Str("gate"), cue.Str(name)))), "gate."+name, "both absolute and relative are given", "keep one")
+		}
 		if n := in.Gate[name].Seeds; n != nil {
 			g.Seeds = *n
 		}

@@ -66,6 +66,7 @@ func TestImportedMistakes(t *testing.T) {
 		"no files":               {"from: {}", "from.files"},
 		"unknown range":          {"from: files: [\"a.csv\"]\nmetrics: acc: range: \"percent\"", "study.cue:7"},
 		"unknown field":          {"from: files: [\"a.csv\"]\nmetric: acc: range: \"share\"", "study.cue:7"},
+		"two margins":            {"from: files: [\"a.csv\"]\ngate: acc: {absolute: 0.1, relative: 0.1}", "study.cue:7"},
 		"a pattern that is none": {"from: {files: [\"a\"], pattern: \"(\"}", "from.pattern"},
 	} {
 		_, err := imported(t, c.text)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"ablate/analysis/compare"
 )
@@ -120,39 +121,47 @@ func Label(r compare.Row) string {
 
 // Point names the point of a row by the last part of each axis, "beta=0.1 rounds=8", and
 // marks a control.
-func Point(r compare.Row) string { return point(r, func(s string) string { return s }) }
+func Point(r compare.Row) string {
+	same := func(s string) string { return s }
+	return point(r, same, same)
+}
 
 // BriefPoint is Point with initials for names of several words, "lR" for learningRate, and
 // small numbers in powers of ten.
 func BriefPoint(r compare.Row) string {
-	return point(r, func(s string) string {
-		if x, err := strconv.ParseFloat(s, 64); err == nil {
-			if e := strings.Replace(strconv.FormatFloat(x, 'e', -1, 64), "e-0", "e-", 1); len(e) < len(s) {
-				return e
-			}
-			return s
-		}
-		initials := s[:1]
-		for _, c := range s[1:] {
-			if c >= 'A' && c <= 'Z' {
-				initials += string(c)
+	name := func(s string) string {
+		initials := []rune{}
+		for i, c := range s {
+			if i == 0 || unicode.IsUpper(c) {
+				initials = append(initials, c)
 			}
 		}
 		if len(initials) > 1 {
-			return initials
+			return string(initials)
 		}
 		return s
-	})
+	}
+	value := func(s string) string {
+		x, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			return s
+		}
+		if e := strings.Replace(strconv.FormatFloat(x, 'e', -1, 64), "e-0", "e-", 1); len(e) < len(s) {
+			return e
+		}
+		return s
+	}
+	return point(r, name, value)
 }
 
-func point(r compare.Row, brief func(string) string) string {
+func point(r compare.Row, axis, value func(string) string) string {
 	var parts []string
 	for _, v := range r.Point {
 		name := v.Axis
 		if i := strings.LastIndexByte(name, '.'); i >= 0 {
 			name = name[i+1:]
 		}
-		parts = append(parts, brief(name)+"="+brief(v.Value))
+		parts = append(parts, axis(name)+"="+value(v.Value))
 	}
 	if r.Control {
 		parts = append(parts, "(control)")
@@ -170,6 +179,8 @@ func Needs(d compare.Difference) string {
 		return fmt.Sprintf("%d (%d)", d.Needs, d.N)
 	case d.MorePrompts > 0:
 		return fmt.Sprintf("no number (%d)", d.N)
+	case d.TooMany:
+		return fmt.Sprintf("> 10,000 (%d)", d.N)
 	}
 	return "–"
 }

@@ -16,7 +16,7 @@ func Note(n compare.Note) string {
 	case compare.SelectedOn:
 		return "The images were selected by this score, so that its value is no evidence of quality."
 	case compare.Pending:
-		return "Some seeds of this arm have no result yet; the value is over those that have one."
+		return "Some seeds have no result yet; the value is over those that have one."
 	case compare.Undefined:
 		return fmt.Sprintf("Survivors only: %d of %s have a value, and the metric is not defined for the others.", n.N, Count(n.Of, "seed"))
 	case compare.Damaged:
@@ -30,7 +30,7 @@ func Note(n compare.Note) string {
 	case compare.FewPrompts:
 		return fmt.Sprintf("No interval: its prompts count as %d equal ones, and ten are needed.", n.N)
 	case compare.Outlier:
-		return fmt.Sprintf("Seed %s differs from the others (Grubbs' test, 1%%): it makes most of this difference, and the interval does not cover what such a seed does.", list)
+		return fmt.Sprintf("Seed %s differs from the others (Grubbs' test, 1%%): the interval does not cover what such seeds do.", list)
 	case compare.FewPairs:
 		return fmt.Sprintf("With %d seeds a sign test cannot fall below p = %s; significance rests on differences that are normal over seeds.", n.N, strings.TrimPrefix(fmt.Sprintf("%.3g", n.Share), "0"))
 	case compare.FewSeeds:
@@ -42,7 +42,7 @@ func Note(n compare.Note) string {
 	case compare.NoSpread:
 		return "Some values have no interval: only their seeds' values are known."
 	case compare.Absent:
-		return "– : no result. The trial has not run, or failed, or the metric is not defined for it (no proxy where the base learns no reward)."
+		return "– : no result: the run is missing or failed, or the metric is not defined for it."
 	case compare.Environments:
 		return fmt.Sprintf("The rows were computed in %d different environments (processor, driver, plugin or flags), so that their last digits may differ for that alone. Column environment of trials.arrow has which.", n.N)
 	case compare.SameParser:
@@ -88,7 +88,11 @@ func Significance(t *compare.Table) string {
 			primary = append(primary, m.Label)
 		}
 	}
-	return fmt.Sprintf("* significant: p < .05 after Holm's correction over %s (rows × %s). Other metrics are exploratory, and not tested. Intervals are not corrected.", Count(t.Family, "comparison"), strings.Join(primary, ", "))
+	over := "rows"
+	if len(t.Contrasts) > 0 {
+		over = "rows and contrasts"
+	}
+	return fmt.Sprintf("* significant: p < .05 after Holm's correction over %s (%s × %s). Other metrics are exploratory. Intervals are not corrected.", Count(t.Family, "comparison"), over, strings.Join(primary, ", "))
 }
 
 // Detect says in sentences how many seeds it takes to find what matters.
@@ -107,6 +111,8 @@ func Detect(t *compare.Table) []string {
 		switch {
 		case d.Row == "":
 			out = append(out, fmt.Sprintf("A difference of %g in %s matters here. No spread over seeds has been seen yet.", d.Size, name))
+		case d.Needs == 0 && d.MorePrompts == 0:
+			out = append(out, fmt.Sprintf("More than 10,000 seeds would be needed to find %s in %q.", of, d.Row))
 		case d.Needs == 0:
 			out = append(out, fmt.Sprintf("No number of seeds finds %s for %q: %.1f times as many prompts would.", of, d.Row, d.MorePrompts))
 		case d.Needs > d.Have:
@@ -134,7 +140,7 @@ func Resolving(t *compare.Table) []string {
 // Left names the rows that are not on the front for want of shared seeds or samples.
 func Left(t *compare.Table) string {
 	if f := t.Front; f != nil && len(f.Left) > 0 {
-		return fmt.Sprintf("The front is over %s, which its rows share; left out: %s.", Count(len(f.Seeds), "seed"), strings.Join(f.Left, "; "))
+		return fmt.Sprintf("The front is over %s, which its rows share; left out, for want of a metric, a seed or equal samples: %s.", Count(len(f.Seeds), "seed"), strings.Join(f.Left, "; "))
 	}
 	return ""
 }

@@ -3,6 +3,7 @@ package page
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -17,6 +18,9 @@ func answer(t *compare.Table) []string {
 	name := "alignment"
 	if m, ok := t.Metric(alignment); ok {
 		name = m.Label
+		if m.Better == "lower" {
+			name += " (lower is better)"
+		}
 	}
 	var tested, few []compare.Row
 	for _, r := range t.Rows {
@@ -29,6 +33,15 @@ func answer(t *compare.Table) []string {
 		}
 	}
 	if len(tested)+len(few) == 0 {
+		with := 0
+		for _, r := range t.Rows {
+			if _, ok := r.Cells[alignment]; ok && r.SameAs == "" {
+				with++
+			}
+		}
+		if with > 1 {
+			return []string{fmt.Sprintf("Nothing can be compared: “%s” has no %s yet, or no seed that other rows have.", t.Reference, name)}
+		}
 		for _, r := range t.Rows {
 			if c, ok := r.Cells[alignment]; ok {
 				return []string{fmt.Sprintf("Only “%s” has a result: its %s is %s.", r.Label, name, format.Cell(alignment, c)), "There is no other row to compare it with."}
@@ -38,16 +51,22 @@ func answer(t *compare.Table) []string {
 	}
 	top := func(rows []compare.Row) compare.Row {
 		return slices.MaxFunc(rows, func(a, b compare.Row) int {
-			return cmp.Compare(a.Differences[alignment].Mean, b.Differences[alignment].Mean)
+			return cmp.Compare(math.Abs(a.Differences[alignment].Mean), math.Abs(b.Differences[alignment].Mean))
 		})
+	}
+	front := func(lead string) string {
+		if t.Front == nil {
+			return ""
+		}
+		return fmt.Sprintf(lead, onFront(t.Front))
 	}
 	if len(tested) == 0 {
 		best := top(few)
 		d := best.Differences[alignment]
-		return []string{
+		return slices.DeleteFunc([]string{
 			fmt.Sprintf("With %s we cannot tell whether any difference would hold for a new training run. The largest difference in %s from “%s” is that of “%s”: %s.", format.Count(d.N, "seed"), name, t.Reference, best.Label, format.Change(alignment, d.Cell)),
-			fmt.Sprintf("On the front of these seeds’ means: %s.", onFront(t.Front)),
-		}
+			front("On the front of these seeds’ means: %s."),
+		}, func(s string) bool { return s == "" })
 	}
 	var up []compare.Row
 	down, least, most := 0, tested[0].Differences[alignment].N, 0
@@ -87,7 +106,7 @@ func answer(t *compare.Table) []string {
 	if fidelity == "" {
 		return []string{first}
 	}
-	return []string{first, recall(t, best, fidelity) + fmt.Sprintf(" On the front of the means: %s.", onFront(t.Front))}
+	return []string{first, recall(t, best, fidelity) + front(" On the front of the means: %s.")}
 }
 
 // subjects are the metrics that the answer is about: alignment and recall, or the first
@@ -129,9 +148,6 @@ func recall(t *compare.Table, r compare.Row, fidelity string) string {
 
 // onFront names the rows on the front of the means.
 func onFront(f *compare.Front) string {
-	if f == nil {
-		return "none"
-	}
 	var on []string
 	for _, p := range f.Points {
 		if p.On {

@@ -36,7 +36,7 @@ func TestAnswer(t *testing.T) {
 		{"one seed", []compare.Row{base, row("a", 1, .1, -.1, false)},
 			"With 1 seed we cannot tell whether any difference would hold for a new training run. The largest difference in alignment from “base” is that of “a”: +.100 [.000, +.200]. On the front of these seeds’ means: “base”."},
 		{"nothing significant", []compare.Row{base, row("a", 4, .02, .1, false), row("b", 4, -.3, 0, false), control},
-			"With 4 seeds, no row differs significantly from “base” in alignment (2 rows compared); the largest difference is that of “a” (+.020, 95% corrected for 6 comparisons [−.130, +.170]). Its recall, the measure of fidelity here, does not differ significantly: +.100 [−.050, +.250]. On the front of the means: “base”."},
+			"With 4 seeds, no row differs significantly from “base” in alignment (2 rows compared); the largest difference is that of “b” (−.300, 95% corrected for 6 comparisons [−.450, −.150]). Its recall, the measure of fidelity here, does not differ significantly: .000 [−.150, +.150]. On the front of the means: “base”."},
 		{"significant before larger", []compare.Row{base, row("a", 4, .2, -.2, true), row("b", 3, .3, 0, false), row("c", 8, -.3, 0, true), row("d", 1, .9, 0, false)},
 			"With 3 to 8 seeds, alignment is significantly above “base” in 1 of 3 rows and below it in 1; the largest difference is that of “a” (+.200, 95% corrected for 6 comparisons [+.050, +.350]). Not tested, for want of seeds: 1 row. “a” costs fidelity: recall differs by −.200 [−.350, −.050]. On the front of the means: “base”."},
 		{"only lower", []compare.Row{base, row("a", 8, -.2, .3, true)},

@@ -42,6 +42,7 @@ type Report struct {
 	Methods    []string     // paragraphs
 	Against    *Against     // another study, or this one at another time
 	Provenance Provenance
+	Imported   bool // the runs were computed elsewhere: there are no pictures, parameters and failures of them
 }
 
 // Against is what a report is laid beside.
@@ -401,6 +402,13 @@ func (v view) General() []string {
 			}
 		}
 	}
+	for _, c := range v.Table.Contrasts {
+		for _, d := range c.Differences {
+			for _, n := range d.Notes {
+				of[n] = true
+			}
+		}
+	}
 	var out []string
 	for _, s := range []string{format.Levels(v.Table), format.Significance(v.Table)} {
 		if s != "" {
@@ -462,11 +470,12 @@ var functions = template.FuncMap{
 		}
 		return false
 	},
-	"percent": func(x float64) string { return strconv.FormatFloat(100*x, 'f', 0, 64) + "%" },
-	"short":   short,
-	"arrow":   format.Arrow,
-	"cell":    func(r compare.Row, metric string) *compare.Cell { return at(r.Cells, metric) },
-	"diff":    func(r compare.Row, metric string) *compare.Difference { return at(r.Differences, metric) },
+	"percent":  func(x float64) string { return strconv.FormatFloat(100*x, 'f', 0, 64) + "%" },
+	"short":    short,
+	"arrow":    format.Arrow,
+	"cell":     func(r compare.Row, metric string) *compare.Cell { return at(r.Cells, metric) },
+	"diff":     func(r compare.Row, metric string) *compare.Difference { return at(r.Differences, metric) },
+	"contrast": func(c compare.Contrast, metric string) *compare.Difference { return at(c.Differences, metric) },
 	"floor": func(t *compare.Table, metric string) *compare.Cell {
 		for _, r := range t.Rows {
 			if c := at(r.Cells, metric); c != nil {

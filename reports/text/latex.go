@@ -15,14 +15,7 @@ var latexSpecial = strings.NewReplacer(`\`, `\textbackslash{}`, "&", `\&`, "%", 
 // value with its interval below, the best of a column in bold only where its
 // paired difference from every other row is significant, notes as table notes.
 func LaTeX(w io.Writer, t *compare.Table) error {
-	var shown []compare.Metric
-	for _, name := range columns {
-		for _, m := range t.Metrics {
-			if m.Name == name {
-				shown = append(shown, m)
-			}
-		}
-	}
+	shown := shown(t, columns)
 	var b strings.Builder
 	b.WriteString("% needs \\usepackage{booktabs}\n\\begin{tabular}{l" + strings.Repeat("c", len(shown)) + "}\n\\toprule\narm")
 	for _, m := range shown {

@@ -15,19 +15,14 @@ type sign struct{ mark, meaning string }
 
 var (
 	equivalent = sign{" ≈", "≈ equivalent within what the study declares to matter"}
-	outlying   = sign{" !", "! one seed differs from the others and makes most of the difference"}
+	outlying   = sign{" !", "! one seed differs from the others (Grubbs' test)"}
 	partial    = sign{" °", "° over the seeds that have a value"}
 )
 
 // Short writes a table of a line for each row: its primary metrics and their differences
 // from the reference, as many as fit width columns. Rows that repeat another are left out.
 func Short(w io.Writer, t *compare.Table, width int) error {
-	var metrics []compare.Metric
-	for _, m := range t.Metrics {
-		if m.Primary {
-			metrics = append(metrics, m)
-		}
-	}
+	metrics := primary(t)
 	// Where it is too wide, first the points get shorter, then names and points share a column,
 	// then names are cut, and at last metrics are left out.
 	const least = 12 // runes of a name
@@ -190,7 +185,7 @@ func collapsed(t *compare.Table) string {
 	if list == nil {
 		return ""
 	}
-	return "Collapsed seeds (less than half of the reference in a primary metric): " + strings.Join(list, "; ") + "."
+	return "Collapsed seeds (a primary metric is worse than the reference by more than a factor of two): " + strings.Join(list, "; ") + "."
 }
 
 func tableWidth(rows [][]string) int {

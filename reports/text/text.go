@@ -55,10 +55,9 @@ func mark(notes []int) string {
 	return b.String()
 }
 
-// grid lays out the short table: a header and its rows, the floor last.
-func grid(t *compare.Table) [][]string {
+// grid lays out the table of some metrics: a header and its rows, the floor last.
+func grid(t *compare.Table, metrics []compare.Metric) [][]string {
 	head := []string{"arm"}
-	metrics := shown(t, columns)
 	for _, m := range metrics {
 		head = append(head, strings.TrimSpace(m.Label+" "+format.Arrow(m.Better)))
 	}
@@ -91,9 +90,9 @@ func grid(t *compare.Table) [][]string {
 
 // differences lays out what each arm changes against the reference; * marks
 // what is significant, ≈ what is equivalent.
-func differences(t *compare.Table) [][]string {
+func differences(t *compare.Table, metrics []compare.Metric) [][]string {
 	head := []string{"difference from " + t.Reference}
-	metrics := slices.DeleteFunc(shown(t, compared), func(m compare.Metric) bool {
+	metrics = slices.DeleteFunc(slices.Clone(metrics), func(m compare.Metric) bool {
 		return !slices.ContainsFunc(t.Rows, func(r compare.Row) bool { _, ok := r.Differences[m.Name]; return ok })
 	})
 	for _, m := range metrics {
@@ -176,14 +175,19 @@ func front(t *compare.Table) [][]string {
 	return rows
 }
 
-// effects lays out the effects of axes on alignment and recall.
-func effects(t *compare.Table) [][]string {
-	rows := [][]string{{"effect of", "alignment", "recall"}}
+// effects lays out the effects of axes on some metrics.
+func effects(t *compare.Table, metrics []compare.Metric) [][]string {
+	head, column := []string{"effect of"}, map[string]int{}
+	for _, m := range metrics {
+		column[m.Name] = len(head)
+		head = append(head, m.Label)
+	}
+	rows := [][]string{head}
 	for _, s := range t.Sweeps {
 		at := map[string]int{}
 		for _, e := range s.Effects {
-			column := map[string]int{"alignment": 1, "fidelity.recall": 2}[e.Metric]
-			if column == 0 {
+			c := column[e.Metric]
+			if c == 0 {
 				continue
 			}
 			name := s.Arm + ": " + format.Effect(e)
@@ -191,14 +195,14 @@ func effects(t *compare.Table) [][]string {
 			if !ok {
 				i = len(rows)
 				at[name] = i
-				rows = append(rows, []string{name, "–", "–"})
+				rows = append(rows, slices.Concat([]string{name}, slices.Repeat([]string{"–"}, len(metrics))))
 			}
-			rows[i][column] = format.Change(e.Metric, e.Cell)
+			rows[i][c] = format.Change(e.Metric, e.Cell)
 			if e.Significant {
-				rows[i][column] += " *"
+				rows[i][c] += " *"
 			}
 			if e.Monotone {
-				rows[i][column] += " monotone"
+				rows[i][c] += " monotone"
 			}
 		}
 	}
@@ -208,11 +212,21 @@ func effects(t *compare.Table) [][]string {
 	return rows
 }
 
+// primary are a table's primary metrics.
+func primary(t *compare.Table) (out []compare.Metric) {
+	for _, m := range t.Metrics {
+		if m.Primary {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
 // Terminal writes the whole table, split into blocks that fit width columns,
 // the differences from the reference, effects, the front and the notes.
 func Terminal(w io.Writer, t *compare.Table, width int) error {
 	var b strings.Builder
-	for _, rows := range [][][]string{grid(t), differences(t), collapses(t), effects(t), front(t)} {
+	for _, rows := range [][][]string{grid(t, t.Metrics), differences(t, t.Metrics), collapses(t), effects(t, primary(t)), front(t)} {
 		blocks(&b, rows, width)
 	}
 	for _, n := range summary(t) {
@@ -305,7 +319,7 @@ func wrap(b *strings.Builder, lead, text string, width int) {
 // Markdown writes the short table, the differences and the footnotes.
 func Markdown(w io.Writer, t *compare.Table) error {
 	var b strings.Builder
-	for _, rows := range [][][]string{grid(t), differences(t), collapses(t), effects(t), front(t)} {
+	for _, rows := range [][][]string{grid(t, shown(t, columns)), differences(t, shown(t, compared)), collapses(t), effects(t, primary(t)), front(t)} {
 		for i, r := range rows {
 			b.WriteString("|")
 			for _, s := range pad(r, len(rows[0])) {

@@ -213,9 +213,9 @@ func studyFile(o importOptions, files []string, in *imported.Results) (string, e
 	if o.from.Unfinished {
 		b.WriteString("\t\tunfinished: true\n")
 	}
-	b.WriteString("\t}\n\n\t// Guessed from the values and the names: correct what is wrong.\n\tmetrics: {\n")
+	b.WriteString("\t}\n\n\t// What is guessed of the metrics; without // it is declared, and tables no longer say that\n\t// it is guessed.\n\tmetrics: {\n")
 	for _, m := range in.Metrics {
-		fmt.Fprintf(&b, "\t\t%s: {range: %s", strconv.Quote(m.Name), strconv.Quote(string(m.Range)))
+		fmt.Fprintf(&b, "\t\t// %s: {range: %s", strconv.Quote(m.Name), strconv.Quote(string(m.Range)))
 		if m.Better != "" {
 			fmt.Fprintf(&b, ", better: %s", strconv.Quote(m.Better))
 		}

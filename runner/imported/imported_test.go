@@ -141,10 +141,10 @@ func TestProblems(t *testing.T) {
 		want []string
 	}{
 		"values": {"arm,seed,fid\na,1,abc\na,2,\"1,5\"\na,3,1e400\na,4,2\n", Options{}, []string{
-			`value: r.csv:2: the value "abc" of fid is not a number; allowed: a decimal number up to 1e280, true, false, or an empty cell where there is no value; correct the cell`,
+			`value: r.csv:2: the value "abc" of fid is not a number; allowed: a decimal number up to 1e100, true, false, or an empty cell where there is no value; correct the cell`,
 			`missing metric: r.csv:2: 3 of 4 runs are without fid: a@1, a@2, a@3; allowed: runs without a metric, which comparisons by it leave out; add the missing values`,
-			`value: r.csv:3: the value "1,5" of fid is not a number; allowed: a decimal number up to 1e280, true, false, or an empty cell where there is no value; write a decimal point`,
-			`value: r.csv:4: the value "1e400" of fid is not a number; allowed: a decimal number up to 1e280, true, false, or an empty cell where there is no value; correct the cell`,
+			`value: r.csv:3: the value "1,5" of fid is not a number; allowed: a decimal number up to 1e100, true, false, or an empty cell where there is no value; write a decimal point`,
+			`value: r.csv:4: the value "1e400" of fid is not a number; allowed: a decimal number up to 1e100, true, false, or an empty cell where there is no value; correct the cell`,
 		}},
 		"rows": {"arm,seed,fid\na,1\n,1,2\na,,2\na,-1,2\na,1,2\na,2,3,4\na,3,\"x\"y\n", Options{}, []string{
 			`row: r.csv:2: it has 2 cells under 3 columns; allowed: a cell for each column; quote cells that have commas, and leave missing ones empty`,

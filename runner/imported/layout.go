@@ -141,7 +141,7 @@ func badNumber(metric, text string, at place) problem {
 		}
 	}
 	return problem{Problem{Kind: BadValue, Wrong: fmt.Sprintf("the value %q of %s is not a number", text, metric),
-		Allowed: "a decimal number up to 1e280, true, false, or an empty cell where there is no value", Do: do}, at}
+		Allowed: "a decimal number up to 1e100, true, false, or an empty cell where there is no value", Do: do}, at}
 }
 
 // count is the number of samples behind a row, 0 where it is unknown.

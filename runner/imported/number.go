@@ -9,7 +9,7 @@ import (
 
 // largest is the largest magnitude of a value: a sum of a thousand million of them,
 // each for as many samples, is finite.
-const largest = 1e280
+const largest = 1e100
 
 // parseNumber reads a number, or true or false as 1 or 0; false where it is neither.
 func parseNumber(s string) (float64, bool) {

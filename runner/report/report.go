@@ -40,7 +40,7 @@ func imported(r *result.Result) page.Report {
 	s := r.Project.Study
 	bare := result.Bare(s.Name)
 	rep := page.Report{Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Samples: bare.Samples, Curves: bare.Curves,
-		Methods: []string{statistics(r)}, Provenance: page.Provenance{Command: "ablate report " + phrase.Shell(s.Path)}}
+		Methods: []string{statistics(r)}, Imported: true, Provenance: page.Provenance{Command: "ablate report " + phrase.Shell(s.Path)}}
 	seen := map[string]bool{}
 	for _, row := range r.Ablation.Rows {
 		rep.Parameters = append(rep.Parameters, page.Parameters{Label: row.Label})

@@ -55,14 +55,18 @@ func Import(ctx context.Context, p project.Project) (*Result, *imported.Results,
 			return nil, in, fmt.Errorf("study %s: metrics.%s: the results have no such metric; they have %v", s.Name, name, names)
 		}
 	}
-	for _, name := range slices.Concat(s.Primary, slices.Sorted(maps.Keys(s.Detect))) {
+	asked := slices.Concat(s.Primary, slices.Sorted(maps.Keys(s.Detect)))
+	for _, g := range s.Gate {
+		asked = append(asked, g.Metric)
+	}
+	for _, name := range asked {
 		if !slices.Contains(names, name) {
-			return nil, in, fmt.Errorf("study %s: compare: the results have no metric %q; they have %v", s.Name, name, names)
+			return nil, in, fmt.Errorf("study %s: compare or gate: the results have no metric %q; they have %v", s.Name, name, names)
 		}
 	}
 	r := &Result{Project: p, Found: &lookup.Found{}, Runs: Runs(nil), Tables: Bare(s.Name)}
 	r.Tables.Trials, r.Tables.Samples = trials, prompts
-	o := compare.Options{Reference: s.Reference, Primary: s.Primary, Contrasts: s.Contrasts, Detect: s.Detect, Also: names, Sampled: s.Prompts != compare.Fixed && prompts.Rows() > 0}
+	o := compare.Options{Reference: s.Reference, Primary: s.Primary, Contrasts: s.Contrasts, Detect: s.Detect, Show: names, Sampled: s.Prompts != compare.Fixed && prompts.Rows() > 0}
 	if len(o.Primary) == 0 {
 		o.Primary = names
 	}
