@@ -25,6 +25,7 @@ const (
 	SameParser   Kind = "same parser"  // annotator and gold share a parser
 	ImportedFrom Kind = "imported"     // the runs were computed by other tools; Names are their files
 	Guessed      Kind = "guessed"      // ranges or directions of metrics Names were guessed
+	Confounded   Kind = "confounded"   // rows of the arms Names differ from the reference in more than one factor
 	Moderated    Kind = "moderated"    // standard deviations of differences are moderated over rows
 )
 

@@ -11,8 +11,9 @@ import (
 	"cuelang.org/go/cue/ast"
 )
 
-// expand fills in the study's base, arms and views.
-func (r *reader) expand(s *Study, base partial, arms []*arm) {
+// expand fills in the study's base, arms and views, and returns the values of each arm's
+// points as they are stated, before rules.
+func (r *reader) expand(s *Study, base partial, arms []*arm) (stated [][][]uint32) {
 	x := &expansion{reader: r, s: s, pool: newPool(), why: make([]string, len(r.leaves)), said: map[string]bool{}, owned: map[string]*owned{}}
 	refs := r.filled(x.pool, base)
 	x.report(x.reduce(refs, base), base, where{file: r.file}, "base")
@@ -31,9 +32,10 @@ func (r *reader) expand(s *Study, base partial, arms []*arm) {
 	if n > mostViews {
 		r.m.add(where{file: r.file}, "arms", fmt.Sprintf("the study has %d points times seeds, of which arm %q has %d × %d; a study has at most %d", n, most.Name, len(most.Points), len(most.Seeds), mostViews),
 			"sweep fewer values, leave combinations out with where, or make several studies of it")
-		return
+		return x.stated
 	}
 	s.views()
+	return x.stated
 }
 
 // mostViews bounds a study: each point with each seed takes some kilobytes of
@@ -84,6 +86,8 @@ type expansion struct {
 	said  map[string]bool   // of the base, which its arms would repeat
 	owned map[string]*owned // what arms say, by its path in the study
 	order []*owned
+
+	stated [][][]uint32 // of each arm and point, the values before rules
 
 	kept map[string]bool // what the filters of the arm say of a point, by the values that they may look at
 }
@@ -187,8 +191,9 @@ func (x *expansion) arm(a *arm, base partial, outer []*arm) {
 			seeds = c.seeds
 		}
 	}
-	out := Arm{Name: a.name, Seeds: seeds, Points: x.points(a, fixed, axes, filters, owns)}
-	x.s.Arms = append(x.s.Arms, out)
+	points, stated := x.points(a, fixed, axes, filters, owns)
+	out := Arm{Name: a.name, Seeds: seeds, Points: points}
+	x.s.Arms, x.stated = append(x.s.Arms, out), append(x.stated, stated)
 }
 
 func (x *expansion) own(path string, place int, at where) {
@@ -208,16 +213,17 @@ func (x *expansion) idle() {
 	}
 }
 
-// points expands one arm: the product of its axes, the last one fastest.
-func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Value, owns []*owned) []Point {
+// points expands one arm: the product of its axes, the last one fastest. The values of
+// each point before rules are beside it.
+func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Value, owns []*owned) (out []Point, stated [][]uint32) {
 	size := 1
 	for _, ax := range axes {
 		if len(ax.steps) == 0 {
-			return nil // said already
+			return nil, nil // said already
 		}
 		if size *= len(ax.steps); size > mostPoints {
 			x.m.add(a.at, a.path, fmt.Sprintf("the arm combines more than %d values of its axes", mostPoints), "sweep fewer values, couple axes with zip, or make several arms of it")
-			return nil
+			return nil, nil
 		}
 	}
 	// Which alternatives the axes choose is the same for every point.
@@ -245,7 +251,7 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 		}
 	}
 	x.kept = map[string]bool{}
-	out := make([]Point, 0, size)
+	out = make([]Point, 0, size)
 	seen := make(map[string]bool, size)
 	excluded := 0
 	var key []byte
@@ -288,7 +294,11 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 				x.s.Collapsed++
 			} else {
 				seen[string(key)] = true
-				out = append(out, pt)
+				says := refs // most are changed by no rule
+				if !slices.Equal(raw, refs) {
+					says = slices.Clone(raw)
+				}
+				out, stated = append(out, pt), append(stated, says)
 			}
 		} else {
 			excluded++
@@ -307,7 +317,7 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 	if len(out) == 0 && excluded > 0 {
 		x.m.add(x.place(filters[len(filters)-1]), a.path+".where", fmt.Sprintf("it excludes all of the arm's %s", plural(excluded, "point")), "loosen it, or leave the arm out")
 	}
-	return out
+	return out, stated
 }
 
 // whole is what a point says with the values of its axes.

@@ -223,6 +223,43 @@ func TestWhere(t *testing.T) {
 	}
 }
 
+// TestConfounded: an arm that differs from the reference in two factors is named with
+// them; what follows from another choice is no factor.
+func TestConfounded(t *testing.T) {
+	s := load(t, `
+	seeds: [1]
+	arms: {
+		reference: set: {}
+		one: set: finetune: steps: 7
+		two: set: finetune: {steps: 7, batch: 8}
+		swept: {set: finetune: batch: 8, sweep: "finetune.steps": [7, 400]}
+		follows: set: finetune: mix: pretraining: 0 // makes beta 0
+		zero: sweep: "finetune.beta": [0, 1]
+		untrained: set: finetune: method: "none"
+		best: set: {finetune: method: "none", evaluate: bestOf: 4}
+		anchored: set: finetune: {method: "dpok", steps: 400} // its anchor, and parameters of its own
+	}
+	compare: reference: "reference"`)
+	want := []language.Confounded{
+		{"two", []string{"finetune.batch", "finetune.steps"}},
+		{"swept", []string{"finetune.batch", "finetune.steps"}},
+		{"best", []string{"evaluate.bestOf", "finetune.method"}},
+	}
+	if d := cmp.Diff(want, s.Confounded); d != "" {
+		t.Errorf("mismatch (-want +got):\n%s", d)
+	}
+	// Against one that trains nothing, the method is the one factor.
+	s = load(t, `
+	seeds: [1]
+	arms: {
+		untrained: set: finetune: method: "none"
+		a: set: finetune: {steps: 7, batch: 8}
+	}`)
+	if s.Confounded != nil {
+		t.Errorf("against the untrained: %v", s.Confounded)
+	}
+}
+
 // TestWhereLooks: a where may be written in several places and refer to others;
 // every axis that it depends on counts.
 func TestWhereLooks(t *testing.T) {

@@ -59,8 +59,9 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 		base = base.override(set)
 		s.Name += "@" + hashSet(set)
 	}
-	r.expand(s, base, arms)
+	stated := r.expand(s, base, arms)
 	r.compare(s, compare, arms)
+	s.Confounded = s.confounded(stated)
 	s.Gate = r.gate(gate)
 }
 

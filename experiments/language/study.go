@@ -33,28 +33,29 @@ type Options struct {
 
 // Study is a study, checked and expanded.
 type Study struct {
-	Name      string // path of the package's folder, or of the one file, below the module's root; NAME@HASH under Options.Set
-	Path      string // what to name it by in the module's root
-	Root, Dir string // absolute folders: the CUE module's root, the study's own
-	Title     string
-	Question  string
-	Version   int // of the study language
-	Base      Content
-	Arms      []Arm // at least one, in the study's order
-	Seeds     []Seed
-	Views     []View             // arms × points × seeds, in this order
-	Reference string             // the arm that the others are compared with
-	Detect    map[string]float64 // by metric, the size of a difference that matters
-	Show      []string           // metrics that the short tables have beside their own
-	Primary   []string           // metrics whose differences are tested for significance; nil: those of compare.Primary
-	Contrasts [][2]string        // further pairs of rows to compare
-	Prompts   string             // what prompts are to the study: fixed, sampled, or empty: as their source says
-	Imported  *Imported          // where its results are from; nil for a study that this program runs
-	Gate      []Gate             // what check holds against a baseline, in the study's order
-	Collapsed int                // points left out, for an earlier one of their arm is the same
-	Excluded  []Excluded
-	Files     []File   // what the study names outside itself
-	Notes     []string // what a reader should know and is no mistake, a line each
+	Name       string // path of the package's folder, or of the one file, below the module's root; NAME@HASH under Options.Set
+	Path       string // what to name it by in the module's root
+	Root, Dir  string // absolute folders: the CUE module's root, the study's own
+	Title      string
+	Question   string
+	Version    int // of the study language
+	Base       Content
+	Arms       []Arm // at least one, in the study's order
+	Seeds      []Seed
+	Views      []View             // arms × points × seeds, in this order
+	Reference  string             // the arm that the others are compared with
+	Detect     map[string]float64 // by metric, the size of a difference that matters
+	Show       []string           // metrics that the short tables have beside their own
+	Primary    []string           // metrics whose differences are tested for significance; nil: those of compare.Primary
+	Contrasts  [][2]string        // further pairs of rows to compare
+	Prompts    string             // what prompts are to the study: fixed, sampled, or empty: as their source says
+	Imported   *Imported          // where its results are from; nil for a study that this program runs
+	Gate       []Gate             // what check holds against a baseline, in the study's order
+	Collapsed  int                // points left out, for an earlier one of their arm is the same
+	Excluded   []Excluded
+	Confounded []Confounded // arms that differ from the reference in more than one factor
+	Files      []File       // what the study names outside itself
+	Notes      []string     // what a reader should know and is no mistake, a line each
 }
 
 // Gate is by how much a metric may be worse than its baseline: by nothing where both

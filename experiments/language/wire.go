@@ -21,20 +21,21 @@ type wire struct {
 
 	Version, Collapsed int
 
-	Detect    map[string]float64
-	Show      []string
-	Primary   []string
-	Contrasts [][2]string
-	Prompts   string
-	Imported  *Imported
-	Gate      []Gate
-	Notes     []string
-	Files     []File
-	Seeds     []Seed
-	Values    []any
-	Base      []uint32
-	Arms      []wireArm
-	Excluded  []Excluded
+	Detect     map[string]float64
+	Show       []string
+	Primary    []string
+	Contrasts  [][2]string
+	Prompts    string
+	Imported   *Imported
+	Gate       []Gate
+	Notes      []string
+	Files      []File
+	Seeds      []Seed
+	Values     []any
+	Base       []uint32
+	Arms       []wireArm
+	Excluded   []Excluded
+	Confounded []Confounded
 }
 
 type wireArm struct {
@@ -88,7 +89,7 @@ func (s *Study) wire() *wire {
 			Detect: s.Detect, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Gate: s.Gate, Notes: s.Notes, Imported: s.Imported}
 	}
 	w := &wire{Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version, Detect: s.Detect, Show: s.Show, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Gate: s.Gate,
-		Collapsed: s.Collapsed, Notes: s.Notes, Files: s.Files, Seeds: s.Seeds, Excluded: s.Excluded, Values: s.Base.pool.values[1:], Base: s.Base.refs}
+		Collapsed: s.Collapsed, Notes: s.Notes, Files: s.Files, Seeds: s.Seeds, Excluded: s.Excluded, Confounded: s.Confounded, Values: s.Base.pool.values[1:], Base: s.Base.refs}
 	for _, a := range s.Arms {
 		out := wireArm{Name: a.Name, Seeds: a.Seeds, Points: make([]wirePoint, len(a.Points))}
 		for i, p := range a.Points {
@@ -124,7 +125,7 @@ func sameAxes(names []string, axes []AxisValue) bool {
 
 func (w *wire) study() (*Study, error) {
 	s := Study{Name: w.Name, Path: w.Path, Root: w.Root, Dir: w.Dir, Title: w.Title, Question: w.Question, Reference: w.Reference, Version: w.Version, Detect: w.Detect, Show: w.Show, Primary: w.Primary, Contrasts: w.Contrasts, Prompts: w.Prompts, Imported: w.Imported, Gate: w.Gate,
-		Collapsed: w.Collapsed, Notes: w.Notes, Files: w.Files, Seeds: w.Seeds, Excluded: w.Excluded}
+		Collapsed: w.Collapsed, Notes: w.Notes, Files: w.Files, Seeds: w.Seeds, Excluded: w.Excluded, Confounded: w.Confounded}
 	if s.Imported != nil {
 		return &s, nil
 	}

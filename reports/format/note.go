@@ -51,6 +51,8 @@ func Note(n compare.Note) string {
 		return "The runs were imported (" + list + "): this program did not compute them, and has no pictures of them."
 	case compare.Guessed:
 		return "Guessed, for the study does not declare it: " + strings.Join(n.Names, "; ") + "."
+	case compare.Confounded:
+		return "Differ from the reference in more than one factor, so that a difference is of all of them together: " + strings.Join(n.Names, "; ") + "."
 	case compare.Moderated:
 		return "Standard deviations of differences are moderated over the rows of a metric (after Smyth 2004)."
 	}

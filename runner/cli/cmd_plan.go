@@ -153,6 +153,7 @@ const listed = 8
 func (p *planned) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n\n%s\n", p.project.Study.Title, selection.Summary(p.views))
 	p.printExcluded(w)
+	printConfounded(w, p.project.Study)
 	stages := p.Stages()
 	all := plan.Total(stages)
 	fmt.Fprintln(w)
@@ -277,9 +278,11 @@ func (p *planned) printJSON(w io.Writer) error {
 		Wall      float64  `json:"wall"`
 		Workers   int      `json:"workers"`
 
-		Detect []compare.Detect `json:"detect,omitempty"`
+		Detect     []compare.Detect      `json:"detect,omitempty"`
+		Confounded []language.Confounded `json:"confounded"`
 	}{Study: p.project.Study.Name, Backend: p.Backend, Views: len(p.views), Trials: len(p.project.Graph.Chains), Collapsed: p.project.Study.Collapsed,
-		Excluded: []string{}, Workers: device.Workers(p.Backend), Wall: p.Wall(device.Workers(p.Backend)), Detect: p.detect}
+		Excluded: []string{}, Workers: device.Workers(p.Backend), Wall: p.Wall(device.Workers(p.Backend)), Detect: p.detect,
+		Confounded: append([]language.Confounded{}, p.project.Study.Confounded...)}
 	for _, e := range p.project.Study.Excluded {
 		out.Excluded = append(out.Excluded, e.String())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -31,7 +32,9 @@ func newVet(g *globals) *cobra.Command {
 		Short: "Check everything that can be checked before anything runs",
 		Long: `Checks the study itself, every mistake at once, each with its place in the file;
 the checkpoints that it adopts, their configs and weights; and whether the
-memory of the device can hold what the study needs at the least.
+memory of the device can hold what the study needs at the least. Arms that differ
+from the reference in more than one factor are named: they are no mistake, but
+their differences are of all factors together.
 ` + exitHelp,
 		Example: "  ablate vet experiments/quickstart",
 		Args:    cobra.ExactArgs(1),
@@ -42,17 +45,21 @@ memory of the device can hold what the study needs at the least.
 }
 
 func runVet(ctx context.Context, g *globals, o vetOptions, path string) error {
-	list, err := vet(ctx, g, o, path)
+	study, list, err := vet(ctx, g, o, path)
 	var mistakes *language.Errors
 	if o.json && (err == nil || errors.As(err, &mistakes)) {
 		// The same shape with and without mistakes.
 		out := struct {
-			OK       bool              `json:"ok"`
-			Findings []checkup.Finding `json:"findings"`
-			Mistakes []*language.Error `json:"mistakes"`
-		}{err == nil, list, []*language.Error{}}
+			OK         bool                  `json:"ok"`
+			Findings   []checkup.Finding     `json:"findings"`
+			Mistakes   []*language.Error     `json:"mistakes"`
+			Confounded []language.Confounded `json:"confounded"`
+		}{err == nil, list, []*language.Error{}, []language.Confounded{}}
 		if out.Findings == nil {
 			out.Findings = []checkup.Finding{}
+		}
+		if study != nil {
+			out.Confounded = append(out.Confounded, study.Confounded...)
 		}
 		if mistakes != nil {
 			out.Mistakes = mistakes.List
@@ -68,13 +75,27 @@ func runVet(ctx context.Context, g *globals, o vetOptions, path string) error {
 	for _, f := range list {
 		fmt.Fprintf(g.stdout, "ok  %-11s %s\n", f.What, f.Detail)
 	}
+	printConfounded(g.stdout, study)
 	return nil
 }
 
-func vet(ctx context.Context, g *globals, o vetOptions, path string) ([]checkup.Finding, error) {
+// printConfounded names the arms whose differences from the reference have several
+// factors.
+func printConfounded(w io.Writer, s *language.Study) {
+	if len(s.Confounded) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nThese differ from %q in more than one factor, so that a difference is of all of them together:\n", s.Reference)
+	for _, c := range s.Confounded {
+		fmt.Fprintf(w, "  %s\n", c)
+	}
+}
+
+// vet returns the study where it could be read.
+func vet(ctx context.Context, g *globals, o vetOptions, path string) (*language.Study, []checkup.Finding, error) {
 	p, err := g.open(ctx, path, o.studyOptions)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if p.Study.Imported != nil {
 		r, in, err := result.Import(ctx, p)
@@ -82,9 +103,10 @@ func vet(ctx context.Context, g *globals, o vetOptions, path string) ([]checkup.
 			g.problems(ctx, in)
 		}
 		if err != nil {
-			return nil, err
+			return p.Study, nil, err
 		}
-		return []checkup.Finding{{What: "imported", Detail: fmt.Sprintf("%s: %s, %s", p.Study.Name, phrase.Count(len(in.Runs), "run"), phrase.Count(len(r.Ablation.Rows), "row"))}}, nil
+		return p.Study, []checkup.Finding{{What: "imported", Detail: fmt.Sprintf("%s: %s, %s", p.Study.Name, phrase.Count(len(in.Runs), "run"), phrase.Count(len(r.Ablation.Rows), "row"))}}, nil
 	}
-	return checkup.Study(ctx, p, o.backend)
+	list, err := checkup.Study(ctx, p, o.backend)
+	return p.Study, list, err
 }

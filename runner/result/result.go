@@ -57,6 +57,13 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	if r.Ablation, err = compare.Ablation(r.Tables.Trials, images, o); err != nil {
 		return nil, err
 	}
+	if list := p.Study.Confounded; len(list) > 0 {
+		n := compare.Note{Kind: compare.Confounded}
+		for _, c := range list {
+			n.Names = append(n.Names, c.String())
+		}
+		r.Ablation.Notes = append(r.Ablation.Notes, n)
+	}
 	r.Ablation.Notes = append(r.Ablation.Notes, compare.Note{Kind: compare.SameParser})
 	return r, nil
 }

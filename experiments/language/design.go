@@ -1,0 +1,52 @@
+package language
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Confounded is an arm with a row that differs from the reference in more than one
+// factor: its difference from the reference is of all of them together.
+type Confounded struct {
+	Arm     string   `json:"arm"`
+	Factors []string `json:"factors"` // paths, sorted; at least two
+}
+
+// String returns "ARM (PATH, PATH)".
+func (c Confounded) String() string {
+	return fmt.Sprintf("%s (%s)", c.Arm, strings.Join(c.Factors, ", "))
+}
+
+// confounded finds the study's confounded arms, in its order. A factor is a parameter
+// that both rows use with different values, and that the study gives different values: a
+// learning rate of an arm is none where the reference trains nothing, and neither is a
+// value that a rule changes because of another. stated are the values of the arms' points
+// before rules.
+func (s *Study) confounded(stated [][][]uint32) (out []Confounded) {
+	reference := slices.IndexFunc(s.Arms, func(a Arm) bool { return a.Name == s.Reference && len(a.Points) > 0 })
+	if reference < 0 {
+		return nil
+	}
+	paths, _ := layout()
+	is, says := s.Arms[reference].Points[0].Content.refs, stated[reference][0]
+	for i, a := range s.Arms {
+		var factors []string
+		for k, p := range a.Points {
+			var differ []string
+			for at, ref := range p.Content.refs {
+				if ref != 0 && is[at] != 0 && ref != is[at] && stated[i][k][at] != says[at] {
+					differ = append(differ, paths[at])
+				}
+			}
+			if len(differ) > 1 {
+				factors = append(factors, differ...)
+			}
+		}
+		if len(factors) > 0 {
+			slices.Sort(factors)
+			out = append(out, Confounded{a.Name, slices.Compact(factors)})
+		}
+	}
+	return out
+}
