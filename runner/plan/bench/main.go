@@ -4,9 +4,9 @@
 //
 //	go run ./runner/plan/bench -ablate BINARY -python PYTHON
 //
-// Measured on two cores (Xeon, one run, an empty store): 10,000 trials 0.24 s and
-// 110 MB, 100,000 trials 2.12 s and 644 MB, 47,000 trials/s; Hydra 1.3.8 11.0
-// configurations/s. The process that evaluates the CUE takes 60 MB beside it.
+// Measured on two cores (Xeon, one run, an empty store): 10,000 trials 1.27 s and
+// 288 MB, 100,000 trials 12.8 s and 2.4 GB, 7,800 trials/s; Hydra 1.3.8 7.4
+// configurations/s.
 //
 // PYTHON has hydra-core. Hydra composes the first -hydra configurations of the
 // sweep, and is measured by the configuration: all would take it half an hour.
