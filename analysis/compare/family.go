@@ -135,21 +135,14 @@ func (b *builder) correct() {
 // apart. Contrasts keep their own, for they share rows with each other. A spread of 0
 // that no other row can mend is not known.
 func (b *builder) moderate(all []entry) {
-	byScale := map[stats.Scale][]entry{}
+	byScale := map[stats.Scale][]*measured{}
 	for _, e := range all {
 		if e.d.tested() && e.row != nil {
-			byScale[e.d.measured.scale] = append(byScale[e.d.measured.scale], e)
+			byScale[e.d.measured.scale] = append(byScale[e.d.measured.scale], &e.d.measured)
 		}
 	}
 	for _, of := range byScale {
-		sd, df := make([]float64, len(of)), make([]float64, len(of))
-		for i, e := range of {
-			sd[i], df[i] = e.d.measured.SD, e.d.measured.DF
-		}
-		sd, df = stats.Moderate(sd, df, stats.Shared)
-		for i, e := range of {
-			e.d.measured.SD, e.d.measured.DF = sd[i], df[i]
-		}
+		moderate(of)
 		if len(of) > 1 {
 			b.note(Note{Kind: Moderated})
 		}

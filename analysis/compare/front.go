@@ -148,7 +148,7 @@ func (b *builder) unlike(r, o *grouped, metrics ...Metric) bool {
 // dominated finds the row that is most surely better than row i in both metrics.
 func (b *builder) dominated(p *FrontPoint, mx, my Metric, rows []*grouped, points []stats.Point, i int) {
 	var by []int
-	var dx, dy []measured
+	var dx, dy []*measured
 	for j, r := range rows {
 		if points[j].X < points[i].X || points[j].Y < points[i].Y || points[j] == points[i] {
 			continue
@@ -156,7 +156,7 @@ func (b *builder) dominated(p *FrontPoint, mx, my Metric, rows []*grouped, point
 		x, okX := b.measure(mx, []term{{r, 1}, {rows[i], -1}}, nil)
 		y, okY := b.measure(my, []term{{r, 1}, {rows[i], -1}}, nil)
 		if okX && okY && x.tested() && y.tested() {
-			by, dx, dy = append(by, j), append(dx, x), append(dy, y)
+			by, dx, dy = append(by, j), append(dx, &x), append(dy, &y)
 		}
 	}
 	moderate(dx)
@@ -172,7 +172,7 @@ func (b *builder) dominated(p *FrontPoint, mx, my Metric, rows []*grouped, point
 func (d measured) tested() bool { return d.level == OverSeeds || d.level == OverBoth }
 
 // moderate draws the spreads of estimates on one scale towards each other.
-func moderate(all []measured) {
+func moderate(all []*measured) {
 	sd, df := make([]float64, len(all)), make([]float64, len(all))
 	for i, d := range all {
 		if d.scale != all[0].scale {
@@ -181,7 +181,7 @@ func moderate(all []measured) {
 		sd[i], df[i] = d.SD, d.DF
 	}
 	sd, df = stats.Moderate(sd, df, stats.Shared)
-	for i := range all {
-		all[i].SD, all[i].DF = sd[i], df[i]
+	for i, d := range all {
+		d.SD, d.DF = sd[i], df[i]
 	}
 }
