@@ -3,80 +3,210 @@ package figure
 import (
 	"bytes"
 	"fmt"
-	"regexp"
+	"image"
+	"image/color"
+	"io"
+	"math"
 	"strings"
+	"time"
+	"unicode"
 
-	"golang.org/x/image/font/sfnt"
-	"golang.org/x/image/math/fixed"
+	"codeberg.org/go-pdf/fpdf"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgpdf"
 )
 
-var pdfDate = regexp.MustCompile(`\(D:\d{14}`)
-
-// PDF is the figure as PDF, its fonts embedded. The dates of its making are
-// those of the epoch, so that equal figures are equal bytes.
+// PDF is the figure as PDF. Its text is text, and of its font it embeds the glyphs that
+// it uses. The dates of its making are those of the epoch, so that equal figures are
+// equal bytes.
 func (f Figure) PDF() ([]byte, error) {
-	c := pdf{vgpdf.New(f.width, f.height)}
+	c := newPDF(f.width, f.height)
 	f.onto(draw.New(c))
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("figure: %w", err)
 	}
-	return pdfDate.ReplaceAll(b.Bytes(), []byte("(D:19700101000000")), nil
+	return b.Bytes(), nil
 }
 
-// pdf is vgpdf's canvas for texts of any script. That one writes UTF-8 into
-// fonts of one byte a character, in which all but ASCII comes out as something
-// else: such a text is drawn as the outlines of its glyphs.
-type pdf struct{ *vgpdf.Canvas }
+// pdf is a vg.Canvas of one page. gonum's own (vg/vgpdf) embeds whole fonts, and writes
+// UTF-8 into fonts of one byte a character, so that all but ASCII comes out as other
+// characters; the Unicode fonts of fpdf are cut to the glyphs in use.
+type pdf struct {
+	doc    *fpdf.Fpdf
+	width  vg.Length
+	height vg.Length
+	stroke []vg.Length // the width of lines, of each state that was pushed
+	fonts  map[string]bool
+}
 
-// FillString is vg.Canvas's.
-func (c pdf) FillString(f font.Face, at vg.Point, text string) {
-	if !strings.ContainsFunc(text, func(r rune) bool { return r > 0x7e }) {
-		c.Canvas.FillString(f, at, text)
+func newPDF(width, height vg.Length) *pdf {
+	c := &pdf{doc: fpdf.NewCustom(&fpdf.InitType{UnitStr: "pt", Size: fpdf.SizeType{Wd: width.Points(), Ht: height.Points()}}),
+		width: width, height: height, stroke: make([]vg.Length, 1), fonts: map[string]bool{}}
+	c.doc.SetCreationDate(time.Unix(0, 0).UTC())
+	c.doc.SetModificationDate(time.Unix(0, 0).UTC())
+	c.doc.SetCatalogSort(true)
+	// Without an alias for the number of pages fpdf embeds all digits and punctuation. This
+	// one is in no text: FillString writes no private characters.
+	c.doc.AliasNbPages("\ue000\uf8ff\ue000\uf8ff")
+	c.doc.SetMargins(0, 0, 0)
+	c.doc.SetAutoPageBreak(false, 0)
+	c.doc.AddPage()
+	c.doc.TransformBegin()
+	// From the foot of the page upwards, as vg has it.
+	c.Translate(vg.Point{Y: height})
+	c.Scale(1, -1)
+	vg.Initialize(c)
+	return c
+}
+
+// Size is vg.CanvasSizer's.
+func (c *pdf) Size() (w, h vg.Length) { return c.width, c.height }
+
+// SetLineWidth is vg.Canvas's.
+func (c *pdf) SetLineWidth(w vg.Length) {
+	c.stroke[len(c.stroke)-1] = w
+	c.doc.SetLineWidth(w.Points())
+}
+
+// SetLineDash is vg.Canvas's.
+func (c *pdf) SetLineDash(pattern []vg.Length, offset vg.Length) {
+	dashes := make([]float64, len(pattern))
+	for i, d := range pattern {
+		dashes[i] = d.Points()
+	}
+	c.doc.SetDashPattern(dashes, offset.Points())
+}
+
+// SetColor is vg.Canvas's. Every colour of a figure is opaque.
+func (c *pdf) SetColor(col color.Color) {
+	if col == nil {
+		col = color.Black
+	}
+	rgb := color.NRGBAModel.Convert(col).(color.NRGBA)
+	r, g, b := int(rgb.R), int(rgb.G), int(rgb.B)
+	c.doc.SetFillColor(r, g, b)
+	c.doc.SetDrawColor(r, g, b)
+	c.doc.SetTextColor(r, g, b)
+}
+
+// Rotate is vg.Canvas's.
+func (c *pdf) Rotate(rad float64) { c.doc.TransformRotate(-rad*180/math.Pi, 0, 0) }
+
+// Translate is vg.Canvas's.
+func (c *pdf) Translate(p vg.Point) { c.doc.TransformTranslate(p.X.Points(), p.Y.Points()) }
+
+// Scale is vg.Canvas's.
+func (c *pdf) Scale(x, y float64) { c.doc.TransformScale(100*x, 100*y, 0, 0) }
+
+// Push is vg.Canvas's.
+func (c *pdf) Push() {
+	c.stroke = append(c.stroke, c.stroke[len(c.stroke)-1])
+	c.doc.TransformBegin()
+}
+
+// Pop is vg.Canvas's.
+func (c *pdf) Pop() {
+	c.doc.TransformEnd()
+	c.stroke = c.stroke[:len(c.stroke)-1]
+}
+
+// Stroke is vg.Canvas's.
+func (c *pdf) Stroke(p vg.Path) {
+	if c.stroke[len(c.stroke)-1] > 0 {
+		c.path(p, "D")
+	}
+}
+
+// Fill is vg.Canvas's.
+func (c *pdf) Fill(p vg.Path) { c.path(p, "F") }
+
+func (c *pdf) path(p vg.Path, style string) {
+	for _, s := range p {
+		x, y := s.Pos.X.Points(), s.Pos.Y.Points()
+		switch s.Type {
+		case vg.MoveComp:
+			c.doc.MoveTo(x, y)
+		case vg.LineComp:
+			c.doc.LineTo(x, y)
+		case vg.CurveComp:
+			at := func(p vg.Point) (x, y float64) { return p.X.Points(), p.Y.Points() }
+			ax, ay := at(s.Control[0])
+			if len(s.Control) == 1 {
+				c.doc.CurveTo(ax, ay, x, y)
+				continue
+			}
+			bx, by := at(s.Control[1])
+			c.doc.CurveBezierCubicTo(ax, ay, bx, by, x, y)
+		case vg.ArcComp:
+			c.arc(s)
+		case vg.CloseComp:
+			c.doc.ClosePath()
+		}
+	}
+	c.doc.DrawPath(style)
+}
+
+// arc appends an arc to the path as cubic curves of at most a quarter of a circle, each of
+// which misses it by less than 0.03% of the radius.
+func (c *pdf) arc(s vg.PathComp) {
+	r := s.Radius.Points()
+	n := math.Ceil(math.Abs(s.Angle) / (math.Pi / 2))
+	step := s.Angle / n
+	k := 4. / 3 * math.Tan(step/4) * r
+	at := func(angle float64) (x, y, dx, dy float64) {
+		sin, cos := math.Sincos(angle)
+		return s.Pos.X.Points() + r*cos, s.Pos.Y.Points() + r*sin, -k * sin, k * cos
+	}
+	x, y, dx, dy := at(s.Start)
+	c.doc.LineTo(x, y)
+	for i := range int(n) {
+		nx, ny, ndx, ndy := at(s.Start + float64(i+1)*step)
+		c.doc.CurveBezierCubicTo(x+dx, y+dy, nx-ndx, ny-ndy, nx, ny)
+		x, y, dx, dy = nx, ny, ndx, ndy
+	}
+}
+
+// FillString is vg.Canvas's. A character that fpdf cannot write, for it has no place in the
+// first plane of Unicode or is one of a private area, is written as U+FFFD.
+func (c *pdf) FillString(f font.Face, at vg.Point, text string) {
+	if f.Font.Size == 0 {
 		return
 	}
-	var buf sfnt.Buffer
-	size := fixed.Int26_6(f.Font.Size.Points() * 64)
-	length := func(x fixed.Int26_6) vg.Length { return vg.Points(float64(x) / 64) }
-	for _, r := range text {
-		// A glyph that the font lacks is its box, number 0; one without an outline
-		// leaves its room.
-		glyph, err := f.Face.GlyphIndex(&buf, r)
-		if err != nil {
-			glyph = 0
+	name := f.Name()
+	if !c.fonts[name] {
+		c.fonts[name] = true
+		var b bytes.Buffer
+		if _, err := f.Face.WriteSourceTo(nil, &b); err != nil {
+			c.doc.SetError(err)
+			return
 		}
-		outline, err := f.Face.LoadGlyph(&buf, glyph, size, nil)
-		if err == nil && len(outline) > 0 {
-			c.Fill(path(outline, func(p fixed.Point26_6) vg.Point { return at.Add(vg.Point{X: length(p.X), Y: -length(p.Y)}) }))
-		}
-		if advance, err := f.Face.GlyphAdvance(&buf, glyph, size, 0); err == nil {
-			at.X += length(advance)
-		}
+		c.doc.AddUTF8FontFromBytes(name, "", b.Bytes())
 	}
+	c.doc.SetFont(name, "", f.Font.Size.Points())
+	text = strings.Map(func(r rune) rune {
+		if r > math.MaxUint16 || unicode.Is(unicode.Co, r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+	c.Push()
+	defer c.Pop()
+	c.Translate(at)
+	c.Scale(1, -1)
+	c.doc.Text(0, 0, text)
 }
 
-// path is a glyph's outline, its points placed by at.
-func path(outline sfnt.Segments, at func(fixed.Point26_6) vg.Point) vg.Path {
-	var p vg.Path
-	for i, s := range outline {
-		switch s.Op {
-		case sfnt.SegmentOpMoveTo:
-			if i > 0 {
-				p.Close()
-			}
-			p.Move(at(s.Args[0]))
-		case sfnt.SegmentOpLineTo:
-			p.Line(at(s.Args[0]))
-		case sfnt.SegmentOpQuadTo:
-			p.QuadTo(at(s.Args[0]), at(s.Args[1]))
-		case sfnt.SegmentOpCubeTo:
-			p.CubeTo(at(s.Args[0]), at(s.Args[1]), at(s.Args[2]))
-		}
+// DrawImage is vg.Canvas's.
+func (c *pdf) DrawImage(vg.Rectangle, image.Image) { panic("figure: no figure draws an image") }
+
+// WriteTo ends the document and writes it. Nothing can be drawn after it.
+func (c *pdf) WriteTo(w io.Writer) (int64, error) {
+	c.doc.TransformEnd()
+	var b bytes.Buffer
+	if err := c.doc.Output(&b); err != nil {
+		return 0, err
 	}
-	p.Close()
-	return p
+	return b.WriteTo(w)
 }
