@@ -47,9 +47,6 @@ func newPDF(width, height vg.Length) *pdf {
 	c.doc.SetCreationDate(time.Unix(0, 0).UTC())
 	c.doc.SetModificationDate(time.Unix(0, 0).UTC())
 	c.doc.SetCatalogSort(true)
-	// Without an alias for the number of pages fpdf embeds all digits and punctuation. This
-	// one is in no text: FillString writes no private characters.
-	c.doc.AliasNbPages("\ue000\uf8ff\ue000\uf8ff")
 	c.doc.SetMargins(0, 0, 0)
 	c.doc.SetAutoPageBreak(false, 0)
 	c.doc.AddPage()
@@ -168,8 +165,8 @@ func (c *pdf) arc(s vg.PathComp) {
 	}
 }
 
-// FillString is vg.Canvas's. A character that fpdf cannot write, for it has no place in the
-// first plane of Unicode or is one of a private area, is written as U+FFFD.
+// FillString is vg.Canvas's. fpdf writes characters of two bytes: one beyond them is
+// written as U+FFFD.
 func (c *pdf) FillString(f font.Face, at vg.Point, text string) {
 	if f.Font.Size == 0 {
 		return
@@ -186,7 +183,7 @@ func (c *pdf) FillString(f font.Face, at vg.Point, text string) {
 	}
 	c.doc.SetFont(name, "", f.Font.Size.Points())
 	text = strings.Map(func(r rune) rune {
-		if r > math.MaxUint16 || unicode.Is(unicode.Co, r) {
+		if r > math.MaxUint16 {
 			return unicode.ReplacementChar
 		}
 		return r
