@@ -44,8 +44,10 @@ type Table struct {
 	Front     *Front       `json:"front,omitempty"`
 	Detect    []Detect     `json:"detect,omitempty"`
 	Resolving []Resolution `json:"resolving,omitempty"`
-	Show      []string     `json:"show,omitempty"` // metrics that the short tables have beside their own
-	Notes     []Note       `json:"notes"`
+	// OverOptimization is the test of the probes of fine-tunings; nil where there are none.
+	OverOptimization *OverOptimization `json:"overOptimization,omitempty"`
+	Show             []string          `json:"show,omitempty"` // metrics that the short tables have beside their own
+	Notes            []Note            `json:"notes"`
 }
 
 // What prompts are to a study.

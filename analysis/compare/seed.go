@@ -29,3 +29,11 @@ func ParseSeed(s string) (stats.Seed, error) {
 	}
 	return stats.Seed{Pretraining: int64(a), Feedback: int64(b)}, nil
 }
+
+// Seed is that of the row's trial k. A name that is not a seed counts by its index.
+func (r Row) Seed(k int) stats.Seed {
+	if s, err := ParseSeed(r.Seeds[k]); err == nil {
+		return s
+	}
+	return stats.Seed{Pretraining: int64(k), Feedback: int64(k)}
+}

@@ -90,17 +90,13 @@ func (c *checker) spread(b *Baseline, tol Tolerance, values []Value) {
 	}
 }
 
-// floor is the least variance of the mean worsening of a share: of n paired images at
-// least |Δ|·n differ, and one where none does. The slope is that halfway: at an edge it
-// is so steep that a fall from 1 would be no regression.
+// floor is the least variance of the mean worsening of a share, of paired images.
 func (t *test) floor(pairs []Pair) (sum float64) {
 	if t.scale != stats.Logit || t.samples == 0 {
 		return 0
 	}
-	n := float64(t.samples)
 	for _, p := range pairs {
-		slope := t.scale.Slope((p.Baseline+p.Value)/2, t.samples)
-		sum += slope * slope * max(math.Abs(p.Value-p.Baseline)/n, 1/(n*n))
+		sum += stats.Discordant(p.Baseline, p.Value, t.samples)
 	}
 	return sum / float64(len(pairs)*len(pairs))
 }

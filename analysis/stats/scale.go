@@ -86,6 +86,14 @@ func Paired(variance, largest float64, n int) float64 {
 	return max(variance/m, largest*largest/(m*m))
 }
 
+// Discordant is the least variance of the difference on the Logit scale of two shares of
+// the same n images: at least |a−b|·n of them differ, and one where none does. The slope
+// is that halfway: at an edge it is so steep that a fall from 1 would be no difference.
+func Discordant(a, b float64, n int) float64 {
+	m, slope := float64(n), Logit.Slope((a+b)/2, n)
+	return slope * slope * max(math.Abs(a-b)/m, 1/(m*m))
+}
+
 func samples(n int) float64 {
 	if n <= 0 {
 		return assumed

@@ -47,7 +47,7 @@ func Curves(t *compare.Table, curves *table.Table, stage, metric string) (Figure
 		for k, id := range r.Trials {
 			if lines[id] != nil {
 				runs = append(runs, lines[id])
-				seeds = append(seeds, seedOf(r.Seeds, k))
+				seeds = append(seeds, r.Seed(k))
 			}
 		}
 		if len(runs) == 0 {
@@ -100,16 +100,6 @@ func span(seeds []stats.Seed, v []float64) (low, high float64) {
 		return i.Low, i.High
 	}
 	return slices.Min(v), slices.Max(v)
-}
-
-// seedOf tells a row's runs apart; names that cannot be read count by place.
-func seedOf(names []string, k int) stats.Seed {
-	if k < len(names) {
-		if s, err := compare.ParseSeed(names[k]); err == nil {
-			return s
-		}
-	}
-	return stats.Seed{Pretraining: int64(k), Feedback: int64(k)}
 }
 
 func key(v []float64) string {

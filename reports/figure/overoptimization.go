@@ -12,6 +12,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"ablate/analysis/compare"
 	"ablate/analysis/stats"
 )
 
@@ -24,7 +25,7 @@ const mostBest = 6
 // estimators, and each has an axis of its own. From three independent seeds on a
 // point has the 95% interval of its mean over seeds, joined to a band, with fewer its seeds. It
 // returns false where there is no course.
-func OverOptimization(tuned, best []Course) (Figure, bool) {
+func OverOptimization(tuned, best []compare.Course) (Figure, bool) {
 	g := &panels{}
 	g.add("Along fine-tuning", "√KL from the pretrained model, path estimate (√nats)", tuned, mostRows, "rows")
 	g.add("Best of n draws, nothing fine-tuned", "√KL by its formula, log n − (n−1)/n (√nats)", best, mostBest, "arms")
@@ -57,14 +58,14 @@ type panels struct {
 
 type panelGroup struct {
 	name, x string
-	courses []Course
+	courses []compare.Course
 	names   [][]string // of each course, in lines
 	more    string     // what is not drawn
 	count   bool       // points are n, and say so
 	far     float64    // the end of the x axis
 }
 
-func (g *panels) add(name, x string, courses []Course, most int, what string) {
+func (g *panels) add(name, x string, courses []compare.Course, most int, what string) {
 	if len(courses) == 0 {
 		return
 	}
@@ -254,14 +255,14 @@ func (l *panel) DataRange() (xmin, xmax, ymin, ymax float64) {
 // Plot draws the gold of the others, then the course.
 func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 	tx, ty := p.Transforms(&c)
-	line := func(course Course, of func(Passage) []float64) []vg.Point {
+	line := func(course compare.Course, of func(compare.Passage) []float64) []vg.Point {
 		var out []vg.Point
 		for _, p := range course.Points {
 			out = append(out, vg.Point{X: tx(stat.Mean(p.Distance, nil)), Y: ty(stat.Mean(of(p), nil))})
 		}
 		return out
 	}
-	gold, proxy := func(p Passage) []float64 { return p.Gold }, func(p Passage) []float64 { return p.Proxy }
+	gold, proxy := func(p compare.Passage) []float64 { return p.Gold }, func(p compare.Passage) []float64 { return p.Proxy }
 	for k, course := range l.q.courses {
 		if k != l.k {
 			c.StrokeLines(draw.LineStyle{Color: faint, Width: .8}, line(course, gold))
@@ -291,7 +292,7 @@ func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 	intervals(c, course, gold, tx, ty, col, false)
 	intervals(c, course, proxy, tx, ty, col, true)
 	for _, m := range []struct {
-		of     func(Passage) []float64
+		of     func(compare.Passage) []float64
 		hollow bool
 	}{{gold, false}, {proxy, true}} {
 		pts := line(course, m.of)
@@ -316,7 +317,7 @@ func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 
 // intervals draws those of a course: filled for the gold; the edges alone for
 // the proxy, so that neither hides the other.
-func intervals(c draw.Canvas, course Course, of func(Passage) []float64, tx, ty func(float64) vg.Length, col color.RGBA, hollow bool) {
+func intervals(c draw.Canvas, course compare.Course, of func(compare.Passage) []float64, tx, ty func(float64) vg.Length, col color.RGBA, hollow bool) {
 	var lower, upper []vg.Point
 	for _, p := range course.Points {
 		if stats.Independent(p.Seeds) < 3 {

@@ -88,7 +88,7 @@ func TestOverOptimization(t *testing.T) {
 		if !c.best {
 			trials = nil
 		}
-		f, ok := figure.OverOptimization(figure.Courses(tab, curves), figure.BestOf(tab, trials))
+		f, ok := figure.OverOptimization(compare.Courses(tab, trials, curves), compare.BestOf(tab, trials))
 		if !ok {
 			t.Fatal("no figure")
 		}
@@ -124,14 +124,14 @@ func TestCourses(t *testing.T) {
 	again := tab.Rows[1]
 	again.Label = "the same"
 	tab.Rows = append(tab.Rows, again)
-	tuned := figure.Courses(tab, curves)
+	tuned := compare.Courses(tab, trials, curves)
 	if len(tuned) != 3 || len(tuned[0].Points) != 5 || len(tuned[2].Points) != 4 || tuned[2].Label != "method[finetune.method=m2] (control)" {
 		t.Fatalf("courses %+v", tuned)
 	}
 	if p := tuned[0].Points[4]; p.At != 400 || math.Abs(p.Distance[0]-1) > 1e-12 || len(p.Gold) != 3 {
 		t.Errorf("the last passage is %+v", p)
 	}
-	best := figure.BestOf(tab, trials)
+	best := compare.BestOf(tab, trials)
 	if len(best) != 2 || best[0].Label != "best" || len(best[0].Points) != 5 || best[0].Points[0].At != 1 || len(best[1].Points) != 2 {
 		t.Fatalf("best of n %+v", best)
 	}
@@ -144,7 +144,7 @@ func TestCourses(t *testing.T) {
 		c.Seeds, c.Values = c.Seeds[1:], c.Values[1:]
 		few.Cells[m] = c
 	}
-	for _, p := range figure.BestOf(tab, trials)[0].Points {
+	for _, p := range compare.BestOf(tab, trials)[0].Points {
 		if len(p.Seeds) != 2 || p.Seeds[0].Feedback != 2 {
 			t.Errorf("n = %d is over seeds %v, want those that all have", p.At, p.Seeds)
 		}
@@ -154,7 +154,7 @@ func TestCourses(t *testing.T) {
 			trials.Column("sampler.steps").Ints[i] = 4
 		}
 	}
-	if best := figure.BestOf(tab, trials); len(best[0].Points) != 4 {
+	if best := compare.BestOf(tab, trials); len(best[0].Points) != 4 {
 		t.Errorf("a model that is sampled otherwise begins %+v", best[0])
 	}
 }
@@ -171,7 +171,7 @@ func TestOverOptimizationAbsent(t *testing.T) {
 		trials.Column("evaluate.bestOf").Ints[i] = 1
 	}
 	for _, in := range [][2]*table.Table{{curves, trials}, {nil, nil}, {curves, {}}} {
-		if _, ok := figure.OverOptimization(figure.Courses(tab, in[0]), figure.BestOf(tab, in[1])); ok {
+		if _, ok := figure.OverOptimization(compare.Courses(tab, in[1], in[0]), compare.BestOf(tab, in[1])); ok {
 			t.Error("a figure of nothing")
 		}
 	}
@@ -181,7 +181,7 @@ func TestOverOptimizationAbsent(t *testing.T) {
 // name covers another or leaves its figure.
 func TestCrowdedPanels(t *testing.T) {
 	tab, curves, trials := probed(24, 3)
-	f, _ := figure.OverOptimization(figure.Courses(tab, curves), figure.BestOf(tab, trials))
+	f, _ := figure.OverOptimization(compare.Courses(tab, trials, curves), compare.BestOf(tab, trials))
 	names := texts(t, f)
 	if _, ok := names["4 more rows are not drawn"]; !ok {
 		t.Errorf("what is left out is not said: %v", names)

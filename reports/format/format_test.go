@@ -2,6 +2,7 @@ package format_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"ablate/analysis/compare"
@@ -43,5 +44,30 @@ func TestNotes(t *testing.T) {
 	}
 	if got := format.Note(compare.Note{Kind: compare.FewPairs, N: 3, Share: math.Ldexp(1, -2)}); got != "With 3 seeds a sign test cannot fall below p = .25; significance rests on differences that are normal over seeds." {
 		t.Errorf("few pairs: %q", got)
+	}
+}
+
+// TestOverOptimization: what is found has the intervals of its correction, and nothing is
+// claimed of rows that are not tested.
+func TestOverOptimization(t *testing.T) {
+	change := func(mean float64) compare.Difference {
+		return compare.Difference{Cell: compare.Cell{Mean: mean, N: 8}, Corrected: &compare.Bounds{Low: mean - .02, High: mean + .02}}
+	}
+	const means = "Over-optimization: the proxy (the learned reward's score) rises while the gold (the judge's share of good images) falls, from an earlier probe of a fine-tuning to its last. "
+	turn := compare.Turn{Row: "b", From: 50, To: 100, Proxy: change(.1), Gold: change(-.08)}
+	for _, c := range []struct {
+		of   compare.OverOptimization
+		want string
+	}{
+		{compare.OverOptimization{Few: 2}, "It is not tested: that takes three seeds of a row."},
+		{compare.OverOptimization{Rows: 2, Few: 1, Family: 4}, "It is significant in none of 2 rows (4 pairs of probes, paired by seed, corrected by Holm). Not tested, for want of three seeds: 1 row."},
+		{compare.OverOptimization{Rows: 6, Family: 12, Found: []compare.Turn{turn}}, "It is significant in 1 of 6 rows: “b” from step 50 to 100: proxy +.100 [+.080, +.120], gold −.080 [−.100, −.060] (8 seeds). Changes are paired by seed; intervals are corrected for 12 pairs of probes (Holm)."},
+	} {
+		if got := format.OverOptimization(&c.of); got != means+c.want {
+			t.Errorf("it says\n%s, want\n%s", got, means+c.want)
+		}
+	}
+	if got := format.OverOptimization(&compare.OverOptimization{Rows: 6, Family: 12, Found: []compare.Turn{turn, turn, turn, turn, turn}}); !strings.Contains(got, "(8 seeds); and 1 more. Changes") {
+		t.Errorf("of five rows it says %s", got)
 	}
 }

@@ -357,6 +357,9 @@ func summary(t *compare.Table) []string {
 	if s := format.Left(t); s != "" {
 		out = append(out, s)
 	}
+	if t.OverOptimization != nil {
+		out = append(out, format.OverOptimization(t.OverOptimization))
+	}
 	var without []string
 	for _, s := range t.Sweeps {
 		if s.Note != "" {

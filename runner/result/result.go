@@ -57,6 +57,7 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	if r.Ablation, err = compare.Ablation(r.Tables.Trials, images, o); err != nil {
 		return nil, err
 	}
+	r.Ablation.OverOptimization = compare.OverOptimized(r.Ablation, compare.Courses(r.Ablation, r.Tables.Trials, r.Tables.Curves))
 	if list := p.Study.Confounded; len(list) > 0 {
 		n := compare.Note{Kind: compare.Confounded}
 		for _, c := range list {

@@ -1,13 +1,13 @@
-package figure
+package compare
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"regexp"
 	"slices"
 	"strings"
 
-	"ablate/analysis/compare"
 	"ablate/analysis/stats"
 	"ablate/analysis/table"
 )
@@ -26,13 +26,14 @@ type Passage struct {
 	At                    int64 // the step, or n
 	Seeds                 []stats.Seed
 	Distance, Proxy, Gold []float64 // distance: √KL
+	Images                int       // the smallest number of samples behind a value; 0: not known
 }
 
 // Courses gathers what the probes saw from curves.arrow: of each row the steps
 // that all its probed seeds have, so that steps are compared over the same
 // seeds. Rows with fewer than two such steps, and rows that repeat another's
 // trials or go just as an earlier row, have none.
-func Courses(t *compare.Table, curves *table.Table) []Course {
+func Courses(t *Table, trials, curves *table.Table) []Course {
 	if curves == nil {
 		return nil
 	}
@@ -44,6 +45,7 @@ func Courses(t *compare.Table, curves *table.Table) []Course {
 	trial, step, value := curves.Column("trial"), curves.Column("step"), curves.Column("value")
 	kind, name := curves.Column("stage"), curves.Column("metric")
 	steps := map[string][]int64{}
+	images := probeImages(trials)
 	for i := range curves.Rows() {
 		if kind.Strings[i] != "finetune" || seen[name.Strings[i]] == nil || math.IsNaN(value.Floats[i]) || math.IsInf(value.Floats[i], 0) {
 			continue
@@ -72,9 +74,10 @@ func Courses(t *compare.Table, curves *table.Table) []Course {
 				}
 				whole = true
 				if byStep[s] == nil {
-					byStep[s] = &Passage{At: s}
+					byStep[s] = &Passage{At: s, Images: images[id]}
 				}
-				byStep[s].add(seedOf(r.Seeds, k), math.Sqrt(max(kl, 0)), proxy, gold)
+				byStep[s].Images = min(byStep[s].Images, images[id])
+				byStep[s].add(r.Seed(k), math.Sqrt(max(kl, 0)), proxy, gold)
 			}
 			if whole {
 				probed++
@@ -91,9 +94,25 @@ func Courses(t *compare.Table, curves *table.Table) []Course {
 		for _, p := range c.Points {
 			all = slices.Concat(all, p.Distance, p.Proxy, p.Gold)
 		}
-		if k := key(all); len(c.Points) > 1 && !same[k] {
+		if k := fmt.Sprint(all); len(c.Points) > 1 && !same[k] {
 			same[k] = true
 			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// probeImages are the numbers of images that a probe of each trial draws.
+func probeImages(trials *table.Table) map[string]int {
+	out := map[string]int{}
+	if trials == nil {
+		return out
+	}
+	if id, n := trials.Column("trial"), trials.Column("finetune.probeImages"); id != nil && n != nil && n.Kind == table.Int {
+		for i, trial := range id.Strings {
+			if n.Has(i) {
+				out[trial] = int(n.Ints[i])
+			}
 		}
 	}
 	return out
@@ -110,7 +129,7 @@ var bestOf = regexp.MustCompile(`evaluate\.bestOf=\d+,?`)
 // fine-tuned, a course each, from trials.arrow. The model itself, n = 1, begins
 // those that draw from it in the same way. All points of a course are over the
 // same seeds.
-func BestOf(t *compare.Table, trials *table.Table) []Course {
+func BestOf(t *Table, trials *table.Table) []Course {
 	if trials == nil {
 		return nil
 	}
@@ -122,7 +141,7 @@ func BestOf(t *compare.Table, trials *table.Table) []Course {
 	for i, trial := range id.Strings {
 		at[trial] = i
 	}
-	first := func(r compare.Row) (line int, n int64, ok bool) {
+	first := func(r Row) (line int, n int64, ok bool) {
 		for _, trial := range r.Trials {
 			if i, has := at[trial]; has && method.Has(i) && method.Strings[i] == "none" {
 				if best.Has(i) {
@@ -133,14 +152,15 @@ func BestOf(t *compare.Table, trials *table.Table) []Course {
 		}
 		return 0, 0, false
 	}
-	passage := func(r compare.Row, n int64) Passage {
+	passage := func(r Row, n int64) Passage {
 		p := Passage{At: n}
 		distance := math.Sqrt(math.Log(float64(n)) - float64(n-1)/float64(n))
 		for k, seed := range r.Seeds {
 			proxy, ok := r.Cells["proxy"].Of(seed)
 			gold, ok2 := r.Cells["alignment"].Of(seed)
 			if ok && ok2 {
-				p.add(seedOf(r.Seeds, k), distance, proxy, gold)
+				p.Images = r.Cells["alignment"].Images
+				p.add(r.Seed(k), distance, proxy, gold)
 			}
 		}
 		return p
@@ -205,7 +225,7 @@ func (c Course) paired() []Passage {
 	}
 	var out []Passage
 	for _, p := range c.Points {
-		q := Passage{At: p.At}
+		q := Passage{At: p.At, Images: p.Images}
 		for k, s := range p.Seeds {
 			if slices.Contains(shared, s) {
 				q.add(s, p.Distance[k], p.Proxy[k], p.Gold[k])

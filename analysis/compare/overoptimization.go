@@ -1,0 +1,122 @@
+package compare
+
+import (
+	"cmp"
+	"slices"
+
+	"ablate/analysis/stats"
+	"ablate/analysis/table"
+)
+
+// OverOptimization is the test of whether fine-tunings over-optimize: whether from an
+// earlier probe to the last the proxy, which they maximize, rose while the gold fell
+// (Gao et al. 2022, arXiv 2210.10760).
+//
+// A pair of probes shows it where both changes are significant, each one-sided: its p
+// value is the larger of the two (an intersection-union test: Berger 1982). The changes
+// are paired by seed, taken on the scales of the metrics, and their spreads are moderated
+// over the pairs. All pairs of all rows are one family, corrected by Holm. Corrected
+// intervals exclude 0 exactly where the tests reject it. They are over seeds, for the
+// prompts of the probes.
+type OverOptimization struct {
+	Rows   int    `json:"rows"`   // tested ones
+	Few    int    `json:"few"`    // rows with fewer than three independent seeds, which are not tested
+	Family int    `json:"family"` // pairs of probes that are corrected together
+	Found  []Turn `json:"found"`  // of each row that over-optimizes the pair with the smallest p, the smallest first
+}
+
+// Turn is a pair of probes of a fine-tuning between which the proxy rose and the gold fell.
+type Turn struct {
+	Row        string     `json:"row"` // label
+	From       int64      `json:"from"`
+	To         int64      `json:"to"` // steps
+	Proxy      Difference `json:"proxy"`
+	Gold       Difference `json:"gold"`
+	PCorrected float64    `json:"pCorrected"`
+}
+
+// OverOptimized tests the courses of fine-tunings; nil where there are none.
+func OverOptimized(t *Table, tuned []Course) *OverOptimization {
+	if len(tuned) == 0 {
+		return nil
+	}
+	type pair struct {
+		row         int
+		from, to    int64
+		proxy, gold measured
+	}
+	of := func(name string) Metric { m, _ := t.Metric(name); return m }
+	o := &OverOptimization{Found: []Turn{}}
+	var family []*pair
+	for _, c := range tuned {
+		last := c.Points[len(c.Points)-1]
+		if stats.Independent(last.Seeds) < stats.LeastSeeds {
+			o.Few++
+			continue
+		}
+		o.Rows++
+		for _, early := range c.Points[:len(c.Points)-1] {
+			n := min(early.Images, last.Images)
+			family = append(family, &pair{row: c.Row, from: early.At, to: last.At,
+				proxy: change(of("proxy"), last.Seeds, last.Proxy, early.Proxy, n), gold: change(of("alignment"), last.Seeds, last.Gold, early.Gold, n)})
+		}
+	}
+	o.Family = len(family)
+	proxies, golds := make([]*measured, len(family)), make([]*measured, len(family))
+	for i, q := range family {
+		proxies[i], golds[i] = &q.proxy, &q.gold
+	}
+	moderate(proxies)
+	moderate(golds)
+	p := make([]float64, len(family))
+	for i, q := range family {
+		if p[i] = 1; q.proxy.SE() > 0 && q.gold.SE() > 0 {
+			p[i] = max(q.proxy.Above(0), q.gold.Below(0))
+		}
+	}
+	found := map[int]int{} // by row, the pair with the smallest p
+	corrected := stats.Holm(p, alpha)
+	for i, c := range corrected {
+		if best, ok := found[family[i].row]; c.P < alpha && (!ok || p[i] < p[best]) {
+			found[family[i].row] = i
+		}
+	}
+	order := make([]int, 0, len(found))
+	for _, i := range found {
+		order = append(order, i)
+	}
+	slices.SortFunc(order, func(i, j int) int { return cmp.Or(cmp.Compare(p[i], p[j]), cmp.Compare(i, j)) })
+	for _, i := range order {
+		q, c := family[i], corrected[i]
+		o.Found = append(o.Found, Turn{Row: t.Rows[q.row].Label, From: q.from, To: q.to, Proxy: q.proxy.changed(c.Level), Gold: q.gold.changed(c.Level), PCorrected: c.P})
+	}
+	return o
+}
+
+// change is how far a metric of one model went, over seeds that have both values, from
+// before to after: each a value of n samples, the same ones (0: not known).
+func change(m Metric, seeds []stats.Seed, after, before []float64, n int) measured {
+	d := measured{scale: m.Scale(), seeds: seeds, samples: n, images: n}
+	if !d.scale.Fits(after...) || !d.scale.Fits(before...) {
+		d.scale = stats.Identity
+	}
+	k := float64(len(seeds))
+	for i := range seeds {
+		from := d.scale.To(before[i], n)
+		d.y, d.raw = append(d.y, d.scale.To(after[i], n)-from), append(d.raw, after[i]-before[i])
+		d.base += from / k
+		if m.Range == table.Share && d.scale == stats.Logit && counted(after[i], n) && counted(before[i], n) {
+			d.Floor += stats.Discordant(after[i], before[i], n) / (k * k)
+		}
+	}
+	d.estimate()
+	return d
+}
+
+// changed gives a change in the metric's units, with the interval of a one-sided test at
+// a level.
+func (d measured) changed(level float64) Difference {
+	var b builder
+	bounds := d.interval(2*level-1, true)
+	return Difference{Cell: b.show(d, true), Corrected: &bounds, measured: d}
+}

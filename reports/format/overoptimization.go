@@ -1,0 +1,38 @@
+package format
+
+import (
+	"fmt"
+	"strings"
+
+	"ablate/analysis/compare"
+)
+
+// OverOptimization says what the test of over-optimization found.
+func OverOptimization(o *compare.OverOptimization) string {
+	const means = "the proxy (the learned reward's score) rises while the gold (the judge's share of good images) falls, from an earlier probe of a fine-tuning to its last"
+	if o.Rows == 0 {
+		return "Over-optimization: " + means + ". It is not tested: that takes three seeds of a row."
+	}
+	few := ""
+	if o.Few > 0 {
+		few = fmt.Sprintf(" Not tested, for want of three seeds: %s.", Count(o.Few, "row"))
+	}
+	if len(o.Found) == 0 {
+		return fmt.Sprintf("Over-optimization: %s. It is significant in none of %s (%s of probes, paired by seed, corrected by Holm).%s", means, Count(o.Rows, "row"), Count(o.Family, "pair"), few)
+	}
+	var list []string
+	const most = 4
+	for _, f := range o.Found[:min(len(o.Found), most)] {
+		list = append(list, fmt.Sprintf("“%s” from step %d to %d: proxy %s, gold %s (%s)", f.Row, f.From, f.To, corrected("proxy", f.Proxy), corrected("alignment", f.Gold), Count(f.Gold.N, "seed")))
+	}
+	if rest := len(o.Found) - most; rest > 0 {
+		list = append(list, fmt.Sprintf("and %d more", rest))
+	}
+	return fmt.Sprintf("Over-optimization: %s. It is significant in %d of %s: %s. Changes are paired by seed; intervals are corrected for %s of probes (Holm).%s",
+		means, len(o.Found), Count(o.Rows, "row"), strings.Join(list, "; "), Count(o.Family, "pair"), few)
+}
+
+// corrected is a difference with the interval that its correction gives.
+func corrected(metric string, d compare.Difference) string {
+	return Signed(metric, d.Mean) + " " + Bounds(metric, *d.Corrected)
+}
