@@ -192,10 +192,14 @@ func Ablation(trials *table.Table, samples Samples, o Options) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	axes, err := Axes(trials)
+	if err != nil {
+		return nil, err
+	}
 	if len(o.Primary) == 0 {
 		o.Primary = Primary
 	}
-	b := &builder{t: &Table{Show: o.Show, Prompts: Fixed}, o: o, columns: columns, artifacts: artifacts, samples: samples, rows: rows}
+	b := &builder{t: &Table{Show: o.Show, Prompts: Fixed}, o: o, columns: columns, artifacts: artifacts, samples: samples, rows: rows, axes: axes}
 	if o.Sampled {
 		b.t.Prompts = Sampled
 	}
@@ -229,9 +233,10 @@ type builder struct {
 	artifacts []string                 // names of the columns that have artifacts
 	samples   Samples
 	rows      []*grouped
-	fewSeeds  string // the level of intervals that are not over seeds
-	noSpread  bool   // some value has no interval at all
-	absent    bool   // some row has no result
+	axes      map[string][]string // by arm
+	fewSeeds  string              // the level of intervals that are not over seeds
+	noSpread  bool                // some value has no interval at all
+	absent    bool                // some row has no result
 }
 
 // grouped are the views of one row.
@@ -260,6 +265,8 @@ func group(trials *table.Table) ([]*grouped, error) {
 	var rows []*grouped
 	byLabel := map[string]*grouped{}
 	for i, v := range view.Strings {
+		// A view is named after its row and its seed, neither of which has an @ in the place of
+		// this one: it is the only name that trials.arrow has of a row.
 		label := v
 		if at := strings.LastIndexByte(v, '@'); at >= 0 {
 			label = v[:at]
@@ -287,7 +294,7 @@ func (b *builder) seed(view int) stats.Seed {
 // row makes a row of the table. A row whose trials are all another's repeats that row:
 // it is named after it, and no comparison is made twice.
 func (b *builder) row(r, reference *grouped, compared bool, first map[string]int) {
-	row := Row{Arm: r.arm, Label: r.label, Point: point(r), Control: r.control, Cells: map[string]Cell{}}
+	row := Row{Arm: r.arm, Label: r.label, Point: b.point(r), Control: r.control, Cells: map[string]Cell{}}
 	for _, v := range r.views {
 		row.Trials, row.Seeds = append(row.Trials, b.trial(v)), append(row.Seeds, SeedName(b.seed(v)))
 		for _, name := range b.artifacts {
@@ -340,23 +347,6 @@ func (b *builder) row(r, reference *grouped, compared bool, first map[string]int
 		row.Collapse = b.collapse(r, reference)
 	}
 	b.t.Rows = append(b.t.Rows, row)
-}
-
-// point reads the values of the axes from a row's label, "arm[a=1,b=x]".
-func point(r *grouped) []Value {
-	inner, ok := strings.CutPrefix(r.label, r.arm+"[")
-	if !ok {
-		return nil
-	}
-	var out []Value
-	for part := range strings.SplitSeq(strings.TrimSuffix(inner, "]"), ",") {
-		if axis, value, ok := strings.Cut(part, "="); ok {
-			out = append(out, Value{axis, value})
-		} else if len(out) > 0 { // a comma within a value
-			out[len(out)-1].Value += "," + part
-		}
-	}
-	return out
 }
 
 // same says how two rows repeat each other or the reference; empty where they do not.

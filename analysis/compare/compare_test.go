@@ -83,7 +83,7 @@ func study(arms map[string][]float64, order []string, seeds [][2]int64) (trials,
 			}
 		}
 	}
-	return &table.Table{Columns: []*table.Column{arm, view, trial, control, reward, bestOf, p, f, a, an, r, rn, rr, rrn, x, xn}}, samples
+	return &table.Table{Meta: map[string]string{}, Columns: []*table.Column{arm, view, trial, control, reward, bestOf, p, f, a, an, r, rn, rr, rrn, x, xn}}, samples
 }
 
 func ablation(t *testing.T, arms map[string][]float64, order []string, seeds [][2]int64) *compare.Table {

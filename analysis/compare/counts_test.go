@@ -88,6 +88,7 @@ func TestCountsOfSweep(t *testing.T) {
 			}
 		}
 		trials.Columns = append(trials.Columns, axis)
+		compare.SetAxes(trials, map[string][]string{"a": {"evaluate.fidelityImages"}})
 		got, err := ablate(trials, samples, compare.Options{})
 		if err != nil {
 			t.Fatal(err)

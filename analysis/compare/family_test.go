@@ -247,12 +247,16 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	trials.Columns = append(trials.Columns, beta, rate)
+	compare.SetAxes(trials, map[string][]string{"grid": {"beta", "rate"}})
 	got, err := ablate(trials, samples, compare.Options{Reference: "base"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(got.Sweeps) != 1 || got.Sweeps[0].Note != "" || len(got.Sweeps[0].Factors) != 2 {
 		t.Fatalf("sweeps: %+v", got.Sweeps)
+	}
+	if p := got.Rows[2].Point; got.Rows[0].Point != nil || !slices.Equal(p, []compare.Value{{Axis: "beta", Value: "1"}, {Axis: "rate", Value: "0.3"}}) {
+		t.Errorf("the points of %s and %s: %v, %v", got.Rows[0].Label, got.Rows[2].Label, got.Rows[0].Point, p)
 	}
 	want := map[string]float64{"main beta=01": -.1, "range rate=0.10.3": .1}
 	seen := 0
@@ -279,6 +283,12 @@ func TestSweep(t *testing.T) {
 	if seen != len(want) {
 		t.Errorf("%d effects, want %d", seen, len(want))
 	}
+	// The axes are part of the file, and no other text is read for them.
+	trials.Meta["axes"] = "beta"
+	if _, err = ablate(trials, samples, compare.Options{}); err == nil || !strings.Contains(err.Error(), `metadata "axes"`) {
+		t.Errorf("axes that are not JSON: %v", err)
+	}
+	compare.SetAxes(trials, map[string][]string{"grid": {"beta", "rate"}})
 	// A sweep with a point left out has no balanced effects, and says so.
 	for _, c := range trials.Columns {
 		cut(c, 5)

@@ -2,7 +2,6 @@ package compare
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"ablate/analysis/stats"
@@ -79,8 +78,8 @@ func (b *builder) sweeps() {
 func (b *builder) sweep(arm string, rows []int) Sweep {
 	s := Sweep{Arm: arm, Rows: slices.Clone(rows)}
 	var levels [][]int // by factor, of each row
-	for _, v := range b.t.Rows[rows[0]].Point {
-		f, at, ok := b.factor(v.Axis, rows)
+	for _, axis := range b.axes[arm] {
+		f, at, ok := b.factor(axis, rows)
 		if !ok {
 			continue
 		}
@@ -142,7 +141,7 @@ func (b *builder) factor(name string, rows []int) (Factor, []int, bool) {
 		if v == nil {
 			v = "unused"
 		}
-		f.Levels = append(f.Levels, fmt.Sprint(v))
+		f.Levels = append(f.Levels, valueText(v))
 	}
 	return f, at, len(distinct) > 1
 }

@@ -48,15 +48,14 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// TestBase: the best of several draws is not the model that arms start from.
+// TestBase: the base is the one pretrained model; of two it is not known which.
 func TestBase(t *testing.T) {
-	none, best := `finetune.method "none"`, "evaluate.bestOf 4"
 	v := view{Report: Report{Table: &compare.Table{Rows: []compare.Row{{Label: "best of 4"}, {Label: "pretrained"}, {Label: "all data"}}},
-		Parameters: []Parameters{{Lines: []string{best, none}}, {Lines: []string{"evaluate.bestOf 1", none}}, {Lines: []string{`finetune.method "reward-weighted"`}}}}}
+		Parameters: []Parameters{{}, {Pretrained: true}, {}}}}
 	if b := v.Base(); b == nil || b.Label != "pretrained" {
 		t.Errorf("the base is %v, want pretrained", b)
 	}
-	v.Parameters[2].Lines = []string{none}
+	v.Parameters[2].Pretrained = true
 	if b := v.Base(); b != nil {
 		t.Errorf("of two pretrained models, %s is the base", b.Label)
 	}

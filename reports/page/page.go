@@ -53,9 +53,10 @@ type Against struct {
 
 // Parameters are what a row's trials were made of.
 type Parameters struct {
-	Label  string
-	Lines  []string // "path value"
-	Trials []Trial
+	Label      string
+	Lines      []string // "path value"
+	Pretrained bool     // the model is as it was pretrained, neither fine-tuned nor the best of several draws
+	Trials     []Trial
 }
 
 // Trial is a view and the id of its trial.
@@ -369,14 +370,12 @@ func trialOf(r compare.Row, seed string) string {
 	return ""
 }
 
-// Base is the row of a model as it was pretrained, neither fine-tuned nor the
-// best of several draws, if the study has just one: its alignment by category
-// says what the others start from.
+// Base is the row of the pretrained model, if the study has just one: its alignment by
+// category says what the others start from.
 func (v view) Base() *compare.Row {
 	var base *compare.Row
 	for i, p := range v.Parameters {
-		if i >= len(v.Table.Rows) || v.Table.Rows[i].SameAs != "" || !slices.Contains(p.Lines, `finetune.method "none"`) ||
-			slices.ContainsFunc(p.Lines, func(l string) bool { return strings.HasPrefix(l, "evaluate.bestOf ") && l != "evaluate.bestOf 1" }) {
+		if i >= len(v.Table.Rows) || v.Table.Rows[i].SameAs != "" || !p.Pretrained {
 			continue
 		}
 		if base != nil {

@@ -90,7 +90,7 @@ func report() page.Report {
 			return img, nil
 		},
 		Methods:    []string{"A paragraph."},
-		Parameters: []page.Parameters{{Label: "base", Lines: []string{`finetune.method "none"`}, Trials: []page.Trial{{View: "base@1", ID: "base-1"}, {View: "base@2", ID: "base-2"}}}, {Label: hostile, Trials: []page.Trial{{View: "host@1", ID: "base-1"}}}, {Label: "missing"}},
+		Parameters: []page.Parameters{{Label: "base", Lines: []string{`finetune.method "none"`}, Pretrained: true, Trials: []page.Trial{{View: "base@1", ID: "base-1"}, {View: "base@2", ID: "base-2"}}}, {Label: hostile, Trials: []page.Trial{{View: "host@1", ID: "base-1"}}}, {Label: "missing"}},
 		Provenance: page.Provenance{Command: "ablate run s", Versions: []string{"ablate 1"}, Attempts: 3, Seconds: 90},
 	}
 }

@@ -3,6 +3,7 @@ package imported
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"ablate/analysis/compare"
@@ -66,6 +67,15 @@ func (r *Results) Tables() (trials, prompts *table.Table, err error) {
 		values = append(values, add(table.Column{Name: m.Name, Kind: table.Float, Unit: m.Unit, Better: m.Better, Doc: m.Doc, Valid: make([]bool, n)}))
 		counts = append(counts, add(table.Column{Name: m.Name + countSuffix, Kind: table.Int, Unit: "samples", Valid: make([]bool, n)}))
 	}
+	swept := map[string][]string{} // axes by arm
+	for _, x := range r.Runs {
+		for k, c := range axes {
+			if x.Axes[k] != nil && !slices.Contains(swept[x.Arm], c.Name) {
+				swept[x.Arm] = append(swept[x.Arm], c.Name)
+			}
+		}
+	}
+	compare.SetAxes(trials, swept)
 	sums := newPromptTable()
 	for i, x := range r.Runs {
 		arm.Strings[i], view.Strings[i] = x.Arm, r.View(x)

@@ -10,11 +10,13 @@ import (
 	"slices"
 	"strings"
 
+	"ablate/experiments/language"
 	"ablate/reports/page"
 	"ablate/runner/layout"
 	"ablate/runner/phrase"
 	"ablate/runner/result"
 	"ablate/runner/stage"
+	"ablate/runner/store"
 	"ablate/runner/world"
 )
 
@@ -71,11 +73,17 @@ func parameters(r *result.Result) []page.Parameters {
 		if !ok {
 			i = len(out)
 			byRow[row] = i
-			out = append(out, page.Parameters{Label: row, Lines: v.Trial.Content.Lines()})
+			out = append(out, page.Parameters{Label: row, Lines: v.Trial.Content.Lines(), Pretrained: pretrained(v.Trial.Content)})
 		}
 		out[i].Trials = append(out[i].Trials, page.Trial{View: v.String(), ID: v.Trial.ID().String()})
 	}
 	return out
+}
+
+// pretrained reports whether a content's model is neither fine-tuned nor the best of
+// several draws.
+func pretrained(c language.Content) bool {
+	return c.Name("finetune.method") == "none" && c.Whole("evaluate.bestOf") <= 1
 }
 
 // pictures returns a function for the images of a trial's model. It reads each
@@ -108,10 +116,14 @@ func pictures(ctx context.Context, r *result.Result) func(trial, set string, ind
 	}
 }
 
-// provenance is what was run where, from the journal.
+// provenance is what was run where: the study's own attempts, and those of others that its
+// results are from.
 func provenance(r *result.Result) page.Provenance {
+	all := slices.Concat(r.Attempts, r.Computed)
 	p := page.Provenance{Command: r.Project.Command(), Attempts: r.Runs.Rows(),
-		Versions: r.Distinct("versions"), Devices: r.Distinct("device"), CPUs: r.Distinct("cpu")}
+		Versions: result.Distinct(all, func(a store.Attempt) string { return a.Versions }),
+		Devices:  result.Distinct(all, func(a store.Attempt) string { return a.Device }),
+		CPUs:     result.Distinct(all, func(a store.Attempt) string { return a.CPU })}
 	for _, s := range r.Runs.Column("seconds").Floats {
 		p.Seconds += s
 	}

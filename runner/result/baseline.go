@@ -7,6 +7,7 @@ import (
 
 	"ablate/analysis/gate"
 	"ablate/runner/selection"
+	"ablate/runner/store"
 )
 
 // mostBaseline is the most bytes that a baseline may have: 80,000 rows with four
@@ -57,7 +58,8 @@ func (r *Result) Baseline() (*gate.Baseline, error) {
 
 // made is the environment that computed the results.
 func (r *Result) made() gate.Made {
-	return gate.Made{Backend: r.Class, Versions: r.Distinct("versions"), CPUs: r.Distinct("cpu")}
+	return gate.Made{Backend: r.Class,
+		Versions: Distinct(r.Computed, func(a store.Attempt) string { return a.Versions }), CPUs: Distinct(r.Computed, func(a store.Attempt) string { return a.CPU })}
 }
 
 // Scope is the part of a study that Check compares with a baseline.

@@ -23,6 +23,7 @@ type Result struct {
 	Class    string // of backend
 	Found    *lookup.Found
 	Attempts []store.Attempt // at the study's actions, from its journal
+	Computed []store.Attempt // that Found is from, whichever study's and checkout's journal has them
 	Tables   *Tables
 	Runs     *table.Table // of Attempts
 	Ablation *compare.Table
@@ -44,6 +45,9 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	}
 	r.Attempts = store.Attempts(events)
 	r.Runs = Runs(r.Attempts)
+	if r.Computed, err = computed(p.Store, r.Found); err != nil {
+		return nil, err
+	}
 	o := compare.Options{Reference: p.Study.Reference, Primary: p.Study.Primary, Contrasts: p.Study.Contrasts, Detect: p.Study.Detect, Show: p.Study.Show, Damaged: r.damagedViews()}
 	// The shapes world's prompts are all that there are.
 	o.Sampled = p.Study.Prompts == compare.Sampled
@@ -151,9 +155,27 @@ func (r *Result) WriteTables() error {
 	return nil
 }
 
-// Distinct lists the values of a column of Runs, each once, without the empty one.
-func (r *Result) Distinct(column string) []string {
-	list := slices.Clone(r.Runs.Column(column).Strings)
+// computed are the attempts that outputs are from.
+func computed(s *store.Store, found *lookup.Found) ([]store.Attempt, error) {
+	made := map[store.ActionID]string{}
+	for _, out := range found.Outputs {
+		made[out.Action] = out.ID.String()
+	}
+	all, err := s.Attempts()
+	return slices.DeleteFunc(all, func(a store.Attempt) bool {
+		return a.Outcome != store.OutcomeOK || a.Output != made[a.Action]
+	}), err
+}
+
+// Distinct lists what some attempts have in a field, each value once, without the empty
+// one.
+func Distinct(attempts []store.Attempt, field func(store.Attempt) string) []string {
+	list := []string{}
+	for _, a := range attempts {
+		if v := field(a); v != "" {
+			list = append(list, v)
+		}
+	}
 	slices.Sort(list)
-	return slices.DeleteFunc(slices.Compact(list), func(s string) bool { return s == "" })
+	return slices.Compact(list)
 }

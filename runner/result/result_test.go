@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -123,6 +124,43 @@ func TestOptions(t *testing.T) {
 	}
 	if _, err := r.options(b, Scope{Only: []string{"none"}}); err == nil || !strings.Contains(err.Error(), `has no arm "none"; it has plain, beta, dropped`) {
 		t.Errorf("an unknown arm: %v", err)
+	}
+}
+
+// TestMade: a baseline names what computed the results, though another study, or the same
+// one in another checkout, has run it; failed attempts and other results are not named.
+func TestMade(t *testing.T) {
+	r := empty(t)
+	here, action := r.Project, r.Project.Graph.Actions[0]
+	id := action.Key(r.Class, nil).ID()
+	dir, err := here.Store.ClaimStudy("mine", t.TempDir(), r.Class)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := here.Store.OpenJournal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	output := store.OutputID{1}
+	for i, e := range []store.Event{
+		{Kind: store.Failed, Versions: "failed", CPU: "failed"},
+		{Kind: store.Finished, Output: store.OutputID{2}.String(), Versions: "rejected", CPU: "rejected"},
+		{Kind: store.Finished, Output: output.String(), Versions: "ablate 1", CPU: "a processor"},
+	} {
+		e.Action, e.Time = id, time.Unix(int64(100+i), 0)
+		if err := j.Append(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.Found.Outputs[action.Name] = lookup.Output{ID: output, Action: id}
+	if r.Computed, err = computed(here.Store, r.Found); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(gate.Made{Backend: r.Class, Versions: []string{"ablate 1"}, CPUs: []string{"a processor"}}, r.made()); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -2,7 +2,9 @@ package result
 
 import (
 	"fmt"
+	"slices"
 
+	"ablate/analysis/compare"
 	"ablate/analysis/table"
 	"ablate/experiments/language"
 	"ablate/runner/layout"
@@ -56,6 +58,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 		t.Trials.Columns = append(t.Trials.Columns, c)
 	}
 
+	compare.SetAxes(t.Trials, axesOf(s))
 	for i, v := range s.Views {
 		id := v.Trial.ID()
 		arm.Strings[i], view.Strings[i], trial.Strings[i] = v.Arm, v.String(), id.String()
@@ -137,4 +140,19 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 		}
 	}
 	return nil
+}
+
+// axesOf are the axes of each arm that has any.
+func axesOf(s *language.Study) map[string][]string {
+	out := map[string][]string{}
+	for _, a := range s.Arms {
+		for _, p := range a.Points {
+			for _, v := range p.Axes {
+				if !slices.Contains(out[a.Name], v.Axis) {
+					out[a.Name] = append(out[a.Name], v.Axis)
+				}
+			}
+		}
+	}
+	return out
 }

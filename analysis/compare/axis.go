@@ -1,0 +1,53 @@
+package compare
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"ablate/analysis/table"
+)
+
+// axesKey is the key of the metadata of trials.arrow that has the axes of each arm.
+const axesKey = "axes"
+
+// SetAxes writes the axes of each arm that has any, names of columns, into the metadata of
+// trials.arrow: an object in JSON with an array for each arm.
+func SetAxes(trials *table.Table, axes map[string][]string) {
+	if len(axes) > 0 {
+		b, _ := json.Marshal(axes) // of strings, which always can be encoded
+		trials.Meta[axesKey] = string(b)
+	}
+}
+
+// Axes reads what SetAxes wrote; a table without has no axes.
+func Axes(trials *table.Table) (map[string][]string, error) {
+	text, ok := trials.Meta[axesKey]
+	if !ok {
+		return nil, nil
+	}
+	var axes map[string][]string
+	if err := json.Unmarshal([]byte(text), &axes); err != nil {
+		return nil, fmt.Errorf("trials: the metadata %q are not a JSON object of arrays of strings: %w", axesKey, err)
+	}
+	return axes, nil
+}
+
+// point are the values of a row on the axes of its arm, those left out that it does not use.
+func (b *builder) point(r *grouped) []Value {
+	var out []Value
+	for _, axis := range b.axes[r.arm] {
+		if c := b.columns[axis]; c != nil && c.Has(r.views[0]) {
+			out = append(out, Value{axis, valueText(c.Value(r.views[0]))})
+		}
+	}
+	return out
+}
+
+// valueText writes a number as the shortest decimal that reads back as the same one.
+func valueText(v any) string {
+	if f, ok := v.(float64); ok {
+		return strconv.FormatFloat(f, 'g', -1, 64)
+	}
+	return fmt.Sprint(v)
+}
