@@ -77,19 +77,26 @@ func Compact(metric string, c compare.Cell) string {
 	return s
 }
 
+// Spread is what stands below a mean in a table of two lines a row: its interval, or its
+// seeds' values where there is none.
+func Spread(metric string, c compare.Cell) string { return spread(metric, c, Number) }
+
 func cell(metric string, c compare.Cell, number func(metric string, v float64) string) string {
-	s := number(metric, c.Mean)
+	return strings.TrimSpace(number(metric, c.Mean) + " " + spread(metric, c, number))
+}
+
+func spread(metric string, c compare.Cell, number func(metric string, v float64) string) string {
 	switch {
 	case c.Interval != "":
-		return s + " " + bounds(metric, c.Low, c.High, number)
+		return bounds(metric, c.Low, c.High, number)
 	case slices.ContainsFunc(c.Values, func(x float64) bool { return x != c.Values[0] }):
 		var v []string
 		for _, x := range c.Values {
 			v = append(v, number(metric, x))
 		}
-		return s + " (" + strings.Join(v, " ") + ")"
+		return "(" + strings.Join(v, " ") + ")"
 	}
-	return s
+	return ""
 }
 
 // Bounds are those of the interval of a difference.

@@ -8,31 +8,41 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"ablate/analysis/compare"
 )
 
-// gallery is what report.js shows of the samples: for every seed the same
-// prompts and initial noise across rows. Strings are in tables, for they repeat.
+// gallery is what report.js draws: the pictures, for every seed the same prompts and
+// initial noise across rows, and what rows win and lose by prompt. Strings are in tables,
+// for they repeat.
 type gallery struct {
-	Rows  []galleryRow  `json:"rows"`
-	Seeds []gallerySeed `json:"seeds"`
-	Reads []string      `json:"reads"` // what the parser read
+	Rows      []galleryRow   `json:"rows"`
+	Reference int            `json:"reference"` // the row that others are compared with
+	Chosen    []int          `json:"chosen"`    // rows that are shown at first
+	Seeds     []gallerySeed  `json:"seeds"`
+	Reads     []string       `json:"reads"` // what the parser read
+	Prompts   []promptData   `json:"prompts"`
+	Exchanges []exchangeData `json:"exchanges"`
 }
 
 // galleryRow is a row of the ablation table.
 type galleryRow struct {
-	Label string `json:"label"`
-	Text  string `json:"text"` // its figures
+	Label string `json:"label"` // short
+	Name  string `json:"name"`  // in full, for addresses
+	Href  string `json:"href,omitempty"`
+	Text  string `json:"text"` // its values
 }
 
 // gallerySeed is one seed's prompts, and each row's pictures of them.
 type gallerySeed struct {
 	Seed    string          `json:"seed"`
-	Prompts []galleryPrompt `json:"prompts"`
+	Prompts []promptData    `json:"prompts"`
 	Trials  []*galleryTrial `json:"trials"` // by row; null without one
 }
 
-type galleryPrompt struct {
+type promptData struct {
 	Text     string `json:"text"`
 	Category string `json:"category"`
 	Unseen   bool   `json:"unseen,omitempty"`
@@ -48,99 +58,99 @@ type galleryTrial struct {
 	Data   []string `json:"data,omitempty"`
 }
 
-// gallery gathers the samples with at most n prompts a seed. Pictures go into
-// dir/images, or into the gallery itself where dir is empty. size is their bytes.
-func (r Report) gallery(dir string, n int) (g *gallery, size int, err error) {
-	g = &gallery{}
-	rows := map[string][]int{} // rows of samples by trial
-	trial, set := r.Samples.Column("trial"), r.Samples.Column("set")
-	for i := range r.Samples.Rows() {
-		if set.Strings[i] == "alignment" {
-			rows[trial.Strings[i]] = append(rows[trial.Strings[i]], i)
+// exchangeData is what a row wins and loses, by prompt.
+type exchangeData struct {
+	Row    int   `json:"row"`
+	Pairs  []int `json:"pairs"`
+	Won    []int `json:"won"`
+	Lost   []int `json:"lost"`
+	Better []int `json:"better"`
+	Worse  []int `json:"worse"`
+}
+
+// mostChosen is the number of rows of which pictures fit a window beside each other.
+const mostChosen = 7
+
+// gallery gathers what report.js draws, with the pictures of at most n prompts a seed. They
+// go into dir/images, or into the gallery itself where dir is empty.
+func (v *view) gallery(dir string, n int) (*gallery, error) {
+	g := &gallery{Seeds: []gallerySeed{}, Chosen: []int{}, Exchanges: []exchangeData{}, Reference: max(0, v.index(v.Table.Reference))}
+	for i, row := range v.Table.Rows {
+		name := v.name(i, false)
+		if name.Control {
+			name.Text += " (control)"
 		}
+		g.Rows = append(g.Rows, galleryRow{name.Text, row.Label, name.Href, summary(v.Table, row)})
 	}
-	prompt, category, read := r.Samples.Column("prompt"), r.Samples.Column("category"), r.Samples.Column("read")
-	verdict, seen, index := r.Samples.Column("verdict"), r.Samples.Column("seen"), r.Samples.Column("index")
-	reads := map[string]int{}
-	for _, row := range r.Table.Rows {
-		g.Rows = append(g.Rows, galleryRow{row.Name(), summary(r.Table, row)})
+	g.choose(v.Table)
+	if v.Exchanges != nil {
+		g.exchanges(v.Exchanges)
 	}
-	written := map[string]*galleryTrial{}
-	for _, name := range r.Seeds {
-		s := gallerySeed{Seed: name}
+	p := newPictures(v.Report, dir)
+	for _, seed := range v.Seeds {
+		s := gallerySeed{Seed: seed}
 		var chosen []int
-		for _, row := range r.Table.Rows {
-			id := trialOf(row, name)
-			if len(rows[id]) == 0 || row.SameAs != "" {
+		for _, row := range v.Table.Rows {
+			id := trialOf(row, seed)
+			if len(p.rows[id]) == 0 || row.SameAs != "" {
 				s.Trials = append(s.Trials, nil)
 				continue
 			}
 			if chosen == nil {
-				chosen = r.choose(rows[id], n)
+				chosen = p.choose(p.rows[id], n)
 				for _, k := range chosen {
-					i := rows[id][k]
-					s.Prompts = append(s.Prompts, galleryPrompt{prompt.Strings[i], category.Strings[i], !seen.Bools[i]})
+					s.Prompts = append(s.Prompts, p.prompt(p.rows[id][k]))
 				}
 			}
-			if t := written[id]; t != nil {
-				s.Trials = append(s.Trials, t)
-				continue
+			t, err := p.trial(id, chosen, s.Prompts)
+			if err != nil {
+				return nil, err
 			}
-			t := &galleryTrial{ID: short(id)}
-			if dir != "" {
-				t.Folder = "images/" + short(id)
-				if err := os.MkdirAll(filepath.Join(dir, "images", short(id)), 0o777); err != nil {
-					return nil, 0, err
-				}
-			}
-			var gold strings.Builder
-			for p, k := range chosen {
-				letter, text := "-", 0
-				if k < len(rows[id]) && prompt.Strings[rows[id][k]] == s.Prompts[p].Text {
-					i := rows[id][k]
-					img, err := r.Image(id, "alignment", int(index.Ints[i]))
-					if err != nil {
-						return nil, 0, err
-					}
-					if img != nil {
-						var b bytes.Buffer
-						if err := png.Encode(&b, img); err != nil {
-							return nil, 0, fmt.Errorf("report: image: %w", err)
-						}
-						size += b.Len()
-						letter = map[string]string{"good": "g", "bad": "b", "skip": "s"}[verdict.Strings[i]]
-						if letter == "" {
-							letter = "s"
-						}
-						at, ok := reads[read.Strings[i]]
-						if !ok {
-							at = len(g.Reads)
-							reads[read.Strings[i]] = at
-							g.Reads = append(g.Reads, read.Strings[i])
-						}
-						text = at
-						if dir == "" {
-							t.Data = append(t.Data, base64.StdEncoding.EncodeToString(b.Bytes()))
-						} else if err := write(filepath.Join(dir, "images", short(id), fmt.Sprintf("%d.png", p)), b.Bytes()); err != nil {
-							return nil, 0, err
-						}
-					}
-				}
-				if letter == "-" && dir == "" {
-					t.Data = append(t.Data, "")
-				}
-				gold.WriteString(letter)
-				t.Reads = append(t.Reads, text)
-			}
-			t.Gold = gold.String()
-			written[id] = t
 			s.Trials = append(s.Trials, t)
 		}
 		if chosen != nil {
 			g.Seeds = append(g.Seeds, s)
 		}
 	}
-	return g, size, nil
+	g.Reads = p.texts
+	return g, nil
+}
+
+// choose chooses the rows that are shown at first: the reference, those on the front, and
+// others in the order of the study.
+func (g *gallery) choose(t *compare.Table) {
+	on := map[string]bool{}
+	if t.Front != nil {
+		for _, p := range t.Front.Points {
+			on[p.Label] = p.On
+		}
+	}
+	for _, wanted := range []func(compare.Row) bool{
+		func(r compare.Row) bool { return r.Label == t.Reference },
+		func(r compare.Row) bool { return on[r.Label] },
+		func(compare.Row) bool { return true },
+	} {
+		for i, r := range t.Rows {
+			if r.SameAs == "" && wanted(r) && len(g.Chosen) < mostChosen && !slices.Contains(g.Chosen, i) {
+				g.Chosen = append(g.Chosen, i)
+			}
+		}
+	}
+	slices.Sort(g.Chosen)
+}
+
+func (g *gallery) exchanges(x *compare.Exchanges) {
+	for _, p := range x.Prompts {
+		g.Prompts = append(g.Prompts, promptData{p.Text, p.Category, !p.Seen})
+	}
+	for _, e := range x.Rows {
+		out := exchangeData{Row: e.Row}
+		for _, c := range e.Counts {
+			out.Pairs, out.Won, out.Lost = append(out.Pairs, c.Pairs), append(out.Won, c.Won), append(out.Lost, c.Lost)
+			out.Better, out.Worse = append(out.Better, c.Better), append(out.Worse, c.Worse)
+		}
+		g.Exchanges = append(g.Exchanges, out)
+	}
 }
 
 // most is the number of prompts of the seed with the most.
@@ -159,32 +169,144 @@ func (g *gallery) script() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
-	return append(append([]byte("window.ablateGallery = "), b...), ";\n"...), nil
+	return append(append([]byte("window.ablate = "), b...), ";\n"...), nil
+}
+
+// pictures gathers the pictures of trials, each once.
+type pictures struct {
+	report  Report
+	dir     string           // empty: they go into the gallery
+	rows    map[string][]int // of samples, by trial
+	shown   map[string]bool  // prompts of earlier seeds
+	texts   []string         // what the parser read
+	index   map[string]int   // of texts
+	written map[string]*galleryTrial
+}
+
+func newPictures(r Report, dir string) *pictures {
+	p := &pictures{report: r, dir: dir, rows: map[string][]int{}, shown: map[string]bool{}, index: map[string]int{}, written: map[string]*galleryTrial{}}
+	trial, set := r.Samples.Column("trial"), r.Samples.Column("set")
+	for i := range r.Samples.Rows() {
+		if set.Strings[i] == "alignment" {
+			p.rows[trial.Strings[i]] = append(p.rows[trial.Strings[i]], i)
+		}
+	}
+	return p
+}
+
+func (p *pictures) prompt(row int) promptData {
+	s := p.report.Samples
+	return promptData{s.Column("prompt").Strings[row], s.Column("category").Strings[row], !s.Column("seen").Bools[row]}
 }
 
 // choose picks rows of samples for the gallery: in the order of drawing, half of
-// them combinations and the rest in equal parts of the other categories, a
-// prompt once; then whatever there is more of.
-func (r Report) choose(rows []int, n int) []int {
-	category, prompt := r.Samples.Column("category"), r.Samples.Column("prompt")
+// them combinations and the rest in equal parts of the other categories. A prompt that no
+// earlier seed has comes first, so that all have pictures where there is room, and a
+// prompt comes once; then whatever there is more of.
+func (p *pictures) choose(rows []int, n int) []int {
+	category, prompt := p.report.Samples.Column("category"), p.report.Samples.Column("prompt")
 	var out []int
 	taken := make([]bool, len(rows))
 	count, seen := map[string]int{}, map[string]bool{}
-	for pass := range 2 {
+	for pass := range 3 {
 		for k, i := range rows {
-			c, p := category.Strings[i], prompt.Strings[i]
+			c, text := category.Strings[i], prompt.Strings[i]
 			limit := max(1, n/6)
 			if c == "combination" {
 				limit = max(1, n/2)
 			}
-			if len(out) < n && !taken[k] && (pass > 0 || count[c] < limit && !seen[p]) {
+			fits := pass == 2 || count[c] < limit && !seen[text] && (pass == 1 || !p.shown[text])
+			if len(out) < n && !taken[k] && fits {
 				count[c]++
-				seen[p], taken[k] = true, true
+				seen[text], taken[k] = true, true
 				out = append(out, k)
 			}
 		}
 	}
+	slices.Sort(out)
+	for text := range seen {
+		p.shown[text] = true
+	}
 	return out
+}
+
+// trial gathers a trial's pictures of the chosen rows of its samples.
+func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galleryTrial, error) {
+	if t := p.written[id]; t != nil {
+		return t, nil
+	}
+	t := &galleryTrial{ID: short(id)}
+	p.written[id] = t
+	if p.dir != "" {
+		t.Folder = "images/" + short(id)
+		if err := os.MkdirAll(filepath.Join(p.dir, "images", short(id)), 0o777); err != nil {
+			return nil, err
+		}
+	}
+	s := p.report.Samples
+	var gold strings.Builder
+	for at, k := range chosen {
+		row := -1
+		if k < len(p.rows[id]) && s.Column("prompt").Strings[p.rows[id][k]] == prompts[at].Text {
+			row = p.rows[id][k]
+		}
+		b, err := p.png(id, row)
+		if err != nil {
+			return nil, err
+		}
+		letter, text := "-", 0
+		if b != nil {
+			letter, text = verdictLetter(s.Column("verdict").Strings[row]), p.text(s.Column("read").Strings[row])
+		}
+		gold.WriteString(letter)
+		t.Reads = append(t.Reads, text)
+		switch {
+		case p.dir == "":
+			t.Data = append(t.Data, base64.StdEncoding.EncodeToString(b))
+		case b != nil:
+			if err := write(filepath.Join(p.dir, "images", short(id), fmt.Sprintf("%d.png", at)), b); err != nil {
+				return nil, err
+			}
+		}
+	}
+	t.Gold = gold.String()
+	return t, nil
+}
+
+// png is the picture of a row of samples; nil where there is none.
+func (p *pictures) png(trial string, row int) ([]byte, error) {
+	if row < 0 {
+		return nil, nil
+	}
+	img, err := p.report.Image(trial, "alignment", int(p.report.Samples.Column("index").Ints[row]))
+	if err != nil || img == nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		return nil, fmt.Errorf("report: image: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// text is the index of what the parser read.
+func (p *pictures) text(read string) int {
+	at, ok := p.index[read]
+	if !ok {
+		at = len(p.texts)
+		p.index[read], p.texts = at, append(p.texts, read)
+	}
+	return at
+}
+
+func verdictLetter(verdict string) string {
+	switch verdict {
+	case "good":
+		return "g"
+	case "bad":
+		return "b"
+	}
+	return "s"
 }
 
 func short(id string) string { return id[:min(12, len(id))] }

@@ -5,11 +5,13 @@ package page
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"encoding/base64"
 	"fmt"
 	"html/template"
 	"image"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +26,7 @@ import (
 	"ablate/reports/format"
 )
 
-//go:embed report.html report.css report.js
+//go:embed *.html report.css report.js
 var assets embed.FS
 
 // Report is everything that a report shows.
@@ -37,10 +39,11 @@ type Report struct {
 	ProbeImages           int          // that a probe of a fine-tuning draws; 0 says nothing of them
 	// Image is an evaluation image of a trial; nil where there is none.
 	Image      func(trial, set string, index int) (image.Image, error)
-	Failures   []string     // what has no result, and why
-	Parameters []Parameters // of each row of the table
-	Methods    []string     // paragraphs
-	Against    *Against     // another study, or this one at another time
+	Exchanges  *compare.Exchanges // by prompt; nil where images are not known one by one
+	Failures   []string           // what has no result, and why
+	Parameters []Parameters       // of each row of the table
+	Methods    []string           // paragraphs
+	Against    *Against           // another study, or this one at another time
 	Provenance Provenance
 	Imported   bool // the runs were computed elsewhere: there are no pictures, parameters and failures of them
 }
@@ -83,17 +86,27 @@ const prompts = 100
 // Write writes the report, in the place of what dir has, and returns the path of
 // its index.html.
 func Write(dir string, r Report) (string, error) {
-	err := replaceFolder(dir, func(dir string) error {
+	arrow, err := filepath.Glob(filepath.Join(filepath.Dir(filepath.Clean(dir)), "*.arrow"))
+	if err != nil {
+		return "", err
+	}
+	err = replaceFolder(dir, func(dir string) error {
 		if err := os.Mkdir(filepath.Join(dir, "figures"), 0o777); err != nil {
 			return err
 		}
-		v, err := r.view(func(name string, svg []byte) (template.URL, error) {
-			return template.URL("figures/" + name + ".svg"), write(filepath.Join(dir, "figures", name+".svg"), svg)
+		if err := os.Mkdir(filepath.Join(dir, "data"), 0o777); err != nil {
+			return err
+		}
+		v, err := r.view(func(name, _ string, b []byte) (template.URL, error) {
+			return template.URL(name), write(filepath.Join(dir, filepath.FromSlash(name)), b)
 		})
 		if err != nil {
 			return err
 		}
-		g, _, err := r.gallery(dir, prompts)
+		for _, path := range arrow {
+			v.Arrow = append(v.Arrow, filepath.Base(path))
+		}
+		g, err := v.gallery(dir, prompts)
 		if err != nil {
 			return err
 		}
@@ -101,7 +114,7 @@ func Write(dir string, r Report) (string, error) {
 		if err != nil {
 			return err
 		}
-		if err := write(filepath.Join(dir, "gallery.js"), js); err != nil {
+		if err := write(filepath.Join(dir, "data", "page.js"), js); err != nil {
 			return err
 		}
 		html, err := v.html()
@@ -117,15 +130,15 @@ func Write(dir string, r Report) (string, error) {
 // pictures do not fit, fewer prompts are shown, and the page says so. It is an
 // error where it doesn't fit without pictures.
 func Single(r Report, most int) ([]byte, error) {
-	v, err := r.view(func(_ string, svg []byte) (template.URL, error) {
-		return template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString(svg)), nil
+	v, err := r.view(func(_, kind string, b []byte) (template.URL, error) {
+		return template.URL("data:" + kind + ";base64," + base64.StdEncoding.EncodeToString(b)), nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	whole := 0 // prompts a seed, were there no cap
 	for n := prompts; ; n /= 2 {
-		g, _, err := r.gallery("", n)
+		g, err := v.gallery("", n)
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +151,7 @@ func Single(r Report, most int) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		v.Gallery = template.JS(js)
+		v.Data = template.JS(js)
 		html, err := v.html()
 		if err != nil {
 			return nil, err
@@ -266,19 +279,21 @@ func percent(x float64) string { return strconv.FormatFloat(100*x, 'f', 2, 64) }
 // view is what the template sees.
 type view struct {
 	Report
-	CSS     template.CSS
-	JS      template.JS
-	Gallery template.JS // empty: it is in a file beside the page
-	Capped  string
-	Answer  []string
-	all     []shown
-	// listed are the trials that have their anchor, controls the rows that are
-	// controls, by label.
-	listed, controls map[string]bool
+	CSS    template.CSS
+	JS     template.JS
+	Data   template.JS // of the pictures and prompts; empty: it is in a file beside the page
+	Capped string
+	Answer []string
+	// Ablation and Differences are the tables of levels and of differences.
+	Ablation, Differences grid
+	ByPrompt              download
+	Arrow                 []string // files of tables that lie in the folder above the page's
+	all                   []shown
+	listed                map[string]bool // trials that have their anchor
 }
 
 // Figures of a section of the page.
-func (v view) Figures(section string) []shown {
+func (v *view) Figures(section string) []shown {
 	var out []shown
 	for _, f := range v.all {
 		if f.Section == section {
@@ -288,11 +303,11 @@ func (v view) Figures(section string) []shown {
 	return out
 }
 
-func (r Report) view(place func(name string, svg []byte) (template.URL, error)) (*view, error) {
-	v := &view{Report: r, Answer: answer(r.Table), controls: map[string]bool{}}
-	for _, row := range r.Table.Rows {
-		v.controls[row.Label] = row.Control
-	}
+// place puts a file where the page finds it, and returns its address.
+type place func(name, kind string, b []byte) (template.URL, error)
+
+func (r Report) view(place place) (*view, error) {
+	v := &view{Report: r, Answer: answer(r.Table)}
 	var err error
 	if v.all, err = r.figures(); err != nil {
 		return nil, err
@@ -302,9 +317,13 @@ func (r Report) view(place func(name string, svg []byte) (template.URL, error)) 
 		if err != nil {
 			return nil, err
 		}
-		if v.all[i].URL, err = place(v.all[i].Name, svg); err != nil {
+		if v.all[i].URL, err = place("figures/"+v.all[i].Name+".svg", "image/svg+xml", svg); err != nil {
 			return nil, err
 		}
+	}
+	v.Ablation, v.Differences = v.ablation(), v.differences()
+	if err := v.downloads(place); err != nil {
+		return nil, err
 	}
 	css, err := assets.ReadFile("report.css")
 	if err != nil {
@@ -319,7 +338,7 @@ func (r Report) view(place func(name string, svg []byte) (template.URL, error)) 
 }
 
 func (v *view) html() ([]byte, error) {
-	t, err := template.New("report.html").Funcs(functions).ParseFS(assets, "report.html")
+	t, err := template.New("report.html").Funcs(functions).ParseFS(assets, "*.html")
 	if err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
@@ -372,7 +391,7 @@ func trialOf(r compare.Row, seed string) string {
 
 // Base is the row of the pretrained model, if the study has just one: its alignment by
 // category says what the others start from.
-func (v view) Base() *compare.Row {
+func (v *view) Base() *compare.Row {
 	var base *compare.Row
 	for i, p := range v.Parameters {
 		if i >= len(v.Table.Rows) || v.Table.Rows[i].SameAs != "" || !p.Pretrained {
@@ -386,36 +405,43 @@ func (v view) Base() *compare.Row {
 	return base
 }
 
-// General are the notes on the whole table; the others belong to a value.
-func (v view) General() []string {
+// Particular are the notes that say something of one value or row: their indices.
+func (v *view) Particular() []int {
 	of := map[int]bool{}
-	for _, r := range v.Table.Rows {
-		for _, c := range r.Cells {
-			for _, n := range c.Notes {
+	add := func(notes []int) {
+		for _, n := range notes {
+			if !general(v.Table.Notes[n]) {
 				of[n] = true
 			}
 		}
+	}
+	for _, r := range v.Table.Rows {
+		for _, c := range r.Cells {
+			add(c.Notes)
+		}
 		for _, d := range r.Differences {
-			for _, n := range d.Notes {
-				of[n] = true
-			}
+			add(d.Notes)
 		}
 	}
 	for _, c := range v.Table.Contrasts {
 		for _, d := range c.Differences {
-			for _, n := range d.Notes {
-				of[n] = true
-			}
+			add(d.Notes)
 		}
 	}
+	return slices.Sorted(maps.Keys(of))
+}
+
+// General are the notes on the whole table.
+func (v *view) General() []string {
 	var out []string
 	for _, s := range []string{format.Levels(v.Table), format.Significance(v.Table)} {
 		if s != "" {
 			out = append(out, s)
 		}
 	}
+	of := v.Particular()
 	for i, n := range v.Table.Notes {
-		if !of[i] {
+		if !slices.Contains(of, i) {
 			out = append(out, format.Note(n))
 		}
 	}
@@ -423,10 +449,13 @@ func (v view) General() []string {
 }
 
 // Control reports whether a row is a control.
-func (v view) Control(label string) bool { return v.controls[label] }
+func (v *view) Control(label string) bool {
+	i := v.index(label)
+	return i >= 0 && v.Table.Rows[i].Control
+}
 
 // MetricLabel is what readers call a metric.
-func (v view) MetricLabel(name string) string {
+func (v *view) MetricLabel(name string) string {
 	for _, m := range v.Table.Metrics {
 		if m.Name == name {
 			return m.Label
@@ -435,9 +464,37 @@ func (v view) MetricLabel(name string) string {
 	return name
 }
 
+// Changed are the parameters of row i that are other than the reference's, with both
+// values.
+func (v *view) Changed(i int) []string {
+	reference := v.index(v.Table.Reference)
+	if i == reference || reference < 0 || reference >= len(v.Parameters) {
+		return nil
+	}
+	var paths []string
+	values := [2]map[string]string{{}, {}}
+	for k, p := range []Parameters{v.Parameters[reference], v.Parameters[i]} {
+		for _, l := range p.Lines {
+			path, value, _ := strings.Cut(l, " ")
+			if values[k][path] = value; !slices.Contains(paths, path) {
+				paths = append(paths, path)
+			}
+		}
+	}
+	slices.Sort(paths)
+	var out []string
+	for _, path := range paths {
+		theirs, mine := values[0][path], values[1][path]
+		if theirs != mine {
+			out = append(out, path+" "+cmp.Or(theirs, "(unused)")+" → "+cmp.Or(mine, "(unused)"))
+		}
+	}
+	return out
+}
+
 // First reports whether a trial is listed for the first time: two rows may share
 // it, and an anchor stands once.
-func (v view) First(t Trial) bool {
+func (v *view) First(t Trial) bool {
 	first := !v.listed[t.ID]
 	v.listed[t.ID] = true
 	return first
@@ -445,23 +502,15 @@ func (v view) First(t Trial) bool {
 
 var functions = template.FuncMap{
 	"num":        format.Number,
-	"signed":     format.Signed,
 	"cellText":   func(metric string, c *compare.Cell) string { return format.Cell(metric, *c) },
 	"changeText": func(metric string, c *compare.Cell) string { return format.Change(metric, *c) },
-	"change":     format.Change,
+	"compact":    format.Compact,
 	"p":          func(p *float64) string { return format.P(*p) },
 	"pValue":     format.P,
 	"effect":     format.Effect,
 	"note":       format.Note,
 	"incomplete": format.Incomplete,
 	"inc":        func(i int) int { return i + 1 },
-	"values": func(metric string, v []float64) string {
-		var list []string
-		for _, x := range v {
-			list = append(list, format.Number(metric, x))
-		}
-		return strings.Join(list, "  ")
-	},
 	"category": func(m compare.Metric) bool {
 		switch m.Name {
 		case "alignment.count", "alignment.colour", "alignment.background", "alignment.combination":
@@ -469,20 +518,8 @@ var functions = template.FuncMap{
 		}
 		return false
 	},
-	"percent":  func(x float64) string { return strconv.FormatFloat(100*x, 'f', 0, 64) + "%" },
-	"short":    short,
-	"arrow":    format.Arrow,
-	"cell":     func(r compare.Row, metric string) *compare.Cell { return at(r.Cells, metric) },
-	"diff":     func(r compare.Row, metric string) *compare.Difference { return at(r.Differences, metric) },
-	"contrast": func(c compare.Contrast, metric string) *compare.Difference { return at(c.Differences, metric) },
-	"floor": func(t *compare.Table, metric string) *compare.Cell {
-		for _, r := range t.Rows {
-			if c := at(r.Cells, metric); c != nil {
-				return c
-			}
-		}
-		return nil
-	},
+	"arrow":   format.Arrow,
+	"cell":    func(r compare.Row, metric string) *compare.Cell { return at(r.Cells, metric) },
 	"minutes": func(s float64) string { return strconv.FormatFloat(s/60, 'f', 1, 64) },
 }
 

@@ -30,6 +30,7 @@ func New(ctx context.Context, r *result.Result) page.Report {
 		Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Samples: r.Tables.Samples, Curves: r.Tables.Curves,
 		Trials: r.Tables.Trials, Reliability: r.Tables.Reliability, ProbeImages: r.Project.Study.Base.Whole("finetune.probeImages"),
 		Methods: methods(r), Failures: failures(r), Provenance: provenance(r), Parameters: parameters(r), Image: pictures(ctx, r),
+		Exchanges: r.Images.Exchanges(r.Ablation),
 	}
 	for _, seed := range s.Seeds {
 		rep.Seeds = append(rep.Seeds, seed.String())

@@ -27,6 +27,7 @@ type Result struct {
 	Tables   *Tables
 	Runs     *table.Table // of Attempts
 	Ablation *compare.Table
+	Images   *compare.Images // the judged images of Tables.Samples; nil where other tools computed the results
 }
 
 // Gather reads what the store has of a study that is laid out. It runs nothing.
@@ -54,11 +55,10 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	for _, t := range p.Study.Gate {
 		o.Also = append(o.Also, t.Metric)
 	}
-	images, err := compare.NewImages(r.Tables.Samples)
-	if err != nil {
+	if r.Images, err = compare.NewImages(r.Tables.Samples); err != nil {
 		return nil, err
 	}
-	if r.Ablation, err = compare.Ablation(r.Tables.Trials, images, o); err != nil {
+	if r.Ablation, err = compare.Ablation(r.Tables.Trials, r.Images, o); err != nil {
 		return nil, err
 	}
 	r.Ablation.OverOptimization = compare.OverOptimized(r.Ablation, compare.Courses(r.Ablation, r.Tables.Trials, r.Tables.Curves))

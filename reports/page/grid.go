@@ -1,0 +1,410 @@
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ablate/analysis/compare"
+	"ablate/reports/format"
+)
+
+// grid is a table with a line for each row of the study and columns of metrics. Some
+// columns are open; the others belong to groups that the reader opens.
+type grid struct {
+	ID, Heading string   // of the table, and of the heading that labels it
+	Points      []string // heads of the columns that have a row's values on axes
+	Columns     []column
+	Groups      []group
+	Lines       []line
+	Floor       []cell // the last line: real images against real images; nil: there is none
+	Data        download
+}
+
+// group is a group of columns that are closed at first.
+type group struct {
+	Name string
+	N    int // of metrics
+}
+
+// column is a column of a metric.
+type column struct {
+	Head, Below string
+	First       string // the order that has the better first
+	Group       string // that opens it; empty: it is open
+}
+
+// Class is that of the cells of a column.
+func (c column) Class() string {
+	if c.Group == "" {
+		return ""
+	}
+	return "of-" + c.Group
+}
+
+// line is a row of a grid.
+type line struct {
+	Name   name
+	Points []cell
+	Cells  []cell
+}
+
+// name is how the page names a row of the study.
+type name struct {
+	Text    string // short
+	Label   string // in full
+	Href    string // of its parameters, if the page has them
+	Control bool
+	SameAs  string // short name of the row that it repeats
+	Part    bool
+	Notes   []int // on all its values
+}
+
+// cell is a value in two lines.
+type cell struct {
+	Value       string // that it is sorted by
+	Text, Below string
+	Marks       string
+	Notes       []int
+	Strong      bool
+}
+
+// groups of metrics, in the order of the page, by the first part of a metric's name.
+var groups = []struct {
+	name string
+	of   []string
+}{
+	{"alignment", []string{"alignment", "skipped"}},
+	{"fidelity", []string{"fidelity", "diversity"}},
+	{"distance", []string{"distance"}},
+	{"reward", []string{"proxy", "embedder", "reward"}},
+	{"other", nil},
+}
+
+func groupOf(metric string) string {
+	first, _, _ := strings.Cut(metric, ".")
+	for _, g := range groups {
+		if slices.Contains(g.of, first) {
+			return g.name
+		}
+	}
+	return "other"
+}
+
+const (
+	// mostPoints is the number of axes that get a column each; with more, a row's values
+	// share one.
+	mostPoints = 3
+	// room is the number of columns that fit a window of 1,280 pixels beside the names.
+	room = 9
+)
+
+// usual are the metrics that are open where there is room beside those that a study
+// declares.
+var usual = []string{"fidelity.frechet", "distance.kl", "proxy", "diversity"}
+
+// open chooses the metrics whose columns are open: the primary ones, each of which takes
+// some columns, then those that the study shows, then usual ones.
+func open(t *compare.Table, points, each int) map[string]bool {
+	out := map[string]bool{}
+	left := room - points
+	add := func(metric string, columns int) {
+		if _, ok := t.Metric(metric); ok && !out[metric] && columns <= left {
+			out[metric] = true
+			left -= columns
+		}
+	}
+	for _, m := range t.Metrics {
+		if m.Primary {
+			add(m.Name, each)
+		}
+	}
+	const metrics = 5
+	for _, name := range slices.Concat(t.Show, usual) {
+		if len(out) < metrics {
+			add(name, 1)
+		}
+	}
+	for _, m := range t.Metrics { // of results that have none of these
+		if len(out) == 0 || len(out) < metrics && len(t.Metrics) <= metrics {
+			add(m.Name, 1)
+		}
+	}
+	return out
+}
+
+// axes are the names of the axes of a table's rows, by their last part, where they are few.
+func axes(t *compare.Table) (paths, heads []string) {
+	for _, r := range t.Rows {
+		for _, v := range r.Point {
+			if !slices.Contains(paths, v.Axis) {
+				paths = append(paths, v.Axis)
+				heads = append(heads, v.Axis[strings.LastIndexByte(v.Axis, '.')+1:])
+			}
+		}
+	}
+	if len(paths) > mostPoints {
+		return nil, []string{"point"}
+	}
+	return paths, heads
+}
+
+// points are the cells of a row's values on axes.
+func points(r compare.Row, paths, heads []string) []cell {
+	if len(heads) > len(paths) {
+		r.Control = false // its name says so
+		return []cell{{Text: format.BriefPoint(r)}}
+	}
+	out := make([]cell, len(paths))
+	for _, v := range r.Point {
+		out[slices.Index(paths, v.Axis)] = cell{Text: v.Value}
+		if x, err := strconv.ParseFloat(v.Value, 64); err == nil {
+			out[slices.Index(paths, v.Axis)].Value = fmt.Sprint(x)
+		}
+	}
+	return out
+}
+
+// name is how the page names row i of the table: by its arm alone where its point has
+// columns of its own.
+func (v *view) name(i int, points bool) name {
+	r := v.Table.Rows[i]
+	n := name{Label: r.Label, Control: r.Control, Part: r.Part}
+	r.Control = false
+	n.Text = r.Arm
+	if !points {
+		n.Text = format.Brief(r)
+	}
+	if !v.Imported && i < len(v.Parameters) {
+		n.Href = fmt.Sprintf("#row-%d", i)
+	}
+	if r.SameAs != "" {
+		n.SameAs = v.Brief(r.SameAs)
+	}
+	if n.Control {
+		if at := slices.IndexFunc(v.Table.Notes, func(n compare.Note) bool { return n.Kind == compare.Control }); at >= 0 {
+			n.Notes = []int{at}
+		}
+	}
+	return n
+}
+
+// Brief is the short name of the row of a label.
+func (v *view) Brief(label string) string {
+	if i := v.index(label); i >= 0 {
+		return format.Brief(v.Table.Rows[i])
+	}
+	return label
+}
+
+// Named is how the page names the row of a label.
+func (v *view) Named(label string) name {
+	if i := v.index(label); i >= 0 {
+		return v.name(i, false)
+	}
+	return name{Text: label, Label: label}
+}
+
+func (v *view) index(label string) int {
+	return slices.IndexFunc(v.Table.Rows, func(r compare.Row) bool { return r.Label == label })
+}
+
+// ordered are metrics with the primary ones first.
+func ordered(metrics []compare.Metric) []compare.Metric {
+	out := slices.Clone(metrics)
+	slices.SortStableFunc(out, func(a, b compare.Metric) int {
+		return cmp.Compare(map[bool]int{false: 1}[a.Primary], map[bool]int{false: 1}[b.Primary])
+	})
+	return out
+}
+
+// first is the order that has the better values first.
+func first(better string) string {
+	if better == "lower" {
+		return "ascending"
+	}
+	return "descending"
+}
+
+// ablation is the table of levels, with the differences of the primary metrics.
+func (v *view) ablation() grid {
+	t := v.Table
+	g := grid{ID: "ablation", Heading: "table"}
+	var paths []string
+	paths, g.Points = axes(t)
+	shown, metrics := open(t, len(g.Points), 2), ordered(t.Metrics)
+	for _, m := range metrics {
+		of := g.group(m, shown)
+		g.Columns = append(g.Columns, column{Head: strings.TrimSpace(m.Label + " " + format.Arrow(m.Better)), First: first(m.Better), Group: of})
+		if m.Primary {
+			g.Columns = append(g.Columns, column{Head: m.Label, Below: "difference", First: first(m.Better), Group: of})
+		}
+	}
+	floor := make([]cell, 0, len(g.Columns))
+	any := false
+	for i, r := range t.Rows {
+		l := line{Name: v.name(i, len(g.Points) > 0), Points: points(r, paths, g.Points)}
+		for _, m := range metrics {
+			l.Cells = append(l.Cells, v.level(m, r))
+			if m.Primary {
+				l.Cells = append(l.Cells, v.difference(m, r.Differences, r.Label == t.Reference))
+			}
+		}
+		g.Lines = append(g.Lines, l)
+	}
+	g.order()
+	for _, m := range metrics {
+		var c cell
+		for _, r := range t.Rows {
+			if f, ok := r.Cells[m.Real]; ok {
+				c.Text, any = format.Number(m.Name, f.Mean), true
+				break
+			}
+		}
+		if floor = append(floor, c); m.Primary {
+			floor = append(floor, cell{})
+		}
+	}
+	if any {
+		g.Floor = floor
+	}
+	return g
+}
+
+// differences is the table of differences from the reference and of contrasts.
+func (v *view) differences() grid {
+	t := v.Table
+	g := grid{ID: "differences-table", Heading: "differences"}
+	var paths []string
+	paths, g.Points = axes(t)
+	shown := open(t, len(g.Points)+len(t.Detect), 2)
+	tests := t.Family > 0 // else there are no p values
+	metrics := slices.DeleteFunc(ordered(t.Metrics), func(m compare.Metric) bool {
+		of := func(d map[string]compare.Difference) bool { _, ok := d[m.Name]; return ok }
+		return !slices.ContainsFunc(t.Rows, func(r compare.Row) bool { return of(r.Differences) }) &&
+			!slices.ContainsFunc(t.Contrasts, func(c compare.Contrast) bool { return of(c.Differences) })
+	})
+	for _, m := range metrics {
+		of := g.group(m, shown)
+		g.Columns = append(g.Columns, column{Head: strings.TrimSpace(m.Label + " " + format.Arrow(m.Better)), First: first(m.Better), Group: of})
+		if m.Primary && tests {
+			g.Columns = append(g.Columns, column{Head: "p", Below: "corrected", First: "ascending", Group: of})
+		}
+	}
+	for _, d := range t.Detect {
+		g.Columns = append(g.Columns, column{Head: "seeds needed", Below: fmt.Sprintf("for ±%g (have)", d.Size), First: "ascending"})
+	}
+	g.order()
+	add := func(n name, at []cell, of map[string]compare.Difference) {
+		l := line{Name: n, Points: at}
+		for _, m := range metrics {
+			if l.Cells = append(l.Cells, v.difference(m, of, false)); m.Primary && tests {
+				l.Cells = append(l.Cells, corrected(m, of))
+			}
+		}
+		for _, d := range t.Detect {
+			l.Cells = append(l.Cells, needs(of[d.Metric]))
+		}
+		g.Lines = append(g.Lines, l)
+	}
+	for i, r := range t.Rows {
+		if len(r.Differences) > 0 && r.SameAs == "" {
+			add(v.name(i, len(g.Points) > 0), points(r, paths, g.Points), r.Differences)
+		}
+	}
+	for _, c := range t.Contrasts {
+		add(name{Text: v.Brief(c.A) + " − " + v.Brief(c.B), Label: c.A + " − " + c.B}, make([]cell, len(g.Points)), c.Differences)
+	}
+	return g
+}
+
+// group is the group of a metric's columns, empty where they are open.
+func (g *grid) group(m compare.Metric, shown map[string]bool) string {
+	if shown[m.Name] {
+		return ""
+	}
+	of := groupOf(m.Name)
+	at := slices.IndexFunc(g.Groups, func(g group) bool { return g.Name == of })
+	if at < 0 {
+		at = len(g.Groups)
+		g.Groups = append(g.Groups, group{Name: of})
+	}
+	g.Groups[at].N++
+	return of
+}
+
+// order brings the groups into the order of the page.
+func (g *grid) order() {
+	at := func(of group) int {
+		for i, o := range groups {
+			if o.name == of.Name {
+				return i
+			}
+		}
+		return len(groups)
+	}
+	slices.SortFunc(g.Groups, func(a, b group) int { return cmp.Compare(at(a), at(b)) })
+}
+
+// level is a row's value of a metric.
+func (v *view) level(m compare.Metric, r compare.Row) cell {
+	c, ok := r.Cells[m.Name]
+	if !ok {
+		return cell{Text: "no result"}
+	}
+	return cell{Value: fmt.Sprint(c.Mean), Text: format.Number(m.Name, c.Mean), Below: format.Spread(m.Name, c), Notes: v.particular(c.Notes), Strong: m.Best == r.Label}
+}
+
+// difference is a row's difference in a metric.
+func (v *view) difference(m compare.Metric, of map[string]compare.Difference, reference bool) cell {
+	d, ok := of[m.Name]
+	switch {
+	case reference:
+		return cell{Text: "reference"}
+	case !ok:
+		return cell{Text: "–"}
+	}
+	c := cell{Value: fmt.Sprint(d.Mean), Text: format.Signed(m.Name, d.Mean), Below: format.Spread(m.Name, d.Cell), Notes: v.particular(d.Notes), Strong: d.Significant}
+	if d.Significant {
+		c.Marks += " *"
+	}
+	if d.Equivalent {
+		c.Marks += " ≈"
+	}
+	return c
+}
+
+// corrected is the corrected test of a difference.
+func corrected(m compare.Metric, of map[string]compare.Difference) cell {
+	d, ok := of[m.Name]
+	if !ok || d.PCorrected == nil {
+		return cell{Text: "–"}
+	}
+	return cell{Value: fmt.Sprint(*d.PCorrected), Text: format.P(*d.PCorrected), Below: format.Spread(m.Name, compare.Cell{Interval: d.Interval, Low: d.Corrected.Low, High: d.Corrected.High}), Strong: d.Significant}
+}
+
+// needs are the seeds that a difference needs.
+func needs(d compare.Difference) cell {
+	c := cell{Text: format.Needs(d)}
+	if d.Needs > 0 {
+		c.Value = fmt.Sprint(d.Needs)
+	}
+	return c
+}
+
+// particular are the notes that say something of one value, and not of all values of a row
+// or of a kind.
+func (v *view) particular(notes []int) []int {
+	return slices.DeleteFunc(slices.Clone(notes), func(i int) bool {
+		n := v.Table.Notes[i]
+		return n.Kind == compare.Control || general(n)
+	})
+}
+
+// general reports that a note is about all values of a kind, though each has it: it stands
+// in the section How to read it.
+func general(n compare.Note) bool {
+	return n.Kind == compare.FewPairs || n.Kind == compare.FewSeeds || n.Kind == compare.Moderated
+}
