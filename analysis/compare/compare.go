@@ -34,16 +34,19 @@ var Primary = []string{"alignment", "fidelity.recall"}
 
 // Table is an ablation table.
 type Table struct {
-	Reference string       `json:"reference"` // label of the reference row
-	Prompts   string       `json:"prompts"`   // Fixed or Sampled
-	Metrics   []Metric     `json:"metrics"`
-	Rows      []Row        `json:"rows"`
-	Contrasts []Contrast   `json:"contrasts,omitempty"`
-	Family    int          `json:"family"` // comparisons that are corrected together, over rows and primary metrics
-	Sweeps    []Sweep      `json:"sweeps,omitempty"`
-	Front     *Front       `json:"front,omitempty"`
-	Detect    []Detect     `json:"detect,omitempty"`
-	Resolving []Resolution `json:"resolving,omitempty"`
+	Reference string `json:"reference"` // label of the reference row
+	Prompts   string `json:"prompts"`   // Fixed or Sampled
+	Answer    Answer `json:"answer"`
+	// Pretrained is the label of the row of the pretrained model, if the study has just one.
+	Pretrained string       `json:"pretrained,omitempty"`
+	Metrics    []Metric     `json:"metrics"`
+	Rows       []Row        `json:"rows"`
+	Contrasts  []Contrast   `json:"contrasts,omitempty"`
+	Family     int          `json:"family"` // comparisons that are corrected together, over rows and primary metrics
+	Sweeps     []Sweep      `json:"sweeps,omitempty"`
+	Front      *Front       `json:"front,omitempty"`
+	Detect     []Detect     `json:"detect,omitempty"`
+	Resolving  []Resolution `json:"resolving,omitempty"`
 	// OverOptimization is the test of the probes of fine-tunings; nil where there are none.
 	OverOptimization *OverOptimization `json:"overOptimization,omitempty"`
 	Show             []string          `json:"show,omitempty"` // metrics that the short tables have beside their own
@@ -223,6 +226,7 @@ func Ablation(trials *table.Table, samples Samples, o Options) (*Table, error) {
 	b.sweeps()
 	b.front("fidelity.recall", "alignment")
 	b.general()
+	b.answer()
 	return b.t, nil
 }
 

@@ -84,17 +84,21 @@ func Significance(t *compare.Table) string {
 	if t.Family == 0 {
 		return ""
 	}
-	var primary []string
-	for _, m := range t.Metrics {
-		if m.Primary {
-			primary = append(primary, m.Label)
-		}
-	}
 	over := "rows"
 	if len(t.Contrasts) > 0 {
 		over = "rows and contrasts"
 	}
-	return fmt.Sprintf("* significant: p < .05 after Holm's correction over %s (%s × %s). Other metrics are exploratory. Intervals are not corrected.", Count(t.Family, "comparison"), over, strings.Join(primary, ", "))
+	return fmt.Sprintf("* significant: p < .05 after Holm's correction over %s (%s × %s). Other metrics are exploratory. Intervals are not corrected.", Count(t.Family, "comparison"), over, strings.Join(primary(t), ", "))
+}
+
+// primary are the labels of the primary metrics.
+func primary(t *compare.Table) (out []string) {
+	for _, m := range t.Metrics {
+		if m.Primary {
+			out = append(out, m.Label)
+		}
+	}
+	return out
 }
 
 // Detect says in sentences how many seeds it takes to find what matters.

@@ -56,10 +56,9 @@ type Against struct {
 
 // Parameters are what a row's trials were made of.
 type Parameters struct {
-	Label      string
-	Lines      []string // "path value"
-	Pretrained bool     // the model is as it was pretrained, neither fine-tuned nor the best of several draws
-	Trials     []Trial
+	Label  string
+	Lines  []string // "path value"
+	Trials []Trial
 }
 
 // Trial is a view and the id of its trial.
@@ -234,10 +233,10 @@ func (r Report) figures() ([]shown, error) {
 		list[0].Spots = append(list[0].Spots, s)
 	}
 	shownMetrics := []string{alignment, fidelity}
-	if first, second := subjects(r.Table); first != alignment {
+	if first := r.Table.Answer.Metric; first != alignment {
 		shownMetrics = []string{first}
 		for _, m := range r.Table.Metrics {
-			if m.Primary && m.Name != first && m.Name != second && len(shownMetrics) < mostForests {
+			if m.Primary && m.Name != first && len(shownMetrics) < mostForests {
 				shownMetrics = append(shownMetrics, m.Name)
 			}
 		}
@@ -392,17 +391,10 @@ func trialOf(r compare.Row, seed string) string {
 // Base is the row of the pretrained model, if the study has just one: its alignment by
 // category says what the others start from.
 func (v *view) Base() *compare.Row {
-	var base *compare.Row
-	for i, p := range v.Parameters {
-		if i >= len(v.Table.Rows) || v.Table.Rows[i].SameAs != "" || !p.Pretrained {
-			continue
-		}
-		if base != nil {
-			return nil
-		}
-		base = &v.Table.Rows[i]
+	if i := slices.IndexFunc(v.Table.Rows, func(r compare.Row) bool { return r.Label == v.Table.Pretrained }); i >= 0 {
+		return &v.Table.Rows[i]
 	}
-	return base
+	return nil
 }
 
 // Particular are the notes that say something of one value or row: their indices.

@@ -37,7 +37,7 @@ func report() page.Report {
 			"fidelity.recall": points(recall), "fidelity.recall.real": points(.98), "fidelity.frechet": points(20 - 10*recall)},
 			Differences: map[string]compare.Difference{"alignment": {Cell: cell(alignment - .5)}}}
 	}
-	t := &compare.Table{Reference: "base", Notes: []compare.Note{{Kind: compare.FewSeeds, Names: []string{compare.OverImages}}, {Kind: compare.SameParser}},
+	t := &compare.Table{Reference: "base", Pretrained: "base", Answer: compare.Answer{Metric: "alignment", Values: []string{"base", hostile}, Few: 1, Seeds: [2]int{2, 2}, Named: &compare.Named{Row: hostile, Metric: compare.Difference{Cell: cell(.2)}}}, Notes: []compare.Note{{Kind: compare.FewSeeds, Names: []string{compare.OverImages}}, {Kind: compare.SameParser}},
 		Metrics: []compare.Metric{{Name: "alignment", Label: "alignment", Better: "higher", Primary: true}, {Name: "alignment.count", Label: "count"}, {Name: "alignment.colour", Label: "colour"},
 			{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}, {Name: "fidelity.frechet", Label: "Fréchet", Better: "lower"}},
 		Rows: []compare.Row{row("base", .5, .9), row(hostile, .7, .8), {Arm: "missing", Label: "missing", Trials: []string{"m-1", "m-2"}, Seeds: []string{"1", "2"}, Cells: map[string]compare.Cell{}}}}
@@ -92,7 +92,7 @@ func report() page.Report {
 		Exchanges: &compare.Exchanges{Reference: "base", Prompts: []compare.Prompt{{Text: "prompt 0 " + hostile, Category: "combination", Seen: true}, {Text: "prompt 1 " + hostile, Category: "combination"}, {Text: "without a picture", Category: "count", Seen: true}},
 			Rows: []compare.Exchange{{Row: 1, Counts: []compare.Count{{Pairs: 2, Lost: 1, Worse: 1}, {Pairs: 2, Won: 2, Better: 2}, {Pairs: 4, Won: 1, Lost: 1}}}}},
 		Methods:    []string{"A paragraph."},
-		Parameters: []page.Parameters{{Label: "base", Lines: []string{`finetune.method "none"`}, Pretrained: true, Trials: []page.Trial{{View: "base@1", ID: "base-1"}, {View: "base@2", ID: "base-2"}}}, {Label: hostile, Trials: []page.Trial{{View: "host@1", ID: "base-1"}}}, {Label: "missing"}},
+		Parameters: []page.Parameters{{Label: "base", Lines: []string{`finetune.method "none"`}, Trials: []page.Trial{{View: "base@1", ID: "base-1"}, {View: "base@2", ID: "base-2"}}}, {Label: hostile, Trials: []page.Trial{{View: "host@1", ID: "base-1"}}}, {Label: "missing"}},
 		Provenance: page.Provenance{Command: "ablate run s", Versions: []string{"ablate 1"}, Attempts: 3, Seconds: 90},
 	}
 }
@@ -116,7 +116,7 @@ func TestWrite(t *testing.T) {
 	if strings.Contains(html, "<img src=x") {
 		t.Error("a name injects markup")
 	}
-	for _, want := range []string{"no result", "real against real", "share one parser", "for these seeds and prompts only", "2 seeds (1, 2)", "The pretrained model, from which all arms start", "ablate run s", `loading="lazy"`, "A point is a probe of 256 images a seed", "It is not tested: that takes three seeds of a row"} {
+	for _, want := range []string{"no result", "real against real", "share one parser", "for these seeds and prompts only", "2 seeds (1, 2)", "The pretrained model, from which all arms start", "ablate run s", `loading="lazy"`, "A point is a probe of 256 images a seed", "With 2 seeds it cannot be told", "It is not tested: that takes three seeds of a row"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page does not say %q", want)
 		}

@@ -19,7 +19,7 @@ var (
 	partial    = sign{" °", "° over the seeds that have a value"}
 )
 
-// Short writes a table of a line for each row: its primary metrics and their differences
+// Short writes the answer and a table of a line for each row: its primary metrics and their differences
 // from the reference, as many as fit width columns. Rows that repeat another are left out.
 func Short(w io.Writer, t *compare.Table, width int) error {
 	metrics := primary(t)
@@ -48,9 +48,10 @@ func Short(w io.Writer, t *compare.Table, width int) error {
 		}
 	}
 	var b strings.Builder
+	answer(&b, t, width)
 	align(&b, rows)
 	b.WriteByte('\n')
-	for _, s := range []string{format.Levels(t), format.Significance(t), legend(used), collapsed(t), format.Left(t)} {
+	for _, s := range []string{strings.TrimSpace(format.Levels(t) + " " + format.Significance(t)), legend(used), collapsed(t)} {
 		if s != "" {
 			wrap(&b, "", s, width)
 		}

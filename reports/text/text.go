@@ -222,10 +222,31 @@ func primary(t *compare.Table) (out []compare.Metric) {
 	return out
 }
 
-// Terminal writes the whole table, split into blocks that fit width columns,
+// Head writes what a study is and asks.
+func Head(w io.Writer, title, question string, width int) error {
+	var b strings.Builder
+	wrap(&b, "", title, width)
+	if question != "" {
+		wrap(&b, "Question: ", question, width)
+	}
+	b.WriteByte('\n')
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// answer writes the answer, an empty line after it.
+func answer(b *strings.Builder, t *compare.Table, width int) {
+	for _, s := range format.Answer(t) {
+		wrap(b, "", s, width)
+	}
+	b.WriteByte('\n')
+}
+
+// Terminal writes the answer, the whole table, split into blocks that fit width columns,
 // the differences from the reference, effects, the front and the notes.
 func Terminal(w io.Writer, t *compare.Table, width int) error {
 	var b strings.Builder
+	answer(&b, t, width)
 	for _, rows := range [][][]string{grid(t, t.Metrics), differences(t, t.Metrics), collapses(t), effects(t, primary(t)), front(t)} {
 		blocks(&b, rows, width)
 	}

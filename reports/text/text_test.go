@@ -22,9 +22,12 @@ func ablation() *compare.Table {
 	cell := func(mean, half float64, interval string, notes ...int) compare.Cell {
 		return compare.Cell{Mean: mean, Low: mean - half, High: mean + half, Interval: interval, Seeds: []string{"1", "2"}, Values: []float64{mean - .01, mean + .01}, N: 2, Images: 1024, Notes: notes}
 	}
-	return &compare.Table{Reference: "all data", Metrics: []compare.Metric{
-		{Name: "alignment", Label: "alignment", Better: "higher", Primary: true}, {Name: "proxy", Label: "proxy", Better: "higher"},
-		{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}, {Name: "fidelity.frechet", Label: "Fréchet", Better: "lower"}},
+	named := compare.Difference{Cell: cell(-.116, .02, compare.OverSeeds), Corrected: &compare.Bounds{Low: -.15, High: -.08}, Significant: true}
+	return &compare.Table{Reference: "all data", Answer: compare.Answer{Metric: "alignment", Cost: "fidelity.recall", Values: []string{"all data", "a|b"}, Rows: 3, Lower: 1, Seeds: [2]int{3, 3},
+		Named: &compare.Named{Row: "a|b", Metric: named, Cost: &named}, Pretrained: &compare.Pretrained{Row: "missing", Reference: named, Family: 3, Best: compare.Named{Row: "a|b", Metric: named}}},
+		Metrics: []compare.Metric{
+			{Name: "alignment", Label: "alignment", Better: "higher", Primary: true}, {Name: "proxy", Label: "proxy", Better: "higher"},
+			{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}, {Name: "fidelity.frechet", Label: "Fréchet", Better: "lower"}},
 		Rows: []compare.Row{
 			{Arm: "all data", Label: "all data", Cells: map[string]compare.Cell{"alignment": cell(.484, .068, compare.OverPrompts), "proxy": cell(.5, .05, compare.OverPrompts),
 				"fidelity.recall": cell(.968, 0, ""), "fidelity.recall.real": cell(.992, 0, ""), "fidelity.frechet": cell(6, 0, "")}},
@@ -124,7 +127,8 @@ func TestFitsTheTerminal(t *testing.T) {
 	}
 }
 
-// TestShort: 24 rows with long points and all their notes fit 45 lines of 100 columns.
+// TestShort: a question, its answer and 24 rows with long points and all their notes fit 45
+// lines of 100 columns.
 func TestShort(t *testing.T) {
 	a := ablation()
 	a.Metrics[2].Primary = true
@@ -135,6 +139,9 @@ func TestShort(t *testing.T) {
 			Cells: a.Rows[0].Cells, Differences: map[string]compare.Difference{"alignment": d, "fidelity.recall": d}})
 	}
 	var b bytes.Buffer
+	if err := text.Head(&b, "Aligning text-to-image models", "What do unlabelled and pretraining data, the regularization weight, the reward's loss and the labels do to alignment?", 100); err != nil {
+		t.Fatal(err)
+	}
 	if err := text.Short(&b, a, 100); err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +153,7 @@ func TestShort(t *testing.T) {
 			t.Errorf("a line of %d: %s", n, line)
 		}
 	}
-	for _, want := range []string{"awm            rounds=7 lR=3e-4", "alignment ↑, difference", "recall ↑, difference", "(reference)", "−.116 [−.136, −.096] *", "real vs. real"} {
+	for _, want := range []string{"Question: What do unlabelled", "“all data” in 0 of 3 rows and below it in 1.", "awm            rounds=7 lR=3e-4", "alignment ↑, difference", "recall ↑, difference", "(reference)", "−.116 [−.136, −.096] *", "real vs. real"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("it lacks %q:\n%s", want, &b)
 		}

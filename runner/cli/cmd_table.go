@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -36,9 +35,10 @@ func newTable(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "table STUDY",
 		Short: "Print the ablation table of what there is",
-		Long: `Prints a study's ablation table from what the store has, running nothing; what
-is missing is shown as missing: a line for each row, with the study's primary metrics
-and their differences from its reference (--all has the rest). Intervals are 95%, over seeds from three seeds on;
+		Long: `Prints the answer to a study's question and its ablation table from what the store
+has, running nothing; what is missing is shown as missing: a line for each row, with
+the study's primary metrics and their differences from its reference (--all has the
+rest). Intervals of the answer are corrected, those of the table are not. Intervals are 95%, over seeds from three seeds on;
 with fewer they are over images, for these seeds only. Where compare.prompts is
 "sampled" they are over prompts, too. * marks a difference that is significant at 5%
 after Holm's correction over rows and primary metrics, ≈ one that is equivalent.
@@ -121,7 +121,9 @@ func (g *globals) printTable(r *result.Result, o tableOptions) error {
 		return text.Markdown(g.stdout, r.Ablation)
 	}
 	width, _ := terminal(g.stdout)
-	fmt.Fprintf(g.stdout, "%s\n\n", r.Project.Study.Title)
+	if err := text.Head(g.stdout, r.Project.Study.Title, r.Project.Study.Question, width); err != nil {
+		return err
+	}
 	if o.all {
 		return text.Terminal(g.stdout, r.Ablation, width)
 	}

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"ablate/experiments/language"
 	"ablate/reports/page"
 	"ablate/runner/layout"
 	"ablate/runner/phrase"
@@ -74,17 +73,11 @@ func parameters(r *result.Result) []page.Parameters {
 		if !ok {
 			i = len(out)
 			byRow[row] = i
-			out = append(out, page.Parameters{Label: row, Lines: v.Trial.Content.Lines(), Pretrained: pretrained(v.Trial.Content)})
+			out = append(out, page.Parameters{Label: row, Lines: v.Trial.Content.Lines()})
 		}
 		out[i].Trials = append(out[i].Trials, page.Trial{View: v.String(), ID: v.Trial.ID().String()})
 	}
 	return out
-}
-
-// pretrained reports whether a content's model is neither fine-tuned nor the best of
-// several draws.
-func pretrained(c language.Content) bool {
-	return c.Name("finetune.method") == "none" && c.Whole("evaluate.bestOf") <= 1
 }
 
 // pictures returns a function for the images of a trial's model. It reads each

@@ -1,0 +1,162 @@
+package format
+
+import (
+	"fmt"
+	"strings"
+
+	"ablate/analysis/compare"
+)
+
+// Answer is what a table says about its study's question, in sentences: of the rows
+// against the reference, and, where the reference is worse than the pretrained model, of the best row
+// against that.
+func Answer(t *compare.Table) []string {
+	a := &t.Answer
+	m, _ := t.Metric(a.Metric)
+	switch {
+	case len(a.Values) == 0:
+		return []string{"There is no result yet."}
+	case a.Named == nil && len(a.Values) == 1:
+		return []string{fmt.Sprintf("Only “%s” has a result. There is no other row to compare it with.", a.Values[0])}
+	case a.Named == nil:
+		return []string{fmt.Sprintf("Nothing can be compared: “%s” has no %s yet, or no seed that other rows have.", t.Reference, m.Label)}
+	case a.Rows == 0:
+		return []string{fmt.Sprintf("With %s it cannot be told whether any difference would recur in a new training run. The largest difference from “%s” in %s is that of “%s”: %s.",
+			seeds(a), t.Reference, meaning(m), a.Named.Row, Change(m.Name, a.Named.Metric.Cell))}
+	}
+	first := []string{rows(t, a, m), named(t, a, m)}
+	if a.Few > 0 {
+		first = append(first, fmt.Sprintf("Too few seeds for a test: %s.", Count(a.Few, "row")))
+	}
+	out := []string{strings.Join(first, " ")}
+	if a.Pretrained != nil {
+		out = append(out, against(t, a.Pretrained, m))
+	}
+	return out
+}
+
+// Scope says what the intervals of an answer are corrected for.
+func Scope(t *compare.Table) string {
+	if t.Answer.Rows == 0 {
+		return ""
+	}
+	own := ""
+	if p := t.Answer.Pretrained; p != nil {
+		own = fmt.Sprintf("; those of differences from “%s” for its %s", p.Row, Count(p.Family, "comparison"))
+	}
+	return fmt.Sprintf("Intervals of the answer: 95%%, corrected for all %s of the primary metrics (%s)%s. So it is accounted for that the largest of several differences is named.",
+		Count(t.Family, "comparison"), strings.Join(primary(t), ", "), own)
+}
+
+// Front names the rows on the front of the means; nothing where there is none.
+func Front(t *compare.Table) string {
+	if t.Front == nil {
+		return ""
+	}
+	var on []string
+	for _, p := range t.Front.Points {
+		if p.On {
+			on = append(on, "“"+p.Label+"”")
+		}
+	}
+	const shown = 4
+	if len(on) > shown {
+		on = append(on[:shown], fmt.Sprintf("%d more", len(on)-shown))
+	}
+	x, _ := t.Metric(t.Front.X)
+	y, _ := t.Metric(t.Front.Y)
+	return fmt.Sprintf("No other row has better means of both %s and %s than each of these: %s.", y.Label, x.Label, strings.Join(on, ", "))
+}
+
+// rows counts the rows that differ from the reference.
+func rows(t *compare.Table, a *compare.Answer, m compare.Metric) string {
+	if a.Higher+a.Lower == 0 {
+		none := fmt.Sprintf("none of %s differs", Count(a.Rows, "row"))
+		if a.Rows == 1 {
+			none = "the one row compared does not differ"
+		}
+		return fmt.Sprintf("Over %s, %s significantly from “%s” in %s.", seeds(a), none, t.Reference, meaning(m))
+	}
+	return fmt.Sprintf("Over %s, %s is significantly above that of “%s” in %d of %s and below it in %d.", seeds(a), meaning(m), t.Reference, a.Higher, Count(a.Rows, "row"), a.Lower)
+}
+
+// named is what the named row differs in.
+func named(t *compare.Table, a *compare.Answer, m compare.Metric) string {
+	d := a.Named.Metric
+	what := "The largest difference"
+	switch better := (m.Better == "higher") == (d.Mean > 0); {
+	case !d.Significant || m.Better == "":
+	case better:
+		what = "The largest gain"
+	default:
+		what = "The largest loss"
+	}
+	s := fmt.Sprintf("%s is that of “%s”: %s, corrected interval %s", what, a.Named.Row, Signed(m.Name, d.Mean), Bounds(m.Name, *d.Corrected))
+	if !d.Significant {
+		s += ", which includes no difference"
+	}
+	if s += "."; a.Cost == "" {
+		return s
+	}
+	c, _ := t.Metric(a.Cost)
+	return s + " " + cost(t, a.Named, c)
+}
+
+// cost is what the named row differs in besides.
+func cost(t *compare.Table, n *compare.Named, m compare.Metric) string {
+	d := n.Cost
+	switch {
+	case d == nil:
+		return fmt.Sprintf("Its %s is not known.", meaning(m))
+	case d.Corrected == nil:
+		return fmt.Sprintf("Its %s differs by %s, which is not tested.", meaning(m), Change(m.Name, d.Cell))
+	case d.Significant && d.Mean > 0:
+		return fmt.Sprintf("Its %s is significantly higher: %s.", meaning(m), corrected(m.Name, *d))
+	case d.Significant:
+		return fmt.Sprintf("Its %s is significantly lower: %s.", meaning(m), corrected(m.Name, *d))
+	case d.Equivalent:
+		return fmt.Sprintf("Its %s is equivalent to that of “%s”, within what the study declares to matter: %s.", meaning(m), t.Reference, corrected(m.Name, *d))
+	}
+	return fmt.Sprintf("Its %s does not differ significantly: %s.", meaning(m), corrected(m.Name, *d))
+}
+
+// against says how rows lie to the pretrained model, to which the reference is worse.
+func against(t *compare.Table, p *compare.Pretrained, m compare.Metric) string {
+	significantly := func(d compare.Difference) string {
+		if d.Significant {
+			return "significantly "
+		}
+		return ""
+	}
+	s := fmt.Sprintf("“%s” itself is %sworse than the pretrained model, “%s”: %s.", t.Reference, significantly(p.Reference), p.Row, corrected(m.Name, p.Reference))
+	best := p.Best.Metric
+	how := "not significantly different from it"
+	switch better := (m.Better == "higher") == (best.Mean > 0); {
+	case best.Significant && better:
+		how = "significantly better"
+	case best.Significant:
+		how = "significantly worse"
+	}
+	return s + fmt.Sprintf(" Against that model the best of %s is “%s”: %s, %s.", Count(p.Family, "row"), p.Best.Row, corrected(m.Name, best), how)
+}
+
+func seeds(a *compare.Answer) string {
+	if a.Seeds[0] < a.Seeds[1] {
+		return fmt.Sprintf("%d to %d seeds", a.Seeds[0], a.Seeds[1])
+	}
+	return Count(a.Seeds[0], "seed")
+}
+
+// meaning is a metric's name with what it measures, as far as readers cannot know it.
+func meaning(m compare.Metric) string {
+	switch m.Name {
+	case "alignment":
+		return "alignment (the share of images that match their prompt)"
+	case "fidelity.recall":
+		return "recall (how much of the real images' variety the model draws)"
+	}
+	if m.Better == "lower" {
+		return m.Label + " (lower is better)"
+	}
+	return m.Label
+}
