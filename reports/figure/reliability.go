@@ -15,7 +15,8 @@ import (
 // A Reward is what reliability.arrow has of a row's learned reward, its seeds
 // taken together.
 type Reward struct {
-	Row  int // of the ablation table
+	Row  int   // of the ablation table: the first that learned it
+	Rows []int // all that learned it
 	Bins []stats.Bin
 	N    int // images, over all seeds
 }
@@ -23,8 +24,8 @@ type Reward struct {
 // mostRewards are drawn: their whiskers would cover each other.
 const mostRewards = 6
 
-// Rewards gathers each row's learned reward from reliability.arrow, each reward
-// once, under the first row that has it.
+// Rewards gathers each row's learned reward from reliability.arrow, each reward once, with
+// all rows that have it.
 func Rewards(t *compare.Table, reliability *table.Table) []Reward {
 	if reliability == nil {
 		return nil
@@ -36,7 +37,7 @@ func Rewards(t *compare.Table, reliability *table.Table) []Reward {
 		rows[trial.Strings[i]] = append(rows[trial.Strings[i]], i)
 	}
 	var out []Reward
-	seen := map[string]bool{}
+	seen := map[string]int{} // index of a reward, by its bins
 	for r, row := range t.Rows {
 		bins := map[int64]stats.Bin{}
 		last := int64(-1)
@@ -53,7 +54,7 @@ func Rewards(t *compare.Table, reliability *table.Table) []Reward {
 				last = max(last, bin.Ints[i])
 			}
 		}
-		reward := Reward{Row: r}
+		reward := Reward{Row: r, Rows: []int{r}}
 		var all []float64
 		for k := int64(0); k <= last; k++ {
 			b := bins[k]
@@ -65,10 +66,15 @@ func Rewards(t *compare.Table, reliability *table.Table) []Reward {
 			reward.N += b.N
 			all = append(all, float64(b.N), b.Score, b.Good)
 		}
-		if reward.N > 0 && !seen[key(all)] {
-			seen[key(all)] = true
-			out = append(out, reward)
+		if reward.N == 0 || row.SameAs != "" {
+			continue
 		}
+		if first, ok := seen[key(all)]; ok {
+			out[first].Rows = append(out[first].Rows, r)
+			continue
+		}
+		seen[key(all)] = len(out)
+		out = append(out, reward)
 	}
 	return out
 }

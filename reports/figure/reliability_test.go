@@ -3,6 +3,7 @@ package figure_test
 import (
 	"bytes"
 	"math"
+	"slices"
 	"testing"
 
 	"ablate/analysis/table"
@@ -10,7 +11,7 @@ import (
 )
 
 // TestReliability: seeds are pooled by their images, a reward that two rows share
-// is drawn once, and a study without one has no figure.
+// is drawn once and names both, and a study without one has no figure.
 func TestReliability(t *testing.T) {
 	tab := ablation()
 	rel := &table.Table{}
@@ -40,7 +41,7 @@ func TestReliability(t *testing.T) {
 	add("b1", [10]int64{300, 0, 90, 0, 70, 0, 50, 0, 30, 9}, .2)
 	tab.Rows[2].Trials, tab.Rows[3].Trials, tab.Rows[4].Trials = []string{"a1", "a2"}, []string{"a1", "a2"}, []string{"b1"}
 	rewards := figure.Rewards(tab, rel)
-	if len(rewards) != 2 || rewards[0].Row != 2 || rewards[1].Row != 4 || rewards[0].N != 1320 {
+	if len(rewards) != 2 || rewards[0].Row != 2 || !slices.Equal(rewards[0].Rows, []int{2, 3}) || rewards[1].Row != 4 || rewards[0].N != 1320 {
 		t.Fatalf("rewards %+v", rewards)
 	}
 	// Bin 9: 40 of share .72+.05 and 120 of share .72+.15.

@@ -2,16 +2,19 @@ package page
 
 import (
 	"fmt"
+	"strings"
 
 	"gonum.org/v1/gonum/stat"
 
+	"ablate/analysis/compare"
 	"ablate/analysis/stats"
 	"ablate/analysis/table"
 	"ablate/reports/figure"
+	"ablate/reports/format"
 )
 
-// reliability is the figure of the learned rewards and what it says of the first:
-// nothing where none was learned.
+// reliability is the figure of the learned rewards and what it says of the first: nothing
+// where none was learned. A reward is named by all rows that learned it.
 func (r Report) reliability() []shown {
 	rewards := figure.Rewards(r.Table, r.Reliability)
 	f, ok := figure.Reliability(r.Table, rewards)
@@ -20,18 +23,44 @@ func (r Report) reliability() []shown {
 	}
 	first := rewards[0]
 	row := r.Table.Rows[first.Row]
-	caption := fmt.Sprintf("Reliability of the learned rewards, on images of the base model that no training saw, against the annotator's labels, noise and all (skips left out). "+
-		"On the dashed diagonal a score is the share labelled good. Bars: 95%% Wilson, images taken as independent. "+
-		"Reward of “%s”: expected calibration error %.3f (n %d, 10 bins).", row.Label, stats.CalibrationError(first.Bins), first.N)
+	caption := "Reliability of the learned rewards, on images of the base model that no training saw, against the annotator's labels, noise and all (skips left out). " +
+		"On the dashed diagonal a score is the share labelled good. Bars: 95% Wilson, images taken as independent."
+	for i, reward := range rewards {
+		if i == mostCaptioned {
+			caption += fmt.Sprintf(" %s more.", format.Count(len(rewards)-i, "reward"))
+			break
+		}
+		caption += fmt.Sprintf(" Reward of %s: expected calibration error %s (%s, 10 bins).", rewardOf(r.Table, reward), format.Number("", stats.CalibrationError(reward.Bins)), format.Count(reward.N, "image"))
+	}
 	seen, nSeen := meanOf(r.Trials, row.Trials, "reward.accuracy.seen")
 	unseen, nUnseen := meanOf(r.Trials, row.Trials, "reward.accuracy.unseen")
 	own, n := meanOf(r.Trials, row.Trials, "embedder.accuracy.seen")
 	ownUnseen, m := meanOf(r.Trials, row.Trials, "embedder.accuracy.unseen")
 	if nSeen > 0 && nUnseen > 0 && n > 0 && m > 0 {
-		caption += fmt.Sprintf(" It guesses %.3f of the labels of seen prompts (n %d) and %.3f of unseen ones (n %d); the study's own embedder alone %.3f and %.3f.",
-			seen, nSeen, unseen, nUnseen, own, ownUnseen)
+		which := "It"
+		if len(rewards) > 1 {
+			which = "The first"
+		}
+		caption += fmt.Sprintf(" %s agrees with %s of the labels of seen prompts (%s) and %s of unseen ones (%s); the study's own embedder alone %s and %s.",
+			which, format.Number("", seen), format.Count(nSeen, "image"), format.Number("", unseen), format.Count(nUnseen, "image"), format.Number("", own), format.Number("", ownUnseen))
 	}
 	return []shown{{Name: "reliability", Section: "training", Caption: caption, figure: f}}
+}
+
+// mostCaptioned are the rewards that a caption describes.
+const mostCaptioned = 4
+
+// rewardOf names a reward by the rows that learned it.
+func rewardOf(t *compare.Table, reward figure.Reward) string {
+	var names []string
+	for _, i := range reward.Rows {
+		names = append(names, "“"+format.Brief(t.Rows[i])+"”")
+	}
+	const shown = 6
+	if len(names) > shown {
+		names = append(names[:shown-1], fmt.Sprintf("%d more", len(names)-shown+1))
+	}
+	return strings.Join(names, ", ")
 }
 
 // meanOf is a metric's mean over trials and the number of samples of them all.
