@@ -155,7 +155,7 @@ func axes(t *compare.Table) (paths, heads []string) {
 func points(r compare.Row, paths, heads []string) []cell {
 	if len(heads) > len(paths) {
 		r.Control = false // its name says so
-		return []cell{{Text: format.BriefPoint(r)}}
+		return []cell{{Text: format.Point(r)}}
 	}
 	out := make([]cell, len(paths))
 	for _, v := range r.Point {
@@ -211,6 +211,11 @@ func (v *view) index(label string) int {
 	return slices.IndexFunc(v.Table.Rows, func(r compare.Row) bool { return r.Label == label })
 }
 
+// head names a metric with the direction that is better, which never begins a line.
+func head(m compare.Metric) string {
+	return strings.TrimSpace(m.Label + "\u00a0" + format.Arrow(m.Better))
+}
+
 // ordered are metrics with the primary ones first.
 func ordered(metrics []compare.Metric) []compare.Metric {
 	out := slices.Clone(metrics)
@@ -237,7 +242,7 @@ func (v *view) ablation() grid {
 	shown, metrics := open(t, len(g.Points), 2), ordered(t.Metrics)
 	for _, m := range metrics {
 		of := g.group(m, shown)
-		g.Columns = append(g.Columns, column{Head: strings.TrimSpace(m.Label + " " + format.Arrow(m.Better)), First: first(m.Better), Group: of})
+		g.Columns = append(g.Columns, column{Head: head(m), First: first(m.Better), Group: of})
 		if m.Primary {
 			g.Columns = append(g.Columns, column{Head: m.Label, Below: "difference", First: first(m.Better), Group: of})
 		}
@@ -279,7 +284,8 @@ func (v *view) differences() grid {
 	g := grid{ID: "differences-table", Heading: "differences"}
 	var paths []string
 	paths, g.Points = axes(t)
-	shown := open(t, len(g.Points)+len(t.Detect), 2)
+	detect := slices.DeleteFunc(slices.Clone(t.Detect), func(d compare.Detect) bool { return d.Row == "" }) // no spread has been seen
+	shown := open(t, len(g.Points)+len(detect), 2)
 	tests := t.Family > 0 // else there are no p values
 	metrics := slices.DeleteFunc(ordered(t.Metrics), func(m compare.Metric) bool {
 		of := func(d map[string]compare.Difference) bool { _, ok := d[m.Name]; return ok }
@@ -288,13 +294,13 @@ func (v *view) differences() grid {
 	})
 	for _, m := range metrics {
 		of := g.group(m, shown)
-		g.Columns = append(g.Columns, column{Head: strings.TrimSpace(m.Label + " " + format.Arrow(m.Better)), First: first(m.Better), Group: of})
+		g.Columns = append(g.Columns, column{Head: head(m), First: first(m.Better), Group: of})
 		if m.Primary && tests {
 			g.Columns = append(g.Columns, column{Head: "p", Below: "corrected", First: "ascending", Group: of})
 		}
 	}
-	for _, d := range t.Detect {
-		g.Columns = append(g.Columns, column{Head: "seeds needed", Below: fmt.Sprintf("for ±%g (have)", d.Size), First: "ascending"})
+	for _, d := range detect {
+		g.Columns = append(g.Columns, column{Head: "seeds needed", Below: fmt.Sprintf("%s ±%g (have)", v.MetricLabel(d.Metric), d.Size), First: "ascending"})
 	}
 	g.order()
 	add := func(n name, at []cell, of map[string]compare.Difference) {
@@ -304,7 +310,7 @@ func (v *view) differences() grid {
 				l.Cells = append(l.Cells, corrected(m, of))
 			}
 		}
-		for _, d := range t.Detect {
+		for _, d := range detect {
 			l.Cells = append(l.Cells, needs(of[d.Metric]))
 		}
 		g.Lines = append(g.Lines, l)

@@ -23,7 +23,9 @@ func TestReliabilityNamesRewards(t *testing.T) {
 		trial.Strings, bin.Ints, n.Ints = append(trial.Strings, id), append(bin.Ints, 0), append(n.Ints, 40)
 		low.Floats, high.Floats, score.Floats, labelled.Floats = append(low.Floats, 0), append(high.Floats, .5), append(score.Floats, .3), append(labelled.Floats, share)
 	}
-	row := func(label, trial string) compare.Row { return compare.Row{Arm: label, Label: label, Trials: []string{trial}} }
+	row := func(label, trial string) compare.Row {
+		return compare.Row{Arm: label, Label: label, Trials: []string{trial}}
+	}
 	again := row("again", "y")
 	again.SameAs = "second"
 	list := Report{Table: &compare.Table{Rows: []compare.Row{row("first", "x"), row("second", "y"), again, row("third", "z")}}, Reliability: rel}.reliability()

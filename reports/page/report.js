@@ -230,7 +230,7 @@ const byPrompt = () => {
     tables.get("prompt-table")(list.map(i => {
       const p = data.prompts[i];
       const text = pictured.has(p.text) ? el("a", {href: `${link}&${new URLSearchParams({text: `"${p.text}"`})}`, textContent: p.text}) : p.text;
-      return el("tr", {}, el("th", {scope: "row"}, text), el("td", {textContent: p.category + (p.unseen ? ", unseen" : "")}),
+      return el("tr", {}, el("th", {scope: "row"}, text), el("td", {className: "text", textContent: p.category + (p.unseen ? ", unseen" : "")}),
         number(e.pairs[i]), number(e.won[i]), number(e.lost[i]), number(net(i), signed(net(i))), number(e.better[i]), number(e.worse[i]));
     }));
     id("shown").textContent = `${list.length} of ${data.prompts.length} prompts`;
