@@ -41,6 +41,15 @@ func Number(metric string, v float64) string {
 	return s
 }
 
+// Size is a size that a study declares, with the digits that it declares.
+func Size(metric string, v float64) string {
+	s := strconv.FormatFloat(v, 'g', -1, 64)
+	if digits(metric) == 3 {
+		s = strings.TrimPrefix(s, "0")
+	}
+	return s
+}
+
 // Signed is Number with a plus where it is positive.
 func Signed(metric string, v float64) string {
 	s := Number(metric, v)
@@ -80,6 +89,9 @@ func Compact(metric string, c compare.Cell) string {
 // Spread is what stands below a mean in a table of two lines a row: its interval, or its
 // seeds' values where there is none.
 func Spread(metric string, c compare.Cell) string { return spread(metric, c, Number) }
+
+// ChangeSpread is Spread of a difference.
+func ChangeSpread(metric string, c compare.Cell) string { return spread(metric, c, Signed) }
 
 func cell(metric string, c compare.Cell, number func(metric string, v float64) string) string {
 	return strings.TrimSpace(number(metric, c.Mean) + " " + spread(metric, c, number))

@@ -27,6 +27,15 @@ func TestNumber(t *testing.T) {
 			t.Errorf("%s %v with its sign reads %q, want %q", c.metric, c.v, got, c.signed)
 		}
 	}
+	for _, c := range []struct {
+		metric string
+		v      float64
+		want   string
+	}{{"alignment", .05, ".05"}, {"alignment", 1.5, "1.5"}, {"fidelity.frechet", .5, "0.5"}, {"distance.kl", 10, "10"}} {
+		if got := format.Size(c.metric, c.v); got != c.want {
+			t.Errorf("a declared size of %v in %s reads %q, want %q", c.v, c.metric, got, c.want)
+		}
+	}
 	for p, want := range map[float64]string{.5: ".50", .04: ".04", .0061: ".0061", 1e-9: "< .0001", 1: "1.00"} {
 		if got := format.P(p); got != want {
 			t.Errorf("p of %v reads %q, want %q", p, got, want)

@@ -109,14 +109,14 @@ func Detect(t *compare.Table) []string {
 		if m, ok := t.Metric(d.Metric); ok {
 			name = m.Label
 		}
-		of := fmt.Sprintf("a difference of %g in %s (80%% power, corrected for %s)", d.Size, name, Count(max(t.Family, 1), "comparison"))
+		of := fmt.Sprintf("a difference of %s in %s (80%% power, corrected for %s)", Size(d.Metric, d.Size), name, Count(max(t.Family, 1), "comparison"))
 		bound := ""
 		if d.AtMost > 0 {
 			bound = fmt.Sprintf(", up to %d if the spread is at its upper 80%% bound", d.AtMost)
 		}
 		switch {
 		case d.Row == "":
-			out = append(out, fmt.Sprintf("A difference of %g in %s matters here. No spread over seeds has been seen yet.", d.Size, name))
+			out = append(out, fmt.Sprintf("A difference of %s in %s matters here. No spread over seeds has been seen yet.", Size(d.Metric, d.Size), name))
 		case d.Needs == 0 && d.MorePrompts == 0:
 			out = append(out, fmt.Sprintf("More than 10,000 seeds would be needed to find %s in %q.", of, d.Row))
 		case d.Needs == 0:

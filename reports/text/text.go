@@ -12,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"ablate/analysis/compare"
-	"ablate/analysis/table"
 	"ablate/reports/format"
 )
 
@@ -62,10 +61,9 @@ func grid(t *compare.Table, metrics []compare.Metric) [][]string {
 		head = append(head, strings.TrimSpace(m.Label+" "+format.Arrow(m.Better)))
 	}
 	rows := [][]string{head}
-	floor := make([]string, len(metrics))
 	for _, r := range t.Rows {
 		row := []string{format.Label(r)}
-		for i, m := range metrics {
+		for _, m := range metrics {
 			c, ok := r.Cells[m.Name]
 			if !ok {
 				row = append(row, "–")
@@ -76,39 +74,72 @@ func grid(t *compare.Table, metrics []compare.Metric) [][]string {
 				s += " best"
 			}
 			row = append(row, s)
-			if f, ok := r.Cells[m.Real]; ok && floor[i] == "" {
-				floor[i] = format.Number(m.Name, f.Mean)
-			}
 		}
 		rows = append(rows, row)
 	}
-	if strings.Join(floor, "") != "" {
+	if floor := floors(t, metrics); floor != nil {
 		rows = append(rows, append([]string{"real against real"}, floor...))
 	}
 	return rows
 }
 
+// floors are the values of real against real; nil where no metric has one.
+func floors(t *compare.Table, metrics []compare.Metric) []string {
+	floor, any := make([]string, len(metrics)), false
+	for i, m := range metrics {
+		for _, r := range t.Rows {
+			if c, ok := r.Cells[m.Real]; ok {
+				floor[i], any = format.Number(m.Name, c.Mean), true
+				break
+			}
+		}
+	}
+	if !any {
+		return nil
+	}
+	return floor
+}
+
 // differences lays out what each arm changes against the reference; * marks
 // what is significant, ≈ what is equivalent.
 func differences(t *compare.Table, metrics []compare.Metric) [][]string {
-	head := []string{"difference from " + t.Reference}
+	return eachDifference(t, metrics, func(s string) string { return s }, func(metric string, d compare.Difference) string {
+		s := format.Change(metric, d.Cell)
+		if d.Significant {
+			s += " *"
+		}
+		if d.Equivalent {
+			s += " ≈"
+		}
+		return s + mark(d.Notes)
+	})
+}
+
+// eachDifference lays out the differences of rows and contrasts in cells of any kind; nil
+// where there is none.
+func eachDifference[C any](t *compare.Table, metrics []compare.Metric, plain func(string) C, cell func(metric string, d compare.Difference) C) [][]C {
+	head := []C{plain("difference from " + t.Reference)}
 	metrics = slices.DeleteFunc(slices.Clone(metrics), func(m compare.Metric) bool {
 		return !slices.ContainsFunc(t.Rows, func(r compare.Row) bool { _, ok := r.Differences[m.Name]; return ok })
 	})
 	for _, m := range metrics {
-		head = append(head, m.Label)
+		head = append(head, plain(m.Label))
 	}
 	for _, d := range t.Detect {
-		head = append(head, fmt.Sprintf("seeds needed for ±%g (have)", d.Size))
+		head = append(head, plain(fmt.Sprintf("seeds needed for ±%s (have)", format.Size(d.Metric, d.Size))))
 	}
-	rows := [][]string{head}
+	rows := [][]C{head}
 	add := func(label string, of map[string]compare.Difference) {
-		row := []string{label}
+		row := []C{plain(label)}
 		for _, m := range metrics {
-			row = append(row, difference(m.Name, of))
+			if d, ok := of[m.Name]; ok {
+				row = append(row, cell(m.Name, d))
+			} else {
+				row = append(row, plain("–"))
+			}
 		}
 		for _, d := range t.Detect {
-			row = append(row, format.Needs(of[d.Metric]))
+			row = append(row, plain(format.Needs(of[d.Metric])))
 		}
 		rows = append(rows, row)
 	}
@@ -124,21 +155,6 @@ func differences(t *compare.Table, metrics []compare.Metric) [][]string {
 		return nil
 	}
 	return rows
-}
-
-func difference(metric string, of map[string]compare.Difference) string {
-	c, ok := of[metric]
-	if !ok {
-		return "–"
-	}
-	s := format.Change(metric, c.Cell)
-	if c.Significant {
-		s += " *"
-	}
-	if c.Equivalent {
-		s += " ≈"
-	}
-	return s + mark(c.Notes)
 }
 
 // collapses lays out the rows of which a seed has collapsed.
@@ -391,74 +407,6 @@ func summary(t *compare.Table) []string {
 		out = append(out, fmt.Sprintf("No main effects for %s: some combinations of their axes are left out, or two are one trial.", strings.Join(without, ", ")))
 	}
 	return out
-}
-
-// Long is the ablation table with one line a row and metric: its figure, its
-// interval and the difference to the reference.
-func Long(t *compare.Table) *table.Table {
-	out := &table.Table{Meta: map[string]string{"reference": t.Reference}}
-	column := func(name string, kind table.Kind, doc string) *table.Column {
-		c := &table.Column{Name: name, Kind: kind, Doc: doc, Valid: []bool{}}
-		out.Columns = append(out.Columns, c)
-		return c
-	}
-	arm, row := column("arm", table.String, ""), column("row", table.String, "arm and point")
-	control, metric := column("control", table.Bool, ""), column("metric", table.String, "")
-	mean, low, high := column("mean", table.Float, ""), column("low", table.Float, "of the 95% interval"), column("high", table.Float, "")
-	levels := column("interval", table.String, "the levels that it is over: seeds, seeds and prompts, prompts or images; empty: there is no interval")
-	seeds, images := column("seeds", table.Int, "independent ones"), column("images", table.Int, "smallest number behind a seed's value")
-	d, dlow, dhigh := column("difference", table.Float, "from the reference, paired by seed"), column("difference.low", table.Float, "of the 95% interval"), column("difference.high", table.Float, "")
-	p, pc := column("difference.p", table.Float, "two-sided"), column("difference.pCorrected", table.Float, "corrected by Holm over rows and primary metrics; null where the metric is not primary")
-	clow, chigh := column("difference.corrected.low", table.Float, "of the interval corrected by Holm"), column("difference.corrected.high", table.Float, "")
-	significant, equivalent := column("significant", table.Bool, "pCorrected is below .05"), column("equivalent", table.Bool, "within what compare.detect declares to matter")
-	needs := column("needs", table.Int, "seeds that find what compare.detect declares to matter; 0: not declared, or no number is enough")
-	str := func(c *table.Column, v string) { c.Strings, c.Valid = append(c.Strings, v), append(c.Valid, true) }
-	num := func(c *table.Column, v float64, ok bool) {
-		c.Floats, c.Valid = append(c.Floats, v), append(c.Valid, ok)
-	}
-	boolean := func(c *table.Column, v, ok bool) { c.Bools, c.Valid = append(c.Bools, v), append(c.Valid, ok) }
-	whole := func(c *table.Column, v int) { c.Ints, c.Valid = append(c.Ints, int64(v)), append(c.Valid, true) }
-	for _, r := range t.Rows {
-		for _, m := range t.Metrics {
-			x, ok := r.Cells[m.Name]
-			if !ok {
-				continue
-			}
-			str(arm, r.Arm)
-			str(row, r.Label)
-			boolean(control, r.Control, true)
-			str(metric, m.Name)
-			num(mean, x.Mean, true)
-			num(low, x.Low, x.Interval != "")
-			num(high, x.High, x.Interval != "")
-			str(levels, x.Interval)
-			whole(seeds, x.N)
-			whole(images, x.Images)
-			y, ok := r.Differences[m.Name]
-			num(d, y.Mean, ok)
-			num(dlow, y.Low, ok && y.Interval != "")
-			num(dhigh, y.High, ok && y.Interval != "")
-			corrected := y.Corrected
-			if corrected == nil {
-				corrected = &compare.Bounds{}
-			}
-			num(p, deref(y.P), y.P != nil)
-			num(pc, deref(y.PCorrected), y.PCorrected != nil)
-			num(clow, corrected.Low, y.Corrected != nil)
-			num(chigh, corrected.High, y.Corrected != nil)
-			boolean(significant, y.Significant, ok)
-			boolean(equivalent, y.Equivalent, ok)
-			whole(needs, y.Needs)
-		}
-	}
-	return out
-}
-
-func deref(p *float64) float64 {
-	if p == nil {
-		return 0
-	}
-	return *p
 }
 
 // JSON writes the table as it is, its comparisons in a flat list, and its notes in words.

@@ -95,16 +95,56 @@ func TestShow(t *testing.T) {
 	}
 }
 
+// TestLong: the long table has every estimate of the table, with its tests, and the values of
+// axes in their own types.
+func TestLong(t *testing.T) {
+	a := ablation()
+	half := .5
+	a.Rows[1].Point = []compare.Value{{Axis: "finetune.beta", Value: "0.5"}, {Axis: "finetune.method", Value: "dpo"}}
+	a.Rows[3].Point = []compare.Value{{Axis: "finetune.beta", Value: "1"}}
+	a.Rows[1].Collapse = &compare.Collapse{Seeds: []string{"2"}, N: 2, Share: .5, Bounds: compare.Bounds{Low: .01, High: .99}}
+	a.Contrasts = []compare.Contrast{{A: "a|b", B: "again", Differences: map[string]compare.Difference{"alignment": {Cell: compare.Cell{Mean: .2, N: 2}, P: &half, MorePrompts: 3, Outlier: "2"}}}}
+	long := text.Long(a)
+	if err := long.Check(); err != nil {
+		t.Fatal(err)
+	}
+	find := func(want map[string]any) (at int) {
+		t.Helper()
+		at = -1
+	rows:
+		for i := range long.Rows() {
+			for name, v := range want {
+				if long.Column(name).Value(i) != v {
+					continue rows
+				}
+			}
+			at = i
+		}
+		if at < 0 {
+			t.Errorf("no line has %v", want)
+		}
+		return at
+	}
+	find(map[string]any{"kind": "difference", "row": "a|b", "reference": "all data", "metric": "alignment", "axis.finetune.beta": .5, "axis.finetune.method": "dpo",
+		"estimate": -.116, "pCorrected": .003, "corrected.low": -.15, "significant": true, "equivalent": false, "needs": int64(5), "morePrompts": nil})
+	find(map[string]any{"kind": "level", "row": "again", "sameAs": "all data", "axis.finetune.beta": 1., "axis.finetune.method": nil, "reference": nil, "significant": nil})
+	find(map[string]any{"kind": "level", "metric": "fidelity.recall.real", "estimate": .992, "low": nil})
+	find(map[string]any{"kind": "contrast", "arm": nil, "row": "a|b", "reference": "again", "estimate": .2, "p": .5, "pCorrected": nil, "needs": nil, "morePrompts": 3., "outlier": "2"})
+	find(map[string]any{"kind": "effect", "arm": "beta", "row": nil, "effect": "trend", "factors": "finetune.beta", "levels": nil, "monotone": true, "estimate": -.06})
+	find(map[string]any{"kind": "front", "row": "a|b", "metric": "fidelity.recall", "estimate": .9, "front": false, "dominatedBy": "all data", "pCorrected": .01, "axis.finetune.beta": .5})
+	find(map[string]any{"kind": "collapse", "row": "a|b", "metric": nil, "estimate": .5, "low": .01, "high": .99, "seeds": int64(2)})
+}
+
 // TestLaTeXNames: an arm may be called what means something else in LaTeX. A star
 // after the end of a row would be taken for that of \\*.
 func TestLaTeXNames(t *testing.T) {
 	tab := ablation()
-	tab.Rows[0].Label, tab.Rows[1].Label = `*a <b> "c" | d`, `\x{y}_z^2 ~$&%#`
+	tab.Rows[0].Label, tab.Rows[1].Label, tab.Rows[2].Label = `*a <b> "c" | d`, `\x{y}_z^2 ~$&%#`, "[1ex] − ±"
 	var b bytes.Buffer
 	if err := text.LaTeX(&b, tab); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`{*}a \textless{}b\textgreater{} ''c'' \textbar{} d &`, `\textbackslash{}x\{y\}\_z\textasciicircum{}2 \textasciitilde{}\$\&\%\# (control) &`} {
+	for _, want := range []string{`{*}a \textless{}b\textgreater{} ''c'' \textbar{} d &`, `\textbackslash{}x\{y\}\_z\textasciicircum{}2 \textasciitilde{}\$\&\%\# (control) &`, `{}[1ex] $-$ $\pm$ &`} {
 		if !strings.Contains(b.String(), "\\\\\n"+want) && !strings.Contains(b.String(), "\\midrule\n"+want) {
 			t.Errorf("no row begins with %s:\n%s", want, b.String())
 		}

@@ -22,12 +22,12 @@ type tableOptions struct {
 func (o *tableOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
 	f.BoolVar(&o.json, "json", false, "the whole table as JSON")
-	f.BoolVar(&o.csv, "csv", false, "one line a row and metric")
-	f.BoolVar(&o.md, "md", false, "Markdown")
-	f.BoolVar(&o.parquet, "parquet", false, "Parquet, one line a row and metric")
+	f.BoolVar(&o.csv, "csv", false, "CSV, a line for each estimate")
+	f.BoolVar(&o.md, "md", false, "Markdown, the short tables")
+	f.BoolVar(&o.parquet, "parquet", false, "Parquet, a line for each estimate")
 	f.BoolVar(&o.all, "all", false, "every metric, effects, the front and all notes")
 	f.StringVar(&o.of, "of", "", "one of the study's tables: trials, samples, curves, labels, reliability or runs")
-	f.BoolVar(&o.tex, "tex", false, "LaTeX, for booktabs; the best in bold only where the data single it out")
+	f.BoolVar(&o.tex, "tex", false, "LaTeX, to \\input; needs booktabs")
 }
 
 func newTable(g *globals) *cobra.Command {
@@ -42,6 +42,10 @@ rest). Intervals of the answer are corrected, those of the table are not. Interv
 with fewer they are over images, for these seeds only. Where compare.prompts is
 "sampled" they are over prompts, too. * marks a difference that is significant at 5%
 after Holm's correction over rows and primary metrics, ≈ one that is equivalent.
+
+--csv and --parquet have everything, a line for each estimate, whose column kind is level,
+difference, contrast, effect, front or collapse; --json has it as one object. --md and
+--tex have the short tables. docs/data.md describes them all.
 
 --of prints one of the study's tables instead: trials (a row for each arm, point and
 seed), samples (a row for each evaluation image), curves, labels, reliability (of
