@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"ablate/analysis/table"
 )
@@ -42,6 +43,21 @@ func (b *builder) point(r *grouped) []Value {
 		}
 	}
 	return out
+}
+
+// without names a row by its arm and its values on all axes but one.
+func (r Row) without(axis string) string {
+	var parts []string
+	for _, v := range r.Point {
+		if v.Axis != axis {
+			parts = append(parts, v.Axis+"="+v.Value)
+		}
+	}
+	name := Row{Label: r.Arm, Control: r.Control}
+	if parts != nil {
+		name.Label += "[" + strings.Join(parts, ",") + "]"
+	}
+	return name.Name()
 }
 
 // valueText writes a number as the shortest decimal that reads back as the same one.

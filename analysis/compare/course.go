@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -123,8 +122,6 @@ func (p *Passage) add(seed stats.Seed, distance, proxy, gold float64) {
 	p.Distance, p.Proxy, p.Gold = append(p.Distance, distance), append(p.Proxy, proxy), append(p.Gold, gold)
 }
 
-var bestOf = regexp.MustCompile(`evaluate\.bestOf=\d+,?`)
-
 // BestOf gathers the arms that keep the best of n draws of a model that nothing
 // fine-tuned, a course each, from trials.arrow. The model itself, n = 1, begins
 // those that draw from it in the same way. All points of a course are over the
@@ -177,7 +174,7 @@ func BestOf(t *Table, trials *table.Table) []Course {
 		if len(p.Seeds) == 0 {
 			continue
 		}
-		name := strings.NewReplacer("[]", "", ",]", "]").Replace(bestOf.ReplaceAllString(r.Name(), ""))
+		name := r.without("evaluate.bestOf")
 		if _, ok := byName[name]; !ok {
 			byName[name] = len(out)
 			lines[name] = line

@@ -71,6 +71,7 @@ func probed(n, seeds int) (t *compare.Table, curves, trials *table.Table) {
 	}
 	for i, k := range []int64{2, 4, 8, 16} {
 		row("best", fmt.Sprintf("best[evaluate.bestOf=%d]", k), "none", k, .55+.08*float64(i), .5+.04*float64(i))
+		t.Rows[len(t.Rows)-1].Point = []compare.Value{{Axis: "evaluate.bestOf", Value: fmt.Sprint(k)}}
 	}
 	row("best of 4, other reward", "best of 4, other reward", "none", 4, .5, .52)
 	row("tuned and best", "tuned and best", "dpo", 4, .5, .52)
