@@ -5,6 +5,7 @@
 package compare
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,6 +21,7 @@ const Level = .95
 // Options of an ablation table.
 type Options struct {
 	Reference string             // the arm that others are compared with; the first arm where empty
+	Arms      []string           // the order of all arms; empty: that of the trials
 	Primary   []string           // metrics whose differences are tested for significance; see Primary
 	Contrasts [][2]string        // further pairs of rows to compare, by arm or label: the first less the second
 	Sampled   bool               // prompts stand for other prompts; otherwise they are the question
@@ -194,6 +196,11 @@ func Ablation(trials *table.Table, samples Samples, o Options) (*Table, error) {
 	rows, err := group(trials)
 	if err != nil {
 		return nil, err
+	}
+	if len(o.Arms) > 0 {
+		slices.SortStableFunc(rows, func(a, b *grouped) int {
+			return cmp.Compare(slices.Index(o.Arms, a.arm), slices.Index(o.Arms, b.arm))
+		})
 	}
 	axes, err := Axes(trials)
 	if err != nil {

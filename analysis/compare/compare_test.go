@@ -285,6 +285,27 @@ func TestPart(t *testing.T) {
 	}
 }
 
+// TestOrderOfArms: rows have the order of the arms that is asked for, points that of the
+// trials, and the first row is the reference where none is named.
+func TestOrderOfArms(t *testing.T) {
+	arms := map[string][]float64{"a[x=1]": {.5, .52}, "a[x=2]": {.5, .52}, "b": {.6, .62}}
+	trials, samples := study(arms, []string{"a[x=1]", "a[x=2]", "b"}, [][2]int64{{1, 1}, {2, 2}})
+	for i, name := range trials.Column("arm").Strings {
+		trials.Column("arm").Strings[i] = name[:1]
+	}
+	got, err := ablate(trials, samples, compare.Options{Arms: []string{"b", "a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var labels []string
+	for _, r := range got.Rows {
+		labels = append(labels, r.Label)
+	}
+	if want := []string{"b", "a[x=1]", "a[x=2]"}; !slices.Equal(labels, want) || got.Reference != "b" {
+		t.Errorf("the rows are %q with the reference %q, want %q", labels, got.Reference, want)
+	}
+}
+
 // TestWhatCannotBeCounted: a figure that is no number is no result; one whose
 // images are not there has no interval; columns of another kind are an error.
 func TestWhatCannotBeCounted(t *testing.T) {

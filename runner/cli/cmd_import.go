@@ -221,10 +221,10 @@ func studyFile(o importOptions, files []string, in *imported.Results) (string, e
 		}
 		b.WriteString("}\n")
 	}
-	reference := in.Runs[0].Arm
-	for _, r := range in.Runs {
-		if slices.Contains(references, strings.ToLower(r.Arm)) {
-			reference = r.Arm
+	reference := in.Arms[0]
+	for _, arm := range in.Arms {
+		if slices.Contains(references, strings.ToLower(arm)) {
+			reference = arm
 			break
 		}
 	}

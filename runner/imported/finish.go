@@ -23,6 +23,7 @@ func (c *collector) finish() *Results {
 	}
 	c.checkNames(r.Metrics)
 	axes := c.sortedAxes(r)
+	r.Arms = c.arms()
 	c.sortRuns(r.Axes, axes)
 	c.missingSeeds()
 	c.missingMetrics(order)
@@ -143,6 +144,19 @@ func (c *collector) sortedAxes(r *Results) []int {
 		}
 		return len(texts) == 0
 	})
+}
+
+// arms are the arms of the runs in the order in which the files have them.
+func (c *collector) arms() []string {
+	var out []string
+	for _, x := range slices.SortedFunc(slices.Values(c.runs), func(a, b *run) int {
+		return cmp.Or(cmp.Compare(a.at.file, b.at.file), cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.arm, b.arm))
+	}) {
+		if !slices.Contains(out, x.arm) {
+			out = append(out, x.arm)
+		}
+	}
+	return out
 }
 
 // sortRuns sorts by arm, by axes in the order of their names, and by seed.

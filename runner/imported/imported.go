@@ -63,6 +63,7 @@ type Results struct {
 	Axes       []Axis   // sorted by name
 	Metrics    []Metric // sorted by name
 	Runs       []Run
+	Arms       []string          // in the order in which the files have them
 	Categories map[string]string // of prompts, where they have one
 	Problems   Problems
 	Notes      []string // how the files were understood

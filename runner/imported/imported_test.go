@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -300,6 +301,14 @@ ID,q,,ok,0,1
 	fid := trials.Column("fid")
 	if fid.Unit != "distance²" || fid.Better != "lower" || fid.Doc != "by Inception" || fid.Kind != table.Float {
 		t.Errorf("fid is %+v", fid)
+	}
+}
+
+// TestArms: arms are listed as the files have them, and not by their names.
+func TestArms(t *testing.T) {
+	got := read(t, Options{}, write(t, "b.csv", "arm,seed,acc\nlast,1,.5\nfirst,1,.6\nlast,2,.5\n"), write(t, "a.csv", "arm,seed,acc\nearly,1,.5\nfirst,2,.6\n")).Arms
+	if want := []string{"last", "first", "early"}; !slices.Equal(got, want) {
+		t.Errorf("the arms are %q, want %q", got, want)
 	}
 }
 

@@ -66,7 +66,7 @@ func Import(ctx context.Context, p project.Project) (*Result, *imported.Results,
 	}
 	r := &Result{Project: p, Found: &lookup.Found{}, Runs: Runs(nil), Tables: Bare(s.Name)}
 	r.Tables.Trials, r.Tables.Samples = trials, prompts
-	o := compare.Options{Reference: s.Reference, Primary: s.Primary, Contrasts: s.Contrasts, Detect: s.Detect, Show: names, Sampled: s.Prompts != compare.Fixed && prompts.Rows() > 0}
+	o := compare.Options{Reference: s.Reference, Arms: in.Arms, Primary: s.Primary, Contrasts: s.Contrasts, Detect: s.Detect, Show: names, Sampled: s.Prompts != compare.Fixed && prompts.Rows() > 0}
 	if len(o.Primary) == 0 {
 		o.Primary = names
 	}
