@@ -23,6 +23,9 @@ type FrontPoint struct {
 	X     float64 `json:"x"`
 	Y     float64 `json:"y"`
 	On    bool    `json:"on"` // no row has better means of both
+	// CellX and CellY are the row's cells over the seeds of the front.
+	CellX Cell `json:"-"`
+	CellY Cell `json:"-"`
 	// Distance is how much both means would have to gain for no row to dominate this one.
 	Distance float64 `json:"distance"`
 	// DominatedBy is a row that is significantly better in both metrics, the surest of them.
@@ -47,15 +50,16 @@ func (b *builder) front(x, y string) {
 	}
 	notes := len(b.t.Notes)
 	points := make([]stats.Point, len(rows))
+	cells := make([][2]Cell, len(rows))
 	for i, r := range rows {
 		cx, _ := b.cell(mx, r)
 		cy, _ := b.cell(my, r)
-		points[i] = stats.Point{X: cx.Mean, Y: cy.Mean}
+		points[i], cells[i] = stats.Point{X: cx.Mean, Y: cy.Mean}, [2]Cell{cx, cy}
 		f.Seeds, f.N = cx.Seeds, cx.N
 	}
 	on, distance := stats.Front(points), stats.BehindFront(points)
 	for i, r := range rows {
-		p := FrontPoint{Label: r.label, X: points[i].X, Y: points[i].Y, On: on[i], Distance: distance[i]}
+		p := FrontPoint{Label: r.label, X: points[i].X, Y: points[i].Y, On: on[i], Distance: distance[i], CellX: cells[i][0], CellY: cells[i][1]}
 		if !p.On {
 			b.dominated(&p, mx, my, rows, points, i)
 		}

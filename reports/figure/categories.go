@@ -8,6 +8,8 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/table"
+	"ablate/reports/format"
 )
 
 // mostRows bounds the rows of a figure that shows each several times.
@@ -16,28 +18,31 @@ const mostRows = 20
 // Categories draws alignment by category: a column a category, in it a glyph a
 // row with its interval where there is one.
 func Categories(t *compare.Table) Figure {
-	c := &categories{t: t, names: []string{"count", "colour", "background", "combination"}}
-	var l legend
+	c := &categories{t: t, names: []string{"count", "colour", "background", "combination"}, marks: &marks{}}
+	var all []int
 	for i, r := range t.Rows {
-		switch {
-		case r.SameAs != "":
-		case len(c.rows) == mostRows:
-			l.more++
-		default:
-			c.rows = append(c.rows, i)
-			l.add(i, r.Name())
+		if r.SameAs == "" {
+			all = append(all, i)
 		}
 	}
-	p := newPlot("", label(t, "alignment"))
-	p.NominalX(c.names...)
-	p.Add(c)
-	return l.figure(p, 8*vg.Centimeter)
+	c.rows = drawn(t, all, mostRows)
+	l := legend{more: len(all) - len(c.rows)}
+	for _, i := range c.rows {
+		l.add(i, name(t.Rows[i]))
+	}
+	return Figure{func(at layout) drawing {
+		p := newPlot("", label(t, "alignment"))
+		p.NominalX(c.names...)
+		p.Add(c)
+		return l.figure(8*vg.Centimeter, c.marks, p.Draw, at)
+	}}
 }
 
 type categories struct {
 	t     *compare.Table
 	rows  []int
 	names []string
+	marks *marks
 }
 
 // DataRange is what the axes must show.
@@ -53,7 +58,8 @@ func (c *categories) DataRange() (xmin, xmax, ymin, ymax float64) {
 	if ymin > ymax {
 		ymin, ymax = 0, 1
 	}
-	return -.5, float64(len(c.names)) - .5, ymin - .02, ymax + .02
+	ymin, ymax = margin(ymin, ymax, table.Share)
+	return -.5, float64(len(c.names)) - .5, ymin, ymax
 }
 
 // Plot draws the glyphs.
@@ -71,6 +77,7 @@ func (c *categories) Plot(canvas draw.Canvas, p *plot.Plot) {
 				canvas.StrokeLine2(draw.LineStyle{Color: col, Width: 1}, at, ty(x.Low), at, ty(x.High))
 			}
 			canvas.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 3, Shape: glyph}, vg.Point{X: at, Y: ty(x.Mean)})
+			c.marks.add(vg.Point{X: at, Y: ty(x.Mean)}, Mark{Row: i, Series: i, Name: name(c.t.Rows[i]), Values: n + " " + format.Cell("alignment", x)})
 		}
 	}
 }

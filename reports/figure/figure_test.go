@@ -53,7 +53,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 func TestFigures(t *testing.T) {
 	for name, f := range map[string]figure.Figure{
-		"front": front(ablation(), "fidelity.recall", "alignment"), "categories": figure.Categories(ablation()),
+		"front": front(t, ablation()), "categories": figure.Categories(ablation()),
 	} {
 		svg, err := f.SVG()
 		if err != nil {
@@ -80,15 +80,38 @@ func texts(t *testing.T, f figure.Figure) map[string][3]float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return textsOf(t, string(svg))
+}
+
+func textsOf(t *testing.T, svg string) map[string][3]float64 {
+	t.Helper()
 	out := map[string][3]float64{}
-	for _, m := range text.FindAllStringSubmatch(string(svg), -1) {
+	for _, m := range text.FindAllStringSubmatch(svg, -1) {
 		var at [3]float64
 		for i := range at {
+			var err error
 			if at[i], err = strconv.ParseFloat(m[i+1], 64); err != nil {
 				t.Fatal(err)
 			}
 		}
 		out[html.UnescapeString(m[4])] = at
+	}
+	return out
+}
+
+// overlapping are the pairs of texts that cover each other, and the texts that leave the
+// figure.
+func overlapping(texts map[string][3]float64, width float64) []string {
+	var out []string
+	for a, p := range texts {
+		if p[0] < 0 || p[0]+p[2] > width {
+			out = append(out, a+" leaves the figure")
+		}
+		for b, q := range texts {
+			if a < b && p[0] < q[0]+q[2] && q[0] < p[0]+p[2] && max(p[1]-q[1], q[1]-p[1]) < 8 {
+				out = append(out, a+" covers "+b)
+			}
+		}
 	}
 	return out
 }
@@ -99,29 +122,46 @@ func TestCrowded(t *testing.T) {
 	tab := ablation()
 	for i := range 30 {
 		row := tab.Rows[i%6]
-		row.Label, row.Control = fmt.Sprintf("grid[finetune.beta=%d,finetune.learningRate=<0.004>]", i), i == 2
+		row.Arm, row.Control = fmt.Sprintf("grid %d of <thirty>", i), i == 2
+		row.Label = row.Arm
 		tab.Rows = append(tab.Rows, row)
 	}
 	tab.Rows = tab.Rows[6:]
-	front := texts(t, front(tab, "fidelity.recall", "alignment"))
-	for a, p := range front {
-		if p[0] < 0 || p[0]+p[2] > 425.2 {
-			t.Errorf("%s leaves the figure: from %g, %g long", a, p[0], p[2])
-		}
-		for b, q := range front {
-			if a < b && p[0] < q[0]+q[2] && q[0] < p[0]+p[2] && max(p[1]-q[1], q[1]-p[1]) < 8 {
-				t.Errorf("%s covers %s", a, b)
-			}
-		}
+	if bad := overlapping(texts(t, front(t, tab)), 425.2); bad != nil {
+		t.Error(bad)
 	}
 	legend := texts(t, figure.Categories(tab))
 	if len(legend) != 21 {
 		t.Errorf("the legend has %d lines, want 20 and what is left out: %v", len(legend), legend)
 	}
-	for _, name := range []string{"grid[finetune.beta=2,finetune.learningRate=<0.004>] (control)", "10 more rows are not drawn"} {
+	for _, name := range []string{"grid 2 of <thirty> (control)", "10 more rows are not drawn"} {
 		if _, ok := legend[name]; !ok {
 			t.Errorf("the legend lacks %s", name)
 		}
+	}
+}
+
+// TestLeftOut: where there are more rows than a figure draws, the reference and the rows on
+// the front are drawn.
+func TestLeftOut(t *testing.T) {
+	tab := ablation()
+	for i := range 30 {
+		row := tab.Rows[i%6]
+		row.Arm = fmt.Sprint("arm ", i)
+		row.Label = row.Arm
+		tab.Rows = append(tab.Rows, row)
+	}
+	tab.Rows = tab.Rows[6:]
+	tab.Reference = "arm 28"
+	tab.Front = &compare.Front{Points: []compare.FrontPoint{{Label: "arm 29", On: true}, {Label: "arm 27"}}}
+	legend := texts(t, figure.Categories(tab))
+	for _, name := range []string{"arm 0", "arm 17", "arm 28", "arm 29"} {
+		if _, ok := legend[name]; !ok {
+			t.Errorf("the legend lacks %s: %v", name, legend)
+		}
+	}
+	if _, ok := legend["arm 27"]; ok || len(legend) != 21 {
+		t.Errorf("the legend has %d lines, want 20 and what is left out: %v", len(legend), legend)
 	}
 }
 
@@ -131,10 +171,11 @@ func TestEmpty(t *testing.T) {
 	for i := range e.Rows {
 		e.Rows[i].Cells = nil
 	}
-	for _, f := range []figure.Figure{front(e, "fidelity.recall", "alignment"), figure.Categories(e)} {
-		if svg, err := f.SVG(); err != nil || len(svg) == 0 {
-			t.Errorf("%v: %s", err, fmt.Sprint(len(svg)))
-		}
+	if _, ok := figure.Front(e, "fidelity.recall", "alignment"); ok {
+		t.Error("a front without a point")
+	}
+	if svg, err := figure.Categories(e).SVG(); err != nil || len(svg) == 0 {
+		t.Errorf("%v: %d bytes", err, len(svg))
 	}
 }
 
@@ -172,7 +213,7 @@ func sweep() (*compare.Table, *table.Table) {
 				}
 			}
 		}
-		f.Points = append(f.Points, compare.FrontPoint{Label: name, X: r, Y: a, On: i > 0})
+		f.Points = append(f.Points, compare.FrontPoint{Label: name, X: r, Y: a, On: i > 0, CellX: row.Cells["fidelity.recall"], CellY: row.Cells["alignment"]})
 		t.Rows = append(t.Rows, row)
 	}
 	s.Effects = append(s.Effects, compare.Effect{Kind: compare.Trend, Metric: "alignment", Factors: []string{"finetune.beta"}, Cell: compare.Cell{Mean: -.1, Low: -.14, High: -.06, Interval: compare.OverSeeds, Values: []float64{-.11, -.1, -.09}}, Significant: true})
@@ -184,11 +225,11 @@ func TestSweepFigures(t *testing.T) {
 	tab, curves := sweep()
 	forest, ok := figure.Forest(tab, "alignment")
 	effects, ok2 := figure.Effects(tab, tab.Sweeps[0], "alignment")
-	training, ok3, err := figure.Curves(tab, curves, "finetune", "loss")
-	if !ok || !ok2 || !ok3 || err != nil {
-		t.Fatalf("drawn: forest %v, effects %v, curves %v, %v", ok, ok2, ok3, err)
+	training, ok3 := figure.Curves(tab, compare.Curves(tab, nil, curves, "finetune", "loss"), "loss")
+	if !ok || !ok2 || !ok3 {
+		t.Fatalf("drawn: forest %v, effects %v, curves %v", ok, ok2, ok3)
 	}
-	for name, f := range map[string]figure.Figure{"path": front(tab, "fidelity.recall", "alignment"), "forest": forest, "effects": effects, "curves": training} {
+	for name, f := range map[string]figure.Figure{"path": front(t, tab), "forest": forest, "effects": effects, "curves": training} {
 		svg, err := f.SVG()
 		if err != nil {
 			t.Fatal(err)
@@ -212,7 +253,11 @@ func TestSweepFigures(t *testing.T) {
 }
 
 // front is the figure alone.
-func front(t *compare.Table, x, y string) figure.Figure {
-	f, _ := figure.FrontPoints(t, x, y)
+func front(t *testing.T, tab *compare.Table) figure.Figure {
+	t.Helper()
+	f, ok := figure.Front(tab, "fidelity.recall", "alignment")
+	if !ok {
+		t.Fatal("there is no front")
+	}
 	return f
 }

@@ -15,7 +15,9 @@ import (
 // the seeds' values as points.
 type interval struct {
 	label  string
+	values string
 	row    int // whose colour and glyph it has
+	of     int // the row of the table that it is of; −1 where it is of none
 	cell   compare.Cell
 	filled bool // where others are hollow
 }
@@ -27,7 +29,11 @@ func Forest(t *compare.Table, metric string) (Figure, bool) {
 	var list []interval
 	for i, r := range t.Rows {
 		if d, ok := r.Differences[metric]; ok && r.SameAs == "" {
-			list = append(list, interval{r.Name(), i, d.Cell, d.Significant})
+			v := metricName(t, metric) + " " + format.Change(metric, d.Cell)
+			if d.Significant {
+				v += " *"
+			}
+			list = append(list, interval{name(r), v, i, i, d.Cell, d.Significant})
 		}
 	}
 	return forest(list, label(t, metric)+", difference from "+t.Reference)
@@ -46,7 +52,11 @@ func Effects(t *compare.Table, s compare.Sweep, metric string) (Figure, bool) {
 				row = k
 			}
 		}
-		list = append(list, interval{format.Effect(e), row, e.Cell, e.Significant})
+		v := metricName(t, metric) + " " + format.Change(metric, e.Cell)
+		if e.Significant {
+			v += " *"
+		}
+		list = append(list, interval{format.Effect(e), v, row, -1, e.Cell, e.Significant})
 	}
 	return forest(list, label(t, metric)+", effects in "+s.Arm)
 }
@@ -72,18 +82,36 @@ func forest(list []interval, x string) (Figure, bool) {
 		list = list[:mostLines]
 		x += ", the first of more"
 	}
-	p := newPlot(x, "")
-	p.HideY()
-	p.Add(lines(list))
-	return Figure{plot: p, width: max(15*vg.Centimeter, 10*vg.Centimeter+lines(list).width()), height: vg.Length(1.8+.62*float64(len(list))) * vg.Centimeter}, true
+	m := &marks{}
+	return Figure{func(l layout) drawing {
+		p := newPlot(fit(x, l.width()-20), "")
+		p.HideY()
+		f := &lines{list: list, at: l, marks: m}
+		p.Add(f)
+		return plotted(p, l.width(), 1.8*vg.Centimeter+f.line()*vg.Length(len(list)), m)
+	}}, true
 }
 
-type lines []interval
+// lines are those of a forest plot. Their labels stand left of the data, or above it where
+// the figure is narrow.
+type lines struct {
+	list  []interval
+	at    layout
+	marks *marks
+}
 
-// DataRange is what the axes must show; the labels stand left of the data.
-func (l lines) DataRange() (xmin, xmax, ymin, ymax float64) {
+// line is the height of one.
+func (l *lines) line() vg.Length {
+	if l.at == narrow {
+		return 28
+	}
+	return .62 * vg.Centimeter
+}
+
+// DataRange is what the axes must show.
+func (l *lines) DataRange() (xmin, xmax, ymin, ymax float64) {
 	xmin, xmax = 0, 0
-	for _, i := range l {
+	for _, i := range l.list {
 		xmin, xmax = min(xmin, i.cell.Low), max(xmax, i.cell.High)
 		for _, v := range i.cell.Values {
 			xmin, xmax = min(xmin, v), max(xmax, v)
@@ -93,35 +121,51 @@ func (l lines) DataRange() (xmin, xmax, ymin, ymax float64) {
 		xmin, xmax = -1, 1
 	}
 	m := .04 * (xmax - xmin)
-	return xmin - m, xmax + m, -float64(len(l)) + .4, .6
+	ymax = .6
+	if l.at == narrow {
+		ymax = .8
+	}
+	return xmin - m, xmax + m, -float64(len(l.list)) + .4, ymax
 }
 
-// width is that of the widest label.
-func (l lines) width() vg.Length {
-	var labels []string
-	for _, i := range l {
-		labels = append(labels, i.label)
+// label is one, as wide as there is room.
+func (l *lines) label(i interval) string {
+	if l.at == narrow {
+		return fit(i.label, l.at.width()-20)
 	}
-	return widest(labels)
+	return fit(i.label, l.at.width()*2/5)
 }
 
 // GlyphBoxes keeps room for the labels.
-func (l lines) GlyphBoxes(*plot.Plot) []plot.GlyphBox {
-	return []plot.GlyphBox{{X: 0, Y: .5, Rectangle: vg.Rectangle{Min: vg.Point{X: -l.width() - 10}, Max: vg.Point{}}}}
+func (l *lines) GlyphBoxes(*plot.Plot) []plot.GlyphBox {
+	if l.at == narrow {
+		return nil
+	}
+	var labels []string
+	for _, i := range l.list {
+		labels = append(labels, l.label(i))
+	}
+	return []plot.GlyphBox{{X: 0, Y: .5, Rectangle: vg.Rectangle{Min: vg.Point{X: -widest(labels) - 10}, Max: vg.Point{}}}}
 }
 
 // Plot draws the lines.
-func (l lines) Plot(c draw.Canvas, p *plot.Plot) {
+func (l *lines) Plot(c draw.Canvas, p *plot.Plot) {
 	tx, ty := p.Transforms(&c)
 	zero := tx(0)
 	c.StrokeLine2(draw.LineStyle{Color: grey, Width: .8, Dashes: []vg.Length{4, 3}}, zero, c.Min.Y, zero, c.Max.Y)
 	left := tx(p.X.Min)
-	for k, i := range l {
+	for k, i := range l.list {
 		y := ty(-float64(k))
 		col, glyph := arm(i.row)
 		s := small
 		s.Color, s.XAlign, s.YAlign = inkOf(col), draw.XRight, draw.YCenter
-		c.FillText(s, vg.Point{X: left - 8, Y: y}, i.label)
+		if l.at == narrow {
+			s.XAlign, s.YAlign = draw.XLeft, draw.YBottom
+			c.FillText(s, vg.Point{X: left, Y: y + 6}, l.label(i))
+		} else {
+			c.FillText(s, vg.Point{X: left - 8, Y: y}, l.label(i))
+		}
+		l.marks.add(vg.Point{X: tx(i.cell.Mean), Y: y}, Mark{Row: i.of, Series: k, Name: i.label, Values: i.values})
 		if i.cell.Interval != "" && !math.IsNaN(i.cell.Low) {
 			c.StrokeLine2(draw.LineStyle{Color: col, Width: 1.4}, tx(i.cell.Low), y, tx(i.cell.High), y)
 			for _, x := range []float64{i.cell.Low, i.cell.High} {

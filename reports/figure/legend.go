@@ -21,9 +21,22 @@ func widest(labels []string) vg.Length {
 	return w
 }
 
-// legend names rows right of the data, where it covers nothing.
+// fit is a label that is cut to a width where it is wider.
+func fit(label string, width vg.Length) string {
+	if small.Width(label) <= width {
+		return label
+	}
+	cut := []rune(label)
+	for len(cut) > 1 && small.Width(string(cut)+"…") > width {
+		cut = cut[:len(cut)-1]
+	}
+	return string(cut) + "…"
+}
+
+// legend names rows where they cover nothing: right of a plot, or below it where the
+// figure is narrow.
 type legend struct {
-	rows   []int
+	rows   []int // whose colour and glyph a label has
 	labels []string
 	more   int // rows beyond those that are drawn
 }
@@ -34,36 +47,55 @@ func (l *legend) add(row int, label string) {
 	l.rows, l.labels = append(l.rows, row), append(l.labels, label)
 }
 
-// lines are the labels, and what is left out.
-func (l *legend) lines() []string {
-	if l.more == 0 {
-		return l.labels
+// lines are the labels, as wide as a layout allows, and what is left out.
+func (l *legend) lines(at layout) []string {
+	most := at.width() - 3*vg.Centimeter
+	if at == wide {
+		most = at.width() * 2 / 5
 	}
-	return append(l.labels[:len(l.labels):len(l.labels)], fmt.Sprintf("%d more rows are not drawn", l.more))
+	var out []string
+	for _, label := range l.labels {
+		out = append(out, fit(label, most))
+	}
+	if l.more > 0 {
+		out = append(out, fmt.Sprintf("%d more rows are not drawn", l.more))
+	}
+	return out
 }
 
-// figure is a plot beside its legend, as large as both take.
-func (l *legend) figure(p *plot.Plot, height vg.Length) Figure {
-	p.Add(l)
-	n := vg.Length(len(l.lines()))
-	return Figure{plot: p, width: max(15*vg.Centimeter, 11*vg.Centimeter+widest(l.lines())), height: max(height, 2*vg.Centimeter+legendLine*n)}
+// figure is a plot of a height beside its legend.
+func (l *legend) figure(height vg.Length, m *marks, draws func(draw.Canvas), at layout) drawing {
+	lines := l.lines(at)
+	room := legendLine * vg.Length(len(lines))
+	d := drawing{width: at.width(), height: height + room + 6, marks: m}
+	if at == wide {
+		d.height = max(height, 2*vg.Centimeter+room)
+	}
+	d.draw = func(c draw.Canvas) {
+		switch {
+		case len(lines) == 0:
+			draws(c)
+		case at == wide:
+			side := widest(lines) + 26
+			draws(draw.Crop(c, 0, -side, 0, 0))
+			l.draw(c, vg.Point{X: c.Max.X - side + 12, Y: c.Max.Y - 4}, lines)
+		default:
+			draws(draw.Crop(c, 0, 0, room+6, 0))
+			l.draw(c, vg.Point{X: c.Min.X + 10, Y: c.Min.Y + room}, lines)
+		}
+	}
+	return d
 }
 
-// GlyphBoxes keeps room for the legend.
-func (l *legend) GlyphBoxes(*plot.Plot) []plot.GlyphBox {
-	return []plot.GlyphBox{{X: 1, Y: .5, Rectangle: vg.Rectangle{Max: vg.Point{X: widest(l.lines()) + 26}}}}
-}
-
-// Plot draws the legend.
-func (l *legend) Plot(c draw.Canvas, _ *plot.Plot) {
-	for k, label := range l.lines() {
-		at := vg.Point{X: c.Max.X + 16, Y: c.Max.Y - legendLine*(vg.Length(k)+.5)}
+// draw draws the legend, its upper left corner at a point.
+func (l *legend) draw(c draw.Canvas, corner vg.Point, lines []string) {
+	for k, label := range lines {
+		at := corner.Sub(vg.Point{Y: legendLine * (vg.Length(k) + .5)})
 		s := small
 		s.YAlign = draw.YCenter
 		if k < len(l.rows) {
 			col, glyph := arm(l.rows[k])
-			c.SetColor(col) // not by Canvas.DrawGlyph, which leaves out what lies beyond the data
-			glyph.DrawGlyph(&c, draw.GlyphStyle{Color: col, Radius: 3, Shape: glyph}, at)
+			c.DrawGlyphNoClip(draw.GlyphStyle{Color: col, Radius: 3, Shape: glyph}, at)
 			s.Color = inkOf(col)
 		}
 		c.FillText(s, at.Add(vg.Point{X: 8}), label)

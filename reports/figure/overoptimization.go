@@ -14,6 +14,8 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/analysis/stats"
+	"ablate/analysis/table"
+	"ablate/reports/format"
 )
 
 // mostBest are the panels of arms that keep the best of n.
@@ -23,40 +25,52 @@ const mostBest = 6
 // a course on axes that all share, the gold of the others in grey behind it.
 // Fine-tunings and best of n stand apart: their distances are different
 // estimators, and each has an axis of its own. From three independent seeds on a
-// point has the 95% interval of its mean over seeds, joined to a band, with fewer its seeds. It
+// point has the interval of its mean, joined to a band, with fewer its seeds. It
 // returns false where there is no course.
-func OverOptimization(tuned, best []compare.Course) (Figure, bool) {
-	g := &panels{}
-	g.add("Along fine-tuning", "√KL from the pretrained model, path estimate (√nats)", tuned, mostRows, "rows")
-	g.add("Best of n draws, nothing fine-tuned", "√KL by its formula, log n − (n−1)/n (√nats)", best, mostBest, "arms")
-	if len(g.groups) == 0 {
+func OverOptimization(t *compare.Table, tuned, best []compare.Course) (Figure, bool) {
+	if len(tuned)+len(best) == 0 {
 		return Figure{}, false
 	}
-	var height vg.Length
-	for _, q := range g.groups {
-		height += q.height()
-	}
-	return Figure{draws: g.draw, width: panelsWide, height: height + 4}, true
+	return Figure{func(at layout) drawing {
+		g := &panels{table: t, at: at, marks: &marks{}, low: math.Inf(1), high: math.Inf(-1)}
+		g.add("Along fine-tuning", "√KL, estimated along the path (√nats)", tuned, mostRows, "rows")
+		g.add("Best of n draws, nothing fine-tuned", "√KL by its formula, log n − (n−1)/n (√nats)", best, mostBest, "arms")
+		height := vg.Length(4)
+		for _, q := range g.groups {
+			height += q.height()
+		}
+		return drawing{at.width(), height, g.draw, g.marks}
+	}}, true
 }
 
 const (
-	panelsWide = 15.6 * vg.Centimeter
-	headLine   = 24 // the heading of a group
-	footLine   = 18 // the name of its x axis
-	nameLine   = 11 // of a panel
-	mostNames  = 4  // lines of a name
-	panelHigh  = 108
-	above      = 6  // between a panel and the name of the next
-	ordinate   = 14 // room for the name of the y axis
+	footLine  = 18 // the name of a group's x axis
+	nameLine  = 11 // of a panel
+	mostNames = 4  // lines of a name
+	panelHigh = 108
+	above     = 6  // between a panel and the name of the next
+	ordinate  = 14 // room for the name of the y axis
 )
+
+// headLine is the height of the heading of a group.
+func (l layout) headLine() vg.Length {
+	if l == narrow {
+		return 38
+	}
+	return 24
+}
 
 // panels are groups of panels, one below the other, that share their y axis.
 type panels struct {
+	table     *compare.Table
+	at        layout
+	marks     *marks
 	groups    []panelGroup
 	low, high float64 // of the y axis
 }
 
 type panelGroup struct {
+	at      layout
 	name, x string
 	courses []compare.Course
 	names   [][]string // of each course, in lines
@@ -69,19 +83,26 @@ func (g *panels) add(name, x string, courses []compare.Course, most int, what st
 	if len(courses) == 0 {
 		return
 	}
-	q := panelGroup{name: name, x: x, courses: courses[:min(len(courses), most)], count: what == "arms", far: 1e-3}
-	if len(courses) > most {
-		q.more = fmt.Sprintf("%d more %s are not drawn", len(courses)-most, what)
+	var rows []int
+	for _, c := range courses {
+		rows = append(rows, c.Row)
 	}
-	if len(g.groups) == 0 {
-		g.low, g.high = math.Inf(1), math.Inf(-1)
+	rows = drawn(g.table, rows, most)
+	q := panelGroup{at: g.at, name: name, x: x, count: what == "arms", far: 1e-3}
+	for _, c := range courses {
+		if slices.Contains(rows, c.Row) {
+			q.courses = append(q.courses, c)
+		}
+	}
+	if len(courses) > len(q.courses) {
+		q.more = fmt.Sprintf("%d more %s are not drawn", len(courses)-len(q.courses), what)
 	}
 	for _, c := range q.courses {
 		q.names = append(q.names, wrap(c.Label, q.wide()-30))
 		for _, p := range c.Points {
 			for _, v := range [][]float64{p.Proxy, p.Gold} {
-				low, high := span(p.Seeds, v)
-				g.low, g.high = min(g.low, low), max(g.high, high)
+				s := p.Over(v)
+				g.low, g.high = min(g.low, s.Low), max(g.high, s.High)
 			}
 			q.far = max(q.far, stat.Mean(p.Distance, nil))
 			if stats.Independent(p.Seeds) < 3 {
@@ -92,10 +113,15 @@ func (g *panels) add(name, x string, courses []compare.Course, most int, what st
 	g.groups = append(g.groups, q)
 }
 
-func (q panelGroup) columns() int { return min(3, len(q.courses)) }
+func (q panelGroup) columns() int {
+	if q.at == narrow {
+		return min(2, len(q.courses))
+	}
+	return min(3, len(q.courses))
+}
 
 func (q panelGroup) wide() vg.Length {
-	return (panelsWide - ordinate) / vg.Length(max(2, q.columns())) // one panel alone is as wide as one of two
+	return (q.at.width() - ordinate) / vg.Length(max(2, q.columns())) // one panel alone is as wide as one of two
 }
 
 // names of a row of panels take as many lines as the longest.
@@ -113,7 +139,7 @@ func (q panelGroup) nameLines(row int) vg.Length {
 func (q panelGroup) rows() int { return (len(q.courses) + q.columns() - 1) / q.columns() }
 
 func (q panelGroup) height() vg.Length {
-	h := vg.Length(headLine + footLine)
+	h := q.at.headLine() + footLine
 	for r := range q.rows() {
 		h += q.nameLines(r) + panelHigh
 	}
@@ -166,12 +192,15 @@ func (g *panels) draw(c draw.Canvas) {
 func (g *panels) group(c draw.Canvas, q panelGroup) {
 	head := small
 	head.Font.Size, head.Color, head.YAlign = 10, palette[4], draw.YCenter
-	y := c.Max.Y - headLine/2
+	y, more := c.Max.Y-12, c.Min.X+16+head.Width(q.name)
 	c.FillText(head, vg.Point{X: c.Min.X + 4, Y: y}, q.name)
+	if q.at == narrow {
+		y, more = y-14, c.Min.X+4
+	}
 	if q.more != "" {
 		s := small
 		s.YAlign = draw.YCenter
-		c.FillText(s, vg.Point{X: c.Min.X + 4 + head.Width(q.name) + 12, Y: y}, q.more)
+		c.FillText(s, vg.Point{X: more, Y: y}, q.more)
 	}
 	x := c.Max.X - 6
 	for _, k := range []struct {
@@ -190,9 +219,9 @@ func (g *panels) group(c draw.Canvas, q panelGroup) {
 	foot.Font.Size, foot.Color, foot.XAlign, foot.YAlign = 10, palette[4], draw.XCenter, draw.YCenter
 	c.FillText(foot, vg.Point{X: c.Min.X + ordinate + q.wide()*vg.Length(q.columns())/2, Y: c.Min.Y + footLine/2}, q.x)
 	foot.Rotation = math.Pi / 2
-	c.FillText(foot, vg.Point{X: c.Min.X + ordinate/2, Y: (c.Max.Y - headLine + c.Min.Y + footLine) / 2}, "share, score")
+	c.FillText(foot, vg.Point{X: c.Min.X + ordinate/2, Y: (c.Max.Y - q.at.headLine() + c.Min.Y + footLine) / 2}, "share, score")
 
-	top := c.Max.Y - headLine
+	top := c.Max.Y - q.at.headLine()
 	for row := range q.rows() {
 		for k := row * q.columns(); k < min((row+1)*q.columns(), len(q.courses)); k++ {
 			left := c.Min.X + ordinate + q.wide()*vg.Length(k%q.columns())
@@ -215,7 +244,6 @@ func (g *panels) group(c draw.Canvas, q panelGroup) {
 			p.X.Tick.Label.Font.Size, p.Y.Tick.Label.Font.Size = 8, 8
 			p.X.Tick.Marker, p.Y.Tick.Marker = ticks{most: 6}, ticks{most: 5}
 			p.Add(&panel{g, q, k})
-			p.BackgroundColor = nil
 			p.Draw(draw.Crop(draw.Canvas{Canvas: c.Canvas, Rectangle: at}, 4, -8, 0, -2))
 		}
 		top -= q.nameLines(row) + panelHigh
@@ -248,8 +276,8 @@ type panel struct {
 
 // DataRange is what the axes must show.
 func (l *panel) DataRange() (xmin, xmax, ymin, ymax float64) {
-	m := .06*(l.g.high-l.g.low) + 1e-3
-	return 0, 1.04 * l.q.far, l.g.low - m, l.g.high + m
+	low, high := margin(l.g.low, l.g.high, table.Share)
+	return 0, 1.04 * l.q.far, low, high
 }
 
 // Plot draws the gold of the others, then the course.
@@ -258,7 +286,7 @@ func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 	line := func(course compare.Course, of func(compare.Passage) []float64) []vg.Point {
 		var out []vg.Point
 		for _, p := range course.Points {
-			out = append(out, vg.Point{X: tx(stat.Mean(p.Distance, nil)), Y: ty(stat.Mean(of(p), nil))})
+			out = append(out, vg.Point{X: tx(stat.Mean(p.Distance, nil)), Y: ty(p.Over(of(p)).Mean)})
 		}
 		return out
 	}
@@ -292,9 +320,10 @@ func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 	intervals(c, course, gold, tx, ty, col, false)
 	intervals(c, course, proxy, tx, ty, col, true)
 	for _, m := range []struct {
+		name   string
 		of     func(compare.Passage) []float64
 		hollow bool
-	}{{gold, false}, {proxy, true}} {
+	}{{"gold", gold, false}, {"proxy", proxy, true}} {
 		pts := line(course, m.of)
 		for _, q := range course.Points {
 			if len(q.Seeds) < 2 || stats.Independent(q.Seeds) > 2 {
@@ -309,8 +338,15 @@ func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 			}
 		}
 		c.StrokeLines(stroke(col, m.hollow), pts)
-		for _, at := range pts {
+		for i, at := range pts {
 			mark(&c, col, at, m.hollow)
+			q := course.Points[i]
+			when := fmt.Sprint("step ", q.At)
+			if l.q.count {
+				when = fmt.Sprint("n = ", q.At)
+			}
+			l.g.marks.add(at, Mark{Row: course.Row, Series: course.Row, Name: course.Label,
+				Values: fmt.Sprintf("%s: %s %s at √KL %s", when, m.name, step(q.Over(m.of(q))), format.Number("", stat.Mean(q.Distance, nil)))})
 		}
 	}
 }
@@ -323,9 +359,9 @@ func intervals(c draw.Canvas, course compare.Course, of func(compare.Passage) []
 		if stats.Independent(p.Seeds) < 3 {
 			return
 		}
-		low, high := span(p.Seeds, of(p))
+		s := p.Over(of(p))
 		x := tx(stat.Mean(p.Distance, nil))
-		lower, upper = append(lower, vg.Point{X: x, Y: ty(low)}), append(upper, vg.Point{X: x, Y: ty(high)})
+		lower, upper = append(lower, vg.Point{X: x, Y: ty(s.Low)}), append(upper, vg.Point{X: x, Y: ty(s.High)})
 	}
 	edge := draw.LineStyle{Color: col, Width: .5}
 	switch {

@@ -21,8 +21,9 @@ import (
 // it uses. The dates of its making are those of the epoch, so that equal figures are
 // equal bytes.
 func (f Figure) PDF() ([]byte, error) {
-	c := newPDF(f.width, f.height)
-	f.onto(draw.New(c))
+	d := f.lay(wide)
+	c := newPDF(d.width, d.height)
+	d.onto(draw.New(c))
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("figure: %w", err)

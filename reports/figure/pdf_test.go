@@ -58,10 +58,12 @@ func truetype(t *testing.T, font []byte) (tables map[string][]byte, glyphs [][]b
 func TestPDFText(t *testing.T) {
 	lines := []string{"less √KL − 1 (β)", "\\", "\U0001F600", "arm 箱", "àǠȀ"}
 	face := small.Handler.Cache().Lookup(small.Font, small.Font.Size)
-	file, err := Figure{width: 200, height: 100, draws: func(c draw.Canvas) {
-		for i, l := range lines {
-			c.FillText(small, vg.Point{X: 10, Y: vg.Length(20 * (i + 1))}, l)
-		}
+	file, err := Figure{func(layout) drawing {
+		return drawing{200, 100, func(c draw.Canvas) {
+			for i, l := range lines {
+				c.FillText(small, vg.Point{X: 10, Y: vg.Length(20 * (i + 1))}, l)
+			}
+		}, &marks{}}
 	}}.PDF()
 	if err != nil {
 		t.Fatal(err)

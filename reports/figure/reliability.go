@@ -1,6 +1,8 @@
 package figure
 
 import (
+	"encoding/binary"
+	"fmt"
 	"math"
 
 	"gonum.org/v1/plot"
@@ -10,6 +12,7 @@ import (
 	"ablate/analysis/compare"
 	"ablate/analysis/stats"
 	"ablate/analysis/table"
+	"ablate/reports/format"
 )
 
 // A Reward is what reliability.arrow has of a row's learned reward, its seeds
@@ -79,6 +82,15 @@ func Rewards(t *compare.Table, reliability *table.Table) []Reward {
 	return out
 }
 
+// key tells lists of numbers apart.
+func key(v []float64) string {
+	var b []byte
+	for _, x := range v {
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(x))
+	}
+	return string(b)
+}
+
 // Reliability draws the share labelled good against the mean score, a point a
 // bin of the score with its 95% Wilson interval, images taken as independent. On
 // the diagonal a score is the probability that it claims to be. It returns
@@ -90,29 +102,35 @@ func Reliability(t *compare.Table, rewards []Reward) (Figure, bool) {
 	var l legend
 	for i, r := range rewards {
 		if i < mostRewards {
-			l.add(r.Row, t.Rows[r.Row].Name())
+			l.add(r.Row, name(t.Rows[r.Row]))
 		} else {
 			l.more++
 		}
 	}
-	rewards = rewards[:min(len(rewards), mostRewards)]
-	p := newPlot("score of the reward", "share labelled good")
-	p.Add(reliability(rewards))
-	return l.figure(p, 10*vg.Centimeter), true
+	d := &reliability{t: t, rewards: rewards[:min(len(rewards), mostRewards)], marks: &marks{}}
+	return Figure{func(at layout) drawing {
+		p := newPlot("score of the reward", "share labelled good")
+		p.Add(d)
+		return l.figure(10*vg.Centimeter, d.marks, p.Draw, at)
+	}}, true
 }
 
-type reliability []Reward
+type reliability struct {
+	t       *compare.Table
+	rewards []Reward
+	marks   *marks
+}
 
 // DataRange is what the axes must show.
-func (reliability) DataRange() (xmin, xmax, ymin, ymax float64) { return 0, 1, 0, 1 }
+func (*reliability) DataRange() (xmin, xmax, ymin, ymax float64) { return 0, 1, 0, 1 }
 
 // Plot draws the diagonal, then a line through each reward's bins.
-func (rewards reliability) Plot(canvas draw.Canvas, p *plot.Plot) {
+func (d *reliability) Plot(canvas draw.Canvas, p *plot.Plot) {
 	tx, ty := p.Transforms(&canvas)
 	canvas.StrokeLine2(draw.LineStyle{Color: grey, Width: .8, Dashes: []vg.Length{4, 3}}, tx(0), ty(0), tx(1), ty(1))
-	for k, r := range rewards {
+	for k, r := range d.rewards {
 		col, glyph := arm(r.Row)
-		beside := vg.Length(1.6 * (float64(k) - float64(len(rewards)-1)/2)) // whiskers of one score stand side by side
+		beside := vg.Length(1.6 * (float64(k) - float64(len(d.rewards)-1)/2)) // whiskers of one score stand side by side
 		var line []vg.Point
 		for _, b := range r.Bins {
 			if b.N == 0 {
@@ -122,6 +140,8 @@ func (rewards reliability) Plot(canvas draw.Canvas, p *plot.Plot) {
 			x := tx(b.Score) + beside
 			canvas.StrokeLine2(draw.LineStyle{Color: col, Width: 1}, x, ty(i.Low), x, ty(i.High))
 			line = append(line, vg.Point{X: x, Y: ty(b.Good)})
+			d.marks.add(vg.Point{X: x, Y: ty(b.Good)}, Mark{Row: r.Row, Series: r.Row, Name: name(d.t.Rows[r.Row]),
+				Values: fmt.Sprintf("score %s, %s labelled good [%s, %s], %d images", format.Number("", b.Score), format.Number("", b.Good), format.Number("", i.Low), format.Number("", i.High), b.N)})
 		}
 		canvas.StrokeLines(draw.LineStyle{Color: faintOf(col), Width: 1.2}, line)
 		for _, q := range line {

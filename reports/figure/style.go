@@ -8,10 +8,8 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"html"
 	"image/color"
 	"math"
-	"regexp"
 	"strconv"
 
 	"gonum.org/v1/plot"
@@ -19,7 +17,6 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
-	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 // palette is that of Okabe & Ito without yellow, which is too light for lines.
@@ -57,25 +54,46 @@ func arm(i int) (color.RGBA, draw.GlyphDrawer) {
 	return palette[i%len(palette)], glyphs[(i+i/len(palette))%len(glyphs)]
 }
 
-// A Figure is a drawing and its size: a plot, or what draws several.
-type Figure struct {
-	plot          *plot.Plot
-	draws         func(draw.Canvas)
-	width, height vg.Length
+// A Figure is a picture in two layouts.
+type Figure struct{ lay func(layout) drawing }
+
+// layout is the place that a figure is laid out for.
+type layout int
+
+const (
+	wide   layout = iota // paper, and windows of some size
+	narrow               // a telephone
+)
+
+func (l layout) width() vg.Length {
+	if l == narrow {
+		return 9 * vg.Centimeter
+	}
+	return 15 * vg.Centimeter
 }
 
-func (f Figure) onto(c draw.Canvas) {
-	if f.draws == nil {
-		f.plot.Draw(c)
-		return
-	}
+// drawing is a figure in one layout. Where it is drawn, it notes its marks.
+type drawing struct {
+	width, height vg.Length
+	draw          func(draw.Canvas)
+	marks         *marks
+}
+
+// plotted is a drawing of one plot.
+func plotted(p *plot.Plot, width, height vg.Length, m *marks) drawing {
+	return drawing{width, height, p.Draw, m}
+}
+
+func (d drawing) onto(c draw.Canvas) {
 	c.SetColor(white)
 	c.Fill(c.Rectangle.Path())
-	f.draws(c)
+	d.marks.list = nil
+	d.draw(c)
 }
 
 func newPlot(x, y string) *plot.Plot {
 	p := plot.New()
+	p.BackgroundColor = nil // that of the drawing
 	p.X.Label.Text, p.Y.Label.Text = x, y
 	for _, f := range []*font.Font{&p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.Title.TextStyle.Font, &p.Legend.TextStyle.Font} {
 		f.Variant, f.Size = "Sans", 10
@@ -85,35 +103,11 @@ func newPlot(x, y string) *plot.Plot {
 	return p
 }
 
-// SVG is the figure as SVG, text as text.
-func (f Figure) SVG() ([]byte, error) {
-	c := vgsvg.New(f.width, f.height)
-	f.onto(draw.New(c))
-	var b bytes.Buffer
-	if _, err := c.WriteTo(&b); err != nil {
-		return nil, fmt.Errorf("figure: %w", err)
-	}
-	return svgText.ReplaceAllFunc(b.Bytes(), func(text []byte) []byte {
-		m := svgText.FindSubmatch(text)
-		size, err := strconv.ParseFloat(string(m[4]), 64)
-		if err != nil {
-			return text
-		}
-		s := small
-		s.Font.Size = vg.Length(size)
-		width := s.Width(html.UnescapeString(string(m[5])))
-		return fmt.Appendf(nil, `%s textLength="%.4g" lengthAdjust="spacingAndGlyphs"%s, Arial, Helvetica, sans-serif%s`, m[1], width.Points(), m[2], m[3])
-	}), nil
-}
-
-// svgText is a text of an SVG. Readers without its font take another: the text
-// keeps the length that the figure was laid out for, and overlaps nothing.
-var svgText = regexp.MustCompile(`(<text [^>]*?)(\s+style="font-family:Liberation Sans)(;[^>]*font-size:([\d.]+)px[^>]*>([^<]+)</text>)`)
-
 // PNG is the figure as PNG at 144 dots an inch.
 func (f Figure) PNG() ([]byte, error) {
-	c := vgimg.NewWith(vgimg.UseWH(f.width, f.height), vgimg.UseDPI(144))
-	f.onto(draw.New(c))
+	d := f.lay(wide)
+	c := vgimg.NewWith(vgimg.UseWH(d.width, d.height), vgimg.UseDPI(144))
+	d.onto(draw.New(c))
 	var b bytes.Buffer
 	if _, err := (vgimg.PngCanvas{Canvas: c}).WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("figure: %w", err)

@@ -188,8 +188,17 @@ func point(r compare.Row, axis, value func(string) string) string {
 	return strings.Join(parts, " ")
 }
 
-// Brief names a row by its arm and Point.
-func Brief(r compare.Row) string { return strings.TrimSpace(r.Arm + " " + Point(r)) }
+// Brief names a row by its arm and Point. An arm that is called after its one axis is not
+// named twice: "beta=0.1", and not "beta beta=0.1".
+func Brief(r compare.Row) string {
+	if len(r.Point) == 1 {
+		path := strings.Split(r.Point[0].Axis, ".")
+		if axis := path[len(path)-1]; r.Arm == axis || strings.HasSuffix(r.Arm, " "+axis) {
+			return strings.TrimSuffix(r.Arm, axis) + Point(r)
+		}
+	}
+	return strings.TrimSpace(r.Arm + " " + Point(r))
+}
 
 // Needs are the seeds that a difference needs, and those that it has.
 func Needs(d compare.Difference) string {

@@ -80,3 +80,19 @@ func TestOverOptimization(t *testing.T) {
 		t.Errorf("of five rows it says %s", got)
 	}
 }
+
+func TestBrief(t *testing.T) {
+	for want, r := range map[string]compare.Row{
+		"all data":            {Arm: "all data"},
+		"oracle (control)":    {Arm: "oracle", Control: true},
+		"beta=0.1":            {Arm: "beta", Point: []compare.Value{{Axis: "finetune.beta", Value: "0.1"}}},
+		"label noise=0":       {Arm: "label noise", Point: []compare.Value{{Axis: "feedback.parser.noise", Value: "0"}}},
+		"best of n bestOf=4":  {Arm: "best of n", Point: []compare.Value{{Axis: "evaluate.bestOf", Value: "4"}}},
+		"beta beta=1 steps=2": {Arm: "beta", Point: []compare.Value{{Axis: "finetune.beta", Value: "1"}, {Axis: "finetune.steps", Value: "2"}}},
+		"alphabeta beta=1":    {Arm: "alphabeta", Point: []compare.Value{{Axis: "finetune.beta", Value: "1"}}},
+	} {
+		if got := format.Brief(r); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 // says: nothing where no fine-tuning was probed by both and no arm keeps the best of n.
 func (r Report) overOptimization() []shown {
 	tuned, best := compare.Courses(r.Table, r.Trials, r.Curves), compare.BestOf(r.Table, r.Trials)
-	f, ok := figure.OverOptimization(tuned, best)
+	f, ok := figure.OverOptimization(r.Table, tuned, best)
 	if !ok {
 		return nil
 	}

@@ -26,7 +26,7 @@ import (
 	"ablate/reports/format"
 )
 
-//go:embed *.html report.css report.js
+//go:embed *.html *.css *.js
 var assets embed.FS
 
 // Report is everything that a report shows.
@@ -170,12 +170,8 @@ func Figures(dir string, r Report) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
-	list, err := r.figures()
-	if err != nil {
-		return nil, err
-	}
 	var names []string
-	for _, f := range list {
+	for _, f := range r.drawn() {
 		for ext, make := range map[string]func() ([]byte, error){".svg": f.figure.SVG, ".png": f.figure.PNG, ".pdf": f.figure.PDF} {
 			b, err := make()
 			if err == nil {
@@ -190,90 +186,6 @@ func Figures(dir string, r Report) ([]string, error) {
 	slices.Sort(names)
 	return names, nil
 }
-
-// shown is a figure of the page.
-type shown struct {
-	Name, Caption string
-	Section       string // of the page
-	URL           template.URL
-	Spots         []spot
-	figure        figure.Figure
-}
-
-// spot is a point of a figure that shows its trial.
-type spot struct {
-	Left, Top string // in percent of the figure
-	Row       int
-	Label     string
-	Href      string
-}
-
-// mostForests bounds the figures of differences in a study without alignment.
-const mostForests = 4
-
-// mostSweeps bounds the panels of main effects.
-const mostSweeps = 12
-
-func (r Report) figures() ([]shown, error) {
-	const alignment, fidelity = "alignment", "fidelity.recall"
-	front, points := figure.FrontPoints(r.Table, fidelity, alignment)
-	var list []shown
-	if len(points) > 0 {
-		list = append(list, shown{Name: "front", Section: "front", Caption: "Alignment against fidelity. " + intervalText(r.Table) + " Small glyphs: the seeds. Steps: the front of the means, over the seeds that its rows share, controls left out. Dotted: an arm along its axis.", figure: front})
-	}
-	if slices.ContainsFunc(r.Table.Metrics, func(m compare.Metric) bool { return m.Name == "alignment.count" }) {
-		list = append(list, shown{Name: "categories", Section: "categories", Caption: "Alignment by category. " + intervalText(r.Table), figure: figure.Categories(r.Table)})
-	}
-	for _, p := range points {
-		row := r.Table.Rows[p.Row]
-		s := spot{Left: percent(p.X), Top: percent(1 - p.Y), Row: p.Row, Label: row.Label + ": " + summary(r.Table, row)}
-		if len(row.Trials) > 0 {
-			s.Href = "#trial-" + short(row.Trials[0])
-		}
-		list[0].Spots = append(list[0].Spots, s)
-	}
-	shownMetrics := []string{alignment, fidelity}
-	if first := r.Table.Answer.Metric; first != alignment {
-		shownMetrics = []string{first}
-		for _, m := range r.Table.Metrics {
-			if m.Primary && m.Name != first && len(shownMetrics) < mostForests {
-				shownMetrics = append(shownMetrics, m.Name)
-			}
-		}
-	}
-	for _, m := range shownMetrics {
-		if f, ok := figure.Forest(r.Table, m); ok {
-			list = append(list, shown{Name: "differences-" + strings.TrimPrefix(m, "fidelity."), Section: "differences", figure: f,
-				Caption: "Paired differences from “" + r.Table.Reference + "”. Filled: significant after correction. Small glyphs: the seeds."})
-		}
-	}
-	for i, s := range r.Table.Sweeps {
-		for _, m := range shownMetrics {
-			if f, ok := figure.Effects(r.Table, s, m); ok && i < mostSweeps {
-				list = append(list, shown{Name: fmt.Sprintf("effects-%d-%s", i+1, strings.TrimPrefix(m, "fidelity.")), Section: "effects", figure: f,
-					Caption: "Main effects in “" + s.Arm + "”, paired by seed: two levels and the ends of an axis as their difference, other levels against the mean of all. Filled: significant after correction."})
-			}
-		}
-	}
-	list = append(list, r.reliability()...)
-	for _, c := range []struct{ stage, metric, name, caption string }{
-		{"finetune", "loss", "finetune-loss", "Fine-tuning: loss, mean since the point before."},
-		{"finetune", "effective sample size", "finetune-ess", "Fine-tuning: effective sample size of the weights in a batch. Soft weights leave bad images in."},
-		{"pretrain", "loss", "pretrain-loss", "Pretraining: loss. Rows that share it are one line."},
-		{"reward", "loss", "reward-loss", "Reward: loss."},
-	} {
-		f, ok, err := figure.Curves(r.Table, r.Curves, c.stage, c.metric)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			list = append(list, shown{Name: c.name, Section: "training", Caption: c.caption + " Bands: 95% of the mean over seeds; with fewer than three seeds, from the least to the greatest.", figure: f})
-		}
-	}
-	return append(list, r.overOptimization()...), nil
-}
-
-func percent(x float64) string { return strconv.FormatFloat(100*x, 'f', 2, 64) }
 
 // view is what the template sees.
 type view struct {
@@ -291,48 +203,32 @@ type view struct {
 	listed                map[string]bool // trials that have their anchor
 }
 
-// Figures of a section of the page.
-func (v *view) Figures(section string) []shown {
-	var out []shown
-	for _, f := range v.all {
-		if f.Section == section {
-			out = append(out, f)
-		}
-	}
-	return out
-}
-
 // place puts a file where the page finds it, and returns its address.
 type place func(name, kind string, b []byte) (template.URL, error)
 
 func (r Report) view(place place) (*view, error) {
 	v := &view{Report: r, Answer: answer(r.Table)}
 	var err error
-	if v.all, err = r.figures(); err != nil {
+	if v.all, err = v.figures(place); err != nil {
 		return nil, err
-	}
-	for i := range v.all {
-		svg, err := v.all[i].figure.SVG()
-		if err != nil {
-			return nil, err
-		}
-		if v.all[i].URL, err = place("figures/"+v.all[i].Name+".svg", "image/svg+xml", svg); err != nil {
-			return nil, err
-		}
 	}
 	v.Ablation, v.Differences = v.ablation(), v.differences()
 	if err := v.downloads(place); err != nil {
 		return nil, err
 	}
-	css, err := assets.ReadFile("report.css")
-	if err != nil {
-		return nil, err
+	for _, name := range []string{"report", "figures"} {
+		css, err := assets.ReadFile(name + ".css")
+		if err != nil {
+			return nil, err
+		}
+		js, err := assets.ReadFile(name + ".js")
+		if err != nil {
+			return nil, err
+		}
+		v.CSS, v.JS = v.CSS+template.CSS(css), v.JS+template.JS(js)
 	}
-	js, err := assets.ReadFile("report.js")
-	if err != nil {
-		return nil, err
-	}
-	v.CSS, v.JS = template.CSS(css), template.JS(js)
+	// On paper figures are light.
+	v.CSS += template.CSS("@media screen and (prefers-color-scheme: dark) { :root { " + figure.Dark() + " } }\n")
 	return v, nil
 }
 
@@ -351,20 +247,6 @@ func (v *view) html() ([]byte, error) {
 
 // write writes a file of a folder that nobody reads yet.
 func write(path string, b []byte) error { return os.WriteFile(path, b, 0o666) }
-
-// intervalText says what the bars of a figure of alignment are over.
-func intervalText(t *compare.Table) string {
-	for _, r := range t.Rows {
-		if c := r.Cells["alignment"]; c.Interval != "" {
-			only := ""
-			if !c.Tested() {
-				only = ", for these seeds only"
-			}
-			return "Bars: 95% over " + c.Interval + only + "."
-		}
-	}
-	return ""
-}
 
 // summary is a row's alignment and fidelity in a line.
 func summary(t *compare.Table, r compare.Row) string {

@@ -250,31 +250,6 @@ const byPrompt = () => {
 };
 if (data && data.exchanges.length) byPrompt();
 
-// A point of the figure shows its trial and pictures, to a mouse and to the keyboard.
-const card = document.getElementById("card");
-const show = spot => {
-  const row = Number(spot.dataset.row);
-  card.replaceChildren(el("p", {}, el("b", {textContent: data ? data.rows[row].label : ""})), el("p", {textContent: data ? data.rows[row].text : spot.getAttribute("aria-label")}));
-  const seed = data && data.seeds[0], trial = seed && seed.trials[row];
-  if (trial) {
-    card.append(el("p", {textContent: `trial ${trial.id}, seed ${seed.seed}`}));
-    for (let i = 0, n = 0; i < seed.prompts.length && n < 4; i++) {
-      if (trial.gold[i] === "-") continue;
-      card.append(picture(trial, i, 64));
-      n++;
-    }
-  }
-  card.hidden = false;
-};
-const hide = () => { card.hidden = true; };
-for (const spot of document.querySelectorAll(".spot")) {
-  spot.addEventListener("mouseenter", () => show(spot));
-  spot.addEventListener("focus", () => show(spot));
-  spot.addEventListener("mouseleave", hide);
-  spot.addEventListener("blur", hide);
-}
-addEventListener("keydown", e => { if (e.key === "Escape") hide(); });
-
 // A link to a row's parameters or to a trial opens what it is in. An address that ends in
 // what is not escaped text, such as #100%, names nothing here.
 const reveal = () => {

@@ -1,0 +1,82 @@
+package figure
+
+import (
+	"slices"
+
+	"ablate/analysis/compare"
+	"ablate/reports/format"
+)
+
+// focus are the rows that a figure shows and names first: the reference, and those on
+// the front, in the answer, and of the pretrained model.
+func focus(t *compare.Table) map[int]bool {
+	names := []string{t.Reference, t.Pretrained}
+	if t.Front != nil {
+		for _, p := range t.Front.Points {
+			if p.On {
+				names = append(names, p.Label)
+			}
+		}
+	}
+	if n := t.Answer.Named; n != nil {
+		names = append(names, n.Row)
+	}
+	if p := t.Answer.Pretrained; p != nil {
+		names = append(names, p.Row, p.Best.Row)
+	}
+	out := map[int]bool{}
+	for i, r := range t.Rows {
+		if slices.Contains(names, r.Label) {
+			out[i] = true
+		}
+	}
+	return out
+}
+
+// drawn are at most most of some rows, in their order: those in focus, and then the first.
+func drawn(t *compare.Table, rows []int, most int) []int {
+	if len(rows) <= most {
+		return rows
+	}
+	in := focus(t)
+	first := slices.Clone(rows)
+	slices.SortStableFunc(first, func(i, j int) int {
+		switch {
+		case in[i] == in[j]:
+			return 0
+		case in[i]:
+			return -1
+		}
+		return 1
+	})
+	first = first[:most]
+	slices.SortFunc(first, func(i, j int) int { return slices.Index(rows, i) - slices.Index(rows, j) })
+	return first
+}
+
+// name is what a figure calls a row.
+func name(r compare.Row) string { return format.Brief(r) }
+
+// values are a row's values of metrics in words.
+func values(t *compare.Table, cells map[string]compare.Cell, metrics ...string) string {
+	var s string
+	for _, name := range metrics {
+		c, ok := cells[name]
+		if !ok {
+			continue
+		}
+		if s != "" {
+			s += ", "
+		}
+		s += metricName(t, name) + " " + format.Cell(name, c)
+	}
+	return s
+}
+
+// metricName is what readers call a metric.
+func metricName(t *compare.Table, name string) string {
+	if m, ok := t.Metric(name); ok {
+		return m.Label
+	}
+	return name
+}

@@ -1,0 +1,96 @@
+package figure
+
+import (
+	"math"
+	"slices"
+
+	"gonum.org/v1/plot/vg"
+)
+
+// room is where names may stand: not on what is full, and rather not on what is busy.
+type room struct {
+	within  box
+	full    []box // names and means
+	busy    []box // seeds, intervals and lines
+	leaders []box // lines that lead from names to their points
+}
+
+// beside is the distance up to which a name is plainly that of its point.
+const beside = 14
+
+// place finds the best place for a name of a size at a point: near to it, on little that is
+// busy, and with a line to it that crosses nothing. Where far is false the name may stand
+// beside its point only, on hardly anything that is busy.
+func (r *room) place(at vg.Point, width, height vg.Length, far bool) (box, bool) {
+	var best box
+	least := math.Inf(1)
+	most := vg.Length(beside)
+	if far {
+		most = max(r.within.x1-r.within.x0, r.within.y1-r.within.y0)
+	}
+	for d := vg.Length(7); d <= most && float64(d) < least; d += 4 {
+		const directions = 32
+		for k := range directions {
+			sin, cos := math.Sincos(2 * math.Pi * float64(k) / directions)
+			// The middle of a box whose edge is d away from the point in a direction.
+			x := at.X + vg.Length(cos)*(d+width/2)
+			y := at.Y + vg.Length(sin)*(d+height/2)
+			b := box{x - width/2, y - height/2, x + width/2, y + height/2}
+			if b.x0 < r.within.x0 || b.x1 > r.within.x1 || b.y0 < r.within.y0 || b.y1 > r.within.y1 || slices.ContainsFunc(r.full, b.overlaps) {
+				continue
+			}
+			cost := float64(d) + 60*overlaps(b, r.leaders)
+			on := overlaps(b, r.busy)
+			if !far && on > 2 {
+				continue
+			}
+			cost += 5 * on
+			if end, ok := b.leader(at); ok {
+				for _, s := range along([]vg.Point{at, end})[1:] {
+					cost += 8*overlaps(s, r.full) + 4*overlaps(s, r.leaders)
+				}
+			}
+			if cost < least {
+				best, least = b, cost
+			}
+		}
+	}
+	if math.IsInf(least, 1) {
+		return box{}, false
+	}
+	r.full = append(r.full, best)
+	if end, ok := best.leader(at); ok {
+		r.leaders = append(r.leaders, along([]vg.Point{at, end})...)
+	}
+	return best, true
+}
+
+// leader is where the line from a point to a name ends; false where none is needed.
+func (a box) leader(from vg.Point) (vg.Point, bool) {
+	end := vg.Point{X: min(max(from.X, a.x0), a.x1), Y: min(max(from.Y, a.y0), a.y1)}
+	return end, math.Hypot(float64(end.X-from.X), float64(end.Y-from.Y)) > beside
+}
+
+func overlaps(b box, with []box) float64 {
+	n := 0.
+	for _, o := range with {
+		if b.overlaps(o) {
+			n++
+		}
+	}
+	return n
+}
+
+// along are boxes that cover a line.
+func along(line []vg.Point) []box {
+	const size = 4
+	var out []box
+	for i := 1; i < len(line); i++ {
+		a, d := line[i-1], line[i].Sub(line[i-1])
+		n := max(1, math.Ceil(math.Hypot(float64(d.X), float64(d.Y))/size))
+		for k := range int(n) {
+			out = append(out, around(a.Add(d.Scale(vg.Length((float64(k)+.5)/n))), size))
+		}
+	}
+	return out
+}

@@ -1,0 +1,189 @@
+package page
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"slices"
+	"strings"
+
+	"ablate/analysis/compare"
+	"ablate/reports/figure"
+	"ablate/reports/format"
+)
+
+// shown is a figure of the page.
+type shown struct {
+	Name, Caption string
+	Section       string       // of the page
+	URL           template.URL // of the figure as a file
+	Views         []plot
+	figure        figure.Figure
+}
+
+// plot is a figure in one layout.
+type plot struct {
+	Drawing template.HTML
+	Narrow  bool
+	Spots   []spot
+}
+
+// spot is the area of a point of a figure. AtX and AtY are where the point is in the
+// area, in percent of the area's size.
+type spot struct {
+	figure.Mark
+	Href     string
+	AtX, AtY float64
+}
+
+const (
+	mostForests = 4  // figures of differences in a study without alignment
+	mostSweeps  = 12 // arms with figures of their effects
+)
+
+// Figures of a section of the page.
+func (v *view) Figures(section string) []shown {
+	var out []shown
+	for _, f := range v.all {
+		if f.Section == section {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// figures are those of the page, as parts of it and as files.
+func (v *view) figures(place place) ([]shown, error) {
+	list := v.drawn()
+	for i := range list {
+		f := &list[i]
+		svg, err := f.figure.SVG()
+		if err == nil {
+			f.URL, err = place("figures/"+f.Name+".svg", "image/svg+xml", svg)
+		}
+		if err != nil {
+			return nil, err
+		}
+		views, err := f.figure.Views(f.Caption + " The tables have the numbers.")
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range views {
+			p := plot{Drawing: template.HTML(w.SVG), Narrow: w.Narrow}
+			for _, m := range w.Marks {
+				s := spot{Mark: m, Href: "#table", AtX: round(100 * (m.X - m.Left) / m.Width), AtY: round(100 * (m.Y - m.Top) / m.Height)}
+				if m.Row >= 0 && m.Row < len(v.Parameters) && !v.Imported {
+					s.Href = fmt.Sprintf("#row-%d", m.Row)
+				}
+				s.Left, s.Top, s.Width, s.Height = round(m.Left), round(m.Top), round(m.Width), round(m.Height)
+				p.Spots = append(p.Spots, s)
+			}
+			f.Views = append(f.Views, p)
+		}
+	}
+	return list, nil
+}
+
+// round leaves two decimals.
+func round(x float64) float64 { return math.Round(100*x) / 100 }
+
+// drawn are the report's figures.
+func (r Report) drawn() []shown {
+	const alignment, fidelity = "alignment", "fidelity.recall"
+	var list []shown
+	if f, ok := figure.Front(r.Table, fidelity, alignment); ok {
+		list = append(list, shown{Name: "front", Section: "front", Caption: frontCaption(r.Table), figure: f})
+	}
+	if slices.ContainsFunc(r.Table.Metrics, func(m compare.Metric) bool { return m.Name == "alignment.count" }) {
+		list = append(list, shown{Name: "categories", Section: "categories", Caption: "Alignment by category. " + intervalText(r.Table, alignment), figure: figure.Categories(r.Table)})
+	}
+	metrics := []string{alignment, fidelity}
+	if first := r.Table.Answer.Metric; first != alignment {
+		metrics = []string{first}
+		for _, m := range r.Table.Metrics {
+			if m.Primary && m.Name != first && len(metrics) < mostForests {
+				metrics = append(metrics, m.Name)
+			}
+		}
+	}
+	for _, m := range metrics {
+		if f, ok := figure.Forest(r.Table, m); ok {
+			list = append(list, shown{Name: "differences-" + strings.TrimPrefix(m, "fidelity."), Section: "differences", figure: f,
+				Caption: "Paired differences from “" + r.Table.Reference + "”. Filled: significant after correction. Small glyphs: the seeds."})
+		}
+	}
+	for i, s := range r.Table.Sweeps {
+		for _, m := range metrics {
+			if f, ok := figure.Effects(r.Table, s, m); ok && i < mostSweeps {
+				list = append(list, shown{Name: fmt.Sprintf("effects-%d-%s", i+1, strings.TrimPrefix(m, "fidelity.")), Section: "effects", figure: f,
+					Caption: "Main effects in “" + s.Arm + "”, paired by seed: two levels and the ends of an axis as their difference, other levels against the mean of all. Filled: significant after correction."})
+			}
+		}
+	}
+	list = append(list, r.reliability()...)
+	list = append(list, r.training()...)
+	return append(list, r.overOptimization()...)
+}
+
+// frontCaption says what the first figure shows, and of which levels its intervals are.
+func frontCaption(t *compare.Table) string {
+	s := "Alignment against fidelity, small glyphs the seeds. "
+	if slices.ContainsFunc(t.Rows, func(r compare.Row) bool { return r.Cells["alignment"].Tested() }) {
+		s += intervalText(t, "alignment") + " "
+	}
+	if f := t.Front; f != nil {
+		s += fmt.Sprintf("Steps: the front of the means, over %s that its rows share; a control is not counted, and where it or another row that is not counted is better, there is no line. ", format.Count(len(f.Seeds), "seed"))
+	}
+	return s + "Dotted: an arm along its axis. Grey: rows that are not named here."
+}
+
+// training are the curves of each stage: losses of different objectives, which are not
+// comparable, in figures of their own.
+func (r Report) training() []shown {
+	var list []shown
+	for _, c := range []struct{ stage, metric, name, caption string }{
+		{"finetune", "loss", "finetune-loss", "Fine-tuning%s: loss, mean since the point before."},
+		{"finetune", "effective sample size", "finetune-ess", "Fine-tuning%s: effective sample size of the weights in a batch. Soft weights leave bad images in."},
+		{"pretrain", "loss", "pretrain-loss", "Pretraining%s: loss. Rows that share it are one line."},
+		{"reward", "loss", "reward-loss", "Reward%s: loss."},
+	} {
+		all := compare.Curves(r.Table, r.Trials, r.Curves, c.stage, c.metric)
+		var objectives []string
+		for _, k := range all {
+			if c.metric == "loss" && !slices.Contains(objectives, k.Objective) {
+				objectives = append(objectives, k.Objective)
+			}
+		}
+		if len(objectives) < 2 {
+			objectives = []string{""}
+		}
+		for _, o := range objectives {
+			mine := slices.DeleteFunc(slices.Clone(all), func(k compare.Curve) bool { return len(objectives) > 1 && k.Objective != o })
+			f, ok := figure.Curves(r.Table, mine, c.metric)
+			if !ok {
+				continue
+			}
+			name, by := c.name, ""
+			if o != "" {
+				name, by = name+"-"+o, " by "+o
+			}
+			list = append(list, shown{Name: name, Section: "training", figure: f,
+				Caption: fmt.Sprintf(c.caption, by) + " Bands: 95% of the mean over seeds; with fewer than three seeds, from the least to the greatest."})
+		}
+	}
+	return list
+}
+
+// intervalText says what the bars of a figure of a metric are over.
+func intervalText(t *compare.Table, metric string) string {
+	for _, r := range t.Rows {
+		if c := r.Cells[metric]; c.Interval != "" {
+			only := ""
+			if !c.Tested() {
+				only = ", for these seeds only"
+			}
+			return "Bars: 95% over " + c.Interval + only + "."
+		}
+	}
+	return ""
+}
