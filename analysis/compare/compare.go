@@ -37,7 +37,7 @@ var Primary = []string{"alignment", "fidelity.recall"}
 // Table is an ablation table.
 type Table struct {
 	Reference string `json:"reference"` // label of the reference row
-	Prompts   string `json:"prompts"`   // Fixed or Sampled
+	Prompts   string `json:"prompts"`   // what they are to the study: fixed or sampled
 	Answer    Answer `json:"answer"`
 	// Pretrained is the label of the row of the pretrained model, if the study has just one.
 	Pretrained string       `json:"pretrained,omitempty"`

@@ -17,7 +17,7 @@ type Metric struct {
 	Label   string `json:"label"`
 	Unit    string `json:"unit,omitempty"`
 	Better  string `json:"better,omitempty"` // higher, lower or empty
-	Range   string `json:"range,omitempty"`  // table.Share, Unit or Positive; empty: any number
+	Range   string `json:"range,omitempty"`  // of its values: share, unit or positive; empty: any number
 	Real    string `json:"real,omitempty"`   // the metric that is this one of real against real
 	Primary bool   `json:"primary,omitempty"`
 	// Depends is "n" where a value changes with the number of samples: rows of

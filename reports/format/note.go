@@ -32,7 +32,7 @@ func Note(n compare.Note) string {
 	case compare.Outlier:
 		return fmt.Sprintf("Seed %s differs from the others (Grubbs' test, 1%%): the interval does not cover what such seeds do.", list)
 	case compare.FewPairs:
-		return fmt.Sprintf("With %d seeds a sign test cannot fall below p = %s; significance rests on differences that are normal over seeds.", n.N, strings.TrimPrefix(fmt.Sprintf("%.3g", n.Share), "0"))
+		return fmt.Sprintf("With %d seeds a sign test cannot fall below p = %s; significance rests on differences that are normal over seeds.", n.N, P(n.Share))
 	case compare.FewSeeds:
 		over := "images: how the value would vary with other noise, for these seeds and prompts only"
 		if list == compare.OverPrompts {

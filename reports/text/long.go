@@ -56,12 +56,12 @@ var longColumns = [2][]longColumn{{
 	{"levels", table.String, "of an effect: the levels that it is of; of a difference of two, the first is subtracted", func(l line) any {
 		return of(l.effect, func(e *compare.Effect) any { return text(strings.Join(e.Levels, ", ")) })
 	}},
-	{"metric", table.String, "", func(l line) any { return text(l.metric.Name) }},
+	{"metric", table.String, "null for a collapse", func(l line) any { return text(l.metric.Name) }},
 	{"primary", table.Bool, "the metric is tested for significance", func(l line) any { return l.metric.Primary }},
 	{"better", table.String, "higher or lower", func(l line) any { return text(l.metric.Better) }},
 	{"estimate", table.Float, "in the metric's units", func(l line) any { return l.cell.Mean }},
 	{"low", table.Float, "of the 95% interval, which is not corrected", func(l line) any { return within(l.cell, l.cell.Low) }},
-	{"high", table.Float, "", func(l line) any { return within(l.cell, l.cell.High) }},
+	{"high", table.Float, "of that interval", func(l line) any { return within(l.cell, l.cell.High) }},
 	{"interval", table.String, "the levels that it is over: seeds, seeds and prompts, prompts or images; null where there is no interval", func(l line) any { return text(l.cell.Interval) }},
 	{"seeds", table.Int, "independent ones", func(l line) any { return int64(l.cell.N) }},
 	{"images", table.Int, "smallest number of samples behind a seed's value", func(l line) any { return known(l.cell.Images) }},
@@ -70,7 +70,7 @@ var longColumns = [2][]longColumn{{
 		return number(l.tests().pCorrected)
 	}},
 	{"corrected.low", table.Float, "of the interval at the level of that correction", func(l line) any { return of(l.tests().corrected, func(b *compare.Bounds) any { return b.Low }) }},
-	{"corrected.high", table.Float, "", func(l line) any { return of(l.tests().corrected, func(b *compare.Bounds) any { return b.High }) }},
+	{"corrected.high", table.Float, "of the same interval", func(l line) any { return of(l.tests().corrected, func(b *compare.Bounds) any { return b.High }) }},
 	{"significant", table.Bool, "pCorrected is below .05", func(l line) any { return l.tests().significant }},
 	{"equivalent", table.Bool, "within what compare.detect declares to matter", func(l line) any { return of(l.difference, func(d *compare.Difference) any { return d.Equivalent }) }},
 	{"needs", table.Int, "seeds that find what compare.detect declares to matter; null where nothing is declared, or no number is enough", func(l line) any {
@@ -114,7 +114,7 @@ func Long(t *compare.Table) *table.Table {
 			values[i] = value(l)
 		}
 		kind := kindOf(values)
-		add(longColumn{"axis." + name, kind, "value of the row on this axis", func(l line) any { return typed(kind, value(l)) }})
+		add(longColumn{"axis." + name, kind, "value of the row on this axis, in its own type", func(l line) any { return typed(kind, value(l)) }})
 	}
 	for _, c := range longColumns[1] {
 		add(c)
@@ -225,6 +225,9 @@ func axesOf(t *compare.Table) []string {
 // ones, or else texts.
 func kindOf(values []any) table.Kind {
 	kind := table.Int
+	if !slices.ContainsFunc(values, func(v any) bool { return v != nil }) {
+		return table.String
+	}
 	for _, v := range values {
 		s, ok := v.(string)
 		if !ok {

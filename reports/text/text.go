@@ -3,7 +3,6 @@
 package text
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -409,21 +408,26 @@ func summary(t *compare.Table) []string {
 	return out
 }
 
-// JSON writes the table as it is, its comparisons in a flat list, and its notes in words.
-func JSON(w io.Writer, t *compare.Table) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	var notes []string
+// DocumentFormat is the name and version of the JSON schema of a Document.
+const DocumentFormat = "ablate.table/2"
+
+// Document is a table as JSON has it: as it is, its comparisons in a flat list, and its notes
+// in words.
+type Document struct {
+	Format string `json:"format"` // name and version of the schema of this object
+	*compare.Table
+	Comparisons []compare.Comparison `json:"comparisons"`
+	Footnotes   []string             `json:"footnotes"` // the notes, in their order, as sentences
+}
+
+// NewDocument is the document of a table.
+func NewDocument(t *compare.Table) Document {
+	notes := []string{}
 	for _, n := range t.Notes {
 		notes = append(notes, format.Note(n))
 	}
-	return e.Encode(struct {
-		Format string `json:"format"`
-		*compare.Table
-		Comparisons []compare.Comparison `json:"comparisons"`
-		Footnotes   []string             `json:"footnotes"`
-	}{Format, t, t.Comparisons(), notes})
+	return Document{DocumentFormat, t, t.Comparisons(), notes}
 }
 
-// Format is the version of the JSON of a table.
-const Format = "ablate.table/2"
+// Schema is the name and version of the document's JSON schema.
+func (d Document) Schema() string { return d.Format }

@@ -2,6 +2,7 @@ package text_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -53,7 +54,11 @@ func TestGolden(t *testing.T) {
 	for name, f := range map[string]func(io.Writer, *compare.Table) error{
 		"terminal.txt": func(w io.Writer, t *compare.Table) error { return text.Terminal(w, t, 80) },
 		"short.txt":    func(w io.Writer, t *compare.Table) error { return text.Short(w, t, 80) },
-		"table.md":     text.Markdown, "table.json": text.JSON, "table.tex": text.LaTeX,
+		"table.md":     text.Markdown, "table.json": func(w io.Writer, t *compare.Table) error {
+			e := json.NewEncoder(w)
+			e.SetIndent("", "  ")
+			return e.Encode(text.NewDocument(t))
+		}, "table.tex": text.LaTeX,
 		"table.csv": func(w io.Writer, t *compare.Table) error { return table.CSV(w, text.Long(t)) },
 	} {
 		var b bytes.Buffer

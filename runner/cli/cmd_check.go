@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +33,14 @@ func (o *checkOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.junit, "junit", "", "write the values as JUnit XML to `FILE`")
 	f.StringVar(&o.explain, "explain", "", "show this `ARM`'s values seed by seed")
 	f.BoolVar(&o.json, "json", false, "print the check as JSON")
+}
+
+const checkFormat = "ablate.check/1"
+
+// checkDocument is what check prints as JSON.
+type checkDocument struct {
+	head
+	*gate.Result
 }
 
 func newCheck(g *globals) *cobra.Command {
@@ -109,9 +116,7 @@ func (g *globals) printCheck(r *gate.Result, o checkOptions) error {
 	var err error
 	switch {
 	case o.json:
-		e := json.NewEncoder(g.stdout)
-		e.SetIndent("", "  ")
-		err = e.Encode(r)
+		err = printJSON(g.stdout, checkDocument{head{checkFormat}, r})
 	case o.explain != "":
 		err = text.CheckExplain(g.stdout, r, o.explain, width)
 	default:

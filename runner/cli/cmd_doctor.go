@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -20,6 +19,14 @@ type doctorOptions struct {
 func (o *doctorOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "print findings as JSON")
 	f.BoolVar(&o.fetch, "fetch", false, "fetch the XLA plugin for the CPU first, if it is missing")
+}
+
+const doctorFormat = "ablate.doctor/1"
+
+// doctorDocument is what doctor prints as JSON.
+type doctorDocument struct {
+	head
+	Findings []checkup.Finding `json:"findings"`
 }
 
 func newDoctor(g *globals) *cobra.Command {
@@ -50,9 +57,7 @@ func runDoctor(ctx context.Context, g *globals, o doctorOptions) error {
 		return err
 	}
 	if o.json {
-		e := json.NewEncoder(g.stdout)
-		e.SetIndent("", "  ")
-		if err := e.Encode(list); err != nil {
+		if err := printJSON(g.stdout, doctorDocument{head{doctorFormat}, list}); err != nil {
 			return err
 		}
 	} else {

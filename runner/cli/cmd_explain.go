@@ -23,6 +23,16 @@ func (o *explainOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.all, "all", false, "print every line of every key too")
 }
 
+const explainFormat = "ablate.explain/1"
+
+// explainDocument is what explain prints as JSON.
+type explainDocument struct {
+	head
+	View   string             `json:"view"`  // row and seed of the trial
+	Trial  string             `json:"trial"` // its id
+	Stages []plan.Explanation `json:"stages"`
+}
+
 func newExplain(g *globals) *cobra.Command {
 	var o explainOptions
 	cmd := &cobra.Command{
@@ -60,11 +70,7 @@ func runExplain(ctx context.Context, g *globals, o explainOptions, path, trial s
 		return err
 	}
 	if o.json {
-		return writeJSON(g.stdout, struct {
-			View   string             `json:"view"`
-			Trial  string             `json:"trial"`
-			Stages []plan.Explanation `json:"stages"`
-		}{v.String(), id.String(), list})
+		return printJSON(g.stdout, explainDocument{head{explainFormat}, v.String(), id.String(), list})
 	}
 	fmt.Fprintf(g.stdout, "%s\ntrial %s\n", v, id)
 	for _, e := range list {

@@ -24,6 +24,16 @@ func (o *exportOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "print what was written as JSON")
 }
 
+const exportFormat = "ablate.export/1"
+
+// exportDocument is what export prints as JSON.
+type exportDocument struct {
+	head
+	Folder string `json:"folder"` // that was written
+	View   string `json:"view"`   // row and seed of the trial
+	Trial  string `json:"trial"`  // its id
+}
+
 func newExport(g *globals) *cobra.Command {
 	var o exportOptions
 	cmd := &cobra.Command{
@@ -70,7 +80,7 @@ func runExport(ctx context.Context, g *globals, o exportOptions, path, trial str
 		return fmt.Errorf("export: %w", err)
 	}
 	if o.json {
-		return writeJSON(g.stdout, map[string]string{"folder": o.output, "view": v.String(), "trial": v.Trial.ID().String()})
+		return printJSON(g.stdout, exportDocument{head{exportFormat}, o.output, v.String(), v.Trial.ID().String()})
 	}
 	_, err = fmt.Fprintln(g.stdout, o.output)
 	return err

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"ablate/analysis/compare"
 	"ablate/reports/text"
 )
 
@@ -18,6 +19,16 @@ type floorOptions struct {
 func (o *floorOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
 	f.BoolVar(&o.json, "json", false, "print the floors as JSON")
+}
+
+const floorFormat = "ablate.floor/1"
+
+// floorDocument is what floor prints as JSON.
+type floorDocument struct {
+	head
+	Reference string          `json:"reference"` // label of the reference row
+	Family    int             `json:"family"`    // comparisons of the study, which are corrected together
+	Floors    []compare.Floor `json:"floors"`    // one for each primary metric that has one
 }
 
 func newFloor(g *globals) *cobra.Command {
@@ -49,12 +60,7 @@ func runFloor(ctx context.Context, g *globals, o floorOptions, path string) erro
 		return fmt.Errorf("floor: study %s has no primary metric with three seeds of %q and of another row; run more seeds", r.Project.Study.Name, r.Ablation.Reference)
 	}
 	if o.json {
-		return writeJSON(g.stdout, struct {
-			Format    string `json:"format"`
-			Reference string `json:"reference"`
-			Family    int    `json:"family"`
-			Floors    any    `json:"floors"`
-		}{"ablate.floor/1", r.Ablation.Reference, r.Ablation.Family, floors})
+		return printJSON(g.stdout, floorDocument{head{floorFormat}, r.Ablation.Reference, r.Ablation.Family, floors})
 	}
 	width, _ := terminal(g.stdout)
 	return text.Floors(g.stdout, r.Ablation, floors, width)

@@ -44,6 +44,19 @@ func (o *importOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "print what was read as JSON")
 }
 
+const importFormat = "ablate.import/1"
+
+// importDocument is what import prints as JSON.
+type importDocument struct {
+	head
+	File    string   `json:"file"`  // of the study that was made
+	Study   string   `json:"study"` // its folder, by which other commands take it
+	Runs    int      `json:"runs"`
+	Rows    int      `json:"rows"` // of the ablation table
+	Metrics []string `json:"metrics"`
+	Notes   []string `json:"notes"` // what a reader must know of how the files were read
+}
+
 func newImport(g *globals) *cobra.Command {
 	var o importOptions
 	cmd := &cobra.Command{
@@ -113,14 +126,7 @@ func runImport(ctx context.Context, g *globals, o importOptions, files []string)
 		arms[in.Row(r)] = true
 	}
 	if o.json {
-		return writeJSON(g.stdout, struct {
-			File    string   `json:"file"`
-			Study   string   `json:"study"`
-			Runs    int      `json:"runs"`
-			Rows    int      `json:"rows"`
-			Metrics []string `json:"metrics"`
-			Notes   []string `json:"notes"`
-		}{file, filepath.Dir(file), len(in.Runs), len(arms), metricNames(in), in.Notes})
+		return printJSON(g.stdout, importDocument{head{importFormat}, file, filepath.Dir(file), len(in.Runs), len(arms), metricNames(in), in.Notes})
 	}
 	fmt.Fprintf(g.stdout, "%s: %s of %s, %s\n", file, phrase.Count(len(in.Runs), "run"), phrase.Count(len(arms), "row"), phrase.Count(len(in.Metrics), "metric"))
 	for _, n := range in.Notes {

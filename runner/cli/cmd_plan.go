@@ -40,6 +40,44 @@ func (o *planOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "print the plan as JSON")
 }
 
+const planFormat = "ablate.plan/1"
+
+// planDocument is what plan prints as JSON.
+type planDocument struct {
+	head
+	Study     string      `json:"study"`
+	Backend   string      `json:"backend"`   // class
+	Views     int         `json:"views"`     // rows × seeds that are planned
+	Trials    int         `json:"trials"`    // distinct ones of the views
+	Collapsed int         `json:"collapsed"` // points left out, equal to an earlier one of the same arm
+	Excluded  []string    `json:"excluded"`  // points that an arm's where leaves out
+	Stages    []planStage `json:"stages"`
+	Seconds   float64     `json:"seconds"` // of computation to expect, on one core
+	Wall      float64     `json:"wall"`    // seconds to expect with the workers
+	Workers   int         `json:"workers"`
+
+	Detect     []compare.Detect      `json:"detect,omitempty"`
+	Confounded []language.Confounded `json:"confounded"` // arms that differ from the reference in more than one factor
+}
+
+// planStage sums up the actions of a stage.
+type planStage struct {
+	Stage   string       `json:"stage"`
+	Cached  int          `json:"cached"`  // actions whose results are there
+	Run     int          `json:"run"`     // that a run computes
+	Retry   int          `json:"retry"`   // that it computes again, for they failed or were interrupted
+	Seconds float64      `json:"seconds"` // to expect, on one core
+	Guess   bool         `json:"guess"`   // nothing of the kind has run in this store: seconds is a guess
+	Bytes   *int64       `json:"bytes"`   // to expect on disk; null where nothing of the kind has run
+	Reasons []planReason `json:"reasons"`
+}
+
+// planReason is why actions of a stage run.
+type planReason struct {
+	Count int    `json:"count"` // of actions
+	Text  string `json:"text"`
+}
+
 func newPlan(g *globals) *cobra.Command {
 	var o planOptions
 	cmd := &cobra.Command{
@@ -252,52 +290,24 @@ func size(s plan.Stage) string {
 }
 
 func (p *planned) printJSON(w io.Writer) error {
-	type reason struct {
-		Count int    `json:"count"`
-		Text  string `json:"text"`
-	}
-	type line struct {
-		Stage   string   `json:"stage"`
-		Cached  int      `json:"cached"`
-		Run     int      `json:"run"`
-		Retry   int      `json:"retry"`
-		Seconds float64  `json:"seconds"`
-		Guess   bool     `json:"guess"`
-		Bytes   *int64   `json:"bytes"`
-		Reasons []reason `json:"reasons"`
-	}
-	out := struct {
-		Study     string   `json:"study"`
-		Backend   string   `json:"backend"`
-		Views     int      `json:"views"`
-		Trials    int      `json:"trials"`
-		Collapsed int      `json:"collapsed"`
-		Excluded  []string `json:"excluded"`
-		Stages    []line   `json:"stages"`
-		Seconds   float64  `json:"seconds"`
-		Wall      float64  `json:"wall"`
-		Workers   int      `json:"workers"`
-
-		Detect     []compare.Detect      `json:"detect,omitempty"`
-		Confounded []language.Confounded `json:"confounded"`
-	}{Study: p.project.Study.Name, Backend: p.Backend, Views: len(p.views), Trials: len(p.project.Graph.Chains), Collapsed: p.project.Study.Collapsed,
+	out := planDocument{head: head{planFormat}, Study: p.project.Study.Name, Backend: p.Backend, Views: len(p.views), Trials: len(p.project.Graph.Chains), Collapsed: p.project.Study.Collapsed,
 		Excluded: []string{}, Workers: device.Workers(p.Backend), Wall: p.Wall(device.Workers(p.Backend)), Detect: p.detect,
 		Confounded: append([]language.Confounded{}, p.project.Study.Confounded...)}
 	for _, e := range p.project.Study.Excluded {
 		out.Excluded = append(out.Excluded, e.String())
 	}
 	for _, s := range p.Stages() {
-		l := line{s.Stage, s.Cached, s.Run, s.Retry, s.Seconds, s.Rough, nil, []reason{}}
+		l := planStage{s.Stage, s.Cached, s.Run, s.Retry, s.Seconds, s.Rough, nil, []planReason{}}
 		if s.Bytes > 0 {
 			l.Bytes = &s.Bytes
 		}
 		for _, r := range s.Reasons {
-			l.Reasons = append(l.Reasons, reason(r))
+			l.Reasons = append(l.Reasons, planReason(r))
 		}
 		out.Stages = append(out.Stages, l)
 		out.Seconds += s.Seconds
 	}
-	return writeJSON(w, out)
+	return printJSON(w, out)
 }
 
 // isPlan reports whether run's argument is a saved plan and not a study, which is a

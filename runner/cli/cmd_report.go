@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -29,6 +28,14 @@ func (o *reportOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.figures, "figures", "", "write the figures alone into the folder `DIR`")
 	f.StringVar(&o.against, "against", "", "lay this `STUDY`, folder of results or baseline beside it")
 	f.BoolVar(&o.json, "json", false, "print the paths as JSON")
+}
+
+const reportFormat = "ablate.report/1"
+
+// reportDocument is what report prints as JSON.
+type reportDocument struct {
+	head
+	Files []string `json:"files"` // that were written
 }
 
 func newReport(g *globals) *cobra.Command {
@@ -81,7 +88,7 @@ func runReport(ctx context.Context, g *globals, o reportOptions, path string) er
 		return err
 	}
 	if o.json {
-		return json.NewEncoder(g.stdout).Encode(map[string][]string{"files": files})
+		return printJSON(g.stdout, reportDocument{head{reportFormat}, files})
 	}
 	for _, name := range files {
 		fmt.Fprintln(g.stdout, name)

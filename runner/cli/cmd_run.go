@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,6 +41,17 @@ func (o *runOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.limit, "limit", 0, "run at most `N` stages that are missing")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.json, "json", false, "print as JSON: table, and the paths of results and report")
+}
+
+const runFormat = "ablate.run/1"
+
+// runDocument is what run prints as JSON.
+type runDocument struct {
+	head
+	Table   text.Document `json:"table"`
+	Results string        `json:"results"`        // folder of the study's tables
+	Report  string        `json:"report"`         // path of its page; empty where none was written
+	Left    int           `json:"left,omitempty"` // actions that --limit has left
 }
 
 func newRun(g *globals) *cobra.Command {
@@ -260,14 +269,5 @@ func (g *globals) printReadOnly(ctx context.Context, p project.Project, class st
 // printRun prints as JSON the table of a run, the paths of its results and report,
 // and how many actions --limit has left.
 func (g *globals) printRun(r *result.Result, report string, left int) error {
-	var table bytes.Buffer
-	if err := text.JSON(&table, r.Ablation); err != nil {
-		return err
-	}
-	return writeJSON(g.stdout, struct {
-		Table   json.RawMessage `json:"table"`
-		Results string          `json:"results"`
-		Report  string          `json:"report"`
-		Left    int             `json:"left,omitempty"`
-	}{table.Bytes(), r.Project.Dir, report, left})
+	return printJSON(g.stdout, runDocument{head{runFormat}, text.NewDocument(r.Ablation), r.Project.Dir, report, left})
 }

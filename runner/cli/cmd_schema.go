@@ -2,19 +2,40 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"ablate/docs"
 	"ablate/experiments/language"
 )
 
 type schemaOptions struct {
 	json bool
+	of   string
 }
 
 func (o *schemaOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "as JSON")
+	f.StringVar(&o.of, "of", "", "the JSON schema of what a command prints with --json: `NAME` of the command, or of the table that 'table --of' prints")
+}
+
+const (
+	schemaFormat = "ablate.schema/1"
+	fieldFormat  = "ablate.field/1"
+)
+
+// schemaDocument is what schema prints as JSON.
+type schemaDocument struct {
+	head
+	Sections []language.Section `json:"sections"`
+}
+
+// fieldDocument is what schema prints as JSON of some fields.
+type fieldDocument struct {
+	head
+	Fields []language.Parameter `json:"fields"`
 }
 
 func newSchema(g *globals) *cobra.Command {
@@ -28,8 +49,12 @@ schema that this program holds.
 
 FIELD is a path, as in finetune.beta, a group, as in finetune.mix, or a part of the
 language, as in arm: the fields that it names are explained alone.
+
+--of prints a JSON schema (draft 2020-12) instead: that of what a command prints with
+--json. The object's field format names the schema and its version. A version may gain
+fields; none loses its meaning.
 ` + exitHelp,
-		Example: "  ablate schema | less\n  ablate schema finetune.beta\n  ablate schema --json",
+		Example: "  ablate schema | less\n  ablate schema finetune.beta\n  ablate schema --json\n  ablate schema --of table",
 		Args:    cobra.MaximumNArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return runSchema(g, o, args) },
 	}
@@ -39,6 +64,9 @@ language, as in arm: the fields that it names are explained alone.
 
 // runSchema prints the reference of the language, or what it has of one field.
 func runSchema(g *globals, o schemaOptions, names []string) error {
+	if o.of != "" {
+		return printSchema(g, o, names)
+	}
 	sections, err := language.Reference()
 	if err != nil {
 		return err
@@ -47,13 +75,26 @@ func runSchema(g *globals, o schemaOptions, names []string) error {
 		return printField(g, o, sections, names[0])
 	}
 	if o.json {
-		return writeJSON(g.stdout, sections)
+		return printJSON(g.stdout, schemaDocument{head{schemaFormat}, sections})
 	}
 	page, err := language.Markdown(sections)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprint(g.stdout, page)
+	return err
+}
+
+// printSchema prints the JSON schema of a name.
+func printSchema(g *globals, o schemaOptions, names []string) error {
+	if len(names) > 0 || o.json {
+		return usagef("schema: --of prints a JSON schema: leave out FIELD and --json")
+	}
+	b, ok := docs.Schema(o.of)
+	if !ok {
+		return usagef("schema: --of is %q; must be one of %s", o.of, strings.Join(docs.Schemas(), ", "))
+	}
+	_, err := g.stdout.Write(b)
 	return err
 }
 
@@ -64,7 +105,7 @@ func printField(g *globals, o schemaOptions, sections []language.Section, name s
 		return usagef("schema: the study language has no field %q: %s", name, hint)
 	}
 	if o.json {
-		return writeJSON(g.stdout, fields)
+		return printJSON(g.stdout, fieldDocument{head{fieldFormat}, fields})
 	}
 	for i, f := range fields {
 		if i > 0 {

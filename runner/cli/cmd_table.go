@@ -116,7 +116,7 @@ func (g *globals) printTable(r *result.Result, o tableOptions) error {
 	case o.parquet:
 		return table.Parquet(g.stdout.raw, text.Long(r.Ablation))
 	case o.json:
-		return text.JSON(g.stdout, r.Ablation)
+		return printJSON(g.stdout, text.NewDocument(r.Ablation))
 	case o.csv:
 		return table.CSV(g.stdout, text.Long(r.Ablation))
 	case o.tex:

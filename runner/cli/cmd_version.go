@@ -20,6 +20,21 @@ func (o *versionOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "as JSON")
 }
 
+const versionFormat = "ablate.version/1"
+
+// versionDocument is what version prints as JSON.
+type versionDocument struct {
+	head
+	Version  string            `json:"version"`  // of this program
+	Commit   string            `json:"commit"`   // that it was built from; empty where that is not known
+	Build    string            `json:"build"`    // SHA-256 of its file
+	Go       string            `json:"go"`       // version of Go
+	Platform string            `json:"platform"` // operating system and processor
+	Language int               `json:"schema"`   // version of the study language
+	Plugin   string            `json:"plugin"`   // that computes on the CPU
+	Modules  map[string]string `json:"modules"`  // versions of the libraries that compute, by name
+}
+
 func newVersion(g *globals) *cobra.Command {
 	var o versionOptions
 	cmd := &cobra.Command{
@@ -35,21 +50,12 @@ func newVersion(g *globals) *cobra.Command {
 }
 
 func runVersion(g *globals, o versionOptions) error {
-	v := struct {
-		Version  string            `json:"version"`
-		Commit   string            `json:"commit"`
-		Build    string            `json:"build"`
-		Go       string            `json:"go"`
-		Platform string            `json:"platform"`
-		Schema   int               `json:"schema"`
-		Plugin   string            `json:"plugin"`
-		Modules  map[string]string `json:"modules"`
-	}{program.Version(), program.Commit(), program.Build(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, schema.Version,
+	v := versionDocument{head{versionFormat}, program.Version(), program.Commit(), program.Build(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, schema.Version,
 		device.Plugin(), program.Modules()}
 	if o.json {
-		return writeJSON(g.stdout, v)
+		return printJSON(g.stdout, v)
 	}
-	fmt.Fprintf(g.stdout, "ablate %s\nbuild    %s\ngo       %s %s\nschema   %d\nplugin   %s\n", v.Version, v.Build, v.Go, v.Platform, v.Schema, v.Plugin)
+	fmt.Fprintf(g.stdout, "ablate %s\nbuild    %s\ngo       %s %s\nschema   %d\nplugin   %s\n", v.Version, v.Build, v.Go, v.Platform, v.Language, v.Plugin)
 	for _, name := range program.Libraries {
 		fmt.Fprintf(g.stdout, "%-8s %s\n", name, v.Modules[name])
 	}

@@ -25,6 +25,17 @@ func (o *vetOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "print findings, or mistakes, as JSON")
 }
 
+const vetFormat = "ablate.vet/1"
+
+// vetDocument is what vet prints as JSON.
+type vetDocument struct {
+	head
+	OK         bool                  `json:"ok"`
+	Findings   []checkup.Finding     `json:"findings"`
+	Mistakes   []*language.Error     `json:"mistakes"`   // in the order of the files
+	Confounded []language.Confounded `json:"confounded"` // arms that differ from the reference in more than one factor
+}
+
 func newVet(g *globals) *cobra.Command {
 	var o vetOptions
 	cmd := &cobra.Command{
@@ -49,12 +60,7 @@ func runVet(ctx context.Context, g *globals, o vetOptions, path string) error {
 	var mistakes *language.Errors
 	if o.json && (err == nil || errors.As(err, &mistakes)) {
 		// The same shape with and without mistakes.
-		out := struct {
-			OK         bool                  `json:"ok"`
-			Findings   []checkup.Finding     `json:"findings"`
-			Mistakes   []*language.Error     `json:"mistakes"`
-			Confounded []language.Confounded `json:"confounded"`
-		}{err == nil, list, []*language.Error{}, []language.Confounded{}}
+		out := vetDocument{head{vetFormat}, err == nil, list, []*language.Error{}, []language.Confounded{}}
 		if out.Findings == nil {
 			out.Findings = []checkup.Finding{}
 		}
@@ -64,7 +70,7 @@ func runVet(ctx context.Context, g *globals, o vetOptions, path string) error {
 		if mistakes != nil {
 			out.Mistakes = mistakes.List
 		}
-		if jerr := writeJSON(g.stdout, out); jerr != nil || err == nil {
+		if jerr := printJSON(g.stdout, out); jerr != nil || err == nil {
 			return jerr
 		}
 		return printedError{err}

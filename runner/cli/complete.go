@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ablate/docs"
 	"ablate/experiments/language"
 	"ablate/runner/device"
 	"ablate/runner/result"
@@ -52,6 +53,9 @@ func complete(root *cobra.Command) {
 		for name, f := range flags {
 			if c.Flags().Lookup(name) == nil {
 				continue
+			}
+			if c.Name() == "schema" {
+				f.values = fixed(docs.Schemas())
 			}
 			if err := c.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 				how := cobra.ShellCompDirectiveNoFileComp

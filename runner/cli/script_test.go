@@ -98,7 +98,7 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"damage": damage, "readonly": readonly,
+			"damage": damage, "readonly": readonly, "snippets": snippets, "valid": valid,
 		},
 	})
 }
@@ -118,6 +118,35 @@ func readonly(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(syscall.Mount(dir, dir, "", syscall.MS_BIND, ""))
 	ts.Defer(func() { _ = syscall.Unmount(dir, 0) })
 	ts.Check(syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""))
+}
+
+// valid checks what the last command printed against the JSON schema of a name.
+func valid(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(cli.Valid(args[0], []byte(ts.ReadFile("stdout"))))
+}
+
+// snippets runs the Python programs of docs/data.md on the miniature study, whose tables lie
+// where they look for them. Each prints a row of the study.
+func snippets(ts *testscript.TestScript, _ bool, _ []string) {
+	python := os.Getenv("ABLATE_TEST_PYTHON")
+	if python == "" {
+		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
+			ts.Fatalf("ABLATE_TEST_PYTHON names no Python with pandas, polars and duckdb")
+		}
+		ts.Logf("not run: ABLATE_TEST_PYTHON names no Python with pandas, polars and duckdb")
+		return
+	}
+	programs, err := cli.Snippets()
+	ts.Check(err)
+	if len(programs) != 3 {
+		ts.Fatalf("docs/data.md has %d programs, want 3", len(programs))
+	}
+	for _, p := range programs {
+		ts.Check(ts.Exec(python, "-c", strings.ReplaceAll(p, "quickstart", "mini")))
+		if !strings.Contains(ts.ReadFile("stdout"), "pretrained") {
+			ts.Fatalf("it prints no row of the study:\n%s", p)
+		}
+	}
 }
 
 // damage flips one byte of every file below a folder whose path has a word.

@@ -13,9 +13,11 @@ type curves struct{ trial, stage, step, metric, value *table.Column }
 
 func newCurves(t *table.Table) *curves {
 	c := &curves{
-		trial: &table.Column{Name: "trial", Kind: table.String}, stage: &table.Column{Name: "stage", Kind: table.String},
-		step: &table.Column{Name: "step", Kind: table.Int}, metric: &table.Column{Name: "metric", Kind: table.String},
-		value: &table.Column{Name: "value", Kind: table.Float, Doc: "mean since the point before; of gold, proxy, kl and denoising gap the value at the step, on finetune.probeImages images"},
+		trial:  &table.Column{Name: "trial", Kind: table.String, Doc: trialID},
+		stage:  &table.Column{Name: "stage", Kind: table.String, Doc: "that trains: pretrain, embedder, reward or finetune"},
+		step:   &table.Column{Name: "step", Kind: table.Int, Unit: "steps", Doc: "of its training"},
+		metric: &table.Column{Name: "metric", Kind: table.String, Doc: "loss and others of the training; gold, proxy, kl and denoising gap of the probes of a fine-tuning"},
+		value:  &table.Column{Name: "value", Kind: table.Float, Doc: "mean since the point before; of gold, proxy, kl and denoising gap the value at the step, on finetune.probeImages images"},
 	}
 	t.Columns = []*table.Column{c.trial, c.stage, c.step, c.metric, c.value}
 	return c

@@ -15,10 +15,12 @@ type labels struct{ pretraining, feedback, artifact, index, prompt, annotator, l
 
 func newLabels(t *table.Table) *labels {
 	l := &labels{
-		pretraining: &table.Column{Name: "seed.pretraining", Kind: table.Int}, feedback: &table.Column{Name: "seed.feedback", Kind: table.Int},
-		artifact: &table.Column{Name: "artifact", Kind: table.String}, index: &table.Column{Name: "index", Kind: table.Int},
-		prompt: &table.Column{Name: "prompt", Kind: table.String}, annotator: &table.Column{Name: "annotator", Kind: table.String},
-		label: &table.Column{Name: "label", Kind: table.String, Doc: "good, bad or skip"},
+		pretraining: &table.Column{Name: "seed.pretraining", Kind: table.Int, Doc: seedPretraining}, feedback: &table.Column{Name: "seed.feedback", Kind: table.Int, Doc: seedFeedback},
+		artifact:  &table.Column{Name: "artifact", Kind: table.String, Doc: "id of the set of labels, as artifact.label of trials.arrow; trials share sets"},
+		index:     &table.Column{Name: "index", Kind: table.Int, Doc: "of the image in its set, from 0"},
+		prompt:    &table.Column{Name: "prompt", Kind: table.String, Doc: "that the image was drawn for"},
+		annotator: &table.Column{Name: "annotator", Kind: table.String, Doc: "who labelled it"},
+		label:     &table.Column{Name: "label", Kind: table.String, Doc: "good, bad or skip"},
 	}
 	t.Columns = []*table.Column{l.pretraining, l.feedback, l.artifact, l.index, l.prompt, l.annotator, l.label}
 	return l

@@ -17,10 +17,10 @@ func newReliability(t *table.Table) *reliability {
 		return &table.Column{Name: name, Kind: table.Float, Valid: []bool{}, Unit: unit, Doc: doc}
 	}
 	r := &reliability{
-		trial: &table.Column{Name: "trial", Kind: table.String}, bin: &table.Column{Name: "bin", Kind: table.Int, Doc: "from 0"},
-		low:   &table.Column{Name: "low", Kind: table.Float, Unit: "score"},
-		high:  &table.Column{Name: "high", Kind: table.Float, Unit: "score", Doc: "belongs to the next bin, but for the last"},
-		n:     &table.Column{Name: "n", Kind: table.Int, Unit: "images", Doc: "that the annotator did not skip"},
+		trial: &table.Column{Name: "trial", Kind: table.String, Doc: trialID}, bin: &table.Column{Name: "bin", Kind: table.Int, Doc: "from 0"},
+		low:   &table.Column{Name: "low", Kind: table.Float, Unit: "score", Doc: "lower end of the bin"},
+		high:  &table.Column{Name: "high", Kind: table.Float, Unit: "score", Doc: "upper end, which belongs to the next bin but for the last"},
+		n:     &table.Column{Name: "n", Kind: table.Int, Unit: "images", Doc: "of the bin, those that the annotator skipped left out"},
 		score: share("score", "score", "mean score of the trial's own reward"), labelled: share("labelled", "share", "labelled good by the annotator, noise and all"),
 		gold: share("gold", "share", "called good by the gold"),
 	}

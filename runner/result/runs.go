@@ -38,22 +38,22 @@ func environmentOf(found *lookup.Found, c layout.Chain) string {
 func Runs(attempts []store.Attempt) *table.Table {
 	slices.SortStableFunc(attempts, func(a, b store.Attempt) int { return a.Time.Compare(b.Time) })
 	var (
-		action   = &table.Column{Name: "action", Kind: table.String}
-		stage    = &table.Column{Name: "stage", Kind: table.String}
+		action   = &table.Column{Name: "action", Kind: table.String, Doc: "id of the computation in the store"}
+		stage    = &table.Column{Name: "stage", Kind: table.String, Doc: "kind of computation"}
 		trial    = &table.Column{Name: "trial", Kind: table.String, Doc: "id of the first trial that needs it"}
 		view     = &table.Column{Name: "view", Kind: table.String, Doc: "row and seed of that trial"}
-		attempt  = &table.Column{Name: "attempt", Kind: table.Int}
-		start    = &table.Column{Name: "start", Kind: table.Time}
-		seconds  = &table.Column{Name: "seconds", Kind: table.Float, Unit: "s"}
-		worker   = &table.Column{Name: "worker", Kind: table.Int}
-		device   = &table.Column{Name: "device", Kind: table.String}
-		backend  = &table.Column{Name: "backend", Kind: table.String}
-		versions = &table.Column{Name: "versions", Kind: table.String}
-		cpu      = &table.Column{Name: "cpu", Kind: table.String}
+		attempt  = &table.Column{Name: "attempt", Kind: table.Int, Doc: "1 for the first try of the action by this study"}
+		start    = &table.Column{Name: "start", Kind: table.Time, Doc: "UTC"}
+		seconds  = &table.Column{Name: "seconds", Kind: table.Float, Unit: "s", Doc: "it took; 0 where the end is not known"}
+		worker   = &table.Column{Name: "worker", Kind: table.Int, Doc: "number of the worker process"}
+		device   = &table.Column{Name: "device", Kind: table.String, Doc: "name of the processor or GPU"}
+		backend  = &table.Column{Name: "backend", Kind: table.String, Doc: "class: xla:cuda, xla:cpu or go"}
+		versions = &table.Column{Name: "versions", Kind: table.String, Doc: "of this program and of the libraries that computed"}
+		cpu      = &table.Column{Name: "cpu", Kind: table.String, Doc: "processor and its vector extensions"}
 		where    = &table.Column{Name: "environment", Kind: table.String, Doc: "id, as in trials.arrow"}
 		lines    = &table.Column{Name: "environment.lines", Kind: table.String, Doc: "what may change the last digits of a result: plugin, driver, processor, flags"}
 		outcome  = &table.Column{Name: "outcome", Kind: table.String, Doc: "ok, failed, interrupted or running"}
-		failure  = &table.Column{Name: "error", Kind: table.String}
+		failure  = &table.Column{Name: "error", Kind: table.String, Doc: "of a failed attempt"}
 	)
 	for _, a := range attempts {
 		action.Strings = append(action.Strings, a.Action.String())

@@ -19,9 +19,12 @@ type samples struct{ trial, set, index, prompt, category, seen, verdict, read, p
 
 func newSamples(t *table.Table) *samples {
 	s := &samples{
-		trial: &table.Column{Name: "trial", Kind: table.String}, set: &table.Column{Name: "set", Kind: table.String, Doc: "alignment or fidelity"},
-		index: &table.Column{Name: "index", Kind: table.Int}, prompt: &table.Column{Name: "prompt", Kind: table.String},
-		category: &table.Column{Name: "category", Kind: table.String, Valid: []bool{}}, seen: &table.Column{Name: "seen", Kind: table.Bool, Valid: []bool{}},
+		trial:    &table.Column{Name: "trial", Kind: table.String, Doc: trialID},
+		set:      &table.Column{Name: "set", Kind: table.String, Doc: "alignment: images for the study's prompts; fidelity: images for captions of real ones, which no judge sees"},
+		index:    &table.Column{Name: "index", Kind: table.Int, Doc: "of the image in its set, from 0; equal indices of a seed have the same prompt and initial noise in every trial"},
+		prompt:   &table.Column{Name: "prompt", Kind: table.String, Doc: "that the image was drawn for"},
+		category: &table.Column{Name: "category", Kind: table.String, Valid: []bool{}, Doc: "of the prompt"},
+		seen:     &table.Column{Name: "seen", Kind: table.Bool, Valid: []bool{}, Doc: "feedback may use the prompt; otherwise it is held out"},
 		verdict:  &table.Column{Name: "verdict", Kind: table.String, Valid: []bool{}, Doc: "the gold's: good, bad or skip"},
 		read:     &table.Column{Name: "read", Kind: table.String, Valid: []bool{}, Doc: "what the parser read"},
 		proxy:    &table.Column{Name: "proxy", Kind: table.Float, Valid: []bool{}, Unit: "score", Doc: "by the base trial's learned reward"},

@@ -11,6 +11,13 @@ import (
 	"ablate/runner/stage"
 )
 
+// What several tables say of a column.
+const (
+	trialID         = "id, as in trials.arrow"
+	seedPretraining = "seed of the denoiser, the embedder and their data"
+	seedFeedback    = "seed of every other stage"
+)
+
 // trials makes trials.arrow: a row a view.
 func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	found := r.found
@@ -20,7 +27,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 		t.Trials.Columns = append(t.Trials.Columns, c)
 		return c
 	}
-	arm, view, trial := str("arm", "row of the ablation table"), str("view", "ARM[axis=value,…]@seed"), str("trial", "id; equal where views share a trial")
+	arm, view, trial := str("arm", "of the study"), str("view", "row of the ablation table and seed, ARM[axis=value,…]@SEED"), str("trial", "id of 64 hexadecimal digits; equal where views share a trial")
 	control := &table.Column{Name: "control", Kind: table.Bool, Bools: make([]bool, n), Doc: "trained or chosen by the gold's own verdicts"}
 	t.Trials.Columns = append(t.Trials.Columns, control)
 	axes := language.Axes()
@@ -38,22 +45,22 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 		columns[i] = c
 		t.Trials.Columns = append(t.Trials.Columns, c)
 	}
-	pretraining := &table.Column{Name: "seed.pretraining", Kind: table.Int, Ints: make([]int64, n)}
-	feedback := &table.Column{Name: "seed.feedback", Kind: table.Int, Ints: make([]int64, n)}
+	pretraining := &table.Column{Name: "seed.pretraining", Kind: table.Int, Ints: make([]int64, n), Doc: seedPretraining}
+	feedback := &table.Column{Name: "seed.feedback", Kind: table.Int, Ints: make([]int64, n), Doc: seedFeedback}
 	environment := &table.Column{Name: "environment", Kind: table.String, Strings: make([]string, n), Valid: make([]bool, n),
 		Doc: "id of what its stages were computed on, those of the base trial's reward among them, several joined by +; runs.arrow has the words"}
 	t.Trials.Columns = append(t.Trials.Columns, pretraining, feedback, environment)
 
 	values := map[string][2]*table.Column{}
 	for _, m := range Metrics {
-		v, count := m, &table.Column{Name: m.Name + ".n", Kind: table.Int, Unit: "samples", Ints: make([]int64, n), Valid: make([]bool, n)}
+		v, count := m, &table.Column{Name: m.Name + ".n", Kind: table.Int, Unit: "samples", Doc: "behind " + m.Name + "; 0 where it was measured and is not defined", Ints: make([]int64, n), Valid: make([]bool, n)}
 		v.Kind, v.Floats, v.Valid = table.Float, make([]float64, n), make([]bool, n)
 		values[m.Name] = [2]*table.Column{&v, count}
 		t.Trials.Columns = append(t.Trials.Columns, &v, count)
 	}
 	artifacts := map[layout.Role]*table.Column{}
 	for _, role := range layout.Roles() {
-		c := &table.Column{Name: "artifact." + role.String(), Kind: table.String, Strings: make([]string, n), Valid: make([]bool, n)}
+		c := &table.Column{Name: "artifact." + role.String(), Kind: table.String, Doc: "id in the store of what " + role.String() + " made", Strings: make([]string, n), Valid: make([]bool, n)}
 		artifacts[role] = c
 		t.Trials.Columns = append(t.Trials.Columns, c)
 	}

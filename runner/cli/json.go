@@ -1,0 +1,26 @@
+package cli
+
+import (
+	"encoding/json"
+	"io"
+)
+
+// head begins every object that a command prints as JSON.
+type head struct {
+	Format string `json:"format"` // name and version of the schema of this object, "ablate.NAME/VERSION"; 'ablate schema --of NAME' prints it
+}
+
+// Schema is the name and version of the document's JSON schema.
+func (h head) Schema() string { return h.Format }
+
+// document is an object that a command prints as JSON.
+type document interface{ Schema() string }
+
+// printJSON prints a document. It is the one place where commands encode JSON, so that
+// nothing is printed that has no schema.
+func printJSON(w io.Writer, d document) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(d)
+}
