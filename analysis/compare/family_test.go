@@ -1,6 +1,7 @@
 package compare_test
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -257,6 +258,14 @@ func TestSweep(t *testing.T) {
 	}
 	if p := got.Rows[2].Point; got.Rows[0].Point != nil || !slices.Equal(p, []compare.Value{{Axis: "beta", Value: "1"}, {Axis: "rate", Value: "0.3"}}) {
 		t.Errorf("the points of %s and %s: %v, %v", got.Rows[0].Label, got.Rows[2].Label, got.Rows[0].Point, p)
+	}
+	for f, factor := range got.Sweeps[0].Factors {
+		for k, i := range got.Sweeps[0].Rows {
+			at := got.Sweeps[0].At[f][k]
+			if v := got.Rows[i].Point[f].Value; factor.Levels[at] != v || fmt.Sprint(factor.Numbers[at]) != v {
+				t.Errorf("%s is at level %s (%v) of %s", got.Rows[i].Label, factor.Levels[at], factor.Numbers[at], factor.Name)
+			}
+		}
 	}
 	want := map[string]float64{"main beta=01": -.1, "range rate=0.10.3": .1}
 	seen := 0

@@ -16,6 +16,8 @@ type Sweep struct {
 	Factors []Factor `json:"factors"`
 	Effects []Effect `json:"effects,omitempty"`
 	Note    string   `json:"note,omitempty"` // why effects are missing
+	// At has, by factor, the level of each row of Rows: an index of the factor's levels.
+	At [][]int `json:"-"`
 }
 
 // Factor is an axis, or several that are coupled ("a+b"), with its levels in
@@ -23,7 +25,9 @@ type Sweep struct {
 type Factor struct {
 	Name   string   `json:"name"`
 	Levels []string `json:"levels"`
-	number bool
+	// Numbers are the levels of one axis of numbers; nil for other factors.
+	Numbers []float64 `json:"-"`
+	number  bool
 }
 
 // The kinds of effects.
@@ -90,6 +94,7 @@ func (b *builder) sweep(arm string, rows []int) Sweep {
 				c.Levels[l] += "+" + f.Levels[at[slices.Index(levels[coupled], l)]]
 			}
 			c.Name += "+" + f.Name
+			c.Numbers = nil
 			continue
 		}
 		s.Factors, levels = append(s.Factors, f), append(levels, at)
@@ -98,6 +103,13 @@ func (b *builder) sweep(arm string, rows []int) Sweep {
 		slices.SortStableFunc(s.Rows, func(i, j int) int {
 			return cmp.Compare(levels[0][slices.Index(rows, i)], levels[0][slices.Index(rows, j)])
 		})
+	}
+	for _, at := range levels {
+		of := make([]int, len(s.Rows))
+		for k, i := range s.Rows {
+			of[k] = at[slices.Index(rows, i)]
+		}
+		s.At = append(s.At, of)
 	}
 	points := 1
 	for _, f := range s.Factors {
@@ -132,6 +144,9 @@ func (b *builder) factor(name string, rows []int) (Factor, []int, bool) {
 	}
 	if f.number {
 		slices.SortStableFunc(distinct, func(x, y any) int { return cmp.Compare(number(x), number(y)) })
+		for _, v := range distinct {
+			f.Numbers = append(f.Numbers, number(v))
+		}
 	}
 	at := make([]int, len(rows))
 	for k, v := range values {

@@ -118,6 +118,13 @@ func TestFrontOfBaselines(t *testing.T) {
 			t.Fatalf("%s: there is no front", name)
 		}
 		save(t, name+"-front", f)
+		for _, s := range tab.Sweeps {
+			f, ok := figure.DoseResponse(tab, s, 0, []string{"alignment", "fidelity.recall"})
+			if !ok {
+				t.Fatalf("%s: nothing is drawn of %s", name, s.Arm)
+			}
+			save(t, name+"-"+s.Arm, f)
+		}
 	}
 }
 

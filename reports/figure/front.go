@@ -43,7 +43,7 @@ func Front(t *compare.Table, x, y string) (Figure, bool) {
 		if !okX || !okY {
 			continue
 		}
-		if p, ok := shared[r.Label]; ok { // over the seeds that the rows share, so that none lies beyond the front
+		if p, ok := shared[cmp.Or(r.SameAs, r.Label)]; ok { // over the seeds that the rows share, so that none lies beyond the front
 			cx, cy = p.CellX, p.CellY
 		}
 		at[i] = plotter.XY{X: cx.Mean, Y: cy.Mean}

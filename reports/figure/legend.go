@@ -33,12 +33,13 @@ func fit(label string, width vg.Length) string {
 	return string(cut) + "…"
 }
 
-// legend names rows where they cover nothing: right of a plot, or below it where the
-// figure is narrow.
+// legend names rows where they cover nothing: right of a plot, or below it.
 type legend struct {
 	rows   []int // whose colour and glyph a label has
 	labels []string
-	more   int // rows beyond those that are drawn
+	more   int    // rows beyond those that are drawn
+	note   string // on what has no colour
+	below  bool   // in both layouts, not just where the figure is narrow
 }
 
 const legendLine = 13 // points
@@ -50,7 +51,7 @@ func (l *legend) add(row int, label string) {
 // lines are the labels, as wide as a layout allows, and what is left out.
 func (l *legend) lines(at layout) []string {
 	most := at.width() - 3*vg.Centimeter
-	if at == wide {
+	if l.right(at) {
 		most = at.width() * 2 / 5
 	}
 	var out []string
@@ -60,22 +61,28 @@ func (l *legend) lines(at layout) []string {
 	if l.more > 0 {
 		out = append(out, fmt.Sprintf("%d more rows are not drawn", l.more))
 	}
+	if l.note != "" {
+		out = append(out, fit(l.note, at.width()-20))
+	}
 	return out
 }
+
+// right reports whether a legend stands right of the plot.
+func (l *legend) right(at layout) bool { return at == wide && !l.below }
 
 // figure is a plot of a height beside its legend.
 func (l *legend) figure(height vg.Length, m *marks, draws func(draw.Canvas), at layout) drawing {
 	lines := l.lines(at)
 	room := legendLine * vg.Length(len(lines))
 	d := drawing{width: at.width(), height: height + room + 6, marks: m}
-	if at == wide {
+	if l.right(at) {
 		d.height = max(height, 2*vg.Centimeter+room)
 	}
 	d.draw = func(c draw.Canvas) {
 		switch {
 		case len(lines) == 0:
 			draws(c)
-		case at == wide:
+		case l.right(at):
 			side := widest(lines) + 26
 			draws(draw.Crop(c, 0, -side, 0, 0))
 			l.draw(c, vg.Point{X: c.Max.X - side + 12, Y: c.Max.Y - 4}, lines)

@@ -95,6 +95,7 @@ func Dark() string {
 	}
 	add(grey, color.RGBA{0xb0, 0xb0, 0xb0, 0xff})
 	add(faint, color.RGBA{0x40, 0x40, 0x40, 0xff})
+	add(shade, color.RGBA{0x26, 0x26, 0x26, 0xff})
 	add(white, paper)
 	slices.Sort(list)
 	return strings.Join(slices.Compact(list), ";")

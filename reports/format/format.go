@@ -160,27 +160,34 @@ func BriefPoint(r compare.Row) string {
 		}
 		return s
 	}
-	value := func(s string) string {
-		x, err := strconv.ParseFloat(s, 64)
-		if err != nil {
-			return s
-		}
-		if e := strings.Replace(strconv.FormatFloat(x, 'e', -1, 64), "e-0", "e-", 1); len(e) < len(s) {
-			return e
-		}
+	return point(r, name, Level)
+}
+
+// Level is a value on an axis, in powers of ten where that is shorter.
+func Level(s string) string {
+	x, err := strconv.ParseFloat(s, 64)
+	if err != nil {
 		return s
 	}
-	return point(r, name, value)
+	if e := strings.Replace(strconv.FormatFloat(x, 'e', -1, 64), "e-0", "e-", 1); len(e) < len(s) {
+		return e
+	}
+	return s
+}
+
+// Axis is the last part of an axis' path; of several that are coupled, of each.
+func Axis(path string) string {
+	parts := strings.Split(path, "+")
+	for i, p := range parts {
+		parts[i] = p[strings.LastIndexByte(p, '.')+1:]
+	}
+	return strings.Join(parts, "+")
 }
 
 func point(r compare.Row, axis, value func(string) string) string {
 	var parts []string
 	for _, v := range r.Point {
-		name := v.Axis
-		if i := strings.LastIndexByte(name, '.'); i >= 0 {
-			name = name[i+1:]
-		}
-		parts = append(parts, axis(name)+"="+value(v.Value))
+		parts = append(parts, axis(Axis(v.Axis))+"="+value(v.Value))
 	}
 	if r.Control {
 		parts = append(parts, "(control)")
@@ -192,8 +199,7 @@ func point(r compare.Row, axis, value func(string) string) string {
 // named twice: "beta=0.1", and not "beta beta=0.1".
 func Brief(r compare.Row) string {
 	if len(r.Point) == 1 {
-		path := strings.Split(r.Point[0].Axis, ".")
-		if axis := path[len(path)-1]; r.Arm == axis || strings.HasSuffix(r.Arm, " "+axis) {
+		if axis := Axis(r.Point[0].Axis); r.Arm == axis || strings.HasSuffix(r.Arm, " "+axis) {
 			return strings.TrimSuffix(r.Arm, axis) + Point(r)
 		}
 	}

@@ -39,6 +39,7 @@ type spot struct {
 const (
 	mostForests = 4  // figures of differences in a study without alignment
 	mostSweeps  = 12 // arms with figures of their effects
+	mostDoses   = 4  // panels of a figure of a swept axis
 )
 
 // Figures of a section of the page.
@@ -97,6 +98,7 @@ func (r Report) drawn() []shown {
 	if slices.ContainsFunc(r.Table.Metrics, func(m compare.Metric) bool { return m.Name == "alignment.count" }) {
 		list = append(list, shown{Name: "categories", Section: "categories", Caption: "Alignment by category. " + intervalText(r.Table, alignment), figure: figure.Categories(r.Table)})
 	}
+	list = append(list, r.doses()...)
 	metrics := []string{alignment, fidelity}
 	if first := r.Table.Answer.Metric; first != alignment {
 		metrics = []string{first}
@@ -123,6 +125,35 @@ func (r Report) drawn() []shown {
 	list = append(list, r.reliability()...)
 	list = append(list, r.training()...)
 	return append(list, r.overOptimization()...)
+}
+
+// doses are the figures of what each swept axis does to the primary metrics and to fidelity.
+func (r Report) doses() []shown {
+	var metrics []string
+	for _, m := range r.Table.Metrics {
+		if (m.Primary || m.Name == "fidelity.recall") && len(metrics) < mostDoses {
+			metrics = append(metrics, m.Name)
+		}
+	}
+	var list []shown
+	for i, s := range r.Table.Sweeps[:min(len(r.Table.Sweeps), mostSweeps)] {
+		for k, factor := range s.Factors {
+			f, ok := figure.DoseResponse(r.Table, s, k, metrics)
+			if !ok {
+				continue
+			}
+			caption := fmt.Sprintf("What %s does in “%s”: means and, small, the seeds. ", factor.Name, s.Arm)
+			if b := intervalText(r.Table, metrics[0]); strings.Contains(b, "seeds and") || slices.ContainsFunc(s.Rows, func(i int) bool { return r.Table.Rows[i].Cells[metrics[0]].Tested() }) {
+				caption += b + " They are those of the levels; differences between levels are paired by seed and may be surer. "
+			}
+			if len(s.Factors) > 1 {
+				caption += "A line for each combination of levels of the other axes: parallel lines do not interact. "
+			}
+			list = append(list, shown{Name: fmt.Sprintf("dose-%d-%s", i+1, format.Axis(factor.Name)), Section: "effects", figure: f,
+				Caption: caption + "Dashed: “" + r.Table.Reference + "”, with its interval as a band."})
+		}
+	}
+	return list
 }
 
 // frontCaption says what the first figure shows, and of which levels its intervals are.
@@ -165,7 +196,7 @@ func (r Report) training() []shown {
 			}
 			name, by := c.name, ""
 			if o != "" {
-				name, by = name+"-"+o, " by "+o
+				name, by = name+"-"+strings.ReplaceAll(o, "+", "-"), " by "+o
 			}
 			list = append(list, shown{Name: name, Section: "training", figure: f,
 				Caption: fmt.Sprintf(c.caption, by) + " Bands: 95% of the mean over seeds; with fewer than three seeds, from the least to the greatest."})
