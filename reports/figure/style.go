@@ -17,6 +17,8 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
+
+	"ablate/reports/format"
 )
 
 // palette is that of Okabe & Ito without yellow, which is too light for lines.
@@ -136,7 +138,7 @@ func (t ticks) Ticks(low, high float64) []plot.Tick {
 	decimals := max(0, int(-math.Floor(math.Log10(step)+1e-9)))
 	var out []plot.Tick
 	for k := math.Ceil(low/step - 1e-9); k*step <= high+1e-9*step; k++ {
-		out = append(out, plot.Tick{Value: k * step, Label: strconv.FormatFloat(k*step+0, 'f', decimals, 64)})
+		out = append(out, plot.Tick{Value: k * step, Label: format.Fixed(k*step, decimals)})
 	}
 	return out
 }

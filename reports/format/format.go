@@ -29,16 +29,26 @@ func digits(metric string) int {
 func Number(metric string, v float64) string {
 	d := digits(metric)
 	s := strconv.FormatFloat(math.Abs(v), 'f', d, 64)
-	zero := strings.Trim(s, "0.") == ""
 	if d == 3 {
 		if rest, ok := strings.CutPrefix(s, "0."); ok {
 			s = "." + rest
 		}
 	}
-	if v < 0 && !zero {
-		s = "−" + s
+	return sign(v, s)
+}
+
+// Fixed is a number with some decimals and the zero before its point, as on the axis of a
+// figure.
+func Fixed(v float64, decimals int) string {
+	return sign(v, strconv.FormatFloat(math.Abs(v), 'f', decimals, 64))
+}
+
+// sign puts the minus sign of v before its digits, unless all of these are 0.
+func sign(v float64, digits string) string {
+	if v < 0 && strings.Trim(digits, "0.") != "" {
+		return "−" + digits
 	}
-	return s
+	return digits
 }
 
 // Size is a size that a study declares, with the digits that it declares.

@@ -36,6 +36,11 @@ func TestNumber(t *testing.T) {
 			t.Errorf("a declared size of %v in %s reads %q, want %q", c.v, c.metric, got, c.want)
 		}
 	}
+	for want, got := range map[string]string{"−0.50": format.Fixed(-.5, 2), "0.0": format.Fixed(-.01, 1), "10": format.Fixed(10, 0)} {
+		if got != want {
+			t.Errorf("on an axis it reads %q, want %q", got, want)
+		}
+	}
 	for p, want := range map[float64]string{.5: ".50", .04: ".04", .0061: ".0061", 1e-9: "< .0001", 1: "1.00"} {
 		if got := format.P(p); got != want {
 			t.Errorf("p of %v reads %q, want %q", p, got, want)
