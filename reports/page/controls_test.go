@@ -316,6 +316,17 @@ func TestData(t *testing.T) {
 	if got, err := base64.StdEncoding.DecodeString(encoded); err != nil || !bytes.Equal(got, want.Bytes()) {
 		t.Errorf("one file has\n%s, %v, want\n%s", got, err, want.Bytes())
 	}
+	if n := bytes.Count(single, link[1]); n != 1 {
+		t.Errorf("one file has the data of its table %d times", n)
+	}
+	probe := probing + `
+	$("#table-data").addEventListener("click", e => { e.preventDefault(); say("data"); });
+	$$("a.data[href='#table-data']").forEach(a => a.click());
+	end();
+	});</script>`
+	if got := said(t, open(t, t.TempDir(), string(single), "", probe)); got != "data" {
+		t.Errorf("other links lead to the data: %q", got)
+	}
 	if bytes.Contains(single, []byte("../trials.arrow")) {
 		t.Error("one file links to files that it cannot know of")
 	}

@@ -3,6 +3,7 @@ package page
 import (
 	"bytes"
 	"html/template"
+	"strings"
 
 	"ablate/analysis/table"
 	"ablate/reports/text"
@@ -10,7 +11,8 @@ import (
 
 // download is a file with the data behind a table.
 type download struct {
-	Name string // of the file
+	ID   string // of the link, if others lead to it
+	Name string // of the file; empty: the link leads to another one
 	URL  template.URL
 }
 
@@ -22,13 +24,17 @@ func (v *view) downloads(place place) error {
 			return download{}, err
 		}
 		url, err := place("data/"+name+".csv", "text/csv", b.Bytes())
-		return download{v.Name + "-" + name + ".csv", url}, err
+		return download{name + "-data", v.Name + "-" + name + ".csv", url}, err
 	}
 	var err error
 	if v.Ablation.Data, err = csv("table", text.Long(v.Table)); err != nil {
 		return err
 	}
-	v.Differences.Data = v.Ablation.Data
+	v.Again = v.Ablation.Data
+	if v.Again.ID = ""; strings.HasPrefix(string(v.Again.URL), "data:") { // once in the page is enough
+		v.Again = download{URL: template.URL("#" + v.Ablation.Data.ID)}
+	}
+	v.Differences.Data = v.Again
 	if v.Exchanges != nil {
 		v.ByPrompt, err = csv("prompts", text.Prompts(v.Table, v.Exchanges))
 	}

@@ -197,6 +197,7 @@ type view struct {
 	Answer []string
 	// Ablation and Differences are the tables of levels and of differences.
 	Ablation, Differences grid
+	Again                 download // the data of Ablation, for other tables made of them
 	ByPrompt              download
 	Arrow                 []string // files of tables that lie in the folder above the page's
 	all                   []shown

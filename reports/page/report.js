@@ -78,6 +78,11 @@ for (const box of document.querySelectorAll("input[data-group]")) {
   box.checked = false; // a browser may have kept it over a reload
 }
 
+// In a page of one file the data are there once: other links to them press the first.
+for (const link of document.querySelectorAll("a.data[href^='#']")) {
+  link.addEventListener("click", e => { e.preventDefault(); document.querySelector(link.hash).click(); });
+}
+
 // What report.js draws itself: see gallery.go.
 const data = window.ablate;
 const words = {g: "good", b: "bad", s: "skip"};

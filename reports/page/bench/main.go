@@ -223,6 +223,7 @@ func report() page.Report {
 		t.Rows, out.Parameters = append(t.Rows, row), append(out.Parameters, p)
 	}
 	img := image.NewNRGBA(image.Rect(0, 0, 56, 56)) // noise does not compress: 9.5 KB
+	out.Exchanges = exchanges(r)
 	out.Image = func(string, string, int) (image.Image, error) {
 		for i := range img.Pix {
 			img.Pix[i] = uint8(r.Uint32())
@@ -231,6 +232,22 @@ func report() page.Report {
 			}
 		}
 		return img, nil
+	}
+	return out
+}
+
+// exchanges are what every row but the first wins and loses on each prompt.
+func exchanges(r *rand.Rand) *compare.Exchanges {
+	out := &compare.Exchanges{Reference: "arm 0"}
+	for k := range prompts {
+		out.Prompts = append(out.Prompts, compare.Prompt{Text: fmt.Sprintf("%d red circles beside a blue square, 0", k), Category: []string{"count", "colour"}[k%2], Seen: true})
+	}
+	for i := 1; i < rows; i++ {
+		e := compare.Exchange{Row: i}
+		for range prompts {
+			e.Counts = append(e.Counts, compare.Count{Pairs: 20, Won: r.IntN(10), Lost: r.IntN(10), Better: r.IntN(2), Worse: r.IntN(2)})
+		}
+		out.Rows = append(out.Rows, e)
 	}
 	return out
 }
