@@ -10,7 +10,7 @@ import (
 	"ablate/analysis/table"
 )
 
-// cell is a metric of a row over the seeds that have it.
+// cell estimates a metric of a row over the seeds that have a value.
 func (b *builder) cell(m Metric, r *grouped) (Cell, bool) {
 	d, ok := b.measure(m, []term{{r, 1}}, nil)
 	if !ok {
@@ -19,8 +19,8 @@ func (b *builder) cell(m Metric, r *grouped) (Cell, bool) {
 	return b.show(d, false), true
 }
 
-// LevelOf is a metric of a row of which the values of its seeds are known, each of the given
-// number of samples (0: not known), as in a baseline.
+// LevelOf is the cell of a row of which only the values of its seeds are known, as in a
+// baseline: each of the given number of samples (0: not known).
 func LevelOf(m Metric, seeds []stats.Seed, values []float64, samples int) Cell {
 	d := measured{scale: m.Scale(), seeds: seeds, raw: values, samples: samples, images: samples}
 	if !d.scale.Fits(values...) {
@@ -110,8 +110,8 @@ func (b *builder) show(d measured, difference bool) Cell {
 	return c
 }
 
-// outlier is the index of the value that Grubbs' test (1950) at 1% sets apart from the
-// others of a normal sample; −1 where there is none.
+// outlier returns the index of the value that is an outlier by Grubbs' test (1950) at 1%,
+// which assumes that the others are normal; −1 without an outlier.
 func outlier(x []float64) int {
 	n := float64(len(x))
 	mean, sd := stat.MeanStdDev(x, nil)
@@ -133,13 +133,17 @@ func outlier(x []float64) int {
 
 // Collapse is the share of a row's seeds whose model has collapsed: a primary metric is
 // less than half of what the reference has with the same seed, or more than twice as
-// much where lower is better.
+// much where lower is better. A share must be worse by leastLoss too.
 type Collapse struct {
 	Seeds  []string `json:"seeds"` // the collapsed ones
 	N      int      `json:"n"`     // seeds that both rows have
 	Share  float64  `json:"share"`
 	Bounds          // 95%, of independent seeds (Clopper & Pearson 1934)
 }
+
+// leastLoss is the least change of a share that counts as a collapse: of shares near 0
+// seeds halve by chance.
+const leastLoss = .1
 
 // collapse counts the collapsed seeds of a row; nil where no metric can show any.
 func (b *builder) collapse(r, reference *grouped) *Collapse {
@@ -159,7 +163,11 @@ func (b *builder) collapse(r, reference *grouped) *Collapse {
 					all[b.seed(v)] = true
 					seeds = append(seeds, b.seed(v))
 				}
-				if x, y := col.Floats[v], col.Floats[o]; m.sign() > 0 && x < y/2 || m.sign() < 0 && x > 2*y {
+				x, y := col.Floats[v], col.Floats[o]
+				if m.Scale() == stats.Logit && math.Abs(x-y) < leastLoss {
+					continue
+				}
+				if m.sign() > 0 && x < y/2 || m.sign() < 0 && x > 2*y {
 					bad[b.seed(v)] = true
 				}
 			}

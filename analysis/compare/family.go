@@ -106,7 +106,7 @@ func (b *builder) correct() {
 	for i, e := range family {
 		differs[i], equivalent[i] = *e.d.P, 1
 		if size := b.o.Detect[e.metric]; size > 0 {
-			low, high := e.d.measured.margins(size)
+			low, high := e.d.measured.narrowest(size)
 			equivalent[i] = e.d.measured.Equivalent(low, high)
 		}
 	}
@@ -170,7 +170,7 @@ func (b *builder) detect(m Metric, size float64, all []entry, family int) {
 		if !ok {
 			continue
 		}
-		low, high := d.measured.margins(size)
+		low, high := d.measured.margins(size, d.measured.base)
 		delta := min(-low, high)
 		needs, enough := design.SeedsNeeded(delta, level, power)
 		if d.Needs = needs; !enough {

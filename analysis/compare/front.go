@@ -29,8 +29,9 @@ type FrontPoint struct {
 	// Distance is how much both means would have to gain for no row to dominate this one.
 	Distance float64 `json:"distance"`
 	// DominatedBy is a row that is significantly better in both metrics, the surest of them.
-	// P is corrected over the other rows (Bonferroni); the test of both is that of the less
-	// sure one (intersection-union: Berger 1982).
+	// P is the two-sided p value of the less sure of both metrics (intersection-union:
+	// Berger 1982), corrected over all pairs of rows of which one has better means of both
+	// (Holm).
 	DominatedBy string  `json:"dominatedBy,omitempty"`
 	P           float64 `json:"p,omitempty"`
 }
@@ -58,12 +59,20 @@ func (b *builder) front(x, y string) {
 		f.Seeds, f.N = cx.Seeds, cx.N
 	}
 	on, distance := stats.Front(points), stats.BehindFront(points)
+	var p []float64
+	var of, by []int // the rows of each p
 	for i, r := range rows {
-		p := FrontPoint{Label: r.label, X: points[i].X, Y: points[i].Y, On: on[i], Distance: distance[i], CellX: cells[i][0], CellY: cells[i][1]}
-		if !p.On {
-			b.dominated(&p, mx, my, rows, points, i)
+		f.Points = append(f.Points, FrontPoint{Label: r.label, X: points[i].X, Y: points[i].Y, On: on[i], Distance: distance[i], CellX: cells[i][0], CellY: cells[i][1]})
+		if !on[i] {
+			others, x := b.dominated(mx, my, rows, points, i)
+			p, by = append(p, x...), append(by, others...)
+			of = append(of, slices.Repeat([]int{i}, len(x))...)
 		}
-		f.Points = append(f.Points, p)
+	}
+	for k, c := range stats.Holm(p, alpha) {
+		if at := &f.Points[of[k]]; c.P < alpha && (at.DominatedBy == "" || c.P < at.P) {
+			at.DominatedBy, at.P = rows[by[k]].label, c.P
+		}
 	}
 	b.t.Notes = b.t.Notes[:notes]
 	b.t.Front = f
@@ -98,6 +107,7 @@ func (b *builder) onFront(f *Front, mx, my Metric) []*grouped {
 		return !slices.ContainsFunc(set, func(s stats.Seed) bool { return !slices.Contains(c.seeds, s) })
 	}
 	var best []stats.Seed
+	var tried [][]stats.Seed
 	most := 0
 	for _, floor := range []int{stats.LeastSeeds, 1} { // an interval needs so many
 		for _, c := range all {
@@ -105,9 +115,10 @@ func (b *builder) onFront(f *Front, mx, my Metric) []*grouped {
 			for _, o := range all { // what this row shares with each other is a candidate, too
 				shared := slices.DeleteFunc(slices.Clone(c.seeds), func(s stats.Seed) bool { return !slices.Contains(o.seeds, s) })
 				for _, try := range [][]stats.Seed{set, shared} {
-					if len(try) < floor {
+					if len(try) < floor || slices.ContainsFunc(tried, func(t []stats.Seed) bool { return slices.Equal(t, try) }) {
 						continue
 					}
+					tried = append(tried, try)
 					n := 0
 					for _, o := range all {
 						if within(try, o) {
@@ -149,9 +160,9 @@ func (b *builder) unlike(r, o *grouped, metrics ...Metric) bool {
 	})
 }
 
-// dominated finds the row that is most surely better than row i in both metrics.
-func (b *builder) dominated(p *FrontPoint, mx, my Metric, rows []*grouped, points []stats.Point, i int) {
-	var by []int
+// dominated finds the rows that have better means of both metrics than row i, and of each
+// the two-sided p value of the metric in which it is less surely better.
+func (b *builder) dominated(mx, my Metric, rows []*grouped, points []stats.Point, i int) (by []int, p []float64) {
 	var dx, dy []*measured
 	for j, r := range rows {
 		if points[j].X < points[i].X || points[j].Y < points[i].Y || points[j] == points[i] {
@@ -165,12 +176,10 @@ func (b *builder) dominated(p *FrontPoint, mx, my Metric, rows []*grouped, point
 	}
 	moderate(dx)
 	moderate(dy)
-	for k, j := range by {
-		both := min(1, float64(len(rows)-1)*max(dx[k].Above(0), dy[k].Above(0)))
-		if both < alpha && (p.DominatedBy == "" || both < p.P) {
-			p.DominatedBy, p.P = rows[j].label, both
-		}
+	for k := range by {
+		p = append(p, min(1, 2*max(dx[k].Above(0), dy[k].Above(0))))
 	}
+	return by, p
 }
 
 func (d measured) tested() bool { return d.level == OverSeeds || d.level == OverBoth }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/stat"
+
 	"ablate/analysis/stats"
 	"ablate/analysis/table"
 )
@@ -18,11 +20,22 @@ type measured struct {
 	y     []float64 // the weighted sums on the scale, by seed
 	raw   []float64 // those of the values themselves
 	// base is the value on the scale at which a difference is shown in the metric's units,
-	// and samples are what a share is of there.
-	base    float64
-	samples int
-	images  int // the smallest number of samples behind a value
-	notes   []int
+	// and samples are what a share is of there. baseBy are its values by seed and baseEstimate
+	// its error; both are empty where the units are those of the scale.
+	base         float64
+	samples      int
+	baseBy       []float64
+	baseEstimate stats.Estimate
+	images       int // the smallest number of samples behind a value
+	notes        []int
+}
+
+// at sets the base of a difference. Where the units are those of the scale, its error does
+// not count.
+func (d *measured) at(base measured) {
+	if d.base = base.Mean; base.level != "" && d.scale != stats.Identity {
+		d.baseBy, d.baseEstimate = base.y, base.Estimate
+	}
 }
 
 // of is a value of the scale in the metric's units: of a level itself, or of a difference
@@ -31,29 +44,83 @@ func (d measured) of(y float64, difference bool) float64 {
 	if !difference || d.scale == stats.Identity {
 		return d.scale.From(y, d.samples)
 	}
-	return d.scale.From(d.base+y, d.samples) - d.scale.From(d.base, d.samples)
+	return d.from(d.base, y)
+}
+
+// from is a difference from a base, in the metric's units.
+func (d measured) from(base, y float64) float64 {
+	return d.scale.From(base+y, d.samples) - d.scale.From(base, d.samples)
 }
 
 // interval is one of the estimate in the metric's units.
 func (d measured) interval(level float64, difference bool) Bounds {
 	i := d.Estimate.Interval(level)
-	return Bounds{d.of(i.Low, difference), d.of(i.High, difference)}
+	out := Bounds{d.of(i.Low, difference), d.of(i.High, difference)}
+	if !difference || d.baseBy == nil {
+		return out
+	}
+	return d.widen(out, i, d.baseEstimate.Interval(level))
 }
 
-// margins are those of ±size in the metric's units around base, on the scale. One that
+// widen adds the error of base to the bounds of a difference in the metric's units: what is
+// one difference on the scale is another difference in units wherever base is another. The
+// two errors are added as those of two correlated estimates (Zou 2007, Psychological Methods
+// 12). The bounds keep their signs, so that an interval has 0 exactly where that on the
+// scale has.
+func (d measured) widen(b Bounds, y, base stats.Interval) Bounds {
+	mean := d.from(d.base, d.Mean)
+	atLow, atHigh := d.from(base.Low, d.Mean), d.from(base.High, d.Mean)
+	r := 1. // with fewer than three seeds it is not known
+	if len(d.y) >= stats.LeastSeeds {
+		r = stat.Correlation(d.y, d.baseBy, nil)
+		if atHigh < atLow {
+			r = -r
+		}
+		if !(r > 0) { // a correlation that narrows the interval is not relied on
+			r = 0
+		}
+	}
+	sum := func(a, b float64) float64 {
+		if s := math.Sqrt(a*a + b*b + 2*r*a*b); s < a+b {
+			return s
+		}
+		return a + b
+	}
+	return Bounds{
+		Low:  max(mean-sum(mean-b.Low, max(0, mean-min(atLow, atHigh))), min(b.Low, d.from(base.Low, y.Low), d.from(base.High, y.Low))),
+		High: min(mean+sum(b.High-mean, max(0, max(atLow, atHigh)-mean)), max(b.High, d.from(base.Low, y.High), d.from(base.High, y.High))),
+	}
+}
+
+// margins are those of ±size in the metric's units around a base, on the scale. One that
 // lies outside the metric's range is infinite.
-func (d measured) margins(size float64) (low, high float64) {
-	at := d.scale.From(d.base, d.samples)
+func (d measured) margins(size, base float64) (low, high float64) {
+	if d.scale == stats.Identity {
+		return -size, size
+	}
+	at := d.scale.From(base, d.samples)
 	to := func(x float64, outside float64) float64 {
 		if !d.scale.Fits(x) || d.scale == stats.Logit && (x <= 0 || x >= 1) {
 			return outside
 		}
-		return d.scale.To(x, d.samples) - d.base
-	}
-	if d.scale == stats.Identity {
-		return -size, size
+		return d.scale.To(x, d.samples) - base
 	}
 	return to(at-size, math.Inf(-1)), to(at+size, math.Inf(1))
+}
+
+// narrowest are the margins that lie within those around every base of its interval: a
+// test against them is a test of the difference in units.
+func (d measured) narrowest(size float64) (low, high float64) {
+	low, high = d.margins(size, d.base)
+	if d.baseBy == nil {
+		return low, high
+	}
+	i := d.baseEstimate.Interval(1 - 2*alpha) // one-sided, as the tests are
+	for _, base := range []float64{i.Low, i.High} {
+		l, h := d.margins(size, base)
+		low, high = max(low, l), min(high, h)
+	}
+	return low, high
 }
 
 // constant reports whether every row has the same value for all seeds.
@@ -118,32 +185,58 @@ func (b *builder) measure(m Metric, terms []term, bases []*grouped) (measured, b
 		d.samples = min(d.samples, slices.Min(size))
 	}
 	d.images = d.samples
-	d.y, d.raw = make([]float64, len(d.seeds)), make([]float64, len(d.seeds))
-	var based float64
+	d.raw = make([]float64, len(d.seeds))
 	for s, line := range values {
 		for k, t := range terms {
-			on := d.scale.To(line[k], d.samples)
-			d.y[s] += t.weight * on
 			d.raw[s] += t.weight * line[k]
-			if bases == nil || slices.Contains(bases, t.row) {
-				d.base += on
-				based++
-			}
 		}
 	}
-	d.base /= based
-	d.Floor = b.floor(m, terms, values, sizes, views, d.scale)
-	d.estimate()
-	if b.o.Sampled {
-		b.sample(&d, m, terms, values, sizes, views, d.level == OverSeeds)
+	b.estimate(&d, m, terms, values, sizes, views)
+	if len(terms) > 1 && d.scale != stats.Identity {
+		base := measured{scale: d.scale, seeds: d.seeds, samples: d.samples}
+		b.estimate(&base, m, baseOf(terms, bases), values, sizes, views)
+		d.at(base)
 	}
-	// Values that no seed changes were computed and not measured. Equal differences of values
-	// that do change are luck, and other rows may know their spread (moderate).
+	// Values that are the same for all seeds were computed, not measured. Differences may be
+	// equal by chance although the values vary; then moderation gives them the spread of the
+	// other rows.
 	if d.level != "" && d.SE() == 0 && constant(values) {
 		d.level = ""
 		d.notes = append(d.notes, b.note(Note{Kind: Constant}))
 	}
 	return d, true
+}
+
+// baseOf are the terms of the mean of some of the rows, of all where bases is nil.
+func baseOf(terms []term, bases []*grouped) []term {
+	out := make([]term, len(terms))
+	var n float64
+	for k, t := range terms {
+		if out[k].row = t.row; bases == nil || slices.Contains(bases, t.row) {
+			out[k].weight = 1
+			n++
+		}
+	}
+	for k := range out {
+		out[k].weight /= n
+	}
+	return out
+}
+
+// estimate takes the weighted sums of the terms' values by seed, and their mean with its
+// error.
+func (b *builder) estimate(d *measured, m Metric, terms []term, values [][]float64, sizes, views [][]int) {
+	d.y = make([]float64, len(d.seeds))
+	for s, line := range values {
+		for k, t := range terms {
+			d.y[s] += t.weight * d.scale.To(line[k], d.samples)
+		}
+	}
+	d.Floor = b.floor(m, terms, values, sizes, views, d.scale)
+	d.estimate()
+	if b.o.Sampled {
+		b.sample(d, m, terms, values, sizes, views, d.level == OverSeeds)
+	}
 }
 
 // floor is the variance of the mean that the images alone cause. It is known where

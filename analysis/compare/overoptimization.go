@@ -93,22 +93,25 @@ func OverOptimized(t *Table, tuned []Course) *OverOptimization {
 	return o
 }
 
-// change is how far a metric of one model went, over seeds that have both values, from
-// before to after: each a value of n samples, the same ones (0: not known).
+// change estimates how far a metric of one model went from before to after, over seeds that
+// have both values. Each value is of the same n samples (0: not known).
 func change(m Metric, seeds []stats.Seed, after, before []float64, n int) measured {
 	d := measured{scale: m.Scale(), seeds: seeds, samples: n, images: n}
 	if !d.scale.Fits(after...) || !d.scale.Fits(before...) {
 		d.scale = stats.Identity
 	}
+	base := measured{scale: d.scale, seeds: seeds}
 	k := float64(len(seeds))
 	for i := range seeds {
 		from := d.scale.To(before[i], n)
-		d.y, d.raw = append(d.y, d.scale.To(after[i], n)-from), append(d.raw, after[i]-before[i])
-		d.base += from / k
+		d.y, d.raw, base.y = append(d.y, d.scale.To(after[i], n)-from), append(d.raw, after[i]-before[i]), append(base.y, from)
 		if m.Range == table.Share && d.scale == stats.Logit && counted(after[i], n) && counted(before[i], n) {
 			d.Floor += stats.Discordant(after[i], before[i], n) / (k * k)
+			base.Floor += stats.Binomial(before[i], n) / (k * k)
 		}
 	}
+	base.estimate()
+	d.at(base)
 	d.estimate()
 	return d
 }

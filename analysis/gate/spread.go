@@ -124,7 +124,7 @@ func (c *checker) moderate() {
 		}
 		sd[g], df[g], of[g] = append(sd[g], v.test.estimate.SD), append(df[g], v.test.estimate.DF), append(of[g], &v.test)
 	}
-	sd, df = stats.ModerateAll(sd, df, 0)
+	sd, df = stats.ModerateAll(sd, df, stats.Unrelated)
 	for g := range of {
 		for k, t := range of[g] {
 			t.estimate.SD, t.estimate.DF = sd[g][k], df[g][k]
@@ -169,7 +169,7 @@ func (b *Baseline) spreads(metric string, scale stats.Scale) map[string]spread {
 		}
 		sd, df = append(sd, e.SD), append(df, e.DF)
 	}
-	sd, df = stats.Moderate(sd, df, 0)
+	sd, df = stats.Moderate(sd, df, stats.Unrelated)
 	out := map[string]spread{}
 	for row, i := range at {
 		out[row] = spread{sd[i], df[i]}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -20,6 +21,12 @@ type simulation struct {
 	r    *rand.Rand
 	runs int
 	out  strings.Builder
+	// fast: there are fewer studies than README.md is of, few behind the next rates and byLine
+	// behind those of a line. Rates may then lie as far beside those of README.md and beside
+	// their limits as chance takes them.
+	fast   bool
+	few    int
+	byLine map[int]int
 }
 
 func (s *simulation) head(title string, columns ...string) {
@@ -27,6 +34,9 @@ func (s *simulation) head(title string, columns ...string) {
 }
 
 func (s *simulation) row(cells ...any) {
+	if s.fast {
+		s.byLine[strings.Count(s.out.String(), "\n")] = s.few
+	}
 	for _, c := range cells {
 		if f, ok := c.(float64); ok {
 			c = fmt.Sprintf("%.3f", f)
@@ -38,9 +48,24 @@ func (s *simulation) row(cells ...any) {
 
 // want fails where a measured rate leaves its limits.
 func (s *simulation) want(what string, rate, low, high float64) {
-	if !testing.Short() && (rate < low || rate > high) {
+	if !testing.Short() && (rate < low-s.chance(low, s.few) || rate > high+s.chance(high, s.few)) {
 		s.t.Errorf("%s: %.3f, want between %.3f and %.3f", what, rate, low, high)
 	}
+}
+
+// studies sets the number of studies behind the next rates.
+func (s *simulation) studies(n int) int {
+	s.few = max(1, n)
+	return s.few
+}
+
+// chance is how far a rate of few studies may lie beside p: four standard errors.
+func (s *simulation) chance(p float64, few int) float64 {
+	if !s.fast {
+		return 0
+	}
+	n := float64(few)
+	return 4 * math.Sqrt(max(p*(1-p), 1/n)/n)
 }
 
 // covers is the share of draws whose interval contains its truth.
@@ -70,7 +95,7 @@ func (s *simulation) binomial(n int, p float64) int {
 // TestCoverage simulates every interval and writes what it covers into README.md.
 // Where a limit is given the test fails outside it.
 func TestCoverage(t *testing.T) {
-	s := &simulation{t: t, r: rand.New(rand.NewPCG(11, 12)), runs: 3000}
+	s := &simulation{t: t, r: rand.New(rand.NewPCG(11, 12)), runs: 3000 * more()}
 	if testing.Short() {
 		s.runs = 300
 	}
@@ -79,9 +104,7 @@ func TestCoverage(t *testing.T) {
 	s.prompts()
 	s.crossed()
 	s.proportions()
-	if !testing.Short() {
-		golden(t, "README.md", "coverage", s.out.String())
-	}
+	s.golden("coverage")
 }
 
 // levels are intervals of one arm's mean over seeds.
@@ -420,7 +443,7 @@ func (s *simulation) proportions() {
 
 // TestErrors simulates families of tests and writes their error rates into README.md.
 func TestErrors(t *testing.T) {
-	s := &simulation{t: t, r: rand.New(rand.NewPCG(21, 22)), runs: 1500}
+	s := &simulation{t: t, r: rand.New(rand.NewPCG(21, 22)), runs: 1500 * more()}
 	if testing.Short() {
 		s.runs = 200
 	}
@@ -428,9 +451,7 @@ func TestErrors(t *testing.T) {
 	s.fewImages()
 	s.selection()
 	s.needs()
-	if !testing.Short() {
-		golden(t, "README.md", "errors", s.out.String())
-	}
+	s.golden("errors")
 }
 
 // spreads of the rows of a family, by name.
@@ -674,22 +695,72 @@ func (s *simulation) needs() {
 	}
 }
 
-// golden compares what follows a mark in a file, up to the next one, or rewrites it with
+// more multiplies the numbers of studies: ABLATE_SIMULATIONS=10 shows on which side of a
+// limit a rate is.
+func more() int {
+	n, err := strconv.Atoi(os.Getenv("ABLATE_SIMULATIONS"))
+	if err != nil {
+		return 1
+	}
+	return n
+}
+
+// golden is the golden of what was measured. Of more studies than README.md is of, it logs
+// the lines.
+func (s *simulation) golden(mark string) {
+	s.t.Helper()
+	switch {
+	case testing.Short():
+	case more() > 1:
+		s.t.Log(s.out.String())
+	case s.fast:
+		s.near(mark)
+	default:
+		golden(s.t, "README.md", mark, s.out.String())
+	}
+}
+
+// near compares the lines with those of README.md, cell by cell.
+func (s *simulation) near(mark string) {
+	s.t.Helper()
+	const path = "README.md"
+	_, text, _ := part(s.t, path, mark)
+	got, want := strings.Split(s.out.String(), "\n"), strings.Split(text, "\n")
+	if len(got) != len(want) {
+		s.t.Fatalf("%s has %d lines of %s, and %d were measured: UPDATE=1 go test -run %s rewrites it", path, len(want), mark, len(got), s.t.Name())
+	}
+	for i := range got {
+		a, b := strings.Split(got[i], "|"), strings.Split(want[i], "|")
+		for k := range max(len(a), len(b)) {
+			if len(a) != len(b) || !s.alike(a[k], b[k], s.byLine[i]) {
+				s.t.Errorf("%s has %s, and measured was %s: UPDATE=1 go test -run %s rewrites it", path, want[i], got[i], s.t.Name())
+				break
+			}
+		}
+	}
+}
+
+// alike reports whether a cell is that of README.md, as far as chance goes: a rate, or a
+// number of seeds up to a half of it.
+func (s *simulation) alike(got, want string, few int) bool {
+	a, err := strconv.ParseFloat(strings.TrimSpace(got), 64)
+	b, err2 := strconv.ParseFloat(strings.TrimSpace(want), 64)
+	switch {
+	case err != nil || err2 != nil:
+		return got == want
+	case b > 1:
+		return math.Abs(a-b) <= b/2
+	}
+	return math.Abs(a-b) <= s.chance(b, few)+1e-9
+}
+
+// golden compares what follows a mark in a file, up to its end, or rewrites it with
 // UPDATE=1.
 func golden(t *testing.T, path, mark, want string) {
 	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start, end := "<!-- "+mark+" -->\n", "<!-- end of "+mark+" -->\n"
-	before, rest, ok := strings.Cut(string(b), start)
-	got, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s lacks the lines %s and %s", path, start, end)
-	}
+	before, got, after := part(t, path, mark)
 	if os.Getenv("UPDATE") == "1" {
-		if err := os.WriteFile(path, []byte(before+start+want+end+after), 0o666); err != nil {
+		if err := os.WriteFile(path, []byte(before+want+after), 0o666); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -697,4 +768,20 @@ func golden(t *testing.T, path, mark, want string) {
 	if got != want {
 		t.Errorf("%s is not what was measured: UPDATE=1 go test -run %s rewrites it", path, t.Name())
 	}
+}
+
+// part cuts a file at a mark and its end.
+func part(t *testing.T, path, mark string) (before, text, after string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, end := "<!-- "+mark+" -->\n", "<!-- end of "+mark+" -->\n"
+	before, rest, ok := strings.Cut(string(b), start)
+	text, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s lacks the lines %s and %s", path, start, end)
+	}
+	return before + start, text, end + after
 }

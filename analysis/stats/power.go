@@ -11,6 +11,7 @@ import (
 type Design struct {
 	SD       float64 // of the difference of one seed
 	Borrowed float64 // degrees of freedom that moderation adds to those of the seeds
+	Seeds    int     // with which it does; 0 where that is not known
 	// Prompts is the variance of the mean that the choice of prompts causes, whatever the
 	// number of seeds, and PromptDF are its degrees of freedom; 0 where prompts are fixed.
 	Prompts, PromptDF float64
@@ -19,11 +20,22 @@ type Design struct {
 // DesignOf is the design that an estimate comes from.
 func DesignOf(e Estimate) Design {
 	n := float64(e.N)
-	return Design{SD: math.Sqrt(max(e.SD*e.SD, e.Floor*n)), Borrowed: max(0, e.DF-(n-1)), Prompts: e.Prompts, PromptDF: e.PromptDF}
+	return Design{SD: math.Sqrt(max(e.SD*e.SD, e.Floor*n)), Borrowed: max(0, e.DF-(n-1)), Seeds: e.N, Prompts: e.Prompts, PromptDF: e.PromptDF}
+}
+
+// borrowed are the degrees of freedom that moderation adds over n seeds. With fewer seeds
+// than the study has, its rows know less of their common spread, as the variance of the
+// logarithm of χ² has it. With more they know more; that is not counted on.
+func (d Design) borrowed(n int) float64 {
+	if n < d.Seeds {
+		return d.Borrowed * trigamma(float64(d.Seeds-1)/2) / trigamma(float64(n-1)/2)
+	}
+	return d.Borrowed
 }
 
 // Power is the probability that a two-sided t test at alpha over n seeds finds a true
-// difference delta. The noncentral t is integrated over the spread that is drawn.
+// difference delta: the noncentral t, integrated over the logarithm of the variance that
+// is drawn, beyond whose bounds one study in 10⁹ lies.
 func (d Design) Power(delta float64, n int, alpha float64) float64 {
 	if n < 2 {
 		return 0
@@ -32,7 +44,7 @@ func (d Design) Power(delta float64, n int, alpha float64) float64 {
 	if seeds+d.Prompts == 0 {
 		return 1
 	}
-	df := float64(n-1) + d.Borrowed
+	df := float64(n-1) + d.borrowed(n)
 	quantile := df
 	if d.PromptDF > 0 {
 		quantile = min(df, d.PromptDF)
@@ -41,10 +53,12 @@ func (d Design) Power(delta float64, n int, alpha float64) float64 {
 	true := math.Sqrt(seeds + d.Prompts)
 	centre := math.Abs(delta) / true
 	chi := distuv.ChiSquared{K: df}
-	return quad.Fixed(func(u float64) float64 {
-		se := math.Sqrt(seeds*chi.Quantile(u)/df+d.Prompts) / true
-		return distuv.UnitNormal.CDF(centre-critical*se) + distuv.UnitNormal.CDF(-centre-critical*se)
-	}, 0, 1, 60, nil, 0)
+	return quad.Fixed(func(log float64) float64 {
+		variance := math.Exp(log) // χ² with df degrees of freedom
+		se := math.Sqrt(seeds*variance/df+d.Prompts) / true
+		found := distuv.UnitNormal.CDF(centre-critical*se) + distuv.UnitNormal.CDF(-centre-critical*se)
+		return found * chi.Prob(variance) * variance
+	}, math.Log(chi.Quantile(1e-9)), math.Log(chi.Quantile(1-1e-9)), 60, nil, 0)
 }
 
 // MostSeeds bounds the answer of SeedsNeeded.
@@ -91,9 +105,9 @@ func (d Design) Smallest(n int, alpha, power float64) float64 {
 	return high
 }
 
-// PromptsNeeded is by how many times the prompts must be more for half of the
-// variance that finds delta to be left to the seeds: with fewer no number of seeds is
-// enough, or very many are.
+// PromptsNeeded is the factor by which the number of prompts must grow so that prompts cause
+// half of the variance with which delta is found: the other half is left to the seeds. With
+// few more prompts than now very many seeds are needed, or no number is enough.
 func (d Design) PromptsNeeded(delta, alpha, power float64) float64 {
 	z := distuv.UnitNormal.Quantile(1-alpha/2) + distuv.UnitNormal.Quantile(power)
 	return d.Prompts / (delta * delta / (z * z) / 2)
