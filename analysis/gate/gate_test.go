@@ -89,6 +89,8 @@ func TestSimulation(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(21, 22))
 	normal := r.NormFloat64
+	identity := func(x float64) float64 { return x }
+	logit, logistic := func(p float64) float64 { return math.Log(p / (1 - p)) }, func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 	var out strings.Builder
 	out.WriteString("| values over seeds | seeds | false alarms (exit 3) | inconclusive (exit 4) | a drop of 3 sd is found |\n|---|---|---|---|---|\n")
 	for _, c := range []struct {
@@ -97,50 +99,85 @@ func TestSimulation(t *testing.T) {
 		uneven bool
 		strict bool // the rates have limits
 		seeds  []int
+		kind   string // range of the values, of an unknown number of samples
+		centre float64
+		sd     float64 // of a seed, on the scale
+		margin float64 // declared, by which all values are worse
 	}{
-		{"normal", normal, false, true, []int{1, 2, 3, 5, 8}},
-		{"normal, spreads of rows from ½ to 2", normal, true, true, []int{3, 5, 8}},
-		{"Student's t with 3 degrees of freedom", func() float64 { return normal() / math.Sqrt((sq(normal())+sq(normal())+sq(normal()))/3) }, false, false, []int{1, 3, 8}},
+		{"normal", normal, false, true, []int{1, 2, 3, 5, 8}, "", .5, .03, 0},
+		{"normal, all worse by the declared margin of 1 sd", normal, false, true, []int{1, 3, 8}, "", .5, .03, .03},
+		{"normal, spreads of rows from ½ to 2", normal, true, true, []int{3, 5, 8}, "", .5, .03, 0},
+		{"imported shares near .45", normal, false, true, []int{1, 3, 8}, table.Share, .45, .2, 0},
+		{"imported shares near .97", normal, false, true, []int{3, 8}, table.Share, .97, .4, 0},
+		{"imported shares near .9, all worse by the declared margin of .05", normal, false, true, []int{3, 8}, table.Share, .9, .2, .05},
+		{"imported log-normal values, σ ½", normal, false, true, []int{3, 8}, table.Positive, 20, .5, 0},
+		{"Student's t with 3 degrees of freedom", func() float64 { return normal() / math.Sqrt((sq(normal())+sq(normal())+sq(normal()))/3) }, false, false, []int{1, 3, 8}, "", .5, .03, 0},
 		{"a collapse by 10 sd in 5 % of seeds", func() float64 {
 			if r.Float64() < .05 {
 				return normal() - 10
 			}
 			return normal()
-		}, false, false, []int{1, 3, 8}},
+		}, false, false, []int{1, 3, 8}, "", .5, .03, 0},
 	} {
+		to, from := identity, identity
+		switch c.kind {
+		case table.Share:
+			to, from = logit, logistic
+		case table.Positive:
+			to, from = math.Log, math.Exp
+		}
 		for _, n := range c.seeds {
+			runs := runs
+			if c.kind != "" || c.margin > 0 {
+				runs /= 4
+			}
 			count := map[gate.Verdict]int{}
 			found := 0
 			then := max(n, 3) // a baseline has three seeds, of which a check may take fewer
-			var seeds []string
+			o := gate.Options{Tolerances: margins()}
 			for s := range n {
-				seeds = append(seeds, fmt.Sprint(s))
+				o.Seeds = append(o.Seeds, fmt.Sprint(s))
+			}
+			for i := range o.Tolerances {
+				if c.margin > 0 {
+					o.Tolerances[i].Absolute = &c.margin
+				}
 			}
 			for range runs {
 				var sd [10][4]float64
 				for a := range sd {
 					for m := range sd[a] {
-						sd[a][m] = .03
+						sd[a][m] = c.sd
 						if c.uneven {
 							sd[a][m] *= []float64{.5, 1, 2}[r.IntN(3)]
 						}
 					}
 				}
-				value := func(a, m, _ int) float64 { return .5 + sd[a][m]*c.noise() }
-				b, err := gate.New("s", gate.Made{}, draw(10, then, value), metrics)
+				// table draws values around the centre, in units moved for the worse, and on the
+				// scale, of one value.
+				draw := func(worse, drop float64) *compare.Table {
+					tab := draw(10, then, func(a, m, _ int) float64 {
+						sign := 1.
+						if metrics[m] == "fidelity.frechet" {
+							sign = -1
+						}
+						y := to(c.centre-sign*worse) + sd[a][m]*c.noise()
+						if a == 4 && m == 1 {
+							y -= drop * sd[a][m]
+						}
+						return from(y)
+					})
+					for i := range tab.Metrics {
+						tab.Metrics[i].Range = c.kind
+					}
+					return tab
+				}
+				b, err := gate.New("s", gate.Made{}, draw(0, 0), metrics)
 				if err != nil {
 					t.Fatal(err)
 				}
-				o := gate.Options{Seeds: seeds}
-				count[check(t, b, draw(10, then, value), o).Outcome]++
-				dropped := draw(10, then, func(a, m, s int) float64 {
-					v := value(a, m, s)
-					if a == 4 && m == 1 {
-						v -= 3 * sd[a][m]
-					}
-					return v
-				})
-				if check(t, b, dropped, o).Outcome == gate.Regression {
+				count[check(t, b, draw(c.margin, 0), o).Outcome]++
+				if check(t, b, draw(c.margin, 3), o).Outcome == gate.Regression {
 					found++
 				}
 			}
@@ -153,7 +190,7 @@ func TestSimulation(t *testing.T) {
 			if three > .07 || four > .1 {
 				t.Errorf("%s, %d seeds: exit 3 in %.3f and exit 4 in %.3f of checks of an unchanged study", c.what, n, three, four)
 			}
-			if !c.uneven && (n == 5 && power < .85 || n == 8 && power < .95) {
+			if c.what == "normal" && (n == 5 && power < .85 || n == 8 && power < .95) {
 				t.Errorf("%d seeds: a drop of 3 sd is found in %.3f of checks", n, power)
 			}
 		}

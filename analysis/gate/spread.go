@@ -55,7 +55,8 @@ func (t *test) worse(y float64) float64 {
 	return t.sign * (t.scale.From(t.base+t.sign*y, t.samples) - t.scale.From(t.base, t.samples))
 }
 
-// spread finds what is known of the spread of the values of one metric.
+// spread estimates the spreads of the values of one metric, and takes their margins to the
+// scale.
 func (c *checker) spread(b *Baseline, tol Tolerance, values []Value) {
 	levels := map[stats.Scale]map[string]spread{}
 	for i := range values {
@@ -64,20 +65,17 @@ func (c *checker) spread(b *Baseline, tol Tolerance, values []Value) {
 		if v.Verdict != Within {
 			continue
 		}
-		at := t.scale.From(t.base, t.samples)
-		if to := at + t.sign*v.Margin; t.scale.Fits(to) {
-			t.margin = t.sign * (t.scale.To(to, t.samples) - t.base)
-		} else {
-			t.margin = math.Inf(1) // outside the metric's range: nothing is as much worse
-		}
-		y := make([]float64, len(v.Pairs))
+		y, then := make([]float64, len(v.Pairs)), make([]float64, len(v.Pairs))
 		for k, p := range v.Pairs {
-			y[k] = t.sign * (t.scale.To(p.Value, t.samples) - t.scale.To(p.Baseline, t.samples))
+			then[k] = t.scale.To(p.Baseline, t.samples)
+			y[k] = t.sign * (t.scale.To(p.Value, t.samples) - then[k])
 		}
 		e, ok := stats.OverSeeds(t.seeds, y)
 		if ok {
 			e.Floor = t.floor(v.Pairs)
 			t.estimate, t.known = e, true
+			base, _ := stats.OverSeeds(t.seeds, then)
+			t.widest(v.Margin, base)
 			continue
 		}
 		t.independent = true
@@ -87,7 +85,33 @@ func (c *checker) spread(b *Baseline, tol Tolerance, values []Value) {
 		level := levels[t.scale][v.Row]
 		t.known = level.df >= 2 && level.sd > 0
 		t.estimate = stats.Estimate{Mean: stat.Mean(y, nil), N: max(v.N, 1), SD: level.sd * math.Sqrt2, DF: level.df}
+		t.widest(v.Margin, stats.Estimate{Mean: t.base, N: max(v.N, 1), SD: level.sd, DF: level.df})
 	}
+}
+
+// widest sets the margin on the scale to the largest that a margin in the metric's units
+// becomes at any base within its interval, because the baseline does not know the base
+// better.
+func (t *test) widest(margin float64, base stats.Estimate) {
+	t.margin = t.marginAt(t.base, margin)
+	if margin > 0 && t.scale != stats.Identity && base.DF > 0 {
+		i := base.Interval(1 - 2*alpha)
+		for _, y := range []float64{i.Low, i.High} {
+			if on := t.marginAt(y, margin); !math.IsInf(on, 1) {
+				t.margin = max(t.margin, on)
+			}
+		}
+	}
+}
+
+// marginAt is a margin in the metric's units at a base, on the scale; infinite where it
+// leads out of the metric's range, for no value is as much worse.
+func (t *test) marginAt(base, margin float64) float64 {
+	to := t.scale.From(base, t.samples) + t.sign*margin
+	if !t.scale.Fits(to) {
+		return math.Inf(1)
+	}
+	return t.sign * (t.scale.To(to, t.samples) - base)
 }
 
 // floor is the least variance of the mean worsening of a share, of paired images.
@@ -186,6 +210,7 @@ func (c *checker) decide() {
 	c.moderate()
 	var p []float64
 	var at []int
+	quantiles := map[[2]float64]float64{} // by degrees of freedom and level, of which many values have the same
 	for i := range c.r.Values {
 		v := &c.r.Values[i]
 		if v.Verdict == Within && v.test.first == i && v.test.known {
@@ -196,8 +221,12 @@ func (c *checker) decide() {
 		v := &c.r.Values[at[k]]
 		e := v.test.estimate
 		v.P = &h.P
-		if q := (distuv.StudentsT{Sigma: 1, Nu: e.DF}).Quantile(h.Level); e.SE() > 0 {
-			e.Mean -= q * e.SE()
+		if e.SE() > 0 {
+			key := [2]float64{e.DF, h.Level}
+			if _, ok := quantiles[key]; !ok {
+				quantiles[key] = distuv.StudentsT{Sigma: 1, Nu: e.DF}.Quantile(h.Level)
+			}
+			e.Mean -= quantiles[key] * e.SE()
 		}
 		bound := v.test.worse(e.Mean)
 		v.Bound = &bound
