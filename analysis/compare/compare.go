@@ -23,7 +23,7 @@ type Options struct {
 	Reference string             // the arm that others are compared with; the first arm where empty
 	Arms      []string           // the order of all arms; empty: that of the trials
 	Primary   []string           // metrics whose differences are tested for significance; see Primary
-	Contrasts [][2]string        // further pairs of rows to compare, by arm or label: the first less the second
+	Contrasts [][2]string        // pairs of rows to compare beside those with the reference, by label: the first minus the second
 	Sampled   bool               // prompts stand for other prompts; otherwise they are the question
 	Detect    map[string]float64 // by metric, the size of a difference that matters
 	Show      []string           // metrics that the short tables have beside their own
@@ -149,8 +149,8 @@ type Difference struct {
 	PCorrected  *float64 `json:"pCorrected,omitempty"`
 	Corrected   *Bounds  `json:"corrected,omitempty"`
 	Significant bool     `json:"significant,omitempty"` // PCorrected is below .05
-	// Equivalent: both corrected one-sided tests say that the difference is
-	// smaller than what the study declares to matter (compare: detect).
+	// Equivalent: both corrected one-sided tests show that the difference is smaller than
+	// the size that the study declares to matter (compare: detect).
 	Equivalent bool `json:"equivalent,omitempty"`
 	// Needs is the number of seeds that would find the declared size with 80% power at the
 	// corrected level, from the spread seen so far; 0 where none is declared or seen, or
@@ -159,7 +159,7 @@ type Difference struct {
 	Needs       int     `json:"needs,omitempty"`
 	MorePrompts float64 `json:"morePrompts,omitempty"`
 	TooMany     bool    `json:"tooMany,omitempty"` // more than stats.MostSeeds are needed
-	// Outlier is the seed whose difference Grubbs' test sets apart from the others'.
+	// Outlier is the seed whose difference is an outlier among those of the row (Grubbs' test).
 	Outlier string `json:"outlier,omitempty"`
 
 	measured measured
@@ -360,7 +360,8 @@ func (b *builder) row(r, reference *grouped, compared bool, first map[string]int
 	b.t.Rows = append(b.t.Rows, row)
 }
 
-// same says how two rows repeat each other or the reference; empty where they do not.
+// same is the reason why a contrast of two rows shows nothing new: they are the same
+// trials, or one repeats the reference. It is empty where there is none.
 func (b *builder) same(x, y *grouped) string {
 	of := func(r *grouped) string {
 		for _, row := range b.t.Rows {

@@ -1,14 +1,14 @@
 package compare
 
-// Comparison is a difference of two rows in a metric, for programs that read a table: every
-// field is there, and null where it is not known.
+// Comparison is a difference of two rows in a metric, for programs that read a table. Every
+// field is written; it is null where the table has no such value.
 type Comparison struct {
 	Arm       string      `json:"arm"` // label of the row
 	Reference string      `json:"reference"`
 	Metric    string      `json:"metric"`
 	Estimate  float64     `json:"estimate"` // in the metric's units
 	Interval  *[2]float64 `json:"interval"` // 95%, not corrected
-	Levels    []string    `json:"levels"`   // that the interval is over: seeds, prompts, images
+	Levels    []string    `json:"levels"`   // which vary in the interval: seeds, prompts or images
 	P         *float64    `json:"p"`        // two-sided
 	// PCorrected is corrected by Holm over rows and primary metrics; null where the metric
 	// is not primary.

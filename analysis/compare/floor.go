@@ -7,8 +7,8 @@ import (
 	"ablate/analysis/stats"
 )
 
-// Floor is the noise below which a metric shows nothing: how far the reference differs
-// from itself over seeds, and the smallest differences that numbers of seeds can find.
+// Floor is the noise of a metric: how far the reference varies over seeds, and the smallest
+// differences that a given number of seeds can find.
 type Floor struct {
 	Metric string  `json:"metric"`
 	Seeds  int     `json:"seeds"` // independent ones of the reference
@@ -29,7 +29,7 @@ type Smallest struct {
 	Corrected float64 `json:"corrected"`
 }
 
-// floorSeeds are the numbers of seeds that a floor is told for.
+// floorSeeds are the numbers of seeds of which a floor has the smallest differences.
 var floorSeeds = []int{3, 5, 8, 12, 20}
 
 // Floors are the floors of a table's primary metrics, as far as its reference has three

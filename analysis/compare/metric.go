@@ -54,8 +54,8 @@ var Shown = []Metric{
 	{Name: "distance.gap", Label: "loss gap"},
 }
 
-// metrics reads what trials.arrow says of the metrics of the table: Shown, and those
-// that the options name.
+// metrics makes the list of the table's metrics: those of Shown and those that the options
+// name, with the unit, direction and range that trials.arrow has of them.
 func (b *builder) metrics() error {
 	list := slices.Clone(Shown)
 	for _, name := range slices.Concat(b.o.Show, b.o.Also, b.o.Primary, sorted(b.o.Detect)) {
@@ -118,9 +118,8 @@ func (t *Table) Metric(name string) (Metric, bool) {
 
 func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
-// counts compares the numbers of samples of two rows, seed by seed, where the
-// metric depends on them: the first seed whose numbers differ. A number that is
-// not known is not compared.
+// counts returns the two numbers of samples of the first seed in which two rows differ,
+// where the metric depends on them. Unknown numbers are not compared.
 func (b *builder) counts(m Metric, views, against []int) (mine, theirs int, differ bool) {
 	n := b.columns[m.Name+".n"]
 	if m.Depends != "n" || n == nil {

@@ -15,8 +15,8 @@ type Sums struct {
 }
 
 // NewSums reads a table with the columns trial, prompt, category, metric, sum and n: the
-// sum of a metric over the n samples that a trial has of a prompt. A prompt without a
-// category lies in one of its own kind.
+// sum of a metric over the n samples that a trial has of a prompt. Prompts
+// without a category form one category together.
 func NewSums(t *table.Table) (*Sums, error) {
 	for _, want := range []struct {
 		kind  table.Kind

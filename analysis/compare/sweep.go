@@ -32,10 +32,10 @@ type Factor struct {
 
 // The kinds of effects.
 const (
-	Main        = "main"        // a level less the mean of all levels; of two levels, the second less the first
-	Range       = "range"       // the last level of an axis of numbers less the first
-	Trend       = "trend"       // a line fitted over the order of the levels, as its rise across the axis
-	Interaction = "interaction" // a pair of levels less what their main effects add up to
+	Main        = "main"        // the mean over points of one level minus that over all levels; with two levels, the second minus the first
+	Range       = "range"       // the mean over points of the last level minus that of the first; for axes of three or more numbers
+	Trend       = "trend"       // the slope of a line fitted over the ranks of the levels, times the ranks from first to last
+	Interaction = "interaction" // the mean of a pair of levels of two axes minus what their main effects add up to
 )
 
 // Effect is a contrast of an arm's points, taken seed by seed.

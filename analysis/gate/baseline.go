@@ -23,7 +23,7 @@ import (
 	"ablate/analysis/table"
 )
 
-// Baseline is a table as it once was.
+// Baseline is a table that was written to a file, to compare later ones with.
 type Baseline struct {
 	Version int            `json:"version"` // of this format: 2
 	Study   string         `json:"study"`
@@ -32,7 +32,7 @@ type Baseline struct {
 	index   map[string]int // of rows by label
 }
 
-// Made says with what a table was computed.
+// Made is the backend, the versions of the program and the processors that computed a table.
 type Made struct {
 	Backend  string   `json:"backend"`
 	Versions []string `json:"versions"`
@@ -61,7 +61,7 @@ type BaselineCell struct {
 
 const version = 2
 
-// largest is what a value may be: squares of sums of such are numbers still.
+// largest is the largest value that is accepted: squares of sums of larger ones overflow.
 const largest = 1e100
 
 // New makes a baseline of what a table has of the given metrics.
@@ -95,7 +95,7 @@ func New(study string, made Made, t *compare.Table, metrics []string) (*Baseline
 	return b, b.check()
 }
 
-// Write writes a baseline, a value a line, so that a diff reads well.
+// Write writes a baseline with one value on a line, so that diffs are readable.
 func (b *Baseline) Write(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
@@ -132,10 +132,10 @@ func Read(in []byte) (*Baseline, error) {
 	return b, b.check()
 }
 
-// exact refuses what Go's decoder takes in silence of a value of type t: a name that
-// is there twice or that differs from a field's in capitals, of which the last would
-// win, and null for a number or an object. What is not JSON, and what is of another
-// type, is left to the decoder.
+// exact returns an error for a value of type t that Go's decoder would accept although it is
+// ambiguous: a name that is there twice or differs from a field's in capitals, of which
+// the last would win, and null for a number or an object. The decoder itself reports
+// values that are not JSON or are of another type.
 func exact(in []byte, d *json.Decoder, t reflect.Type) error {
 	fail := func(format string, of ...any) error {
 		line := 1 + bytes.Count(in[:d.InputOffset()], []byte("\n"))
@@ -185,7 +185,7 @@ func exact(in []byte, d *json.Decoder, t reflect.Type) error {
 	return nil
 }
 
-// errOther is for what the decoder reports itself.
+// errOther is the error for values that the decoder reports itself.
 var errOther = errors.New("not a baseline")
 
 // fieldType is the type of a field by its name in JSON, or of a map's values.
@@ -243,7 +243,7 @@ func (b *Baseline) check() error {
 	return nil
 }
 
-// values are those of the seeds, in the order of seeds.
+// values returns the seeds in order, with their values.
 func (c BaselineCell) values() ([]stats.Seed, []float64, error) {
 	var names []string
 	for s := range c.Seeds {

@@ -17,7 +17,7 @@ import (
 type Tolerance struct {
 	Metric             string
 	Absolute, Relative *float64
-	Seeds              int // the least number of seeds that a regression is called with
+	Seeds              int // with fewer a value is at most inconclusive
 }
 
 // Options of a check.
@@ -110,7 +110,7 @@ func (r *Result) Counts() map[Verdict]int {
 	return n
 }
 
-// Compared is the number of values that both have.
+// Compared is the number of values that both tables have.
 func (r *Result) Compared() (n int) {
 	for _, v := range r.Values {
 		if v.Verdict.compared() {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// nothing says why no value was compared.
+// nothing is the note on why no value was compared.
 func (c *checker) nothing() string {
 	var unselected, seedless int
 	n := c.r.Counts()
@@ -40,7 +40,7 @@ func (c *checker) note(s string) {
 	}
 }
 
-// notes say what else a reader must know.
+// notes adds the notes on the whole check.
 func (c *checker) notes(b *Baseline) {
 	if b.Made.Backend != "" && c.o.Made.Backend != "" && b.Made.Backend != c.o.Made.Backend {
 		c.note(fmt.Sprintf("The baseline was made with the backend %s, this table with %s: values differ by more than seeds explain.", b.Made.Backend, c.o.Made.Backend))

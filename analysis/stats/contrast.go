@@ -3,8 +3,8 @@ package stats
 // Contrast is a linear combination of cells, taken seed by seed.
 type Contrast []float64
 
-// MainEffect is the contrast of a level against the mean of all levels of its
-// axis. levels holds each cell's level on that axis; the design is balanced.
+// MainEffect is the contrast of the mean of one level minus the mean of all levels of its
+// axis. levels has each cell's level on that axis; the design is balanced.
 func MainEffect(levels []int, level, count int) Contrast {
 	c := make(Contrast, len(levels))
 	for i, l := range levels {
@@ -16,7 +16,7 @@ func MainEffect(levels []int, level, count int) Contrast {
 	return c.scaled(1 / float64(len(levels)))
 }
 
-// Step is the contrast of the mean of one level less that of another. levels holds each
+// Step is the contrast of the mean of level to minus that of level from. levels has each
 // cell's level on the axis; the design is balanced.
 func Step(levels []int, from, to int) Contrast {
 	c := make(Contrast, len(levels))
@@ -33,8 +33,8 @@ func Step(levels []int, from, to int) Contrast {
 	return c.scaled(1 / n)
 }
 
-// Interaction is the contrast of a cell of two axes against what the main
-// effects of its two levels add up to.
+// Interaction is the contrast of the cells of one pair of levels minus what the main effects
+// of both levels add up to. a and b have each cell's levels on the two axes.
 func Interaction(a, b []int, levelA, countA, levelB, countB int) Contrast {
 	c := make(Contrast, len(a))
 	for i := range c {

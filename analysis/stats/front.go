@@ -19,8 +19,8 @@ func Front(points []Point) []bool {
 	return out
 }
 
-// front are the points that no other dominates, by falling X and rising Y; equal
-// ones beside each other.
+// front returns the indices of the points that no other point dominates, sorted by falling
+// X and rising Y.
 func front(points []Point) []int {
 	order := make([]int, len(points))
 	for i := range order {
@@ -39,9 +39,9 @@ func front(points []Point) []int {
 	return out
 }
 
-// BehindFront is how much each point would have to gain in both for no
-// other to dominate it; 0 on the front (the additive ε indicator of Zitzler et
-// al. 2003, of one point).
+// BehindFront returns by how much both values of each point must rise until no other point
+// dominates it; 0 on the front (the additive ε indicator of Zitzler et al. 2003, of one
+// point).
 func BehindFront(points []Point) []float64 {
 	out := make([]float64, len(points))
 	on := front(points)

@@ -26,7 +26,7 @@ func Student(mean, standardError, df, level float64) Interval {
 }
 
 // ClopperPearson is the exact interval of a proportion, good of n (Clopper & Pearson
-// 1934), which covers at least its level at every n. good may lie between whole numbers.
+// 1934), which covers at least its level at every n. good need not be a whole number.
 func ClopperPearson(good float64, n int, level float64) Interval {
 	tail := (1 - level) / 2
 	i := Interval{0, 1}

@@ -17,7 +17,7 @@ func (c Clustered) Empty() bool {
 // the share of each category, so that only prompts within a category are sampled.
 type Strata []int
 
-// Influence is how far each prompt moves the mean: the sum of its values' distances to
+// Influence returns how far each prompt moves the mean: the sum of its values' distances to
 // the mean of its category, over the number of all values.
 func (s Strata) Influence(c Clustered) []float64 {
 	sums, counts := map[int]float64{}, map[int]float64{}
@@ -36,12 +36,12 @@ func (s Strata) Influence(c Clustered) []float64 {
 	return out
 }
 
-// Effective is the number of equal prompts that would say as much as these, which
-// have unequal numbers of images and lie in categories: one more than
+// Effective is the number of prompts of equal size that would give as precise a variance as
+// these, which have unequal numbers of images and lie in categories: one more than
 // Satterthwaite's (1946) degrees of freedom of a variance over prompts, where the
 // effective number of a category is (Σc)²/Σc² (Kish 1965; Carter, Schnepel &
-// Steigerwald 2017 for tests with clusters). A category of one prompt cannot
-// show a variance, and is joined with the next.
+// Steigerwald 2017 for tests with clusters). A category of one prompt has
+// no variance, and is joined with others.
 func (s Strata) Effective(counts []float64) float64 {
 	var total, spent float64
 	for _, g := range s.groups(counts) {
@@ -62,7 +62,7 @@ type group struct {
 
 func (g group) effective() float64 { return g.sum * g.sum / g.squares }
 
-// groups are the categories that have images, those that have no variance joined.
+// groups returns the categories that have images; those of one prompt are joined.
 func (s Strata) groups(counts []float64) []group {
 	by := map[int]*group{}
 	var order []int
@@ -98,9 +98,9 @@ func (s Strata) groups(counts []float64) []group {
 	return out
 }
 
-// Shared is the variance of the mean over seeds that the runs have in common
-// because they draw the same prompts, from how prompts move the value of each seed
-// (Influence) and the counts of images by prompt. Pairs of runs that share a part of
+// Shared is the part of the variance of the mean over seeds that is there because all runs
+// draw the same prompts. byPrompt has how far each prompt moves the value of each seed
+// (Influence), counts the images by prompt. Pairs of runs that share a part of
 // the seed are left out, for the spread over seeds contains theirs (two-way
 // clustered errors: Cameron, Gelbach & Miller 2011). It is 0 where chance makes it
 // negative.
@@ -132,8 +132,8 @@ func (s Strata) Shared(seeds []Seed, byPrompt [][]float64, counts []float64) flo
 	return math.Max(0, sum/(n*n))
 }
 
-// Variance is the variance of the mean that the choice of prompts causes, their images'
-// own noise included, for runs that stay as they are.
+// Variance is the variance of the mean that the choice of prompts causes, for the given runs.
+// It contains the noise of the images.
 func (s Strata) Variance(byPrompt [][]float64, counts []float64) float64 {
 	var sum float64
 	for _, g := range s.groups(counts) {

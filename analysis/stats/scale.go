@@ -20,7 +20,7 @@ const assumed = 1000
 
 // To takes a value to the scale. A share of n samples, k of them counted, becomes
 // log((k+½)/(n−k+½)) (Haldane 1956; Anscombe 1956), which is finite for k = 0 and
-// k = n; n = 0 stands for an unknown number. The logarithm of a value of 0 or below
+// k = n; n = 0 means that the number is not known. The logarithm of a value of 0 or below
 // is -Inf or NaN: see Fits.
 func (s Scale) To(x float64, n int) float64 {
 	switch s {

@@ -29,7 +29,7 @@ const LeastSeeds = 3
 // rounding is how far equal values may differ, as a share of them, for rounding alone.
 const rounding = 1e-9
 
-// Estimate is a mean over seeds with what is known of its error.
+// Estimate is a mean over seeds with its error.
 type Estimate struct {
 	Mean float64
 	N    int     // independent seeds
@@ -122,8 +122,8 @@ func OverSeeds(seeds []Seed, values []float64) (Estimate, bool) {
 	return e, true
 }
 
-// margin is the variance of the mean as the means of one part of the seed have
-// it, and its degrees of freedom.
+// margin estimates the variance of the mean from the means by one part of the seed, with its
+// degrees of freedom.
 func margin(seeds []Seed, values []float64, of func(Seed) int64) (variance, df float64) {
 	sums, counts := map[int64]float64{}, map[int64]float64{}
 	var order []int64
@@ -141,9 +141,9 @@ func margin(seeds []Seed, values []float64, of func(Seed) int64) (variance, df f
 	return stat.Variance(means, nil) / float64(len(means)), float64(len(means) - 1)
 }
 
-// residual is the part of the variance of the mean that lies in neither
-// margin, with its degrees of freedom. It is known where every pretraining seed meets
-// every feedback seed; otherwise 0 is returned, and nothing is subtracted.
+// residual estimates the part of the variance of the mean that neither margin explains, with
+// its degrees of freedom. That needs every pretraining seed with every feedback seed;
+// otherwise it returns 0, so that nothing is subtracted.
 func residual(seeds []Seed, values []float64) (variance, df float64) {
 	rows, columns := map[int64]float64{}, map[int64]float64{}
 	distinct := map[Seed]bool{}

@@ -7,7 +7,7 @@ import (
 )
 
 // Accuracy is the share of scores on the right side: above the threshold where
-// good, not above it where not. NaN of nothing.
+// good, not above it where not; NaN without scores.
 func Accuracy(scores []float64, good []bool, threshold float64) float64 {
 	right := 0
 	for i, s := range scores {
@@ -20,8 +20,8 @@ func Accuracy(scores []float64, good []bool, threshold float64) float64 {
 
 // Threshold is the cut of highest accuracy on these scores, the lowest of
 // several: half-way between two neighbouring scores, or beyond them all, an
-// infinity, where one answer for all does best. On the scores that it was chosen
-// on the accuracy flatters; it is for others.
+// infinity, where one answer for all does best. The accuracy on the
+// same scores is too high: use the threshold on others.
 func Threshold(scores []float64, good []bool) float64 {
 	order := byScore(scores)
 	// Below every score all are called good.
@@ -87,8 +87,7 @@ func byScore(scores []float64) []int {
 	return order
 }
 
-// A Bin holds the scores from Low to High: those of High belong to the next bin,
-// and 1 to the last.
+// Bin is the scores from Low up to, but without, High; the last bin has 1 too.
 type Bin struct {
 	Low, High float64
 	N         int
@@ -97,7 +96,7 @@ type Bin struct {
 }
 
 // Reliability sorts scores in [0, 1] into bins of equal width (DeGroot &
-// Fienberg 1983). What lies outside goes to the nearest bin.
+// Fienberg 1983). Scores outside go to the nearest bin.
 func Reliability(scores []float64, good []bool, bins int) []Bin {
 	out := make([]Bin, bins)
 	for b := range out {
@@ -126,8 +125,8 @@ func Reliability(scores []float64, good []bool, bins int) []Bin {
 
 // CalibrationError is the expected calibration error, the mean over scores of
 // the distance in their bin between mean score and share of good (Naeini et al.
-// 2015; Guo et al. 2017, arXiv 1706.04599, eq. 3). It depends on the bins, and at
-// few scores it is above 0 also of a calibrated one. NaN of nothing.
+// 2015; Guo et al. 2017, arXiv 1706.04599, eq. 3). It depends on the bins, and
+// with few scores it is above 0 even if they are calibrated; NaN without scores.
 func CalibrationError(bins []Bin) float64 {
 	var sum, n float64
 	for _, b := range bins {

@@ -47,7 +47,7 @@ type Study struct {
 	Detect     map[string]float64 // by metric, the size of a difference that matters
 	Show       []string           // metrics that the short tables have beside their own
 	Primary    []string           // metrics whose differences are tested for significance; nil: those of compare.Primary
-	Contrasts  [][2]string        // further pairs of rows to compare
+	Contrasts  [][2]string        // pairs of rows to compare beside those with the reference, by label: the first minus the second
 	Prompts    string             // what prompts are to the study: fixed, sampled, or empty: as their source says
 	Imported   *Imported          // where its results are from; nil for a study that this program runs
 	Gate       []Gate             // what check holds against a baseline, in the study's order
