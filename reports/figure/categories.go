@@ -33,6 +33,9 @@ func Categories(t *compare.Table) Figure {
 	return Figure{func(at layout) drawing {
 		p := newPlot("", label(t, "alignment"))
 		p.NominalX(c.names...)
+		if at == narrow {
+			p.X.Tick.Label.Font.Size = 8
+		}
 		p.Add(c)
 		return l.figure(8*vg.Centimeter, c.marks, p.Draw, at)
 	}}

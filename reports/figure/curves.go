@@ -10,6 +10,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/table"
 	"ablate/reports/format"
 )
 
@@ -61,6 +62,11 @@ func (b *bands) DataRange() (xmin, xmax, ymin, ymax float64) {
 			xmax, ymin, ymax = max(xmax, float64(s.At)), min(ymin, s.Low), max(ymax, s.High)
 		}
 	}
+	of := ""
+	if ymin >= 0 {
+		of = table.Positive
+	}
+	ymin, ymax = margin(ymin, ymax, of)
 	return 0, xmax, ymin, ymax
 }
 

@@ -59,12 +59,23 @@ func (l *legend) lines(at layout) []string {
 		out = append(out, fit(label, most))
 	}
 	if l.more > 0 {
-		out = append(out, fmt.Sprintf("%d more rows are not drawn", l.more))
+		out = append(out, left(l.more, "row"))
 	}
 	if l.note != "" {
 		out = append(out, fit(l.note, at.width()-20))
 	}
 	return out
+}
+
+// left says how many things are not drawn; nothing where all are.
+func left(n int, what string) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return "1 more " + what + " is not drawn"
+	}
+	return fmt.Sprintf("%d more %ss are not drawn", n, what)
 }
 
 // right reports whether a legend stands right of the plot.

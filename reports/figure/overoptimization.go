@@ -33,8 +33,8 @@ func OverOptimization(t *compare.Table, tuned, best []compare.Course) (Figure, b
 	}
 	return Figure{func(at layout) drawing {
 		g := &panels{table: t, at: at, marks: &marks{}, low: math.Inf(1), high: math.Inf(-1)}
-		g.add("Along fine-tuning", "√KL, estimated along the path (√nats)", tuned, mostRows, "rows")
-		g.add("Best of n draws, nothing fine-tuned", "√KL by its formula, log n − (n−1)/n (√nats)", best, mostBest, "arms")
+		g.add("Along fine-tuning", "√KL, estimated along the path (√nats)", tuned, mostRows, "row")
+		g.add("Best of n draws, nothing fine-tuned", "√KL by its formula, log n − (n−1)/n (√nats)", best, mostBest, "arm")
 		height := vg.Length(4)
 		for _, q := range g.groups {
 			height += q.height()
@@ -79,7 +79,7 @@ type panelGroup struct {
 	far     float64    // the end of the x axis
 }
 
-func (g *panels) add(name, x string, courses []compare.Course, most int, what string) {
+func (g *panels) add(head, x string, courses []compare.Course, most int, what string) {
 	if len(courses) == 0 {
 		return
 	}
@@ -88,15 +88,17 @@ func (g *panels) add(name, x string, courses []compare.Course, most int, what st
 		rows = append(rows, c.Row)
 	}
 	rows = drawn(g.table, rows, most)
-	q := panelGroup{at: g.at, name: name, x: x, count: what == "arms", far: 1e-3}
+	q := panelGroup{at: g.at, name: head, x: x, count: what == "arm", far: 1e-3}
 	for _, c := range courses {
-		if slices.Contains(rows, c.Row) {
-			q.courses = append(q.courses, c)
+		if !slices.Contains(rows, c.Row) {
+			continue
 		}
+		if !q.count { // best of n has its arm's name
+			c.Label = name(g.table.Rows[c.Row])
+		}
+		q.courses = append(q.courses, c)
 	}
-	if len(courses) > len(q.courses) {
-		q.more = fmt.Sprintf("%d more %s are not drawn", len(courses)-len(q.courses), what)
-	}
+	q.more = left(len(courses)-len(q.courses), what)
 	for _, c := range q.courses {
 		q.names = append(q.names, wrap(c.Label, q.wide()-30))
 		for _, p := range c.Points {
@@ -217,7 +219,8 @@ func (g *panels) group(c draw.Canvas, q panelGroup) {
 	}
 	foot := small
 	foot.Font.Size, foot.Color, foot.XAlign, foot.YAlign = 10, palette[4], draw.XCenter, draw.YCenter
-	c.FillText(foot, vg.Point{X: c.Min.X + ordinate + q.wide()*vg.Length(q.columns())/2, Y: c.Min.Y + footLine/2}, q.x)
+	middle := max(c.Min.X+ordinate+q.wide()*vg.Length(q.columns())/2, c.Min.X+4+foot.Width(q.x)/2)
+	c.FillText(foot, vg.Point{X: middle, Y: c.Min.Y + footLine/2}, q.x)
 	foot.Rotation = math.Pi / 2
 	c.FillText(foot, vg.Point{X: c.Min.X + ordinate/2, Y: (c.Max.Y - q.at.headLine() + c.Min.Y + footLine) / 2}, "share, score")
 

@@ -89,7 +89,7 @@ func TestOverOptimization(t *testing.T) {
 		if !c.best {
 			trials = nil
 		}
-		f, ok := figure.OverOptimization(&compare.Table{}, compare.Courses(tab, trials, curves), compare.BestOf(tab, trials))
+		f, ok := figure.OverOptimization(tab, compare.Courses(tab, trials, curves), compare.BestOf(tab, trials))
 		if !ok {
 			t.Fatal("no figure")
 		}
@@ -172,7 +172,7 @@ func TestOverOptimizationAbsent(t *testing.T) {
 		trials.Column("evaluate.bestOf").Ints[i] = 1
 	}
 	for _, in := range [][2]*table.Table{{curves, trials}, {nil, nil}, {curves, {}}} {
-		if _, ok := figure.OverOptimization(&compare.Table{}, compare.Courses(tab, in[1], in[0]), compare.BestOf(tab, in[1])); ok {
+		if _, ok := figure.OverOptimization(tab, compare.Courses(tab, in[1], in[0]), compare.BestOf(tab, in[1])); ok {
 			t.Error("a figure of nothing")
 		}
 	}
@@ -182,7 +182,7 @@ func TestOverOptimizationAbsent(t *testing.T) {
 // name covers another or leaves its figure.
 func TestCrowdedPanels(t *testing.T) {
 	tab, curves, trials := probed(24, 3)
-	f, _ := figure.OverOptimization(&compare.Table{}, compare.Courses(tab, trials, curves), compare.BestOf(tab, trials))
+	f, _ := figure.OverOptimization(tab, compare.Courses(tab, trials, curves), compare.BestOf(tab, trials))
 	names := texts(t, f)
 	if _, ok := names["4 more rows are not drawn"]; !ok {
 		t.Errorf("what is left out is not said: %v", names)
