@@ -136,16 +136,17 @@ func (l *lines) label(i interval) string {
 	return fit(i.label, l.at.width()*2/5)
 }
 
-// GlyphBoxes keeps room for the labels.
+// GlyphBoxes keeps room for the labels, and for the last tick's beyond the data.
 func (l *lines) GlyphBoxes(*plot.Plot) []plot.GlyphBox {
+	right := plot.GlyphBox{X: 1, Y: .5, Rectangle: vg.Rectangle{Max: vg.Point{X: 14}}}
 	if l.at == narrow {
-		return nil
+		return []plot.GlyphBox{right}
 	}
 	var labels []string
 	for _, i := range l.list {
 		labels = append(labels, l.label(i))
 	}
-	return []plot.GlyphBox{{X: 0, Y: .5, Rectangle: vg.Rectangle{Min: vg.Point{X: -widest(labels) - 10}, Max: vg.Point{}}}}
+	return []plot.GlyphBox{{X: 0, Y: .5, Rectangle: vg.Rectangle{Min: vg.Point{X: -widest(labels) - 10}}}, right}
 }
 
 // Plot draws the lines.

@@ -96,7 +96,7 @@ func (r Report) drawn() []shown {
 		list = append(list, shown{Name: "front", Section: "front", Caption: frontCaption(r.Table), figure: f})
 	}
 	if slices.ContainsFunc(r.Table.Metrics, func(m compare.Metric) bool { return m.Name == "alignment.count" }) {
-		list = append(list, shown{Name: "categories", Section: "categories", Caption: "Alignment by category. " + intervalText(r.Table, alignment), figure: figure.Categories(r.Table)})
+		list = append(list, shown{Name: "categories", Section: "categories", Caption: "Alignment by category. " + bars(levels(r.Table, alignment)), figure: figure.Categories(r.Table)})
 	}
 	list = append(list, r.doses()...)
 	metrics := []string{alignment, fidelity}
@@ -111,14 +111,14 @@ func (r Report) drawn() []shown {
 	for _, m := range metrics {
 		if f, ok := figure.Forest(r.Table, m); ok {
 			list = append(list, shown{Name: "differences-" + strings.TrimPrefix(m, "fidelity."), Section: "differences", figure: f,
-				Caption: "Paired differences from “" + r.Table.Reference + "”. Filled: significant after correction. Small glyphs: the seeds."})
+				Caption: "Paired differences from “" + r.Table.Reference + "”. " + bars(differences(r.Table, m)) + " Filled: significant after correction. Small glyphs: the seeds."})
 		}
 	}
 	for i, s := range r.Table.Sweeps {
 		for _, m := range metrics {
 			if f, ok := figure.Effects(r.Table, s, m); ok && i < mostSweeps {
 				list = append(list, shown{Name: fmt.Sprintf("effects-%d-%s", i+1, strings.TrimPrefix(m, "fidelity.")), Section: "effects", figure: f,
-					Caption: "Main effects in “" + s.Arm + "”, paired by seed: two levels and the ends of an axis as their difference, other levels against the mean of all. Filled: significant after correction."})
+					Caption: "Main effects in “" + s.Arm + "”, paired by seed: two levels and the ends of an axis as their difference, other levels against the mean of all. " + bars(effects(s, m)) + " Filled: significant after correction. Small glyphs: the seeds."})
 			}
 		}
 	}
@@ -143,7 +143,7 @@ func (r Report) doses() []shown {
 				continue
 			}
 			caption := fmt.Sprintf("What %s does in “%s”: means and, small, the seeds. ", factor.Name, s.Arm)
-			if b := intervalText(r.Table, metrics[0]); strings.Contains(b, "seeds and") || slices.ContainsFunc(s.Rows, func(i int) bool { return r.Table.Rows[i].Cells[metrics[0]].Tested() }) {
+			if b := bars(tested(levels(r.Table, metrics...))); b != "" {
 				caption += b + " They are those of the levels; differences between levels are paired by seed and may be surer. "
 			}
 			if len(s.Factors) > 1 {
@@ -159,8 +159,8 @@ func (r Report) doses() []shown {
 // frontCaption says what the first figure shows, and of which levels its intervals are.
 func frontCaption(t *compare.Table) string {
 	s := "Alignment against fidelity, small glyphs the seeds. "
-	if slices.ContainsFunc(t.Rows, func(r compare.Row) bool { return r.Cells["alignment"].Tested() }) {
-		s += intervalText(t, "alignment") + " "
+	if b := bars(tested(levels(t, "alignment", "fidelity.recall"))); b != "" {
+		s += b + " "
 	}
 	if f := t.Front; f != nil {
 		s += fmt.Sprintf("Steps: the front of the means, over %s that its rows share; a control is not counted, and where it or another row that is not counted is better, there is no line. ", format.Count(len(f.Seeds), "seed"))
@@ -205,16 +205,55 @@ func (r Report) training() []shown {
 	return list
 }
 
-// intervalText says what the bars of a figure of a metric are over.
-func intervalText(t *compare.Table, metric string) string {
-	for _, r := range t.Rows {
-		if c := r.Cells[metric]; c.Interval != "" {
-			only := ""
-			if !c.Tested() {
-				only = ", for these seeds only"
-			}
-			return "Bars: 95% over " + c.Interval + only + "."
+// levels are the rows' values of metrics.
+func levels(t *compare.Table, metrics ...string) []compare.Cell {
+	var out []compare.Cell
+	for _, m := range metrics {
+		for _, r := range t.Rows {
+			out = append(out, r.Cells[m])
 		}
 	}
-	return ""
+	return out
+}
+
+func differences(t *compare.Table, metric string) []compare.Cell {
+	var out []compare.Cell
+	for _, r := range t.Rows {
+		out = append(out, r.Differences[metric].Cell)
+	}
+	return out
+}
+
+func effects(s compare.Sweep, metric string) []compare.Cell {
+	var out []compare.Cell
+	for _, e := range s.Effects {
+		if e.Metric == metric {
+			out = append(out, e.Cell)
+		}
+	}
+	return out
+}
+
+// tested are the cells with an interval over seeds.
+func tested(cells []compare.Cell) []compare.Cell {
+	return slices.DeleteFunc(cells, func(c compare.Cell) bool { return !c.Tested() })
+}
+
+// bars says what the intervals of a figure are over; nothing where it has none.
+func bars(cells []compare.Cell) string {
+	var over []string
+	only := ""
+	for _, c := range cells {
+		if c.Interval == "" || slices.Contains(over, c.Interval) {
+			continue
+		}
+		over = append(over, c.Interval)
+		if !c.Tested() {
+			only = ", for these seeds only"
+		}
+	}
+	if over == nil {
+		return ""
+	}
+	return "Bars: 95% over " + strings.Join(over, ", or over ") + only + "."
 }

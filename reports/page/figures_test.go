@@ -3,6 +3,8 @@ package page_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,6 +98,42 @@ func TestPoints(t *testing.T) {
 		}
 		if text < 10 || over > 0 {
 			t.Errorf("%d pixels: the smallest text has %g pixels, the page exceeds the window by %g", width, text, over)
+		}
+	}
+}
+
+// TestCaptions: the caption of a figure with intervals says over what they are.
+func TestCaptions(t *testing.T) {
+	_, html := write(t)
+	for figure, want := range map[string]string{
+		"categories": "Bars: 95% over prompts, for these seeds only.", "differences-alignment": "Bars: 95% over prompts, for these seeds only.",
+		"front": "small glyphs the seeds. Dotted", // no interval is over seeds, and none is drawn
+	} {
+		_, rest, _ := strings.Cut(html, `<figure id="figure-`+figure+`">`)
+		_, rest, _ = strings.Cut(rest, "<figcaption>")
+		if caption, _, _ := strings.Cut(rest, "</figcaption>"); !strings.Contains(caption, want) {
+			t.Errorf("the caption of %s is %q, without %q", figure, caption, want)
+		}
+	}
+}
+
+// TestFigures: each figure is written in all its forms, those of a swept axis among them.
+func TestFigures(t *testing.T) {
+	r := crowded()
+	r.Table.Metrics[0].Primary = true
+	r.Table.Sweeps = []compare.Sweep{{Arm: "grid", Rows: []int{1, 2, 3}, At: [][]int{{0, 1, 2}},
+		Factors: []compare.Factor{{Name: "finetune.beta", Levels: []string{"0", "1", "2"}, Numbers: []float64{0, 1, 2}}}}}
+	dir := t.TempDir()
+	names, err := page.Figures(dir, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, figure := range []string{"front", "categories", "differences-alignment", "dose-1-beta"} {
+		for ext, begins := range map[string]string{".svg": "<?xml", ".png": "\x89PNG", ".pdf": "%PDF"} {
+			b, err := os.ReadFile(filepath.Join(dir, figure+ext))
+			if err != nil || !strings.HasPrefix(string(b), begins) || !slices.Contains(names, figure+ext) {
+				t.Errorf("%s%s: %d bytes, %v", figure, ext, len(b), err)
+			}
 		}
 	}
 }
