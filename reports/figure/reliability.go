@@ -24,6 +24,15 @@ type Reward struct {
 	N    int // images, over all seeds
 }
 
+// name names a reward by the rows that learned it.
+func (r Reward) name(t *compare.Table) string {
+	s := name(t.Rows[r.Row])
+	if more := len(r.Rows) - 1; more > 0 {
+		s += fmt.Sprintf(" and %d more", more)
+	}
+	return s
+}
+
 // mostRewards are drawn: their whiskers would cover each other.
 const mostRewards = 6
 
@@ -102,7 +111,7 @@ func Reliability(t *compare.Table, rewards []Reward) (Figure, bool) {
 	var l legend
 	for i, r := range rewards {
 		if i < mostRewards {
-			l.add(r.Row, name(t.Rows[r.Row]))
+			l.add(r.Row, r.name(t))
 		} else {
 			l.more++
 		}
@@ -140,7 +149,7 @@ func (d *reliability) Plot(canvas draw.Canvas, p *plot.Plot) {
 			x := tx(b.Score) + beside
 			canvas.StrokeLine2(draw.LineStyle{Color: col, Width: 1}, x, ty(i.Low), x, ty(i.High))
 			line = append(line, vg.Point{X: x, Y: ty(b.Good)})
-			d.marks.add(vg.Point{X: x, Y: ty(b.Good)}, Mark{Row: r.Row, Series: r.Row, Name: name(d.t.Rows[r.Row]),
+			d.marks.add(vg.Point{X: x, Y: ty(b.Good)}, Mark{Row: r.Row, Series: r.Row, Name: r.name(d.t),
 				Values: fmt.Sprintf("score %s, %s labelled good [%s, %s], %d images", format.Number("", b.Score), format.Number("", b.Good), format.Number("", i.Low), format.Number("", i.High), b.N)})
 		}
 		canvas.StrokeLines(draw.LineStyle{Color: faintOf(col), Width: 1.2}, line)
