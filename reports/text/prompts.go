@@ -13,9 +13,9 @@ func Prompts(t *compare.Table, x *compare.Exchanges) *table.Table {
 		out.Columns = append(out.Columns, c)
 		return c
 	}
-	row, prompt, category := column("row", table.String, "arm and point"), column("prompt", table.String, ""), column("category", table.String, "")
+	row, prompt, category := column("row", table.String, "arm and point"), column("prompt", table.String, "its text"), column("category", table.String, "of the prompt")
 	seen := column("seen", table.Bool, "a training may have used the prompt")
-	pairs := column("pairs", table.Int, "of images of the same seed, prompt and noise, of the row and of the reference")
+	pairs := column("pairs", table.Int, "pairs of images of the same seed, prompt and noise: the row's and the reference's")
 	won, lost := column("won", table.Int, "pairs of which the gold calls the row's image alone good"), column("lost", table.Int, "pairs of which it calls the reference's image alone good")
 	better, worse := column("seeds.better", table.Int, "seeds in which the row wins more pairs than it loses"), column("seeds.worse", table.Int, "seeds in which it loses more")
 	for _, e := range x.Rows {

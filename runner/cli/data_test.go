@@ -65,6 +65,7 @@ func TestDataPage(t *testing.T) {
 		})
 	}
 	write("table", text.Long(&compare.Table{Rows: []compare.Row{{Arm: "a", Label: "a", Point: []compare.Value{{Axis: "NAME", Value: "x"}}}}}))
+	write("prompts", text.Prompts(&compare.Table{}, &compare.Exchanges{}))
 	for _, section := range result.Names {
 		write(section, r.Named(section))
 	}
