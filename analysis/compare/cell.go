@@ -133,7 +133,7 @@ func outlier(x []float64) int {
 
 // Collapse is the share of a row's seeds whose model has collapsed: a primary metric is
 // less than half of what the reference has with the same seed, or more than twice as
-// much where lower is better. A share must be worse by leastLoss too.
+// much where lower is better. A share must be worse by .1 too.
 type Collapse struct {
 	Seeds  []string `json:"seeds"` // the collapsed ones
 	N      int      `json:"n"`     // seeds that both rows have

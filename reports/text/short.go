@@ -186,7 +186,7 @@ func collapsed(t *compare.Table) string {
 	if list == nil {
 		return ""
 	}
-	return "Collapsed seeds (a primary metric is worse than the reference by more than a factor of two): " + strings.Join(list, "; ") + "."
+	return "Collapsed seeds (a primary metric is worse than the reference by more than a factor of two, a share also by .1): " + strings.Join(list, "; ") + "."
 }
 
 func tableWidth(rows [][]string) int {
