@@ -72,3 +72,38 @@ func TestREADMEs(t *testing.T) {
 		}
 	}
 }
+
+// TestFrontPage: the table of README.md at the root has the numbers of that of lee2023.
+func TestFrontPage(t *testing.T) {
+	tables := func(path string) map[string][]string {
+		b, err := os.ReadFile(filepath.Join("../..", path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := map[string][]string{} // cells of all tables, by their first
+		for line := range strings.Lines(string(b)) {
+			cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			rows[cells[0]] = append(rows[cells[0]], cells[1:]...)
+		}
+		return rows
+	}
+	front, study := tables("README.md"), tables("experiments/lee2023/README.md")
+	for _, row := range []string{"pretrained", "no unlabelled", "no pretraining", "all data", "weights all one", "pretraining only"} {
+		if len(front[row]) != 4 {
+			t.Errorf("README.md: row %q has %q", row, front[row])
+		}
+		for _, cell := range front[row] {
+			found := cell == "(reference)"
+			for _, c := range study[row] {
+				level, _, _ := strings.Cut(c, " [")
+				found = found || cell == c || cell == level
+			}
+			if !found {
+				t.Errorf("README.md, %s: %q is not in experiments/lee2023/README.md", row, cell)
+			}
+		}
+	}
+}
