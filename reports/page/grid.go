@@ -105,48 +105,59 @@ const (
 // declares.
 var usual = []string{"fidelity.frechet", "distance.kl", "proxy", "diversity"}
 
-// open chooses the metrics whose columns are open: the primary ones, each of which takes
-// some columns, then those that the study shows, then usual ones.
-func open(t *compare.Table, points, each int) map[string]bool {
+// open chooses the metrics whose columns are open beside some other columns: the primary
+// ones, each of which takes two, then those that the study shows, then usual ones, then any.
+func open(t *compare.Table, beside int) map[string]bool {
 	out := map[string]bool{}
-	left := room - points
-	add := func(metric string, columns int) {
-		if _, ok := t.Metric(metric); ok && !out[metric] && columns <= left {
-			out[metric] = true
+	left := room - beside
+	add := func(name string) {
+		m, ok := t.Metric(name)
+		columns := 1
+		if m.Primary {
+			columns = 2
+		}
+		if ok && !out[name] && columns <= left {
+			out[name] = true
 			left -= columns
 		}
 	}
 	for _, m := range t.Metrics {
 		if m.Primary {
-			add(m.Name, each)
+			add(m.Name)
 		}
 	}
 	const metrics = 5
-	for _, name := range slices.Concat(t.Show, usual) {
-		if len(out) < metrics {
-			add(name, 1)
-		}
+	next := slices.Concat(t.Show, usual)
+	for _, m := range t.Metrics {
+		next = append(next, m.Name)
 	}
-	for _, m := range t.Metrics { // of results that have none of these
-		if len(out) == 0 || len(out) < metrics && len(t.Metrics) <= metrics {
-			add(m.Name, 1)
+	for _, name := range next {
+		if len(out) < metrics {
+			add(name)
 		}
 	}
 	return out
 }
 
-// axes are the names of the axes of a table's rows, by their last part, where they are few.
+// axes are the axes of a table's rows and the heads of their columns: the last parts of their
+// names, or the whole names where two end alike. Of many axes, rows have one column.
 func axes(t *compare.Table) (paths, heads []string) {
 	for _, r := range t.Rows {
 		for _, v := range r.Point {
 			if !slices.Contains(paths, v.Axis) {
 				paths = append(paths, v.Axis)
-				heads = append(heads, v.Axis[strings.LastIndexByte(v.Axis, '.')+1:])
 			}
 		}
 	}
 	if len(paths) > mostPoints {
 		return nil, []string{"point"}
+	}
+	for _, path := range paths {
+		head := path[strings.LastIndexByte(path, '.')+1:]
+		if slices.Contains(heads, head) {
+			return paths, paths
+		}
+		heads = append(heads, head)
 	}
 	return paths, heads
 }
@@ -239,7 +250,7 @@ func (v *view) ablation() grid {
 	g := grid{ID: "ablation", Heading: "table"}
 	var paths []string
 	paths, g.Points = axes(t)
-	shown, metrics := open(t, len(g.Points), 2), ordered(t.Metrics)
+	shown, metrics := open(t, len(g.Points)), ordered(t.Metrics)
 	for _, m := range metrics {
 		of := g.group(m, shown)
 		g.Columns = append(g.Columns, column{Head: head(m), First: first(m.Better), Group: of})
@@ -285,7 +296,7 @@ func (v *view) differences() grid {
 	var paths []string
 	paths, g.Points = axes(t)
 	detect := slices.DeleteFunc(slices.Clone(t.Detect), func(d compare.Detect) bool { return d.Row == "" }) // no spread has been seen
-	shown := open(t, len(g.Points)+len(detect), 2)
+	shown := open(t, len(g.Points)+len(detect))
 	tests := t.Family > 0 // else there are no p values
 	metrics := slices.DeleteFunc(ordered(t.Metrics), func(m compare.Metric) bool {
 		of := func(d map[string]compare.Difference) bool { _, ok := d[m.Name]; return ok }
