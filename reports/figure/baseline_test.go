@@ -12,6 +12,7 @@ import (
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
 	"ablate/reports/figure"
+	"ablate/reports/format"
 )
 
 // study is the ablation table of a study whose results its baseline has: alignment and
@@ -109,21 +110,27 @@ func study(t *testing.T, name, reference string, controls ...string) *compare.Ta
 // lee is the study of 24 rows, most of them close together.
 func lee(t *testing.T) *compare.Table { return study(t, "lee2023", "all data", "oracle weights") }
 
-// TestFrontOfBaselines draws the fronts of studies from their baselines: with
-// ABLATE_FIGURES=DIR as files, of which the studies' READMEs show some.
+// studies are those that have a baseline.
+func studies(t *testing.T) map[string]*compare.Table {
+	return map[string]*compare.Table{
+		"lee2023": lee(t), "quickstart": study(t, "quickstart", "all data"), "methods": study(t, "methods", "pretrained", "oracle weights"),
+		"feedback": study(t, "feedback", "pretrained", "oracle weights"), "overoptimization": study(t, "overoptimization", "pretrained"),
+	}
+}
+
+// TestFrontOfBaselines draws the front and the swept axes of studies from their baselines:
+// with ABLATE_FIGURES=DIR as files, of which the studies' READMEs show some.
 func TestFrontOfBaselines(t *testing.T) {
-	for name, tab := range map[string]*compare.Table{"lee2023": lee(t)} {
-		f, ok := figure.Front(tab, "fidelity.recall", "alignment")
-		if !ok {
-			t.Fatalf("%s: there is no front", name)
-		}
-		save(t, name+"-front", f)
+	for name, tab := range studies(t) {
+		save(t, name+"-front", front(t, tab))
 		for _, s := range tab.Sweeps {
-			f, ok := figure.DoseResponse(tab, s, 0, []string{"alignment", "fidelity.recall"})
-			if !ok {
-				t.Fatalf("%s: nothing is drawn of %s", name, s.Arm)
+			for k, factor := range s.Factors {
+				f, ok := figure.DoseResponse(tab, s, k, []string{"alignment", "fidelity.recall"})
+				if !ok {
+					t.Fatalf("%s: nothing is drawn of %s", name, s.Arm)
+				}
+				save(t, name+"-"+s.Arm+"-"+format.Axis(factor.Name), f)
 			}
-			save(t, name+"-"+s.Arm, f)
 		}
 	}
 }
@@ -146,38 +153,38 @@ func save(t *testing.T, name string, f figure.Figure) {
 	}
 }
 
-// TestNames: of 24 rows, most of them close together, the reference and the rows on the
-// front are named, in both layouts; no name covers another or leaves the figure, and the
-// name of a row that is far from it is joined to it.
+// TestNames: of up to 34 rows, many of them close together, the reference and the rows on
+// the front and in the answer are named, in both layouts; and no name covers another or
+// leaves the figure.
 func TestNames(t *testing.T) {
-	tab := lee(t)
-	f := front(t, tab)
-	views, err := f.Views("the front")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range views {
-		width := 425.2
-		if v.Narrow {
-			width = 255.1
+	for study, tab := range studies(t) {
+		views, err := front(t, tab).Views("the front")
+		if err != nil {
+			t.Fatal(err)
 		}
-		names := textsOf(t, v.SVG)
-		if bad := overlapping(names, width); bad != nil {
-			t.Errorf("narrow %v: %v", v.Narrow, bad)
-		}
-		want := []string{"all data"}
+		want := []string{tab.Reference}
 		for _, p := range tab.Front.Points {
 			if p.On {
 				want = append(want, p.Label)
 			}
 		}
-		if len(want) < 6 {
-			t.Fatalf("the study has only %v on its front", want)
+		if n := tab.Answer.Named; n != nil {
+			want = append(want, n.Row)
 		}
-		for _, m := range v.Marks {
-			r := tab.Rows[m.Row]
-			if _, ok := names[m.Name]; !ok && slices.Contains(want, r.Label) {
-				t.Errorf("narrow %v: %s has no name", v.Narrow, r.Label)
+		for _, v := range views {
+			width := 425.2
+			if v.Narrow {
+				width = 255.1
+			}
+			names := textsOf(t, v.SVG)
+			if bad := overlapping(names, width); bad != nil {
+				t.Errorf("%s, narrow %v: %v", study, v.Narrow, bad)
+			}
+			for _, m := range v.Marks {
+				r := tab.Rows[m.Row]
+				if _, ok := names[m.Name]; !ok && slices.Contains(want, r.Label) {
+					t.Errorf("%s, narrow %v: %s has no name", study, v.Narrow, r.Label)
+				}
 			}
 		}
 	}

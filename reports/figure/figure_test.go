@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/stats"
 	"ablate/analysis/table"
 	"ablate/reports/figure"
 )
@@ -162,6 +163,37 @@ func TestLeftOut(t *testing.T) {
 	}
 	if _, ok := legend["arm 27"]; ok || len(legend) != 21 {
 		t.Errorf("the legend has %d lines, want 20 and what is left out: %v", len(legend), legend)
+	}
+}
+
+// TestLeftOutElsewhere: so it is with differences, and with rewards, of which a row in focus
+// may share one that is drawn under another's name.
+func TestLeftOutElsewhere(t *testing.T) {
+	tab := &compare.Table{Reference: "arm 0", Front: &compare.Front{Points: []compare.FrontPoint{{Label: "arm 65", On: true}}}}
+	var rewards []figure.Reward
+	for i := range 70 {
+		arm := fmt.Sprint("arm ", i)
+		tab.Rows = append(tab.Rows, compare.Row{Arm: arm, Label: arm, Differences: map[string]compare.Difference{"alignment": {Cell: compare.Cell{Mean: .1}}}})
+		if i < 8 {
+			rewards = append(rewards, figure.Reward{Row: i, Rows: []int{i, 58 + i}, Bins: []stats.Bin{{N: 10, Score: .5, Good: .5}}, N: 10})
+		}
+	}
+	forest, ok := figure.Forest(tab, "alignment")
+	reliability, ok2 := figure.Reliability(tab, rewards)
+	if !ok || !ok2 {
+		t.Fatal("nothing is drawn")
+	}
+	names := texts(t, forest)
+	for name, want := range map[string]bool{"arm 0": true, "arm 58": true, "arm 59": false, "arm 65": true} {
+		if _, ok := names[name]; ok != want {
+			t.Errorf("differences: %s is drawn: %v", name, ok)
+		}
+	}
+	names = texts(t, reliability)
+	for name, want := range map[string]bool{"arm 0 and 1 more": true, "arm 4 and 1 more": true, "arm 5 and 1 more": false, "arm 7 and 1 more": true, "2 more rows are not drawn": true} {
+		if _, ok := names[name]; ok != want {
+			t.Errorf("rewards: %s is drawn: %v", name, ok)
+		}
 	}
 }
 

@@ -34,24 +34,21 @@ func focus(t *compare.Table) map[int]bool {
 }
 
 // drawn are at most most of some rows, in their order: those in focus, and then the first.
-func drawn(t *compare.Table, rows []int, most int) []int {
-	if len(rows) <= most {
-		return rows
-	}
-	in := focus(t)
+func drawn(t *compare.Table, rows []int, most int) []int { return firstOf(rows, focus(t), most) }
+
+func firstOf(rows []int, focus map[int]bool, most int) []int {
 	first := slices.Clone(rows)
 	slices.SortStableFunc(first, func(i, j int) int {
 		switch {
-		case in[i] == in[j]:
+		case focus[i] == focus[j]:
 			return 0
-		case in[i]:
+		case focus[i]:
 			return -1
 		}
 		return 1
 	})
-	first = first[:most]
-	slices.SortFunc(first, func(i, j int) int { return slices.Index(rows, i) - slices.Index(rows, j) })
-	return first
+	first = first[:min(len(first), most)]
+	return slices.DeleteFunc(slices.Clone(rows), func(i int) bool { return !slices.Contains(first, i) })
 }
 
 // name is what a figure calls a row.

@@ -26,17 +26,22 @@ type interval struct {
 // interval where there is one, the seeds as small points, filled where the
 // difference is significant. It returns false where nothing is compared.
 func Forest(t *compare.Table, metric string) (Figure, bool) {
-	var list []interval
+	var rows []int
 	for i, r := range t.Rows {
-		if d, ok := r.Differences[metric]; ok && r.SameAs == "" {
-			v := metricName(t, metric) + " " + format.Change(metric, d.Cell)
-			if d.Significant {
-				v += " *"
-			}
-			list = append(list, interval{name(r), v, i, i, d.Cell, d.Significant})
+		if _, ok := r.Differences[metric]; ok && r.SameAs == "" {
+			rows = append(rows, i)
 		}
 	}
-	return forest(list, label(t, metric)+", difference from "+t.Reference)
+	var list []interval
+	for _, i := range drawn(t, rows, mostLines) {
+		d := t.Rows[i].Differences[metric]
+		v := metricName(t, metric) + " " + format.Change(metric, d.Cell)
+		if d.Significant {
+			v += " *"
+		}
+		list = append(list, interval{name(t.Rows[i]), v, i, i, d.Cell, d.Significant})
+	}
+	return forest(list, len(rows)-len(list), label(t, metric)+", difference from "+t.Reference)
 }
 
 // Effects draws the main effects of an arm's axes on a metric, and the trends along them.
@@ -58,7 +63,9 @@ func Effects(t *compare.Table, s compare.Sweep, metric string) (Figure, bool) {
 		}
 		list = append(list, interval{format.Effect(e), v, row, -1, e.Cell, e.Significant})
 	}
-	return forest(list, label(t, metric)+", effects in "+s.Arm)
+	all := len(list)
+	list = list[:min(all, mostLines)]
+	return forest(list, all-len(list), label(t, metric)+", effects in "+s.Arm)
 }
 
 // label is a metric's, with the direction that is better.
@@ -74,13 +81,13 @@ func label(t *compare.Table, metric string) string {
 // mostLines bounds a forest: more lines than this are no picture.
 const mostLines = 60
 
-func forest(list []interval, x string) (Figure, bool) {
+// forest draws lines, of which more are left out.
+func forest(list []interval, more int, x string) (Figure, bool) {
 	if len(list) == 0 {
 		return Figure{}, false
 	}
-	if len(list) > mostLines {
-		list = list[:mostLines]
-		x += ", the first of more"
+	if more > 0 {
+		x += "; " + left(more, "line")
 	}
 	m := &marks{}
 	return Figure{func(l layout) drawing {

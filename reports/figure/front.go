@@ -2,6 +2,7 @@ package figure
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 
@@ -183,13 +184,6 @@ func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
 	for _, q := range f.points {
 		at := to(q.mean())
 		r.full = append(r.full, around(at, 9))
-		q.seeds(func(x, y float64) { r.busy = append(r.busy, around(to(plotter.XY{X: x, Y: y}), 4)) })
-		if q.y.Tested() {
-			r.busy = append(r.busy, along([]vg.Point{{X: at.X, Y: ty(q.y.Low)}, {X: at.X, Y: ty(q.y.High)}})...)
-		}
-		if q.x.Tested() {
-			r.busy = append(r.busy, along([]vg.Point{{X: tx(q.x.Low), Y: at.Y}, {X: tx(q.x.High), Y: at.Y}})...)
-		}
 		f.marks.add(at, Mark{Row: q.row, Series: q.row, Name: q.name, Values: q.values})
 	}
 	names := f.names(r, to)
@@ -267,19 +261,51 @@ func (f *front) line() [][2]plotter.XY {
 	return out
 }
 
-// names finds the places of the names, those of rows in focus first.
+// names finds the places of the names, those of rows in focus first. Another row has a name
+// where there is room for it beside the point, and for its seeds and intervals beside the
+// other names: without a name it has none of them but faint ones.
 func (f *front) names(r *room, to func(plotter.XY) vg.Point) map[int]box {
 	out := map[int]box{}
 	few := len(f.points) <= fewRows
+	for _, p := range f.points {
+		if p.focus || few {
+			r.busy = append(r.busy, p.covers(to)...)
+		}
+	}
 	for _, focus := range []bool{true, false} {
 		for i, p := range f.points {
 			if p.focus != focus {
 				continue
 			}
-			if b, ok := r.place(to(p.mean()), small.Width(p.name), small.Height(p.name), focus || few); ok {
-				out[i] = b
+			own := p.covers(to)
+			far := focus || few
+			if !far && slices.ContainsFunc(own, func(b box) bool { return overlaps(b, slices.Collect(maps.Values(out))) > 0 }) {
+				continue
 			}
+			before := r.busy
+			if !far {
+				r.busy = append(r.busy, own...)
+			}
+			b, ok := r.place(to(p.mean()), small.Width(p.name), small.Height(p.name), far)
+			if !ok {
+				r.busy = before
+				continue
+			}
+			out[i] = b
 		}
+	}
+	return out
+}
+
+// covers are boxes that a point's seeds and intervals cover.
+func (p point) covers(to func(plotter.XY) vg.Point) []box {
+	var out []box
+	p.seeds(func(x, y float64) { out = append(out, around(to(plotter.XY{X: x, Y: y}), 4)) })
+	if p.y.Tested() {
+		out = append(out, along([]vg.Point{to(plotter.XY{X: p.x.Mean, Y: p.y.Low}), to(plotter.XY{X: p.x.Mean, Y: p.y.High})})...)
+	}
+	if p.x.Tested() {
+		out = append(out, along([]vg.Point{to(plotter.XY{X: p.x.Low, Y: p.y.Mean}), to(plotter.XY{X: p.x.High, Y: p.y.Mean})})...)
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg"
@@ -103,20 +104,30 @@ func key(v []float64) string {
 // Reliability draws the share labelled good against the mean score, a point a
 // bin of the score with its 95% Wilson interval, images taken as independent. On
 // the diagonal a score is the probability that it claims to be. It returns
-// false where no reward was learned; the first six rewards are drawn.
+// false where no reward was learned; six rewards are drawn, those of rows in focus first.
 func Reliability(t *compare.Table, rewards []Reward) (Figure, bool) {
 	if len(rewards) == 0 {
 		return Figure{}, false
 	}
-	var l legend
-	for i, r := range rewards {
-		if i < mostRewards {
-			l.add(r.Row, r.name(t))
-		} else {
-			l.more++
+	in := focus(t)
+	var rows []int
+	for _, r := range rewards {
+		rows = append(rows, r.Row)
+		for _, i := range r.Rows {
+			if in[i] {
+				in[r.Row] = true // the row that the reward is drawn under
+			}
 		}
 	}
-	d := &reliability{t: t, rewards: rewards[:min(len(rewards), mostRewards)], marks: &marks{}}
+	rows = firstOf(rows, in, mostRewards)
+	d := &reliability{t: t, marks: &marks{}}
+	l := legend{more: len(rewards) - len(rows)}
+	for _, r := range rewards {
+		if slices.Contains(rows, r.Row) {
+			d.rewards = append(d.rewards, r)
+			l.add(r.Row, r.name(t))
+		}
+	}
 	return Figure{func(at layout) drawing {
 		p := newPlot("score of the reward", "share labelled good")
 		p.Add(d)

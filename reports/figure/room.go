@@ -41,7 +41,7 @@ func (r *room) place(at vg.Point, width, height vg.Length, far bool) (box, bool)
 			}
 			cost := float64(d) + 60*overlaps(b, r.leaders)
 			on := overlaps(b, r.busy)
-			if !far && on > 2 {
+			if !far && on > 4 {
 				continue
 			}
 			cost += 5 * on

@@ -19,6 +19,7 @@ const show = spot => {
   card.style.top = `${scrollY + top}px`;
 };
 const hide = () => { card.hidden = true; };
+let touched; // a finger's first touch shows a point, and its second follows the link
 for (const plot of document.querySelectorAll(".plot")) {
   const series = new Map();
   for (const spot of plot.querySelectorAll(".spot")) {
@@ -29,6 +30,12 @@ for (const plot of document.querySelectorAll(".plot")) {
     spot.addEventListener("focus", () => show(spot));
     spot.addEventListener("mouseleave", hide);
     spot.addEventListener("blur", hide);
+    spot.addEventListener("click", e => {
+      if (e.pointerType !== "touch" || touched === spot) return;
+      touched = spot;
+      show(spot);
+      e.preventDefault();
+    });
     spot.addEventListener("keydown", e => {
       const of = series.get(spot.dataset.series), step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[e.key];
       if (!step || of.length < 2) return;

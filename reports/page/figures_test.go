@@ -82,6 +82,10 @@ func TestPoints(t *testing.T) {
 	row[0].focus();
 	row[0].dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", bubbles: true}));
 	if (document.activeElement !== row[1]) out.push("an arrow key leads nowhere");
+	const touch = () => row[0].dispatchEvent(new PointerEvent("click", {pointerType: "touch", bubbles: true, cancelable: true}));
+	card.hidden = true;
+	if (touch() || card.hidden) out.push("a touch does not show a point");
+	if (!touch()) out.push("a second touch does not follow the link");
 	const text = Math.min(...[...document.querySelectorAll("figure[id] svg")].filter(s => s.clientWidth).flatMap(s => [...s.querySelectorAll("text")].map(t => parseFloat(t.style.fontSize) * s.clientWidth / s.viewBox.baseVal.width)));
 	document.documentElement.dataset.result = [all, stops, text, document.documentElement.scrollWidth - innerWidth, out.length + " problems", ...out.slice(0, 5)].join(" | ");
 	});</script>`
