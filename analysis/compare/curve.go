@@ -96,7 +96,7 @@ func (p Passage) Over(values []float64) Step {
 	return s
 }
 
-// stepOf is the mean over seeds of values of n samples each; 0 stands for an unknown number.
+// stepOf is the mean over seeds of values of n samples each; 0 is an unknown number.
 func stepOf(scale stats.Scale, n int, seeds []stats.Seed, values []float64) Step {
 	y := make([]float64, len(values))
 	for i, x := range values {

@@ -69,7 +69,7 @@ func DoseResponse(t *compare.Table, s compare.Sweep, factor int, metrics []strin
 }
 
 const (
-	mostLevels = 7 // lines of colours of their own
+	mostLevels = 7 // lines that differ in colour
 	doseHigh   = 6 * vg.Centimeter
 )
 
@@ -93,17 +93,17 @@ type series struct {
 // level is a row at a level of the axis.
 type level struct{ at, row int }
 
-// axis is where the levels of a factor stand.
+// axis has the positions of the levels of a factor.
 type axis struct {
 	at     []float64
 	labels []string
 	log    bool // at are logarithms
-	broken bool // the first level is 0 among logarithms, and stands apart
+	broken bool // the first level is 0, which has no logarithm, and is set apart
 }
 
 // axisOf places levels: numbers by their size, on a logarithmic axis where they span a
-// factor of ten, other levels at equal distances. 0 has no logarithm: it stands apart from
-// the others, as far as they are apart on average.
+// factor of ten, other levels at equal distances. 0 has no logarithm: it is set apart from
+// the others, by the average distance between them.
 func axisOf(f compare.Factor) axis {
 	var a axis
 	for i, l := range f.Levels {
@@ -219,13 +219,13 @@ func (r *response) Plot(c draw.Canvas, p *plot.Plot) {
 		if len(r.lines) > mostLevels {
 			col, glyph = grey, draw.CircleGlyph{}
 		}
-		// The points of several lines at one level stand side by side.
+		// The points of several lines at one level are placed side by side.
 		beside := vg.Length(0)
 		if n := len(r.lines); n > 1 {
 			beside = 8 * (vg.Length(i)/vg.Length(n-1) - .5)
 		}
 		var at []vg.Point
-		apart := false // the first is at a level that stands apart
+		apart := false // the first is at a level that is set apart
 		for _, q := range l.doses {
 			cell, ok := r.table.Rows[q.row].Cells[r.metric]
 			if !ok {

@@ -99,7 +99,7 @@ func forest(list []interval, more int, x string) (Figure, bool) {
 	}}, true
 }
 
-// lines are those of a forest plot. Their labels stand left of the data, or above it where
+// lines are those of a forest plot. Their labels are left of the data, or above it where
 // the figure is narrow.
 type lines struct {
 	list  []interval

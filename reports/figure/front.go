@@ -2,7 +2,6 @@ package figure
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 
@@ -187,7 +186,7 @@ func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
 		f.marks.add(at, Mark{Row: q.row, Series: q.row, Name: q.name, Values: q.values})
 	}
 	names := f.names(r, to)
-	for _, named := range []bool{false, true} { // those that are named stand before the others
+	for _, named := range []bool{false, true} { // rows with a name are drawn over the others
 		for i, q := range f.points {
 			if _, ok := names[i]; ok == named {
 				q.draw(c, tx, ty, named)
@@ -260,55 +259,3 @@ func (f *front) line() [][2]plotter.XY {
 	}
 	return out
 }
-
-// names finds the places of the names, those of rows in focus first. Another row has a name
-// where there is room for it beside the point, and for its seeds and intervals beside the
-// other names: without a name it has none of them but faint ones.
-func (f *front) names(r *room, to func(plotter.XY) vg.Point) map[int]box {
-	out := map[int]box{}
-	few := len(f.points) <= fewRows
-	for _, p := range f.points {
-		if p.focus || few {
-			r.busy = append(r.busy, p.covers(to)...)
-		}
-	}
-	for _, focus := range []bool{true, false} {
-		for i, p := range f.points {
-			if p.focus != focus {
-				continue
-			}
-			own := p.covers(to)
-			far := focus || few
-			if !far && slices.ContainsFunc(own, func(b box) bool { return overlaps(b, slices.Collect(maps.Values(out))) > 0 }) {
-				continue
-			}
-			before := r.busy
-			if !far {
-				r.busy = append(r.busy, own...)
-			}
-			b, ok := r.place(to(p.mean()), small.Width(p.name), small.Height(p.name), far)
-			if !ok {
-				r.busy = before
-				continue
-			}
-			out[i] = b
-		}
-	}
-	return out
-}
-
-// covers are boxes that a point's seeds and intervals cover.
-func (p point) covers(to func(plotter.XY) vg.Point) []box {
-	var out []box
-	p.seeds(func(x, y float64) { out = append(out, around(to(plotter.XY{X: x, Y: y}), 4)) })
-	if p.y.Tested() {
-		out = append(out, along([]vg.Point{to(plotter.XY{X: p.x.Mean, Y: p.y.Low}), to(plotter.XY{X: p.x.Mean, Y: p.y.High})})...)
-	}
-	if p.x.Tested() {
-		out = append(out, along([]vg.Point{to(plotter.XY{X: p.x.Low, Y: p.y.Mean}), to(plotter.XY{X: p.x.High, Y: p.y.Mean})})...)
-	}
-	return out
-}
-
-// fewRows are so few that each may have a name far from its point.
-const fewRows = 10

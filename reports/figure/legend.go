@@ -9,7 +9,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// small is the text of what stands in a figure.
+// small is the text within a figure.
 var small = draw.TextStyle{Color: grey, Font: font.Font{Variant: "Sans", Size: 9}, Handler: plot.DefaultTextHandler}
 
 // widest is the width of the widest of some labels.
@@ -67,7 +67,7 @@ func (l *legend) lines(at layout) []string {
 	return out
 }
 
-// left says how many things are not drawn; nothing where all are.
+// left is a sentence on how many things are not drawn, empty where all are.
 func left(n int, what string) string {
 	switch n {
 	case 0:
@@ -78,7 +78,7 @@ func left(n int, what string) string {
 	return fmt.Sprintf("%d more %ss are not drawn", n, what)
 }
 
-// right reports whether a legend stands right of the plot.
+// right reports whether a legend is placed right of the plot.
 func (l *legend) right(at layout) bool { return at == wide && !l.below }
 
 // figure is a plot of a height beside its legend.

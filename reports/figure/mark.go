@@ -8,7 +8,7 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// Mark is a point of a figure, with what it stands for. Lengths are in percent of the
+// Mark is a point of a figure with its values in words. Lengths are in percent of the
 // figure's, from its left and its top.
 type Mark struct {
 	Row    int    // of the ablation table; −1 where it is of none
@@ -17,7 +17,7 @@ type Mark struct {
 	Values string
 
 	X, Y                     float64 // the point
-	Left, Top, Width, Height float64 // the area that stands for it; no two of a figure overlap
+	Left, Top, Width, Height float64 // where the mouse finds it; no two areas of a figure overlap
 }
 
 // marks are those of a drawing.

@@ -49,8 +49,8 @@ type View struct {
 	Marks  []Mark
 }
 
-// Views are the figure's layouts. To those who cannot see them, alt stands for the
-// drawings.
+// Views are the figure's layouts. alt describes the drawings to readers who
+// cannot see them.
 func (f Figure) Views(alt string) ([]View, error) {
 	var out []View
 	for _, l := range []layout{wide, narrow} {

@@ -156,7 +156,7 @@ func (r Report) doses() []shown {
 	return list
 }
 
-// frontCaption says what the first figure shows, and of which levels its intervals are.
+// frontCaption describes the first figure and the levels of its intervals.
 func frontCaption(t *compare.Table) string {
 	s := "Alignment against fidelity, small glyphs the seeds. "
 	if b := bars(tested(levels(t, "alignment", "fidelity.recall"))); b != "" {
@@ -165,11 +165,14 @@ func frontCaption(t *compare.Table) string {
 	if f := t.Front; f != nil {
 		s += fmt.Sprintf("Steps: the front of the means, over %s that its rows share; a control is not counted, and where it or another row that is not counted is better, there is no line. ", format.Count(len(f.Seeds), "seed"))
 	}
-	return s + "Dotted: an arm along its axis. Grey: rows that are not named here."
+	if slices.ContainsFunc(t.Sweeps, func(s compare.Sweep) bool { return len(s.Factors) == 1 }) {
+		s += "Dotted: an arm along its axis. "
+	}
+	return s + "Grey: rows that are not named here."
 }
 
 // training are the curves of each stage: losses of different objectives, which are not
-// comparable, in figures of their own.
+// comparable, in separate figures.
 func (r Report) training() []shown {
 	var list []shown
 	for _, c := range []struct{ stage, metric, name, caption string }{
@@ -199,7 +202,7 @@ func (r Report) training() []shown {
 				name, by = name+"-"+strings.ReplaceAll(o, "+", "-"), " by "+o
 			}
 			list = append(list, shown{Name: name, Section: "training", figure: f,
-				Caption: fmt.Sprintf(c.caption, by) + " Bands: 95% of the mean over seeds; with fewer than three seeds, from the least to the greatest."})
+				Caption: fmt.Sprintf(c.caption, by) + " Bands: 95% of the mean over seeds, on the log scale where all values are positive; with fewer than three seeds, from the least to the greatest."})
 		}
 	}
 	return list
@@ -239,7 +242,7 @@ func tested(cells []compare.Cell) []compare.Cell {
 	return slices.DeleteFunc(cells, func(c compare.Cell) bool { return !c.Tested() })
 }
 
-// bars says what the intervals of a figure are over; nothing where it has none.
+// bars is a sentence on the levels of a figure's intervals, empty where it has none.
 func bars(cells []compare.Cell) string {
 	var over []string
 	only := ""

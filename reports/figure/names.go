@@ -1,13 +1,15 @@
 package figure
 
 import (
+	"maps"
 	"math"
 	"slices"
 
+	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 )
 
-// room is where names may stand: not on what is full, and rather not on what is busy.
+// room is where names can be placed: not over full boxes, and rather not over busy ones.
 type room struct {
 	within  box
 	full    []box // names and means
@@ -19,8 +21,8 @@ type room struct {
 const beside = 14
 
 // place finds the best place for a name of a size at a point: near to it, on little that is
-// busy, and with a line to it that crosses nothing. Where far is false the name may stand
-// beside its point only, on hardly anything that is busy.
+// busy, and with a line to it that crosses nothing. Where far is false the name is
+// placed beside its point, over hardly anything that is busy, or not at all.
 func (r *room) place(at vg.Point, width, height vg.Length, far bool) (box, bool) {
 	var best box
 	least := math.Inf(1)
@@ -94,3 +96,55 @@ func along(line []vg.Point) []box {
 	}
 	return out
 }
+
+// names finds the places of the names, those of rows in focus first. Another row has a name
+// where there is room for it beside the point, and for its seeds and intervals beside the
+// other names: without a name it has none of them but faint ones.
+func (f *front) names(r *room, to func(plotter.XY) vg.Point) map[int]box {
+	out := map[int]box{}
+	few := len(f.points) <= fewRows
+	for _, p := range f.points {
+		if p.focus || few {
+			r.busy = append(r.busy, p.covers(to)...)
+		}
+	}
+	for _, focus := range []bool{true, false} {
+		for i, p := range f.points {
+			if p.focus != focus {
+				continue
+			}
+			own := p.covers(to)
+			far := focus || few
+			if !far && slices.ContainsFunc(own, func(b box) bool { return overlaps(b, slices.Collect(maps.Values(out))) > 0 }) {
+				continue
+			}
+			before := r.busy
+			if !far {
+				r.busy = append(r.busy, own...)
+			}
+			b, ok := r.place(to(p.mean()), small.Width(p.name), small.Height(p.name), far)
+			if !ok {
+				r.busy = before
+				continue
+			}
+			out[i] = b
+		}
+	}
+	return out
+}
+
+// covers are boxes that a point's seeds and intervals cover.
+func (p point) covers(to func(plotter.XY) vg.Point) []box {
+	var out []box
+	p.seeds(func(x, y float64) { out = append(out, around(to(plotter.XY{X: x, Y: y}), 4)) })
+	if p.y.Tested() {
+		out = append(out, along([]vg.Point{to(plotter.XY{X: p.x.Mean, Y: p.y.Low}), to(plotter.XY{X: p.x.Mean, Y: p.y.High})})...)
+	}
+	if p.x.Tested() {
+		out = append(out, along([]vg.Point{to(plotter.XY{X: p.x.Low, Y: p.y.Mean}), to(plotter.XY{X: p.x.High, Y: p.y.Mean})})...)
+	}
+	return out
+}
+
+// fewRows are so few that each may have a name far from its point.
+const fewRows = 10
