@@ -96,7 +96,7 @@ schema.#Study & {seeds: [1], arms: {` + arms + `}}
 // TestMethodErrors: what a method can't learn from, and groups that no draw
 // holds, are errors before anything runs.
 func TestMethodErrors(t *testing.T) {
-	const pairs = `takes a score of at least a threshold for good, and pairs, from which a "bradley-terry" reward learns, say of no score that it is (set reward.loss to "mse" or "cross-entropy", or learn from the labelled images alone)`
+	const pairs = `takes a score of at least a threshold for good, and the scores of a "bradley-terry" reward, which learns from pairs, have no threshold (set reward.loss to "mse" or "cross-entropy", or learn from the labelled images alone)`
 	for _, tc := range []struct{ set, want string }{
 		{`{finetune: method: "kto", reward: loss: "bradley-terry"}`, `reward.loss: "kto" ` + pairs},
 		{`{finetune: {method: "dpo", mix: unlabelled: 0, rounds: 2}, reward: loss: "bradley-terry"}`, `reward.loss: "dpo" ` + pairs},

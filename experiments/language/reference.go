@@ -1,6 +1,7 @@
 package language
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/format"
+	"cuelang.org/go/cue/literal"
 	"cuelang.org/go/cue/parser"
 
 	"ablate/experiments/schema"
@@ -50,7 +52,7 @@ func Reference() ([]Section, error) {
 	}
 	partial, ok := defs["#Partial"].Value.(*ast.StructLit)
 	if !ok {
-		return nil, fmt.Errorf("schema: #Partial is no struct")
+		return nil, fmt.Errorf("schema: #Partial is not a struct")
 	}
 	for _, decl := range partial.Elts {
 		f, ok := decl.(*ast.Field)
@@ -63,7 +65,7 @@ func Reference() ([]Section, error) {
 		}
 		ref, ok := f.Value.(*ast.Ident)
 		if !ok {
-			return nil, fmt.Errorf("schema: #Partial.%s is no definition", part)
+			return nil, fmt.Errorf("schema: #Partial.%s is not a definition", part)
 		}
 		s := Section{Name: part, Doc: docOf(defs[ref.Name])}
 		for _, l := range g.leaves {
@@ -171,7 +173,7 @@ func Markdown(sections []Section) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b.WriteString("\n## How parameters hang together\n\nA parameter that a trial does not use is no part of its identity. What a base says of it is dropped; an arm that sets one is a mistake. The rules apply in this order.\n\n")
+	b.WriteString("\n## Dependencies between parameters\n\nA parameter that a trial does not use does not identify the trial. Its value in a base is ignored; an arm that sets it is refused. The rules apply in this order.\n\n")
 	for _, l := range rules {
 		fmt.Fprintf(&b, "- %s\n", l)
 	}
@@ -179,7 +181,7 @@ func Markdown(sections []Section) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b.WriteString("\n## Presets\n\nNamed partial trials of `ablate.internal/schema/presets`, which a base or a set unifies with.\n\n")
+	b.WriteString("\n## Presets\n\nNamed partial trials of `ablate.internal/schema/presets`, to unify with a base or an arm's set.\n\n")
 	for _, name := range names {
 		if !strings.HasPrefix(name, "presets/") {
 			continue
@@ -287,19 +289,25 @@ func ruleLines() ([]string, error) {
 	}
 	list, ok := rules.Y.(*ast.ListLit)
 	if !ok {
-		return nil, fmt.Errorf("schema: #Rules is no list")
+		return nil, fmt.Errorf("schema: #Rules is not a list")
 	}
 	var out []string
 	for _, e := range list.Elts {
+		var hint string
 		s, ok := e.(*ast.StructLit)
 		if !ok {
-			return nil, fmt.Errorf("schema: a rule is no struct")
+			return nil, fmt.Errorf("schema: a rule is not a struct")
 		}
 		fields := map[string]string{}
 		for _, d := range s.Elts {
 			if f, ok := d.(*ast.Field); ok {
 				if label, _, err := ast.LabelName(f.Label); err == nil {
 					fields[label] = source(f.Value)
+					if mistake, ok := f.Value.(*ast.StructLit); ok && label == "error" {
+						if hint, err = hintOf(mistake); err != nil {
+							return nil, err
+						}
+					}
 				}
 			}
 		}
@@ -320,11 +328,25 @@ func ruleLines() ([]string, error) {
 		case fields["zero"] != "":
 			line += ", becomes 0: " + quoted(fields["zero"])
 		default:
-			line += ": a mistake"
+			line += ", an error: " + hint
 		}
 		out = append(out, line)
 	}
 	return out, nil
+}
+
+// hintOf is what the error of a rule advises.
+func hintOf(mistake *ast.StructLit) (string, error) {
+	for _, d := range mistake.Elts {
+		f, ok := d.(*ast.Field)
+		if !ok {
+			continue
+		}
+		if label, _, err := ast.LabelName(f.Label); err == nil && label == "hint" {
+			return literal.Unquote(source(f.Value))
+		}
+	}
+	return "", errors.New("schema: an error of a rule has no hint")
 }
 
 // member is a test of membership in the source of a rule.
