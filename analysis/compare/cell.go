@@ -19,27 +19,6 @@ func (b *builder) cell(m Metric, r *grouped) (Cell, bool) {
 	return b.show(d, false), true
 }
 
-// LevelOf is the cell of a row of which only the values of its seeds are known, as in a
-// baseline: each of the given number of samples (0: not known).
-func LevelOf(m Metric, seeds []stats.Seed, values []float64, samples int) Cell {
-	d := measured{scale: m.Scale(), seeds: seeds, raw: values, samples: samples, images: samples}
-	if !d.scale.Fits(values...) {
-		d.scale = stats.Identity
-	}
-	for _, x := range values {
-		d.y = append(d.y, d.scale.To(x, samples))
-		if m.Range == table.Share && d.scale == stats.Logit && samples > 0 {
-			d.Floor += stats.Binomial(x, samples) / float64(len(values)*len(values))
-		}
-	}
-	d.estimate()
-	if d.SE() == 0 {
-		d.level = ""
-	}
-	var b builder
-	return b.show(d, false)
-}
-
 // estimate takes the mean of the weighted sums, over seeds where there are enough, else
 // over images where their variance is known.
 func (d *measured) estimate() {

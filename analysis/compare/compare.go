@@ -75,7 +75,7 @@ type Row struct {
 	Collapse    *Collapse             `json:"collapse,omitempty"` // absent for the reference
 	Differences map[string]Difference `json:"differences,omitempty"`
 
-	artifacts []string // of the evaluations, by trial; empty where the table has none
+	models []string // artifacts of the pretrained models that the trials begin with; empty where they are not known
 }
 
 // Value is a value on an axis, as text.
@@ -90,6 +90,15 @@ func (r Row) Name() string {
 		return r.Label + " (control)"
 	}
 	return r.Label
+}
+
+// Model is the artifact of the pretrained model that trial i of the row begins with; empty
+// where it is not known.
+func (r Row) Model(i int) string {
+	if i < len(r.models) {
+		return r.models[i]
+	}
+	return ""
 }
 
 // Has reports whether a row has any value of a seed.
@@ -186,12 +195,8 @@ type Contrast struct {
 // come from samples; nil where there are none.
 func Ablation(trials *table.Table, samples Samples, o Options) (*Table, error) {
 	columns := map[string]*table.Column{}
-	var artifacts []string
 	for _, c := range trials.Columns {
 		columns[c.Name] = c
-		if strings.HasPrefix(c.Name, "artifact.") && c.Kind == table.String {
-			artifacts = append(artifacts, c.Name)
-		}
 	}
 	rows, err := group(trials)
 	if err != nil {
@@ -209,7 +214,7 @@ func Ablation(trials *table.Table, samples Samples, o Options) (*Table, error) {
 	if len(o.Primary) == 0 {
 		o.Primary = Primary
 	}
-	b := &builder{t: &Table{Show: o.Show, Prompts: Fixed}, o: o, columns: columns, artifacts: artifacts, samples: samples, rows: rows, axes: axes}
+	b := &builder{t: &Table{Show: o.Show, Prompts: Fixed}, o: o, columns: columns, samples: samples, rows: rows, axes: axes}
 	if o.Sampled {
 		b.t.Prompts = Sampled
 	}
@@ -238,16 +243,19 @@ func Ablation(trials *table.Table, samples Samples, o Options) (*Table, error) {
 }
 
 type builder struct {
-	t         *Table
-	o         Options
-	columns   map[string]*table.Column // of trials
-	artifacts []string                 // names of the columns that have artifacts
-	samples   Samples
-	rows      []*grouped
-	axes      map[string][]string // by arm
-	fewSeeds  string              // the level of intervals that are not over seeds
-	noSpread  bool                // some value has no interval at all
-	absent    bool                // some row has no result
+	t       *Table
+	o       Options
+	columns map[string]*table.Column // of trials
+	samples Samples
+	rows    []*grouped
+	axes    map[string][]string // by arm
+	least   int                 // where it is above 0, the number of samples that shares are taken to the scale with
+	// sameImages: two rows have images of the same prompts and noise, though these may not be
+	// known one by one.
+	sameImages bool
+	fewSeeds   string // the level of intervals that are not over seeds
+	noSpread   bool   // some value has no interval at all
+	absent     bool   // some row has no result
 }
 
 // grouped are the views of one row.
@@ -298,6 +306,14 @@ func group(trials *table.Table) ([]*grouped, error) {
 
 func (b *builder) trial(view int) string { return b.columns["trial"].Strings[view] }
 
+// model is the pretrained model that a trial begins with; empty where it is not known.
+func (b *builder) model(view int) string {
+	if c := b.columns[Model]; c != nil && c.Kind == table.String && c.Has(view) {
+		return c.Strings[view]
+	}
+	return ""
+}
+
 func (b *builder) seed(view int) stats.Seed {
 	return stats.Seed{Pretraining: b.columns["seed.pretraining"].Ints[view], Feedback: b.columns["seed.feedback"].Ints[view]}
 }
@@ -308,11 +324,7 @@ func (b *builder) row(r, reference *grouped, compared bool, first map[string]int
 	row := Row{Arm: r.arm, Label: r.label, Point: b.point(r), Control: r.control, Cells: map[string]Cell{}}
 	for _, v := range r.views {
 		row.Trials, row.Seeds = append(row.Trials, b.trial(v)), append(row.Seeds, SeedName(b.seed(v)))
-		for _, name := range b.artifacts {
-			if c := b.columns[name]; c.Has(v) {
-				row.artifacts = append(row.artifacts, name+" "+c.Strings[v])
-			}
-		}
+		row.models = append(row.models, b.model(v))
 	}
 	if i, ok := first[row.Trials[0]]; ok {
 		if earlier := b.t.Rows[i]; !slices.ContainsFunc(row.Trials, func(id string) bool { return !slices.Contains(earlier.Trials, id) }) {

@@ -462,54 +462,6 @@ func TestEnvironments(t *testing.T) {
 	}
 }
 
-// TestSameTrials: trials of one id are the same only if what they gave is, too.
-func TestSameTrials(t *testing.T) {
-	with := func(value float64, artifact string) *compare.Table {
-		trials, samples := study(map[string][]float64{"base": {value}}, []string{"base"}, [][2]int64{{1, 1}})
-		if artifact != "" {
-			trials.Columns = append(trials.Columns, &table.Column{Name: "artifact.draw.alignment", Kind: table.String, Strings: []string{artifact}})
-		}
-		got, err := ablate(trials, samples, compare.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return got
-	}
-	for name, tc := range map[string]struct {
-		a, b *compare.Table
-		same bool
-	}{
-		"equal":                        {with(.5, "x"), with(.5, "x"), true},
-		"another value":                {with(.5, "x"), with(.52, "y"), false},
-		"another artifact, same value": {with(.5, "x"), with(.5, "y"), false},
-		"a table without artifacts":    {with(.5, "x"), with(.5, ""), true},
-		"another value, no artifacts":  {with(.5, ""), with(.52, ""), false},
-	} {
-		for _, l := range compare.SideBySide(tc.a, tc.b, []string{"alignment"}) {
-			if l.Same != tc.same {
-				t.Errorf("%s: same is %v", name, l.Same)
-			}
-		}
-	}
-}
-
-// BenchmarkSideBySide lays two tables of many rows beside each other; the time a row
-// does not grow with their number.
-func BenchmarkSideBySide(b *testing.B) {
-	for _, n := range []int{500, 5000} {
-		tab := &compare.Table{Metrics: []compare.Metric{{Name: "alignment"}}}
-		for i := range n {
-			tab.Rows = append(tab.Rows, compare.Row{Label: fmt.Sprint("arm ", i), Trials: []string{"t"}, Cells: map[string]compare.Cell{"alignment": {Seeds: []string{"1"}, Values: []float64{.5}, N: 1}}})
-		}
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			for b.Loop() {
-				compare.SideBySide(tab, tab, []string{"alignment"})
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/row")
-		})
-	}
-}
-
 // BenchmarkAblation makes the tables of studies of many arms; the time an arm does
 // not grow with their number.
 func BenchmarkAblation(b *testing.B) {

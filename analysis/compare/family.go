@@ -102,20 +102,11 @@ func (b *builder) correct() {
 		}
 	}
 	b.t.Family = len(family)
-	differs, equivalent := make([]float64, len(family)), make([]float64, len(family))
+	differences, metrics := make([]*Difference, len(family)), make([]string, len(family))
 	for i, e := range family {
-		differs[i], equivalent[i] = *e.d.P, 1
-		if size := b.o.Detect[e.metric]; size > 0 {
-			low, high := e.d.measured.narrowest(size)
-			equivalent[i] = e.d.measured.Equivalent(low, high)
-		}
+		differences[i], metrics[i] = e.d, e.metric
 	}
-	same := stats.Holm(equivalent, alpha)
-	for i, c := range stats.Holm(differs, alpha) {
-		d := family[i].d
-		bounds := d.measured.interval(c.Level, true)
-		d.PCorrected, d.Corrected, d.Significant, d.Equivalent = &c.P, &bounds, c.P < alpha, same[i].P < alpha
-	}
+	b.holm(differences, metrics)
 	for _, m := range b.t.Metrics {
 		all := byMetric[m.Name]
 		if size := b.o.Detect[m.Name]; size > 0 {
@@ -129,6 +120,24 @@ func (b *builder) correct() {
 		}
 	}
 	b.repeat()
+}
+
+// holm corrects the tests of a family of differences in metrics.
+func (b *builder) holm(family []*Difference, metrics []string) {
+	differs, equivalent := make([]float64, len(family)), make([]float64, len(family))
+	for i, d := range family {
+		differs[i], equivalent[i] = *d.P, 1
+		if size := b.o.Detect[metrics[i]]; size > 0 {
+			low, high := d.measured.narrowest(size)
+			equivalent[i] = d.measured.Equivalent(low, high)
+		}
+	}
+	same := stats.Holm(equivalent, alpha)
+	for i, c := range stats.Holm(differs, alpha) {
+		d := family[i]
+		bounds := d.measured.interval(c.Level, true)
+		d.PCorrected, d.Corrected, d.Significant, d.Equivalent = &c.P, &bounds, c.P < alpha, same[i].P < alpha
+	}
 }
 
 // moderate draws the spreads of the rows' differences towards each other, of each scale

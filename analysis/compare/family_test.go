@@ -327,29 +327,3 @@ func cut(c *table.Column, n int) {
 		c.Valid = c.Valid[:k]
 	}
 }
-
-func TestSideBySide(t *testing.T) {
-	a := ablation(t, map[string][]float64{"base": {.5, .52, .54}, "mine": {.6, .61, .63}}, []string{"base", "mine"}, diagonal(3))
-	b := ablation(t, map[string][]float64{"base": {.4, .43, .43}, "yours": {.6, .61, .63}}, []string{"base", "yours"}, diagonal(3))
-	for i := range b.Rows {
-		c := b.Rows[i].Cells["fidelity.recall"]
-		c.Images = 7
-		b.Rows[i].Cells["fidelity.recall"] = c
-	}
-	rows := map[string]compare.Beside{}
-	for _, l := range compare.SideBySide(a, b, []string{"alignment", "fidelity.recall"}) {
-		rows[l.Row+" "+l.Metric.Name] = l
-	}
-	if l := rows["base alignment"]; l.Difference == nil || math.Abs(l.Difference.Mean-.1) > 1e-9 || l.Difference.Interval != compare.OverSeeds {
-		t.Errorf("a row of both: %+v", l)
-	}
-	if l := rows["mine alignment"]; l.A == nil || l.B != nil || l.Difference != nil {
-		t.Errorf("a row of the first: %+v", l)
-	}
-	if l := rows["yours alignment"]; l.A != nil || l.B == nil {
-		t.Errorf("a row of the second: %+v", l)
-	}
-	if l := rows["base fidelity.recall"]; l.Difference != nil || !strings.Contains(l.Counts, "200 and 7 images") {
-		t.Errorf("recall of different numbers of images: %+v", l)
-	}
-}

@@ -26,7 +26,8 @@ type measured struct {
 	samples      int
 	baseBy       []float64
 	baseEstimate stats.Estimate
-	images       int // the smallest number of samples behind a value
+	apart        bool // of two rows whose errors are independent: base is the other row
+	images       int  // the smallest number of samples behind a value
 	notes        []int
 }
 
@@ -71,8 +72,10 @@ func (d measured) widen(b Bounds, y, base stats.Interval) Bounds {
 	mean := d.from(d.base, d.Mean)
 	atLow, atHigh := d.from(base.Low, d.Mean), d.from(base.High, d.Mean)
 	r := 1. // with fewer than three seeds it is not known
-	if len(d.y) >= stats.LeastSeeds {
-		r = stat.Correlation(d.y, d.baseBy, nil)
+	if d.apart || len(d.y) >= stats.LeastSeeds {
+		if r = -d.baseEstimate.SE() / d.SE(); !d.apart {
+			r = stat.Correlation(d.y, d.baseBy, nil)
+		}
 		if atHigh < atLow {
 			r = -r
 		}
@@ -185,6 +188,9 @@ func (b *builder) measure(m Metric, terms []term, bases []*grouped) (measured, b
 		d.samples = min(d.samples, slices.Min(size))
 	}
 	d.images = d.samples
+	if b.least > 0 {
+		d.samples = b.least
+	}
 	d.raw = make([]float64, len(d.seeds))
 	for s, line := range values {
 		for k, t := range terms {
@@ -232,7 +238,7 @@ func (b *builder) estimate(d *measured, m Metric, terms []term, values [][]float
 			d.y[s] += t.weight * d.scale.To(line[k], d.samples)
 		}
 	}
-	d.Floor = b.floor(m, terms, values, sizes, views, d.scale)
+	d.Floor = b.floor(m, terms, values, sizes, views, d.scale, b.sameImages && stats.Independent(d.seeds) >= stats.LeastSeeds)
 	d.estimate()
 	if b.o.Sampled {
 		b.sample(d, m, terms, values, sizes, views, d.level == OverSeeds)
@@ -240,12 +246,18 @@ func (b *builder) estimate(d *measured, m Metric, terms []term, values [][]float
 }
 
 // floor is the variance of the mean that the images alone cause. It is known where
-// images are paired, and otherwise for shares, whose images are taken for independent.
-func (b *builder) floor(m Metric, terms []term, values [][]float64, sizes, views [][]int, scale stats.Scale) float64 {
+// images are paired, and otherwise for shares, whose images are taken for independent. For
+// those of the same images, which are not known one by one, the least variance is taken
+// where the seeds have their own (least).
+func (b *builder) floor(m Metric, terms []term, values [][]float64, sizes, views [][]int, scale stats.Scale, least bool) float64 {
 	var sum float64
 	for s, line := range values {
 		if v, ok := b.paired(m, terms, line, sizes[s], views[s], scale); ok {
 			sum += v
+			continue
+		}
+		if least && len(terms) == 2 && terms[0].weight == -terms[1].weight && m.Range == table.Share && scale == stats.Logit && sizes[s][0] == sizes[s][1] && counted(line[0], sizes[s][0]) && counted(line[1], sizes[s][1]) {
+			sum += stats.Discordant(line[0], line[1], sizes[s][0])
 			continue
 		}
 		for k, t := range terms {

@@ -41,9 +41,12 @@ type Made struct {
 
 // BaselineRow is an arm, or one point of it.
 type BaselineRow struct {
-	Arm     string                  `json:"arm"`
-	Row     string                  `json:"row"`    // arm and point
-	Trials  map[string]string       `json:"trials"` // ids by seed
+	Arm    string            `json:"arm"`
+	Row    string            `json:"row"`    // arm and point
+	Trials map[string]string `json:"trials"` // ids by seed
+	// Models are the artifacts of the pretrained models that the trials begin with, by seed;
+	// absent in baselines from before they were kept, and of imported studies.
+	Models  map[string]string       `json:"models,omitempty"`
 	Metrics map[string]BaselineCell `json:"metrics"`
 }
 
@@ -75,6 +78,12 @@ func New(study string, made Made, t *compare.Table, metrics []string) (*Baseline
 		out := BaselineRow{Arm: r.Arm, Row: r.Label, Trials: map[string]string{}, Metrics: map[string]BaselineCell{}}
 		for i, s := range r.Seeds {
 			out.Trials[s] = r.Trials[i]
+			if id := r.Model(i); id != "" {
+				if out.Models == nil {
+					out.Models = map[string]string{}
+				}
+				out.Models[s] = id
+			}
 		}
 		for _, m := range metrics {
 			c, ok := r.Cells[m]
@@ -276,23 +285,49 @@ func compareSeeds(a, b stats.Seed) int {
 	return cmp.Or(cmp.Compare(a.Pretraining, b.Pretraining), cmp.Compare(a.Feedback, b.Feedback))
 }
 
-// Table is the baseline as an ablation table, to be laid beside another.
-func (b *Baseline) Table() *compare.Table {
-	t := &compare.Table{}
+// Trials is the baseline as trials.arrow, with what it has of that.
+func (b *Baseline) Trials() *table.Table {
+	t := &table.Table{Meta: map[string]string{"study": b.Study}}
+	add := func(c table.Column) *table.Column { t.Columns = append(t.Columns, &c); return &c }
+	arm, view, trial := add(table.Column{Name: "arm", Kind: table.String}), add(table.Column{Name: "view", Kind: table.String}), add(table.Column{Name: "trial", Kind: table.String})
+	model := add(table.Column{Name: compare.Model, Kind: table.String, Valid: []bool{}})
+	pretraining, feedback := add(table.Column{Name: "seed.pretraining", Kind: table.Int}), add(table.Column{Name: "seed.feedback", Kind: table.Int})
+	var metrics []string
+	values, counts := map[string]*table.Column{}, map[string]*table.Column{}
 	for _, r := range b.Rows {
-		row := compare.Row{Arm: r.Arm, Label: r.Row, Cells: map[string]compare.Cell{}}
-		for _, s := range slices.Sorted(maps.Keys(r.Trials)) {
-			row.Seeds, row.Trials = append(row.Seeds, s), append(row.Trials, r.Trials[s])
-		}
 		for name, c := range r.Metrics {
-			seeds, values, err := c.values()
-			if err != nil {
-				continue // Read has checked it
+			if values[name] == nil {
+				metrics = append(metrics, name)
+				values[name] = &table.Column{Name: name, Kind: table.Float, Better: c.Better, Range: c.Range, Valid: []bool{}}
+				counts[name] = &table.Column{Name: name + ".n", Kind: table.Int, Valid: []bool{}}
 			}
-			cell := compare.LevelOf(compare.Metric{Name: name, Better: c.Better, Range: c.Range}, seeds, values, c.Images)
-			row.Cells[name] = cell
 		}
-		t.Rows = append(t.Rows, row)
+	}
+	slices.Sort(metrics)
+	for _, name := range metrics {
+		t.Columns = append(t.Columns, values[name], counts[name])
+	}
+	for _, r := range b.Rows {
+		for _, name := range slices.SortedFunc(maps.Keys(r.Trials), seedOrder) {
+			seed, _ := compare.ParseSeed(name) // Read has checked those with values
+			arm.Strings, view.Strings, trial.Strings = append(arm.Strings, r.Arm), append(view.Strings, r.Row+"@"+name), append(trial.Strings, r.Trials[name])
+			pretraining.Ints, feedback.Ints = append(pretraining.Ints, seed.Pretraining), append(feedback.Ints, seed.Feedback)
+			model.Strings, model.Valid = append(model.Strings, r.Models[name]), append(model.Valid, r.Models[name] != "")
+			for _, m := range metrics {
+				c := r.Metrics[m]
+				x, ok := c.Seeds[name]
+				v, n := values[m], counts[m]
+				v.Floats, v.Valid = append(v.Floats, x), append(v.Valid, ok)
+				n.Ints, n.Valid = append(n.Ints, int64(c.Images)), append(n.Valid, ok && c.Images > 0)
+			}
+		}
 	}
 	return t
+}
+
+// seedOrder orders names of seeds by their numbers.
+func seedOrder(x, y string) int {
+	a, _ := compare.ParseSeed(x)
+	b, _ := compare.ParseSeed(y)
+	return cmp.Or(compareSeeds(a, b), cmp.Compare(x, y))
 }

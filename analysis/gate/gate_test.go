@@ -494,8 +494,8 @@ func TestCounts(t *testing.T) {
 	if f := by(got, "arm 0", "alignment"); f.Verdict != gate.Identical {
 		t.Errorf("alignment of fewer images: %+v", f)
 	}
-	if c := b.Table().Rows[0].Cells["fidelity.recall"]; c.Images != 200 {
-		t.Errorf("the baseline's table has %d images", c.Images)
+	if n := b.Trials().Column("fidelity.recall.n"); n.Ints[0] != 200 || !n.Has(0) {
+		t.Errorf("the baseline's trials have %d images", n.Ints[0])
 	}
 
 	var w bytes.Buffer
@@ -735,5 +735,51 @@ func TestLuck(t *testing.T) {
 	}
 	if got := check(t, baseline(t, make(0)), make(1), gate.Options{Tolerances: margins()[:1]}); got.Outcome != gate.Within {
 		t.Errorf("one image less in each seed: %s, %+v", got.Outcome, got.Values[0])
+	}
+}
+
+// TestTrials: a baseline as a table of trials has its values, seeds and pretrained models,
+// and what is read from its file is the same.
+func TestTrials(t *testing.T) {
+	trials := &table.Table{}
+	for _, c := range []table.Column{
+		{Name: "arm", Kind: table.String, Strings: []string{"a", "a", "a"}}, {Name: "view", Kind: table.String, Strings: []string{"a@2", "a@10", "a@1.3"}}, {Name: "trial", Kind: table.String, Strings: []string{"x", "y", "z"}},
+		{Name: compare.Model, Kind: table.String, Strings: []string{"m", "n", ""}, Valid: []bool{true, true, false}},
+		{Name: "seed.pretraining", Kind: table.Int, Ints: []int64{2, 10, 1}}, {Name: "seed.feedback", Kind: table.Int, Ints: []int64{2, 10, 3}},
+		{Name: "alignment", Kind: table.Float, Better: "higher", Range: table.Share, Floats: []float64{.5, .6, 0}, Valid: []bool{true, true, false}}, {Name: "alignment.n", Kind: table.Int, Ints: []int64{100, 100, 0}, Valid: []bool{true, true, false}}} {
+		trials.Columns = append(trials.Columns, &c)
+	}
+	tab, err := compare.Ablation(trials, nil, compare.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := gate.New("s", gate.Made{}, tab, []string{"alignment"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w bytes.Buffer
+	if err := b.Write(&w); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = gate.Read(w.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	got := b.Trials()
+	for name, want := range map[string][]any{
+		"arm": {"a", "a", "a"}, "view": {"a@1.3", "a@2", "a@10"}, "trial": {"z", "x", "y"}, compare.Model: {nil, "m", "n"}, "seed.pretraining": {int64(1), int64(2), int64(10)},
+		"seed.feedback": {int64(3), int64(2), int64(10)}, "alignment": {nil, .5, .6}, "alignment.n": {nil, int64(100), int64(100)}} {
+		c := got.Column(name)
+		if c == nil {
+			t.Errorf("there is no column %s", name)
+			continue
+		}
+		for i, v := range want {
+			if c.Value(i) != v {
+				t.Errorf("%s of trial %d is %v, want %v", name, i, c.Value(i), v)
+			}
+		}
+	}
+	if c := got.Column("alignment"); c.Better != "higher" || c.Range != table.Share {
+		t.Errorf("alignment is %s, %s", c.Better, c.Range)
 	}
 }

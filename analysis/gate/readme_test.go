@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"ablate/analysis/compare"
 	"ablate/analysis/gate"
 	"ablate/reports/format"
 )
@@ -49,7 +50,11 @@ func TestREADMEs(t *testing.T) {
 			rows[name] = cells
 		}
 		compared := 0
-		for _, r := range base.Table().Rows {
+		tab, err := compare.Ablation(base.Trials(), nil, compare.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range tab.Rows {
 			cells, ok := rows[r.Label]
 			if !ok {
 				t.Errorf("%s: the README has no row %q", study, r.Label)

@@ -122,6 +122,27 @@ func OverSeeds(seeds []Seed, values []float64) (Estimate, bool) {
 	return e, true
 }
 
+// Apart is the difference a − b of two estimates over seeds that share nothing: their
+// variances add. Of equal numbers of seeds it has Welch's degrees of freedom (Welch 1947),
+// of unequal ones those of the smaller, for Welch's reject too often where tests are
+// corrected for many: in .10 of families at 3 and 8 seeds.
+func Apart(a, b Estimate) Estimate {
+	x, y := a.SD*a.SD/float64(a.N), b.SD*b.SD/float64(b.N)
+	e := Estimate{Mean: a.Mean - b.Mean, N: min(a.N, b.N), DF: a.DF + b.DF, Floor: a.Floor + b.Floor, Prompts: a.Prompts + b.Prompts}
+	e.SD = math.Sqrt((x + y) * float64(e.N))
+	if a.N != b.N {
+		e.DF = min(a.DF, b.DF)
+	} else if x+y > 0 {
+		e.DF = (x + y) * (x + y) / (x*x/a.DF + y*y/b.DF)
+	}
+	if a.PromptDF > 0 && b.PromptDF > 0 {
+		e.PromptDF = min(a.PromptDF, b.PromptDF)
+	} else {
+		e.PromptDF = max(a.PromptDF, b.PromptDF)
+	}
+	return e
+}
+
 // margin estimates the variance of the mean from the means by one part of the seed, with its
 // degrees of freedom.
 func margin(seeds []Seed, values []float64, of func(Seed) int64) (variance, df float64) {

@@ -65,7 +65,7 @@ func Front(t *compare.Table) string {
 	}
 	x, _ := t.Metric(t.Front.X)
 	y, _ := t.Metric(t.Front.Y)
-	return fmt.Sprintf("No other row has better means of both %s and %s than each of these: %s.", y.Label, x.Label, strings.Join(on, ", "))
+	return fmt.Sprintf("On the front, where no other row has better means of both %s and %s: %s.", y.Label, x.Label, strings.Join(on, ", "))
 }
 
 // rows counts the rows that differ from the reference.

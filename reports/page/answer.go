@@ -12,8 +12,8 @@ func answer(t *compare.Table) []string {
 	list := format.Answer(t)
 	if t.Answer.Named != nil {
 		list = append(list, format.Front(t))
-		if t.OverOptimization != nil {
-			list = append(list, format.OverOptimization(t.OverOptimization))
+		if o := t.OverOptimization; o != nil && o.Rows > 0 {
+			list = append(list, format.OverOptimization(o))
 		}
 		list = append(list, format.Scope(t))
 	}

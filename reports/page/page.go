@@ -43,15 +43,9 @@ type Report struct {
 	Failures   []string           // what has no result, and why
 	Parameters []Parameters       // of each row of the table
 	Methods    []string           // paragraphs
-	Against    *Against           // another study, or this one at another time
+	Against    *compare.Diff      // with another study, or this one at another time
 	Provenance Provenance
 	Imported   bool // the runs were computed elsewhere: there are no pictures, parameters and failures of them
-}
-
-// Against is what a report is laid beside.
-type Against struct {
-	Name  string
-	Lines []compare.Beside
 }
 
 // Parameters are what a row's trials were made of.
@@ -323,12 +317,6 @@ func (v *view) General() []string {
 	return slices.Concat(out, format.Detect(v.Table), format.Resolving(v.Table))
 }
 
-// Control reports whether a row is a control.
-func (v *view) Control(label string) bool {
-	i := v.index(label)
-	return i >= 0 && v.Table.Rows[i].Control
-}
-
 // MetricLabel is what readers call a metric.
 func (v *view) MetricLabel(name string) string {
 	for _, m := range v.Table.Metrics {
@@ -377,11 +365,11 @@ func (v *view) First(t Trial) bool {
 
 var functions = template.FuncMap{
 	"num":        format.Number,
-	"cellText":   func(metric string, c *compare.Cell) string { return format.Cell(metric, *c) },
-	"changeText": func(metric string, c *compare.Cell) string { return format.Change(metric, *c) },
 	"compact":    format.Compact,
 	"p":          func(p *float64) string { return format.P(*p) },
 	"pValue":     format.P,
+	"diff":       format.Diff,
+	"changes":    format.Changes,
 	"effect":     format.Effect,
 	"note":       format.Note,
 	"incomplete": format.Incomplete,

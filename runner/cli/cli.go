@@ -225,7 +225,7 @@ yet; afterwards it stays with its backend, unless --backend names another.
 		commands  []*cobra.Command
 	}{
 		{"study", "Make and run a study:", []*cobra.Command{newInit(g), newVet(g), newPlan(g), newRun(g), newImport(g)}},
-		{"read", "Read its results:", []*cobra.Command{newTable(g), newReport(g), newFloor(g), newExplain(g), newExport(g)}},
+		{"read", "Read its results:", []*cobra.Command{newTable(g), newReport(g), newDiff(g), newFloor(g), newExplain(g), newExport(g)}},
 		{"ci", "Compare with a baseline:", []*cobra.Command{newBaseline(g), newCheck(g)}},
 		{"about", "This machine and program:", []*cobra.Command{newSchema(g), newDoctor(g), newVersion(g)}},
 	} {

@@ -26,7 +26,7 @@ func (o *reportOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.single, "single", "", "write the report as one `FILE`")
 	f.Float64Var(&o.most, "most", 20, "cap of --single, in `MB`")
 	f.StringVar(&o.figures, "figures", "", "write the figures alone into the folder `DIR`")
-	f.StringVar(&o.against, "against", "", "lay this `STUDY`, folder of results or baseline beside it")
+	f.StringVar(&o.against, "against", "", "compare with this `STUDY`, folder of results or baseline, as 'ablate diff' does")
 	f.BoolVar(&o.json, "json", false, "print the paths as JSON")
 }
 
@@ -48,9 +48,9 @@ has, and prints its path. It opens from disk, without server or network.
 
 --single writes one file instead, to send to somebody; its size is capped, with
 fewer pictures where they do not fit. --figures writes the figures alone, as
-SVG, PNG and PDF. --against lays another study beside this one, or this one at
+SVG, PNG and PDF. --against compares it with another study, or with itself at
 another time: a STUDY, a folder with its trials.arrow and samples.arrow, or a
-baseline.
+baseline. 'ablate diff' prints the same comparison.
 ` + exitHelp,
 		Example: "  ablate report experiments/quickstart\n  ablate report experiments/quickstart --single report.html\n  ablate report experiments/quickstart --against experiments/gate",
 		Args:    cobra.ExactArgs(1),
@@ -76,11 +76,8 @@ func runReport(ctx context.Context, g *globals, o reportOptions, path string) er
 	}
 	rep := report.New(ctx, r)
 	if o.against != "" {
-		rep.Against, err = report.Against(r, o.against, func(study string) (*result.Result, error) {
-			return g.results(ctx, study, studyOptions{})
-		})
-		if err != nil {
-			return err
+		if rep.Against, err = g.diff(ctx, r, o.against); err != nil {
+			return fmt.Errorf("report: --against: %w", err)
 		}
 	}
 	files, err := writeReport(r, rep, o)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +20,8 @@ import (
 const completeTime = 5 * time.Second
 
 // complete adds completions to the arguments and flags whose values are known. A study
-// is a folder or file, which shells complete themselves.
+// is a folder or file, which shells complete themselves, but for imported ones, which may
+// be called by their names.
 func complete(root *cobra.Command) {
 	fixed := func(list []string) func(*language.Study) []string {
 		return func(*language.Study) []string { return list }
@@ -73,6 +75,11 @@ func complete(root *cobra.Command) {
 				panic(err) // a flag was registered twice: a mistake of the program
 			}
 		}
+		if strings.Contains(c.Use, " STUDY") {
+			c.ValidArgsFunction = func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+				return beginning(importedStudies(), begun), cobra.ShellCompDirectiveDefault
+			}
+		}
 		if strings.HasSuffix(c.Use, " STUDY TRIAL") {
 			c.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 				if len(args) == 0 {
@@ -88,6 +95,15 @@ func complete(root *cobra.Command) {
 			}
 		}
 	}
+}
+
+// importedStudies are the names of the imported studies of this folder.
+func importedStudies() (names []string) {
+	dirs, _ := filepath.Glob("imported/*") // the pattern is well formed
+	for _, d := range dirs {
+		names = append(names, filepath.Base(d))
+	}
+	return names
 }
 
 // readStudy reads the study that a command line names so far; nil if it names none, or

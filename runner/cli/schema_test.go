@@ -30,7 +30,7 @@ import (
 
 // documents are what commands print as JSON, by name and version of the schema.
 var documents = map[string]any{
-	checkFormat: checkDocument{}, doctorFormat: doctorDocument{}, explainFormat: explainDocument{}, exportFormat: exportDocument{},
+	checkFormat: checkDocument{}, text.DiffFormat: text.DiffDocument{}, doctorFormat: doctorDocument{}, explainFormat: explainDocument{}, exportFormat: exportDocument{},
 	fieldFormat: fieldDocument{}, floorFormat: floorDocument{}, importFormat: importDocument{}, planFormat: planDocument{}, reportFormat: reportDocument{},
 	runFormat: runDocument{}, schemaFormat: schemaDocument{}, text.DocumentFormat: text.Document{}, versionFormat: versionDocument{}, vetFormat: vetDocument{},
 	"ablate.baseline/2": gate.Baseline{},

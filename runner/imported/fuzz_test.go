@@ -26,7 +26,7 @@ func takeAs(t *testing.T, rows rows, p plan) {
 	if r.Err() != nil {
 		return
 	}
-	trials, prompts, err := r.Tables()
+	trials, prompts, err := r.Tables("study")
 	if err != nil {
 		t.Fatal(err)
 	}

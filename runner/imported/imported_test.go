@@ -226,7 +226,7 @@ func TestManyProblems(t *testing.T) {
 	if err := r.Err(); err == nil || !strings.HasPrefix(err.Error(), "the results cannot be imported, for 60 reasons; the first: ") {
 		t.Error(err)
 	}
-	if _, _, err := r.Tables(); err == nil {
+	if _, _, err := r.Tables("study"); err == nil {
 		t.Error("tables are made of results with errors")
 	}
 }
@@ -256,7 +256,7 @@ func TestOrder(t *testing.T) {
 
 func tables(t *testing.T, r *Results) []byte {
 	t.Helper()
-	trials, prompts, err := r.Tables()
+	trials, prompts, err := r.Tables("study")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func tables(t *testing.T, r *Results) []byte {
 func TestTables(t *testing.T) {
 	r := read(t, Options{Describe: map[string]Description{"fid": {Unit: "distance²", Doc: "by Inception"}}}, write(t, "r.csv",
 		"arm,seed,metric,value,n,prompt,category,axis.lr,axis.opt\nb,1.2,fid,3,,,,,\na,2,fid,2.5,10,,,1e-4,adam w\na,2,ok,1,,p,x,1e-4,adam w\na,2,ok,0,,q,,1e-4,adam w\n"))
-	trials, prompts, err := r.Tables()
+	trials, prompts, err := r.Tables("study")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,8 +294,8 @@ ID,q,,ok,0,1
 	if d := cmp.Diff(want, ids); d != "" {
 		t.Errorf("mismatch (-want +got):\n%s", d)
 	}
-	// printf %s b@1.2 | sha256sum
-	if id := trials.Column("trial").Strings[1]; id != "20d07792ac9662e4f4bc693521479131dea61dc14b8f0cb3da0a74a1f07ceb7e" {
+	// printf 'study\nb@1.2' | sha256sum
+	if id := trials.Column("trial").Strings[1]; id != "0f3b1a33cf70f05ae7a2c10a333b0b7e2e8ad07a86d0a01369aeba7c07170a00" {
 		t.Error(id)
 	}
 	fid := trials.Column("fid")

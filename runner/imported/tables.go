@@ -29,11 +29,12 @@ func (r *Results) Row(x Run) string {
 // View names a run, "ARM[axis=value,…]@SEED".
 func (r *Results) View(x Run) string { return r.Row(x) + "@" + compare.SeedName(x.Seed) }
 
-// Tables makes the tables of a study. trials has a row for each run, in the manner
-// of trials.arrow. prompts has a row for each run, metric and prompt, with the sum
+// Tables makes the tables of the study of a name, which is in the ids of its trials: equal
+// arms and seeds of two studies are not the same trial. trials has a row for each run, in
+// the manner of trials.arrow. prompts has a row for each run, metric and prompt, with the sum
 // over the run's samples of the prompt and their number n. It is an error to ask for
 // the tables of results with problems that stop an import.
-func (r *Results) Tables() (trials, prompts *table.Table, err error) {
+func (r *Results) Tables(study string) (trials, prompts *table.Table, err error) {
 	if err := r.Err(); err != nil {
 		return nil, nil, err
 	}
@@ -79,7 +80,7 @@ func (r *Results) Tables() (trials, prompts *table.Table, err error) {
 	sums := newPromptTable()
 	for i, x := range r.Runs {
 		arm.Strings[i], view.Strings[i] = x.Arm, r.View(x)
-		id := sha256.Sum256([]byte(view.Strings[i]))
+		id := sha256.Sum256([]byte(study + "\n" + view.Strings[i]))
 		trial.Strings[i] = hex.EncodeToString(id[:])
 		for k, c := range axes {
 			c.Valid[i] = x.Axes[k] != nil

@@ -304,9 +304,9 @@ func (p pace) expect(a *layout.Action) (seconds float64, rough bool, bytes int64
 func (d Difference) String() string {
 	switch {
 	case d.Old == "":
-		return fmt.Sprintf("%s is set to %s", d.path(), d.New)
+		return fmt.Sprintf("%s is set to %s", d.Path(), d.New)
 	case d.New == "":
-		return fmt.Sprintf("%s is no longer %s", d.path(), d.Old)
+		return fmt.Sprintf("%s is no longer %s", d.Path(), d.Old)
 	}
-	return fmt.Sprintf("%s changed from %s to %s", d.path(), d.Old, d.New)
+	return fmt.Sprintf("%s changed from %s to %s", d.Path(), d.Old, d.New)
 }

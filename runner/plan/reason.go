@@ -27,12 +27,12 @@ type Difference struct {
 	New  string `json:"new"`  // "" where the planned one lacks it
 }
 
-// path is the name that people know: the trial's dotted path, where it has one.
-func (d Difference) path() string {
+// Path is the name that people know: the trial's dotted path, where it has one.
+func (d Difference) Path() string {
 	_, list, _ := strings.Cut(d.Part, " of ")
 	switch part, ofBase := strings.CutPrefix(d.Part, "base "); {
 	case ofBase:
-		return Difference{Part: part, Name: d.Name}.path() + " of the base"
+		return Difference{Part: part, Name: d.Name}.Path() + " of the base"
 	case d.Name == "revision":
 		return "the code of " + d.Part
 	case d.Name == "method revision":
@@ -217,6 +217,18 @@ func differences(old, now map[feature]string) []Difference {
 	return out
 }
 
+// Between are the differences between the keys of two actions of a stage, seeds and what
+// they read left out.
+func Between(old, now *layout.Action) []Difference {
+	before, after := map[feature]string{}, map[feature]string{}
+	own(before, string(old.Kind), old.Lines, old.Kind.Def().Revision, "")
+	own(after, string(now.Kind), now.Lines, now.Kind.Def().Revision, "")
+	return slices.DeleteFunc(differences(before, after), Difference.seed)
+}
+
+// seed reports whether a difference is one of seeds.
+func (d Difference) seed() bool { return d.Part == "" && strings.HasPrefix(d.Name, "seed.") }
+
 // ownList returns the list of prompts that an action's own lines name, "" where none.
 func ownList(lines []string) string {
 	for _, l := range lines {
@@ -336,12 +348,11 @@ func Words(kind string, diffs []Difference) string {
 	if len(diffs) == 0 {
 		return "what it reads has other bytes than before, or is no longer in the store"
 	}
-	seed := func(d Difference) bool { return d.Part == "" && strings.HasPrefix(d.Name, "seed.") }
 	diffs = slices.Clone(diffs)
-	if !slices.ContainsFunc(diffs, func(d Difference) bool { return !seed(d) }) {
+	if !slices.ContainsFunc(diffs, func(d Difference) bool { return !d.seed() }) {
 		return NewSeeds
 	}
-	diffs = slices.DeleteFunc(diffs, seed)
+	diffs = slices.DeleteFunc(diffs, Difference.seed)
 	rank := func(d Difference) int {
 		switch {
 		case d.Part == kind, strings.HasPrefix(d.Part, kind+" of "):

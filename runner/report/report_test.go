@@ -1,7 +1,6 @@
 package report
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -93,18 +92,5 @@ func TestFailuresSkipsDone(t *testing.T) {
 	}
 	if got := failures(r); len(got) != 1 || !strings.HasPrefix(got[0], "wide@1: ") {
 		t.Errorf("failures %q", got)
-	}
-}
-
-// TestAgainst: a study without a result cannot be compared, and an error of loading it
-// is returned.
-func TestAgainst(t *testing.T) {
-	r := failed(t)
-	if _, err := Against(r, "mine", func(string) (*result.Result, error) { return r, nil }); err == nil || !strings.Contains(err.Error(), "--against mine has no result") {
-		t.Errorf("without a result: %v", err)
-	}
-	cause := errors.New("cannot be loaded")
-	if _, err := Against(r, "mine", func(string) (*result.Result, error) { return nil, cause }); !errors.Is(err, cause) {
-		t.Errorf("error %v, want %v", err, cause)
 	}
 }

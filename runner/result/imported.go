@@ -37,7 +37,7 @@ func Import(ctx context.Context, p project.Project) (*Result, *imported.Results,
 	if err != nil {
 		return nil, nil, fmt.Errorf("study %s: %w", s.Name, err)
 	}
-	trials, prompts, err := in.Tables()
+	trials, prompts, err := in.Tables(s.Name)
 	if err != nil {
 		return nil, in, fmt.Errorf("study %s: %w", s.Name, err)
 	}
@@ -70,6 +70,7 @@ func Import(ctx context.Context, p project.Project) (*Result, *imported.Results,
 	if len(o.Primary) == 0 {
 		o.Primary = names
 	}
+	r.Options = o
 	var samples compare.Samples
 	if prompts.Rows() > 0 {
 		if samples, err = compare.NewSums(prompts); err != nil {

@@ -25,7 +25,8 @@ type Result struct {
 	Attempts []store.Attempt // at the study's actions, from its journal
 	Computed []store.Attempt // that Found is from, whichever study's and checkout's journal has them
 	Tables   *Tables
-	Runs     *table.Table // of Attempts
+	Runs     *table.Table    // of Attempts
+	Options  compare.Options // of Ablation
 	Ablation *compare.Table
 	Images   *compare.Images // the judged images of Tables.Samples; nil where other tools computed the results
 }
@@ -55,6 +56,7 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	for _, t := range p.Study.Gate {
 		o.Also = append(o.Also, t.Metric)
 	}
+	r.Options = o
 	if r.Images, err = compare.NewImages(r.Tables.Samples); err != nil {
 		return nil, err
 	}

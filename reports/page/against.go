@@ -1,0 +1,50 @@
+package page
+
+import (
+	"strings"
+
+	"ablate/reports/format"
+)
+
+// Compared is a metric of a row beside another study's.
+type Compared struct {
+	Row, Metric string
+	Control     bool
+	A, B        string
+	Difference  string
+	Corrected   string   // p
+	Value       *float64 // of the difference, to sort by
+	Significant bool
+}
+
+// Compared are the rows and metrics of the other study's comparison: the primary metrics, or
+// the others.
+func (v *view) Compared(primary bool) []Compared {
+	var out []Compared
+	for _, r := range v.Against.Rows {
+		if r.SameAs != "" {
+			continue
+		}
+		for _, m := range v.Against.Metrics {
+			x, ok := r.Values[m.Name]
+			if !ok || m.Primary != primary {
+				continue
+			}
+			c := Compared{Row: r.Row, Control: r.Control, Metric: strings.TrimSpace(m.Label + " " + format.Arrow(m.Better)), A: format.Number(m.Name, x.A.Mean), B: format.Number(m.Name, x.B.Mean), Difference: "not comparable: different numbers of samples", Corrected: "–"}
+			switch d := x.Difference; {
+			case r.Same:
+				c.Difference, c.Value = "identical", new(float64)
+			case d != nil:
+				c.Difference, c.Value, c.Significant = format.Compact(m.Name, d.Cell), &d.Mean, d.Significant
+				if d.PCorrected != nil {
+					c.Corrected = format.P(*d.PCorrected)
+				}
+			}
+			if c.Significant {
+				c.Difference += " *"
+			}
+			out = append(out, c)
+		}
+	}
+	return out
+}
