@@ -42,6 +42,9 @@ type Estimate struct {
 	// seeds share and more seeds do not reduce. PromptDF are its degrees of freedom.
 	// Both are 0 where prompts are fixed.
 	Prompts, PromptDF float64
+	// Looks are those of a study that may stop before its last seed; nil where the number
+	// of seeds was fixed. Intervals and p values hold over all of them.
+	Looks *Looks
 }
 
 // SE is the standard error of the mean.
@@ -60,11 +63,17 @@ func (e Estimate) df() float64 {
 }
 
 // Interval is Student's at a level such as 0.95 (Student 1908).
-func (e Estimate) Interval(level float64) Interval { return Student(e.Mean, e.SE(), e.df(), level) }
+func (e Estimate) Interval(level float64) Interval {
+	return Student(e.Mean, e.SE(), e.df(), e.Looks.Level(e.N, level))
+}
 
 // Above is the one-sided p value of the hypothesis that the true mean is at
 // most x. It is small where the true mean lies above x.
 func (e Estimate) Above(x float64) float64 {
+	return min(1, e.Looks.P(e.N, 2*e.above(x))/2)
+}
+
+func (e Estimate) above(x float64) float64 {
 	switch d, se := e.Mean-x, e.SE(); {
 	case math.IsInf(x, -1):
 		return 0
