@@ -11,8 +11,8 @@ import (
 
 // Answer is what a table says about its study's question: how many rows differ from the
 // reference, which of them differs the most and at what cost, and how the best row lies
-// to the pretrained model. Controls and rows that repeat another are neither counted nor
-// named.
+// to the pretrained model. Controls, rows that repeat another and points of which one is
+// chosen are neither counted nor named.
 type Answer struct {
 	Metric string `json:"metric"`         // that it is about: alignment where that is primary, else the first primary one
 	Cost   string `json:"cost,omitempty"` // the next primary metric, which is told of the named row
@@ -47,7 +47,7 @@ type Pretrained struct {
 }
 
 // named reports whether the answer may name a row.
-func (r Row) named() bool { return r.SameAs == "" && !r.Control }
+func (r Row) named() bool { return r.SameAs == "" && !r.Control && !r.Candidate }
 
 // answer decides what the table says.
 func (b *builder) answer() {

@@ -22,11 +22,13 @@ func (b *builder) cell(m Metric, r *grouped) (Cell, bool) {
 // estimate takes the mean of the weighted sums, over seeds where there are enough, else
 // over images where their variance is known.
 func (d *measured) estimate() {
-	floor := d.Floor
+	floor, looks := d.Floor, d.Looks
 	if e, ok := stats.OverSeeds(d.seeds, d.y); ok {
 		d.Estimate, d.level = e, OverSeeds
+		d.Looks = looks
 	} else {
 		d.Mean, d.N, d.DF = mean(d.y), stats.Independent(d.seeds), normal
+		d.Looks = nil // intervals over images are for these seeds
 		if floor > 0 {
 			d.level = OverImages
 		}

@@ -29,6 +29,8 @@ type Options struct {
 	Show      []string           // metrics that the short tables have beside their own
 	Also      []string           // further metrics; those of Primary, Show and Detect need not be named
 	Damaged   map[string]bool    // views whose values are damaged in the store
+	Looks     []int              // numbers of seeds at which the study is tested while it runs; nil where the number is fixed
+	Picks     []Pick             // arms of which one point is chosen
 }
 
 // Primary are the metrics that are primary where a study names none.
@@ -40,15 +42,19 @@ type Table struct {
 	Prompts   string `json:"prompts"`   // what they are to the study: fixed or sampled
 	Answer    Answer `json:"answer"`
 	// Pretrained is the label of the row of the pretrained model, if the study has just one.
-	Pretrained string       `json:"pretrained,omitempty"`
-	Metrics    []Metric     `json:"metrics"`
-	Rows       []Row        `json:"rows"`
-	Contrasts  []Contrast   `json:"contrasts,omitempty"`
-	Family     int          `json:"family"` // comparisons that are corrected together, over rows and primary metrics
-	Sweeps     []Sweep      `json:"sweeps,omitempty"`
-	Front      *Front       `json:"front,omitempty"`
-	Detect     []Detect     `json:"detect,omitempty"`
-	Resolving  []Resolution `json:"resolving,omitempty"`
+	Pretrained string            `json:"pretrained,omitempty"`
+	Metrics    []Metric          `json:"metrics"`
+	Rows       []Row             `json:"rows"`
+	Contrasts  []Contrast        `json:"contrasts,omitempty"`
+	Family     int               `json:"family"` // comparisons that are corrected together, over rows and primary metrics
+	Sweeps     []Sweep           `json:"sweeps,omitempty"`
+	Front      *Front            `json:"front,omitempty"`
+	Chosen     map[string]string `json:"chosen,omitempty"` // by arm of which one point is chosen, the label of that point
+	// Looks are the numbers of seeds at which the study is tested while it runs: intervals
+	// and p values hold over all of them.
+	Looks     []int        `json:"looks,omitempty"`
+	Detect    []Detect     `json:"detect,omitempty"`
+	Resolving []Resolution `json:"resolving,omitempty"`
 	// OverOptimization is the test of the probes of fine-tunings; nil where there are none.
 	OverOptimization *OverOptimization `json:"overOptimization,omitempty"`
 	Show             []string          `json:"show,omitempty"` // metrics that the short tables have beside their own
@@ -67,6 +73,8 @@ type Row struct {
 	Label       string                `json:"label"`           // "arm" or "arm[finetune.beta=0.5]"
 	Point       []Value               `json:"point,omitempty"` // its values on the axes of the arm
 	Control     bool                  `json:"control,omitempty"`
+	Candidate   bool                  `json:"candidate,omitempty"` // a point of an arm of which one is chosen, on the seeds of the choice
+	Picked      *Picked               `json:"picked,omitempty"`    // how the point of this row was chosen
 	Trials      []string              `json:"trials"`
 	Seeds       []string              `json:"seeds"`              // of the trials
 	SameAs      string                `json:"sameAs,omitempty"`   // label of an earlier row that has all its trials
@@ -168,6 +176,9 @@ type Difference struct {
 	Needs       int     `json:"needs,omitempty"`
 	MorePrompts float64 `json:"morePrompts,omitempty"`
 	TooMany     bool    `json:"tooMany,omitempty"` // more than stats.MostSeeds are needed
+	// State says, of a study that is tested while it runs, whether more seeds may settle the
+	// comparison.
+	State State `json:"state,omitempty"`
 	// Outlier is the seed whose difference is an outlier among those of the row (Grubbs' test).
 	Outlier string `json:"outlier,omitempty"`
 
@@ -214,13 +225,15 @@ func Ablation(trials *table.Table, samples Samples, o Options) (*Table, error) {
 	if len(o.Primary) == 0 {
 		o.Primary = Primary
 	}
-	b := &builder{t: &Table{Show: o.Show, Prompts: Fixed}, o: o, columns: columns, samples: samples, rows: rows, axes: axes}
+	b := &builder{t: &Table{Show: o.Show, Prompts: Fixed, Looks: o.Looks}, looks: stats.NewLooks(o.Looks), o: o, columns: columns, samples: samples, rows: rows, axes: axes}
 	if o.Sampled {
 		b.t.Prompts = Sampled
 	}
 	if err := b.metrics(); err != nil {
 		return nil, err
 	}
+	b.picks()
+	rows = b.rows
 	reference := slices.IndexFunc(rows, func(r *grouped) bool { return o.Reference == "" || r.arm == o.Reference })
 	if reference < 0 {
 		return nil, fmt.Errorf("compare: there is no arm %q to compare with", o.Reference)
@@ -249,7 +262,8 @@ type builder struct {
 	samples Samples
 	rows    []*grouped
 	axes    map[string][]string // by arm
-	least   int                 // where it is above 0, the number of samples that shares are taken to the scale with
+	looks   *stats.Looks
+	least   int // where it is above 0, the number of samples that shares are taken to the scale with
 	// sameImages: two rows have images of the same prompts and noise, though these may not be
 	// known one by one.
 	sameImages bool
@@ -263,6 +277,10 @@ type grouped struct {
 	arm, label string
 	control    bool
 	views      []int // rows of trials
+
+	candidate bool    // a point of which one is chosen
+	reported  []int   // views that it has if it is chosen
+	picked    *Picked // how it was chosen, of an arm's row
 }
 
 // group collects the rows of the ablation table in the order of the study.
@@ -321,7 +339,7 @@ func (b *builder) seed(view int) stats.Seed {
 // row makes a row of the table. A row whose trials are all another's repeats that row:
 // it is named after it, and no comparison is made twice.
 func (b *builder) row(r, reference *grouped, compared bool, first map[string]int) {
-	row := Row{Arm: r.arm, Label: r.label, Point: b.point(r), Control: r.control, Cells: map[string]Cell{}}
+	row := Row{Arm: r.arm, Label: r.label, Point: b.point(r), Control: r.control, Candidate: r.candidate, Picked: r.picked, Cells: map[string]Cell{}}
 	for _, v := range r.views {
 		row.Trials, row.Seeds = append(row.Trials, b.trial(v)), append(row.Seeds, SeedName(b.seed(v)))
 		row.models = append(row.models, b.model(v))

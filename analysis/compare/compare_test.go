@@ -159,7 +159,7 @@ func TestTwoSeeds(t *testing.T) {
 	if _, ok := noted(got, half.Notes, compare.Pending); half.N != 1 || !ok {
 		t.Errorf("an arm with half its results: %+v, want a note", half)
 	}
-	for _, want := range []compare.Kind{compare.FewSeeds, compare.Control, compare.SelectedOn, compare.Pending, compare.Absent, compare.NoSpread} {
+	for _, want := range []compare.Kind{compare.FewSeeds, compare.Declared, compare.SelectedOn, compare.Pending, compare.Absent, compare.NoSpread} {
 		if _, ok := noted(got, nil, want); !ok {
 			t.Errorf("no note on %s: %+v", want, got.Notes)
 		}

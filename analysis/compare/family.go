@@ -96,7 +96,7 @@ func (b *builder) correct() {
 			if e.d.N <= 5 {
 				e.d.Notes = append(e.d.Notes, b.note(Note{Kind: FewPairs, N: e.d.N, Share: stats.SmallestSignP(e.d.N)}))
 			}
-			if m.Primary {
+			if m.Primary && (e.row == nil || !e.row.Candidate) {
 				family = append(family, e)
 			}
 		}
@@ -107,6 +107,7 @@ func (b *builder) correct() {
 		differences[i], metrics[i] = e.d, e.metric
 	}
 	b.holm(differences, metrics)
+	b.states(family)
 	for _, m := range b.t.Metrics {
 		all := byMetric[m.Name]
 		if size := b.o.Detect[m.Name]; size > 0 {
@@ -172,7 +173,7 @@ func (b *builder) moderate(all []entry) {
 // of Holm's first step, which is enough whatever the other rows do.
 func (b *builder) detect(m Metric, size float64, all []entry, family int) {
 	out := Detect{Metric: m.Name, Size: size}
-	level := alpha / float64(max(family, 1))
+	level := b.looks.Last(alpha / float64(max(family, 1)))
 	for _, e := range all {
 		d := e.d
 		design, ok := b.design(d)
@@ -263,7 +264,7 @@ func (b *builder) best() {
 		sign := m.sign()
 		var in []int
 		for i, r := range b.t.Rows {
-			if _, ok := r.Cells[m.Name]; ok && !r.Control && r.SameAs == "" && !b.chosenOn(*m, b.rows[i].views) {
+			if _, ok := r.Cells[m.Name]; ok && !r.Control && !r.Candidate && r.SameAs == "" && !b.chosenOn(*m, b.rows[i].views) {
 				in = append(in, i)
 			}
 		}

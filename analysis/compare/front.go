@@ -87,7 +87,7 @@ func (b *builder) onFront(f *Front, mx, my Metric) []*grouped {
 	}
 	var all []candidate
 	for i, r := range b.t.Rows {
-		if r.SameAs != "" || r.Control {
+		if r.SameAs != "" || r.Control || r.Candidate {
 			continue
 		}
 		var c candidate

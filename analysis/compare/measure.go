@@ -239,6 +239,7 @@ func (b *builder) estimate(d *measured, m Metric, terms []term, values [][]float
 		}
 	}
 	d.Floor = b.floor(m, terms, values, sizes, views, d.scale, b.sameImages && stats.Independent(d.seeds) >= stats.LeastSeeds)
+	d.Looks = b.looks
 	d.estimate()
 	if b.o.Sampled {
 		b.sample(d, m, terms, values, sizes, views, d.level == OverSeeds)

@@ -1,6 +1,9 @@
 package compare
 
-import "slices"
+import (
+	"slices"
+	"strconv"
+)
 
 // Kind is what a note is about.
 type Kind string
@@ -8,6 +11,7 @@ type Kind string
 // The kinds of notes, with the fields of Note that each uses.
 const (
 	Control      Kind = "control"      // the weights were the gold's verdicts
+	Declared     Kind = "declared"     // the study declares the row a control
 	SelectedOn   Kind = "selected on"  // the images were chosen by this score
 	Pending      Kind = "pending"      // some seeds have no result yet
 	Undefined    Kind = "undefined"    // N of Of seeds have a value, and the metric is not defined for the others
@@ -26,6 +30,10 @@ const (
 	ImportedFrom Kind = "imported"     // the runs were computed by other tools; Names are their files
 	Guessed      Kind = "guessed"      // ranges or directions of metrics Names were guessed
 	Confounded   Kind = "confounded"   // rows of the arms Names differ from the reference in more than one factor
+	PickedOn     Kind = "picked"       // the row Names[0] is the point Names[1], chosen by Names[2] on the seeds that follow
+	NoPick       Kind = "no pick"      // no point of the arm Names[0] is chosen yet: some have no result
+	Looked       Kind = "looks"        // the study is tested at the numbers of seeds Names
+	Unsettled    Kind = "unsettled"    // more seeds may settle the comparisons of the rows Names
 	Moderated    Kind = "moderated"    // standard deviations of differences are moderated over rows
 )
 
@@ -57,25 +65,44 @@ func (b *builder) caveats(m Metric, r *grouped) []int {
 	if b.chosenOn(m, r.views) {
 		out = append(out, b.note(Note{Kind: SelectedOn}))
 	}
-	if r.control {
+	switch {
+	case b.byGold(r.views):
 		out = append(out, b.note(Note{Kind: Control}))
+	case r.control:
+		out = append(out, b.note(Note{Kind: Declared}))
 	}
 	return out
+}
+
+// byGold reports whether a row is trained or chosen by the gold's verdicts.
+func (b *builder) byGold(views []int) bool {
+	loss := b.columns["reward.loss"]
+	return loss != nil && loss.Value(views[0]) == "oracle"
 }
 
 // chosenOn reports whether a metric is the proxy of a row whose images were
 // chosen by a learned reward.
 func (b *builder) chosenOn(m Metric, views []int) bool {
-	c, loss := b.columns["evaluate.bestOf"], b.columns["reward.loss"]
-	if m.Name != "proxy" || c == nil || loss == nil {
+	c := b.columns["evaluate.bestOf"]
+	if m.Name != "proxy" || c == nil || b.columns["reward.loss"] == nil {
 		return false
 	}
 	n, _ := c.Value(views[0]).(int64)
-	return n > 1 && loss.Value(views[0]) != "oracle"
+	return n > 1 && !b.byGold(views)
 }
 
 // general adds the notes on the whole table.
 func (b *builder) general() {
+	if b.looks != nil {
+		n := Note{Kind: Looked}
+		for _, at := range b.o.Looks {
+			n.Names = append(n.Names, strconv.Itoa(at))
+		}
+		b.note(n)
+		if open := b.t.Unsettled(nil); open != nil {
+			b.note(Note{Kind: Unsettled, Names: open})
+		}
+	}
 	if b.fewSeeds != "" {
 		b.note(Note{Kind: FewSeeds, Names: []string{b.fewSeeds}})
 	}

@@ -46,7 +46,7 @@ func OverOptimized(t *Table, tuned []Course) *OverOptimization {
 		proxy, gold measured
 	}
 	of := func(name string) Metric { m, _ := t.Metric(name); return m }
-	o := &OverOptimization{Found: []Turn{}}
+	o, looks := &OverOptimization{Found: []Turn{}}, stats.NewLooks(t.Looks)
 	var family []*pair
 	for _, c := range tuned {
 		last := c.Points[len(c.Points)-1]
@@ -58,7 +58,7 @@ func OverOptimized(t *Table, tuned []Course) *OverOptimization {
 		for _, early := range c.Points[:len(c.Points)-1] {
 			n := min(early.Images, last.Images)
 			family = append(family, &pair{row: c.Row, from: early.At, to: last.At,
-				proxy: change(of("proxy"), last.Seeds, last.Proxy, early.Proxy, n), gold: change(of("alignment"), last.Seeds, last.Gold, early.Gold, n)})
+				proxy: change(of("proxy"), looks, last.Seeds, last.Proxy, early.Proxy, n), gold: change(of("alignment"), looks, last.Seeds, last.Gold, early.Gold, n)})
 		}
 	}
 	o.Family = len(family)
@@ -95,12 +95,13 @@ func OverOptimized(t *Table, tuned []Course) *OverOptimization {
 
 // change estimates how far a metric of one model went from before to after, over seeds that
 // have both values. Each value is of the same n samples (0: not known).
-func change(m Metric, seeds []stats.Seed, after, before []float64, n int) measured {
+func change(m Metric, looks *stats.Looks, seeds []stats.Seed, after, before []float64, n int) measured {
 	d := measured{scale: m.Scale(), seeds: seeds, samples: n, images: n}
 	if !d.scale.Fits(after...) || !d.scale.Fits(before...) {
 		d.scale = stats.Identity
 	}
 	base := measured{scale: d.scale, seeds: seeds}
+	d.Looks, base.Looks = looks, looks
 	k := float64(len(seeds))
 	for i := range seeds {
 		from := d.scale.To(before[i], n)

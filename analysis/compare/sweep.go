@@ -67,6 +67,9 @@ func (b *builder) sweeps() {
 	byArm := map[string][]int{}
 	var order []string
 	for i, r := range b.t.Rows {
+		if r.Picked != nil {
+			continue // its point is among the others
+		}
 		if byArm[r.Arm] == nil {
 			order = append(order, r.Arm)
 		}

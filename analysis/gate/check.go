@@ -28,6 +28,7 @@ type Options struct {
 	AllowRemoved bool
 	Study        string // whose table is checked
 	Made         Made   // of that table
+	Looks        []int  // numbers of seeds at which the study is tested while it runs; nil where the number is fixed
 }
 
 // Verdict is the result of a check of one value.

@@ -72,7 +72,7 @@ func (c *checker) spread(b *Baseline, tol Tolerance, values []Value) {
 		}
 		e, ok := stats.OverSeeds(t.seeds, y)
 		if ok {
-			e.Floor = t.floor(v.Pairs)
+			e.Floor, e.Looks = t.floor(v.Pairs), stats.NewLooks(c.o.Looks)
 			t.estimate, t.known = e, true
 			base, _ := stats.OverSeeds(t.seeds, then)
 			t.widest(v.Margin, base)

@@ -51,7 +51,7 @@ func (r *reader) compare(s *Study, v cue.Value, arms []*arm) {
 	if !v.Exists() {
 		return
 	}
-	known := []string{"reference", "prompts", "primary", "contrasts", "detect", "show"}
+	known := []string{"reference", "prompts", "primary", "contrasts", "detect", "looks", "precise", "show"}
 	for _, f := range r.fields(v, "compare", "a struct with reference", known...) {
 		path := "compare." + f.name
 		switch f.name {
@@ -61,13 +61,12 @@ func (r *reader) compare(s *Study, v cue.Value, arms []*arm) {
 				r.m.add(r.place(f.value), path, fmt.Sprintf("the study has no arm %q", s.Reference), didYouMean(s.Reference, valid))
 			}
 		case "detect":
-			s.Detect = map[string]float64{}
-			for _, m := range r.byMetric(f.value, path, "a struct of sizes by metric, such as {alignment: 0.05}") {
-				if x, ok := r.size(m.value, path+"."+m.name); ok && x == 0 {
-					r.m.add(r.place(m.value), path+"."+m.name, "0 is no difference", "write the smallest difference that would matter")
-				} else if ok {
-					s.Detect[m.name] = x
-				}
+			s.Detect = r.sizes(f.value, path, "0 is no difference", "write the smallest difference that would matter")
+		case "looks": // read before the arms
+		case "precise":
+			s.Precise = r.sizes(f.value, path, "no interval has a width of 0", "write the width that would be narrow enough")
+			if s.Looks == nil {
+				r.m.add(r.place(f.value), path, "widths of intervals are reached by adding seeds, and the study has no looks", "write looks: [3, 5, 8, 12] beside it")
 			}
 		case "show":
 			s.Show = r.metricList(f.value, path, `write show: ["distance.kl"]`)
@@ -84,6 +83,19 @@ func (r *reader) compare(s *Study, v cue.Value, arms []*arm) {
 			r.m.add(r.named(f.value), path, "compare has no such field", didYouMean(f.name, known))
 		}
 	}
+}
+
+// sizes reads positive sizes by metric; zero says what is wrong with 0.
+func (r *reader) sizes(v cue.Value, path, zero, hint string) map[string]float64 {
+	out := map[string]float64{}
+	for _, m := range r.byMetric(v, path, "a struct of sizes by metric, such as {alignment: 0.05}") {
+		if x, ok := r.size(m.value, path+"."+m.name); ok && x == 0 {
+			r.m.add(r.place(m.value), path+"."+m.name, zero, hint)
+		} else if ok {
+			out[m.name] = x
+		}
+	}
+	return out
 }
 
 // promptKinds are what prompts can be to a study.

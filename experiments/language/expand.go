@@ -162,6 +162,7 @@ func (x *expansion) arm(a *arm, base partial, outer []*arm) {
 	}
 	// What lies further in stands on top of what lies further out.
 	fixed, seeds := base, x.s.Seeds
+	out := Arm{Name: a.name}
 	var axes []axis
 	var filters []cue.Value
 	var owns []*owned
@@ -190,9 +191,16 @@ func (x *expansion) arm(a *arm, base partial, outer []*arm) {
 		if c.seeds != nil {
 			seeds = c.seeds
 		}
+		if c.pick != nil {
+			out.Pick = c.pick
+			seeds = slices.Concat(c.pick.On, c.pick.Report)
+		}
+		out.Control = out.Control || c.control
 	}
 	points, stated := x.points(a, fixed, axes, filters, owns)
-	out := Arm{Name: a.name, Seeds: seeds, Points: points}
+	if out.Seeds, out.Points = seeds, points; out.Pick != nil && len(points) == 1 {
+		x.m.add(a.seedsAt, a.path+".pick", "the arm has one point, so that there is none to choose", "sweep an axis, or leave pick out")
+	}
 	x.s.Arms, x.stated = append(x.s.Arms, out), append(x.stated, stated)
 }
 

@@ -45,6 +45,9 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 		s.Title = s.Name
 	}
 	arms := []*arm{{name: "base", path: "base", at: where{file: r.file}, set: newPartial()}}
+	if looks := compare.LookupPath(cue.ParsePath("looks")); looks.Exists() {
+		s.Looks = r.looks(looks, "compare.looks", s)
+	}
 	if written.Exists() {
 		var all map[Seed]bool // nil where the study has none, which was said
 		for _, seed := range s.Seeds {
@@ -54,6 +57,9 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 			all[seed] = true
 		}
 		arms = r.arms(written, "arms", "", all)
+		if s.Looks != nil {
+			r.fixedSeeds(arms)
+		}
 	}
 	if set, changed := r.flags(o.Set); changed {
 		base = base.override(set)
@@ -198,6 +204,10 @@ type arm struct {
 	where []cue.Value // at most one
 	seeds []Seed      // nil for those of the outer arm, or the study's
 	inner []*arm
+
+	control bool
+	pick    *Pick // nil for that of the outer arm
+	seedsAt where // of seeds or pick
 }
 
 // axis is one axis of an arm: a swept parameter, or several that are coupled.
@@ -211,7 +221,7 @@ type axis struct {
 var (
 	armName = regexp.MustCompile(`^[^\[\]@/,\s\p{C}]([^\[\]@/,\p{C}]*[^\[\]@/,\s\p{C}])?$`)
 	armHint = "a name holds none of [ ] @ / , and neither begins nor ends with a space"
-	armHas  = []string{"set", "sweep", "zip", "where", "arms", "seeds"}
+	armHas  = []string{"set", "sweep", "zip", "where", "arms", "seeds", "control", "pick"}
 )
 
 // arms reads the arms at a path of the study; all are the study's seeds.
@@ -253,12 +263,14 @@ func (r *reader) arms(v cue.Value, at, outer string, all map[Seed]bool) []*arm {
 			case "arms":
 				a.inner = r.arms(g.value, path, a.name+"/", all)
 			case "seeds":
-				a.seeds = r.seeds(g.value, path)
-				for i, s := range a.seeds {
-					if all != nil && !all[s] {
-						r.m.add(r.place(g.value), fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf("seed %s is none of the study's", s), "an arm's seeds are some of the study's")
-					}
+				a.seeds, a.seedsAt = r.seedsOf(g.value, path, all), r.place(g.value)
+			case "control":
+				var err error
+				if a.control, err = g.value.Bool(); err != nil && !r.broken(g.value) {
+					r.m.add(r.place(g.value), path, text(g.value)+" is neither true nor false", "write control: true, or leave it out")
 				}
+			case "pick":
+				a.pick, a.seedsAt = r.pick(g.value, path, all), r.place(g.value)
 			default:
 				r.m.add(r.named(g.value), path, "an arm has no such field", didYouMean(g.name, armHas))
 			}

@@ -48,6 +48,8 @@ type Study struct {
 	Show       []string           // metrics that the short tables have beside their own
 	Primary    []string           // metrics whose differences are tested for significance; nil: those of compare.Primary
 	Contrasts  [][2]string        // pairs of rows to compare beside those with the reference, by label: the first minus the second
+	Looks      []int              // numbers of seeds after which 'run --until' tests; nil where the number is fixed. Seeds and Views go up to the last
+	Precise    map[string]float64 // by metric, the width of an interval that 'run --until precise' is to reach
 	Prompts    string             // what prompts are to the study: fixed, sampled, or empty: as their source says
 	Imported   *Imported          // where its results are from; nil for a study that this program runs
 	Gate       []Gate             // what check holds against a baseline, in the study's order
@@ -106,6 +108,16 @@ type Arm struct {
 	Name   string
 	Seeds  []Seed  // the study's, or some of them
 	Points []Point // at least one; just one, without axes, where the arm sweeps nothing
+
+	Control bool  // it is there to check the study, and no method
+	Pick    *Pick // nil where all points are reported
+}
+
+// Pick chooses a point of an arm by its mean of a metric on some seeds, and reports it on
+// others.
+type Pick struct {
+	By         string
+	On, Report []Seed
 }
 
 // Point is one combination of an arm's swept values, without a seed.

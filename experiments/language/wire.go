@@ -26,6 +26,8 @@ type wire struct {
 	Primary    []string
 	Contrasts  [][2]string
 	Prompts    string
+	Looks      []int
+	Precise    map[string]float64
 	Imported   *Imported
 	Gate       []Gate
 	Notes      []string
@@ -39,10 +41,12 @@ type wire struct {
 }
 
 type wireArm struct {
-	Name   string
-	Seeds  []Seed
-	Axes   [][]string // the distinct lists of the points' axes
-	Points []wirePoint
+	Name    string
+	Seeds   []Seed
+	Pick    *Pick
+	Control bool
+	Axes    [][]string // the distinct lists of the points' axes
+	Points  []wirePoint
 }
 
 type wirePoint struct {
@@ -88,10 +92,10 @@ func (s *Study) wire() *wire {
 		return &wire{Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version,
 			Detect: s.Detect, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Gate: s.Gate, Notes: s.Notes, Imported: s.Imported}
 	}
-	w := &wire{Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version, Detect: s.Detect, Show: s.Show, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Gate: s.Gate,
+	w := &wire{Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version, Detect: s.Detect, Show: s.Show, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Looks: s.Looks, Precise: s.Precise, Gate: s.Gate,
 		Collapsed: s.Collapsed, Notes: s.Notes, Files: s.Files, Seeds: s.Seeds, Excluded: s.Excluded, Confounded: s.Confounded, Values: s.Base.pool.values[1:], Base: s.Base.refs}
 	for _, a := range s.Arms {
-		out := wireArm{Name: a.Name, Seeds: a.Seeds, Points: make([]wirePoint, len(a.Points))}
+		out := wireArm{Name: a.Name, Seeds: a.Seeds, Pick: a.Pick, Control: a.Control, Points: make([]wirePoint, len(a.Points))}
 		for i, p := range a.Points {
 			k := 0
 			for k < len(out.Axes) && !sameAxes(out.Axes[k], p.Axes) {
@@ -124,7 +128,7 @@ func sameAxes(names []string, axes []AxisValue) bool {
 }
 
 func (w *wire) study() (*Study, error) {
-	s := Study{Name: w.Name, Path: w.Path, Root: w.Root, Dir: w.Dir, Title: w.Title, Question: w.Question, Reference: w.Reference, Version: w.Version, Detect: w.Detect, Show: w.Show, Primary: w.Primary, Contrasts: w.Contrasts, Prompts: w.Prompts, Imported: w.Imported, Gate: w.Gate,
+	s := Study{Name: w.Name, Path: w.Path, Root: w.Root, Dir: w.Dir, Title: w.Title, Question: w.Question, Reference: w.Reference, Version: w.Version, Detect: w.Detect, Show: w.Show, Primary: w.Primary, Contrasts: w.Contrasts, Prompts: w.Prompts, Looks: w.Looks, Precise: w.Precise, Imported: w.Imported, Gate: w.Gate,
 		Collapsed: w.Collapsed, Notes: w.Notes, Files: w.Files, Seeds: w.Seeds, Excluded: w.Excluded, Confounded: w.Confounded}
 	if s.Imported != nil {
 		return &s, nil
@@ -150,7 +154,7 @@ func (w *wire) study() (*Study, error) {
 		return nil, err
 	}
 	for _, a := range w.Arms {
-		arm := Arm{Name: a.Name, Seeds: a.Seeds, Points: make([]Point, len(a.Points))}
+		arm := Arm{Name: a.Name, Seeds: a.Seeds, Pick: a.Pick, Control: a.Control, Points: make([]Point, len(a.Points))}
 		for i, q := range a.Points {
 			c, err := content(q.Refs)
 			if err != nil {

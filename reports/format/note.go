@@ -13,6 +13,8 @@ func Note(n compare.Note) string {
 	switch n.Kind {
 	case compare.Control:
 		return "Control: its weights are the gold's own verdicts, which no method could have."
+	case compare.Declared:
+		return "Control: the study declares the row a control; it is on no front, and no answer names it."
 	case compare.SelectedOn:
 		return "The images were selected by this score, so that its value is no evidence of quality."
 	case compare.Pending:
@@ -53,6 +55,18 @@ func Note(n compare.Note) string {
 		return "Guessed, for the study does not declare it: " + strings.Join(n.Names, "; ") + "."
 	case compare.Confounded:
 		return "Differ from the reference in more than one factor, so that a difference is of all of them together: " + strings.Join(n.Names, "; ") + "."
+	case compare.PickedOn:
+		seeds := "seed"
+		if len(n.Names) > 4 {
+			seeds = "seeds"
+		}
+		return fmt.Sprintf("%q is %s, chosen by %s on %s %s; its values are on other seeds. The arm's points are on the seeds of the choice, and enter no test.", n.Names[0], n.Names[1], n.Names[2], seeds, strings.Join(n.Names[3:], ", "))
+	case compare.NoPick:
+		return fmt.Sprintf("No point of %q is chosen yet: some have no result on the seeds of the choice.", list)
+	case compare.Looked:
+		return "The study may stop after " + list + " seeds: p values and intervals hold over all of these looks, so that stopping early costs no false alarms."
+	case compare.Unsettled:
+		return "More seeds may settle the comparisons of: " + strings.Join(n.Names, "; ") + " ('ablate run --until significant' adds them)."
 	case compare.Moderated:
 		return "Standard deviations of differences are moderated over the rows of a metric (after Smyth 2004)."
 	}
