@@ -18,6 +18,9 @@ import (
 // mistakes of the study are a *language.Errors.
 func Study(ctx context.Context, p project.Project, asked string) ([]Finding, error) {
 	detail := p.Study.Name + ": " + selection.Summary(p.Study.Views)
+	if most := len(p.Whole().Study.Views); most > len(p.Study.Views) {
+		detail += fmt.Sprintf(", at most %d as its results come in", most)
+	}
 	if n := len(p.Study.Excluded); n > 0 {
 		detail += fmt.Sprintf(", %s excluded by where", phrase.Count(n, "point"))
 	}

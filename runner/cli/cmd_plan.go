@@ -21,6 +21,7 @@ import (
 	"ablate/runner/phrase"
 	"ablate/runner/plan"
 	"ablate/runner/project"
+	"ablate/runner/result"
 	"ablate/runner/selection"
 )
 
@@ -56,6 +57,7 @@ type planDocument struct {
 	Wall      float64     `json:"wall"`    // seconds to expect with the workers
 	Workers   int         `json:"workers"`
 
+	Rounds     *planRounds           `json:"rounds,omitempty"` // of a study whose results ask for more trials
 	Detect     []compare.Detect      `json:"detect,omitempty"`
 	Confounded []language.Confounded `json:"confounded"` // arms that differ from the reference in more than one factor
 }
@@ -129,7 +131,17 @@ type planned struct {
 	project project.Project // laid out for views
 	views   []language.View // that were selected
 	detect  []compare.Detect
-	needs   []string // the same in sentences
+	needs   []string    // the same in sentences
+	rounds  *planRounds // nil where the study runs in one
+}
+
+// planRounds is what a study may come to as its results ask for more: with each look at
+// them, or for the points that are chosen.
+type planRounds struct {
+	Trials          int     `json:"trials"`  // at most, those of the plan among them
+	Seconds         float64 `json:"seconds"` // of computation, at most
+	ExpectedTrials  float64 `json:"expectedTrials"`
+	ExpectedSeconds float64 `json:"expectedSeconds"`
 }
 
 // plan looks up what a run of the selected rows and seeds would do.
@@ -157,7 +169,8 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 		return nil, err
 	}
 	out := &planned{Plan: todo, project: p, views: views}
-	if len(p.Study.Detect) == 0 {
+	whole := len(only) == 0 && len(seeds) == 0
+	if len(p.Study.Detect) == 0 && !(whole && p.Rounded()) {
 		return out, nil
 	}
 	// How many seeds a difference takes is a matter of the whole study.
@@ -170,7 +183,34 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	if err != nil {
 		return nil, err
 	}
-	out.detect, out.needs = r.Ablation.Detect, format.Detect(r.Ablation)
+	if len(p.Study.Detect) > 0 {
+		out.detect, out.needs = r.Ablation.Detect, format.Detect(r.Ablation)
+	}
+	if whole && p.Rounded() {
+		out.rounds, err = out.worst(ctx, r)
+	}
+	return out, err
+}
+
+// worst is what a study may come to that runs in rounds.
+func (p *planned) worst(ctx context.Context, r *result.Result) (*planRounds, error) {
+	whole := p.project.Whole()
+	whole, err := whole.LayOut(ctx, whole.Study.Views)
+	if err != nil {
+		return nil, err
+	}
+	all, err := plan.New(whole.Graph, whole.Store, whole.Dir, p.Backend)
+	if err != nil {
+		return nil, err
+	}
+	now, most := plan.Total(p.Stages()).Seconds, plan.Total(all.Stages()).Seconds
+	out := &planRounds{Seconds: most, Trials: len(whole.Graph.Chains), ExpectedTrials: float64(len(p.project.Graph.Chains)), ExpectedSeconds: now}
+	further := len(whole.Study.Views) - len(p.views)
+	if expected := p.project.Expected(r.Ablation); further > 0 {
+		share := min(1, max(0, expected-float64(len(p.views)))/float64(further))
+		out.ExpectedTrials += share * float64(out.Trials-len(p.project.Graph.Chains))
+		out.ExpectedSeconds += share * (most - now)
+	}
 	return out, nil
 }
 
@@ -198,6 +238,14 @@ func (p *planned) print(w io.Writer) {
 	printStages(w, append(slices.Clone(stages), all))
 	if len(p.needs) > 0 {
 		fmt.Fprintln(w, "\n"+strings.Join(p.needs, "\n"))
+	}
+	if r := p.rounds; r != nil {
+		how := "when a point is chosen"
+		if p.project.Study.Looks != nil {
+			how = "with --until"
+		}
+		fmt.Fprintf(w, "\nThis is what the results so far ask for: %s. More may run %s: at most %s and %s of computation in all; expected are about %.0f and %s.\n",
+			phrase.Count(len(p.project.Graph.Chains), "trial"), how, phrase.Count(r.Trials, "trial"), phrase.Seconds(r.Seconds), r.ExpectedTrials, phrase.Seconds(r.ExpectedSeconds))
 	}
 	if all.ToRun() == 0 {
 		fmt.Fprintln(w, "\nNothing to run: every result is there.")
@@ -291,7 +339,7 @@ func size(s plan.Stage) string {
 
 func (p *planned) printJSON(w io.Writer) error {
 	out := planDocument{head: head{planFormat}, Study: p.project.Study.Name, Backend: p.Backend, Views: len(p.views), Trials: len(p.project.Graph.Chains), Collapsed: p.project.Study.Collapsed,
-		Excluded: []string{}, Workers: device.Workers(p.Backend), Wall: p.Wall(device.Workers(p.Backend)), Detect: p.detect,
+		Excluded: []string{}, Workers: device.Workers(p.Backend), Wall: p.Wall(device.Workers(p.Backend)), Rounds: p.rounds, Detect: p.detect,
 		Confounded: append([]language.Confounded{}, p.project.Study.Confounded...)}
 	for _, e := range p.project.Study.Excluded {
 		out.Excluded = append(out.Excluded, e.String())

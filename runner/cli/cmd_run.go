@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"ablate/experiments/language"
 	"ablate/reports/text"
 	"ablate/runner/device"
 	"ablate/runner/layout"
@@ -31,6 +32,7 @@ type runOptions struct {
 	only, seeds    []string
 	jobs, limit    int
 	failFast, json bool
+	until          string
 }
 
 func (o *runOptions) addFlags(f *pflag.FlagSet) {
@@ -39,6 +41,7 @@ func (o *runOptions) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.only, "only", nil, "run this `ARM`, or point of one as the table writes it, only (repeatable); the tables keep every arm")
 	f.StringArrayVar(&o.seeds, "seed", nil, "run this seed `S` only, 3 or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
 	f.IntVar(&o.limit, "limit", 0, "run at most `N` stages that are missing")
+	f.StringVar(&o.until, "until", "", "add seeds, look by look, until comparisons are settled: `GOAL` is significant or precise (compare: looks)")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.json, "json", false, "print as JSON: table, and the paths of results and report")
 }
@@ -66,7 +69,14 @@ and HTML report, and prints the ablation table and the report's path.
 STUDY is a folder or file of a CUE package. PLAN is a file that 'ablate plan -o'
 wrote: exactly that runs, and where the study has changed since, nothing does
 and the changes are said (exit code 3). Interrupting is safe: what was
-finished is kept, and the next run goes on from it.` + selection.Help + `
+finished is kept, and the next run goes on from it.
+
+--until runs a study that declares looks (compare: looks: [3, 5, 8, 12]) with the
+seeds of the first, tests its comparisons, and gives the rows that are not settled
+the seeds of the next. significant: a comparison is settled when it is significant
+or equivalent, or when the last look would hardly find it (power below 10% at the
+difference seen so far). precise: when its interval is as narrow as compare:
+precise asks for. False alarms stay below 5% over all looks together.` + selection.Help + `
 ` + exitHelp,
 		Example: "  ablate run experiments/quickstart\n  ablate run experiments/quickstart --set finetune.beta=0.1 --only 'all data'",
 		Args:    cobra.ExactArgs(1),
@@ -90,8 +100,15 @@ func checkCounts(f *pflag.FlagSet, names ...string) error {
 
 func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 	log, start := zerolog.Ctx(ctx), time.Now()
+	goal, err := o.goal(path)
+	if err != nil {
+		return err
+	}
 	p, todo, asked, err := g.toRun(ctx, o, path)
 	if err != nil {
+		return err
+	}
+	if err := reaches(p.Study, goal); err != nil {
 		return err
 	}
 	name, err := runBackend(ctx, p, asked)
@@ -106,36 +123,95 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 		}
 		class = d.Class
 	}
-	found, err := result.Find(ctx, p.Store, todo, class)
-	if err != nil {
-		return err
-	}
-	complete := len(found.Outputs) == len(todo.Actions) && len(found.Damaged) == 0
-	claimed, err := p.Claim(class)
-	if err != nil && complete && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
-		log.Warn().Err(err).Msg("study " + p.Study.Name + ": nothing to run; tables and report stay as they are")
-		return g.printReadOnly(ctx, p, class, o)
-	}
-	if err != nil {
-		return err
-	}
-	p = claimed
-	if complete {
-		log.Info().Int("cached", len(found.Outputs)).Msg("study " + p.Study.Name + ": nothing to run")
-		return g.conclude(ctx, p, class, &run.Outcome{Outputs: found.Outputs}, o)
-	}
-	if d.Class == "" {
-		if d, err = device.Choose(ctx, name, g.fetchBar()); err != nil {
-			return p.Unavailable(name, err)
+	for {
+		found, err := result.Find(ctx, p.Store, todo, class)
+		if err != nil {
+			return err
 		}
+		complete := len(found.Outputs) == len(todo.Actions) && len(found.Damaged) == 0
+		claimed, err := p.Claim(class)
+		if err != nil && complete && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+			log.Warn().Err(err).Msg("study " + p.Study.Name + ": nothing to run; tables and report stay as they are")
+			return g.printReadOnly(ctx, p, class, o)
+		}
+		if err != nil {
+			return err
+		}
+		p = claimed
+		out := &run.Outcome{Outputs: found.Outputs}
+		if complete {
+			log.Info().Int("cached", len(found.Outputs)).Msg("study " + p.Study.Name + ": nothing to run")
+		} else {
+			if d.Class == "" {
+				if d, err = device.Choose(ctx, name, g.fetchBar()); err != nil {
+					return p.Unavailable(name, err)
+				}
+			}
+			if out, err = g.compute(ctx, p, todo, d, o); err != nil {
+				return err
+			}
+			log.Info().Int("ran", out.Ran).Int("cached", out.Cached).Int("failed", len(out.Failures)).
+				Str("took", took(time.Since(start))).Msg("study " + p.Study.Name)
+		}
+		next, more, err := g.next(ctx, p, class, out, o, goal)
+		if err != nil {
+			return err
+		}
+		if !more {
+			return g.conclude(ctx, p, class, out, o)
+		}
+		p, todo = next, next.Graph
 	}
-	out, err := g.compute(ctx, p, todo, d, o)
+}
+
+// goal is what --until asks for.
+func (o runOptions) goal(path string) (project.Goal, error) {
+	switch goal := project.Goal(o.until); {
+	case goal == project.Nothing:
+		return goal, nil
+	case goal != project.Significant && goal != project.Precise:
+		return "", usagef("run: --until is %q; must be %s or %s", o.until, project.Significant, project.Precise)
+	case len(o.only) > 0 || len(o.seeds) > 0 || o.limit > 0 || isPlan(path):
+		return "", usagef("run: --until decides which rows and seeds run: leave out --only, --seed and --limit, and name a study")
+	default:
+		return goal, nil
+	}
+}
+
+// reaches returns the mistake of a goal that a study does not declare.
+func reaches(s *language.Study, goal project.Goal) error {
+	switch {
+	case goal == project.Nothing:
+		return nil
+	case s.Looks == nil:
+		return usagef("run: --until looks at results while the study runs, and study %s declares no looks: write compare: looks: [3, 5, 8, 12] in it, the numbers of seeds to look at", s.Name)
+	case goal == project.Precise && len(s.Precise) == 0:
+		return usagef("run: study %s declares no widths: write compare: precise: alignment: 0.04 in it, the widest interval that is narrow enough", s.Name)
+	}
+	return nil
+}
+
+// next is the project with the views that the results of a round ask for, laid out; false
+// where they ask for none, or the round is not whole.
+func (g *globals) next(ctx context.Context, p project.Project, class string, out *run.Outcome, o runOptions, goal project.Goal) (project.Project, bool, error) {
+	if !p.Rounded() || len(o.only) > 0 || len(o.seeds) > 0 || out.Left > 0 || len(out.Failures) > 0 {
+		return p, false, nil
+	}
+	r, err := gather(ctx, p, class)
 	if err != nil {
-		return err
+		return p, false, err
 	}
-	log.Info().Int("ran", out.Ran).Int("cached", out.Cached).Int("failed", len(out.Failures)).
-		Str("took", took(time.Since(start))).Msg("study " + p.Study.Name)
-	return g.conclude(ctx, p, class, out, o)
+	next, rows, more := p.Next(r.Ablation, goal)
+	if !more {
+		return p, false, nil
+	}
+	if next, err = next.LayOut(ctx, next.Study.Views); err != nil {
+		return p, false, err
+	}
+	if len(rows) > 0 {
+		zerolog.Ctx(ctx).Info().Int("settled", len(r.Ablation.Rows)-1-len(rows)).Int("open", len(rows)).Strs("rows", rows).Msg("study " + p.Study.Name + ": the open rows go on to the next look")
+	}
+	return next, true, next.SaveRounds()
 }
 
 // toRun loads a study, or that of a saved plan, laid out in whole, with the actions

@@ -23,6 +23,9 @@ type Project struct {
 	Store  *store.Store
 	Dir    string      // of its results, which only Claim makes
 	Record store.Study // what its last run wrote down; zero if it never ran
+	Rounds Rounds      // how far it has gone, of a study that runs in rounds
+
+	all *language.Study // with every view that its rounds may come to
 }
 
 // Open opens the store of a study and finds its results, without making anything.
@@ -37,8 +40,10 @@ func Open(s *language.Study, set []string, dir string) (Project, error) {
 		return Project{}, err
 	}
 	p := Project{Study: s, Set: set, Store: st, Dir: st.StudyFolder(folderName(s), s.Root)}
-	p.Record, err = store.ReadStudy(p.Dir)
-	return p, err
+	if p.Record, err = store.ReadStudy(p.Dir); err != nil {
+		return p, err
+	}
+	return p.rounds()
 }
 
 // folderName names the study in the store. The name of a study at the root of its

@@ -89,7 +89,7 @@ func (r *Result) options(b *gate.Baseline, scope Scope) (gate.Options, error) {
 		}
 		only = append(only, labels...)
 	}
-	o := gate.Options{Only: only, Seeds: scope.Seeds, AllowRemoved: scope.AllowRemoved, Study: s.Name, Made: r.made()}
+	o := gate.Options{Only: only, Seeds: scope.Seeds, AllowRemoved: scope.AllowRemoved, Study: s.Name, Made: r.made(), Looks: s.Looks}
 	for _, t := range s.Gate {
 		o.Tolerances = append(o.Tolerances, gate.Tolerance{Metric: t.Metric, Absolute: t.Absolute, Relative: t.Relative, Seeds: t.Seeds})
 	}

@@ -9,7 +9,9 @@ import (
 	"slices"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/stats"
 	"ablate/analysis/table"
+	"ablate/experiments/language"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
 	"ablate/runner/phrase"
@@ -50,9 +52,15 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	if r.Computed, err = computed(p.Store, r.Found); err != nil {
 		return nil, err
 	}
-	o := compare.Options{Reference: p.Study.Reference, Primary: p.Study.Primary, Contrasts: p.Study.Contrasts, Detect: p.Study.Detect, Show: p.Study.Show, Damaged: r.damagedViews()}
+	o := compare.Options{Reference: p.Study.Reference, Primary: p.Study.Primary, Contrasts: p.Study.Contrasts, Detect: p.Study.Detect, Show: p.Study.Show, Damaged: r.damagedViews(), Looks: p.Study.Looks}
 	// The shapes world's prompts are all that there are.
 	o.Sampled = p.Study.Prompts == compare.Sampled
+	for _, a := range p.Study.Arms {
+		if a.Pick != nil {
+			o.Picks = append(o.Picks, compare.Pick{Arm: a.Name, By: a.Pick.By, On: seeds(a.Pick.On), Report: seeds(a.Pick.Report)})
+			o.Also = append(o.Also, a.Pick.By)
+		}
+	}
 	for _, t := range p.Study.Gate {
 		o.Also = append(o.Also, t.Metric)
 	}
@@ -180,4 +188,12 @@ func Distinct(attempts []store.Attempt, field func(store.Attempt) string) []stri
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
+}
+
+func seeds(list []language.Seed) []stats.Seed {
+	var out []stats.Seed
+	for _, s := range list {
+		out = append(out, stats.Seed(s))
+	}
+	return out
 }

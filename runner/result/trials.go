@@ -28,7 +28,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 		return c
 	}
 	arm, view, trial := str("arm", "of the study"), str("view", "row of the ablation table and seed, ARM[axis=value,…]@SEED"), str("trial", "id of 64 hexadecimal digits; equal where views share a trial")
-	control := &table.Column{Name: "control", Kind: table.Bool, Bools: make([]bool, n), Doc: "trained or chosen by the gold's own verdicts"}
+	control := &table.Column{Name: "control", Kind: table.Bool, Bools: make([]bool, n), Doc: "declared a control, or trained or chosen by the gold's own verdicts"}
 	t.Trials.Columns = append(t.Trials.Columns, control)
 	axes := language.Axes()
 	columns := make([]*table.Column, len(axes))
@@ -66,12 +66,15 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	}
 
 	compare.SetAxes(t.Trials, axesOf(s))
+	declared := map[string]bool{}
+	for _, a := range s.Arms {
+		declared[a.Name] = a.Control
+	}
 	for i, v := range s.Views {
 		id := v.Trial.ID()
 		arm.Strings[i], view.Strings[i], trial.Strings[i] = v.Arm, v.String(), id.String()
-		if l, ok := v.Trial.Content.Value("reward.loss"); ok && l == stage.ByGold {
-			control.Bools[i] = true
-		}
+		l, ok := v.Trial.Content.Value("reward.loss")
+		control.Bools[i] = declared[v.Arm] || ok && l == stage.ByGold
 		for j, a := range axes {
 			x, ok := v.Trial.Content.Value(a.Path)
 			if !ok {

@@ -49,7 +49,10 @@ func Views(s *language.Study, only, seeds []string) ([]language.View, error) {
 			views = append(views, v)
 		}
 	}
-	if len(views) == 0 && len(only) > 0 && len(seeds) > 0 {
+	if len(views) == 0 && len(seeds) > 0 {
+		if len(only) == 0 {
+			return nil, fmt.Errorf("--seed: no row of study %s runs with seed %s yet: 'ablate run --until' adds seeds", s.Name, strings.Join(seeds, ", "))
+		}
 		return nil, fmt.Errorf("--only %s runs with none of the seeds %s", strings.Join(only, ", "), strings.Join(seeds, ", "))
 	}
 	return views, nil
