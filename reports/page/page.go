@@ -4,26 +4,19 @@
 package page
 
 import (
-	"bytes"
-	"cmp"
 	"embed"
 	"encoding/base64"
 	"fmt"
 	"html/template"
 	"image"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/google/renameio/v2"
 
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
-	"ablate/reports/figure"
-	"ablate/reports/format"
 )
 
 //go:embed *.html *.css *.js
@@ -181,214 +174,5 @@ func Figures(dir string, r Report) ([]string, error) {
 	return names, nil
 }
 
-// view is what the template sees.
-type view struct {
-	Report
-	CSS    template.CSS
-	JS     template.JS
-	Data   template.JS // of the pictures and prompts; empty: it is in a file beside the page
-	Capped string
-	Answer []string
-	// Ablation and Differences are the tables of levels and of differences.
-	Ablation, Differences grid
-	Again                 download // the data of Ablation, for other tables made of them
-	ByPrompt              download
-	Arrow                 []string // files of tables that lie in the folder above the page's
-	all                   []shown
-	listed                map[string]bool // trials that have their anchor
-}
-
-// place puts a file where the page finds it, and returns its address.
-type place func(name, kind string, b []byte) (template.URL, error)
-
-func (r Report) view(place place) (*view, error) {
-	v := &view{Report: r, Answer: answer(r.Table)}
-	var err error
-	if v.all, err = v.figures(place); err != nil {
-		return nil, err
-	}
-	v.Ablation, v.Differences = v.ablation(), v.differences()
-	if err := v.downloads(place); err != nil {
-		return nil, err
-	}
-	for _, name := range []string{"report", "figures"} {
-		css, err := assets.ReadFile(name + ".css")
-		if err != nil {
-			return nil, err
-		}
-		js, err := assets.ReadFile(name + ".js")
-		if err != nil {
-			return nil, err
-		}
-		v.CSS, v.JS = v.CSS+template.CSS(css), v.JS+template.JS(js)
-	}
-	// On paper figures are light.
-	v.CSS += template.CSS("@media screen and (prefers-color-scheme: dark) { :root { " + figure.Dark() + " } }\n")
-	return v, nil
-}
-
-func (v *view) html() ([]byte, error) {
-	t, err := template.New("report.html").Funcs(functions).ParseFS(assets, "*.html")
-	if err != nil {
-		return nil, fmt.Errorf("report: %w", err)
-	}
-	v.listed = map[string]bool{}
-	var b bytes.Buffer
-	if err := t.Execute(&b, v); err != nil {
-		return nil, fmt.Errorf("report: %w", err)
-	}
-	return b.Bytes(), nil
-}
-
 // write writes a file of a folder that nobody reads yet.
 func write(path string, b []byte) error { return os.WriteFile(path, b, 0o666) }
-
-// summary is a row's alignment and fidelity in a line.
-func summary(t *compare.Table, r compare.Row) string {
-	var parts []string
-	for _, m := range t.Metrics {
-		if c, ok := r.Cells[m.Name]; ok && (m.Name == "alignment" || m.Name == "proxy" || m.Name == "fidelity.recall") {
-			parts = append(parts, m.Label+" "+format.Cell(m.Name, c))
-		}
-	}
-	if parts == nil {
-		return "no result"
-	}
-	return strings.Join(parts, ", ")
-}
-
-// trialOf is a row's trial of a seed, or "".
-func trialOf(r compare.Row, seed string) string {
-	if i := slices.Index(r.Seeds, seed); i >= 0 {
-		return r.Trials[i]
-	}
-	return ""
-}
-
-// Base is the row of the pretrained model, if the study has just one: its alignment by
-// category says what the others start from.
-func (v *view) Base() *compare.Row {
-	if i := slices.IndexFunc(v.Table.Rows, func(r compare.Row) bool { return r.Label == v.Table.Pretrained }); i >= 0 {
-		return &v.Table.Rows[i]
-	}
-	return nil
-}
-
-// Particular are the notes that say something of one value or row: their indices.
-func (v *view) Particular() []int {
-	of := map[int]bool{}
-	add := func(notes []int) {
-		for _, n := range notes {
-			if !general(v.Table.Notes[n]) {
-				of[n] = true
-			}
-		}
-	}
-	for _, r := range v.Table.Rows {
-		for _, c := range r.Cells {
-			add(c.Notes)
-		}
-		for _, d := range r.Differences {
-			add(d.Notes)
-		}
-	}
-	for _, c := range v.Table.Contrasts {
-		for _, d := range c.Differences {
-			add(d.Notes)
-		}
-	}
-	return slices.Sorted(maps.Keys(of))
-}
-
-// General are the notes on the whole table.
-func (v *view) General() []string {
-	var out []string
-	for _, s := range []string{format.Levels(v.Table), format.Significance(v.Table)} {
-		if s != "" {
-			out = append(out, s)
-		}
-	}
-	of := v.Particular()
-	for i, n := range v.Table.Notes {
-		if !slices.Contains(of, i) {
-			out = append(out, format.Note(n))
-		}
-	}
-	return slices.Concat(out, format.Detect(v.Table), format.Resolving(v.Table))
-}
-
-// MetricLabel is what readers call a metric.
-func (v *view) MetricLabel(name string) string {
-	for _, m := range v.Table.Metrics {
-		if m.Name == name {
-			return m.Label
-		}
-	}
-	return name
-}
-
-// Changed are the parameters of row i that are other than the reference's, with both
-// values.
-func (v *view) Changed(i int) []string {
-	reference := v.index(v.Table.Reference)
-	if i == reference || reference < 0 || reference >= len(v.Parameters) {
-		return nil
-	}
-	var paths []string
-	values := [2]map[string]string{{}, {}}
-	for k, p := range []Parameters{v.Parameters[reference], v.Parameters[i]} {
-		for _, l := range p.Lines {
-			path, value, _ := strings.Cut(l, " ")
-			if values[k][path] = value; !slices.Contains(paths, path) {
-				paths = append(paths, path)
-			}
-		}
-	}
-	slices.Sort(paths)
-	var out []string
-	for _, path := range paths {
-		theirs, mine := values[0][path], values[1][path]
-		if theirs != mine {
-			out = append(out, path+" "+cmp.Or(theirs, "(unused)")+" → "+cmp.Or(mine, "(unused)"))
-		}
-	}
-	return out
-}
-
-// First reports whether a trial is listed for the first time: two rows may share
-// it, and an anchor stands once.
-func (v *view) First(t Trial) bool {
-	first := !v.listed[t.ID]
-	v.listed[t.ID] = true
-	return first
-}
-
-var functions = template.FuncMap{
-	"num":        format.Number,
-	"compact":    format.Compact,
-	"p":          func(p *float64) string { return format.P(*p) },
-	"pValue":     format.P,
-	"diff":       format.Diff,
-	"changes":    format.Changes,
-	"effect":     format.Effect,
-	"note":       format.Note,
-	"incomplete": format.Incomplete,
-	"inc":        func(i int) int { return i + 1 },
-	"category": func(m compare.Metric) bool {
-		switch m.Name {
-		case "alignment.count", "alignment.colour", "alignment.background", "alignment.combination":
-			return true
-		}
-		return false
-	},
-	"arrow":   format.Arrow,
-	"cell":    func(r compare.Row, metric string) *compare.Cell { return at(r.Cells, metric) },
-	"minutes": func(s float64) string { return strconv.FormatFloat(s/60, 'f', 1, 64) },
-}
-
-func at[V any](m map[string]V, metric string) *V {
-	if c, ok := m[metric]; ok {
-		return &c
-	}
-	return nil
-}
