@@ -54,7 +54,7 @@ func Note(n compare.Note) string {
 	case compare.Guessed:
 		return "Guessed, for the study does not declare it: " + strings.Join(n.Names, "; ") + "."
 	case compare.Confounded:
-		return "Differ from the reference in more than one factor, so that a difference is of all of them together: " + strings.Join(n.Names, "; ") + "."
+		return "Differ from the reference in several factors at once: " + strings.Join(n.Names, "; ") + "."
 	case compare.PickedOn:
 		seeds := "seed"
 		if len(n.Names) > 4 {

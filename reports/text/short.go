@@ -61,7 +61,7 @@ func Short(w io.Writer, t *compare.Table, width int) error {
 	}
 	for _, n := range t.Notes {
 		switch n.Kind {
-		case compare.FewSeeds, compare.Environments, compare.Damaged, compare.Confounded, compare.SameParser, compare.ImportedFrom, compare.Guessed,
+		case compare.FewSeeds, compare.Environments, compare.Damaged, compare.Confounded, compare.ImportedFrom, compare.Guessed,
 			compare.Looked, compare.Unsettled, compare.PickedOn, compare.NoPick:
 			wrap(&b, "", format.Note(n), width)
 		}
