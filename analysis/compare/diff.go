@@ -116,7 +116,7 @@ func NewDiff(a, b Side, o Options) (*Diff, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &differ{a: a, b: b, builder: &builder{t: &Table{Prompts: Fixed}, o: o, columns: map[string]*table.Column{}}}
+	x := &differ{a: a, b: b, builder: &builder{t: &Table{Prompts: Fixed}, looks: stats.NewLooks(o.Looks), o: o, columns: map[string]*table.Column{}}}
 	for _, c := range trials.Columns {
 		x.columns[c.Name] = c
 		if strings.HasPrefix(c.Name, "artifact.") && c.Kind == table.String {

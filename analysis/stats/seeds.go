@@ -137,7 +137,7 @@ func OverSeeds(seeds []Seed, values []float64) (Estimate, bool) {
 // corrected for many: in .10 of families at 3 and 8 seeds.
 func Apart(a, b Estimate) Estimate {
 	x, y := a.SD*a.SD/float64(a.N), b.SD*b.SD/float64(b.N)
-	e := Estimate{Mean: a.Mean - b.Mean, N: min(a.N, b.N), DF: a.DF + b.DF, Floor: a.Floor + b.Floor, Prompts: a.Prompts + b.Prompts}
+	e := Estimate{Mean: a.Mean - b.Mean, N: min(a.N, b.N), DF: a.DF + b.DF, Floor: a.Floor + b.Floor, Prompts: a.Prompts + b.Prompts, Looks: a.Looks}
 	e.SD = math.Sqrt((x + y) * float64(e.N))
 	if a.N != b.N {
 		e.DF = min(a.DF, b.DF)
