@@ -2,6 +2,7 @@ package format
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"ablate/analysis/compare"
@@ -17,12 +18,12 @@ func Answer(t *compare.Table) []string {
 	case len(a.Values) == 0:
 		return []string{"There is no result yet."}
 	case a.Named == nil && len(a.Values) == 1:
-		return []string{fmt.Sprintf("Only “%s” has a result. There is no other row to compare it with.", a.Values[0])}
+		return []string{fmt.Sprintf("Only “%s” has a result. There is no other row to compare it with.", short(t, a.Values[0]))}
 	case a.Named == nil:
-		return []string{fmt.Sprintf("Nothing can be compared: “%s” has no %s yet, or no seed that other rows have.", t.Reference, m.Label)}
+		return []string{fmt.Sprintf("Nothing can be compared: “%s” has no %s yet, or no seed that other rows have.", short(t, t.Reference), m.Label)}
 	case a.Rows == 0:
 		return []string{fmt.Sprintf("With %s it cannot be told whether any difference would recur in a new training run. The largest difference from “%s” in %s is that of “%s”: %s.",
-			seeds(a), t.Reference, meaning(m), a.Named.Row, Change(m.Name, a.Named.Metric.Cell))}
+			seeds(a), short(t, t.Reference), meaning(m), short(t, a.Named.Row), Change(m.Name, a.Named.Metric.Cell))}
 	}
 	first := []string{rows(t, a, m), named(t, a, m)}
 	if a.Few > 0 {
@@ -42,7 +43,7 @@ func Scope(t *compare.Table) string {
 	}
 	own := ""
 	if p := t.Answer.Pretrained; p != nil {
-		own = fmt.Sprintf("; those of differences from “%s” for its %s", p.Row, Count(p.Family, "comparison"))
+		own = fmt.Sprintf("; those of differences from “%s” for its %s", short(t, p.Row), Count(p.Family, "comparison"))
 	}
 	return fmt.Sprintf("Intervals of the answer: 95%%, corrected for all %s of the primary metrics (%s)%s. So it is accounted for that the largest of several differences is named.",
 		Count(t.Family, "comparison"), strings.Join(primary(t), ", "), own)
@@ -56,7 +57,7 @@ func Front(t *compare.Table) string {
 	var on []string
 	for _, p := range t.Front.Points {
 		if p.On {
-			on = append(on, "“"+p.Label+"”")
+			on = append(on, "“"+short(t, p.Label)+"”")
 		}
 	}
 	const shown = 4
@@ -75,9 +76,9 @@ func rows(t *compare.Table, a *compare.Answer, m compare.Metric) string {
 		if a.Rows == 1 {
 			none = "the one row compared does not differ"
 		}
-		return fmt.Sprintf("Over %s, %s significantly from “%s” in %s.", seeds(a), none, t.Reference, meaning(m))
+		return fmt.Sprintf("Over %s, %s significantly from “%s” in %s.", seeds(a), none, short(t, t.Reference), meaning(m))
 	}
-	return fmt.Sprintf("Over %s, %s is significantly above that of “%s” in %d of %s and below it in %d.", seeds(a), meaning(m), t.Reference, a.Higher, Count(a.Rows, "row"), a.Lower)
+	return fmt.Sprintf("Over %s, %s is significantly above that of “%s” in %d of %s and below it in %d.", seeds(a), meaning(m), short(t, t.Reference), a.Higher, Count(a.Rows, "row"), a.Lower)
 }
 
 // named is what the named row differs in.
@@ -91,7 +92,7 @@ func named(t *compare.Table, a *compare.Answer, m compare.Metric) string {
 	default:
 		what = "The largest loss"
 	}
-	s := fmt.Sprintf("%s is that of “%s”: %s, corrected interval %s", what, a.Named.Row, Signed(m.Name, d.Mean), Bounds(m.Name, *d.Corrected))
+	s := fmt.Sprintf("%s is that of “%s”: %s, corrected interval %s", what, short(t, a.Named.Row), Signed(m.Name, d.Mean), Bounds(m.Name, *d.Corrected))
 	if !d.Significant {
 		s += ", which includes no difference"
 	}
@@ -115,7 +116,7 @@ func cost(t *compare.Table, n *compare.Named, m compare.Metric) string {
 	case d.Significant:
 		return fmt.Sprintf("Its %s is significantly lower: %s.", meaning(m), corrected(m.Name, *d))
 	case d.Equivalent:
-		return fmt.Sprintf("Its %s is equivalent to that of “%s”, within what the study declares to matter: %s.", meaning(m), t.Reference, corrected(m.Name, *d))
+		return fmt.Sprintf("Its %s is equivalent to that of “%s”, within what the study declares to matter: %s.", meaning(m), short(t, t.Reference), corrected(m.Name, *d))
 	}
 	return fmt.Sprintf("Its %s does not differ significantly: %s.", meaning(m), corrected(m.Name, *d))
 }
@@ -128,7 +129,7 @@ func against(t *compare.Table, p *compare.Pretrained, m compare.Metric) string {
 		}
 		return ""
 	}
-	s := fmt.Sprintf("“%s” itself is %sworse than the pretrained model, “%s”: %s.", t.Reference, significantly(p.Reference), p.Row, corrected(m.Name, p.Reference))
+	s := fmt.Sprintf("“%s” itself is %sworse than the pretrained model, “%s”: %s.", short(t, t.Reference), significantly(p.Reference), short(t, p.Row), corrected(m.Name, p.Reference))
 	best := p.Best.Metric
 	how := "not significantly different from it"
 	switch better := (m.Better == "higher") == (best.Mean > 0); {
@@ -137,7 +138,7 @@ func against(t *compare.Table, p *compare.Pretrained, m compare.Metric) string {
 	case best.Significant:
 		how = "significantly worse"
 	}
-	return s + fmt.Sprintf(" Against that model the best of %s is “%s”: %s, %s.", Count(p.Family, "row"), p.Best.Row, corrected(m.Name, best), how)
+	return s + fmt.Sprintf(" Against that model the best of %s is “%s”: %s, %s.", Count(p.Family, "row"), short(t, p.Best.Row), corrected(m.Name, best), how)
 }
 
 func seeds(a *compare.Answer) string {
@@ -159,4 +160,15 @@ func meaning(m compare.Metric) string {
 		return m.Label + " (lower is better)"
 	}
 	return m.Label
+}
+
+// short is the short name of the row of a label.
+func short(t *compare.Table, label string) string {
+	i := slices.IndexFunc(t.Rows, func(r compare.Row) bool { return r.Label == label })
+	if i < 0 {
+		return label
+	}
+	row := t.Rows[i]
+	row.Control = false // the sentence is not about that
+	return Brief(row)
 }

@@ -132,11 +132,11 @@ func Detect(t *compare.Table) []string {
 		case d.Row == "":
 			out = append(out, fmt.Sprintf("A difference of %s in %s matters here. No spread over seeds has been seen yet.", Size(d.Metric, d.Size), name))
 		case d.Needs == 0 && d.MorePrompts == 0:
-			out = append(out, fmt.Sprintf("More than 10,000 seeds would be needed to find %s in %q.", of, d.Row))
+			out = append(out, fmt.Sprintf("More than 10,000 seeds would be needed to find %s in %q.", of, short(t, d.Row)))
 		case d.Needs == 0:
-			out = append(out, fmt.Sprintf("No number of seeds finds %s for %q: %.1f times as many prompts would.", of, d.Row, d.MorePrompts))
+			out = append(out, fmt.Sprintf("No number of seeds finds %s for %q: %.1f times as many prompts would.", of, short(t, d.Row), d.MorePrompts))
 		case d.Needs > d.Have:
-			out = append(out, fmt.Sprintf("To find %s, %q needs %s%s; it has %d.", of, d.Row, Count(d.Needs, "seed"), bound, d.Have))
+			out = append(out, fmt.Sprintf("To find %s, %q needs %s%s; it has %d.", of, short(t, d.Row), Count(d.Needs, "seed"), bound, d.Have))
 		default:
 			out = append(out, fmt.Sprintf("%s are enough to find %s: %d are needed%s.", Count(d.Have, "seed"), of, d.Needs, bound))
 		}
