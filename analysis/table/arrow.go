@@ -124,15 +124,15 @@ const maxFile = 4 << 30
 func Read(b []byte, columns ...string) (t *Table, err error) {
 	defer func() { // arrow panics on lengths that do not fit
 		if p := recover(); p != nil {
-			t, err = nil, fmt.Errorf("it is no intact Arrow file (%v)", p)
+			t, err = nil, fmt.Errorf("it is not an intact Arrow file (%v)", p)
 		}
 	}()
 	if err := checkFooter(b); err != nil {
-		return nil, fmt.Errorf("it is no intact Arrow file: %w", err)
+		return nil, fmt.Errorf("it is not an intact Arrow file: %w", err)
 	}
 	f, err := ipc.NewFileReader(bytes.NewReader(b), ipc.WithAllocator(newBudget(len(b))))
 	if err != nil {
-		return nil, fmt.Errorf("it is no intact Arrow file: %w", err)
+		return nil, fmt.Errorf("it is not an intact Arrow file: %w", err)
 	}
 	defer f.Close()
 	t = &Table{Meta: map[string]string{}}
@@ -162,13 +162,13 @@ func Read(b []byte, columns ...string) (t *Table, err error) {
 	}
 	list, err := batches(b)
 	if err != nil {
-		return nil, fmt.Errorf("it is no intact Arrow file: %w", err)
+		return nil, fmt.Errorf("it is not an intact Arrow file: %w", err)
 	}
 	want := func(name string) bool { return len(columns) == 0 || slices.Contains(columns, name) }
 	for i := range list {
 		for _, c := range t.Columns {
 			if err := c.take(&list[i], !want(c.Name)); err != nil {
-				return nil, fmt.Errorf("it is no intact Arrow file: %w", err)
+				return nil, fmt.Errorf("it is not an intact Arrow file: %w", err)
 			}
 		}
 	}

@@ -42,7 +42,7 @@ func batches(file []byte) ([]batch, error) {
 		kind := m.slot(1)
 		header, ok := m.table(2)
 		if !ok || kind == 0 || m.b[kind] != 3 {
-			return nil, errors.New("a record batch is none")
+			return nil, errors.New("a block is not a record batch")
 		}
 		if _, compressed := header.table(3); compressed {
 			return nil, errors.New("its record batches are compressed, which no table of ablate is: write it without compression")

@@ -143,7 +143,7 @@ func (t *Table) Check() error {
 		case c.Len() != t.Rows():
 			return fmt.Errorf("column %q has %d values, the table %d rows", c.Name, c.Len(), t.Rows())
 		case c.Valid != nil && len(c.Valid) != c.Len():
-			return fmt.Errorf("column %q says of %d of its %d values whether they are there", c.Name, len(c.Valid), c.Len())
+			return fmt.Errorf("column %q has validity of %d of its %d values", c.Name, len(c.Valid), c.Len())
 		}
 		seen[c.Name] = true
 	}

@@ -61,10 +61,10 @@ func (r *reader) compare(s *Study, v cue.Value, arms []*arm) {
 				r.m.add(r.place(f.value), path, fmt.Sprintf("the study has no arm %q", s.Reference), didYouMean(s.Reference, valid))
 			}
 		case "detect":
-			s.Detect = r.sizes(f.value, path, "0 is no difference", "write the smallest difference that would matter")
+			s.Detect = r.sizes(f.value, path, "0 is not a size of a difference", "write the smallest difference that would matter")
 		case "looks": // read before the arms
 		case "precise":
-			s.Precise = r.sizes(f.value, path, "no interval has a width of 0", "write the width that would be narrow enough")
+			s.Precise = r.sizes(f.value, path, "0 is not a width of an interval", "write the width that would be narrow enough")
 			if s.Looks == nil {
 				r.m.add(r.place(f.value), path, "widths of intervals are reached by adding seeds, and the study has no looks", "write looks: [3, 5, 8, 12] beside it")
 			}
@@ -178,7 +178,7 @@ func (r *reader) gate(v cue.Value) []Gate {
 			case "seeds":
 				n, err := f.value.Int64()
 				if err != nil || n < 1 || n > math.MaxInt32 {
-					r.m.add(r.place(f.value), path, text(f.value)+" is no number of seeds", "write a whole number from 1 up")
+					r.m.add(r.place(f.value), path, text(f.value)+" is not a number of seeds", "write a whole number from 1 up")
 				}
 				g.Seeds = int(n)
 			default:
@@ -214,7 +214,7 @@ func (r *reader) size(v cue.Value, path string) (float64, bool) {
 		return 0, false
 	}
 	if err != nil || math.IsInf(x, 0) || x < 0 {
-		r.m.add(r.place(v), path, text(v)+" is no size", "write a number above 0, in the units of the metric")
+		r.m.add(r.place(v), path, text(v)+" is not a valid size", "write a number above 0, in the units of the metric")
 		return 0, false
 	}
 	return x, true

@@ -78,7 +78,7 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 		r.m.add(where{file: r.file}, "", "it is neither a file nor a folder", "name a folder or file of a CUE package")
 		return nil, nil
 	case strings.Contains(filepath.Base(abs), ":"):
-		r.m.add(where{file: r.file}, "", fmt.Sprintf("CUE reads nothing that has a colon in its name, and %q has", filepath.Base(abs)), "any other character may stand in a name: rename it")
+		r.m.add(where{file: r.file}, "", fmt.Sprintf("CUE reads nothing that has a colon in its name, and %q has", filepath.Base(abs)), "any other character is allowed in a name: rename it")
 		return nil, nil
 	}
 	s := &Study{Root: root, Dir: dir, Version: schema.Version}
@@ -284,7 +284,7 @@ func (r *reader) fields(v cue.Value, path string, want string, known ...string) 
 	}
 	it, err := v.Fields()
 	if err != nil || v.IncompleteKind() != cue.StructKind {
-		r.m.add(r.place(v), path, fmt.Sprintf("%s is no struct; must be %s", text(v), want), "")
+		r.m.add(r.place(v), path, fmt.Sprintf("%s is not a struct; must be %s", text(v), want), "")
 		return nil
 	}
 	for it.Next() {

@@ -176,7 +176,7 @@ func (m *module) quiet(dir string, overlay map[string]load.Source) (map[string]l
 				continue
 			}
 			if filepath.Ext(name) == ".cue" && at == dir {
-				return nil, &refusal{file: name, msg: "it is no regular file", hint: "leave it out of the study's folder"}
+				return nil, &refusal{file: name, msg: "it is not a regular file", hint: "leave it out of the study's folder"}
 			}
 			overlay[name] = load.FromString("")
 		}

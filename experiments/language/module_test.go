@@ -142,7 +142,7 @@ func TestEmbeds(t *testing.T) {
 	for dir, want := range map[string]string{
 		`a\b`:  `a\b/s.cue:9:7: @embed: CUE embeds nothing below a folder with a backslash or a colon in its name, as in `,
 		"fifo": "fifo/s.cue:9:7: @embed: x.txt is neither a file nor a folder (a study embeds regular files)",
-		"cue":  "cue/t.cue: it is no regular file (leave it out of the study's folder)",
+		"cue":  "cue/t.cue: it is not a regular file (leave it out of the study's folder)",
 		"link": "link/s.cue:9:7: @embed: x.txt leads to " + secret + ", which lies outside of the module (a study embeds files of its own module: copy the file into it)",
 		"glob": "glob/s.cue:9:7: @embed: x.txt leads to " + secret + ", which lies outside",
 		"pipe": "pipe/s.cue:9:7: @embed: x.txt leads to /dev/zero, which lies outside",

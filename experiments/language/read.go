@@ -78,7 +78,7 @@ func (r *reader) version(v cue.Value, now int) {
 	n, err := v.Int64()
 	switch {
 	case err != nil || n < 1:
-		r.m.add(r.place(v), "version", text(v)+" is no version of the study language", fmt.Sprintf("write version: %d, or leave it out", now))
+		r.m.add(r.place(v), "version", text(v)+" is not a version of the study language", fmt.Sprintf("write version: %d, or leave it out", now))
 	case n > int64(now):
 		r.m.add(r.place(v), "version", fmt.Sprintf("the study is written for version %d of the language, and this program reads %d", n, now),
 			fmt.Sprintf("install a newer ablate, or write version: %d if the study needs nothing newer", now))
@@ -91,7 +91,7 @@ func (r *reader) text(v cue.Value, path string) string {
 	case v.Err() != nil: // CUE's own mistake, said once and in its words
 		r.doubts = append(r.doubts, v.Err())
 	case err != nil:
-		r.m.add(r.place(v), path, text(v)+" is no string", "")
+		r.m.add(r.place(v), path, text(v)+" is not a string", "")
 	}
 	return t
 }
@@ -229,12 +229,12 @@ func (r *reader) arms(v cue.Value, at, outer string, all map[Seed]bool) []*arm {
 	var out []*arm
 	list := r.fields(v, at, "named arms")
 	if len(list) == 0 && v.IncompleteKind() == cue.StructKind {
-		r.m.add(r.place(v), at, "there is none", "leave arms out to run "+map[bool]string{true: "the base alone", false: "this arm alone"}[outer == ""])
+		r.m.add(r.place(v), at, "it is empty", "leave arms out to run "+map[bool]string{true: "the base alone", false: "this arm alone"}[outer == ""])
 	}
 	for _, f := range list {
 		a := &arm{name: outer + f.name, path: at + "." + label(f.name), at: r.named(f.value), set: newPartial()}
 		if !armName.MatchString(f.name) {
-			r.m.add(a.at, a.path, fmt.Sprintf("%q is no name of an arm", f.name), armHint)
+			r.m.add(a.at, a.path, fmt.Sprintf("%q is not a valid name of an arm", f.name), armHint)
 		}
 		for _, g := range r.fields(f.value, a.path, "an arm, with set and sweep", armHas...) {
 			path := a.path + "." + g.name
@@ -247,7 +247,7 @@ func (r *reader) arms(v cue.Value, at, outer string, all map[Seed]bool) []*arm {
 					seen := map[any]bool{}
 					for i, e := range l.values {
 						if seen[e.value] {
-							r.m.add(e.at, fmt.Sprintf("%s[%d]", l.path, i), FormatValue(e.value)+" stands twice in the sweep", "leave one of them out")
+							r.m.add(e.at, fmt.Sprintf("%s[%d]", l.path, i), FormatValue(e.value)+" is twice in the sweep", "leave one of them out")
 						}
 						seen[e.value] = true
 						x.steps = append(x.steps, []entry{e})
@@ -308,7 +308,7 @@ func (r *reader) lists(v cue.Value, path string) []list {
 		values, err := f.value.List()
 		if err != nil {
 			if !r.broken(f.value) {
-				r.m.add(r.place(f.value), at, text(f.value)+" is no list of values", "write \""+f.name+"\": [VALUE, …]")
+				r.m.add(r.place(f.value), at, text(f.value)+" is not a list of values", "write \""+f.name+"\": [VALUE, …]")
 			}
 			continue
 		}
@@ -355,7 +355,7 @@ func (r *reader) zip(lists []list, path string, at where) []axis {
 			key += line(l.values[i].value) + "\n"
 		}
 		if seen[key] {
-			r.m.add(step[0].at, fmt.Sprintf("%s[%d]", x.paths[0], i), "the same step stands twice in the zip", "leave one of them out")
+			r.m.add(step[0].at, fmt.Sprintf("%s[%d]", x.paths[0], i), "the same step is twice in the zip", "leave one of them out")
 		}
 		seen[key] = true
 		x.steps = append(x.steps, step)
@@ -370,7 +370,7 @@ func (r *reader) whereNames(v cue.Value, prefix, path string) bool {
 		return true // CUE says it, or the point is one that where excludes
 	}
 	if v.IncompleteKind() != cue.StructKind {
-		r.m.add(r.place(v), join(prefix, path), text(v)+" is no struct", "where is a partial trial, as in where: finetune: beta: >0")
+		r.m.add(r.place(v), join(prefix, path), text(v)+" is not a struct", "where is a partial trial, as in where: finetune: beta: >0")
 		return false
 	}
 	it, err := v.Fields(cue.Optional(true))
@@ -395,7 +395,7 @@ func (r *reader) seeds(v cue.Value, at string) []Seed {
 	list, err := v.List()
 	if err != nil {
 		if !r.broken(v) {
-			r.m.add(r.place(v), at, text(v)+" is no list of seeds", "write seeds: [1, 2]")
+			r.m.add(r.place(v), at, text(v)+" is not a list of seeds", "write seeds: [1, 2]")
 		}
 		return nil
 	}
@@ -416,7 +416,7 @@ func (r *reader) seeds(v cue.Value, at string) []Seed {
 		out = append(out, s)
 	}
 	if i == 0 {
-		r.m.add(r.place(v), at, "there is none", "write seeds: [1, 2]")
+		r.m.add(r.place(v), at, "it is empty", "write seeds: [1, 2]")
 	}
 	return out
 }
@@ -429,7 +429,7 @@ func (r *reader) seed(v cue.Value, path string) (Seed, bool) {
 			if v.Kind() == cue.IntKind && err != nil {
 				must += " and below 2^63"
 			}
-			r.m.add(r.place(v), path, text(v)+" is no seed; must be "+must, "")
+			r.m.add(r.place(v), path, text(v)+" is not a seed; must be "+must, "")
 			return 0, false
 		}
 		return n, true
@@ -473,7 +473,7 @@ func (r *reader) flags(list []string) (partial, bool) {
 			// A group is read as a base is, and its mistakes are of the flag.
 			v := r.ctx.CompileString(value)
 			if err := v.Err(); err != nil {
-				r.m.add(at, path, fmt.Sprintf("%q is no value in CUE", value), "")
+				r.m.add(at, path, fmt.Sprintf("%q is not a value in CUE", value), "")
 				continue
 			}
 			file := r.file
@@ -506,7 +506,7 @@ func (r *reader) flags(list []string) (partial, bool) {
 			v = r.ctx.Encode(value)
 		}
 		if v.Err() != nil {
-			r.m.add(at, path, fmt.Sprintf("%q is no value in CUE", value), "")
+			r.m.add(at, path, fmt.Sprintf("%q is not a value in CUE", value), "")
 			continue
 		}
 		got, msg, hint := l.check(v)

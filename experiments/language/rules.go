@@ -65,7 +65,7 @@ func (g *grammar) reads(ru *rule, v cue.Value, path string) error {
 		l, ok := g.byPath[at]
 		if !ok {
 			if _, group := g.groups[at]; !group {
-				return fmt.Errorf("a rule reads %s, which is no parameter", at)
+				return fmt.Errorf("a rule reads %s, which is not a parameter", at)
 			}
 			if err := g.reads(ru, it.Value(), at); err != nil {
 				return err

@@ -106,7 +106,7 @@ func decode(r io.Reader, at io.ReaderAt, total int64) (*File, error) {
 	}
 	n := binary.LittleEndian.Uint64(first[:])
 	if n > uint64(total-8) {
-		return nil, fmt.Errorf("the header says it has %d bytes, the file has %d: it is cut short or no safetensors file", n, total)
+		return nil, fmt.Errorf("the header says it has %d bytes, the file has %d: it is cut short, or it is not a safetensors file", n, total)
 	}
 	if n > maxHeader {
 		return nil, fmt.Errorf("the header has %d bytes; must be at most %d: write the tensors as several files", n, maxHeader)
@@ -187,7 +187,7 @@ func object[V any](b []byte) (map[string]V, error) {
 		}
 		name, _ := t.(string)
 		if _, twice := out[name]; twice {
-			return nil, fmt.Errorf("%q stands twice", name)
+			return nil, fmt.Errorf("%q is there twice", name)
 		}
 		var v V
 		if err := d.Decode(&v); err != nil {

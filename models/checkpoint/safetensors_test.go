@@ -151,7 +151,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"nothing":            {file(`{"a":null}`, ""), `"a"`},
 		"no shape":           {file(`{"a":{"dtype":"U8","data_offsets":[0,1]}}`, "x"), `"a": it has no shape`},
 		"unknown type":       {file("{"+entry("a", "F7", "[1]", "[0,1]")+"}", "x"), `type "F7"`},
-		"twice":              {file("{"+entry("a", "U8", "[1]", "[0,1]")+","+entry("a", "U8", "[1]", "[0,1]")+"}", "x"), `"a" stands twice`},
+		"twice":              {file("{"+entry("a", "U8", "[1]", "[0,1]")+","+entry("a", "U8", "[1]", "[0,1]")+"}", "x"), `"a" is there twice`},
 		"negative dimension": {file("{"+entry("a", "U8", "[-1]", "[0,1]")+"}", "x"), `"a": shape [-1]`},
 		"overflowing shape":  {file("{"+entry("a", "F32", "[4294967296,4294967296]", "[0,0]")+"}", ""), `"a": shape`},
 		"outside":            {file("{"+entry("a", "U8", "[2]", "[0,2]")+"}", "x"), `"a": its place [0 2]`},

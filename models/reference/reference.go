@@ -148,7 +148,7 @@ func find(file string) ([]*Case, error) {
 		for key := range c.tensors {
 			switch l, ok := c.limits[key]; {
 			case !ok:
-				return fmt.Errorf("tolerances.json says nothing of %s in expected/%s/%s", key, c.Name, tensors)
+				return fmt.Errorf("tolerances.json has no tolerance of %s in expected/%s/%s", key, c.Name, tensors)
 			case l.Role == "expected":
 				c.expected[key] = true
 			}

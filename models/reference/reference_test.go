@@ -148,9 +148,9 @@ func TestCheck(t *testing.T) {
 // are errors that name it.
 func TestSets(t *testing.T) {
 	for text, want := range map[string]string{
-		fmt.Sprintf(both, `{"in": {"role": "input"}}`):      "says nothing of",
+		fmt.Sprintf(both, `{"in": {"role": "input"}}`):      "has no tolerance of",
 		strings.Replace(limits, `"in"`, `"x": {}, "in"`, 2): "lacks x",
-		`{"files": {}}`: "says nothing of",
+		`{"files": {}}`: "has no tolerance of",
 		`{"files": `:    "tolerances.json",
 	} {
 		set(t, text)

@@ -82,7 +82,7 @@ func (w *walk) err() error {
 	if exact {
 		return fmt.Errorf("prompt %q: %q does not belong there: want %s", clip(w.text), near, want)
 	}
-	return fmt.Errorf("prompt %q: %q is no word of this world (nearest: %q); want %s there", clip(w.text), clip(w.rest[0]), near, want)
+	return fmt.Errorf("prompt %q: %q is not a word of this world (nearest: %q); want %s there", clip(w.text), clip(w.rest[0]), near, want)
 }
 
 // nearestWord is the word of the grammar that is nearest to s, one of first

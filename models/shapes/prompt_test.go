@@ -60,14 +60,14 @@ func TestPromptString(t *testing.T) {
 
 func TestParsePromptErrors(t *testing.T) {
 	for s, want := range map[string]string{
-		"three rad circles":               `"rad" is no word of this world (nearest: "red")`,
-		"tree red circles":                `"tree" is no word of this world (nearest: "three")`,
-		"two red circels":                 `"circels" is no word of this world (nearest: "circles")`,
+		"three rad circles":               `"rad" is not a word of this world (nearest: "red")`,
+		"tree red circles":                `"tree" is not a word of this world (nearest: "three")`,
+		"two red circels":                 `"circels" is not a word of this world (nearest: "circles")`,
 		"one red circles":                 `"circles" does not belong there: want shape, circle, bar`,
 		"red two circles":                 `"two" does not belong there: want shapes, circles, bars`,
 		"two red":                         `ends too early: want shapes, circles, bars`,
 		"bars on a":                       `ends too early: want white, black, purple`,
-		"bars on a blue background":       `"blue" is no word of this world`,
+		"bars on a blue background":       `"blue" is not a word of this world`,
 		"bars on the black background":    `want a there`,
 		"bars on a black background bars": `"bars" does not belong there: want nothing`,
 	} {

@@ -174,14 +174,14 @@ func newRoot(g *globals) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "ablate",
 		Short: "Declarative alignment–fidelity ablations of text-to-image models",
-		Long: `ablate runs studies of human feedback for text-to-image models: a study is
-declared in CUE, every fine-tune runs once, the results are Arrow tables and an
-HTML report with honest intervals.
+		Long: `ablate runs ablation studies of text-to-image models that are fine-tuned on human
+feedback. A study declares its arms (the variants) in CUE; every training runs once,
+and a table and an HTML report show which differences are larger than chance.
 
 Results go to stdout, everything else to stderr. Results of studies are kept in
 .ablate/ beside the study's cue.mod; --store or ABLATE_STORE names another folder.
-ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses where a study computes that has not run
-yet; afterwards it stays with its backend, unless --backend names another.
+ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses the backend of a study that has not
+run yet; later runs keep it, unless --backend names another.
 ` + exitHelp,
 		SilenceUsage:               true,
 		SilenceErrors:              true,

@@ -33,9 +33,9 @@ func newDoctor(g *globals) *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "What each backend can do here, what is picked, and what to do about each problem",
-		Long: `Tries each backend in a child process and says which of them 'auto' picks, where
-plugins and results lie, and how much room there is. Exit code 1 if no backend
+		Short: "Check backends, plugin and disk, with advice on each problem",
+		Long: `Tries each backend in a child process, and prints which of them 'auto' picks, the
+folders of plugins and results, and the free disk space. Exit code 1 if no backend
 that can train works.
 ` + exitHelp,
 		Example: "  ablate doctor\n  ablate doctor --fetch",

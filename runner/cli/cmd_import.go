@@ -33,7 +33,7 @@ type importOptions struct {
 func (o *importOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.study, "study", "", "`NAME` of the study to make: a folder below imported/")
 	f.StringVar(&o.from.Format, "format", "", "`FORMAT` of the files: csv, jsonl, parquet, wandb, tensorboard or hydra (default: as each looks)")
-	f.StringToStringVar(&o.from.Columns, "columns", nil, "columns called otherwise: `ROLE=NAME`, as in arm=method,seed=random_seed")
+	f.StringToStringVar(&o.from.Columns, "columns", nil, "other names of columns: `ROLE=NAME`, as in arm=method,seed=random_seed")
 	f.StringSliceVar(&o.from.Axes, "axes", nil, "further `COLUMNS` that are axes")
 	f.StringSliceVar(&o.from.Only, "metrics", nil, "the `METRICS` to read (default: all)")
 	f.StringSliceVar(&o.from.Ignore, "ignore", nil, "`COLUMNS` and metrics not to read")
@@ -69,10 +69,10 @@ seed, prompt and columns of scores); W&B exports; TensorBoard folders; Hydra mul
 Columns axis.NAME are axes, n is a number of samples.
 
 table, report, baseline and check then work on it and read the files where they are.
-What the files do not say (ranges and directions of metrics) is guessed; the study's
-file has the guesses, to be corrected there.
+Ranges and directions of metrics, which the files do not contain, are guessed; the
+study's file has the guesses, to be corrected there.
 
-Rows that cannot be read are listed by file and line, and nothing is made of them.
+Rows that cannot be read are listed by file and line, and then no study is made.
 ` + exitHelp,
 		Example: "  ablate import runs.csv --study sweep7\n  ablate table imported/sweep7\n  ablate import wandb.csv --study old --columns arm=Name --axes lr",
 		Args:    cobra.MinimumNArgs(1),

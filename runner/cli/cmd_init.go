@@ -25,8 +25,7 @@ func newInit(g *globals) *cobra.Command {
 		Long: `Makes a CUE module in DIR: cue.mod with a copy of the schema, where 'cue vet'
 and editors find it, and first/study.cue, a commented study that runs.
 
-In a module that is there already, the copy of the schema alone is renewed;
-nothing else is touched.
+In an existing module only the copy of the schema is renewed.
 ` + exitHelp,
 		Example: "  ablate init studies && cd studies && ablate run first",
 		Args:    cobra.ExactArgs(1),
@@ -38,7 +37,7 @@ nothing else is touched.
 
 func runInit(g *globals, o initOptions, dir string) error {
 	if !module.ValidPath(o.module) {
-		return usagef("init: --module %q is no path of a CUE module: want a domain and a path, as in example.com/studies", o.module)
+		return usagef("init: --module %q is not a path of a CUE module: write a domain and a path, as in example.com/studies", o.module)
 	}
 	example, err := module.Make(dir, o.module)
 	if err != nil {

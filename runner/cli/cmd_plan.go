@@ -84,13 +84,13 @@ func newPlan(g *globals) *cobra.Command {
 	var o planOptions
 	cmd := &cobra.Command{
 		Use:   "plan STUDY",
-		Short: "Say what a run would do, why, and what it would cost",
+		Short: "List what a run would do, why, and what it would cost",
 		Long: `Lists, for each stage, how many of its actions are cached, to run, or to retry
 because the attempt before failed or was interrupted; why, compared with the
 earlier action that differs least; and the time and disk to expect, judged by
 earlier actions of the same kind in the store. Nothing is run.
 
--o saves the plan: 'ablate run FILE' does exactly that, or says what has changed.` + selection.Help + `
+-o saves the plan: 'ablate run FILE' does exactly that, or lists what has changed.` + selection.Help + `
 ` + exitHelp,
 		Example: "  ablate plan experiments/quickstart\n  ablate plan experiments/quickstart -o plan.json && ablate run plan.json",
 		Args:    cobra.ExactArgs(1),

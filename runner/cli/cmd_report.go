@@ -42,7 +42,7 @@ func newReport(g *globals) *cobra.Command {
 	var o reportOptions
 	cmd := &cobra.Command{
 		Use:   "report STUDY",
-		Short: "Write the HTML report of what there is",
+		Short: "Write the HTML report of the results so far",
 		Long: `Writes report/index.html into the study's folder of results, from what the store
 has, and prints its path. It opens from disk, without server or network.
 

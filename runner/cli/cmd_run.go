@@ -67,16 +67,17 @@ whatever does not depend on a failure. Then it writes the study's Arrow tables
 and HTML report, and prints the ablation table and the report's path.
 
 STUDY is a folder or file of a CUE package. PLAN is a file that 'ablate plan -o'
-wrote: exactly that runs, and where the study has changed since, nothing does
-and the changes are said (exit code 3). Interrupting is safe: what was
-finished is kept, and the next run goes on from it.
+wrote: exactly that runs; where the study has changed since, nothing runs and
+the changes are listed (exit code 3). Interrupting is safe: finished stages are
+kept, and the next run goes on from them.
 
---until runs a study that declares looks (compare: looks: [3, 5, 8, 12]) with the
-seeds of the first, tests its comparisons, and gives the rows that are not settled
-the seeds of the next. significant: a comparison is settled when it is significant
-or equivalent, or when the last look would hardly find it (power below 10% at the
-difference seen so far). precise: when its interval is as narrow as compare:
-precise asks for. False alarms stay below 5% over all looks together.` + selection.Help + `
+--until adds seeds to a study that declares looks, the numbers of seeds to test at
+(compare: looks: [3, 5, 8, 12]). It runs the seeds of the first look, tests the
+comparisons, and runs the seeds of the next look for the rows that are not settled.
+With --until significant a comparison is settled when it is significant or equivalent,
+or when the last look would hardly find it (power below 10% at the difference seen so
+far); with --until precise, when its interval is as narrow as compare: precise asks
+for. False alarms stay below 5% over all looks together.` + selection.Help + `
 ` + exitHelp,
 		Example: "  ablate run experiments/quickstart\n  ablate run experiments/quickstart --set finetune.beta=0.1 --only 'all data'",
 		Args:    cobra.ExactArgs(1),
@@ -239,7 +240,7 @@ func (g *globals) toRun(ctx context.Context, o runOptions, path string) (p proje
 // unchanged opens a saved plan, unless a run would do something else by now.
 func (g *globals) unchanged(ctx context.Context, name string, o runOptions) (*planned, error) {
 	if len(o.set) > 0 || len(o.only) > 0 || len(o.seeds) > 0 || o.backend != "" {
-		return nil, usagef("run: a plan says what is set, which arms run and on what: leave out --set, --only and --seed, and --backend, or run the study")
+		return nil, usagef("run: a plan fixes parameters, arms, seeds and backend: leave out --set, --only and --seed, and --backend, or run the study")
 	}
 	saved, err := plan.Open(name)
 	if err != nil {

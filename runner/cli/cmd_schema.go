@@ -52,7 +52,7 @@ language, as in arm: the fields that it names are explained alone.
 
 --of prints a JSON schema (draft 2020-12) instead: that of what a command prints with
 --json. The object's field format names the schema and its version. A version may gain
-fields; none loses its meaning.
+fields; none changes its meaning.
 ` + exitHelp,
 		Example: "  ablate schema | less\n  ablate schema finetune.beta\n  ablate schema --json\n  ablate schema --of table",
 		Args:    cobra.MaximumNArgs(1),

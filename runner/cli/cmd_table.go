@@ -34,17 +34,20 @@ func newTable(g *globals) *cobra.Command {
 	var o tableOptions
 	cmd := &cobra.Command{
 		Use:   "table STUDY",
-		Short: "Print the ablation table of what there is",
-		Long: `Prints the answer to a study's question and its ablation table from what the store
-has, running nothing; what is missing is shown as missing: a line for each row, with
-the study's primary metrics and their differences from its reference (--all has the
-rest). Intervals of the answer are corrected, those of the table are not. Intervals are 95%, over seeds from three seeds on;
-with fewer they are over images, for these seeds only. Where compare.prompts is
-"sampled" they are over prompts, too. * marks a difference that is significant at 5%
-after Holm's correction over rows and primary metrics, ≈ one that is equivalent.
+		Short: "Print the answer and the ablation table from the results so far",
+		Long: `Prints the answer to a study's question and its ablation table: a line for each row,
+with the study's primary metrics and their differences from its reference (--all has
+the rest). It runs nothing; missing results are shown as missing.
 
---csv and --parquet have everything, a line for each estimate, whose column kind is level,
-difference, contrast, effect, front or collapse; --json has it as one object. --md and
+Intervals are 95%: over seeds from three seeds on, and over prompts, too, where
+compare.prompts is "sampled"; with one or two seeds over images, for these seeds only.
+Those of the answer are corrected for multiple comparisons, those of the table are not.
+* marks a difference that is significant at 5% after Holm's correction over rows and
+primary metrics, ≈ one that is equivalent: smaller than compare.detect declares to
+matter. docs/statistics.md explains the statistics.
+
+--csv and --parquet have everything, a line for each estimate; their column kind is
+level, difference, contrast, effect, front or collapse. --json has it as one object. --md and
 --tex have the short tables. docs/data.md describes them all.
 
 --of prints one of the study's tables instead: trials (a row for each arm, point and

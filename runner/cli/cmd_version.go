@@ -39,8 +39,8 @@ func newVersion(g *globals) *cobra.Command {
 	var o versionOptions
 	cmd := &cobra.Command{
 		Use:     "version",
-		Short:   "Print which program this is, and with what it computes",
-		Long:    "Prints the program's commit and build, the versions of the libraries that compute\nfor it, and the version of the schema of studies. Reports of mistakes need it.\n",
+		Short:   "Print the program's commit, build and libraries",
+		Long:    "Prints the program's commit and build, the versions of the libraries that compute\nfor it, and the version of the schema of studies. Add it to bug reports.\n",
 		Example: "  ablate version\n  ablate version --json",
 		Args:    cobra.NoArgs,
 		RunE:    func(*cobra.Command, []string) error { return runVersion(g, o) },

@@ -41,11 +41,11 @@ func newVet(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vet STUDY",
 		Short: "Check everything that can be checked before anything runs",
-		Long: `Checks the study itself, every mistake at once, each with its place in the file;
-the checkpoints that it adopts, their configs and weights; and whether the
-memory of the device can hold what the study needs at the least. Arms that differ
-from the reference in more than one factor are named: they are no mistake, but
-their differences are of all factors together.
+		Long: `Checks the study and reports all mistakes at once, each with its place in the file;
+the checkpoints that it reads, their configs and weights; and whether the memory
+of the device suffices for the least that the study needs. Arms that differ from
+the reference in more than one factor are listed: that is allowed, but their
+differences cannot be attributed to one factor.
 ` + exitHelp,
 		Example: "  ablate vet experiments/quickstart",
 		Args:    cobra.ExactArgs(1),

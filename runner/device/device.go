@@ -134,7 +134,7 @@ func (c chooser) choose(ctx context.Context, name string) (Device, error) {
 	}
 	device, err := c.probe(ctx, CPU, path)
 	if err != nil {
-		return Device{}, fmt.Errorf("backend xla:cpu: %w\n'ablate doctor' says what works here", err)
+		return Device{}, fmt.Errorf("backend xla:cpu: %w\n'ablate doctor' lists what works here", err)
 	}
 	return Device{CPU, path, digest, device}, nil
 }

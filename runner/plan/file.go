@@ -87,7 +87,7 @@ func Open(name string) (*File, error) {
 func parse(data []byte) (*File, error) {
 	var f File
 	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, fmt.Errorf("it is no plan that 'ablate plan -o' wrote: %w", err)
+		return nil, fmt.Errorf("it is not a plan that 'ablate plan -o' wrote: %w", err)
 	}
 	if f.Format != fileFormat {
 		return nil, fmt.Errorf("its format is %q, and this program reads %q: plan again", f.Format, fileFormat)

@@ -19,7 +19,7 @@ const Help = `
 --only takes an arm ("all data"), a group of arms ("methods" for methods/dpo and so
 on), a pattern ("no *"), or points of a sweep ("beta[0.5]", "grid[beta=0.1]",
 "grid[finetune.beta=0.1,finetune.steps=400]"); axes may be shortened to their last
-word and stand in any order.`
+word and be in any order.`
 
 // Views selects the views in the rows that --only names and of the seeds that --seed
 // names. An empty list selects all.
