@@ -79,7 +79,7 @@ func (r *reader) seedsOf(v cue.Value, path string, all map[Seed]bool) []Seed {
 	out := r.seeds(v, path)
 	for i, s := range out {
 		if all != nil && !all[s] {
-			r.m.add(r.place(v), fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf("seed %s is none of the study's", s), "an arm's seeds are some of the study's")
+			r.m.add(r.place(v), fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf("seed %s is not one of the study's", s), "write some of seeds")
 		}
 	}
 	return out
