@@ -51,7 +51,7 @@ func Diff(d *compare.Diff) []string {
 	case untested != nil && d.Family == 0:
 		add("No difference is tested: that takes three seeds of both.")
 	case untested != nil:
-		add("Not tested, for want of three seeds or of a spread over them: %s.", list(untested))
+		add("Not tested, because they have fewer than three seeds, or equal values: %s.", list(untested))
 	}
 	return append(out, shares(d)...)
 }

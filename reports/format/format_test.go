@@ -74,7 +74,7 @@ func TestOverOptimization(t *testing.T) {
 		want string
 	}{
 		{compare.OverOptimization{Few: 2}, "It is not tested: that takes three seeds of a row."},
-		{compare.OverOptimization{Rows: 2, Few: 1, Family: 4}, "It is significant in none of 2 rows (4 pairs of probes, paired by seed, corrected by Holm). Not tested, for want of three seeds: 1 row."},
+		{compare.OverOptimization{Rows: 2, Few: 1, Family: 4}, "It is significant in none of 2 rows (4 pairs of probes, paired by seed, corrected by Holm). Not tested, with fewer than three seeds: 1 row."},
 		{compare.OverOptimization{Rows: 6, Family: 12, Found: []compare.Turn{turn}}, "It is significant in 1 of 6 rows: “b” from step 50 to 100: proxy +.100 [+.080, +.120], gold −.080 [−.100, −.060] (8 seeds). Changes are paired by seed; intervals are corrected for 12 pairs of probes (Holm)."},
 	} {
 		if got := format.OverOptimization(&c.of); got != means+c.want {

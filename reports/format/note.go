@@ -14,9 +14,9 @@ func Note(n compare.Note) string {
 	case compare.Control:
 		return "Control: its weights are the gold's own verdicts, which no method could have."
 	case compare.Declared:
-		return "Control: the study declares the row a control; it is on no front, and no answer names it."
+		return "Control: the study declares the row a control; it is on no front, and the answer does not name it."
 	case compare.SelectedOn:
-		return "The images were selected by this score, so that its value is no evidence of quality."
+		return "The images were selected by this score, which is therefore too high to be compared."
 	case compare.Pending:
 		return "Some seeds have no result yet; the value is over those that have one."
 	case compare.Undefined:
@@ -48,7 +48,7 @@ func Note(n compare.Note) string {
 	case compare.Environments:
 		return fmt.Sprintf("The rows were computed in %d different environments (processor, driver, plugin or flags), so that their last digits may differ for that alone. Column environment of trials.arrow has which.", n.N)
 	case compare.SameParser:
-		return "Annotator and gold share one parser: the annotator errs with the declared noise, the gold does not. Images that it cannot read count as not aligned."
+		return "One program (the parser) labels training images and judges evaluation images: the labels have the declared errors, the verdicts have none. Images that it cannot read count as not aligned."
 	case compare.ImportedFrom:
 		return "The runs were imported (" + list + "): this program did not compute them, and has no pictures of them."
 	case compare.Guessed:
@@ -126,11 +126,11 @@ func Detect(t *compare.Table) []string {
 		of := fmt.Sprintf("a difference of %s in %s (80%% power, corrected for %s)", Size(d.Metric, d.Size), name, Count(max(t.Family, 1), "comparison"))
 		bound := ""
 		if d.AtMost > 0 {
-			bound = fmt.Sprintf(", up to %d if the spread is at its upper 80%% bound", d.AtMost)
+			bound = fmt.Sprintf(", up to %d if the standard deviation is at its upper 80%% bound", d.AtMost)
 		}
 		switch {
 		case d.Row == "":
-			out = append(out, fmt.Sprintf("A difference of %s in %s matters here. No spread over seeds has been seen yet.", Size(d.Metric, d.Size), name))
+			out = append(out, fmt.Sprintf("A difference of %s in %s matters here; two seeds or more show how many seeds find it.", Size(d.Metric, d.Size), name))
 		case d.Needs == 0 && d.MorePrompts == 0:
 			out = append(out, fmt.Sprintf("More than 10,000 seeds would be needed to find %s in %q.", of, short(t, d.Row)))
 		case d.Needs == 0:

@@ -15,7 +15,7 @@ func OverOptimization(o *compare.OverOptimization) string {
 	}
 	few := ""
 	if o.Few > 0 {
-		few = fmt.Sprintf(" Not tested, for want of three seeds: %s.", Count(o.Few, "row"))
+		few = fmt.Sprintf(" Not tested, with fewer than three seeds: %s.", Count(o.Few, "row"))
 	}
 	if len(o.Found) == 0 {
 		return fmt.Sprintf("Over-optimization: %s. It is significant in none of %s (%s of probes, paired by seed, corrected by Holm).%s", means, Count(o.Rows, "row"), Count(o.Family, "pair"), few)

@@ -91,7 +91,7 @@ func enough(graph *layout.Graph, have int64, where string) (Finding, error) {
 		return f, fmt.Errorf("%s needs at least %s of memory, and %s has %s: make its model, batch or data smaller",
 			by.Label(), phrase.Bytes(need), where, phrase.Bytes(have))
 	default:
-		f.Detail = fmt.Sprintf("%s has %s; at least %s are needed (by %s), and some more by its backend", where, phrase.Bytes(have), phrase.Bytes(need), by.Kind)
+		f.Detail = fmt.Sprintf("%s has %s; at least %s are needed (by %s), plus the memory of the backend itself", where, phrase.Bytes(have), phrase.Bytes(need), by.Kind)
 	}
 	return f, nil
 }

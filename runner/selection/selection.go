@@ -69,7 +69,7 @@ func Summary(views []language.View) string {
 		text = fmt.Sprintf("%s × %s = %s", phrase.Count(len(rows), "row"), phrase.Count(len(seeds), "seed"), phrase.Count(len(views), "run"))
 	}
 	if same := len(views) - len(trials); same > 0 {
-		text += fmt.Sprintf(", %d of them distinct: what is the same runs once", len(trials))
+		text += fmt.Sprintf(", %d of them distinct (equal ones run once)", len(trials))
 	}
 	return text
 }

@@ -98,7 +98,7 @@ func TestSummary(t *testing.T) {
 		}
 	}
 	same := example.Study(t, "seeds: [1]\narms: {a: set: {}, b: set: {}}")
-	if got, want := Summary(same.Views), "2 rows × 1 seed = 2 runs, 1 of them distinct: what is the same runs once"; got != want {
+	if got, want := Summary(same.Views), "2 rows × 1 seed = 2 runs, 1 of them distinct (equal ones run once)"; got != want {
 		t.Errorf("equal arms: %q, want %q", got, want)
 	}
 }
