@@ -160,7 +160,7 @@ func Resolving(t *compare.Table) []string {
 // Left names the rows that are not on the front for want of shared seeds or samples.
 func Left(t *compare.Table) string {
 	if f := t.Front; f != nil && len(f.Left) > 0 {
-		return fmt.Sprintf("The front is over %s, which its rows share; left out, for want of a metric, a seed or equal samples: %s.", Count(len(f.Seeds), "seed"), strings.Join(f.Left, "; "))
+		return fmt.Sprintf("The front is over %s, which its rows share; left out, because a metric, a seed or an equal number of samples is missing: %s.", Count(len(f.Seeds), "seed"), strings.Join(f.Left, "; "))
 	}
 	return ""
 }

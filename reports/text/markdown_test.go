@@ -35,7 +35,7 @@ func TestMarkdownNames(t *testing.T) {
 		if err := text.Markdown(&b, tab); err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range []string{"\n| " + want + " | .484", "equal samples: " + want + "."} {
+		for _, line := range []string{"\n| " + want + " | .484", "samples is missing: " + want + "."} {
 			if !strings.Contains(b.String(), line) {
 				t.Errorf("%q: the table lacks %q:\n%s", name, line, b.String())
 			}
