@@ -45,7 +45,7 @@ var longColumns = [2][]longColumn{{
 	{"kind", table.String, "level, difference, contrast, effect, front or collapse", func(l line) any { return l.kind }},
 	{"arm", table.String, "null for a contrast", func(l line) any { return text(l.arm) }},
 	{"row", table.String, "arm and point, as in the ablation table; null for an effect", func(l line) any { return text(l.row) }},
-	{"reference", table.String, "the row that is subtracted; null for what is no difference of two rows", func(l line) any { return text(l.reference) }},
+	{"reference", table.String, "the row that is subtracted; null where the line is not a difference of two rows", func(l line) any { return text(l.reference) }},
 	{"control", table.Bool, "the row is a control", func(l line) any { return of(l.of, func(r *compare.Row) any { return r.Control }) }},
 	{"sameAs", table.String, "an earlier row that has all of this one's trials, so that both have the same values", func(l line) any { return of(l.of, func(r *compare.Row) any { return text(r.SameAs) }) }},
 }, {
