@@ -23,7 +23,7 @@ func TestBase(t *testing.T) {
 func TestGeneral(t *testing.T) {
 	v := view{Report: Report{Table: &compare.Table{Notes: []compare.Note{{Kind: compare.Control}, {Kind: compare.SameParser}},
 		Rows: []compare.Row{{Cells: map[string]compare.Cell{"alignment": {Notes: []int{0}}}}}}}}
-	if got := v.General(); len(got) != 1 || !strings.Contains(got[0], "share one parser") {
+	if got := v.General(); len(got) != 1 || !strings.Contains(got[0], "One program (the parser) labels") {
 		t.Errorf("the study has the notes %q", got)
 	}
 }
