@@ -45,7 +45,7 @@ func Scope(t *compare.Table) string {
 	if p := t.Answer.Pretrained; p != nil {
 		own = fmt.Sprintf("; those of differences from “%s” for its %s", short(t, p.Row), Count(p.Family, "comparison"))
 	}
-	return fmt.Sprintf("Intervals of the answer: 95%%, corrected for all %s of the primary metrics (%s)%s. So it is accounted for that the largest of several differences is named.",
+	return fmt.Sprintf("Intervals of the answer: 95%%, corrected for all %s of the primary metrics (%s)%s. The correction accounts for naming the largest of several differences.",
 		Count(t.Family, "comparison"), strings.Join(primary(t), ", "), own)
 }
 
