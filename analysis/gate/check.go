@@ -69,7 +69,7 @@ type Value struct {
 	Margin   float64 `json:"margin"` // by how much it may be worse
 	// P is the one-sided p value of the hypothesis that it is worse by no more than its
 	// margin, corrected by Holm over all values that differ; Bound is the lower bound of Worse
-	// at the level of that correction. Both are absent where no spread is known.
+	// at the level of that correction. Both are absent where the standard deviation over seeds is not known.
 	P      *float64 `json:"p,omitempty"`
 	Bound  *float64 `json:"bound,omitempty"`
 	N      int      `json:"n"` // independent seeds that both have
@@ -130,7 +130,7 @@ func (r *Result) Compared() (n int) {
 // difference of independent draws. The hypothesis is that the value is worse by
 // no more than its margin. The tests of all values that differ are corrected by Holm: a
 // value is a regression where its corrected p is below 5%, and inconclusive
-// where it is below 10%. Where no spread is known, a value that is worse than a declared
+// where it is below 10%. Where the standard deviation over seeds is not known, a value that is worse than a declared
 // margin is a regression, and one that is worse than it was is inconclusive.
 func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
 	if o.Study != "" && studyOf(b.Study) != studyOf(o.Study) {

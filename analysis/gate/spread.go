@@ -251,9 +251,9 @@ func (c *checker) decide() {
 			}
 		case v.test.known || v.Worse <= v.Margin:
 		case v.test.declared:
-			v.Verdict, v.Reason = Regression, "beyond the declared margin; no spread is known"
+			v.Verdict, v.Reason = Regression, "beyond the declared margin; the standard deviation over seeds is not known"
 		default:
-			v.Verdict, v.Reason = Inconclusive, "no spread is known: the baseline needs three seeds, or two of several rows, or the gate a margin"
+			v.Verdict, v.Reason = Inconclusive, "the standard deviation over seeds is not known: give the baseline three seeds, or two of several rows, or the gate a margin"
 		}
 	}
 	n := c.r.Counts()

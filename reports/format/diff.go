@@ -158,7 +158,7 @@ func Changes(d *compare.Diff) []string {
 	}
 	out = append(out, other...)
 	if follow != nil {
-		out = append(out, fmt.Sprintf("Further stages that run anew, for what they read differs: %s.", strings.Join(follow, ", ")))
+		out = append(out, fmt.Sprintf("Later stages that run again, because their inputs differ: %s.", strings.Join(follow, ", ")))
 	}
 	return out
 }

@@ -157,7 +157,7 @@ func Resolving(t *compare.Table) []string {
 	return out
 }
 
-// Left names the rows that are not on the front for want of shared seeds or samples.
+// Left names the rows that lack what the front compares.
 func Left(t *compare.Table) string {
 	if f := t.Front; f != nil && len(f.Left) > 0 {
 		return fmt.Sprintf("The front is over %s, which its rows share; left out, because a metric, a seed or an equal number of samples is missing: %s.", Count(len(f.Seeds), "seed"), strings.Join(f.Left, "; "))

@@ -58,9 +58,9 @@ rates). With one or two seeds only a large drop can be found.
 Exit code 0: no value is significantly worse than its margin. 3: one is (corrected p
 below 5%), or the study has dropped a row or a seed, or a value that depends on the
 number of samples has another number than the baseline. 4: a corrected p is between 5
-and 10%, or no spread is known: run more seeds. 1: a selected trial has no result, or
-the baseline lacks a value that the study guards, or nothing was compared, or an
-error.` + selection.Help + `
+and 10%, or the standard deviation over seeds is not known: run more seeds. 1: a
+selected trial has no result, or the baseline lacks a value that the study guards, or
+nothing was compared, or an error.` + selection.Help + `
 `,
 		Example: "  ablate check experiments/quickstart --baseline baseline.json\n  ablate check experiments/quickstart --baseline baseline.json --only 'all data' --seed 1 --md summary.md --junit junit.xml",
 		Args:    cobra.ExactArgs(1),
