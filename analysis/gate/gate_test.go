@@ -57,11 +57,18 @@ func baseline(t *testing.T, tab *compare.Table) *gate.Baseline {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return reread(t, b)
+}
+
+// reread is a baseline as it is read back from its file.
+func reread(t *testing.T, b *gate.Baseline) *gate.Baseline {
+	t.Helper()
 	var w bytes.Buffer
 	if err := b.Write(&w); err != nil {
 		t.Fatal(err)
 	}
-	if b, err = gate.Read(w.Bytes()); err != nil {
+	b, err := gate.Read(w.Bytes())
+	if err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -757,14 +764,7 @@ func TestTrials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var w bytes.Buffer
-	if err := b.Write(&w); err != nil {
-		t.Fatal(err)
-	}
-	if b, err = gate.Read(w.Bytes()); err != nil {
-		t.Fatal(err)
-	}
-	got := b.Trials()
+	got := reread(t, b).Trials()
 	for name, want := range map[string][]any{
 		"arm": {"a", "a", "a"}, "view": {"a@1.3", "a@2", "a@10"}, "trial": {"z", "x", "y"}, compare.Model: {nil, "m", "n"}, "seed.pretraining": {int64(1), int64(2), int64(10)},
 		"seed.feedback": {int64(3), int64(2), int64(10)}, "alignment": {nil, .5, .6}, "alignment.n": {nil, int64(100), int64(100)}} {

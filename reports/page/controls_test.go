@@ -196,16 +196,7 @@ func differing(t *testing.T) (dir, html string) {
 			verdict[i] = []string{"bad", "good"}[index[i]]
 		}
 	}
-	dir = t.TempDir()
-	path, err := page.Write(dir, r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir, string(b)
+	return written(t, r)
 }
 
 // TestTwoArms: two arms are compared in large pictures; filters choose where they differ,

@@ -99,8 +99,14 @@ func report() page.Report {
 
 func write(t *testing.T) (dir, html string) {
 	t.Helper()
+	return written(t, report())
+}
+
+// written writes a report, and reads its page.
+func written(t *testing.T, r page.Report) (dir, html string) {
+	t.Helper()
 	dir = t.TempDir()
-	path, err := page.Write(dir, report())
+	path, err := page.Write(dir, r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func Diff(w io.Writer, d *compare.Diff, width int) error {
 	const least = 12 // runes of a name
 	left := 0
 	var rows [][]string
-	var used []sign
+	var used signs
 	for ; ; left++ {
 		rows, used = sides(d, metrics[:len(metrics)-left])
 		over := tableWidth(rows) - width
@@ -105,21 +105,12 @@ func about(b *strings.Builder, d *compare.Diff, width int) {
 }
 
 // sides lays out the rows of both tables, and collects the signs that they use.
-func sides(d *compare.Diff, metrics []compare.Metric) (rows [][]string, used []sign) {
+func sides(d *compare.Diff, metrics []compare.Metric) (rows [][]string, used signs) {
 	head := []string{"row"}
 	for _, m := range metrics {
 		head = append(head, fmt.Sprintf("%s: A, B, A − B", strings.TrimSpace(m.Label+" "+format.Arrow(m.Better))))
 	}
 	rows = [][]string{head}
-	use := func(s sign) string {
-		for _, u := range used {
-			if u == s {
-				return s.mark
-			}
-		}
-		used = append(used, s)
-		return s.mark
-	}
 	for _, r := range d.Rows {
 		if r.SameAs != "" {
 			continue
@@ -136,15 +127,7 @@ func sides(d *compare.Diff, metrics []compare.Metric) (rows [][]string, used []s
 			case r.Same:
 				s = "identical"
 			case x != nil:
-				if s = format.Compact(m.Name, x.Cell); x.Significant {
-					s += " *"
-				}
-				if x.Equivalent {
-					s += use(equivalent)
-				}
-				if x.Outlier != "" {
-					s += use(outlying)
-				}
+				s = used.difference(m, *x)
 			}
 			line = append(line, fmt.Sprintf("%-5s  %-5s  %s", format.Number(m.Name, v.A.Mean), format.Number(m.Name, v.B.Mean), s))
 		}

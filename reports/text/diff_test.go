@@ -5,13 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"github.com/google/go-cmp/cmp"
 
 	"ablate/analysis/compare"
 	"ablate/reports/text"
@@ -59,19 +55,7 @@ func TestDiffGolden(t *testing.T) {
 		if err := f(&b, compared(0)); err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join("testdata", name)
-		if os.Getenv("UPDATE") == "1" {
-			if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(string(want), b.String()); d != "" {
-			t.Errorf("%s (-want +got)\n%s", name, d)
-		}
+		golden(t, name, b.String())
 	}
 }
 

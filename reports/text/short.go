@@ -3,6 +3,7 @@ package text
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -12,6 +13,32 @@ import (
 
 // sign is a mark of the short table, and its meaning.
 type sign struct{ mark, meaning string }
+
+// signs are those that a table uses, in the order of their first use.
+type signs []sign
+
+// use returns the mark of a sign, which the table then uses.
+func (u *signs) use(s sign) string {
+	if !slices.Contains(*u, s) {
+		*u = append(*u, s)
+	}
+	return s.mark
+}
+
+// difference is a difference with its marks.
+func (u *signs) difference(m compare.Metric, d compare.Difference) string {
+	s := format.Compact(m.Name, d.Cell)
+	if d.Significant {
+		s += " *"
+	}
+	if d.Equivalent {
+		s += u.use(equivalent)
+	}
+	if d.Outlier != "" {
+		s += u.use(outlying)
+	}
+	return s
+}
 
 var (
 	equivalent = sign{" ≈", "≈ equivalent within what the study declares to matter"}
@@ -28,7 +55,7 @@ func Short(w io.Writer, t *compare.Table, width int) error {
 	const least = 12 // runes of a name
 	left := 0
 	var rows [][]string
-	var used []sign
+	var used signs
 	for ; ; left++ {
 		shown := metrics[:len(metrics)-left]
 		if rows, used = short(t, shown, format.Point); tableWidth(rows) > width {
@@ -76,22 +103,13 @@ func Short(w io.Writer, t *compare.Table, width int) error {
 }
 
 // short lays out the rows with their points, and collects the signs that they use.
-func short(t *compare.Table, metrics []compare.Metric, point func(compare.Row) string) (rows [][]string, used []sign) {
+func short(t *compare.Table, metrics []compare.Metric, point func(compare.Row) string) (rows [][]string, used signs) {
 	head := []string{"arm", ""}
 	for _, m := range metrics {
 		head = append(head, strings.TrimSpace(m.Label+" "+format.Arrow(m.Better))+", difference")
 	}
 	rows = [][]string{head}
 	value := func(v, difference string) string { return fmt.Sprintf("%-5s  %s", v, difference) }
-	use := func(s sign) string {
-		for _, u := range used {
-			if u == s {
-				return s.mark
-			}
-		}
-		used = append(used, s)
-		return s.mark
-	}
 	kinds := func(notes []int, kinds ...compare.Kind) bool {
 		for _, n := range notes {
 			for _, k := range kinds {
@@ -106,17 +124,7 @@ func short(t *compare.Table, metrics []compare.Metric, point func(compare.Row) s
 		if !ok {
 			return "–"
 		}
-		s := format.Compact(m.Name, d.Cell)
-		if d.Significant {
-			s += " *"
-		}
-		if d.Equivalent {
-			s += use(equivalent)
-		}
-		if d.Outlier != "" {
-			s += use(outlying)
-		}
-		return s
+		return used.difference(m, d)
 	}
 	for _, r := range t.Rows {
 		if r.SameAs != "" {
@@ -127,7 +135,7 @@ func short(t *compare.Table, metrics []compare.Metric, point func(compare.Row) s
 			v := "–"
 			if c, ok := r.Cells[m.Name]; ok {
 				if v = format.Number(m.Name, c.Mean); kinds(c.Notes, compare.Pending, compare.Undefined, compare.Damaged) {
-					v += use(partial)
+					v += used.use(partial)
 				}
 			}
 			d, ok := r.Differences[m.Name]
@@ -165,7 +173,7 @@ func short(t *compare.Table, metrics []compare.Metric, point func(compare.Row) s
 	return rows, used
 }
 
-func legend(used []sign) string {
+func legend(used signs) string {
 	var s []string
 	for _, u := range used {
 		s = append(s, u.meaning)

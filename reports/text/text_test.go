@@ -65,19 +65,7 @@ func TestGolden(t *testing.T) {
 		if err := f(&b, ablation()); err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join("testdata", name)
-		if os.Getenv("UPDATE") == "1" {
-			if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(string(want), b.String()); d != "" {
-			t.Errorf("%s: mismatch (-want +got):\n%s", name, d)
-		}
+		golden(t, name, b.String())
 	}
 }
 
@@ -217,5 +205,24 @@ func TestNumbers(t *testing.T) {
 		if !bytes.Contains(b.Bytes(), []byte("| a | "+want+" |")) {
 			t.Errorf("%v reads\n%s\nwant %s", v, &b, want)
 		}
+	}
+}
+
+// golden compares a text with that of a file in testdata, or rewrites the file with
+// UPDATE=1.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if os.Getenv("UPDATE") == "1" {
+		if err := os.WriteFile(path, []byte(got), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s: mismatch (-want +got):\n%s", name, d)
 	}
 }
