@@ -15,7 +15,7 @@ import (
 // chosen are neither counted nor named.
 type Answer struct {
 	Metric string `json:"metric"`         // that it is about: alignment where that is primary, else the first primary one
-	Cost   string `json:"cost,omitempty"` // the next primary metric, which is told of the named row
+	Cost   string `json:"cost,omitempty"` // the next primary metric, whose difference the named row has too
 	Rows   int    `json:"rows"`           // with a test of their difference from the reference
 	Few    int    `json:"few"`            // rows with fewer than three seeds, which have no test
 	Higher int    `json:"higher"`         // rows that are significantly above the reference

@@ -20,7 +20,7 @@ const (
 // unlikely is the power at the last look below which no more seeds are spent.
 const unlikely = .1
 
-// states says of each primary comparison of a study with looks whether more seeds may
+// states decides for each primary comparison of a study with looks whether more seeds may
 // settle it.
 func (b *builder) states(family []entry) {
 	if b.looks == nil {

@@ -6,6 +6,7 @@ package table
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -47,6 +48,20 @@ type Column struct {
 	Bools   []bool
 	Times   []time.Time
 	Valid   []bool
+}
+
+// Parse reads a value that a text is known to have: a number of kind Int or Float, else the
+// text itself. A text that is no such number gives what strconv makes of it.
+func Parse(kind Kind, text string) any {
+	switch kind {
+	case Int:
+		n, _ := strconv.ParseInt(text, 10, 64)
+		return n
+	case Float:
+		x, _ := strconv.ParseFloat(text, 64)
+		return x
+	}
+	return text
 }
 
 // Len is the number of values.

@@ -250,15 +250,7 @@ func typed(kind table.Kind, v any) any {
 	if !ok {
 		return nil
 	}
-	switch kind {
-	case table.Int:
-		n, _ := strconv.ParseInt(s, 10, 64)
-		return n
-	case table.Float:
-		x, _ := strconv.ParseFloat(s, 64)
-		return x
-	}
-	return s
+	return table.Parse(kind, s)
 }
 
 // tableColumn is a column with values of its kind, nil where one is not there.

@@ -36,13 +36,5 @@ func axisOf(kind table.Kind, text string) any {
 	if text == "" {
 		return nil
 	}
-	switch kind {
-	case table.Int:
-		i, _ := strconv.ParseInt(text, 10, 64)
-		return i
-	case table.Float:
-		x, _ := strconv.ParseFloat(text, 64)
-		return x
-	}
-	return text
+	return table.Parse(kind, text)
 }
