@@ -7,10 +7,13 @@ import (
 
 // Exchanges are what rows gain and lose against the reference, prompt by prompt. Two images
 // of the same seed, prompt and initial noise are a pair: a row wins it where the gold calls
-// the row's image alone good, and loses it where it calls the reference's alone good. These
-// are counts: a prompt has few pairs, and none of it is tested.
+// the row's image alone good, and loses it where it calls the reference's alone good. Where
+// images are not known one by one, two runs of a seed are a pair: the row wins it where its
+// mean on the prompt is the better one. These are counts: a prompt has few pairs, and none
+// of it is tested.
 type Exchanges struct {
 	Reference string
+	Metric    string   // whose means are compared; empty where images are
 	Prompts   []Prompt // by category, then by text
 	Rows      []Exchange
 }
@@ -80,6 +83,70 @@ func (x *Images) Exchanges(t *Table) *Exchanges {
 					e.Counts[at].Better++
 				case n < 0:
 					e.Counts[at].Worse++
+				}
+			}
+		}
+		if paired {
+			out.Rows = append(out.Rows, e)
+		}
+	}
+	return out
+}
+
+// Exchanges counts what each row wins and loses against the reference by the first primary
+// metric, in the order of the table, that has a better direction and is known by prompt. It
+// is nil where there is none.
+func (x *Sums) Exchanges(t *Table) *Exchanges {
+	if x == nil {
+		return nil
+	}
+	m := slices.IndexFunc(t.Metrics, func(m Metric) bool { return m.Primary && m.Better != "" && x.Has(m.Name) })
+	reference := slices.IndexFunc(t.Rows, func(r Row) bool { return r.Label == t.Reference })
+	if m < 0 || reference < 0 {
+		return nil
+	}
+	metric := t.Metrics[m]
+	order := make([]int, len(x.prompts))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(x.prompts[a].Category, x.prompts[b].Category), cmp.Compare(x.prompts[a].Text, x.prompts[b].Text))
+	})
+	out := &Exchanges{Reference: t.Reference, Metric: metric.Name}
+	for _, p := range order {
+		out.Prompts = append(out.Prompts, x.prompts[p])
+	}
+	theirs := t.Rows[reference]
+	for i, r := range t.Rows {
+		if i == reference || r.SameAs != "" {
+			continue
+		}
+		e, paired := Exchange{Row: i, Counts: make([]Count, len(order))}, false
+		for k, seed := range r.Seeds {
+			at := slices.Index(theirs.Seeds, seed)
+			if at < 0 {
+				continue
+			}
+			mine, _ := x.ByPrompt(r.Trials[k], metric.Name)
+			other, _ := x.ByPrompt(theirs.Trials[at], metric.Name)
+			if mine.Counts == nil || other.Counts == nil {
+				continue
+			}
+			for j, p := range order {
+				if mine.Counts[p] == 0 || other.Counts[p] == 0 {
+					continue
+				}
+				paired = true
+				c := &e.Counts[j]
+				c.Pairs++
+				switch d := metric.sign() * (mine.Sums[p]/mine.Counts[p] - other.Sums[p]/other.Counts[p]); {
+				case d > 0:
+					c.Won++
+					c.Better++
+				case d < 0:
+					c.Lost++
+					c.Worse++
 				}
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 // Sums are values by prompt of which the images are not known one by one.
 type Sums struct {
+	prompts []Prompt // in the order of the table
 	strata  stats.Strata
 	sums    map[key]stats.Clustered
 	metrics map[string]bool
@@ -29,7 +30,7 @@ func NewSums(t *table.Table) (*Sums, error) {
 		}
 	}
 	codes, prompts := t.Column("prompt").Codes()
-	x := &Sums{strata: make(stats.Strata, len(prompts)), sums: map[key]stats.Clustered{}, metrics: map[string]bool{}}
+	x := &Sums{prompts: make([]Prompt, len(prompts)), strata: make(stats.Strata, len(prompts)), sums: map[key]stats.Clustered{}, metrics: map[string]bool{}}
 	category, categories := t.Column("category"), map[string]int{}
 	trial, metric, sum, n := t.Column("trial").Strings, t.Column("metric").Strings, t.Column("sum").Floats, t.Column("n").Ints
 	for i, p := range codes {
@@ -41,6 +42,7 @@ func NewSums(t *table.Table) (*Sums, error) {
 			categories[name] = len(categories)
 		}
 		x.strata[p] = categories[name]
+		x.prompts[p] = Prompt{Text: prompts[p], Category: name, Seen: true}
 		x.metrics[metric[i]] = true
 		k := key{trial[i], metric[i]}
 		c, ok := x.sums[k]

@@ -34,6 +34,34 @@ func TestSums(t *testing.T) {
 	if c := got.Rows[0].Cells["alignment"]; c.Interval != compare.OverBoth || c.Low != want.Low || c.High != want.High {
 		t.Errorf("by prompt %+v, by image %+v", c, want)
 	}
+	x := sums.Exchanges(got)
+	if x == nil || x.Metric != "alignment" || len(x.Prompts) == 0 || len(x.Rows) != 1 || x.Rows[0].Row != 1 {
+		t.Fatalf("exchanges %+v", x)
+	}
+	// The sums by image: b is better on a prompt of a seed where more of its images are good.
+	good := map[string]float64{}
+	for i, id := range trial.Strings {
+		good[id+prompt.Strings[i]] += sum.Floats[i]
+	}
+	for i, c := range x.Rows[0].Counts {
+		var want compare.Count
+		for k := range got.Rows[0].Seeds {
+			p := x.Prompts[i].Text
+			want.Pairs++
+			switch a, b := good[got.Rows[0].Trials[k]+p], good[got.Rows[1].Trials[k]+p]; {
+			case b > a:
+				want.Won, want.Better = want.Won+1, want.Better+1
+			case b < a:
+				want.Lost, want.Worse = want.Lost+1, want.Worse+1
+			}
+		}
+		if c != want {
+			t.Errorf("%s: %+v, want %+v", x.Prompts[i].Text, c, want)
+		}
+	}
+	if x := (*compare.Sums)(nil).Exchanges(got); x != nil {
+		t.Errorf("exchanges of nothing: %+v", x)
+	}
 	if _, err := compare.NewSums(&table.Table{Columns: []*table.Column{trial}}); err == nil {
 		t.Error("a table without prompts is taken")
 	}

@@ -50,7 +50,7 @@ func Note(n compare.Note) string {
 	case compare.SameParser:
 		return "One program (the parser) labels training images and judges evaluation images: the labels have the declared errors, the verdicts have none. Images that it cannot read count as not aligned."
 	case compare.ImportedFrom:
-		return "The runs were imported (" + list + "): this program did not compute them, and has no pictures of them."
+		return "The runs were imported (" + list + "): this program did not compute them."
 	case compare.Guessed:
 		return "Guessed, for the study does not declare it: " + strings.Join(n.Names, "; ") + "."
 	case compare.Confounded:

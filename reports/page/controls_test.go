@@ -185,6 +185,32 @@ func TestByPrompt(t *testing.T) {
 	}
 }
 
+// TestPhotos: pictures of imported runs are JPEG and have no verdicts to choose by, and
+// what a row wins and loses is counted in runs.
+func TestPhotos(t *testing.T) {
+	r := report()
+	r.Imported, r.Exchanges.Metric = true, "alignment"
+	verdict := r.Samples.Column("verdict")
+	for i := range verdict.Strings {
+		verdict.Strings[i] = ""
+	}
+	dir, html := written(t, r)
+	probe := probing + `
+	const line = row => [...row.cells].slice(2).map(c => c.textContent).join(" ");
+	say([...$("#prompt-table").tBodies[0].rows].map(line).join(" | "));
+	$("#prompt-table tbody a").click();
+	setTimeout(() => {
+		const img = $("#gallery img");
+		say(img.src.split(".").pop(), img.naturalWidth, $("#gallery figcaption span").textContent === "", $("#gallery-verdict").checkVisibility(), $("#gallery-text").checkVisibility(), $("#ran") !== null, $("#failures") === null);
+		end();
+	}, 500);
+	});</script>`
+	got := said(t, open(t, dir, html, "", probe))
+	if want := "2 2 0 +2 | 4 1 1 0 | 2 0 1 −1;jpeg;16;true;false;true;true;true"; got != want {
+		t.Errorf("the page says\n%s, want\n%s", got, want)
+	}
+}
+
 // differing is the small report with verdicts that differ: of prompt 0 in seed 1 the base
 // alone is good, of prompt 1 the other row alone.
 func differing(t *testing.T) (dir, html string) {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"image/jpeg"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ type gallery struct {
 	Reads     []string       `json:"reads"` // what the parser read
 	Prompts   []promptData   `json:"prompts"`
 	Exchanges []exchangeData `json:"exchanges"`
+	Kind      string         `json:"kind"` // of the pictures' files: png or jpeg
 }
 
 // galleryRow is a row of the ablation table.
@@ -48,8 +50,8 @@ type promptData struct {
 	Unseen   bool   `json:"unseen,omitempty"`
 }
 
-// galleryTrial holds a letter a prompt, g, b or s as the gold judged it and -
-// for no picture, and where the pictures are: a folder, or data URLs.
+// galleryTrial holds a letter a prompt, g, b or s as the gold judged it, n without a
+// verdict and - for no picture, and where the pictures are: a folder, or data URLs.
 type galleryTrial struct {
 	ID     string   `json:"id"`
 	Gold   string   `json:"gold"`
@@ -74,7 +76,7 @@ const mostChosen = 7
 // gallery gathers what report.js draws, with the pictures of at most n prompts a seed. They
 // go into dir/images, or into the gallery itself where dir is empty.
 func (v *view) gallery(dir string, n int) (*gallery, error) {
-	g := &gallery{Seeds: []gallerySeed{}, Chosen: []int{}, Exchanges: []exchangeData{}, Reference: max(0, v.index(v.Table.Reference))}
+	g := &gallery{Seeds: []gallerySeed{}, Chosen: []int{}, Exchanges: []exchangeData{}, Kind: v.kind(), Reference: max(0, v.index(v.Table.Reference))}
 	for i, row := range v.Table.Rows {
 		name := v.name(i, false)
 		if name.Control {
@@ -250,7 +252,7 @@ func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galler
 		if k < len(p.rows[id]) && s.Column("prompt").Strings[p.rows[id][k]] == prompts[at].Text {
 			row = p.rows[id][k]
 		}
-		b, err := p.png(id, row)
+		b, err := p.picture(id, row)
 		if err != nil {
 			return nil, err
 		}
@@ -264,7 +266,7 @@ func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galler
 		case p.dir == "":
 			t.Data = append(t.Data, base64.StdEncoding.EncodeToString(b))
 		case b != nil:
-			if err := write(filepath.Join(p.dir, "images", short(id), fmt.Sprintf("%d.png", at)), b); err != nil {
+			if err := write(filepath.Join(p.dir, "images", short(id), fmt.Sprintf("%d.%s", at, p.report.kind())), b); err != nil {
 				return nil, err
 			}
 		}
@@ -273,8 +275,16 @@ func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galler
 	return t, nil
 }
 
-// png is the picture of a row of samples; nil where there is none.
-func (p *pictures) png(trial string, row int) ([]byte, error) {
+// kind is how pictures are stored: exactly, or as photographs.
+func (r Report) kind() string {
+	if r.Imported {
+		return "jpeg"
+	}
+	return "png"
+}
+
+// picture is the file of the picture of a row of samples; nil where there is none.
+func (p *pictures) picture(trial string, row int) ([]byte, error) {
 	if row < 0 {
 		return nil, nil
 	}
@@ -283,7 +293,12 @@ func (p *pictures) png(trial string, row int) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	if err := png.Encode(&b, img); err != nil {
+	if p.report.kind() == "jpeg" {
+		err = jpeg.Encode(&b, img, &jpeg.Options{Quality: 85})
+	} else {
+		err = png.Encode(&b, img)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("report: image: %w", err)
 	}
 	return b.Bytes(), nil
@@ -305,6 +320,8 @@ func verdictLetter(verdict string) string {
 		return "g"
 	case "bad":
 		return "b"
+	case "":
+		return "n"
 	}
 	return "s"
 }

@@ -32,13 +32,13 @@ type Report struct {
 	ProbeImages           int          // that a probe of a fine-tuning draws; 0 says nothing of them
 	// Image is an evaluation image of a trial; nil where there is none.
 	Image      func(trial, set string, index int) (image.Image, error)
-	Exchanges  *compare.Exchanges // by prompt; nil where images are not known one by one
+	Exchanges  *compare.Exchanges // by prompt; nil where nothing is known by prompt
 	Failures   []string           // what has no result, and why
 	Parameters []Parameters       // of each row of the table
 	Methods    []string           // paragraphs
 	Against    *compare.Diff      // with another study, or this one at another time
 	Provenance Provenance
-	Imported   bool // the runs were computed elsewhere: there are no pictures, parameters and failures of them
+	Imported   bool // the runs were computed elsewhere: there are no parameters and failures of them, and no verdicts on pictures
 }
 
 // Parameters are what a row's trials were made of.

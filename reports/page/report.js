@@ -85,10 +85,10 @@ for (const link of document.querySelectorAll("a.data[href^='#']")) {
 
 // What report.js draws itself: see gallery.go.
 const data = window.ablate;
-const words = {g: "good", b: "bad", s: "skip"};
-const source = (trial, i) => trial.data ? "data:image/png;base64," + trial.data[i] : `${trial.folder}/${i}.png`;
+const words = {g: "good", b: "bad", s: "skip", n: ""};
+const source = (trial, i) => trial.data ? `data:image/${data.kind};base64,${trial.data[i]}` : `${trial.folder}/${i}.${data.kind}`;
 const picture = (trial, i, size) => el("img", {
-  loading: "lazy", width: size, height: size, alt: `${words[trial.gold[i]]}: ${data.reads[trial.reads[i]]}`, src: source(trial, i),
+  loading: "lazy", width: size, height: size, alt: [words[trial.gold[i]], data.reads[trial.reads[i]]].filter(Boolean).join(": "), src: source(trial, i),
 });
 const rowName = i => data.rows[i].href ? el("a", {href: data.rows[i].href, textContent: data.rows[i].label}) : data.rows[i].label;
 // Text in quotation marks is looked for as a whole prompt, other text within prompts.
@@ -117,7 +117,7 @@ const gallery = () => {
   id("b").value = data.rows[others[0] ?? rows[0]].name;
   options(id("seed"), data.seeds.map(s => [s.seed, s.seed]));
   id("seed").value = data.seeds[0].seed;
-  options(id("category"), [...new Set(data.seeds.flatMap(s => s.prompts.map(p => p.category)))].map(c => [c, c]));
+  options(id("category"), [...new Set(data.seeds.flatMap(s => s.prompts.map(p => p.category)))].filter(Boolean).map(c => [c, c]));
   const boxes = others.map(i => el("input", {type: "checkbox", value: data.rows[i].name, checked: data.chosen.includes(i)}));
   const arms = id("arms").querySelector("fieldset");
   const pick = (textContent, checked) => el("button", {type: "button", textContent, onclick: () => { boxes.forEach(b => { b.checked = checked; }); draw(); }});
@@ -223,7 +223,8 @@ const byPrompt = () => {
   const id = name => document.getElementById("prompt-" + name);
   const pictured = new Set(data.seeds.flatMap(s => s.prompts.map(p => p.text)));
   options(id("arm"), data.exchanges.map((e, k) => [k, data.rows[e.row].label]));
-  options(id("category"), [...new Set(data.prompts.map(p => p.category))].map(c => [c, c]));
+  options(id("category"), [...new Set(data.prompts.map(p => p.category))].filter(Boolean).map(c => [c, c]));
+  const columns = document.getElementById("prompt-table").tHead.rows[0].cells.length;
   const number = (n, textContent = n) => { const td = el("td", {textContent}); td.dataset.value = n; return td; };
   const signed = n => (n > 0 ? "+" : n < 0 ? "−" : "") + Math.abs(n);
   const draw = () => {
@@ -235,15 +236,15 @@ const byPrompt = () => {
     tables.get("prompt-table")(list.map(i => {
       const p = data.prompts[i];
       const text = pictured.has(p.text) ? el("a", {href: `${link}&${new URLSearchParams({text: `"${p.text}"`})}`, textContent: p.text}) : p.text;
-      return el("tr", {}, el("th", {scope: "row"}, text), el("td", {className: "text", textContent: p.category + (p.unseen ? ", unseen" : "")}),
-        number(e.pairs[i]), number(e.won[i]), number(e.lost[i]), number(net(i), signed(net(i))), number(e.better[i]), number(e.worse[i]));
+      return el("tr", {}, ...[el("th", {scope: "row"}, text), el("td", {className: "text", textContent: p.category + (p.unseen ? ", unseen" : "")}),
+        number(e.pairs[i]), number(e.won[i]), number(e.lost[i]), number(net(i), signed(net(i))), number(e.better[i]), number(e.worse[i])].slice(0, columns));
     }));
     id("shown").textContent = `${list.length} of ${data.prompts.length} prompts`;
     const line = (name, of) => {
       const sum = counts => of.reduce((n, i) => n + counts[i], 0), won = sum(e.won), lost = sum(e.lost);
       return el("tr", {}, el("th", {scope: "row", textContent: name}), ...[sum(e.pairs), won, lost, signed(won - lost)].map(textContent => el("td", {textContent})));
     };
-    const kinds = [...new Set(list.toSorted((i, j) => i - j).map(i => data.prompts[i].category))];
+    const kinds = [...new Set(list.toSorted((i, j) => i - j).map(i => data.prompts[i].category))].filter(Boolean);
     const head = ["", "pairs", "won", "lost", "won − lost"].map(textContent => textContent ? el("th", {scope: "col", textContent}) : el("td"));
     id("sum").replaceChildren(id("sum").caption, el("thead", {}, el("tr", {}, ...head)),
       el("tbody", {}, ...kinds.map(k => line(k, list.filter(i => data.prompts[i].category === k))), line("together", list)));

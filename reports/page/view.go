@@ -74,6 +74,9 @@ func (v *view) html() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// Pictured reports whether there are pictures. Those of a study of ours may all be missing.
+func (v *view) Pictured() bool { return !v.Imported || v.Samples.Rows() > 0 }
+
 // summary is a row's alignment and fidelity in a line.
 func summary(t *compare.Table, r compare.Row) string {
 	var parts []string

@@ -66,7 +66,8 @@ func newImport(g *globals) *cobra.Command {
 CSV, JSONL or Parquet with a row for each arm, seed and metric (arm, seed, metric,
 value), for each run (arm, seed and a column for each metric) or for each image (arm,
 seed, prompt and columns of scores); W&B exports; TensorBoard folders; Hydra multiruns.
-Columns axis.NAME are axes, n is a number of samples.
+Columns axis.NAME are axes, n is a number of samples, image is the file of a picture,
+relative to the folder of the results: the report shows one for each run and prompt.
 
 table, report, baseline and check then work on it and read the files where they are.
 Ranges and directions of metrics, which the files do not contain, are guessed; the

@@ -29,6 +29,20 @@ func (h columns) find(name string) int {
 	return -1
 }
 
+// imageColumns are names of columns with the files of pictures, in the order in which they
+// are looked for.
+var imageColumns = []string{"image", "image_path", "file_name", "filename"}
+
+// any is the number of the first column that has one of some names; -1 where there is none.
+func (h columns) any(names []string) int {
+	for _, name := range names {
+		if i := h.find(name); i >= 0 {
+			return i
+		}
+	}
+	return -1
+}
+
 // plain makes the layout of a table that people or scripts write.
 func (c *collector) plain(names []string, at place, job *run) *layout {
 	h := columns{names: names}
@@ -49,6 +63,13 @@ func (c *collector) plain(names []string, at place, job *run) *layout {
 		return i
 	}
 	l.arm, l.seed, l.metric, l.amount, l.n, l.prompt, l.category = role("arm"), role("seed"), role("metric"), role("value"), role("n"), role("prompt"), role("category")
+	if l.image = role("image"); l.image < 0 {
+		l.image = h.any(imageColumns)
+	}
+	if _, is := c.o.Columns["image"]; is && l.image >= 0 && l.prompt < 0 {
+		c.problem(Unreadable, at, "it has pictures and no prompts", "a column with the prompt of each picture", "name it, as in prompt=COLUMN")
+		ok = false
+	}
 	switch {
 	case l.metric >= 0 && l.amount >= 0:
 		l.shape = long
@@ -60,7 +81,10 @@ func (c *collector) plain(names []string, at place, job *run) *layout {
 	if ok = c.axisColumns(h, l, at) && ok; !ok {
 		return nil
 	}
-	taken := []int{l.arm, l.seed, l.metric, l.amount, l.n, l.prompt, l.category}
+	if l.prompt < 0 {
+		l.image = -1
+	}
+	taken := []int{l.arm, l.seed, l.metric, l.amount, l.n, l.prompt, l.category, l.image}
 	// A column that numbers rows is no metric, unless the options name it.
 	index := func(i int) bool { return isIndex(names[i]) && !slices.Contains(c.o.Metrics, names[i]) }
 	for i, name := range names {

@@ -27,6 +27,7 @@ func (c *collector) finish() *Results {
 	c.sortRuns(r.Axes, axes)
 	c.missingSeeds()
 	c.missingMetrics(order)
+	c.missingPictures()
 	for _, x := range c.runs {
 		out := Run{Arm: x.arm, Seed: x.seed}
 		for k, i := range axes {
@@ -39,6 +40,7 @@ func (c *collector) finish() *Results {
 		for _, i := range order {
 			out.Values = append(out.Values, x.cell(i).export(texts))
 		}
+		out.Pictures = c.pictures(x)
 		r.Runs = append(r.Runs, out)
 	}
 	for i, k := range c.category {

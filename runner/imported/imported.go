@@ -32,8 +32,9 @@ type Options struct {
 	// Format is the format of every path; empty, it is recognised for each.
 	Format Format
 	// Columns name the columns of roles: {"arm": "method", "seed": "random_seed"}.
-	// The roles are arm, seed, metric, value, n, prompt, category and axis.NAME. A
+	// The roles are arm, seed, metric, value, n, prompt, category, image and axis.NAME. A
 	// role that is not here has the column of its own name, upper or lower case.
+	// A picture is a file, relative to the folder of the file that names it.
 	// Hydra's roles arm and seed name keys of the configuration.
 	Columns map[string]string
 	// Axes are further columns, or keys of a configuration, that are axes.
@@ -75,7 +76,13 @@ type Run struct {
 	Seed   stats.Seed
 	Axes   []any   // by Results.Axes: string, float64 or int64, nil where it has none
 	Values []Value // by Results.Metrics
+	// Pictures are sorted by prompt, one a prompt: the first by path, so that runs whose
+	// files are named alike have corresponding ones.
+	Pictures []Picture
 }
+
+// Picture is an image that a run drew for a prompt.
+type Picture struct{ Prompt, Path string }
 
 // Value is the value of a metric in a run.
 type Value struct {
@@ -131,7 +138,7 @@ func (r *Results) Err() error {
 	return fmt.Errorf("the results cannot be imported, for %d reasons; the first: %s", n, first)
 }
 
-var roles = []string{"arm", "seed", "metric", "value", "n", "prompt", "category"}
+var roles = []string{"arm", "seed", "metric", "value", "n", "prompt", "category", "image"}
 
 func (o *Options) check() error {
 	if o.Format != "" && !slices.ContainsFunc(formats, func(f format) bool { return f.name == o.Format }) {

@@ -23,6 +23,7 @@ const (
 type layout struct {
 	shape                                          shape
 	arm, seed, metric, amount, n, prompt, category int
+	image                                          int
 	axes                                           []axisColumn
 	measures                                       []*measure
 	unused                                         []string // columns that are none of these
@@ -76,6 +77,9 @@ func (l *layout) row(c *collector, cells []string, at place) {
 	} else if l.shape == images {
 		c.problem(BadRow, at, "the prompt is missing", "the prompt of the image", "write the prompt into each row")
 		return
+	}
+	if l.image >= 0 && prompt >= 0 && cells[l.image] != "" {
+		c.picture(r, prompt, cells[l.image], at)
 	}
 	if l.shape == long {
 		l.longRow(c, r, prompt, cells, at)

@@ -29,11 +29,12 @@ const (
 	Direction     Kind = "direction"      // nobody knows whether higher is better
 	Split         Kind = "split"          // images of a run in several files
 	Truncated     Kind = "truncated"      // a file ends within a record
+	NoPicture     Kind = "picture"        // a file that a row names is not there
 )
 
 // Warning reports whether an import goes on in spite of problems of this kind.
 func (k Kind) Warning() bool {
-	return slices.Contains([]Kind{NotFinite, MissingSeed, MissingMetric, Unfinished, Direction, Split, Truncated}, k)
+	return slices.Contains([]Kind{NotFinite, MissingSeed, MissingMetric, Unfinished, Direction, Split, Truncated, NoPicture}, k)
 }
 
 func errorsFirst(a, b Kind) int {

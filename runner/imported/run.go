@@ -15,6 +15,14 @@ type run struct {
 	at    place
 	cells []cell        // by metric
 	local map[int]int32 // the run's own numbers of prompts
+
+	pictures map[int]picture // by prompt
+}
+
+// picture is a file as a row names it.
+type picture struct {
+	path string
+	at   place
 }
 
 // cell is a metric of a run: one value, or sums of samples by prompt.

@@ -72,7 +72,7 @@ func (c *collector) wandb(names []string, at place, _ *run) *layout {
 		}
 		return -1
 	}
-	l := &layout{shape: wide, prompt: -1, n: -1, category: -1, metric: -1, amount: -1}
+	l := &layout{shape: wide, prompt: -1, n: -1, category: -1, image: -1, metric: -1, amount: -1}
 	l.arm, l.seed = choose("arm", armNames), choose("seed", seedNames)
 	name, state, group := h.find("name"), h.find("state"), h.find("group")
 	ok := c.axisColumns(h, l, at)

@@ -12,7 +12,6 @@ import (
 
 	"ablate/reports/page"
 	"ablate/runner/layout"
-	"ablate/runner/phrase"
 	"ablate/runner/result"
 	"ablate/runner/stage"
 	"ablate/runner/store"
@@ -23,7 +22,7 @@ import (
 func New(ctx context.Context, r *result.Result) page.Report {
 	s := r.Project.Study
 	if s.Imported != nil {
-		return imported(r)
+		return ofImported(ctx, r)
 	}
 	rep := page.Report{
 		Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Samples: r.Tables.Samples, Curves: r.Tables.Curves,
@@ -33,25 +32,6 @@ func New(ctx context.Context, r *result.Result) page.Report {
 	}
 	for _, seed := range s.Seeds {
 		rep.Seeds = append(rep.Seeds, seed.String())
-	}
-	return rep
-}
-
-// imported is the page of results that other tools computed.
-func imported(r *result.Result) page.Report {
-	s := r.Project.Study
-	bare := result.Bare(s.Name)
-	rep := page.Report{Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Samples: bare.Samples, Curves: bare.Curves,
-		Methods: []string{statistics(r)}, Imported: true, Provenance: page.Provenance{Command: "ablate report " + phrase.Shell(s.Path)}}
-	seen := map[string]bool{}
-	for _, row := range r.Ablation.Rows {
-		rep.Parameters = append(rep.Parameters, page.Parameters{Label: row.Label})
-		for _, name := range row.Seeds {
-			if !seen[name] {
-				seen[name] = true
-				rep.Seeds = append(rep.Seeds, name)
-			}
-		}
 	}
 	return rep
 }

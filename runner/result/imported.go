@@ -14,6 +14,7 @@ import (
 	"ablate/runner/imported"
 	"ablate/runner/lookup"
 	"ablate/runner/project"
+	"ablate/runner/stage"
 )
 
 // ImportOptions say how the results of a study are read.
@@ -64,7 +65,7 @@ func Import(ctx context.Context, p project.Project) (*Result, *imported.Results,
 			return nil, in, fmt.Errorf("study %s: compare or gate: the results have no metric %q; they have %v", s.Name, name, names)
 		}
 	}
-	r := &Result{Project: p, Found: &lookup.Found{}, Runs: Runs(nil), Tables: Bare(s.Name)}
+	r := &Result{Project: p, Found: &lookup.Found{}, Runs: Runs(nil), Tables: Bare(s.Name), Imported: in}
 	r.Tables.Trials, r.Tables.Samples = trials, prompts
 	o := compare.Options{Reference: s.Reference, Arms: in.Arms, Primary: s.Primary, Contrasts: s.Contrasts, Detect: s.Detect, Show: names, Sampled: s.Prompts != compare.Fixed && prompts.Rows() > 0}
 	if len(o.Primary) == 0 {
@@ -73,9 +74,10 @@ func Import(ctx context.Context, p project.Project) (*Result, *imported.Results,
 	r.Options = o
 	var samples compare.Samples
 	if prompts.Rows() > 0 {
-		if samples, err = compare.NewSums(prompts); err != nil {
+		if r.Sums, err = compare.NewSums(prompts); err != nil {
 			return nil, in, fmt.Errorf("study %s: %w", s.Name, err)
 		}
+		samples = r.Sums
 	}
 	if r.Ablation, err = compare.Ablation(trials, samples, o); err != nil {
 		return nil, in, fmt.Errorf("study %s: %w", s.Name, err)
@@ -110,6 +112,26 @@ func guess(m imported.Metric) string {
 		s += " " + m.Better + " is better"
 	}
 	return s
+}
+
+// Picture is an image of a run that another tool drew.
+type Picture struct {
+	Trial            string
+	Index            int // among the trial's pictures
+	Prompt, Category string
+	Caption          string // what is known of it
+}
+
+// Pictured are images that no judge of ours has seen, in the manner of samples.arrow.
+func Pictured(list []Picture) *table.Table {
+	t := &table.Table{}
+	s := newSamples(t)
+	for _, p := range list {
+		s.row(p.Trial, Alignment, stage.Prompt{Index: p.Index, Prompt: p.Prompt, Category: p.Category, Split: stage.Seen}, "", p.Caption)
+		score(s.proxy, nil, 0)
+		score(s.embedder, nil, 0)
+	}
+	return t
 }
 
 // Bare are tables with their columns and no rows.

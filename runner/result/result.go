@@ -12,6 +12,7 @@ import (
 	"ablate/analysis/stats"
 	"ablate/analysis/table"
 	"ablate/experiments/language"
+	"ablate/runner/imported"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
 	"ablate/runner/phrase"
@@ -30,7 +31,9 @@ type Result struct {
 	Runs     *table.Table    // of Attempts
 	Options  compare.Options // of Ablation
 	Ablation *compare.Table
-	Images   *compare.Images // the judged images of Tables.Samples; nil where other tools computed the results
+	Images   *compare.Images   // the judged images of Tables.Samples; nil where other tools computed the results
+	Sums     *compare.Sums     // values by prompt that other tools computed; nil where there are none
+	Imported *imported.Results // of other tools, in the order of Tables.Trials; nil where the store has the results
 }
 
 // Gather reads what the store has of a study that is laid out. It runs nothing.

@@ -45,7 +45,7 @@ func (s *samples) add(id language.ID, c layout.Chain, r *reader) error {
 	}
 	if ok {
 		for i, p := range prompts {
-			s.row(id, Alignment, p, verdicts.Labels[i], verdicts.Read[i])
+			s.row(id.String(), Alignment, p, verdicts.Labels[i], verdicts.Read[i])
 			score(s.proxy, scores.Scores, i)
 			score(s.embedder, scores.Cosines, i)
 		}
@@ -55,7 +55,7 @@ func (s *samples) add(id language.ID, c layout.Chain, r *reader) error {
 	}
 	captions, err := r.list(c.Action(layout.FidelityPrompts))
 	for i, p := range captions {
-		s.row(id, Fidelity, p, "", "")
+		s.row(id.String(), Fidelity, p, "", "")
 		score(s.proxy, nil, i)
 		score(s.embedder, nil, i)
 	}
@@ -63,8 +63,8 @@ func (s *samples) add(id language.ID, c layout.Chain, r *reader) error {
 }
 
 // row adds an image. One of a caption has no category and no verdict.
-func (s *samples) row(id language.ID, set string, p stage.Prompt, verdict, read string) {
-	s.trial.Strings = append(s.trial.Strings, id.String())
+func (s *samples) row(trial, set string, p stage.Prompt, verdict, read string) {
+	s.trial.Strings = append(s.trial.Strings, trial)
 	s.set.Strings = append(s.set.Strings, set)
 	s.index.Ints = append(s.index.Ints, int64(p.Index))
 	s.prompt.Strings = append(s.prompt.Strings, p.Prompt)
