@@ -326,12 +326,12 @@ func TestArmName(t *testing.T) {
 // TestOptions: options that cannot be.
 func TestOptions(t *testing.T) {
 	for want, o := range map[string]Options{
-		`format "xls" is unknown; allowed: csv, hydra, jsonl, parquet, tensorboard, wandb`:                               {Format: "xls"},
-		`name=x: "name" is not what a column can be; allowed: arm, seed, metric, value, n, prompt, category, image, axis.NAME`:  {Columns: map[string]string{"name": "x"}},
-		`arm=: the name of the column is missing; write arm=COLUMN`:                                                      {Columns: map[string]string{"arm": ""}},
-		`pattern "x" has no group (?P<arm>…), by which it finds the arm of a run; add one, and (?P<seed>…) for its seed`: {Pattern: regexp.MustCompile("x")},
-		`metric "fid": its range "huge" is unknown; allowed: share, positive, any`:                                       {Describe: map[string]Description{"fid": {Range: "huge"}}},
-		`metric "fid": its direction "up" is unknown; allowed: higher, lower, or nothing where neither is better`:        {Describe: map[string]Description{"fid": {Better: "up"}}},
+		`format "xls" is unknown; allowed: csv, hydra, jsonl, parquet, tensorboard, wandb`:                                     {Format: "xls"},
+		`name=x: "name" is not what a column can be; allowed: arm, seed, metric, value, n, prompt, category, image, axis.NAME`: {Columns: map[string]string{"name": "x"}},
+		`arm=: the name of the column is missing; write arm=COLUMN`:                                                            {Columns: map[string]string{"arm": ""}},
+		`pattern "x" has no group (?P<arm>…), by which it finds the arm of a run; add one, and (?P<seed>…) for its seed`:       {Pattern: regexp.MustCompile("x")},
+		`metric "fid": its range "huge" is unknown; allowed: share, positive, any`:                                             {Describe: map[string]Description{"fid": {Range: "huge"}}},
+		`metric "fid": its direction "up" is unknown; allowed: higher, lower, or nothing where neither is better`:              {Describe: map[string]Description{"fid": {Better: "up"}}},
 	} {
 		if _, err := Read(t.Context(), nil, o); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
