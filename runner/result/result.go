@@ -55,27 +55,34 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	if r.Computed, err = computed(p.Store, r.Found); err != nil {
 		return nil, err
 	}
-	o := compare.Options{Reference: p.Study.Reference, Primary: p.Study.Primary, Contrasts: p.Study.Contrasts, Detect: p.Study.Detect, Show: p.Study.Show, Damaged: r.damagedViews(), Looks: p.Study.Looks}
+	return r, r.Compare()
+}
+
+// Compare makes the ablation table of the tables of a study whose runs are its own.
+func (r *Result) Compare() error {
+	s := r.Project.Study
+	o := compare.Options{Reference: s.Reference, Primary: s.Primary, Contrasts: s.Contrasts, Detect: s.Detect, Show: s.Show, Damaged: r.damagedViews(), Looks: s.Looks}
 	// The shapes world's prompts are all that there are.
-	o.Sampled = p.Study.Prompts == compare.Sampled
-	for _, a := range p.Study.Arms {
+	o.Sampled = s.Prompts == compare.Sampled
+	for _, a := range s.Arms {
 		if a.Pick != nil {
 			o.Picks = append(o.Picks, compare.Pick{Arm: a.Name, By: a.Pick.By, On: seeds(a.Pick.On), Report: seeds(a.Pick.Report)})
 			o.Also = append(o.Also, a.Pick.By)
 		}
 	}
-	for _, t := range p.Study.Gate {
+	for _, t := range s.Gate {
 		o.Also = append(o.Also, t.Metric)
 	}
 	r.Options = o
+	var err error
 	if r.Images, err = compare.NewImages(r.Tables.Samples); err != nil {
-		return nil, err
+		return err
 	}
 	if r.Ablation, err = compare.Ablation(r.Tables.Trials, r.Images, o); err != nil {
-		return nil, err
+		return err
 	}
 	r.Ablation.OverOptimization = compare.OverOptimized(r.Ablation, compare.Courses(r.Ablation, r.Tables.Trials, r.Tables.Curves))
-	if list := p.Study.Confounded; len(list) > 0 {
+	if list := s.Confounded; len(list) > 0 {
 		n := compare.Note{Kind: compare.Confounded}
 		for _, c := range list {
 			n.Names = append(n.Names, c.String())
@@ -83,7 +90,7 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 		r.Ablation.Notes = append(r.Ablation.Notes, n)
 	}
 	r.Ablation.Notes = append(r.Ablation.Notes, compare.Note{Kind: compare.SameParser})
-	return r, nil
+	return nil
 }
 
 // Find looks some actions up in a store, and compares with their digests the files
@@ -100,6 +107,9 @@ func Find(ctx context.Context, s *store.Store, g *layout.Graph, class string) (*
 // damagedViews are the views that lack values because an artifact is damaged.
 func (r *Result) damagedViews() map[string]bool {
 	out := map[string]bool{}
+	if r.Found == nil { // the tables are from elsewhere than a store
+		return out
+	}
 	for _, v := range r.Project.Study.Views {
 		c := r.Project.Graph.Chains[v.Trial.ID()]
 		for _, role := range layout.Results() {
