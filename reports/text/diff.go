@@ -165,7 +165,7 @@ const DiffFormat = "ablate.diff/1"
 
 // DiffDocument is what 'ablate diff --json' prints.
 type DiffDocument struct {
-	Format string `json:"format"` // name and version of the schema of this object, "ablate.NAME/VERSION"; 'ablate schema --of NAME' prints it
+	Format string `json:"format"` // name and version of the schema of this object, "ablate.NAME/VERSION"; 'ablate schema --json-schema NAME' prints it
 	*compare.Diff
 	Footnotes []string `json:"footnotes"` // the notes in words
 }

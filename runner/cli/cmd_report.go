@@ -17,14 +17,14 @@ import (
 type reportOptions struct {
 	studyOptions
 	single, figures, against string
-	most                     float64
+	maxSize                  float64
 	json                     bool
 }
 
 func (o *reportOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
 	f.StringVar(&o.single, "single", "", "write the report as one `FILE`")
-	f.Float64Var(&o.most, "most", 20, "cap of --single, in `MB`")
+	f.Float64Var(&o.maxSize, "max-size", 20, "cap of --single, in `MB`")
 	f.StringVar(&o.figures, "figures", "", "write the figures alone into the folder `DIR`")
 	f.StringVar(&o.against, "against", "", "compare with this `STUDY`, folder of results or baseline, as 'ablate diff' does")
 	f.BoolVar(&o.json, "json", false, "print the paths as JSON")
@@ -64,8 +64,8 @@ func runReport(ctx context.Context, g *globals, o reportOptions, path string) er
 	if o.single != "" && o.figures != "" {
 		return usagef("report: --single and --figures exclude each other")
 	}
-	if !(o.most > 0 && o.most <= 1e6) {
-		return usagef("report: --most is %v; must be more than 0 megabytes, and 1,000,000 at most", o.most)
+	if !(o.maxSize > 0 && o.maxSize <= 1e6) {
+		return usagef("report: --max-size is %v; must be more than 0 megabytes, and 1,000,000 at most", o.maxSize)
 	}
 	r, err := g.results(ctx, path, o.studyOptions)
 	if err != nil {
@@ -98,7 +98,7 @@ func runReport(ctx context.Context, g *globals, o reportOptions, path string) er
 func writeReport(r *result.Result, rep page.Report, o reportOptions) ([]string, error) {
 	switch {
 	case o.single != "":
-		html, err := page.Single(rep, int(o.most*1e6))
+		html, err := page.Single(rep, int(o.maxSize*1e6))
 		if err != nil {
 			return nil, err
 		}

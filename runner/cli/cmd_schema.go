@@ -12,13 +12,13 @@ import (
 )
 
 type schemaOptions struct {
-	json bool
-	of   string
+	json     bool
+	document string
 }
 
 func (o *schemaOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "as JSON")
-	f.StringVar(&o.of, "of", "", "the JSON schema of what a command prints with --json: `NAME` of the command, or of the table that 'table --of' prints")
+	f.StringVar(&o.document, "json-schema", "", "the JSON schema of what a command prints with --json: `NAME` of the command, or of the table of 'table --table NAME'")
 }
 
 const (
@@ -50,11 +50,11 @@ schema that this program holds.
 FIELD is a path, as in finetune.beta, a group, as in finetune.mix, or a part of the
 language, as in arm: the fields that it names are explained alone.
 
---of prints a JSON schema (draft 2020-12) instead: that of what a command prints with
+--json-schema prints a JSON schema (draft 2020-12) instead: that of what a command prints with
 --json. The object's field format names the schema and its version. A version may gain
 fields; none changes its meaning.
 ` + exitHelp,
-		Example: "  ablate schema | less\n  ablate schema finetune.beta\n  ablate schema --json\n  ablate schema --of table",
+		Example: "  ablate schema | less\n  ablate schema finetune.beta\n  ablate schema --json\n  ablate schema --json-schema table",
 		Args:    cobra.MaximumNArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return runSchema(g, o, args) },
 	}
@@ -64,7 +64,7 @@ fields; none changes its meaning.
 
 // runSchema prints the reference of the language, or what it has of one field.
 func runSchema(g *globals, o schemaOptions, names []string) error {
-	if o.of != "" {
+	if o.document != "" {
 		return printSchema(g, o, names)
 	}
 	sections, err := language.Reference()
@@ -88,11 +88,11 @@ func runSchema(g *globals, o schemaOptions, names []string) error {
 // printSchema prints the JSON schema of a name.
 func printSchema(g *globals, o schemaOptions, names []string) error {
 	if len(names) > 0 || o.json {
-		return usagef("schema: --of prints a JSON schema: leave out FIELD and --json")
+		return usagef("schema: --json-schema prints a JSON schema: leave out FIELD and --json")
 	}
-	b, ok := docs.Schema(o.of)
+	b, ok := docs.Schema(o.document)
 	if !ok {
-		return usagef("schema: --of is %q; must be one of %s", o.of, strings.Join(docs.Schemas(), ", "))
+		return usagef("schema: --json-schema is %q; must be one of %s", o.document, strings.Join(docs.Schemas(), ", "))
 	}
 	_, err := g.stdout.Write(b)
 	return err

@@ -16,7 +16,7 @@ import (
 type tableOptions struct {
 	studyOptions
 	json, csv, md, tex, parquet, all bool
-	of                               string
+	table                            string
 }
 
 func (o *tableOptions) addFlags(f *pflag.FlagSet) {
@@ -26,7 +26,7 @@ func (o *tableOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.md, "md", false, "Markdown, the short tables")
 	f.BoolVar(&o.parquet, "parquet", false, "Parquet, a line for each estimate")
 	f.BoolVar(&o.all, "all", false, "every metric, effects, the front and all notes")
-	f.StringVar(&o.of, "of", "", "one of the study's tables: trials, samples, curves, labels, reliability or runs")
+	f.StringVar(&o.table, "table", "", "one of the study's tables: trials, samples, curves, labels, reliability or runs")
 	f.BoolVar(&o.tex, "tex", false, "LaTeX, to \\input; needs booktabs")
 }
 
@@ -50,7 +50,7 @@ matter. docs/statistics.md explains the statistics.
 level, difference, contrast, effect, front or collapse. --json has it as one object. --md and
 --tex have the short tables. docs/data.md describes them all.
 
---of prints one of the study's tables instead: trials (a row for each arm, point and
+--table prints one of the study's tables instead: trials (a row for each arm, point and
 seed), samples (a row for each evaluation image), curves, labels, reliability (of
 each learned reward) or runs (a row for each attempt). 'ablate run' writes them as
 Arrow files into the study's folder of results; this command writes nothing.
@@ -58,7 +58,7 @@ Arrow files into the study's folder of results; this command writes nothing.
 A result that is damaged in the store is left out, with a warning that names it, and
 the exit code is 1.
 ` + exitHelp,
-		Example: "  ablate table experiments/quickstart --md\n  ablate table experiments/quickstart --of samples --parquet > samples.parquet",
+		Example: "  ablate table experiments/quickstart --md\n  ablate table experiments/quickstart --table samples --parquet > samples.parquet",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runTable(cmd.Context(), g, o, args[0]) },
 	}
@@ -92,10 +92,10 @@ func (o tableOptions) check(w *output) error {
 	switch {
 	case formats > 1:
 		return usagef("table: --json, --csv, --md, --tex and --parquet exclude each other")
-	case o.of != "" && !slices.Contains(result.Names, o.of):
-		return usagef("table: --of is %q; must be one of %s", o.of, strings.Join(result.Names, ", "))
-	case o.of != "" && (o.md || o.tex):
-		return usagef("table: --md and --tex are of the ablation table; with --of take --csv, --json or --parquet")
+	case o.table != "" && !slices.Contains(result.Names, o.table):
+		return usagef("table: --table is %q; must be one of %s", o.table, strings.Join(result.Names, ", "))
+	case o.table != "" && (o.md || o.tex):
+		return usagef("table: --md and --tex are of the ablation table; with --table take --csv, --json or --parquet")
 	case o.parquet && tty:
 		return usagef("table: --parquet writes bytes that no terminal shows: send them to a file with > FILE")
 	}
@@ -105,8 +105,8 @@ func (o tableOptions) check(w *output) error {
 // printTable prints the ablation table, or the one of the study's tables that is asked
 // for, as the options say.
 func (g *globals) printTable(r *result.Result, o tableOptions) error {
-	if o.of != "" {
-		t := r.Named(o.of)
+	if o.table != "" {
+		t := r.Named(o.table)
 		switch {
 		case o.json:
 			return table.JSON(g.stdout, t)

@@ -30,7 +30,7 @@ func complete(root *cobra.Command) {
 		reads  bool // the study, which takes a second
 		values func(*language.Study) []string
 	}{
-		"of": {false, fixed(result.Names)}, "backend": {false, fixed(device.Classes)}, "inconclusive": {false, fixed([]string{"fail", "pass"})},
+		"table": {false, fixed(result.Names)}, "json-schema": {false, fixed(docs.Schemas())}, "backend": {false, fixed(device.Classes)}, "inconclusive": {false, fixed([]string{"fail", "pass"})},
 		"set": {false, func(*language.Study) (out []string) {
 			for _, a := range language.Axes() {
 				first, _, _ := strings.Cut(a.Doc, ". ")
@@ -55,9 +55,6 @@ func complete(root *cobra.Command) {
 		for name, f := range flags {
 			if c.Flags().Lookup(name) == nil {
 				continue
-			}
-			if c.Name() == "schema" {
-				f.values = fixed(docs.Schemas())
 			}
 			if err := c.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 				how := cobra.ShellCompDirectiveNoFileComp

@@ -7,7 +7,7 @@ import (
 
 // head begins every object that a command prints as JSON.
 type head struct {
-	Format string `json:"format"` // name and version of the schema of this object, "ablate.NAME/VERSION"; 'ablate schema --of NAME' prints it
+	Format string `json:"format"` // name and version of the schema of this object, "ablate.NAME/VERSION"; 'ablate schema --json-schema NAME' prints it
 }
 
 // Schema is the name and version of the document's JSON schema.

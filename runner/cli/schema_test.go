@@ -303,7 +303,7 @@ func ofTable(name string, tab *table.Table) *node {
 		}
 		row.Properties, row.Required = append(row.Properties, property{c.Name, x}), append(row.Required, c.Name)
 	}
-	return &node{Draft: draft, ID: "urn:ablate:" + name + ":1", Title: "'ablate table --of " + name + " --json': a row of " + name + ".arrow for each object", Type: "array", Items: row}
+	return &node{Draft: draft, ID: "urn:ablate:" + name + ":1", Title: "'ablate table --table " + name + " --json': a row of " + name + ".arrow for each object", Type: "array", Items: row}
 }
 
 // tables are those of a study that has run nothing.
