@@ -45,7 +45,7 @@ var Metrics = func() []table.Column {
 		table.Column{Name: "diversity.vendi", Unit: "images", Better: "higher", Range: table.Positive, Doc: "Vendi score of two aligned images of one prompt at a time, mean over complete prompts with two or more; n counts their images"},
 		table.Column{Name: "diversity.vendi.real", Unit: "images", Range: table.Positive, Doc: "the same of renders of these prompts"},
 		table.Column{Name: "distance.kl", Unit: "nats", Better: "lower", Range: table.Positive, Doc: "divergence from the pretrained model an image, of the denoising processes from t = 0.1 on; choosing the best of n adds log n - (n-1)/n"},
-		table.Column{Name: "distance.gap", Unit: "loss", Better: "lower", Doc: "denoising loss of held-out real pairs, less the pretrained model's"},
+		table.Column{Name: "distance.gap", Unit: "loss", Better: "lower", Doc: "denoising loss on held-out real pairs minus the pretrained model's loss on them"},
 		// Of the trial's own reward, on images of the base model that no training saw.
 		table.Column{Name: "reward.accuracy", Unit: "share", Better: "higher", Range: table.Share, Doc: "share of held-out images whose noisy label the trial's own reward guesses, score above .5 for good"},
 		table.Column{Name: "reward.accuracy.seen", Unit: "share", Better: "higher", Range: table.Share, Doc: "the same, prompts that feedback may use"},
