@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -133,7 +132,7 @@ func (r *Result) Compared() (n int) {
 // where it is below 10%. Where the standard deviation over seeds is not known, a value that is worse than a declared
 // margin is a regression, and one that is worse than it was is inconclusive.
 func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
-	if o.Study != "" && studyOf(b.Study) != studyOf(o.Study) {
+	if o.Study != "" && b.Study != o.Study {
 		return nil, fmt.Errorf("the baseline is of the study %s and not of %s: give that of this study, or write one with 'ablate baseline'", b.Study, o.Study)
 	}
 	better := map[string]string{}
@@ -187,11 +186,6 @@ func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
 	})
 	return c.r, nil
 }
-
-var hash = regexp.MustCompile(`@[0-9a-f]{8}$`)
-
-// studyOf is a study's name without the hash of what --set changes.
-func studyOf(name string) string { return hash.ReplaceAllString(name, "") }
 
 type checker struct {
 	o       Options

@@ -330,7 +330,7 @@ func TestVerdicts(t *testing.T) {
 	}
 	more := draw(4, 8, at)
 	more.Rows[0].Trials[0] = "another"
-	got = check(t, b, more, gate.Options{Study: "s@0a1b2c3d", Made: gate.Made{Backend: "xla:cuda", Versions: []string{"2"}}})
+	got = check(t, b, more, gate.Options{Study: "s", Made: gate.Made{Backend: "xla:cuda", Versions: []string{"2"}}})
 	if got.Outcome != gate.Within || len(got.Added) != 1 || got.Changed[0] != "arm 0" || !strings.Contains(strings.Join(got.Notes, " "), "xla:cuda") {
 		t.Errorf("added and changed rows: %+v", got)
 	}

@@ -86,7 +86,8 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 	if !info.IsDir() && alone(abs) {
 		named = dir // the file is the package
 	}
-	s.Name, s.Path = studyName(root, named)
+	s.Declared, s.Path = studyName(root, named)
+	s.Name = s.Declared
 	r.dir = dir
 	ctx := cuecontext.New()
 	if r.grammar, err = compile(ctx); err != nil {

@@ -63,7 +63,7 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 	}
 	if set, changed := r.flags(o.Set); changed {
 		base = base.override(set)
-		s.Name += "@" + hashSet(set)
+		s.Name = s.Declared + "@" + hashSet(set)
 	}
 	stated := r.expand(s, base, arms)
 	r.compare(s, compare, arms)

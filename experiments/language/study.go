@@ -33,7 +33,8 @@ type Options struct {
 
 // Study is a study, checked and expanded.
 type Study struct {
-	Name       string // path of the package's folder, or of the one file, below the module's root; NAME@HASH under Options.Set
+	Declared   string // path of the package's folder, or of the one file, below the module's root
+	Name       string // Declared; DECLARED@HASH where Options.Set changes it
 	Path       string // what to name it by in the module's root
 	Root, Dir  string // absolute folders: the CUE module's root, the study's own
 	Title      string

@@ -53,7 +53,7 @@ func (r *Result) Baseline() (*gate.Baseline, error) {
 	for _, t := range r.Project.Study.Gate {
 		metrics = append(metrics, t.Metric)
 	}
-	return gate.New(r.Project.Study.Name, r.made(), r.Ablation, metrics)
+	return gate.New(r.Project.Study.Declared, r.made(), r.Ablation, metrics)
 }
 
 // made is the environment that computed the results.
@@ -89,7 +89,7 @@ func (r *Result) options(b *gate.Baseline, scope Scope) (gate.Options, error) {
 		}
 		only = append(only, labels...)
 	}
-	o := gate.Options{Only: only, Seeds: scope.Seeds, AllowRemoved: scope.AllowRemoved, Study: s.Name, Made: r.made(), Looks: s.Looks}
+	o := gate.Options{Only: only, Seeds: scope.Seeds, AllowRemoved: scope.AllowRemoved, Study: s.Declared, Made: r.made(), Looks: s.Looks}
 	for _, t := range s.Gate {
 		o.Tolerances = append(o.Tolerances, gate.Tolerance{Metric: t.Metric, Absolute: t.Absolute, Relative: t.Relative, Seeds: t.Seeds})
 	}
