@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"ablate/analysis/gate"
+	"ablate/analysis/table"
 	"ablate/experiments/language"
 	"ablate/reports/text"
 	"ablate/runner/internal/kept"
@@ -136,4 +139,62 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s: %s", name, d)
 		}
 	}
+}
+
+// quoted is an estimate with its interval, as the sentences of a README have them.
+var quoted = regexp.MustCompile(`([+−]?\d*\.\d+) \[([+−]?\d*\.\d+), ([+−]?\d*\.\d+)\]`)
+
+// TestQuoted: each estimate with an interval that the README of a study quotes is one of
+// the study, to the last digit, or one with the other sign ("less by .033 [.020, .048]").
+func TestQuoted(t *testing.T) {
+	for name, r := range studies(t) {
+		b, err := os.ReadFile(filepath.Join(experiments, name, "README.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, rest, _ := strings.Cut(string(b), "<!-- table -->\n")
+		_, after, _ := strings.Cut(rest, "<!-- end -->\n")
+		all := text.Long(r.Ablation)
+		estimate, low, high := all.Column("estimate"), all.Column("low"), all.Column("high")
+		lowest, highest := all.Column("corrected.low"), all.Column("corrected.high")
+		// written has the estimates of the study with their intervals, with 1 to 4 decimals.
+		written := map[[3]string]bool{}
+		for i := range all.Rows() {
+			for _, interval := range [][2]*table.Column{{low, high}, {lowest, highest}} {
+				if !estimate.Has(i) || !interval[0].Has(i) {
+					continue
+				}
+				x, a, b := estimate.Floats[i], interval[0].Floats[i], interval[1].Floats[i]
+				for digits := 1; digits <= 4; digits++ {
+					written[[3]string{decimal(x, digits), decimal(a, digits), decimal(b, digits)}] = true
+					written[[3]string{decimal(-x, digits), decimal(-b, digits), decimal(-a, digits)}] = true
+				}
+			}
+		}
+		n := 0
+		for _, m := range quoted.FindAllStringSubmatch(before+after, -1) {
+			var q [3]string
+			for k, s := range m[1:] {
+				_, decimals, _ := strings.Cut(s, ".")
+				x, err := strconv.ParseFloat(strings.NewReplacer("−", "-", "+", "").Replace(s), 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				q[k] = decimal(x, len(decimals))
+			}
+			if n++; !written[q] {
+				t.Errorf("%s: the README quotes %s, which no line of its table has ('ablate table --csv')", name, m[0])
+			}
+		}
+		t.Logf("%s: %d estimates quoted", name, n)
+	}
+}
+
+// decimal is a number with some decimals, without the sign of a zero.
+func decimal(x float64, digits int) string {
+	s := strconv.FormatFloat(x, 'f', digits, 64)
+	if strings.Trim(s, "-0.") == "" {
+		return strings.TrimPrefix(s, "-")
+	}
+	return s
 }
