@@ -248,6 +248,7 @@ func Ablation(trials *table.Table, samples Samples, o Options) (*Table, error) {
 	}
 	b.correct()
 	b.best()
+	b.t.digits()
 	b.sweeps()
 	b.front("fidelity.recall", "alignment")
 	b.general()

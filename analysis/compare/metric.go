@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -20,6 +21,10 @@ type Metric struct {
 	Range   string `json:"range,omitempty"`  // of its values: share, unit or positive; empty: any number
 	Real    string `json:"real,omitempty"`   // the metric that is this one of real against real
 	Primary bool   `json:"primary,omitempty"`
+	// Digits are the decimals with which values are printed; 0 stands for 3. Those of the
+	// metrics of Shown are declared. A share has 3; any other metric has two significant
+	// digits of the median half width of its rows' intervals, at least 1 and at most 6.
+	Digits int `json:"digits,omitempty"`
 	// Depends is "n" where a value changes with the number of samples: rows of
 	// different numbers have no difference.
 	Depends string `json:"depends,omitempty"`
@@ -45,12 +50,12 @@ var Shown = []Metric{
 	{Name: "fidelity.recall", Label: "recall", Real: "fidelity.recall.real"},
 	{Name: "fidelity.density", Label: "density", Real: "fidelity.density.real"},
 	{Name: "fidelity.coverage", Label: "coverage", Real: "fidelity.coverage.real"},
-	{Name: "fidelity.frechet", Label: "Fréchet", Real: "fidelity.frechet.real"},
-	{Name: "fidelity.kid", Label: "KID", Real: "fidelity.kid.real"},
-	{Name: "fidelity.cmmd", Label: "CMMD", Real: "fidelity.cmmd.real"},
+	{Name: "fidelity.frechet", Label: "Fréchet", Digits: 1, Real: "fidelity.frechet.real"},
+	{Name: "fidelity.kid", Label: "KID", Digits: 4, Real: "fidelity.kid.real"},
+	{Name: "fidelity.cmmd", Label: "CMMD", Digits: 4, Real: "fidelity.cmmd.real"},
 	{Name: "diversity", Label: "diversity", Real: "diversity.real"},
 	{Name: "diversity.vendi", Label: "Vendi", Real: "diversity.vendi.real"},
-	{Name: "distance.kl", Label: "KL"},
+	{Name: "distance.kl", Label: "KL", Digits: 1},
 	{Name: "distance.gap", Label: "loss gap"},
 }
 
@@ -103,6 +108,52 @@ func (m Metric) Scale() stats.Scale {
 		return stats.Log
 	}
 	return stats.Identity
+}
+
+// Digits are the decimals of values of which nothing else is known.
+const Digits = 3
+
+// Digits are the decimals with which values of a metric are printed; 0 stands for 3.
+func (t *Table) Digits(metric string) int {
+	m, _ := t.Metric(metric)
+	return m.Digits
+}
+
+// digits decides with how many decimals the metrics are printed that do not declare it. An
+// interval shows which digits are known. Without one the values of the seeds do, and of one
+// seed three significant digits are printed.
+func (t *Table) digits() {
+	for i := range t.Metrics {
+		m := &t.Metrics[i]
+		if m.Digits != 0 || slices.ContainsFunc(Shown, func(s Metric) bool { return s.Name == m.Name }) {
+			continue
+		}
+		if m.Range == table.Share || m.Range == table.Unit {
+			continue // 3
+		}
+		var widths, spreads, sizes []float64
+		for _, r := range t.Rows {
+			c, ok := r.Cells[m.Name]
+			if !ok {
+				continue
+			}
+			if c.Interval != "" {
+				widths = append(widths, (c.High-c.Low)/2)
+			}
+			if len(c.Values) > 1 {
+				spreads = append(spreads, (slices.Max(c.Values)-slices.Min(c.Values))/2)
+			}
+			sizes = append(sizes, math.Abs(c.Mean)/10)
+		}
+		for _, list := range [][]float64{widths, spreads, sizes} {
+			list = slices.DeleteFunc(list, func(x float64) bool { return !(x > 0) || math.IsInf(x, 0) })
+			if len(list) > 0 {
+				slices.Sort(list)
+				m.Digits = min(max(1-int(math.Floor(math.Log10(list[len(list)/2]))), 1), 6)
+				break
+			}
+		}
+	}
 }
 
 // sign is 1 where higher is better, −1 where lower is, and 0 where neither is.

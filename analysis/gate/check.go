@@ -74,6 +74,7 @@ type Value struct {
 	N      int      `json:"n"` // independent seeds that both have
 	Pairs  []Pair   `json:"pairs,omitempty"`
 	Reason string   `json:"reason,omitempty"`
+	Digits int      `json:"-"` // decimals of the metric's values; 0 stands for 3
 
 	test test
 }
@@ -247,7 +248,7 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 
 // pair compares a row's seeds with those of the baseline.
 func (c *checker) pair(r BaselineRow, then BaselineCell, now compare.Row, tol Tolerance) Value {
-	v := Value{Arm: r.Arm, Row: r.Row, Metric: tol.Metric, Verdict: Within}
+	v := Value{Arm: r.Arm, Row: r.Row, Metric: tol.Metric, Verdict: Within, Digits: c.metrics[tol.Metric].Digits}
 	v.test = test{scale: c.metrics[tol.Metric].Scale(), samples: then.Images, sign: 1}
 	if then.Better == "higher" {
 		v.test.sign = -1

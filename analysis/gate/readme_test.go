@@ -65,7 +65,7 @@ func TestREADMEs(t *testing.T) {
 				if !ok {
 					continue
 				}
-				want := format.Cell(columns[strings.TrimSpace(h)], c)
+				want := format.Cell(tab.Digits(columns[strings.TrimSpace(h)]), c)
 				if got := strings.TrimSpace(cells[i]); !strings.HasPrefix(got, want) {
 					t.Errorf("%s, %s, %s: the README has %q, the baseline %q", study, r.Label, strings.TrimSpace(h), got, want)
 				}

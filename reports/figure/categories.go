@@ -80,7 +80,7 @@ func (c *categories) Plot(canvas draw.Canvas, p *plot.Plot) {
 				canvas.StrokeLine2(draw.LineStyle{Color: col, Width: 1}, at, ty(x.Low), at, ty(x.High))
 			}
 			canvas.DrawGlyph(draw.GlyphStyle{Color: col, Radius: 3, Shape: glyph}, vg.Point{X: at, Y: ty(x.Mean)})
-			c.marks.add(vg.Point{X: at, Y: ty(x.Mean)}, Mark{Row: i, Series: i, Name: name(c.t.Rows[i]), Values: n + " " + format.Cell("alignment", x)})
+			c.marks.add(vg.Point{X: at, Y: ty(x.Mean)}, Mark{Row: i, Series: i, Name: name(c.t.Rows[i]), Values: n + " " + format.Cell(c.t.Digits("alignment"), x)})
 		}
 	}
 }

@@ -101,12 +101,12 @@ func (b *bands) Plot(canvas draw.Canvas, p *plot.Plot) {
 
 // step is a point of a curve in words.
 func step(s compare.Step) string {
-	v := format.Number("", s.Mean)
+	v := format.Number(0, s.Mean)
 	switch {
 	case s.Interval:
-		v += fmt.Sprintf(" [%s, %s]", format.Number("", s.Low), format.Number("", s.High))
+		v += fmt.Sprintf(" [%s, %s]", format.Number(0, s.Low), format.Number(0, s.High))
 	case s.Low != s.High:
-		v += fmt.Sprintf(" (seeds from %s to %s)", format.Number("", s.Low), format.Number("", s.High))
+		v += fmt.Sprintf(" (seeds from %s to %s)", format.Number(0, s.Low), format.Number(0, s.High))
 	}
 	return v
 }

@@ -240,7 +240,7 @@ func (r *response) Plot(c draw.Canvas, p *plot.Plot) {
 			}
 			apart = apart || r.axis.broken && q.at == 0
 			at = append(at, vg.Point{X: x, Y: ty(cell.Mean)})
-			r.marks.add(at[len(at)-1], Mark{Row: q.row, Series: i, Name: name(r.table.Rows[q.row]), Values: metricName(r.table, r.metric) + " " + format.Cell(r.metric, cell)})
+			r.marks.add(at[len(at)-1], Mark{Row: q.row, Series: i, Name: name(r.table.Rows[q.row]), Values: metricName(r.table, r.metric) + " " + format.Cell(r.table.Digits(r.metric), cell)})
 		}
 		// From 0 to the others the axis has no measure: the line there is dotted.
 		line := at

@@ -65,7 +65,7 @@ func values(t *compare.Table, cells map[string]compare.Cell, metrics ...string) 
 		if s != "" {
 			s += ", "
 		}
-		s += metricName(t, name) + " " + format.Cell(name, c)
+		s += metricName(t, name) + " " + format.Cell(t.Digits(name), c)
 	}
 	return s
 }

@@ -35,7 +35,7 @@ func Forest(t *compare.Table, metric string) (Figure, bool) {
 	var list []interval
 	for _, i := range drawn(t, rows, mostLines) {
 		d := t.Rows[i].Differences[metric]
-		v := metricName(t, metric) + " " + format.Change(metric, d.Cell)
+		v := metricName(t, metric) + " " + format.Change(t.Digits(metric), d.Cell)
 		if d.Significant {
 			v += " *"
 		}
@@ -57,7 +57,7 @@ func Effects(t *compare.Table, s compare.Sweep, metric string) (Figure, bool) {
 				row = k
 			}
 		}
-		v := metricName(t, metric) + " " + format.Change(metric, e.Cell)
+		v := metricName(t, metric) + " " + format.Change(t.Digits(metric), e.Cell)
 		if e.Significant {
 			v += " *"
 		}

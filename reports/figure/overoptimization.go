@@ -349,7 +349,7 @@ func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 				when = fmt.Sprint("n = ", q.At)
 			}
 			l.g.marks.add(at, Mark{Row: course.Row, Series: course.Row, Name: course.Label,
-				Values: fmt.Sprintf("%s: %s %s at √KL %s", when, m.name, step(q.Over(m.of(q))), format.Number("", stat.Mean(q.Distance, nil)))})
+				Values: fmt.Sprintf("%s: %s %s at √KL %s", when, m.name, step(q.Over(m.of(q))), format.Number(0, stat.Mean(q.Distance, nil)))})
 		}
 	}
 }

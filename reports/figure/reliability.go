@@ -161,7 +161,7 @@ func (d *reliability) Plot(canvas draw.Canvas, p *plot.Plot) {
 			canvas.StrokeLine2(draw.LineStyle{Color: col, Width: 1}, x, ty(i.Low), x, ty(i.High))
 			line = append(line, vg.Point{X: x, Y: ty(b.Good)})
 			d.marks.add(vg.Point{X: x, Y: ty(b.Good)}, Mark{Row: r.Row, Series: r.Row, Name: r.name(d.t),
-				Values: fmt.Sprintf("score %s, %s labelled good [%s, %s], %d images", format.Number("", b.Score), format.Number("", b.Good), format.Number("", i.Low), format.Number("", i.High), b.N)})
+				Values: fmt.Sprintf("score %s, %s labelled good [%s, %s], %d images", format.Number(0, b.Score), format.Number(0, b.Good), format.Number(0, i.Low), format.Number(0, i.High), b.N)})
 		}
 		canvas.StrokeLines(draw.LineStyle{Color: faintOf(col), Width: 1.2}, line)
 		for _, q := range line {

@@ -23,7 +23,7 @@ func Answer(t *compare.Table) []string {
 		return []string{fmt.Sprintf("Nothing can be compared: “%s” has no %s yet, or no seed that other rows have.", short(t, t.Reference), m.Label)}
 	case a.Rows == 0:
 		return []string{fmt.Sprintf("With %s it cannot be told whether any difference would recur in a new training run. The largest difference from “%s” in %s is that of “%s”: %s.",
-			seeds(a), short(t, t.Reference), meaning(m), short(t, a.Named.Row), Change(m.Name, a.Named.Metric.Cell))}
+			seeds(a), short(t, t.Reference), meaning(m), short(t, a.Named.Row), Change(m.Digits, a.Named.Metric.Cell))}
 	}
 	first := []string{rows(t, a, m), named(t, a, m)}
 	if a.Few > 0 {
@@ -92,7 +92,7 @@ func named(t *compare.Table, a *compare.Answer, m compare.Metric) string {
 	default:
 		what = "The largest loss"
 	}
-	s := fmt.Sprintf("%s is that of “%s”: %s, corrected interval %s", what, short(t, a.Named.Row), Signed(m.Name, d.Mean), Bounds(m.Name, *d.Corrected))
+	s := fmt.Sprintf("%s is that of “%s”: %s, corrected interval %s", what, short(t, a.Named.Row), Signed(m.Digits, d.Mean), Bounds(m.Digits, *d.Corrected))
 	if !d.Significant {
 		s += ", which includes no difference"
 	}
@@ -110,15 +110,15 @@ func cost(t *compare.Table, n *compare.Named, m compare.Metric) string {
 	case d == nil:
 		return fmt.Sprintf("Its %s is not known.", meaning(m))
 	case d.Corrected == nil:
-		return fmt.Sprintf("Its %s differs by %s, which is not tested.", meaning(m), Change(m.Name, d.Cell))
+		return fmt.Sprintf("Its %s differs by %s, which is not tested.", meaning(m), Change(m.Digits, d.Cell))
 	case d.Significant && d.Mean > 0:
-		return fmt.Sprintf("Its %s is significantly higher: %s.", meaning(m), corrected(m.Name, *d))
+		return fmt.Sprintf("Its %s is significantly higher: %s.", meaning(m), corrected(m.Digits, *d))
 	case d.Significant:
-		return fmt.Sprintf("Its %s is significantly lower: %s.", meaning(m), corrected(m.Name, *d))
+		return fmt.Sprintf("Its %s is significantly lower: %s.", meaning(m), corrected(m.Digits, *d))
 	case d.Equivalent:
-		return fmt.Sprintf("Its %s is equivalent to that of “%s”, within what the study declares to matter: %s.", meaning(m), short(t, t.Reference), corrected(m.Name, *d))
+		return fmt.Sprintf("Its %s is equivalent to that of “%s”, within what the study declares to matter: %s.", meaning(m), short(t, t.Reference), corrected(m.Digits, *d))
 	}
-	return fmt.Sprintf("Its %s does not differ significantly: %s.", meaning(m), corrected(m.Name, *d))
+	return fmt.Sprintf("Its %s does not differ significantly: %s.", meaning(m), corrected(m.Digits, *d))
 }
 
 // against says how rows lie to the pretrained model, to which the reference is worse.
@@ -129,7 +129,7 @@ func against(t *compare.Table, p *compare.Pretrained, m compare.Metric) string {
 		}
 		return ""
 	}
-	s := fmt.Sprintf("“%s” itself is %sworse than the pretrained model, “%s”: %s.", short(t, t.Reference), significantly(p.Reference), short(t, p.Row), corrected(m.Name, p.Reference))
+	s := fmt.Sprintf("“%s” itself is %sworse than the pretrained model, “%s”: %s.", short(t, t.Reference), significantly(p.Reference), short(t, p.Row), corrected(m.Digits, p.Reference))
 	best := p.Best.Metric
 	how := "not significantly different from it"
 	switch better := (m.Better == "higher") == (best.Mean > 0); {
@@ -138,7 +138,7 @@ func against(t *compare.Table, p *compare.Pretrained, m compare.Metric) string {
 	case best.Significant:
 		how = "significantly worse"
 	}
-	return s + fmt.Sprintf(" Against that model the best of %s is “%s”: %s, %s.", Count(p.Family, "row"), short(t, p.Best.Row), corrected(m.Name, best), how)
+	return s + fmt.Sprintf(" Against that model the best of %s is “%s”: %s, %s.", Count(p.Family, "row"), short(t, p.Best.Row), corrected(m.Digits, best), how)
 }
 
 func seeds(a *compare.Answer) string {

@@ -26,9 +26,9 @@ func Diff(d *compare.Diff) []string {
 			case x.PCorrected == nil:
 				untested = append(untested, fmt.Sprintf("%s (%s)", RowName(r), m.Label))
 			case x.Significant && (m.Better == "lower") == (x.Mean < 0):
-				better = append(better, fmt.Sprintf("%s (%s %s)", RowName(r), m.Label, corrected(m.Name, *x)))
+				better = append(better, fmt.Sprintf("%s (%s %s)", RowName(r), m.Label, corrected(m.Digits, *x)))
 			case x.Significant:
-				worse = append(worse, fmt.Sprintf("%s (%s %s)", RowName(r), m.Label, corrected(m.Name, *x)))
+				worse = append(worse, fmt.Sprintf("%s (%s %s)", RowName(r), m.Label, corrected(m.Digits, *x)))
 			}
 		}
 	}

@@ -3,6 +3,7 @@
 package format
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -13,23 +14,13 @@ import (
 	"ablate/analysis/compare"
 )
 
-// digits is the number of decimals of a metric.
-func digits(metric string) int {
-	switch {
-	case strings.HasPrefix(metric, "fidelity.frechet"), metric == "distance.kl":
-		return 1
-	case strings.HasPrefix(metric, "fidelity.kid"), strings.HasPrefix(metric, "fidelity.cmmd"):
-		return 4
-	}
-	return 3
-}
-
-// Number is a value of a metric, without the zero before a point of three decimals, as
-// papers write shares, and with the minus sign U+2212.
-func Number(metric string, v float64) string {
-	d := digits(metric)
-	s := strconv.FormatFloat(math.Abs(v), 'f', d, 64)
-	if d == 3 {
+// Number is a value with some decimals (compare.Metric, Digits; 0 stands for 3), without the
+// zero before a point of three decimals, as papers write shares, and with the minus sign
+// U+2212.
+func Number(digits int, v float64) string {
+	digits = cmp.Or(digits, compare.Digits)
+	s := strconv.FormatFloat(math.Abs(v), 'f', digits, 64)
+	if digits == 3 {
 		if rest, ok := strings.CutPrefix(s, "0."); ok {
 			s = "." + rest
 		}
@@ -52,17 +43,17 @@ func sign(v float64, digits string) string {
 }
 
 // Size is a size that a study declares, with the digits that it declares.
-func Size(metric string, v float64) string {
+func Size(digits int, v float64) string {
 	s := strconv.FormatFloat(v, 'g', -1, 64)
-	if digits(metric) == 3 {
+	if cmp.Or(digits, compare.Digits) == 3 {
 		s = strings.TrimPrefix(s, "0")
 	}
 	return s
 }
 
 // Signed is Number with a plus where it is positive.
-func Signed(metric string, v float64) string {
-	s := Number(metric, v)
+func Signed(digits int, v float64) string {
+	s := Number(digits, v)
 	if v > 0 && strings.Trim(s, "0.") != "" {
 		s = "+" + s
 	}
@@ -82,39 +73,39 @@ func P(p float64) string {
 }
 
 // Cell is a value with its interval, or with its seeds' values where there is none.
-func Cell(metric string, c compare.Cell) string { return cell(metric, c, Number) }
+func Cell(digits int, c compare.Cell) string { return cell(digits, c, Number) }
 
 // Change is a difference with its interval, or with its seeds' values.
-func Change(metric string, c compare.Cell) string { return cell(metric, c, Signed) }
+func Change(digits int, c compare.Cell) string { return cell(digits, c, Signed) }
 
 // Compact is Change without a plus within the brackets, and without seeds' values.
-func Compact(metric string, c compare.Cell) string {
-	s := Signed(metric, c.Mean)
+func Compact(digits int, c compare.Cell) string {
+	s := Signed(digits, c.Mean)
 	if c.Interval != "" {
-		s += " " + bounds(metric, c.Low, c.High, Number)
+		s += " " + bounds(digits, c.Low, c.High, Number)
 	}
 	return s
 }
 
 // Spread is what stands below a mean in a table of two lines a row: its interval, or its
 // seeds' values where there is none.
-func Spread(metric string, c compare.Cell) string { return spread(metric, c, Number) }
+func Spread(digits int, c compare.Cell) string { return spread(digits, c, Number) }
 
 // ChangeSpread is Spread of a difference.
-func ChangeSpread(metric string, c compare.Cell) string { return spread(metric, c, Signed) }
+func ChangeSpread(digits int, c compare.Cell) string { return spread(digits, c, Signed) }
 
-func cell(metric string, c compare.Cell, number func(metric string, v float64) string) string {
-	return strings.TrimSpace(number(metric, c.Mean) + " " + spread(metric, c, number))
+func cell(digits int, c compare.Cell, number func(digits int, v float64) string) string {
+	return strings.TrimSpace(number(digits, c.Mean) + " " + spread(digits, c, number))
 }
 
-func spread(metric string, c compare.Cell, number func(metric string, v float64) string) string {
+func spread(digits int, c compare.Cell, number func(digits int, v float64) string) string {
 	switch {
 	case c.Interval != "":
-		return bounds(metric, c.Low, c.High, number)
+		return bounds(digits, c.Low, c.High, number)
 	case slices.ContainsFunc(c.Values, func(x float64) bool { return x != c.Values[0] }):
 		var v []string
 		for _, x := range c.Values {
-			v = append(v, number(metric, x))
+			v = append(v, number(digits, x))
 		}
 		return "(" + strings.Join(v, " ") + ")"
 	}
@@ -122,10 +113,10 @@ func spread(metric string, c compare.Cell, number func(metric string, v float64)
 }
 
 // Bounds are those of the interval of a difference.
-func Bounds(metric string, b compare.Bounds) string { return bounds(metric, b.Low, b.High, Signed) }
+func Bounds(digits int, b compare.Bounds) string { return bounds(digits, b.Low, b.High, Signed) }
 
-func bounds(metric string, low, high float64, number func(metric string, v float64) string) string {
-	return "[" + number(metric, low) + ", " + number(metric, high) + "]"
+func bounds(digits int, low, high float64, number func(digits int, v float64) string) string {
+	return "[" + number(digits, low) + ", " + number(digits, high) + "]"
 }
 
 // Arrow shows which direction of a metric is better.

@@ -123,14 +123,14 @@ func Detect(t *compare.Table) []string {
 		if m, ok := t.Metric(d.Metric); ok {
 			name = m.Label
 		}
-		of := fmt.Sprintf("a difference of %s in %s (80%% power, corrected for %s)", Size(d.Metric, d.Size), name, Count(max(t.Family, 1), "comparison"))
+		of := fmt.Sprintf("a difference of %s in %s (80%% power, corrected for %s)", Size(t.Digits(d.Metric), d.Size), name, Count(max(t.Family, 1), "comparison"))
 		bound := ""
 		if d.AtMost > 0 {
 			bound = fmt.Sprintf(", up to %d if the standard deviation is at its upper 80%% bound", d.AtMost)
 		}
 		switch {
 		case d.Row == "":
-			out = append(out, fmt.Sprintf("A difference of %s in %s matters here; two seeds or more show how many seeds find it.", Size(d.Metric, d.Size), name))
+			out = append(out, fmt.Sprintf("A difference of %s in %s matters here; two seeds or more show how many seeds find it.", Size(t.Digits(d.Metric), d.Size), name))
 		case d.Needs == 0 && d.MorePrompts == 0:
 			out = append(out, fmt.Sprintf("More than 10,000 seeds would be needed to find %s in %q.", of, short(t, d.Row)))
 		case d.Needs == 0:
@@ -152,7 +152,7 @@ func Resolving(t *compare.Table) []string {
 		if m, ok := t.Metric(r.Metric); ok {
 			name = m.Label
 		}
-		out = append(out, fmt.Sprintf("With %s, half of the %s of %s could find a difference of %s.", Count(r.Seeds, "seed"), Count(r.Of, "comparison"), name, Number(r.Metric, r.Size)))
+		out = append(out, fmt.Sprintf("With %s, half of the %s of %s could find a difference of %s.", Count(r.Seeds, "seed"), Count(r.Of, "comparison"), name, Number(t.Digits(r.Metric), r.Size)))
 	}
 	return out
 }

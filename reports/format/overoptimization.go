@@ -23,7 +23,7 @@ func OverOptimization(o *compare.OverOptimization) string {
 	var list []string
 	const most = 4
 	for _, f := range o.Found[:min(len(o.Found), most)] {
-		list = append(list, fmt.Sprintf("“%s” from step %d to %d: proxy %s, gold %s (%s)", f.Row, f.From, f.To, corrected("proxy", f.Proxy), corrected("alignment", f.Gold), Count(f.Gold.N, "seed")))
+		list = append(list, fmt.Sprintf("“%s” from step %d to %d: proxy %s, gold %s (%s)", f.Row, f.From, f.To, corrected(0, f.Proxy), corrected(0, f.Gold), Count(f.Gold.N, "seed")))
 	}
 	if rest := len(o.Found) - most; rest > 0 {
 		list = append(list, fmt.Sprintf("and %d more", rest))
@@ -33,6 +33,6 @@ func OverOptimization(o *compare.OverOptimization) string {
 }
 
 // corrected is a difference with the interval that its correction gives.
-func corrected(metric string, d compare.Difference) string {
-	return Signed(metric, d.Mean) + " " + Bounds(metric, *d.Corrected)
+func corrected(digits int, d compare.Difference) string {
+	return Signed(digits, d.Mean) + " " + Bounds(digits, *d.Corrected)
 }

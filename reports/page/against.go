@@ -30,12 +30,12 @@ func (v *view) Compared(primary bool) []Compared {
 			if !ok || m.Primary != primary {
 				continue
 			}
-			c := Compared{Row: r.Row, Control: r.Control, Metric: strings.TrimSpace(m.Label + " " + format.Arrow(m.Better)), A: format.Number(m.Name, x.A.Mean), B: format.Number(m.Name, x.B.Mean), Difference: "not comparable: different numbers of samples", Corrected: "–"}
+			c := Compared{Row: r.Row, Control: r.Control, Metric: strings.TrimSpace(m.Label + " " + format.Arrow(m.Better)), A: format.Number(m.Digits, x.A.Mean), B: format.Number(m.Digits, x.B.Mean), Difference: "not comparable: different numbers of samples", Corrected: "–"}
 			switch d := x.Difference; {
 			case r.Same:
 				c.Difference, c.Value = "identical", new(float64)
 			case d != nil:
-				c.Difference, c.Value, c.Significant = format.Compact(m.Name, d.Cell), &d.Mean, d.Significant
+				c.Difference, c.Value, c.Significant = format.Compact(m.Digits, d.Cell), &d.Mean, d.Significant
 				if d.PCorrected != nil {
 					c.Corrected = format.P(*d.PCorrected)
 				}

@@ -57,14 +57,14 @@ func TestAgainst(t *testing.T) {
 		for _, row := range d.Rows {
 			for _, m := range d.Metrics {
 				x := row.Values[m.Name]
-				want := format.Compact(m.Name, x.Difference.Cell)
+				want := format.Compact(m.Digits, x.Difference.Cell)
 				if x.Difference.Significant {
 					want += " *"
 				}
 				found := false
 				for _, l := range lines {
 					if l.Row == row.Row && strings.HasPrefix(l.Metric, m.Label) {
-						found = l.A == format.Number(m.Name, x.A.Mean) && l.B == format.Number(m.Name, x.B.Mean) && l.Difference == want && *l.Value == x.Difference.Mean &&
+						found = l.A == format.Number(m.Digits, x.A.Mean) && l.B == format.Number(m.Digits, x.B.Mean) && l.Difference == want && *l.Value == x.Difference.Mean &&
 							(x.Difference.PCorrected == nil || l.Corrected == format.P(*x.Difference.PCorrected))
 					}
 				}

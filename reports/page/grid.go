@@ -275,7 +275,7 @@ func (v *view) ablation() grid {
 		var c cell
 		for _, r := range t.Rows {
 			if f, ok := r.Cells[m.Real]; ok {
-				c.Text, any = format.Number(m.Name, f.Mean), true
+				c.Text, any = format.Number(m.Digits, f.Mean), true
 				break
 			}
 		}
@@ -371,7 +371,7 @@ func (v *view) level(m compare.Metric, r compare.Row) cell {
 	if !ok {
 		return cell{Text: "no result"}
 	}
-	return cell{Value: fmt.Sprint(c.Mean), Text: format.Number(m.Name, c.Mean), Below: format.Spread(m.Name, c), Notes: v.particular(c.Notes), Strong: m.Best == r.Label}
+	return cell{Value: fmt.Sprint(c.Mean), Text: format.Number(m.Digits, c.Mean), Below: format.Spread(m.Digits, c), Notes: v.particular(c.Notes), Strong: m.Best == r.Label}
 }
 
 // difference is a row's difference in a metric.
@@ -383,7 +383,7 @@ func (v *view) difference(m compare.Metric, of map[string]compare.Difference, re
 	case !ok:
 		return cell{Text: "–"}
 	}
-	c := cell{Value: fmt.Sprint(d.Mean), Text: format.Signed(m.Name, d.Mean), Below: format.Spread(m.Name, d.Cell), Notes: v.particular(d.Notes), Strong: d.Significant}
+	c := cell{Value: fmt.Sprint(d.Mean), Text: format.Signed(m.Digits, d.Mean), Below: format.Spread(m.Digits, d.Cell), Notes: v.particular(d.Notes), Strong: d.Significant}
 	if d.Significant {
 		c.Marks += " *"
 	}
@@ -399,7 +399,7 @@ func corrected(m compare.Metric, of map[string]compare.Difference) cell {
 	if !ok || d.PCorrected == nil {
 		return cell{Text: "–"}
 	}
-	return cell{Value: fmt.Sprint(*d.PCorrected), Text: format.P(*d.PCorrected), Below: format.Spread(m.Name, compare.Cell{Interval: d.Interval, Low: d.Corrected.Low, High: d.Corrected.High}), Strong: d.Significant}
+	return cell{Value: fmt.Sprint(*d.PCorrected), Text: format.P(*d.PCorrected), Below: format.Spread(m.Digits, compare.Cell{Interval: d.Interval, Low: d.Corrected.Low, High: d.Corrected.High}), Strong: d.Significant}
 }
 
 // needs are the seeds that a difference needs.

@@ -39,7 +39,7 @@ func report() page.Report {
 	}
 	t := &compare.Table{Reference: "base", Pretrained: "base", Answer: compare.Answer{Metric: "alignment", Values: []string{"base", hostile}, Few: 1, Seeds: [2]int{2, 2}, Named: &compare.Named{Row: hostile, Metric: compare.Difference{Cell: cell(.2)}}}, Notes: []compare.Note{{Kind: compare.FewSeeds, Names: []string{compare.OverImages}}, {Kind: compare.SameParser}},
 		Metrics: []compare.Metric{{Name: "alignment", Label: "alignment", Better: "higher", Primary: true}, {Name: "alignment.count", Label: "count"}, {Name: "alignment.colour", Label: "colour"},
-			{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}, {Name: "fidelity.frechet", Label: "Fréchet", Better: "lower"}},
+			{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}, {Name: "fidelity.frechet", Digits: 1, Label: "Fréchet", Better: "lower"}},
 		Rows: []compare.Row{row("base", .5, .9), row(hostile, .7, .8), {Arm: "missing", Label: "missing", Trials: []string{"m-1", "m-2"}, Seeds: []string{"1", "2"}, Cells: map[string]compare.Cell{}}}}
 	samples := &table.Table{}
 	col := func(name string, k table.Kind) *table.Column {

@@ -30,7 +30,7 @@ func (r Report) reliability() []shown {
 			caption += fmt.Sprintf(" %s more.", format.Count(len(rewards)-i, "reward"))
 			break
 		}
-		caption += fmt.Sprintf(" Reward of %s: expected calibration error %s (%s, 10 bins).", rewardOf(r.Table, reward), format.Number("", stats.CalibrationError(reward.Bins)), format.Count(reward.N, "image"))
+		caption += fmt.Sprintf(" Reward of %s: expected calibration error %s (%s, 10 bins).", rewardOf(r.Table, reward), format.Number(0, stats.CalibrationError(reward.Bins)), format.Count(reward.N, "image"))
 	}
 	seen, nSeen := meanOf(r.Trials, row.Trials, "reward.accuracy.seen")
 	unseen, nUnseen := meanOf(r.Trials, row.Trials, "reward.accuracy.unseen")
@@ -42,7 +42,7 @@ func (r Report) reliability() []shown {
 			which = "The first"
 		}
 		caption += fmt.Sprintf(" %s agrees with %s of the labels of seen prompts (%s) and %s of unseen ones (%s); the study's own embedder alone %s and %s.",
-			which, format.Number("", seen), format.Count(nSeen, "image"), format.Number("", unseen), format.Count(nUnseen, "image"), format.Number("", own), format.Number("", ownUnseen))
+			which, format.Number(0, seen), format.Count(nSeen, "image"), format.Number(0, unseen), format.Count(nUnseen, "image"), format.Number(0, own), format.Number(0, ownUnseen))
 	}
 	return []shown{{Name: "reliability", Section: "training", Caption: caption, figure: f}}
 }

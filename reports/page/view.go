@@ -82,7 +82,7 @@ func summary(t *compare.Table, r compare.Row) string {
 	var parts []string
 	for _, m := range t.Metrics {
 		if c, ok := r.Cells[m.Name]; ok && (m.Name == "alignment" || m.Name == "proxy" || m.Name == "fidelity.recall") {
-			parts = append(parts, m.Label+" "+format.Cell(m.Name, c))
+			parts = append(parts, m.Label+" "+format.Cell(m.Digits, c))
 		}
 	}
 	if parts == nil {

@@ -52,18 +52,18 @@ func checkRow(v gate.Value) []string {
 	if v.Metric == "" || v.Verdict == gate.Missing || v.Verdict == gate.Absent || v.Verdict == gate.Unchecked {
 		return []string{v.Row, v.Metric, "", "", "", "", "", "", "", verdict(v)}
 	}
-	was, is := format.Number(v.Metric, v.Baseline), format.Number(v.Metric, v.Now)
+	was, is := format.Number(v.Digits, v.Baseline), format.Number(v.Digits, v.Now)
 	if v.Verdict == gate.Incomparable {
 		return []string{v.Row, v.Metric, was, is, "", "", "", "", fmt.Sprint(v.N), verdict(v)}
 	}
 	bound, p := "", ""
 	if v.Bound != nil {
-		bound = format.Signed(v.Metric, *v.Bound)
+		bound = format.Signed(v.Digits, *v.Bound)
 	}
 	if v.P != nil {
 		p = format.P(*v.P)
 	}
-	return []string{v.Row, v.Metric, was, is, format.Signed(v.Metric, v.Worse), format.Number(v.Metric, v.Margin), bound, p, fmt.Sprint(v.N), verdict(v)}
+	return []string{v.Row, v.Metric, was, is, format.Signed(v.Digits, v.Worse), format.Number(v.Digits, v.Margin), bound, p, fmt.Sprint(v.N), verdict(v)}
 }
 
 func verdict(v gate.Value) string {
@@ -154,13 +154,13 @@ func CheckExplain(w io.Writer, r *gate.Result, arm string, width int) error {
 			fmt.Fprintf(&b, "%s: %s\n\n", f.Row, verdict(f))
 			continue
 		}
-		wrap(&b, "", fmt.Sprintf("%s, %s: %s; was %s, is %s, worse by %s; margin %s", f.Row, f.Metric, verdict(f), format.Number(f.Metric, f.Baseline), format.Number(f.Metric, f.Now), format.Signed(f.Metric, f.Worse), format.Number(f.Metric, f.Margin)), width)
+		wrap(&b, "", fmt.Sprintf("%s, %s: %s; was %s, is %s, worse by %s; margin %s", f.Row, f.Metric, verdict(f), format.Number(f.Digits, f.Baseline), format.Number(f.Digits, f.Now), format.Signed(f.Digits, f.Worse), format.Number(f.Digits, f.Margin)), width)
 		if f.Bound != nil {
-			wrap(&b, "", fmt.Sprintf("worse by at least %s (one-sided, corrected by Holm over all values that differ)", format.Signed(f.Metric, *f.Bound)), width)
+			wrap(&b, "", fmt.Sprintf("worse by at least %s (one-sided, corrected by Holm over all values that differ)", format.Signed(f.Digits, *f.Bound)), width)
 		}
 		rows := [][]string{{"seed", "was", "is", "change", "trial", "trial now"}}
 		for _, p := range f.Pairs {
-			rows = append(rows, []string{p.Seed, format.Number(f.Metric, p.Baseline), format.Number(f.Metric, p.Value), format.Signed(f.Metric, p.Value-p.Baseline), first(p.Trial, 12), first(p.Now, 12)})
+			rows = append(rows, []string{p.Seed, format.Number(f.Digits, p.Baseline), format.Number(f.Digits, p.Value), format.Signed(f.Digits, p.Value-p.Baseline), first(p.Trial, 12), first(p.Now, 12)})
 		}
 		if len(rows) > 1 {
 			align(&b, rows)
@@ -244,7 +244,7 @@ func CheckJUnit(w io.Writer, r *gate.Result, pass bool) error {
 		}
 		said := verdict(f)
 		if f.Metric != "" && f.Verdict != gate.Missing && f.Verdict != gate.Absent && f.Verdict != gate.Unchecked && f.Verdict != gate.Incomparable {
-			said = fmt.Sprintf("%s: was %s, is %s, worse by %s, margin %s, %d seeds", said, format.Number(f.Metric, f.Baseline), format.Number(f.Metric, f.Now), format.Signed(f.Metric, f.Worse), format.Number(f.Metric, f.Margin), f.N)
+			said = fmt.Sprintf("%s: was %s, is %s, worse by %s, margin %s, %d seeds", said, format.Number(f.Digits, f.Baseline), format.Number(f.Digits, f.Now), format.Signed(f.Digits, f.Worse), format.Number(f.Digits, f.Margin), f.N)
 		}
 		said = printable(said)
 		switch {

@@ -62,12 +62,12 @@ func DiffAll(w io.Writer, d *compare.Diff, width int) error {
 			if !ok {
 				continue
 			}
-			line := []string{format.RowName(r), strings.TrimSpace(m.Label + " " + format.Arrow(m.Better)), format.Number(m.Name, v.A.Mean) + mark(v.A.Notes), format.Number(m.Name, v.B.Mean) + mark(v.B.Notes), "–", "", "", seedsOf(v)}
+			line := []string{format.RowName(r), strings.TrimSpace(m.Label + " " + format.Arrow(m.Better)), format.Number(m.Digits, v.A.Mean) + mark(v.A.Notes), format.Number(m.Digits, v.B.Mean) + mark(v.B.Notes), "–", "", "", seedsOf(v)}
 			switch x := v.Difference; {
 			case r.Same:
 				line[4] = "identical"
 			case x != nil:
-				if line[4] = format.Change(m.Name, x.Cell) + mark(x.Notes); x.Significant {
+				if line[4] = format.Change(m.Digits, x.Cell) + mark(x.Notes); x.Significant {
 					line[4] += " *"
 				}
 				if x.Equivalent {
@@ -129,7 +129,7 @@ func sides(d *compare.Diff, metrics []compare.Metric) (rows [][]string, used sig
 			case x != nil:
 				s = used.difference(m, *x)
 			}
-			line = append(line, fmt.Sprintf("%-5s  %-5s  %s", format.Number(m.Name, v.A.Mean), format.Number(m.Name, v.B.Mean), s))
+			line = append(line, fmt.Sprintf("%-5s  %-5s  %s", format.Number(m.Digits, v.A.Mean), format.Number(m.Digits, v.B.Mean), s))
 		}
 		rows = append(rows, line)
 	}

@@ -31,7 +31,7 @@ func compared(n int) *compare.Diff {
 	unequal.A.Notes = []int{0}
 	beta := compare.Setting{Path: "finetune.beta", A: "0.1", B: "0.5"}
 	d := &compare.Diff{A: "mine", B: "yours", Prompts: compare.Fixed, Family: 3, Known: true, OnlyA: []string{"new"}, OnlyB: []string{},
-		Metrics: []compare.Metric{{Name: "alignment", Label: "alignment", Better: "higher", Primary: true}, {Name: "fidelity.recall", Label: "recall", Better: "higher", Primary: true}, {Name: "fidelity.frechet", Label: "Fréchet", Better: "lower"}},
+		Metrics: []compare.Metric{{Name: "alignment", Label: "alignment", Better: "higher", Primary: true}, {Name: "fidelity.recall", Label: "recall", Better: "higher", Primary: true}, {Name: "fidelity.frechet", Digits: 1, Label: "Fréchet", Better: "lower"}},
 		Rows: []compare.DiffRow{
 			{Row: "pretrained", Arm: "pretrained", Shares: compare.SameTrials, Same: true, Values: map[string]compare.DiffValue{"alignment": same, "fidelity.recall": same}},
 			{Row: "again", Arm: "again", Shares: compare.SameTrials, Same: true, SameAs: "pretrained", Values: map[string]compare.DiffValue{"alignment": same}},

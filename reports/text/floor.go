@@ -22,7 +22,7 @@ func Floors(w io.Writer, t *compare.Table, floors []compare.Floor, width int) er
 		if m, ok := t.Metric(f.Metric); ok {
 			name = m.Label
 		}
-		n := func(x float64) string { return format.Number(f.Metric, x) }
+		n := func(x float64) string { return format.Number(t.Digits(f.Metric), x) }
 		noise = append(noise, []string{name, fmt.Sprint(f.Seeds), n(f.Mean), n(f.SD), fmt.Sprintf("%s (%d)", n(f.Paired), f.Rows)})
 		alone, corrected := []string{name, "1 comparison"}, []string{"", format.Count(t.Family, "comparison")}
 		for _, s := range f.Find {

@@ -105,11 +105,11 @@ func latexLevels(t *compare.Table, metrics []compare.Metric, used map[int]bool) 
 				row = append(row, latexCell{text: "--"})
 				continue
 			}
-			s := latex(format.Number(m.Name, c.Mean))
+			s := latex(format.Number(m.Digits, c.Mean))
 			if m.Best == r.Label {
 				s = `\textbf{` + s + "}"
 			}
-			row = append(row, latexCell{s + latexMarks(c.Notes, used), below(format.Spread(m.Name, c))})
+			row = append(row, latexCell{s + latexMarks(c.Notes, used), below(format.Spread(m.Digits, c))})
 		}
 		rows = append(rows, row)
 	}
@@ -125,17 +125,17 @@ func latexLevels(t *compare.Table, metrics []compare.Metric, used map[int]bool) 
 
 // latexDifferences lays out the differences in some metrics.
 func latexDifferences(t *compare.Table, metrics []compare.Metric, used map[int]bool) [][]latexCell {
-	return eachDifference(t, metrics, func(s string) latexCell { return latexCell{text: latex(s)} }, func(m string, d compare.Difference) latexCell {
-		s := latex(format.Signed(m, d.Mean))
+	return eachDifference(t, metrics, func(s string) latexCell { return latexCell{text: latex(s)} }, func(m compare.Metric, d compare.Difference) latexCell {
+		s := latex(format.Signed(m.Digits, d.Mean))
 		if d.Significant {
 			s += "$^{*}$"
 		}
 		if d.Equivalent {
 			s += latex(" ≈")
 		}
-		c := latexCell{s + latexMarks(d.Notes, used), below(format.ChangeSpread(m, d.Cell))}
+		c := latexCell{s + latexMarks(d.Notes, used), below(format.ChangeSpread(m.Digits, d.Cell))}
 		if d.Corrected != nil {
-			c.below = append(c.below, latex(fmt.Sprintf("corrected %s, p %s", format.Bounds(m, *d.Corrected), format.P(*d.PCorrected))))
+			c.below = append(c.below, latex(fmt.Sprintf("corrected %s, p %s", format.Bounds(m.Digits, *d.Corrected), format.P(*d.PCorrected))))
 		}
 		return c
 	})

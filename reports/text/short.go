@@ -27,7 +27,7 @@ func (u *signs) use(s sign) string {
 
 // difference is a difference with its marks.
 func (u *signs) difference(m compare.Metric, d compare.Difference) string {
-	s := format.Compact(m.Name, d.Cell)
+	s := format.Compact(m.Digits, d.Cell)
 	if d.Significant {
 		s += " *"
 	}
@@ -134,7 +134,7 @@ func short(t *compare.Table, metrics []compare.Metric, point func(compare.Row) s
 		for _, m := range metrics {
 			v := "–"
 			if c, ok := r.Cells[m.Name]; ok {
-				if v = format.Number(m.Name, c.Mean); kinds(c.Notes, compare.Pending, compare.Undefined, compare.Damaged) {
+				if v = format.Number(m.Digits, c.Mean); kinds(c.Notes, compare.Pending, compare.Undefined, compare.Damaged) {
 					v += used.use(partial)
 				}
 			}
@@ -161,7 +161,7 @@ func short(t *compare.Table, metrics []compare.Metric, point func(compare.Row) s
 		v := ""
 		for _, r := range t.Rows {
 			if c, ok := r.Cells[m.Real]; ok {
-				v, any = format.Number(m.Name, c.Mean), true
+				v, any = format.Number(m.Digits, c.Mean), true
 				break
 			}
 		}

@@ -68,7 +68,7 @@ func grid(t *compare.Table, metrics []compare.Metric) [][]string {
 				row = append(row, "–")
 				continue
 			}
-			s := format.Cell(m.Name, c) + mark(c.Notes)
+			s := format.Cell(m.Digits, c) + mark(c.Notes)
 			if m.Best == r.Label {
 				s += " best"
 			}
@@ -88,7 +88,7 @@ func floors(t *compare.Table, metrics []compare.Metric) []string {
 	for i, m := range metrics {
 		for _, r := range t.Rows {
 			if c, ok := r.Cells[m.Real]; ok {
-				floor[i], any = format.Number(m.Name, c.Mean), true
+				floor[i], any = format.Number(m.Digits, c.Mean), true
 				break
 			}
 		}
@@ -102,8 +102,8 @@ func floors(t *compare.Table, metrics []compare.Metric) []string {
 // differences lays out what each arm changes against the reference; * marks
 // what is significant, ≈ what is equivalent.
 func differences(t *compare.Table, metrics []compare.Metric) [][]string {
-	return eachDifference(t, metrics, func(s string) string { return s }, func(metric string, d compare.Difference) string {
-		s := format.Change(metric, d.Cell)
+	return eachDifference(t, metrics, func(s string) string { return s }, func(m compare.Metric, d compare.Difference) string {
+		s := format.Change(m.Digits, d.Cell)
 		if d.Significant {
 			s += " *"
 		}
@@ -116,7 +116,7 @@ func differences(t *compare.Table, metrics []compare.Metric) [][]string {
 
 // eachDifference lays out the differences of rows and contrasts in cells of any kind; nil
 // where there is none.
-func eachDifference[C any](t *compare.Table, metrics []compare.Metric, plain func(string) C, cell func(metric string, d compare.Difference) C) [][]C {
+func eachDifference[C any](t *compare.Table, metrics []compare.Metric, plain func(string) C, cell func(m compare.Metric, d compare.Difference) C) [][]C {
 	head := []C{plain("difference from " + t.Reference)}
 	metrics = slices.DeleteFunc(slices.Clone(metrics), func(m compare.Metric) bool {
 		return !slices.ContainsFunc(t.Rows, func(r compare.Row) bool { _, ok := r.Differences[m.Name]; return ok })
@@ -125,14 +125,14 @@ func eachDifference[C any](t *compare.Table, metrics []compare.Metric, plain fun
 		head = append(head, plain(m.Label))
 	}
 	for _, d := range t.Detect {
-		head = append(head, plain(fmt.Sprintf("seeds needed for ±%s (have)", format.Size(d.Metric, d.Size))))
+		head = append(head, plain(fmt.Sprintf("seeds needed for ±%s (have)", format.Size(t.Digits(d.Metric), d.Size))))
 	}
 	rows := [][]C{head}
 	add := func(label string, of map[string]compare.Difference) {
 		row := []C{plain(label)}
 		for _, m := range metrics {
 			if d, ok := of[m.Name]; ok {
-				row = append(row, cell(m.Name, d))
+				row = append(row, cell(m, d))
 			} else {
 				row = append(row, plain("–"))
 			}
@@ -161,7 +161,7 @@ func collapses(t *compare.Table) [][]string {
 	rows := [][]string{{"collapsed seeds", "share", "which"}}
 	for _, r := range t.Rows {
 		if c := r.Collapse; c != nil && len(c.Seeds) > 0 && r.SameAs == "" {
-			rows = append(rows, []string{format.Label(r), fmt.Sprintf("%d of %d [%s, %s]", len(c.Seeds), c.N, format.Number("", c.Low), format.Number("", c.High)), strings.Join(c.Seeds, " ")})
+			rows = append(rows, []string{format.Label(r), fmt.Sprintf("%d of %d [%s, %s]", len(c.Seeds), c.N, format.Number(0, c.Low), format.Number(0, c.High)), strings.Join(c.Seeds, " ")})
 		}
 	}
 	if len(rows) == 1 {
@@ -185,7 +185,7 @@ func front(t *compare.Table) [][]string {
 		if p.DominatedBy != "" {
 			by = fmt.Sprintf("%s (p %s)", p.DominatedBy, format.P(p.P))
 		}
-		rows = append(rows, []string{p.Label, on, format.Number("", p.Distance), by})
+		rows = append(rows, []string{p.Label, on, format.Number(0, p.Distance), by})
 	}
 	return rows
 }
@@ -212,7 +212,7 @@ func effects(t *compare.Table, metrics []compare.Metric) [][]string {
 				at[name] = i
 				rows = append(rows, slices.Concat([]string{name}, slices.Repeat([]string{"–"}, len(metrics))))
 			}
-			rows[i][c] = format.Change(e.Metric, e.Cell)
+			rows[i][c] = format.Change(t.Digits(e.Metric), e.Cell)
 			if e.Significant {
 				rows[i][c] += " *"
 			}

@@ -28,7 +28,7 @@ func ablation() *compare.Table {
 		Named: &compare.Named{Row: "a|b", Metric: named, Cost: &named}, Pretrained: &compare.Pretrained{Row: "missing", Reference: named, Family: 3, Best: compare.Named{Row: "a|b", Metric: named}}},
 		Metrics: []compare.Metric{
 			{Name: "alignment", Label: "alignment", Better: "higher", Primary: true}, {Name: "proxy", Label: "proxy", Better: "higher"},
-			{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}, {Name: "fidelity.frechet", Label: "Fréchet", Better: "lower"}},
+			{Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}, {Name: "fidelity.frechet", Digits: 1, Label: "Fréchet", Better: "lower"}},
 		Rows: []compare.Row{
 			{Arm: "all data", Label: "all data", Cells: map[string]compare.Cell{"alignment": cell(.484, .068, compare.OverPrompts), "proxy": cell(.5, .05, compare.OverPrompts),
 				"fidelity.recall": cell(.968, 0, ""), "fidelity.recall.real": cell(.992, 0, ""), "fidelity.frechet": cell(6, 0, "")}},
@@ -73,7 +73,7 @@ func TestGolden(t *testing.T) {
 // once.
 func TestShow(t *testing.T) {
 	a := ablation()
-	a.Metrics = append(a.Metrics, compare.Metric{Name: "distance.kl", Label: "KL"}, compare.Metric{Name: "distance.gap", Label: "loss gap"})
+	a.Metrics = append(a.Metrics, compare.Metric{Name: "distance.kl", Digits: 1, Label: "KL"}, compare.Metric{Name: "distance.gap", Label: "loss gap"})
 	a.Show = []string{"distance.kl", "proxy"}
 	a.Rows[1].Cells["distance.kl"] = compare.Cell{Mean: 31.25, N: 2}
 	a.Rows[1].Differences["proxy"] = compare.Difference{Cell: compare.Cell{Mean: .2, N: 2}}

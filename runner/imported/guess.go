@@ -60,7 +60,7 @@ type Metric struct {
 func guess(name string, d Description, values []float64) Metric {
 	m := Metric{Name: name, Description: d}
 	if m.Range == "" {
-		m.Range, m.GuessedRange = guessRange(values), true
+		m.Range, m.GuessedRange = guessRange(name, values), true
 	}
 	if m.Better == "" {
 		if m.Better = guessBetter(name); m.Better != "" {
@@ -77,13 +77,13 @@ func guess(name string, d Description, values []float64) Metric {
 // taken to be positive by its nature.
 const spread = 10
 
-func guessRange(values []float64) Range {
+func guessRange(name string, values []float64) Range {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, x := range values {
 		low, high = min(low, x), max(high, x)
 	}
 	switch {
-	case low >= 0 && high <= 1 && low < high:
+	case low >= 0 && high <= 1 && low < high && !has(strings.ToLower(name), unboundedWords, unboundedParts):
 		return Share
 	case low > 0 && high/low > spread:
 		return Positive
@@ -98,22 +98,26 @@ var (
 	lowerParts  = []string{"loss", "lpips", "error", "frechet", "fréchet", "perplexity"}
 	higherWords = []string{"acc", "auc", "clip", "psnr", "ssim", "hps", "win", "wins", "map", "iou"}
 	higherParts = []string{"accuracy", "score", "reward", "align", "recall", "precision", "winrate", "aesthetic", "coverage"}
+	// Metrics that are no shares, though their values may lie between 0 and 1.
+	unboundedWords = []string{"fid", "kid", "mmd", "cmmd", "kl", "mse", "rmse", "mae", "nll", "psnr"}
+	unboundedParts = []string{"loss", "frechet", "fréchet", "distance", "perplexity", "imagereward", "pickscore", "aesthetic"}
 )
+
+// has reports whether a name has one of some whole words, or one with some part.
+func has(name string, whole, parts []string) bool {
+	return slices.ContainsFunc(wordsOf(name), func(w string) bool {
+		return slices.Contains(whole, w) || slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(w, p) })
+	})
+}
 
 // guessBetter guesses from a metric's name whether higher values are better; empty
 // where the name has no such word. A word for "lower" decides where both are there, as
 // in reward_loss and fid_score.
 func guessBetter(name string) string {
-	words := wordsOf(name)
-	has := func(whole, parts []string) bool {
-		return slices.ContainsFunc(words, func(w string) bool {
-			return slices.Contains(whole, w) || slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(w, p) })
-		})
-	}
 	switch {
-	case has(lowerWords, lowerParts):
+	case has(name, lowerWords, lowerParts):
 		return "lower"
-	case has(higherWords, higherParts):
+	case has(name, higherWords, higherParts):
 		return "higher"
 	}
 	return ""

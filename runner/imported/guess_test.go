@@ -21,8 +21,17 @@ func TestGuessRange(t *testing.T) {
 		{[]float64{.2, 1.1}, Any}, {[]float64{.2, 2.1}, Positive}, {[]float64{1, 10}, Any}, {[]float64{1, 10.5}, Positive},
 		{[]float64{0, 100}, Any}, {[]float64{-1, 1}, Any},
 	} {
-		if got := guessRange(c.values); got != c.want {
+		if got := guessRange("acc", c.values); got != c.want {
 			t.Errorf("%v: %s, want %s", c.values, got, c.want)
+		}
+	}
+}
+
+// TestGuessUnbounded: a distance or a loss is no share, though its values look like one.
+func TestGuessUnbounded(t *testing.T) {
+	for name, want := range map[string]Range{"kid": Any, "train/loss": Any, "ImageReward": Any, "val_mse": Any, "clip_score": Share, "LPIPS": Share, "error rate": Share, "fidelity": Share} {
+		if got := guessRange(name, []float64{.002, .01}); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
 }
@@ -46,7 +55,7 @@ func TestGuessed(t *testing.T) {
 		given Description
 		want  Metric
 	}{
-		{Description{}, Metric{Name: "fid", Description: Description{Range: Share, Better: "lower", Unit: "share"}, GuessedRange: true, GuessedBetter: true}},
+		{Description{}, Metric{Name: "fid", Description: Description{Range: Any, Better: "lower"}, GuessedRange: true, GuessedBetter: true}},
 		{Description{Range: Any, Better: "higher", Unit: "x"}, Metric{Name: "fid", Description: Description{Range: Any, Better: "higher", Unit: "x"}}},
 	} {
 		if d := cmp.Diff(c.want, guess("fid", c.given, []float64{.1, .2})); d != "" {
