@@ -10,29 +10,30 @@ import (
 	"ablate/analysis/table"
 )
 
-// The kinds of lines of a long table.
+// Kinds of lines of a long table.
 const (
 	levelLine      = "level"      // a metric of a row
-	differenceLine = "difference" // from the reference
-	contrastLine   = "contrast"   // of two rows that compare.contrasts names
-	effectLine     = "effect"     // of an axis of an arm
-	frontLine      = "front"      // a metric of a row over the seeds that the rows of the front share
-	collapseLine   = "collapse"   // the share of a row's seeds that have collapsed
+	differenceLine = "difference" // of a row from the reference
+	contrastLine   = "contrast"   // difference of two rows that compare.contrasts names
+	effectLine     = "effect"     // effect of an axis of an arm
+	frontLine      = "front"      // a metric of a row over the seeds that all rows of the front share
+	collapseLine   = "collapse"   // share of a row's seeds that have collapsed
 )
 
-// line is a line of a long table: an estimate, and what the table has of it.
+// line is a line of a long table: an estimate with its tests.
 type line struct {
 	kind, arm, row, reference string
 	point                     []compare.Value
 	metric                    compare.Metric
 	cell                      compare.Cell
-	of                        *compare.Row // absent for contrasts and effects
+	of                        *compare.Row // the row; nil for contrasts and effects
 	difference                *compare.Difference
 	effect                    *compare.Effect
 	front                     *compare.FrontPoint
 }
 
-// longColumn is a column of a long table; value is nil where a line has none.
+// longColumn is a column of a long table. The function value returns nil for a line
+// without a value.
 type longColumn struct {
 	name  string
 	kind  table.Kind
@@ -40,55 +41,55 @@ type longColumn struct {
 	value func(l line) any
 }
 
-// longColumns are the columns before and after those of the axes.
+// longColumns are the columns before and after the columns of the axes.
 var longColumns = [2][]longColumn{{
 	{"kind", table.String, "level, difference, contrast, effect, front or collapse", func(l line) any { return l.kind }},
 	{"arm", table.String, "null for a contrast", func(l line) any { return text(l.arm) }},
 	{"row", table.String, "arm and point, as in the ablation table; null for an effect", func(l line) any { return text(l.row) }},
-	{"reference", table.String, "the row that is subtracted; null where the line is not a difference of two rows", func(l line) any { return text(l.reference) }},
+	{"reference", table.String, "row that is subtracted; null if the line is not a difference of two rows", func(l line) any { return text(l.reference) }},
 	{"control", table.Bool, "the row is a control", func(l line) any { return of(l.of, func(r *compare.Row) any { return r.Control }) }},
-	{"sameAs", table.String, "an earlier row that has all of this one's trials, so that both have the same values", func(l line) any { return of(l.of, func(r *compare.Row) any { return text(r.SameAs) }) }},
+	{"sameAs", table.String, "earlier row that consists of the same trials, so that both have the same values", func(l line) any { return of(l.of, func(r *compare.Row) any { return text(r.SameAs) }) }},
 }, {
-	{"effect", table.String, "of an effect: main, range, trend or interaction", func(l line) any { return of(l.effect, func(e *compare.Effect) any { return e.Kind }) }},
-	{"factors", table.String, "of an effect: its axis, or two with × between them", func(l line) any {
+	{"effect", table.String, "kind of an effect: main, range, trend or interaction", func(l line) any { return of(l.effect, func(e *compare.Effect) any { return e.Kind }) }},
+	{"factors", table.String, "axis of an effect, or two with × between them", func(l line) any {
 		return of(l.effect, func(e *compare.Effect) any { return strings.Join(e.Factors, " × ") })
 	}},
-	{"levels", table.String, "of an effect: the levels that it is of; of a difference of two, the first is subtracted", func(l line) any {
+	{"levels", table.String, "levels of an effect; if it is a difference of two levels, the first is subtracted", func(l line) any {
 		return of(l.effect, func(e *compare.Effect) any { return text(strings.Join(e.Levels, ", ")) })
 	}},
-	{"metric", table.String, "null for a collapse", func(l line) any { return text(l.metric.Name) }},
+	{"metric", table.String, "name of the metric; null for a collapse", func(l line) any { return text(l.metric.Name) }},
 	{"primary", table.Bool, "the metric is tested for significance", func(l line) any { return l.metric.Primary }},
-	{"better", table.String, "higher or lower", func(l line) any { return text(l.metric.Better) }},
-	{"estimate", table.Float, "in the metric's units", func(l line) any { return l.cell.Mean }},
-	{"low", table.Float, "of the 95% interval, which is not corrected", func(l line) any { return within(l.cell, l.cell.Low) }},
-	{"high", table.Float, "of that interval", func(l line) any { return within(l.cell, l.cell.High) }},
-	{"interval", table.String, "the levels that it is over: seeds, seeds and prompts, prompts or images; null where there is no interval", func(l line) any { return text(l.cell.Interval) }},
-	{"seeds", table.Int, "independent ones", func(l line) any { return int64(l.cell.N) }},
+	{"better", table.String, "better direction of the metric: higher or lower", func(l line) any { return text(l.metric.Better) }},
+	{"estimate", table.Float, "value in the metric's units", func(l line) any { return l.cell.Mean }},
+	{"low", table.Float, "lower end of the 95% interval, which is not corrected", func(l line) any { return within(l.cell, l.cell.Low) }},
+	{"high", table.Float, "upper end of that interval", func(l line) any { return within(l.cell, l.cell.High) }},
+	{"interval", table.String, "source of the interval's variation: seeds, seeds and prompts, prompts or images; null if there is no interval", func(l line) any { return text(l.cell.Interval) }},
+	{"seeds", table.Int, "number of independent seeds", func(l line) any { return int64(l.cell.N) }},
 	{"images", table.Int, "smallest number of samples behind a seed's value", func(l line) any { return known(l.cell.Images) }},
-	{"p", table.Float, "two-sided", func(l line) any { return number(l.tests().p) }},
-	{"pCorrected", table.Float, "corrected by Holm over rows, contrasts and primary metrics, or over the effects of an arm; of the front that the row is dominated, corrected over the rows; null where the metric is not primary", func(l line) any {
+	{"p", table.Float, "two-sided p value", func(l line) any { return number(l.tests().p) }},
+	{"pCorrected", table.Float, "p value corrected by Holm over rows, contrasts and primary metrics, or over the effects of an arm; for the front, of the test that the row is dominated, corrected over the rows; null if the metric is not primary", func(l line) any {
 		return number(l.tests().pCorrected)
 	}},
-	{"corrected.low", table.Float, "of the interval at the level of that correction", func(l line) any { return of(l.tests().corrected, func(b *compare.Bounds) any { return b.Low }) }},
-	{"corrected.high", table.Float, "of the same interval", func(l line) any { return of(l.tests().corrected, func(b *compare.Bounds) any { return b.High }) }},
+	{"corrected.low", table.Float, "lower end of the interval at the level of that correction", func(l line) any { return of(l.tests().corrected, func(b *compare.Bounds) any { return b.Low }) }},
+	{"corrected.high", table.Float, "upper end of the same interval", func(l line) any { return of(l.tests().corrected, func(b *compare.Bounds) any { return b.High }) }},
 	{"significant", table.Bool, "pCorrected is below .05", func(l line) any { return l.tests().significant }},
-	{"equivalent", table.Bool, "within what compare.detect declares to matter", func(l line) any { return of(l.difference, func(d *compare.Difference) any { return d.Equivalent }) }},
-	{"needs", table.Int, "seeds that find what compare.detect declares to matter; null where nothing is declared, or no number is enough", func(l line) any {
+	{"equivalent", table.Bool, "the difference is significantly smaller than the size that compare.detect declares to matter", func(l line) any { return of(l.difference, func(d *compare.Difference) any { return d.Equivalent }) }},
+	{"needs", table.Int, "number of seeds that find a difference of the size that compare.detect declares to matter; null if nothing is declared, or if no number is enough", func(l line) any {
 		return of(l.difference, func(d *compare.Difference) any { return known(d.Needs) })
 	}},
-	{"morePrompts", table.Float, "where no number of seeds is enough: by how many times the prompts must be more", func(l line) any {
+	{"morePrompts", table.Float, "if no number of seeds is enough, the factor by which the number of prompts must grow", func(l line) any {
 		return of(l.difference, func(d *compare.Difference) any { return positive(d.MorePrompts) })
 	}},
-	{"outlier", table.String, "the seed whose difference is set apart from the others' (Grubbs)", func(l line) any { return of(l.difference, func(d *compare.Difference) any { return text(d.Outlier) }) }},
-	{"monotone", table.Bool, "of a range: every step from level to level goes the same way, significantly", func(l line) any {
+	{"outlier", table.String, "seed whose difference is an outlier among the seeds (Grubbs's test)", func(l line) any { return of(l.difference, func(d *compare.Difference) any { return text(d.Outlier) }) }},
+	{"monotone", table.Bool, "for a range: all steps from level to level go in the same direction, and significantly", func(l line) any {
 		return of(l.effect, func(e *compare.Effect) any { return e.Monotone })
 	}},
-	{"front", table.Bool, "of the front: no row has better means of both metrics", func(l line) any { return of(l.front, func(p *compare.FrontPoint) any { return p.On }) }},
-	{"distance", table.Float, "to the front: how much both means would have to gain", func(l line) any { return of(l.front, func(p *compare.FrontPoint) any { return p.Distance }) }},
-	{"dominatedBy", table.String, "of the front: a row that is significantly better in both metrics", func(l line) any { return of(l.front, func(p *compare.FrontPoint) any { return text(p.DominatedBy) }) }},
+	{"front", table.Bool, "for the front: no other row has better means of both metrics", func(l line) any { return of(l.front, func(p *compare.FrontPoint) any { return p.On }) }},
+	{"distance", table.Float, "distance to the front: by how much both means would have to improve", func(l line) any { return of(l.front, func(p *compare.FrontPoint) any { return p.Distance }) }},
+	{"dominatedBy", table.String, "for the front: a row that is significantly better in both metrics", func(l line) any { return of(l.front, func(p *compare.FrontPoint) any { return text(p.DominatedBy) }) }},
 }}
 
-// Long is everything that an ablation table has, a line for each estimate.
+// Long returns everything that an ablation table has, with one line per estimate.
 func Long(t *compare.Table) *table.Table {
 	lines := longLines(t)
 	out := &table.Table{Meta: map[string]string{"reference": t.Reference, "prompts": t.Prompts, "family": strconv.Itoa(t.Family)}}
@@ -122,8 +123,8 @@ func Long(t *compare.Table) *table.Table {
 	return out
 }
 
-// longLines are the lines of a table: rows with their differences, contrasts, effects and
-// the front.
+// longLines returns the lines of a table: rows with their differences, contrasts, effects
+// and the front.
 func longLines(t *compare.Table) []line {
 	var out []line
 	metrics := map[string]compare.Metric{}
@@ -187,11 +188,11 @@ func longLines(t *compare.Table) []line {
 	return out
 }
 
-// tests are those of a line; all are nil for a level.
+// tests are the tests of a line; all are nil for a level.
 type tests struct {
 	p, pCorrected *float64
 	corrected     *compare.Bounds
-	significant   any // a bool, or nil where nothing is tested
+	significant   any // bool, or nil if nothing is tested
 }
 
 func (l line) tests() tests {
@@ -208,7 +209,7 @@ func (l line) tests() tests {
 	return tests{}
 }
 
-// axesOf are the axes of a table's rows, in the order in which they come.
+// axesOf returns the axes of a table's rows, in the order of their first occurrence.
 func axesOf(t *compare.Table) []string {
 	var out []string
 	for _, r := range t.Rows {
@@ -221,8 +222,8 @@ func axesOf(t *compare.Table) []string {
 	return out
 }
 
-// kindOf is the kind of the values of an axis, which are texts or nil: whole numbers, real
-// ones, or else texts.
+// kindOf returns the kind of a column for axis values, which are strings or nil: Int or
+// Float if all are such numbers, otherwise String.
 func kindOf(values []any) table.Kind {
 	kind := table.Int
 	if !slices.ContainsFunc(values, func(v any) bool { return v != nil }) {
@@ -244,7 +245,7 @@ func kindOf(values []any) table.Kind {
 	return kind
 }
 
-// typed is a value of an axis as kindOf has it.
+// typed converts a value of an axis to kind.
 func typed(kind table.Kind, v any) any {
 	s, ok := v.(string)
 	if !ok {
@@ -253,7 +254,7 @@ func typed(kind table.Kind, v any) any {
 	return table.Parse(kind, s)
 }
 
-// tableColumn is a column with values of its kind, nil where one is not there.
+// tableColumn returns a column with these values; nil stands for a missing value.
 func tableColumn(c longColumn, values []any) *table.Column {
 	out := &table.Column{Name: c.name, Kind: c.kind, Doc: c.doc}
 	for _, v := range values {
@@ -276,7 +277,7 @@ func tableColumn(c longColumn, values []any) *table.Column {
 	return out
 }
 
-// What a line does not have is nil, and null in the table.
+// These functions return nil for a missing value, which is null in the table.
 
 func text(s string) any {
 	if s == "" {

@@ -5,7 +5,8 @@ import (
 	"ablate/analysis/table"
 )
 
-// Prompts is what rows win and lose against the reference, with one line a row and prompt.
+// Prompts returns what rows win and lose against the reference, with one line per row and
+// prompt.
 func Prompts(t *compare.Table, x *compare.Exchanges) *table.Table {
 	out := &table.Table{Meta: map[string]string{"reference": x.Reference}}
 	column := func(name string, kind table.Kind, doc string) *table.Column {
@@ -13,11 +14,11 @@ func Prompts(t *compare.Table, x *compare.Exchanges) *table.Table {
 		out.Columns = append(out.Columns, c)
 		return c
 	}
-	row, prompt, category := column("row", table.String, "arm and point"), column("prompt", table.String, "its text"), column("category", table.String, "of the prompt")
+	row, prompt, category := column("row", table.String, "arm and point, as in the ablation table"), column("prompt", table.String, "text of the prompt"), column("category", table.String, "category of the prompt")
 	seen := column("seen", table.Bool, "a training may have used the prompt")
-	pairs := column("pairs", table.Int, "pairs of images of the same seed, prompt and noise: the row's and the reference's")
-	won, lost := column("won", table.Int, "pairs of which the gold calls the row's image alone good"), column("lost", table.Int, "pairs of which it calls the reference's image alone good")
-	better, worse := column("seeds.better", table.Int, "seeds in which the row wins more pairs than it loses"), column("seeds.worse", table.Int, "seeds in which it loses more")
+	pairs := column("pairs", table.Int, "number of pairs of an image of the row and one of the reference, of the same seed, prompt and noise")
+	won, lost := column("won", table.Int, "number of pairs in which the gold calls only the row's image good"), column("lost", table.Int, "number of pairs in which the gold calls only the reference's image good")
+	better, worse := column("seeds.better", table.Int, "number of seeds in which the row wins more pairs than it loses"), column("seeds.worse", table.Int, "number of seeds in which the row loses more pairs than it wins")
 	for _, e := range x.Rows {
 		for i, c := range e.Counts {
 			row.Strings, prompt.Strings = append(row.Strings, t.Rows[e.Row].Label), append(prompt.Strings, x.Prompts[i].Text)

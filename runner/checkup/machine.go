@@ -15,8 +15,8 @@ import (
 	"ablate/runner/phrase"
 )
 
-// Machine checks this machine: each backend, which of them a run would use, and the
-// room for results in the folder dir, by default the current one.
+// Machine checks this machine: each backend, which of them a run would use, and the free
+// disk space in dir, the folder of results (by default the working folder).
 func Machine(ctx context.Context, dir string) ([]Finding, error) {
 	cuda, cpu := checkCUDA(ctx), checkCPU(ctx)
 	if ctx.Err() != nil {
@@ -34,8 +34,9 @@ func Machine(ctx context.Context, dir string) ([]Finding, error) {
 	}, nil
 }
 
-// Problem is the first finding on a machine that keeps it from running studies, false
-// if it can. A backend that does not work is none while another one does.
+// Problem returns the first finding that prevents this machine from running studies,
+// false if there is none. A backend that does not work is not a problem as long as
+// another one works.
 func Problem(list []Finding) (Finding, bool) {
 	cuda := false
 	for _, f := range list {
@@ -49,7 +50,7 @@ func Problem(list []Finding) (Finding, bool) {
 	return Finding{}, false
 }
 
-// machine describes the machine as far as a study's time depends on it.
+// machine describes the processor, the cores, the memory and the platform.
 func machine() string {
 	memory := "memory unknown"
 	if n := device.HostMemory(); n > 0 {
@@ -65,8 +66,8 @@ func cgo() Finding {
 	return Finding{What: "cgo", Detail: "this program was built without cgo and cannot load XLA plugins", Do: "build it with CGO_ENABLED=1 and a C compiler"}
 }
 
-// pick is the backend that a run uses, given what ABLATE_BACKEND names, or the error
-// of that, and which backends work.
+// pick reports which backend a run uses. name is the value of ABLATE_BACKEND and err its
+// error; cuda and cpu say which backends work.
 func pick(name string, err error, cuda, cpu bool) Finding {
 	f := Finding{What: "picked", OK: true}
 	switch {
@@ -103,7 +104,7 @@ func checkCUDA(ctx context.Context) Finding {
 	return f
 }
 
-// whose explains a name that looks like a misspelt one.
+// whose explains the name of the plugin's package, which looks like a spelling mistake.
 const whose = "the package is of lammps-jax, which runs JAX models in the simulator LAMMPS, and has the CPU plugin of XLA and nothing else; ablate pins its SHA-256"
 
 func checkCPU(ctx context.Context) Finding {
@@ -137,7 +138,7 @@ func checkCPU(ctx context.Context) Finding {
 	return Finding{What: device.CPU, OK: true, Detail: fmt.Sprintf("%s, plugin %s (%s, SHA-256 %s)", name, path, origin, digest[:12]), Do: do}
 }
 
-// disk is the room for results in a folder, which need not exist yet.
+// disk checks the free space in a folder, which need not exist yet.
 func disk(dir string) Finding {
 	if dir == "" {
 		dir = "."
@@ -159,7 +160,7 @@ func disk(dir string) Finding {
 	return room(abs, float64(st.Bavail)*float64(st.Bsize))
 }
 
-// room is whether a folder with that many free bytes can take a study's results.
+// room checks whether bytes of free space suffice for the results of a study.
 func room(dir string, bytes float64) Finding {
 	free := bytes / (1 << 30)
 	f := Finding{What: "disk", OK: true, Detail: fmt.Sprintf("%.1f GiB free at %s", free, dir)}

@@ -13,9 +13,10 @@ import (
 	"ablate/runner/stage"
 )
 
-// Study checks a study that need not be laid out: the checkpoints that it adopts, and
-// the memory that it needs on a class of backend, as in [project.Project.Class]. The
-// mistakes of the study are a *language.Errors.
+// Study checks the checkpoints that a study adopts, and whether the device has the memory
+// that the study needs. asked is the class of backend as in [project.Project.Class]. The
+// project does not need its graph. If the study has mistakes, the error is a
+// *language.Errors.
 func Study(ctx context.Context, p project.Project, asked string) ([]Finding, error) {
 	detail := p.Study.Name + ": " + selection.Summary(p.Study.Views)
 	if most := len(p.Whole().Study.Views); most > len(p.Study.Views) {
@@ -62,7 +63,7 @@ func checkpoints(ctx context.Context, s *language.Study) ([]Finding, error) {
 	return list, nil
 }
 
-// memory compares the memory that a study needs at least with that of the device.
+// memory checks whether the device has the least memory that a study needs.
 func memory(ctx context.Context, graph *layout.Graph, class string) (Finding, error) {
 	have, where := device.HostMemory(), "this machine"
 	if class == device.CUDA {
@@ -71,8 +72,8 @@ func memory(ctx context.Context, graph *layout.Graph, class string) (Finding, er
 	return enough(graph, have, where)
 }
 
-// enough is whether a device with that much memory can run every action; 0 is a
-// device whose memory is not known.
+// enough checks whether a device with have bytes of memory can run every action. have is
+// 0 if the memory of the device is not known; where names the device.
 func enough(graph *layout.Graph, have int64, where string) (Finding, error) {
 	var need int64
 	var by *layout.Action

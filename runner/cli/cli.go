@@ -1,9 +1,10 @@
-// Package cli is the command line: flags, printing, the progress line, completion and
-// exit codes. Each command has a file cmd_X.go with newX, which declares it, xOptions,
-// its flags, and runX, which calls other packages and prints what they return.
+// Package cli is the command line of ablate: flags, printing, the progress line, shell
+// completion and exit codes. Each command has a file cmd_X.go with three parts: newX
+// declares the command, xOptions holds its flags, and runX calls other packages and
+// prints their results.
 //
-// Results go to stdout, everything else to stderr. Errors are printed and turned into
-// an exit code in one place, Run.
+// Commands write results to stdout and everything else to stderr. Only Run prints errors
+// and turns them into exit codes.
 package cli
 
 import (
@@ -37,10 +38,10 @@ const (
 )
 
 const exitHelp = `
-Exit codes: 0 ok, 1 error (a failed or missing trial included), 2 usage, 3 difference
-or regression, 4 inconclusive, 130 interrupted.`
+Exit codes: 0 ok, 1 error (including a failed or missing trial), 2 wrong command line,
+3 difference or regression, 4 inconclusive (too few seeds to decide), 130 interrupted.`
 
-// errInterrupted is the cause with which a signal ends a command.
+// errInterrupted is the context's cause when a signal ends a command.
 var errInterrupted = errors.New("interrupted")
 
 // usageError is a mistake in the command line.
@@ -57,30 +58,30 @@ type differenceError struct{ err error }
 func (e differenceError) Error() string { return e.err.Error() }
 func (e differenceError) Unwrap() error { return e.err }
 
-// inconclusiveError is a comparison that has too few seeds for an answer.
+// inconclusiveError is a comparison that has too few seeds to decide.
 type inconclusiveError struct{ err error }
 
 func (e inconclusiveError) Error() string { return e.err.Error() }
 func (e inconclusiveError) Unwrap() error { return e.err }
 
-// printedError is an error that has been printed in full already.
+// printedError is an error that the command has printed already.
 type printedError struct{ err error }
 
 func (e printedError) Error() string { return e.err.Error() }
 func (e printedError) Unwrap() error { return e.err }
 
-// globals are the flags of every command, and where it writes.
+// globals are the flags that every command has, and its output streams.
 type globals struct {
 	dir     string // -C
 	store   string // --store
 	verbose bool
 	stdout  *output
 	stderr  *output
-	line    *progress // the status line at the foot of a terminal, while there is one
+	line    *progress // the status line of a terminal; nil if there is none
 }
 
-// output is a standard stream for text: control characters, which a terminal would
-// obey, are written as escapes. raw is the stream itself, for bytes.
+// output is a standard stream for text. It writes control characters as escapes, because
+// a terminal would execute them. raw is the stream itself, for binary data.
 type output struct {
 	raw   io.Writer
 	plain io.Writer
@@ -101,8 +102,8 @@ func (o *output) Write(b []byte) (int, error) {
 func Main() int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	// In "ablate run S | head" the reader closes the pipe early. Writing then returns an
-	// error; the signal would end the computation.
+	// In "ablate run S | head" the reader closes the pipe early. With the signal ignored,
+	// writing returns an error; otherwise the signal would end the computation.
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -138,14 +139,14 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var mistakes *language.Errors
 	switch {
 	case code == exitInterrupted:
-		fmt.Fprintln(g.stderr, "ablate: interrupted; what was finished is kept, and the next run goes on from it")
+		fmt.Fprintln(g.stderr, "ablate: interrupted; finished results are kept, and the next run continues from them")
 	case errors.As(err, &mistakes) && err.Error() == mistakes.Error() && mistakes.List[0].Line > 0:
 		fmt.Fprintln(g.stderr, mistakes) // FILE:LINE:COLUMN first, as editors want it
 	default:
 		fmt.Fprintf(g.stderr, "ablate: %s\n", strings.TrimSpace(err.Error()))
 	}
 	if code == exitUsage {
-		fmt.Fprintln(g.stderr, "'ablate help' lists the commands, 'ablate help COMMAND' the flags of one.")
+		fmt.Fprintln(g.stderr, "'ablate help' lists the commands, 'ablate help COMMAND' lists the flags of one.")
 	}
 	return code
 }
@@ -167,7 +168,8 @@ func exitCode(ctx context.Context, err error) int {
 	return exitError
 }
 
-// Help lists the commands of a group in the order in which people need them.
+// Help lists the commands of a group in the order in which people need them, not sorted
+// by name.
 func init() { cobra.EnableCommandSorting = false }
 
 func newRoot(g *globals) *cobra.Command {
@@ -175,13 +177,16 @@ func newRoot(g *globals) *cobra.Command {
 		Use:   "ablate",
 		Short: "Declarative alignment–fidelity ablations of text-to-image models",
 		Long: `ablate runs ablation studies of text-to-image models that are fine-tuned on human
-feedback. A study declares its arms (the variants) in CUE; every training runs once,
-and a table and an HTML report show which differences are larger than chance.
+feedback. A study is a CUE file that declares arms, the variants to compare. A trial is
+one arm with one seed; its steps, such as pretraining and fine-tuning, are stages.
+ablate computes each stage once, keeps the result in a store, and prints a table and an
+HTML report that show which differences between arms are larger than chance.
 
-Results go to stdout, everything else to stderr. Results of studies are kept in
+Commands print results to stdout and everything else to stderr. The store is the folder
 .ablate/ beside the study's cue.mod; --store or ABLATE_STORE names another folder.
-ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go chooses the backend of a study that has not
-run yet; later runs keep it, unless --backend names another.
+A backend is a library with a device that computes. The first run of a study chooses it
+by ABLATE_BACKEND=auto|xla:cuda|xla:cpu|go; later runs keep it, unless --backend names
+another.
 ` + exitHelp,
 		SilenceUsage:               true,
 		SilenceErrors:              true,
@@ -210,16 +215,17 @@ run yet; later runs keep it, unless --backend names another.
 			return nil
 		},
 	}
-	// A function of the template is called only when the version is printed. Without a
-	// commit the version has a hash of the program's file, which takes time.
+	// The version is a function of the template, so that it is computed only when it is
+	// printed: without a commit it includes a hash of the program's file, which takes
+	// time.
 	cobra.AddTemplateFunc("programVersion", program.Version)
 	root.Version = "by the template"
 	root.SetVersionTemplate("ablate {{programVersion}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := root.PersistentFlags()
-	f.StringVarP(&g.dir, "directory", "C", "", "change to this folder first")
-	f.StringVar(&g.store, "store", os.Getenv("ABLATE_STORE"), "folder of results (default: .ablate beside cue.mod)")
-	f.BoolVarP(&g.verbose, "verbose", "v", false, "log what was found in the store, and the key of every action that runs")
+	f.StringVarP(&g.dir, "directory", "C", "", "first change to this `DIR`")
+	f.StringVar(&g.store, "store", os.Getenv("ABLATE_STORE"), "the store, a `DIR` for results (default: .ablate beside cue.mod)")
+	f.BoolVarP(&g.verbose, "verbose", "v", false, "also log which results were found in the store, and the key of each stage that runs")
 	for _, group := range []struct {
 		id, title string
 		commands  []*cobra.Command
@@ -254,8 +260,8 @@ run yet; later runs keep it, unless --backend names another.
 	return root
 }
 
-// terminal reports whether a stream is a terminal on which a line can be overwritten,
-// and its width; 100 if it is not known.
+// terminal reports whether a stream is a terminal on which a line can be overwritten.
+// width is in columns, 100 if it is not known.
 func terminal(o *output) (width int, ok bool) {
 	f, is := o.raw.(*os.File)
 	if !is || !term.IsTerminal(int(f.Fd())) {
@@ -268,11 +274,13 @@ func terminal(o *output) (width int, ok bool) {
 	return width, os.Getenv("TERM") != "dumb"
 }
 
-// logger writes to stderr: for people on a terminal, JSON otherwise.
+// logger returns a logger that writes to stderr: readable lines on a terminal, JSON
+// otherwise.
 func (g *globals) logger() zerolog.Logger {
 	var w io.Writer = g.stderr
 	if f, is := g.stderr.raw.(*os.File); is && term.IsTerminal(int(f.Fd())) {
-		// The writer's own colours pass; other control characters are escaped.
+		// The colours of the console writer pass through; other control characters are
+		// escaped.
 		colour := os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 		out := io.Writer(g.stderr)
 		if colour {
@@ -288,7 +296,7 @@ func (g *globals) logger() zerolog.Logger {
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()
 }
 
-// plainText is a text with its control characters escaped.
+// plainText returns s with its control characters escaped.
 func plainText(s string) string {
 	var b strings.Builder
 	_, _ = io.WriteString(text.Plain(&b), s) // writing to a builder cannot fail

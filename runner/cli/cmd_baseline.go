@@ -24,9 +24,10 @@ func newBaseline(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "baseline STUDY [-o FILE]",
 		Short: "Write the baseline that 'ablate check' compares with",
-		Long: `Writes the guarded metrics of a study's rows as JSON, a value a line: mean, number
-of seeds, every seed's value, trial ids, and the versions that made them. Commit
-it beside the study, and read the diff when it changes.
+		Long: `Writes the guarded metrics of a study's rows as JSON, one value per line: the mean, the
+number of seeds, the value of every seed, the ids of the trials, and the versions of the
+programs that computed them. The study's field gate names the guarded metrics. Commit
+the file beside the study, and review its diff when it changes.
 ` + exitHelp,
 		Example: "  ablate baseline experiments/quickstart -o baseline.json",
 		Args:    cobra.ExactArgs(1),

@@ -24,14 +24,14 @@ type checkOptions struct {
 
 func (o *checkOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
-	f.StringVar(&o.baseline, "baseline", "", "the `FILE` to compare with")
-	f.StringArrayVar(&o.scope.Only, "only", nil, "check this `ARM` only, a group, a pattern or points of a sweep (repeatable)")
-	f.StringArrayVar(&o.scope.Seeds, "seed", nil, "check this seed `S` only (repeatable)")
-	f.BoolVar(&o.scope.AllowRemoved, "allow-removed", false, "do not count an arm or a seed that the study has dropped as a regression")
-	f.StringVar(&o.inconclusive, "inconclusive", "fail", "`pass` or fail: exit with 0 or with 4 where there are too few seeds to decide")
-	f.StringVar(&o.md, "md", "", "write a summary in Markdown to `FILE`")
+	f.StringVar(&o.baseline, "baseline", "", "the baseline `FILE` to compare with")
+	f.StringArrayVar(&o.scope.Only, "only", nil, "check only this `ARM`, group of arms, pattern or points of a sweep (repeatable)")
+	f.StringArrayVar(&o.scope.Seeds, "seed", nil, "check only this seed `S` (repeatable)")
+	f.BoolVar(&o.scope.AllowRemoved, "allow-removed", false, "allow that the study has dropped arms or seeds of the baseline")
+	f.StringVar(&o.inconclusive, "inconclusive", "fail", "`pass|fail`: exit with 0 or with 4 if there are too few seeds to decide")
+	f.StringVar(&o.md, "md", "", "write a Markdown summary to `FILE`")
 	f.StringVar(&o.junit, "junit", "", "write the values as JUnit XML to `FILE`")
-	f.StringVar(&o.explain, "explain", "", "show this `ARM`'s values seed by seed")
+	f.StringVar(&o.explain, "explain", "", "print the values of this `ARM` seed by seed")
 	f.BoolVar(&o.json, "json", false, "print the check as JSON")
 }
 
@@ -48,19 +48,25 @@ func newCheck(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check STUDY --baseline FILE",
 		Short: "Compare a study's table with a baseline, for CI",
-		Long: `Compares every guarded metric of every row with a baseline that 'ablate baseline'
-wrote, running nothing. The study's gate names the guarded metrics and the margin by
-which each may be worse; by default alignment, alignment.unseen, fidelity.recall and
-fidelity.frechet, with a margin of 0. Values are compared seed by seed by a one-sided
-test, corrected over all values that differ (analysis/gate/README.md has its error
-rates). With one or two seeds only a large drop can be found.
+		Long: `Compares every guarded metric of every row with a baseline, a file that 'ablate baseline'
+wrote. Nothing is run. The study's field gate names the guarded metrics and the margin
+by which each may be worse; by default they are alignment, alignment.unseen,
+fidelity.recall and fidelity.frechet, with a margin of 0. Values are paired by seed and
+compared by a one-sided test, corrected over all values that differ
+(analysis/gate/README.md lists its error rates). With one or two seeds only a large drop
+can be found.
 
-Exit code 0: no value is significantly worse than its margin. 3: one is (corrected p
-below 5%), or the study has dropped a row or a seed, or a value that depends on the
-number of samples has another number than the baseline. 4: a corrected p is between 5
-and 10%, or the standard deviation over seeds is not known: run more seeds. 1: a
-selected trial has no result, or the baseline lacks a value that the study guards, or
-nothing was compared, or an error.` + selection.Help + `
+Exit codes:
+  0  no value is significantly worse than its margin allows
+  1  a selected trial has no result, the baseline lacks a value that the study guards,
+     nothing was compared, or there was an error
+  2  wrong command line
+  3  a value is significantly worse (corrected p below 5%), the study has dropped a row
+     or a seed, or a metric that depends on the number of samples has another number of
+     samples than in the baseline
+  4  a corrected p is between 5% and 10%, or the standard deviation over seeds is not
+     known: run more seeds
+  130  interrupted` + selection.Help + `
 `,
 		Example: "  ablate check experiments/quickstart --baseline baseline.json\n  ablate check experiments/quickstart --baseline baseline.json --only 'all data' --seed 1 --md summary.md --junit junit.xml",
 		Args:    cobra.ExactArgs(1),

@@ -21,9 +21,9 @@ type diffOptions struct {
 
 func (o *diffOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
-	f.BoolVar(&o.json, "json", false, "the whole comparison as JSON")
-	f.BoolVar(&o.all, "all", false, "every metric, with seeds, p values and all notes")
-	f.BoolVar(&o.exitCode, "exit-code", false, "exit with 3 where a difference is significant, with 4 where none is and some lack a test")
+	f.BoolVar(&o.json, "json", false, "print the whole comparison as JSON")
+	f.BoolVar(&o.all, "all", false, "print every metric, with seeds, p values and all notes")
+	f.BoolVar(&o.exitCode, "exit-code", false, "exit with 3 if a difference is significant, with 4 if none is and some have no test")
 }
 
 func newDiff(g *globals) *cobra.Command {
@@ -31,21 +31,21 @@ func newDiff(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff STUDY OTHER",
 		Short: "Compare a study's results with another study's, row by row",
-		Long: `Compares the rows of two studies that have the same name, and says which rows are in
-one alone and in which parameters and stages the others differ. OTHER is a study, a
-baseline that 'ablate baseline' wrote, or a folder of results (with trials.arrow and
-samples.arrow). It runs nothing. Flags are of STUDY: 'ablate diff S S --set P=V' compares
-the study with P changed with the study as it is.
+		Long: `Compares the rows that have the same name in two studies. It also lists the rows that
+only one study has, and the parameters and stages in which rows of one name differ.
+OTHER is a study, a baseline that 'ablate baseline' wrote, or a folder of results (with
+trials.arrow and samples.arrow). Nothing is run. Flags apply to STUDY: 'ablate diff S S
+--set P=V' compares study S with parameter P set to V against study S as it is.
 
-Rows are paired by seed where the trials of a seed are the same or begin with the same
-pretrained model. Others have no more in common than a number, and are compared as
-independent samples (Welch's test). Differences are STUDY − OTHER on the metric's
-scale, corrected by Holm over rows and STUDY's primary metrics, with moderated standard
-deviations where rows are paired; 'ablate report --against' shows the same.
+Two trials of one seed are paired if they are identical or begin with the same
+pretrained model. Without such pairs, rows are compared as independent samples (Welch's
+test). Differences are STUDY − OTHER on the metric's scale, corrected by Holm over rows
+and STUDY's primary metrics. Paired comparisons use moderated standard deviations, which
+combine those of all rows. 'ablate report --against' shows the same comparison.
 
-The exit code is 0 whether or not there are differences. With --exit-code it is 3 where
-a difference in a primary metric is significant, and 4 where none is and some have too
-few seeds for a test.
+The exit code is 0 whether or not there are differences. With --exit-code it is 3 if a
+difference in a primary metric is significant, and 4 if none is and some have too few
+seeds for a test.
 ` + exitHelp,
 		Example: "  ablate diff experiments/quickstart experiments/lee2023\n  ablate diff experiments/quickstart experiments/baselines/quickstart.json --all",
 		Args:    cobra.ExactArgs(2),
@@ -59,7 +59,7 @@ few seeds for a test.
 
 func runDiff(ctx context.Context, g *globals, o diffOptions, path, other string) error {
 	if o.json && o.all {
-		return usagef("diff: --json has everything: leave out --all")
+		return usagef("diff: --json prints everything: leave out --all")
 	}
 	r, err := g.results(ctx, path, o.studyOptions)
 	if err != nil {
@@ -84,12 +84,13 @@ func runDiff(ctx context.Context, g *globals, o diffOptions, path, other string)
 	return differs(d)
 }
 
-// diff compares results with those that a name stands for.
+// diff compares results with those of other: a study, a baseline or a folder of results.
 func (g *globals) diff(ctx context.Context, r *result.Result, other string) (*compare.Diff, error) {
 	return r.Diff(other, func(study string) (*result.Result, error) { return g.results(ctx, study, studyOptions{}) })
 }
 
-// differs is the error of a comparison with differences.
+// differs returns the error of --exit-code: a difference is significant, or none is and
+// some have no test.
 func differs(d *compare.Diff) error {
 	primary := func(found func(*compare.Difference) bool) bool {
 		return slices.ContainsFunc(d.Rows, func(r compare.DiffRow) bool {

@@ -18,7 +18,7 @@ type doctorOptions struct {
 
 func (o *doctorOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "print findings as JSON")
-	f.BoolVar(&o.fetch, "fetch", false, "fetch the XLA plugin for the CPU first, if it is missing")
+	f.BoolVar(&o.fetch, "fetch", false, "first fetch the XLA plugin for the CPU if it is missing")
 }
 
 const doctorFormat = "ablate.doctor/1"
@@ -33,10 +33,10 @@ func newDoctor(g *globals) *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check backends, plugin and disk, with advice on each problem",
-		Long: `Tries each backend in a child process, and prints which of them 'auto' picks, the
-folders of plugins and results, and the free disk space. Exit code 1 if no backend
-that can train works.
+		Short: "Check backends, plugin and disk, and give advice on each problem",
+		Long: `Tries each backend (a library with a device that computes) in a child process. Prints
+which backend 'auto' picks, the folders of plugins and results, and the free disk space.
+The exit code is 1 if no backend works that can train.
 ` + exitHelp,
 		Example: "  ablate doctor\n  ablate doctor --fetch",
 		Args:    cobra.NoArgs,
@@ -69,8 +69,8 @@ func runDoctor(ctx context.Context, g *globals, o doctorOptions) error {
 	return nil
 }
 
-// printMachine prints a line a finding, and below it how to mend it. That there is no
-// GPU is not a failure.
+// printMachine prints one line per finding and, below it, how to fix a problem. A missing
+// GPU is not marked as a failure.
 func printMachine(w io.Writer, list []checkup.Finding) {
 	for _, f := range list {
 		mark := "ok  "

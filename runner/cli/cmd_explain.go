@@ -19,8 +19,8 @@ type explainOptions struct {
 
 func (o *explainOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
-	f.BoolVar(&o.json, "json", false, "as JSON, with every line of every key")
-	f.BoolVar(&o.all, "all", false, "print every line of every key too")
+	f.BoolVar(&o.json, "json", false, "print JSON, with every line of every key")
+	f.BoolVar(&o.all, "all", false, "also print every line of every key")
 }
 
 const explainFormat = "ablate.explain/1"
@@ -28,8 +28,8 @@ const explainFormat = "ablate.explain/1"
 // explainDocument is what explain prints as JSON.
 type explainDocument struct {
 	head
-	View   string             `json:"view"`  // row and seed of the trial
-	Trial  string             `json:"trial"` // its id
+	View   string             `json:"view"`  // row and seed of the trial, "ROW@SEED"
+	Trial  string             `json:"trial"` // id of the trial
 	Stages []plan.Explanation `json:"stages"`
 }
 
@@ -37,13 +37,13 @@ func newExplain(g *globals) *cobra.Command {
 	var o explainOptions
 	cmd := &cobra.Command{
 		Use:   "explain STUDY TRIAL",
-		Short: "Print the state of each stage of a trial, and what changed since the nearest earlier run",
-		Long: `Prints, for each stage of a trial, whether its result is there, or why it has to
-run: the earlier run of the same stage that differs least, and in what. --all prints
-the lines of every key, too: a result is found again only where all of them are the
-same.
+		Short: "Print why each stage of a trial is in the store or has to run",
+		Long: `Prints, for each stage of a trial, whether its result is in the store. If it is not, the
+command names the most similar earlier run of the same stage and the parameters that
+differ. --all also prints the key of each stage: all parameters and inputs that identify
+its result. A stored result is used only if its whole key is the same.
 
-TRIAL is the beginning of a trial's id, or a view such as 'all data@1'.
+TRIAL is the beginning of a trial's id, or a row and a seed such as 'all data@1'.
 ` + exitHelp,
 		Example: "  ablate explain experiments/quickstart 'all data@1'",
 		Args:    cobra.ExactArgs(2),
@@ -79,7 +79,8 @@ func runExplain(ctx context.Context, g *globals, o explainOptions, path, trial s
 	return nil
 }
 
-// printExplanation prints an action, with every line of its key if all is true.
+// printExplanation prints the state of one action. If all is true, it also prints every
+// line of the action's key.
 func printExplanation(w io.Writer, e plan.Explanation, all bool) {
 	name := e.Stage
 	if e.List != "" && e.List != e.Stage {
@@ -101,7 +102,7 @@ func printExplanation(w io.Writer, e plan.Explanation, all bool) {
 	if e.Nearest == "" || e.Reason == plan.Follows && !all {
 		return
 	}
-	fmt.Fprintf(w, "  the nearest that ran before, %s, differs:\n", e.Nearest[:12])
+	fmt.Fprintf(w, "  the most similar earlier run, %s, differs in:\n", e.Nearest[:12])
 	for _, d := range e.Changed {
 		fmt.Fprintf(w, "    %s\n", d)
 	}

@@ -20,7 +20,7 @@ type exportOptions struct {
 
 func (o *exportOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
-	f.StringVarP(&o.output, "output", "o", "", "folder to write; it must not exist, or be empty")
+	f.StringVarP(&o.output, "output", "o", "", "folder to write, which must be empty or not exist (required)")
 	f.BoolVar(&o.json, "json", false, "print what was written as JSON")
 }
 
@@ -29,9 +29,9 @@ const exportFormat = "ablate.export/1"
 // exportDocument is what export prints as JSON.
 type exportDocument struct {
 	head
-	Folder string `json:"folder"` // that was written
-	View   string `json:"view"`   // row and seed of the trial
-	Trial  string `json:"trial"`  // its id
+	Folder string `json:"folder"` // path of the folder that was written
+	View   string `json:"view"`   // row and seed of the trial, "ROW@SEED"
+	Trial  string `json:"trial"`  // id of the trial
 }
 
 func newExport(g *globals) *cobra.Command {
@@ -39,14 +39,15 @@ func newExport(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export STUDY TRIAL -o DIR",
 		Short: "Write a trial's fine-tuned checkpoint in the diffusers layout",
-		Long: `Writes the fine-tuned model of a trial (or the pretrained one, where the trial
-fine-tunes nothing) as a checkpoint folder in the layout of Hugging Face
-diffusers: model_index.json, scheduler, text encoder and transformer, the embedder
-of its reward, and the adapter of a low-rank fine-tuning. sample.py beside them
-draws images with numpy and safetensors alone; diffusers itself has no pipeline of
-the shapes world. 'model: checkpoint: path: "DIR"' in a study adopts the folder.
+		Long: `Writes the fine-tuned model of a trial as a checkpoint folder in the layout of Hugging
+Face diffusers. If the trial fine-tunes nothing, the pretrained model is written. The
+folder contains model_index.json, scheduler, text encoder and transformer, the embedder
+that the trial's reward was learned on, and the adapter of a low-rank fine-tuning.
+diffusers has no pipeline for the shapes world; sample.py in the folder draws images
+with numpy and safetensors alone. A study starts from the folder if it declares
+'model: checkpoint: path: "DIR"'.
 
-TRIAL is the beginning of a trial's id, or a view such as 'all data@1'.
+TRIAL is the beginning of a trial's id, or a row and a seed such as 'all data@1'.
 ` + exitHelp,
 		Example: "  ablate export experiments/quickstart 'all data@1' -o all-data",
 		Args:    cobra.ExactArgs(2),
@@ -58,7 +59,7 @@ TRIAL is the beginning of a trial's id, or a view such as 'all data@1'.
 
 func runExport(ctx context.Context, g *globals, o exportOptions, path, trial string) error {
 	if o.output == "" {
-		return usagef("export: name the folder to write with -o DIR")
+		return usagef("export: -o is missing: name the folder to write with -o DIR")
 	}
 	p, err := g.load(ctx, path, o.studyOptions)
 	if err != nil {

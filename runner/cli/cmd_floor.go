@@ -27,7 +27,7 @@ const floorFormat = "ablate.floor/1"
 type floorDocument struct {
 	head
 	Reference string          `json:"reference"` // label of the reference row
-	Family    int             `json:"family"`    // comparisons of the study, which are corrected together
+	Family    int             `json:"family"`    // number of comparisons of the study, which are corrected together
 	Floors    []compare.Floor `json:"floors"`    // one for each primary metric that has one
 }
 
@@ -35,12 +35,12 @@ func newFloor(g *globals) *cobra.Command {
 	var o floorOptions
 	cmd := &cobra.Command{
 		Use:   "floor STUDY",
-		Short: "Print the noise of the reference and the smallest differences that seeds can find",
-		Long: `Prints, for each primary metric, how far the reference arm differs from itself over
-seeds, the standard deviation of a difference that is paired by seed (the median of
-the rows), and the smallest difference that 3, 5, 8, 12 and 20 seeds find with 80%
-power: of one comparison at 5%, and corrected for all comparisons of the study.
-It runs nothing, and needs three seeds of the reference and of another row.
+		Short: "Print the noise of the reference arm and the smallest differences that seeds can find",
+		Long: `Prints, for each primary metric, the noise of the reference arm, which is its standard
+deviation over seeds; the standard deviation of a difference paired by seed (median over
+rows); and the smallest difference that 3, 5, 8, 12 and 20 seeds find with 80% power,
+for one comparison at 5% and corrected for all comparisons of the study. Nothing is run.
+The study needs three seeds of the reference and of another row.
 ` + exitHelp,
 		Example: "  ablate floor experiments/lee2023",
 		Args:    cobra.ExactArgs(1),

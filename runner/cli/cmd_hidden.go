@@ -11,8 +11,7 @@ import (
 	"ablate/runner/worker"
 )
 
-// The hidden commands are those with which the program starts itself as a child
-// process.
+// The program starts itself as a child process with the hidden commands.
 
 func newWorker(_ *globals) *cobra.Command {
 	return &cobra.Command{

@@ -31,17 +31,17 @@ type importOptions struct {
 }
 
 func (o *importOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.study, "study", "", "`NAME` of the study to make: a folder below imported/")
-	f.StringVar(&o.from.Format, "format", "", "`FORMAT` of the files: csv, jsonl, parquet, wandb, tensorboard or hydra (default: as each looks)")
-	f.StringToStringVar(&o.from.Columns, "columns", nil, "other names of columns: `ROLE=NAME`, as in arm=method,seed=random_seed")
-	f.StringSliceVar(&o.from.Axes, "axes", nil, "further `COLUMNS` that are axes")
-	f.StringSliceVar(&o.from.Only, "metrics", nil, "the `METRICS` to read (default: all)")
-	f.StringSliceVar(&o.from.Ignore, "ignore", nil, "`COLUMNS` and metrics not to read")
-	f.StringVar(&o.from.Pattern, "pattern", "", "`REGEXP` with the groups arm and seed, for folders or names of runs")
+	f.StringVar(&o.study, "study", "", "`NAME` of the study to make, in the folder imported/NAME (required)")
+	f.StringVar(&o.from.Format, "format", "", "`FORMAT` of the files: csv, jsonl, parquet, wandb, tensorboard or hydra (default: recognised for each file)")
+	f.StringToStringVar(&o.from.Columns, "columns", nil, "names of columns in the files: `ROLE=NAME`, for example arm=method,seed=random_seed")
+	f.StringSliceVar(&o.from.Axes, "axes", nil, "`COLUMNS` with the values of swept parameters, besides those named axis.NAME")
+	f.StringSliceVar(&o.from.Only, "metrics", nil, "read only these `METRICS` (default: all)")
+	f.StringSliceVar(&o.from.Ignore, "ignore", nil, "`COLUMNS` and metrics to leave out")
+	f.StringVar(&o.from.Pattern, "pattern", "", "`REGEXP` with the groups arm and seed, which finds both in the folder or name of a run")
 	f.StringVar(&o.from.File, "file", "", "`NAME` of the file with the metrics of a Hydra job")
-	f.BoolVar(&o.from.Unfinished, "unfinished", false, "read runs that crashed or still run, too")
-	f.BoolVar(&o.force, "force", false, "write the study's file again where it is there")
-	f.BoolVar(&o.json, "json", false, "print what was read as JSON")
+	f.BoolVar(&o.from.Unfinished, "unfinished", false, "also read runs that crashed or are still running")
+	f.BoolVar(&o.force, "force", false, "overwrite the study's file if it exists")
+	f.BoolVar(&o.json, "json", false, "print a summary of what was read as JSON")
 }
 
 const importFormat = "ablate.import/1"
@@ -49,31 +49,34 @@ const importFormat = "ablate.import/1"
 // importDocument is what import prints as JSON.
 type importDocument struct {
 	head
-	File    string   `json:"file"`  // of the study that was made
-	Study   string   `json:"study"` // its folder, by which other commands take it
+	File    string   `json:"file"`  // path of the study file that was made
+	Study   string   `json:"study"` // folder of that file, the argument STUDY of other commands
 	Runs    int      `json:"runs"`
-	Rows    int      `json:"rows"` // of the ablation table
+	Rows    int      `json:"rows"` // number of rows of the ablation table
 	Metrics []string `json:"metrics"`
-	Notes   []string `json:"notes"` // what a reader must know of how the files were read
+	Notes   []string `json:"notes"` // how the files were understood, as sentences
 }
 
 func newImport(g *globals) *cobra.Command {
 	var o importOptions
 	cmd := &cobra.Command{
 		Use:   "import FILE... --study NAME",
-		Short: "Make a study of results that other tools computed",
-		Long: `Makes imported/NAME/study.cue, a study of results that are in files of other tools:
-CSV, JSONL or Parquet with a row for each arm, seed and metric (arm, seed, metric,
-value), for each run (arm, seed and a column for each metric) or for each image (arm,
-seed, prompt and columns of scores); W&B exports; TensorBoard folders; Hydra multiruns.
-Columns axis.NAME are axes, n is a number of samples, image is the file of a picture,
-relative to the folder of the results: the report shows one for each run and prompt.
+		Short: "Make a study of results that other tools have computed",
+		Long: `Makes imported/NAME/study.cue, a study of results that other tools have computed. FILE
+is one of these:
+  - CSV, JSONL or Parquet with a row per arm, seed and metric (columns arm, seed, metric
+    and value), a row per run (arm, seed and a column per metric), or a row per image
+    (arm, seed, prompt and columns of scores)
+  - an export of W&B, a folder of TensorBoard event files, or a Hydra multirun
+Three more columns are read: axis.NAME has the values of a swept parameter, n the number
+of samples behind a value, and image the path of a picture, relative to the folder of
+FILE. The report shows one picture per run and prompt.
 
-table, report, baseline and check then work on it and read the files where they are.
-Ranges and directions of metrics, which the files do not contain, are guessed; the
-study's file has the guesses, to be corrected there.
+'ablate table', 'report', 'baseline' and 'check' then work on the study, and read the
+files where they are. The files do not contain the range of a metric and whether higher
+values are better: both are guessed. study.cue lists the guesses; correct them there.
 
-Rows that cannot be read are listed by file and line, and then no study is made.
+If a row cannot be read, its file and line are printed, and no study is made.
 ` + exitHelp,
 		Example: "  ablate import runs.csv --study sweep7\n  ablate table imported/sweep7\n  ablate import wandb.csv --study old --columns arm=Name --axes lr",
 		Args:    cobra.MinimumNArgs(1),
@@ -87,11 +90,11 @@ var studyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 
 func runImport(ctx context.Context, g *globals, o importOptions, files []string) error {
 	if !studyName.MatchString(o.study) {
-		return usagef("import: --study is %q; give a name of letters, digits, - and _", o.study)
+		return usagef("import: --study is %q; it must be letters, digits, dots, - and _, and begin with a letter or digit", o.study)
 	}
 	file := filepath.Join("imported", o.study, "study.cue")
 	if _, err := os.Stat(file); err == nil && !o.force {
-		return usagef("import: %s is there already; --force writes it again, --study takes another name", file)
+		return usagef("import: %s exists already; overwrite it with --force, or give another name with --study", file)
 	}
 	if o.from.Pattern != "" {
 		if _, err := regexp.Compile(o.from.Pattern); err != nil {
@@ -107,7 +110,7 @@ func runImport(ctx context.Context, g *globals, o importOptions, files []string)
 		return fmt.Errorf("import: %w", err)
 	}
 	if len(in.Runs) == 0 {
-		return errors.New("import: there is no run in these files")
+		return errors.New("import: the files contain no run; check the paths and the options")
 	}
 	if err := g.ensureModule(); err != nil {
 		return fmt.Errorf("import: %w", err)
@@ -137,7 +140,7 @@ func runImport(ctx context.Context, g *globals, o importOptions, files []string)
 	return nil
 }
 
-// problems prints what an import found in its files.
+// problems logs the problems that an import found in its files.
 func (g *globals) problems(ctx context.Context, in *imported.Results) {
 	log := zerolog.Ctx(ctx)
 	for _, p := range in.Problems.List {
@@ -148,11 +151,11 @@ func (g *globals) problems(ctx context.Context, in *imported.Results) {
 		}
 	}
 	for kind, n := range in.Problems.Unlisted {
-		log.Warn().Msgf("%s: %d more of the kind", kind, n)
+		log.Warn().Msgf("%s: %d more problems of this kind", kind, n)
 	}
 }
 
-// ensureModule makes the working folder a CUE module where no folder at or above it is one.
+// ensureModule makes the working folder a CUE module, unless it lies in one already.
 func (g *globals) ensureModule() error {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -168,7 +171,7 @@ func (g *globals) ensureModule() error {
 			break
 		}
 	}
-	fmt.Fprintf(g.stderr, "ablate: no folder at or above this one holds cue.mod: it is made here\n")
+	fmt.Fprintf(g.stderr, "ablate: neither this folder nor one above it contains cue.mod: it is made here\n")
 	return module.Bare(".", "example.com/imported")
 }
 
@@ -180,10 +183,10 @@ func metricNames(in *imported.Results) []string {
 	return names
 }
 
-// references are names that arms which others are compared with often have.
+// references are names that people often give the arm with which others are compared.
 var references = []string{"base", "baseline", "reference", "control", "pretrained", "default"}
 
-// studyFile is the CUE file of a study of imported results.
+// studyFile returns the text of the CUE file of a study of imported results.
 func studyFile(o importOptions, files []string, in *imported.Results) (string, error) {
 	var b strings.Builder
 	pkg := regexp.MustCompile(`[^A-Za-z0-9_]`).ReplaceAllString(o.study, "_")
@@ -220,7 +223,7 @@ func studyFile(o importOptions, files []string, in *imported.Results) (string, e
 	if o.from.Unfinished {
 		b.WriteString("\t\tunfinished: true\n")
 	}
-	b.WriteString("\t}\n\n\t// What is guessed of the metrics; without // it is declared, and tables no longer say that\n\t// it is guessed.\n\tmetrics: {\n")
+	b.WriteString("\t}\n\n\t// Guesses about the metrics. Correct a line and remove its // to declare it; tables then no\n\t// longer say that it is guessed.\n\tmetrics: {\n")
 	for _, m := range in.Metrics {
 		fmt.Fprintf(&b, "\t\t// %s: {range: %s", strconv.Quote(m.Name), strconv.Quote(string(m.Range)))
 		if m.Better != "" {

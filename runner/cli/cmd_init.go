@@ -14,7 +14,7 @@ type initOptions struct {
 }
 
 func (o *initOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.module, "module", "example.com/studies", "`PATH` of the new module: a domain, and a path below it")
+	f.StringVar(&o.module, "module", "example.com/studies", "`PATH` of the new module: a domain and a path below it")
 }
 
 func newInit(g *globals) *cobra.Command {
@@ -22,10 +22,10 @@ func newInit(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init DIR",
 		Short: "Make a CUE module with the schema and an example study",
-		Long: `Makes a CUE module in DIR: cue.mod with a copy of the schema, where 'cue vet'
-and editors find it, and first/study.cue, a commented study that runs.
+		Long: `Makes a CUE module in DIR. cue.mod contains a copy of the schema, where 'cue vet' and
+editors find it. first/study.cue is a commented study that is ready to run.
 
-In an existing module only the copy of the schema is renewed.
+If DIR is a module already, only its copy of the schema is updated.
 ` + exitHelp,
 		Example: "  ablate init studies && cd studies && ablate run first",
 		Args:    cobra.ExactArgs(1),

@@ -34,10 +34,10 @@ type planOptions struct {
 
 func (o *planOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
-	f.StringArrayVar(&o.only, "only", nil, "plan this `ARM`, or point of one as the table writes it, only (repeatable)")
-	f.StringArrayVar(&o.seeds, "seed", nil, "plan this seed `S` only, 3 or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
-	f.BoolVar(&o.list, "list", false, "list every row and seed with the stages that run for it")
-	f.StringVarP(&o.output, "output", "o", "", "save the plan in this `FILE`")
+	f.StringArrayVar(&o.only, "only", nil, "plan only this `ARM`, or one point of a sweep, written as in the table (repeatable)")
+	f.StringArrayVar(&o.seeds, "seed", nil, "plan only this seed `S`: 3, or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
+	f.BoolVar(&o.list, "list", false, "list each row and seed with the stages that run for it")
+	f.StringVarP(&o.output, "output", "o", "", "also save the plan in this `FILE`")
 	f.BoolVar(&o.json, "json", false, "print the plan as JSON")
 }
 
@@ -47,36 +47,36 @@ const planFormat = "ablate.plan/1"
 type planDocument struct {
 	head
 	Study     string      `json:"study"`
-	Backend   string      `json:"backend"`   // class
-	Views     int         `json:"views"`     // rows × seeds that are planned
-	Trials    int         `json:"trials"`    // distinct ones of the views
-	Collapsed int         `json:"collapsed"` // points left out, equal to an earlier one of the same arm
-	Excluded  []string    `json:"excluded"`  // points that an arm's where leaves out
+	Backend   string      `json:"backend"`   // class of backend
+	Views     int         `json:"views"`     // pairs of a row and a seed that are planned
+	Trials    int         `json:"trials"`    // number of distinct trials among the views
+	Collapsed int         `json:"collapsed"` // number of points left out because they equal an earlier point of the same arm
+	Excluded  []string    `json:"excluded"`  // points that the field where of an arm leaves out
 	Stages    []planStage `json:"stages"`
-	Seconds   float64     `json:"seconds"` // of computation to expect, on one core
-	Wall      float64     `json:"wall"`    // seconds to expect with the workers
+	Seconds   float64     `json:"seconds"` // estimated computation on one core
+	Wall      float64     `json:"wall"`    // estimated seconds with that many workers
 	Workers   int         `json:"workers"`
 
-	Rounds     *planRounds           `json:"rounds,omitempty"` // of a study whose results ask for more trials
+	Rounds     *planRounds           `json:"rounds,omitempty"` // only for a study in which results decide which further trials run
 	Detect     []compare.Detect      `json:"detect,omitempty"`
 	Confounded []language.Confounded `json:"confounded"` // arms that differ from the reference in more than one factor
 }
 
-// planStage sums up the actions of a stage.
+// planStage is the summary of the actions of a stage.
 type planStage struct {
 	Stage   string       `json:"stage"`
-	Cached  int          `json:"cached"`  // actions whose results are there
-	Run     int          `json:"run"`     // that a run computes
-	Retry   int          `json:"retry"`   // that it computes again, for they failed or were interrupted
-	Seconds float64      `json:"seconds"` // to expect, on one core
-	Guess   bool         `json:"guess"`   // nothing of the kind has run in this store: seconds is a guess
-	Bytes   *int64       `json:"bytes"`   // to expect on disk; null where nothing of the kind has run
+	Cached  int          `json:"cached"`  // actions whose results are in the store
+	Run     int          `json:"run"`     // actions that a run computes
+	Retry   int          `json:"retry"`   // actions that it computes again because they failed or were interrupted
+	Seconds float64      `json:"seconds"` // estimated, on one core
+	Guess   bool         `json:"guess"`   // no action of the stage has run in this store: seconds is a guess
+	Bytes   *int64       `json:"bytes"`   // estimated size on disk; null if no action of the stage has run
 	Reasons []planReason `json:"reasons"`
 }
 
-// planReason is why actions of a stage run.
+// planReason is one reason why actions of a stage run.
 type planReason struct {
-	Count int    `json:"count"` // of actions
+	Count int    `json:"count"` // number of actions
 	Text  string `json:"text"`
 }
 
@@ -84,13 +84,15 @@ func newPlan(g *globals) *cobra.Command {
 	var o planOptions
 	cmd := &cobra.Command{
 		Use:   "plan STUDY",
-		Short: "List what a run would do, why, and what it would cost",
-		Long: `Lists, for each stage, how many of its actions are cached, to run, or to retry
-because the attempt before failed or was interrupted; why, compared with the
-earlier action that differs least; and the time and disk to expect, judged by
-earlier actions of the same kind in the store. Nothing is run.
+		Short: "List what a run would compute, why, and what it would cost",
+		Long: `Lists, for each stage, how many results are in the store (cached), how many a run
+computes (run), and how many it computes again because the last attempt failed or was
+interrupted (retry). It also prints why: the parameters in which a stage differs from
+the most similar earlier run. Time and disk space are estimated from earlier results of
+the same stage in the store. Nothing is run.
 
--o saves the plan: 'ablate run FILE' does exactly that, or lists what has changed.` + selection.Help + `
+-o saves the plan. 'ablate run FILE' then runs exactly that plan, or lists what has
+changed since.` + selection.Help + `
 ` + exitHelp,
 		Example: "  ablate plan experiments/quickstart\n  ablate plan experiments/quickstart -o plan.json && ablate run plan.json",
 		Args:    cobra.ExactArgs(1),
@@ -102,7 +104,7 @@ earlier actions of the same kind in the store. Nothing is run.
 
 func runPlan(ctx context.Context, g *globals, o planOptions, path string) error {
 	if o.output != "" && len(o.seeds) > 0 {
-		return usagef("plan: a saved plan is of all seeds: leave out --seed or -o")
+		return usagef("plan: a saved plan always has all seeds: leave out --seed or -o")
 	}
 	p, err := g.plan(ctx, path, o.studyOptions, o.only, o.seeds)
 	if err != nil {
@@ -112,7 +114,7 @@ func runPlan(ctx context.Context, g *globals, o planOptions, path string) error 
 		if err := p.Save(o.output, path, o.set, o.only); err != nil {
 			return err
 		}
-		zerolog.Ctx(ctx).Info().Str("file", o.output).Msg("plan saved; 'ablate run " + o.output + "' does exactly this")
+		zerolog.Ctx(ctx).Info().Str("file", o.output).Msg("plan saved; 'ablate run " + o.output + "' runs exactly this plan")
 	}
 	switch {
 	case o.json:
@@ -125,26 +127,26 @@ func runPlan(ctx context.Context, g *globals, o planOptions, path string) error 
 	return nil
 }
 
-// planned is a plan with the study it is of.
+// planned is a plan with its study.
 type planned struct {
 	*plan.Plan
-	project project.Project // laid out for views
-	views   []language.View // that were selected
+	project project.Project // with the actions of views
+	views   []language.View // those that --only and --seed select
 	detect  []compare.Detect
-	needs   []string    // the same in sentences
-	rounds  *planRounds // nil where the study runs in one
+	needs   []string    // detect in sentences
+	rounds  *planRounds // nil if the study runs in one round
 }
 
-// planRounds is what a study may come to as its results ask for more: with each look at
-// them, or for the points that are chosen.
+// planRounds estimates the size of a study in which results decide which further trials
+// run: more seeds after a look, or the points that were chosen.
 type planRounds struct {
-	Trials          int     `json:"trials"`  // at most, those of the plan among them
-	Seconds         float64 `json:"seconds"` // of computation, at most
+	Trials          int     `json:"trials"`  // at most, including those of the plan
+	Seconds         float64 `json:"seconds"` // of computation on one core, at most
 	ExpectedTrials  float64 `json:"expectedTrials"`
 	ExpectedSeconds float64 `json:"expectedSeconds"`
 }
 
-// plan looks up what a run of the selected rows and seeds would do.
+// plan makes the plan of a run of the selected rows and seeds.
 func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, seeds []string) (*planned, error) {
 	p, err := g.open(ctx, path, o)
 	if err != nil {
@@ -173,7 +175,7 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	if len(p.Study.Detect) == 0 && !(whole && p.Rounded()) {
 		return out, nil
 	}
-	// How many seeds a difference takes is a matter of the whole study.
+	// The number of seeds that a difference needs depends on the whole study.
 	if len(views) < len(p.Study.Views) {
 		if p, err = p.LayOut(ctx, p.Study.Views); err != nil {
 			return nil, err
@@ -192,7 +194,7 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	return out, err
 }
 
-// worst is what a study may come to that runs in rounds.
+// worst estimates the size of a study that runs in rounds.
 func (p *planned) worst(ctx context.Context, r *result.Result) (*planRounds, error) {
 	whole := p.project.Whole()
 	whole, err := whole.LayOut(ctx, whole.Study.Views)
@@ -214,7 +216,7 @@ func (p *planned) worst(ctx context.Context, r *result.Result) (*planRounds, err
 	return out, nil
 }
 
-// list prints what runs for each view, a line each.
+// list prints one line per view with the stages that run for it.
 func (p *planned) list(w io.Writer) {
 	for i, stages := range p.Missing(p.project.Graph, p.views) {
 		if stages == nil {
@@ -225,7 +227,8 @@ func (p *planned) list(w io.Writer) {
 	}
 }
 
-// listed is how many excluded points, and reasons of a stage, are printed.
+// listed is the largest number of excluded points, and of reasons of a stage, that are
+// printed.
 const listed = 8
 
 func (p *planned) print(w io.Writer) {
@@ -244,7 +247,7 @@ func (p *planned) print(w io.Writer) {
 		if p.project.Study.Looks != nil {
 			how = "with --until"
 		}
-		fmt.Fprintf(w, "\nThis is what the results so far ask for: %s. More may run %s: at most %s and %s of computation in all; expected are about %.0f and %s.\n",
+		fmt.Fprintf(w, "\nThe results so far ask for %s. More may run %s: at most %s and %s of computation in total; about %.0f and %s are expected.\n",
 			phrase.Count(len(p.project.Graph.Chains), "trial"), how, phrase.Count(r.Trials, "trial"), phrase.Seconds(r.Seconds), r.ExpectedTrials, phrase.Seconds(r.ExpectedSeconds))
 	}
 	if all.ToRun() == 0 {
@@ -254,18 +257,18 @@ func (p *planned) print(w io.Writer) {
 	fmt.Fprintln(w)
 	p.printReasons(w, plan.Gather(stages))
 	if cannot := p.Refused(stages); cannot != nil {
-		fmt.Fprintf(w, "\nThe backend go cannot train, so that a run with it fails at %s: name another with --backend.\n", strings.Join(cannot, ", "))
+		fmt.Fprintf(w, "\nThe backend go cannot train, so a run with it fails at %s: name another backend with --backend.\n", strings.Join(cannot, ", "))
 		return
 	}
 	workers := device.Workers(p.Backend)
 	fmt.Fprintf(w, "\nabout %s of computation, %s with %s", phrase.Seconds(all.Seconds), phrase.Seconds(p.Wall(workers)), phrase.Count(workers, "worker"))
 	if all.Rough {
-		fmt.Fprint(w, " (~ is a guess: nothing of the kind has run in this store)")
+		fmt.Fprint(w, " (~ marks a guess: the stage has not run in this store)")
 	}
 	fmt.Fprintln(w)
 }
 
-// printExcluded prints the points of the study that are left out.
+// printExcluded prints the points of sweeps that the study leaves out.
 func (p *planned) printExcluded(w io.Writer) {
 	s := p.project.Study
 	if s.Collapsed > 0 {
@@ -313,7 +316,7 @@ func (p *planned) printReasons(w io.Writer, why plan.Reasons) {
 		fmt.Fprintf(w, "%d × new seeds: %s\n", why.NewSeeds, strings.Join(p.SeedsOf(p.project.Graph, p.views), ", "))
 	}
 	if why.Follow > 0 {
-		fmt.Fprintf(w, "%d × later stages, which read what these compute\n", why.Follow)
+		fmt.Fprintf(w, "%d × later stages, which read the results of these\n", why.Follow)
 	}
 }
 
@@ -358,12 +361,12 @@ func (p *planned) printJSON(w io.Writer) error {
 	return printJSON(w, out)
 }
 
-// isPlan reports whether run's argument is a saved plan and not a study, which is a
-// folder or a file of CUE.
+// isPlan reports whether the argument of run is a saved plan. A study is a folder or a
+// CUE file.
 func isPlan(path string) bool {
 	info, err := os.Stat(path)
 	if err != nil {
-		return strings.HasSuffix(path, ".json") // to say that this plan is not there
+		return strings.HasSuffix(path, ".json") // so that the error is about a missing plan
 	}
 	return info.Mode().IsRegular() && filepath.Ext(path) != ".cue"
 }

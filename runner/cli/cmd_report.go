@@ -24,8 +24,8 @@ type reportOptions struct {
 func (o *reportOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
 	f.StringVar(&o.single, "single", "", "write the report as one `FILE`")
-	f.Float64Var(&o.maxSize, "max-size", 20, "cap of --single, in `MB`")
-	f.StringVar(&o.figures, "figures", "", "write the figures alone into the folder `DIR`")
+	f.Float64Var(&o.maxSize, "max-size", 20, "largest size of the file of --single, in `MB`")
+	f.StringVar(&o.figures, "figures", "", "write only the figures, into the folder `DIR`")
 	f.StringVar(&o.against, "against", "", "compare with this `STUDY`, folder of results or baseline, as 'ablate diff' does")
 	f.BoolVar(&o.json, "json", false, "print the paths as JSON")
 }
@@ -35,22 +35,22 @@ const reportFormat = "ablate.report/1"
 // reportDocument is what report prints as JSON.
 type reportDocument struct {
 	head
-	Files []string `json:"files"` // that were written
+	Files []string `json:"files"` // paths of the files that were written
 }
 
 func newReport(g *globals) *cobra.Command {
 	var o reportOptions
 	cmd := &cobra.Command{
 		Use:   "report STUDY",
-		Short: "Write the HTML report of the results so far",
-		Long: `Writes report/index.html into the study's folder of results, from what the store
-has, and prints its path. It opens from disk, without server or network.
+		Short: "Write an HTML report of the results so far",
+		Long: `Writes report/index.html into the study's folder of results, from the results in the
+store, and prints its path. The report opens from disk, without a server or a network.
 
---single writes one file instead, to send to somebody; its size is capped, with
-fewer pictures where they do not fit. --figures writes the figures alone, as
-SVG, PNG and PDF. --against compares it with another study, or with itself at
-another time: a STUDY, a folder with its trials.arrow and samples.arrow, or a
-baseline. 'ablate diff' prints the same comparison.
+--single writes one file instead, for sending to somebody. If the file would be larger
+than --max-size, it shows fewer pictures. --figures writes only the figures, as SVG, PNG
+and PDF. --against adds a comparison with another study or with earlier results: a
+STUDY, a folder with trials.arrow and samples.arrow, or a baseline. 'ablate diff' prints
+the same comparison.
 ` + exitHelp,
 		Example: "  ablate report experiments/quickstart\n  ablate report experiments/quickstart --single report.html\n  ablate report experiments/quickstart --against experiments/gate",
 		Args:    cobra.ExactArgs(1),
@@ -62,7 +62,7 @@ baseline. 'ablate diff' prints the same comparison.
 
 func runReport(ctx context.Context, g *globals, o reportOptions, path string) error {
 	if o.single != "" && o.figures != "" {
-		return usagef("report: --single and --figures exclude each other")
+		return usagef("report: --single and --figures exclude each other: give one of them")
 	}
 	if !(o.maxSize > 0 && o.maxSize <= 1e6) {
 		return usagef("report: --max-size is %v; must be more than 0 megabytes, and 1,000,000 at most", o.maxSize)
@@ -93,7 +93,7 @@ func runReport(ctx context.Context, g *globals, o reportOptions, path string) er
 	return nil
 }
 
-// writeReport writes the report in the form that is asked for, and returns the paths
+// writeReport writes the report in the form that the flags ask for, and returns the paths
 // of its files.
 func writeReport(r *result.Result, rep page.Report, o reportOptions) ([]string, error) {
 	switch {

@@ -37,13 +37,13 @@ type runOptions struct {
 
 func (o *runOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
-	f.IntVarP(&o.jobs, "jobs", "j", 0, "`N` workers, each on a core of its own (default: one a core)")
-	f.StringArrayVar(&o.only, "only", nil, "run this `ARM`, or point of one as the table writes it, only (repeatable); the tables keep every arm")
-	f.StringArrayVar(&o.seeds, "seed", nil, "run this seed `S` only, 3 or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
-	f.IntVar(&o.limit, "limit", 0, "run at most `N` stages that are missing")
-	f.StringVar(&o.until, "until", "", "add seeds, look by look, until comparisons are settled: `GOAL` is significant or precise (compare: looks)")
+	f.IntVarP(&o.jobs, "jobs", "j", 0, "`N` worker processes, each on its own core (default: one per core, or one on a GPU)")
+	f.StringArrayVar(&o.only, "only", nil, "run only this `ARM`, or one point of a sweep, written as in the table (repeatable); tables show all arms")
+	f.StringArrayVar(&o.seeds, "seed", nil, "run only this seed `S`: 3, or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
+	f.IntVar(&o.limit, "limit", 0, "run at most `N` of the missing stages, then stop")
+	f.StringVar(&o.until, "until", "", "add seeds at each of the study's looks until its comparisons are settled: `GOAL` is significant or precise")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
-	f.BoolVar(&o.json, "json", false, "print as JSON: table, and the paths of results and report")
+	f.BoolVar(&o.json, "json", false, "print the table and the paths of results and report as JSON")
 }
 
 const runFormat = "ablate.run/1"
@@ -52,32 +52,34 @@ const runFormat = "ablate.run/1"
 type runDocument struct {
 	head
 	Table   text.Document `json:"table"`
-	Results string        `json:"results"`        // folder of the study's tables
-	Report  string        `json:"report"`         // path of its page; empty where none was written
-	Left    int           `json:"left,omitempty"` // actions that --limit has left
+	Results string        `json:"results"`        // path of the folder with the study's tables
+	Report  string        `json:"report"`         // path of the report's page; empty if no report was written
+	Left    int           `json:"left,omitempty"` // number of actions that did not run because of --limit
 }
 
 func newRun(g *globals) *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "run STUDY|PLAN",
-		Short: "Run what is missing of a study, then print its table and write its report",
-		Long: `Runs every stage of every trial that is not in the store yet, each once, and
-whatever does not depend on a failure. Then it writes the study's Arrow tables
-and HTML report, and prints the ablation table and the report's path.
+		Short: "Run the missing stages of a study, print its table and write its report",
+		Long: `Runs every stage of every trial whose result is not in the store. A trial is one arm
+with one seed; trials that need the same stage share one result. If a stage fails, the
+stages that do not depend on it still run. Then the command writes the study's Arrow
+tables and HTML report, and prints the ablation table and the path of the report.
 
-STUDY is a folder or file of a CUE package. PLAN is a file that 'ablate plan -o'
-wrote: exactly that runs; where the study has changed since, nothing runs and
-the changes are listed (exit code 3). Interrupting is safe: finished stages are
-kept, and the next run goes on from them.
+STUDY is a folder or file of a CUE package. PLAN is a file that 'ablate plan -o' wrote:
+the command runs exactly that plan. If the study has changed since the plan was made,
+nothing runs, the changes are listed, and the exit code is 3. A run may be interrupted
+at any time: finished stages are kept, and the next run continues from them.
 
---until adds seeds to a study that declares looks, the numbers of seeds to test at
-(compare: looks: [3, 5, 8, 12]). It runs the seeds of the first look, tests the
-comparisons, and runs the seeds of the next look for the rows that are not settled.
-With --until significant a comparison is settled when it is significant or equivalent,
-or when the last look would hardly find it (power below 10% at the difference seen so
-far); with --until precise, when its interval is as narrow as compare: precise asks
-for. False alarms stay below 5% over all looks together.` + selection.Help + `
+--until adds seeds while the study runs. The study must declare looks, the numbers of
+seeds at which it is tested (compare: looks: [3, 5, 8, 12]). The command runs the seeds
+of the first look and tests the comparisons. It then runs the seeds of the next look for
+the rows whose comparison is not settled. With --until significant, a comparison is
+settled when it is significant or equivalent, or when the last look is unlikely to find
+a difference (power below 10% at the difference seen so far). With --until precise, it
+is settled when its interval is as narrow as compare: precise asks for. False alarms
+stay below 5% over all looks together.` + selection.Help + `
 ` + exitHelp,
 		Example: "  ablate run experiments/quickstart\n  ablate run experiments/quickstart --set finetune.beta=0.1 --only 'all data'",
 		Args:    cobra.ExactArgs(1),
@@ -88,8 +90,7 @@ for. False alarms stay below 5% over all looks together.` + selection.Help + `
 	return cmd
 }
 
-// checkCounts returns the mistake of a flag that counts something and is set to less
-// than 1.
+// checkCounts returns an error if a flag that counts something is set to less than 1.
 func checkCounts(f *pflag.FlagSet, names ...string) error {
 	for _, name := range names {
 		if n, _ := f.GetInt(name); f.Changed(name) && n < 1 {
@@ -116,7 +117,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 	if err != nil {
 		return err
 	}
-	var d device.Device // chosen when it is needed: what is cached needs none
+	var d device.Device // chosen when something has to be computed
 	class := name
 	if name == device.Auto {
 		if d, err = device.Choose(ctx, name, g.fetchBar()); err != nil {
@@ -165,7 +166,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 	}
 }
 
-// goal is what --until asks for.
+// goal returns the goal that --until names.
 func (o runOptions) goal(path string) (project.Goal, error) {
 	switch goal := project.Goal(o.until); {
 	case goal == project.Nothing:
@@ -173,27 +174,27 @@ func (o runOptions) goal(path string) (project.Goal, error) {
 	case goal != project.Significant && goal != project.Precise:
 		return "", usagef("run: --until is %q; must be %s or %s", o.until, project.Significant, project.Precise)
 	case len(o.only) > 0 || len(o.seeds) > 0 || o.limit > 0 || isPlan(path):
-		return "", usagef("run: --until decides which rows and seeds run: leave out --only, --seed and --limit, and name a study")
+		return "", usagef("run: --until decides which rows and seeds run: leave out --only, --seed and --limit, and give a study, not a plan")
 	default:
 		return goal, nil
 	}
 }
 
-// reaches returns the mistake of a goal that a study does not declare.
+// reaches returns an error if a study does not declare what a goal needs.
 func reaches(s *language.Study, goal project.Goal) error {
 	switch {
 	case goal == project.Nothing:
 		return nil
 	case s.Looks == nil:
-		return usagef("run: --until looks at results while the study runs, and study %s declares no looks: write compare: looks: [3, 5, 8, 12] in it, the numbers of seeds to look at", s.Name)
+		return usagef("run: --until tests a study at its looks, and study %s declares no looks: write compare: looks: [3, 5, 8, 12] in it, the numbers of seeds at which to test", s.Name)
 	case goal == project.Precise && len(s.Precise) == 0:
-		return usagef("run: study %s declares no widths: write compare: precise: alignment: 0.04 in it, the widest interval that is narrow enough", s.Name)
+		return usagef("run: --until precise needs the widths of intervals, and study %s declares no widths: write compare: precise: alignment: 0.04 in it, the widest interval that is narrow enough", s.Name)
 	}
 	return nil
 }
 
-// next is the project with the views that the results of a round ask for, laid out; false
-// where they ask for none, or the round is not whole.
+// next returns the project with the views that the results of a round ask for, and their
+// actions. It returns false if they ask for none, or if the round is incomplete.
 func (g *globals) next(ctx context.Context, p project.Project, class string, out *run.Outcome, o runOptions, goal project.Goal) (project.Project, bool, error) {
 	if !p.Rounded() || len(o.only) > 0 || len(o.seeds) > 0 || out.Left > 0 || len(out.Failures) > 0 {
 		return p, false, nil
@@ -210,13 +211,14 @@ func (g *globals) next(ctx context.Context, p project.Project, class string, out
 		return p, false, err
 	}
 	if len(rows) > 0 {
-		zerolog.Ctx(ctx).Info().Int("settled", len(r.Ablation.Rows)-1-len(rows)).Int("open", len(rows)).Strs("rows", rows).Msg("study " + p.Study.Name + ": the open rows go on to the next look")
+		zerolog.Ctx(ctx).Info().Int("settled", len(r.Ablation.Rows)-1-len(rows)).Int("open", len(rows)).Strs("rows", rows).Msg("study " + p.Study.Name + ": rows that are not settled go on to the next look")
 	}
 	return next, true, next.SaveRounds()
 }
 
-// toRun loads a study, or that of a saved plan, laid out in whole, with the actions
-// that are to run and the class of backend that is asked for, if one is.
+// toRun loads a study, or the study of a saved plan. It returns the project with all
+// actions of the study, the actions to run, and the class of backend that the flags or
+// the plan name, if any.
 func (g *globals) toRun(ctx context.Context, o runOptions, path string) (p project.Project, todo *layout.Graph, asked string, err error) {
 	if isPlan(path) {
 		saved, err := g.unchanged(ctx, path, o)
@@ -237,10 +239,11 @@ func (g *globals) toRun(ctx context.Context, o runOptions, path string) (p proje
 	return p, part.Graph, o.backend, err
 }
 
-// unchanged opens a saved plan, unless a run would do something else by now.
+// unchanged opens a saved plan. It is an error if a run would now do something else than
+// the plan.
 func (g *globals) unchanged(ctx context.Context, name string, o runOptions) (*planned, error) {
 	if len(o.set) > 0 || len(o.only) > 0 || len(o.seeds) > 0 || o.backend != "" {
-		return nil, usagef("run: a plan fixes parameters, arms, seeds and backend: leave out --set, --only and --seed, and --backend, or run the study")
+		return nil, usagef("run: a plan fixes parameters, arms, seeds and backend: leave out --set, --only, --seed and --backend, or run the study")
 	}
 	saved, err := plan.Open(name)
 	if err != nil {
@@ -251,14 +254,14 @@ func (g *globals) unchanged(ctx context.Context, name string, o runOptions) (*pl
 		return nil, err
 	}
 	if changes := saved.Changes(now.Plan); len(changes) > 0 {
-		return nil, differenceError{fmt.Errorf("plan %s: nothing was run, for this has changed since it was made:\n  %s\nplan again, or run %s itself",
+		return nil, differenceError{fmt.Errorf("plan %s: nothing was run, because this has changed since the plan was made:\n  %s\nmake a new plan, or run %s itself",
 			name, strings.Join(changes, "\n  "), saved.Study)}
 	}
 	return now, nil
 }
 
-// runBackend is the backend that a run uses, with a warning where that is not the one
-// of the study's results.
+// runBackend returns the backend that a run uses. It warns if the study's results are of
+// another one.
 func runBackend(ctx context.Context, p project.Project, asked string) (string, error) {
 	named, err := device.Named()
 	if err != nil {
@@ -269,12 +272,12 @@ func runBackend(ctx context.Context, p project.Project, asked string) (string, e
 		return "", usageError{err}
 	}
 	if before := p.Record.Backend; err == nil && before != "" && before != name {
-		zerolog.Ctx(ctx).Warn().Str("before", before).Str("now", name).Msg("results of another backend are kept apart: everything is computed again where the store has nothing of this one")
+		zerolog.Ctx(ctx).Warn().Str("before", before).Str("now", name).Msg("each backend has its own results: stages whose results for this backend are not in the store are computed again")
 	}
 	return name, err
 }
 
-// compute runs what is missing of a graph, and shows the progress.
+// compute runs the missing actions of a graph and shows the progress.
 func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, o runOptions) (*run.Outcome, error) {
 	workers := o.jobs
 	if workers == 0 {
@@ -287,8 +290,8 @@ func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.G
 	return worker.Run(ctx, p, todo, d, worker.Options{Workers: workers, FailFast: o.failFast, Limit: o.limit, Events: line.event})
 }
 
-// conclude writes the tables and the report of a run, prints the table, and says what
-// is left.
+// conclude writes the tables and the report of a run, prints the table, and prints how
+// many actions --limit has left.
 func (g *globals) conclude(ctx context.Context, p project.Project, class string, out *run.Outcome, o runOptions) error {
 	failed := failure(p, out.Failures)
 	r, err := gather(ctx, p, class)
@@ -318,7 +321,8 @@ func (g *globals) conclude(ctx context.Context, p project.Project, class string,
 	return errors.Join(failed, err)
 }
 
-// failure is the error of a run whose actions failed, one line each; nil if none did.
+// failure returns the error of a run, with one line per failed action; nil if no action
+// failed.
 func failure(p project.Project, failures []run.Failure) error {
 	if len(failures) == 0 {
 		return nil
@@ -327,11 +331,10 @@ func failure(p project.Project, failures []run.Failure) error {
 	for _, f := range failures {
 		errs = append(errs, fmt.Errorf("%s: %w", f.Action.Label(), f.Err))
 	}
-	return fmt.Errorf("study %s: %d of its actions failed:\n%w", p.Study.Name, len(failures), errors.Join(errs...))
+	return fmt.Errorf("study %s: %s failed:\n%w", p.Study.Name, phrase.Count(len(failures), "action"), errors.Join(errs...))
 }
 
-// printReadOnly prints the table of a study whose folder of results cannot be
-// written.
+// printReadOnly prints the table of a study whose results this user may not write.
 func (g *globals) printReadOnly(ctx context.Context, p project.Project, class string, o runOptions) error {
 	r, err := gather(ctx, p, class)
 	if err != nil {
@@ -343,8 +346,7 @@ func (g *globals) printReadOnly(ctx context.Context, p project.Project, class st
 	return g.printTable(r, tableOptions{})
 }
 
-// printRun prints as JSON the table of a run, the paths of its results and report,
-// and how many actions --limit has left.
+// printRun prints the runDocument of a run.
 func (g *globals) printRun(r *result.Result, report string, left int) error {
 	return printJSON(g.stdout, runDocument{head{runFormat}, text.NewDocument(r.Ablation), r.Project.Dir, report, left})
 }

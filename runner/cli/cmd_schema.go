@@ -17,8 +17,8 @@ type schemaOptions struct {
 }
 
 func (o *schemaOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVar(&o.json, "json", false, "as JSON")
-	f.StringVar(&o.document, "json-schema", "", "the JSON schema of what a command prints with --json: `NAME` of the command, or of the table of 'table --table NAME'")
+	f.BoolVar(&o.json, "json", false, "print the reference as JSON")
+	f.StringVar(&o.document, "json-schema", "", "print the JSON schema of what the command `NAME` prints with --json, or 'table --table NAME --json'")
 }
 
 const (
@@ -32,7 +32,7 @@ type schemaDocument struct {
 	Sections []language.Section `json:"sections"`
 }
 
-// fieldDocument is what schema prints as JSON of some fields.
+// fieldDocument is what schema FIELD prints as JSON.
 type fieldDocument struct {
 	head
 	Fields []language.Parameter `json:"fields"`
@@ -42,17 +42,16 @@ func newSchema(g *globals) *cobra.Command {
 	var o schemaOptions
 	cmd := &cobra.Command{
 		Use:   "schema [FIELD]",
-		Short: "Print the reference of the study language",
-		Long: `Prints every field of a study and of a trial with its type, default, unit,
-meaning and source, as Markdown. It is generated from the comments of the CUE
-schema that this program holds.
+		Short: "Print the reference of the language in which studies are written",
+		Long: `Prints every field of a study and of a trial with its type, default, unit, meaning and
+source, as Markdown. The text comes from the comments of the CUE schema in this program.
 
-FIELD is a path, as in finetune.beta, a group, as in finetune.mix, or a part of the
-language, as in arm: the fields that it names are explained alone.
+FIELD selects fields: a path such as finetune.beta, a group such as finetune.mix, or a
+part of the language such as arm.
 
---json-schema prints a JSON schema (draft 2020-12) instead: that of what a command prints with
---json. The object's field format names the schema and its version. A version may gain
-fields; none changes its meaning.
+--json-schema prints a JSON schema (draft 2020-12) of what a command prints with --json.
+The field "format" of such an object names the schema and its version. Within a version,
+fields may be added, but no field changes its meaning.
 ` + exitHelp,
 		Example: "  ablate schema | less\n  ablate schema finetune.beta\n  ablate schema --json\n  ablate schema --json-schema table",
 		Args:    cobra.MaximumNArgs(1),
@@ -62,7 +61,8 @@ fields; none changes its meaning.
 	return cmd
 }
 
-// runSchema prints the reference of the language, or what it has of one field.
+// runSchema prints the reference of the language, or its part on some fields, or a JSON
+// schema.
 func runSchema(g *globals, o schemaOptions, names []string) error {
 	if o.document != "" {
 		return printSchema(g, o, names)
@@ -85,7 +85,7 @@ func runSchema(g *globals, o schemaOptions, names []string) error {
 	return err
 }
 
-// printSchema prints the JSON schema of a name.
+// printSchema prints the JSON schema that --json-schema names.
 func printSchema(g *globals, o schemaOptions, names []string) error {
 	if len(names) > 0 || o.json {
 		return usagef("schema: --json-schema prints a JSON schema: leave out FIELD and --json")
@@ -98,7 +98,7 @@ func printSchema(g *globals, o schemaOptions, names []string) error {
 	return err
 }
 
-// printField explains the fields that a name stands for.
+// printField prints the reference of the fields that name selects.
 func printField(g *globals, o schemaOptions, sections []language.Section, name string) error {
 	fields, hint := language.Find(sections, name)
 	if hint != "" {

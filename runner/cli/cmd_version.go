@@ -17,7 +17,7 @@ type versionOptions struct {
 }
 
 func (o *versionOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVar(&o.json, "json", false, "as JSON")
+	f.BoolVar(&o.json, "json", false, "print the versions as JSON")
 }
 
 const versionFormat = "ablate.version/1"
@@ -25,14 +25,14 @@ const versionFormat = "ablate.version/1"
 // versionDocument is what version prints as JSON.
 type versionDocument struct {
 	head
-	Version  string            `json:"version"`  // of this program
-	Commit   string            `json:"commit"`   // that it was built from; empty where that is not known
-	Build    string            `json:"build"`    // SHA-256 of its file
+	Version  string            `json:"version"`  // commit, or module version and beginning of the build
+	Commit   string            `json:"commit"`   // that the program was built from; empty if it is not known
+	Build    string            `json:"build"`    // SHA-256 of the program's file
 	Go       string            `json:"go"`       // version of Go
 	Platform string            `json:"platform"` // operating system and processor
 	Language int               `json:"schema"`   // version of the study language
-	Plugin   string            `json:"plugin"`   // that computes on the CPU
-	Modules  map[string]string `json:"modules"`  // versions of the libraries that compute, by name
+	Plugin   string            `json:"plugin"`   // name and version of the XLA plugin for the CPU
+	Modules  map[string]string `json:"modules"`  // versions of the libraries that the program computes with, by name
 }
 
 func newVersion(g *globals) *cobra.Command {
@@ -40,7 +40,7 @@ func newVersion(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the program's commit, build and libraries",
-		Long:    "Prints the program's commit and build, the versions of the libraries that compute\nfor it, and the version of the schema of studies. Add it to bug reports.\n",
+		Long:    "Prints the program's commit and build, the versions of the libraries that it computes\nwith, and the version of the study language. Include the output in bug reports.\n",
 		Example: "  ablate version\n  ablate version --json",
 		Args:    cobra.NoArgs,
 		RunE:    func(*cobra.Command, []string) error { return runVersion(g, o) },

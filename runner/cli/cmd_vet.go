@@ -22,7 +22,7 @@ type vetOptions struct {
 
 func (o *vetOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
-	f.BoolVar(&o.json, "json", false, "print findings, or mistakes, as JSON")
+	f.BoolVar(&o.json, "json", false, "print findings and mistakes as JSON")
 }
 
 const vetFormat = "ablate.vet/1"
@@ -40,11 +40,11 @@ func newVet(g *globals) *cobra.Command {
 	var o vetOptions
 	cmd := &cobra.Command{
 		Use:   "vet STUDY",
-		Short: "Check everything that can be checked before anything runs",
-		Long: `Checks the study and reports all mistakes at once, each with its place in the file;
-the checkpoints that it reads, their configs and weights; and whether the memory
-of the device suffices for the least that the study needs. Arms that differ from
-the reference in more than one factor are listed: that is allowed, but their
+		Short: "Check a study for mistakes before anything runs",
+		Long: `Checks the study and reports all mistakes at once, each with its file, line and column.
+It also checks the checkpoints that the study reads (configurations and weights), and
+whether the device has the least memory that the study needs. It lists the arms that
+differ from the reference in more than one factor: they are allowed, but their
 differences cannot be attributed to one factor.
 ` + exitHelp,
 		Example: "  ablate vet experiments/quickstart",
@@ -59,7 +59,7 @@ func runVet(ctx context.Context, g *globals, o vetOptions, path string) error {
 	study, list, err := vet(ctx, g, o, path)
 	var mistakes *language.Errors
 	if o.json && (err == nil || errors.As(err, &mistakes)) {
-		// The same shape with and without mistakes.
+		// The object has the same fields with and without mistakes.
 		out := vetDocument{head{vetFormat}, err == nil, list, []*language.Error{}, []language.Confounded{}}
 		if out.Findings == nil {
 			out.Findings = []checkup.Finding{}
@@ -85,19 +85,18 @@ func runVet(ctx context.Context, g *globals, o vetOptions, path string) error {
 	return nil
 }
 
-// printConfounded names the arms whose differences from the reference have several
-// factors.
+// printConfounded lists the arms that differ from the reference in several factors.
 func printConfounded(w io.Writer, s *language.Study) {
 	if len(s.Confounded) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nThese differ from %q in more than one factor, so that a difference is of all of them together:\n", s.Reference)
+	fmt.Fprintf(w, "\nThese differ from %q in more than one factor, so their differences cannot be attributed to one factor:\n", s.Reference)
 	for _, c := range s.Confounded {
 		fmt.Fprintf(w, "  %s\n", c)
 	}
 }
 
-// vet returns the study where it could be read.
+// vet checks a study. The study is nil if it could not be read.
 func vet(ctx context.Context, g *globals, o vetOptions, path string) (*language.Study, []checkup.Finding, error) {
 	p, err := g.open(ctx, path, o.studyOptions)
 	if err != nil {

@@ -16,18 +16,18 @@ import (
 	"ablate/runner/sandbox"
 )
 
-// completeTime is how long a shell waits for completions that are read from a study.
+// completeTime limits how long completion may read a study.
 const completeTime = 5 * time.Second
 
-// complete adds completions to the arguments and flags whose values are known. A study
-// is a folder or file, which shells complete themselves, but for imported ones, which may
-// be called by their names.
+// complete adds shell completion to the arguments and flags whose values are known.
+// Shells complete folders and files of studies themselves; complete adds the names of
+// imported studies.
 func complete(root *cobra.Command) {
 	fixed := func(list []string) func(*language.Study) []string {
 		return func(*language.Study) []string { return list }
 	}
 	flags := map[string]struct {
-		reads  bool // the study, which takes a second
+		reads  bool // values needs the study; reading it takes about a second
 		values func(*language.Study) []string
 	}{
 		"table": {false, fixed(result.Names)}, "json-schema": {false, fixed(docs.Schemas())}, "backend": {false, fixed(device.Classes)}, "inconclusive": {false, fixed([]string{"fail", "pass"})},
@@ -58,7 +58,7 @@ func complete(root *cobra.Command) {
 			}
 			if err := c.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 				how := cobra.ShellCompDirectiveNoFileComp
-				if name == "set" { // its value follows
+				if name == "set" { // the user goes on to type its value
 					how |= cobra.ShellCompDirectiveNoSpace
 				}
 				var s *language.Study
@@ -69,7 +69,7 @@ func complete(root *cobra.Command) {
 				}
 				return beginning(f.values(s), begun), how
 			}); err != nil {
-				panic(err) // a flag was registered twice: a mistake of the program
+				panic(err) // a flag was registered twice: a bug
 			}
 		}
 		if strings.Contains(c.Use, " STUDY") {
@@ -94,7 +94,7 @@ func complete(root *cobra.Command) {
 	}
 }
 
-// importedStudies are the names of the imported studies of this folder.
+// importedStudies returns the names of the imported studies in the working folder.
 func importedStudies() (names []string) {
 	dirs, _ := filepath.Glob("imported/*") // the pattern is well formed
 	for _, d := range dirs {
@@ -103,8 +103,8 @@ func importedStudies() (names []string) {
 	return names
 }
 
-// readStudy reads the study that a command line names so far; nil if it names none, or
-// one that cannot be read in time.
+// readStudy reads the study that an unfinished command line names. It returns nil if
+// there is none, or if it cannot be read in time.
 func readStudy(cmd *cobra.Command, args []string) *language.Study {
 	if len(args) == 0 {
 		return nil
@@ -113,12 +113,12 @@ func readStudy(cmd *cobra.Command, args []string) *language.Study {
 	defer cancel()
 	s, err := sandbox.Load(ctx, args[0], nil)
 	if err != nil {
-		return nil // vet prints the mistakes; here they would disturb the prompt
+		return nil // an error message would disturb the prompt; 'ablate vet' prints it
 	}
 	return s
 }
 
-// beginning keeps the values that begin with what was typed.
+// beginning returns the values that begin with begun, the text typed so far.
 func beginning(values []string, begun string) []string {
 	return slices.DeleteFunc(slices.Clone(values), func(v string) bool { return !strings.HasPrefix(v, begun) })
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// writeFile writes a file whole or not at all; what is not a regular file, such
-// as /dev/stdout, is opened in place.
+// writeFile replaces a file atomically. A name that is not a regular file, such as
+// /dev/stdout, is opened and written directly.
 func writeFile(name string, write func(io.Writer) error) error {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)

@@ -16,8 +16,8 @@ func (h head) Schema() string { return h.Format }
 // document is an object that a command prints as JSON.
 type document interface{ Schema() string }
 
-// printJSON prints a document. It is the one place where commands encode JSON, so that
-// nothing is printed that has no schema.
+// printJSON prints a document. Commands encode JSON only here, so that everything that
+// they print has a schema.
 func printJSON(w io.Writer, d document) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

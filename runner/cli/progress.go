@@ -14,11 +14,10 @@ import (
 	"ablate/runner/run"
 )
 
-// progress shows how far a run is: one line at the foot of a terminal, drawn again and
-// again, or, without a terminal, a log line for every change and now and then for long
-// work.
+// progress shows the progress of a run: on a terminal a status line that is redrawn,
+// otherwise a log line for every change, and regular log lines during long work.
 type progress struct {
-	w     io.Writer // the terminal itself
+	w     io.Writer // stderr, without escaping of control characters
 	width int
 	tty   bool
 	log   *zerolog.Logger
@@ -29,16 +28,16 @@ type progress struct {
 	step            map[*layout.Action]string
 	began           map[*layout.Action]time.Time
 	finished, total int
-	cost, done      float64 // of all actions that are not cached, and of those that are done
+	cost, done      float64 // seconds on one core: of all actions that are not cached, and of those that are done
 	shown           time.Time
 	drawn           bool
 	stop            chan struct{}
 }
 
-// quiet is how often long work is logged where there is no terminal.
+// quiet is the least time between two log lines about long work.
 const quiet = 15 * time.Second
 
-// newProgress shows how far a run of todo is, until close.
+// newProgress starts to show the progress of a run of todo. The caller must call close.
 func (g *globals) newProgress(log *zerolog.Logger, todo *layout.Graph) *progress {
 	p := &progress{w: g.stderr.raw, log: log, start: time.Now(), step: map[*layout.Action]string{}, began: map[*layout.Action]time.Time{}, stop: make(chan struct{})}
 	p.width, p.tty = terminal(g.stderr)
@@ -52,7 +51,7 @@ func (g *globals) newProgress(log *zerolog.Logger, todo *layout.Graph) *progress
 	return p
 }
 
-// tick draws the line again each second, so that its clock advances without events: a
+// tick redraws the line every second, so that its clock advances without events: a
 // compilation takes half a minute.
 func (p *progress) tick() {
 	for t := time.NewTicker(time.Second); ; {
@@ -68,7 +67,7 @@ func (p *progress) tick() {
 	}
 }
 
-// close removes the line.
+// close removes the status line.
 func (p *progress) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -144,7 +143,8 @@ func (p *progress) draw() {
 	}
 	since := time.Since(p.start)
 	head := fmt.Sprintf("%d/%d  %s", p.finished, p.total, since.Truncate(time.Second))
-	// By cost, once a tenth of it is done: before that the estimate is useless.
+	// The estimate is from the cost that is done. It is useless before a tenth of the
+	// cost is done.
 	if p.done > p.cost/10 && p.done < p.cost {
 		head += fmt.Sprintf("  ~%s left", phrase.Seconds(since.Seconds()/p.done*(p.cost-p.done)))
 	}
@@ -168,7 +168,7 @@ func (p *progress) clear() {
 	}
 }
 
-// aboveLine writes log lines above the status line.
+// aboveLine is a writer of log lines, which it puts above the status line.
 type aboveLine struct {
 	g *globals
 	w io.Writer
@@ -184,7 +184,7 @@ func (a *aboveLine) Write(b []byte) (int, error) {
 	return a.w.Write(b)
 }
 
-// took is a duration for people: 3.2s, 1m10s.
+// took formats a duration for people: 3.2s, 1m10s.
 func took(d time.Duration) string {
 	if d < 10*time.Second {
 		return d.Round(10 * time.Millisecond).String()
@@ -192,7 +192,7 @@ func took(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// fetchBar returns a function that shows how far the plugin's download is.
+// fetchBar returns a function that shows the progress of the plugin's download, in bytes.
 func (g *globals) fetchBar() func(done, total int64) {
 	const what = "fetching the XLA plugin for the CPU, once"
 	_, tty := terminal(g.stderr)

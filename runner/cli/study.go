@@ -27,12 +27,12 @@ type studyOptions struct {
 }
 
 func (o *studyOptions) addFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.set, "set", nil, "change the base before arms apply: `path=value`, as in finetune.beta=0.1 (repeatable)")
-	f.StringVar(&o.backend, "backend", "", "`CLASS` of backend: xla:cuda, xla:cpu or go (default: the one that the study ran with)")
+	f.StringArrayVar(&o.set, "set", nil, "set a parameter of the study's base, from which all arms start: `path=value`, as in finetune.beta=0.1 (repeatable)")
+	f.StringVar(&o.backend, "backend", "", "backend of the results, a `CLASS`: xla:cuda, xla:cpu or go (default: that of the study's last run)")
 }
 
-// open reads a study and opens its store, without laying out its actions. The
-// mistakes of the study are a *language.Errors.
+// open reads a study and opens its store, without computing the study's actions. If the
+// study has mistakes, the error is a *language.Errors.
 func (g *globals) open(ctx context.Context, path string, o studyOptions) (project.Project, error) {
 	s, err := sandbox.Load(ctx, named(path), o.set)
 	if err != nil {
@@ -47,15 +47,15 @@ func (g *globals) open(ctx context.Context, path string, o studyOptions) (projec
 	return project.Open(s, o.set, g.store)
 }
 
-// runs returns the mistake of running a study whose results are imported.
+// runs returns an error if a study cannot run because its results are imported.
 func runs(s *language.Study) error {
 	if s.Imported == nil {
 		return nil
 	}
-	return usagef("the results of study %s are imported, and it has no trials to run: table, report, baseline and check work on it", s.Name)
+	return usagef("study %s has no trials to run, because its results are imported: use table, report, baseline or check", s.Name)
 }
 
-// named is the path of a study: an imported one may be called by its name alone.
+// named returns the path of a study. The name of an imported study stands for its path.
 func named(path string) string {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(path, "/\\") {
 		if in := filepath.Join("imported", path); isFolder(in) {
@@ -70,7 +70,7 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// load opens a study and lays out the actions of all of it.
+// load opens a study and computes all of its actions.
 func (g *globals) load(ctx context.Context, path string, o studyOptions) (project.Project, error) {
 	p, err := g.open(ctx, path, o)
 	if err != nil {
@@ -82,7 +82,7 @@ func (g *globals) load(ctx context.Context, path string, o studyOptions) (projec
 	return p.LayOut(ctx, p.Study.Views)
 }
 
-// results loads a study and gathers what the store has of it.
+// results opens a study and reads its results: those in the store, or the imported ones.
 func (g *globals) results(ctx context.Context, path string, o studyOptions) (*result.Result, error) {
 	p, err := g.open(ctx, path, o)
 	if err != nil {
@@ -105,7 +105,7 @@ func (g *globals) results(ctx context.Context, path string, o studyOptions) (*re
 	return gather(ctx, p, class)
 }
 
-// gather gathers what the store has of a study, and warns of what is damaged.
+// gather reads the results of a study from the store and warns of damaged ones.
 func gather(ctx context.Context, p project.Project, class string) (*result.Result, error) {
 	r, err := result.Gather(ctx, p, class)
 	if err != nil {
@@ -117,7 +117,8 @@ func gather(ctx context.Context, p project.Project, class string) (*result.Resul
 	return r, nil
 }
 
-// selected are the views of a study that --only and --seed name.
+// selected returns the views of a study that --only and --seed name. Its errors are usage
+// errors.
 func selected(s *language.Study, only, seeds []string) ([]language.View, error) {
 	views, err := selection.Views(s, only, seeds)
 	if err != nil {

@@ -1,13 +1,13 @@
-// Package dag runs a graph of dependent nodes, each at most once, as many at a
-// time as there are slots.
+// Package dag is a scheduler: it runs the nodes of a dependency graph, each at most once,
+// and at most a given number (slots) at a time.
 //
-// A node is ready when all that it depends on has a result. It is first looked up,
-// if it can be, which takes no slot; only a miss waits for one. Among the waiting
-// the one with the longest expected way to the end goes first. A failure takes
-// down what depends on it, which is told the root cause, and nothing else.
+// A node is ready when all its dependencies have results. It is first looked up, which
+// takes no slot; only a miss waits for a slot. Among the waiting nodes, the one with the
+// longest expected path to the end of the graph goes first. When a node fails, the nodes
+// that depend on it are skipped, with the failure as the reason; all others run.
 //
-// The package knows nothing of stages or stores: nodes close over those. One
-// goroutine owns all state of a run; nodes run in goroutines of their own, and Run
-// returns only when the last of these has. A node that ignores its context
-// therefore delays the end of a run; one that panics ends the process.
+// The package does not depend on stages or stores; the functions of a node are closures
+// over them. One goroutine owns all state of a run. Each node runs in its own goroutine,
+// and Run returns only when all of these have ended. A node that ignores its context
+// therefore delays the end of a run, and a node that panics ends the process.
 package dag

@@ -8,36 +8,38 @@ import (
 	"time"
 )
 
-// Node is a step of the graph. Name, Deps, Lookup and Run define it; the other
-// fields say only how it is shown and when it is preferred.
+// Node is a step of the graph. Name, Deps, Lookup and Run define it; the other fields
+// only affect how it is shown and in which order nodes run.
 type Node[R any] struct {
 	Name  string   // unique in the graph
 	Stage string   // for events
 	Label string   // for people
 	Deps  []string // names of the nodes whose results it needs
 
-	Priority int           // higher goes first, before any other consideration
-	Cost     time.Duration // expected; steers the order only. Zero means unknown, taken as a second
+	Priority int           // nodes of higher priority go first, whatever their cost
+	Cost     time.Duration // expected duration, which affects only the order; 0 means unknown and counts as one second
 
-	// Lookup, if not nil, finds a result without computing it. It takes no slot. An
-	// error fails the node; a miss is (_, false, nil).
+	// Lookup, if not nil, finds a result without computing it. It takes no slot. It
+	// returns (_, false, nil) for a miss; an error fails the node.
 	Lookup func(ctx context.Context, deps map[string]R) (R, bool, error)
-	// Run computes the result; it holds a slot meanwhile, and returns soon after ctx is done.
+	// Run computes the result and holds a slot meanwhile. It must return soon after ctx
+	// is done.
 	Run func(ctx context.Context, deps map[string]R) (R, error)
 }
 
-// Graph is a checked set of nodes. It is not changed by running.
+// Graph is a checked set of nodes. Running does not change it.
 type Graph[R any] struct {
 	nodes []Node[R]
 	index map[string]int
-	deps  [][]int // per node, in the order of Deps
-	outs  [][]int // per node, those that depend on it
-	order []int   // topological, and as given where the graph leaves a choice
-	rank  []int   // place in the order of preference; lower goes first
+	deps  [][]int // by node, indices of its dependencies in the order of Deps
+	outs  [][]int // by node, indices of the nodes that depend on it
+	order []int   // topological; nodes that could go in any order are as given
+	rank  []int   // by node, its position in the order of preference; lower goes first
 }
 
-// New checks nodes and returns their graph. Errors: a node without a name or Run,
-// two of one name, a dependency that is not there, a cycle (which is spelled out).
+// New checks nodes and returns their graph. It returns an error for a node without a name
+// or Run, two nodes of one name, a dependency that does not exist, and a cycle, which the
+// error spells out.
 func New[R any](nodes []Node[R]) (*Graph[R], error) {
 	g := &Graph[R]{
 		nodes: slices.Clone(nodes),
@@ -71,7 +73,7 @@ func New[R any](nodes []Node[R]) (*Graph[R], error) {
 	return g, nil
 }
 
-// sort fills in order, or names a cycle.
+// sort sets g.order. If there is a cycle, it returns an error that names it.
 func (g *Graph[R]) sort() error {
 	pending := make([]int, len(g.nodes))
 	var ready []int
@@ -107,8 +109,8 @@ func (g *Graph[R]) sort() error {
 	return fmt.Errorf("nodes depend on each other: %s", strings.Join(append(names, names[0]), " ← "))
 }
 
-// prefer fills in rank: by priority, then by the expected time from the node's
-// start to the end of the longest chain that waits for it, then as given.
+// prefer sets g.rank. It orders nodes by priority, then by the expected time from the
+// node's start to the end of the longest chain of nodes that wait for it, then as given.
 func (g *Graph[R]) prefer() {
 	way := make([]time.Duration, len(g.nodes))
 	for _, i := range slices.Backward(g.order) {

@@ -2,11 +2,11 @@ package dag
 
 import "fmt"
 
-// State says how far a node came.
+// State is the state of a node when a run ends.
 type State int
 
 const (
-	Waiting     State = iota // not begun when the run was stopped, or reached its limit
+	Waiting     State = iota // not started when the run was stopped or reached its limit
 	Hit                      // found by Lookup
 	Done                     // computed by Run
 	Failed                   // Lookup or Run returned an error
@@ -21,15 +21,16 @@ func (s State) String() string {
 // OK reports whether the node has a result.
 func (s State) OK() bool { return s == Hit || s == Done }
 
-// Status is what became of a node.
+// Status is the outcome of one node.
 type Status[R any] struct {
 	State  State
-	Result R      // if State.OK
-	Err    error  // Failed and Interrupted: its own; Skipped: that of Root
-	Root   string // Failed: itself; Skipped: the failed node that it depends on, directly or not
+	Result R      // valid if State.OK
+	Err    error  // of this node if Failed or Interrupted, of Root if Skipped
+	Root   string // this node if Failed; if Skipped, the failed node that it depends on, directly or indirectly
 }
 
-// Outcome is what became of every node, by name. Nodes that were never reached are Waiting.
+// Outcome is the status of every node, by name. A node that the run did not reach is
+// Waiting.
 type Outcome[R any] map[string]Status[R]
 
 // Kind is a kind of event.
@@ -38,31 +39,31 @@ type Kind int
 const (
 	EventStarted     Kind = iota // Run begins; it has a slot
 	EventHit                     // Lookup found the result
-	EventFinished                // Run gave a result
-	EventFailed                  // Lookup or Run gave an error
+	EventFinished                // Run returned a result
+	EventFailed                  // Lookup or Run returned an error
 	EventSkipped                 // something it depends on failed
-	EventInterrupted             // it stopped because the run was stopped
+	EventInterrupted             // Run ended early because the run was stopped
 )
 
 func (k Kind) String() string {
 	return [...]string{"started", "hit", "finished", "failed", "skipped", "interrupted"}[k]
 }
 
-// Event tells of one change of one node. Each node has at most one EventStarted
-// and at most one other event.
+// Event is a change of the state of one node. Each node has at most one EventStarted and
+// at most one other event.
 type Event struct {
 	Kind               Kind
 	Name, Stage, Label string
-	Err                error  // failed, skipped, interrupted
-	Root               string // skipped: the first failure known
-	Finished, Total    int    // nodes with an outcome so far, this one included; all nodes
+	Err                error  // of a failed, skipped or interrupted node
+	Root               string // of a skipped node, the first failure that is known
+	Finished, Total    int    // number of nodes with an outcome so far, including this one; number of all nodes
 }
 
 // FailedError is what Run returns when nodes failed.
 type FailedError struct {
-	Nodes   []string // the failed ones, in topological order
-	Errs    []error  // theirs
-	Skipped int      // how many others were not run because of them
+	Nodes   []string // names of the failed nodes, in topological order
+	Errs    []error  // their errors
+	Skipped int      // number of nodes that did not run because of them
 }
 
 func (e *FailedError) Error() string {

@@ -8,17 +8,18 @@ import (
 	"runtime"
 )
 
-// Options say how to run a graph; they do not change any result.
+// Options of running a graph. They do not change any result.
 type Options struct {
-	Slots    int         // how many Run at a time; 0 means 1
-	Lookups  int         // how many Lookup at a time; 0 means as many as there are CPUs
-	FailFast bool        // stop everything at the first failure
-	Limit    int         // how many Run at most, in all; 0 means all. The rest stays Waiting
-	Events   func(Event) // called for every event, never twice at once; nil for none
+	Slots    int         // largest number of Run at a time; 0 means 1
+	Lookups  int         // largest number of Lookup at a time; 0 means the number of CPUs
+	FailFast bool        // stop the whole graph at the first failure
+	Limit    int         // largest number of Run in total; 0 means no limit. Further nodes stay Waiting
+	Events   func(Event) // called for every event, one call at a time; may be nil
 }
 
-// Run runs the graph and says what became of every node. The error is nil if none
-// failed; context.Cause(ctx), wrapped, if ctx ended it; else a [*FailedError].
+// Run runs the graph and returns the outcome of every node. The error is nil if no node
+// failed, wraps context.Cause(ctx) if ctx ended the run, and is otherwise a
+// [*FailedError].
 func (g *Graph[R]) Run(ctx context.Context, o Options) (Outcome[R], error) {
 	if o.Slots < 0 || o.Lookups < 0 || o.Limit < 0 {
 		return nil, fmt.Errorf("dag: %d slots, %d lookups, limit %d: want 1 or more", o.Slots, o.Lookups, o.Limit)
@@ -42,24 +43,24 @@ func (g *Graph[R]) Run(ctx context.Context, o Options) (Outcome[R], error) {
 	return r.outcome(ctx)
 }
 
-// errFailFast is the cause with which the rest is stopped after a failure.
+// errFailFast is the context's cause when a failure stops the other nodes.
 var errFailFast = errors.New("stopped because another step failed")
 
-// run is the state of one Run. Only the goroutine in loop touches it.
+// run is the state of one call of Run. Only the goroutine in loop accesses it.
 type run[R any] struct {
 	g      *Graph[R]
 	o      Options
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	pending  []int // per node, dependencies without a result
+	pending  []int // by node, number of dependencies without a result
 	status   []Status[R]
 	finished int
 
-	begun         int    // how many Run were started
-	lookups, runs ranked // ready to be looked up; missed, and waiting for a slot
+	begun         int    // number of Run that were started
+	lookups, runs ranked // nodes that are ready to be looked up; nodes that were missed and wait for a slot
 	looking       map[int]bool
-	computing     int // how many goroutines there are
+	computing     int // number of goroutines
 	ends          chan end[R]
 }
 
@@ -72,7 +73,7 @@ type end[R any] struct {
 	err    error
 }
 
-// loop starts nodes and takes in their ends until none is under way and none can start.
+// loop starts nodes and records their ends until no node is running and none can start.
 func (r *run[R]) loop() {
 	for i := range r.g.nodes {
 		if r.pending[i] = len(r.g.deps[i]); r.pending[i] == 0 {
@@ -88,7 +89,7 @@ func (r *run[R]) loop() {
 	}
 }
 
-// ready puts a node whose dependencies have results in line.
+// ready queues a node whose dependencies have results.
 func (r *run[R]) ready(i int) {
 	if r.g.nodes[i].Lookup != nil {
 		heap.Push(&r.lookups, i)
@@ -97,7 +98,7 @@ func (r *run[R]) ready(i int) {
 	}
 }
 
-// start begins as much as may begin now.
+// start starts all nodes that may start now.
 func (r *run[R]) start() {
 	for r.ctx.Err() == nil && len(r.looking) < r.o.Lookups && r.lookups.Len() > 0 {
 		i := heap.Pop(&r.lookups).(int)
@@ -121,8 +122,8 @@ func (r *run[R]) start() {
 	}
 }
 
-// premature reports whether a node of higher preference is still being looked up: a
-// slot that is given to the next best would be taken from it.
+// premature reports whether a node that goes before node i is still being looked up. Then
+// i must wait, because it would take the slot that the other node may need.
 func (r *run[R]) premature(i int) bool {
 	for l := range r.looking {
 		if r.g.rank[l] < r.g.rank[i] {
@@ -162,30 +163,30 @@ func (r *run[R]) take(e end[R]) {
 	}
 }
 
-// stopped reports whether err is only the echo of the run's own end.
+// stopped reports whether err only repeats that the run was stopped.
 func (r *run[R]) stopped(err error) bool {
 	return r.ctx.Err() != nil && (errors.Is(err, r.ctx.Err()) || errors.Is(err, context.Cause(r.ctx)))
 }
 
-// skip settles everything that depends on the failed node root, by way of i.
+// skip marks all nodes that depend on node i as skipped because node root failed.
 func (r *run[R]) skip(i, root int) {
 	for _, o := range r.g.outs[i] {
 		if r.status[o].State != Waiting {
-			continue // by way of another, or of another failure
+			continue // already skipped by another path or because of another failure
 		}
 		r.settle(o, EventSkipped, Status[R]{State: Skipped, Err: r.status[root].Err, Root: r.g.nodes[root].Name})
 		r.skip(o, root)
 	}
 }
 
-// settle gives a node its outcome and tells of it.
+// settle sets the outcome of a node and sends an event.
 func (r *run[R]) settle(i int, kind Kind, s Status[R]) {
 	r.status[i] = s
 	r.finished++
 	r.tell(kind, i)
 }
 
-// tell calls the callback.
+// tell sends an event to Options.Events.
 func (r *run[R]) tell(kind Kind, i int) {
 	if r.o.Events == nil {
 		return
@@ -195,7 +196,7 @@ func (r *run[R]) tell(kind Kind, i int) {
 		Err: s.Err, Root: s.Root, Finished: r.finished, Total: len(r.g.nodes)})
 }
 
-// results returns what node i depends on, by name, in a map of its own.
+// results returns the results of the dependencies of node i, by name, in a new map.
 func (r *run[R]) results(i int) map[string]R {
 	m := make(map[string]R, len(r.g.deps[i]))
 	for _, d := range r.g.deps[i] {
@@ -204,8 +205,9 @@ func (r *run[R]) results(i int) map[string]R {
 	return m
 }
 
-// outcome sums up. Which of several failures a skipped node names is settled here
-// by the graph's order, where events could only name the first in time.
+// outcome returns the outcome of all nodes. If several failures cause a node to be
+// skipped, its Root is the first of them in the order of the graph; an event names the
+// first in time.
 func (r *run[R]) outcome(ctx context.Context) (Outcome[R], error) {
 	out := make(Outcome[R], len(r.g.nodes))
 	failed := &FailedError{}
@@ -231,13 +233,13 @@ func (r *run[R]) outcome(ctx context.Context) (Outcome[R], error) {
 		return out, nil
 	case ctx.Err() != nil:
 		return out, fmt.Errorf("stopped: %w", context.Cause(ctx))
-	case len(failed.Nodes) == 0: // Options.Limit left the rest
+	case len(failed.Nodes) == 0: // the other nodes did not run because of Options.Limit
 		return out, nil
 	}
 	return out, failed
 }
 
-// ok counts the nodes with results.
+// ok returns the number of nodes with results.
 func (r *run[R]) ok() (n int) {
 	for _, s := range r.status {
 		if s.State.OK() {

@@ -1,5 +1,5 @@
-// Package export writes a trial's model as a checkpoint folder in the layout of
-// Hugging Face diffusers, with a script that draws images from it.
+// Package export writes a trial's model as a checkpoint folder in the layout of Hugging
+// Face diffusers, together with a Python script that draws images from it.
 package export
 
 import (
@@ -24,15 +24,16 @@ var samplePython []byte
 //go:embed README.md
 var readme []byte
 
-// ErrNoModel is the error of a trial whose model is missing or damaged.
+// ErrNoModel is returned for a trial whose model is missing or damaged.
 var ErrNoModel = errors.New("no model, or a damaged one")
 
-// Write writes the model of a view's trial into the folder out, which does not exist
-// or is empty: the fine-tuned model, or the pretrained one if the trial fine-tunes
-// nothing, with the embedder of its reward if that is there.
+// Write writes the model of a view's trial into the folder out, which must be empty or
+// not exist. The model is the fine-tuned one, or the pretrained one if the trial
+// fine-tunes nothing. The embedder of the trial's reward is written too, if the store has
+// it. class is the class of backend that computed the model.
 func Write(ctx context.Context, p project.Project, class string, v language.View, out string) error {
 	if entries, err := os.ReadDir(out); err == nil && len(entries) > 0 {
-		return fmt.Errorf("%s is not empty: name another folder", out)
+		return fmt.Errorf("%s is not empty: give another folder", out)
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -83,9 +84,9 @@ func Write(ctx context.Context, p project.Project, class string, v language.View
 	return nil
 }
 
-// embedderOf is the action whose artifact has the embedder for the model of a chain,
-// nil if there is none. A trial that needs no embedder may share its model with one
-// that does; an adopted model has its embedder in the adopted folder.
+// embedderOf returns the action whose artifact has the embedder for the model of a chain,
+// nil if there is none. A trial without an embedder may share its model with a trial that
+// has one. An adopted model has its embedder in the adopted folder.
 func embedderOf(g *layout.Graph, c layout.Chain) *layout.Action {
 	if own := c.Action(layout.Embedder); own != nil {
 		return own
@@ -102,7 +103,7 @@ func embedderOf(g *layout.Graph, c layout.Chain) *layout.Action {
 	return nil
 }
 
-// copyFiles copies those of some files that a folder has.
+// copyFiles copies the files of names that exist in a folder.
 func copyFiles(from, to string, names []string) error {
 	for _, name := range names {
 		b, err := os.ReadFile(filepath.Join(from, filepath.FromSlash(name)))

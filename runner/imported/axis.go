@@ -7,13 +7,13 @@ import (
 	"ablate/analysis/table"
 )
 
-// axisPrefix begins the name of a column that is an axis.
+// axisPrefix begins the name of a column with the values of an axis.
 const axisPrefix = "axis."
 
-// axisName is the pattern of an axis' name, which a view has before "=".
+// axisName matches valid names of axes. The name of a view has them before "=".
 var axisName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._/-]*$`)
 
-// axisKind is the kind of a column that has the canonical texts of an axis' values.
+// axisKind returns the kind of the column of an axis with these canonical values.
 func axisKind(texts []string) table.Kind {
 	kind := table.Int
 	for _, s := range texts {
@@ -31,7 +31,8 @@ func axisKind(texts []string) table.Kind {
 	return kind
 }
 
-// axisOf is the value of an axis, nil where the text is empty.
+// axisOf converts the canonical text of an axis value to kind. It is nil if the text is
+// empty.
 func axisOf(kind table.Kind, text string) any {
 	if text == "" {
 		return nil

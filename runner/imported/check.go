@@ -11,8 +11,9 @@ import (
 	"ablate/runner/phrase"
 )
 
-// oneNumberSeeds mends seeds that pandas wrote as 3.0: where every seed with a point
-// ends in .0, these are not pairs of a pretraining and a feedback seed.
+// oneNumberSeeds corrects seeds that pandas wrote as 3.0. If every seed with a point ends
+// in .0, the seeds are single numbers, and not pairs of a pretraining and a feedback
+// seed.
 func (c *collector) oneNumberSeeds() {
 	with := 0
 	for _, r := range c.runs {
@@ -40,7 +41,7 @@ func (c *collector) oneNumberSeeds() {
 	c.note("%s written as in 3.0, which is read as 3, as no other number follows a point", phrase.Are(with, "seed"))
 }
 
-// armName is #ArmName of the study language.
+// armName is the pattern #ArmName of the study language.
 var armName = regexp.MustCompile(`^[^\[\]@/,\s\p{C}]([^\[\]@/,\p{C}]*[^\[\]@/,\s\p{C}])?$`)
 
 var (
@@ -63,10 +64,10 @@ func (c *collector) checkArms() {
 	}
 }
 
-// own are the columns of trials that are neither axes nor metrics.
+// own are the columns of the table trials that are neither axes nor metrics.
 var own = []string{"arm", "view", "trial", "control", "seed.pretraining", "seed.feedback"}
 
-// checkNames reports columns of trials that would have one name.
+// checkNames reports columns of the table trials that would have the same name.
 func (c *collector) checkNames(metrics []Metric) {
 	taken := map[string]string{}
 	for _, name := range own {
@@ -89,10 +90,10 @@ func (c *collector) checkNames(metrics []Metric) {
 	}
 }
 
-// missingSeeds reports rows of the ablation table that lack a seed which others
-// have. Runs are sorted, so those of a row follow one another.
+// missingSeeds reports rows of the ablation table that lack a seed of other rows. Runs
+// are sorted, so the runs of a row follow one another.
 func (c *collector) missingSeeds() {
-	rows := map[stats.Seed]int{} // that have a seed
+	rows := map[stats.Seed]int{} // number of rows that have a seed
 	for _, r := range c.runs {
 		rows[r.seed]++
 	}

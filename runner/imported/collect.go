@@ -11,11 +11,11 @@ import (
 	"ablate/analysis/compare"
 )
 
-// collector gathers what readers find.
+// collector collects the runs, values and problems that readers find.
 type collector struct {
-	stopped  func() bool // whether reading is to end early
+	stopped  func() bool // reports whether reading should end early
 	o        Options
-	files    []string // by number; 0 is all of them
+	files    []string // names by number; number 0 stands for all files
 	problems problems
 	notes    []string
 
@@ -25,15 +25,15 @@ type collector struct {
 	metrics names
 	prompts names
 
-	declared []declared      // by metric
-	unused   map[string]bool // metrics that the options do not want
-	category []category      // by prompt
+	declared []declared      // by number of a metric
+	unused   map[string]bool // metrics that the options leave out
+	category []category      // by number of a prompt
 }
 
-// declared is what readers know of a metric beside its values.
+// declared has what readers know about a metric besides its values.
 type declared struct {
 	at      place
-	perhaps bool // a column of W&B, which may be a setting
+	perhaps bool // a column of a W&B export, which may be a setting
 	dropped bool
 }
 
@@ -42,18 +42,18 @@ type category struct {
 	at   place
 }
 
-// names numbers texts in the order in which they come.
+// names numbers texts in the order in which they are added.
 type names struct {
 	list   []string
 	number map[string]int
 }
 
-// find is the number of a text, and whether it is new.
+// find returns the number of a text. isNew says that find has added it.
 func (n *names) find(s string) (i int, isNew bool) {
 	if i, ok := n.number[s]; ok {
 		return i, false
 	}
-	s = strings.Clone(s) // of a row, which it would keep
+	s = strings.Clone(s) // s may be part of a row, which would stay in memory
 	n.list = append(n.list, s)
 	n.number[s] = len(n.list) - 1
 	return len(n.list) - 1, true
@@ -65,7 +65,7 @@ func newCollector(ctx context.Context, o Options) *collector {
 		axes: empty(), metrics: empty(), prompts: empty(), unused: map[string]bool{}}
 }
 
-// file numbers a file.
+// file returns the number of a file.
 func (c *collector) file(path string) int32 {
 	c.files = append(c.files, path)
 	return int32(len(c.files) - 1)
@@ -79,14 +79,15 @@ func (c *collector) note(format string, args ...any) {
 	c.notes = append(c.notes, fmt.Sprintf(format, args...))
 }
 
-// axisValue is an axis, by its number, and the text of its value, empty where the
-// run has none.
+// axisValue is the number of an axis and the text of its value, empty if the run has
+// none.
 type axisValue struct {
 	axis int
 	text string
 }
 
-// run finds or begins a run; nil where its name or seed cannot be.
+// run returns the run of an arm, a seed and axis values, which it makes if it is new. It
+// returns nil and reports a problem if the arm or the seed is not valid.
 func (c *collector) run(at place, arm, seedText string, axes []axisValue) *run {
 	if arm == "" {
 		c.problem(BadRow, at, "the arm is missing", "a name", "write the name of the arm into each row")
@@ -125,10 +126,10 @@ func (c *collector) run(at place, arm, seedText string, axes []axisValue) *run {
 	return r
 }
 
-// view names a run, with its axes' values as they were written.
+// view returns the name of a run, with the values of its axes as the file spells them.
 func (c *collector) view(r *run) string { return c.label(r) + "@" + compare.SeedName(r.seed) }
 
-// label names a run's row of the ablation table.
+// label returns the name of the row of the ablation table to which a run belongs.
 func (c *collector) label(r *run) string {
 	var axes []string
 	for i, text := range r.axes {
@@ -143,14 +144,14 @@ func (c *collector) label(r *run) string {
 	return r.arm + "[" + strings.Join(axes, ",") + "]"
 }
 
-// checkText reports a text that is not UTF-8, which tables require.
+// checkText reports a text that is not UTF-8, because tables require UTF-8.
 func (c *collector) checkText(at place, what, s string) {
 	if !utf8.ValidString(s) {
 		c.problem(BadName, at, fmt.Sprintf("the %s %q is not UTF-8", what, s), "UTF-8", "save the file as UTF-8")
 	}
 }
 
-// axis numbers an axis.
+// axis returns the number of an axis.
 func (c *collector) axis(at place, name string) int {
 	i, isNew := c.axes.find(name)
 	if isNew && !axisName.MatchString(name) {
@@ -159,7 +160,7 @@ func (c *collector) axis(at place, name string) int {
 	return i
 }
 
-// metric numbers a metric; -1 where the options leave it out.
+// metric returns the number of a metric, -1 if the options leave it out.
 func (c *collector) metric(at place, name string) int {
 	if i, ok := c.metrics.number[name]; ok {
 		return i
@@ -176,8 +177,8 @@ func (c *collector) metric(at place, name string) int {
 	return i
 }
 
-// value sets a run's value of a metric, of n samples or, with 0, of an unknown
-// number of them.
+// value sets a metric of a run. n is the number of samples behind the value, 0 if it is
+// not known.
 func (c *collector) value(r *run, metric int, x float64, n int64, at place) {
 	l := r.cell(metric)
 	if l.at != (place{}) {
@@ -204,7 +205,8 @@ func (c *collector) where(at place) string {
 	return fmt.Sprintf("%s:%d", c.files[at.file], at.line)
 }
 
-// prompt numbers a prompt and takes its category, empty where the row has none.
+// prompt returns the number of a prompt and records its category, which is empty if the
+// row has none.
 func (c *collector) prompt(at place, text, cat string) int {
 	i, isNew := c.prompts.find(text)
 	if isNew {
@@ -223,7 +225,7 @@ func (c *collector) prompt(at place, text, cat string) int {
 	return i
 }
 
-// sample adds x, the mean of n samples, to a run's samples of a prompt.
+// sample adds x, the mean of n samples of a prompt, to a metric of a run.
 func (c *collector) sample(r *run, metric, prompt int, x float64, n int64, at place) {
 	l := r.cell(metric)
 	switch {

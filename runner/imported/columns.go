@@ -13,11 +13,11 @@ import (
 // columns finds columns by name.
 type columns struct {
 	names []string
-	bare  []string // names without what an export puts before them
+	bare  []string // names without the prefix that an export adds
 }
 
-// find is the number of a column: of that very name, else of that name in other
-// letters; -1 where there is none.
+// find returns the number of the column of a name, or -1. An exact match comes before one
+// that differs in case.
 func (h columns) find(name string) int {
 	for _, same := range []func(a, b string) bool{func(a, b string) bool { return a == b }, strings.EqualFold} {
 		for _, list := range [][]string{h.names, h.bare} {
@@ -29,11 +29,11 @@ func (h columns) find(name string) int {
 	return -1
 }
 
-// imageColumns are names of columns with the files of pictures, in the order in which they
-// are looked for.
+// imageColumns are usual names of columns with the paths of pictures, the first choice
+// first.
 var imageColumns = []string{"image", "image_path", "file_name", "filename"}
 
-// any is the number of the first column that has one of some names; -1 where there is none.
+// any returns the number of the column of the first of names that exists, or -1.
 func (h columns) any(names []string) int {
 	for _, name := range names {
 		if i := h.find(name); i >= 0 {
@@ -43,7 +43,7 @@ func (h columns) any(names []string) int {
 	return -1
 }
 
-// plain makes the layout of a table that people or scripts write.
+// plain is the plan of a table that people or scripts write.
 func (c *collector) plain(names []string, at place, job *run) *layout {
 	h := columns{names: names}
 	l := &layout{job: job, spelled: map[string]*run{}}
@@ -85,7 +85,7 @@ func (c *collector) plain(names []string, at place, job *run) *layout {
 		l.image = -1
 	}
 	taken := []int{l.arm, l.seed, l.metric, l.amount, l.n, l.prompt, l.category, l.image}
-	// A column that numbers rows is no metric, unless the options name it.
+	// A column that numbers rows is not a metric, unless the options name it.
 	index := func(i int) bool { return isIndex(names[i]) && !slices.Contains(c.o.Metrics, names[i]) }
 	for i, name := range names {
 		if (l.shape == long || index(i)) && !slices.Contains(taken, i) && !l.isAxis(i) {
@@ -102,13 +102,13 @@ func (c *collector) plain(names []string, at place, job *run) *layout {
 	return l
 }
 
-// noColumn reports a column that a file does not have.
+// noColumn reports that a file lacks the column of a role.
 func (c *collector) noColumn(at place, h columns, name, role string) {
 	c.problem(Unreadable, at, fmt.Sprintf("it has no column %s among %s", quote(name), list(h.names)), "a column with the "+role+" of each row", "name it, as in "+role+"=COLUMN")
 }
 
 // axisColumns finds the columns of axes: those named axis.NAME, and those that the
-// options name, which must be there.
+// options name. It returns false and reports a problem if one of the latter is missing.
 func (c *collector) axisColumns(h columns, l *layout, at place) bool {
 	ok := true
 	add := func(column, name string) {
@@ -120,7 +120,7 @@ func (c *collector) axisColumns(h columns, l *layout, at place) bool {
 			l.axes = append(l.axes, axisColumn{i, c.axis(at, name)})
 		}
 	}
-	if l.job == nil { // a job's axes are in its configuration
+	if l.job == nil { // the axes of a job are in its configuration
 		for _, role := range slices.Sorted(maps.Keys(c.o.Columns)) {
 			if name, is := strings.CutPrefix(role, axisPrefix); is {
 				add(c.o.Columns[role], name)
@@ -138,8 +138,8 @@ func (c *collector) axisColumns(h columns, l *layout, at place) bool {
 	return ok
 }
 
-// measureColumns finds the columns of metrics among those that may be one. Perhaps
-// they are settings, as in an export of W&B.
+// measureColumns finds the columns of metrics among those for which may is true. perhaps
+// says that they could also be settings, as in an export of W&B.
 func (c *collector) measureColumns(h columns, l *layout, at place, may func(i int) bool, perhaps bool) {
 	for i := range h.names {
 		name := h.name(i)
@@ -153,7 +153,7 @@ func (c *collector) measureColumns(h columns, l *layout, at place, may func(i in
 			if m.count < 0 {
 				m.count = l.n
 			}
-			if c.declared[id].at == at { // no file before has it
+			if c.declared[id].at == at { // no earlier file has the column
 				c.declared[id].perhaps = m.perhaps
 			}
 			l.measures = append(l.measures, m)
@@ -161,7 +161,7 @@ func (c *collector) measureColumns(h columns, l *layout, at place, may func(i in
 	}
 }
 
-// name is the name of a column without what an export puts before it.
+// name returns the name of a column without the prefix that an export adds.
 func (h columns) name(i int) string {
 	if h.bare != nil {
 		return h.bare[i]
@@ -171,8 +171,8 @@ func (h columns) name(i int) string {
 
 var indexName = regexp.MustCompile(`^(|Unnamed: \d+|__index_level_\d+__)$`)
 
-// isIndex reports whether a column numbers rows or steps or names files, and measures
-// nothing.
+// isIndex reports whether a column numbers rows or steps, or names files. Such a column
+// is not a metric.
 func isIndex(name string) bool {
 	return indexName.MatchString(name) || slices.Contains([]string{"index", "idx", "id", "image", "image_id", "image_path", "sample_id", "file_name", "filename", "path",
 		"step", "global_step", "epoch"}, strings.ToLower(name))

@@ -8,7 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// mostConfig bounds files that are read as a whole.
+// mostConfig is the largest size in bytes of a file that is read as a whole.
 const mostConfig = 16 << 20
 
 func readSmall(path string) ([]byte, error) {
@@ -37,7 +37,7 @@ func readYAML(path string) (*yaml.Node, error) {
 	return &n, nil
 }
 
-// sequence are the texts of a list.
+// sequence returns the texts of a list.
 func sequence(n *yaml.Node) []string {
 	var out []string
 	if n.Kind == yaml.SequenceNode {
@@ -48,8 +48,8 @@ func sequence(n *yaml.Node) []string {
 	return out
 }
 
-// flatten joins the keys of nested maps by points. Lists are left out. Hydra writes
-// no aliases, which are left out too.
+// flatten joins the keys of nested maps by points. It leaves out lists, and aliases,
+// which Hydra does not write.
 func flatten(n *yaml.Node) map[string]string {
 	out := map[string]string{}
 	var walk func(n *yaml.Node, path string)
@@ -73,9 +73,8 @@ func flatten(n *yaml.Node) map[string]string {
 	return out
 }
 
-// override reads an override of Hydra's command line: key=value, +key=value for a
-// new key, ~key for one that is taken away. A package, as in group@package=option,
-// is part of the key.
+// override parses an override of Hydra's command line: key=value, +key=value for a new
+// key, ~key for a removed one. A package, as in group@package=option, is part of the key.
 func override(s string) (key, value string) {
 	key, value, ok := strings.Cut(strings.TrimLeft(s, "+~"), "=")
 	if strings.HasPrefix(s, "~") || !ok {

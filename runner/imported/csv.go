@@ -12,11 +12,11 @@ import (
 	"ablate/runner/phrase"
 )
 
-// mostRow bounds the bytes of a row: a quote that is never closed would make a row
-// of the rest of the file.
+// mostRow is the largest size of a row in bytes. Without a limit, a quote that is never
+// closed would make the rest of the file one row.
 const mostRow = 16 << 20
 
-// csvRows reads CSV as RFC 4180 has it, with commas, semicolons or tabs.
+// csvRows reads CSV (RFC 4180), separated by commas, semicolons or tabs.
 type csvRows struct {
 	names []string
 	r     *csv.Reader
@@ -36,7 +36,7 @@ func newCSV(f io.Reader) (*csvRows, error) {
 		for _, comma := range ";\t" {
 			if bytes.ContainsRune(line, comma) {
 				r.Comma = comma
-				r.TrimLeadingSpace = comma != '\t' // an empty cell begins with the next tab
+				r.TrimLeadingSpace = comma != '\t' // trimming would remove the tab after an empty cell
 				break
 			}
 		}
@@ -83,7 +83,8 @@ func csvWrong(err error) error {
 	return &wrong{fmt.Sprintf("it does not parse, at column %d of line %d: %v", p.Column, p.Line, p.Err), "CSV as in RFC 4180", "double the quotes within a quoted cell"}
 }
 
-// bounded is a reader that fails when too much is read before n is set to 0 again.
+// bounded is a reader that returns an error when too many bytes are read before n is
+// reset to 0.
 type bounded struct {
 	r io.Reader
 	n int

@@ -11,12 +11,13 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// An event file of TensorBoard has records in the framing of TFRecord, each of them
-// an Event (tensorflow/core/util/event.proto) as a protobuf message.
+// An event file of TensorBoard is a sequence of TFRecords. Each record is a protobuf
+// message Event (tensorflow/core/util/event.proto).
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// masked is TFRecord's CRC: of data that has CRCs itself, a plain one is weak.
+// masked returns the masked CRC-32C of a TFRecord. TFRecord masks it because a plain CRC
+// of data that contains CRCs is weak.
 func masked(b []byte) uint32 {
 	c := crc32.Checksum(b, castagnoli)
 	return (c>>15 | c<<17) + 0xa282ead8
@@ -28,9 +29,9 @@ var (
 	errData      = errors.New("the checksum of the record is wrong")
 )
 
-// records calls f with each record and its number, from 1. It goes on after a record
-// whose data are damaged, and ends where a length is. The memory that it takes
-// follows what the file has, not what it states.
+// records calls f with each record and its number, from 1. It continues after a record
+// whose data are damaged, and ends if the length of a record is damaged. It allocates
+// memory as it reads, and not by the stated length, which may be wrong.
 func records(r io.Reader, f func(n int, data []byte, err error)) {
 	var buf bytes.Buffer
 	for n := 1; ; n++ {
@@ -71,7 +72,7 @@ func records(r io.Reader, f func(n int, data []byte, err error)) {
 // scalar is one value of a tag.
 type scalar struct {
 	step  int64
-	wall  float64 // seconds since 1970
+	wall  float64 // Unix time in seconds
 	value float64
 }
 
@@ -80,8 +81,8 @@ func (s scalar) later(o scalar) bool {
 	return s.step > o.step || s.step == o.step && s.wall >= o.wall
 }
 
-// fields calls f with each field of a message. A field's value is its bytes, or its
-// number where it has one.
+// fields calls f with each field of a protobuf message: its value as x if it is a number,
+// else as data.
 func fields(b []byte, f func(num protowire.Number, x uint64, data []byte) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
@@ -116,7 +117,7 @@ func fields(b []byte, f func(num protowire.Number, x uint64, data []byte) error)
 	return nil
 }
 
-// readEvent calls f with the scalars of an Event, and other with the tags of its
+// readEvent calls f with the scalars of an Event, and calls other with the tags of all
 // other values.
 func readEvent(b []byte, f func(tag string, s scalar), other func(tag string)) error {
 	var s scalar

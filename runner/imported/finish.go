@@ -11,7 +11,7 @@ import (
 	"ablate/analysis/table"
 )
 
-// finish makes results of what was read.
+// finish makes the results from the collected values.
 func (c *collector) finish() *Results {
 	c.dropSettings()
 	c.oneNumberSeeds()
@@ -33,7 +33,7 @@ func (c *collector) finish() *Results {
 		for k, i := range axes {
 			out.Axes = append(out.Axes, axisOf(r.Axes[k].Kind, x.axis(i)))
 		}
-		texts := make([]string, len(x.local)) // by the run's own number
+		texts := make([]string, len(x.local)) // prompts by the run's own number
 		for i, own := range x.local {
 			texts[own] = c.prompts.list[i]
 		}
@@ -49,7 +49,7 @@ func (c *collector) finish() *Results {
 		}
 	}
 	if len(c.runs) == 0 && len(c.problems.list) == 0 {
-		c.problem(Unreadable, place{}, "there is no run", "one run or more", "check the path and the options")
+		c.problem(Unreadable, place{}, "the files contain no run", "one run or more", "check the path and the options")
 	}
 	if len(c.unused) > 0 {
 		c.note("left out by the options: %s", list(slices.Sorted(maps.Keys(c.unused))))
@@ -58,7 +58,7 @@ func (c *collector) finish() *Results {
 	return r
 }
 
-// export makes a Value of a cell.
+// export converts a cell to a Value.
 func (l *cell) export(prompts []string) Value {
 	var v Value
 	if x, n, ok := l.result(); ok {
@@ -73,7 +73,7 @@ func (l *cell) export(prompts []string) Value {
 	return v
 }
 
-// kept are the metrics that some run has, in the order of their names.
+// kept returns the metrics that a run has a value of, sorted by name.
 func (c *collector) kept() []int {
 	var order []int
 	for i, d := range c.declared {
@@ -90,7 +90,7 @@ func (c *collector) kept() []int {
 	return order
 }
 
-// seen are the names of all metrics of the files.
+// seen returns the names of all metrics of the files.
 func (c *collector) seen() []string {
 	return slices.Sorted(maps.Keys(maps.Collect(func(yield func(string, bool) bool) {
 		for name := range c.unused {
@@ -102,7 +102,8 @@ func (c *collector) seen() []string {
 	})))
 }
 
-// describe completes the description of a metric and checks its values by it.
+// describe completes the description of a metric by guesses and checks the values against
+// it.
 func (c *collector) describe(i int) Metric {
 	name := c.metrics.list[i]
 	var values []float64
@@ -127,7 +128,7 @@ func (c *collector) describe(i int) Metric {
 	return m
 }
 
-// sortedAxes puts the axes that runs have into r, by name, and returns their numbers.
+// sortedAxes adds the axes of the runs to r, sorted by name, and returns their numbers.
 func (c *collector) sortedAxes(r *Results) []int {
 	var order []int
 	for i := range c.axes.list {
@@ -148,7 +149,7 @@ func (c *collector) sortedAxes(r *Results) []int {
 	})
 }
 
-// arms are the arms of the runs in the order in which the files have them.
+// arms returns the arms of the runs in the order of the files.
 func (c *collector) arms() []string {
 	var out []string
 	for _, x := range slices.SortedFunc(slices.Values(c.runs), func(a, b *run) int {
@@ -161,7 +162,7 @@ func (c *collector) arms() []string {
 	return out
 }
 
-// sortRuns sorts by arm, by axes in the order of their names, and by seed.
+// sortRuns sorts runs by arm, by the values of their axes, and by seed.
 func (c *collector) sortRuns(axes []Axis, numbers []int) {
 	slices.SortFunc(c.runs, func(a, b *run) int {
 		order := cmp.Compare(a.arm, b.arm)
@@ -172,7 +173,8 @@ func (c *collector) sortRuns(axes []Axis, numbers []int) {
 	})
 }
 
-// compareAxis orders numbers by size and texts by letters, after runs without a value.
+// compareAxis orders numbers by size and texts alphabetically. Runs without a value come
+// first.
 func compareAxis(kind table.Kind, a, b string) int {
 	if a == "" || b == "" || kind == table.String {
 		return cmp.Compare(a, b)
@@ -189,7 +191,7 @@ func compareSeeds(a, b stats.Seed) int {
 	return cmp.Or(cmp.Compare(a.Pretraining, b.Pretraining), cmp.Compare(a.Feedback, b.Feedback))
 }
 
-// list joins names, at most eight of them.
+// list joins names by commas. Beyond eight, it only counts them.
 func list(names []string) string {
 	const most = 8
 	if len(names) <= most {

@@ -12,12 +12,12 @@ import (
 	"strings"
 )
 
-// Format is how results are stored.
+// Format is a file format of results.
 type Format string
 
-// The formats.
+// The supported formats.
 const (
-	CSV         Format = "csv" // also with tabs or semicolons
+	CSV         Format = "csv" // separated by commas, tabs or semicolons
 	JSONL       Format = "jsonl"
 	Parquet     Format = "parquet"
 	WandB       Format = "wandb"       // CSV of the runs table, or JSONL of the public API
@@ -25,11 +25,11 @@ const (
 	Hydra       Format = "hydra"       // a multirun folder
 )
 
-// source is a path to read, with what a format is recognised by.
+// source is a path to read, with the data by which its format is recognised.
 type source struct {
 	path string
 	dir  bool
-	head []byte // the first bytes of a file
+	head []byte // first bytes of the file
 }
 
 // format recognises and reads a format.
@@ -39,7 +39,7 @@ type format struct {
 	read func(*collector, source)
 }
 
-// formats are tried in this order.
+// formats are the formats in the order in which they are tried.
 var formats = []format{
 	{Hydra, source.isHydra, (*collector).readHydra},
 	{TensorBoard, source.isTensorBoard, (*collector).readTensorBoard},
@@ -58,7 +58,8 @@ func formatNames() string {
 	return strings.Join(names, ", ")
 }
 
-// readAll reads paths, each of them once.
+// readAll reads the files and folders at paths. It reads a path that is given twice only
+// once.
 func (c *collector) readAll(paths []string) {
 	var done []fs.FileInfo
 	for _, path := range paths {
@@ -108,7 +109,7 @@ func (c *collector) readPath(path string, info fs.FileInfo) {
 	c.problem(Unreadable, place{c.file(path), 0}, "its format is not recognised", formatNames()+", none of them compressed", "name the format")
 }
 
-// readFolder reads the tables in a folder.
+// readFolder reads the files of tables in a folder.
 func (c *collector) readFolder(dir string) {
 	found := false
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -139,14 +140,15 @@ func isTable(d fs.DirEntry) bool {
 	return d.Type().IsRegular() && slices.Contains([]string{".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}, strings.ToLower(filepath.Ext(d.Name())))
 }
 
-// tablesBeside names the tables below a folder that are not in the folder of a run.
+// tablesBeside returns the files of tables below a folder that are not in the folder of a
+// run.
 func tablesBeside(dir string) []string {
 	var names []string
 	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return nil
 		}
-		entries, _ := os.ReadDir(path) // an error is reported by who reads it
+		entries, _ := os.ReadDir(path) // the error is reported where the folder is read
 		if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == hydraFolder || isEvents(e.Name()) }) {
 			return fs.SkipDir
 		}
@@ -160,7 +162,7 @@ func tablesBeside(dir string) []string {
 	return names
 }
 
-// unreadable reports an error of the system.
+// unreadable reports an error of the operating system.
 func (c *collector) unreadable(file int32, err error) {
 	what := "it cannot be read: " + err.Error()
 	if e := (*fs.PathError)(nil); errors.As(err, &e) {
@@ -184,7 +186,7 @@ func readHead(path string) ([]byte, error) {
 	return bytes.TrimPrefix(b[:n], bom), nil
 }
 
-// bom begins files of some spreadsheets.
+// bom is the byte order mark with which some spreadsheet programs begin a file.
 var bom = []byte("\ufeff")
 
 func (s source) ext(list ...string) bool {
@@ -206,19 +208,19 @@ func firstLine(b []byte) []byte {
 	return line
 }
 
-// below reports whether a file below a folder, or a folder, has a name that f takes.
+// below reports whether f is true for the name of a file or folder below dir.
 func below(dir string, f func(name string) bool) bool {
 	found := errors.New("found")
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && f(d.Name()) {
 			return found
 		}
-		return nil // what cannot be read is reported when it is read
+		return nil // the error is reported where the folder is read
 	})
 	return err == found
 }
 
-// readTable reads a file of rows.
+// readTable reads a file with the columns of the plain format.
 func (c *collector) readTable(s source) { c.readRows(s, c.file(s.path), nil, (*collector).plain) }
 
 // open opens a file of rows.
@@ -243,7 +245,7 @@ func (s source) open() (rows, io.Closer, error) {
 	return r, f, nil
 }
 
-// wrong is an error for the user, about a row or a file.
+// wrong is an error about a row or a file, with the allowed values and advice.
 type wrong struct{ what, allowed, do string }
 
 func (w *wrong) Error() string { return fmt.Sprintf("%s; allowed: %s; %s", w.what, w.allowed, w.do) }

@@ -46,7 +46,7 @@ func TestWandBCSV(t *testing.T) {
 	}, []string{
 		`wandb.csv: runs of W&B; the arm is the column "method", the seed is the column "seed"`,
 		`wandb.csv: columns that have texts are not metrics: resume_from`,
-		`taken to be settings and not metrics, for all runs of an arm have one value: batch_size, lr; name the metrics to read where that is wrong`,
+		`taken to be settings and not metrics, because all runs of an arm have the same value: batch_size, lr; if that is wrong, name the metrics to read`,
 	})
 
 	// Unfinished runs that are asked for: one of them repeats a run, and stops the import.
@@ -279,7 +279,7 @@ func TestJSONL(t *testing.T) {
 		`not finite: r.jsonl:1: fid of a@1 is +Inf; allowed: a finite number; the run counts as one without this value; if it diverged, that is right`,
 		`row: r.jsonl:2: "[1]" is not a JSON object; allowed: an object in each line; write one object a line, without commas between the lines`,
 		`row: r.jsonl:3: "{\"arm\":\"a\",\"seed\":2,\"fid\":2," is not a JSON object; allowed: an object in each line; write one object a line, without commas between the lines`,
-		`row: r.jsonl:4: the key "seed" is there twice; allowed: each key once; remove one`,
+		`row: r.jsonl:4: the key "seed" occurs twice; allowed: each key once; remove one`,
 		`missing metric: r.jsonl:5: 1 of 2 runs are without fid: a@4; allowed: runs without a metric, which comparisons by it leave out; add the missing values`,
 	}, p); d != "" {
 		t.Error(d)

@@ -8,13 +8,13 @@ import (
 	"unicode"
 )
 
-// Range is where the values of a metric can lie. It decides on which scale its
-// levels are estimated.
+// Range is the range of a metric's values. It decides on which scale the metric is
+// analysed.
 type Range string
 
 // The ranges.
 const (
-	Share    Range = "share"    // from 0 to 1
+	Share    Range = "share"    // 0 to 1
 	Positive Range = "positive" // above 0
 	Any      Range = "any"
 )
@@ -30,7 +30,7 @@ func (r Range) Has(x float64) bool {
 	return true
 }
 
-// Description is what is known of a metric. Empty fields are unknown.
+// Description describes a metric. Empty fields are not known.
 type Description struct {
 	Range  Range
 	Better string // "higher" or "lower"
@@ -48,12 +48,12 @@ func (d Description) check() error {
 	return nil
 }
 
-// Metric is a metric that runs have.
+// Metric is a metric of the results.
 type Metric struct {
 	Name string
 	Description
-	GuessedRange  bool // from the values
-	GuessedBetter bool // from the name
+	GuessedRange  bool // the range was guessed from the values
+	GuessedBetter bool // the direction was guessed from the name
 }
 
 // guess completes the description of a metric from its name and its values.
@@ -73,8 +73,8 @@ func guess(name string, d Description, values []float64) Metric {
 	return m
 }
 
-// spread is how many times the smallest value the largest of a metric is that is
-// taken to be positive by its nature.
+// spread is the least ratio of the largest to the smallest value of a metric that is
+// guessed to be positive by nature.
 const spread = 10
 
 func guessRange(name string, values []float64) Range {
@@ -91,28 +91,28 @@ func guessRange(name string, values []float64) Range {
 	return Any
 }
 
-// Words by which the better direction of a metric is guessed. Short ones are whole words
-// of a name, for fidelity begins with fid; long ones may be part of one.
+// The better direction of a metric is guessed from these words. Short ones must be whole
+// words of the name, because fidelity begins with fid; long ones may be part of a word.
 var (
 	lowerWords  = []string{"fid", "kid", "mmd", "cmmd", "kl", "mse", "rmse", "mae", "nll", "ece", "err", "errors", "losses"}
 	lowerParts  = []string{"loss", "lpips", "error", "frechet", "fréchet", "perplexity"}
 	higherWords = []string{"acc", "auc", "clip", "psnr", "ssim", "hps", "win", "wins", "map", "iou"}
 	higherParts = []string{"accuracy", "score", "reward", "align", "recall", "precision", "winrate", "aesthetic", "coverage"}
-	// Metrics that are no shares, though their values may lie between 0 and 1.
+	// Metrics that are not shares, although their values may lie between 0 and 1.
 	unboundedWords = []string{"fid", "kid", "mmd", "cmmd", "kl", "mse", "rmse", "mae", "nll", "psnr"}
 	unboundedParts = []string{"loss", "frechet", "fréchet", "distance", "perplexity", "imagereward", "pickscore", "aesthetic"}
 )
 
-// has reports whether a name has one of some whole words, or one with some part.
+// has reports whether a word of name is in whole, or contains one of parts.
 func has(name string, whole, parts []string) bool {
 	return slices.ContainsFunc(wordsOf(name), func(w string) bool {
 		return slices.Contains(whole, w) || slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(w, p) })
 	})
 }
 
-// guessBetter guesses from a metric's name whether higher values are better; empty
-// where the name has no such word. A word for "lower" decides where both are there, as
-// in reward_loss and fid_score.
+// guessBetter guesses from a metric's name which direction is better. It is empty if the
+// name has no such word. If words for both directions occur, as in reward_loss and
+// fid_score, "lower" wins.
 func guessBetter(name string) string {
 	switch {
 	case has(name, lowerWords, lowerParts):
@@ -123,8 +123,8 @@ func guessBetter(name string) string {
 	return ""
 }
 
-// wordsOf splits a name at all that is not a letter, and before a capital after a
-// small letter: eval/FID50k is eval, fid and k; winRate is win and rate.
+// wordsOf splits a name at characters that are not letters, and between a lower-case and
+// an upper-case letter: eval/FID50k is eval, fid and k; winRate is win and rate.
 func wordsOf(name string) []string {
 	var words []string
 	var word []rune

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// metricFiles are the files of a Hydra job that may have its metrics. The first that
-// a job has is read.
+// metricFiles are the names of files in which Hydra jobs often write their metrics. The
+// first that exists in a job's folder is read.
 var metricFiles = [...]string{"metrics.json", "results.json", "eval.json", "metrics.csv", "results.csv"}
 
 const hydraFolder = ".hydra"
@@ -24,16 +24,17 @@ func (s source) isHydra() bool {
 // job is one run of a Hydra multirun.
 type job struct {
 	dir       string
-	file      int32             // its overrides
-	config    map[string]string // keys joined by points
+	file      int32             // number of the file with its overrides
+	config    map[string]string // values by key; nested keys are joined by points
 	overrides map[string]string
 	name      string // hydra.job.name
 }
 
-// value is a key's value: what the command line gave, else the configuration's.
+// value returns the value of a key: that of the command line, or else that of the
+// configuration.
 func (j *job) value(key string) string { return cmp.Or(j.overrides[key], j.config[key]) }
 
-// readHydra reads the jobs of a multirun. Overrides that differ between jobs are axes.
+// readHydra reads the jobs of a multirun. Overrides that differ between jobs become axes.
 func (c *collector) readHydra(s source) {
 	jobs := c.jobs(s.path)
 	if len(jobs) == 0 {
@@ -45,7 +46,7 @@ func (c *collector) readHydra(s source) {
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
-	// An override is likelier than a key that the configuration alone has.
+	// An override is more likely than a key that only the configuration has.
 	guess := func(wanted []string, lists ...[]string) string {
 		for _, list := range lists {
 			if i := guessName(list, wanted); i >= 0 {
@@ -98,7 +99,8 @@ func (c *collector) readHydra(s source) {
 	}
 }
 
-// keys reports keys of seeds, arms and axes that no job has.
+// keys reports a problem for each key of seeds, arms or axes that no job has. It returns
+// false if there is one.
 func (c *collector) keys(jobs []*job, seedKey, armKey string) bool {
 	ok := true
 	lack := func(what, do string) {
@@ -124,7 +126,7 @@ func (c *collector) keys(jobs []*job, seedKey, armKey string) bool {
 	return ok
 }
 
-// jobs finds the jobs below a folder: each has a folder .hydra.
+// jobs finds the jobs below a folder. The folder of a job contains a folder .hydra.
 func (c *collector) jobs(root string) []*job {
 	var jobs []*job
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -222,8 +224,8 @@ func (c *collector) readJobEvents(paths []string, r *run) {
 	}
 }
 
-// readObject reads a JSON file whose numbers are metrics. A number NAME.n beside one
-// of NAME counts its samples.
+// readObject reads a JSON file whose numbers are metrics. The number NAME.n is the number
+// of samples behind the metric NAME.
 func (c *collector) readObject(path string, file int32, r *run) {
 	b, err := readSmall(path)
 	if err != nil {

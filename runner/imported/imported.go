@@ -1,18 +1,18 @@
-// Package imported reads results that other tools computed: tables (CSV, JSONL,
-// Parquet), exports of Weights & Biases, TensorBoard logs and Hydra multiruns. It
-// makes of them the runs of a study, each with an arm, a seed, the values of its
-// axes and its metrics, and from these the tables that the analysis reads.
+// Package imported reads results that other tools computed: tables (CSV, JSONL, Parquet),
+// exports of Weights & Biases, TensorBoard logs and Hydra multiruns. It converts them to
+// the runs of a study, each with an arm, a seed, values of its axes (swept parameters)
+// and metrics. From the runs it makes the tables that the analysis reads.
 //
 //	paths ─formats─▶ readers ─rows, values─▶ collector ─finish─▶ Results ─▶ Tables
 //
-// A reader knows one format; it is a row of formats and a file of this package. All
-// readers give what they find to one collector, which keeps the runs and a list of
-// problems. Reading goes on after a problem, so that one import finds all of them.
-// Equal results give equal tables, in whatever order their rows come: runs are
-// sorted, and sums are exact.
+// Each format has a reader, which is an entry of the variable formats and a file of this
+// package. All readers pass values to one collector, which keeps the runs and a list of
+// problems. Reading continues after a problem, so that one import finds all problems. The
+// tables do not depend on the order of the rows in the files: runs are sorted, and sums
+// are exact.
 //
-// A study of a million images takes memory for its runs and prompts, not for its
-// images. A Parquet file is the exception: it is read into memory as a whole.
+// Memory grows with the number of runs and prompts, and not with the number of images.
+// The exception is a Parquet file, which is read into memory as a whole.
 package imported
 
 import (
@@ -27,35 +27,37 @@ import (
 	"ablate/analysis/table"
 )
 
-// Options choose how files are read. With the zero value everything is guessed.
+// Options of reading files. The zero value guesses everything.
 type Options struct {
-	// Format is the format of every path; empty, it is recognised for each.
+	// Format is the format of all paths. If it is empty, the format of each path is
+	// recognised.
 	Format Format
-	// Columns name the columns of roles: {"arm": "method", "seed": "random_seed"}.
-	// The roles are arm, seed, metric, value, n, prompt, category, image and axis.NAME. A
-	// role that is not here has the column of its own name, upper or lower case.
-	// A picture is a file, relative to the folder of the file that names it.
-	// Hydra's roles arm and seed name keys of the configuration.
+	// Columns maps roles to columns: {"arm": "method", "seed": "random_seed"}. The roles
+	// are arm, seed, metric, value, n, prompt, category, image and axis.NAME. A role that
+	// Columns lacks is read from the column of its own name, in upper or lower case. The
+	// column of the role image has paths, relative to the folder of the file. For Hydra,
+	// the roles arm and seed name keys of the configuration.
 	Columns map[string]string
-	// Axes are further columns, or keys of a configuration, that are axes.
+	// Axes are further columns, or keys of a configuration, with the values of axes.
 	Axes []string
-	// Metrics are the metrics to read; empty, all that are found.
+	// Metrics are the metrics to read; empty means all.
 	Metrics []string
-	// Ignore are columns and metrics that are not read.
+	// Ignore are the columns and metrics to leave out.
 	Ignore []string
-	// Arms are new names of arms, by their names in the files.
+	// Arms maps names of arms in the files to the names that they get.
 	Arms map[string]string
-	// Unfinished uses W&B runs that crashed or still run, too.
+	// Unfinished also reads W&B runs that crashed or are still running.
 	Unfinished bool
-	// Pattern finds the arm and the seed of a TensorBoard run in its folder's path
-	// below the folder that was given, or of a W&B run in its name, by the groups
-	// arm and seed. Other groups are axes. Nil, it is …/ARM/seed_3, ARM_seed3 or ARM-s3.
+	// Pattern finds the arm and the seed of a run by its groups arm and seed; its other
+	// groups are axes. It is matched with the name of a W&B run, or with the path of a
+	// TensorBoard run below the given folder. If it is nil, names such as …/ARM/seed_3,
+	// ARM_seed3 and ARM-s3 are recognised.
 	Pattern *regexp.Regexp
-	// File is the name of the file with the metrics of a Hydra job; empty, the first
-	// that the job has of metrics.json, results.json, eval.json, metrics.csv and
-	// results.csv, else its event files.
+	// File is the name of the file with the metrics of a Hydra job. If it is empty, the
+	// first of metrics.json, results.json, eval.json, metrics.csv and results.csv that
+	// exists is read, or else the job's event files.
 	File string
-	// Describe describes metrics by their names; what it leaves empty is guessed.
+	// Describe has descriptions of metrics by name. Their empty fields are guessed.
 	Describe map[string]Description
 }
 
@@ -64,56 +66,56 @@ type Results struct {
 	Axes       []Axis   // sorted by name
 	Metrics    []Metric // sorted by name
 	Runs       []Run
-	Arms       []string          // in the order in which the files have them
-	Categories map[string]string // of prompts, where they have one
+	Arms       []string          // in the order of the files
+	Categories map[string]string // by prompt, if it has one
 	Problems   Problems
-	Notes      []string // how the files were understood
+	Notes      []string // how the files were understood, as sentences
 }
 
 // Run is one training with its evaluation.
 type Run struct {
 	Arm    string
 	Seed   stats.Seed
-	Axes   []any   // by Results.Axes: string, float64 or int64, nil where it has none
-	Values []Value // by Results.Metrics
-	// Pictures are sorted by prompt, one a prompt: the first by path, so that runs whose
-	// files are named alike have corresponding ones.
+	Axes   []any   // in the order of Results.Axes: string, float64 or int64; nil if the run has no value
+	Values []Value // in the order of Results.Metrics
+	// Pictures has one picture per prompt, sorted by prompt. Of several pictures of a
+	// prompt it has the first by path, so that runs with equal file names show
+	// corresponding pictures.
 	Pictures []Picture
 }
 
-// Picture is an image that a run drew for a prompt.
+// Picture is an image that a run generated for a prompt.
 type Picture struct{ Prompt, Path string }
 
 // Value is the value of a metric in a run.
 type Value struct {
-	Known   bool // false where the run has no finite value
+	Known   bool // false if the run has no finite value
 	Value   float64
-	N       int64       // samples behind the value, 0 where unknown
-	Prompts []PromptSum // sorted by prompt, where the samples' prompts are known
+	N       int64       // number of samples behind the value, 0 if it is not known
+	Prompts []PromptSum // sorted by prompt; nil if the prompts of the samples are not known
 }
 
-// PromptSum is the sum over a run's samples of a prompt.
+// PromptSum is the sum of a metric over the samples of one prompt.
 type PromptSum struct {
 	Prompt string
 	Sum    float64
 	N      int64
 }
 
-// Axis is a parameter in which runs of an arm differ.
+// Axis is a swept parameter, in which runs of an arm differ.
 type Axis struct {
 	Name string
 	Kind table.Kind // String, Float or Int
 }
 
-// Read reads files and folders. Its error is about the options, or the context's
-// cause. Problems of the files are in the results; Results.Err is an error where
-// they stop the import.
+// Read reads files and folders. It returns an error if the options are not valid, or the
+// context's cause. Problems of the files are in the results; see Results.Err.
 func Read(ctx context.Context, paths []string, o Options) (*Results, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
 	if len(paths) == 0 {
-		return nil, errors.New("no path is given; name files or folders with results")
+		return nil, errors.New("no path is given; give files or folders with results")
 	}
 	c := newCollector(ctx, o)
 	c.files[0] = list(paths)
@@ -124,7 +126,7 @@ func Read(ctx context.Context, paths []string, o Options) (*Results, error) {
 	return c.finish(), nil
 }
 
-// Err is an error where problems stop the import.
+// Err returns an error if problems stop the import, otherwise nil.
 func (r *Results) Err() error {
 	n := r.Problems.Errors()
 	if n == 0 {
@@ -146,7 +148,7 @@ func (o *Options) check() error {
 	}
 	for role, column := range o.Columns {
 		if !slices.Contains(roles, role) && (!strings.HasPrefix(role, axisPrefix) || role == axisPrefix) {
-			return fmt.Errorf("%s=%s: %q is not what a column can be; allowed: %s, %sNAME", role, column, role, strings.Join(roles, ", "), axisPrefix)
+			return fmt.Errorf("%s=%s: unknown role %q; allowed: %s, %sNAME", role, column, role, strings.Join(roles, ", "), axisPrefix)
 		}
 		if column == "" {
 			return fmt.Errorf("%s=: the name of the column is missing; write %s=COLUMN", role, role)

@@ -85,7 +85,7 @@ func TestShapes(t *testing.T) {
 		"jsonl": {"r.jsonl", `{"arm":"dpo","seed":1,"metric":"fid","value":10.5,"n":64}` + "\n" + `{"arm":"dpo","seed":2,"metric":"fid","value":10.25,"n":64}` + "\n\n" +
 			`{"arm":"sft","seed":1,"metric":"fid","value":12,"n":64}` + "\n" + `{"value":1.25e1,"n":64,"arm":"sf\u0074","seed":"2","metric":"fid"}`, Options{}, four, "r.jsonl: a row for each value"},
 		"images":          {"r.csv", "arm,seed,prompt,ok\na,1,p,true\na,1,p,False\na,1,q,1\na,1,q,\n", Options{}, map[string]string{"a@1 ok": "0.6666666666666666 of 3"}, "r.csv: a row for each image, with the metrics ok"},
-		"long by prompt":  {"r.csv", "arm,seed,metric,value,prompt,n\na,1,ok,0.5,p,4\na,1,ok,1,q,12\na,1,fid,3,,\n", Options{}, map[string]string{"a@1 ok": "0.875 of 16", "a@1 fid": "3"}, "r.csv: a row for each value, those with a prompt samples of it, which are summed"},
+		"long by prompt":  {"r.csv", "arm,seed,metric,value,prompt,n\na,1,ok,0.5,p,4\na,1,ok,1,q,12\na,1,fid,3,,\n", Options{}, map[string]string{"a@1 ok": "0.875 of 16", "a@1 fid": "3"}, "r.csv: a row for each value; rows with a prompt are samples, which are summed"},
 		"axes by prefix":  {"r.csv", "arm,seed,axis.lr,fid\ndpo,1,1e-4,10\ndpo,1,0.001,11\n", Options{}, swept, "r.csv: a row for each run, with the metrics fid"},
 		"axes by option":  {"r.csv", "arm,seed,lr,fid\ndpo,1,1e-4,10\ndpo,1,0.001,11\n", Options{Axes: []string{"lr"}}, swept, "r.csv: a row for each run, with the metrics fid"},
 		"axes by mapping": {"r.csv", "arm,seed,learning rate,fid\ndpo,1,1e-4,10\ndpo,1,0.001,11\n", Options{Columns: map[string]string{"axis.lr": "learning rate"}}, swept, "r.csv: a row for each run, with the metrics fid"},
@@ -326,12 +326,12 @@ func TestArmName(t *testing.T) {
 // TestOptions: options that cannot be.
 func TestOptions(t *testing.T) {
 	for want, o := range map[string]Options{
-		`format "xls" is unknown; allowed: csv, hydra, jsonl, parquet, tensorboard, wandb`:                                     {Format: "xls"},
-		`name=x: "name" is not what a column can be; allowed: arm, seed, metric, value, n, prompt, category, image, axis.NAME`: {Columns: map[string]string{"name": "x"}},
-		`arm=: the name of the column is missing; write arm=COLUMN`:                                                            {Columns: map[string]string{"arm": ""}},
-		`pattern "x" has no group (?P<arm>…), by which it finds the arm of a run; add one, and (?P<seed>…) for its seed`:       {Pattern: regexp.MustCompile("x")},
-		`metric "fid": its range "huge" is unknown; allowed: share, positive, any`:                                             {Describe: map[string]Description{"fid": {Range: "huge"}}},
-		`metric "fid": its direction "up" is unknown; allowed: higher, lower, or nothing where neither is better`:              {Describe: map[string]Description{"fid": {Better: "up"}}},
+		`format "xls" is unknown; allowed: csv, hydra, jsonl, parquet, tensorboard, wandb`:                               {Format: "xls"},
+		`name=x: unknown role "name"; allowed: arm, seed, metric, value, n, prompt, category, image, axis.NAME`:          {Columns: map[string]string{"name": "x"}},
+		`arm=: the name of the column is missing; write arm=COLUMN`:                                                      {Columns: map[string]string{"arm": ""}},
+		`pattern "x" has no group (?P<arm>…), by which it finds the arm of a run; add one, and (?P<seed>…) for its seed`: {Pattern: regexp.MustCompile("x")},
+		`metric "fid": its range "huge" is unknown; allowed: share, positive, any`:                                       {Describe: map[string]Description{"fid": {Range: "huge"}}},
+		`metric "fid": its direction "up" is unknown; allowed: higher, lower, or nothing where neither is better`:        {Describe: map[string]Description{"fid": {Better: "up"}}},
 	} {
 		if _, err := Read(t.Context(), nil, o); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)

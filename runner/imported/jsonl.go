@@ -11,14 +11,15 @@ import (
 	"ablate/runner/phrase"
 )
 
-// jsonRows reads JSONL, an object a line. Keys of nested objects are joined by
-// points. A first pass finds the columns, for a key may come first in a late line.
+// jsonRows reads JSONL, one JSON object per line. It joins the keys of nested objects by
+// points. Because a key may first occur in a late line, a first pass over the file finds
+// the columns.
 type jsonRows struct {
 	names  []string
 	number map[string]int
 	lines  lines
 	cells  []string
-	set    []int // the line that set a cell
+	set    []int // by column, the line that last set its cell
 	w      walker
 }
 
@@ -73,15 +74,15 @@ func (j *jsonRows) next() ([]string, int, error) {
 	}
 	j.w.object(b)
 	if again != "" {
-		return nil, j.lines.n, &wrong{fmt.Sprintf("the key %q is there twice", again), "each key once", "remove one"}
+		return nil, j.lines.n, &wrong{fmt.Sprintf("the key %q occurs twice", again), "each key once", "remove one"}
 	}
 	return j.cells, j.lines.n, nil
 }
 
-// lines reads lines that are not empty.
+// lines reads the lines of a file and leaves out empty ones.
 type lines struct {
 	r   *bufio.Reader
-	n   int // the number of the line
+	n   int // number of the current line, from 1
 	buf []byte
 }
 
@@ -112,8 +113,8 @@ func (l *lines) next() ([]byte, error) {
 	}
 }
 
-// validJSON reports whether b is JSON. Python writes NaN and Infinity, which are
-// not; they are returned as texts.
+// validJSON reports whether b is JSON. It accepts NaN and Infinity, which Python writes
+// and JSON does not have, and returns b with these as strings.
 func validJSON(b []byte) ([]byte, bool) {
 	if json.Valid(b) {
 		return b, true
@@ -124,7 +125,7 @@ func validJSON(b []byte) ([]byte, bool) {
 	return b, false
 }
 
-// quoteNumbers puts quotes around NaN and infinities outside of texts.
+// quoteNumbers puts quotes around NaN and infinities outside of strings.
 func quoteNumbers(b []byte) []byte {
 	var out []byte
 	for i, inText := 0, false; i < len(b); i++ {
@@ -150,15 +151,15 @@ func quoteNumbers(b []byte) []byte {
 	return out
 }
 
-// walker walks over JSON that is known to be valid, and calls emit with the path of
-// each value and its text: of null the empty one, of a list its JSON.
+// walker walks over JSON that is known to be valid, and calls emit with the path and the
+// text of each value. The text of null is empty, and that of a list is its JSON.
 type walker struct {
 	b    []byte
 	key  []byte
 	emit func(key []byte, value string)
 }
 
-// object walks over an object; it does nothing with another value.
+// object walks over an object. If the value is not an object, it does nothing.
 func (w *walker) object(b []byte) {
 	if w.b, w.key = b, w.key[:0]; len(b) > 0 && b[0] == '{' {
 		w.value()
@@ -209,7 +210,7 @@ func (w *walker) value() {
 	}
 }
 
-// text takes a text.
+// text consumes a string and returns its value.
 func (w *walker) text() string {
 	n, escaped := 1, false
 	for ; w.b[n] != '"'; n++ {
@@ -225,12 +226,12 @@ func (w *walker) text() string {
 	}
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return string(raw) // cannot be: it is valid
+		return string(raw) // does not happen: the JSON is valid
 	}
 	return s
 }
 
-// list takes a list.
+// list consumes a list and returns its JSON.
 func (w *walker) list() []byte {
 	depth, inText := 0, false
 	for i := 0; ; i++ {

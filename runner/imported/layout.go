@@ -10,7 +10,7 @@ import (
 // countSuffix ends the name of the column with the samples behind a metric.
 const countSuffix = ".n"
 
-// shape is what a row is.
+// shape says what one row of a file is: a run, a value or an image.
 type shape string
 
 const (
@@ -19,17 +19,18 @@ const (
 	images shape = "a row for each image"
 )
 
-// layout gives the columns of a file by their numbers; -1 where there is none.
+// layout has the numbers of the columns of a file by role; -1 for a role without a
+// column.
 type layout struct {
 	shape                                          shape
 	arm, seed, metric, amount, n, prompt, category int
 	image                                          int
 	axes                                           []axisColumn
 	measures                                       []*measure
-	unused                                         []string // columns that are none of these
+	unused                                         []string // names of all other columns
 
-	job     *run            // the run of all rows, if the file is a job's
-	spelled map[string]*run // runs by the texts of their cells
+	job     *run            // the run of all rows, if the file belongs to a Hydra job
+	spelled map[string]*run // runs by the texts of the cells that identify them
 	key     []byte
 	split   func(c *collector, cells []string, at place) (arm, seed string, axes []axisValue, ok bool)
 	skip    func(c *collector, cells []string, at place) bool
@@ -41,15 +42,15 @@ func (l *layout) isAxis(column int) bool {
 	return slices.ContainsFunc(l.axes, func(a axisColumn) bool { return a.column == column })
 }
 
-// measure is a column whose values are a metric's.
+// measure is a column with the values of a metric.
 type measure struct {
 	name          string
 	column, count int
 	metric        int
-	perhaps       bool // texts in it are no mistake: it may be another column
+	perhaps       bool // the column may be a setting, so texts in it are not reported
 	numbers       int
-	texts         problems // cells that are not numbers
-	last          *reading // of a job
+	texts         problems // problems of cells that are not numbers
+	last          *reading // last value, in the file of a Hydra job
 }
 
 type reading struct {
@@ -58,7 +59,7 @@ type reading struct {
 	at place
 }
 
-// row takes a row.
+// row reads the values of a row.
 func (l *layout) row(c *collector, cells []string, at place) {
 	if l.skip != nil && l.skip(c, cells, at) {
 		return
@@ -127,8 +128,8 @@ func (l *layout) longRow(c *collector, r *run, prompt int, cells []string, at pl
 	}
 }
 
-// put adds a value to a run: a sample of a prompt, or without a prompt the value of
-// the whole run.
+// put adds a value to a run: a sample of a prompt, or the value of the whole run if
+// prompt is negative.
 func (c *collector) put(r *run, metric, prompt int, x float64, n int64, at place) {
 	if prompt < 0 {
 		c.value(r, metric, x, n, at)
@@ -148,7 +149,8 @@ func badNumber(metric, text string, at place) problem {
 		Allowed: "a decimal number up to 1e100, true, false, or an empty cell where there is no value", Do: do}, at}
 }
 
-// count is the number of samples behind a row, 0 where it is unknown.
+// count returns the number of samples behind a row, 0 if it is not known. ok is false if
+// the cell is not valid.
 func (l *layout) count(c *collector, column int, cells []string, at place) (int64, bool) {
 	if column < 0 || cells[column] == "" {
 		return 0, true
@@ -160,8 +162,8 @@ func (l *layout) count(c *collector, column int, cells []string, at place) (int6
 	return n, ok
 }
 
-// run is the run of a row; nil where it has none. Rows of a run are spelled alike,
-// so that most are found without a look at what the texts mean.
+// run returns the run of a row, nil if its cells do not identify one. Rows of one run
+// mostly have equal texts, so that l.spelled finds the run without parsing them.
 func (l *layout) run(c *collector, cells []string, at place) *run {
 	if l.job != nil {
 		return l.job
@@ -181,7 +183,7 @@ func (l *layout) run(c *collector, cells []string, at place) *run {
 		return r
 	}
 	r := c.run(at, strings.TrimSpace(cells[l.arm]), strings.TrimSpace(cells[l.seed]), l.axisValues(cells))
-	if r != nil { // a problem is reported for each row
+	if r != nil { // a row with a problem is not remembered, so that each is reported
 		l.spelled[string(l.key)] = r
 	}
 	return r
@@ -195,14 +197,14 @@ func (l *layout) axisValues(cells []string) []axisValue {
 	return axes
 }
 
-// finish decides what columns with texts are, and notes how the file was read.
+// finish decides whether columns with texts are metrics, and notes how the file was read.
 func (l *layout) finish(c *collector, file int32) {
 	var texts, metrics []string
 	for _, m := range l.measures {
 		bad := len(m.texts.list) > 0
 		switch {
 		case bad && (m.perhaps || m.numbers == 0 && !slices.Contains(c.o.Metrics, m.name)):
-			if m.perhaps { // else it has no number that would be dropped
+			if m.perhaps { // otherwise it has no number that would be dropped
 				c.declared[m.metric].dropped = true
 			}
 			texts = append(texts, m.name)
@@ -219,9 +221,9 @@ func (l *layout) finish(c *collector, file int32) {
 	}
 	base := filepath.Base(c.files[file])
 	switch {
-	case l.split != nil: // wandb notes it
+	case l.split != nil: // the plan wandb has noted it
 	case l.shape == long && l.prompt >= 0:
-		c.note("%s: %s, those with a prompt samples of it, which are summed", base, l.shape)
+		c.note("%s: %s; rows with a prompt are samples, which are summed", base, l.shape)
 	case l.shape == long:
 		c.note("%s: %s", base, l.shape)
 	default:
@@ -238,7 +240,7 @@ func (l *layout) finish(c *collector, file int32) {
 	}
 }
 
-// merge adds the problems of a column.
+// merge adds other problems, such as those of a column.
 func (p *problems) merge(o problems) {
 	for _, q := range o.list {
 		p.add(q)

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// largest is the largest magnitude of a value: a sum of a thousand million of them,
-// each for as many samples, is finite.
+// largest is the largest magnitude of a value. It is small enough that the sum of 1e9
+// values, each weighted by 1e9 samples, is finite.
 const largest = 1e100
 
-// parseNumber reads a number, or true or false as 1 or 0; false where it is neither.
+// parseNumber parses a number, or true as 1 and false as 0. ok is false if s is neither.
 func parseNumber(s string) (float64, bool) {
 	s = strings.TrimSpace(s)
-	switch s { // first, for the error of ParseFloat costs more than a number
+	switch s { // before ParseFloat, whose error takes more time than a number
 	case "true", "True", "TRUE":
 		return 1, true
 	case "false", "False", "FALSE":
@@ -26,10 +26,10 @@ func parseNumber(s string) (float64, bool) {
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// mostSamples bounds the samples of a row.
+// mostSamples is the largest number of samples of a row.
 const mostSamples = 1e9
 
-// parseCount reads a number of samples, which pandas may have written as 64.0.
+// parseCount parses a number of samples, which pandas may have written as 64.0.
 func parseCount(s string) (int64, bool) {
 	x, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
 	if err != nil || x < 1 || x > mostSamples || x != math.Trunc(x) {
@@ -40,8 +40,9 @@ func parseCount(s string) (int64, bool) {
 
 var numeral = regexp.MustCompile(`^-?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][-+]?[0-9]+)?$`)
 
-// canonical is the one text of a value of an axis: 1e-4 and 0.0001 are one number,
-// 1.0 and 1 one whole number, True and true one truth. 007 is a text.
+// canonical returns one spelling for all spellings of an axis value: 1e-4 and 0.0001 are
+// the same number, 1.0 and 1 the same whole number, True and true the same truth value.
+// 007 is a text and stays as it is.
 func canonical(s string) string {
 	s = strings.TrimSpace(s)
 	switch s {

@@ -11,13 +11,14 @@ import (
 	"ablate/runner/phrase"
 )
 
-// mostParquet bounds a Parquet file, which is read into memory as a whole.
+// mostParquet is the largest size of a Parquet file in bytes. The whole file is read into
+// memory.
 const mostParquet = 2 << 30
 
-// parquetRows gives the rows of a Parquet file, whose lines are the numbers of rows.
+// parquetRows reads the rows of a Parquet file. The line of a row is its number, from 1.
 type parquetRows struct {
 	t     *table.Table
-	left  []string // columns that a table cannot have
+	left  []string // names of columns whose type is not supported
 	names []string
 	cells []string
 	row   int
@@ -63,7 +64,7 @@ func (p *parquetRows) next() ([]string, int, error) {
 	return p.cells, p.row, nil
 }
 
-// text is a value as a CSV file has it.
+// text returns a value as a CSV file would have it.
 func text(c *table.Column, row int) string {
 	if !c.Has(row) {
 		return ""
@@ -73,7 +74,7 @@ func text(c *table.Column, row int) string {
 		return c.Strings[row]
 	case table.Float:
 		x := c.Floats[row]
-		if x == math.Trunc(x) && math.Abs(x) < 1<<53 { // a seed beside a missing one
+		if x == math.Trunc(x) && math.Abs(x) < 1<<53 { // pandas stores whole numbers as floats if one of them is missing
 			return strconv.FormatInt(int64(x), 10)
 		}
 		return strconv.FormatFloat(x, 'g', -1, 64)

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// defaultPatterns find the arm and the seed of a run in the path of its folder or in
-// its name: ARM/seed_3, ARM/seed3; ARM_seed3, ARM-s3.
+// defaultPatterns find the arm and the seed of a run in its name or in the path of its
+// folder: ARM/seed_3, ARM/seed3, ARM_seed3, ARM-s3.
 var defaultPatterns = []*regexp.Regexp{
 	regexp.MustCompile(`(?i)(?:^|/)(?P<arm>[^/]+)/(?:seed|s)[_-]?(?P<seed>\d+(?:\.\d+)?)(?:/|$)`),
 	regexp.MustCompile(`(?i)(?:^|/)(?P<arm>[^/]+?)[_-](?:seed|s)[_-]?(?P<seed>\d+(?:\.\d+)?)(?:/|$)`),
 }
 
-// patterns are those that the options leave.
+// patterns returns the pattern of the options, or else the default ones.
 func (o *Options) patterns() []*regexp.Regexp {
 	if o.Pattern != nil {
 		return []*regexp.Regexp{o.Pattern}
@@ -21,14 +21,14 @@ func (o *Options) patterns() []*regexp.Regexp {
 	return defaultPatterns
 }
 
-// named has the parts of a run's name or path.
+// named are the parts of a run's name or path.
 type named struct {
 	arm, seed string
 	axes      [][2]string // name and value
-	rest      string      // of the path, below the run
+	rest      string      // the path below the run's folder
 }
 
-// parse reads a name by the first pattern that matches.
+// parse splits a name by the first pattern that matches.
 func parse(patterns []*regexp.Regexp, name string) (n named, ok bool) {
 	for _, p := range patterns {
 		m := p.FindStringSubmatchIndex(name)
@@ -54,19 +54,19 @@ func parse(patterns []*regexp.Regexp, name string) (n named, ok bool) {
 	return named{}, false
 }
 
-// Names of seeds and arms in configurations, the likeliest first.
+// Names that seeds and arms often have in configurations, the most likely first.
 var (
 	seedNames = []string{"seed", "random_seed", "train_seed", "training_seed", "rng_seed", "global_seed", "manual_seed"}
 	armNames  = []string{"arm", "method", "variant", "algorithm", "algo"}
 )
 
-// last is the last part of a nested name.
+// last returns the last part of a nested name.
 func last(name string) string {
 	return strings.ToLower(name[strings.LastIndexAny(name, "./")+1:])
 }
 
-// guessName is the place in names of the likeliest of wanted; -1 where there is
-// none. A short name is likelier than a nested one.
+// guessName returns the index in names of the most likely of the wanted names, or -1. A
+// short name is more likely than a nested one.
 func guessName(names []string, wanted []string) int {
 	for _, w := range wanted {
 		best := -1

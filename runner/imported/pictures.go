@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// picture adds the file of a picture to a run, of which a prompt keeps the first by path.
+// picture adds the file of a picture to a run. Of several pictures of one prompt, it
+// keeps the first by path.
 func (c *collector) picture(r *run, prompt int, path string, at place) {
 	if r.pictures == nil {
 		r.pictures = map[int]picture{}
@@ -19,7 +20,7 @@ func (c *collector) picture(r *run, prompt int, path string, at place) {
 	}
 }
 
-// path is where a picture is.
+// path returns the path of a picture.
 func (c *collector) path(p picture) string {
 	if filepath.IsAbs(p.path) {
 		return p.path
@@ -27,22 +28,22 @@ func (c *collector) path(p picture) string {
 	return filepath.Join(filepath.Dir(c.files[p.at.file]), filepath.FromSlash(p.path))
 }
 
-// missingPictures reports pictures that are not there. A column that nobody named, and of
-// which not one is there, has other things in it.
+// missingPictures reports pictures that do not exist. If the options do not name the
+// column and none of its pictures exists, the column is taken to contain something else.
 func (c *collector) missingPictures() {
 	all, missing := 0, []problem{}
 	for _, x := range c.runs {
 		for i, p := range x.pictures {
 			all++
 			if info, err := os.Stat(c.path(p)); err != nil || !info.Mode().IsRegular() {
-				missing = append(missing, problem{Problem{Kind: NoPicture, Wrong: fmt.Sprintf("the picture %q of %s is not there", p.path, c.view(x)),
+				missing = append(missing, problem{Problem{Kind: NoPicture, Wrong: fmt.Sprintf("the picture %q of %s does not exist", p.path, c.view(x)),
 					Allowed: "a PNG, JPEG, GIF or WebP file, relative to the folder of the results", Do: "correct the path; until then the report shows no picture here"}, p.at})
 				delete(x.pictures, i)
 			}
 		}
 	}
 	if _, named := c.o.Columns["image"]; !named && all > 0 && len(missing) == all {
-		c.note("no file is there of those that a column %s names: the report has no pictures", strings.Join(imageColumns, " or "))
+		c.note("none of the files that a column %s names exists: the report has no pictures", strings.Join(imageColumns, " or "))
 		return
 	}
 	slices.SortFunc(missing, func(a, b problem) int {
@@ -53,7 +54,7 @@ func (c *collector) missingPictures() {
 	}
 }
 
-// pictures are those of a run.
+// pictures returns the pictures of a run, sorted by prompt.
 func (c *collector) pictures(x *run) []Picture {
 	var out []Picture
 	for i, p := range x.pictures {

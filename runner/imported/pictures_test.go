@@ -38,7 +38,7 @@ func TestPictures(t *testing.T) {
 			t.Error(d)
 		}
 		problems, _ := said(r)
-		if len(problems) != 1 || !strings.HasPrefix(problems[0], `picture: r.csv:`) || !strings.Contains(problems[0], `the picture "gone.png" of a@1 is not there`) {
+		if len(problems) != 1 || !strings.HasPrefix(problems[0], `picture: r.csv:`) || !strings.Contains(problems[0], `the picture "gone.png" of a@1 does not exist`) {
 			t.Errorf("problems %q", problems)
 		}
 		if r.Err() != nil {
@@ -46,7 +46,7 @@ func TestPictures(t *testing.T) {
 		}
 	}
 	r, _ := read(lines)
-	if problems, notes := said(r); len(problems) != 0 || !slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, "no file is there") }) || r.Runs[0].Pictures != nil {
+	if problems, notes := said(r); len(problems) != 0 || !slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, "none of the files") }) || r.Runs[0].Pictures != nil {
 		t.Errorf("no picture is there: problems %q, notes %q, pictures %v", problems, notes, r.Runs[0].Pictures)
 	}
 }

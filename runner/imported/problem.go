@@ -6,33 +6,33 @@ import (
 	"slices"
 )
 
-// Kind is the kind of a problem.
+// Kind is the kind of a problem of an import.
 type Kind string
 
 // Kinds that stop an import.
 const (
 	Unreadable Kind = "unreadable" // a file, a folder or a header
 	BadRow     Kind = "row"        // a row that does not parse
-	BadValue   Kind = "value"      // a cell that is not what its column has
-	BadName    Kind = "name"       // of an arm, an axis, a metric, a prompt
-	Duplicate  Kind = "duplicate"  // two values of one arm, axes, seed and metric
-	Categories Kind = "categories" // a prompt with two
-	OutOfRange Kind = "range"      // a value outside the declared range of its metric
+	BadValue   Kind = "value"      // a cell does not fit its column
+	BadName    Kind = "name"       // the name of an arm, axis, metric or prompt is not valid
+	Duplicate  Kind = "duplicate"  // two values of the same arm, axis values, seed and metric
+	Categories Kind = "categories" // a prompt has two categories
+	OutOfRange Kind = "range"      // a value is outside the declared range of its metric
 )
 
 // Kinds that are warnings.
 const (
-	NotFinite     Kind = "not finite"     // NaN or infinite: no value
-	MissingSeed   Kind = "missing seed"   // a row of the table lacks a seed of others
-	MissingMetric Kind = "missing metric" // runs lack a metric of others
-	Unfinished    Kind = "unfinished"     // a run that crashed or still runs
-	Direction     Kind = "direction"      // nobody knows whether higher is better
-	Split         Kind = "split"          // images of a run in several files
+	NotFinite     Kind = "not finite"     // a value is NaN or infinite, and counts as missing
+	MissingSeed   Kind = "missing seed"   // a row of the ablation table lacks a seed that others have
+	MissingMetric Kind = "missing metric" // some runs lack a metric that others have
+	Unfinished    Kind = "unfinished"     // a run crashed or is still running
+	Direction     Kind = "direction"      // it is not known whether higher values of a metric are better
+	Split         Kind = "split"          // the images of a run are in several files
 	Truncated     Kind = "truncated"      // a file ends within a record
-	NoPicture     Kind = "picture"        // a file that a row names is not there
+	NoPicture     Kind = "picture"        // a picture that a row names does not exist
 )
 
-// Warning reports whether an import goes on in spite of problems of this kind.
+// Warning reports whether an import continues after a problem of this kind.
 func (k Kind) Warning() bool {
 	return slices.Contains([]Kind{NotFinite, MissingSeed, MissingMetric, Unfinished, Direction, Split, Truncated, NoPicture}, k)
 }
@@ -47,14 +47,14 @@ func errorsFirst(a, b Kind) int {
 	return 1
 }
 
-// Problem is something wrong at a place of a file.
+// Problem is a problem of an import, with its place in a file.
 type Problem struct {
 	Kind    Kind
 	File    string
-	Line    int    // from 1; the row of a Parquet file, the record of an event file; 0: the file
-	Wrong   string // what is wrong, with the value seen
-	Allowed string // what is allowed
-	Do      string // what to do
+	Line    int    // from 1: a line, the row of a Parquet file or the record of an event file; 0 for the whole file
+	Wrong   string // the problem, with the value that was read
+	Allowed string // allowed values
+	Do      string // advice
 }
 
 func (p Problem) String() string {
@@ -65,16 +65,16 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s: %s; allowed: %s; %s", s, p.Wrong, p.Allowed, p.Do)
 }
 
-// mostListed is how many problems of a kind are listed.
+// mostListed is the largest number of problems of a kind that are listed.
 const mostListed = 20
 
-// Problems are what is wrong with an import.
+// Problems are the problems of an import.
 type Problems struct {
-	List     []Problem    // in the order of files and lines, at most 20 of a kind
-	Unlisted map[Kind]int // how many more there are
+	List     []Problem    // in the order of files and lines, at most mostListed of a kind
+	Unlisted map[Kind]int // number of further problems by kind
 }
 
-// Errors is the number of problems, unlisted ones too, that stop the import.
+// Errors returns the number of problems that stop the import, including unlisted ones.
 func (p Problems) Errors() int {
 	n := 0
 	for _, q := range p.List {
@@ -90,14 +90,14 @@ func (p Problems) Errors() int {
 	return n
 }
 
-// place is a line of a file, by its number. The zero place is that of no row.
+// place is a line of a file; both are numbers. The zero place belongs to no file.
 type place struct{ file, line int32 }
 
 func (p place) before(q place) bool {
 	return cmp.Or(cmp.Compare(p.file, q.file), cmp.Compare(p.line, q.line)) < 0
 }
 
-// problem is a Problem whose place has a number yet.
+// problem is a Problem whose file is still a number.
 type problem struct {
 	Problem
 	at place
@@ -115,7 +115,7 @@ func (p *problems) add(q problem) {
 	}
 }
 
-// finish sorts the problems and names their files.
+// finish sorts the problems and replaces the numbers of their files by names.
 func (p *problems) finish(files []string) Problems {
 	slices.SortStableFunc(p.list, func(a, b problem) int {
 		return cmp.Or(cmp.Compare(a.at.file, b.at.file), cmp.Compare(a.at.line, b.at.line), errorsFirst(a.Kind, b.Kind),

@@ -7,21 +7,21 @@ import (
 	"slices"
 )
 
-// rows is a file of rows under a header. Cells are texts; an empty one is a missing
+// rows reads a file with a header and rows. Cells are texts; an empty cell is a missing
 // value.
 type rows interface {
 	header() []string
-	// next returns the cells of the next row, which are valid until the next call,
-	// and its line. After a *wrong, reading goes on with the row that follows; io.EOF
-	// ends it, and so does any other error.
+	// next returns the cells and the line of the next row. The cells are valid until the
+	// next call. After an error of type *wrong, reading continues with the next row.
+	// io.EOF or any other error ends it.
 	next() (cells []string, line int, err error)
 }
 
-// A plan makes the layout of a file from the names of its columns; nil where they
-// do not suffice. A job's rows all have the job's run.
+// A plan makes the layout of a file from the names of its columns. It returns nil if they
+// do not suffice. All rows of a Hydra job belong to the run of the job.
 type plan func(c *collector, names []string, at place, job *run) *layout
 
-// readRows reads a file of rows.
+// readRows reads a file of rows with the layout that p makes.
 func (c *collector) readRows(s source, file int32, job *run, p plan) {
 	r, closer, err := s.open()
 	if err != nil {

@@ -6,11 +6,11 @@ import (
 	"ablate/analysis/stats"
 )
 
-// run is a run that is being read.
+// run is a run while its files are being read.
 type run struct {
 	arm   string
 	seed  stats.Seed
-	point bool // the seed was written as two numbers, or as pandas writes one, 3.0
+	point bool // the seed has a point: it is two numbers such as 1.2, or one that pandas wrote as 3.0
 	axes  []string
 	at    place
 	cells []cell        // by metric
@@ -19,20 +19,21 @@ type run struct {
 	pictures map[int]picture // by prompt
 }
 
-// picture is a file as a row names it.
+// picture is the file of a picture, as a row of a file names it.
 type picture struct {
 	path string
 	at   place
 }
 
-// cell is a metric of a run: one value, or sums of samples by prompt.
+// cell has the values of a metric of a run: one value for the whole run, or sums of
+// samples by prompt.
 type cell struct {
 	at      place
 	whole   bool
-	invalid bool // whole, and not finite
+	invalid bool // the value of the whole run is not finite
 	value   float64
 	n       int64
-	samples []sum // by the run's own number of a prompt
+	samples []sum // sums by the run's own number of a prompt
 	split   bool
 }
 
@@ -50,12 +51,12 @@ func (r *run) axis(i int) string {
 	return ""
 }
 
-// row identifies the row of the ablation table that a run is part of.
+// row identifies the row of the ablation table to which a run belongs.
 func (r *run) row() string { return fmt.Sprintf("%q%q", r.arm, r.axes) }
 
 func (r *run) key() string { return fmt.Sprint(r.row(), r.seed, r.point) }
 
-// cell is a run's cell of a metric.
+// cell returns the cell of a metric, which it makes if needed.
 func (r *run) cell(metric int) *cell {
 	for len(r.cells) <= metric {
 		r.cells = append(r.cells, cell{})
@@ -63,8 +64,8 @@ func (r *run) cell(metric int) *cell {
 	return &r.cells[metric]
 }
 
-// result is the value of a cell and its number of samples; false where there is
-// none that is finite.
+// result returns the value of a cell and its number of samples. ok is false if there is
+// no finite value.
 func (l *cell) result() (x float64, n int64, ok bool) {
 	if l.whole {
 		return l.value, l.n, !l.invalid

@@ -2,16 +2,16 @@ package imported
 
 import "math"
 
-// sum is the exact sum of numbers, as partial sums that do not overlap (Shewchuk
-// 1997, "Adaptive Precision Floating-Point Arithmetic", theorem 10, as in Python's
-// math.fsum). So it does not depend on the order of the numbers.
+// sum is the exact sum of numbers, and therefore does not depend on their order. It is
+// stored as partial sums that do not overlap (Shewchuk 1997, "Adaptive Precision
+// Floating-Point Arithmetic", theorem 10; Python's math.fsum does the same).
 type sum struct {
 	n    int64
 	high float64
-	low  []float64 // growing in magnitude; of most sums none
+	low  []float64 // partial sums of growing magnitude; mostly empty
 }
 
-// add adds x, which stands for n samples.
+// add adds x, the sum of n samples.
 func (s *sum) add(x float64, n int64) {
 	s.n += n
 	s.plus(x)
@@ -41,7 +41,7 @@ func (s *sum) merge(o sum) {
 	s.add(o.high, o.n)
 }
 
-// value is the float64 nearest to the sum.
+// value returns the float64 nearest to the sum.
 func (s *sum) value() float64 {
 	high, i := s.high, len(s.low)
 	rest := 0.0
@@ -49,7 +49,8 @@ func (s *sum) value() float64 {
 		i--
 		high, rest = twoSum(high, s.low[i])
 	}
-	// Where rest is half a unit in the last place, what lies below decides.
+	// If rest is half a unit in the last place, the next partial sum decides the
+	// rounding.
 	if i > 0 && rest != 0 && math.Signbit(rest) == math.Signbit(s.low[i-1]) {
 		if up := high + 2*rest; up-high == 2*rest {
 			high = up
@@ -58,7 +59,7 @@ func (s *sum) value() float64 {
 	return high + 0 // not -0
 }
 
-// twoSum is the rounded sum of two numbers and what rounding took.
+// twoSum returns the rounded sum of two numbers and the rounding error.
 func twoSum(x, y float64) (s, rest float64) {
 	if math.Abs(x) < math.Abs(y) {
 		x, y = y, x

@@ -11,8 +11,8 @@ import (
 	"ablate/experiments/language"
 )
 
-// Row is the row of the ablation table that a run is part of, "ARM[axis=value,…]"
-// or "ARM", as language.View writes it.
+// Row returns the row of the ablation table to which a run belongs, "ARM[axis=value,…]"
+// or "ARM", in the form of language.View.
 func (r *Results) Row(x Run) string {
 	var axes []string
 	for i, a := range r.Axes {
@@ -26,14 +26,14 @@ func (r *Results) Row(x Run) string {
 	return x.Arm + "[" + strings.Join(axes, ",") + "]"
 }
 
-// View names a run, "ARM[axis=value,…]@SEED".
+// View returns the name of a run, "ARM[axis=value,…]@SEED".
 func (r *Results) View(x Run) string { return r.Row(x) + "@" + compare.SeedName(x.Seed) }
 
-// Tables makes the tables of the study of a name, which is in the ids of its trials: equal
-// arms and seeds of two studies are not the same trial. trials has a row for each run, in
-// the manner of trials.arrow. prompts has a row for each run, metric and prompt, with the sum
-// over the run's samples of the prompt and their number n. It is an error to ask for
-// the tables of results with problems that stop an import.
+// Tables returns the tables of the results. study is the study's name; it is part of the
+// trial ids, so that two studies with equal arms and seeds have different trials. trials
+// has one row per run, with the columns of trials.arrow. prompts has one row per run,
+// metric and prompt, with the sum over the run's samples of the prompt and their number
+// n. The error is r.Err() if problems stop the import.
 func (r *Results) Tables(study string) (trials, prompts *table.Table, err error) {
 	if err := r.Err(); err != nil {
 		return nil, nil, err
@@ -68,7 +68,7 @@ func (r *Results) Tables(study string) (trials, prompts *table.Table, err error)
 		values = append(values, add(table.Column{Name: m.Name, Kind: table.Float, Unit: m.Unit, Better: m.Better, Doc: m.Doc, Valid: make([]bool, n)}))
 		counts = append(counts, add(table.Column{Name: m.Name + countSuffix, Kind: table.Int, Unit: "samples", Valid: make([]bool, n)}))
 	}
-	swept := map[string][]string{} // axes by arm
+	swept := map[string][]string{} // axes that an arm sweeps, by arm
 	for _, x := range r.Runs {
 		for k, c := range axes {
 			if x.Axes[k] != nil && !slices.Contains(swept[x.Arm], c.Name) {
@@ -107,7 +107,7 @@ func (r *Results) Tables(study string) (trials, prompts *table.Table, err error)
 	return trials, sums.table(), nil
 }
 
-// promptTable is the table of prompts.
+// promptTable has the columns of the table prompts.
 type promptTable struct{ trial, prompt, category, metric, sum, n *table.Column }
 
 func newPromptTable() *promptTable {

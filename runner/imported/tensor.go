@@ -8,7 +8,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// readTensor is the value of a TensorProto of one number; false for another.
+// readTensor returns the value of a TensorProto that has exactly one number. is is false
+// for any other tensor.
 func readTensor(b []byte) (v float64, is bool, err error) {
 	kind, elements := uint64(0), int64(1)
 	var content []byte
@@ -50,7 +51,8 @@ func readTensor(b []byte) (v float64, is bool, err error) {
 		}
 		return nil
 	})
-	// The numbers of DataType, the field with its values, and what a value is.
+	// types describes values of the enum DataType: the field of TensorProto that has the
+	// values, and how to decode one.
 	types := map[uint64]struct {
 		field protowire.Number
 		size  int
@@ -74,8 +76,8 @@ func readTensor(b []byte) (v float64, is bool, err error) {
 	return 0, false, nil
 }
 
-// packed are the values of a packed field of a TensorProto: at most two, for more
-// are not one.
+// packed returns the values of a packed field of a TensorProto, at most two: the caller
+// only has to know whether there is exactly one.
 func packed(num protowire.Number, b []byte) ([]uint64, error) {
 	var out []uint64
 	for len(b) > 0 && len(out) < 2 {

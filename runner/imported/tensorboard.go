@@ -20,7 +20,7 @@ func (s source) isTensorBoard() bool {
 	return isEvents(filepath.Base(s.path)) || s.dir && below(s.path, isEvents)
 }
 
-// tag is a tag of a folder with event files.
+// tag is a TensorBoard tag in one folder of event files.
 type tag struct{ folder, name string }
 
 // logged is the last value of a tag, and where it is.
@@ -36,8 +36,8 @@ func (c *collector) readTensorBoard(s source) {
 	if !s.dir {
 		root = filepath.Dir(root)
 	}
-	runs := map[string]map[tag]logged{} // by arm, seed and axes
-	matched := map[string]named{}       // by folder, with axes
+	runs := map[string]map[tag]logged{} // values by tag, of each arm, seed and axis values
+	matched := map[string]named{}       // parts of the name by folder
 	others := map[string]bool{}
 	err := filepath.WalkDir(s.path, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -80,8 +80,8 @@ func (c *collector) readTensorBoard(s source) {
 	c.tagValues(runs, matched)
 }
 
-// tagValues makes values of tags. A tag that a run has in several of its folders is
-// called by folder and tag, in all runs.
+// tagValues adds the values of tags to runs. If a run has a tag in several of its
+// folders, the metric is named by folder and tag, in all runs.
 func (c *collector) tagValues(runs map[string]map[tag]logged, matched map[string]named) {
 	several := map[string]bool{}
 	for _, tags := range runs {
@@ -112,8 +112,8 @@ func (c *collector) tagValues(runs map[string]map[tag]logged, matched map[string
 	}
 }
 
-// runFolder is the path of a run's folder from the name of root on, and the
-// parts of it. Where the folder that was given is one run, its parent may be the arm.
+// runFolder returns the path of a run's folder, beginning with the name of root, and its
+// parts. If root itself is a run, its parent folder may name the arm.
 func (c *collector) runFolder(root, dir string) (folder string, n named, ok bool) {
 	abs, err := filepath.Abs(root)
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// Weights & Biases exports its runs table as CSV, in which columns of settings and
-// of results look alike. Its public API gives runs with a name, a state, a config
-// and a summary, which scripts write as JSONL.
+// Weights & Biases exports its runs table as CSV, which does not mark whether a column is
+// a setting or a result. Its public API returns runs with a name, a state, a config and a
+// summary, which scripts write as JSONL.
 
 func (s source) isWandB() bool {
 	if s.dir || s.isParquet() {
@@ -37,12 +37,13 @@ func (c *collector) readWandB(s source) {
 	c.readRows(s, c.file(s.path), nil, (*collector).wandb)
 }
 
-// Columns of the runs table that are neither settings nor results, in small letters.
+// wandbOwn are the columns of the runs table that are neither settings nor results, in
+// lower case.
 var wandbOwn = []string{"name", "state", "notes", "user", "tags", "created", "runtime", "sweep", "id", "group", "job type", "jobtype",
 	"agent", "archived", "commit", "duration", "end time", "entity", "git", "gpu count", "gpu type", "host", "hostname", "os", "path", "project",
 	"python", "python version", "start time", "updated", "url", "username"}
 
-// wandb makes the layout of an export.
+// wandb is the plan of an export of Weights & Biases.
 func (c *collector) wandb(names []string, at place, _ *run) *layout {
 	h := columns{names: names}
 	nested := slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "config.") })
@@ -53,7 +54,7 @@ func (c *collector) wandb(names []string, at place, _ *run) *layout {
 			results = append(results, n)
 		} else if bare, is = strings.CutPrefix(n, "config."); is {
 			if v, is := strings.CutSuffix(bare, ".value"); is && slices.Contains(names, "config."+v+".desc") {
-				bare = v // the raw config has a value and its description
+				bare = v // in the raw config, a setting is an object with a value and a description
 			}
 			settings = append(settings, bare)
 		}
@@ -85,7 +86,7 @@ func (c *collector) wandb(names []string, at place, _ *run) *layout {
 	if !ok {
 		return nil
 	}
-	media := func(name string) bool { // a picture or histogram, an object with a type
+	media := func(name string) bool { // a picture or histogram is an object with a type
 		i := strings.LastIndex(name, ".")
 		return i >= 0 && slices.Contains(h.bare, name[:i]+"._type")
 	}
@@ -93,7 +94,7 @@ func (c *collector) wandb(names []string, at place, _ *run) *layout {
 		own := strings.HasPrefix(h.bare[i], "_") || media(h.bare[i]) || !nested && slices.Contains(wandbOwn, strings.ToLower(names[i]))
 		return !own && i != l.arm && i != l.seed && names[i] != "" && (!nested || slices.Contains(results, names[i])) && !isSeedName(h.bare[i])
 	}, true)
-	if nested { // here the summary alone has results
+	if nested { // then only the summary has results
 		for _, m := range l.measures {
 			c.declared[m.metric].perhaps = false
 		}
@@ -151,9 +152,9 @@ func (c *collector) wandb(names []string, at place, _ *run) *layout {
 	return l
 }
 
-// dropSettings finds the columns of a W&B table that are settings: those with one
-// value in all runs of each arm, whatever their seeds. Where no arm has two runs, a
-// setting has one value in all.
+// dropSettings removes the columns of a W&B table that look like settings: those that
+// have the same value in all runs of an arm, for every arm. If no arm has two runs, a
+// setting is a column with the same value in all runs.
 func (c *collector) dropSettings() {
 	var dropped []string
 	for i := range c.declared {
@@ -188,6 +189,6 @@ func (c *collector) dropSettings() {
 	}
 	if len(dropped) > 0 {
 		slices.Sort(dropped)
-		c.note("taken to be settings and not metrics, for all runs of an arm have one value: %s; name the metrics to read where that is wrong", list(dropped))
+		c.note("taken to be settings and not metrics, because all runs of an arm have the same value: %s; if that is wrong, name the metrics to read", list(dropped))
 	}
 }

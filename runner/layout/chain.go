@@ -7,21 +7,21 @@ import (
 	"ablate/experiments/language"
 )
 
-// A Role is what an action is for in a trial. One action may have several roles, and
-// actions that only lead to others, as the candidates of best of n, have none.
+// A Role is the purpose of an action in a trial. An action may have several roles.
+// Actions that are only inputs of others, such as the candidates of best of n, have none.
 type Role int
 
-// The roles, in the order of a trial. Those that end in Prompts, Images, Verdicts and
-// Scores are of one list of prompts.
+// The roles, in the order of a trial. Roles that end in Prompts, Images, Verdicts or
+// Scores belong to one list of prompts.
 const (
 	Model    Role = iota // the pretrained or adopted denoiser
-	Embedder             // a reward is learned on it
+	Embedder             // the embedder on which a reward is learned
 
 	LabelledPrompts
 	LabelledImages
 	LabelledVerdicts
-	Labels // of LabelledImages, by the annotator
-	Reward // the learned one
+	Labels // labels of LabelledImages, by the annotator
+	Reward // the learned reward
 	LabelledScores
 
 	UnlabelledPrompts
@@ -29,20 +29,20 @@ const (
 	UnlabelledVerdicts
 	UnlabelledScores
 
-	AssessPrompts // no training sees them
+	AssessPrompts // prompts that no training sees
 	AssessImages
 	AssessVerdicts
 	AssessLabels
 	AssessScores
-	Assessment // of Reward
+	Assessment // assessment of Reward
 
 	FinetunePrompts
 	Finetune
 
 	AlignmentPrompts
-	AlignmentImages // best of n where the trial says so
+	AlignmentImages // images after best of n, if the trial uses it
 	AlignmentVerdicts
-	AlignmentScores // the proxy: by the base trial's reward
+	AlignmentScores // scores by the proxy, which is the base trial's reward
 	Diversity
 	Distance
 	FidelityPrompts
@@ -50,17 +50,17 @@ const (
 	Fidelity
 
 	ProbePrompts
-	BaseProbeImages // of the pretrained model
+	BaseProbeImages // probe images of the pretrained model
 	BaseProbeVerdicts
 	BaseProbeScores
-	ProbeImages // of the models that a fine-tuning kept
+	ProbeImages // probe images of the checkpoints of a fine-tuning
 	ProbeVerdicts
 	ProbeScores
 	ProbeDistance
 )
 
-// roleNames are the names of columns of trials.arrow: the stage, and the list of prompts
-// where a trial has several actions of the stage.
+// roleNames are the names of roles in trials.arrow: the stage, followed by the list of
+// prompts if a trial has several actions of the stage.
 var roleNames = [...]string{
 	Model: "pretrain", Embedder: "embedder",
 	LabelledPrompts: "prompts.labelled", LabelledImages: "draw.labelled", LabelledVerdicts: "judge.labelled", Labels: "label", Reward: "reward", LabelledScores: "score.labelled",
@@ -74,7 +74,7 @@ var roleNames = [...]string{
 	ProbeImages: "draw.probe", ProbeVerdicts: "judge.probe", ProbeScores: "score.probe", ProbeDistance: "distance.probe",
 }
 
-// Roles lists the roles in their order.
+// Roles returns all roles in their order.
 func Roles() []Role {
 	roles := make([]Role, len(roleNames))
 	for i := range roles {
@@ -85,7 +85,7 @@ func Roles() []Role {
 
 func (r Role) String() string { return roleNames[r] }
 
-// Results are the roles whose artifacts a trial's row of the table is made from.
+// Results returns the roles whose artifacts a trial's row of the table is made from.
 func Results() []Role {
 	return []Role{Assessment, AlignmentPrompts, AlignmentVerdicts, AlignmentScores, Diversity, Distance, Fidelity}
 }
@@ -96,7 +96,7 @@ type Part struct {
 	Action *Action
 }
 
-// A Chain is the actions of a trial by role, in the order of the roles.
+// A Chain has the actions of a trial with their roles, in the order of the roles.
 type Chain []Part
 
 // Action returns the action of a role, nil if the trial has none.
@@ -109,7 +109,7 @@ func (c Chain) Action(r Role) *Action {
 	return nil
 }
 
-// Actions are all that a trial needs, each once and after those that it reads.
+// Actions returns all actions that a trial needs, each once and after its inputs.
 func (c Chain) Actions() []*Action {
 	var out []*Action
 	seen := map[*Action]bool{}
@@ -130,8 +130,8 @@ func (c Chain) Actions() []*Action {
 	return out
 }
 
-// with returns the chain with further parts, or with others in the same roles. Parts
-// without an action are left out.
+// with returns the chain with parts added, which replace parts of the same roles. It
+// leaves out parts without an action.
 func (c Chain) with(parts ...Part) Chain {
 	out := append(make(Chain, 0, len(c)+len(parts)), c...)
 	for _, p := range parts {
@@ -148,7 +148,7 @@ func (c Chain) with(parts ...Part) Chain {
 	return out
 }
 
-// addTrial adds a trial to all actions that it needs.
+// addTrial records in all actions of a chain that a trial needs them.
 func (c Chain) addTrial(v language.View, turn int) {
 	trial, view := v.Trial.ID().String(), v.String()
 	for _, p := range c {
@@ -157,7 +157,8 @@ func (c Chain) addTrial(v language.View, turn int) {
 }
 
 func (a *Action) addTrial(trial, view string, turn int) {
-	// Trials are added one after the other, so that one which is there is the last.
+	// Trials are added one after the other, so a trial that is in the list already is its
+	// last element.
 	if len(a.Trials) > 0 && a.Trials[len(a.Trials)-1] == trial {
 		return
 	}

@@ -1,9 +1,10 @@
-// Package layout lays out the actions that the trials of a study are made of.
+// Package layout computes the graph of actions of a study's trials. An action is a stage,
+// such as the fine-tuning, with its parameters and inputs.
 //
-// A trial is a chain of actions. An action is named twice: structurally, by
-// its parameters and the names of the actions it reads, which is known before
-// anything runs and makes trials share actions; and by the key of runner/store,
-// in which the actions it reads have become artifacts.
+// A trial is a chain of actions. An action has two names. Its structural name is a hash
+// of its parameters and of the structural names of its inputs. It is known before
+// anything runs, and trials share actions that have the same one. Its key (runner/store)
+// has the artifacts that the inputs produced in place of their names.
 package layout
 
 import (
@@ -18,27 +19,27 @@ import (
 	"ablate/runner/stage"
 )
 
-// A Graph is every action of a study, each once, after those that it reads.
+// A Graph has every action of a study once. An action comes after its inputs.
 type Graph struct {
 	Actions []*Action
-	Chains  map[language.ID]Chain // by trial
+	Chains  map[language.ID]Chain // chains by the id of a trial
 
 	byName map[string]*Action
 	known  map[actionKey]*Action
-	dir    string                           // of the study: a checkpoint's path is relative to it
-	digest func(dir string) (string, error) // of a checkpoint folder
+	dir    string                           // folder of the study; the path of a checkpoint is relative to it
+	digest func(dir string) (string, error) // returns the digest of a checkpoint folder
 }
 
-// actionKey identifies an action within a graph, at less cost than its name: a study of a
-// hundred thousand trials hashes each of its actions once.
+// actionKey identifies an action within a graph. It is cheaper than the name, so that in
+// a study of 100,000 trials each action is hashed only once.
 type actionKey struct {
 	kind   stage.Kind
 	params stage.Params // compared by value
-	inputs string       // names, and indices of actions
+	inputs string       // names of the inputs and indices of their actions
 }
 
-// NewGraph lays out the actions of the given views of a study. digest names
-// the bytes of a checkpoint folder that a trial adopts.
+// NewGraph returns the graph of the given views of a study. digest returns the digest of
+// a checkpoint folder that a trial adopts.
 func NewGraph(s *language.Study, views []language.View, digest func(dir string) (string, error)) (*Graph, error) {
 	g := &Graph{Chains: make(map[language.ID]Chain, len(views)), byName: map[string]*Action{}, known: map[actionKey]*Action{}, dir: s.Dir}
 	digests := map[string]string{}
@@ -74,14 +75,15 @@ func NewGraph(s *language.Study, views []language.View, digest func(dir string) 
 	return g, nil
 }
 
-// turn is the place of the next trial in the order of running: seed by seed, and within a
-// seed in the order of the study. So the first rows are complete early, and all rows of
-// one seed long before the last.
+// turn returns the position of the next trial in the order of running: seed by seed, and
+// within a seed in the order of the study. So all rows of the first seed are complete
+// long before the last seed.
 func (g *Graph) turn(s *language.Study, v language.View) int {
 	return slices.Index(s.Seeds, v.Trial.Seed)*len(s.Views) + len(g.Chains)
 }
 
-// add returns the action of that kind with these parameters and inputs.
+// add returns the action of a kind with these parameters and inputs, which it makes if it
+// is new.
 func (g *Graph) add(kind stage.Kind, params stage.Params, inputs ...Input) *Action {
 	read := make([]byte, 0, 128)
 	for _, in := range inputs {
@@ -99,8 +101,8 @@ func (g *Graph) add(kind stage.Kind, params stage.Params, inputs ...Input) *Acti
 	}
 	sum := sha256.Sum256(text)
 	a.Name = hex.EncodeToString(sum[:])
-	// Parameters that differ only where a key has nothing of them, such as the
-	// path of a checkpoint, are one action.
+	// Parameters may differ in fields that are not part of the key, such as the path of a
+	// checkpoint. They are the same action.
 	if old, ok := g.byName[a.Name]; ok {
 		a = old
 	} else {

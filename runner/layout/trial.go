@@ -9,7 +9,7 @@ import (
 	"ablate/runner/stage"
 )
 
-// fill returns the parameters of a stage as a trial has them.
+// fill returns the parameters of a stage with the values of a trial.
 func fill[P any](t language.Trial) (P, error) {
 	var p P
 	return p, stage.Fill(&p, func(path string) (any, bool) {
@@ -23,7 +23,8 @@ func fill[P any](t language.Trial) (P, error) {
 	})
 }
 
-// scorer is what scores the images that a trial draws, as in [stage.FinetuneParams].
+// scorer returns the value of [stage.FinetuneParams.Scores]: what scores the images that
+// a fine-tuning draws.
 func scorer(t language.Trial) string {
 	switch loss := t.Content.Name("reward.loss"); {
 	case t.Content.Learns():
@@ -34,8 +35,8 @@ func scorer(t language.Trial) string {
 	return stage.ByNone
 }
 
-// chain lays out a trial. base is the base trial of the same seed up to its reward, which is
-// the proxy of every trial.
+// chain returns the actions of a trial. base has the actions of the base trial of the
+// same seed up to its reward, which is the proxy of every trial.
 func (g *Graph) chain(t language.Trial, base Chain) (Chain, error) {
 	c, err := g.toReward(t)
 	if err != nil {
@@ -49,7 +50,7 @@ func (g *Graph) chain(t language.Trial, base Chain) (Chain, error) {
 	return c, nil
 }
 
-// toReward lays out a trial up to its reward.
+// toReward returns the actions of a trial up to its reward.
 func (g *Graph) toReward(t language.Trial) (Chain, error) {
 	model, err := g.model(t)
 	if err != nil {
@@ -71,7 +72,8 @@ func (g *Graph) toReward(t language.Trial) (Chain, error) {
 	return c.with(Part{Embedder, embedder}, Part{Reward, reward}), err
 }
 
-// model is the denoiser that a trial begins with: pretrained, or adopted.
+// model returns the action of the denoiser that a trial begins with, which is pretrained
+// or adopted.
 func (g *Graph) model(t language.Trial) (*Action, error) {
 	path := t.Content.Name("model.checkpoint.path")
 	if path == "" {
@@ -88,7 +90,8 @@ func (g *Graph) model(t language.Trial) (*Action, error) {
 	return g.add(stage.Adopt, stage.AdoptParams{Path: path, Digest: digest}), nil
 }
 
-// embedder is the embedder that a trial trains, or the one of its adopted checkpoint.
+// embedder returns the action whose artifact has the embedder of a trial: the one that
+// trains it, or model if that is an adopted checkpoint.
 func (g *Graph) embedder(t language.Trial, model *Action) (*Action, error) {
 	if t.Content.Whole("embedder.steps") == 0 {
 		return model, nil
@@ -97,14 +100,14 @@ func (g *Graph) embedder(t language.Trial, model *Action) (*Action, error) {
 	return g.add(stage.Embed, p), err
 }
 
-// drawn are a list of prompts with an image of each.
+// drawn is a list of prompts and images drawn for them.
 type drawn struct {
 	prompts, images *Action
-	n               int // images of all sets
+	n               int // number of images of all sets
 }
 
-// draw draws an image for each of a list of prompts, with the pretrained model or, where
-// there is one, with the fine-tuned one.
+// draw adds the drawing of one image per prompt by the fine-tuned model, or by the
+// pretrained model if tuned is nil.
 func (g *Graph) draw(t language.Trial, model, tuned, prompts *Action, p stage.DrawParams) (drawn, error) {
 	filled, err := fill[stage.DrawParams](t)
 	filled.Candidate, filled.Steps = p.Candidate, p.Steps
@@ -119,26 +122,26 @@ func (g *Graph) draw(t language.Trial, model, tuned, prompts *Action, p stage.Dr
 	return drawn{prompts, g.add(stage.Draw, filled, inputs...), filled.Models * filled.Images}, err
 }
 
-// rows is how many prompts a list has.
+// rows returns the number of prompts of a list.
 func rows(prompts *Action) int { return prompts.Params.(stage.PromptsParams).Rows }
 
-// checkpoints is how many checkpoints a fine-tuning has.
+// checkpoints returns the number of checkpoints of a fine-tuning.
 func checkpoints(tuned *Action) int {
 	p := tuned.Params.(stage.FinetuneParams)
 	return min(p.Checkpoints, p.Recipe.Steps)
 }
 
-// inputs are the images and their prompts as inputs of a stage.
+// inputs returns the images and their prompts as inputs of a stage, followed by more.
 func (d drawn) inputs(more ...Input) []Input {
 	return append([]Input{{stage.ImagesInput, d.images}, {stage.PromptsInput, d.prompts}}, more...)
 }
 
-// judge judges images for their prompts.
+// judge adds the judging of images.
 func (g *Graph) judge(d drawn) *Action {
 	return g.add(stage.Judge, stage.JudgeParams{Images: d.n}, d.inputs()...)
 }
 
-// list is one of a trial's lists of prompts.
+// list returns the action of one of a trial's lists of prompts.
 func (g *Graph) list(t language.Trial, name string) *Action {
 	l := stage.ListOf(name)
 	if l.Path != "" {
@@ -147,12 +150,13 @@ func (g *Graph) list(t language.Trial, name string) *Action {
 	return g.add(stage.Prompts, stage.PromptsParams{Seed: t.Seed.Feedback, List: name, Rows: l.Rows, Unseen: l.Unseen, Captions: l.Captions})
 }
 
-// pretrained is a list of prompts, and the images that the pretrained model draws for it.
+// pretrained returns a list of prompts and the images that the pretrained model draws for
+// it.
 func (g *Graph) pretrained(t language.Trial, c Chain, list string) (drawn, error) {
 	return g.draw(t, c.Action(Model), nil, g.list(t, list), stage.DrawParams{})
 }
 
-// withLabels adds the images that the annotator labels, and the labels.
+// withLabels adds the images for labelling, and their labels by the annotator.
 func (g *Graph) withLabels(t language.Trial, c Chain) (Chain, error) {
 	d, err := g.pretrained(t, c, stage.LabelledList)
 	if err != nil {
@@ -163,15 +167,15 @@ func (g *Graph) withLabels(t language.Trial, c Chain) (Chain, error) {
 	return c.with(Part{LabelledPrompts, d.prompts}, Part{LabelledImages, d.images}, Part{LabelledVerdicts, verdicts}, Part{Labels, labels}), err
 }
 
-// label labels images as the annotator does.
+// label adds the labelling of images by the annotator.
 func (g *Graph) label(t language.Trial, prompts, verdicts *Action) (*Action, error) {
 	p, err := fill[stage.LabelParams](t)
 	p.List = prompts.Params.(stage.PromptsParams).List
 	return g.add(stage.Label, p, Input{stage.PromptsInput, prompts}, Input{stage.VerdictsInput, verdicts}), err
 }
 
-// withAssessment adds the assessment of a learned reward, on images of the pretrained model
-// that no training sees, labelled by the same annotator.
+// withAssessment adds the assessment of a learned reward on images of the pretrained
+// model that no training sees. The same annotator labels them.
 func (g *Graph) withAssessment(t language.Trial, c, _ Chain) (Chain, error) {
 	if c.Action(Reward) == nil {
 		return c, nil
@@ -195,13 +199,13 @@ func (g *Graph) withAssessment(t language.Trial, c, _ Chain) (Chain, error) {
 		Part{AssessScores, scores}, Part{LabelledScores, trained}, Part{Assessment, assessment}), nil
 }
 
-// learnedScores are scores by the trial's own reward.
+// learnedScores adds the scoring of images by the trial's own reward.
 func (g *Graph) learnedScores(c Chain, d drawn) *Action {
 	return g.add(stage.Score, stage.ScoreParams{Images: d.n}, d.inputs(rewardInputs(c)...)...)
 }
 
-// scores are the scores by which a trial weights or chooses images, with the verdicts that
-// they are made from where the gold scores; nil where all images have one weight.
+// scores adds the scoring by which a trial weights or chooses images. If the gold scores,
+// it also returns the verdicts. scores is nil if all images have the same weight.
 func (g *Graph) scores(t language.Trial, c Chain, d drawn) (scores, verdicts *Action) {
 	switch scorer(t) {
 	case stage.ByReward:
@@ -213,13 +217,14 @@ func (g *Graph) scores(t language.Trial, c Chain, d drawn) (scores, verdicts *Ac
 	return nil, nil
 }
 
-// rewardInputs are what a stage reads to score images by a trial's own reward.
+// rewardInputs returns the inputs with which a stage scores images by a trial's own
+// reward.
 func rewardInputs(c Chain) []Input {
 	return []Input{{stage.RewardInput, c.Action(Reward)}, {stage.EmbedderInput, c.Action(Embedder)}}
 }
 
-// withFinetuning adds the fine-tuning of a trial, if it has one, with the images, scores and
-// labels that it learns from.
+// withFinetuning adds the fine-tuning of a trial, if it has one, and the images, scores
+// and labels that it learns from.
 func (g *Graph) withFinetuning(t language.Trial, c, _ Chain) (Chain, error) {
 	if t.Content.Name("finetune.method") == "none" {
 		return c, nil
@@ -277,8 +282,8 @@ func (g *Graph) withFinetuning(t language.Trial, c, _ Chain) (Chain, error) {
 	return c.with(Part{Finetune, g.add(stage.Finetune, p, inputs...)}), nil
 }
 
-// withEvaluation adds the images of a trial's model, the fine-tuned one if there is one, and
-// what is measured of them.
+// withEvaluation adds the images of a trial's fine-tuned model, or of the pretrained one
+// if it fine-tunes nothing, and their metrics.
 func (g *Graph) withEvaluation(t language.Trial, c, base Chain) (Chain, error) {
 	bestOf := t.Content.Whole("evaluate.bestOf")
 	model, tuned := c.Action(Model), c.Action(Finetune)
@@ -316,7 +321,7 @@ func (g *Graph) withEvaluation(t language.Trial, c, base Chain) (Chain, error) {
 		Part{Fidelity, g.add(stage.Fidelity, stage.FidelityParams{Images: faithful.n}, Input{stage.ImagesInput, faithful.images})}), nil
 }
 
-// distance is how far models are from the pretrained one.
+// distance adds the measurement of the distance of models from the pretrained one.
 func (g *Graph) distance(model, tuned *Action, d drawn, p stage.DistanceParams) *Action {
 	inputs := d.inputs(Input{stage.ModelInput, model})
 	if tuned != nil {
@@ -326,8 +331,9 @@ func (g *Graph) distance(model, tuned *Action, d drawn, p stage.DistanceParams) 
 	return g.add(stage.Distance, p, inputs...)
 }
 
-// proxy scores images by the reward of the base trial, nil if that has none: one reward for
-// all trials of a study, so that their scores compare.
+// proxy adds the scoring of images by the reward of the base trial. It returns nil if the
+// base trial has no reward. All trials of a study are scored by the same reward, so that
+// their scores are comparable.
 func (g *Graph) proxy(base Chain, d drawn) *Action {
 	if base.Action(Reward) == nil {
 		return nil
@@ -336,8 +342,8 @@ func (g *Graph) proxy(base Chain, d drawn) *Action {
 		d.inputs(Input{stage.BaseRewardInput, base.Action(Reward)}, Input{stage.BaseEmbedderInput, base.Action(Embedder)})...)
 }
 
-// withProbes adds the images that the checkpoints of a fine-tuning draw, and what is measured
-// of them; beside them those of the pretrained model.
+// withProbes adds probes: images that the checkpoints of a fine-tuning and the pretrained
+// model draw, and their metrics.
 func (g *Graph) withProbes(t language.Trial, c, base Chain) (Chain, error) {
 	model, tuned := c.Action(Model), c.Action(Finetune)
 	if tuned == nil {

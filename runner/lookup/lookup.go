@@ -1,4 +1,5 @@
-// Package lookup finds the artifacts that a store has of a study's actions.
+// Package lookup finds which results (artifacts) of a study's actions are in a store, and
+// checks them for damage.
 package lookup
 
 import (
@@ -16,27 +17,27 @@ import (
 type Output struct {
 	ID     store.OutputID
 	Action store.ActionID
-	Dir    string // of its files, which are not checked yet
+	Dir    string // folder of its files, which are not checked yet
 	Made   string // environment in which it was computed
 }
 
-// Damage is an artifact that the index names and that cannot be read.
+// Damage is an artifact that is in the index and cannot be read.
 type Damage struct {
 	Action *layout.Action
 	Err    error
 }
 
-// Found is what there is of a graph.
+// Found has the artifacts of a graph that are in a store.
 type Found struct {
 	Outputs map[string]Output // by an action's structural name
 	Damaged []Damage
 
-	unreadable map[string]bool // by name, after Check
+	unreadable map[string]bool // by structural name, set by Check
 }
 
-// Collect finds what there is of a graph without running anything, in the index
-// alone: an action whose artifact is damaged is found all the same, so that what
-// was computed from it is.
+// Collect finds the artifacts of a graph's actions in the index of a store. It reads no
+// artifact, so it also finds damaged ones. This way it also finds the artifacts that were
+// computed from a damaged one.
 func Collect(g *layout.Graph, s *store.Store, backend string) (*Found, error) {
 	f := &Found{Outputs: map[string]Output{}, unreadable: map[string]bool{}}
 	for _, a := range g.Actions {
@@ -58,16 +59,16 @@ func Collect(g *layout.Graph, s *store.Store, backend string) (*Found, error) {
 	return f, nil
 }
 
-// id is that of an action's artifact.
+// id returns the id of an action's artifact.
 func (f *Found) id(a *layout.Action) store.OutputID { return f.Outputs[a.Name].ID }
 
-// ready reports whether there is everything that an action reads.
+// ready reports whether all inputs of an action were found.
 func (f *Found) ready(a *layout.Action) bool {
 	return !slices.ContainsFunc(a.Inputs, func(in layout.Input) bool { _, ok := f.Outputs[in.Action.Name]; return !ok })
 }
 
-// Check compares with their digests those files of every artifact that tables are made
-// from. Artifacts with damaged ones are in Damaged then, and Dir has none of them.
+// Check compares the files from which tables are made with their digests. It adds
+// artifacts with damaged files to Damaged; Dir does not return these.
 func (f *Found) Check(ctx context.Context, g *layout.Graph, s *store.Store) error {
 	errs := make([]error, len(g.Actions))
 	group, ctx := errgroup.WithContext(ctx)
@@ -103,8 +104,8 @@ func (f *Found) Check(ctx context.Context, g *layout.Graph, s *store.Store) erro
 // Unreadable reports whether Check found files of an action's artifact damaged.
 func (f *Found) Unreadable(a *layout.Action) bool { return f.unreadable[a.Name] }
 
-// Dir returns the folder of an action's artifact, false where there is none, or
-// none that can be read. a may be nil.
+// Dir returns the folder of an action's artifact. It returns false if there is none, or
+// if it is damaged. a may be nil.
 func (f *Found) Dir(a *layout.Action) (string, bool) {
 	if a == nil || f.unreadable[a.Name] {
 		return "", false
@@ -113,8 +114,8 @@ func (f *Found) Dir(a *layout.Action) (string, bool) {
 	return out.Dir, ok
 }
 
-// Next returns the id of the action that a run would compute for a; false where
-// it is there, or waits for another.
+// Next returns the id of an action whose inputs are there and whose artifact is not, so
+// that a run would compute it next; otherwise false.
 func (f *Found) Next(a *layout.Action, backend string) (store.ActionID, bool) {
 	if _, ok := f.Outputs[a.Name]; ok || !f.ready(a) {
 		return store.ActionID{}, false
@@ -122,8 +123,8 @@ func (f *Found) Next(a *layout.Action, backend string) (store.ActionID, bool) {
 	return a.Key(backend, f.id).ID(), true
 }
 
-// Verified returns the folder of an action's artifact after comparing every byte;
-// empty where there is none, or it is damaged.
+// Verified returns the folder of an action's artifact after comparing all of its bytes
+// with their digests. It is empty if there is no artifact or it is damaged.
 func (f *Found) Verified(ctx context.Context, s *store.Store, a *layout.Action) (string, error) {
 	if _, ok := f.Dir(a); !ok {
 		return "", nil

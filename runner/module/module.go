@@ -16,16 +16,16 @@ import (
 //go:embed template/study.cue
 var firstStudy []byte
 
-// pathPattern is what CUE takes for a module's path, without its version.
+// pathPattern matches the paths of modules that CUE accepts, without version.
 var pathPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$`)
 
 // ValidPath reports whether CUE accepts a path for a module: a domain, and a path
 // below it.
 func ValidPath(path string) bool { return pathPattern.MatchString(path) }
 
-// Make makes a module of the given path in dir, and returns the file of its example
-// study. If dir is a module already, Make renews its copy of the schema alone, and the
-// file is empty.
+// Make makes a module of the given path in dir, and returns the path of its example
+// study. If dir is a module already, Make only updates its copy of the schema and returns
+// "".
 func Make(dir, path string) (example string, err error) {
 	_, err = os.Stat(filepath.Join(dir, "cue.mod", "module.cue"))
 	fresh := errors.Is(err, fs.ErrNotExist)
@@ -37,7 +37,7 @@ func Make(dir, path string) (example string, err error) {
 	}
 	example = filepath.Join(dir, "first", "study.cue")
 	if _, err := os.Stat(example); err == nil {
-		return "", fmt.Errorf("%s is there already: name another folder", example)
+		return "", fmt.Errorf("%s is there already: give another folder", example)
 	}
 	if err := Bare(dir, path); err != nil {
 		return "", err
@@ -52,7 +52,7 @@ func Make(dir, path string) (example string, err error) {
 	return example, nil
 }
 
-// Bare makes dir a module of the given path with a copy of the schema and nothing else.
+// Bare makes dir a module of the given path that contains only a copy of the schema.
 func Bare(dir, path string) error {
 	module := fmt.Appendf(nil, "module: %q\nlanguage: version: %q\n", path+"@v0", schema.Language)
 	if err := write(filepath.Join(dir, "cue.mod", "module.cue"), module); err != nil {
@@ -61,15 +61,14 @@ func Bare(dir, path string) error {
 	return vendor(dir)
 }
 
-// vendor puts a copy of the schema into a module, where the cue command and editors
-// find it.
+// vendor copies the schema into a module, where the cue command and editors find it.
 func vendor(dir string) error {
 	names, err := schema.Names()
 	if err != nil {
 		return err
 	}
 	copied := filepath.Join(dir, "cue.mod", "pkg", filepath.FromSlash(schema.ImportPath))
-	// Files of an older schema that this one lacks would be part of it.
+	// Files of an older schema that this one does not have must not stay.
 	if err := os.RemoveAll(copied); err != nil {
 		return err
 	}

@@ -1,5 +1,5 @@
-// Package phrase writes counts, sizes, durations and words of a shell the way that
-// messages show them.
+// Package phrase formats counts, sizes in bytes, durations and shell arguments for
+// messages.
 package phrase
 
 import (
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Count writes a number of things: "1 row", "3 rows".
+// Count formats a number of things: "1 row", "3 rows".
 func Count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -24,10 +24,10 @@ func Are(n int, noun string) string {
 	return Count(n, noun) + " are"
 }
 
-// Seconds writes a duration that is given in seconds, from "3 s" to "2.5 years".
+// Seconds formats a duration of s seconds, from "3 s" to "2.5 years".
 func Seconds(s float64) string {
 	const year = 365 * 24 * 3600
-	if s >= year { // a time.Duration ends at 292 years
+	if s >= year { // a time.Duration overflows at 292 years
 		return fmt.Sprintf("%.3g years", s/year)
 	}
 	d := time.Duration(s * float64(time.Second))
@@ -42,7 +42,7 @@ func Seconds(s float64) string {
 	return fmt.Sprintf("%.1f h", d.Hours())
 }
 
-// Bytes writes a size in decimal units: "512 B", "1.5 MB".
+// Bytes formats a size of n bytes in decimal units: "512 B", "1.5 MB".
 func Bytes(n int64) string {
 	for _, u := range []struct {
 		unit string
@@ -55,7 +55,7 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// Shell quotes a word for a shell where it needs quotes.
+// Shell quotes s as one word for a POSIX shell, if it needs quotes.
 func Shell(s string) string {
 	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/=+-") == "" {
 		return s

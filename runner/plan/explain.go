@@ -8,16 +8,16 @@ import (
 	"ablate/runner/store"
 )
 
-// Explanation is the state of one action of a trial.
+// Explanation is the state of one action of a trial, and why.
 type Explanation struct {
 	Stage   string       `json:"stage"`
-	List    string       `json:"list,omitempty"` // of prompts that it is of
+	List    string       `json:"list,omitempty"` // list of prompts that the action works on
 	State   State        `json:"state"`
 	Reason  string       `json:"reason,omitempty"`
-	Action  string       `json:"action,omitempty"` // its id in the store, if its inputs are there
+	Action  string       `json:"action,omitempty"` // id of the action in the store, if its inputs exist
 	Key     []string     `json:"key"`
 	Output  string       `json:"output,omitempty"`
-	Nearest string       `json:"nearest,omitempty"` // id of the nearest earlier action
+	Nearest string       `json:"nearest,omitempty"` // id of the most similar earlier action
 	Changed []Difference `json:"changed,omitempty"`
 }
 
@@ -45,7 +45,7 @@ func (p *Plan) Explain(chain layout.Chain, s *store.Store) ([]Explanation, error
 	return list, nil
 }
 
-// explain explains a step; there has the artifacts of the cached steps before it.
+// explain explains a step. there has the artifacts of the cached steps before it.
 func (p *Plan) explain(step Step, there map[*layout.Action]store.OutputID, s *store.Store) (Explanation, error) {
 	a := step.Action
 	e := Explanation{Stage: string(a.Kind), List: listOf(a), State: step.State, Reason: step.Reason}
@@ -58,7 +58,7 @@ func (p *Plan) explain(step Step, there map[*layout.Action]store.OutputID, s *st
 		}
 		for _, i := range a.Inputs {
 			if output, ok := there[i.Action]; ok {
-				e.Key = append(e.Key, fmt.Sprintf("input %s %s", output, i.Name)) // as in the text of a key
+				e.Key = append(e.Key, fmt.Sprintf("input %s %s", output, i.Name)) // in the form of store.Key.Text
 			} else {
 				e.Key = append(e.Key, fmt.Sprintf("input of %s, not there yet: %s", i.Action.Kind, i.Name))
 			}

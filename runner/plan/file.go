@@ -12,10 +12,10 @@ import (
 // fileFormat is the first field of a saved plan.
 const fileFormat = "ablate plan 1"
 
-// File is a saved plan: what was to run, for a run that does exactly that.
+// File is a saved plan: the actions that a later run must find unchanged.
 type File struct {
 	Format  string       `json:"format"`
-	Study   string       `json:"study"` // path, relative to the file's own folder
+	Study   string       `json:"study"` // path of the study, relative to the folder of the file
 	Set     []string     `json:"set,omitempty"`
 	Only    []string     `json:"only,omitempty"`
 	Backend string       `json:"backend"`
@@ -25,10 +25,10 @@ type File struct {
 // FileAction is an action of a saved plan.
 type FileAction struct {
 	Stage    string   `json:"stage"`
-	Action   string   `json:"action"` // structural name, which names what it reads too
+	Action   string   `json:"action"` // structural name, which includes the names of its inputs
 	State    State    `json:"state"`
 	Revision int      `json:"revision"`
-	Lines    []string `json:"lines,omitempty"` // its own, to say what has changed since
+	Lines    []string `json:"lines,omitempty"` // own lines of its key, to name later changes
 }
 
 // Save writes a plan of a study to a file.
@@ -63,12 +63,13 @@ func relative(name, studyPath string) (string, error) {
 	}
 	rel, err := filepath.Rel(dir, abs)
 	if err != nil {
-		return abs, nil // another volume
+		return abs, nil // no relative path leads to another volume
 	}
 	return filepath.ToSlash(rel), nil
 }
 
-// Open reads a saved plan; its Study becomes a path from here.
+// Open reads a saved plan. The field Study of the result is a path from the working
+// folder.
 func Open(name string) (*File, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -90,17 +91,17 @@ func parse(data []byte) (*File, error) {
 		return nil, fmt.Errorf("it is not a plan that 'ablate plan -o' wrote: %w", err)
 	}
 	if f.Format != fileFormat {
-		return nil, fmt.Errorf("its format is %q, and this program reads %q: plan again", f.Format, fileFormat)
+		return nil, fmt.Errorf("its format is %q, and this program reads %q: make a new plan", f.Format, fileFormat)
 	}
 	if f.Study == "" || len(f.Actions) == 0 {
-		return nil, errors.New("it names no study or no action: plan again")
+		return nil, errors.New("it names no study or no action: make a new plan")
 	}
 	return &f, nil
 }
 
-// Changes says in words what is no longer as it was when a plan was saved; none
-// where the same actions would run. An action is compared by its own lines: what it
-// reads is an action too, whose change is said there.
+// Changes returns what has changed since a plan was saved, in words; nil if exactly the
+// same actions would run. Actions are compared by the lines of their own parameters: a
+// change of an input is reported for the action that makes the input.
 func (f *File) Changes(now *Plan) []string {
 	planned, left := map[string]State{}, map[string]bool{}
 	for _, a := range f.Actions {
@@ -109,8 +110,8 @@ func (f *File) Changes(now *Plan) []string {
 	for _, s := range now.Steps {
 		left[s.Action.Name] = true
 	}
-	gone := map[string][]map[feature]string{} // own lines of actions that only the plan has, by owner
-	count := map[string]int{}                 // by stage
+	gone := map[string][]map[feature]string{} // own lines of actions that only the saved plan has, by owner
+	count := map[string]int{}                 // number of such actions by stage
 	for _, a := range f.Actions {
 		if !left[a.Action] {
 			who := owner(a.Stage, a.Lines)
@@ -128,7 +129,7 @@ func (f *File) Changes(now *Plan) []string {
 		was, ok := planned[s.Action.Name]
 		if ok {
 			if was == Cached && s.State != Cached {
-				reasons[kind+": a result that was there is no longer in the store"]++
+				reasons[kind+": a result that was in the store is no longer there"]++
 			}
 			continue
 		}
@@ -167,7 +168,7 @@ func (f *File) Changes(now *Plan) []string {
 	}
 	slices.Sort(out)
 	if follow > 0 {
-		out = append(out, fmt.Sprintf("and what reads these: actions of later stages: %d", follow))
+		out = append(out, fmt.Sprintf("and later stages, which read the results of these: %d actions", follow))
 	}
 	return out
 }

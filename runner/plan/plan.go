@@ -1,6 +1,6 @@
-// Package plan says what a run of a study would do before it does it: for every
-// action whether it is cached, to run or to retry, in words why, and what it
-// will cost, judged by what ran earlier in the same store.
+// Package plan predicts a run of a study. For every action it returns whether its result
+// is cached, or whether the action has to run or to be retried; the reason in words; and
+// the expected time and size, estimated from earlier actions in the same store.
 package plan
 
 import (
@@ -16,8 +16,8 @@ import (
 // State of an action.
 type State string
 
-// The states: its result is there; it has to run; it has to run once more, for
-// the attempt before failed or was interrupted.
+// The states: the result is in the store; the action has to run; it has to run again
+// because the last attempt failed or was interrupted.
 const (
 	Cached State = "cached"
 	Run    State = "run"
@@ -28,21 +28,22 @@ const (
 type Step struct {
 	Action *layout.Action
 	State  State
-	Reason string      // in words, "" where it is cached
-	Key    *store.Key  // nil where it reads what is not there yet
-	Entry  store.Entry // of a cached one
+	Reason string      // in words, "" if it is cached
+	Key    *store.Key  // nil if an input does not exist yet
+	Entry  store.Entry // of a cached action
 }
 
-// Plan is what a run would do.
+// Plan is the predicted steps of a run.
 type Plan struct {
 	Steps   []Step // in the order of the graph
-	Backend string // class
+	Backend string // class of backend
 
 	history *history
 	pace    pace
 }
 
-// New looks up every action of a graph. dir is the folder of the study's results.
+// New looks up every action of a graph and finds the reasons of those that have to run.
+// dir is the folder of the study's results.
 func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 	p := &Plan{Steps: make([]Step, len(g.Actions)), Backend: backend}
 	events, _, err := store.ReadJournal(dir)
@@ -54,7 +55,7 @@ func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 		last[a.Action] = a
 	}
 	found := map[string]store.OutputID{}
-	failed := map[*layout.Action]*layout.Action{} // what fails, or reads what failed, and that
+	failed := map[*layout.Action]*layout.Action{} // actions that failed or depend on a failed one, to the failed action
 	missing := 0
 	for i, a := range g.Actions {
 		p.Steps[i] = Step{Action: a, State: Run}
@@ -116,16 +117,16 @@ func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 	return p, nil
 }
 
-// Reasons that need no comparison.
+// Reasons that do not name a parameter.
 const (
-	FirstOfKind = "no earlier run in this store"        // the store has none of its kind
-	Follows     = "it reads what is computed before it" // nothing of its own has changed
-	NewSeeds    = "new seeds"                           // nothing but its seeds has changed
-	notCompared = "not compared with earlier ones, for there are many like it"
+	FirstOfKind = "no earlier run in this store"        // the store has no action of its stage
+	Follows     = "it reads what is computed before it" // only its inputs have changed
+	NewSeeds    = "new seeds"                           // only its seeds have changed
+	notCompared = "not compared with earlier ones, because there are many like it"
 )
 
-// comparisons bounds how many pairs of actions are compared for reasons: in a
-// huge sweep, those that come first speak for the others.
+// comparisons is the largest number of pairs of actions of a stage that are compared. In
+// a huge sweep the reasons of the first actions are representative.
 const comparisons = 60_000
 
 func (p *Plan) reasons() {
@@ -165,8 +166,8 @@ func (p *Plan) reasons() {
 	}
 }
 
-// Nearest returns the earlier action of the same kind that differs least from
-// one of the plan's, and in what; false if none has run.
+// Nearest returns the earlier action of the same stage that differs least from a, and the
+// differences. It returns false if there is none.
 func (p *Plan) Nearest(a *layout.Action, s *store.Store) (store.Entry, []Difference, bool, error) {
 	if p.history == nil {
 		entries, err := s.Entries()
@@ -182,23 +183,23 @@ func (p *Plan) Nearest(a *layout.Action, s *store.Store) (store.Entry, []Differe
 	return e.Entry, diffs, true, nil
 }
 
-// Stage sums up the actions of one kind.
+// Stage is the summary of the actions of one stage.
 type Stage struct {
 	Stage              string
 	Cached, Run, Retry int
-	Seconds            float64 // to expect, on one core
-	Rough              bool    // nothing of the kind has run here: Seconds is a guess
-	Bytes              int64   // to expect on disk; 0 where nothing of the kind has run
+	Seconds            float64 // expected, on one core
+	Rough              bool    // no action of the stage has run in this store: Seconds is a guess
+	Bytes              int64   // expected on disk; 0 if no action of the stage has run
 	Reasons            []Reason
 }
 
-// Reason is why actions of a stage run.
+// Reason is one reason why actions of a stage run.
 type Reason struct {
 	Count int
 	Text  string
 }
 
-// Stages sums up the plan, stages in the order of a trial.
+// Stages returns the summary of each stage, in the order of a trial.
 func (p *Plan) Stages() []Stage {
 	var out []Stage
 	index := map[string]int{}
@@ -238,8 +239,8 @@ func (p *Plan) Stages() []Stage {
 	return out
 }
 
-// Wall is the time to expect with that many workers: all of the work shared
-// among them, and never less than the longest chain.
+// Wall returns the expected seconds with a number of workers: the whole work divided by
+// their number, but at least the longest chain of dependent actions.
 func (p *Plan) Wall(workers int) float64 {
 	total, longest := 0., 0.
 	ends := map[*layout.Action]float64{}
@@ -259,9 +260,9 @@ func (p *Plan) Wall(workers int) float64 {
 	return max(longest, total/float64(max(1, workers)))
 }
 
-// pace is what earlier actions took, by stage.
+// pace has the time and size of earlier actions, by stage.
 type pace struct {
-	perCost map[string]float64 // seconds a unit of layout.Action.Cost
+	perCost map[string]float64 // seconds per unit of layout.Action.Cost
 	bytes   map[string]int64   // mean
 }
 
@@ -289,8 +290,8 @@ func newPace(attempts []store.Attempt, entries []store.Entry) pace {
 	return p
 }
 
-// expect returns the seconds of an action on one core, whether that is a guess,
-// and its bytes.
+// expect returns the expected seconds of an action on one core, whether they are a guess,
+// and its expected bytes.
 func (p pace) expect(a *layout.Action) (seconds float64, rough bool, bytes int64) {
 	per, known := p.perCost[string(a.Kind)]
 	if !known {
@@ -299,8 +300,8 @@ func (p pace) expect(a *layout.Action) (seconds float64, rough bool, bytes int64
 	return per * a.Cost, !known, p.bytes[string(a.Kind)]
 }
 
-// String names a difference: finetune.beta changed from 0 to 0.5. A parameter that
-// one of the two lacks has its absent value there, which is mostly 0.
+// String describes a difference: "finetune.beta changed from 0 to 0.5". A parameter that
+// one of the two actions lacks has its absent value there, which is mostly 0.
 func (d Difference) String() string {
 	switch {
 	case d.Old == "":

@@ -30,7 +30,7 @@ func TestWords(t *testing.T) {
 			"data.pairs changed from 1 to 2, finetune.a changed from 1 to 2, finetune.b changed from 1 to 2, and 1 more"},
 		{"score", []Difference{{"base reward", "lambda", "0.5", "0.7"}}, "reward.lambda of the base changed from 0.5 to 0.7"},
 		{"finetune", []Difference{{"finetune", "method revision", "1", "2"}}, "the code of the method changed from 1 to 2"},
-		{"finetune", nil, "what it reads has other bytes than before, or is no longer in the store"},
+		{"finetune", nil, "its inputs have other bytes than before, or are no longer in the store"},
 	} {
 		if got := Words(tc.kind, tc.diffs); got != tc.want {
 			t.Errorf("%s %v:\n got %s\nwant %s", tc.kind, tc.diffs, got, tc.want)
@@ -243,7 +243,7 @@ func TestChanges(t *testing.T) {
 		want []string
 	}{
 		{&Plan{Backend: "xla:cpu", Steps: steps("1000", "1")}, nil},
-		{&Plan{Backend: "xla:cpu", Steps: steps("500", "1")}, []string{"prompts: feedback.labelled changed from 1000 to 500", "and what reads these: actions of later stages: 2"}},
+		{&Plan{Backend: "xla:cpu", Steps: steps("500", "1")}, []string{"prompts: feedback.labelled changed from 1000 to 500", "and later stages, which read the results of these: 2 actions"}},
 		{&Plan{Backend: "xla:cpu", Steps: steps("1000", "2")}, []string{"finetune: finetune.clip changed from 1 to 2"}},
 		{&Plan{Backend: "xla:cuda", Steps: steps("1000", "1")[:2]}, []string{"finetune: actions of the plan that are no longer in the study: 1", "the backend was xla:cpu and is xla:cuda"}},
 	} {

@@ -13,21 +13,22 @@ import (
 	"ablate/runner/store"
 )
 
-// A feature of an action is a line of its own key or of that of an action that
-// it reads, directly or not: the part of the trial that it belongs to ("reward")
-// and its name there, or the stage and what only that says. Seeds and the backend
-// belong to all and have no part.
+// A feature names a line of the key of an action, or of an action that it depends on. A
+// parameter of the trial has the part of the trial ("reward") and its name in that part.
+// A line that only a stage has is named by the stage. Seeds and the backend concern all
+// stages and have no part.
 type feature struct{ part, name string }
 
 // Difference is a feature in which two actions differ.
 type Difference struct {
-	Part string `json:"part"` // of the trial, "reward", or a stage; "" for seeds and the backend
-	Name string `json:"name"` // "lambda"
-	Old  string `json:"old"`  // "" where the earlier action lacks it
-	New  string `json:"new"`  // "" where the planned one lacks it
+	Part string `json:"part"` // part of the trial, such as "reward", or a stage; "" for seeds and the backend
+	Name string `json:"name"` // such as "lambda"
+	Old  string `json:"old"`  // value of the earlier action, "" if it has none
+	New  string `json:"new"`  // value of the planned action, "" if it has none
 }
 
-// Path is the name that people know: the trial's dotted path, where it has one.
+// Path returns the dotted path of the parameter in a trial, or a description if it has
+// none.
 func (d Difference) Path() string {
 	_, list, _ := strings.Cut(d.Part, " of ")
 	switch part, ofBase := strings.CutPrefix(d.Part, "base "); {
@@ -47,15 +48,15 @@ func (d Difference) Path() string {
 	return d.Part + "." + d.Name
 }
 
-// earlier is an action that ran before.
+// earlier is an action that the store has.
 type earlier struct {
 	store.Entry
 	key store.Key
 }
 
-// history is what ran before.
+// history is all actions that the store has, and their features.
 type history struct {
-	byStage  map[string][]earlier // by the name that compared gives them
+	byStage  map[string][]earlier // by the names of the function compared
 	byOutput map[store.OutputID]earlier
 	features map[store.ActionID]map[feature]string
 	planned  map[*layout.Action]map[feature]string
@@ -67,12 +68,12 @@ func newHistory(entries []store.Entry) *history {
 	for _, e := range entries {
 		key, err := store.ParseKey(e.Key)
 		if err != nil {
-			continue // of a version whose keys this one cannot compare
+			continue // the key of another version cannot be compared
 		}
 		ran := earlier{e, key}
 		all = append(all, ran)
-		// Two actions may give the same bytes, as scores by a trial's own reward do where
-		// that is the base trial's too.
+		// Two actions may have the same output: scores by a trial's own reward, and
+		// scores by the base trial's reward if both rewards are the same.
 		if _, ok := h.byOutput[e.Output]; !ok || !ran.readsBase() {
 			h.byOutput[e.Output] = ran
 		}
@@ -84,22 +85,22 @@ func newHistory(entries []store.Entry) *history {
 	return h
 }
 
-// readsBase reports whether an action reads an artifact of the base trial. Other actions
-// read the results of those that do not.
+// readsBase reports whether an action reads an artifact of the base trial. No other
+// action reads the results of such an action.
 func (e earlier) readsBase() bool {
 	d := stage.Kind(e.key.Stage).Def()
 	return slices.ContainsFunc(e.key.Inputs, func(i store.Input) bool { in, _ := d.Input(i.Name); return in.OfBase })
 }
 
-// like are the earlier actions that a planned one is compared with.
+// like returns the earlier actions with which a planned action is compared.
 func (h *history) like(a *layout.Action) []earlier {
 	return h.byStage[compared(string(a.Kind), listOf(a), a.Lines)]
 }
 
-// compared names actions that are compared with each other: those of a stage, of one list
-// of prompts, and of one candidate of best of n or of the models along a fine-tuning.
-// Images for feedback and images for the assessment are different things, however alike
-// their parameters are.
+// compared returns a name for the actions that are compared with each other: they have
+// the same stage and list of prompts, and the same candidate of best of n or both are of
+// the checkpoints of a fine-tuning. Images for feedback, for example, are never compared
+// with images for the assessment of a reward, even if their parameters are similar.
 func compared(kind, list string, lines []string) string {
 	name := group(kind, list)
 	for _, l := range lines {
@@ -110,7 +111,7 @@ func compared(kind, list string, lines []string) string {
 	return name
 }
 
-// group names the actions of a stage, or those of them that are of one list of prompts.
+// group returns a name for the actions of a stage, or for those of one list of prompts.
 func group(kind, list string) string {
 	if list == "" {
 		return kind
@@ -118,17 +119,18 @@ func group(kind, list string) string {
 	return kind + " of " + list
 }
 
-// listInputs are inputs that are of a list of prompts, as what reads them then is too.
+// listInputs are the inputs that belong to a list of prompts. A stage that reads one
+// belongs to the same list.
 var listInputs = []string{stage.PromptsInput, stage.ImagesInput, stage.VerdictsInput, stage.Numbered(stage.ImagesInput, 0)}
 
-// readsList reports whether every action of a stage reads an input that is of a list. A
-// fine-tuning, which may read one of several lists, is of none.
+// readsList reports whether every action of a stage reads an input. A fine-tuning may
+// read inputs of several lists, which are optional, and belongs to none.
 func readsList(kind stage.Kind, input string) bool {
 	in, ok := kind.Def().Input(input)
 	return ok && !in.Optional
 }
 
-// listOf returns the list of prompts that an action is of, "" where it is of none.
+// listOf returns the list of prompts to which an action belongs, "" if there is none.
 func listOf(a *layout.Action) string {
 	if list := ownList(a.Lines); list != "" {
 		return list
@@ -143,8 +145,8 @@ func listOf(a *layout.Action) string {
 	return ""
 }
 
-// listOfEntry is listOf of an action that ran, as far as the store still knows what it
-// read.
+// listOfEntry is listOf for an action in the store. It follows inputs as far as the store
+// still has them.
 func (h *history) listOfEntry(e earlier, depth int) string {
 	if list := ownList(e.key.Lines); list != "" || depth > deepest {
 		return list
@@ -159,7 +161,7 @@ func (h *history) listOfEntry(e earlier, depth int) string {
 	return ""
 }
 
-// deepest bounds how far the inputs of what ran are followed.
+// deepest is how far the inputs of an action in the store are followed.
 const deepest = 32
 
 // nearest finds the earlier action with the fewest differences.
@@ -174,7 +176,7 @@ func (h *history) nearest(a *layout.Action, backend string) (earlier, []Differen
 	return entries[best], differences(old[best], want)
 }
 
-// closest is the place of the one that differs least from want.
+// closest returns the index of the element of old that differs least from want.
 func closest(old []map[feature]string, want map[feature]string) int {
 	best, least := 0, -1
 	for i, o := range old {
@@ -185,8 +187,8 @@ func closest(old []map[feature]string, want map[feature]string) int {
 	return best
 }
 
-// count is in how many features two differ, counted no further than to limit
-// where that is not negative.
+// count returns in how many features old and now differ. If limit is not negative, it may
+// stop counting there.
 func count(old, now map[feature]string, limit int) int {
 	n := 0
 	for f, v := range now {
@@ -217,8 +219,8 @@ func differences(old, now map[feature]string) []Difference {
 	return out
 }
 
-// Between are the differences between the keys of two actions of a stage, seeds and what
-// they read left out.
+// Between returns the differences between the keys of two actions of a stage, without
+// seeds and inputs.
 func Between(old, now *layout.Action) []Difference {
 	before, after := map[feature]string{}, map[feature]string{}
 	own(before, string(old.Kind), old.Lines, old.Kind.Def().Revision, "")
@@ -226,10 +228,11 @@ func Between(old, now *layout.Action) []Difference {
 	return slices.DeleteFunc(differences(before, after), Difference.seed)
 }
 
-// seed reports whether a difference is one of seeds.
+// seed reports whether a difference is in a seed.
 func (d Difference) seed() bool { return d.Part == "" && strings.HasPrefix(d.Name, "seed.") }
 
-// ownList returns the list of prompts that an action's own lines name, "" where none.
+// ownList returns the list of prompts that an action's own lines name, "" if there is
+// none.
 func ownList(lines []string) string {
 	for _, l := range lines {
 		if quoted, ok := strings.CutPrefix(l, "list "); ok {
@@ -241,10 +244,11 @@ func ownList(lines []string) string {
 	return ""
 }
 
-// owner returns the stage's name, with the list of prompts for those that name one.
+// owner returns the name of a stage, followed by the list of prompts if the lines name
+// one.
 func owner(kind string, lines []string) string { return group(kind, ownList(lines)) }
 
-// own adds an action's own lines.
+// own adds the features of an action's own lines, revision and backend.
 func own(to map[feature]string, kind string, lines []string, revision int, backend string) {
 	who := owner(kind, lines)
 	for _, l := range lines {
@@ -265,8 +269,8 @@ func own(to map[feature]string, kind string, lines []string, revision int, backe
 	}
 }
 
-// pathValue splits a line of stage.Lines. A path may have a space ("method revision
-// 2"), and a text too, which is quoted.
+// pathValue splits a line of stage.Lines. A path may contain a space ("method revision
+// 2"); a text value may too, and is quoted.
 func pathValue(line string) (path, value string) {
 	i := strings.Index(line, ` "`)
 	if i < 0 {
@@ -278,8 +282,8 @@ func pathValue(line string) (path, value string) {
 	return line[:i], line[i+1:]
 }
 
-// alone keeps the differences that an action has in its own parameters and code,
-// and not by what it reads.
+// alone returns the differences in an action's own parameters and code, without those of
+// its inputs.
 func alone(diffs []Difference, kind string, now, before []string) []Difference {
 	mine := map[feature]string{}
 	own(mine, kind, now, 0, "class")
@@ -293,8 +297,8 @@ func alone(diffs []Difference, kind string, now, before []string) []Difference {
 	return out
 }
 
-// inherit adds the features of an input of an action of some kind. Those of an input that
-// is the base trial's are named after it.
+// inherit adds the features of an input to those of the action that reads it. If the
+// input belongs to the base trial, their part begins with "base".
 func inherit(to, from map[feature]string, kind stage.Kind, input string) {
 	in, _ := kind.Def().Input(input)
 	for f, v := range from {
@@ -322,8 +326,8 @@ func (h *history) ofPlanned(a *layout.Action, backend string) map[feature]string
 	return f
 }
 
-// ofEntry reads the features of what ran from its key, and from those of what it
-// read, as far as the store still knows them.
+// ofEntry returns the features of an action in the store: those of its own key, and of
+// its inputs as far as the store still has them.
 func (h *history) ofEntry(e earlier, depth int) map[feature]string {
 	if f, ok := h.features[e.Action]; ok || depth > deepest {
 		return f
@@ -339,14 +343,14 @@ func (h *history) ofEntry(e earlier, depth int) map[feature]string {
 	return f
 }
 
-// shown is how many differences a reason names.
+// shown is the largest number of differences that a reason names.
 const shown = 3
 
-// Words says in a line why an action of a stage is not an earlier one: what
-// differs in its own part, then in what it reads.
+// Words describes on one line how an action of a stage differs from an earlier one: first
+// its own parameters, then those of its inputs.
 func Words(kind string, diffs []Difference) string {
 	if len(diffs) == 0 {
-		return "what it reads has other bytes than before, or is no longer in the store"
+		return "its inputs have other bytes than before, or are no longer in the store"
 	}
 	diffs = slices.Clone(diffs)
 	if !slices.ContainsFunc(diffs, func(d Difference) bool { return !d.seed() }) {

@@ -9,7 +9,7 @@ import (
 	"ablate/runner/stage"
 )
 
-// Total sums up stages.
+// Total returns the sum of stages.
 func Total(stages []Stage) Stage {
 	t := Stage{Stage: "all"}
 	for _, s := range stages {
@@ -19,15 +19,16 @@ func Total(stages []Stage) Stage {
 	return t
 }
 
-// ToRun is how many of a stage's actions a run computes.
+// ToRun returns how many of a stage's actions a run computes.
 func (s Stage) ToRun() int { return s.Run + s.Retry }
 
-// Reasons of a plan, for people: those that many stages share are gathered.
+// Reasons are the reasons of a plan for people. Reasons that many stages share are
+// summarized.
 type Reasons struct {
 	First    []string // stages that have never run in this store
 	Own      []Reasoned
-	NewSeeds int // actions that run because of their seeds alone
-	Follow   int // actions that run because their inputs do
+	NewSeeds int // number of actions that run only because of their seeds
+	Follow   int // number of actions that run because their inputs do
 }
 
 // Reasoned is a reason with its stage.
@@ -36,7 +37,7 @@ type Reasoned struct {
 	Reason
 }
 
-// Gather gathers the reasons of stages.
+// Gather summarizes the reasons of stages.
 func Gather(stages []Stage) Reasons {
 	var out Reasons
 	for _, s := range stages {
@@ -58,8 +59,8 @@ func Gather(stages []Stage) Reasons {
 	return out
 }
 
-// SeedsOf are the seeds of those of some views for which something runs because of
-// its seed alone.
+// SeedsOf returns the seeds of the views for which an action runs only because of its
+// seed.
 func (p *Plan) SeedsOf(g *layout.Graph, views []language.View) []string {
 	fresh := map[*layout.Action]bool{}
 	for _, s := range p.Steps {
@@ -75,7 +76,7 @@ func (p *Plan) SeedsOf(g *layout.Graph, views []language.View) []string {
 	return seeds
 }
 
-// Missing lists, for each of some views, the stages that run for it, each once.
+// Missing returns, for each view, the stages that run for it, each once.
 func (p *Plan) Missing(g *layout.Graph, views []language.View) [][]string {
 	state := map[*layout.Action]State{}
 	for _, s := range p.Steps {
@@ -92,7 +93,7 @@ func (p *Plan) Missing(g *layout.Graph, views []language.View) [][]string {
 	return out
 }
 
-// Refused are the stages to run that the plan's backend cannot run.
+// Refused returns the stages that have to run and that the plan's backend cannot run.
 func (p *Plan) Refused(stages []Stage) []string {
 	var out []string
 	for _, s := range stages {

@@ -1,5 +1,5 @@
-// Package program identifies the running program: its commit, its build, and the
-// versions of the libraries that compute for it.
+// Package program identifies the running program: its commit, the hash of its file (its
+// build), and the versions of the libraries that it computes with.
 package program
 
 import (
@@ -12,13 +12,12 @@ import (
 	"sync"
 )
 
-// Build identifies the running program down to its bytes: the SHA-256 of its file as
-// 64 hexadecimal digits, empty if the file cannot be read. It reads the whole file
-// once, which takes a noticeable time: only call it where the answer is needed.
+// Build returns the SHA-256 of the program's file as 64 hexadecimal digits, or "" if the
+// file cannot be read. The first call reads the whole file, which takes a noticeable
+// time: call it only where the hash is needed.
 func Build() string { return build() }
 
-// On Linux /proc/self/exe is the file that runs, even after another file was put in
-// its place.
+// On Linux /proc/self/exe is the file that runs, even if another file has replaced it.
 var build = sync.OnceValue(func() string {
 	f, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -38,8 +37,8 @@ var build = sync.OnceValue(func() string {
 	return hex.EncodeToString(h.Sum(nil))
 })
 
-// Commit is the commit that the program was built from, with -dirty if the tree had
-// changes. It is empty if the build recorded none, as 'go run' does.
+// Commit returns the commit that the program was built from, followed by -dirty if the
+// tree had changes. It is empty if the build did not record a commit, as with 'go run'.
 func Commit() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -60,8 +59,8 @@ func Commit() string {
 	return revision + dirty
 }
 
-// Version is the commit, or, without one, the module's version and the beginning of
-// the build, so that two different programs have two versions.
+// Version returns the commit or, if there is none, the module's version and the beginning
+// of the build, so that two different programs have different versions.
 func Version() string {
 	if c := Commit(); c != "" {
 		return c
@@ -73,10 +72,11 @@ func Version() string {
 	return version + "+" + Build()[:min(12, len(Build()))]
 }
 
-// Libraries are the modules that compute, in the order in which they are printed.
+// Libraries are the modules that the program computes with, in the order in which they
+// are printed.
 var Libraries = []string{"gomlx", "go-xla"}
 
-// Modules maps each of Libraries to its version.
+// Modules returns the version of each of Libraries, by name.
 func Modules() map[string]string {
 	list := map[string]string{}
 	if info, ok := debug.ReadBuildInfo(); ok {

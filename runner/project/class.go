@@ -7,11 +7,11 @@ import (
 	"ablate/runner/lookup"
 )
 
-// Class is the class of backend whose results a command reads: the one that is asked
-// for, else that of the study's last run. A study that never ran may still find
-// results that other studies left: it reads the class that has most of its actions.
-// No device is tried, for what a login node can compute says nothing about what a
-// cluster has computed.
+// Class returns the class of backend whose results a command reads: the one that is asked
+// for, or else that of the study's last run. If the study never ran, other studies may
+// have left results that it can use; then Class returns the class with most of them. It
+// does not try devices, because the machine that reads, such as a login node, may have
+// other devices than the one that computed.
 func (p Project) Class(asked string) (string, error) {
 	if asked != "" {
 		return asked, nil
@@ -35,10 +35,11 @@ func (p Project) Class(asked string) (string, error) {
 	return device.Likely()
 }
 
-// RunBackend is the backend that a run of the study uses, [device.Auto] included: the
-// one that is asked for, else that of its last run, else the one that ABLATE_BACKEND
-// names. A run never changes to another class by itself, for it would compute
-// everything again: that is a *ConflictError.
+// RunBackend returns the backend that a run of the study uses, which may be
+// [device.Auto]: the one that is asked for, or else that of its last run, or else named,
+// the value of ABLATE_BACKEND. If named differs from the last run, the error is a
+// *ConflictError: a run never changes to another class by itself, because it would
+// compute everything again.
 func (p Project) RunBackend(asked, named string) (string, error) {
 	had := p.Record.Backend
 	switch {
@@ -52,17 +53,17 @@ func (p Project) RunBackend(asked, named string) (string, error) {
 	return had, nil
 }
 
-// ConflictError is a study whose results are of one class of backend while
+// ConflictError reports that a study's results are of one class of backend while
 // ABLATE_BACKEND names another.
 type ConflictError struct{ Study, Had, Named string }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("study %s has its results from %s, and ABLATE_BACKEND names %s: give --backend %s to go on, or --backend %s to compute everything again",
+	return fmt.Sprintf("study %s has its results from %s, and ABLATE_BACKEND names %s: give --backend %s to continue, or --backend %s to compute everything again",
 		e.Study, e.Had, e.Named, e.Had, e.Named)
 }
 
-// Unavailable adds to the error of a backend that does not work here what can be done
-// about it: the study's results may be of a backend that another machine has.
+// Unavailable adds advice to the error of a backend that does not work on this machine:
+// the study's results may be of a backend that another machine has.
 func (p Project) Unavailable(name string, err error) error {
 	if p.Record.Backend != name || name == device.CPU {
 		return err

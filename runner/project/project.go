@@ -1,5 +1,6 @@
-// Package project is a loaded study with what commands need of it: its actions, its
-// store, the folder of its results, and the backend that these were computed on.
+// Package project combines a loaded study with everything that commands need to work on
+// it: its actions (stages with their inputs), its store, its folder of results, and the
+// backend that computed them.
 package project
 
 import (
@@ -15,22 +16,22 @@ import (
 	"ablate/runner/store"
 )
 
-// Project is a study, its actions and its store.
+// Project is a loaded study with its actions and its store.
 type Project struct {
 	Study  *language.Study
-	Set    []string      // changes of its base, "path=value"
-	Graph  *layout.Graph // its actions; nil before LayOut
+	Set    []string      // changes of the study's base, "path=value"
+	Graph  *layout.Graph // the actions of the study; nil before LayOut
 	Store  *store.Store
-	Dir    string      // of its results, which only Claim makes
-	Record store.Study // what its last run wrote down; zero if it never ran
-	Rounds Rounds      // how far it has gone, of a study that runs in rounds
+	Dir    string      // folder of the study's results; Claim creates it
+	Record store.Study // record of the last run; zero if the study never ran
+	Rounds Rounds      // state of a study that runs in rounds
 
-	all *language.Study // with every view that its rounds may come to
+	all *language.Study // the study with the views of all rounds
 }
 
-// Open opens the store of a study and finds its results, without making anything.
-// set are the changes of the base with which it was loaded; dir is the store's
-// folder, by default .ablate beside cue.mod.
+// Open opens the store of a study and finds the study's folder of results. It creates
+// nothing. set are the changes of the base with which the study was loaded. dir is the
+// store's folder, by default .ablate beside cue.mod.
 func Open(s *language.Study, set []string, dir string) (Project, error) {
 	if dir == "" {
 		dir = filepath.Join(s.Root, ".ablate")
@@ -46,9 +47,9 @@ func Open(s *language.Study, set []string, dir string) (Project, error) {
 	return p.rounds()
 }
 
-// folderName names the study in the store. The name of a study at the root of its
-// module is the module folder's, which a study in a folder of that name has too: ./
-// before it tells them apart.
+// folderName returns the name of the study in the store. A study at the root of its
+// module is named after the module's folder; ./ before its name distinguishes it from a
+// study in a subfolder of that name.
 func folderName(s *language.Study) string {
 	if s.Path == "." {
 		return "./" + s.Name
@@ -56,7 +57,7 @@ func folderName(s *language.Study) string {
 	return s.Name
 }
 
-// LayOut returns the project with the actions of some views of its study.
+// LayOut returns the project with Graph set to the actions of the given views.
 func (p Project) LayOut(ctx context.Context, views []language.View) (Project, error) {
 	var err error
 	p.Graph, err = layout.NewGraph(p.Study, views, func(dir string) (string, error) {
@@ -69,8 +70,8 @@ func (p Project) LayOut(ctx context.Context, views []language.View) (Project, er
 	return p, err
 }
 
-// Claim makes the folder of the study's results, or takes it over, and writes down
-// that it is this study's, with the class of backend that a run computes on.
+// Claim creates the study's folder of results or takes it over, and records in it the
+// study and the class of backend that a run computes on.
 func (p Project) Claim(class string) (Project, error) {
 	dir, err := p.Store.ClaimStudy(folderName(p.Study), p.Study.Root, class)
 	if err == nil {
@@ -79,7 +80,7 @@ func (p Project) Claim(class string) (Project, error) {
 	return p, err
 }
 
-// Command is the command line that runs the study from the folder of its cue.mod.
+// Command returns the command line that runs the study from the folder of its cue.mod.
 func (p Project) Command() string {
 	parts := []string{"ablate", "run", phrase.Shell(p.Study.Path)}
 	for _, s := range p.Set {
@@ -88,8 +89,7 @@ func (p Project) Command() string {
 	return strings.Join(parts, " ")
 }
 
-// Embedders are the adopted checkpoints, by path, from which a reward takes its
-// embedder.
+// Embedders returns the adopted checkpoints whose embedder a reward uses, by path.
 func Embedders(s *language.Study) map[string]bool {
 	need := map[string]bool{}
 	var content language.Content

@@ -18,19 +18,20 @@ import (
 	"ablate/experiments/language"
 )
 
-// Rounds is how far a study has gone that runs in rounds, for what runs next depends on
-// results: the seeds that its looks have asked for, and the points that were chosen.
+// Rounds is the state of a study that runs in rounds. In such a study, results decide
+// what runs next: its looks (tests after given numbers of seeds) ask for more seeds, and
+// its picks choose a point of a sweep.
 type Rounds struct {
-	Looks []int             `json:"looks,omitempty"` // those of the study when it was last looked at
-	Seeds map[string]int    `json:"seeds,omitempty"` // asked for by row; those of the first look where a row is absent
-	Picks map[string]string `json:"picks,omitempty"` // by arm, the row that was chosen
+	Looks []int             `json:"looks,omitempty"` // looks of the study at the last round
+	Seeds map[string]int    `json:"seeds,omitempty"` // number of seeds asked for, by row; a row that is absent has the seeds of the first look
+	Picks map[string]string `json:"picks,omitempty"` // chosen row, by arm
 }
 
-// Goal is what a run adds seeds for.
+// Goal is the goal for which a run adds seeds.
 type Goal string
 
 const (
-	Nothing     Goal = "" // it adds none
+	Nothing     Goal = "" // the run adds no seeds
 	Significant Goal = "significant"
 	Precise     Goal = "precise"
 )
@@ -40,7 +41,8 @@ const (
 	mostRounds = 64 << 20
 )
 
-// rounds limits a study that runs in rounds to the views that have been asked for.
+// rounds limits the views of a study that runs in rounds to those that results have asked
+// for so far.
 func (p Project) rounds() (Project, error) {
 	p.all = p.Study
 	if !p.Rounded() {
@@ -49,7 +51,7 @@ func (p Project) rounds() (Project, error) {
 	name := filepath.Join(p.Dir, roundsFile)
 	r, err := readRounds(name)
 	if err != nil {
-		return p, fmt.Errorf("%s: %w: move it away, and the study begins at its first look again", name, err)
+		return p, fmt.Errorf("%s: %w: move it away, and the study starts again at its first look", name, err)
 	}
 	if err := r.fit(p.Study); err != nil {
 		return p, err
@@ -80,7 +82,7 @@ func (r *Rounds) decode(data []byte) error {
 		return err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("there is more than one object")
+		return errors.New("it has more than one object")
 	}
 	for _, n := range r.Seeds {
 		if !slices.Contains(r.Looks, n) {
@@ -90,8 +92,9 @@ func (r *Rounds) decode(data []byte) error {
 	return nil
 }
 
-// fit returns the mistake of a study whose looks have changed after data were looked at:
-// those that were taken, and the last, decide how much of the error is spent.
+// fit returns an error if the study's looks have changed after results were tested. The
+// looks at which they were tested, and the last look, must stay: the error rate of the
+// tests depends on them.
 func (r Rounds) fit(s *language.Study) error {
 	taken := 0
 	for _, n := range r.Seeds {
@@ -103,10 +106,10 @@ func (r Rounds) fit(s *language.Study) error {
 	if at := slices.Index(r.Looks, taken) + 1; s.Looks != nil && at <= len(s.Looks) && slices.Equal(r.Looks[:at], s.Looks[:at]) && r.Looks[len(r.Looks)-1] == s.Looks[len(s.Looks)-1] {
 		return nil
 	}
-	return fmt.Errorf("study %s: compare.looks was %v when the results were looked at, up to %d seeds, and is %v now: looks that were taken and the last one stay as they are, or false alarms rise. Put them back, or copy the study under another name", s.Name, r.Looks, taken, s.Looks)
+	return fmt.Errorf("study %s: compare.looks was %v when the results were looked at, up to %d seeds, and is %v now: the looks up to that number and the last one must stay, or the rate of false alarms rises. Restore them, or copy the study under another name", s.Name, r.Looks, taken, s.Looks)
 }
 
-// at is the project with the views that some rounds have asked for.
+// at returns the project with the views that r asks for.
 func (p Project) at(r Rounds) Project {
 	study := *p.all
 	study.Views = nil
@@ -114,7 +117,7 @@ func (p Project) at(r Rounds) Project {
 	for _, a := range study.Arms {
 		picks[a.Name] = a.Pick
 	}
-	seen := map[string]int{} // seeds by row
+	seen := map[string]int{} // number of seeds by row
 	for _, v := range p.all.Views {
 		row := v.Row()
 		if pick := picks[v.Arm]; pick != nil {
@@ -145,16 +148,16 @@ func (p Project) Rounded() bool {
 	return p.Study.Looks != nil || slices.ContainsFunc(p.Study.Arms, func(a language.Arm) bool { return a.Pick != nil })
 }
 
-// Whole is the project with every view that its rounds may come to.
+// Whole returns the project with the views of all rounds.
 func (p Project) Whole() Project {
 	p.Study = p.all
 	return p
 }
 
-// Next returns the project with the views that its results ask for: of the points that
-// were chosen, and, for a goal, of the seeds of the next look for each row that is not
-// settled. It also returns those rows, and reports false where nothing more is asked for.
-// It writes nothing.
+// Next returns the project with the views that its results ask for: those of chosen
+// points, and, if there is a goal, the seeds of the next look for each row that is not
+// settled. It also returns these rows. It returns false if the results ask for nothing
+// more. It writes nothing.
 func (p Project) Next(t *compare.Table, goal Goal) (Project, []string, bool) {
 	next := Rounds{Seeds: maps.Clone(p.Rounds.Seeds), Picks: maps.Clone(t.Chosen)}
 	var rows []string
@@ -173,7 +176,7 @@ func (p Project) Next(t *compare.Table, goal Goal) (Project, []string, bool) {
 				rows = append(rows, row)
 			}
 		}
-		// The reference goes as far as any row that is compared with it.
+		// The reference needs all seeds of the rows that are compared with it.
 		for _, n := range next.Seeds {
 			next.Seeds[t.Reference] = max(next.Seeds[t.Reference], n)
 		}
@@ -184,11 +187,11 @@ func (p Project) Next(t *compare.Table, goal Goal) (Project, []string, bool) {
 	return p.at(next), rows, true
 }
 
-// Expected is the number of views that the study is expected to come to: where it goes on
-// until its comparisons are settled, and the chosen points of its arms.
+// Expected returns the expected number of views of the study when all comparisons are
+// settled and all points are chosen.
 func (p Project) Expected(t *compare.Table) float64 {
 	byRow := t.Expected()
-	// The reference goes as far as any row.
+	// The reference needs as many seeds as the row with the most.
 	var longest float64
 	for _, n := range byRow {
 		longest = max(longest, n)
@@ -215,7 +218,8 @@ func (p Project) Expected(t *compare.Table) float64 {
 	return sum
 }
 
-// SaveRounds writes down what a claimed project's rounds have asked for, before it runs.
+// SaveRounds writes the state of a claimed project's rounds into its folder of results.
+// It must be called before the views run.
 func (p Project) SaveRounds() error {
 	data, err := json.MarshalIndent(p.Rounds, "", "  ")
 	if err == nil {

@@ -9,7 +9,7 @@ import (
 	"ablate/runner/store"
 )
 
-// failures gives, for each trial that lacks results, the reason.
+// failures returns, for each trial that lacks results, a sentence with the reason.
 func failures(r *result.Result) []string {
 	last := map[store.ActionID]store.Attempt{}
 	for _, a := range r.Attempts {
@@ -29,8 +29,8 @@ func failures(r *result.Result) []string {
 	return out
 }
 
-// why a chain has no result: the outcome of the last attempt at its first missing
-// action.
+// why returns the reason why a trial has no results: the outcome of the last attempt at
+// its first missing action.
 func why(r *result.Result, chain layout.Chain, last map[store.ActionID]store.Attempt) string {
 	for _, a := range chain.Actions() {
 		if r.Found.Unreadable(a) {

@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"image"
-	_ "image/gif" // formats of pictures
+	_ "image/gif" // decoders of pictures
 	_ "image/jpeg"
 	_ "image/png"
 	"os"
@@ -15,7 +15,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"golang.org/x/image/draw"
-	_ "golang.org/x/image/webp" // a format of pictures
+	_ "golang.org/x/image/webp" // decoder of pictures
 
 	"ablate/analysis/table"
 	"ablate/reports/page"
@@ -24,7 +24,7 @@ import (
 	"ablate/runner/result"
 )
 
-// ofImported is the page of results that other tools computed.
+// ofImported returns the contents of the report of imported results.
 func ofImported(ctx context.Context, r *result.Result) page.Report {
 	s := r.Project.Study
 	rep := page.Report{Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Curves: r.Tables.Curves,
@@ -44,8 +44,9 @@ func ofImported(ctx context.Context, r *result.Result) page.Report {
 	return rep
 }
 
-// importedPictures is a table with a row for each prompt of each run that has pictures, and
-// a function for the pictures. One that cannot be read is warned of, and is nil.
+// importedPictures returns a table with one row per prompt and run that has a picture,
+// and a function that returns a picture. For a picture that cannot be read, the function
+// logs a warning and returns nil.
 func importedPictures(ctx context.Context, r *result.Result) (*table.Table, func(trial, set string, index int) (image.Image, error)) {
 	in := r.Imported
 	var prompts []string
@@ -59,7 +60,7 @@ func importedPictures(ctx context.Context, r *result.Result) (*table.Table, func
 	})
 	prompts = slices.Compact(prompts)
 	var pictures []result.Picture
-	paths := map[string][]string{} // by trial and prompt; empty where there is none
+	paths := map[string][]string{} // by trial, in the order of prompts; empty if there is no picture
 	trials := r.Tables.Trials.Column("trial").Strings
 	for i, x := range in.Runs {
 		if len(x.Pictures) == 0 {
@@ -88,10 +89,11 @@ func importedPictures(ctx context.Context, r *result.Result) (*table.Table, func
 	}
 }
 
-// most metrics whose means stand under a picture.
+// mostMeans is the largest number of metrics in the caption of a picture.
 const mostMeans = 4
 
-// means are a run's means over its images of a prompt: "aligned 1, clip 0.312".
+// means returns the means of a run's metrics over its images of a prompt: "aligned 1,
+// clip 0.312".
 func means(in *imported.Results, x imported.Run, prompt string) string {
 	var out []string
 	for k, v := range x.Values {
@@ -103,14 +105,14 @@ func means(in *imported.Results, x imported.Run, prompt string) string {
 	return strings.Join(out, ", ")
 }
 
-// Pictures are shown with at most side pixels a side. Larger ones than mostPixels are not
-// decoded: a small file may claim any size.
+// A picture is scaled to at most side pixels per side. One with more than mostPixels is
+// not decoded, because a small file may claim any size.
 const (
 	side       = 256
 	mostPixels = 1 << 26
 )
 
-// decode reads a picture and makes it small.
+// decode reads a picture and scales it down.
 func decode(path string) (image.Image, error) {
 	info, err := os.Stat(path)
 	if err != nil {

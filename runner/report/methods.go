@@ -9,7 +9,7 @@ import (
 	"ablate/runner/world"
 )
 
-// methods are paragraphs on how the study's results came about.
+// methods returns paragraphs on how the study's results were computed.
 func methods(r *result.Result) []string {
 	var names []string
 	for _, v := range r.Project.Study.Views {
@@ -26,13 +26,13 @@ func methods(r *result.Result) []string {
 	return append(out, statistics(r))
 }
 
-// statistics is a paragraph on how rows are compared.
+// statistics returns a paragraph on how rows are compared.
 func statistics(r *result.Result) string {
 	levels := "Student's intervals over seeds, for these prompts"
 	if r.Ablation.Prompts == compare.Sampled {
-		levels = "Student's intervals over seeds, widened by what runs share because they draw the same prompts (two-way clustered errors: Cameron, Gelbach & Miller 2011), with categories as strata"
+		levels = "Student's intervals over seeds, widened because all runs draw images for the same prompts (two-way clustered errors: Cameron, Gelbach & Miller 2011), with categories as strata"
 	}
 	return "Statistics: shares are averaged and compared on the logit scale, positive unbounded metrics on the log scale; estimates and intervals are transformed back, and are those of a typical seed. " +
-		"Intervals are 95%: " + levels + "; crossed pretraining and feedback seeds are two random effects. The variance is never taken for less than what the images alone cause. " +
+		"Intervals are 95%: " + levels + "; crossed pretraining and feedback seeds are two random effects. The variance is never estimated as smaller than the variance that the images alone cause. " +
 		"Differences are paired by seed. Their standard deviations are moderated over the rows of a metric (after Smyth 2004), and their tests corrected by Holm (1979) over rows and primary metrics."
 }

@@ -1,5 +1,6 @@
-// Package report turns the results of a study into what its HTML report shows:
-// parameters, pictures, failures, and what was run where.
+// Package report collects the contents of a study's HTML report from its results:
+// parameters, pictures, failures, and which programs ran on which machines. reports/page
+// renders them.
 package report
 
 import (
@@ -18,7 +19,7 @@ import (
 	"ablate/runner/world"
 )
 
-// New is what the page shows of a study's results.
+// New returns the contents of the report of a study's results.
 func New(ctx context.Context, r *result.Result) page.Report {
 	s := r.Project.Study
 	if s.Imported != nil {
@@ -36,14 +37,14 @@ func New(ctx context.Context, r *result.Result) page.Report {
 	return rep
 }
 
-// Write writes a report of the results into the study's folder, and returns the path
-// of its page.
+// Write writes a report into the study's folder of results, and returns the path of its
+// page.
 func Write(r *result.Result, rep page.Report) (string, error) {
 	path, err := page.Write(filepath.Join(r.Project.Dir, "report"), rep)
 	return path, r.Project.Store.Diagnose(err)
 }
 
-// parameters are those of each row of the table, with the row's trials.
+// parameters returns, for each row of the table, its trials and their parameters.
 func parameters(r *result.Result) []page.Parameters {
 	var out []page.Parameters
 	byRow := map[string]int{}
@@ -60,8 +61,8 @@ func parameters(r *result.Result) []page.Parameters {
 	return out
 }
 
-// pictures returns a function for the images of a trial's model. It reads each
-// set of images once.
+// pictures returns a function that returns an image of a trial's model. The function
+// reads each set of images only once.
 func pictures(ctx context.Context, r *result.Result) func(trial, set string, index int) (image.Image, error) {
 	chains := map[string]layout.Chain{}
 	for id, c := range r.Project.Graph.Chains {
@@ -90,8 +91,8 @@ func pictures(ctx context.Context, r *result.Result) func(trial, set string, ind
 	}
 }
 
-// provenance is what was run where: the study's own attempts, and those of others that its
-// results are from.
+// provenance describes the programs and machines that ran: in attempts of this study, and
+// in attempts of other studies whose results it uses.
 func provenance(r *result.Result) page.Provenance {
 	all := slices.Concat(r.Attempts, r.Computed)
 	p := page.Provenance{Command: r.Project.Command(), Attempts: r.Runs.Rows(),

@@ -10,8 +10,8 @@ import (
 	"ablate/runner/store"
 )
 
-// mostBaseline is the most bytes that a baseline may have: 80,000 rows with four
-// metrics of three seeds fit in.
+// mostBaseline is the largest size of a baseline in bytes. It has room for 80,000 rows
+// with four metrics and three seeds.
 const mostBaseline = 64 << 20
 
 // ReadBaseline reads a file that 'ablate baseline' wrote.
@@ -21,12 +21,12 @@ func ReadBaseline(name string) (*gate.Baseline, error) {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}
 	defer f.Close()
-	in, err := io.ReadAll(io.LimitReader(f, mostBaseline+1)) // not by size: it may be a pipe
+	in, err := io.ReadAll(io.LimitReader(f, mostBaseline+1)) // the size is not known in advance if it is a pipe
 	if err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}
 	if len(in) > mostBaseline {
-		return nil, fmt.Errorf("baseline %s: it has more than %d bytes, which no baseline has: give the file that 'ablate baseline' wrote", name, mostBaseline)
+		return nil, fmt.Errorf("baseline %s: it has more than %d bytes, which is too large for a baseline: give the file that 'ablate baseline' wrote", name, mostBaseline)
 	}
 	b, err := gate.Read(in)
 	if err != nil {
@@ -35,8 +35,8 @@ func ReadBaseline(name string) (*gate.Baseline, error) {
 	return b, nil
 }
 
-// Incomplete lists the row and seed of each run that lacks results, "row@seed": a baseline
-// of a part of them would guard no more than that part.
+// Incomplete returns the name "ROW@SEED" of each view that lacks results. A baseline made
+// without them would not guard them.
 func (r *Result) Incomplete() []string {
 	var out []string
 	for _, v := range r.Project.Study.Views {
@@ -47,7 +47,7 @@ func (r *Result) Incomplete() []string {
 	return out
 }
 
-// Baseline makes a baseline of the metrics that the study guards.
+// Baseline returns a baseline of the metrics that the study guards.
 func (r *Result) Baseline() (*gate.Baseline, error) {
 	var metrics []string
 	for _, t := range r.Project.Study.Gate {
@@ -56,7 +56,7 @@ func (r *Result) Baseline() (*gate.Baseline, error) {
 	return gate.New(r.Project.Study.Declared, r.made(), r.Ablation, metrics)
 }
 
-// made is the environment that computed the results.
+// made describes the environment that computed the results.
 func (r *Result) made() gate.Made {
 	return gate.Made{Backend: r.Class,
 		Versions: Distinct(r.Computed, func(a store.Attempt) string { return a.Versions }), CPUs: Distinct(r.Computed, func(a store.Attempt) string { return a.CPU })}
@@ -64,15 +64,15 @@ func (r *Result) made() gate.Made {
 
 // Scope is the part of a study that Check compares with a baseline.
 type Scope struct {
-	Only         []string // values of --only; all rows if empty
-	Seeds        []string // all if empty
-	AllowRemoved bool     // what the study has dropped is no regression
+	Only         []string // values of --only; empty means all rows
+	Seeds        []string // values of --seed; empty means all seeds
+	AllowRemoved bool     // rows and seeds that the study has dropped are not regressions
 }
 
-// options are those of a check against a baseline.
+// options returns the options of a check against a baseline.
 func (r *Result) options(b *gate.Baseline, scope Scope) (gate.Options, error) {
 	s := r.Project.Study
-	// Rows that the study has dropped can be named too: the baseline has them.
+	// --only may also name rows that the study has dropped and the baseline has.
 	rows, only := selection.Rows(s), []string(nil)
 	if s.Imported != nil {
 		for _, r := range r.Ablation.Rows {
@@ -96,7 +96,8 @@ func (r *Result) options(b *gate.Baseline, scope Scope) (gate.Options, error) {
 	return o, nil
 }
 
-// Check compares the results with a baseline. An error is a mistake in the scope.
+// Check compares the results with a baseline. It returns an error if the scope names a
+// row or seed that does not exist.
 func (r *Result) Check(b *gate.Baseline, scope Scope) (*gate.Result, error) {
 	o, err := r.options(b, scope)
 	if err != nil {

@@ -14,10 +14,10 @@ type curves struct{ trial, stage, step, metric, value *table.Column }
 func newCurves(t *table.Table) *curves {
 	c := &curves{
 		trial:  &table.Column{Name: "trial", Kind: table.String, Doc: trialID},
-		stage:  &table.Column{Name: "stage", Kind: table.String, Doc: "that trains: pretrain, embedder, reward or finetune"},
-		step:   &table.Column{Name: "step", Kind: table.Int, Unit: "steps", Doc: "of its training"},
-		metric: &table.Column{Name: "metric", Kind: table.String, Doc: "loss and others of the training; gold, proxy, kl and denoising gap of the probes of a fine-tuning"},
-		value:  &table.Column{Name: "value", Kind: table.Float, Doc: "mean since the point before; of gold, proxy, kl and denoising gap the value at the step, on finetune.probeImages images"},
+		stage:  &table.Column{Name: "stage", Kind: table.String, Doc: "stage that trains: pretrain, embedder, reward or finetune"},
+		step:   &table.Column{Name: "step", Kind: table.Int, Unit: "steps", Doc: "step of the training"},
+		metric: &table.Column{Name: "metric", Kind: table.String, Doc: "name of the metric: the loss and others of the training; gold, proxy, kl and denoising gap of the probes of a fine-tuning"},
+		value:  &table.Column{Name: "value", Kind: table.Float, Doc: "mean since the previous point; for gold, proxy, kl and denoising gap, the value at the step on finetune.probeImages images"},
 	}
 	t.Columns = []*table.Column{c.trial, c.stage, c.step, c.metric, c.value}
 	return c
@@ -36,8 +36,8 @@ func (t *curves) add(id language.ID, c layout.Chain, r *reader) error {
 	return t.addProbes(id, c, r)
 }
 
-// addProbes adds what was measured of the pretrained model, and then of each checkpoint of
-// a fine-tuning.
+// addProbes adds the metrics of the pretrained model (step 0) and of each checkpoint of a
+// fine-tuning.
 func (t *curves) addProbes(id language.ID, c layout.Chain, r *reader) error {
 	tuned := c.Action(layout.Finetune)
 	if tuned == nil {
@@ -73,7 +73,7 @@ func (t *curves) addProbes(id language.ID, c layout.Chain, r *reader) error {
 				continue
 			}
 			if i == 0 {
-				add(name, 0, 0) // the pretrained model is at no distance from itself
+				add(name, 0, 0) // the distance of the pretrained model from itself is 0
 			}
 			add(name, s.Step, m.Value)
 		}

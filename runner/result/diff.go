@@ -14,8 +14,8 @@ import (
 	"ablate/runner/plan"
 )
 
-// Diff compares the results with other ones: those of a baseline, of a folder of results,
-// or of a study, which load reads.
+// Diff compares the results with those of name: a baseline, a folder of results, or a
+// study, which load reads.
 func (r *Result) Diff(name string, load func(study string) (*Result, error)) (*compare.Diff, error) {
 	b, other, err := readSide(name, load)
 	if err != nil {
@@ -38,7 +38,7 @@ func (r *Result) Diff(name string, load func(study string) (*Result, error)) (*c
 	return d, nil
 }
 
-// side is what the results are compared by.
+// side returns the results as one side of a comparison.
 func (r *Result) side() compare.Side {
 	s := compare.Side{Name: r.Project.Study.Name, Trials: r.Tables.Trials, Samples: r.Tables.Samples}
 	if r.Project.Study.Imported == nil {
@@ -47,7 +47,7 @@ func (r *Result) side() compare.Side {
 	return s
 }
 
-// parameters are the columns of trials.arrow that are parameters.
+// parameters returns the names of the columns of trials.arrow that are parameters.
 func parameters() (names []string) {
 	for _, a := range language.Axes() {
 		names = append(names, a.Path)
@@ -55,7 +55,8 @@ func parameters() (names []string) {
 	return names
 }
 
-// readSide reads the table that a name stands for; of a study with its results.
+// readSide reads the side of a comparison that name stands for. For a study it also
+// returns its results.
 func readSide(name string, load func(study string) (*Result, error)) (compare.Side, *Result, error) {
 	info, err := os.Stat(name)
 	if err == nil && !info.IsDir() && strings.HasSuffix(name, ".json") {
@@ -88,8 +89,8 @@ func folder(dir string) (compare.Side, error) {
 	return compare.Side{Name: in[0].Meta["study"] + " in " + filepath.Base(dir), Trials: in[0], Samples: in[1], Parameters: parameters()}, nil
 }
 
-// actions are the stages of the rows of a comparison whose keys differ. Stages that differ
-// in the same lines are one.
+// actions returns the stages in whose keys the rows of a comparison differ. Stages with
+// the same differences are merged.
 func actions(d *compare.Diff, a, b *Result) []compare.Action {
 	first := func(r *Result) map[string]language.View {
 		out := map[string]language.View{}
@@ -119,7 +120,7 @@ func actions(d *compare.Diff, a, b *Result) []compare.Action {
 					x.Settings = append(x.Settings, compare.Setting{Path: l.Path(), A: l.New, B: l.Old})
 				}
 				if len(x.Settings) == 0 && viewsA[row.Row].Trial.Seed != viewsB[row.Row].Trial.Seed {
-					continue // the rows have no equal seed, which says nothing of their stages
+					continue // only the seeds differ
 				}
 			}
 			key := fmt.Sprint(x.Stage, x.Only, x.Settings)

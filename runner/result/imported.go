@@ -17,12 +17,12 @@ import (
 	"ablate/runner/stage"
 )
 
-// ImportOptions say how the results of a study are read.
+// ImportOptions returns the options with which the files of an imported study are read.
 func ImportOptions(in *language.Imported) imported.Options {
 	o := imported.Options{Format: imported.Format(in.Format), Columns: in.Columns, Axes: in.Axes, Metrics: in.Only, Ignore: in.Ignore, Arms: in.Arms,
 		Unfinished: in.Unfinished, File: in.File, Describe: map[string]imported.Description{}}
 	if in.Pattern != "" {
-		o.Pattern = regexp.MustCompile(in.Pattern) // language has checked it
+		o.Pattern = regexp.MustCompile(in.Pattern) // package language has checked that it compiles
 	}
 	for name, m := range in.Metrics {
 		o.Describe[name] = imported.Description{Range: imported.Range(m.Range), Better: m.Better, Unit: m.Unit, Doc: m.Doc}
@@ -30,8 +30,8 @@ func ImportOptions(in *language.Imported) imported.Options {
 	return o
 }
 
-// Import reads the results of a study that other tools computed, and compares them.
-// Problems that do not stop it are in the second result.
+// Import reads the results of an imported study and makes its ablation table. The second
+// result has the warnings, and is not nil if the files could be read.
 func Import(ctx context.Context, p project.Project) (*Result, *imported.Results, error) {
 	s := p.Study
 	in, err := imported.Read(ctx, s.Imported.Files, ImportOptions(s.Imported))
@@ -102,7 +102,7 @@ func Import(ctx context.Context, p project.Project) (*Result, *imported.Results,
 	return r, in, nil
 }
 
-// guess words what was guessed of a metric.
+// guess describes which properties of a metric were guessed.
 func guess(m imported.Metric) string {
 	s := m.Name
 	if m.GuessedRange {
@@ -114,15 +114,16 @@ func guess(m imported.Metric) string {
 	return s
 }
 
-// Picture is an image of a run that another tool drew.
+// Picture is an image of an imported run.
 type Picture struct {
 	Trial            string
-	Index            int // among the trial's pictures
+	Index            int // number among the trial's pictures
 	Prompt, Category string
-	Caption          string // what is known of it
+	Caption          string // values of the picture, as text
 }
 
-// Pictured are images that no judge of ours has seen, in the manner of samples.arrow.
+// Pictured returns a table of imported pictures with the columns of samples.arrow. They
+// have no verdicts.
 func Pictured(list []Picture) *table.Table {
 	t := &table.Table{}
 	s := newSamples(t)
@@ -134,7 +135,7 @@ func Pictured(list []Picture) *table.Table {
 	return t
 }
 
-// Bare are tables with their columns and no rows.
+// Bare returns the tables of a study without rows.
 func Bare(study string) *Tables {
 	meta := func() *table.Table { return &table.Table{Meta: map[string]string{"study": study, "schema": "1"}} }
 	t := &Tables{Trials: meta(), Samples: meta(), Curves: meta(), Labels: meta(), Reliability: meta()}

@@ -16,10 +16,10 @@ type labels struct{ pretraining, feedback, artifact, index, prompt, annotator, l
 func newLabels(t *table.Table) *labels {
 	l := &labels{
 		pretraining: &table.Column{Name: "seed.pretraining", Kind: table.Int, Doc: seedPretraining}, feedback: &table.Column{Name: "seed.feedback", Kind: table.Int, Doc: seedFeedback},
-		artifact:  &table.Column{Name: "artifact", Kind: table.String, Doc: "id of the set of labels, as artifact.label of trials.arrow; trials share sets"},
-		index:     &table.Column{Name: "index", Kind: table.Int, Doc: "of the image in its set, from 0"},
-		prompt:    &table.Column{Name: "prompt", Kind: table.String, Doc: "that the image was drawn for"},
-		annotator: &table.Column{Name: "annotator", Kind: table.String, Doc: "who labelled it"},
+		artifact:  &table.Column{Name: "artifact", Kind: table.String, Doc: "id of the set of labels, as artifact.label in trials.arrow; trials may share a set"},
+		index:     &table.Column{Name: "index", Kind: table.Int, Doc: "number of the image in its set, from 0"},
+		prompt:    &table.Column{Name: "prompt", Kind: table.String, Doc: "prompt of the image"},
+		annotator: &table.Column{Name: "annotator", Kind: table.String, Doc: "name of the annotator that labelled the image"},
 		label:     &table.Column{Name: "label", Kind: table.String, Doc: "good, bad or skip"},
 	}
 	t.Columns = []*table.Column{l.pretraining, l.feedback, l.artifact, l.index, l.prompt, l.annotator, l.label}

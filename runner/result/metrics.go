@@ -5,7 +5,8 @@ import (
 	"ablate/runner/world"
 )
 
-// Metrics of trials.arrow in their order, and how to read them.
+// Metrics are the columns of metrics of trials.arrow in their order, with unit,
+// direction, range and description.
 var Metrics = func() []table.Column {
 	var cols []table.Column
 	share := func(name, doc string) {
@@ -17,48 +18,49 @@ var Metrics = func() []table.Column {
 			what = c + " prompts"
 			c = "." + c
 		}
-		share("alignment"+c, "share of images that the gold calls good, "+what)
+		share("alignment"+c, "share of images that the gold judge calls good, "+what)
 		share("alignment"+c+".seen", "the same, prompts that feedback may use")
 		share("alignment"+c+".unseen", "the same, held-out prompts")
 	}
-	// set is a metric of the fidelity set, with its floor; depends says that it
-	// changes with the number of images.
+	// set adds a metric of the fidelity images and its floor NAME.real. depends says that
+	// the metric changes with the number of images.
 	set := func(name, unit, better, depends, of, doc string) {
 		cols = append(cols, table.Column{Name: "fidelity." + name, Unit: unit, Better: better, Depends: depends, Range: of, Doc: doc + ", on fixed random-convolution features"},
-			table.Column{Name: "fidelity." + name + ".real", Unit: unit, Depends: depends, Range: of, Doc: "the same of real against real"})
+			table.Column{Name: "fidelity." + name + ".real", Unit: unit, Depends: depends, Range: of, Doc: "the same metric of other real images against real images"})
 	}
 	cols = append(cols,
 		table.Column{Name: "skipped", Unit: "share", Better: "lower", Range: table.Share, Doc: "share of images that the parser cannot read; they count as not aligned"},
 		table.Column{Name: "proxy", Unit: "score", Better: "higher", Range: table.Unit, Doc: "mean score by the base trial's learned reward"},
-		table.Column{Name: "embedder", Unit: "cosine", Better: "higher", Doc: "mean cosine of image and prompt by the base trial's frozen embedder (the study's own)"},
+		table.Column{Name: "embedder", Unit: "cosine", Better: "higher", Doc: "mean cosine of image and prompt by the base trial's frozen embedder, which the study trains itself"},
 	)
-	set("precision", "share", "higher", "n", table.Share, "share of images within a real one's 5 nearest neighbours")
-	set("recall", "share", "higher", "n", table.Share, "share of real images within an image's 5 nearest neighbours")
-	set("density", "ratio", "higher", "n", table.Positive, "number of real images in whose 5 nearest neighbours an image is, over 5")
-	set("coverage", "share", "higher", "n", table.Share, "share of real images with an image within their 5 nearest neighbours")
+	set("precision", "share", "higher", "n", table.Share, "share of generated images that lie within the 5 nearest neighbours of a real image")
+	set("recall", "share", "higher", "n", table.Share, "share of real images that lie within the 5 nearest neighbours of a generated image")
+	set("density", "ratio", "higher", "n", table.Positive, "mean number of real images within whose 5 nearest neighbours a generated image lies, divided by 5")
+	set("coverage", "share", "higher", "n", table.Share, "share of real images that have a generated image within their 5 nearest neighbours")
 	set("frechet", "distance²", "lower", "n", table.Positive, "Fréchet distance to real images")
 	set("kid", "MMD²", "lower", "", "", "kernel distance to real images (cubic kernel, unbiased), mean over 100 subsets of at most 1,000")
-	set("cmmd", "1000 MMD²", "lower", "n", table.Positive, "kernel distance to real images (Gaussian, σ 10) of unit rows")
+	set("cmmd", "1000 MMD²", "lower", "n", table.Positive, "kernel distance to real images (Gaussian, σ 10) of features scaled to unit length")
 	return append(cols,
-		table.Column{Name: "diversity", Unit: "ratio", Better: "higher", Range: table.Positive, Doc: "distance of aligned images of one prompt, relative to renders"},
-		table.Column{Name: "diversity.real", Unit: "ratio", Range: table.Positive, Doc: "the same of other renders"},
-		table.Column{Name: "diversity.vendi", Unit: "images", Better: "higher", Range: table.Positive, Doc: "Vendi score of two aligned images of one prompt at a time, mean over complete prompts with two or more; n counts their images"},
-		table.Column{Name: "diversity.vendi.real", Unit: "images", Range: table.Positive, Doc: "the same of renders of these prompts"},
-		table.Column{Name: "distance.kl", Unit: "nats", Better: "lower", Range: table.Positive, Doc: "divergence from the pretrained model an image, of the denoising processes from t = 0.1 on; choosing the best of n adds log n - (n-1)/n"},
+		table.Column{Name: "diversity", Unit: "ratio", Better: "higher", Range: table.Positive, Doc: "mean distance of two aligned images of one prompt, relative to that of real (rendered) images"},
+		table.Column{Name: "diversity.real", Unit: "ratio", Range: table.Positive, Doc: "the same metric of other real images"},
+		table.Column{Name: "diversity.vendi", Unit: "images", Better: "higher", Range: table.Positive, Doc: "mean Vendi score of two aligned images of one prompt, over complete prompts with two or more; n counts their images"},
+		table.Column{Name: "diversity.vendi.real", Unit: "images", Range: table.Positive, Doc: "the same metric of real images of these prompts"},
+		table.Column{Name: "distance.kl", Unit: "nats", Better: "lower", Range: table.Positive, Doc: "estimated Kullback-Leibler divergence from the pretrained model per image, between the denoising processes from t = 0.1 on; choosing the best of n adds log n - (n-1)/n"},
 		table.Column{Name: "distance.gap", Unit: "loss", Better: "lower", Doc: "denoising loss on held-out real pairs minus the pretrained model's loss on them"},
-		// Of the trial's own reward, on images of the base model that no training saw.
-		table.Column{Name: "reward.accuracy", Unit: "share", Better: "higher", Range: table.Share, Doc: "share of held-out images whose noisy label the trial's own reward guesses, score above .5 for good"},
+		// Metrics of the trial's own reward, on images of the pretrained model that no
+		// training saw.
+		table.Column{Name: "reward.accuracy", Unit: "share", Better: "higher", Range: table.Share, Doc: "share of held-out images whose noisy label the trial's own reward predicts (good where the score is above .5)"},
 		table.Column{Name: "reward.accuracy.seen", Unit: "share", Better: "higher", Range: table.Share, Doc: "the same, prompts that feedback may use"},
 		table.Column{Name: "reward.accuracy.unseen", Unit: "share", Better: "higher", Range: table.Share, Doc: "the same, held-out prompts"},
-		table.Column{Name: "reward.auc", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "that an image labelled good scores above one labelled bad"},
-		table.Column{Name: "reward.auc.gold", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "that an image that the gold calls good scores above another"},
-		table.Column{Name: "reward.agreement", Unit: "share", Better: "higher", Range: table.Share, Doc: "share of held-out images on which reward, score above .5, and gold agree"},
+		table.Column{Name: "reward.auc", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "probability that an image labelled good scores above one labelled bad"},
+		table.Column{Name: "reward.auc.gold", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "probability that an image that the gold calls good scores above one that it does not"},
+		table.Column{Name: "reward.agreement", Unit: "share", Better: "higher", Range: table.Share, Doc: "share of held-out images on which the reward (good where the score is above .5) and the gold agree"},
 		table.Column{Name: "reward.ece", Unit: "share", Better: "lower", Range: table.Unit, Doc: "expected calibration error against labels, 10 bins of equal width"},
-		table.Column{Name: "embedder.accuracy", Unit: "share", Better: "higher", Range: table.Share, Doc: "as reward.accuracy, of the frozen embedder alone (the study's own): its cosine, cut where it does best on the reward's training labels"},
+		table.Column{Name: "embedder.accuracy", Unit: "share", Better: "higher", Range: table.Share, Doc: "like reward.accuracy, for the cosine of the frozen embedder alone; an image counts as good above the threshold that is best on the reward's training labels"},
 		table.Column{Name: "embedder.accuracy.seen", Unit: "share", Better: "higher", Range: table.Share, Doc: "the same, prompts that feedback may use"},
 		table.Column{Name: "embedder.accuracy.unseen", Unit: "share", Better: "higher", Range: table.Share, Doc: "the same, held-out prompts"},
-		table.Column{Name: "embedder.auc", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "as reward.auc, of the embedder's cosine"},
-		table.Column{Name: "embedder.auc.gold", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "as reward.auc.gold, of the embedder's cosine"},
-		table.Column{Name: "embedder.agreement", Unit: "share", Better: "higher", Range: table.Share, Doc: "as reward.agreement, of the embedder's cosine at its cut"},
+		table.Column{Name: "embedder.auc", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "like reward.auc, for the embedder's cosine"},
+		table.Column{Name: "embedder.auc.gold", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "like reward.auc.gold, for the embedder's cosine"},
+		table.Column{Name: "embedder.agreement", Unit: "share", Better: "higher", Range: table.Share, Doc: "like reward.agreement, for the embedder's cosine above its threshold"},
 	)
 }()

@@ -6,8 +6,8 @@ import (
 	"ablate/runner/stage"
 )
 
-// A reader reads what tables are made from. Lists of prompts, which all trials of a seed
-// share, are read once.
+// A reader reads the artifacts from which tables are made. It reads each list of prompts
+// only once, because all trials of a seed share it.
 type reader struct {
 	found   *lookup.Found
 	prompts map[*layout.Action][]stage.Prompt
@@ -39,7 +39,8 @@ func sets[S any](r *reader, a *layout.Action, read func(dir string) ([]S, error)
 	return read(dir)
 }
 
-// one reads an artifact of one set. It is false if the store does not have the artifact.
+// one reads an artifact that has exactly one set. ok is false if the store does not have
+// the artifact.
 func one[S any](r *reader, a *layout.Action, read func(dir string) ([]S, error)) (s S, ok bool, err error) {
 	dir, ok := r.found.Dir(a)
 	if !ok {
@@ -49,8 +50,8 @@ func one[S any](r *reader, a *layout.Action, read func(dir string) ([]S, error))
 	return s, true, err
 }
 
-// judged reads the prompts of a trial's alignment and the verdicts on their images. It is
-// false if the store lacks either.
+// judged reads the prompts of the alignment images of a trial and the verdicts on these
+// images. ok is false if the store lacks either.
 func (r *reader) judged(c layout.Chain) (prompts []stage.Prompt, v stage.VerdictSet, ok bool, err error) {
 	if prompts, err = r.list(c.Action(layout.AlignmentPrompts)); err != nil || prompts == nil {
 		return nil, v, false, err

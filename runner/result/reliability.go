@@ -8,8 +8,8 @@ import (
 	"ablate/runner/stage"
 )
 
-// reliability are the columns of reliability.arrow: of each trial's own learned
-// reward, on images that no training saw, ten bins of its score.
+// reliability has the columns of reliability.arrow: for each trial's own learned reward,
+// ten bins of its score on images that no training saw.
 type reliability struct{ trial, bin, low, high, n, score, labelled, gold *table.Column }
 
 func newReliability(t *table.Table) *reliability {
@@ -17,12 +17,12 @@ func newReliability(t *table.Table) *reliability {
 		return &table.Column{Name: name, Kind: table.Float, Valid: []bool{}, Unit: unit, Doc: doc}
 	}
 	r := &reliability{
-		trial: &table.Column{Name: "trial", Kind: table.String, Doc: trialID}, bin: &table.Column{Name: "bin", Kind: table.Int, Doc: "from 0"},
+		trial: &table.Column{Name: "trial", Kind: table.String, Doc: trialID}, bin: &table.Column{Name: "bin", Kind: table.Int, Doc: "number of the bin, from 0"},
 		low:   &table.Column{Name: "low", Kind: table.Float, Unit: "score", Doc: "lower end of the bin"},
-		high:  &table.Column{Name: "high", Kind: table.Float, Unit: "score", Doc: "upper end, which belongs to the next bin but for the last"},
-		n:     &table.Column{Name: "n", Kind: table.Int, Unit: "images", Doc: "of the bin, those that the annotator skipped left out"},
-		score: share("score", "score", "mean score of the trial's own reward"), labelled: share("labelled", "share", "labelled good by the annotator, noise and all"),
-		gold: share("gold", "share", "called good by the gold"),
+		high:  &table.Column{Name: "high", Kind: table.Float, Unit: "score", Doc: "upper end, which belongs to the next bin (or to the last bin itself)"},
+		n:     &table.Column{Name: "n", Kind: table.Int, Unit: "images", Doc: "number of images in the bin, without those that the annotator skipped"},
+		score: share("score", "score", "mean score of the bin's images by the trial's own reward"), labelled: share("labelled", "share", "share of the bin's images that the noisy annotator labelled good"),
+		gold: share("gold", "share", "share of the bin's images that the gold calls good"),
 	}
 	t.Columns = []*table.Column{r.trial, r.bin, r.low, r.high, r.n, r.score, r.labelled, r.gold}
 	return r

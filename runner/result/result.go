@@ -1,5 +1,6 @@
-// Package result gathers what the store has of a study: its tables, its ablation
-// table, and how that compares with a baseline.
+// Package result reads a study's results from the store or from imported files. It makes
+// the study's tables and its ablation table, and compares them with a baseline or another
+// study.
 package result
 
 import (
@@ -20,23 +21,24 @@ import (
 	"ablate/runner/store"
 )
 
-// Result is everything that the store has of a study on one class of backend.
+// Result has all results of a study that one class of backend computed.
 type Result struct {
 	Project  project.Project
-	Class    string // of backend
+	Class    string // class of backend
 	Found    *lookup.Found
-	Attempts []store.Attempt // at the study's actions, from its journal
-	Computed []store.Attempt // that Found is from, whichever study's and checkout's journal has them
+	Attempts []store.Attempt // attempts at the study's actions, from its journal
+	Computed []store.Attempt // attempts that computed Found, from the journals of all studies in the store
 	Tables   *Tables
-	Runs     *table.Table    // of Attempts
-	Options  compare.Options // of Ablation
+	Runs     *table.Table    // table of Attempts
+	Options  compare.Options // options that made Ablation
 	Ablation *compare.Table
-	Images   *compare.Images   // the judged images of Tables.Samples; nil where other tools computed the results
-	Sums     *compare.Sums     // values by prompt that other tools computed; nil where there are none
-	Imported *imported.Results // of other tools, in the order of Tables.Trials; nil where the store has the results
+	Images   *compare.Images   // judged images of Tables.Samples; nil for imported results
+	Sums     *compare.Sums     // values of imported results by prompt; nil if there are none
+	Imported *imported.Results // imported results, in the order of Tables.Trials; nil if the results are from the store
 }
 
-// Gather reads what the store has of a study that is laid out. It runs nothing.
+// Gather reads the results of a study from the store. The project must have its graph
+// (project.LayOut). Gather runs nothing.
 func Gather(ctx context.Context, p project.Project, class string) (*Result, error) {
 	r := &Result{Project: p, Class: class}
 	var err error
@@ -46,7 +48,7 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	if r.Tables, err = NewTables(p.Study, p.Graph, r.Found); err != nil {
 		return nil, err
 	}
-	events, _, err := store.ReadJournal(p.Dir) // ignoring a line that a dying process left half-written
+	events, _, err := store.ReadJournal(p.Dir) // ignoring incomplete lines of processes that died
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +60,12 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	return r, r.Compare()
 }
 
-// Compare makes the ablation table of the tables of a study whose runs are its own.
+// Compare makes the ablation table of a study that is not imported.
 func (r *Result) Compare() error {
 	s := r.Project.Study
 	o := compare.Options{Reference: s.Reference, Primary: s.Primary, Contrasts: s.Contrasts, Detect: s.Detect, Show: s.Show, Damaged: r.damagedViews(), Looks: s.Looks}
-	// The shapes world's prompts are all that there are.
+	// By default intervals are not over prompts, because the shapes world's prompts are
+	// all that exist.
 	o.Sampled = s.Prompts == compare.Sampled
 	for _, a := range s.Arms {
 		if a.Pick != nil {
@@ -93,8 +96,8 @@ func (r *Result) Compare() error {
 	return nil
 }
 
-// Find looks some actions up in a store, and compares with their digests the files
-// that tables are made from: what is damaged then counts as missing, and a run
+// Find finds the artifacts of actions in a store, and compares the files from which
+// tables are made with their digests. A damaged artifact counts as missing, so that a run
 // computes it again.
 func Find(ctx context.Context, s *store.Store, g *layout.Graph, class string) (*lookup.Found, error) {
 	found, err := lookup.Collect(g, s, class)
@@ -104,10 +107,10 @@ func Find(ctx context.Context, s *store.Store, g *layout.Graph, class string) (*
 	return found, found.Check(ctx, g, s)
 }
 
-// damagedViews are the views that lack values because an artifact is damaged.
+// damagedViews returns the views that lack values because an artifact is damaged.
 func (r *Result) damagedViews() map[string]bool {
 	out := map[string]bool{}
-	if r.Found == nil { // the tables are from elsewhere than a store
+	if r.Found == nil { // the results are not from a store
 		return out
 	}
 	for _, v := range r.Project.Study.Views {
@@ -121,8 +124,7 @@ func (r *Result) damagedViews() map[string]bool {
 	return out
 }
 
-// Complete reports whether there is everything that a trial's row of the table is made
-// from.
+// Complete reports whether all artifacts from which a trial's row is made were found.
 func (r *Result) Complete(c layout.Chain) bool {
 	for _, role := range layout.Results() {
 		a := c.Action(role)
@@ -133,8 +135,7 @@ func (r *Result) Complete(c layout.Chain) bool {
 	return true
 }
 
-// Damage is the error of a study of which the store has damaged artifacts, nil if it
-// has none.
+// Damage returns an error if artifacts of the study are damaged in the store.
 func (r *Result) Damage() error {
 	if len(r.Found.Damaged) == 0 {
 		return nil
@@ -143,8 +144,8 @@ func (r *Result) Damage() error {
 		r.Project.Study.Name, phrase.Are(len(r.Found.Damaged), "artifact"), phrase.Shell(r.Project.Study.Path))
 }
 
-// Lost is the error of a run some of whose outputs are not in the store any more when
-// its results are gathered, nil if all are there.
+// Lost returns an error if the store no longer has an output of the run when its results
+// are read.
 func (r *Result) Lost(outputs map[string]lookup.Output) error {
 	for _, a := range r.Project.Graph.Actions {
 		if o, ran := outputs[a.Name]; ran {
@@ -157,18 +158,18 @@ func (r *Result) Lost(outputs map[string]lookup.Output) error {
 	return nil
 }
 
-// Names are those of a study's tables.
+// Names are the names of a study's tables.
 var Names = []string{"trials", "samples", "curves", "labels", "reliability", "runs"}
 
-// Named is the table of one of Names.
+// Named returns the table of one of Names.
 func (r *Result) Named(name string) *table.Table {
 	return map[string]*table.Table{
 		"trials": r.Tables.Trials, "samples": r.Tables.Samples, "curves": r.Tables.Curves, "labels": r.Tables.Labels, "reliability": r.Tables.Reliability, "runs": r.Runs,
 	}[name]
 }
 
-// WriteTables writes the tables into the study's folder. Only a run does: a command
-// that reads may see less than there is.
+// WriteTables writes the tables into the study's folder of results. Only a run calls it,
+// because a command that reads may find fewer results than the last run.
 func (r *Result) WriteTables() error {
 	for _, name := range Names {
 		if err := table.WriteFile(filepath.Join(r.Project.Dir, name+".arrow"), r.Named(name)); err != nil {
@@ -178,7 +179,7 @@ func (r *Result) WriteTables() error {
 	return nil
 }
 
-// computed are the attempts that outputs are from.
+// computed returns the attempts that computed the artifacts of found.
 func computed(s *store.Store, found *lookup.Found) ([]store.Attempt, error) {
 	made := map[store.ActionID]string{}
 	for _, out := range found.Outputs {
@@ -190,8 +191,7 @@ func computed(s *store.Store, found *lookup.Found) ([]store.Attempt, error) {
 	}), err
 }
 
-// Distinct lists what some attempts have in a field, each value once, without the empty
-// one.
+// Distinct returns the values of a field of attempts, each once, without the empty one.
 func Distinct(attempts []store.Attempt, field func(store.Attempt) string) []string {
 	list := []string{}
 	for _, a := range attempts {

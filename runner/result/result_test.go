@@ -122,7 +122,7 @@ func TestOptions(t *testing.T) {
 	if len(o.Tolerances) != 1 || o.Tolerances[0].Metric != "alignment" || *o.Tolerances[0].Absolute != 0.1 || !o.AllowRemoved || o.Made.Backend != device.CPU {
 		t.Errorf("options %+v", o)
 	}
-	if _, err := r.options(b, Scope{Only: []string{"none"}}); err == nil || !strings.Contains(err.Error(), `has no arm "none"; it has plain, beta, dropped`) {
+	if _, err := r.options(b, Scope{Only: []string{"none"}}); err == nil || !strings.Contains(err.Error(), `has no arm "none"; its arms are plain, beta, dropped`) {
 		t.Errorf("an unknown arm: %v", err)
 	}
 }

@@ -12,14 +12,14 @@ import (
 	"ablate/runner/store"
 )
 
-// EnvironmentID names the environment that the lines of run.Machine describe.
+// EnvironmentID returns the id of the environment that the lines of run.Machine describe.
 func EnvironmentID(lines string) string {
 	sum := sha256.Sum256([]byte(lines))
 	return hex.EncodeToString(sum[:])[:12]
 }
 
-// environmentOf names, by ids joined with plus signs, the environments in which the
-// stages of a chain were computed that need a backend.
+// environmentOf returns the ids of the environments in which the stages of a chain that
+// need a backend were computed, joined by plus signs.
 func environmentOf(found *lookup.Found, c layout.Chain) string {
 	var ids []string
 	for _, a := range c.Actions() {
@@ -33,27 +33,27 @@ func environmentOf(found *lookup.Found, c layout.Chain) string {
 	return strings.Join(ids, " + ")
 }
 
-// Runs is runs.arrow: a row an attempt at an action, in the order of their
-// starts. It holds what differs when the same study runs again.
+// Runs returns the table runs.arrow: one row per attempt at an action, in the order of
+// their starts. Unlike the other tables, it differs when the same study runs again.
 func Runs(attempts []store.Attempt) *table.Table {
 	slices.SortStableFunc(attempts, func(a, b store.Attempt) int { return a.Time.Compare(b.Time) })
 	var (
-		action   = &table.Column{Name: "action", Kind: table.String, Doc: "id of the computation in the store"}
-		stage    = &table.Column{Name: "stage", Kind: table.String, Doc: "kind of computation"}
-		trial    = &table.Column{Name: "trial", Kind: table.String, Doc: "id of the first trial that needs it"}
+		action   = &table.Column{Name: "action", Kind: table.String, Doc: "id in the store of the computation (action)"}
+		stage    = &table.Column{Name: "stage", Kind: table.String, Doc: "stage that was computed"}
+		trial    = &table.Column{Name: "trial", Kind: table.String, Doc: "id of the first trial that needs the action"}
 		view     = &table.Column{Name: "view", Kind: table.String, Doc: "row and seed of that trial"}
 		attempt  = &table.Column{Name: "attempt", Kind: table.Int, Doc: "1 for the first try of the action by this study"}
-		start    = &table.Column{Name: "start", Kind: table.Time, Doc: "UTC"}
-		seconds  = &table.Column{Name: "seconds", Kind: table.Float, Unit: "s", Doc: "it took; 0 where the end is not known"}
+		start    = &table.Column{Name: "start", Kind: table.Time, Doc: "start of the attempt, in UTC"}
+		seconds  = &table.Column{Name: "seconds", Kind: table.Float, Unit: "s", Doc: "duration of the attempt; 0 if its end is not known"}
 		worker   = &table.Column{Name: "worker", Kind: table.Int, Doc: "number of the worker process"}
 		device   = &table.Column{Name: "device", Kind: table.String, Doc: "name of the processor or GPU"}
-		backend  = &table.Column{Name: "backend", Kind: table.String, Doc: "class: xla:cuda, xla:cpu or go"}
-		versions = &table.Column{Name: "versions", Kind: table.String, Doc: "of this program and of the libraries that computed"}
+		backend  = &table.Column{Name: "backend", Kind: table.String, Doc: "class of backend: xla:cuda, xla:cpu or go"}
+		versions = &table.Column{Name: "versions", Kind: table.String, Doc: "versions of this program and of the libraries that it computes with"}
 		cpu      = &table.Column{Name: "cpu", Kind: table.String, Doc: "processor and its vector extensions"}
-		where    = &table.Column{Name: "environment", Kind: table.String, Doc: "id, as in trials.arrow"}
-		lines    = &table.Column{Name: "environment.lines", Kind: table.String, Doc: "what may change the last digits of a result: plugin, driver, processor, flags"}
+		where    = &table.Column{Name: "environment", Kind: table.String, Doc: "id of the environment, as in trials.arrow"}
+		lines    = &table.Column{Name: "environment.lines", Kind: table.String, Doc: "everything that may change the last digits of a result: plugin, driver, processor, flags"}
 		outcome  = &table.Column{Name: "outcome", Kind: table.String, Doc: "ok, failed, interrupted or running"}
-		failure  = &table.Column{Name: "error", Kind: table.String, Doc: "of a failed attempt"}
+		failure  = &table.Column{Name: "error", Kind: table.String, Doc: "error of a failed attempt"}
 	)
 	for _, a := range attempts {
 		action.Strings = append(action.Strings, a.Action.String())

@@ -7,8 +7,8 @@ import (
 	"ablate/runner/stage"
 )
 
-// Sets of images in samples.arrow: those for the study's prompts, and those for captions of
-// real images.
+// Sets of images in samples.arrow: images for the study's prompts, and images for
+// captions of real images.
 const (
 	Alignment = "alignment"
 	Fidelity  = "fidelity"
@@ -20,15 +20,15 @@ type samples struct{ trial, set, index, prompt, category, seen, verdict, read, p
 func newSamples(t *table.Table) *samples {
 	s := &samples{
 		trial:    &table.Column{Name: "trial", Kind: table.String, Doc: trialID},
-		set:      &table.Column{Name: "set", Kind: table.String, Doc: "alignment: images for the study's prompts; fidelity: images for captions of real ones, which no judge sees"},
-		index:    &table.Column{Name: "index", Kind: table.Int, Doc: "of the image in its set, from 0; equal indices of a seed have the same prompt and initial noise in every trial"},
-		prompt:   &table.Column{Name: "prompt", Kind: table.String, Doc: "that the image was drawn for"},
-		category: &table.Column{Name: "category", Kind: table.String, Valid: []bool{}, Doc: "of the prompt"},
+		set:      &table.Column{Name: "set", Kind: table.String, Doc: "alignment: images for the study's prompts; fidelity: images for captions of real images, which are not judged"},
+		index:    &table.Column{Name: "index", Kind: table.Int, Doc: "number of the image in its set, from 0; images of one index and seed have the same prompt and initial noise in every trial"},
+		prompt:   &table.Column{Name: "prompt", Kind: table.String, Doc: "prompt of the image"},
+		category: &table.Column{Name: "category", Kind: table.String, Valid: []bool{}, Doc: "category of the prompt"},
 		seen:     &table.Column{Name: "seen", Kind: table.Bool, Valid: []bool{}, Doc: "feedback may use the prompt; otherwise it is held out"},
-		verdict:  &table.Column{Name: "verdict", Kind: table.String, Valid: []bool{}, Doc: "the gold's: good, bad or skip"},
-		read:     &table.Column{Name: "read", Kind: table.String, Valid: []bool{}, Doc: "what the parser read"},
-		proxy:    &table.Column{Name: "proxy", Kind: table.Float, Valid: []bool{}, Unit: "score", Doc: "by the base trial's learned reward"},
-		embedder: &table.Column{Name: "embedder", Kind: table.Float, Valid: []bool{}, Unit: "cosine", Doc: "of image and prompt, by the base trial's frozen embedder"},
+		verdict:  &table.Column{Name: "verdict", Kind: table.String, Valid: []bool{}, Doc: "verdict of the gold judge: good, bad or skip"},
+		read:     &table.Column{Name: "read", Kind: table.String, Valid: []bool{}, Doc: "what the gold judge, a parser, recognised in the image"},
+		proxy:    &table.Column{Name: "proxy", Kind: table.Float, Valid: []bool{}, Unit: "score", Doc: "score by the base trial's learned reward"},
+		embedder: &table.Column{Name: "embedder", Kind: table.Float, Valid: []bool{}, Unit: "cosine", Doc: "cosine of image and prompt by the base trial's frozen embedder"},
 	}
 	t.Columns = []*table.Column{s.trial, s.set, s.index, s.prompt, s.category, s.seen, s.verdict, s.read, s.proxy, s.embedder}
 	return s
@@ -62,7 +62,7 @@ func (s *samples) add(id language.ID, c layout.Chain, r *reader) error {
 	return err
 }
 
-// row adds an image. One of a caption has no category and no verdict.
+// row adds an image. An image of a caption has no category and no verdict.
 func (s *samples) row(trial, set string, p stage.Prompt, verdict, read string) {
 	s.trial.Strings = append(s.trial.Strings, trial)
 	s.set.Strings = append(s.set.Strings, set)
@@ -78,7 +78,7 @@ func (s *samples) row(trial, set string, p stage.Prompt, verdict, read string) {
 	s.seen.Bools, s.seen.Valid = append(s.seen.Bools, p.Split == stage.Seen), append(s.seen.Valid, judged)
 }
 
-// score adds the score of an image, null where it has none.
+// score adds the score of image i, or null if there are no scores.
 func score(c *table.Column, scores []float32, i int) {
 	x, ok := 0.0, i < len(scores)
 	if ok {

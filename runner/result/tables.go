@@ -8,11 +8,11 @@ import (
 	"ablate/runner/stage"
 )
 
-// Tables are a study's results that depend on nothing but the study.
+// Tables are the tables of a study's results. They depend on the study alone, and not on
+// when and where it ran.
 type Tables struct{ Trials, Samples, Curves, Labels, Reliability *table.Table }
 
-// NewTables gathers what there is of a study: a row a view, nulls where there
-// is no result.
+// NewTables makes the tables from the results that were found. Missing results are null.
 func NewTables(s *language.Study, g *layout.Graph, found *lookup.Found) (*Tables, error) {
 	t := &Tables{
 		Trials:  &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
@@ -27,7 +27,7 @@ func NewTables(s *language.Study, g *layout.Graph, found *lookup.Found) (*Tables
 	seen := map[language.ID]bool{}
 	samples, curves, labels := newSamples(t.Samples), newCurves(t.Curves), newLabels(t.Labels)
 	reliability := newReliability(t.Reliability)
-	written := map[*layout.Action]bool{} // labels that trials share
+	written := map[*layout.Action]bool{} // actions whose labels are in the table already, because trials share them
 	for _, v := range s.Views {
 		id := v.Trial.ID()
 		c, ok := g.Chains[id]

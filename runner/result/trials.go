@@ -11,14 +11,14 @@ import (
 	"ablate/runner/stage"
 )
 
-// What several tables say of a column.
+// Descriptions of columns that several tables have.
 const (
-	trialID         = "id, as in trials.arrow"
+	trialID         = "id of the trial, as in trials.arrow"
 	seedPretraining = "seed of the denoiser, the embedder and their data"
 	seedFeedback    = "seed of every other stage"
 )
 
-// trials makes trials.arrow: a row a view.
+// trials fills the table trials.arrow, which has one row per view.
 func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	found := r.found
 	n := len(s.Views)
@@ -27,8 +27,8 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 		t.Trials.Columns = append(t.Trials.Columns, c)
 		return c
 	}
-	arm, view, trial := str("arm", "of the study"), str("view", "row of the ablation table and seed, ARM[axis=value,…]@SEED"), str("trial", "id of 64 hexadecimal digits; equal where views share a trial")
-	control := &table.Column{Name: "control", Kind: table.Bool, Bools: make([]bool, n), Doc: "declared a control, or trained or chosen by the gold's own verdicts"}
+	arm, view, trial := str("arm", "name of the arm"), str("view", "row of the ablation table and seed, ARM[axis=value,…]@SEED"), str("trial", "id of 64 hexadecimal digits; equal where views share a trial")
+	control := &table.Column{Name: "control", Kind: table.Bool, Bools: make([]bool, n), Doc: "the row is a control: the study declares it as one, or the gold's own verdicts weight its training or choose its images"}
 	t.Trials.Columns = append(t.Trials.Columns, control)
 	axes := language.Axes()
 	columns := make([]*table.Column, len(axes))
@@ -48,19 +48,19 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	pretraining := &table.Column{Name: "seed.pretraining", Kind: table.Int, Ints: make([]int64, n), Doc: seedPretraining}
 	feedback := &table.Column{Name: "seed.feedback", Kind: table.Int, Ints: make([]int64, n), Doc: seedFeedback}
 	environment := &table.Column{Name: "environment", Kind: table.String, Strings: make([]string, n), Valid: make([]bool, n),
-		Doc: "id of what its stages were computed on, those of the base trial's reward among them, several joined by +; runs.arrow has the words"}
+		Doc: "id of the environment (machine and libraries) that computed the stages of the trial and of the base trial's reward; several ids are joined by +; runs.arrow describes each"}
 	t.Trials.Columns = append(t.Trials.Columns, pretraining, feedback, environment)
 
 	values := map[string][2]*table.Column{}
 	for _, m := range Metrics {
-		v, count := m, &table.Column{Name: m.Name + ".n", Kind: table.Int, Unit: "samples", Doc: "behind " + m.Name + "; 0 where it was measured and is not defined", Ints: make([]int64, n), Valid: make([]bool, n)}
+		v, count := m, &table.Column{Name: m.Name + ".n", Kind: table.Int, Unit: "samples", Doc: "number of samples behind " + m.Name + "; 0 if it was measured and is not defined", Ints: make([]int64, n), Valid: make([]bool, n)}
 		v.Kind, v.Floats, v.Valid = table.Float, make([]float64, n), make([]bool, n)
 		values[m.Name] = [2]*table.Column{&v, count}
 		t.Trials.Columns = append(t.Trials.Columns, &v, count)
 	}
 	artifacts := map[layout.Role]*table.Column{}
 	for _, role := range layout.Roles() {
-		c := &table.Column{Name: "artifact." + role.String(), Kind: table.String, Doc: "id in the store of what " + role.String() + " made", Strings: make([]string, n), Valid: make([]bool, n)}
+		c := &table.Column{Name: "artifact." + role.String(), Kind: table.String, Doc: "id in the store of the result of " + role.String(), Strings: make([]string, n), Valid: make([]bool, n)}
 		artifacts[role] = c
 		t.Trials.Columns = append(t.Trials.Columns, c)
 	}
@@ -108,7 +108,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 			if !ok {
 				return
 			}
-			// A count of 0 says that the metric was measured and is not defined.
+			// A count of 0 means that the metric was measured and is not defined.
 			m[1].Ints[i], m[1].Valid[i] = int64(count), true
 			if count > 0 {
 				m[0].Floats[i], m[0].Valid[i] = value, true
@@ -152,7 +152,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	return nil
 }
 
-// axesOf are the axes of each arm that has any.
+// axesOf returns the axes of each arm that has any.
 func axesOf(s *language.Study) map[string][]string {
 	out := map[string][]string{}
 	for _, a := range s.Arms {

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Environment variables that change the limits.
+// Environment variables that override the limits.
 const (
 	envTimeout = "ABLATE_LOAD_TIMEOUT"
 	envMemory  = "ABLATE_LOAD_MEMORY"
 )
 
-// limits of loading a study.
+// limits are the limits of loading a study.
 type limits struct {
-	step   time.Duration // of one step: evaluating the package, or one point of a sweep
+	step   time.Duration // of one step, which is evaluating the package or one point of a sweep
 	memory uint64        // bytes
 }
 
@@ -24,14 +24,14 @@ func readLimits() (limits, error) {
 	if s := os.Getenv(envTimeout); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil || d <= 0 {
-			return l, fmt.Errorf("%s is %q: want a duration such as 60s", envTimeout, s)
+			return l, fmt.Errorf("%s is %q: must be a duration such as 60s", envTimeout, s)
 		}
 		l.step = d
 	}
 	if s := os.Getenv(envMemory); s != "" {
 		n, err := strconv.ParseUint(s, 10, 40)
 		if err != nil || n == 0 {
-			return l, fmt.Errorf("%s is %q: want a number of MiB", envMemory, s)
+			return l, fmt.Errorf("%s is %q: must be a number of MiB", envMemory, s)
 		}
 		l.memory = n << 20
 	}

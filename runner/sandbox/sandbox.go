@@ -1,6 +1,6 @@
-// Package sandbox loads a study in a child process. A study is a program: CUE may
-// compute without end or take all memory, and cannot be stopped from within. The
-// child gives up when one step takes too long or memory grows too large.
+// Package sandbox loads a study in a child process. Loading evaluates CUE, which may run
+// for ever or take all memory, and which a Go program cannot interrupt. The child process
+// gives up and ends when one step takes too long or its memory grows too large.
 package sandbox
 
 import (
@@ -18,12 +18,13 @@ import (
 	"ablate/runner/launch"
 )
 
-// Command is the hidden command with which the program starts itself as the child:
-// Command, --set PATH=VALUE for each change of the base, --, and the study. It calls
-// [Serve].
+// Command is the hidden command of the child process, which calls [Serve]. Its arguments
+// are --set PATH=VALUE for each change of the study's base, --, and the path of the
+// study.
 const Command = "load"
 
-// Load reads a study in a child process. set are changes of the base, "path=value".
+// Load loads the study at a path in a child process. Each of set is a change of the
+// study's base, "path=value". Mistakes in the study are a *language.Errors.
 func Load(ctx context.Context, path string, set []string) (*language.Study, error) {
 	limits, err := readLimits()
 	if err != nil {
@@ -64,19 +65,20 @@ func Load(ctx context.Context, path string, set []string) (*language.Study, erro
 	return s, readErr
 }
 
-// Serve is the child's side of [Load]: it loads the study and writes the reply to w.
-// When it gives up, the reply is the reason, and exit ends the process, for the
-// evaluation cannot be stopped otherwise; exit gets the error of writing the reply.
+// Serve is the child's side of [Load]: it loads the study and writes the reply to w. When
+// a limit is exceeded, it writes the reason as the reply and calls exit with the error of
+// writing it. exit must end the process, because the evaluation cannot be stopped
+// otherwise.
 func Serve(path string, set []string, w io.Writer, exit func(error)) error {
 	limits, err := readLimits()
 	if err != nil {
 		return err
 	}
-	// The collector works harder near the limit; away from it, memory is cheaper
-	// than time.
+	// The garbage collector runs more often near this limit. Below it, saving time is
+	// more important than saving memory.
 	debug.SetMemoryLimit(int64(limits.memory / 2))
 	debug.SetGCPercent(400)
-	// A hard limit for memory that grows faster than the watchdog looks.
+	// This limit stops a process whose memory grows faster than the watchdog checks it.
 	if err := limitData(limits.memory + 1<<30); err != nil {
 		return fmt.Errorf("limit of memory: %w", err)
 	}
@@ -88,8 +90,8 @@ func Serve(path string, set []string, w io.Writer, exit func(error)) error {
 	return reply(w, s, err)
 }
 
-// limitData lowers the limit of this process's data segment to n bytes; a limit that
-// is lower already stays.
+// limitData lowers the limit of this process's data segment to n bytes. It keeps a limit
+// that is lower already.
 func limitData(n uint64) error {
 	var have unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_DATA, &have); err != nil {

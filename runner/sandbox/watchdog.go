@@ -8,23 +8,25 @@ import (
 	"time"
 )
 
-// watchdog gives up on work that takes too long or too much memory. It counts its
-// own time: while the machine sleeps, or the process is stopped, that hardly advances.
+// watchdog gives up on work that takes too long or too much memory. It counts only the
+// time in which the process was awake: time hardly advances while the machine sleeps or
+// the process is stopped.
 type watchdog struct {
 	limits limits
-	clock  atomic.Int64 // nanoseconds that this process was awake
+	clock  atomic.Int64 // nanoseconds in which this process was awake
 	last   atomic.Int64 // clock at the last sign of progress
 	reply  sync.Mutex   // whoever holds it writes the reply; it is never released
 }
 
-// alive notes progress.
+// alive records progress.
 func (w *watchdog) alive() { w.last.Store(w.clock.Load()) }
 
-// tick is how often the watchdog looks. A look that comes much later was delayed, and
-// counts as pause at most.
+// tick is the time between two checks of the watchdog. A check that comes much later was
+// delayed by a sleep; the time before it counts as pause at most.
 const tick, pause = 10 * time.Millisecond, time.Second
 
-// awake is how much of the time between two looks the process was awake, at most.
+// awake returns an upper bound of the time between two checks in which the process was
+// awake.
 func awake(before, now time.Time) time.Duration { return max(0, min(now.Sub(before), pause)) }
 
 func (w *watchdog) watch(giveUp func(error)) {

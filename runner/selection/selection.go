@@ -1,5 +1,5 @@
-// Package selection finds the rows, seeds and trials of a study that a command's
-// arguments name. Its errors are mistakes of these arguments.
+// Package selection finds the rows, seeds and trials of a study that the arguments
+// --only, --seed and TRIAL of a command name. Its errors are about these arguments.
 package selection
 
 import (
@@ -13,16 +13,16 @@ import (
 	"ablate/runner/phrase"
 )
 
-// Help explains what --only takes.
+// Help is the help text of --only.
 const Help = `
 
---only takes an arm ("all data"), a group of arms ("methods" for methods/dpo and so
-on), a pattern ("no *"), or points of a sweep ("beta[0.5]", "grid[beta=0.1]",
-"grid[finetune.beta=0.1,finetune.steps=400]"); axes may be shortened to their last
-word and be in any order.`
+--only takes an arm ("all data"), a group of arms ("methods" for methods/dpo and the
+like), a pattern ("no *"), or points of a sweep ("beta[0.5]", "grid[beta=0.1]",
+"grid[finetune.beta=0.1,finetune.steps=400]"). The swept parameters of a point may be
+shortened to their last word, and may be in any order.`
 
-// Views selects the views in the rows that --only names and of the seeds that --seed
-// names. An empty list selects all.
+// Views returns the views (pairs of a row and a seed) whose row --only names and whose
+// seed --seed names. An empty list selects all.
 func Views(s *language.Study, only, seeds []string) ([]language.View, error) {
 	var seedNames []string
 	for _, seed := range s.Seeds {
@@ -30,7 +30,7 @@ func Views(s *language.Study, only, seeds []string) ([]language.View, error) {
 	}
 	for _, name := range seeds {
 		if !slices.Contains(seedNames, name) {
-			return nil, fmt.Errorf("--seed: study %s has no seed %q; it has %s", s.Name, name, strings.Join(seedNames, ", "))
+			return nil, fmt.Errorf("--seed: study %s has no seed %q; its seeds are %s", s.Name, name, strings.Join(seedNames, ", "))
 		}
 	}
 	wanted, all := map[string]bool{}, Rows(s)
@@ -53,12 +53,13 @@ func Views(s *language.Study, only, seeds []string) ([]language.View, error) {
 		if len(only) == 0 {
 			return nil, fmt.Errorf("--seed: no row of study %s runs with seed %s yet: 'ablate run --until' adds seeds", s.Name, strings.Join(seeds, ", "))
 		}
-		return nil, fmt.Errorf("--only %s runs with none of the seeds %s", strings.Join(only, ", "), strings.Join(seeds, ", "))
+		return nil, fmt.Errorf("--only: %s does not run with any of the seeds %s", strings.Join(only, ", "), strings.Join(seeds, ", "))
 	}
 	return views, nil
 }
 
-// Summary counts the runs of some views: rows, seeds, and how many runs are equal.
+// Summary counts views in words: rows, seeds and runs, and how many of the runs are
+// distinct.
 func Summary(views []language.View) string {
 	rows, seeds, trials := map[string]bool{}, map[string]bool{}, map[language.ID]bool{}
 	for _, v := range views {
@@ -77,7 +78,7 @@ func Summary(views []language.View) string {
 // A Row is a row of the ablation table: an arm, or a point of one.
 type Row struct {
 	Arm, Label string
-	Point      []language.AxisValue // nil for an arm without axes, and where it is not known
+	Point      []language.AxisValue // nil for an arm without axes, or if it is not known
 }
 
 // Rows lists the rows of a study, in its order.
@@ -104,8 +105,8 @@ func Match(rows []Row, study, name string) ([]string, error) {
 			}
 		}
 	}
-	// First as the table writes it, whatever characters the name has; then the
-	// looser ways.
+	// An exact name comes first: it may contain characters that have a meaning in a
+	// pattern.
 	if add(func(r Row) bool { return r.Arm == name || r.Label == name }); out != nil {
 		return out, nil
 	}
@@ -119,7 +120,7 @@ func Match(rows []Row, study, name string) ([]string, error) {
 		}
 	}
 	if strings.ContainsAny(name, "*?") {
-		// A star matches a slash too: groups of arms are not folders.
+		// A star also matches a slash, because groups of arms are not folders.
 		flat := strings.NewReplacer("/", "\x00")
 		if add(func(r Row) bool {
 			ok, err := path.Match(flat.Replace(name), flat.Replace(r.Arm))
@@ -138,13 +139,14 @@ func Match(rows []Row, study, name string) ([]string, error) {
 		}
 	}
 	if !isPoint || points == nil {
-		return nil, fmt.Errorf("--only: study %s has no arm %q; it has %s", study, name, strings.Join(arms, ", "))
+		return nil, fmt.Errorf("--only: study %s has no arm %q; its arms are %s", study, name, strings.Join(arms, ", "))
 	}
-	return nil, fmt.Errorf("--only: arm %q has no point [%s]; among those that it has are %s", arm, point, strings.Join(points, ", "))
+	return nil, fmt.Errorf("--only: arm %q has no point [%s]; some of its points are %s", arm, point, strings.Join(points, ", "))
 }
 
-// at reports whether a row is at a point. Each part is "axis=value", with the axis in
-// full or by its last word, or a value alone if the row has one axis.
+// at reports whether a row is at the point that parts describe. Each part is
+// "axis=value", where axis is the full path or its last word, or only a value if the row
+// has one axis.
 func at(point []language.AxisValue, parts []string) bool {
 	for _, part := range parts {
 		axis, value, named := strings.Cut(strings.TrimSpace(part), "=")
@@ -165,7 +167,7 @@ func at(point []language.AxisValue, parts []string) bool {
 	return true
 }
 
-// equal reports whether a word means a value: 1e-3 is 0.001.
+// equal reports whether word is a spelling of the value v: 1e-3 is 0.001.
 func equal(v any, word string) bool {
 	if language.FormatValue(v) == word {
 		return true
@@ -183,8 +185,8 @@ func equal(v any, word string) bool {
 	return false
 }
 
-// Trial finds the view of a trial by the beginning of the trial's id, or by the
-// view's name.
+// Trial returns the view whose name ("ROW@SEED") is name, or whose trial has an id that
+// begins with it.
 func Trial(s *language.Study, name string) (language.View, error) {
 	var found []language.View
 	for _, v := range s.Views {
@@ -208,7 +210,7 @@ func Trial(s *language.Study, name string) (language.View, error) {
 			}
 			names = append(names, fmt.Sprintf("  %s  %s", v.Trial.ID().Short(), v))
 		}
-		return language.View{}, fmt.Errorf("study %s has no trial %q; it has\n%s", s.Name, name, strings.Join(names, "\n"))
+		return language.View{}, fmt.Errorf("study %s has no trial %q; its trials are\n%s", s.Name, name, strings.Join(names, "\n"))
 	}
-	return language.View{}, fmt.Errorf("study %s: %q is the beginning of %d trials' ids: give more of it", s.Name, name, len(found))
+	return language.View{}, fmt.Errorf("study %s: %q is the beginning of the ids of %d trials: give more digits", s.Name, name, len(found))
 }

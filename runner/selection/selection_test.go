@@ -39,7 +39,7 @@ func TestMatch(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"nobody": `study s has no arm "nobody"; it has base, `, "grid[0.5]": `arm "grid" has no point [0.5]; among those that it has are grid[`, "z*": `no arm "z*"`,
+		"nobody": `study s has no arm "nobody"; its arms are base, `, "grid[0.5]": `arm "grid" has no point [0.5]; some of its points are grid[`, "z*": `no arm "z*"`,
 	} {
 		if _, err := Match(rows, "s", name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %s", name, err, want)
@@ -76,8 +76,8 @@ func TestViews(t *testing.T) {
 		}
 	}
 	for want, c := range map[string][2][]string{
-		`has no seed "3"; it has 1, 2`: {nil, {"3"}}, `has no arm "none"`: {{"none"}, nil},
-		"--only beta runs with none of the seeds 2": {{"beta"}, {"2"}},
+		`has no seed "3"; its seeds are 1, 2`: {nil, {"3"}}, `has no arm "none"`: {{"none"}, nil},
+		"--only: beta does not run with any of the seeds 2": {{"beta"}, {"2"}},
 	} {
 		if _, err := Views(s, c[0], c[1]); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %s", err, want)
@@ -118,7 +118,7 @@ func TestTrial(t *testing.T) {
 			t.Errorf("by id %d: %v, %v", i, v, err)
 		}
 	}
-	if _, err := Trial(s, ""); err == nil || !strings.Contains(err.Error(), "give more of it") {
+	if _, err := Trial(s, ""); err == nil || !strings.Contains(err.Error(), "give more digits") {
 		t.Errorf("the beginning of all: %v", err)
 	}
 	if _, err := Trial(s, "plain@3"); err == nil || !strings.Contains(err.Error(), "  "+s.Views[0].Trial.ID().Short()+"  plain@1") {

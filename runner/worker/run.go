@@ -1,5 +1,5 @@
-// Package worker computes the actions of a study in worker processes: Run is the
-// parent, which starts them and hands them actions, Serve is such a process.
+// Package worker computes the actions of a study in worker processes. Run is the side of
+// the parent, which starts workers and sends them actions. Serve is the side of a worker.
 package worker
 
 import (
@@ -21,16 +21,16 @@ import (
 type Options struct {
 	Workers  int
 	FailFast bool // stop at the first failure
-	Limit    int  // run at most so many actions that are missing; 0 is no limit
+	Limit    int  // largest number of missing actions to run; 0 means no limit
 	Events   func(run.Event)
 }
 
-// silence is how long a worker may work without a sign of progress. The longest known
-// silence, a compilation, takes a minute or two.
+// silence is how long a worker may work without reporting progress. The longest known
+// work without progress is a compilation, which takes one or two minutes.
 const silence = 30 * time.Minute
 
-// Run computes the missing actions of a graph on a device, and writes the journal and
-// the logs into the project's folder, which it has claimed.
+// Run computes the missing actions of a graph on a device. It writes the journal and the
+// logs into the project's folder of results, which the caller must have claimed.
 func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, o Options) (*run.Outcome, error) {
 	j, err := p.Store.OpenJournal(p.Dir)
 	if err != nil {
@@ -46,12 +46,12 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 		Slots: o.Workers, FailFast: o.FailFast, Limit: o.Limit, Backend: d.Class, Machine: machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
 	})
 	if err == nil {
-		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("peak memory of all workers together, at most")
+		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("upper bound of the peak memory of all workers together")
 	}
 	return out, err
 }
 
-// machine is what the journal and the store record of a device.
+// machine describes a device for the journal and the store.
 func machine(d device.Device) run.Machine {
 	return run.Machine{Device: d.Name, Backend: d.Class, Versions: d.Versions(), CPU: device.CPUName(), Environment: d.Fingerprint(),
 		Build: "ablate " + program.Version() + " " + program.Build()}

@@ -14,7 +14,7 @@ import (
 	"ablate/runner/store"
 )
 
-// Serve is a worker process: it runs the stages that its parent sends on standard
+// Serve runs in a worker process. It runs the stages that the parent sends on standard
 // input, on the backend that the parent chose.
 func Serve(ctx context.Context) error {
 	env := stage.NewEnv(nil)
@@ -31,8 +31,8 @@ func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(lau
 			return nil, fmt.Errorf("%s: %s", kind, why)
 		}
 	}
-	// The first stage that computes opens the backend, so that a backend that cannot
-	// be opened is an error of that stage.
+	// The backend is opened by the first stage that needs it, so that a failure to open
+	// it is reported as an error of that stage.
 	if kind.Def().Backend && env.Backend == nil {
 		b, err := device.OpenInherited()
 		if err != nil {

@@ -8,20 +8,20 @@ import (
 	"ablate/models/shapes"
 )
 
-// Shape of an image, and the number of its values.
+// Shape of an image, and the number of its values (Pixels).
 const (
 	Size     = shapes.Size
 	Channels = shapes.Pixels / (shapes.Size * shapes.Size)
 	Pixels   = shapes.Pixels
 )
 
-// Captions says how imperfect the captions of pretraining pairs are.
+// Captions are the error rates of the captions of pretraining pairs.
 type Captions = shapes.Captions
 
 // Vocabulary is the width of the text encoders' input.
 func Vocabulary() int { return shapes.Vocabulary() }
 
-// Categories are those of the prompts that studies draw.
+// Categories returns the categories of the prompts.
 func Categories() []string {
 	var out []string
 	for c := shapes.CategoryCount; c <= shapes.CategoryCombination; c++ {
@@ -30,13 +30,13 @@ func Categories() []string {
 	return out
 }
 
-// Shapes is the shapes world.
+// Shapes returns the shapes world.
 func Shapes() *World {
 	p := prompts{shapes.Prompts()}
 	return &World{Prompts: p, Perturbations: p, Texts: bags{}, Judge: parser{}, Images: renderer{}}
 }
 
-// prompts are those of the catalogue.
+// prompts draws from the catalogue of prompts.
 type prompts struct{ catalogue *shapes.Catalogue }
 
 func (p prompts) Draw(r *rand.Rand, seenOnly bool) Prompt {
@@ -51,7 +51,7 @@ func (p prompts) Perturbed(prompt string) ([][]string, error) {
 	}
 	i, ok := p.catalogue.Find(q)
 	if !ok {
-		return nil, fmt.Errorf("%q is not one of the prompts that studies of this world draw", prompt)
+		return nil, fmt.Errorf("%q is not a prompt of this world", prompt)
 	}
 	one, two := p.catalogue.Perturbed(i)
 	groups := make([][]string, 2)
@@ -76,7 +76,7 @@ func (p prompts) Contrasts(prompt string, n int) ([]string, error) {
 	return out, nil
 }
 
-// bags are bags of words.
+// bags encodes prompts as bags of words.
 type bags struct{}
 
 func (bags) Input(prompts []string) ([]float32, error) {
@@ -92,7 +92,8 @@ func (bags) Input(prompts []string) ([]float32, error) {
 	return x, nil
 }
 
-// parser judges by what the parser reads: the gold, and before its noise the annotator.
+// parser judges images by parsing them. It is the gold judge, and with added noise the
+// annotator.
 type parser struct{}
 
 func (parser) Judge(image []uint8, prompt string) (Verdict, error) {
@@ -109,11 +110,11 @@ func (parser) Judge(image []uint8, prompt string) (Verdict, error) {
 	return Verdict{Label: label, Read: r.String()}, nil
 }
 
-// renderer draws scenes.
+// renderer makes real images by rendering scenes.
 type renderer struct{}
 
-// realCaptions are as imperfect as the default captions of pretraining, whatever a study
-// sweeps.
+// realCaptions are the error rates of the captions of real images. They equal the
+// defaults of pretraining captions, and do not change when a study sweeps those.
 var realCaptions = shapes.Captions{Count: .4, Colour: .3, Background: .3, Absent: .2}
 
 func (renderer) Pairs(seed int64, n int, c Captions) ([]uint8, []string) {
@@ -152,7 +153,7 @@ func (renderer) Showing(set string, prompts []string) ([]uint8, error) {
 	return images, nil
 }
 
-// quantize stores values in [0, 1] as bytes. Values outside are clipped.
+// quantize converts values in [0, 1] to bytes. It clips values outside.
 func quantize(x []float32, dst []uint8) {
 	for i, v := range x {
 		dst[i] = uint8(min(max(v, 0), 1)*255 + .5)

@@ -1,7 +1,8 @@
-// Package world is what the images of a study are of: its prompts, what contrasts with
-// them, images to learn from and to compare with, and a judge. Stages ask for these
-// through a few interfaces, in which a prompt is a text and an image is bytes. The one
-// world of this version is the shapes world, and only this package knows it.
+// Package world defines the domain of a study's images: its prompts and perturbed
+// prompts, the real images and captions for pretraining and evaluation, and a judge that
+// labels whether an image shows its prompt. Stages use it through small interfaces, in
+// which a prompt is a string and an image is bytes. This version has one world, the
+// shapes world of models/shapes; all other packages reach it through this one.
 package world
 
 import (
@@ -13,47 +14,50 @@ import (
 	"strings"
 )
 
-// A Prompt is one that a study draws.
+// A Prompt is a prompt of a study.
 type Prompt struct {
 	Text     string
-	Category string // what it tests, as "count"
-	Seen     bool   // whether a training may use it: others are held out
-	Complete bool   // whether it names all that an image shows, so that its images should look alike
+	Category string // what the prompt tests, such as "count"
+	Seen     bool   // a training may use it; other prompts are held out
+	Complete bool   // it describes everything that an image shows, so that all its images should look alike
 }
 
 // Prompts draws the prompts of a study.
 type Prompts interface {
-	// Draw draws a prompt, of all prompts or of those that a training may use.
+	// Draw draws a random prompt: of all prompts, or only of those that a training may
+	// use.
 	Draw(r *rand.Rand, seenOnly bool) Prompt
 }
 
-// Perturbations are the prompts that contrast with a prompt.
+// Perturbations makes prompts that describe other images than a given prompt.
 type Perturbations interface {
-	// Perturbed lists perturbed prompts that a training may use, in groups: those with one word
-	// swapped, then those with two. The prompt must be one of the study's.
+	// Perturbed returns perturbed prompts that a training may use, in groups: those with
+	// one word replaced, then those with two. It is an error if prompt is not a prompt of
+	// the world.
 	Perturbed(prompt string) ([][]string, error)
-	// Contrasts are up to n prompts that contrast with any prompt, always the same ones.
+	// Contrasts returns up to n prompts for contrastive normalization; they depend only
+	// on prompt and n.
 	Contrasts(prompt string, n int) ([]string, error)
 }
 
-// Texts makes the input of the text encoders.
+// Texts encodes prompts as the input of text encoders.
 type Texts interface {
-	// Input is the input of prompts, float32[n, Vocabulary].
+	// Input returns the input of n prompts, float32[n, Vocabulary].
 	Input(prompts []string) ([]float32, error)
 }
 
-// Labels of an image. A judge skips an image that it cannot read; a skipped image counts
-// as not aligned.
+// Labels of an image. A judge labels an image that it cannot read with Skip; such an
+// image counts as not aligned.
 const (
 	Good = "good"
 	Bad  = "bad"
 	Skip = "skip"
 )
 
-// A Verdict is a judgement of an image.
+// A Verdict is the judgement of one image.
 type Verdict struct {
 	Label string // Good, Bad or Skip
-	Read  string // what the judge saw
+	Read  string // description of what the judge recognised in the image
 }
 
 // A Judge judges whether an image uint8[Size, Size, Channels] shows its prompt.
@@ -61,19 +65,21 @@ type Judge interface {
 	Judge(image []uint8, prompt string) (Verdict, error)
 }
 
-// Images are those that people, or here a renderer, made: uint8[n, Size, Size, Channels].
+// Images are real images, uint8[n, Size, Size, Channels]. In the shapes world a renderer
+// makes them.
 type Images interface {
-	// Pairs are n pairs of images and captions to pretrain on. A pair depends on the seed
-	// and its number alone.
+	// Pairs returns n pairs of images and captions for pretraining. A pair depends only
+	// on the seed, its number and c.
 	Pairs(seed int64, n int, c Captions) ([]uint8, []string)
-	// Real are n images with imperfect captions that no training sees. Sets of different
-	// names are drawn independently.
+	// Real returns n images with imperfect captions that no training sees. Sets of
+	// different names are independent.
 	Real(set string, n int) ([]uint8, []string)
-	// Showing are images that show prompts, one each. No training sees them.
+	// Showing returns one image for each prompt, which shows the prompt. No training sees
+	// these images.
 	Showing(set string, prompts []string) ([]uint8, error)
 }
 
-// A World is all of it.
+// A World is the domain of a study.
 type World struct {
 	Prompts       Prompts
 	Perturbations Perturbations
@@ -82,9 +88,9 @@ type World struct {
 	Images        Images
 }
 
-// Annotate is the label of an annotator who takes good for bad and bad for good with
-// probability noise, where a judge without noise gives another. A skip remains. It draws
-// one number from r, whatever the label.
+// Annotate returns the label of a noisy annotator: with probability noise it turns the
+// judge's label Good into Bad and Bad into Good. Skip stays. It draws exactly one number
+// from r, whatever the label is.
 func Annotate(r *rand.Rand, label string, noise float64) string {
 	if r.Float64() >= noise {
 		return label
@@ -98,7 +104,7 @@ func Annotate(r *rand.Rand, label string, noise float64) string {
 	return label
 }
 
-// Picture is one image of a set; nil if the set has no such image.
+// Picture returns the image of an index, or nil if the set has no such image.
 func Picture(images []uint8, index int) image.Image {
 	if index < 0 || (index+1)*Pixels > len(images) {
 		return nil
@@ -111,7 +117,8 @@ func Picture(images []uint8, index int) image.Image {
 	return img
 }
 
-// Check compares what a network was made for with the world.
+// Check returns an error if a network was made for images or a vocabulary of another size
+// than the world's.
 func Check(size, channels, vocabulary int) error {
 	if size != Size || channels != Channels || vocabulary != Vocabulary() {
 		return fmt.Errorf("it is for images of %d×%d×%d and a vocabulary of %d words; must be %d×%d×%d and %d, as the shapes world has them",
@@ -123,7 +130,7 @@ func Check(size, channels, vocabulary int) error {
 //go:embed methods.txt
 var methodsText string
 
-// Methods are paragraphs about the world and what is measured in it, for reports.
+// Methods returns paragraphs for reports about the world and its metrics.
 func Methods() []string {
 	var out []string
 	for paragraph := range strings.SplitSeq(strings.TrimSpace(methodsText), "\n\n") {

@@ -1,6 +1,6 @@
-// Command bench times `ablate plan` of a study with four axes and seeds, of ten
-// thousand and of a hundred thousand trials, beside Hydra's basic launcher
-// composing the same sweep of the same parameters, in one run.
+// Command bench compares `ablate plan` with Hydra's basic launcher. It times `ablate
+// plan` on a study with four swept parameters and seeds, with 10,000 and with 100,000
+// trials, and Hydra composing the configurations of the same sweep.
 //
 //	go run ./runner/plan/bench -ablate BINARY -python PYTHON
 //
@@ -8,8 +8,9 @@
 // 288 MB, 100,000 trials 12.8 s and 2.4 GB, 7,800 trials/s; Hydra 1.3.8 7.4
 // configurations/s.
 //
-// PYTHON has hydra-core. Hydra composes the first -hydra configurations of the
-// sweep, and is measured by the configuration: all would take it half an hour.
+// The Python interpreter PYTHON must have the package hydra-core. Hydra composes only the
+// first -hydra configurations of the sweep, and its time per configuration is reported:
+// all of them would take half an hour.
 package main
 
 import (
@@ -37,7 +38,7 @@ func main() {
 	}
 }
 
-// The axes of the sweep: ten values each.
+// axes are the swept parameters, with ten values each.
 var axes = []struct {
 	path string
 	of   func(i int) string
@@ -102,7 +103,7 @@ func run(ablate, python string, jobs int) error {
 		fmt.Printf("ablate plan, %6d trials: %.2f s, %.0f trials/s, largest process %d MB\n", n, best.Seconds(), rate, rss>>10)
 	}
 
-	// The same parameters with the same defaults, as YAML.
+	// tree has the same parameters with the same defaults, as YAML.
 	tree := map[string]any{}
 	for _, a := range language.Axes() {
 		if a.Default == nil {
@@ -126,8 +127,8 @@ func run(ablate, python string, jobs int) error {
 		return err
 	}
 	_, self, _, _ := runtime.Caller(0)
-	// The launcher takes the product of all: ten of the first axis, and as many
-	// of the second as are asked for.
+	// The launcher runs the product of the axes: ten values of the first, and as many of
+	// the second as give the number of jobs.
 	second := max(1, jobs/10)
 	args := []string{filepath.Join(filepath.Dir(self), "compose.py"), "--config-dir", work, "--config-name", "trial", "-m",
 		axes[0].path + "=" + values(10, axes[0].of), axes[1].path + "=" + values(second, axes[1].of),
