@@ -7,11 +7,11 @@ _help:
 run study="experiments/quickstart" *args:
     go run . run {{study}} {{args}}
 
-# all tests
+# run all tests
 test *args="./...":
     go test {{args}}
 
-# budgets of a training step beside JAX, and of the quickstart study (Python only here)
+# benchmarks: plans against Hydra, training steps against JAX, the quickstart study (needs Python)
 bench:
     bash .ci/bench
 
@@ -19,15 +19,15 @@ bench:
 fmt:
     gofmt -w .
 
-# what CI checks besides tests
+# the static checks of CI
 lint:
     go vet ./... && go tool -modfile=runner/internal/tools/tools.mod staticcheck ./...
 
-# rewrite golden files (review the diff)
+# rewrite the expected outputs of tests (review the diff)
 golden:
     UPDATE=1 go test ./...
 
-# write a study's report from what the store has
+# write a study's report from the results in the store
 report study="experiments/quickstart":
     go run . report {{study}}
 
@@ -35,10 +35,10 @@ report study="experiments/quickstart":
 fuzz pkg target time="60s":
     go test {{pkg}} -run '^$' -fuzz '^{{target}}$' -fuzztime {{time}}
 
-# the gate of the shapes world: four runs, every arm (about half an hour on two cores)
+# run the gate study of the shapes world (about half an hour on two cores)
 long:
     go run . run experiments/gate
 
-# everything CI runs
+# run everything that CI runs
 ci:
     bash .ci/run

@@ -12,11 +12,11 @@ import (
 	"ablate/reports/format"
 )
 
-// mostRows bounds the rows of a figure that shows each several times.
+// mostRows is the largest number of rows of a figure that shows each row several times.
 const mostRows = 20
 
-// Categories draws alignment by category: a column a category, in it a glyph a
-// row with its interval where there is one.
+// Categories draws alignment by category: one column per category, and in it one glyph
+// per row with its interval, if there is one.
 func Categories(t *compare.Table) Figure {
 	c := &categories{t: t, names: []string{"count", "colour", "background", "combination"}, marks: &marks{}}
 	var all []int
@@ -48,7 +48,7 @@ type categories struct {
 	marks *marks
 }
 
-// DataRange is what the axes must show.
+// DataRange implements plot.DataRanger.
 func (c *categories) DataRange() (xmin, xmax, ymin, ymax float64) {
 	ymin, ymax = math.Inf(1), math.Inf(-1)
 	for _, i := range c.rows {
@@ -65,7 +65,7 @@ func (c *categories) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return -.5, float64(len(c.names)) - .5, ymin, ymax
 }
 
-// Plot draws the glyphs.
+// Plot implements plot.Plotter. It draws the glyphs.
 func (c *categories) Plot(canvas draw.Canvas, p *plot.Plot) {
 	tx, ty := p.Transforms(&canvas)
 	for k, n := range c.names {

@@ -14,9 +14,9 @@ import (
 	"ablate/reports/format"
 )
 
-// Curves draws curves of a metric over the steps of a stage: the mean over a row's seeds as
-// a line, in a band that is its interval, or reaches from the least seed to the greatest.
-// It returns false where there is no curve.
+// Curves draws curves of a metric over the steps of a stage: the mean over a row's seeds
+// as a line, in a band that is its interval or, without one, the range of the seeds. It
+// returns false if there is no curve.
 func Curves(t *compare.Table, curves []compare.Curve, metric string) (Figure, bool) {
 	if len(curves) == 0 {
 		return Figure{}, false
@@ -35,7 +35,7 @@ func Curves(t *compare.Table, curves []compare.Curve, metric string) (Figure, bo
 	}
 	l.more = len(rows) - len(b.list)
 	if len(b.list) == 1 {
-		l = legend{} // one line needs no name: rows that share it are many
+		l = legend{} // a single line needs no legend: it may be shared by many rows
 	}
 	return Figure{func(at layout) drawing {
 		p := newPlot("step", metric)
@@ -54,7 +54,7 @@ type bands struct {
 	marks  *marks
 }
 
-// DataRange is what the axes must show.
+// DataRange implements plot.DataRanger.
 func (b *bands) DataRange() (xmin, xmax, ymin, ymax float64) {
 	ymin, ymax = math.Inf(1), math.Inf(-1)
 	for _, c := range b.list {
@@ -70,7 +70,7 @@ func (b *bands) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return 0, xmax, ymin, ymax
 }
 
-// Plot draws bands, then lines, then marks.
+// Plot implements plot.Plotter. It draws bands, then lines, then marks.
 func (b *bands) Plot(canvas draw.Canvas, p *plot.Plot) {
 	tx, ty := p.Transforms(&canvas)
 	for _, c := range b.list {
@@ -99,7 +99,7 @@ func (b *bands) Plot(canvas draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// step is a point of a curve in words.
+// step describes a point of a curve in words.
 func step(s compare.Step) string {
 	v := format.Number(0, s.Mean)
 	switch {

@@ -13,11 +13,12 @@ import (
 	"ablate/reports/format"
 )
 
-// DoseResponse draws metrics against the levels of one axis of an arm, a panel each: the
-// mean of each row with its interval over seeds, and its seeds as small points. An arm of
-// several axes has a line for each combination of levels of the others: where the lines
-// are parallel, the axes do not interact. A dashed line in a band is the reference with
-// its interval. It returns false where no row has one of the metrics.
+// DoseResponse draws metrics against the levels of one axis of an arm, with one panel per
+// metric: the mean of each row with its interval over seeds, and its seeds as small
+// points. If the arm has several axes, there is one line for each combination of levels
+// of the others; parallel lines mean that the axes do not interact. A dashed line in a
+// band is the reference with its interval. DoseResponse returns false if no row has one
+// of the metrics.
 func DoseResponse(t *compare.Table, s compare.Sweep, factor int, metrics []string) (Figure, bool) {
 	d := &dose{table: t, axis: axisOf(s.Factors[factor]), marks: &marks{}}
 	byName := map[string]int{}
@@ -69,7 +70,7 @@ func DoseResponse(t *compare.Table, s compare.Sweep, factor int, metrics []strin
 }
 
 const (
-	mostLevels = 7 // lines that differ in colour
+	mostLevels = 7 // largest number of lines with different colours
 	doseHigh   = 6 * vg.Centimeter
 )
 
@@ -83,7 +84,7 @@ type dose struct {
 	marks     *marks
 }
 
-// series are the rows of one combination of levels of the other axes, in the order of the
+// series has the rows of one combination of levels of the other axes, in the order of the
 // axis.
 type series struct {
 	name  string
@@ -93,17 +94,17 @@ type series struct {
 // level is a row at a level of the axis.
 type level struct{ at, row int }
 
-// axis has the positions of the levels of a factor.
+// axis has the positions of the levels of a factor on an axis.
 type axis struct {
 	at     []float64
 	labels []string
-	log    bool // at are logarithms
-	broken bool // the first level is 0, which has no logarithm, and is set apart
+	log    bool // the positions are logarithms
+	broken bool // the first level is 0, which has no logarithm and is set apart
 }
 
-// axisOf places levels: numbers by their size, on a logarithmic axis where they span a
-// factor of ten, other levels at equal distances. 0 has no logarithm: it is set apart from
-// the others, by the average distance between them.
+// axisOf places levels on an axis: numbers by their size, on a logarithmic axis if they
+// span a factor of ten, and other levels at equal distances. On a logarithmic axis, 0 has
+// no position; it is set apart from the others by their average distance.
 func axisOf(f compare.Factor) axis {
 	var a axis
 	for i, l := range f.Levels {
@@ -131,9 +132,10 @@ func axisOf(f compare.Factor) axis {
 	return a
 }
 
-// Ticks is plot.Ticker's: the levels, named as far as there is room.
+// Ticks implements plot.Ticker. It returns the levels, with names as far as there is
+// room.
 func (a axis) Ticks(low, high float64) []plot.Tick {
-	const room = 150 // points that an axis has at least
+	const room = 150 // smallest width of an axis in points
 	var out []plot.Tick
 	end := math.Inf(-1)
 	for i, x := range a.at {
@@ -143,7 +145,7 @@ func (a axis) Ticks(low, high float64) []plot.Tick {
 			tick.Label, end = a.labels[i], at+w/2+3
 		}
 		if tick.Label == "" {
-			tick.Label = " " // a level, and no minor tick
+			tick.Label = " " // a level without a name; an empty label would make it a minor tick
 		}
 		out = append(out, tick)
 	}
@@ -176,7 +178,7 @@ type response struct {
 	metric string
 }
 
-// DataRange is what the axes must show.
+// DataRange implements plot.DataRanger.
 func (r *response) DataRange() (xmin, xmax, ymin, ymax float64) {
 	ymin, ymax = math.Inf(1), math.Inf(-1)
 	see := func(c compare.Cell) {
@@ -205,7 +207,7 @@ func (r *response) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return first - side, last + side, ymin, ymax
 }
 
-// Plot draws the reference, then a line for each series.
+// Plot implements plot.Plotter. It draws the reference, then a line for each series.
 func (r *response) Plot(c draw.Canvas, p *plot.Plot) {
 	tx, ty := p.Transforms(&c)
 	if ref, ok := r.reference[r.metric]; ok {
@@ -225,7 +227,7 @@ func (r *response) Plot(c draw.Canvas, p *plot.Plot) {
 			beside = 8 * (vg.Length(i)/vg.Length(n-1) - .5)
 		}
 		var at []vg.Point
-		apart := false // the first is at a level that is set apart
+		apart := false // whether the first point is at a level that is set apart
 		for _, q := range l.doses {
 			cell, ok := r.table.Rows[q.row].Cells[r.metric]
 			if !ok {
@@ -242,7 +244,8 @@ func (r *response) Plot(c draw.Canvas, p *plot.Plot) {
 			at = append(at, vg.Point{X: x, Y: ty(cell.Mean)})
 			r.marks.add(at[len(at)-1], Mark{Row: q.row, Series: i, Name: name(r.table.Rows[q.row]), Values: metricName(r.table, r.metric) + " " + format.Cell(r.table.Digits(r.metric), cell)})
 		}
-		// From 0 to the others the axis has no measure: the line there is dotted.
+		// Between 0 and the other levels the axis has no scale, so the line is dotted
+		// there.
 		line := at
 		if apart && len(at) > 1 {
 			c.StrokeLines(draw.LineStyle{Color: col, Width: 1.2, Dashes: []vg.Length{1.5, 2}}, at[:2])

@@ -11,7 +11,8 @@ import (
 	"ablate/analysis/compare"
 )
 
-// grid is a study with an arm of two axes, and a reference that is none of its rows.
+// grid returns a study with an arm of two axes, and a reference that is not one of the
+// arm's rows.
 func grid() *compare.Table {
 	cell := func(mean float64) compare.Cell {
 		return compare.Cell{Mean: mean, Low: mean - .03, High: mean + .03, Interval: compare.OverSeeds, Seeds: []string{"1", "2", "3"}, Values: []float64{mean - .02, mean, mean + .02}, N: 3}
@@ -33,7 +34,7 @@ func grid() *compare.Table {
 	return t
 }
 
-// TestDoseResponse: an arm of two axes has a line for each level of the other axis, and the
+// TestDoseResponse: an arm of two axes has one line for each level of the other axis. The
 // points of a line are the rows of that level, in the order of the axis.
 func TestDoseResponse(t *testing.T) {
 	tab := grid()

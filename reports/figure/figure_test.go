@@ -73,8 +73,7 @@ func TestFigures(t *testing.T) {
 
 var text = regexp.MustCompile(`<text x="([-\d.]+)" y="([-\d.]+)"[^>]*textLength="([\d.]+)"[^>]*font-size:9px[^>]*>([^<]+)<`)
 
-// texts are where the names of rows stand: x, y and the length that they keep
-// whatever font a reader has.
+// texts returns the position (x, y) and the fixed length of the names of rows.
 func texts(t *testing.T, f figure.Figure) map[string][3]float64 {
 	t.Helper()
 	svg, err := f.SVG()
@@ -166,8 +165,8 @@ func TestLeftOut(t *testing.T) {
 	}
 }
 
-// TestLeftOutElsewhere: so it is with differences, and with rewards, of which a row in focus
-// may share one that is drawn under another's name.
+// TestLeftOutElsewhere tests the same for differences and rewards. A row in focus may
+// share a reward that is drawn with the name of another row.
 func TestLeftOutElsewhere(t *testing.T) {
 	tab := &compare.Table{Reference: "arm 0", Front: &compare.Front{Points: []compare.FrontPoint{{Label: "arm 65", On: true}}}}
 	var rewards []figure.Reward
@@ -197,7 +196,7 @@ func TestLeftOutElsewhere(t *testing.T) {
 	}
 }
 
-// TestEmpty draws what there is of a study without a result.
+// TestEmpty draws the figures of a study without results.
 func TestEmpty(t *testing.T) {
 	e := ablation()
 	for i := range e.Rows {

@@ -7,8 +7,8 @@ import (
 	"ablate/reports/format"
 )
 
-// focus are the rows that a figure shows and names first: the reference, and those on
-// the front, in the answer, and of the pretrained model.
+// focus returns the rows that a figure shows and names first: the reference, the rows on
+// the front and in the answer, and the pretrained model.
 func focus(t *compare.Table) map[int]bool {
 	names := []string{t.Reference, t.Pretrained}
 	if t.Front != nil {
@@ -33,7 +33,8 @@ func focus(t *compare.Table) map[int]bool {
 	return out
 }
 
-// drawn are at most most of some rows, in their order: those in focus, and then the first.
+// drawn returns at most most of rows, in their order. It prefers rows in focus, then the
+// first ones.
 func drawn(t *compare.Table, rows []int, most int) []int { return firstOf(rows, focus(t), most) }
 
 func firstOf(rows []int, focus map[int]bool, most int) []int {
@@ -51,10 +52,10 @@ func firstOf(rows []int, focus map[int]bool, most int) []int {
 	return slices.DeleteFunc(slices.Clone(rows), func(i int) bool { return !slices.Contains(first, i) })
 }
 
-// name is what a figure calls a row.
+// name returns the name of a row in a figure.
 func name(r compare.Row) string { return format.Brief(r) }
 
-// values are a row's values of metrics in words.
+// values returns a row's values of metrics in words.
 func values(t *compare.Table, cells map[string]compare.Cell, metrics ...string) string {
 	var s string
 	for _, name := range metrics {
@@ -70,7 +71,7 @@ func values(t *compare.Table, cells map[string]compare.Cell, metrics ...string) 
 	return s
 }
 
-// metricName is what readers call a metric.
+// metricName returns the name of a metric for readers.
 func metricName(t *compare.Table, name string) string {
 	if m, ok := t.Metric(name); ok {
 		return m.Label

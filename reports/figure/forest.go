@@ -11,20 +11,20 @@ import (
 	"ablate/reports/format"
 )
 
-// interval is a line of a forest plot: a label, a figure with its interval, and
-// the seeds' values as points.
+// interval is a line of a forest plot: a label, an estimate with its interval, and the
+// seeds' values as points.
 type interval struct {
 	label  string
 	values string
-	row    int // whose colour and glyph it has
-	of     int // the row of the table that it is of; −1 where it is of none
+	row    int // row whose colour and glyph it has
+	of     int // row of the table to which it belongs; −1 if there is none
 	cell   compare.Cell
-	filled bool // where others are hollow
+	filled bool // the glyph is filled and not hollow
 }
 
-// Forest draws the paired differences of every row from the reference: the
-// interval where there is one, the seeds as small points, filled where the
-// difference is significant. It returns false where nothing is compared.
+// Forest draws the paired difference of every row from the reference, with its interval
+// if there is one and its seeds as small points. Glyphs of significant differences are
+// filled. It returns false if there is no difference.
 func Forest(t *compare.Table, metric string) (Figure, bool) {
 	var rows []int
 	for i, r := range t.Rows {
@@ -68,7 +68,7 @@ func Effects(t *compare.Table, s compare.Sweep, metric string) (Figure, bool) {
 	return forest(list, all-len(list), label(t, metric)+", effects in "+s.Arm)
 }
 
-// label is a metric's, with the direction that is better.
+// label returns the name of a metric with its better direction.
 func label(t *compare.Table, metric string) string {
 	for _, m := range t.Metrics {
 		if m.Name == metric {
@@ -78,10 +78,10 @@ func label(t *compare.Table, metric string) string {
 	return metric
 }
 
-// mostLines bounds a forest: more lines than this are no picture.
+// mostLines is the largest number of lines of a forest plot.
 const mostLines = 60
 
-// forest draws lines, of which more are left out.
+// forest draws the lines of list. more is the number of lines that are left out.
 func forest(list []interval, more int, x string) (Figure, bool) {
 	if len(list) == 0 {
 		return Figure{}, false
@@ -99,15 +99,15 @@ func forest(list []interval, more int, x string) (Figure, bool) {
 	}}, true
 }
 
-// lines are those of a forest plot. Their labels are left of the data, or above it where
-// the figure is narrow.
+// lines are the lines of a forest plot. Their labels are to the left of the data, or
+// above it if the figure is narrow.
 type lines struct {
 	list  []interval
 	at    layout
 	marks *marks
 }
 
-// line is the height of one.
+// line returns the height of a line.
 func (l *lines) line() vg.Length {
 	if l.at == narrow {
 		return 28
@@ -115,7 +115,7 @@ func (l *lines) line() vg.Length {
 	return .62 * vg.Centimeter
 }
 
-// DataRange is what the axes must show.
+// DataRange implements plot.DataRanger.
 func (l *lines) DataRange() (xmin, xmax, ymin, ymax float64) {
 	xmin, xmax = 0, 0
 	for _, i := range l.list {
@@ -135,7 +135,7 @@ func (l *lines) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return xmin - m, xmax + m, -float64(len(l.list)) + .4, ymax
 }
 
-// label is one, as wide as there is room.
+// label returns the label of a line, shortened to the available width.
 func (l *lines) label(i interval) string {
 	if l.at == narrow {
 		return fit(i.label, l.at.width()-20)
@@ -143,7 +143,8 @@ func (l *lines) label(i interval) string {
 	return fit(i.label, l.at.width()*2/5)
 }
 
-// GlyphBoxes keeps room for the labels, and for the last tick's beyond the data.
+// GlyphBoxes implements plot.GlyphBoxer. It reserves space for the labels, and for the
+// label of the last tick.
 func (l *lines) GlyphBoxes(*plot.Plot) []plot.GlyphBox {
 	right := plot.GlyphBox{X: 1, Y: .5, Rectangle: vg.Rectangle{Max: vg.Point{X: 14}}}
 	if l.at == narrow {
@@ -156,7 +157,7 @@ func (l *lines) GlyphBoxes(*plot.Plot) []plot.GlyphBox {
 	return []plot.GlyphBox{{X: 0, Y: .5, Rectangle: vg.Rectangle{Min: vg.Point{X: -widest(labels) - 10}}}, right}
 }
 
-// Plot draws the lines.
+// Plot implements plot.Plotter. It draws the lines.
 func (l *lines) Plot(c draw.Canvas, p *plot.Plot) {
 	tx, ty := p.Transforms(&c)
 	zero := tx(0)

@@ -15,11 +15,11 @@ import (
 )
 
 // Front draws metric y against metric x: the mean of each row, with its intervals over
-// seeds and its seeds as small points; the Pareto front as steps; the way of an arm along
-// its one axis as a dotted line; and what real images have against real ones as a dashed
-// line. Rows in focus are named first, others where there is room; a row that is not named
-// is a grey point. Rows without both metrics, and rows that repeat another's trials, are
-// left out. It returns false where there is no row.
+// seeds and its seeds as small points; the Pareto front as steps; a dotted line through
+// the points of an arm along its one axis; and the value of real images against real
+// images as a dashed line. Rows in focus are named first, and others if there is room; a
+// row without a name is a grey point. Rows that lack one of the metrics, and rows with
+// the same trials as another row, are left out. Front returns false if there is no row.
 func Front(t *compare.Table, x, y string) (Figure, bool) {
 	f := front{labels: [2]string{label(t, x), label(t, y)}, floor: math.NaN(), marks: &marks{}}
 	mx, _ := t.Metric(x)
@@ -43,7 +43,7 @@ func Front(t *compare.Table, x, y string) (Figure, bool) {
 		if !okX || !okY {
 			continue
 		}
-		if p, ok := shared[cmp.Or(r.SameAs, r.Label)]; ok { // over the seeds that the rows share, so that none lies beyond the front
+		if p, ok := shared[cmp.Or(r.SameAs, r.Label)]; ok { // means over the seeds that all rows share, so that no row lies beyond the front
 			cx, cy = p.CellX, p.CellY
 		}
 		at[i] = plotter.XY{X: cx.Mean, Y: cy.Mean}
@@ -94,15 +94,15 @@ type point struct {
 func (p point) mean() plotter.XY { return plotter.XY{X: p.x.Mean, Y: p.y.Mean} }
 
 type front struct {
-	labels, ranges [2]string // of the axes
+	labels, ranges [2]string // labels and ranges of the axes
 	points         []point
-	steps          plotter.XYs   // the front, by x
-	paths          []plotter.XYs // of arms along their one axis
-	floor          float64       // real against real; NaN without one
+	steps          plotter.XYs   // the front, sorted by x
+	paths          []plotter.XYs // points of arms along their one axis
+	floor          float64       // real images against real images; NaN if there is none
 	marks          *marks
 }
 
-// seeds pairs a point's values seed by seed.
+// seeds calls f with a point's values of each seed.
 func (p point) seeds(f func(x, y float64)) {
 	for i, s := range p.x.Seeds {
 		if v, ok := p.y.Of(s); ok {
@@ -111,7 +111,8 @@ func (p point) seeds(f func(x, y float64)) {
 	}
 }
 
-// DataRange is what the axes must show: not more than a metric can have.
+// DataRange implements plot.DataRanger. The range does not exceed the possible values of
+// a metric.
 func (f *front) DataRange() (xmin, xmax, ymin, ymax float64) {
 	xmin, ymin = math.Inf(1), math.Inf(1)
 	xmax, ymax = math.Inf(-1), math.Inf(-1)
@@ -138,7 +139,7 @@ func (f *front) DataRange() (xmin, xmax, ymin, ymax float64) {
 	return xmin, xmax, ymin, ymax
 }
 
-// margin widens a range by a little, within what a metric of a range can have.
+// margin widens a range a little, within the possible values of the metric.
 func margin(low, high float64, of string) (float64, float64) {
 	m := .06*(high-low) + 1e-3
 	if l := low - m; low < 0 || l > 0 || of != table.Share && of != table.Unit && of != table.Positive {
@@ -154,7 +155,7 @@ func margin(low, high float64, of string) (float64, float64) {
 	return low, high
 }
 
-// Plot draws the points, and names where they cover nothing.
+// Plot implements plot.Plotter. It draws the points and the names.
 func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
 	tx, ty := p.Transforms(&c)
 	to := func(q plotter.XY) vg.Point { return vg.Point{X: tx(q.X), Y: ty(q.Y)} }
@@ -186,7 +187,7 @@ func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
 		f.marks.add(at, Mark{Row: q.row, Series: q.row, Name: q.name, Values: q.values})
 	}
 	names := f.names(r, to)
-	for _, named := range []bool{false, true} { // rows with a name are drawn over the others
+	for _, named := range []bool{false, true} { // rows with a name are drawn last
 		for i, q := range f.points {
 			if _, ok := names[i]; ok == named {
 				q.draw(c, tx, ty, named)
@@ -201,14 +202,15 @@ func (f *front) Plot(c draw.Canvas, p *plot.Plot) {
 		col, _ := arm(q.row)
 		s := small
 		s.Color = inkOf(col)
-		if end, far := b.leader(to(q.mean())); far { // from a name that is far from its point a line leads there
+		if end, far := b.leader(to(q.mean())); far { // a line connects the point with a name that is far away
 			c.StrokeLine2(draw.LineStyle{Color: s.Color, Width: .4}, to(q.mean()).X, to(q.mean()).Y, end.X, end.Y)
 		}
 		c.FillText(s, vg.Point{X: b.x0, Y: b.y0}, q.name)
 	}
 }
 
-// draw draws a point: in its colour, with its seeds and intervals, where it is named.
+// draw draws a point. If it is named, it is in its colour, with its seeds and intervals;
+// otherwise it is grey.
 func (p point) draw(c draw.Canvas, tx, ty func(float64) vg.Length, named bool) {
 	col, glyph := arm(p.row)
 	radius := vg.Length(4)
@@ -233,9 +235,9 @@ func (p point) draw(c draw.Canvas, tx, ty func(float64) vg.Length, named bool) {
 	c.DrawGlyph(draw.GlyphStyle{Color: col, Radius: radius, Shape: glyph}, vg.Point{X: x, Y: y})
 }
 
-// line are the steps of the front: what is better in neither metric than one of its rows
-// lies below and left of them. Where a row that is not counted, a control or one of other
-// seeds, is better in both, there is no line.
+// line returns the steps of the front. A point below and left of them is not better in
+// either metric than some row of the front. There is no step where a row that does not
+// count for the front (a control, or a row with other seeds) is better in both metrics.
 func (f *front) line() [][2]plotter.XY {
 	var out [][2]plotter.XY
 	for i := 1; i < len(f.steps); i++ {

@@ -9,10 +9,10 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// small is the text within a figure.
+// small is the style of text within a figure.
 var small = draw.TextStyle{Color: grey, Font: font.Font{Variant: "Sans", Size: 9}, Handler: plot.DefaultTextHandler}
 
-// widest is the width of the widest of some labels.
+// widest returns the width of the widest label.
 func widest(labels []string) vg.Length {
 	var w vg.Length
 	for _, l := range labels {
@@ -21,7 +21,7 @@ func widest(labels []string) vg.Length {
 	return w
 }
 
-// fit is a label that is cut to a width where it is wider.
+// fit returns a label, shortened if it is wider than width.
 func fit(label string, width vg.Length) string {
 	if small.Width(label) <= width {
 		return label
@@ -33,13 +33,13 @@ func fit(label string, width vg.Length) string {
 	return string(cut) + "…"
 }
 
-// legend names rows where they cover nothing: right of a plot, or below it.
+// legend is a list of row names outside of the plot, to its right or below it.
 type legend struct {
-	rows   []int // whose colour and glyph a label has
+	rows   []int // by label, the row whose colour and glyph it has
 	labels []string
-	more   int    // rows beyond those that are drawn
-	note   string // on what has no colour
-	below  bool   // in both layouts, not just where the figure is narrow
+	more   int    // number of rows that are not drawn
+	note   string // note on data without a colour
+	below  bool   // below the plot in both layouts, not only in the narrow one
 }
 
 const legendLine = 13 // points
@@ -48,7 +48,8 @@ func (l *legend) add(row int, label string) {
 	l.rows, l.labels = append(l.rows, row), append(l.labels, label)
 }
 
-// lines are the labels, as wide as a layout allows, and what is left out.
+// lines returns the labels, shortened to the width of a layout, and a line on rows that
+// are left out.
 func (l *legend) lines(at layout) []string {
 	most := at.width() - 3*vg.Centimeter
 	if l.right(at) {
@@ -67,7 +68,7 @@ func (l *legend) lines(at layout) []string {
 	return out
 }
 
-// left is a sentence on how many things are not drawn, empty where all are.
+// left returns a sentence on how many things are not drawn, empty if n is 0.
 func left(n int, what string) string {
 	switch n {
 	case 0:
@@ -78,10 +79,10 @@ func left(n int, what string) string {
 	return fmt.Sprintf("%d more %ss are not drawn", n, what)
 }
 
-// right reports whether a legend is placed right of the plot.
+// right reports whether the legend is to the right of the plot.
 func (l *legend) right(at layout) bool { return at == wide && !l.below }
 
-// figure is a plot of a height beside its legend.
+// figure returns the drawing of a plot of a height, with its legend.
 func (l *legend) figure(height vg.Length, m *marks, draws func(draw.Canvas), at layout) drawing {
 	lines := l.lines(at)
 	room := legendLine * vg.Length(len(lines))
@@ -105,7 +106,7 @@ func (l *legend) figure(height vg.Length, m *marks, draws func(draw.Canvas), at 
 	return d
 }
 
-// draw draws the legend, its upper left corner at a point.
+// draw draws the legend with its upper left corner at a point.
 func (l *legend) draw(c draw.Canvas, corner vg.Point, lines []string) {
 	for k, label := range lines {
 		at := corner.Sub(vg.Point{Y: legendLine * (vg.Length(k) + .5)})

@@ -9,39 +9,39 @@ import (
 )
 
 // Mark is a point of a figure with its values in words. Lengths are in percent of the
-// figure's, from its left and its top.
+// figure's width and height, from its left and top.
 type Mark struct {
-	Row    int    // of the ablation table; −1 where it is of none
-	Series int    // the marks of a series belong together: a line, or a row
-	Name   string // of the row
+	Row    int    // row of the ablation table; −1 if there is none
+	Series int    // number of the series, whose marks belong together: a line or a row
+	Name   string // name of the row
 	Values string
 
-	X, Y                     float64 // the point
-	Left, Top, Width, Height float64 // where the mouse finds it; no two areas of a figure overlap
+	X, Y                     float64 // position of the point
+	Left, Top, Width, Height float64 // area for the mouse; areas of a figure do not overlap
 }
 
-// marks are those of a drawing.
+// marks are the marks of a drawing.
 type marks struct {
 	list   []Mark
-	points []vg.Point // where each is, from the foot of the drawing
+	points []vg.Point // position of each, with y from the bottom of the drawing
 }
 
-// add notes a mark at a point of the drawing.
+// add records a mark at a point of the drawing.
 func (m *marks) add(at vg.Point, mark Mark) {
 	m.list = append(m.list, mark)
 	m.points = append(m.points[:len(m.list)-1], at)
 }
 
-// Sides of the area of a mark, in points: as large as a finger needs where there is room,
-// as small as a mouse can still find where points crowd. A narrow figure is shown at 1.35
-// pixels a point or more, a wide one at 1.6.
+// Sides of the area of a mark, in points: large enough for a finger if there is room, and
+// just large enough for a mouse if many points are close together. A narrow figure is
+// shown with at least 1.35 pixels per point, a wide one with 1.6.
 const (
 	mostSide  = 16
 	leastSide = 5
 )
 
-// place gives each mark an area: a square around its point that reaches half the way to
-// the nearest other point. Where points lie too close for that, their squares are moved
+// place gives each mark an area: a square around its point that reaches half the distance
+// to the nearest other point. If points are too close for that, their squares are moved
 // to the nearest free place.
 func (m *marks) place(width, height vg.Length) []Mark {
 	n := len(m.list)
@@ -73,7 +73,7 @@ func (m *marks) place(width, height vg.Length) []Mark {
 	return out
 }
 
-// freePlace is the place for a small square that is nearest to a point and overlaps none.
+// freePlace returns the small square nearest to a point that overlaps none of taken.
 func freePlace(p vg.Point, taken []box, width, height vg.Length) box {
 	for r := vg.Length(0); r < width+height; r++ {
 		for k := range max(1, int(2*r)) {
@@ -97,7 +97,7 @@ func around(p vg.Point, side vg.Length) box {
 	return box{p.X - side/2, p.Y - side/2, p.X + side/2, p.Y + side/2}
 }
 
-// within is a box moved into a drawing.
+// within returns a box moved into the drawing.
 func (a box) within(width, height vg.Length) box {
 	dx := max(0, -a.x0) - max(0, a.x1-width)
 	dy := max(0, -a.y0) - max(0, a.y1-height)

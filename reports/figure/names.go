@@ -9,7 +9,8 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// room is where names can be placed: not over full boxes, and rather not over busy ones.
+// room has the areas of a figure that limit where names can be placed: never over full
+// boxes, and preferably not over busy ones.
 type room struct {
 	within  box
 	full    []box // names and means
@@ -17,12 +18,13 @@ type room struct {
 	leaders []box // lines that lead from names to their points
 }
 
-// beside is the distance up to which a name is plainly that of its point.
+// beside is the largest distance, in points, at which a name clearly belongs to its
+// point.
 const beside = 14
 
-// place finds the best place for a name of a size at a point: near to it, on little that is
-// busy, and with a line to it that crosses nothing. Where far is false the name is
-// placed beside its point, over hardly anything that is busy, or not at all.
+// place finds the best place for the name of a point: close to the point, on few busy
+// boxes, and with a leader line that crosses nothing. If far is false, it returns only a
+// place beside the point that covers almost no busy box, or false.
 func (r *room) place(at vg.Point, width, height vg.Length, far bool) (box, bool) {
 	var best box
 	least := math.Inf(1)
@@ -34,7 +36,8 @@ func (r *room) place(at vg.Point, width, height vg.Length, far bool) (box, bool)
 		const directions = 32
 		for k := range directions {
 			sin, cos := math.Sincos(2 * math.Pi * float64(k) / directions)
-			// The middle of a box whose edge is d away from the point in a direction.
+			// The centre of a box whose edge has the distance d from the point in a
+			// direction.
 			x := at.X + vg.Length(cos)*(d+width/2)
 			y := at.Y + vg.Length(sin)*(d+height/2)
 			b := box{x - width/2, y - height/2, x + width/2, y + height/2}
@@ -67,7 +70,8 @@ func (r *room) place(at vg.Point, width, height vg.Length, far bool) (box, bool)
 	return best, true
 }
 
-// leader is where the line from a point to a name ends; false where none is needed.
+// leader returns the end of the line from a point to its name, false if no line is
+// needed.
 func (a box) leader(from vg.Point) (vg.Point, bool) {
 	end := vg.Point{X: min(max(from.X, a.x0), a.x1), Y: min(max(from.Y, a.y0), a.y1)}
 	return end, math.Hypot(float64(end.X-from.X), float64(end.Y-from.Y)) > beside
@@ -83,7 +87,7 @@ func overlaps(b box, with []box) float64 {
 	return n
 }
 
-// along are boxes that cover a line.
+// along returns boxes that cover a line.
 func along(line []vg.Point) []box {
 	const size = 4
 	var out []box
@@ -97,9 +101,9 @@ func along(line []vg.Point) []box {
 	return out
 }
 
-// names finds the places of the names, those of rows in focus first. Another row has a name
-// where there is room for it beside the point, and for its seeds and intervals beside the
-// other names: without a name it has none of them but faint ones.
+// names returns the places of names. Rows in focus come first. Any other row gets a name
+// if there is room for it beside the point, and for its seeds and intervals beside the
+// other names. Without a name, its seeds and intervals are drawn faintly.
 func (f *front) names(r *room, to func(plotter.XY) vg.Point) map[int]box {
 	out := map[int]box{}
 	few := len(f.points) <= fewRows
@@ -133,7 +137,7 @@ func (f *front) names(r *room, to func(plotter.XY) vg.Point) map[int]box {
 	return out
 }
 
-// covers are boxes that a point's seeds and intervals cover.
+// covers returns boxes that a point's seeds and intervals cover.
 func (p point) covers(to func(plotter.XY) vg.Point) []box {
 	var out []box
 	p.seeds(func(x, y float64) { out = append(out, around(to(plotter.XY{X: x, Y: y}), 4)) })
@@ -146,5 +150,5 @@ func (p point) covers(to func(plotter.XY) vg.Point) []box {
 	return out
 }
 
-// fewRows are so few that each may have a name far from its point.
+// fewRows is the largest number of rows that may all have names far from their points.
 const fewRows = 10

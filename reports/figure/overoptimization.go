@@ -18,15 +18,15 @@ import (
 	"ablate/reports/format"
 )
 
-// mostBest are the panels of arms that keep the best of n.
+// mostBest is the largest number of panels of arms with best of n.
 const mostBest = 6
 
-// OverOptimization draws proxy and gold against √KL (Gao et al. 2022), a panel
-// a course on axes that all share, the gold of the others in grey behind it.
-// Fine-tunings and best of n stand apart: their distances are different
-// estimators, and each has an axis of its own. From three independent seeds on a
-// point has the interval of its mean, joined to a band, with fewer its seeds. It
-// returns false where there is no course.
+// OverOptimization draws proxy and gold against √KL (Gao et al. 2022). Each course has a
+// panel on shared axes, with the gold of the other courses in grey. Fine-tunings and best
+// of n have separate groups of panels and separate x axes, because their distances are
+// different estimates. With at least three independent seeds, a point has the interval of
+// its mean, drawn as a band; with fewer, its seeds are drawn. OverOptimization returns
+// false if there is no course.
 func OverOptimization(t *compare.Table, tuned, best []compare.Course) (Figure, bool) {
 	if len(tuned)+len(best) == 0 {
 		return Figure{}, false
@@ -44,15 +44,15 @@ func OverOptimization(t *compare.Table, tuned, best []compare.Course) (Figure, b
 }
 
 const (
-	footLine  = 18 // the name of a group's x axis
-	nameLine  = 11 // of a panel
-	mostNames = 4  // lines of a name
+	footLine  = 18 // height of the name of a group's x axis
+	nameLine  = 11 // height of a line of a panel's name
+	mostNames = 4  // largest number of lines of a name
 	panelHigh = 108
-	above     = 6  // between a panel and the name of the next
-	ordinate  = 14 // room for the name of the y axis
+	above     = 6  // space between a panel and the name of the next
+	ordinate  = 14 // width of the name of the y axis
 )
 
-// headLine is the height of the heading of a group.
+// headLine returns the height of the heading of a group.
 func (l layout) headLine() vg.Length {
 	if l == narrow {
 		return 38
@@ -60,23 +60,23 @@ func (l layout) headLine() vg.Length {
 	return 24
 }
 
-// panels are groups of panels, one below the other, that share their y axis.
+// panels has groups of panels, one below the other, which share their y axis.
 type panels struct {
 	table     *compare.Table
 	at        layout
 	marks     *marks
 	groups    []panelGroup
-	low, high float64 // of the y axis
+	low, high float64 // range of the y axis
 }
 
 type panelGroup struct {
 	at      layout
 	name, x string
 	courses []compare.Course
-	names   [][]string // of each course, in lines
-	more    string     // what is not drawn
-	count   bool       // points are n, and say so
-	far     float64    // the end of the x axis
+	names   [][]string // name of each course, in lines
+	more    string     // sentence on courses that are not drawn
+	count   bool       // each point is labelled with its n
+	far     float64    // end of the x axis
 }
 
 func (g *panels) add(head, x string, courses []compare.Course, most int, what string) {
@@ -93,7 +93,7 @@ func (g *panels) add(head, x string, courses []compare.Course, most int, what st
 		if !slices.Contains(rows, c.Row) {
 			continue
 		}
-		if !q.count { // best of n has its arm's name
+		if !q.count { // best of n is named by its arm
 			c.Label = name(g.table.Rows[c.Row])
 		}
 		q.courses = append(q.courses, c)
@@ -123,17 +123,17 @@ func (q panelGroup) columns() int {
 }
 
 func (q panelGroup) wide() vg.Length {
-	return (q.at.width() - ordinate) / vg.Length(max(2, q.columns())) // one panel alone is as wide as one of two
+	return (q.at.width() - ordinate) / vg.Length(max(2, q.columns())) // a single panel is as wide as one of two
 }
 
-// names of a row of panels take as many lines as the longest.
+// nameLines returns the number of lines of the longest name in a row of panels.
 func (q panelGroup) nameLines(row int) vg.Length {
 	n := 0
 	for k := row * q.columns(); k < min((row+1)*q.columns(), len(q.names)); k++ {
 		n = max(n, len(q.names[k]))
 	}
 	if q.count {
-		n++ // for n above the points
+		n++ // one more line for n above the points
 	}
 	return vg.Length(n)*nameLine + above
 }
@@ -148,8 +148,8 @@ func (q panelGroup) height() vg.Length {
 	return h
 }
 
-// wrap breaks a label into lines that are no wider than width, after a comma or
-// bracket where there is one in their second half; what is beyond the last line is cut.
+// wrap breaks a label into lines that are not wider than width, preferably after a comma
+// or bracket in the second half of the line. It cuts the text after the last line.
 func wrap(label string, width vg.Length) []string {
 	var lines []string
 	rest := []rune(label)
@@ -170,7 +170,7 @@ func wrap(label string, width vg.Length) []string {
 	return lines
 }
 
-// breakAt is the best place for the end of a line that has room for end runes.
+// breakAt returns the best position to end a line that has room for end runes.
 func breakAt(label []rune, end int) int {
 	for _, after := range []string{" ,[/", "="} {
 		for k := end; k > end/2; k-- {
@@ -253,7 +253,7 @@ func (g *panels) group(c draw.Canvas, q panelGroup) {
 	}
 }
 
-// stroke is the line of the gold, or dashed of the proxy.
+// stroke returns the line style: solid for the gold, dashed (hollow) for the proxy.
 func stroke(col color.RGBA, hollow bool) draw.LineStyle {
 	s := draw.LineStyle{Color: col, Width: 1.2}
 	if hollow {
@@ -262,7 +262,7 @@ func stroke(col color.RGBA, hollow bool) draw.LineStyle {
 	return s
 }
 
-// mark is a point of the gold, or a hollow one of the proxy.
+// mark draws a point: filled for the gold, hollow for the proxy.
 func mark(c *draw.Canvas, col color.RGBA, at vg.Point, hollow bool) {
 	c.DrawGlyphNoClip(draw.GlyphStyle{Color: col, Radius: 2.8, Shape: draw.CircleGlyph{}}, at)
 	if hollow {
@@ -270,20 +270,20 @@ func mark(c *draw.Canvas, col color.RGBA, at vg.Point, hollow bool) {
 	}
 }
 
-// panel is the data of one course before the others.
+// panel has the data of one course, and the other courses for the background.
 type panel struct {
 	g *panels
 	q panelGroup
 	k int
 }
 
-// DataRange is what the axes must show.
+// DataRange implements plot.DataRanger.
 func (l *panel) DataRange() (xmin, xmax, ymin, ymax float64) {
 	low, high := margin(l.g.low, l.g.high, table.Share)
 	return 0, 1.04 * l.q.far, low, high
 }
 
-// Plot draws the gold of the others, then the course.
+// Plot implements plot.Plotter. It draws the gold of the other courses, then the course.
 func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 	tx, ty := p.Transforms(&c)
 	line := func(course compare.Course, of func(compare.Passage) []float64) []vg.Point {
@@ -354,8 +354,8 @@ func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// intervals draws those of a course: filled for the gold; the edges alone for
-// the proxy, so that neither hides the other.
+// intervals draws the intervals of a course: filled for the gold, and only their edges
+// for the proxy, so that neither hides the other.
 func intervals(c draw.Canvas, course compare.Course, of func(compare.Passage) []float64, tx, ty func(float64) vg.Length, col color.RGBA, hollow bool) {
 	var lower, upper []vg.Point
 	for _, p := range course.Points {
@@ -370,7 +370,7 @@ func intervals(c draw.Canvas, course compare.Course, of func(compare.Passage) []
 	switch {
 	case len(lower) == 1:
 		edge.Width = .8
-		beside := vg.Point{X: 1.4} // the bars of gold and proxy stand side by side
+		beside := vg.Point{X: 1.4} // the bars of gold and proxy are side by side
 		if hollow {
 			edge.Dashes, beside.X = []vg.Length{2, 2}, -1.4
 		}

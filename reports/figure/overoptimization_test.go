@@ -117,8 +117,8 @@ func TestOverOptimization(t *testing.T) {
 	}
 }
 
-// TestCourses: steps that a seed lacks are left out, a row that goes as another
-// is drawn once, and best of n begins with the model that it draws from.
+// TestCourses: steps that a seed lacks are left out, rows with the same trials are drawn
+// once, and best of n begins with the model that it draws from.
 func TestCourses(t *testing.T) {
 	tab, curves, trials := probed(3, 3)
 	curves.Column("value").Floats[len(curves.Column("value").Floats)-1] = math.NaN() // at the last step of the last seed
@@ -160,7 +160,7 @@ func TestCourses(t *testing.T) {
 	}
 }
 
-// TestOverOptimizationAbsent: nothing to show is no figure.
+// TestOverOptimizationAbsent: without data there is no figure.
 func TestOverOptimizationAbsent(t *testing.T) {
 	tab, curves, trials := probed(2, 2)
 	for i, m := range curves.Column("metric").Strings {
@@ -178,8 +178,8 @@ func TestOverOptimizationAbsent(t *testing.T) {
 	}
 }
 
-// TestCrowdedPanels: of many arms twenty are drawn, the rest is counted, and no
-// name covers another or leaves its figure.
+// TestCrowdedPanels: of many arms, twenty are drawn and the others counted. No name
+// covers another or leaves its figure.
 func TestCrowdedPanels(t *testing.T) {
 	tab, curves, trials := probed(24, 3)
 	f, _ := figure.OverOptimization(tab, compare.Courses(tab, trials, curves), compare.BestOf(tab, trials))

@@ -17,9 +17,9 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// PDF is the figure as PDF. Its text is text, and of its font it embeds the glyphs that
-// it uses. The dates of its making are those of the epoch, so that equal figures are
-// equal bytes.
+// PDF returns the figure as PDF. Its text is selectable, and it embeds only the glyphs of
+// the font that it uses. Its dates are the Unix epoch, so that equal figures give equal
+// bytes.
 func (f Figure) PDF() ([]byte, error) {
 	d := f.lay(wide)
 	c := newPDF(d.width, d.height)
@@ -31,14 +31,14 @@ func (f Figure) PDF() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// pdf is a vg.Canvas of one page. gonum's own (vg/vgpdf) embeds whole fonts, and writes
-// UTF-8 into fonts of one byte a character, so that all but ASCII comes out as other
-// characters; the Unicode fonts of fpdf are cut to the glyphs in use.
+// pdf is a vg.Canvas of one page. The canvas of gonum (vg/vgpdf) embeds whole fonts, and
+// writes UTF-8 into fonts with one byte per character, so that only ASCII is shown
+// correctly. fpdf reduces its Unicode fonts to the glyphs in use.
 type pdf struct {
 	doc    *fpdf.Fpdf
 	width  vg.Length
 	height vg.Length
-	stroke []vg.Length // the width of lines, of each state that was pushed
+	stroke []vg.Length // line widths of the pushed states
 	fonts  map[string]bool
 }
 
@@ -52,23 +52,23 @@ func newPDF(width, height vg.Length) *pdf {
 	c.doc.SetAutoPageBreak(false, 0)
 	c.doc.AddPage()
 	c.doc.TransformBegin()
-	// From the foot of the page upwards, as vg has it.
+	// In vg, y grows upwards from the bottom of the page.
 	c.Translate(vg.Point{Y: height})
 	c.Scale(1, -1)
 	vg.Initialize(c)
 	return c
 }
 
-// Size is vg.CanvasSizer's.
+// Size implements vg.CanvasSizer.
 func (c *pdf) Size() (w, h vg.Length) { return c.width, c.height }
 
-// SetLineWidth is vg.Canvas's.
+// SetLineWidth implements vg.Canvas.
 func (c *pdf) SetLineWidth(w vg.Length) {
 	c.stroke[len(c.stroke)-1] = w
 	c.doc.SetLineWidth(w.Points())
 }
 
-// SetLineDash is vg.Canvas's.
+// SetLineDash implements vg.Canvas.
 func (c *pdf) SetLineDash(pattern []vg.Length, offset vg.Length) {
 	dashes := make([]float64, len(pattern))
 	for i, d := range pattern {
@@ -77,7 +77,7 @@ func (c *pdf) SetLineDash(pattern []vg.Length, offset vg.Length) {
 	c.doc.SetDashPattern(dashes, offset.Points())
 }
 
-// SetColor is vg.Canvas's. Every colour of a figure is opaque.
+// SetColor implements vg.Canvas. All colours of figures are opaque.
 func (c *pdf) SetColor(col color.Color) {
 	if col == nil {
 		col = color.Black
@@ -89,35 +89,35 @@ func (c *pdf) SetColor(col color.Color) {
 	c.doc.SetTextColor(r, g, b)
 }
 
-// Rotate is vg.Canvas's.
+// Rotate implements vg.Canvas.
 func (c *pdf) Rotate(rad float64) { c.doc.TransformRotate(-rad*180/math.Pi, 0, 0) }
 
-// Translate is vg.Canvas's.
+// Translate implements vg.Canvas.
 func (c *pdf) Translate(p vg.Point) { c.doc.TransformTranslate(p.X.Points(), p.Y.Points()) }
 
-// Scale is vg.Canvas's.
+// Scale implements vg.Canvas.
 func (c *pdf) Scale(x, y float64) { c.doc.TransformScale(100*x, 100*y, 0, 0) }
 
-// Push is vg.Canvas's.
+// Push implements vg.Canvas.
 func (c *pdf) Push() {
 	c.stroke = append(c.stroke, c.stroke[len(c.stroke)-1])
 	c.doc.TransformBegin()
 }
 
-// Pop is vg.Canvas's.
+// Pop implements vg.Canvas.
 func (c *pdf) Pop() {
 	c.doc.TransformEnd()
 	c.stroke = c.stroke[:len(c.stroke)-1]
 }
 
-// Stroke is vg.Canvas's.
+// Stroke implements vg.Canvas.
 func (c *pdf) Stroke(p vg.Path) {
 	if c.stroke[len(c.stroke)-1] > 0 {
 		c.path(p, "D")
 	}
 }
 
-// Fill is vg.Canvas's.
+// Fill implements vg.Canvas.
 func (c *pdf) Fill(p vg.Path) { c.path(p, "F") }
 
 func (c *pdf) path(p vg.Path, style string) {
@@ -146,8 +146,8 @@ func (c *pdf) path(p vg.Path, style string) {
 	c.doc.DrawPath(style)
 }
 
-// arc appends an arc to the path as cubic curves of at most a quarter of a circle, each of
-// which misses it by less than 0.03% of the radius.
+// arc appends an arc to the path as cubic curves of at most a quarter of a circle. The
+// error of each is less than 0.03% of the radius.
 func (c *pdf) arc(s vg.PathComp) {
 	r := s.Radius.Points()
 	n := math.Ceil(math.Abs(s.Angle) / (math.Pi / 2))
@@ -166,7 +166,7 @@ func (c *pdf) arc(s vg.PathComp) {
 	}
 }
 
-// FillString is vg.Canvas's. fpdf writes characters of two bytes: one beyond them is
+// FillString implements vg.Canvas. fpdf supports only characters up to U+FFFF; others are
 // written as U+FFFD.
 func (c *pdf) FillString(f font.Face, at vg.Point, text string) {
 	if f.Font.Size == 0 {
@@ -196,10 +196,10 @@ func (c *pdf) FillString(f font.Face, at vg.Point, text string) {
 	c.doc.Text(0, 0, text)
 }
 
-// DrawImage is vg.Canvas's.
+// DrawImage implements vg.Canvas. It panics, because no figure draws an image.
 func (c *pdf) DrawImage(vg.Rectangle, image.Image) { panic("figure: no figure draws an image") }
 
-// WriteTo ends the document and writes it. Nothing can be drawn after it.
+// WriteTo ends the document and writes it. Nothing can be drawn afterwards.
 func (c *pdf) WriteTo(w io.Writer) (int64, error) {
 	c.doc.TransformEnd()
 	var b bytes.Buffer

@@ -16,7 +16,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// streams are the streams of a PDF, each behind the dictionary that describes it.
+// streams returns the streams of a PDF and the dictionaries that describe them.
 func streams(t *testing.T, file []byte) (dictionaries []string, data [][]byte) {
 	t.Helper()
 	for _, m := range regexp.MustCompile(`(?s)<<([^>]*/Length \d+[^>]*)>>\s*stream\r?\n(.*?)\r?\nendstream`).FindAllSubmatch(file, -1) {
@@ -31,7 +31,7 @@ func streams(t *testing.T, file []byte) (dictionaries []string, data [][]byte) {
 	return dictionaries, data
 }
 
-// truetype are the tables of a font, and the outlines of its glyphs as they are written.
+// truetype returns the tables of a font, and the outlines of its glyphs as bytes.
 func truetype(t *testing.T, font []byte) (tables map[string][]byte, glyphs [][]byte) {
 	t.Helper()
 	tables = map[string][]byte{}
@@ -53,8 +53,8 @@ func truetype(t *testing.T, font []byte) (tables map[string][]byte, glyphs [][]b
 	return tables, glyphs
 }
 
-// TestPDFText: text of any script is text, and the font that is embedded has the glyphs of
-// that text, as the whole font draws them, and no others.
+// TestPDFText: text of any script is stored as text. The embedded font has exactly the
+// glyphs of that text, with the outlines of the whole font.
 func TestPDFText(t *testing.T) {
 	lines := []string{"less √KL − 1 (β)", "\\", "\U0001F600", "arm 箱", "àǠȀ"}
 	face := small.Handler.Cache().Lookup(small.Font, small.Font.Size)
@@ -112,7 +112,7 @@ func TestPDFText(t *testing.T) {
 		}
 		outline := all[from]
 		if len(outline) > 1 && int16(binary.BigEndian.Uint16(outline)) < 0 {
-			composite++ // its parts have other places
+			composite++ // its parts have other numbers
 			continue
 		}
 		if got := bytes.TrimRight(cut[place], "\x00"); !bytes.Equal(got, bytes.TrimRight(outline, "\x00")) {
@@ -129,7 +129,7 @@ func TestPDFText(t *testing.T) {
 	}
 }
 
-// TestPDFArc: a circle is as round as one can see.
+// TestPDFArc: an arc is close enough to a circle that the eye sees no difference.
 func TestPDFArc(t *testing.T) {
 	c := newPDF(100, 100)
 	var p vg.Path

@@ -16,16 +16,16 @@ import (
 	"ablate/reports/format"
 )
 
-// A Reward is what reliability.arrow has of a row's learned reward, its seeds
-// taken together.
+// A Reward has the data of reliability.arrow on a row's learned reward, pooled over
+// seeds.
 type Reward struct {
-	Row  int   // of the ablation table: the first that learned it
-	Rows []int // all that learned it
+	Row  int   // first row of the ablation table that learned it
+	Rows []int // all rows that learned it
 	Bins []stats.Bin
-	N    int // images, over all seeds
+	N    int // number of images over all seeds
 }
 
-// name names a reward by the rows that learned it.
+// name returns the name of a reward, which consists of the rows that learned it.
 func (r Reward) name(t *compare.Table) string {
 	s := name(t.Rows[r.Row])
 	if more := len(r.Rows) - 1; more > 0 {
@@ -34,11 +34,12 @@ func (r Reward) name(t *compare.Table) string {
 	return s
 }
 
-// mostRewards are drawn: their whiskers would cover each other.
+// mostRewards is the largest number of rewards that are drawn: the whiskers of more would
+// cover each other.
 const mostRewards = 6
 
-// Rewards gathers each row's learned reward from reliability.arrow, each reward once, with
-// all rows that have it.
+// Rewards returns the learned rewards in reliability.arrow, each once and with all rows
+// that have it.
 func Rewards(t *compare.Table, reliability *table.Table) []Reward {
 	if reliability == nil {
 		return nil
@@ -92,7 +93,7 @@ func Rewards(t *compare.Table, reliability *table.Table) []Reward {
 	return out
 }
 
-// key tells lists of numbers apart.
+// key returns a string that is different for different lists of numbers.
 func key(v []float64) string {
 	var b []byte
 	for _, x := range v {
@@ -101,10 +102,11 @@ func key(v []float64) string {
 	return string(b)
 }
 
-// Reliability draws the share labelled good against the mean score, a point a
-// bin of the score with its 95% Wilson interval, images taken as independent. On
-// the diagonal a score is the probability that it claims to be. It returns
-// false where no reward was learned; six rewards are drawn, those of rows in focus first.
+// Reliability draws the share of images labelled good against the mean score, one point
+// per bin of the score, with its 95% Wilson interval for independent images. On the
+// diagonal the score equals the probability of the label good. At most six rewards are
+// drawn, those of rows in focus first. Reliability returns false if no reward was
+// learned.
 func Reliability(t *compare.Table, rewards []Reward) (Figure, bool) {
 	if len(rewards) == 0 {
 		return Figure{}, false
@@ -115,7 +117,7 @@ func Reliability(t *compare.Table, rewards []Reward) (Figure, bool) {
 		rows = append(rows, r.Row)
 		for _, i := range r.Rows {
 			if in[i] {
-				in[r.Row] = true // the row that the reward is drawn under
+				in[r.Row] = true // the row with whose name the reward is drawn
 			}
 		}
 	}
@@ -141,16 +143,17 @@ type reliability struct {
 	marks   *marks
 }
 
-// DataRange is what the axes must show.
+// DataRange implements plot.DataRanger.
 func (*reliability) DataRange() (xmin, xmax, ymin, ymax float64) { return 0, 1, 0, 1 }
 
-// Plot draws the diagonal, then a line through each reward's bins.
+// Plot implements plot.Plotter. It draws the diagonal, then a line through each reward's
+// bins.
 func (d *reliability) Plot(canvas draw.Canvas, p *plot.Plot) {
 	tx, ty := p.Transforms(&canvas)
 	canvas.StrokeLine2(draw.LineStyle{Color: grey, Width: .8, Dashes: []vg.Length{4, 3}}, tx(0), ty(0), tx(1), ty(1))
 	for k, r := range d.rewards {
 		col, glyph := arm(r.Row)
-		beside := vg.Length(1.6 * (float64(k) - float64(len(d.rewards)-1)/2)) // whiskers of one score stand side by side
+		beside := vg.Length(1.6 * (float64(k) - float64(len(d.rewards)-1)/2)) // whiskers at the same score are side by side
 		var line []vg.Point
 		for _, b := range r.Bins {
 			if b.N == 0 {

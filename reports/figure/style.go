@@ -1,7 +1,7 @@
-// Package figure draws a study's figures with gonum/plot, as SVG with text as
-// text, as PNG and as PDF: one style, colours that the colour-blind tell apart (Okabe &
-// Ito 2008) and a glyph of its own for every arm, so that greyscale is enough.
-// Equal data give equal bytes.
+// Package figure draws a study's figures with gonum/plot and writes them as SVG, PNG and
+// PDF. All figures have one style. Colour-blind readers can distinguish the colours
+// (Okabe & Ito 2008), and every arm also has its own glyph, so that the figures can be
+// read in greyscale. Text in SVG and PDF is selectable text. Equal data give equal bytes.
 package figure
 
 import (
@@ -21,7 +21,7 @@ import (
 	"ablate/reports/format"
 )
 
-// palette is that of Okabe & Ito without yellow, which is too light for lines.
+// palette is the palette of Okabe & Ito without yellow, which is too light for lines.
 var palette = []color.RGBA{
 	{0x00, 0x72, 0xb2, 0xff}, {0xd5, 0x5e, 0x00, 0xff}, {0x00, 0x9e, 0x73, 0xff}, {0xcc, 0x79, 0xa7, 0xff},
 	{0x00, 0x00, 0x00, 0xff}, {0xe6, 0x9f, 0x00, 0xff}, {0x56, 0xb4, 0xe9, 0xff},
@@ -38,33 +38,34 @@ var (
 	white = color.RGBA{0xff, 0xff, 0xff, 0xff}
 )
 
-// faintOf is a colour mixed with three parts of white: opaque, for PDF and SVG
-// readers differ in how they draw what is transparent.
+// faintOf returns a colour mixed with three parts of white. It is opaque, because PDF and
+// SVG readers draw transparent colours differently.
 func faintOf(c color.RGBA) color.RGBA {
 	mix := func(x uint8) uint8 { return uint8((int(x) + 3*255) / 4) }
 	return color.RGBA{mix(c.R), mix(c.G), mix(c.B), 0xff}
 }
 
-// inkOf is a colour dark enough for text on white: at least 4.5 to 1 (WCAG 2.2,
-// 1.4.3), where the palette is meant for lines.
+// inkOf returns a colour that is dark enough for text on white, with a contrast of at
+// least 4.5 to 1 (WCAG 2.2, 1.4.3). The colours of the palette are for lines and may be
+// lighter.
 func inkOf(c color.RGBA) color.RGBA {
 	mix := func(x uint8) uint8 { return uint8(3 * int(x) / 5) }
 	return color.RGBA{mix(c.R), mix(c.G), mix(c.B), 0xff}
 }
 
 func arm(i int) (color.RGBA, draw.GlyphDrawer) {
-	// Beyond the palette, a colour comes with another glyph each time around.
+	// Rows beyond the size of the palette repeat its colours with other glyphs.
 	return palette[i%len(palette)], glyphs[(i+i/len(palette))%len(glyphs)]
 }
 
 // A Figure is a picture in two layouts.
 type Figure struct{ lay func(layout) drawing }
 
-// layout is the place that a figure is laid out for.
+// layout is the kind of page for which a figure is laid out.
 type layout int
 
 const (
-	wide   layout = iota // paper, and windows of some size
+	wide   layout = iota // paper and wide windows
 	narrow               // a telephone
 )
 
@@ -75,14 +76,14 @@ func (l layout) width() vg.Length {
 	return 15 * vg.Centimeter
 }
 
-// drawing is a figure in one layout. Where it is drawn, it notes its marks.
+// drawing is a figure in one layout. Drawing it also records its marks.
 type drawing struct {
 	width, height vg.Length
 	draw          func(draw.Canvas)
 	marks         *marks
 }
 
-// plotted is a drawing of one plot.
+// plotted returns the drawing of one plot.
 func plotted(p *plot.Plot, width, height vg.Length, m *marks) drawing {
 	return drawing{width, height, p.Draw, m}
 }
@@ -96,7 +97,7 @@ func (d drawing) onto(c draw.Canvas) {
 
 func newPlot(x, y string) *plot.Plot {
 	p := plot.New()
-	p.BackgroundColor = nil // that of the drawing
+	p.BackgroundColor = nil // the drawing has a background already
 	p.X.Label.Text, p.Y.Label.Text = x, y
 	for _, f := range []*font.Font{&p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.Title.TextStyle.Font, &p.Legend.TextStyle.Font} {
 		f.Variant, f.Size = "Sans", 10
@@ -106,7 +107,7 @@ func newPlot(x, y string) *plot.Plot {
 	return p
 }
 
-// PNG is the figure as PNG at 144 dots an inch.
+// PNG returns the figure as PNG with 144 dots per inch.
 func (f Figure) PNG() ([]byte, error) {
 	d := f.lay(wide)
 	c := vgimg.NewWith(vgimg.UseWH(d.width, d.height), vgimg.UseDPI(144))
@@ -118,11 +119,11 @@ func (f Figure) PNG() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// ticks are round: multiples of 1, 2 or 5 times a power of ten, four to eight of
-// them, or two to most.
+// ticks places ticks at multiples of 1, 2 or 5 times a power of ten: four to eight of
+// them, or two to most if most is set.
 type ticks struct{ most float64 }
 
-// Ticks is plot.Ticker's.
+// Ticks implements plot.Ticker.
 func (t ticks) Ticks(low, high float64) []plot.Tick {
 	if !(high > low) || math.IsInf(high-low, 0) {
 		return []plot.Tick{{Value: low, Label: strconv.FormatFloat(low, 'g', 4, 64)}}

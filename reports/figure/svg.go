@@ -15,7 +15,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// SVG is the figure as SVG, text as text, on white.
+// SVG returns the figure as SVG with selectable text, on a white background.
 func (f Figure) SVG() ([]byte, error) { return f.lay(wide).svg() }
 
 func (d drawing) svg() ([]byte, error) {
@@ -38,19 +38,19 @@ func (d drawing) svg() ([]byte, error) {
 	}), nil
 }
 
-// svgText is a text of an SVG. Readers without its font take another: the text
-// keeps the length that the figure was laid out for, and overlaps nothing.
+// svgText matches a text of an SVG. Readers that lack its font use another one. The text
+// gets its length as an attribute, so that it then still fits the layout.
 var svgText = regexp.MustCompile(`(<text [^>]*?)(\s+style="font-family:Liberation Sans)(;[^>]*font-size:([\d.]+)px[^>]*>([^<]+)</text>)`)
 
 // A View is a figure in one layout, for a page that it is part of.
 type View struct {
-	SVG    string // an element, without a background, in the colours of the page
-	Narrow bool   // it is for windows in which the other layout cannot be read
+	SVG    string // an SVG element without a background, in the colours of the page
+	Narrow bool   // the layout is for windows in which the other layout is too small to read
 	Marks  []Mark
 }
 
-// Views are the figure's layouts. alt describes the drawings to readers who
-// cannot see them.
+// Views returns the figure in each layout. alt is the text alternative for readers who
+// cannot see the figure.
 func (f Figure) Views(alt string) ([]View, error) {
 	var out []View
 	for _, l := range []layout{wide, narrow} {
@@ -70,19 +70,19 @@ var (
 	svgFont   = regexp.MustCompile(`\s+style="font-family:[^;]*;font-variant:normal;font-weight:normal;font-style:normal;`)
 )
 
-// inline makes an SVG part of a page: its colours are custom properties, of which Dark has
-// the values on a dark page, and its background is the page's.
+// inline converts an SVG to an element of a page. Its colours become CSS custom
+// properties, whose values on a dark page [Dark] returns, and its background is removed.
 func inline(svg, alt string) string {
-	_, rest, _ := strings.Cut(svg, "\n<g ") // the head ends before the first group
+	_, rest, _ := strings.Cut(svg, "\n<g ") // the header ends before the first group
 	box := svgHead.FindStringSubmatch(svg)[1]
 	group, rest, _ := strings.Cut(rest, "\n")
-	_, rest, _ = strings.Cut(rest, "\n") // the background is the first thing that is drawn
+	_, rest, _ = strings.Cut(rest, "\n") // the first element is the background
 	rest = svgFont.ReplaceAllString(rest, ` style="`)
 	rest = svgColour.ReplaceAllString(rest, "var(--f$1,#$1)")
 	return fmt.Sprintf(`<svg role="img" aria-label="%s" viewBox="%s" font-family="Liberation Sans, Arial, Helvetica, sans-serif" style="fill:var(--f000000,#000000)"><g %s`+"\n%s", html.EscapeString(alt), box, group, strings.TrimSpace(rest))
 }
 
-// Dark are the declarations of a style sheet that give figures the colours of a dark page.
+// Dark returns the CSS declarations that give figures the colours of a dark page.
 func Dark() string {
 	var list []string
 	add := func(light, dark color.RGBA) {
@@ -101,16 +101,16 @@ func Dark() string {
 	return strings.Join(slices.Compact(list), ";")
 }
 
-// paper is the colour of a dark page.
+// paper is the background colour of a dark page.
 var paper = color.RGBA{0x16, 0x16, 0x16, 0xff}
 
-// night is the palette on a dark page, as bright as the dark page is dark.
+// night is the palette for a dark page.
 var night = []color.RGBA{
 	{0x4c, 0x9b, 0xe8, 0xff}, {0xf0, 0x7b, 0x3f, 0xff}, {0x2f, 0xc4, 0x95, 0xff}, {0xdd, 0x94, 0xbf, 0xff},
 	{0xec, 0xec, 0xec, 0xff}, {0xf0, 0xb4, 0x29, 0xff}, {0x9a, 0xd8, 0xff, 0xff},
 }
 
-// mix is a mixture of parts of two colours.
+// mix returns a mixture of two colours by parts.
 func mix(c color.RGBA, parts int, d color.RGBA, others int) color.RGBA {
 	of := func(x, y uint8) uint8 { return uint8((parts*int(x) + others*int(y)) / (parts + others)) }
 	return color.RGBA{of(c.R, d.R), of(c.G, d.G), of(c.B, d.B), 0xff}

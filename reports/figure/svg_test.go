@@ -29,8 +29,8 @@ func contrast(a, b color.RGBA) float64 {
 	return (max(x, y) + .05) / (min(x, y) + .05)
 }
 
-// TestDark: on a dark page every colour that a figure has is another one, in which texts
-// can be read and points be told from the background.
+// TestDark: on a dark page every colour of a figure is replaced, so that texts are
+// readable and points differ from the background.
 func TestDark(t *testing.T) {
 	dark := map[string]color.RGBA{}
 	for _, m := range regexp.MustCompile(`--f([0-9A-F]{6}):#(..)(..)(..)`).FindAllStringSubmatch(Dark(), -1) {
@@ -100,7 +100,7 @@ func TestDark(t *testing.T) {
 	}
 }
 
-// TestFrontLine: under no point that is better in both metrics a front is drawn.
+// TestFrontLine: no front is drawn below a point that is better in both metrics.
 func TestFrontLine(t *testing.T) {
 	at := func(x, y float64) point { return point{x: compare.Cell{Mean: x}, y: compare.Cell{Mean: y}} }
 	steps := plotter.XYs{{X: 1, Y: 9}, {X: 4, Y: 6}, {X: 8, Y: 2}}
@@ -163,7 +163,7 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// TestFit cuts what is too wide, and nothing else.
+// TestFit: only labels that are too wide are cut.
 func TestFit(t *testing.T) {
 	if got := fit("all data", 100); got != "all data" {
 		t.Errorf("%q", got)

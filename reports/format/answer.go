@@ -8,9 +8,9 @@ import (
 	"ablate/analysis/compare"
 )
 
-// Answer is what a table says about its study's question, in sentences: of the rows
-// against the reference, and, where the reference is worse than the pretrained model, of the best row
-// against that.
+// Answer returns the answer of a table to its study's question, in sentences: how the
+// rows differ from the reference and, if the reference is worse than the pretrained
+// model, how the best row differs from that.
 func Answer(t *compare.Table) []string {
 	a := &t.Answer
 	m, _ := t.Metric(a.Metric)
@@ -36,7 +36,7 @@ func Answer(t *compare.Table) []string {
 	return out
 }
 
-// Scope says what the intervals of an answer are corrected for.
+// Scope returns a sentence on what the intervals of an answer are corrected for.
 func Scope(t *compare.Table) string {
 	if t.Answer.Rows == 0 {
 		return ""
@@ -49,7 +49,8 @@ func Scope(t *compare.Table) string {
 		Count(t.Family, "comparison"), strings.Join(primary(t), ", "), own)
 }
 
-// Front names the rows on the front of the means; nothing where there is none.
+// Front returns a sentence that names the rows on the front of the means, "" if there is
+// no front.
 func Front(t *compare.Table) string {
 	if t.Front == nil {
 		return ""
@@ -69,7 +70,7 @@ func Front(t *compare.Table) string {
 	return fmt.Sprintf("On the front, where no other row has better means of both %s and %s: %s.", y.Label, x.Label, strings.Join(on, ", "))
 }
 
-// rows counts the rows that differ from the reference.
+// rows returns a sentence on how many rows differ from the reference.
 func rows(t *compare.Table, a *compare.Answer, m compare.Metric) string {
 	if a.Higher+a.Lower == 0 {
 		none := fmt.Sprintf("none of %s differs", Count(a.Rows, "row"))
@@ -81,7 +82,7 @@ func rows(t *compare.Table, a *compare.Answer, m compare.Metric) string {
 	return fmt.Sprintf("Over %s, %s is significantly above that of “%s” in %d of %s and below it in %d.", seeds(a), meaning(m), short(t, t.Reference), a.Higher, Count(a.Rows, "row"), a.Lower)
 }
 
-// named is what the named row differs in.
+// named returns a sentence on the difference of the named row.
 func named(t *compare.Table, a *compare.Answer, m compare.Metric) string {
 	d := a.Named.Metric
 	what := "The largest difference"
@@ -103,7 +104,7 @@ func named(t *compare.Table, a *compare.Answer, m compare.Metric) string {
 	return s + " " + cost(t, a.Named, c)
 }
 
-// cost is what the named row differs in besides.
+// cost returns a sentence on the difference of the named row in another metric.
 func cost(t *compare.Table, n *compare.Named, m compare.Metric) string {
 	d := n.Cost
 	switch {
@@ -121,7 +122,8 @@ func cost(t *compare.Table, n *compare.Named, m compare.Metric) string {
 	return fmt.Sprintf("Its %s does not differ significantly: %s.", meaning(m), corrected(m.Digits, *d))
 }
 
-// against says how rows lie to the pretrained model, to which the reference is worse.
+// against returns a sentence on how rows differ from the pretrained model, if the
+// reference is worse than it.
 func against(t *compare.Table, p *compare.Pretrained, m compare.Metric) string {
 	significantly := func(d compare.Difference) string {
 		if d.Significant {
@@ -148,7 +150,7 @@ func seeds(a *compare.Answer) string {
 	return Count(a.Seeds[0], "seed")
 }
 
-// meaning is a metric's name with what it measures, as far as readers cannot know it.
+// meaning returns the name of a metric, with an explanation if readers cannot know it.
 func meaning(m compare.Metric) string {
 	switch m.Name {
 	case "alignment":
@@ -162,13 +164,13 @@ func meaning(m compare.Metric) string {
 	return m.Label
 }
 
-// short is the short name of the row of a label.
+// short returns the short name of the row with a label.
 func short(t *compare.Table, label string) string {
 	i := slices.IndexFunc(t.Rows, func(r compare.Row) bool { return r.Label == label })
 	if i < 0 {
 		return label
 	}
 	row := t.Rows[i]
-	row.Control = false // the sentence is not about that
+	row.Control = false // the sentence need not say that the row is a control
 	return Brief(row)
 }

@@ -8,8 +8,7 @@ import (
 	"ablate/reports/format"
 )
 
-// TestAnswer: the sentences have the corrected interval beside each verdict, and claim
-// nothing that is not tested.
+// TestAnswer: each claim in the sentences has its corrected interval and was tested.
 func TestAnswer(t *testing.T) {
 	diff := func(mean float64, significant bool) compare.Difference {
 		return compare.Difference{Cell: compare.Cell{Mean: mean, Low: mean - .1, High: mean + .1, N: 4, Interval: compare.OverSeeds}, Significant: significant,
@@ -67,7 +66,7 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// TestAnswerLower: where lower is better a fall is a gain.
+// TestAnswerLower: if lower is better, a decrease is an improvement.
 func TestAnswerLower(t *testing.T) {
 	d := compare.Difference{Cell: compare.Cell{Mean: -2, N: 4}, Significant: true, Corrected: &compare.Bounds{Low: -3, High: -1}}
 	tab := &compare.Table{Reference: "base", Metrics: []compare.Metric{{Name: "fid", Label: "FID", Better: "lower", Primary: true}},

@@ -8,7 +8,7 @@ import (
 	"ablate/analysis/compare"
 )
 
-// Diff says in sentences how the rows of two tables that have the same name differ.
+// Diff returns sentences on how the rows that have the same name in two tables differ.
 func Diff(d *compare.Diff) []string {
 	var out []string
 	add := func(format string, of ...any) { out = append(out, fmt.Sprintf(format, of...)) }
@@ -56,7 +56,8 @@ func Diff(d *compare.Diff) []string {
 	return append(out, shares(d)...)
 }
 
-// shares says what the trials of rows have in common, and so how they are compared.
+// shares returns sentences on what the trials of rows have in common, which decides how
+// they are compared.
 func shares(d *compare.Diff) []string {
 	var same, again, model, nothing []string
 	for _, r := range d.Rows {
@@ -97,8 +98,8 @@ func shares(d *compare.Diff) []string {
 	return out
 }
 
-// Changes says which rows are in one table alone, and in which parameters and stages those
-// of both differ.
+// Changes returns sentences on which rows are in one table only, and on the parameters
+// and stages in which rows of both differ.
 func Changes(d *compare.Diff) []string {
 	var out []string
 	for _, s := range []struct {
@@ -128,7 +129,7 @@ func Changes(d *compare.Diff) []string {
 			rows[s] = append(rows[s], r.Row)
 		}
 	}
-	stages := map[compare.Setting][]string{} // that have a parameter in their keys
+	stages := map[compare.Setting][]string{} // stages that have a parameter in their keys
 	var other, follow []string
 	for _, a := range d.Actions {
 		switch {
@@ -173,15 +174,15 @@ func setting(s compare.Setting) string {
 	return fmt.Sprintf("%s %s (A), %s (B)", s.Path, text(s.A), text(s.B))
 }
 
-// RowName names a row of two tables by its arm and point.
+// RowName returns the name of a row of two tables, from its arm and point.
 func RowName(r compare.DiffRow) string {
 	return Brief(compare.Row{Arm: r.Arm, Point: r.Point, Control: r.Control})
 }
 
-// shown is how many of several things are named.
+// shown is how many things of a list are named.
 const shown = 3
 
-// list names the first of several things, and how many more there are.
+// list names the first things of a list, and how many more there are.
 func list(names []string) string {
 	if len(names) > shown {
 		return strings.Join(names[:shown], ", ") + fmt.Sprintf(" and %d more", len(names)-shown)

@@ -48,7 +48,7 @@ func TestNumber(t *testing.T) {
 	}
 }
 
-// TestNotes: every kind of note has its words.
+// TestNotes: every kind of note has a sentence.
 func TestNotes(t *testing.T) {
 	for _, k := range []compare.Kind{compare.Control, compare.SelectedOn, compare.Pending, compare.Undefined, compare.Damaged, compare.Unequal, compare.Constant, compare.NoSamples,
 		compare.FewPrompts, compare.Outlier, compare.FewPairs, compare.FewSeeds, compare.NoSpread, compare.Absent, compare.Environments, compare.SameParser, compare.ImportedFrom, compare.Guessed, compare.Moderated} {
@@ -61,8 +61,8 @@ func TestNotes(t *testing.T) {
 	}
 }
 
-// TestOverOptimization: what is found has the intervals of its correction, and nothing is
-// claimed of rows that are not tested.
+// TestOverOptimization: findings have corrected intervals, and nothing is claimed about
+// rows that are not tested.
 func TestOverOptimization(t *testing.T) {
 	change := func(mean float64) compare.Difference {
 		return compare.Difference{Cell: compare.Cell{Mean: mean, N: 8}, Corrected: &compare.Bounds{Low: mean - .02, High: mean + .02}}

@@ -7,7 +7,7 @@ import (
 	"ablate/analysis/compare"
 )
 
-// Note is a note as a sentence or two.
+// Note returns a note as one or two sentences.
 func Note(n compare.Note) string {
 	list := strings.Join(n.Names, ", ")
 	switch n.Kind {
@@ -73,8 +73,8 @@ func Note(n compare.Note) string {
 	return string(n.Kind)
 }
 
-// Levels says what a table's intervals over seeds generalize to; nothing where there are
-// none.
+// Levels returns a sentence on what a table's intervals over seeds generalize to, "" if
+// it has none.
 func Levels(t *compare.Table) string {
 	for _, r := range t.Rows {
 		for _, c := range r.Cells {
@@ -93,7 +93,7 @@ func levels(t *compare.Table) string {
 	return "Intervals: 95%, over seeds, for these prompts."
 }
 
-// Significance says what * means in a table.
+// Significance returns a sentence on the meaning of * in a table.
 func Significance(t *compare.Table) string {
 	if t.Family == 0 {
 		return ""
@@ -105,7 +105,7 @@ func Significance(t *compare.Table) string {
 	return fmt.Sprintf("* significant: p < .05 after Holm's correction over %s (%s × %s). Other metrics are exploratory. Intervals are not corrected.", Count(t.Family, "comparison"), over, strings.Join(primary(t), ", "))
 }
 
-// primary are the labels of the primary metrics.
+// primary returns the labels of the primary metrics.
 func primary(t *compare.Table) (out []string) {
 	for _, m := range t.Metrics {
 		if m.Primary {
@@ -115,7 +115,8 @@ func primary(t *compare.Table) (out []string) {
 	return out
 }
 
-// Detect says in sentences how many seeds it takes to find what matters.
+// Detect returns sentences on how many seeds are needed to find the differences that
+// compare.detect declares.
 func Detect(t *compare.Table) []string {
 	var out []string
 	for _, d := range t.Detect {
@@ -144,7 +145,7 @@ func Detect(t *compare.Table) []string {
 	return out
 }
 
-// Resolving says in sentences what a table could have found.
+// Resolving returns sentences on the smallest differences that a table could have found.
 func Resolving(t *compare.Table) []string {
 	var out []string
 	for _, r := range t.Resolving {
@@ -157,7 +158,7 @@ func Resolving(t *compare.Table) []string {
 	return out
 }
 
-// Left names the rows that lack what the front compares.
+// Left returns a sentence on the rows that lack a metric of the front.
 func Left(t *compare.Table) string {
 	if f := t.Front; f != nil && len(f.Left) > 0 {
 		return fmt.Sprintf("The front is over %s, which its rows share; left out, because a metric, a seed or an equal number of samples is missing: %s.", Count(len(f.Seeds), "seed"), strings.Join(f.Left, "; "))
@@ -165,7 +166,7 @@ func Left(t *compare.Table) string {
 	return ""
 }
 
-// Incomplete says why an arm has no effects.
+// Incomplete returns a sentence on why an arm has no effects.
 func Incomplete(arm string) string {
 	return fmt.Sprintf("No main effects for %q: some combinations of its axes are left out, or two of them are one trial.", arm)
 }

@@ -7,7 +7,7 @@ import (
 	"ablate/analysis/compare"
 )
 
-// OverOptimization says what the test of over-optimization found.
+// OverOptimization returns sentences on the result of the test of over-optimization.
 func OverOptimization(o *compare.OverOptimization) string {
 	const means = "the proxy (the learned reward's score) rises while the gold (the judge's share of good images) falls, from an earlier probe of a fine-tuning to its last"
 	if o.Rows == 0 {
@@ -32,7 +32,7 @@ func OverOptimization(o *compare.OverOptimization) string {
 		means, len(o.Found), Count(o.Rows, "row"), strings.Join(list, "; "), Count(o.Family, "pair"), few)
 }
 
-// corrected is a difference with the interval that its correction gives.
+// corrected returns a difference with its corrected interval.
 func corrected(digits int, d compare.Difference) string {
 	return Signed(digits, d.Mean) + " " + Bounds(digits, *d.Corrected)
 }

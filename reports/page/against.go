@@ -6,19 +6,19 @@ import (
 	"ablate/reports/format"
 )
 
-// Compared is a metric of a row beside another study's.
+// Compared is a metric of a row in both studies of a comparison.
 type Compared struct {
 	Row, Metric string
 	Control     bool
 	A, B        string
 	Difference  string
-	Corrected   string   // p
-	Value       *float64 // of the difference, to sort by
+	Corrected   string   // corrected p value
+	Value       *float64 // difference, for sorting
 	Significant bool
 }
 
-// Compared are the rows and metrics of the other study's comparison: the primary metrics, or
-// the others.
+// Compared returns the rows of the comparison with the other study, in the primary
+// metrics or in all others.
 func (v *view) Compared(primary bool) []Compared {
 	var out []Compared
 	for _, r := range v.Against.Rows {

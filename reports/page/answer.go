@@ -7,7 +7,7 @@ import (
 	"ablate/reports/format"
 )
 
-// answer is the paragraphs of a study's answer.
+// answer returns the paragraphs of a study's answer.
 func answer(t *compare.Table) []string {
 	list := format.Answer(t)
 	if t.Answer.Named != nil {

@@ -17,7 +17,8 @@ import (
 	"ablate/reports/text"
 )
 
-// probing is the start of a probe: say collects what becomes the result.
+// probing is the beginning of a script that tests a page. Its function say collects the
+// result.
 const probing = `<script>addEventListener("load", () => {
 	const out = [], say = (...what) => out.push(...what);
 	const $ = (selector, of = document) => of.querySelector(selector), $$ = (selector, of = document) => [...of.querySelectorAll(selector)];
@@ -26,8 +27,9 @@ const probing = `<script>addEventListener("load", () => {
 	const end = () => { document.documentElement.dataset.result = out.join(";"); };
 `
 
-// TestSort: a click on a head has the better first, a second one the worse, a third one the
-// order of the study again. What has no value comes last.
+// TestSort: a click on a head sorts the better values first, a second click the worse
+// ones, and a third click restores the order of the study. Rows without a value come
+// last.
 func TestSort(t *testing.T) {
 	dir, html := write(t)
 	probe := probing + `
@@ -50,7 +52,7 @@ func TestSort(t *testing.T) {
 	}
 }
 
-// TestFilter: what is typed into one filter holds for all tables of rows.
+// TestFilter: a text in one filter applies to all tables of rows.
 func TestFilter(t *testing.T) {
 	dir, html := write(t)
 	probe := probing + `
@@ -64,7 +66,7 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// TestRowLinks: names lead to what the row's trials were made of, with what differs from
+// TestRowLinks: the name of a row is a link to its parameters and to its differences from
 // the reference.
 func TestRowLinks(t *testing.T) {
 	r := report()
@@ -162,8 +164,8 @@ func TestWide(t *testing.T) {
 	}
 }
 
-// TestByPrompt: what an arm wins and loses by prompt, with sums by category, the greatest
-// gain first; a prompt leads to its pictures of both arms.
+// TestByPrompt: the page shows what an arm wins and loses by prompt, with sums by category,
+// the largest gain first. A prompt is a link to its pictures of both arms.
 func TestByPrompt(t *testing.T) {
 	dir, html := write(t)
 	probe := probing + `
@@ -185,8 +187,8 @@ func TestByPrompt(t *testing.T) {
 	}
 }
 
-// TestPhotos: pictures of imported runs are JPEG and have no verdicts to choose by, and
-// what a row wins and loses is counted in runs.
+// TestPhotos: pictures of imported runs are JPEG, cannot be filtered by verdict, and the
+// page counts in runs what a row wins and loses.
 func TestPhotos(t *testing.T) {
 	r := report()
 	r.Imported, r.Exchanges.Metric = true, "alignment"
@@ -225,8 +227,8 @@ func differing(t *testing.T) (dir, html string) {
 	return written(t, r)
 }
 
-// TestTwoArms: two arms are compared in large pictures; filters choose where they differ,
-// the address has what is shown, and opens it again.
+// TestTwoArms: two arms are compared in large pictures. Filters select prompts on which
+// they differ, and the URL records what is shown and opens it again.
 func TestTwoArms(t *testing.T) {
 	dir, html := differing(t)
 	probe := probing + `
@@ -258,7 +260,7 @@ func TestTwoArms(t *testing.T) {
 	}
 }
 
-// TestManyArms: arms are chosen, the reference always stands first.
+// TestManyArms: the reader can choose arms, and the reference is always the first.
 func TestManyArms(t *testing.T) {
 	dir, html := differing(t)
 	probe := probing + `
@@ -275,7 +277,8 @@ func TestManyArms(t *testing.T) {
 	}
 }
 
-// TestPrinted: what is closed on the screen is printed, and closed again after it.
+// TestPrinted: sections that are closed on the screen are printed, and are closed again
+// afterwards.
 func TestPrinted(t *testing.T) {
 	dir, html := write(t)
 	probe := probing + `
@@ -290,8 +293,8 @@ func TestPrinted(t *testing.T) {
 	}
 }
 
-// TestData: the data behind the tables are files beside the page, or in the page where it
-// is one file. The folder's links to Arrow files are to those that lie above it.
+// TestData: the data behind the tables are files beside the page, or are in the page if
+// the report is one file. In a folder, links to Arrow files lead to the parent folder.
 func TestData(t *testing.T) {
 	r := report()
 	var want bytes.Buffer

@@ -11,12 +11,12 @@ import (
 
 // download is a file with the data behind a table.
 type download struct {
-	ID   string // of the link, if others lead to it
-	Name string // of the file; empty: the link leads to another one
+	ID   string // id of the link, if other links lead to it
+	Name string // name of the file; empty if the link leads to another link
 	URL  template.URL
 }
 
-// downloads puts the data behind the tables where the page finds them.
+// downloads writes the data behind the tables to places where the page finds them.
 func (v *view) downloads(place place) error {
 	csv := func(name string, t *table.Table) (download, error) {
 		var b bytes.Buffer
@@ -31,7 +31,7 @@ func (v *view) downloads(place place) error {
 		return err
 	}
 	v.Again = v.Ablation.Data
-	if v.Again.ID = ""; strings.HasPrefix(string(v.Again.URL), "data:") { // once in the page is enough
+	if v.Again.ID = ""; strings.HasPrefix(string(v.Again.URL), "data:") { // a data URL should be in the page only once
 		v.Again = download{URL: template.URL("#" + v.Ablation.Data.ID)}
 	}
 	v.Differences.Data = v.Again

@@ -15,8 +15,8 @@ import (
 // shown is a figure of the page.
 type shown struct {
 	Name, Caption string
-	Section       string       // of the page
-	URL           template.URL // of the figure as a file
+	Section       string       // section of the page
+	URL           template.URL // URL of the figure's file
 	Views         []plot
 	figure        figure.Figure
 }
@@ -28,8 +28,8 @@ type plot struct {
 	Spots   []spot
 }
 
-// spot is the area of a point of a figure. AtX and AtY are where the point is in the
-// area, in percent of the area's size.
+// spot is the area of a point of a figure. AtX and AtY are the position of the point in
+// the area, in percent of the area's size.
 type spot struct {
 	figure.Mark
 	Href     string
@@ -37,12 +37,12 @@ type spot struct {
 }
 
 const (
-	mostForests = 4  // figures of differences in a study without alignment
-	mostSweeps  = 12 // arms with figures of their effects
-	mostDoses   = 4  // panels of a figure of a swept axis
+	mostForests = 4  // largest number of figures of differences in a study without the metric alignment
+	mostSweeps  = 12 // largest number of arms with figures of their effects
+	mostDoses   = 4  // largest number of panels of the figure of a swept axis
 )
 
-// Figures of a section of the page.
+// Figures returns the figures of a section of the page.
 func (v *view) Figures(section string) []shown {
 	var out []shown
 	for _, f := range v.all {
@@ -53,7 +53,7 @@ func (v *view) Figures(section string) []shown {
 	return out
 }
 
-// figures are those of the page, as parts of it and as files.
+// figures returns the figures of the page, which are part of the page and files.
 func (v *view) figures(place place) ([]shown, error) {
 	list := v.drawn()
 	for i := range list {
@@ -85,10 +85,10 @@ func (v *view) figures(place place) ([]shown, error) {
 	return list, nil
 }
 
-// round leaves two decimals.
+// round rounds to two decimals.
 func round(x float64) float64 { return math.Round(100*x) / 100 }
 
-// drawn are the report's figures.
+// drawn returns the report's figures.
 func (r Report) drawn() []shown {
 	const alignment, fidelity = "alignment", "fidelity.recall"
 	var list []shown
@@ -127,7 +127,8 @@ func (r Report) drawn() []shown {
 	return append(list, r.overOptimization()...)
 }
 
-// doses are the figures of what each swept axis does to the primary metrics and to fidelity.
+// doses returns, for each swept axis, the figure of its effect on the primary metrics and
+// on fidelity.
 func (r Report) doses() []shown {
 	var metrics []string
 	for _, m := range r.Table.Metrics {
@@ -156,7 +157,7 @@ func (r Report) doses() []shown {
 	return list
 }
 
-// frontCaption describes the first figure and the levels of its intervals.
+// frontCaption returns the caption of the figure of the front.
 func frontCaption(t *compare.Table) string {
 	s := "Alignment against fidelity, small glyphs the seeds. "
 	if b := bars(tested(levels(t, "alignment", "fidelity.recall"))); b != "" {
@@ -171,8 +172,8 @@ func frontCaption(t *compare.Table) string {
 	return s + "Grey: rows that are not named here."
 }
 
-// training are the curves of each stage: losses of different objectives, which are not
-// comparable, in separate figures.
+// training returns the figures of training curves. Losses of different objectives are not
+// comparable and are in separate figures.
 func (r Report) training() []shown {
 	var list []shown
 	for _, c := range []struct{ stage, metric, name, caption string }{
@@ -208,7 +209,7 @@ func (r Report) training() []shown {
 	return list
 }
 
-// levels are the rows' values of metrics.
+// levels returns the cells of all rows in metrics.
 func levels(t *compare.Table, metrics ...string) []compare.Cell {
 	var out []compare.Cell
 	for _, m := range metrics {
@@ -237,12 +238,13 @@ func effects(s compare.Sweep, metric string) []compare.Cell {
 	return out
 }
 
-// tested are the cells with an interval over seeds.
+// tested returns the cells that have an interval over seeds.
 func tested(cells []compare.Cell) []compare.Cell {
 	return slices.DeleteFunc(cells, func(c compare.Cell) bool { return !c.Tested() })
 }
 
-// bars is a sentence on the levels of a figure's intervals, empty where it has none.
+// bars returns a sentence on what the intervals of a figure are over, empty if it has
+// none.
 func bars(cells []compare.Cell) string {
 	var over []string
 	only := ""

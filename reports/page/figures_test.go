@@ -41,9 +41,8 @@ func crowded() page.Report {
 	return r
 }
 
-// TestPoints: on a page as wide as a window and on a narrow one, every point of every
-// figure is found by the mouse in the middle of its area and by the keyboard, and shows its
-// name and values.
+// TestPoints: on a wide and on a narrow page, the mouse (in the middle of the area) and
+// the keyboard find every point of every figure, which shows its name and values.
 func TestPoints(t *testing.T) {
 	dir := t.TempDir()
 	path, err := page.Write(dir, crowded())
@@ -96,7 +95,8 @@ func TestPoints(t *testing.T) {
 		if _, err := fmt.Sscanf(got, "%d | %d | %g | %g", &all, &stops, &text, &over); err != nil || !strings.Contains(got, "| 0 problems") {
 			t.Errorf("%d pixels: %s, %v", width, got, err)
 		}
-		// The front and the differences have a stop a row, the categories one for all columns of a row.
+		// In the front and the differences, the keyboard stops once per row; in the
+		// categories, once for all columns of a row.
 		if all < 100 || stops < 80 || stops >= all {
 			t.Errorf("%d pixels: %d points, %d stops of the tabulator", width, all, stops)
 		}
@@ -106,7 +106,7 @@ func TestPoints(t *testing.T) {
 	}
 }
 
-// TestCaptions: the caption of a figure with intervals says over what they are.
+// TestCaptions: the caption of a figure with intervals says what they are over.
 func TestCaptions(t *testing.T) {
 	_, html := write(t)
 	for figure, want := range map[string]string{

@@ -15,33 +15,33 @@ import (
 	"ablate/analysis/compare"
 )
 
-// gallery is what report.js draws: the pictures, for every seed the same prompts and
-// initial noise across rows, and what rows win and lose by prompt. Strings are in tables,
-// for they repeat.
+// gallery is the data that report.js draws: pictures, which have the same prompts and
+// initial noise across rows for every seed, and what rows win and lose by prompt.
+// Repeated strings are stored once and referred to by index.
 type gallery struct {
 	Rows      []galleryRow   `json:"rows"`
-	Reference int            `json:"reference"` // the row that others are compared with
-	Chosen    []int          `json:"chosen"`    // rows that are shown at first
+	Reference int            `json:"reference"` // index of the row with which others are compared
+	Chosen    []int          `json:"chosen"`    // indices of the rows that are shown at first
 	Seeds     []gallerySeed  `json:"seeds"`
-	Reads     []string       `json:"reads"` // what the parser read
+	Reads     []string       `json:"reads"` // descriptions by the parser of what it recognised
 	Prompts   []promptData   `json:"prompts"`
 	Exchanges []exchangeData `json:"exchanges"`
-	Kind      string         `json:"kind"` // of the pictures' files: png or jpeg
+	Kind      string         `json:"kind"` // format of the pictures: png or jpeg
 }
 
 // galleryRow is a row of the ablation table.
 type galleryRow struct {
-	Label string `json:"label"` // short
-	Name  string `json:"name"`  // in full, for addresses
+	Label string `json:"label"` // short name
+	Name  string `json:"name"`  // full name, for URLs
 	Href  string `json:"href,omitempty"`
-	Text  string `json:"text"` // its values
+	Text  string `json:"text"` // values of the row
 }
 
-// gallerySeed is one seed's prompts, and each row's pictures of them.
+// gallerySeed has the prompts of a seed and each row's pictures of them.
 type gallerySeed struct {
 	Seed    string          `json:"seed"`
 	Prompts []promptData    `json:"prompts"`
-	Trials  []*galleryTrial `json:"trials"` // by row; null without one
+	Trials  []*galleryTrial `json:"trials"` // by row; null if the row has no trial of the seed
 }
 
 type promptData struct {
@@ -50,8 +50,9 @@ type promptData struct {
 	Unseen   bool   `json:"unseen,omitempty"`
 }
 
-// galleryTrial holds a letter a prompt, g, b or s as the gold judged it, n without a
-// verdict and - for no picture, and where the pictures are: a folder, or data URLs.
+// galleryTrial has the verdicts and pictures of a trial. There is one letter per prompt:
+// g, b or s for the gold's verdict good, bad or skip, n for a picture without a verdict,
+// and - for no picture. The pictures are in a folder or data URLs.
 type galleryTrial struct {
 	ID     string   `json:"id"`
 	Gold   string   `json:"gold"`
@@ -60,7 +61,7 @@ type galleryTrial struct {
 	Data   []string `json:"data,omitempty"`
 }
 
-// exchangeData is what a row wins and loses, by prompt.
+// exchangeData has what a row wins and loses, by prompt.
 type exchangeData struct {
 	Row    int   `json:"row"`
 	Pairs  []int `json:"pairs"`
@@ -70,11 +71,11 @@ type exchangeData struct {
 	Worse  []int `json:"worse"`
 }
 
-// mostChosen is the number of rows of which pictures fit a window beside each other.
+// mostChosen is the number of rows whose pictures fit side by side in a window.
 const mostChosen = 7
 
-// gallery gathers what report.js draws, with the pictures of at most n prompts a seed. They
-// go into dir/images, or into the gallery itself where dir is empty.
+// gallery returns the gallery with the pictures of at most n prompts per seed. It writes
+// the pictures into dir/images, or puts them into the gallery if dir is empty.
 func (v *view) gallery(dir string, n int) (*gallery, error) {
 	g := &gallery{Seeds: []gallerySeed{}, Chosen: []int{}, Exchanges: []exchangeData{}, Kind: v.kind(), Reference: max(0, v.index(v.Table.Reference))}
 	for i, row := range v.Table.Rows {
@@ -118,8 +119,8 @@ func (v *view) gallery(dir string, n int) (*gallery, error) {
 	return g, nil
 }
 
-// choose chooses the rows that are shown at first: the reference, those on the front, and
-// others in the order of the study.
+// choose chooses the rows that are shown at first: the reference, the rows on the front,
+// and then others in the order of the study.
 func (g *gallery) choose(t *compare.Table) {
 	on := map[string]bool{}
 	if t.Front != nil {
@@ -155,7 +156,7 @@ func (g *gallery) exchanges(x *compare.Exchanges) {
 	}
 }
 
-// most is the number of prompts of the seed with the most.
+// most returns the largest number of prompts of a seed.
 func (g *gallery) most() int {
 	n := 0
 	for _, s := range g.Seeds {
@@ -164,8 +165,8 @@ func (g *gallery) most() int {
 	return n
 }
 
-// script is the gallery as a script that report.js finds. Markup in it cannot
-// end the element it may stand in: encoding/json escapes <, > and &.
+// script returns the gallery as a script for report.js. Its strings cannot end the script
+// element that contains it, because encoding/json escapes <, > and &.
 func (g *gallery) script() ([]byte, error) {
 	b, err := json.Marshal(g)
 	if err != nil {
@@ -174,14 +175,14 @@ func (g *gallery) script() ([]byte, error) {
 	return append(append([]byte("window.ablate = "), b...), ";\n"...), nil
 }
 
-// pictures gathers the pictures of trials, each once.
+// pictures collects the pictures of trials, each once.
 type pictures struct {
 	report  Report
-	dir     string           // empty: they go into the gallery
-	rows    map[string][]int // of samples, by trial
-	shown   map[string]bool  // prompts of earlier seeds
-	texts   []string         // what the parser read
-	index   map[string]int   // of texts
+	dir     string           // empty if the pictures go into the gallery
+	rows    map[string][]int // rows of samples by trial
+	shown   map[string]bool  // prompts that earlier seeds show
+	texts   []string         // descriptions by the parser
+	index   map[string]int   // index in texts
 	written map[string]*galleryTrial
 }
 
@@ -201,10 +202,10 @@ func (p *pictures) prompt(row int) promptData {
 	return promptData{s.Column("prompt").Strings[row], s.Column("category").Strings[row], !s.Column("seen").Bools[row]}
 }
 
-// choose picks rows of samples for the gallery: in the order of drawing, half of
-// them combinations and the rest in equal parts of the other categories. A prompt that no
-// earlier seed has comes first, so that all have pictures where there is room, and a
-// prompt comes once; then whatever there is more of.
+// choose picks at most n rows of samples for the gallery, in the order of drawing: half
+// of them of the category combination, and the rest in equal parts of the other
+// categories. Prompts that no earlier seed shows come first, each once, so that all
+// prompts have pictures if there is room. Other rows fill the rest.
 func (p *pictures) choose(rows []int, n int) []int {
 	category, prompt := p.report.Samples.Column("category"), p.report.Samples.Column("prompt")
 	var out []int
@@ -232,7 +233,7 @@ func (p *pictures) choose(rows []int, n int) []int {
 	return out
 }
 
-// trial gathers a trial's pictures of the chosen rows of its samples.
+// trial returns a trial's pictures of the chosen rows of its samples.
 func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galleryTrial, error) {
 	if t := p.written[id]; t != nil {
 		return t, nil
@@ -275,7 +276,8 @@ func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galler
 	return t, nil
 }
 
-// kind is how pictures are stored: exactly, or as photographs.
+// kind returns the format of pictures: png for generated ones, jpeg for photographs of
+// imported runs.
 func (r Report) kind() string {
 	if r.Imported {
 		return "jpeg"
@@ -283,7 +285,7 @@ func (r Report) kind() string {
 	return "png"
 }
 
-// picture is the file of the picture of a row of samples; nil where there is none.
+// picture returns the encoded picture of a row of samples, nil if there is none.
 func (p *pictures) picture(trial string, row int) ([]byte, error) {
 	if row < 0 {
 		return nil, nil
@@ -304,7 +306,7 @@ func (p *pictures) picture(trial string, row int) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// text is the index of what the parser read.
+// text returns the index of a description by the parser.
 func (p *pictures) text(read string) int {
 	at, ok := p.index[read]
 	if !ok {

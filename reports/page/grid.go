@@ -11,32 +11,32 @@ import (
 	"ablate/reports/format"
 )
 
-// grid is a table with a line for each row of the study and columns of metrics. Some
-// columns are open; the others belong to groups that the reader opens.
+// grid is a table with one line per row of the study and columns of metrics. Some columns
+// are open; the others belong to groups that the reader can open.
 type grid struct {
-	ID, Heading string   // of the table, and of the heading that labels it
-	Points      []string // heads of the columns that have a row's values on axes
+	ID, Heading string   // ids of the table and of the heading that labels it
+	Points      []string // heads of the columns with a row's axis values
 	Columns     []column
 	Groups      []group
 	Lines       []line
-	Floor       []cell // the last line: real images against real images; nil: there is none
+	Floor       []cell // last line, real images against real images; nil if there is none
 	Data        download
 }
 
-// group is a group of columns that are closed at first.
+// group is a group of columns, which are closed at first.
 type group struct {
 	Name string
-	N    int // of metrics
+	N    int // number of metrics
 }
 
 // column is a column of a metric.
 type column struct {
 	Head, Below string
-	First       string // the order that has the better first
-	Group       string // that opens it; empty: it is open
+	First       string // order that puts better values first
+	Group       string // group that opens the column; empty if the column is open
 }
 
-// Class is that of the cells of a column.
+// Class returns the CSS class of the cells of a column.
 func (c column) Class() string {
 	if c.Group == "" {
 		return ""
@@ -51,27 +51,28 @@ type line struct {
 	Cells  []cell
 }
 
-// name is how the page names a row of the study.
+// name is the name of a row on the page.
 type name struct {
-	Text    string // short
-	Label   string // in full
-	Href    string // of its parameters, if the page has them
+	Text    string // short name
+	Label   string // full name
+	Href    string // link to the row's parameters, if the page has them
 	Control bool
-	SameAs  string // short name of the row that it repeats
+	SameAs  string // short name of an earlier row with the same trials
 	Part    bool
-	Notes   []int // on all its values
+	Notes   []int // indices of the notes about all its values
 }
 
 // cell is a value in two lines.
 type cell struct {
-	Value       string // that it is sorted by
+	Value       string // value for sorting
 	Text, Below string
 	Marks       string
 	Notes       []int
 	Strong      bool
 }
 
-// groups of metrics, in the order of the page, by the first part of a metric's name.
+// groups are the groups of metrics in the order of the page, by the first part of a
+// metric's name.
 var groups = []struct {
 	name string
 	of   []string
@@ -94,19 +95,20 @@ func groupOf(metric string) string {
 }
 
 const (
-	// mostPoints is the number of axes that get a column each; with more, a row's values
-	// share one.
+	// mostPoints is the largest number of axes that have one column each. With more axes,
+	// a row's values share one column.
 	mostPoints = 3
-	// room is the number of columns that fit a window of 1,280 pixels beside the names.
+	// room is the number of columns that fit beside the names in a window of 1,280
+	// pixels.
 	room = 9
 )
 
-// usual are the metrics that are open where there is room beside those that a study
-// declares.
+// usual are the metrics that are open if there is room after those that a study declares.
 var usual = []string{"fidelity.frechet", "distance.kl", "proxy", "diversity"}
 
-// open chooses the metrics whose columns are open beside some other columns: the primary
-// ones, each of which takes two, then those that the study shows, then usual ones, then any.
+// open chooses the metrics whose columns are open. beside is the number of other columns.
+// Primary metrics come first and take two columns each, then the metrics that the study
+// shows, then usual ones, then any.
 func open(t *compare.Table, beside int) map[string]bool {
 	out := map[string]bool{}
 	left := room - beside
@@ -139,8 +141,9 @@ func open(t *compare.Table, beside int) map[string]bool {
 	return out
 }
 
-// axes are the axes of a table's rows and the heads of their columns: the last parts of their
-// names, or the whole names where two end alike. Of many axes, rows have one column.
+// axes returns the axes of a table's rows and the heads of their columns, which are the
+// last parts of their names, or the whole names if two have the same last part. If there
+// are many axes, there is only one column.
 func axes(t *compare.Table) (paths, heads []string) {
 	for _, r := range t.Rows {
 		for _, v := range r.Point {
@@ -162,10 +165,10 @@ func axes(t *compare.Table) (paths, heads []string) {
 	return paths, heads
 }
 
-// points are the cells of a row's values on axes.
+// points returns the cells of a row's axis values.
 func points(r compare.Row, paths, heads []string) []cell {
 	if len(heads) > len(paths) {
-		r.Control = false // its name says so
+		r.Control = false // the row's name says that it is a control
 		return []cell{{Text: format.Point(r)}}
 	}
 	out := make([]cell, len(paths))
@@ -178,8 +181,8 @@ func points(r compare.Row, paths, heads []string) []cell {
 	return out
 }
 
-// name is how the page names row i of the table: by its arm alone where its point has
-// columns of its own.
+// name returns the name of row i. If its point has its own columns, the name is only the
+// arm.
 func (v *view) name(i int, points bool) name {
 	r := v.Table.Rows[i]
 	n := name{Label: r.Label, Control: r.Control, Part: r.Part}
@@ -202,7 +205,7 @@ func (v *view) name(i int, points bool) name {
 	return n
 }
 
-// Brief is the short name of the row of a label.
+// Brief returns the short name of the row with a label.
 func (v *view) Brief(label string) string {
 	if i := v.index(label); i >= 0 {
 		return format.Brief(v.Table.Rows[i])
@@ -210,7 +213,7 @@ func (v *view) Brief(label string) string {
 	return label
 }
 
-// Named is how the page names the row of a label.
+// Named returns the name of the row with a label.
 func (v *view) Named(label string) name {
 	if i := v.index(label); i >= 0 {
 		return v.name(i, false)
@@ -222,12 +225,13 @@ func (v *view) index(label string) int {
 	return slices.IndexFunc(v.Table.Rows, func(r compare.Row) bool { return r.Label == label })
 }
 
-// head names a metric with the direction that is better, which never begins a line.
+// head returns the name of a metric and its better direction, with no line break between
+// them.
 func head(m compare.Metric) string {
 	return strings.TrimSpace(m.Label + "\u00a0" + format.Arrow(m.Better))
 }
 
-// ordered are metrics with the primary ones first.
+// ordered returns metrics with the primary ones first.
 func ordered(metrics []compare.Metric) []compare.Metric {
 	out := slices.Clone(metrics)
 	slices.SortStableFunc(out, func(a, b compare.Metric) int {
@@ -236,7 +240,7 @@ func ordered(metrics []compare.Metric) []compare.Metric {
 	return out
 }
 
-// first is the order that has the better values first.
+// first returns the order that puts better values first.
 func first(better string) string {
 	if better == "lower" {
 		return "ascending"
@@ -244,7 +248,7 @@ func first(better string) string {
 	return "descending"
 }
 
-// ablation is the table of levels, with the differences of the primary metrics.
+// ablation returns the table of levels, with the differences of the primary metrics.
 func (v *view) ablation() grid {
 	t := v.Table
 	g := grid{ID: "ablation", Heading: "table"}
@@ -289,15 +293,15 @@ func (v *view) ablation() grid {
 	return g
 }
 
-// differences is the table of differences from the reference and of contrasts.
+// differences returns the table of differences from the reference and of contrasts.
 func (v *view) differences() grid {
 	t := v.Table
 	g := grid{ID: "differences-table", Heading: "differences"}
 	var paths []string
 	paths, g.Points = axes(t)
-	detect := slices.DeleteFunc(slices.Clone(t.Detect), func(d compare.Detect) bool { return d.Row == "" }) // no spread has been seen
+	detect := slices.DeleteFunc(slices.Clone(t.Detect), func(d compare.Detect) bool { return d.Row == "" }) // there is no standard deviation yet
 	shown := open(t, len(g.Points)+len(detect))
-	tests := t.Family > 0 // else there are no p values
+	tests := t.Family > 0 // otherwise there are no p values
 	metrics := slices.DeleteFunc(ordered(t.Metrics), func(m compare.Metric) bool {
 		of := func(d map[string]compare.Difference) bool { _, ok := d[m.Name]; return ok }
 		return !slices.ContainsFunc(t.Rows, func(r compare.Row) bool { return of(r.Differences) }) &&
@@ -337,7 +341,7 @@ func (v *view) differences() grid {
 	return g
 }
 
-// group is the group of a metric's columns, empty where they are open.
+// group returns the group of a metric's columns, empty if they are open.
 func (g *grid) group(m compare.Metric, shown map[string]bool) string {
 	if shown[m.Name] {
 		return ""
@@ -352,7 +356,7 @@ func (g *grid) group(m compare.Metric, shown map[string]bool) string {
 	return of
 }
 
-// order brings the groups into the order of the page.
+// order sorts the groups in the order of the page.
 func (g *grid) order() {
 	at := func(of group) int {
 		for i, o := range groups {
@@ -365,7 +369,7 @@ func (g *grid) order() {
 	slices.SortFunc(g.Groups, func(a, b group) int { return cmp.Compare(at(a), at(b)) })
 }
 
-// level is a row's value of a metric.
+// level returns the cell of a row's value of a metric.
 func (v *view) level(m compare.Metric, r compare.Row) cell {
 	c, ok := r.Cells[m.Name]
 	if !ok {
@@ -374,7 +378,7 @@ func (v *view) level(m compare.Metric, r compare.Row) cell {
 	return cell{Value: fmt.Sprint(c.Mean), Text: format.Number(m.Digits, c.Mean), Below: format.Spread(m.Digits, c), Notes: v.particular(c.Notes), Strong: m.Best == r.Label}
 }
 
-// difference is a row's difference in a metric.
+// difference returns the cell of a row's difference in a metric.
 func (v *view) difference(m compare.Metric, of map[string]compare.Difference, reference bool) cell {
 	d, ok := of[m.Name]
 	switch {
@@ -393,7 +397,7 @@ func (v *view) difference(m compare.Metric, of map[string]compare.Difference, re
 	return c
 }
 
-// corrected is the corrected test of a difference.
+// corrected returns the cell of the corrected test of a difference.
 func corrected(m compare.Metric, of map[string]compare.Difference) cell {
 	d, ok := of[m.Name]
 	if !ok || d.PCorrected == nil {
@@ -402,7 +406,7 @@ func corrected(m compare.Metric, of map[string]compare.Difference) cell {
 	return cell{Value: fmt.Sprint(*d.PCorrected), Text: format.P(*d.PCorrected), Below: format.Spread(m.Digits, compare.Cell{Interval: d.Interval, Low: d.Corrected.Low, High: d.Corrected.High}), Strong: d.Significant}
 }
 
-// needs are the seeds that a difference needs.
+// needs returns the cell of the number of seeds that a difference needs.
 func needs(d compare.Difference) cell {
 	c := cell{Text: format.Needs(d)}
 	if d.Needs > 0 {
@@ -411,8 +415,8 @@ func needs(d compare.Difference) cell {
 	return c
 }
 
-// particular are the notes that say something of one value, and not of all values of a row
-// or of a kind.
+// particular returns the notes that are about one value, and not about all values of a
+// row or of a kind.
 func (v *view) particular(notes []int) []int {
 	return slices.DeleteFunc(slices.Clone(notes), func(i int) bool {
 		n := v.Table.Notes[i]
@@ -420,8 +424,8 @@ func (v *view) particular(notes []int) []int {
 	})
 }
 
-// general reports that a note is about all values of a kind, though each has it: it stands
-// in the section How to read it.
+// general reports whether a note is about all values of a kind, although each value has
+// it. Such notes are in the section "How to read it".
 func general(n compare.Note) bool {
 	return n.Kind == compare.FewPairs || n.Kind == compare.FewSeeds || n.Kind == compare.Moderated
 }

@@ -39,7 +39,8 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// TestAxes: heads are the ends of names, which tell the axes apart; many axes share one.
+// TestAxes: heads are the last parts of names if these are distinct. Many axes share one
+// column.
 func TestAxes(t *testing.T) {
 	for _, c := range []struct {
 		axes, want []string

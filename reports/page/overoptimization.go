@@ -11,8 +11,9 @@ import (
 	"ablate/reports/format"
 )
 
-// overOptimization is the figure of proxy and gold against distance and what it
-// says: nothing where no fine-tuning was probed by both and no arm keeps the best of n.
+// overOptimization returns the figure of proxy and gold against distance, with its
+// caption. It returns nothing if no fine-tuning was probed by both and no arm uses best
+// of n.
 func (r Report) overOptimization() []shown {
 	tuned, best := compare.Courses(r.Table, r.Trials, r.Curves), compare.BestOf(r.Table, r.Trials)
 	f, ok := figure.OverOptimization(r.Table, tuned, best)
@@ -32,7 +33,7 @@ func (r Report) overOptimization() []shown {
 		caption = append(caption, fmt.Sprintf("%s, at the mean √KL of its seeds (%s a row).", probes, seedsOf(tuned)))
 	}
 	if len(best) > 0 {
-		images := 0 // of a seed
+		images := 0 // number of images per seed
 		for _, c := range best {
 			if n := r.Table.Rows[c.Row].Cells["alignment"].Images; images == 0 || n < images {
 				images = n
@@ -68,7 +69,7 @@ func (r Report) overOptimization() []shown {
 	return []shown{{Name: "overoptimization", Section: "training", Caption: strings.Join(caption, " "), figure: f}}
 }
 
-// seedsOf is how many independent seeds courses have.
+// seedsOf returns in words how many independent seeds courses have.
 func seedsOf(list []compare.Course) string {
 	least, most := 0, 0
 	for i, c := range list {

@@ -8,7 +8,7 @@ import (
 	"ablate/analysis/table"
 )
 
-// TestBestOfAlone: a study without fine-tunings says nothing of theirs.
+// TestBestOfAlone: the report of a study without fine-tunings does not mention them.
 func TestBestOfAlone(t *testing.T) {
 	cell := compare.Cell{Mean: .5, Seeds: []string{"1", "2", "3"}, Values: []float64{.4, .5, .6}, Images: 64}
 	tab := &compare.Table{Rows: []compare.Row{{Arm: "best", Label: "best", Trials: []string{"x", "y", "z"}, Seeds: cell.Seeds, Cells: map[string]compare.Cell{"alignment": cell, "proxy": cell}}}}

@@ -1,6 +1,6 @@
-// Package page writes a study's report: one folder with index.html that opens
-// from disk with no server and no network, or one file. Equal results give
-// equal bytes, outside the block that says what ran.
+// Package page writes the HTML report of a study, as a folder with index.html or as one
+// file. The report opens from disk, without a server or a network. Equal results give
+// equal bytes, except for the section on which programs and machines ran.
 package page
 
 import (
@@ -22,55 +22,55 @@ import (
 //go:embed *.html *.css *.js
 var assets embed.FS
 
-// Report is everything that a report shows.
+// Report is the contents of a report.
 type Report struct {
 	Name, Title, Question string
 	Seeds                 []string
 	Table                 *compare.Table
 	Samples, Curves       *table.Table
-	Trials, Reliability   *table.Table // nil shows nothing of rewards and of best of n
-	ProbeImages           int          // that a probe of a fine-tuning draws; 0 says nothing of them
-	// Image is an evaluation image of a trial; nil where there is none.
+	Trials, Reliability   *table.Table // if nil, the report has no figures of rewards and of best of n
+	ProbeImages           int          // number of images that a probe of a fine-tuning draws; 0 if it is not known
+	// Image returns an evaluation image of a trial, nil if there is none.
 	Image      func(trial, set string, index int) (image.Image, error)
-	Exchanges  *compare.Exchanges // by prompt; nil where nothing is known by prompt
-	Failures   []string           // what has no result, and why
-	Parameters []Parameters       // of each row of the table
-	Methods    []string           // paragraphs
-	Against    *compare.Diff      // with another study, or this one at another time
+	Exchanges  *compare.Exchanges // what rows win and lose by prompt; nil if it is not known
+	Failures   []string           // trials without a result, and the reasons
+	Parameters []Parameters       // parameters of each row of the table
+	Methods    []string           // paragraphs on methods
+	Against    *compare.Diff      // comparison with another study or with earlier results; may be nil
 	Provenance Provenance
-	Imported   bool // the runs were computed elsewhere: there are no parameters and failures of them, and no verdicts on pictures
+	Imported   bool // the runs are imported: they have no parameters and failures, and their pictures no verdicts
 }
 
-// Parameters are what a row's trials were made of.
+// Parameters are the parameters of a row's trials.
 type Parameters struct {
 	Label  string
 	Lines  []string // "path value"
 	Trials []Trial
 }
 
-// Trial is a view and the id of its trial.
+// Trial is the name of a view and the id of its trial.
 type Trial struct{ View, ID string }
 
-// Anchor is what a link to the trial ends in.
+// Anchor returns the fragment of a link to the trial.
 func (t Trial) Anchor() string { return "trial-" + short(t.ID) }
 
-// Provenance says what ran. It is the only part that may differ between two
-// reports of the same results.
+// Provenance describes which programs and machines ran. It is the only part that may
+// differ between two reports of the same results.
 type Provenance struct {
-	Command   string   // that reproduces the report
-	Versions  []string // of the programs that ran, each once
+	Command   string   // command line that reproduces the report
+	Versions  []string // versions of the programs that ran, each once
 	Devices   []string
 	CPUs      []string
 	Attempts  int
-	Seconds   float64  // of all attempts together
+	Seconds   float64  // duration of all attempts together
 	Artifacts []string // "view stage id"
 }
 
-// prompts shown of each seed.
+// prompts is the number of prompts of each seed that are shown.
 const prompts = 100
 
-// Write writes the report, in the place of what dir has, and returns the path of
-// its index.html.
+// Write writes the report as the folder dir, which it replaces, and returns the path of
+// index.html.
 func Write(dir string, r Report) (string, error) {
 	arrow, err := filepath.Glob(filepath.Join(filepath.Dir(filepath.Clean(dir)), "*.arrow"))
 	if err != nil {
@@ -112,9 +112,9 @@ func Write(dir string, r Report) (string, error) {
 	return filepath.Join(dir, "index.html"), err
 }
 
-// Single returns the report as one file of at most most bytes: where the
-// pictures do not fit, fewer prompts are shown, and the page says so. It is an
-// error where it doesn't fit without pictures.
+// Single returns the report as one HTML file of at most most bytes. If the pictures do
+// not fit, it shows fewer prompts and says so. It returns an error if the report does not
+// fit even without pictures.
 func Single(r Report, most int) ([]byte, error) {
 	v, err := r.view(func(_, kind string, b []byte) (template.URL, error) {
 		return template.URL("data:" + kind + ";base64," + base64.StdEncoding.EncodeToString(b)), nil
@@ -122,7 +122,7 @@ func Single(r Report, most int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	whole := 0 // prompts a seed, were there no cap
+	whole := 0 // number of prompts per seed without the limit
 	for n := prompts; ; n /= 2 {
 		g, err := v.gallery("", n)
 		if err != nil {
@@ -151,8 +151,8 @@ func Single(r Report, most int) ([]byte, error) {
 	}
 }
 
-// Figures writes every figure of the report into dir as SVG, PNG and PDF, and
-// returns their names.
+// Figures writes all figures of the report into dir as SVG, PNG and PDF, and returns the
+// names of the files.
 func Figures(dir string, r Report) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
@@ -174,5 +174,5 @@ func Figures(dir string, r Report) ([]string, error) {
 	return names, nil
 }
 
-// write writes a file of a folder that nobody reads yet.
+// write writes a file. It need not be atomic, because nobody reads the new folder yet.
 func write(path string, b []byte) error { return os.WriteFile(path, b, 0o666) }

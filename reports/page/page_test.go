@@ -140,7 +140,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// browser finds Chromium, without which the test skips, or fails where
+// browser returns the path of Chromium. Without it the test is skipped, or fails if
 // ABLATE_TEST_STRICT=1.
 func browser(t *testing.T) string {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -155,9 +155,9 @@ func browser(t *testing.T) string {
 	return ""
 }
 
-// open opens a page from disk in headless Chromium after a probe was added to
-// it, without a network, and returns the document as the probe left it. A
-// script error or a failed load ends up in the console, and fails the test.
+// open adds a probe script to a page, opens it from disk in headless Chromium without a
+// network, and returns the document after the probe. A script error or a failed load is
+// logged to the console and fails the test.
 func open(t *testing.T, dir, html, fragment, probe string, flags ...string) string {
 	t.Helper()
 	bin := browser(t)
@@ -184,7 +184,7 @@ func open(t *testing.T, dir, html, fragment, probe string, flags ...string) stri
 
 var result = regexp.MustCompile(`data-result="([^"]*)"`)
 
-// said is what the probe wrote.
+// said returns the text that the probe wrote.
 func said(t *testing.T, dom string) string {
 	t.Helper()
 	m := result.FindStringSubmatch(dom)
@@ -194,7 +194,7 @@ func said(t *testing.T, dom string) string {
 	return m[1]
 }
 
-// TestBrowser does what a reader does: points at the front, leafs through the gallery,
+// TestBrowser acts like a reader: it points at the front, pages through the gallery, and
 // follows a link to a trial.
 func TestBrowser(t *testing.T) {
 	dir, html := write(t)
@@ -244,13 +244,14 @@ func TestNarrow(t *testing.T) {
 	}
 }
 
-// TestOddLink: an address that ends in what is not escaped text is no script error.
+// TestOddLink: a URL whose fragment is not valid escaped text causes no script error.
 func TestOddLink(t *testing.T) {
 	dir, html := write(t)
 	said(t, open(t, dir, html, "#100%", `<script>addEventListener("load", () => { document.documentElement.dataset.result = "loaded"; });</script>`))
 }
 
-// TestSingle: one file has the pictures in it, and says when they do not all fit.
+// TestSingle: a report of one file contains the pictures, and says if not all of them
+// fit.
 func TestSingle(t *testing.T) {
 	whole, err := page.Single(report(), 20e6)
 	if err != nil {

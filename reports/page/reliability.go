@@ -13,8 +13,9 @@ import (
 	"ablate/reports/format"
 )
 
-// reliability is the figure of the learned rewards and what it says of the first: nothing
-// where none was learned. A reward is named by all rows that learned it.
+// reliability returns the figure of the learned rewards, with a caption that describes
+// the first few. It returns nothing if no reward was learned. A reward is named by all
+// rows that learned it.
 func (r Report) reliability() []shown {
 	rewards := figure.Rewards(r.Table, r.Reliability)
 	f, ok := figure.Reliability(r.Table, rewards)
@@ -47,10 +48,10 @@ func (r Report) reliability() []shown {
 	return []shown{{Name: "reliability", Section: "training", Caption: caption, figure: f}}
 }
 
-// mostCaptioned are the rewards that a caption describes.
+// mostCaptioned is the largest number of rewards that a caption describes.
 const mostCaptioned = 4
 
-// rewardOf names a reward by the rows that learned it.
+// rewardOf returns the name of a reward, which consists of the rows that learned it.
 func rewardOf(t *compare.Table, reward figure.Reward) string {
 	var names []string
 	for _, i := range reward.Rows {
@@ -63,7 +64,7 @@ func rewardOf(t *compare.Table, reward figure.Reward) string {
 	return strings.Join(names, ", ")
 }
 
-// meanOf is a metric's mean over trials and the number of samples of them all.
+// meanOf returns a metric's mean over trials, and the number of their samples.
 func meanOf(t *table.Table, trials []string, metric string) (mean float64, n int) {
 	if t == nil {
 		return 0, 0
@@ -79,7 +80,7 @@ func meanOf(t *table.Table, trials []string, metric string) (mean float64, n int
 	var values []float64
 	for i, trial := range id.Strings {
 		if wanted[trial] && value.Has(i) {
-			wanted[trial] = false // another view of it is no other trial
+			wanted[trial] = false // another view of the trial must not count again
 			values, n = append(values, value.Floats[i]), n+int(count.Ints[i])
 		}
 	}

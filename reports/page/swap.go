@@ -11,10 +11,10 @@ import (
 	"ablate/analysis/leftover"
 )
 
-// replaceFolder has fill write a folder beside dir and puts it in dir's place when
-// it is complete. Whoever reads dir sees the old one or the new one; of several
-// writers at once the last wins, and none fails. A link in dir's place is replaced,
-// and what it leads to is left alone.
+// replaceFolder calls fill to write a new folder beside dir, and then puts it in the
+// place of dir. A reader of dir sees either the old or the new folder. If several
+// processes write at the same time, the last one wins and none fails. If dir is a link,
+// the link is replaced, and its target does not change.
 func replaceFolder(dir string, fill func(fresh string) error) error {
 	return replaceFolderBy(exchange, dir, fill)
 }
@@ -35,8 +35,8 @@ func replaceFolderBy(exchange func(a, b string) error, dir string, fill func(fre
 	if err := fill(fresh); err != nil {
 		return err
 	}
-	for range 100 { // each time after another writer was faster
-		err := exchange(fresh, dir) // fresh is then the old one
+	for range 100 { // again if another writer was faster
+		err := exchange(fresh, dir) // now fresh is the old folder
 		if errors.Is(err, fs.ErrNotExist) {
 			err = os.Rename(fresh, dir)
 		}
@@ -47,20 +47,20 @@ func replaceFolderBy(exchange func(a, b string) error, dir string, fill func(fre
 	return &fs.PathError{Op: "replace", Path: dir, Err: errors.New("others write it all the time")}
 }
 
-// taken reports that the target of a rename was there.
+// taken reports whether a rename failed because its target exists.
 func taken(err error) bool {
 	return errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// exchangeSlowly is exchange by renames, for where the system has none: for a
-// moment nothing has the name b.
+// exchangeSlowly exchanges two paths by renames, for systems without an atomic exchange.
+// For a moment the path b does not exist.
 func exchangeSlowly(a, b string) error {
 	old := a + "-old"
 	if err := os.Rename(b, old); err != nil {
 		return err
 	}
 	if err := os.Rename(a, b); err != nil {
-		if taken(err) { // another writer's folder is newer than the old one
+		if taken(err) { // another writer has put a newer folder there
 			return errors.Join(err, os.RemoveAll(old))
 		}
 		return errors.Join(err, os.Rename(old, b))

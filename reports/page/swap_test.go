@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestReplaceFolder: of many writers of one folder none fails, and what is read is
-// always one whole version.
+// TestReplaceFolder: many processes may write one folder at the same time. None fails,
+// and readers always see one complete version.
 func TestReplaceFolder(t *testing.T) {
 	for name, swap := range map[string]func(a, b string) error{"at once": exchange, "slowly": exchangeSlowly} {
 		t.Run(name, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestReplaceFolder(t *testing.T) {
 	}
 }
 
-// TestReplaceFolderFails: a writer that fails leaves what was there, and nothing else.
+// TestReplaceFolderFails: a writer that fails leaves the old folder, and no other files.
 func TestReplaceFolderFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "report")
 	if err := replaceFolder(dir, func(fresh string) error {
@@ -74,8 +74,8 @@ func TestReplaceFolderFails(t *testing.T) {
 	}
 }
 
-// TestReplaceLink: a link where the report should be is replaced. What it leads to,
-// which may be anybody's, keeps every file.
+// TestReplaceLink: a link in the place of the report is replaced. Its target may belong
+// to somebody else, and keeps all files.
 func TestReplaceLink(t *testing.T) {
 	victim := t.TempDir()
 	for _, f := range []string{"images/mine.png", "index.html"} {
@@ -103,7 +103,7 @@ func TestReplaceLink(t *testing.T) {
 	}
 }
 
-// TestLeftovers: what a killed writer left is gone after the next report.
+// TestLeftovers: writing a report removes the files of a writer that was killed.
 func TestLeftovers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "report")
 	left := filepath.Join(filepath.Dir(dir), ".report-KILLED")

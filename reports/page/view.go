@@ -20,19 +20,19 @@ type view struct {
 	Report
 	CSS    template.CSS
 	JS     template.JS
-	Data   template.JS // of the pictures and prompts; empty: it is in a file beside the page
+	Data   template.JS // pictures and prompts; empty if they are in a file beside the page
 	Capped string
 	Answer []string
-	// Ablation and Differences are the tables of levels and of differences.
+	// Ablation is the table of levels, Differences the table of differences.
 	Ablation, Differences grid
-	Again                 download // the data of Ablation, for other tables made of them
+	Again                 download // link to the data of Ablation, for other tables with the same data
 	ByPrompt              download
-	Arrow                 []string // files of tables that lie in the folder above the page's
+	Arrow                 []string // Arrow files in the parent folder of the page
 	all                   []shown
-	listed                map[string]bool // trials that have their anchor
+	listed                map[string]bool // trials whose anchor is on the page already
 }
 
-// place puts a file where the page finds it, and returns its address.
+// place writes a file to a place where the page finds it, and returns its URL.
 type place func(name, kind string, b []byte) (template.URL, error)
 
 func (r Report) view(place place) (*view, error) {
@@ -56,7 +56,7 @@ func (r Report) view(place place) (*view, error) {
 		}
 		v.CSS, v.JS = v.CSS+template.CSS(css), v.JS+template.JS(js)
 	}
-	// On paper figures are light.
+	// Only on a screen: printed figures are light.
 	v.CSS += template.CSS("@media screen and (prefers-color-scheme: dark) { :root { " + figure.Dark() + " } }\n")
 	return v, nil
 }
@@ -74,10 +74,11 @@ func (v *view) html() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Pictured reports whether there are pictures. Those of a study of ours may all be missing.
+// Pictured reports whether the page has a section of pictures. It has one for every study
+// that is not imported, even if all pictures are missing.
 func (v *view) Pictured() bool { return !v.Imported || v.Samples.Rows() > 0 }
 
-// summary is a row's alignment and fidelity in a line.
+// summary returns a row's alignment and fidelity in a line.
 func summary(t *compare.Table, r compare.Row) string {
 	var parts []string
 	for _, m := range t.Metrics {
@@ -91,7 +92,7 @@ func summary(t *compare.Table, r compare.Row) string {
 	return strings.Join(parts, ", ")
 }
 
-// trialOf is a row's trial of a seed, or "".
+// trialOf returns the id of a row's trial of a seed, or "".
 func trialOf(r compare.Row, seed string) string {
 	if i := slices.Index(r.Seeds, seed); i >= 0 {
 		return r.Trials[i]
@@ -99,8 +100,8 @@ func trialOf(r compare.Row, seed string) string {
 	return ""
 }
 
-// Base is the row of the pretrained model, if the study has just one: its alignment by
-// category says what the others start from.
+// Base returns the row of the pretrained model if there is exactly one. Its alignment by
+// category shows where the other rows start.
 func (v *view) Base() *compare.Row {
 	if i := slices.IndexFunc(v.Table.Rows, func(r compare.Row) bool { return r.Label == v.Table.Pretrained }); i >= 0 {
 		return &v.Table.Rows[i]
@@ -108,7 +109,7 @@ func (v *view) Base() *compare.Row {
 	return nil
 }
 
-// Particular are the notes that say something of one value or row: their indices.
+// Particular returns the indices of the notes about single values or rows.
 func (v *view) Particular() []int {
 	of := map[int]bool{}
 	add := func(notes []int) {
@@ -134,7 +135,7 @@ func (v *view) Particular() []int {
 	return slices.Sorted(maps.Keys(of))
 }
 
-// General are the notes on the whole table.
+// General returns the notes about the whole table.
 func (v *view) General() []string {
 	var out []string
 	for _, s := range []string{format.Levels(v.Table), format.Significance(v.Table)} {
@@ -151,7 +152,7 @@ func (v *view) General() []string {
 	return slices.Concat(out, format.Detect(v.Table), format.Resolving(v.Table))
 }
 
-// MetricLabel is what readers call a metric.
+// MetricLabel returns the name of a metric for readers.
 func (v *view) MetricLabel(name string) string {
 	for _, m := range v.Table.Metrics {
 		if m.Name == name {
@@ -161,8 +162,8 @@ func (v *view) MetricLabel(name string) string {
 	return name
 }
 
-// Changed are the parameters of row i that are other than the reference's, with both
-// values.
+// Changed returns the parameters of row i that differ from those of the reference, with
+// both values.
 func (v *view) Changed(i int) []string {
 	reference := v.index(v.Table.Reference)
 	if i == reference || reference < 0 || reference >= len(v.Parameters) {
@@ -189,8 +190,8 @@ func (v *view) Changed(i int) []string {
 	return out
 }
 
-// First reports whether a trial is listed for the first time: two rows may share
-// it, and an anchor stands once.
+// First reports whether a trial is listed for the first time. Two rows may share a trial,
+// but an anchor must be unique.
 func (v *view) First(t Trial) bool {
 	first := !v.listed[t.ID]
 	v.listed[t.ID] = true

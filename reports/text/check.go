@@ -10,7 +10,7 @@ import (
 	"ablate/reports/format"
 )
 
-// CheckSummary is a check in a sentence.
+// CheckSummary describes the result of a check in a sentence.
 func CheckSummary(r *gate.Result) string {
 	n := r.Counts()
 	var parts []string
@@ -25,7 +25,7 @@ func CheckSummary(r *gate.Result) string {
 	return strings.Join(parts, ", ")
 }
 
-// conclusion says what a check's exit code means.
+// conclusion returns a sentence on the outcome of a check.
 func conclusion(r *gate.Result, pass bool) string {
 	switch {
 	case r.Outcome == gate.Missing && r.Counts()[gate.Missing] > 0:
@@ -73,10 +73,10 @@ func verdict(v gate.Value) string {
 	return fmt.Sprintf("%s (%s)", v.Verdict, v.Reason)
 }
 
-// most rows of a check that a terminal is shown.
+// mostRows is the largest number of rows of a check that are shown on a terminal.
 const mostRows = 40
 
-// CheckTerminal writes a check for a terminal, the worst first.
+// CheckTerminal writes the result of a check for a terminal, the worst values first.
 func CheckTerminal(w io.Writer, r *gate.Result, pass bool, width int) error {
 	var b strings.Builder
 	rows := [][]string{checkHead}
@@ -86,7 +86,7 @@ func CheckTerminal(w io.Writer, r *gate.Result, pass bool, width int) error {
 		}
 		rows = append(rows, checkRow(f))
 	}
-	if total := tableWidth(rows); total > width { // a long reason goes below
+	if total := tableWidth(rows); total > width { // a long reason goes below the table
 		for i := range rows[1:] {
 			f := r.Values[i]
 			if len(rows[i+1][9]) > len(f.Verdict) {
@@ -109,7 +109,7 @@ func CheckTerminal(w io.Writer, r *gate.Result, pass bool, width int) error {
 	return err
 }
 
-// checkNotes are what a reader must know beside the values.
+// checkNotes returns what a reader must know besides the values, in sentences.
 func checkNotes(r *gate.Result) []string {
 	var out []string
 	for _, x := range []struct {
@@ -141,7 +141,7 @@ func checkNotes(r *gate.Result) []string {
 	return out
 }
 
-// CheckExplain writes an arm's values seed by seed.
+// CheckExplain writes the values of an arm seed by seed.
 func CheckExplain(w io.Writer, r *gate.Result, arm string, width int) error {
 	var b strings.Builder
 	found := false
@@ -181,11 +181,11 @@ func first(s string, n int) string {
 	return s
 }
 
-// markdownLimit is below what CI systems take as a job's summary.
+// markdownLimit is a number of bytes below the limits of CI systems for a job's summary.
 const markdownLimit = 60000
 
-// CheckMarkdown writes a check for a CI job's summary: the worst first, and no
-// more than fits.
+// CheckMarkdown writes the result of a check for a CI job's summary: the worst values
+// first, and at most markdownLimit bytes.
 func CheckMarkdown(w io.Writer, r *gate.Result, pass bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s: %s\n\n%s\n\n", markdown(r.Study), conclusion(r, pass), CheckSummary(r))
@@ -234,7 +234,7 @@ type junitMessage struct {
 	Type    string `xml:"type,attr,omitempty"`
 }
 
-// CheckJUnit writes a check as JUnit XML: a test case for each value.
+// CheckJUnit writes the result of a check as JUnit XML, with one test case per value.
 func CheckJUnit(w io.Writer, r *gate.Result, pass bool) error {
 	s := junitSuite{Name: "ablate check " + r.Study}
 	for _, f := range r.Values {
@@ -262,7 +262,7 @@ func CheckJUnit(w io.Writer, r *gate.Result, pass bool) error {
 		}
 		s.Cases = append(s.Cases, c)
 	}
-	if r.Outcome == gate.Missing && s.Errors == 0 { // nothing was compared: who reads only this file must see that
+	if r.Outcome == gate.Missing && s.Errors == 0 { // nothing was compared; a reader of only this file must see that
 		s.Cases = append(s.Cases, junitCase{Class: printable(r.Study), Name: "check", Error: &junitMessage{printable(strings.Join(append([]string{conclusion(r, pass)}, r.Notes...), " ")), string(gate.Missing)}})
 		s.Errors++
 	}
@@ -279,7 +279,7 @@ func CheckJUnit(w io.Writer, r *gate.Result, pass bool) error {
 	return err
 }
 
-// printable leaves out what XML cannot hold.
+// printable removes characters that XML cannot contain.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < 0x20 && r != '\t' && r != '\n' {

@@ -74,14 +74,15 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestNothingChecked: no figure that both have is no "No regression".
+// TestNothingChecked: if the study and the baseline share no value, the result is not "No
+// regression".
 func TestNothingChecked(t *testing.T) {
 	r := &gate.Result{Study: "s", Outcome: gate.Missing, Notes: []string{"Why."}, Values: []gate.Value{{Arm: "a", Row: "a", Metric: "alignment", Verdict: gate.Unchecked}}}
 	var b bytes.Buffer
 	if err := text.CheckTerminal(&b, r, false, 80); err != nil || !strings.Contains(b.String(), "Nothing was compared.") {
 		t.Errorf("a check of nothing: %v\n%s", err, b.String())
 	}
-	b.Reset() // a CI that reads JUnit alone must not see a check in green
+	b.Reset() // a CI system that reads only JUnit must not show the check as passed
 	if err := text.CheckJUnit(&b, r, false); err != nil || !strings.Contains(b.String(), `tests="2" failures="0" errors="1" skipped="1"`) || !strings.Contains(b.String(), "Nothing was compared. Why.") {
 		t.Errorf("a check of nothing as JUnit: %v\n%s", err, b.String())
 	}

@@ -9,8 +9,8 @@ import (
 	"ablate/reports/format"
 )
 
-// Diff writes how two tables differ: a line for each row that both have, with the primary
-// metrics that fit width columns.
+// Diff writes how two tables differ: one line per row that both have, with the primary
+// metrics that fit into width columns.
 func Diff(w io.Writer, d *compare.Diff, width int) error {
 	var b strings.Builder
 	about(&b, d, width)
@@ -20,7 +20,7 @@ func Diff(w io.Writer, d *compare.Diff, width int) error {
 			metrics = append(metrics, m)
 		}
 	}
-	const least = 12 // runes of a name
+	const least = 12 // least number of runes of a name
 	left := 0
 	var rows [][]string
 	var used signs
@@ -48,7 +48,7 @@ func Diff(w io.Writer, d *compare.Diff, width int) error {
 	return err
 }
 
-// DiffAll writes how two tables differ: a line for each row and metric.
+// DiffAll writes how two tables differ, with one line per row and metric.
 func DiffAll(w io.Writer, d *compare.Diff, width int) error {
 	var b strings.Builder
 	about(&b, d, width)
@@ -94,7 +94,7 @@ func DiffAll(w io.Writer, d *compare.Diff, width int) error {
 	return err
 }
 
-// about says what is compared, and what was found.
+// about writes what is compared, and a summary.
 func about(b *strings.Builder, d *compare.Diff, width int) {
 	wrap(b, "", fmt.Sprintf("A: %s. B: %s. Differences are A − B; both means are over the seeds that the difference uses.", d.A, d.B), width)
 	b.WriteByte('\n')
@@ -104,7 +104,7 @@ func about(b *strings.Builder, d *compare.Diff, width int) {
 	b.WriteByte('\n')
 }
 
-// sides lays out the rows of both tables, and collects the signs that they use.
+// sides returns the cells of the rows of both tables, and the signs that they use.
 func sides(d *compare.Diff, metrics []compare.Metric) (rows [][]string, used signs) {
 	head := []string{"row"}
 	for _, m := range metrics {
@@ -136,7 +136,7 @@ func sides(d *compare.Diff, metrics []compare.Metric) (rows [][]string, used sig
 	return rows, used
 }
 
-// seedsOf are the seeds that a comparison uses.
+// seedsOf returns the seeds that a comparison uses.
 func seedsOf(v compare.DiffValue) string {
 	a, b := strings.Join(v.A.Seeds, " "), strings.Join(v.B.Seeds, " ")
 	if a == b {
@@ -145,7 +145,7 @@ func seedsOf(v compare.DiffValue) string {
 	return a + " | " + b
 }
 
-// levelsOf says what the intervals of a comparison are over.
+// levelsOf returns a sentence on what the intervals of a comparison are over.
 func levelsOf(d *compare.Diff) string {
 	for _, r := range d.Rows {
 		for _, v := range r.Values {
@@ -167,13 +167,13 @@ const DiffFormat = "ablate.diff/1"
 type DiffDocument struct {
 	Format string `json:"format"` // name and version of the schema of this object, "ablate.NAME/VERSION"; 'ablate schema --json-schema NAME' prints it
 	*compare.Diff
-	Footnotes []string `json:"footnotes"` // the notes in words
+	Footnotes []string `json:"footnotes"` // the notes as sentences
 }
 
 // Schema is the name and version of the document's JSON schema.
 func (d DiffDocument) Schema() string { return d.Format }
 
-// NewDiffDocument is the document of a comparison.
+// NewDiffDocument returns the document of a comparison.
 func NewDiffDocument(d *compare.Diff) DiffDocument {
 	notes := []string{}
 	for _, n := range d.Notes {

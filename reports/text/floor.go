@@ -9,7 +9,8 @@ import (
 	"ablate/reports/format"
 )
 
-// Floors writes the floors of a table.
+// Floors writes the noise of the reference, and the smallest differences that numbers of
+// seeds can find.
 func Floors(w io.Writer, t *compare.Table, floors []compare.Floor, width int) error {
 	noise := [][]string{{"metric", "seeds", t.Reference, "SD over seeds", "SD of a difference (rows)"}}
 	head := []string{"smallest difference", "corrected for"}

@@ -9,27 +9,29 @@ import (
 	"ablate/reports/format"
 )
 
-// latexSpecial has what means something else in LaTeX. Engines that read UTF-8 know letters
-// with accents, dashes and quotation marks; of other characters they lack the glyphs.
+// latexSpecial escapes characters that have a meaning in LaTeX, and replaces characters
+// for which LaTeX fonts have no glyphs. Letters with accents, dashes and quotation marks
+// need no escape in engines that read UTF-8.
 var latexSpecial = strings.NewReplacer(`\`, `\textbackslash{}`, "&", `\&`, "%", `\%`, "$", `\$`, "#", `\#`, "_", `\_`, "{", `\{`, "}", `\}`, "~", `\textasciitilde{}`, "^", `\textasciicircum{}`, "<", `\textless{}`, ">", `\textgreater{}`, "|", `\textbar{}`, `"`, "''", "*", "{*}", "\n", " ",
 	"–", "--", "−", "$-$", "±", `$\pm$`, "×", `$\times$`, "≈", `$\approx$`, "→", `$\to$`, "↑", `$\uparrow$`, "↓", `$\downarrow$`, "σ", `$\sigma$`)
 
 func latex(s string) string { return latexSpecial.Replace(s) }
 
-// latexCell is a cell of a table: its text and the lines in small print below it, all LaTeX.
+// latexCell is a cell of a table: its text, and lines in small print below it, both in
+// LaTeX.
 type latexCell struct {
 	text  string
 	below []string
 }
 
-// LaTeX writes a table as papers have it, to be read by \input and for the package booktabs:
-// the short table, each value with its interval below and the best of a column in bold only
-// where its paired difference from every other row is significant; the differences with
-// stars; effects and the front; and notes below them.
+// LaTeX writes tables for papers, to be read by \input with the package booktabs: the
+// short table, the differences, effects, the front, and notes. Each value has its
+// interval below it. The best value of a column is bold only if its paired difference
+// from every other row is significant. Significant differences have stars.
 func LaTeX(w io.Writer, t *compare.Table) error {
 	var b strings.Builder
 	b.WriteString("% needs \\usepackage{booktabs}\n")
-	used := map[int]bool{} // notes with marks
+	used := map[int]bool{} // indices of notes with marks
 	latexTabular(&b, latexLevels(t, shown(t, columns), used))
 	latexTabular(&b, latexDifferences(t, shown(t, compared), used))
 	for _, rows := range [][][]string{collapses(t), effects(t, primary(t)), front(t)} {
@@ -59,7 +61,8 @@ func LaTeX(w io.Writer, t *compare.Table) error {
 	return err
 }
 
-// latexTabular writes a table, its header first, and a space after it.
+// latexTabular writes a table, whose first row is the header, and vertical space after
+// it.
 func latexTabular(b *strings.Builder, rows [][]latexCell) {
 	if len(rows) == 0 {
 		return
@@ -67,7 +70,7 @@ func latexTabular(b *strings.Builder, rows [][]latexCell) {
 	n := len(rows[0])
 	b.WriteString("\\begin{tabular}{l" + strings.Repeat("c", n-1) + "}\n\\toprule\n")
 	for i, row := range rows {
-		for at, more := -1, true; more; at++ { // the texts, then the lines below them
+		for at, more := -1, true; more; at++ { // first the texts, then the lines below them
 			cells := make([]string, n)
 			more = false
 			for k, c := range row {
@@ -78,7 +81,7 @@ func latexTabular(b *strings.Builder, rows [][]latexCell) {
 				}
 				more = more || at+1 < len(c.below)
 			}
-			if strings.HasPrefix(cells[0], "[") { // the end of the row above would take it for its argument
+			if strings.HasPrefix(cells[0], "[") { // \\ of the row above would take the bracket for its argument
 				cells[0] = "{}" + cells[0]
 			}
 			b.WriteString(strings.Join(cells, " & ") + " \\\\\n")
@@ -90,7 +93,8 @@ func latexTabular(b *strings.Builder, rows [][]latexCell) {
 	b.WriteString("\\bottomrule\n\\end{tabular}\n\\par\\medskip\n")
 }
 
-// latexLevels lays out the table of some metrics, and collects the notes that it marks.
+// latexLevels returns the cells of the table of metrics, and adds the notes that it marks
+// to used.
 func latexLevels(t *compare.Table, metrics []compare.Metric, used map[int]bool) [][]latexCell {
 	head := []latexCell{{text: "arm"}}
 	for _, m := range metrics {
@@ -123,7 +127,8 @@ func latexLevels(t *compare.Table, metrics []compare.Metric, used map[int]bool) 
 	return rows
 }
 
-// latexDifferences lays out the differences in some metrics.
+// latexDifferences returns the cells of the differences in metrics, and adds the notes
+// that it marks to used.
 func latexDifferences(t *compare.Table, metrics []compare.Metric, used map[int]bool) [][]latexCell {
 	return eachDifference(t, metrics, func(s string) latexCell { return latexCell{text: latex(s)} }, func(m compare.Metric, d compare.Difference) latexCell {
 		s := latex(format.Signed(m.Digits, d.Mean))
@@ -141,7 +146,7 @@ func latexDifferences(t *compare.Table, metrics []compare.Metric, used map[int]b
 	})
 }
 
-// below is a line of small print, none where it is empty.
+// below returns a line of small print, or none if s is empty.
 func below(s string) []string {
 	if s == "" {
 		return nil
@@ -149,7 +154,7 @@ func below(s string) []string {
 	return []string{latex(s)}
 }
 
-// latexMarks are the marks of notes, which are used then.
+// latexMarks returns the marks of notes, and adds the notes to used.
 func latexMarks(notes []int, used map[int]bool) string {
 	for _, n := range notes {
 		used[n] = true

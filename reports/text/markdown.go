@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Characters that Markdown, as GitHub and GitLab render it, takes for marks and not
-// for themselves.
+// markdownSpecial escapes the characters that have a meaning in the Markdown of GitHub
+// and GitLab.
 var markdownSpecial = strings.NewReplacer(`\`, `\\`, "`", "\\`", "_", `\_`, "~", `\~`, "$", `\$`, "&", "&amp;", "<", "&lt;", "\r", " ", "\n", " ")
 
 var (
@@ -14,8 +14,8 @@ var (
 	opener = regexp.MustCompile(`^(\d+)([.)])|^([-+#>=])`)
 )
 
-// markdown is text that reads in Markdown as it is. A star between spaces is one
-// already, and stays: it marks what is significant.
+// markdown escapes text for Markdown. A star between spaces needs no escape and stays; it
+// marks significant differences.
 func markdown(s string) string {
 	s = markdownSpecial.Replace(s)
 	var b strings.Builder
@@ -24,7 +24,7 @@ func markdown(s string) string {
 		b.WriteString(s[from:at[0]])
 		from = at[1]
 		stars := s[at[0]:at[1]]
-		if spaced := (at[0] == 0 || s[at[0]-1] == ' ') && (at[1] == len(s) || s[at[1]] == ' '); !spaced || at[0] == 0 { // a list would begin with it
+		if spaced := (at[0] == 0 || s[at[0]-1] == ' ') && (at[1] == len(s) || s[at[1]] == ' '); !spaced || at[0] == 0 { // at the beginning of a line it would start a list
 			stars = strings.ReplaceAll(stars, "*", `\*`)
 		}
 		b.WriteString(stars)
@@ -32,11 +32,11 @@ func markdown(s string) string {
 	return b.String() + s[from:]
 }
 
-// markdownCell is text in a cell of a table.
+// markdownCell escapes text for a cell of a table.
 func markdownCell(s string) string { return strings.ReplaceAll(markdown(s), "|", `\|`) }
 
-// markdownBlock is text that begins a block, where it might begin a heading, a list
-// or a quotation.
+// markdownBlock escapes text at the beginning of a block, where it could start a heading,
+// a list or a quotation.
 func markdownBlock(s string) string {
 	s = strings.TrimSpace(s)
 	return opener.ReplaceAllString(markdown(s), `$1\$2$3`)

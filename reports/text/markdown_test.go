@@ -10,8 +10,7 @@ import (
 	"ablate/reports/text"
 )
 
-// hostileNames are names that Markdown would show as others, and how they are
-// written so that it does not.
+// hostileNames maps names that Markdown would change to their escaped forms.
 var hostileNames = map[string]string{
 	"<b>":          "&lt;b>",
 	"&lt;b&gt;":    "&amp;lt;b&amp;gt;",
@@ -25,7 +24,7 @@ var hostileNames = map[string]string{
 	"two\nlines":   "two lines",
 }
 
-// TestMarkdownNames: rows look in Markdown as they are called.
+// TestMarkdownNames: Markdown shows the names of rows unchanged.
 func TestMarkdownNames(t *testing.T) {
 	for name, want := range hostileNames {
 		tab := ablation()
@@ -48,7 +47,7 @@ func TestMarkdownNames(t *testing.T) {
 	}
 }
 
-// TestMarkdownBlocks: a name at the beginning of a list's entry begins nothing else.
+// TestMarkdownBlocks: a name at the beginning of a list entry starts no other block.
 func TestMarkdownBlocks(t *testing.T) {
 	for name, want := range map[string]string{"# heading": `\# heading`, "- item": `\- item`, "* item": `\* item`, "+ item": `\+ item`, "> quoted": `\> quoted`, "1. first": `1\. first`, "12) twelfth": `12\) twelfth`, "=": `\=`, "a - b": "a - b", "1.5": `1\.5`} {
 		var b bytes.Buffer

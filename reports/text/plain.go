@@ -7,16 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// Plain returns a writer that passes text on to w with every character that a
-// terminal would obey, and not show, spelled out: \u001b for an escape. Titles,
-// baselines, paths and error messages are other people's text: what they hold must
-// not move the cursor, write the clipboard or turn the reading direction. Line ends
-// and tabs stay.
+// Plain returns a writer that writes text to w and replaces control characters by
+// escapes, such as \u001b. Titles, baselines, paths and error messages may come from
+// other people and must not move the cursor, write the clipboard or change the reading
+// direction of a terminal. Newlines and tabs stay.
 func Plain(w io.Writer) io.Writer { return &plain{w: w} }
 
 type plain struct {
 	w    io.Writer
-	rest []byte // the beginning of a character whose end has not come yet
+	rest []byte // beginning of a character that is not complete yet
 }
 
 func (p *plain) Write(b []byte) (int, error) {
@@ -47,7 +46,8 @@ func (p *plain) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// obeyed reports a character that is not shown: controls, and marks of direction.
+// obeyed reports whether a terminal executes a character and does not show it: control
+// characters, and marks of the reading direction.
 func obeyed(r rune) bool {
 	if r == '\n' || r == '\t' {
 		return false

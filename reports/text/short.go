@@ -14,10 +14,10 @@ import (
 // sign is a mark of the short table, and its meaning.
 type sign struct{ mark, meaning string }
 
-// signs are those that a table uses, in the order of their first use.
+// signs are the signs that a table uses, in the order of their first use.
 type signs []sign
 
-// use returns the mark of a sign, which the table then uses.
+// use records that the table uses a sign, and returns its mark.
 func (u *signs) use(s sign) string {
 	if !slices.Contains(*u, s) {
 		*u = append(*u, s)
@@ -25,7 +25,7 @@ func (u *signs) use(s sign) string {
 	return s.mark
 }
 
-// difference is a difference with its marks.
+// difference returns a difference with its marks.
 func (u *signs) difference(m compare.Metric, d compare.Difference) string {
 	s := format.Compact(m.Digits, d.Cell)
 	if d.Significant {
@@ -46,13 +46,14 @@ var (
 	partial    = sign{" °", "° over the seeds that have a value"}
 )
 
-// Short writes the answer and a table of a line for each row: its primary metrics and their differences
-// from the reference, as many as fit width columns. Rows that repeat another are left out.
+// Short writes the answer, and a table with one line per row: its primary metrics and
+// their differences from the reference, as many as fit into width columns. Rows with the
+// same trials as an earlier row are left out.
 func Short(w io.Writer, t *compare.Table, width int) error {
 	metrics := primary(t)
-	// Where it is too wide, first the points get shorter, then names and points share a column,
-	// then names are cut, and at last metrics are left out.
-	const least = 12 // runes of a name
+	// If the table is too wide, first points are shortened, then names and points share a
+	// column, then names are cut, and finally metrics are left out.
+	const least = 12 // least number of runes of a name
 	left := 0
 	var rows [][]string
 	var used signs
@@ -102,7 +103,7 @@ func Short(w io.Writer, t *compare.Table, width int) error {
 	return err
 }
 
-// short lays out the rows with their points, and collects the signs that they use.
+// short returns the cells of the rows with their points, and the signs that they use.
 func short(t *compare.Table, metrics []compare.Metric, point func(compare.Row) string) (rows [][]string, used signs) {
 	head := []string{"arm", ""}
 	for _, m := range metrics {
@@ -155,7 +156,7 @@ func short(t *compare.Table, metrics []compare.Metric, point func(compare.Row) s
 		}
 		rows = append(rows, row)
 	}
-	// The floor: what real images have against real images.
+	// The floor is the value of real images against real images.
 	floor, any := []string{"real vs. real", ""}, false
 	for _, m := range metrics {
 		v := ""
@@ -184,7 +185,7 @@ func legend(used signs) string {
 	return strings.Join(s, "; ") + "."
 }
 
-// collapsed names the rows of which seeds have collapsed.
+// collapsed returns a sentence on the rows of which seeds have collapsed.
 func collapsed(t *compare.Table) string {
 	var list []string
 	for _, r := range t.Rows {

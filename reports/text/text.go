@@ -1,5 +1,5 @@
-// Package text renders an ablation table for terminals, Markdown, LaTeX and JSON,
-// and lays it out in long form for CSV and Parquet.
+// Package text renders an ablation table for terminals, Markdown, LaTeX and JSON. For CSV
+// and Parquet it converts the table to long form, with one line per estimate.
 package text
 
 import (
@@ -14,14 +14,14 @@ import (
 	"ablate/reports/format"
 )
 
-// The columns of the short tables, in order, before those that a study shows
-// beside them; CSV and JSON have all metrics.
+// Metrics of the short tables, in order. Metrics that a study shows in addition follow
+// them. CSV and JSON have all metrics.
 var (
 	columns  = []string{"alignment", "alignment.seen", "alignment.unseen", "proxy", "fidelity.recall", "fidelity.frechet", "diversity"}
 	compared = []string{"alignment", "fidelity.recall"}
 )
 
-// shown are the metrics of a short table: its own, then the study's.
+// shown returns the metrics of a short table: own, then those that the study shows.
 func shown(t *compare.Table, own []string) (out []compare.Metric) {
 	names := slices.Clone(own)
 	for _, name := range t.Show {
@@ -39,7 +39,7 @@ func shown(t *compare.Table, own []string) (out []compare.Metric) {
 
 var superscript = []rune("⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-// mark is a footnote's mark, counted from 1.
+// mark returns the marks of footnotes, counted from 1.
 func mark(notes []int) string {
 	var b strings.Builder
 	for i, n := range notes {
@@ -53,7 +53,8 @@ func mark(notes []int) string {
 	return b.String()
 }
 
-// grid lays out the table of some metrics: a header and its rows, the floor last.
+// grid returns the cells of a table of metrics: a header and the rows, with the floor as
+// the last row.
 func grid(t *compare.Table, metrics []compare.Metric) [][]string {
 	head := []string{"arm"}
 	for _, m := range metrics {
@@ -82,7 +83,7 @@ func grid(t *compare.Table, metrics []compare.Metric) [][]string {
 	return rows
 }
 
-// floors are the values of real against real; nil where no metric has one.
+// floors returns the values of real images against real images; nil if no metric has one.
 func floors(t *compare.Table, metrics []compare.Metric) []string {
 	floor, any := make([]string, len(metrics)), false
 	for i, m := range metrics {
@@ -99,8 +100,8 @@ func floors(t *compare.Table, metrics []compare.Metric) []string {
 	return floor
 }
 
-// differences lays out what each arm changes against the reference; * marks
-// what is significant, ≈ what is equivalent.
+// differences returns the cells of each row's differences from the reference. * marks
+// significant ones, ≈ equivalent ones.
 func differences(t *compare.Table, metrics []compare.Metric) [][]string {
 	return eachDifference(t, metrics, func(s string) string { return s }, func(m compare.Metric, d compare.Difference) string {
 		s := format.Change(m.Digits, d.Cell)
@@ -114,8 +115,8 @@ func differences(t *compare.Table, metrics []compare.Metric) [][]string {
 	})
 }
 
-// eachDifference lays out the differences of rows and contrasts in cells of any kind; nil
-// where there is none.
+// eachDifference returns the differences of rows and contrasts in cells of any type; nil
+// if there are none.
 func eachDifference[C any](t *compare.Table, metrics []compare.Metric, plain func(string) C, cell func(m compare.Metric, d compare.Difference) C) [][]C {
 	head := []C{plain("difference from " + t.Reference)}
 	metrics = slices.DeleteFunc(slices.Clone(metrics), func(m compare.Metric) bool {
@@ -156,7 +157,7 @@ func eachDifference[C any](t *compare.Table, metrics []compare.Metric, plain fun
 	return rows
 }
 
-// collapses lays out the rows of which a seed has collapsed.
+// collapses returns the cells of the rows of which a seed has collapsed.
 func collapses(t *compare.Table) [][]string {
 	rows := [][]string{{"collapsed seeds", "share", "which"}}
 	for _, r := range t.Rows {
@@ -170,7 +171,7 @@ func collapses(t *compare.Table) [][]string {
 	return rows
 }
 
-// front lays out the Pareto front.
+// front returns the cells of the Pareto front.
 func front(t *compare.Table) [][]string {
 	if t.Front == nil {
 		return nil
@@ -190,7 +191,7 @@ func front(t *compare.Table) [][]string {
 	return rows
 }
 
-// effects lays out the effects of axes on some metrics.
+// effects returns the cells of the effects of axes on metrics.
 func effects(t *compare.Table, metrics []compare.Metric) [][]string {
 	head, column := []string{"effect of"}, map[string]int{}
 	for _, m := range metrics {
@@ -227,7 +228,7 @@ func effects(t *compare.Table, metrics []compare.Metric) [][]string {
 	return rows
 }
 
-// primary are a table's primary metrics.
+// primary returns the primary metrics of a table.
 func primary(t *compare.Table) (out []compare.Metric) {
 	for _, m := range t.Metrics {
 		if m.Primary {
@@ -237,7 +238,7 @@ func primary(t *compare.Table) (out []compare.Metric) {
 	return out
 }
 
-// Head writes what a study is and asks.
+// Head writes the title and the question of a study.
 func Head(w io.Writer, title, question string, width int) error {
 	var b strings.Builder
 	wrap(&b, "", title, width)
@@ -249,7 +250,7 @@ func Head(w io.Writer, title, question string, width int) error {
 	return err
 }
 
-// answer writes the answer, an empty line after it.
+// answer writes the answer and an empty line.
 func answer(b *strings.Builder, t *compare.Table, width int) {
 	for _, s := range format.Answer(t) {
 		wrap(b, "", s, width)
@@ -257,8 +258,8 @@ func answer(b *strings.Builder, t *compare.Table, width int) {
 	b.WriteByte('\n')
 }
 
-// Terminal writes the answer, the whole table, split into blocks that fit width columns,
-// the differences from the reference, effects, the front and the notes.
+// Terminal writes the answer, the whole table in blocks that fit into width columns, the
+// differences from the reference, effects, the front and the notes.
 func Terminal(w io.Writer, t *compare.Table, width int) error {
 	var b strings.Builder
 	answer(&b, t, width)
@@ -275,8 +276,8 @@ func Terminal(w io.Writer, t *compare.Table, width int) error {
 	return err
 }
 
-// blocks aligns rows, split into blocks that fit width columns, each with the
-// first column and a line after it.
+// blocks writes aligned rows in blocks that fit into width columns. Each block has the
+// first column and ends with an empty line.
 func blocks(b *strings.Builder, rows [][]string, width int) {
 	if rows == nil {
 		return
@@ -316,7 +317,7 @@ func columnWidth(rows [][]string, i int) int {
 	return n
 }
 
-// align writes rows with columns of equal width, a line under the header.
+// align writes rows with aligned columns and a line under the header.
 func align(b *strings.Builder, rows [][]string) {
 	widths := make([]int, len(rows[0]))
 	total := -2
@@ -336,7 +337,8 @@ func align(b *strings.Builder, rows [][]string) {
 	}
 }
 
-// wrap writes words in lines of at most width, the first led by lead.
+// wrap writes text in lines of at most width columns, the first of which begins with
+// lead.
 func wrap(b *strings.Builder, lead, text string, width int) {
 	indent := strings.Repeat(" ", utf8.RuneCountInString(lead))
 	line := lead
@@ -380,7 +382,7 @@ func Markdown(w io.Writer, t *compare.Table) error {
 	return err
 }
 
-// summary is what a reader must know of the whole table, in sentences.
+// summary returns what a reader must know about the whole table, in sentences.
 func summary(t *compare.Table) []string {
 	var out []string
 	for _, s := range []string{format.Levels(t), format.Significance(t)} {
@@ -411,16 +413,16 @@ func summary(t *compare.Table) []string {
 // DocumentFormat is the name and version of the JSON schema of a Document.
 const DocumentFormat = "ablate.table/2"
 
-// Document is a table as JSON has it: as it is, its comparisons in a flat list, and its notes
-// in words.
+// Document is the JSON form of a table: the table itself, its comparisons as a flat list,
+// and its notes as sentences.
 type Document struct {
 	Format string `json:"format"` // name and version of the schema of this object
 	*compare.Table
 	Comparisons []compare.Comparison `json:"comparisons"`
-	Footnotes   []string             `json:"footnotes"` // the notes, in their order, as sentences
+	Footnotes   []string             `json:"footnotes"` // the notes as sentences, in their order
 }
 
-// NewDocument is the document of a table.
+// NewDocument returns the document of a table.
 func NewDocument(t *compare.Table) Document {
 	notes := []string{}
 	for _, n := range t.Notes {

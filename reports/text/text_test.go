@@ -69,8 +69,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestShow: what a study shows stands in the table and among its differences,
-// once.
+// TestShow: the metrics that a study shows are in the table and among its differences,
+// once each.
 func TestShow(t *testing.T) {
 	a := ablation()
 	a.Metrics = append(a.Metrics, compare.Metric{Name: "distance.kl", Digits: 1, Label: "KL"}, compare.Metric{Name: "distance.gap", Label: "loss gap"})
@@ -128,8 +128,8 @@ func TestLong(t *testing.T) {
 	find(map[string]any{"kind": "collapse", "row": "a|b", "metric": nil, "estimate": .5, "low": .01, "high": .99, "seeds": int64(2)})
 }
 
-// TestLaTeXNames: an arm may be called what means something else in LaTeX. A star
-// after the end of a row would be taken for that of \\*.
+// TestLaTeXNames: names of arms may contain text that has a meaning in LaTeX. A star
+// after the end of a row would be read as part of \\*.
 func TestLaTeXNames(t *testing.T) {
 	tab := ablation()
 	tab.Rows[0].Label, tab.Rows[1].Label, tab.Rows[2].Label = `*a <b> "c" | d`, `\x{y}_z^2 ~$&%#`, "[1ex] − ±"

@@ -15,8 +15,8 @@ import (
 	"ablate/runner/stage"
 )
 
-// TestStatusLine: the line's clock goes on while nothing happens, it names what runs
-// by stage and arm, and log lines stand above it, whole.
+// TestStatusLine: the clock of the line advances while nothing happens; the line names
+// running stages and arms; and complete log lines are written above it.
 func TestStatusLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var screen strings.Builder
@@ -28,7 +28,7 @@ func TestStatusLine(t *testing.T) {
 		p.tty, g.line = true, p
 		go p.tick()
 		defer p.close()
-		// since returns what was written since it was called before.
+		// since returns the text written since its last call.
 		since := func() string {
 			synctest.Wait()
 			p.mu.Lock()

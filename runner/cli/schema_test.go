@@ -28,7 +28,8 @@ import (
 	"ablate/runner/result"
 )
 
-// documents are what commands print as JSON, by name and version of the schema.
+// documents are the values that commands print as JSON, by name and version of the
+// schema.
 var documents = map[string]any{
 	checkFormat: checkDocument{}, text.DiffFormat: text.DiffDocument{}, doctorFormat: doctorDocument{}, explainFormat: explainDocument{}, exportFormat: exportDocument{},
 	fieldFormat: fieldDocument{}, floorFormat: floorDocument{}, importFormat: importDocument{}, planFormat: planDocument{}, reportFormat: reportDocument{},
@@ -104,8 +105,8 @@ type generator struct {
 	order  []string
 }
 
-// source is what is read of a package: comments by type and by "Type.Field", and the values
-// of constants by type.
+// source has the comments of a package by type and by "Type.Field", and the values of its
+// constants by type.
 type source struct {
 	docs   map[string]string
 	values map[string][]string
@@ -160,8 +161,8 @@ func (s *source) add(d *ast.GenDecl, spec ast.Spec) {
 	}
 }
 
-// prose is the first comment that is there, in one line, without the name in Go with which it
-// may begin.
+// prose returns the first comment that exists, on one line and without the Go name with
+// which it may begin.
 func prose(name string, groups ...*ast.CommentGroup) string {
 	for _, c := range groups {
 		if s := strings.Join(strings.Fields(c.Text()), " "); s != "" {
@@ -183,7 +184,7 @@ func null(n *node) *node {
 	return &node{AnyOf: []*node{n, {Type: "null"}}}
 }
 
-// schema is that of a type; what may be nil may be null.
+// schema returns the schema of a type. Types whose values may be nil also allow null.
 func (g *generator) schema(t reflect.Type) *node {
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -247,7 +248,7 @@ func (g *generator) object(t reflect.Type) *node {
 		}
 		x := g.schema(f.Type)
 		if options == "omitempty" {
-			if k := f.Type.Kind(); k == reflect.Pointer || k == reflect.Slice || k == reflect.Map { // it is absent, and never null
+			if k := f.Type.Kind(); k == reflect.Pointer || k == reflect.Slice || k == reflect.Map { // then the field is absent, and never null
 				x = without(x)
 			}
 		} else {
@@ -298,7 +299,7 @@ func ofTable(name string, tab *table.Table) *node {
 	row := &node{Type: "object"}
 	for _, c := range tab.Columns {
 		x := &node{Type: kinds[c.Kind], Description: c.Doc}
-		if c.Kind == table.Float || c.Valid != nil { // what is no finite number is null
+		if c.Kind == table.Float || c.Valid != nil { // NaN and infinities are null
 			x = null(x)
 		}
 		row.Properties, row.Required = append(row.Properties, property{c.Name, x}), append(row.Required, c.Name)
@@ -374,7 +375,7 @@ func TestSchemas(t *testing.T) {
 			t.Errorf("docs/schema/%s is of nothing that a command prints", file)
 		}
 	}
-	// What programs read of imported studies has just these keys.
+	// The object on imported studies, which programs read, has exactly these keys.
 	keys := []string{"arm", "reference", "metric", "estimate", "interval", "levels", "p", "pCorrected", "significant", "equivalent", "seeds", "needs"}
 	for _, d := range want["table"].Defs {
 		if d.name == "Comparison" {
@@ -385,8 +386,8 @@ func TestSchemas(t *testing.T) {
 	}
 }
 
-// TestDocuments: every command with --json has a document with a schema, and commands encode
-// JSON in one place, which takes documents alone.
+// TestDocuments: every command with --json has a document with a schema, and commands
+// encode JSON only in printJSON, which accepts only documents.
 func TestDocuments(t *testing.T) {
 	names := map[string]bool{}
 	for format := range documents {
@@ -434,8 +435,8 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// Valid returns an error unless JSON is what the schema of a name describes, and has no field
-// that it does not. The scripts check with it what commands print.
+// Valid returns an error if JSON does not match the schema of a name, or has a field that
+// the schema does not describe. The scripts check the output of commands with it.
 func Valid(name string, in []byte) error {
 	b, _ := docs.Schema(name)
 	schema, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
@@ -475,8 +476,8 @@ func closed(v any) {
 	}
 }
 
-// TestValid: the check of what commands print finds what is missing, unknown or of another
-// type.
+// TestValid: the check of the output of commands finds fields that are missing, unknown
+// or of another type.
 func TestValid(t *testing.T) {
 	good := `{"format": "ablate.report/1", "files": ["index.html"]}`
 	if err := Valid("report", []byte(good)); err != nil {
@@ -487,7 +488,8 @@ func TestValid(t *testing.T) {
 			t.Errorf("valid: %s", bad)
 		}
 	}
-	// Each schema is one, by the rules of its draft, and scripts check what is printed.
+	// Each schema follows the rules of its draft, and the scripts check the output of its
+	// command.
 	scripts, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil {
 		t.Fatal(err)

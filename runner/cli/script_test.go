@@ -103,9 +103,8 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// readonly makes a folder one that nobody can write, or with ! writable again. Where
-// that takes rights that the test lacks it stays writable, and the condition [root]
-// is false.
+// readonly makes a folder read-only, or writable again with !. If the test lacks the
+// permission to do so, the folder stays writable and the condition [root] is false.
 func readonly(ts *testscript.TestScript, neg bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	if neg {
@@ -125,8 +124,8 @@ func valid(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(cli.Valid(args[0], []byte(ts.ReadFile("stdout"))))
 }
 
-// snippets runs the Python programs of docs/data.md on the miniature study, whose tables lie
-// where they look for them. Each prints a row of the study.
+// snippets runs the Python programs of docs/data.md on the tables of the miniature study.
+// Each prints a row of the study.
 func snippets(ts *testscript.TestScript, _ bool, _ []string) {
 	python := os.Getenv("ABLATE_TEST_PYTHON")
 	if python == "" {
@@ -204,8 +203,8 @@ func place(t *testing.T, dir string) (bin string) {
 	return bin
 }
 
-// start runs the miniature study, grown so that pretraining takes long, in a
-// process of its own, and returns when pretraining is under way.
+// start runs the miniature study, with a longer pretraining, in another process, and
+// returns when pretraining has started.
 func start(t *testing.T, dir string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(place(t, dir), "run", "mini", "--set", "model.shapes.steps=100000")
@@ -262,7 +261,7 @@ func TestInterrupt(t *testing.T) {
 			if err := cmd.Process.Signal(tc.signal); err != nil {
 				t.Fatal(err)
 			}
-			_ = cmd.Wait() // its code is what is wanted
+			_ = cmd.Wait() // only the exit code matters
 			if took := time.Since(before); took > 2*time.Second {
 				t.Errorf("it took %s to stop, want at most 2 s", took)
 			}
@@ -278,7 +277,7 @@ func TestInterrupt(t *testing.T) {
 			if left := workers(t, cmd.Path); len(left) > 0 {
 				t.Errorf("workers %v outlive their study", left)
 			}
-			// The next run goes on from what was finished.
+			// The next run continues from the finished stages.
 			again := exec.Command(filepath.Join(dir, "ablate"), "run", "mini", "--only", "pretrained")
 			again.Dir, again.Env = dir, cmd.Env
 			if out, err := again.CombinedOutput(); err != nil {

@@ -109,7 +109,7 @@ func random(t *rapid.T) {
 		}
 		nodes[i] = node
 	}
-	// Not in an order that suits.
+	// The nodes are shuffled, so that they are not in topological order.
 	shuffled := rapid.Permutation(nodes).Draw(t, "order")
 	g, err := New(shuffled)
 	if err != nil {
@@ -125,7 +125,7 @@ func random(t *rapid.T) {
 		last = e.Finished
 	}})
 
-	// The evaluator: the value, or the failed nodes that are to blame.
+	// The recursive evaluator returns the value, or the failed nodes on which it depends.
 	var eval func(i int) (int, []string)
 	eval = func(i int) (sum int, roots []string) {
 		sum = i
@@ -191,8 +191,8 @@ func random(t *rapid.T) {
 	}
 }
 
-// TestRootCause: of several failures a skipped node names the one that the graph
-// puts first, whichever came first in time.
+// TestRootCause: if a node is skipped because of several failures, it names the one that
+// is first in the graph, not the first in time.
 func TestRootCause(t *testing.T) {
 	for _, slow := range []string{"a", "b"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -297,7 +297,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// TestLookupTakesNoSlot: with the only slot taken for an hour, hits go through.
+// TestLookupTakesNoSlot: hits are found while the only slot is busy.
 func TestLookupTakesNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -322,8 +322,8 @@ func TestLookupTakesNoSlot(t *testing.T) {
 	})
 }
 
-// TestPreference: with one slot the order is by priority, then by the longest way to
-// the end, then as given.
+// TestPreference: with one slot, nodes run by priority, then by the length of the path to
+// the end, then in the given order.
 func TestPreference(t *testing.T) {
 	var order []string
 	run := func(name string) func(context.Context, map[string]int) (int, error) {
@@ -352,8 +352,8 @@ func TestPreference(t *testing.T) {
 	}
 }
 
-// TestLimit: what the limit leaves is waiting: no failure, no event, and nothing that
-// runs is stopped for it, whatever else is asked for.
+// TestLimit: nodes beyond the limit are Waiting. They are no failures and have no events,
+// and running nodes are not stopped, whatever the other options are.
 func TestLimit(t *testing.T) {
 	for _, failFast := range []bool{false, true} {
 		var nodes []Node[int]
@@ -405,8 +405,8 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestLookupOrder: what runs first does not depend on which Lookup returns first, and
-// neither does what a limit leaves.
+// TestLookupOrder: the order in which nodes run, and the nodes beyond a limit, do not
+// depend on which Lookup returns first.
 func TestLookupOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []string
@@ -419,7 +419,8 @@ func TestLookupOrder(t *testing.T) {
 				},
 				Run: func(context.Context, map[string]int) (int, error) { order = append(order, name); return 0, nil }})
 		}
-		// What only the found one makes ready is preferred to all that waits by then.
+		// The node that becomes ready when the lookup succeeds is preferred to all
+		// waiting nodes.
 		nodes = append(nodes, Node[int]{Name: "follows", Priority: 4, Deps: []string{"found"}, Run: func(context.Context, map[string]int) (int, error) {
 			order = append(order, "follows")
 			return 0, nil
@@ -441,8 +442,8 @@ func TestLookupOrder(t *testing.T) {
 	})
 }
 
-// TestFailureOrder: failures are listed in the order of the graph: each after what it
-// depends on, else as given, whichever came first in time.
+// TestFailureOrder: failures are listed in the order of the graph (each after its
+// dependencies, otherwise as given), not in the order of time.
 func TestFailureOrder(t *testing.T) {
 	g := steps(t, func(_ context.Context, name string) (string, error) {
 		if name == "head" {
@@ -460,8 +461,8 @@ func TestFailureOrder(t *testing.T) {
 	}
 }
 
-// TestDeps: a node gets the results that it asked for, and no others; one named
-// twice counts once.
+// TestDeps: a node gets the results of its dependencies and no others. A dependency that
+// is named twice counts once.
 func TestDeps(t *testing.T) {
 	give := func(v int) func(context.Context, map[string]int) (int, error) {
 		return func(context.Context, map[string]int) (int, error) { return v, nil }

@@ -10,10 +10,12 @@ import (
 	"ablate/runner/program"
 )
 
-// Plugin names the CPU plugin that this program fetches, with its version.
+// Plugin returns the name and version of the XLA plugin for the CPU that this program
+// fetches.
 func Plugin() string { return backend.PluginPackage + " " + backend.PluginVersion }
 
-// Versions names this program and the libraries that compute for it.
+// Versions returns the versions of this program and of the libraries that it computes
+// with.
 func (d Device) Versions() string {
 	list := []string{"ablate " + program.Version()}
 	modules := program.Modules()
@@ -30,9 +32,9 @@ func (d Device) Versions() string {
 	return strings.Join(list, ", ")
 }
 
-// Fingerprint has a line for everything that may change the last digits of a result
-// on one class of backend: plugin, GPU, driver, processor, flags of XLA. The
-// processor's model counts, for libraries choose block sizes by its caches.
+// Fingerprint returns one line for everything that may change the last digits of a result
+// on one class of backend: plugin, GPU, driver, processor, flags of XLA. The processor's
+// model is included because libraries choose block sizes by the size of its caches.
 func (d Device) Fingerprint() string {
 	lines := []string{"backend " + d.Class}
 	if d.Digest != "" {
@@ -52,8 +54,8 @@ func (d Device) Fingerprint() string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// CPUName is the processor's model and those of its vector extensions that change
-// the bits of a result.
+// CPUName returns the model of the processor and those of its vector extensions that may
+// change the bits of a result.
 func CPUName() string {
 	b, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
@@ -62,7 +64,7 @@ func CPUName() string {
 	return cpuName(string(b))
 }
 
-// cpuName reads the first processor of /proc/cpuinfo.
+// cpuName describes the first processor of the text of /proc/cpuinfo.
 func cpuName(info string) string {
 	model := runtime.GOARCH
 	for line := range strings.Lines(info) {
@@ -80,7 +82,7 @@ func cpuName(info string) string {
 	return model
 }
 
-// vector keeps the vector extensions among a processor's flags, in a fixed order.
+// vector returns the vector extensions among a processor's flags, in a fixed order.
 func vector(flags []string) []string {
 	has := map[string]bool{}
 	for _, f := range flags {

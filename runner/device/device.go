@@ -1,5 +1,6 @@
-// Package device chooses the backend and the plugin that a run computes on, tries
-// them in child processes, and describes them and the machine.
+// Package device chooses the backend (XLA on a GPU, XLA on the CPU, or pure Go) and the
+// XLA plugin that a run computes with. It tries them in child processes first, and
+// describes them and the machine.
 package device
 
 import (
@@ -14,8 +15,8 @@ import (
 	"ablate/runner/launch"
 )
 
-// Names of backends. Every name but Auto is also a class of backend, which is part
-// of an action's key.
+// Names of backends. All but Auto are also classes of backends. The class is part of the
+// key of an action.
 const (
 	Auto = backend.Auto
 	CUDA = backend.CUDA
@@ -23,33 +24,33 @@ const (
 	Go   = backend.Go
 )
 
-// Classes are the classes of backend, the likeliest first.
+// Classes are the classes of backends, the most likely first.
 var Classes = []string{CPU, CUDA, Go}
 
-// Named is the backend that ABLATE_BACKEND names, Auto if it is not set.
+// Named returns the backend that ABLATE_BACKEND names, Auto if it is not set.
 func Named() (string, error) { return backend.Named() }
 
-// Likely is the class that a run would probably compute with here. It loads nothing,
-// and only looks for files.
+// Likely returns the class that a run on this machine would probably use. It only looks
+// for files, and does not load a plugin.
 func Likely() (string, error) { return backend.Likely() }
 
-// A Device is a backend that works here.
+// A Device is a backend that works on this machine.
 type Device struct {
-	Class  string // of backend, as in keys
-	Plugin string // path; empty for Go
+	Class  string // class of backend, as in keys
+	Plugin string // path of the plugin; empty for Go
 	Digest string // SHA-256 of the plugin's file; empty for Go
-	Name   string // what the plugin calls the device
+	Name   string // name of the device by the plugin
 }
 
-// Environment variables that hand a child the backend that its parent chose.
+// Environment variables by which a parent passes its choice of backend to a child.
 const (
 	envBackend = "ABLATE_WORKER_BACKEND"
 	envPlugin  = "ABLATE_WORKER_PLUGIN"
 )
 
-// Environment is what a child that computes is started with: the backend, and
-// settings that hold XLA to one thread. NPROC does for its thread pool; the flag keeps
-// its matrix products from using a pool of their own.
+// Environment returns the environment variables of a child that computes: the backend,
+// and settings that limit XLA to one thread. NPROC limits its thread pool. The flag
+// prevents matrix products from using another pool.
 func (d Device) Environment() []string {
 	env := launch.Threads(1)
 	if d.Class != CUDA {
@@ -60,19 +61,19 @@ func (d Device) Environment() []string {
 	return append(env, envBackend+"="+d.Class, envPlugin+"="+d.Plugin)
 }
 
-// inherited is the backend that this child's parent chose.
+// inherited returns the backend that the parent of this child chose.
 func inherited() backend.Choice {
 	return backend.Choice{Name: os.Getenv(envBackend), Plugin: os.Getenv(envPlugin)}
 }
 
-// Inherited is the class of backend that this worker's parent chose.
+// Inherited returns the class of backend that the parent of this worker chose.
 func Inherited() string { return inherited().Name }
 
-// OpenInherited opens, in a worker, the backend that its parent chose.
+// OpenInherited opens the backend that the parent of this worker chose.
 func OpenInherited() (backend.Backend, error) { return backend.Open(inherited()) }
 
-// Workers is how many workers a run on a class of backend has by default: one for
-// each core that this process may use, one on a GPU.
+// Workers returns the default number of workers on a class of backend: one for each core
+// that this process may use, or one on a GPU.
 func Workers(class string) int {
 	if class == CUDA {
 		return 1
@@ -80,14 +81,14 @@ func Workers(class string) int {
 	return launch.DefaultWorkers()
 }
 
-// Fetch fetches the XLA plugin for the CPU if it is missing, and returns its path.
-// progress hears of the bytes of a download.
+// Fetch downloads the XLA plugin for the CPU if it is missing, and returns its path. It
+// calls progress with the numbers of bytes.
 func Fetch(ctx context.Context, progress func(done, total int64)) (string, error) {
 	return backend.Fetch(ctx, progress)
 }
 
-// Choose finds a backend of a name that works here. It tries each candidate in a
-// child process, and fetches the CPU plugin where that is needed and missing.
+// Choose finds a working backend of a name, which may be Auto. It tries each candidate in
+// a child process, and downloads the CPU plugin if it is needed and missing.
 func Choose(ctx context.Context, name string, progress func(done, total int64)) (Device, error) {
 	return chooser{
 		plugins: backend.CUDAPlugins, digest: backend.Digest, verify: backend.VerifyPlugin, probe: Probe,
@@ -95,11 +96,12 @@ func Choose(ctx context.Context, name string, progress func(done, total int64)) 
 	}.choose(ctx, name)
 }
 
-// A chooser is the machine as far as the choice depends on it.
+// A chooser has the functions by which the choice depends on the machine, so that tests
+// can replace them.
 type chooser struct {
-	plugins func(named bool) []string // for CUDA
+	plugins func(named bool) []string // paths of CUDA plugins
 	fetch   func(ctx context.Context) (path string, err error)
-	verify  func() (digest string, err error) // of the plugin for the CPU
+	verify  func() (digest string, err error) // checks the plugin for the CPU
 	digest  func(path string) (string, error)
 	probe   func(ctx context.Context, class, plugin string) (device string, err error)
 }
@@ -127,7 +129,7 @@ func (c chooser) choose(ctx context.Context, name string) (Device, error) {
 	if err != nil {
 		return Device{}, err
 	}
-	// Before the plugin is loaded, for loading a library runs code of it.
+	// This comes before the plugin is loaded, because loading a library runs its code.
 	digest, err := c.verify()
 	if err != nil {
 		return Device{}, err
@@ -139,8 +141,8 @@ func (c chooser) choose(ctx context.Context, name string) (Device, error) {
 	return Device{CPU, path, digest, device}, nil
 }
 
-// cuda returns the first CUDA plugin that works, or the reasons why none does. named
-// is whether CUDA was asked for by name.
+// cuda returns the first CUDA plugin that works, or the reasons why none does. named says
+// whether CUDA was asked for by name.
 func (c chooser) cuda(ctx context.Context, named bool) (d Device, reasons []string, err error) {
 	for _, p := range c.plugins(named) {
 		device, err := c.probe(ctx, CUDA, p)

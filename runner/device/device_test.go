@@ -10,8 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// machine is a chooser for a machine with some CUDA plugins, of which those in works
-// can be loaded; "cpu.so" is the plugin for the CPU. It notes what was tried.
+// machine returns a chooser for a machine with some CUDA plugins, of which those in works
+// can be loaded. "cpu.so" is the plugin for the CPU. The chooser records which plugins
+// were tried.
 func machine(tried *[]string, cuda []string, works ...string) chooser {
 	return chooser{
 		plugins: func(bool) []string { return cuda },
@@ -28,8 +29,8 @@ func machine(tried *[]string, cuda []string, works ...string) chooser {
 	}
 }
 
-// TestChoose: auto takes the first CUDA plugin that works and the CPU else; a backend
-// that is named is taken or is an error; nothing else is tried.
+// TestChoose: auto takes the first CUDA plugin that works, or else the CPU. A backend
+// that is named is used or is an error; no other one is tried.
 func TestChoose(t *testing.T) {
 	cpu := Device{CPU, "cpu.so", "digest of cpu.so", "device of cpu.so"}
 	second := Device{CUDA, "b.so", "digest of b.so", "device of b.so"}

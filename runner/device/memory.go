@@ -11,8 +11,8 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// HostMemory is the memory that this process may use, in bytes: the machine's, or
-// that of its control group where that is less; 0 if neither can be read.
+// HostMemory returns the memory in bytes that this process may use: that of the machine,
+// or of its control group if that is less; 0 if neither can be read.
 func HostMemory() int64 {
 	least := uint64(math.MaxInt64)
 	for _, read := range []func() (uint64, error){memlimit.FromSystem, memlimit.FromCgroup} {
@@ -26,8 +26,8 @@ func HostMemory() int64 {
 	return int64(least)
 }
 
-// GPUMemory is the memory in bytes of the first GPU that NVIDIA's own tool lists; 0
-// if there is none.
+// GPUMemory returns the memory in bytes of the first GPU that nvidia-smi lists; 0 if
+// there is none.
 func GPUMemory(ctx context.Context) int64 {
 	if runtime.GOOS != "linux" {
 		return 0
@@ -39,7 +39,7 @@ func GPUMemory(ctx context.Context) int64 {
 	return firstMiB(string(out))
 }
 
-// firstMiB is the number of MiB in the first line, in bytes.
+// firstMiB parses the number of MiB in the first line of out and returns it in bytes.
 func firstMiB(out string) int64 {
 	first, _, _ := strings.Cut(out, "\n")
 	mib, err := strconv.ParseInt(strings.TrimSpace(first), 10, 64)

@@ -15,18 +15,19 @@ import (
 	"ablate/runner/launch"
 )
 
-// ProbeCommand is the hidden command with which the program starts itself to try a
-// backend. It calls [ServeProbe].
+// ProbeCommand is the hidden command of the child process that tries a backend. It calls
+// [ServeProbe].
 const ProbeCommand = "probe"
 
-// probed precedes the device in a probe's answer.
+// probed precedes the device's description in the answer of a probe.
 const probed = "ablate probe: "
 
-// probeTime bounds a probe: loading a plugin and compiling one small graph.
+// probeTime is the time limit of a probe, which loads a plugin and compiles one small
+// graph.
 const probeTime = time.Minute
 
-// Probe tries a class of backend with a plugin in a child process, which a plugin
-// that cannot be loaded may kill, and returns the device's description.
+// Probe tries a class of backend with a plugin, and returns the device's description. It
+// runs in a child process, because loading a faulty plugin may end the process.
 func Probe(ctx context.Context, class, plugin string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, probeTime, fmt.Errorf("it did not answer within %s", probeTime))
 	defer cancel()
@@ -41,7 +42,8 @@ func Probe(ctx context.Context, class, plugin string) (string, error) {
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
 	if err == nil {
-		// A library may end the process itself, with success: only an answer counts.
+		// A library may end the process with exit code 0, so only an answer counts as
+		// success.
 		if _, device, ok := strings.Cut(out.String(), probed); ok {
 			return strings.TrimSpace(device), nil
 		}
@@ -53,8 +55,8 @@ func Probe(ctx context.Context, class, plugin string) (string, error) {
 	return "", fmt.Errorf("plugin %s cannot be used: %s", plugin, launch.Reason(errs.String(), err))
 }
 
-// ServeProbe is the child's side of [Probe]: it computes on the backend that the
-// parent chose, and writes the device's description to w.
+// ServeProbe is the child's side of [Probe]: it runs a small computation on the backend
+// that the parent chose, and writes the device's description to w.
 func ServeProbe(ctx context.Context, w io.Writer) error {
 	device, err := backend.Try(ctx, inherited())
 	if err != nil {

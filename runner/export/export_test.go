@@ -42,7 +42,7 @@ func TestEmbedderOf(t *testing.T) {
 	}
 }
 
-// TestWriteKeeps: a folder with files in it is not written to.
+// TestWriteKeeps: a folder that is not empty is not overwritten.
 func TestWriteKeeps(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "mine"), nil, 0o666); err != nil {

@@ -9,8 +9,8 @@ import (
 	"ablate/analysis/table"
 )
 
-// take reads rows as a table and as an export of W&B, and makes tables of them where
-// that is possible.
+// take reads rows as a table and as an export of W&B, and makes the tables of the results
+// if possible.
 func take(t *testing.T, open func() (rows, error)) {
 	for _, p := range []plan{(*collector).plain, (*collector).wandb} {
 		if r, err := open(); err == nil {
@@ -81,7 +81,8 @@ func FuzzEvents(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := newCollector(t.Context(), Options{})
 		c.events(bytes.NewReader(b), c.file("f"), func(string, logged) {}, func(string) {})
-		// Checksums keep the fuzzer out of the messages: they are read without them, too.
+		// The fuzzer can hardly produce valid checksums, so messages are also read
+		// without them.
 		if err := readEvent(b, func(string, scalar) {}, func(string) {}); err == nil {
 			_, _, _ = readTensor(b)
 		}

@@ -49,7 +49,7 @@ func TestGuessBetter(t *testing.T) {
 	}
 }
 
-// TestGuessed: what is given is not guessed.
+// TestGuessed: properties that are given are not guessed.
 func TestGuessed(t *testing.T) {
 	for _, c := range []struct {
 		given Description

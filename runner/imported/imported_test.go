@@ -134,7 +134,7 @@ func TestImages(t *testing.T) {
 	}
 }
 
-// TestProblems has each problem word for word.
+// TestProblems checks the exact text of each problem.
 func TestProblems(t *testing.T) {
 	for name, c := range map[string]struct {
 		text string
@@ -323,7 +323,7 @@ func TestArmName(t *testing.T) {
 	}
 }
 
-// TestOptions: options that cannot be.
+// TestOptions checks the errors of options that are not valid.
 func TestOptions(t *testing.T) {
 	for want, o := range map[string]Options{
 		`format "xls" is unknown; allowed: csv, hydra, jsonl, parquet, tensorboard, wandb`:                               {Format: "xls"},
@@ -339,7 +339,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestFiles: paths that are not results.
+// TestFiles checks the problems of paths that do not contain results.
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "model.bin"), []byte{0, 1, 2}, 0o666); err != nil {
@@ -356,8 +356,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestFolder: the tables of a folder are read; beside runs of Hydra they are not, which
-// is noted.
+// TestFolder: the tables of a folder are read. If the folder has jobs of Hydra, its
+// tables are not read, and a note says so.
 func TestFolder(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"a.csv": "arm,seed,fid\nx,1,2\n", "b/c.jsonl": `{"arm":"x","seed":2,"fid":3}`, "b/notes.txt": "a,b\n"} {
@@ -388,7 +388,7 @@ func TestSeveralFiles(t *testing.T) {
 	if p := r.Problems.List; len(p) != 1 || p[0].Kind != Split || p[0].File != c || r.Err() != nil {
 		t.Error(p)
 	}
-	// A column with texts alone in one file takes nothing from another.
+	// A column that has only texts in one file may have numbers in another.
 	r = read(t, Options{}, a, write(t, "d.csv", "arm,seed,fid,kid\nx,2,none,1\nx,1,none,2\n"))
 	if d := cmp.Diff(map[string]string{"x@1 fid": "2", "x@2 fid": "-", "x@1 kid": "2", "x@2 kid": "1"}, values(r)); d != "" {
 		t.Error(d)

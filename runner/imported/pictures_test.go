@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestPictures: of the pictures of a run and prompt the first by path is kept, in whatever
-// order the rows come; one that is not there is warned of by its line, unless the column,
-// which nobody named, has other things in it.
+// TestPictures: of several pictures of a run and prompt, the first by path is kept,
+// whatever the order of the rows. A missing picture is a warning with its line, unless
+// the column has a usual name for pictures but contains something else.
 func TestPictures(t *testing.T) {
 	lines := []string{"a,1,cat,1,b.png", "a,1,cat,0,a.png", "a,2,cat,1,deep/c.png", "a,1,dog,1,gone.png", "a,2,dog,1,"}
 	read := func(lines []string, files ...string) (*Results, string) {
@@ -51,7 +51,8 @@ func TestPictures(t *testing.T) {
 	}
 }
 
-// TestPicturesNamed: a column that the options name must be there, with prompts.
+// TestPicturesNamed: a column of pictures that the options name must exist, and there
+// must be a column of prompts.
 func TestPicturesNamed(t *testing.T) {
 	path := write(t, "r.csv", "arm,seed,prompt,aligned,file\na,1,cat,1,x.png\n")
 	if problems, _ := said(read(t, Options{Columns: map[string]string{"image": "file"}}, path)); len(problems) != 1 || !strings.HasPrefix(problems[0], "picture: r.csv:2:") {

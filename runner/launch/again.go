@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// Again returns a command that runs this program itself with other arguments, tied
-// to the calling thread: lock it (runtime.LockOSThread) until the child has ended.
+// Again returns a command that runs this program with other arguments. The child is tied
+// to the calling thread, which the caller must lock (runtime.LockOSThread) until the
+// child has ended; see [Tie].
 func Again(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -19,8 +20,8 @@ func Again(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// Reason returns the line of a dead child's standard error that explains best why
-// it died: its own message, else the first line of a crash, else how it ended.
+// Reason returns the line of a dead child's standard error that best explains why it
+// died: its own message, or else the first line of a crash, or else its exit status.
 func Reason(stderr string, ended error) string {
 	for line := range strings.Lines(stderr) {
 		if m, ok := strings.CutPrefix(strings.TrimSpace(line), "ablate: "); ok {

@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// claims share the CPUs of a machine among the pools on it, whoever runs them: two
-// runs of one worker each must not meet on one core while others idle. A claim is a
-// socket with the CPU's name in Linux's abstract namespace. One process at a time can
-// have that name; it needs no folder that all users may write to; and the kernel
-// frees it when the process ends, however it ends.
+// claims distributes the CPUs of a machine among all pools of all users, so that two runs
+// with one worker each do not share a core while others are idle. A claim is a socket in
+// Linux's abstract namespace, named after the CPU. Only one process at a time can have
+// that name. It does not need a folder that all users may write, and the kernel frees it
+// whenever and however the process ends.
 type claims struct {
 	all   []int
-	space string // first part of the names
+	space string // prefix of the names
 
 	mu      sync.Mutex
 	held    map[int]int // CPU by worker
@@ -24,8 +24,8 @@ func newClaims(all []int, space string) *claims {
 	return &claims{all: all, space: space, held: map[int]int{}}
 }
 
-// of returns the CPUs that a worker is held to: one that no other pool has, taken
-// when the worker starts for the first time; all of them where none is left.
+// of returns the CPUs to which a worker is bound. When the worker starts for the first
+// time, it claims one that no other pool has. If none is left, it returns all CPUs.
 func (c *claims) of(worker int) []int {
 	if c == nil || len(c.all) == 0 {
 		return nil
@@ -36,7 +36,7 @@ func (c *claims) of(worker int) []int {
 		return []int{cpu}
 	}
 	for _, cpu := range c.all {
-		// Whatever the error is: a CPU that cannot be claimed is not needed to compute.
+		// All errors are ignored, because a worker can compute without a claim.
 		if s, err := net.Listen("unix", fmt.Sprintf("@%s/cpu/%d", c.space, cpu)); err == nil {
 			c.held[worker] = cpu
 			c.sockets = append(c.sockets, s)
@@ -46,7 +46,7 @@ func (c *claims) of(worker int) []int {
 	return c.all
 }
 
-// release gives all CPUs back.
+// release frees all claims.
 func (c *claims) release() {
 	if c == nil {
 		return

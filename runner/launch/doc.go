@@ -1,17 +1,17 @@
-// Package launch runs tasks in local worker processes.
+// Package launch runs tasks in a pool of local worker processes.
 //
-// A worker is this program again, with a hidden command: libraries that abort take
-// only the worker with them, and each worker keeps what it has compiled. The pool
-// ([NewPool]) starts workers when they are needed, keeps each on one CPU if asked,
-// and gives a task to a free worker that has run the same hint before, if there is
-// one. The worker's side is [Serve].
+// A worker is a process of the same program, started with a hidden command. If a library
+// aborts, only the worker ends. A worker keeps the computations that it has compiled. The
+// pool ([NewPool]) starts workers when they are needed, and binds each to one CPU if
+// asked. It gives a task to a free worker that has run a task with the same hint before,
+// if there is one. The worker's side is [Serve].
 //
-// The two talk in JSON lines over the worker's standard input and output. The
-// worker says hello; then, for each task it is sent, it answers with any number of
-// progress lines and one result. What it writes to its standard error during a task
-// is kept, and is part of an error ([Diagnostics]).
+// Pool and worker exchange JSON lines over the worker's standard input and output. The
+// worker first sends a hello. For each task that it receives, it sends any number of
+// progress lines and one result. The pool keeps the worker's standard error during a task
+// and adds it to errors ([Diagnostics]).
 //
-// No worker outlives its pool: it is killed by the kernel when its parent dies
-// (Linux), and ends by itself when its standard input does. The package works on
-// Unix; processes are pinned, and their memory is known, on Linux only.
+// No worker outlives its pool. On Linux the kernel kills it when its parent dies, and it
+// ends when its standard input is closed. The package works on Unix; binding to CPUs and
+// measuring memory work on Linux only.
 package launch

@@ -5,33 +5,34 @@ import (
 	"fmt"
 )
 
-// Classes of errors. A stage may have classes of its own.
+// Classes of errors. Stages may define more.
 const (
 	ClassFailed   = "failed"   // the task returned an error
 	ClassPanic    = "panic"    // the task panicked; the worker lives on
-	ClassCrash    = "crash"    // the worker died, a CrashError; trying again may help
-	ClassProtocol = "protocol" // the worker said something that it must not say
+	ClassCrash    = "crash"    // the worker died, a CrashError; a retry may help
+	ClassProtocol = "protocol" // the worker violated the protocol
 	ClassStart    = "start"    // the worker could not be started
-	ClassSilent   = "silent"   // the worker said nothing for too long and was ended
+	ClassSilent   = "silent"   // the worker sent nothing for too long and was ended
 )
 
-// RemoteError is an error of a task, from the worker that ran it or about it.
+// RemoteError is the error of a task, reported by its worker, or an error of the worker
+// itself.
 type RemoteError struct {
 	Class  string `json:"class"`
 	Msg    string `json:"msg"`
-	Stack  string `json:"stack,omitempty"` // of a panic, for a log
-	Worker int    `json:"-"`               // filled in by the pool
-	Stderr string `json:"-"`               // what the worker wrote to its standard error during the task, for a log
+	Stack  string `json:"stack,omitempty"` // stack of a panic, for a log
+	Worker int    `json:"-"`               // number of the worker, set by the pool
+	Stderr string `json:"-"`               // standard error of the worker during the task, for a log
 }
 
 func (e *RemoteError) Error() string { return e.Msg }
 
-// CrashError says that a worker died while it had a task, or was ended because it
-// said nothing.
+// CrashError reports that a worker died during a task, or was ended because it sent
+// nothing.
 type CrashError struct {
 	Worker int
-	Msg    string // how it ended, during what, and the one line of Stderr that says why
-	Stderr string // what it wrote to its standard error during the task, for a log
+	Msg    string // how it ended, the task, and the line of Stderr that gives the reason
+	Stderr string // its standard error during the task, for a log
 
 	silent bool
 }
@@ -45,8 +46,8 @@ func (e *CrashError) class() string {
 	return ClassCrash
 }
 
-// Diagnostics returns what is known of an error beside its message: the stack of a
-// panic, and what the worker wrote to its standard error. A log wants both.
+// Diagnostics returns details of an error for a log: the stack of a panic, and the
+// standard error of the worker.
 func Diagnostics(err error) (stack, stderr string) {
 	var remote *RemoteError
 	if errors.As(err, &remote) {
@@ -59,7 +60,7 @@ func Diagnostics(err error) (stack, stderr string) {
 	return "", ""
 }
 
-// stackOf is the stack that an error carries, empty where it carries none.
+// stackOf returns the stack of an error, "" if it has none.
 func stackOf(err error) string {
 	var s interface{ Stack() string }
 	if errors.As(err, &s) {
@@ -74,8 +75,8 @@ type panicError struct{ value, stack string }
 func (e *panicError) Error() string { return "internal error: " + e.value }
 func (e *panicError) Stack() string { return e.stack }
 
-// Class returns the class of err: that of the [*RemoteError] or [*CrashError] in
-// it or of what [WithClass] made, else ClassFailed.
+// Class returns the class of err: that of a wrapped [*RemoteError], [*CrashError] or
+// error of [WithClass], or else ClassFailed.
 func Class(err error) string {
 	var c interface{ class() string }
 	if errors.As(err, &c) {
@@ -86,7 +87,7 @@ func Class(err error) string {
 
 func (e *RemoteError) class() string { return e.Class }
 
-// WithClass gives err a class, which Serve sends along. It returns nil for nil.
+// WithClass adds a class to err, which Serve sends to the pool. It returns nil for nil.
 func WithClass(class string, err error) error {
 	if err == nil {
 		return nil
@@ -103,7 +104,7 @@ func (e *classError) Error() string { return e.err.Error() }
 func (e *classError) Unwrap() error { return e.err }
 func (e *classError) class() string { return e.name }
 
-// remotef makes an error of the pool about worker i.
+// remotef returns an error of the pool about worker i.
 func remotef(class string, i int, format string, args ...any) *RemoteError {
 	return &RemoteError{Class: class, Worker: i, Msg: fmt.Sprintf("worker %d ", i) + fmt.Sprintf(format, args...)}
 }

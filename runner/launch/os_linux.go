@@ -11,19 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dup2 makes descriptor to mean what from means.
+// dup2 makes the descriptor to a copy of from.
 func dup2(from, to int) error { return unix.Dup3(from, to, 0) }
 
-// attributes put a worker into a process group of its own, so that Ctrl-C reaches
-// it by way of the pool only, and have the kernel kill it when the thread that
-// started it ends; see spawner.
+// attributes puts a worker into a new process group, so that only the pool receives
+// Ctrl-C, and makes the kernel kill it when the thread that started it ends; see spawner.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// Tie lets a child end with the thread that starts it, which the caller keeps
-// (runtime.LockOSThread) until the child has ended: even a killed parent then leaves
-// no child behind.
+// Tie makes the kernel kill a child when the thread that starts it ends, so that even a
+// parent that is killed leaves no child behind. The caller must lock the thread
+// (runtime.LockOSThread) until the child has ended.
 func Tie(cmd *exec.Cmd) { cmd.SysProcAttr = attributes() }
 
 // allowedCPUs returns the numbers of the CPUs that this process may use.
@@ -41,8 +40,8 @@ func allowedCPUs() []int {
 	return cpus
 }
 
-// pinThread keeps the calling thread, and processes started from it, on the given
-// CPUs. The caller has locked its goroutine to the thread.
+// pinThread binds the calling thread, and processes that it starts, to the given CPUs.
+// The caller must have locked its goroutine to the thread.
 func pinThread(cpus []int) error {
 	var set unix.CPUSet
 	for _, c := range cpus {
@@ -54,7 +53,8 @@ func pinThread(cpus []int) error {
 	return nil
 }
 
-// peakRSS returns the most memory that a live process has held, in bytes; 0 if unknown.
+// peakRSS returns the largest memory that a running process has used, in bytes; 0 if it
+// is not known.
 func peakRSS(pid int) int64 {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

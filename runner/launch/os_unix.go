@@ -9,21 +9,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dup2 makes descriptor to mean what from means.
+// dup2 makes the descriptor to a copy of from.
 func dup2(from, to int) error { return unix.Dup2(from, to) }
 
-// attributes put a worker into a process group of its own. When its parent dies it
-// learns so from the end of its standard input.
+// attributes puts a worker into a new process group. When its parent dies, its standard
+// input ends.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// Tie puts a child into a process group of its own; more is not to be had here.
+// Tie puts a child into a new process group. Only Linux can also end the child together
+// with its parent.
 func Tie(cmd *exec.Cmd) { cmd.SysProcAttr = attributes() }
 
-// allowedCPUs: unknown here, so nothing is pinned.
+// allowedCPUs returns nil because the CPUs are not known on this system. Nothing is bound
+// then.
 func allowedCPUs() []int { return nil }
 
-// pinThread is never called without CPUs to pin to.
+// pinThread does nothing; it is not called when allowedCPUs is nil.
 func pinThread([]int) error { return nil }
 
-// peakRSS: unknown here.
+// peakRSS returns 0 because the memory is not known on this system.
 func peakRSS(int) int64 { return 0 }

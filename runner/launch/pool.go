@@ -13,31 +13,31 @@ import (
 	"time"
 )
 
-// Options say how workers are started.
+// Options of a pool.
 type Options struct {
-	Workers int      // how many at most, 1 or more
+	Workers int      // largest number of workers, at least 1
 	Command []string // program and arguments; nil means this program with the argument "worker"
-	Env     []string // NAME=value, added to this process's own
-	Dir     string   // working directory; empty means this process's
-	Pin     bool     // keep each worker on a CPU that no other pool of this machine has taken (Linux)
-	Build   string   // of this program; a worker that names another is refused
+	Env     []string // environment variables NAME=value, added to those of this process
+	Dir     string   // working directory; empty means that of this process
+	Pin     bool     // bind each worker to a CPU that no other pool on this machine uses (Linux)
+	Build   string   // build of this program; a worker of another build is refused
 
-	space string // of the names that CPUs are claimed by, in tests; empty means this program's
+	space string // prefix of the names by which CPUs are claimed, for tests; empty means the default
 
-	Grace   time.Duration // between asking a worker to end and killing it; 0 means 1 s
-	Start   time.Duration // how long a worker may take to say hello; 0 means 60 s
-	Silence time.Duration // how long a worker may say nothing during a task before it is ended; 0 means for ever
+	Grace   time.Duration // time between asking a worker to end and killing it; 0 means 1 s
+	Start   time.Duration // time limit for the hello of a worker; 0 means 60 s
+	Silence time.Duration // how long a worker may send nothing during a task before it is ended; 0 means no limit
 }
 
-// mostWorkers is more than any machine has use for.
+// mostWorkers is more workers than any machine can use.
 const mostWorkers = 4096
 
-// DefaultWorkers is how many CPUs this process may use at a time, by its affinity
-// and by the quota of its control group.
+// DefaultWorkers returns how many CPUs this process may use at a time, according to its
+// CPU affinity and the quota of its control group.
 func DefaultWorkers() int { return runtime.GOMAXPROCS(0) }
 
-// Threads returns the environment that holds a worker to n threads of computation.
-// The Go scheduler gets one more, so that progress is told while a library computes.
+// Threads returns environment variables that limit a worker to n threads of computation.
+// The Go scheduler gets one more, so that progress is sent while a library computes.
 func Threads(n int) []string {
 	s := strconv.Itoa(n)
 	return []string{"NPROC=" + s, "OMP_NUM_THREADS=" + s, "GOMAXPROCS=" + strconv.Itoa(n+1)}
@@ -51,33 +51,34 @@ type Pool struct {
 
 	mu     sync.Mutex
 	slots  []*slot
-	freed  chan struct{} // closed, and replaced, whenever a slot becomes free
+	freed  chan struct{} // closed and replaced whenever a slot becomes free
 	closed bool
 }
 
-// slot is the place of one worker. Whoever has made it busy owns proc; hints and
-// peak are read under the pool's lock.
+// slot is a place for one worker. The goroutine that has made it busy owns proc. hints
+// and peak are protected by the pool's lock.
 type slot struct {
 	id    int
 	busy  bool
-	proc  *process        // nil if none is running
-	hints map[string]bool // what the running process has run
-	peak  int64           // most memory that a process of this slot has held
+	proc  *process        // the worker; nil if none is running
+	hints map[string]bool // hints of the tasks that the running process has run
+	peak  int64           // largest memory of a process of this slot, in bytes
 }
 
-// Reply is what became of a task.
+// Reply is the reply to a task.
 type Reply struct {
-	Values json.RawMessage // what the handler returned
-	Worker int             // who did it, from 0
+	Values json.RawMessage // result of the handler
+	Worker int             // number of the worker, from 0
 }
 
-// NewPool returns a pool without any process yet. Close it.
+// NewPool returns a pool that has not started any process yet. The caller must call
+// Close.
 func NewPool(o Options) (*Pool, error) {
 	if o.Workers < 1 {
-		return nil, fmt.Errorf("pool: %d workers: want 1 or more", o.Workers)
+		return nil, fmt.Errorf("pool: %d workers: must be 1 or more", o.Workers)
 	}
 	if o.Workers > mostWorkers {
-		return nil, fmt.Errorf("pool: %d workers: want at most %d; this machine has %d CPUs to use", o.Workers, mostWorkers, DefaultWorkers())
+		return nil, fmt.Errorf("pool: %d workers: must be at most %d; this process may use %d CPUs", o.Workers, mostWorkers, DefaultWorkers())
 	}
 	if len(o.Command) == 0 {
 		self, err := os.Executable()
@@ -102,16 +103,16 @@ func NewPool(o Options) (*Pool, error) {
 	return p, nil
 }
 
-// Do gives a task to a free worker, waiting for one, and returns its reply. Tasks
-// of one hint share what a worker has compiled: it prefers a worker that has run
-// the same, then one that runs at all. Progress, which may be nil, is called from
+// Do waits for a free worker, gives it a task and returns its reply. Tasks with the same
+// hint can share what a worker has compiled: Do prefers a worker that has run a task with
+// this hint, then one that is already started. progress may be nil; it is called from
 // this goroutine.
 //
-// The error is a [*RemoteError] if the task failed, a [*CrashError] if its worker
-// died or hung; the next Do starts another. Do never tries a task again: after
-// ClassCrash, and after ClassStart unless the program was replaced, the caller may. If ctx ends, the worker is stopped, at most
-// Options.Grace later by force, and the error wraps context.Cause(ctx).
-// Reply.Worker is set whenever a worker had the task.
+// The error is a [*RemoteError] if the task failed, and a [*CrashError] if its worker
+// died or hung; the next Do starts another worker. Do never retries a task. The caller
+// may do so after ClassCrash, and after ClassStart unless the program was replaced. If
+// ctx ends, the worker is stopped, by force after Options.Grace, and the error wraps
+// context.Cause(ctx). Reply.Worker is set whenever a worker had the task.
 func (p *Pool) Do(ctx context.Context, t Task, hint string, progress func(Progress)) (Reply, error) {
 	if t.Stage == "" {
 		return Reply{}, errors.New("pool: a task without a stage")
@@ -125,9 +126,9 @@ func (p *Pool) Do(ctx context.Context, t Task, hint string, progress func(Progre
 	return Reply{Values: values, Worker: s.id}, err
 }
 
-// run does a task in the slot's process, which it starts if there is none.
+// run runs a task in the slot's process, which it starts if needed.
 func (p *Pool) run(ctx context.Context, s *slot, t Task, hint string, progress func(Progress)) (json.RawMessage, error) {
-	if s.proc != nil && s.proc.gone() { // it died while it had nothing to do: nothing is lost
+	if s.proc != nil && s.proc.gone() { // it died between tasks, so nothing is lost
 		p.drop(s)
 	}
 	if s.proc == nil {
@@ -146,7 +147,7 @@ func (p *Pool) run(ctx context.Context, s *slot, t Task, hint string, progress f
 	p.mu.Unlock()
 	var remote *RemoteError
 	if err != nil && (!errors.As(err, &remote) || remote.Class == ClassProtocol) {
-		p.drop(s) // it is dead, or cannot be trusted with another task
+		p.drop(s) // it is dead, or must not get another task
 	}
 	return values, err
 }
@@ -176,7 +177,7 @@ func (p *Pool) acquire(ctx context.Context, hint string) (*slot, error) {
 	}
 }
 
-// choose returns the free slot that suits a hint best, or nil.
+// choose returns the best free slot for a hint, or nil if none is free.
 func (p *Pool) choose(hint string) *slot {
 	var best *slot
 	score := -1
@@ -206,7 +207,7 @@ func (p *Pool) release(s *slot) {
 	p.freed = make(chan struct{})
 }
 
-// drop makes sure that a slot's process is gone, and forgets it.
+// drop ends a slot's process and removes it from the slot.
 func (p *Pool) drop(s *slot) {
 	s.proc.stop(p.o.Grace)
 	p.mu.Lock()
@@ -215,9 +216,10 @@ func (p *Pool) drop(s *slot) {
 	s.proc, s.hints = nil, nil
 }
 
-// PeakRSS returns, in bytes, the sum over workers of the most memory that each has
-// held: no less than what they ever held together. It is read when a task ends, so
-// a process that was killed counts as it was before. 0 where it is not known.
+// PeakRSS returns the sum over workers of the largest memory that each has used, in
+// bytes. This is an upper bound of the memory that they used at the same time. It is read
+// at the end of each task; a process that was killed counts with its last reading. 0
+// means that it is not known.
 func (p *Pool) PeakRSS() (sum int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -227,8 +229,8 @@ func (p *Pool) PeakRSS() (sum int64) {
 	return sum
 }
 
-// Close stops all workers, and returns when they are gone. Tasks under way must
-// have been cancelled: Close waits for them.
+// Close stops all workers and returns when they have ended. It waits for running tasks,
+// so their contexts should be cancelled before.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	if p.closed {
@@ -250,7 +252,7 @@ func (p *Pool) Close() error {
 	return nil
 }
 
-// own waits until a slot is free and makes it busy for good.
+// own waits until a slot is free and makes it busy permanently.
 func (p *Pool) own(s *slot) {
 	for {
 		p.mu.Lock()

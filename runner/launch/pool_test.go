@@ -156,7 +156,7 @@ func TestKilledWhileIdle(t *testing.T) {
 	}
 }
 
-// TestNoise: what libraries print does not reach the protocol.
+// TestNoise: output of libraries does not disturb the protocol.
 func TestNoise(t *testing.T) {
 	p := pool(t, Options{Workers: 1})
 	done, err := p.Do(t.Context(), Task{Stage: "noise"}, "", nil)
@@ -215,8 +215,8 @@ func TestUnread(t *testing.T) {
 	}
 }
 
-// TestParentKilled: kill -9 of the pool's process leaves no worker, not even one
-// that does not listen.
+// TestParentKilled: kill -9 of the pool's process leaves no worker, not even one that
+// ignores its input.
 func TestParentKilled(t *testing.T) {
 	for _, stage := range []string{"sleep", "deaf", "stubborn"} {
 		if stage == "stubborn" && runtime.GOOS != "linux" {
@@ -238,7 +238,7 @@ func TestParentKilled(t *testing.T) {
 			t.Fatalf("worker %q: %v", lines.Text(), err)
 		}
 		if stage == "deaf" {
-			lines.Scan() // it has said that it is deaf by now
+			lines.Scan() // wait until it ignores its input
 		}
 		cmd.Process.Kill()
 		cmd.Wait()
@@ -246,7 +246,7 @@ func TestParentKilled(t *testing.T) {
 	}
 }
 
-// TestTie: kill -9 of a process takes the child with it that it has tied.
+// TestTie: kill -9 of a process also ends the child that it has tied.
 func TestTie(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("no signal at the parent's death on this system")
@@ -342,16 +342,16 @@ func TestLazyAndBounded(t *testing.T) {
 	}
 }
 
-// TestSilence: a worker that says nothing, for it hangs or is stopped, is ended, and
-// the error says so. One that says something in time goes on.
+// TestSilence: a worker that sends nothing, because it hangs or is stopped, is ended, and
+// the error says so. A worker that sends progress in time continues.
 func TestSilence(t *testing.T) {
 	p := pool(t, Options{Workers: 1, Silence: 300 * time.Millisecond, Grace: 50 * time.Millisecond})
 	for _, stage := range []string{"mute", "frozen"} {
 		n, err := pid(t, p, stage, "")
-		if Class(err) != ClassSilent || !strings.Contains(err.Error(), "worker 0 said nothing for 300ms during "+stage) {
+		if Class(err) != ClassSilent || !strings.Contains(err.Error(), "worker 0 sent no progress for 300ms during "+stage) {
 			t.Errorf("%s: got %v (%s)", stage, err, Class(err))
 		}
-		// Where it hangs is in the log: the Go runtime's list of goroutines.
+		// The log has the stacks of all goroutines, which show where it hangs.
 		if _, stderr := Diagnostics(err); stage == "mute" && (!strings.HasPrefix(stderr, "waiting for a lock\n") || !strings.Contains(stderr, "launch.perform(")) {
 			t.Errorf("standard error %q", stderr)
 		}
@@ -362,11 +362,11 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// TestSilenceOfOurs: a worker is not ended for the time that its own pool was held up,
-// by a terminal that takes no output or by Ctrl-Z.
+// TestSilenceOfOurs: time in which the pool's own process was blocked, by a terminal that
+// accepts no output or by Ctrl-Z, does not count as silence of a worker.
 func TestSilenceOfOurs(t *testing.T) {
 	p := pool(t, Options{Workers: 1, Silence: 200 * time.Millisecond})
-	for range 5 { // of two things that have come meanwhile Go takes any
+	for range 5 { // select takes any of two events that are ready
 		_, err := p.Do(t.Context(), Task{Stage: "steps"}, "", func(m Progress) {
 			if m.Step == 3 {
 				time.Sleep(300 * time.Millisecond)
@@ -416,8 +416,8 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// TestClaims: pools of one machine do not meet on a CPU while another is free, and a
-// worker for which none is left is held to none of them.
+// TestClaims: pools on one machine do not use the same CPU while another is free, and a
+// worker for which no CPU is left is not bound to one.
 func TestClaims(t *testing.T) {
 	all := []int{3, 5, 7}
 	a, b := newClaims(all, space()), newClaims(all, space())
@@ -437,17 +437,18 @@ func TestClaims(t *testing.T) {
 	if got := b.of(1); !slices.Equal(got, []int{3}) {
 		t.Errorf("after the other pool ended: %v, want [3]", got)
 	}
-	// Where nothing can be claimed every worker runs, on whatever CPU.
+	// If nothing can be claimed, every worker runs on any CPU.
 	if got := newClaims(all, strings.Repeat("too long ", 20)).of(0); !slices.Equal(got, all) {
 		t.Errorf("without claims: %v", got)
 	}
 }
 
-// space is one of this test process's own: other pools of this machine are not meant.
+// space is a prefix of this test process, so that other pools on this machine do not
+// interfere.
 func space() string { return fmt.Sprintf("ablate-test-%d", os.Getpid()) }
 
-// TestPinApart: the workers of two processes are not kept on one CPU, though these
-// have nothing in common but the machine; a process that is killed has none any more.
+// TestPinApart: the workers of two independent processes are not bound to the same CPU. A
+// process that is killed frees its CPUs.
 func TestPinApart(t *testing.T) {
 	all := allowedCPUs()
 	if len(all) < 2 {

@@ -14,35 +14,36 @@ import (
 	"time"
 )
 
-// process is a running worker. The owner of its slot calls do and stop, one at a time.
+// process is a running worker. Only the owner of its slot may call do and stop, one at a
+// time.
 type process struct {
 	id  int
 	cmd *exec.Cmd
-	// our ends of its standard input, output and error
+	// our ends of the pipes of its standard input, output and error
 	in, out, err *os.File
 
 	messages chan incoming // closed at the end of its standard output
-	exited   chan struct{} // closed when it is gone; state is set before
+	exited   chan struct{} // closed when the process has ended; state is set before
 	state    *os.ProcessState
-	ended    chan struct{} // closed when its standard error is read to the end
-	quit     chan struct{} // closed by stop: nobody listens any more
+	ended    chan struct{} // closed when its standard error was read to the end
+	quit     chan struct{} // closed by stop, when messages are no longer received
 	stderr   *tail
 	rss      atomic.Int64
-	build    string        // that it must be of
-	silence  time.Duration // how long it may say nothing during a task; 0 is for ever
+	build    string        // build that the worker must have
+	silence  time.Duration // how long it may send nothing during a task; 0 means no limit
 }
 
-// incoming is a message, or why there will be no further one.
+// incoming is a message, or the error that ended the stream of messages.
 type incoming struct {
 	message
 	err error
 }
 
-// drainTime is how long the last output of a dead process is waited for: a
-// grandchild may keep the pipe open.
+// drainTime is how long to wait for the last output of a dead process. The wait is
+// limited because a grandchild may keep the pipe open.
 const drainTime = 200 * time.Millisecond
 
-// start starts worker id and waits for its hello.
+// start starts the worker of a number and waits for its hello.
 func (p *Pool) start(ctx context.Context, id int) (*process, error) {
 	cmd := exec.Command(p.o.Command[0], p.o.Command[1:]...)
 	cmd.Env = append(os.Environ(), p.o.Env...)
@@ -101,7 +102,7 @@ func (w *process) greet(ctx context.Context, limit time.Duration) error {
 		case <-timer.C:
 			return w.unstarted("sent nothing for %v after its start", limit)
 		case m, ok := <-w.messages:
-			if !ok { // it closed its output, and is about to end
+			if !ok { // it has closed its output and is about to end
 				w.awaitExit()
 				e := w.death("its start")
 				return &RemoteError{Class: ClassStart, Worker: w.id, Msg: e.Msg, Stderr: e.Stderr}
@@ -119,10 +120,10 @@ func (w *process) greet(ctx context.Context, limit time.Duration) error {
 	}
 }
 
-// unstarted makes the error of a worker that runs but cannot be used. It ends in the
-// line of standard error that best gives the reason.
+// unstarted returns the error of a worker that runs but cannot be used. The message ends
+// with the line of its standard error that best explains the reason.
 func (w *process) unstarted(format string, args ...any) *RemoteError {
-	time.Sleep(drainTime / 4) // for what it wrote before
+	time.Sleep(drainTime / 4) // time to receive what it wrote before
 	e := remotef(ClassStart, w.id, format, args...)
 	e.Stderr = w.stderr.String()
 	if words := lastWords(e.Stderr); words != "" {
@@ -131,7 +132,7 @@ func (w *process) unstarted(format string, args ...any) *RemoteError {
 	return e
 }
 
-// do sends a task and hears the worker out.
+// do sends a task and receives progress until the result.
 func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json.RawMessage, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("worker %d: %s stopped: %w", w.id, t, context.Cause(ctx))
@@ -139,7 +140,7 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 	w.stderr.reset()
 	var quiet <-chan time.Time
 	var timer *time.Timer
-	var since time.Time // when the limit had passed, and more time was given; zero before that
+	var since time.Time // when the limit was exceeded and more time was given; zero before that
 	again := min(w.silence, time.Second)
 	if w.silence > 0 {
 		timer = time.NewTimer(w.silence)
@@ -147,7 +148,7 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 		quiet = timer.C
 	}
 	sent := make(chan error, 1)
-	go func() { sent <- writeLine(w.in, t) }() // a worker that does not read must not block us
+	go func() { sent <- writeLine(w.in, t) }() // in a goroutine, because a worker that does not read would block it
 	exited := w.exited
 	var drain <-chan time.Time
 	for {
@@ -160,16 +161,17 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 			if errors.As(err, &unsayable) {
 				return nil, fmt.Errorf("worker %d: %s: %w", w.id, t, err)
 			}
-			// Any other error means that the worker is going, which is heard below.
+			// Any other error means that the worker is ending, which is handled below.
 		case <-exited:
 			exited = nil
 			drain = time.After(drainTime)
 		case <-drain:
 			return nil, w.death(t.String())
 		case <-quiet:
-			// If this process was the one that stopped (Ctrl-Z, a terminal that takes no
-			// output), the worker's messages are waiting: they get time to be read. It was
-			// stopped once more where that time ended late.
+			// Perhaps this process itself was stopped (by Ctrl-Z, or by a terminal that
+			// accepts no output). Then the worker's messages are waiting, and get some
+			// more time to be read. If that time took too long, this process was stopped
+			// again.
 			if since.IsZero() || time.Since(since) > again+again/10 {
 				since = time.Now()
 				timer.Reset(again)
@@ -188,11 +190,11 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 				if progress != nil {
 					progress(*m.Progress)
 				}
-				if timer != nil { // not before: what progress takes is not the worker's
+				if timer != nil { // only now, because the time of progress is not the worker's
 					timer.Reset(w.silence)
 				}
 			case m.Result != nil && m.Result.Err != nil:
-				time.Sleep(drainTime / 4) // what it wrote before the result may come after it
+				time.Sleep(drainTime / 4) // its standard error may arrive after the result
 				m.Result.Err.Worker, m.Result.Err.Stderr = w.id, w.stderr.String()
 				return nil, m.Result.Err
 			case m.Result != nil:
@@ -204,20 +206,20 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 	}
 }
 
-// hung ends a worker that has sent nothing for too long. On SIGQUIT the Go runtime
-// prints what every goroutine is doing, which is then part of Stderr.
+// hung ends a worker that has sent nothing for too long. It sends SIGQUIT, on which the
+// Go runtime prints the stacks of all goroutines, so that they are in Stderr.
 func (w *process) hung(t Task) *CrashError {
 	_ = w.cmd.Process.Signal(syscall.SIGQUIT)
 	select {
 	case <-w.exited:
 		w.awaitStderr()
-	case <-time.After(drainTime): // it is stopped, or heeds no signal: stop kills it
+	case <-time.After(drainTime): // it does not react to the signal; stop will kill it
 	}
 	return &CrashError{Worker: w.id, silent: true, Stderr: w.stderr.String(),
-		Msg: fmt.Sprintf("worker %d said nothing for %v during %s and was ended: run again, and if that repeats, report it", w.id, w.silence, t)}
+		Msg: fmt.Sprintf("worker %d sent no progress for %v during %s and was ended: run again, and report it if it happens again", w.id, w.silence, t)}
 }
 
-// read passes on the worker's lines until they end or stop is called.
+// read passes the worker's lines to messages until they end or stop is called.
 func (w *process) read() {
 	defer close(w.messages)
 	for r := bufio.NewReader(w.out); ; {
@@ -236,15 +238,15 @@ func (w *process) read() {
 	}
 }
 
-// keep keeps the end of the worker's standard error.
+// keep reads the worker's standard error and keeps its end.
 func (w *process) keep() {
 	defer close(w.ended)
 	_, _ = io.Copy(w.stderr, w.err)
 }
 
-// reap waits for the worker's end.
+// reap waits until the process has ended.
 func (w *process) reap() {
-	_ = w.cmd.Wait() // the state says more than the error
+	_ = w.cmd.Wait() // the state has more information than the error
 	w.state = w.cmd.ProcessState
 	close(w.exited)
 }
@@ -259,7 +261,7 @@ func (w *process) gone() bool {
 	}
 }
 
-// peak reads the most memory the process has held, if it is alive.
+// peak returns the largest memory that the process has used, in bytes; 0 if it has ended.
 func (w *process) peak() int64 {
 	if !w.gone() {
 		w.rss.Store(max(w.rss.Load(), peakRSS(w.cmd.Process.Pid)))
@@ -267,8 +269,8 @@ func (w *process) peak() int64 {
 	return w.rss.Load()
 }
 
-// stop ends the process and its group, first by asking. It returns when the process
-// is gone.
+// stop asks the process to end, and kills its group after grace. It returns when the
+// process has ended.
 func (w *process) stop(grace time.Duration) {
 	w.peak()
 	close(w.quit)
@@ -280,14 +282,14 @@ func (w *process) stop(grace time.Duration) {
 		case <-time.After(grace):
 		}
 	}
-	w.signal(syscall.SIGKILL) // whoever else is in the group, too
+	w.signal(syscall.SIGKILL) // and all other processes of the group
 	<-w.exited
 	w.awaitStderr()
-	w.out.Close() // a process that has left the group may still hold the other ends
+	w.out.Close() // a process that has left the group may still have the other ends open
 	w.err.Close()
 }
 
-// awaitStderr waits for the last of the standard error of a process that is gone.
+// awaitStderr waits for the last standard error of a process that has ended.
 func (w *process) awaitStderr() {
 	select {
 	case <-w.ended:
@@ -298,8 +300,8 @@ func (w *process) awaitStderr() {
 // signal sends a signal to the worker's whole process group.
 func (w *process) signal(s syscall.Signal) { _ = syscall.Kill(-w.cmd.Process.Pid, s) }
 
-// awaitExit waits for a process that has closed its output; one that lives on
-// without is killed.
+// awaitExit waits for the end of a process that has closed its output, and kills it if it
+// does not end.
 func (w *process) awaitExit() {
 	select {
 	case <-w.exited:
@@ -309,7 +311,7 @@ func (w *process) awaitExit() {
 	}
 }
 
-// death says how the process ended, and during what.
+// death returns an error that describes how the process ended, and during which work.
 func (w *process) death(during string) *CrashError {
 	w.awaitStderr()
 	how := "ended"

@@ -9,23 +9,24 @@ import (
 	"io"
 )
 
-// protocol is the version that both sides must agree on. They are one binary
-// except where Options.Command names another.
+// protocol is the version of the protocol, which must be the same on both sides. They are
+// the same binary unless Options.Command names another one.
 const protocol = 2
 
-// maxLine limits a line, so that garbage cannot fill the memory.
+// maxLine is the largest length of a line in bytes, so that invalid input cannot fill the
+// memory.
 const maxLine = 64 << 20
 
-// Task is what a worker is asked to do.
+// Task is a task for a worker.
 type Task struct {
 	Action string            `json:"action"` // id, for messages
 	Stage  string            `json:"stage"`  // kind of stage
 	Params json.RawMessage   `json:"params,omitempty"`
-	Inputs map[string]string `json:"inputs,omitempty"` // name → folder to read
+	Inputs map[string]string `json:"inputs,omitempty"` // folders to read, by name
 	Out    string            `json:"out,omitempty"`    // folder to write into
 }
 
-// String names the task for people.
+// String returns a name of the task for messages.
 func (t Task) String() string {
 	if t.Action == "" {
 		return t.Stage
@@ -33,14 +34,14 @@ func (t Task) String() string {
 	return t.Stage + " " + t.Action[:min(len(t.Action), 12)]
 }
 
-// Progress says how far a task is. Total is 0 where it is not known.
+// Progress is the progress of a task. Total is 0 if it is not known.
 type Progress struct {
 	Step  int    `json:"step"`
 	Total int    `json:"total,omitempty"`
 	Text  string `json:"text,omitempty"`
 }
 
-// message is one line from a worker: exactly one field is set.
+// message is one line from a worker. Exactly one field is set.
 type message struct {
 	Hello    *hello    `json:"hello,omitempty"`
 	Progress *Progress `json:"progress,omitempty"`
@@ -50,7 +51,7 @@ type message struct {
 // hello is the first line of a worker.
 type hello struct {
 	Protocol int    `json:"protocol"`
-	Build    string `json:"build,omitempty"` // of the program
+	Build    string `json:"build,omitempty"` // SHA-256 of the program
 }
 
 // result is the last line about a task.
@@ -59,8 +60,8 @@ type result struct {
 	Err    *RemoteError    `json:"error,omitempty"`
 }
 
-// readLine returns the next line without its end. io.EOF means that there is none;
-// a line that the end of the stream cut short is io.ErrUnexpectedEOF.
+// readLine returns the next line without its newline. The error is io.EOF if there is
+// none, and io.ErrUnexpectedEOF if the stream ends within a line.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	var line []byte
 	for {
@@ -118,7 +119,7 @@ func readMessage(r *bufio.Reader) (message, error) {
 	return m, nil
 }
 
-// unmarshal is strict: an unknown field means that the other side is another program.
+// unmarshal rejects unknown fields, which mean that the other side is another program.
 func unmarshal(line []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()

@@ -12,27 +12,27 @@ import (
 	"time"
 )
 
-// Handler does a task in a worker. It may call progress from any goroutine until
-// it returns, and should return soon after ctx is done.
+// Handler runs a task in a worker. It may call progress from any goroutine until it
+// returns, and should return soon after ctx is done.
 type Handler func(ctx context.Context, t Task, progress func(Progress)) (json.RawMessage, error)
 
-// errOrphaned is the cause with which a handler's context ends when the pool is gone.
+// errOrphaned is the cause of a handler's context when the pool has ended.
 var errOrphaned = errors.New("the process that started this worker is gone")
 
-// serveGrace is how long Serve waits for a handler that has been told to stop.
+// serveGrace is how long Serve waits for a handler whose context has ended.
 const serveGrace = 500 * time.Millisecond
 
-// ServeOptions change how a worker behaves.
+// ServeOptions are the options of a worker.
 type ServeOptions struct {
-	// Build names this program, down to its bytes. A pool refuses a worker of another
-	// build: its results would be stored under this one's revisions.
+	// Build is the SHA-256 of this program. A pool refuses a worker of another build,
+	// because its results would be stored under the revisions of the pool's program.
 	Build string
 }
 
-// Serve does the tasks that come from in, one after the other, and writes what
-// becomes of them to out. It returns nil when in ends. When in ends, or ctx, while a
-// task is under way it returns an error, without waiting for a handler that does
-// not stop: the process should then exit. See [ServeStdio] for the usual streams.
+// Serve runs the tasks that it reads from in, one after the other, and writes their
+// progress and results to out. It returns nil when in ends between tasks. If in or ctx
+// ends during a task, it returns an error, and does not wait for a handler that does not
+// stop; the process should then exit. See [ServeStdio] for the usual streams.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, h Handler, o ServeOptions) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -40,7 +40,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, h Handler, o ServeO
 	if err := s.send(message{Hello: &hello{Protocol: protocol, Build: o.Build}}); err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
-	tasks := make(chan Task, 1) // the next may come before the last is quite over
+	tasks := make(chan Task, 1) // the next task may arrive before the last one has ended completely
 	ended := make(chan struct{})
 	var readErr error // set before ended is closed
 	go func() {
@@ -90,7 +90,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, h Handler, o ServeO
 	}
 }
 
-// wait gives a handler that was told to stop a moment to do so.
+// wait waits serveGrace for a handler whose context has ended.
 func wait(done <-chan error, cause error) error {
 	select {
 	case <-done:
@@ -113,15 +113,15 @@ func (s *server) send(m message) error {
 	return writeLine(s.out, m)
 }
 
-// do runs one task and sends its result. Its error is one of sending.
+// do runs one task and sends its result. It returns an error if sending fails.
 func (s *server) do(ctx context.Context, t Task) error {
 	var mu sync.Mutex
 	over := false
 	values, err := s.call(ctx, t, func(p Progress) {
 		mu.Lock()
 		defer mu.Unlock()
-		if !over { // a late goroutine must not speak into the next task
-			_ = s.send(message{Progress: &p}) // the result will meet the same error
+		if !over { // a late goroutine must not send progress during the next task
+			_ = s.send(message{Progress: &p}) // sending the result will return the same error
 		}
 	})
 	mu.Lock()

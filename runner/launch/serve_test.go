@@ -72,8 +72,8 @@ func (l *lineCounter) await(n int) {
 	}
 }
 
-// TestServeOrphaned: when the pool goes away the handler is told, and Serve returns
-// even if it does not listen.
+// TestServeOrphaned: when the pool ends, the context of the handler ends, and Serve
+// returns even if the handler ignores it.
 func TestServeOrphaned(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -123,7 +123,7 @@ func TestServeCancelled(t *testing.T) {
 	}
 }
 
-// TestLateProgress: a goroutine that outlives its task says nothing more.
+// TestLateProgress: progress of a goroutine that outlives its task is not sent.
 func TestLateProgress(t *testing.T) {
 	var out lockedBuffer
 	s := &server{out: &out}
@@ -165,8 +165,8 @@ func TestLastWords(t *testing.T) {
 	}
 }
 
-// FuzzReadMessage: whatever a worker says is a message, an error, or the end; and a
-// message that is read is read again from what it is written as.
+// FuzzReadMessage: any output of a worker is a message, an error, or the end of the
+// stream. A message that is read and written is read again as the same.
 func FuzzReadMessage(f *testing.F) {
 	for _, s := range []string{
 		`{"hello":{"protocol":2}}`, `{"progress":{"step":1,"total":2,"text":"x"}}`, `{"result":{"values":[1,2]}}`,
@@ -203,7 +203,8 @@ func FuzzReadMessage(f *testing.F) {
 	})
 }
 
-// FuzzReadTask: whatever a worker is sent is a task with a stage, an error, or the end.
+// FuzzReadTask: any input of a worker is a task with a stage, an error, or the end of the
+// stream.
 func FuzzReadTask(f *testing.F) {
 	f.Add([]byte(`{"action":"a","stage":"s","params":{"x":1},"inputs":{"a":"b"},"out":"/x"}` + "\n"))
 	f.Add([]byte(`{"stage":""}` + "\n"))

@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// spawner starts processes from one thread that lives as long as the pool. Two
-// things hang on the thread: the kernel tells a worker of its parent's death when
-// the thread that started it ends, and a worker inherits the CPUs to which that
-// thread is held, from its first instruction on and with all its threads.
+// spawner starts processes from one operating system thread that lives as long as the
+// pool, for two reasons. The kernel kills a worker when the thread that started it ends.
+// And a worker inherits the CPU binding of that thread, for all its threads and from its
+// first instruction on.
 type spawner struct {
 	requests chan request
 	stopped  sync.WaitGroup
@@ -17,7 +17,7 @@ type spawner struct {
 
 type request struct {
 	cmd  *exec.Cmd
-	cpus []int // empty for those that the pool may use
+	cpus []int // empty for all CPUs that the pool may use
 	err  chan error
 }
 
@@ -27,22 +27,23 @@ func newSpawner() *spawner {
 	return s
 }
 
-// start starts cmd, held to cpus.
+// start starts cmd, bound to cpus.
 func (s *spawner) start(cmd *exec.Cmd, cpus []int) error {
 	r := request{cmd: cmd, cpus: cpus, err: make(chan error, 1)}
 	s.requests <- r
 	return <-r.err
 }
 
-// close ends the thread. All processes that it started must be gone.
+// close ends the thread. All processes that it started must have ended.
 func (s *spawner) close() {
 	close(s.requests)
 	s.stopped.Wait()
 }
 
 func (s *spawner) loop() {
-	// Never unlocked: the thread, whose CPUs are changed, serves nobody else and ends
-	// with this goroutine. (Go makes no thread from one that is locked.)
+	// The thread is never unlocked. Its CPU binding is changed, so it must not run other
+	// goroutines, and it ends with this one. (Go does not create threads from a locked
+	// one.)
 	runtime.LockOSThread()
 	for r := range s.requests {
 		var err error

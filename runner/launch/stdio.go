@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ServeStdio is Serve over the process's standard input and output, which it first
-// takes for itself: from then on descriptor 0 is empty and descriptor 1 is the
-// standard error, so that a library that prints does not speak into the protocol.
+// ServeStdio is Serve over the standard input and output of this process. It first moves
+// both to other descriptors: descriptor 0 becomes empty and descriptor 1 becomes the
+// standard error, so that output of a library does not disturb the protocol.
 func ServeStdio(ctx context.Context, h Handler, o ServeOptions) error {
 	in, out, err := takeStdio()
 	if err != nil {
@@ -23,11 +23,12 @@ func ServeStdio(ctx context.Context, h Handler, o ServeOptions) error {
 	return Serve(ctx, in, out, h, o)
 }
 
-// takeStdio moves the standard input and output to descriptors that nobody else knows.
+// takeStdio moves the standard input and output to new descriptors.
 func takeStdio() (in, out *os.File, err error) {
 	files := [2]*os.File{}
 	for fd := range files {
-		// Close-on-exec: a process that a library starts must not hold the pipe open.
+		// The new descriptor is close-on-exec, because a process that a library starts
+		// must not keep the pipe open.
 		private, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 		if err != nil {
 			return nil, nil, err

@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// tailSize is how much of a worker's standard error is kept.
+// tailSize is how many bytes of a worker's standard error are kept.
 const tailSize = 256 << 10
 
-// tail keeps the end of what is written to it.
+// tail is a writer that keeps the last tailSize bytes.
 type tail struct {
 	mu   sync.Mutex
 	kept []byte
@@ -25,7 +25,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// reset forgets what was written so far: it is of another task.
+// reset discards everything written so far, which belongs to another task.
 func (t *tail) reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -38,12 +38,12 @@ func (t *tail) String() string {
 	return string(t.kept)
 }
 
-// telling matches the lines in which a dying process gives the reason: Go's, the C++
-// runtime's, and those of the logs of XLA, whose fatal lines begin with F and the date.
+// telling matches the lines in which a dying process gives the reason: those of Go, of
+// the C++ runtime, and of the logs of XLA, whose fatal lines begin with F and the date.
 var telling = regexp.MustCompile(`^(panic: |fatal error: |SIG[A-Z]+: |runtime: out of memory|terminate called|F\d{4} |Check failed)`)
 
-// lastWords picks, from the end of a standard error, one line to show: the one that
-// gives the reason, else the last before a stack trace. Stack traces are for the log.
+// lastWords returns the line of a standard error to show: the one that gives the reason,
+// or else the last one before a stack trace.
 func lastWords(stderr string) string {
 	last := ""
 	for line := range strings.Lines(stderr) {
@@ -60,7 +60,7 @@ func lastWords(stderr string) string {
 	return clip(last)
 }
 
-// clip shortens a line for a message.
+// clip shortens a long line for a message.
 func clip(s string) string {
 	r := []rune(strings.ToValidUTF8(s, "?"))
 	if len(r) > 300 {

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// roleVar makes the test binary something else than a test: a worker, or a parent
-// of one.
+// roleVar is the environment variable that makes the test binary a worker, or the parent
+// of a worker.
 const roleVar = "ABLATE_LAUNCH_TEST_ROLE"
 
 func TestMain(m *testing.M) {
@@ -46,7 +46,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// perform is what a worker of these tests does, by stage.
+// perform is the handler of the workers of these tests. The stage of a task selects what
+// it does.
 func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMessage, error) {
 	value := func(v any) (json.RawMessage, error) { return json.Marshal(v) }
 	progress(Progress{Text: fmt.Sprint(os.Getpid())})

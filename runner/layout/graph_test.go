@@ -18,7 +18,7 @@ import (
 	"ablate/runner/store"
 )
 
-// choice is what a parameter of fine-tuning needs to be used.
+// choice returns the changes that make a trial use a parameter of fine-tuning.
 func choice(path string) string {
 	switch path {
 	case "finetune.prediction", "finetune.kl":
@@ -45,10 +45,9 @@ func choice(path string) string {
 	return "{}"
 }
 
-// TestRecipes: every method is handed its own published constants and nothing of
-// another's.
+// TestRecipes: every method gets its own published constants, and none of another method.
 func TestRecipes(t *testing.T) {
-	// The lines of a key that are the method's and its anchor's own.
+	// The lines of a key that belong to the method and its anchor.
 	want := map[string][]string{
 		"reward-weighted":  {"finetune.anchor \"pretraining\"", "finetune.beta 0.5", "finetune.mix.pretraining 1"},
 		"softmax-weighted": {"finetune.softmax.tau 0.2"},
@@ -117,13 +116,14 @@ func TestAlone(t *testing.T) {
 		if value == "" || a.Path == "finetune.method" || a.Path == "model.shapes.heads" {
 			continue
 		}
-		// What another choice alone uses needs that choice.
+		// A parameter that is used only with another choice needs that choice.
 		set := map[string]string{"reward.ensemble.penalty": "reward: ensemble: members: 2",
 			"reward.contrastive.temperature": `reward: normalize: "contrastive"`, "reward.contrastive.prompts": `reward: normalize: "contrastive"`}[a.Path]
 		if set == "" {
 			set = choice(a.Path)
 		}
-		// Twice: with the defaults of the others, and where a reward chooses.
+		// Each is tested twice: with the defaults of the others, and with best of n by a
+		// reward.
 		fmt.Fprintf(&arms, "%q: {set: %s, sweep: %q: [%s]}\n", a.Path, set, a.Path, value)
 		if !strings.HasPrefix(a.Path, "finetune") && a.Path != "evaluate.bestOf" && a.Path != "feedback.unlabelled" {
 			fmt.Fprintf(&arms, "%q: {set: {finetune: method: \"none\", evaluate: bestOf: 2}, set: %s, sweep: %q: [%s]}\n", a.Path+" chosen", set, a.Path, value)
@@ -217,7 +217,7 @@ func TestSharing(t *testing.T) {
 		other  string
 		shared []Role
 	}{
-		// Without fine-tuning it has no use for feedback.
+		// Without fine-tuning a trial needs no feedback.
 		{"plain@1", []Role{Model, AlignmentPrompts, FidelityPrompts}},
 		{"clip@1", []Role{Model, Embedder, LabelledPrompts, LabelledImages, LabelledVerdicts, Labels, Reward, LabelledScores, UnlabelledPrompts, UnlabelledImages, UnlabelledScores,
 			AssessPrompts, AssessImages, AssessVerdicts, AssessLabels, AssessScores, Assessment,
@@ -329,8 +329,9 @@ func TestOneSeed(t *testing.T) {
 	}
 }
 
-// TestAdopted: an adopted checkpoint is model and embedder, one action, whatever path
-// leads to its bytes. Its digest is taken once, and an error of that is returned.
+// TestAdopted: an adopted checkpoint is one action for the model and the embedder,
+// whatever the path of the folder is. Its digest is computed once, and an error of that
+// is returned.
 func TestAdopted(t *testing.T) {
 	s := example.Study(t, "seeds: [1]\nbase: model: checkpoint: path: \"one\"\narms: {a: set: {}, b: set: model: checkpoint: path: \"two\", c: set: finetune: clip: 2}")
 	asked := map[string]int{}
@@ -378,8 +379,9 @@ func TestKey(t *testing.T) {
 	}
 }
 
-// TestNames pins the structural names of a trial's actions, and by that the revision, the
-// lines and the inputs of every stage: a change of one is computed again by every study.
+// TestNames fixes the structural names of a trial's actions, and so the revision, the
+// lines and the inputs of every stage. If one changes, every study computes the stage
+// again.
 func TestNames(t *testing.T) {
 	s, g := graph(t, `"all": set: {}
 "labels": set: finetune: {method: "dpo", mix: unlabelled: 0}

@@ -54,7 +54,7 @@ func newFixture(t *testing.T) *fixture {
 
 func (f *fixture) collect(t *testing.T, backend string) *Found {
 	t.Helper()
-	// A later process, which has compared no bytes yet.
+	// A new process has not compared any bytes yet.
 	s, err := store.Open(f.s.Dir())
 	if err != nil {
 		t.Fatal(err)
@@ -84,8 +84,8 @@ func flip(t *testing.T, dir, name string) {
 	}
 }
 
-// TestCollect: what is there is found on the class of backend that computed it, and what
-// is next is an action whose inputs are there.
+// TestCollect: artifacts are found for the class of backend that computed them. The next
+// action is one whose inputs exist.
 func TestCollect(t *testing.T) {
 	f := newFixture(t)
 	found := f.collect(t, "xla:cpu")
@@ -115,8 +115,8 @@ func TestCollect(t *testing.T) {
 	}
 }
 
-// TestCheck: the files that tables are made from are compared with their digests, and no
-// others: those are compared by what reads them.
+// TestCheck: only the files from which tables are made are compared with their digests.
+// The actions that read other files compare those.
 func TestCheck(t *testing.T) {
 	f := newFixture(t)
 	found := f.collect(t, "xla:cpu")
@@ -145,7 +145,7 @@ func TestCheck(t *testing.T) {
 	if _, ok := found.Dir(f.model); ok || !found.Unreadable(f.model) || found.Unreadable(f.images) {
 		t.Error("what is damaged has a folder, or what is whole has none")
 	}
-	// What was computed from it is there all the same.
+	// The artifact that was computed from it is found nevertheless.
 	if _, ok := found.Dir(f.images); !ok {
 		t.Error("the samples are lost with the model")
 	}

@@ -22,7 +22,7 @@ type ran struct {
 	v   []language.View
 }
 
-// lay loads a study and lays it out.
+// lay loads a study and makes its graph.
 func lay(t *testing.T, body string) (*layout.Graph, []language.View) {
 	t.Helper()
 	s := example.Study(t, body)
@@ -90,7 +90,8 @@ func TestReasons(t *testing.T) {
 	const arms = "arms: {plain: set: {}}\n"
 	r := runAll(t, "seeds: [1]\n"+arms)
 	follow := []string{Follows}
-	// after adds what follows a changed model to the reasons of the stages before it.
+	// after adds the stages that follow a changed model to the reasons of the stages
+	// before it.
 	after := func(want map[string][]string) map[string][]string {
 		for _, stage := range []string{"draw", "judge", "score", "fidelity", "diversity", "distance"} {
 			want[stage] = follow
@@ -137,7 +138,8 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-// TestStages: stages are in the order of a trial, with what is there and what runs.
+// TestStages: stages are in the order of a trial, with the numbers of cached actions and
+// of actions to run.
 func TestStages(t *testing.T) {
 	r := runAll(t, "seeds: [1]\narms: {plain: set: {}}")
 	g, _ := lay(t, "seeds: [1]\narms: {clip: set: finetune: clip: 2, plain: set: {}}")
@@ -172,8 +174,8 @@ func TestWall(t *testing.T) {
 	}
 }
 
-// TestExplain: a cached stage has its artifact, one that runs has the nearest earlier
-// action with what has changed, and one that waits names what it waits for.
+// TestExplain: a cached stage has its artifact; a stage to run has the nearest earlier
+// action and the differences; a stage that waits names the inputs that it waits for.
 func TestExplain(t *testing.T) {
 	r := runAll(t, "seeds: [1]\narms: {plain: set: {}}")
 	g, views := lay(t, "seeds: [1]\narms: {plain: set: finetune: clip: 2}")
@@ -198,7 +200,8 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// TestLost: what is damaged or gone runs again, and the reason says which.
+// TestLost: an action whose result is damaged or gone runs again, and its reason says
+// which of the two.
 func TestLost(t *testing.T) {
 	r := runAll(t, "seeds: [1]\narms: {plain: set: {}}")
 	i := slices.IndexFunc(r.g.Actions, func(a *layout.Action) bool { return a.Kind == "pretrain" })

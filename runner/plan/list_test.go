@@ -11,12 +11,12 @@ import (
 	"ablate/runner/store"
 )
 
-// TestListsOfImages: images, verdicts and scores are compared with those of the same list
-// of prompts alone, however alike their parameters are, and so is what was selected of
-// images. A fine-tuning is of no list, so that one that draws images is compared with one
-// that does not.
+// TestListsOfImages: images, verdicts, scores and selected images are compared only with
+// those of the same list of prompts, even if other parameters are equal. A fine-tuning
+// belongs to no list, so one that draws images is compared with one that does not.
 func TestListsOfImages(t *testing.T) {
-	// Candidates of best of n, and no fine-tuning: no feedback, assessment or probe.
+	// Trials with best of n and without fine-tuning have no feedback, assessment or
+	// probe.
 	r := runAll(t, "seeds: [1]\nbase: {finetune: method: \"none\", reward: loss: \"oracle\", evaluate: bestOf: 2}\narms: {plain: set: {}}")
 	g, views := lay(t, "seeds: [1]\nbase: {finetune: method: \"none\", reward: loss: \"oracle\", evaluate: bestOf: 2}\narms: {plain: set: sampler: steps: 7, tuned: set: finetune: method: \"reward-weighted\"}")
 	p := r.plan(t, g, "xla:cpu")
@@ -80,9 +80,9 @@ func TestListsOfEntries(t *testing.T) {
 	}
 }
 
-// TestEqualOutputs: two actions gave the same bytes: scores by a trial's own reward and by
-// the base trial's. An action that read the bytes is taken to have read those of its own
-// trial, whatever the order in which the store lists them.
+// TestEqualOutputs: two actions have the same output, scores by a trial's own reward and
+// by the base trial's. An action that read this output is taken to have read the scores
+// of its own trial, whatever the order in which the store lists the actions.
 func TestEqualOutputs(t *testing.T) {
 	entry := func(k store.Key, output byte) store.Entry {
 		return store.Entry{Action: k.ID(), Output: store.OutputID{output}, Key: k.Text()}
@@ -103,7 +103,8 @@ func TestEqualOutputs(t *testing.T) {
 	}
 }
 
-// TestOwnList: a list is part of the name of what is of it, and no feature beside that.
+// TestOwnList: the list of prompts is part of the name of an action's features, and not
+// another feature.
 func TestOwnList(t *testing.T) {
 	got := map[feature]string{}
 	own(got, "prompts", []string{`list "assess"`, "rows 7"}, 1, "")
@@ -112,8 +113,8 @@ func TestOwnList(t *testing.T) {
 	}
 }
 
-// TestExplainInputs: of an action that waits, the inputs that are there are named as in a
-// key, and the others are not there yet.
+// TestExplainInputs: for an action that waits, existing inputs are shown as in a key, and
+// the others as not there yet.
 func TestExplainInputs(t *testing.T) {
 	r := runAll(t, "seeds: [1]\narms: {plain: set: {}}")
 	g, views := lay(t, "seeds: [1]\narms: {plain: set: finetune: clip: 2}")

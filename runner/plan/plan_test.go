@@ -38,7 +38,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// TestOwn: each line of a key is a feature of its own, whatever spaces are in it.
+// TestOwn: each line of a key is one feature, even if it contains spaces.
 func TestOwn(t *testing.T) {
 	got := map[feature]string{}
 	own(got, "finetune", []string{`finetune.method "crd"`, "finetune.beta 0.5", "method revision 2", `loss "a b"`, "seed.feedback -3"}, 1, "xla:cpu")
@@ -51,8 +51,8 @@ func TestOwn(t *testing.T) {
 	}
 }
 
-// TestNearest: of two earlier rewards the one that differs in less is named, and
-// what an action reads counts as its own.
+// TestNearest: of two earlier rewards, the one with fewer differences is nearest.
+// Differences in inputs count too.
 func TestNearest(t *testing.T) {
 	key := func(kind stage.Kind, lines []string, in ...store.Input) store.Entry {
 		k := store.Key{Stage: string(kind), Revision: kind.Def().Revision, Lines: lines, Inputs: in, Backend: "xla:cpu"}
@@ -89,8 +89,8 @@ func TestQuotedKey(t *testing.T) {
 	}
 }
 
-// TestBaseInputs: what the proxy reads of the base trial is named after it, and what it
-// reads of its own trial is not.
+// TestBaseInputs: features of the proxy's inputs from the base trial are named after the
+// base trial, and features of its other inputs are not.
 func TestBaseInputs(t *testing.T) {
 	act := func(kind stage.Kind, line string, in ...layout.Input) *layout.Action {
 		return &layout.Action{Kind: kind, Lines: []string{line}, Inputs: in}
@@ -125,7 +125,8 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestLists: prompts of the assessment are compared with no others, however alike.
+// TestLists: prompts of the assessment are compared only with such prompts, even if
+// others are more similar.
 func TestLists(t *testing.T) {
 	k := store.Key{Stage: "prompts", Revision: stage.Prompts.Def().Revision, Lines: []string{`list "labelled"`, "rows 64", "seed.feedback 1"}}
 	labelled := store.Entry{Action: k.ID(), Output: store.OutputID(k.ID()), Key: k.Text()}
@@ -168,7 +169,7 @@ func failures(t *testing.T) (g *layout.Graph, s *store.Store, dir string) {
 	return &layout.Graph{Actions: []*layout.Action{tune, look, last}}, s, dir
 }
 
-// TestFailedInput: what reads a failed action waits for it, and differs in nothing.
+// TestFailedInput: the reason of an action whose input failed is that failure.
 func TestFailedInput(t *testing.T) {
 	g, s, dir := failures(t)
 	p, err := New(g, s, dir, "xla:cpu")
@@ -185,7 +186,7 @@ func TestFailedInput(t *testing.T) {
 	}
 }
 
-// TestPaceOfBackend: what a GPU took says nothing of a CPU.
+// TestPaceOfBackend: the time on a GPU is not used to estimate the time on a CPU.
 func TestPaceOfBackend(t *testing.T) {
 	g, s, dir := failures(t)
 	j, err := s.OpenJournal(dir)
@@ -218,8 +219,8 @@ func TestPaceOfBackend(t *testing.T) {
 	}
 }
 
-// TestChanges: a saved plan names what has changed where it has, once, and says of
-// what follows only how much that is.
+// TestChanges: each change since a plan was saved is listed once, at the stage that has
+// the parameter. Later stages are only counted.
 func TestChanges(t *testing.T) {
 	steps := func(labelled, clip string) (list []Step) {
 		sample := &layout.Action{Name: "sample" + labelled, Kind: stage.Prompts, Lines: []string{`list "labelled"`, "rows " + labelled}}

@@ -23,8 +23,8 @@ func TestTotal(t *testing.T) {
 	}
 }
 
-// TestGather: a reason that a stage's actions all share with its kind is written once,
-// and what follows or has new seeds is counted over all stages.
+// TestGather: stages that run for the first time are listed together, and actions that
+// run because of their inputs or seeds are counted over all stages.
 func TestGather(t *testing.T) {
 	want := Reasons{First: []string{"pretrain"}, NewSeeds: 1, Follow: 3,
 		Own: []Reasoned{{"sample", Reason{1, "it was interrupted"}}, {"finetune", Reason{1, FirstOfKind}}}}

@@ -111,8 +111,8 @@ func TestClass(t *testing.T) {
 	class(p, device.Go, device.Go)
 }
 
-// TestRunBackend: a run goes on where the study's results are, and never changes to
-// another backend unless it is asked to.
+// TestRunBackend: a run uses the backend of the study's results, and never changes to
+// another one unless it is asked to.
 func TestRunBackend(t *testing.T) {
 	for _, c := range []struct{ had, asked, named, want string }{
 		{"", "", device.Auto, device.Auto}, {"", "", device.CPU, device.CPU}, {"", device.Go, device.CPU, device.Go},
@@ -127,8 +127,8 @@ func TestRunBackend(t *testing.T) {
 	}
 }
 
-// TestUnavailable: only a study with results of the backend that fails is told where
-// to run.
+// TestUnavailable: the advice to run elsewhere is given only if the study has results of
+// the backend that fails.
 func TestUnavailable(t *testing.T) {
 	cause := errors.New("no GPU")
 	p := Project{Study: &language.Study{Name: "mine"}, Record: store.Study{Backend: device.CUDA}}

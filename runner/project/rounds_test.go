@@ -19,8 +19,8 @@ func rows(p Project) map[string]int {
 	return out
 }
 
-// TestLooks: rows that are not settled go on to the next look, and the reference with them,
-// up to the last; what was asked for is there when the study is opened again.
+// TestLooks: rows that are not settled get the seeds of the next look, and so does the
+// reference, up to the last look. The state is there when the study is opened again.
 func TestLooks(t *testing.T) {
 	s := example.Study(t, "seeds: [7]\narms: {plain: set: {}, ones: set: reward: loss: \"none\", b: sweep: \"finetune.beta\": [0, 1]}\ncompare: looks: [3, 5, 6]")
 	p, err := Open(s, nil, "")
@@ -63,7 +63,7 @@ func TestLooks(t *testing.T) {
 		t.Error("seeds are added after the last look")
 	}
 
-	// Looks that were taken, and the last, must stay.
+	// The looks at which results were tested, and the last one, must stay.
 	for _, tc := range []struct {
 		looks string
 		ok    bool
@@ -75,7 +75,8 @@ func TestLooks(t *testing.T) {
 	}
 }
 
-// TestPick: the points of an arm have the seeds of the choice, the chosen one the others too.
+// TestPick: all points of an arm run with the seeds for the choice, and the chosen point
+// with the other seeds too.
 func TestPick(t *testing.T) {
 	s := example.Study(t, "seeds: [1, 2, 3]\narms: {plain: set: {}, b: {sweep: \"finetune.beta\": [0, 1], pick: {by: \"alignment\", on: [1], report: [2, 3]}}}")
 	p, err := Open(s, nil, "")
@@ -91,7 +92,7 @@ func TestPick(t *testing.T) {
 	}
 }
 
-// FuzzRounds: whatever a file holds is read or refused.
+// FuzzRounds: any content of the file is read, or is an error.
 func FuzzRounds(f *testing.F) {
 	f.Add([]byte(`{"looks":[3,5],"seeds":{"a":5},"picks":{"b":"b[x=1]"}}`))
 	f.Add([]byte(`{"looks":[3,5],"seeds":{"a":4}}`))

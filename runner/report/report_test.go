@@ -17,9 +17,8 @@ import (
 	"ablate/runner/store"
 )
 
-// failed is the result of a study whose pretraining failed for the arm "plain", and
-// was never tried for the other, which waits for it too: the proxy is the reward of the
-// base trial.
+// failed returns the result of a study whose pretraining failed for the arm "plain". The
+// other arm did not run: it waits for the reward of the base trial, the proxy.
 func failed(t *testing.T) *result.Result {
 	t.Helper()
 	s := example.Study(t, "title: \"a title\"\nseeds: [1]\narms: {plain: set: {}, wide: set: model: shapes: width: 64}")

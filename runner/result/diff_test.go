@@ -13,8 +13,8 @@ import (
 	"ablate/analysis/compare"
 )
 
-// TestDiffWithout: what has no result cannot be compared, and mistakes name what they are
-// in.
+// TestDiffWithout: a study without results cannot be compared, and errors name the file
+// or study.
 func TestDiffWithout(t *testing.T) {
 	r := empty(t)
 	if _, err := r.Diff("mine", func(string) (*Result, error) { return r, nil }); err == nil || !strings.Contains(err.Error(), "no row has a result in both mine (A) and mine (B)") {
@@ -33,8 +33,8 @@ func TestDiffWithout(t *testing.T) {
 	}
 }
 
-// TestActions: of rows of the same name, the stages whose keys differ with the lines that
-// do, and those that read what they make.
+// TestActions: for rows of the same name, the stages whose keys differ are listed with
+// the lines that differ, and later stages without lines.
 func TestActions(t *testing.T) {
 	a := emptyOf(t, "seeds: [1, 2]\narms: {plain: set: {}, none: set: finetune: method: \"none\"}")
 	b := emptyOf(t, "seeds: [1, 2]\nbase: finetune: beta: 0.25\narms: {plain: set: {}, none: set: finetune: method: \"none\"}")

@@ -62,7 +62,8 @@ func TestGather(t *testing.T) {
 	}
 }
 
-// TestDamage: the error counts what is damaged and has the command that mends it.
+// TestDamage: the error has the number of damaged artifacts and the command that computes
+// them again.
 func TestDamage(t *testing.T) {
 	r := empty(t)
 	r.Found.Damaged = make([]lookup.Damage, 2)
@@ -127,8 +128,9 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestMade: a baseline names what computed the results, though another study, or the same
-// one in another checkout, has run it; failed attempts and other results are not named.
+// TestMade: a baseline describes the environment that computed its results, even if
+// another study, or another checkout of the same study, ran it. Failed attempts and other
+// results are left out.
 func TestMade(t *testing.T) {
 	r := empty(t)
 	here, action := r.Project, r.Project.Graph.Actions[0]

@@ -7,8 +7,8 @@ import (
 	"ablate/experiments/language"
 )
 
-// TestMetricsOfTheLanguage: what a study may guard is what trials.arrow has, the
-// floors left out.
+// TestMetricsOfTheLanguage: the metrics that a study may guard are those of trials.arrow
+// without the floors.
 func TestMetricsOfTheLanguage(t *testing.T) {
 	var want []string
 	for _, m := range Metrics {

@@ -86,7 +86,7 @@ func measured(t *testing.T) (*Result, layout.Chain) {
 	return r, c
 }
 
-// tables makes the tables of what there is now.
+// tables makes the tables from the current artifacts.
 func (r *Result) tables(t *testing.T) *Tables {
 	t.Helper()
 	tables, err := NewTables(r.Project.Study, r.Project.Graph, r.Found)
@@ -96,7 +96,7 @@ func (r *Result) tables(t *testing.T) *Tables {
 	return tables
 }
 
-// lines writes some columns of a table, a line a row, null as a dash.
+// lines returns some columns of a table as text, one line per row, with a dash for null.
 func lines(tab *table.Table, columns ...string) []string {
 	var out []string
 	for i := range tab.Rows() {
@@ -114,8 +114,8 @@ func lines(tab *table.Table, columns ...string) []string {
 	return out
 }
 
-// TestTrialRow: a trial's row has what was measured, each value with its number of
-// samples, and the artifacts that it is from. A trial of which there is nothing has none.
+// TestTrialRow: a trial's row has its metrics, each with its number of samples, and the
+// ids of its artifacts. A trial without artifacts has null values.
 func TestTrialRow(t *testing.T) {
 	r, c := measured(t)
 	trials := r.tables(t).Trials
@@ -142,7 +142,7 @@ func TestTrialRow(t *testing.T) {
 			t.Errorf("%s has the artifact %q, want %q", role, col.Strings[1], want)
 		}
 	}
-	// What was measured of an image set does not wait for what was measured of another.
+	// Metrics of one set of images do not depend on the metrics of another being there.
 	for _, tc := range []struct {
 		without layout.Role
 		gone    []string
@@ -161,8 +161,8 @@ func TestTrialRow(t *testing.T) {
 	}
 }
 
-// TestSampleRows: samples.arrow has a row an image: those of the study's prompts with
-// category, verdict and scores, and those of captions, which have none.
+// TestSampleRows: samples.arrow has one row per image. Images of the study's prompts have
+// category, verdict and scores; images of captions have none of these.
 func TestSampleRows(t *testing.T) {
 	columns := []string{"set", "index", "prompt", "category", "seen", "verdict", "read", "proxy", "embedder"}
 	r, c := measured(t)
@@ -214,8 +214,8 @@ func TestProbeCurves(t *testing.T) {
 	}
 }
 
-// TestIncomplete: a run that lacks one of its results is incomplete, whatever the others
-// are; what its results were made from need not be there.
+// TestIncomplete: a run that lacks one of its results is incomplete. The inputs of its
+// results need not be there.
 func TestIncomplete(t *testing.T) {
 	for _, without := range layout.Results() {
 		r, c := measured(t)
@@ -231,8 +231,8 @@ func TestIncomplete(t *testing.T) {
 	}
 }
 
-// TestDamagedPrompts: the prompts are damaged that verdicts are counted by. That is said
-// of every run, and none is complete.
+// TestDamagedPrompts: if the prompts of the alignment images are damaged, every run is
+// reported as damaged, and none is complete.
 func TestDamagedPrompts(t *testing.T) {
 	r, c := measured(t)
 	p := r.Project

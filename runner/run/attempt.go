@@ -14,19 +14,19 @@ import (
 	"ablate/runner/store"
 )
 
-// mostAttempts is how often an action is tried if its worker dies.
+// mostAttempts is how often an action is attempted if its worker dies.
 const mostAttempts = 2
 
 // outputs are artifacts, by the structural names of their actions.
 type outputs = map[string]lookup.Output
 
-// key is the key of an action whose inputs are known.
+// key returns the key of an action whose inputs are known.
 func (r *runner) key(a *layout.Action, in outputs) store.Key {
 	return a.Key(r.o.Backend, func(from *layout.Action) store.OutputID { return in[from.Name].ID })
 }
 
-// lookup finds an action's artifact in the index. Its bytes are compared with their
-// digests when an action reads them.
+// lookup finds an action's artifact in the index. The bytes are compared with their
+// digests later, when an action reads them.
 func (r *runner) lookup(a *layout.Action, in outputs) (lookup.Output, bool, error) {
 	id := r.key(a, in).ID()
 	e, err := r.s.Lookup(id)
@@ -40,7 +40,7 @@ func (r *runner) lookup(a *layout.Action, in outputs) (lookup.Output, bool, erro
 	return lookup.Output{}, false, err
 }
 
-// remember keeps the output of an action for repairs.
+// remember records the output of an action, for repairs.
 func (r *runner) remember(a *layout.Action, out lookup.Output) lookup.Output {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -53,14 +53,14 @@ func (r *runner) warn(a *layout.Action) *zerolog.Event {
 	return r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Rows())
 }
 
-// warnDamaged warns of an artifact that is in the index and cannot be read.
+// warnDamaged logs a warning about an artifact that is in the index and cannot be read.
 func (r *runner) warnDamaged(a *layout.Action, err error) {
 	if store.Damaged(err) {
 		r.warn(a).Err(err).Msg("damaged in the store; computing it again")
 	}
 }
 
-// run computes an action, a second time if its worker died.
+// run computes an action, and again if its worker died.
 func (r *runner) run(ctx context.Context, a *layout.Action, in outputs) (lookup.Output, error) {
 	if err := r.checkInputs(ctx, a, in); err != nil {
 		return lookup.Output{}, err
@@ -73,12 +73,12 @@ func (r *runner) run(ctx context.Context, a *layout.Action, in outputs) (lookup.
 		if ctx.Err() != nil || try == mostAttempts || launch.Class(err) != launch.ClassCrash {
 			return out, err
 		}
-		r.warn(a).Err(err).Msg("trying once more")
+		r.warn(a).Err(err).Msg("the worker died; trying once more")
 	}
 }
 
-// checkInputs compares every byte of what an action reads with its digest, and computes
-// again what is damaged.
+// checkInputs compares all bytes of an action's inputs with their digests, and computes
+// damaged ones again.
 func (r *runner) checkInputs(ctx context.Context, a *layout.Action, outputs outputs) error {
 	for _, in := range a.Inputs {
 		want := outputs[in.Action.Name]
@@ -98,8 +98,8 @@ func (r *runner) checkInputs(ctx context.Context, a *layout.Action, outputs outp
 	return nil
 }
 
-// repair computes an action again whose artifact is damaged. It must give the same bytes,
-// for other actions have read them.
+// repair computes an action again whose artifact is damaged. It returns an error if the
+// bytes differ from before, because other actions have read these.
 func (r *runner) repair(ctx context.Context, a *layout.Action, want lookup.Output) error {
 	inputs := outputs{}
 	r.mu.Lock()
@@ -109,13 +109,13 @@ func (r *runner) repair(ctx context.Context, a *layout.Action, want lookup.Outpu
 	r.mu.Unlock()
 	got, err := r.run(ctx, a, inputs)
 	if err == nil && got.ID != want.ID {
-		return fmt.Errorf("%s gave %s where it gave %s before: run again, so that what reads it is computed from the new one",
+		return fmt.Errorf("%s gave the output %s, and %s before: run again, so that later stages are computed from the new output",
 			a.Label(), got.ID.Short(), want.ID.Short())
 	}
 	return err
 }
 
-// attempt computes an action once, and writes the attempt into the journal.
+// attempt computes an action once and records the attempt in the journal.
 func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs) (lookup.Output, error) {
 	key, m := r.key(a, in), r.o.Machine
 	start := store.Event{Kind: store.Started, Time: r.o.Now(), Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
@@ -144,8 +144,8 @@ func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs) (loo
 	return out, err
 }
 
-// compute has a worker compute an action, and commits the artifact. It returns the
-// worker's number, too.
+// compute lets a worker compute an action and commits the artifact. It also returns the
+// worker's number.
 func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, in outputs) (out lookup.Output, worker int, err error) {
 	w, err := r.s.Begin(key)
 	if err != nil {
@@ -180,13 +180,13 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 	return lookup.Output{ID: e.Output, Action: e.Action, Dir: r.s.Path(e.Output)}, reply.Worker, nil
 }
 
-// Made is what a worker replies: the manifest of what it wrote, so that files
-// which are lost before they reach the store are missed.
+// Made is a worker's reply: the manifest of the files that it wrote. With it the store
+// notices files that are lost before the commit.
 type Made struct {
 	Manifest string `json:"manifest"`
 }
 
-// warnDifferent warns of an action that gave other bytes than before.
+// warnDifferent logs a warning about an action that gave other bytes than before.
 func (r *runner) warnDifferent(a *layout.Action, e store.Entry) {
 	warn := func(other store.OutputID, msg string) {
 		r.warn(a).Str("kept", e.Output.Short()).Str("other", other.Short()).Str("differs", e.Difference).Msg(msg)

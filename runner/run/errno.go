@@ -7,14 +7,14 @@ import (
 	"ablate/runner/launch"
 )
 
-// errnos are the errors of the file system that the store has advice for. They
-// cross from a worker as classes, by their names.
+// errnos are the errors of the file system for which the store has advice. A worker sends
+// them to its parent as classes of these names.
 var errnos = map[string]syscall.Errno{
 	"ENOSPC": syscall.ENOSPC, "EDQUOT": syscall.EDQUOT, "EROFS": syscall.EROFS, "EACCES": syscall.EACCES,
 }
 
-// Classify gives a stage's error, in a worker, the class of its cause in the
-// file system, if it has one.
+// Classify is called in a worker. If the cause of a stage's error is one of errnos, it
+// adds the class to the error.
 func Classify(err error) error {
 	for name, errno := range errnos {
 		if errors.Is(err, errno) {
@@ -24,7 +24,8 @@ func Classify(err error) error {
 	return err
 }
 
-// declassify makes the class that Classify gave an error again.
+// declassify is called in the parent. It turns the class that Classify added back into an
+// error of the file system.
 func declassify(err error) error {
 	if errno, ok := errnos[launch.Class(err)]; ok {
 		return &fileSystemError{err, errno}

@@ -12,13 +12,14 @@ import (
 	"ablate/runner/store"
 )
 
-// logFile is where the log of a failed action is kept.
+// logFile returns the path of the log of a failed action.
 func (r *runner) logFile(a *layout.Action, key store.Key) string {
 	return filepath.Join(r.o.Logs, fmt.Sprintf("%s-%s.log", a.Kind, key.ID().Short()))
 }
 
-// logged writes everything that is known of a failure into a log, and returns the error
-// with the path of the log. A log that cannot be written hides no error.
+// logged writes everything that is known about a failure into a log, and returns the
+// error with the path of the log. If the log cannot be written, it returns the error
+// alone.
 func (r *runner) logged(a *layout.Action, key store.Key, t launch.Task, cause error) error {
 	if r.o.Logs == "" {
 		return cause
@@ -55,7 +56,7 @@ func (r *runner) logged(a *layout.Action, key store.Key, t launch.Task, cause er
 	return &loggedError{cause, name}
 }
 
-// loggedError is a failure with the path of its log.
+// loggedError is an error with the path of its log.
 type loggedError struct {
 	error
 	log string
@@ -64,9 +65,9 @@ type loggedError struct {
 func (e *loggedError) Error() string { return fmt.Sprintf("%v (log: %s)", e.error, e.log) }
 func (e *loggedError) Unwrap() error { return e.error }
 
-// forget removes the log of earlier failures of an action that has succeeded.
+// forget removes the log of earlier failures when an action has succeeded.
 func (r *runner) forget(a *layout.Action, key store.Key) {
 	if r.o.Logs != "" {
-		_ = os.Remove(r.logFile(a, key)) // it may not be there
+		_ = os.Remove(r.logFile(a, key)) // there may be none
 	}
 }

@@ -1,5 +1,6 @@
-// Package run runs the actions of a study that are missing in the store: with retries,
-// repairs of damaged artifacts, a journal and logs.
+// Package run computes the actions of a study whose results are not in the store. It
+// retries actions whose worker died, repairs damaged artifacts, and writes a journal and
+// logs.
 package run
 
 import (
@@ -19,41 +20,41 @@ import (
 	"ablate/runner/store"
 )
 
-// A Worker runs one task somewhere and returns when its folder is written.
-// Tasks with the same hint compile the same graphs. *launch.Pool is one.
+// A Worker runs a task and returns when the task's folder is written. Tasks with the same
+// hint compile the same computation graphs. *launch.Pool is a Worker.
 type Worker interface {
 	Do(ctx context.Context, t launch.Task, hint string, progress func(launch.Progress)) (launch.Reply, error)
 }
 
 // Options of a run. None of them changes a result.
 type Options struct {
-	Slots    int  // workers
+	Slots    int  // number of workers
 	FailFast bool // stop at the first failure
-	Limit    int  // run at most so many actions that are not cached; 0 is no limit
+	Limit    int  // largest number of actions to compute; 0 means no limit
 	Backend  string
 	Machine  Machine // recorded with each attempt and entry
-	Logs     string  // folder for the logs of failed actions, made when it is needed
+	Logs     string  // folder for the logs of failed actions, created when it is needed
 	Events   func(Event)
 	Now      func() time.Time
 }
 
-// Machine is what an attempt ran on.
+// Machine describes where an attempt ran.
 type Machine struct {
 	Device, Backend, Versions, CPU string
 
-	// Environment lists, a line each, what may change the last digits of a result on a
-	// backend of the same class: plugin, driver, processor, flags.
+	// Environment has one line for everything that may change the last digits of a result
+	// on a backend of the same class: plugin, driver, processor, flags.
 	Environment string
-	Build       string // of this program
+	Build       string // SHA-256 of this program
 }
 
-// Event is a step of a run.
+// Event is an event of a run.
 type Event struct {
 	Action   *layout.Action
 	Kind     EventKind
 	Progress launch.Progress
 	Err      error
-	Finished int // actions with an outcome, of Total
+	Finished int // number of actions with an outcome, of Total
 	Total    int
 }
 
@@ -67,26 +68,26 @@ const (
 	Finished
 	Failed
 	Skipped
-	Working // Progress of a started action
+	Working // a running action has reported Progress
 )
 
 // Outcome is the result of a run.
 type Outcome struct {
 	Outputs     map[string]lookup.Output // by an action's structural name
 	Cached, Ran int
-	Left        int // actions that Options.Limit left for another run
+	Left        int // number of actions that did not run because of Options.Limit
 	Failures    []Failure
 }
 
-// Failure is an action that failed for good.
+// Failure is an action that failed, after any retry.
 type Failure struct {
 	Action *layout.Action
 	Err    error
 }
 
-// Run runs the actions of a graph that are missing in the store. The outcome is not nil
-// even with an error, which is the cause of ctx's end or comes from the store; failures of
-// actions are in the outcome.
+// Run computes the actions of a graph whose results are not in the store. Failures of
+// actions are in the outcome, which is never nil. The error is the cause of ctx or an
+// error of the store.
 func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal, w Worker, o Options) (*Outcome, error) {
 	r := &runner{s: s, j: j, w: w, o: o, log: zerolog.Ctx(ctx), out: &Outcome{Outputs: map[string]lookup.Output{}},
 		byName: map[string]*layout.Action{}, outputs: map[string]lookup.Output{}}
@@ -135,13 +136,13 @@ type runner struct {
 	out *Outcome
 
 	byName  map[string]*layout.Action
-	repairs singleflight.Group // by action: a damaged artifact that several actions read is computed again once
+	repairs singleflight.Group // by action, so that a damaged artifact that several actions read is computed again only once
 
 	mu      sync.Mutex
-	outputs map[string]lookup.Output // of actions that were looked up or run, by name
+	outputs map[string]lookup.Output // outputs of actions that were looked up or computed, by structural name
 }
 
-// event counts an event of the graph, and passes it on.
+// event counts an event of the graph and passes it to Options.Events.
 func (r *runner) event(e dag.Event) {
 	a := r.byName[e.Name]
 	out := Event{Action: a, Err: e.Err, Finished: e.Finished, Total: e.Total}

@@ -187,7 +187,7 @@ func TestDepthFirst(t *testing.T) {
 	}
 }
 
-// TestRunLimit: what the limit leaves is counted, and nothing fails of it.
+// TestRunLimit: the actions beyond the limit are counted, and are not failures.
 func TestRunLimit(t *testing.T) {
 	f := newFixture(t, "1", twoArms)
 	out := f.run(Options{Limit: 3, FailFast: true, Slots: 2})
@@ -199,8 +199,8 @@ func TestRunLimit(t *testing.T) {
 	}
 }
 
-// TestFirstResultStays: a run that computes other bytes than another one has
-// committed meanwhile goes on with those, and a warning names both.
+// TestFirstResultStays: if another run has committed other bytes meanwhile, a run
+// continues with those, and a warning names both.
 func TestFirstResultStays(t *testing.T) {
 	f := newFixture(t, "1", twoArms)
 	var first store.OutputID
@@ -254,13 +254,13 @@ func TestLostFiles(t *testing.T) {
 	}
 }
 
-// TestDamagedInput: what a stage is about to read and is damaged is computed again
-// first, once, and by that alone nothing else is.
+// TestDamagedInput: a damaged input of a stage is computed again, once, before the stage
+// runs. Nothing else is computed again.
 func TestDamagedInput(t *testing.T) {
 	f := newFixture(t, "1", twoArms)
 	whole := f.run(Options{})
 	pretrained := whole.Outputs[f.action(stage.Pretrain).Name]
-	// A bit flips, which a look-up does not see: nothing has to run.
+	// A flipped bit is not noticed by a look-up, so nothing has to run.
 	damage := func() {
 		t.Helper()
 		name := filepath.Join(f.s.Path(pretrained.ID), "weights")
@@ -296,7 +296,7 @@ func TestDamagedInput(t *testing.T) {
 	if !strings.Contains(f.log.String(), "damaged in the store; computing it again") || out.Outputs[f.action(stage.Pretrain).Name].ID != pretrained.ID {
 		t.Errorf("the log says\n%s", f.log)
 	}
-	// If it comes out different, what reads it is not computed from a mixture.
+	// If the new bytes differ, later stages are not computed from a mixture of both.
 	damage()
 	for _, a := range f.g.Actions {
 		if a.Kind == stage.Distance {
@@ -547,7 +547,7 @@ func TestLostBytes(t *testing.T) {
 	}
 }
 
-// TestReply: a worker that does not say what it wrote has computed nothing.
+// TestReply: an action fails if its worker does not send the manifest of its files.
 func TestReply(t *testing.T) {
 	f := newFixture(t, "1", oneArm)
 	f.w.values = json.RawMessage(`"done"`)
@@ -557,8 +557,8 @@ func TestReply(t *testing.T) {
 	}
 }
 
-// TestClassify: a cause in the file system survives the way from a worker, so that the
-// store can give its advice; other errors stay as they are.
+// TestClassify: an error of the file system keeps its class when a worker sends it, so
+// that the store can add advice. Other errors do not change.
 func TestClassify(t *testing.T) {
 	full := Classify(fmt.Errorf("weights: %w", syscall.ENOSPC))
 	if launch.Class(full) != "ENOSPC" {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestPause: a machine that sleeps, or a process that is stopped, uses up none of the
-// time that loading a study may take; nor does a clock that is set back.
+// TestPause: time in which the machine sleeps or the process is stopped does not count as
+// time of loading a study, and a clock that is set back does no harm.
 func TestPause(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for gap, want := range map[time.Duration]time.Duration{
@@ -23,8 +23,9 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// TestWatch: each sign of progress starts a new step, a step that takes too long ends
-// the work, and so does memory; once a reply is under way the watchdog keeps silent.
+// TestWatch: each sign of progress starts a new step. A step that takes too long ends the
+// work, and so does too much memory. Once a reply is being written, the watchdog writes
+// none.
 func TestWatch(t *testing.T) {
 	t.Run("time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

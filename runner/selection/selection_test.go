@@ -11,8 +11,8 @@ import (
 	"ablate/runner/internal/example"
 )
 
-// TestMatch: --only names rows as the table writes them, or in fewer words;
-// 'check' has rows of a baseline among them, of which only the label is known.
+// TestMatch: --only takes names of rows as the table writes them, or shorter forms. With
+// 'ablate check' some rows come from a baseline, and only their labels are known.
 func TestMatch(t *testing.T) {
 	rows := []Row{
 		{Arm: "base", Label: "base"}, {Arm: "a*", Label: "a*"}, {Arm: "ab", Label: "ab"},

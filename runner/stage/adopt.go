@@ -17,7 +17,8 @@ import (
 	"ablate/models/pipeline"
 )
 
-// Adopt takes the denoiser, and the embedder if it is there, from a checkpoint folder.
+// Adopt is the stage that copies the denoiser, and the embedder if there is one, from a
+// checkpoint folder.
 const Adopt Kind = "adopt"
 
 var adoptDef = define(runAdopt, Def{
@@ -25,46 +26,46 @@ var adoptDef = define(runAdopt, Def{
 	Files: slices.Concat(required(modelFiles...), optional(required(embedderFiles...)...)),
 })
 
-// AdoptParams name a checkpoint folder. What it holds is in the action's key,
-// where it lies is not.
+// AdoptParams name a checkpoint folder. The digest of its content is in the key of the
+// action, and its path is not.
 type AdoptParams struct {
 	Path   string `json:"path" key:"-"`
-	Digest string `json:"digest" key:"checkpoint"` // of DigestCheckpoint, when the study was laid out
+	Digest string `json:"digest" key:"checkpoint"` // result of DigestCheckpoint when the graph of the study was made
 }
 
 func (AdoptParams) memory() float64 { return 0 }
 
 func (AdoptParams) cost() float64 { return 1 }
 
-// CheckpointFiles are the files of a checkpoint folder that this version
-// reads, relative to it; the embedder is optional until a reward needs it.
+// CheckpointFiles returns the files of a checkpoint folder that this version reads,
+// relative to the folder. The files of the embedder are only needed if a reward uses it.
 func CheckpointFiles() (required, embedder []string) {
 	return slices.Clone(modelFiles), slices.Clone(embedderFiles)
 }
 
-// Limits of a checkpoint folder of somebody else's. They are far beyond any model of
-// the shapes world, and bound what a command reads before it knows what it reads.
+// Limits of a checkpoint folder, far beyond any model of the shapes world. They limit how
+// much a command reads from files of unknown origin.
 const (
 	maxConfig     = 1 << 20 // bytes of a JSON file
-	maxParameters = 1 << 28 // of a component: a gigabyte of float32
+	maxParameters = 1 << 28 // parameters of a component: a gigabyte of float32
 )
 
-// A component is a file of weights with the parameters that it must have.
+// A component is a file of weights and the parameters that it must have.
 type component struct {
 	file   string // relative to the checkpoint folder
 	params []nn.Param
 }
 
-// checkLayout looks at a checkpoint folder without reading a weight: which files it
-// has, that none of them is a link out of it, a pipe or a device, and that
-// configurations and the shapes of tensors fit together. So whatever reads or copies
-// it afterwards reads as many bytes as its shapes need. It returns the files that
-// count and the weights among them.
+// checkLayout checks a checkpoint folder without reading weights: that it has the
+// required files, that none of them is a link out of the folder, a pipe or a device, and
+// that configurations and shapes of tensors fit together. Code that reads the folder
+// afterwards reads no more bytes than these shapes need. It returns the relevant files
+// and the components among them.
 func checkLayout(dir string) (files []string, parts []component, err error) {
 	files, optional := CheckpointFiles()
 	root, err := filepath.EvalSymlinks(dir)
 	if err != nil && !os.IsNotExist(err) {
-		return nil, nil, fmt.Errorf("%w: a checkpoint folder is what 'ablate export' writes", err)
+		return nil, nil, fmt.Errorf("%w: give a checkpoint folder that 'ablate export' wrote", err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(optional[0]))); err == nil {
 		files = append(files, optional...)
@@ -106,8 +107,8 @@ func checkLayout(dir string) (files []string, parts []component, err error) {
 	return files, parts, nil
 }
 
-// checkFile looks at one file of a checkpoint folder, of which root is the path
-// without links, and opens nothing.
+// checkFile checks one file of a checkpoint folder without opening it. root is the path
+// of the folder with links resolved.
 func checkFile(dir, root, name string) error {
 	path := filepath.Join(dir, filepath.FromSlash(name))
 	real, err := filepath.EvalSymlinks(path)
@@ -134,7 +135,7 @@ func checkFile(dir, root, name string) error {
 	return nil
 }
 
-// DigestCheckpoint names the bytes of a checkpoint folder's files.
+// DigestCheckpoint returns the SHA-256 of the relevant files of a checkpoint folder.
 func DigestCheckpoint(ctx context.Context, dir string) (string, error) {
 	files, _, err := checkLayout(dir)
 	if err != nil {
@@ -151,7 +152,7 @@ func DigestCheckpoint(ctx context.Context, dir string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// copyFile copies the bytes that a file has when it is opened, until ctx ends.
+// copyFile copies the bytes that a file has when it is opened. It stops when ctx ends.
 func copyFile(ctx context.Context, w io.Writer, path string) error {
 	f, size, err := checkpoint.OpenRegular(path)
 	if err != nil {
@@ -170,10 +171,10 @@ func copyFile(ctx context.Context, w io.Writer, path string) error {
 	}
 }
 
-// CheckCheckpoint reads a checkpoint folder as a trial that adopts it would, and
-// returns those of its files that count. What is missing, of another kind of
-// model, not finite, or does not fit together is an error that names the file.
-// embedder says that a reward needs the folder's own.
+// CheckCheckpoint checks a checkpoint folder for a trial that adopts it, and returns its
+// relevant files. The error names a file that is missing, belongs to another kind of
+// model, has values that are not finite, or does not fit the others. embedder says that
+// the folder must have an embedder.
 func CheckCheckpoint(ctx context.Context, dir string, embedder bool) ([]string, error) {
 	files, parts, err := checkLayout(dir)
 	if err != nil {
@@ -190,9 +191,9 @@ func CheckCheckpoint(ctx context.Context, dir string, embedder bool) ([]string, 
 	return files, nil
 }
 
-// runAdopt copies a checkpoint folder. Its digest was taken when the study was laid
-// out, and the copy must have the same: whoever still writes into the folder would
-// otherwise have it stored under the name of other bytes.
+// runAdopt copies a checkpoint folder. The copy must have the digest that the folder had
+// when the graph of the study was made. Otherwise a folder that is still being written
+// would be stored under the digest of other bytes.
 func runAdopt(ctx context.Context, _ *Env, t Task, p AdoptParams, _ Progress) error {
 	fail := func(err error) error { return fmt.Errorf("model.checkpoint.path: %w", err) }
 	files, _, err := checkLayout(p.Path)
@@ -219,7 +220,7 @@ func runAdopt(ctx context.Context, _ *Env, t Task, p AdoptParams, _ Progress) er
 	if got := hex.EncodeToString(h.Sum(nil)); got != p.Digest {
 		return fail(fmt.Errorf("%s has changed since this run began (SHA-256 %.12s, now %.12s): is something still writing it? Nothing was kept; run again when it is done", p.Path, p.Digest, got))
 	}
-	// Of the copy, which nobody changes.
+	// This checks the copy, which nobody changes.
 	if _, err := CheckCheckpoint(ctx, t.Out, false); err != nil {
 		return fail(err)
 	}

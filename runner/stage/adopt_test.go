@@ -85,8 +85,7 @@ func files(t *testing.T, dir string) []string {
 	return list
 }
 
-// TestAdopt: the files of a checkpoint are copied, and nothing else that lies beside
-// them; and they are those that the digest names.
+// TestAdopt: only the files of the checkpoint are copied, and they have the digest.
 func TestAdopt(t *testing.T) {
 	dir := adoptable(t)
 	for _, stray := range []string{"secret.txt", "transformer/optimizer.bin"} {
@@ -116,8 +115,8 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// TestAdoptOfChangedFolder: a folder that changed between the laying out of a study
-// and the copy is an error, whatever it holds now.
+// TestAdoptOfChangedFolder: if the folder changed between making the graph of the study
+// and the copy, the stage returns an error.
 func TestAdoptOfChangedFolder(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, dir string){
 		"other weights": func(t *testing.T, dir string) {
@@ -148,8 +147,9 @@ func TestAdoptOfChangedFolder(t *testing.T) {
 	}
 }
 
-// TestCheckCheckpoint: what is not a checkpoint of this program, or does not fit
-// together, is refused by whatever reads the folder, with the file's name.
+// TestCheckCheckpoint: all functions that read a checkpoint folder return an error with
+// the name of the file if it is not a checkpoint of this program, or if its files do not
+// fit together.
 func TestCheckCheckpoint(t *testing.T) {
 	denoiser, encoder := "transformer/"+denoiserFile, "text_encoder/"+encoderFile
 	replace := func(file, old, new string) func(*testing.T, string) {
@@ -206,7 +206,7 @@ func TestCheckCheckpoint(t *testing.T) {
 	for name, c := range map[string]struct {
 		change     func(t *testing.T, dir string)
 		file, want string
-		late       bool // found in the weights, which a digest does not look at
+		late       bool // the error is found in the weights, which DigestCheckpoint does not check
 	}{
 		"transposed": {shape(denoiser, "time.0.weight", 64, 8), denoiser, `"time.0.weight" has shape [64 8], the configuration needs [8 64]`, false},
 		"flattened":  {shape(denoiser, blocks, 1, 1, 64, 1), denoiser, "has shape [1 1 64 1], the configuration needs [8 8]", false},

@@ -38,7 +38,7 @@ const (
 	encoderFile   = "model.safetensors"
 )
 
-// Files of the parts of checkpoints, in the layout of diffusers.
+// Files of the components of a checkpoint, in the layout of diffusers.
 var (
 	modelFiles = []string{indexFile, schedulerFile, "transformer/config.json", "transformer/" + denoiserFile,
 		"text_encoder/config.json", "text_encoder/" + encoderFile}
@@ -53,13 +53,13 @@ func unmarshalStrict(b []byte, v any) error {
 		return err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return errors.New("something follows the value")
+		return errors.New("there is more than one value")
 	}
 	return nil
 }
 
-// writeCurve stores a curve. A value that is not a number is that of a training which has
-// diverged.
+// writeCurve writes a curve. It returns an error if a value is not a number, which means
+// that the training diverged.
 func writeCurve(path string, c *train.Curve) error {
 	if err := c.Check(); err != nil {
 		return err
@@ -67,7 +67,7 @@ func writeCurve(path string, c *train.Curve) error {
 	return checkpoint.WriteJSON(path, c)
 }
 
-// ReadCurve reads the curve of an artifact that has one.
+// ReadCurve reads the training curve of an artifact.
 func ReadCurve(dir string) (*train.Curve, error) {
 	path := filepath.Join(dir, curvesFile)
 	var c train.Curve
@@ -82,8 +82,8 @@ func ReadCurve(dir string) (*train.Curve, error) {
 	return &c, nil
 }
 
-// weightsOf lays parameters out for a file, without the prefix of their names.
-// Every training ends here: one whose last update diverged is found out.
+// weightsOf returns the tensors of a file for parameters, whose names lose the prefix.
+// All trainings call it at their end, so it returns an error if the last update diverged.
 func weightsOf(params []nn.Param, v nn.Values, prefix string) (map[string]checkpoint.Tensor, error) {
 	t := make(map[string]checkpoint.Tensor, len(params))
 	for _, p := range params {
@@ -96,7 +96,7 @@ func weightsOf(params []nn.Param, v nn.Values, prefix string) (map[string]checkp
 	return t, nil
 }
 
-// writeWeights writes a component: its configuration and the parameters.
+// writeWeights writes the configuration and the parameters of a component.
 func writeWeights(dir, file string, config any, params []nn.Param, v nn.Values, prefix string) error {
 	t, err := weightsOf(params, v, prefix)
 	if err != nil {
@@ -105,7 +105,7 @@ func writeWeights(dir, file string, config any, params []nn.Param, v nn.Values, 
 	return checkpoint.WriteComponent(dir, file, config, t)
 }
 
-// notFinite returns the index of the first NaN or infinity, -1 where there is none.
+// notFinite returns the index of the first NaN or infinity, -1 if there is none.
 func notFinite(x []float32) int {
 	for i, v := range x {
 		if v-v != 0 {
@@ -115,8 +115,9 @@ func notFinite(x []float32) int {
 	return -1
 }
 
-// diverged returns the index of the first weight that no training ends well with,
-// -1 where there is none: NaN, infinite, or so large that its square is infinite.
+// diverged returns the index of the first weight that shows that a training diverged, -1
+// if there is none. Such a weight is NaN, infinite, or so large that its square is
+// infinite.
 func diverged(x []float32) int {
 	for i, v := range x {
 		if s := v * v; s-s != 0 {
@@ -126,8 +127,8 @@ func diverged(x []float32) int {
 	return -1
 }
 
-// checkWeights opens the file of a component and compares its tensors with the
-// component's parameters, names and shapes, without reading them.
+// checkWeights opens the file of a component and compares the names and shapes of its
+// tensors with the component's parameters. It does not read the values.
 func checkWeights(path string, params []nn.Param) (*checkpoint.File, error) {
 	f, err := checkpoint.Open(path)
 	if err != nil {
@@ -156,7 +157,7 @@ func checkWeights(path string, params []nn.Param) (*checkpoint.File, error) {
 	return f, nil
 }
 
-// eachWeight reads the parameters of a component one after the other, until ctx ends.
+// eachWeight reads the parameters of a component and calls do with each, until ctx ends.
 func eachWeight(ctx context.Context, path string, params []nn.Param, do func(nn.Param, []float32)) error {
 	f, err := checkWeights(path, params)
 	if err != nil {
@@ -183,12 +184,12 @@ func eachWeight(ctx context.Context, path string, params []nn.Param, do func(nn.
 	return nil
 }
 
-// readWeights reads the parameters of a component into v.
+// readWeights reads the parameters of a component into v, with prefix before their names.
 func readWeights(path string, params []nn.Param, prefix string, v nn.Values) error {
 	return eachWeight(context.Background(), path, params, func(p nn.Param, x []float32) { v[prefix+p.Name] = x })
 }
 
-// Class of the denoiser in model_index.json and its config.json.
+// denoiserClass is the class of the denoiser in model_index.json and in its config.json.
 const denoiserClass = "ShapesTransformer2DModel"
 
 type denoiserConfig struct {
@@ -196,16 +197,16 @@ type denoiserConfig struct {
 	dit.Config
 }
 
-// Classes of the other parts of a checkpoint folder. They are those of sample.py,
-// which export writes beside them; diffusers has none of these names, so that it
-// takes nothing for what it is not.
+// Classes of the other components of a checkpoint folder. sample.py, which export writes
+// into the folder, defines them. diffusers has no classes of these names, so that it
+// cannot mistake them for its own.
 const (
 	pipelineClass  = "AblateShapesPipeline"
 	encoderClass   = "ShapesTextEncoder"
 	schedulerClass = "RectifiedFlowX0Scheduler"
 )
 
-// modelIndex is model_index.json.
+// modelIndex is the content of model_index.json.
 type modelIndex struct {
 	Class       string    `json:"_class_name"`
 	Transformer [2]string `json:"transformer"` // module and class
@@ -215,12 +216,12 @@ type modelIndex struct {
 
 var index = modelIndex{pipelineClass, [2]string{"sample", denoiserClass}, [2]string{"sample", encoderClass}, [2]string{"sample", schedulerClass}}
 
-// schedulerConfig is scheduler_config.json: what the network's output means, and
-// how the exporter drew images. A study that adopts the folder draws them with its
-// own sampler.
+// schedulerConfig is the content of scheduler_config.json: what the network predicts, and
+// how the exported model drew images. A study that adopts the folder uses its own sampler
+// settings.
 type schedulerConfig struct {
 	Class      string  `json:"_class_name"`
-	Prediction string  `json:"prediction_type"` // sample: the network predicts the clean image
+	Prediction string  `json:"prediction_type"` // "sample": the network predicts the clean image
 	Steps      int     `json:"num_inference_steps"`
 	Shift      float64 `json:"shift"`
 }
@@ -252,13 +253,15 @@ func WriteScheduler(dir string, steps int, shift float64) error {
 	return checkpoint.WriteJSON(filepath.Join(dir, filepath.FromSlash(schedulerFile)), schedulerConfig{schedulerClass, prediction, steps, shift})
 }
 
-// readConfig reads a configuration of the given class into v.
+// readConfig reads a configuration into v. It returns an error if its class is not the
+// given one.
 func readConfig(dir, name, class string, v any) error {
 	path := filepath.Join(dir, filepath.FromSlash(name))
 	var head struct {
 		Class string `json:"_class_name"`
 	}
-	// The class first: of another one, other fields say nothing.
+	// The class is checked first, because the fields of another class have no meaning
+	// here.
 	if err := checkpoint.ReadJSON(path, &head, false); err != nil {
 		return err
 	}
@@ -268,9 +271,9 @@ func readConfig(dir, name, class string, v any) error {
 	return checkpoint.ReadJSON(path, v, true)
 }
 
-// readConfigs reads and compares the configurations of a checkpoint folder. How
-// many heads the attention has cannot be seen in the weights, so a wrong number
-// passes.
+// readConfigs reads the configurations of a checkpoint folder and checks that they fit
+// together. It cannot detect a wrong number of attention heads, because the shapes of
+// weights do not depend on it.
 func readConfigs(dir string) (dit.Config, error) {
 	fail := func(name, format string, args ...any) (dit.Config, error) {
 		return dit.Config{}, fmt.Errorf("%s: %s: this version adopts what its own 'ablate export' writes", filepath.Join(dir, filepath.FromSlash(name)), fmt.Sprintf(format, args...))
@@ -358,15 +361,16 @@ func readEmbedder(dir string) (embedder.Config, nn.Values, error) {
 	return c, v, err
 }
 
-// rewardConfig is config.json of a learned reward. Members are the perceptrons
-// of an ensemble; 0, where there is none, stands for one.
+// rewardConfig is the content of config.json of a learned reward. Members is the number
+// of perceptrons of the ensemble; 0 stands for one perceptron.
 type rewardConfig struct {
 	reward.Config
 	reward.Use
 	Members int `json:"members,omitempty"`
 }
 
-// memberPrefix of the tensors' names; one member alone has none.
+// memberPrefix returns the prefix of the tensor names of member k. It is empty if there
+// is only one member.
 func memberPrefix(k, members int) string {
 	if members <= 1 {
 		return ""

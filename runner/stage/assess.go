@@ -10,7 +10,8 @@ import (
 	"ablate/runner/world"
 )
 
-// Assess assesses a learned reward on images that it has not seen.
+// Assess is the stage that assesses a learned reward on images that it was not trained
+// on.
 const Assess Kind = "assess"
 
 var assessDef = define(runAssess, Def{
@@ -20,25 +21,24 @@ var assessDef = define(runAssess, Def{
 	Files: tabled(assessFile),
 })
 
-// Bins of a reliability table.
+// Bins is the number of bins of a reliability table.
 const Bins = 10
 
-// An Assessment says how far a learned reward can be trusted: against labels
-// of the annotator, noise and all, and against the gold. What the annotator
-// skipped is left out.
+// An Assessment has metrics of how well a learned reward predicts the noisy labels of the
+// annotator and the verdicts of the gold. Images that the annotator skipped are left out.
 type Assessment struct {
 	Metrics []Metric         `json:"metrics"`
 	Bins    []ReliabilityBin `json:"bins"`
 }
 
-// A ReliabilityBin holds the images whose score lies from Low to High.
+// A ReliabilityBin describes the images whose score lies between Low and High.
 type ReliabilityBin struct {
 	Low      float64 `json:"low"`
 	High     float64 `json:"high"`
 	N        int     `json:"n"`
-	Score    float64 `json:"score"`    // their mean score
-	Labelled float64 `json:"labelled"` // the share that the annotator calls good
-	Gold     float64 `json:"gold"`     // the share that the gold calls good
+	Score    float64 `json:"score"`    // mean score of the images
+	Labelled float64 `json:"labelled"` // share of images that the annotator labelled good
+	Gold     float64 `json:"gold"`     // share of images that the gold calls good
 }
 
 func runAssess(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error {
@@ -57,8 +57,8 @@ func runAssess(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 	if j.images != len(prompts) {
 		return fmt.Errorf("assess: %d labels for %d prompts", j.images, len(prompts))
 	}
-	// A cosine is not a probability: it is cut where that is best on the images that the
-	// reward learned from.
+	// A cosine is not a probability. The threshold above which it counts as good is the
+	// best one on the images that the reward learned from.
 	trained, err := readLabelledScores(t.in(Of(LabelledList, LabelsInput)), t.in(Of(LabelledList, ScoresInput)))
 	if err != nil {
 		return err
@@ -72,11 +72,11 @@ func runAssess(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 	return checkpoint.WriteJSON(filepath.Join(t.Out, assessFile), assess(j.scores, j.cosines, cut, j.good, gold, seen))
 }
 
-// labelledScores are the scores of images that an annotator called good or bad. Skipped
-// images are left out.
+// labelledScores are the scores of images that an annotator labelled good or bad, without
+// skipped images.
 type labelledScores struct {
-	images          int   // labelled or not
-	index           []int // of the image that a value is of
+	images          int   // number of images, including skipped ones
+	index           []int // index of the image of each value
 	scores, cosines []float64
 	good            []bool
 }
@@ -104,8 +104,8 @@ func readLabelledScores(labelsDir, scoresDir string) (*labelledScores, error) {
 	return j, nil
 }
 
-// assess is the assessment of a reward's scores and of the embedder's cosines,
-// cut at a threshold.
+// assess returns the assessment of a reward's scores and of the embedder's cosines. A
+// cosine above cut counts as good.
 func assess(rewards, cosines []float64, cut float64, labels, gold, seen []bool) Assessment {
 	var out Assessment
 	add := func(name string, value float64, n int) {
@@ -113,7 +113,7 @@ func assess(rewards, cosines []float64, cut float64, labels, gold, seen []bool) 
 			out.Metrics = append(out.Metrics, Metric{Name: name, Value: value, N: n})
 		}
 	}
-	// of keeps what a set holds.
+	// of returns the scores and labels of the images for which in is true.
 	of := func(scores []float64, good []bool, in func(i int) bool) ([]float64, []bool) {
 		var s []float64
 		var g []bool
@@ -151,7 +151,7 @@ func assess(rewards, cosines []float64, cut float64, labels, gold, seen []bool) 
 	return out
 }
 
-// ReadAssessment reads an assess artifact.
+// ReadAssessment reads the artifact of [Assess].
 func ReadAssessment(dir string) (*Assessment, error) {
 	var a Assessment
 	path := filepath.Join(dir, assessFile)

@@ -43,7 +43,8 @@ func TestAssess(t *testing.T) {
 	if b := a.Bins[9]; b.N != 1 || b.Labelled != 1 || b.Gold != 1 || b.Score != .9 {
 		t.Errorf("the last bin is %+v", b)
 	}
-	// Of one verdict only there is no AUC, and of no image nothing.
+	// If all verdicts are the same there is no AUC, and without images there are no
+	// metrics.
 	for _, m := range assess([]float64{.2}, []float64{.2}, 0, []bool{true}, []bool{true}, []bool{true}).Metrics {
 		if strings.Contains(m.Name, "auc") || strings.Contains(m.Name, "unseen") {
 			t.Errorf("%s of one seen image is %v", m.Name, m.Value)

@@ -12,29 +12,28 @@ import (
 	"strings"
 )
 
-// Kind names a stage, as it stands in the key of an action.
+// Kind is the name of a stage. It is part of the key of an action.
 type Kind string
 
-// A Def is the row of one stage in the table of stages: everything that the rest of the
-// program knows of the stage. Its code is beside it in the same file.
+// A Def is the entry of a stage in the table of stages. It has everything that other
+// packages know about the stage. The stage's file contains the Def and the code.
 type Def struct {
 	Kind     Kind
-	Revision int     // part of every action's key; raise it when what the stage computes changes, so that old results are computed again
-	Inputs   []Input // artifacts that it reads
-	Files    []File  // files of its own artifact
-	Backend  bool    // it computes on a backend, whose class is part of its key; other stages give the same bytes everywhere
-	Trains   bool    // it computes gradients, which the pure-Go backend cannot
+	Revision int     // part of the key of the stage's actions; raise it when the results of the stage change, so that old ones are computed again
+	Inputs   []Input // artifacts that the stage reads
+	Files    []File  // files of the artifact that it writes
+	Backend  bool    // the stage computes on a backend, whose class is then part of the key; other stages give the same bytes everywhere
+	Trains   bool    // the stage computes gradients, which the pure-Go backend cannot do
 
-	params Params // zero value of the type of its parameters
+	params Params // zero value of the type of the stage's parameters
 	run    func(ctx context.Context, e *Env, t Task, progress Progress) error
 }
 
-// table has every stage of this version, in the order in which people see them: that of
-// a trial.
+// table has all stages of this version, in the order of a trial.
 var table = []*Def{promptsDef, pretrainDef, embedDef, adoptDef, drawDef, judgeDef, labelDef, rewardDef, scoreDef, oracleDef, assessDef, finetuneDef, selectDef,
 	fidelityDef, diversityDef, distanceDef}
 
-// Kinds lists the stages in the order in which people see them.
+// Kinds returns the stages in the order of a trial.
 func Kinds() []Kind {
 	kinds := make([]Kind, len(table))
 	for i, d := range table {
@@ -43,7 +42,7 @@ func Kinds() []Kind {
 	return kinds
 }
 
-// Def returns the row of a kind, an empty row for a kind that this version does not know.
+// Def returns the entry of a kind, which is empty for an unknown kind.
 func (k Kind) Def() Def {
 	for _, d := range table {
 		if d.Kind == k {
@@ -53,14 +52,14 @@ func (k Kind) Def() Def {
 	return Def{Kind: k}
 }
 
-// Params are the parameters of a stage: a struct of the stage's own, without pointers,
-// whose fields [Lines] writes into the key of an action.
+// Params are the parameters of a stage: a struct without pointers, whose fields [Lines]
+// writes into the key of an action.
 type Params interface {
-	memory() float64 // bytes; see Memory
-	cost() float64   // rough seconds on one core
+	memory() float64 // in bytes; see Memory
+	cost() float64   // estimated seconds on one core
 }
 
-// Cost is roughly how many seconds a stage takes on one core.
+// Cost returns a rough estimate of the seconds that a stage takes on one core.
 func Cost(p Params) float64 { return p.cost() }
 
 // NoParams are the parameters of a stage that has none.
@@ -69,9 +68,9 @@ type NoParams struct{}
 func (NoParams) memory() float64 { return 0 }
 func (NoParams) cost() float64   { return .1 }
 
-// define completes a row with the function that runs the stage. Parameters are decoded
-// strictly: a field that this version does not know means that runner and worker are of
-// different versions.
+// define completes a Def with the function that runs the stage. It rejects unknown fields
+// of parameters: they mean that the worker is of another version than the program that
+// sends the task.
 func define[P Params](run func(ctx context.Context, e *Env, t Task, p P, progress Progress) error, d Def) *Def {
 	var zero P
 	d.params = zero
@@ -92,11 +91,12 @@ func define[P Params](run func(ctx context.Context, e *Env, t Task, p P, progres
 type Input struct {
 	Name     string
 	Optional bool
-	OfBase   bool // it is an artifact of the base trial, whatever the trial
-	Many     bool // any number of artifacts, whose names are those of [Numbered]
+	OfBase   bool // an artifact of the base trial, for all trials
+	Many     bool // any number of artifacts, with names of [Numbered]
 }
 
-// First is the name that a task gives the artifact, or the first of many.
+// First returns the name of the artifact in a task, or of the first one if there may be
+// many.
 func (in Input) First() string {
 	if in.Many {
 		return Numbered(in.Name, 0)
@@ -104,7 +104,7 @@ func (in Input) First() string {
 	return in.Name
 }
 
-// number is the number in a name of one of many artifacts.
+// number returns k for the name Numbered(in.Name, k).
 func (in Input) number(name string) (int, bool) {
 	number, ok := strings.CutPrefix(name, in.Name+" ")
 	k, err := strconv.Atoi(number)
@@ -114,7 +114,7 @@ func (in Input) number(name string) (int, bool) {
 // Names of inputs. They are part of the keys of actions.
 const (
 	ModelInput        = "model" // the pretrained or adopted model
-	TunedInput        = "tuned" // what a fine-tuning made of ModelInput
+	TunedInput        = "tuned" // the fine-tuned model, as its difference from ModelInput
 	PromptsInput      = "prompts"
 	ImagesInput       = "images"
 	VerdictsInput     = "verdicts"
@@ -126,14 +126,14 @@ const (
 	BaseRewardInput   = "base reward"
 )
 
-// Of is the name of an input that is of a list of prompts, where a stage reads those of
-// several.
+// Of returns the name of an input that belongs to a list of prompts, for a stage that
+// reads inputs of several lists.
 func Of(list, input string) string { return list + " " + input }
 
-// Numbered is the name of the k-th artifact of an input that may have many.
+// Numbered returns the name of the k-th artifact of an input that may have many.
 func Numbered(input string, k int) string { return fmt.Sprintf("%s %d", input, k) }
 
-// Input returns one of a stage's inputs by the name that a task gives it.
+// Input returns an input of a stage by its name in a task.
 func (d Def) Input(name string) (Input, bool) {
 	i := slices.IndexFunc(d.Inputs, func(in Input) bool {
 		if in.Many {
@@ -148,13 +148,13 @@ func (d Def) Input(name string) (Input, bool) {
 	return d.Inputs[i], true
 }
 
-// checkInputs compares the inputs of a task with those of the stage.
+// checkInputs returns an error if the inputs of a task are not those of the stage.
 func (d Def) checkInputs(have map[string]string) error {
 	var names []string
 	for _, in := range d.Inputs {
 		names = append(names, fmt.Sprintf("%q", in.Name))
 		if name := in.First(); have[name] == "" && !in.Optional {
-			return fmt.Errorf("%s: the task has no artifact for the input %q: this is a mistake of the program that sends it", d.Kind, name)
+			return fmt.Errorf("%s: the task has no artifact for the input %q: this is a bug of the program that sends it", d.Kind, name)
 		}
 	}
 	for name := range have {
@@ -162,11 +162,11 @@ func (d Def) checkInputs(have map[string]string) error {
 		if ok && in.Many && name != in.First() {
 			k, _ := in.number(name)
 			if before := Numbered(in.Name, k-1); have[before] == "" {
-				return fmt.Errorf("%s: the task has the input %q and not %q: this is a mistake of the program that sends it", d.Kind, name, before)
+				return fmt.Errorf("%s: the task has the input %q and not %q: this is a bug of the program that sends it", d.Kind, name, before)
 			}
 		}
 		if !ok {
-			return fmt.Errorf("%s: unknown input %q; the stage reads %s: this is a mistake of the program that sends it",
+			return fmt.Errorf("%s: unknown input %q; the stage reads %s: this is a bug of the program that sends it",
 				d.Kind, name, orNothing(strings.Join(names, ", ")))
 		}
 	}
@@ -180,14 +180,14 @@ func orNothing(s string) string {
 	return s
 }
 
-// A File of an artifact.
+// A File is a file of an artifact.
 type File struct {
 	Name     string // path below the artifact's folder, with slashes; * stands for any one name
-	Optional bool   // not every artifact of the stage has it
-	Tabled   bool   // tables are made from it
+	Optional bool   // some artifacts of the stage do not have the file
+	Tabled   bool   // tables are made from the file
 }
 
-// is reports whether the file is one at a path.
+// is reports whether a path is that of the file.
 func (f File) is(path string) bool {
 	ok, err := pathpkg.Match(f.Name, path)
 	return ok && err == nil
@@ -216,7 +216,7 @@ func optional(files ...File) []File {
 	return files
 }
 
-// Writes reports whether artifacts of a stage have, or may have, a file.
+// Writes reports whether artifacts of the stage may have a file.
 func (d Def) Writes(path string) bool {
 	return slices.ContainsFunc(d.Files, func(f File) bool { return f.is(path) })
 }
@@ -229,15 +229,14 @@ func (d Def) Tabled(path string) bool {
 // Curve reports whether the stage's artifact has a training curve, for [ReadCurve].
 func (d Def) Curve() bool { return d.Writes(curvesFile) }
 
-// checkFiles compares the files of an artifact with those of the row, so that the row
-// stays true.
+// checkFiles returns an error if the files of an artifact are not those of d.Files.
 func (d Def) checkFiles(dir string) error {
 	have := map[string]bool{}
 	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, e fs.DirEntry, err error) error {
 		if err == nil && !e.IsDir() {
 			have[path] = true
 			if !d.Writes(path) {
-				err = fmt.Errorf("%s: internal error: it wrote %s, which is not among the files of its row", d.Kind, path)
+				err = fmt.Errorf("%s: internal error: it wrote %s, which its Def does not list", d.Kind, path)
 			}
 		}
 		return err

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestTable: each stage has one row, which is whole.
+// TestTable: each stage has exactly one complete Def.
 func TestTable(t *testing.T) {
 	seen := map[Kind]bool{}
 	for _, d := range table {
@@ -64,8 +64,8 @@ func TestTabled(t *testing.T) {
 	}
 }
 
-// TestInputs: a task lacks no input that its stage needs, and has none that the stage
-// does not read. Nothing is computed before that is known.
+// TestInputs: a task with a missing input, or with one that its stage does not read, is
+// an error before anything is computed.
 func TestInputs(t *testing.T) {
 	for _, c := range []struct {
 		kind   Kind
@@ -92,7 +92,7 @@ func TestInputs(t *testing.T) {
 	}
 }
 
-// TestFiles: an artifact has the files of its row, and no others.
+// TestFiles: an artifact must have exactly the files of its Def.
 func TestFiles(t *testing.T) {
 	dir, d := t.TempDir(), Finetune.Def()
 	write := func(name string) {

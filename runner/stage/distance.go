@@ -12,7 +12,8 @@ import (
 	"ablate/runner/world"
 )
 
-// Distance measures how far a fine-tuned model is from the pretrained one.
+// Distance is the stage that measures the distance of a fine-tuned model from the
+// pretrained one.
 const Distance Kind = "distance"
 
 var distanceDef = define(runDistance, Def{
@@ -21,13 +22,13 @@ var distanceDef = define(runDistance, Def{
 	Files:  tabled(metricsFile),
 })
 
-// DistanceParams of the distance to the pretrained model. Without a fine-tuned one the
-// model is the pretrained one.
+// DistanceParams are the parameters of [Distance]. Without a fine-tuned model, the
+// distance is that of the pretrained model from itself.
 type DistanceParams struct {
 	Seed   int64 `json:"seed" key:"seed.feedback"`
-	Images int   `json:"images" key:"evaluate.distance.images"` // drawn ones, and real pairs, that it is estimated from
-	Batch  int   `json:"batch" key:"evaluate.distance.batch"`   // of them at a time
-	Models int   `json:"models" key:"-"`                        // that are measured, for the estimate; 0 where there is no fine-tuned one
+	Images int   `json:"images" key:"evaluate.distance.images"` // number of drawn images, and of real pairs, from which the distance is estimated
+	Batch  int   `json:"batch" key:"evaluate.distance.batch"`   // number of them at a time
+	Models int   `json:"models" key:"-"`                        // number of models to measure, for the estimate of the cost; 0 if there is no fine-tuned one
 }
 
 func (p DistanceParams) memory() float64 {
@@ -74,9 +75,9 @@ func runDistance(ctx context.Context, e *Env, t Task, p DistanceParams, progress
 	return checkpoint.WriteJSON(filepath.Join(t.Out, metricsFile), out)
 }
 
-// BestOfDivergence is what choosing the best of n adds to the divergence, whatever it is
-// chosen by: log n - (n-1)/n (Gao et al. 2022, arXiv 2210.10760, section 2). The model's
-// own part is then estimated on the images that were selected.
+// BestOfDivergence returns the divergence that choosing the best of n images adds,
+// whatever the criterion is: log n - (n-1)/n (Gao et al. 2022, arXiv 2210.10760, section
+// 2). The model's own divergence is then estimated on the chosen images.
 func BestOfDivergence(n int) float64 {
 	if n <= 1 {
 		return 0
@@ -84,8 +85,8 @@ func BestOfDivergence(n int) float64 {
 	return math.Log(float64(n)) - float64(n-1)/float64(n)
 }
 
-// An origin is the pretrained model, with what is the same for every model that is measured
-// from it.
+// An origin is the pretrained model, with values that are the same for every model whose
+// distance is measured.
 type origin struct {
 	e         *Env
 	t         Task
@@ -93,9 +94,9 @@ type origin struct {
 	meter     *distance.Meter
 	model     *pipeline.Model
 	prompts   []string
-	real      distance.Pairs // images and captions of the reference set
+	real      distance.Pairs // images and captions of the real set
 	captions  []string
-	ofPrompts []float32 // conditioning by the pretrained model
+	ofPrompts []float32 // conditioning of the prompts by the pretrained model
 }
 
 func (e *Env) origin(t Task, p DistanceParams, base *pipeline.Model, prompts []string) (*origin, error) {
@@ -114,9 +115,10 @@ func (e *Env) origin(t Task, p DistanceParams, base *pipeline.Model, prompts []s
 	return o, err
 }
 
-// distance is how far a model is from the origin: the divergence, on images that it drew,
-// and the gap of denoising losses, on pairs of the reference set. Noise and times are the
-// same for every model of a seed, so that they compare.
+// distance returns two distances of a model from the origin: the divergence kl, on images
+// that the model drew, and gap, the difference of denoising losses, on pairs of the real
+// set. Noise and times are the same for all models of a seed, so that their distances are
+// comparable.
 func (o *origin) distance(m *pipeline.Model, images []uint8) (kl, gap float64, err error) {
 	drawn := distance.Pairs{Images: modelRange(images), Base: o.ofPrompts}
 	if drawn.Model, err = o.e.conditioning(m, o.prompts); err != nil {

@@ -9,7 +9,7 @@ import (
 	"ablate/runner/world"
 )
 
-// Diversity measures how much good images of one prompt differ.
+// Diversity is the stage that measures how much good images of one prompt differ.
 const Diversity Kind = "diversity"
 
 var diversityDef = define(runDiversity, Def{
@@ -18,9 +18,9 @@ var diversityDef = define(runDiversity, Def{
 	Files:  tabled(metricsFile),
 })
 
-// DiversityParams have nothing that changes a metric.
+// DiversityParams are the parameters of [Diversity]. None of them changes a metric.
 type DiversityParams struct {
-	Images int `json:"images" key:"-"` // for the estimate
+	Images int `json:"images" key:"-"` // number of images, for the estimate of the cost
 }
 
 func (p DiversityParams) memory() float64 { return 3 * float64(p.Images) * world.Pixels }
@@ -47,11 +47,11 @@ func runDiversity(_ context.Context, e *Env, t Task, _ DiversityParams, _ Progre
 	return checkpoint.WriteJSON(filepath.Join(t.Out, metricsFile), []MetricSet{{images.Step, metrics}})
 }
 
-// diversity are two metrics of how much good images of one complete prompt differ, two at
-// a time, each with the same of real images beside it: their mean distance, relative to
-// that of real images, and their mean Vendi score. Both are over prompts with two good
-// images or more, and two images at a time whatever a prompt has, for the Vendi score
-// grows with their number.
+// diversity returns two metrics of how much two good images of one complete prompt
+// differ: their mean distance, relative to that of real images, and their mean Vendi
+// score. It returns each metric for real images too. Both are means over prompts with at
+// least two good images. They compare two images at a time, because the Vendi score grows
+// with the number of images.
 func diversity(w world.Images, prompts []Prompt, labels []string, images []uint8) ([]Metric, error) {
 	var kept []string
 	var x []uint8

@@ -10,7 +10,7 @@ import (
 	"ablate/runner/world"
 )
 
-// Draw draws an image for each prompt.
+// Draw is the stage that draws an image for each prompt.
 const Draw Kind = "draw"
 
 var drawDef = define(runDraw, Def{
@@ -19,13 +19,13 @@ var drawDef = define(runDraw, Def{
 	Files:  required(imagesFile),
 })
 
-// DrawParams of images.
+// DrawParams are the parameters of [Draw].
 type DrawParams struct {
-	Candidate int             `json:"candidate,omitempty"` // another one has other noise, for the same prompts
-	Steps     bool            `json:"steps,omitempty"`     // with each checkpoint of the fine-tuning, and the same noise
+	Candidate int             `json:"candidate,omitempty"` // number of the candidate for best of n; each has other noise for the same prompts
+	Steps     bool            `json:"steps,omitempty"`     // draw with each checkpoint of the fine-tuning, from the same noise
 	Sampler   sampler.Options `json:"sampler"`
-	Images    int             `json:"images" key:"-"` // of a set, for the estimates
-	Models    int             `json:"models" key:"-"` // that draw a set each
+	Images    int             `json:"images" key:"-"` // number of images of a set, for the estimate of the cost
+	Models    int             `json:"models" key:"-"` // number of models, each of which draws a set
 }
 
 func (p DrawParams) memory() float64 {
@@ -72,7 +72,7 @@ func runDraw(ctx context.Context, e *Env, t Task, p DrawParams, progress Progres
 	return writeImages(t.Out, sets)
 }
 
-// draw draws one image for each prompt, as bytes.
+// draw draws one image for each prompt. It returns bytes, uint8[n, Size, Size, Channels].
 func (e *Env) draw(ctx context.Context, m *pipeline.Model, prompts []string, o sampler.Options, noise func(i int, dst []float32), progress Progress) ([]uint8, error) {
 	fn, err := e.sampler(m.Network)
 	if err != nil {
@@ -92,7 +92,8 @@ func (e *Env) draw(ctx context.Context, m *pipeline.Model, prompts []string, o s
 	return quantizeModel(x)
 }
 
-// conditioning is what the model's text encoder makes of prompts, float32[n, Cond].
+// conditioning returns the output of the model's text encoder for prompts, float32[n,
+// Cond].
 func (e *Env) conditioning(m *pipeline.Model, prompts []string) ([]float32, error) {
 	enc, err := e.textEncoder(m.Network)
 	if err != nil {

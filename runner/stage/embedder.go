@@ -10,7 +10,8 @@ import (
 	"ablate/runner/world"
 )
 
-// Embed makes the embedder of images and prompts that a reward is learned on.
+// Embed is the stage that trains the embedder of images and prompts on which rewards are
+// learned.
 const Embed Kind = "embedder"
 
 var embedDef = define(runEmbed, Def{
@@ -18,7 +19,7 @@ var embedDef = define(runEmbed, Def{
 	Files: slices.Concat(required(embedderFiles...), tabled(curvesFile)),
 })
 
-// EmbedParams of the embedder of the shapes world.
+// EmbedParams are the parameters of [Embed].
 type EmbedParams struct {
 	Seed         int64      `json:"seed" key:"seed.pretraining"`
 	Data         DataParams `json:"data"`
@@ -28,8 +29,8 @@ type EmbedParams struct {
 	Adam         train.Adam `json:"adam" key:"embedder.adam"`
 }
 
-// memory is that of the pairs, and of a batch with the similarity of each image and each
-// caption.
+// memory counts the pairs, and a batch with the similarities of all its images and
+// captions.
 func (p EmbedParams) memory() float64 {
 	return float64(p.Data.Pairs)*world.Pixels + number*float64(p.Batch)*(world.Pixels+float64(p.Batch))
 }

@@ -211,8 +211,9 @@ func TestDiverged(t *testing.T) {
 	}
 }
 
-// TestDivergedReward: rewards and embedders whose weights are finite and whose outputs
-// are not are named as what failed, and not a file that cannot hold NaN.
+// TestDivergedReward: if the weights of a reward or embedder are finite and its outputs
+// are not, the error names the reward or embedder, and not the file that cannot contain
+// NaN.
 func TestDivergedReward(t *testing.T) {
 	e := NewEnv(modeltest.Backend(t))
 	ec := embedder.Default(world.Vocabulary())
@@ -255,8 +256,8 @@ func TestDivergedReward(t *testing.T) {
 	}
 }
 
-// TestAlignment: shares by hand, of all prompts, by split and by category. What all images
-// do is a share of exactly 1.
+// TestAlignment compares shares over all prompts, by split and by category with values
+// computed by hand. The share of all images is exactly 1.
 func TestAlignment(t *testing.T) {
 	prompts := []Prompt{{Category: "count", Split: Seen}, {Category: "count", Split: Unseen}, {Category: "colour", Split: Seen}, {Category: "colour", Split: Seen}}
 	got := byName(Alignment(prompts, []string{world.Good, world.Bad, world.Skip, world.Good}))
@@ -279,8 +280,8 @@ func TestAlignment(t *testing.T) {
 	}
 }
 
-// TestMemoryIsCounted: a study that asks for more than can be counted needs the most,
-// not little.
+// TestMemoryIsCounted: a memory that overflows 64 bits is reported as the largest number,
+// not as a small one.
 func TestMemoryIsCounted(t *testing.T) {
 	for _, params := range []Params{
 		PretrainParams{Data: DataParams{Pairs: math.MaxInt}}, PretrainParams{Layers: math.MaxInt, Width: math.MaxInt},
@@ -297,8 +298,8 @@ func TestMemoryIsCounted(t *testing.T) {
 	}
 }
 
-// TestRunRefusesTooMuch: what no machine could hold is an error of the stage, and not a
-// panic of whatever allocates first.
+// TestRunRefusesTooMuch: parameters that need more memory than any machine has are an
+// error of the stage, and not a panic of the first allocation.
 func TestRunRefusesTooMuch(t *testing.T) {
 	for kind, params := range map[Kind]string{
 		Pretrain: `{"data":{"pairs":9223372036854775807}}`, Draw: `{"images":9223372036854775807}`, Fidelity: `{"images":9223372036854775807}`,
@@ -316,7 +317,7 @@ func TestRunRefusesTooMuch(t *testing.T) {
 
 // TestPanicKeepsItsStack: the message is for the user, the stack for a log.
 func TestPanicKeepsItsStack(t *testing.T) {
-	// No environment: whoever computes panics.
+	// Without an environment, every computation panics.
 	err := Run(t.Context(), nil, Task{Kind: Pretrain, Params: []byte(`{"seed":1,"data":{"pairs":1,"captions":{"Count":0,"Colour":0,"Background":0,"Absent":0}},"layers":1,"width":8,"heads":2,"steps":1,"batch":1,"learningRate":1,"ema":0}`), Out: t.TempDir()}, nil)
 	var p *PanicError
 	if !errors.As(err, &p) || !strings.Contains(p.Stack(), "runPretrain") || strings.Contains(err.Error(), "goroutine") || !strings.HasPrefix(err.Error(), "pretrain: internal error: ") {

@@ -11,7 +11,7 @@ import (
 	"ablate/runner/world"
 )
 
-// Fidelity compares generated images with real ones.
+// Fidelity is the stage that compares generated images with real ones.
 const Fidelity Kind = "fidelity"
 
 var fidelityDef = define(runFidelity, Def{
@@ -20,13 +20,14 @@ var fidelityDef = define(runFidelity, Def{
 	Files:  tabled(metricsFile),
 })
 
-// FidelityParams of a comparison with as many real images.
+// FidelityParams are the parameters of [Fidelity], which uses as many real images as
+// generated ones.
 type FidelityParams struct {
 	Images int `json:"images" key:"evaluate.fidelityImages"`
 }
 
-// memory is that of the images, and of the inner products of the real ones, the generated
-// ones, and of both.
+// memory counts the images, and the inner products of real images, of generated images,
+// and between both.
 func (p FidelityParams) memory() float64 {
 	n := float64(p.Images)
 	return 2*n*world.Pixels + 3*8*n*n
@@ -50,14 +51,15 @@ func runFidelity(_ context.Context, e *Env, t Task, p FidelityParams, _ Progress
 	return checkpoint.WriteJSON(filepath.Join(t.Out, metricsFile), []MetricSet{{s.Step, metrics}})
 }
 
-// neighbours are the k of precision, recall, density and coverage: published
-// for density and coverage, and in the shapes world recall at 5 orders arms.
+// neighbours is k in precision, recall, density and coverage. The value 5 is that of the
+// paper on density and coverage, and in the shapes world recall at 5 distinguishes arms.
 const neighbours = 5
 
-// fidelityMetrics compare generated images with the reference set, and beside each metric,
-// as NAME.real, a second set of real images of the same size: nothing below that floor is
-// resolved. All use one feature space, fixed random convolutions that are standardized on
-// the reference set. A metric for which there are too few images is left out.
+// fidelityMetrics compares generated images with the reference set. For each metric it
+// also returns NAME.real, the same metric of a second set of real images of the same
+// size; this is the floor below which differences have no meaning. All metrics use the
+// same features: fixed random convolutions, standardized on the reference set. Metrics
+// for which there are too few images are left out.
 func fidelityMetrics(r *reference, generated []uint8) ([]Metric, error) {
 	values, err := r.measure(generated)
 	if err != nil {
@@ -77,21 +79,21 @@ func fidelityMetrics(r *reference, generated []uint8) ([]Metric, error) {
 	return out, nil
 }
 
-// reference is the real set, with what is the same for every set that is
-// compared with it. It is never changed after it was made.
+// reference is the set of real images, with values that are the same for every set that
+// is compared with it. It is immutable.
 type reference struct {
 	n      int
 	space  *fidelity.Space
 	gram   *fidelity.Gram
-	normal *fidelity.Normal   // nil where there are too few images
-	floor  map[string]float64 // metrics of other real images
+	normal *fidelity.Normal   // nil if there are too few images
+	floor  map[string]float64 // metrics of the second set of real images
 }
 
-// mostKept is the largest reference, in images, that a worker keeps from one
-// comparison to the next: its Gram takes 128 MiB.
+// mostKept is the largest number of images of a reference that a worker keeps between
+// comparisons. The Gram matrix then takes 128 MiB.
 const mostKept = 4096
 
-// reference returns the reference of n real images, a constant of the world.
+// reference returns the reference of n real images, which depends only on the world.
 func (e *Env) reference(n int) (*reference, error) {
 	if e.real != nil && e.real.n == n {
 		return e.real, nil
@@ -120,12 +122,13 @@ func newReference(w world.Images, n int) (*reference, error) {
 	return r, err
 }
 
-// measure compares images with the reference: the metrics by name that there
-// are images enough for.
+// measure compares images with the reference. It returns metrics by name, without those
+// for which there are too few images.
 func (r *reference) measure(images []uint8) (map[string]float64, error) {
 	rows, out := r.space.Features(images), map[string]float64{}
 	var failed error
-	// enough reports whether a metric is there; too few images are no failure.
+	// enough reports whether a metric could be computed. It does not count too few images
+	// as a failure.
 	enough := func(what string, err error) bool {
 		if err != nil && !errors.Is(err, fidelity.ErrTooFew) {
 			failed = errors.Join(failed, fmt.Errorf("fidelity: %s: %w", what, err))

@@ -20,9 +20,8 @@ func byName(list []Metric) map[string]Metric {
 	return m
 }
 
-// TestFidelityMetrics: every figure has its number of samples and its floor, real
-// against real; other real images are at the floor, and images of one colour
-// far from it.
+// TestFidelityMetrics: every metric has its number of samples and its floor. Other real
+// images are at the floor, and images of one colour are far from it.
 func TestFidelityMetrics(t *testing.T) {
 	const n = 200
 	w := world.Shapes()
@@ -86,8 +85,9 @@ func TestFidelityMetrics(t *testing.T) {
 	}
 }
 
-// TestDiversity: renders are as diverse as renders, one picture for every prompt
-// is not at all, and prompts with one image or an incomplete one count nothing.
+// TestDiversity: the diversity of rendered images relative to rendered images is 1, and it
+// is 0 if all images of a prompt are the same. Prompts with one image and incomplete
+// prompts do not count.
 func TestDiversity(t *testing.T) {
 	e := NewEnv(nil)
 	var prompts []Prompt

@@ -14,7 +14,7 @@ import (
 	"ablate/runner/world"
 )
 
-// Finetune fine-tunes a model by any method.
+// Finetune is the stage that fine-tunes a model by one of the methods of models/finetune.
 const Finetune Kind = "finetune"
 
 var finetuneDef = define(runFinetune, Def{
@@ -25,32 +25,33 @@ var finetuneDef = define(runFinetune, Def{
 		{Name: Of(LabelledList, ScoresInput), Optional: true}, {Name: Of(LabelledList, LabelsInput), Optional: true},
 		{Name: Of(UnlabelledList, PromptsInput), Optional: true}, {Name: Of(UnlabelledList, ImagesInput), Optional: true},
 		{Name: Of(UnlabelledList, ScoresInput), Optional: true},
-		{Name: PromptsInput, Optional: true},                                       // of images that it draws
-		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // of what scores them
+		{Name: PromptsInput, Optional: true},                                       // prompts of images that the training draws
+		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // reward that scores these images
 	},
 	Files: slices.Concat(tunedFiles(), tabled(curvesFile)),
 })
 
-// Mix are relative weights of the data of a fine-tuning step.
+// Mix has the relative weights of the data of a fine-tuning step.
 type Mix struct {
 	Labelled    float64 `json:"labelled"`
 	Unlabelled  float64 `json:"unlabelled"`
 	Pretraining float64 `json:"pretraining"`
 }
 
-// FinetuneParams of any method. Without scores the weights are all 1.
+// FinetuneParams are the parameters of [Finetune]. Without scores all images have the
+// weight 1.
 type FinetuneParams struct {
 	Seed            int64           `json:"seed" key:"seed.feedback"`
 	PretrainingSeed int64           `json:"pretrainingSeed,omitempty" key:"seed.pretraining"`
-	Data            DataParams      `json:"data,omitzero"` // there where β > 0
+	Data            DataParams      `json:"data,omitzero"` // set if β > 0
 	Mix             Mix             `json:"mix" key:"finetune.mix"`
 	Recipe          finetune.Recipe `json:"recipe" key:"finetune"`
-	Sampler         sampler.Options `json:"sampler"`          // of images that it draws
-	Scores          string          `json:"scores,omitempty"` // what scores images that it draws: ByReward, ByGold or ByNone; empty where it draws none
+	Sampler         sampler.Options `json:"sampler"`          // sampler of images that the training draws
+	Scores          string          `json:"scores,omitempty"` // what scores images that the training draws: ByReward, ByGold or ByNone; empty if it draws none
 	Checkpoints     int             `json:"checkpoints" key:"finetune.probes"`
 }
 
-// memory is that of a batch, the images of a round, the pairs where the pretraining loss is
+// memory counts a batch, the images of a round, the pairs if the pretraining loss is
 // added, and the trajectories of a policy gradient.
 func (p FinetuneParams) memory() float64 {
 	r, n := p.Recipe, func(x int) float64 { return float64(x) }
@@ -72,18 +73,19 @@ func (p FinetuneParams) cost() float64 {
 	return cost
 }
 
-// DrawsImages reports whether the fine-tuning draws images on its way and scores them.
+// DrawsImages reports whether the fine-tuning draws images during training and scores
+// them.
 func (p FinetuneParams) DrawsImages() bool {
 	return p.Recipe.Rounds > 1 || finetune.DrawsItself(p.Recipe.Method.Method)
 }
 
-// A finetuning is a fine-tuning under way.
+// A finetuning is a running fine-tuning.
 type finetuning struct {
 	e       *Env
 	t       Task
 	p       FinetuneParams
-	prompts *promptTable // of all that the training may meet
-	drawn   []int        // prompts of the images that it draws
+	prompts *promptTable // all prompts that the training may use
+	drawn   []int        // prompts of the images that the training draws
 }
 
 func runFinetune(ctx context.Context, e *Env, t Task, p FinetuneParams, progress Progress) error {
@@ -96,7 +98,8 @@ func runFinetune(ctx context.Context, e *Env, t Task, p FinetuneParams, progress
 	if err != nil {
 		return err
 	}
-	// In memory and in the saved state until the end: small for the models of this version.
+	// Checkpoints are kept in memory and in the saved state until the end. They are small
+	// for the models of this version.
 	var checkpoints []checkpointAt
 	job.Checkpoints, job.Host = p.Checkpoints, []any{&checkpoints}
 	job.Checkpoint = func(step int, tuned *finetune.Tuned) error {
@@ -117,7 +120,7 @@ func runFinetune(ctx context.Context, e *Env, t Task, p FinetuneParams, progress
 	return writeCurve(filepath.Join(t.Out, curvesFile), tuned.Curve)
 }
 
-// tools are what fine-tunings of a network share.
+// tools returns the compiled functions that all fine-tunings of a network share.
 func (e *Env) tools(net pipeline.Network) (finetune.Tools, error) {
 	s, err := e.sampler(net)
 	if err != nil {
@@ -127,7 +130,8 @@ func (e *Env) tools(net pipeline.Network) (finetune.Tools, error) {
 	return finetune.Tools{Trainer: e.trainer, Sampler: s, Encoder: text}, err
 }
 
-// job is the fine-tuning as models/finetune knows it. Prompts are numbered as in f.prompts.
+// job returns the fine-tuning in the form of models/finetune. Prompts have their numbers
+// in f.prompts.
 func (f *finetuning) job(progress Progress) (*finetune.Job, error) {
 	p, method := f.p, f.p.Recipe.Method.Method
 	j := &finetune.Job{Recipe: p.Recipe, Sampler: p.Sampler, Resume: f.t.Resume, Progress: progress.steps(),
@@ -173,8 +177,8 @@ func (f *finetuning) job(progress Progress) (*finetune.Job, error) {
 	return j, err
 }
 
-// source reads one list's images, prompts, scores and labels. Without scores they are
-// all 1. A score of at least .5 stands for the label good.
+// source reads the images, prompts, scores and labels of a list. Without scores, all
+// scores are 1. Without labels, a score of at least .5 counts as the label good.
 func (f *finetuning) source(list string) (*finetune.Source, error) {
 	in := func(input string) string { return f.t.in(Of(list, input)) }
 	prompts, err := ReadPrompts(in(PromptsInput))
@@ -225,25 +229,26 @@ func ones(n int) []float32 {
 	return x
 }
 
-// prompt is the i-th prompt that the training draws for a purpose, from its list.
+// prompt returns the i-th prompt that the training draws from its list for a purpose.
 func (f *finetuning) prompt(purpose string, i int) int {
 	return f.drawn[f.t.stream(f.p.Seed, purpose, i).IntN(len(f.drawn))]
 }
 
-// stored are images as they are once stored: clipped, and rounded to bytes.
+// stored returns images as if they had been stored and read again: clipped and rounded to
+// bytes.
 func stored(images []float32) ([]float32, error) {
 	b, err := quantizeModel(images)
 	return modelRange(b), err
 }
 
-// What scores images.
+// Values of [FinetuneParams.Scores].
 const (
 	ByReward = "learned" // the trial's own reward
-	ByGold   = "oracle"  // the gold, which is a control
+	ByGold   = "oracle"  // the gold; such a trial is a control
 	ByNone   = "none"    // nothing: all images have the score 1
 )
 
-// score scores images that the training has drawn.
+// score returns the scores of images that the training has drawn.
 func (f *finetuning) score(images []float32, prompts []int) ([]float32, error) {
 	if f.p.Scores == ByNone {
 		return ones(len(prompts)), nil
@@ -267,7 +272,8 @@ func (f *finetuning) score(images []float32, prompts []int) ([]float32, error) {
 	return nil, fmt.Errorf("finetune: images are scored by %q; must be %q, %q or %q", f.p.Scores, ByReward, ByGold, ByNone)
 }
 
-// rewardModel is a learned reward on its embedder as a graph, with its values.
+// rewardModel returns a learned reward with its embedder as a graph, and the values of
+// its parameters.
 func (e *Env) rewardModel(rewardDir, embedderDir string) (*finetune.RewardModel, nn.Values, error) {
 	ec, ev, err := readEmbedder(embedderDir)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"ablate/models/train"
 )
 
-// TestOneCompilation runs a whole sweep in one worker: what is swept enters the
-// compiled step, which is built once for each shape of a method and no oftener.
+// TestOneCompilation runs a whole sweep in one worker. The swept values are inputs of the
+// compiled step, which is compiled only once for each shape of a method.
 func TestOneCompilation(t *testing.T) {
 	e, a := NewEnv(modeltest.Backend(t)), newActions(t)
 	data, s := DataParams{Pairs: 64}, sampler.Options{Steps: 3, Shift: 1.5, Batch: 64}
@@ -63,9 +63,8 @@ func TestOneCompilation(t *testing.T) {
 	}
 }
 
-// TestResume: a stage whose training was saved and then stopped goes on from there in
-// another environment, and leaves the same files: a fine-tuning in rounds, with the models
-// that it keeps.
+// TestResume: a fine-tuning in rounds that was saved and stopped resumes in another
+// environment and writes the same files, including its checkpoints.
 func TestResume(t *testing.T) {
 	b, a := modeltest.Backend(t), newActions(t)
 	e := NewEnv(b)
@@ -106,8 +105,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestScorer: what scores drawn images is one of three, and a mistake is not taken for the
-// gold.
+// TestScorer: drawn images are scored by one of three scorers; an unknown one is an
+// error.
 func TestScorer(t *testing.T) {
 	f := &finetuning{p: FinetuneParams{Scores: ByNone}, prompts: newPromptTable()}
 	f.prompts.add("two bars")

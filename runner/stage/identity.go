@@ -11,9 +11,9 @@ import (
 	"ablate/models/finetune"
 )
 
-// A stage's parameters are a struct whose fields have the paths of a trial's own
-// parameters. [Fill] reads them from a trial and [Lines] writes them into the key of an
-// action, so that an axis is handed to a stage by naming it once:
+// The parameters of a stage are a struct. Each field has the path of a parameter of a
+// trial. [Fill] reads the fields from a trial, and [Lines] writes them into the key of an
+// action, so that one field is enough to pass a parameter to a stage:
 //
 //   - A field's path is its JSON name, below that of the struct it is in. The tag
 //     key:"seed.feedback" gives another name, key:"/sampler" one from the top.
@@ -23,10 +23,10 @@ import (
 //     tag absent:"64". So a parameter added later changes no key of what ran before it
 //     was there, as long as it has its absent value.
 
-// Lines are the canonical form of a stage's parameters: one line "path value" for each,
-// sorted. They are what the key of an action has of it: whatever a stage computes from is
-// in its key, and nothing else is. It panics where a type has a kind of field that it does
-// not know, or two fields of one path: TestLines walks every type of parameters.
+// Lines returns the canonical form of a stage's parameters: a sorted list of lines "path
+// value". They are part of the key of an action, so that the key has every parameter that
+// the stage computes from, and no other. Lines panics if a type has two fields with the
+// same path, or a field of an unknown kind; TestLines checks all types of parameters.
 func Lines(params any) []string {
 	var lines []string
 	visit("", reflect.ValueOf(params), func(path string, tag reflect.StructTag, x reflect.Value) {
@@ -58,8 +58,9 @@ func Lines(params any) []string {
 	return lines
 }
 
-// Fill sets the fields of the struct that params points to from a trial's parameters.
-// What the trial does not have stays as it is.
+// Fill sets the fields of the struct that params points to. value returns the value of a
+// trial's parameter by path. A field whose parameter the trial does not have keeps its
+// value.
 func Fill(params any, value func(path string) (any, bool)) error {
 	var failed error
 	visit("", reflect.ValueOf(params).Elem(), func(path string, _ reflect.StructTag, x reflect.Value) {
@@ -100,8 +101,9 @@ func Fill(params any, value func(path string) (any, bool)) error {
 	return failed
 }
 
-// visit calls f with every field that holds a value, and then with the constants of a
-// method. A method that f sets is visited, and set again with what f made of its constants.
+// visit calls f with every field that has a value, and then with the constants of a
+// method. If f sets the method, visit calls f with the constants of the new method and
+// sets the method to the result.
 func visit(prefix string, v reflect.Value, f func(path string, tag reflect.StructTag, x reflect.Value)) {
 	for _, l := range leavesOf(prefix, v.Type()) {
 		x := v.FieldByIndex(l.index)
@@ -118,15 +120,15 @@ func visit(prefix string, v reflect.Value, f func(path string, tag reflect.Struc
 	}
 }
 
-// A leaf is a field that holds a value, of a struct or of one within it.
+// A leaf is a field with a value, of a struct or of a nested struct.
 type leaf struct {
 	path  string
 	tag   reflect.StructTag
 	index []int
 }
 
-// leaves keeps the leaves of each type below each prefix: a study of ten thousand trials
-// visits the same few types a hundred thousand times.
+// leaves caches the leaves by type and prefix, because a study of 10,000 trials visits
+// the same few types 100,000 times.
 var leaves sync.Map
 
 type leavesKey struct {
@@ -175,7 +177,7 @@ func join(prefix, name string) string {
 	return prefix + "." + name
 }
 
-// text spells a value so that no two values of a type are spelled alike.
+// text returns the text of a value. Different values of a type have different texts.
 func text(path string, v reflect.Value) string {
 	switch v.Kind() {
 	case reflect.Float64:

@@ -25,8 +25,8 @@ func eachLeaf(path string, v reflect.Value, f func(path string, tag reflect.Stru
 	}
 }
 
-// TestLines: every parameter that a stage is handed is in its key. Each is changed
-// alone, and must change the lines, but for those that say that they may not.
+// TestLines: every parameter of a stage is in its key. Each is changed alone and must
+// change the lines, except for fields with the tag key:"-".
 func TestLines(t *testing.T) {
 	for _, d := range table {
 		params := d.params
@@ -78,7 +78,8 @@ func TestLines(t *testing.T) {
 				seen[lines[0]] = changed
 			}
 		}
-		// All together: paths that meet make Lines panic.
+		// All parameters are set together, because Lines panics if two have the same
+		// path.
 		v := reflect.New(kind).Elem()
 		eachLeaf(kind.Name(), v, func(_ string, _ reflect.StructTag, x reflect.Value) {
 			if x.Kind() == reflect.Float64 {
@@ -111,8 +112,8 @@ func TestLinesOfTrials(t *testing.T) {
 	}
 }
 
-// TestLaterParameter: a parameter that a later version adds changes no key of
-// what ran before, as long as it has the value that stands for its absence.
+// TestLaterParameter: a parameter that a later version adds does not change existing keys
+// as long as it has its absent value.
 func TestLaterParameter(t *testing.T) {
 	type sampler struct {
 		Steps int `json:"steps"`
@@ -143,7 +144,8 @@ func TestLaterParameter(t *testing.T) {
 	}
 }
 
-// TestLinesRefuse: what a key cannot hold, or hold apart, is a mistake of the program.
+// TestLinesRefuse: Lines panics for a field that a key cannot represent, and for two
+// fields with the same path.
 func TestLinesRefuse(t *testing.T) {
 	for _, params := range []any{
 		struct {

@@ -9,7 +9,7 @@ import (
 	"ablate/runner/world"
 )
 
-// Judge judges whether images show their prompts, as the gold does.
+// Judge is the stage that judges whether images show their prompts, by the gold judge.
 const Judge Kind = "judge"
 
 var judgeDef = define(runJudge, Def{
@@ -18,9 +18,9 @@ var judgeDef = define(runJudge, Def{
 	Files:  tabled(verdictsFile),
 })
 
-// JudgeParams have nothing that changes a verdict.
+// JudgeParams are the parameters of [Judge]. None of them changes a verdict.
 type JudgeParams struct {
-	Images int `json:"images" key:"-"` // of all sets, for the estimate
+	Images int `json:"images" key:"-"` // number of images of all sets, for the estimate of the cost
 }
 
 func (p JudgeParams) memory() float64 { return float64(p.Images) * world.Pixels }
@@ -56,7 +56,7 @@ func (e *Env) judge(images []uint8, prompts []string) (VerdictSet, error) {
 	return s, nil
 }
 
-// GoldScores are 1 for a good image, 0 for another.
+// GoldScores returns 1 for the label good and 0 for others.
 func GoldScores(labels []string) []float32 {
 	scores := make([]float32, len(labels))
 	for i, l := range labels {
@@ -67,11 +67,11 @@ func GoldScores(labels []string) []float32 {
 	return scores
 }
 
-// Alignment is the share of images that a judge calls good: of all prompts, of seen and
-// unseen ones, and by category; a skipped image is not aligned. The last metric is the share
-// of images that the judge skipped.
+// Alignment returns the share of images that a judge calls good: over all prompts, over
+// seen and unseen prompts, and by category. A skipped image counts as not aligned. The
+// last metric is the share of skipped images.
 func Alignment(prompts []Prompt, labels []string) []Metric {
-	var categories []string // in the order of the first prompt of each
+	var categories []string // in the order of their first prompts
 	rows := map[string][]int{}
 	for i, p := range prompts {
 		if _, ok := rows[p.Category]; !ok && p.Category != "" {

@@ -9,7 +9,8 @@ import (
 	"ablate/runner/world"
 )
 
-// Label labels images as an annotator does: as the judge, erring now and then.
+// Label is the stage that labels images like a human annotator: it takes the judge's
+// labels and adds errors.
 const Label Kind = "label"
 
 var labelDef = define(runLabel, Def{
@@ -18,15 +19,16 @@ var labelDef = define(runLabel, Def{
 	Files:  tabled(labelsFile),
 })
 
-// LabelParams of the annotator: the parser, erring with probability Noise.
+// LabelParams are the parameters of [Label]. The annotator is the parser with errors of
+// probability Noise.
 type LabelParams struct {
 	Seed  int64   `json:"seed" key:"seed.feedback"`
 	Noise float64 `json:"noise" key:"feedback.parser.noise"`
-	List  string  `json:"list"` // of the prompts; the errors of each have streams of the list
+	List  string  `json:"list"` // list of the prompts; the errors are drawn from random streams of the list
 }
 
-// Labelled is a label artifact: what an annotator said of each image. People's
-// labels are the same.
+// Labelled is the artifact of [Label]: the label of each image by an annotator. Labels of
+// people would have the same form.
 type Labelled struct {
 	Annotator string   `json:"annotator"`
 	Prompts   []string `json:"prompts"`
@@ -53,7 +55,7 @@ func runLabel(_ context.Context, _ *Env, t Task, p LabelParams, _ Progress) erro
 	return checkpoint.WriteJSON(filepath.Join(t.Out, labelsFile), out)
 }
 
-// ReadLabels reads a label artifact.
+// ReadLabels reads the artifact of [Label].
 func ReadLabels(dir string) (*Labelled, error) {
 	var l Labelled
 	path := filepath.Join(dir, labelsFile)

@@ -2,8 +2,9 @@ package stage
 
 import "context"
 
-// Oracle turns verdicts into scores: 1 for a good image, 0 for another. Images that are
-// weighted or chosen by these are a control, for the gold judges the result too.
+// Oracle is the stage that converts verdicts to scores: 1 for a good image, 0 for others.
+// Arms whose images are weighted or chosen by these scores are controls, because the gold
+// also judges their results.
 const Oracle Kind = "oracle"
 
 var oracleDef = define(runOracle, Def{

@@ -2,13 +2,13 @@ package stage
 
 import "ablate/runner/world"
 
-// DataParams are the pairs of images and captions to pretrain on.
+// DataParams are the parameters of the pairs of images and captions for pretraining.
 type DataParams struct {
 	Pairs    int            `json:"pairs"`
 	Captions world.Captions `json:"captions"`
 }
 
-// pairs are images with their captions.
+// pairs has images with their captions.
 type pairs struct {
 	images   []uint8
 	captions []string
@@ -26,11 +26,11 @@ func (p *pairs) Image(i int, dst []float32) {
 	fillModelRange(p.images[i*world.Pixels:(i+1)*world.Pixels], dst)
 }
 
-// numberedPairs are pairs whose captions are numbers in a table of prompts.
+// numberedPairs are pairs whose captions are numbers in a promptTable.
 type numberedPairs struct {
 	*pairs
 	numbers []int
-	encoded []float32 // the text encoders' input of each prompt of the table; nil in a fine-tuning
+	encoded []float32 // input of the text encoder for each prompt of the table; nil in a fine-tuning
 }
 
 func (p *pairs) numbered(t *promptTable) numberedPairs {
@@ -43,14 +43,14 @@ func (p *pairs) numbered(t *promptTable) numberedPairs {
 
 func (p numberedPairs) Caption(i int) int { return p.numbers[i] }
 
-// Fill gives a pair to a training from scratch.
+// Fill copies pair i into a batch of a training from scratch.
 func (p numberedPairs) Fill(i int, image, text []float32) {
 	p.Image(i, image)
 	n := world.Vocabulary()
 	copy(text, p.encoded[p.numbers[i]*n:(p.numbers[i]+1)*n])
 }
 
-// encodedPairs are pairs with the text encoders' input of their captions.
+// encodedPairs returns pairs with the input of the text encoder for their captions.
 func (e *Env) encodedPairs(d DataParams, seed int64) (numberedPairs, error) {
 	table := newPromptTable()
 	n := e.pairs(d, seed).numbered(table)

@@ -12,7 +12,7 @@ import (
 	"ablate/runner/world"
 )
 
-// Pretrain makes the denoiser.
+// Pretrain is the stage that trains the denoiser from scratch.
 const Pretrain Kind = "pretrain"
 
 var pretrainDef = define(runPretrain, Def{
@@ -20,7 +20,7 @@ var pretrainDef = define(runPretrain, Def{
 	Files: slices.Concat(required(modelFiles...), tabled(curvesFile)),
 })
 
-// PretrainParams of the denoiser of the shapes world.
+// PretrainParams are the parameters of [Pretrain].
 type PretrainParams struct {
 	Seed         int64      `json:"seed" key:"seed.pretraining"`
 	Data         DataParams `json:"data"`
@@ -34,8 +34,8 @@ type PretrainParams struct {
 	EMA          float64    `json:"ema" key:"model.shapes.ema"`
 }
 
-// memory is that of the weights, their gradient, two moments and running mean, of the
-// pairs, and of one activation of each block.
+// memory counts the weights with their gradient, two moments and average, the pairs, and
+// one activation of each block.
 func (p PretrainParams) memory() float64 {
 	weights := float64(p.Layers) * 12 * float64(p.Width) * float64(p.Width)
 	return 5*number*weights + float64(p.Data.Pairs)*world.Pixels + number*float64(p.Batch)*float64(p.Layers)*float64(p.Width)*4

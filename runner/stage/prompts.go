@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 )
 
-// Prompts writes a list of prompts, with a seed for each.
+// Prompts is the stage that writes a list of prompts with a seed for each.
 const Prompts Kind = "prompts"
 
 var promptsDef = define(runPrompts, Def{
@@ -19,38 +19,38 @@ var promptsDef = define(runPrompts, Def{
 	Files: tabled(promptsFile),
 })
 
-// A List is a list of prompts that a trial may have. Prompts and seeds of each are drawn
-// from streams of the list.
+// A List is a list of prompts that a trial may have. Its prompts and seeds are drawn from
+// random streams of the list.
 type List struct {
 	Name     string
-	Path     string // the parameter of a trial that gives its length, or
-	Rows     int    // its length
-	Unseen   bool   // it has held-out prompts too: no training may use it
-	Captions bool   // its prompts are captions of real images, in their order
+	Path     string // parameter of a trial that gives the length; if it is empty, Rows does
+	Rows     int    // length of the list, if Path is empty
+	Unseen   bool   // the list also has held-out prompts, so no training may use it
+	Captions bool   // its prompts are the captions of real images, in their order
 }
 
 // Names of lists.
 const (
-	LabelledList   = "labelled"   // their images are labelled, and rewards learn from them
-	UnlabelledList = "unlabelled" // their images are scored by a reward
-	AssessList     = "assess"     // a reward is assessed on their images
-	FinetuneList   = "finetune"   // a fine-tuning draws images for these while it trains
-	AlignmentList  = "alignment"  // a model's alignment is measured on their images
-	FidelityList   = "fidelity"   // a model's fidelity is measured on their images
-	ProbeList      = "probe"      // the checkpoints of a fine-tuning are measured on their images
+	LabelledList   = "labelled"   // prompts of images that are labelled and from which rewards learn
+	UnlabelledList = "unlabelled" // prompts of images that a reward scores
+	AssessList     = "assess"     // prompts of images on which a reward is assessed
+	FinetuneList   = "finetune"   // prompts for which a fine-tuning draws images while it trains
+	AlignmentList  = "alignment"  // prompts of images on which a model's alignment is measured
+	FidelityList   = "fidelity"   // prompts of images on which a model's fidelity is measured
+	ProbeList      = "probe"      // prompts of images on which the checkpoints of a fine-tuning are measured
 )
 
 var lists = []List{
 	{Name: LabelledList, Path: "feedback.labelled"},
 	{Name: UnlabelledList, Path: "feedback.unlabelled"},
 	{Name: AssessList, Rows: 1024, Unseen: true},
-	{Name: FinetuneList, Rows: 4096}, // a fine-tuning that needs more draws from them again
+	{Name: FinetuneList, Rows: 4096}, // a fine-tuning that needs more prompts draws these again
 	{Name: AlignmentList, Path: "evaluate.images", Unseen: true},
 	{Name: FidelityList, Path: "evaluate.fidelityImages", Captions: true},
 	{Name: ProbeList, Path: "finetune.probeImages", Unseen: true},
 }
 
-// ListOf returns a list by its name, an empty one for a name that no list has.
+// ListOf returns the list of a name, an empty List if there is none.
 func ListOf(name string) List {
 	for _, l := range lists {
 		if l.Name == name {
@@ -60,7 +60,7 @@ func ListOf(name string) List {
 	return List{}
 }
 
-// PromptsParams of a list.
+// PromptsParams are the parameters of [Prompts].
 type PromptsParams struct {
 	Seed     int64  `json:"seed" key:"seed.feedback"`
 	List     string `json:"list"`
@@ -73,17 +73,17 @@ func (p PromptsParams) memory() float64 { return float64(p.Rows) * 256 }
 
 func (PromptsParams) cost() float64 { return .1 }
 
-// A Prompt is a row of a list. The file has a JSON object a line.
+// A Prompt is a row of a list. The file has one JSON object per line.
 type Prompt struct {
 	Index    int    `json:"index"`
 	Prompt   string `json:"prompt"`
-	Category string `json:"category,omitempty"` // what the prompt tests, as "count"
+	Category string `json:"category,omitempty"` // what the prompt tests, such as "count"
 	Split    string `json:"split,omitempty"`    // Seen or Unseen; captions have none
-	Complete bool   `json:"complete,omitempty"` // it names all that an image shows
-	Seed     int64  `json:"seed"`               // of the noise that an image begins with
+	Complete bool   `json:"complete,omitempty"` // the prompt describes everything that an image shows
+	Seed     int64  `json:"seed"`               // seed of the initial noise of an image
 }
 
-// Splits of prompts.
+// Values of [Prompt.Split].
 const (
 	Seen   = "seen"   // a training may use it
 	Unseen = "unseen" // held out
@@ -117,10 +117,11 @@ func runPrompts(_ context.Context, e *Env, t Task, p PromptsParams, _ Progress) 
 	return os.WriteFile(filepath.Join(t.Out, promptsFile), b.Bytes(), 0o666)
 }
 
-// rowSeeds are the seeds of the rows of a list, in [1, 2³¹), all different. A longer list
-// begins with the shorter one. Row i has 1 + (the first four bytes of SHA-256 of "LINE i K",
-// big-endian) mod 2³¹−1, where K is the first of 0, 1, … whose seed no earlier row has:
-// seeds of this range are valid in every library that people draw noise with.
+// rowSeeds returns n different seeds for the rows of a list, in [1, 2³¹), a range that is
+// valid in every library for random noise. A longer list begins with the seeds of a
+// shorter one. The seed of row i is 1 + (the first four bytes of SHA-256 of "LINE i K",
+// big-endian) mod 2³¹−1, where K is the first of 0, 1, … that gives a seed which no
+// earlier row has.
 func rowSeeds(line string, n int) []int64 {
 	const most = 1<<31 - 1
 	seeds, used := make([]int64, n), make(map[int64]bool, n)
@@ -137,7 +138,7 @@ func rowSeeds(line string, n int) []int64 {
 	return seeds
 }
 
-// maxLine is the longest line of a list of prompts, in bytes.
+// maxLine is the largest length of a line of a list of prompts, in bytes.
 const maxLine = 64 << 10
 
 // ReadPrompts reads a list of prompts.
@@ -164,7 +165,7 @@ func ReadPrompts(dir string) ([]Prompt, error) {
 	return rows, nil
 }
 
-// texts are the prompts of a list.
+// texts returns the prompts of a list.
 func texts(rows []Prompt) []string {
 	out := make([]string, len(rows))
 	for i, r := range rows {
@@ -175,13 +176,13 @@ func texts(rows []Prompt) []string {
 
 // Names of the sets of real images.
 const (
-	realSet       = "real"       // what models are compared with
-	floorSet      = "real again" // as many others, for the floor of each metric
-	perPromptSet  = "diversity"  // images of the same prompts as a model's
+	realSet       = "real"       // images with which models are compared
+	floorSet      = "real again" // as many other images, for the floor of each metric
+	perPromptSet  = "diversity"  // images of the same prompts as those of a model
 	perPromptSet2 = "diversity again"
 )
 
-// A table of prompts numbers them: equal prompts have one number.
+// A promptTable numbers prompts. Equal prompts have the same number.
 type promptTable struct {
 	texts []string
 	index map[string]int
@@ -189,7 +190,7 @@ type promptTable struct {
 
 func newPromptTable() *promptTable { return &promptTable{index: map[string]int{}} }
 
-// add returns the number of a prompt.
+// add returns the number of a prompt, which it adds if it is new.
 func (t *promptTable) add(text string) int {
 	i, ok := t.index[text]
 	if !ok {
@@ -199,5 +200,5 @@ func (t *promptTable) add(text string) int {
 	return i
 }
 
-// textInput is the text encoders' input of prompts.
+// textInput returns the input of text encoders for prompts, float32[n, Vocabulary].
 func (e *Env) textInput(prompts []string) ([]float32, error) { return e.world.Texts.Input(prompts) }

@@ -13,7 +13,7 @@ import (
 	"ablate/runner/world"
 )
 
-// Reward learns a reward from labels.
+// Reward is the stage that learns a reward from labels.
 const Reward Kind = "reward"
 
 var rewardDef = define(runReward, Def{
@@ -22,7 +22,7 @@ var rewardDef = define(runReward, Def{
 	Files:  slices.Concat(required(rewardFiles...), tabled(curvesFile)),
 })
 
-// RewardParams of a learned reward.
+// RewardParams are the parameters of [Reward].
 type RewardParams struct {
 	Seed          int64      `json:"seed" key:"seed.feedback"`
 	Loss          string     `json:"loss" key:"reward.loss"`
@@ -33,14 +33,14 @@ type RewardParams struct {
 	Batch         int        `json:"batch" key:"reward.batch"`
 	LearningRate  float64    `json:"learningRate" key:"reward.learningRate"`
 	Adam          train.Adam `json:"adam" key:"reward.adam"`
-	Members       int        `json:"members" key:"reward.ensemble.members"` // perceptrons, each from its own streams
+	Members       int        `json:"members" key:"reward.ensemble.members"` // number of perceptrons, each trained with its own random streams
 	Penalty       float64    `json:"penalty,omitempty" key:"reward.ensemble.penalty"`
-	Normalize     string     `json:"normalize" key:"reward.normalize"` // none or contrastive
+	Normalize     string     `json:"normalize" key:"reward.normalize"` // "none" or "contrastive"
 	Contrast      float64    `json:"contrast,omitempty" key:"reward.contrastive.temperature"`
 	Contrasts     int        `json:"contrasts,omitempty" key:"reward.contrastive.prompts"`
 }
 
-// memory is that of the weights of each member, and of a batch of embeddings.
+// memory counts the weights of each member and a batch of embeddings.
 func (p RewardParams) memory() float64 {
 	c := reward.Default(embedder.Default(world.Vocabulary()).Width)
 	weights := 0
@@ -111,7 +111,7 @@ func runReward(ctx context.Context, e *Env, t Task, p RewardParams, progress Pro
 	if err != nil {
 		return err
 	}
-	var curve *train.Curve // of an ensemble the mean of the members'
+	var curve *train.Curve // for an ensemble, the mean of the curves of its members
 	for k := range p.Members {
 		o := reward.Options{Loss: p.Loss, Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam,
 			Lambda: p.Lambda, Temperature: p.Temperature, Perturbations: p.Perturbations,
@@ -140,8 +140,8 @@ func runReward(ctx context.Context, e *Env, t Task, p RewardParams, progress Pro
 	return writeCurve(filepath.Join(t.Out, curvesFile), curve)
 }
 
-// memberResume is where member k of an ensemble saves its state, at its end too, so that a
-// training that goes on finds the members that are done.
+// memberResume returns where member k of an ensemble saves its state. The state is also
+// saved at the end, so that a resumed training does not repeat finished members.
 func memberResume(r train.Resume, k, steps int) train.Resume {
 	if r.File == "" {
 		return r
@@ -149,8 +149,8 @@ func memberResume(r train.Resume, k, steps int) train.Resume {
 	return train.Resume{File: fmt.Sprintf("%s.%d", r.File, k), Due: func(n int) bool { return n == steps || r.Due(n) }}
 }
 
-// wrong draws up to n prompts of groups, in random order within each group: all of a group
-// before one of the next. How often it draws from r does not depend on n.
+// wrong draws up to n prompts from groups, in random order within each group, and all of
+// one group before the next. The number of draws from r does not depend on n.
 func wrong(r *rand.Rand, groups [][]int, n int) []int {
 	var out []int
 	for _, g := range groups {
@@ -161,12 +161,12 @@ func wrong(r *rand.Rand, groups [][]int, n int) []int {
 	return out[:min(max(n, 0), len(out))]
 }
 
-// labelledImages are images that an annotator called good or bad. Skipped images are left
-// out.
+// labelledImages are images that an annotator labelled good or bad, without skipped
+// images.
 type labelledImages struct {
 	images  []uint8
 	prompts []string
-	labels  []float32 // 1 good, 0 bad
+	labels  []float32 // 1 for good, 0 for bad
 }
 
 func readLabelledImages(imagesDir, labelsDir string) (*labelledImages, error) {

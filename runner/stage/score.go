@@ -7,20 +7,20 @@ import (
 	"ablate/runner/world"
 )
 
-// Score scores images, each with its prompt, by a learned reward.
+// Score is the stage that scores images, each with its prompt, by a learned reward.
 const Score Kind = "score"
 
 var scoreDef = define(runScore, Def{
 	Kind: Score, Revision: 2, Backend: true,
 	Inputs: []Input{{Name: ImagesInput}, {Name: PromptsInput},
-		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // or those of the base trial:
+		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // or the same of the base trial:
 		{Name: BaseRewardInput, Optional: true, OfBase: true}, {Name: BaseEmbedderInput, Optional: true, OfBase: true}},
 	Files: tabled(scoresFile),
 })
 
-// ScoreParams have nothing that changes a score.
+// ScoreParams are the parameters of [Score]. None of them changes a score.
 type ScoreParams struct {
-	Images int `json:"images" key:"-"` // of all sets, for the estimate
+	Images int `json:"images" key:"-"` // number of images of all sets, for the estimate of the cost
 }
 
 func (p ScoreParams) memory() float64 { return float64(p.Images) * world.Pixels }
@@ -33,7 +33,7 @@ func runScore(ctx context.Context, e *Env, t Task, _ ScoreParams, progress Progr
 		reward, embedder = t.in(BaseRewardInput), t.in(BaseEmbedderInput)
 	}
 	if reward == "" || embedder == "" {
-		return fmt.Errorf("score: the task has no reward with its embedder: this is a mistake of the program that sends it")
+		return fmt.Errorf("score: the task has no reward with its embedder: this is a bug of the program that sends it")
 	}
 	prompts, sets, err := readDrawn(t)
 	if err != nil {
@@ -49,7 +49,7 @@ func runScore(ctx context.Context, e *Env, t Task, _ ScoreParams, progress Progr
 	return writeScores(t.Out, out)
 }
 
-// embedded are the embeddings float32[n, E] of images and of their prompts.
+// embedded has the embeddings of n images and of their prompts, both float32[n, E].
 type embedded struct {
 	width         int
 	images, texts []float32
@@ -92,20 +92,21 @@ func (e *Env) embed(embedderDir string, images []uint8, prompts []string) (*embe
 	return out, nil
 }
 
-// cosines of images and their prompts: the score of the frozen embedder alone.
+// cosines returns the cosine of each image and its prompt, which is the score of the
+// frozen embedder alone.
 func (x *embedded) cosines() []float32 {
 	out := make([]float32, len(x.images)/x.width)
 	for i := range out {
 		var dot float64
 		for j := i * x.width; j < (i+1)*x.width; j++ {
-			dot += float64(x.images[j]) * float64(x.texts[j]) // of unit vectors
+			dot += float64(x.images[j]) * float64(x.texts[j]) // the embeddings have unit length
 		}
 		out[i] = float32(dot)
 	}
 	return out
 }
 
-// scores are r of images, each with its prompt, by a learned reward.
+// scores returns the scores of images, each with its prompt, by a learned reward.
 func (e *Env) scores(rewardDir string, x *embedded, prompts []string) ([]float32, error) {
 	m, err := readReward(rewardDir)
 	if err != nil {
@@ -118,7 +119,8 @@ func (e *Env) scores(rewardDir string, x *embedded, prompts []string) ([]float32
 	if err != nil {
 		return nil, err
 	}
-	// The table of prompts: one an image, then the contrasting ones, each once.
+	// table has the embeddings of prompts: one per image, then each contrasting prompt
+	// once.
 	table, own := x.texts, make([][]int, len(prompts))
 	for i := range own {
 		own[i] = []int{i}
@@ -155,8 +157,8 @@ func (e *Env) scores(rewardDir string, x *embedded, prompts []string) ([]float32
 	return scores, nil
 }
 
-// rewardScores are r of images, each with its prompt, by a learned reward, and their
-// cosines by its embedder alone.
+// rewardScores returns the scores of images, each with its prompt, by a learned reward,
+// and their cosines by its embedder alone.
 func (e *Env) rewardScores(rewardDir, embedderDir string, images []uint8, prompts []string) (scores, cosines []float32, err error) {
 	x, err := e.embed(embedderDir, images, prompts)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"ablate/runner/world"
 )
 
-// Select keeps the best of n images of each prompt: best-of-n sampling.
+// Select is the stage of best-of-n sampling: for each prompt it keeps the best of n
+// images.
 const Select Kind = "select"
 
 var selectDef = define(runSelect, Def{
@@ -17,7 +18,7 @@ var selectDef = define(runSelect, Def{
 	Files:  required(imagesFile),
 })
 
-// runSelect keeps the image with the highest score, the first of those that have it.
+// runSelect keeps the image with the highest score; of several, the first.
 func runSelect(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error {
 	var best ImageSet
 	var top []float32

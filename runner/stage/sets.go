@@ -12,31 +12,32 @@ import (
 	"ablate/runner/world"
 )
 
-// What is drawn, judged, scored or measured is a set for each model: one set at step 0, or
-// one set for each checkpoint of a fine-tuning, by its step. All sets of an artifact are for
-// the same prompts.
+// Images, verdicts, scores and metrics are stored in sets, one for each model: either one
+// set at step 0, or one set for each checkpoint of a fine-tuning, by its step. All sets
+// of an artifact have the same prompts.
 
-// An ImageSet is images uint8[n, Size, Size, Channels], one for each prompt.
+// An ImageSet has the images of a model, uint8[n, Size, Size, Channels], one for each
+// prompt.
 type ImageSet struct {
 	Step   int
 	Images []uint8
 }
 
-// A VerdictSet is the verdicts on the images of a set.
+// A VerdictSet has the verdicts on the images of a set.
 type VerdictSet struct {
 	Step   int      `json:"step"`
 	Labels []string `json:"labels"` // world.Good, world.Bad or world.Skip
-	Read   []string `json:"read"`   // what the judge saw
+	Read   []string `json:"read"`   // description of what the judge recognised in each image
 }
 
-// A ScoreSet is the scores of the images of a set.
+// A ScoreSet has the scores of the images of a set.
 type ScoreSet struct {
 	Step    int
-	Scores  []float32 // by the reward, or by the gold
-	Cosines []float32 // of image and prompt, by the embedder alone; nil where the gold scores
+	Scores  []float32 // scores by the reward or by the gold
+	Cosines []float32 // cosines of image and prompt by the embedder alone; nil if the gold scores
 }
 
-// A MetricSet is what was measured of a set.
+// A MetricSet has the metrics of a set.
 type MetricSet struct {
 	Step    int      `json:"step"`
 	Metrics []Metric `json:"metrics"`
@@ -49,19 +50,20 @@ type Metric struct {
 	N     int     `json:"n"`
 }
 
-// Only is the set of an artifact that must have one. It takes what a reader returns.
+// Only returns the set of an artifact that must have exactly one. Its arguments are the
+// results of a reader.
 func Only[S any](sets []S, err error) (S, error) {
 	var none S
 	if err != nil {
 		return none, err
 	}
 	if len(sets) != 1 {
-		return none, fmt.Errorf("the artifact has %d sets; want one: this is a mistake of the program that sends the task", len(sets))
+		return none, fmt.Errorf("the artifact has %d sets; must be one: this is a bug of the program that sends the task", len(sets))
 	}
 	return sets[0], nil
 }
 
-// tensorName is the name of a set's tensor in a file.
+// tensorName returns the name of the tensor of a set in a file.
 func tensorName(base string, step int) string {
 	if step == 0 {
 		return base
@@ -69,7 +71,7 @@ func tensorName(base string, step int) string {
 	return fmt.Sprintf("%s %d", base, step)
 }
 
-// stepsOf are the steps of the tensors of a file whose name is base, in order.
+// stepsOf returns the sorted steps of the tensors that tensorName has named with base.
 func stepsOf(t map[string]checkpoint.Tensor, base string) []int {
 	var steps []int
 	for name := range t {
@@ -131,7 +133,7 @@ func readImagesOf(dir string, n int) ([]ImageSet, error) {
 	return sets, err
 }
 
-// readDrawn reads a task's prompts, and its sets of images for them.
+// readDrawn reads a task's prompts and its sets of images for them.
 func readDrawn(t Task) ([]Prompt, []ImageSet, error) {
 	prompts, err := ReadPrompts(t.in(PromptsInput))
 	if err != nil {
@@ -141,8 +143,8 @@ func readDrawn(t Task) ([]Prompt, []ImageSet, error) {
 	return prompts, sets, err
 }
 
-// eachSet makes something of each set of images, until ctx ends. what is counted in the
-// progress.
+// eachSet calls do with each set of images until ctx ends, and returns the results. what
+// names the things that the progress counts.
 func eachSet[S any](ctx context.Context, sets []ImageSet, progress Progress, what string, do func(s ImageSet) (S, error)) ([]S, error) {
 	out := make([]S, len(sets))
 	for k, s := range sets {
@@ -158,7 +160,8 @@ func eachSet[S any](ctx context.Context, sets []ImageSet, progress Progress, wha
 	return out, nil
 }
 
-// ReadVerdictsOf reads a judge's artifact on one image for each of n prompts.
+// ReadVerdictsOf reads a judge's artifact with verdicts on one image for each of n
+// prompts.
 func ReadVerdictsOf(dir string, n int) ([]VerdictSet, error) {
 	sets, err := ReadVerdicts(dir)
 	for _, s := range sets {
@@ -210,7 +213,7 @@ func writeScores(dir string, sets []ScoreSet) error {
 	return checkpoint.WriteFile(filepath.Join(dir, scoresFile), t)
 }
 
-// ReadScores reads the scores of an artifact, by step.
+// ReadScores reads the sets of scores of an artifact, by step.
 func ReadScores(dir string) ([]ScoreSet, error) {
 	path := filepath.Join(dir, scoresFile)
 	t, err := checkpoint.ReadFile(path)
@@ -241,7 +244,7 @@ func ReadScores(dir string) ([]ScoreSet, error) {
 	return sets, nil
 }
 
-// MeanScore is the mean of scores.
+// MeanScore returns the mean of scores.
 func MeanScore(scores []float32) float64 {
 	var sum float64
 	for _, s := range scores {
@@ -250,15 +253,15 @@ func MeanScore(scores []float32) float64 {
 	return sum / float64(len(scores))
 }
 
-// ReadMetrics reads what an artifact has measured, by step.
+// ReadMetrics reads the sets of metrics of an artifact, by step.
 func ReadMetrics(dir string) ([]MetricSet, error) {
 	var sets []MetricSet
 	err := checkpoint.ReadJSON(filepath.Join(dir, metricsFile), &sets, true)
 	return sets, err
 }
 
-// quantizeModel stores a sampler's images, in the model's range, as bytes. Images
-// that are not finite are those of a model whose training diverged.
+// quantizeModel converts a sampler's images from the model's range to bytes. It returns
+// an error if a value is not finite, which means that the training of the model diverged.
 func quantizeModel(x []float32) ([]uint8, error) {
 	if i := notFinite(x); i >= 0 {
 		return nil, fmt.Errorf("image %d that the model drew has the value %v: the training diverged (a smaller learning rate helps)", i/world.Pixels, x[i])
@@ -270,7 +273,7 @@ func quantizeModel(x []float32) ([]uint8, error) {
 	return b, nil
 }
 
-// modelRange maps bytes to the model's range, -1 to 1.
+// modelRange converts bytes to the model's range, -1 to 1.
 func modelRange(b []uint8) []float32 {
 	x := make([]float32, len(b))
 	fillModelRange(b, x)

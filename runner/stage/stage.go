@@ -1,7 +1,9 @@
-// Package stage runs the cached steps of a trial inside a worker process. A stage is one
-// file, which defines its row of the table of stages (Def), and does one thing: it reads
-// the artifacts of other actions as folders and writes its own folder. It knows nothing of
-// studies, scheduling or the store. Panics of graph building stop here, at Run.
+// Package stage contains the stages of a trial, such as pretraining, drawing images,
+// learning a reward and fine-tuning, and runs them inside a worker process. A stage reads
+// the results (artifacts) of other stages from folders and writes its own result into a
+// folder. Each stage is one file with its entry in the table of stages ([Def]) and its
+// code. The package does not depend on studies, scheduling or the store. Run recovers the
+// panics with which gomlx reports errors while building a graph.
 package stage
 
 import (
@@ -22,45 +24,46 @@ import (
 	"ablate/runner/world"
 )
 
-// Task is one action to run.
+// Task is an action to run.
 type Task struct {
 	Kind   Kind
-	Params json.RawMessage   // the kind's own parameters, PretrainParams and so on
-	Inputs map[string]string // folders of the artifacts that it reads, by the names of Def.Inputs
-	Out    string            // folder to write
-	Resume train.Resume      // of the stage's training, if it has one; workers do not set it yet
+	Params json.RawMessage   // parameters of the stage, PretrainParams and so on
+	Inputs map[string]string // folders of the input artifacts, by the names of Def.Inputs
+	Out    string            // folder to write into
+	Resume train.Resume      // where the stage's training saves its state; workers do not set it yet
 }
 
 // in returns the folder of an input.
 func (t Task) in(name string) string { return t.Inputs[name] }
 
-// has reports whether the task has an optional input.
+// has reports whether the task has an input.
 func (t Task) has(name string) bool { _, ok := t.Inputs[name]; return ok }
 
-// stream returns the random numbers that the task uses for a purpose. Their stage is the
-// task's own kind, so that two stages share none.
+// stream returns the random stream of the task for a purpose. The kind of stage is part
+// of it, so that no two stages share random numbers.
 func (t Task) stream(seed int64, purpose string, index int) *rand.Rand {
 	return random.Stream(seed, string(t.Kind), purpose, index)
 }
 
-// steps returns the streams of a training's steps.
+// steps returns the random streams of the steps of a training.
 func (t Task) steps(seed int64, purpose string) random.Steps {
 	return func(step int) *rand.Rand { return t.stream(seed, purpose, step) }
 }
 
-// Progress is told how far a stage is, in its own steps.
+// Progress is called with the progress of a stage: its current step, the number of steps,
+// and a text.
 type Progress func(step, total int, text string)
 
 func silent(int, int, string) {}
 
-// steps reports a training's steps.
+// steps returns a function that reports the steps of a training.
 func (p Progress) steps() func(step, total int) {
 	return func(step, total int) { p(step, total, "") }
 }
 
-// Env is what a worker keeps from one action to the next: the backend, the
-// graphs it compiled, each once, whatever the number of trials, and the real
-// images of the last evaluation.
+// Env is the state that a worker keeps between actions: the backend, the compiled graphs,
+// so that each is compiled once for all trials, and the real images of the last
+// evaluation.
 type Env struct {
 	Backend  backend.Backend
 	trainers map[string]*train.Trainer
@@ -78,7 +81,7 @@ type rewardFns struct {
 	scorer  *reward.Scorer
 }
 
-// NewEnv returns an environment that has compiled nothing yet.
+// NewEnv returns an environment without compiled graphs.
 func NewEnv(b backend.Backend) *Env {
 	return &Env{
 		Backend:  b,
@@ -123,7 +126,7 @@ func (e *Env) encoder(c embedder.Config) (*embedder.Encoder, error) {
 	return memo(e.encoders, c, func() (*embedder.Encoder, error) { return embedder.NewEncoder(e.Backend, c) })
 }
 
-// Compiled counts, by name, how often each training step of a denoiser was compiled.
+// Compiled returns how often each training step of a denoiser was compiled, by name.
 func (e *Env) Compiled() map[string]int {
 	out := map[string]int{}
 	for name, t := range e.trainers {
@@ -143,8 +146,8 @@ func memo[K comparable, V any](m map[K]V, k K, make func() (V, error)) (V, error
 	return v, err
 }
 
-// A PanicError is a panic of a stage. Its message is for the user; the stack is for
-// a log.
+// A PanicError is a panic of a stage. Its message is for the user, and its stack for a
+// log.
 type PanicError struct {
 	Kind  Kind
 	Value any
@@ -156,15 +159,15 @@ func (e *PanicError) Error() string { return fmt.Sprintf("%s: internal error: %v
 // Stack returns the stack at the panic.
 func (e *PanicError) Stack() string { return e.stack }
 
-// Unwrap returns the value of the panic if it is an error, as those of gomlx are.
+// Unwrap returns the value of the panic if it is an error. The panics of gomlx are.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// Run runs a task and leaves its artifact in t.Out. It returns promptly when
-// ctx is done. Building a graph panics by design of gomlx; whatever panics comes
-// back as a [PanicError].
+// Run runs a task, which writes its artifact into t.Out. It returns promptly when ctx is
+// done. It returns any panic as a [PanicError], because gomlx panics when a graph is
+// wrong.
 func Run(ctx context.Context, e *Env, t Task, progress Progress) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -12,16 +12,16 @@ import (
 	"ablate/models/pipeline"
 )
 
-// A fine-tuned model is the pretrained one and a folder of what is different: whole parts
-// that take the place of the pretrained ones, or an adapter, which is a low-rank update in
-// the layout of the Python package peft. The folder steps/N has the same of the checkpoint
-// after N steps.
+// A fine-tuned model is stored as its difference from the pretrained model. The folder
+// contains either whole components that replace the pretrained ones, or an adapter, which
+// is a low-rank update in the layout of the Python package peft. The subfolder steps/N
+// has the same for the checkpoint after N steps.
 
-// tunedConfig is checkpoint.json of the folder.
+// tunedConfig is the content of checkpoint.json in the folder.
 type tunedConfig struct {
 	Format   string   `json:"format"`             // formatParts or formatAdapter
-	Replaces []string `json:"replaces,omitempty"` // parts, as folders
-	Steps    []int    `json:"steps"`              // of the checkpoints; the last one is the folder's own
+	Replaces []string `json:"replaces,omitempty"` // components that are replaced, as names of folders
+	Steps    []int    `json:"steps"`              // steps of the checkpoints; the last checkpoint is in the folder itself
 }
 
 const (
@@ -31,7 +31,7 @@ const (
 
 const adapterFile = "adapter_model.safetensors"
 
-// tunedFiles are the files of a fine-tuned model, below its folder and below steps/N.
+// tunedFiles returns the files of a fine-tuned model, in its folder and in steps/N.
 func tunedFiles() []File {
 	var files []File
 	for _, prefix := range []string{"", "steps/*/"} {
@@ -42,12 +42,13 @@ func tunedFiles() []File {
 	return append(files, File{Name: tunedFile})
 }
 
-// AdapterFiles are those of the low-rank update of a fine-tuned model.
+// AdapterFiles returns the files of an adapter.
 func AdapterFiles() []string {
 	return []string{"adapter/adapter_config.json", "adapter/" + adapterFile}
 }
 
-// adapterConfig is adapter_config.json: the scale of the update is lora_alpha / r.
+// adapterConfig is the content of adapter_config.json. The scale of the update is
+// lora_alpha / r.
 type adapterConfig struct {
 	Type    string   `json:"peft_type"`
 	Rank    int      `json:"r"`
@@ -56,16 +57,16 @@ type adapterConfig struct {
 	Bias    string   `json:"bias"`
 }
 
-// A checkpointAt is the model after a step of its fine-tuning: its updates, or the weights
-// of its trained part where there are none.
+// A checkpointAt is the model after a step of its fine-tuning: its low-rank updates, or
+// the weights of the trained component if it has none.
 type checkpointAt struct {
 	Step    int
 	Updates nn.Values
 	Weights nn.Values
 }
 
-// writeTuned writes the checkpoints of a fine-tuning that trained a part of the model. The
-// last one is the fine-tuned model.
+// writeTuned writes the checkpoints of a fine-tuning. trained is the component that it
+// trained. The last checkpoint is the fine-tuned model.
 func writeTuned(dir string, net pipeline.Network, trained pipeline.Part, l lora.Config, checkpoints []checkpointAt) error {
 	c := tunedConfig{Format: formatAdapter}
 	if l.Rank == 0 {
@@ -105,8 +106,8 @@ func writeTuned(dir string, net pipeline.Network, trained pipeline.Part, l lora.
 
 func stepDir(dir string, step int) string { return filepath.Join(dir, "steps", fmt.Sprint(step)) }
 
-// partOf returns the file of a part's weights, its parameters and the prefix of their names
-// in a model.
+// partOf returns the file of the weights of a component, its parameters, and the prefix
+// of their names in a model.
 func partOf(net pipeline.Network, part string) (file string, params []nn.Param, prefix string) {
 	if part == "text_encoder" {
 		return filepath.Join(part, encoderFile), net.TextParams, pipeline.TextPrefix
@@ -117,8 +118,8 @@ func partOf(net pipeline.Network, part string) (file string, params []nn.Param, 
 // adapterPrefix begins the names of an adapter's tensors.
 const adapterPrefix = "base_model.model."
 
-// writeAdapter writes the factors of each updated layer: lora_A float32[rank, in]
-// and lora_B float32[out, rank], of which W + lora_B·lora_A are the merged weights.
+// writeAdapter writes the factors of each updated layer, lora_A float32[rank, in] and
+// lora_B float32[out, rank]. The merged weights are W + lora_B·lora_A.
 func writeAdapter(dir string, net pipeline.Network, part pipeline.Part, l lora.Config, updates nn.Values) error {
 	trained, err := net.Trained(part)
 	if err != nil {
@@ -148,7 +149,7 @@ func writeAdapter(dir string, net pipeline.Network, part pipeline.Part, l lora.C
 	return checkpoint.WriteFile(filepath.Join(dir, adapterFile), t)
 }
 
-// readAdapter reads the factors of the layers of a network that an adapter updates.
+// readAdapter reads the factors of an adapter for a network.
 func readAdapter(dir string, net pipeline.Network) (lora.Config, nn.Values, error) {
 	var c adapterConfig
 	path := filepath.Join(dir, "adapter_config.json")
@@ -208,14 +209,14 @@ func readTunedConfig(dir string) (tunedConfig, error) {
 	return c, nil
 }
 
-// checkpointSteps are the steps of the checkpoints of a fine-tuning.
+// checkpointSteps returns the steps of the checkpoints of a fine-tuning.
 func checkpointSteps(dir string) ([]int, error) {
 	c, err := readTunedConfig(dir)
 	return c.Steps, err
 }
 
-// tunedAt reads what a fine-tuning made of a model: at step 0 as it was at the end, else the
-// checkpoint after a step.
+// tunedAt returns a model after fine-tuning: at the end if step is 0, otherwise at the
+// checkpoint after step.
 func tunedAt(base *pipeline.Model, tuned string, step int) (*pipeline.Model, error) {
 	c, err := readTunedConfig(tuned)
 	if err != nil {
@@ -245,8 +246,9 @@ func tunedAt(base *pipeline.Model, tuned string, step int) (*pipeline.Model, err
 	return base.With(weights), nil
 }
 
-// Merge writes a fine-tuned model as one checkpoint folder: the pretrained one in base, with
-// what the fine-tuning made of it. An adapter is added to the weights.
+// Merge writes a fine-tuned model as a complete checkpoint folder. base is the folder of
+// the pretrained model and tuned that of the difference. An adapter is added to the
+// weights.
 func Merge(base, tuned, out string) error {
 	c, m, err := readModel(base)
 	if err != nil {

@@ -56,7 +56,8 @@ func (a *actions) run(e *Env, kind Kind, p any, in map[string]string) string {
 	return out
 }
 
-// pretrained is a small model whose parameters all matter: a new one has zeros at its end.
+// pretrained returns a small model without zero parameters. A new model has zeros in its
+// last layers, which would hide errors.
 func (a *actions) pretrained(e *Env) string {
 	a.t.Helper()
 	return a.run(e, Pretrain, PretrainParams{Seed: 1, Data: DataParams{Pairs: 64}, Layers: 1, Width: 8, Heads: 2, Steps: 20, Batch: 8, LearningRate: 4e-3, Adam: train.Default(0).Adam}, nil)
@@ -79,8 +80,8 @@ func tuning(trains pipeline.Part, l lora.Config) FinetuneParams {
 		Trains: trains, Schedule: "constant", Steps: 3, Batch: 8, LearningRate: 1e-2, Warmup: 1, Clip: 1, Adam: train.Default(0).Adam, Anchor: "none", Rounds: 1, LoRA: l}}
 }
 
-// TestAdapter: a low-rank fine-tuning leaves the factors of its update alone, and added to
-// the base's weights they are the model's. So it does after each step that it kept.
+// TestAdapter: a low-rank fine-tuning writes only the factors of its update. Added to the
+// weights of the base, they give the weights of the model, also at each checkpoint.
 func TestAdapter(t *testing.T) {
 	e, a := NewEnv(modeltest.Backend(t)), newActions(t)
 	base := a.pretrained(e)
@@ -165,9 +166,10 @@ func TestAdapter(t *testing.T) {
 	}
 }
 
-// TestTuned: a fine-tuning of whole weights leaves the parts that it trained, for its end
-// and each step that it kept; the other part remains the pretrained one's. Models of all
-// steps draw other images with the same noise, and distances grow from zero.
+// TestTuned: a fine-tuning of full weights writes the components that it trained, for its
+// end and each checkpoint; the other component stays that of the pretrained model. The
+// models of all steps draw different images from the same noise, and distances grow from
+// zero.
 func TestTuned(t *testing.T) {
 	e, a := NewEnv(modeltest.Backend(t)), newActions(t)
 	base := a.pretrained(e)
@@ -202,9 +204,9 @@ func TestTuned(t *testing.T) {
 	}
 }
 
-// TestSeries: what a fine-tuning's models draw on its way is a set for each step, from the
-// same noise; a set at the end is the one of the model itself. All that looks at images
-// has a set for each.
+// TestSeries: the checkpoints of a fine-tuning draw one set each, from the same noise;
+// the last set equals that of the fine-tuned model. All stages that read images write one
+// set for each.
 func TestSeries(t *testing.T) {
 	e, a := NewEnv(modeltest.Backend(t)), newActions(t)
 	base := a.pretrained(e)

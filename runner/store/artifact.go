@@ -10,16 +10,16 @@ import (
 	"syscall"
 )
 
-// Artifact returns the folder with the files of an artifact, after comparing every
-// byte with its digest; later calls in the same process trust the first. The files
-// are read-only and must stay as they are. A miss is a [*MissError]; a corrupt
-// artifact is also moved to quarantine/, so that it is computed again.
+// Artifact returns the folder with the files of an artifact, after comparing all files
+// with their digests. Later calls in the same process trust the first one. The files are
+// read-only and must not be changed. A miss is a [*MissError]. A corrupt artifact is a
+// miss and is moved to quarantine/, so that it is computed again.
 func (s *Store) Artifact(ctx context.Context, id OutputID) (string, error) {
 	return s.Files(ctx, id, func(string) bool { return true })
 }
 
-// Files is [Store.Artifact] for a reader of some files alone: it compares those
-// that want is true of, and that they are there.
+// Files is like [Store.Artifact] for a caller that reads only some files: it compares
+// only the files for which want is true.
 func (s *Store) Files(ctx context.Context, id OutputID, want func(path string) bool) (string, error) {
 	done, err := s.turn(ctx, id)
 	if err != nil {
@@ -40,8 +40,8 @@ func (s *Store) Files(ctx context.Context, id OutputID, want func(path string) b
 	return s.files(id), nil
 }
 
-// compare reads files of an artifact and compares them with the manifest. Errors of
-// the device or of permission are not damage, and come back as what they are.
+// compare compares files of an artifact with the manifest. It does not count an I/O error
+// or missing permission as damage, and returns these errors as they are.
 func (s *Store) compare(ctx context.Context, id OutputID, want func(path string) bool) error {
 	corrupt := func(detail string) error {
 		return &MissError{ID: id.String(), Reason: CorruptArtifact, Detail: detail}
@@ -101,8 +101,8 @@ func (s *Store) compare(ctx context.Context, id OutputID, want func(path string)
 	return nil
 }
 
-// turn waits until nobody else in this process compares an artifact, so that many
-// readers of one read its bytes once. done ends the turn.
+// turn waits until no other goroutine compares an artifact, so that several readers of
+// one artifact read its bytes only once. The caller must call done.
 func (s *Store) turn(ctx context.Context, id OutputID) (done func(), err error) {
 	for {
 		s.mu.Lock()
@@ -151,7 +151,7 @@ func (s *Store) distrust(id OutputID) {
 	delete(s.intact, id)
 }
 
-// manifest reads the manifest of an artifact and compares it with the id.
+// manifest reads the manifest of an artifact and checks it against the id.
 func (s *Store) manifest(id OutputID) (manifest, error) {
 	corrupt := func(detail string) error {
 		return &MissError{ID: id.String(), Reason: CorruptArtifact, Detail: detail}

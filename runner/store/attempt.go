@@ -5,28 +5,28 @@ import (
 	"time"
 )
 
-// Outcome says how an attempt ended.
+// Outcome is the outcome of an attempt.
 type Outcome string
 
 const (
 	OutcomeOK          Outcome = "ok"
 	OutcomeFailed      Outcome = "failed"
 	OutcomeInterrupted Outcome = "interrupted"
-	OutcomeRunning     Outcome = "running" // its process is alive, or on another machine
+	OutcomeRunning     Outcome = "running" // its process is alive, or on another machine and not known to be dead
 )
 
-// Attempt is one try at an action, folded from its events.
+// Attempt is one attempt at an action, combined from its events.
 type Attempt struct {
-	Event           // the last event, completed from the start event; Time is the start's
-	Number  int     // 1 for the first try of the action in this journal
-	Seconds float64 // duration; 0 where the end is not known
+	Event           // the last event, with missing fields from the start event; Time is the start
+	Number  int     // 1 for the first attempt at the action in this journal
+	Seconds float64 // duration in seconds; 0 if the end is not known
 	Outcome Outcome
 }
 
-// Attempts folds the events of a journal, in the order of their starts. One that
-// began and never ended is interrupted if its process is gone. Whether a process of
-// another machine, or from before this machine's last start, is gone cannot be
-// known: it is taken to be after a week without an event.
+// Attempts combines the events of a journal to attempts, in the order of their starts. An
+// attempt without an end is interrupted if its process has ended. Whether a process of
+// another machine, or from before the last boot, has ended is not known; it is assumed
+// after a week without an event.
 func Attempts(events []Event) []Attempt {
 	type who struct {
 		process string
@@ -35,7 +35,7 @@ func Attempts(events []Event) []Attempt {
 	var all []Attempt
 	open := map[who]int{} // index in all
 	count := map[ActionID]int{}
-	last := map[string]time.Time{} // event of each process
+	last := map[string]time.Time{} // time of the last event by process
 	begin := func(e Event) int {
 		count[e.Action]++
 		all = append(all, Attempt{Event: e, Number: count[e.Action]})
@@ -46,7 +46,8 @@ func Attempts(events []Event) []Attempt {
 		last[e.Process] = e.Time
 		i, running := open[id]
 		if e.Kind == Started {
-			// An earlier start without an end was cut off: the process went on without it.
+			// The same process started the action before without an end, so that attempt
+			// was interrupted.
 			if running {
 				all[i].Outcome = OutcomeInterrupted
 			}
@@ -54,7 +55,7 @@ func Attempts(events []Event) []Attempt {
 			continue
 		}
 		delete(open, id)
-		if !running { // the line that said it began was lost
+		if !running { // the line of its start was lost
 			i = begin(e)
 		}
 		all[i].end(e)
@@ -100,8 +101,8 @@ func (a *Attempt) end(e Event) {
 	}
 }
 
-// gone reports whether the process that wrote its last event then is dead, as far as
-// that can be known.
+// gone reports whether a process has ended, as far as that is known. last is the time of
+// its last event.
 func gone(process string, last time.Time) bool {
 	if strings.Count(process, "-") != 2 {
 		return false

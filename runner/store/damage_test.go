@@ -19,9 +19,9 @@ import (
 
 func sumOf(s string) [sha256.Size]byte { return sha256.Sum256([]byte(s)) }
 
-// TestDamage changes, cuts and removes every file of a store, at every place that
-// differs in kind. Each time it is a miss with a reason, never another answer, and
-// computing again mends it.
+// TestDamage changes, truncates and removes every file of a store, at every kind of
+// position. Each time the result is a miss with a reason and never a wrong entry, and
+// computing again repairs it.
 func TestDamage(t *testing.T) {
 	key, files := sample()
 	whole := scratch(t)
@@ -48,14 +48,14 @@ func TestDamage(t *testing.T) {
 		if strings.HasPrefix(name, "actions") {
 			reason = CorruptEntry
 		}
-		// At one store for all: each damage is mended before the next.
+		// All damages use one store. Each is repaired before the next.
 		s := open(t, scratch(t))
 		try := func(how string, damage func(path string)) {
 			t.Helper()
 			if _, err := put(t, s, key, files); err != nil {
 				t.Fatal(err)
 			}
-			s = open(t, s.dir) // which has checked nothing yet
+			s = open(t, s.dir) // a new process, which has checked nothing yet
 			damage(filepath.Join(s.dir, name))
 			_, err := get(t, s, key.ID())
 			var miss *MissError
@@ -81,7 +81,7 @@ func TestDamage(t *testing.T) {
 			}
 		}
 		for i := range data {
-			if i > 40 && i%7 != 0 { // a byte in each digest, number and word, and in each separator sooner or later
+			if i > 40 && i%7 != 0 { // this samples all digests, numbers, words and separators
 				continue
 			}
 			changed := append([]byte(nil), data...)
@@ -104,7 +104,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestWrongPlace: an entry under another action's name is no answer for it.
+// TestWrongPlace: an entry in the place of another action is a miss.
 func TestWrongPlace(t *testing.T) {
 	s := open(t, scratch(t))
 	key, files := sample()
@@ -123,9 +123,8 @@ func TestWrongPlace(t *testing.T) {
 	}
 }
 
-// TestCorruptIsTakenOut: a corrupt artifact is moved to quarantine/, with all its
-// bytes, so that an action which has not been looked at yet finds it missing and not
-// corrupt.
+// TestCorruptIsTakenOut: a corrupt artifact is moved to quarantine/ with all its bytes.
+// Another action with the same artifact then finds it missing and not corrupt.
 func TestCorruptIsTakenOut(t *testing.T) {
 	s := open(t, scratch(t))
 	key, files := sample()
@@ -182,7 +181,7 @@ func TestFilesAlone(t *testing.T) {
 	}
 }
 
-// TestStopsHashing: who waits for a digest can be stopped.
+// TestStopsHashing: computing a digest stops when the context ends.
 func TestStopsHashing(t *testing.T) {
 	s := open(t, scratch(t))
 	key, files := sample()
@@ -209,8 +208,8 @@ func TestStopsHashing(t *testing.T) {
 	}
 }
 
-// TestNoRegularFile: what is not a file where one should be is a miss, and a reader
-// does not wait for it.
+// TestNoRegularFile: a pipe, device or folder in the place of a file is a miss, and
+// reading it does not block.
 func TestNoRegularFile(t *testing.T) {
 	key, files := sample()
 	pipe := func(path string) error { return syscall.Mkfifo(path, 0o666) }
@@ -228,7 +227,7 @@ func TestNoRegularFile(t *testing.T) {
 	} {
 		for how, make := range map[string]func(string) error{"pipe": pipe, "folder": folder, "link": link, "file": func(p string) error { return os.WriteFile(p, nil, 0o666) }} {
 			if strings.HasPrefix(place.name, "shard") && (how == "folder" || how == "link") {
-				continue // a link there is somebody's arrangement
+				continue // a link was made on purpose
 			}
 			s := open(t, scratch(t))
 			e, err := put(t, s, key, files)
@@ -271,8 +270,8 @@ func sameName(boot string) string {
 // points are the places in Commit at which a process may die.
 var points = []string{"sealing", "staged", "installed", "entered"}
 
-// TestKilled kills a process at each step of a commit. The next finds nothing or
-// all of it, and nothing left over.
+// TestKilled kills a process at each step of a commit. The next process finds either
+// nothing or the whole result, and no files are left over.
 func TestKilled(t *testing.T) {
 	key, files := sample()
 	if dir := os.Getenv("ABLATE_STORE_TEST_DIR"); dir != "" {
@@ -323,9 +322,9 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestSweep: what certainly belongs to a dead process of this machine goes, and what
-// another machine has not touched for a week. Hosts of one name and process
-// namespace, which is what every host outside containers has, are not one machine.
+// TestSweep: files of processes of this machine that are certainly dead are removed, and
+// files that another machine has not touched for a week. Two hosts may have the same name
+// and process namespace, as all hosts outside containers do; they are different machines.
 func TestSweep(t *testing.T) {
 	dir := scratch(t)
 	s := open(t, dir)
@@ -347,8 +346,8 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Silent for more than a week: another machine's, and that of a living process here,
-	// of which it is known that it lives.
+	// Files not touched for more than a week: those of another machine, and those of a
+	// process of this machine that is known to be alive.
 	for _, name := range []string{"000000000001-1-1-x", filepath.Base(w.tmp)} {
 		old := filepath.Join(dir, "tmp", name)
 		write(t, filepath.Join(old, "files"), map[string]string{"weights": "0"})
@@ -358,7 +357,7 @@ func TestSweep(t *testing.T) {
 			}
 		}
 	}
-	// And one of another machine that has changed one file since.
+	// Files of another machine of which one has changed since.
 	busy := filepath.Join(dir, "tmp", "000000000002-1-1-x")
 	write(t, filepath.Join(busy, "files"), map[string]string{"weights": "0"})
 	for _, path := range []string{filepath.Join(busy, "files"), busy} {

@@ -50,7 +50,7 @@ func fill(t *testing.T, dir string) string {
 	return name
 }
 
-// says checks that an error names the store's folder and what to do.
+// says checks that an error names the store's folder and gives advice.
 func says(t *testing.T, err error, dir, what string) {
 	t.Helper()
 	if err == nil || !strings.HasPrefix(err.Error(), "store "+dir+": "+what) || !strings.Contains(err.Error(), "--store") {
@@ -60,8 +60,8 @@ func says(t *testing.T, err error, dir, what string) {
 	}
 }
 
-// TestFullDisk fills a real disk at different moments of a commit. Nothing half done
-// is left, what was there is still there, and with space again it goes on.
+// TestFullDisk fills a real disk at different moments of a commit. No incomplete files
+// are left, earlier results stay, and with free space a commit succeeds.
 func TestFullDisk(t *testing.T) {
 	dir := smallDisk(t, "size=256k")
 	s := open(t, dir)
@@ -113,7 +113,7 @@ func TestFullDisk(t *testing.T) {
 	if got, err := get(t, open(t, dir), before.ID()); err != nil || cmp.Diff(files, got) != "" {
 		t.Errorf("what was there: %v, %v", got, err)
 	}
-	fill(t, dir) // what the commit gave back
+	fill(t, dir) // the space that the failed commit has freed
 	for err = nil; err == nil; {
 		err = j.Append(event)
 	}
@@ -190,7 +190,8 @@ func TestOutOfNames(t *testing.T) {
 	}
 }
 
-// TestReadOnly: a store that cannot be written can be read, and says so when it must write.
+// TestReadOnly: a store that cannot be written can be read, and writing returns an error
+// that says so.
 func TestReadOnly(t *testing.T) {
 	dir := smallDisk(t, "size=256k")
 	key, files := sample()
@@ -212,9 +213,9 @@ func TestReadOnly(t *testing.T) {
 	says(t, err, filepath.Join(dir, "new"), "the folder cannot be written")
 }
 
-// TestSharedStore: in a store that its group may write, what one user makes another can
-// use; where another may not write, that is said before anything is computed, and a file
-// that cannot be read is not called one that cannot be written.
+// TestSharedStore: in a store that its group may write, one user can use and extend what
+// another made. If a user may not write, the error comes before anything is computed. An
+// error of reading does not say that a file cannot be written.
 func TestSharedStore(t *testing.T) {
 	if dir := os.Getenv("ABLATE_STORE_TEST_SHARED"); dir != "" { // as another user
 		s := open(t, dir)
@@ -278,7 +279,8 @@ func TestSharedStore(t *testing.T) {
 			t.Errorf("%s: %v\n%s", what, err, out)
 		}
 	}
-	// The test binary lies in a folder of root's: a copy is where everybody may run it.
+	// The test binary is in a folder of root. A copy is in a folder from which everybody
+	// may run it.
 	public := scratch(t)
 	if err := os.Chmod(public, 0o755); err != nil {
 		t.Fatal(err)
@@ -327,7 +329,7 @@ func TestSharedStore(t *testing.T) {
 	if st, err := ReadStudy(study); err != nil || st.Backend != "xla:cuda" {
 		t.Errorf("the other user's run is %+v, %v", st, err)
 	}
-	// Damage found by one user and mended by another, in both directions.
+	// One user finds damage and the other repairs it, in both directions.
 	weights := func() string { // of the same length
 		e, err := open(t, shared).Lookup(key.ID())
 		if err != nil {
@@ -349,7 +351,8 @@ func TestSharedStore(t *testing.T) {
 	}
 	as(private, "read")
 	as(private, "refused")
-	// One shard, made before the store was shared, is enough to lose a result.
+	// A single folder that was made before the store was shared is enough to lose a
+	// result.
 	for _, sub := range []string{"actions", "artifacts"} {
 		late := filepath.Join(public, "late-"+sub)
 		if err := os.CopyFS(late, os.DirFS(shared)); err != nil {

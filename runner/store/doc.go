@@ -1,8 +1,9 @@
-// Package store keeps what stages produced, so that nothing is computed twice.
+// Package store is a content-addressed cache on disk: it keeps the results of stages, so
+// that nothing is computed twice.
 //
-// An action (a stage with all its inputs) is named by an [ActionID], the hash of
-// readable lines ([Key.Text]); what it produced is an artifact, a folder of files
-// named by an [OutputID], the hash of its manifest. The folder of a store holds
+// An action is a stage with all its parameters and inputs. Its name is an [ActionID], the
+// hash of readable lines ([Key.Text]). Its result is an artifact, a folder of files,
+// whose name is an [OutputID], the hash of its manifest. The folder of a store contains
 //
 //	actions/ab/abcd…              index entry: action → output, with the key's lines
 //	artifacts/ab/abcd…/manifest   one line a file: digest, size, path
@@ -12,31 +13,30 @@
 //	quarantine/…                  what was damaged, for whoever wants to look at it
 //	tmp/…                         what live processes are writing
 //
-// Everything under actions and artifacts is written once: into tmp, synced, then
-// renamed, the index entry last. So whoever dies at whatever moment leaves either
-// nothing or all of an action. A look-up reads the index, the manifest and the
-// sizes of files; bytes are compared with their digests where they are read
-// ([Store.Artifact], [Store.Files]). A corrupt entry or artifact is a miss with a
-// reason ([MissError]), never a failure and never an answer. A corrupt artifact is
-// moved to quarantine/ by whoever finds it, a corrupt entry by who enters another in
-// its place; neither is deleted. An entry of another format is missing, not damaged.
+// Files under actions and artifacts are written once: into tmp, synced, then renamed, the
+// index entry last. A process that dies at any moment therefore leaves either nothing or
+// all of an action. A look-up reads the index, the manifest and the sizes of files. Bytes
+// are compared with their digests when they are read ([Store.Artifact], [Store.Files]). A
+// corrupt entry or artifact is a miss with a reason ([MissError]): it is never returned,
+// and never stops the program. A corrupt artifact is moved to quarantine/ when it is
+// found, and a corrupt entry when it is replaced; neither is deleted. An entry of another
+// format is missing, not damaged.
 //
-// Opening and reading make and change nothing else. The first write makes the
-// folders, looks whether all of them can be written, and removes what dead
-// processes left in tmp.
+// Apart from that, opening and reading a store create and change nothing. The first write
+// creates the folders, checks that all of them can be written, and removes files that
+// dead processes left in tmp.
 //
-// Any number of processes of one machine, or of several on a shared file system
-// with atomic renames and links, may use a store at once: no lock is taken. Two
-// that compute one action at the same time both succeed: the first enters its
-// bytes, the second gets these, and is told if its own differ. On a file system
-// without links the later of two that enter within the same moment may replace the
-// first. The journal promises less, see [Journal].
+// Any number of processes may use a store at the same time, on one machine or on several
+// with a shared file system that has atomic renames and links. No lock is taken. If two
+// processes compute the same action at the same time, both succeed: the store keeps the
+// bytes of the first, and the second gets these, with a note if its own differ. On a file
+// system without links, the later of two that finish in the same moment may replace the
+// first. The guarantees of the journal are weaker, see [Journal].
 //
-// A folder of results is one study's. study.json names the study and its module; a
-// study of the same name in another module has a folder beside it ([Store.ClaimStudy]).
-// In a store whose folder its group may write, everything is made for the group.
+// A folder of results belongs to one study. study.json names the study and its module; a
+// study of the same name in another module has another folder ([Store.ClaimStudy]). If
+// the group may write the store's folder, it may write everything in the store.
 //
-// A store does NOT defend itself against someone who forges an entry, or both a
-// manifest and its digest, and trusts, within one process, a file that it has
-// checked once.
+// A store does NOT detect a forged entry, or a manifest that was forged together with its
+// digest. Within one process, it trusts a file that it has checked once.
 package store

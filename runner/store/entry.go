@@ -12,24 +12,25 @@ import (
 // entryFormat is the first line of an index entry.
 const entryFormat = "ablate entry 2"
 
-// Entry is a line of the index: what an action produced.
+// Entry is an entry of the index: the output of an action.
 type Entry struct {
 	Action ActionID
 	Output OutputID
-	Files  int    // number of files of the artifact
-	Bytes  int64  // their size together
-	Made   string // environment in which it was computed: lines, no part of the key
-	Build  string // program that computed it; one line
-	Key    string // Key.Text of the action, from which Action follows
+	Files  int    // number of files of the output
+	Bytes  int64  // total size of these files in bytes
+	Made   string // environment in which the output was computed, as lines; not part of the key
+	Build  string // build of the program that computed the output, on one line
+	Key    string // Key.Text of the action; its hash is Action
 
-	// What follows is set by Commit alone, is not stored, and deserves a warning.
-	Replaced   OutputID // that the index named before, other than Output, whose bytes are lost
-	Rejected   OutputID // that was computed now, other than Output, and not kept
-	Difference string   // first file in which they differ
+	// Only Commit sets the following fields. They are not stored. The caller should warn
+	// of them.
+	Replaced   OutputID // earlier output of the action, which differed from Output and is lost
+	Rejected   OutputID // output that was computed now, which differs from Output and was not kept
+	Difference string   // first file in which that output and Output differ
 }
 
-// Stage returns the kind of stage, read from the key; it is empty for a key that this
-// version does not read.
+// Stage returns the kind of stage from the key. It is empty if this version cannot parse
+// the key.
 func (e Entry) Stage() string {
 	k, err := ParseKey(e.Key)
 	if err != nil {
@@ -38,7 +39,8 @@ func (e Entry) Stage() string {
 	return k.Stage
 }
 
-// encode writes the one spelling of an entry; its last line is the sum of the others.
+// encode returns the text of an entry, of which there is exactly one. The last line is
+// the checksum of the others.
 func (e Entry) encode() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\naction %s\noutput %s\nfiles %d\nbytes %d\nmade %s\nbuild %s\nkey %d\n%s", entryFormat,
@@ -47,14 +49,13 @@ func (e Entry) encode() []byte {
 	return b.Bytes()
 }
 
-// sumLineOf is the last line of an entry, in every format.
+// sumLineOf returns the last line of an entry, which is the same in every format.
 func sumLineOf(head string) string { return fmt.Sprintf("sum %x\n", sha256.Sum256([]byte(head))) }
 
-// errOtherFormat is what the entry of an earlier or later program is: whole, and
-// no answer.
+// errOtherFormat is the error of an intact entry that an earlier or later version wrote.
 var errOtherFormat = errors.New("entry of another format")
 
-// parseEntry reads what encode writes and nothing else.
+// parseEntry parses the output of encode and accepts no other text.
 func parseEntry(data []byte) (Entry, error) {
 	const sumLine = len("sum ") + 2*sha256.Size + len("\n")
 	if len(data) < sumLine {
@@ -73,7 +74,7 @@ func parseEntry(data []byte) (Entry, error) {
 	var keyLen int
 	fields := strings.SplitN(rest, "\n", 8)
 	if len(fields) != 8 {
-		return Entry{}, errors.New("entry: torn")
+		return Entry{}, errors.New("entry: incomplete")
 	}
 	for i, f := range []struct {
 		format string
@@ -94,7 +95,7 @@ func parseEntry(data []byte) (Entry, error) {
 	if e.Action != sha256.Sum256([]byte(e.Key)) {
 		return Entry{}, errors.New("entry: key does not belong to the action")
 	}
-	// The sum, the lengths and the spelling of the numbers are all checked at once.
+	// This checks the sum, the lengths and the spelling of the numbers.
 	if !bytes.Equal(e.encode(), data) {
 		return Entry{}, errors.New("entry: sum does not match")
 	}

@@ -7,27 +7,27 @@ import (
 	"syscall"
 )
 
-// ErrNotFound is what every miss is, whatever its reason; see [MissError].
+// ErrNotFound matches every miss, whatever its reason; see [MissError].
 var ErrNotFound = errors.New("not in the store")
 
-// Reason says why something was not found.
+// Reason is the reason of a miss.
 type Reason string
 
 const (
 	Missing         Reason = "missing"             // it was never computed, or was deleted
 	CorruptEntry    Reason = "corrupt index entry" // the index entry cannot be read or fails its sum
-	Incomplete      Reason = "incomplete artifact" // the entry is there, its files are not
+	Incomplete      Reason = "incomplete artifact" // the entry exists, but not all files of its artifact
 	CorruptArtifact Reason = "corrupt artifact"    // bytes on disk differ from their digests
 )
 
-// MissError is a miss with its reason. It matches [ErrNotFound]. Any reason but
-// Missing is worth a warning: something damaged the store, and it is mended by
-// computing again.
+// MissError is a miss with its reason. It matches [ErrNotFound]. Callers should warn of
+// any reason but Missing: something has damaged the store. Computing the action again
+// repairs it.
 type MissError struct {
-	ID     string // of the action or artifact, in full
+	ID     string // full id of the action or artifact
 	Reason Reason
-	Detail string // what exactly is wrong, naming the file; may be empty
-	Moved  string // where the damaged artifact lies now; empty where it was not moved
+	Detail string // the damage, with the name of the file; may be empty
+	Moved  string // new path of the damaged artifact; empty if it was not moved
 }
 
 func (e *MissError) Error() string {
@@ -50,13 +50,13 @@ func Damaged(err error) bool {
 	return errors.As(err, &miss) && miss.Reason != Missing
 }
 
-// NondeterminismError says that one action gave two outputs, under Commit.Strict.
-// The store keeps the first.
+// NondeterminismError reports that one action gave two different outputs, with
+// Commit.Strict set. The store keeps the first.
 type NondeterminismError struct {
 	Action     ActionID
 	Stage      string
 	Have, Got  OutputID
-	Difference string // the first file in which they differ
+	Difference string // first file in which the outputs differ
 }
 
 func (e *NondeterminismError) Error() string {
@@ -64,10 +64,9 @@ func (e *NondeterminismError) Error() string {
 		e.Stage, e.Action.Short(), e.Have.Short(), e.Got.Short(), e.Difference)
 }
 
-// Diagnose adds to an error of the file system the folder of the store and what to
-// do about it, where that is known: a full disk, a folder that cannot be written.
-// Other errors, nil included, come back as they are. Stages that write into
-// [Writer.Dir] pass their errors through it.
+// Diagnose adds the store's folder and advice to an error of the file system, such as a
+// full disk or a folder that cannot be written. It returns other errors, including nil,
+// unchanged. Call it with errors of stages, which write into [Writer.Dir].
 func (s *Store) Diagnose(err error) error { return diagnose(s.dir, err) }
 
 func diagnose(dir string, err error) error {
@@ -90,7 +89,7 @@ func diagnose(dir string, err error) error {
 	return &diagnosis{dir: dir, what: what, err: err}
 }
 
-// unreadable is fail for an error met while reading.
+// unreadable is like fail, for an error of reading.
 func (s *Store) unreadable(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return &diagnosis{dir: s.dir, what: "a file cannot be read: give this user the permission to read the folder, or name another with --store or ABLATE_STORE", err: err}
@@ -98,7 +97,7 @@ func (s *Store) unreadable(err error) error {
 	return s.fail(err)
 }
 
-// diagnosis is an error that already says what to do.
+// diagnosis is an error with advice.
 type diagnosis struct {
 	dir, what string
 	err       error

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// FuzzEntry: what is read is written again as the same bytes, and belongs to its key.
+// FuzzEntry: an entry that is parsed encodes to the same bytes, and belongs to its key.
 func FuzzEntry(f *testing.F) {
 	key, _ := sample()
 	e := Entry{Action: key.ID(), Output: OutputID{7}, Files: 3, Bytes: 12, Key: key.Text()}
@@ -22,8 +22,8 @@ func FuzzEntry(f *testing.F) {
 	})
 }
 
-// FuzzKey: what is read is written again as the same bytes, and so what is written is read
-// again as the same key.
+// FuzzKey: a key that is parsed has the same text, so a text is always parsed to the same
+// key.
 func FuzzKey(f *testing.F) {
 	key, _ := sample()
 	f.Add(key.Text())
@@ -41,7 +41,8 @@ func FuzzKey(f *testing.F) {
 	})
 }
 
-// FuzzManifest: what is read is written again as the same bytes, and every path stays inside.
+// FuzzManifest: a manifest that is parsed encodes to the same bytes, and no path leads
+// out of the folder.
 func FuzzManifest(f *testing.F) {
 	f.Add(manifest{{path: "a/b", size: 3, sum: sumOf("abc")}, {path: "c\n\xff", sum: sumOf("")}}.encode())
 	f.Add(manifest{}.encode())

@@ -8,15 +8,16 @@ import (
 	"testing"
 )
 
-// tb is what the store's tests need of a test; rapid's has it too.
+// tb has the methods of a test that the store's tests use; tests of the package rapid
+// have them too.
 type tb interface {
 	Helper()
 	Fatal(args ...any)
 	Fatalf(format string, args ...any)
 }
 
-// scratch returns a folder in memory where there is one: on a disk, waiting for it
-// to have every file is all that these tests would do.
+// scratch returns a folder in memory if possible, because on a disk these tests would
+// mostly wait for syncs.
 func scratch(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "store-test-*")
@@ -108,7 +109,7 @@ func leftovers(t tb, s *Store) (names []string) {
 	return names
 }
 
-// skip skips a test for want of something, or fails it where nothing may be wanting.
+// skip skips a test that lacks a tool, or fails it if ABLATE_TEST_STRICT is set.
 func skip(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("ABLATE_TEST_STRICT") == "1" {
@@ -117,7 +118,7 @@ func skip(t *testing.T, why string) {
 	t.Skip(why)
 }
 
-// sample is a key and its files, for tests to which any will do.
+// sample returns any key with its files.
 func sample() (Key, map[string]string) {
 	return Key{Stage: "finetune", Revision: 1, Lines: []string{"finetune.beta 0.5"}, Backend: "xla:cpu"},
 		map[string]string{"unet/config.json": "{}", "unet/weights": "0123456789", "empty": ""}

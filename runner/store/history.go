@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// Entries returns every entry of the index that can be read, sorted by action.
-// Whether their artifacts are there is not checked.
+// Entries returns all entries of the index that can be read, sorted by action. It does
+// not check that their artifacts exist.
 func (s *Store) Entries() ([]Entry, error) {
 	var all []Entry
 	root := filepath.Join(s.dir, "actions")
@@ -28,7 +28,7 @@ func (s *Store) Entries() ([]Entry, error) {
 			switch e, err := s.Index(id); {
 			case err == nil:
 				all = append(all, e)
-			case !errors.Is(err, ErrNotFound): // what cannot be read is a miss, and no history
+			case !errors.Is(err, ErrNotFound): // an entry that cannot be read is a miss, and is left out
 				return nil, err
 			}
 		}
@@ -36,9 +36,8 @@ func (s *Store) Entries() ([]Entry, error) {
 	return all, nil
 }
 
-// Attempts returns the attempts of every study's journal. What is not a journal
-// there is no history: a folder of that name is a study's of the first version,
-// whose results lay in each other's folders.
+// Attempts returns the attempts of the journals of all studies. It skips a folder in the
+// place of a journal: in the first version of the store, a study could have that name.
 func (s *Store) Attempts() ([]Attempt, error) {
 	var all []Attempt
 	root := filepath.Join(s.dir, "studies")
@@ -59,8 +58,8 @@ func (s *Store) Attempts() ([]Attempt, error) {
 	return all, nil
 }
 
-// list returns the names in a folder, sorted; none where it is not there, or is no
-// folder.
+// list returns the sorted names in a folder. It returns none if the folder does not exist
+// or is not a folder.
 func (s *Store) list(dir string) ([]string, error) {
 	found, err := os.ReadDir(dir)
 	if err != nil && !absent(err) {

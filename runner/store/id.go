@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// IDSize is the number of bytes of an id, those of a SHA-256 sum.
+// IDSize is the number of bytes of an id, which is a SHA-256 sum.
 const IDSize = 32
 
-// shortLen is the number of hexadecimal digits that people are shown.
+// shortLen is the number of hexadecimal digits of an id in messages.
 const shortLen = 12
 
 // ActionID names an action: the hash of a complete description of a computation.
@@ -65,11 +65,11 @@ func (id *OutputID) UnmarshalText(b []byte) (err error) {
 	return err
 }
 
-// parseID accepts exactly one spelling of each id, so that equal ids are equal text.
+// parseID accepts only lower-case digits, so that equal ids are equal texts.
 func parseID(s string) (id [IDSize]byte, err error) {
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != IDSize || hex.EncodeToString(b) != s {
-		return id, fmt.Errorf("id %.80q: want %d lower-case hexadecimal digits", s, 2*IDSize)
+		return id, fmt.Errorf("id %.80q: must be %d lower-case hexadecimal digits", s, 2*IDSize)
 	}
 	return [IDSize]byte(b), nil
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// EventKind says what happened to an attempt at an action.
+// EventKind is the kind of an event of an attempt at an action.
 type EventKind string
 
 const (
@@ -27,36 +27,36 @@ func (k EventKind) valid() bool {
 	return slices.Contains([]EventKind{Started, Finished, Failed, Interrupted}, k)
 }
 
-// Event is one line of a journal. Kind, Time and Action are always there; what is
-// not known yet, or does not apply, stays zero.
+// Event is one line of a journal. Kind, Time and Action are always set. Fields that do
+// not apply or are not known are zero.
 type Event struct {
 	Kind     EventKind `json:"kind"`
 	Time     time.Time `json:"time"`
-	Process  string    `json:"process"` // who wrote it; filled in by Append
+	Process  string    `json:"process"` // name of the process that wrote the event; set by Append
 	Action   ActionID  `json:"action"`
 	Stage    string    `json:"stage,omitempty"`
-	Trial    string    `json:"trial,omitempty"` // id of the first trial that needs it
-	View     string    `json:"view,omitempty"`  // and its row and seed
+	Trial    string    `json:"trial,omitempty"` // id of the first trial that needs the action
+	View     string    `json:"view,omitempty"`  // row and seed of that trial
 	Worker   int       `json:"worker,omitempty"`
-	Cost     float64   `json:"cost,omitempty"` // of the action, in the runner's own unit, to expect that of others
+	Cost     float64   `json:"cost,omitempty"` // estimated cost of the action in seconds, to predict the time of other actions
 	Device   string    `json:"device,omitempty"`
 	Backend  string    `json:"backend,omitempty"`
 	Versions string    `json:"versions,omitempty"`
 	CPU      string    `json:"cpu,omitempty"`
 
-	Seconds float64 `json:"seconds,omitempty"` // of an attempt that ended, by a clock that nobody sets
+	Seconds float64 `json:"seconds,omitempty"` // duration of an attempt that ended, by a monotonic clock
 
-	Environment string `json:"environment,omitempty"` // lines of what may change the last digits of a result
+	Environment string `json:"environment,omitempty"` // lines that describe everything that may change the last digits of a result
 
-	Output string `json:"output,omitempty"` // of a finished attempt
-	Error  string `json:"error,omitempty"`  // of a failed one
+	Output string `json:"output,omitempty"` // output id of a finished attempt
+	Error  string `json:"error,omitempty"`  // error of a failed attempt
 }
 
-// Journal is an append-only file of events, one JSON object a line, that several
-// processes of one machine may write at once: every event is a single write at the
-// file's end. It is not synced: the last lines may be lost with the machine, never
-// with the process. On a network file system, writes of two machines at the same
-// moment may cover each other; the journal is history, and no result depends on it.
+// Journal is an append-only file of events, one JSON object per line. Several processes
+// of one machine may write it at the same time, because every event is a single write at
+// the end of the file. The file is not synced: its last lines may be lost if the machine
+// crashes, but not if the process does. On a network file system, simultaneous writes of
+// two machines may overwrite each other. No result depends on the journal.
 type Journal struct {
 	dir     string
 	process string
@@ -76,7 +76,8 @@ func (s *Store) OpenJournal(studyDir string) (*Journal, error) {
 		return nil, s.fail(err)
 	}
 	if share := s.shared() & 0o066; share != 0 {
-		// Whoever made the journal gives the others of a shared store their rights.
+		// In a shared store, the owner of the journal gives other users permission to
+		// write it.
 		if info, err := f.Stat(); err == nil && info.Mode()&share != share {
 			_ = f.Chmod(info.Mode() | share)
 		}
@@ -96,8 +97,8 @@ func (j *Journal) Append(e Event) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	// The line begins with an end, in case another process died in the middle of its
-	// own: only that one is lost.
+	// The line begins with a newline. If another process died in the middle of its line,
+	// only that line is lost.
 	if _, err := j.f.Write(slices.Concat([]byte{'\n'}, line, []byte{'\n'})); err != nil {
 		return fmt.Errorf("journal: %w", diagnose(j.dir, err))
 	}
@@ -107,9 +108,9 @@ func (j *Journal) Append(e Event) error {
 // Close closes the file.
 func (j *Journal) Close() error { return j.f.Close() }
 
-// ReadJournal returns the events of a study in the order in which they were
-// written, and how many lines could not be read: a process that dies, or a full
-// disk, may tear one. A journal that does not exist has no events.
+// ReadJournal returns the events of a study in the order in which they were written, and
+// the number of lines that could not be read. A process that dies or a full disk may
+// leave an incomplete line. A journal that does not exist has no events.
 func ReadJournal(studyDir string) (events []Event, unread int, err error) {
 	name := journalPath(studyDir)
 	if err := regularJournal(name); absent(err) {
@@ -125,8 +126,8 @@ func ReadJournal(studyDir string) (events []Event, unread int, err error) {
 	return readEvents(f)
 }
 
-// regularJournal looks at what is in the place of a journal: opening a pipe or a
-// device there may never end.
+// regularJournal returns an error if the journal is not a regular file, because opening a
+// pipe or a device may block for ever.
 func regularJournal(name string) error {
 	info, err := os.Lstat(name)
 	if err == nil && !info.Mode().IsRegular() {
@@ -135,17 +136,17 @@ func regularJournal(name string) error {
 	return err
 }
 
-// errNoJournal is what a folder is in the place of a journal.
+// errNoJournal is the error of a journal that is not a regular file.
 var errNoJournal = errors.New("not a file")
 
-// readEvents reads lines of events, skipping what is not one.
+// readEvents reads lines of events and skips lines that are not events.
 func readEvents(r io.Reader) (events []Event, unread int, err error) {
 	data, err := io.ReadAll(r)
 	if err != nil {
 		return nil, 0, fmt.Errorf("journal: %w", err)
 	}
 	for line := range bytes.Lines(data) {
-		// A last line without its end is torn even where it happens to parse.
+		// A last line without a newline is incomplete, even if it can be parsed.
 		whole, ok := bytes.CutSuffix(line, []byte{'\n'})
 		if ok && len(whole) == 0 {
 			continue

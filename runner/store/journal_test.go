@@ -95,8 +95,8 @@ func TestJournal(t *testing.T) {
 	}
 }
 
-// TestJournalTorn: a torn line costs that line only, also when the next process
-// goes on after it.
+// TestJournalTorn: an incomplete line loses only that line, even if another process
+// writes after it.
 func TestJournalTorn(t *testing.T) {
 	j, dir := journal(t)
 	e := Event{Kind: Started, Time: at(0), Action: ActionID{1}}
@@ -168,8 +168,8 @@ func TestJournalTogether(t *testing.T) {
 	}
 }
 
-// FuzzReadEvents: anything is events and lines that are none; every event is one
-// that could have been written, and what is read is read again.
+// FuzzReadEvents: any input is read as events and unreadable lines. Every event could
+// have been written, and is read again from what it is written as.
 func FuzzReadEvents(f *testing.F) {
 	f.Add([]byte(`{"kind":"started","time":"2026-01-02T03:04:05Z","action":"` + ActionID{1}.String() + `"}` + "\n{\n\n"))
 	f.Add([]byte(`{"kind":"happened"}` + "\n"))

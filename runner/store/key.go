@@ -10,28 +10,28 @@ import (
 	"unicode"
 )
 
-// keyFormat salts every action id: raise it when the meaning of a key's text changes.
+// keyFormat is part of every action id. Raise it when the meaning of a key's text
+// changes.
 const keyFormat = "ablate action 2"
 
-// Key is the identity of an action: everything that its output may depend on, and
-// nothing else. What must not change the answer (workers, devices, paths) has no
-// place in it.
+// Key is the identity of an action: everything that its output may depend on, and nothing
+// else. Workers, devices and paths must not change the output and are not in the key.
 type Key struct {
 	Stage    string   // kind of stage, "finetune"
-	Revision int      // of the stage's code; raised when its output changes
-	Lines    []string // its own part of the trial, each "path value"; order does not matter
-	Inputs   []Input  // the artifacts it reads; order does not matter
-	Backend  string   // class of backend, "xla:cpu"; empty for a stage that computes without one
+	Revision int      // revision of the stage's code, raised when its output changes
+	Lines    []string // parameters of the stage, each "path value"; order does not matter
+	Inputs   []Input  // artifacts that it reads; order does not matter
+	Backend  string   // class of backend, "xla:cpu"; empty for a stage without a backend
 }
 
-// Input is an artifact that an action reads, under the name it has there.
+// Input is an artifact that an action reads.
 type Input struct {
 	Name   string
 	Output OutputID
 }
 
-// Text returns the readable lines that are hashed. Distinct keys have distinct
-// texts: parts that hold control characters or begin with a quote are quoted.
+// Text returns the readable lines that are hashed. Distinct keys have distinct texts:
+// parts that contain control characters or begin with a quote are quoted.
 func (k Key) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\nstage %s\nrevision %d\nbackend %s\n", keyFormat, quotePart(k.Stage), k.Revision, quotePart(k.Backend))
@@ -53,7 +53,7 @@ func (k Key) Text() string {
 	return b.String()
 }
 
-// ParseKey reads what Text writes and nothing else.
+// ParseKey parses the output of Text and accepts no other text.
 func ParseKey(text string) (Key, error) {
 	var k Key
 	rest, ok := strings.CutPrefix(text, keyFormat+"\n")
@@ -65,13 +65,13 @@ func ParseKey(text string) (Key, error) {
 		n++
 		word, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		if !ok {
-			return Key{}, fmt.Errorf("key line %d: want a word and a value", n)
+			return Key{}, fmt.Errorf("key line %d: must be a word and a value", n)
 		}
 		if err := k.parseLine(word, value); err != nil {
 			return Key{}, fmt.Errorf("key line %d: %s: %w", n, word, err)
 		}
 	}
-	// Order, repetitions and the spelling of numbers and quotes are all checked at once.
+	// This checks order, repetitions, and the spelling of numbers and quotes.
 	if k.Text() != text {
 		return Key{}, errors.New("key: not in canonical form")
 	}
@@ -108,11 +108,12 @@ func (k *Key) parseLine(word, value string) (err error) {
 // ID returns the SHA-256 of Text.
 func (k Key) ID() ActionID { return sha256.Sum256([]byte(k.Text())) }
 
-// quotePart spells s on one line, so that no two strings are spelled alike.
+// quotePart writes s on one line, different strings differently.
 func quotePart(s string) string {
 	plain := !strings.HasPrefix(s, `"`)
 	for _, r := range s {
-		// ReplacementChar is what invalid bytes look like; quoted, the text is valid UTF-8.
+		// A range loop returns ReplacementChar for invalid bytes. Quoting them makes the
+		// text valid UTF-8.
 		if unicode.IsControl(r) || r == unicode.ReplacementChar {
 			plain = false
 		}
@@ -123,7 +124,7 @@ func quotePart(s string) string {
 	return strconv.Quote(s)
 }
 
-// unquotePart reads what quotePart writes.
+// unquotePart parses the output of quotePart.
 func unquotePart(s string) (string, error) {
 	if !strings.HasPrefix(s, `"`) {
 		return s, nil

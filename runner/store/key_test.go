@@ -35,10 +35,10 @@ input 0200000000000000000000000000000000000000000000000000000000000000 samples
 	}
 }
 
-// drawKey draws keys from a small alphabet that holds what could be confused.
+// drawKey draws keys from a small alphabet of characters that could be confused.
 func drawKey(t *rapid.T, label string) Key {
 	word := rapid.StringOfN(rapid.RuneFrom([]rune("a \n\"\\\t�é")), 0, 4, -1)
-	// Invalid bytes, too: Go strings may hold any.
+	// The alphabet includes invalid UTF-8, which Go strings may contain.
 	raw := rapid.Custom(func(t *rapid.T) string {
 		return word.Draw(t, "word") + rapid.SampledFrom([]string{"", "", "", "\xff", "\xfe"}).Draw(t, "byte")
 	})
@@ -76,7 +76,7 @@ func hexOf(s string) string {
 	return b.String()
 }
 
-// TestKeyIdentity: two keys have one text if and only if they say the same.
+// TestKeyIdentity: two keys have the same text if and only if they are equal up to order.
 func TestKeyIdentity(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := drawKey(t, "a")
@@ -115,7 +115,7 @@ func TestParseID(t *testing.T) {
 	}
 }
 
-// TestKeyQuoting: what is quoted is not confused with what looks like it.
+// TestKeyQuoting: a quoted part is not confused with a part that looks like it.
 func TestKeyQuoting(t *testing.T) {
 	seen := map[string]string{}
 	for _, word := range []string{"", `""`, "a\nb", `"a\nb"`, `"\"a\\nb\""`, "\xff", "\xfe", "\ufffd", `"\xff"`, "a b", "\ta b"} {

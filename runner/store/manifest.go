@@ -18,7 +18,7 @@ import (
 	"strings"
 )
 
-// manifestFormat is the first line of a manifest, hence part of every output id.
+// manifestFormat is the first line of a manifest, and therefore part of every output id.
 const manifestFormat = "ablate manifest 1"
 
 // file is one line of a manifest. Empty folders and permissions are not part of an artifact.
@@ -42,7 +42,7 @@ func (m manifest) bytes() (n int64) {
 	return n
 }
 
-// encode writes the one spelling of m.
+// encode returns the text of m, of which there is exactly one.
 func (m manifest) encode() []byte {
 	var b bytes.Buffer
 	b.WriteString(manifestFormat + "\n")
@@ -52,8 +52,8 @@ func (m manifest) encode() []byte {
 	return b.Bytes()
 }
 
-// parseManifest reads what encode writes and nothing else. The paths it returns
-// stay inside the folder that they are relative to.
+// parseManifest parses the output of encode and accepts no other text. The paths that it
+// returns never lead out of the folder of the artifact.
 func parseManifest(data []byte) (manifest, error) {
 	body, ok := strings.CutPrefix(string(data), manifestFormat+"\n")
 	if !ok {
@@ -66,14 +66,14 @@ func parseManifest(data []byte) (manifest, error) {
 		var f file
 		raw, err := hex.DecodeString(sum)
 		if err != nil || len(raw) != len(f.sum) {
-			return nil, fmt.Errorf("manifest line %d: digest", len(m)+2)
+			return nil, fmt.Errorf("manifest line %d: wrong digest", len(m)+2)
 		}
 		copy(f.sum[:], raw)
 		if f.size, err = strconv.ParseInt(size, 10, 64); err != nil || f.size < 0 {
-			return nil, fmt.Errorf("manifest line %d: size", len(m)+2)
+			return nil, fmt.Errorf("manifest line %d: wrong size", len(m)+2)
 		}
 		if f.path, err = strconv.Unquote(quoted); err != nil || !safePath(f.path) {
-			return nil, fmt.Errorf("manifest line %d: path", len(m)+2)
+			return nil, fmt.Errorf("manifest line %d: wrong path", len(m)+2)
 		}
 		if len(m) > 0 && m[len(m)-1].path >= f.path {
 			return nil, fmt.Errorf("manifest line %d: path out of order", len(m)+2)
@@ -86,16 +86,17 @@ func parseManifest(data []byte) (manifest, error) {
 	return m, nil
 }
 
-// safePath reports whether p is a clean relative path of slashes that goes nowhere else.
+// safePath reports whether p is a clean relative path with slashes that does not lead out
+// of its folder.
 func safePath(p string) bool {
 	return p != "." && path.Clean(p) == p && filepath.IsLocal(filepath.FromSlash(p)) && !strings.ContainsRune(p, 0)
 }
 
-// errNoFile is what a link or a device is in an artifact: it has no bytes of its own.
+// errNoFile is the error of a link or a device in an artifact.
 var errNoFile = errors.New("neither a file nor a folder")
 
-// list returns the files under dir, sorted by path, with sizes and no digests.
-// Anything but files and folders is errNoFile.
+// list returns the files under dir, sorted by path, with sizes but without digests. The
+// error is errNoFile if there is anything but files and folders.
 func list(dir string) (manifest, error) {
 	var m manifest
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
@@ -120,7 +121,7 @@ func list(dir string) (manifest, error) {
 	return m, err
 }
 
-// digest fills in size and sum of one file by reading its bytes, until ctx ends.
+// digest reads a file and sets its size and digest. It stops when ctx ends.
 func (f *file) digest(ctx context.Context, dir string) error {
 	r, err := os.Open(filepath.Join(dir, filepath.FromSlash(f.path)))
 	if err != nil {
@@ -145,9 +146,9 @@ func (f *file) digest(ctx context.Context, dir string) error {
 	}
 }
 
-// Written lists the files under dir with their sizes and digests, as a manifest
-// does. Whoever wrote an artifact gives it to [Commit.Written], so that a file that
-// is lost on the way is missed.
+// Written returns the manifest of the files under dir. The process that wrote an artifact
+// computes it for [Commit.Written], so that a file that is lost before the commit is
+// noticed.
 func Written(ctx context.Context, dir string) (string, error) {
 	m, err := list(dir)
 	if err != nil {
@@ -161,7 +162,7 @@ func Written(ctx context.Context, dir string) (string, error) {
 	return string(m.encode()), nil
 }
 
-// difference names the first path at which two manifests differ.
+// difference describes the first path at which two manifests differ.
 func difference(a, b manifest) string {
 	for i := 0; i < len(a) || i < len(b); i++ {
 		switch {

@@ -97,8 +97,8 @@ func TestCorruptEntryIsKept(t *testing.T) {
 	}
 }
 
-// TestMendedMeanwhile: a process that finds an artifact damaged leaves alone what
-// another has put in its place since.
+// TestMendedMeanwhile: a process that finds an artifact damaged does not move the new one
+// that another process has put in its place.
 func TestMendedMeanwhile(t *testing.T) {
 	s := open(t, scratch(t))
 	key, files := sample()
@@ -128,7 +128,8 @@ func TestMendedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestReadOnce: of many that want an artifact at the same time, one reads its bytes.
+// TestReadOnce: if many goroutines need an artifact at the same time, only one compares
+// its bytes.
 func TestReadOnce(t *testing.T) {
 	s := open(t, scratch(t))
 	key, files := sample()
@@ -152,7 +153,7 @@ func TestReadOnce(t *testing.T) {
 			}
 		})
 	}
-	// Who waits for another can be stopped.
+	// Waiting for another goroutine stops when the context ends.
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	for digests.Load() == 0 {
@@ -169,8 +170,8 @@ func TestReadOnce(t *testing.T) {
 	}
 }
 
-// TestOtherFormat: a whole entry of an earlier or later program is as good as none;
-// one that only looks like it is damaged.
+// TestOtherFormat: an intact entry of an earlier or later version counts as missing. An
+// entry that only looks like one is damaged.
 func TestOtherFormat(t *testing.T) {
 	s := open(t, scratch(t))
 	key, files := sample()
@@ -198,7 +199,7 @@ func TestOtherFormat(t *testing.T) {
 	}
 }
 
-// TestEntryText: whatever an entry holds, it is read as it was written.
+// TestEntryText: any content of an entry is read as it was written.
 func TestEntryText(t *testing.T) {
 	raw := rapid.OneOf(rapid.String(), rapid.StringOf(rapid.RuneFrom([]rune("\n\r\t\"\\`%a 0\x00\u2028\ufffd"))),
 		rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }))
@@ -257,8 +258,9 @@ func TestOpenFile(t *testing.T) {
 	}
 }
 
-// TestJournalInTheWay: what is not a file in the place of a journal is an error where
-// that journal is wanted, no history elsewhere, and nobody waits for it.
+// TestJournalInTheWay: a folder, pipe or device in the place of a journal is an error
+// when that journal is read. Reading the journals of all studies skips it, and nothing
+// blocks.
 func TestJournalInTheWay(t *testing.T) {
 	s := open(t, scratch(t))
 	dir, err := s.ClaimStudy("first", t.TempDir(), "xla:cpu")
@@ -292,8 +294,8 @@ func TestJournalInTheWay(t *testing.T) {
 	}
 }
 
-// TestGlued: an event of a process that has the journal open survives the torn line
-// of another that dies meanwhile.
+// TestGlued: an event of a process that has the journal open is not lost when another
+// process dies and leaves an incomplete line.
 func TestGlued(t *testing.T) {
 	j, dir := journal(t)
 	e := Event{Kind: Started, Time: at(0), Action: ActionID{1}}
@@ -317,7 +319,8 @@ func TestGlued(t *testing.T) {
 	}
 }
 
-// TestElsewhere: an attempt on another machine runs until it was silent for a week.
+// TestElsewhere: an attempt on another machine counts as running until it has had no
+// event for a week.
 func TestElsewhere(t *testing.T) {
 	old := time.Now().Add(-abandoned - time.Hour)
 	for _, c := range []struct {
@@ -342,7 +345,7 @@ func TestElsewhere(t *testing.T) {
 	}
 }
 
-// TestStudyFile: what is not exactly a study's record is none.
+// TestStudyFile: a file that is not exactly the record of a study is an error.
 func TestStudyFile(t *testing.T) {
 	dir := scratch(t)
 	name := filepath.Join(dir, studyFile)
@@ -364,7 +367,8 @@ func TestStudyFile(t *testing.T) {
 	}
 }
 
-// TestClaimOfTheGone: two modules that want the folder of one that is gone get two.
+// TestClaimOfTheGone: two modules that claim the folder of a removed module get different
+// folders.
 func TestClaimOfTheGone(t *testing.T) {
 	s := open(t, scratch(t))
 	gone, a, b := filepath.Join(t.TempDir(), "gone"), t.TempDir(), t.TempDir()

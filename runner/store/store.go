@@ -17,39 +17,38 @@ import (
 // Store is an open store. Its methods may be called from several goroutines.
 type Store struct {
 	dir  string
-	self string // names this process in tmp
+	self string // name of this process in tmp
 
 	mu     sync.Mutex
-	intact map[OutputID]map[string]bool // files whose digests this process has checked
+	intact map[OutputID]map[string]bool // files by artifact whose digests this process has checked
 
-	comparing map[OutputID]chan struct{} // artifacts that a goroutine reads now; closed when it is done
+	comparing map[OutputID]chan struct{} // artifacts that a goroutine is comparing now; the channel is closed when it is done
 
 	making   sync.Mutex
-	prepared bool // the store can be written
+	prepared bool // prepare has succeeded
 
-	step func(point string) // tests stop the process here; nil otherwise
+	step func(point string) // for tests that stop the process at a point of a write; otherwise nil
 }
 
-// Open opens the store in dir, an absolute or relative path. It makes and changes
-// nothing: a folder that does not exist is an empty store, until something is
-// written.
+// Open opens the store in dir, an absolute or relative path. It creates and changes
+// nothing: a folder that does not exist is an empty store until something is written.
 func Open(dir string) (*Store, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", dir, err)
 	}
 	if info, err := os.Stat(abs); err == nil && !info.IsDir() {
-		return nil, fmt.Errorf("store %s: it is a file, and a store is a folder: name another with --store or ABLATE_STORE", abs)
+		return nil, fmt.Errorf("store %s: it is a file, but a store is a folder: name another one with --store or ABLATE_STORE", abs)
 	}
 	return &Store{dir: abs, self: processName(), intact: map[OutputID]map[string]bool{}, comparing: map[OutputID]chan struct{}{}}, nil
 }
 
-// folders are those that a store has from its first write on.
+// folders are the folders that the first write creates.
 var folders = []string{"actions", "artifacts", "studies", "tmp"}
 
-// prepare makes, before the first write, what is missing of the store, and removes
-// what dead processes left. What this user may not write is an error now, and not
-// after a long computation.
+// prepare creates missing folders of the store before the first write, and removes files
+// that dead processes left. If this user may not write a folder, it returns an error:
+// better now than after a long computation.
 func (s *Store) prepare() error {
 	s.making.Lock()
 	defer s.making.Unlock()
@@ -85,7 +84,7 @@ func (s *Store) prepare() error {
 	return nil
 }
 
-// writable reports a folder that this user may not write.
+// writable returns an error if this user may not write a folder.
 func (s *Store) writable(dir string) error {
 	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
 		return s.fail(&fs.PathError{Op: "write", Path: dir, Err: err})
@@ -93,8 +92,8 @@ func (s *Store) writable(dir string) error {
 	return nil
 }
 
-// mkdir makes a folder and those above it. A file in its place is damage and goes
-// to quarantine/; a link there is somebody's arrangement and stays.
+// mkdir makes a folder and its parents. A file in its place is damage and is moved to
+// quarantine/. A link in its place was made on purpose and stays.
 func (s *Store) mkdir(path string) error {
 	err := s.folder(path)
 	if !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, fs.ErrExist) {
@@ -106,8 +105,8 @@ func (s *Store) mkdir(path string) error {
 	return s.folder(path)
 }
 
-// folder makes a folder and those above it. In a store that its group may write,
-// new folders are the group's too.
+// folder makes a folder and its parents. If the group may write the store, it may write
+// new folders too.
 func (s *Store) folder(path string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil
@@ -123,9 +122,9 @@ func (s *Store) folder(path string) error {
 	return nil
 }
 
-// quarantine moves what is damaged at path out of the way, where somebody can look
-// at it, and returns where that is. Where it cannot be moved the answer is empty.
-// was is what was found damaged: what another process has put there since stays.
+// quarantine moves the damaged file or folder at path to quarantine/ for inspection. It
+// returns the new path, or "" if it could not be moved. was describes the damaged file:
+// if another process has replaced it since, it stays.
 func (s *Store) quarantine(path string, was fs.FileInfo, name string) string {
 	to := filepath.Join(s.dir, "quarantine", name+"-"+rand.Text()[:8])
 	same := func(path string) bool {
@@ -135,7 +134,7 @@ func (s *Store) quarantine(path string, was fs.FileInfo, name string) string {
 	if s.folder(filepath.Dir(to)) != nil || !same(path) || os.Rename(path, to) != nil {
 		return ""
 	}
-	if !same(to) { // replaced between the look and the move
+	if !same(to) { // replaced between the check and the move
 		if err := place(to, path); err == nil {
 			_ = os.Remove(to)
 		}
@@ -144,26 +143,26 @@ func (s *Store) quarantine(path string, was fs.FileInfo, name string) string {
 	return to
 }
 
-// link is os.Link, which not every file system has.
+// link is os.Link; tests replace it, because not every file system has links.
 var link = os.Link
 
-// place gives a file the name target, unless something has that name already, which
-// is fs.ErrExist. The file may keep its old name beside it.
+// place gives a file the name target. If that name is taken, the error is fs.ErrExist.
+// The file may keep its old name too.
 func place(file, target string) error {
 	err := link(file, target)
 	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	// On a file system without links two processes may both see the name free. The
-	// later one replaces the first.
+	// On a file system without links, two processes may both find that the name is free.
+	// Then the later one replaces the file of the first.
 	if _, err := os.Lstat(target); err == nil {
 		return &fs.PathError{Op: "link", Path: target, Err: fs.ErrExist}
 	}
 	return os.Rename(file, target)
 }
 
-// shared are the rights that the store's folder gives to its group and to others,
-// which all folders in it give too; 0 where they may not write.
+// shared returns the write permissions of the store's folder for its group and for
+// others; 0 if they may not write. All folders in the store get the same.
 func (s *Store) shared() fs.FileMode {
 	info, err := os.Stat(s.dir)
 	if err != nil || info.Mode().Perm()&0o022 == 0 {
@@ -175,12 +174,12 @@ func (s *Store) shared() fs.FileMode {
 // Dir returns the absolute path of the store's folder.
 func (s *Store) Dir() string { return s.dir }
 
-// Path returns the folder with the files of an artifact, of which nothing is checked.
+// Path returns the folder with the files of an artifact, without checking anything.
 func (s *Store) Path(id OutputID) string { return s.files(id) }
 
-// Lookup returns what is known of an action. A miss is a [*MissError]: there is no
-// entry, it cannot be read, or the artifact it names is not there in full. Sizes
-// are compared, digests are not: Artifact does that when the bytes are wanted.
+// Lookup returns the entry of an action. A miss is a [*MissError]: there is no entry, the
+// entry cannot be read, or its artifact is incomplete. Lookup compares sizes but no
+// digests; Artifact compares those when the files are read.
 func (s *Store) Lookup(id ActionID) (Entry, error) {
 	e, err := s.Index(id)
 	if err != nil {
@@ -211,7 +210,7 @@ func (s *Store) Lookup(id ActionID) (Entry, error) {
 	return e, nil
 }
 
-// Index returns the index entry of an action, whether or not its artifact is there.
+// Index returns the index entry of an action, without checking that its artifact exists.
 func (s *Store) Index(id ActionID) (Entry, error) {
 	data, err := readRegular(s.action(id), mostText)
 	switch {
@@ -227,7 +226,7 @@ func (s *Store) Index(id ActionID) (Entry, error) {
 		return Entry{}, &MissError{ID: id.String(), Reason: Missing}
 	}
 	if err == nil && e.Action != id {
-		err = fmt.Errorf("entry: is that of action %s", e.Action.Short())
+		err = fmt.Errorf("entry: belongs to action %s", e.Action.Short())
 	}
 	if err != nil {
 		return Entry{}, &MissError{ID: id.String(), Reason: CorruptEntry, Detail: err.Error()}
@@ -235,14 +234,14 @@ func (s *Store) Index(id ActionID) (Entry, error) {
 	return e, nil
 }
 
-// Sizes that are more than such a file has.
+// Limits of file sizes in bytes, larger than any valid file.
 const (
 	mostText  = 64 << 20 // a manifest or an entry
 	mostStudy = 64 << 10 // study.json
 )
 
-// readRegular reads a file of at most so many bytes. A folder, link, pipe or device
-// in its place, of which reading may never end, is errNoFile.
+// readRegular reads a file of at most most bytes. If it is a folder, link, pipe or
+// device, whose reading may never end, the error is errNoFile.
 func readRegular(name string, most int64) ([]byte, error) {
 	info, err := os.Lstat(name)
 	if err != nil {
@@ -257,7 +256,7 @@ func readRegular(name string, most int64) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// incomplete turns a miss of an artifact into that of the action which needs it.
+// incomplete turns the miss of an artifact into a miss of its action.
 func incomplete(id string, err error) error {
 	var miss *MissError
 	if !errors.As(err, &miss) {
@@ -278,7 +277,7 @@ func (s *Store) artifact(id OutputID) string {
 
 func (s *Store) files(id OutputID) string { return filepath.Join(s.artifact(id), "files") }
 
-// fail adds the store's folder to an error, once.
+// fail adds the store's folder to an error, unless the error names it already.
 func (s *Store) fail(err error) error {
 	d := s.Diagnose(err)
 	var known *diagnosis
@@ -289,7 +288,7 @@ func (s *Store) fail(err error) error {
 	return &storeError{dir: s.dir, err: err}
 }
 
-// storeError is an error that already names the store's folder.
+// storeError is an error with the store's folder.
 type storeError struct {
 	dir string
 	err error

@@ -63,7 +63,7 @@ func TestCommit(t *testing.T) {
 	}
 }
 
-// TestOutputID: the id follows from paths and bytes, and from nothing else.
+// TestOutputID: the id depends only on paths and bytes.
 func TestOutputID(t *testing.T) {
 	id := func(files map[string]string, extra func(dir string)) OutputID {
 		s := open(t, scratch(t))
@@ -134,7 +134,7 @@ func TestNondeterminism(t *testing.T) {
 		t.Errorf("the same again: %+v, %v", again, err)
 	}
 	other := map[string]string{"unet/config.json": "{}", "unet/weights": "9876543210", "empty": ""}
-	// The first stay, and who was second learns of it.
+	// The first files stay, and the second commit reports this.
 	e, err := put(t, s, key, other)
 	if err != nil || e.Output != first.Output || e.Rejected.IsZero() || e.Rejected == first.Output || e.Difference != "unet/weights differs" {
 		t.Fatalf("got %+v, %v", e, err)
@@ -142,7 +142,7 @@ func TestNondeterminism(t *testing.T) {
 	if found, err := s.Lookup(key.ID()); err != nil || found != first {
 		t.Errorf("the entry is now %+v, %v", found, err)
 	}
-	// Unless it must be the same.
+	// With Strict this is an error.
 	w, err := s.Begin(key)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestNondeterminism(t *testing.T) {
 	if got, err := get(t, s, key.ID()); err != nil || cmp.Diff(files, got) != "" {
 		t.Errorf("the first is no longer there: %v, %v", got, err)
 	}
-	// Once the first is lost there is nothing to disagree with.
+	// If the first output is lost, the second replaces it.
 	if err := os.RemoveAll(s.artifact(first.Output)); err != nil {
 		t.Fatal(err)
 	}
@@ -174,8 +174,8 @@ func TestNondeterminism(t *testing.T) {
 	}
 }
 
-// TestConcurrent: many writers of the same and of other actions, over two stores in
-// one folder, as two processes have them.
+// TestConcurrent: many writers of equal and different actions use two Stores on one
+// folder, as two processes would.
 func TestConcurrent(t *testing.T) {
 	dir := scratch(t)
 	stores := []*Store{open(t, dir), open(t, dir)}
@@ -199,14 +199,14 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
-// fatalTB lets goroutines other than the test's own report what would end a test.
+// fatalTB lets other goroutines than that of the test report fatal errors.
 type fatalTB struct{ *testing.T }
 
 func (f fatalTB) Fatal(args ...any)                 { f.Error(args...) }
 func (f fatalTB) Fatalf(format string, args ...any) { f.Errorf(format, args...) }
 
-// TestFirstWins: of many processes that give other bytes for one action at the same
-// moment, one is the first, and all agree which.
+// TestFirstWins: many processes commit different bytes for one action at the same moment.
+// One is the first, and all agree on it.
 func TestFirstWins(t *testing.T) {
 	dir := scratch(t)
 	for round := range 20 {
@@ -286,8 +286,8 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// TestMade: what an entry says beside its key comes back, whatever it is, and
-// changes neither the action nor the artifact.
+// TestMade: the fields of an entry besides its key are stored and returned, and change
+// neither the action id nor the output id.
 func TestMade(t *testing.T) {
 	s := open(t, scratch(t))
 	key, files := sample()
@@ -309,13 +309,14 @@ func TestMade(t *testing.T) {
 	if err != nil || other.Output != e.Output || other.Action != e.Action {
 		t.Errorf("without: %+v, %v", other, err)
 	}
-	// Equal bytes from elsewhere leave the first entry as it is.
+	// Equal bytes from another environment do not change the first entry.
 	if again, err := put(t, s, key, files); err != nil || again != e {
 		t.Errorf("again: %+v, %v", again, err)
 	}
 }
 
-// TestOpenMakesNothing: who reads leaves no trace, and finds a store that is not there empty.
+// TestOpenMakesNothing: reading a store creates nothing, and a store that does not exist
+// is empty.
 func TestOpenMakesNothing(t *testing.T) {
 	dir := filepath.Join(scratch(t), "none")
 	s := open(t, dir)
@@ -336,8 +337,7 @@ func TestOpenMakesNothing(t *testing.T) {
 	}
 }
 
-// TestOddNames: the characters of a path that mean something to a pattern mean
-// nothing to a store.
+// TestOddNames: characters with a meaning in patterns have none in the path of a store.
 func TestOddNames(t *testing.T) {
 	for _, name := range []string{"st[1]", "st[", `a\z`, "a*", "a b", "é"} {
 		s := open(t, filepath.Join(scratch(t), name))
@@ -392,7 +392,7 @@ func TestStudies(t *testing.T) {
 			}
 		}
 	}
-	// The class of the last run is written down, and who reads finds it.
+	// The class of the last run is recorded and can be read.
 	dir, err := s.ClaimStudy("first", a, "xla:cuda")
 	if err != nil {
 		t.Fatal(err)

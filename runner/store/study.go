@@ -13,17 +13,17 @@ import (
 	"strings"
 )
 
-// Study is what study.json has of a study, in the folder of its results.
+// Study is the content of study.json in a study's folder of results.
 type Study struct {
-	Study   string `json:"study"`   // its name
+	Study   string `json:"study"`   // name of the study
 	Root    string `json:"root"`    // absolute path of its module's folder
-	Backend string `json:"backend"` // class that its last run computed on
+	Backend string `json:"backend"` // class of backend of its last run
 }
 
 const studyFile = "study.json"
 
-// ReadStudy reads study.json in a folder of results. Where there is none the
-// answer is the zero Study.
+// ReadStudy reads study.json in a folder of results. If there is none, it returns the
+// zero Study.
 func ReadStudy(dir string) (Study, error) {
 	var st Study
 	name := filepath.Join(dir, studyFile)
@@ -40,7 +40,7 @@ func ReadStudy(dir string) (Study, error) {
 	d.DisallowUnknownFields()
 	err = d.Decode(&st)
 	if _, more := d.Token(); err == nil && !errors.Is(more, io.EOF) {
-		err = errors.New("there is more than one object")
+		err = errors.New("it has more than one object")
 	}
 	if err == nil && (st.Study == "" || st.Root == "") {
 		err = errors.New("it names no study or no module")
@@ -51,10 +51,10 @@ func ReadStudy(dir string) (Study, error) {
 	return st, nil
 }
 
-// StudyFolder returns the folder of a study's results (the name of a study at the
-// root of its module begins with ./, which no other does): that of its name, or, where
-// a study of that name in another module has it, that of its name and module. It
-// makes nothing. root is the absolute path of the module's folder.
+// StudyFolder returns the folder of a study's results. It is named after the study, or
+// after the study and its module if a study of the same name in another module has that
+// folder. root is the absolute path of the module's folder. The name of a study at the
+// root of its module begins with ./, and no other name does. StudyFolder creates nothing.
 func (s *Store) StudyFolder(name, root string) string {
 	plain, own := s.studyFolders(name, root)
 	for _, dir := range []string{plain, own} {
@@ -68,16 +68,17 @@ func (s *Store) StudyFolder(name, root string) string {
 	return own
 }
 
-// studyFolders are the two folders that a study may have. Names are flat, so that
-// none lies in another's folder: / is ~1 and ~ is ~0, as in JSON pointers.
+// studyFolders returns the two folders that a study may have: one named after the study,
+// one after the study and its module. In their names / is written ~1, and ~ is written
+// ~0, as in JSON pointers, so that no folder lies in another one.
 func (s *Store) studyFolders(name, root string) (plain, own string) {
 	plain = filepath.Join(s.dir, "studies", strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
 	sum := sha256.Sum256([]byte(root))
 	return plain, fmt.Sprintf("%s-%x", plain, sum[:4])
 }
 
-// free reports whether a folder of results is nobody's, or that of a module that
-// is no longer where it was.
+// free reports whether a folder of results belongs to no study, or to one of a module
+// that is no longer in its place.
 func (s *Store) free(dir string) bool {
 	st, err := ReadStudy(dir)
 	if err != nil {
@@ -90,11 +91,11 @@ func (s *Store) free(dir string) bool {
 	return absent(err)
 }
 
-// ClaimStudy makes the folder of a study's results, writes down that it is that of
-// the study, and the class of backend that a run computes on, and returns it.
+// ClaimStudy creates the folder of a study's results and returns it. It records in
+// study.json the study and the class of backend that a run computes on.
 func (s *Store) ClaimStudy(name, root, backend string) (string, error) {
 	if !safePath(strings.TrimPrefix(name, "./")) {
-		return "", fmt.Errorf("study name %q: not a relative path", name)
+		return "", fmt.Errorf("study name %q: must be a relative path", name)
 	}
 	if err := s.prepare(); err != nil {
 		return "", err
@@ -105,11 +106,11 @@ func (s *Store) ClaimStudy(name, root, backend string) (string, error) {
 		return "", err
 	}
 	tmp := s.tempName()
-	defer os.Remove(tmp) // it is swept later where this fails
+	defer os.Remove(tmp) // if this fails, a later run removes it
 	if err := writeSynced(tmp, append(data, '\n'), s.shared()); err != nil {
 		return "", s.fail(err)
 	}
-	for range 10 { // again after another module has taken the folder meanwhile
+	for range 10 { // again if another module has taken the folder meanwhile
 		dir := s.StudyFolder(name, root)
 		if err := s.mkdir(dir); err != nil {
 			return "", s.fail(err)
@@ -134,5 +135,5 @@ func (s *Store) ClaimStudy(name, root, backend string) (string, error) {
 			return dir, s.fail(err)
 		}
 	}
-	return "", fmt.Errorf("store %s: the folder of study %s is taken by others: try again", s.dir, name)
+	return "", fmt.Errorf("store %s: other processes keep taking the folder of study %s: try again", s.dir, name)
 }

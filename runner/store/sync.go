@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// writeSynced writes a new file and waits until the disk has it. share are rights
-// that it gets whatever the umask.
+// writeSynced writes a new file and syncs it to disk. The file also gets the permissions
+// share, whatever the umask.
 func writeSynced(name string, data []byte, share fs.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
 	if err != nil {
@@ -22,7 +22,7 @@ func writeSynced(name string, data []byte, share fs.FileMode) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// syncFile waits until the disk has the bytes of a file.
+// syncFile syncs the bytes of a file to disk.
 func syncFile(name string) error {
 	f, err := os.Open(name)
 	if err != nil {
@@ -31,8 +31,8 @@ func syncFile(name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// syncDir waits until the disk has the names in a folder. File systems that cannot
-// say so are taken at their word.
+// syncDir syncs the names in a folder to disk. It ignores the error of file systems that
+// do not support this.
 func syncDir(name string) error {
 	err := syncFile(name)
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
@@ -41,8 +41,8 @@ func syncDir(name string) error {
 	return err
 }
 
-// syncTree syncs every folder below and including dir, after giving it the rights
-// in share.
+// syncTree adds the permissions share to dir and all folders below it, and syncs them to
+// disk.
 func syncTree(dir string, share fs.FileMode) error {
 	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {

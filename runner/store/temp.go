@@ -14,22 +14,24 @@ import (
 	"time"
 )
 
-// Names in tmp are MACHINE-PID-START-RANDOM. The machine is a hash of host name,
-// boot and process namespace, since on a shared file system, or from two containers,
-// equal numbers are not equal processes; the start time tells a process from a later
-// one that got its number.
+// Names in tmp are MACHINE-PID-START-RANDOM. MACHINE is a hash of host name, boot and
+// process namespace, because processes of two machines or containers may have the same
+// number. START is the start time of the process, because a later process may get the
+// number of an earlier one.
 
-// processName names this process. It is part of every name it makes in tmp.
+// processName returns the name of this process, MACHINE-PID-START. All its names in tmp
+// begin with it.
 func processName() string {
 	pid := os.Getpid()
 	return fmt.Sprintf("%s-%d-%s", machine(), pid, startTime(pid))
 }
 
-// machine names the place in which process numbers mean something.
+// machine identifies the process namespace, in which process numbers are unique.
 func machine() string {
-	host, _ := os.Hostname()                     // an empty name is a name
-	space, _ := os.Readlink("/proc/self/ns/pid") // empty where there is none
-	// Hosts of one name have the same process namespace number, and not the same boot.
+	host, _ := os.Hostname()                     // an empty name does no harm
+	space, _ := os.Readlink("/proc/self/ns/pid") // empty if there is none
+	// Two hosts of one name may have namespaces of the same number, but not the same boot
+	// id.
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return machineOf(host, space, string(boot))
 }
@@ -38,24 +40,24 @@ func machineOf(host, space, boot string) string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(host+"\n"+space+"\n"+boot)))[:12]
 }
 
-// startTime returns when a process began, in ticks since the machine did, or "0"
-// where that cannot be known.
+// startTime returns the start time of a process in clock ticks since boot, or "0" if it
+// is not known.
 func startTime(pid int) string {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return "0"
 	}
-	// The second field is a name in parentheses that may hold anything.
+	// The second field is a name in parentheses, which may contain any character.
 	_, rest, ok := strings.Cut(string(data[max(0, strings.LastIndexByte(string(data), ')')):]), ") ")
 	fields := strings.Fields(rest)
-	const start = 22 - 3 // proc(5) counts from 1, and two fields are cut off
+	const start = 22 - 3 // field 22 of proc(5), which counts from 1; two fields are cut off
 	if !ok || len(fields) <= start {
 		return "0"
 	}
 	return fields[start]
 }
 
-// dead reports whether the process that a name in tmp belongs to is certainly gone.
+// dead reports whether the process of a name in tmp has certainly ended.
 func dead(name string) bool {
 	parts := strings.Split(name, "-")
 	if len(parts) != 4 || parts[0] != machine() {
@@ -72,18 +74,18 @@ func dead(name string) bool {
 	return now != "0" && parts[2] != "0" && now != parts[2]
 }
 
-// tempName returns a path in tmp that nobody else uses.
+// tempName returns an unused path in tmp.
 func (s *Store) tempName() string {
 	return filepath.Join(s.dir, "tmp", s.self+"-"+rand.Text())
 }
 
-// abandoned is how long what another machine writes may lie untouched until it is
-// taken for left over: no computation is silent on its disk for so long.
+// abandoned is the age at which files that another machine wrote into tmp are taken for
+// left over. No computation writes nothing for so long.
 const abandoned = 7 * 24 * time.Hour
 
-// sweep removes what dead processes left. Whether one of another machine lives
-// cannot be known, so only the age of its files counts. Whatever cannot be removed
-// is left to a later run: it harms nobody.
+// sweep removes files that dead processes left in tmp. Whether a process of another
+// machine is alive is not known, so only the age of its files counts. Files that cannot
+// be removed do no harm, and are left to a later run.
 func (s *Store) sweep() {
 	left, _ := os.ReadDir(filepath.Join(s.dir, "tmp"))
 	for _, d := range left {
@@ -94,10 +96,10 @@ func (s *Store) sweep() {
 	}
 }
 
-// ours reports whether a name in tmp was made on this machine since it started.
+// ours reports whether a name in tmp was made on this machine since its last boot.
 func ours(name string) bool { return strings.HasPrefix(name, machine()+"-") }
 
-// touched is when something under path was last changed.
+// touched returns the time of the last change under path.
 func touched(path string) (last time.Time) {
 	_ = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil {
@@ -106,7 +108,7 @@ func touched(path string) (last time.Time) {
 			}
 			return nil
 		}
-		last = time.Now() // what cannot be looked at is not left over
+		last = time.Now() // a file that cannot be inspected is not taken for left over
 		return nil
 	})
 	return last

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// Writer is an artifact in the making: a private folder that Commit turns into an
-// artifact of the store, or Abort removes. One goroutine uses it.
+// Writer is a private folder for the files of a new artifact. Commit makes it an artifact
+// of the store, and Abort removes it. A Writer must be used by one goroutine only.
 type Writer struct {
 	s    *Store
 	key  Key
@@ -20,9 +20,9 @@ type Writer struct {
 	done bool
 }
 
-// Begin makes a folder, in the store's file system, for what the action of key
-// will produce. Exactly one of Commit and Abort must follow. It fails where Commit
-// would for want of permission, before anything is computed.
+// Begin makes a folder in the store's file system for the output of the action of key.
+// The caller must call Commit or Abort. If Commit would fail because of missing
+// permissions, Begin fails already, before anything is computed.
 func (s *Store) Begin(key Key) (*Writer, error) {
 	if err := s.prepare(); err != nil {
 		return nil, err
@@ -35,10 +35,10 @@ func (s *Store) Begin(key Key) (*Writer, error) {
 	return w, nil
 }
 
-// Dir returns the absolute path of the empty folder to write files into.
+// Dir returns the absolute path of the folder for the files, which is empty at first.
 func (w *Writer) Dir() string { return filepath.Join(w.tmp, "files") }
 
-// Abort removes what was written. After Commit it does nothing, so it can be deferred.
+// Abort removes the files. After Commit it does nothing, so it can be deferred.
 func (w *Writer) Abort() error {
 	if w.done {
 		return nil
@@ -47,19 +47,19 @@ func (w *Writer) Abort() error {
 	return w.s.fail(os.RemoveAll(w.tmp))
 }
 
-// Commit says what is known of an artifact beside its bytes.
+// Commit has the arguments of [Writer.Commit].
 type Commit struct {
-	Made, Build string // of the entry
-	Written     string // what [Written] said where the files were written; empty where that is here
-	Strict      bool   // other bytes than the first are an error
+	Made, Build string // fields of the entry
+	Written     string // result of [Written] on the machine that wrote the files; empty if that is this process
+	Strict      bool   // return an error if the action gave other bytes before
 }
 
-// Commit makes the files an artifact and enters it in the index, last. When it
-// returns an error nothing has been entered and what was written is gone.
+// Commit makes the files an artifact and then enters it in the index. If it returns an
+// error, nothing was entered and the files are removed.
 //
-// If the index names other bytes for the same action, the first stay: their entry
-// is returned, with Rejected set. Under c.Strict that is a [*NondeterminismError].
-// If the first are lost the new ones take their place and Replaced says so.
+// If the index has other bytes for the same action, the first bytes stay: Commit returns
+// their entry, with Rejected set. With c.Strict it returns a [*NondeterminismError]
+// instead. If the first bytes are lost, the new ones replace them, and Replaced is set.
 func (w *Writer) Commit(ctx context.Context, c Commit) (Entry, error) {
 	if w.done {
 		return Entry{}, errors.New("store: commit of a writer that is closed")
@@ -82,8 +82,8 @@ func (w *Writer) Commit(ctx context.Context, c Commit) (Entry, error) {
 		return first, nil
 	}
 	e.Replaced, e.Difference = first.Replaced, first.Difference
-	// The entry is written out before anything is renamed: the steps that need
-	// space on the disk all come before the first that can be seen.
+	// The entry is written before anything is renamed, so that all steps that need disk
+	// space come before the first visible one.
 	entry := filepath.Join(w.tmp, "entry")
 	if err := w.stage(entry, e); err != nil {
 		return Entry{}, s.fail(err)
@@ -94,7 +94,7 @@ func (w *Writer) Commit(ctx context.Context, c Commit) (Entry, error) {
 	}
 	s.at("installed")
 	if first.Output == e.Output {
-		return first, nil // it is in the index, and its artifact is whole again
+		return first, nil // the entry is in the index, and its artifact is complete again
 	}
 	if err := w.enter(ctx, entry, &e, m, c.Strict); err != nil {
 		return Entry{}, err
@@ -103,14 +103,14 @@ func (w *Writer) Commit(ctx context.Context, c Commit) (Entry, error) {
 	return e, s.fail(syncDir(filepath.Dir(s.action(e.Action))))
 }
 
-// compareWritten compares what was written with what is here.
+// compareWritten compares the files with the list of the process that wrote them.
 func compareWritten(written string, m manifest) error {
 	if written == "" {
 		return nil
 	}
 	want, err := parseManifest([]byte(written))
 	if err != nil {
-		return fmt.Errorf("what was written: %w", err)
+		return fmt.Errorf("list of the files that were written: %w", err)
 	}
 	if !bytes.Equal(want.encode(), m.encode()) {
 		return fmt.Errorf("the files are not those that were written (%s): something removed or changed them before they were stored", difference(want, m))
@@ -118,13 +118,13 @@ func compareWritten(written string, m manifest) error {
 	return nil
 }
 
-// enter puts the entry into the index, unless another process was faster. An entry
-// that is corrupt, or whose bytes are lost, is moved away for it; nobody's valid
-// entry is.
+// enter puts the entry into the index, unless another process has entered the action. It
+// moves away an existing entry that is corrupt or whose bytes are lost, but never a valid
+// one.
 func (w *Writer) enter(ctx context.Context, entry string, e *Entry, m manifest, strict bool) error {
 	s := w.s
 	target := s.action(e.Action)
-	for range 10 { // again after another process has changed what is there
+	for range 10 { // again if another process has changed the entry meanwhile
 		was, _ := os.Lstat(target)
 		err := place(entry, target)
 		if !errors.Is(err, fs.ErrExist) {
@@ -146,21 +146,21 @@ func (w *Writer) enter(ctx context.Context, entry string, e *Entry, m manifest, 
 	return fmt.Errorf("store %s: the damaged entry %s cannot be replaced: move it away and run again", s.dir, target)
 }
 
-// first looks for an earlier answer of the same action. Its entry comes back if it
-// has the same bytes, or other ones that are intact and stay; of one whose bytes
-// are lost only Replaced is set.
+// first looks for an earlier entry of the same action. It returns the entry if it has the
+// same bytes, or other bytes that are intact and stay. If the bytes of the entry are
+// lost, it returns an entry with only Replaced set.
 func (w *Writer) first(ctx context.Context, e Entry, m manifest, strict bool) (Entry, error) {
 	s := w.s
 	old, err := s.Index(e.Action)
 	if errors.Is(err, ErrNotFound) {
-		return Entry{}, nil // a corrupt entry says nothing, and is replaced
+		return Entry{}, nil // a corrupt entry is replaced
 	}
 	if err != nil || old.Output == e.Output {
 		return old, err
 	}
 	have, err := s.manifest(old.Output)
 	if err == nil {
-		s.distrust(old.Output) // what was intact may have been lost since
+		s.distrust(old.Output) // files that were intact may have been lost since
 		_, err = s.Artifact(ctx, old.Output)
 	}
 	if errors.Is(err, ErrNotFound) {
@@ -199,7 +199,8 @@ func (w *Writer) seal(ctx context.Context) (manifest, error) {
 	return m, syncTree(w.tmp, w.s.shared())
 }
 
-// stage writes the entry beside the artifact and makes the folders that the renames need.
+// stage writes the entry beside the artifact and makes the folders into which both are
+// renamed.
 func (w *Writer) stage(entry string, e Entry) error {
 	for _, target := range []string{w.s.action(e.Action), w.s.artifact(e.Output)} {
 		shard := filepath.Dir(target)
@@ -213,11 +214,12 @@ func (w *Writer) stage(entry string, e Entry) error {
 	return writeSynced(entry, e.encode(), w.s.shared())
 }
 
-// install renames the artifact into place, or finds it there, written by another.
+// install renames the artifact into place, unless another process has written the same
+// one.
 func (w *Writer) install(ctx context.Context, id OutputID) error {
 	s := w.s
 	target := s.artifact(id)
-	// The entry must outlive the rename, so what is renamed is a folder of its own.
+	// The entry stays in tmp until later, so a subfolder without it is renamed.
 	parcel := filepath.Join(w.tmp, "artifact")
 	if err := s.mkdir(parcel); err != nil {
 		return err
@@ -230,7 +232,7 @@ func (w *Writer) install(ctx context.Context, id OutputID) error {
 	if err := syncDir(parcel); err != nil {
 		return err
 	}
-	// Twice: the second time after a corrupt artifact of this name was removed.
+	// A second attempt follows if a corrupt artifact of this name was removed.
 	for range 2 {
 		err := os.Rename(parcel, target)
 		if err == nil {
@@ -239,7 +241,7 @@ func (w *Writer) install(ctx context.Context, id OutputID) error {
 		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.ENOTDIR) {
 			return err
 		}
-		// Another wrote the same, or a damaged copy is in the way.
+		// Another process wrote the same artifact, or a damaged copy has its name.
 		s.distrust(id)
 		if _, err := s.Artifact(ctx, id); err == nil {
 			return nil
@@ -250,7 +252,7 @@ func (w *Writer) install(ctx context.Context, id OutputID) error {
 	return fmt.Errorf("the damaged artifact %s cannot be replaced: move it away and run again", target)
 }
 
-// at tells a test how far a commit has come.
+// at calls the function of a test at a point of a commit.
 func (s *Store) at(point string) {
 	if s.step != nil {
 		s.step(point)

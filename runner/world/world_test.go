@@ -9,8 +9,8 @@ import (
 	"ablate/models/random"
 )
 
-// TestAnnotate: good and bad are taken for each other with the declared probability, and
-// one number is drawn whatever the label.
+// TestAnnotate: good and bad are swapped with the declared probability, and one number is
+// drawn whatever the label is.
 func TestAnnotate(t *testing.T) {
 	const n = 20000
 	for label, other := range map[string]string{Good: Bad, Bad: Good, Skip: ""} {
@@ -40,9 +40,9 @@ func TestAnnotate(t *testing.T) {
 	}
 }
 
-// TestShapes: the judge calls images of a prompt good and says what it saw, images of
-// another bad, and one without a scene neither; perturbed and contrasting prompts are
-// prompts; every one has a row for the text encoder.
+// TestShapes: the judge labels images of a prompt good and describes them, labels images
+// of another prompt bad, and skips an image without a scene. Perturbed and contrasting
+// prompts are valid prompts, and every prompt has an input for the text encoder.
 func TestShapes(t *testing.T) {
 	w := Shapes()
 	const prompt, other = "three red circles on a white background", "two green bars on a black background"
@@ -92,8 +92,9 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// TestImagesArePaired: what is rendered depends on its seed or set and its number alone, so
-// that more images begin with the same ones; sets and seeds share none.
+// TestImagesArePaired: a rendered image depends only on the seed or set and its number,
+// so that a larger set begins with the same images. Different sets and seeds share no
+// images.
 func TestImagesArePaired(t *testing.T) {
 	w := Shapes().Images
 	a, captions := w.Pairs(1, 5, realCaptions)

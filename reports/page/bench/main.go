@@ -1,7 +1,8 @@
-// Command bench writes a report of 200 trials and 20,000 images of nearly 10 KB
-// and opens it in headless Chromium, as it is opened from disk: how long it takes to
-// load, and how much private memory the tab's renderer takes more than about:blank,
-// before scrolling. Required: at most 2 s and 150 MB.
+// Command bench measures how fast the report of a large study opens. It writes a report
+// of 200 trials and 20,000 images of nearly 10 KB and opens it from disk in headless
+// Chromium. It prints the time until the page is loaded, and the private memory of the
+// tab's renderer beyond that of about:blank, before scrolling. Required: at most 2 s and
+// 150 MB.
 //
 //	bash .ci/bench report
 //
@@ -111,7 +112,7 @@ func chromium(url string, flags ...string) (*exec.Cmd, string, error) {
 
 var result = regexp.MustCompile(`data-result="([^"]*)"`)
 
-// load is the time until the load event has ended, in milliseconds.
+// load returns the time until the load event has ended, in milliseconds.
 func load(path string) (float64, error) {
 	cmd, profile, err := chromium("file://"+path, "--dump-dom", "--timeout=20000")
 	if err != nil {
@@ -129,7 +130,7 @@ func load(path string) (float64, error) {
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
-// memory is what the renderers hold privately once the page has settled, in MB.
+// memory returns the private memory of the renderers when the page has settled, in MB.
 func memory(url string) (float64, error) {
 	cmd, profile, err := chromium(url, "--remote-debugging-port=0")
 	if err != nil {
@@ -154,7 +155,7 @@ func memory(url string) (float64, error) {
 	for _, name := range processes {
 		line, err := os.ReadFile(name)
 		if err != nil || !strings.Contains(string(line), "--type=renderer") || !strings.Contains(string(line), profile) {
-			continue // it has ended, or is another's
+			continue // the process has ended, or belongs to another user
 		}
 		f, err := os.Open(filepath.Join(filepath.Dir(name), "smaps_rollup"))
 		if err != nil {
@@ -178,7 +179,7 @@ func memory(url string) (float64, error) {
 	return kb / 1e3, nil
 }
 
-// report is a large one.
+// report returns a large report.
 func report() page.Report {
 	r := rand.New(rand.NewPCG(1, 2))
 	t := &compare.Table{Reference: "arm 0"}
@@ -222,7 +223,7 @@ func report() page.Report {
 		}
 		t.Rows, out.Parameters = append(t.Rows, row), append(out.Parameters, p)
 	}
-	img := image.NewNRGBA(image.Rect(0, 0, 56, 56)) // noise does not compress: 9.5 KB
+	img := image.NewNRGBA(image.Rect(0, 0, 56, 56)) // noise, which does not compress: 9.5 KB
 	out.Exchanges = exchanges(r)
 	out.Image = func(string, string, int) (image.Image, error) {
 		for i := range img.Pix {
@@ -236,7 +237,8 @@ func report() page.Report {
 	return out
 }
 
-// exchanges are what every row but the first wins and loses on each prompt.
+// exchanges returns random numbers of what every row but the first wins and loses on each
+// prompt.
 func exchanges(r *rand.Rand) *compare.Exchanges {
 	out := &compare.Exchanges{Reference: "arm 0"}
 	for k := range prompts {

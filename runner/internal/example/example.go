@@ -1,4 +1,4 @@
-// Package example gives tests studies of the shapes world, loaded from CUE.
+// Package example loads small studies of the shapes world for tests.
 package example
 
 import (
@@ -9,8 +9,8 @@ import (
 	"ablate/experiments/language"
 )
 
-// Study loads a study from the fields of its body. It is the folder mine in a module of
-// its own, in a temporary folder.
+// Study loads a study whose CUE fields are body. The study is the folder mine in a new
+// module in a temporary folder.
 func Study(t testing.TB, body string) *language.Study {
 	t.Helper()
 	root := t.TempDir()

@@ -1,4 +1,4 @@
-// Package house holds tests of the repository as a whole: what may import
-// what, that every package says what it is for, and what tracked files may not
-// contain. It has no code of its own.
+// Package house contains tests of the repository as a whole: which package may import
+// which, that every package has a comment, and strings that tracked files must not
+// contain. It has no other code.
 package house

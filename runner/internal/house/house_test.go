@@ -85,7 +85,7 @@ func parsed(t *testing.T, p string, f *ast.File) source {
 // within reports whether an import path or folder is dir or lies below it.
 func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
 
-// room is the part of the repository that a folder belongs to.
+// room returns the part of the repository to which a folder belongs.
 func room(dir string) string {
 	for _, r := range []string{"runner", "reports", "analysis", "models", "experiments/language", "experiments/schema", "docs"} {
 		if within(dir, r) {
@@ -95,8 +95,8 @@ func room(dir string) string {
 	return "" // main.go
 }
 
-// allowed lists what each room may import beside itself: ARCHITECTURE.md, "What
-// may import what".
+// allowed lists the rooms that each room may import besides itself; see ARCHITECTURE.md,
+// "What may import what".
 var allowed = map[string][]string{
 	"":                     {"runner"},
 	"runner":               {"reports", "analysis", "models", "experiments/language", "experiments/schema", "docs"},
@@ -108,7 +108,7 @@ var allowed = map[string][]string{
 	"docs":                 {},
 }
 
-// owners are the modules that one part of the repository alone may import.
+// owners lists modules that only one part of the repository may import.
 var owners = []struct{ imported, owner string }{
 	{"cuelang.org/go", "experiments/language"},
 	{"github.com/gomlx", "models"},
@@ -119,8 +119,8 @@ var owners = []struct{ imported, owner string }{
 	{"golang.org/x/term", "runner/cli"},
 }
 
-// layers order the packages of runner, the command line first. A package imports packages
-// of later layers only.
+// layers orders the packages of runner, the command line first. A package may import only
+// packages of later layers.
 var layers = [][]string{
 	{"runner/cli"},
 	{"runner/report", "runner/export", "runner/checkup", "runner/worker"},
@@ -133,22 +133,22 @@ var layers = [][]string{
 	{"runner/world", "runner/phrase", "runner/program"},
 }
 
-// layer is the index of a package of runner in layers, -1 for another package: a command
-// of its own, such as a benchmark, which may import every layer.
+// layer returns the index of a package of runner in layers, and -1 for other packages,
+// such as the command of a benchmark, which may import all layers.
 func layer(pkg string) int {
 	return slices.IndexFunc(layers, func(list []string) bool { return slices.Contains(list, pkg) })
 }
 
-// The shapes world is known to one package, through which everything else sees it, and to
-// benchmarks, which measure models and no studies.
+// Only runner/world may import the shapes world, and all other packages use it through
+// runner/world. Benchmarks are an exception, because they measure models and not studies.
 const shapes = module + "/models/shapes"
 
 var knowsShapes = []string{"models/shapes", "runner/world", "models/bench"}
 
-// broken says which rule an import breaks, empty where none.
+// broken returns the rule that an import breaks, "" if there is none.
 func broken(pkg, imported string) string {
 	if imported == shapes && !slices.Contains(knowsShapes, pkg) {
-		return "the shapes world is known to " + strings.Join(knowsShapes, ", ") + " alone: runner/world has what others need of it"
+		return "only these packages may import the shapes world: " + strings.Join(knowsShapes, ", ") + "; others use runner/world"
 	}
 	for _, o := range owners {
 		if within(imported, o.imported) && !within(pkg, o.owner) {
@@ -161,10 +161,10 @@ func broken(pkg, imported string) string {
 	}
 	from, to := room(pkg), room(ours)
 	if mine, theirs := layer(pkg), layer(ours); theirs >= 0 && theirs <= mine {
-		return pkg + " does not import " + ours + ": it lies in an earlier or the same layer"
+		return pkg + " does not import " + ours + ": it is in an earlier or the same layer"
 	}
 	if pkg == "runner/cli" && to == "models" {
-		return "runner/cli parses and prints: runner/device and others know of models"
+		return "runner/cli only parses and prints: put code that uses models into other packages, such as runner/device"
 	}
 	if from == to || slices.Contains(allowed[from], to) {
 		return ""
@@ -172,7 +172,8 @@ func broken(pkg, imported string) string {
 	return cmp.Or(from, "main") + " does not import " + cmp.Or(to, ours)
 }
 
-// Test files may import across rooms, and none else; not even they import the shapes world.
+// TestImports: only test files may break the rules of imports, and even they may not
+// import the shapes world.
 func TestImports(t *testing.T) {
 	for _, s := range sources(t) {
 		for _, imported := range s.imports {
@@ -186,7 +187,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// The rules themselves, each with an import that breaks it and one that does not.
+// TestBroken checks each rule with an import that breaks it and one that does not.
 func TestBroken(t *testing.T) {
 	for _, c := range []struct {
 		pkg, imported string
@@ -223,8 +224,8 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-// Every package has one comment that says what it is for, and no name that
-// says nothing.
+// TestPackages: every package has exactly one package comment, and no name such as
+// "util".
 func TestPackages(t *testing.T) {
 	docs := map[string]int{}
 	for _, s := range sources(t) {
@@ -242,7 +243,7 @@ func TestPackages(t *testing.T) {
 		docs[s.pkg] = n
 		for _, vague := range []string{"util", "utils", "common", "helpers", "types", "misc", "base"} {
 			if s.name == vague {
-				t.Errorf("%s: package %s says nothing", s.path, s.name)
+				t.Errorf("%s: the package name %s is too vague", s.path, s.name)
 			}
 		}
 	}
@@ -253,7 +254,7 @@ func TestPackages(t *testing.T) {
 	}
 }
 
-// TestLayers: every package of runner has its layer, so that none is free of the rules.
+// TestLayers: every package of runner is in a layer, so that the rules apply to it.
 func TestLayers(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range sources(t) {

@@ -15,7 +15,8 @@ import (
 	"ablate/runner/stage"
 )
 
-// The kinds of stages are known in one place, their rows in runner/stage:
+// All knowledge about kinds of stages is in their Defs in runner/stage. These tests check
+// it by the following rules:
 //
 //  1. In runner/stage a kind's constant is used in the kind's own row alone.
 //  2. In runner/layout, which builds the chain of a trial, it may be an argument of a
@@ -31,7 +32,8 @@ import (
 // layoutPackage may name kinds to add actions.
 const layoutPackage = "runner/layout"
 
-// namesakes lists, by file, the strings that read like a kind and are none.
+// namesakes lists, by file, the strings that read like a kind of stage and mean something
+// else.
 var namesakes = map[string]map[string]string{
 	"runner/stage/def.go":          {"embedder": "input", "reward": "input", "prompts": "input"},
 	"runner/stage/artifact.go":     {"embedder": "folder of an artifact", "reward": "folder of an artifact"},

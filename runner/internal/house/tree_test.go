@@ -10,9 +10,8 @@ import (
 	"testing"
 )
 
-// tracked lists the files that git tracks, or would: new ones that are not
-// ignored are meant for the next commit. Where there is no checkout, as in an
-// archive, it lists all files but results.
+// tracked returns the files that git tracks, and new files that it does not ignore.
+// Without a checkout, as in an archive, it returns all files except results.
 func tracked(t *testing.T) []string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -40,7 +39,7 @@ func tracked(t *testing.T) []string {
 	return list
 }
 
-// The tracked tree stays small enough to be cloned without a thought.
+// TestTreeIsSmall: the repository stays small enough to be cloned quickly.
 func TestTreeIsSmall(t *testing.T) {
 	var sum int64
 	for _, f := range tracked(t) {
@@ -58,9 +57,9 @@ func TestTreeIsSmall(t *testing.T) {
 	}
 }
 
-// forbidden are strings that tie a file to one machine, or name a package
-// registry's host: a program asks those through their ordinary clients. They
-// are put together here so that this file does not hold them.
+// forbidden returns strings that tie a file to one machine, or name a package registry's
+// host. (Programs use registries only through their ordinary clients.) The strings are
+// concatenated so that this file does not contain them.
 func forbidden() []string {
 	list := []string{
 		"py" + "pi.org", "python" + "hosted.org", "proxy.golang" + ".org", "sum.golang" + ".org",
@@ -92,8 +91,8 @@ func TestTreeNamesNoMachine(t *testing.T) {
 	}
 }
 
-// starts reports whether the path at a place of a line begins there: before it
-// stands nothing that a path or an address could go on from.
+// starts reports whether a path begins at an index of a line, and is not the continuation
+// of a longer path or an address.
 func starts(line string, at int) bool {
 	return at == 0 || strings.IndexByte(" \t\"'`(=:,[{<>", line[at-1]) >= 0
 }

@@ -1,10 +1,10 @@
-// Package kept reads and writes the tables of the studies that are kept in this repository,
-// in the folder results of each: what an ablation table is made of, and no more. So the
-// tables of the READMEs can be made again where the analysis changes, without the hours
-// that the runs took.
+// Package kept reads and writes the tables of studies that this repository keeps, each in
+// the folder results of the study. They contain only the data from which an ablation
+// table is made. With them the tables in the READMEs can be recomputed when the analysis
+// changes, without repeating runs that took hours.
 //
-// trials.arrow.zst is trials.arrow, compressed. samples.parquet has the images that the
-// gold judged, and curves.parquet what the probes of fine-tunings saw.
+// trials.arrow.zst is trials.arrow, compressed. samples.parquet has the verdicts of the
+// gold on images, and curves.parquet the metrics of the probes of fine-tunings.
 package kept
 
 import (
@@ -24,7 +24,7 @@ import (
 
 const trialsFile, samplesFile, curvesFile = "trials.arrow.zst", "samples.parquet", "curves.parquet"
 
-// Write keeps tables in a folder.
+// Write writes tables into a folder.
 func Write(dir string, t *result.Tables) error {
 	set, stage, metric := t.Samples.Column("set"), t.Curves.Column("stage"), t.Curves.Column("metric")
 	var trials, samples, curves bytes.Buffer
@@ -48,7 +48,7 @@ func Write(dir string, t *result.Tables) error {
 	return nil
 }
 
-// Read reads the tables that a folder keeps.
+// Read reads the tables in a folder.
 func Read(dir string) (*result.Tables, error) {
 	t := &result.Tables{}
 	for _, f := range []struct {
@@ -84,7 +84,7 @@ func parquet(b []byte) (*table.Table, error) {
 	return t, err
 }
 
-// part are some rows and columns of a table.
+// part returns a table with some rows and columns of t.
 func part(t *table.Table, row func(int) bool, columns ...string) *table.Table {
 	var rows []int
 	for i := range t.Rows() {
@@ -101,7 +101,7 @@ func part(t *table.Table, row func(int) bool, columns ...string) *table.Table {
 	return out
 }
 
-// of are the values of some rows.
+// of returns the values of some rows.
 func of[V any](list []V, rows []int) []V {
 	if list == nil {
 		return nil

@@ -124,7 +124,7 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// TestWrite: what is kept is read again.
+// TestWrite: tables that were written are read again.
 func TestWrite(t *testing.T) {
 	for name, r := range studies(t) {
 		dir := t.TempDir()
@@ -141,11 +141,12 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// quoted is an estimate with its interval, as the sentences of a README have them.
+// quoted matches an estimate with its interval in a sentence of a README.
 var quoted = regexp.MustCompile(`([+−]?\d*\.\d+) \[([+−]?\d*\.\d+), ([+−]?\d*\.\d+)\]`)
 
-// TestQuoted: each estimate with an interval that the README of a study quotes is one of
-// the study, to the last digit, or one with the other sign ("less by .033 [.020, .048]").
+// TestQuoted: each estimate with an interval that the README of a study quotes is an
+// estimate of the study, with the same digits, or its negation ("less by .033 [.020,
+// .048]").
 func TestQuoted(t *testing.T) {
 	for name, r := range studies(t) {
 		b, err := os.ReadFile(filepath.Join(experiments, name, "README.md"))
@@ -157,7 +158,8 @@ func TestQuoted(t *testing.T) {
 		all := text.Long(r.Ablation)
 		estimate, low, high := all.Column("estimate"), all.Column("low"), all.Column("high")
 		lowest, highest := all.Column("corrected.low"), all.Column("corrected.high")
-		// written has the estimates of the study with their intervals, with 1 to 4 decimals.
+		// written returns the estimates of the study and their intervals as texts with 1
+		// to 4 decimals.
 		written := map[[3]string]bool{}
 		for i := range all.Rows() {
 			for _, interval := range [][2]*table.Column{{low, high}, {lowest, highest}} {
@@ -190,7 +192,7 @@ func TestQuoted(t *testing.T) {
 	}
 }
 
-// decimal is a number with some decimals, without the sign of a zero.
+// decimal formats a number with some decimals, without a minus sign before zero.
 func decimal(x float64, digits int) string {
 	s := strconv.FormatFloat(x, 'f', digits, 64)
 	if strings.Trim(s, "-0.") == "" {

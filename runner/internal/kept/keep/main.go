@@ -1,4 +1,5 @@
-// Command keep keeps the tables of a study that has run in the folder results beside it:
+// Command keep writes the tables of a study that has run into a folder of this
+// repository:
 //
 //	go run ./runner/internal/kept/keep .ablate/studies/lee2023 experiments/lee2023/results
 package main
