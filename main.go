@@ -1,4 +1,5 @@
-// Ablate runs declarative alignment–fidelity ablations of text-to-image models.
+// Ablate runs ablation studies of text-to-image models that are fine-tuned on human
+// feedback. Package runner/cli has the commands.
 package main
 
 import (

@@ -15,7 +15,7 @@ type watchdog struct {
 	limits limits
 	clock  atomic.Int64 // nanoseconds in which this process was awake
 	last   atomic.Int64 // clock at the last sign of progress
-	reply  sync.Mutex   // whoever holds it writes the reply; it is never released
+	reply  sync.Mutex   // held by the goroutine that writes the reply; never released
 }
 
 // alive records progress.

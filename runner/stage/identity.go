@@ -15,13 +15,14 @@ import (
 // trial. [Fill] reads the fields from a trial, and [Lines] writes them into the key of an
 // action, so that one field is enough to pass a parameter to a stage:
 //
-//   - A field's path is its JSON name, below that of the struct it is in. The tag
-//     key:"seed.feedback" gives another name, key:"/sampler" one from the top.
-//   - key:"-" leaves a field out: it must not change what is computed.
-//   - A fine-tuning method is its name, and its constants below the method's own parent.
-//   - A field at its absent value has no line. That is the zero value, or the one of the
-//     tag absent:"64". So a parameter added later changes no key of what ran before it
-//     was there, as long as it has its absent value.
+//   - The path of a field is its JSON name, appended to the path of its struct. The tag
+//     key:"seed.feedback" gives another name, and key:"/sampler" a complete path.
+//   - key:"-" leaves a field out of the key. Such a field must not change the result.
+//   - A fine-tuning method is written as its name; the paths of its constants begin with
+//     the path of the struct that contains the method.
+//   - A field with its absent value has no line. The absent value is the zero value, or
+//     that of the tag absent:"64". So a later version can add a parameter without changing
+//     existing keys, as long as the parameter has its absent value.
 
 // Lines returns the canonical form of a stage's parameters: a sorted list of lines "path
 // value". They are part of the key of an action, so that the key has every parameter that

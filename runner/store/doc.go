@@ -6,12 +6,12 @@
 // whose name is an [OutputID], the hash of its manifest. The folder of a store contains
 //
 //	actions/ab/abcd…              index entry: action → output, with the key's lines
-//	artifacts/ab/abcd…/manifest   one line a file: digest, size, path
+//	artifacts/ab/abcd…/manifest   one line per file: digest, size, path
 //	artifacts/ab/abcd…/files/…    the files, read-only
-//	studies/NAME/study.json       whose results these are, and on which backend
-//	studies/NAME/…                results, report, journal and logs of a study
-//	quarantine/…                  what was damaged, for whoever wants to look at it
-//	tmp/…                         what live processes are writing
+//	studies/NAME/study.json       the study and its module, and the backend of its last run
+//	studies/NAME/…                tables, report, journal and logs of a study
+//	quarantine/…                  damaged files, for inspection
+//	tmp/…                         files that running processes are writing
 //
 // Files under actions and artifacts are written once: into tmp, synced, then renamed, the
 // index entry last. A process that dies at any moment therefore leaves either nothing or
