@@ -2,20 +2,15 @@ package stats_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"ablate/analysis/compare"
-	"ablate/analysis/table"
 )
 
 // TestDiff simulates the comparison of two tables and writes its error rates into
 // README.md.
 func TestDiff(t *testing.T) {
-	s := &simulation{t: t, r: rand.New(rand.NewPCG(41, 42)), runs: 600}
-	if testing.Short() {
-		s.runs = 100
-	}
+	s := simulate(t, 41, 75)
 	s.head("**Two tables** (`ablate diff`) whose rows do not differ: how often at least one is called significant, how often a difference of four standard deviations is found in one row, and what 95 % intervals cover, of all rows and of the one with the widest spread. A row's standard deviation over seeds is the same in both tables. Seeds of equal pretrained models have an effect, as large as a row's own, that all rows of both tables share and that pairing takes out; without it, each table has its own.",
 		"rows", "seeds of A, B", "pretrained models", "spreads of the rows", "family-wise error", "found", "covers", "widest")
 	for _, rows := range []int{1, 6, 20} {
@@ -33,9 +28,7 @@ func TestDiff(t *testing.T) {
 			}
 		}
 	}
-	if !testing.Short() {
-		golden(t, "README.md", "diff", s.out.String())
-	}
+	s.golden("diff")
 }
 
 func (s *simulation) sides(rows int, n [2]int, paired bool, what string, spread func(i int) float64) {
@@ -81,31 +74,20 @@ func (s *simulation) diff(rows int, n [2]int, paired bool, spread func(i int) fl
 	}
 	draw()
 	side := func(name string, n int, effect float64) compare.Side {
+		models := ""
 		if !paired {
 			draw()
+			models = name
 		}
-		t := &table.Table{}
-		add := func(c table.Column) *table.Column { t.Columns = append(t.Columns, &c); return &c }
-		arm, view, trial, start := add(table.Column{Name: "arm"}), add(table.Column{Name: "view"}), add(table.Column{Name: "trial"}), add(table.Column{Name: compare.Model})
-		p, f := add(table.Column{Name: "seed.pretraining", Kind: table.Int}), add(table.Column{Name: "seed.feedback", Kind: table.Int})
-		x := add(table.Column{Name: "x", Kind: table.Float, Better: "higher"})
-		for row := range rows {
-			for k := range n {
-				label := fmt.Sprint("row ", row)
-				m := fmt.Sprint("model ", k)
-				if !paired {
-					m = name + m
-				}
-				arm.Strings, view.Strings, trial.Strings, start.Strings = append(arm.Strings, label), append(view.Strings, fmt.Sprint(label, "@", k)), append(trial.Strings, fmt.Sprint(name, label, k)), append(start.Strings, m)
-				p.Ints, f.Ints = append(p.Ints, int64(k)), append(f.Ints, int64(k))
-				v := 1 + model[k] + spread(row)*s.r.NormFloat64()
-				if row == rows-1 {
-					v += effect * spread(row)
-				}
-				x.Floats = append(x.Floats, v)
+		x := study{seeds: diagonal(n), rows: names(rows)[1:], metrics: []string{"x"}, side: name, model: func(seed int) string { return fmt.Sprint(models, seed) }}
+		x.value = func(row, _, seed int) float64 {
+			v := 1 + model[seed] + spread(row)*s.r.NormFloat64()
+			if row == rows-1 {
+				v += effect * spread(row)
 			}
+			return v
 		}
-		return compare.Side{Name: name, Trials: t}
+		return compare.Side{Name: name, Trials: x.trials()}
 	}
 	d, err := compare.NewDiff(side("A", n[0], effect), side("B", n[1], 0), compare.Options{Primary: []string{"x"}})
 	if err != nil {

@@ -4,27 +4,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"testing"
 
 	"ablate/analysis/compare"
 	"ablate/analysis/stats"
-	"ablate/analysis/table"
 )
 
 // TestLooks simulates studies that stop early and writes their error rates, what their
 // intervals cover and what they save into README.md.
 func TestLooks(t *testing.T) {
-	const runs = 250
-	s := &simulation{t: t, r: rand.New(rand.NewPCG(43, 44)), runs: runs * more(), fast: true, byLine: map[int]int{}}
-	switch {
-	case testing.Short():
-		s.runs = 50
-	case os.Getenv("UPDATE") == "1":
-		s.runs, s.fast = 8*runs, false
-	}
+	s := simulate(t, 43, 250)
 	s.looksAlone()
 	s.looksTogether()
 	s.looksSave()
@@ -96,9 +87,9 @@ func (s *simulation) looksTogether() {
 			n := s.studies(s.runs / 5)
 			for range n {
 				data := s.study(effects, 12)
-				found, _ := data.until([]int{3, 5, 8, 12}, true)
+				found, _ := data.until(s.t, []int{3, 5, 8, 12}, true)
 				wrong += count(found > 0)
-				found, _ = data.until([]int{3, 5, 8, 12}, false)
+				found, _ = data.until(s.t, []int{3, 5, 8, 12}, false)
 				naive += count(found > 0)
 			}
 			s.row(rows, spread.what, wrong/float64(n), naive/float64(n))
@@ -110,19 +101,16 @@ func (s *simulation) looksTogether() {
 // effect is a difference and its standard deviation over seeds.
 type effect struct{ mean, sd float64 }
 
-// drawn are the values of a study: by row (the reference first), metric and seed.
-type drawn [][2][]float64
-
 // study draws a study whose differences have given means and standard deviations; the
 // reference has half of the variance, which all rows share.
-func (s *simulation) study(effects [][2]effect, seeds int) drawn {
-	out := make(drawn, len(effects)+1)
+func (s *simulation) study(effects [][2]effect, seeds int) study {
+	values := make([][2][]float64, len(effects)+1) // by row, metric and seed
 	for m := range 2 {
 		shared := make([]float64, seeds)
 		for i := range shared {
 			shared[i] = s.r.NormFloat64()
 		}
-		out[0][m] = make([]float64, seeds)
+		values[0][m] = make([]float64, seeds)
 		var typical []float64
 		for _, e := range effects {
 			typical = append(typical, math.Log(e[m].sd))
@@ -131,76 +119,50 @@ func (s *simulation) study(effects [][2]effect, seeds int) drawn {
 		slices.Sort(typical)
 		sd := math.Exp(typical[len(typical)/2])
 		for i := range shared {
-			out[0][m][i] = sd * shared[i] / math.Sqrt2
+			values[0][m][i] = sd * shared[i] / math.Sqrt2
 		}
 		for r, e := range effects {
 			own := math.Sqrt(max(e[m].sd*e[m].sd-sd*sd/2, e[m].sd*e[m].sd/10))
-			out[r+1][m] = make([]float64, seeds)
+			values[r+1][m] = make([]float64, seeds)
 			for i := range shared {
-				out[r+1][m][i] = e[m].mean + own*s.r.NormFloat64()
+				values[r+1][m][i] = e[m].mean + own*s.r.NormFloat64()
 			}
 		}
 	}
-	return out
+	return study{seeds: diagonal(seeds), rows: names(len(effects)), metrics: []string{"x", "y"}, value: func(r, m, k int) float64 { return values[r][m][k] }}
 }
 
-// table is the ablation table of the first seeds of each row.
-func (d drawn) table(seeds []int, looks []int) *compare.Table {
-	column := func(name string, kind table.Kind) *table.Column { return &table.Column{Name: name, Kind: kind} }
-	arm, view, trial := column("arm", table.String), column("view", table.String), column("trial", table.String)
-	p, f := column("seed.pretraining", table.Int), column("seed.feedback", table.Int)
-	x, y := column("x", table.Float), column("y", table.Float)
-	x.Better, y.Better = "higher", "higher"
-	for r := range d {
-		for i := range seeds[r] {
-			name := fmt.Sprint("r", r)
-			arm.Strings, view.Strings, trial.Strings = append(arm.Strings, name), append(view.Strings, fmt.Sprint(name, "@", i)), append(trial.Strings, fmt.Sprint(name, "/", i))
-			p.Ints, f.Ints = append(p.Ints, int64(i)), append(f.Ints, int64(i))
-			x.Floats, y.Floats = append(x.Floats, d[r][0][i]), append(y.Floats, d[r][1][i])
-		}
-	}
-	t, err := compare.Ablation(&table.Table{Columns: []*table.Column{arm, view, trial, p, f, x, y}}, nil, compare.Options{Primary: []string{"x", "y"}, Looks: looks})
-	if err != nil {
-		panic(err)
-	}
-	return t
-}
-
-// until goes on from look to look until every row is settled, and returns how many
-// comparisons are significant and how many trials ran. Without a boundary each look is
-// tested as if it were the only one.
-func (d drawn) until(looks []int, boundary bool) (found, trials int) {
-	seeds := make([]int, len(d))
-	for r := range seeds {
-		seeds[r] = looks[0]
-	}
-	declared := looks
-	if !boundary {
-		declared = nil
+// until goes on from look to look until every row is settled, and returns the table of the
+// last look and how many trials ran. Without a boundary each look is tested as if it were
+// the only one.
+func (x study) until(t *testing.T, looks []int, boundary bool) (found, trials int) {
+	x.have = slices.Repeat([]int{looks[0]}, len(x.rows))
+	if boundary {
+		x.o.Looks = looks
 	}
 	for {
-		t := d.table(seeds, declared)
-		open := t.Unsettled(nil)
+		tab := x.table(t)
+		open := tab.Unsettled(nil)
 		if !boundary {
 			open = nil
-			for _, r := range t.Rows[1:] {
+			for _, r := range tab.Rows[1:] {
 				if !r.Differences["x"].Significant || !r.Differences["y"].Significant {
 					open = append(open, r.Label)
 				}
 			}
 		}
 		more := false
-		for r := 1; r < len(d); r++ {
-			if k := slices.Index(looks, seeds[r]); slices.Contains(open, fmt.Sprint("r", r)) && k+1 < len(looks) {
-				seeds[r], more = looks[k+1], true
-				seeds[0] = max(seeds[0], seeds[r])
+		for r := 1; r < len(x.rows); r++ {
+			if k := slices.Index(looks, x.have[r]); slices.Contains(open, x.rows[r]) && k+1 < len(looks) {
+				x.have[r], more = looks[k+1], true
+				x.have[0] = max(x.have[0], x.have[r])
 			}
 		}
-		if !boundary && significant(t) > 0 || !more { // a false alarm is one at any look
-			for _, n := range seeds {
+		if !boundary && significant(tab) > 0 || !more { // a false alarm is one at any look
+			for _, n := range x.have {
 				trials += n
 			}
-			return significant(t), trials
+			return significant(tab), trials
 		}
 	}
 }
@@ -230,7 +192,7 @@ func (s *simulation) looksSave() {
 		total := float64(2 * len(study.effects) * runs)
 		var found, trials float64
 		for range runs {
-			f, n := s.study(study.effects, 12).until([]int{3, 5, 8, 12}, true)
+			f, n := s.study(study.effects, 12).until(s.t, []int{3, 5, 8, 12}, true)
 			found, trials = found+float64(f), trials+float64(n)
 		}
 		power := found / total
@@ -238,9 +200,8 @@ func (s *simulation) looksSave() {
 		fixed, below, most := 0., 0., 0. // below: what is found with a seed less; most: with the last look's
 		for n := 3; n <= 12; n++ {
 			var f float64
-			seeds := slices.Repeat([]int{n}, len(study.effects)+1)
 			for range runs {
-				f += float64(significant(s.study(study.effects, n).table(seeds, nil)))
+				f += float64(significant(s.study(study.effects, n).table(s.t)))
 			}
 			if f /= total; fixed == 0 && f >= power {
 				fixed = float64(n)

@@ -3,7 +3,6 @@ package stats_test
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"testing"
 
 	"ablate/analysis/compare"
@@ -13,14 +12,9 @@ import (
 // TestOverOptimization simulates the test of over-optimization and writes its error rates
 // into README.md.
 func TestOverOptimization(t *testing.T) {
-	s := &simulation{t: t, r: rand.New(rand.NewPCG(31, 32)), runs: 600}
-	if testing.Short() {
-		s.runs = 200
-	}
+	s := simulate(t, 31, 75)
 	s.overOptimization()
-	if !testing.Short() {
-		golden(t, "README.md", "over-optimization", s.out.String())
-	}
+	s.golden("over-optimization")
 }
 
 // overOptimization simulates fine-tunings with five probes of 256 images. A seed has a level,

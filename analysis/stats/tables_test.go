@@ -22,32 +22,53 @@ type study struct {
 	kind    string                              // range of the metrics
 	images  int                                 // behind each value; 0 where it is not known
 	value   func(row, metric, seed int) float64 // NaN where it is missing
+	have    []int                               // how many of the seeds each row has; nil: all
 	axes    []string                            // of all rows but the reference
 	at      func(row, axis int) float64
+	side    string                // of two studies: begins the names of the trials
+	model   func(seed int) string // the pretrained model of a seed; nil where it is not known
 	samples compare.Samples
 	o       compare.Options
 }
 
-func (x study) table(t *testing.T) *compare.Table {
-	t.Helper()
+// of are the seeds that a row has.
+func (x study) of(row int) []stats.Seed {
+	if x.have == nil {
+		return x.seeds
+	}
+	return x.seeds[:x.have[row]]
+}
+
+// trial is the name of the trial of a row and a seed.
+func (x study) trial(row, seed int) string { return fmt.Sprint(x.side, row, " ", seed) }
+
+// trials are the study's results, as trials.arrow has them.
+func (x study) trials() *table.Table {
 	arm, view, trial := &table.Column{Name: "arm"}, &table.Column{Name: "view"}, &table.Column{Name: "trial"}
 	p, f := &table.Column{Name: "seed.pretraining", Kind: table.Int}, &table.Column{Name: "seed.feedback", Kind: table.Int}
 	for _, c := range []*table.Column{arm, view, trial} {
 		c.Kind = table.String
 	}
-	tab := &table.Table{Columns: []*table.Column{arm, view, trial, p, f}}
+	tab := &table.Table{Columns: []*table.Column{arm, view, trial, p, f}, Meta: map[string]string{}}
+	model := &table.Column{Name: compare.Model, Kind: table.String}
+	if x.model != nil {
+		tab.Columns = append(tab.Columns, model)
+	}
 	for r, label := range x.rows {
 		name, _, _ := strings.Cut(label, "[") // the arm of a point
-		for s, seed := range x.seeds {
+		for s, seed := range x.of(r) {
 			arm.Strings, view.Strings = append(arm.Strings, name), append(view.Strings, label+"@"+compare.SeedName(seed))
-			trial.Strings = append(trial.Strings, fmt.Sprint(r, " ", s))
+			trial.Strings = append(trial.Strings, x.trial(r, s))
 			p.Ints, f.Ints = append(p.Ints, seed.Pretraining), append(f.Ints, seed.Feedback)
+			if x.model != nil {
+				model.Strings = append(model.Strings, x.model(s))
+			}
 		}
 	}
 	for m, name := range x.metrics {
 		c, n := &table.Column{Name: name, Kind: table.Float, Better: "higher", Range: x.kind}, &table.Column{Name: name + ".n", Kind: table.Int}
 		for r := range x.rows {
-			for s := range x.seeds {
+			for s := range x.of(r) {
 				c.Floats, n.Ints = append(c.Floats, x.value(r, m, s)), append(n.Ints, int64(x.images))
 			}
 		}
@@ -58,18 +79,23 @@ func (x study) table(t *testing.T) *compare.Table {
 	for a, name := range x.axes {
 		c := &table.Column{Name: name, Kind: table.Float}
 		for r := range x.rows {
-			for range x.seeds {
+			for range x.of(r) {
 				c.Floats = append(c.Floats, x.at(r, a))
 			}
 		}
 		tab.Columns = append(tab.Columns, c)
 	}
-	tab.Meta = map[string]string{}
 	if x.axes != nil {
 		compare.SetAxes(tab, map[string][]string{arm.Strings[len(arm.Strings)-1]: x.axes})
 	}
+	return tab
+}
+
+// table is the study's ablation table.
+func (x study) table(t *testing.T) *compare.Table {
+	t.Helper()
 	x.o.Primary = x.metrics
-	got, err := compare.Ablation(tab, x.samples, x.o)
+	got, err := compare.Ablation(x.trials(), x.samples, x.o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,17 +111,23 @@ func names(n int) []string {
 	return out
 }
 
-// TestTables simulates what tables print: the tables are those that the program makes.
-// README.md has the rates of eight times as many studies, which UPDATE=1 simulates.
-func TestTables(t *testing.T) {
-	const runs = 75
-	s := &simulation{t: t, r: rand.New(rand.NewPCG(31, 32)), runs: runs * more(), fast: true, byLine: map[int]int{}}
+// simulate prepares a simulation of whole tables, of so many studies a line: README.md has the
+// rates of eight times as many, which UPDATE=1 simulates.
+func simulate(t *testing.T, stream uint64, runs int) *simulation {
+	s := &simulation{t: t, r: rand.New(rand.NewPCG(stream, stream+1)), runs: runs * more(), fast: true, byLine: map[int]int{}}
 	switch {
 	case testing.Short():
-		s.runs = 10
+		s.runs = runs/5 + 1
 	case os.Getenv("UPDATE") == "1":
 		s.runs, s.fast = 8*runs, false
 	}
+	s.studies(s.runs)
+	return s
+}
+
+// TestTables simulates what tables print: the tables are those that the program makes.
+func TestTables(t *testing.T) {
+	s := simulate(t, 31, 75)
 	s.units()
 	s.overImages()
 	s.fewPrompts()
