@@ -234,3 +234,40 @@ func TestDiffFewSeeds(t *testing.T) {
 		}
 	}
 }
+
+// TestDiffOtherPrompts: where two tables have different samples of prompts, the error of
+// both counts, though seeds begin with the same pretrained models.
+func TestDiffOtherPrompts(t *testing.T) {
+	values := []float64{.5, .52, .49, .51}
+	width := func(good [2]func(p int) float64) float64 {
+		var sides [2]compare.Side
+		for k, name := range []string{"A", "B"} {
+			sides[k] = newSide("pretrained", 1, name).row("a", .1, values, values).side(name)
+			sums := &table.Table{}
+			for _, c := range []table.Column{{Name: "trial"}, {Name: "prompt"}, {Name: "category"}, {Name: "metric"}, {Name: "sum", Kind: table.Float}, {Name: "n", Kind: table.Int}} {
+				sums.Columns = append(sums.Columns, &c)
+			}
+			for seed := range values {
+				for p := range 20 {
+					for column, v := range map[string]string{"trial": fmt.Sprintf("%s-a-%d", name, seed+1), "prompt": fmt.Sprint(name, p), "category": "all", "metric": "alignment"} {
+						c := sums.Column(column)
+						c.Strings = append(c.Strings, v)
+					}
+					sums.Column("sum").Floats, sums.Column("n").Ints = append(sums.Column("sum").Floats, good[k](p)), append(sums.Column("n").Ints, 50)
+				}
+			}
+			sides[k].Samples = sums
+		}
+		d, err := compare.NewDiff(sides[0], sides[1], compare.Options{Sampled: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := d.Rows[0].Values["alignment"].Difference
+		return x.High - x.Low
+	}
+	alike, apart := func(int) float64 { return 25 }, func(p int) float64 { return float64(50 * (p % 2)) }
+	none, a, b := width([2]func(int) float64{alike, alike}), width([2]func(int) float64{apart, alike}), width([2]func(int) float64{alike, apart})
+	if a < 2*none || math.Abs(a-b) > 1e-9 {
+		t.Errorf("widths %g where prompts of no table differ, %g of A, %g of B", none, a, b)
+	}
+}

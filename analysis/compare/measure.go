@@ -314,7 +314,7 @@ func (b *builder) sample(d *measured, m Metric, terms []term, values [][]float64
 	}
 	strata := b.samples.Strata()
 	moves := make([][]float64, len(values)) // how far each prompt moves the sum, by seed
-	var counts []float64
+	counts := make([]float64, len(strata))  // the rows of two tables may have different prompts
 	for s := range values {
 		moves[s] = make([]float64, len(strata))
 		for k, t := range terms {
@@ -324,8 +324,8 @@ func (b *builder) sample(d *measured, m Metric, terms []term, values [][]float64
 				d.notes = append(d.notes, b.note(Note{Kind: NoSamples}))
 				return
 			}
-			if counts == nil {
-				counts = c.Counts
+			for p, n := range c.Counts {
+				counts[p] = max(counts[p], n)
 			}
 			slope := d.scale.Slope(values[s][k], sizes[s][k])
 			for p, u := range strata.Influence(c) {
