@@ -17,6 +17,7 @@ import (
 type Course struct {
 	Row    int // of the ablation table; of the first where several share a course
 	Label  string
+	Looks  []int // of the study
 	Points []Passage
 }
 
@@ -82,7 +83,7 @@ func Courses(t *Table, trials, curves *table.Table) []Course {
 				probed++
 			}
 		}
-		c := Course{Row: i, Label: r.Name()}
+		c := Course{Row: i, Label: r.Name(), Looks: t.Looks}
 		var all []float64
 		for _, p := range byStep {
 			if len(p.Seeds) == probed {
@@ -178,7 +179,7 @@ func BestOf(t *Table, trials *table.Table) []Course {
 		if _, ok := byName[name]; !ok {
 			byName[name] = len(out)
 			lines[name] = line
-			out = append(out, Course{Row: i, Label: name})
+			out = append(out, Course{Row: i, Label: name, Looks: t.Looks})
 		}
 		c := &out[byName[name]]
 		c.Points = append(c.Points, p)

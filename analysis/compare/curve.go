@@ -12,7 +12,8 @@ import (
 )
 
 // Curve is a metric of a stage over the stage's steps: of each step the mean over the
-// row's seeds and its 95% interval.
+// row's seeds and its 95% interval, which holds over the looks of the study and for one step
+// by itself.
 type Curve struct {
 	Row       int    // of the table; the first of those that share the curve
 	Objective string // what the stage minimizes; the losses of two objectives are not comparable
@@ -47,7 +48,7 @@ func Curves(t *Table, trials, curves *table.Table, stage, metric string) []Curve
 			values[trial.Strings[i]][step.Ints[i]] = x
 		}
 	}
-	objective := objectiveOf(trials, objectives[stage])
+	objective, looks := objectiveOf(trials, objectives[stage]), stats.NewLooks(t.Looks)
 	var out []Curve
 	seen := map[string]bool{}
 	for i, r := range t.Rows {
@@ -71,7 +72,7 @@ func Curves(t *Table, trials, curves *table.Table, stage, metric string) []Curve
 		}
 		var bits []byte
 		for _, at := range sorted(byStep) {
-			s := stepOf(scale, 0, seeds[at], byStep[at])
+			s := stepOf(scale, looks, 0, seeds[at], byStep[at])
 			s.At = at
 			c.Steps = append(c.Steps, s)
 			bits = binary.BigEndian.AppendUint64(bits, math.Float64bits(s.Mean))
@@ -84,26 +85,27 @@ func Curves(t *Table, trials, curves *table.Table, stage, metric string) []Curve
 	return out
 }
 
-// Over is the mean of a passage's values, proxy or gold, over its seeds: on the logit scale
-// where they are shares.
-func (p Passage) Over(values []float64) Step {
+// Over is the mean of the values, proxy or gold, of a point of the course over its seeds: on
+// the logit scale where they are shares.
+func (c Course) Over(p Passage, values []float64) Step {
 	scale := stats.Logit
 	if !scale.Fits(values...) {
 		scale = stats.Identity
 	}
-	s := stepOf(scale, p.Images, p.Seeds, values)
+	s := stepOf(scale, stats.NewLooks(c.Looks), p.Images, p.Seeds, values)
 	s.At = p.At
 	return s
 }
 
 // stepOf is the mean over seeds of values of n samples each; 0 is an unknown number.
-func stepOf(scale stats.Scale, n int, seeds []stats.Seed, values []float64) Step {
+func stepOf(scale stats.Scale, looks *stats.Looks, n int, seeds []stats.Seed, values []float64) Step {
 	y := make([]float64, len(values))
 	for i, x := range values {
 		y[i] = scale.To(x, n)
 	}
 	s := Step{Mean: scale.From(stat.Mean(y, nil), n), Low: slices.Min(values), High: slices.Max(values)}
 	if e, ok := stats.OverSeeds(seeds, y); ok && e.SD > 0 {
+		e.Looks = looks
 		i := e.Interval(Level)
 		s.Low, s.High, s.Interval = scale.From(i.Low, n), scale.From(i.High, n), true
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/stats"
 	"ablate/analysis/table"
 )
 
@@ -57,6 +58,12 @@ func TestCurves(t *testing.T) {
 	}
 	if s := got[2].Steps[0]; s.Interval || math.Abs(s.Mean-3) > 1e-9 || s.Low != 3 || s.High != 3 {
 		t.Errorf("one seed: %+v", s)
+	}
+	// Values of -1, 0 and 1 after the first look of two.
+	tab.Looks = []int{3, 8}
+	level := stats.NewLooks(tab.Looks).Level(3, .95)
+	if s := compare.Curves(tab, trials, curves, "finetune", "loss")[1].Steps[0]; level < .98 || math.Abs(s.High-stats.Student(0, 1/math.Sqrt(3), 2, level).High) > 1e-9 {
+		t.Errorf("a study with looks: %+v", s)
 	}
 	if got := compare.Curves(tab, nil, curves, "pretrain", "loss"); len(got) != 1 || got[0].Row != 0 || got[0].Steps[0].Interval {
 		t.Errorf("what rows share: %+v", got)

@@ -103,7 +103,7 @@ func (g *panels) add(head, x string, courses []compare.Course, most int, what st
 		q.names = append(q.names, wrap(c.Label, q.wide()-30))
 		for _, p := range c.Points {
 			for _, v := range [][]float64{p.Proxy, p.Gold} {
-				s := p.Over(v)
+				s := c.Over(p, v)
 				g.low, g.high = min(g.low, s.Low), max(g.high, s.High)
 			}
 			q.far = max(q.far, stat.Mean(p.Distance, nil))
@@ -289,7 +289,7 @@ func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 	line := func(course compare.Course, of func(compare.Passage) []float64) []vg.Point {
 		var out []vg.Point
 		for _, p := range course.Points {
-			out = append(out, vg.Point{X: tx(stat.Mean(p.Distance, nil)), Y: ty(p.Over(of(p)).Mean)})
+			out = append(out, vg.Point{X: tx(stat.Mean(p.Distance, nil)), Y: ty(course.Over(p, of(p)).Mean)})
 		}
 		return out
 	}
@@ -349,7 +349,7 @@ func (l *panel) Plot(c draw.Canvas, p *plot.Plot) {
 				when = fmt.Sprint("n = ", q.At)
 			}
 			l.g.marks.add(at, Mark{Row: course.Row, Series: course.Row, Name: course.Label,
-				Values: fmt.Sprintf("%s: %s %s at √KL %s", when, m.name, step(q.Over(m.of(q))), format.Number(0, stat.Mean(q.Distance, nil)))})
+				Values: fmt.Sprintf("%s: %s %s at √KL %s", when, m.name, step(course.Over(q, m.of(q))), format.Number(0, stat.Mean(q.Distance, nil)))})
 		}
 	}
 }
@@ -362,7 +362,7 @@ func intervals(c draw.Canvas, course compare.Course, of func(compare.Passage) []
 		if stats.Independent(p.Seeds) < 3 {
 			return
 		}
-		s := p.Over(of(p))
+		s := course.Over(p, of(p))
 		x := tx(stat.Mean(p.Distance, nil))
 		lower, upper = append(lower, vg.Point{X: x, Y: ty(s.Low)}), append(upper, vg.Point{X: x, Y: ty(s.High)})
 	}

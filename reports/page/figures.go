@@ -203,7 +203,7 @@ func (r Report) training() []shown {
 				name, by = name+"-"+strings.ReplaceAll(o, "+", "-"), " by "+o
 			}
 			list = append(list, shown{Name: name, Section: "training", figure: f,
-				Caption: fmt.Sprintf(c.caption, by) + " Bands: 95% of the mean over seeds, on the log scale where all values are positive; with fewer than three seeds, from the least to the greatest."})
+				Caption: fmt.Sprintf(c.caption, by) + " Bands: 95% of the mean over seeds, for each step by itself, on the log scale where all values are positive; with fewer than three seeds, from the least to the greatest."})
 		}
 	}
 	return list

@@ -60,9 +60,9 @@ func (r Report) overOptimization() []shown {
 	}
 	switch {
 	case enough && few:
-		caption = append(caption, "Bands (the gold's filled, the proxy's with dashed edges): 95% of the mean over seeds, of its level; changes are paired by seed and may be surer; with fewer than three seeds, small points are the seeds.")
+		caption = append(caption, "Bands (the gold's filled, the proxy's with dashed edges): 95% of the mean over seeds, for each point by itself; changes are paired by seed and may be surer; with fewer than three seeds, small points are the seeds.")
 	case enough:
-		caption = append(caption, "Bands (the gold's filled, the proxy's with dashed edges): 95% of the mean over seeds, of its level; changes are paired by seed and may be surer.")
+		caption = append(caption, "Bands (the gold's filled, the proxy's with dashed edges): 95% of the mean over seeds, for each point by itself; changes are paired by seed and may be surer.")
 	default:
 		caption = append(caption, "Small points: the seeds, too few for an interval over them.")
 	}
