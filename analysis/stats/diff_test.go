@@ -2,9 +2,12 @@ package stats_test
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"testing"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/table"
 )
 
 // TestDiff simulates the comparison of two tables and writes its error rates into
@@ -28,6 +31,7 @@ func TestDiff(t *testing.T) {
 			}
 		}
 	}
+	s.lists()
 	s.golden("diff")
 }
 
@@ -94,4 +98,106 @@ func (s *simulation) diff(rows int, n [2]int, paired bool, spread func(i int) fl
 		s.t.Fatal(err)
 	}
 	return d
+}
+
+// lists compares two tables whose prompts are a sample of others.
+func (s *simulation) lists() {
+	s.head("**Two tables with sampled prompts** whose rows do not differ: shares of 1,000 images a seed, of prompts that are normal with sd 1 logit and whose categories differ; each row of each table changes each prompt by .4. The prompts are the same in both tables, or each has its own. Pretrained models have an effect of .2 logits, as a seed has on each row. In the last lines both studies stop early, at 3, 5, 8 or 12 seeds.",
+		"prompts", "rows", "seeds", "pretrained models", "prompts of A, B", "family-wise error", "95% interval covers", "worst")
+	small, large := list(40), catalogue()
+	for _, c := range []struct {
+		what  string
+		d     design
+		rows  int
+		looks []int // of one number: that many seeds
+	}{{"40 in 2 categories", small, 2, []int{8}}, {"40 in 2 categories", small, 6, []int{3}}, {"40 in 2 categories", small, 6, []int{8}}, {"158 in 4 categories", large, 6, []int{8}}, {"40 in 2 categories", small, 6, []int{3, 5, 8, 12}}} {
+		for _, b := range [][2]string{{"the same", "the same"}, {"the same", "others"}, {"others", "others"}} { // models and prompts
+			wrong, in, runs := 0., make([]float64, c.rows), s.studies(s.runs/2)
+			for range runs {
+				star := false
+				for i, r := range s.listed(c.d, c.rows, c.looks, b[0] == "the same", b[1] == "the same").Rows {
+					x := r.Values["score"].Difference
+					star = star || x.Significant
+					in[i] += count(x.Low <= 0 && 0 <= x.High) / float64(runs)
+				}
+				wrong += count(star) / float64(runs)
+			}
+			var mean float64
+			for _, x := range in {
+				mean += x / float64(c.rows)
+			}
+			seeds := fmt.Sprint(c.looks[0])
+			if len(c.looks) > 1 {
+				seeds = "looks"
+			}
+			s.row(c.what, c.rows, seeds, b[0], b[1], wrong, mean, slices.Min(in))
+			what := fmt.Sprintf("two tables with sampled prompts, %d of %s, %s seeds, %s models, %s prompts", c.rows, c.what, seeds, b[0], b[1])
+			s.want(what, wrong, 0, .07)
+			s.want("interval of "+what, mean, .92, 1)
+		}
+	}
+}
+
+// listed compares two tables with sampled prompts; A and B begin with the same models or have
+// the same prompts where they are to.
+func (s *simulation) listed(d design, rows int, looks []int, models, prompts bool) *compare.Diff {
+	n := looks[len(looks)-1]
+	var list, categories []string // of the prompts
+	var difficulty, model []float64
+	side := func(name string) compare.Side {
+		if name == "A" || !prompts {
+			list, categories, difficulty = nil, nil, nil
+			for p, k := range d.strata {
+				list, categories = append(list, fmt.Sprint(name, p)), append(categories, fmt.Sprint(k))
+				difficulty = append(difficulty, easy(true)[k]+s.r.NormFloat64())
+			}
+		}
+		if name == "A" || !models {
+			model = nil
+			for range n {
+				model = append(model, .2*s.r.NormFloat64())
+			}
+		}
+		column := func(name string, kind table.Kind) *table.Column { return &table.Column{Name: name, Kind: kind} }
+		trial, prompt, category, metric := column("trial", table.String), column("prompt", table.String), column("category", table.String), column("metric", table.String)
+		sum, images := column("sum", table.Float), column("n", table.Int)
+		x := study{seeds: diagonal(n), rows: names(rows - 1), metrics: []string{"score"}, kind: table.Share, side: name, o: compare.Options{Sampled: true}}
+		x.model = func(seed int) string { return fmt.Sprint(models || name == "A", seed) }
+		values := make([][]float64, rows)
+		for r := range rows {
+			mine := make([]float64, len(difficulty))
+			for p := range mine {
+				mine[p] = difficulty[p] + .4*s.r.NormFloat64()
+			}
+			for k := range n {
+				shift, good := model[k]+.2*s.r.NormFloat64(), 0
+				id := x.trial(r, k)
+				x.images = 0
+				for p, w := range d.share {
+					m := int(math.Round(1000 * w))
+					g := s.binomial(m, logistic(mine[p]+shift))
+					good, x.images = good+g, x.images+m
+					trial.Strings, metric.Strings = append(trial.Strings, id), append(metric.Strings, "score")
+					sum.Floats, images.Ints = append(sum.Floats, float64(g)), append(images.Ints, int64(m))
+				}
+				prompt.Strings, category.Strings = append(prompt.Strings, list...), append(category.Strings, categories...)
+				values[r] = append(values[r], float64(good)/float64(x.images))
+			}
+		}
+		x.value = func(r, _, k int) float64 { return values[r][k] }
+		sums := &table.Table{Columns: []*table.Column{trial, prompt, category, metric, sum, images}}
+		if len(looks) > 1 {
+			var err error
+			if x.samples, err = compare.NewSums(sums); err != nil {
+				s.t.Fatal(err)
+			}
+			_, x.have = x.until(s.t, looks, true)
+		}
+		return compare.Side{Name: name, Trials: x.trials(), Samples: sums}
+	}
+	out, err := compare.NewDiff(side("A"), side("B"), compare.Options{Primary: []string{"score"}, Sampled: true, Looks: looks})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return out
 }

@@ -10,6 +10,7 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/analysis/stats"
+	"ablate/analysis/table"
 )
 
 // TestLooks simulates studies that stop early and writes their error rates, what their
@@ -19,6 +20,8 @@ func TestLooks(t *testing.T) {
 	s.looksAlone()
 	s.looksTogether()
 	s.looksSave()
+	s.looksDiff()
+	s.looksBands()
 	s.golden("looks")
 }
 
@@ -98,6 +101,153 @@ func (s *simulation) looksTogether() {
 	}
 }
 
+// looksDiff compares two studies that stop early, each for its own differences.
+func (s *simulation) looksDiff() {
+	s.head("**Two studies that stop early** (`ablate diff`): both have looks at 3, 5, 8 and 12 seeds, or one has and the other has 12 seeds. Rows differ from the reference by 1.2, 0 or 2.5 standard deviations, the same in both studies. Pretrained models as in the table of two tables. Corrected intervals are those of other studies, of which every second row differs by 2 standard deviations more in A than in B. The looks of A count, none where only B has some.",
+		"rows", "pretrained models", "looks of", "family-wise error", "95% interval covers", "worst", "corrected: all", "of the largest")
+	looks := []int{3, 5, 8, 12}
+	for _, rows := range []int{1, 5} {
+		for _, c := range []struct {
+			models, of string
+		}{{"the same", "both"}, {"the same", "A"}, {"the same", "B"}, {"others", "both"}} {
+			declared := looks
+			if c.of == "B" {
+				declared = nil
+			}
+			var wrong, all, largest float64
+			in := make([]float64, rows+1)
+			n := s.studies(s.runs / 5)
+			for range n {
+				for _, shift := range []float64{0, 2} {
+					d := s.stopped(rows, c.models == "the same", c.of, shift, looks, declared)
+					star, miss, best := false, false, compare.Difference{}
+					var bestTruth float64
+					for i, r := range d.Rows {
+						truth := shift * float64(i%2)
+						for _, v := range r.Values {
+							x := *v.Difference
+							star = star || x.Significant
+							miss = miss || x.Corrected.Low > truth || x.Corrected.High < truth
+							if shift == 0 {
+								in[i] += count(x.Low <= 0 && 0 <= x.High) / float64(2*n)
+							}
+							if math.Abs(x.Mean) > math.Abs(best.Mean) {
+								best, bestTruth = x, truth
+							}
+						}
+					}
+					if shift == 0 {
+						wrong += count(star)
+						continue
+					}
+					all += count(!miss)
+					largest += count(best.Corrected.Low <= bestTruth && bestTruth <= best.Corrected.High)
+				}
+			}
+			var mean float64
+			for _, x := range in {
+				mean += x / float64(len(in))
+			}
+			s.row(rows, c.models, c.of, wrong/float64(n), mean, slices.Min(in), all/float64(n), largest/float64(n))
+			what := fmt.Sprintf("two studies that stop early, %d rows, %s models, looks of %s: ", rows, c.models, c.of)
+			s.want(what+"family-wise error", wrong/float64(n), 0, .065)
+			s.want(what+"95% interval", mean, .94, 1)
+			s.want(what+"all corrected intervals", all/float64(n), .9, 1)
+		}
+	}
+}
+
+// stopped compares two studies with an effect of every seed that all rows share, in which
+// one or both stopped early.
+func (s *simulation) stopped(rows int, same bool, of string, shift float64, looks, declared []int) *compare.Diff {
+	var models [2][]float64 // effects of the pretrained models, by metric and seed
+	side := func(name string, shift float64) compare.Side {
+		if name == "A" || !same {
+			for m := range models {
+				models[m] = nil
+				for range 12 {
+					models[m] = append(models[m], s.r.NormFloat64())
+				}
+			}
+		}
+		effects := make([][2]effect, rows)
+		for r := range effects {
+			e := effect{[]float64{1.2, 0, 2.5}[r%3] + shift*float64((r+1)%2), 1}
+			effects[r] = [2]effect{e, e}
+		}
+		x, mine := s.study(effects, 12), models
+		value := x.value
+		x.value = func(r, m, k int) float64 { return value(r, m, k) + mine[m][k] }
+		x.side, x.model = name, func(seed int) string { return fmt.Sprint(same || name == "A", seed) }
+		if of == "both" || of == name {
+			_, x.have = x.until(s.t, looks, true)
+		}
+		return compare.Side{Name: name, Trials: x.trials()}
+	}
+	d, err := compare.NewDiff(side("A", shift), side("B", 0), compare.Options{Primary: []string{"x", "y"}, Looks: declared})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return d
+}
+
+// looksBands are the intervals of curves of studies that stop early.
+func (s *simulation) looksBands() {
+	s.head("**Bands of curves** in a study that stops early, read when it has stopped: curves whose last step is the primary metric of the row, and whose earlier ones have less and less to do with it (correlations .9, .5 and 0). Rows differ from the reference by so many standard deviations.",
+		"rows", "difference", "first step", "second", "third", "last", "last, as of a fixed number of seeds", "all steps together")
+	looks, correlation := []int{3, 5, 8, 12}, []float64{0, .5, .9, 1}
+	for _, rows := range []int{1, 5} {
+		for _, mean := range []float64{0, 1.2} {
+			in, runs := make([]float64, 6), s.studies(s.runs/5)
+			for range runs {
+				effects := slices.Repeat([][2]effect{{{mean, 1}, {mean, 1}}}, rows)
+				x := s.study(effects, 12)
+				_, x.have = x.until(s.t, looks, true)
+				x.o.Looks = looks
+				tab := x.table(s.t)
+				text, number := func(name string) *table.Column { return &table.Column{Name: name, Kind: table.String} }, &table.Column{Name: "value", Kind: table.Float}
+				trial, stage, metric, step := text("trial"), text("stage"), text("metric"), &table.Column{Name: "step", Kind: table.Int}
+				for r := range x.rows {
+					for k := range x.have[r] {
+						for i, c := range correlation {
+							trial.Strings, stage.Strings, metric.Strings, step.Ints = append(trial.Strings, x.trial(r, k)), append(stage.Strings, "finetune"), append(metric.Strings, "loss"), append(step.Ints, int64(i))
+							truth := mean * float64(b2i(r > 0))
+							number.Floats = append(number.Floats, c*(x.value(r, 0, k)-truth)+math.Sqrt((1-c*c)/2)*s.r.NormFloat64())
+						}
+					}
+				}
+				curves := &table.Table{Columns: []*table.Column{trial, stage, metric, step, number}}
+				covers := func() (out []float64) {
+					out = []float64{0, 0, 0, 0, 0} // by step; of all together
+					for _, c := range compare.Curves(tab, nil, curves, "finetune", "loss")[1:] {
+						all := true
+						for i, p := range c.Steps {
+							has := p.Low <= 0 && 0 <= p.High
+							out[i] += count(has) / float64(rows*runs)
+							all = all && has
+						}
+						out[4] += count(all) / float64(rows*runs)
+					}
+					return out
+				}
+				bands := covers()
+				tab.Looks = nil
+				for i, x := range append(bands[:4:4], covers()[3], bands[4]) {
+					in[i] += x
+				}
+			}
+			line := []any{rows, mean}
+			for i, x := range in {
+				line = append(line, x)
+				if i < 4 {
+					s.want(fmt.Sprint("the band of a study that stops early, step ", i, ", ", rows, " rows"), x, .94, 1)
+				}
+			}
+			s.row(line...)
+		}
+	}
+}
+
 // effect is a difference and its standard deviation over seeds.
 type effect struct{ mean, sd float64 }
 
@@ -132,10 +282,10 @@ func (s *simulation) study(effects [][2]effect, seeds int) study {
 	return study{seeds: diagonal(seeds), rows: names(len(effects)), metrics: []string{"x", "y"}, value: func(r, m, k int) float64 { return values[r][m][k] }}
 }
 
-// until goes on from look to look until every row is settled, and returns the table of the
-// last look and how many trials ran. Without a boundary each look is tested as if it were
-// the only one.
-func (x study) until(t *testing.T, looks []int, boundary bool) (found, trials int) {
+// until goes on from look to look until every row is settled, and returns how many
+// comparisons are significant and how many seeds each row has. Without a boundary each look
+// is tested as if it were the only one.
+func (x study) until(t *testing.T, looks []int, boundary bool) (found int, have []int) {
 	x.have = slices.Repeat([]int{looks[0]}, len(x.rows))
 	if boundary {
 		x.o.Looks = looks
@@ -159,10 +309,7 @@ func (x study) until(t *testing.T, looks []int, boundary bool) (found, trials in
 			}
 		}
 		if !boundary && significant(tab) > 0 || !more { // a false alarm is one at any look
-			for _, n := range x.have {
-				trials += n
-			}
-			return significant(tab), trials
+			return significant(tab), x.have
 		}
 	}
 }
@@ -192,8 +339,11 @@ func (s *simulation) looksSave() {
 		total := float64(2 * len(study.effects) * runs)
 		var found, trials float64
 		for range runs {
-			f, n := s.study(study.effects, 12).until(s.t, []int{3, 5, 8, 12}, true)
-			found, trials = found+float64(f), trials+float64(n)
+			f, have := s.study(study.effects, 12).until(s.t, []int{3, 5, 8, 12}, true)
+			found += float64(f)
+			for _, n := range have {
+				trials += float64(n)
+			}
 		}
 		power := found / total
 		trials /= float64(runs)

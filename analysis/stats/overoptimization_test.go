@@ -3,6 +3,7 @@ package stats_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"ablate/analysis/compare"
@@ -14,6 +15,7 @@ import (
 func TestOverOptimization(t *testing.T) {
 	s := simulate(t, 31, 75)
 	s.overOptimization()
+	s.overOptimizationLooks()
 	s.golden("over-optimization")
 }
 
@@ -31,14 +33,8 @@ func (s *simulation) overOptimization() {
 			}{{"neither moves", 0, 0}, {"the proxy rises, the gold does not move", .8, 0}, {"the gold falls, the proxy does not move", 0, -.8}, {"both rise", .8, .4}} {
 				wrong, found := 0, 0
 				for range s.runs {
-					if len(s.turns(rows, n, c.proxy, c.gold, false)) > 0 {
-						wrong++
-					}
-					for _, f := range s.turns(rows, n, c.proxy, c.gold, true) {
-						if f.Row == "0" {
-							found++
-						}
-					}
+					wrong += b2i(len(s.tuned(rows, n, c.proxy, c.gold, false).turns(n, nil)) > 0)
+					found += b2i(slices.ContainsFunc(s.tuned(rows, n, c.proxy, c.gold, true).turns(n, nil), first))
 				}
 				share := func(k int) float64 { return float64(k) / float64(s.runs) }
 				s.row(rows, n, c.what, share(wrong), share(found))
@@ -48,13 +44,60 @@ func (s *simulation) overOptimization() {
 	}
 }
 
-// turns are the rows that the test finds, of which the first over-optimizes where it is to.
-func (s *simulation) turns(rows, n int, proxy, gold float64, first bool) []compare.Turn {
+// overOptimizationLooks simulates the same test in studies that stop as soon as it finds
+// something.
+func (s *simulation) overOptimizationLooks() {
+	s.head("**Over-optimization in a study that may stop early**, at 3, 5, 8 and 12 seeds, as soon as the test finds it in a row; otherwise as above.",
+		"rows", "proxy and gold", "family-wise error", "tested each time", "found")
+	looks := []int{3, 5, 8, 12}
+	for _, rows := range []int{1, 6} {
+		for _, c := range []struct {
+			what        string
+			proxy, gold float64
+		}{{"the proxy rises, the gold does not move", .8, 0}, {"the gold falls, the proxy does not move", 0, -.8}} {
+			var wrong, naive, found int
+			for range s.runs {
+				null, one := s.tuned(rows, 12, c.proxy, c.gold, false), s.tuned(rows, 12, c.proxy, c.gold, true)
+				wrong += b2i(slices.ContainsFunc(looks, func(n int) bool { return len(null.turns(n, looks)) > 0 }))
+				naive += b2i(slices.ContainsFunc(looks, func(n int) bool { return len(null.turns(n, nil)) > 0 }))
+				found += b2i(slices.ContainsFunc(looks, func(n int) bool { return slices.ContainsFunc(one.turns(n, looks), first) }))
+			}
+			share := func(k int) float64 { return float64(k) / float64(s.runs) }
+			s.row(rows, c.what, share(wrong), share(naive), share(found))
+			s.want(fmt.Sprint("over-optimization with looks, ", c.what, ", ", rows, " rows"), share(wrong), 0, .06)
+		}
+	}
+}
+
+// first reports whether a row is the one that over-optimizes.
+func first(f compare.Turn) bool { return f.Row == "0" }
+
+// probed are fine-tunings with their probes.
+type probed struct {
+	table   compare.Table
+	courses []compare.Course
+}
+
+// turns are the rows that the test finds with n seeds, in a study with looks.
+func (p probed) turns(n int, looks []int) []compare.Turn {
+	p.table.Looks = looks
+	var courses []compare.Course
+	for _, c := range p.courses {
+		c.Points = slices.Clone(c.Points)
+		for i, q := range c.Points {
+			c.Points[i].Seeds, c.Points[i].Proxy, c.Points[i].Gold = q.Seeds[:n], q.Proxy[:n], q.Gold[:n]
+		}
+		courses = append(courses, c)
+	}
+	return compare.OverOptimized(&p.table, courses).Found
+}
+
+// tuned draws fine-tunings, of which the first over-optimizes where it is to.
+func (s *simulation) tuned(rows, n int, proxy, gold float64, first bool) (out probed) {
 	const probes, images = 5, 256
-	tab := &compare.Table{Metrics: []compare.Metric{{Name: "alignment", Range: table.Share}, {Name: "proxy", Range: table.Unit}}}
-	var tuned []compare.Course
+	out.table.Metrics = []compare.Metric{{Name: "alignment", Range: table.Share}, {Name: "proxy", Range: table.Unit}}
 	for row := range rows {
-		tab.Rows = append(tab.Rows, compare.Row{Label: fmt.Sprint(row)})
+		out.table.Rows = append(out.table.Rows, compare.Row{Label: fmt.Sprint(row)})
 		up, down := func(p int) float64 { return proxy * float64(p) }, func(p int) float64 { return gold * float64(p) }
 		if first && row == 0 {
 			up = func(p int) float64 { return float64(p) / 2 }
@@ -72,7 +115,7 @@ func (s *simulation) turns(rows, n int, proxy, gold float64, first bool) []compa
 				x, y = x+spread*s.r.NormFloat64(), y+spread*s.r.NormFloat64()
 			}
 		}
-		tuned = append(tuned, c)
+		out.courses = append(out.courses, c)
 	}
-	return compare.OverOptimized(tab, tuned).Found
+	return out
 }
