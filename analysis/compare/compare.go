@@ -170,9 +170,10 @@ type Difference struct {
 	// the size that the study declares to matter (compare: detect).
 	Equivalent bool `json:"equivalent,omitempty"`
 	// Needs is the number of seeds that would find the declared size with 80% power at the
-	// corrected level, from the spread seen so far; 0 where none is declared or seen, or
-	// where no number of seeds is enough: then MorePrompts says by how many times the
-	// prompts must be more.
+	// corrected level, on average over what the true standard deviation may be after the
+	// seeds so far; 0 where no size is declared or no standard deviation seen, or where no
+	// number of seeds is enough: MorePrompts is then by how many times the prompts must be
+	// more.
 	Needs       int     `json:"needs,omitempty"`
 	MorePrompts float64 `json:"morePrompts,omitempty"`
 	TooMany     bool    `json:"tooMany,omitempty"` // more than stats.MostSeeds are needed

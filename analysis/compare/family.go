@@ -20,8 +20,8 @@ type Detect struct {
 	Metric      string  `json:"metric"`
 	Size        float64 `json:"size"`
 	Have        int     `json:"have"`                  // independent seeds of that row
-	Needs       int     `json:"needs"`                 // of that row; 0 where no spread has been seen, or no number is enough
-	AtMost      int     `json:"atMost"`                // needed, were the spread at its upper 80% bound; 0 as above
+	Needs       int     `json:"needs"`                 // of that row, as those of a difference; 0 where no spread has been seen, or no number is enough
+	AtMost      int     `json:"atMost"`                // needed, were the standard deviation at its upper 80% bound; 0 as above
 	MorePrompts float64 `json:"morePrompts,omitempty"` // by how many times the prompts must be more
 	Row         string  `json:"row"`                   // that needs the most, among those that have too few if any has
 }
@@ -182,9 +182,11 @@ func (b *builder) detect(m Metric, size float64, all []entry, family int) {
 		}
 		low, high := d.measured.margins(size, d.measured.base)
 		delta := min(-low, high)
-		needs, enough := design.SeedsNeeded(delta, level, power)
+		needs, enough := design.Estimated(d.measured.DF).SeedsNeeded(delta, level, power)
 		if d.Needs = needs; !enough {
-			d.MorePrompts = design.PromptsNeeded(delta, level, power)
+			if more := design.PromptsNeeded(delta, level, power); more > 1 {
+				d.MorePrompts = more
+			}
 			d.TooMany = d.MorePrompts == 0
 		}
 		rank := func(needs int, have int) int { // none is enough, too few, enough

@@ -21,12 +21,19 @@ type Floor struct {
 	Find   []Smallest `json:"find"`
 }
 
-// Smallest is the smallest difference that a number of seeds finds with 80% power: of one
-// comparison at 5%, and corrected for all of the table's family.
+// Smallest is the smallest difference that a number of seeds finds with 80% power, on average
+// over what the true standard deviation of the median row may be: of one comparison at 5%,
+// and corrected for all of the table's family.
 type Smallest struct {
 	Seeds     int     `json:"seeds"`
 	Alone     float64 `json:"alone"`
 	Corrected float64 `json:"corrected"`
+}
+
+// design is one with the degrees of freedom of its standard deviation.
+type design struct {
+	stats.Design
+	df float64
 }
 
 // floorSeeds are the numbers of seeds of which a floor has the smallest differences.
@@ -45,17 +52,18 @@ func (t *Table) Floors() []Floor {
 		if !ok || !m.Primary || c.N < stats.LeastSeeds {
 			continue
 		}
-		var designs []stats.Design
+		var designs []design
 		for _, r := range t.Rows {
 			if d, ok := r.Differences[m.Name]; ok && r.SameAs == "" && d.tested() {
-				designs = append(designs, stats.DesignOf(d.measured.Estimate))
+				designs = append(designs, design{stats.DesignOf(d.measured.Estimate), d.measured.DF})
 			}
 		}
 		if designs == nil {
 			continue
 		}
-		slices.SortFunc(designs, func(a, b stats.Design) int { return cmp.Compare(a.SD, b.SD) })
+		slices.SortFunc(designs, func(a, b design) int { return cmp.Compare(a.SD, b.SD) })
 		d := designs[len(designs)/2]
+		estimated := d.Estimated(d.df)
 		scale := m.Scale()
 		if !scale.Fits(c.Values...) {
 			scale = stats.Identity
@@ -71,7 +79,7 @@ func (t *Table) Floors() []Floor {
 		}
 		f := Floor{Metric: m.Name, Seeds: c.N, Mean: c.Mean, SD: above(spread(scale, c)), Paired: above(d.SD), Rows: len(designs)}
 		for _, n := range floorSeeds {
-			f.Find = append(f.Find, Smallest{n, above(d.Smallest(n, alpha, power)), above(d.Smallest(n, alpha/float64(max(t.Family, 1)), power))})
+			f.Find = append(f.Find, Smallest{n, above(estimated.Smallest(n, alpha, power)), above(estimated.Smallest(n, alpha/float64(max(t.Family, 1)), power))})
 		}
 		out = append(out, f)
 	}

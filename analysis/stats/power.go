@@ -15,12 +15,28 @@ type Design struct {
 	// Prompts is the variance of the mean that the choice of prompts causes, whatever the
 	// number of seeds, and PromptDF are its degrees of freedom; 0 where prompts are fixed.
 	Prompts, PromptDF float64
+	// spreads are values that the true SD may have, as multiples of SD and all as likely;
+	// none where SD is the true one.
+	spreads []float64
 }
 
 // DesignOf is the design that an estimate comes from.
 func DesignOf(e Estimate) Design {
 	n := float64(e.N)
 	return Design{SD: math.Sqrt(max(e.SD*e.SD, e.Floor*n)), Borrowed: max(0, e.DF-(n-1)), Seeds: e.N, Prompts: e.Prompts, PromptDF: e.PromptDF}
+}
+
+// Estimated is the design whose SD was estimated with df degrees of freedom. Its power is the
+// mean over what the true one may be (assurance: O'Hagan, Stevens & Campbell 2005,
+// Pharmaceutical Statistics 4). The power at the estimate itself is too high on average,
+// because a larger SD costs more power than a smaller one gains.
+func (d Design) Estimated(df float64) Design {
+	chi := distuv.ChiSquared{K: df}
+	d.spreads = make([]float64, 10)
+	for i := range d.spreads {
+		d.spreads[i] = math.Sqrt(df / chi.Quantile((float64(i)+.5)/float64(len(d.spreads))))
+	}
+	return d
 }
 
 // borrowed are the degrees of freedom that moderation adds over n seeds. With fewer seeds
@@ -44,20 +60,26 @@ func (d Design) Power(delta float64, n int, alpha float64) float64 {
 	if seeds+d.Prompts == 0 {
 		return 1
 	}
+	spreads := d.spreads
+	if spreads == nil {
+		spreads = []float64{1}
+	}
 	df := float64(n-1) + d.borrowed(n)
 	quantile := df
 	if d.PromptDF > 0 {
 		quantile = min(df, d.PromptDF)
 	}
 	critical := distuv.StudentsT{Sigma: 1, Nu: quantile}.Quantile(1 - alpha/2)
-	true := math.Sqrt(seeds + d.Prompts)
-	centre := math.Abs(delta) / true
 	chi := distuv.ChiSquared{K: df}
 	return quad.Fixed(func(log float64) float64 {
 		variance := math.Exp(log) // χ² with df degrees of freedom
-		se := math.Sqrt(seeds*variance/df+d.Prompts) / true
-		found := distuv.UnitNormal.CDF(centre-critical*se) + distuv.UnitNormal.CDF(-centre-critical*se)
-		return found * chi.Prob(variance) * variance
+		var found float64
+		for _, spread := range spreads {
+			true := math.Sqrt(seeds*spread*spread + d.Prompts)
+			centre, se := math.Abs(delta)/true, math.Sqrt(seeds*spread*spread*variance/df+d.Prompts)/true
+			found += distuv.UnitNormal.CDF(centre-critical*se) + distuv.UnitNormal.CDF(-centre-critical*se)
+		}
+		return found / float64(len(spreads)) * chi.Prob(variance) * variance
 	}, math.Log(chi.Quantile(1e-9)), math.Log(chi.Quantile(1-1e-9)), 60, nil, 0)
 }
 

@@ -107,6 +107,8 @@ func TestReference(t *testing.T) {
 	for _, p := range ref.Power {
 		within(fmt.Sprint("power ", p), stats.Design{SD: p.SD}.Power(p.Delta, p.N, .05), p.Power, 1e-4)
 	}
+	// Averaged over σ = s·√(4/χ²₄): scipy 1.17, stats.nct and integrate.quad.
+	within("power of an estimated standard deviation", stats.Design{SD: 1}.Estimated(4).Power(1, 20, .05), .8782, .004)
 	// The smallest difference has the power that it was asked for.
 	d := stats.Design{SD: .04, Borrowed: 3}
 	within("power at the smallest difference", d.Power(d.Smallest(5, .01, .8), 5, .01), .8, 1e-6)

@@ -34,7 +34,7 @@ func Floors(w io.Writer, t *compare.Table, floors []compare.Floor, width int) er
 	var b strings.Builder
 	blocks(&b, noise, width)
 	blocks(&b, find, width)
-	wrap(&b, "", "Found with 80% power at 5%, two-sided, if a row's differences have the median row's standard deviation. Differences are paired by seed.", width)
+	wrap(&b, "", "Found with 80% power at 5%, two-sided, on average over what the true standard deviation of the median row's differences may be. Differences are paired by seed.", width)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
