@@ -81,7 +81,7 @@ func TestShapes(t *testing.T) {
 	if err != nil || len(rows) != len(all)*Vocabulary() {
 		t.Errorf("%d values of %d prompts, %v", len(rows), len(all), err)
 	}
-	if _, err := w.Perturbations.Perturbed("shapes on a white background"); err == nil || !strings.Contains(err.Error(), "not one of the prompts") {
+	if _, err := w.Perturbations.Perturbed("shapes on a white background"); err == nil || !strings.Contains(err.Error(), "is not a prompt of this world") {
 		t.Errorf("a prompt that no study draws: %v", err)
 	}
 	if err := Check(Size, Channels, Vocabulary()); err != nil {
