@@ -249,7 +249,15 @@ func Ablation(trials *table.Table, samples Samples, o Options) (*Table, error) {
 	}
 	b.correct()
 	b.best()
-	b.t.digits()
+	for i, m := range b.t.Metrics {
+		var cells []Cell
+		for _, r := range b.t.Rows {
+			if c, ok := r.Cells[m.Name]; ok {
+				cells = append(cells, c)
+			}
+		}
+		b.t.Metrics[i].Digits = m.digits(cells)
+	}
 	b.sweeps()
 	b.front("fidelity.recall", "alignment")
 	b.general()

@@ -168,6 +168,15 @@ func NewDiff(a, b Side, o Options) (*Diff, error) {
 	}
 	d.Family = x.test(d.Rows)
 	x.general()
+	for i, m := range x.t.Metrics {
+		var cells []Cell
+		for _, r := range d.Rows {
+			if v, ok := r.Values[m.Name]; ok {
+				cells = append(cells, v.A, v.B)
+			}
+		}
+		x.t.Metrics[i].Digits = m.digits(cells)
+	}
 	d.Metrics, d.Notes = x.t.Metrics, x.t.Notes
 	return d, nil
 }

@@ -65,3 +65,26 @@ func TestDigits(t *testing.T) {
 		}
 	}
 }
+
+// TestDiffDigits: a comparison of two tables decides digits as one table does.
+func TestDiffDigits(t *testing.T) {
+	kid := func(s *side) compare.Side {
+		c := s.table.Column("fidelity.recall")
+		c.Name, c.Range, c.Better, c.Depends = "kid", "", "lower", ""
+		s.table.Column("fidelity.recall.n").Name = "kid.n"
+		return compare.Side{Name: "s", Trials: s.table}
+	}
+	a := kid(newSide("m", 1, "x").row("row", 1, []float64{.5, .6, .7}, []float64{.00210, .00214, .00207}))
+	b := kid(newSide("m", 1, "y").row("row", 1, []float64{.5, .6, .8}, []float64{.00250, .00256, .00247}))
+	d, err := compare.NewDiff(a, b, compare.Options{Primary: []string{"alignment", "kid"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for _, m := range d.Metrics {
+		got[m.Name] = m.Digits
+	}
+	if got["kid"] != 5 || got["alignment"] != 0 {
+		t.Errorf("digits %v, want 5 of kid, whose half widths are .00009 and .00011, and 0 of alignment", got)
+	}
+}

@@ -119,41 +119,32 @@ func (t *Table) Digits(metric string) int {
 	return m.Digits
 }
 
-// digits decides with how many decimals the metrics are printed that do not declare it. An
-// interval shows which digits are known. Without one the values of the seeds do, and of one
-// seed three significant digits are printed.
-func (t *Table) digits() {
-	for i := range t.Metrics {
-		m := &t.Metrics[i]
-		if m.Digits != 0 || slices.ContainsFunc(Shown, func(s Metric) bool { return s.Name == m.Name }) {
-			continue
+// digits are those of a metric that does not declare them. An interval shows which digits
+// are known. Without one the values of the seeds do, and of one seed three significant
+// digits are printed.
+func (m Metric) digits(cells []Cell) int {
+	declared := slices.ContainsFunc(Shown, func(s Metric) bool { return s.Name == m.Name })
+	if m.Digits != 0 || declared || m.Range == table.Share || m.Range == table.Unit {
+		return m.Digits
+	}
+	var widths, spreads, sizes []float64
+	for _, c := range cells {
+		if c.Interval != "" {
+			widths = append(widths, (c.High-c.Low)/2)
 		}
-		if m.Range == table.Share || m.Range == table.Unit {
-			continue // 3
+		if len(c.Values) > 1 {
+			spreads = append(spreads, (slices.Max(c.Values)-slices.Min(c.Values))/2)
 		}
-		var widths, spreads, sizes []float64
-		for _, r := range t.Rows {
-			c, ok := r.Cells[m.Name]
-			if !ok {
-				continue
-			}
-			if c.Interval != "" {
-				widths = append(widths, (c.High-c.Low)/2)
-			}
-			if len(c.Values) > 1 {
-				spreads = append(spreads, (slices.Max(c.Values)-slices.Min(c.Values))/2)
-			}
-			sizes = append(sizes, math.Abs(c.Mean)/10)
-		}
-		for _, list := range [][]float64{widths, spreads, sizes} {
-			list = slices.DeleteFunc(list, func(x float64) bool { return !(x > 0) || math.IsInf(x, 0) })
-			if len(list) > 0 {
-				slices.Sort(list)
-				m.Digits = min(max(1-int(math.Floor(math.Log10(list[len(list)/2]))), 1), 6)
-				break
-			}
+		sizes = append(sizes, math.Abs(c.Mean)/10)
+	}
+	for _, list := range [][]float64{widths, spreads, sizes} {
+		list = slices.DeleteFunc(list, func(x float64) bool { return !(x > 0) || math.IsInf(x, 0) })
+		if len(list) > 0 {
+			slices.Sort(list)
+			return min(max(1-int(math.Floor(math.Log10(list[len(list)/2]))), 1), 6)
 		}
 	}
+	return 0
 }
 
 // sign is 1 where higher is better, −1 where lower is, and 0 where neither is.
