@@ -307,7 +307,7 @@ func TestDamagedInput(t *testing.T) {
 	}
 	f.w.drifted = stage.Pretrain
 	got := f.run(Options{})
-	if len(got.Failures) == 0 || !strings.Contains(got.Failures[0].Err.Error(), "run again, so that what reads it is computed from the new one") {
+	if len(got.Failures) == 0 || !strings.Contains(got.Failures[0].Err.Error(), "run again, so that later stages are computed from the new output") {
 		t.Errorf("an input that comes out different: %v", got.Failures)
 	}
 }
