@@ -8,11 +8,11 @@ import (
 )
 
 // alias asks XLA to write output number out into the memory of parameter node,
-// as jax.jit's donate_argnums does. gomlx v0.26.0 donates buffers but never
-// says which output may take them, so that every step would write all weights
-// and moments to fresh memory: a quarter of a training step's time here. The
-// attribute is public in go-xla, the way to it is not, hence the reflection;
-// TestStateIsUpdatedInPlace notices when it no longer arrives. It does nothing
+// as jax.jit's donate_argnums does. gomlx v0.26.0 donates buffers but does not
+// declare which output may use them, so that every step would write all weights
+// and moments to fresh memory, which takes a quarter of a training step's time. The
+// attribute is public in go-xla but gomlx's API does not lead to it, hence the reflection;
+// TestStateIsUpdatedInPlace fails when the attribute no longer arrives. alias does nothing
 // on a backend other than XLA.
 func alias(node *graph.Node, out int) {
 	ops := reflect.ValueOf(node).Elem().FieldByName("outputOps")

@@ -1,6 +1,7 @@
-// Package backend finds and opens what graphs run on, fetches XLA's plugin for
-// the CPU, and wraps gomlx's compiled functions. Importing gomlx's XLA backend
-// needs cgo: without it the package builds, with the pure-Go backend only.
+// Package backend finds and opens the backend that computes graphs: XLA on the CPU or on
+// CUDA, or gomlx's pure-Go backend, which cannot train. It also fetches XLA's CPU plugin,
+// compiles and calls functions, and replaces gradients of gomlx that are slow. gomlx's XLA
+// backend needs cgo; without cgo the package builds with the pure-Go backend only.
 package backend
 
 import (
@@ -36,8 +37,8 @@ func Named() (string, error) {
 	return name, nil
 }
 
-// Likely is the class that a run would probably compute with here. It loads
-// nothing: it looks for files alone.
+// Likely returns the class of backend that a run on this machine would probably use. It only
+// looks for files, and loads nothing.
 func Likely() (string, error) {
 	name, err := Named()
 	if err != nil || name != Auto {
@@ -63,8 +64,9 @@ func openGo() (backends.Backend, error) {
 	return b, nil
 }
 
-// GoRefuses is why the pure-Go backend cannot run graphs that train or do not, empty where
-// it can: it has no gradient of a convolution, nor of a slice (Pad is missing).
+// GoRefuses returns the reason why the pure-Go backend cannot run graphs that train, or
+// graphs that do not; it is empty where it can. The backend has no gradient of a convolution
+// or of a slice (Pad is missing).
 func GoRefuses(trains bool) string {
 	if trains {
 		return "the pure-Go backend has no gradient of slices and convolutions and cannot train: use ABLATE_BACKEND=xla:cpu"

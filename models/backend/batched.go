@@ -4,8 +4,8 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 )
 
-// Rows returns rows from … to-1 of x float32[n, dims...] as an array of size rows, of
-// which the last may be zeros: a graph is compiled for one number of rows.
+// Rows returns rows from … to-1 of x float32[n, dims...], padded with zeros to size rows,
+// because a graph is compiled for one number of rows.
 func Rows(x []float32, from, to, size int, dims ...int) *tensors.Tensor {
 	row := 1
 	for _, d := range dims {
@@ -20,10 +20,10 @@ func Rows(x []float32, from, to, size int, dims ...int) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(padded, all...)
 }
 
-// Batched calls fn on n rows, size at a time, and returns the rows of each of its
-// outputs. in makes the inputs of rows from … to-1, which are followed by params; in
-// are freed after the call, params are the caller's. The size must not depend on n,
-// for a row's last bits may depend on it.
+// Batched calls fn on n rows, size at a time, and returns the rows of each of its outputs.
+// in returns the inputs of rows from … to-1, which Batched frees after the call; they are
+// followed by params, which it does not free. size must not depend on n, because the last
+// bits of a row may depend on size.
 func Batched(fn *Fn, params []*tensors.Tensor, n, size int, in func(from, to int) []*tensors.Tensor) ([][]float32, error) {
 	var all [][]float32
 	for from := 0; from < n; from += size {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// What the test binary does as a child process of itself, and with which plugin.
+// The modes of the test binary as a child process of itself.
 const (
 	childMode   = "ABLATE_TEST_CHILD"
 	childPlugin = "ABLATE_TEST_CHILD_PLUGIN"
@@ -48,8 +48,8 @@ func child(t testing.TB, mode, plugin string, env ...string) (stdout, stderr str
 	return out.String(), errs.String(), err
 }
 
-// needPlugin returns the plugin's path and skips where it was not fetched, or
-// fails where ABLATE_TEST_STRICT=1.
+// needPlugin returns the plugin's path. It skips the test if the plugin was not fetched, or
+// fails it where ABLATE_TEST_STRICT=1.
 func needPlugin(t testing.TB) string {
 	t.Helper()
 	have, err := HavePlugin()

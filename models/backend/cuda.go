@@ -6,8 +6,8 @@ import (
 )
 
 // CUDAPlugins lists files that may be XLA plugins for CUDA, best first: the
-// one that ABLATE_PJRT_PLUGIN names where xla:cuda is asked for by name, those
-// of go-xla's folders, and that of a Python environment with JAX. None where
+// one that ABLATE_PJRT_PLUGIN names, if xla:cuda was asked for by name, those
+// in go-xla's folders, and that of a Python environment with JAX. The list is empty where
 // the machine has no NVIDIA device.
 func CUDAPlugins(named bool) []string {
 	if _, err := os.Stat("/dev/nvidiactl"); err != nil {

@@ -13,11 +13,11 @@ import (
 
 type graphShape = shapes.Shape
 
-// Backend is where graphs run; the packages outside models know it by this name.
+// Backend computes graphs. Packages outside models use this name of gomlx's type.
 type Backend = backends.Backend
 
 // A Fn is a graph function that is compiled once for each combination of input
-// shapes and then called with arrays. What a study sweeps is an input of it, so
+// shapes and then called with arrays. Values that a study sweeps are inputs, so
 // that a sweep compiles nothing new. A Fn is not safe for concurrent use.
 type Fn struct {
 	name     string
@@ -34,24 +34,24 @@ type compiled struct {
 }
 
 // NewFn wraps build, which receives a node for every input of Call and returns
-// the outputs. It may panic, with an error: Call returns that error.
+// the outputs. Call returns an error with which build panics.
 //
-// The first state inputs are a state that the function carries forward: Call
-// gives their memory away to the outputs of the same number and shape.
+// The first state inputs are donated: Call reuses their memory for the outputs with the same
+// index and shape.
 func NewFn(b backends.Backend, name string, state int, build func(in []*graph.Node) []*graph.Node) (*Fn, error) {
 	mendGradients()
 	return &Fn{name: name, backend: b, state: state, build: build}, nil
 }
 
-// Compiled is how often the function was compiled: once for each combination
-// of shapes that it was called with.
+// Compiled returns how often the function was compiled: once for each combination
+// of input shapes.
 func (f *Fn) Compiled() int { return len(f.compiled) }
 
-// Call runs the function. The caller must not use the state inputs again, not
+// Call runs the function. The caller must not use the donated inputs again, not
 // even after an error.
 //
-// It calls the compiled graph itself: gomlx's Exec makes several values for every
-// input and, for one that is not on the device yet, an error with a stack trace.
+// It runs the compiled graph directly: gomlx's Exec allocates several values for every
+// input and, for an input that is not on the device yet, an error with a stack trace.
 func (f *Fn) Call(in ...*tensors.Tensor) (out []*tensors.Tensor, err error) {
 	defer func() {
 		switch p := recover().(type) {
@@ -101,8 +101,8 @@ func (f *Fn) graph(in []*tensors.Tensor) *graph.Graph {
 	return g
 }
 
-// Put copies values to the device. It copies them once: a tensor of gomlx that is made
-// of values and then given to a function copies them twice.
+// Put copies values to the device once, where a gomlx tensor that is made of values and then
+// given to a function is copied twice.
 func Put(b Backend, x []float32, dims ...int) (*tensors.Tensor, error) {
 	buffer, err := b.BufferFromFlatData(0, x, shapes.Make(dtypes.Float32, dims...))
 	if err != nil {

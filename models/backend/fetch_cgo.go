@@ -21,11 +21,10 @@ import (
 	"github.com/gomlx/go-xla/pkg/installer"
 )
 
-// Fetch puts the CPU plugin into the user's cache and returns its path; where
-// it is already, it does nothing. Both digests are checked before the file
-// gets its name, so that an interruption leaves nothing that could be taken
-// for a plugin, and two processes may fetch at once. progress, if not nil, is
-// told of bytes.
+// Fetch puts the CPU plugin into the user's cache, if it is not there, and returns its path.
+// Both digests are checked before the file is renamed to its path, so that an interrupted
+// fetch leaves no incomplete plugin, and two processes may fetch at once. progress, if not
+// nil, is called with the numbers of bytes.
 func Fetch(ctx context.Context, progress func(done, total int64)) (string, error) {
 	path, own, err := PluginPath()
 	if err != nil {
@@ -36,7 +35,7 @@ func Fetch(ctx context.Context, progress func(done, total int64)) (string, error
 		return path, err
 	}
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		err = fmt.Errorf("the package has it for linux/amd64, this is %s/%s", runtime.GOOS, runtime.GOARCH)
+		err = fmt.Errorf("the package has a plugin for linux/amd64 only, and this is %s/%s", runtime.GOOS, runtime.GOARCH)
 	} else {
 		err = pinned().fetch(ctx, path, progress)
 	}
@@ -49,18 +48,18 @@ func Fetch(ctx context.Context, progress func(done, total int64)) (string, error
 	return path, nil
 }
 
-// A release is where a plugin comes from, and the digests it must have.
+// A release is the source of a plugin and the digests that it must have.
 type release struct {
 	find          func(context.Context) (string, error) // the wheel's URL
 	wheel, plugin string                                // SHA-256
-	stall         time.Duration                         // without a byte, and the download is given up
+	stall         time.Duration                         // without data, after which a download fails
 }
 
 func pinned() release {
 	return release{find: findWheel, wheel: wheelSHA256, plugin: pluginSHA256, stall: time.Minute}
 }
 
-// fetch puts the release's plugin at path.
+// fetch downloads the release's plugin to path.
 func (r release) fetch(ctx context.Context, path string, progress func(done, total int64)) error {
 	wheelURL, err := r.find(ctx)
 	if err != nil {
@@ -97,8 +96,8 @@ func (r release) fetch(ctx context.Context, path string, progress func(done, tot
 
 const tmpPrefix = ".fetch-"
 
-// sweep removes what downloads that were killed have left behind; one that
-// still runs is younger. What cannot be removed is left.
+// sweep removes the files of downloads that were killed: those older than a day, which no
+// running download is. Errors are ignored.
 func sweep(dir string) {
 	old, _ := filepath.Glob(filepath.Join(dir, tmpPrefix+"*"))
 	for _, d := range old {
@@ -108,7 +107,7 @@ func sweep(dir string) {
 	}
 }
 
-// settle makes a file readable for all and durable, before it gets its name.
+// settle makes a file readable for all and durable, before it is renamed to its path.
 func settle(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -117,8 +116,8 @@ func settle(path string) error {
 	return errors.Join(f.Chmod(0o755), f.Sync(), f.Close())
 }
 
-// findWheel asks the package index where the wheel with the pinned digest is.
-// The installer's own request knows no context; it is left behind if ctx ends.
+// findWheel asks the package index for the URL of the wheel with the pinned digest.
+// The installer's request takes no context; where ctx ends, it goes on in the background.
 func findWheel(ctx context.Context) (string, error) {
 	type answer struct {
 		info *installer.PipPackageInfo
@@ -143,8 +142,8 @@ func findWheel(ctx context.Context) (string, error) {
 	return chooseWheel(a.info)
 }
 
-// chooseWheel finds the wheel with the pinned digest. A mirror of the index may
-// give its address relative to the package's page.
+// chooseWheel returns the URL of the wheel with the pinned digest. A mirror of the index may
+// give it relative to the package's page.
 func chooseWheel(info *installer.PipPackageInfo) (string, error) {
 	for _, r := range info.Releases[PluginVersion] {
 		if r.Digests["sha256"] != wheelSHA256 {
@@ -163,17 +162,17 @@ func chooseWheel(info *installer.PipPackageInfo) (string, error) {
 	return "", errors.New("the package index has no file of that version and digest")
 }
 
-// firstLine drops the stack that go-xla's errors carry.
+// firstLine removes the stack trace from an error of go-xla.
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
 }
 
-// download copies what from names to path and compares it with the wheel's digest.
+// download copies the file at the URL from to path and checks it against the wheel's digest.
 func (r release) download(ctx context.Context, from, path string, progress func(done, total int64)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch := time.AfterFunc(r.stall, func() { cancel(fmt.Errorf("nothing came for %s", r.stall)) })
+	watch := time.AfterFunc(r.stall, func() { cancel(fmt.Errorf("no data arrived for %s", r.stall)) })
 	defer watch.Stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
@@ -207,7 +206,7 @@ func (r release) download(ctx context.Context, from, path string, progress func(
 	return nil
 }
 
-// counter tells how far a reader is.
+// counter reports how many bytes were read.
 type counter struct {
 	r           io.Reader
 	done, total int64

@@ -60,7 +60,7 @@ func serve(t *testing.T, wheel []byte, h http.HandlerFunc) release {
 	}
 }
 
-// left lists what a fetch left in its folder.
+// left lists the files in the folder of a fetch.
 func left(t *testing.T, path string) string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(path))
@@ -88,7 +88,7 @@ func TestFetchRelease(t *testing.T) {
 	if err := os.Chtimes(old, time.Time{}, time.Now().Add(-48*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	// Several processes may fetch at once; the file is whole whenever it is there.
+	// Several processes may fetch at once; the file is complete whenever it exists.
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -134,7 +134,7 @@ func TestFetchReleaseFails(t *testing.T) {
 			_, _ = w.Write(wheel[:1000])
 			w.(http.Flusher).Flush()
 			<-quiet
-		}, 100 * time.Millisecond, "nothing came for 100ms"},
+		}, 100 * time.Millisecond, "no data arrived for 100ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), pluginFile)
@@ -154,7 +154,7 @@ func TestFetchReleaseFails(t *testing.T) {
 	}
 }
 
-// A download that is interrupted leaves nothing, and its cause is the error.
+// An interrupted download leaves no file, and its error is the cause of the interruption.
 func TestFetchReleaseInterrupted(t *testing.T) {
 	wheel := wheelOf(t, "a plugin")
 	path := filepath.Join(t.TempDir(), pluginFile)
@@ -174,7 +174,7 @@ func TestFetchReleaseInterrupted(t *testing.T) {
 	}
 }
 
-// The wheel is known by its digest; a mirror may give a relative address.
+// The wheel is identified by its digest; a mirror may give a relative address.
 func TestChooseWheel(t *testing.T) {
 	var info installer.PipPackageInfo
 	answer := `{"info": {"project_url": "https://index.example/project/p/"}, "releases": {"` + PluginVersion + `": [
@@ -196,7 +196,7 @@ func TestChooseWheel(t *testing.T) {
 	}
 }
 
-// Without a network the message names what was wanted and where to put it.
+// Without a network the message names the wanted file and the path for it.
 func TestFetchOffline(t *testing.T) {
 	t.Setenv("ABLATE_PJRT_PLUGIN", "")
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())

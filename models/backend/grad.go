@@ -11,9 +11,9 @@ import (
 
 // mendGradients replaces gomlx's vector-Jacobian products of Dot and
 // DotGeneral. Those of v0.26.0 are a broadcast multiplication and a sum, which
-// costs a matrix product its memory and an order of magnitude of its time; a
-// real dot product gives the same gradient. It runs once, before the first
-// graph is built; TestGradientStillNeedsMending says when it can go.
+// needs more memory and an order of magnitude more time than the dot product that
+// computes the same gradient. It runs once, before the first graph is built;
+// TestGradientStillNeedsMending fails when it is no longer needed.
 var mendGradients = sync.OnceFunc(func() {
 	graph.VJPRegistration[graph.NodeTypeDot] = dotVJP
 	graph.VJPRegistration[graph.NodeTypeDotGeneral] = dotGeneralVJP
@@ -113,13 +113,13 @@ func (o operand) gradient(v *graph.Node, first, n int, other operand) *graph.Nod
 	return g
 }
 
-// weightGradient is the gradient of a matrix x [out, in], with no more rows than columns,
-// whose product with the last axis of other has two leading axes or more; nil in other
-// cases. As a product of two matrices XLA on the CPU reads v and other as they lie in
-// memory. With the leading axes it first makes a transposed copy of v, and computes again
-// for that copy what v is the sum of: the gradients of all later layers, where there are
-// residual connections. Of matrices with more rows than columns its kernel for leading
-// axes is faster by as much.
+// weightGradient is the gradient of a weight matrix x [out, in] with no more rows than
+// columns, in a product with the last axis of other that has two or more leading axes; nil in
+// other cases. It flattens the leading axes, because XLA on the CPU then reads v and other
+// as they are in memory. For a product over several axes XLA first makes a transposed copy of
+// v, and for that copy it computes v again, which with residual connections is the sum of the
+// gradients of all later layers. For matrices with more rows than columns XLA's product over
+// several axes is the faster one.
 func (o operand) weightGradient(v *graph.Node, first, n int, other operand) *graph.Node {
 	contracts := func(o operand, axis int) bool { return len(o.batch) == 0 && slices.Equal(o.contracting, []int{axis}) }
 	if n < 2 || first != 0 || o.x.Rank() != 2 || !contracts(o, 1) || other.x.Rank() != n+1 || !contracts(other, n) {
@@ -132,12 +132,12 @@ func (o operand) weightGradient(v *graph.Node, first, n int, other operand) *gra
 	return graph.DotGeneral(flat(v), []int{0}, nil, flat(other.x), []int{0}, nil)
 }
 
-// axes reads a private field of a node's inputs; the exported API has no way
-// to the axes of a DotGeneral.
+// axes reads a private field of a node's inputs, because the exported API does not have
+// the axes of a DotGeneral.
 func axes(node *graph.Node, field string) []int {
 	f := reflect.ValueOf(node).Elem().FieldByName("inputs").Elem().Elem().FieldByName(field)
 	if !f.IsValid() {
-		panic(fmt.Errorf("dot gradient: this gomlx keeps no %s", field))
+		panic(fmt.Errorf("dot gradient: this version of gomlx has no field %s", field))
 	}
 	list := make([]int, f.Len())
 	for i := range list {

@@ -20,13 +20,13 @@ import (
 	"ablate/models/random"
 )
 
-// originals are gomlx's own gradients, read before anything mends them.
+// originals are gomlx's gradients, read before mendGradients replaces them.
 var originals = map[string]graph.VJP{
 	"Dot": graph.VJPRegistration[graph.NodeTypeDot], "DotGeneral": graph.VJPRegistration[graph.NodeTypeDotGeneral],
 }
 
-// TestGradientStillNeedsMending fails on the day gomlx's own gradient of a dot
-// product is one: grad.go can go then.
+// TestGradientStillNeedsMending fails once gomlx's gradient of a dot product is a dot
+// product; grad.go can then be removed.
 func TestGradientStillNeedsMending(t *testing.T) {
 	b, err := simplego.New("ops_sequential")
 	if err != nil {
@@ -49,7 +49,7 @@ func TestGradientStillNeedsMending(t *testing.T) {
 }
 
 // TestDotGradient compares the gradient of sum(w·dot(x, y)) with that of the
-// sum of products that it means, which gomlx differentiates by other code.
+// equal sum of products, which gomlx differentiates by other code.
 func TestDotGradient(t *testing.T) {
 	b := modeltest.Backend(t)
 	type axes struct{ contract, batch []int }
@@ -118,8 +118,8 @@ func TestDotGradient(t *testing.T) {
 	}
 }
 
-// TestStateIsUpdatedInPlace reads XLA's own dump: the module says which output
-// takes which input's memory.
+// TestStateIsUpdatedInPlace reads XLA's dump of the module, which declares the output that
+// reuses the memory of each donated input.
 func TestStateIsUpdatedInPlace(t *testing.T) {
 	if dir := os.Getenv("ABLATE_TEST_DUMP"); dir != "" {
 		fn, err := backend.NewFn(modeltest.Backend(t), "inplace", 1, func(in []*graph.Node) []*graph.Node {

@@ -14,7 +14,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 )
 
-// HasXLA says whether this build can load XLA plugins.
+// HasXLA reports whether this build can load XLA plugins.
 const HasXLA = true
 
 // Open opens a backend in this process. A plugin that cannot be loaded may end
@@ -30,10 +30,10 @@ func Open(c Choice) (Backend, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("plugin: %w", err)
 	}
-	// By default gomlx asks the network for plugins first, even with one present.
+	// By default gomlx first looks for plugins on the network, even if one is present.
 	xla.EnableAutoInstall(false)
-	// Beside NPROC, the number of virtual devices bounds XLA's thread pools from
-	// below, and this plugin's default is 4: only with 1 does NPROC=1 mean one
+	// NPROC is not enough: the number of virtual devices is a lower bound of XLA's thread
+	// pools, and this plugin's default is 4. Only with 1 does NPROC=1 mean one
 	// thread (TestOneThread).
 	config, options := path+",shared_buffers", pjrt.NamedValuesMap{"cpu_device_count": int64(1)}
 	if c.Name == CUDA {
@@ -47,8 +47,8 @@ func Open(c Choice) (Backend, error) {
 	return b, nil
 }
 
-// Try opens a backend and computes with it: what a probe does in its child
-// process. It returns the device's description.
+// Try opens a backend, computes with it and returns the device's description. A probe calls
+// it in a child process.
 func Try(_ context.Context, c Choice) (string, error) {
 	b, err := Open(c)
 	if err != nil {
@@ -65,7 +65,7 @@ func Try(_ context.Context, c Choice) (string, error) {
 		return "", err
 	}
 	if got := tensors.ToScalar[float32](out[0]); got != 14 {
-		return "", fmt.Errorf("backend %s computes 1² + 2² + 3² = %v", c.Name, got)
+		return "", fmt.Errorf("backend %s computes 1² + 2² + 3² as %v, which must be 14", c.Name, got)
 	}
 	return b.DeviceDescription(0), nil
 }

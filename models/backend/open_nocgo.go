@@ -7,7 +7,7 @@ import (
 	"errors"
 )
 
-// HasXLA says whether this build can load XLA plugins.
+// HasXLA reports whether this build can load XLA plugins.
 const HasXLA = false
 
 var errNoCgo = errors.New("this program was built without cgo and cannot load XLA: build it with CGO_ENABLED=1 and a C compiler, or name ABLATE_BACKEND=go, which cannot train")
@@ -28,5 +28,5 @@ func Try(_ context.Context, c Choice) (string, error) {
 	return "", errNoCgo
 }
 
-// Fetch cannot do anything in this build.
+// Fetch always fails in this build.
 func Fetch(context.Context, func(done, total int64)) (string, error) { return "", errNoCgo }

@@ -21,8 +21,8 @@ const (
 	pluginSHA256  = "ad1309ac822b1b24d51b7f9947c7c9fa9ef5d67f390584cbc3d1fa2428fed9c2"
 )
 
-// PluginPath is where the CPU plugin is or will be: the file that
-// ABLATE_PJRT_PLUGIN names, else its place in the user's cache.
+// PluginPath returns the path of the CPU plugin, which need not exist: the file that
+// ABLATE_PJRT_PLUGIN names, where own is true, else a file in the user's cache.
 func PluginPath() (path string, own bool, err error) {
 	if p := os.Getenv("ABLATE_PJRT_PLUGIN"); p != "" {
 		abs, err := filepath.Abs(p)
@@ -35,8 +35,8 @@ func PluginPath() (path string, own bool, err error) {
 	return filepath.Join(cache, "ablate", "pjrt-cpu-"+PluginVersion, pluginFile), false, nil
 }
 
-// HavePlugin reports whether the CPU plugin is there. A file of the user's own
-// that is missing is an error.
+// HavePlugin reports whether the CPU plugin exists. A missing file that the user has named
+// is an error.
 func HavePlugin() (bool, error) {
 	path, own, err := PluginPath()
 	if err != nil {
@@ -54,8 +54,8 @@ func HavePlugin() (bool, error) {
 	return false, fmt.Errorf("plugin: %w", err)
 }
 
-// VerifyPlugin compares the cached plugin with its pinned digest. A plugin of
-// the user's own is only hashed.
+// VerifyPlugin compares the cached plugin with its pinned digest. A plugin that the user has
+// named has no such digest and is only hashed.
 func VerifyPlugin() (digest string, err error) {
 	path, own, err := PluginPath()
 	if err != nil {
@@ -87,8 +87,8 @@ func Digest(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// FetchError is a plugin that could not be fetched. Its message says what was
-// wanted and where it can be put by hand.
+// FetchError is the error for a plugin that could not be fetched. Its message has the file
+// that was wanted, and how to install it by hand.
 type FetchError struct {
 	Path string // where the plugin belongs
 	Err  error

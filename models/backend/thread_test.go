@@ -17,7 +17,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 )
 
-// usage is what a child process measured while it computed.
+// usage is the measurement of a child process during its computation.
 type usage struct {
 	Share float64 // CPU time by wall time, of the whole process
 	Pools int     // ticks of 10 ms in threads of XLA's pools
@@ -52,7 +52,7 @@ func measure() error {
 		}
 		return err
 	}
-	if err := step(); err != nil { // compiles, on threads of its own
+	if err := step(); err != nil { // compiles, on further threads
 		return err
 	}
 	pools, cpu, start := poolTicks(), cpuTime(), time.Now()
@@ -66,7 +66,7 @@ func measure() error {
 	return json.NewEncoder(os.Stdout).Encode(u)
 }
 
-// ramp is an array of small numbers of both signs.
+// ramp returns an array of small numbers of both signs.
 func ramp(dims ...int) *tensors.Tensor {
 	n := 1
 	for _, d := range dims {
@@ -85,7 +85,7 @@ func cpuTime() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// poolTicks is the CPU time of the threads that XLA named, in ticks of 10 ms.
+// poolTicks returns the CPU time of the threads that XLA named, in ticks of 10 ms.
 func poolTicks() (ticks int) {
 	files, _ := filepath.Glob("/proc/self/task/*/stat")
 	for _, f := range files {
@@ -105,8 +105,8 @@ func poolTicks() (ticks int) {
 	return ticks
 }
 
-// An action computes with one thread, whatever runs beside it, and the bytes
-// are those of more threads: NPROC=1 has to reach XLA's own pools.
+// An action computes with one thread, and its bytes are those of a computation with more
+// threads. NPROC=1 must reach XLA's thread pools for that.
 func TestOneThread(t *testing.T) {
 	plugin := needPlugin(t)
 	run := func(env ...string) (u usage) {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// What is tried in a child process is told apart by the child's end: an answer,
-// an error, or a death that must not be the parent's.
+// The end of a child process distinguishes an answer, an error and a crash, which must not
+// end the parent.
 func TestTry(t *testing.T) {
 	plugin := needPlugin(t)
 	out, errs, err := child(t, "try", plugin)

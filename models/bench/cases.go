@@ -21,15 +21,15 @@ import (
 	"ablate/models/train"
 )
 
-// A bench is one computation that is timed.
+// A bench is a case: one computation that is timed.
 type bench struct {
 	name, title string
-	results     string  // what is compared
-	share       float64 // of the rounds and the steps that a training step has
-	// data has all numbers that both sides read.
+	results     string  // description of the results that are compared
+	share       float64 // fraction of the number of rounds and steps of a training step's case
+	// data returns all numbers that both sides read.
 	data func() (map[string]checkpoint.Tensor, error)
-	// open makes everything ready, and returns the results to compare and what does the
-	// computation for the i-th time.
+	// open prepares the computation, and returns the results to compare and a function that
+	// does the computation for the i-th time.
 	open func(b backend.Backend, file map[string]checkpoint.Tensor) (first []float64, do func(i int) error, err error)
 }
 
@@ -50,7 +50,7 @@ var cases = []bench{
 		step: method("nft", finetune.AnchorPrediction), inputs: optimality}.bench(),
 	training{name: "draft", title: "fine-tuning step by draft through one step of the sampler, 64 images", images: 64,
 		step: method("draft", finetune.AnchorNone), inputs: states,
-		rate: 1e-4}.bench(), // at 1e-3 Adam makes a visible difference of the last bits within ten steps
+		rate: 1e-4}.bench(), // at 1e-3 Adam amplifies differences of the last bits too much within ten steps
 	{name: "probe", title: "probe: 256 images by 16 steps of the sampler, and their distance", results: "distance and nine images", share: .15,
 		data: probeData, open: openProbe},
 }
@@ -59,7 +59,7 @@ func index(name string) int {
 	return slices.IndexFunc(cases, func(c bench) bool { return c.name == name })
 }
 
-// method is the step of a method of fine-tuning: it trains the denoiser alone.
+// method returns the training step of a method of fine-tuning, which trains the denoiser only.
 func method(name string, anchor finetune.Anchor) func(pipeline.Network) (train.Step, error) {
 	return func(n pipeline.Network) (train.Step, error) {
 		m, err := finetune.ByName(name) // its constants are inputs of the step
@@ -82,8 +82,8 @@ func rewardModel() (*finetune.RewardModel, nn.Values, error) {
 	return finetune.NewRewardModel(c, values(c.Params(), "embedder"), m)
 }
 
-// values are random weights. The recipes start modulations, the output and biases at
-// zero; here nothing is zero, so that a wrong gradient shows.
+// values returns random weights. Modulations, the output and biases start at zero in
+// training; here nothing is zero, so that a wrong gradient is noticed.
 func values(params []nn.Param, name string) nn.Values {
 	v := nn.Init(params, random.Stream(1, "bench", name, 0))
 	for i, p := range params {
@@ -104,11 +104,11 @@ type training struct {
 	average     bool    // keeps a moving average of the weights
 	rate        float64 // learning rate, where it is not 1e-3
 	step        func(pipeline.Network) (train.Step, error)
-	// inputs, if set, changes the inputs of a step, which are those of the likelihood.
+	// inputs, if set, changes the inputs of a step from those of the likelihood.
 	inputs func(r *rand.Rand, b *pipeline.Batch, in train.Inputs)
 }
 
-// batches is how many different batches there are, and steps whose losses are compared.
+// batches is the number of different batches, and of steps whose losses are compared.
 const batches = 10
 
 // options of the step: none of AdamW's terms is 0 or 1.
@@ -139,7 +139,7 @@ func (t training) data() (map[string]checkpoint.Tensor, error) {
 	put(file, "param.", step.Params, values(step.Params, "model"))
 	for name, ps := range step.Frozen {
 		v := score
-		if name != "reward" { // a copy, which differs from the model by so much that it matters
+		if name != "reward" { // a copy, which must differ noticeably from the model
 			v = values(ps, name)
 			for n, x := range values(ps, "model") {
 				for i := range x {
@@ -177,7 +177,7 @@ func get(file map[string]checkpoint.Tensor, prefix string, params []nn.Param) (n
 	return v, nil
 }
 
-// batch is the inputs of step i, of rendered images.
+// batch returns the inputs of step i, with rendered images.
 func (t training) batch(net pipeline.Network, i int) train.Inputs {
 	b := net.NewBatch(t.images, t.average) // pretraining encodes its text
 	for k := range t.images {
@@ -194,8 +194,8 @@ func (t training) batch(net pipeline.Network, i int) train.Inputs {
 	return in
 }
 
-// render draws an image in the model's range and its conditioning: words, or random
-// numbers in the place of the text encoder's output.
+// render draws an image in the model's range and its conditioning: a bag of words, or random
+// numbers in place of the text encoder's output.
 func render(r *rand.Rand, image, cond []float32, words bool) {
 	scene := shapes.NewScene(r, shapes.Prompt{})
 	scene.Render(r, image)
@@ -209,7 +209,7 @@ func render(r *rand.Rand, image, cond []float32, words bool) {
 	}
 }
 
-// preferences are the inputs of dpo, whose second half has the noise of the first.
+// preferences adds the inputs of dpo; the second half of the batch has the noise of the first.
 func preferences(_ *rand.Rand, b *pipeline.Batch, in train.Inputs) {
 	n := len(b.Times)
 	b.Repeat(n / 2)
@@ -221,7 +221,7 @@ func preferences(_ *rand.Rand, b *pipeline.Batch, in train.Inputs) {
 	in.Scalar("beta", 5)
 }
 
-// optimality are the inputs of nft.
+// optimality adds the inputs of nft.
 func optimality(r *rand.Rand, b *pipeline.Batch, in train.Inputs) {
 	n := len(b.Times)
 	advantage, anchor := make([]float32, n), make([]float32, n)
@@ -234,7 +234,7 @@ func optimality(r *rand.Rand, b *pipeline.Batch, in train.Inputs) {
 	in.Scalar("beta", 1)
 }
 
-// states are the inputs of draft: almost clean images at the sampler's last step.
+// states makes the inputs of draft: almost clean images at the sampler's last step.
 func states(r *rand.Rand, b *pipeline.Batch, in train.Inputs) {
 	n, net := len(b.Times), network()
 	noise, text := make([]float32, len(b.Images)), make([]float32, n*net.Text)

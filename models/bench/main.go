@@ -1,12 +1,12 @@
-// Command bench times this project's computations beside the same computations in JAX:
+// Command bench times this project's computations and the same computations in JAX:
 // training steps of pretraining and fine-tuning, and one probe of a fine-tuned model. Both
 // sides have the same weights, inputs and arithmetic, and run on the same core, in turn.
 // It first compares the results of both, and then prints the ratio of each round.
 //
 //	go run ./models/bench -python PYTHON [-only NAME,…]
 //
-// PYTHON has JAX from PyPI; `just bench` makes one. The only thing that it judges is
-// whether the results agree.
+// PYTHON has JAX from PyPI; `just bench` makes such an environment. The command fails if the
+// results disagree, and not because of a ratio.
 package main
 
 import (
@@ -59,9 +59,9 @@ func main() {
 	}
 }
 
-// serve is this side's process. It speaks as step.py does: it prints the case's first
-// results, and then, for each line "N" that it reads, does the case N times and prints the
-// seconds that they took: those of the clock, and those of the CPU.
+// serve is the process of this side. It uses the protocol of step.py: it prints the case's
+// first results and then, for each line "N" that it reads, does the computation N times and
+// prints the seconds that this took, by the clock and of the CPU.
 func serve(name, path, profile string) error {
 	file, err := checkpoint.ReadFile(path)
 	if err != nil {
@@ -111,7 +111,7 @@ func serve(name, path, profile string) error {
 	return nil
 }
 
-// cpuTime is the CPU time of this process in seconds, of all its threads.
+// cpuTime returns the CPU time of this process in seconds, of all its threads.
 func cpuTime() float64 {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
@@ -209,7 +209,7 @@ func compare(python, only, profile string, starts, rounds, steps int) error {
 	return nil
 }
 
-// pin keeps this thread, and with it the children that it starts, on one core.
+// pin binds this thread, and with it the children that it starts, to one core.
 func pin() error {
 	runtime.LockOSThread()
 	var all, one unix.CPUSet
@@ -225,8 +225,8 @@ func pin() error {
 	return unix.SchedSetaffinity(0, &one)
 }
 
-// timing is what was measured of a case. [k] is of the clock or of the CPU, [side] of
-// this side or of JAX.
+// timing has the measurements of a case. Index [k] is 0 for the clock and 1 for the CPU;
+// [side] is 0 for this side and 1 for JAX.
 type timing struct {
 	worst  float64       // largest relative difference of results
 	ms     [2][2]samples // [k][side]
@@ -251,7 +251,7 @@ func (t *timing) race(c bench, here, jax []string, rounds, steps int) error {
 		return fmt.Errorf("%s: %d results here and %d in JAX", c.title, len(a), len(b))
 	}
 	for i := range a {
-		// Written so that a result that is not a number counts as different.
+		// The comparison is negated, so that NaN counts as different.
 		if d := math.Abs(a[i]-b[i]) / math.Abs(b[i]); !(d <= 1e-4) {
 			return fmt.Errorf("%s: results differ: %v and %v", c.title, a, b)
 		} else {
@@ -261,7 +261,7 @@ func (t *timing) race(c bench, here, jax []string, rounds, steps int) error {
 	for round := range rounds {
 		var seconds [2][2]float64 // [side][k]
 		for j := range 2 {
-			who := (j + round) % 2 // which side comes first alternates, too
+			who := (j + round) % 2 // the side that comes first alternates
 			if err := []*side{ours, theirs}[who].ask(fmt.Sprint(steps), &seconds[who]); err != nil {
 				return err
 			}
@@ -285,7 +285,7 @@ func (t *timing) print(c bench) {
 
 type samples []float64
 
-// String is the median, and the least and the largest.
+// String returns the median, the minimum and the maximum.
 func (v samples) String() string {
 	sorted := slices.Sorted(slices.Values(v))
 	return fmt.Sprintf("%.2f (%.2f to %.2f)", sorted[len(v)/2], sorted[0], sorted[len(v)-1])

@@ -12,13 +12,13 @@ import (
 	"ablate/models/shapes"
 )
 
-// drawn is how many images a probe draws, and batch how many at a time.
+// drawn is the number of images of a probe, and batch the number that is drawn at a time.
 const drawn, batch = 256, 256
 
 var sampling = sampler.Options{Steps: 16, Shift: 1.5, Batch: batch}
 
-// probeData are the weights of a model and its reference, the prompts, and what is drawn
-// at random.
+// probeData returns the weights of a model and its reference, the prompts, and the random
+// numbers.
 func probeData() (map[string]checkpoint.Tensor, error) {
 	net := network()
 	file := map[string]checkpoint.Tensor{}
@@ -45,7 +45,7 @@ func probeData() (map[string]checkpoint.Tensor, error) {
 	file["noise"] = checkpoint.Floats(noise, drawn, net.Image[0], net.Image[1], net.Image[2])
 	file["grid"] = checkpoint.Floats(grid, len(grid))
 
-	// The distance draws its own times and noise, by this stream. JAX reads them, and draws
+	// The distance draws its times and noise from this stream. JAX reads them and draws
 	// as much noise with numpy, so that both sides do the same work.
 	const intervals = 4
 	r := random.Stream(1, "bench", "distance", 0)

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// WriteComponent writes a component's folder: config.json and its weights in
-// file, as diffusers names it (diffusion_pytorch_model.safetensors for a
+// WriteComponent writes a component's folder: config.json, and the weights in a file
+// with diffusers' name (diffusion_pytorch_model.safetensors for a
 // denoiser, model.safetensors for an encoder).
 func WriteComponent(dir, file string, config any, weights map[string]Tensor) error {
 	if err := WriteJSON(filepath.Join(dir, "config.json"), config); err != nil {
@@ -18,7 +18,7 @@ func WriteComponent(dir, file string, config any, weights map[string]Tensor) err
 	return WriteFile(filepath.Join(dir, file), weights)
 }
 
-// WriteJSON writes v as indented JSON, whole or not at all.
+// WriteJSON writes v as indented JSON, atomically.
 func WriteJSON(path string, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -30,8 +30,8 @@ func WriteJSON(path string, v any) error {
 	})
 }
 
-// ReadJSON reads a JSON file into v; a field that v does not have is an error
-// only where strict.
+// ReadJSON reads a JSON file into v. A field that v does not have is an error
+// only where strict is true.
 func ReadJSON(path string, v any, strict bool) error {
 	b, err := readRegular(path)
 	if err != nil {
@@ -45,7 +45,7 @@ func ReadJSON(path string, v any, strict bool) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("%s: something follows the JSON value", path)
+		return fmt.Errorf("%s: unexpected data after the JSON value", path)
 	}
 	return nil
 }

@@ -37,8 +37,7 @@ func TestComponent(t *testing.T) {
 	}
 }
 
-// Files are readable by whom the umask lets read them, and by nobody else; a file
-// that replaces another is no exception.
+// Files have the permissions that the umask leaves, also those that replace another file.
 func TestWriteRespectsUmask(t *testing.T) {
 	dir := t.TempDir()
 	for umask, want := range map[int]os.FileMode{0o077: 0o600, 0o022: 0o644, 0o002: 0o664} {
@@ -56,7 +55,7 @@ func TestWriteRespectsUmask(t *testing.T) {
 	}
 }
 
-// What may never end is not read: a pipe that nobody writes to, a device. Opening
+// Files whose reading may never end, a pipe without a writer or a device, are refused. Opening
 // them does not wait.
 func TestReadRefusesSpecialFiles(t *testing.T) {
 	dir := t.TempDir()
@@ -77,7 +76,7 @@ func TestReadRefusesSpecialFiles(t *testing.T) {
 	}
 }
 
-// A write that fails leaves what was there, and nothing beside it.
+// A write that fails leaves the old file, and no temporary one.
 func TestWriteIsWholeOrAbsent(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "w.safetensors")
@@ -108,7 +107,7 @@ func TestReadJSONRefuses(t *testing.T) {
 	for content, want := range map[string]string{
 		`{"num_layers": "three"}`:       "num_layers",
 		`{"num_layers": 3, "heads": 4}`: "heads",
-		`{"num_layers": 3}{}`:           "something follows",
+		`{"num_layers": 3}{}`:           "unexpected data after",
 		`{"num_layers": 3`:              "unexpected EOF",
 	} {
 		path := filepath.Join(t.TempDir(), "config.json")

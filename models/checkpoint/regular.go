@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// OpenRegular opens a regular file and returns its size. A pipe or device, of which
-// reading may never end, is refused, and opening one does not wait.
+// OpenRegular opens a regular file and returns its size. A pipe or a device is an error,
+// because reading one may never end. Opening one does not wait.
 func OpenRegular(path string) (*os.File, int64, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -25,7 +25,7 @@ func OpenRegular(path string) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
-// readRegular reads a regular file whole, as long as it was when it was opened.
+// readRegular reads a regular file, up to its size at the time of opening.
 func readRegular(path string) ([]byte, error) {
 	f, size, err := OpenRegular(path)
 	if err != nil {

@@ -10,14 +10,15 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// replace puts what write writes in the place of path's content at once: after
-// an error, or a crash, path is as it was before. The umask counts.
+// replace writes a file atomically: after an error or a crash, path has its old content. The
+// file's mode follows the umask.
 func replace(path string, write func(io.Writer) error) error {
 	fail := func(err error) error { return fmt.Errorf("%s: %w", path, err) }
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	// Beside path: what a killed process leaves behind goes with its folder.
+	// The temporary file is in path's folder, so that the rest of a killed process is removed
+	// with that folder.
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(0o666))
 	if err != nil {
 		return fail(err)

@@ -1,7 +1,6 @@
 // Package checkpoint reads and writes weights: safetensors files and folders
-// in the layout of Hugging Face diffusers, a config.json and a safetensors
-// file for each component. What it writes is the same bytes for the same
-// values, and is complete or absent.
+// in the layout of Hugging Face diffusers, which have a config.json and a safetensors
+// file for each component. Equal values give equal bytes, and files are written atomically.
 package checkpoint
 
 import (
@@ -22,12 +21,12 @@ import (
 // implementation allows 100 MB, which take a gigabyte to decode.
 const maxHeader = 16 << 20
 
-// metadata is the one name in a header that is not a tensor's.
+// metadata is the only name in a header that is not that of a tensor.
 const metadata = "__metadata__"
 
-// Decode reads a safetensors file: a header of JSON, then the tensors without
-// gaps, as the reference implementation wants it. An error names the tensor it
-// is about. The tensors share b's memory.
+// Decode reads a safetensors file: a header in JSON, then the tensors without
+// gaps, as the reference implementation requires. An error names the tensor.
+// The tensors share b's memory.
 func Decode(b []byte) (map[string]Tensor, error) {
 	r := bytes.NewReader(b)
 	f, err := decode(r, r, int64(len(b)))
@@ -41,7 +40,7 @@ func Decode(b []byte) (map[string]Tensor, error) {
 	return out, nil
 }
 
-// A File is an open safetensors file of which the header is read and checked.
+// A File is an open safetensors file whose header was read and checked.
 type File struct {
 	path    string
 	at      io.ReaderAt
@@ -58,7 +57,7 @@ type entry struct {
 }
 
 // Open opens a safetensors file and checks its header against its size, without
-// reading the tensors. What is not a regular file is refused.
+// reading the tensors. A file that is not a regular file is an error.
 func Open(path string) (*File, error) {
 	r, size, err := OpenRegular(path)
 	if err != nil {
@@ -76,7 +75,7 @@ func Open(path string) (*File, error) {
 // Close closes the file.
 func (f *File) Close() error { return f.close() }
 
-// Shape returns the shape of a tensor, false where the file has none of the name.
+// Shape returns the shape of a tensor; false if the file has no tensor of that name.
 func (f *File) Shape(name string) ([]int, bool) {
 	e, ok := f.entries[name]
 	return e.Shape, ok
@@ -102,11 +101,11 @@ func (f *File) Tensor(name string) (Tensor, error) {
 func decode(r io.Reader, at io.ReaderAt, total int64) (*File, error) {
 	var first [8]byte
 	if _, err := io.ReadFull(r, first[:]); err != nil {
-		return nil, fmt.Errorf("%d bytes are no safetensors file: its first 8 give the header's length", total)
+		return nil, fmt.Errorf("%d bytes are not a safetensors file, which begins with 8 bytes of the header's length", total)
 	}
 	n := binary.LittleEndian.Uint64(first[:])
 	if n > uint64(total-8) {
-		return nil, fmt.Errorf("the header says it has %d bytes, the file has %d: it is cut short, or it is not a safetensors file", n, total)
+		return nil, fmt.Errorf("the header's length is given as %d bytes, and the file has %d: it is cut short, or it is not a safetensors file", n, total)
 	}
 	if n > maxHeader {
 		return nil, fmt.Errorf("the header has %d bytes; must be at most %d: write the tensors as several files", n, maxHeader)
@@ -146,10 +145,10 @@ func decode(r io.Reader, at io.ReaderAt, total int64) (*File, error) {
 			return nil, fmt.Errorf("tensor %q: %w", name, err)
 		}
 		if len(e.Offsets) != 2 || e.Offsets[0] < 0 || e.Offsets[1] < e.Offsets[0] || e.Offsets[1] > length {
-			return nil, fmt.Errorf("tensor %q: its place %v is not within the %d bytes of data", name, e.Offsets, length)
+			return nil, fmt.Errorf("tensor %q: data_offsets %v are not within the %d bytes of data", name, e.Offsets, length)
 		}
 		if e.Offsets[1]-e.Offsets[0] != int64(count*w) {
-			return nil, fmt.Errorf("tensor %q: shape %v of %s needs %d bytes, its place has %d", name, e.Shape, e.DType, count*w, e.Offsets[1]-e.Offsets[0])
+			return nil, fmt.Errorf("tensor %q: shape %v of %s needs %d bytes, its data_offsets have %d", name, e.Shape, e.DType, count*w, e.Offsets[1]-e.Offsets[0])
 		}
 		out[name] = e
 		spans = append(spans, span{e.Offsets[0], e.Offsets[1], name})
@@ -173,7 +172,7 @@ func decode(r io.Reader, at io.ReaderAt, total int64) (*File, error) {
 	return &File{at: at, data: 8 + int64(n), entries: out}, nil
 }
 
-// object decodes a JSON object and refuses a name that stands twice.
+// object decodes a JSON object. A duplicate name is an error.
 func object[V any](b []byte) (map[string]V, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -187,7 +186,7 @@ func object[V any](b []byte) (map[string]V, error) {
 		}
 		name, _ := t.(string)
 		if _, twice := out[name]; twice {
-			return nil, fmt.Errorf("%q is there twice", name)
+			return nil, fmt.Errorf("%q appears twice", name)
 		}
 		var v V
 		if err := d.Decode(&v); err != nil {
@@ -199,7 +198,7 @@ func object[V any](b []byte) (map[string]V, error) {
 		return nil, err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("something follows the object")
+		return nil, errors.New("unexpected data after the JSON object")
 	}
 	return out, nil
 }
@@ -275,7 +274,7 @@ func ReadFile(path string) (map[string]Tensor, error) {
 	return out, nil
 }
 
-// WriteFile writes a safetensors file, whole or not at all.
+// WriteFile writes a safetensors file atomically.
 func WriteFile(path string, tensors map[string]Tensor) error {
 	return replace(path, func(w io.Writer) error { return Encode(w, tensors) })
 }

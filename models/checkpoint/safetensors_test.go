@@ -17,7 +17,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// file is a safetensors file of a header and data, with the length right.
+// file returns a safetensors file of a header and data, with the right length.
 func file(header, data string) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
 	return append(append(b, header...), data...)
@@ -109,7 +109,7 @@ func TestPythonReads(t *testing.T) {
 	}
 }
 
-// Every value of 16 bits that has a meaning of its own, from IEEE 754's tables.
+// Every kind of value of 16 bits, from IEEE 754's tables.
 func TestHalf(t *testing.T) {
 	inf := float32(math.Inf(1))
 	for bits, want := range map[uint16]float32{
@@ -131,7 +131,7 @@ func TestHalf(t *testing.T) {
 	}
 }
 
-// What a foreign or damaged file may hold ends in an error that names the tensor.
+// A foreign or damaged file gives an error that names the tensor.
 func TestDecodeRefuses(t *testing.T) {
 	entry := func(name, dtype, shape, offsets string) string {
 		return fmt.Sprintf(`%q:{"dtype":%q,"shape":%s,"data_offsets":%s}`, name, dtype, shape, offsets)
@@ -146,16 +146,16 @@ func TestDecodeRefuses(t *testing.T) {
 		"no JSON":            {file("hello", ""), "header"},
 		"a list":             {file("[]", ""), "not a JSON object"},
 		"no end":             {file(`{"a":1`, ""), "header"},
-		"more than one":      {file(`{}{}`, ""), "something follows"},
+		"more than one":      {file(`{}{}`, ""), "unexpected data after"},
 		"a number":           {file(`{"a":1}`, ""), `"a"`},
 		"nothing":            {file(`{"a":null}`, ""), `"a"`},
 		"no shape":           {file(`{"a":{"dtype":"U8","data_offsets":[0,1]}}`, "x"), `"a": it has no shape`},
 		"unknown type":       {file("{"+entry("a", "F7", "[1]", "[0,1]")+"}", "x"), `type "F7"`},
-		"twice":              {file("{"+entry("a", "U8", "[1]", "[0,1]")+","+entry("a", "U8", "[1]", "[0,1]")+"}", "x"), `"a" is there twice`},
+		"twice":              {file("{"+entry("a", "U8", "[1]", "[0,1]")+","+entry("a", "U8", "[1]", "[0,1]")+"}", "x"), `"a" appears twice`},
 		"negative dimension": {file("{"+entry("a", "U8", "[-1]", "[0,1]")+"}", "x"), `"a": shape [-1]`},
 		"overflowing shape":  {file("{"+entry("a", "F32", "[4294967296,4294967296]", "[0,0]")+"}", ""), `"a": shape`},
-		"outside":            {file("{"+entry("a", "U8", "[2]", "[0,2]")+"}", "x"), `"a": its place [0 2]`},
-		"backwards":          {file("{"+entry("a", "U8", "[1]", "[1,0]")+"}", "x"), `"a": its place [1 0]`},
+		"outside":            {file("{"+entry("a", "U8", "[2]", "[0,2]")+"}", "x"), `"a": data_offsets [0 2]`},
+		"backwards":          {file("{"+entry("a", "U8", "[1]", "[1,0]")+"}", "x"), `"a": data_offsets [1 0]`},
 		"other size":         {file("{"+entry("a", "F32", "[2]", "[0,4]")+"}", "xxxx"), `"a": shape [2] of F32 needs 8 bytes`},
 		"overlap":            {file("{"+entry("a", "U8", "[2]", "[0,2]")+","+entry("b", "U8", "[2]", "[1,3]")+"}", "xxx"), `"a" and "b" overlap`},
 		"gap":                {file("{"+entry("a", "U8", "[1]", "[0,1]")+","+entry("b", "U8", "[1]", "[2,3]")+"}", "xxx"), `"b": bytes 1 to 2`},
@@ -174,8 +174,8 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// The header of a file is read whole, so it has a limit, whatever the file's size; the
-// tensors are not read before they are asked for.
+// The header of a file is read as a whole, so its length is limited, whatever the file's size.
+// Tensors are read only when they are asked for.
 func TestOpenReadsNoTensor(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.safetensors")
 	sparse := func(header string, size int64) {
@@ -218,7 +218,7 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 }
 
-// anyTensors draws a file's content.
+// anyTensors draws the tensors of a file.
 func anyTensors(t *rapid.T) map[string]Tensor {
 	dtypes := slices.Sorted(maps.Keys(width))
 	one := rapid.Custom(func(t *rapid.T) Tensor {
@@ -261,7 +261,7 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// Any bytes are read or refused; what is read can be written and read again.
+// Any bytes are read or refused, and a file that is read can be written and read again.
 func FuzzDecode(f *testing.F) {
 	b, err := os.ReadFile("testdata/types.safetensors")
 	if err != nil {

@@ -13,7 +13,7 @@ type Tensor struct {
 	Data  []byte
 }
 
-// width is the number of bytes of a value.
+// width is the number of bytes of a value, by type.
 var width = map[string]int{"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 // Floats makes a float32 tensor.
@@ -32,7 +32,7 @@ func Bytes(x []byte, shape ...int) Tensor { return Tensor{DType: "U8", Shape: sh
 func (t Tensor) Float32() ([]float32, error) {
 	w := width[t.DType]
 	if w == 0 || len(t.Data)%w != 0 {
-		return nil, fmt.Errorf("%d bytes are no %s values", len(t.Data), t.DType)
+		return nil, fmt.Errorf("%d bytes are not a whole number of %s values", len(t.Data), t.DType)
 	}
 	x := make([]float32, len(t.Data)/w)
 	for i := range x {
@@ -46,13 +46,13 @@ func (t Tensor) Float32() ([]float32, error) {
 		case "F16":
 			x[i] = half(binary.LittleEndian.Uint16(b))
 		default:
-			return nil, fmt.Errorf("a tensor of type %s holds no floating-point numbers", t.DType)
+			return nil, fmt.Errorf("a tensor of type %s does not have floating-point numbers", t.DType)
 		}
 	}
 	return x, nil
 }
 
-// half is an IEEE 754 binary16 number.
+// half converts an IEEE 754 binary16 number.
 func half(h uint16) float32 {
 	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
 	switch exp {
@@ -68,12 +68,13 @@ func half(h uint16) float32 {
 	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
 }
 
-// size is the number of values of a shape; it refuses what overflows.
+// size returns the number of values of a shape. A shape whose size in bytes could overflow is
+// an error.
 func size(shape []int) (int, error) {
 	n := 1
 	for _, d := range shape {
 		if d < 0 || d > 0 && n > math.MaxInt/8/d {
-			return 0, fmt.Errorf("shape %v is not possible", shape)
+			return 0, fmt.Errorf("shape %v is not valid: dimensions must be at least 0, and their product must fit into memory", shape)
 		}
 		n *= d
 	}

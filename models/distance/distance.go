@@ -1,5 +1,6 @@
-// Package distance estimates how far a fine-tuned model is from the one it started
-// from, by the same estimator whatever trained it.
+// Package distance estimates the KL divergence of a fine-tuned model from its pretrained
+// model, by one estimator for all methods of fine-tuning (Kingma et al. 2021, arXiv
+// 2107.00630, eq. 13 and 17, in models/process).
 package distance
 
 import (
@@ -17,14 +18,14 @@ import (
 	"ablate/models/random"
 )
 
-// A Meter compares models of one network.
+// A Meter computes distances between models of one network.
 type Meter struct {
 	net pipeline.Network
 	b   backend.Backend
 	fn  *backend.Fn
 }
 
-// New returns a meter for every two models of the network.
+// New returns a meter for any two models of the network.
 func New(b backends.Backend, net pipeline.Network) (*Meter, error) {
 	n := len(net.Params)
 	fn, err := backend.NewFn(b, "distance "+net.Name, 0, func(in []*graph.Node) []*graph.Node {
@@ -41,23 +42,23 @@ func New(b backends.Backend, net pipeline.Network) (*Meter, error) {
 	return &Meter{net, b, fn}, err
 }
 
-// Pairs are n images with their prompts' conditioning, as each of the two models
-// encodes them.
+// Pairs are n images with the conditioning of their prompts, as encoded by each of the two
+// models.
 type Pairs struct {
 	Images      []float32 // x₀ [n, H, W, C]
 	Model, Base []float32 // [n, Cond]
 }
 
-// intervals is how many parts the range of times is cut into: an image is seen at one
-// time in each, so that no estimate misses a part of the range.
+// intervals is the number of equal parts of the range of times. An image is compared at one
+// random time in each part (stratified sampling).
 const intervals = 4
 
-// Divergence estimates the KL divergence between the denoising processes of two models,
-// in nats an image: the integral over times of the weighted squared difference of their
-// x̂₀ (process.Divergence), within its Range. The noisy images are images that the model
-// drew, made noisy again, in the place of the states that its sampler went through, and
-// times below the range are left out; so it is an estimate and no bound. Where images
-// were selected, as by best of n, it describes the model on the selected ones.
+// Divergence estimates the KL divergence between the denoising processes of two models, in
+// nats per image: the integral over times of the weighted squared difference of their x̂₀
+// (process.Divergence), within its Range. It is an estimate and not a bound, because it adds
+// noise to images that the model drew, where the exact divergence has the states of the
+// model's sampler, and because it leaves out times below the range. Where images were
+// selected, as by best of n, it is the divergence on the selected images.
 func (m *Meter) Divergence(model, base nn.Values, drawn Pairs, batch int, r *rand.Rand) (float64, error) {
 	from, to := m.net.Process.Range()
 	span := (to - from) / intervals
@@ -71,7 +72,7 @@ func (m *Meter) Divergence(model, base nn.Values, drawn Pairs, batch int, r *ran
 	for q := range intervals {
 		times := make([]float32, n)
 		for i := range times {
-			// Short of the end, where the weight is 0.
+			// Times end before the end of the range, where the weight is 0.
 			times[i] = float32(m.net.Process.Trained(min(from+span*(float64(q)+r.Float64()), to-1e-4*span)))
 		}
 		apart, _, err := m.compare(params, drawn, times, batch, r)
@@ -85,8 +86,8 @@ func (m *Meter) Divergence(model, base nn.Values, drawn Pairs, batch int, r *ran
 	return sum * float64(m.net.Pixels()), nil
 }
 
-// Gap is the mean over pairs of the model's denoising loss less the base's, at training
-// times.
+// Gap is the mean over pairs of the model's denoising loss minus the base's, at random
+// training times.
 func (m *Meter) Gap(model, base nn.Values, pairs Pairs, batch int, r *rand.Rand) (float64, error) {
 	n := len(pairs.Model) / m.net.Cond
 	params, err := m.params(model, base)
@@ -104,7 +105,7 @@ func (m *Meter) Gap(model, base nn.Values, pairs Pairs, batch int, r *rand.Rand)
 	return sum, err
 }
 
-// params are the parameters of both models.
+// params returns the parameters of both models.
 func (m *Meter) params(model, base nn.Values) ([]*tensors.Tensor, error) {
 	params, err := model.Tensors(m.b, m.net.Params)
 	if err != nil {
@@ -125,7 +126,7 @@ func (m *Meter) compare(params []*tensors.Tensor, p Pairs, times []float32, batc
 	random.Normal(r, z)
 	size := m.net.Image
 	out, err := backend.Batched(m.fn, params, n, batch, func(from, to int) []*tensors.Tensor {
-		// A time of the padding must be one that a process has.
+		// Rows of padding need a valid time too.
 		t := make([]float32, batch)
 		for i := range t {
 			t[i] = times[min(from+i, n-1)]

@@ -13,8 +13,8 @@ import (
 	"ablate/models/random"
 )
 
-// constant is a network that predicts one image, whose every pixel is a
-// parameter, whatever it sees.
+// constant is a network that predicts the same image for every input; its pixels are the
+// parameters.
 func constant() pipeline.Network {
 	return pipeline.Network{Name: "constant", Image: [3]int{2, 2, 1}, Text: 1, Cond: 1, Process: process.ShapesFlow(),
 		Params: []nn.Param{{Name: "b", Shape: []int{1}}},

@@ -1,10 +1,9 @@
-// Package dit is the denoiser of the shapes world: a small diffusion
-// transformer with adaptive layer norm (Peebles & Xie 2023, arXiv 2212.09748,
-// section 3.2, adaLN-Zero), conditioned on time and on the text's state, and
-// its bag-of-words text encoder.
+// Package dit is the denoiser of the shapes world: a small diffusion transformer with
+// adaptive layer norm (Peebles & Xie 2023, arXiv 2212.09748, section 3.2, adaLN-Zero),
+// conditioned on time and on the text embedding of a bag-of-words encoder, which is here too.
 //
-// One token is one 8×8 patch, which is one cell of the world's grid: that the
-// network's grid is the world's is a gift, and reports say so.
+// A token is one 8×8 patch, which is exactly one cell of the world's grid. That makes the
+// task easier than it is on real images, which reports must state.
 package dit
 
 import (
@@ -15,7 +14,7 @@ import (
 	"ablate/models/nn"
 )
 
-// Config is the architecture; it is what config.json of a checkpoint holds.
+// Config is the architecture, as in config.json of a checkpoint.
 type Config struct {
 	ImageSize  int `json:"sample_size"`
 	Channels   int `json:"in_channels"`
@@ -28,13 +27,13 @@ type Config struct {
 	Vocabulary int `json:"vocab_size"`
 }
 
-// Default is the recipe's network for a vocabulary of the given size: 2.1
-// million parameters.
+// Default returns the configuration of the shapes world's denoiser for a vocabulary of the
+// given size. It has 2.1 million parameters.
 func Default(vocabulary int) Config {
 	return Config{ImageSize: 16, Channels: 3, PatchSize: 8, Width: 192, Layers: 3, Heads: 4, MLPRatio: 3, TextWidth: 192, Vocabulary: vocabulary}
 }
 
-// Check reports what is wrong with a configuration that was read from a file.
+// Check returns an error for a configuration from a file that is not valid.
 func (c Config) Check() error {
 	for _, f := range []struct {
 		name  string
@@ -43,7 +42,7 @@ func (c Config) Check() error {
 		{"num_layers", c.Layers}, {"num_attention_heads", c.Heads}, {"mlp_ratio", c.MLPRatio},
 		{"cross_attention_dim", c.TextWidth}, {"vocab_size", c.Vocabulary}} {
 		if f.value < 1 || f.value > 1<<16 {
-			return fmt.Errorf("%s is %d: it must be a positive number", f.name, f.value)
+			return fmt.Errorf("%s is %d: it must be from 1 to 65536", f.name, f.value)
 		}
 	}
 	if c.ImageSize%c.PatchSize != 0 {
@@ -83,9 +82,9 @@ func (c Config) Params() []nn.Param {
 	return ps
 }
 
-// Denoise predicts the clean image (x-prediction) from x
-// float32[B, S, S, C], the noisy image at time t float32[B] in [0, 1] where 1
-// is noise, and the text's state float32[B, TextWidth].
+// Denoise predicts the clean image (x-prediction) from x float32[B, S, S, C], the noisy image
+// at time t float32[B] in [0, 1], where 1 is noise, and the text embedding
+// float32[B, TextWidth].
 func (c Config) Denoise(w nn.Weights, x, t, text *graph.Node) *graph.Node {
 	b := x.Shape().Dimensions[0]
 	x.AssertDims(b, c.ImageSize, c.ImageSize, c.Channels)
@@ -121,7 +120,8 @@ func (c Config) Denoise(w nn.Weights, x, t, text *graph.Node) *graph.Node {
 	return graph.Reshape(h, b, c.ImageSize, c.ImageSize, c.Channels)
 }
 
-// modulated are the chunks of a block's modulation, each float32[B, 1, D].
+// modulated are the chunks of an adaptive layer norm's modulation (shift, scale, gate), each
+// float32[B, 1, D].
 type modulated []*graph.Node
 
 func modulation(x *graph.Node, d int) modulated {
@@ -149,8 +149,8 @@ func (c Config) TextParams() []nn.Param {
 	return append(ps, nn.LinearParams("out", c.TextWidth, c.TextWidth, 1)...)
 }
 
-// EncodeText maps words float32[B, Vocabulary], 1 for each word of the prompt,
-// to the text's state float32[B, TextWidth].
+// EncodeText maps words float32[B, Vocabulary], 1 for each word of the prompt, to the text
+// embedding float32[B, TextWidth].
 func (c Config) EncodeText(w nn.Weights, words *graph.Node) *graph.Node {
 	words.AssertDims(-1, c.Vocabulary)
 	return w.Linear("out", nn.SiLU(w.Linear("embed", words)))

@@ -1,6 +1,7 @@
-// Package embedder is the image and text embedder that the shapes world's
-// reward reads, as CLIP's is for Stable Diffusion: a small
-// CNN and a bag-of-words encoder trained contrastively (Radford et al. 2021,
+// Package embedder trains and applies the image and text embedder of the shapes world. Its
+// frozen embeddings are the input of the learned reward, as CLIP's are in Lee et al. 2023
+// (arXiv 2302.12192). It is a small CNN for images and a multilayer perceptron on bags of
+// words for prompts, trained with CLIP's symmetric contrastive loss (Radford et al. 2021,
 // arXiv 2103.00020, figure 3) on the world's imperfect captions.
 package embedder
 
@@ -20,7 +21,7 @@ import (
 	"ablate/models/train"
 )
 
-// Config is the architecture; it is what config.json of a checkpoint holds.
+// Config is the architecture, as in config.json of a checkpoint.
 type Config struct {
 	ImageSize  int    `json:"image_size"`
 	Channels   int    `json:"num_channels"`
@@ -29,16 +30,16 @@ type Config struct {
 	Vocabulary int    `json:"vocab_size"`
 }
 
-// Default is the embedder of the shapes world.
+// Default returns the configuration of the shapes world's embedder.
 func Default(vocabulary int) Config {
 	return Config{ImageSize: 16, Channels: 3, Features: [3]int{32, 64, 96}, Width: 128, Vocabulary: vocabulary}
 }
 
-// Check reports what is wrong with a configuration that was read from a file.
+// Check returns an error for a configuration from a file that is not valid.
 func (c Config) Check() error {
 	for _, v := range []int{c.ImageSize, c.Channels, c.Features[0], c.Features[1], c.Features[2], c.Width, c.Vocabulary} {
 		if v < 1 || v > 1<<16 {
-			return fmt.Errorf("embedder configuration %+v: every number must be positive", c)
+			return fmt.Errorf("embedder configuration %+v: every number must be from 1 to 65536", c)
 		}
 	}
 	if c.ImageSize%4 != 0 {
@@ -85,9 +86,10 @@ func unit(x *graph.Node) *graph.Node {
 	return graph.Div(x, norm)
 }
 
-// Loss is the symmetric contrastive cross entropy over the batch. Captions are few here,
-// so a batch holds equal ones: its inputs are images, text, and target float32[B, B],
-// whose row i spreads 1 evenly over the captions equal to caption i.
+// Loss is the symmetric contrastive cross entropy over the batch. The shapes world has few
+// captions, so that a batch may have one several times. Inputs are images float32[B, S, S, C],
+// text float32[B, Vocabulary] and target float32[B, B], whose row i is 1/k in the k columns
+// with the same caption as row i, and 0 in the others.
 func (c Config) Loss(w nn.Weights, _ train.Sets, in train.Nodes) *graph.Node {
 	image, text, target := c.Image(w, in.At("images")), c.Text(w, in.At("text")), in.At("target")
 	scale := graph.Exp(graph.MinScalar(w.At("logit_scale"), math.Log(100)))
@@ -104,7 +106,7 @@ type Pairs interface {
 	// Fill writes pair i's image float32[S, S, C] in the range -1 to 1 and its
 	// words float32[Vocabulary].
 	Fill(i int, image, words []float32)
-	// Caption names pair i's caption: equal names, equal captions.
+	// Caption returns a number that is the same for pairs of equal captions.
 	Caption(i int) int
 }
 

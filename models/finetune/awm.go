@@ -10,14 +10,14 @@ import (
 )
 
 // awm is advantage-weighted matching (Xue et al. 2025, arXiv 2509.25050): the mean of
-// -min(ρA, clip(ρ, 1 ± c)A) with ρ = exp(s_θ - s_old), the ratio of likelihoods of a
-// generated image by its own denoising loss, plus β_e times the distance to a slow
-// average of the model. Advantages are scaled to ±1.
+// -min(ρA, clip(ρ, 1 ± c)A) with ρ = exp(s_θ - s_old), the ratio of the likelihoods of a
+// generated image that its denoising losses imply, plus β_e times the distance to an
+// exponential moving average of the model. Advantages are scaled to [-1, 1].
 type awm struct {
 	Weighting  string  `json:"weighting" key:"awm.weighting"` // uniform, t, t2 or ghuber
 	Power      float64 `json:"power" key:"awm.power"`         // of ghuber
 	Clip       float64 `json:"clip" key:"awm.clip"`
-	Average    float64 `json:"average" key:"awm.average"` // β_e, used over rounds
+	Average    float64 `json:"average" key:"awm.average"` // β_e, used with several rounds
 	Prediction float64 `json:"prediction" key:"awm.prediction"`
 }
 
@@ -57,9 +57,9 @@ func (awm) Prepare(p *Pool, batch int) (*Plan, error) {
 	return &Plan{Advantages: advantages, Effective: advantages, Draw: func(r *rand.Rand) []int { return all.DrawBatch(r, batch) }}, nil
 }
 
-// Moves: the behaviour policy is the one that draws a round, and the average slows from
-// none to .3 over 300 steps (kl_ema_decay of the released code, which a round moves at
-// the number of steps taken).
+// Moves implements Mover. The behaviour policy becomes the trained policy, which also draws
+// the round's images. The decay of the average rises from 0 to .3 over 300 steps
+// (kl_ema_decay of the released code, applied at each round with the number of steps so far).
 func (m awm) Moves(steps int) map[Copy]float64 {
 	moves := map[Copy]float64{Behaviour: 0}
 	if m.Average > 0 {
@@ -97,13 +97,13 @@ func Score(weighting string, loss, t *graph.Node, power func() *graph.Node) *gra
 	case "t2":
 		return graph.Neg(graph.Mul(graph.Square(t), loss))
 	case "ghuber":
-		// x^p as exp(p log x): its gradient by x is finite for every x > 0.
+		// x^p is computed as exp(p log x), whose gradient by x is finite for every x > 0.
 		p := power()
 		root := graph.Exp(graph.Mul(p, graph.Log(graph.AddScalar(loss, e))))
 		floor := graph.Exp(graph.MulScalar(p, logTiny))
 		return graph.Neg(graph.Mul(graph.Div(t, p), graph.Sub(root, floor)))
 	}
-	panic(fmt.Errorf("finetune: awm has no weighting %q", weighting))
+	panic(fmt.Errorf("finetune: unknown weighting %q of awm: must be uniform, t, t2 or ghuber", weighting))
 }
 
 const logTiny = -23.025850929940457 // log 1e-10

@@ -10,9 +10,10 @@ import (
 	"ablate/models/train"
 )
 
-// crd is centred reward distillation (arXiv 2603.14128, and its port in Flow-Factory): a
-// group of images of one prompt is drawn together, has one time, and is centred. The
-// anchor's pretrained model is compared without guidance; the port guides it.
+// crd is centred reward distillation (arXiv 2603.14128, and its port in Flow-Factory): images
+// of one prompt are drawn as a group, have the same time, and have rewards that are centred
+// on the group's mean. The anchor's pretrained model has no classifier-free guidance, which
+// it has in the port.
 type crd struct {
 	Beta       float64 `json:"beta" key:"crd.beta"`
 	Group      int     `json:"group" key:"crd.group"` // images of one prompt in a batch
@@ -35,7 +36,7 @@ func (m crd) Prepare(p *Pool, batch int) (*Plan, error) {
 			from := all
 			if i%size > 0 {
 				from = groups[p.Prompts[drawn[i-1]]]
-				// A group is of different images while its prompt has any left.
+				// The images of a group differ, as far as its prompt has enough of them.
 				left := slices.DeleteFunc(slices.Clone(from.images), func(k int) bool { return slices.Contains(drawn[i-i%size:i], k) })
 				if s := p.Sampler(left); !s.Empty() {
 					from = s
@@ -53,7 +54,8 @@ func (m crd) Prepare(p *Pool, batch int) (*Plan, error) {
 	plan.Inputs = func(drawn []int, in train.Inputs) {
 		in["group mean"] = tensors.FromFlatDataAndDimensions(GroupMean(len(drawn), size), len(drawn), len(drawn))
 	}
-	// An image's reward scales its anchor; one of none keeps the released code's floor.
+	// The anchor's weight of an image is in proportion to its optimality, above a floor, as in
+	// the released code.
 	plan.Anchor = func(i int, weight float64) float64 {
 		const floor = 1e-4
 		return min(weight, floor) + float64(optimality[i])*max(weight-floor, 0)
@@ -61,8 +63,8 @@ func (m crd) Prepare(p *Pool, batch int) (*Plan, error) {
 	return plan, nil
 }
 
-// GroupMean is the matrix float32[n, n] that maps values to the means of their groups of
-// size, in order.
+// GroupMean returns the matrix float32[n, n] that maps values to the means of their groups:
+// size values in a row are a group.
 func GroupMean(n, size int) []float32 {
 	m := make([]float32, n*n)
 	for i := range n {
@@ -75,10 +77,10 @@ func GroupMean(n, size int) []float32 {
 	return m
 }
 
-// Moves: the behaviour policy slows from a decay of .25 by .005 a step to .999, and a
-// copy that draws follows the policy for 75 steps and then slows by .0075 a step
-// (old_model_decay and sampling_model_decay of the published settings, moved after each
-// round at the number of gradient steps).
+// Moves implements Mover. The decay of the behaviour policy rises from .25 by .005 a step to
+// .999. That of the copy that draws is 0 for 75 steps and then rises by .0075 a step
+// (old_model_decay and sampling_model_decay of the published settings, applied at each round
+// with the number of gradient steps so far).
 func (crd) Moves(steps int) map[Copy]float64 {
 	s := float64(steps)
 	return map[Copy]float64{Behaviour: min(.25+.005*s, .999), Drawing: min(.0075*max(s-75, 0), .999)}
@@ -86,7 +88,8 @@ func (crd) Moves(steps int) map[Copy]float64 {
 
 func (crd) Draws() Copy { return Drawing }
 
-// The released code scales the loss by the range of advantages over β.
+// Loss implements Offline. As in the released code, it is scaled by the range of advantages
+// over β.
 func (crd) Loss() func(o Outputs, in train.Nodes) *graph.Node {
 	return func(o Outputs, in train.Nodes) *graph.Node {
 		loss, _ := CRD(o, in.At("advantage"), in.At("group mean"), in.At("beta"))
@@ -98,9 +101,10 @@ func (crd) Loss() func(o Outputs, in train.Nodes) *graph.Node {
 //
 //	s = -(‖u_θ - u‖²/w_θ - ‖u_old - u‖²/w_old)
 //
-// is the reward that the network implies, u predictions scaled as the loss weighs them, w
-// the mean absolute errors, r float32[B] the image's optimality, and the means s̄ and r̄
-// are over its group (mean float32[B, B], rows sum to 1). No gradient flows through s̄.
+// is the reward that the network implies. u are predictions times the square root of the
+// loss' weight, w the mean absolute errors, r float32[B] the images' optimality, and s̄ and r̄
+// the means over the group (groupMean float32[B, B], whose rows sum to 1). No gradient flows
+// through s̄.
 func CRD(o Outputs, r, groupMean, beta *graph.Node) (loss, implicit *graph.Node) {
 	scale := o.Scale()
 	target, old := graph.Mul(scale, o.Target), graph.Mul(scale, o.Behaviour)

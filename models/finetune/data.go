@@ -7,29 +7,29 @@ import (
 	"slices"
 )
 
-// Source is a set of generated images with their prompts, and what is known of each. It
-// is plain data, which a training saves with its state.
+// Source is a set of generated images with their prompts, scores and labels. It is plain
+// data, so that a training can save it with its state.
 type Source struct {
 	Images  []float32 // x₀ [n, H, W, C], in the model's range
-	Prompts []int     // of each image, an index into the training's prompts; images of one are a group
+	Prompts []int     // of each image, an index of the training's prompts; images of one prompt are a group
 	Scores  []float32 // r of each image, in [0, 1]; all 1 without a reward
 	Good    []bool    // each image's label
-	Judged  []bool    // whether there is one: a skipped image has none
-	Mix     float64   // relative weight of one of its images in the draw
+	Judged  []bool    // whether the image has a label; a skipped image has none
+	Mix     float64   // relative probability that one of its images is drawn
 }
 
 // Pairs are pretraining image-caption pairs.
 type Pairs interface {
 	Len() int
-	// Image fills pair i's image in the model's range; Caption is its prompt's index.
+	// Image writes pair i's image in the model's range; Caption is the index of its prompt.
 	Image(i int, dst []float32)
 	Caption(i int) int
 }
 
-// ErrNothing is wrapped by the error of a method that can learn nothing from its images.
+// ErrNothing is wrapped by the error of a method that cannot learn from the given images.
 var ErrNothing = errors.New("nothing to learn from")
 
-// A Pool is the images of all sources, end to end.
+// A Pool has the images of all sources, one source after the other.
 type Pool struct {
 	Scores  []float32
 	Prompts []int
@@ -69,7 +69,7 @@ func (p *Pool) of(i int) (*Source, int) {
 	return &p.sources[k], i - p.start[k]
 }
 
-// mix is the relative weight of image i in the draw.
+// mix is the relative probability that image i is drawn.
 func (p *Pool) mix(i int) float64 {
 	s, _ := p.of(i)
 	return s.Mix
@@ -128,17 +128,17 @@ func (p *Pool) Sampler(images []int) Sampler {
 // Empty reports whether nothing can be drawn.
 func (s Sampler) Empty() bool { return len(s.ends) == 0 || s.ends[len(s.ends)-1] == 0 }
 
-// Draw draws an image.
+// Draw returns the index of a random image.
 func (s Sampler) Draw(r *rand.Rand) int {
 	at := s.ends[len(s.ends)-1] * r.Float64()
 	k, exact := slices.BinarySearch(s.ends, at)
 	if exact {
-		k++ // an image ends where the next begins
+		k++ // the interval of an image excludes its end
 	}
 	return s.images[min(k, len(s.images)-1)]
 }
 
-// DrawBatch draws n images.
+// DrawBatch returns the indices of n random images.
 func (s Sampler) DrawBatch(r *rand.Rand, n int) []int {
 	out := make([]int, n)
 	for i := range out {

@@ -9,7 +9,7 @@ import (
 // ddpo is DDPO (Black et al. 2023, arXiv 2305.13301) with importance sampling.
 type ddpo struct {
 	Clip    float64 `json:"clip" key:"ddpo.clip"`
-	Updates int     `json:"updates" key:"ddpo.updates"` // of the weights, a rollout
+	Updates int     `json:"updates" key:"ddpo.updates"` // updates of the weights for each rollout
 }
 
 func (ddpo) Name() string                    { return "ddpo" }
@@ -21,8 +21,8 @@ func (ddpo) Surrogate(ratio, advantage *graph.Node, in train.Nodes) *graph.Node 
 	return Clipped(ratio, advantage, in.At("clip"))
 }
 
-// Advantages compare a score with the prompt's own last ones where there are enough, 16
-// in ddpo-pytorch, else with the rollout's (section 4.3 of the paper).
+// Advantages standardizes scores by the last scores of their prompt, where at least 16 are
+// known (as in ddpo-pytorch), and otherwise by those of the rollout (section 4.3 of the paper).
 func (ddpo) Advantages(h *History, scores []float32, prompts []int) []float32 {
 	const enough = 16
 	h.Add(scores, prompts)

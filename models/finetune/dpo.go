@@ -12,8 +12,8 @@ import (
 )
 
 // dpo is Diffusion-DPO (Wallace et al. 2023, arXiv 2311.12908, eq. 14). It learns from
-// pairs of a good and a bad image of one prompt, which have the same noise and time.
-// Prompts that have both are drawn evenly, whatever their number of pairs.
+// pairs of a good and a bad image of one prompt, at the same noise and time. Prompts
+// that have both are drawn uniformly, whatever their number of pairs.
 type dpo struct {
 	Beta float64 `json:"beta" key:"dpo.beta"`
 }
@@ -27,7 +27,7 @@ func (m dpo) Constants() map[string]float64 { return map[string]float64{"beta": 
 
 func (dpo) Prepare(p *Pool, batch int) (*Plan, error) {
 	good, bad := p.ByPrompt(p.Labelled(true)), p.ByPrompt(p.Labelled(false))
-	var prompts []int // that have both
+	var prompts []int // those with good and bad images
 	for g := range good {
 		if _, ok := bad[g]; ok {
 			prompts = append(prompts, g)

@@ -6,12 +6,12 @@ import (
 	"ablate/models/train"
 )
 
-// dpok is DPOK (Fan et al. 2023, arXiv 2305.16381) as its released code has it.
+// dpok is DPOK (Fan et al. 2023, arXiv 2305.16381) as in its released code.
 type dpok struct {
 	Clip     float64 `json:"clip" key:"dpok.clip"`
 	Weight   float64 `json:"weight" key:"dpok.weight"` // of the reward, w_r
 	Velocity float64 `json:"velocity" key:"dpok.velocity"`
-	Updates  int     `json:"updates" key:"dpok.updates"` // of the weights, a rollout
+	Updates  int     `json:"updates" key:"dpok.updates"` // updates of the weights for each rollout
 }
 
 func (dpok) Name() string  { return "dpok" }
@@ -21,8 +21,8 @@ func (m dpok) Constants() map[string]float64 {
 }
 func (m dpok) Rollout() RolloutShape { return RolloutShape{Updates: m.Updates} }
 
-// Surrogate is the mean of -w·A·clip(ρ, 1 ± c). Without Clipped's minimum the gradient is
-// zero wherever the ratio is clipped.
+// Surrogate is the mean of -w·A·clip(ρ, 1 ± c). It lacks the minimum of Clipped, so the
+// gradient is zero wherever the ratio is clipped.
 func (dpok) Surrogate(ratio, advantage *graph.Node, in train.Nodes) *graph.Node {
 	return DPOK(ratio, advantage, in.At("clip"), in.At("weight"))
 }
@@ -32,9 +32,9 @@ func DPOK(ratio, advantage, clip, weight *graph.Node) *graph.Node {
 	return graph.Neg(graph.ReduceAllMean(graph.Mul(weight, graph.Mul(advantage, clamp(ratio, clip)))))
 }
 
-// Advantages subtract a baseline, in the place of DPOK's learned value function: the mean
-// of the other scores that are remembered of the prompt; where there are none, of the
-// rollout's other scores. A score is no part of its own baseline.
+// Advantages returns scores minus a baseline, which replaces DPOK's learned value function:
+// the mean of the prompt's other remembered scores or, if there are none, of the rollout's
+// other scores. A score never enters its own baseline.
 func (dpok) Advantages(h *History, scores []float32, prompts []int) []float32 {
 	h.Add(scores, prompts)
 	all, _ := moments(scores)

@@ -10,7 +10,7 @@ import (
 )
 
 // draft is DRaFT-K (Clark et al. 2023, arXiv 2309.17400; AlignProp, arXiv 2310.03739):
-// the reward of the drawn image, differentiated through the sampler's last K steps.
+// the reward of the drawn image is differentiated through the sampler's last K steps.
 type draft struct {
 	Last int `json:"last" key:"draft.last"` // K
 }

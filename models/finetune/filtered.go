@@ -7,12 +7,12 @@ import (
 	"slices"
 )
 
-// filtered is the likelihood of the images with the highest scores, the "sparse" weights
+// filtered is the likelihood of the images with the highest scores: the "sparse" weights
 // of RWR in the code of Black et al. 2023 (arXiv 2305.13301).
 type filtered struct {
 	weightedLikelihood
 	By        string  `json:"by" key:"filtered.by"`               // fraction or threshold
-	Fraction  float64 `json:"fraction" key:"filtered.fraction"`   // of the images that is kept
+	Fraction  float64 `json:"fraction" key:"filtered.fraction"`   // of the images that are kept
 	Threshold float64 `json:"threshold" key:"filtered.threshold"` // or the least score that is kept
 }
 
@@ -26,19 +26,19 @@ func (m filtered) Prepare(p *Pool, batch int) (*Plan, error) {
 	case "fraction":
 		weights = Top(p.Scores, m.Fraction)
 	default:
-		return nil, fmt.Errorf("finetune: filtered keeps by %q: must be fraction or threshold", m.By)
+		return nil, fmt.Errorf("finetune: unknown filtered.by %q: must be fraction or threshold", m.By)
 	}
-	// A step's images are drawn from those that are kept: in a batch drawn from all, most
-	// would have no weight.
+	// A step draws from the kept images only: in a batch drawn from all images most
+	// would have weight 0.
 	kept := p.Sampler(p.Where(func(i int) bool { return weights[i] > 0 }))
 	if kept.Empty() {
-		return nil, fmt.Errorf("finetune: no image has a score of %v, so that filtered keeps none: %w", m.Threshold, ErrNothing)
+		return nil, fmt.Errorf("finetune: no image has a score of at least %v, so that filtered keeps none: %w", m.Threshold, ErrNothing)
 	}
 	return &Plan{Weights: weights, Effective: weights, Draw: func(r *rand.Rand) []int { return kept.DrawBatch(r, batch) }}, nil
 }
 
-// Top are the weights 1 of the best fraction of scores r and 0 of the rest; all that tie
-// with the last of the best are among them.
+// Top returns weight 1 for the best fraction of scores r, all ties with the lowest of them
+// included, and 0 for the rest.
 func Top(r []float32, fraction float64) []float32 {
 	sorted := slices.Clone(r)
 	slices.Sort(sorted)
@@ -52,7 +52,7 @@ func Top(r []float32, fraction float64) []float32 {
 	return w
 }
 
-// Above are the weights 1 of scores of at least the threshold and 0 of the rest.
+// Above returns weight 1 for scores of at least the threshold, and 0 for the rest.
 func Above(r []float32, threshold float64) []float32 {
 	w := make([]float32, len(r))
 	for i, x := range r {

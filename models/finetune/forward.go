@@ -15,25 +15,25 @@ import (
 	"ablate/models/train"
 )
 
-// A Plan is what an offline method makes of a pool of images.
+// A Plan is how an offline method trains on a pool of images.
 type Plan struct {
 	// Draw returns the images of a step.
 	Draw func(r *rand.Rand) []int
-	// Weights are those of each image's denoising loss; nil leaves the loss out.
+	// Weights are the weights of the images' denoising losses; nil means no such loss.
 	Weights []float32
-	// Advantages are what the objective is given of each image, as the input "advantage": its
-	// advantage, target or label; nil leaves the input out.
+	// Advantages are the objective's input "advantage" for each image: its advantage, target
+	// or label. nil means that the objective has no such input.
 	Advantages []float32
-	// Effective are the weights that the effective sample size is of; nil stands for equal
-	// ones.
+	// Effective are the weights whose effective sample size is reported; nil means equal
+	// weights.
 	Effective []float32
-	// Anchor, if set, is the anchor's weight of image i, from the recipe's.
+	// Anchor, if set, returns the anchor's weight of image i, given the recipe's weight.
 	Anchor func(i int, weight float64) float64
 	// Inputs, if set, adds further inputs for the images of a step.
 	Inputs func(drawn []int, in train.Inputs)
 	// Times, if set, changes the times of the images of a step.
 	Times func(drawn []int, times []float32)
-	// Paired says that the second half of a batch has the noise and times of the first.
+	// Paired means that the second half of a batch has the noise and times of the first.
 	Paired bool
 }
 
@@ -53,19 +53,19 @@ func gather(x []float32, indices []int) []float32 {
 	return out
 }
 
-// Outputs are what an objective on the forward process sees of a batch of B generated
+// Outputs are the arguments of an objective on the forward process for a batch of B generated
 // images: the predictions of the trained network and of its copies on the same noisy
 // images, float32[B, ...]. A copy that the objective does not read is nil.
 type Outputs struct {
 	Process      process.Process
 	Noisy, Clean *graph.Node // x_t and x₀
 	Time         *graph.Node // t float32[B]
-	Target       *graph.Node // what the network should predict
+	Target       *graph.Node // of the network's prediction
 	Model        *graph.Node // prediction of the trained network
-	Detached     *graph.Node // the same as a constant, through which no gradient flows
+	Detached     *graph.Node // the same, as a constant without a gradient
 	Reference    *graph.Node // of the pretrained network
 	Behaviour    *graph.Node // of the behaviour policy
-	Average      *graph.Node // of the slow average
+	Average      *graph.Node // of the exponential moving average
 }
 
 // Loss returns each image's denoising loss ℓ float32[B] under a prediction.
@@ -73,12 +73,12 @@ func (o Outputs) Loss(prediction *graph.Node) *graph.Node {
 	return process.Loss(o.Process, prediction, o.Target, o.Time)
 }
 
-// Apart returns the squared difference of two predictions float32[B], weighted as the
-// denoising loss weighs an error.
+// Apart returns the squared difference of two predictions float32[B], with the weight that
+// the denoising loss gives to an error.
 func (o Outputs) Apart(a, b *graph.Node) *graph.Node { return process.Loss(o.Process, a, b, o.Time) }
 
-// Scale is the square root float32[B, 1, …] of the loss' weight: predictions times Scale
-// differ by as much as the loss says.
+// Scale is the square root float32[B, 1, …] of the loss' weight. The squared difference of two
+// predictions times Scale is their weighted squared difference.
 func (o Outputs) Scale() *graph.Node {
 	w := graph.Sqrt(o.Process.Weight(o.Time))
 	for w.Rank() < o.Model.Rank() {
@@ -87,19 +87,19 @@ func (o Outputs) Scale() *graph.Node {
 	return w
 }
 
-// likelihood is Σ weightᵢ·ℓᵢ alone.
+// likelihood is the loss Σ weightᵢ·ℓᵢ, without an objective.
 func likelihood() loss {
 	return loss{name: "likelihood", build: func(n networks, in train.Nodes) *graph.Node { return n.net.LikelihoodLoss(n.model, in) }}
 }
 
-// forward is the loss of an offline method beside the likelihood:
+// forward is the loss of an offline method:
 //
 //	objective(generated) + Σ weightᵢ·ℓᵢ + Σ anchorᵢ·dᵢ
 //
-// over a batch of images of which the first G are generated and the rest pretraining
-// pairs; d is the anchor's distance to the pretrained network. Inputs beside those of
-// the likelihood: anchor float32[G], which is 0 where there is none, advantage float32[G]
-// and the method's own.
+// over a batch of images, the first G of which are generated and the rest pretraining
+// pairs. d is the anchor's distance to the pretrained network. In addition to the inputs of
+// the likelihood it has anchor float32[G], which is 0 where there is none, advantage
+// float32[G] and the method's own inputs.
 func forward(m Offline, anchor Anchor, rounds int) loss {
 	objective := m.Loss()
 	anchored := anchor == AnchorPrediction || anchor == AnchorKL
@@ -183,23 +183,23 @@ func sortedCopies(m map[Copy]float64) []Copy {
 	return out
 }
 
-// offlineState is what an offline training keeps from step to step.
+// offlineState is the part of an offline training's state that is saved with it.
 type offlineState struct {
 	Round int
-	Drawn *Source // the images of the round; nil while the given ones are learned from
+	Drawn *Source // the images of the round; nil while it learns from the given ones
 }
 
-// offline fine-tunes on given images, and in each round after the first on fresh ones;
-// on those of the round before where fresh ones teach nothing. Without sources a step
-// takes pretraining pairs alone.
+// offline fine-tunes on given images and, in each round after the first, on fresh ones. If
+// the method cannot learn from the fresh images, it goes on with those of the round before.
+// Without sources a step has pretraining pairs only.
 func (j Job) offline(ctx context.Context, t Tools, m *pipeline.Model, method Offline) (*Tuned, error) {
 	batch := j.Batch
 	l := forward(method, j.Anchor, j.Rounds)
-	if len(j.Sources) == 0 { // of pretraining pairs every method takes the likelihood
+	if len(j.Sources) == 0 { // pretraining pairs have the likelihood as loss with every method
 		l, batch = likelihood(), 0
 	}
 	if batch+j.PairsPerStep == 0 {
-		return nil, fmt.Errorf("finetune: there is neither a generated image nor a pretraining pair to learn from")
+		return nil, fmt.Errorf("finetune: there are neither generated images nor pretraining pairs to learn from")
 	}
 	u, err := j.begin(t, m, l)
 	if err != nil {
@@ -213,19 +213,19 @@ func (j Job) offline(ctx context.Context, t Tools, m *pipeline.Model, method Off
 	return u.loop(ctx, &f.offlineState, f.next)
 }
 
-// A forwardTraining is an offline training under way.
+// A forwardTraining is the state of a running offline training.
 type forwardTraining struct {
 	*training
 	method Offline
-	batch  int // generated images of a step
+	batch  int // number of generated images of a step
 	plain  bool
 	offlineState
 	pool *Pool
 	plan *Plan
-	of   int // the round whose images the plan is of
+	of   int // the round that the plan was made for
 }
 
-// learnFrom makes the plan of the given images, or of fresh ones.
+// learnFrom makes the plan for the given images, or for fresh ones.
 func (f *forwardTraining) learnFrom(fresh *Source) error {
 	if f.batch == 0 {
 		return nil
@@ -251,7 +251,7 @@ func (f *forwardTraining) learnFrom(fresh *Source) error {
 	return nil
 }
 
-// next is a step.
+// next returns the inputs of a step.
 func (f *forwardTraining) next(ctx context.Context, step int) (train.Inputs, train.Options, []float64, error) {
 	fail := func(err error) (train.Inputs, train.Options, []float64, error) { return nil, train.Options{}, nil, err }
 	if f.of != f.Round { // the training was restored in a later round
@@ -303,7 +303,7 @@ func (f *forwardTraining) next(ctx context.Context, step int) (train.Inputs, tra
 	return in, o, []float64{o.LearningRate, ess}, nil
 }
 
-// inputs adds those that forward takes beyond the likelihood's.
+// inputs adds the inputs that forward has in addition to those of the likelihood.
 func (f *forwardTraining) inputs(in train.Inputs, drawn []int, times []float32) {
 	anchor := make([]float32, f.batch)
 	if f.anchored() {
@@ -314,7 +314,7 @@ func (f *forwardTraining) inputs(in train.Inputs, drawn []int, times []float32) 
 				w = f.plan.Anchor(k, weight)
 			}
 			if f.Anchor == AnchorKL {
-				// Times are not drawn evenly, and the divergence is an integral over them.
+				// The divergence is an integral over times, which are not drawn uniformly.
 				t := float64(times[i])
 				w *= f.model.Process.DivergenceWeight(t) / f.model.Process.TimeDensity(t)
 			}
@@ -336,7 +336,7 @@ func (f *forwardTraining) inputs(in train.Inputs, drawn []int, times []float32) 
 	}
 }
 
-// newRound moves the copies, draws a round's images and learns from them.
+// newRound moves the copies, draws the images of a round and makes their plan.
 func (f *forwardTraining) newRound(ctx context.Context, step, round int) error {
 	draws := Copy("")
 	if mover, ok := f.method.(Mover); ok {
@@ -367,7 +367,7 @@ func (f *forwardTraining) newRound(ctx context.Context, step, round int) error {
 	return nil
 }
 
-// fresh draws a round's images from a model and has them scored.
+// fresh draws and scores the images of a round.
 func (f *forwardTraining) fresh(ctx context.Context, m *pipeline.Model, round int) (*Source, error) {
 	n := f.Fresh.Images
 	s := &Source{Mix: 1, Prompts: make([]int, n), Good: make([]bool, n), Judged: make([]bool, n)}

@@ -12,14 +12,14 @@ import (
 	"ablate/models/train"
 )
 
-// A GradientGraph is what the loss of a RewardGradient has inside its graph.
+// A GradientGraph has the functions that the loss of a RewardGradient uses inside its graph.
 type GradientGraph struct {
 	Process process.Process
-	// Predict is the trained network at states x and a time float32[].
+	// Predict returns the trained network's prediction for states x at a time float32[].
 	Predict func(x, time *graph.Node) *graph.Node
-	// Score is the reward float32[B] of images in the model's range. Values outside the
-	// range are clipped before the reward, as in the released code of ReFL and AlignProp;
-	// their gradient is 0.
+	// Score returns the reward float32[B] of images in the model's range. Values outside the
+	// range are clipped before, as in the released code of ReFL and AlignProp, and have a
+	// gradient of 0.
 	Score func(images *graph.Node) *graph.Node
 }
 
@@ -34,7 +34,7 @@ func (g GradientGraph) Step(x, t, next *graph.Node) *graph.Node {
 // clipped is x within the range of images, -1 to 1; its gradient is 0 outside.
 func clipped(x *graph.Node) *graph.Node { return graph.MinScalar(graph.MaxScalar(x, -1), 1) }
 
-// gradientLoss is that of a RewardGradient. Inputs: state float32[B, H, W, C], cond and
+// gradientLoss is the loss of a RewardGradient. Inputs: state float32[B, H, W, C], cond,
 // text (the prompts, for the reward), times float32[K+1], and the method's constants.
 func gradientLoss(m RewardGradient, r *RewardModel) loss {
 	return loss{name: m.Name() + " " + r.Name, reward: r, build: func(n networks, in train.Nodes) *graph.Node {
@@ -52,13 +52,13 @@ func gradientLoss(m RewardGradient, r *RewardModel) loss {
 	}}
 }
 
-// reuse is how many batches one draw of partially denoised images serves. Their states
-// are drawn by weights up to reuse-1 steps older.
+// reuse is the number of batches that are taken from one draw of partially denoised images.
+// The weights that drew the states of a batch are up to reuse-1 steps old.
 const reuse = 4
 
-// gradientState is what a reward gradient keeps from step to step.
+// gradientState is the part of a reward gradient's state that is saved with it.
 type gradientState struct {
-	Draws  int       // so far
+	Draws  int       // number of draws so far
 	States []float32 // [reuse·Batch, H, W, C]
 	Stop   int
 }
@@ -70,7 +70,7 @@ func (j Job) gradient(ctx context.Context, t Tools, m *pipeline.Model, method Re
 		return nil, err
 	}
 	if j.Sampler.Steps < 2 {
-		return nil, fmt.Errorf("finetune: %s learns from the sampler's steps, and there is %d: set sampler.steps to at least 2", method.Name(), j.Sampler.Steps)
+		return nil, fmt.Errorf("finetune: %s needs at least 2 steps of the sampler, which has %d: raise sampler.steps", method.Name(), j.Sampler.Steps)
 	}
 	grid, err := m.Process.Grid(j.Sampler.Steps, j.Sampler.Shift)
 	if err != nil {
@@ -85,7 +85,7 @@ func (j Job) gradient(ctx context.Context, t Tools, m *pipeline.Model, method Re
 	return u.loop(ctx, &g.gradientState, g.next)
 }
 
-// A gradientTraining is the training of a RewardGradient under way.
+// A gradientTraining is the state of a running training by a RewardGradient.
 type gradientTraining struct {
 	*training
 	method RewardGradient
@@ -93,7 +93,7 @@ type gradientTraining struct {
 	gradientState
 }
 
-// prompts are those of draw number k.
+// prompts returns the prompts of draw number k.
 func (g *gradientTraining) prompts(k int) []int {
 	p := make([]int, reuse*g.Batch)
 	for i := range p {
@@ -102,7 +102,7 @@ func (g *gradientTraining) prompts(k int) []int {
 	return p
 }
 
-// next is a step.
+// next returns the inputs of a step.
 func (g *gradientTraining) next(ctx context.Context, step int) (train.Inputs, train.Options, []float64, error) {
 	fail := func(err error) (train.Inputs, train.Options, []float64, error) { return nil, train.Options{}, nil, err }
 	k, at := step/reuse, step%reuse

@@ -18,9 +18,9 @@ import (
 	"ablate/models/train"
 )
 
-// slope compares the norm of a loss' gradient by the network's weights with how fast the
-// loss rises along it, by central differences through the whole network. Copies differ
-// from the weights, as they do in training, and what is detached stays where it was.
+// slope compares the norm of a loss' gradient by the network's weights with the slope of the
+// loss along the gradient, by central differences through the whole network. Copies differ
+// from the weights, as in training, and detached values stay constant.
 func slope(t *testing.T, name string, l loss, m *pipeline.Model, rewardValues nn.Values, in train.Inputs) {
 	t.Helper()
 	s, err := newStep(m.Network, l, pipeline.BothParts, lora.Config{})
@@ -80,7 +80,7 @@ func slope(t *testing.T, name string, l loss, m *pipeline.Model, rewardValues nn
 		}
 	}
 	norm = math.Sqrt(norm)
-	// The step is chosen so that the loss moves by well more than a float32 resolves.
+	// With this step the loss changes by much more than the resolution of float32.
 	const h = 2e-3
 	moved := func(sign float64) float64 {
 		v := nn.Values{}
@@ -99,7 +99,7 @@ func slope(t *testing.T, name string, l loss, m *pipeline.Model, rewardValues nn
 	}
 }
 
-// first returns the inputs of a job's first step and its loss. The text encoder is
+// first returns the loss of a job and the inputs of its first step. The text encoder is
 // trained too, so that its gradients are compared as well.
 func first(t *testing.T, tl Tools, m *pipeline.Model, j Job) (loss, train.Inputs) {
 	t.Helper()
@@ -142,7 +142,8 @@ func first(t *testing.T, tl Tools, m *pipeline.Model, j Job) (loss, train.Inputs
 	return l, in
 }
 
-// TestGradients holds the gradients of every method, variant and anchor to differences.
+// TestGradients compares the gradients of every method, variant and anchor with central
+// differences.
 func TestGradients(t *testing.T) {
 	net := tiny()
 	tl, m := tools(t, net), model(net)
@@ -175,7 +176,7 @@ func TestGradients(t *testing.T) {
 	long := job(net, draft{Last: 3})
 	long.Batch = 12
 	jobs["draft through three steps"] = long
-	done := map[string]bool{} // methods that weigh the likelihood have one graph
+	done := map[string]bool{} // methods of weighted likelihood share a graph
 	for _, name := range sortedNames(jobs) {
 		j := jobs[name]
 		l, in := first(t, tl, m, j)
@@ -187,7 +188,7 @@ func TestGradients(t *testing.T) {
 	}
 }
 
-// TestRatioBeforeTheFirstUpdate: the policy that draws is the one that learns, so that its
+// TestRatioBeforeTheFirstUpdate: the policy that draws is the one that is trained, so that the
 // ratio of probabilities is 1.
 func TestRatioBeforeTheFirstUpdate(t *testing.T) {
 	net := tiny()
@@ -215,8 +216,8 @@ func TestRatioBeforeTheFirstUpdate(t *testing.T) {
 	}
 }
 
-// TestOutsideTheImage: the reward's gradient is 0 where a picture cannot show more, as in
-// the released code, which clips before the reward.
+// TestOutsideTheImage: the reward's gradient is 0 outside the range of pixel values, as in
+// the released code, which clips images before the reward.
 func TestOutsideTheImage(t *testing.T) {
 	reward, _ := brightnessModel()
 	fn, err := backend.NewFn(modeltest.Backend(t), "clipped", 0, func(in []*graph.Node) []*graph.Node {
@@ -239,13 +240,13 @@ func TestOutsideTheImage(t *testing.T) {
 	if r, want := backend.Float32s(out[0])[0], 1/(1+math.Exp(-4*(1./6))); math.Abs(float64(r)-want) > 1e-6 {
 		t.Errorf("the reward is %v, want %v: that of the image as it is stored", r, want)
 	}
-	// The loss of both methods goes through it.
+	// The losses of both methods use the clipped score.
 	net := tiny()
 	tl, m := tools(t, net), model(net)
 	for _, method := range []Method{draft{Last: 1}, refl{From: .5, Weight: 1, Margin: 2}} {
 		j := job(net, method)
 		j.Batch, j.LearningRate = 16, 1e-2 // compiled for TestDrawingMethods, too
-		// A denoiser that predicts far beyond white leaves nothing to gain.
+		// The reward of a denoiser that predicts values far above white has no gradient.
 		far := m.With(nn.Values{"out.bias": slices.Repeat([]float32{50}, 192), "out.weight": make([]float32, 192*16)})
 		got := run(t, tl, far, j)
 		if d := distance(got, far.Weights); d != 0 {

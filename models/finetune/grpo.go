@@ -11,7 +11,7 @@ type grpo struct {
 	Clip    float64 `json:"clip" key:"grpo.clip"`
 	Group   int     `json:"group" key:"grpo.group"` // images of one prompt in a rollout
 	KL      float64 `json:"kl" key:"grpo.kl"`
-	Updates int     `json:"updates" key:"grpo.updates"` // of the weights, a rollout
+	Updates int     `json:"updates" key:"grpo.updates"` // updates of the weights for each rollout
 }
 
 func (grpo) Name() string                    { return "grpo" }
@@ -23,8 +23,8 @@ func (grpo) Surrogate(ratio, advantage *graph.Node, in train.Nodes) *graph.Node 
 	return Clipped(ratio, advantage, in.At("clip"))
 }
 
-// Advantages are scores less the mean of their group, over the standard deviation of the
-// rollout; eq. 4 of the paper has that of the group.
+// Advantages returns scores minus the mean of their group, divided by the standard deviation
+// of the rollout. Eq. 4 of the paper divides by that of the group.
 func (grpo) Advantages(_ *History, scores []float32, prompts []int) []float32 {
 	return clipTo(Advantages(scores, prompts, false), AdvantageClip)
 }

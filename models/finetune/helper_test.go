@@ -24,7 +24,7 @@ func tiny() pipeline.Network {
 	return pipeline.Shapes(c)
 }
 
-// model has no weights of zero, so that a wrong gradient shows.
+// model returns a model without weights of zero, so that a wrong gradient is noticed.
 func model(net pipeline.Network) *pipeline.Model {
 	v := nn.Init(net.AllParams(), random.Stream(1, "test", "init", 0))
 	for _, p := range net.AllParams() {
@@ -38,7 +38,7 @@ func model(net pipeline.Network) *pipeline.Model {
 	return &pipeline.Model{Network: net, Weights: v}
 }
 
-// nudged are weights that differ from v as copies do in training.
+// nudged returns weights that differ from v, as copies do in training.
 func nudged(v nn.Values, r *rand.Rand, by float32) nn.Values {
 	out := nn.Values{}
 	for _, p := range tiny().AllParams() {
@@ -53,8 +53,8 @@ func nudged(v nn.Values, r *rand.Rand, by float32) nn.Values {
 	return out
 }
 
-// shared is what the tests of this process compiled, for the tiny network: most of their
-// time goes into that.
+// shared are the compiled functions of this process for the tiny network. Compiling takes
+// most of the tests' time.
 var shared *Tools
 
 // tools compile each step once for all tests.
@@ -84,7 +84,7 @@ func tools(t testing.TB, net pipeline.Network) Tools {
 	return *shared
 }
 
-// text is the encoder's input of four prompts, a word each.
+// text returns the encoder's input of four prompts of one word each.
 func text(net pipeline.Network) []float32 {
 	x := make([]float32, 4*net.Text)
 	for i := range 4 {
@@ -93,7 +93,7 @@ func text(net pipeline.Network) []float32 {
 	return x
 }
 
-// generated are n images of four prompts, good and bad in turn.
+// generated returns n images of four prompts, alternately good and bad.
 func generated(net pipeline.Network, n int, score float32) Source {
 	px := net.Pixels()
 	s := Source{Mix: 1, Images: make([]float32, n*px)}
@@ -105,7 +105,7 @@ func generated(net pipeline.Network, n int, score float32) Source {
 	return s
 }
 
-// scored are generated images whose scores differ within every prompt.
+// scored returns generated images whose scores differ within every prompt.
 func scored(net pipeline.Network, n int) Source {
 	s := generated(net, n, 0)
 	r := random.Stream(1, "test", "score", 0)
@@ -115,7 +115,7 @@ func scored(net pipeline.Network, n int) Source {
 	return s
 }
 
-// constants are methods with constants that suit a tiny network.
+// constants returns the methods with constants that suit a tiny network.
 func constants() map[string]Method {
 	return map[string]Method{
 		"reward-weighted": rewardWeighted{}, "softmax-weighted": softmaxWeighted{Tau: .2}, "filtered": filtered{By: "threshold", Threshold: .5},
@@ -126,7 +126,7 @@ func constants() map[string]Method {
 	}
 }
 
-// brightness is a reward that anyone can raise: the mean of an image, mapped to
+// brightness is a reward that is easy to raise: the mean of an image, mapped to
 // [0, 1].
 func brightness(images []float32, prompts []int) ([]float32, error) {
 	px := len(images) / len(prompts)
@@ -150,7 +150,7 @@ func brightnessModel() (*RewardModel, nn.Values) {
 }
 
 // job is a short fine-tuning by a method. Jobs of one batch size and without a moving
-// average share what is compiled.
+// average share compiled functions.
 func job(net pipeline.Network, m Method) Job {
 	reward, values := brightnessModel()
 	return Job{
@@ -181,7 +181,7 @@ func (p pairs) Image(i int, image []float32) {
 	random.Normal(random.Stream(2, "test", "pair", i), image)
 }
 
-// distance is the largest difference of a weight.
+// distance returns the largest absolute difference of a weight.
 func distance(a, b nn.Values) (d float64) {
 	for name, x := range a {
 		for i, v := range x {
@@ -202,5 +202,5 @@ func drawnAnchor(method string) Anchor {
 	return AnchorNone
 }
 
-// sortedNames of a map, for graphs must not depend on the order of a map.
+// sortedNames returns the keys of a map in order: a graph must not depend on the order of a map.
 func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

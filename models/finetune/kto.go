@@ -65,8 +65,8 @@ func (kto) Loss() func(o Outputs, in train.Nodes) *graph.Node {
 //
 //	w(y)·(1 - σ(±β·(g - z))), g = ℓ_ref - ℓ_θ, z = max(0, mean g),
 //
-// plus for good images and minus for bad ones, w their weights. z stands for the
-// divergence from the reference and carries no gradient, as in the released code:
+// with plus for good images and minus for bad ones; w are their weights. z is an estimate of
+// the divergence from the reference and carries no gradient, as in the released code:
 // detached are the losses ℓ_θ as constants.
 func KTO(model, detached, reference, good, beta, desirable, undesirable *graph.Node) *graph.Node {
 	g := graph.Sub(reference, model)

@@ -1,17 +1,18 @@
-// Package finetune adapts a pretrained model to rewards or labels. A method is one
-// file: its constants, what it makes of the data, what a step draws, how its copies of
-// the network move, and its loss. There are three kinds:
+// Package finetune fine-tunes a pretrained text-to-image model on rewards or on good/bad
+// labels of images. Each method is one file, with its constants, its weights or advantages of
+// images, the images of a step, the schedule of its frozen copies of the network, its loss,
+// and the paper's equations. There are three kinds of methods:
 //
 //   - an [Offline] method learns from given images on the forward process (forward.go):
-//     reward-weighted likelihood and its kin, DPO, KTO, AWM, DiffusionNFT, CRD;
+//     variants of reward-weighted likelihood, DPO, KTO, AWM, DiffusionNFT, CRD;
 //   - a [Policy] learns from the sampler's own trajectories by a policy gradient
 //     (policy.go): DDPO, DPOK, Flow-GRPO;
-//   - a [RewardGradient] goes back through the sampler's last steps (gradient.go):
-//     ReFL, DRaFT.
+//   - a [RewardGradient] differentiates a learned reward through the sampler's last steps
+//     (gradient.go): ReFL, DRaFT.
 //
-// Symbols: r a reward in [0, 1], ℓ the denoising loss of an image, which stands for
-// -log p, A an advantage, ρ a ratio of likelihoods. The papers write ε-prediction; here
-// ℓ is the model's own weighted denoising loss.
+// Symbols: r a reward in [0, 1], ℓ the denoising loss of an image, which is a surrogate of
+// -log p, A an advantage, ρ a ratio of likelihoods. The papers use ε-prediction; here
+// ℓ is the denoising loss of the model's forward process, with its weights.
 package finetune
 
 import (
@@ -27,20 +28,18 @@ import (
 )
 
 // A Method is one way to fine-tune. It is a struct whose fields are its constants; the
-// tag key gives a field the path that it has in a trial, below finetune.
+// tag key is the path of a field in a trial, below finetune.
 type Method interface {
-	// Name is the method's in a study.
+	// Name is the value of finetune.method in a study.
 	Name() string
-	// Revision is part of the identity of what the method computed. Raise it when that
-	// changes.
+	// Revision is part of the key of the method's results. Raise it when they change.
 	Revision() int
-	// Constants are the numbers that the method's loss takes as inputs, by their names
-	// there.
+	// Constants are the numbers that are inputs of the method's loss, by their names there.
 	Constants() map[string]float64
 }
 
-// Methods are all methods, in the order in which they are listed to people. This is the
-// one place that knows of every file.
+// Methods returns all methods, in the order in which they are listed to users. No other code
+// lists them.
 func Methods() []Method {
 	return []Method{
 		rewardWeighted{}, softmaxWeighted{}, filtered{}, dpo{}, kto{}, awm{}, nft{}, crd{},
@@ -64,24 +63,25 @@ func ByName(name string) (Method, error) {
 // An Offline method learns from given images.
 type Offline interface {
 	Method
-	// Prepare makes of a pool of images what steps of the given batch draw from. An error
-	// that wraps ErrNothing says that the images teach nothing.
+	// Prepare returns the plan of training on a pool of images with the given number of
+	// images in a step. Its error wraps ErrNothing if the method cannot learn from the images.
 	Prepare(p *Pool, batch int) (*Plan, error)
 	// Copies are the copies of the network that the loss reads.
 	Copies() []Copy
-	// Variant distinguishes graphs of one method that its constants choose between.
+	// Variant names the graph that the method's constants select, where it has several.
 	Variant() string
-	// Loss is the objective on the generated images, a scalar; nil where the likelihood,
-	// weighted by the plan, is all of it.
+	// Loss is the objective on the generated images, a scalar. It is nil where the
+	// likelihood, weighted by the plan, is the whole loss.
 	Loss() func(o Outputs, in train.Nodes) *graph.Node
 }
 
 // A Mover is an Offline method whose copies move from one round of fresh images to the
-// next. Steps are those taken until then, for the published schedules count steps.
+// next. steps is the number of training steps so far, because published schedules count
+// steps.
 type Mover interface {
 	// Moves returns the decay d of each copy: it becomes d·copy + (1-d)·weights.
 	Moves(steps int) map[Copy]float64
-	// Draws is the copy that draws a round's images.
+	// Draws is the copy that draws the images of a round; empty for the trained weights.
 	Draws() Copy
 }
 
@@ -96,23 +96,23 @@ type Policy interface {
 	Surrogate(ratio, advantage *graph.Node, in train.Nodes) *graph.Node
 }
 
-// A RolloutShape is how many images a policy draws at a time and how it learns from
-// them. The fields are shared by all policies and have paths of their own.
+// A RolloutShape is the number of images of a prompt in a rollout and the number of updates
+// that a policy makes from it. All policies have these fields, each below its own path.
 type RolloutShape struct {
-	Group   int // images of one prompt; 0 draws prompts freely
-	Updates int // of the weights, before images are drawn again
+	Group   int // images of one prompt; 0: every image has a new prompt
+	Updates int // updates of the weights for each rollout
 }
 
-// A RewardGradient differentiates a reward.
+// A RewardGradient learns from the gradient of a reward.
 type RewardGradient interface {
 	Method
-	// Stop returns the step of the sampler, of steps in all, from which the loss goes on.
-	// The states before it are drawn without a gradient. r draws where the method does.
+	// Stop returns the step of the sampler, out of steps, at which the loss begins. The
+	// earlier steps have no gradient. r is for methods whose step is random.
 	Stop(steps int, r *rand.Rand) (int, error)
-	// Steps is how many of the sampler's steps from Stop on the loss takes.
+	// Steps returns the number of the sampler's steps from Stop on that the loss takes.
 	Steps(steps int) int
-	// Loss is that of states x at the first of times float32[], each next to the one
-	// before, where predict returns a prediction and score a reward float32[B].
+	// Loss returns the loss at states x, which are at the first of times float32[]; each
+	// further time is that of the next step.
 	Loss(g GradientGraph, x *graph.Node, times []*graph.Node, in train.Nodes) *graph.Node
 }
 
@@ -140,7 +140,7 @@ func Differentiates(m Method) bool {
 	return gradient
 }
 
-// A Choice is a method as a parameter of a stage: JSON {"name": …, "constants": …}.
+// A Choice is a method as a parameter of a stage, in JSON {"name": …, "constants": …}.
 type Choice struct{ Method }
 
 // MarshalJSON implements json.Marshaler.
@@ -158,8 +158,7 @@ func (c Choice) MarshalJSON() ([]byte, error) {
 	}{c.Name(), constants})
 }
 
-// UnmarshalJSON implements json.Unmarshaler. A constant that the method does not have is
-// an error.
+// UnmarshalJSON implements json.Unmarshaler. An unknown constant is an error.
 func (c *Choice) UnmarshalJSON(b []byte) error {
 	var head struct {
 		Name      string          `json:"name"`

@@ -35,8 +35,7 @@ func TestPairsPerStep(t *testing.T) {
 	}
 }
 
-// TestChoice: a method comes back from JSON as it was, and what it does not have is an
-// error.
+// TestChoice: a method is the same after JSON and back, and an unknown constant is an error.
 func TestChoice(t *testing.T) {
 	for name, m := range constants() {
 		b, err := json.Marshal(Choice{m})
@@ -109,9 +108,9 @@ func TestDraw(t *testing.T) {
 	}
 }
 
-// TestOverfits: every offline method learns what four images tell it. Those that follow a
-// score bring the good images nearer than the bad ones; those that weigh the likelihood
-// learn the weighed images by heart.
+// TestOverfits: every offline method learns from four images. Methods that use scores or labels
+// lower the loss of good images more than that of bad ones; methods of weighted likelihood
+// memorize the images with weight.
 func TestOverfits(t *testing.T) {
 	net := tiny()
 	tl, m := tools(t, net), model(net)
@@ -131,7 +130,7 @@ func TestOverfits(t *testing.T) {
 		}
 		for _, anchor := range []Anchor{AnchorNone, AnchorPrediction} {
 			if anchor != AnchorNone && name != "crd" && name != "reward-weighted" {
-				continue // one of those with a weight an image, and one without
+				continue // one method with weights of images, and one without
 			}
 			j := job(net, method)
 			j.Steps, j.LearningRate, j.Sources, j.Anchor, j.Prediction = 100, 3e-3, []Source{source}, anchor, .02
@@ -146,13 +145,13 @@ func TestOverfits(t *testing.T) {
 	}
 }
 
-// weighed marks the methods of which the loss is a weighed likelihood.
+// weighed marks the methods whose loss is a weighted likelihood.
 func (weightedLikelihood) weighed() {}
 
-// losses is each image's denoising loss under the tiny network's weights, compiled once.
+// losses computes each image's denoising loss under the tiny network's weights, compiled once.
 var losses *backend.Fn
 
-// gap is how far the denoising loss of good and of bad images moved.
+// gap returns the changes of the denoising loss of good and of bad images.
 func gap(t *testing.T, net pipeline.Network, before, after nn.Values, s Source) (good, bad float64) {
 	t.Helper()
 	params := net.AllParams()
@@ -206,7 +205,7 @@ func denoisingLosses(t *testing.T, net pipeline.Network) *backend.Fn {
 	return fn
 }
 
-// TestDrawingMethods: what learns from images that it draws raises the reward.
+// TestDrawingMethods: methods that learn from images that they draw raise the reward.
 func TestDrawingMethods(t *testing.T) {
 	net := tiny()
 	tl, m := tools(t, net), model(net)
@@ -265,7 +264,7 @@ func TestAdvantagesOfPolicies(t *testing.T) {
 	near("dpok remembers", dpok{}.Advantages(&h, []float32{1}, []int{7}), .5)
 	near("dpok, one image a prompt", dpok{}.Advantages(&History{}, []float32{1, 0, .5}, []int{1, 2, 3}), .75, -.75, 0)
 	near("dpok, one image", dpok{}.Advantages(&History{}, []float32{1}, []int{1}), 0)
-	// DDPO: the round's moments until a prompt has 16 scores, then its own.
+	// DDPO: the moments are those of the rollout until a prompt has 16 scores, then the prompt's.
 	h = History{}
 	near("ddpo, few scores", ddpo{}.Advantages(&h, []float32{1, 0, 1, 1}, prompts), .577, -1.732, .577, .577)
 	many, same := make([]float32, 16), make([]int, 16)
@@ -275,8 +274,9 @@ func TestAdvantagesOfPolicies(t *testing.T) {
 	near("ddpo, enough scores", ddpo{}.Advantages(&h, many, same), -1, 1)
 }
 
-// TestAccumulated: every batch of a rollout belongs to one update, updates are as many as
-// asked for and as even as can be, and the training's last step makes one.
+// TestAccumulated: every batch of a rollout belongs to one update, the number of updates is
+// the one asked for, their sizes are as even as possible, and the training's last step
+// makes an update.
 func TestAccumulated(t *testing.T) {
 	for _, tc := range []struct{ steps, batches, updates, want int }{
 		{120, 60, 2, 4}, {120, 60, 60, 120}, {70, 60, 2, 3}, {30, 7, 3, 13}, {10, 60, 5, 1}, {9, 1, 4, 9}, {12, 4, 0, 3},
@@ -321,7 +321,7 @@ func TestWeighting(t *testing.T) {
 	}
 }
 
-// prepare is a method's plan of one source.
+// prepare returns a method's plan for one source.
 func prepare(t *testing.T, m Offline, s Source, batch int) *Plan {
 	t.Helper()
 	p, err := NewPool([]Source{s})
@@ -335,8 +335,8 @@ func prepare(t *testing.T, m Offline, s Source, batch int) *Plan {
 	return plan
 }
 
-// TestPairsOfOnePrompt: DPO's halves are good and bad images of one prompt, and see the
-// same noise; KTO's share of good images is the one asked for.
+// TestPairsOfOnePrompt: the halves of DPO's batches are good and bad images of one prompt at
+// the same noise; KTO's share of good images is the one asked for.
 func TestPairsOfOnePrompt(t *testing.T) {
 	net := tiny()
 	s := generated(net, 40, 0)
@@ -382,8 +382,8 @@ func TestPairsOfOnePrompt(t *testing.T) {
 	}
 }
 
-// TestGroupsShareTheirTime: CRD's groups are of different images of one prompt and have
-// one time, and the mean is over each.
+// TestGroupsShareTheirTime: CRD's groups are different images of one prompt at one time, and
+// the mean is over each group.
 func TestGroupsShareTheirTime(t *testing.T) {
 	net := tiny()
 	j := job(net, crd{Beta: 1, Group: 4})
@@ -417,7 +417,7 @@ func TestGroupsShareTheirTime(t *testing.T) {
 	}
 }
 
-// TestFiltered draws from what it keeps.
+// TestFiltered: images are drawn from the kept ones.
 func TestFiltered(t *testing.T) {
 	net := tiny()
 	s := scored(net, 40)
@@ -441,8 +441,8 @@ func TestFiltered(t *testing.T) {
 	}
 }
 
-// TestWeights: images of weight 0 teach nothing, and β scales the pairs: with all weights
-// 0 and β 0 the weights of the network stay, else they move.
+// TestWeights: images of weight 0 have no effect, and β scales the pairs. With all weights
+// 0 and β 0 the network does not change, otherwise it does.
 func TestWeights(t *testing.T) {
 	net := tiny()
 	tl, m := tools(t, net), model(net)
@@ -471,8 +471,8 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-// TestTrains: only the part that is trained comes back, and with it in the step or out
-// of it the denoiser learns from the same text.
+// TestTrains: only the trained part is returned, and the denoiser learns from the same text
+// whether or not the text encoder is in the step.
 func TestTrains(t *testing.T) {
 	net := tiny()
 	tl, m := tools(t, net), model(net)
@@ -489,7 +489,7 @@ func TestTrains(t *testing.T) {
 }
 
 // TestRounds: each round after the first learns from fresh images of the copy that draws,
-// and copies move with the rounds and not before.
+// and copies move between rounds only.
 func TestRounds(t *testing.T) {
 	net := tiny()
 	tl, m := tools(t, net), model(net)
@@ -543,7 +543,7 @@ func TestRounds(t *testing.T) {
 				t.Fatal(name, err)
 			}
 		}
-		// A copy of decay d is d of the way behind.
+		// A copy of decay d has moved by 1 - d of the difference.
 		if mover, ok := Method(method).(Mover); ok {
 			moves := mover.Moves(2)
 			for k, d := range moves {
@@ -575,7 +575,7 @@ func TestRounds(t *testing.T) {
 	}
 }
 
-// TestPublishedDecays are the schedules of the released code at its own steps.
+// TestPublishedDecays compares with the schedules of the released code at its numbers of steps.
 func TestPublishedDecays(t *testing.T) {
 	for _, tc := range []struct {
 		m     Mover
@@ -593,8 +593,8 @@ func TestPublishedDecays(t *testing.T) {
 	}
 }
 
-// TestNothing: what the pretrained model drew must teach something; a round of fresh
-// images that does not goes on with those of the round before.
+// TestNothing: the first round must have images that the method can learn from; a later
+// round without such images continues with those of the round before.
 func TestNothing(t *testing.T) {
 	net := tiny()
 	tl, m := tools(t, net), model(net)
@@ -622,20 +622,20 @@ func TestNothing(t *testing.T) {
 	}
 }
 
-// TestRefuses: what a kind of method cannot have is an error and no other training.
+// TestRefuses: settings that a kind of method does not support are errors.
 func TestRefuses(t *testing.T) {
 	net := tiny()
 	tl, m := tools(t, net), model(net)
 	for name, change := range map[string]func(j *Job){
-		`ddpo has no anchor "prediction"`:                      func(j *Job) { j.Method, j.Anchor = Choice{constants()["ddpo"]}, AnchorPrediction },
-		`nft has no anchor "velocity"`:                         func(j *Job) { j.Method, j.Anchor = Choice{constants()["nft"]}, AnchorVelocity },
-		`draft has no anchor "kl"`:                             func(j *Job) { j.Method, j.Anchor = Choice{constants()["draft"]}, AnchorKL },
-		`unknown schedule "step"`:                              func(j *Job) { j.Schedule = "step" },
-		`filtered keeps by "rank"`:                             func(j *Job) { j.Method = Choice{filtered{By: "rank"}} },
-		"images of source 0 have 4 values each":                func(j *Job) { j.Sources[0].Images = j.Sources[0].Images[:4*32] },
-		"refl learns from the sampler's steps, and there is 1": func(j *Job) { j.Method, j.Sampler.Steps = Choice{constants()["refl"]}, 1 },
-		"has 96 transitions, and a batch takes 97":             func(j *Job) { j.Method, j.Batch = Choice{constants()["ddpo"]}, 97 },
-		"a model has no part \"vae\"":                          func(j *Job) { j.Trains = "vae" },
+		`unknown anchor "prediction" of ddpo`:                     func(j *Job) { j.Method, j.Anchor = Choice{constants()["ddpo"]}, AnchorPrediction },
+		`unknown anchor "velocity" of nft`:                        func(j *Job) { j.Method, j.Anchor = Choice{constants()["nft"]}, AnchorVelocity },
+		`unknown anchor "kl" of draft`:                            func(j *Job) { j.Method, j.Anchor = Choice{constants()["draft"]}, AnchorKL },
+		`unknown schedule "step"`:                                 func(j *Job) { j.Schedule = "step" },
+		`unknown filtered.by "rank"`:                              func(j *Job) { j.Method = Choice{filtered{By: "rank"}} },
+		"images of source 0 have 4 values each":                   func(j *Job) { j.Sources[0].Images = j.Sources[0].Images[:4*32] },
+		"refl needs at least 2 steps of the sampler, which has 1": func(j *Job) { j.Method, j.Sampler.Steps = Choice{constants()["refl"]}, 1 },
+		"has 96 transitions, and a batch takes 97":                func(j *Job) { j.Method, j.Batch = Choice{constants()["ddpo"]}, 97 },
+		"unknown part \"vae\" of a model":                         func(j *Job) { j.Trains = "vae" },
 	} {
 		j := job(net, rewardWeighted{})
 		change(&j)
@@ -645,8 +645,8 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
-// TestStored: a round learns from its images as they are stored, which are those that are
-// scored.
+// TestStored: a round learns from its images as they are after storing, which are the scored
+// ones.
 func TestStored(t *testing.T) {
 	net := tiny()
 	tl, m := tools(t, net), model(net)

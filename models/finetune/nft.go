@@ -10,9 +10,9 @@ import (
 	"ablate/models/train"
 )
 
-// nft is DiffusionNFT (Zheng et al. 2025, arXiv 2509.16117). An image's
-// optimality r in [0, 1] is made of the scores of its prompt, or is its good/bad label:
-// the bad images teach as well.
+// nft is DiffusionNFT (Zheng et al. 2025, arXiv 2509.16117). The optimality r in [0, 1] of an
+// image comes from the scores of its prompt's images, or is its good/bad label. Images of
+// low optimality are learned from too.
 type nft struct {
 	Beta       float64 `json:"beta" key:"nft.beta"`
 	Signal     string  `json:"signal" key:"nft.signal"` // score or label
@@ -40,29 +40,30 @@ func (m nft) Prepare(p *Pool, batch int) (*Plan, error) {
 	return &Plan{Advantages: optimality, Draw: func(r *rand.Rand) []int { return images.DrawBatch(r, batch) }}, nil
 }
 
-// Moves: the behaviour policy, which also draws, lags behind by min(.001·steps, .5)
-// (decay type 1 of the released code, moved after each round at the number of gradient
-// steps).
+// Moves implements Mover. The behaviour policy, which also draws, has the decay
+// min(.001·steps, .5) (decay type 1 of the released code, applied at each round with the
+// number of gradient steps so far).
 func (nft) Moves(steps int) map[Copy]float64 {
 	return map[Copy]float64{Behaviour: min(.001*float64(steps), .5)}
 }
 
 func (nft) Draws() Copy { return Behaviour }
 
-// The released code scales the loss by the range of advantages.
+// Loss implements Offline. As in the released code, it is scaled by the range of advantages.
 func (nft) Loss() func(o Outputs, in train.Nodes) *graph.Node {
 	return func(o Outputs, in train.Nodes) *graph.Node {
 		return graph.MulScalar(graph.ReduceAllMean(NFT(o, in.At("advantage"), in.At("beta"))), AdvantageClip)
 	}
 }
 
-// NFT is each image's loss float32[B] (arXiv 2509.16117, eq. 6 with the weighting of the
-// released code): with the implicit predictions u⁺ = βu_θ + (1-β)u_old and
-// u⁻ = (1+β)u_old - βu_θ,
+// NFT returns each image's loss float32[B] (arXiv 2509.16117, eq. 6 with the weighting of the
+// released code). With the implicit predictions u⁺ = βu_θ + (1-β)u_old and
+// u⁻ = (1+β)u_old - βu_θ it is
 //
 //	[r·‖x̂₀⁺ - x₀‖²/w⁺ + (1-r)·‖x̂₀⁻ - x₀‖²/w⁻]/β,
 //
-// means over pixels, w the mean absolute error of that x̂₀, which carries no gradient.
+// where squares are means over pixels, and w is the mean absolute error of the same x̂₀, which
+// carries no gradient.
 func NFT(o Outputs, r, beta *graph.Node) *graph.Node {
 	away := graph.Mul(beta, graph.Sub(o.Model, o.Behaviour))
 	detached := graph.Mul(beta, graph.Sub(o.Detached, o.Behaviour))
@@ -75,8 +76,8 @@ func NFT(o Outputs, r, beta *graph.Node) *graph.Node {
 	return graph.Div(graph.Add(graph.Mul(r, plus), graph.Mul(graph.OneMinus(r), minus)), beta)
 }
 
-// normalized is the mean over pixels of (x - y)² over the mean absolute difference of
-// detached, x as a constant, and y, at least 1e-5; float32[B].
+// normalized returns, as float32[B], the mean over pixels of (x - y)², divided by that of
+// |detached - y|, which is at least 1e-5. detached is x as a constant.
 func normalized(x, detached, y *graph.Node) *graph.Node {
 	w := graph.MaxScalar(process.MeanPixels(graph.Abs(graph.Sub(detached, y))), 1e-5)
 	return graph.Div(process.MeanSquare(x, y), w)

@@ -16,14 +16,14 @@ import (
 	"ablate/models/train"
 )
 
-// policyLoss is that of a policy gradient over transitions of the stochastic sampler. The
-// anchor is the mean over the batch of the transition's divergence from the reference's
-// (AnchorKL, Flow-GRPO's: with the diffusion's square in the place of the transition's
-// variance, as in its released code), or of (v_θ - v_ref)² (AnchorVelocity, what DPOK's
-// released code calls its KL).
+// policyLoss is the loss of a policy gradient over transitions of the stochastic sampler. The
+// anchor is the mean over the batch of the divergence of the transition from that of the
+// reference (AnchorKL, of Flow-GRPO; as in its released code, the variance is the square of
+// the diffusion and not the variance of the transition), or of (v_θ - v_ref)²
+// (AnchorVelocity, which DPOK's released code calls KL).
 //
 // Inputs: state and next state float32[B, H, W, C], cond, time, next, advantage and
-// log-probability (of the policy that drew) float32[B], the numbers noise and anchor, and
+// log-probability (under the policy that drew) float32[B], the numbers noise and anchor, and
 // the method's constants.
 func policyLoss(m Policy, anchor Anchor) loss {
 	name := []string{m.Name()}
@@ -58,13 +58,13 @@ func policyLoss(m Policy, anchor Anchor) loss {
 	return l
 }
 
-// History remembers the last scores of each prompt.
+// History has the last scores of each prompt.
 type History map[int][]float32
 
-// remembered is how many scores of a prompt are kept, as in ddpo-pytorch.
+// remembered is the number of scores that are kept of a prompt, as in ddpo-pytorch.
 const remembered = 32
 
-// Add remembers scores.
+// Add adds scores, and drops the oldest of a prompt that has more than remembered.
 func (h History) Add(scores []float32, prompts []int) {
 	for i, s := range scores {
 		list := append(h[prompts[i]], s)
@@ -72,24 +72,24 @@ func (h History) Add(scores []float32, prompts []int) {
 	}
 }
 
-// policyState is what a policy keeps from step to step.
+// policyState is the part of a policy's state that is saved with its training.
 type policyState struct {
-	Rollouts     int // that were drawn
+	Rollouts     int // number of rollouts so far
 	Trajectories []sampler.Trajectory
 	Prompts      []int
 	Advantages   []float32
 	History      History
 }
 
-// policy fine-tunes by a policy gradient: it draws images with their trajectories, has
-// them scored, learns from batches of all their transitions in random order, and draws
-// again. Gradients of several batches make an update, so that a rollout is worth as many
-// updates as the method says; each is of a random part of all transitions, where released
-// code takes all transitions of a part of the images.
+// policy fine-tunes by a policy gradient. It draws images with their trajectories, scores
+// them, learns from batches of all their transitions in random order, and draws again. The
+// gradients of several batches are accumulated to one update, so that a rollout gives
+// as many updates as the method asks for. An update is on a random part of all transitions,
+// whereas released code takes all transitions of a part of the images.
 func (j Job) policy(ctx context.Context, t Tools, m *pipeline.Model, method Policy) (*Tuned, error) {
 	transitions := j.Roll.Images * (j.Sampler.Steps - 1)
 	if j.Sampler.Steps < 2 {
-		return nil, fmt.Errorf("finetune: a policy over %d step of the sampler has no choice to make", j.Sampler.Steps)
+		return nil, fmt.Errorf("finetune: a policy needs at least 2 steps of the sampler, which has %d: raise sampler.steps", j.Sampler.Steps)
 	}
 	if transitions < j.Batch {
 		return nil, fmt.Errorf("finetune: a rollout of %d images has %d transitions, and a batch takes %d: raise finetune.rollout.images or lower finetune.batch", j.Roll.Images, transitions, j.Batch)
@@ -107,18 +107,18 @@ func (j Job) policy(ctx context.Context, t Tools, m *pipeline.Model, method Poli
 	return u.loop(ctx, &p.policyState, p.next)
 }
 
-// A policyTraining is a policy's training under way.
+// A policyTraining is the state of a policy's running training.
 type policyTraining struct {
 	*training
 	method  Policy
 	grid    []float32
-	batches int // of a rollout
+	batches int // number of batches of a rollout
 	policyState
 	order []int // of the rollout's transitions, image × step
 	of    int   // the rollout that order is of, counted from 1
 }
 
-// next is a step.
+// next returns the inputs of a step.
 func (p *policyTraining) next(ctx context.Context, step int) (train.Inputs, train.Options, []float64, error) {
 	k := step / p.batches
 	if p.Rollouts != k+1 {
@@ -158,8 +158,8 @@ func (p *policyTraining) next(ctx context.Context, step int) (train.Inputs, trai
 	o := p.options(step)
 	first, last := accumulated(step, p.Steps, p.batches, p.method.Rollout().Updates)
 	if n := last - first + 1; n > 1 {
-		// Warm-up, schedule and running mean count steps: an update has the mean rate of
-		// its steps, and the running mean moves by as many.
+		// Warm-up, schedule and EMA count steps: an update has the mean learning rate of its
+		// steps, and the EMA's decay to the power of their number.
 		o.LearningRate = 0
 		for i := first; i <= last; i++ {
 			o.LearningRate += p.options(i).LearningRate / float64(n)
@@ -170,8 +170,8 @@ func (p *policyTraining) next(ctx context.Context, step int) (train.Inputs, trai
 	return in, o, []float64{o.LearningRate, EffectiveSampleSize(advantage)}, nil
 }
 
-// accumulated returns the first and the last of the steps whose gradients make one update
-// together with step's: a rollout's batches are cut into as many even parts as it has
+// accumulated returns the first and the last of the steps whose gradients are accumulated with
+// step's to one update. The batches of a rollout are cut into as many even parts as it has
 // updates, and the training ends with an update.
 func accumulated(step, steps, batches, updates int) (first, last int) {
 	updates = min(max(updates, 1), batches)

@@ -10,9 +10,9 @@ import (
 	"ablate/models/train"
 )
 
-// A Recipe is how a model is fine-tuned: the method with its constants, and what all
-// methods share. The tag key gives a field the path that it has in a trial, below
-// finetune; runner/stage derives keys of the store from it.
+// A Recipe is how a model is fine-tuned: the method with its constants, and the settings that
+// all methods have. The tag key is the path of a field in a trial, below finetune, from which
+// runner/stage derives keys of the store.
 type Recipe struct {
 	Method       Choice        `json:"method"`
 	Trains       pipeline.Part `json:"trains"`
@@ -28,35 +28,35 @@ type Recipe struct {
 
 	Anchor     Anchor  `json:"anchor"`
 	Beta       float64 `json:"beta"`       // weight of pretraining pairs
-	Prediction float64 `json:"prediction"` // weight of the anchor of that name, as are the next two
+	Prediction float64 `json:"prediction"` // weight of the anchor of the same name, as the next two fields are
 	Velocity   float64 `json:"velocity"`
 	KL         float64 `json:"kl"`
 
-	Rounds int     `json:"rounds,omitempty"` // of fresh images, the first being the given ones
+	Rounds int     `json:"rounds,omitempty"` // number of rounds; the first has the given images, the others fresh ones
 	Fresh  Fresh   `json:"fresh"`
 	Roll   Rollout `json:"rollout"`
 }
 
-// Fresh is what a round of an offline method draws.
+// Fresh is the size of a round of fresh images of an offline method.
 type Fresh struct {
 	Images int `json:"images,omitempty"`
-	Group  int `json:"group,omitempty"` // of one prompt among them
+	Group  int `json:"group,omitempty"` // images of one prompt
 }
 
-// Rollout is what a policy draws.
+// Rollout is the size of a policy's rollout.
 type Rollout struct {
 	Images int     `json:"images,omitempty"`
-	Noise  float64 `json:"noise,omitempty"` // of the sampler's transitions
+	Noise  float64 `json:"noise,omitempty"` // noise scale of the sampler's transitions
 }
 
-// An Anchor holds a fine-tuned model near the pretrained one.
+// An Anchor is a penalty that keeps a fine-tuned model near the pretrained one.
 type Anchor string
 
-// The anchors. AnchorPrediction is the mean square difference of the two models'
-// predictions on the forward process, weighted as the denoising loss weighs a
-// prediction's error; AnchorVelocity is that of their velocities at the sampler's own
-// states and times, unweighted, and belongs to policies. AnchorKL is the divergence: of
-// the denoising processes on the forward process, of a transition for policies.
+// The anchors. AnchorPretraining is the likelihood of pretraining pairs. AnchorPrediction is
+// the mean squared difference of the two models' predictions on the forward process, weighted
+// as in the denoising loss. AnchorVelocity, for policies, is the unweighted one of
+// their velocities at the states and times of the sampler. AnchorKL is the divergence: of
+// the denoising processes on the forward process, or of a transition for policies.
 const (
 	AnchorNone        Anchor = "none"
 	AnchorPretraining Anchor = "pretraining"
@@ -70,8 +70,8 @@ func (r Recipe) anchored() bool {
 	return r.Anchor == AnchorPrediction || r.Anchor == AnchorVelocity || r.Anchor == AnchorKL
 }
 
-// anchorWeight is the anchor's weight: the method's own where it has one, which is a
-// field of the anchor's name.
+// anchorWeight returns the anchor's weight: the method's field of the anchor's name, where it
+// has one, else the recipe's.
 func (r Recipe) anchorWeight() float64 {
 	shared := map[Anchor]float64{AnchorPrediction: r.Prediction, AnchorVelocity: r.Velocity, AnchorKL: r.KL}
 	field := map[Anchor]string{AnchorPrediction: "Prediction", AnchorVelocity: "Velocity", AnchorKL: "KL"}[r.Anchor]
@@ -81,7 +81,7 @@ func (r Recipe) anchorWeight() float64 {
 	return shared[r.Anchor]
 }
 
-// options are the optimizer's at step i.
+// options returns the optimizer's options at step i.
 func (r Recipe) options(i int) train.Options {
 	rate := r.LearningRate
 	switch r.Schedule {
@@ -95,11 +95,11 @@ func (r Recipe) options(i int) train.Options {
 	return train.Options{LearningRate: rate, Adam: r.Adam, Clip: r.Clip, EMA: r.EMA}
 }
 
-// round is the round that step i belongs to, counted from 0.
+// round returns the number of the round of step i, counted from 0.
 func (r Recipe) round(i int) int { return i * max(r.Rounds, 1) / r.Steps }
 
-// PairsPerStep is the number of pretraining pairs beside a batch of generated images:
-// half as many, times the mix weight, at least 1 when that is positive.
+// PairsPerStep returns the number of pretraining pairs in a step with a batch of generated
+// images: half the batch times the mix weight, at least 1 where that is positive.
 func PairsPerStep(mix float64, batch int) int {
 	if mix <= 0 {
 		return 0
@@ -107,7 +107,7 @@ func PairsPerStep(mix float64, batch int) int {
 	return max(1, int(mix*float64(batch)/2+0.5))
 }
 
-// decode reads a method's constants into a value of its type.
+// decode returns a method with constants that are read from JSON.
 func decode(m Method, constants []byte) (Method, error) {
 	v := reflect.New(reflect.TypeOf(m))
 	if err := strict(constants, v.Interface()); err != nil {

@@ -53,7 +53,7 @@ func number(t *testing.T, n json.Number) float64 {
 
 // TestReferenceForward compares the losses on the forward process, their
 // gradients by the model's velocity, and a step of Flow-GRPO's sampler with its
-// policy loss, with what PyTorch computes.
+// policy loss, with PyTorch's values.
 func TestReferenceForward(t *testing.T) {
 	modeltest.Backend(t)
 	for _, c := range reference.Cases(t, "forward.json") {
@@ -173,7 +173,7 @@ func TestReferenceForward(t *testing.T) {
 }
 
 // TestReferencePreference compares Diffusion-DPO, and the terms of DDPO and DPOK
-// on a step of DDIM, with what PyTorch computes.
+// on a step of DDIM, with PyTorch's values.
 func TestReferencePreference(t *testing.T) {
 	modeltest.Backend(t)
 	for _, c := range reference.Cases(t, "preference.json") {

@@ -9,11 +9,11 @@ import (
 )
 
 // refl is ReFL (Xu et al. 2023, arXiv 2304.05977, algorithm 1): the reward of the clean
-// image that one prediction at a random late step stands for. The step is drawn once for
+// image that the prediction at a random late step implies. The step is the same for
 // all images of a draw, which serves several batches. The released code omits the paper's
-// pretraining term, and so does the method's anchor here.
+// pretraining term, and so does this method.
 type refl struct {
-	From   float64 `json:"from" key:"refl.from"`     // first step that may be drawn, as a share of the sampler's
+	From   float64 `json:"from" key:"refl.from"`     // first step that may be drawn, as a share of the sampler's steps
 	Weight float64 `json:"weight" key:"refl.weight"` // of the reward
 	Margin float64 `json:"margin" key:"refl.margin"` // in the units of the reward
 }

@@ -17,8 +17,8 @@ import (
 	"ablate/models/train"
 )
 
-// resumable are fine-tunings of every method, with all that a state may have: rounds whose
-// copies move, rollouts and gradients half-way, low-rank updates, a running mean, probes.
+// resumable returns fine-tunings by every method whose states have every kind of content:
+// moving copies, unfinished rollouts and gradients, low-rank updates, an EMA, probes.
 func resumable(net pipeline.Network) map[string]Job {
 	jobs := map[string]Job{}
 	for name, m := range constants() {
@@ -42,8 +42,8 @@ func resumable(net pipeline.Network) map[string]Job {
 
 var errKilled = errors.New("killed")
 
-// TestResume: a training that ends abruptly after any saved step, and goes on from there,
-// ends with the bytes of one that was never stopped, its curve and probes too.
+// TestResume: a training that is killed after any saved step and resumed ends with the bytes
+// of an uninterrupted one, its curve and probes included.
 func TestResume(t *testing.T) {
 	net := tiny()
 	tl, m := tools(t, net), model(net)
@@ -92,7 +92,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestResumeRefuses: what is not a state of this training is an error that names the file.
+// TestResumeRefuses: a file that is not a state of this training is an error that names it.
 func TestResumeRefuses(t *testing.T) {
 	net := tiny()
 	tl, m := tools(t, net), model(net)
@@ -135,7 +135,7 @@ func without(state map[string]checkpoint.Tensor, name string) map[string]checkpo
 	return out
 }
 
-// TestResumeInAnotherProcess does the same with processes that are killed.
+// TestResumeInAnotherProcess does the same as TestResume with processes that are killed.
 func TestResumeInAnotherProcess(t *testing.T) {
 	net := tiny()
 	j := resumable(net)["reward-weighted"]

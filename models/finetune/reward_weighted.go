@@ -20,8 +20,8 @@ func (rewardWeighted) Prepare(p *Pool, batch int) (*Plan, error) {
 	return &Plan{Weights: p.Scores, Effective: p.Scores, Draw: func(r *rand.Rand) []int { return all.DrawBatch(r, batch) }}, nil
 }
 
-// weightedLikelihood is what methods share of which the loss is the likelihood with a
-// weight an image.
+// weightedLikelihood has the methods that are common to all whose loss is a weighted
+// likelihood.
 type weightedLikelihood struct{}
 
 func (weightedLikelihood) Revision() int                                     { return 0 }

@@ -18,10 +18,10 @@ type RewardModel struct {
 	Score  func(w nn.Weights, images, text *graph.Node) *graph.Node
 }
 
-// NewRewardModel is a learned reward on its embedder, with the values of both: the mean
-// of its members less the penalty times their standard deviation, which is an
-// input of the graph. A reward that is normalized over prompts is taken without
-// that, for the gradient is the reward's own.
+// NewRewardModel returns a learned reward on its embedder, and the values of both. The reward
+// is the mean of its members minus a penalty, an input of the graph, times their standard
+// deviation. Normalization over prompts (reward.TextNorm) is left out, because the gradient is
+// that of the reward.
 func NewRewardModel(c embedder.Config, values nn.Values, m *reward.Model) (*RewardModel, nn.Values, error) {
 	if c.Width != m.Embedding {
 		return nil, nil, fmt.Errorf("finetune: the reward was trained on embeddings of width %d, the embedder gives %d", m.Embedding, c.Width)

@@ -13,7 +13,7 @@ import (
 	"ablate/models/train"
 )
 
-// Tools are what one process compiled, for every fine-tuning of a network.
+// Tools are the compiled functions of one process, which all fine-tunings of a network share.
 type Tools struct {
 	// Trainer returns the trainer of a step; steps of one name share it.
 	Trainer func(train.Step) (*train.Trainer, error)
@@ -25,32 +25,33 @@ type Tools struct {
 type Job struct {
 	Recipe
 	Sampler sampler.Options
-	// Text is the text encoder's input of every prompt that the training may meet,
-	// float32[P, Text]; prompts are indices into it.
+	// Text is the text encoder's input of every prompt that the training may use,
+	// float32[P, Text]; prompts are indices of its rows.
 	Text []float32
 
-	// Of an offline method: the images of the first round, and pretraining pairs, of
-	// which each step takes PairsPerStep.
+	// Sources are the images of an offline method's first round. Each step also has
+	// PairsPerStep of the pretraining Pairs.
 	Sources      []Source
 	Pairs        Pairs
 	PairsPerStep int
 
 	// Prompt returns the i-th prompt that the training draws for a purpose; Score scores
-	// images float32[n, H, W, C] in the model's range. Both are nil where nothing is drawn.
+	// images float32[n, H, W, C] in the model's range. Both are nil where no images are drawn.
 	Prompt func(purpose string, i int) int
 	Score  func(images []float32, prompts []int) ([]float32, error)
-	// Stored returns drawn images as they are once stored, clipped and rounded to bytes:
-	// what is learned from is what is scored. nil leaves them as they are.
+	// Stored returns drawn images as they are after storing, clipped and rounded to bytes, so
+	// that the images in the training are those that were scored. nil leaves them unchanged.
 	Stored func(images []float32) ([]float32, error)
-	// Reward is the reward that a RewardGradient differentiates, with its values.
+	// Reward is the reward that a RewardGradient differentiates; RewardValues are its values.
 	Reward       *RewardModel
 	RewardValues nn.Values
 
 	// Stream returns the random stream of a purpose and an index.
 	Stream func(purpose string, index int) *rand.Rand
 
-	// Checkpoint, if set, is given the model after each of so many evenly spaced steps, the
-	// last among them. Host are pointers to what it stores, which is saved with the state.
+	// Checkpoint, if set, is called with the model after each of Checkpoints evenly spaced
+	// steps, which include the last. Host are pointers to data of Checkpoint that is saved
+	// with the state.
 	Checkpoint  func(step int, t *Tuned) error
 	Checkpoints int
 	Host        []any
@@ -59,14 +60,14 @@ type Job struct {
 	Progress func(step, total int)
 }
 
-// A Tuned is a model as it was trained so far.
+// A Tuned is a fine-tuned model, or one during its training.
 type Tuned struct {
 	Updates nn.Values    // the low-rank updates; nil where all weights were trained
-	Weights nn.Values    // of the trained part; before the end nil where there are updates, then with these added
+	Weights nn.Values    // of the trained part, with low-rank updates added at the end; nil before, if there are updates
 	Curve   *train.Curve // of the whole training; nil before its end
 }
 
-// check refuses what a method's kind cannot have.
+// check returns an error for settings that the kind of method does not support.
 func (r Recipe) check() error {
 	var anchors []Anchor
 	switch r.Method.Method.(type) {
@@ -80,7 +81,7 @@ func (r Recipe) check() error {
 		return fmt.Errorf("finetune: %T is not a method", r.Method.Method)
 	}
 	if !slices.Contains(anchors, r.Anchor) {
-		return fmt.Errorf("finetune: %s has no anchor %q: must be one of %q", r.Method.Name(), r.Anchor, anchors)
+		return fmt.Errorf("finetune: unknown anchor %q of %s: must be one of %q", r.Anchor, r.Method.Name(), anchors)
 	}
 	if s := []string{"constant", "linear", "cosine"}; !slices.Contains(s, r.Schedule) {
 		return fmt.Errorf("finetune: unknown schedule %q: must be one of %q", r.Schedule, s)
@@ -101,13 +102,13 @@ func Run(ctx context.Context, t Tools, m *pipeline.Model, j Job) (*Tuned, error)
 	case RewardGradient:
 		return j.gradient(ctx, t, m, method)
 	}
-	panic("finetune: check has let an unknown kind of method pass")
+	panic("finetune: unknown kind of method, which check refuses")
 }
 
-// further are the curve's values beside the loss and the gradient's norm.
+// further are the curve's metrics in addition to the loss and the gradient's norm.
 var further = []string{"learning rate", "effective sample size"}
 
-// A training is one training under way.
+// A training is the state of a running fine-tuning.
 type training struct {
 	Job
 	tools   Tools
@@ -115,11 +116,11 @@ type training struct {
 	step    *step
 	trainer *train.Trainer
 	state   *train.State
-	cond    []float32 // of every prompt: conditioning, or the encoder's input where it is trained
+	cond    []float32 // of every prompt: its conditioning or, if the encoder is trained, the encoder's input
 	width   int       // of a row of cond
 }
 
-// begin compiles the loss, or finds it compiled, and starts a training at the model's
+// begin compiles the loss, if it is not compiled yet, and starts a training at the model's
 // weights.
 func (j Job) begin(t Tools, m *pipeline.Model, l loss) (*training, error) {
 	s, err := newStep(m.Network, l, j.Trains, j.LoRA)
@@ -168,7 +169,7 @@ func (j Job) begin(t Tools, m *pipeline.Model, l loss) (*training, error) {
 // condRow is the conditioning of a prompt.
 func (u *training) condRow(prompt int) []float32 { return u.cond[prompt*u.width : (prompt+1)*u.width] }
 
-// loop takes the steps and returns what was trained.
+// loop takes the steps and returns the fine-tuned model.
 func (u *training) loop(ctx context.Context, host any, batch func(ctx context.Context, step int) (train.Inputs, train.Options, []float64, error)) (*Tuned, error) {
 	l := train.Loop{Trainer: u.trainer, State: u.state, Steps: u.Steps, Batch: batch, Further: further, Host: append([]any{host}, u.Host...),
 		Resume: u.Resume, Progress: u.Progress,
@@ -190,7 +191,7 @@ func (u *training) loop(ctx context.Context, host any, batch func(ctx context.Co
 	return out, nil
 }
 
-// tuned is the model as it was trained so far, its running mean where one is kept.
+// tuned returns the model as trained so far: the EMA of its weights, where there is one.
 func (u *training) tuned() *Tuned {
 	v := u.trainer.Average(u.state)
 	if u.LoRA.Rank > 0 {
@@ -202,7 +203,7 @@ func (u *training) tuned() *Tuned {
 // ends reports whether step, counted from 0, ends one of n equal parts.
 func ends(step, steps, n int) bool { return (step+1)*n/steps > step*n/steps }
 
-// whole adds low-rank updates to the weights that they update.
+// whole returns the trained weights with low-rank updates added.
 func (u *training) whole(v nn.Values) nn.Values {
 	if u.LoRA.Rank == 0 {
 		return v
@@ -214,7 +215,7 @@ func (u *training) whole(v nn.Values) nn.Values {
 	return u.LoRA.Merge(base, v)
 }
 
-// current is the model with its weights as trained so far, or those of a copy.
+// current returns the model with its weights as trained so far, or with those of a copy.
 func (u *training) current(k Copy) *pipeline.Model {
 	if k == "" {
 		return u.model.With(u.whole(u.trainer.Weights(u.state)))
@@ -222,7 +223,7 @@ func (u *training) current(k Copy) *pipeline.Model {
 	return u.model.With(u.whole(u.trainer.Set(u.state, string(k))))
 }
 
-// encoded is the conditioning of prompts by a model's own text encoder, float32[n, Cond].
+// encoded returns the conditioning of prompts by a model's own text encoder, float32[n, Cond].
 func (u *training) encoded(m *pipeline.Model, prompts []int) ([]float32, error) {
 	var rows []float32
 	for _, p := range prompts {
@@ -234,15 +235,15 @@ func (u *training) encoded(m *pipeline.Model, prompts []int) ([]float32, error) 
 	return u.tools.Encoder.Encode(m.Weights, rows)
 }
 
-// order is the stream of a step's draws.
+// order returns the random stream of a step's draws.
 func (u *training) order(step int) *rand.Rand { return u.Stream("order", step) }
 
-// until returns the progress of a draw, which ends it with the cause of ctx's end.
+// until returns a progress function that ends a draw, with ctx's cause, once ctx is done.
 func until(ctx context.Context) func(int) error {
 	return func(int) error { return context.Cause(ctx) }
 }
 
-// noise returns what fills the noise of each image of draw number k.
+// noise returns the function that fills the initial noise of each image of draw number k.
 func (u *training) noise(purpose string, k int) func(i int, dst []float32) {
 	return func(i int, dst []float32) { random.Normal(u.Stream(fmt.Sprintf("%s %d", purpose, k), i), dst) }
 }

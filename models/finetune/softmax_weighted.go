@@ -7,8 +7,8 @@ import (
 )
 
 // softmaxWeighted is reward-weighted regression (RWR, in the code of Black et al. 2023,
-// arXiv 2305.13301): the mean of w·ℓ with weights in proportion to exp(τ·r). τ
-// multiplies: it is an inverse temperature, whatever that code calls it.
+// arXiv 2305.13301): the mean of w·ℓ with weights in proportion to exp(τ·r). τ multiplies
+// the reward, so it is an inverse temperature, although that code has another name for it.
 type softmaxWeighted struct {
 	weightedLikelihood
 	Tau float64 `json:"tau" key:"softmax.tau"`
@@ -26,8 +26,8 @@ func (m softmaxWeighted) Prepare(p *Pool, batch int) (*Plan, error) {
 	return &Plan{Weights: w, Effective: w, Draw: func(r *rand.Rand) []int { return all.DrawBatch(r, batch) }}, nil
 }
 
-// Softmax are weights in proportion to exp(τ·r) whose mean is 1 over images that are
-// drawn in proportion to share; nil draws them evenly.
+// Softmax returns weights in proportion to exp(τ·r). Their mean is 1 over images that are
+// drawn with probabilities in proportion to share; nil means uniformly.
 func Softmax(r []float32, share []float64, tau float64) []float32 {
 	w := make([]float32, len(r))
 	if len(r) == 0 {

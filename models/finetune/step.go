@@ -13,31 +13,31 @@ import (
 	"ablate/models/train"
 )
 
-// A Copy names weights of the network beside the trained ones.
+// A Copy names further weights of the network, in addition to the trained ones.
 type Copy string
 
 // The copies of a network.
 const (
 	Reference Copy = "reference" // the pretrained weights
-	Behaviour Copy = "behaviour" // the policy that the images are compared with
-	Average   Copy = "average"   // a slow average of the weights
-	Drawing   Copy = "drawing"   // draws a round's images, where that is neither of the others
+	Behaviour Copy = "behaviour" // the behaviour policy, p_old or u_old in the papers
+	Average   Copy = "average"   // an exponential moving average of the weights
+	Drawing   Copy = "drawing"   // draws the images of a round, where none of the others does
 )
 
-// Names of the frozen sets of a step that are no copies.
+// Names of the frozen sets of a step that are not copies.
 const (
 	restSet   = "rest"   // parameters of the network that are not trained
 	baseSet   = "base"   // the weights that low-rank updates are added to
-	rewardSet = "reward" // another network's: the reward's
+	rewardSet = "reward" // parameters of the reward
 )
 
-// A loss is what one kind of step minimizes, as a graph. It is compiled once a network
-// and shape; what a study sweeps is among its inputs.
+// A loss is the loss of one kind of step, as a graph. It is compiled once for each network
+// and shape; values that a study sweeps are inputs.
 type loss struct {
 	name string
-	// reads are the copies that the loss reads, keeps those that are kept for drawing.
+	// reads are the copies that the loss uses, keeps those that are kept for drawing only.
 	reads, keeps []Copy
-	// alias, if set, says that a copy is the same as another, which is computed once.
+	// alias, if set, maps a copy to another one that is equal and is computed once.
 	alias  map[Copy]Copy
 	reward *RewardModel
 	build  func(n networks, in train.Nodes) *graph.Node
@@ -48,8 +48,8 @@ type networks struct {
 	net    pipeline.Network
 	model  pipeline.Denoiser          // with the trained weights
 	copies map[Copy]pipeline.Denoiser // that the loss reads
-	// detached is the network with the trained weights as constants; nil stands for
-	// model, of which the gradient is stopped. Tests of gradients by differences set it.
+	// detached is the network with the trained weights as constants; nil means model
+	// with its gradient stopped. Tests of gradients by finite differences set it.
 	detached pipeline.Denoiser
 	score    func(images, text *graph.Node) *graph.Node // of the reward
 }
@@ -61,7 +61,7 @@ type step struct {
 	loss    loss
 	part    pipeline.Part
 	lora    lora.Config
-	trained []nn.Param // of the network: the part's
+	trained []nn.Param // parameters of the part
 }
 
 func newStep(net pipeline.Network, l loss, part pipeline.Part, updates lora.Config) (*step, error) {
@@ -79,7 +79,7 @@ func newStep(net pipeline.Network, l loss, part pipeline.Part, updates lora.Conf
 		name = append(name, fmt.Sprintf("lora %d %s", updates.Rank, updates.Targets))
 		s.Frozen[baseSet] = trained
 	}
-	// A step needs the whole network where the text encoder is in it, else the denoiser.
+	// A step needs the whole network if it includes the text encoder, else the denoiser.
 	inside := net.Params
 	if part.Encodes() {
 		inside = net.AllParams()
@@ -95,7 +95,7 @@ func newStep(net pipeline.Network, l loss, part pipeline.Part, updates lora.Conf
 	}
 	for _, k := range append(slices.Clone(l.reads), l.keeps...) {
 		if _, same := l.alias[k]; same || k == Reference && updates.Rank > 0 {
-			continue // the base itself
+			continue // equal to another copy, or to the base weights
 		}
 		s.Frozen[string(k)] = s.Params
 	}
@@ -109,9 +109,9 @@ func newStep(net pipeline.Network, l loss, part pipeline.Part, updates lora.Conf
 	return s, nil
 }
 
-// networks are the loss' networks for trained parameters w.
+// networks returns the networks of the loss for trained parameters w.
 func (s *step) networks(w nn.Weights, frozen train.Sets) networks {
-	// bind is the network with a set of trained parameters.
+	// bind returns the network with a set of trained parameters.
 	bind := func(set nn.Weights) pipeline.Denoiser {
 		all := nn.Weights{}
 		for name, x := range frozen[restSet] {
@@ -132,7 +132,7 @@ func (s *step) networks(w nn.Weights, frozen train.Sets) networks {
 		}
 		set := frozen[string(k)]
 		if set == nil {
-			set = nn.Weights{} // low-rank updates of none: the base
+			set = nn.Weights{} // no low-rank updates: the base weights
 		}
 		n.copies[k] = bind(set)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // StepOf returns the training step of a recipe, with the reward that a RewardGradient
-// differentiates, for whoever takes single steps: the benchmark does.
+// differentiates. It is for callers that take single steps, such as the benchmark.
 func StepOf(net pipeline.Network, r Recipe, reward *RewardModel) (train.Step, error) {
 	l, err := r.loss(reward)
 	if err != nil {
@@ -21,7 +21,7 @@ func StepOf(net pipeline.Network, r Recipe, reward *RewardModel) (train.Step, er
 	return s.Step, nil
 }
 
-// loss is what a step of the recipe minimizes.
+// loss returns the loss of a step of the recipe.
 func (r Recipe) loss(reward *RewardModel) (loss, error) {
 	switch m := r.Method.Method.(type) {
 	case Offline:

@@ -11,7 +11,7 @@ func Clipped(ratio, advantage, clip *graph.Node) *graph.Node {
 	return graph.Neg(graph.ReduceAllMean(graph.Min(graph.Mul(ratio, advantage), graph.Mul(clamp(ratio, clip), advantage))))
 }
 
-// clamp is ρ within 1 ± c.
+// clamp returns ρ clipped to 1 ± c.
 func clamp(ratio, clip *graph.Node) *graph.Node {
 	return graph.Min(graph.Max(ratio, graph.OneMinus(clip)), graph.OnePlus(clip))
 }

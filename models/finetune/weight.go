@@ -4,9 +4,9 @@ import (
 	"math"
 )
 
-// Advantages are (r - r̄)/(sd + 1e-4), with r̄ the mean of the image's group and sd the
-// population standard deviation of all scores, or with own of its group
-// (Flow-GRPO, arXiv 2505.05470, eq. 4; most of its heirs take that of all).
+// Advantages returns (r - r̄)/(sd + 1e-4), where r̄ is the mean of the image's group and sd the
+// population standard deviation of all scores or, if own is true, of its group
+// (Flow-GRPO, arXiv 2505.05470, eq. 4; most later methods take that of all scores).
 func Advantages(r []float32, group []int, own bool) []float32 {
 	mean, sd, n := map[int]float64{}, map[int]float64{}, map[int]float64{}
 	var all, square float64
@@ -36,7 +36,7 @@ func Advantages(r []float32, group []int, own bool) []float32 {
 // AdvantageClip is the largest advantage, in every published setting.
 const AdvantageClip = 5
 
-// Optimality is A clipped to ±c and mapped to [0, 1]: clip(A, ±c)/2c + 1/2
+// Optimality returns A clipped to ±c and mapped to [0, 1]: clip(A, ±c)/2c + 1/2
 // (DiffusionNFT, arXiv 2509.16117, eq. 12).
 func Optimality(a []float32, c float64) []float32 {
 	r := make([]float32, len(a))
@@ -67,7 +67,7 @@ func clipTo(x []float32, c float32) []float32 {
 	return x
 }
 
-// moments are the mean and the population standard deviation.
+// moments returns the mean and the population standard deviation.
 func moments(x []float32) (mean, sd float64) {
 	for _, v := range x {
 		mean += float64(v) / float64(len(x))

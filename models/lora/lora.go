@@ -1,7 +1,7 @@
-// Package lora trains low-rank updates in the place of weights (Hu et al. 2021,
-// arXiv 2106.09685, section 4.1): W + B·A, with A float32[rank, in] drawn and B
-// float32[out, rank] zero at the start. Its scale α/rank is 1, as in a file that
-// names no α.
+// Package lora adds trainable low-rank updates to frozen weight matrices (Hu et al. 2021,
+// arXiv 2106.09685, section 4.1): a layer uses W + B·A, where A float32[rank, in] starts at
+// random values and B float32[out, rank] at 0. The scale α/rank is 1, which readers of
+// adapter files assume where a file has no α.
 package lora
 
 import (
@@ -16,7 +16,7 @@ import (
 	"ablate/models/nn"
 )
 
-// Config is which weights get an update, and of which rank. Rank 0 is none.
+// Config is the rank of the updates and the weights that get one. Rank 0 means no updates.
 type Config struct {
 	Rank    int    `json:"rank,omitempty"`
 	Targets string `json:"targets,omitempty"` // attention or all
@@ -24,7 +24,8 @@ type Config struct {
 
 const up, down = ".lora_B", ".lora_A"
 
-// Params are the updates' parameters for a network's, in their order.
+// Params returns the parameters of the updates of a network, in the order of its parameters.
+// It is an error if no weight matches Targets.
 func (c Config) Params(network []nn.Param) ([]nn.Param, error) {
 	var ps []nn.Param
 	for _, p := range network {
@@ -39,15 +40,15 @@ func (c Config) Params(network []nn.Param) ([]nn.Param, error) {
 			nn.Param{Name: layer + up, Shape: []int{out, c.Rank}})
 	}
 	if len(ps) == 0 {
-		return nil, fmt.Errorf("lora: the network has no weights of %q", c.Targets)
+		return nil, fmt.Errorf("lora: no weight of the network matches the targets %q", c.Targets)
 	}
 	return ps, nil
 }
 
-// Weights are the network's with their updates, inside a graph.
+// Weights returns the network's weights plus their updates, inside a graph.
 func (c Config) Weights(network, updates nn.Weights) nn.Weights {
 	w := make(nn.Weights, len(network))
-	// In order: a graph built in the order of a map would differ from run to run.
+	// Sorted, because a graph built in the order of a map would differ from run to run.
 	for _, name := range slices.Sorted(maps.Keys(network)) {
 		x := network[name]
 		layer, _ := strings.CutSuffix(name, ".weight")

@@ -12,7 +12,7 @@ import (
 	"ablate/models/random"
 )
 
-// TestMerge: an update starts as nothing, and merged on the host is what it is
+// TestMerge: an update is 0 at the start, and merging on the host gives the same weights as
 // inside a graph.
 func TestMerge(t *testing.T) {
 	b := modeltest.Backend(t)

@@ -1,4 +1,5 @@
-// Package modeltest opens a backend for tests of graphs.
+// Package modeltest helps to test graphs and trainings: it opens a backend, and compares
+// resumed trainings with uninterrupted ones.
 package modeltest
 
 import (
@@ -10,8 +11,9 @@ import (
 )
 
 var open = sync.OnceValues(func() (backend.Backend, error) {
-	// XLA reads these when it is loaded: one thread, as in a worker. Tests compile far more
-	// than they compute, and LLVM's optimization takes half of a compilation's time.
+	// XLA reads these variables when it is loaded. One thread, as in a worker. No LLVM
+	// optimization, because tests compile far more than they compute, and it takes half of the
+	// time of a compilation.
 	for k, v := range map[string]string{"NPROC": "1", "XLA_FLAGS": os.Getenv("XLA_FLAGS") + " --xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"} {
 		if err := os.Setenv(k, v); err != nil {
 			return nil, err
@@ -24,7 +26,7 @@ var open = sync.OnceValues(func() (backend.Backend, error) {
 	return backend.Open(backend.Choice{Name: backend.CPU, Plugin: path})
 })
 
-// Backend returns XLA on the CPU, one for all tests of the process. Without the
+// Backend returns XLA on the CPU, the same for all tests of the process. Without the
 // plugin it skips the test, or fails it where ABLATE_TEST_STRICT=1.
 func Backend(t testing.TB) backend.Backend {
 	t.Helper()

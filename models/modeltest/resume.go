@@ -11,9 +11,9 @@ import (
 	"ablate/models/train"
 )
 
-// Resume runs a training of so many steps, and again for each of them: saved after that
-// step, ended after the next, and continued by another call. All must end with the same
-// weights and curve. train reports each step to progress.
+// Resume runs a training of so many steps without interruption. Then, for each step, it runs
+// one that is saved after that step and killed after the next, and continues it. All must end
+// with the same weights and curve. run reports each step to progress.
 func Resume(t *testing.T, steps int, run func(ctx context.Context, r train.Resume, progress func(step, total int)) (nn.Values, *train.Curve, error)) {
 	t.Helper()
 	want, curve, err := run(t.Context(), train.Resume{}, func(int, int) {})

@@ -28,15 +28,15 @@ func (w Weights) Conv(name string, x *graph.Node, stride int) *graph.Node {
 func Normalize(x *graph.Node) *graph.Node {
 	d := graph.Sub(x, graph.ReduceAndKeep(x, graph.ReduceMean, -1))
 	variance := graph.ReduceAndKeep(graph.Square(d), graph.ReduceMean, -1)
-	// One division a row in place of one a value, here and in the gradient.
+	// One division for each row and not for each value, here and in the gradient.
 	return graph.Mul(d, graph.Reciprocal(graph.Sqrt(graph.AddScalar(variance, 1e-6))))
 }
 
 // SiLU is x·sigmoid(x).
 func SiLU(x *graph.Node) *graph.Node { return graph.Mul(x, graph.Logistic(x)) }
 
-// Softplus is log(1 + eᶻ) = -log σ(-z), without overflow: z/2 + |z|/2 +
-// log(1 + e^-|z|), whose derivative is ½ at 0 whatever is taken for that of |z|.
+// Softplus is log(1 + eᶻ) = -log σ(-z), computed without overflow as z/2 + |z|/2 +
+// log(1 + e^-|z|). Its derivative at 0 is ½ for any choice of the derivative of |z| there.
 func Softplus(z *graph.Node) *graph.Node {
 	a := graph.Abs(z)
 	return graph.Add(graph.MulScalar(graph.Add(z, a), .5), graph.Log1P(graph.Exp(graph.Neg(a))))
@@ -72,12 +72,13 @@ func attended(q, k *graph.Node) *graph.Node {
 	return graph.Softmax(graph.MulScalar(scores, 1/math.Sqrt(float64(q.Shape().Dimensions[3]))), -1)
 }
 
-// fewTokens is up to how many tokens attention is computed by sums of products: a matrix
-// product of so few rows costs XLA on the CPU more than its operations.
+// fewTokens is the largest number of tokens for which attention is computed by sums of
+// products. With so few rows the overhead of XLA's matrix product on the CPU exceeds its
+// arithmetic.
 const fewTokens = 8
 
-// attendFew is SelfAttention over few tokens. It has its own gradient, for the automatic
-// one has the matrix products that the sums avoid.
+// attendFew is SelfAttention over few tokens. It defines its gradient, because automatic
+// differentiation would use the matrix products that the sums avoid.
 func attendFew(qkv *graph.Node, heads int) *graph.Node {
 	dims := qkv.Shape().Dimensions
 	b, t, d := dims[0], dims[1], dims[2]/3
@@ -100,8 +101,8 @@ func attendFew(qkv *graph.Node, heads int) *graph.Node {
 	})
 }
 
-// mix is Σⱼ w[b, h, i, j]·x[b, j, h, k] as a sum over j, float32[B, T, K] for each head: a
-// loop over all heads would look up which head a value is of, and not be vectorized.
+// mix is Σⱼ w[b, h, i, j]·x[b, j, h, k] as a sum over j, float32[B, T, K] for each head.
+// Heads are separate arrays, because XLA does not vectorize a loop over all heads.
 func mix(w, x *graph.Node) []*graph.Node {
 	dims := x.Shape().Dimensions
 	heads := make([]*graph.Node, dims[2])
@@ -124,9 +125,9 @@ func mix(w, x *graph.Node) []*graph.Node {
 // concatenation; the gradient of slices is a sum of as many padded arrays.
 func Split(x *graph.Node, axis int, sizes ...int) []*graph.Node {
 	parts, grads := make([]*graph.Node, len(sizes)), make([]*graph.Node, len(sizes))
-	// The gradient is computed from the last node back to the first: all parts have theirs
-	// when whole's turn comes. What whole is given is the sum of padded arrays, which is not
-	// used and therefore not computed.
+	// Gradients are computed from the last node back to the first, so all parts have theirs
+	// before whole. The gradient that whole is given, the sum of padded arrays, is not used
+	// and therefore not computed.
 	whole := graph.IdentityWithCustomGradient(x, func(_, _ *graph.Node) *graph.Node {
 		for i, g := range grads {
 			if g == nil {
@@ -152,9 +153,8 @@ func Split(x *graph.Node, axis int, sizes ...int) []*graph.Node {
 	return parts
 }
 
-// Fourier are sin and cos of t·exp(-log(period)·i/n), i < n, the sinusoidal
-// embedding of a time t float32[B] as float32[B, 2n] (Vaswani et al. 2017,
-// section 3.5).
+// Fourier returns cos and sin of t·exp(-log(period)·i/n), i < n, the sinusoidal embedding of
+// a time t float32[B] as float32[B, 2n] (Vaswani et al. 2017, section 3.5).
 func Fourier(t *graph.Node, n int, period float64) *graph.Node {
 	freq := make([]float32, n)
 	for i := range freq {

@@ -13,7 +13,7 @@ import (
 	"ablate/models/random"
 )
 
-// TestSoftplus holds values and derivatives, σ(z), to those in float64: at 0 too,
+// TestSoftplus compares values and derivatives, σ(z), with those in float64, also at 0,
 // where every pair of DPO begins.
 func TestSoftplus(t *testing.T) {
 	x := []float32{-80, -3, -1e-3, 0, 1e-3, 3, 80}
@@ -55,7 +55,7 @@ func call(t *testing.T, build func(in []*graph.Node) []*graph.Node, in ...*tenso
 	return all
 }
 
-// normal are normal random numbers.
+// normal returns an array of normal random numbers.
 func normal(name string, dims ...int) *tensors.Tensor {
 	n := 1
 	for _, d := range dims {
@@ -76,8 +76,8 @@ func equal(t *testing.T, what string, got, want []float32) {
 	}
 }
 
-// TestSelfAttention compares attention and its gradient, for few tokens and for more of
-// them, with the formula by matrix products and its automatic gradient.
+// TestSelfAttention compares attention and its gradient, for few and for many tokens, with the
+// formula by matrix products and its automatic gradient.
 func TestSelfAttention(t *testing.T) {
 	for _, tokens := range []int{1, 4, 9} {
 		const b, h, kw = 2, 3, 5
@@ -100,8 +100,7 @@ func TestSelfAttention(t *testing.T) {
 	}
 }
 
-// TestSplit: the parts are slices, and so are their gradients, where a part is not used as
-// well.
+// TestSplit: the parts and their gradients are those of slices, also if a part is not used.
 func TestSplit(t *testing.T) {
 	out := call(t, func(in []*graph.Node) []*graph.Node {
 		parts := nn.Split(in[0], 1, 1, 2, 3)

@@ -1,10 +1,10 @@
-// Package nn holds what every network of models is made of: named parameters
-// with their initial values, and the few layers that gomlx lacks or that its
-// own version gets wrong (its LayerNorm's epsilon, its attention).
+// Package nn has the building blocks of all networks: named parameters with their initial
+// values, and layers that gomlx lacks or implements differently (the epsilon of its
+// LayerNorm, its attention).
 //
 // Axis letters: B batch, T tokens, D width, H heads, K head width, C channels.
 // Weights of linear layers are float32[out, in] and convolution kernels
-// float32[height, width, in, out], in files too: PyTorch's are [out, in, height, width].
+// float32[height, width, in, out], also in files, where PyTorch has [out, in, height, width].
 package nn
 
 import (
@@ -36,8 +36,8 @@ func (p Param) Size() int {
 	return n
 }
 
-// LinearParams are the parameters NAME.weight float32[out, in] and NAME.bias
-// float32[out]; gain scales the fan-in initialization, and 0 starts at zero.
+// LinearParams are the parameters NAME.weight float32[out, in] and NAME.bias float32[out].
+// gain scales the fan-in initialization of the weight, which starts at 0 where gain is 0.
 func LinearParams(name string, in, out int, gain float64) []Param {
 	return []Param{
 		{Name: name + ".weight", Shape: []int{out, in}, Std: gain / math.Sqrt(float64(in))},
@@ -126,7 +126,7 @@ func Bind(params []Param, nodes []*graph.Node) Weights {
 	return w
 }
 
-// At returns a parameter; a missing one is a broken invariant of the network.
+// At returns a parameter. It panics if the network has none of that name.
 func (w Weights) At(name string) *graph.Node {
 	n, ok := w[name]
 	if !ok {

@@ -9,8 +9,8 @@ import (
 	"ablate/models/train"
 )
 
-// A Batch is the host's side of one denoising step on B images: Images, Cond and
-// Coefficients are the caller's to fill, Draw fills noise and times.
+// A Batch has the inputs of one denoising step on B images, on the host. The caller fills
+// Images, Cond and Coefficients; Draw fills the noise and Times.
 type Batch struct {
 	net          Network
 	width        int       // of the conditioning
@@ -22,8 +22,8 @@ type Batch struct {
 	size         int
 }
 
-// NewBatch makes room for size images. encode says which conditioning the step takes,
-// as in Bind.
+// NewBatch returns an empty batch of size images. encode selects the step's conditioning, as
+// in Bind.
 func (n Network) NewBatch(size int, encode bool) *Batch {
 	b := &Batch{net: n, size: size, width: n.CondWidth(encode)}
 	b.Images, b.noise = make([]float32, size*n.Pixels()), make([]float32, size*n.Pixels())
@@ -37,21 +37,21 @@ func (b *Batch) Image(i int) []float32 { return b.Images[i*b.net.Pixels() : (i+1
 // CondRow is the conditioning of image i.
 func (b *Batch) CondRow(i int) []float32 { return b.Cond[i*b.width : (i+1)*b.width] }
 
-// Draw draws the step's noise and times from r: randomness comes from the host, so
-// that every backend sees the same.
+// Draw draws the step's noise and times from r. Randomness comes from the host, so that it is
+// the same on every backend.
 func (b *Batch) Draw(r *rand.Rand) {
 	b.net.Process.Times(r, b.Times)
 	random.Normal(r, b.noise)
 }
 
-// Repeat gives the images of the batch's second n the noise and times of the first
-// n: a pair is compared on the same noisy step.
+// Repeat copies noise and times of the first n images to the n images after them, so that the
+// two images of a pair are compared at the same noise and time.
 func (b *Batch) Repeat(n int) {
 	copy(b.Times[n:2*n], b.Times[:n])
 	copy(b.noise[n*b.net.Pixels():2*n*b.net.Pixels()], b.noise[:n*b.net.Pixels()])
 }
 
-// Inputs are the batch as LikelihoodLoss takes it.
+// Inputs returns the inputs of LikelihoodLoss.
 func (b *Batch) Inputs() train.Inputs {
 	h, w, c := b.net.Image[0], b.net.Image[1], b.net.Image[2]
 	return train.Inputs{

@@ -26,8 +26,8 @@ func NewEncoder(b backends.Backend, net Network) (*Encoder, error) {
 	return &Encoder{net, b, fn}, err
 }
 
-// encodeBatch is constant so that a conditioning's last bits do not depend on how
-// many others are computed with it.
+// encodeBatch is constant, because the last bits of a conditioning may depend on the size of
+// the batch in which it is computed.
 const encodeBatch = 256
 
 // Encode returns the conditioning float32[n, Cond] of text float32[n, Text].

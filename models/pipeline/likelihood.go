@@ -8,8 +8,8 @@ import (
 	"ablate/models/train"
 )
 
-// LikelihoodLoss returns Σ weightᵢ·ℓᵢ over a batch, where ℓ is the process' denoising
-// loss, which stands for -log p. Its inputs are x0 and noise float32[B, H, W, C], time
+// LikelihoodLoss returns Σ weightᵢ·ℓᵢ over a batch, where ℓ is the denoising loss of the
+// process, a surrogate of -log p. Its inputs are x0 and noise float32[B, H, W, C], time
 // and weight float32[B], and cond. Pretraining has weights 1/B; reward-weighted
 // likelihood with a pretraining term (Lee et al. 2023, arXiv 2302.12192, section 3.3)
 // has r/B for generated images and β/K for K pretraining pairs, all in one batch.

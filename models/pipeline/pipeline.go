@@ -1,6 +1,6 @@
-// Package pipeline is a text-to-image model as the rest of models sees it: a
-// denoiser and a text encoder with their weights, under a forward process. The
-// shapes world's transformer is one Network.
+// Package pipeline represents a text-to-image model for training, sampling and measuring: a
+// denoiser and a text encoder with their weights, and a forward process. Shapes returns the
+// Network of the shapes world's diffusion transformer (models/dit).
 package pipeline
 
 import (
@@ -15,16 +15,16 @@ import (
 // A Network is an architecture without weights.
 type Network struct {
 	// Name identifies the architecture. Trainers and samplers that were compiled for a
-	// name serve every model of that name, so it has every field of the configuration.
+	// name serve every model of that name, so it must have every field of the configuration.
 	Name string
-	// Image is height, width and channels of what the denoiser sees.
+	// Image is height, width and channels of the denoiser's input.
 	Image [3]int
 	// Text is the width of the text encoder's input, Cond that of its output.
 	Text, Cond int
 	Params     []nn.Param // of the denoiser
 	TextParams []nn.Param // of the text encoder
-	// Denoise predicts, from x_t float32[B, H, W, C], t float32[B] and the conditioning
-	// float32[B, Cond], what Process says.
+	// Denoise returns the network's prediction, which Process defines, for x_t
+	// float32[B, H, W, C], t float32[B] and the conditioning float32[B, Cond].
 	Denoise func(w nn.Weights, x, t, cond *graph.Node) *graph.Node
 	// Encode maps text float32[B, Text] to conditioning float32[B, Cond].
 	Encode  func(w nn.Weights, text *graph.Node) *graph.Node
@@ -53,7 +53,7 @@ func (n Network) EncoderParams() []nn.Param {
 // TextPrefix begins the names of the text encoder's parameters in a model.
 const TextPrefix = "text_encoder."
 
-// A Part says which of a model's parameters are trained.
+// A Part names the parameters of a model that are trained.
 type Part string
 
 // The parts of a model.
@@ -73,20 +73,20 @@ func (n Network) Trained(p Part) ([]nn.Param, error) {
 	case BothParts:
 		return n.AllParams(), nil
 	}
-	return nil, fmt.Errorf("a model has no part %q: must be %q, %q or %q", p, DenoiserPart, EncoderPart, BothParts)
+	return nil, fmt.Errorf("unknown part %q of a model: must be %q, %q or %q", p, DenoiserPart, EncoderPart, BothParts)
 }
 
-// Encodes reports whether a step that trains the part encodes its text: a frozen
-// encoder's conditioning is computed once a prompt, outside.
+// Encodes reports whether a training step of the part includes the text encoder. The
+// conditioning of a frozen encoder is computed once for each prompt, outside the step.
 func (p Part) Encodes() bool { return p != DenoiserPart }
 
-// A Denoiser predicts from x_t float32[B, H, W, C], t float32[B] and a
+// A Denoiser returns the prediction for x_t float32[B, H, W, C], t float32[B] and a
 // conditioning.
 type Denoiser func(x, t, cond *graph.Node) *graph.Node
 
-// Bind gives the denoiser its weights, named as in AllParams. Where encode is true,
-// its conditioning is text float32[B, Text], which it encodes, else what Encode
-// returned, float32[B, Cond].
+// Bind returns the denoiser with its weights, which are named as in AllParams. Where encode
+// is true, its conditioning is text float32[B, Text], which it encodes; otherwise it is the
+// result of Encode, float32[B, Cond].
 func (n Network) Bind(w nn.Weights, encode bool) Denoiser {
 	return func(x, t, cond *graph.Node) *graph.Node {
 		if encode {
@@ -113,7 +113,7 @@ func (n Network) CondWidth(encode bool) int {
 	return n.Cond
 }
 
-// Model is a network with weights, named as AllParams names them.
+// Model is a network with weights, which are named as in AllParams.
 type Model struct {
 	Network
 	Weights nn.Values

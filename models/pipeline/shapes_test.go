@@ -7,8 +7,8 @@ import (
 	"ablate/models/dit"
 )
 
-// TestName: networks of two graphs have two names, whichever field tells them apart.
-// Compiled graphs are found by the name.
+// TestName: networks that differ in any field have different names, because compiled graphs
+// are found by the name.
 func TestName(t *testing.T) {
 	base := dit.Default(12)
 	fields := reflect.TypeOf(base)

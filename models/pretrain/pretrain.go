@@ -1,5 +1,5 @@
-// Package pretrain trains a denoiser and its text encoder from scratch on
-// image-caption pairs.
+// Package pretrain trains a denoiser and its text encoder from scratch on image-caption
+// pairs, by the denoising loss of the network's forward process.
 package pretrain
 
 import (
@@ -24,15 +24,15 @@ type Options struct {
 	Steps, Batch int
 	LearningRate float64
 	Adam         train.Adam
-	EMA          float64 // decay of the moving average of the weights, which is what is kept; 0 keeps the weights
+	EMA          float64 // decay of the moving average of the weights, which Run returns; 0 returns the weights
 	Resume       train.Resume
 	Progress     func(step, total int)
 }
 
-// Run trains net from scratch on pairs: AdamW with warm-up over 100 steps, a flat
-// learning rate for 60% of the steps and then a linear one down to 3%. init draws the
-// initial weights, order the pairs, noise and times of each step. t is a trainer of the
-// network's PretrainingStep.
+// Run trains net from scratch on pairs by AdamW. The learning rate warms up over 100 steps,
+// is constant for 60% of the steps, and falls linearly to 3%. init draws the initial weights,
+// and order the pairs, noise and times of each step. t is a trainer of the network's
+// PretrainingStep.
 func Run(ctx context.Context, t *train.Trainer, net pipeline.Network, pairs Pairs, init *rand.Rand, order random.Steps, o Options) (nn.Values, *train.Curve, error) {
 	state, err := t.Start(nn.Init(net.AllParams(), init), o.EMA > 0)
 	if err != nil {

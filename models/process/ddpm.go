@@ -9,7 +9,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 )
 
-// What the network of a DDPM predicts, as in diffusers' configuration files.
+// The prediction types of a DDPM's network, by their names in diffusers' configuration files.
 const (
 	Epsilon     = "epsilon"      // ε
 	VPrediction = "v_prediction" // √ᾱ·ε - √(1-ᾱ)·x₀ (Salimans & Ho 2022, appendix D)
@@ -17,8 +17,8 @@ const (
 
 // DDPM is the discrete process of Ho et al. 2020 (arXiv 2006.11239):
 // x_t = √ᾱ_t·x₀ + √(1-ᾱ_t)·ε for t = 0 … Steps-1, with the fields of diffusers'
-// scheduler_config.json. Its samplers are those of DDIM (Song et al. 2021, arXiv
-// 2010.02502, eq. 12 and 16), where noise is η and 1 is as noisy as DDPM.
+// scheduler_config.json. Its sampler is DDIM (Song et al. 2021, arXiv 2010.02502, eq. 12
+// and 16), whose η is the noise scale: 0 is deterministic, and 1 has DDPM's variance.
 type DDPM struct {
 	Steps      int     `json:"num_train_timesteps"`
 	BetaStart  float64 `json:"beta_start"`
@@ -30,13 +30,13 @@ type DDPM struct {
 
 var _ Process = DDPM{}
 
-// Check reports what is wrong with a process that was read from a file.
+// Check returns an error for a process from a file that is not valid.
 func (d DDPM) Check() error {
 	switch {
 	case d.Steps < 1 || d.Steps > 1<<20:
-		return fmt.Errorf("num_train_timesteps is %d: it must be a positive number", d.Steps)
+		return fmt.Errorf("num_train_timesteps is %d: it must be from 1 to 1048576", d.Steps)
 	case !(d.BetaStart > 0 && d.BetaStart <= d.BetaEnd && d.BetaEnd < 1):
-		return fmt.Errorf("beta_start %v and beta_end %v: they must rise within (0, 1)", d.BetaStart, d.BetaEnd)
+		return fmt.Errorf("beta_start is %v and beta_end %v: must be 0 < beta_start <= beta_end < 1", d.BetaStart, d.BetaEnd)
 	case d.Betas != "linear" && d.Betas != "scaled_linear":
 		return fmt.Errorf("beta_schedule is %q: must be linear or scaled_linear", d.Betas)
 	case d.Prediction != Epsilon && d.Prediction != VPrediction:
@@ -87,7 +87,7 @@ func (d DDPM) noise(t *graph.Node) *graph.Node {
 	return d.at(t, func(a float64) float64 { return math.Sqrt(1 - a) })
 }
 
-// Times implements Training: every time is as likely.
+// Times implements Training: times are uniform.
 func (d DDPM) Times(r *rand.Rand, t []float32) {
 	for i := range t {
 		t[i] = float32(r.IntN(d.Steps))
@@ -116,11 +116,11 @@ func (d DDPM) Clean(x, prediction, t *graph.Node) *graph.Node {
 	return graph.Sub(graph.Mul(signal, x), graph.Mul(noise, prediction))
 }
 
-// Weight implements Training: 1, the "simple" loss.
+// Weight implements Training: 1, the "simple" loss (Ho et al. 2020, eq. 14).
 func (d DDPM) Weight(t *graph.Node) *graph.Node { return graph.OnesLike(t) }
 
-// Grid implements Sampling: diffusers' "leading" spacing, whose last step goes to the
-// time before the first. A DDPM has no shift.
+// Grid implements Sampling: diffusers' "leading" spacing. The last time is one stride below
+// the time of the last prediction, and may be below 0 (see at). A DDPM has no shift.
 func (d DDPM) Grid(n int, shift float64) ([]float32, error) {
 	if shift != 1 {
 		return nil, fmt.Errorf("sampler: shift is %v, and a DDPM's times are evenly spaced; must be 1", shift)
@@ -139,7 +139,7 @@ func (d DDPM) Grid(n int, shift float64) ([]float32, error) {
 	return ts, nil
 }
 
-// Transition implements Sampling: a step of DDIM.
+// Transition implements Sampling: a step of DDIM (eq. 12).
 func (d DDPM) Transition(x, prediction, t, next, noise *graph.Node) (mean, std *graph.Node) {
 	std = d.Diffusion(t, next, noise)
 	x0 := d.Clean(x, prediction, t)
@@ -151,15 +151,16 @@ func (d DDPM) Transition(x, prediction, t, next, noise *graph.Node) (mean, std *
 	return graph.Add(graph.Mul(expand(d.signal(next), x), x0), graph.Mul(expand(direction, x), eps)), std
 }
 
-// Diffusion implements Sampling: η·√((1-ᾱ')/(1-ᾱ)·(1-ᾱ/ᾱ')), ᾱ' at the next time.
+// Diffusion implements Sampling: η·√((1-ᾱ')/(1-ᾱ)·(1-ᾱ/ᾱ')), with ᾱ' at the next time
+// (DDIM, eq. 16).
 func (d DDPM) Diffusion(t, next, noise *graph.Node) *graph.Node {
 	ratio := graph.Square(graph.Div(d.noise(next), d.noise(t)))
 	lost := graph.OneMinus(graph.Square(graph.Div(d.signal(t), d.signal(next))))
 	return graph.Mul(noise, graph.Sqrt(graph.Mul(ratio, graph.MaxScalar(lost, 0))))
 }
 
-// Velocity implements Sampling: the prediction itself, which DPOK's released code
-// compares.
+// Velocity implements Sampling: the prediction itself, which DPOK's released code compares
+// with the reference's.
 func (d DDPM) Velocity(_, prediction, _ *graph.Node) *graph.Node { return prediction }
 
 // Range implements Divergence.

@@ -58,9 +58,9 @@ func TestAlphas(t *testing.T) {
 	}
 }
 
-// TestParameterizations: for every process and prediction the target of x₀ and ε
-// stands for x₀, and a deterministic transition of the right prediction leads to
-// the noisy image of the next time. A step is the same for both predictions.
+// TestParameterizations: for every process and prediction type the target of x₀ and ε
+// implies x₀, and a deterministic transition by the true prediction leads to
+// the noisy image of the next time. A step is the same for both prediction types.
 func TestParameterizations(t *testing.T) {
 	const x0, eps = .7, -1.3
 	flow := ShapesFlow()
@@ -87,7 +87,7 @@ func TestParameterizations(t *testing.T) {
 					return []*graph.Node{c.p.Clean(x, target, in[2]), mean, std, c.p.Noisy(in[0], in[1], in[3]), c.p.Weight(in[2])}
 				})
 				if math.Abs(float64(got[0][0]-x0)) > 2e-5 {
-					t.Errorf("%s at %v: the right prediction stands for x₀ %v, want %v", name, tn[0], got[0][0], x0)
+					t.Errorf("%s at %v: the right prediction implies x₀ %v, want %v", name, tn[0], got[0][0], x0)
 				}
 				if noise == 0 && (math.Abs(float64(got[1][0]-got[3][0])) > 2e-5 || got[2][0] != 0) {
 					t.Errorf("%s from %v to %v: mean %v and standard deviation %v, want %v and 0", name, tn[0], tn[1], got[1][0], got[2][0], got[3][0])
@@ -123,9 +123,9 @@ func TestDDPMGrid(t *testing.T) {
 	}
 }
 
-// TestDivergenceWeight: over all times the weights of DDPM add up to half of the first
-// signal-to-noise ratio less half of the last, and those of the flow integrate to the
-// same of ((1-t)/t)².
+// TestDivergenceWeight: over all times the weights of DDPM add up to half of the difference
+// between the first and the last signal-to-noise ratio, and those of the flow integrate to
+// the same for ((1-t)/t)².
 func TestDivergenceWeight(t *testing.T) {
 	d := stable(Epsilon)
 	var sum float64

@@ -10,7 +10,7 @@ import (
 	"ablate/models/random"
 )
 
-// What the network of a Flow predicts.
+// The prediction types of a Flow's network.
 const (
 	Velocity = "velocity" // ε - x₀
 	Sample   = "sample"   // x₀
@@ -24,8 +24,8 @@ type Flow struct {
 	// Training times are sigmoid(N(TimeMean, TimeStd²)), the logit-normal of Esser et
 	// al. 2024 (arXiv 2403.03206), section 3.1.
 	TimeMean, TimeStd float64
-	// MinTime bounds the weight 1/max(t, MinTime)² of a Sample's squared error. Where t
-	// is above it, that is the squared error of the velocity.
+	// MinTime bounds the weight 1/max(t, MinTime)² of the squared error of a Sample
+	// prediction. At times above it the weighted error is the squared error of the velocity.
 	MinTime float64
 }
 
@@ -107,8 +107,8 @@ func (f Flow) Transition(x, prediction, t, next, noise *graph.Node) (mean, std *
 	return mean, graph.Sqrt(graph.Mul(s2, dt))
 }
 
-// Diffusion implements Sampling: s = noise·√(t/(1-t)), at t = 1 with next in the
-// denominator.
+// Diffusion implements Sampling: s = noise·√(t/(1-t)). At t = 1 the denominator is 1 - next,
+// because s would be infinite.
 func (f Flow) Diffusion(t, next, noise *graph.Node) *graph.Node {
 	return graph.Sqrt(f.variance(t, next, noise))
 }
@@ -119,7 +119,7 @@ func (f Flow) variance(t, next, noise *graph.Node) *graph.Node {
 	return graph.Mul(graph.Square(noise), graph.Div(t, graph.OneMinus(below)))
 }
 
-// Range implements Divergence: from about the last step of a sampler of 16 steps.
+// Range implements Divergence. It begins near the last step of a sampler of 16 steps.
 func (f Flow) Range() (from, to float64) { return 0.1, 1 }
 
 // DivergenceWeight implements Divergence: the signal-to-noise ratio is ((1-t)/t)².
@@ -133,8 +133,8 @@ func (f Flow) DivergenceWeight(t float64) float64 {
 // Trained implements Divergence.
 func (f Flow) Trained(t float64) float64 { return t }
 
-// TimeDensity implements Divergence. It is at least 1e-3: what is divided by it must not
-// grow without bound where hardly any time is drawn.
+// TimeDensity implements Divergence. It is at least 1e-3, so that a weight that is divided by
+// it stays bounded at times that are rarely drawn.
 func (f Flow) TimeDensity(t float64) float64 {
 	z := (math.Log(t/(1-t)) - f.TimeMean) / f.TimeStd
 	return max(math.Exp(-z*z/2)/(f.TimeStd*math.Sqrt(2*math.Pi)*t*(1-t)), 1e-3)

@@ -29,7 +29,7 @@ func TestGrid(t *testing.T) {
 	}
 }
 
-// Times that float32 cannot hold apart would give no image, or another sampler than
+// Times that are equal in float32 would give no image, or another sampler than
 // the one that was asked for.
 func TestGridRefuses(t *testing.T) {
 	for _, shift := range []float64{0, 1e-300, 1e-45, 1e-17, 1e-10, 1e10, 1e38, 1e300, math.NaN(), math.Inf(1)} {

@@ -1,10 +1,10 @@
-// Package process has the forward processes of diffusion models: how an image
-// is made noisy, what a network predicts of it, and how a sampler steps back.
-// Objectives, samplers and distances reach a model's process through the
-// interface alone.
+// Package process implements the forward processes of diffusion models, rectified flow (Flow)
+// and DDPM: how noise is added to an image, what the network predicts, the transition of the
+// sampler, and the weights of the divergence between two models. Objectives, samplers and
+// distances use a model's process only through the interface Process.
 //
 // Symbols: x₀ a clean image or latent, ε standard normal noise, x_t the noisy
-// image at time t, x̂₀ the clean image that a prediction stands for. Arrays are
+// image at time t, x̂₀ the clean image that a prediction implies. Arrays are
 // float32[B, ...], times float32[B].
 package process
 
@@ -15,15 +15,15 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 )
 
-// A Process is a forward process together with what the network predicts. It has
-// three parts, because training, sampling and measuring need it in turn.
+// A Process is a forward process together with the prediction type of the network. It
+// consists of three interfaces, one each for training, sampling and measuring a distance.
 type Process interface {
 	Training
 	Sampling
 	Divergence
 }
 
-// Training is what a loss needs.
+// Training is the part of a process that a training loss uses.
 type Training interface {
 	// Times fills t with training times drawn from r.
 	Times(r *rand.Rand, t []float32)
@@ -31,14 +31,14 @@ type Training interface {
 	Noisy(x0, eps, t *graph.Node) *graph.Node
 	// Target returns what the network should predict at x_t.
 	Target(x0, eps, t *graph.Node) *graph.Node
-	// Clean returns the x̂₀ that a prediction at x_t stands for.
+	// Clean returns the x̂₀ that a prediction at x_t implies.
 	Clean(x, prediction, t *graph.Node) *graph.Node
 	// Weight returns the weight float32[B] of a prediction's squared error in the
 	// denoising loss.
 	Weight(t *graph.Node) *graph.Node
 }
 
-// Sampling is what a sampler needs.
+// Sampling is the part of a process that a sampler or a policy uses.
 type Sampling interface {
 	// Grid returns the n+1 times of a sampler of n steps, from noise to the image.
 	// shift above 1 spends more steps near the noise, 1 spaces them evenly.
@@ -48,21 +48,22 @@ type Sampling interface {
 	// scales the randomness; at 0 the standard deviation is 0 and the mean is the
 	// deterministic step.
 	Transition(x, prediction, t, next, noise *graph.Node) (mean, std *graph.Node)
-	// Diffusion returns the transition's standard deviation float32[B] for a unit of
-	// time; where time is discrete, for the step.
+	// Diffusion returns the transition's standard deviation float32[B] per unit of
+	// time, or per step where time is discrete.
 	Diffusion(t, next, noise *graph.Node) *graph.Node
-	// Velocity returns what policies compare: dx/dt of a flow; where time is
-	// discrete, the prediction itself.
+	// Velocity returns the value that the velocity anchor of a policy compares: dx/dt of
+	// a flow, or the prediction itself where time is discrete.
 	Velocity(x, prediction, t *graph.Node) *graph.Node
 }
 
-// Divergence is what the distance between two models needs: their divergence is
-// the sum over times of DivergenceWeight times the squared difference of their x̂₀.
+// Divergence is the part of a process that the distance between two models uses. Their
+// divergence is the sum over times of DivergenceWeight times the squared difference of
+// their x̂₀.
 type Divergence interface {
 	// Range returns the times between which models are compared.
 	Range() (from, to float64)
-	// Trained returns the time that a network was trained at for a time of the range: where
-	// time is discrete, the whole number below.
+	// Trained returns the training time for a time of the range: the same time, or rounded
+	// down to a whole number where time is discrete.
 	Trained(t float64) float64
 	// DivergenceWeight is half the loss of signal-to-noise ratio in a unit of time
 	// (Kingma et al. 2021, arXiv 2107.00630, eq. 17), which turns the squared
@@ -72,8 +73,8 @@ type Divergence interface {
 	TimeDensity(t float64) float64
 }
 
-// Loss returns each image's denoising loss float32[B], which stands for -log p:
-// the weighted mean over pixels of the prediction's squared error.
+// Loss returns each image's denoising loss float32[B], a surrogate of -log p: the weighted
+// mean over pixels of the prediction's squared error.
 func Loss(p Training, prediction, target, t *graph.Node) *graph.Node {
 	return graph.Mul(p.Weight(t), MeanSquare(prediction, target))
 }

@@ -1,11 +1,10 @@
-// Package random derives every random stream of a study. A stream is named by
-// what its numbers are for, never by an action's id, the time, a process or a
-// goroutine: two trials with the same seed see the same numbers wherever they do
-// the same thing, which is what pairs them, and a study that runs again, with
-// any number of workers, draws what it drew before.
+// Package random derives every random stream of a study from a seed, a stage kind, a purpose
+// and an index, and never from an action's id, the time, a process or a goroutine. So trials
+// of one seed use the same random numbers for the same purpose, which makes comparisons
+// paired, and a study that runs again draws the same numbers with any number of workers.
 //
-// An index is the number of a thing (an image, a pair), so each has a stream of
-// its own: the first n images are the same whatever is drawn after them.
+// The index is the number of an item (an image, a pair). Each item has a separate stream, so
+// that the first n images do not depend on how many are drawn after them.
 package random
 
 import (
@@ -29,12 +28,13 @@ func Normal(r *rand.Rand, x []float32) {
 	}
 }
 
-// Steps gives every step of a training a stream of its own, so that what a step draws
-// does not depend on how many came before it in this process.
+// Steps returns the random stream of each training step, so that the draws of a step do not
+// depend on the steps that this process took before it.
 type Steps func(step int) *rand.Rand
 
-// Shuffled returns element i of an endless sequence of shuffles of n things: each thing
-// comes once before any comes again. It derives each shuffle from its number alone.
+// Shuffled is an endless sequence of indices below n that consists of random permutations,
+// one after the other: every item comes once before any comes again. Each permutation is
+// derived from its number alone.
 type Shuffled struct {
 	n       int
 	streams Steps
@@ -42,7 +42,7 @@ type Shuffled struct {
 	order   []int
 }
 
-// NewShuffled returns the sequence whose shuffle number k is drawn from streams(k).
+// NewShuffled returns the sequence whose permutation number k is drawn from streams(k).
 func NewShuffled(n int, streams Steps) *Shuffled {
 	return &Shuffled{n: n, streams: streams, epoch: -1}
 }

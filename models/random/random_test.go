@@ -28,7 +28,7 @@ func TestStreamIsItsName(t *testing.T) {
 		}
 		all[v] = name
 	}
-	// Pinned: whoever changes how streams derive changes every result.
+	// Pinned, because a change of how streams are derived changes every result.
 	if got, want := first(1, "sample", "noise", 3), uint64(0x3a8d3d631c69beda); got != want {
 		t.Errorf("first number %#x, want %#x", got, want)
 	}

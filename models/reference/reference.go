@@ -1,14 +1,13 @@
-// Package reference is for tests that compare with the numbers of reference
-// libraries. It finds the cases of a kind, reads their inputs, compares with
-// the tolerance that the set gives for each key, and says how many of the
-// expected keys were compared.
+// Package reference compares results of tests with the numbers of reference libraries. It
+// finds the cases of a kind, reads their inputs, compares with the tolerance that the set
+// gives for each key, and reports how many of the expected keys were compared.
 //
 // A set is a folder with expected/tolerances.json and, below expected/, a
-// folder for each case: KIND.json with the case's constants beside
+// folder for each case: KIND.json with the case's constants, and
 // KIND.safetensors with its tensors, inputs and expected values. The committed
 // set is models/testdata/reference; the environment variable ABLATE_REFERENCE
-// names another of the same layout, absolute or from the repository's root.
-// (The test cache does not see files outside the repository: -count=1.)
+// names another of the same layout, by an absolute path or one from the repository's root.
+// Go's test cache does not see files outside the repository, so add -count=1.
 package reference
 
 import (
@@ -31,7 +30,7 @@ import (
 // Variable is the environment variable that names another set.
 const Variable = "ABLATE_REFERENCE"
 
-// A Case is one folder that holds a kind's JSON file. It is not safe for
+// A Case is one folder that has a kind's JSON file. It is not safe for
 // parallel subtests.
 type Case struct {
 	Name string // the folder, from expected/
@@ -43,20 +42,20 @@ type Case struct {
 	compared map[string]bool
 }
 
-// limit is what tolerances.json says of a key.
+// limit is the entry of a key in tolerances.json.
 type limit struct {
 	Role string   `json:"role"` // input or expected
 	Atol *float64 `json:"suggested_atol"`
 	Rtol *float64 `json:"suggested_rtol"`
 }
 
-// Cases returns every folder below expected/ that holds the file, "metrics.json"
-// for one, in order of their names; none is fatal. When t ends, it prints to
+// Cases returns every folder below expected/ that has the file, such as "metrics.json",
+// in the order of their names. It is fatal if there is none. When t ends, it prints to
 // standard output
 //
 //	reference: compared N of M expected keys
 //
-// summed over the cases, and fails where N < M. Call what may skip the test
+// summed over the cases, and fails where N < M. Call functions that may skip the test
 // (modeltest.Backend) before it.
 func Cases(t testing.TB, file string) []*Case {
 	t.Helper()
@@ -155,14 +154,14 @@ func find(file string) ([]*Case, error) {
 		}
 		for key := range c.limits {
 			if _, ok := c.tensors[key]; !ok {
-				return fmt.Errorf("expected/%s/%s lacks %s, which tolerances.json lists", c.Name, tensors, key)
+				return fmt.Errorf("expected/%s/%s has no %s, which tolerances.json lists", c.Name, tensors, key)
 			}
 		}
 		cases = append(cases, c)
 		return nil
 	})
 	if err == nil && len(cases) == 0 {
-		err = fmt.Errorf("no folder below %s holds a %s", expected, file)
+		err = fmt.Errorf("no folder below %s has a %s", expected, file)
 	}
 	return cases, err
 }
@@ -233,7 +232,7 @@ func (c *Case) tensor(t testing.TB, key string) checkpoint.Tensor {
 func ints(x checkpoint.Tensor) ([]int, error) {
 	wide := map[string]int{"I64": 8, "I32": 4, "U8": 1, "BOOL": 1}[x.DType]
 	if wide == 0 {
-		return nil, fmt.Errorf("a tensor of type %s holds no whole numbers", x.DType)
+		return nil, fmt.Errorf("a tensor of type %s does not have whole numbers", x.DType)
 	}
 	out := make([]int, len(x.Data)/wide)
 	for i := range out {
@@ -249,18 +248,18 @@ func ints(x checkpoint.Tensor) ([]int, error) {
 	return out, nil
 }
 
-// A Number is what Check compares.
+// A Number is a value that Check can compare.
 type Number interface {
 	~float32 | ~float64 | ~int | ~int32 | ~int64 | ~uint8
 }
 
-// Check compares an expected tensor with what was computed, row-major: every
-// entry |got-want| <= atol + rtol·|want|, with the key's tolerances from
-// tolerances.json, and counts the key as compared. Whole numbers are exact,
-// bytes too but for one level in fewer than 1 % of the entries. Parameters
+// Check compares computed values, row-major, with an expected tensor: every
+// entry must have |got-want| <= atol + rtol·|want|, with the key's tolerances from
+// tolerances.json. It counts the key as compared. Whole numbers must be equal; bytes may
+// differ by one in fewer than 1 % of the entries. Parameters
 // after steps of AdamW and their differences (delta_step, param_step) have
-// rtol 0, and 0.5 % of their entries may miss: an entry whose gradient is
-// within rounding of 0 may go either way.
+// rtol 0, and 0.5 % of their entries may be off, because an entry whose gradient is
+// within rounding of 0 may move in either direction.
 func Check[T Number](t testing.TB, c *Case, key string, got []T) {
 	t.Helper()
 	x := c.tensor(t, key)
@@ -280,7 +279,7 @@ func Check[T Number](t testing.TB, c *Case, key string, got []T) {
 	}
 	l := c.limits[key]
 	var atol, rtol float64
-	misses := 0 // allowed
+	misses := 0 // entries that may be off
 	switch x.DType {
 	case "F16", "BF16", "F32", "F64":
 		if l.Atol == nil || l.Rtol == nil {
@@ -345,7 +344,7 @@ func floats(x checkpoint.Tensor) ([]float64, error) {
 	return out, err
 }
 
-// Expect adds names to the keys that must be compared: values that are in
+// Expect adds names to the keys that must be compared, for values that are in
 // the JSON file and not among the tensors.
 func (c *Case) Expect(names ...string) {
 	for _, n := range names {
@@ -353,12 +352,12 @@ func (c *Case) Expect(names ...string) {
 	}
 }
 
-// Near compares values of the JSON file, got with want, to rtol relative (0:
-// exactly), and counts the name as compared.
+// Near compares values of the JSON file to a relative tolerance (0 means equal), and counts
+// the name as compared.
 func (c *Case) Near(t testing.TB, name string, got, want []float64, rtol float64) {
 	t.Helper()
 	if !c.expected[name] {
-		t.Errorf("%s: %s is no expected value", c.Name, name)
+		t.Errorf("%s: %s is not an expected value", c.Name, name)
 		return
 	}
 	c.compared[name] = true

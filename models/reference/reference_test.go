@@ -11,7 +11,7 @@ import (
 	"ablate/models/checkpoint"
 )
 
-// recorder is a test that only notes what it was told.
+// recorder is a testing.TB that only records the calls.
 type recorder struct {
 	testing.TB
 	errors []string
@@ -21,7 +21,7 @@ func (*recorder) Helper()                     {}
 func (r *recorder) Errorf(f string, a ...any) { r.errors = append(r.errors, fmt.Sprintf(f, a...)) }
 
 // TestCommitted: the committed set has the four kinds, each with a case whose
-// tensors tolerances.json knows.
+// tensors are in tolerances.json.
 func TestCommitted(t *testing.T) {
 	t.Setenv(Variable, "")
 	for _, kind := range []string{"metrics", "reward_model", "preference", "forward"} {
@@ -43,7 +43,7 @@ func TestCommitted(t *testing.T) {
 	}
 }
 
-// set writes a set of two cases, one of them deeper, and names it.
+// set writes a set of two cases, one of them in a deeper folder, and makes it the set in use.
 func set(t *testing.T, tolerances string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -80,8 +80,8 @@ var limits = fmt.Sprintf(both, `{"in": {"role": "input"}, "bytes": {"role": "exp
 	"a": {"role": "expected", "suggested_atol": 0.01, "suggested_rtol": 0.001},
 	"s:delta_step1:w": {"role": "expected", "suggested_atol": 0.01, "suggested_rtol": 0}}`)
 
-// TestCheck: what is within tolerance passes and what is not fails, by every
-// rule, and only what was compared counts.
+// TestCheck: values within the tolerance pass and others fail, by every
+// rule, and only compared keys are counted.
 func TestCheck(t *testing.T) {
 	set(t, limits)
 	cases, err := find("kind.json")
@@ -144,12 +144,12 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestSets: a tensor without a tolerance, and one that is listed and absent,
+// TestSets: a tensor without a tolerance, and one that is listed and missing,
 // are errors that name it.
 func TestSets(t *testing.T) {
 	for text, want := range map[string]string{
 		fmt.Sprintf(both, `{"in": {"role": "input"}}`):      "has no tolerance of",
-		strings.Replace(limits, `"in"`, `"x": {}, "in"`, 2): "lacks x",
+		strings.Replace(limits, `"in"`, `"x": {}, "in"`, 2): "has no x",
 		`{"files": {}}`: "has no tolerance of",
 		`{"files": `:    "tolerances.json",
 	} {

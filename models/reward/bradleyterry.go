@@ -10,16 +10,16 @@ import (
 	"ablate/models/random"
 )
 
-// BradleyTerry is the log loss of a preference (Bradley & Terry 1952; on
-// learned rewards Christiano et al. 2017, arXiv 1706.03741, and, on images of
-// one prompt, ImageReward, arXiv 2304.05977, eq. 1), for logits s_w of the
+// BradleyTerry is the log loss of a preference (Bradley & Terry 1952; for
+// learned rewards Christiano et al. 2017, arXiv 1706.03741; for images of
+// one prompt ImageReward, arXiv 2304.05977, eq. 1), for logits s_w of the
 // preferred and s_l of the other image of a pair, float32[P]:
 //
 //	L = mean_i -log σ(s_w - s_l)
 //
-// Here a pair is an image labelled good and one labelled bad of the same
-// prompt. The loss sees differences within a prompt alone, so a constant a
-// prompt is free: r = σ(s) orders images, and is no probability of "good".
+// A pair is an image labelled good and one labelled bad of the same prompt. The loss
+// depends only on differences within a prompt, so it does not determine a constant for
+// each prompt: r = σ(s) orders images, and is not the probability of "good".
 func BradleyTerry(preferred, other *graph.Node) *graph.Node {
 	return graph.ReduceAllMean(nn.Softplus(graph.Sub(other, preferred)))
 }
@@ -61,8 +61,8 @@ func (d Data) side(i int) int {
 	return 0
 }
 
-// draw draws pair number k of a training: every image that has an opposite once before
-// any comes again, with an opposite drawn evenly.
+// draw returns pair number k of a training. Every image that has an opposite comes once
+// before any comes again; its opposite is drawn uniformly.
 func (p *pairs) draw(k int, r *rand.Rand) (good, bad int) {
 	i := p.with[p.order.At(k)]
 	s := p.data.side(i)

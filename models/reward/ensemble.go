@@ -2,16 +2,16 @@ package reward
 
 import "math"
 
-// Pessimistic is the score of an ensemble against over-optimization: the mean
-// of its members less a penalty for their disagreement (Coste et al. 2023,
-// arXiv 2310.02743, section 3, which takes the variance; Kim et al. 2024, arXiv
-// 2404.01863, the deviation), for K members' scores r_k float32[n]:
+// Pessimistic is the score of an ensemble, which lowers over-optimization: the mean
+// of its members minus a penalty for their disagreement (Coste et al. 2023,
+// arXiv 2310.02743, section 3, with the variance; Kim et al. 2024, arXiv
+// 2404.01863, with the standard deviation), for K members' scores r_k float32[n]:
 //
 //	max(0, mean_k r_k - penalty · sd_k r_k)
 //
-// sd is the population's, divisor K: the members are all there are. The score is
-// clipped at 0 from below, after the penalty, for a weight must not push away
-// from an image; it is at most the largest of the members' scores.
+// sd has the divisor K, because the members are the whole population. The score is at least
+// 0, because fine-tuning uses it as a weight, and a negative weight would make an image less
+// likely. It is at most the largest of the members' scores.
 func Pessimistic(members [][]float32, penalty float64) []float32 {
 	out := make([]float32, len(members[0]))
 	k := float64(len(members))

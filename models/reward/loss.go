@@ -9,7 +9,7 @@ import (
 	"ablate/models/train"
 )
 
-// The losses that a reward learns by.
+// The losses of a reward's training.
 const (
 	MSE               = "mse"
 	MSEClassification = "mse+classification"
@@ -17,14 +17,14 @@ const (
 	BradleyTerryLoss  = "bradley-terry"
 )
 
-// Loss is a loss by its name, as a graph over a step's inputs: images float32[B, E],
+// Loss returns the loss of a name, as a graph over a step's inputs: images float32[B, E],
 // prompts float32[B, 1+N, E], the right one first, present float32[B, 1+N], which is 0
 // where an image has fewer than N wrong prompts, labels y float32[B], and the numbers
-// lambda and temperature. N is 0 but under classification. Under bradley-terry row i of
+// lambda and temperature. N is 0 except under classification. Under bradley-terry row i of
 // the first half and row i of the second are a good and a bad image of one prompt.
 func (c Config) Loss(name string) (train.Loss, error) {
 	if name != MSE && name != MSEClassification && name != CrossEntropyLoss && name != BradleyTerryLoss {
-		return nil, fmt.Errorf("reward: loss %q learns nothing", name)
+		return nil, fmt.Errorf("reward: loss %q has no training: must be one of %q", name, []string{MSE, MSEClassification, CrossEntropyLoss, BradleyTerryLoss})
 	}
 	return func(w nn.Weights, _ train.Sets, in train.Nodes) *graph.Node {
 		image, prompts, label := in.At("images"), in.At("prompts"), in.At("labels")
@@ -47,7 +47,7 @@ func (c Config) Loss(name string) (train.Loss, error) {
 	}, nil
 }
 
-// first is column 0 of x float32[B, N] as float32[B].
+// first returns column 0 of x float32[B, N] as float32[B].
 func first(x *graph.Node) *graph.Node {
 	return graph.Reshape(graph.Slice(x, graph.AxisRange(), graph.AxisElem(0)), x.Shape().Dimensions[0])
 }

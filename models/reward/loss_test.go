@@ -19,7 +19,7 @@ import (
 
 var allLosses = []string{reward.MSE, reward.MSEClassification, reward.CrossEntropyLoss, reward.BradleyTerryLoss}
 
-// numbers are standard normal in float64.
+// numbers returns standard normal numbers in float64.
 func numbers(r *rand.Rand, n int) []float64 {
 	x := make([]float64, n)
 	for i := range x {
@@ -28,7 +28,7 @@ func numbers(r *rand.Rand, n int) []float64 {
 	return x
 }
 
-// TestGradients: the gradient of every loss by every parameter against central
+// TestGradients compares the gradient of every loss by every parameter with central
 // differences, in float64, in both architectures, with and without the sigmoid.
 func TestGradients(t *testing.T) {
 	b := modeltest.Backend(t)
@@ -132,7 +132,7 @@ func TestLossValues(t *testing.T) {
 	}
 }
 
-// TestOverfits: each loss learns four labelled images by heart.
+// TestOverfits: a reward memorizes four labelled images by each loss.
 func TestOverfits(t *testing.T) {
 	b := modeltest.Backend(t)
 	const e = 6
@@ -201,7 +201,7 @@ func TestPairs(t *testing.T) {
 	}
 }
 
-// TestEnsemble: mean less penalty times the population's deviation, not below 0.
+// TestEnsemble: the mean minus the penalty times the population's standard deviation, not below 0.
 func TestEnsemble(t *testing.T) {
 	members := [][]float32{{.2, .9, 0, .5}, {.4, .9, .1, .5}, {.6, .9, .8, .5}}
 	for penalty, want := range map[float64][]float32{
@@ -236,8 +236,8 @@ func TestTextNorm(t *testing.T) {
 	}
 }
 
-// TestAll: an ensemble's contrastive score is that of its parts, in the order of
-// the images, and a model without contrasts reads the first prompt alone.
+// TestAll: an ensemble's contrastive score is made of its members' scores, in the order of
+// the images, and a model without contrasts reads only the first prompt.
 func TestAll(t *testing.T) {
 	b := modeltest.Backend(t)
 	c := reward.Config{Embedding: 4, Hidden: 8, Inputs: reward.Product}
@@ -288,7 +288,7 @@ func TestAll(t *testing.T) {
 	}
 }
 
-// steps are the streams of a training's steps.
+// steps returns the random streams of a training's steps.
 func steps(purpose string) random.Steps {
 	return func(step int) *rand.Rand { return random.Stream(1, "test", purpose, step) }
 }

@@ -17,7 +17,7 @@ import (
 	"ablate/models/train"
 )
 
-// constants are those of a case's reward_model.json.
+// constants are the fields of a case's reward_model.json.
 type constants struct {
 	Lambda      float64 `json:"lambda_"`
 	Temperature float64 `json:"temperature"`
@@ -31,14 +31,14 @@ type constants struct {
 	Order []string `json:"grad_norm_order"`
 }
 
-// theirs are the reference's names of the perceptron's parameters.
+// theirs maps the parameters of the perceptron to their names in the reference.
 var theirs = map[string]string{
 	"mlp.0.weight": "fc1.weight", "mlp.0.bias": "fc1.bias", "mlp.1.weight": "fc2.weight", "mlp.1.bias": "fc2.bias",
 	"mlp.2.weight": "fc3.weight", "mlp.2.bias": "fc3.bias",
 }
 
-// TestReferenceReward: scores, both terms of mse+classification, gradients and
-// three steps of AdamW by models/train, against PyTorch, with and without the
+// TestReferenceReward compares scores, both terms of mse+classification, gradients and
+// three steps of AdamW by models/train with PyTorch's, with and without the
 // sigmoid.
 func TestReferenceReward(t *testing.T) {
 	b := modeltest.Backend(t)
@@ -63,7 +63,7 @@ func compareReward(t *testing.T, b backend.Backend, c *reference.Case, kind stri
 		start[p.Name] = c.Floats(t, "mlp."+theirs[p.Name])
 	}
 
-	// The right prompt comes first here, and where the index says there.
+	// The right prompt is the first here; in the reference an index has its position.
 	shape := c.Shape(t, "candidate_features")
 	n, all := shape[0], shape[1]
 	text, candidates, index := c.Floats(t, "text_features"), c.Floats(t, "candidate_features"), c.Ints(t, "candidate_index")
@@ -166,7 +166,7 @@ func compareReward(t *testing.T, b backend.Backend, c *reference.Case, kind stri
 	}
 	reference.Check(t, c, key("grad_norms"), ordered(norms))
 
-	// The same batch in every step, as there.
+	// Every step has the same batch, as in the reference.
 	trainer, err := train.New(b, train.Step{Name: "reference " + kind, Params: params, Loss: loss})
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func compareReward(t *testing.T, b backend.Backend, c *reference.Case, kind stri
 	o := train.Options{LearningRate: k.Optimizer.LR, Adam: train.Adam{Beta1: k.Optimizer.Betas[0], Beta2: k.Optimizer.Betas[1],
 		Epsilon: k.Optimizer.Eps, WeightDecay: k.Optimizer.WeightDecay}}
 	var losses []float64
-	for step := 1; step <= 4; step++ { // the fourth only tells the loss after three
+	for step := 1; step <= 4; step++ { // the fourth gives the loss after three
 		r, err := trainer.Step(state, o, inputs())
 		if err != nil {
 			t.Fatal(err)

@@ -1,8 +1,8 @@
-// Package reward learns r(image, prompt) in [0, 1] from good/bad labels: frozen
-// embeddings of both into a multilayer perceptron (Lee et al. 2023, arXiv
-// 2302.12192, section 3.2). One file an objective: mse.go, classification.go,
-// crossentropy.go, bradleyterry.go. What stands against over-optimizing a
-// learned reward is ensemble.go and textnorm.go.
+// Package reward trains a reward model r(image, prompt) in [0, 1] on good/bad labels: a
+// multilayer perceptron on frozen embeddings of image and prompt (Lee et al. 2023, arXiv
+// 2302.12192, section 3.2). Each training objective is one file: mse.go, classification.go,
+// crossentropy.go, bradleyterry.go. Two methods against the over-optimization of a learned
+// reward are in ensemble.go and textnorm.go.
 package reward
 
 import (
@@ -14,10 +14,10 @@ import (
 	"ablate/models/nn"
 )
 
-// What the perceptron reads of an image's and a prompt's embedding.
+// The inputs of the perceptron, made of the embeddings of an image and a prompt.
 const (
-	// Product is image, text and their product entry by entry, unit vectors
-	// scaled to entries of order 1: the shapes world's, whose embedder is small.
+	// Product is image, text and their elementwise product, as unit vectors that are
+	// scaled to entries of order 1. The shapes world has it, whose embedder is small.
 	Product = "image+text+product"
 	// Concat is text and image as they are (Lee et al. 2023).
 	Concat = "text+image"
@@ -28,19 +28,19 @@ type Config struct {
 	Embedding int    `json:"embedding_dim"` // width of an image's and of a prompt's embedding
 	Hidden    int    `json:"hidden_dim"`
 	Inputs    string `json:"inputs"`           // Product or Concat
-	Linear    bool   `json:"linear,omitempty"` // r is the logit itself, and no number in [0, 1]
+	Linear    bool   `json:"linear,omitempty"` // r is the logit, which is not limited to [0, 1]
 }
 
-// Default is the perceptron of the shapes world: two hidden layers, as in the
-// paper, of 256 in place of 1024.
+// Default returns the perceptron of the shapes world: two hidden layers, as in the
+// paper, of width 256, where the paper has 1024.
 func Default(embedding int) Config {
 	return Config{Embedding: embedding, Hidden: 256, Inputs: Product}
 }
 
-// Check reports what is wrong with a configuration that was read from a file.
+// Check returns an error for a configuration from a file that is not valid.
 func (c Config) Check() error {
 	if c.Embedding < 1 || c.Hidden < 1 || c.Embedding > 1<<16 || c.Hidden > 1<<16 {
-		return fmt.Errorf("reward configuration %+v: every number must be positive", c)
+		return fmt.Errorf("reward configuration %+v: every number must be from 1 to 65536", c)
 	}
 	if c.Inputs != Product && c.Inputs != Concat {
 		return fmt.Errorf("reward configuration: inputs are %q: want %q or %q", c.Inputs, Product, Concat)
@@ -60,13 +60,13 @@ func (c Config) Params() []nn.Param {
 	return append(ps, nn.LinearParams("mlp.2", c.Hidden, 1, 1)...)
 }
 
-// Logit is s float32[...], the perceptron's output before the sigmoid, for
+// Logit returns s float32[...], the perceptron's output before the sigmoid, for
 // embeddings of images and prompts, both float32[..., Embedding].
 func (c Config) Logit(w nn.Weights, image, text *graph.Node) *graph.Node {
 	var x *graph.Node
 	switch c.Inputs {
 	case Product:
-		// Unit vectors have entries of order 1/√E: scaled, the layers see order 1.
+		// Entries of unit vectors are of order 1/√E; scaling makes them of order 1.
 		s := math.Sqrt(float64(c.Embedding))
 		x = graph.Concatenate([]*graph.Node{
 			graph.MulScalar(image, s), graph.MulScalar(text, s), graph.MulScalar(graph.Mul(image, text), s*s),
@@ -83,7 +83,7 @@ func (c Config) Logit(w nn.Weights, image, text *graph.Node) *graph.Node {
 	return graph.Reshape(y, y.Shape().Dimensions[:y.Rank()-1]...)
 }
 
-// Score is r float32[...]: the sigmoid of the logit, or the logit where the
+// Score returns r float32[...]: the sigmoid of the logit, or the logit where the
 // perceptron is linear.
 func (c Config) Score(w nn.Weights, image, text *graph.Node) *graph.Node {
 	s := c.Logit(w, image, text)

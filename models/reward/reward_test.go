@@ -13,8 +13,8 @@ import (
 	"ablate/models/train"
 )
 
-// TestLearns: an image is good for a prompt if it shows that prompt's vector; a
-// reward learns it by every loss.
+// TestLearns: an image is good for a prompt if it shows that prompt's vector. A
+// reward learns this by every loss.
 func TestLearns(t *testing.T) {
 	b := modeltest.Backend(t)
 	c := reward.Config{Embedding: 8, Hidden: 32, Inputs: reward.Product}
@@ -60,7 +60,7 @@ func TestLearns(t *testing.T) {
 	} {
 		images, labels, prompt := make1(400)
 		d := reward.Data{Images: images, Labels: labels, Prompt: prompt, Prompts: prompts,
-			Wrong: func(r *rand.Rand, p, n int) []int { return []int{(p + 1 + r.IntN(3)) % 4} }} // one, where two are asked for
+			Wrong: func(r *rand.Rand, p, n int) []int { return []int{(p + 1 + r.IntN(3)) % 4} }} // one prompt, where two are asked for
 		o.Loss, o.Steps, o.Batch, o.LearningRate, o.Adam = name, 200, 32, 3e-3, train.Default(0).Adam
 		w, _, err := trainer.Train(t.Context(), d, random.Stream(1, "test", "init", 0), steps("order"), steps("epochs"), o)
 		if err != nil {
@@ -75,7 +75,7 @@ func TestLearns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Bradley–Terry's scores have no zero: pairs of one prompt are judged.
+		// Bradley–Terry's scores have no threshold, so pairs of one prompt are compared.
 		right, of := 0, 0
 		for i, s := range scores {
 			if s < 0 || s > 1 {

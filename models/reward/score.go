@@ -11,7 +11,7 @@ import (
 	"ablate/models/nn"
 )
 
-// Use is how a score is made of what the members of an ensemble say.
+// Use is how one score is made of the scores of an ensemble's members.
 type Use struct {
 	// Penalty is the weight of the members' disagreement; see Pessimistic.
 	Penalty float64 `json:"penalty,omitempty"`
@@ -47,7 +47,7 @@ func NewScorer(b backends.Backend, c Config) (*Scorer, error) {
 
 const scoreBatch = 256
 
-// Score is r float32[n] of embedded images and prompts, both float32[n, E], by
+// Score returns r float32[n] of embedded images and prompts, both float32[n, E], by
 // one perceptron.
 func (s *Scorer) Score(w nn.Values, images, prompts []float32) ([]float32, error) {
 	params, err := w.Tensors(s.b, s.c.Params())
@@ -65,17 +65,16 @@ func (s *Scorer) Score(w nn.Values, images, prompts []float32) ([]float32, error
 	return out[0], nil
 }
 
-// All is the score of each of n embedded images float32[n, E] under a model.
-// prompts[i] are places in table float32[m, E]: image i's own prompt, and after
-// it the contrasting ones, which a model without contrasts leaves unread.
+// All returns the score of each of n embedded images float32[n, E] under a model. prompts[i]
+// are indices of rows of table float32[m, E]: image i's own prompt first, then the contrasting
+// ones, which a model without contrasts ignores.
 //
-// Where r is in [0, 1], so is the score, which fine-tuning takes for a weight:
-// a softmax is in it, a mean of members stays in it, and what the penalty takes
-// below 0 is 0.
+// Where r is in [0, 1], the score is too, so that fine-tuning can use it as a weight: softmax
+// and mean stay in [0, 1], and a value that the penalty takes below 0 becomes 0.
 func (s *Scorer) All(m *Model, images []float32, prompts [][]int, table []float32) ([]float32, error) {
 	e := s.c.Embedding
 	if m.Config != s.c || len(m.Members) == 0 || len(images) != len(prompts)*e {
-		return nil, fmt.Errorf("reward: %d images, %d prompts and a reward of %d members do not belong together", len(images)/e, len(prompts), len(m.Members))
+		return nil, fmt.Errorf("reward: %d images, %d prompts and a reward of %d members do not fit together", len(images)/e, len(prompts), len(m.Members))
 	}
 	var x, z []float32
 	for i, list := range prompts {

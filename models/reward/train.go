@@ -13,14 +13,14 @@ import (
 	"ablate/models/train"
 )
 
-// Data is what a reward learns from: n labelled images with their prompts.
+// Data are the training data of a reward: n labelled images with their prompts.
 type Data struct {
 	Images []float32 // embeddings [n, Embedding]
 	Labels []float32 // 1 good, 0 bad [n]
 	Prompt []int     // index of each image's prompt in Prompts [n]
 	// Prompts are the embeddings of every prompt [m, Embedding].
 	Prompts []float32
-	// Wrong draws up to n perturbed prompts of a prompt.
+	// Wrong returns up to n random perturbed prompts of a prompt.
 	Wrong func(r *rand.Rand, prompt, n int) []int
 }
 
@@ -32,12 +32,12 @@ type Options struct {
 	Adam          train.Adam
 	Lambda        float64 // λ, weight of prompt classification
 	Temperature   float64 // T, divides the scores (not an inverse temperature)
-	Perturbations int     // N wrong prompts beside the right one
+	Perturbations int     // N, wrong prompts in addition to the right one
 	Resume        train.Resume
 	Progress      func(step, total int)
 }
 
-// A Trainer trains rewards of one configuration; it compiles once a loss and
+// A Trainer trains rewards of one configuration. It compiles once for each loss and
 // shape.
 type Trainer struct {
 	b     backends.Backend
@@ -66,7 +66,7 @@ func (t *Trainer) step(loss string) (*train.Trainer, error) {
 }
 
 // Train trains a reward from scratch. init draws its weights, order the wrong prompts
-// and pairs of each step, and epochs the order in which the labelled images come.
+// and pairs of each step, and epochs the order of the labelled images.
 func (t *Trainer) Train(ctx context.Context, d Data, init *rand.Rand, order, epochs random.Steps, o Options) (nn.Values, *train.Curve, error) {
 	if len(d.Labels) == 0 {
 		return nil, nil, fmt.Errorf("reward: no image has a label good or bad, so nothing can be learned (every one was skipped, or feedback.labelled is too small)")
@@ -96,7 +96,7 @@ func (t *Trainer) Train(ctx context.Context, d Data, init *rand.Rand, order, epo
 	return step.Weights(state), curve, nil
 }
 
-// inputs lays out a batch for Loss, which reads of them what it needs.
+// inputs returns the inputs of a batch. A loss uses those that it needs.
 func (t *Trainer) inputs(d Data, batch []row, o Options) train.Inputs {
 	e, b, n := t.c.Embedding, len(batch), 1
 	if o.Loss == MSEClassification {
@@ -129,7 +129,7 @@ type row struct {
 	wrong []int
 }
 
-// batches returns what draws the batch of a step.
+// batches returns the function that draws the batch of a step.
 func (d Data) batches(o Options, epochs random.Steps) (func(step int, r *rand.Rand) []row, error) {
 	if o.Loss == BradleyTerryLoss {
 		p, err := newPairs(d, epochs)

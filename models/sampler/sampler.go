@@ -1,6 +1,6 @@
-// Package sampler draws images from a model. One loop serves every process: a step is
-// the process' transition, deterministic or not, as one compiled graph that is called
-// once a time.
+// Package sampler draws images from a model. One loop serves every forward process: a step is
+// the process' transition, deterministic or stochastic, as one compiled graph that is called
+// for each time of the grid.
 package sampler
 
 import (
@@ -20,15 +20,15 @@ import (
 type Sampler struct {
 	net pipeline.Network
 	b   backend.Backend
-	// deterministic and stochastic are the two graphs of a step. Without noise there is
-	// nothing to add, and no probability to report.
+	// deterministic and stochastic are the two graphs of a step. Only the stochastic one adds
+	// noise and returns log-probabilities.
 	deterministic, stochastic *backend.Fn
 }
 
 // New returns a sampler.
 func New(b backends.Backend, net pipeline.Network) (*Sampler, error) {
 	s := &Sampler{net: net, b: b}
-	// inputs are x, cond, (t, next, noise) and for the stochastic step z.
+	// The inputs are x, cond, (t, next, noise) and, for the stochastic step, z.
 	step := func(in []*graph.Node, stochastic bool, params []*graph.Node) (x, mean, std *graph.Node) {
 		x, cond, times := in[0], in[1], in[2]
 		at := func(i int) *graph.Node {
@@ -64,14 +64,14 @@ func New(b backends.Backend, net pipeline.Network) (*Sampler, error) {
 type Options struct {
 	Steps int     `json:"steps"`
 	Shift float64 `json:"shift"`
-	// Batch is how many images are drawn at a time; a last, smaller batch is padded. An
-	// image's last bits may depend on it.
+	// Batch is the number of images that are drawn at a time; a last, smaller batch is
+	// padded. The last bits of an image may depend on it.
 	Batch int `json:"batch"`
 }
 
 // Draw draws one image for every row of cond float32[n, Cond]. noise(i, dst) fills the
-// initial noise of image i. stop, if positive, is the number of steps after which to
-// stop, short of the image. progress, if not nil, is called with the number of images
+// initial noise of image i. stop, if positive, is the number of steps to take, which leaves
+// the images partially denoised. progress, if not nil, is called with the number of images
 // that are done. The result is float32[n, H, W, C] in the model's range, about -1 to 1.
 func (s *Sampler) Draw(m *pipeline.Model, cond []float32, noise func(i int, dst []float32), o Options, stop int, progress func(done int) error) ([]float32, error) {
 	r, err := s.begin(m, cond, o)
@@ -112,18 +112,16 @@ func (s *Sampler) Draw(m *pipeline.Model, cond []float32, noise func(i int, dst 
 	return out, nil
 }
 
-// A Trajectory is how one image was drawn: States float32[Steps+1][H·W·C] from noise to
-// the image, and the log-probability of each transition but the last, a mean over
-// pixels.
+// A Trajectory has the states of one image's draw, float32[Steps+1][H·W·C] from noise to the
+// image, and the log-probability of each transition but the last, a mean over pixels.
 type Trajectory struct {
 	States         [][]float32
 	LogProbability []float32
 }
 
-// Trajectories draws an image for every row of cond by the process' stochastic
-// transitions and keeps the way to each. normal fills the noise of image i's step, and
-// of its start, which is step -1. The last step has no noise and is no choice of a
-// policy.
+// Trajectories draws an image for every row of cond by the process' stochastic transitions
+// and returns their trajectories. normal fills the noise of a step of image i; step -1 is the
+// initial noise. The last step has no noise, so it is not an action of the policy.
 func (s *Sampler) Trajectories(m *pipeline.Model, cond []float32, normal func(i, step int, dst []float32), o Options, noise float64, progress func(done int) error) ([]Trajectory, error) {
 	r, err := s.begin(m, cond, o)
 	if err != nil {
@@ -175,7 +173,7 @@ func (s *Sampler) Trajectories(m *pipeline.Model, cond []float32, normal func(i,
 	return out, nil
 }
 
-// A draw is what both ways of drawing begin with.
+// A draw is the state that Draw and Trajectories begin with.
 type draw struct {
 	net    pipeline.Network
 	n      int

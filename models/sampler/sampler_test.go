@@ -14,8 +14,8 @@ import (
 	"ablate/models/sampler"
 )
 
-// network predicts the clean image scale·cond in every pixel: Euler's
-// method then ends exactly there, whatever the steps, for the flow is straight.
+// network predicts the clean image scale·cond in every pixel. Euler's method ends exactly
+// there with any number of steps, because the flow is straight.
 func network() pipeline.Network {
 	return pipeline.Network{
 		Name: "constant", Image: [3]int{2, 2, 3}, Text: 1, Cond: 1,

@@ -2,20 +2,20 @@ package shapes
 
 import "math/rand/v2"
 
-// Captions says how imperfect pretraining captions are. The zero value
-// describes captions that are right and complete; the shape always is.
+// Captions describes how imperfect pretraining captions are. The zero value
+// gives captions that are right and complete. The shape is always right.
 type Captions struct {
-	// Count, Colour and Background are the probabilities that the word is
-	// redrawn evenly from the slot's words, the right one among them: with
-	// Count .4 and four words, a caption's count is right with .6 + .4/4 = .7.
+	// Count, Colour and Background are the probabilities that the word is replaced by
+	// a uniform draw from the slot's words, the right one included: with Count .4 and
+	// four words, a caption's count is right with .6 + .4/4 = .7.
 	Count, Colour, Background float64
 	// Absent is the probability that a count, a colour or a background is left
-	// out, each by itself.
+	// out, independently of the others.
 	Absent float64
 }
 
 // Caption draws the caption of a scene that shows truth, which is
-// Scene.Prompt. How often it draws from r does not depend on truth.
+// Scene.Prompt. The number of draws from r does not depend on truth.
 func (c Captions) Caption(r *rand.Rand, truth Prompt) Prompt {
 	for _, s := range []struct {
 		slot   Slot

@@ -44,10 +44,10 @@ func TestCaptionNoise(t *testing.T) {
 	}
 }
 
-// TestPerfectLearner computes how well a model would be aligned that learned
-// the captions perfectly, so drew its images from the scenes given the caption.
-// Scenes have independent, evenly drawn words, so Bayes needs only the caption
-// process: it is enumerated here slot by slot, and simulated with Caption.
+// TestPerfectLearner computes the alignment of a model that has learned the captions
+// perfectly, which draws its images from the scenes given the caption.
+// Scenes have independent, uniform words, so Bayes' rule needs only the caption
+// process. It is enumerated here slot by slot, and simulated with Caption.
 func TestPerfectLearner(t *testing.T) {
 	redraw := [slots]float64{Count: .4, Colour: .3, Background: .3}
 	exact := func(p Prompt) float64 {
@@ -56,7 +56,7 @@ func TestPerfectLearner(t *testing.T) {
 			if p[s] == 0 {
 				continue
 			}
-			// P(truth = w | caption says w) over the evenly drawn truths.
+			// P(truth = w | caption has w) over uniform truths.
 			k, right, all := float64(s.Values()), 0.0, 0.0
 			for truth := int8(1); int(truth) <= s.Values(); truth++ {
 				says := redraw[s] / k
@@ -70,8 +70,8 @@ func TestPerfectLearner(t *testing.T) {
 		}
 		return aligned
 	}
-	// The same by simulation: captions that say a prompt, and how often their
-	// scenes satisfy it.
+	// The same by simulation: the number of captions that name a prompt, and of their
+	// scenes that satisfy it.
 	said, shows := map[Prompt]float64{}, map[Prompt]float64{}
 	r := random.Stream(4, "test", "learner", 0)
 	for range 400_000 {

@@ -7,7 +7,7 @@ import (
 	"ablate/models/random"
 )
 
-// Category is what a prompt of the study tests.
+// Category is the property that a prompt tests.
 type Category int
 
 // The categories; a combination names at least two of count, colour and
@@ -27,20 +27,21 @@ func (c Category) String() string {
 	return [...]string{"count", "colour", "background", "combination"}[c]
 }
 
-// share of each category among drawn prompts; within one all are as likely.
+// share is the probability of each category when a prompt is drawn. Prompts of a category
+// are equally likely.
 var share = [categories]float64{.2, .2, .2, .4}
 
-// An Entry is a prompt of the study.
+// An Entry is a prompt of the catalogue.
 type Entry struct {
 	Prompt   Prompt
 	Category Category
 	Seen     bool // whether feedback may use it; a quarter of each category is held out
 }
 
-// A Catalogue is all prompts of the study: 8 of count, 6 of colour, 6 of
-// background and 138 combinations. Every one names the shape.
+// A Catalogue has all prompts of studies: 8 of count, 6 of colour, 6 of
+// background and 138 combinations. Every prompt names the shape.
 //
-// It is never changed after it was made, so goroutines may share one.
+// A catalogue never changes, so goroutines may share one.
 type Catalogue struct {
 	entries    []Entry
 	byCategory [categories][]int // entries of a category
@@ -99,9 +100,9 @@ func (c *Catalogue) Find(p Prompt) (int, bool) {
 	return i, ok
 }
 
-// Draw draws an entry's number: a category by its share (.2, .2, .2, .4 for
-// combinations), then a prompt of it evenly: among the seen ones only where
-// seenOnly, else among all, a quarter of which are held out.
+// Draw returns the number of a random entry. It draws a category by its share (.2 each of
+// count, colour and background, .4 of combinations), and then a uniform prompt of that
+// category: a seen one where seenOnly is true, otherwise any, a quarter of which are held out.
 func (c *Catalogue) Draw(r *rand.Rand, seenOnly bool) int {
 	u := r.Float64()
 	cat := Category(0)
@@ -125,7 +126,7 @@ func (c *Catalogue) Perturbed(i int) (one, two []int) {
 		for s := range slots {
 			switch {
 			case (e.Prompt[s] == 0) != (p[s] == 0):
-				changed = 3 // another set of slots: no perturbation of p
+				changed = 3 // another set of slots: not a perturbation of p
 			case e.Prompt[s] != p[s]:
 				changed++
 			}
@@ -139,13 +140,13 @@ func (c *Catalogue) Perturbed(i int) (one, two []int) {
 	return one, two
 }
 
-// Contrasts are up to n prompts that contrast with p, always the same ones:
-// those with one word swapped first, by turns in count, colour, shape and
-// background, then those with two. They name the same slots as p, and none is a
-// held-out prompt of the study. There are fewer than n where the grammar has
-// fewer: none of a prompt that names nothing.
+// Contrasts returns up to n prompts that contrast with p, always the same ones:
+// first those with one word swapped, by turns in count, colour, shape and
+// background, then those with two. They name the same slots as p, and none is
+// held out. There are fewer than n where the grammar has fewer; the prompt that names
+// nothing has none.
 func (c *Catalogue) Contrasts(p Prompt, n int) []Prompt {
-	// by is p with the word of a slot swapped for the k-th after it.
+	// by returns p with the word of a slot replaced by the k-th word after it.
 	by := func(p Prompt, s Slot, k int) Prompt {
 		p[s] = int8((int(p[s])-1+k)%len(words[s])) + 1
 		return p
@@ -156,7 +157,7 @@ func (c *Catalogue) Contrasts(p Prompt, n int) []Prompt {
 			list = append(list, q)
 		}
 	}
-	// turns calls f with every swap of a slot from from on.
+	// turns calls f for every swap of a word in the slots from the given one on.
 	turns := func(from Slot, f func(s Slot, k int)) {
 		for k := 1; k < len(words[Count]); k++ { // no slot has more words
 			for s := from; s < slots; s++ {

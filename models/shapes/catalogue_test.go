@@ -44,8 +44,8 @@ func TestCatalogue(t *testing.T) {
 	}
 }
 
-// TestSplitIsConstant pins the smaller categories' held-out prompts: whoever
-// changes the split changes every study's results.
+// TestSplitIsConstant pins the held-out prompts of the smaller categories, because a change
+// of the split changes every study's results.
 func TestSplitIsConstant(t *testing.T) {
 	var got []string
 	for _, e := range Prompts().All() {
@@ -90,12 +90,12 @@ func TestDraw(t *testing.T) {
 }
 
 // near reports whether k of n is within five standard deviations of the
-// binomial with probability p: a test in a million would fail by chance, and
-// none does, as the streams are fixed.
+// binomial with probability p. One test in a million would fail by chance; none does,
+// because the streams are fixed.
 func near(k, n, p float64) bool { return math.Abs(k-n*p) <= 5*math.Sqrt(n*p*(1-p)) }
 
-// TestPerturbed: as many as the grammar has, counted by brute force, each once, none held
-// out.
+// TestPerturbed: the perturbed prompts are all that the grammar has, counted by brute force,
+// each once, and none is held out.
 func TestPerturbed(t *testing.T) {
 	c := Prompts()
 	swaps := func(p, q Prompt) (n int) {
@@ -134,8 +134,8 @@ func TestPerturbed(t *testing.T) {
 	}
 }
 
-// TestContrasts: as many as the grammar has, nearest first, each once, none
-// held out, also of prompts that are none of the study's.
+// TestContrasts: contrasting prompts are all that the grammar has, nearest first, each once,
+// and none is held out, also for prompts that are not in the catalogue.
 func TestContrasts(t *testing.T) {
 	c := Prompts()
 	for _, p := range every() {

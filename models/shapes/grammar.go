@@ -7,8 +7,8 @@ import (
 )
 
 // ParsePrompt reads what Prompt.String writes. Case and the spaces between
-// words do not matter, and "shapes" names nothing, as "" does. An error names
-// the first word that does not fit, and the nearest one that this world knows.
+// words do not matter; "" and "shapes" both name nothing. An error has the first
+// word that does not fit, and the word of the grammar that is nearest to it.
 func ParsePrompt(s string) (Prompt, error) {
 	var p Prompt
 	r := walk{text: s, rest: strings.Fields(strings.ToLower(s))}
@@ -53,10 +53,10 @@ func ParsePrompt(s string) (Prompt, error) {
 type walk struct {
 	text string
 	rest []string
-	want []string // what could stand next, of all lists that were tried there
+	want []string // words that are allowed next
 }
 
-// next takes the next word if it is in list, and says where.
+// next consumes the next word if it is in list, and returns its index there.
 func (w *walk) next(list []string) (int, bool) {
 	w.want = append(w.want, list...)
 	if len(w.rest) == 0 {
@@ -69,7 +69,7 @@ func (w *walk) next(list []string) (int, bool) {
 	return i, i >= 0
 }
 
-// err says what is wrong with the next word.
+// err returns the error for the next word.
 func (w *walk) err() error {
 	want := "nothing"
 	if len(w.want) > 0 {
@@ -85,8 +85,8 @@ func (w *walk) err() error {
 	return fmt.Errorf("prompt %q: %q is not a word of this world (nearest: %q); want %s there", clip(w.text), clip(w.rest[0]), near, want)
 }
 
-// nearestWord is the word of the grammar that is nearest to s, one of first
-// where several are, and whether it is s itself.
+// nearestWord returns the word of the grammar that is nearest to s, preferring words of
+// first, and whether it is s itself.
 func nearestWord(s string, first []string) (string, bool) {
 	all := append(slices.Clone(first), anything, anything+"s", "on", "a", "background")
 	for slot, list := range words {
@@ -123,7 +123,7 @@ func edits(a, b string) int {
 	return row[len(b)]
 }
 
-// clip keeps an error readable whatever the text.
+// clip bounds the length of a text that an error quotes.
 func clip(s string) string {
 	const most = 80
 	if len(s) > most {

@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Limits of the parser, in RGB distance and pixels. The first five are the
-// rules of the world; the last three decide what is irregular, and were set
-// from clean renders so that hardly an object of the renderer is: in 8 of
-// 60,000 scenes one is.
+// Limits of the parser, in RGB distance and pixels. The first five define what
+// an image shows. The last three decide which objects are irregular, and were chosen on
+// clean renders such that the parser rejects almost no object of the renderer: one in
+// 8 of 60,000 scenes.
 const (
 	contrast  = .29 // a pixel this far from the background belongs to an object
 	smallest  = 5   // fewer pixels are a fragment; a single one is noise
@@ -17,20 +17,20 @@ const (
 	core      = .75 // share of the largest contrast that a pixel of pure colour has
 	elongated = 2.2 // ratio of the moments' eigenvalues from which an object is a bar
 
-	stray   = .42 // a colour further than this from every known one is none of them
+	stray   = .42 // a colour further than this from every known one is unknown
 	hollow  = 8.0 // least area by √(λ₁λ₂): 12 for a rectangle, 4π for an ellipse
 	longest = 7.5 // greatest length √(12 λ₁) of the rectangle with these moments
 )
 
 // Read reads an image float32[16, 16, 3] with values in [0, 1]: it finds the
 // background as the median of the border, the objects as the 4-connected parts
-// that stand out from it, and names the colour and shape of each.
+// that differ from it, and the colour and shape of each.
 //
-// It never fails and never panics, whatever the values: what it cannot read has
-// a Reason. Values after the first 16·16·3 are not looked at.
+// It never panics. A Reading of an image that cannot be read has a Reason. Values
+// after the first 16·16·3 are ignored.
 func Read(img []float32) Reading {
 	if len(img) < Pixels {
-		return Reading{Reason: fmt.Sprintf("%d values are no image", len(img))}
+		return Reading{Reason: fmt.Sprintf("%d values are not an image", len(img))}
 	}
 	for _, v := range img[:Pixels] {
 		if v := float64(v); math.IsNaN(v) || math.IsInf(v, 0) {
@@ -98,8 +98,8 @@ func border(img []float32) rgb {
 	return m
 }
 
-// flood appends to part the pixels that are 4-connected with start and stand
-// out from the background, and marks them done.
+// flood appends to part the pixels that are 4-connected with start and differ
+// from the background, and marks them done.
 func flood(start int, away *[Size * Size]float64, done *[Size * Size]bool, part []int) []int {
 	visit := func(j int, inside bool) {
 		if inside && !done[j] && away[j] > contrast {
@@ -118,9 +118,9 @@ func flood(start int, away *[Size * Size]float64, done *[Size * Size]bool, part 
 	return part
 }
 
-// look names one connected part of the image, or says why it is no object. A
-// pixel's weight is its contrast as a share of the part's largest, full from
-// core on.
+// look returns the object that one connected part of the image shows, or the reason
+// why it is not an object. The weight of a pixel is its contrast divided by core and by
+// the largest contrast of the part, and at most 1.
 func look(img []float32, part []int, away *[Size * Size]float64) (Object, string) {
 	top := 0.0
 	for _, i := range part {
@@ -148,11 +148,10 @@ func look(img []float32, part []int, away *[Size * Size]float64) (Object, string
 	if far > stray {
 		return Object{}, "an object has no known colour"
 	}
-	// Second moments about the centre. A pixel is a square, not a point, whose
-	// own variance is 1/12 along each axis: the area that the pixels cover has
-	// it on top of that of their centres. Soft edges spread the object once more
-	// by as much, so its own moments are those of the centres less 1/12; a line
-	// of single pixels has none across.
+	// λ1 and λ2 are the second moments of the pixels' centres about their mean. Each pixel
+	// is a square with a variance of 1/12 along each axis, so the moments of the covered
+	// area are larger by 1/12. Antialiased edges spread the object by as much, so the
+	// moments of the object itself are smaller by 1/12: 0 across a line of single pixels.
 	mx, my = mx/mass, my/mass
 	xx, yy, xy = xx/mass-mx*mx, yy/mass-my*my, xy/mass-mx*my
 	half, root := (xx+yy)/2, math.Hypot((xx-yy)/2, xy)
@@ -168,12 +167,13 @@ func look(img []float32, part []int, away *[Size * Size]float64) (Object, string
 	return Object{Colour: colour, Shape: shape}, ""
 }
 
-// at is the colour of pixel i.
+// at returns the colour of pixel i.
 func at(img []float32, i int) rgb {
 	return rgb{float64(img[i*3]), float64(img[i*3+1]), float64(img[i*3+2])}
 }
 
-// nearest is the nearest of list to c, counted from 1, and its distance.
+// nearest returns the index of the colour of list that is nearest to c, counted from 1, and
+// its distance.
 func nearest(c rgb, list []rgb) (int8, float64) {
 	best, k := math.Inf(1), 0
 	for i, l := range list {
@@ -184,7 +184,7 @@ func nearest(c rgb, list []rgb) (int8, float64) {
 	return int8(k + 1), best
 }
 
-// distance is Euclidean, in RGB.
+// distance is the Euclidean distance in RGB.
 func distance(a, b rgb) float64 {
 	r, g, bl := a[0]-b[0], a[1]-b[1], a[2]-b[2]
 	return math.Sqrt(r*r + g*g + bl*bl)

@@ -40,10 +40,9 @@ func TestParserAgreesWithRenderer(t *testing.T) {
 	}
 }
 
-// TestRenderThenRead holds for every scene: what is read has the truth's words.
-// A reading may skip, and 19 of 60,000 scenes are read wrongly, so a single
-// image is no proof of a fault; that two of three images of one prompt are read
-// wrongly is (one case in 10⁷).
+// TestRenderThenRead: the reading of a random scene has the words of its prompt. The parser
+// may skip an image, and it misreads 19 of 60,000 scenes, so one misread image does not fail
+// the test. Two of three images of one prompt do (one case in 10⁷ by chance).
 func TestRenderThenRead(t *testing.T) {
 	all := every()
 	rapid.Check(t, func(t *rapid.T) {
@@ -78,7 +77,7 @@ func TestRenderThenRead(t *testing.T) {
 	})
 }
 
-// canvas is an image of one colour with rectangles x0, y0, x1, y1 of others.
+// canvas returns an image of one colour with rectangles x0, y0, x1, y1 of others.
 func canvas(ground rgb, parts ...struct {
 	at [4]int
 	c  rgb
@@ -132,7 +131,7 @@ func TestReadRules(t *testing.T) {
 		"not a number":       {canvas(rgb{math.NaN(), 0, 0}), "unreadable: a pixel is not a number"},
 		"infinite":           {canvas(black, part{[4]int{5, 5, 6, 6}, rgb{math.Inf(1), 0, 0}}), "unreadable: a pixel is not a number"},
 		"huge":               {canvas(black, part{[4]int{2, 2, 6, 6}, rgb{math.MaxFloat32, -math.MaxFloat32, 0}}), "unreadable: an object has no known colour"},
-		"too small":          {make([]float32, 7), "unreadable: 7 values are no image"},
+		"too small":          {make([]float32, 7), "unreadable: 7 values are not an image"},
 	} {
 		got := Read(c.img)
 		if got.String() != c.want {

@@ -17,7 +17,8 @@ const (
 	slots
 )
 
-// words of each slot; the value 0 is an absent slot, v > 0 is words[slot][v-1].
+// words are those of each slot. A value of 0 means that the slot is absent, and v > 0 is
+// words[slot][v-1].
 var words = [slots][]string{
 	Count:      {"one", "two", "three", "four"},
 	Colour:     {"red", "green", "yellow"},
@@ -28,11 +29,11 @@ var words = [slots][]string{
 // anything is the noun of a prompt that names no shape.
 const anything = "shape"
 
-// Values is the number of words of a slot.
+// Values returns the number of words of a slot.
 func (s Slot) Values() int { return len(words[s]) }
 
-// Word is the word of value v of a slot, 1 to Values; "" is that of 0 and of
-// every other.
+// Word returns the word of value v of a slot, for v from 1 to Values, and "" for
+// every other v.
 func (s Slot) Word(v int8) string {
 	if v < 1 || int(v) > len(words[s]) {
 		return ""
@@ -47,12 +48,12 @@ func (s Slot) String() string {
 	return [...]string{"count", "colour", "shape", "background"}[s]
 }
 
-// A Prompt names up to four properties of an image. A slot's value is 0 where
-// the prompt does not say, else 1 + the index of its word; no other value is
-// valid.
+// A Prompt names up to four properties of an image. The value of a slot is 0 where
+// the prompt does not name the property, else 1 + the index of its word; no other value
+// is valid.
 type Prompt [slots]int8
 
-// String is the prompt in English, for each prompt another:
+// String returns the prompt in English. Different prompts have different texts:
 //
 //	three red circles on a white background
 //	one bar
@@ -85,7 +86,7 @@ func (p Prompt) String() string {
 	return b.String()
 }
 
-// Vocabulary is the number of words, and so the width of Words.
+// Vocabulary returns the number of words, which is the width of Words.
 func Vocabulary() int {
 	n := 0
 	for _, w := range words {
@@ -94,8 +95,8 @@ func Vocabulary() int {
 	return n
 }
 
-// Tokens are the word numbers of p, int32[4] in the order of the slots: 0 where
-// a slot is absent, else 1 + the word's place in Words.
+// Tokens returns the word numbers of p, int32[4] in the order of the slots: 0 where
+// a slot is absent, else 1 + the word's index in Words.
 func (p Prompt) Tokens() [4]int32 {
 	var t [slots]int32
 	base := int32(1)
@@ -119,8 +120,8 @@ func (p Prompt) Words(dst []float32) {
 	}
 }
 
-// Index numbers all 240 prompts from 0, the one that names nothing: equal
-// prompts, equal numbers.
+// Index returns the number of p among all 240 prompts; 0 is the prompt that names
+// nothing.
 func (p Prompt) Index() int {
 	n := 0
 	for s, v := range p {

@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// A Reading is what the parser sees in an image.
+// A Reading is the result of parsing an image.
 type Reading struct {
 	Background int8     // as in a Prompt
-	Objects    []Object // one to four; none where Reason is set
+	Objects    []Object // one to four; empty where Reason is set
 	Reason     string   // why the image cannot be read, else empty
 }
 
-// An Object is one object that the parser sees, its values as in a Prompt.
+// An Object is one object of a Reading, with values as in a Prompt.
 type Object struct{ Colour, Shape int8 }
 
 // Readable reports whether the parser could read the image.
 func (r Reading) Readable() bool { return r.Reason == "" }
 
-// String is the reading in a prompt's words, "two red circles and one green bar
-// on a black background", or why there is none, "unreadable: a fragment".
+// String returns the reading in the words of prompts, "two red circles and one green bar
+// on a black background", or the reason why it is unreadable, "unreadable: a fragment".
 func (r Reading) String() string {
 	if !r.Readable() {
 		return "unreadable: " + r.Reason
@@ -44,10 +44,9 @@ func (r Reading) String() string {
 	return s + " on a " + Background.Word(r.Background) + " background"
 }
 
-// Satisfies reports whether the image shows what p says. Slots that p leaves
-// open are not looked at; a colour or shape that it names must be every
-// object's, so an image of mixed ones satisfies no prompt that names them. An
-// image that cannot be read satisfies none.
+// Satisfies reports whether the image shows p. Slots that p leaves open are ignored. A
+// colour or shape that p names must be that of every object, so an image of mixed ones
+// satisfies no prompt that names them. An unreadable image satisfies no prompt.
 func (r Reading) Satisfies(p Prompt) bool {
 	if !r.Readable() || p[Count] > 0 && int(p[Count]) != len(r.Objects) || p[Background] > 0 && p[Background] != r.Background {
 		return false
@@ -60,7 +59,7 @@ func (r Reading) Satisfies(p Prompt) bool {
 	return true
 }
 
-// Judge is the verdict on the image for prompt p: the gold.
+// Judge returns the gold verdict on the image for prompt p.
 func (r Reading) Judge(p Prompt) Verdict {
 	switch {
 	case !r.Readable():

@@ -18,14 +18,14 @@ const (
 // rgb is a colour, or a difference of two.
 type rgb [3]float64
 
-// The colours of the words, in their order. Blue on purple and green on teal
-// were tried and bred ghosts in the images that a model draws.
+// The colours of the words, in their order. Models that were pretrained with blue objects on
+// purple, or green ones on teal, drew additional faint objects, so those pairs are not used.
 var (
 	colours     = []rgb{{.86, .16, .16}, {.16, .70, .20}, {.94, .86, .16}}
 	backgrounds = []rgb{{.93, .93, .93}, {.07, .07, .07}, {.50, .20, .62}}
 )
 
-// A Scene is everything that an image is drawn from, but the noise of its
+// A Scene has everything that determines an image except the noise of its
 // pixels. The zero Scene shows nothing; make one with NewScene.
 type Scene struct {
 	Prompt     Prompt // complete: what the image shows
@@ -44,9 +44,9 @@ type body struct {
 	colour              rgb
 }
 
-// NewScene draws a scene that shows p; what p leaves open is drawn evenly, and
-// so is what no prompt can say: cells, sizes, angles, light and texture. It
-// draws from r a number of times that depends on what it draws.
+// NewScene draws a scene that shows p. Slots that p leaves open are drawn uniformly. So
+// are properties that no prompt names: cells, sizes, angles, light and texture. The number
+// of draws from r depends on the scene.
 func NewScene(r *rand.Rand, p Prompt) Scene {
 	for s := range slots {
 		if p[s] == 0 {
@@ -96,8 +96,8 @@ func (o body) distance(x, y float64, bar bool) float64 {
 }
 
 // Render draws the scene into dst float32[16, 16, 3], values in [0, 1]; r draws
-// the noise of the pixels. An edge is as wide as a pixel: a pixel's share of the
-// object is .5 less its centre's signed distance to the edge.
+// the noise of the pixels. Edges are antialiased over one pixel: an object covers .5 minus
+// the signed distance of a pixel's centre to its edge of that pixel, from 0 to 1.
 func (sc Scene) Render(r *rand.Rand, dst []float32) {
 	random.Normal(r, dst[:Pixels])
 	lx, ly := math.Cos(sc.light), math.Sin(sc.light)
@@ -122,7 +122,7 @@ func (sc Scene) Render(r *rand.Rand, dst []float32) {
 				c[i] += shade
 			}
 			for _, o := range sc.bodies {
-				// Far pixels need no distance.
+				// The object does not reach this pixel.
 				if math.Abs(px-o.x) > cell/2+1 || math.Abs(py-o.y) > cell/2+1 {
 					continue
 				}

@@ -9,8 +9,8 @@ import (
 	"ablate/models/random"
 )
 
-// TestRenderInRange holds for every scene: values lie in [0, 1], equal streams
-// draw equal images, and bodies stay within a cell of their own.
+// TestRenderInRange: in every scene values lie in [0, 1], equal streams
+// draw equal images, and each object stays within its cell.
 func TestRenderInRange(t *testing.T) {
 	all := every()
 	rapid.Check(t, func(t *rapid.T) {
@@ -48,7 +48,7 @@ func TestRenderInRange(t *testing.T) {
 			if o.radius < 1.9*.9 || o.radius > 2.8*1.1 {
 				t.Fatalf("radius %v", o.radius)
 			}
-			// Nothing of it is drawn outside its cell.
+			// No part of the object is drawn outside its cell.
 			for i := range Size * Size {
 				x, y := float64(i%Size)+.5, float64(i/Size)+.5
 				if ([2]int{i % Size / cell, i / Size / cell}) != c && o.distance(x, y, sc.Prompt[Shape] == 2) < .5 {
@@ -59,7 +59,7 @@ func TestRenderInRange(t *testing.T) {
 	})
 }
 
-// TestScenesAreEven checks that what a prompt leaves open is drawn evenly.
+// TestScenesAreEven checks that properties that a prompt leaves open are uniform.
 func TestScenesAreEven(t *testing.T) {
 	const n = 20000
 	var by [slots][5]float64

@@ -5,8 +5,8 @@ import "fmt"
 // Verdict is a judgement of an image against a prompt.
 type Verdict int8
 
-// The verdicts. Skip means that nobody could say: the image shows no scene of
-// this world. It counts as not aligned.
+// The verdicts. Skip is that on an image that the parser cannot read. It counts as not
+// aligned.
 const (
 	Bad Verdict = iota
 	Good

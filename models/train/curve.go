@@ -2,7 +2,7 @@ package train
 
 import "fmt"
 
-// Curve is one training's course; Values[m][i] is metric m at Steps[i].
+// Curve has the metrics of a training over its steps: Values[m][i] is metric m at Steps[i].
 type Curve struct {
 	Metrics []string    `json:"metrics"`
 	Steps   []int       `json:"steps"`
@@ -22,7 +22,8 @@ func (c *Curve) Add(step int, values ...float64) {
 	}
 }
 
-// Check reports the first value that is not finite: its training has diverged.
+// Check returns an error for the first value that is not finite, after which the training has
+// diverged.
 func (c *Curve) Check() error {
 	for m, values := range c.Values {
 		for i, v := range values {
@@ -37,5 +38,5 @@ func (c *Curve) Check() error {
 // points is the number of points of a training's curve.
 const points = 100
 
-// spacing is the number of steps between two points of the curve of a training.
+// spacing returns the number of steps between two points of a training's curve.
 func spacing(steps int) int { return max(1, steps/points) }

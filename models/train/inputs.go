@@ -32,7 +32,7 @@ func (in Inputs) free() {
 // Nodes are the inputs of a step inside its graph.
 type Nodes map[string]*graph.Node
 
-// At returns an input; a missing one is a mistake of whoever fills the step's inputs.
+// At returns an input. It panics if the caller of Step has left it out.
 func (n Nodes) At(name string) *graph.Node {
 	x, ok := n[name]
 	if !ok {
@@ -44,7 +44,7 @@ func (n Nodes) At(name string) *graph.Node {
 // Sets are the frozen parameter sets of a step inside its graph, by name.
 type Sets map[string]nn.Weights
 
-// At returns a set; a missing one is a mistake of whoever declares the step.
+// At returns a set. It panics if the Step does not declare it.
 func (s Sets) At(name string) nn.Weights {
 	w, ok := s[name]
 	if !ok {

@@ -9,10 +9,10 @@ import (
 	"ablate/models/nn"
 )
 
-// A layout says how a step carries parameters: those of two axes or more as
-// they are, and all the small ones, biases mostly, as one vector. A buffer
-// costs a step about 5 µs on the host, four times a parameter, and half of a
-// network's parameters are biases.
+// A layout is how a step passes parameters: those of two or more axes as separate arrays, and
+// all smaller ones, mostly biases, as one vector. Half of a network's parameters are biases,
+// and each array costs a step about 5 µs on the host, up to four times for a parameter
+// (weights, two moments, average).
 type layout struct {
 	params []nn.Param
 	arrays []nn.Param // large parameters in their order, then the vector
@@ -39,7 +39,7 @@ func newLayout(params []nn.Param) layout {
 	return l
 }
 
-// pack lays values out as arrays.
+// pack returns the arrays of a network's values.
 func (l layout) pack(v nn.Values) (nn.Values, error) {
 	out := nn.Values{}
 	var vector []float32

@@ -16,21 +16,21 @@ import (
 	"ablate/models/nn"
 )
 
-// A Loop is one training: it takes Steps steps and records their curve. What a step
-// draws at random comes from a stream of its own, named by the step's number, so that
-// a training which goes on at any step draws what it would have drawn.
+// A Loop runs a training of Steps steps and records its curve. The random numbers of a step
+// come from a stream that is named by the step's number, so that a training that is resumed
+// draws the same numbers as an uninterrupted one.
 type Loop struct {
 	Trainer *Trainer
 	State   *State
 	Steps   int
 	// Batch returns the inputs and options of a step, counted from 0, and the values
-	// of Further. It returns the cause of ctx's end when that comes while it draws.
+	// of Further. If ctx ends while it draws, it returns ctx's cause.
 	Batch func(ctx context.Context, step int) (Inputs, Options, []float64, error)
-	// Further names what the curve has beside the loss and the gradient's norm.
+	// Further names the curve's metrics in addition to the loss and the gradient's norm.
 	Further []string
 	// After, if set, is called after each step.
 	After func(step int) error
-	// Host are pointers to whatever Batch and After keep from step to step, for
+	// Host are pointers to the data that Batch and After keep from step to step, for
 	// encoding/gob. They are saved and restored with the rest of the state.
 	Host   []any
 	Resume Resume
@@ -43,13 +43,13 @@ type Loop struct {
 }
 
 // norms are the gradient's norms of the updates since the last point of the curve. A step
-// whose gradient is accumulated makes none.
+// whose gradient is accumulated has none.
 type norms struct {
 	Sum, Last float64
 	Updates   int
 }
 
-// take returns the mean; where there was no update, the norm of the last one.
+// take returns the mean or, if there was no update, the norm of the last one.
 func (n *norms) take() float64 {
 	if n.Updates > 0 {
 		n.Last = n.Sum / float64(n.Updates)
@@ -58,14 +58,14 @@ func (n *norms) take() float64 {
 	return n.Last
 }
 
-// Resume says where and when a training saves its state. The zero value saves nothing.
+// Resume is where and when a training saves its state. The zero value saves nothing.
 type Resume struct {
-	File string               // of the state; a loop that finds it goes on from there
+	File string               // of the state; a loop continues from it if it exists
 	Due  func(steps int) bool // whether to save after so many steps; nil never does
 }
 
-// Run takes the steps that are left and returns the curve. It ends early with the
-// cause of ctx's end.
+// Run takes the remaining steps and returns the curve. It ends early with ctx's cause
+// if ctx ends.
 func (l *Loop) Run(ctx context.Context) (*Curve, error) {
 	l.curve = NewCurve(append([]string{"loss", "gradient norm"}, l.Further...)...)
 	l.sums = make([]float64, len(l.curve.Metrics))
@@ -117,14 +117,14 @@ func (l *Loop) Run(ctx context.Context) (*Curve, error) {
 	return l.curve, nil
 }
 
-// ErrState is wrapped by the error of a file that is not a state of the training.
+// ErrState is wrapped by the error for a file that is not a state of the training.
 var ErrState = errors.New("it is not a state of this training")
 
-// progress is the part of a saved state that is neither arrays nor the caller's.
+// progress is the part of a saved state other than the arrays and Host.
 type progress struct {
 	Name    string // of the training step
 	Steps   int    // of the training
-	Step    int    // that were taken
+	Step    int    // steps so far
 	Updates int
 	Pending bool
 	Moved   []string
@@ -133,10 +133,10 @@ type progress struct {
 	Norms   norms
 }
 
-// hostName is the tensor of a state file with everything that is not an array.
+// hostName is the tensor of a state file that has everything except the arrays, encoded.
 const hostName = "host"
 
-// groups are the groups of arrays that a state file has, by the prefix of their names.
+// groups returns the groups of arrays of a state file, by the prefix of their names.
 func (s *State) groups() map[string]*[]*tensors.Tensor {
 	return map[string]*[]*tensors.Tensor{"params.": &s.params, "first.": &s.first, "second.": &s.second, "average.": &s.average, "sum.": &s.sum}
 }
@@ -172,8 +172,7 @@ func (l *Loop) save(step int) error {
 	return checkpoint.WriteFile(l.Resume.File, file)
 }
 
-// load restores a saved state, if there is one, and returns the number of steps that
-// it had taken.
+// load restores a saved state, if there is one, and returns its number of steps.
 func (l *Loop) load() (int, error) {
 	if l.Resume.File == "" {
 		return 0, nil
@@ -191,13 +190,13 @@ func (l *Loop) load() (int, error) {
 	var p progress
 	d := gob.NewDecoder(bytes.NewReader(file[hostName].Data))
 	for _, x := range append([]any{&p}, l.Host...) {
-		reflect.ValueOf(x).Elem().SetZero() // a value of 0 is not in the encoding
+		reflect.ValueOf(x).Elem().SetZero() // gob does not encode zero values
 		if err := d.Decode(x); err != nil {
 			return fail(err)
 		}
 	}
 	if p.Name != l.Trainer.Name() || p.Steps != l.Steps {
-		return fail(fmt.Errorf("it is of %d steps of %s, and these are %d of %s", p.Steps, p.Name, l.Steps, l.Trainer.Name()))
+		return fail(fmt.Errorf("it is of a training of %d steps of %s, and this one has %d steps of %s", p.Steps, p.Name, l.Steps, l.Trainer.Name()))
 	}
 	if p.Curve == nil || len(p.Curve.Metrics) != len(l.curve.Metrics) || len(p.Sums) != len(l.sums) || p.Step < 0 || p.Step > l.Steps {
 		return fail(fmt.Errorf("it was saved after %d of %d steps", p.Step, l.Steps))
@@ -228,7 +227,7 @@ func (l *Loop) load() (int, error) {
 	for _, name := range p.Moved {
 		lay, ok := l.Trainer.frozen[name]
 		if !ok {
-			return fail(fmt.Errorf("it has the frozen set %q", name))
+			return fail(fmt.Errorf("it has the frozen set %q, and the training has none of that name", name))
 		}
 		x, err := take("set."+name+".", lay)
 		if err != nil {

@@ -4,7 +4,7 @@
 // [Loop] takes such steps, records their curve, and saves and restores all of its
 // state, so that a training that was interrupted ends with the same bytes.
 //
-// A Trainer is compiled once a process and shape, and serves any number of trainings
+// A Trainer is compiled once for each process and shape, and serves any number of trainings
 // through their States.
 package train
 
@@ -26,12 +26,12 @@ import (
 // inputs of a step.
 type Loss func(w nn.Weights, frozen Sets, in Nodes) *graph.Node
 
-// A Step is what a Trainer minimizes, and by which parameters.
+// A Step is the loss that a Trainer minimizes, with its trained and frozen parameters.
 type Step struct {
 	// Name identifies the graph: steps of one name must be the same.
 	Name   string
 	Params []nn.Param
-	// Frozen are sets of parameters that the loss reads and no gradient changes.
+	// Frozen are sets of parameters that the loss reads and the optimizer does not change.
 	Frozen map[string][]nn.Param
 	Loss   Loss
 }
@@ -44,7 +44,7 @@ type Trainer struct {
 	sets   []string // names of the frozen sets, sorted
 	frozen map[string]layout
 	fns    map[variant]*compiled
-	moves  *backend.Fn // of one set towards the trained parameters
+	moves  *backend.Fn // moves a frozen set towards the trained parameters
 }
 
 // A variant is one of the graphs of a Trainer.
@@ -58,7 +58,7 @@ type phase int
 const (
 	whole phase = iota // gradient and update
 	add                // the gradient is added to an accumulator
-	apply              // the gradient and what was accumulated make an update
+	apply              // an update by the gradient plus the accumulator
 )
 
 type compiled struct {
@@ -72,8 +72,8 @@ type Options struct {
 	Adam
 	Clip float64 // largest global norm of the gradient; 0 does not clip
 	EMA  float64 // decay of the moving average, for a State that has one
-	// Share is the weight of this batch's gradient in an update that several batches
-	// make; 0 stands for 1. All but the last of them have Accumulate set.
+	// Share is the weight of this batch's gradient in an update from several batches;
+	// 0 means 1. All of these batches but the last have Accumulate set.
 	Share      float64
 	Accumulate bool
 }
@@ -86,7 +86,7 @@ type Adam struct {
 	WeightDecay float64 `json:"weightDecay"`
 }
 
-// Default returns AdamW as PyTorch has it, without weight decay, clipping at 1.
+// Default returns AdamW with PyTorch's constants but without weight decay, with clipping at 1.
 func Default(learningRate float64) Options {
 	return Options{LearningRate: learningRate, Adam: Adam{Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}, Clip: 1}
 }
@@ -109,10 +109,10 @@ func New(b backends.Backend, s Step) (*Trainer, error) {
 	return t, err
 }
 
-// Name is the step's.
+// Name returns the step's name.
 func (t *Trainer) Name() string { return t.step.Name }
 
-// Compiled is how often the step was compiled, once a shape.
+// Compiled returns how often the step was compiled: once for each shape.
 func (t *Trainer) Compiled() int {
 	n := 0
 	for _, c := range t.fns {
@@ -121,9 +121,9 @@ func (t *Trainer) Compiled() int {
 	return n
 }
 
-// compiled returns the graph of a variant for inputs of the given names. Its state is,
-// n arrays each: parameters, first moments, second moments, average, accumulator; in
-// the phase add the accumulator alone.
+// compiled returns the graph of a variant for inputs of the given names. Its donated inputs
+// are n arrays each of parameters, first moments, second moments, average and accumulator; in
+// the phase add of the accumulator only.
 func (t *Trainer) compiled(v variant, inputs []string) (*compiled, error) {
 	if c, ok := t.fns[v]; ok {
 		if !slices.Equal(c.inputs, inputs) {
@@ -187,7 +187,7 @@ func (t *Trainer) compiled(v variant, inputs []string) (*compiled, error) {
 	return t.fns[v], nil
 }
 
-// gradients returns the options, the loss, its gradients by p, and what computes a
+// gradients returns the options, the loss, its gradients by p, and a function for the
 // global norm; rest are the option vector, the frozen sets and the inputs.
 func (t *Trainer) gradients(p, rest []*graph.Node, inputs []string) (h hyper, loss *graph.Node, grads []*graph.Node, norm func([]*graph.Node) *graph.Node) {
 	h, rest = unpack(rest[0]), rest[1:]
@@ -231,7 +231,7 @@ func unpack(x *graph.Node) hyper {
 	return hyper{at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9)}
 }
 
-// pack lays out options for update number t, counted from 1.
+// pack returns the options as a vector, for update number t, counted from 1.
 func (o Options) pack(t int) *tensors.Tensor {
 	clip, share := o.Clip, o.Share
 	if clip <= 0 {
@@ -247,18 +247,18 @@ func (o Options) pack(t int) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(x, len(x))
 }
 
-// A State is one training under way: weights, moments, moving average and accumulated
+// A State is the state of one training: weights, moments, moving average and accumulated
 // gradient on the device, the frozen sets, and the number of updates.
 type State struct {
 	params, first, second []*tensors.Tensor
 	average, sum          []*tensors.Tensor // nil where there is none
 	frozen                map[string][]*tensors.Tensor
-	moved                 map[string]bool // frozen sets that are no longer what the training began with
+	moved                 map[string]bool // frozen sets that Move has changed
 	updates               int
-	pending               bool // a gradient is accumulated
+	pending               bool // the accumulator has a gradient
 }
 
-// Start begins a training at v. average says that it keeps a moving average of the
+// Start begins a training at v. If average is true, it keeps a moving average of the
 // weights, which starts at v too.
 func (t *Trainer) Start(v nn.Values, average bool) (*State, error) {
 	packed, err := t.layout.pack(v)
@@ -275,8 +275,7 @@ func (t *Trainer) Start(v nn.Values, average bool) (*State, error) {
 	return s, err
 }
 
-// Freeze gives a training a frozen set, before its first step. What changes it later is
-// Move.
+// Freeze sets a frozen set before the first step of a training. Only Move changes it later.
 func (t *Trainer) Freeze(s *State, name string, v nn.Values) error {
 	l, ok := t.frozen[name]
 	if !ok {
@@ -301,7 +300,7 @@ func (t *Trainer) Move(s *State, name string, d float64) error {
 	in := append(append(append([]*tensors.Tensor{}, s.frozen[name]...), s.params...), tensors.FromScalar(float32(d)))
 	out, err := t.moves.Call(in...)
 	if err != nil {
-		s.frozen[name] = nil // given away
+		s.frozen[name] = nil // donated
 		return err
 	}
 	backend.Free(in[len(in)-1])
@@ -312,9 +311,9 @@ func (t *Trainer) Move(s *State, name string, d float64) error {
 // Set copies a frozen set to the host.
 func (t *Trainer) Set(s *State, name string) nn.Values { return t.frozen[name].unpack(s.frozen[name]) }
 
-// A Result is what a step reports: the loss before it and the gradient's norm before
-// clipping, which is that of the batch where the gradient is accumulated, and that of the
-// sum where it makes an update.
+// A Result is the loss before a step and the gradient's norm before clipping: that of the
+// batch's gradient where it is accumulated, and that of the sum where the step makes an
+// update.
 type Result struct{ Loss, GradientNorm float64 }
 
 // Step takes one step and frees its inputs. After an error, or when the loss is not a
@@ -359,7 +358,7 @@ func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
 	}
 	out, err := c.fn.Call(args...)
 	if err != nil {
-		s.params, s.first, s.second, s.average, s.sum = nil, nil, nil, nil, nil // given away
+		s.params, s.first, s.second, s.average, s.sum = nil, nil, nil, nil, nil // donated
 		return Result{}, err
 	}
 	in.free()
@@ -391,8 +390,8 @@ func scalar(t *tensors.Tensor) float64 { return float64(tensors.ToScalar[float32
 // Weights copies the current weights to the host.
 func (t *Trainer) Weights(s *State) nn.Values { return t.layout.unpack(s.params) }
 
-// Average copies the moving average of the weights to the host; the weights where
-// there is none.
+// Average copies the moving average of the weights to the host, or the weights if there is
+// none.
 func (t *Trainer) Average(s *State) nn.Values {
 	if s.average == nil {
 		return t.Weights(s)
@@ -411,9 +410,8 @@ func (s *State) Free() {
 	*s = State{}
 }
 
-// WarmupDecay is the factor on the learning rate at step i of n: linear
-// warm-up over the first steps, then flat, then from hold·n on linear down to
-// floor.
+// WarmupDecay returns the factor of the learning rate at step i of n: it rises linearly
+// over the warmup steps, is 1 until step hold·n, and then falls linearly to floor.
 func WarmupDecay(i, n, warmup int, hold, floor float64) float64 {
 	f := 1.0
 	if i < warmup {

@@ -60,7 +60,7 @@ func tiny() (dit.Config, pipeline.Network) {
 	return c, pipeline.Shapes(c)
 }
 
-// TestOverfits shows that a denoiser learns four images by heart.
+// TestOverfits shows that a denoiser memorizes four images.
 func TestOverfits(t *testing.T) {
 	b := modeltest.Backend(t)
 	_, net := tiny()
@@ -99,8 +99,8 @@ func TestOverfits(t *testing.T) {
 	}
 }
 
-// TestDenoiserGradient compares the gradient norm of a tiny denoiser, nothing
-// in it zero, with central differences along the gradient itself.
+// TestDenoiserGradient compares the gradient norm of a tiny denoiser without weights of zero
+// with central differences along the gradient.
 func TestDenoiserGradient(t *testing.T) {
 	b := modeltest.Backend(t)
 	_, net := tiny()
@@ -124,8 +124,8 @@ func TestDenoiserGradient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// One step of plain descent (β = 0 makes Adam's mean the gradient, a huge ε
-	// makes its division a constant) moves by rate·g/ε.
+	// One step of gradient descent (β = 0 makes Adam's mean the gradient, a huge ε
+	// makes its denominator constant) moves by rate·g/ε.
 	const epsilon = 1e6
 	at := func(rate float64, from nn.Values) (train.Result, nn.Values) {
 		s, err := trainer.Start(from, false)
@@ -162,7 +162,7 @@ func TestWarmupDecay(t *testing.T) {
 	}
 }
 
-// TestFreeze: a step needs its frozen sets, and reads the last values that it was given.
+// TestFreeze: a step needs its frozen sets, and uses the values that were set last.
 func TestFreeze(t *testing.T) {
 	b := modeltest.Backend(t)
 	params := []nn.Param{{Name: "p", Shape: []int{2, 2}}, {Name: "q", Shape: []int{1}}}
@@ -226,8 +226,8 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
-// TestAccumulate: batches whose gradients are accumulated make the update of one batch of
-// them all.
+// TestAccumulate: batches whose gradients are accumulated make the same update as one batch of
+// all their rows.
 func TestAccumulate(t *testing.T) {
 	b := modeltest.Backend(t)
 	trainer, err := train.New(b, train.Step{Name: "accumulate", Params: []nn.Param{{Name: "p", Shape: []int{3}}},
