@@ -46,6 +46,16 @@ type Note struct {
 	Names []string `json:"names,omitempty"`
 }
 
+// Single reports whether a note is about single values. All others are about the whole
+// table, or about every value of a kind, as FewPairs is.
+func (n Note) Single() bool {
+	switch n.Kind {
+	case Control, Declared, SelectedOn, Pending, Undefined, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
+		return true
+	}
+	return false
+}
+
 func (n Note) equal(o Note) bool {
 	return n.Kind == o.Kind && n.N == o.N && n.Of == o.Of && n.Share == o.Share && slices.Equal(n.Names, o.Names)
 }

@@ -420,12 +420,6 @@ func needs(d compare.Difference) cell {
 func (v *view) particular(notes []int) []int {
 	return slices.DeleteFunc(slices.Clone(notes), func(i int) bool {
 		n := v.Table.Notes[i]
-		return n.Kind == compare.Control || general(n)
+		return n.Kind == compare.Control || !n.Single()
 	})
-}
-
-// general reports whether a note is about all values of a kind, although each value has
-// it. Such notes are in the section "How to read it".
-func general(n compare.Note) bool {
-	return n.Kind == compare.FewPairs || n.Kind == compare.FewSeeds || n.Kind == compare.Moderated
 }

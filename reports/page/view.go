@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,30 +108,15 @@ func (v *view) Base() *compare.Row {
 	return nil
 }
 
-// Particular returns the indices of the notes about single values or rows.
+// Particular returns the indices of the notes about single values.
 func (v *view) Particular() []int {
-	of := map[int]bool{}
-	add := func(notes []int) {
-		for _, n := range notes {
-			if !general(v.Table.Notes[n]) {
-				of[n] = true
-			}
+	var out []int
+	for i, n := range v.Table.Notes {
+		if n.Single() {
+			out = append(out, i)
 		}
 	}
-	for _, r := range v.Table.Rows {
-		for _, c := range r.Cells {
-			add(c.Notes)
-		}
-		for _, d := range r.Differences {
-			add(d.Notes)
-		}
-	}
-	for _, c := range v.Table.Contrasts {
-		for _, d := range c.Differences {
-			add(d.Notes)
-		}
-	}
-	return slices.Sorted(maps.Keys(of))
+	return out
 }
 
 // General returns the notes about the whole table.
@@ -143,9 +127,8 @@ func (v *view) General() []string {
 			out = append(out, s)
 		}
 	}
-	of := v.Particular()
-	for i, n := range v.Table.Notes {
-		if !slices.Contains(of, i) {
+	for _, n := range v.Table.Notes {
+		if !n.Single() {
 			out = append(out, format.Note(n))
 		}
 	}

@@ -52,6 +52,7 @@ func Diff(w io.Writer, d *compare.Diff, width int) error {
 func DiffAll(w io.Writer, d *compare.Diff, width int) error {
 	var b strings.Builder
 	about(&b, d, width)
+	notes := &marks{notes: d.Notes}
 	rows := [][]string{{"row", "metric", "A", "B", "A − B", "p", "corrected", "seeds"}}
 	for _, r := range d.Rows {
 		if r.SameAs != "" {
@@ -62,12 +63,12 @@ func DiffAll(w io.Writer, d *compare.Diff, width int) error {
 			if !ok {
 				continue
 			}
-			line := []string{format.RowName(r), strings.TrimSpace(m.Label + " " + format.Arrow(m.Better)), format.Number(m.Digits, v.A.Mean) + mark(v.A.Notes), format.Number(m.Digits, v.B.Mean) + mark(v.B.Notes), "–", "", "", seedsOf(v)}
+			line := []string{format.RowName(r), strings.TrimSpace(m.Label + " " + format.Arrow(m.Better)), format.Number(m.Digits, v.A.Mean) + notes.super(v.A.Notes), format.Number(m.Digits, v.B.Mean) + notes.super(v.B.Notes), "–", "", "", seedsOf(v)}
 			switch x := v.Difference; {
 			case r.Same:
 				line[4] = "identical"
 			case x != nil:
-				if line[4] = format.Change(m.Digits, x.Cell) + mark(x.Notes); x.Significant {
+				if line[4] = format.Change(m.Digits, x.Cell) + notes.super(x.Notes); x.Significant {
 					line[4] += " *"
 				}
 				if x.Equivalent {
@@ -87,9 +88,7 @@ func DiffAll(w io.Writer, d *compare.Diff, width int) error {
 	for _, s := range append(format.Changes(d), levelsOf(d)) {
 		wrap(&b, "", s, width)
 	}
-	for i, n := range d.Notes {
-		wrap(&b, mark([]int{i})+" ", format.Note(n), width)
-	}
+	notes.each(func(number int, note string) { wrap(&b, lead(number), note, width) })
 	_, err := io.WriteString(w, b.String())
 	return err
 }

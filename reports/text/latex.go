@@ -31,9 +31,9 @@ type latexCell struct {
 func LaTeX(w io.Writer, t *compare.Table) error {
 	var b strings.Builder
 	b.WriteString("% needs \\usepackage{booktabs}\n")
-	used := map[int]bool{} // indices of notes with marks
-	latexTabular(&b, latexLevels(t, shown(t, columns), used))
-	latexTabular(&b, latexDifferences(t, shown(t, compared), used))
+	notes := &marks{notes: t.Notes}
+	latexTabular(&b, latexLevels(t, shown(t, columns), notes))
+	latexTabular(&b, latexDifferences(t, shown(t, compared), notes))
 	for _, rows := range [][][]string{collapses(t), effects(t, primary(t)), front(t)} {
 		var cells [][]latexCell
 		for _, row := range rows {
@@ -49,13 +49,13 @@ func LaTeX(w io.Writer, t *compare.Table) error {
 	for _, s := range summary(t) {
 		b.WriteString("\\par " + latex(s) + "\n")
 	}
-	for i, n := range t.Notes {
+	notes.each(func(number int, note string) {
 		b.WriteString("\\par ")
-		if used[i] {
-			b.WriteString(latexMark([]int{i}) + " ")
+		if number > 0 {
+			b.WriteString(latexMark([]int{number}) + " ")
 		}
-		b.WriteString(latex(format.Note(n)) + "\n")
-	}
+		b.WriteString(latex(note) + "\n")
+	})
 	b.WriteString("\\end{minipage}\n")
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -93,9 +93,8 @@ func latexTabular(b *strings.Builder, rows [][]latexCell) {
 	b.WriteString("\\bottomrule\n\\end{tabular}\n\\par\\medskip\n")
 }
 
-// latexLevels returns the cells of the table of metrics, and adds the notes that it marks
-// to used.
-func latexLevels(t *compare.Table, metrics []compare.Metric, used map[int]bool) [][]latexCell {
+// latexLevels returns the cells of the table of metrics, whose notes it numbers.
+func latexLevels(t *compare.Table, metrics []compare.Metric, notes *marks) [][]latexCell {
 	head := []latexCell{{text: "arm"}}
 	for _, m := range metrics {
 		head = append(head, latexCell{text: latex(strings.TrimSpace(m.Label + " " + format.Arrow(m.Better)))})
@@ -113,7 +112,7 @@ func latexLevels(t *compare.Table, metrics []compare.Metric, used map[int]bool) 
 			if m.Best == r.Label {
 				s = `\textbf{` + s + "}"
 			}
-			row = append(row, latexCell{s + latexMarks(c.Notes, used), below(format.Spread(m.Digits, c))})
+			row = append(row, latexCell{s + latexMark(notes.of(c.Notes)), below(format.Spread(m.Digits, c))})
 		}
 		rows = append(rows, row)
 	}
@@ -127,9 +126,9 @@ func latexLevels(t *compare.Table, metrics []compare.Metric, used map[int]bool) 
 	return rows
 }
 
-// latexDifferences returns the cells of the differences in metrics, and adds the notes
-// that it marks to used.
-func latexDifferences(t *compare.Table, metrics []compare.Metric, used map[int]bool) [][]latexCell {
+// latexDifferences returns the cells of the differences in metrics, whose notes it
+// numbers.
+func latexDifferences(t *compare.Table, metrics []compare.Metric, notes *marks) [][]latexCell {
 	return eachDifference(t, metrics, func(s string) latexCell { return latexCell{text: latex(s)} }, func(m compare.Metric, d compare.Difference) latexCell {
 		s := latex(format.Signed(m.Digits, d.Mean))
 		if d.Significant {
@@ -138,7 +137,7 @@ func latexDifferences(t *compare.Table, metrics []compare.Metric, used map[int]b
 		if d.Equivalent {
 			s += latex(" ≈")
 		}
-		c := latexCell{s + latexMarks(d.Notes, used), below(format.ChangeSpread(m.Digits, d.Cell))}
+		c := latexCell{s + latexMark(notes.of(d.Notes)), below(format.ChangeSpread(m.Digits, d.Cell))}
 		if d.Corrected != nil {
 			c.below = append(c.below, latex(fmt.Sprintf("corrected %s, p %s", format.Bounds(m.Digits, *d.Corrected), format.P(*d.PCorrected))))
 		}
@@ -154,21 +153,13 @@ func below(s string) []string {
 	return []string{latex(s)}
 }
 
-// latexMarks returns the marks of notes, and adds the notes to used.
-func latexMarks(notes []int, used map[int]bool) string {
-	for _, n := range notes {
-		used[n] = true
-	}
-	return latexMark(notes)
-}
-
-func latexMark(notes []int) string {
-	if len(notes) == 0 {
+func latexMark(numbers []int) string {
+	if len(numbers) == 0 {
 		return ""
 	}
 	var marks []string
-	for _, n := range notes {
-		marks = append(marks, fmt.Sprint(n+1))
+	for _, n := range numbers {
+		marks = append(marks, fmt.Sprint(n))
 	}
 	return "$^{" + strings.Join(marks, ",") + "}$"
 }

@@ -39,23 +39,70 @@ func shown(t *compare.Table, own []string) (out []compare.Metric) {
 
 var superscript = []rune("⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-// mark returns the marks of footnotes, counted from 1.
-func mark(notes []int) string {
+// marks numbers the notes about single values, in the order in which a text first has
+// them. Notes about the whole table have no number.
+type marks struct {
+	notes []compare.Note
+	order []int // indices of notes
+}
+
+// of returns the numbers of a value's notes, from 1.
+func (m *marks) of(notes []int) []int {
+	var out []int
+	for _, n := range notes {
+		if !m.notes[n].Single() {
+			continue
+		}
+		i := slices.Index(m.order, n)
+		if i < 0 {
+			i = len(m.order)
+			m.order = append(m.order, n)
+		}
+		out = append(out, i+1)
+	}
+	return out
+}
+
+// super returns the numbers of a value's notes as superscripts.
+func (m *marks) super(notes []int) string { return superscripts(m.of(notes)) }
+
+// each calls f with every note that the text needs: those that have a number with it,
+// then those about the whole table with 0.
+func (m *marks) each(f func(number int, note string)) {
+	for i, n := range m.order {
+		f(i+1, format.Note(m.notes[n]))
+	}
+	for _, n := range m.notes {
+		if !n.Single() {
+			f(0, format.Note(n))
+		}
+	}
+}
+
+func superscripts(numbers []int) string {
 	var b strings.Builder
-	for i, n := range notes {
+	for i, n := range numbers {
 		if i > 0 {
 			b.WriteRune('˒')
 		}
-		for _, d := range strconv.Itoa(n + 1) {
+		for _, d := range strconv.Itoa(n) {
 			b.WriteRune(superscript[d-'0'])
 		}
 	}
 	return b.String()
 }
 
+// lead returns the superscript before a note, "" for one without a number.
+func lead(number int) string {
+	if number == 0 {
+		return ""
+	}
+	return superscripts([]int{number}) + " "
+}
+
 // grid returns the cells of a table of metrics: a header and the rows, with the floor as
 // the last row.
-func grid(t *compare.Table, metrics []compare.Metric) [][]string {
+func grid(t *compare.Table, metrics []compare.Metric, notes *marks) [][]string {
 	head := []string{"arm"}
 	for _, m := range metrics {
 		head = append(head, strings.TrimSpace(m.Label+" "+format.Arrow(m.Better)))
@@ -69,7 +116,7 @@ func grid(t *compare.Table, metrics []compare.Metric) [][]string {
 				row = append(row, "–")
 				continue
 			}
-			s := format.Cell(m.Digits, c) + mark(c.Notes)
+			s := format.Cell(m.Digits, c) + notes.super(c.Notes)
 			if m.Best == r.Label {
 				s += " best"
 			}
@@ -102,7 +149,7 @@ func floors(t *compare.Table, metrics []compare.Metric) []string {
 
 // differences returns the cells of each row's differences from the reference. * marks
 // significant ones, ≈ equivalent ones.
-func differences(t *compare.Table, metrics []compare.Metric) [][]string {
+func differences(t *compare.Table, metrics []compare.Metric, notes *marks) [][]string {
 	return eachDifference(t, metrics, func(s string) string { return s }, func(m compare.Metric, d compare.Difference) string {
 		s := format.Change(m.Digits, d.Cell)
 		if d.Significant {
@@ -111,7 +158,7 @@ func differences(t *compare.Table, metrics []compare.Metric) [][]string {
 		if d.Equivalent {
 			s += " ≈"
 		}
-		return s + mark(d.Notes)
+		return s + notes.super(d.Notes)
 	})
 }
 
@@ -263,15 +310,14 @@ func answer(b *strings.Builder, t *compare.Table, width int) {
 func Terminal(w io.Writer, t *compare.Table, width int) error {
 	var b strings.Builder
 	answer(&b, t, width)
-	for _, rows := range [][][]string{grid(t, t.Metrics), differences(t, t.Metrics), collapses(t), effects(t, primary(t)), front(t)} {
+	notes := &marks{notes: t.Notes}
+	for _, rows := range [][][]string{grid(t, t.Metrics, notes), differences(t, t.Metrics, notes), collapses(t), effects(t, primary(t)), front(t)} {
 		blocks(&b, rows, width)
 	}
 	for _, n := range summary(t) {
 		wrap(&b, "", n, width)
 	}
-	for i, n := range t.Notes {
-		wrap(&b, mark([]int{i})+" ", format.Note(n), width)
-	}
+	notes.each(func(number int, note string) { wrap(&b, lead(number), note, width) })
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -357,7 +403,8 @@ func wrap(b *strings.Builder, lead, text string, width int) {
 // Markdown writes the short table, the differences and the footnotes.
 func Markdown(w io.Writer, t *compare.Table) error {
 	var b strings.Builder
-	for _, rows := range [][][]string{grid(t, shown(t, columns)), differences(t, shown(t, compared)), collapses(t), effects(t, primary(t)), front(t)} {
+	notes := &marks{notes: t.Notes}
+	for _, rows := range [][][]string{grid(t, shown(t, columns), notes), differences(t, shown(t, compared), notes), collapses(t), effects(t, primary(t)), front(t)} {
 		for i, r := range rows {
 			b.WriteString("|")
 			for _, s := range pad(r, len(rows[0])) {
@@ -375,9 +422,7 @@ func Markdown(w io.Writer, t *compare.Table) error {
 	for _, n := range summary(t) {
 		b.WriteString(markdown(n) + "  \n")
 	}
-	for i, n := range t.Notes {
-		b.WriteString(mark([]int{i}) + " " + markdown(format.Note(n)) + "  \n")
-	}
+	notes.each(func(number int, note string) { b.WriteString(lead(number) + markdown(note) + "  \n") })
 	_, err := io.WriteString(w, b.String())
 	return err
 }
