@@ -78,11 +78,11 @@ func Cell(digits int, c compare.Cell) string { return cell(digits, c, Number) }
 // Change is a difference with its interval, or with its seeds' values.
 func Change(digits int, c compare.Cell) string { return cell(digits, c, Signed) }
 
-// Compact is Change without a plus within the brackets, and without seeds' values.
+// Compact is Change without seeds' values.
 func Compact(digits int, c compare.Cell) string {
 	s := Signed(digits, c.Mean)
 	if c.Interval != "" {
-		s += " " + bounds(digits, c.Low, c.High, Number)
+		s += " " + bounds(digits, c.Low, c.High, Signed)
 	}
 	return s
 }

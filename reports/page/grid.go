@@ -387,7 +387,7 @@ func (v *view) difference(m compare.Metric, of map[string]compare.Difference, re
 	case !ok:
 		return cell{Text: "–"}
 	}
-	c := cell{Value: fmt.Sprint(d.Mean), Text: format.Signed(m.Digits, d.Mean), Below: format.Spread(m.Digits, d.Cell), Notes: v.particular(d.Notes), Strong: d.Significant}
+	c := cell{Value: fmt.Sprint(d.Mean), Text: format.Signed(m.Digits, d.Mean), Below: format.ChangeSpread(m.Digits, d.Cell), Notes: v.particular(d.Notes), Strong: d.Significant}
 	if d.Significant {
 		c.Marks += " *"
 	}

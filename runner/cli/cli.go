@@ -39,7 +39,8 @@ const (
 
 const exitHelp = `
 Exit codes: 0 ok, 1 error (including a failed or missing trial), 2 wrong command line,
-3 difference or regression, 4 inconclusive (too few seeds to decide), 130 interrupted.`
+3 a difference: a regression, or a saved plan or baseline that no longer fits,
+4 inconclusive (too few seeds to decide), 130 interrupted.`
 
 // errInterrupted is the context's cause when a signal ends a command.
 var errInterrupted = errors.New("interrupted")

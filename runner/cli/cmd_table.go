@@ -53,8 +53,8 @@ docs/statistics.md explains the statistics.
 difference, contrast, effect, front or collapse. --json prints everything as one object.
 --md and --tex print the short tables. docs/data.md describes all columns and fields.
 
---table prints another table of the study instead: trials (one row per trial, that is
-arm, point and seed), samples (per evaluation image), curves (training and probes),
+--table prints another table of the study instead: trials (a row for each arm, point and
+seed), samples (per evaluation image), curves (training and probes),
 labels (of the images that rewards learn from), reliability (of each learned reward) or
 runs (per attempt to run a stage). 'ablate run' writes these tables as Arrow files into
 the study's folder of results; this command writes no files.

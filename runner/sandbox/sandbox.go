@@ -82,7 +82,7 @@ func Serve(path string, set []string, w io.Writer, exit func(error)) error {
 	if err := limitData(limits.memory + 1<<30); err != nil {
 		return fmt.Errorf("limit of memory: %w", err)
 	}
-	dog := &watchdog{limits: limits}
+	dog := &watchdog{limits: limits, computed: processTime}
 	dog.alive()
 	go dog.watch(func(err error) { exit(reply(w, nil, fmt.Errorf("study %s: %w", path, err))) })
 	s, err := language.Load(path, language.Options{Set: set, Alive: dog.alive})

@@ -29,7 +29,8 @@ func TestPause(t *testing.T) {
 func TestWatch(t *testing.T) {
 	t.Run("time", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := &watchdog{limits: limits{step: time.Second, memory: 1 << 50}}
+			w := &watchdog{limits: limits{step: time.Second, memory: 1 << 50}, computed: func() int64 { return time.Now().UnixNano() }}
+			w.alive()
 			var gaveUp error
 			go w.watch(func(err error) { gaveUp = err })
 			for range 5 {
@@ -45,9 +46,25 @@ func TestWatch(t *testing.T) {
 			}
 		})
 	})
+	t.Run("busy machine", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := &watchdog{limits: limits{step: time.Second, memory: 1 << 50}, computed: func() int64 { return 0 }}
+			w.alive()
+			var gaveUp error
+			go w.watch(func(err error) { gaveUp = err })
+			time.Sleep(9 * time.Second)
+			if synctest.Wait(); gaveUp != nil {
+				t.Fatalf("it gave up on a process that had no time to compute: %v", gaveUp)
+			}
+			time.Sleep(2 * time.Second)
+			if synctest.Wait(); gaveUp == nil {
+				t.Error("it waits for ever for a process that does nothing")
+			}
+		})
+	})
 	t.Run("memory", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := &watchdog{limits: limits{step: time.Hour, memory: 1}}
+			w := &watchdog{limits: limits{step: time.Hour, memory: 1}, computed: processTime}
 			var gaveUp error
 			go w.watch(func(err error) { gaveUp = err })
 			time.Sleep(2 * tick)
