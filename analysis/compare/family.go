@@ -241,7 +241,8 @@ func (b *builder) resolution(m Metric, all []entry) {
 	}
 }
 
-// repeat gives rows that repeat another's trials the differences of that row.
+// repeat gives rows that have the same trials as another row the differences of that row.
+// A row that has only some of its trials gets none, because the other has more seeds.
 func (b *builder) repeat() {
 	index := map[string]int{}
 	for i, r := range b.t.Rows {
@@ -249,6 +250,10 @@ func (b *builder) repeat() {
 	}
 	for _, r := range b.t.Rows {
 		if r.SameAs == "" {
+			continue
+		}
+		if r.Part {
+			clear(r.Differences)
 			continue
 		}
 		for name := range r.Differences {

@@ -22,7 +22,7 @@ func Answer(t *compare.Table) []string {
 	case a.Named == nil:
 		return []string{fmt.Sprintf("Nothing can be compared: “%s” has no %s yet, or no seed that other rows have.", short(t, t.Reference), m.Label)}
 	case a.Rows == 0:
-		return []string{fmt.Sprintf("With %s it cannot be told whether any difference would recur in a new training run. The largest difference from “%s” in %s is that of “%s”: %s.",
+		return []string{fmt.Sprintf("%s cannot show whether a difference would recur in a new training run. The largest difference from “%s” in %s is that of “%s”: %s.",
 			seeds(a), short(t, t.Reference), meaning(m), short(t, a.Named.Row), Change(m.Digits, a.Named.Metric.Cell))}
 	}
 	first := []string{rows(t, a, m), named(t, a, m)}
@@ -79,7 +79,28 @@ func rows(t *compare.Table, a *compare.Answer, m compare.Metric) string {
 		}
 		return fmt.Sprintf("Over %s, %s significantly from “%s” in %s.", seeds(a), none, short(t, t.Reference), meaning(m))
 	}
-	return fmt.Sprintf("Over %s, %s is significantly above that of “%s” in %d of %s and below it in %d.", seeds(a), meaning(m), short(t, t.Reference), a.Higher, Count(a.Rows, "row"), a.Lower)
+	s := fmt.Sprintf("Over %s, %s is significantly higher than that of “%s” in %d of %s%s and lower in %d%s", seeds(a), meaning(m), short(t, t.Reference),
+		a.Higher, Count(a.Rows, "row"), significant(t, m, 1), a.Lower, significant(t, m, -1))
+	if slices.ContainsFunc(t.Rows, func(r compare.Row) bool { return r.Control }) {
+		s += "; controls are left out"
+	}
+	return s + "."
+}
+
+// significant returns the names of the rows that differ significantly from the reference
+// in a direction, in parentheses; "" if there are none or more than a sentence can list.
+func significant(t *compare.Table, m compare.Metric, direction float64) string {
+	const most = 4
+	var names []string
+	for _, r := range t.Rows {
+		if d, ok := r.Differences[m.Name]; ok && r.SameAs == "" && !r.Control && !r.Candidate && d.Significant && d.Mean*direction > 0 {
+			names = append(names, "“"+Brief(r)+"”")
+		}
+	}
+	if len(names) == 0 || len(names) > most {
+		return ""
+	}
+	return " (" + strings.Join(names, ", ") + ")"
 }
 
 // named returns a sentence on the difference of the named row.
@@ -156,7 +177,7 @@ func meaning(m compare.Metric) string {
 	case "alignment":
 		return "alignment (the share of images that match their prompt)"
 	case "fidelity.recall":
-		return "recall (how much of the real images' variety the model draws)"
+		return "recall (the share of real images that have a similar one among the model's)"
 	}
 	if m.Better == "lower" {
 		return m.Label + " (lower is better)"

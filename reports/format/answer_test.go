@@ -28,7 +28,7 @@ func TestAnswer(t *testing.T) {
 		}
 		return a
 	}
-	const alignment, recall = "alignment (the share of images that match their prompt)", "Its recall (how much of the real images' variety the model draws) "
+	const alignment, recall = "alignment (the share of images that match their prompt)", "Its recall (the share of real images that have a similar one among the model's) "
 	for _, c := range []struct {
 		name string
 		a    compare.Answer
@@ -38,18 +38,18 @@ func TestAnswer(t *testing.T) {
 		{"alone", compare.Answer{Metric: "alignment", Values: []string{"a"}}, "Only “a” has a result. There is no other row to compare it with."},
 		{"no pairs", of(compare.Answer{}), "Nothing can be compared: “base” has no alignment yet, or no seed that other rows have."},
 		{"one seed", of(compare.Answer{Few: 1, Seeds: [2]int{1, 1}, Named: named("a", untested, untested)}),
-			"With 1 seed it cannot be told whether any difference would recur in a new training run. The largest difference from “base” in " + alignment + " is that of “a”: +.100 [.000, +.200]."},
+			"1 seed cannot show whether a difference would recur in a new training run. The largest difference from “base” in " + alignment + " is that of “a”: +.100 [.000, +.200]."},
 		{"nothing significant", of(compare.Answer{Rows: 2, Seeds: [2]int{4, 4}, Named: named("b", diff(-.1, false), diff(0, false))}),
 			"Over 4 seeds, none of 2 rows differs significantly from “base” in " + alignment + ". The largest difference is that of “b”: −.100, corrected interval [−.250, +.050], which includes no difference. " + recall + "does not differ significantly: .000 [−.150, +.150]."},
 		{"one row", of(compare.Answer{Rows: 1, Seeds: [2]int{4, 4}, Named: named("b", diff(-.1, false), equal)}),
 			"Over 4 seeds, the one row compared does not differ significantly from “base” in " + alignment + ". The largest difference is that of “b”: −.100, corrected interval [−.250, +.050], which includes no difference. " + recall + "is equivalent to that of “base”, within what the study declares to matter: +.010 [−.140, +.160]."},
 		{"a gain at a cost", of(compare.Answer{Rows: 3, Few: 1, Higher: 1, Lower: 1, Seeds: [2]int{3, 8}, Named: named("a", diff(.2, true), diff(-.2, true))}),
-			"Over 3 to 8 seeds, " + alignment + " is significantly above that of “base” in 1 of 3 rows and below it in 1. The largest gain is that of “a”: +.200, corrected interval [+.050, +.350]. " + recall + "is significantly lower: −.200 [−.350, −.050]. Too few seeds for a test: 1 row."},
+			"Over 3 to 8 seeds, " + alignment + " is significantly higher than that of “base” in 1 of 3 rows and lower in 1. The largest gain is that of “a”: +.200, corrected interval [+.050, +.350]. " + recall + "is significantly lower: −.200 [−.350, −.050]. Too few seeds for a test: 1 row."},
 		{"losses alone", of(compare.Answer{Rows: 1, Lower: 1, Seeds: [2]int{8, 8}, Named: named("a", diff(-.2, true), diff(.3, true))}),
-			"Over 8 seeds, " + alignment + " is significantly above that of “base” in 0 of 1 row and below it in 1. The largest loss is that of “a”: −.200, corrected interval [−.350, −.050]. " + recall + "is significantly higher: +.300 [+.150, +.450]."},
+			"Over 8 seeds, " + alignment + " is significantly higher than that of “base” in 0 of 1 row and lower in 1. The largest loss is that of “a”: −.200, corrected interval [−.350, −.050]. " + recall + "is significantly higher: +.300 [+.150, +.450]."},
 		{"below the pretrained model", of(compare.Answer{Rows: 3, Higher: 1, Seeds: [2]int{4, 4}, Named: named("a", diff(.2, true), untested),
 			Pretrained: &compare.Pretrained{Row: "start", Reference: diff(-.2, true), Family: 4, Best: compare.Named{Row: "a", Metric: diff(.1, false)}}}),
-			"Over 4 seeds, " + alignment + " is significantly above that of “base” in 1 of 3 rows and below it in 0. The largest gain is that of “a”: +.200, corrected interval [+.050, +.350]. " + recall + "differs by +.100 [.000, +.200], which is not tested. “base” itself is significantly worse than the pretrained model, “start”: −.200 [−.350, −.050]. Against that model the best of 4 rows is “a”: +.100 [−.050, +.250], not significantly different from it."},
+			"Over 4 seeds, " + alignment + " is significantly higher than that of “base” in 1 of 3 rows and lower in 0. The largest gain is that of “a”: +.200, corrected interval [+.050, +.350]. " + recall + "differs by +.100 [.000, +.200], which is not tested. “base” itself is significantly worse than the pretrained model, “start”: −.200 [−.350, −.050]. Against that model the best of 4 rows is “a”: +.100 [−.050, +.250], not significantly different from it."},
 	} {
 		tab := &compare.Table{Reference: "base", Answer: c.a, Family: 6, Metrics: []compare.Metric{
 			{Name: "alignment", Label: "alignment", Better: "higher", Primary: true}, {Name: "fidelity.recall", Label: "recall", Better: "higher", Primary: true}}}
@@ -66,12 +66,29 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// TestAnswerNames: an answer names the rows that differ, unless there are too many.
+func TestAnswerNames(t *testing.T) {
+	row := func(name string, mean float64, significant bool) compare.Row {
+		return compare.Row{Arm: name, Label: name, Differences: map[string]compare.Difference{"alignment": {Cell: compare.Cell{Mean: mean, N: 4}, Significant: significant, Corrected: &compare.Bounds{Low: mean - .1, High: mean + .1}}}}
+	}
+	control := row("oracle", .3, true)
+	control.Control = true
+	tab := &compare.Table{Reference: "base", Metrics: []compare.Metric{{Name: "alignment", Label: "alignment", Better: "higher", Primary: true}},
+		Rows:   []compare.Row{{Arm: "base", Label: "base"}, row("a", .2, true), row("b", -.2, true), row("c", .01, false), row("d", .15, true), control},
+		Answer: compare.Answer{Metric: "alignment", Values: []string{"base", "a", "b", "c", "d", "oracle"}, Rows: 4, Higher: 2, Lower: 1, Seeds: [2]int{4, 4}}}
+	tab.Answer.Named = &compare.Named{Row: "a", Metric: tab.Rows[1].Differences["alignment"]}
+	want := "is significantly higher than that of “base” in 2 of 4 rows (“a”, “d”) and lower in 1 (“b”); controls are left out. The largest gain"
+	if got := strings.Join(format.Answer(tab), " "); !strings.Contains(got, want) {
+		t.Errorf("it says\n%s, want\n%s", got, want)
+	}
+}
+
 // TestAnswerLower: if lower is better, a decrease is an improvement.
 func TestAnswerLower(t *testing.T) {
 	d := compare.Difference{Cell: compare.Cell{Mean: -2, N: 4}, Significant: true, Corrected: &compare.Bounds{Low: -3, High: -1}}
 	tab := &compare.Table{Reference: "base", Metrics: []compare.Metric{{Name: "fid", Label: "FID", Better: "lower", Primary: true}},
 		Answer: compare.Answer{Metric: "fid", Values: []string{"base", "a"}, Rows: 1, Lower: 1, Seeds: [2]int{4, 4}, Named: &compare.Named{Row: "a", Metric: d}}}
-	want := "Over 4 seeds, FID (lower is better) is significantly above that of “base” in 0 of 1 row and below it in 1. The largest gain is that of “a”: −2.000, corrected interval [−3.000, −1.000]."
+	want := "Over 4 seeds, FID (lower is better) is significantly higher than that of “base” in 0 of 1 row and lower in 1. The largest gain is that of “a”: −2.000, corrected interval [−3.000, −1.000]."
 	if got := strings.Join(format.Answer(tab), " "); got != want {
 		t.Errorf("it says\n%s, want\n%s", got, want)
 	}

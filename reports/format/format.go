@@ -66,7 +66,7 @@ func P(p float64) string {
 	switch {
 	case p < 1e-4:
 		return "< .0001"
-	case p < .01:
+	case p < .01, .045 <= p && p < .055: // near .05 two digits would not show on which side p lies
 		return strings.TrimPrefix(strconv.FormatFloat(p, 'f', 4, 64), "0")
 	}
 	return strings.TrimPrefix(strconv.FormatFloat(p, 'f', 2, 64), "0")
@@ -116,7 +116,18 @@ func spread(digits int, c compare.Cell, number func(digits int, v float64) strin
 func Bounds(digits int, b compare.Bounds) string { return bounds(digits, b.Low, b.High, Signed) }
 
 func bounds(digits int, low, high float64, number func(digits int, v float64) string) string {
-	return "[" + number(digits, low) + ", " + number(digits, high) + "]"
+	text := func(v float64) string {
+		s := number(digits, v)
+		// Rounding must not make an interval that excludes 0 look as if it ended there.
+		for n := cmp.Or(digits, compare.Digits) + 1; n <= 6 && low*high > 0 && strings.Trim(s, "+−0.") == ""; n++ {
+			s = number(n, v)
+			if cmp.Or(digits, compare.Digits) == compare.Digits {
+				s = strings.Replace(s, "0.", ".", 1)
+			}
+		}
+		return s
+	}
+	return "[" + text(low) + ", " + text(high) + "]"
 }
 
 // Arrow shows which direction of a metric is better.

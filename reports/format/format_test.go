@@ -41,9 +41,25 @@ func TestNumber(t *testing.T) {
 			t.Errorf("on an axis it reads %q, want %q", got, want)
 		}
 	}
-	for p, want := range map[float64]string{.5: ".50", .04: ".04", .0061: ".0061", 1e-9: "< .0001", 1: "1.00"} {
+	for p, want := range map[float64]string{.5: ".50", .04: ".04", .0496: ".0496", .0504: ".0504", .056: ".06", .0061: ".0061", 1e-9: "< .0001", 1: "1.00"} {
 		if got := format.P(p); got != want {
 			t.Errorf("p of %v reads %q, want %q", p, got, want)
+		}
+	}
+}
+
+// TestBounds: rounding does not move the end of an interval to 0.
+func TestBounds(t *testing.T) {
+	for _, c := range []struct {
+		digits    int
+		low, high float64
+		want      string
+	}{
+		{0, -.0684, -.0004, "[−.068, −.0004]"}, {0, .00004, .1, "[+.00004, +.100]"}, {0, -.0004, .1, "[.000, +.100]"},
+		{0, 0, .1, "[.000, +.100]"}, {1, .04, 2, "[+0.04, +2.0]"}, {0, 1e-9, .1, "[.000000, +.100]"},
+	} {
+		if got := format.Bounds(c.digits, compare.Bounds{Low: c.low, High: c.high}); got != c.want {
+			t.Errorf("[%v, %v] reads %q, want %q", c.low, c.high, got, c.want)
 		}
 	}
 }
@@ -56,7 +72,7 @@ func TestNotes(t *testing.T) {
 			t.Errorf("a note on %s reads %q", k, got)
 		}
 	}
-	if got := format.Note(compare.Note{Kind: compare.FewPairs, N: 3, Share: math.Ldexp(1, -2)}); got != "With 3 seeds a sign test cannot fall below p = .25; significance rests on differences that are normal over seeds." {
+	if got := format.Note(compare.Note{Kind: compare.FewPairs, N: 3, Share: math.Ldexp(1, -2)}); got != "With 3 seeds a sign test cannot fall below p = .25; significance rests on differences that are normally distributed over seeds." {
 		t.Errorf("few pairs: %q", got)
 	}
 }
@@ -67,18 +83,18 @@ func TestOverOptimization(t *testing.T) {
 	change := func(mean float64) compare.Difference {
 		return compare.Difference{Cell: compare.Cell{Mean: mean, N: 8}, Corrected: &compare.Bounds{Low: mean - .02, High: mean + .02}}
 	}
-	const means = "Over-optimization: the proxy (the learned reward's score) rises while the gold (the judge's share of good images) falls, from an earlier probe of a fine-tuning to its last. "
+	const means = "the proxy (the learned reward's score) rises while the gold (the judge's share of good images) falls, from an earlier probe (a measurement during a fine-tuning) to the last"
 	turn := compare.Turn{Row: "b", From: 50, To: 100, Proxy: change(.1), Gold: change(-.08)}
 	for _, c := range []struct {
 		of   compare.OverOptimization
 		want string
 	}{
-		{compare.OverOptimization{Few: 2}, "It is not tested: that takes three seeds of a row."},
-		{compare.OverOptimization{Rows: 2, Few: 1, Family: 4}, "It is significant in none of 2 rows (4 pairs of probes, paired by seed, corrected by Holm). Not tested, with fewer than three seeds: 1 row."},
-		{compare.OverOptimization{Rows: 6, Family: 12, Found: []compare.Turn{turn}}, "It is significant in 1 of 6 rows: “b” from step 50 to 100: proxy +.100 [+.080, +.120], gold −.080 [−.100, −.060] (8 seeds). Changes are paired by seed; intervals are corrected for 12 pairs of probes (Holm)."},
+		{compare.OverOptimization{Few: 2}, "Over-optimization is not tested, which takes three seeds of a row. It would mean that " + means + "."},
+		{compare.OverOptimization{Rows: 2, Few: 1, Family: 4}, "No significant over-optimization in 2 rows. It would mean that " + means + " (4 pairs of probes, paired by seed, corrected by Holm). Not tested, with fewer than three seeds: 1 row."},
+		{compare.OverOptimization{Rows: 6, Family: 12, Found: []compare.Turn{turn}}, "Over-optimization, which means that " + means + ", is significant in 1 of 6 rows: “b” from step 50 to 100: proxy +.100 [+.080, +.120], gold −.080 [−.100, −.060] (8 seeds). Changes are paired by seed; intervals are corrected for 12 pairs of probes (Holm)."},
 	} {
-		if got := format.OverOptimization(&c.of); got != means+c.want {
-			t.Errorf("it says\n%s, want\n%s", got, means+c.want)
+		if got := format.OverOptimization(&c.of); got != c.want {
+			t.Errorf("it says\n%s, want\n%s", got, c.want)
 		}
 	}
 	if got := format.OverOptimization(&compare.OverOptimization{Rows: 6, Family: 12, Found: []compare.Turn{turn, turn, turn, turn, turn}}); !strings.Contains(got, "(8 seeds); and 1 more. Changes") {

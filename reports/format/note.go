@@ -2,6 +2,8 @@ package format
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"ablate/analysis/compare"
@@ -34,7 +36,7 @@ func Note(n compare.Note) string {
 	case compare.Outlier:
 		return fmt.Sprintf("Seed %s differs from the others (Grubbs' test, 1%%): the interval does not cover what such seeds do.", list)
 	case compare.FewPairs:
-		return fmt.Sprintf("With %d seeds a sign test cannot fall below p = %s; significance rests on differences that are normal over seeds.", n.N, P(n.Share))
+		return fmt.Sprintf("With %d seeds a sign test cannot fall below p = %s; significance rests on differences that are normally distributed over seeds.", n.N, strings.TrimPrefix(strconv.FormatFloat(n.Share, 'f', -1, 64), "0"))
 	case compare.FewSeeds:
 		over := "images: how the value would vary with other noise, for these seeds and prompts only"
 		if list == compare.OverPrompts {
@@ -42,7 +44,7 @@ func Note(n compare.Note) string {
 		}
 		return "With fewer than three seeds there is no interval over seeds and no test. Intervals are over " + over + "."
 	case compare.NoSpread:
-		return "Some values have no interval: only their seeds' values are known."
+		return "(a b): the values of the seeds, where no interval can be computed."
 	case compare.Absent:
 		return "– : no result: the run is missing or failed, or the metric is not defined for it."
 	case compare.Environments:
@@ -87,6 +89,19 @@ func Levels(t *compare.Table) string {
 }
 
 func levels(t *compare.Table) string {
+	return intervals(t) + subset(t)
+}
+
+// subset returns a sentence on rows that have fewer seeds than the reference.
+func subset(t *compare.Table) string {
+	i := slices.IndexFunc(t.Rows, func(r compare.Row) bool { return r.Label == t.Reference })
+	if i < 0 || !slices.ContainsFunc(t.Rows, func(r compare.Row) bool { return len(r.Trials) < len(t.Rows[i].Trials) && len(r.Differences) > 0 }) {
+		return ""
+	}
+	return fmt.Sprintf(" A row with fewer seeds than %q is compared with it on those seeds alone, so that its difference is not that of the two means.", short(t, t.Reference))
+}
+
+func intervals(t *compare.Table) string {
 	if t.Prompts == compare.Sampled {
 		return "Intervals: 95%, over seeds and prompts (prompts stand for others of their kind); over seeds alone where a metric has no prompts."
 	}

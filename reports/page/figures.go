@@ -118,7 +118,7 @@ func (r Report) drawn() []shown {
 		for _, m := range metrics {
 			if f, ok := figure.Effects(r.Table, s, m); ok && i < mostSweeps {
 				list = append(list, shown{Name: fmt.Sprintf("effects-%d-%s", i+1, strings.TrimPrefix(m, "fidelity.")), Section: "effects", figure: f,
-					Caption: "Main effects in “" + s.Arm + "”, paired by seed: two levels and the ends of an axis as their difference, other levels against the mean of all. " + bars(effects(s, m)) + " Filled: significant after correction. Small glyphs: the seeds."})
+					Caption: "Main effects in “" + s.Arm + "”, paired by seed. a → b: the difference of two levels. A level alone: its difference from the mean of all levels. " + bars(effects(s, m)) + " Filled: significant after correction. Small glyphs: the seeds."})
 			}
 		}
 	}
@@ -145,7 +145,7 @@ func (r Report) doses() []shown {
 			}
 			caption := fmt.Sprintf("What %s does in “%s”: means and, small, the seeds. ", factor.Name, s.Arm)
 			if b := bars(tested(levels(r.Table, metrics...))); b != "" {
-				caption += b + " They are those of the levels; differences between levels are paired by seed and may be surer. "
+				caption += b + " They belong to each level alone. Differences between levels are paired by seed, so that they can be significant where bars overlap. "
 			}
 			if len(s.Factors) > 1 {
 				caption += "A line for each combination of levels of the other axes: parallel lines do not interact. "
@@ -159,17 +159,24 @@ func (r Report) doses() []shown {
 
 // frontCaption returns the caption of the figure of the front.
 func frontCaption(t *compare.Table) string {
-	s := "Alignment against fidelity, small glyphs the seeds. "
+	s := "Alignment against fidelity; small glyphs are single seeds. "
+	if f := t.Front; f != nil {
+		more := ""
+		if slices.ContainsFunc(t.Rows, func(r compare.Row) bool { return len(r.Trials) > len(f.Seeds) }) {
+			more = " (the table has all seeds)"
+		}
+		s = fmt.Sprintf("Alignment against fidelity: means over the %s that all rows share%s; small glyphs are single seeds. ", format.Count(len(f.Seeds), "seed"), more)
+	}
 	if b := bars(tested(levels(t, "alignment", "fidelity.recall"))); b != "" {
 		s += b + " "
 	}
 	if f := t.Front; f != nil {
-		s += fmt.Sprintf("Steps: the front of the means, over %s that its rows share; a control is not counted, and where it or another row that is not counted is better, there is no line. ", format.Count(len(f.Seeds), "seed"))
+		s += "Grey steps: the front, the rows that no other row beats in both means. Controls are left out of it, and where one of them is better, there is no line. "
 	}
 	if slices.ContainsFunc(t.Sweeps, func(s compare.Sweep) bool { return len(s.Factors) == 1 }) {
 		s += "Dotted: an arm along its axis. "
 	}
-	return s + "Grey: rows that are not named here."
+	return s + "Grey glyphs: rows that are not named here."
 }
 
 // training returns the figures of training curves. Losses of different objectives are not

@@ -269,7 +269,7 @@ func (v *view) ablation() grid {
 		for _, m := range metrics {
 			l.Cells = append(l.Cells, v.level(m, r))
 			if m.Primary {
-				l.Cells = append(l.Cells, v.difference(m, r.Differences, r.Label == t.Reference))
+				l.Cells = append(l.Cells, v.difference(m, r.Differences, r.Label == t.Reference || r.SameAs == t.Reference && !r.Part))
 			}
 		}
 		g.Lines = append(g.Lines, l)
@@ -403,7 +403,7 @@ func corrected(m compare.Metric, of map[string]compare.Difference) cell {
 	if !ok || d.PCorrected == nil {
 		return cell{Text: "–"}
 	}
-	return cell{Value: fmt.Sprint(*d.PCorrected), Text: format.P(*d.PCorrected), Below: format.Spread(m.Digits, compare.Cell{Interval: d.Interval, Low: d.Corrected.Low, High: d.Corrected.High}), Strong: d.Significant}
+	return cell{Value: fmt.Sprint(*d.PCorrected), Text: format.P(*d.PCorrected), Below: format.ChangeSpread(m.Digits, compare.Cell{Interval: d.Interval, Low: d.Corrected.Low, High: d.Corrected.High}), Strong: d.Significant}
 }
 
 // needs returns the cell of the number of seeds that a difference needs.

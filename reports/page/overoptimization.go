@@ -43,7 +43,7 @@ func (r Report) overOptimization() []shown {
 		if images > 0 {
 			of = fmt.Sprintf(", %d images a seed", images)
 		}
-		caption = append(caption, fmt.Sprintf("Best of n (%s a point%s; a panel an arm): draws are chosen by the trial's own reward, and where that is the proxy, it flatters what it chose.", seedsOf(best), of))
+		caption = append(caption, fmt.Sprintf("Best of n (%s a point%s; a panel an arm): images are selected by the trial's own reward. Where that reward is the proxy, the proxy of the selected images is too high.", seedsOf(best), of))
 	}
 	if len(tuned) > 0 && len(best) > 0 {
 		caption = append(caption, "Its KL is the formula log n − (n−1)/n, that of fine-tuning an estimate along the path of denoising: two different estimators, so distances are not to be compared between the two.")

@@ -24,8 +24,8 @@ func (r Report) reliability() []shown {
 	}
 	first := rewards[0]
 	row := r.Table.Rows[first.Row]
-	caption := "Reliability of the learned rewards, on images of the base model that no training saw, against the annotator's labels, noise and all (skips left out). " +
-		"On the dashed diagonal a score is the share labelled good. Bars: 95% Wilson, images taken as independent."
+	caption := "The share of images that the annotator labelled good, by the score of a learned reward, on images of the base model that no training used. Skipped images are left out. " +
+		"A calibrated reward lies on the dashed diagonal. Bars: 95% intervals (Wilson), images taken as independent."
 	for i, reward := range rewards {
 		if i == mostCaptioned {
 			caption += fmt.Sprintf(" %s more.", format.Count(len(rewards)-i, "reward"))

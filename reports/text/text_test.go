@@ -186,7 +186,7 @@ func TestShort(t *testing.T) {
 			t.Errorf("a line of %d: %s", n, line)
 		}
 	}
-	for _, want := range []string{"Question: What do unlabelled", "“all data” in 0 of 3 rows and below it in 1.", "awm            rounds=7 lR=3e-4", "alignment ↑, difference", "recall ↑, difference", "(reference)", "−.116 [−.136, −.096] *", "real vs. real"} {
+	for _, want := range []string{"Question: What do unlabelled", "“all data” in 0 of 3 rows and lower in 1", "awm            rounds=7 lR=3e-4", "alignment ↑, difference", "recall ↑, difference", "(reference)", "−.116 [−.136, −.096] *", "real vs. real"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("it lacks %q:\n%s", want, &b)
 		}
