@@ -46,7 +46,8 @@ type Table struct {
 	Metrics    []Metric          `json:"metrics"`
 	Rows       []Row             `json:"rows"`
 	Contrasts  []Contrast        `json:"contrasts,omitempty"`
-	Family     int               `json:"family"` // comparisons that are corrected together, over rows and primary metrics
+	Family     int               `json:"family"`  // comparisons that are corrected together, over rows and primary metrics
+	Planned    int               `json:"planned"` // comparisons of primary metrics, tested or not yet; seeds needed are corrected for them
 	Sweeps     []Sweep           `json:"sweeps,omitempty"`
 	Front      *Front            `json:"front,omitempty"`
 	Chosen     map[string]string `json:"chosen,omitempty"` // by arm of which one point is chosen, the label of that point

@@ -88,6 +88,10 @@ func (b *builder) correct() {
 		b.moderate(all)
 		byMetric[m.Name] = all
 		for _, e := range all {
+			counts := m.Primary && (e.row == nil || !e.row.Candidate)
+			if counts {
+				b.t.Planned++
+			}
 			if !e.d.tested() {
 				continue
 			}
@@ -96,7 +100,7 @@ func (b *builder) correct() {
 			if e.d.N <= 5 {
 				e.d.Notes = append(e.d.Notes, b.note(Note{Kind: FewPairs, N: e.d.N, Share: stats.SmallestSignP(e.d.N)}))
 			}
-			if m.Primary && (e.row == nil || !e.row.Candidate) {
+			if counts {
 				family = append(family, e)
 			}
 		}
@@ -111,7 +115,7 @@ func (b *builder) correct() {
 	for _, m := range b.t.Metrics {
 		all := byMetric[m.Name]
 		if size := b.o.Detect[m.Name]; size > 0 {
-			b.detect(m, size, all, len(family))
+			b.detect(m, size, all)
 		}
 		for _, e := range all {
 			e.put()
@@ -171,9 +175,9 @@ func (b *builder) moderate(all []entry) {
 
 // detect counts the seeds that finding a difference of the given size needs: at the level
 // of Holm's first step, which is enough whatever the other rows do.
-func (b *builder) detect(m Metric, size float64, all []entry, family int) {
+func (b *builder) detect(m Metric, size float64, all []entry) {
 	out := Detect{Metric: m.Name, Size: size}
-	level := b.looks.Last(alpha / float64(max(family, 1)))
+	level := b.looks.Last(alpha / float64(max(b.t.Planned, 1)))
 	for _, e := range all {
 		d := e.d
 		design, ok := b.design(d)

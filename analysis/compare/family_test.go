@@ -28,6 +28,31 @@ func find(t *testing.T, tab *compare.Table, label string) compare.Row {
 	return tab.Rows[i]
 }
 
+// TestPlanned: the seeds that a study needs are corrected for all comparisons that it will
+// test, also while two seeds are too few for a test.
+func TestPlanned(t *testing.T) {
+	arms, order := map[string][]float64{"base": {.5, .52}, "a": {.6, .65}}, []string{"base", "a"}
+	needs := func() int {
+		trials, samples := study(arms, order, diagonal(2))
+		got, err := ablate(trials, samples, compare.Options{Reference: "base", Detect: map[string]float64{"alignment": .05}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Family != 0 || got.Planned != 2*(len(order)-1) {
+			t.Errorf("%d comparisons are tested and %d planned", got.Family, got.Planned)
+		}
+		return find(t, got, "a").Differences["alignment"].Needs
+	}
+	few := needs()
+	for i := range 10 {
+		name := strings.Repeat("x", i+1)
+		arms[name], order = []float64{.5, .53}, append(order, name)
+	}
+	if many := needs(); few < 3 || many <= few {
+		t.Errorf("a row needs %d seeds alone and %d among eleven", few, many)
+	}
+}
+
 // TestFamily: what is resolved alone need not be in a family of many; what is
 // declared to matter has its seeds counted, and less can be equivalent.
 func TestFamily(t *testing.T) {

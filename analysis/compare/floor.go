@@ -79,7 +79,7 @@ func (t *Table) Floors() []Floor {
 		}
 		f := Floor{Metric: m.Name, Seeds: c.N, Mean: c.Mean, SD: above(spread(scale, c)), Paired: above(d.SD), Rows: len(designs)}
 		for _, n := range floorSeeds {
-			f.Find = append(f.Find, Smallest{n, above(estimated.Smallest(n, alpha, power)), above(estimated.Smallest(n, alpha/float64(max(t.Family, 1)), power))})
+			f.Find = append(f.Find, Smallest{n, above(estimated.Smallest(n, alpha, power)), above(estimated.Smallest(n, alpha/float64(max(t.Planned, 1)), power))})
 		}
 		out = append(out, f)
 	}

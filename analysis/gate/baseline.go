@@ -127,6 +127,8 @@ func Read(in []byte) (*Baseline, error) {
 		var syntax *json.SyntaxError
 		var typed *json.UnmarshalTypeError
 		switch {
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, fmt.Errorf("line %d: the file ends in the middle of a value: restore it, or write it again with 'ablate baseline'", 1+bytes.Count(in, []byte("\n")))
 		case errors.As(err, &syntax):
 			at = syntax.Offset
 		case errors.As(err, &typed):
@@ -136,7 +138,7 @@ func Read(in []byte) (*Baseline, error) {
 		return nil, fmt.Errorf("line %d: %w", 1+bytes.Count(in[:at], []byte("\n")), err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("line %d: something follows the baseline", 1+bytes.Count(in[:d.InputOffset()], []byte("\n")))
+		return nil, fmt.Errorf("line %d: there is something after the baseline: restore the file, or write it again with 'ablate baseline'", 1+bytes.Count(in[:d.InputOffset()], []byte("\n")))
 	}
 	return b, b.check()
 }

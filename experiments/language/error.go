@@ -84,10 +84,10 @@ func (m *mistakes) err() error {
 	return &Errors{List: slices.CompactFunc(list, func(a, b *Error) bool { return *a == *b })}
 }
 
-// nearest returns the candidate that name is most likely a misspelling of, or
+// Nearest returns the candidate that name is most likely a misspelling of, or
 // "" when none is close. A dotted candidate is also close by its last parts
 // alone, so that "beta" finds "finetune.beta".
-func nearest(name string, candidates []string) string {
+func Nearest(name string, candidates []string) string {
 	best, bestCost := "", max(1, len(name)/3)+1
 	for _, c := range candidates {
 		cost := distance(strings.ToLower(name), strings.ToLower(c))
@@ -136,7 +136,7 @@ func distance(a, b string) int {
 // didYouMean is the hint for a name that is not among the valid ones: the
 // nearest, or all of them.
 func didYouMean(name string, valid []string) string {
-	if n := nearest(name, valid); n != "" {
+	if n := Nearest(name, valid); n != "" {
 		return fmt.Sprintf("did you mean %s?", n)
 	}
 	return "allowed: " + strings.Join(valid, ", ")

@@ -151,7 +151,7 @@ func beside(path string) string {
 			names = append(names, e.Name())
 		}
 	}
-	if n := nearest(filepath.Base(path), names); n != "" {
+	if n := Nearest(filepath.Base(path), names); n != "" {
 		return fmt.Sprintf("did you mean %s?", filepath.Join(filepath.Dir(path), n))
 	}
 	return "name a folder or file of a CUE package"

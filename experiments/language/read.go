@@ -179,7 +179,7 @@ func (r *reader) broken(v cue.Value) bool {
 // fieldHint is what to do about a field that a part of a trial does not have.
 func (r *reader) fieldHint(name, path string) string {
 	hint := didYouMean(name, r.groups[path])
-	if n := nearest(name, r.paths()); n != "" && strings.HasPrefix(hint, "allowed") {
+	if n := Nearest(name, r.paths()); n != "" && strings.HasPrefix(hint, "allowed") {
 		hint = fmt.Sprintf("did you mean %s?", n)
 	}
 	return hint

@@ -253,7 +253,7 @@ func Find(sections []Section, name string) (fields []Parameter, hint string) {
 		return nil, "write one of " + strings.Join(paths, ", ")
 	}
 	if fields == nil {
-		if near := nearest(name, all); near != "" {
+		if near := Nearest(name, all); near != "" {
 			return nil, fmt.Sprintf("did you mean %s?", near)
 		}
 		return nil, "'ablate schema' lists all"

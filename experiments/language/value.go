@@ -100,7 +100,7 @@ func (l *leaf) check(v cue.Value) (value any, msg, hint string) {
 	if l.constraint.Unify(v).Validate(cue.Concrete(true)) != nil {
 		if l.Enum != nil {
 			s, _ := v.String()
-			if n := nearest(s, l.Enum); n != "" {
+			if n := Nearest(s, l.Enum); n != "" {
 				hint = fmt.Sprintf("did you mean %q?", n)
 			}
 			return nil, fmt.Sprintf("%s is not %s", text(v), l.allowed), hint

@@ -54,9 +54,9 @@ func Note(n compare.Note) string {
 	case compare.ImportedFrom:
 		return "The runs were imported (" + list + "): this program did not compute them."
 	case compare.Guessed:
-		return "Guessed, for the study does not declare it: " + strings.Join(n.Names, "; ") + "."
+		return "Assumed, because the study does not declare it: " + strings.Join(n.Names, "; ") + ". Correct it in the study's file."
 	case compare.Confounded:
-		return "Differ from the reference in several factors at once: " + strings.Join(n.Names, "; ") + "."
+		return "Several parameters differ from the reference, so that none explains the difference alone: " + strings.Join(n.Names, "; ") + "."
 	case compare.PickedOn:
 		seeds := "seed"
 		if len(n.Names) > 4 {
@@ -139,20 +139,20 @@ func Detect(t *compare.Table) []string {
 		if m, ok := t.Metric(d.Metric); ok {
 			name = m.Label
 		}
-		of := fmt.Sprintf("a difference of %s in %s (80%% power, corrected for %s)", Size(t.Digits(d.Metric), d.Size), name, Count(max(t.Family, 1), "comparison"))
+		of := fmt.Sprintf("a difference of %s in %s (80%% power, corrected for %s)", Size(t.Digits(d.Metric), d.Size), name, Count(max(t.Planned, t.Family, 1), "comparison"))
 		bound := ""
 		if d.AtMost > 0 {
 			bound = fmt.Sprintf(", up to %d if the standard deviation is at its upper 80%% bound", d.AtMost)
 		}
 		switch {
 		case d.Row == "":
-			out = append(out, fmt.Sprintf("A difference of %s in %s matters here; two seeds or more show how many seeds find it.", Size(t.Digits(d.Metric), d.Size), name))
+			out = append(out, fmt.Sprintf("This study looks for a difference of %s in %s. How many seeds find it is known when two seeds have run.", Size(t.Digits(d.Metric), d.Size), name))
 		case d.Needs == 0 && d.MorePrompts == 0:
 			out = append(out, fmt.Sprintf("More than 10,000 seeds would be needed to find %s in %q.", of, short(t, d.Row)))
 		case d.Needs == 0:
 			out = append(out, fmt.Sprintf("No number of seeds finds %s for %q: %.1f times as many prompts would.", of, short(t, d.Row), d.MorePrompts))
 		case d.Needs > d.Have:
-			out = append(out, fmt.Sprintf("To find %s, %q needs %s%s; it has %d.", of, short(t, d.Row), Count(d.Needs, "seed"), bound, d.Have))
+			out = append(out, fmt.Sprintf("To find %s, %q needs most: %s%s; it has %d.", of, short(t, d.Row), Count(d.Needs, "seed"), bound, d.Have))
 		default:
 			out = append(out, fmt.Sprintf("%s are enough to find %s: %d are needed%s.", Count(d.Have, "seed"), of, d.Needs, bound))
 		}

@@ -111,7 +111,7 @@ func TestCaptions(t *testing.T) {
 	_, html := write(t)
 	for figure, want := range map[string]string{
 		"categories": "Bars: 95% over prompts, for these seeds only.", "differences-alignment": "Bars: 95% over prompts, for these seeds only.",
-		"front": "small glyphs the seeds. Grey", // no interval is over seeds, and none is drawn
+		"front": "small glyphs are single seeds. Grey", // no interval is over seeds, and none is drawn
 	} {
 		_, rest, _ := strings.Cut(html, `<figure id="figure-`+figure+`">`)
 		_, rest, _ = strings.Cut(rest, "<figcaption>")

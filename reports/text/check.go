@@ -76,8 +76,10 @@ func verdict(v gate.Value) string {
 // mostRows is the largest number of rows of a check that are shown on a terminal.
 const mostRows = 40
 
-// CheckTerminal writes the result of a check for a terminal, the worst values first.
-func CheckTerminal(w io.Writer, r *gate.Result, pass bool, width int) error {
+// CheckTerminal writes the result of a check, the worst values first. On a terminal it is
+// width columns wide and long names of rows are shortened; in the log of a CI system they
+// are complete.
+func CheckTerminal(w io.Writer, r *gate.Result, pass bool, width int, terminal bool) error {
 	var b strings.Builder
 	rows := [][]string{checkHead}
 	for i, f := range r.Values {
@@ -94,10 +96,14 @@ func CheckTerminal(w io.Writer, r *gate.Result, pass bool, width int) error {
 			}
 		}
 	}
-	if tableWidth(rows) > width {
+	if tableWidth(rows) > width && terminal {
 		shorten(rows, 0, max(12, width-(tableWidth(rows)-columnWidth(rows, 0))))
 	}
-	blocks(&b, rows, width)
+	wide := width
+	if !terminal {
+		wide = max(width, tableWidth(rows))
+	}
+	blocks(&b, rows, wide)
 	if n := len(r.Values) - mostRows; n > 0 {
 		fmt.Fprintf(&b, "… and %d more: --json has all\n\n", n)
 	}

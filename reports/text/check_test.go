@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -41,7 +42,7 @@ func TestCheck(t *testing.T) {
 	var b bytes.Buffer
 	for _, width := range []int{80, 120} {
 		b.Reset()
-		if err := text.CheckTerminal(&b, result(60), false, width); err != nil {
+		if err := text.CheckTerminal(&b, result(60), false, width, true); err != nil {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(b.String()) {
@@ -54,6 +55,16 @@ func TestCheck(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the terminal does not say %q:\n%s", want, b.String())
 		}
+	}
+	// In a log no name is shortened, and each value's verdict is in its line.
+	b.Reset()
+	long := result(3)
+	long.Values[0].Row = "beta[finetune.beta=0.5,finetune.learningRate=0.0001]"
+	if err := text.CheckTerminal(&b, long, false, 80, false); err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^beta\[finetune.beta=0.5,finetune.learningRate=0.0001\] .*` + regexp.QuoteMeta(string(long.Values[0].Verdict))).MatchString(b.String()) {
+		t.Errorf("a log has\n%s", b.String())
 	}
 	b.Reset()
 	if err := text.CheckMarkdown(&b, result(5000), false); err != nil {
@@ -79,7 +90,7 @@ func TestCheck(t *testing.T) {
 func TestNothingChecked(t *testing.T) {
 	r := &gate.Result{Study: "s", Outcome: gate.Missing, Notes: []string{"Why."}, Values: []gate.Value{{Arm: "a", Row: "a", Metric: "alignment", Verdict: gate.Unchecked}}}
 	var b bytes.Buffer
-	if err := text.CheckTerminal(&b, r, false, 80); err != nil || !strings.Contains(b.String(), "Nothing was compared.") {
+	if err := text.CheckTerminal(&b, r, false, 80, true); err != nil || !strings.Contains(b.String(), "Nothing was compared.") {
 		t.Errorf("a check of nothing: %v\n%s", err, b.String())
 	}
 	b.Reset() // a CI system that reads only JUnit must not show the check as passed
@@ -88,7 +99,7 @@ func TestNothingChecked(t *testing.T) {
 	}
 	r.Values[0].Verdict = gate.Absent
 	for what, f := range map[string]func(*bytes.Buffer) error{
-		"a terminal": func(b *bytes.Buffer) error { return text.CheckTerminal(b, r, false, 80) },
+		"a terminal": func(b *bytes.Buffer) error { return text.CheckTerminal(b, r, false, 80, true) },
 		"Markdown":   func(b *bytes.Buffer) error { return text.CheckMarkdown(b, r, false) },
 		"JUnit":      func(b *bytes.Buffer) error { return text.CheckJUnit(b, r, false) },
 	} {

@@ -48,6 +48,10 @@ var errInterrupted = errors.New("interrupted")
 // usageError is a mistake in the command line.
 type usageError struct{ err error }
 
+// flagError is the usage error of a flag or command that does not exist, for which the
+// list of flags helps.
+type flagError struct{ error }
+
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
@@ -146,7 +150,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	default:
 		fmt.Fprintf(g.stderr, "ablate: %s\n", strings.TrimSpace(err.Error()))
 	}
-	if code == exitUsage {
+	if errors.As(err, new(flagError)) {
 		fmt.Fprintln(g.stderr, "'ablate help' lists the commands, 'ablate help COMMAND' lists the flags of one.")
 	}
 	return code
@@ -200,7 +204,7 @@ another.
 			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 				hint = fmt.Sprintf(": did you mean %s?", strings.Join(near, " or "))
 			}
-			return usagef("unknown command %q%s", args[0], hint)
+			return usageError{flagError{fmt.Errorf("unknown command %q%s", args[0], hint)}}
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
@@ -222,7 +226,7 @@ another.
 	cobra.AddTemplateFunc("programVersion", program.Version)
 	root.Version = "by the template"
 	root.SetVersionTemplate("ablate {{programVersion}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError{err}} })
 	f := root.PersistentFlags()
 	f.StringVarP(&g.dir, "directory", "C", "", "first change to this `DIR`")
 	f.StringVar(&g.store, "store", os.Getenv("ABLATE_STORE"), "the store, a `DIR` for results (default: .ablate beside cue.mod)")
@@ -253,7 +257,7 @@ another.
 				return nil
 			}
 			if err := args(cmd, list); err != nil {
-				return usagef("%s: %w (usage: %s)", cmd.Name(), err, cmd.UseLine())
+				return usageError{flagError{fmt.Errorf("%s: %w (usage: %s)", cmd.Name(), err, cmd.UseLine())}}
 			}
 			return nil
 		}

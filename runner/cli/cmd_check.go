@@ -118,7 +118,7 @@ func (g *globals) printCheck(r *gate.Result, o checkOptions) error {
 			return err
 		}
 	}
-	width, _ := terminal(g.stdout)
+	width, tty := terminal(g.stdout)
 	var err error
 	switch {
 	case o.json:
@@ -126,7 +126,7 @@ func (g *globals) printCheck(r *gate.Result, o checkOptions) error {
 	case o.explain != "":
 		err = text.CheckExplain(g.stdout, r, o.explain, width)
 	default:
-		err = text.CheckTerminal(g.stdout, r, pass, width)
+		err = text.CheckTerminal(g.stdout, r, pass, width, tty)
 	}
 	if err != nil {
 		return err

@@ -89,6 +89,9 @@ If a row cannot be read, its file and line are printed, and no study is made.
 var studyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 
 func runImport(ctx context.Context, g *globals, o importOptions, files []string) error {
+	if o.study == "" {
+		return usagef("import: name the study with --study, as in 'ablate import runs.csv --study sweep7'")
+	}
 	if !studyName.MatchString(o.study) {
 		return usagef("import: --study is %q; it must be letters, digits, dots, - and _, and begin with a letter or digit", o.study)
 	}

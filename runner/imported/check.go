@@ -115,7 +115,7 @@ func (c *collector) missingSeeds() {
 		}
 		if len(lacks) > 0 {
 			c.problem(MissingSeed, first.at, fmt.Sprintf("%s has %s and lacks %s", c.label(first), phrase.Count(len(has), "seed"), list(lacks)),
-				"other seeds for each arm, where pairs by seed are not wanted", "add the missing runs; only seeds that two arms share are compared in pairs")
+				"", "only seeds that two arms share are compared in pairs; add the missing runs if that is not intended")
 		}
 	}
 }
@@ -133,8 +133,8 @@ func (c *collector) missingMetrics(order []int) {
 			}
 		}
 		if len(lacks) > 0 {
-			c.problem(MissingMetric, at, fmt.Sprintf("%d of %s without %s: %s", len(lacks), phrase.Are(len(c.runs), "run"), c.metrics.list[i], list(lacks)),
-				"runs without a metric, which comparisons by it leave out", "add the missing values")
+			c.problem(MissingMetric, at, fmt.Sprintf("%d of %s have no value of %s: %s", len(lacks), phrase.Count(len(c.runs), "run"), c.metrics.list[i], list(lacks)),
+				"", "comparisons of the metric leave them out; add the values if that is not intended")
 		}
 	}
 }

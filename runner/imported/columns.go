@@ -95,7 +95,7 @@ func (c *collector) plain(names []string, at place, job *run) *layout {
 	if l.shape != long {
 		c.measureColumns(h, l, at, func(i int) bool { return !slices.Contains(taken, i) && !index(i) }, false)
 		if len(l.measures) == 0 {
-			c.problem(Unreadable, at, "it has no column of a metric among "+list(names), "the columns metric and value, or a column for each metric", "name the columns, as in metric=COLUMN")
+			c.problem(Unreadable, at, "it has no column of a metric among "+list(names), "the columns metric and value, or a column for each metric", "name the columns with --columns metric=COLUMN,value=COLUMN")
 			return nil
 		}
 	}
@@ -104,7 +104,7 @@ func (c *collector) plain(names []string, at place, job *run) *layout {
 
 // noColumn reports that a file lacks the column of a role.
 func (c *collector) noColumn(at place, h columns, name, role string) {
-	c.problem(Unreadable, at, fmt.Sprintf("it has no column %s among %s", quote(name), list(h.names)), "a column with the "+role+" of each row", "name it, as in "+role+"=COLUMN")
+	c.problem(Unreadable, at, fmt.Sprintf("it has no column %s among %s", quote(name), list(h.names)), "a column with the "+role+" of each row", "name it with --columns "+role+"=COLUMN")
 }
 
 // axisColumns finds the columns of axes: those named axis.NAME, and those that the

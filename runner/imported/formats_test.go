@@ -40,7 +40,7 @@ func TestWandBCSV(t *testing.T) {
 	}
 	check(t, read(t, Options{}, "testdata/wandb.csv"), want, []string{
 		`unfinished: wandb.csv:4: the run "dpo-s3" is "crashed"; allowed: finished; it is left out; wait until it ends, run it again, or ask for unfinished runs`,
-		`missing seed: wandb.csv:6: sft has 2 seeds and lacks 3; allowed: other seeds for each arm, where pairs by seed are not wanted; add the missing runs; only seeds that two arms share are compared in pairs`,
+		`missing seed: wandb.csv:6: sft has 2 seeds and lacks 3; only seeds that two arms share are compared in pairs; add the missing runs if that is not intended`,
 		`not finite: wandb.csv:7: train/loss of sft@2 is NaN; allowed: a finite number; the run counts as one without this value; if it diverged, that is right`,
 		`unfinished: wandb.csv:8: the run "sft-s3" is "running"; allowed: finished; it is left out; wait until it ends, run it again, or ask for unfinished runs`,
 	}, []string{
@@ -62,7 +62,7 @@ func TestWandBNames(t *testing.T) {
 	path := write(t, "w.csv", "\ufeffName,State,fid\ndpo-s1,finished,1\ndpo_seed2,finished,2\nsft-seed-1,finished,3\nlost,finished,4\n")
 	p, _ := said(read(t, Options{}, path))
 	if d := cmp.Diff([]string{
-		`missing seed: w.csv:4: sft has 1 seed and lacks 2; allowed: other seeds for each arm, where pairs by seed are not wanted; add the missing runs; only seeds that two arms share are compared in pairs`,
+		`missing seed: w.csv:4: sft has 1 seed and lacks 2; only seeds that two arms share are compared in pairs; add the missing runs if that is not intended`,
 		`row: w.csv:5: the name "lost" has no seed, and no column is one of seeds; allowed: a column such as seed, or names such as ARM-s3; name the column with seed=COLUMN, or give a pattern`,
 	}, p); d != "" {
 		t.Error(d)
@@ -82,7 +82,7 @@ func TestWandBJSONL(t *testing.T) {
 	}, []string{
 		`not finite: wandb.jsonl:2: eval.fid of nft[train.lr=0.0001]@2 is NaN; allowed: a finite number; the run counts as one without this value; if it diverged, that is right`,
 		`unfinished: wandb.jsonl:3: the run "old-sea-3" is "failed"; allowed: finished; it is left out; wait until it ends, run it again, or ask for unfinished runs`,
-		`missing seed: wandb.jsonl:4: awm[train.lr=0.001] has 1 seed and lacks 2; allowed: other seeds for each arm, where pairs by seed are not wanted; add the missing runs; only seeds that two arms share are compared in pairs`,
+		`missing seed: wandb.jsonl:4: awm[train.lr=0.001] has 1 seed and lacks 2; only seeds that two arms share are compared in pairs; add the missing runs if that is not intended`,
 	}, []string{`wandb.jsonl: runs of W&B; the arm is the column "config.algo.name", the seed is the column "config.train.seed"`})
 }
 
@@ -96,7 +96,7 @@ func TestTensorBoard(t *testing.T) {
 		"dpo@1 eval/fid": "10.25", "dpo@1 train/loss": third, "dpo@1 eval/clip": "0.5",
 		"dpo@2 eval/fid": "10.5", "dpo@2 train/loss": "0.25", "dpo@2 eval/clip": "-",
 	}, []string{
-		`missing metric: events.out.tfevents.0:5: 3 of 4 runs are without eval/clip: all data@1, all data@2, dpo@2; allowed: runs without a metric, which comparisons by it leave out; add the missing values`,
+		`missing metric: events.out.tfevents.0:5: 3 of 4 runs have no value of eval/clip: all data@1, all data@2, dpo@2; comparisons of the metric leave them out; add the values if that is not intended`,
 	}, []string{
 		`tensorboard: tags without one number, such as pictures, are not used: histogram, notes/text_summary`,
 		`tensorboard: event files of TensorBoard; a value is the last of its tag`,
@@ -275,12 +275,12 @@ func TestJSONL(t *testing.T) {
 `))
 	p, _ := said(r)
 	if d := cmp.Diff([]string{
-		`missing metric: r.jsonl:1: 1 of 2 runs are without kid: a@1; allowed: runs without a metric, which comparisons by it leave out; add the missing values`,
+		`missing metric: r.jsonl:1: 1 of 2 runs have no value of kid: a@1; comparisons of the metric leave them out; add the values if that is not intended`,
 		`not finite: r.jsonl:1: fid of a@1 is +Inf; allowed: a finite number; the run counts as one without this value; if it diverged, that is right`,
 		`row: r.jsonl:2: "[1]" is not a JSON object; allowed: an object in each line; write one object a line, without commas between the lines`,
 		`row: r.jsonl:3: "{\"arm\":\"a\",\"seed\":2,\"fid\":2," is not a JSON object; allowed: an object in each line; write one object a line, without commas between the lines`,
 		`row: r.jsonl:4: the key "seed" occurs twice; allowed: each key once; remove one`,
-		`missing metric: r.jsonl:5: 1 of 2 runs are without fid: a@4; allowed: runs without a metric, which comparisons by it leave out; add the missing values`,
+		`missing metric: r.jsonl:5: 1 of 2 runs have no value of fid: a@4; comparisons of the metric leave them out; add the values if that is not intended`,
 	}, p); d != "" {
 		t.Error(d)
 	}

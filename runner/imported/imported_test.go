@@ -143,7 +143,7 @@ func TestProblems(t *testing.T) {
 	}{
 		"values": {"arm,seed,fid\na,1,abc\na,2,\"1,5\"\na,3,1e400\na,4,2\n", Options{}, []string{
 			`value: r.csv:2: the value "abc" of fid is not a number; allowed: a decimal number up to 1e100, true, false, or an empty cell where there is no value; correct the cell`,
-			`missing metric: r.csv:2: 3 of 4 runs are without fid: a@1, a@2, a@3; allowed: runs without a metric, which comparisons by it leave out; add the missing values`,
+			`missing metric: r.csv:2: 3 of 4 runs have no value of fid: a@1, a@2, a@3; comparisons of the metric leave them out; add the values if that is not intended`,
 			`value: r.csv:3: the value "1,5" of fid is not a number; allowed: a decimal number up to 1e100, true, false, or an empty cell where there is no value; write a decimal point`,
 			`value: r.csv:4: the value "1e400" of fid is not a number; allowed: a decimal number up to 1e100, true, false, or an empty cell where there is no value; correct the cell`,
 		}},
@@ -166,8 +166,8 @@ func TestProblems(t *testing.T) {
 			`not finite: r.csv:2: score of a sample of a@1 is NaN; allowed: a finite number; the sample is left out of the mean and of n; where the scorer failed, score again`,
 		}},
 		"missing seeds": {"arm,seed,fid\na,1,2\na,2,3\nb,1,2\nb,3,3\n", Options{}, []string{
-			`missing seed: r.csv:2: a has 2 seeds and lacks 3; allowed: other seeds for each arm, where pairs by seed are not wanted; add the missing runs; only seeds that two arms share are compared in pairs`,
-			`missing seed: r.csv:4: b has 2 seeds and lacks 2; allowed: other seeds for each arm, where pairs by seed are not wanted; add the missing runs; only seeds that two arms share are compared in pairs`,
+			`missing seed: r.csv:2: a has 2 seeds and lacks 3; only seeds that two arms share are compared in pairs; add the missing runs if that is not intended`,
+			`missing seed: r.csv:4: b has 2 seeds and lacks 2; only seeds that two arms share are compared in pairs; add the missing runs if that is not intended`,
 		}},
 		"categories": {"arm,seed,prompt,category,aligned\na,1,p,x,1\na,1,p,,1\na,1,p,y,0\n", Options{}, []string{
 			`categories: r.csv:4: the prompt "p" has the category "y", and "x" in r.csv:2; allowed: one category for each prompt; correct one of them`,
@@ -184,25 +184,25 @@ func TestProblems(t *testing.T) {
 		}},
 		"counts": {"arm,seed,metric,value,n\na,1,fid,2,0.5\na,2,fid,2,0\na,3,fid,2,8\n", Options{}, []string{
 			`value: r.csv:2: "0.5" is not a number of samples; allowed: a whole number from 1 to 1e9, or an empty cell; correct the cell`,
-			`missing metric: r.csv:2: 2 of 3 runs are without fid: a@1, a@2; allowed: runs without a metric, which comparisons by it leave out; add the missing values`,
+			`missing metric: r.csv:2: 2 of 3 runs have no value of fid: a@1, a@2; comparisons of the metric leave them out; add the values if that is not intended`,
 			`value: r.csv:3: "0" is not a number of samples; allowed: a whole number from 1 to 1e9, or an empty cell; correct the cell`,
 		}},
 		"columns": {"method,fid\na,2\n", Options{}, []string{
-			`unreadable: r.csv:1: it has no column "arm" among method, fid; allowed: a column with the arm of each row; name it, as in arm=COLUMN`,
-			`unreadable: r.csv:1: it has no column "seed" among method, fid; allowed: a column with the seed of each row; name it, as in seed=COLUMN`,
+			`unreadable: r.csv:1: it has no column "arm" among method, fid; allowed: a column with the arm of each row; name it with --columns arm=COLUMN`,
+			`unreadable: r.csv:1: it has no column "seed" among method, fid; allowed: a column with the seed of each row; name it with --columns seed=COLUMN`,
 		}},
 		"roles": {"arm,seed,fid\na,1,2\n", Options{Columns: map[string]string{"n": "count", "axis.lr": "rate"}, Axes: []string{"beta"}}, []string{
-			`unreadable: r.csv:1: it has no column "beta" among arm, seed, fid; allowed: a column with the axis.beta of each row; name it, as in axis.beta=COLUMN`,
-			`unreadable: r.csv:1: it has no column "count" among arm, seed, fid; allowed: a column with the n of each row; name it, as in n=COLUMN`,
-			`unreadable: r.csv:1: it has no column "rate" among arm, seed, fid; allowed: a column with the axis.lr of each row; name it, as in axis.lr=COLUMN`,
+			`unreadable: r.csv:1: it has no column "beta" among arm, seed, fid; allowed: a column with the axis.beta of each row; name it with --columns axis.beta=COLUMN`,
+			`unreadable: r.csv:1: it has no column "count" among arm, seed, fid; allowed: a column with the n of each row; name it with --columns n=COLUMN`,
+			`unreadable: r.csv:1: it has no column "rate" among arm, seed, fid; allowed: a column with the axis.lr of each row; name it with --columns axis.lr=COLUMN`,
 		}},
 		"twice":      {"arm,seed,fid,fid\na,1,2,2\n", Options{}, []string{`unreadable: r.csv:1: the column "fid" is there twice; allowed: columns of different names; rename or remove one`}},
 		"no rows":    {"arm,seed,fid\n", Options{}, []string{`unreadable: r.csv:1: it has no rows; allowed: one row or more below the names of the columns; check how it was written`}},
 		"empty":      {"", Options{}, []string{`unreadable: r.csv: it is empty; allowed: a line with the names of the columns, then the rows; check how it was written`}},
-		"no metric":  {"arm,seed\na,1\n", Options{}, []string{`unreadable: r.csv:1: it has no column of a metric among arm, seed; allowed: the columns metric and value, or a column for each metric; name the columns, as in metric=COLUMN`}},
-		"a misnomer": {"arm,seed,fid\na,1,2\n", Options{Metrics: []string{"FID"}}, []string{`unreadable: r.csv: no run has the metric "FID"; allowed: metrics of the files, fid; correct the name`, `unreadable: r.csv:1: it has no column of a metric among arm, seed, fid; allowed: the columns metric and value, or a column for each metric; name the columns, as in metric=COLUMN`}},
+		"no metric":  {"arm,seed\na,1\n", Options{}, []string{`unreadable: r.csv:1: it has no column of a metric among arm, seed; allowed: the columns metric and value, or a column for each metric; name the columns with --columns metric=COLUMN,value=COLUMN`}},
+		"a misnomer": {"arm,seed,fid\na,1,2\n", Options{Metrics: []string{"FID"}}, []string{`unreadable: r.csv: no run has the metric "FID"; allowed: metrics of the files, fid; correct the name`, `unreadable: r.csv:1: it has no column of a metric among arm, seed, fid; allowed: the columns metric and value, or a column for each metric; name the columns with --columns metric=COLUMN,value=COLUMN`}},
 		"names":      {"arm,seed,axis.fid,fid,seed.feedback\na,1,2,2,3\n", Options{}, []string{`name: r.csv:1: "fid" is the name of a metric and of an axis; allowed: one column of each name; rename one, or leave it out`, `name: r.csv:1: "seed.feedback" is the name of a metric and of a column that every study has; allowed: one column of each name; rename one, or leave it out`, `direction: r.csv:1: it is unknown whether a higher or a lower seed.feedback is better; allowed: higher, lower; describe the metric; until then no run is called better by it`}},
-		"two ways":   {"arm,seed,fid,kid\na,1,2,\na,1.0,,3\n", Options{}, []string{`missing metric: r.csv:2: 1 of 2 runs are without kid: a@1; allowed: runs without a metric, which comparisons by it leave out; add the missing values`, `duplicate: r.csv:3: the seed of a@1 is written with .0 here or in r.csv:2 and without in the other; allowed: one way to write a seed; write seeds as whole numbers`, `missing metric: r.csv:3: 1 of 2 runs are without fid: a@1; allowed: runs without a metric, which comparisons by it leave out; add the missing values`}},
+		"two ways":   {"arm,seed,fid,kid\na,1,2,\na,1.0,,3\n", Options{}, []string{`missing metric: r.csv:2: 1 of 2 runs have no value of kid: a@1; comparisons of the metric leave them out; add the values if that is not intended`, `duplicate: r.csv:3: the seed of a@1 is written with .0 here or in r.csv:2 and without in the other; allowed: one way to write a seed; write seeds as whole numbers`, `missing metric: r.csv:3: 1 of 2 runs have no value of fid: a@1; comparisons of the metric leave them out; add the values if that is not intended`}},
 		"not UTF-8":  {"arm,seed,fid\ngr\xfcn,1,2\n", Options{}, []string{`name: r.csv:2: the arm "gr\xfcn" is not UTF-8; allowed: UTF-8; save the file as UTF-8`}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -62,6 +62,9 @@ func (p Problem) String() string {
 	if p.Line > 0 {
 		s = fmt.Sprintf("%s:%d", s, p.Line)
 	}
+	if p.Allowed == "" {
+		return fmt.Sprintf("%s: %s; %s", s, p.Wrong, p.Do)
+	}
 	return fmt.Sprintf("%s: %s; allowed: %s; %s", s, p.Wrong, p.Allowed, p.Do)
 }
 

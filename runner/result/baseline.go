@@ -1,8 +1,10 @@
 package result
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"ablate/analysis/gate"
@@ -17,6 +19,9 @@ const mostBaseline = 64 << 20
 // ReadBaseline reads a file that 'ablate baseline' wrote.
 func ReadBaseline(name string) (*gate.Baseline, error) {
 	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("baseline %s: there is no such file; 'ablate baseline STUDY -o %s' writes one", name, name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}

@@ -113,6 +113,10 @@ func Match(rows []Row, study, name string) ([]string, error) {
 	if add(func(r Row) bool { return strings.HasPrefix(r.Arm, name+"/") }); out != nil {
 		return out, nil
 	}
+	// As a terminal and a report print a point: "best of n bestOf=8", "beta=0.1".
+	if add(func(r Row) bool { return r.Point != nil && (name == brief(r.Point) || name == r.Arm+" "+brief(r.Point)) }); out != nil {
+		return out, nil
+	}
 	arm, point, isPoint := strings.Cut(strings.TrimSuffix(name, "]"), "[")
 	if isPoint {
 		if add(func(r Row) bool { return r.Arm == arm && at(r.Point, strings.Split(point, ",")) }); out != nil {
@@ -139,9 +143,22 @@ func Match(rows []Row, study, name string) ([]string, error) {
 		}
 	}
 	if !isPoint || points == nil {
-		return nil, fmt.Errorf("--only: study %s has no arm %q; its arms are %s", study, name, strings.Join(arms, ", "))
+		hint := ""
+		if near := language.Nearest(name, arms); near != "" {
+			hint = fmt.Sprintf(" (did you mean %q?)", near)
+		}
+		return nil, fmt.Errorf("--only: study %s has no arm %q%s; its arms are %s", study, name, hint, strings.Join(arms, ", "))
 	}
 	return nil, fmt.Errorf("--only: arm %q has no point [%s]; some of its points are %s", arm, point, strings.Join(points, ", "))
+}
+
+// brief names a point by the last words of its axes.
+func brief(point []language.AxisValue) string {
+	var parts []string
+	for _, x := range point {
+		parts = append(parts, x.Axis[strings.LastIndexByte(x.Axis, '.')+1:]+"="+language.FormatValue(x.Value))
+	}
+	return strings.Join(parts, " ")
 }
 
 // at reports whether a row is at the point that parts describe. Each part is

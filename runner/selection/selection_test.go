@@ -30,6 +30,7 @@ func TestMatch(t *testing.T) {
 	for name, want := range map[string]string{
 		"base": "base", "a*": "a*", "a?": "a* ab", "*o": "methods/dpo methods/kto", "methods": "methods/dpo methods/kto",
 		"beta": "beta[finetune.beta=0] beta[finetune.beta=0.5] beta[finetune.beta=7]", "beta[5e-1]": "beta[finetune.beta=0.5]",
+		"grid beta=0.5 steps=100": "grid[finetune.beta=0.5,finetune.steps=100]", "beta beta=0.5": "beta[finetune.beta=0.5]", "beta=0.5": "beta[finetune.beta=0.5]",
 		"beta[finetune.beta=7]": "beta[finetune.beta=7]", "dropped": "dropped", "d*": "dropped",
 		"grid[steps=100,beta=0.5]": "grid[finetune.beta=0.5,finetune.steps=100]", "grid[steps=1e2]": "grid[finetune.beta=0,finetune.steps=100] grid[finetune.beta=0.5,finetune.steps=100]",
 	} {
@@ -40,6 +41,7 @@ func TestMatch(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"nobody": `study s has no arm "nobody"; its arms are base, `, "grid[0.5]": `arm "grid" has no point [0.5]; some of its points are grid[`, "z*": `no arm "z*"`,
+		"bse": `no arm "bse" (did you mean "base"?); its arms`,
 	} {
 		if _, err := Match(rows, "s", name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %s", name, err, want)
