@@ -51,8 +51,8 @@ type Effect struct {
 	PCorrected  *float64 `json:"pCorrected,omitempty"`
 	Corrected   *Bounds  `json:"corrected,omitempty"`
 	Significant bool     `json:"significant,omitempty"`
-	// Monotone, of a range: every step from level to level goes the same way, each
-	// significantly at 5% one-sided (intersection-union: Berger 1982).
+	// Monotone, of a significant range: every step from level to level goes the same way,
+	// each significantly at 5% one-sided (intersection-union: Berger 1982).
 	Monotone bool `json:"monotone,omitempty"`
 
 	measured measured
@@ -284,5 +284,6 @@ func (b *builder) correctEffects(effects []Effect) {
 		e := &effects[family[k]]
 		bounds := e.measured.interval(c.Level, true)
 		e.PCorrected, e.Corrected, e.Significant = &c.P, &bounds, c.P < alpha
+		e.Monotone = e.Monotone && e.Significant
 	}
 }

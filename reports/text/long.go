@@ -81,7 +81,7 @@ var longColumns = [2][]longColumn{{
 		return of(l.difference, func(d *compare.Difference) any { return positive(d.MorePrompts) })
 	}},
 	{"outlier", table.String, "seed whose difference is an outlier among the seeds (Grubbs's test)", func(l line) any { return of(l.difference, func(d *compare.Difference) any { return text(d.Outlier) }) }},
-	{"monotone", table.Bool, "for a range: all steps from level to level go in the same direction, and significantly", func(l line) any {
+	{"monotone", table.Bool, "for a significant range: all steps from level to level go in the same direction, each significantly", func(l line) any {
 		return of(l.effect, func(e *compare.Effect) any { return e.Monotone })
 	}},
 	{"front", table.Bool, "for the front: no other row has better means of both metrics", func(l line) any { return of(l.front, func(p *compare.FrontPoint) any { return p.On }) }},
