@@ -56,7 +56,7 @@ func Note(n compare.Note) string {
 	case compare.Guessed:
 		return "Assumed, because the study does not declare it: " + strings.Join(n.Names, "; ") + ". Correct it in the study's file."
 	case compare.Confounded:
-		return "Several parameters differ from the reference, so that none explains the difference alone: " + strings.Join(n.Names, "; ") + "."
+		return "Differences that cannot be attributed to one parameter: " + strings.Join(n.Names, "; ") + "."
 	case compare.PickedOn:
 		seeds := "seed"
 		if len(n.Names) > 4 {
