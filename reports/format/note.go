@@ -160,15 +160,24 @@ func Detect(t *compare.Table) []string {
 	return out
 }
 
-// Resolving returns sentences on the smallest differences that a table could have found.
+// Resolving returns a sentence for each metric on the smallest differences that a table
+// could have found.
 func Resolving(t *compare.Table) []string {
-	var out []string
+	var metrics []string
+	sizes := map[string][]string{}
 	for _, r := range t.Resolving {
-		name := r.Metric
-		if m, ok := t.Metric(r.Metric); ok {
-			name = m.Label
+		if sizes[r.Metric] == nil {
+			metrics = append(metrics, r.Metric)
 		}
-		out = append(out, fmt.Sprintf("With %s, half of the %s of %s could find a difference of %s.", Count(r.Seeds, "seed"), Count(r.Of, "comparison"), name, Number(t.Digits(r.Metric), r.Size)))
+		sizes[r.Metric] = append(sizes[r.Metric], fmt.Sprintf("%s (%s of %s)", Number(t.Digits(r.Metric), r.Size), Count(r.Of, "comparison"), Count(r.Seeds, "seed")))
+	}
+	var out []string
+	for _, name := range metrics {
+		label := name
+		if m, ok := t.Metric(name); ok {
+			label = m.Label
+		}
+		out = append(out, fmt.Sprintf("The median of the smallest differences that could be found in %s (80%% power): %s.", label, strings.Join(sizes[name], ", ")))
 	}
 	return out
 }
