@@ -139,10 +139,14 @@ func Detect(t *compare.Table) []string {
 		if m, ok := t.Metric(d.Metric); ok {
 			name = m.Label
 		}
-		of := fmt.Sprintf("a difference of %s in %s (80%% power, corrected for %s)", Size(t.Digits(d.Metric), d.Size), name, Count(max(t.Planned, t.Family, 1), "comparison"))
+		after := "after correction"
+		if t.Planned > t.Family {
+			after = fmt.Sprintf("corrected for the %s that three seeds make possible", Count(t.Planned, "comparison"))
+		}
+		of := fmt.Sprintf("a difference of %s in %s (80%% power, %s)", Size(t.Digits(d.Metric), d.Size), name, after)
 		bound := ""
 		if d.AtMost > 0 {
-			bound = fmt.Sprintf(", up to %d if the standard deviation is at its upper 80%% bound", d.AtMost)
+			bound = fmt.Sprintf(", up to %d at the upper 80%% bound of the standard deviation", d.AtMost)
 		}
 		switch {
 		case d.Row == "":
@@ -152,7 +156,7 @@ func Detect(t *compare.Table) []string {
 		case d.Needs == 0:
 			out = append(out, fmt.Sprintf("No number of seeds finds %s for %q: %.1f times as many prompts would.", of, short(t, d.Row), d.MorePrompts))
 		case d.Needs > d.Have:
-			out = append(out, fmt.Sprintf("To find %s, %q needs most: %s%s; it has %d.", of, short(t, d.Row), Count(d.Needs, "seed"), bound, d.Have))
+			out = append(out, fmt.Sprintf("To find %s, %q needs most: %s (has %d)%s.", of, short(t, d.Row), Count(d.Needs, "seed"), d.Have, bound))
 		default:
 			out = append(out, fmt.Sprintf("%s are enough to find %s: %d are needed%s.", Count(d.Have, "seed"), of, d.Needs, bound))
 		}

@@ -79,7 +79,7 @@ func Short(w io.Writer, t *compare.Table, width int) error {
 	answer(&b, t, width)
 	align(&b, rows)
 	b.WriteByte('\n')
-	for _, s := range []string{strings.TrimSpace(format.Levels(t) + " " + format.Significance(t)), legend(used), collapsed(t)} {
+	for _, s := range []string{strings.TrimSpace(format.Levels(t) + " " + format.Significance(t) + " " + legend(used)), collapsed(t)} {
 		if s != "" {
 			wrap(&b, "", s, width)
 		}
@@ -190,13 +190,13 @@ func collapsed(t *compare.Table) string {
 	var list []string
 	for _, r := range t.Rows {
 		if c := r.Collapse; c != nil && len(c.Seeds) > 0 && r.SameAs == "" {
-			list = append(list, fmt.Sprintf("%s %d of %d", format.Brief(r), len(c.Seeds), c.N))
+			list = append(list, fmt.Sprintf("%s %d of %d", strings.TrimSpace(r.Arm+" "+format.BriefPoint(r)), len(c.Seeds), c.N))
 		}
 	}
 	if list == nil {
 		return ""
 	}
-	return "Collapsed seeds (a primary metric is worse than the reference by more than a factor of two, a share also by .1): " + strings.Join(list, "; ") + "."
+	return "Collapsed seeds (a primary metric worse than the reference by a factor of two): " + strings.Join(list, "; ") + "."
 }
 
 func tableWidth(rows [][]string) int {
