@@ -146,7 +146,7 @@ func Detect(t *compare.Table) []string {
 		of := fmt.Sprintf("a difference of %s in %s (80%% power, %s)", Size(t.Digits(d.Metric), d.Size), name, after)
 		bound := ""
 		if d.AtMost > 0 {
-			bound = fmt.Sprintf(", up to %d at the upper 80%% bound of the standard deviation", d.AtMost)
+			bound = fmt.Sprintf(", up to %d at the upper 80%% bound of the SD", d.AtMost)
 		}
 		switch {
 		case d.Row == "":
