@@ -61,7 +61,7 @@ func Front(t *compare.Table) string {
 			on = append(on, "“"+short(t, p.Label)+"”")
 		}
 	}
-	const shown = 4
+	const shown = 8
 	if len(on) > shown {
 		on = append(on[:shown], fmt.Sprintf("%d more", len(on)-shown))
 	}

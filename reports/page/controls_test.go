@@ -165,7 +165,7 @@ func TestWide(t *testing.T) {
 }
 
 // TestByPrompt: the page shows what an arm wins and loses by prompt, with sums by category,
-// the largest gain first. A prompt is a link to its pictures of both arms.
+// the largest change first. A prompt is a link to its pictures of both arms.
 func TestByPrompt(t *testing.T) {
 	dir, html := write(t)
 	probe := probing + `
@@ -182,7 +182,7 @@ func TestByPrompt(t *testing.T) {
 	}, 500);
 	});</script>`
 	got := said(t, open(t, dir, html, "", probe))
-	if want := "2 2 0 +2 2 0 | 4 1 1 0 0 0 | 2 0 1 −1 0 1;combination421+1 | count4110 | together832+1;4 1 1 0 0 0 | 2 0 1 −1 0 1 | 2 2 0 +2 2 0;4 1 1 0 0 0;true;1 left;2 pairs;true;base;true"; got != want {
+	if want := "2 2 0 +2 2 0 | 2 0 1 −1 0 1 | 4 1 1 0 0 0;combination421+1 | count4110 | together832+1;2 0 1 −1 0 1 | 4 1 1 0 0 0 | 2 2 0 +2 2 0;4 1 1 0 0 0;true;1 left;2 pairs;true;base;true"; got != want {
 		t.Errorf("the page says\n%s, want\n%s", got, want)
 	}
 }
@@ -272,7 +272,7 @@ func TestManyArms(t *testing.T) {
 	box.click(); say($$("#gallery tbody tr").length + " differ");
 	end();
 	});</script>`
-	if got, want := said(t, open(t, dir, html, "", probe)), "2 arms;base;1 of 1 arms;1 arms;#samples?arm=;0 differ;2 differ"; got != want {
+	if got, want := said(t, open(t, dir, html, "", probe)), "2 arms;base;1 of 1 other arms;1 arms;#samples?arm=;0 differ;2 differ"; got != want {
 		t.Errorf("the page says %s, want %s", got, want)
 	}
 }

@@ -181,7 +181,7 @@ const gallery = () => {
     for (const e of id("tools").querySelectorAll(".two, .many")) e.hidden = e.classList.contains("two") !== two;
     const chosen = boxes.filter(b => b.checked).map(b => named.get(b.value));
     const shown = two ? [named.get(id("a").value), named.get(id("b").value)] : [...(rows.includes(data.reference) ? [data.reference] : []), ...chosen];
-    id("arms").querySelector("summary").textContent = `${chosen.length} of ${others.length} arms`;
+    id("arms").querySelector("summary").textContent = `${chosen.length} of ${others.length} other arms`;
     const list = wanted(two, shown), pages = Math.max(1, Math.ceil(list.length / perPage));
     page = Math.min(page, pages - 1);
     id("page").textContent = `${page + 1} of ${pages} (${list.length} prompts)`;
@@ -231,7 +231,7 @@ const byPrompt = () => {
     const e = data.exchanges[id("arm").value];
     const list = data.prompts.map((p, i) => i).filter(i => e.pairs[i] && matches(data.prompts[i].text, id("text").value) && (!id("category").value || data.prompts[i].category === id("category").value));
     const net = i => e.won[i] - e.lost[i];
-    list.sort((i, j) => net(j) - net(i));
+    list.sort((i, j) => Math.abs(net(j)) - Math.abs(net(i)) || net(j) - net(i)); // the prompts that an arm changes most, better or worse
     const link = address({view: "two", a: data.rows[e.row].name, b: data.rows[data.reference].name, seed: ""});
     tables.get("prompt-table")(list.map(i => {
       const p = data.prompts[i];
