@@ -546,6 +546,7 @@ func TestCannotBeLoaded(t *testing.T) {
 	}{
 		"no folder":    {nil, "nowhere", "there is no such folder or file"},
 		"empty folder": {map[string]string{"s/README.md": "x"}, "s", "no CUE package"},
+		"not CUE":      {map[string]string{"s/README.md": "# A study"}, "s/README.md", "README.md: it is not a CUE file"},
 		"near folder":  {map[string]string{"study/README.md": "x"}, "stuyd", "did you mean"},
 		"preset file":  {map[string]string{"s/a.cue": "package s\n\nimport \"ablate.internal/schema/preset\"\n\nx: preset.y\n"}, "s", "a.cue:3:8"},
 		"syntax":       {map[string]string{"s/a.cue": head + "seeds: [1\n}"}, "s", "a.cue:7:"},

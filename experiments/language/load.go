@@ -57,6 +57,10 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 	} else if err != nil {
 		return fail(err)
 	}
+	if info.Mode().IsRegular() && filepath.Ext(path) != ".cue" {
+		r.m.add(where{file: path}, "", "it is not a CUE file", "a study is a folder, or a file that ends in .cue")
+		return nil, nil
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return fail(err)
