@@ -9,47 +9,49 @@ import (
 	"ablate/analysis/table"
 )
 
-// Answer is what a table says about its study's question: how many rows differ from the
-// reference, which of them differs the most and at what cost, and how the best row lies
-// to the pretrained model. Controls, rows that repeat another and points of which one is
-// chosen are neither counted nor named.
+// Answer is the summary of a table: how many rows differ significantly from the reference,
+// which one differs most and at what cost, and how the best row compares with the pretrained
+// model. Controls, rows that repeat another row and sweep points of which one is selected are
+// left out.
 type Answer struct {
-	Metric string `json:"metric"`         // that it is about: alignment where that is primary, else the first primary one
-	Cost   string `json:"cost,omitempty"` // the next primary metric, whose difference the named row has too
-	Rows   int    `json:"rows"`           // with a test of their difference from the reference
-	Few    int    `json:"few"`            // rows with fewer than three seeds, which have no test
-	Higher int    `json:"higher"`         // rows that are significantly above the reference
-	Lower  int    `json:"lower"`
-	Seeds  [2]int `json:"seeds"` // the fewest and the most independent seeds of a difference
-	// Named is the row with the best significant difference; where none is significant, that
-	// with the largest. Of rows without a test it is that with the largest difference.
+	Metric string `json:"metric"`         // the metric of the answer: alignment where it is primary, else the first primary metric
+	Cost   string `json:"cost,omitempty"` // the next primary metric, in which the named row's difference is given too
+	Rows   int    `json:"rows"`           // number of rows whose difference from the reference is tested
+	Few    int    `json:"few"`            // number of rows with fewer than three seeds, which are not tested
+	Higher int    `json:"higher"`         // number of rows that are significantly above the reference
+	Lower  int    `json:"lower"`          // number of rows that are significantly below the reference
+	Seeds  [2]int `json:"seeds"`          // smallest and largest number of independent seeds of a difference
+	// Named is the row with the best significant difference; where none is significantly
+	// better, the row with the largest difference. If no row is tested, it is the row with the
+	// largest difference.
 	Named *Named `json:"named,omitempty"`
-	// Pretrained is how rows lie to the pretrained model, where the reference is worse.
+	// Pretrained compares the rows with the pretrained model; present where the reference is
+	// worse than that model.
 	Pretrained *Pretrained `json:"pretrained,omitempty"`
 	Values     []string    `json:"values"` // labels of the rows that have a value of the metric
 }
 
-// Named is a row that the answer names, with its difference in the metric and in the cost.
+// Named is a row with its difference from the reference in the answer's metric and in its cost.
 type Named struct {
 	Row    string      `json:"row"`
 	Metric Difference  `json:"metric"`
 	Cost   *Difference `json:"cost,omitempty"`
 }
 
-// Pretrained compares all rows with the pretrained model. The comparisons are a family of
-// their own, corrected by Holm, from which the best row is selected.
+// Pretrained compares all rows with the pretrained model. These comparisons are a separate
+// family, corrected by Holm, so that selecting the best row is accounted for.
 type Pretrained struct {
-	Row       string     `json:"row"`       // of the pretrained model
-	Reference Difference `json:"reference"` // of the reference from it
-	Family    int        `json:"family"`    // comparisons
-	Better    int        `json:"better"`    // rows that are significantly better than it
+	Row       string     `json:"row"`       // label of the row of the pretrained model
+	Reference Difference `json:"reference"` // reference minus pretrained model
+	Family    int        `json:"family"`    // number of comparisons that are corrected together
+	Better    int        `json:"better"`    // number of rows that are significantly better than the pretrained model
 	Best      Named      `json:"best"`
 }
 
-// named reports whether the answer may name a row.
+// named reports whether the answer may name the row.
 func (r Row) named() bool { return r.SameAs == "" && !r.Control && !r.Candidate }
 
-// answer decides what the table says.
+// answer fills the table's Answer.
 func (b *builder) answer() {
 	base := b.base()
 	if base >= 0 {
@@ -101,8 +103,8 @@ func (b *builder) answer() {
 	b.pretrained(a, m, base)
 }
 
-// foremost is the row with the best significant difference; where none is significant for the
-// better, that with the largest.
+// foremost returns the row with the largest absolute difference among those that are
+// significantly better; among all rows where none is.
 func foremost(m Metric, rows []Named) Named {
 	better := slices.DeleteFunc(slices.Clone(rows), func(n Named) bool { return !n.Metric.Significant || m.sign()*n.Metric.Mean <= 0 })
 	if len(better) > 0 {
@@ -111,7 +113,8 @@ func foremost(m Metric, rows []Named) Named {
 	return slices.MaxFunc(rows, func(x, y Named) int { return cmp.Compare(math.Abs(x.Metric.Mean), math.Abs(y.Metric.Mean)) })
 }
 
-// subjects are the metrics that the answer is about.
+// subjects returns the metric of the answer and its cost: alignment first where it is primary,
+// else primary metrics in the order of the table. cost is "" where there is no second one.
 func (b *builder) subjects() (metric, cost string) {
 	var primary []string
 	for _, m := range b.t.Metrics {
@@ -134,12 +137,13 @@ func (b *builder) subjects() (metric, cost string) {
 	return primary[0], primary[1]
 }
 
-// pretrained compares all rows with the pretrained model where the reference is worse.
+// pretrained compares all rows with the pretrained model, row base, if the reference is worse
+// than it.
 func (b *builder) pretrained(a *Answer, m Metric, base int) {
 	if base < 0 || m.sign() == 0 || m.sign()*b.t.Rows[base].Differences[m.Name].Mean <= 0 {
 		return
 	}
-	notes := len(b.t.Notes) // comparisons that are not in the table leave none
+	notes := len(b.t.Notes) // these comparisons are not in the table, so neither are their notes
 	defer func() { b.t.Notes = b.t.Notes[:notes] }()
 	var all []*measured
 	var rows []int
@@ -178,8 +182,8 @@ func (b *builder) pretrained(a *Answer, m Metric, base int) {
 	a.Pretrained = out
 }
 
-// base is the row of the model as it was pretrained, neither fine-tuned nor the best of
-// several draws; -1 where there is none, or several.
+// base returns the index of the row of the pretrained model, neither fine-tuned nor sampled by
+// best-of-n. It returns -1 where no row or several rows are.
 func (b *builder) base() int {
 	method, best := b.columns["finetune.method"], b.columns["evaluate.bestOf"]
 	if method == nil || method.Kind != table.String {

@@ -9,11 +9,11 @@ import (
 	"ablate/analysis/table"
 )
 
-// axesKey is the key of the metadata of trials.arrow that has the axes of each arm.
+// axesKey is the key in the metadata of trials.arrow whose value has the axes of each arm.
 const axesKey = "axes"
 
-// SetAxes writes the axes of each arm that has any, names of columns, into the metadata of
-// trials.arrow: an object in JSON with an array for each arm.
+// SetAxes writes the swept axes of each arm, as names of columns, into the metadata of
+// trials.arrow: a JSON object with an array of strings for each arm.
 func SetAxes(trials *table.Table, axes map[string][]string) {
 	if len(axes) > 0 {
 		b, _ := json.Marshal(axes) // of strings, which always can be encoded
@@ -21,7 +21,7 @@ func SetAxes(trials *table.Table, axes map[string][]string) {
 	}
 }
 
-// Axes reads what SetAxes wrote; a table without has no axes.
+// Axes returns the swept axes of each arm that SetAxes wrote; nil where the table has none.
 func Axes(trials *table.Table) (map[string][]string, error) {
 	text, ok := trials.Meta[axesKey]
 	if !ok {
@@ -29,12 +29,13 @@ func Axes(trials *table.Table) (map[string][]string, error) {
 	}
 	var axes map[string][]string
 	if err := json.Unmarshal([]byte(text), &axes); err != nil {
-		return nil, fmt.Errorf("trials: the metadata %q are not a JSON object of arrays of strings: %w", axesKey, err)
+		return nil, fmt.Errorf("trials: the metadata %q must be a JSON object with an array of strings for each arm: %w", axesKey, err)
 	}
 	return axes, nil
 }
 
-// point are the values of a row on the axes of its arm, those left out that it does not use.
+// point returns the values of a row on the axes of its arm, without axes that the row does not
+// use.
 func (b *builder) point(r *grouped) []Value {
 	var out []Value
 	for _, axis := range b.axes[r.arm] {
@@ -45,7 +46,7 @@ func (b *builder) point(r *grouped) []Value {
 	return out
 }
 
-// without names a row by its arm and its values on all axes but one.
+// without returns a name of the row from its arm and its values on all axes but one.
 func (r Row) without(axis string) string {
 	var parts []string
 	for _, v := range r.Point {
@@ -60,7 +61,7 @@ func (r Row) without(axis string) string {
 	return name.Name()
 }
 
-// valueText writes a number as the shortest decimal that reads back as the same one.
+// valueText formats a value; a number as the shortest decimal that parses to the same number.
 func valueText(v any) string {
 	if f, ok := v.(float64); ok {
 		return strconv.FormatFloat(f, 'g', -1, 64)

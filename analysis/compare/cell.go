@@ -10,7 +10,8 @@ import (
 	"ablate/analysis/table"
 )
 
-// cell estimates a metric of a row over the seeds that have a value.
+// cell estimates a metric of a row over the seeds that have a value. It returns false where no
+// seed has one.
 func (b *builder) cell(m Metric, r *grouped) (Cell, bool) {
 	d, ok := b.measure(m, []term{{r, 1}}, nil)
 	if !ok {
@@ -19,8 +20,8 @@ func (b *builder) cell(m Metric, r *grouped) (Cell, bool) {
 	return b.show(d, false), true
 }
 
-// estimate takes the mean of the weighted sums, over seeds where there are enough, else
-// over images where their variance is known.
+// estimate sets the mean of the weighted sums and its error: over seeds where there are enough
+// independent ones, else over images where their variance is known.
 func (d *measured) estimate() {
 	floor, looks := d.Floor, d.Looks
 	if e, ok := stats.OverSeeds(d.seeds, d.y); ok {
@@ -28,7 +29,7 @@ func (d *measured) estimate() {
 		d.Looks = looks
 	} else {
 		d.Mean, d.N, d.DF = mean(d.y), stats.Independent(d.seeds), normal
-		d.Looks = nil // intervals over images are for these seeds
+		d.Looks = nil // intervals over images are not part of sequential tests over seeds
 		if floor > 0 {
 			d.level = OverImages
 		}
@@ -36,11 +37,11 @@ func (d *measured) estimate() {
 	d.Floor = floor
 }
 
-// difference is a metric of one row less that of another, over the seeds that both have.
+// difference returns a metric of row r minus that of row from, over the seeds that both have.
 func (b *builder) difference(m Metric, r, from *grouped) (Difference, bool) {
 	if b.zero(m, from) {
-		// The other row has 0 by definition, as the pretrained model has of the distance from
-		// itself: the difference is the row's own value, and there is nothing to test.
+		// The other row is 0 by definition, such as the distance of the pretrained model from
+		// itself: the difference is the row's value, and there is nothing to test.
 		d, ok := b.measure(m, []term{{r, 1}}, nil)
 		return Difference{Cell: b.show(d, false), measured: d, own: true}, ok
 	}
@@ -50,7 +51,8 @@ func (b *builder) difference(m Metric, r, from *grouped) (Difference, bool) {
 	}
 	out := Difference{Cell: b.show(d, true), measured: d}
 	if out.Tested() {
-		// With few images a seed may differ from equal ones by no more than the images do.
+		// A seed is no outlier if its images alone may explain the distance from the mean, at
+		// two standard errors.
 		if i := outlier(d.y); i >= 0 && math.Abs(d.y[i]-d.Mean) > 2*math.Sqrt(d.Floor*float64(len(d.y))) {
 			out.Outlier = SeedName(d.seeds[i])
 			out.Notes = append(out.Notes, b.note(Note{Kind: Outlier, Names: []string{out.Outlier}}))
@@ -71,7 +73,7 @@ func (b *builder) zero(m Metric, r *grouped) bool {
 	return any && m.Range == table.Positive
 }
 
-// show gives an estimate in the metric's units.
+// show returns an estimate as a cell in the metric's units.
 func (b *builder) show(d measured, difference bool) Cell {
 	c := Cell{Mean: d.of(d.Mean, difference), Values: d.raw, N: d.N, Images: d.images, Notes: d.notes, Interval: d.level}
 	for _, s := range d.seeds {
@@ -91,8 +93,8 @@ func (b *builder) show(d measured, difference bool) Cell {
 	return c
 }
 
-// outlier returns the index of the value that is an outlier by Grubbs' test (1950) at 1%,
-// which assumes that the others are normal; −1 without an outlier.
+// outlier returns the index of the value that is an outlier by Grubbs' test (1950) at 1%, which
+// assumes that the other values are normal, or -1.
 func outlier(x []float64) int {
 	n := float64(len(x))
 	mean, sd := stat.MeanStdDev(x, nil)
@@ -112,21 +114,22 @@ func outlier(x []float64) int {
 	return -1
 }
 
-// Collapse is the share of a row's seeds whose model has collapsed: a primary metric is
-// less than half of what the reference has with the same seed, or more than twice as
-// much where lower is better. A share must be worse by .1 too.
+// Collapse is the share of a row's seeds whose model has collapsed: a primary metric is less
+// than half of the reference's value for the same seed, or more than twice that value where
+// lower is better. For shares the difference must also be at least 0.1.
 type Collapse struct {
-	Seeds  []string `json:"seeds"` // the collapsed ones
-	N      int      `json:"n"`     // seeds that both rows have
+	Seeds  []string `json:"seeds"` // the collapsed seeds
+	N      int      `json:"n"`     // number of seeds that both rows have
 	Share  float64  `json:"share"`
-	Bounds          // 95%, of independent seeds (Clopper & Pearson 1934)
+	Bounds          // 95% interval of the share, from independent seeds (Clopper & Pearson 1934)
 }
 
-// leastLoss is the least change of a share that counts as a collapse: of shares near 0
-// seeds halve by chance.
+// leastLoss is the smallest change of a share that counts as a collapse, because a share near 0
+// may halve by chance.
 const leastLoss = .1
 
-// collapse counts the collapsed seeds of a row; nil where no metric can show any.
+// collapse returns the collapsed seeds of a row, or nil where no primary metric can show a
+// collapse.
 func (b *builder) collapse(r, reference *grouped) *Collapse {
 	bad, all := map[stats.Seed]bool{}, map[stats.Seed]bool{}
 	var seeds []stats.Seed
@@ -163,7 +166,7 @@ func (b *builder) collapse(r, reference *grouped) *Collapse {
 			c.Seeds = append(c.Seeds, SeedName(s))
 		}
 	}
-	// Crossed seeds are fewer independent ones than runs.
+	// With crossed seeds there are fewer independent seeds than runs.
 	n := stats.Independent(seeds)
 	i := stats.ClopperPearson(c.Share*float64(n), n, Level)
 	c.Low, c.High = i.Low, i.High

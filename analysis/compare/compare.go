@@ -1,7 +1,12 @@
-// Package compare turns a study's tables into its ablation table: a row for each arm
-// and point, a cell for each metric with the interval that its seeds allow, and
-// the paired difference from a reference arm. It decides what is significant; it words
-// nothing: what a reader must know beside a value is a Note.
+// Package compare computes the ablation table of a study from its tables (package table): a row
+// for each arm and sweep point, and for each metric the mean over seeds with its 95% confidence
+// interval, the difference from a reference arm, paired by seed, and the p value of that
+// difference, corrected for multiple comparisons (Holm 1979). It also estimates the effects of
+// swept axes, finds the Pareto front of two metrics, tests fine-tunings for over-optimization,
+// and compares two tables (Diff). Package stats has the statistics.
+//
+// compare decides what is significant, and writes no sentences: a caveat on a value or on the
+// table is a Note, which package format of reports puts into words.
 package compare
 
 import (
@@ -18,82 +23,84 @@ import (
 // Level is the confidence level of every interval.
 const Level = .95
 
-// Options of an ablation table.
+// Options are the choices of a study that its ablation table depends on.
 type Options struct {
-	Reference string             // the arm that others are compared with; the first arm where empty
-	Arms      []string           // the order of all arms; empty: that of the trials
-	Primary   []string           // metrics whose differences are tested for significance; see Primary
-	Contrasts [][2]string        // pairs of rows to compare beside those with the reference, by label: the first minus the second
-	Sampled   bool               // prompts stand for other prompts; otherwise they are the question
-	Detect    map[string]float64 // by metric, the size of a difference that matters
-	Show      []string           // metrics that the short tables have beside their own
-	Also      []string           // further metrics; those of Primary, Show and Detect need not be named
-	Damaged   map[string]bool    // views whose values are damaged in the store
-	Looks     []int              // numbers of seeds at which the study is tested while it runs; nil where the number is fixed
-	Picks     []Pick             // arms of which one point is chosen
+	Reference string             // the arm that others are compared with; empty: the first arm
+	Arms      []string           // all arms, in the order of the table; empty: the order of the trials
+	Primary   []string           // metrics whose differences are tested for significance; empty: the variable Primary
+	Contrasts [][2]string        // further pairs of rows to compare, by label: the first minus the second
+	Sampled   bool               // prompts are a sample of a population, so that intervals are over prompts too; otherwise they are fixed
+	Detect    map[string]float64 // by metric, the smallest difference that matters, in the metric's units
+	Show      []string           // metrics that the short tables show in addition to their own
+	Also      []string           // further metrics of the table, beyond those of Primary, Show and Detect
+	Damaged   map[string]bool    // names of views (a row's trial with one seed) whose results are damaged in the store
+	Looks     []int              // numbers of seeds of the interim analyses (looks) of a sequential study; nil where the number of seeds is fixed
+	Picks     []Pick             // arms of which one sweep point is selected by a metric
 }
 
-// Primary are the metrics that are primary where a study names none.
+// Primary are the primary metrics of a study that names none.
 var Primary = []string{"alignment", "fidelity.recall"}
 
 // Table is an ablation table.
 type Table struct {
 	Reference string `json:"reference"` // label of the reference row
-	Prompts   string `json:"prompts"`   // what they are to the study: fixed or sampled
+	Prompts   string `json:"prompts"`   // fixed or sampled: whether intervals are over seeds only, or over prompts too
 	Answer    Answer `json:"answer"`
-	// Pretrained is the label of the row of the pretrained model, if the study has just one.
+	// Pretrained is the label of the row of the pretrained model; absent where no row or
+	// several rows are.
 	Pretrained string            `json:"pretrained,omitempty"`
 	Metrics    []Metric          `json:"metrics"`
 	Rows       []Row             `json:"rows"`
 	Contrasts  []Contrast        `json:"contrasts,omitempty"`
-	Family     int               `json:"family"`  // comparisons that are corrected together, over rows and primary metrics
-	Planned    int               `json:"planned"` // comparisons of primary metrics, tested or not yet; seeds needed are corrected for them
+	Family     int               `json:"family"`  // number of comparisons that are corrected together, over rows and primary metrics
+	Planned    int               `json:"planned"` // number of comparisons of primary metrics, tested or not yet; seeds needed are corrected for them
 	Sweeps     []Sweep           `json:"sweeps,omitempty"`
 	Front      *Front            `json:"front,omitempty"`
-	Chosen     map[string]string `json:"chosen,omitempty"` // by arm of which one point is chosen, the label of that point
-	// Looks are the numbers of seeds at which the study is tested while it runs: intervals
-	// and p values hold over all of them.
+	Chosen     map[string]string `json:"chosen,omitempty"` // for each arm of which one point is selected, the label of that point
+	// Looks are the numbers of seeds at the interim analyses of a sequential study. Intervals
+	// and p values are valid at all of them together.
 	Looks     []int        `json:"looks,omitempty"`
 	Detect    []Detect     `json:"detect,omitempty"`
 	Resolving []Resolution `json:"resolving,omitempty"`
-	// OverOptimization is the test of the probes of fine-tunings; nil where there are none.
+	// OverOptimization is the test for over-optimization, from the probes during fine-tuning;
+	// absent where there are none.
 	OverOptimization *OverOptimization `json:"overOptimization,omitempty"`
-	Show             []string          `json:"show,omitempty"` // metrics that the short tables have beside their own
+	Show             []string          `json:"show,omitempty"` // metrics that the short tables show in addition to their own
 	Notes            []Note            `json:"notes"`
 }
 
-// What prompts are to a study.
+// The roles of prompts in a study.
 const (
-	Fixed   = "fixed"   // the question: intervals are over seeds
-	Sampled = "sampled" // a sample of others: intervals are over seeds and prompts
+	Fixed   = "fixed"   // results are for these prompts: intervals are over seeds
+	Sampled = "sampled" // prompts are a sample of a population: intervals are over seeds and prompts
 )
 
-// Row is an arm, or one point of it.
+// Row is an arm of the study, or one point of an arm with a sweep.
 type Row struct {
 	Arm         string                `json:"arm"`
 	Label       string                `json:"label"`           // "arm" or "arm[finetune.beta=0.5]"
-	Point       []Value               `json:"point,omitempty"` // its values on the axes of the arm
+	Point       []Value               `json:"point,omitempty"` // values of the swept axes
 	Control     bool                  `json:"control,omitempty"`
-	Candidate   bool                  `json:"candidate,omitempty"` // a point of an arm of which one is chosen, on the seeds of the choice
-	Picked      *Picked               `json:"picked,omitempty"`    // how the point of this row was chosen
+	Candidate   bool                  `json:"candidate,omitempty"` // a point of an arm of which one is selected, over the seeds of the selection
+	Picked      *Picked               `json:"picked,omitempty"`    // how the point of this row was selected
 	Trials      []string              `json:"trials"`
-	Seeds       []string              `json:"seeds"`              // of the trials
-	SameAs      string                `json:"sameAs,omitempty"`   // label of an earlier row that has all its trials
-	Part        bool                  `json:"part,omitempty"`     // that row has more of them, of other seeds
-	Cells       map[string]Cell       `json:"cells"`              // by metric; absent where there is no result
-	Collapse    *Collapse             `json:"collapse,omitempty"` // absent for the reference
+	Seeds       []string              `json:"seeds"`              // one for each trial
+	SameAs      string                `json:"sameAs,omitempty"`   // label of an earlier row that has all trials of this row
+	Part        bool                  `json:"part,omitempty"`     // the row of sameAs has further trials, with other seeds
+	Cells       map[string]Cell       `json:"cells"`              // by metric; absent where the row has no result
+	Collapse    *Collapse             `json:"collapse,omitempty"` // share of seeds that collapsed against the reference; absent for the reference
 	Differences map[string]Difference `json:"differences,omitempty"`
 
-	models []string // artifacts of the pretrained models that the trials begin with; empty where they are not known
+	models []string // by trial, artifact of the pretrained model that it starts from; empty where unknown
 }
 
-// Value is a value on an axis, as text.
+// Value is the value of a swept axis, as text.
 type Value struct {
 	Axis  string `json:"axis"`
 	Value string `json:"value"`
 }
 
-// Name is a row's label, marked where the row is a control.
+// Name returns the row's label, followed by "(control)" for a control.
 func (r Row) Name() string {
 	if r.Control {
 		return r.Label + " (control)"
@@ -101,8 +108,8 @@ func (r Row) Name() string {
 	return r.Label
 }
 
-// Model is the artifact of the pretrained model that trial i of the row begins with; empty
-// where it is not known.
+// Model returns the artifact of the pretrained model that trial i of the row starts from, or ""
+// where it is unknown.
 func (r Row) Model(i int) string {
 	if i < len(r.models) {
 		return r.models[i]
@@ -110,7 +117,7 @@ func (r Row) Model(i int) string {
 	return ""
 }
 
-// Has reports whether a row has any value of a seed.
+// Has reports whether the row has a value of any metric for the seed.
 func (r Row) Has(seed string) bool {
 	for _, c := range r.Cells {
 		if _, ok := c.Of(seed); ok {
@@ -120,7 +127,7 @@ func (r Row) Has(seed string) bool {
 	return false
 }
 
-// The levels that an interval is over.
+// The sources of variation that an interval covers.
 const (
 	OverSeeds   = "seeds"
 	OverBoth    = "seeds and prompts"
@@ -128,25 +135,25 @@ const (
 	OverImages  = "images"  // for these seeds and prompts only
 )
 
-// Cell is an estimate of a metric.
+// Cell is an estimate of a metric, with its 95% confidence interval.
 type Cell struct {
-	// Mean is the mean over seeds, taken on the metric's scale and transformed back:
-	// the value of a typical seed.
+	// Mean is the mean over seeds, computed on the metric's scale (logit for shares, log for
+	// positive metrics) and transformed back: the value of a typical seed.
 	Mean     float64   `json:"mean"`
-	Low      float64   `json:"low"` // of the 95% interval; equal to High where Interval is empty
-	High     float64   `json:"high"`
-	Interval string    `json:"interval,omitempty"` // the levels that it is over; empty: there is none
+	Low      float64   `json:"low"`                // lower end of the 95% interval; equal to Mean where Interval is empty
+	High     float64   `json:"high"`               // upper end
+	Interval string    `json:"interval,omitempty"` // the sources of variation that the interval covers; absent where there is no interval
 	Seeds    []string  `json:"seeds"`
-	Values   []float64 `json:"values"`          // one for each seed, in the metric's units
-	N        int       `json:"n"`               // independent seeds
-	Images   int       `json:"images"`          // the smallest number of samples behind a value
-	Notes    []int     `json:"notes,omitempty"` // indices of Table.Notes
+	Values   []float64 `json:"values"`          // by seed, in the metric's units
+	N        int       `json:"n"`               // number of independent seeds
+	Images   int       `json:"images"`          // smallest number of samples of a value
+	Notes    []int     `json:"notes,omitempty"` // indices into the table's notes
 }
 
-// Tested reports whether the cell has an interval over seeds.
+// Tested reports whether the cell's interval is over seeds.
 func (c Cell) Tested() bool { return c.Interval == OverSeeds || c.Interval == OverBoth }
 
-// Of is the value of a seed.
+// Of returns the value of a seed, and false where the cell has none.
 func (c Cell) Of(seed string) (float64, bool) {
 	if i := slices.Index(c.Seeds, seed); i >= 0 {
 		return c.Values[i], true
@@ -154,58 +161,58 @@ func (c Cell) Of(seed string) (float64, bool) {
 	return 0, false
 }
 
-// Difference is a row's value less that of another, seed by seed. It is taken on the
-// metric's scale; Mean, Low and High are in the metric's units, at the value of the
+// Difference is a row's value minus that of another row, paired by seed. It is estimated on the
+// metric's scale; Mean, Low and High are transformed to the metric's units at the value of the
 // other row.
 type Difference struct {
 	Cell
-	// P is the two-sided p value; absent without an interval over seeds.
+	// P is the two-sided p value of no difference; absent without an interval over seeds.
 	P *float64 `json:"p,omitempty"`
-	// PCorrected is P corrected by Holm over all rows and primary metrics, and Corrected
-	// the interval at the level of that correction. Both are absent where the metric is
-	// not primary.
+	// PCorrected is P after Holm's correction over all rows and primary metrics, and Corrected
+	// the interval at the level of that correction. Both are absent for metrics that are not
+	// primary.
 	PCorrected  *float64 `json:"pCorrected,omitempty"`
 	Corrected   *Bounds  `json:"corrected,omitempty"`
 	Significant bool     `json:"significant,omitempty"` // PCorrected is below .05
-	// Equivalent: both corrected one-sided tests show that the difference is smaller than
-	// the size that the study declares to matter (compare: detect).
+	// Equivalent is true where both corrected one-sided tests (TOST) show that the difference
+	// is smaller than the size that the study declares to matter (compare: detect).
 	Equivalent bool `json:"equivalent,omitempty"`
-	// Needs is the number of seeds that would find the declared size with 80% power at the
-	// corrected level, on average over what the true standard deviation may be after the
-	// seeds so far; 0 where no size is declared or no standard deviation seen, or where no
-	// number of seeds is enough: MorePrompts is then by how many times the prompts must be
-	// more.
+	// Needs is the number of seeds that detects the declared size with 80% power at the
+	// corrected level, averaged over the uncertainty of the standard deviation. It is 0 where
+	// no size is declared, where no standard deviation is known, or where no number of seeds is
+	// enough; MorePrompts is then the factor by which the number of prompts must grow.
 	Needs       int     `json:"needs,omitempty"`
 	MorePrompts float64 `json:"morePrompts,omitempty"`
-	TooMany     bool    `json:"tooMany,omitempty"` // more than stats.MostSeeds are needed
-	// State says, of a study that is tested while it runs, whether more seeds may settle the
-	// comparison.
+	TooMany     bool    `json:"tooMany,omitempty"` // more seeds are needed than stats.MostSeeds, the largest number that is considered
+	// State is the state of the comparison in a sequential study: decided, or open to more
+	// seeds.
 	State State `json:"state,omitempty"`
-	// Outlier is the seed whose difference is an outlier among those of the row (Grubbs' test).
+	// Outlier is the seed whose difference from the other row is an outlier (Grubbs' test at
+	// 1%).
 	Outlier string `json:"outlier,omitempty"`
 
 	measured measured
-	own      bool // the other row is 0 by definition: nothing is tested
+	own      bool // the other row is 0 by definition, so that nothing is tested
 }
 
-// tested reports whether a difference is tested.
 func (d Difference) tested() bool { return d.Tested() && !d.own }
 
-// Bounds are those of an interval.
+// Bounds are the ends of an interval.
 type Bounds struct {
 	Low  float64 `json:"low"`
 	High float64 `json:"high"`
 }
 
-// Contrast is a pair of rows that the study asks to compare.
+// Contrast is a comparison that the study asks for: row A minus row B.
 type Contrast struct {
 	A           string                `json:"a"`
 	B           string                `json:"b"`
 	Differences map[string]Difference `json:"differences"`
 }
 
-// Ablation makes the ablation table of a study's trials. Values by prompt and by image
-// come from samples; nil where there are none.
+// Ablation returns the ablation table of a study. trials is trials.arrow; samples has values by
+// prompt and by image, nil where there are none. It fails where trials lacks a required column,
+// or options name an unknown arm or row.
 func Ablation(trials *table.Table, samples Samples, o Options) (*Table, error) {
 	columns := map[string]*table.Column{}
 	for _, c := range trials.Columns {
@@ -238,10 +245,10 @@ func Ablation(trials *table.Table, samples Samples, o Options) (*Table, error) {
 	rows = b.rows
 	reference := slices.IndexFunc(rows, func(r *grouped) bool { return o.Reference == "" || r.arm == o.Reference })
 	if reference < 0 {
-		return nil, fmt.Errorf("compare: there is no arm %q to compare with", o.Reference)
+		return nil, fmt.Errorf("compare: there is no arm %q to use as the reference", o.Reference)
 	}
 	b.t.Reference = rows[reference].label
-	first := map[string]int{} // the first row of a trial
+	first := map[string]int{} // by trial, index of the first row that has it
 	for i, r := range rows {
 		b.row(r, rows[reference], i != reference, first)
 	}
@@ -274,47 +281,47 @@ type builder struct {
 	rows    []*grouped
 	axes    map[string][]string // by arm
 	looks   *stats.Looks
-	least   int // where it is above 0, the number of samples that shares are taken to the scale with
-	// sameImages: two rows have images of the same prompts and noise, though these may not be
-	// known one by one.
+	least   int // if above 0, the number of samples that transforms of shares assume
+	// sameImages: the images of two rows have the same prompts and noise, though single images
+	// may be unknown.
 	sameImages bool
-	fewSeeds   string // the level of intervals that are not over seeds
+	fewSeeds   string // what intervals that are not over seeds are over
 	noSpread   bool   // some value has no interval at all
 	absent     bool   // some row has no result
 }
 
-// grouped are the views of one row.
+// grouped is a row of the ablation table as indices of its views, which are rows of trials.
 type grouped struct {
 	arm, label string
 	control    bool
-	views      []int // rows of trials
+	views      []int // indices of rows of trials
 
-	candidate bool    // a point of which one is chosen
-	reported  []int   // views that it has if it is chosen
-	picked    *Picked // how it was chosen, of an arm's row
+	candidate bool    // a point of an arm of which one is selected
+	reported  []int   // views that are reported if the point is selected
+	picked    *Picked // for the row of the selected point, how it was selected
 }
 
-// group collects the rows of the ablation table in the order of the study.
+// group returns the rows of the ablation table in the order of trials.
 func group(trials *table.Table) ([]*grouped, error) {
 	arm, view, trial, control := trials.Column("arm"), trials.Column("view"), trials.Column("trial"), trials.Column("control")
 	for _, c := range []*table.Column{arm, view, trial} {
 		if c == nil || c.Kind != table.String {
-			return nil, errors.New("trials: want the columns arm, view and trial")
+			return nil, errors.New("trials: the columns arm, view and trial are needed, with text")
 		}
 	}
 	if control != nil && control.Kind != table.Bool {
-		return nil, errors.New("trials: column control is neither true nor false")
+		return nil, errors.New("trials: column control must have the values true and false")
 	}
 	for _, name := range []string{"seed.pretraining", "seed.feedback"} {
 		if c := trials.Column(name); c == nil || c.Kind != table.Int {
-			return nil, fmt.Errorf("trials: want the column %s", name)
+			return nil, fmt.Errorf("trials: the column %s is needed, with whole numbers", name)
 		}
 	}
 	var rows []*grouped
 	byLabel := map[string]*grouped{}
 	for i, v := range view.Strings {
-		// A view is named after its row and its seed, neither of which has an @ in the place of
-		// this one: it is the only name that trials.arrow has of a row.
+		// A view is named ROW@SEED, and a seed contains no @. The name of the view is the only
+		// place in trials.arrow that has the label of its row.
 		label := v
 		if at := strings.LastIndexByte(v, '@'); at >= 0 {
 			label = v[:at]
@@ -328,14 +335,15 @@ func group(trials *table.Table) ([]*grouped, error) {
 		r.views = append(r.views, i)
 	}
 	if len(rows) == 0 {
-		return nil, errors.New("trials: there is no trial")
+		return nil, errors.New("trials: the table has no rows")
 	}
 	return rows, nil
 }
 
 func (b *builder) trial(view int) string { return b.columns["trial"].Strings[view] }
 
-// model is the pretrained model that a trial begins with; empty where it is not known.
+// model returns the artifact of the pretrained model that a trial starts from, or "" where it
+// is unknown.
 func (b *builder) model(view int) string {
 	if c := b.columns[Model]; c != nil && c.Kind == table.String && c.Has(view) {
 		return c.Strings[view]
@@ -347,8 +355,8 @@ func (b *builder) seed(view int) stats.Seed {
 	return stats.Seed{Pretraining: b.columns["seed.pretraining"].Ints[view], Feedback: b.columns["seed.feedback"].Ints[view]}
 }
 
-// row makes a row of the table. A row whose trials are all another's repeats that row:
-// it is named after it, and no comparison is made twice.
+// row appends a row to the table. A row whose trials all belong to an earlier row refers to it
+// by SameAs, and is not tested again.
 func (b *builder) row(r, reference *grouped, compared bool, first map[string]int) {
 	row := Row{Arm: r.arm, Label: r.label, Point: b.point(r), Control: r.control, Candidate: r.candidate, Picked: r.picked, Cells: map[string]Cell{}}
 	for _, v := range r.views {
@@ -365,7 +373,7 @@ func (b *builder) row(r, reference *grouped, compared bool, first map[string]int
 			first[id] = len(b.t.Rows)
 		}
 	}
-	// The reference itself, on any of its seeds.
+	// The row may be the reference itself, with some of its seeds.
 	same := slices.ContainsFunc(r.views, func(v int) bool {
 		return slices.ContainsFunc(reference.views, func(o int) bool { return b.trial(o) == b.trial(v) })
 	})
@@ -401,8 +409,8 @@ func (b *builder) row(r, reference *grouped, compared bool, first map[string]int
 	b.t.Rows = append(b.t.Rows, row)
 }
 
-// same is the reason why a contrast of two rows shows nothing new: they are the same
-// trials, or one repeats the reference. It is empty where there is none.
+// same returns the reason why a contrast of two rows shows nothing new: they have the same
+// trials, or one repeats the reference. It returns "" where the contrast is new.
 func (b *builder) same(x, y *grouped) string {
 	of := func(r *grouped) string {
 		for _, row := range b.t.Rows {
@@ -421,7 +429,7 @@ func (b *builder) same(x, y *grouped) string {
 	return ""
 }
 
-// contrasts makes the comparisons that the study asks for.
+// contrasts adds the comparisons that the study asks for.
 func (b *builder) contrasts() error {
 	find := func(name string) (*grouped, error) {
 		for _, r := range b.rows {

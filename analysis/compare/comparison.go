@@ -1,25 +1,26 @@
 package compare
 
-// Comparison is a difference of two rows in a metric, for programs that read a table. Every
-// field is written; it is null where the table has no such value.
+// Comparison is a difference of two rows in a metric, in a flat form for programs that read a
+// table. Every field is present, and null where the table has no such value.
 type Comparison struct {
-	Arm       string      `json:"arm"` // label of the row
-	Reference string      `json:"reference"`
+	Arm       string      `json:"arm"`       // label of the row that is compared
+	Reference string      `json:"reference"` // label of the row that is subtracted
 	Metric    string      `json:"metric"`
-	Estimate  float64     `json:"estimate"` // in the metric's units
-	Interval  *[2]float64 `json:"interval"` // 95%, not corrected
-	Levels    []string    `json:"levels"`   // which vary in the interval: seeds, prompts or images
-	P         *float64    `json:"p"`        // two-sided
-	// PCorrected is corrected by Holm over rows and primary metrics; null where the metric
-	// is not primary.
+	Estimate  float64     `json:"estimate"` // arm minus reference, in the metric's units
+	Interval  *[2]float64 `json:"interval"` // 95% interval, not corrected for multiple comparisons
+	Levels    []string    `json:"levels"`   // sources of variation that the interval covers: seeds, prompts or images
+	P         *float64    `json:"p"`        // two-sided p value
+	// PCorrected is P after Holm's correction over rows and primary metrics; null for metrics
+	// that are not primary.
 	PCorrected  *float64 `json:"pCorrected"`
 	Significant bool     `json:"significant"`
 	Equivalent  bool     `json:"equivalent"`
-	Seeds       int      `json:"seeds"` // independent ones that both rows have
-	Needs       *int     `json:"needs"` // seeds that find the declared size; null where none is declared or no number is enough
+	Seeds       int      `json:"seeds"` // number of independent seeds that both rows have
+	Needs       *int     `json:"needs"` // seeds that detect the declared size with 80% power; null where no size is declared or no number is enough
 }
 
-// Comparisons are all differences of a table: by row, then contrasts, and by metric.
+// Comparisons returns all differences of a table: those of rows, then contrasts, each in the
+// order of the metrics.
 func (t *Table) Comparisons() []Comparison {
 	out := []Comparison{}
 	add := func(arm, reference string, of map[string]Difference) {

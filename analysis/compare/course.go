@@ -11,28 +11,28 @@ import (
 	"ablate/analysis/table"
 )
 
-// A Course is how proxy and gold go with the distance from the pretrained model:
-// the probes along a row's fine-tunings, or the draws of an arm that keeps the
-// best of n.
+// A Course is a trajectory of proxy and gold reward over the distance from the pretrained
+// model, as in Gao et al. (2022, arXiv 2210.10760): the probes during a row's fine-tunings, or
+// the best-of-n arms over n.
 type Course struct {
-	Row    int // of the ablation table; of the first where several share a course
+	Row    int // index of the row in the ablation table; the first where several rows share a course
 	Label  string
-	Looks  []int // of the study
+	Looks  []int // numbers of seeds at the study's interim analyses
 	Points []Passage
 }
 
-// A Passage is a point of a course, a value a seed in each slice.
+// A Passage is a point of a course; each slice has a value for each seed.
 type Passage struct {
-	At                    int64 // the step, or n
+	At                    int64 // the step of fine-tuning, or n of best-of-n
 	Seeds                 []stats.Seed
-	Distance, Proxy, Gold []float64 // distance: √KL
-	Images                int       // the smallest number of samples behind a value; 0: not known
+	Distance, Proxy, Gold []float64 // Distance is √KL, with KL in nats
+	Images                int       // smallest number of samples of a value; 0 where unknown
 }
 
-// Courses gathers what the probes saw from curves.arrow: of each row the steps
-// that all its probed seeds have, so that steps are compared over the same
-// seeds. Rows with fewer than two such steps, and rows that repeat another's
-// trials or go just as an earlier row, have none.
+// Courses returns the courses of fine-tunings, from the probes in curves.arrow. Points are the
+// steps that all probed seeds of a row have, so that steps are compared over the same seeds.
+// Rows with fewer than two such steps, rows that repeat another row's trials, and rows with the
+// same values as an earlier row have no course.
 func Courses(t *Table, trials, curves *table.Table) []Course {
 	if curves == nil {
 		return nil
@@ -102,7 +102,7 @@ func Courses(t *Table, trials, curves *table.Table) []Course {
 	return out
 }
 
-// probeImages are the numbers of images that a probe of each trial draws.
+// probeImages returns the number of images of a probe, by trial.
 func probeImages(trials *table.Table) map[string]int {
 	out := map[string]int{}
 	if trials == nil {
@@ -123,10 +123,10 @@ func (p *Passage) add(seed stats.Seed, distance, proxy, gold float64) {
 	p.Distance, p.Proxy, p.Gold = append(p.Distance, distance), append(p.Proxy, proxy), append(p.Gold, gold)
 }
 
-// BestOf gathers the arms that keep the best of n draws of a model that nothing
-// fine-tuned, a course each, from trials.arrow. The model itself, n = 1, begins
-// those that draw from it in the same way. All points of a course are over the
-// same seeds.
+// BestOf returns the courses of best-of-n sampling from the pretrained model, from
+// trials.arrow. The row without selection, n = 1, is the first point of each course with the
+// same model, data and sampler. All points of a course are over the same seeds. The distance is
+// √(ln n − (n−1)/n), the root of the KL divergence of best-of-n.
 func BestOf(t *Table, trials *table.Table) []Course {
 	if trials == nil {
 		return nil
@@ -135,7 +135,7 @@ func BestOf(t *Table, trials *table.Table) []Course {
 	if id == nil || method == nil || best == nil || method.Kind != table.String || best.Kind != table.Int {
 		return nil
 	}
-	at := map[string]int{} // the line of a trial
+	at := map[string]int{} // by trial, its row in trials
 	for i, trial := range id.Strings {
 		at[trial] = i
 	}
@@ -203,7 +203,7 @@ func BestOf(t *Table, trials *table.Table) []Course {
 	return slices.DeleteFunc(out, func(c Course) bool { return len(c.Points) == 0 })
 }
 
-// shared are the seeds that all points have.
+// shared returns the seeds that all points have.
 func (c Course) shared() []stats.Seed {
 	var out []stats.Seed
 	for _, s := range c.Points[0].Seeds {
@@ -214,8 +214,8 @@ func (c Course) shared() []stats.Seed {
 	return out
 }
 
-// paired are the points over the seeds that all of them have: what differs from
-// point to point is then not which seeds they have.
+// paired returns the points cut to the seeds that all of them have, so that points do not
+// differ in their seeds. It returns nil where there are none.
 func (c Course) paired() []Passage {
 	shared := c.shared()
 	if len(shared) == 0 {
@@ -234,8 +234,8 @@ func (c Course) paired() []Passage {
 	return out
 }
 
-// drawnAlike reports whether two lines of trials.arrow draw from equal models in
-// the same way, but for n.
+// drawnAlike reports whether two rows of trials.arrow have equal parameters of model, data,
+// sampler and evaluation, except for n of best-of-n.
 func drawnAlike(trials *table.Table, a, b int) bool {
 	for _, c := range trials.Columns {
 		group, _, _ := strings.Cut(c.Name, ".")

@@ -11,12 +11,12 @@ import (
 	"ablate/analysis/table"
 )
 
-// Curve is a metric of a stage over the stage's steps: of each step the mean over the
-// row's seeds and its 95% interval, which holds over the looks of the study and for one step
-// by itself.
+// Curve is a learning curve: a metric of a stage at each of the stage's steps, as the mean over
+// the row's seeds with a 95% interval. An interval is for one step alone; in a sequential study
+// it is valid at all interim analyses together.
 type Curve struct {
-	Row       int    // of the table; the first of those that share the curve
-	Objective string // what the stage minimizes; the losses of two objectives are not comparable
+	Row       int    // index of the row in the table; the first where several rows share the curve
+	Objective string // name of the objective of the stage; losses of different objectives are not comparable
 	Steps     []Step
 }
 
@@ -24,18 +24,18 @@ type Curve struct {
 type Step struct {
 	At   int64
 	Mean float64
-	// Low and High are the interval's, from three independent seeds on; with fewer they are
-	// the least and the greatest seed's.
+	// Low and High are the ends of the interval, if there are three or more independent seeds;
+	// otherwise the smallest and largest value of a seed.
 	Low, High float64
 	Interval  bool
 }
 
-// objectives are the parameters that decide what a stage minimizes.
+// objectives are, by stage, the parameters that name its objective.
 var objectives = map[string]string{"reward": "reward.loss", "finetune": "finetune.method"}
 
-// Curves are those of a metric of a stage in curves.arrow. Rows that repeat another's
-// trials, or share a curve with an earlier row, have none. A curve whose values are all
-// positive is averaged on the log scale, so that no interval goes below 0.
+// Curves returns the curves of a metric of a stage in curves.arrow, one a row. Rows that repeat
+// another row's trials or have the same curve as an earlier row have none. A curve whose values
+// are all positive is averaged on the log scale, so that intervals stay above 0.
 func Curves(t *Table, trials, curves *table.Table, stage, metric string) []Curve {
 	values := map[string]map[int64]float64{}
 	trial, step, value := curves.Column("trial"), curves.Column("step"), curves.Column("value")
@@ -85,8 +85,8 @@ func Curves(t *Table, trials, curves *table.Table, stage, metric string) []Curve
 	return out
 }
 
-// Over is the mean of the values, proxy or gold, of a point of the course over its seeds: on
-// the logit scale where they are shares.
+// Over returns the mean over seeds of values, the proxy or gold of a point p of the course,
+// with its interval. Values in [0, 1] are averaged on the logit scale.
 func (c Course) Over(p Passage, values []float64) Step {
 	scale := stats.Logit
 	if !scale.Fits(values...) {
@@ -97,7 +97,8 @@ func (c Course) Over(p Passage, values []float64) Step {
 	return s
 }
 
-// stepOf is the mean over seeds of values of n samples each; 0 is an unknown number.
+// stepOf returns the mean over seeds of values, each of n samples (0: unknown), with its
+// interval.
 func stepOf(scale stats.Scale, looks *stats.Looks, n int, seeds []stats.Seed, values []float64) Step {
 	y := make([]float64, len(values))
 	for i, x := range values {
@@ -112,7 +113,7 @@ func stepOf(scale stats.Scale, looks *stats.Looks, n int, seeds []stats.Seed, va
 	return s
 }
 
-// objectiveOf has the value of a parameter of each trial; nothing where trials lack it.
+// objectiveOf returns the value of a parameter by trial; trials without it are absent.
 func objectiveOf(trials *table.Table, parameter string) map[string]string {
 	out := map[string]string{}
 	if trials == nil {
