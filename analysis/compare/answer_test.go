@@ -9,8 +9,9 @@ import (
 	"ablate/analysis/table"
 )
 
-// answered is the answer of arms over seeds, with the first as reference. Each has its
-// level, and a noise that differs from arm to arm. An arm "pretrained" is not fine-tuned.
+// answered returns the answer of a table of arms, with the first as reference. Each arm has its
+// mean, and noise over seeds that differs from arm to arm. An arm "pretrained" is not
+// fine-tuned.
 func answered(t *testing.T, n int, order []string, levels ...float64) *compare.Table {
 	t.Helper()
 	arms := map[string][]float64{}
@@ -28,7 +29,7 @@ func answered(t *testing.T, n int, order []string, levels ...float64) *compare.T
 	return made(t, trials, samples, compare.Options{})
 }
 
-// TestAnswer: which rows are counted and named.
+// TestAnswer checks which rows are counted and named.
 func TestAnswer(t *testing.T) {
 	for _, c := range []struct {
 		name                     string
@@ -65,8 +66,8 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// TestAnswerPretrained: where the reference is worse than the pretrained model, the best row
-// is compared with that, corrected for all rows that could have been the best.
+// TestAnswerPretrained checks that where the reference is worse than the pretrained model, the
+// best row is compared with that model, corrected for all rows that could have been the best.
 func TestAnswerPretrained(t *testing.T) {
 	order := []string{"base", "pretrained", "best", "a", "b"}
 	tab := answered(t, 5, order, .4, .5, .7, .45, .3)

@@ -13,8 +13,8 @@ import (
 	"ablate/analysis/table"
 )
 
-// study makes tables of arms with the given alignment by seed: 40 prompts of 5
-// images, the first share of each prompt's images good, as many as it takes.
+// study returns tables of arms with the given alignment by seed: 40 prompts of 5 images each,
+// of which the first are good, in the number that the alignment requires.
 func study(arms map[string][]float64, order []string, seeds [][2]int64) (trials, samples *table.Table) {
 	str := func(name string) *table.Column { return &table.Column{Name: name, Kind: table.String, Valid: []bool{}} }
 	arm, view, trial, reward := str("arm"), str("view"), str("trial"), str("reward.loss")
@@ -92,7 +92,7 @@ func ablation(t *testing.T, arms map[string][]float64, order []string, seeds [][
 	return made(t, trials, samples, compare.Options{Reference: "base"})
 }
 
-// ablate makes the ablation table of trials.arrow and samples.arrow.
+// ablate returns the ablation table of trials.arrow and samples.arrow.
 func ablate(trials, samples *table.Table, o compare.Options) (*compare.Table, error) {
 	images, err := compare.NewImages(samples)
 	if err != nil {
@@ -101,7 +101,7 @@ func ablate(trials, samples *table.Table, o compare.Options) (*compare.Table, er
 	return compare.Ablation(trials, images, o)
 }
 
-// made is the table that ablate makes without an error.
+// made returns the table of ablate, and fails the test on an error.
 func made(t *testing.T, trials, samples *table.Table, o compare.Options) *compare.Table {
 	t.Helper()
 	got, err := ablate(trials, samples, o)
@@ -111,8 +111,8 @@ func made(t *testing.T, trials, samples *table.Table, o compare.Options) *compar
 	return got
 }
 
-// noted returns the first note of a kind among those with the given indices, or all
-// where they are nil.
+// noted returns the first note of a kind among those with the given indices, or among all where
+// these are nil.
 func noted(tab *compare.Table, of []int, kind compare.Kind) (compare.Note, bool) {
 	for i, n := range tab.Notes {
 		if n.Kind == kind && (of == nil || slices.Contains(of, i)) {
@@ -126,7 +126,7 @@ func TestTwoSeeds(t *testing.T) {
 	nan := math.NaN()
 	trials, samples := study(map[string][]float64{"base": {.5, .52}, "oracle": {.71, .73}, "best": {.8, .82}, "half": {.6, nan}, "none": {nan, nan}},
 		[]string{"base", "oracle", "best", "half", "none"}, [][2]int64{{1, 1}, {2, 2}})
-	trials.Column("fidelity.recall").Range = "" // as a metric of which nothing is known
+	trials.Column("fidelity.recall").Range = "" // as for a metric that declares no range
 	got := made(t, trials, samples, compare.Options{})
 	row := map[string]compare.Row{}
 	for _, r := range got.Rows {
@@ -150,7 +150,7 @@ func TestTwoSeeds(t *testing.T) {
 		t.Errorf("a difference of recall with two seeds is tested: %+v", d)
 	}
 	if row["base"].Differences != nil {
-		t.Error("the reference is compared with itself")
+		t.Error("the reference has a difference from itself")
 	}
 	if c, ok := row["none"].Cells["alignment"]; ok {
 		t.Errorf("an arm without a result has the figure %+v", c)
@@ -169,7 +169,7 @@ func TestTwoSeeds(t *testing.T) {
 	}
 }
 
-// TestSeedsThatAreEnough holds intervals to Student's, on the logit scale.
+// TestSeedsThatAreEnough compares intervals with Student's t interval on the logit scale.
 func TestSeedsThatAreEnough(t *testing.T) {
 	arms := map[string][]float64{"base": {.4, .5, .6}, "b": {.6, .62, .61}}
 	got := ablation(t, arms, []string{"base", "b"}, [][2]int64{{1, 1}, {2, 2}, {3, 3}})
@@ -188,8 +188,8 @@ func TestSeedsThatAreEnough(t *testing.T) {
 	}
 }
 
-// TestSampledPrompts: intervals for other prompts are over both levels, and wider. Few
-// prompts have none.
+// TestSampledPrompts checks that intervals for sampled prompts are over seeds and prompts, and
+// wider, and that there is none with few prompts.
 func TestSampledPrompts(t *testing.T) {
 	arms := map[string][]float64{"base": {.5, .52, .54}, "b": {.6, .62, .61}}
 	trials, samples := study(arms, []string{"base", "b"}, diagonal(3))
@@ -210,9 +210,9 @@ func TestSampledPrompts(t *testing.T) {
 	}
 }
 
-// TestLuck is a study of which the first version printed p = 3e-5: three seeds whose
-// differences are −2 of some 70 images, from 9 images lost and 3 won. McNemar's exact
-// test of these gives p = .15.
+// TestLuck is a study for which a naive test gives p = 3e-5: three seeds whose differences are
+// −2 of about 70 images, with 9 images lost and 3 won. McNemar's exact test of these gives p =
+// .15.
 func TestLuck(t *testing.T) {
 	trials, samples := study(map[string][]float64{"base": {.5, .5, .5}, "luck": {.49, .49, .49}}, []string{"base", "luck"}, diagonal(3))
 	verdict, trial, n := samples.Column("verdict").Strings, samples.Column("trial").Strings, map[string]int{}
@@ -244,14 +244,14 @@ func TestSharedTrials(t *testing.T) {
 	}
 }
 
-// TestPart: a row on some of another's seeds is no comparison of its own: it is
-// named after that row, and says what that says.
+// TestPart checks that a row with some of another's seeds is not tested again: it refers to
+// that row and has its differences.
 func TestPart(t *testing.T) {
 	arms := map[string][]float64{"base": {.5, .52, .54, .51}, "x": {.6, .62, .61, .65}, "of base": {.5, .52, .54, .51}, "of x": {.6, .62, .61, .65}}
 	trials, samples := study(arms, []string{"base", "x", "of base", "of x"}, diagonal(4))
 	id := trials.Column("trial").Strings
 	copy(id[8:], id[:8])
-	// The parts have the first two seeds.
+	// The rows "of base" and "of x" keep the first two seeds.
 	for _, c := range trials.Columns {
 		for _, at := range []int{14, 10} {
 			switch c.Kind {
@@ -285,8 +285,8 @@ func TestPart(t *testing.T) {
 	}
 }
 
-// TestOrderOfArms: rows have the order of the arms that is asked for, points that of the
-// trials, and the first row is the reference where none is named.
+// TestOrderOfArms checks that rows have the order of the arms in the options, points that of
+// the trials, and that the first row is the reference where none is named.
 func TestOrderOfArms(t *testing.T) {
 	arms := map[string][]float64{"a[x=1]": {.5, .52}, "a[x=2]": {.5, .52}, "b": {.6, .62}}
 	trials, samples := study(arms, []string{"a[x=1]", "a[x=2]", "b"}, [][2]int64{{1, 1}, {2, 2}})
@@ -306,8 +306,8 @@ func TestOrderOfArms(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeCounted: a figure that is no number is no result; one whose
-// images are not there has no interval; columns of another kind are an error.
+// TestWhatCannotBeCounted checks that a value that is not a finite number is no result, that a
+// value without its images has no interval, and that columns of another kind are an error.
 func TestWhatCannotBeCounted(t *testing.T) {
 	arms := map[string][]float64{"base": {.5, .52}, "b": {.6, .62}}
 	seeds := [][2]int64{{1, 1}, {2, 2}}
@@ -352,7 +352,7 @@ func TestWhatCannotBeCounted(t *testing.T) {
 	}
 }
 
-// TestOnePretraining: feedback seeds on one pretraining are no independent runs.
+// TestOnePretraining checks that feedback seeds on one pretraining do not count as independent.
 func TestOnePretraining(t *testing.T) {
 	got := ablation(t, map[string][]float64{"base": {.5, .52, .54}}, []string{"base"}, [][2]int64{{1, 1}, {1, 2}, {1, 3}})
 	if c := got.Rows[0].Cells["alignment"]; c.N != 1 || c.Interval != compare.OverImages || len(c.Values) != 3 {
@@ -360,13 +360,13 @@ func TestOnePretraining(t *testing.T) {
 	}
 }
 
-// TestPairs: a difference is taken seed by seed, also where the reference has
-// its seeds in another order, and only over seeds that both have.
+// TestPairs checks that differences are paired by seed, also where the reference has its seeds
+// in another order, and only over seeds that both rows have.
 func TestPairs(t *testing.T) {
 	nan := math.NaN()
 	trials, samples := study(map[string][]float64{"base": {.4, .5, nan}, "b": {.5, .7, .9}}, []string{"base", "b"}, [][2]int64{{1, 1}, {2, 2}, {3, 3}})
 	p, f := trials.Column("seed.pretraining").Ints, trials.Column("seed.feedback").Ints
-	p[3], p[4], f[3], f[4] = 2, 1, 2, 1 // b's first two trials change seeds
+	p[3], p[4], f[3], f[4] = 2, 1, 2, 1 // exchange the seeds of b's first two trials
 	got, err := ablate(trials, samples, compare.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -383,8 +383,7 @@ func TestPairs(t *testing.T) {
 	}
 }
 
-// TestDamagedSeed: a seed that is lost to damage is named as that, and not as one
-// that has yet to run.
+// TestDamagedSeed checks that the note on a damaged seed is not that of a seed without a run.
 func TestDamagedSeed(t *testing.T) {
 	nan := math.NaN()
 	trials, samples := study(map[string][]float64{"base": {.5, .52}, "hurt": {.6, nan}}, []string{"base", "hurt"}, [][2]int64{{1, 1}, {2, 2}})
@@ -401,8 +400,8 @@ func TestDamagedSeed(t *testing.T) {
 	}
 }
 
-// TestZero: the distance from a reference that has none is the row's own, above 0, and
-// there is no test of it.
+// TestZero checks that the difference from a reference with distance 0 is the row's own
+// distance, above 0, and is not tested.
 func TestZero(t *testing.T) {
 	trials, samples := study(map[string][]float64{"base": {.5, .52, .53}, "a": {.6, .61, .6}, "b": {.6, .61, .6}}, []string{"base", "a", "b"}, diagonal(3))
 	trials.Columns = append(trials.Columns, &table.Column{Name: "distance.kl", Kind: table.Float, Range: table.Positive, Floats: []float64{0, 0, 0, .5, 4, 20, 1.5, 1.6, 1.5}})
@@ -414,13 +413,13 @@ func TestZero(t *testing.T) {
 	}
 }
 
-// TestSurvivors: a metric that is not defined for a seed is told apart from a trial that
-// has not run.
+// TestSurvivors checks that a metric that is undefined for a seed has another note than a trial
+// that has not run.
 func TestSurvivors(t *testing.T) {
 	nan := math.NaN()
 	trials, samples := study(map[string][]float64{"base": {.5, .52, .53}, "some": {.6, nan, .6}}, []string{"base", "some"}, diagonal(3))
 	n := trials.Column("fidelity.recall.n")
-	n.Ints[4], n.Valid[4] = 0, true // recall was measured, and has no value
+	n.Ints[4], n.Valid[4] = 0, true // recall was computed, and is undefined
 	got := made(t, trials, samples, compare.Options{})
 	some := got.Rows[1].Cells
 	if note, ok := noted(got, some["fidelity.recall"].Notes, compare.Undefined); !ok || note.N != 2 || note.Of != 3 {
@@ -431,8 +430,8 @@ func TestSurvivors(t *testing.T) {
 	}
 }
 
-// TestCollapse: seeds that lose more than half of the reference's value are counted, and a
-// difference that one of them makes has a note.
+// TestCollapse checks that seeds that lose more than half of the reference's value are counted,
+// and that a difference with an outlying seed has a note.
 func TestCollapse(t *testing.T) {
 	got := ablation(t, map[string][]float64{"base": {.5, .52, .53, .51}, "falls": {.51, .53, .05, .52}}, []string{"base", "falls"}, diagonal(4))
 	c := got.Rows[1].Collapse
@@ -447,7 +446,7 @@ func TestCollapse(t *testing.T) {
 	}
 }
 
-// TestEnvironments: a table whose rows were computed in several environments says so.
+// TestEnvironments checks the note of a table whose rows were computed in several environments.
 func TestEnvironments(t *testing.T) {
 	for ids, want := range map[[2]string]bool{{"a", "a"}: false, {"a", "b"}: true, {"a", "a + b"}: true, {"", "a"}: false} {
 		trials, samples := study(map[string][]float64{"base": {.5}, "b": {.6}}, []string{"base", "b"}, [][2]int64{{1, 1}})
@@ -462,8 +461,8 @@ func TestEnvironments(t *testing.T) {
 	}
 }
 
-// BenchmarkAblation makes the tables of studies of many arms; the time an arm does
-// not grow with their number.
+// BenchmarkAblation computes the tables of studies of many arms; the time for an arm does not
+// grow with their number.
 func BenchmarkAblation(b *testing.B) {
 	for _, seeds := range [][][2]int64{{{1, 1}}, {{1, 1}, {2, 2}, {3, 3}}} {
 		for _, n := range []int{250, 1000} {
@@ -488,7 +487,7 @@ func BenchmarkAblation(b *testing.B) {
 	}
 }
 
-// TestReferenceWithoutMetric: a row has no difference from a reference that lacks the
+// TestReferenceWithoutMetric checks that there is no difference from a reference that lacks the
 // metric.
 func TestReferenceWithoutMetric(t *testing.T) {
 	trials, samples := study(map[string][]float64{"base": {.5, .52, .53}, "a": {.6, .61, .6}}, []string{"base", "a"}, diagonal(3))
@@ -499,8 +498,7 @@ func TestReferenceWithoutMetric(t *testing.T) {
 	}
 }
 
-// TestEqualShares: shares of different numbers of images that are equal have no
-// difference.
+// TestEqualShares checks that equal shares of different numbers of images have difference 0.
 func TestEqualShares(t *testing.T) {
 	trials, samples := study(map[string][]float64{"base": {0, 0, 0, 0}, "a": {0, 0, 0, 0}}, []string{"base", "a"}, diagonal(4))
 	n := trials.Column("alignment.n").Ints
@@ -508,11 +506,11 @@ func TestEqualShares(t *testing.T) {
 		n[i] = 2000
 	}
 	if d := made(t, trials, samples, compare.Options{}).Rows[1].Differences["alignment"]; d.Mean != 0 || d.P == nil || *d.P < .5 {
-		t.Errorf("0 of 200 less 0 of 2000: %+v", d)
+		t.Errorf("0 of 200 minus 0 of 2000: %+v", d)
 	}
 }
 
-// TestScores: the mean of scores within [0, 1] is no share of images that count.
+// TestScores checks that a mean of scores within [0, 1] is not treated as a share of images.
 func TestScores(t *testing.T) {
 	trials, samples := study(map[string][]float64{"base": {.2501, .2512, .2523}, "a": {.2601, .2613, .2622}}, []string{"base", "a"}, diagonal(3))
 	score := *trials.Column("alignment")

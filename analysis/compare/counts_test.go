@@ -9,11 +9,11 @@ import (
 	"ablate/analysis/table"
 )
 
-// TestCounts: arms that stand on different numbers of images have no difference
-// in what depends on them, no place beside each other on the front, no effect
-// and no best; a footnote names both numbers. Other metrics are compared.
+// TestCounts checks that arms with different numbers of images are not compared in metrics that
+// depend on that number: no difference, front, effect or best row, and a note with both
+// numbers. Other metrics are compared.
 func TestCounts(t *testing.T) {
-	arms := map[string][]float64{"base": {.5, .52, .54}, "equal": {.6, .61, .63}, "fewer": {.4, .43, .43}} // recall is best of fewer
+	arms := map[string][]float64{"base": {.5, .52, .54}, "equal": {.6, .61, .63}, "fewer": {.4, .43, .43}} // the arm "fewer" has the best recall
 	order := []string{"base", "equal", "fewer"}
 	draw := func(n int64) *compare.Table {
 		trials, samples := study(arms, order, diagonal(3))
@@ -71,8 +71,8 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// TestCountsOfSweep: an axis that changes the number of images has no effect on
-// what depends on it.
+// TestCountsOfSweep checks that an axis that changes the number of images has no effects on
+// metrics that depend on it.
 func TestCountsOfSweep(t *testing.T) {
 	for _, n := range []int64{200, 80} {
 		trials, samples := study(map[string][]float64{"a[evaluate.fidelityImages=80]": {.5, .52, .54}, "a[evaluate.fidelityImages=200]": {.6, .61, .63}},

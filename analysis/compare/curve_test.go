@@ -9,9 +9,9 @@ import (
 	"ablate/analysis/table"
 )
 
-// TestCurves: a curve is the mean over a row's seeds, with an interval from three seeds on
-// that has no values below 0 where no seed has; what rows share is one curve; the objective
-// is that of the row's trials.
+// TestCurves checks that a curve is the mean over a row's seeds, with an interval from three
+// seeds on that stays above 0 where all values do; that rows with equal values share one curve;
+// and that the objective is that of the row's trials.
 func TestCurves(t *testing.T) {
 	curves := &table.Table{Columns: []*table.Column{{Name: "trial", Kind: table.String}, {Name: "stage", Kind: table.String},
 		{Name: "step", Kind: table.Int}, {Name: "metric", Kind: table.String}, {Name: "value", Kind: table.Float}}}
@@ -23,7 +23,7 @@ func TestCurves(t *testing.T) {
 	}
 	for i, trial := range []string{"a1", "a2", "a3"} {
 		add(trial, "finetune", 20, []float64{.1, .001, .01}[i])
-		add(trial, "finetune", 10, math.NaN()) // of a run that diverged for a moment
+		add(trial, "finetune", 10, math.NaN()) // a diverging step
 		add(trial, "pretrain", 10, 5)
 		add([]string{"b1", "b2", "b3"}[i], "pretrain", 10, 5)
 		add([]string{"b1", "b2", "b3"}[i], "finetune", 20, float64(i-1))

@@ -9,94 +9,97 @@ import (
 	"ablate/analysis/table"
 )
 
-// Side is one of two tables that are compared with each other.
+// Side is one of the two studies that a Diff compares.
 type Side struct {
 	Name       string
-	Trials     *table.Table // as trials.arrow; those of a baseline have neither parameters nor artifacts
-	Samples    *table.Table // as samples.arrow, or sums by prompt; nil where there are none
-	Parameters []string     // columns of Trials that are parameters of trials; nil: they are not known
+	Trials     *table.Table // columns as in trials.arrow; a baseline's have neither parameters nor artifacts
+	Samples    *table.Table // columns as in samples.arrow, or as NewSums takes; nil where there are none
+	Parameters []string     // columns of Trials that are parameters of trials; nil where parameters are unknown
 }
 
-// Diff compares the rows of two tables that have the same name, A less B.
+// Diff compares the rows of two tables that have the same name: A minus B.
 //
-// Rows are paired by seed where the trials of a seed are the same trial, or begin with the
-// same pretrained model. Trials of equal seeds that begin with other models have next to
-// nothing in common: such rows are compared as independent samples (Welch 1947).
-// Differences are otherwise those of the ablation table: on the metric's scale, over the
-// levels that A declares, corrected by Holm over rows and A's primary metrics, and with
-// moderated spreads where rows are paired. Unpaired rows share the noise of each side's
-// pretrained models, so that their spreads know little of each other.
+// Rows are paired by seed where the trials of a seed are the same trial, or start from the same
+// pretrained model. Other rows are compared as independent samples (Welch 1947), because trials
+// of equal seeds on different models have hardly any noise in common. Differences are otherwise
+// those of the ablation table: on the metric's scale, over the sources of variation that A
+// declares, corrected by Holm over rows and A's primary metrics. Standard deviations are
+// moderated over rows that are paired, but not over unpaired rows: these share the noise of
+// each side's pretrained models, so that they add little information on each other's standard
+// deviations.
 type Diff struct {
 	A       string    `json:"a"`
 	B       string    `json:"b"`
 	Prompts string    `json:"prompts"` // Fixed or Sampled
-	Metrics []Metric  `json:"metrics"` // that both have
-	Rows    []DiffRow `json:"rows"`    // that both have, in the order of A
-	OnlyA   []string  `json:"onlyA"`   // labels of the rows that B lacks
-	OnlyB   []string  `json:"onlyB"`
-	Family  int       `json:"family"` // comparisons that are corrected together
-	// Known reports whether the parameters of both are known.
+	Metrics []Metric  `json:"metrics"` // metrics of both tables
+	Rows    []DiffRow `json:"rows"`    // rows of both tables, in the order of A
+	OnlyA   []string  `json:"onlyA"`   // labels of the rows that only A has
+	OnlyB   []string  `json:"onlyB"`   // labels of the rows that only B has
+	Family  int       `json:"family"`  // number of comparisons that are corrected together
+	// Known is true where the parameters of both tables are known.
 	Known bool `json:"known"`
-	// Actions are the stages of rows in both whose keys differ; nil where they are not known.
+	// Actions are the stages of common rows whose keys differ; null where keys are unknown.
 	Actions []Action `json:"actions"`
 	Notes   []Note   `json:"notes"`
 }
 
-// The relations of the trials of two rows of the same name.
+// The relations between the trials of two rows of the same name.
 const (
 	SameTrials = "trials"     // equal seeds are the same trial
-	SameModel  = "pretrained" // equal seeds begin with the same pretrained model
-	Nothing    = "nothing"    // no two trials begin with the same pretrained model, as far as is known
+	SameModel  = "pretrained" // equal seeds start from the same pretrained model
+	Nothing    = "nothing"    // no two trials are known to start from the same pretrained model
 )
 
-// DiffRow is a row of two tables.
+// DiffRow compares the rows of one name in two tables.
 type DiffRow struct {
 	Row     string  `json:"row"` // label
 	Arm     string  `json:"arm"`
-	Point   []Value `json:"point,omitempty"` // its values on the axes of A's arm
+	Point   []Value `json:"point,omitempty"` // its values on the swept axes of A's arm
 	Control bool    `json:"control,omitempty"`
-	Shares  string  `json:"shares"` // SameTrials, SameModel or Nothing; rows are paired by seed but for Nothing
-	// Same: the same trials, artifacts and values on all seeds that both have. There is
-	// nothing to test.
+	Shares  string  `json:"shares"` // what equal seeds share: trials, pretrained (models) or nothing; rows are paired by seed except for nothing
+	// Same is true where trials, artifacts and values are the same on all seeds that both rows
+	// have, so that there is nothing to test.
 	Same     bool                 `json:"same"`
 	SameAs   string               `json:"sameAs,omitempty"` // label of an earlier row that has the same trials on both sides
 	Settings []Setting            `json:"settings,omitempty"`
 	Values   map[string]DiffValue `json:"values"` // by metric
 }
 
-// Setting is a parameter in which two rows differ; empty where one does not use it.
+// Setting is a parameter in which two rows differ; a value is empty where its row does not use
+// the parameter.
 type Setting struct {
 	Path string `json:"path"`
 	A    string `json:"a"`
 	B    string `json:"b"`
 }
 
-// Action is a stage of rows in both tables whose keys differ.
+// Action is a stage of common rows whose keys differ.
 type Action struct {
 	Stage string   `json:"stage"`
 	Rows  []string `json:"rows"`
-	Only  string   `json:"only,omitempty"` // the one of A and B whose rows have the stage
-	// Settings are the lines of the stage's own keys that differ; none where it reads what
-	// changed before it.
+	Only  string   `json:"only,omitempty"` // the table, A or B, whose rows alone have the stage
+	// Settings are the lines of the stage's keys that differ; absent where only the stage's
+	// inputs changed.
 	Settings []Setting `json:"settings,omitempty"`
 }
 
-// DiffValue is a metric of two rows, over the seeds that the difference uses: the mean of A
-// less that of B is the difference.
+// DiffValue is a metric of two rows, over the seeds that the difference uses, so that the
+// difference is the mean of A minus the mean of B.
 type DiffValue struct {
 	A Cell `json:"a"`
 	B Cell `json:"b"`
-	// Difference is nil where the metric depends on the number of samples, and the rows have
-	// different ones.
+	// Difference is null where the metric depends on the number of samples and the rows have
+	// different numbers.
 	Difference *Difference `json:"difference"`
 }
 
-// NewDiff compares two tables. The options are A's; of these contrasts, the reference and
-// damage are not used.
+// NewDiff compares two tables. The options are those of A; Contrasts, Reference and Damaged are
+// not used. It fails where a table lacks a required column or has no rows, where no row is in
+// both, or where a metric is better higher in one and lower in the other.
 func NewDiff(a, b Side, o Options) (*Diff, error) {
 	for _, s := range []Side{a, b} {
 		if s.Trials.Rows() == 0 {
-			return nil, fmt.Errorf("%s has no trial", s.Name)
+			return nil, fmt.Errorf("%s has no trials", s.Name)
 		}
 	}
 	rowsA, err := group(a.Trials)
@@ -143,7 +146,7 @@ func NewDiff(a, b Side, o Options) (*Diff, error) {
 	for _, r := range rowsB {
 		byLabel[r.label] = r
 	}
-	first := map[string]string{} // label of the first row with these trials
+	first := map[string]string{} // by the trials of a row, label of the first row that has them
 	for _, r := range rowsA {
 		other, ok := byLabel[r.label]
 		if !ok {
@@ -164,7 +167,7 @@ func NewDiff(a, b Side, o Options) (*Diff, error) {
 		}
 	}
 	if len(d.Rows) == 0 {
-		return nil, fmt.Errorf("no row is in both: %s has %s, and %s has %s", a.Name, strings.Join(d.OnlyA, ", "), b.Name, strings.Join(d.OnlyB, ", "))
+		return nil, fmt.Errorf("the tables have no row in common: %s has %s, and %s has %s", a.Name, strings.Join(d.OnlyA, ", "), b.Name, strings.Join(d.OnlyB, ", "))
 	}
 	d.Family = x.test(d.Rows)
 	x.general()
@@ -181,14 +184,14 @@ func NewDiff(a, b Side, o Options) (*Diff, error) {
 	return d, nil
 }
 
-// differ is a builder whose rows are those of both sides, A's views first.
+// differ is a builder over the views of both sides, A's first.
 type differ struct {
 	*builder
 	a, b      Side
-	artifacts []string // names of the columns that have artifacts
+	artifacts []string // names of the columns of artifacts
 }
 
-// key names the trials of a row.
+// key returns the trials of a row as one text.
 func (x *differ) key(r *grouped) string {
 	var ids []string
 	for _, v := range r.views {
@@ -197,7 +200,7 @@ func (x *differ) key(r *grouped) string {
 	return strings.Join(ids, " ")
 }
 
-// id is the trial of a view, as its own table names it.
+// id returns the trial of a view, without the prefix of its side.
 func (x *differ) id(view int) string { return x.trial(view)[len(sideA):] }
 
 // both compares two rows of the same name.
@@ -233,7 +236,7 @@ func (x *differ) both(r, o *grouped) DiffRow {
 		}
 		d.Notes = append(d.Notes, x.caveats(m, r)...)
 		if out.Shares != Nothing && !d.own {
-			// Over the seeds that the difference uses, so that the numbers add up.
+			// Cells over the seeds of the difference, so that A − B is the difference.
 			v.A, v.B = x.over(m, &a, d), x.over(m, &b, d)
 		}
 		if !d.own {
@@ -245,8 +248,8 @@ func (x *differ) both(r, o *grouped) DiffRow {
 	return out
 }
 
-// paired are the views of two rows that are pairs, nil where no trials share more than a
-// seed, and what they share.
+// paired returns the views of two rows that form pairs, a[i] with b[i], and what the pairs
+// share. a is nil where no trials share more than a seed.
 func (x *differ) paired(r, o *grouped) (a, b []int, shares string) {
 	shares = SameTrials
 	for _, v := range r.views {
@@ -270,13 +273,12 @@ func (x *differ) paired(r, o *grouped) (a, b []int, shares string) {
 	return a, b, shares
 }
 
-// Model is the column of trials.arrow that has the artifact of the pretrained model.
+// Model is the name of the column of trials.arrow with the artifact of the pretrained model.
 const Model = "artifact.pretrain"
 
-// identical reports whether pairs of views have the same artifacts and values. A trial's id has
-// neither the code that ran it, nor the device, nor the bytes of a checkpoint that it
-// adopts: what those changed is in the artifacts, of which a baseline has none, and in
-// the values.
+// identical reports whether pairs of views have the same artifacts and values. The id of a
+// trial does not depend on the code that ran it, the device, or the bytes of a checkpoint that
+// it adopts. Changes of these show in the artifacts, which a baseline lacks, and in the values.
 func (x *differ) identical(a, b grouped) bool {
 	for k, v := range a.views {
 		w := b.views[k]
@@ -294,7 +296,7 @@ func (x *differ) identical(a, b grouped) bool {
 	return true
 }
 
-// settings are the parameters in which two rows differ.
+// settings returns the parameters in which two rows differ, nil where parameters are unknown.
 func (x *differ) settings(r, o *grouped) []Setting {
 	if x.a.Parameters == nil || x.b.Parameters == nil {
 		return nil
@@ -321,7 +323,7 @@ func (x *differ) settings(r, o *grouped) []Setting {
 	return out
 }
 
-// over is a metric of a row over the seeds of a difference.
+// over returns the cell of a row over the seeds of a difference.
 func (x *differ) over(m Metric, r *grouped, d Difference) Cell {
 	cut := *r
 	cut.views = slices.DeleteFunc(slices.Clone(r.views), func(v int) bool { return !slices.Contains(d.measured.seeds, x.seed(v)) })
@@ -329,8 +331,8 @@ func (x *differ) over(m Metric, r *grouped, d Difference) Cell {
 	return c
 }
 
-// unequalCounts are the numbers of samples of two rows, where the metric depends on them
-// and they differ.
+// unequalCounts returns the numbers of samples of two rows, and true where they differ and the
+// metric depends on them.
 func (x *differ) unequalCounts(m Metric, a, b *grouped, va, vb Cell) (mine, theirs int, differ bool) {
 	if mine, theirs, differ = x.counts(m, a.views, b.views); differ {
 		return mine, theirs, true
@@ -338,7 +340,8 @@ func (x *differ) unequalCounts(m Metric, a, b *grouped, va, vb Cell) (mine, thei
 	return va.Images, vb.Images, m.Depends == "n" && va.Images != vb.Images && va.Images > 0 && vb.Images > 0
 }
 
-// apart is a metric of a row less that of one whose trials share nothing with its own.
+// apart returns a metric of row a minus that of row b, whose trials share nothing: an unpaired
+// difference.
 func (x *differ) apart(m Metric, a, b *grouped) (Difference, bool) {
 	if x.zero(m, b) {
 		return x.builder.difference(m, a, b)
@@ -349,7 +352,8 @@ func (x *differ) apart(m Metric, a, b *grouped) (Difference, bool) {
 		return Difference{}, false
 	}
 	if n := min(da.samples, db.samples); da.scale != db.scale || da.samples != db.samples {
-		// One scale and one number of samples for both, or equal shares would differ.
+		// Both rows need one scale and one number of samples; otherwise equal shares would
+		// differ.
 		if da.scale != db.scale {
 			m.Range = ""
 		}
@@ -375,9 +379,9 @@ func (x *differ) apart(m Metric, a, b *grouped) (Difference, bool) {
 	return Difference{Cell: x.show(d, true), measured: d}, true
 }
 
-// test moderates the paired differences of each metric, tests all, and corrects the tests of
-// all rows and primary metrics as one family, whose size it returns. Rows that are the
-// same, or repeat another, are not in it.
+// test tests all differences, with standard deviations of paired rows moderated, and corrects
+// the tests of all rows and primary metrics as one family, whose size it returns. Rows with
+// identical results and rows that repeat another row are left out.
 func (x *differ) test(rows []DiffRow) int {
 	var family []*Difference
 	var metrics []string
@@ -425,10 +429,10 @@ func (x *differ) test(rows []DiffRow) int {
 	return len(family)
 }
 
-// The prefixes of trials of the sides: a trial may be in both.
+// The prefixes of the trials of each side, because both sides may have the same trial.
 const sideA, sideB = "a ", "b "
 
-// stack lays the trials of two sides below each other, in the columns that both have.
+// stack concatenates the trials of both sides, in the columns that both have.
 func stack(a, b Side) (*table.Table, error) {
 	out := below(a.Trials, b.Trials)
 	for _, c := range out.Columns {
@@ -439,7 +443,7 @@ func stack(a, b Side) (*table.Table, error) {
 	return out, nil
 }
 
-// stacked are the samples of both sides, nil where they are not of one kind.
+// stacked concatenates the samples of both sides; nil where they are of different kinds.
 func stacked(a, b *table.Table) (Samples, error) {
 	if a == nil || b == nil {
 		return nil, nil
@@ -453,7 +457,7 @@ func stacked(a, b *table.Table) (Samples, error) {
 	return nil, nil
 }
 
-// below lays two tables below each other, in the columns that both have, and marks the
+// below concatenates the rows of two tables in the columns that both have, and prefixes the
 // trials with their sides.
 func below(a, b *table.Table) *table.Table {
 	out := &table.Table{}

@@ -13,8 +13,8 @@ import (
 	"ablate/analysis/table"
 )
 
-// side is a table of rows whose values are known: trials of 1000 images that begin with the
-// given pretrained model, "" where it is not known.
+// side is a table of rows with known values: trials of 1000 images that start from the given
+// pretrained model, "" where it is unknown.
 type side struct {
 	table *table.Table
 	model string
@@ -34,7 +34,7 @@ func newSide(model string, first int64, trial string) *side {
 	return s
 }
 
-// row adds a row with values of alignment and of recall by seed.
+// row adds a row with values of alignment and recall by seed.
 func (s *side) row(label string, beta float64, alignment, recall []float64) *side {
 	c := s.table.Column
 	str := func(name, v string) { c(name).Strings = append(c(name).Strings, v) }
@@ -71,7 +71,7 @@ func diffed(t *testing.T, a, b *side) *compare.Diff {
 	return d
 }
 
-// known is a comparison as scipy has it (testdata/diff.py).
+// known is the result of scipy for a comparison (testdata/diff.py).
 type known struct {
 	A, B                          []float64
 	MeanA, MeanB, Mean, Low, High float64
@@ -98,8 +98,8 @@ func (k known) check(t *testing.T, what string, v compare.DiffValue) {
 	}
 }
 
-// TestDiffKnown: paired by seed where trials begin with the same pretrained models, by
-// Welch's test where they do not, on the scale of shares.
+// TestDiffKnown compares differences with scipy's: paired by seed where trials start from the
+// same pretrained models, else by Welch's test, on the scale of shares.
 func TestDiffKnown(t *testing.T) {
 	b, err := os.ReadFile("testdata/diff.json")
 	if err != nil {
@@ -138,8 +138,8 @@ func TestDiffKnown(t *testing.T) {
 	ref.Unequal.check(t, "four and five seeds", d.Rows[0].Values["alignment"])
 }
 
-// TestDiffPairs: the values are over the seeds that the difference uses, and rows that
-// share a trial are identical where all that they gave is.
+// TestDiffPairs checks that values are over the seeds that the difference uses, and that rows
+// with the same trials are identical where all their artifacts and values are.
 func TestDiffPairs(t *testing.T) {
 	long, short := []float64{.4, .52, .61, .57, .66}, []float64{.44, .58, .47}
 	d := diffed(t, newSide("m", 1, "x").row("row", 1, long, long), newSide("m", 2, "y").row("row", 1, short, short))
@@ -173,8 +173,8 @@ func TestDiffPairs(t *testing.T) {
 	}
 }
 
-// TestDiffRows: which rows and parameters differ, that repeated rows are one comparison, and
-// that numbers of samples must be equal.
+// TestDiffRows checks which rows and parameters differ, that repeated rows are one comparison,
+// and that numbers of samples must be equal.
 func TestDiffRows(t *testing.T) {
 	x, y := []float64{.44, .58, .47}, []float64{.52, .61, .57}
 	a := newSide("m", 1, "x").row("both", 1, x, x).row("gone", 1, x, x).row("more", 2, y, x)
@@ -214,7 +214,7 @@ func TestDiffRows(t *testing.T) {
 		t.Errorf("recall of 1000 and 7 samples: %+v", v)
 	}
 	b = newSide("m", 1, "y").row("other", 1, x, x)
-	if _, err := compare.NewDiff(a.side("A"), b.side("B"), compare.Options{}); err == nil || err.Error() != "no row is in both: A has both, again, more, and B has other" {
+	if _, err := compare.NewDiff(a.side("A"), b.side("B"), compare.Options{}); err == nil || err.Error() != "the tables have no row in common: A has both, again, more, and B has other" {
 		t.Errorf("no common row: %v", err)
 	}
 	b = newSide("m", 1, "y").row("both", 1, x, x)
@@ -224,7 +224,7 @@ func TestDiffRows(t *testing.T) {
 	}
 }
 
-// TestDiffFewSeeds: with fewer than three seeds nothing is tested.
+// TestDiffFewSeeds checks that nothing is tested with fewer than three seeds.
 func TestDiffFewSeeds(t *testing.T) {
 	for _, model := range []string{"m", "o"} {
 		d := diffed(t, newSide("m", 1, "x").row("row", 1, []float64{.4, .5}, []float64{.9, .8}), newSide(model, 1, "y").row("row", 1, []float64{.5, .5}, []float64{.9, .7}))
@@ -235,8 +235,8 @@ func TestDiffFewSeeds(t *testing.T) {
 	}
 }
 
-// TestDiffOtherPrompts: where two tables have different samples of prompts, the error of
-// both counts, though seeds begin with the same pretrained models.
+// TestDiffOtherPrompts checks that where two tables have different samples of prompts, the
+// error of both counts, even if seeds start from the same pretrained models.
 func TestDiffOtherPrompts(t *testing.T) {
 	values := []float64{.5, .52, .49, .51}
 	width := func(good [2]func(p int) float64) float64 {

@@ -7,8 +7,8 @@ import (
 	"ablate/analysis/table"
 )
 
-// TestDigits: values are printed with two significant digits of what is known of them, and
-// those of the shapes world as Shown declares.
+// TestDigits checks that values are printed with two significant digits of their uncertainty,
+// and metrics of the shapes world as Shown declares.
 func TestDigits(t *testing.T) {
 	trials := func(columns ...*table.Column) *table.Table {
 		n := columns[0].Len()
@@ -34,7 +34,7 @@ func TestDigits(t *testing.T) {
 		metric("big", "", 1000, 3000, 2000),                              // 2484
 		metric("tiny", "", 1e-9, 2e-9, 3e-9),                             // 2.5e-9
 		metric("clip", table.Share, .3101, .3102, .3103),                 // a share
-		metric("none", "", 0, 0, 0),                                      // nothing is known
+		metric("none", "", 0, 0, 0),                                      // all values 0
 		metric("alignment", table.Share, .5, .6, .7),                     // declared
 		metric("fidelity.frechet", table.Positive, 9.123, 9.124, 9.1235), // declared
 	}
@@ -52,7 +52,7 @@ func TestDigits(t *testing.T) {
 			t.Errorf("%s has %d digits, want %d", name, got, digits)
 		}
 	}
-	// One seed has three significant digits.
+	// With one seed there are three significant digits.
 	for _, c := range columns {
 		c.Floats = c.Floats[:1]
 	}
@@ -66,7 +66,7 @@ func TestDigits(t *testing.T) {
 	}
 }
 
-// TestDiffDigits: a comparison of two tables decides digits as one table does.
+// TestDiffDigits checks that a comparison of two tables chooses digits as one table does.
 func TestDiffDigits(t *testing.T) {
 	kid := func(s *side) compare.Side {
 		c := s.table.Column("fidelity.recall")

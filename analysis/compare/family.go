@@ -10,45 +10,47 @@ import (
 
 const (
 	alpha = 1 - Level
-	// power that a study is to have of finding what it declares to matter.
+	// power is the probability with which a study should detect a difference of the size that
+	// it declares to matter.
 	power = .8
 )
 
-// Detect is a difference that the study declares to matter, and the number of seeds that
-// finds it.
+// Detect is a difference that the study declares to matter, with the number of seeds that
+// detects it with 80% power.
 type Detect struct {
 	Metric      string  `json:"metric"`
-	Size        float64 `json:"size"`
-	Have        int     `json:"have"`                  // independent seeds of that row
-	Needs       int     `json:"needs"`                 // of that row, as those of a difference; 0 where no spread has been seen, or no number is enough
-	AtMost      int     `json:"atMost"`                // needed, were the standard deviation at its upper 80% bound; 0 as above
-	MorePrompts float64 `json:"morePrompts,omitempty"` // by how many times the prompts must be more
-	Row         string  `json:"row"`                   // that needs the most, among those that have too few if any has
+	Size        float64 `json:"size"`                  // in the metric's units
+	Have        int     `json:"have"`                  // number of independent seeds of the row
+	Needs       int     `json:"needs"`                 // number of seeds that the row needs; 0 where no standard deviation is known, or no number is enough
+	AtMost      int     `json:"atMost"`                // number of seeds needed if the standard deviation is at its upper 80% confidence bound; 0 as for needs
+	MorePrompts float64 `json:"morePrompts,omitempty"` // factor by which the number of prompts must grow, where no number of seeds is enough
+	Row         string  `json:"row"`                   // label of the row that needs most seeds, of those that have too few if there are any
 }
 
-// Resolution is what a table could have found: half of the comparisons of a primary
-// metric with as many seeds would find a difference of this size.
+// Resolution is the precision of a table: the median half-width of the corrected intervals of a
+// primary metric, over the comparisons with the same number of seeds. Half of them detect a
+// difference of this size.
 type Resolution struct {
 	Metric string  `json:"metric"`
 	Seeds  int     `json:"seeds"`
 	Size   float64 `json:"size"` // median half-width of the corrected intervals
-	Of     int     `json:"of"`   // comparisons
+	Of     int     `json:"of"`   // number of comparisons
 }
 
-// entry is a comparison of the family.
+// entry is a comparison of a row or contrast in one metric.
 type entry struct {
-	row      *Row // of a difference from the reference
+	row      *Row // the row, if the comparison is with the reference
 	contrast *Contrast
 	metric   string
 	d        *Difference
 }
 
-// name is the label of the row that is compared.
+// name returns the label of the row or contrast.
 func (e entry) name() string {
 	if e.row != nil {
 		return e.row.Label
 	}
-	return e.contrast.A + " less " + e.contrast.B
+	return e.contrast.A + " minus " + e.contrast.B
 }
 
 func (e entry) put() {
@@ -59,7 +61,7 @@ func (e entry) put() {
 	}
 }
 
-// entries are the comparisons of a metric, those of repeated rows left out.
+// entries returns the comparisons of a metric, without those of repeated rows.
 func (b *builder) entries(m Metric) []entry {
 	var out []entry
 	for i := range b.t.Rows {
@@ -77,9 +79,9 @@ func (b *builder) entries(m Metric) []entry {
 	return out
 }
 
-// correct moderates the spreads of each metric's differences, tests them, and corrects
-// the tests of all rows and primary metrics as one family. Rows that repeat another's
-// trials are one comparison.
+// correct moderates the standard deviations of each metric's differences, tests these, and
+// corrects the tests of all rows and primary metrics as one family. A row that repeats
+// another's trials is not tested again.
 func (b *builder) correct() {
 	var family []entry
 	byMetric := map[string][]entry{}
@@ -127,7 +129,9 @@ func (b *builder) correct() {
 	b.repeat()
 }
 
-// holm corrects the tests of a family of differences in metrics.
+// holm corrects the tests of a family of differences: those of a difference and, where the
+// study declares a size that matters, those of equivalence. metrics has the metric of each
+// difference.
 func (b *builder) holm(family []*Difference, metrics []string) {
 	differs, equivalent := make([]float64, len(family)), make([]float64, len(family))
 	for i, d := range family {
@@ -145,9 +149,9 @@ func (b *builder) holm(family []*Difference, metrics []string) {
 	}
 }
 
-// moderate draws the spreads of the rows' differences towards each other, of each scale
-// apart. Contrasts keep their own, for they share rows with each other. A spread of 0
-// that no other row can mend is not known.
+// moderate shrinks the standard deviations of the rows' differences towards a common value
+// (stats.Moderate), separately for each scale. Contrasts are not moderated, because they share
+// rows with each other. A standard deviation that stays 0 gives no interval.
 func (b *builder) moderate(all []entry) {
 	byScale := map[stats.Scale][]*measured{}
 	for _, e := range all {
@@ -173,8 +177,8 @@ func (b *builder) moderate(all []entry) {
 	}
 }
 
-// detect counts the seeds that finding a difference of the given size needs: at the level
-// of Holm's first step, which is enough whatever the other rows do.
+// detect computes how many seeds detect a difference of the given size at the level of Holm's
+// first step over all planned comparisons, which is enough whatever the other rows show.
 func (b *builder) detect(m Metric, size float64, all []entry) {
 	out := Detect{Metric: m.Name, Size: size}
 	level := b.looks.Last(alpha / float64(max(b.t.Planned, 1)))
@@ -193,7 +197,7 @@ func (b *builder) detect(m Metric, size float64, all []entry) {
 			}
 			d.TooMany = d.MorePrompts == 0
 		}
-		rank := func(needs int, have int) int { // none is enough, too few, enough
+		rank := func(needs int, have int) int { // 2: no number is enough, 1: the row has too few seeds, 0: it has enough
 			switch {
 			case needs == 0:
 				return 2
@@ -212,8 +216,8 @@ func (b *builder) detect(m Metric, size float64, all []entry) {
 	b.t.Detect = append(b.t.Detect, out)
 }
 
-// design is what is known of the spread of a difference: from three seeds on its
-// estimate, of two their own spread.
+// design returns the standard deviation of a difference for planning: its estimate from three
+// or more seeds, or the standard deviation of two. It returns false with fewer seeds.
 func (b *builder) design(d *Difference) (stats.Design, bool) {
 	switch {
 	case d.tested():
@@ -230,7 +234,7 @@ func (b *builder) design(d *Difference) (stats.Design, bool) {
 	return stats.Design{}, false
 }
 
-// resolution is the median half-width of a metric's corrected intervals.
+// resolution adds the median half-width of a metric's corrected intervals, by number of seeds.
 func (b *builder) resolution(m Metric, all []entry) {
 	widths := map[int][]float64{} // by number of seeds
 	for _, e := range all {
@@ -245,8 +249,8 @@ func (b *builder) resolution(m Metric, all []entry) {
 	}
 }
 
-// repeat gives rows that have the same trials as another row the differences of that row.
-// A row that has only some of its trials gets none, because the other has more seeds.
+// repeat copies the differences of a row to the rows with the same trials. A row with only some
+// of the trials gets none, because its seeds are fewer.
 func (b *builder) repeat() {
 	index := map[string]int{}
 	for i, r := range b.t.Rows {
@@ -268,7 +272,8 @@ func (b *builder) repeat() {
 	}
 }
 
-// best finds the row of each metric that the data single out.
+// best sets, for each metric, the row that is significantly better than all others, if there is
+// one.
 func (b *builder) best() {
 	for k := range b.t.Metrics {
 		m := &b.t.Metrics[k]
@@ -293,7 +298,7 @@ func (b *builder) best() {
 
 // singled reports whether a row is significantly better than every other of a list.
 func (b *builder) singled(m Metric, top int, in []int) bool {
-	notes := len(b.t.Notes) // comparisons that are not shown leave none
+	notes := len(b.t.Notes) // these comparisons are not shown, so neither are their notes
 	defer func() { b.t.Notes = b.t.Notes[:notes] }()
 	var p []float64
 	for _, i := range in {

@@ -23,13 +23,13 @@ func find(t *testing.T, tab *compare.Table, label string) compare.Row {
 	t.Helper()
 	i := slices.IndexFunc(tab.Rows, func(r compare.Row) bool { return r.Label == label })
 	if i < 0 {
-		t.Fatalf("there is no row %s", label)
+		t.Fatalf("the table has no row %s", label)
 	}
 	return tab.Rows[i]
 }
 
-// TestPlanned: the seeds that a study needs are corrected for all comparisons that it will
-// test, also while two seeds are too few for a test.
+// TestPlanned checks that the seeds that a study needs are corrected for all comparisons that it
+// will test, even if two seeds are too few for a test.
 func TestPlanned(t *testing.T) {
 	arms, order := map[string][]float64{"base": {.5, .52}, "a": {.6, .65}}, []string{"base", "a"}
 	needs := func() int {
@@ -53,8 +53,9 @@ func TestPlanned(t *testing.T) {
 	}
 }
 
-// TestFamily: what is resolved alone need not be in a family of many; what is
-// declared to matter has its seeds counted, and less can be equivalent.
+// TestFamily checks that a difference that is significant alone need not be so in a large
+// family, that the seeds that detect a declared size are computed, and that a smaller
+// difference can be equivalent.
 func TestFamily(t *testing.T) {
 	base := []float64{.5, .52, .54, .5}
 	plus := func(d ...float64) []float64 {
@@ -89,7 +90,7 @@ func TestFamily(t *testing.T) {
 	if x.Equivalent || x.Needs < 4 {
 		t.Errorf("a noisy difference: %+v, want more seeds", x)
 	}
-	if got.Family != 22 { // of eleven rows and two primary metrics
+	if got.Family != 22 { // eleven rows times two primary metrics
 		t.Errorf("a family of %d comparisons", got.Family)
 	}
 	if len(got.Detect) != 1 || got.Detect[0].Have != 4 || got.Detect[0].Needs < 4 || got.Detect[0].AtMost < got.Detect[0].Needs {
@@ -114,14 +115,15 @@ func TestFamily(t *testing.T) {
 	if f == nil || f.N != 4 {
 		t.Fatalf("front: %+v", f)
 	}
-	for _, p := range f.Points { // recall falls as alignment rises: all but ties are on it
+	for _, p := range f.Points { // recall falls as alignment rises, so that all points but ties are on the front
 		if p.Label == "clear" && (!p.On || p.Distance != 0 || p.DominatedBy != "") {
 			t.Errorf("the clear arm on the front: %+v", p)
 		}
 	}
 }
 
-// TestExploratory: what is not primary is not corrected, and not called significant.
+// TestExploratory checks that metrics that are not primary are not corrected, and not called
+// significant.
 func TestExploratory(t *testing.T) {
 	arms := map[string][]float64{"base": {.5, .52, .54}, "a": {.7, .71, .75}, "b": {.6, .64, .63}}
 	trials, samples := study(arms, []string{"base", "a", "b"}, diagonal(3))
@@ -138,8 +140,8 @@ func TestExploratory(t *testing.T) {
 	}
 }
 
-// TestFrontSharesSeeds: rows on fewer seeds are on the front, over the seeds that all
-// share, and a row without these is named.
+// TestFrontSharesSeeds checks that means of the front are over the seeds that all its rows
+// share, and that a row without these seeds is named.
 func TestFrontSharesSeeds(t *testing.T) {
 	nan := math.NaN()
 	got := ablation(t, map[string][]float64{"base": {.5, .52, .51, .5, .53, nan}, "few": {.6, .62, .63, .6, nan, nan}, "apart": {nan, nan, nan, nan, nan, .6}},
@@ -150,7 +152,7 @@ func TestFrontSharesSeeds(t *testing.T) {
 	}
 }
 
-// TestDominated: a row that another beats in both metrics, beyond doubt.
+// TestDominated checks a row that another one significantly beats in both metrics.
 func TestDominated(t *testing.T) {
 	trials, samples := study(map[string][]float64{"base": {.5, .52, .51, .5}, "better": {.7, .73, .71, .69}}, []string{"base", "better"}, diagonal(4))
 	recall := trials.Column("fidelity.recall").Floats
@@ -166,8 +168,8 @@ func TestDominated(t *testing.T) {
 	}
 }
 
-// TestMetricsBesideShown: what a study guards or wants to detect is in its
-// table, whether the short tables show it or not.
+// TestMetricsBesideShown checks that metrics that a study guards or wants to detect are in its
+// table, whether short tables show them or not.
 func TestMetricsBesideShown(t *testing.T) {
 	trials, samples := study(map[string][]float64{"base": {.5, .52, .54}, "a": {.6, .61, .65}}, []string{"base", "a"}, diagonal(3))
 	seen, guarded := *trials.Column("alignment"), *trials.Column("alignment")
@@ -185,9 +187,8 @@ func TestMetricsBesideShown(t *testing.T) {
 	}
 }
 
-// TestCrossed: nine runs of three pretrainings and three feedbacks are three
-// independent seeds wherever runs are counted. The difference is one of
-// pretraining alone.
+// TestCrossed checks that nine crossed runs of three pretrainings and three feedbacks count as
+// three independent seeds everywhere. The difference depends on the pretraining alone.
 func TestCrossed(t *testing.T) {
 	arms := map[string][]float64{"base": nil, "a": nil}
 	var seeds [][2]int64
@@ -207,19 +208,19 @@ func TestCrossed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Another program's table may have seeds that no study has.
+	// Tables of other programs may have names that are not seeds.
 	trials.Column("seed.feedback").Ints[0], trials.Column("seed.feedback").Ints[9] = -1, -1
 	if _, err := ablate(trials, samples, compare.Options{}); err != nil {
 		t.Error(err)
 	}
-	// Of nine runs three are worse: the same pretraining.
+	// Three of nine runs are worse, those of one pretraining.
 	if d := find(t, got, "a").Differences["alignment"]; d.N != 3 || len(d.Values) != 9 || d.Significant {
 		t.Errorf("crossed seeds: %+v", d)
 	}
 }
 
-// TestBestNeedsTheData: the highest mean is not called the best where another
-// may be.
+// TestBestNeedsTheData checks that the row with the highest mean is not called the best where
+// it is not significantly better than another.
 func TestBestNeedsTheData(t *testing.T) {
 	got := ablation(t, map[string][]float64{"base": {.5, .52, .54}, "a": {.6, .61, .63}, "b": {.61, .6, .63}}, []string{"base", "a", "b"}, diagonal(3))
 	for _, m := range got.Metrics {
@@ -229,8 +230,8 @@ func TestBestNeedsTheData(t *testing.T) {
 	}
 }
 
-// TestSameValues: a value that is the same for all seeds has no interval, where nothing
-// else is known of its error.
+// TestSameValues checks that a value that is the same for all seeds has no interval, if no
+// other error is known.
 func TestSameValues(t *testing.T) {
 	trials, samples := study(map[string][]float64{"base": {.5, .5, .5}, "a": {.6, .6, .6}}, []string{"base", "a"}, diagonal(3))
 	trials.Column("proxy").Range = ""
@@ -317,13 +318,13 @@ func TestSweep(t *testing.T) {
 	if seen != len(want) {
 		t.Errorf("%d effects, want %d", seen, len(want))
 	}
-	// The axes are part of the file, and no other text is read for them.
+	// The axes are metadata of the file, and must parse.
 	trials.Meta["axes"] = "beta"
 	if _, err = ablate(trials, samples, compare.Options{}); err == nil || !strings.Contains(err.Error(), `metadata "axes"`) {
 		t.Errorf("axes that are not JSON: %v", err)
 	}
 	compare.SetAxes(trials, map[string][]string{"grid": {"beta", "rate"}})
-	// A sweep with a point left out has no balanced effects, and says so.
+	// A sweep with a missing point has no balanced effects, and the note for it.
 	for _, c := range trials.Columns {
 		cut(c, 5)
 	}
@@ -335,7 +336,7 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// cut drops a column's last n values.
+// cut removes a column's last n values.
 func cut(c *table.Column, n int) {
 	k := c.Len() - n
 	switch c.Kind {

@@ -7,40 +7,39 @@ import (
 	"ablate/analysis/stats"
 )
 
-// Floor is the noise of a metric: how far the reference varies over seeds, and the smallest
-// differences that a given number of seeds can find.
+// Floor is the noise floor of a metric: its standard deviation over seeds in the reference, and
+// the smallest differences that a given number of seeds detects.
 type Floor struct {
 	Metric string  `json:"metric"`
-	Seeds  int     `json:"seeds"` // independent ones of the reference
-	Mean   float64 `json:"mean"`  // of the reference
-	SD     float64 `json:"sd"`    // of the reference over seeds
-	// Paired is the standard deviation of a difference from the reference, paired by seed:
-	// the median of the rows that are compared; Rows are their number.
+	Seeds  int     `json:"seeds"` // number of independent seeds of the reference
+	Mean   float64 `json:"mean"`  // mean of the reference
+	SD     float64 `json:"sd"`    // standard deviation of the reference over seeds
+	// Paired is the standard deviation of a difference from the reference, paired by seed, as
+	// the median over the rows that are compared.
 	Paired float64    `json:"paired"`
-	Rows   int        `json:"rows"`
+	Rows   int        `json:"rows"` // number of rows that are compared
 	Find   []Smallest `json:"find"`
 }
 
-// Smallest is the smallest difference that a number of seeds finds with 80% power, on average
-// over what the true standard deviation of the median row may be: of one comparison at 5%,
-// and corrected for all of the table's family.
+// Smallest is the smallest difference that a number of seeds detects with 80% power, averaged
+// over the uncertainty of the standard deviation of the median row.
 type Smallest struct {
 	Seeds     int     `json:"seeds"`
-	Alone     float64 `json:"alone"`
-	Corrected float64 `json:"corrected"`
+	Alone     float64 `json:"alone"`     // for a single comparison at 5%
+	Corrected float64 `json:"corrected"` // for a comparison that is corrected for all comparisons of the table
 }
 
-// design is one with the degrees of freedom of its standard deviation.
+// design is a stats.Design with the degrees of freedom of its standard deviation.
 type design struct {
 	stats.Design
 	df float64
 }
 
-// floorSeeds are the numbers of seeds of which a floor has the smallest differences.
+// floorSeeds are the numbers of seeds for which a Floor has the smallest differences.
 var floorSeeds = []int{3, 5, 8, 12, 20}
 
-// Floors are the floors of a table's primary metrics, as far as its reference has three
-// seeds and a row is compared with it.
+// Floors returns the noise floors of a table's primary metrics. A metric has none if its
+// reference has fewer than three independent seeds, or no row is compared with it.
 func (t *Table) Floors() []Floor {
 	i := slices.IndexFunc(t.Rows, func(r Row) bool { return r.Label == t.Reference })
 	if i < 0 {
@@ -69,8 +68,9 @@ func (t *Table) Floors() []Floor {
 			scale = stats.Identity
 		}
 		base := scale.To(c.Mean, c.Images)
-		// above is a distance on the scale in the metric's units, away from the nearer end of
-		// its range.
+		// above converts a distance on the scale to the metric's units: below the mean where
+		// higher is better, else above it. That is away from the nearer end of the metric's
+		// range, which would shorten the distance.
 		above := func(y float64) float64 {
 			if m.sign() > 0 {
 				return c.Mean - scale.From(base-y, c.Images)
@@ -86,7 +86,7 @@ func (t *Table) Floors() []Floor {
 	return out
 }
 
-// spread is the standard deviation over seeds of a cell's values on a scale.
+// spread returns the standard deviation over seeds of a cell's values on a scale.
 func spread(scale stats.Scale, c Cell) float64 {
 	y, seeds := make([]float64, len(c.Values)), make([]stats.Seed, len(c.Values))
 	for i, x := range c.Values {

@@ -9,8 +9,8 @@ import (
 	"ablate/analysis/compare"
 )
 
-// TestFloors: of a metric without a range the floor is in its own units, and the smallest
-// difference is what the power of a t test gives.
+// TestFloors checks that the floor of a metric without a range is in its own units, and that
+// the smallest difference is that of the power of a t test.
 func TestFloors(t *testing.T) {
 	trials, samples := study(map[string][]float64{"base": {.5, .52, .54, .51, .53}, "a": {.6, .64, .63, .6, .66}}, []string{"base", "a"}, diagonal(5))
 	trials.Column("proxy").Range = ""

@@ -6,38 +6,38 @@ import (
 	"ablate/analysis/stats"
 )
 
-// Front is the Pareto front of two metrics, more of both being better. Controls
-// are not on it, for no method could have them.
+// Front is the Pareto front of two metrics of which higher values are better. Controls are left
+// out, because no method could attain them.
 type Front struct {
-	X      string       `json:"x"`
-	Y      string       `json:"y"`
-	Seeds  []string     `json:"seeds"` // over which the means are taken: all rows of the front have them
-	N      int          `json:"n"`     // independent ones
+	X      string       `json:"x"`     // metric
+	Y      string       `json:"y"`     // metric
+	Seeds  []string     `json:"seeds"` // seeds of all means, which all points have
+	N      int          `json:"n"`     // number of independent seeds
 	Points []FrontPoint `json:"points"`
-	Left   []string     `json:"left,omitempty"` // rows that lack a metric, one of the seeds, or have other numbers of samples
+	Left   []string     `json:"left,omitempty"` // labels of rows that are left out: they lack a metric or a seed, or have another number of samples
 }
 
-// FrontPoint is a row beside the front.
+// FrontPoint is a row in the plane of both metrics.
 type FrontPoint struct {
 	Label string  `json:"label"`
-	X     float64 `json:"x"`
-	Y     float64 `json:"y"`
-	On    bool    `json:"on"` // no row has better means of both
+	X     float64 `json:"x"`  // mean of metric X
+	Y     float64 `json:"y"`  // mean of metric Y
+	On    bool    `json:"on"` // on the front: no row has better means of both metrics
 	// CellX and CellY are the row's cells over the seeds of the front.
 	CellX Cell `json:"-"`
 	CellY Cell `json:"-"`
-	// Distance is how much both means would have to gain for no row to dominate this one.
+	// Distance is the distance to the front: the smallest amount by which both means must
+	// improve so that no row dominates this one.
 	Distance float64 `json:"distance"`
-	// DominatedBy is a row that is significantly better in both metrics, the surest of them.
-	// P is the two-sided p value of the less sure of both metrics (intersection-union:
-	// Berger 1982), corrected over all pairs of rows of which one has better means of both
-	// (Holm).
+	// DominatedBy is the label of a row that is significantly better in both metrics, of
+	// several the one with the smallest p. P is its two-sided p value, the larger one of the
+	// two metrics (intersection-union test, Berger 1982), corrected by Holm over all pairs of
+	// rows of which one has better means of both metrics.
 	DominatedBy string  `json:"dominatedBy,omitempty"`
 	P           float64 `json:"p,omitempty"`
 }
 
-// front finds the Pareto front of the rows that have both metrics, over the seeds that
-// they share.
+// front adds the Pareto front of the rows that have both metrics, over seeds that they share.
 func (b *builder) front(x, y string) {
 	mx, okX := b.t.Metric(x)
 	my, okY := b.t.Metric(y)
@@ -60,7 +60,7 @@ func (b *builder) front(x, y string) {
 	}
 	on, distance := stats.Front(points), stats.BehindFront(points)
 	var p []float64
-	var of, by []int // the rows of each p
+	var of, by []int // of each p value: the row, and the row that is better
 	for i, r := range rows {
 		f.Points = append(f.Points, FrontPoint{Label: r.label, X: points[i].X, Y: points[i].Y, On: on[i], Distance: distance[i], CellX: cells[i][0], CellY: cells[i][1]})
 		if !on[i] {
@@ -78,8 +78,9 @@ func (b *builder) front(x, y string) {
 	b.t.Front = f
 }
 
-// onFront chooses the seeds that leave the most rows, and among those the most seeds, and
-// returns the rows cut to them.
+// onFront returns the rows of the front, cut to common seeds. It chooses the set of at least
+// three seeds, if possible, that the most rows have, and of such sets the largest. Labels of
+// other rows are appended to f.Left.
 func (b *builder) onFront(f *Front, mx, my Metric) []*grouped {
 	type candidate struct {
 		row   *grouped
@@ -109,10 +110,10 @@ func (b *builder) onFront(f *Front, mx, my Metric) []*grouped {
 	var best []stats.Seed
 	var tried [][]stats.Seed
 	most := 0
-	for _, floor := range []int{stats.LeastSeeds, 1} { // an interval needs so many
+	for _, floor := range []int{stats.LeastSeeds, 1} { // an interval needs LeastSeeds
 		for _, c := range all {
 			set := c.seeds
-			for _, o := range all { // what this row shares with each other is a candidate, too
+			for _, o := range all { // the seeds that two rows share are a candidate too
 				shared := slices.DeleteFunc(slices.Clone(c.seeds), func(s stats.Seed) bool { return !slices.Contains(o.seeds, s) })
 				for _, try := range [][]stats.Seed{set, shared} {
 					if len(try) < floor || slices.ContainsFunc(tried, func(t []stats.Seed) bool { return slices.Equal(t, try) }) {
@@ -148,8 +149,8 @@ func (b *builder) onFront(f *Front, mx, my Metric) []*grouped {
 	return rows
 }
 
-// unlike reports whether two rows have different numbers of samples in a metric that
-// depends on them.
+// unlike reports whether two rows have different numbers of samples in one of the metrics that
+// depend on them.
 func (b *builder) unlike(r, o *grouped, metrics ...Metric) bool {
 	return slices.ContainsFunc(metrics, func(m Metric) bool {
 		mine, theirs, differ := b.counts(m, r.views, o.views)
@@ -160,8 +161,8 @@ func (b *builder) unlike(r, o *grouped, metrics ...Metric) bool {
 	})
 }
 
-// dominated finds the rows that have better means of both metrics than row i, and of each
-// the two-sided p value of the metric in which it is less surely better.
+// dominated returns the indices of the rows with better means of both metrics than row i and,
+// for each, the larger two-sided p value of the two metrics.
 func (b *builder) dominated(mx, my Metric, rows []*grouped, points []stats.Point, i int) (by []int, p []float64) {
 	var dx, dy []*measured
 	for j, r := range rows {
@@ -184,7 +185,8 @@ func (b *builder) dominated(mx, my Metric, rows []*grouped, points []stats.Point
 
 func (d measured) tested() bool { return d.level == OverSeeds || d.level == OverBoth }
 
-// moderate draws the spreads of estimates on one scale towards each other.
+// moderate shrinks the standard deviations of estimates on one scale towards a common value
+// (stats.Moderate). Where scales differ, it changes nothing.
 func moderate(all []*measured) {
 	sd, df := make([]float64, len(all)), make([]float64, len(all))
 	for i, d := range all {

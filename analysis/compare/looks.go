@@ -7,21 +7,22 @@ import (
 	"ablate/analysis/stats"
 )
 
-// State is what a study that is tested while it runs knows of a comparison.
+// State is the state of a comparison at an interim analysis of a sequential study.
 type State string
 
+// The states of a comparison.
 const (
 	Found    State = "significant"
 	Alike    State = "equivalent"
-	Unlikely State = "unlikely" // at the difference seen so far, the last look would find it with less than 10% power
-	Open     State = "open"     // more seeds may tell
+	Unlikely State = "unlikely" // futile: with the present estimate, the last look would have less than 10% power
+	Open     State = "open"     // more seeds may settle the comparison
 )
 
-// unlikely is the power at the last look below which no more seeds are spent.
+// unlikely is the power of the last look, at the present estimate of the difference, below
+// which a comparison stops for futility.
 const unlikely = .1
 
-// states decides for each primary comparison of a study with looks whether more seeds may
-// settle it.
+// states sets the state of each primary comparison of a study with looks.
 func (b *builder) states(family []entry) {
 	if b.looks == nil {
 		return
@@ -42,9 +43,9 @@ func (b *builder) states(family []entry) {
 	}
 }
 
-// Unsettled are the labels of the rows that need more seeds: of a difference or contrast
-// on a primary metric that is open or, where precise has sizes by metric, of an interval
-// that is wider than its size.
+// Unsettled returns the labels of the rows that need more seeds. If precise is nil, these are
+// the rows of open comparisons on primary metrics; otherwise, those with an uncorrected
+// interval that is wider than precise allows for its metric.
 func (t *Table) Unsettled(precise map[string]float64) []string {
 	open := func(metric string, d Difference) bool {
 		if precise == nil {
@@ -77,10 +78,10 @@ func (t *Table) Unsettled(precise map[string]float64) []string {
 	return out
 }
 
-// Expected is the mean number of seeds that each row of a study is expected to take, by
-// label, where it goes on until its comparisons are settled. Rows without a test yet have
-// the expectation of differences as large as those of published studies: normal, of three
-// standard deviations of a seed.
+// Expected returns the expected number of seeds of each row of a sequential study, by label;
+// nil where the study has no looks. Rows that are not tested yet are given differences as large
+// as those of published studies: normal, with a standard deviation of three standard deviations
+// of a seed.
 func (t *Table) Expected() map[string]float64 {
 	looks := stats.NewLooks(t.Looks)
 	if looks == nil {
@@ -121,7 +122,7 @@ func (t *Table) Expected() map[string]float64 {
 	return out
 }
 
-// seedsOf is the largest number of seeds behind a value of a row.
+// seedsOf returns the largest number of independent seeds of a value of a row.
 func seedsOf(r Row) int {
 	n := 0
 	for _, c := range r.Cells {

@@ -10,37 +10,37 @@ import (
 	"ablate/analysis/table"
 )
 
-// measured is a weighted sum of rows' values of a metric, taken seed by seed on the
-// metric's scale.
+// measured is the estimate of a weighted sum of rows' values of a metric, such as a difference,
+// by seed on the metric's scale.
 type measured struct {
 	stats.Estimate
-	level string // what the estimate's error is over; empty: it has none
+	level string // sources of variation in the estimate's error; empty: no error is known
 	scale stats.Scale
 	seeds []stats.Seed
 	y     []float64 // the weighted sums on the scale, by seed
-	raw   []float64 // those of the values themselves
-	// base is the value on the scale at which a difference is shown in the metric's units,
-	// and samples are what a share is of there. baseBy are its values by seed and baseEstimate
-	// its error; both are empty where the units are those of the scale.
+	raw   []float64 // the weighted sums in the metric's units, by seed
+	// base is the value on the scale at which a difference is transformed to the metric's
+	// units, and samples the number of samples of shares there. baseBy has base by seed and
+	// baseEstimate its error; both are empty where the scale is the identity.
 	base         float64
 	samples      int
 	baseBy       []float64
 	baseEstimate stats.Estimate
-	apart        bool // of two rows whose errors are independent: base is the other row
-	images       int  // the smallest number of samples behind a value
+	apart        bool // the difference is unpaired: base is the row that is subtracted
+	images       int  // smallest number of samples of a value
 	notes        []int
 }
 
-// at sets the base of a difference. Where the units are those of the scale, its error does
-// not count.
+// at sets the base of a difference. On the identity scale the error of the base does not
+// matter.
 func (d *measured) at(base measured) {
 	if d.base = base.Mean; base.level != "" && d.scale != stats.Identity {
 		d.baseBy, d.baseEstimate = base.y, base.Estimate
 	}
 }
 
-// of is a value of the scale in the metric's units: of a level itself, or of a difference
-// from base.
+// of transforms a value y of the scale, either a level or a difference from base, to the
+// metric's units.
 func (d measured) of(y float64, difference bool) float64 {
 	if !difference || d.scale == stats.Identity {
 		return d.scale.From(y, d.samples)
@@ -48,12 +48,12 @@ func (d measured) of(y float64, difference bool) float64 {
 	return d.from(d.base, y)
 }
 
-// from is a difference from a base, in the metric's units.
+// from transforms the difference y from a base to the metric's units.
 func (d measured) from(base, y float64) float64 {
 	return d.scale.From(base+y, d.samples) - d.scale.From(base, d.samples)
 }
 
-// interval is one of the estimate in the metric's units.
+// interval returns the interval of the estimate at a level, in the metric's units.
 func (d measured) interval(level float64, difference bool) Bounds {
 	i := d.Estimate.Interval(level)
 	out := Bounds{d.of(i.Low, difference), d.of(i.High, difference)}
@@ -63,15 +63,15 @@ func (d measured) interval(level float64, difference bool) Bounds {
 	return d.widen(out, i, d.baseEstimate.Interval(level))
 }
 
-// widen adds the error of base to the bounds of a difference in the metric's units: what is
-// one difference on the scale is another difference in units wherever base is another. The
-// two errors are added as those of two correlated estimates (Zou 2007, Psychological Methods
-// 12). The bounds keep their signs, so that an interval has 0 exactly where that on the
-// scale has.
+// widen adds the error of the base to the bounds b of a difference in the metric's units,
+// because the same difference on the scale is another one in those units if the base is
+// another. y is the interval on the scale, and base that of the base. The errors are combined
+// as those of two correlated estimates (Zou 2007, Psychological Methods 12). The bounds keep
+// their signs, so that the interval contains 0 exactly where y does.
 func (d measured) widen(b Bounds, y, base stats.Interval) Bounds {
 	mean := d.from(d.base, d.Mean)
 	atLow, atHigh := d.from(base.Low, d.Mean), d.from(base.High, d.Mean)
-	r := 1. // with fewer than three seeds it is not known
+	r := 1. // with fewer than three seeds the correlation is unknown, and 1 is the worst case
 	if d.apart || len(d.y) >= stats.LeastSeeds {
 		if r = -d.baseEstimate.SE() / d.SE(); !d.apart {
 			r = stat.Correlation(d.y, d.baseBy, nil)
@@ -79,7 +79,7 @@ func (d measured) widen(b Bounds, y, base stats.Interval) Bounds {
 		if atHigh < atLow {
 			r = -r
 		}
-		if !(r > 0) { // a correlation that narrows the interval is not relied on
+		if !(r > 0) { // a negative correlation would narrow the interval, so it is ignored
 			r = 0
 		}
 	}
@@ -95,8 +95,8 @@ func (d measured) widen(b Bounds, y, base stats.Interval) Bounds {
 	}
 }
 
-// margins are those of ±size in the metric's units around a base, on the scale. One that
-// lies outside the metric's range is infinite.
+// margins returns the bounds on the scale of ±size in the metric's units around a base. A bound
+// outside the metric's range is infinite.
 func (d measured) margins(size, base float64) (low, high float64) {
 	if d.scale == stats.Identity {
 		return -size, size
@@ -111,14 +111,14 @@ func (d measured) margins(size, base float64) (low, high float64) {
 	return to(at-size, math.Inf(-1)), to(at+size, math.Inf(1))
 }
 
-// narrowest are the margins that lie within those around every base of its interval: a
-// test against them is a test of the difference in units.
+// narrowest returns the intersection of the margins around base and around both ends of its
+// interval, so that a test against them is a test of the difference in the metric's units.
 func (d measured) narrowest(size float64) (low, high float64) {
 	low, high = d.margins(size, d.base)
 	if d.baseBy == nil {
 		return low, high
 	}
-	i := d.baseEstimate.Interval(1 - 2*alpha) // one-sided, as the tests are
+	i := d.baseEstimate.Interval(1 - 2*alpha) // the tests are one-sided
 	for _, base := range []float64{i.Low, i.High} {
 		l, h := d.margins(size, base)
 		low, high = max(low, l), min(high, h)
@@ -126,20 +126,20 @@ func (d measured) narrowest(size float64) (low, high float64) {
 	return low, high
 }
 
-// constant reports whether every row has the same value for all seeds.
+// constant reports whether values, one line for each seed, are the same for all seeds.
 func constant(values [][]float64) bool {
 	return !slices.ContainsFunc(values, func(line []float64) bool { return !slices.Equal(line, values[0]) })
 }
 
-// term is a row with its weight.
+// term is a row with its weight in a sum.
 type term struct {
 	row    *grouped
 	weight float64
 }
 
-// measure takes a weighted sum of rows over the seeds that all of them have. The base is
-// the mean of the rows that bases names, of all where it is nil. It reports false where
-// no seed has a value.
+// measure estimates a weighted sum of rows over the seeds that all of them have. Its base is
+// the mean of the rows in bases, or of all rows where bases is nil. It returns false where no
+// seed has a value of every row.
 func (b *builder) measure(m Metric, terms []term, bases []*grouped) (measured, bool) {
 	col, count := b.columns[m.Name], b.columns[m.Name+".n"]
 	d := measured{scale: m.Scale()}
@@ -156,7 +156,7 @@ func (b *builder) measure(m Metric, terms []term, bases []*grouped) (measured, b
 			i := slices.IndexFunc(t.row.views, func(o int) bool { return b.seed(o) == seed })
 			if i < 0 || !has(col, t.row.views[i]) {
 				complete = false
-				if i >= 0 { // a row that does not have the seed at all lacks nothing
+				if i >= 0 { // a row without a trial of the seed is not missing a value
 					missing.add(t.row.views[i])
 				}
 				break
@@ -174,7 +174,7 @@ func (b *builder) measure(m Metric, terms []term, bases []*grouped) (measured, b
 		}
 	}
 	if len(d.seeds) == 0 {
-		missing.pending, missing.undefined = false, 0 // no value at all: Absent
+		missing.pending, missing.undefined = false, 0 // the note Absent covers a row without any value
 		missing.notes(0)
 		return d, false
 	}
@@ -182,7 +182,7 @@ func (b *builder) measure(m Metric, terms []term, bases []*grouped) (measured, b
 	if !fits {
 		d.scale = stats.Identity
 	}
-	// One number of samples for all, or equal shares of different numbers would differ.
+	// All values need one number of samples; otherwise equal shares would differ.
 	d.samples = sizes[0][0]
 	for _, size := range sizes {
 		d.samples = min(d.samples, slices.Min(size))
@@ -203,9 +203,9 @@ func (b *builder) measure(m Metric, terms []term, bases []*grouped) (measured, b
 		b.estimate(&base, m, baseOf(terms, bases), values, sizes, views)
 		d.at(base)
 	}
-	// Values that are the same for all seeds were computed, not measured. Differences may be
-	// equal by chance although the values vary; then moderation gives them the spread of the
-	// other rows.
+	// Values that are the same for all seeds are deterministic, so that their standard
+	// deviation is no estimate of an error. Differences may be equal by chance although the
+	// values vary; moderation then gives them the standard deviation of other rows.
 	if d.level != "" && d.SE() == 0 && constant(values) {
 		d.level = ""
 		d.notes = append(d.notes, b.note(Note{Kind: Constant}))
@@ -213,7 +213,7 @@ func (b *builder) measure(m Metric, terms []term, bases []*grouped) (measured, b
 	return d, true
 }
 
-// baseOf are the terms of the mean of some of the rows, of all where bases is nil.
+// baseOf returns the terms of the mean of the rows in bases, or of all rows where bases is nil.
 func baseOf(terms []term, bases []*grouped) []term {
 	out := make([]term, len(terms))
 	var n float64
@@ -229,8 +229,7 @@ func baseOf(terms []term, bases []*grouped) []term {
 	return out
 }
 
-// estimate takes the weighted sums of the terms' values by seed, and their mean with its
-// error.
+// estimate sets the weighted sums of the terms' values by seed, and their mean with its error.
 func (b *builder) estimate(d *measured, m Metric, terms []term, values [][]float64, sizes, views [][]int) {
 	d.y = make([]float64, len(d.seeds))
 	for s, line := range values {
@@ -246,10 +245,11 @@ func (b *builder) estimate(d *measured, m Metric, terms []term, values [][]float
 	}
 }
 
-// floor is the variance of the mean that the images alone cause. It is known where
-// images are paired, and otherwise for shares, whose images are taken for independent. For
-// those of the same images, which are not known one by one, the least variance is taken
-// where the seeds have their own (least).
+// floor returns the variance of the mean that the finite number of images causes: from pairs of
+// images where they are known, else the binomial variance of shares, with independent images.
+// If least is true, the two rows have the same images, which are not known one by one, and the
+// smallest possible variance (stats.Discordant) is used. It returns 0 where the variance is
+// unknown.
 func (b *builder) floor(m Metric, terms []term, values [][]float64, sizes, views [][]int, scale stats.Scale, least bool) float64 {
 	var sum float64
 	for s, line := range values {
@@ -272,18 +272,18 @@ func (b *builder) floor(m Metric, terms []term, values [][]float64, sizes, views
 	return sum / (n * n)
 }
 
-// counted reports whether x is a share of n samples of which each counts or does not, and
-// no mean of scores; four decimals of it may be all that is known.
+// counted reports whether x is a share of n samples that each count or do not, rather than a
+// mean of scores. x may be rounded to four decimals.
 func counted(x float64, n int) bool {
 	k := x * float64(n)
 	return n > 0 && math.Abs(k-math.Round(k)) <= 1e-6+5e-5*float64(n)
 }
 
-// paired is the variance of a seed's weighted sum over its images, where all rows have the
-// same.
+// paired returns the variance over images of a seed's weighted sum, and false where the rows do
+// not have the same images.
 func (b *builder) paired(m Metric, terms []term, line []float64, sizes, views []int, scale stats.Scale) (float64, bool) {
 	if b.samples == nil || len(terms) == 1 && m.Range == table.Share {
-		return 0, false // of one share the binomial variance is known without its images
+		return 0, false // for one share the binomial variance is used, which needs no images
 	}
 	trials, weights := make([]string, len(terms)), make([]float64, len(terms))
 	var largest float64
@@ -301,20 +301,21 @@ func (b *builder) paired(m Metric, terms []term, line []float64, sizes, views []
 	return stats.Paired(v, largest, n), true
 }
 
-// normal are degrees of freedom with which Student's t is the normal distribution.
+// normal is a number of degrees of freedom at which Student's t is practically normal.
 const normal = 1e6
 
 // leastPrompts is the smallest effective number of prompts with an interval over prompts.
 const leastPrompts = 10
 
-// sample adds the error of sampled prompts.
+// sample adds the error of sampled prompts to an estimate. over is true where the estimate is
+// over seeds.
 func (b *builder) sample(d *measured, m Metric, terms []term, values [][]float64, sizes, views [][]int, over bool) {
 	if b.samples == nil || !b.samples.Has(m.Name) {
 		return
 	}
 	strata := b.samples.Strata()
-	moves := make([][]float64, len(values)) // how far each prompt moves the sum, by seed
-	counts := make([]float64, len(strata))  // the rows of two tables may have different prompts
+	moves := make([][]float64, len(values)) // influence of each prompt on the sum, by seed
+	counts := make([]float64, len(strata))  // the largest number of images of each prompt: rows of two tables may have different prompts
 	for s := range values {
 		moves[s] = make([]float64, len(strata))
 		for k, t := range terms {
@@ -343,7 +344,7 @@ func (b *builder) sample(d *measured, m Metric, terms []term, values [][]float64
 	if over {
 		d.Prompts, d.level = strata.Shared(d.seeds, moves, counts), OverBoth
 	} else {
-		// Its variance contains that of the images.
+		// The variance over prompts contains that of the images.
 		d.Prompts, d.Floor, d.level = strata.Variance(moves, counts), 0, OverPrompts
 	}
 }
@@ -360,7 +361,7 @@ func mean(x []float64) float64 {
 	return s / float64(len(x))
 }
 
-// missing collects why seeds of a row have no value of a metric.
+// missing collects the reasons why seeds of a row have no value of a metric.
 type missing struct {
 	b         *builder
 	count     *table.Column
@@ -373,8 +374,8 @@ func (b *builder) missing(m Metric) *missing {
 	return &missing{b: b, count: b.columns[m.Name+".n"]}
 }
 
-// add counts a view without a value: its number of samples is 0 where the metric was
-// measured and is not defined, and null where it was not measured.
+// add records a view without a value. Its number of samples is 0 where the metric was computed
+// and is undefined, and null where it was not computed.
 func (x *missing) add(view int) {
 	switch {
 	case x.b.o.Damaged[x.b.columns["view"].Strings[view]]:
@@ -386,7 +387,7 @@ func (x *missing) add(view int) {
 	}
 }
 
-// notes are those on a value over n seeds.
+// notes returns the notes on a value over n seeds.
 func (x *missing) notes(n int) []int {
 	var out []int
 	for _, s := range x.damaged {

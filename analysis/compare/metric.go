@@ -12,29 +12,28 @@ import (
 	"ablate/analysis/table"
 )
 
-// Metric is a column of the table.
+// Metric describes a metric of the table: the unit, direction and range of its values.
 type Metric struct {
 	Name    string `json:"name"`
 	Label   string `json:"label"`
 	Unit    string `json:"unit,omitempty"`
-	Better  string `json:"better,omitempty"` // higher, lower or empty
-	Range   string `json:"range,omitempty"`  // of its values: share, unit or positive; empty: any number
-	Real    string `json:"real,omitempty"`   // the metric that is this one of real against real
+	Better  string `json:"better,omitempty"` // higher or lower; absent where neither is better
+	Range   string `json:"range,omitempty"`  // range of values: share or unit (both within [0, 1]) or positive; absent: any number
+	Real    string `json:"real,omitempty"`   // name of the metric that compares real images with real images in the same way
 	Primary bool   `json:"primary,omitempty"`
-	// Digits are the decimals with which values are printed; 0 stands for 3. Those of the
-	// metrics of Shown are declared. A share has 3; any other metric has two significant
-	// digits of the median half width of its rows' intervals, at least 1 and at most 6.
+	// Digits is the number of decimals of printed values; 0 stands for 3. The metrics of Shown
+	// declare it. Shares have 3 decimals; other metrics have two significant digits of the
+	// median half-width of their rows' intervals, at least 1 and at most 6 decimals.
 	Digits int `json:"digits,omitempty"`
-	// Depends is "n" where a value changes with the number of samples: rows of
-	// different numbers have no difference.
+	// Depends is "n" where values depend on the number of samples, as the bias of a Fréchet
+	// distance does: rows with different numbers of samples are not compared.
 	Depends string `json:"depends,omitempty"`
-	// Best is the label of the row whose paired difference from every other row but
-	// controls is significant and for the better; empty where the data do not single one
-	// out.
+	// Best is the label of the row that is significantly better than every other row, paired by
+	// seed and corrected, controls left out; absent where there is no such row.
 	Best string `json:"best,omitempty"`
 }
 
-// Shown are the metrics of the ablation table, in its order.
+// Shown are the metrics that every ablation table has, in its order.
 var Shown = []Metric{
 	{Name: "alignment", Label: "alignment"},
 	{Name: "alignment.seen", Label: "seen"},
@@ -59,8 +58,8 @@ var Shown = []Metric{
 	{Name: "distance.gap", Label: "loss gap"},
 }
 
-// metrics makes the list of the table's metrics: those of Shown and those that the options
-// name, with the unit, direction and range that trials.arrow has of them.
+// metrics sets the table's metrics: those of Shown and those in the options, with the unit,
+// direction and range that trials.arrow declares. Metrics without a column are left out.
 func (b *builder) metrics() error {
 	list := slices.Clone(Shown)
 	for _, name := range slices.Concat(b.o.Show, b.o.Also, b.o.Primary, sorted(b.o.Detect)) {
@@ -75,7 +74,7 @@ func (b *builder) metrics() error {
 		}
 		for _, name := range []string{m.Name, m.Real} {
 			if c := b.columns[name]; c != nil && c.Kind != table.Float {
-				return fmt.Errorf("trials: column %q is not of real numbers", name)
+				return fmt.Errorf("trials: column %q must have floating-point numbers, because it is a metric", name)
 			}
 		}
 		m.Unit, m.Better, m.Range, m.Depends = c.Unit, c.Better, c.Range, c.Depends
@@ -88,7 +87,8 @@ func (b *builder) metrics() error {
 	return nil
 }
 
-// label names a metric that Shown does not: "count, seen", "reward accuracy, seen".
+// label returns the label of a metric that is not in Shown, such as "count, seen" or "reward
+// accuracy, seen".
 func label(name string) string {
 	if of, metric, ok := strings.Cut(name, "."); ok && (of == "reward" || of == "embedder") {
 		return of + " " + strings.ReplaceAll(strings.NewReplacer("auc", "AUC", "ece", "calibration error").Replace(metric), ".", ", ")
@@ -96,10 +96,11 @@ func label(name string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(name, "alignment."), ".", ", ")
 }
 
-// real is the metric of real against real.
+// real returns the metric that compares real images with real images.
 func (m Metric) real() Metric { return Metric{Name: m.Real, Range: m.Range} }
 
-// Scale is the scale on which values are averaged and compared.
+// Scale returns the scale on which values are averaged and compared: logit for shares and
+// values in [0, 1], log for positive values.
 func (m Metric) Scale() stats.Scale {
 	switch m.Range {
 	case table.Share, table.Unit:
@@ -110,18 +111,18 @@ func (m Metric) Scale() stats.Scale {
 	return stats.Identity
 }
 
-// Digits are the decimals of values of which nothing else is known.
+// Digits is the default number of decimals.
 const Digits = 3
 
-// Digits are the decimals with which values of a metric are printed; 0 stands for 3.
+// Digits returns the number of decimals of printed values of a metric; 0 stands for 3.
 func (t *Table) Digits(metric string) int {
 	m, _ := t.Metric(metric)
 	return m.Digits
 }
 
-// digits are those of a metric that does not declare them. An interval shows which digits
-// are known. Without one the values of the seeds do, and of one seed three significant
-// digits are printed.
+// digits returns the number of decimals of a metric that does not declare it, from its cells.
+// The width of intervals decides, or without intervals the range of the seeds' values. With one
+// seed, values have three significant digits.
 func (m Metric) digits(cells []Cell) int {
 	declared := slices.ContainsFunc(Shown, func(s Metric) bool { return s.Name == m.Name })
 	if m.Digits != 0 || declared || m.Range == table.Share || m.Range == table.Unit {
@@ -147,10 +148,10 @@ func (m Metric) digits(cells []Cell) int {
 	return 0
 }
 
-// sign is 1 where higher is better, −1 where lower is, and 0 where neither is.
+// sign returns 1 where higher is better, −1 where lower is better, and 0 where neither is.
 func (m Metric) sign() float64 { return map[string]float64{"higher": 1, "lower": -1}[m.Better] }
 
-// Metric is the table's metric of a name.
+// Metric returns the table's metric of a name, and false where it has none.
 func (t *Table) Metric(name string) (Metric, bool) {
 	if i := slices.IndexFunc(t.Metrics, func(m Metric) bool { return m.Name == name }); i >= 0 {
 		return t.Metrics[i], true
@@ -160,8 +161,8 @@ func (t *Table) Metric(name string) (Metric, bool) {
 
 func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
-// counts returns the two numbers of samples of the first seed in which two rows differ,
-// where the metric depends on them. Unknown numbers are not compared.
+// counts returns the numbers of samples of the first seed for which two rows have different
+// numbers, if the metric depends on them. Unknown numbers count as equal.
 func (b *builder) counts(m Metric, views, against []int) (mine, theirs int, differ bool) {
 	n := b.columns[m.Name+".n"]
 	if m.Depends != "n" || n == nil {
@@ -181,7 +182,7 @@ func (b *builder) counts(m Metric, views, against []int) (mine, theirs int, diff
 	return 0, 0, false
 }
 
-// unequal adds the note on rows of different numbers of samples.
+// unequal adds the note about rows with different numbers of samples, and returns its index.
 func (b *builder) unequal(mine, theirs int) int {
 	var labels []string
 	for _, m := range b.t.Metrics {
@@ -193,7 +194,7 @@ func (b *builder) unequal(mine, theirs int) int {
 	return b.note(Note{Kind: Unequal, N: max(mine, theirs), Of: min(mine, theirs), Names: labels})
 }
 
-// environments counts the environments in which the trials were computed.
+// environments returns the number of environments in which the trials were computed.
 func (b *builder) environments() int {
 	col := b.columns["environment"]
 	if col == nil || col.Kind != table.String {

@@ -5,39 +5,39 @@ import (
 	"strconv"
 )
 
-// Kind is what a note is about.
+// Kind is the subject of a note.
 type Kind string
 
 // The kinds of notes, with the fields of Note that each uses.
 const (
-	Control      Kind = "control"      // the weights were the gold's verdicts
+	Control      Kind = "control"      // the training weights were the verdicts of the gold judge
 	Declared     Kind = "declared"     // the study declares the row a control
-	SelectedOn   Kind = "selected on"  // the images were chosen by this score
+	SelectedOn   Kind = "selected on"  // the images were selected by this score, which is biased upwards
 	Pending      Kind = "pending"      // some seeds have no result yet
 	Undefined    Kind = "undefined"    // N of Of seeds have a value, and the metric is not defined for the others
 	Damaged      Kind = "damaged"      // the result of the seed Names[0] is damaged in the store
 	Unequal      Kind = "unequal"      // metrics Names depend on the number of samples, which is N and Of
 	Constant     Kind = "constant"     // all seeds have the same value
 	NoSamples    Kind = "no samples"   // the values by prompt are missing
-	FewPrompts   Kind = "few prompts"  // N effective prompts (rounded down)
-	Outlier      Kind = "outlier"      // the seed Names[0] differs from the others (Grubbs)
-	FewPairs     Kind = "few pairs"    // N pairs: a sign test cannot fall below Share
-	FewSeeds     Kind = "few seeds"    // intervals are over Names[0] and for these seeds only
-	NoSpread     Kind = "no spread"    // values of whole sets have no interval with fewer than three seeds
+	FewPrompts   Kind = "few prompts"  // an effective number of prompts of N (rounded down), too small for an interval
+	Outlier      Kind = "outlier"      // the seed Names[0] is an outlier (Grubbs' test)
+	FewPairs     Kind = "few pairs"    // N pairs: the p value of a sign test cannot fall below Share
+	FewSeeds     Kind = "few seeds"    // too few seeds: intervals are over Names[0], for these seeds only
+	NoSpread     Kind = "no spread"    // with fewer than three seeds, metrics of whole sets of images have no interval
 	Absent       Kind = "absent"       // a cell has no result
 	Environments Kind = "environments" // the rows were computed in N environments
-	SameParser   Kind = "same parser"  // annotator and gold share a parser
+	SameParser   Kind = "same parser"  // the annotator and the gold judge use the same parser
 	ImportedFrom Kind = "imported"     // the runs were computed by other tools; Names are their files
-	Guessed      Kind = "guessed"      // ranges or directions of metrics Names were guessed
+	Guessed      Kind = "guessed"      // ranges or directions of the metrics Names were guessed, because they are not declared
 	Confounded   Kind = "confounded"   // rows of the arms Names differ from the reference in more than one factor
-	PickedOn     Kind = "picked"       // the row Names[0] is the point Names[1], chosen by Names[2] on the seeds that follow
-	NoPick       Kind = "no pick"      // no point of the arm Names[0] is chosen yet: some have no result
-	Looked       Kind = "looks"        // the study is tested at the numbers of seeds Names
+	PickedOn     Kind = "picked"       // the row Names[0] is the point Names[1], selected by the metric Names[2] on the seeds Names[3:]
+	NoPick       Kind = "no pick"      // no point of the arm Names[0] is selected yet, because some have no result
+	Looked       Kind = "looks"        // the study is sequential, with looks at the numbers of seeds Names
 	Unsettled    Kind = "unsettled"    // more seeds may settle the comparisons of the rows Names
 	Moderated    Kind = "moderated"    // standard deviations of differences are moderated over rows
 )
 
-// Note is something that a reader must know beside a value or a table.
+// Note is a caveat on a value or on the whole table.
 type Note struct {
 	Kind  Kind     `json:"kind"`
 	N     int      `json:"n,omitempty"`
@@ -46,8 +46,8 @@ type Note struct {
 	Names []string `json:"names,omitempty"`
 }
 
-// Single reports whether a note is about single values. All others are about the whole
-// table, or about every value of a kind, as FewPairs is.
+// Single reports whether a note is about single values. Other notes are about the whole table,
+// or about every value of a kind, as FewPairs is.
 func (n Note) Single() bool {
 	switch n.Kind {
 	case Control, Declared, SelectedOn, Pending, Undefined, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
@@ -60,7 +60,7 @@ func (n Note) equal(o Note) bool {
 	return n.Kind == o.Kind && n.N == o.N && n.Of == o.Of && n.Share == o.Share && slices.Equal(n.Names, o.Names)
 }
 
-// note adds a note once and returns its index.
+// note adds a note, if the table does not have it yet, and returns its index.
 func (b *builder) note(n Note) int {
 	if i := slices.IndexFunc(b.t.Notes, n.equal); i >= 0 {
 		return i
@@ -69,7 +69,7 @@ func (b *builder) note(n Note) int {
 	return len(b.t.Notes) - 1
 }
 
-// caveats are the notes on every value that a row has of a metric.
+// caveats returns the notes on every value of a metric of a row.
 func (b *builder) caveats(m Metric, r *grouped) []int {
 	var out []int
 	if b.chosenOn(m, r.views) {
@@ -84,14 +84,14 @@ func (b *builder) caveats(m Metric, r *grouped) []int {
 	return out
 }
 
-// byGold reports whether a row is trained or chosen by the gold's verdicts.
+// byGold reports whether a row is trained or selected with the verdicts of the gold judge.
 func (b *builder) byGold(views []int) bool {
 	loss := b.columns["reward.loss"]
 	return loss != nil && loss.Value(views[0]) == "oracle"
 }
 
-// chosenOn reports whether a metric is the proxy of a row whose images were
-// chosen by a learned reward.
+// chosenOn reports whether the metric is the proxy and the row's images were selected (best of
+// n) by a learned reward.
 func (b *builder) chosenOn(m Metric, views []int) bool {
 	c := b.columns["evaluate.bestOf"]
 	if m.Name != "proxy" || c == nil || b.columns["reward.loss"] == nil {

@@ -8,34 +8,35 @@ import (
 	"ablate/analysis/table"
 )
 
-// OverOptimization is the test of whether fine-tunings over-optimize: whether from an
-// earlier probe to the last the proxy, which they maximize, rose while the gold fell
-// (Gao et al. 2022, arXiv 2210.10760).
+// OverOptimization is the test of whether fine-tunings over-optimize: whether, from an earlier
+// probe to the last one, the proxy that they maximize rose while the gold fell (Gao et al.
+// 2022, arXiv 2210.10760).
 //
-// A pair of probes shows it where both changes are significant, each one-sided: its p
-// value is the larger of the two (an intersection-union test: Berger 1982). The changes
-// are paired by seed, taken on the scales of the metrics, and their spreads are moderated
-// over the pairs. All pairs of all rows are one family, corrected by Holm. Corrected
-// intervals exclude 0 exactly where the tests reject it. They are over seeds, for the
-// prompts of the probes.
+// A pair of probes shows over-optimization where both changes are significant, each one-sided:
+// its p value is the larger of the two (intersection-union test, Berger 1982). Changes are
+// paired by seed and estimated on the scales of the metrics, with standard deviations moderated
+// over the pairs. All pairs of all rows are one family, corrected by Holm. Corrected intervals
+// exclude 0 exactly where the tests reject it. They are over seeds, for the prompts of the
+// probes.
 type OverOptimization struct {
-	Rows   int    `json:"rows"`   // tested ones
-	Few    int    `json:"few"`    // rows with fewer than three independent seeds, which are not tested
-	Family int    `json:"family"` // pairs of probes that are corrected together
-	Found  []Turn `json:"found"`  // of each row that over-optimizes the pair with the smallest p, the smallest first
+	Rows   int    `json:"rows"`   // number of rows that are tested
+	Few    int    `json:"few"`    // number of rows with fewer than three independent seeds, which are not tested
+	Family int    `json:"family"` // number of pairs of probes that are corrected together
+	Found  []Turn `json:"found"`  // for each row that over-optimizes, its pair with the smallest p; rows in the order of p
 }
 
 // Turn is a pair of probes of a fine-tuning between which the proxy rose and the gold fell.
 type Turn struct {
-	Row        string     `json:"row"` // label
-	From       int64      `json:"from"`
-	To         int64      `json:"to"` // steps
+	Row        string     `json:"row"`  // label
+	From       int64      `json:"from"` // step of the earlier probe
+	To         int64      `json:"to"`   // step of the last probe
 	Proxy      Difference `json:"proxy"`
 	Gold       Difference `json:"gold"`
-	PCorrected float64    `json:"pCorrected"`
+	PCorrected float64    `json:"pCorrected"` // p value of the pair, corrected by Holm
 }
 
-// OverOptimized tests the courses of fine-tunings; nil where there are none.
+// OverOptimized tests the courses of fine-tunings (Courses) of a table. It returns nil where
+// there are none.
 func OverOptimized(t *Table, tuned []Course) *OverOptimization {
 	if len(tuned) == 0 {
 		return nil
@@ -93,8 +94,8 @@ func OverOptimized(t *Table, tuned []Course) *OverOptimization {
 	return o
 }
 
-// change estimates how far a metric of one model went from before to after, over seeds that
-// have both values. Each value is of the same n samples (0: not known).
+// change estimates the change of a metric from before to after, over seeds that have both
+// values. Each value is of the same n samples (0: unknown).
 func change(m Metric, looks *stats.Looks, seeds []stats.Seed, after, before []float64, n int) measured {
 	d := measured{scale: m.Scale(), seeds: seeds, samples: n, images: n}
 	if !d.scale.Fits(after...) || !d.scale.Fits(before...) {
@@ -117,8 +118,8 @@ func change(m Metric, looks *stats.Looks, seeds []stats.Seed, after, before []fl
 	return d
 }
 
-// changed gives a change in the metric's units, with the interval of a one-sided test at
-// a level.
+// changed returns a change in the metric's units, with the interval of a one-sided test at a
+// level.
 func (d measured) changed(level float64) Difference {
 	var b builder
 	bounds := d.interval(2*level-1, true)

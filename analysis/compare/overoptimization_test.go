@@ -9,8 +9,8 @@ import (
 	"ablate/analysis/table"
 )
 
-// course is a row's probes at steps 0, 50 and 100: means, and a spread that
-// differs from step to step and seed to seed.
+// course returns a row's probes at steps 0, 50 and 100, with the given means and a standard
+// deviation that differs from step to step and seed to seed.
 func course(row, seeds int, proxy, gold [3]float64, spread float64) compare.Course {
 	c := compare.Course{Row: row}
 	for s := range 3 {
@@ -18,7 +18,7 @@ func course(row, seeds int, proxy, gold [3]float64, spread float64) compare.Cour
 		for k := range seeds {
 			p.Seeds = append(p.Seeds, stats.Seed{Pretraining: int64(k), Feedback: int64(k)})
 			p.Distance = append(p.Distance, float64(s))
-			level := .2 * math.Sin(float64(k)) // of a seed: what pairing takes out
+			level := .2 * math.Sin(float64(k)) // effect of the seed, which pairing removes
 			p.Proxy = append(p.Proxy, proxy[s]+level+spread*math.Sin(float64(5*k+2*s)))
 			p.Gold = append(p.Gold, gold[s]-level+spread*math.Cos(float64(3*k+4*s)))
 		}
@@ -27,8 +27,8 @@ func course(row, seeds int, proxy, gold [3]float64, spread float64) compare.Cour
 	return c
 }
 
-// TestOverOptimized: a row over-optimizes where the proxy rose and the gold fell, both
-// significantly, in one pair of probes.
+// TestOverOptimized checks that a row over-optimizes where the proxy rose and the gold fell,
+// both significantly, in one pair of probes.
 func TestOverOptimized(t *testing.T) {
 	tab := &compare.Table{Metrics: []compare.Metric{{Name: "alignment", Range: table.Share}, {Name: "proxy", Range: table.Unit}},
 		Rows: []compare.Row{{Label: "a"}, {Label: "b"}, {Label: "c"}}}

@@ -6,24 +6,24 @@ import (
 	"ablate/analysis/stats"
 )
 
-// Pick chooses one point of an arm by its mean of a metric on some seeds; the arm then has
-// a row of that point on other seeds. What the choice gains by chance is not in that row.
+// Pick is the selection of one point of an arm by its mean of a metric on the seeds On. The arm
+// then has a row of that point on the seeds Report, which is free of the bias of the selection.
 type Pick struct {
 	Arm    string
-	By     string // the metric
+	By     string // name of the metric
 	On     []stats.Seed
 	Report []stats.Seed
 }
 
-// Picked is how the row of an arm was chosen.
+// Picked is the selection of the point that a row reports.
 type Picked struct {
-	By  string   `json:"by"`
-	On  []string `json:"on"`  // seeds
-	Row string   `json:"row"` // label of the chosen point
+	By  string   `json:"by"`  // name of the metric
+	On  []string `json:"on"`  // seeds of the selection
+	Row string   `json:"row"` // label of the selected point
 }
 
-// picks puts before the points of each arm of which one is chosen a row of the chosen
-// point, and leaves the points the seeds of the choice.
+// picks selects the point of each arm in the options' Picks. It inserts a row of the selected
+// point before the arm's points, and cuts these to the seeds of the selection.
 func (b *builder) picks() {
 	for _, p := range b.o.Picks {
 		m, ok := b.t.Metric(p.By)
@@ -70,7 +70,7 @@ func (b *builder) picks() {
 	b.rows = slices.DeleteFunc(b.rows, func(r *grouped) bool { return len(r.views) == 0 })
 }
 
-// only are the views of some seeds.
+// only returns the views of some seeds.
 func (b *builder) only(views []int, seeds []stats.Seed) []int {
 	return slices.DeleteFunc(slices.Clone(views), func(v int) bool { return !slices.Contains(seeds, b.seed(v)) })
 }

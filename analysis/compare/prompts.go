@@ -5,40 +5,39 @@ import (
 	"slices"
 )
 
-// Exchanges are what rows gain and lose against the reference, prompt by prompt. Two images
-// of the same seed, prompt and initial noise are a pair: a row wins it where the gold calls
-// the row's image alone good, and loses it where it calls the reference's alone good. Where
-// images are not known one by one, two runs of a seed are a pair: the row wins it where its
-// mean on the prompt is the better one. These are counts: a prompt has few pairs, and none
-// of it is tested.
+// Exchanges are the wins and losses of rows against the reference, by prompt. Two images with
+// the same seed, prompt and initial noise are a pair: a row wins it where the gold judge
+// accepts only the row's image, and loses it where the judge accepts only the reference's
+// image. Where single images are unknown, two runs of a seed are a pair: the row wins it where
+// its mean on the prompt is better. Nothing is tested, because a prompt has few pairs.
 type Exchanges struct {
 	Reference string
-	Metric    string   // whose means are compared; empty where images are
-	Prompts   []Prompt // by category, then by text
+	Metric    string   // name of the metric whose means are compared; empty where images are compared
+	Prompts   []Prompt // ordered by category, then by text
 	Rows      []Exchange
 }
 
-// Prompt is a prompt that images were judged on.
+// Prompt is a prompt on which images were judged.
 type Prompt struct {
 	Text, Category string
-	Seen           bool // a training may have used it
+	Seen           bool // the prompt is among those that trainings may use
 }
 
-// Exchange is what one row wins and loses.
+// Exchange has the wins and losses of one row.
 type Exchange struct {
-	Row    int     // of the table
+	Row    int     // index in the table
 	Counts []Count // by prompt
 }
 
-// Count is what a row wins and loses on a prompt.
+// Count is the number of pairs of a prompt, and how many of them a row wins and loses.
 type Count struct {
 	Pairs, Won, Lost int
-	Better, Worse    int // seeds in which it wins more than it loses, and the reverse
+	Better, Worse    int // number of seeds with more wins than losses, and with more losses than wins
 }
 
-// Exchanges counts what each row wins and loses against the reference. Rows that repeat
-// another's trials, and those that share no list of prompts with the reference, are left
-// out.
+// Exchanges returns the wins and losses of each row against the reference, image by image. Rows
+// that repeat another's trials, and rows without a seed whose list of prompts is the
+// reference's, are left out.
 func (x *Images) Exchanges(t *Table) *Exchanges {
 	list, place := x.ordered()
 	out := &Exchanges{Reference: t.Reference, Prompts: list}
@@ -63,7 +62,7 @@ func (x *Images) Exchanges(t *Table) *Exchanges {
 				continue
 			}
 			paired = true
-			net := make([]int, len(list)) // of this seed
+			net := make([]int, len(list)) // wins minus losses of this seed
 			for j := range mine {
 				at := place[x.prompt[mine[j]]]
 				c := &e.Counts[at]
@@ -93,9 +92,9 @@ func (x *Images) Exchanges(t *Table) *Exchanges {
 	return out
 }
 
-// Exchanges counts what each row wins and loses against the reference by the first primary
-// metric, in the order of the table, that has a better direction and is known by prompt. It
-// is nil where there is none.
+// Exchanges returns the wins and losses of each row against the reference, by means of a prompt
+// of the first primary metric in the table that has a better direction and values by prompt. It
+// returns nil where there is no such metric.
 func (x *Sums) Exchanges(t *Table) *Exchanges {
 	if x == nil {
 		return nil
@@ -157,8 +156,8 @@ func (x *Sums) Exchanges(t *Table) *Exchanges {
 	return out
 }
 
-// ordered are the judged prompts by category and text, and the place of each prompt of x
-// among them.
+// ordered returns the judged prompts by category and text, and for each prompt of x its index
+// in that list.
 func (x *Images) ordered() (list []Prompt, place []int) {
 	of := make([]Prompt, len(x.prompts))
 	category, seen := x.samples.Column("category").Strings, x.samples.Column("seen").Bools

@@ -10,8 +10,8 @@ import (
 	"ablate/analysis/table"
 )
 
-// judged makes a table of judged images: for each trial a word of letters, g for good,
-// one for each prompt of a list.
+// judged returns a table of judged images: for each trial a word of letters, g for good, one
+// for each prompt of a list.
 func judged(prompts []string, trials [][2]string) *table.Table {
 	out := &table.Table{}
 	column := func(name string, kind table.Kind) *table.Column {
@@ -32,9 +32,9 @@ func judged(prompts []string, trials [][2]string) *table.Table {
 	return out
 }
 
-// TestExchanges: a pair is won where the row's image alone is good and lost where the
-// reference's alone is, seed by seed; a seed of other prompts is no pair, and neither is a
-// trial with itself.
+// TestExchanges checks that a pair is won where only the row's image is good and lost where
+// only the reference's is, seed by seed, and that seeds with other prompts and a trial with
+// itself form no pairs.
 func TestExchanges(t *testing.T) {
 	images, err := compare.NewImages(judged([]string{"two bars", "red", "two bars", "blue"}, [][2]string{
 		{"base-1", "ggbb"}, {"base-2", "bsbg"}, {"more-1", "bgsb"}, {"more-2", "gggg"}, {"short-1", "gg"},

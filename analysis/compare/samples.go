@@ -10,35 +10,36 @@ import (
 	"ablate/analysis/table"
 )
 
-// Samples are the values behind metrics that are means over images.
+// Samples has the values by prompt and by image of metrics that are means over images.
 type Samples interface {
-	// Has reports whether any trial has a metric by prompt.
+	// Has reports whether the metric has values by prompt.
 	Has(metric string) bool
-	// ByPrompt sums a metric of a trial by prompt; false where it is not a mean over
-	// images, or the trial's images are missing.
+	// ByPrompt returns the sums and counts of a trial's metric by prompt, and false where the
+	// metric is not a mean over images or the trial's images are missing.
 	ByPrompt(trial, metric string) (stats.Clustered, bool)
-	// Strata are the categories of the prompts.
+	// Strata returns the category of each prompt.
 	Strata() stats.Strata
-	// Paired is the variance over images of the weighted sum of what trials have for the
-	// same prompt and noise, and the number of such images; false where the images of the
-	// trials do not form such groups.
+	// Paired returns the variance over images of a weighted sum of the trials' values for
+	// images with the same prompt and noise, and the number of such images. It returns false
+	// where the images of the trials do not correspond.
 	Paired(trials []string, weights []float64, metric string) (variance float64, n int, ok bool)
 }
 
-// Images are the judged images of samples.arrow.
+// Images implements Samples with the judged images of samples.arrow.
 type Images struct {
 	samples *table.Table
 	prompts []string // sorted
 	strata  stats.Strata
-	prompt  []int            // of each row of samples; -1 for a row that is not judged
-	rows    map[string][]int // judged ones by trial
+	prompt  []int            // for each row of samples, index in prompts; -1 for an image that is not judged
+	rows    map[string][]int // rows of judged images, by trial
 	sums    map[key]stats.Clustered
 	values  map[key][]float64
 }
 
 type key struct{ trial, metric string }
 
-// NewImages reads samples.arrow.
+// NewImages returns the judged images of samples.arrow. It fails where a required column is
+// missing.
 func NewImages(samples *table.Table) (*Images, error) {
 	for _, want := range []struct {
 		kind  table.Kind
@@ -46,14 +47,14 @@ func NewImages(samples *table.Table) (*Images, error) {
 	}{{table.String, []string{"trial", "set", "prompt", "category", "verdict"}}, {table.Bool, []string{"seen"}}, {table.Float, []string{"proxy"}}} {
 		for _, name := range want.names {
 			if c := samples.Column(name); c == nil || c.Kind != want.kind {
-				return nil, errors.New("samples: want the column " + name)
+				return nil, errors.New("samples: the column " + name + " is needed")
 			}
 		}
 	}
 	x := &Images{samples: samples, rows: map[string][]int{}, sums: map[key]stats.Clustered{}, values: map[key][]float64{}}
 	set, trial, category := samples.Column("set").Strings, samples.Column("trial").Strings, samples.Column("category").Strings
 	codes, prompts := samples.Column("prompt").Codes()
-	index := make([]int, len(prompts)) // of each prompt among the judged ones
+	index := make([]int, len(prompts)) // for each prompt, its index among the judged prompts
 	for i, code := range codes {
 		if set[i] == "alignment" && index[code] == 0 {
 			index[code] = 1
@@ -85,7 +86,7 @@ func NewImages(samples *table.Table) (*Images, error) {
 // Strata implements Samples.
 func (x *Images) Strata() stats.Strata { return x.strata }
 
-// Has implements Samples: whether a metric is a mean over judged images.
+// Has implements Samples: it reports whether the metric is a mean over judged images.
 func (x *Images) Has(metric string) bool {
 	switch base, _, _ := strings.Cut(metric, "."); base {
 	case "alignment", "skipped", "proxy":
@@ -118,7 +119,9 @@ func (x *Images) ByPrompt(trial, metric string) (stats.Clustered, bool) {
 	return c, !c.Empty()
 }
 
-// value returns the value of an image for a metric, and whether the metric is over it.
+// value returns a function of a row of samples that returns the image's value of the metric,
+// and whether the image counts for it: a metric of a category or of seen prompts leaves other
+// images out.
 func (x *Images) value(metric string) func(row int) (float64, bool) {
 	verdict, category := x.samples.Column("verdict").Strings, x.samples.Column("category").Strings
 	seen := x.samples.Column("seen").Bools
@@ -147,8 +150,8 @@ func (x *Images) value(metric string) func(row int) (float64, bool) {
 	}
 }
 
-// Paired implements Samples: images of one prompt at one place of all lists begin with
-// equal noise.
+// Paired implements Samples: images with one prompt at one index of all lists start from the
+// same noise.
 func (x *Images) Paired(trials []string, weights []float64, metric string) (variance float64, n int, ok bool) {
 	if !x.Has(metric) {
 		return 0, 0, false
@@ -176,13 +179,13 @@ func (x *Images) Paired(trials []string, weights []float64, metric string) (vari
 	return max(0, squares/float64(n)-mean*mean), n, n > 0
 }
 
-// alike reports whether two lists of images have the same prompts.
+// alike reports whether two lists of images have the same prompts in the same order.
 func (x *Images) alike(a, b []int) bool {
 	return slices.EqualFunc(a, b, func(i, j int) bool { return x.prompt[i] == x.prompt[j] })
 }
 
-// of is the value of a metric for each image of a trial, NaN where the metric is not over
-// it.
+// of returns the value of a metric for each image of a trial, NaN for images that do not count
+// for it.
 func (x *Images) of(trial, metric string) []float64 {
 	k := key{trial, metric}
 	if v, ok := x.values[k]; ok {

@@ -7,7 +7,7 @@ import (
 	"ablate/analysis/table"
 )
 
-// Sums are values by prompt of which the images are not known one by one.
+// Sums implements Samples with sums by prompt, where single images are unknown.
 type Sums struct {
 	prompts []Prompt // in the order of the table
 	strata  stats.Strata
@@ -15,9 +15,9 @@ type Sums struct {
 	metrics map[string]bool
 }
 
-// NewSums reads a table with the columns trial, prompt, category, metric, sum and n: the
-// sum of a metric over the n samples that a trial has of a prompt. Prompts
-// without a category form one category together.
+// NewSums returns the sums of a table with the columns trial, prompt, category, metric, sum and
+// n: the sum of a metric over the n samples of a prompt in a trial. Prompts without a category
+// form one category together. It fails where a column is missing.
 func NewSums(t *table.Table) (*Sums, error) {
 	for _, want := range []struct {
 		kind  table.Kind
@@ -25,7 +25,7 @@ func NewSums(t *table.Table) (*Sums, error) {
 	}{{table.String, []string{"trial", "prompt", "category", "metric"}}, {table.Float, []string{"sum"}}, {table.Int, []string{"n"}}} {
 		for _, name := range want.names {
 			if c := t.Column(name); c == nil || c.Kind != want.kind {
-				return nil, errors.New("prompts: want the column " + name)
+				return nil, errors.New("prompts: the column " + name + " is needed")
 			}
 		}
 	}
@@ -68,7 +68,7 @@ func (x *Sums) ByPrompt(trial, metric string) (stats.Clustered, bool) {
 	return c, ok && !c.Empty()
 }
 
-// Paired implements Samples: nothing is known of pairs of images.
+// Paired implements Samples: pairs of images are unknown, so that it returns false.
 func (x *Sums) Paired([]string, []float64, string) (variance float64, n int, ok bool) {
 	return 0, 0, false
 }

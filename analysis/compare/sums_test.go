@@ -7,13 +7,13 @@ import (
 	"ablate/analysis/table"
 )
 
-// TestSums: values by prompt widen the interval where prompts are sampled.
+// TestSums checks that values by prompt widen the interval where prompts are sampled.
 func TestSums(t *testing.T) {
 	trials, samples := study(map[string][]float64{"base": {.5, .52, .54}, "b": {.6, .62, .61}}, []string{"base", "b"}, diagonal(3))
 	str := func(name string) *table.Column { return &table.Column{Name: name, Kind: table.String} }
 	trial, prompt, category, metric := str("trial"), str("prompt"), str("category"), str("metric")
 	sum, n := &table.Column{Name: "sum", Kind: table.Float}, &table.Column{Name: "n", Kind: table.Int}
-	for i, id := range samples.Column("trial").Strings { // a row for each image is as good as one for each prompt
+	for i, id := range samples.Column("trial").Strings { // one row for each image, which NewSums adds up by prompt
 		good := 0.
 		if samples.Column("verdict").Strings[i] == "good" {
 			good = 1
@@ -38,7 +38,7 @@ func TestSums(t *testing.T) {
 	if x == nil || x.Metric != "alignment" || len(x.Prompts) == 0 || len(x.Rows) != 1 || x.Rows[0].Row != 1 {
 		t.Fatalf("exchanges %+v", x)
 	}
-	// The sums by image: b is better on a prompt of a seed where more of its images are good.
+	// Arm b is better on a prompt for a seed where more of its images are good.
 	good := map[string]float64{}
 	for i, id := range trial.Strings {
 		good[id+prompt.Strings[i]] += sum.Floats[i]
@@ -63,6 +63,6 @@ func TestSums(t *testing.T) {
 		t.Errorf("exchanges of nothing: %+v", x)
 	}
 	if _, err := compare.NewSums(&table.Table{Columns: []*table.Column{trial}}); err == nil {
-		t.Error("a table without prompts is taken")
+		t.Error("a table without prompts is accepted")
 	}
 }

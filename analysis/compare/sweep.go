@@ -8,58 +8,58 @@ import (
 	"ablate/analysis/table"
 )
 
-// Sweep is what the axes of one arm do: main effects, interactions of two, and
-// trends over axes whose values are numbers.
+// Sweep has the effects of the axes of one arm: main effects, interactions of two axes, and
+// trends over numeric axes, as in the analysis of a factorial design.
 type Sweep struct {
 	Arm     string   `json:"arm"`
-	Rows    []int    `json:"rows"` // of the table; ordered by the levels of one factor
+	Rows    []int    `json:"rows"` // indices in the table; with one factor, in the order of its levels
 	Factors []Factor `json:"factors"`
 	Effects []Effect `json:"effects,omitempty"`
-	Note    string   `json:"note,omitempty"` // why effects are missing
-	// At has, by factor, the level of each row of Rows: an index of the factor's levels.
+	Note    string   `json:"note,omitempty"` // reason why there are no effects: incomplete
+	// At is, by factor, the level of each row of Rows, as an index of the factor's levels.
 	At [][]int `json:"-"`
 }
 
-// Factor is an axis, or several that are coupled ("a+b"), with its levels in
-// order: of size where they are numbers, else as written.
+// Factor is an axis, or several axes that change together ("a+b"), with its levels in ascending
+// order where they are numbers, else in the order of the study.
 type Factor struct {
 	Name   string   `json:"name"`
 	Levels []string `json:"levels"`
-	// Numbers are the levels of one axis of numbers; nil for other factors.
+	// Numbers are the levels of a single numeric axis; nil for other factors.
 	Numbers []float64 `json:"-"`
 	number  bool
 }
 
 // The kinds of effects.
 const (
-	Main        = "main"        // the mean over points of one level minus that over all levels; with two levels, the second minus the first
-	Range       = "range"       // the mean over points of the last level minus that of the first; for axes of three or more numbers
-	Trend       = "trend"       // the slope of a line fitted over the ranks of the levels, times the ranks from first to last
-	Interaction = "interaction" // the mean of a pair of levels of two axes minus what their main effects add up to
+	Main        = "main"        // mean over points of one level minus mean over all levels; with two levels, the second minus the first
+	Range       = "range"       // mean over points of the last level minus that of the first; for numeric axes of three or more levels
+	Trend       = "trend"       // slope of a line fitted over the ranks of the levels, times the difference of the last and first rank
+	Interaction = "interaction" // mean of a pair of levels of two axes minus the sum of their main effects
 )
 
-// Effect is a contrast of an arm's points, taken seed by seed.
+// Effect is an effect of axes: a contrast of an arm's points, paired by seed.
 type Effect struct {
 	Kind    string   `json:"kind"`
 	Metric  string   `json:"metric"`
 	Factors []string `json:"factors"`
 	Levels  []string `json:"levels,omitempty"`
 	Cell
-	// P, PCorrected, Corrected and Significant are as those of a Difference, corrected over
-	// the effects of an arm on all primary metrics.
+	// P, PCorrected, Corrected and Significant are as in a Difference, corrected over the
+	// effects of an arm on all primary metrics.
 	P           *float64 `json:"p,omitempty"`
 	PCorrected  *float64 `json:"pCorrected,omitempty"`
 	Corrected   *Bounds  `json:"corrected,omitempty"`
 	Significant bool     `json:"significant,omitempty"`
-	// Monotone, of a significant range: every step from level to level goes the same way,
-	// each significantly at 5% one-sided (intersection-union: Berger 1982).
+	// Monotone is true for a significant range effect whose steps from level to level all have
+	// the same sign, each significant at 5% one-sided (intersection-union test, Berger 1982).
 	Monotone bool `json:"monotone,omitempty"`
 
 	measured measured
 }
 
-// Incomplete is the note of a sweep without effects: points are left out, or two of them
-// are one trial.
+// Incomplete is the Note of a sweep without effects: points are left out, or two of them are
+// the same trial.
 const Incomplete = "incomplete"
 
 // sweeps finds the effects of every arm with more than one point.
@@ -68,7 +68,7 @@ func (b *builder) sweeps() {
 	var order []string
 	for i, r := range b.t.Rows {
 		if r.Picked != nil {
-			continue // its point is among the others
+			continue // the selected point has another row among the arm's points
 		}
 		if byArm[r.Arm] == nil {
 			order = append(order, r.Arm)
@@ -84,7 +84,7 @@ func (b *builder) sweeps() {
 
 func (b *builder) sweep(arm string, rows []int) Sweep {
 	s := Sweep{Arm: arm, Rows: slices.Clone(rows)}
-	var levels [][]int // by factor, of each row
+	var levels [][]int // by factor, the level of each row
 	for _, axis := range b.axes[arm] {
 		f, at, ok := b.factor(axis, rows)
 		if !ok {
@@ -129,7 +129,8 @@ func (b *builder) sweep(arm string, rows []int) Sweep {
 	return s
 }
 
-// factor reads the levels of an axis from the columns of trials.
+// factor returns the levels of an axis from the columns of trials and the level of each row. It
+// returns false for an axis with one level.
 func (b *builder) factor(name string, rows []int) (Factor, []int, bool) {
 	c := b.columns[name]
 	if c == nil {
@@ -171,7 +172,7 @@ func number(v any) float64 {
 	return v.(float64)
 }
 
-// oneToOne reports whether two factors always move together.
+// oneToOne reports whether two factors always change together.
 func oneToOne(a, b []int) bool {
 	ab, ba := map[int]int{}, map[int]int{}
 	for i := range a {
@@ -186,7 +187,8 @@ func oneToOne(a, b []int) bool {
 	return true
 }
 
-// effects of one metric, over the seeds with which every point has it.
+// effects returns the effects of factors on one metric, over the seeds for which every point
+// has a value.
 func (b *builder) effects(m Metric, rows []int, factors []Factor, levels [][]int) []Effect {
 	for _, i := range rows[1:] {
 		if mine, theirs, differ := b.counts(m, b.rows[i].views, b.rows[rows[0]].views); differ {
@@ -196,7 +198,8 @@ func (b *builder) effects(m Metric, rows []int, factors []Factor, levels [][]int
 	}
 	notes := len(b.t.Notes)
 	var out []Effect
-	// An effect is shown at the mean of the rows of a level, at that of all where of is nil.
+	// An effect is transformed to the metric's units at the mean of the rows of a level, or of
+	// all rows where of is nil.
 	add := func(e Effect, c stats.Contrast, of []int, level int) {
 		var bases []*grouped
 		for k, l := range of {
@@ -217,7 +220,7 @@ func (b *builder) effects(m Metric, rows []int, factors []Factor, levels [][]int
 			add(Effect{Kind: Main, Factors: []string{f.Name}, Levels: f.Levels}, stats.Step(levels[i], 0, 1), levels[i], 0)
 		case f.number:
 			add(Effect{Kind: Range, Factors: []string{f.Name}, Levels: []string{f.Levels[0], f.Levels[count-1]}, Monotone: b.monotone(m, rows, levels[i], count)}, stats.Step(levels[i], 0, count-1), levels[i], 0)
-			if count > 3 { // of three levels the two are equal
+			if count > 3 { // with three levels, range and trend are equal
 				add(Effect{Kind: Trend, Factors: []string{f.Name}}, stats.Trend(levels[i], count), levels[i], 0)
 			}
 		default:
@@ -229,7 +232,7 @@ func (b *builder) effects(m Metric, rows []int, factors []Factor, levels [][]int
 			g := factors[j]
 			for x := range g.Levels {
 				for y := range f.Levels {
-					// Of two levels the first is the second's negative.
+					// With two levels, the effect of the first is minus that of the second.
 					if x == 0 && len(g.Levels) == 2 || y == 0 && count == 2 {
 						continue
 					}
@@ -239,11 +242,11 @@ func (b *builder) effects(m Metric, rows []int, factors []Factor, levels [][]int
 			}
 		}
 	}
-	b.t.Notes = b.t.Notes[:notes] // what lacks results is noted in the rows
+	b.t.Notes = b.t.Notes[:notes] // the rows have the notes on missing results
 	return out
 }
 
-// contrast measures a contrast of rows, shown at the mean of bases.
+// contrast estimates a contrast of rows, shown at the mean of bases.
 func (b *builder) contrast(m Metric, rows []int, c stats.Contrast, bases []*grouped) (measured, bool) {
 	var terms []term
 	for k, i := range rows {
@@ -252,9 +255,9 @@ func (b *builder) contrast(m Metric, rows []int, c stats.Contrast, bases []*grou
 	return b.measure(m, terms, bases)
 }
 
-// monotone reports whether every step along an axis goes the same way, significantly.
+// monotone reports whether all steps along an axis are significant and have the same sign.
 func (b *builder) monotone(m Metric, rows []int, levels []int, count int) bool {
-	up, down := 0., 0. // the larger p value of all steps
+	up, down := 0., 0. // the largest one-sided p value of all steps
 	for l := range count - 1 {
 		d, ok := b.contrast(m, rows, stats.Step(levels, l, l+1), nil)
 		if !ok || !d.tested() {
@@ -265,7 +268,8 @@ func (b *builder) monotone(m Metric, rows []int, levels []int, count int) bool {
 	return min(up, down) < alpha
 }
 
-// correctEffects tests the effects of an arm and corrects those on primary metrics.
+// correctEffects tests the effects of an arm and corrects those on primary metrics as one
+// family.
 func (b *builder) correctEffects(effects []Effect) {
 	var family []int
 	var p []float64
