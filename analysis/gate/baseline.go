@@ -1,6 +1,7 @@
-// Package gate compares an ablation table with a baseline, for CI: it finds the values
-// that are worse than they were by more than a declared margin, as far as the seeds can
-// show it. It decides and prints nothing.
+// Package gate is a regression test of an ablation table in continuous integration: it compares
+// the table with a baseline, the values of an earlier run in a file, and finds the values that
+// are significantly worse by more than a declared margin (a one-sided non-inferiority margin).
+// It returns the result and prints nothing.
 package gate
 
 import (
@@ -23,51 +24,54 @@ import (
 	"ablate/analysis/table"
 )
 
-// Baseline is a table that was written to a file, to compare later ones with.
+// Baseline is the content of a baseline file: the values of a table by seed, with which later
+// tables are compared.
 type Baseline struct {
-	Version int            `json:"version"` // of this format: 2
+	Version int            `json:"version"` // version of the format: 2
 	Study   string         `json:"study"`
 	Made    Made           `json:"made"`
 	Rows    []BaselineRow  `json:"rows"`
-	index   map[string]int // of rows by label
+	index   map[string]int // by label, index in Rows
 }
 
-// Made is the backend, the versions of the program and the processors that computed a table.
+// Made is the origin of a table: the backend, the versions of the program and the processors
+// that computed it.
 type Made struct {
 	Backend  string   `json:"backend"`
 	Versions []string `json:"versions"`
 	CPUs     []string `json:"cpus"`
 }
 
-// BaselineRow is an arm, or one point of it.
+// BaselineRow is an arm, or one point of an arm with a sweep.
 type BaselineRow struct {
 	Arm    string            `json:"arm"`
-	Row    string            `json:"row"`    // arm and point
-	Trials map[string]string `json:"trials"` // ids by seed
-	// Models are the artifacts of the pretrained models that the trials begin with, by seed;
-	// absent in baselines from before they were kept, and of imported studies.
+	Row    string            `json:"row"`    // label: arm and point
+	Trials map[string]string `json:"trials"` // by seed, id of the trial
+	// Models are the artifacts of the pretrained models that the trials start from, by seed.
+	// They are absent in older baselines, and for imported studies.
 	Models  map[string]string       `json:"models,omitempty"`
 	Metrics map[string]BaselineCell `json:"metrics"`
 }
 
-// BaselineCell is a metric of a row.
+// BaselineCell has the values of a metric of a row.
 type BaselineCell struct {
 	Better string  `json:"better"`          // higher or lower
-	Range  string  `json:"range,omitempty"` // as of a column of trials.arrow
-	Mean   float64 `json:"mean"`
-	N      int     `json:"n"` // independent seeds
-	// Images is the smallest number of samples behind a seed's value; 0 in
-	// baselines from before it was kept.
+	Range  string  `json:"range,omitempty"` // range of values, as of a column of trials.arrow: share, unit, positive or absent
+	Mean   float64 `json:"mean"`            // arithmetic mean over seeds, in the metric's units
+	N      int     `json:"n"`               // number of independent seeds
+	// Images is the smallest number of samples of a seed's value; absent in older baselines.
 	Images int                `json:"images,omitempty"`
-	Seeds  map[string]float64 `json:"seeds"` // values
+	Seeds  map[string]float64 `json:"seeds"` // by seed, the value
 }
 
 const version = 2
 
-// largest is the largest value that is accepted: squares of sums of larger ones overflow.
+// largest is the largest absolute value that is accepted: sums of squares of larger ones
+// overflow.
 const largest = 1e100
 
-// New makes a baseline of what a table has of the given metrics.
+// New returns the baseline of the given metrics of a table. It fails where a metric has no
+// better direction.
 func New(study string, made Made, t *compare.Table, metrics []string) (*Baseline, error) {
 	b := &Baseline{Version: version, Study: study, Made: made}
 	better, of := map[string]string{}, map[string]string{}
@@ -91,7 +95,7 @@ func New(study string, made Made, t *compare.Table, metrics []string) (*Baseline
 				continue
 			}
 			if better[m] == "" {
-				return nil, fmt.Errorf("metric %s has no direction (better higher or lower), which a guarded metric needs", m)
+				return nil, fmt.Errorf("metric %s has no direction, which a guarded metric needs: declare whether higher or lower is better", m)
 			}
 			x := BaselineCell{Better: better[m], Range: of[m], Mean: stat.Mean(c.Values, nil), N: c.N, Images: c.Images, Seeds: map[string]float64{}}
 			for i, s := range c.Seeds {
@@ -104,7 +108,7 @@ func New(study string, made Made, t *compare.Table, metrics []string) (*Baseline
 	return b, b.check()
 }
 
-// Write writes a baseline with one value on a line, so that diffs are readable.
+// Write writes the baseline as JSON with one value on a line, so that its diffs are readable.
 func (b *Baseline) Write(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
@@ -112,8 +116,8 @@ func (b *Baseline) Write(w io.Writer) error {
 	return e.Encode(b)
 }
 
-// Read reads a baseline and checks that its values fit together. Errors name
-// the line, or the row and metric.
+// Read parses a baseline and checks that its values are consistent. Errors name the line, or
+// the row and metric.
 func Read(in []byte) (*Baseline, error) {
 	walk := json.NewDecoder(bytes.NewReader(in))
 	walk.UseNumber()
@@ -138,15 +142,14 @@ func Read(in []byte) (*Baseline, error) {
 		return nil, fmt.Errorf("line %d: %w", 1+bytes.Count(in[:at], []byte("\n")), err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("line %d: there is something after the baseline: restore the file, or write it again with 'ablate baseline'", 1+bytes.Count(in[:d.InputOffset()], []byte("\n")))
+		return nil, fmt.Errorf("line %d: there is further text after the baseline: restore the file, or write it again with 'ablate baseline'", 1+bytes.Count(in[:d.InputOffset()], []byte("\n")))
 	}
 	return b, b.check()
 }
 
 // exact returns an error for a value of type t that Go's decoder would accept although it is
-// ambiguous: a name that is there twice or differs from a field's in capitals, of which
-// the last would win, and null for a number or an object. The decoder itself reports
-// values that are not JSON or are of another type.
+// ambiguous: a name that is repeated or differs from a field's in case, of which the last would
+// win, and null for a number or an object. It leaves errors of syntax and type to the decoder.
 func exact(in []byte, d *json.Decoder, t reflect.Type) error {
 	fail := func(format string, of ...any) error {
 		line := 1 + bytes.Count(in[:d.InputOffset()], []byte("\n"))
@@ -157,7 +160,7 @@ func exact(in []byte, d *json.Decoder, t reflect.Type) error {
 	case err != nil:
 		return errOther
 	case token == nil && t.Kind() != reflect.Slice:
-		return fail("a value is null")
+		return fail("null is not a valid value here")
 	case token == json.Delim('[') && t.Kind() == reflect.Slice:
 		for d.More() {
 			if err := exact(in, d, t.Elem()); err != nil {
@@ -175,9 +178,9 @@ func exact(in []byte, d *json.Decoder, t reflect.Type) error {
 			of, known := fieldType(t, name)
 			switch {
 			case !known:
-				return fail("%q is not a name that a baseline has there", name)
+				return fail("%q is not a valid name here", name)
 			case seen[name]:
-				return fail("%q is there twice", name)
+				return fail("%q is repeated", name)
 			}
 			seen[name] = true
 			if err := exact(in, d, of); err != nil {
@@ -190,16 +193,17 @@ func exact(in []byte, d *json.Decoder, t reflect.Type) error {
 		}
 		return nil
 	}
-	if _, err := d.Token(); err != nil { // what closes it
+	if _, err := d.Token(); err != nil { // the closing bracket
 		return errOther
 	}
 	return nil
 }
 
-// errOther is the error for values that the decoder reports itself.
+// errOther stands for errors that the decoder reports in its own words.
 var errOther = errors.New("not a baseline")
 
-// fieldType is the type of a field by its name in JSON, or of a map's values.
+// fieldType returns the type of a field by its name in JSON, or of a map's values, and false
+// for an unknown name.
 func fieldType(t reflect.Type, name string) (reflect.Type, bool) {
 	if t.Kind() == reflect.Map {
 		return t.Elem(), true
@@ -214,15 +218,15 @@ func fieldType(t reflect.Type, name string) (reflect.Type, bool) {
 
 func (b *Baseline) check() error {
 	if b.Version != version {
-		return fmt.Errorf("version is %d, and this program reads version %d: write it again with 'ablate baseline'", b.Version, version)
+		return fmt.Errorf("version is %d, and this program reads version %d: write the baseline again with 'ablate baseline'", b.Version, version)
 	}
 	if len(b.Rows) == 0 {
-		return errors.New("it has no rows: write it again with 'ablate baseline'")
+		return errors.New("it has no rows: write the baseline again with 'ablate baseline'")
 	}
 	b.index = map[string]int{}
 	for i, r := range b.Rows {
 		if _, ok := b.index[r.Row]; ok {
-			return fmt.Errorf("row %q is there twice", r.Row)
+			return fmt.Errorf("row %q is repeated: write the baseline again with 'ablate baseline'", r.Row)
 		}
 		b.index[r.Row] = i
 		for name, c := range r.Metrics {
@@ -234,19 +238,19 @@ func (b *Baseline) check() error {
 			case c.Better != "higher" && c.Better != "lower":
 				return fmt.Errorf("%s: better is %q; must be higher or lower", at, c.Better)
 			case len(values) == 0:
-				return fmt.Errorf("%s: there is no seed", at)
+				return fmt.Errorf("%s: there are no seeds: write the baseline again with 'ablate baseline'", at)
 			case math.Abs(stat.Mean(values, nil)-c.Mean) > 1e-9*(1+math.Abs(c.Mean)):
-				return fmt.Errorf("%s: the mean is given as %v, and its seeds give %v: a baseline is made by 'ablate baseline', not by hand", at, c.Mean, stat.Mean(values, nil))
+				return fmt.Errorf("%s: the mean is %v, but its seeds give %v: write the baseline again with 'ablate baseline' instead of editing it", at, c.Mean, stat.Mean(values, nil))
 			case stats.Independent(seeds) != c.N:
-				return fmt.Errorf("%s: n is given as %d, and there are %d independent seeds", at, c.N, stats.Independent(seeds))
+				return fmt.Errorf("%s: n is %d, but there are %d independent seeds: write the baseline again with 'ablate baseline'", at, c.N, stats.Independent(seeds))
 			case !slices.Contains([]string{"", table.Share, table.Unit, table.Positive}, c.Range):
 				return fmt.Errorf("%s: range is %q; must be share, unit, positive or absent", at, c.Range)
 			case c.Images < 0:
-				return fmt.Errorf("%s: images is %d, below 0", at, c.Images)
+				return fmt.Errorf("%s: images is %d; must be 0 or more", at, c.Images)
 			}
 			for s := range c.Seeds {
 				if r.Trials[s] == "" {
-					return fmt.Errorf("%s: seed %s has no trial", at, s)
+					return fmt.Errorf("%s: seed %s has a value but no trial: write the baseline again with 'ablate baseline'", at, s)
 				}
 			}
 		}
@@ -254,7 +258,7 @@ func (b *Baseline) check() error {
 	return nil
 }
 
-// values returns the seeds in order, with their values.
+// values returns the seeds in ascending order, with their values.
 func (c BaselineCell) values() ([]stats.Seed, []float64, error) {
 	var names []string
 	for s := range c.Seeds {
@@ -267,7 +271,7 @@ func (c BaselineCell) values() ([]stats.Seed, []float64, error) {
 			return nil, nil, err
 		}
 		if name := compare.SeedName(seed); name != s {
-			return nil, nil, fmt.Errorf("seed %s is written %s", s, name)
+			return nil, nil, fmt.Errorf("seed %s must be written %s", s, name)
 		}
 		order[s] = seed
 	}
@@ -276,7 +280,7 @@ func (c BaselineCell) values() ([]stats.Seed, []float64, error) {
 	var values []float64
 	for _, s := range names {
 		if v := c.Seeds[s]; math.Abs(v) > largest {
-			return nil, nil, fmt.Errorf("seed %s: %v is too large", s, v)
+			return nil, nil, fmt.Errorf("seed %s: %v is too large; must be within ±1e100", s, v)
 		}
 		seeds, values = append(seeds, order[s]), append(values, c.Seeds[s])
 	}
@@ -287,7 +291,8 @@ func compareSeeds(a, b stats.Seed) int {
 	return cmp.Or(cmp.Compare(a.Pretraining, b.Pretraining), cmp.Compare(a.Feedback, b.Feedback))
 }
 
-// Trials is the baseline as trials.arrow, with what it has of that.
+// Trials returns the baseline in the form of trials.arrow, with the columns that it has values
+// for.
 func (b *Baseline) Trials() *table.Table {
 	t := &table.Table{Meta: map[string]string{"study": b.Study}}
 	add := func(c table.Column) *table.Column { t.Columns = append(t.Columns, &c); return &c }
@@ -311,7 +316,7 @@ func (b *Baseline) Trials() *table.Table {
 	}
 	for _, r := range b.Rows {
 		for _, name := range slices.SortedFunc(maps.Keys(r.Trials), seedOrder) {
-			seed, _ := compare.ParseSeed(name) // Read has checked those with values
+			seed, _ := compare.ParseSeed(name) // Read has checked the seeds that have values
 			arm.Strings, view.Strings, trial.Strings = append(arm.Strings, r.Arm), append(view.Strings, r.Row+"@"+name), append(trial.Strings, r.Trials[name])
 			pretraining.Ints, feedback.Ints = append(pretraining.Ints, seed.Pretraining), append(feedback.Ints, seed.Feedback)
 			model.Strings, model.Valid = append(model.Strings, r.Models[name]), append(model.Valid, r.Models[name] != "")
@@ -327,7 +332,7 @@ func (b *Baseline) Trials() *table.Table {
 	return t
 }
 
-// seedOrder orders names of seeds by their numbers.
+// seedOrder compares names of seeds by their numbers.
 func seedOrder(x, y string) int {
 	a, _ := compare.ParseSeed(x)
 	b, _ := compare.ParseSeed(y)

@@ -12,42 +12,43 @@ import (
 	"ablate/analysis/stats"
 )
 
-// Tolerance is the margin by which a metric may be worse: 0 where both sizes are nil.
+// Tolerance is the margin by which a metric may be worse; the margin is 0 where Absolute and
+// Relative are nil.
 type Tolerance struct {
 	Metric             string
-	Absolute, Relative *float64
-	Seeds              int // with fewer a value is at most inconclusive
+	Absolute, Relative *float64 // in the metric's units, or as a fraction of the baseline's value
+	Seeds              int      // with fewer seeds a value is at most inconclusive, never a regression
 }
 
-// Options of a check.
+// Options are the choices of a check.
 type Options struct {
 	Tolerances   []Tolerance
-	Only         []string // arms to check, or rows by their labels; all where empty
-	Seeds        []string // seeds to check; all where empty
-	AllowRemoved bool
-	Study        string // whose table is checked
-	Made         Made   // of that table
-	Looks        []int  // numbers of seeds at which the study is tested while it runs; nil where the number is fixed
+	Only         []string // arms to check, or labels of rows; empty: all
+	Seeds        []string // seeds to check; empty: all
+	AllowRemoved bool     // rows and seeds that the study no longer has are not a regression
+	Study        string   // name of the study of the table
+	Made         Made     // origin of the table
+	Looks        []int    // numbers of seeds at the interim analyses of a sequential study; nil where the number of seeds is fixed
 }
 
 // Verdict is the result of a check of one value.
 type Verdict string
 
-// The verdicts, the worst first.
+// The verdicts.
 const (
 	Missing      Verdict = "missing"             // a selected trial has no result
-	Absent       Verdict = "not in the baseline" // the study guards it, and the row is not new
-	Regression   Verdict = "regression"          // significantly worse than its margin
-	Incomparable Verdict = "not comparable"      // it has another number of samples, on which it depends
-	Inconclusive Verdict = "inconclusive"        // worse than its margin, and more seeds are needed
-	Removed      Verdict = "removed"             // the study has no such row, or seed of it, any more
-	Within       Verdict = "within"              // not significantly worse than its margin
-	Identical    Verdict = "identical"
-	Added        Verdict = "added"       // the baseline has no such row
-	Unchecked    Verdict = "not checked" // not selected
+	Absent       Verdict = "not in the baseline" // the study guards the metric, and the baseline has the row but not the metric
+	Regression   Verdict = "regression"          // worse by significantly more than the margin
+	Incomparable Verdict = "not comparable"      // the value depends on the number of samples, which is not that of the baseline
+	Inconclusive Verdict = "inconclusive"        // worse by more than the margin, but too few seeds to decide
+	Removed      Verdict = "removed"             // the study no longer has the row, or a seed of it
+	Within       Verdict = "within"              // not worse by significantly more than the margin
+	Identical    Verdict = "identical"           // all seeds have the same value
+	Added        Verdict = "added"               // the row is not in the baseline
+	Unchecked    Verdict = "not checked"         // the row or its seeds are not selected
 )
 
-// Verdicts are all of them, in that order.
+// Verdicts are all verdicts in the order of a report, the worst first.
 var Verdicts = []Verdict{Missing, Absent, Regression, Incomparable, Removed, Inconclusive, Within, Identical, Added, Unchecked}
 
 // compared reports whether both tables have the value.
@@ -55,54 +56,54 @@ func (v Verdict) compared() bool {
 	return slices.Contains([]Verdict{Regression, Incomparable, Inconclusive, Within, Identical}, v)
 }
 
-// Value is a metric of a row beside its baseline. Worse is by how much it is worse,
-// negative where it is better.
+// Value is a metric of a row compared with the baseline.
 type Value struct {
 	Arm      string  `json:"arm"`
-	Row      string  `json:"row"`
+	Row      string  `json:"row"` // label
 	Metric   string  `json:"metric,omitempty"`
 	Verdict  Verdict `json:"verdict"`
-	Baseline float64 `json:"baseline"`
-	Now      float64 `json:"now"`
-	Worse    float64 `json:"worse"`
-	Margin   float64 `json:"margin"` // by how much it may be worse
-	// P is the one-sided p value of the hypothesis that it is worse by no more than its
-	// margin, corrected by Holm over all values that differ; Bound is the lower bound of Worse
-	// at the level of that correction. Both are absent where the standard deviation over seeds is not known.
+	Baseline float64 `json:"baseline"` // mean over the common seeds
+	Now      float64 `json:"now"`      // mean over the common seeds
+	Worse    float64 `json:"worse"`    // by how much the value is worse; negative where it is better
+	Margin   float64 `json:"margin"`   // by how much the value may be worse
+	// P is the one-sided p value of the hypothesis that the value is worse by no more than its
+	// margin, corrected by Holm over all values that differ. Bound is the lower confidence
+	// bound of Worse at the level of that correction. Both are absent where the standard
+	// deviation over seeds is unknown.
 	P      *float64 `json:"p,omitempty"`
 	Bound  *float64 `json:"bound,omitempty"`
-	N      int      `json:"n"` // independent seeds that both have
+	N      int      `json:"n"` // number of independent seeds that both tables have
 	Pairs  []Pair   `json:"pairs,omitempty"`
-	Reason string   `json:"reason,omitempty"`
-	Digits int      `json:"-"` // decimals of the metric's values; 0 stands for 3
+	Reason string   `json:"reason,omitempty"` // of the verdict, as a sentence
+	Digits int      `json:"-"`                // decimals of the metric's values; 0 stands for 3
 
 	test test
 }
 
-// Pair is one seed then and now.
+// Pair has the values of one seed in the baseline and now.
 type Pair struct {
 	Seed     string  `json:"seed"`
-	Trial    string  `json:"trial"` // of the baseline
-	Now      string  `json:"trialNow"`
+	Trial    string  `json:"trial"`    // id of the trial in the baseline
+	Now      string  `json:"trialNow"` // id of the trial now
 	Baseline float64 `json:"baseline"`
-	Value    float64 `json:"value"`
+	Value    float64 `json:"value"` // now
 }
 
-// Result is a whole check.
+// Result is the result of a check.
 type Result struct {
 	Study        string   `json:"study"`
-	Values       []Value  `json:"values"` // the worst first
-	Added        []string `json:"added,omitempty"`
-	Removed      []string `json:"removed,omitempty"`
-	Changed      []string `json:"changed,omitempty"` // rows whose trials are not those of the baseline
-	Notes        []string `json:"notes,omitempty"`
+	Values       []Value  `json:"values"`                 // in the order of their verdicts, the worst first
+	Added        []string `json:"added,omitempty"`        // labels of rows that the baseline lacks
+	Removed      []string `json:"removed,omitempty"`      // labels of rows that only the baseline has
+	Changed      []string `json:"changed,omitempty"`      // labels of rows whose trials differ from those of the baseline
+	Notes        []string `json:"notes,omitempty"`        // caveats on the whole check, as sentences
 	AllowRemoved bool     `json:"allowRemoved,omitempty"` // removed rows are not a regression
-	// Outcome is Missing (also where the baseline lacks what the study guards, and
-	// where nothing was compared), Regression, Incomparable, Inconclusive or Within.
+	// Outcome is missing (also where the baseline lacks a metric that the study guards, and
+	// where nothing was compared), regression, not comparable, inconclusive or within.
 	Outcome Verdict `json:"outcome"`
 }
 
-// Counts of the values by verdict.
+// Counts returns the number of values by verdict.
 func (r *Result) Counts() map[Verdict]int {
 	n := map[Verdict]int{}
 	for _, v := range r.Values {
@@ -111,7 +112,7 @@ func (r *Result) Counts() map[Verdict]int {
 	return n
 }
 
-// Compared is the number of values that both tables have.
+// Compared returns the number of values that both tables have.
 func (r *Result) Compared() (n int) {
 	for _, v := range r.Values {
 		if v.Verdict.compared() {
@@ -123,18 +124,22 @@ func (r *Result) Compared() (n int) {
 
 // Check compares a table with a baseline.
 //
-// A value's worsening is the mean of the differences of the seeds that both have, which
-// draw the same prompts and noise. Where they are three or more it is tested by
-// a one-sided paired t test, with a spread that is moderated over the rows of the metric
-// (stats.Moderate); with one or two seeds by the spread over seeds of the baseline, as the
-// difference of independent draws. The hypothesis is that the value is worse by
-// no more than its margin. The tests of all values that differ are corrected by Holm: a
-// value is a regression where its corrected p is below 5%, and inconclusive
-// where it is below 10%. Where the standard deviation over seeds is not known, a value that is worse than a declared
-// margin is a regression, and one that is worse than it was is inconclusive.
+// The worsening of a value is the mean, over the seeds that both tables have, of its
+// differences from the baseline; equal seeds draw the same prompts and noise. With three or
+// more seeds it is tested by a one-sided paired t test, whose standard deviation is moderated
+// over the rows of the metric (stats.Moderate). With one or two seeds it is tested as the
+// difference of independent samples, with the standard deviation over seeds of the baseline.
+// The hypothesis is that the value is worse by no more than its margin. The tests of all values
+// that differ are corrected by Holm: a value is a regression where its corrected p is below 5%,
+// and inconclusive where it is below 10%. Where the standard deviation over seeds is unknown, a
+// value that is worse by more than a declared margin is a regression, and one that is worse
+// without a declared margin is inconclusive.
+//
+// Check returns an error where the baseline is of another study, has another better direction
+// for a metric, or Only or Seeds name something that neither table has.
 func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
 	if o.Study != "" && b.Study != o.Study {
-		return nil, fmt.Errorf("the baseline is of the study %s and not of %s: give that of this study, or write one with 'ablate baseline'", b.Study, o.Study)
+		return nil, fmt.Errorf("the baseline is of the study %s and not of %s: give the baseline of this study, or write one with 'ablate baseline'", b.Study, o.Study)
 	}
 	better := map[string]string{}
 	for _, m := range t.Metrics {
@@ -143,7 +148,7 @@ func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
 	for _, r := range b.Rows {
 		for _, name := range slices.Sorted(maps.Keys(r.Metrics)) {
 			if now := better[name]; now != "" && now != r.Metrics[name].Better {
-				return nil, fmt.Errorf("the baseline has row %q, metric %s as better where it is %s, and the study where it is %s: write the baseline again with 'ablate baseline'",
+				return nil, fmt.Errorf("row %q, metric %s: %s is better in the baseline, and %s in the study: write the baseline again with 'ablate baseline'",
 					r.Row, name, r.Metrics[name].Better, now)
 			}
 		}
@@ -168,7 +173,7 @@ func Check(b *Baseline, t *compare.Table, o Options) (*Result, error) {
 	}
 	for _, a := range o.Only {
 		if !arms[a] {
-			return nil, fmt.Errorf("neither the study nor its baseline has an arm or a row %q", a)
+			return nil, fmt.Errorf("neither the study nor its baseline has an arm or row %q", a)
 		}
 	}
 	for _, s := range o.Seeds {
@@ -201,7 +206,7 @@ func (c *checker) selected(arm, label string) bool {
 
 func (c *checker) seed(s string) bool { return len(c.o.Seeds) == 0 || slices.Contains(c.o.Seeds, s) }
 
-// ran reports whether a row has any guarded value of a seed.
+// ran reports whether a row has a value of a guarded metric for a seed.
 func (c *checker) ran(r compare.Row, seed string) bool {
 	return slices.ContainsFunc(c.o.Tolerances, func(tol Tolerance) bool {
 		_, ok := r.Cells[tol.Metric].Of(seed)
@@ -209,10 +214,10 @@ func (c *checker) ran(r compare.Row, seed string) bool {
 	})
 }
 
-// metric compares one metric of every row with the baseline.
+// metric compares one metric in every row with the baseline.
 func (c *checker) metric(b *Baseline, tol Tolerance) {
 	from := len(c.r.Values)
-	same := map[string]int{} // values of equal trials: one comparison, counted once
+	same := map[string]int{} // by trials, the first value that has them: equal trials are tested once
 	var absent []Value
 	for _, r := range b.Rows {
 		then, guarded := r.Metrics[tol.Metric]
@@ -223,7 +228,7 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 		if !guarded {
 			if _, ok := now.Cells[tol.Metric]; ok {
 				absent = append(absent, Value{Arm: r.Arm, Row: r.Row, Metric: tol.Metric, Verdict: Absent,
-					Reason: "the study guards it and the baseline does not have it: write the baseline again with 'ablate baseline'"})
+					Reason: "the study guards this metric and the baseline does not have it: write the baseline again with 'ablate baseline'"})
 			}
 			continue
 		}
@@ -246,7 +251,8 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 	c.r.Values = append(c.r.Values, absent...)
 }
 
-// pair compares a row's seeds with those of the baseline.
+// pair compares a row's seeds with those of the baseline. Its verdict is preliminary: within,
+// if there is something to test.
 func (c *checker) pair(r BaselineRow, then BaselineCell, now compare.Row, tol Tolerance) Value {
 	v := Value{Arm: r.Arm, Row: r.Row, Metric: tol.Metric, Verdict: Within, Digits: c.metrics[tol.Metric].Digits}
 	v.test = test{scale: c.metrics[tol.Metric].Scale(), samples: then.Images, sign: 1}
@@ -263,7 +269,7 @@ func (c *checker) pair(r BaselineRow, then BaselineCell, now compare.Row, tol To
 		name := compare.SeedName(s)
 		at := slices.Index(now.Seeds, name)
 		if !c.seed(name) || at < 0 {
-			continue // not selected; or the study has dropped it, which whole finds
+			continue // the seed is not selected, or the study has dropped it, which the method whole reports
 		}
 		value, ok := cell.Of(name)
 		if !ok {
@@ -273,12 +279,12 @@ func (c *checker) pair(r BaselineRow, then BaselineCell, now compare.Row, tol To
 		v.Pairs = append(v.Pairs, Pair{name, r.Trials[name], now.Trials[at], values[i], value})
 		v.test.seeds = append(v.test.seeds, s)
 	}
-	for _, name := range now.Seeds { // a seed that the study has and the baseline lacks must have run too
+	for _, name := range now.Seeds { // a seed that the baseline lacks must have a result too
 		if _, known := then.Seeds[name]; known || !c.seed(name) {
 			continue
 		}
 		if c.ran(now, name) {
-			c.note(fmt.Sprintf("Seed %s is not in the baseline of every row: it is not checked there.", name))
+			c.note(fmt.Sprintf("Seed %s is not in the baseline of every row, and is not checked in rows without it.", name))
 		} else {
 			missing = append(missing, name)
 		}

@@ -27,7 +27,7 @@ func margins() []gate.Tolerance {
 	return out
 }
 
-// draw makes a table of arms × metrics whose seeds' values value gives.
+// draw returns a table of arms × metrics with the values of value by seed.
 func draw(arms, n int, value func(arm, metric, seed int) float64) *compare.Table {
 	t := &compare.Table{}
 	for i, m := range metrics {
@@ -60,7 +60,7 @@ func baseline(t *testing.T, tab *compare.Table) *gate.Baseline {
 	return reread(t, b)
 }
 
-// reread is a baseline as it is read back from its file.
+// reread returns a baseline as Read returns it from its file.
 func reread(t *testing.T, b *gate.Baseline) *gate.Baseline {
 	t.Helper()
 	var w bytes.Buffer
@@ -86,9 +86,9 @@ func check(t *testing.T, b *gate.Baseline, tab *compare.Table, o gate.Options) *
 	return r
 }
 
-// TestSimulation draws both tables independently and measures how often a check errs;
-// README.md has the rates. Then one of 40 values drops by three standard deviations of
-// a seed.
+// TestSimulation draws the table and the baseline independently and measures the error rates of
+// a check, which README.md has. Then one of 40 values drops by three standard deviations of a
+// seed.
 func TestSimulation(t *testing.T) {
 	runs := 1000
 	if testing.Short() {
@@ -104,12 +104,12 @@ func TestSimulation(t *testing.T) {
 		what   string
 		noise  func() float64
 		uneven bool
-		strict bool // the rates have limits
+		strict bool // the test fails if the rates are too high
 		seeds  []int
-		kind   string // range of the values, of an unknown number of samples
+		kind   string // range of the values; their number of samples is unknown
 		centre float64
-		sd     float64 // of a seed, on the scale
-		margin float64 // declared, by which all values are worse
+		sd     float64 // standard deviation of a seed, on the scale
+		margin float64 // declared margin; all values are worse by it
 	}{
 		{"normal", normal, false, true, []int{1, 2, 3, 5, 8}, "", .5, .03, 0},
 		{"normal, all worse by the declared margin of 1 sd", normal, false, true, []int{1, 3, 8}, "", .5, .03, .03},
@@ -140,7 +140,7 @@ func TestSimulation(t *testing.T) {
 			}
 			count := map[gate.Verdict]int{}
 			found := 0
-			then := max(n, 3) // a baseline has three seeds, of which a check may take fewer
+			then := max(n, 3) // a baseline has three seeds; a check may have fewer
 			o := gate.Options{Tolerances: margins()}
 			for s := range n {
 				o.Seeds = append(o.Seeds, fmt.Sprint(s))
@@ -160,8 +160,8 @@ func TestSimulation(t *testing.T) {
 						}
 					}
 				}
-				// table draws values around the centre, in units moved for the worse, and on the
-				// scale, of one value.
+				// table draws values around the centre, in units moved for the worse, and on
+				// the scale, of one value.
 				draw := func(worse, drop float64) *compare.Table {
 					tab := draw(10, then, func(a, m, _ int) float64 {
 						sign := 1.
@@ -209,7 +209,7 @@ func TestSimulation(t *testing.T) {
 
 func sq(x float64) float64 { return x * x }
 
-// golden compares what follows a mark in a file, or rewrites it with UPDATE=1.
+// golden compares the part of a file after a mark with a text, or rewrites it with UPDATE=1.
 func golden(t *testing.T, path, want string) {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -230,7 +230,7 @@ func golden(t *testing.T, path, want string) {
 	}
 }
 
-// by finds the value of a row and metric.
+// by returns the value of a row and metric.
 func by(r *gate.Result, row, metric string) gate.Value {
 	for _, f := range r.Values {
 		if f.Row == row && f.Metric == metric {
@@ -288,7 +288,7 @@ func TestVerdicts(t *testing.T) {
 	}
 	point := worse(.3)
 	for i := range point.Rows {
-		point.Rows[i].Arm = "arm" // all of them points of one arm
+		point.Rows[i].Arm = "arm" // make all rows points of one arm
 	}
 	if got := check(t, baseline(t, point), point, gate.Options{Only: []string{"arm 0"}}); got.Counts()[gate.Unchecked] != 2 {
 		t.Errorf("a point that is not selected: %v", got.Counts())
@@ -306,7 +306,7 @@ func TestVerdicts(t *testing.T) {
 		return at(a, m, s)
 	})
 	if got := check(t, b, lower, gate.Options{}); got.Outcome != gate.Regression || by(got, "arm 0", "fidelity.frechet").Verdict != gate.Regression {
-		t.Errorf("a metric of which less is better rises: %s", got.Outcome)
+		t.Errorf("a metric whose lower values are better rises: %s", got.Outcome)
 	}
 	missing := worse(0)
 	c := missing.Rows[2].Cells["alignment"]
@@ -318,7 +318,7 @@ func TestVerdicts(t *testing.T) {
 	if got := check(t, b, missing, gate.Options{Seeds: []string{"1", "2"}}); got.Outcome != gate.Within {
 		t.Errorf("a seed without a result that is not selected: %s", got.Outcome)
 	} else if !strings.Contains(strings.Join(got.Notes, " "), "Seed 7 is not selected") {
-		t.Errorf("what is not checked is not said: %q", got.Notes)
+		t.Errorf("no note on the seed that is not checked: %q", got.Notes)
 	}
 	fewer := worse(0)
 	fewer.Rows = fewer.Rows[:2]
@@ -345,8 +345,8 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// TestComparedNothing: a check passes only if it compared a value, whatever else
-// came or went.
+// TestComparedNothing checks that a check fails if it compared no value, whatever rows were
+// added or removed.
 func TestComparedNothing(t *testing.T) {
 	at := func(a, m, s int) float64 { return .5 + .01*float64(a+s) }
 	rename := func(tab *compare.Table, f func(string) string) *compare.Table {
@@ -356,7 +356,7 @@ func TestComparedNothing(t *testing.T) {
 		return tab
 	}
 	b := baseline(t, draw(2, 1, at))
-	otherSeed := draw(3, 2, at) // an arm more, and of both seeds the new one alone
+	otherSeed := draw(3, 2, at) // one more arm, and only the new one of both seeds
 	for i := range otherSeed.Rows {
 		r := &otherSeed.Rows[i]
 		r.Seeds, r.Trials = r.Seeds[1:], r.Trials[1:]
@@ -382,7 +382,7 @@ func TestComparedNothing(t *testing.T) {
 	}
 }
 
-// TestDroppedSeed: a seed that the study has dropped hides no regression.
+// TestDroppedSeed checks that a regression is found although the study has dropped a seed.
 func TestDroppedSeed(t *testing.T) {
 	b := baseline(t, draw(2, 2, func(a, m, s int) float64 { return .5 }))
 	now := draw(2, 1, func(a, m, s int) float64 { return .5 })
@@ -396,12 +396,13 @@ func TestDroppedSeed(t *testing.T) {
 	}
 }
 
-// TestNothingPassesUnseen: what could not be compared is said, and does not pass
-// where it should have been there.
+// TestNothingPassesUnseen checks that values that could not be compared are reported, and that
+// a check fails where they should exist.
 func TestNothingPassesUnseen(t *testing.T) {
 	at := func(a, m, s int) float64 { return .5 + .01*float64(a+s) }
 	b := baseline(t, draw(3, 2, at))
-	// A third seed since: that it has results is said, and that it has none fails.
+	// The study has a new third seed. Its results are noted as not checked; missing results
+	// fail.
 	got := check(t, b, draw(3, 3, at), gate.Options{})
 	if got.Outcome != gate.Within || !strings.Contains(strings.Join(got.Notes, " "), "Seed 2 is not in the baseline") {
 		t.Errorf("a new seed: %s, %q", got.Outcome, got.Notes)
@@ -422,7 +423,7 @@ func TestNothingPassesUnseen(t *testing.T) {
 	if got := check(t, b, draw(3, 3, at), gate.Options{Seeds: []string{"2"}}); got.Outcome != gate.Missing || got.Counts()[gate.Unchecked] != 12 {
 		t.Errorf("a check of nothing: %s, %v", got.Outcome, got.Counts())
 	}
-	// A metric that gate guards since.
+	// A metric that the gate guards only now.
 	small, err := gate.New("s", gate.Made{}, draw(3, 2, at), metrics[:3])
 	if err != nil {
 		t.Fatal(err)
@@ -433,7 +434,7 @@ func TestNothingPassesUnseen(t *testing.T) {
 	}
 }
 
-// TestNoSpread: every seed of every row falls by the same.
+// TestNoSpread: every seed of every row falls by the same amount.
 func TestNoSpread(t *testing.T) {
 	value := func(v float64) *compare.Table { return draw(3, 3, func(int, int, int) float64 { return v }) }
 	o := gate.Options{Tolerances: margins()[:1]}
@@ -446,8 +447,9 @@ func TestNoSpread(t *testing.T) {
 	}
 }
 
-// TestSelectionKeepsTheSpread: with fewer than three seeds a row that is checked alone has
-// the spread of all rows of the baseline, and a row of the same trials adds nothing.
+// TestSelectionKeepsTheSpread checks that with fewer than three seeds a row that is checked
+// alone has the standard deviation of all rows of the baseline, and that a row with the same
+// trials adds nothing.
 func TestSelectionKeepsTheSpread(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	tab := draw(10, 3, func(int, int, int) float64 { return .5 + .03*r.NormFloat64() })
@@ -455,7 +457,8 @@ func TestSelectionKeepsTheSpread(t *testing.T) {
 	b := baseline(t, tab)
 	o := gate.Options{Tolerances: margins()[:1], Only: []string{"arm 3"}, Seeds: []string{"0"}}
 	alone := by(check(t, b, worse, o), "arm 3", "alignment")
-	// One seed then and now: .05 over √2 · .03 with the degrees of freedom of ten rows.
+	// One seed in the baseline and now: .05 over √2 · .03, with the degrees of freedom of ten
+	// rows.
 	if alone.P == nil || *alone.P < .08 || *alone.P > .25 {
 		t.Errorf("alone: %+v", alone)
 	}
@@ -469,9 +472,9 @@ func TestSelectionKeepsTheSpread(t *testing.T) {
 	}
 }
 
-// TestCounts: a figure whose value changes with its number of samples is held
-// only against a baseline on as many; what does not is held whatever they are. A
-// baseline from before it kept the numbers is read, and says what it can't check.
+// TestCounts checks that a metric that depends on its number of samples is compared only with a
+// baseline with the same number, and other metrics always. An older baseline without these
+// numbers is read, with a note on what cannot be checked.
 func TestCounts(t *testing.T) {
 	make := func(images int, trial string) *compare.Table {
 		tab := draw(2, 3, func(a, m, s int) float64 { return .5 + .01*float64(s) })
@@ -518,12 +521,12 @@ func TestCounts(t *testing.T) {
 		t.Errorf("a baseline without numbers: %s, %q", got.Outcome, got.Notes)
 	}
 	if got := check(t, old, make(200, ""), gate.Options{}); got.Outcome != gate.Within || len(got.Notes) > 0 {
-		t.Errorf("the same trials stand on the same numbers: %s, %q", got.Outcome, got.Notes)
+		t.Errorf("the same trials have the same numbers of images: %s, %q", got.Outcome, got.Notes)
 	}
 }
 
-// TestFewSeeds: below three seeds then and now are independent draws, whose spread is that
-// of the baseline's rows together.
+// TestFewSeeds checks that with fewer than three seeds now and the baseline are compared as
+// independent samples, with the standard deviation of the baseline's rows together.
 func TestFewSeeds(t *testing.T) {
 	make := func(shift float64) *compare.Table {
 		return draw(6, 2, func(a, m, s int) float64 { return .5 + .01*float64(s) + .001*float64(a*s) + shift })
@@ -542,7 +545,8 @@ func TestFewSeeds(t *testing.T) {
 	}
 }
 
-// TestShares: a share is compared on the logit scale, whose spread is that of its logits.
+// TestShares checks that a share is compared on the logit scale, with the standard deviation of
+// its logits.
 func TestShares(t *testing.T) {
 	make := func(shift float64) *compare.Table {
 		tab := draw(6, 2, func(a, m, s int) float64 { return .5 + .01*float64(s) + .002*float64(a*s) - shift })
@@ -553,14 +557,14 @@ func TestShares(t *testing.T) {
 	}
 	o := gate.Options{Tolerances: margins()[:1]}
 	v := by(check(t, baseline(t, make(0)), make(.1), o), "arm 0", "alignment")
-	// .4 logits, over √2 times a spread of some .05 logits, with few degrees of freedom.
+	// .4 logits, over √2 times a standard deviation of about .05 logits, with few degrees of freedom.
 	if v.Verdict != gate.Regression || *v.Bound < .02 || *v.Bound > .1 || v.Worse < .099 {
 		t.Errorf("a drop of .1 at two seeds: %+v", v)
 	}
 }
 
-// TestPairs: the same drop in every seed, less than a seed's spread, is found, for the
-// seeds are the same then and now.
+// TestPairs checks that an equal drop in every seed is found although it is smaller than the
+// standard deviation over seeds, because seeds are paired.
 func TestPairs(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	tab := draw(5, 5, func(int, int, int) float64 { return .5 + .03*r.NormFloat64() })
@@ -592,18 +596,18 @@ func TestRead(t *testing.T) {
 		{`"arm": "arm 0"`, `"arm": 3`, "line 11"},
 		{`"study": "s"`, `"studdy": "s"`, "studdy"},
 		{`"0": 0.5`, `"x": 0.5`, `"x" is not a seed`},
-		{`"row": "arm 1"`, `"row": "arm 0"`, "twice"},
-		{`"0": 0.5`, `"00": 0.5`, "seed 00 is written 0"},
-		{`"0": 0.5`, `"0.0": 0.5`, "seed 0.0 is written 0"},
+		{`"row": "arm 1"`, `"row": "arm 0"`, "is repeated"},
+		{`"0": 0.5`, `"00": 0.5`, "seed 00 must be written 0"},
+		{`"0": 0.5`, `"0.0": 0.5`, "seed 0.0 must be written 0"},
 		{`"0": 0.5`, `"0": 1e200`, "too large"},
 		{`"0": 0.5`, `"0": null`, "null"},
 		{`"seeds": {`, `"seeds": null, "old": {`, "null"},
 		{`"rows": [`, `"rows": [null, `, "null"},
-		{`"mean": 0.51`, `"mean": 0.51, "MEAN": 0`, `"MEAN" is not a name`},
-		{`"mean": 0.51`, `"mean": 0.51, "mean": 0`, `"mean" is there twice`},
-		{`"seeds": {`, `"Seeds": {`, `"Seeds" is not a name`},
-		{`"seeds": {`, `"seeds": {"0": 0.5}, "ſeeds": {`, `"ſeeds" is not a name`}, // Go takes ſ for s
-		{`"0": 0.5`, `"0": 0.5, "0": 0.1`, `"0" is there twice`},
+		{`"mean": 0.51`, `"mean": 0.51, "MEAN": 0`, `"MEAN" is not a valid name`},
+		{`"mean": 0.51`, `"mean": 0.51, "mean": 0`, `"mean" is repeated`},
+		{`"seeds": {`, `"Seeds": {`, `"Seeds" is not a valid name`},
+		{`"seeds": {`, `"seeds": {"0": 0.5}, "ſeeds": {`, `"ſeeds" is not a valid name`}, // Go takes ſ for s
+		{`"0": 0.5`, `"0": 0.5, "0": 0.1`, `"0" is repeated`},
 	} {
 		in := strings.Replace(w.String(), tc.old, tc.new, 1)
 		if in == w.String() {
@@ -622,7 +626,7 @@ func TestRead(t *testing.T) {
 			t.Errorf("rows %s: %v", rows, err)
 		}
 	}
-	// Seeds that the language takes can be guarded.
+	// Seeds that the study language accepts can be guarded.
 	large := draw(1, 1, func(a, m, s int) float64 { return .5 })
 	large.Rows[0].Seeds[0] = "4611686018427387904"
 	for name, c := range large.Rows[0].Cells {
@@ -654,16 +658,16 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		r, err := gate.Check(b, tab, gate.Options{Tolerances: margins()})
-		if err != nil { // better where the table is not
+		if err != nil { // better differs from the table's
 			return
 		}
-		if _, err := json.Marshal(r); err != nil { // no figure is NaN
+		if _, err := json.Marshal(r); err != nil { // no value is NaN
 			t.Error(err)
 		}
 	})
 }
 
-// BenchmarkRead and BenchmarkCheck: the time a row does not grow with their number.
+// BenchmarkRead and BenchmarkCheck: the time for a row does not grow with their number.
 func BenchmarkRead(b *testing.B) {
 	perRow(b, func(in []byte, _ *compare.Table) error { _, err := gate.Read(in); return err })
 }
@@ -680,7 +684,7 @@ func BenchmarkCheck(b *testing.B) {
 
 func perRow(b *testing.B, f func(in []byte, tab *compare.Table) error) {
 	for _, n := range []int{1000, 10000} {
-		// The rows fall to the same values as the first, as rows of the same trials do.
+		// All rows have the same values as the first, as rows with the same trials do.
 		make := func(by float64) *compare.Table {
 			tab := draw(n, 3, func(_, m, s int) float64 { return .5 + .01*float64(s*(m+1)) - by })
 			for i := range tab.Rows {
@@ -709,7 +713,7 @@ func perRow(b *testing.B, f func(in []byte, tab *compare.Table) error) {
 	}
 }
 
-// TestEdges: a share that was 1, or 0 where lower is better, can fall.
+// TestEdges checks that a share of 1, or of 0 where lower is better, can become worse.
 func TestEdges(t *testing.T) {
 	make := func(v float64) *compare.Table {
 		tab := draw(3, 3, func(a, m, s int) float64 { return v + .002*float64(s)*(1-v)/.7 })
@@ -730,7 +734,7 @@ func TestEdges(t *testing.T) {
 	}
 }
 
-// TestLuck: equal losses of one image in two thousand are no regression.
+// TestLuck checks that a loss of one image in two thousand in every seed is no regression.
 func TestLuck(t *testing.T) {
 	make := func(lost float64) *compare.Table {
 		tab := draw(1, 3, func(a, m, s int) float64 { return (1000 + 10*float64(s) - lost) / 2048 })
@@ -741,12 +745,12 @@ func TestLuck(t *testing.T) {
 		return tab
 	}
 	if got := check(t, baseline(t, make(0)), make(1), gate.Options{Tolerances: margins()[:1]}); got.Outcome != gate.Within {
-		t.Errorf("one image less in each seed: %s, %+v", got.Outcome, got.Values[0])
+		t.Errorf("one image fewer in each seed: %s, %+v", got.Outcome, got.Values[0])
 	}
 }
 
-// TestTrials: a baseline as a table of trials has its values, seeds and pretrained models,
-// and what is read from its file is the same.
+// TestTrials checks that a baseline as a table of trials has its values, seeds and pretrained
+// models, and that this survives its file.
 func TestTrials(t *testing.T) {
 	trials := &table.Table{}
 	for _, c := range []table.Column{

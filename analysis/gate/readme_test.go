@@ -11,9 +11,9 @@ import (
 	"ablate/reports/format"
 )
 
-// TestREADMEs: the tables in the READMEs of the studies have the numbers of the baselines,
-// to the last digit. Unseen alignment is left out: its number of images differs from seed to
-// seed, and a baseline keeps the smallest.
+// TestREADMEs checks that the tables in the READMEs of the studies have the numbers of the
+// baselines, to the last digit. Unseen alignment is left out, because its number of images
+// differs between seeds and a baseline has only the smallest.
 func TestREADMEs(t *testing.T) {
 	files, err := filepath.Glob("../../experiments/baselines/*.json")
 	if err != nil || len(files) == 0 {
@@ -78,7 +78,8 @@ func TestREADMEs(t *testing.T) {
 	}
 }
 
-// TestFrontPage: the table of README.md at the root has the numbers of that of lee2023.
+// TestFrontPage checks that the table of README.md at the root has the numbers of that of
+// lee2023.
 func TestFrontPage(t *testing.T) {
 	tables := func(path string) map[string][]string {
 		b, err := os.ReadFile(filepath.Join("../..", path))

@@ -9,7 +9,7 @@ import (
 	"ablate/analysis/compare"
 )
 
-// whole finds rows that came, went or changed, and what is not selected.
+// whole adds verdicts on whole rows: removed, added, not selected, or with a removed seed.
 func (c *checker) whole(b *Baseline, t *compare.Table) {
 	for _, r := range b.Rows {
 		now, ok := c.rows[r.Row]
@@ -17,13 +17,13 @@ func (c *checker) whole(b *Baseline, t *compare.Table) {
 		case !c.selected(r.Arm, r.Row):
 			c.r.Values = append(c.r.Values, Value{Arm: r.Arm, Row: r.Row, Verdict: Unchecked})
 		case !ok:
-			f := Value{Arm: r.Arm, Row: r.Row, Verdict: Removed, Reason: "the baseline has it, the study does not"}
+			f := Value{Arm: r.Arm, Row: r.Row, Verdict: Removed, Reason: "the baseline has this row, and the study does not"}
 			c.r.Removed = append(c.r.Removed, r.Row)
 			c.r.Values = append(c.r.Values, f)
 		default:
 			for _, s := range now.Seeds {
 				if !c.seed(s) {
-					c.note("Seed " + s + " is not selected: it is not checked.")
+					c.note("Seed " + s + " is not selected, and is not checked.")
 				}
 			}
 			for i, s := range now.Seeds {
@@ -40,7 +40,7 @@ func (c *checker) whole(b *Baseline, t *compare.Table) {
 			}
 			if gone != nil {
 				c.r.Values = append(c.r.Values, Value{Arm: r.Arm, Row: r.Row, Verdict: Removed,
-					Reason: fmt.Sprintf("the baseline has seed %s, the study does not", strings.Join(gone, ", "))})
+					Reason: fmt.Sprintf("the baseline has seed %s, and the study does not", strings.Join(gone, ", "))})
 			}
 		}
 	}
@@ -55,7 +55,7 @@ func (c *checker) whole(b *Baseline, t *compare.Table) {
 			case !c.selected(r.Arm, r.Label):
 				f.Verdict = Unchecked
 			case c.seed(s) && !c.ran(r, s):
-				f.Verdict, f.Reason = Missing, "a new row, and no result for seed "+s
+				f.Verdict, f.Reason = Missing, "the row is new, and has no result for seed "+s
 			}
 		}
 		c.r.Values = append(c.r.Values, f)

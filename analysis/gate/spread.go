@@ -12,29 +12,31 @@ import (
 )
 
 const (
-	// alpha is the family-wise error of a check.
+	// alpha is the family-wise error rate of a check.
 	alpha = .05
-	// suspect is the corrected p value below which more seeds are needed.
+	// suspect is the corrected p value below which a value that is not a regression is
+	// inconclusive.
 	suspect = .1
 )
 
-// test is the test of a value: whether it is worse than its margin.
+// test is the test of whether a value is worse by more than its margin.
 type test struct {
 	scale    stats.Scale
-	samples  int     // behind a share
-	sign     float64 // of a change for the worse
+	samples  int     // number of samples of a share
+	sign     float64 // sign of a change for the worse
 	seeds    []stats.Seed
-	estimate stats.Estimate // of the worsening, on the scale
+	estimate stats.Estimate // estimate of the worsening, on the scale
 	margin   float64        // on the scale
-	base     float64        // of the baseline, on the scale
-	known    bool           // a spread is known
+	base     float64        // mean of the baseline, on the scale
+	known    bool           // a standard deviation is known
 	declared bool           // the study declares the margin
-	// independent: then and now are compared as independent draws, for want of three seeds.
+	// independent: with fewer than three seeds, now and the baseline are compared as
+	// independent samples.
 	independent bool
-	first       int // the value of the same trials that is tested
+	first       int // index of the first value with the same trials, which is tested for all of them
 }
 
-// means are those of the pairs then and now, taken on the scale.
+// means returns the means of the pairs in the baseline and now, computed on the scale.
 func (t *test) means(pairs []Pair) (then, now float64) {
 	for _, p := range pairs {
 		if !t.scale.Fits(p.Baseline, p.Value) {
@@ -50,13 +52,13 @@ func (t *test) means(pairs []Pair) (then, now float64) {
 	return t.scale.From(a, t.samples), t.scale.From(b, t.samples)
 }
 
-// worse takes a worsening on the scale to the metric's units.
+// worse transforms a worsening on the scale to the metric's units.
 func (t *test) worse(y float64) float64 {
 	return t.sign * (t.scale.From(t.base+t.sign*y, t.samples) - t.scale.From(t.base, t.samples))
 }
 
-// spread estimates the spreads of the values of one metric, and takes their margins to the
-// scale.
+// spread estimates the standard deviations of the values of one metric, and transforms their
+// margins to the scale.
 func (c *checker) spread(b *Baseline, tol Tolerance, values []Value) {
 	levels := map[stats.Scale]map[string]spread{}
 	for i := range values {
@@ -89,9 +91,9 @@ func (c *checker) spread(b *Baseline, tol Tolerance, values []Value) {
 	}
 }
 
-// widest sets the margin on the scale to the largest that a margin in the metric's units
-// becomes at any base within its interval, because the baseline does not know the base
-// better.
+// widest sets the margin on the scale to the largest transform of the margin in the metric's
+// units at any base within the base's confidence interval, because the baseline is known no
+// better than that.
 func (t *test) widest(margin float64, base stats.Estimate) {
 	t.margin = t.marginAt(t.base, margin)
 	if margin > 0 && t.scale != stats.Identity && base.DF > 0 {
@@ -104,8 +106,8 @@ func (t *test) widest(margin float64, base stats.Estimate) {
 	}
 }
 
-// marginAt is a margin in the metric's units at a base, on the scale; infinite where it
-// leads out of the metric's range, for no value is as much worse.
+// marginAt returns a margin in the metric's units at a base, on the scale. It is infinite where
+// it leads out of the metric's range, because no value can be worse by that much.
 func (t *test) marginAt(base, margin float64) float64 {
 	to := t.scale.From(base, t.samples) + t.sign*margin
 	if !t.scale.Fits(to) {
@@ -114,7 +116,8 @@ func (t *test) marginAt(base, margin float64) float64 {
 	return t.sign * (t.scale.To(to, t.samples) - base)
 }
 
-// floor is the least variance of the mean worsening of a share, of paired images.
+// floor returns the smallest possible variance of the mean worsening of a share, with the same
+// images in pairs (stats.Discordant).
 func (t *test) floor(pairs []Pair) (sum float64) {
 	if t.scale != stats.Logit || t.samples == 0 {
 		return 0
@@ -125,7 +128,8 @@ func (t *test) floor(pairs []Pair) (sum float64) {
 	return sum / float64(len(pairs)*len(pairs))
 }
 
-// moderate draws the spreads of paired differences towards each other, metric by metric.
+// moderate shrinks the standard deviations of paired differences towards a common value, by
+// metric and scale.
 func (c *checker) moderate() {
 	type group struct {
 		metric string
@@ -156,12 +160,11 @@ func (c *checker) moderate() {
 	}
 }
 
-// spread is the standard deviation of one independent seed, and its degrees of
-// freedom.
+// spread is the standard deviation of one independent seed, with its degrees of freedom.
 type spread struct{ sd, df float64 }
 
-// spreads are those of a metric by row, moderated over all rows of the baseline,
-// selected or not; rows of the same trials are one.
+// spreads returns the spread of a metric by row, moderated over all rows of the baseline,
+// selected or not. Rows with the same trials count once.
 func (b *Baseline) spreads(metric string, scale stats.Scale) map[string]spread {
 	var sd, df []float64
 	at, of := map[string]int{}, map[string]int{} // by row; by trials
@@ -201,7 +204,8 @@ func (b *Baseline) spreads(metric string, scale stats.Scale) map[string]spread {
 	return out
 }
 
-// decide tests the values that differ, corrects the tests, and sums up.
+// decide tests the values that differ, corrects the tests, and sets the verdicts and the
+// outcome.
 func (c *checker) decide() {
 	seeds := map[string]int{}
 	for _, tol := range c.o.Tolerances {
@@ -210,7 +214,7 @@ func (c *checker) decide() {
 	c.moderate()
 	var p []float64
 	var at []int
-	quantiles := map[[2]float64]float64{} // by degrees of freedom and level, of which many values have the same
+	quantiles := map[[2]float64]float64{} // by degrees of freedom and level; a cache, because many values have the same
 	for i := range c.r.Values {
 		v := &c.r.Values[i]
 		if v.Verdict == Within && v.test.first == i && v.test.known {
@@ -234,26 +238,26 @@ func (c *checker) decide() {
 		case h.P < alpha && v.N >= seeds[v.Metric]:
 			v.Verdict = Regression
 		case h.P < alpha:
-			v.Verdict, v.Reason = Inconclusive, fmt.Sprintf("%d seeds, and gate asks for %d", v.N, seeds[v.Metric])
+			v.Verdict, v.Reason = Inconclusive, fmt.Sprintf("%d seeds, and the study's gate requires %d", v.N, seeds[v.Metric])
 		case h.P < suspect:
-			v.Verdict, v.Reason = Inconclusive, "corrected p below .1: run more seeds"
+			v.Verdict, v.Reason = Inconclusive, "corrected p is below .1: run more seeds"
 		}
 	}
 	for i := range c.r.Values {
 		v := &c.r.Values[i]
 		switch {
 		case v.Verdict != Within:
-		case v.test.first != i: // rows of the same trials have one result
+		case v.test.first != i: // rows with the same trials have one result
 			o := c.r.Values[v.test.first]
 			v.Verdict, v.P, v.Bound = o.Verdict, o.P, o.Bound
 			if o.Verdict != Within {
-				v.Reason = "the same trials as " + o.Row
+				v.Reason = "it has the same trials as " + o.Row
 			}
 		case v.test.known || v.Worse <= v.Margin:
 		case v.test.declared:
-			v.Verdict, v.Reason = Regression, "beyond the declared margin; the standard deviation over seeds is not known"
+			v.Verdict, v.Reason = Regression, "worse by more than the declared margin; the standard deviation over seeds is unknown"
 		default:
-			v.Verdict, v.Reason = Inconclusive, "the standard deviation over seeds is not known: give the baseline three seeds, or two of several rows, or the gate a margin"
+			v.Verdict, v.Reason = Inconclusive, "the standard deviation over seeds is unknown: write a baseline with three seeds, or with two in several rows, or declare a margin in gate"
 		}
 	}
 	n := c.r.Counts()
@@ -261,7 +265,7 @@ func (c *checker) decide() {
 		c.note(c.nothing())
 	}
 	switch {
-	case n[Missing] > 0, n[Absent] > 0, c.r.Compared() == 0: // a check of nothing must not pass
+	case n[Missing] > 0, n[Absent] > 0, c.r.Compared() == 0: // a check that compares nothing must not pass
 		c.r.Outcome = Missing
 	case n[Regression] > 0, n[Removed] > 0 && !c.o.AllowRemoved:
 		c.r.Outcome = Regression
