@@ -370,8 +370,8 @@ func TestComparedNothing(t *testing.T) {
 		o   gate.Options
 		why string
 	}{
-		"seeds changed and an arm added":                {otherSeed, gate.Options{}, "selected rows that are new: 1; values of which no selected seed is in both: 8"},
-		"seeds changed, an arm added, and seeds may go": {otherSeed, gate.Options{AllowRemoved: true}, "no selected seed is in both: 8"},
+		"seeds changed and an arm added":                {otherSeed, gate.Options{}, "selected rows that are new: 1; values without a selected seed in both: 8"},
+		"seeds changed, an arm added, and seeds may go": {otherSeed, gate.Options{AllowRemoved: true}, "without a selected seed in both: 8"},
 		"a new arm alone":                               {draw(3, 1, at), gate.Options{Only: []string{"arm 2"}}, "selected rows that are new: 1; rows that are not selected: 2"},
 		"all arms renamed":                              {rename(draw(2, 1, at), func(s string) string { return "new " + s }), gate.Options{AllowRemoved: true}, "new: 2; selected rows that the study has dropped: 2"},
 	} {
