@@ -1,5 +1,5 @@
-// Package leftover removes what writers left that were killed. A file or folder is
-// written under a name beside its own, and gets its own when it is complete.
+// Package leftover removes incomplete files and folders that killed writers left. Writers write
+// under a temporary name in the same folder, and rename the complete file or folder.
 package leftover
 
 import (
@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// age is that from which nobody writes any more.
+// age is the time after the last change from which a writer counts as killed.
 const age = 24 * time.Hour
 
-// Sweep removes files and folders of dir whose names begin with prefix and that were
-// not touched for a day.
+// Sweep removes files and folders of dir whose names begin with prefix and that were not
+// changed for a day. It ignores files that another process removes at the same time.
 func Sweep(dir, prefix string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -29,7 +29,7 @@ func Sweep(dir, prefix string) error {
 		if err == nil && time.Since(info.ModTime()) > age {
 			err = os.RemoveAll(filepath.Join(dir, e.Name()))
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // another process sweeps too
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // another process may sweep too
 			return err
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"ablate/analysis/leftover"
 )
 
-// TestSweep: what killed writers left is removed, and neither what is being written
-// nor what has another name.
+// TestSweep checks that old files with the prefix are removed, and neither recent ones nor
+// those with another name.
 func TestSweep(t *testing.T) {
 	dir := t.TempDir()
 	for name, age := range map[string]time.Duration{".x-killed": 25 * time.Hour, ".x-busy": time.Hour, ".y": 25 * time.Hour, "x": 25 * time.Hour} {

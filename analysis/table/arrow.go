@@ -25,7 +25,7 @@ var arrowType = map[Kind]arrow.DataType{
 	Bool: arrow.FixedWidthTypes.Boolean, Time: arrow.FixedWidthTypes.Timestamp_us,
 }
 
-// schema describes a table to Arrow.
+// schema returns the table's schema in Arrow.
 func (t *Table) schema() *arrow.Schema {
 	fields := make([]arrow.Field, len(t.Columns))
 	for i, c := range t.Columns {
@@ -45,7 +45,7 @@ func (t *Table) schema() *arrow.Schema {
 	return arrow.NewSchema(fields, &meta)
 }
 
-// record is a table as Arrow has it, to be released.
+// record returns the table as an Arrow record, which the caller releases.
 func (t *Table) record(mem memory.Allocator) (arrow.Record, error) {
 	if err := t.Check(); err != nil {
 		return nil, fmt.Errorf("table: %w", err)
@@ -73,7 +73,8 @@ func (t *Table) record(mem memory.Allocator) (arrow.Record, error) {
 	return b.NewRecord(), nil
 }
 
-// Write writes a table as an Arrow IPC file of one record batch.
+// Write writes a table as an Arrow IPC file with one record batch, or none for a table without
+// rows.
 func Write(w io.Writer, t *Table) error {
 	mem := memory.NewGoAllocator()
 	r, err := t.record(mem)
@@ -96,7 +97,8 @@ func Write(w io.Writer, t *Table) error {
 	return nil
 }
 
-// seeker counts what is written: the file writer asks only where it is.
+// seeker is an io.WriteSeeker that only reports its position: Arrow's file writer needs no
+// more.
 type seeker struct {
 	w  io.Writer
 	at int64
@@ -115,14 +117,14 @@ func (s *seeker) Seek(offset int64, whence int) (int64, error) {
 	return s.at, nil
 }
 
-// maxFile bounds what Read takes.
+// maxFile is the largest size of a file that ReadFile accepts, in bytes.
 const maxFile = 4 << 30
 
-// Read reads an Arrow IPC file whose columns are of this package's kinds, all of
-// them or the named ones alone. Strings share b, which must not change. Bytes
-// that are no such file are an error, never a panic.
+// Read parses an Arrow IPC file whose columns are of this package's kinds, and returns all
+// columns or only the named ones. Strings share the memory of b, which must not change. Bytes
+// that are not such a file give an error, never a panic.
 func Read(b []byte, columns ...string) (t *Table, err error) {
-	defer func() { // arrow panics on lengths that do not fit
+	defer func() { // arrow panics on wrong lengths
 		if p := recover(); p != nil {
 			t, err = nil, fmt.Errorf("it is not an intact Arrow file (%v)", p)
 		}
@@ -176,13 +178,13 @@ func Read(b []byte, columns ...string) (t *Table, err error) {
 	return t, t.Check()
 }
 
-// mapFrom is the size from which a file is mapped and not copied.
+// mapFrom is the size in bytes from which a file is mapped into memory instead of copied.
 const mapFrom = 16 << 20
 
-// ReadFile reads a table, all of it or the named columns alone; an error names
-// the file.
+// ReadFile reads a table from a file, all of it or only the named columns. Errors name the
+// file.
 func ReadFile(path string, columns ...string) (*Table, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is refused, not waited for
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // does not wait for the writer of a pipe
 	if err != nil {
 		return nil, err
 	}
@@ -192,16 +194,16 @@ func ReadFile(path string, columns ...string) (*Table, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file, which a table is: give the Arrow file that 'ablate run' wrote", path)
+		return nil, fmt.Errorf("%s is not a regular file: give the Arrow file that 'ablate run' wrote", path)
 	}
 	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: %d bytes are more than a table of ablate has", path, info.Size())
+		return nil, fmt.Errorf("%s: it has %d bytes, which is more than any table of ablate: give the Arrow file that 'ablate run' wrote", path, info.Size())
 	}
 	var b []byte
 	if info.Size() >= mapFrom {
 		b, err = mapped(f, info.Size())
 	} else {
-		b, err = io.ReadAll(io.LimitReader(f, mapFrom)) // it may grow meanwhile
+		b, err = io.ReadAll(io.LimitReader(f, mapFrom)) // limited, because the file may grow meanwhile
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -213,7 +215,8 @@ func ReadFile(path string, columns ...string) (*Table, error) {
 	return t, nil
 }
 
-// WriteFile writes a table, whole or not at all.
+// WriteFile writes a table atomically: the file is replaced by the complete table, or unchanged
+// after an error.
 func WriteFile(path string, t *Table) error {
 	var b bytes.Buffer
 	if err := Write(&b, t); err != nil {

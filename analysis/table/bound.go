@@ -8,20 +8,19 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 )
 
-// Arrow believes every length that a file states: one damaged byte makes it ask
-// for terabytes, and what then ends the process is no panic that could be
-// recovered. So its buffers come from a budget that the size of the file sets,
-// and the lengths in the footer are checked before Arrow sees them.
+// Arrow trusts every length in a file: one damaged byte makes it allocate terabytes, which ends
+// the process without a panic that could be recovered. So its buffers come from a budget that
+// the size of the file sets, and the lengths in the footer are checked before Arrow reads them.
 
-// budget is an allocator that gives at most left bytes at a time and panics with
-// an error, which Read recovers, when it is asked for more.
+// budget is an allocator that has at most left bytes allocated, and panics with an error, which
+// Read recovers, when more are requested.
 type budget struct {
 	memory.GoAllocator
 	left int
 }
 
-// newBudget suits a file of n bytes whose record batches are not compressed:
-// each is read once and copied once, in pieces rounded up to 64 bytes.
+// newBudget returns the budget for a file of n bytes without compression: each buffer is read
+// once and copied once, in pieces rounded up to 64 bytes.
 func newBudget(n int) *budget { return &budget{left: 4*n + 1<<20} }
 
 func (b *budget) take(size int) {
@@ -31,23 +30,23 @@ func (b *budget) take(size int) {
 	b.left -= size
 }
 
-// Allocate is memory.Allocator's.
+// Allocate implements memory.Allocator.
 func (b *budget) Allocate(size int) []byte {
 	b.take(size)
 	return b.GoAllocator.Allocate(size)
 }
 
-// Reallocate is memory.Allocator's.
+// Reallocate implements memory.Allocator.
 func (b *budget) Reallocate(size int, old []byte) []byte {
 	b.take(size - min(size, len(old)))
 	return b.GoAllocator.Reallocate(size, old)
 }
 
-// Free is memory.Allocator's: what is given back may be taken again.
+// Free implements memory.Allocator; freed bytes can be allocated again.
 func (b *budget) Free(p []byte) { b.left += len(p) }
 
-// flat is a FlatBuffers table inside the footer; reading past the footer
-// panics, and Read recovers.
+// flat is a FlatBuffers table inside the footer. Reading past the footer panics, which Read
+// recovers.
 type flat struct {
 	b  []byte
 	at int
@@ -55,7 +54,7 @@ type flat struct {
 
 func (f flat) u32(at int) int { return int(binary.LittleEndian.Uint32(f.b[at:])) }
 
-// slot is where field i of the table lies, 0 where the table lacks it.
+// slot returns the offset of field i of the table, 0 where the table lacks it.
 func (f flat) slot(i int) int {
 	vtable := f.at - int(int32(f.u32(f.at)))
 	if 4+2*i >= int(binary.LittleEndian.Uint16(f.b[vtable:])) {
@@ -67,7 +66,7 @@ func (f flat) slot(i int) int {
 	return 0
 }
 
-// table is the table in field i; one that is not there has no fields.
+// table returns the table in field i, and false where the field is absent.
 func (f flat) table(i int) (flat, bool) {
 	at := f.slot(i)
 	if at == 0 {
@@ -76,8 +75,8 @@ func (f flat) table(i int) (flat, bool) {
 	return flat{f.b, at + f.u32(at)}, true
 }
 
-// list is the vector in field i, of elements of the given size: where it
-// begins and how many there are.
+// list returns the offset and number of elements of the vector in field i, whose elements have
+// the given size.
 func (f flat) list(i, size int) (from, n int) {
 	at := f.slot(i)
 	if at == 0 {
@@ -91,13 +90,13 @@ func (f flat) list(i, size int) (from, n int) {
 	return at + 4, n
 }
 
-// checkFooter checks what an Arrow IPC file states of itself at its end. The
-// numbers of the fields are those of Arrow's File.fbs and Schema.fbs. Nothing
-// is said of what Arrow itself refuses with an error.
+// checkFooter checks the lengths in the footer of an Arrow IPC file. Numbers of fields are
+// those of Arrow's File.fbs and Schema.fbs. Damage for which Arrow itself returns an error is
+// left to Arrow.
 func checkFooter(file []byte) error {
 	const tail = 4 + 6 // length of the footer, "ARROW1"
 	if len(file) < tail {
-		return fmt.Errorf("it has %d bytes", len(file))
+		return fmt.Errorf("it has only %d bytes", len(file))
 	}
 	size := int(binary.LittleEndian.Uint32(file[len(file)-tail:]))
 	if size < 4 || size > len(file)-tail {

@@ -10,12 +10,11 @@ import (
 	"unsafe"
 )
 
-// Arrow's Go reader copies every buffer of a record batch, and a table of a
-// million samples has 200 MB of them: so batches are decoded here, straight
-// from the file's bytes, which strings share. A damaged length panics on a
-// bound, and Read recovers.
+// Arrow's Go reader copies every buffer of a record batch, and a table of a million samples has
+// 200 MB of them. So batches are decoded here, directly from the file's bytes, which strings
+// share. A damaged length causes a panic on a slice bound, which Read recovers.
 
-// batch is a record batch, of which columns are taken one after the other.
+// batch is a record batch whose columns are decoded one after the other.
 type batch struct {
 	body    []byte
 	nodes   []byte // structs {length, nulls int64}
@@ -23,8 +22,8 @@ type batch struct {
 	rows    int
 }
 
-// batches are the record batches that a file's footer lists. The numbers of the
-// fields are those of Arrow's File.fbs and Message.fbs.
+// batches returns the record batches in a file's footer. Numbers of fields are those of Arrow's
+// File.fbs and Message.fbs.
 func batches(file []byte) ([]batch, error) {
 	size := int(binary.LittleEndian.Uint32(file[len(file)-10:]))
 	f := flat{b: file[len(file)-10-size : len(file)-10]}
@@ -35,9 +34,9 @@ func batches(file []byte) ([]batch, error) {
 		block := f.b[from+24*i:]
 		at, meta, body := i64(block), int(int32(binary.LittleEndian.Uint32(block[8:]))), i64(block[16:])
 		if at < 0 || meta < 8 || body < 0 || at > len(file) || meta > len(file)-at || body > len(file)-at-meta {
-			return nil, errors.New("a record batch lies outside it")
+			return nil, errors.New("a record batch lies outside the file")
 		}
-		m := flat{b: file[at+8 : at+meta]} // after the mark of continuation and the length
+		m := flat{b: file[at+8 : at+meta]} // after the continuation marker and the length
 		m.at = m.u32(0)
 		kind := m.slot(1)
 		header, ok := m.table(2)
@@ -63,7 +62,7 @@ func batches(file []byte) ([]batch, error) {
 	return out, nil
 }
 
-// i64 is a length or an offset; one that no file reaches is negative.
+// i64 returns a length or an offset, or -1 where it is larger than any file.
 func i64(b []byte) int {
 	v := int64(binary.LittleEndian.Uint64(b))
 	if v > maxFile {
@@ -72,7 +71,7 @@ func i64(b []byte) int {
 	return int(v)
 }
 
-// next takes the next buffer, which must hold at least n bytes.
+// next returns the next buffer, which must have at least n bytes.
 func (b *batch) next(n int) ([]byte, error) {
 	if len(b.buffers) < 16 {
 		return nil, errors.New("it has fewer buffers than its columns need")
@@ -87,7 +86,7 @@ func (b *batch) next(n int) ([]byte, error) {
 
 func bit(b []byte, i int) bool { return b[i/8]>>(i%8)&1 == 1 }
 
-// take appends the next column of a batch to c; with skip it only steps over it.
+// take appends the next column of a batch to c, or skips it.
 func (c *Column) take(b *batch, skip bool) error {
 	if len(b.nodes) < 16 {
 		return errors.New("it has fewer columns than its schema")
@@ -133,7 +132,7 @@ func (c *Column) take(b *batch, skip bool) error {
 			}
 			s := ""
 			if from < to {
-				s = unsafe.String(&text[from], int(to-from)) // the bytes of a file that is read are never written
+				s = unsafe.String(&text[from], int(to-from)) // safe because the bytes of the file never change
 			}
 			c.Strings = append(c.Strings, s)
 		}

@@ -15,8 +15,8 @@ import (
 	"ablate/analysis/table"
 )
 
-// TestSpecialFiles: what is no regular file is refused, and neither waited for nor
-// read without end.
+// TestSpecialFiles checks that special files give an error at once: they are not waited for,
+// nor read without end.
 func TestSpecialFiles(t *testing.T) {
 	dir := t.TempDir()
 	pipe, zero, folder := filepath.Join(dir, "pipe"), filepath.Join(dir, "zero"), filepath.Join(dir, "folder")
@@ -30,8 +30,8 @@ func TestSpecialFiles(t *testing.T) {
 	}
 }
 
-// TestWriteFile: a table is as readable as the umask has it, and what a killed writer
-// left beside it is gone.
+// TestWriteFile checks that a table has the permissions of the umask, and that the temporary
+// file of a killed writer is removed.
 func TestWriteFile(t *testing.T) {
 	old := syscall.Umask(0o027)
 	defer syscall.Umask(old)

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// mapped is a file as memory.
+// mapped returns the content of a file. On this platform it is read, not mapped.
 func mapped(f *os.File, size int64) ([]byte, error) {
 	b := make([]byte, size)
 	_, err := io.ReadFull(f, b)

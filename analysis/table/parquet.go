@@ -18,21 +18,20 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/schema"
 )
 
-// groupRows are the rows of a row group: duckdb gives each to one thread.
+// groupRows is the number of rows of a row group. duckdb reads row groups in parallel.
 const groupRows = 1 << 17
 
-// Parquet writes a table as a Parquet file of the types that the Arrow file has.
-// The table's metadata are the file's; those of the fields are in the Arrow
-// schema that it carries, where pyarrow looks for them. Equal tables give equal
-// bytes.
+// Parquet writes a table as a Parquet file with the same types as the Arrow file. The table's
+// metadata are the file's metadata; those of the fields are in the embedded Arrow schema, which
+// pyarrow reads. Equal tables give equal bytes.
 //
-// It writes columns itself: arrow's pqarrow, which could do so, brings gRPC
-// with it and makes the program 19 MB larger.
+// It writes columns with the low-level API, because arrow's pqarrow brings gRPC with it, which
+// makes the program 19 MB larger.
 func Parquet(w io.Writer, t *Table) error {
 	if err := t.Check(); err != nil {
 		return fmt.Errorf("table: %w", err)
 	}
-	var b bytes.Buffer // the library panics, or says nothing, where what it writes to fails; this cannot
+	var b bytes.Buffer // cannot fail: the library panics or ignores errors of its writer
 	if err := t.parquet(&b); err != nil {
 		return fmt.Errorf("table: parquet: %w", err)
 	}
@@ -44,8 +43,8 @@ func Parquet(w io.Writer, t *Table) error {
 
 func (t *Table) parquet(b *bytes.Buffer) error {
 	mem := memory.NewGoAllocator()
-	// A dictionary that outgrows its limit gives way to plain values, and then
-	// the file lists the two encodings in the order of a map. So there is no limit.
+	// A dictionary that exceeds its limit is replaced by plain values, and the file then lists
+	// the two encodings in the random order of a map. So there is no limit.
 	options := []parquet.WriterProperty{parquet.WithAllocator(mem), parquet.WithCreatedBy("ablate"),
 		parquet.WithCompression(compress.Codecs.Zstd), parquet.WithDictionaryDefault(false), parquet.WithDictionaryPageSizeLimit(math.MaxInt64)}
 	fields := make(schema.FieldList, len(t.Columns))
@@ -90,10 +89,10 @@ func (t *Table) parquet(b *bytes.Buffer) error {
 			return err
 		}
 	}
-	return errors.Join(f.FlushWithFooter(), f.Close()) // Close alone keeps its error to itself
+	return errors.Join(f.FlushWithFooter(), f.Close()) // Close alone does not return the error
 }
 
-// node describes a column to Parquet: every value may be missing, as in Arrow.
+// node returns the Parquet type of a column. Every value may be missing, as in Arrow.
 func (c *Column) node() (schema.Node, error) {
 	logical, physical := schema.LogicalType(schema.NoLogicalType{}), parquet.Types.Undefined
 	switch c.Kind {
@@ -113,7 +112,7 @@ func (c *Column) node() (schema.Node, error) {
 
 // chunk writes the values [from, to) of a column.
 func (c *Column) chunk(w file.ColumnChunkWriter, from, to int) error {
-	levels := make([]int16, to-from) // 1 where the value is there
+	levels := make([]int16, to-from) // definition levels: 0 where the value is missing
 	for i := range levels {
 		if c.Has(from + i) {
 			levels[i] = 1
@@ -137,7 +136,7 @@ func (c *Column) chunk(w file.ColumnChunkWriter, from, to int) error {
 	return err
 }
 
-// present are those of a column's values [from, to) that are there.
+// present returns the values [from, to) of a column that are not missing.
 func present[T, U any](c *Column, values []T, from, to int, of func(T) U) []U {
 	out := make([]U, 0, to-from)
 	for i := from; i < to; i++ {

@@ -13,21 +13,21 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/metadata"
 )
 
-// The Parquet library believes the lists of a footer, for which it allocates, and
-// the number of definition levels of a page, without which it loops for ever. So both
-// are checked before it sees them. Its own stream over a chunk loops over damaged
-// headers of pages; the one here does not.
+// The Parquet library trusts the lengths of lists in a footer, for which it allocates memory,
+// and the number of definition levels of a page, without which it loops forever. So both are
+// checked before the library reads them. Its own stream over a chunk loops over damaged page
+// headers; the stream here does not.
 
-// checkParquetFooter walks the footer, which is a Thrift struct in the compact
-// protocol, and checks that no list states more elements than bytes follow: the
-// library would allocate them all.
+// checkParquetFooter parses the footer, a Thrift struct in the compact protocol, and checks
+// that no list declares more elements than bytes follow, because the library would allocate
+// them all.
 func checkParquetFooter(file []byte) error {
 	const tail = 4 + 4 // length of the footer, "PAR1"
 	if len(file) < 4+tail || string(file[:4]) != "PAR1" {
-		return errors.New("it does not begin as one does")
+		return errors.New("it does not begin with PAR1")
 	}
 	if string(file[len(file)-4:]) != "PAR1" {
-		return errors.New("its end is missing, or it is encrypted")
+		return errors.New("it does not end with PAR1, because its end is missing or it is encrypted")
 	}
 	size := int64(binary.LittleEndian.Uint32(file[len(file)-tail:]))
 	if size > int64(len(file)-tail) {
@@ -41,14 +41,14 @@ func checkParquetFooter(file []byte) error {
 	return nil
 }
 
-// thrift walks over a value in Thrift's compact protocol.
+// thrift parses a value in Thrift's compact protocol.
 type thrift struct {
 	b      []byte
 	broken bool
 }
 
-// Types of the compact protocol, as its specification numbers them; 1 and 2 are
-// the booleans, 4 to 6 integers.
+// Types of the compact protocol, numbered as in its specification; 1 and 2 are booleans, 4 to 6
+// integers.
 const (
 	thriftByte, thriftDouble, thriftBinary = 3, 7, 8
 	thriftList, thriftSet, thriftStruct    = 9, 10, 12
@@ -82,7 +82,7 @@ func (w *thrift) varint() uint64 {
 	return x
 }
 
-// skip steps over a value. Parquet's metadata nest a few levels deep.
+// skip skips a value. Parquet's metadata are nested a few levels deep.
 func (w *thrift) skip(kind byte, depth int) {
 	if w.broken || depth > 32 {
 		w.broken = true
@@ -123,16 +123,16 @@ func (w *thrift) skip(kind byte, depth int) {
 			if head>>4 == 0 {
 				w.varint() // number of the field
 			}
-			if k := head & 15; k > 2 { // a boolean field is its type
+			if k := head & 15; k > 2 { // the type of a boolean field is its value
 				w.skip(k, depth+1)
 			}
 		}
-	default: // a map, which Parquet's metadata never have, or an unknown type
+	default: // an unknown type, or a map, which Parquet's metadata do not have
 		w.broken = true
 	}
 }
 
-// checkPages are the pages of a chunk of a column whose definition levels are at most
+// checkPages returns the pages of a chunk of a column whose definition levels are at most
 // levels.
 func checkPages(b []byte, c *metadata.ColumnChunkMetaData, levels int16, mem memory.Allocator) (*checkedPages, error) {
 	if c.CryptoMetadata() != nil {
@@ -142,8 +142,8 @@ func checkPages(b []byte, c *metadata.ColumnChunkMetaData, levels int16, mem mem
 	if d := c.DictionaryPageOffset(); c.HasDictionaryPage() && d > 0 && d < from {
 		from = d
 	}
-	// Old writers forgot the dictionary's header in the size: 100 bytes more than
-	// is stated are never read in vain, as the number of values ends the chunk.
+	// Old writers left the dictionary's header out of the size. Reading 100 bytes more than
+	// declared is harmless, because the number of values ends the chunk.
 	size := c.TotalCompressedSize()
 	if from < 0 || size < 0 || from > int64(len(b)) || size > int64(len(b)) {
 		return nil, errors.New("its pages lie outside the file")
@@ -157,7 +157,7 @@ func checkPages(b []byte, c *metadata.ColumnChunkMetaData, levels int16, mem mem
 // stream is a parquet.BufferedReader over bytes.
 type stream struct{ b []byte }
 
-// Peek is parquet.BufferedReader's.
+// Peek implements parquet.BufferedReader.
 func (r *stream) Peek(n int) ([]byte, error) {
 	if n > len(r.b) {
 		return r.b, io.EOF
@@ -165,14 +165,14 @@ func (r *stream) Peek(n int) ([]byte, error) {
 	return r.b[:n], nil
 }
 
-// Discard is parquet.BufferedReader's.
+// Discard implements parquet.BufferedReader.
 func (r *stream) Discard(n int) (int, error) {
 	n = min(n, len(r.b))
 	r.b = r.b[n:]
 	return n, nil
 }
 
-// Read is io.Reader's.
+// Read implements io.Reader.
 func (r *stream) Read(p []byte) (int, error) {
 	if len(r.b) == 0 {
 		return 0, io.EOF
@@ -182,15 +182,15 @@ func (r *stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// checkedPages are pages, each with as many definition levels as it has values. A
-// level is at most levels.
+// checkedPages is a file.PageReader that checks that each page has as many definition levels as
+// values. A level is at most levels.
 type checkedPages struct {
 	file.PageReader
 	levels int16
 	err    error
 }
 
-// Next is file.PageReader's.
+// Next implements file.PageReader.
 func (p *checkedPages) Next() bool {
 	if p.err != nil || !p.PageReader.Next() {
 		return false
@@ -199,10 +199,10 @@ func (p *checkedPages) Next() bool {
 	return p.err == nil
 }
 
-// Err is file.PageReader's.
+// Err implements file.PageReader.
 func (p *checkedPages) Err() error { return errors.Join(p.err, p.PageReader.Err()) }
 
-// checkLevels counts the definition levels of a page.
+// checkLevels returns an error if a page has fewer definition levels than values.
 func checkLevels(page file.Page, most int16) error {
 	if most == 0 {
 		return nil
@@ -211,7 +211,7 @@ func checkLevels(page file.Page, most int16) error {
 	switch page := page.(type) {
 	case *file.DataPageV1:
 		if page.DefinitionLevelEncoding() != parquet.Encodings.RLE {
-			return fmt.Errorf("its levels have the encoding %s, which is outdated", page.DefinitionLevelEncoding())
+			return fmt.Errorf("its definition levels have the obsolete encoding %s; must be RLE", page.DefinitionLevelEncoding())
 		}
 		if len(b) < 4 || uint64(binary.LittleEndian.Uint32(b)) > uint64(len(b)-4) {
 			return errors.New("its levels are longer than a page")
@@ -231,8 +231,8 @@ func checkLevels(page file.Page, most int16) error {
 	return nil
 }
 
-// countLevels counts the levels of a number of bits in Parquet's hybrid of runs and
-// packed bits, up to enough.
+// countLevels counts the definition levels, of width bits each, in Parquet's hybrid of
+// run-length encoding and bit packing. It stops at enough.
 func countLevels(b []byte, width int, enough uint64) (n uint64) {
 	for len(b) > 0 && n < enough {
 		head, size := binary.Uvarint(b)
@@ -244,7 +244,7 @@ func countLevels(b []byte, width int, enough uint64) (n uint64) {
 		if count > 1<<32 {
 			return n
 		}
-		if head&1 == 1 { // groups of eight
+		if head&1 == 1 { // bit-packed groups of eight
 			bytes = count * uint64(width)
 			count *= 8
 		}

@@ -12,14 +12,13 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/schema"
 )
 
-// ReadParquet reads a Parquet file that any program wrote: its columns of
-// strings, integers, floating-point numbers, booleans and timestamps, dictionary
-// encoded or not, with their nulls. A field of a struct is the column
-// STRUCT.FIELD. The second result names the columns that a table cannot have:
-// lists, maps, decimals, dates and the like. Bytes that are not an intact Parquet
-// file are an error, never a panic.
+// ReadParquet parses a Parquet file of any program: its columns of strings, integers,
+// floating-point numbers, booleans and timestamps, dictionary encoded or not, with their nulls.
+// A field of a struct becomes the column STRUCT.FIELD. left has the names of columns that a
+// table cannot have: lists, maps, decimals, dates and others. Bytes that are not an intact
+// Parquet file give an error, never a panic.
 func ReadParquet(b []byte) (t *Table, left []string, err error) {
-	defer func() { // the library panics on lengths and codes that do not fit
+	defer func() { // the library panics on wrong lengths and codes
 		if p := recover(); p != nil {
 			t, left, err = nil, nil, fmt.Errorf("it is not an intact Parquet file (%v)", p)
 		}
@@ -27,15 +26,15 @@ func ReadParquet(b []byte) (t *Table, left []string, err error) {
 	if err := checkParquetFooter(b); err != nil {
 		return nil, nil, fmt.Errorf("it is not an intact Parquet file: %w", err)
 	}
-	// A value takes at most 16 bytes here, and a run of equal ones a few bytes in
-	// the file: the constant is what a small file may grow to.
+	// A value takes at most 16 bytes in memory, and a run of equal values a few bytes in the
+	// file. The constant is the memory that a small file may take.
 	mem := &budget{left: 128<<20 + 256*len(b)}
 	f, err := file.NewParquetReader(bytes.NewReader(b), file.WithReadProps(parquet.NewReaderProperties(mem)))
 	if err != nil {
 		return nil, nil, fmt.Errorf("it is not an intact Parquet file: %w", err)
 	}
 	t = &Table{Meta: map[string]string{}}
-	at := map[int]*Column{} // by number in the file
+	at := map[int]*Column{} // by index of the column in the file
 	for i := range f.MetaData().Schema.NumColumns() {
 		d := f.MetaData().Schema.Column(i)
 		kind, ok := parquetKind(d)
@@ -70,8 +69,8 @@ func ReadParquet(b []byte) (t *Table, left []string, err error) {
 	return t, left, t.Check()
 }
 
-// parquetKind is the kind of a column of a Parquet file; false where a table has
-// none for it.
+// parquetKind returns the kind of a column of a Parquet file, and false where a table cannot
+// have it.
 func parquetKind(d *schema.Column) (Kind, bool) {
 	if d.MaxRepetitionLevel() > 0 {
 		return 0, false
@@ -97,10 +96,10 @@ func parquetKind(d *schema.Column) (Kind, bool) {
 	return 0, false
 }
 
-// takeChunk appends the values of a row group.
+// takeChunk appends the values of a chunk, a column's part of a row group.
 func (c *Column) takeChunk(chunk file.ColumnChunkReader, rows int64, mem *budget) error {
 	if rows < 0 || rows > math.MaxInt32 {
-		return fmt.Errorf("a row group states %d rows", rows)
+		return fmt.Errorf("a row group declares %d rows, which is not a valid number", rows)
 	}
 	d := chunk.Descriptor()
 	unsigned := false
@@ -116,7 +115,7 @@ func (c *Column) takeChunk(chunk file.ColumnChunkReader, rows int64, mem *budget
 	case *file.Float64ColumnChunkReader:
 		return take(t, r, &c.Floats, func(x float64) (float64, error) { return x, nil })
 	case *file.ByteArrayColumnChunkReader:
-		same := map[string]string{} // pages reuse their memory, and most texts come again
+		same := map[string]string{} // shares equal texts; they are copied because pages reuse their memory
 		return take(t, r, &c.Strings, func(x parquet.ByteArray) (string, error) {
 			s, ok := same[string(x)]
 			if !ok {
@@ -139,15 +138,15 @@ func (c *Column) takeChunk(chunk file.ColumnChunkReader, rows int64, mem *budget
 		}
 		return take(t, r, &c.Ints, func(x int64) (int64, error) {
 			if unsigned && x < 0 {
-				return 0, fmt.Errorf("the number %d is above %d, the largest of a table", uint64(x), math.MaxInt64)
+				return 0, fmt.Errorf("the number %d is above %d, the largest whole number of a table", uint64(x), math.MaxInt64)
 			}
 			return x, nil
 		})
 	}
-	return fmt.Errorf("it has the type %s", d.PhysicalType())
+	return fmt.Errorf("its type %s is not supported", d.PhysicalType())
 }
 
-// timeOf makes a time of a number of units since 1970.
+// timeOf returns a function that converts a number of units since 1970 to a time in UTC.
 func timeOf(unit schema.TimeUnitType) func(int64) (time.Time, error) {
 	return func(x int64) (time.Time, error) {
 		switch unit {
@@ -160,8 +159,8 @@ func timeOf(unit schema.TimeUnitType) func(int64) (time.Time, error) {
 	}
 }
 
-// taker is what take needs to know of a chunk. The definition level of a value
-// that is there is present.
+// taker is the chunk that take reads. Values that are not missing have the definition level
+// present.
 type taker struct {
 	c       *Column
 	rows    int
@@ -169,8 +168,8 @@ type taker struct {
 	mem     *budget
 }
 
-// take appends the values of a chunk, zeros where there are none. It believes no
-// stated number of rows: what it allocates follows the values that it has read.
+// take appends the values of a chunk, with zeros for missing ones. It does not trust the
+// declared number of rows: it allocates memory for values that it has read.
 func take[T, V any](t taker, r interface {
 	ReadBatch(int64, []T, []int16, []int16) (int64, int, error)
 }, values *[]V, convert func(T) (V, error)) error {

@@ -15,8 +15,8 @@ import (
 	"ablate/analysis/table"
 )
 
-// TestReadPandas reads what testdata/pandas.py wrote: two row groups, dictionaries,
-// nulls beside values that are not numbers, and columns that a table cannot have.
+// TestReadPandas reads a file of testdata/pandas.py: two row groups, dictionaries, nulls and
+// NaN, and columns that a table cannot have.
 func TestReadPandas(t *testing.T) {
 	b, err := os.ReadFile("testdata/pandas.parquet")
 	if err != nil {
@@ -49,7 +49,7 @@ func TestReadPandas(t *testing.T) {
 	}
 }
 
-// TestParquetRoundTrip: what Parquet wrote is read back.
+// TestParquetRoundTrip checks that ReadParquet reads what Parquet writes.
 func TestParquetRoundTrip(t *testing.T) {
 	var b bytes.Buffer
 	if err := table.Parquet(&b, sample()); err != nil {
@@ -65,8 +65,8 @@ func TestParquetRoundTrip(t *testing.T) {
 	}
 }
 
-// TestDamagedParquet damages each byte in turn: reading never panics, and takes no more
-// memory than a small file may grow to.
+// TestDamagedParquet damages each byte in turn: reading never panics, and takes no more memory
+// than a small file is allowed.
 func TestDamagedParquet(t *testing.T) {
 	var own bytes.Buffer
 	if err := table.Parquet(&own, sample()); err != nil {
@@ -99,8 +99,8 @@ func TestDamagedParquet(t *testing.T) {
 	}
 }
 
-// TestParquetFooter: a footer that states more than it has is refused before anything
-// is allocated for it.
+// TestParquetFooter checks that a footer that declares more than it has is an error before
+// memory is allocated for it.
 func TestParquetFooter(t *testing.T) {
 	for name, footer := range map[string]string{
 		"a list of 2^27 structs": "\x29\xfc\x80\x80\x80\x40",

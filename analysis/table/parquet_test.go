@@ -12,9 +12,9 @@ import (
 	"ablate/analysis/table"
 )
 
-// TestParquetBytes writes columns of more text than a dictionary page takes
-// unasked: there the library would list encodings in the order of a map, which
-// is another for a column in eight. Sixteen of them do not all agree by chance.
+// TestParquetBytes writes columns with more text than a default dictionary page. With that
+// limit the library would list encodings in the order of a map, which differs for one column in
+// eight; sixteen do not all agree by chance.
 func TestParquetBytes(t *testing.T) {
 	tab := &table.Table{}
 	texts := make([]string, 3000)
@@ -38,7 +38,7 @@ func TestParquetBytes(t *testing.T) {
 	}
 }
 
-// TestLargeParquet has more rows than a row group, and a third of its scores missing.
+// TestLargeParquet has more rows than a row group, and a third of its scores is missing.
 func TestLargeParquet(t *testing.T) {
 	py := python(t)
 	prompt, score := &table.Column{Name: "a.prompt", Kind: table.String}, &table.Column{Name: "score", Kind: table.Float}
@@ -68,7 +68,7 @@ print(duckdb.sql(f"""select count(*), count(score), sum(score), count(distinct "
 	}
 }
 
-// full takes left bytes, as a disk does.
+// full is a writer that fails after left bytes, as a full disk does.
 type full struct{ left int }
 
 var errFull = errors.New("no space left")

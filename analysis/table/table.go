@@ -1,7 +1,8 @@
-// Package table holds a study's results as columns and reads and writes them
-// as Arrow IPC files, which pyarrow, pandas and polars read unchanged. Field
-// metadata carry unit, better, range, depends and doc. Equal tables give equal
-// bytes.
+// Package table is the format of a study's results: typed columns of equal length with missing
+// values, written and read as Arrow IPC files, which pyarrow, pandas and polars read unchanged.
+// It also exports tables as Parquet, CSV and JSON, and reads the Parquet files of other
+// programs. The metadata of a field are the unit, direction, range, dependence and description
+// of its column. Equal tables give equal bytes.
 package table
 
 import (
@@ -13,7 +14,7 @@ import (
 // Kind is the type of a column's values.
 type Kind int
 
-// The kinds; each has its own slice in Column.
+// The kinds. The values of each are in a separate slice of Column.
 const (
 	String Kind = iota
 	Float
@@ -22,36 +23,35 @@ const (
 	Time
 )
 
-// The ranges of a metric. They decide on which scale it is averaged and compared.
+// The ranges of a metric's values. They decide on which scale these are averaged and compared.
 const (
-	Share    = "share"    // of n samples, from 0 to 1; n is in column NAME.n
-	Unit     = "unit"     // from 0 to 1
-	Positive = "positive" // above 0, without an upper bound
+	Share    = "share"    // a share of n samples, in [0, 1]; n is in the column NAME.n
+	Unit     = "unit"     // in [0, 1], without a number of samples
+	Positive = "positive" // above 0
 )
 
-// Column is one column. Valid says which values are there; nil means all.
+// Column is a column of a table. The slice of its Kind has its values.
 type Column struct {
 	Name   string
 	Kind   Kind
-	Unit   string // of the values, "share"
+	Unit   string // unit of the values, such as "share"
 	Better string // "higher", "lower" or empty
-	Range  string // Share, Unit, Positive, or empty: any number
-	// Depends is "n" where a value changes with the number of samples it stands
-	// on, column NAME.n, so that values of different numbers are not compared;
-	// else empty.
+	Range  string // Share, Unit or Positive; empty: any number
+	// Depends is "n" where values depend on their number of samples, in the column NAME.n, so
+	// that values of different numbers of samples are not compared; else empty.
 	Depends string
-	Doc     string
+	Doc     string // description of the column
 
 	Strings []string
 	Floats  []float64
 	Ints    []int64
 	Bools   []bool
 	Times   []time.Time
-	Valid   []bool
+	Valid   []bool // false where a value is missing; nil: none is missing
 }
 
-// Parse reads a value that a text is known to have: a number of kind Int or Float, else the
-// text itself. A text that is no such number gives what strconv makes of it.
+// Parse returns a text as a value of a kind: int64 for Int, float64 for Float, else the text
+// itself. A text that is not such a number gives the result of strconv without its error.
 func Parse(kind Kind, text string) any {
 	switch kind {
 	case Int:
@@ -64,7 +64,7 @@ func Parse(kind Kind, text string) any {
 	return text
 }
 
-// Len is the number of values.
+// Len returns the number of values, missing ones included.
 func (c *Column) Len() int {
 	switch c.Kind {
 	case String:
@@ -79,18 +79,18 @@ func (c *Column) Len() int {
 	return len(c.Times)
 }
 
-// Has reports whether value i is there.
+// Has reports whether value i is not missing.
 func (c *Column) Has(i int) bool { return c.Valid == nil || c.Valid[i] }
 
-// Codes numbers a String column's values in the order in which they come, and
-// returns each row's number and the values by number. Grouping by numbers is
-// much faster than by strings.
+// Codes numbers the distinct values of a String column in the order of their first rows, and
+// returns each row's number and the values by number. Grouping by numbers is much faster than
+// by strings.
 func (c *Column) Codes() (codes []int32, values []string) {
 	codes = make([]int32, len(c.Strings))
 	number := map[string]int32{}
 	last, at := "", int32(-1)
 	for i, s := range c.Strings {
-		if at < 0 || s != last { // rows of a kind mostly stand together
+		if at < 0 || s != last { // equal values are mostly adjacent
 			var ok bool
 			if at, ok = number[s]; !ok {
 				at = int32(len(values))
@@ -103,8 +103,8 @@ func (c *Column) Codes() (codes []int32, values []string) {
 	return codes, values
 }
 
-// Value is value i as string, float64, int64, bool or time.Time, nil where it
-// is not there.
+// Value returns value i as string, float64, int64, bool or time.Time, or nil where it is
+// missing.
 func (c *Column) Value(i int) any {
 	if !c.Has(i) {
 		return nil
@@ -122,13 +122,13 @@ func (c *Column) Value(i int) any {
 	return c.Times[i]
 }
 
-// Table is named columns of equal length.
+// Table is a list of named columns of equal length, with metadata.
 type Table struct {
 	Meta    map[string]string
 	Columns []*Column
 }
 
-// Rows is the number of rows.
+// Rows returns the number of rows.
 func (t *Table) Rows() int {
 	if len(t.Columns) == 0 {
 		return 0
@@ -136,7 +136,7 @@ func (t *Table) Rows() int {
 	return t.Columns[0].Len()
 }
 
-// Column finds a column by its name; nil if there is none.
+// Column returns the column with a name, or nil if there is none.
 func (t *Table) Column(name string) *Column {
 	for _, c := range t.Columns {
 		if c.Name == name {
@@ -146,19 +146,20 @@ func (t *Table) Column(name string) *Column {
 	return nil
 }
 
-// Check reports columns that do not fit together.
+// Check returns an error for a column of an unknown kind, with a repeated name, or of another
+// length than the first column.
 func (t *Table) Check() error {
 	seen := map[string]bool{}
 	for _, c := range t.Columns {
 		switch {
 		case c.Kind < String || c.Kind > Time:
-			return fmt.Errorf("column %q is of kind %d, which is none", c.Name, c.Kind)
+			return fmt.Errorf("column %q has the unknown kind %d", c.Name, c.Kind)
 		case seen[c.Name]:
-			return fmt.Errorf("column %q is there twice", c.Name)
+			return fmt.Errorf("column %q is repeated: names of columns must differ", c.Name)
 		case c.Len() != t.Rows():
-			return fmt.Errorf("column %q has %d values, the table %d rows", c.Name, c.Len(), t.Rows())
+			return fmt.Errorf("column %q has %d values, and the table %d rows: these must be equal", c.Name, c.Len(), t.Rows())
 		case c.Valid != nil && len(c.Valid) != c.Len():
-			return fmt.Errorf("column %q has validity of %d of its %d values", c.Name, len(c.Valid), c.Len())
+			return fmt.Errorf("column %q has validity bits for %d of its %d values", c.Name, len(c.Valid), c.Len())
 		}
 		seen[c.Name] = true
 	}

@@ -86,8 +86,8 @@ func TestDamagedFile(t *testing.T) {
 	}
 }
 
-// TestFlippedBytes damages each byte in turn: whatever a file states of itself,
-// reading it neither panics nor takes memory beyond what the file's size allows.
+// TestFlippedBytes damages each byte in turn: reading neither panics nor takes more memory than
+// the file's size allows.
 func TestFlippedBytes(t *testing.T) {
 	var b bytes.Buffer
 	if err := table.Write(&b, sample()); err != nil {
@@ -144,7 +144,8 @@ func TestCodes(t *testing.T) {
 	}
 }
 
-// Python is one that has what reads tables: ABLATE_TEST_PYTHON, else python3.
+// python returns a Python with libraries that read tables: ABLATE_TEST_PYTHON, else python3. It
+// skips the test without one, or fails it with ABLATE_TEST_STRICT=1.
 func python(t *testing.T) string {
 	name := os.Getenv("ABLATE_TEST_PYTHON")
 	if name == "" {
@@ -159,7 +160,7 @@ func python(t *testing.T) string {
 	return name
 }
 
-// TestPythonReadsIt: pyarrow, pandas and polars read the Arrow file unchanged,
+// TestPythonReadsIt checks that pyarrow, pandas and polars read the Arrow file unchanged,
 // duckdb through pyarrow, and the Parquet file directly.
 func TestPythonReadsIt(t *testing.T) {
 	py := python(t)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// CSV writes a table as RFC 4180 has it, a header first, what is not there empty.
+// CSV writes a table as RFC 4180 describes, with a header. Missing values are empty.
 func CSV(w io.Writer, t *Table) error {
 	c := csv.NewWriter(w)
 	row := make([]string, len(t.Columns))
@@ -41,8 +41,8 @@ func CSV(w io.Writer, t *Table) error {
 	return c.Error()
 }
 
-// JSON writes a table as an array of objects, names in the order of columns,
-// what is not there, or no finite number, null.
+// JSON writes a table as an array of objects with fields in the order of columns. Missing
+// values and numbers that are not finite are null.
 func JSON(w io.Writer, t *Table) error {
 	var b []byte
 	b = append(b, '[')
