@@ -1,17 +1,18 @@
-// Package fidelity measures how much sets of images look like each other, on
-// rows of features: the Fréchet distance, kernel distances (KID, CMMD), the
-// k-nearest-neighbour precision, recall, density and coverage, the distance of
-// pairs and the Vendi score. NewSpace gives the features of the shapes world,
-// responses to fixed random convolutions; the metrics take rows of any.
+// Package fidelity implements metrics of how similar generated images are to real ones, on
+// feature vectors: the Fréchet distance, the kernel distances KID and CMMD, the
+// k-nearest-neighbour precision, recall, density and coverage; and metrics of diversity within
+// a set, the mean distance of pairs and the Vendi score. NewSpace gives the features of the
+// shapes world, responses of fixed random convolutions; the metrics accept features of any
+// kind.
 //
-// Pipeline: features (Matrix) → Gram, the inner products of a set's rows, once
-// → Pair, those of two sets, once → any metric of the pair. Sums are float64.
+// The steps are: features (Matrix) → Gram, the inner products of the rows of one set → Pair,
+// those of two sets → any metric of the pair. Sums are in float64.
 //
-// Symbols: R rows of the real set, G of the generated one, D features a row.
-// The sets may differ in size. Precision, recall, density, coverage, Fréchet
-// distance and CMMD change with R and G even where the distributions do not:
-// compare at equal sizes only, and print the same figure of real against real
-// beside it. KID does not, on average; nor do figures of two images at a time.
+// Symbols: R rows in the real set, G in the generated set, D features per row. The sets may
+// differ in size. Precision, recall, density, coverage, Fréchet distance and CMMD depend on R
+// and G even where the distributions are equal: compare them at equal sizes only, beside the
+// same metric of real images against other real images. KID is unbiased, and metrics of pairs
+// of images do not depend on the size either.
 package fidelity
 
 import (
@@ -25,27 +26,26 @@ const (
 	size     = 16 // images are uint8[n, 16, 16, 3]
 	channels = 3
 	pixels   = size * size * channels
-	kernel   = 5 // a kernel sees 5×5 pixels
+	kernel   = 5 // width and height of a kernel, in pixels
 	kernels  = 32
-	pools    = 4 // 2×2 regions, the mean and the deviation of each
+	pools    = 4 // 2×2 regions, each with a mean and a standard deviation
 	width    = kernels * pools * 2
 )
 
-// Matrix is n rows of features float32[n, width].
+// Matrix is a set of feature vectors, Data float32[Rows, Cols] in row-major order.
 type Matrix struct {
 	Rows, Cols int
 	Data       []float32
 }
 
-// Row is row i.
+// Row returns row i, which shares memory with the matrix.
 func (m Matrix) Row(i int) []float32 { return m.Data[i*m.Cols : (i+1)*m.Cols] }
 
-// A Space standardizes features by the mean and deviation that they have on a
-// set of real images.
+// A Space standardizes features by their means and standard deviations on a set of real images.
 type Space struct{ mean, scale []float32 }
 
-// NewSpace returns the space in which the given images have features of mean 0
-// and variance 1; a feature without variance counts nothing.
+// NewSpace returns the space in which the features of the given images, uint8[n, 16, 16, 3],
+// have mean 0 and variance 1. A feature with zero variance is set to 0.
 func NewSpace(images []uint8) *Space {
 	x := features(images)
 	s := &Space{make([]float32, width), make([]float32, width)}
@@ -68,7 +68,7 @@ func NewSpace(images []uint8) *Space {
 	return s
 }
 
-// Features are the standardized features of images.
+// Features returns the standardized features float32[n, 256] of images uint8[n, 16, 16, 3].
 func (s *Space) Features(images []uint8) Matrix {
 	x := features(images)
 	for i := range x.Rows {
@@ -80,9 +80,8 @@ func (s *Space) Features(images []uint8) Matrix {
 	return x
 }
 
-// bank holds the kernels float32[kernels][kernel·kernel·channels], drawn once
-// from a constant: each has mean 0 in every channel, so that flat areas give 0,
-// and norm 1.
+// bank returns the kernels float32[kernels][kernel·kernel·channels], drawn once from a constant
+// seed. Each has norm 1, and mean 0 in every channel, so that its response to flat areas is 0.
 var bank = sync.OnceValue(func() [][]float32 {
 	r := rand.New(rand.NewChaCha8(sha256.Sum256([]byte("ablate fidelity kernels 1"))))
 	out := make([][]float32, kernels)
@@ -108,8 +107,8 @@ var bank = sync.OnceValue(func() [][]float32 {
 	return out
 })
 
-// features are, of each kernel's rectified response in each quarter of the
-// image, the mean and the standard deviation.
+// features returns the mean and standard deviation of each kernel's rectified response in each
+// quarter of the image, as float32[n, width].
 func features(images []uint8) Matrix {
 	n := len(images) / pixels
 	m := Matrix{Rows: n, Cols: width, Data: make([]float32, n*width)}
@@ -150,7 +149,7 @@ func features(images []uint8) Matrix {
 	return m
 }
 
-// dot is unrolled by four, in a fixed order of addition.
+// dot returns the inner product. It is unrolled by four, with a fixed order of additions.
 func dot(a, b []float32) float32 {
 	var s0, s1, s2, s3 float32
 	b = b[:len(a)]

@@ -17,8 +17,8 @@ func images(n int, seed uint64, level uint8) []uint8 {
 	return x
 }
 
-// TestSpace: features are standardized on the real set; a shift of brightness
-// alone is nothing to zero-mean kernels; other textures are far.
+// TestSpace checks that features are standardized on the real set, that a shift of brightness
+// alone does not change the responses of zero-mean kernels, and that other textures are far.
 func TestSpace(t *testing.T) {
 	a := images(200, 1, 50)
 	s := fidelity.NewSpace(a)

@@ -7,20 +7,19 @@ import (
 	"slices"
 )
 
-// A Subset is some rows of each of two sets, by number and without repetition.
+// A Subset has the indices of some rows of each of two sets, without repetition.
 type Subset struct{ Real, Generated []int }
 
-// Published numbers of the kernel distance's subsets (the authors' code and
-// clean-fid).
+// The number and size of subsets in KID's implementations (the authors' code and clean-fid).
 const (
 	subsets    = 100
 	subsetSize = 1000
 )
 
-// Subsets draws the rows over which the kernel distance is averaged: 100 subsets
-// of as many rows of each set, 1,000 or all of the smaller one, without
-// replacement, from a constant seed, so that sets of equal sizes are compared on
-// the same rows. Where a subset is the whole of both sets there is one.
+// Subsets returns the subsets of rows over which KID is averaged: 100 subsets of equally many
+// rows of each set, 1,000 or the size of the smaller set, drawn without replacement from a
+// constant seed, so that sets of equal sizes are compared on the same rows. Where a subset
+// would be the whole of both sets, there is only one.
 func Subsets(real, generated int) []Subset {
 	size := min(real, generated, subsetSize)
 	r := rand.New(rand.NewChaCha8(sha256.Sum256([]byte("ablate fidelity kernel subsets 1"))))
@@ -39,22 +38,23 @@ func Subsets(real, generated int) []Subset {
 	return out
 }
 
-// Kernel is the kernel distance KID (Bińkowski et al. 2018, arXiv 1801.01401,
-// section 4): the unbiased squared maximum mean discrepancy
+// Kernel returns the kernel inception distance KID (Bińkowski et al. 2018, arXiv 1801.01401,
+// section 4), the unbiased squared maximum mean discrepancy
 //
 //	Σ_{i≠j} k(xᵢ,xⱼ)/(m(m-1)) + Σ_{i≠j} k(yᵢ,yⱼ)/(n(n-1)) - 2 Σ_{ij} k(xᵢ,yⱼ)/(mn)
 //
-// with k(x, y) = (x·y/D + 1)³, of each subset, and their mean. It may be below
-// 0. A set or subset of fewer than two rows, and no subset, are ErrTooFew.
+// with k(x, y) = (x·y/D + 1)³, as the mean over subsets and for each of them. It may be
+// negative. A set or subset of fewer than two rows, and an empty list of subsets, give
+// ErrTooFew.
 func (p *Pair) Kernel(subsets []Subset) (mean float64, each []float64, err error) {
 	if len(subsets) == 0 {
-		return 0, nil, fmt.Errorf("%w: the kernel distance has no subset", ErrTooFew)
+		return 0, nil, fmt.Errorf("%w: the kernel distance needs one or more subsets", ErrTooFew)
 	}
 	each = make([]float64, len(subsets))
 	for k, s := range subsets {
 		m, n := float64(len(s.Real)), float64(len(s.Generated))
 		if m < 2 || n < 2 {
-			return 0, nil, fmt.Errorf("%w: the kernel distance needs two of each set", ErrTooFew)
+			return 0, nil, fmt.Errorf("%w: the kernel distance needs two or more images of each set", ErrTooFew)
 		}
 		var cross float64
 		for _, i := range s.Real {
@@ -66,7 +66,7 @@ func (p *Pair) Kernel(subsets []Subset) (mean float64, each []float64, err error
 	return mean, each, nil
 }
 
-// within is the kernel summed over all ordered pairs of different rows.
+// within returns the sum of the kernel over all ordered pairs of different rows.
 func (g *Gram) within(rows []int) float64 {
 	var s float64
 	for a, i := range rows {
@@ -75,7 +75,7 @@ func (g *Gram) within(rows []int) float64 {
 	return s
 }
 
-// cubes is Σ (product/d + 1)³ over the given places.
+// cubes returns Σ (products[j]/d + 1)³ over the indices j in at.
 func cubes(products []float64, at []int, d int) float64 {
 	var s float64
 	by := 1 / float64(d)

@@ -77,9 +77,9 @@ func all(real, generated int) []fidelity.Subset {
 	return []fidelity.Subset{s}
 }
 
-// TestLibraries meets prdc, vendi-score, scipy and numpy on sets of different
-// sizes: testdata/reference.py made the values. The draws of one normal
-// distribution are within five standard errors of prdc's.
+// TestLibraries compares with prdc, vendi-score, scipy and numpy on sets of different sizes;
+// testdata/reference.py computes the values. The draws of one normal distribution are within
+// five standard errors of prdc's.
 func TestLibraries(t *testing.T) {
 	b, err := os.ReadFile("testdata/reference.json")
 	if err != nil {
@@ -111,7 +111,7 @@ func TestLibraries(t *testing.T) {
 	}
 	near := func(what string, got float64, err error, want float64) {
 		t.Helper()
-		if err != nil || !(math.Abs(got-want) <= 1e-7*math.Abs(want)) { // as exact as scipy is where covariances are singular
+		if err != nil || !(math.Abs(got-want) <= 1e-7*math.Abs(want)) { // scipy's precision where covariances are singular
 			t.Errorf("%s %.12g, %v; want %.12g", what, got, err, want)
 		}
 	}
@@ -129,13 +129,13 @@ func TestLibraries(t *testing.T) {
 		for k, want := range c.K {
 			got, err := p.Neighbours(k)
 			near("density", got.Density, err, want.Density)
-			if got.Density = want.Density; got != want { // the others are rounded once
+			if got.Density = want.Density; got != want { // the others are divided once and must be equal
 				t.Errorf("%d and %d rows, k %d: %+v, want %+v", real.Rows, generated.Rows, k, got, want)
 			}
 		}
 	}
 
-	// The published examples of the Vendi score, 2.9999 and 2.1573.
+	// The published examples of the Vendi score have the values 2.9999 and 2.1573.
 	samples := []float64{0, 0, 10, 10, 20, 20}
 	k := mat.NewSymDense(len(samples), nil)
 	for i, x := range samples {
@@ -166,9 +166,9 @@ func TestLibraries(t *testing.T) {
 			t.Errorf("%s of a distribution with itself is %.4f, want %.4f ± %.4f", what, x.got, x.want[0], e)
 		}
 	}
-	// Of one distribution a generated row is in a ball with probability k/R, and
-	// none of G is where the k nearest of R-1+G are all real: in expectation,
-	// whatever the distribution.
+	// With equal distributions, a generated row is in a ball with probability k/R, and a ball
+	// contains none of G where the k nearest of R-1+G are all real. These are expectations for
+	// any distribution.
 	if math.Abs(want.Normal.Density[0]-1) > .03 {
 		t.Errorf("prdc's density is %v, want 1", want.Normal.Density[0])
 	}
@@ -181,15 +181,15 @@ func TestLibraries(t *testing.T) {
 	}
 }
 
-// TestByHand: values that a few lines of arithmetic give.
+// TestByHand checks values that were computed by hand.
 func TestByHand(t *testing.T) {
-	// k = 1. Real radii 1, 1, 2; generated radii 3, 3, 7. -1 and 2 are at the very
-	// radius of 0 and 1: outside. 2 is within 2 of 3.
+	// k = 1. Real radii are 1, 1, 2; generated radii 3, 3, 7. -1 and 2 are at exactly the
+	// radius from 0 and 1: outside. 2 is within 2 of 3.
 	got := neighbours(t, rows(1, 0, 1, 3), rows(1, -1, 2, 9), 1)
 	if want := (fidelity.Neighbours{Precision: 1. / 3, Recall: 1, Density: 1. / 3, Coverage: 1. / 3}); got != want {
 		t.Errorf("neighbours %+v, want %+v", got, want)
 	}
-	// The ball of 9 has the radius 7, that of 2 is 3, and 2+3 = 5 is outside.
+	// The ball of 9 has radius 7, that of 2 has 3, and 2+3 = 5 is outside.
 	if got := neighbours(t, rows(1, 5, -4, 5), rows(1, -1, 2), 1).Recall; got != 0 {
 		t.Errorf("recall of rows at the very radius is %v, want 0", got)
 	}
@@ -198,7 +198,7 @@ func TestByHand(t *testing.T) {
 	if err != nil || d != 9.5 || len(each) != 1 {
 		t.Errorf("KID %v, %v, want 9.5", d, err)
 	}
-	// Right angles: ‖x-y‖² = 2 whatever the lengths.
+	// Right angles: ‖x-y‖² = 2 for any lengths.
 	want := 2000 * (1 - math.Exp(-.01))
 	for _, length := range []float32{1, 3} {
 		d, err = pair(t, rows(2, 1, 0), rows(2, 0, length)).CMMD()
@@ -218,8 +218,8 @@ func TestByHand(t *testing.T) {
 	}
 }
 
-// TestTies: of a set and its copy, however they were rounded, every ball has
-// itself and the k-1 nearer neighbours in it and not the one at its radius.
+// TestTies checks that for a set and its copy, every ball contains its own row and the k-1
+// nearer neighbours but not the one at its radius, whatever the rounding.
 func TestTies(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	for _, n := range []int{30, 129, 400} {
@@ -229,7 +229,7 @@ func TestTies(t *testing.T) {
 			if want := (fidelity.Neighbours{Precision: 1, Recall: 1, Density: 1, Coverage: 1}); got != want {
 				t.Errorf("n %d, k %d: a copy gives %+v, want %+v", n, k, got, want)
 			}
-			// Other rows far away change shares, and no decision.
+			// Other rows far away change shares, and none of these decisions.
 			more := fidelity.Matrix{Rows: 2 * n, Cols: 33, Data: slices.Concat(m.Data, normal(r, n, 33, 900).Data)}
 			got = neighbours(t, m, more, k)
 			if want := (fidelity.Neighbours{Precision: .5, Recall: 1, Density: .5, Coverage: 1}); got != want {
@@ -246,7 +246,7 @@ func TestTies(t *testing.T) {
 	}
 }
 
-// byDefinition counts from all distances, in float64 and in the words of the
+// byDefinition computes the metrics from all distances in float64, directly by their
 // definitions.
 func byDefinition(real, generated fidelity.Matrix, k int) fidelity.Neighbours {
 	distance := func(x, y []float32) float64 {
@@ -266,7 +266,8 @@ func byDefinition(real, generated fidelity.Matrix, k int) fidelity.Neighbours {
 		slices.Sort(near)
 		return near[k-1]
 	}
-	// share of the rows of points for which some ball of support has the two in.
+	// share returns the share of the rows of points for which a ball of support contains the
+	// two.
 	share := func(points, support fidelity.Matrix, in func(p, s int) bool) float64 {
 		n := 0
 		for p := range points.Rows {
@@ -302,9 +303,9 @@ func byDefinition(real, generated fidelity.Matrix, k int) fidelity.Neighbours {
 	}
 }
 
-// TestNeighboursByDefinition compares with the definition, on sizes that do and
-// do not fill the blocks of the products. Real rows in another place are not
-// recalled; a mode that is dropped is its share.
+// TestNeighboursByDefinition compares with the definition, for sizes that do and do not fill
+// the blocks of the products. Real rows at a distance are not recalled; a dropped mode lowers
+// recall by its share.
 func TestNeighboursByDefinition(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for _, n := range []int{20, 128, 150} {
@@ -326,9 +327,9 @@ func TestNeighboursByDefinition(t *testing.T) {
 	}
 }
 
-// TestKernelSubsets: the subsets are constants without repetition, their mean is
-// the mean, and it is that of both sets as a whole, whatever their sizes: the
-// distance is unbiased, also below 0.
+// TestKernelSubsets checks that the subsets are constant and without repetition, that the
+// result is their mean, and that its expectation is the distance of both sets as a whole for
+// any sizes, also if it is negative: the distance is unbiased.
 func TestKernelSubsets(t *testing.T) {
 	for _, n := range [][3]int{{1200, 1500, 1000}, {700, 2000, 700}, {300, 300, 300}} {
 		list := fidelity.Subsets(n[0], n[1])
@@ -383,8 +384,8 @@ func TestKernelSubsets(t *testing.T) {
 	}
 }
 
-// TestCMMDOfItself: of a set with itself, diagonal included, it is 0; scaling
-// rows changes nothing.
+// TestCMMDOfItself checks that CMMD of a set with itself is 0, diagonal included, and that
+// scaling rows does not change it.
 func TestCMMDOfItself(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	a, b := normal(r, 120, 9, .3), normal(r, 90, 9, 0)
@@ -403,8 +404,8 @@ func TestCMMDOfItself(t *testing.T) {
 	}
 }
 
-// TestFrechet: a shift of every feature by s is a distance of d·s²; singular
-// covariances are exact.
+// TestFrechet checks that a shift of every feature by s gives the distance d·s², and that
+// singular covariances are exact.
 func TestFrechet(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	a := normal(r, 300, 10, 0)
@@ -418,8 +419,8 @@ func TestFrechet(t *testing.T) {
 	if d, err := frechet(a, b); err != nil || math.Abs(d-40) > 1e-4 {
 		t.Errorf("a shift by 2 in 10 features is %v (%v), want 40", d, err)
 	}
-	// Rows on one line each, at right angles: no common part, so the traces add
-	// up. {0, 2} has variance 2 and mean 1, {0, 4} has 8 and 2.
+	// Each set has its rows on one line, at right angles: no common direction, so the traces
+	// add up. {0, 2} has variance 2 and mean 1, {0, 4} has 8 and 2.
 	for what, c := range map[string]struct {
 		a, b fidelity.Matrix
 		want float64
@@ -432,15 +433,16 @@ func TestFrechet(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %v", what, d, err, c.want)
 		}
 	}
-	// A set of few rows in many features is at 0 from itself, to rounding of
-	// traces and not of their roots.
+	// A set with few rows and many features has distance 0 from itself, up to rounding of
+	// traces rather than of their roots.
 	wide := normal(r, 40, 256, 0)
 	if d, err := frechet(wide, wide); err != nil || d > 1e-9 {
 		t.Errorf("40 rows of 256 features are %v (%v) from themselves", d, err)
 	}
 }
 
-// TestErrors: too few rows are ErrTooFew, what is no number another error.
+// TestErrors checks that too few rows give ErrTooFew, and numbers that are not finite another
+// error.
 func TestErrors(t *testing.T) {
 	nan := rows(2, 1, 2, float32(math.NaN()), 3)
 	if _, err := fidelity.Fit(nan); err == nil {
@@ -498,14 +500,14 @@ func TestErrors(t *testing.T) {
 
 func TestOfPairs(t *testing.T) {
 	m := rows(2, 0, 0, 3, 4, 9, 9, 1, 0, 0, 0)
-	// Group 1: one pair at distance 5, twice the weight of its rows; group 2:
-	// a single row; group 3: one pair at distance 1.
+	// Group 1: one pair at distance 5, weighted by its two rows; group 2: a single row; group
+	// 3: one pair at distance 1.
 	d, n := fidelity.MeanPairDistance(m, []int{1, 1, 2, 3, 3})
 	if d != 3 || n != 4 {
 		t.Errorf("distance %v over %d rows, want 3 over 4", d, n)
 	}
-	// Group 1: the same twice and one at a right angle: pairs of 1, 2 and 2.
-	// Group 2: 60°, eigenvalues ¾ and ¼, as two rows of any set have. Group 3: one.
+	// Group 1: two equal rows and one at a right angle, so pairs of 1, 2 and 2. Group 2: 60°,
+	// eigenvalues ¾ and ¼. Group 3: one row.
 	m = rows(2, 1, 0, 5, 0, 0, 2, 1, 0, .5, float32(math.Sqrt(.75)), 1, 1)
 	sixty := math.Exp(-.75*math.Log(.75) - .25*math.Log(.25))
 	v, n := fidelity.VendiOfPairs(m, []int{1, 1, 1, 2, 2, 3})
@@ -520,7 +522,7 @@ func TestOfPairs(t *testing.T) {
 	}
 }
 
-// One evaluation's metrics on 2,048 images against 2,048, real against real beside.
+// The metrics of one evaluation, 2,048 images against 2,048, and of real against real images.
 func BenchmarkMetrics(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	real, fake, floor := normal(r, 2048, 256, 0), normal(r, 2048, 256, .1), normal(r, 2048, 256, 0)

@@ -6,30 +6,29 @@ import (
 	"slices"
 )
 
-// Neighbours are figures of how two sets cover each other, all shares of counts.
-// A ball around a row is what lies nearer to it than its k-th nearest neighbour
-// within its own set, itself not counted; a distance equal to that radius is
-// outside.
+// Neighbours are metrics of how two sets cover each other, from k-nearest-neighbour balls. The
+// ball of a row has the distance to its k-th nearest neighbour within its own set as radius,
+// and excludes points at exactly that distance. A row is not its own neighbour.
 type Neighbours struct {
-	// Precision is the share of generated rows within the ball of at least one
-	// real row; Recall the share of real rows within the ball of at least one
-	// generated row. Kynkäänniemi et al. 2019, arXiv 1904.06991, eq. 1 and 2,
-	// which have a distance equal to the radius inside; outside is as the authors
-	// of density and coverage compute it (prdc).
+	// Precision is the share of generated rows within the ball of at least one real row; Recall
+	// is the share of real rows within the ball of at least one generated row (Kynkäänniemi et
+	// al. 2019, arXiv 1904.06991, eq. 1 and 2). These equations include points at a distance
+	// equal to the radius; excluding them follows the code of the authors of density and
+	// coverage (prdc).
 	Precision, Recall float64
-	// Density is the mean number of real balls that a generated row lies in, over
-	// k: 1 where the sets agree, and it may be above. Coverage is the share of
-	// real rows whose ball has a generated row in it. Naeem et al. 2020, arXiv
-	// 2002.09797, section 3.
+	// Density is the mean number of real balls that contain a generated row, divided by k: 1
+	// where the distributions are equal, and it may exceed 1. Coverage is the share of real
+	// rows whose ball contains a generated row (Naeem et al. 2020, arXiv 2002.09797, section
+	// 3).
 	Density, Coverage float64
 }
 
-// Neighbours counts with balls of k neighbours, k ≥ 1, exactly: what rounding of
-// the inner products could turn is decided from the rows themselves. A set of k
-// rows or fewer, or an empty one, is ErrTooFew.
+// Neighbours computes the metrics with balls of k neighbours, k ≥ 1. Counts are exact: where
+// rounding of the inner products could decide, distances are computed from the rows themselves.
+// Sets with k rows or fewer give ErrTooFew.
 func (p *Pair) Neighbours(k int) (Neighbours, error) {
 	if r, g := p.real.n, p.generated.n; k < 1 || r <= k || g <= k {
-		return Neighbours{}, fmt.Errorf("%w: %d real and %d generated ones have no neighbours number %d", ErrTooFew, r, g, k)
+		return Neighbours{}, fmt.Errorf("%w: for %[4]d nearest neighbours each set needs more than %[4]d images, and there are %[2]d real and %[3]d generated ones", ErrTooFew, r, g, k)
 	}
 	real, generated := p.real.radii(k), p.generated.radii(k)
 	var inReal, recalled, covered int
@@ -70,8 +69,8 @@ func (p *Pair) Neighbours(k int) (Neighbours, error) {
 	return Neighbours{Precision: float64(in) / g, Recall: float64(recalled) / r, Density: float64(inReal) / g / float64(k), Coverage: float64(covered) / r}, nil
 }
 
-// radii are the distances of each row to its k-th nearest neighbour, itself not
-// counted, exact to the rounding of distance.
+// radii returns the distance of each row to its k-th nearest neighbour other than itself, exact
+// up to the rounding of distance.
 func (g *Gram) radii(k int) []float64 {
 	out := make([]float64, g.n)
 	most := slices.Max(g.norms)
@@ -83,7 +82,7 @@ func (g *Gram) radii(k int) []float64 {
 			squares[j] = ni + g.norms[j] - 2*product
 		}
 		squares[i] = math.Inf(1)
-		// Every row that may be among the k nearest, whatever rounding did.
+		// All rows that may be among the k nearest, for any rounding error.
 		bound := kth(squares, k) + 2*slack(g.d, ni+most)
 		near = near[:0]
 		for j, s := range squares {
@@ -97,7 +96,7 @@ func (g *Gram) radii(k int) []float64 {
 	return out
 }
 
-// kth is the k-th smallest of d, counted from 1.
+// kth returns the k-th smallest value of d, counted from 1.
 func kth(d []float64, k int) float64 {
 	top := make([]float64, 0, k+1)
 	for _, v := range d {

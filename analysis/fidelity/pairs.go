@@ -2,9 +2,9 @@ package fidelity
 
 import "math"
 
-// MeanPairDistance is the mean Euclidean distance of two rows of one group,
-// each group weighted by its number of rows, and the number of rows in groups
-// of two or more. 0, 0 where there is no pair.
+// MeanPairDistance returns the mean Euclidean distance of two rows of the same group, with each
+// group weighted by its number of rows, and the number of rows in groups of two or more. It
+// returns 0, 0 where there is no pair. group has the group of each row.
 func MeanPairDistance(m Matrix, group []int) (float64, int) {
 	return overGroups(m, group, func(a, b []float32) float64 {
 		var s float64
@@ -16,9 +16,9 @@ func MeanPairDistance(m Matrix, group []int) (float64, int) {
 	}, func(rows int) float64 { return float64(rows) })
 }
 
-// overGroups is the mean of a figure of two rows over the pairs of each group,
-// and of those over the groups of two rows or more, by their weights; and the
-// number of rows in such groups.
+// overGroups averages a function of two rows over the pairs of each group, and these means over
+// the groups of two rows or more, with weights. It also returns the number of rows in such
+// groups.
 func overGroups(m Matrix, group []int, of func(a, b []float32) float64, weight func(rows int) float64) (float64, int) {
 	members := map[int][]int{}
 	var order []int

@@ -10,8 +10,8 @@ import (
 	"ablate/models/reference"
 )
 
-// TestReferenceMetrics meets every value of every metrics case of the reference
-// set, to 1e-6 relative and counts exactly.
+// TestReferenceMetrics compares with every value of every metrics case of the reference set: to
+// 1e-6 relative, and counts exactly.
 func TestReferenceMetrics(t *testing.T) {
 	for _, c := range reference.Cases(t, "metrics.json") {
 		t.Run(c.Name, func(t *testing.T) { metricsCase(t, c) })
@@ -29,8 +29,8 @@ func metricsCase(t *testing.T, c *reference.Case) {
 		s := c.Shape(t, key)
 		return fidelity.Matrix{Rows: s[0], Cols: s[1], Data: c.Floats(t, key)}
 	}
-	const near, exactly = 1e-6, 1e-12 // the rounding of a share; one count is more
-	// compare holds a value of the file, a number or a list, against got.
+	const near, exactly = 1e-6, 1e-12 // the rounding of a share, below the effect of one count
+	// compare compares a value of the file, a number or a list, with got.
 	compare := func(name string, raw json.RawMessage, rtol float64, got ...float64) {
 		t.Helper()
 		var one float64
@@ -109,7 +109,7 @@ func metricsCase(t *testing.T, c *reference.Case) {
 			t.Fatal(err)
 		}
 		for n, v := range each {
-			c.Expect(name + "." + n) // others too, which then are never compared
+			c.Expect(name + "." + n) // a metric that is not computed here is reported as not compared
 			if g, ok := map[string]float64{"precision": got.Precision, "recall": got.Recall, "density": got.Density, "coverage": got.Coverage}[n]; ok {
 				compare(name+"."+n, v, exactly, g)
 			}

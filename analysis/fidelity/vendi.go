@@ -8,14 +8,14 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Vendi is the Vendi score of rows, with the cosine as their similarity: the
-// effective number of different ones, 1 where all point the same way and n where
-// all are orthogonal (Friedman & Dieng 2022, arXiv 2210.02410, eq. 1 with
-// definition 3.1). It grows with the number of rows: compare at equal n only. No
-// row is ErrTooFew; a row of zeros, or of what is no number, an error.
+// Vendi returns the Vendi score of rows with cosine similarity: the effective number of
+// different rows, 1 where all have the same direction and n where all are orthogonal (Friedman
+// & Dieng 2022, arXiv 2210.02410, eq. 1 with definition 3.1). It grows with the number of rows,
+// so compare it at equal n only. An empty set gives ErrTooFew; a row of zeros or with numbers
+// that are not finite gives another error.
 func Vendi(m Matrix) (float64, error) {
 	if m.Rows == 0 {
-		return 0, fmt.Errorf("%w: the Vendi score needs one", ErrTooFew)
+		return 0, fmt.Errorf("%w: the Vendi score needs one or more images", ErrTooFew)
 	}
 	x := mat.NewDense(m.Rows, max(m.Cols, 1), nil)
 	for i := range m.Rows {
@@ -24,13 +24,13 @@ func Vendi(m Matrix) (float64, error) {
 			norm += float64(v) * float64(v)
 		}
 		if norm == 0 || math.IsNaN(norm) || math.IsInf(norm, 0) {
-			return 0, fmt.Errorf("the features of image %d have no direction", i)
+			return 0, fmt.Errorf("the features of image %d have no direction: they must be finite numbers that are not all 0", i)
 		}
 		for j, v := range m.Row(i) {
 			x.Set(i, j, float64(v)/math.Sqrt(norm))
 		}
 	}
-	// X·Xᵀ and Xᵀ·X have the same eigenvalues but for zeros; take the smaller.
+	// X·Xᵀ and Xᵀ·X have the same eigenvalues except for zeros; the smaller matrix is used.
 	var k mat.SymDense
 	if m.Rows <= m.Cols {
 		k.SymOuterK(1, x)
@@ -40,15 +40,15 @@ func Vendi(m Matrix) (float64, error) {
 	return entropy(&k, m.Rows)
 }
 
-// VendiOf is the Vendi score of a kernel matrix float64[n, n], n ≥ 1: symmetric,
-// positive semidefinite, with ones on its diagonal.
+// VendiOf returns the Vendi score of a kernel matrix float64[n, n], n ≥ 1, that is symmetric,
+// positive semidefinite and has ones on its diagonal.
 func VendiOf(k mat.Symmetric) (float64, error) { return entropy(k, k.SymmetricDim()) }
 
-// entropy is exp(-Σ λ ln λ) over the eigenvalues λ of k/n above 0.
+// entropy returns exp(-Σ λ ln λ) over the positive eigenvalues λ of k/n.
 func entropy(k mat.Symmetric, n int) (float64, error) {
 	var e mat.EigenSym
 	if !e.Factorize(k, false) {
-		return 0, errors.New("the similarities have no eigenvalues")
+		return 0, errors.New("the eigenvalues of the similarities did not converge")
 	}
 	var h float64
 	for _, v := range e.Values(nil) {
@@ -59,11 +59,11 @@ func entropy(k mat.Symmetric, n int) (float64, error) {
 	return math.Exp(h), nil
 }
 
-// VendiOfPairs is the Vendi score of two rows of one group, averaged over all
-// pairs of a group and then over the groups of two rows or more, each counted
-// once: between 1 and 2. It is a figure of two rows at a time whatever a group
-// has, so it does not grow with their numbers. Also the number of rows in such
-// groups; 0, 0 where there is none. A row of zeros is like nothing.
+// VendiOfPairs returns the Vendi score of two rows of the same group, averaged over all pairs
+// of a group and then over the groups of two rows or more with equal weights: a value between 1
+// and 2, which does not depend on the sizes of groups. It also returns the number of rows in
+// such groups; 0, 0 where there is none. A row of zeros has similarity 0 with all others. group
+// has the group of each row.
 func VendiOfPairs(m Matrix, group []int) (float64, int) {
 	return overGroups(m, group, func(a, b []float32) float64 {
 		var xx, yy, xy float64
