@@ -1,10 +1,11 @@
 package stats
 
-// Contrast is a linear combination of cells, taken seed by seed.
+// Contrast is a linear combination of the cells of a factorial design: one weight for each
+// cell.
 type Contrast []float64
 
-// MainEffect is the contrast of the mean of one level minus the mean of all levels of its
-// axis. levels has each cell's level on that axis; the design is balanced.
+// MainEffect returns the contrast of the mean of one level minus the mean of all count levels
+// of its axis. levels has each cell's level on that axis; the design is balanced.
 func MainEffect(levels []int, level, count int) Contrast {
 	c := make(Contrast, len(levels))
 	for i, l := range levels {
@@ -16,7 +17,7 @@ func MainEffect(levels []int, level, count int) Contrast {
 	return c.scaled(1 / float64(len(levels)))
 }
 
-// Step is the contrast of the mean of level to minus that of level from. levels has each
+// Step returns the contrast of the mean of level to minus that of level from. levels has each
 // cell's level on the axis; the design is balanced.
 func Step(levels []int, from, to int) Contrast {
 	c := make(Contrast, len(levels))
@@ -33,8 +34,9 @@ func Step(levels []int, from, to int) Contrast {
 	return c.scaled(1 / n)
 }
 
-// Interaction is the contrast of the cells of one pair of levels minus what the main effects
-// of both levels add up to. a and b have each cell's levels on the two axes.
+// Interaction returns the contrast of the cells with one pair of levels minus the sum of the
+// main effects of both levels. a and b have each cell's levels on the two axes, of countA and
+// countB levels.
 func Interaction(a, b []int, levelA, countA, levelB, countB int) Contrast {
 	c := make(Contrast, len(a))
 	for i := range c {
@@ -50,9 +52,9 @@ func Interaction(a, b []int, levelA, countA, levelB, countB int) Contrast {
 	return c.scaled(1 / float64(len(a)))
 }
 
-// Trend is the contrast of the change across an axis whose levels are in order:
-// the slope over the order of levels, times their number less one (the linear
-// contrast of ranks, as in Page's test, in the units of the metric).
+// Trend returns the contrast of the linear change across an axis with count ordered levels: the
+// slope over the ranks of levels, times count − 1 (the linear contrast of ranks, as in Page's
+// test, in the units of the metric).
 func Trend(levels []int, count int) Contrast {
 	c := make(Contrast, len(levels))
 	middle := float64(count-1) / 2

@@ -15,15 +15,15 @@ import (
 	"ablate/analysis/stats"
 )
 
-// simulation runs conditions and collects the lines of README.md.
+// simulation runs simulations and collects the lines of README.md.
 type simulation struct {
 	t    *testing.T
 	r    *rand.Rand
 	runs int
 	out  strings.Builder
-	// fast: there are fewer studies than README.md is of, few behind the next rates and byLine
-	// behind those of a line. Rates may then lie as far beside those of README.md and beside
-	// their limits as chance takes them.
+	// fast: there are fewer simulated studies than for README.md, namely few for the next rates
+	// and byLine for those of each line. Rates may then differ from those of README.md and
+	// exceed their limits by chance.
 	fast   bool
 	few    int
 	byLine map[int]int
@@ -46,20 +46,21 @@ func (s *simulation) row(cells ...any) {
 	s.out.WriteString("|\n")
 }
 
-// want fails where a measured rate leaves its limits.
+// want fails the test where a simulated rate is outside its limits.
 func (s *simulation) want(what string, rate, low, high float64) {
 	if !testing.Short() && (rate < low-s.chance(low, s.few) || rate > high+s.chance(high, s.few)) {
 		s.t.Errorf("%s: %.3f, want between %.3f and %.3f", what, rate, low, high)
 	}
 }
 
-// studies sets the number of studies behind the next rates.
+// studies sets the number of studies for the next rates.
 func (s *simulation) studies(n int) int {
 	s.few = max(1, n)
 	return s.few
 }
 
-// chance is how far a rate of few studies may lie beside p: four standard errors.
+// chance returns the largest difference from p that a rate of few studies may have by chance:
+// four standard errors.
 func (s *simulation) chance(p float64, few int) float64 {
 	if !s.fast {
 		return 0
@@ -68,7 +69,7 @@ func (s *simulation) chance(p float64, few int) float64 {
 	return 4 * math.Sqrt(max(p*(1-p), 1/n)/n)
 }
 
-// covers is the share of draws whose interval contains its truth.
+// covers returns the share of draws whose interval contains the true value.
 func (s *simulation) covers(draw func() (stats.Interval, float64)) float64 {
 	in := 0
 	for range s.runs {
@@ -81,7 +82,7 @@ func (s *simulation) covers(draw func() (stats.Interval, float64)) float64 {
 
 func logistic(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
-// binomial counts the good ones of n.
+// binomial draws a binomial number.
 func (s *simulation) binomial(n int, p float64) int {
 	k := 0
 	for range n {
@@ -92,8 +93,8 @@ func (s *simulation) binomial(n int, p float64) int {
 	return k
 }
 
-// TestCoverage simulates every interval and writes what it covers into README.md.
-// Where a limit is given the test fails outside it.
+// TestCoverage simulates every interval and writes its coverage into README.md. It fails where
+// coverage is outside a given limit.
 func TestCoverage(t *testing.T) {
 	s := &simulation{t: t, r: rand.New(rand.NewPCG(11, 12)), runs: 3000 * more()}
 	if testing.Short() {
@@ -107,7 +108,7 @@ func TestCoverage(t *testing.T) {
 	s.golden("coverage")
 }
 
-// levels are intervals of one arm's mean over seeds.
+// levels simulates intervals of one arm's mean over seeds.
 func (s *simulation) levels() {
 	s.head("**A level over seeds.** A share is of 500 images a seed, and its chance is logit-normal over seeds. The truth is the value of a typical seed: the mean on the metric's scale, transformed back. \"Plain\" is Student's interval of the values themselves, beside the mean of the values.",
 		"values", "seeds", "covers", "plain covers the mean")
@@ -163,7 +164,7 @@ func (s *simulation) level(what string, n int, scale stats.Scale, images int, va
 	s.want(fmt.Sprint("a level, ", what, ", ", n), rate, .93, 1)
 }
 
-// expectation of a share whose logit is normal.
+// expectation returns the mean of a share whose logit is normal.
 func expectation(centre, sd float64) float64 {
 	var sum, w float64
 	for z := -6.; z <= 6; z += .01 {
@@ -173,8 +174,8 @@ func expectation(centre, sd float64) float64 {
 	return sum / w
 }
 
-// differences are paired over seeds. The noise of an arm is its own; what a seed has in
-// common for both arms cancels.
+// differences simulates differences paired by seed. The noise of each arm is independent; the
+// effect of a seed on both arms cancels.
 func (s *simulation) differences() {
 	s.head("**A paired difference over seeds**, on the metric's scale, of arms whose typical seeds are equal. \"Plain\" is Student's interval of the differences of the values, where the means of both arms are equal. A collapse is a value of a tenth; its truth is the mean over seeds on the scale, collapses included.",
 		"arms", "seeds", "covers", "plain covers")
@@ -183,8 +184,8 @@ func (s *simulation) differences() {
 		what     string
 		scale    stats.Scale
 		arm, ref func() float64 // on the scale
-		mean     float64        // of arm less ref, on the scale
-		plain    float64        // of the values themselves
+		mean     float64        // of arm minus ref, on the scale
+		plain    float64        // difference of the means of the values
 		low      float64
 	}{
 		{"normal", stats.Identity, normal, normal, 0, 0, .93},
@@ -228,14 +229,14 @@ func (s *simulation) collapse(share float64) func() float64 {
 	}
 }
 
-// design is the prompts of a study: how many images a prompt has, and its category.
+// design is the prompts of a study: the category of each, and its share of the images.
 type design struct {
 	strata stats.Strata
-	share  []float64 // of the images
+	share  []float64 // by prompt, share of the images
 }
 
-// catalogue has the categories and numbers of prompts of the shapes world: a fifth of the
-// images each in few short prompts, two fifths in 138 long ones.
+// catalogue returns the categories and numbers of prompts of the shapes world: a fifth of the
+// images for each of three categories with few short prompts, two fifths for 138 long prompts.
 func catalogue() design {
 	var d design
 	for k, c := range []struct {
@@ -249,8 +250,7 @@ func catalogue() design {
 	return d
 }
 
-// list has n prompts of two categories, with numbers of images that differ up to
-// fourfold.
+// list returns n prompts of two categories, whose numbers of images differ up to fourfold.
 func list(n int) design {
 	var d design
 	var sum float64
@@ -264,8 +264,8 @@ func list(n int) design {
 	return d
 }
 
-// prompts are intervals for other prompts of the kind: difficulties of prompts are drawn
-// again each time, those of categories are fixed.
+// prompts simulates intervals over sampled prompts: difficulties of prompts are drawn for each
+// study, those of categories are fixed.
 func (s *simulation) prompts() {
 	s.head("**Sampled prompts.** Levels and paired differences of a share (1,000 images a seed, spread over seeds .2 logits), for other prompts: difficulties of prompts are normal with sd 1 logit, and an arm changes each prompt's by .4 more. Categories may differ by 1.5 logits. \"Seeds only\" is the interval for these prompts.",
 		"what", "prompts", "seeds", "covers", "seeds only")
@@ -301,7 +301,7 @@ func (s *simulation) prompts() {
 	}
 }
 
-// easy is how easy each category is, in logits.
+// easy returns the mean logit of each category.
 func easy(differ bool) []float64 {
 	if differ {
 		return []float64{1.5, -1.5, .75, -.75}
@@ -309,7 +309,7 @@ func easy(differ bool) []float64 {
 	return make([]float64, 4)
 }
 
-// truth is the share, or the paired difference, over prompts and seeds.
+// truth returns the expected share, or paired difference of shares, over prompts and seeds.
 func (d design) truth(differ, paired bool) (sum float64) {
 	by := make([]float64, 4)
 	for k, x := range easy(differ) {
@@ -324,7 +324,7 @@ func (d design) truth(differ, paired bool) (sum float64) {
 	return sum
 }
 
-// sampled draws a study with new prompts. The estimate is of the share itself.
+// sampled draws a study with new prompts, and returns the estimate on the scale of shares.
 func (s *simulation) sampled(d design, n int, differ, paired bool) stats.Estimate {
 	const images = 1000
 	category := easy(differ)
@@ -370,7 +370,7 @@ func (s *simulation) sampled(d design, n int, differ, paired bool) stats.Estimat
 	return e
 }
 
-// crossed are seeds whose parts repeat.
+// crossed simulates crossed seeds.
 func (s *simulation) crossed() {
 	s.head("**Crossed seeds**: pretraining seeds × feedback seeds, normal, with variances of both relative to that of a run.", "design", "variances", "covers")
 	cross := func(a, b int, leave func(i, j int) bool) (seeds []stats.Seed) {
@@ -420,7 +420,7 @@ func (s *simulation) crossed() {
 	}
 }
 
-// proportions are computed, not simulated.
+// proportions computes the coverage of intervals of proportions exactly.
 func (s *simulation) proportions() {
 	s.head("**One proportion** (computed): Wilson's, of the bins of a reliability plot, and Clopper and Pearson's, of a collapse rate.", "of", "chance", "Wilson covers", "Clopper–Pearson covers")
 	for _, n := range []int{3, 5, 8, 20, 100, 500} {
@@ -454,7 +454,7 @@ func TestErrors(t *testing.T) {
 	s.golden("errors")
 }
 
-// spreads of the rows of a family, by name.
+// spreads has the standard deviations of the rows of a family, by name.
 var spreads = []struct {
 	what string
 	of   func(i, m int) float64
@@ -475,7 +475,8 @@ var spreads = []struct {
 	}},
 }
 
-// families are differences of several rows from one reference, whose noise they share.
+// families simulates families of differences of several rows from one reference, whose noise
+// they share.
 func (s *simulation) families() {
 	s.head("**A family of rows without differences**, compared with one reference: how often at least one is called significant (Holm, 5 %), and how often a difference of four standard deviations of its row is found. \"Plain\" is without moderation.",
 		"rows", "seeds", "spreads of the rows", "family-wise error", "plain", "found", "plain")
@@ -555,7 +556,7 @@ func (s *simulation) family(what string, m, n int, spread func(i int) float64, n
 	s.want(fmt.Sprintf("family-wise error, %d rows, %d seeds, %s", m, n, what), share(wrong), 0, .067)
 }
 
-// fewImages are arms that do not differ, of so few images that seeds may agree by luck.
+// fewImages simulates equal arms with so few images that seeds may agree by chance.
 func (s *simulation) fewImages() {
 	s.head("**Few images**: paired shares of arms that do not differ; with so few images the differences of three seeds may be equal by luck. How often p is below 5 %, and below 0.1 %.",
 		"images", "chance", "seeds", "p < .05", "p < .001", "without the floor: p < .001")
@@ -567,7 +568,7 @@ func (s *simulation) fewImages() {
 					y := make([]float64, n)
 					var floor float64
 					for i := range n {
-						// Half of the images are alike in both arms.
+						// Half of the images are equal in both arms.
 						var a, b, onlyA, onlyB int
 						for range images {
 							x := s.r.Float64() < p
@@ -609,8 +610,8 @@ func (s *simulation) fewImages() {
 	}
 }
 
-// paired is the variance of the difference of two logits of the same images, of which a
-// and b count, onlyA and onlyB in one arm only.
+// paired returns the variance of the difference of two logits of shares of the same images, of
+// which a and b count, onlyA and onlyB in one arm only.
 func paired(a, onlyA, onlyB, b, images int) float64 {
 	n := float64(images)
 	u, v := stats.Logit.Slope(float64(a)/n, images), stats.Logit.Slope(float64(b)/n, images)
@@ -620,7 +621,7 @@ func paired(a, onlyA, onlyB, b, images int) float64 {
 	return stats.Paired(variance, max(u, v), images)
 }
 
-// selection is the interval of the row with the largest mean.
+// selection simulates the interval of the row with the largest mean.
 func (s *simulation) selection() {
 	s.head("**The best of several rows** that do not differ, compared with one reference at 4 seeds: its 95 % interval, and the one that is corrected for the family.", "of", "95 % interval covers", "corrected interval covers")
 	for _, m := range []int{3, 12, 33} {
@@ -663,7 +664,7 @@ func (s *simulation) selection() {
 	}
 }
 
-// needs is the power that a study has with the number of seeds that is called enough.
+// needs simulates the power of a study with the number of seeds that SeedsNeeded returns.
 func (s *simulation) needs() {
 	s.head("**Seeds needed** for 80 % power, from the true spread: the power that so many seeds have.", "difference, in sd of a seed", "variance of shared prompts, in sd²", "seeds", "power")
 	for _, c := range []struct{ delta, prompts float64 }{{1, 0}, {.7, 0}, {1, .05}, {.7, .05}, {.5, .1}} {
@@ -695,8 +696,8 @@ func (s *simulation) needs() {
 	}
 }
 
-// more multiplies the numbers of studies: ABLATE_SIMULATIONS=10 shows on which side of a
-// limit a rate is.
+// more returns a factor for the numbers of studies: ABLATE_SIMULATIONS=10 shows on which side
+// of a limit a rate is.
 func more() int {
 	n, err := strconv.Atoi(os.Getenv("ABLATE_SIMULATIONS"))
 	if err != nil {
@@ -705,8 +706,8 @@ func more() int {
 	return n
 }
 
-// golden is the golden of what was measured. Of more studies than README.md is of, it logs
-// the lines.
+// golden compares the simulated rates with README.md or writes them there. With more studies
+// than for README.md, it logs the lines instead.
 func (s *simulation) golden(mark string) {
 	s.t.Helper()
 	switch {
@@ -740,8 +741,8 @@ func (s *simulation) near(mark string) {
 	}
 }
 
-// alike reports whether a cell is that of README.md, as far as chance goes: a rate, or a
-// number of seeds up to a half of it.
+// alike reports whether a cell equals that of README.md up to chance: a rate, or a number of
+// seeds up to a half of it.
 func (s *simulation) alike(got, want string, few int) bool {
 	a, err := strconv.ParseFloat(strings.TrimSpace(got), 64)
 	b, err2 := strconv.ParseFloat(strings.TrimSpace(want), 64)
@@ -754,8 +755,8 @@ func (s *simulation) alike(got, want string, few int) bool {
 	return math.Abs(a-b) <= s.chance(b, few)+1e-9
 }
 
-// golden compares what follows a mark in a file, up to its end, or rewrites it with
-// UPDATE=1.
+// golden compares the text between a mark in a file and its end with a text, or rewrites it
+// with UPDATE=1.
 func golden(t *testing.T, path, mark, want string) {
 	t.Helper()
 	before, got, after := part(t, path, mark)
@@ -770,7 +771,8 @@ func golden(t *testing.T, path, mark, want string) {
 	}
 }
 
-// part cuts a file at a mark and its end.
+// part splits a file into the text up to a mark, the text between the mark and its end, and the
+// rest.
 func part(t *testing.T, path, mark string) (before, text, after string) {
 	t.Helper()
 	b, err := os.ReadFile(path)

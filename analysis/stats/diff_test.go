@@ -67,7 +67,7 @@ func (s *simulation) sides(rows int, n [2]int, paired bool, what string, spread 
 	s.want("interval of "+name, share(in)/float64(rows), .93, 1)
 }
 
-// diff compares two tables of a metric x, of which the last row of A has an effect in standard
+// diff compares two tables of a metric x, in which the last row of A has an effect in standard
 // deviations.
 func (s *simulation) diff(rows int, n [2]int, paired bool, spread func(i int) float64, effect float64) *compare.Diff {
 	model := make([]float64, 16) // the effects of the pretrained models, by seed
@@ -100,7 +100,7 @@ func (s *simulation) diff(rows int, n [2]int, paired bool, spread func(i int) fl
 	return d
 }
 
-// lists compares two tables whose prompts are a sample of others.
+// lists simulates comparisons of two tables with sampled prompts.
 func (s *simulation) lists() {
 	s.head("**Two tables with sampled prompts** whose rows do not differ: shares of 1,000 images a seed, of prompts that are normal with sd 1 logit and whose categories differ; each row of each table changes each prompt by .4. The prompts are the same in both tables, or each has its own. Pretrained models have an effect of .2 logits, as a seed has on each row. In the last lines both studies stop early, at 3, 5, 8 or 12 seeds.",
 		"prompts", "rows", "seeds", "pretrained models", "prompts of A, B", "family-wise error", "95% interval covers", "worst")
@@ -109,7 +109,7 @@ func (s *simulation) lists() {
 		what  string
 		d     design
 		rows  int
-		looks []int // of one number: that many seeds
+		looks []int // a single number is a fixed number of seeds
 	}{{"40 in 2 categories", small, 2, []int{8}}, {"40 in 2 categories", small, 6, []int{3}}, {"40 in 2 categories", small, 6, []int{8}}, {"158 in 4 categories", large, 6, []int{8}}, {"40 in 2 categories", small, 6, []int{3, 5, 8, 12}}} {
 		for _, b := range [][2]string{{"the same", "the same"}, {"the same", "others"}, {"others", "others"}} { // models and prompts
 			wrong, in, runs := 0., make([]float64, c.rows), s.studies(s.runs/2)
@@ -138,11 +138,11 @@ func (s *simulation) lists() {
 	}
 }
 
-// listed compares two tables with sampled prompts; A and B begin with the same models or have
-// the same prompts where they are to.
+// listed compares two tables with sampled prompts. A and B have the same pretrained models or
+// prompts where the arguments name the same.
 func (s *simulation) listed(d design, rows int, looks []int, models, prompts bool) *compare.Diff {
 	n := looks[len(looks)-1]
-	var list, categories []string // of the prompts
+	var list, categories []string // texts and categories of the prompts
 	var difficulty, model []float64
 	side := func(name string) compare.Side {
 		if name == "A" || !prompts {

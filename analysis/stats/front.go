@@ -7,10 +7,10 @@ import (
 	"sort"
 )
 
-// Point is a pair of values of which more is better.
+// Point is a pair of values of which higher ones are better.
 type Point struct{ X, Y float64 }
 
-// Front reports which points no other dominates.
+// Front reports, for each point, whether no other point dominates it.
 func Front(points []Point) []bool {
 	out := make([]bool, len(points))
 	for _, i := range front(points) {
@@ -19,8 +19,8 @@ func Front(points []Point) []bool {
 	return out
 }
 
-// front returns the indices of the points that no other point dominates, sorted by falling
-// X and rising Y.
+// front returns the indices of the points that no other point dominates, sorted by falling X
+// and rising Y.
 func front(points []Point) []int {
 	order := make([]int, len(points))
 	for i := range order {
@@ -30,7 +30,7 @@ func front(points []Point) []int {
 		return cmp.Or(cmp.Compare(points[j].X, points[i].X), cmp.Compare(points[j].Y, points[i].Y))
 	})
 	var out []int
-	best, last := math.Inf(-1), Point{math.NaN(), math.NaN()} // best Y so far; its point
+	best, last := math.Inf(-1), Point{math.NaN(), math.NaN()} // largest Y so far, and the last point of the front
 	for _, i := range order {
 		if p := points[i]; p.Y > best || p == last {
 			out, best, last = append(out, i), p.Y, p
@@ -39,16 +39,16 @@ func front(points []Point) []int {
 	return out
 }
 
-// BehindFront returns by how much both values of each point must rise until no other point
-// dominates it; 0 on the front (the additive ε indicator of Zitzler et al. 2003, of one
-// point).
+// BehindFront returns, for each point, its distance to the front: by how much both values must
+// rise so that no other point dominates it; 0 on the front (the additive ε indicator of Zitzler
+// et al. 2003, for a set of one point).
 func BehindFront(points []Point) []float64 {
 	out := make([]float64, len(points))
 	on := front(points)
 	for i, p := range points {
 		gain := func(k int) (x, y float64) { return points[on[k]].X - p.X, points[on[k]].Y - p.Y }
-		// Along the front the gain in X falls and that in Y rises: the smaller of the two is
-		// greatest where they cross.
+		// Along the front the gain in X falls and that in Y rises, so that their minimum is
+		// largest where they cross.
 		k := sort.Search(len(on), func(k int) bool { x, y := gain(k); return y >= x })
 		for _, k := range []int{k - 1, k} {
 			if k >= 0 && k < len(on) {

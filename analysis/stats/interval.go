@@ -1,7 +1,9 @@
-// Package stats has the statistics of ablations: means over seeds and prompts
-// with intervals for few seeds, corrections for many comparisons, equivalence,
-// power, contrasts over sweeps, and Pareto fronts. Every function names its source
-// and what it assumes. README.md has what was measured of coverage and error rates.
+// Package stats implements the statistics of ablation studies: means over seeds and prompts
+// with confidence intervals for few seeds, moderated standard deviations, Holm's correction for
+// multiple comparisons, equivalence tests, group-sequential tests, power and numbers of seeds,
+// contrasts of swept axes, Pareto fronts, and metrics of classifiers (accuracy, AUC,
+// calibration). Each function states its source and its assumptions. README.md has simulated
+// coverage and error rates.
 package stats
 
 import (
@@ -17,16 +19,15 @@ type Interval struct{ Low, High float64 }
 // Excludes reports whether x lies outside the interval.
 func (i Interval) Excludes(x float64) bool { return x < i.Low || x > i.High }
 
-// Student is the interval of a mean at a level such as 0.95, for a standard
-// error with df degrees of freedom (Student 1908). It assumes that the values
-// are normal.
+// Student returns Student's t interval of a mean at a level such as 0.95, for a standard error
+// with df degrees of freedom (Student 1908). It assumes that the values are normal.
 func Student(mean, standardError, df, level float64) Interval {
 	q := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: df}.Quantile(.5 + level/2)
 	return Interval{mean - q*standardError, mean + q*standardError}
 }
 
-// ClopperPearson is the exact interval of a proportion, good of n (Clopper & Pearson
-// 1934), which covers at least its level at every n. good need not be a whole number.
+// ClopperPearson returns the exact interval of a proportion, good of n (Clopper & Pearson
+// 1934), whose coverage is at least its level for every n. good need not be a whole number.
 func ClopperPearson(good float64, n int, level float64) Interval {
 	tail := (1 - level) / 2
 	i := Interval{0, 1}
@@ -39,8 +40,8 @@ func ClopperPearson(good float64, n int, level float64) Interval {
 	return i
 }
 
-// Wilson is the score interval of a proportion, good of n (Wilson 1927). It
-// assumes independent trials; [0, 1] where n is 0.
+// Wilson returns the score interval of a proportion, good of n (Wilson 1927). It assumes
+// independent trials, and returns [0, 1] where n is 0.
 func Wilson(good, n int, level float64) Interval {
 	if n == 0 {
 		return Interval{0, 1}

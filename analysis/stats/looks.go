@@ -10,17 +10,16 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Looks are the numbers of seeds at which a study that is still running may be tested.
-// Testing after every few seeds raises false alarms: at 3, 5, 8 and 12 seeds, each time at
-// 5%, they reach 13%. So the error of a test is spent over the looks (Lan & DeMets 1983):
-// by a look at n of at most N seeds, α·(n/N)^1.5 of it (Kim & DeMets 1987). A p value of
-// Looks is the smallest α at which the test at its look rejects, and is below .05 at any
-// look with a probability of .05 at most; an interval covers at all looks together.
+// Looks are the interim analyses of a sequential study, as numbers of seeds at which it is
+// tested. Testing after every few seeds inflates the error: at 3, 5, 8 and 12 seeds, each time
+// at 5%, it is 13%. So the error is spent over the looks (alpha spending, Lan & DeMets 1983):
+// up to a look at n of at most N seeds, α·(n/N)^1.5 of it (Kim & DeMets 1987). The p value at a
+// look is the smallest α for which the test at that look rejects, so that the probability of a
+// p below .05 at any look is at most .05; the intervals cover simultaneously at all looks.
 //
-// What earlier looks have spent without need is known from the joint distribution of
-// normal means (Armitage, McPherson & Rowe 1969). Student's statistics of a few seeds
-// depend less on each other, by which errors grow by a fifth at most (README.md); α is
-// divided by that.
+// The boundaries follow from the joint distribution of normal means (Armitage, McPherson & Rowe
+// 1969). Student's statistics of a few seeds are less dependent on each other, which increases
+// errors by a fifth at most (README.md); α is divided by that factor.
 //
 // A nil *Looks is a study with a fixed number of seeds.
 type Looks struct {
@@ -31,15 +30,16 @@ type Looks struct {
 }
 
 const (
-	spending = 1.5
-	student  = 1.2
+	spending = 1.5 // exponent of the spending function
+	student  = 1.2 // factor by which α is divided for Student's statistics
 )
 
-// known are the looks by their numbers of seeds: their curves take a while to compute.
+// known caches Looks by their numbers of seeds, because their boundaries take a while to
+// compute.
 var known sync.Map
 
-// NewLooks returns the looks at increasing numbers of seeds; nil for one number, which is
-// no look before the end.
+// NewLooks returns the looks at increasing numbers of seeds, or nil for fewer than two: a
+// single analysis is not interim.
 func NewLooks(at []int) *Looks {
 	if len(at) < 2 {
 		return nil
@@ -48,12 +48,12 @@ func NewLooks(at []int) *Looks {
 	return l.(*Looks)
 }
 
-// P is the p value over all looks of a test at n seeds that has p by itself.
+// P returns the p value over all looks of a test at n seeds whose nominal p value is p.
 func (l *Looks) P(n int, p float64) float64 {
 	if l == nil || p <= 0 {
 		return p
 	}
-	low, high := math.Log(p), 0. // of α, which is no less than p
+	low, high := math.Log(p), 0. // bounds of ln α; α is at least p
 	if l.nominal(n, 1) <= p {
 		return 1
 	}
@@ -67,8 +67,8 @@ func (l *Looks) P(n int, p float64) float64 {
 	return math.Exp(high)
 }
 
-// Level is the level of the interval at n seeds that covers, with the intervals of all
-// other looks, at the given level.
+// Level returns the nominal level of the interval at n seeds, for which the intervals of all
+// looks cover simultaneously at the given level.
 func (l *Looks) Level(n int, level float64) float64 {
 	if l == nil {
 		return level
@@ -76,8 +76,8 @@ func (l *Looks) Level(n int, level float64) float64 {
 	return 1 - l.nominal(n, 1-level)
 }
 
-// Last is the level at which the test of the last look is made, where that of all looks
-// is alpha.
+// Last returns the nominal level of the test at the last look, if the level over all looks is
+// alpha.
 func (l *Looks) Last(alpha float64) float64 {
 	if l == nil {
 		return alpha
@@ -85,13 +85,14 @@ func (l *Looks) Last(alpha float64) float64 {
 	return l.nominal(l.at[len(l.at)-1], alpha)
 }
 
-// The grid of α, on a logarithmic scale.
+// The grid of α on a logarithmic scale, from e^smallest to 1.
 const (
 	smallest = -12 * math.Ln10
 	steps    = 24
 )
 
-// nominal is the level of the test at n seeds that spends what is due by then of alpha.
+// nominal returns the nominal level of the test at n seeds, which spends the part of alpha that
+// is due there.
 func (l *Looks) nominal(n int, alpha float64) float64 {
 	curve := l.curve(n)
 	x := max(0, (1-math.Log(alpha)/smallest)*steps)
@@ -99,13 +100,13 @@ func (l *Looks) nominal(n int, alpha float64) float64 {
 	return alpha * (curve[i] + (x-float64(i))*(curve[i+1]-curve[i]))
 }
 
-// curve is the nominal level at n seeds over α, at each α of the grid. It is smooth in
-// log α.
+// curve returns the nominal level at n seeds over α, at each α of the grid. It is smooth in log
+// α.
 func (l *Looks) curve(n int) []float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.curves[n] == nil {
-		// A trial that failed makes a number of seeds that was not planned.
+		// A failed trial may give a number of seeds that was not planned.
 		most := float64(max(n, l.at[len(l.at)-1]))
 		var times []float64
 		for _, at := range l.at {
@@ -124,12 +125,12 @@ func (l *Looks) curve(n int) []float64 {
 	return l.curves[n]
 }
 
-// last is the nominal level of the last of several two-sided tests at growing shares of
-// the information that spend alpha between them. It follows the density of the sum of the
-// data, on those paths that no test has rejected.
+// last returns the nominal level of the last of several two-sided tests at increasing fractions
+// of the information that spend alpha together. It integrates the density of the sum of the
+// data over the paths that no earlier test has rejected.
 func last(times []float64, alpha float64) float64 {
 	const points = 81
-	var x, mass []float64 // places of the sum, and the probability at each
+	var x, mass []float64 // grid of the sum, and the probability at each point
 	spent, before := 0., 0.
 	for k, t := range times {
 		due := alpha * math.Pow(t, spending)
@@ -137,7 +138,7 @@ func last(times []float64, alpha float64) float64 {
 		if k == 0 {
 			x, mass = []float64{0}, []float64{1}
 		}
-		low, high := 0., 12*math.Sqrt(t) // of the bound
+		low, high := 0., 12*math.Sqrt(t) // bracket of the boundary
 		for range 50 {
 			bound, crossed := (low+high)/2, 0.
 			for i, v := range x {
@@ -167,7 +168,7 @@ func last(times []float64, alpha float64) float64 {
 
 func normalTail(z float64) float64 { return math.Erfc(z/math.Sqrt2) / 2 }
 
-// simpson are the places and weights of Simpson's rule from −bound to bound.
+// simpson returns the points and weights of Simpson's rule from −bound to bound.
 func simpson(bound float64, points int) (x, w []float64) {
 	h := 2 * bound / float64(points-1)
 	x, w = make([]float64, points), make([]float64, points)
@@ -185,20 +186,21 @@ func simpson(bound float64, points int) (x, w []float64) {
 	return x, w
 }
 
-// Course is what is known of a comparison that is under way: its mean over N seeds, in
-// standard deviations of one seed; nothing where N is 0.
+// Course is the state of a comparison in a running study: the mean of its N seeds, in standard
+// deviations of one seed. N is 0 where nothing is known.
 type Course struct {
 	N    int
 	Mean float64
 }
 
-// prior is the standard deviation of differences of which nothing is known, in standard
+// prior is the standard deviation of differences of which nothing is known yet, in standard
 // deviations of a seed.
 const prior = 3
 
-// Expected is the mean number of seeds that comparisons of one row take until each is
-// significant at alpha, or would be found at the last look with a power below hopeless. It
-// is simulated, with normal values of known spread.
+// Expected returns the expected number of seeds at which all comparisons of one row are
+// decided: significant at alpha, or futile, when the power of the last look at the present mean
+// is below hopeless. It is a simulation with normal values of known standard deviation and a
+// constant seed.
 func (l *Looks) Expected(courses []Course, alpha, hopeless float64) float64 {
 	const draws = 400
 	random := rand.New(rand.NewPCG(1, 2))
@@ -207,7 +209,7 @@ func (l *Looks) Expected(courses []Course, alpha, hopeless float64) float64 {
 	for k, n := range l.at {
 		critical[k] = distuv.UnitNormal.Quantile(1 - l.nominal(n, alpha)/2)
 	}
-	least := critical[len(critical)-1] + distuv.UnitNormal.Quantile(hopeless) // what the last look finds so rarely
+	least := critical[len(critical)-1] + distuv.UnitNormal.Quantile(hopeless) // the mean, in standard errors of the last look, that this look detects with power hopeless
 	var sum float64
 	for range draws {
 		most := 0

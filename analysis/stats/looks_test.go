@@ -13,8 +13,8 @@ import (
 	"ablate/analysis/table"
 )
 
-// TestLooks simulates studies that stop early and writes their error rates, what their
-// intervals cover and what they save into README.md.
+// TestLooks simulates sequential studies and writes their error rates, the coverage of their
+// intervals and the seeds that they save into README.md.
 func TestLooks(t *testing.T) {
 	s := simulate(t, 43, 250)
 	s.looksAlone()
@@ -25,8 +25,8 @@ func TestLooks(t *testing.T) {
 	s.golden("looks")
 }
 
-// looksAlone simulates one comparison without a difference, of normal seeds of unknown
-// spread.
+// looksAlone simulates one comparison without a difference, with normal seeds of unknown
+// standard deviation.
 func (s *simulation) looksAlone() {
 	s.head("**A study that may stop early**: one comparison without a difference, tested at each look until p is below the level, without moderation. \"Covers\" is the 95 % interval of the look at which it stops.",
 		"looks", "level", "errors, tested each time", "errors, over all looks", "covers", "each time covers")
@@ -72,8 +72,8 @@ func count(b bool) float64 {
 	return 0
 }
 
-// looksTogether simulates whole studies without a difference, that go on as `ablate run
-// --until significant` does.
+// looksTogether simulates whole studies without a difference that run as with `ablate run
+// --until significant`.
 func (s *simulation) looksTogether() {
 	s.head("**Whole studies that stop early**: rows × two primary metrics without a difference from the reference, looks at 3, 5, 8 and 12 seeds, moderated and corrected; how often any difference is called significant.",
 		"rows", "spreads", "family-wise error", "tested each time")
@@ -101,7 +101,8 @@ func (s *simulation) looksTogether() {
 	}
 }
 
-// looksDiff compares two studies that stop early, each for its own differences.
+// looksDiff simulates comparisons of two studies that stopped early, each for its own
+// differences.
 func (s *simulation) looksDiff() {
 	s.head("**Two studies that stop early** (`ablate diff`): both have looks at 3, 5, 8 and 12 seeds, or one has and the other has 12 seeds. Rows differ from the reference by 1.2, 0 or 2.5 standard deviations, the same in both studies. Pretrained models as in the table of two tables. Corrected intervals are those of other studies, of which every second row differs by 2 standard deviations more in A than in B. The looks of A count, none where only B has some.",
 		"rows", "pretrained models", "looks of", "family-wise error", "95% interval covers", "worst", "corrected: all", "of the largest")
@@ -157,8 +158,8 @@ func (s *simulation) looksDiff() {
 	}
 }
 
-// stopped compares two studies with an effect of every seed that all rows share, in which
-// one or both stopped early.
+// stopped compares two studies, of which one or both stopped early, with an effect of every
+// seed that all rows share.
 func (s *simulation) stopped(rows int, same bool, of string, shift float64, looks, declared []int) *compare.Diff {
 	var models [2][]float64 // effects of the pretrained models, by metric and seed
 	side := func(name string, shift float64) compare.Side {
@@ -191,7 +192,7 @@ func (s *simulation) stopped(rows int, same bool, of string, shift float64, look
 	return d
 }
 
-// looksBands are the intervals of curves of studies that stop early.
+// looksBands simulates the intervals of curves in sequential studies.
 func (s *simulation) looksBands() {
 	s.head("**Bands of curves** in a study that stops early, read when it has stopped: curves whose last step is the primary metric of the row, and whose earlier ones have less and less to do with it (correlations .9, .5 and 0). Rows differ from the reference by so many standard deviations.",
 		"rows", "difference", "first step", "second", "third", "last", "last, as of a fixed number of seeds", "all steps together")
@@ -218,7 +219,7 @@ func (s *simulation) looksBands() {
 				}
 				curves := &table.Table{Columns: []*table.Column{trial, stage, metric, step, number}}
 				covers := func() (out []float64) {
-					out = []float64{0, 0, 0, 0, 0} // by step; of all together
+					out = []float64{0, 0, 0, 0, 0} // by step, and for all steps together
 					for _, c := range compare.Curves(tab, nil, curves, "finetune", "loss")[1:] {
 						all := true
 						for i, p := range c.Steps {
@@ -251,8 +252,8 @@ func (s *simulation) looksBands() {
 // effect is a difference and its standard deviation over seeds.
 type effect struct{ mean, sd float64 }
 
-// study draws a study whose differences have given means and standard deviations; the
-// reference has half of the variance, which all rows share.
+// study draws a study whose differences have the given means and standard deviations. Half of
+// the variance comes from the reference, which all rows share.
 func (s *simulation) study(effects [][2]effect, seeds int) study {
 	values := make([][2][]float64, len(effects)+1) // by row, metric and seed
 	for m := range 2 {
@@ -265,7 +266,7 @@ func (s *simulation) study(effects [][2]effect, seeds int) study {
 		for _, e := range effects {
 			typical = append(typical, math.Log(e[m].sd))
 		}
-		// The reference's own noise is that of a typical row.
+		// The noise of the reference is that of a typical row.
 		slices.Sort(typical)
 		sd := math.Exp(typical[len(typical)/2])
 		for i := range shared {
@@ -282,9 +283,9 @@ func (s *simulation) study(effects [][2]effect, seeds int) study {
 	return study{seeds: diagonal(seeds), rows: names(len(effects)), metrics: []string{"x", "y"}, value: func(r, m, k int) float64 { return values[r][m][k] }}
 }
 
-// until goes on from look to look until every row is settled, and returns how many
-// comparisons are significant and how many seeds each row has. Without a boundary each look
-// is tested as if it were the only one.
+// until runs from look to look until every row is settled, and returns how many comparisons are
+// significant and how many seeds each row has. Without a boundary each look is tested as if it
+// were the only one.
 func (x study) until(t *testing.T, looks []int, boundary bool) (found int, have []int) {
 	x.have = slices.Repeat([]int{looks[0]}, len(x.rows))
 	if boundary {
@@ -308,7 +309,7 @@ func (x study) until(t *testing.T, looks []int, boundary bool) (found int, have 
 				x.have[0] = max(x.have[0], x.have[r])
 			}
 		}
-		if !boundary && significant(tab) > 0 || !more { // a false alarm is one at any look
+		if !boundary && significant(tab) > 0 || !more { // a false alarm at any look counts
 			return significant(tab), x.have
 		}
 	}
@@ -325,7 +326,7 @@ func significant(t *compare.Table) (n int) {
 	return n
 }
 
-// looksSave counts the trials that studies with the differences and spreads of the
+// looksSave counts the trials that studies with the differences and standard deviations of the
 // committed baselines take.
 func (s *simulation) looksSave() {
 	s.head("**What stopping early saves**: studies with the differences and spreads of the committed baselines (alignment and recall, on the logit scale; the quickstart's at the spreads that lee2023 has), with looks at 3, 5, 8 and 12 seeds. The fixed number of seeds is the one that finds as many differences.",
@@ -347,7 +348,7 @@ func (s *simulation) looksSave() {
 		}
 		power := found / total
 		trials /= float64(runs)
-		fixed, below, most := 0., 0., 0. // below: what is found with a seed less; most: with the last look's
+		fixed, below, most := 0., 0., 0. // detection rates: below with one seed fewer than fixed, most with those of the last look
 		for n := 3; n <= 12; n++ {
 			var f float64
 			for range runs {
@@ -365,7 +366,7 @@ func (s *simulation) looksSave() {
 			fixed = 12
 		}
 		all := float64(len(study.effects) + 1)
-		s.studies(1) // the fixed design follows from two rates, and is as unsure as neither
+		s.studies(1) // the fixed design follows from two rates, so that no limit of chance applies
 		s.row(study.name, len(study.effects), power, most, fmt.Sprintf("%.1f", fixed), 1-trials/(fixed*all), 1-trials/(12*all))
 		s.studies(runs * len(study.effects))
 		s.want(study.name+": found", power, most-.06, 1)
@@ -373,8 +374,8 @@ func (s *simulation) looksSave() {
 	}
 }
 
-// baseline are the differences from a reference of the rows of a baseline that have a
-// spread, in alignment and recall on the logit scale.
+// baseline returns the differences from the reference of those rows of a baseline whose
+// standard deviation is known, in alignment and recall on the logit scale.
 func baseline(t *testing.T, study, reference string) (out [][2]effect) {
 	t.Helper()
 	data, err := os.ReadFile("../../experiments/baselines/" + study + ".json")
@@ -413,7 +414,7 @@ func baseline(t *testing.T, study, reference string) (out [][2]effect) {
 			if ok = ok && len(d) > 1; !ok {
 				break
 			}
-			slices.Sort(d) // a sum in one order
+			slices.Sort(d) // so that sums do not depend on the order of a map
 			var mean, square float64
 			for _, x := range d {
 				mean += x / float64(len(d))
@@ -431,7 +432,7 @@ func baseline(t *testing.T, study, reference string) (out [][2]effect) {
 	return out
 }
 
-// like gives effects the typical spreads of others.
+// like returns effects with the typical standard deviations of others.
 func like(effects, others [][2]effect) [][2]effect {
 	for k := range 2 {
 		var sum float64

@@ -9,56 +9,55 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Rows is what moderation assumes of the rows of a table.
+// Rows are the assumptions of moderation about the rows of a table.
 type Rows struct {
-	// Correlation is that of the logarithms of the rows' variances.
+	// Correlation is the correlation between the logarithms of the rows' variances.
 	Correlation float64
-	// Outlying is the probability beyond which a spread is too large to be one of the
-	// others', and is not moderated. A larger one keeps the interval of a row of larger
-	// spread right, and costs power.
+	// Outlying is the tail probability beyond which a standard deviation is too large to have
+	// the others' common value, and is not moderated. A larger probability keeps the coverage
+	// of a row with a larger standard deviation, and costs power.
 	Outlying float64
 }
 
 var (
-	// Shared are rows whose differences are from one reference: they have its noise in
-	// common, which for equal spreads correlates differences by ½ and variances by ¼. With
-	// .15 the family-wise error stays below .065 under every spread that TestErrors
-	// simulates; with 0 it reaches .08, and .25 gives away power. With a fifth the 95%
-	// interval of a row of five times the others' spread covers .90 and more; with a
-	// hundredth it covers .77.
+	// Shared are rows whose differences are from one reference. They have its noise in common,
+	// which for equal standard deviations gives differences a correlation of ½ and variances of
+	// ¼. With Correlation .15 the family-wise error stays below .065 for all standard
+	// deviations that TestErrors simulates; with 0 it reaches .08, and .25 loses power. With
+	// Outlying .2 the 95% interval of a row with five times the others' standard deviation has
+	// coverage .90 or more; with .01 it has .77.
 	Shared = Rows{Correlation: .15, Outlying: .2}
-	// Unrelated are rows that have nothing in common, and whose intervals are not shown.
+	// Unrelated are independent rows, whose intervals are not shown.
 	Unrelated = Rows{Outlying: .01}
 )
 
-// Moderate draws the standard deviations of the rows of a table towards their common
-// value, in the manner of Smyth (2004), and returns the moderated ones with their
-// degrees of freedom. Three seeds give a poor estimate of a standard deviation; the other
-// rows improve it as far as their spreads are alike.
+// Moderate shrinks the standard deviations of the rows of a table towards a common value, as in
+// Smyth (2004), and returns the moderated ones with their degrees of freedom. Three seeds give
+// a poor estimate of a standard deviation; the other rows improve it as far as their standard
+// deviations are similar.
 //
-// Three things differ from Smyth's estimate, whose family-wise error reached .24 at three
-// seeds where one row had five times the spread of the others (README.md):
-//   - The common value is the geometric mean of the variances, which lies above Smyth's
-//     where spreads differ.
-//   - Rows that share noise have spreads that look more alike than they are, and give a
-//     poorer estimate of the common value than as many independent rows. Both are taken
-//     into account, and a row gains no more degrees of freedom than the common value has.
-//   - A spread that is too large to be one of the others' is not moderated (after Phipson
-//     et al. 2016).
+// Three things differ from Smyth's estimate, whose family-wise error reached .24 at three seeds
+// where one row had five times the standard deviation of the others (README.md): (1) The common
+// value is the geometric mean of the variances, which exceeds Smyth's where standard deviations
+// differ. (2) Rows that share noise have standard deviations that look more similar than they
+// are, and estimate the common value less precisely than as many independent rows. Both are
+// corrected for, and a row gains no more degrees of freedom than the common value has. (3) A
+// standard deviation that is too large to have the common value is not moderated (after Phipson
+// et al. 2016).
 //
-// A row whose SD or degrees of freedom are 0 is not counted among the others. One of
-// SD 0 with degrees of freedom gets the moderated value. With fewer than two others
-// everything stays as it is.
+// A row whose SD or degrees of freedom are 0 does not contribute to the common value. A row
+// with SD 0 and degrees of freedom gets the moderated value. With fewer than two contributing
+// rows nothing changes.
 func Moderate(sd, df []float64, rows Rows) (moderated, total []float64) {
 	a, b := ModerateAll([][]float64{sd}, [][]float64{df}, rows)
 	return a[0], b[0]
 }
 
-// ModerateAll is Moderate for several metrics of the same rows. Each metric has its own
-// common value. How far the spreads differ is the mean of two estimates, of the metric and
-// of all metrics, because a few rows give a poor one.
+// ModerateAll is Moderate for several metrics of the same rows, sd[metric][row]. Each metric
+// has its own common value. The variation between the rows' standard deviations is the mean of
+// two estimates, from the metric and from all metrics, because few rows give a poor one.
 func ModerateAll(sd, df [][]float64, rows Rows) (moderated, total [][]float64) {
-	between := make([]float64, len(sd)) // variance of the logarithms that chance does not explain
+	between := make([]float64, len(sd)) // variance of the log variances beyond that of sampling
 	logs, chance := make([][]float64, len(sd)), make([]float64, len(sd))
 	var sum, of float64
 	for g := range sd {
@@ -83,12 +82,12 @@ func ModerateAll(sd, df [][]float64, rows Rows) (moderated, total [][]float64) {
 			continue
 		}
 		m := float64(len(logs[g]))
-		prior := 2 * (m - 1) / (chance[g] * (1 + (m-2)*rows.Correlation)) // of the common value
+		prior := 2 * (m - 1) / (chance[g] * (1 + (m-2)*rows.Correlation)) // degrees of freedom of the common value
 		if v := (between[g] + sum/of) / 2; v > 0 {
 			prior = 1 / (1/prior + 1/(2*inverseTrigamma(v)))
 		}
 		common := math.Exp(stat.Mean(logs[g], nil))
-		largest := map[float64]float64{} // variance that is not outlying, by degrees of freedom
+		largest := map[float64]float64{} // by degrees of freedom, the largest variance that is moderated
 		for i, s := range sd[g] {
 			d := df[g][i]
 			if d <= 0 {
@@ -105,7 +104,7 @@ func ModerateAll(sd, df [][]float64, rows Rows) (moderated, total [][]float64) {
 	return moderated, total
 }
 
-// trigamma is the second derivative of log Γ: the Hurwitz zeta function at 2.
+// trigamma returns the second derivative of log Γ, the Hurwitz zeta function at 2.
 func trigamma(x float64) float64 { return mathext.Zeta(2, x) }
 
 // inverseTrigamma solves trigamma(x) = y by Newton's method on 1/trigamma, which is convex

@@ -19,9 +19,9 @@ func TestOverOptimization(t *testing.T) {
 	s.golden("over-optimization")
 }
 
-// overOptimization simulates fine-tunings with five probes of 256 images. A seed has a level,
-// which all its probes share, and walks away from its mean step by step; every second row
-// has three times the spread.
+// overOptimization simulates fine-tunings with five probes of 256 images. The mean of a seed
+// has a random offset that its probes share, and a random walk from step to step; every second
+// row has three times the standard deviation.
 func (s *simulation) overOptimization() {
 	s.head("**Over-optimization**: whether the proxy rose while the gold fell, from any of four probes to the last, in rows of which none does both: how often at least one is called significant. \"Found\": one row whose proxy gains 1 and whose gold loses .6 logits from its best probe to the last, among rows of which none does both.",
 		"rows", "seeds", "proxy and gold", "family-wise error", "found")
@@ -44,8 +44,8 @@ func (s *simulation) overOptimization() {
 	}
 }
 
-// overOptimizationLooks simulates the same test in studies that stop as soon as it finds
-// something.
+// overOptimizationLooks simulates the same test in studies that stop as soon as the test is
+// significant.
 func (s *simulation) overOptimizationLooks() {
 	s.head("**Over-optimization in a study that may stop early**, at 3, 5, 8 and 12 seeds, as soon as the test finds it in a row; otherwise as above.",
 		"rows", "proxy and gold", "family-wise error", "tested each time", "found")
@@ -72,13 +72,13 @@ func (s *simulation) overOptimizationLooks() {
 // first reports whether a row is the one that over-optimizes.
 func first(f compare.Turn) bool { return f.Row == "0" }
 
-// probed are fine-tunings with their probes.
+// probed has simulated fine-tunings with their probes.
 type probed struct {
 	table   compare.Table
 	courses []compare.Course
 }
 
-// turns are the rows that the test finds with n seeds, in a study with looks.
+// turns returns the rows for which the test is significant with n seeds, in a study with looks.
 func (p probed) turns(n int, looks []int) []compare.Turn {
 	p.table.Looks = looks
 	var courses []compare.Course
@@ -92,7 +92,7 @@ func (p probed) turns(n int, looks []int) []compare.Turn {
 	return compare.OverOptimized(&p.table, courses).Found
 }
 
-// tuned draws fine-tunings, of which the first over-optimizes where it is to.
+// tuned draws fine-tunings, of which the first over-optimizes if that is asked for.
 func (s *simulation) tuned(rows, n int, proxy, gold float64, first bool) (out probed) {
 	const probes, images = 5, 256
 	out.table.Metrics = []compare.Metric{{Name: "alignment", Range: table.Share}, {Name: "proxy", Range: table.Unit}}

@@ -7,29 +7,31 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Design is what the power of a comparison depends on beside the number of seeds.
+// Design has the quantities that, with the number of seeds, determine the power of a
+// comparison.
 type Design struct {
-	SD       float64 // of the difference of one seed
-	Borrowed float64 // degrees of freedom that moderation adds to those of the seeds
-	Seeds    int     // with which it does; 0 where that is not known
-	// Prompts is the variance of the mean that the choice of prompts causes, whatever the
-	// number of seeds, and PromptDF are its degrees of freedom; 0 where prompts are fixed.
+	SD       float64 // standard deviation of the difference of one seed
+	Borrowed float64 // degrees of freedom that moderation adds
+	Seeds    int     // number of seeds at which it adds them; 0 where unknown
+	// Prompts is the variance of the mean that the choice of prompts causes, which does not
+	// depend on the number of seeds, and PromptDF are its degrees of freedom; both are 0 where
+	// prompts are fixed.
 	Prompts, PromptDF float64
-	// spreads are values that the true SD may have, as multiples of SD and all as likely;
-	// none where SD is the true one.
+	// spreads are equally likely values of the true SD, as multiples of SD; empty where SD is
+	// known.
 	spreads []float64
 }
 
-// DesignOf is the design that an estimate comes from.
+// DesignOf returns the design of an estimate.
 func DesignOf(e Estimate) Design {
 	n := float64(e.N)
 	return Design{SD: math.Sqrt(max(e.SD*e.SD, e.Floor*n)), Borrowed: max(0, e.DF-(n-1)), Seeds: e.N, Prompts: e.Prompts, PromptDF: e.PromptDF}
 }
 
-// Estimated is the design whose SD was estimated with df degrees of freedom. Its power is the
-// mean over what the true one may be (assurance: O'Hagan, Stevens & Campbell 2005,
-// Pharmaceutical Statistics 4). The power at the estimate itself is too high on average,
-// because a larger SD costs more power than a smaller one gains.
+// Estimated returns the design with an SD that was estimated with df degrees of freedom. Its
+// power is the mean over the distribution of the true SD (assurance: O'Hagan, Stevens &
+// Campbell 2005, Pharmaceutical Statistics 4). The power at the estimate itself is too high on
+// average, because a larger SD costs more power than a smaller one gains.
 func (d Design) Estimated(df float64) Design {
 	chi := distuv.ChiSquared{K: df}
 	d.spreads = make([]float64, 10)
@@ -39,9 +41,9 @@ func (d Design) Estimated(df float64) Design {
 	return d
 }
 
-// borrowed are the degrees of freedom that moderation adds over n seeds. With fewer seeds
-// than the study has, its rows know less of their common spread, as the variance of the
-// logarithm of χ² has it. With more they know more; that is not counted on.
+// borrowed returns the degrees of freedom that moderation adds with n seeds. With fewer seeds
+// than in the study, the common standard deviation of the rows is less precise, in proportion
+// to the variance of the logarithm of χ². With more seeds it is more precise, which is ignored.
 func (d Design) borrowed(n int) float64 {
 	if n < d.Seeds {
 		return d.Borrowed * trigamma(float64(d.Seeds-1)/2) / trigamma(float64(n-1)/2)
@@ -49,9 +51,9 @@ func (d Design) borrowed(n int) float64 {
 	return d.Borrowed
 }
 
-// Power is the probability that a two-sided t test at alpha over n seeds finds a true
-// difference delta: the noncentral t, integrated over the logarithm of the variance that
-// is drawn, beyond whose bounds one study in 10⁹ lies.
+// Power returns the probability that a two-sided t test at alpha over n seeds is significant
+// for a true difference delta: the noncentral t distribution, integrated over the logarithm of
+// the sample variance between its quantiles 1e-9 and 1 − 1e-9.
 func (d Design) Power(delta float64, n int, alpha float64) float64 {
 	if n < 2 {
 		return 0
@@ -83,12 +85,12 @@ func (d Design) Power(delta float64, n int, alpha float64) float64 {
 	}, math.Log(chi.Quantile(1e-9)), math.Log(chi.Quantile(1-1e-9)), 60, nil, 0)
 }
 
-// MostSeeds bounds the answer of SeedsNeeded.
+// MostSeeds is the largest number of seeds that SeedsNeeded considers.
 const MostSeeds = 10000
 
-// SeedsNeeded is the smallest number of seeds, three or more, with which a
-// test at alpha has the power asked for. It reports false where MostSeeds are not enough:
-// then more prompts are needed.
+// SeedsNeeded returns the smallest number of seeds, three or more, with which a test at alpha
+// has the given power. It returns false where MostSeeds are not enough, so that more prompts
+// are needed.
 func (d Design) SeedsNeeded(delta, alpha, power float64) (int, bool) {
 	if math.IsInf(delta, 1) {
 		return LeastSeeds, true
@@ -110,8 +112,8 @@ func (d Design) SeedsNeeded(delta, alpha, power float64) (int, bool) {
 	return high, true
 }
 
-// Smallest is the smallest true difference that a test at alpha over n seeds finds with the
-// power asked for.
+// Smallest returns the smallest true difference that a test at alpha over n seeds detects with
+// the given power.
 func (d Design) Smallest(n int, alpha, power float64) float64 {
 	low, high := 0., 1.
 	for d.Power(high, n, alpha) < power {
@@ -127,16 +129,16 @@ func (d Design) Smallest(n int, alpha, power float64) float64 {
 	return high
 }
 
-// PromptsNeeded is the factor by which the number of prompts must grow so that prompts cause
-// half of the variance with which delta is found: the other half is left to the seeds. With
-// few more prompts than now very many seeds are needed, or no number is enough.
+// PromptsNeeded returns the factor by which the number of prompts must grow so that prompts
+// cause half of the variance that allows delta to be detected; the other half is left to the
+// seeds. With a much smaller factor, very many seeds are needed or no number is enough.
 func (d Design) PromptsNeeded(delta, alpha, power float64) float64 {
 	z := distuv.UnitNormal.Quantile(1-alpha/2) + distuv.UnitNormal.Quantile(power)
 	return d.Prompts / (delta * delta / (z * z) / 2)
 }
 
-// UpperSD is the upper confidence bound of a standard deviation that was
-// estimated with df degrees of freedom from normal values.
+// UpperSD returns the upper confidence bound of a standard deviation that was estimated with df
+// degrees of freedom from normal values.
 func UpperSD(sd, df, level float64) float64 {
 	return sd * math.Sqrt(df/distuv.ChiSquared{K: df}.Quantile(1-level))
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Clustered are sums of values and their counts by prompt.
+// Clustered has sums of values and their counts, by prompt.
 type Clustered struct{ Sums, Counts []float64 }
 
 // Empty reports whether no prompt has a value.
@@ -13,12 +13,12 @@ func (c Clustered) Empty() bool {
 	return !slices.ContainsFunc(c.Counts, func(n float64) bool { return n > 0 })
 }
 
-// Strata are the categories of prompts, numbered from 0, by prompt. A study fixes
-// the share of each category, so that only prompts within a category are sampled.
+// Strata has the category of each prompt, numbered from 0. A study fixes the share of each
+// category, so that prompts are sampled within categories (stratified sampling).
 type Strata []int
 
-// Influence returns how far each prompt moves the mean: the sum of its values' distances to
-// the mean of its category, over the number of all values.
+// Influence returns the influence of each prompt on the mean: the sum of the deviations of its
+// values from the mean of its category, divided by the number of all values.
 func (s Strata) Influence(c Clustered) []float64 {
 	sums, counts := map[int]float64{}, map[int]float64{}
 	var n float64
@@ -36,12 +36,12 @@ func (s Strata) Influence(c Clustered) []float64 {
 	return out
 }
 
-// Effective is the number of prompts of equal size that would give as precise a variance as
-// these, which have unequal numbers of images and lie in categories: one more than
-// Satterthwaite's (1946) degrees of freedom of a variance over prompts, where the
-// effective number of a category is (Σc)²/Σc² (Kish 1965; Carter, Schnepel &
-// Steigerwald 2017 for tests with clusters). A category of one prompt has
-// no variance, and is joined with others.
+// Effective returns the effective number of prompts: the number of prompts with equal numbers
+// of images that would give a variance of the same precision as these, which have unequal
+// numbers and lie in categories. It is one more than Satterthwaite's (1946) degrees of freedom
+// of a variance over prompts, where the effective number of a category is (Σc)²/Σc² (Kish 1965;
+// Carter, Schnepel & Steigerwald 2017 for tests with clusters). A category of one prompt has no
+// variance, and is joined with others.
 func (s Strata) Effective(counts []float64) float64 {
 	var total, spent float64
 	for _, g := range s.groups(counts) {
@@ -54,15 +54,15 @@ func (s Strata) Effective(counts []float64) float64 {
 	return 1 + total*total/spent
 }
 
-// group is a category, or several that are joined.
+// group is a category, or several categories that are joined.
 type group struct {
 	prompts      []int
-	sum, squares float64 // of the counts
+	sum, squares float64 // sums of the counts and of their squares
 }
 
 func (g group) effective() float64 { return g.sum * g.sum / g.squares }
 
-// groups returns the categories that have images; those of one prompt are joined.
+// groups returns the categories that have images. Categories of one prompt are joined.
 func (s Strata) groups(counts []float64) []group {
 	by := map[int]*group{}
 	var order []int
@@ -98,12 +98,11 @@ func (s Strata) groups(counts []float64) []group {
 	return out
 }
 
-// Shared is the part of the variance of the mean over seeds that is there because all runs
-// draw the same prompts. byPrompt has how far each prompt moves the value of each seed
-// (Influence), counts the images by prompt. Pairs of runs that share a part of
-// the seed are left out, for the spread over seeds contains theirs (two-way
-// clustered errors: Cameron, Gelbach & Miller 2011). It is 0 where chance makes it
-// negative.
+// Shared returns the part of the variance of the mean over seeds that arises because all runs
+// use the same prompts. byPrompt has the influence of each prompt on the value of each seed
+// (Influence), counts the images by prompt. Pairs of runs that share a pretraining or feedback
+// seed are left out, because the variance over seeds contains theirs (two-way clustered errors:
+// Cameron, Gelbach & Miller 2011). A negative estimate is returned as 0.
 func (s Strata) Shared(seeds []Seed, byPrompt [][]float64, counts []float64) float64 {
 	var sum float64
 	pretraining := groupsBy(seeds, func(x Seed) Seed { return Seed{Pretraining: x.Pretraining} })
@@ -132,8 +131,8 @@ func (s Strata) Shared(seeds []Seed, byPrompt [][]float64, counts []float64) flo
 	return math.Max(0, sum/(n*n))
 }
 
-// Variance is the variance of the mean that the choice of prompts causes, for the given runs.
-// It contains the noise of the images.
+// Variance returns the variance of the mean that the choice of prompts causes, for the given
+// runs. It includes the noise of the images.
 func (s Strata) Variance(byPrompt [][]float64, counts []float64) float64 {
 	var sum float64
 	for _, g := range s.groups(counts) {
@@ -152,7 +151,7 @@ func (s Strata) Variance(byPrompt [][]float64, counts []float64) float64 {
 	return sum / (n * n)
 }
 
-// groupsBy groups the indices of seeds that have a part in common.
+// groupsBy groups the indices of seeds for which part returns the same value.
 func groupsBy(seeds []Seed, part func(Seed) Seed) [][]int {
 	index := map[Seed]int{}
 	var out [][]int

@@ -109,7 +109,7 @@ func TestReference(t *testing.T) {
 	}
 	// Averaged over σ = s·√(4/χ²₄): scipy 1.17, stats.nct and integrate.quad.
 	within("power of an estimated standard deviation", stats.Design{SD: 1}.Estimated(4).Power(1, 20, .05), .8782, .004)
-	// The smallest difference has the power that it was asked for.
+	// Power at the smallest difference is the given power.
 	d := stats.Design{SD: .04, Borrowed: 3}
 	within("power at the smallest difference", d.Power(d.Smallest(5, .01, .8), 5, .01), .8, 1e-6)
 	for _, p := range ref.Needed {
@@ -117,7 +117,8 @@ func TestReference(t *testing.T) {
 			t.Errorf("seeds needed for %+v: %d", p, got)
 		}
 	}
-	// Shared prompts: what statsmodels adds to errors clustered by seed alone.
+	// Shared prompts: the difference that statsmodels' errors clustered by seed and prompt have
+	// from those clustered by seed alone.
 	var values []float64
 	var byPrompt [][]float64
 	var counts []float64
@@ -135,8 +136,8 @@ func TestReference(t *testing.T) {
 	alone, _ := stats.OverSeeds(seeds, values)
 	n := float64(len(values))
 	within("variance over seeds", alone.SE()*alone.SE()*(n-1)/n, ref.Clusters.Seeds, 1e-9)
-	// statsmodels centres on the grand mean, Influence on each seed's: what seeds
-	// differ by is over seeds already.
+	// statsmodels centres on the grand mean, Influence on each seed's mean, because differences
+	// between seeds are part of the variance over seeds.
 	p := float64(len(byPrompt[0]))
 	added := make(stats.Strata, len(counts)).Shared(seeds, byPrompt, counts)
 	within("added by shared prompts", added*(p-1)/p, ref.Clusters.Prompts-ref.Clusters.Cells, .2)
@@ -156,7 +157,7 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// TestHolmInterval: an interval at the level of Holm's correction excludes the
+// TestHolmInterval checks that an interval at the level of Holm's correction excludes the
 // hypothesis exactly where the corrected p value is below alpha.
 func TestHolmInterval(t *testing.T) {
 	var es []stats.Estimate
@@ -210,7 +211,7 @@ func TestContrasts(t *testing.T) {
 	near(t, "range of b", of(stats.Step(b, 0, 2), cells), .06)
 }
 
-// of is a contrast of cells.
+// of returns the value of a contrast of cells.
 func of(c stats.Contrast, cells []float64) (s float64) {
 	for i, w := range c {
 		s += w * cells[i]

@@ -7,14 +7,13 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Seed names one run of an arm.
+// Seed identifies a run of an arm: the seeds of its pretraining and of its feedback.
 type Seed struct{ Pretraining, Feedback int64 }
 
-// Independent is the number of independent seeds: the smaller number of
-// distinct pretraining and distinct feedback seeds. Runs that share either are
-// not independent: k × k crossed seeds count as k, and three feedback seeds on
-// one pretraining count as one, for they cannot show how another pretraining
-// would differ.
+// Independent returns the number of independent seeds: the smaller of the numbers of distinct
+// pretraining seeds and distinct feedback seeds. Runs that share either are not independent: k
+// × k crossed seeds count as k, and three feedback seeds on one pretraining count as one,
+// because they cannot show how another pretraining would differ.
 func Independent(seeds []Seed) int {
 	p, f := map[int64]bool{}, map[int64]bool{}
 	for _, s := range seeds {
@@ -26,35 +25,34 @@ func Independent(seeds []Seed) int {
 // LeastSeeds is the smallest number of independent seeds with an interval over seeds.
 const LeastSeeds = 3
 
-// rounding is how far equal values may differ, as a share of them, for rounding alone.
+// rounding is the relative difference below which values count as equal.
 const rounding = 1e-9
 
 // Estimate is a mean over seeds with its error.
 type Estimate struct {
 	Mean float64
-	N    int     // independent seeds
+	N    int     // number of independent seeds
 	SD   float64 // standard deviation of one independent seed
 	DF   float64 // degrees of freedom of SD
-	// Floor is the variance of the mean that the images of the runs alone cause. The
-	// variance of the seeds contains it, and is not taken for less.
+	// Floor is the variance of the mean that the finite number of images causes. The variance
+	// over seeds includes it, and is never taken to be smaller.
 	Floor float64
-	// Prompts is the variance of the mean that the choice of prompts causes, which all
-	// seeds share and more seeds do not reduce. PromptDF are its degrees of freedom.
-	// Both are 0 where prompts are fixed.
+	// Prompts is the variance of the mean that the choice of prompts causes, which all seeds
+	// share and more seeds do not reduce. PromptDF are its degrees of freedom. Both are 0 where
+	// prompts are fixed.
 	Prompts, PromptDF float64
-	// Looks are those of a study that may stop before its last seed; nil where the number
-	// of seeds was fixed. Intervals and p values hold over all of them.
+	// Looks are the interim analyses of a sequential study; nil where the number of seeds is
+	// fixed. Intervals and p values are valid over all of them.
 	Looks *Looks
 }
 
-// SE is the standard error of the mean.
+// SE returns the standard error of the mean.
 func (e Estimate) SE() float64 {
 	return math.Sqrt(max(e.SD*e.SD/float64(e.N), e.Floor) + e.Prompts)
 }
 
-// df are the degrees of freedom of a test. They are those of the spread over seeds,
-// and where prompts are sampled no more than those of the prompts: images never add
-// any.
+// df returns the degrees of freedom of a test: those of the standard deviation over seeds, and
+// where prompts are sampled no more than those of the prompts. Images never add any.
 func (e Estimate) df() float64 {
 	if e.PromptDF > 0 {
 		return min(e.DF, e.PromptDF)
@@ -62,13 +60,13 @@ func (e Estimate) df() float64 {
 	return e.DF
 }
 
-// Interval is Student's at a level such as 0.95 (Student 1908).
+// Interval returns Student's t interval at a level such as 0.95 (Student 1908).
 func (e Estimate) Interval(level float64) Interval {
 	return Student(e.Mean, e.SE(), e.df(), e.Looks.Level(e.N, level))
 }
 
-// Above is the one-sided p value of the hypothesis that the true mean is at
-// most x. It is small where the true mean lies above x.
+// Above returns the one-sided p value of the hypothesis that the true mean is at most x. It is
+// small where the true mean is above x.
 func (e Estimate) Above(x float64) float64 {
 	return min(1, e.Looks.P(e.N, 2*e.above(x))/2)
 }
@@ -85,24 +83,24 @@ func (e Estimate) above(x float64) float64 {
 	return 1
 }
 
-// Below is the one-sided p value of the hypothesis that the true mean is at least x.
+// Below returns the one-sided p value of the hypothesis that the true mean is at least x.
 func (e Estimate) Below(x float64) float64 {
 	e.Mean = -e.Mean
 	return e.Above(-x)
 }
 
-// P is the two-sided p value of the hypothesis that the true mean is x.
+// P returns the two-sided p value of the hypothesis that the true mean is x.
 func (e Estimate) P(x float64) float64 { return min(1, 2*min(e.Above(x), e.Below(x))) }
 
-// OverSeeds estimates a mean over seeds. It needs LeastSeeds independent seeds;
-// the second result is false with fewer.
+// OverSeeds estimates a mean over seeds, values[i] with seeds[i]. It returns false with fewer
+// than LeastSeeds independent seeds.
 //
-// Seeds that share no part are replicates: the variance of their mean is that
-// of the values over their number. Seeds that share parts are two
-// crossed random effects (Searle, Casella & McCulloch 1992, chapter 4): the
-// variances of both margins add, less the residual that both contain, and never
-// less than either. Degrees of freedom are then Satterthwaite's (1946).
-// It assumes normal effects.
+// Seeds without a common pretraining or feedback seed are replicates: the variance of their
+// mean is that of the values divided by their number. Otherwise pretraining and feedback are
+// two crossed random effects (Searle, Casella & McCulloch 1992, chapter 4): the variance is the
+// sum of the variances of both margins minus the residual that both include, and never smaller
+// than either. Degrees of freedom are then Satterthwaite's (1946). Effects are assumed to be
+// normal.
 func OverSeeds(seeds []Seed, values []float64) (Estimate, bool) {
 	k := Independent(seeds)
 	if k < LeastSeeds {
@@ -120,7 +118,7 @@ func OverSeeds(seeds []Seed, values []float64) (Estimate, bool) {
 	b, fb := margin(seeds, values, func(s Seed) int64 { return s.Feedback })
 	r, fr := residual(seeds, values)
 	v := max(a+b-r, a, b)
-	spent := a*a/fa + b*b/fb // squared parts over their degrees of freedom
+	spent := a*a/fa + b*b/fb // squared components divided by their degrees of freedom
 	if fr > 0 {
 		spent += r * r / fr
 	}
@@ -131,10 +129,10 @@ func OverSeeds(seeds []Seed, values []float64) (Estimate, bool) {
 	return e, true
 }
 
-// Apart is the difference a − b of two estimates over seeds that share nothing: their
-// variances add. Of equal numbers of seeds it has Welch's degrees of freedom (Welch 1947),
-// of unequal ones those of the smaller, for Welch's reject too often where tests are
-// corrected for many: in .10 of families at 3 and 8 seeds.
+// Apart returns the difference a − b of two independent estimates over seeds, whose variances
+// add. With equal numbers of seeds it has Welch's degrees of freedom (Welch 1947), with unequal
+// numbers those of the smaller one, because Welch's test rejects too often where tests are
+// corrected in a family: in .10 of families at 3 and 8 seeds.
 func Apart(a, b Estimate) Estimate {
 	x, y := a.SD*a.SD/float64(a.N), b.SD*b.SD/float64(b.N)
 	e := Estimate{Mean: a.Mean - b.Mean, N: min(a.N, b.N), DF: a.DF + b.DF, Floor: a.Floor + b.Floor, Prompts: a.Prompts + b.Prompts, Looks: a.Looks}
@@ -152,8 +150,8 @@ func Apart(a, b Estimate) Estimate {
 	return e
 }
 
-// margin estimates the variance of the mean from the means by one part of the seed, with its
-// degrees of freedom.
+// margin estimates the variance of the mean from the means by pretraining or by feedback seed,
+// with its degrees of freedom.
 func margin(seeds []Seed, values []float64, of func(Seed) int64) (variance, df float64) {
 	sums, counts := map[int64]float64{}, map[int64]float64{}
 	var order []int64
@@ -172,8 +170,8 @@ func margin(seeds []Seed, values []float64, of func(Seed) int64) (variance, df f
 }
 
 // residual estimates the part of the variance of the mean that neither margin explains, with
-// its degrees of freedom. That needs every pretraining seed with every feedback seed;
-// otherwise it returns 0, so that nothing is subtracted.
+// its degrees of freedom. That needs every pretraining seed with every feedback seed; otherwise
+// it returns 0, so that nothing is subtracted.
 func residual(seeds []Seed, values []float64) (variance, df float64) {
 	rows, columns := map[int64]float64{}, map[int64]float64{}
 	distinct := map[Seed]bool{}

@@ -41,8 +41,8 @@ func TestIndependent(t *testing.T) {
 	}
 }
 
-// TestInvariance: intervals move with a shift, stretch with a scale, and do not
-// depend on the order of what they are made of.
+// TestInvariance checks that intervals shift and scale with the values, and do not depend on
+// their order.
 func TestInvariance(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		value := rapid.Float64Range(-10, 10)
@@ -73,7 +73,7 @@ func TestInvariance(t *testing.T) {
 	})
 }
 
-// TestScales: what goes to a scale comes back, and keeps its order.
+// TestScales checks that From inverts To, and that To preserves order.
 func TestScales(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 5000).Draw(t, "n")
@@ -95,8 +95,8 @@ func TestPaired(t *testing.T) {
 	near(t, "no discordant pair", stats.Paired(0, 1, 400), 1./400/400)
 }
 
-// TestFrontByDefinition compares what is found along the sorted front with the
-// definitions, point against point.
+// TestFrontByDefinition compares the front and the distances to it with their definitions,
+// point against point.
 func TestFrontByDefinition(t *testing.T) {
 	dominates := func(p, q stats.Point) bool { return p.X >= q.X && p.Y >= q.Y && p != q }
 	rapid.Check(t, func(t *rapid.T) {

@@ -14,24 +14,24 @@ import (
 	"ablate/analysis/table"
 )
 
-// study is a study whose table the program makes of simulated values.
+// study is a simulated study, for which the program computes a table.
 type study struct {
 	seeds   []stats.Seed
 	rows    []string // labels; the first is the reference
 	metrics []string
-	kind    string                              // range of the metrics
-	images  int                                 // behind each value; 0 where it is not known
+	kind    string                              // range of the metrics' values
+	images  int                                 // number of images of each value; 0 where unknown
 	value   func(row, metric, seed int) float64 // NaN where it is missing
-	have    []int                               // how many of the seeds each row has; nil: all
-	axes    []string                            // of all rows but the reference
+	have    []int                               // by row, number of seeds that it has; nil: all
+	axes    []string                            // swept axes of all rows but the reference
 	at      func(row, axis int) float64
-	side    string                // of two studies: begins the names of the trials
-	model   func(seed int) string // the pretrained model of a seed; nil where it is not known
+	side    string                // with two studies, prefix of the names of trials
+	model   func(seed int) string // the pretrained model of a seed; nil where unknown
 	samples compare.Samples
 	o       compare.Options
 }
 
-// of are the seeds that a row has.
+// of returns the seeds that a row has.
 func (x study) of(row int) []stats.Seed {
 	if x.have == nil {
 		return x.seeds
@@ -39,10 +39,10 @@ func (x study) of(row int) []stats.Seed {
 	return x.seeds[:x.have[row]]
 }
 
-// trial is the name of the trial of a row and a seed.
+// trial returns the name of the trial of a row and a seed.
 func (x study) trial(row, seed int) string { return fmt.Sprint(x.side, row, " ", seed) }
 
-// trials are the study's results, as trials.arrow has them.
+// trials returns the study's results in the form of trials.arrow.
 func (x study) trials() *table.Table {
 	arm, view, trial := &table.Column{Name: "arm"}, &table.Column{Name: "view"}, &table.Column{Name: "trial"}
 	p, f := &table.Column{Name: "seed.pretraining", Kind: table.Int}, &table.Column{Name: "seed.feedback", Kind: table.Int}
@@ -91,7 +91,7 @@ func (x study) trials() *table.Table {
 	return tab
 }
 
-// table is the study's ablation table.
+// table returns the study's ablation table.
 func (x study) table(t *testing.T) *compare.Table {
 	t.Helper()
 	x.o.Primary = x.metrics
@@ -102,7 +102,7 @@ func (x study) table(t *testing.T) *compare.Table {
 	return got
 }
 
-// names are those of a reference and n rows.
+// names returns the names of a reference and n rows.
 func names(n int) []string {
 	out := []string{"reference"}
 	for i := range n {
@@ -111,8 +111,8 @@ func names(n int) []string {
 	return out
 }
 
-// simulate prepares a simulation of whole tables, of so many studies a line: README.md has the
-// rates of eight times as many, which UPDATE=1 simulates.
+// simulate prepares a simulation of whole tables with the given number of studies a line.
+// README.md has the rates of eight times as many studies, which UPDATE=1 simulates.
 func simulate(t *testing.T, stream uint64, runs int) *simulation {
 	s := &simulation{t: t, r: rand.New(rand.NewPCG(stream, stream+1)), runs: runs * more(), fast: true, byLine: map[int]int{}}
 	switch {
@@ -125,7 +125,8 @@ func simulate(t *testing.T, stream uint64, runs int) *simulation {
 	return s
 }
 
-// TestTables simulates what tables print: the tables are those that the program makes.
+// TestTables simulates the values of whole ablation tables, computed as the program computes
+// them.
 func TestTables(t *testing.T) {
 	s := simulate(t, 31, 75)
 	s.units()
@@ -143,7 +144,7 @@ func TestTables(t *testing.T) {
 	s.golden("tables")
 }
 
-// chi draws χ² with df degrees of freedom.
+// chi draws from χ² with df degrees of freedom.
 func (s *simulation) chi(df int) (sum float64) {
 	for range df {
 		z := s.r.NormFloat64()
@@ -152,15 +153,15 @@ func (s *simulation) chi(df int) (sum float64) {
 	return sum
 }
 
-// heavy draws Student's t with 3 degrees of freedom.
+// heavy draws from Student's t with 3 degrees of freedom.
 func (s *simulation) heavy() float64 { return s.r.NormFloat64() / math.Sqrt(s.chi(3)/3) }
 
 func logit(p float64) float64 { return math.Log(p / (1 - p)) }
 
-// share is what n images of a chance count to.
+// share draws the share of n images that count with a chance.
 func (s *simulation) share(n int, p float64) float64 { return float64(s.binomial(n, p)) / float64(n) }
 
-// units are differences that are taken on a scale and printed in the metric's units.
+// units simulates differences that are estimated on a scale and printed in the metric's units.
 func (s *simulation) units() {
 	s.studies(s.runs)
 	s.head("**A difference in the metric's units**, of arms that differ. The truth is the difference of the arms' typical seeds. What seeds have in common moves both arms alike, so that the difference is known better than the reference is. \"At the reference\" is the interval of the scale at the reference's mean, which takes that mean for known.",
@@ -212,7 +213,7 @@ func (s *simulation) units() {
 	}
 }
 
-// pairs are the compare.Samples of two arms whose images begin with equal noise: counts of
+// pairs implements compare.Samples for two arms whose images start from equal noise: counts of
 // images by seed.
 type pairs struct{ a, onlyA, onlyB, images []int }
 
@@ -231,14 +232,14 @@ func (p pairs) Paired(trials []string, weights []float64, _ string) (float64, in
 	return (both*(u+v)*(u+v)+a*u*u+b*v*v)/n - mean*mean, p.images[s], true
 }
 
-// overImages are intervals of one or two seeds.
+// overImages simulates intervals of one or two seeds.
 func (s *simulation) overImages() {
 	s.studies(s.runs)
 	s.head("**One or two seeds**: the interval is over images, for these seeds and prompts. Shares of 500 images a seed, of seeds that differ by .3 logits. The truth is what these seeds give with many images. \"Paired\" images begin with equal noise, and half of them are alike in both arms.",
 		"what", "one seed covers", "two seeds cover")
 	const images = 500
 	for _, c := range []struct {
-		arm, ref float64 // ref 0: a level
+		arm, ref float64 // ref 0: the mean of one arm
 		paired   bool
 	}{{.45, 0, false}, {.1, 0, false}, {.011, 0, false}, {.98, 0, false}, {.55, .45, false}, {.03, .01, false}, {.99, .97, false}, {.55, .45, true}, {.03, .01, true}, {.99, .97, true}, {.3, .3, true}, {.01, .01, true}} {
 		what := fmt.Sprintf("a level near %g", c.arm)
@@ -298,7 +299,7 @@ func (s *simulation) overImages() {
 	}
 }
 
-// byPrompt are the compare.Samples of values by prompt.
+// byPrompt implements compare.Samples with values by prompt.
 type byPrompt struct {
 	strata stats.Strata
 	of     map[string]stats.Clustered
@@ -312,7 +313,7 @@ func (x byPrompt) ByPrompt(trial, _ string) (stats.Clustered, bool) {
 }
 func (byPrompt) Paired([]string, []float64, string) (float64, int, bool) { return 0, 0, false }
 
-// over is the logit of a share over prompts, of a seed whose logits are shifted.
+// over returns the logit of a share over prompts, for a seed whose logits are shifted.
 func (d design) over(sd, shift float64) (sum float64) {
 	by, category := map[int]float64{}, easy(true)
 	for p, w := range d.share {
@@ -325,12 +326,12 @@ func (d design) over(sd, shift float64) (sum float64) {
 	return logit(sum)
 }
 
-// fewPrompts are tables of sampled prompts whose number is small, or whose seeds are.
+// fewPrompts simulates tables with few sampled prompts or few seeds.
 func (s *simulation) fewPrompts() {
 	s.head("**Few sampled prompts**, whose categories differ, otherwise as in the table above, in the units of tables. With one or two seeds the interval is over prompts, for these seeds; below ten effective prompts there is none.",
 		"what", "prompts", "effective", "1 seed covers", "2 seeds", "3 seeds", "8 seeds")
 	const images = 1000
-	sd := [2]float64{1, math.Sqrt(1.16)} // of prompts, by arm
+	sd := [2]float64{1, math.Sqrt(1.16)} // standard deviations of prompts, by arm
 	for _, c := range []struct {
 		what string
 		d    design
@@ -402,7 +403,7 @@ func (s *simulation) fewPrompts() {
 	}
 }
 
-// rows are the differences of whole tables.
+// rows simulates the differences of whole tables.
 func (s *simulation) rows() {
 	s.head("**Differences of a whole table** from one reference. A false star is at least one difference of 0 that is called significant. \"Worst\" is the row whose 95% interval covers least. Corrected intervals are at the level at which Holm's correction tests them; \"all\" is how often every one of a table covers. The answer of a report prints that of the largest difference.",
 		"rows", "seeds", "rows are", "false star", "95% interval covers", "worst", "corrected: all", "of the largest")
@@ -523,7 +524,7 @@ func b2i(b bool) int {
 	return 0
 }
 
-// equivalence is the verdict that a study's detect asks for.
+// equivalence simulates the equivalence tests of a study's detect.
 func (s *simulation) equivalence() {
 	s.head("**Equivalence** to within a declared size, of three standard deviations of an arm's seed. Wrong: the true differences are of that size, and at least one is called equivalent. Found: they are 0, and the first row is called equivalent.",
 		"values", "rows", "seeds", "wrong", "found")
@@ -543,7 +544,7 @@ func (s *simulation) equivalence() {
 		size := c.base - from(to(c.base)-3*c.sd)
 		for _, rows := range []int{1, 12} {
 			for _, n := range []int{3, 5, 8} {
-				var count [2]int // wrong and found
+				var count [2]int // false and true positives
 				runs := s.studies(s.runs / (1 + rows/6))
 				for k := range count {
 					for range runs {
@@ -577,7 +578,7 @@ func (s *simulation) equivalence() {
 	}
 }
 
-// best is the mark of the best row of a metric.
+// best simulates the mark of the best row of a metric.
 func (s *simulation) best() {
 	s.head("**The mark of the best row**, which is given where a row is significantly better than every other. Wrong: the two best rows are alike, 10 sd above the others, and one has the mark. Found: one row is 6 sd above the others.", "rows", "seeds", "wrong", "found")
 	for _, m := range []int{3, 12, 33} {
@@ -600,7 +601,7 @@ func (s *simulation) best() {
 	}
 }
 
-// front is the Pareto front of two metrics.
+// front simulates the Pareto front of two metrics.
 func (s *simulation) front() {
 	s.head("**The front.** Wrongly dominated: at least one row is called dominated where each is far better than the next in one metric and all are alike in the other; where all are alike in both; or where both metrics are the same and the rows alike. Found: a row 4 sd below the reference in both metrics is called dominated. The last two columns are of a reference that is 1 sd above all others in both: how often its mean is on the front, and how often that of the first other row is. Membership is that of the means and no test.",
 		"rows", "seeds", "wrongly dominated", "alike in both", "one metric twice", "found", "reference on the front", "another on it")
@@ -650,7 +651,7 @@ func (s *simulation) front() {
 	}
 }
 
-// sweeps are effects of an arm's axes.
+// sweeps simulates the effects of an arm's axes.
 func (s *simulation) sweeps() {
 	s.studies(s.runs)
 	s.head("**Effects of axes**: main effects, ranges, trends and interactions of a grid whose points are alike. A false star is at least one that is called significant. Wrongly monotone: the first step of an axis is large, the others are 0.",
@@ -713,7 +714,7 @@ func (s *simulation) sweeps() {
 			}
 			share := func(k int) float64 { return float64(k) / float64(s.runs) }
 			line := []any{fmt.Sprintf("%d × %d", c.x, c.y), c.what, n, share(wrong), sum, worst, share(monotone)}
-			if c.x < 3 { // a monotone change needs two steps
+			if c.x < 3 { // a monotone change has at least two steps
 				line[6] = ""
 			}
 			s.row(line...)
@@ -727,14 +728,14 @@ func (s *simulation) sweeps() {
 	}
 }
 
-// outliers are warnings of a seed whose difference is not like the others'.
+// outliers simulates the notes on outlying seeds.
 func (s *simulation) outliers() {
 	s.studies(s.runs)
 	s.head("**The warning of a seed that differs** (Grubbs' test at 1%): how often a difference has it. With three seeds it rarely sees a collapse.", "differences", "3 seeds", "4", "5", "8", "12")
 	for _, c := range []struct {
 		what  string
 		kind  string
-		high  float64 // of the rate
+		high  float64 // largest rate that is accepted
 		noise func(seed int) float64
 	}{
 		{"normal", "", .02, func(int) float64 { return s.r.NormFloat64() }},
@@ -765,7 +766,7 @@ func (s *simulation) outliers() {
 	}
 }
 
-// collapses are collapse rates of shares.
+// collapses simulates collapse rates of shares.
 func (s *simulation) collapses() {
 	s.studies(s.runs)
 	s.head("**The collapse rate**: a collapsed seed has a tenth of its chance. Of arms that do not collapse, no seed should be counted.", "arm", "reference, sd in logits", "seeds", "counted", "interval covers")
@@ -779,7 +780,7 @@ func (s *simulation) collapses() {
 		what  string
 		p     float64
 		seeds []stats.Seed
-		of    func(x stats.Seed) stats.Seed // what collapses
+		of    func(x stats.Seed) stats.Seed // the part of the seed on which a collapse depends
 		base  float64
 		sd    float64
 	}{
@@ -822,7 +823,7 @@ func (s *simulation) collapses() {
 	}
 }
 
-// pilots are studies whose own spread says how many seeds are needed.
+// pilots simulates the number of seeds needed, from a study's estimated standard deviation.
 func (s *simulation) pilots() {
 	s.head("**Seeds needed, from a study's own spread**, for a difference of 1.2 standard deviations at 80 % power, corrected for the rows. \"Power\" is that of the number which is printed, on average, which is to be 80 %, and at its worst tenth. \"At the estimate\" is that of the number which the estimated standard deviation would need if it were the true one. \"Up to\" is printed beside it, the number at the upper 80 % bound of the standard deviation, and \"enough\" is how often that many seeds have 80 %. The variance of shared prompts, in sd², has 50 degrees of freedom.",
 		"rows", "seeds", "variance of prompts", "truly needed", "printed (median)", "power", "worst tenth", "at the estimate", "\"up to\" is enough")
@@ -887,7 +888,7 @@ func (s *simulation) pilots() {
 	}
 }
 
-// floors are the smallest differences that 'ablate floor' tells.
+// floors simulates the smallest differences of 'ablate floor'.
 func (s *simulation) floors() {
 	s.head("**The smallest differences of `ablate floor`**, from studies of 3, 5 and 8 seeds whose rows are alike: the mean power of a comparison at that difference, which is to be 80 %. \"Half\" is the power at the difference that half of a table's comparisons could find.",
 		"rows", "seeds of the study", "for 3 seeds", "for 5", "for 8", "for 20", "half")
@@ -910,8 +911,8 @@ func (s *simulation) floors() {
 	}
 }
 
-// found is how often a difference is found by a study of equal rows: of a few studies, for
-// means over many differences.
+// found returns how often a difference is found by a study of equal rows, for means over many
+// differences with few studies each.
 func (s *simulation) found(m, n int, delta, level float64) float64 {
 	const runs = 4
 	found := 0

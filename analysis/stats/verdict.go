@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Accuracy is the share of scores on the right side: above the threshold where
-// good, not above it where not; NaN without scores.
+// Accuracy returns the share of scores that are classified correctly: above the threshold where
+// good, not above it where not. It is NaN without scores.
 func Accuracy(scores []float64, good []bool, threshold float64) float64 {
 	right := 0
 	for i, s := range scores {
@@ -18,13 +18,13 @@ func Accuracy(scores []float64, good []bool, threshold float64) float64 {
 	return float64(right) / float64(len(scores))
 }
 
-// Threshold is the cut of highest accuracy on these scores, the lowest of
-// several: half-way between two neighbouring scores, or beyond them all, an
-// infinity, where one answer for all does best. The accuracy on the
-// same scores is too high: use the threshold on others.
+// Threshold returns the threshold with the highest accuracy on these scores, the lowest if
+// there are several: half-way between two neighbouring scores, or an infinity, where the same
+// class for all is most accurate. Its accuracy on the same scores is biased upwards, so use the
+// threshold on other scores.
 func Threshold(scores []float64, good []bool) float64 {
 	order := byScore(scores)
-	// Below every score all are called good.
+	// A threshold below every score classifies all as good.
 	right := 0
 	for _, g := range good {
 		if g {
@@ -52,10 +52,9 @@ func Threshold(scores []float64, good []bool) float64 {
 	return cut
 }
 
-// AUC is the probability that a good one scores above one that is not, ties
-// counted half: the area under the ROC curve, Mann and Whitney's U over the
-// number of pairs (Hanley & McNeil 1982). It reports false where all are good or
-// none is.
+// AUC returns the area under the ROC curve: the probability that a good sample scores above one
+// that is not good, with ties counted as half (Mann and Whitney's U divided by the number of
+// pairs, Hanley & McNeil 1982). It returns false where all samples are good or none is.
 func AUC(scores []float64, good []bool) (float64, bool) {
 	order := byScore(scores)
 	var u, below, tied, goodTied, n float64
@@ -87,23 +86,23 @@ func byScore(scores []float64) []int {
 	return order
 }
 
-// Bin is the scores from Low up to, but without, High; the last bin has 1 too.
+// Bin is a bin of a reliability diagram: scores in [Low, High); the last bin includes 1.
 type Bin struct {
 	Low, High float64
 	N         int
-	Score     float64 // their mean; 0 of none
-	Good      float64 // the share that is good
+	Score     float64 // mean score; 0 where N is 0
+	Good      float64 // share of good samples; 0 where N is 0
 }
 
-// Reliability sorts scores in [0, 1] into bins of equal width (DeGroot &
-// Fienberg 1983). Scores outside go to the nearest bin.
+// Reliability returns the bins, of equal width, of a reliability diagram of scores in [0, 1]
+// (DeGroot & Fienberg 1983). Scores outside [0, 1] go to the nearest bin.
 func Reliability(scores []float64, good []bool, bins int) []Bin {
 	out := make([]Bin, bins)
 	for b := range out {
 		out[b].Low, out[b].High = float64(b)/float64(bins), float64(b+1)/float64(bins)
 	}
 	for i, s := range scores {
-		// By the bounds themselves: s·bins may round to the other side of one.
+		// Compares with the bounds, because s·bins may round to the other side of one.
 		b := 0
 		for b < bins-1 && s >= out[b].High {
 			b++
@@ -123,10 +122,10 @@ func Reliability(scores []float64, good []bool, bins int) []Bin {
 	return out
 }
 
-// CalibrationError is the expected calibration error, the mean over scores of
-// the distance in their bin between mean score and share of good (Naeini et al.
-// 2015; Guo et al. 2017, arXiv 1706.04599, eq. 3). It depends on the bins, and
-// with few scores it is above 0 even if they are calibrated; NaN without scores.
+// CalibrationError returns the expected calibration error: the mean over scores of the absolute
+// difference between mean score and share of good samples in their bin (Naeini et al. 2015; Guo
+// et al. 2017, arXiv 1706.04599, eq. 3). It depends on the bins, and with few scores it is
+// above 0 even for calibrated scores. It is NaN without scores.
 func CalibrationError(bins []Bin) float64 {
 	var sum, n float64
 	for _, b := range bins {

@@ -17,7 +17,7 @@ func TestVerdicts(t *testing.T) {
 	if got := stats.Accuracy([]float64{.5}, []bool{true}, .5); got != 0 {
 		t.Error("a score of the threshold itself is called good")
 	}
-	// Pairs good over not: .4 beats .1, ties .4, loses to .6; .8 and .9 beat all.
+	// Pairs of good and not good: .4 beats .1, ties .4, loses to .6; .8 and .9 beat all.
 	if got, ok := stats.AUC(scores, good); !ok || math.Abs(got-(1.5+3+3)/9) > 1e-12 {
 		t.Errorf("AUC %v, %t, want 7.5/9", got, ok)
 	}
@@ -31,7 +31,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// TestAUCByPairs counts pairs one by one.
+// TestAUCByPairs compares with a count of all pairs.
 func TestAUCByPairs(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 50 {
@@ -60,7 +60,7 @@ func TestAUCByPairs(t *testing.T) {
 	}
 }
 
-// TestThreshold tries every cut.
+// TestThreshold compares with the best of all thresholds.
 func TestThreshold(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 50 {
@@ -99,8 +99,8 @@ func TestThreshold(t *testing.T) {
 	}
 }
 
-// TestReliability: bounds, empty bins and the error by hand; .3 belongs to the
-// bin that begins there, though 10·.3 and the like may round down.
+// TestReliability checks bounds, empty bins and the error by hand; .3 belongs to the bin that
+// begins there, although 10·.3 may be rounded down.
 func TestReliability(t *testing.T) {
 	scores := []float64{0, .05, .3, .35, .7, 1, 1, 1.2, -.1}
 	good := []bool{false, true, false, true, true, true, false, true, false}
