@@ -10,8 +10,8 @@ import (
 	"cuelang.org/go/cue/cuecontext"
 )
 
-// TestLaterParameter: a parameter that a later version adds changes no trial's id as
-// long as it has the value that stands for its absence, and changes it otherwise.
+// TestLaterParameter checks that a parameter that a later version adds changes no id of a trial
+// as long as it has its absent value, and changes the id otherwise.
 func TestLaterParameter(t *testing.T) {
 	content := func(values ...any) Content {
 		c := Content{pool: newPool()}
@@ -35,7 +35,7 @@ func TestLaterParameter(t *testing.T) {
 	}
 }
 
-// TestAbsent: the attribute is read as a value of the parameter's kind.
+// TestAbsent checks that the attribute is parsed as a value of the parameter's kind.
 func TestAbsent(t *testing.T) {
 	ctx := cuecontext.New()
 	for src, want := range map[string]any{
@@ -60,8 +60,8 @@ func TestAbsent(t *testing.T) {
 	}
 }
 
-// TestNewParametersNameTheirAbsence: every parameter that is not in the list of
-// those of the first version says with which value trials stay what they were.
+// TestNewParametersNameTheirAbsence checks that every parameter that was added after the first
+// version declares its absent value.
 func TestNewParametersNameTheirAbsence(t *testing.T) {
 	b, err := os.ReadFile("testdata/first.txt")
 	if err != nil {

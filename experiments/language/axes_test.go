@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestAxesFile: the axes that an editor knows are the scalars of a trial, with
-// their types. UPDATE=1 writes the file.
+// TestAxesFile checks that the generated list of axes for editors has the scalars of a trial,
+// with their types. UPDATE=1 writes the file.
 func TestAxesFile(t *testing.T) {
 	g, err := compile(cuecontext.New())
 	if err != nil {

@@ -10,14 +10,14 @@ import (
 	"cuelang.org/go/cue/literal"
 )
 
-// Metrics are the names of the figures that a study may compare and guard, as
-// the schema lists them.
+// Metrics returns the names of the metrics that a study may compare and guard, in the order of
+// the schema.
 func Metrics() []string { return metrics() }
 
 var metrics = sync.OnceValue(func() []string {
 	defs, err := definitions()
 	if err != nil {
-		panic(err) // the embedded schema is broken, which a test excludes
+		panic(err) // the embedded schema is broken, which tests exclude
 	}
 	var out []string
 	var walk func(ast.Expr)
@@ -36,10 +36,11 @@ var metrics = sync.OnceValue(func() []string {
 	return out
 })
 
-// defaultGate is what check guards where a study does not say.
+// defaultGate is the list of metrics that 'ablate check' compares where a study names none.
 var defaultGate = []string{"alignment", "alignment.unseen", "fidelity.recall", "fidelity.frechet"}
 
-// compare reads what the arms are compared with, and in which figures.
+// compare reads the field compare of a study: the reference, the metrics and further choices of
+// the analysis.
 func (r *reader) compare(s *Study, v cue.Value, arms []*arm) {
 	var valid []string
 	for _, a := range arms {
@@ -62,11 +63,11 @@ func (r *reader) compare(s *Study, v cue.Value, arms []*arm) {
 			}
 		case "detect":
 			s.Detect = r.sizes(f.value, path, "0 is not a size of a difference", "write the smallest difference that would matter")
-		case "looks": // read before the arms
+		case "looks": // study has read it, before the arms
 		case "precise":
 			s.Precise = r.sizes(f.value, path, "0 is not a width of an interval", "write the width that would be narrow enough")
 			if s.Looks == nil {
-				r.m.add(r.place(f.value), path, "widths of intervals are reached by adding seeds, and the study has no looks", "write looks: [3, 5, 8, 12] beside it")
+				r.m.add(r.place(f.value), path, "an interval reaches a width by adding seeds, but the study has no looks", "write looks: [3, 5, 8, 12] beside it")
 			}
 		case "show":
 			s.Show = r.metricList(f.value, path, `write show: ["distance.kl"]`)
@@ -85,7 +86,7 @@ func (r *reader) compare(s *Study, v cue.Value, arms []*arm) {
 	}
 }
 
-// sizes reads positive sizes by metric; zero says what is wrong with 0.
+// sizes reads positive sizes by metric. zero is the message for a size of 0.
 func (r *reader) sizes(v cue.Value, path, zero, hint string) map[string]float64 {
 	out := map[string]float64{}
 	for _, m := range r.byMetric(v, path, "a struct of sizes by metric, such as {alignment: 0.05}") {
@@ -98,7 +99,7 @@ func (r *reader) sizes(v cue.Value, path, zero, hint string) map[string]float64 
 	return out
 }
 
-// promptKinds are what prompts can be to a study.
+// promptKinds are the roles of prompts in a study.
 var promptKinds = []string{"fixed", "sampled"}
 
 // contrasts reads pairs of rows.
@@ -145,7 +146,7 @@ func (r *reader) metricList(v cue.Value, path, example string) (out []string) {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		m := r.text(list.Value(), at)
 		if m != "" && !contains(metrics(), m) {
-			r.m.add(r.place(list.Value()), at, fmt.Sprintf("there is no metric %q", m), didYouMean(m, metrics()))
+			r.m.add(r.place(list.Value()), at, fmt.Sprintf("unknown metric %q", m), didYouMean(m, metrics()))
 			continue
 		}
 		out = append(out, m)
@@ -153,7 +154,7 @@ func (r *reader) metricList(v cue.Value, path, example string) (out []string) {
 	return out
 }
 
-// gate reads what is held against a baseline.
+// gate reads the margins of metrics that are compared with a baseline.
 func (r *reader) gate(v cue.Value) []Gate {
 	var out []Gate
 	if !v.Exists() {
@@ -193,12 +194,12 @@ func (r *reader) gate(v cue.Value) []Gate {
 	return out
 }
 
-// byMetric are the fields of a struct whose names are metrics.
+// byMetric returns the fields of a struct whose names are metrics.
 func (r *reader) byMetric(v cue.Value, path, want string) []field {
 	var out []field
 	for _, f := range r.fields(v, path, want, metrics()...) {
 		if !contains(metrics(), f.name) {
-			r.m.add(r.named(f.value), path+"."+f.name, "there is no such metric", didYouMean(f.name, metrics()))
+			r.m.add(r.named(f.value), path+"."+f.name, "unknown metric", didYouMean(f.name, metrics()))
 			continue
 		}
 		out = append(out, f)
@@ -206,7 +207,7 @@ func (r *reader) byMetric(v cue.Value, path, want string) []field {
 	return out
 }
 
-// size is a number from 0 up.
+// size returns a number that is 0 or more, and false after an error.
 func (r *reader) size(v cue.Value, path string) (float64, bool) {
 	x, err := v.Float64()
 	if v.Err() != nil {

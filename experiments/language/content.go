@@ -1,31 +1,31 @@
 package language
 
-// Typed reading of a content: what a trial does not use is the zero value. Stages read
-// their parameters by path (runner/stage, Fill); these are for whoever decides what a
-// trial consists of.
+// Typed access to a content. A parameter that the trial does not use gives the zero value.
+// Stages read their parameters by path (runner/stage, Fill); these methods are for code that
+// decides which stages a trial has.
 
-// Whole returns a whole number of a trial.
+// Whole returns the whole number at a path, 0 where the trial does not use it.
 func (c Content) Whole(path string) int {
 	v, _ := c.Value(path)
 	n, _ := v.(int64)
 	return int(n)
 }
 
-// Real returns a real number of a trial.
+// Real returns the real number at a path, 0 where the trial does not use it.
 func (c Content) Real(path string) float64 {
 	v, _ := c.Value(path)
 	x, _ := v.(float64)
 	return x
 }
 
-// Name returns a name of a trial.
+// Name returns the name at a path, "" where the trial does not use it.
 func (c Content) Name(path string) string {
 	v, _ := c.Value(path)
 	s, _ := v.(string)
 	return s
 }
 
-// Learns reports whether a trial's reward is a model that learns from labels.
+// Learns reports whether a trial's reward is a model that is trained on labels.
 func (c Content) Learns() bool {
 	loss := c.Name("reward.loss")
 	return loss != "" && loss != "none" && loss != "oracle"

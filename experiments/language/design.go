@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Confounded is an arm with a row that differs from the reference in more than one
-// factor: its difference from the reference is of all of them together.
+// Confounded is an arm with a row that differs from the reference in more than one factor, so
+// that its difference from the reference cannot be attributed to one of them.
 type Confounded struct {
 	Arm     string   `json:"arm"`
-	Factors []string `json:"factors"` // paths, sorted; at least two
+	Factors []string `json:"factors"` // paths of the parameters, sorted; at least two
 }
 
 // String returns "ARM (PATH, PATH)".
@@ -18,11 +18,11 @@ func (c Confounded) String() string {
 	return fmt.Sprintf("%s (%s)", c.Arm, strings.Join(c.Factors, ", "))
 }
 
-// confounded finds the study's confounded arms, in its order. A factor is a parameter
-// that both rows use with different values, and that the study gives different values: a
-// learning rate of an arm is none where the reference trains nothing, and neither is a
-// value that a rule changes because of another. stated are the values of the arms' points
-// before rules.
+// confounded returns the study's confounded arms in its order. A factor is a parameter that
+// both rows use with different values, and to which the study gives different values. So a
+// learning rate of an arm is not a factor where the reference trains nothing, and neither is a
+// value that a rule changes because of another parameter. stated has the values of the arms'
+// points before rules.
 func (s *Study) confounded(stated [][][]uint32) (out []Confounded) {
 	reference := slices.IndexFunc(s.Arms, func(a Arm) bool { return a.Name == s.Reference && len(a.Points) > 0 })
 	if reference < 0 {

@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// Error is one mistake of a study, or of a --set that goes with it.
+// Error is one mistake of a study or of a --set flag.
 type Error struct {
-	File   string `json:"file"`    // as the user would name it; "--set" for a flag; "" where there is none
-	Line   int    `json:"line"`    // from 1; 0 where there is none
-	Column int    `json:"column"`  // the same
-	Path   string `json:"path"`    // what it is about, `arms."no data".set.finetune.beta`; "" for the whole study
+	File   string `json:"file"`    // path as the user would write it, or the flag; "" where unknown
+	Line   int    `json:"line"`    // from 1; 0 where unknown
+	Column int    `json:"column"`  // from 1; 0 where unknown
+	Path   string `json:"path"`    // path of the field, such as `arms."no data".set.finetune.beta`; "" for the whole study
 	Msg    string `json:"message"` // one line: what is wrong
-	Hint   string `json:"hint"`    // what to do about it; may be empty
+	Hint   string `json:"hint"`    // what is allowed or what to do; may be empty
 }
 
-// Error returns "FILE:LINE:COLUMN: PATH: MSG (HINT)", without what is not known.
+// Error returns "FILE:LINE:COLUMN: PATH: MSG (HINT)", without unknown parts.
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.File != "" {
@@ -37,11 +37,11 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Errors is every mistake that was found in a study, in the order of the files.
-// Load returns it as its error whenever the study itself is at fault.
+// Errors has every mistake that was found in a study, in the order of the files. Load returns
+// it as its error where the study itself is wrong.
 type Errors struct{ List []*Error }
 
-// Error returns the mistakes, a line each.
+// Error returns the mistakes, one a line.
 func (e *Errors) Error() string {
 	lines := make([]string, len(e.List))
 	for i, m := range e.List {
@@ -59,20 +59,20 @@ func (e *Errors) Unwrap() []error {
 	return list
 }
 
-// where is a place in a file that the user wrote.
+// where is a position in a file of the user.
 type where struct {
 	file         string
 	line, column int
 }
 
-// mistakes gathers errors while a study is read.
+// mistakes collects errors while a study is read.
 type mistakes struct{ list []*Error }
 
 func (m *mistakes) add(at where, path, msg, hint string) {
 	m.list = append(m.list, &Error{at.file, at.line, at.column, path, msg, hint})
 }
 
-// err returns what was gathered, sorted and each mistake once, or nil.
+// err returns the collected errors, sorted and without duplicates, or nil.
 func (m *mistakes) err() error {
 	if len(m.list) == 0 {
 		return nil
@@ -84,9 +84,9 @@ func (m *mistakes) err() error {
 	return &Errors{List: slices.CompactFunc(list, func(a, b *Error) bool { return *a == *b })}
 }
 
-// Nearest returns the candidate that name is most likely a misspelling of, or
-// "" when none is close. A dotted candidate is also close by its last parts
-// alone, so that "beta" finds "finetune.beta".
+// Nearest returns the candidate that name is most likely a misspelling of, or "" where none is
+// close. A dotted candidate is also compared by its last part alone, so that "beta" finds
+// "finetune.beta".
 func Nearest(name string, candidates []string) string {
 	best, bestCost := "", max(1, len(name)/3)+1
 	for _, c := range candidates {
@@ -103,8 +103,8 @@ func Nearest(name string, candidates []string) string {
 	return best
 }
 
-// distance is the number of letters to insert, delete, replace or swap with
-// their neighbour to turn a into b (optimal string alignment).
+// distance returns the number of letters to insert, delete, replace or swap with their
+// neighbour to turn a into b (optimal string alignment).
 func distance(a, b string) int {
 	x, y := []rune(a), []rune(b)
 	if len(x) > 200 || len(y) > 200 {
@@ -133,8 +133,8 @@ func distance(a, b string) int {
 	return d[len(x)][len(y)]
 }
 
-// didYouMean is the hint for a name that is not among the valid ones: the
-// nearest, or all of them.
+// didYouMean returns the hint for a name that is not valid: the nearest valid name, or all of
+// them.
 func didYouMean(name string, valid []string) string {
 	if n := Nearest(name, valid); n != "" {
 		return fmt.Sprintf("did you mean %s?", n)
@@ -142,7 +142,7 @@ func didYouMean(name string, valid []string) string {
 	return "allowed: " + strings.Join(valid, ", ")
 }
 
-// plural counts things: "1 value", "2 values".
+// plural returns a number with its noun: "1 value", "2 values".
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun

@@ -11,8 +11,8 @@ import (
 	"cuelang.org/go/cue/ast"
 )
 
-// expand fills in the study's base, arms and views, and returns the values of each arm's
-// points as they are stated, before rules.
+// expand sets the study's base, arms and views, and returns the values of each arm's points
+// before rules.
 func (r *reader) expand(s *Study, base partial, arms []*arm) (stated [][][]uint32) {
 	x := &expansion{reader: r, s: s, pool: newPool(), why: make([]string, len(r.leaves)), said: map[string]bool{}, owned: map[string]*owned{}}
 	refs := r.filled(x.pool, base)
@@ -38,15 +38,15 @@ func (r *reader) expand(s *Study, base partial, arms []*arm) (stated [][][]uint3
 	return x.stated
 }
 
-// mostViews bounds a study: each point with each seed takes some kilobytes of
-// memory in every command, and is a training or more.
+// mostViews is the largest number of views of a study: each takes some kilobytes of memory in
+// every command, and needs one training or more.
 const mostViews = 200_000
 
-// mostPoints bounds the combinations of an arm's values, of which where and what
-// is equal may leave few: a million take a quarter of a minute.
+// mostPoints is the largest number of combinations of an arm's values, before where and
+// duplicates remove some: a million take a quarter of a minute.
 const mostPoints = 1_000_000
 
-// views lays out the study's views from its arms.
+// views sets the study's views from its arms.
 func (s *Study) views() {
 	n := 0
 	for _, a := range s.Arms {
@@ -65,8 +65,7 @@ func (s *Study) views() {
 	}
 }
 
-// leaves are the names of the arms that have points: an arm's own, or those
-// within it.
+// leaves returns the names of the arms that have points: the arm itself, or those nested in it.
 func (a *arm) leaves() []string {
 	if len(a.inner) == 0 {
 		return []string{a.name}
@@ -83,17 +82,17 @@ type expansion struct {
 	s     *Study
 	pool  *pool
 	why   []string
-	said  map[string]bool   // of the base, which its arms would repeat
-	owned map[string]*owned // what arms say, by its path in the study
+	said  map[string]bool   // messages about the base, which its arms would repeat
+	owned map[string]*owned // by path in the study, the parameters that arms set or sweep
 	order []*owned
 
-	stated [][][]uint32 // of each arm and point, the values before rules
+	stated [][][]uint32 // by arm and point, the values before rules
 
-	kept map[string]bool // what the filters of the arm say of a point, by the values that they may look at
+	kept map[string]bool // whether the arm's filters keep a point, by the values on which they may depend
 }
 
-// owned is a parameter that an arm sets or sweeps: unused by every point so far,
-// and why.
+// owned is a parameter that an arm sets or sweeps. used is false while no point uses it, and
+// why is the reason.
 type owned struct {
 	place int
 	path  string
@@ -102,8 +101,8 @@ type owned struct {
 	why   string
 }
 
-// reduce reduces the values of a whole trial to its content, in place, and
-// returns what makes them no trial.
+// reduce reduces the values of a whole trial to its content, in place, and returns the problems
+// of the trial.
 func (x *expansion) reduce(refs []uint32, p partial) []*problem {
 	clear(x.why)
 	problems, err := x.apply(x.pool, refs, x.why)
@@ -118,8 +117,8 @@ func (x *expansion) reduce(refs []uint32, p partial) []*problem {
 	return problems
 }
 
-// report says what makes values no trial, at the user's own value where there is
-// one. What is wrong with the base is not said again of each arm.
+// report adds the problems of a trial, at the user's own value where there is one. Problems of
+// the base are not repeated for each arm.
 func (x *expansion) report(problems []*problem, p partial, at where, path string) {
 	for _, q := range problems {
 		if path == "base" {
@@ -143,7 +142,7 @@ func (x *expansion) report(problems []*problem, p partial, at where, path string
 	}
 }
 
-// arm expands an arm on top of the outer ones.
+// arm expands an arm nested in the outer ones.
 func (x *expansion) arm(a *arm, base partial, outer []*arm) {
 	chain := append(slices.Clone(outer), a)
 	for _, path := range slices.Sorted(maps.Keys(a.set.values)) {
@@ -160,7 +159,7 @@ func (x *expansion) arm(a *arm, base partial, outer []*arm) {
 		}
 		return
 	}
-	// What lies further in stands on top of what lies further out.
+	// Inner arms override outer ones.
 	fixed, seeds := base, x.s.Seeds
 	out := Arm{Name: a.name}
 	var axes []axis
@@ -171,16 +170,16 @@ func (x *expansion) arm(a *arm, base partial, outer []*arm) {
 		fixed = fixed.override(c.set)
 		for path, e := range c.set.values {
 			if by, ok := swept[path]; ok {
-				x.m.add(e.at, c.path+".set."+path, "it is swept by "+by+" already", "do one of the two")
+				x.m.add(e.at, c.path+".set."+path, "it is swept by "+by+" already", "keep one of the two")
 			}
 			owns = append(owns, x.owned[c.path+".set."+path])
 		}
 		for _, ax := range c.axes {
 			for i, l := range ax.leaves {
 				if e, ok := c.set.values[l.Path]; ok {
-					x.m.add(e.at, c.path+".set."+l.Path, "the arm sets it and sweeps it", "do one of the two")
+					x.m.add(e.at, c.path+".set."+l.Path, "the arm sets it and sweeps it", "keep one of the two")
 				} else if by, ok := swept[l.Path]; ok {
-					x.m.add(ax.at[i], ax.paths[i], "it is swept by "+by+" already", "do one of the two")
+					x.m.add(ax.at[i], ax.paths[i], "it is swept by "+by+" already", "keep one of the two")
 				}
 				swept[l.Path] = ax.paths[i]
 				owns = append(owns, x.owned[ax.paths[i]])
@@ -199,7 +198,7 @@ func (x *expansion) arm(a *arm, base partial, outer []*arm) {
 	}
 	points, stated := x.points(a, fixed, axes, filters, owns)
 	if out.Seeds, out.Points = seeds, points; out.Pick != nil && len(points) == 1 {
-		x.m.add(a.seedsAt, a.path+".pick", "the arm has one point, so that there is none to choose", "sweep an axis, or leave pick out")
+		x.m.add(a.seedsAt, a.path+".pick", "the arm has one point, so that there is nothing to select", "sweep an axis, or leave pick out")
 	}
 	x.s.Arms, x.stated = append(x.s.Arms, out), append(x.stated, stated)
 }
@@ -212,7 +211,7 @@ func (x *expansion) own(path string, place int, at where) {
 	}
 }
 
-// idle reports what arms say and no point uses.
+// idle reports parameters that arms set or sweep and no point uses.
 func (x *expansion) idle() {
 	for _, o := range x.order {
 		if !o.used && o.why != "" {
@@ -221,24 +220,24 @@ func (x *expansion) idle() {
 	}
 }
 
-// points expands one arm: the product of its axes, the last one fastest. The values of
-// each point before rules are beside it.
+// points expands one arm to the product of its axes, the last axis varying fastest. It also
+// returns the values of each point before rules.
 func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Value, owns []*owned) (out []Point, stated [][]uint32) {
 	size := 1
 	for _, ax := range axes {
 		if len(ax.steps) == 0 {
-			return nil, nil // said already
+			return nil, nil // already reported
 		}
 		if size *= len(ax.steps); size > mostPoints {
-			x.m.add(a.at, a.path, fmt.Sprintf("the arm combines more than %d values of its axes", mostPoints), "sweep fewer values, couple axes with zip, or make several arms of it")
+			x.m.add(a.at, a.path, fmt.Sprintf("the arm has more than %d combinations of its axes' values", mostPoints), "sweep fewer values, couple axes with zip, or make several arms of it")
 			return nil, nil
 		}
 	}
-	// Which alternatives the axes choose is the same for every point.
+	// The alternatives that the axes choose are the same for every point.
 	index := make([]int, len(axes))
 	first := x.whole(fixed, axes, index)
 	raw := x.filled(x.pool, first)
-	steps := make([][][]uint32, len(axes)) // of each axis and step, the leaves' values
+	steps := make([][][]uint32, len(axes)) // by axis and step, the values of the leaves
 	for i, ax := range axes {
 		for _, step := range ax.steps {
 			var refs []uint32
@@ -288,7 +287,7 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 			pt := Point{Content: Content{x.pool, refs}, Axes: make([]AxisValue, 0, names)}
 			for _, ax := range axes {
 				for _, l := range ax.leaves {
-					// The content's own value: what means the same is written alike.
+					// The content's value, so that equal values are written alike.
 					if ref := refs[l.place]; ref != 0 {
 						pt.Axes = append(pt.Axes, AxisValue{l.Path, x.pool.values[ref]})
 					}
@@ -302,7 +301,7 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 				x.s.Collapsed++
 			} else {
 				seen[string(key)] = true
-				says := refs // most are changed by no rule
+				says := refs // most points are changed by no rule
 				if !slices.Equal(raw, refs) {
 					says = slices.Clone(raw)
 				}
@@ -328,7 +327,7 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 	return out, stated
 }
 
-// whole is what a point says with the values of its axes.
+// whole returns the values that a point states, with those of its axes.
 func (x *expansion) whole(fixed partial, axes []axis, index []int) partial {
 	p := newPartial()
 	for i, ax := range axes {
@@ -339,9 +338,9 @@ func (x *expansion) whole(fixed partial, axes []axis, index []int) partial {
 	return fixed.override(p)
 }
 
-// looksAt reports whether a filter may depend on a parameter: whether its source
-// mentions the parameter's name, or refers to a group that holds it. A source
-// that is more than fields, conditions and comparisons may depend on all.
+// looksAt reports whether a filter may depend on a parameter: whether its source mentions the
+// parameter's name, or refers to a group that contains it. A source with more than fields,
+// conditions and comparisons may depend on all parameters.
 func (x *expansion) looksAt(w cue.Value, path string) bool {
 	parts := strings.Split(path, ".")
 	source, all := w.Source(), false
@@ -379,7 +378,7 @@ func (x *expansion) looksAt(w cue.Value, path string) bool {
 	return all
 }
 
-// known reports whether a name is that of a parameter, or a type of CUE.
+// known reports whether a name is part of a parameter's path, or a type of CUE.
 func (x *expansion) known(name string) bool {
 	for _, l := range x.leaves {
 		if slices.Contains(strings.Split(l.Path, "."), name) {
@@ -389,8 +388,8 @@ func (x *expansion) known(name string) bool {
 	return slices.Contains([]string{"number", "int", "float", "string", "bool", "true", "false", "_"}, name)
 }
 
-// keeps reports whether a point unifies with every filter. What the filters do
-// not look at cannot matter: CUE is asked once for each combination of the rest.
+// keeps reports whether a point unifies with every filter. Values on which the filters do not
+// depend are irrelevant, so that CUE evaluates each combination of the others once.
 func (x *expansion) keeps(filters []cue.Value, raw []uint32, looked []int, a *arm) bool {
 	var key []byte
 	for _, i := range looked {
@@ -404,8 +403,8 @@ func (x *expansion) keeps(filters []cue.Value, raw []uint32, looked []int, a *ar
 	return keep
 }
 
-// ask has CUE unify a point with every filter. A whole number unifies with 2 and
-// 2.0 alike, though CUE tells them apart.
+// ask reports whether a point unifies with every filter in CUE. A whole number may match as 2
+// or as 2.0, which CUE distinguishes.
 func (x *expansion) ask(filters []cue.Value, raw []uint32, a *arm) bool {
 	try := func(whole bool) cue.Value {
 		m := map[string]any{}
@@ -433,7 +432,7 @@ func (x *expansion) ask(filters []cue.Value, raw []uint32, a *arm) bool {
 	return true
 }
 
-// next counts index up, the last place fastest; false when it is through.
+// next advances index, the last axis fastest, and returns false after the last combination.
 func next(index []int, axes []axis) bool {
 	for i := len(index) - 1; i >= 0; i-- {
 		index[i]++

@@ -9,10 +9,9 @@ import (
 	"cuelang.org/go/cue"
 )
 
-// Imported is where the results of a study are that other tools computed, and how they
-// are read.
+// Imported is the source of a study's results that other tools computed, and how they are read.
 type Imported struct {
-	Files      []string          `json:"files"` // absolute
+	Files      []string          `json:"files"` // absolute paths
 	Format     string            `json:"format"`
 	Columns    map[string]string `json:"columns"`
 	Axes       []string          `json:"axes"`
@@ -25,7 +24,7 @@ type Imported struct {
 	Metrics    map[string]ImportedMetric
 }
 
-// ImportedMetric is what a study says of a metric.
+// ImportedMetric is a study's description of a metric.
 type ImportedMetric struct {
 	Range  string `json:"range"`
 	Better string `json:"better"`
@@ -33,7 +32,7 @@ type ImportedMetric struct {
 	Doc    string `json:"doc"`
 }
 
-// imported reads a study of imported results, which the schema itself has checked.
+// imported reads a study of imported results, which the schema has already checked.
 func (r *reader) imported(v cue.Value, s *Study) {
 	var in struct {
 		Title, Question string

@@ -32,7 +32,8 @@ func imported(t *testing.T, text string) (*language.Study, error) {
 	return language.Load(filepath.Join(root, "imported", "it"), language.Options{})
 }
 
-// TestImported: what a study says of imported results crosses to another process whole.
+// TestImported checks that a study of imported results is the same after WriteReply and
+// ReadReply.
 func TestImported(t *testing.T) {
 	s, err := imported(t, `	title: "It"
 	from: {files: ["../../runs.csv"], columns: {arm: "method"}, axes: ["lr"]}

@@ -126,8 +126,8 @@ func TestMeaning(t *testing.T) {
 	}
 }
 
-// TestIDs pins names of trials: results that people have are found by them, so
-// an id changes only with the meaning of the trial, and schema.Version with it.
+// TestIDs pins ids of trials. Results are stored by id, so an id may only change with the
+// meaning of the trial, and schema.Version with it.
 func TestIDs(t *testing.T) {
 	var b strings.Builder
 	add := func(s *language.Study) {
@@ -158,7 +158,7 @@ func TestIDs(t *testing.T) {
 	golden(t, "testdata/ids.txt", b.String())
 }
 
-// golden compares with a file, or writes it with UPDATE=1.
+// golden compares a text with a file, or writes the file with UPDATE=1.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	if os.Getenv("UPDATE") != "" {
@@ -202,7 +202,7 @@ func TestWhere(t *testing.T) {
 	}
 	arms: b: {
 		sweep: {"finetune.beta": [0, 1], "finetune.steps": [1, 2]}
-		where: finetune: beta: 1.0  // 1 and 1.0 are one value
+		where: finetune: beta: 1.0  // 1 and 1.0 are the same value
 	}`)
 	want := []string{
 		"a[finetune.beta=0,finetune.learningRate=0.0003]@1", "a[finetune.beta=0,finetune.learningRate=0.001]@1",
@@ -223,8 +223,8 @@ func TestWhere(t *testing.T) {
 	}
 }
 
-// TestConfounded: an arm that differs from the reference in two factors is named with
-// them; what follows from another choice is no factor.
+// TestConfounded checks that an arm that differs from the reference in two factors is reported
+// with them, and that values that follow from another choice are no factors.
 func TestConfounded(t *testing.T) {
 	s := load(t, `
 	seeds: [1]
@@ -248,7 +248,7 @@ func TestConfounded(t *testing.T) {
 	if d := cmp.Diff(want, s.Confounded); d != "" {
 		t.Errorf("mismatch (-want +got):\n%s", d)
 	}
-	// Against one that trains nothing, the method is the one factor.
+	// Against a reference that trains nothing, the method is the only factor.
 	s = load(t, `
 	seeds: [1]
 	arms: {
@@ -260,8 +260,8 @@ func TestConfounded(t *testing.T) {
 	}
 }
 
-// TestWhereLooks: a where may be written in several places and refer to others;
-// every axis that it depends on counts.
+// TestWhereLooks checks where in several places and with references to other fields: every axis
+// that it depends on counts.
 func TestWhereLooks(t *testing.T) {
 	s := load(t, `
 	seeds: [1]
@@ -321,7 +321,7 @@ func TestNested(t *testing.T) {
 	}
 }
 
-// TestReferences: a study may compute with its own values and the schema's.
+// TestReferences checks that a study may compute with its own values and those of the schema.
 func TestReferences(t *testing.T) {
 	s := load(t, `
 	let rate = 1e-3
@@ -412,8 +412,8 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// TestMistakes pins what a user is told: place, path, what is allowed, a near
-// match. The file's place in the temporary folder is cut.
+// TestMistakes pins messages: position, path, what is wrong, what is allowed, and the nearest
+// name. The path of the temporary folder is removed.
 func TestMistakes(t *testing.T) {
 	for _, tc := range []struct{ name, body, want string }{
 		{"field", "seeds: [1]\nbase: finetune: lerningRate: 3", "study.cue:7:17: base.finetune.lerningRate: a trial has no such field (did you mean learningRate?)"},
@@ -423,24 +423,24 @@ func TestMistakes(t *testing.T) {
 		{"type", "seeds: [1]\nbase: finetune: beta: \"x\"", "study.cue:7:23: base.finetune.beta: \"x\" is a string; must be a number >=0"},
 		{"range", "seeds: [1]\nbase: finetune: beta: -1", "study.cue:7:23: base.finetune.beta: -1 is out of range; must be a number >=0"},
 		{"whole", "seeds: [1]\nbase: finetune: steps: 1.5", "study.cue:7:24: base.finetune.steps: 1.5 is not a whole number; must be a whole number >=1 (write it without a point or exponent)"},
-		{"axis", "seeds: [1]\narms: a: sweep: \"finetune.beto\": [1]", "study.cue:7:17: arms.a.sweep.\"finetune.beto\": there is no such axis (did you mean finetune.beta?)"},
+		{"axis", "seeds: [1]\narms: a: sweep: \"finetune.beto\": [1]", "study.cue:7:17: arms.a.sweep.\"finetune.beto\": unknown axis (did you mean finetune.beta?)"},
 		{"empty sweep", "seeds: [1]\narms: a: sweep: \"finetune.beta\": []", "study.cue:7:34: arms.a.sweep.\"finetune.beta\": the list is empty (give it a value, or leave it out)"},
 		{"where excludes all", "seeds: [1]\narms: a: where: finetune: beta: 1", "study.cue:7:17: arms.a.where: it excludes all of the arm's 1 point (loosen it, or leave the arm out)"},
 		{"where names nothing", "seeds: [1]\narms: a: {sweep: \"finetune.beta\": [0, 1], where: finetune: bata: 1}", "study.cue:7:60: arms.a.where.finetune.bata: a trial has no such field (did you mean beta?)"},
 		{"where names nothing at a point", "seeds: [1]\narms: a: {sweep: \"finetune.beta\": [0, 1], where: finetune: {beta: number, if beta == 0 {learnignRate: 1}}}", "study.cue:7:89: arms.a.where.finetune.learnignRate: a trial has no such field (did you mean learningRate?)"},
 		{"where no struct", "seeds: [1]\narms: a: {sweep: \"finetune.beta\": [0, 1], where: 3}", "study.cue:7:50: arms.a.where: 3 is not a struct (where is a partial trial, as in where: finetune: beta: >0)"},
-		{"zip of one", "seeds: [1]\narms: a: zip: \"finetune.beta\": [1]", "study.cue:7:15: arms.a.zip: couples one axis with nothing (name two or more, or write sweep)"},
-		{"uneven zip", "seeds: [1]\narms: a: zip: {\"finetune.steps\": [200, 400], \"finetune.learningRate\": [2e-3]}", "study.cue:7:71: arms.a.zip.\"finetune.learningRate\": has 1 value, and finetune.steps has 2 (coupled axes are taken step by step: give both as many)"},
-		{"zip step twice", "seeds: [1]\narms: a: zip: {\"finetune.steps\": [200, 200], \"finetune.learningRate\": [1e-3, 0.001]}", "study.cue:7:40: arms.a.zip.\"finetune.steps\"[1]: the same step is twice in the zip (leave one of them out)"},
-		{"zip and sweep", "seeds: [1]\narms: a: {sweep: \"finetune.steps\": [1, 2], zip: {\"finetune.steps\": [200, 400], \"finetune.learningRate\": [2e-3, 1e-3]}}", "study.cue:7:68: arms.a.zip.\"finetune.steps\": it is swept by arms.a.sweep.\"finetune.steps\" already (do one of the two)"},
-		{"value twice", "seeds: [1]\narms: a: sweep: \"finetune.beta\": [1, 2, 1.0]", "study.cue:7:41: arms.a.sweep.\"finetune.beta\"[2]: 1 is twice in the sweep (leave one of them out)"},
+		{"zip of one", "seeds: [1]\narms: a: zip: \"finetune.beta\": [1]", "study.cue:7:15: arms.a.zip: has only one axis (name two or more, or write sweep)"},
+		{"uneven zip", "seeds: [1]\narms: a: zip: {\"finetune.steps\": [200, 400], \"finetune.learningRate\": [2e-3]}", "study.cue:7:71: arms.a.zip.\"finetune.learningRate\": has 1 value, and finetune.steps has 2 (coupled axes change together: give both the same number of values)"},
+		{"zip step twice", "seeds: [1]\narms: a: zip: {\"finetune.steps\": [200, 200], \"finetune.learningRate\": [1e-3, 0.001]}", "study.cue:7:40: arms.a.zip.\"finetune.steps\"[1]: this step is repeated in the zip (leave one of them out)"},
+		{"zip and sweep", "seeds: [1]\narms: a: {sweep: \"finetune.steps\": [1, 2], zip: {\"finetune.steps\": [200, 400], \"finetune.learningRate\": [2e-3, 1e-3]}}", "study.cue:7:68: arms.a.zip.\"finetune.steps\": it is swept by arms.a.sweep.\"finetune.steps\" already (keep one of the two)"},
+		{"value twice", "seeds: [1]\narms: a: sweep: \"finetune.beta\": [1, 2, 1.0]", "study.cue:7:41: arms.a.sweep.\"finetune.beta\"[2]: 1 is repeated in the sweep (leave one of them out)"},
 		{"sweep no list", "seeds: [1]\narms: a: sweep: \"finetune.beta\": 0.5", "study.cue:7:34: arms.a.sweep.\"finetune.beta\": 0.5 is not a list of values (write \"finetune.beta\": [VALUE, …])"},
-		{"sweep of a group", "seeds: [1]\narms: a: sweep: \"finetune.mix\": [1]", "study.cue:7:17: arms.a.sweep.\"finetune.mix\": there is no such axis (it is a group: name one of its scalars, such as finetune.mix.labelled)"},
-		{"set and sweep", "seeds: [1]\narms: a: {set: finetune: beta: 1, sweep: \"finetune.beta\": [1, 2]}", "study.cue:7:32: arms.a.set.finetune.beta: the arm sets it and sweeps it (do one of the two)"},
-		{"inner sweeps the outer's", "seeds: [1]\narms: a: {sweep: \"finetune.beta\": [1, 2], arms: b: sweep: \"finetune.beta\": [3]}", "study.cue:7:76: arms.a.arms.b.sweep.\"finetune.beta\": it is swept by arms.a.sweep.\"finetune.beta\" already (do one of the two)"},
-		{"inner sets the outer's axis", "seeds: [1]\narms: a: {sweep: \"finetune.beta\": [1, 2], arms: b: set: finetune: beta: 3}", "study.cue:7:73: arms.a.arms.b.set.finetune.beta: it is swept by arms.a.sweep.\"finetune.beta\" already (do one of the two)"},
+		{"sweep of a group", "seeds: [1]\narms: a: sweep: \"finetune.mix\": [1]", "study.cue:7:17: arms.a.sweep.\"finetune.mix\": unknown axis (it is a group: name one of its scalars, such as finetune.mix.labelled)"},
+		{"set and sweep", "seeds: [1]\narms: a: {set: finetune: beta: 1, sweep: \"finetune.beta\": [1, 2]}", "study.cue:7:32: arms.a.set.finetune.beta: the arm sets it and sweeps it (keep one of the two)"},
+		{"inner sweeps the outer's", "seeds: [1]\narms: a: {sweep: \"finetune.beta\": [1, 2], arms: b: sweep: \"finetune.beta\": [3]}", "study.cue:7:76: arms.a.arms.b.sweep.\"finetune.beta\": it is swept by arms.a.sweep.\"finetune.beta\" already (keep one of the two)"},
+		{"inner sets the outer's axis", "seeds: [1]\narms: a: {sweep: \"finetune.beta\": [1, 2], arms: b: set: finetune: beta: 3}", "study.cue:7:73: arms.a.arms.b.set.finetune.beta: it is swept by arms.a.sweep.\"finetune.beta\" already (keep one of the two)"},
 		{"unused in every inner arm", "seeds: [1]\narms: a: {set: finetune: beta: 3, arms: {b: set: finetune: method: \"none\", c: set: finetune: mix: pretraining: 0}}", "study.cue:7:32: arms.a.set.finetune.beta: the arm's trials do not use it: finetune.mix.pretraining is 0 (leave it out, or change what makes it unused)"},
-		{"own seed", "seeds: [1]\narms: a: seeds: [2]", "study.cue:7:17: arms.a.seeds[0]: seed 2 is not one of the study's (write some of seeds)"},
+		{"own seed", "seeds: [1]\narms: a: seeds: [2]", "study.cue:7:17: arms.a.seeds[0]: seed 2 is not a seed of the study (name some of the study's seeds)"},
 		{"no inner arm", "seeds: [1]\narms: a: arms: {}", "study.cue:7:16: arms.a.arms: it is empty (leave arms out to run this arm alone)"},
 		{"no arm", "seeds: [1]\narms: {}", "study.cue:7:7: arms: it is empty (leave arms out to run the base alone)"},
 		{"arm's field", "seeds: [1]\narms: a: sets: finetune: beta: 1", "study.cue:7:10: arms.a.sets: an arm has no such field (did you mean set?)"},
@@ -450,8 +450,8 @@ func TestMistakes(t *testing.T) {
 		{"nothing to learn from", "seeds: [1]\narms: a: set: finetune: mix: {labelled: 0, unlabelled: 0, pretraining: 0}", "study.cue:7:41: finetune.mix.labelled: nothing to fine-tune on: labelled, unlabelled and pretraining data are all left out (give one a weight and images, or set finetune.method to \"none\")"},
 		{"best of none", "seeds: [1]\narms: a: set: {evaluate: bestOf: 2, reward: loss: \"none\"}", "study.cue:7:34: evaluate.bestOf: the best of several is chosen by the trial's own reward, and reward.loss is \"none\" (set evaluate.bestOf to 1 or learn a reward)"},
 		{"arm's name", "seeds: [1]\narms: \"a/b\": set: {}", "study.cue:7:7: arms.\"a/b\": \"a/b\" is not a valid name of an arm (a name holds none of [ ] @ / , and neither begins nor ends with a space)"},
-		{"seeds twice", "seeds: [1, 2, 1]", "study.cue:6:15: seeds[2]: seed 1 is there twice (seeds are replicates: all must differ)"},
-		{"no seeds", "title: \"x\"", "study.cue: seeds: the study has none (write seeds: [1, 2])"},
+		{"seeds twice", "seeds: [1, 2, 1]", "study.cue:6:15: seeds[2]: seed 1 is repeated (seeds are replicates: all must differ)"},
+		{"no seeds", "title: \"x\"", "study.cue: seeds: the study has no seeds (write seeds: [1, 2])"},
 		{"half a seed", "seeds: [{pretraining: 1}]", "study.cue:6:9: seeds[0]: has no feedback (write {pretraining: 1, feedback: 2}, or one number for both)"},
 		{"reference", "seeds: [1]\narms: {\"all data\": set: {}}\ncompare: reference: \"all dta\"", "study.cue:8:21: compare.reference: the study has no arm \"all dta\" (did you mean all data?)"},
 		{"newer version", "seeds: [1]\nversion: 2", "study.cue:7:10: version: the study is written for version 2 of the language, and this program reads 1 (install a newer ablate, or write version: 1 if the study needs nothing newer)"},
@@ -463,12 +463,12 @@ func TestMistakes(t *testing.T) {
 		{"empty seeds", "seeds: []", "study.cue:6:8: seeds: it is empty (write seeds: [1, 2])"},
 		{"seed's field", "seeds: [{pretraining: 1, feedbak: 2}]", "study.cue:6:9: seeds[0]: has no feedback (write {pretraining: 1, feedback: 2}, or one number for both)\nstudy.cue:6:26: seeds[0].feedbak: a seed has no such field (did you mean feedback?)"},
 		{"unknown reference", "seeds: [1]\nbase: finetune: beta: rate", "study.cue:7:23: base.finetune.beta: reference \"rate\" not found (define it in this package, import it, or quote it if it is a string)"},
-		{"no value", "seeds: [1]\nbase: finetune: beta: number", "study.cue:7:23: base.finetune.beta: number is not a value yet; must be a number >=0"},
+		{"no value", "seeds: [1]\nbase: finetune: beta: number", "study.cue:7:23: base.finetune.beta: number is not a concrete value; must be a number >=0"},
 		{"group is a scalar", "seeds: [1]\nbase: finetune: 3", "study.cue:7:17: base.finetune: 3 is not a struct; must be a struct with method, trains, anchor, beta, prediction, velocity, kl, mix, steps, batch, learningRate, warmup, schedule, ema, clip, adam, lora, probes, probeImages, rounds, fresh, softmax, filtered, dpo, kto, awm, nft, crd, rollout, ddpo, dpok, grpo, refl, draft"},
 		{"scalar is a group", "seeds: [1]\nbase: finetune: beta: {a: 1}", "study.cue:7:23: base.finetune.beta: { a: 1 } is a struct; must be a number >=0"},
 		{"compare's field", "seeds: [1]\ncompare: refrence: \"base\"", "study.cue:7:10: compare.refrence: compare has no such field (did you mean reference?)"},
-		{"a metric that is none", "seeds: [1]\ncompare: detect: alignmet: 0.1", "study.cue:7:18: compare.detect.alignmet: there is no such metric (did you mean alignment?)"},
-		{"shows a metric that is none", "seeds: [1]\ncompare: show: [\"proxy\", \"distance.k\"]", "study.cue:7:26: compare.show[1]: there is no metric \"distance.k\" (did you mean distance.kl?)"},
+		{"a metric that is none", "seeds: [1]\ncompare: detect: alignmet: 0.1", "study.cue:7:18: compare.detect.alignmet: unknown metric (did you mean alignment?)"},
+		{"shows a metric that is none", "seeds: [1]\ncompare: show: [\"proxy\", \"distance.k\"]", "study.cue:7:26: compare.show[1]: unknown metric \"distance.k\" (did you mean distance.kl?)"},
 		{"shows no list", "seeds: [1]\ncompare: show: \"proxy\"", "study.cue:7:16: compare.show: \"proxy\" is not a list of metrics (write show: [\"distance.kl\"])"},
 		{"a contrast of a row with itself", "seeds: [1]\ncompare: contrasts: [{a: \"x\", b: \"x\"}]", "study.cue:7:22: compare.contrasts[0]: \"x\" is compared with itself (write contrasts: [{a: \"awm\", b: \"kto\"}])"},
 		{"looks are no list", "seeds: [1]\ncompare: looks: 3", "study.cue:7:17: compare.looks: 3 is not a list of numbers of seeds (write looks: [3, 5, 8, 12])"},
@@ -479,12 +479,12 @@ func TestMistakes(t *testing.T) {
 		{"more seeds than looks", "seeds: [1, 2, 3, 4]\ncompare: looks: [3, 3.5]", "study.cue:7:21: compare.looks[1]: 3.5 is not a number of seeds from 3 to 10000 (an interval over seeds needs three)"},
 		{"a last look below the seeds", "seeds: [1, 2, 3, 4, 5, 6]\ncompare: looks: [3, 5]", "study.cue:7:17: compare.looks: the study has 6 seeds, and its last look is at 5 (the last look has all seeds)"},
 		{"looks with an arm's seeds", "seeds: [1, 2]\narms: {a: set: {}, b: seeds: [1]}\ncompare: looks: [3, 5]", "study.cue:7:30: arms.b: the arm names its seeds, and compare.looks adds seeds while the study runs (leave out one of the two)"},
-		{"widths without looks", "seeds: [1]\ncompare: precise: alignment: 0.1", "study.cue:7:19: compare.precise: widths of intervals are reached by adding seeds, and the study has no looks (write looks: [3, 5, 8, 12] beside it)"},
+		{"widths without looks", "seeds: [1]\ncompare: precise: alignment: 0.1", "study.cue:7:19: compare.precise: an interval reaches a width by adding seeds, but the study has no looks (write looks: [3, 5, 8, 12] beside it)"},
 		{"a width of 0", "seeds: [1]\ncompare: {looks: [3, 5], precise: alignment: 0}", "study.cue:7:46: compare.precise.alignment: 0 is not a width of an interval (write the width that would be narrow enough)"},
-		{"a choice of nothing", "seeds: [1, 2]\narms: a: {pick: {by: \"alignment\", on: [1], report: [2]}}", "study.cue:7:17: arms.a.pick: the arm has one point, so that there is none to choose (sweep an axis, or leave pick out)"},
-		{"a choice on its own seeds", "seeds: [1, 2]\narms: a: {sweep: \"finetune.beta\": [0, 1], pick: {by: \"alignment\", on: [1], report: [1, 2]}}", "study.cue:7:49: arms.a.pick: seed 1 is in both on and report; a value on the seeds of the choice gains by it (use each seed for one of the two)"},
-		{"a choice by nothing", "seeds: [1, 2]\narms: a: {sweep: \"finetune.beta\": [0, 1], pick: {by: \"alignmet\", on: [1], report: [2]}}", "study.cue:7:54: arms.a.pick.by: there is no metric \"alignmet\" (did you mean alignment?)"},
-		{"half a choice", "seeds: [1, 2]\narms: a: {sweep: \"finetune.beta\": [0, 1], pick: {by: \"alignment\", on: [1]}}", "study.cue:7:49: arms.a.pick: a choice needs by, on and report (write pick: {by: \"alignment\", on: [1, 2], report: [3, 4, 5]})"},
+		{"a choice of nothing", "seeds: [1, 2]\narms: a: {pick: {by: \"alignment\", on: [1], report: [2]}}", "study.cue:7:17: arms.a.pick: the arm has one point, so that there is nothing to select (sweep an axis, or leave pick out)"},
+		{"a choice on its own seeds", "seeds: [1, 2]\narms: a: {sweep: \"finetune.beta\": [0, 1], pick: {by: \"alignment\", on: [1], report: [1, 2]}}", "study.cue:7:49: arms.a.pick: seed 1 is in both on and report; values on the seeds of the selection are biased upwards (use each seed for one of the two)"},
+		{"a choice by nothing", "seeds: [1, 2]\narms: a: {sweep: \"finetune.beta\": [0, 1], pick: {by: \"alignmet\", on: [1], report: [2]}}", "study.cue:7:54: arms.a.pick.by: unknown metric \"alignmet\" (did you mean alignment?)"},
+		{"half a choice", "seeds: [1, 2]\narms: a: {sweep: \"finetune.beta\": [0, 1], pick: {by: \"alignment\", on: [1]}}", "study.cue:7:49: arms.a.pick: pick needs by, on and report (write pick: {by: \"alignment\", on: [1, 2], report: [3, 4, 5]})"},
 		{"a choice's field", "seeds: [1, 2]\narms: a: {sweep: \"finetune.beta\": [0, 1], pick: {by: \"alignment\", on: [1], report: [2], at: 3}}", "study.cue:7:89: arms.a.pick.at: pick has no such field (allowed: by, on, report)"},
 		{"a control that is none", "seeds: [1]\narms: a: control: 1", "study.cue:7:19: arms.a.control: 1 is neither true nor false (write control: true, or leave it out)"},
 		{"prompts of an unknown kind", "seeds: [1]\ncompare: prompts: \"sample\"", "study.cue:7:19: compare.prompts: \"sample\" is not a kind of prompts; must be fixed or sampled (did you mean sampled?)"},
@@ -499,7 +499,7 @@ func TestMistakes(t *testing.T) {
 		{"title", "seeds: [1]\ntitle: 3", "study.cue:7:8: title: 3 is not a string"},
 		{"preset conflicts", "seeds: [1]\nbase: {reward: lambda: 1}\nbase: presets.lee2023", "study.cue:7:24: base.reward.lambda: conflicting values 1 and 0.5 (mismatched types int and float)"},
 		{"unknown preset", "seeds: [1]\nbase: presets.lee2022", "study.cue:7:15: base: undefined field: lee2022"},
-		{"conflict hides nothing", "seeds: [1, 1]\nbase: finetune: beta: 1\nbase: finetune: beta: 2\nbase: finetune: stesp: 3", "study.cue:6:12: seeds[1]: seed 1 is there twice (seeds are replicates: all must differ)\nstudy.cue:8:23: base.finetune.beta: conflicting values 2 and 1"},
+		{"conflict hides nothing", "seeds: [1, 1]\nbase: finetune: beta: 1\nbase: finetune: beta: 2\nbase: finetune: stesp: 3", "study.cue:6:12: seeds[1]: seed 1 is repeated (seeds are replicates: all must differ)\nstudy.cue:8:23: base.finetune.beta: conflicting values 2 and 1"},
 		{"heads", "seeds: [1]\nbase: model: shapes: heads: 5", "study.cue:7:29: model.shapes.heads: width 192 is not a multiple of heads 5 (every head has width/heads numbers)"},
 		{"conflict", "seeds: [1]\nbase: finetune: beta: 1\nbase: finetune: beta: 2", "study.cue:8:23: base.finetune.beta: conflicting values 2 and 1"},
 		{"both", "seeds: [1]\nbase: model: {shapes: {}, checkpoint: path: \"x\"}", "study.cue:7:14: base.model: has both shapes and checkpoint (a trial has one of them)"},
@@ -565,8 +565,8 @@ func TestCannotBeLoaded(t *testing.T) {
 	}
 }
 
-// TestIdentity: contents are equal exactly if their ids are; the number of
-// points is the product of the axes' lengths less what collapsed.
+// TestIdentity checks that contents are equal exactly if their ids are, and that the number of
+// points is the product of the axes' lengths minus the collapsed points.
 func TestIdentity(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 3).Draw(t, "betas")
@@ -621,8 +621,8 @@ func FuzzLoad(f *testing.F) {
 	f.Add("seeds: [1]\narms: a: {sweep: \"finetune.beta\": [0, 1]}\ncompare: reference: \"a\"")
 	root := module(f, nil)
 	f.Fuzz(func(t *testing.T, body string) {
-		// CUE itself takes long for some inputs. What users run is bounded by a
-		// child process, which FuzzVet of runner/cli goes through.
+		// CUE takes long for some inputs. For users, time is limited by a child process, which
+		// FuzzVet of runner/cli runs.
 		if len(body) > 200 || strings.ContainsAny(body, "|*") {
 			t.Skip()
 		}
@@ -638,7 +638,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// TestNames: studies that are not the same have other names, wherever they lie.
+// TestNames checks that different studies in one module have different names.
 func TestNames(t *testing.T) {
 	body := head + "\nseeds: [1]\narms: a: {}\n}\n"
 	root := module(t, map[string]string{

@@ -21,14 +21,14 @@ import (
 	"ablate/experiments/schema"
 )
 
-// Load reads the study in a folder, or in one file, checks it and expands it to
-// its trials. A mistake of the study, or of o.Set, is an *Errors with every
-// mistake that was found; other errors name the folder.
+// Load reads the study in a folder or in one file, checks it and expands it to its trials.
+// Mistakes of the study or of o.Set give an *Errors with every mistake that was found; other
+// errors name the folder.
 //
-// The schema that the study imports is the program's own, whatever copy of it
-// lies in the study's module, and no registry is asked for anything.
+// The schema is always the program's own, even if the study's module has another copy, and no
+// CUE registry is used.
 func Load(path string, o Options) (s *Study, err error) {
-	defer func() { // CUE's evaluator may panic on what nobody has written before
+	defer func() { // CUE's evaluator may panic on unusual input
 		if p := recover(); p != nil {
 			s, err = nil, fmt.Errorf("study %s: cannot be evaluated (%v): simplify it, or report this", path, p)
 		}
@@ -47,7 +47,7 @@ func Load(path string, o Options) (s *Study, err error) {
 	return s, nil
 }
 
-// load reads a study; its mistakes are in r.m.
+// load reads a study. Its mistakes are in r.m.
 func (r *reader) load(path string, o Options) (*Study, error) {
 	fail := func(err error) (*Study, error) { return nil, fmt.Errorf("study %s: %w", path, err) }
 	info, err := os.Stat(path)
@@ -76,19 +76,19 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 	root := moduleRoot(dir)
 	switch {
 	case root == "":
-		r.m.add(where{file: r.file}, "", "it lies in no CUE module: no folder at or above it holds cue.mod", "'ablate init DIR' makes a module with an example study")
+		r.m.add(where{file: r.file}, "", "it is not in a CUE module: no folder at or above it contains cue.mod", "'ablate init DIR' makes a module with an example study")
 		return nil, nil
 	case !info.IsDir() && !info.Mode().IsRegular():
 		r.m.add(where{file: r.file}, "", "it is neither a file nor a folder", "name a folder or file of a CUE package")
 		return nil, nil
 	case strings.Contains(filepath.Base(abs), ":"):
-		r.m.add(where{file: r.file}, "", fmt.Sprintf("CUE reads nothing that has a colon in its name, and %q has", filepath.Base(abs)), "any other character is allowed in a name: rename it")
+		r.m.add(where{file: r.file}, "", fmt.Sprintf("CUE cannot read a file or folder with a colon in its name, such as %q", filepath.Base(abs)), "rename it: all other characters are allowed")
 		return nil, nil
 	}
 	s := &Study{Root: root, Dir: dir, Version: schema.Version}
 	named := abs
 	if !info.IsDir() && alone(abs) {
-		named = dir // the file is the package
+		named = dir // the file is the whole package
 	}
 	s.Declared, s.Path = studyName(root, named)
 	s.Name = s.Declared
@@ -102,12 +102,12 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 		return fail(err)
 	}
 	if m.differs {
-		s.Notes = append(s.Notes, "the module's copy of the schema ("+r.name(m.schemaDir)+") differs from this program's own, which is used: 'ablate init' there renews it")
+		s.Notes = append(s.Notes, "the module's copy of the schema ("+r.name(m.schemaDir)+") differs from this program's, which is used instead: run 'ablate init' there to update it")
 	}
 	r.schemaDir = m.schemaDir
-	// The study is evaluated twice: as it is, which alone knows what it stands
-	// for, and with a schema that allows everything, so that every mistake can be
-	// found where CUE's first one would hide the others.
+	// The study is evaluated twice: under the schema, which alone gives the right values, and
+	// under one that allows everything, so that all mistakes are found where CUE would stop at
+	// the first.
 	build := func(overlay map[string]load.Source) (cue.Value, error) {
 		defer r.alive()
 		return m.build(ctx, dir, file, overlay)
@@ -122,12 +122,12 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 	}
 	strict := error(nil)
 	r.real, strict = build(m.strict)
-	if v.LookupPath(cue.ParsePath("from")).Exists() { // of #Imported
+	if v.LookupPath(cue.ParsePath("from")).Exists() { // the study is an #Imported
 		switch {
 		case strict != nil:
 			r.cue(strict)
 		case len(o.Set) > 0:
-			r.m.add(where{file: r.file}, "", "its results are imported, so that --set has nothing to change", "leave --set out")
+			r.m.add(where{file: r.file}, "", "--set cannot change a study of imported results", "leave --set out")
 		default:
 			r.imported(r.real, s)
 		}
@@ -137,13 +137,13 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 	s.Files = r.files
 	for _, err := range append(r.doubts, strict) {
 		if err != nil && len(r.m.list) == 0 {
-			r.cue(err) // CUE knows something that nothing here looks for
+			r.cue(err) // CUE found an error that is not checked here
 		}
 	}
 	return s, nil
 }
 
-// beside names the nearest of what lies where a path should be.
+// beside returns a hint with the nearest existing name in the folder of a missing path.
 func beside(path string) string {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
@@ -161,8 +161,7 @@ func beside(path string) string {
 	return "name a folder or file of a CUE package"
 }
 
-// alone reports whether a file is the only one of its folder that can be part of a
-// package.
+// alone reports whether a file is the only file of a package in its folder.
 func alone(file string) bool {
 	entries, err := os.ReadDir(filepath.Dir(file))
 	return err == nil && !slices.ContainsFunc(entries, func(d fs.DirEntry) bool {
@@ -170,36 +169,35 @@ func alone(file string) bool {
 	})
 }
 
-// studyName is a study's name: where its package or file lies below the module's
-// root. Its path from there is the same, but for a study at the root itself, which
-// has the root's name.
+// studyName returns a study's name, the path of its package or file below the module's root,
+// and its path from there. A study at the root itself has the root's name and the path ".".
 func studyName(root, study string) (name, path string) {
 	rel, err := filepath.Rel(root, study)
 	if err != nil || rel == "." {
 		return filepath.Base(root), "."
 	}
 	path = rel
-	if rel[0] == '-' { // a command would take it for a flag
+	if rel[0] == '-' { // otherwise a command would parse it as a flag
 		path = "." + string(filepath.Separator) + rel
 	}
 	return filepath.ToSlash(rel), path
 }
 
-// reader reads one study and gathers its mistakes.
+// reader reads one study and collects its mistakes.
 type reader struct {
 	*grammar
 	m         *mistakes
-	real      cue.Value // the study under the schema itself
-	file      string    // the study, for mistakes without a place
+	real      cue.Value // the study under the program's schema
+	file      string    // the study, for mistakes without a position
 	cwd       string
 	dir       string // the study's own folder
 	schemaDir string
 	files     []File
 	alive     func()
-	doubts    []error // of structs that could not be read in full
+	doubts    []error // errors of CUE in structs that could not be read in full
 }
 
-// name is a file as the user would name it: relative where that is shorter.
+// name returns a path as the user would write it: relative where that is shorter.
 func (r *reader) name(file string) string {
 	if rel, err := filepath.Rel(r.cwd, file); err == nil && len(rel) < len(file) {
 		return rel
@@ -207,7 +205,7 @@ func (r *reader) name(file string) string {
 	return file
 }
 
-// own reports whether a position lies in what the user wrote.
+// own reports whether a position is in a file of the user.
 func (r *reader) own(p token.Pos) bool {
 	return p.IsValid() && p.Filename() != "" && !strings.HasPrefix(p.Filename(), r.schemaDir+string(filepath.Separator)) && filepath.Ext(p.Filename()) == ".cue" && filepath.IsAbs(p.Filename())
 }
@@ -221,7 +219,7 @@ var (
 	noPackage = regexp.MustCompile(`(?i)no (cue files|files|packages|instances)|build constraints exclude`)
 )
 
-// cue turns errors of CUE into mistakes, the user's own position first.
+// cue converts errors of CUE into mistakes, at the user's own position where there is one.
 func (r *reader) cue(err error) {
 	if no := (*refusal)(nil); errors.As(err, &no) {
 		at := where{file: r.name(no.file)}
@@ -242,7 +240,7 @@ func (r *reader) cue(err error) {
 		format, args := e.Msg()
 		msg := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
 		hint := ""
-		// Why an import failed is in the error below, with the same place.
+		// The reason why an import failed is in the wrapped error, with the same position.
 		if cause := cueerrors.Error(nil); strings.HasSuffix(msg, "import failed") && errors.As(errors.Unwrap(e), &cause) {
 			format, args := cause.Msg()
 			msg = strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
@@ -256,7 +254,7 @@ func (r *reader) cue(err error) {
 		}
 		switch {
 		case multiple.MatchString(e.Error()):
-			msg, hint = "the folder holds two packages: "+multiple.FindString(e.Error()), "a study is one package: name one file, or put each into a folder of its own"
+			msg, hint = "the folder has two packages: "+multiple.FindString(e.Error()), "a study is one package: name one file, or put each into a folder of its own"
 		case strings.HasPrefix(msg, "reference ") && strings.HasSuffix(msg, " not found"):
 			hint = "define it in this package, import it, or quote it if it is a string"
 		case noPackage.MatchString(e.Error()):
@@ -268,14 +266,14 @@ func (r *reader) cue(err error) {
 	}
 }
 
-// hashSet names what --set changes, for the folder of results.
+// hashSet returns a hash of the changes by --set, for the name of the folder of results.
 func hashSet(p partial) string {
 	sum := sha256.Sum256([]byte(strings.Join(p.lines(), "\n")))
 	return hex.EncodeToString(sum[:4])
 }
 
-// fields lists a struct's regular fields; a mistake if v is none. Of a struct in
-// which CUE finds an error, only the known fields can be had.
+// fields returns a struct's regular fields, and adds a mistake if v is not a struct. Of a
+// struct in which CUE finds an error, it returns only known fields.
 func (r *reader) fields(v cue.Value, path string, want string, known ...string) []field {
 	var out []field
 	if err := v.Err(); err != nil {
@@ -303,7 +301,7 @@ type field struct {
 	value cue.Value
 }
 
-// names are the fields' names.
+// names returns the names of fields.
 func names(list []field) []string {
 	var out []string
 	for _, f := range list {

@@ -8,9 +8,8 @@ import (
 	"ablate/experiments/language"
 )
 
-// TestMethods: a name that stands for another is one trial with it, a method
-// uses its own constants and no others, and what learns from labels alone
-// needs no reward.
+// TestMethods checks that two names of a method give the same trial, that a method uses its own
+// constants and no others, and that a method that trains on labels alone needs no reward.
 func TestMethods(t *testing.T) {
 	s, err := language.Load(study(t, `seeds: [1]
 arms: {
@@ -60,8 +59,8 @@ arms: {
 	}
 }
 
-// TestPublished: the constants of a method's preset are its defaults; only the
-// optimizer's are those of the published model.
+// TestPublished checks that the constants of a method's preset are its defaults, except those
+// of the optimizer, which are those of the publication's model.
 func TestPublished(t *testing.T) {
 	arms := ""
 	names := map[string]string{"rwr": "softmax-weighted", "filtered": "filtered", "dpo": "dpo", "kto": "kto", "awm": "awm", "nft": "nft", "crd": "crd",
@@ -93,8 +92,8 @@ schema.#Study & {seeds: [1], arms: {` + arms + `}}
 	}
 }
 
-// TestMethodErrors: what a method can't learn from, and groups that no draw
-// holds, are errors before anything runs.
+// TestMethodErrors checks that a method without a signal to train on, and groups larger than
+// the number of draws, are errors before anything runs.
 func TestMethodErrors(t *testing.T) {
 	const pairs = `takes a score of at least a threshold for good, and the scores of a "bradley-terry" reward, which learns from pairs, have no threshold (set reward.loss to "mse" or "cross-entropy", or learn from the labelled images alone)`
 	for _, tc := range []struct{ set, want string }{

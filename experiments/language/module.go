@@ -21,7 +21,7 @@ import (
 	"ablate/experiments/schema"
 )
 
-// moduleRoot finds the folder that holds cue.mod, at or above dir; "" if none does.
+// moduleRoot returns the folder that contains cue.mod, at or above dir, or "" if there is none.
 func moduleRoot(dir string) string {
 	for at := dir; ; at = filepath.Dir(at) {
 		if info, err := os.Stat(filepath.Join(at, "cue.mod")); err == nil && info.IsDir() {
@@ -33,16 +33,16 @@ func moduleRoot(dir string) string {
 	}
 }
 
-// moduleLine finds the module's path in module.cue.
+// moduleLine matches the module's path in module.cue.
 var moduleLine = regexp.MustCompile(`(?m)^\s*module:\s*"([^"@]*)`)
 
-// A module is the CUE module that a study lies in, with the program's own schema
-// where the study's import finds it, in the place of every file that lies there.
+// A module is the CUE module of a study. Overlays put the program's schema at the path of the
+// study's import, and replace every other file there.
 type module struct {
-	root, path    string // its folder; its name, without a version
-	schemaDir     string // of the schema in it
+	root, path    string // folder; module path without a version
+	schemaDir     string // folder of the schema in the module
 	strict, loose map[string]load.Source
-	differs       bool // the copy of the schema that lies there is another
+	differs       bool // the module's copy of the schema differs from the program's
 }
 
 func openModule(root string) (*module, error) {
@@ -95,7 +95,7 @@ func openModule(root string) (*module, error) {
 	return m, nil
 }
 
-// vendoredFiles reads the files of CUE in a folder, and in the folders in it.
+// vendoredFiles reads the CUE files in a folder and, with deeper, in its subfolders.
 func vendoredFiles(dir string, files map[string][]byte, deeper bool) error {
 	list, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -107,7 +107,7 @@ func vendoredFiles(dir string, files map[string][]byte, deeper bool) error {
 		name := filepath.Join(dir, e.Name())
 		info, err := os.Stat(name)
 		switch {
-		case err != nil: // a link to nowhere
+		case err != nil: // a broken link
 		case info.IsDir() && deeper:
 			if err := vendoredFiles(name, files, false); err != nil {
 				return err
@@ -121,15 +121,14 @@ func vendoredFiles(dir string, files map[string][]byte, deeper bool) error {
 	return nil
 }
 
-// build evaluates the package in dir, or one file of it, on top of an overlay.
+// build evaluates the package in dir, or one file of it, with an overlay.
 //
-// A package is given to CUE by its files, for CUE wants that the names of the
-// folders above a package can stand in an import path, which nobody asks for
-// here: a study's folder may have any name.
+// A package is given to CUE by its files, because CUE otherwise requires that the names of the
+// folders above a package are valid in an import path. A study's folder may have any name.
 func (m *module) build(ctx *cue.Context, dir, file string, overlay map[string]load.Source) (cue.Value, error) {
 	config := load.Config{Dir: dir, ModuleRoot: m.root, Overlay: overlay, Env: append(os.Environ(), "CUE_REGISTRY=none")}
 	var err error
-	args := []string{"cue:"} // the kind of the files, whatever they are called
+	args := []string{"cue:"} // declares the type of the files, whatever their names are
 	if file != "" {
 		args = append(args, file)
 	} else {
@@ -150,8 +149,8 @@ func (m *module) build(ctx *cue.Context, dir, file string, overlay map[string]lo
 	if err != nil {
 		return cue.Value{}, err
 	}
-	// What CUE does not know of a package that is given by its files, and must
-	// to embed files.
+	// CUE does not set these for a package that is given by its files, and needs them to embed
+	// files.
 	inst.Module, inst.Root = m.path, m.root
 	if err := m.embeds(inst, map[*build.Instance]bool{}); err != nil {
 		return cue.Value{}, err
@@ -160,8 +159,8 @@ func (m *module) build(ctx *cue.Context, dir, file string, overlay map[string]lo
 	return v, v.Validate()
 }
 
-// quiet hides the devices, pipes and dead links beside a package, in its folder
-// and those above: CUE reads all that lies there, and some of it never ends.
+// quiet hides devices, pipes and broken links in a package's folder and those above, because
+// CUE reads all files there, and reading some of these never ends.
 func (m *module) quiet(dir string, overlay map[string]load.Source) (map[string]load.Source, error) {
 	overlay = maps.Clone(overlay)
 	for at := dir; ; at = filepath.Dir(at) {
@@ -188,7 +187,7 @@ func (m *module) quiet(dir string, overlay map[string]load.Source) (map[string]l
 
 func one(insts []*build.Instance) (*build.Instance, error) {
 	if len(insts) != 1 {
-		return nil, fmt.Errorf("%d packages where a study is one", len(insts))
+		return nil, fmt.Errorf("there are %d packages, and a study is one package", len(insts))
 	}
 	if err := insts[0].Err; err != nil {
 		return nil, err
@@ -196,18 +195,18 @@ func one(insts []*build.Instance) (*build.Instance, error) {
 	return insts[0], nil
 }
 
-// refusal is a file that a study names and must not read.
+// refusal is the error for a file that a study names and must not read.
 type refusal struct {
 	file      string
-	pos       token.Pos // where there is one
+	pos       token.Pos // may be invalid
 	about     string
 	msg, hint string
 }
 
 func (r *refusal) Error() string { return r.file + ": " + r.msg }
 
-// embeds refuses to embed what does not lie in the module: CUE refuses paths
-// that lead out of it, and follows links.
+// embeds returns an error if the study embeds files outside the module. CUE itself refuses
+// paths that leave the module, but follows links.
 func (m *module) embeds(inst *build.Instance, seen map[*build.Instance]bool) error {
 	if seen[inst] {
 		return nil
@@ -220,16 +219,16 @@ func (m *module) embeds(inst *build.Instance, seen map[*build.Instance]bool) err
 	for _, f := range inst.Files {
 		list, err := embed.EmbeddedPaths(filepath.Base(f.Filename), f)
 		if err != nil {
-			return cueerrors.Wrapf(err, err.Position(), "@embed") // CUE's own words
+			return cueerrors.Wrapf(err, err.Position(), "@embed") // keeps CUE's message
 		}
 		dir := filepath.Dir(f.Filename)
 		if len(list) > 0 && strings.ContainsAny(dir, `\:`) {
-			return &refusal{f.Filename, list[0].Attribute.Pos, "@embed", fmt.Sprintf("CUE embeds nothing below a folder with a backslash or a colon in its name, as in %q", dir), "rename the folder"}
+			return &refusal{f.Filename, list[0].Attribute.Pos, "@embed", fmt.Sprintf("CUE cannot embed files below a folder with a backslash or a colon in its name, as in %q", dir), "rename the folder"}
 		}
 		for _, e := range list {
 			names, err := e.FindAll(os.DirFS(dir))
 			if err != nil {
-				continue // as CUE will find
+				continue // CUE reports this error
 			}
 			for _, name := range names {
 				no := &refusal{file: f.Filename, pos: e.Attribute.Pos, about: "@embed"}
@@ -238,7 +237,7 @@ func (m *module) embeds(inst *build.Instance, seen map[*build.Instance]bool) err
 					continue
 				}
 				if rel, err := filepath.Rel(root, target); err != nil || !filepath.IsLocal(rel) {
-					no.msg, no.hint = fmt.Sprintf("%s leads to %s, which lies outside of the module", name, target), "a study embeds files of its own module: copy the file into it"
+					no.msg, no.hint = fmt.Sprintf("%s points to %s, which is outside of the module", name, target), "a study embeds files of its own module: copy the file into it"
 					return no
 				}
 				if info, err := os.Stat(target); err == nil && !info.Mode().IsRegular() && !info.IsDir() {

@@ -14,7 +14,8 @@ import (
 	"ablate/experiments/language"
 )
 
-// TestPaths: a study's path names it to a command, whatever the folder is called.
+// TestPaths checks that a study's path identifies it in a command, whatever the name of the
+// folder is.
 func TestPaths(t *testing.T) {
 	one := head + "seeds: [1]\n}\n"
 	root := module(t, map[string]string{"s.cue": one, "-x/s.cue": one, "f@deadbeef/s.cue": one})
@@ -26,16 +27,15 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestAnyFolder: a study's folder may have any name that a file system takes,
-// but for the colon, which is named. The package is that of CUE: files of the
-// folders above belong to it, tools and files that are conditional do not, and
-// it embeds what lies beside it.
+// TestAnyFolder checks that a study's folder may have any name of the file system except one
+// with a colon, which is an error. The package is that of CUE: it includes files of the folders
+// above, excludes tools and files with build conditions, and embeds files of its folder.
 func TestAnyFolder(t *testing.T) {
 	for _, name := range []string{"plain", "my study", "étude", "日本", "a&b", "a,b", "it's", "f(", "f@deadbeef", "gl[", "v[2]", "a#b", "a%20b", "a=b",
 		"a\"b", `a\b`, "a?b", "a*b", "-x", "con", "x.", "a~1", ".hidden"} {
 		t.Run(name, func(t *testing.T) {
 			title := "string @embed(file=t.txt)"
-			if name == `a\b` { // where CUE embeds nothing
+			if name == `a\b` { // CUE cannot embed files there
 				title = "\"embedded\""
 			}
 			root := module(t, map[string]string{
@@ -54,7 +54,7 @@ func TestAnyFolder(t *testing.T) {
 			if d := cmp.Diff([]string{"a[finetune.beta=0]@3", "a[finetune.beta=1]@3"}, views(s)); d != "" || s.Title != "embedded" || s.Name != name {
 				t.Errorf("name %q, title %q; views (-want +got):\n%s", s.Name, s.Title, d)
 			}
-			// A mistake is shown where the user wrote it.
+			// A mistake has the position in the user's file.
 			if err := os.WriteFile(filepath.Join(root, name, "odd name,.cue"), []byte("package s\n\n_betas: [0, -1]\narms: a: sweep: \"finetune.beta\": _betas\n"), 0o666); err != nil {
 				t.Fatal(err)
 			}
@@ -67,13 +67,13 @@ func TestAnyFolder(t *testing.T) {
 	for _, arg := range []string{"a:b", "s/a:b.cue"} {
 		root := module(t, map[string]string{"a:b/s.cue": head + "seeds: [1]\n}\n", "s/a:b.cue": head + "seeds: [1]\n}\n"})
 		_, err := language.Load(filepath.Join(root, arg), language.Options{})
-		if !errors.As(err, new(*language.Errors)) || !strings.Contains(err.Error(), "has a colon in its name") {
+		if !errors.As(err, new(*language.Errors)) || !strings.Contains(err.Error(), "with a colon in its name") {
 			t.Errorf("%s: error %v", arg, err)
 		}
 	}
 }
 
-// TestOneFile: a file is a study of its own, with or without a package clause.
+// TestOneFile checks that a single file can be a study, with or without a package clause.
 func TestOneFile(t *testing.T) {
 	root := module(t, map[string]string{
 		"s/one.cue": "import \"ablate.internal/schema\"\n\nschema.#Study & {seeds: [1]}\n", "s/two.cue": "seeds: [2]\n",
@@ -90,8 +90,8 @@ func TestOneFile(t *testing.T) {
 	}
 }
 
-// TestStaleSchema: whatever copy of the schema lies in the module, and whatever
-// the module's folder is called, the program's own is used.
+// TestStaleSchema checks that the program's schema is used whatever copy of the schema is in
+// the module, and whatever the name of the module's folder is.
 func TestStaleSchema(t *testing.T) {
 	for _, name := range []string{"v2", "v[2]", "gl[", `a\z`, "a*"} {
 		t.Run(name, func(t *testing.T) {
@@ -107,14 +107,14 @@ func TestStaleSchema(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s.Title != "s" || len(s.Notes) != 1 || !strings.Contains(s.Notes[0], "differs from this program's own") {
+			if s.Title != "s" || len(s.Notes) != 1 || !strings.Contains(s.Notes[0], "differs from this program's") {
 				t.Errorf("title %q, notes %q", s.Title, s.Notes)
 			}
 		})
 	}
 }
 
-// TestEmbeds: what a study embeds lies in its module.
+// TestEmbeds checks that a study can embed only files of its module.
 func TestEmbeds(t *testing.T) {
 	embeds := func(attribute string) string {
 		return "@extern(embed)\n\n" + head + "seeds: [1]\n_x: _ @embed(" + attribute + ")\ntitle: \"\\(_x)\"\n}\n"
@@ -140,12 +140,12 @@ func TestEmbeds(t *testing.T) {
 		t.Errorf("a pipe and a dead link beside the study: %v", err)
 	}
 	for dir, want := range map[string]string{
-		`a\b`:  `a\b/s.cue:9:7: @embed: CUE embeds nothing below a folder with a backslash or a colon in its name, as in `,
+		`a\b`:  `a\b/s.cue:9:7: @embed: CUE cannot embed files below a folder with a backslash or a colon in its name, as in `,
 		"fifo": "fifo/s.cue:9:7: @embed: x.txt is neither a file nor a folder (a study embeds regular files)",
 		"cue":  "cue/t.cue: it is not a regular file (leave it out of the study's folder)",
-		"link": "link/s.cue:9:7: @embed: x.txt leads to " + secret + ", which lies outside of the module (a study embeds files of its own module: copy the file into it)",
-		"glob": "glob/s.cue:9:7: @embed: x.txt leads to " + secret + ", which lies outside",
-		"pipe": "pipe/s.cue:9:7: @embed: x.txt leads to /dev/zero, which lies outside",
+		"link": "link/s.cue:9:7: @embed: x.txt points to " + secret + ", which is outside of the module (a study embeds files of its own module: copy the file into it)",
+		"glob": "glob/s.cue:9:7: @embed: x.txt points to " + secret + ", which is outside",
+		"pipe": "pipe/s.cue:9:7: @embed: x.txt points to /dev/zero, which is outside",
 		"up":   "up/s.cue:9:7: @embed: cannot refer to parent directory (a study embeds files of its own folder and of the folders in it: copy the file there, and name it as in @embed(file=prompts.json))",
 		"none": "none/s.cue:9:7: @embed: open none.txt: no such file or directory (a study embeds",
 	} {
@@ -156,7 +156,7 @@ func TestEmbeds(t *testing.T) {
 	}
 }
 
-// TestTooLarge: a study that no command could hold is a mistake that names the arm.
+// TestTooLarge checks that a study with too many views is an error that names the arm.
 func TestTooLarge(t *testing.T) {
 	values := func(n int) string {
 		var list []string
@@ -166,7 +166,7 @@ func TestTooLarge(t *testing.T) {
 		return "[" + strings.Join(list, ", ") + "]"
 	}
 	for body, want := range map[string]string{
-		`arms: {one: set: {}, grid: sweep: {"finetune.beta": ` + values(101) + `, "finetune.steps": ` + values(100) + `, "finetune.warmup": ` + values(100) + `}}`: "study.cue:7:22: arms.grid: the arm combines more than 1000000 values of its axes (sweep fewer values, couple axes with zip, or make several arms of it)",
+		`arms: {one: set: {}, grid: sweep: {"finetune.beta": ` + values(101) + `, "finetune.steps": ` + values(100) + `, "finetune.warmup": ` + values(100) + `}}`: "study.cue:7:22: arms.grid: the arm has more than 1000000 combinations of its axes' values (sweep fewer values, couple axes with zip, or make several arms of it)",
 		`arms: {one: set: {}, grid: sweep: {"finetune.beta": ` + values(450) + `, "finetune.steps": ` + values(450) + `}}`:                                         `arms: the study has 202501 points times seeds, of which arm "grid" has 202500 × 1; a study has at most 200000`,
 	} {
 		_, err := language.Load(study(t, "seeds: [1]\n"+body), language.Options{})
@@ -176,10 +176,10 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestSingle: numbers reach a network in 32 bits; those that would mean something
-// else there are mistakes wherever they are written, and 0 is 0.
+// TestSingle checks that numbers outside the range of 32-bit floating point, in which networks
+// compute, are mistakes wherever they are written, and that 0 is accepted.
 func TestSingle(t *testing.T) {
-	const why = "is outside of what 32-bit numbers hold, 0 and sizes from 1.2e-38 to 3.4e+38"
+	const why = "is outside the range of 32-bit numbers; must be 0 or of a size from 1.2e-38 to 3.4e+38"
 	for body, want := range map[string]string{
 		"seeds: [1]\nbase: finetune: learningRate: 1e-50":                                 "study.cue:7:31: base.finetune.learningRate: 1e-50 " + why,
 		"seeds: [1]\nbase: sampler: shift: 1e300":                                         "study.cue:7:23: base.sampler.shift: 1e+300 " + why,

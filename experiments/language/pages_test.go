@@ -9,8 +9,8 @@ import (
 	"ablate/experiments/language"
 )
 
-// TestPages: the CUE that README.md and docs show can be loaded. A block that is no whole
-// study is a part of one whose arms have the names that the pages use.
+// TestPages checks that the CUE in README.md and docs loads. A block that is not a whole study
+// is put into one whose arms have the names that the pages use.
 func TestPages(t *testing.T) {
 	const arms = `seeds: [1, 2, 3, 4, 5, 6], arms: {"all data": set: {}, "awm": set: finetune: method: "awm", "kto": set: finetune: method: "kto"`
 	for page, want := range map[string]int{"README.md": 1, "docs/studies.md": 3, "docs/ci.md": 1} {

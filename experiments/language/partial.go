@@ -8,24 +8,23 @@ import (
 
 // entry is a value that the user wrote.
 type entry struct {
-	value any // nil where it was a mistake, which was said
+	value any // nil after a mistake, which was reported
 	at    where
 }
 
-// partial is what a base, a set or a point says of a trial: values by dotted
-// path, and which member it names of each group of alternatives, even if it says
-// nothing of it ("model: shapes: {}").
+// partial is the content of a base, a set or a point: values by dotted path, and the chosen
+// member of each group of alternatives, even if it has no values ("model: shapes: {}").
 type partial struct {
 	values map[string]entry
 	chosen map[string]string // group → member
-	places map[string]where  // of the members chosen
+	places map[string]where  // positions of the chosen members
 }
 
 func newPartial() partial {
 	return partial{values: map[string]entry{}, chosen: map[string]string{}, places: map[string]where{}}
 }
 
-// put records a value, and with it the alternatives that its path lies in.
+// put sets a value, and with it the alternatives that its path belongs to.
 func (p partial) put(path string, e entry) {
 	p.values[path] = e
 	for group := range alternatives {
@@ -36,8 +35,8 @@ func (p partial) put(path string, e entry) {
 	}
 }
 
-// override returns p with what o says in its place: path by path, and choosing
-// one alternative removes what p says of the others.
+// override returns p with the values of o in place of its own, path by path. Choosing one
+// alternative removes the values of the others.
 func (p partial) override(o partial) partial {
 	out := partial{values: maps.Clone(p.values), chosen: maps.Clone(p.chosen), places: maps.Clone(p.places)}
 	for group, member := range o.chosen {
@@ -53,8 +52,8 @@ func (p partial) override(o partial) partial {
 	return out
 }
 
-// filled returns every value of the trial that p stands for, defaults included,
-// by place. A value that has no default and was not given is absent.
+// filled returns all values of a trial by place, defaults included. A parameter without a value
+// and a default is 0.
 func (g *grammar) filled(p *pool, of partial) []uint32 {
 	refs := make([]uint32, len(g.leaves))
 	for _, l := range g.leaves {
@@ -67,7 +66,7 @@ func (g *grammar) filled(p *pool, of partial) []uint32 {
 	return refs
 }
 
-// offers reports whether path lies in no alternative but those p has chosen.
+// offers reports whether path is in no alternative that p has not chosen.
 func (p partial) offers(path string) bool {
 	for group, members := range alternatives {
 		if !under(path, group) {
@@ -84,7 +83,7 @@ func (p partial) offers(path string) bool {
 	return true
 }
 
-// lines writes what p says, sorted, for a hash.
+// lines returns the values and chosen alternatives, sorted, for a hash.
 func (p partial) lines() []string {
 	var out []string
 	for path, e := range p.values {

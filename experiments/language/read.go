@@ -39,7 +39,7 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 		}
 	}
 	if !hasSeeds {
-		r.m.add(where{file: r.file}, "seeds", "the study has none", "write seeds: [1, 2]")
+		r.m.add(where{file: r.file}, "seeds", "the study has no seeds", "write seeds: [1, 2]")
 	}
 	if s.Title == "" {
 		s.Title = s.Name
@@ -49,7 +49,7 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 		s.Looks = r.looks(looks, "compare.looks", s)
 	}
 	if written.Exists() {
-		var all map[Seed]bool // nil where the study has none, which was said
+		var all map[Seed]bool // nil where the study has no seeds, which was reported
 		for _, seed := range s.Seeds {
 			if all == nil {
 				all = map[Seed]bool{}
@@ -71,9 +71,9 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 	s.Gate = r.gate(gate)
 }
 
-// version refuses a study of another version of the language with the change
-// that it needs. This is the first version; one that follows says here what a
-// study of an older one has to change, or reads it.
+// version adds a mistake for a study of another version of the language, with the change that
+// it needs. This is the first version; later versions convert older studies here or report what
+// must change.
 func (r *reader) version(v cue.Value, now int) {
 	n, err := v.Int64()
 	switch {
@@ -88,7 +88,7 @@ func (r *reader) version(v cue.Value, now int) {
 func (r *reader) text(v cue.Value, path string) string {
 	t, err := v.String()
 	switch {
-	case v.Err() != nil: // CUE's own mistake, said once and in its words
+	case v.Err() != nil: // an error of CUE, reported once with its message
 		r.doubts = append(r.doubts, v.Err())
 	case err != nil:
 		r.m.add(r.place(v), path, text(v)+" is not a string", "")
@@ -96,8 +96,7 @@ func (r *reader) text(v cue.Value, path string) string {
 	return t
 }
 
-// partial reads what a base or a set says; prefix is its place in the study,
-// path its place in a trial.
+// partial reads a base or a set. prefix is its path in the study, path its path in a trial.
 func (r *reader) partial(v cue.Value, prefix, path string) partial {
 	p := newPartial()
 	r.into(p, v, prefix, path)
@@ -141,11 +140,11 @@ func (r *reader) into(p partial, v cue.Value, prefix, path string) {
 	}
 }
 
-// scalar reads a user's value of the axis, or says what is wrong with it.
+// scalar reads a value of the axis, or adds a mistake and returns false.
 func (r *reader) scalar(l *leaf, v cue.Value, path string) (any, bool) {
 	if d, ok := v.Default(); !ok || !d.IsConcrete() || v.Err() != nil {
 		if w := r.real.LookupPath(v.Path()); w.Err() == nil && w.IsConcrete() {
-			v = w // it stands on a value of the schema, which the loosened one lacks
+			v = w // it refers to a value of the schema, which the loosened schema lacks
 		}
 	}
 	if r.broken(v) {
@@ -163,7 +162,7 @@ func (r *reader) scalar(l *leaf, v cue.Value, path string) (any, bool) {
 	return value, true
 }
 
-// names records that the study names a file.
+// names records a file that the study names.
 func (r *reader) names(file string, at where, path string) {
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(r.dir, file)
@@ -171,12 +170,12 @@ func (r *reader) names(file string, at where, path string) {
 	r.files = append(r.files, File{file, &Error{File: at.file, Line: at.line, Column: at.column, Path: path}})
 }
 
-// broken reports whether CUE itself finds a value in error, which was said.
+// broken reports whether CUE itself has an error for a value, which is reported elsewhere.
 func (r *reader) broken(v cue.Value) bool {
 	return v.Kind() == cue.BottomKind && v.IncompleteKind() == cue.BottomKind
 }
 
-// fieldHint is what to do about a field that a part of a trial does not have.
+// fieldHint returns the hint for an unknown field of a trial.
 func (r *reader) fieldHint(name, path string) string {
 	hint := didYouMean(name, r.groups[path])
 	if n := Nearest(name, r.paths()); n != "" && strings.HasPrefix(hint, "allowed") {
@@ -185,7 +184,7 @@ func (r *reader) fieldHint(name, path string) string {
 	return hint
 }
 
-// paths lists every axis.
+// paths returns the paths of all axes.
 func (r *reader) paths() []string {
 	var out []string
 	for _, l := range r.leaves {
@@ -194,28 +193,28 @@ func (r *reader) paths() []string {
 	return out
 }
 
-// arm is an arm as it was written.
+// arm is an arm as the user wrote it.
 type arm struct {
 	name  string // OUTER/INNER
-	path  string // in the study
+	path  string // path in the study
 	at    where
 	set   partial
 	axes  []axis
 	where []cue.Value // at most one
-	seeds []Seed      // nil for those of the outer arm, or the study's
+	seeds []Seed      // nil: those of the outer arm, or of the study
 	inner []*arm
 
 	control bool
-	pick    *Pick // nil for that of the outer arm
-	seedsAt where // of seeds or pick
+	pick    *Pick // nil: that of the outer arm
+	seedsAt where // position of seeds or pick
 }
 
-// axis is one axis of an arm: a swept parameter, or several that are coupled.
+// axis is one axis of an arm: a swept parameter, or several that change together.
 type axis struct {
 	leaves []*leaf
-	paths  []string // in the study
+	paths  []string // paths in the study
 	at     []where
-	steps  [][]entry // the leaves' values, in their order
+	steps  [][]entry // by step, the values of the leaves
 }
 
 var (
@@ -224,7 +223,7 @@ var (
 	armHas  = []string{"set", "sweep", "zip", "where", "arms", "seeds", "control", "pick"}
 )
 
-// arms reads the arms at a path of the study; all are the study's seeds.
+// arms reads the arms at a path of the study. all has the study's seeds.
 func (r *reader) arms(v cue.Value, at, outer string, all map[Seed]bool) []*arm {
 	var out []*arm
 	list := r.fields(v, at, "named arms")
@@ -247,7 +246,7 @@ func (r *reader) arms(v cue.Value, at, outer string, all map[Seed]bool) []*arm {
 					seen := map[any]bool{}
 					for i, e := range l.values {
 						if seen[e.value] {
-							r.m.add(e.at, fmt.Sprintf("%s[%d]", l.path, i), FormatValue(e.value)+" is twice in the sweep", "leave one of them out")
+							r.m.add(e.at, fmt.Sprintf("%s[%d]", l.path, i), FormatValue(e.value)+" is repeated in the sweep", "leave one of them out")
 						}
 						seen[e.value] = true
 						x.steps = append(x.steps, []entry{e})
@@ -280,7 +279,7 @@ func (r *reader) arms(v cue.Value, at, outer string, all map[Seed]bool) []*arm {
 	return out
 }
 
-// list is an axis' values as they were written.
+// list is a list of values of an axis as the user wrote it.
 type list struct {
 	leaf   *leaf
 	path   string
@@ -288,7 +287,7 @@ type list struct {
 	values []entry
 }
 
-// lists reads what sweep or zip says.
+// lists reads a sweep or a zip.
 func (r *reader) lists(v cue.Value, path string) []list {
 	var out []list
 	for _, f := range r.fields(v, path, "axes with their values") {
@@ -302,7 +301,7 @@ func (r *reader) lists(v cue.Value, path string) []list {
 			if members, ok := r.groups[f.name]; ok {
 				hint = fmt.Sprintf("it is a group: name one of its scalars, such as %s.%s", f.name, members[0])
 			}
-			r.m.add(r.named(f.value), at, "there is no such axis", hint)
+			r.m.add(r.named(f.value), at, "unknown axis", hint)
 			continue
 		}
 		values, err := f.value.List()
@@ -328,20 +327,20 @@ func (r *reader) lists(v cue.Value, path string) []list {
 	return out
 }
 
-// zip couples lists into one axis.
+// zip combines lists into one axis.
 func (r *reader) zip(lists []list, path string, at where) []axis {
 	if len(lists) == 0 {
 		return nil
 	}
 	if len(lists) == 1 {
-		r.m.add(at, path, "couples one axis with nothing", "name two or more, or write sweep")
+		r.m.add(at, path, "has only one axis", "name two or more, or write sweep")
 		return nil
 	}
 	var x axis
 	for _, l := range lists {
 		if len(l.values) != len(lists[0].values) {
 			r.m.add(l.at, l.path, fmt.Sprintf("has %s, and %s has %d", plural(len(l.values), "value"), lists[0].leaf.Path, len(lists[0].values)),
-				"coupled axes are taken step by step: give both as many")
+				"coupled axes change together: give both the same number of values")
 			return nil
 		}
 		x.leaves, x.paths, x.at = append(x.leaves, l.leaf), append(x.paths, l.path), append(x.at, l.at)
@@ -355,7 +354,7 @@ func (r *reader) zip(lists []list, path string, at where) []axis {
 			key += line(l.values[i].value) + "\n"
 		}
 		if seen[key] {
-			r.m.add(step[0].at, fmt.Sprintf("%s[%d]", x.paths[0], i), "the same step is twice in the zip", "leave one of them out")
+			r.m.add(step[0].at, fmt.Sprintf("%s[%d]", x.paths[0], i), "this step is repeated in the zip", "leave one of them out")
 		}
 		seen[key] = true
 		x.steps = append(x.steps, step)
@@ -363,11 +362,11 @@ func (r *reader) zip(lists []list, path string, at where) []axis {
 	return []axis{x}
 }
 
-// whereNames checks the names of a where's fields: one that is no parameter
-// could never exclude a point.
+// whereNames checks the names of a where's fields, because a where with an unknown parameter
+// would never exclude a point.
 func (r *reader) whereNames(v cue.Value, prefix, path string) bool {
 	if r.broken(v) {
-		return true // CUE says it, or the point is one that where excludes
+		return true // CUE reports it, or where excludes the point
 	}
 	if v.IncompleteKind() != cue.StructKind {
 		r.m.add(r.place(v), join(prefix, path), text(v)+" is not a struct", "where is a partial trial, as in where: finetune: beta: >0")
@@ -410,7 +409,7 @@ func (r *reader) seeds(v cue.Value, at string) []Seed {
 			continue
 		}
 		if seen[s] {
-			r.m.add(r.place(list.Value()), path, fmt.Sprintf("seed %s is there twice", s), "seeds are replicates: all must differ")
+			r.m.add(r.place(list.Value()), path, fmt.Sprintf("seed %s is repeated", s), "seeds are replicates: all must differ")
 		}
 		seen[s] = true
 		out = append(out, s)
@@ -461,7 +460,7 @@ func (r *reader) seed(v cue.Value, path string) (Seed, bool) {
 	return s, good
 }
 
-// flags reads --set path=value; false where there is none.
+// flags parses --set path=value, and returns false where there are no flags.
 func (r *reader) flags(list []string) (partial, bool) {
 	p := newPartial()
 	for _, s := range list {
@@ -470,7 +469,7 @@ func (r *reader) flags(list []string) (partial, bool) {
 		path = strings.TrimSpace(path)
 		l, known := r.byPath[path]
 		if _, group := r.groups[path]; ok && group && path != "" {
-			// A group is read as a base is, and its mistakes are of the flag.
+			// A group is read like a base, with mistakes at the flag.
 			v := r.ctx.CompileString(value)
 			if err := v.Err(); err != nil {
 				r.m.add(at, path, fmt.Sprintf("%q is not a value in CUE", value), "")
@@ -491,14 +490,14 @@ func (r *reader) flags(list []string) (partial, bool) {
 		}
 		switch {
 		case !ok:
-			r.m.add(at, "", "want path=value", "as in --set finetune.beta=0.1")
+			r.m.add(at, "", "must be path=value", "as in --set finetune.beta=0.1")
 			continue
 		case !known:
 			hint := didYouMean(path, r.paths())
 			if strings.HasPrefix(hint, "allowed") {
 				hint = "a path is that of a trial's scalar, as in finetune.beta"
 			}
-			r.m.add(at, path, "there is no such parameter", hint)
+			r.m.add(at, path, "unknown parameter", hint)
 			continue
 		}
 		v := r.ctx.CompileString(value)
@@ -522,7 +521,7 @@ func (r *reader) flags(list []string) (partial, bool) {
 	return p, len(list) > 0
 }
 
-// label is a field's name as it stands in a path.
+// label returns a field's name as it is written in a path.
 func label(name string) string {
 	if ast.IsValidIdent(name) {
 		return name

@@ -8,8 +8,8 @@ import (
 	"cuelang.org/go/cue"
 )
 
-// looks reads the numbers of seeds after which a study is tested, and gives the study the
-// seeds of the last look.
+// looks reads the numbers of seeds at the interim analyses of a study, and sets the study's
+// seeds to those of the last look.
 func (r *reader) looks(v cue.Value, path string, s *Study) []int {
 	const want = "write looks: [3, 5, 8, 12]"
 	list, err := v.List()
@@ -61,10 +61,10 @@ func (r *reader) looks(v cue.Value, path string, s *Study) []int {
 	return out
 }
 
-// mostLook bounds the seeds of a look.
+// mostLook is the largest number of seeds of a look.
 const mostLook = 10_000
 
-// fixedSeeds adds a mistake for each arm of a study with looks that names its own seeds.
+// fixedSeeds adds a mistake for each arm of a study with looks that has its own seeds.
 func (r *reader) fixedSeeds(arms []*arm) {
 	for _, a := range arms {
 		if a.seeds != nil || a.pick != nil {
@@ -74,18 +74,18 @@ func (r *reader) fixedSeeds(arms []*arm) {
 	}
 }
 
-// seedsOf reads some of the study's seeds.
+// seedsOf reads a list of seeds that must be among the study's.
 func (r *reader) seedsOf(v cue.Value, path string, all map[Seed]bool) []Seed {
 	out := r.seeds(v, path)
 	for i, s := range out {
 		if all != nil && !all[s] {
-			r.m.add(r.place(v), fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf("seed %s is not one of the study's", s), "write some of seeds")
+			r.m.add(r.place(v), fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf("seed %s is not a seed of the study", s), "name some of the study's seeds")
 		}
 	}
 	return out
 }
 
-// pick reads how a point of a sweep is chosen.
+// pick reads the selection of a point of a sweep.
 func (r *reader) pick(v cue.Value, path string, all map[Seed]bool) *Pick {
 	const want = `write pick: {by: "alignment", on: [1, 2], report: [3, 4, 5]}`
 	var p Pick
@@ -96,7 +96,7 @@ func (r *reader) pick(v cue.Value, path string, all map[Seed]bool) *Pick {
 		case "by":
 			p.By = r.text(f.value, at)
 			if p.By != "" && !contains(metrics(), p.By) {
-				r.m.add(r.place(f.value), at, fmt.Sprintf("there is no metric %q", p.By), didYouMean(p.By, metrics()))
+				r.m.add(r.place(f.value), at, fmt.Sprintf("unknown metric %q", p.By), didYouMean(p.By, metrics()))
 			}
 		case "on":
 			p.On = r.seedsOf(f.value, at, all)
@@ -107,12 +107,12 @@ func (r *reader) pick(v cue.Value, path string, all map[Seed]bool) *Pick {
 		}
 	}
 	if p.By == "" || p.On == nil || p.Report == nil {
-		r.m.add(r.place(v), path, "a choice needs by, on and report", want)
+		r.m.add(r.place(v), path, "pick needs by, on and report", want)
 		return nil
 	}
 	for _, s := range p.Report {
 		if slices.Contains(p.On, s) {
-			r.m.add(r.place(v), path, fmt.Sprintf("seed %s is in both on and report; a value on the seeds of the choice gains by it", s), "use each seed for one of the two")
+			r.m.add(r.place(v), path, fmt.Sprintf("seed %s is in both on and report; values on the seeds of the selection are biased upwards", s), "use each seed for one of the two")
 			return nil
 		}
 	}

@@ -8,38 +8,38 @@ import (
 	"cuelang.org/go/cue"
 )
 
-// A rule is one of #Rules: how parameters of a trial hang together. What it says
-// of the values that it reads is asked of CUE once for each combination of them,
-// so that a sweep costs CUE no more than the parameters that hang together.
+// A rule is one of #Rules: a dependency between parameters of a trial. CUE evaluates it once
+// for each combination of the values that it reads, so that a sweep costs CUE no more than the
+// combinations of dependent parameters.
 type rule struct {
 	value cue.Value
 	reads []read
 	memo  map[string]ruling
 }
 
-// A read is a parameter that a rule reads; def stands for it where a trial does
-// not use it, nil if the rule does not apply then.
+// A read is a parameter that a rule reads. def is its value where a trial does not use the
+// parameter; if it is nil, the rule then does not apply.
 type read struct {
 	leaf *leaf
 	def  any
 }
 
-// A ruling is what a rule says of a trial; the zero ruling says nothing.
+// A ruling is the result of a rule for a trial; the zero ruling changes nothing.
 type ruling struct {
 	because      string
-	unused, zero []int          // places in layout
-	becomes      map[int]string // by place
+	unused, zero []int          // indices in layout
+	becomes      map[int]string // by index in layout
 	problem      *problem
 }
 
-// A problem is why values that are right each by itself make no trial together.
+// A problem is the reason why values that are valid by themselves do not form a valid trial.
 type problem struct {
-	paths []string // what it is about, the first one first to blame
+	paths []string // the parameters concerned, the most likely mistake first
 	msg   string
 	hint  string
 }
 
-// rules reads #Rules.
+// readRules parses #Rules.
 func (g *grammar) readRules(v cue.Value) error {
 	list, err := v.List()
 	if err != nil {
@@ -83,8 +83,8 @@ func (g *grammar) reads(ru *rule, v cue.Value, path string) error {
 	return nil
 }
 
-// apply takes from a trial's values what they do not use, in place. why is
-// filled in, by place, for each value that was taken though it says something.
+// apply removes the values that a trial does not use, in place. It sets why, by place, for each
+// removed value that the trial states.
 func (g *grammar) apply(p *pool, refs []uint32, why []string) (problems []*problem, err error) {
 	var key []byte
 	for _, ru := range g.rules {
@@ -111,7 +111,8 @@ func (g *grammar) apply(p *pool, refs []uint32, why []string) (problems []*probl
 			problems = append(problems, d.problem)
 		}
 		for _, i := range d.unused {
-			// Who states that there are no such images has said why.
+			// A count of 0 is not reported: stating that there are none is consistent with the
+			// rule.
 			if n, ok := p.values[refs[i]].(int64); refs[i] != 0 && (!ok || n != 0) {
 				why[i] = d.because
 			}
@@ -130,7 +131,7 @@ func (g *grammar) apply(p *pool, refs []uint32, why []string) (problems []*probl
 	return problems, nil
 }
 
-// rule has CUE apply a rule to the values that it reads.
+// rule evaluates a rule in CUE for the values that it reads.
 func (g *grammar) rule(ru *rule, p *pool, refs []uint32) (ruling, error) {
 	var d ruling
 	trial := map[string]any{}
@@ -176,7 +177,7 @@ func (g *grammar) rule(ru *rule, p *pool, refs []uint32) (ruling, error) {
 	return d, nil
 }
 
-// places are those of the paths at or below one of the prefixes.
+// places returns the places in layout of the paths at or below one of the prefixes.
 func places(prefixes []string) []int {
 	paths, _ := layout()
 	var out []int

@@ -28,29 +28,29 @@ const (
 	Name
 )
 
-// Axis is one scalar of a trial. Its path names it everywhere: in a sweep, as a
-// column, as a plot's label and in --set.
+// Axis is one scalar of a trial. Its path is its name in sweeps, as a column, as the label of a
+// plot and in --set.
 type Axis struct {
 	Path    string
 	Kind    Kind
-	Count   bool     // a whole number of things
-	Unit    string   // "steps", "probability"; "name" for one of Enum
-	Enum    []string // the values of a name that has few; else nil
-	Doc     string   // what it means, one paragraph
+	Count   bool     // the values are whole numbers
+	Unit    string   // such as "steps" or "probability"; "name" for one of Enum
+	Enum    []string // the allowed names; nil where there is no list
+	Doc     string   // meaning, one paragraph
 	Default any      // float64, int64 or string; nil where there is none
-	// Absent is the value with which a trial is the same trial as before the
-	// parameter was there; nil for those that were there from the start.
+	// Absent is the value with which a trial keeps the id that it had before the parameter was
+	// added; nil for parameters of the first version.
 	Absent any
 }
 
-// Axes returns every scalar of a trial, in the order of the schema. It is read
-// from the schema itself. The slice is the caller's own.
+// Axes returns every scalar of a trial, in the order of the schema. The caller may change the
+// slice.
 func Axes() []Axis { return slices.Clone(axes()) }
 
 var axes = sync.OnceValue(func() []Axis {
 	g, err := compile(cuecontext.New())
 	if err != nil {
-		panic(err) // the embedded schema is broken, which a test excludes
+		panic(err) // the embedded schema is broken, which tests exclude
 	}
 	list := make([]Axis, len(g.leaves))
 	for i, l := range g.leaves {
@@ -59,13 +59,13 @@ var axes = sync.OnceValue(func() []Axis {
 	return list
 })
 
-// A leaf is an axis with what the schema says about its values.
+// A leaf is an axis with the schema's constraint on its values.
 type leaf struct {
 	Axis
 	ctx        *cue.Context
 	constraint cue.Value
-	allowed    string // in words: "a number >=0 and <=1"
-	place      int    // of its path in layout
+	allowed    string // the constraint in words: "a number >=0 and <=1"
+	place      int    // index of its path in layout
 }
 
 // A grammar is the schema, compiled in one CUE context.
@@ -76,14 +76,14 @@ type grammar struct {
 	groups map[string][]string // fields of "", "finetune", "finetune.mix", …, in order
 	rules  []*rule
 
-	required []*leaf // those without a default
+	required []*leaf // parameters without a default
 }
 
-// alternatives are the groups of which a trial has just one member; the first
-// is the default.
+// alternatives are the groups of which a trial has exactly one member; the first is the
+// default.
 var alternatives = map[string][]string{"model": {"shapes", "checkpoint"}}
 
-// compile reads the embedded schema into ctx.
+// compile compiles the embedded schema in ctx.
 func compile(ctx *cue.Context) (*grammar, error) {
 	inst := build.NewContext().NewInstance("schema", nil)
 	names, err := fs.Glob(schema.Files, "*.cue")
@@ -181,7 +181,7 @@ func newLeaf(path string, v, trial cue.Value) (*leaf, error) {
 		}
 	}
 	l.allowed, l.Enum = describe(v, l.Kind)
-	// Step by step: a default may lie in the default of a disjunction.
+	// One name at a time, because a default may be in the default of a disjunction.
 	d := trial
 	for name := range strings.SplitSeq(path, ".") {
 		if d = d.LookupPath(cue.MakePath(cue.Str(name))); d.Exists() {
@@ -196,8 +196,8 @@ func newLeaf(path string, v, trial cue.Value) (*leaf, error) {
 	return l, nil
 }
 
-// absentValue reads @absent(VALUE). The value is written out there, and does not
-// follow the default: whoever changes the default changes trials.
+// absentValue parses @absent(VALUE). The value is written out and does not follow the default,
+// because changing the default must not change ids.
 func absentValue(a cue.Attribute, k Kind) (any, error) {
 	text, err := a.String(0)
 	if err != nil {
@@ -228,8 +228,8 @@ func unitOf(v cue.Value) (string, error) {
 	return a.String(0)
 }
 
-// describe says in words what a constraint allows, and lists it where it is a
-// choice among strings.
+// describe returns the values that a constraint allows in words, and as a list where it is a
+// choice of strings.
 func describe(v cue.Value, k Kind) (string, []string) {
 	var bounds, choices []string
 	var visit func(v cue.Value)
@@ -264,8 +264,8 @@ func describe(v cue.Value, k Kind) (string, []string) {
 	return strings.TrimSpace("a number " + strings.Join(bounds, " and ")), nil
 }
 
-// loosened is a file of the schema with every definition open, so that a study
-// with mistakes can still be read and all of them be found.
+// loosened returns a file of the schema with every definition open, so that a study with
+// mistakes can be read and all of them found.
 func loosened(name string, src []byte) ([]byte, error) {
 	f, err := parser.ParseFile(name, src)
 	if err != nil {
@@ -282,7 +282,7 @@ func loosened(name string, src []byte) ([]byte, error) {
 	return out, nil
 }
 
-// nest puts a value into nested maps at its dotted path.
+// nest sets a value in nested maps at its dotted path.
 func nest(m map[string]any, path string, v any) {
 	for {
 		head, rest, deeper := strings.Cut(path, ".")

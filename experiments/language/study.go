@@ -1,30 +1,29 @@
-// Package language reads studies: it loads a CUE package, checks all of it and
-// expands it to the trials it stands for, as plain Go values.
+// Package language reads studies: it loads a CUE package, checks all of it and expands it to
+// its trials, as plain Go values.
 //
-// The way of the data: load the CUE package with the embedded schema in place of
-// any other copy (load.go); read base, arms and seeds and check each value by
-// itself (read.go, value.go); override and fill in defaults (partial.go); expand
-// sweeps (expand.go) and take from each point what it does not use (rules.go).
-// CUE types the base and each axis' values, a sum; Go expands their product, and
-// a point goes through CUE only where an arm's where asks for it.
+// Its steps are: load the CUE package with the embedded schema in place of any other copy
+// (load.go); read base, arms and seeds and check each value (read.go, value.go); override the
+// base and fill in defaults (partial.go); expand sweeps (expand.go), and remove from each point
+// the parameters that it does not use (rules.go). CUE checks the base and each axis' values; Go
+// expands the product of the axes, and CUE evaluates a point only where an arm's where asks for
+// it.
 //
-// Types, constraints, defaults and cross-field rules come from the schema. What
-// CUE cannot say is done here: that an arm overrides its base, that one
-// alternative removes another, and when two trials are one.
+// Types, constraints, defaults and cross-field rules come from the schema. Three things that
+// CUE cannot express are done here: an arm overrides its base, one alternative removes another,
+// and two trials are found to be the same.
 //
-// Nothing here reaches the network, logs, or depends on the time. A study is a
-// program, and CUE can be made to compute without end: Options.Alive hears of
-// every step that was done, so that a caller can give up; runner/sandbox
-// loads studies in a child process.
+// Nothing here uses the network, logs, or depends on the time. A study is a program, and CUE
+// may compute without end. Options.Alive is called after every step, so that a caller can set a
+// time limit; runner/sandbox loads studies in a child process.
 package language
 
 import "strconv"
 
-// Options change a study as it is loaded. They are no part of any identity but
-// through the study that results.
+// Options change a study as it is loaded. They identify nothing by themselves: ids depend on
+// the study that results.
 type Options struct {
-	// Set changes the base before the arms apply: "finetune.beta=0.1", the value
-	// in CUE, the quotes of a string optional. Later ones win.
+	// Set changes the base before arms override it: "finetune.beta=0.1", with the value in CUE;
+	// a string needs no quotes. Later ones win.
 	Set []string
 
 	// Alive, if not nil, is called after every step of the work.
@@ -33,10 +32,10 @@ type Options struct {
 
 // Study is a study, checked and expanded.
 type Study struct {
-	Declared   string // path of the package's folder, or of the one file, below the module's root
-	Name       string // Declared; DECLARED@HASH where Options.Set changes it
-	Path       string // what to name it by in the module's root
-	Root, Dir  string // absolute folders: the CUE module's root, the study's own
+	Declared   string // path of the package's folder, or of a single file, below the module's root
+	Name       string // Declared, or DECLARED@HASH where Options.Set changes the study
+	Path       string // the study's argument of a command that is run in the module's root
+	Root, Dir  string // absolute paths: root of the CUE module, folder of the study
 	Title      string
 	Question   string
 	Version    int // of the study language
@@ -44,38 +43,38 @@ type Study struct {
 	Arms       []Arm // at least one, in the study's order
 	Seeds      []Seed
 	Views      []View             // arms × points × seeds, in this order
-	Reference  string             // the arm that the others are compared with
-	Detect     map[string]float64 // by metric, the size of a difference that matters
-	Show       []string           // metrics that the short tables have beside their own
-	Primary    []string           // metrics whose differences are tested for significance; nil: those of compare.Primary
-	Contrasts  [][2]string        // pairs of rows to compare beside those with the reference, by label: the first minus the second
-	Looks      []int              // numbers of seeds after which 'run --until' tests; nil where the number is fixed. Seeds and Views go up to the last
-	Precise    map[string]float64 // by metric, the width of an interval that 'run --until precise' is to reach
-	Prompts    string             // what prompts are to the study: fixed, sampled, or empty: as their source says
-	Imported   *Imported          // where its results are from; nil for a study that this program runs
-	Gate       []Gate             // what check holds against a baseline, in the study's order
-	Collapsed  int                // points left out, for an earlier one of their arm is the same
-	Excluded   []Excluded
-	Confounded []Confounded // arms that differ from the reference in more than one factor
-	Files      []File       // what the study names outside itself
-	Notes      []string     // what a reader should know and is no mistake, a line each
+	Reference  string             // name of the arm that the others are compared with
+	Detect     map[string]float64 // by metric, the smallest difference that matters, in the metric's units
+	Show       []string           // metrics that the short tables show in addition to their own
+	Primary    []string           // metrics whose differences are tested for significance; nil: compare.Primary
+	Contrasts  [][2]string        // further pairs of rows to compare, by label: the first minus the second
+	Looks      []int              // numbers of seeds of the interim analyses of 'run --until'; nil where the number is fixed. Seeds and Views are those of the last look
+	Precise    map[string]float64 // by metric, the width of intervals at which 'run --until precise' stops
+	Prompts    string             // fixed or sampled; empty: decided by the source of the prompts
+	Imported   *Imported          // the source of imported results; nil for a study that this program runs
+	Gate       []Gate             // metrics that 'ablate check' compares with a baseline, in the study's order
+	Collapsed  int                // number of points that were left out because an earlier point of the arm is the same
+	Excluded   []Excluded         // points that were left out by an arm's where
+	Confounded []Confounded       // arms that differ from the reference in more than one factor
+	Files      []File             // files and folders that the study names
+	Notes      []string           // remarks that are not errors, a line each
 }
 
-// Gate is by how much a metric may be worse than its baseline: by nothing where both
-// sizes are nil.
+// Gate is the margin by which a metric may be worse than its baseline; the margin is 0 where
+// both sizes are nil.
 type Gate struct {
 	Metric             string
 	Absolute, Relative *float64
-	Seeds              int // the least number to check with
+	Seeds              int // smallest number of seeds with which a value can be a regression
 }
 
-// File is a file or folder that a study names, and where it does.
+// File is a file or folder that a study names, with the place where it does.
 type File struct {
-	Path  string // as it is to be opened
-	Where *Error // place and path of the value; without a message
+	Path  string // path to open
+	Where *Error // file, line, column and path of the value, without a message
 }
 
-// Mistake returns an error about the file, at the place that names it.
+// Mistake returns an error about the file, with the place where the study names it.
 func (f File) Mistake(msg, hint string) *Error {
 	e := *f.Where
 	e.Msg, e.Hint = msg, hint
@@ -104,18 +103,18 @@ func (s *Study) Trials() []Trial {
 	return list
 }
 
-// Arm is a row of the ablation table, or a row a point where it sweeps.
+// Arm is a row of the ablation table, or one row for each point where it sweeps.
 type Arm struct {
 	Name   string
-	Seeds  []Seed  // the study's, or some of them
-	Points []Point // at least one; just one, without axes, where the arm sweeps nothing
+	Seeds  []Seed  // the study's seeds, or some of them
+	Points []Point // at least one; exactly one, without axes, where the arm sweeps nothing
 
-	Control bool  // it is there to check the study, and no method
+	Control bool  // the arm checks the study, and is not a method
 	Pick    *Pick // nil where all points are reported
 }
 
-// Pick chooses a point of an arm by its mean of a metric on some seeds, and reports it on
-// others.
+// Pick is the selection of a point of an arm by its mean of a metric on some seeds. The point
+// is reported on others, so that its values are free of the bias of the selection.
 type Pick struct {
 	By         string
 	On, Report []Seed
@@ -133,11 +132,11 @@ type AxisValue struct {
 	Value any    // float64, int64 or string
 }
 
-// Seed seeds a trial's random numbers: Pretraining those of the denoiser, the
-// embedder and their data, Feedback those of every other stage.
+// Seed has the seeds of a trial's random numbers: Pretraining for the denoiser, the embedder
+// and their data, Feedback for every other stage.
 type Seed struct{ Pretraining, Feedback int64 }
 
-// String returns "3" where both are 3, else "1.2" for {pretraining: 1, feedback: 2}.
+// String returns "3" where both numbers are 3, else "1.2" for {pretraining: 1, feedback: 2}.
 func (s Seed) String() string {
 	p := strconv.FormatInt(s.Pretraining, 10)
 	if s.Pretraining == s.Feedback {
@@ -146,7 +145,7 @@ func (s Seed) String() string {
 	return p + "." + strconv.FormatInt(s.Feedback, 10)
 }
 
-// View is one point of an arm with one seed. Several views may be one trial.
+// View is one point of an arm with one seed. Several views may be the same trial.
 type View struct {
 	Arm   string
 	Point []AxisValue
@@ -156,7 +155,7 @@ type View struct {
 // String returns "ARM[axis=value,…]@seed", or "ARM@seed" for a point without axes.
 func (v View) String() string { return v.Row() + "@" + v.Trial.Seed.String() }
 
-// Row is the row of the table that the view is part of, "ARM[axis=value,…]" or
+// Row returns the label of the table's row that the view is part of, "ARM[axis=value,…]" or
 // "ARM".
 func (v View) Row() string { return v.Arm + formatPoint(v.Point) }
 

@@ -12,17 +12,16 @@ import (
 	"ablate/experiments/schema"
 )
 
-// Content is what a trial says but for its seed: dotted paths and values,
-// sorted, with defaults resolved and without what the trial does not use. Two
-// contents are one trial exactly if their lines are equal. The zero Content is
-// empty.
+// Content is a trial without its seed: dotted paths and values, sorted, with defaults filled in
+// and without parameters that the trial does not use. Two contents are the same exactly if
+// their lines are equal. The zero Content is empty.
 type Content struct {
 	pool *pool
-	refs []uint32 // by a path's place in layout; 0 where the trial does not use it
+	refs []uint32 // by index of the path in layout, index in pool; 0 where the trial does not use it
 }
 
-// A pool holds each value of a study once: a sweep of a hundred thousand points
-// has few distinct ones. Place 0 stands for no value.
+// A pool has each value of a study once: a sweep of a hundred thousand points has few distinct
+// values. Index 0 stands for no value.
 type pool struct {
 	values []any // float64, int64 or string
 	lines  []string
@@ -33,7 +32,7 @@ func newPool() *pool {
 	return &pool{values: []any{nil}, lines: []string{""}, index: map[any]uint32{}}
 }
 
-// put returns a value's place.
+// put returns the index of a value, and adds the value if it is new.
 func (p *pool) put(v any) uint32 {
 	if v == nil {
 		return 0
@@ -47,7 +46,7 @@ func (p *pool) put(v any) uint32 {
 	return i
 }
 
-// layout is every path of a trial, sorted, and the place of each.
+// layout returns every path of a trial, sorted, and the index of each.
 var layout = sync.OnceValues(func() ([]string, map[string]int) {
 	var paths []string
 	for _, a := range axes() {
@@ -61,8 +60,8 @@ var layout = sync.OnceValues(func() ([]string, map[string]int) {
 	return paths, place
 })
 
-// Value returns the value at a path: float64, int64 or string, by the axis's
-// kind. It reports false where the trial does not use the path.
+// Value returns the value at a path as float64, int64 or string, according to the axis's kind,
+// and false where the trial does not use the path.
 func (c Content) Value(path string) (any, bool) {
 	_, place := layout()
 	i, ok := place[path]
@@ -72,9 +71,9 @@ func (c Content) Value(path string) (any, bool) {
 	return c.pool.values[c.refs[i]], true
 }
 
-// Lines returns "PATH VALUE" lines, sorted, for the key of an action: those at
-// or below one of the prefixes ("finetune", "finetune.mix"), or all of them
-// where no prefix is given. Strings are quoted.
+// Lines returns sorted "PATH VALUE" lines for the key of an action: those at or below one of
+// the prefixes ("finetune", "finetune.mix"), or all of them without prefixes. Strings are
+// quoted.
 func (c Content) Lines(prefixes ...string) []string {
 	paths, _ := layout()
 	lines := make([]string, 0, 8)
@@ -86,13 +85,13 @@ func (c Content) Lines(prefixes ...string) []string {
 	return lines
 }
 
-// Same reports, at no cost, that two contents of one study are the same one; it
-// may be false of equal contents of different arms.
+// Same reports, in constant time, whether two contents of one study share memory. It may be
+// false for equal contents of different arms.
 func (c Content) Same(o Content) bool {
 	return len(c.refs) > 0 && len(o.refs) > 0 && &c.refs[0] == &o.refs[0]
 }
 
-// under reports whether path is prefix or lies below it.
+// under reports whether path is prefix or below it.
 func under(path, prefix string) bool {
 	return strings.HasPrefix(path, prefix) && (len(path) == len(prefix) || path[len(prefix)] == '.')
 }
@@ -101,14 +100,14 @@ func under(path, prefix string) bool {
 type Trial struct {
 	Content Content
 	Seed    Seed
-	id      ID // zero where it was not computed yet
+	id      ID // zero where it is not computed yet
 }
 
-// ID names a trial.
+// ID identifies a trial.
 type ID [32]byte
 
-// ID returns the trial's name: the SHA-256 of its lines and its seed, salted with
-// the version of the schema, which gives them their meaning.
+// ID returns the SHA-256 of the trial's lines and seed, salted with the version of the schema,
+// which defines their meaning.
 func (t Trial) ID() ID {
 	if t.id != (ID{}) {
 		return t.id
@@ -116,14 +115,14 @@ func (t Trial) ID() ID {
 	return t.name(t.Content.text())
 }
 
-// text is what every trial of a content hashes before its seed.
+// text returns the bytes that every trial of a content hashes before its seed.
 func (c Content) text() []byte {
 	paths, _ := layout()
 	return c.identity(paths, absent())
 }
 
-// identity writes the lines of a content, without those at their absent value: a
-// parameter that is added later names no trial anew that has it there.
+// identity returns the lines of a content, without parameters at their absent value, so that
+// adding a parameter does not change ids.
 func (c Content) identity(paths []string, absent []any) []byte {
 	b := make([]byte, 0, 2048)
 	b = fmt.Appendf(b, "ablate trial, schema %d\n", schema.Version)
@@ -135,7 +134,7 @@ func (c Content) identity(paths []string, absent []any) []byte {
 	return b
 }
 
-// absent are the absent values of the paths in layout, nil where there is none.
+// absent returns the absent values by index in layout, nil where there is none.
 var absent = sync.OnceValue(func() []any {
 	_, place := layout()
 	values := make([]any, len(place))

@@ -13,9 +13,8 @@ import (
 	"cuelang.org/go/cue/token"
 )
 
-// FormatValue writes a value as it stands in a view's name and in a table: the
-// shortest decimal that reads back as the same number, a string bare where that
-// cannot be misread.
+// FormatValue formats a value for names of views and for tables: numbers as the shortest
+// decimal that parses to the same number, strings without quotes where that is unambiguous.
 func FormatValue(v any) string {
 	switch v := v.(type) {
 	case float64:
@@ -35,7 +34,7 @@ func FormatValue(v any) string {
 
 var plain = regexp.MustCompile(`^[A-Za-z_][-+._A-Za-z0-9]*$`)
 
-// line writes a value as it stands in an identity: strings always quoted.
+// line formats a value for an identity: strings are always quoted.
 func line(v any) string {
 	if s, ok := v.(string); ok {
 		return strconv.Quote(s)
@@ -43,10 +42,10 @@ func line(v any) string {
 	return FormatValue(v)
 }
 
-// smallest is the smallest normal 32-bit number.
+// smallest is the smallest positive normal 32-bit floating-point number.
 const smallest = 0x1p-126
 
-// scalar reads a concrete value. 1, 1.0 and 1e0 are the same float64.
+// scalar returns a concrete value of a kind. 1, 1.0 and 1e0 are the same float64.
 func scalar(v cue.Value, k Kind) (any, error) {
 	switch k {
 	case Whole:
@@ -60,16 +59,16 @@ func scalar(v cue.Value, k Kind) (any, error) {
 		if err != nil || math.IsInf(f, 0) {
 			return nil, fmt.Errorf("%s is too large or too small for a 64-bit number", text(v))
 		}
-		// Networks compute with 32 bits, in which this would mean something else.
+		// Networks compute with 32 bits, where the number would be infinite, denormal or 0.
 		if single := math.Abs(float64(float32(f))); math.IsInf(single, 0) || f != 0 && single < smallest {
-			return nil, fmt.Errorf("%s is outside of what 32-bit numbers hold, 0 and sizes from %.2g to %.2g", text(v), smallest, math.MaxFloat32)
+			return nil, fmt.Errorf("%s is outside the range of 32-bit numbers; must be 0 or of a size from %.2g to %.2g", text(v), smallest, math.MaxFloat32)
 		}
 		return f + 0, nil // -0 is 0
 	}
 	return v.String()
 }
 
-// text is a value as the user wrote it, cut to a line.
+// text returns a value as the user wrote it, on one line of at most 60 characters.
 func text(v cue.Value) string {
 	src, err := format.Node(v.Syntax(cue.Final()))
 	s := strings.Join(strings.Fields(string(src)), " ")
@@ -82,13 +81,13 @@ func text(v cue.Value) string {
 	return s
 }
 
-// check reads a user's value of the axis, or says in one line why it is none.
+// check returns a user's value of the axis, or a message of one line why it is not valid.
 func (l *leaf) check(v cue.Value) (value any, msg, hint string) {
 	if d, ok := v.Default(); ok {
 		v = d
 	}
 	if !v.IsConcrete() {
-		return nil, fmt.Sprintf("%s is not a value yet; must be %s", text(v), l.allowed), ""
+		return nil, fmt.Sprintf("%s is not a concrete value; must be %s", text(v), l.allowed), ""
 	}
 	k := v.Kind()
 	switch {
@@ -117,8 +116,8 @@ func (l *leaf) check(v cue.Value) (value any, msg, hint string) {
 	return value, "", ""
 }
 
-// outside reports whether rounding to 64 bits has carried a number out of the
-// axis's range, as 0.99999999999999999999 to 1 where 1 is excluded.
+// outside reports whether rounding to 64 bits moved a number out of the axis's range, such as
+// 0.99999999999999999999 to 1 where 1 is excluded.
 func (l *leaf) outside(f float64) bool {
 	return l.constraint.Unify(l.ctx.Encode(f)).Err() != nil
 }
@@ -133,7 +132,7 @@ func kindWord(k cue.Kind) string {
 	return k.String()
 }
 
-// place is where the user wrote v: the first position outside the schema.
+// place returns the position at which the user wrote v: the first one outside the schema.
 func (r *reader) place(v cue.Value) where {
 	if p := r.find(v, 0); p.IsValid() {
 		return r.at(p)
@@ -141,7 +140,7 @@ func (r *reader) place(v cue.Value) where {
 	return where{file: r.file}
 }
 
-// named is where the user wrote the name of the field whose value is v.
+// named returns the position of the name of the field whose value is v.
 func (r *reader) named(v cue.Value) where {
 	if f, ok := v.Source().(*ast.Field); ok && r.own(f.Label.Pos()) {
 		return r.at(f.Label.Pos())

@@ -7,15 +7,14 @@ import (
 	"io"
 )
 
-// reply is what crosses from the process that loads a study to the one that
-// asked for it.
+// reply is the message from the process that loads a study to the process that asked for it.
 type reply struct {
 	Study    *wire
 	Mistakes []*Error
 	Fault    string
 }
 
-// wire is a study with each value once, and no views: they follow from the arms.
+// wire is a study with each value once and without views, which follow from the arms.
 type wire struct {
 	Declared, Name, Path, Root, Dir, Title, Question, Reference string
 
@@ -45,17 +44,16 @@ type wireArm struct {
 	Seeds   []Seed
 	Pick    *Pick
 	Control bool
-	Axes    [][]string // the distinct lists of the points' axes
+	Axes    [][]string // distinct lists of axes of points
 	Points  []wirePoint
 }
 
 type wirePoint struct {
-	Axes int // which of the arm's lists
+	Axes int // index of the list in the arm's Axes
 	Refs []uint32
 }
 
-// WriteReply writes what Load returned, for ReadReply in another process of the
-// same program.
+// WriteReply writes the results of Load, for ReadReply in another process of the same program.
 func WriteReply(w io.Writer, s *Study, err error) error {
 	var r reply
 	var list *Errors
@@ -70,7 +68,7 @@ func WriteReply(w io.Writer, s *Study, err error) error {
 	return gob.NewEncoder(w).Encode(r)
 }
 
-// ReadReply returns what Load returned in the process that wrote it.
+// ReadReply returns the results of Load in the process that wrote them.
 func ReadReply(in io.Reader) (*Study, error) {
 	var r reply
 	if err := gob.NewDecoder(in).Decode(&r); err != nil {
@@ -82,7 +80,7 @@ func ReadReply(in io.Reader) (*Study, error) {
 	case r.Fault != "":
 		return nil, errors.New(r.Fault)
 	case r.Study == nil:
-		return nil, errors.New("reply of the process that loads the study: it holds none")
+		return nil, errors.New("reply of the process that loads the study: it contains no study")
 	}
 	return r.Study.study()
 }
@@ -140,11 +138,11 @@ func (w *wire) study() (*Study, error) {
 	paths, place := layout()
 	content := func(refs []uint32) (Content, error) {
 		if len(refs) != len(paths) {
-			return Content{}, fmt.Errorf("reply of the process that loads the study: %d values of %d", len(refs), len(paths))
+			return Content{}, fmt.Errorf("reply of the process that loads the study: a trial has %d values, and must have %d", len(refs), len(paths))
 		}
 		for _, r := range refs {
 			if int(r) >= len(p.values) {
-				return Content{}, errors.New("reply of the process that loads the study: a value that it does not hold")
+				return Content{}, errors.New("reply of the process that loads the study: it refers to a value that it does not contain")
 			}
 		}
 		return Content{p, refs}, nil
