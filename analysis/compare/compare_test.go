@@ -245,7 +245,7 @@ func TestSharedTrials(t *testing.T) {
 }
 
 // TestPart checks that a row with some of another's seeds is not tested again: it refers to
-// that row and has its differences.
+// that row and has no differences.
 func TestPart(t *testing.T) {
 	arms := map[string][]float64{"base": {.5, .52, .54, .51}, "x": {.6, .62, .61, .65}, "of base": {.5, .52, .54, .51}, "of x": {.6, .62, .61, .65}}
 	trials, samples := study(arms, []string{"base", "x", "of base", "of x"}, diagonal(4))
