@@ -540,7 +540,7 @@ func TestFewSeeds(t *testing.T) {
 		}
 	}
 	one := draw(1, 1, func(int, int, int) float64 { return .5 })
-	if got := check(t, baseline(t, one), draw(1, 1, func(int, int, int) float64 { return .4 }), gate.Options{Tolerances: margins()[:1]}); got.Outcome != gate.Inconclusive || !strings.Contains(got.Values[0].Reason, "the standard deviation over seeds is not known") {
+	if got := check(t, baseline(t, one), draw(1, 1, func(int, int, int) float64 { return .4 }), gate.Options{Tolerances: margins()[:1]}); got.Outcome != gate.Inconclusive || !strings.Contains(got.Values[0].Reason, "the standard deviation over seeds is unknown") {
 		t.Errorf("one seed of one row: %+v", got)
 	}
 }

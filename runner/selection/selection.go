@@ -114,7 +114,9 @@ func Match(rows []Row, study, name string) ([]string, error) {
 		return out, nil
 	}
 	// As a terminal and a report print a point: "best of n bestOf=8", "beta=0.1".
-	if add(func(r Row) bool { return r.Point != nil && (name == brief(r.Point) || name == r.Arm+" "+brief(r.Point)) }); out != nil {
+	if add(func(r Row) bool {
+		return r.Point != nil && (name == brief(r.Point) || name == r.Arm+" "+brief(r.Point))
+	}); out != nil {
 		return out, nil
 	}
 	arm, point, isPoint := strings.Cut(strings.TrimSuffix(name, "]"), "[")
