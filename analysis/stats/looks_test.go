@@ -370,7 +370,7 @@ func (s *simulation) looksSave() {
 		s.row(study.name, len(study.effects), power, most, fmt.Sprintf("%.1f", fixed), 1-trials/(fixed*all), 1-trials/(12*all))
 		s.studies(runs * len(study.effects))
 		s.want(study.name+": found", power, most-.06, 1)
-		s.want(study.name+": trials saved against 12 seeds for all", 1-trials/(12*all), .35, 1)
+		s.want(study.name+": trials saved against 12 seeds for all", 1-trials/(12*all), .33, 1) // docs/studies.md prints 34 to 38%
 	}
 }
 
