@@ -208,7 +208,7 @@ func TestPhotos(t *testing.T) {
 	}, 500);
 	});</script>`
 	got := said(t, open(t, dir, html, "", probe))
-	if want := "2 2 0 +2 | 4 1 1 0 | 2 0 1 −1;jpeg;16;true;false;true;true;true"; got != want {
+	if want := "2 2 0 +2 | 2 0 1 −1 | 4 1 1 0;jpeg;16;true;false;true;true;true"; got != want {
 		t.Errorf("the page says\n%s, want\n%s", got, want)
 	}
 }
