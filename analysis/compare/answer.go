@@ -48,8 +48,8 @@ type Pretrained struct {
 	Best      Named      `json:"best"`
 }
 
-// named reports whether the answer may name the row.
-func (r Row) named() bool { return r.SameAs == "" && !r.Control && !r.Candidate }
+// InAnswer reports whether the answer may name the row.
+func (r Row) InAnswer() bool { return r.SameAs == "" && !r.Control && !r.Candidate }
 
 // answer fills the table's Answer.
 func (b *builder) answer() {
@@ -67,7 +67,7 @@ func (b *builder) answer() {
 			a.Values = append(a.Values, r.Label)
 		}
 		d, ok := r.Differences[a.Metric]
-		if !ok || !r.named() {
+		if !ok || !r.InAnswer() {
 			continue
 		}
 		n := Named{Row: r.Label, Metric: d}
@@ -148,7 +148,7 @@ func (b *builder) pretrained(a *Answer, m Metric, base int) {
 	var all []*measured
 	var rows []int
 	for i, r := range b.t.Rows {
-		if _, _, differ := b.counts(m, b.rows[i].views, b.rows[base].views); i == base || differ || !r.named() && r.Label != b.t.Reference {
+		if _, _, differ := b.counts(m, b.rows[i].views, b.rows[base].views); i == base || differ || !r.InAnswer() && r.Label != b.t.Reference {
 			continue
 		}
 		if d, ok := b.difference(m, b.rows[i], b.rows[base]); ok && d.tested() {

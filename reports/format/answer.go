@@ -93,7 +93,7 @@ func significant(t *compare.Table, m compare.Metric, direction float64) string {
 	const most = 4
 	var names []string
 	for _, r := range t.Rows {
-		if d, ok := r.Differences[m.Name]; ok && r.SameAs == "" && !r.Control && !r.Candidate && d.Significant && d.Mean*direction > 0 {
+		if d, ok := r.Differences[m.Name]; ok && r.InAnswer() && d.Significant && d.Mean*direction > 0 {
 			names = append(names, "“"+Brief(r)+"”")
 		}
 	}
