@@ -449,7 +449,7 @@ func TestMistakes(t *testing.T) {
 		{"unused axis", "seeds: [1]\narms: a: {set: finetune: method: \"none\", sweep: \"finetune.beta\": [1, 2]}", "study.cue:7:66: arms.a.sweep.\"finetune.beta\": the arm's trials do not use it: finetune.method is \"none\" (leave it out, or change what makes it unused)"},
 		{"nothing to learn from", "seeds: [1]\narms: a: set: finetune: mix: {labelled: 0, unlabelled: 0, pretraining: 0}", "study.cue:7:41: finetune.mix.labelled: nothing to fine-tune on: labelled, unlabelled and pretraining data are all left out (give one a weight and images, or set finetune.method to \"none\")"},
 		{"best of none", "seeds: [1]\narms: a: set: {evaluate: bestOf: 2, reward: loss: \"none\"}", "study.cue:7:34: evaluate.bestOf: the best of several is chosen by the trial's own reward, and reward.loss is \"none\" (set evaluate.bestOf to 1 or learn a reward)"},
-		{"arm's name", "seeds: [1]\narms: \"a/b\": set: {}", "study.cue:7:7: arms.\"a/b\": \"a/b\" is not a valid name of an arm (a name holds none of [ ] @ / , and neither begins nor ends with a space)"},
+		{"arm's name", "seeds: [1]\narms: \"a/b\": set: {}", "study.cue:7:7: arms.\"a/b\": \"a/b\" is not a valid name of an arm (a name contains none of [ ] @ / , and neither begins nor ends with a space)"},
 		{"seeds twice", "seeds: [1, 2, 1]", "study.cue:6:15: seeds[2]: seed 1 is repeated (seeds are replicates: all must differ)"},
 		{"no seeds", "title: \"x\"", "study.cue: seeds: the study has no seeds (write seeds: [1, 2])"},
 		{"half a seed", "seeds: [{pretraining: 1}]", "study.cue:6:9: seeds[0]: has no feedback (write {pretraining: 1, feedback: 2}, or one number for both)"},

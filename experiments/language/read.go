@@ -219,7 +219,7 @@ type axis struct {
 
 var (
 	armName = regexp.MustCompile(`^[^\[\]@/,\s\p{C}]([^\[\]@/,\p{C}]*[^\[\]@/,\s\p{C}])?$`)
-	armHint = "a name holds none of [ ] @ / , and neither begins nor ends with a space"
+	armHint = "a name contains none of [ ] @ / , and neither begins nor ends with a space"
 	armHas  = []string{"set", "sweep", "zip", "where", "arms", "seeds", "control", "pick"}
 )
 
