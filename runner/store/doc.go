@@ -9,7 +9,8 @@
 //	artifacts/ab/abcd…/manifest   one line per file: digest, size, path
 //	artifacts/ab/abcd…/files/…    the files, read-only
 //	studies/NAME/study.json       the study and its module, and the backend of its last run
-//	studies/NAME/…                tables, report, journal and logs of a study
+//	studies/NAME/events/PROCESS.jsonl  journal: the attempts of one process at actions
+//	studies/NAME/…                tables, report and logs of a study
 //	quarantine/…                  damaged files, for inspection
 //	tmp/…                         files that running processes are writing
 //
@@ -31,7 +32,7 @@
 // processes compute the same action at the same time, both succeed: the store keeps the
 // bytes of the first, and the second gets these, with a note if its own differ. On a file
 // system without links, the later of two that finish in the same moment may replace the
-// first. The guarantees of the journal are weaker, see [Journal].
+// first.
 //
 // A folder of results belongs to one study. study.json names the study and its module; a
 // study of the same name in another module has another folder ([Store.ClaimStudy]). If

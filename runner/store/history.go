@@ -36,8 +36,7 @@ func (s *Store) Entries() ([]Entry, error) {
 	return all, nil
 }
 
-// Attempts returns the attempts of the journals of all studies. It skips a folder in the
-// place of a journal: in the first version of the store, a study could have that name.
+// Attempts returns the attempts of the journals of all studies.
 func (s *Store) Attempts() ([]Attempt, error) {
 	var all []Attempt
 	root := filepath.Join(s.dir, "studies")
@@ -47,9 +46,6 @@ func (s *Store) Attempts() ([]Attempt, error) {
 	}
 	for _, name := range names {
 		events, _, err := ReadJournal(filepath.Join(root, name))
-		if errors.Is(err, errNoJournal) {
-			continue
-		}
 		if err != nil {
 			return nil, s.unreadable(err)
 		}

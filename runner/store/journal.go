@@ -3,11 +3,11 @@ package store
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -52,11 +52,10 @@ type Event struct {
 	Error  string `json:"error,omitempty"`  // error of a failed attempt
 }
 
-// Journal is an append-only file of events, one JSON object per line. Several processes
-// of one machine may write it at the same time, because every event is a single write at
-// the end of the file. The file is not synced: its last lines may be lost if the machine
-// crashes, but not if the process does. On a network file system, simultaneous writes of
-// two machines may overwrite each other. No result depends on the journal.
+// Journal is the file to which one process appends its events, one JSON object per line.
+// Every process has a file of its own, so that no process can damage what another one
+// wrote, on any file system. The file is not synced: its last lines may be lost if the
+// machine crashes, but not if the process does. No result depends on a journal.
 type Journal struct {
 	dir     string
 	process string
@@ -65,19 +64,19 @@ type Journal struct {
 	f  *os.File
 }
 
-// OpenJournal opens or creates the journal of a study, in the folder that ClaimStudy returned.
+// OpenJournal opens or creates this process' journal of a study, in the folder that
+// ClaimStudy returned.
 func (s *Store) OpenJournal(studyDir string) (*Journal, error) {
-	name := journalPath(studyDir)
-	if err := regularJournal(name); err != nil && !absent(err) {
-		return nil, s.fail(err)
+	dir := journals(studyDir)
+	if err := s.folder(dir); err != nil {
+		return nil, s.fail(fmt.Errorf("%w: is it a file? Then move it away", err))
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+	f, err := os.OpenFile(filepath.Join(dir, s.self+journalSuffix), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	if share := s.shared() & 0o066; share != 0 {
-		// In a shared store, the owner of the journal gives other users permission to
-		// write it.
+	if share := s.shared() & 0o044; share != 0 {
+		// In a shared store, others may read the journal, whatever the umask.
 		if info, err := f.Stat(); err == nil && info.Mode()&share != share {
 			_ = f.Chmod(info.Mode() | share)
 		}
@@ -97,8 +96,8 @@ func (j *Journal) Append(e Event) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	// The line begins with a newline. If another process died in the middle of its line,
-	// only that line is lost.
+	// The line begins with a newline, so that an incomplete line, which a full disk leaves,
+	// does not spoil the next one.
 	if _, err := j.f.Write(slices.Concat([]byte{'\n'}, line, []byte{'\n'})); err != nil {
 		return fmt.Errorf("journal: %w", diagnose(j.dir, err))
 	}
@@ -108,43 +107,48 @@ func (j *Journal) Append(e Event) error {
 // Close closes the file.
 func (j *Journal) Close() error { return j.f.Close() }
 
-// ReadJournal returns the events of a study in the order in which they were written, and
-// the number of lines that could not be read. A process that dies or a full disk may
-// leave an incomplete line. A journal that does not exist has no events.
+// ReadJournal returns the events of a study from the journals of all processes, and the
+// number of lines that could not be read. The events of a process are in the order in
+// which it wrote them; those of several processes are merged by their times. A process
+// that dies or a full disk may leave an incomplete line.
 func ReadJournal(studyDir string) (events []Event, unread int, err error) {
-	name := journalPath(studyDir)
-	if err := regularJournal(name); absent(err) {
-		return nil, 0, nil
-	} else if err != nil {
+	dir := journals(studyDir)
+	files, err := os.ReadDir(dir)
+	if err != nil && !absent(err) {
 		return nil, 0, fmt.Errorf("journal: %w", err)
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, 0, fmt.Errorf("journal: %w", err)
+	type timed struct {
+		Event
+		when time.Time // Time, but never before that of an earlier event of the process, whose clock may jump
 	}
-	defer f.Close()
-	return readEvents(f)
+	var all []timed
+	for _, d := range files {
+		if !d.Type().IsRegular() || !strings.HasSuffix(d.Name(), journalSuffix) {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(dir, d.Name()))
+		if err != nil {
+			return nil, 0, fmt.Errorf("journal: %w", err)
+		}
+		some, n := parseEvents(data)
+		unread += n
+		var last time.Time
+		for _, e := range some {
+			if e.Time.After(last) {
+				last = e.Time
+			}
+			all = append(all, timed{e, last})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b timed) int { return a.when.Compare(b.when) })
+	for _, e := range all {
+		events = append(events, e.Event)
+	}
+	return events, unread, nil
 }
 
-// regularJournal returns an error if the journal is not a regular file, because opening a
-// pipe or a device may block for ever.
-func regularJournal(name string) error {
-	info, err := os.Lstat(name)
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is %w: move it away", name, errNoJournal)
-	}
-	return err
-}
-
-// errNoJournal is the error of a journal that is not a regular file.
-var errNoJournal = errors.New("not a file")
-
-// readEvents reads lines of events and skips lines that are not events.
-func readEvents(r io.Reader) (events []Event, unread int, err error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return nil, 0, fmt.Errorf("journal: %w", err)
-	}
+// parseEvents parses lines of events and skips lines that are not events.
+func parseEvents(data []byte) (events []Event, unread int) {
 	for line := range bytes.Lines(data) {
 		// A last line without a newline is incomplete, even if it can be parsed.
 		whole, ok := bytes.CutSuffix(line, []byte{'\n'})
@@ -158,7 +162,10 @@ func readEvents(r io.Reader) (events []Event, unread int, err error) {
 		}
 		events = append(events, e)
 	}
-	return events, unread, nil
+	return events, unread
 }
 
-func journalPath(studyDir string) string { return studyDir + string(os.PathSeparator) + "journal" }
+const journalSuffix = ".jsonl"
+
+// journals returns the folder of the journals of a study.
+func journals(studyDir string) string { return filepath.Join(studyDir, "events") }

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -105,7 +106,7 @@ func TestJournalTorn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	name := journalPath(dir)
+	name := journalFile(j, dir)
 	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
@@ -118,8 +119,7 @@ func TestJournalTorn(t *testing.T) {
 		if events, unread, err := ReadJournal(dir); err != nil || len(events) != 1 || unread != 1 {
 			t.Fatalf("cut %d: %d events, %d unread, %v", cut, len(events), unread, err)
 		}
-		s := open(t, scratch(t))
-		again, err := s.OpenJournal(dir)
+		again, err := (&Store{self: j.process}).OpenJournal(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,6 +138,43 @@ func TestJournalTorn(t *testing.T) {
 	}
 	if err := j.Append(Event{Kind: "happened"}); err == nil {
 		t.Error("an unknown kind was written")
+	}
+}
+
+// journalFile is the path of a journal.
+func journalFile(j *Journal, dir string) string {
+	return filepath.Join(journals(dir), j.process+journalSuffix)
+}
+
+// TestJournalsMerge: the events of several processes are merged by time, and those of one
+// process keep their order though its clock was set back.
+func TestJournalsMerge(t *testing.T) {
+	j, dir := journal(t)
+	other, err := (&Store{self: "other"}).OpenJournal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for _, e := range []struct {
+		j      *Journal
+		at     int
+		action byte
+	}{{j, 0, 1}, {j, 5, 2}, {other, 3, 3}, {j, 1, 4}, {other, 6, 5}} {
+		if err := e.j.Append(Event{Kind: Started, Time: at(e.at), Action: ActionID{e.action}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, journals(dir), map[string]string{".nfs0001": "{", "folder.jsonl/x": ""})
+	events, unread, err := ReadJournal(dir)
+	if err != nil || unread != 0 {
+		t.Fatalf("%d unread, %v", unread, err)
+	}
+	var order []byte
+	for _, e := range events {
+		order = append(order, e.Action[0])
+	}
+	if want := []byte{1, 3, 2, 4, 5}; !bytes.Equal(order, want) {
+		t.Errorf("order %d, want %d", order, want)
 	}
 }
 
@@ -174,9 +211,9 @@ func FuzzReadEvents(f *testing.F) {
 	f.Add([]byte(`{"kind":"started","time":"2026-01-02T03:04:05Z","action":"` + ActionID{1}.String() + `"}` + "\n{\n\n"))
 	f.Add([]byte(`{"kind":"happened"}` + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		events, unread, err := readEvents(bytes.NewReader(data))
-		if err != nil || len(events)+unread > bytes.Count(data, []byte("\n"))+1 {
-			t.Fatalf("%d events, %d unread, %v", len(events), unread, err)
+		events, unread := parseEvents(data)
+		if len(events)+unread > bytes.Count(data, []byte("\n"))+1 {
+			t.Fatalf("%d events, %d unread", len(events), unread)
 		}
 		for _, e := range events {
 			if !e.Kind.valid() || e.Action.IsZero() || e.Time.IsZero() {
