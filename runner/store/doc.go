@@ -11,6 +11,8 @@
 //	studies/NAME/study.json       the study and its module, and the backend of its last run
 //	studies/NAME/events/PROCESS.jsonl  journal: the attempts of one process at actions
 //	studies/NAME/…                tables, report and logs of a study
+//	claims/ACTION/PROCESS         a process computes the action
+//	live/PROCESS                  what a running process does, with its heartbeat
 //	quarantine/…                  damaged files, for inspection
 //	tmp/…                         files that running processes are writing
 //
@@ -28,8 +30,10 @@
 // dead processes left in tmp.
 //
 // Any number of processes may use a store at the same time, on one machine or on several
-// with a shared file system that has atomic renames and links. No lock is taken. If two
-// processes compute the same action at the same time, both succeed: the store keeps the
+// with a shared file system that has atomic renames and links. No lock is taken. A process
+// that is about to compute an action claims it ([Presence.Claim]), so that others compute
+// something else; a claim lasts as long as the heartbeat of its owner. If two processes
+// compute the same action at the same time, both succeed: the store keeps the
 // bytes of the first, and the second gets these, with a note if its own differ. On a file
 // system without links, the later of two that finish in the same moment may replace the
 // first.

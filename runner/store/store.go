@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +18,9 @@ import (
 // Store is an open store. Its methods may be called from several goroutines.
 type Store struct {
 	dir  string
-	self string // name of this process in tmp
+	self string // name of this process
+
+	lease time.Duration // time without a heartbeat after which a process has lost its claims
 
 	mu     sync.Mutex
 	intact map[OutputID]map[string]bool // files by artifact whose digests this process has checked
@@ -40,7 +43,11 @@ func Open(dir string) (*Store, error) {
 	if info, err := os.Stat(abs); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("store %s: it is a file, but a store is a folder: name another one with --store or ABLATE_STORE", abs)
 	}
-	return &Store{dir: abs, self: processName(), intact: map[OutputID]map[string]bool{}, comparing: map[OutputID]chan struct{}{}}, nil
+	lease, err := leaseTime()
+	if err != nil {
+		return nil, err
+	}
+	return &Store{dir: abs, self: processName(), lease: lease, intact: map[OutputID]map[string]bool{}, comparing: map[OutputID]chan struct{}{}}, nil
 }
 
 // folders are the folders that the first write creates.
@@ -80,6 +87,7 @@ func (s *Store) prepare() error {
 		}
 	}
 	s.sweep()
+	s.sweepClaims()
 	s.prepared = true
 	return nil
 }
