@@ -113,7 +113,7 @@ func TestResumeRefuses(t *testing.T) {
 		file map[string]checkpoint.Tensor
 	}{
 		"of another method": {other, state}, "beyond the last step": {short, state}, "of a kindred method": {kin, state},
-		"without a part": {j, without(state, "host")}, "without weights": {j, without(state, "first.out.weight")}, "empty": {j, nil},
+		"with a flipped bit": {j, flipped(state)}, "without a part": {j, without(state, "host")}, "without weights": {j, without(state, "first.out.weight")}, "empty": {j, nil},
 	} {
 		if err := checkpoint.WriteFile(file, c.file); err != nil {
 			t.Fatal(err)
@@ -126,7 +126,27 @@ func TestResumeRefuses(t *testing.T) {
 		if _, err := Run(t.Context(), tl, m, c.j); err == nil || !errors.Is(err, train.ErrState) {
 			t.Errorf("a state %s is taken: %v", name, err)
 		}
+		// One that discards it begins again.
+		c.j.Resume.Discard = func(err error) {
+			if !errors.Is(err, train.ErrState) {
+				t.Errorf("%s: discarded for %v", name, err)
+			}
+		}
+		fresh := c.j
+		fresh.Resume = train.Resume{}
+		if d := distance(run(t, tl, m, fresh), run(t, tl, m, c.j)); d != 0 {
+			t.Errorf("%s: discarded, it ends %v from a training that began without it", name, d)
+		}
 	}
+}
+
+func flipped(state map[string]checkpoint.Tensor) map[string]checkpoint.Tensor {
+	out := maps.Clone(state)
+	x := out["params.out.weight"]
+	x.Data = slices.Clone(x.Data)
+	x.Data[0] ^= 1
+	out["params.out.weight"] = x
+	return out
 }
 
 func without(state map[string]checkpoint.Tensor, name string) map[string]checkpoint.Tensor {

@@ -3,11 +3,15 @@ package train
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/gob"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
+	"slices"
+	"time"
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
@@ -62,23 +66,50 @@ func (n *norms) take() float64 {
 type Resume struct {
 	File string               // of the state; a loop continues from it if it exists
 	Due  func(steps int) bool // whether to save after so many steps; nil never does
+
+	// Grace is how long a step may go on when ctx has ended, so that the state after it can
+	// be saved before the loop returns. 0 ends the step and saves nothing.
+	Grace time.Duration
+
+	// Discard, if set, is told of a file that is not a state of this training, such as a
+	// damaged one. The loop removes the file and begins again. If it is nil, Run returns
+	// the error.
+	Discard func(err error)
+}
+
+// Member returns the Resume of one of several trainings of an action, which saves its state
+// at its end too, so that a resumed action does not repeat finished trainings.
+func (r Resume) Member(i, steps int) Resume {
+	if r.File == "" {
+		return r
+	}
+	due := r.Due
+	r.File = fmt.Sprintf("%s.%d", r.File, i)
+	r.Due = func(n int) bool { return n == steps || due != nil && due(n) }
+	return r
 }
 
 // Run takes the remaining steps and returns the curve. It ends early with ctx's cause
 // if ctx ends.
 func (l *Loop) Run(ctx context.Context) (*Curve, error) {
-	l.curve = NewCurve(append([]string{"loss", "gradient norm"}, l.Further...)...)
-	l.sums = make([]float64, len(l.curve.Metrics))
+	l.begin()
 	from, err := l.load()
 	if err != nil {
 		return nil, err
 	}
-	every := spacing(l.Steps)
+	drawing, done := l.lasting(ctx)
+	defer done()
+	every, saved := spacing(l.Steps), from
 	for step := from; step < l.Steps; step++ {
 		if ctx.Err() != nil {
+			if l.Resume.File != "" && l.Resume.Grace > 0 && step > saved {
+				if err := l.save(step); err != nil {
+					return nil, errors.Join(context.Cause(ctx), err)
+				}
+			}
 			return nil, context.Cause(ctx)
 		}
-		in, o, further, err := l.Batch(ctx, step)
+		in, o, further, err := l.Batch(drawing, step)
 		if err != nil {
 			return nil, err
 		}
@@ -112,9 +143,29 @@ func (l *Loop) Run(ctx context.Context) (*Curve, error) {
 			if err := l.save(step + 1); err != nil {
 				return nil, err
 			}
+			saved = step + 1
 		}
 	}
 	return l.curve, nil
+}
+
+// begin sets what a training has before its first step, except its state.
+func (l *Loop) begin() {
+	l.curve = NewCurve(append([]string{"loss", "gradient norm"}, l.Further...)...)
+	l.sums, l.norms = make([]float64, len(l.curve.Metrics)), norms{}
+}
+
+// lasting returns a context that ends Resume.Grace after ctx. The caller must call done.
+func (l *Loop) lasting(ctx context.Context) (later context.Context, done func()) {
+	later, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(l.Resume.Grace):
+			cancel(context.Cause(ctx))
+		case <-later.Done():
+		}
+	})
+	return later, func() { stop(); cancel(nil) }
 }
 
 // ErrState is wrapped by the error for a file that is not a state of the training.
@@ -133,8 +184,24 @@ type progress struct {
 	Norms   norms
 }
 
-// hostName is the tensor of a state file that has everything except the arrays, encoded.
-const hostName = "host"
+// Tensors of a state file other than the arrays.
+const (
+	hostName   = "host"   // everything else of the state, encoded
+	digestName = "digest" // SHA-256 of all other tensors
+)
+
+// digest returns the SHA-256 of the names, types, shapes and bytes of the tensors of a state
+// file.
+func digest(file map[string]checkpoint.Tensor) []byte {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(file)) {
+		if t := file[name]; name != digestName {
+			fmt.Fprintf(h, "%q %s %v %d\n", name, t.DType, t.Shape, len(t.Data))
+			h.Write(t.Data)
+		}
+	}
+	return h.Sum(nil)
+}
 
 // groups returns the groups of arrays of a state file, by the prefix of their names.
 func (s *State) groups() map[string]*[]*tensors.Tensor {
@@ -169,6 +236,8 @@ func (l *Loop) save(step int) error {
 		}
 	}
 	file[hostName] = checkpoint.Bytes(host.Bytes(), host.Len())
+	sum := digest(file)
+	file[digestName] = checkpoint.Bytes(sum, len(sum))
 	return checkpoint.WriteFile(l.Resume.File, file)
 }
 
@@ -181,26 +250,46 @@ func (l *Loop) load() (int, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil
 	}
-	fail := func(err error) (int, error) {
-		return 0, fmt.Errorf("%s: %w: %w (remove it to begin again)", l.Resume.File, ErrState, err)
+	var step int
+	if err == nil {
+		step, err = l.restore(file)
 	}
-	if err != nil {
-		return fail(err)
+	if err == nil {
+		return step, nil
+	}
+	err = fmt.Errorf("%s: %w: %w (remove it to begin again)", l.Resume.File, ErrState, err)
+	if l.Resume.Discard == nil {
+		return 0, err
+	}
+	l.Resume.Discard(err)
+	return 0, os.RemoveAll(l.Resume.File)
+}
+
+// restore takes the state of a file and returns its number of steps. If it returns an error,
+// it has changed nothing.
+func (l *Loop) restore(file map[string]checkpoint.Tensor) (int, error) {
+	if !bytes.Equal(file[digestName].Data, digest(file)) {
+		return 0, errors.New("its digest does not match: it is damaged")
 	}
 	var p progress
 	d := gob.NewDecoder(bytes.NewReader(file[hostName].Data))
-	for _, x := range append([]any{&p}, l.Host...) {
-		reflect.ValueOf(x).Elem().SetZero() // gob does not encode zero values
-		if err := d.Decode(x); err != nil {
-			return fail(err)
-		}
+	if err := d.Decode(&p); err != nil {
+		return 0, err
 	}
 	if p.Name != l.Trainer.Name() || p.Steps != l.Steps {
-		return fail(fmt.Errorf("it is of a training of %d steps of %s, and this one has %d steps of %s", p.Steps, p.Name, l.Steps, l.Trainer.Name()))
+		return 0, fmt.Errorf("it is of a training of %d steps of %s, and this one has %d steps of %s", p.Steps, p.Name, l.Steps, l.Trainer.Name())
 	}
 	if p.Curve == nil || len(p.Curve.Metrics) != len(l.curve.Metrics) || len(p.Sums) != len(l.sums) || p.Step < 0 || p.Step > l.Steps {
-		return fail(fmt.Errorf("it was saved after %d of %d steps", p.Step, l.Steps))
+		return 0, fmt.Errorf("it was saved after %d of %d steps", p.Step, l.Steps)
 	}
+	host := make([]reflect.Value, len(l.Host)) // zero values, because gob does not encode these
+	for i, x := range l.Host {
+		host[i] = reflect.New(reflect.TypeOf(x).Elem())
+		if err := d.DecodeValue(host[i]); err != nil {
+			return 0, err
+		}
+	}
+	var made []*tensors.Tensor
 	take := func(prefix string, lay layout) ([]*tensors.Tensor, error) {
 		v := nn.Values{}
 		for _, a := range lay.arrays {
@@ -210,9 +299,16 @@ func (l *Loop) load() (int, error) {
 			}
 			v[a.Name] = x
 		}
-		return v.Tensors(l.Trainer.b, lay.arrays)
+		arrays, err := v.Tensors(l.Trainer.b, lay.arrays)
+		made = append(made, arrays...)
+		return arrays, err
+	}
+	fail := func(err error) (int, error) {
+		backend.Free(made...)
+		return 0, err
 	}
 	s := l.State
+	groups, frozen := map[string][]*tensors.Tensor{}, map[string][]*tensors.Tensor{}
 	for prefix, arrays := range s.groups() {
 		if _, saved := file[prefix+l.Trainer.layout.arrays[0].Name]; !saved && (*arrays == nil || prefix == "sum.") {
 			continue // no average, or nothing accumulated
@@ -221,8 +317,7 @@ func (l *Loop) load() (int, error) {
 		if err != nil {
 			return fail(err)
 		}
-		backend.Free(*arrays...)
-		*arrays = x
+		groups[prefix] = x
 	}
 	for _, name := range p.Moved {
 		lay, ok := l.Trainer.frozen[name]
@@ -233,8 +328,20 @@ func (l *Loop) load() (int, error) {
 		if err != nil {
 			return fail(err)
 		}
+		frozen[name] = x
+	}
+	for prefix, arrays := range s.groups() {
+		if x, ok := groups[prefix]; ok {
+			backend.Free(*arrays...)
+			*arrays = x
+		}
+	}
+	for name, x := range frozen {
 		backend.Free(s.frozen[name]...)
 		s.frozen[name], s.moved[name] = x, true
+	}
+	for i, x := range l.Host {
+		reflect.ValueOf(x).Elem().Set(host[i].Elem())
 	}
 	s.updates, s.pending, l.curve, l.sums, l.norms = p.Updates, p.Pending, p.Curve, p.Sums, p.Norms
 	return p.Step, nil

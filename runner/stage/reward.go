@@ -115,7 +115,7 @@ func runReward(ctx context.Context, e *Env, t Task, p RewardParams, progress Pro
 	for k := range p.Members {
 		o := reward.Options{Loss: p.Loss, Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam,
 			Lambda: p.Lambda, Temperature: p.Temperature, Perturbations: p.Perturbations,
-			Resume: memberResume(t.Resume, k, p.Steps), Progress: func(step, _ int) { progress(k*p.Steps+step, p.Members*p.Steps, "") }}
+			Resume: t.Resume.Member(k, p.Steps), Progress: func(step, _ int) { progress(k*p.Steps+step, p.Members*p.Steps, "") }}
 		v, c, err := fns.trainer.Train(ctx, d, t.stream(p.Seed, "init", k), t.steps(p.Seed, fmt.Sprintf("order %d", k)), t.steps(p.Seed, fmt.Sprintf("epoch %d", k)), o)
 		if err != nil {
 			return err
@@ -138,15 +138,6 @@ func runReward(ctx context.Context, e *Env, t Task, p RewardParams, progress Pro
 		return err
 	}
 	return writeCurve(filepath.Join(t.Out, curvesFile), curve)
-}
-
-// memberResume returns where member k of an ensemble saves its state. The state is also
-// saved at the end, so that a resumed training does not repeat finished members.
-func memberResume(r train.Resume, k, steps int) train.Resume {
-	if r.File == "" {
-		return r
-	}
-	return train.Resume{File: fmt.Sprintf("%s.%d", r.File, k), Due: func(n int) bool { return n == steps || r.Due(n) }}
 }
 
 // wrong draws up to n prompts from groups, in random order within each group, and all of

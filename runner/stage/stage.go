@@ -30,7 +30,7 @@ type Task struct {
 	Params json.RawMessage   // parameters of the stage, PretrainParams and so on
 	Inputs map[string]string // folders of the input artifacts, by the names of Def.Inputs
 	Out    string            // folder to write into
-	Resume train.Resume      // where the stage's training saves its state; workers do not set it yet
+	Resume train.Resume      // where and when a training saves its state
 }
 
 // in returns the folder of an input.
