@@ -71,6 +71,9 @@ type Resume struct {
 	// be saved before the loop returns. 0 ends the step and saves nothing.
 	Grace time.Duration
 
+	// Resumed, if set, is told the number of steps of the state from which the loop continues.
+	Resumed func(steps int)
+
 	// Discard, if set, is told of a file that is not a state of this training, such as a
 	// damaged one. The loop removes the file and begins again. If it is nil, Run returns
 	// the error.
@@ -255,6 +258,9 @@ func (l *Loop) load() (int, error) {
 		step, err = l.restore(file)
 	}
 	if err == nil {
+		if l.Resume.Resumed != nil {
+			l.Resume.Resumed(step)
+		}
 		return step, nil
 	}
 	err = fmt.Errorf("%s: %w: %w (remove it to begin again)", l.Resume.File, ErrState, err)

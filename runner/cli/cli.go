@@ -111,12 +111,17 @@ func Main() int {
 	// writing returns an error; otherwise the signal would end the computation.
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR2)
 	go func() {
 		<-signals
 		cancel(errInterrupted)
-		<-signals // the second one ends the program at once
-		os.Exit(exitInterrupted)
+		for s := range signals {
+			// A second Ctrl-C ends the program at once. Schedulers of clusters repeat the other
+			// signals, to every process of a job, while trainings save their states.
+			if s == os.Interrupt {
+				os.Exit(exitInterrupted)
+			}
+		}
 	}()
 	return Run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
@@ -144,7 +149,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var mistakes *language.Errors
 	switch {
 	case code == exitInterrupted:
-		fmt.Fprintln(g.stderr, "ablate: interrupted; finished results are kept, and the next run continues from them")
+		fmt.Fprintln(g.stderr, "ablate: interrupted; finished results and the states of trainings are kept, and the next run continues from them")
 	case errors.As(err, &mistakes) && err.Error() == mistakes.Error() && mistakes.List[0].Line > 0:
 		fmt.Fprintln(g.stderr, mistakes) // FILE:LINE:COLUMN first, as editors want it
 	default:

@@ -33,6 +33,7 @@ type runOptions struct {
 	jobs, limit    int
 	failFast, json bool
 	until          string
+	save           time.Duration
 }
 
 func (o *runOptions) addFlags(f *pflag.FlagSet) {
@@ -42,6 +43,7 @@ func (o *runOptions) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.seeds, "seed", nil, "run only this seed `S`: 3, or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
 	f.IntVar(&o.limit, "limit", 0, "run at most `N` of the missing stages, then stop")
 	f.StringVar(&o.until, "until", "", "add seeds at each of the study's looks until its comparisons are settled: `GOAL` is significant or precise")
+	f.DurationVar(&o.save, "save-every", 5*time.Minute, "save the state of a training at this `INTERVAL`, so that one that is killed goes on from there (0: only when it is stopped)")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.json, "json", false, "print the table and the paths of results and report as JSON")
 }
@@ -69,8 +71,13 @@ tables and HTML report, and prints the ablation table and the path of the report
 
 STUDY is a folder or file of a CUE package. PLAN is a file that 'ablate plan -o' wrote:
 the command runs exactly that plan. If the study has changed since the plan was made,
-nothing runs, the changes are listed, and the exit code is 3. A run may be interrupted
-at any time: finished stages are kept, and the next run continues from them.
+nothing runs, the changes are listed, and the exit code is 3.
+
+A run may be stopped or killed at any time: finished stages are kept, and the next run
+continues from them. On Ctrl-C, SIGTERM and SIGUSR2, trainings save their state within a
+minute and stop; the next run continues them from there. A training that is killed goes
+on from its last state, see --save-every. The results have the same bytes as those of an
+undisturbed run.
 
 --until adds seeds while the study runs. The study must declare looks, the numbers of
 seeds at which it is tested (compare: looks: [3, 5, 8, 12]). The command runs the seeds
@@ -83,8 +90,13 @@ stay below 5% over all looks together.` + selection.Help + `
 ` + exitHelp,
 		Example: "  ablate run experiments/quickstart\n  ablate run experiments/quickstart --set finetune.beta=0.1 --only 'all data'",
 		Args:    cobra.ExactArgs(1),
-		PreRunE: func(cmd *cobra.Command, _ []string) error { return checkCounts(cmd.Flags(), "jobs", "limit") },
-		RunE:    func(cmd *cobra.Command, args []string) error { return runRun(cmd.Context(), g, o, args[0]) },
+		PreRunE: func(cmd *cobra.Command, _ []string) error {
+			if o.save != 0 && o.save < time.Second {
+				return usagef("run: --save-every is %v; must be 0 or at least 1s", o.save)
+			}
+			return checkCounts(cmd.Flags(), "jobs", "limit")
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return runRun(cmd.Context(), g, o, args[0]) },
 	}
 	o.addFlags(cmd.Flags())
 	return cmd
@@ -287,7 +299,10 @@ func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.G
 	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("workers", workers).Msg("computing")
 	line := g.newProgress(log, todo)
 	defer line.close()
-	return worker.Run(ctx, p, todo, d, worker.Options{Workers: workers, FailFast: o.failFast, Limit: o.limit, Events: line.event})
+	defer context.AfterFunc(ctx, func() {
+		log.Info().Msg("stopping: trainings save their states first (press Ctrl-C again to stop at once)")
+	})()
+	return worker.Run(ctx, p, todo, d, worker.Options{Workers: workers, FailFast: o.failFast, Limit: o.limit, Save: o.save, Events: line.event})
 }
 
 // conclude writes the tables and the report of a run, prints the table, and prints how

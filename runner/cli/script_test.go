@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"ablate/models/backend"
@@ -282,6 +284,113 @@ func TestInterrupt(t *testing.T) {
 			again.Dir, again.Env = dir, cmd.Env
 			if out, err := again.CombinedOutput(); err != nil {
 				t.Errorf("the next run: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// outputs are the artifacts of a store, by the names of their actions.
+func outputs(t *testing.T, store string) map[string]string {
+	t.Helper()
+	entries, err := filepath.Glob(filepath.Join(store, "actions", "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]string{}
+	for _, e := range entries {
+		b, err := os.ReadFile(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if out, ok := strings.CutPrefix(line, "output "); ok {
+				m[filepath.Base(e)] = strings.TrimSpace(out)
+			}
+		}
+	}
+	return m
+}
+
+// TestResume: trainings that are stopped or killed go on from their saved states, and all
+// artifacts have the bytes of an undisturbed run. A state that was damaged meanwhile is
+// discarded.
+func TestResume(t *testing.T) {
+	dir := t.TempDir()
+	bin := place(t, dir)
+	run := func(store string) *exec.Cmd {
+		cmd := exec.Command(bin, "run", "mini", "--store", store, "--save-every", "1s", "--set", "model.shapes.steps=6000", "--only", "all data")
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(t))
+		return cmd
+	}
+	finish := func(store string) string {
+		out, err := run(store).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return string(out)
+	}
+	undisturbed := filepath.Join(dir, "undisturbed")
+	finish(undisturbed)
+	want := outputs(t, undisturbed)
+	for _, c := range []struct {
+		name   string
+		signal syscall.Signal
+		damage bool
+	}{{"SIGTERM", syscall.SIGTERM, false}, {"SIGUSR2", syscall.SIGUSR2, false}, {"kill -9", syscall.SIGKILL, false}, {"damaged", syscall.SIGKILL, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			store := filepath.Join(dir, c.name)
+			states := func() []string {
+				files, err := filepath.Glob(filepath.Join(store, "partial", "*", "*", "state"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return files
+			}
+			cmd := run(store)
+			var log bytes.Buffer
+			cmd.Stderr = &log
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for range 1200 {
+				if len(states()) > 0 {
+					break
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			if err := cmd.Process.Signal(c.signal); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); c.signal != syscall.SIGKILL && code != 130 {
+				t.Errorf("exit code %d\n%s", code, &log)
+			}
+			saved := states()
+			if len(saved) == 0 {
+				t.Fatalf("no state was saved\n%s", &log)
+			}
+			message := "goes on from its saved state"
+			if c.damage {
+				for _, file := range saved {
+					b, err := os.ReadFile(file)
+					if err != nil {
+						t.Fatal(err)
+					}
+					b[len(b)/2] ^= 1
+					if err := os.WriteFile(file, b, 0o666); err != nil {
+						t.Fatal(err)
+					}
+				}
+				message = "its digest does not match: it is damaged"
+			}
+			if out := finish(store); !strings.Contains(out, message) {
+				t.Errorf("no message %q:\n%s", message, out)
+			}
+			if d := cmp.Diff(want, outputs(t, store)); d != "" {
+				t.Errorf("other artifacts than in an undisturbed run (-want +got):\n%s", d)
+			}
+			if left, _ := filepath.Glob(filepath.Join(store, "partial", "*")); len(left) > 0 {
+				t.Errorf("left: %q", left)
 			}
 		})
 	}

@@ -25,6 +25,7 @@ type Options struct {
 	space string // prefix of the names by which CPUs are claimed, for tests; empty means the default
 
 	Grace   time.Duration // time between asking a worker to end and killing it; 0 means 1 s
+	Saving  time.Duration // the same for a worker whose task saves its state; 0 means 60 s
 	Start   time.Duration // time limit for the hello of a worker; 0 means 60 s
 	Silence time.Duration // how long a worker may send nothing during a task before it is ended; 0 means no limit
 }
@@ -90,6 +91,9 @@ func NewPool(o Options) (*Pool, error) {
 	if o.Grace <= 0 {
 		o.Grace = time.Second
 	}
+	if o.Saving <= 0 {
+		o.Saving = time.Minute
+	}
 	if o.Start <= 0 {
 		o.Start = time.Minute
 	}
@@ -111,8 +115,8 @@ func NewPool(o Options) (*Pool, error) {
 // The error is a [*RemoteError] if the task failed, and a [*CrashError] if its worker
 // died or hung; the next Do starts another worker. Do never retries a task. The caller
 // may do so after ClassCrash, and after ClassStart unless the program was replaced. If
-// ctx ends, the worker is stopped, by force after Options.Grace, and the error wraps
-// context.Cause(ctx). Reply.Worker is set whenever a worker had the task.
+// ctx ends, the worker is stopped, by force after Options.Grace, or Options.Saving if the
+// task has a State, and the error wraps context.Cause(ctx). Reply.Worker is set whenever a worker had the task.
 func (p *Pool) Do(ctx context.Context, t Task, hint string, progress func(Progress)) (Reply, error) {
 	if t.Stage == "" {
 		return Reply{}, errors.New("pool: a task without a stage")
@@ -129,7 +133,7 @@ func (p *Pool) Do(ctx context.Context, t Task, hint string, progress func(Progre
 // run runs a task in the slot's process, which it starts if needed.
 func (p *Pool) run(ctx context.Context, s *slot, t Task, hint string, progress func(Progress)) (json.RawMessage, error) {
 	if s.proc != nil && s.proc.gone() { // it died between tasks, so nothing is lost
-		p.drop(s)
+		p.drop(s, p.o.Grace)
 	}
 	if s.proc == nil {
 		proc, err := p.start(ctx, s.id)
@@ -147,7 +151,11 @@ func (p *Pool) run(ctx context.Context, s *slot, t Task, hint string, progress f
 	p.mu.Unlock()
 	var remote *RemoteError
 	if err != nil && (!errors.As(err, &remote) || remote.Class == ClassProtocol) {
-		p.drop(s) // it is dead, or must not get another task
+		grace := p.o.Grace
+		if t.State != "" && ctx.Err() != nil {
+			grace = p.o.Saving
+		}
+		p.drop(s, grace) // it is dead, or must not get another task
 	}
 	return values, err
 }
@@ -208,8 +216,8 @@ func (p *Pool) release(s *slot) {
 }
 
 // drop ends a slot's process and removes it from the slot.
-func (p *Pool) drop(s *slot) {
-	s.proc.stop(p.o.Grace)
+func (p *Pool) drop(s *slot, grace time.Duration) {
+	s.proc.stop(grace)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.peak = max(s.peak, s.proc.peak())
@@ -243,7 +251,7 @@ func (p *Pool) Close() error {
 	for _, s := range p.slots {
 		p.own(s)
 		if s.proc != nil {
-			group.Go(func() { p.drop(s) })
+			group.Go(func() { p.drop(s, p.o.Grace) })
 		}
 	}
 	group.Wait()

@@ -203,9 +203,29 @@ func TestCancel(t *testing.T) {
 }
 
 // TestUnread: a worker that does not read its task can be stopped all the same.
+// TestState: a worker whose task has a state gets the time to save it, and no more than that.
+func TestState(t *testing.T) {
+	for name, c := range map[string]struct {
+		saving time.Duration
+		saved  bool
+	}{"saved": {5 * time.Second, true}, "too slow": {200 * time.Millisecond, false}} {
+		p := pool(t, Options{Workers: 1, Grace: 100 * time.Millisecond, Saving: c.saving})
+		stopped := errors.New("stopped")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		file := filepath.Join(t.TempDir(), "state")
+		_, err := p.Do(ctx, Task{Stage: "saves", State: file}, "", func(Progress) { cancel(stopped) })
+		if !errors.Is(err, stopped) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(file); (err == nil) != c.saved {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestUnread(t *testing.T) {
 	p := pool(t, Options{Workers: 1, Grace: 100 * time.Millisecond,
-		Command: []string{"sh", "-c", `echo '{"hello":{"protocol":2}}'; sleep 60`}})
+		Command: []string{"sh", "-c", `echo '{"hello":{"protocol":3}}'; sleep 60`}})
 	params, _ := json.Marshal(strings.Repeat("x", 3<<20))
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -510,7 +530,7 @@ func TestBadWorkers(t *testing.T) {
 		"none":     {[]string{filepath.Join(t.TempDir(), "none")}, "worker 0 cannot be started: "},
 		"silent":   {[]string{"sh", "-c", "echo 'loading the plugin' >&2; sleep 60"}, "worker 0 sent nothing for 500ms after its start: loading the plugin"},
 		"stranger": {[]string{"sh", "-c", "echo hallo"}, "worker 0 does not speak this program's protocol"},
-		"other":    {[]string{"sh", "-c", `echo '{"hello":{"protocol":99}}'`}, `worker 0 is of another build than the program that started it ("", protocol 99, not "", protocol 2)`},
+		"other":    {[]string{"sh", "-c", `echo '{"hello":{"protocol":99}}'`}, `worker 0 is of another build than the program that started it ("", protocol 99, not "", protocol 3)`},
 		"dying":    {[]string{"sh", "-c", "echo 'no such plugin' >&2; exit 4"}, "worker 0 ended with status 4 during its start: no such plugin"},
 		"closing":  {[]string{"sh", "-c", "exec >&-; sleep 60"}, "worker 0 was killed by signal 9"},
 	} {
@@ -526,7 +546,7 @@ func TestBadWorkers(t *testing.T) {
 			}
 		})
 	}
-	p := pool(t, Options{Workers: 1, Command: []string{"sh", "-c", `echo '{"hello":{"protocol":2}}'; read x; echo '{"hello":{"protocol":2}}'; sleep 60`}})
+	p := pool(t, Options{Workers: 1, Command: []string{"sh", "-c", `echo '{"hello":{"protocol":3}}'; read x; echo '{"hello":{"protocol":3}}'; sleep 60`}})
 	if _, err := p.Do(t.Context(), Task{Stage: "echo"}, "", nil); Class(err) != ClassProtocol {
 		t.Errorf("a second hello: got %v", err)
 	}

@@ -11,7 +11,7 @@ import (
 
 // protocol is the version of the protocol, which must be the same on both sides. They are
 // the same binary unless Options.Command names another one.
-const protocol = 2
+const protocol = 3
 
 // maxLine is the largest length of a line in bytes, so that invalid input cannot fill the
 // memory.
@@ -24,6 +24,12 @@ type Task struct {
 	Params json.RawMessage   `json:"params,omitempty"`
 	Inputs map[string]string `json:"inputs,omitempty"` // folders to read, by name
 	Out    string            `json:"out,omitempty"`    // folder to write into
+
+	// State is a folder that outlives the attempt, in which a long task saves its state every
+	// Save seconds and when it is asked to stop, and from which it continues. Empty: it saves
+	// nothing.
+	State string  `json:"state,omitempty"`
+	Save  float64 `json:"save,omitempty"`
 }
 
 // String returns a name of the task for messages.
@@ -39,6 +45,10 @@ type Progress struct {
 	Step  int    `json:"step"`
 	Total int    `json:"total,omitempty"`
 	Text  string `json:"text,omitempty"`
+
+	// For the log; then the other fields are not set.
+	Resumed int    `json:"resumed,omitempty"` // step of the saved state from which the task goes on
+	Warning string `json:"warning,omitempty"`
 }
 
 // message is one line from a worker. Exactly one field is set.

@@ -19,14 +19,15 @@ type Handler func(ctx context.Context, t Task, progress func(Progress)) (json.Ra
 // errOrphaned is the cause of a handler's context when the pool has ended.
 var errOrphaned = errors.New("the process that started this worker is gone")
 
-// serveGrace is how long Serve waits for a handler whose context has ended.
-const serveGrace = 500 * time.Millisecond
-
 // ServeOptions are the options of a worker.
 type ServeOptions struct {
 	// Build is the SHA-256 of this program. A pool refuses a worker of another build,
 	// because its results would be stored under the revisions of the pool's program.
 	Build string
+
+	// Grace is how long a handler whose context has ended may take to save its state; 0 means
+	// 500 ms.
+	Grace time.Duration
 }
 
 // Serve runs the tasks that it reads from in, one after the other, and writes their
@@ -36,6 +37,9 @@ type ServeOptions struct {
 func Serve(ctx context.Context, in io.Reader, out io.Writer, h Handler, o ServeOptions) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if o.Grace <= 0 {
+		o.Grace = 500 * time.Millisecond
+	}
 	s := &server{out: out, handler: h}
 	if err := s.send(message{Hello: &hello{Protocol: protocol, Build: o.Build}}); err != nil {
 		return fmt.Errorf("worker: %w", err)
@@ -75,13 +79,13 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, h Handler, o ServeO
 			select {
 			case err = <-done:
 			case <-ctx.Done():
-				err = wait(done, context.Cause(ctx))
+				err = wait(done, o.Grace, context.Cause(ctx))
 			case <-ended:
 				if err = readErr; errors.Is(err, io.EOF) {
 					err = errOrphaned
 				}
 				cancel(err)
-				err = wait(done, err)
+				err = wait(done, o.Grace, err)
 			}
 			if err != nil {
 				return fmt.Errorf("worker: %w", err)
@@ -90,11 +94,11 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, h Handler, o ServeO
 	}
 }
 
-// wait waits serveGrace for a handler whose context has ended.
-func wait(done <-chan error, cause error) error {
+// wait waits for a handler whose context has ended.
+func wait(done <-chan error, grace time.Duration, cause error) error {
 	select {
 	case <-done:
-	case <-time.After(serveGrace):
+	case <-time.After(grace):
 	}
 	return cause
 }

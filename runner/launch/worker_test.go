@@ -23,7 +23,7 @@ const roleVar = "ABLATE_LAUNCH_TEST_ROLE"
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleVar) {
 	case "worker":
-		err := ServeStdio(context.Background(), perform, ServeOptions{Build: os.Getenv("BUILD")})
+		err := ServeStdio(context.Background(), perform, ServeOptions{Build: os.Getenv("BUILD"), Grace: 10 * time.Second})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -96,6 +96,10 @@ func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMess
 	case "sleep":
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
+	case "saves": // takes a while to save its state when it is asked to stop
+		<-ctx.Done()
+		time.Sleep(700 * time.Millisecond)
+		return nil, errors.Join(os.WriteFile(t.State, []byte("saved"), 0o666), context.Cause(ctx))
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
 		progress(Progress{Text: "deaf"})
@@ -135,7 +139,7 @@ func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMess
 func parent() {
 	o := Options{Workers: 1, Command: []string{os.Args[0]}, Env: []string{roleVar + "=worker"}}
 	if os.Args[1] == "stubborn" { // does not mind that its input has ended
-		o.Command = []string{"sh", "-c", `echo '{"hello":{"protocol":2}}'; read x; echo '{"progress":{"step":0,"text":"'$$'"}}'; n=0; while [ $n -lt 60 ]; do sleep 1; n=$((n+1)); done`}
+		o.Command = []string{"sh", "-c", `echo '{"hello":{"protocol":3}}'; read x; echo '{"progress":{"step":0,"text":"'$$'"}}'; n=0; while [ $n -lt 60 ]; do sleep 1; n=$((n+1)); done`}
 	}
 	o.space, o.Pin = os.Getenv("SPACE"), os.Getenv("SPACE") != ""
 	o.Silence, _ = time.ParseDuration(os.Getenv("SILENCE"))

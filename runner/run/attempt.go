@@ -1,10 +1,12 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -50,7 +52,12 @@ func (r *runner) remember(a *layout.Action, out lookup.Output) lookup.Output {
 
 // warn begins a warning about an action.
 func (r *runner) warn(a *layout.Action) *zerolog.Event {
-	return r.log.Warn().Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Rows())
+	return r.about(r.log.Warn(), a)
+}
+
+// about adds an action to a log line.
+func (r *runner) about(l *zerolog.Event, a *layout.Action) *zerolog.Event {
+	return l.Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Rows())
 }
 
 // warnDamaged logs a warning about an artifact that is in the index and cannot be read.
@@ -160,7 +167,22 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 	for _, i := range a.Inputs {
 		t.Inputs[i.Name] = in[i.Action.Name].Dir
 	}
-	reply, err := r.w.Do(ctx, t, string(a.Kind), func(p launch.Progress) { r.emit(Event{Action: a, Kind: Working, Progress: p}) })
+	if a.Kind.Def().Trains {
+		if t.State, err = r.s.Partial(key.ID(), r.o.Machine.Environment); err != nil {
+			return out, 0, err
+		}
+		t.Save = cmp.Or(r.o.Save, never).Seconds()
+	}
+	reply, err := r.w.Do(ctx, t, string(a.Kind), func(p launch.Progress) {
+		switch {
+		case p.Warning != "":
+			r.warn(a).Msg(p.Warning)
+		case p.Resumed > 0:
+			r.about(r.log.Info(), a).Int("step", p.Resumed).Msg("goes on from its saved state")
+		default:
+			r.emit(Event{Action: a, Kind: Working, Progress: p})
+		}
+	})
 	if err != nil {
 		if ctx.Err() == nil {
 			err = r.logged(a, key, t, err)
@@ -177,8 +199,12 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 	}
 	r.warnDifferent(a, e)
 	r.forget(a, key)
+	r.s.RemovePartial(key.ID())
 	return lookup.Output{ID: e.Output, Action: e.Action, Dir: r.s.Path(e.Output)}, reply.Worker, nil
 }
+
+// never is longer than any training.
+const never = 100 * 365 * 24 * time.Hour
 
 // Made is a worker's reply: the manifest of the files that it wrote. With it the store
 // notices files that are lost before the commit.

@@ -28,9 +28,10 @@ type Worker interface {
 
 // Options of a run. None of them changes a result.
 type Options struct {
-	Slots    int  // number of workers
-	FailFast bool // stop at the first failure
-	Limit    int  // largest number of actions to compute; 0 means no limit
+	Slots    int           // number of workers
+	FailFast bool          // stop at the first failure
+	Limit    int           // largest number of actions to compute; 0 means no limit
+	Save     time.Duration // time between two savings of a training's state; 0 saves only when it is stopped
 	Backend  string
 	Machine  Machine // recorded with each attempt and entry
 	Logs     string  // folder for the logs of failed actions, created when it is needed

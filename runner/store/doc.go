@@ -13,6 +13,7 @@
 //	studies/NAME/…                tables, report and logs of a study
 //	claims/ACTION/PROCESS         a process computes the action
 //	live/PROCESS                  what a running process does, with its heartbeat
+//	partial/ACTION/ENVIRONMENT/…  state of an unfinished training
 //	quarantine/…                  damaged files, for inspection
 //	tmp/…                         files that running processes are writing
 //

@@ -88,6 +88,7 @@ func (s *Store) prepare() error {
 	}
 	s.sweep()
 	s.sweepClaims()
+	s.sweepPartial()
 	s.prepared = true
 	return nil
 }

@@ -20,8 +20,9 @@ import (
 // Options of a run. None of them changes a result.
 type Options struct {
 	Workers  int
-	FailFast bool // stop at the first failure
-	Limit    int  // largest number of missing actions to run; 0 means no limit
+	FailFast bool          // stop at the first failure
+	Limit    int           // largest number of missing actions to run; 0 means no limit
+	Save     time.Duration // time between two savings of a training's state; 0 saves only when it is stopped
 	Events   func(run.Event)
 }
 
@@ -43,7 +44,7 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 	}
 	defer pool.Close()
 	out, err := run.Run(ctx, todo, p.Store, j, pool, run.Options{
-		Slots: o.Workers, FailFast: o.FailFast, Limit: o.Limit, Backend: d.Class, Machine: machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
+		Slots: o.Workers, FailFast: o.FailFast, Limit: o.Limit, Save: o.Save, Backend: d.Class, Machine: machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
 	})
 	if err == nil {
 		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("upper bound of the peak memory of all workers together")

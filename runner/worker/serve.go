@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
+	"time"
 
 	"ablate/models/backend"
+	"ablate/models/train"
 	"ablate/runner/device"
 	"ablate/runner/launch"
 	"ablate/runner/program"
@@ -20,7 +23,39 @@ func Serve(ctx context.Context) error {
 	env := stage.NewEnv(nil)
 	return launch.ServeStdio(ctx, func(ctx context.Context, t launch.Task, progress func(launch.Progress)) (json.RawMessage, error) {
 		return serve(ctx, env, t, progress)
-	}, launch.ServeOptions{Build: program.Build()})
+	}, launch.ServeOptions{Build: program.Build(), Grace: saving})
+}
+
+// When a worker is asked to stop during a training, the step of that moment may take
+// stepping, and then everything must be saved within saving, before the pool's patience
+// ends.
+const (
+	stepping = 30 * time.Second
+	saving   = 55 * time.Second
+)
+
+// resume returns where and when a task saves its state. A state that cannot be used is
+// reported as a warning, and the training begins again.
+func resume(t launch.Task, progress func(launch.Progress)) train.Resume {
+	if t.State == "" {
+		return train.Resume{}
+	}
+	every, last := time.Duration(t.Save*float64(time.Second)), time.Now()
+	return train.Resume{
+		File:  filepath.Join(t.State, "state"),
+		Grace: stepping,
+		Due: func(int) bool {
+			if time.Since(last) < every {
+				return false
+			}
+			last = time.Now()
+			return true
+		},
+		Resumed: func(steps int) { progress(launch.Progress{Resumed: steps}) },
+		Discard: func(err error) {
+			progress(launch.Progress{Warning: "a saved state cannot be used, and the training begins again: " + err.Error()})
+		},
+	}
 }
 
 // serve runs one stage and returns the manifest of the files that it wrote.
@@ -40,7 +75,7 @@ func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(lau
 		}
 		env.Backend = b
 	}
-	err := stage.Run(ctx, env, stage.Task{Kind: kind, Params: t.Params, Inputs: t.Inputs, Out: t.Out}, func(step, total int, text string) {
+	err := stage.Run(ctx, env, stage.Task{Kind: kind, Params: t.Params, Inputs: t.Inputs, Out: t.Out, Resume: resume(t, progress)}, func(step, total int, text string) {
 		progress(launch.Progress{Step: step, Total: total, Text: text})
 	})
 	if err != nil {
