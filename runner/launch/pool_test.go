@@ -427,7 +427,7 @@ func TestSilenceOfOurs(t *testing.T) {
 func TestBuild(t *testing.T) {
 	p := pool(t, Options{Workers: 1, Build: "aaaaaaaaaaaaaaaa", Env: []string{"BUILD=bbbbbbbbbbbbbbbb"}})
 	_, err := pid(t, p, "echo", "")
-	if Class(err) != ClassStart || !strings.Contains(err.Error(), "another build") || !strings.Contains(err.Error(), `"bbbbbbbbbbbb", protocol 2, not "aaaaaaaaaaaa"`) {
+	if Class(err) != ClassStart || !strings.Contains(err.Error(), "another build") || !strings.Contains(err.Error(), `"bbbbbbbbbbbb", protocol 3, not "aaaaaaaaaaaa"`) {
 		t.Errorf("got %v (%s)", err, Class(err))
 	}
 	p = pool(t, Options{Workers: 1, Build: "same", Env: []string{"BUILD=same"}})
