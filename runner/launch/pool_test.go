@@ -213,7 +213,11 @@ func TestState(t *testing.T) {
 		stopped := errors.New("stopped")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		file := filepath.Join(t.TempDir(), "state")
-		_, err := p.Do(ctx, Task{Stage: "saves", State: file}, "", func(Progress) { cancel(stopped) })
+		_, err := p.Do(ctx, Task{Stage: "saves", State: file}, "", func(p Progress) {
+			if p.Text == "ready" {
+				cancel(stopped)
+			}
+		})
 		if !errors.Is(err, stopped) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -97,6 +97,8 @@ func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMess
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
 	case "saves": // takes a while to save its state when it is asked to stop
+		signal.Ignore(syscall.SIGTERM) // its program handles the signal; the end of its input ends ctx
+		progress(Progress{Text: "ready"})
 		<-ctx.Done()
 		time.Sleep(700 * time.Millisecond)
 		return nil, errors.Join(os.WriteFile(t.State, []byte("saved"), 0o666), context.Cause(ctx))
