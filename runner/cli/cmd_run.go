@@ -90,16 +90,19 @@ stay below 5% over all looks together.` + selection.Help + `
 ` + exitHelp,
 		Example: "  ablate run experiments/quickstart\n  ablate run experiments/quickstart --set finetune.beta=0.1 --only 'all data'",
 		Args:    cobra.ExactArgs(1),
-		PreRunE: func(cmd *cobra.Command, _ []string) error {
-			if o.save != 0 && o.save < time.Second {
-				return usagef("run: --save-every is %v; must be 0 or at least 1s", o.save)
-			}
-			return checkCounts(cmd.Flags(), "jobs", "limit")
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return runRun(cmd.Context(), g, o, args[0]) },
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return o.check(cmd.Flags()) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return runRun(cmd.Context(), g, o, args[0]) },
 	}
 	o.addFlags(cmd.Flags())
 	return cmd
+}
+
+// check returns an error if a number is out of range.
+func (o *runOptions) check(f *pflag.FlagSet) error {
+	if o.save != 0 && o.save < time.Second {
+		return usagef("run: --save-every is %v; must be 0 or at least 1s", o.save)
+	}
+	return checkCounts(f, "jobs", "limit")
 }
 
 // checkCounts returns an error if a flag that counts something is set to less than 1.

@@ -39,7 +39,7 @@ const quiet = 15 * time.Second
 
 // newProgress starts to show the progress of a run of todo. The caller must call close.
 func (g *globals) newProgress(log *zerolog.Logger, todo *layout.Graph) *progress {
-	p := &progress{w: g.stderr.raw, log: log, start: time.Now(), step: map[*layout.Action]string{}, began: map[*layout.Action]time.Time{}, stop: make(chan struct{})}
+	p := &progress{w: g.stderr.raw, log: log, start: time.Now(), step: map[*layout.Action]string{}, began: map[*layout.Action]time.Time{}, total: len(todo.Actions), stop: make(chan struct{})}
 	p.width, p.tty = terminal(g.stderr)
 	for _, a := range todo.Actions {
 		p.cost += a.Cost
@@ -120,6 +120,8 @@ func (p *progress) event(e run.Event) {
 	switch {
 	case e.Kind == run.Started && !p.tty:
 		about(p.log.Info()).Msg("started")
+	case e.Kind == run.Elsewhere:
+		about(p.log.Info()).Msg("another process computes it; waiting")
 	case e.Kind == run.Working && !p.tty && late:
 		about(p.log.Info()).Str("at", at).Int("finished", finished).Int("of", total).Msg("working")
 	case e.Kind == run.Cached:

@@ -2,11 +2,14 @@ package cli_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -393,6 +396,69 @@ func TestResume(t *testing.T) {
 				t.Errorf("left: %q", left)
 			}
 		})
+	}
+}
+
+// TestTogether: runs of one study on one store divide its work. Nothing is computed twice,
+// and each run prints the table of an undisturbed run.
+func TestTogether(t *testing.T) {
+	dir := t.TempDir()
+	bin := place(t, dir)
+	run := func(store string) *exec.Cmd {
+		cmd := exec.Command(bin, "run", "mini", "--store", store, "-j", "1")
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(t))
+		return cmd
+	}
+	table := func(out []byte) string {
+		s, _, ok := strings.Cut(string(out), "\nreport: ")
+		if !ok {
+			t.Fatalf("no table:\n%s", out)
+		}
+		return s
+	}
+	alone, err := run(filepath.Join(dir, "alone")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := filepath.Join(dir, "shared")
+	var group sync.WaitGroup
+	var ran atomic.Int32
+	for range 3 {
+		group.Go(func() {
+			cmd := run(store)
+			var log bytes.Buffer
+			cmd.Stderr = &log
+			out, err := cmd.Output()
+			if err != nil {
+				t.Errorf("%v\n%s", err, &log)
+				return
+			}
+			if got := table(out); got != table(alone) {
+				t.Errorf("table:\n%s\nalone:\n%s", got, table(alone))
+			}
+			for line := range strings.Lines(log.String()) {
+				var l struct {
+					Message string
+					Ran     int32
+				}
+				if json.Unmarshal([]byte(line), &l) == nil && strings.HasPrefix(l.Message, "study mini") {
+					ran.Add(l.Ran)
+				}
+			}
+		})
+	}
+	group.Wait()
+	want := outputs(t, filepath.Join(dir, "alone"))
+	if d := cmp.Diff(want, outputs(t, store)); d != "" {
+		t.Errorf("artifacts (-want +got):\n%s", d)
+	}
+	if int(ran.Load()) != len(want) {
+		t.Errorf("%d actions were computed, and the study has %d", ran.Load(), len(want))
+	}
+	for _, sub := range []string{"claims", "live", "partial", "tmp"} {
+		if left, err := os.ReadDir(filepath.Join(store, sub)); err != nil && !os.IsNotExist(err) || len(left) > 0 {
+			t.Errorf("%s: %v, %v", sub, left, err)
+		}
 	}
 }
 

@@ -486,3 +486,61 @@ func TestDeps(t *testing.T) {
 		t.Error("fewer than no slots")
 	}
 }
+
+// TestBusy: a busy node waits without a slot and without an end, and is looked up again. It
+// counts for a limit only when it runs. A run that is stopped does not wait for it.
+func TestBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var order []string
+		tries, there := 0, false
+		node := func(name string, run func() (string, error), deps ...string) Node[string] {
+			return Node[string]{Name: name, Deps: deps, Run: func(context.Context, map[string]string) (string, error) {
+				v, err := run()
+				if err == nil {
+					order = append(order, name)
+				}
+				return v, err
+			}}
+		}
+		busy := node("busy", func() (string, error) {
+			if tries++; tries == 3 {
+				there = true // computed elsewhere meanwhile
+			}
+			return "", fmt.Errorf("b: %w", ErrBusy)
+		})
+		busy.Lookup = func(context.Context, map[string]string) (string, bool, error) { return "found", there, nil }
+		quick := func() (string, error) { return "", nil }
+		g, err := New([]Node[string]{busy, node("after", quick, "busy"), node("other", quick)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kinds []string
+		o := Options{Rest: time.Minute, Limit: 2, Events: func(e Event) {
+			if e.Kind != EventStarted {
+				kinds = append(kinds, e.Name+" "+e.Kind.String())
+			}
+		}}
+		out, err := g.Run(t.Context(), o)
+		if err != nil || out["busy"].State != Hit || out["busy"].Result != "found" || out["after"].State != Done {
+			t.Errorf("%+v, %v", out, err)
+		}
+		if took := time.Since(start); took != 3*time.Minute {
+			t.Errorf("it took %v", took)
+		}
+		if want := []string{"other", "after"}; !slices.Equal(order, want) {
+			t.Errorf("order %q", order)
+		}
+		if want := []string{"busy busy", "other finished", "busy hit", "after finished"}; !slices.Equal(kinds, want) {
+			t.Errorf("events %q", kinds)
+		}
+		there, tries = false, 10
+		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+		defer cancel()
+		start = time.Now()
+		out, err = g.Run(ctx, Options{Rest: time.Minute})
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 90*time.Second || out["busy"].State != Waiting || out["other"].State != Done {
+			t.Errorf("stopped after %v: %+v, %v", time.Since(start), out, err)
+		}
+	})
+}

@@ -23,7 +23,7 @@ type Node[R any] struct {
 	// returns (_, false, nil) for a miss; an error fails the node.
 	Lookup func(ctx context.Context, deps map[string]R) (R, bool, error)
 	// Run computes the result and holds a slot meanwhile. It must return soon after ctx
-	// is done.
+	// is done. If its error wraps [ErrBusy], the node is looked up and run again later.
 	Run func(ctx context.Context, deps map[string]R) (R, error)
 }
 

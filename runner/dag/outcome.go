@@ -43,14 +43,15 @@ const (
 	EventFailed                  // Lookup or Run returned an error
 	EventSkipped                 // something it depends on failed
 	EventInterrupted             // Run ended early because the run was stopped
+	EventBusy                    // Run returned ErrBusy for the first time; others follow
 )
 
 func (k Kind) String() string {
-	return [...]string{"started", "hit", "finished", "failed", "skipped", "interrupted"}[k]
+	return [...]string{"started", "hit", "finished", "failed", "skipped", "interrupted", "busy"}[k]
 }
 
-// Event is a change of the state of one node. Each node has at most one EventStarted and
-// at most one other event.
+// Event is a change of the state of one node. Each node has at most one EventBusy, and at
+// most one event that ends it. An EventStarted comes before each Run.
 type Event struct {
 	Kind               Kind
 	Name, Stage, Label string

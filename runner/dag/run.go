@@ -6,15 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 )
 
 // Options of running a graph. They do not change any result.
 type Options struct {
-	Slots    int         // largest number of Run at a time; 0 means 1
-	Lookups  int         // largest number of Lookup at a time; 0 means the number of CPUs
-	FailFast bool        // stop the whole graph at the first failure
-	Limit    int         // largest number of Run in total; 0 means no limit. Further nodes stay Waiting
-	Events   func(Event) // called for every event, one call at a time; may be nil
+	Slots    int           // largest number of Run at a time; 0 means 1
+	Lookups  int           // largest number of Lookup at a time; 0 means the number of CPUs
+	FailFast bool          // stop the whole graph at the first failure
+	Limit    int           // largest number of Run in total; 0 means no limit. Further nodes stay Waiting
+	Rest     time.Duration // time until a busy node is looked up again; 0 means 1 s
+	Events   func(Event)   // called for every event, one call at a time; may be nil
 }
 
 // Run runs the graph and returns the outcome of every node. The error is nil if no node
@@ -25,6 +27,9 @@ func (g *Graph[R]) Run(ctx context.Context, o Options) (Outcome[R], error) {
 		return nil, fmt.Errorf("dag: %d slots, %d lookups, limit %d: want 1 or more", o.Slots, o.Lookups, o.Limit)
 	}
 	o.Slots = max(1, o.Slots)
+	if o.Rest <= 0 {
+		o.Rest = time.Second
+	}
 	if o.Lookups == 0 {
 		o.Lookups = runtime.NumCPU()
 	}
@@ -38,10 +43,14 @@ func (g *Graph[R]) Run(ctx context.Context, o Options) (Outcome[R], error) {
 		runs:    ranked{rank: g.rank},
 		ends:    make(chan end[R]),
 		looking: map[int]bool{},
+		busy:    map[int]bool{},
 	}
 	r.loop()
 	return r.outcome(ctx)
 }
+
+// ErrBusy is wrapped by the error of a Run whose node is being computed elsewhere.
+var ErrBusy = errors.New("is being computed elsewhere")
 
 // errFailFast is the context's cause when a failure stops the other nodes.
 var errFailFast = errors.New("stopped because another step failed")
@@ -60,7 +69,9 @@ type run[R any] struct {
 	begun         int    // number of Run that were started
 	lookups, runs ranked // nodes that are ready to be looked up; nodes that were missed and wait for a slot
 	looking       map[int]bool
-	computing     int // number of goroutines
+	computing     int          // number of goroutines
+	resting       int          // number of busy nodes that wait
+	busy          map[int]bool // nodes whose Run has returned ErrBusy
 	ends          chan end[R]
 }
 
@@ -68,6 +79,7 @@ type run[R any] struct {
 type end[R any] struct {
 	node   int
 	lookup bool
+	rested bool // the node was busy and may be looked up again; there is no result
 	hit    bool
 	result R
 	err    error
@@ -82,7 +94,7 @@ func (r *run[R]) loop() {
 	}
 	for {
 		r.start()
-		if len(r.looking)+r.computing == 0 {
+		if len(r.looking)+r.computing+r.resting == 0 {
 			return
 		}
 		r.take(<-r.ends)
@@ -135,6 +147,11 @@ func (r *run[R]) premature(i int) bool {
 
 // take records the end of a Lookup or Run.
 func (r *run[R]) take(e end[R]) {
+	if e.rested {
+		r.resting--
+		r.ready(e.node)
+		return
+	}
 	kind, state := EventFinished, Done
 	if e.lookup {
 		delete(r.looking, e.node)
@@ -145,6 +162,8 @@ func (r *run[R]) take(e end[R]) {
 	switch {
 	case e.err != nil && r.stopped(e.err):
 		r.settle(e.node, EventInterrupted, Status[R]{State: Interrupted, Err: e.err})
+	case errors.Is(e.err, ErrBusy):
+		r.rest(e.node)
 	case e.err != nil:
 		r.settle(e.node, EventFailed, Status[R]{State: Failed, Err: e.err, Root: r.g.nodes[e.node].Name})
 		r.skip(e.node, e.node)
@@ -161,6 +180,23 @@ func (r *run[R]) take(e end[R]) {
 			}
 		}
 	}
+}
+
+// rest lets a busy node wait.
+func (r *run[R]) rest(i int) {
+	if !r.busy[i] {
+		r.busy[i] = true
+		r.tell(EventBusy, i)
+	}
+	r.begun--
+	r.resting++
+	go func() {
+		select {
+		case <-time.After(r.o.Rest):
+		case <-r.ctx.Done():
+		}
+		r.ends <- end[R]{node: i, rested: true}
+	}()
 }
 
 // stopped reports whether err only repeats that the run was stopped.

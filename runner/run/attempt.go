@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"ablate/runner/dag"
 	"ablate/runner/launch"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
@@ -67,11 +69,30 @@ func (r *runner) warnDamaged(a *layout.Action, err error) {
 	}
 }
 
-// run computes an action, and again if its worker died.
-func (r *runner) run(ctx context.Context, a *layout.Action, in outputs) (lookup.Output, error) {
+// run computes an action, and again if its worker died. It calls started when it begins. If
+// another process computes the action, the error is dag.ErrBusy.
+func (r *runner) run(ctx context.Context, a *layout.Action, in outputs, started func()) (lookup.Output, error) {
 	if err := r.checkInputs(ctx, a, in); err != nil {
 		return lookup.Output{}, err
 	}
+	id := r.key(a, in).ID()
+	var taken *store.ClaimedError
+	switch err := r.here.Claim(id); {
+	case errors.As(err, &taken):
+		return lookup.Output{}, fmt.Errorf("%w: %w", dag.ErrBusy, err)
+	case err != nil:
+		return lookup.Output{}, err
+	}
+	defer r.release(a, id)
+	// Another process may have finished it between the look-up and the claim.
+	if out, ok, err := r.lookup(a, in); ok || err != nil {
+		r.mu.Lock()
+		r.found[a.Name] = true
+		r.mu.Unlock()
+		return out, err
+	}
+	started()
+	r.working(a, id)
 	for try := 1; ; try++ {
 		out, err := r.attempt(ctx, a, in)
 		if err == nil {
@@ -82,6 +103,36 @@ func (r *runner) run(ctx context.Context, a *layout.Action, in outputs) (lookup.
 		}
 		r.warn(a).Err(err).Msg("the worker died; trying once more")
 	}
+}
+
+// release ends the claim of an action.
+func (r *runner) release(a *layout.Action, id store.ActionID) {
+	r.here.Update(func(l *store.Live) {
+		l.Actions = slices.DeleteFunc(l.Actions, func(x store.LiveAction) bool { return x.Action == id })
+	})
+	if err := r.here.Release(id); err != nil {
+		r.warn(a).Err(err).Msg("its claim cannot be released: other processes wait until this one ends")
+	}
+}
+
+// working announces that this process computes an action.
+func (r *runner) working(a *layout.Action, id store.ActionID) {
+	x := store.LiveAction{Action: id, Name: a.Name, Stage: string(a.Kind), Since: r.o.Now()}
+	if len(a.Views) > 0 {
+		x.View = a.Views[0]
+	}
+	r.here.Update(func(l *store.Live) { l.Actions = append(l.Actions, x) })
+}
+
+// progressed announces how far an action is.
+func (r *runner) progressed(id store.ActionID, p launch.Progress) {
+	r.here.Update(func(l *store.Live) {
+		for i := range l.Actions {
+			if l.Actions[i].Action == id {
+				l.Actions[i].Step, l.Actions[i].Total = p.Step, p.Total
+			}
+		}
+	})
 }
 
 // checkInputs compares all bytes of an action's inputs with their digests, and computes
@@ -114,7 +165,7 @@ func (r *runner) repair(ctx context.Context, a *layout.Action, want lookup.Outpu
 		inputs[in.Action.Name] = r.outputs[in.Action.Name]
 	}
 	r.mu.Unlock()
-	got, err := r.run(ctx, a, inputs)
+	got, err := r.run(ctx, a, inputs, func() {})
 	if err == nil && got.ID != want.ID {
 		return fmt.Errorf("%s gave the output %s, and %s before: run again, so that later stages are computed from the new output",
 			a.Label(), got.ID.Short(), want.ID.Short())
@@ -180,6 +231,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 		case p.Resumed > 0:
 			r.about(r.log.Info(), a).Int("step", p.Resumed).Msg("goes on from its saved state")
 		default:
+			r.progressed(key.ID(), p)
 			r.emit(Event{Action: a, Kind: Working, Progress: p})
 		}
 	})

@@ -32,6 +32,7 @@ type Options struct {
 	FailFast bool          // stop at the first failure
 	Limit    int           // largest number of actions to compute; 0 means no limit
 	Save     time.Duration // time between two savings of a training's state; 0 saves only when it is stopped
+	Study    string        // name of the study's folder of results, for others
 	Backend  string
 	Machine  Machine // recorded with each attempt and entry
 	Logs     string  // folder for the logs of failed actions, created when it is needed
@@ -64,8 +65,9 @@ type EventKind int
 
 // The kinds of events.
 const (
-	Started EventKind = iota
-	Cached
+	Started   EventKind = iota
+	Elsewhere           // another process computes it
+	Cached              // it was in the store, or another process has computed it meanwhile
 	Finished
 	Failed
 	Skipped
@@ -91,7 +93,7 @@ type Failure struct {
 // error of the store.
 func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal, w Worker, o Options) (*Outcome, error) {
 	r := &runner{s: s, j: j, w: w, o: o, log: zerolog.Ctx(ctx), out: &Outcome{Outputs: map[string]lookup.Output{}},
-		byName: map[string]*layout.Action{}, outputs: map[string]lookup.Output{}}
+		byName: map[string]*layout.Action{}, outputs: map[string]lookup.Output{}, found: map[string]bool{}}
 	if r.o.Now == nil {
 		r.o.Now = time.Now
 	}
@@ -105,13 +107,19 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 		nodes[i] = dag.Node[lookup.Output]{
 			Name: a.Name, Stage: string(a.Kind), Label: a.Label(), Deps: deps, Priority: -a.Turn, Cost: time.Duration(a.Cost * float64(time.Second)),
 			Lookup: func(_ context.Context, in outputs) (lookup.Output, bool, error) { return r.lookup(a, in) },
-			Run:    func(ctx context.Context, in outputs) (lookup.Output, error) { return r.run(ctx, a, in) },
+			Run: func(ctx context.Context, in outputs) (lookup.Output, error) {
+				return r.run(ctx, a, in, func() { r.emit(Event{Action: a, Kind: Started}) })
+			},
 		}
 	}
 	graph, err := dag.New(nodes)
 	if err != nil {
 		return r.out, err
 	}
+	if r.here, err = s.Announce(store.Live{Study: o.Study, Total: len(nodes)}); err != nil {
+		return r.out, err
+	}
+	defer r.here.Close()
 	outcome, err := graph.Run(ctx, dag.Options{Slots: o.Slots, FailFast: o.FailFast, Limit: o.Limit, Events: r.event})
 	for name, st := range outcome {
 		switch {
@@ -136,11 +144,13 @@ type runner struct {
 	log *zerolog.Logger
 	out *Outcome
 
+	here    *store.Presence
 	byName  map[string]*layout.Action
 	repairs singleflight.Group // by action, so that a damaged artifact that several actions read is computed again only once
 
 	mu      sync.Mutex
 	outputs map[string]lookup.Output // outputs of actions that were looked up or computed, by structural name
+	found   map[string]bool          // actions that another process computed while this one was about to, by structural name
 }
 
 // event counts an event of the graph and passes it to Options.Events.
@@ -148,12 +158,20 @@ func (r *runner) event(e dag.Event) {
 	a := r.byName[e.Name]
 	out := Event{Action: a, Err: e.Err, Finished: e.Finished, Total: e.Total}
 	switch e.Kind {
-	case dag.EventStarted:
-		out.Kind = Started
+	case dag.EventBusy:
+		out.Kind = Elsewhere
 	case dag.EventHit:
 		out.Kind = Cached
 		r.out.Cached++
 	case dag.EventFinished:
+		r.mu.Lock()
+		found := r.found[e.Name]
+		r.mu.Unlock()
+		if found {
+			out.Kind = Cached
+			r.out.Cached++
+			break
+		}
 		out.Kind = Finished
 		r.out.Ran++
 	case dag.EventFailed:
@@ -164,6 +182,7 @@ func (r *runner) event(e dag.Event) {
 	default:
 		return
 	}
+	r.here.Update(func(l *store.Live) { l.Finished, l.Ran, l.Failed = e.Finished, r.out.Ran, len(r.out.Failures) })
 	r.emit(out)
 }
 
