@@ -114,9 +114,9 @@ func outlier(x []float64) int {
 	return -1
 }
 
-// Collapse is the share of a row's seeds whose model has collapsed: a primary metric is less
-// than half of the reference's value for the same seed, or more than twice that value where
-// lower is better. For shares the difference must also be at least 0.1.
+// Collapse is the share of a row's seeds whose model has collapsed: its training diverged, or a
+// primary metric is less than half of the reference's value for the same seed, or more than
+// twice that value where lower is better. For shares the difference must also be at least 0.1.
 type Collapse struct {
 	Seeds  []string `json:"seeds"` // the collapsed seeds
 	N      int      `json:"n"`     // number of seeds that both rows have
@@ -140,12 +140,17 @@ func (b *builder) collapse(r, reference *grouped) *Collapse {
 		}
 		for _, v := range r.views {
 			for _, o := range reference.views {
-				if b.seed(o) != b.seed(v) || !has(col, o) || !has(col, v) {
+				diverged := b.diverged(v)
+				if b.seed(o) != b.seed(v) || !has(col, o) || !has(col, v) && !diverged {
 					continue
 				}
 				if !all[b.seed(v)] {
 					all[b.seed(v)] = true
 					seeds = append(seeds, b.seed(v))
+				}
+				if diverged {
+					bad[b.seed(v)] = true
+					continue
 				}
 				x, y := col.Floats[v], col.Floats[o]
 				if m.Scale() == stats.Logit && math.Abs(x-y) < leastLoss {

@@ -430,6 +430,23 @@ func TestSurvivors(t *testing.T) {
 	}
 }
 
+// TestDiverged checks that a seed whose training diverged is named and counts as collapsed.
+func TestDiverged(t *testing.T) {
+	nan := math.NaN()
+	trials, samples := study(map[string][]float64{"base": {.5, .52, .53}, "some": {.6, nan, .6}}, []string{"base", "some"}, diagonal(3))
+	trials.Columns = append(trials.Columns, &table.Column{Name: "diverged", Kind: table.Bool, Bools: []bool{false, false, false, false, true, false}})
+	got := made(t, trials, samples, compare.Options{})
+	some := got.Rows[1]
+	for what, notes := range map[string][]int{"alignment": some.Cells["alignment"].Notes, "the difference": some.Differences["alignment"].Notes} {
+		if n, ok := noted(got, notes, compare.Diverged); !ok || n.N != 2 || n.Of != 3 || !slices.Equal(n.Names, []string{"2"}) {
+			t.Errorf("%s has the notes %v of %+v", what, notes, got.Notes)
+		}
+	}
+	if c := some.Collapse; c == nil || !slices.Equal(c.Seeds, []string{"2"}) || c.N != 3 {
+		t.Errorf("collapse: %+v", c)
+	}
+}
+
 // TestCollapse checks that seeds that lose more than half of the reference's value are counted,
 // and that a difference with an outlying seed has a note.
 func TestCollapse(t *testing.T) {

@@ -349,6 +349,12 @@ func (b *builder) sample(d *measured, m Metric, terms []term, values [][]float64
 	}
 }
 
+// diverged reports whether a training of a view's trial diverged.
+func (b *builder) diverged(view int) bool {
+	c := b.columns["diverged"]
+	return c != nil && c.Has(view) && c.Bools[view]
+}
+
 func has(c *table.Column, row int) bool {
 	return c.Has(row) && !math.IsNaN(c.Floats[row]) && !math.IsInf(c.Floats[row], 0)
 }
@@ -366,6 +372,7 @@ type missing struct {
 	b         *builder
 	count     *table.Column
 	damaged   []string
+	diverged  []string
 	undefined int
 	pending   bool
 }
@@ -380,6 +387,8 @@ func (x *missing) add(view int) {
 	switch {
 	case x.b.o.Damaged[x.b.columns["view"].Strings[view]]:
 		x.damaged = append(x.damaged, SeedName(x.b.seed(view)))
+	case x.b.diverged(view):
+		x.diverged = append(x.diverged, SeedName(x.b.seed(view)))
 	case x.count != nil && x.count.Has(view):
 		x.undefined++
 	default:
@@ -392,6 +401,9 @@ func (x *missing) notes(n int) []int {
 	var out []int
 	for _, s := range x.damaged {
 		out = append(out, x.b.note(Note{Kind: Damaged, Names: []string{s}}))
+	}
+	if len(x.diverged) > 0 {
+		out = append(out, x.b.note(Note{Kind: Diverged, N: n, Of: n + len(x.diverged), Names: x.diverged}))
 	}
 	if x.undefined > 0 {
 		out = append(out, x.b.note(Note{Kind: Undefined, N: n, Of: n + x.undefined}))

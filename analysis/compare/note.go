@@ -15,6 +15,7 @@ const (
 	SelectedOn   Kind = "selected on"  // the images were selected by this score, which is biased upwards
 	Pending      Kind = "pending"      // some seeds have no result yet
 	Undefined    Kind = "undefined"    // N of Of seeds have a value, and the metric is not defined for the others
+	Diverged     Kind = "diverged"     // N of Of seeds have a value, and the trainings of the others diverged
 	Damaged      Kind = "damaged"      // the result of the seed Names[0] is damaged in the store
 	Unequal      Kind = "unequal"      // metrics Names depend on the number of samples, which is N and Of
 	Constant     Kind = "constant"     // all seeds have the same value
@@ -50,7 +51,7 @@ type Note struct {
 // or about every value of a kind, as FewPairs is.
 func (n Note) Single() bool {
 	switch n.Kind {
-	case Control, Declared, SelectedOn, Pending, Undefined, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
+	case Control, Declared, SelectedOn, Pending, Undefined, Diverged, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
 		return true
 	}
 	return false

@@ -380,9 +380,19 @@ func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
 	r := Result{Loss: scalar(out[0]), GradientNorm: scalar(out[1])}
 	backend.Free(out...)
 	if math.IsNaN(r.Loss) || math.IsInf(r.Loss, 0) {
-		return r, fmt.Errorf("loss is %v at update %d: the training diverged (a smaller learning rate helps)", r.Loss, max(s.updates, 1))
+		return r, &DivergedError{Loss: r.Loss, Update: max(s.updates, 1)}
 	}
 	return r, nil
+}
+
+// DivergedError is the error of a step whose loss is not a number or infinite.
+type DivergedError struct {
+	Loss   float64
+	Update int // from 1
+}
+
+func (e *DivergedError) Error() string {
+	return fmt.Sprintf("loss is %v at update %d: the training diverged (a smaller learning rate helps)", e.Loss, e.Update)
 }
 
 func scalar(t *tensors.Tensor) float64 { return float64(tensors.ToScalar[float32](t)) }

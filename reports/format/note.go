@@ -23,6 +23,8 @@ func Note(n compare.Note) string {
 		return "Some seeds have no result yet; the value is over those that have one."
 	case compare.Undefined:
 		return fmt.Sprintf("Survivors only: %d of %s have a value, and the metric is not defined for the others.", n.N, Count(n.Of, "seed"))
+	case compare.Diverged:
+		return fmt.Sprintf("Survivors only: %d of %s have a value; the training of seed %s diverged.", n.N, Count(n.Of, "seed"), list)
 	case compare.Damaged:
 		return fmt.Sprintf("The result of seed %s is damaged in the store and left out; 'ablate run' computes it again.", list)
 	case compare.Unequal:
@@ -46,7 +48,7 @@ func Note(n compare.Note) string {
 	case compare.NoSpread:
 		return "(a b): the values of the seeds, where no interval can be computed."
 	case compare.Absent:
-		return "– : no result: the run is missing or failed, or the metric is not defined for it."
+		return "– : no result: the run is missing or failed, its training diverged, or the metric is not defined for it."
 	case compare.Environments:
 		return fmt.Sprintf("The rows were computed in %d different environments (processor, driver, plugin or flags), so that their last digits may differ for that alone. Column environment of trials.arrow has which.", n.N)
 	case compare.SameParser:

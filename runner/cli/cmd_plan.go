@@ -68,6 +68,7 @@ type planStage struct {
 	Cached  int          `json:"cached"`  // actions whose results are in the store
 	Run     int          `json:"run"`     // actions that a run computes
 	Retry   int          `json:"retry"`   // actions that it computes again because they failed or were interrupted
+	Failed  int          `json:"failed"`  // actions that it does not compute because they or their inputs failed for good; 'ablate retry' changes that
 	Seconds float64      `json:"seconds"` // estimated, on one core
 	Guess   bool         `json:"guess"`   // no action of the stage has run in this store: seconds is a guess
 	Bytes   *int64       `json:"bytes"`   // estimated size on disk; null if no action of the stage has run
@@ -86,8 +87,9 @@ func newPlan(g *globals) *cobra.Command {
 		Use:   "plan STUDY",
 		Short: "List what a run would compute, why, and what it would cost",
 		Long: `Lists, for each stage, how many results are in the store (cached), how many a run
-computes (run), and how many it computes again because the last attempt failed or was
-interrupted (retry). It also prints why: the parameters in which a stage differs from
+computes (run), how many it computes again because the last attempt failed or was
+interrupted (retry), and how many it leaves alone because they failed for good (failed;
+'ablate retry' lets a run try them again). It also prints why: the parameters in which a stage differs from
 the most similar earlier run. Time and disk space are estimated from earlier results of
 the same stage in the store. Nothing is run.
 
@@ -250,11 +252,16 @@ func (p *planned) print(w io.Writer) {
 		fmt.Fprintf(w, "\nThe results so far ask for %s. More may run %s: at most %s and %s of computation in total; about %.0f and %s are expected.\n",
 			phrase.Count(len(p.project.Graph.Chains), "trial"), how, phrase.Count(r.Trials, "trial"), phrase.Seconds(r.Seconds), r.ExpectedTrials, phrase.Seconds(r.ExpectedSeconds))
 	}
-	if all.ToRun() == 0 {
+	if all.ToRun() == 0 && all.Failed == 0 {
 		fmt.Fprintln(w, "\nNothing to run: every result is there.")
 		return
 	}
 	fmt.Fprintln(w)
+	if all.ToRun() == 0 {
+		fmt.Fprintln(w, "Nothing to run: what is missing has failed for good.")
+		p.printReasons(w, plan.Gather(stages))
+		return
+	}
 	p.printReasons(w, plan.Gather(stages))
 	if cannot := p.Refused(stages); cannot != nil {
 		fmt.Fprintf(w, "\nThe backend go cannot train, so a run with it fails at %s: name another backend with --backend.\n", strings.Join(cannot, ", "))
@@ -290,9 +297,9 @@ func (p *planned) printExcluded(w io.Writer) {
 // printStages prints a line for each stage.
 func printStages(w io.Writer, stages []plan.Stage) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "stage     \tcached\trun\tretry\ttime\tdisk\t")
+	fmt.Fprintln(tw, "stage     \tcached\trun\tretry\tfailed\ttime\tdisk\t")
 	for _, s := range stages {
-		fmt.Fprintf(tw, "%-10s\t%d\t%d\t%d\t%s\t%s\t\n", s.Stage, s.Cached, s.Run, s.Retry, seconds(s), size(s))
+		fmt.Fprintf(tw, "%-10s\t%d\t%d\t%d\t%d\t%s\t%s\t\n", s.Stage, s.Cached, s.Run, s.Retry, s.Failed, seconds(s), size(s))
 	}
 	_ = tw.Flush() // output keeps the error
 }
@@ -348,7 +355,7 @@ func (p *planned) printJSON(w io.Writer) error {
 		out.Excluded = append(out.Excluded, e.String())
 	}
 	for _, s := range p.Stages() {
-		l := planStage{s.Stage, s.Cached, s.Run, s.Retry, s.Seconds, s.Rough, nil, []planReason{}}
+		l := planStage{s.Stage, s.Cached, s.Run, s.Retry, s.Failed, s.Seconds, s.Rough, nil, []planReason{}}
 		if s.Bytes > 0 {
 			l.Bytes = &s.Bytes
 		}

@@ -16,6 +16,7 @@ import (
 	"ablate/experiments/language"
 	"ablate/reports/text"
 	"ablate/runner/device"
+	"ablate/runner/failure"
 	"ablate/runner/layout"
 	"ablate/runner/phrase"
 	"ablate/runner/plan"
@@ -33,7 +34,7 @@ type runOptions struct {
 	jobs, limit    int
 	failFast, json bool
 	until          string
-	save           time.Duration
+	save, timeout  time.Duration
 }
 
 func (o *runOptions) addFlags(f *pflag.FlagSet) {
@@ -44,6 +45,7 @@ func (o *runOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.limit, "limit", 0, "run at most `N` of the missing stages, then stop")
 	f.StringVar(&o.until, "until", "", "add seeds at each of the study's looks until its comparisons are settled: `GOAL` is significant or precise")
 	f.DurationVar(&o.save, "save-every", 5*time.Minute, "save the state of a training at this `INTERVAL`, so that one that is killed goes on from there (0: only when it is stopped)")
+	f.DurationVar(&o.timeout, "timeout", 0, "stop a stage that takes longer than this `TIME`, which then has failed (default: no limit)")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.json, "json", false, "print the table and the paths of results and report as JSON")
 }
@@ -101,6 +103,9 @@ stay below 5% over all looks together.` + selection.Help + `
 func (o *runOptions) check(f *pflag.FlagSet) error {
 	if o.save != 0 && o.save < time.Second {
 		return usagef("run: --save-every is %v; must be 0 or at least 1s", o.save)
+	}
+	if o.timeout < 0 {
+		return usagef("run: --timeout is %v; must not be negative", o.timeout)
 	}
 	return checkCounts(f, "jobs", "limit")
 }
@@ -305,26 +310,26 @@ func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.G
 	defer context.AfterFunc(ctx, func() {
 		log.Info().Msg("stopping: trainings save their states first (press Ctrl-C again to stop at once)")
 	})()
-	return worker.Run(ctx, p, todo, d, worker.Options{Workers: workers, FailFast: o.failFast, Limit: o.limit, Save: o.save, Events: line.event})
+	return worker.Run(ctx, p, todo, d, worker.Options{Workers: workers, FailFast: o.failFast, Limit: o.limit, Save: o.save, Timeout: o.timeout, Events: line.event})
 }
 
 // conclude writes the tables and the report of a run, prints the table, and prints how
 // many actions --limit has left.
 func (g *globals) conclude(ctx context.Context, p project.Project, class string, out *run.Outcome, o runOptions) error {
-	failed := failure(p, out.Failures)
+	failures := failed(p, out.Failures)
 	r, err := gather(ctx, p, class)
 	if err != nil {
-		return errors.Join(failed, err)
+		return errors.Join(failures, err)
 	}
 	if err := r.Lost(out.Outputs); err != nil {
 		return err
 	}
 	if err := r.WriteTables(); err != nil {
-		return errors.Join(failed, err)
+		return errors.Join(failures, err)
 	}
 	page, err := report.Write(r, report.New(ctx, r))
 	if err != nil {
-		return errors.Join(failed, err)
+		return errors.Join(failures, err)
 	}
 	switch {
 	case o.json:
@@ -336,20 +341,31 @@ func (g *globals) conclude(ctx context.Context, p project.Project, class string,
 			_, err = fmt.Fprintf(g.stdout, "\nreport: %s\n", page)
 		}
 	}
-	return errors.Join(failed, err)
+	return errors.Join(failures, err)
 }
 
-// failure returns the error of a run, with one line per failed action; nil if no action
-// failed.
-func failure(p project.Project, failures []run.Failure) error {
+// failed returns the error of a run, with each failed action and the last lines of its
+// worker's log; nil if no action failed.
+func failed(p project.Project, failures []run.Failure) error {
 	if len(failures) == 0 {
 		return nil
 	}
 	var errs []error
+	n := 0
 	for _, f := range failures {
+		if f.Class() == failure.Diverged {
+			continue // a result, which the table shows
+		}
+		n++
 		errs = append(errs, fmt.Errorf("%s: %w", f.Action.Label(), f.Err))
+		if tail := f.Tail(); tail != "" {
+			errs = append(errs, errors.New("    "+strings.ReplaceAll(tail, "\n", "\n    ")))
+		}
 	}
-	return fmt.Errorf("study %s: %s failed:\n%w", p.Study.Name, phrase.Count(len(failures), "action"), errors.Join(errs...))
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("study %s: %s failed:\n%w", p.Study.Name, phrase.Count(n, "action"), errors.Join(errs...))
 }
 
 // printReadOnly prints the table of a study whose results this user may not write.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"go/ast"
 	"go/parser"
@@ -32,7 +33,7 @@ import (
 // schema.
 var documents = map[string]any{
 	checkFormat: checkDocument{}, text.DiffFormat: text.DiffDocument{}, doctorFormat: doctorDocument{}, explainFormat: explainDocument{}, exportFormat: exportDocument{},
-	fieldFormat: fieldDocument{}, floorFormat: floorDocument{}, importFormat: importDocument{}, planFormat: planDocument{}, reportFormat: reportDocument{},
+	fieldFormat: fieldDocument{}, floorFormat: floorDocument{}, importFormat: importDocument{}, planFormat: planDocument{}, statusFormat: statusDocument{}, retryFormat: retryDocument{}, logsFormat: logsDocument{}, reportFormat: reportDocument{},
 	runFormat: runDocument{}, schemaFormat: schemaDocument{}, text.DocumentFormat: text.Document{}, versionFormat: versionDocument{}, vetFormat: vetDocument{},
 	"ablate.baseline/2": gate.Baseline{},
 }
@@ -186,6 +187,9 @@ func null(n *node) *node {
 
 // schema returns the schema of a type. Types whose values may be nil also allow null.
 func (g *generator) schema(t reflect.Type) *node {
+	if t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) && t.Kind() != reflect.Pointer { // an id, or a time
+		return &node{Type: "string"}
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return null(g.schema(t.Elem()))

@@ -10,6 +10,8 @@ const (
 	ClassFailed   = "failed"   // the task returned an error
 	ClassPanic    = "panic"    // the task panicked; the worker lives on
 	ClassCrash    = "crash"    // the worker died, a CrashError; a retry may help
+	ClassKilled   = "killed"   // the worker was killed by SIGKILL or SIGTERM, which somebody else sent
+	ClassMemory   = "memory"   // the worker was killed by the kernel because memory was short
 	ClassProtocol = "protocol" // the worker violated the protocol
 	ClassStart    = "start"    // the worker could not be started
 	ClassSilent   = "silent"   // the worker sent nothing for too long and was ended
@@ -34,17 +36,12 @@ type CrashError struct {
 	Msg    string // how it ended, the task, and the line of Stderr that gives the reason
 	Stderr string // its standard error during the task, for a log
 
-	silent bool
+	cause string // ClassCrash, ClassKilled, ClassMemory or ClassSilent
 }
 
 func (e *CrashError) Error() string { return e.Msg }
 
-func (e *CrashError) class() string {
-	if e.silent {
-		return ClassSilent
-	}
-	return ClassCrash
-}
+func (e *CrashError) class() string { return e.cause }
 
 // Diagnostics returns details of an error for a log: the stack of a panic, and the
 // standard error of the worker.

@@ -68,3 +68,19 @@ func peakRSS(pid int) int64 {
 	}
 	return 0
 }
+
+// oomKills returns how many processes the kernel has killed since boot because memory was
+// short, of the machine or of a control group; 0 if it is not known.
+func oomKills() int {
+	data, err := os.ReadFile("/proc/vmstat")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			n, _ := strconv.Atoi(strings.TrimSpace(rest))
+			return n
+		}
+	}
+	return 0
+}

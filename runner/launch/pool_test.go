@@ -131,13 +131,13 @@ func TestTaskErrors(t *testing.T) {
 
 func TestCrash(t *testing.T) {
 	p := pool(t, Options{Workers: 1})
-	for _, c := range []struct{ stage, msg string }{
-		{"exit", "worker 0 ended with status 3 during exit abcdef012345: cannot open libcuda"},
-		{"crash", "worker 0 was killed by signal 9 (out of memory?) during crash abcdef012345: fatal error: unexpected signal"},
+	for _, c := range []struct{ stage, class, msg string }{
+		{"exit", ClassCrash, "worker 0 ended with status 3 during exit abcdef012345: cannot open libcuda"},
+		{"crash", ClassKilled, "worker 0 was killed by signal 9 during crash abcdef012345: fatal error: unexpected signal"},
 	} {
 		_, err := pid(t, p, c.stage, "")
 		var crash *CrashError
-		if !errors.As(err, &crash) || Class(err) != ClassCrash || err.Error() != c.msg {
+		if !errors.As(err, &crash) || Class(err) != c.class || err.Error() != c.msg {
 			t.Errorf("%s: got %v, want %q", c.stage, err, c.msg)
 		}
 		if _, err := pid(t, p, "echo", ""); err != nil {

@@ -31,6 +31,7 @@ type process struct {
 	rss      atomic.Int64
 	build    string        // build that the worker must have
 	silence  time.Duration // how long it may send nothing during a task; 0 means no limit
+	oomKills int           // number of processes that the kernel had killed for lack of memory when this one started
 }
 
 // incoming is a message, or the error that ended the stream of messages.
@@ -79,7 +80,7 @@ func (p *Pool) start(ctx context.Context, id int) (*process, error) {
 	w := &process{
 		id: id, cmd: cmd, in: ours[0], out: ours[1], err: ours[2],
 		messages: make(chan incoming), exited: make(chan struct{}), ended: make(chan struct{}), quit: make(chan struct{}),
-		stderr: &tail{}, build: p.o.Build, silence: p.o.Silence,
+		stderr: &tail{}, build: p.o.Build, silence: p.o.Silence, oomKills: oomKills(),
 	}
 	go w.read()
 	go w.keep()
@@ -215,7 +216,7 @@ func (w *process) hung(t Task) *CrashError {
 		w.awaitStderr()
 	case <-time.After(drainTime): // it does not react to the signal; stop will kill it
 	}
-	return &CrashError{Worker: w.id, silent: true, Stderr: w.stderr.String(),
+	return &CrashError{Worker: w.id, cause: ClassSilent, Stderr: w.stderr.String(),
 		Msg: fmt.Sprintf("worker %d sent no progress for %v during %s and was ended: run again, and report it if it happens again", w.id, w.silence, t)}
 }
 
@@ -314,18 +315,20 @@ func (w *process) awaitExit() {
 // death returns an error that describes how the process ended, and during which work.
 func (w *process) death(during string) *CrashError {
 	w.awaitStderr()
-	how := "ended"
+	how, cause := "ended", ClassCrash
 	if s, ok := w.state.Sys().(syscall.WaitStatus); ok {
 		switch {
-		case s.Signaled() && s.Signal() == syscall.SIGKILL:
-			how = "was killed by signal 9 (out of memory?)"
+		case s.Signaled() && s.Signal() == syscall.SIGKILL && oomKills() > w.oomKills:
+			how, cause = "was killed by the kernel because memory was short", ClassMemory
+		case s.Signaled() && (s.Signal() == syscall.SIGKILL || s.Signal() == syscall.SIGTERM):
+			how, cause = fmt.Sprintf("was killed by signal %d", int(s.Signal())), ClassKilled
 		case s.Signaled():
 			how = fmt.Sprintf("was killed by signal %d (%v)", int(s.Signal()), s.Signal())
 		default:
 			how = fmt.Sprintf("ended with status %d", s.ExitStatus())
 		}
 	}
-	e := &CrashError{Worker: w.id, Msg: fmt.Sprintf("worker %d %s during %s", w.id, how, during), Stderr: w.stderr.String()}
+	e := &CrashError{Worker: w.id, cause: cause, Msg: fmt.Sprintf("worker %d %s during %s", w.id, how, during), Stderr: w.stderr.String()}
 	if words := lastWords(e.Stderr); words != "" {
 		e.Msg += ": " + words
 	}

@@ -75,6 +75,9 @@ func NewGraph(s *language.Study, views []language.View, digest func(dir string) 
 	return g, nil
 }
 
+// Action returns the action of a structural name, or nil.
+func (g *Graph) Action(name string) *Action { return g.byName[name] }
+
 // turn returns the position of the next trial in the order of running: seed by seed, and
 // within a seed in the order of the study. So all rows of the first seed are complete
 // long before the last seed.

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ablate/runner/failure"
 	"ablate/runner/layout"
 	"ablate/runner/store"
 )
@@ -29,7 +30,8 @@ type Damage struct {
 
 // Found has the artifacts of a graph that are in a store.
 type Found struct {
-	Outputs map[string]Output // by an action's structural name
+	Outputs map[string]Output        // by an action's structural name
+	Failed  map[string]store.Failure // recorded failures of actions without an artifact whose inputs were found, by structural name
 	Damaged []Damage
 
 	unreadable map[string]bool // by structural name, set by Check
@@ -39,7 +41,7 @@ type Found struct {
 // artifact, so it also finds damaged ones. This way it also finds the artifacts that were
 // computed from a damaged one.
 func Collect(g *layout.Graph, s *store.Store, backend string) (*Found, error) {
-	f := &Found{Outputs: map[string]Output{}, unreadable: map[string]bool{}}
+	f := &Found{Outputs: map[string]Output{}, Failed: map[string]store.Failure{}, unreadable: map[string]bool{}}
 	for _, a := range g.Actions {
 		if !f.ready(a) {
 			continue
@@ -52,8 +54,13 @@ func Collect(g *layout.Graph, s *store.Store, backend string) (*Found, error) {
 		}
 		if err == nil {
 			f.Outputs[a.Name] = Output{ID: e.Output, Action: id, Dir: s.Path(e.Output), Made: e.Made}
-		} else if !errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if !errors.Is(err, store.ErrNotFound) {
 			return nil, err
+		}
+		if failure, ok := s.Failed(id); ok {
+			f.Failed[a.Name] = failure
 		}
 	}
 	return f, nil
@@ -99,6 +106,13 @@ func (f *Found) Check(ctx context.Context, g *layout.Graph, s *store.Store) erro
 		}
 	}
 	return nil
+}
+
+// Diverged reports whether one of the actions is a training that diverged.
+func (f *Found) Diverged(actions []*layout.Action) bool {
+	return slices.ContainsFunc(actions, func(a *layout.Action) bool {
+		return failure.Class(f.Failed[a.Name].Class) == failure.Diverged
+	})
 }
 
 // Unreadable reports whether Check found files of an action's artifact damaged.

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"slices"
 
+	"ablate/runner/failure"
 	"ablate/runner/layout"
+	"ablate/runner/program"
 	"ablate/runner/stage"
 	"ablate/runner/store"
 )
@@ -17,11 +19,13 @@ import (
 type State string
 
 // The states: the result is in the store; the action has to run; it has to run again
-// because the last attempt failed or was interrupted.
+// because the last attempt failed or was interrupted; it does not run because it or its
+// input failed for good.
 const (
 	Cached State = "cached"
 	Run    State = "run"
 	Retry  State = "retry"
+	Failed State = "failed"
 )
 
 // Step is one action of a plan.
@@ -55,6 +59,7 @@ func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 		last[a.Action] = a
 	}
 	found := map[string]store.OutputID{}
+	final := map[*layout.Action]bool{}            // actions that do not run because they or their inputs failed for good
 	failed := map[*layout.Action]*layout.Action{} // actions that failed or depend on a failed one, to the failed action
 	missing := 0
 	for i, a := range g.Actions {
@@ -73,10 +78,17 @@ func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 			case !errors.Is(err, store.ErrNotFound):
 				return nil, err
 			}
-			switch at := last[id]; at.Outcome {
-			case store.OutcomeFailed:
-				step.State, step.Reason = Retry, "it failed: "+at.Error
+			if f, ok := s.Failed(id); ok {
+				step.State, step.Reason = Retry, fmt.Sprintf("it failed (%s): %s", f.Class, f.Error)
+				if failure.Final(f, program.Identity()) {
+					final[a] = true
+					step.State, step.Reason = Failed, step.Reason+"; 'ablate retry' lets the next run try it again"
+				}
 				failed[a] = a
+				missing++
+				continue
+			}
+			switch at := last[id]; at.Outcome {
 			case store.OutcomeInterrupted:
 				step.State, step.Reason = Retry, "it was interrupted"
 			case store.OutcomeRunning:
@@ -93,6 +105,9 @@ func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 				if root, ok := failed[in.Action]; ok {
 					failed[a] = root
 					step.Reason = fmt.Sprintf("its input failed (%s)", root.Label())
+					if final[in.Action] {
+						step.State, final[a] = Failed, true
+					}
 					break
 				}
 			}
@@ -187,6 +202,7 @@ func (p *Plan) Nearest(a *layout.Action, s *store.Store) (store.Entry, []Differe
 type Stage struct {
 	Stage              string
 	Cached, Run, Retry int
+	Failed             int     // actions that do not run because they or their inputs failed for good
 	Seconds            float64 // expected, on one core
 	Rough              bool    // no action of the stage has run in this store: Seconds is a guess
 	Bytes              int64   // expected on disk; 0 if no action of the stage has run
@@ -220,9 +236,13 @@ func (p *Plan) Stages() []Stage {
 			s.Run++
 		case Retry:
 			s.Retry++
+		case Failed:
+			s.Failed++
 		}
-		seconds, rough, bytes := p.pace.expect(step.Action)
-		s.Seconds, s.Bytes, s.Rough = s.Seconds+seconds, s.Bytes+bytes, s.Rough || rough
+		if step.State != Failed {
+			seconds, rough, bytes := p.pace.expect(step.Action)
+			s.Seconds, s.Bytes, s.Rough = s.Seconds+seconds, s.Bytes+bytes, s.Rough || rough
+		}
 		if k := slices.IndexFunc(s.Reasons, func(r Reason) bool { return r.Text == step.Reason }); k >= 0 {
 			s.Reasons[k].Count++
 		} else {
@@ -245,7 +265,7 @@ func (p *Plan) Wall(workers int) float64 {
 	total, longest := 0., 0.
 	ends := map[*layout.Action]float64{}
 	for _, step := range p.Steps {
-		if step.State == Cached {
+		if step.State == Cached || step.State == Failed {
 			continue
 		}
 		seconds, _, _ := p.pace.expect(step.Action)
@@ -258,6 +278,21 @@ func (p *Plan) Wall(workers int) float64 {
 		longest = max(longest, start+seconds)
 	}
 	return max(longest, total/float64(max(1, workers)))
+}
+
+// Seconds returns the expected seconds of actions on one core, by the journals of a study's
+// folder. They are a guess if no action of one of the stages has run in this study.
+func Seconds(dir, backend string, actions []*layout.Action) (seconds float64, guess bool, err error) {
+	events, _, err := store.ReadJournal(dir)
+	if err != nil {
+		return 0, false, err
+	}
+	p := newPace(slices.DeleteFunc(store.Attempts(events), func(a store.Attempt) bool { return a.Backend != "" && a.Backend != backend }), nil)
+	for _, a := range actions {
+		s, rough, _ := p.expect(a)
+		seconds, guess = seconds+s, guess || rough
+	}
+	return seconds, guess, nil
 }
 
 // pace has the time and size of earlier actions, by stage.

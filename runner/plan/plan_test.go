@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ablate/runner/failure"
 	"ablate/runner/layout"
 	"ablate/runner/stage"
 	"ablate/runner/store"
@@ -138,8 +139,8 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// failures is a store with one study of two actions, of which the first failed.
-func failures(t *testing.T) (g *layout.Graph, s *store.Store, dir string) {
+// failures is a store with one study of three actions, of which the first failed.
+func failures(t *testing.T, class failure.Class) (g *layout.Graph, s *store.Store, dir string) {
 	t.Helper()
 	s, err := store.Open(t.TempDir())
 	if err != nil {
@@ -166,29 +167,40 @@ func failures(t *testing.T) (g *layout.Graph, s *store.Store, dir string) {
 			t.Fatal(err)
 		}
 	}
+	if err := s.Fail(store.Failure{Action: id, Class: string(class), Error: "loss is NaN at step 2"}); err != nil {
+		t.Fatal(err)
+	}
 	return &layout.Graph{Actions: []*layout.Action{tune, look, last}}, s, dir
 }
 
 // TestFailedInput: the reason of an action whose input failed is that failure.
 func TestFailedInput(t *testing.T) {
-	g, s, dir := failures(t)
-	p, err := New(g, s, dir, "xla:cpu")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, step := range p.Steps {
-		got = append(got, string(step.State)+" "+step.Reason)
-	}
-	want := []string{"retry it failed: loss is NaN at step 2", "run its input failed (finetune diverges@1)", "run its input failed (finetune diverges@1)"}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("mismatch (-want +got):\n%s", d)
+	for class, want := range map[failure.Class][]string{
+		failure.Lost: {"retry it failed (lost): loss is NaN at step 2", "run its input failed (finetune diverges@1)", "run its input failed (finetune diverges@1)"},
+		failure.Diverged: {"failed it failed (diverged): loss is NaN at step 2; 'ablate retry' lets the next run try it again",
+			"failed its input failed (finetune diverges@1)", "failed its input failed (finetune diverges@1)"},
+	} {
+		g, s, dir := failures(t, class)
+		p, err := New(g, s, dir, "xla:cpu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, step := range p.Steps {
+			got = append(got, string(step.State)+" "+step.Reason)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("mismatch (-want +got):\n%s", d)
+		}
+		if total := Total(p.Stages()); class == failure.Diverged && (total.ToRun() != 0 || total.Failed != 3 || total.Seconds != 0) {
+			t.Errorf("total %+v", total)
+		}
 	}
 }
 
 // TestPaceOfBackend: the time on a GPU is not used to estimate the time on a CPU.
 func TestPaceOfBackend(t *testing.T) {
-	g, s, dir := failures(t)
+	g, s, dir := failures(t, failure.Lost)
 	j, err := s.OpenJournal(dir)
 	if err != nil {
 		t.Fatal(err)

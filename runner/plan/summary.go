@@ -13,7 +13,7 @@ import (
 func Total(stages []Stage) Stage {
 	t := Stage{Stage: "all"}
 	for _, s := range stages {
-		t.Cached, t.Run, t.Retry = t.Cached+s.Cached, t.Run+s.Run, t.Retry+s.Retry
+		t.Cached, t.Run, t.Retry, t.Failed = t.Cached+s.Cached, t.Run+s.Run, t.Retry+s.Retry, t.Failed+s.Failed
 		t.Seconds, t.Bytes, t.Rough = t.Seconds+s.Seconds, t.Bytes+s.Bytes, t.Rough || s.Rough
 	}
 	return t

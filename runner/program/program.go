@@ -37,6 +37,9 @@ var build = sync.OnceValue(func() string {
 	return hex.EncodeToString(h.Sum(nil))
 })
 
+// Identity names this program for records: its version and its build.
+func Identity() string { return "ablate " + Version() + " " + Build() }
+
 // Commit returns the commit that the program was built from, followed by -dirty if the
 // tree had changes. It is empty if the build did not record a commit, as with 'go run'.
 func Commit() string {

@@ -70,6 +70,9 @@ func (p Project) LayOut(ctx context.Context, views []language.View) (Project, er
 	return p, err
 }
 
+// Folder returns the name of the study's folder of results.
+func (p Project) Folder() string { return filepath.Base(p.Dir) }
+
 // Claim creates the study's folder of results or takes it over, and records in it the
 // study and the class of backend that a run computes on.
 func (p Project) Claim(class string) (Project, error) {

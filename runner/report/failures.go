@@ -40,9 +40,14 @@ func why(r *result.Result, chain layout.Chain, last map[store.ActionID]store.Att
 		if !ok {
 			continue
 		}
+		if f, ok := r.Found.Failed[a.Name]; ok {
+			text := fmt.Sprintf("%s (%s): %s", a.Label(), f.Class, f.Error)
+			if f.Tail != "" {
+				text += "\n" + f.Tail
+			}
+			return text
+		}
 		switch at := last[key]; at.Outcome {
-		case store.OutcomeFailed:
-			return fmt.Sprintf("%s: %s", a.Label(), at.Error)
 		case store.OutcomeInterrupted:
 			return a.Label() + " was interrupted"
 		case store.OutcomeRunning:

@@ -45,6 +45,9 @@ func failed(t *testing.T) *result.Result {
 			t.Fatal(err)
 		}
 	}
+	if err := p.Store.Fail(store.Failure{Action: start.Action, Stage: "pretrain", Class: "out of memory", Error: "no memory", Tail: "last words\nend", Time: end.Time}); err != nil {
+		t.Fatal(err)
+	}
 	r, err := result.Gather(t.Context(), p, device.CPU)
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +60,7 @@ func failed(t *testing.T) *result.Result {
 func TestNew(t *testing.T) {
 	r := failed(t)
 	rep := New(t.Context(), r)
-	if len(rep.Failures) != 2 || !strings.HasPrefix(rep.Failures[0], "plain@1: pretrain ") || !strings.HasSuffix(rep.Failures[0], ": no memory") ||
+	if len(rep.Failures) != 2 || !strings.HasPrefix(rep.Failures[0], "plain@1: pretrain ") || !strings.HasSuffix(rep.Failures[0], " (out of memory): no memory\nlast words\nend") ||
 		!strings.HasPrefix(rep.Failures[1], "wide@1: pretrain plain@1 ") {
 		t.Errorf("failures %q", rep.Failures)
 	}

@@ -29,7 +29,8 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	}
 	arm, view, trial := str("arm", "name of the arm"), str("view", "row of the ablation table and seed, ARM[axis=value,…]@SEED"), str("trial", "id of 64 hexadecimal digits; equal where views share a trial")
 	control := &table.Column{Name: "control", Kind: table.Bool, Bools: make([]bool, n), Doc: "the row is a control: the study declares it as one, or the gold's own verdicts weight its training or choose its images"}
-	t.Trials.Columns = append(t.Trials.Columns, control)
+	diverged := &table.Column{Name: "diverged", Kind: table.Bool, Bools: make([]bool, n), Doc: "a training of the trial diverged (its loss became infinite or NaN), so that its model was not measured"}
+	t.Trials.Columns = append(t.Trials.Columns, control, diverged)
 	axes := language.Axes()
 	columns := make([]*table.Column, len(axes))
 	for i, a := range axes {
@@ -96,6 +97,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 		if !ok {
 			continue
 		}
+		diverged.Bools[i] = found.Diverged(c.Actions())
 		environment.Strings[i] = environmentOf(found, c)
 		environment.Valid[i] = environment.Strings[i] != ""
 		for _, p := range c {
@@ -149,7 +151,23 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 			set("embedder", stage.MeanScore(s.Cosines), len(s.Cosines))
 		}
 	}
+	undefined(values, diverged)
 	return nil
+}
+
+// undefined marks the metrics of diverged trials that other trials have as measured and not
+// defined, so that they count.
+func undefined(values map[string][2]*table.Column, diverged *table.Column) {
+	for _, m := range values {
+		if !slices.Contains(m[0].Valid, true) {
+			continue
+		}
+		for i, bad := range diverged.Bools {
+			if bad && !m[1].Valid[i] {
+				m[1].Valid[i] = true
+			}
+		}
+	}
 }
 
 // axesOf returns the axes of each arm that has any.

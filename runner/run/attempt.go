@@ -6,20 +6,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"ablate/runner/dag"
+	"ablate/runner/failure"
 	"ablate/runner/launch"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
 	"ablate/runner/store"
 )
-
-// mostAttempts is how often an action is attempted if its worker dies.
-const mostAttempts = 2
 
 // outputs are artifacts, by the structural names of their actions.
 type outputs = map[string]lookup.Output
@@ -39,6 +38,9 @@ func (r *runner) lookup(a *layout.Action, in outputs) (lookup.Output, bool, erro
 		return r.remember(a, lookup.Output{ID: e.Output, Action: id, Dir: r.s.Path(e.Output)}), true, nil
 	case errors.Is(err, store.ErrNotFound):
 		r.warnDamaged(a, err)
+		if f, ok := r.s.Failed(id); ok && failure.Final(f, r.o.Machine.Build) {
+			return lookup.Output{}, false, &failure.EarlierError{Failure: f}
+		}
 		return lookup.Output{}, false, nil
 	}
 	return lookup.Output{}, false, err
@@ -69,8 +71,9 @@ func (r *runner) warnDamaged(a *layout.Action, err error) {
 	}
 }
 
-// run computes an action, and again if its worker died. It calls started when it begins. If
-// another process computes the action, the error is dag.ErrBusy.
+// run computes an action, with as many attempts as the classes of its failures allow, and
+// records the last failure. It calls started when it begins. If another process computes the
+// action, the error is dag.ErrBusy.
 func (r *runner) run(ctx context.Context, a *layout.Action, in outputs, started func()) (lookup.Output, error) {
 	if err := r.checkInputs(ctx, a, in); err != nil {
 		return lookup.Output{}, err
@@ -98,10 +101,34 @@ func (r *runner) run(ctx context.Context, a *layout.Action, in outputs, started 
 		if err == nil {
 			return r.remember(a, out), nil
 		}
-		if ctx.Err() != nil || try == mostAttempts || launch.Class(err) != launch.ClassCrash {
+		if ctx.Err() != nil {
 			return out, err
 		}
-		r.warn(a).Err(err).Msg("the worker died; trying once more")
+		class := failure.Of(err)
+		if try >= failure.Rules[class].Attempts {
+			r.record(a, id, class, err, try)
+			return out, err
+		}
+		r.warn(a).Err(err).Str("class", string(class)).Msg("trying again")
+	}
+}
+
+// record records the failure of an action for later runs and for people.
+func (r *runner) record(a *layout.Action, id store.ActionID, class failure.Class, cause error, attempts int) {
+	f := store.Failure{Action: id, Stage: string(a.Kind), Class: string(class), Error: cause.Error(), Attempts: attempts, Time: r.o.Now(), Build: r.o.Machine.Build}
+	if len(a.Views) > 0 {
+		f.View = a.Views[0]
+	}
+	var logged *loggedError
+	if errors.As(cause, &logged) {
+		if rel, err := filepath.Rel(r.s.Dir(), logged.log); err == nil {
+			f.Log = rel
+		}
+	}
+	_, stderr := launch.Diagnostics(cause)
+	f.Tail = Tail(stderr)
+	if err := r.s.Fail(f); err != nil {
+		r.warn(a).Err(err).Msg("its failure cannot be recorded: the next run tries it again")
 	}
 }
 
@@ -176,6 +203,11 @@ func (r *runner) repair(ctx context.Context, a *layout.Action, want lookup.Outpu
 // attempt computes an action once and records the attempt in the journal.
 func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs) (lookup.Output, error) {
 	key, m := r.key(a, in), r.o.Machine
+	if r.o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.o.Timeout, failure.TimeoutError{Limit: r.o.Timeout})
+		defer cancel()
+	}
 	start := store.Event{Kind: store.Started, Time: r.o.Now(), Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
 		Device: m.Device, Backend: m.Backend, Versions: m.Versions, CPU: m.CPU, Environment: m.Environment}
 	if len(a.Trials) > 0 {
@@ -191,10 +223,10 @@ func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs) (loo
 	switch {
 	case err == nil:
 		end.Output = out.ID.String()
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !errors.As(err, new(failure.TimeoutError)):
 		end.Kind = store.Interrupted
 	default:
-		end.Kind, end.Error = store.Failed, err.Error()
+		end.Kind, end.Error, end.Class = store.Failed, err.Error(), string(failure.Of(err))
 	}
 	if jerr := r.j.Append(end); err == nil {
 		err = jerr
@@ -236,10 +268,10 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 		}
 	})
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil || errors.As(err, new(failure.TimeoutError)) {
 			err = r.logged(a, key, t, err)
 		}
-		return out, reply.Worker, r.s.Diagnose(declassify(err))
+		return out, reply.Worker, r.s.Diagnose(failure.Declassify(err))
 	}
 	var made Made
 	if err := json.Unmarshal(reply.Values, &made); err != nil {
@@ -252,6 +284,9 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 	r.warnDifferent(a, e)
 	r.forget(a, key)
 	r.s.RemovePartial(key.ID())
+	if err := r.s.Retry(key.ID()); err != nil {
+		r.warn(a).Err(err).Msg("the record of its earlier failure cannot be removed")
+	}
 	return lookup.Output{ID: e.Output, Action: e.Action, Dir: r.s.Path(e.Output)}, reply.Worker, nil
 }
 

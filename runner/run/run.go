@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"ablate/runner/dag"
+	"ablate/runner/failure"
 	"ablate/runner/launch"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
@@ -30,6 +32,7 @@ type Worker interface {
 type Options struct {
 	Slots    int           // number of workers
 	FailFast bool          // stop at the first failure
+	Timeout  time.Duration // longest time of an attempt; 0 means no limit
 	Limit    int           // largest number of actions to compute; 0 means no limit
 	Save     time.Duration // time between two savings of a training's state; 0 saves only when it is stopped
 	Study    string        // name of the study's folder of results, for others
@@ -82,11 +85,34 @@ type Outcome struct {
 	Failures    []Failure
 }
 
-// Failure is an action that failed, after any retry.
+// Failure is an action that failed, after any retry, or whose failure in an earlier run is
+// final.
 type Failure struct {
 	Action *layout.Action
 	Err    error
 }
+
+// Class returns the class of the failure.
+func (f Failure) Class() failure.Class { return failure.Of(f.Err) }
+
+// Tail returns the last lines that the worker wrote to its standard error.
+func (f Failure) Tail() string {
+	var earlier *failure.EarlierError
+	if errors.As(f.Err, &earlier) {
+		return earlier.Failure.Tail
+	}
+	_, stderr := launch.Diagnostics(f.Err)
+	return Tail(stderr)
+}
+
+// Tail returns the last lines of a standard error.
+func Tail(stderr string) string {
+	lines := strings.Split(strings.TrimRight(stderr, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
+}
+
+// tailLines is how many lines of a log people see with an error.
+const tailLines = 10
 
 // Run computes the actions of a graph whose results are not in the store. Failures of
 // actions are in the outcome, which is never nil. The error is the cause of ctx or an

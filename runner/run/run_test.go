@@ -19,6 +19,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ablate/runner/failure"
 	"ablate/runner/internal/example"
 	"ablate/runner/launch"
 	"ablate/runner/layout"
@@ -35,12 +36,17 @@ type fake struct {
 	before  func(t launch.Task) error
 	drifted stage.Kind      // comes out different from before
 	values  json.RawMessage // its reply, if set
+	wait    bool            // it does nothing until it is stopped
 }
 
 func (f *fake) Do(ctx context.Context, t launch.Task, _ string, _ func(launch.Progress)) (launch.Reply, error) {
 	f.mu.Lock()
 	f.tasks = append(f.tasks, t)
 	f.mu.Unlock()
+	if f.wait {
+		<-ctx.Done()
+		return launch.Reply{}, fmt.Errorf("stopped: %w", context.Cause(ctx))
+	}
 	text := fmt.Sprintf("%s %s", t.Stage, t.Params)
 	if t.Stage == string(f.drifted) {
 		text += " drifted"
@@ -139,6 +145,18 @@ func (f *fixture) runUntil(ctx context.Context, o Options) (*Outcome, error) {
 	}
 	f.log.Reset()
 	return Run(zerolog.New(f.log).WithContext(ctx), f.g, f.s, j, f.w, o)
+}
+
+// retry lets everything that failed be tried again.
+func (f *fixture) retry() {
+	f.t.Helper()
+	all, err := f.s.Failures()
+	for _, x := range all {
+		err = errors.Join(err, f.s.Retry(x.Action))
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // attempts reads the journal.
@@ -344,6 +362,7 @@ func TestLogs(t *testing.T) {
 			t.Errorf("the log lacks %q:\n%s", want, b)
 		}
 	}
+	f.retry()
 	f.w.before = nil
 	f.run(Options{})
 	if left, err := os.ReadDir(filepath.Join(f.dir, "logs")); err != nil || len(left) != 0 {
@@ -351,21 +370,92 @@ func TestLogs(t *testing.T) {
 	}
 }
 
-// TestRetry: an action whose worker died is tried once more, and one that failed is not.
-func TestRetry(t *testing.T) {
-	for class, want := range map[string]int{launch.ClassCrash: 2, launch.ClassFailed: 1, launch.ClassPanic: 1} {
-		f := newFixture(t, "1", "\"pretrained\": set: finetune: method: \"none\"")
-		f.w.before = func(launch.Task) error { return launch.WithClass(class, errors.New("gone")) }
-		f.run(Options{})
-		if n := f.w.stages()["pretrain"]; n != want {
-			t.Errorf("%s: tried %d times, want %d", class, n, want)
+// failureOf returns an error of a worker that has a class.
+func failureOf(c failure.Class) error {
+	gone := errors.New("gone")
+	switch c {
+	case failure.OutOfMemory:
+		return launch.WithClass(launch.ClassMemory, gone)
+	case failure.Timeout:
+		return failure.TimeoutError{Limit: time.Second}
+	case failure.Hung:
+		return launch.WithClass(launch.ClassSilent, gone)
+	case failure.Lost:
+		return launch.WithClass(launch.ClassKilled, gone)
+	case failure.Crash:
+		return launch.WithClass(launch.ClassPanic, gone)
+	case failure.DiskFull:
+		return launch.WithClass("ENOSPC", gone)
+	case failure.Diverged, failure.Setup:
+		return launch.WithClass(string(c), gone)
+	}
+	return &launch.RemoteError{Class: launch.ClassFailed, Msg: "gone"}
+}
+
+// TestTimeout: an attempt that takes too long is stopped and fails.
+func TestTimeout(t *testing.T) {
+	f := newFixture(t, "1", oneArm)
+	f.w.wait = true
+	out := f.run(Options{Timeout: 20 * time.Millisecond})
+	if len(out.Failures) == 0 || out.Failures[0].Class() != failure.Timeout || !strings.Contains(out.Failures[0].Err.Error(), "longer than 20ms") {
+		t.Errorf("failures %+v", out.Failures)
+	}
+}
+
+// TestRules: an action is attempted as often as the class of its failure allows. A final
+// failure is not tried by the next run, and by that of another build only where a new program
+// may help.
+func TestRules(t *testing.T) {
+	for class, rule := range failure.Rules {
+		f := newFixture(t, "1", oneArm)
+		f.w.before = func(task launch.Task) error {
+			if task.Stage == string(stage.Pretrain) {
+				return failureOf(class)
+			}
+			return nil
+		}
+		tries := func(build string) int {
+			out := f.run(Options{Machine: Machine{Build: build}})
+			if len(out.Failures) != 1 || out.Failures[0].Class() != class || !strings.Contains(out.Failures[0].Err.Error(), failureOf(class).Error()) {
+				t.Errorf("%s: failures %+v", class, out.Failures)
+			}
+			return f.w.stages()["pretrain"]
+		}
+		again, newer := 0, 0
+		switch rule.Final {
+		case failure.Again:
+			again, newer = rule.Attempts, rule.Attempts
+		case failure.Build:
+			newer = rule.Attempts
+		}
+		if got := [...]int{tries("a"), tries("a"), tries("b")}; got != [...]int{rule.Attempts, again, newer} {
+			t.Errorf("%s: tried %d times, want %d", class, got, [...]int{rule.Attempts, again, newer})
+		}
+		fails, err := f.s.Failures()
+		if err != nil || len(fails) != 1 || fails[0].Class != string(class) || fails[0].View != "pretrained@1" || fails[0].Stage != "pretrain" || fails[0].Attempts != rule.Attempts ||
+			!strings.HasPrefix(fails[0].Log, "studies/") {
+			t.Errorf("%s: recorded %+v, %v", class, fails, err)
+		}
+		// Once it is to be retried and succeeds, nothing is left of the failure.
+		if err := f.s.Retry(fails[0].Action); err != nil {
+			t.Fatal(err)
+		}
+		f.w.before = nil
+		if out := f.run(Options{Machine: Machine{Build: "b"}}); len(out.Failures) != 0 || len(out.Outputs) != len(f.g.Actions) {
+			t.Errorf("%s: retried: %+v", class, out.Failures)
+		}
+		if fails, err := f.s.Failures(); err != nil || len(fails) != 0 {
+			t.Errorf("%s: left %+v, %v", class, fails, err)
 		}
 		events, _, err := store.ReadJournal(f.dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, a := range store.Attempts(events) {
-			if a.Outcome != store.OutcomeFailed || len(a.Trial) != 64 || a.View != "pretrained@1" || a.Environment == "" {
+			if a.Outcome == store.OutcomeOK {
+				continue
+			}
+			if a.Class != string(class) || a.Outcome != store.OutcomeFailed || len(a.Trial) != 64 || a.View != "pretrained@1" || a.Environment == "" {
 				t.Errorf("the journal has %+v", a)
 			}
 		}
@@ -387,7 +477,7 @@ func TestRetrySucceeds(t *testing.T) {
 		return launch.WithClass(launch.ClassCrash, errors.New("the worker died"))
 	}
 	out := f.run(Options{})
-	if len(out.Failures) != 0 || len(out.Outputs) != len(f.g.Actions) || !strings.Contains(f.log.String(), "trying once more") {
+	if len(out.Failures) != 0 || len(out.Outputs) != len(f.g.Actions) || !strings.Contains(f.log.String(), "trying again") {
 		t.Errorf("%+v\n%s", out, f.log)
 	}
 	var outcomes []store.Outcome
@@ -560,16 +650,16 @@ func TestReply(t *testing.T) {
 // TestClassify: an error of the file system keeps its class when a worker sends it, so
 // that the store can add advice. Other errors do not change.
 func TestClassify(t *testing.T) {
-	full := Classify(fmt.Errorf("weights: %w", syscall.ENOSPC))
+	full := failure.Classify(fmt.Errorf("weights: %w", syscall.ENOSPC))
 	if launch.Class(full) != "ENOSPC" {
 		t.Errorf("class %q", launch.Class(full))
 	}
 	remote := launch.WithClass(launch.Class(full), errors.New(full.Error())) // only class and text cross
-	if got := declassify(remote); !errors.Is(got, syscall.ENOSPC) || !errors.Is(got, remote) || got.Error() != remote.Error() {
+	if got := failure.Declassify(remote); !errors.Is(got, syscall.ENOSPC) || !errors.Is(got, remote) || got.Error() != remote.Error() {
 		t.Errorf("it comes back as %v", got)
 	}
 	other := errors.New("another")
-	if Classify(other) != other || declassify(other) != other {
+	if failure.Classify(other) != other || failure.Declassify(other) != other {
 		t.Error("another error is changed")
 	}
 	f := newFixture(t, "1", oneArm)

@@ -50,6 +50,7 @@ type Event struct {
 
 	Output string `json:"output,omitempty"` // output id of a finished attempt
 	Error  string `json:"error,omitempty"`  // error of a failed attempt
+	Class  string `json:"class,omitempty"`  // kind of that failure
 }
 
 // Journal is the file to which one process appends its events, one JSON object per line.

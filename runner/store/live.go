@@ -54,6 +54,9 @@ const (
 	leastSeen = 3
 )
 
+// newsPerBeat is how often in the time of a heartbeat a change may be written.
+const newsPerBeat = 4
+
 // leaseTime returns the lease that the environment sets, or the usual one.
 func leaseTime() (time.Duration, error) {
 	text := os.Getenv("ABLATE_LEASE")
@@ -78,6 +81,8 @@ type Presence struct {
 	live Live
 	f    *os.File
 	size int // of the longest text that was written
+
+	changed bool // live is not what was written last
 
 	beat   time.Time // of the last heartbeat, by the file server's clock
 	beaten time.Time // the same moment by the clock of this process
@@ -108,25 +113,35 @@ func (s *Store) Announce(l Live) (*Presence, error) {
 		return nil, s.fail(err)
 	}
 	p.done.Go(func() {
-		tick := time.NewTicker(s.heartbeat())
+		tick := time.NewTicker(s.heartbeat() / newsPerBeat)
 		defer tick.Stop()
-		for {
+		for i := 1; ; i++ {
 			select {
 			case <-p.quit:
 				return
 			case <-tick.C:
-				_ = p.write() // the next one may succeed; until then the announcement ages
+				if i%newsPerBeat == 0 || p.news() {
+					_ = p.write() // the next one may succeed; until then the announcement ages
+				}
 			}
 		}
 	})
 	return p, nil
 }
 
-// Update changes what the process says about itself; the next heartbeat writes it.
+// Update changes what the process says about itself, which is written soon.
 func (p *Presence) Update(change func(*Live)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(&p.live)
+	p.changed = true
+}
+
+// news reports whether something has changed that is not written yet.
+func (p *Presence) news() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changed
 }
 
 // Close removes the announcement. Claims must have been released before.
@@ -165,6 +180,7 @@ func (p *Presence) write() (err error) {
 			_ = p.f.Chmod(0o600 | share)
 		}
 	}
+	p.changed = false
 	text, err := json.Marshal(p.live)
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ import (
 type Options struct {
 	Workers  int
 	FailFast bool          // stop at the first failure
+	Timeout  time.Duration // longest time of an attempt; 0 means no limit
 	Limit    int           // largest number of missing actions to run; 0 means no limit
 	Save     time.Duration // time between two savings of a training's state; 0 saves only when it is stopped
 	Events   func(run.Event)
@@ -44,7 +45,7 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 	}
 	defer pool.Close()
 	out, err := run.Run(ctx, todo, p.Store, j, pool, run.Options{
-		Slots: o.Workers, FailFast: o.FailFast, Limit: o.Limit, Save: o.Save, Study: filepath.Base(p.Dir), Backend: d.Class, Machine: machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
+		Slots: o.Workers, FailFast: o.FailFast, Timeout: o.Timeout, Limit: o.Limit, Save: o.Save, Study: p.Folder(), Backend: d.Class, Machine: machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
 	})
 	if err == nil {
 		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("upper bound of the peak memory of all workers together")
@@ -55,5 +56,5 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 // machine describes a device for the journal and the store.
 func machine(d device.Device) run.Machine {
 	return run.Machine{Device: d.Name, Backend: d.Class, Versions: d.Versions(), CPU: device.CPUName(), Environment: d.Fingerprint(),
-		Build: "ablate " + program.Version() + " " + program.Build()}
+		Build: program.Identity()}
 }

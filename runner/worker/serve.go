@@ -10,6 +10,7 @@ import (
 	"ablate/models/backend"
 	"ablate/models/train"
 	"ablate/runner/device"
+	"ablate/runner/failure"
 	"ablate/runner/launch"
 	"ablate/runner/program"
 	"ablate/runner/run"
@@ -63,7 +64,7 @@ func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(lau
 	kind := stage.Kind(t.Stage)
 	if device.Inherited() == device.Go {
 		if why := backend.GoRefuses(kind.Def().Trains); why != "" {
-			return nil, fmt.Errorf("%s: %s", kind, why)
+			return nil, launch.WithClass(string(failure.Setup), fmt.Errorf("%s: %s", kind, why))
 		}
 	}
 	// The backend is opened by the first stage that needs it, so that a failure to open
@@ -71,7 +72,7 @@ func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(lau
 	if kind.Def().Backend && env.Backend == nil {
 		b, err := device.OpenInherited()
 		if err != nil {
-			return nil, fmt.Errorf("backend: %w", err)
+			return nil, launch.WithClass(string(failure.Setup), fmt.Errorf("backend: %w", err))
 		}
 		env.Backend = b
 	}
@@ -79,11 +80,11 @@ func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(lau
 		progress(launch.Progress{Step: step, Total: total, Text: text})
 	})
 	if err != nil {
-		return nil, run.Classify(err)
+		return nil, failure.Classify(err)
 	}
 	manifest, err := store.Written(ctx, t.Out)
 	if err != nil {
-		return nil, run.Classify(err)
+		return nil, failure.Classify(err)
 	}
 	return json.Marshal(run.Made{Manifest: manifest})
 }

@@ -123,11 +123,12 @@ var owners = []struct{ imported, owner string }{
 // packages of later layers.
 var layers = [][]string{
 	{"runner/cli"},
-	{"runner/report", "runner/export", "runner/checkup", "runner/worker"},
+	{"runner/report", "runner/export", "runner/checkup", "runner/worker", "runner/status"},
 	{"runner/result"},
 	{"runner/project"},
 	{"runner/device", "runner/sandbox", "runner/selection", "runner/module", "runner/plan", "runner/run"},
 	{"runner/lookup"},
+	{"runner/failure"},
 	{"runner/layout"},
 	{"runner/stage", "runner/store", "runner/launch", "runner/dag", "runner/imported"},
 	{"runner/world", "runner/phrase", "runner/program"},

@@ -1,9 +1,10 @@
-package run
+package failure
 
 import (
 	"errors"
 	"syscall"
 
+	"ablate/models/train"
 	"ablate/runner/launch"
 )
 
@@ -13,9 +14,12 @@ var errnos = map[string]syscall.Errno{
 	"ENOSPC": syscall.ENOSPC, "EDQUOT": syscall.EDQUOT, "EROFS": syscall.EROFS, "EACCES": syscall.EACCES,
 }
 
-// Classify is called in a worker. If the cause of a stage's error is one of errnos, it
-// adds the class to the error.
+// Classify is called in a worker. If the cause of a stage's error is one of errnos, or that
+// a training diverged, it adds the class to the error.
 func Classify(err error) error {
+	if errors.As(err, new(*train.DivergedError)) {
+		return launch.WithClass(string(Diverged), err)
+	}
 	for name, errno := range errnos {
 		if errors.Is(err, errno) {
 			return launch.WithClass(name, err)
@@ -24,9 +28,9 @@ func Classify(err error) error {
 	return err
 }
 
-// declassify is called in the parent. It turns the class that Classify added back into an
+// Declassify is called in the parent. It turns the class that Classify added back into an
 // error of the file system.
-func declassify(err error) error {
+func Declassify(err error) error {
 	if errno, ok := errnos[launch.Class(err)]; ok {
 		return &fileSystemError{err, errno}
 	}

@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"ablate/runner/phrase"
+	"ablate/runner/program"
+	"ablate/runner/project"
+	"ablate/runner/status"
+)
+
+type statusOptions struct {
+	studyOptions
+	watch, json bool
+}
+
+func (o *statusOptions) addFlags(f *pflag.FlagSet) {
+	o.studyOptions.addFlags(f)
+	f.BoolVarP(&o.watch, "watch", "w", false, "print it again every two seconds, until nothing is left or Ctrl-C")
+	f.BoolVar(&o.json, "json", false, "print JSON; with --watch, one object after the other")
+}
+
+const statusFormat = "ablate.status/1"
+
+// statusDocument is what status prints as JSON.
+type statusDocument struct {
+	head
+	Study string `json:"study"`
+	status.Status
+}
+
+func newStatus(g *globals) *cobra.Command {
+	var o statusOptions
+	cmd := &cobra.Command{
+		Use:   "status STUDY",
+		Short: "Print how far a study is, and what computes it",
+		Long: `Prints how many stages of a study have their results, which are being computed, by which
+processes on which machines, and which have failed. It reads the store alone, so that it
+also works while the study runs elsewhere on a shared file system.
+` + exitHelp,
+		Example: "  ablate status experiments/quickstart --watch",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return runStatus(cmd.Context(), g, o, args[0]) },
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+// watchEvery is the time between two outputs of --watch.
+const watchEvery = 2 * time.Second
+
+func runStatus(ctx context.Context, g *globals, o statusOptions, path string) error {
+	p, err := g.load(ctx, path, o.studyOptions)
+	if err != nil {
+		return err
+	}
+	class, err := p.Class(o.backend)
+	if err != nil {
+		return err
+	}
+	_, tty := terminal(g.stdout)
+	last := ""
+	for {
+		s, err := status.New(p, class, program.Identity())
+		if err != nil {
+			return err
+		}
+		switch {
+		case o.json:
+			err = printJSON(g.stdout, statusDocument{head{statusFormat}, p.Study.Name, *s})
+		case o.watch && tty:
+			fmt.Fprint(g.stdout.raw, "\x1b[H\x1b[J") // to the first line, and clear from there
+			printStatus(g.stdout, p, s, time.Now())
+		case o.watch: // in a pipe, a line when something has changed
+			if line := statusLine(p, s); line != last {
+				last = line
+				_, err = fmt.Fprintln(g.stdout, line)
+			}
+		default:
+			printStatus(g.stdout, p, s, time.Now())
+		}
+		if err != nil || !o.watch || s.Actions.Left() == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil // Ctrl-C is the usual end
+		case <-time.After(watchEvery):
+		}
+	}
+}
+
+// statusLine returns the status of a study in one line.
+func statusLine(p project.Project, s *status.Status) string {
+	c := s.Actions
+	line := fmt.Sprintf("study %s (%s): %d of %s done", p.Study.Name, s.Backend, c.Done, phrase.Count(c.Total, "stage"))
+	if c.Running > 0 {
+		line += fmt.Sprintf(", %d running", c.Running)
+	}
+	if c.Failed > 0 {
+		line += fmt.Sprintf(", %d failed", c.Failed)
+	}
+	if c.Left() > 0 && c.Running > 0 {
+		about := "about"
+		if s.Guess {
+			about = "perhaps"
+		}
+		line += fmt.Sprintf("; %s %s left with %d at a time", about, phrase.Seconds(s.Seconds/float64(c.Running)), c.Running)
+	}
+	return line
+}
+
+// printStatus prints the status of a study as text.
+func printStatus(w io.Writer, p project.Project, s *status.Status, now time.Time) {
+	fmt.Fprintln(w, statusLine(p, s))
+	switch {
+	case len(s.Processes) == 0 && s.Actions.Left() > 0:
+		fmt.Fprintf(w, "No process computes it; '%s' does.\n", p.Command())
+	case len(s.Processes) > 0:
+		fmt.Fprintln(w)
+		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, l := range s.Processes {
+			where := fmt.Sprintf("%s, process %d", l.Host, l.PID)
+			if l.Job != "" {
+				where += ", " + l.Job
+			}
+			if len(l.Actions) == 0 {
+				fmt.Fprintf(tw, "%s\tidle\t\t\n", where)
+			}
+			for _, a := range l.Actions {
+				at := ""
+				if a.Total > 0 {
+					at = fmt.Sprintf("step %d of %d", a.Step, a.Total)
+				}
+				fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\n", where, a.Stage, a.View, took(now.Sub(a.Since).Truncate(time.Second)), at)
+				where = ""
+			}
+		}
+		_ = tw.Flush() // output keeps the error
+	}
+	fmt.Fprintln(w)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "trials of\tdone\trunning\tfailed")
+	for _, r := range s.Rows {
+		fmt.Fprintf(tw, "%s\t%d of %d\t%d\t%d\n", r.Row, r.Trials.Done, r.Trials.Total, r.Trials.Running, r.Trials.Failed)
+	}
+	_ = tw.Flush()
+	if len(s.Failures) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nfailed:")
+	final := false
+	for _, f := range s.Failures {
+		first, _, _ := strings.Cut(f.Error, "\n")
+		fmt.Fprintf(w, "  %s %s (%s): %s\n", f.Stage, f.View, f.Class, first)
+		final = final || f.Final
+	}
+	if final {
+		fmt.Fprintf(w, "'ablate retry %s' lets the next run try them again; 'ablate logs %s TRIAL' has their logs.\n", phrase.Shell(p.Study.Path), phrase.Shell(p.Study.Path))
+	}
+}
