@@ -240,7 +240,7 @@ another.
 		id, title string
 		commands  []*cobra.Command
 	}{
-		{"study", "Make and run a study:", []*cobra.Command{newInit(g), newVet(g), newPlan(g), newRun(g), newStatus(g), newRetry(g), newLogs(g), newImport(g)}},
+		{"study", "Make and run a study:", []*cobra.Command{newInit(g), newVet(g), newPlan(g), newRun(g), newWorker(g), newStatus(g), newRetry(g), newLogs(g), newImport(g)}},
 		{"read", "Read its results:", []*cobra.Command{newTable(g), newReport(g), newDiff(g), newFloor(g), newExplain(g), newExport(g)}},
 		{"ci", "Compare with a baseline:", []*cobra.Command{newBaseline(g), newCheck(g)}},
 		{"about", "This machine and program:", []*cobra.Command{newSchema(g), newDoctor(g), newVersion(g)}},
@@ -253,7 +253,7 @@ another.
 	}
 	root.SetHelpCommandGroupID("about")
 	root.SetCompletionCommandGroupID("about")
-	root.AddCommand(newWorker(g), newProbe(g), newLoad(g))
+	root.AddCommand(newStages(g), newProbe(g), newLoad(g))
 	complete(root)
 	for _, c := range root.Commands() {
 		args := c.Args

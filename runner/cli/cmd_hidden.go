@@ -13,9 +13,9 @@ import (
 
 // The program starts itself as a child process with the hidden commands.
 
-func newWorker(_ *globals) *cobra.Command {
+func newStages(_ *globals) *cobra.Command {
 	return &cobra.Command{
-		Use: "worker", Short: "Run stages for a running study (started by ablate itself)", Hidden: true, Args: cobra.NoArgs,
+		Use: "stages", Short: "Run the stages that a run sends (started by ablate itself)", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return worker.Serve(cmd.Context()) },
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -31,21 +32,53 @@ import (
 type runOptions struct {
 	studyOptions
 	only, seeds    []string
-	jobs, limit    int
+	limit          int
 	failFast, json bool
 	until          string
-	save, timeout  time.Duration
+	computeOptions
+}
+
+// computeOptions are the flags of commands that compute. None of them changes a result.
+type computeOptions struct {
+	jobs                   int
+	save, timeout, maxTime time.Duration
+}
+
+func (o *computeOptions) addFlags(f *pflag.FlagSet) {
+	f.IntVarP(&o.jobs, "jobs", "j", 0, "`N` processes that run stages, each on its own core (default: one per core, or one on a GPU)")
+	f.DurationVar(&o.save, "save-every", 5*time.Minute, "save the state of a training at this `INTERVAL`, so that one that is killed goes on from there (0: only when it is stopped)")
+	f.DurationVar(&o.timeout, "timeout", 0, "stop a stage that takes longer than this `TIME`, which then has failed (default: no limit)")
+	f.DurationVar(&o.maxTime, "max-time", 0, "stop after this `TIME`: start no stage that would not finish by then, and save the states of trainings (default: no limit)")
+}
+
+// check returns an error if a value is out of range.
+func (o *computeOptions) check(command string, f *pflag.FlagSet) error {
+	switch {
+	case o.save != 0 && o.save < time.Second:
+		return usagef("%s: --save-every is %v; must be 0 or at least 1s", command, o.save)
+	case o.timeout < 0:
+		return usagef("%s: --timeout is %v; must not be negative", command, o.timeout)
+	case o.maxTime < 0:
+		return usagef("%s: --max-time is %v; must not be negative", command, o.maxTime)
+	}
+	return checkCounts(command, f, "jobs")
+}
+
+// workers returns the number of processes for a class of backend.
+func (o *computeOptions) workers(class string) int {
+	if o.jobs > 0 {
+		return o.jobs
+	}
+	return device.Workers(class)
 }
 
 func (o *runOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
-	f.IntVarP(&o.jobs, "jobs", "j", 0, "`N` worker processes, each on its own core (default: one per core, or one on a GPU)")
+	o.computeOptions.addFlags(f)
 	f.StringArrayVar(&o.only, "only", nil, "run only this `ARM`, or one point of a sweep, written as in the table (repeatable); tables show all arms")
 	f.StringArrayVar(&o.seeds, "seed", nil, "run only this seed `S`: 3, or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
 	f.IntVar(&o.limit, "limit", 0, "run at most `N` of the missing stages, then stop")
 	f.StringVar(&o.until, "until", "", "add seeds at each of the study's looks until its comparisons are settled: `GOAL` is significant or precise")
-	f.DurationVar(&o.save, "save-every", 5*time.Minute, "save the state of a training at this `INTERVAL`, so that one that is killed goes on from there (0: only when it is stopped)")
-	f.DurationVar(&o.timeout, "timeout", 0, "stop a stage that takes longer than this `TIME`, which then has failed (default: no limit)")
 	f.BoolVar(&o.failFast, "fail-fast", false, "stop at the first failure")
 	f.BoolVar(&o.json, "json", false, "print the table and the paths of results and report as JSON")
 }
@@ -99,22 +132,19 @@ stay below 5% over all looks together.` + selection.Help + `
 	return cmd
 }
 
-// check returns an error if a number is out of range.
+// check returns an error if a value is out of range.
 func (o *runOptions) check(f *pflag.FlagSet) error {
-	if o.save != 0 && o.save < time.Second {
-		return usagef("run: --save-every is %v; must be 0 or at least 1s", o.save)
+	if err := o.computeOptions.check("run", f); err != nil {
+		return err
 	}
-	if o.timeout < 0 {
-		return usagef("run: --timeout is %v; must not be negative", o.timeout)
-	}
-	return checkCounts(f, "jobs", "limit")
+	return checkCounts("run", f, "limit")
 }
 
 // checkCounts returns an error if a flag that counts something is set to less than 1.
-func checkCounts(f *pflag.FlagSet, names ...string) error {
+func checkCounts(command string, f *pflag.FlagSet, names ...string) error {
 	for _, name := range names {
 		if n, _ := f.GetInt(name); f.Changed(name) && n < 1 {
-			return usagef("run: --%s is %d; must be 1 or more", name, n)
+			return usagef("%s: --%s is %d; must be 1 or more", command, name, n)
 		}
 	}
 	return nil
@@ -299,18 +329,32 @@ func runBackend(ctx context.Context, p project.Project, asked string) (string, e
 
 // compute runs the missing actions of a graph and shows the progress.
 func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, o runOptions) (*run.Outcome, error) {
-	workers := o.jobs
-	if workers == 0 {
-		workers = device.Workers(d.Class)
+	f, err := plan.NewFile(todo, p.Study.Name, p.Study.Dir, d.Class, o.set, o.only)
+	if err != nil {
+		return nil, err
 	}
+	if err := f.Write(filepath.Join(p.Dir, runFile)); err != nil {
+		return nil, p.Store.Diagnose(err)
+	}
+	return g.work(ctx, p, todo, d, o.computeOptions, worker.Options{FailFast: o.failFast, Limit: o.limit})
+}
+
+// runFile is the name of the file, in the folder of a study's results, that has what the
+// last run computes.
+const runFile = "run.json"
+
+// work computes the missing actions of a graph and shows the progress.
+func (g *globals) work(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, o computeOptions, w worker.Options) (*run.Outcome, error) {
+	w.Workers, w.Save, w.Timeout, w.MaxTime = o.workers(d.Class), o.save, o.timeout, o.maxTime
 	log := zerolog.Ctx(ctx)
-	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("workers", workers).Msg("computing")
+	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("workers", w.Workers).Msg("computing")
 	line := g.newProgress(log, todo)
 	defer line.close()
 	defer context.AfterFunc(ctx, func() {
 		log.Info().Msg("stopping: trainings save their states first (press Ctrl-C again to stop at once)")
 	})()
-	return worker.Run(ctx, p, todo, d, worker.Options{Workers: workers, FailFast: o.failFast, Limit: o.limit, Save: o.save, Timeout: o.timeout, Events: line.event})
+	w.Events = line.event
+	return worker.Run(ctx, p, todo, d, w)
 }
 
 // conclude writes the tables and the report of a run, prints the table, and prints how
@@ -335,7 +379,11 @@ func (g *globals) conclude(ctx context.Context, p project.Project, class string,
 	case o.json:
 		err = g.printRun(r, page, out.Left)
 	case out.Left > 0:
-		_, err = fmt.Fprintf(g.stdout, "Stopped after %s (--limit %d): %d left. Run again to go on.\nreport: %s\n", phrase.Count(out.Ran+len(out.Failures), "action"), o.limit, out.Left, page)
+		why := out.Stopped
+		if why == "" {
+			why = fmt.Sprintf("--limit %d", o.limit)
+		}
+		_, err = fmt.Fprintf(g.stdout, "Stopped after %s (%s): %d left. Run again to go on.\nreport: %s\n", phrase.Count(out.Ran+len(out.Failures), "action"), why, out.Left, page)
 	default:
 		if err = g.printTable(r, tableOptions{}); err == nil {
 			_, err = fmt.Fprintf(g.stdout, "\nreport: %s\n", page)

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -244,7 +245,7 @@ func workers(t *testing.T, bin string) (pids []string) {
 		t.Fatal(err)
 	}
 	for _, d := range dirs {
-		if b, err := os.ReadFile(d); err == nil && strings.Contains(string(b), "worker") {
+		if b, err := os.ReadFile(d); err == nil && strings.Contains(string(b), "\x00stages") {
 			if exe, err := os.Readlink(filepath.Join(filepath.Dir(d), "exe")); err == nil && exe == bin {
 				pids = append(pids, filepath.Base(filepath.Dir(d)))
 			}
@@ -459,6 +460,83 @@ func TestTogether(t *testing.T) {
 		if left, err := os.ReadDir(filepath.Join(store, sub)); err != nil && !os.IsNotExist(err) || len(left) > 0 {
 			t.Errorf("%s: %v, %v", sub, left, err)
 		}
+	}
+}
+
+// TestWorkers: workers take stages of a run file, one after the other and beside each other. A
+// worker whose time is up leaves the rest, and another one goes on from its saved states; the
+// artifacts are those of an undisturbed run.
+func TestWorkers(t *testing.T) {
+	dir := t.TempDir()
+	bin := place(t, dir)
+	command := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(bin, args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(t))
+		return cmd
+	}
+	study := []string{"mini", "--set", "model.shapes.steps=4000"}
+	alone, store := filepath.Join(dir, "alone"), filepath.Join(dir, "shared")
+	if out, err := command(append([]string{"run", "--store", alone}, study...)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	want := outputs(t, alone)
+	// A run that ends at once leaves the run file.
+	out, err := command(append([]string{"run", "--store", store, "--limit", "1"}, study...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	file := filepath.Join(store, "studies", "mini@*", "run.json")
+	files, err := filepath.Glob(file)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("run files %q, %v", files, err)
+	}
+	type result struct {
+		Ran, Left int
+		Stopped   string
+	}
+	work := func(args ...string) result {
+		cmd := command(append([]string{"worker", files[0], "--json"}, args...)...)
+		var log bytes.Buffer
+		cmd.Stderr = &log
+		out, err := cmd.Output()
+		var r result
+		if err := errors.Join(err, json.Unmarshal(out, &r)); err != nil {
+			t.Errorf("%v\n%s", err, &log)
+		}
+		return r
+	}
+	first := work("--max-time", "4s", "-j", "1")
+	if first.Stopped != "--max-time" || first.Left == 0 {
+		t.Errorf("a worker with little time: %+v", first)
+	}
+	if states, _ := filepath.Glob(filepath.Join(store, "partial", "*", "*", "state")); len(states) == 0 {
+		t.Error("no state was saved when its time was up")
+	}
+	var group sync.WaitGroup
+	rest := make([]result, 2)
+	for i := range rest {
+		group.Go(func() { rest[i] = work("-j", "1") })
+	}
+	group.Wait()
+	sum := 1 + first.Ran // one by the run
+	for _, r := range rest {
+		sum += r.Ran
+		if r.Left != 0 || r.Stopped != "" {
+			t.Errorf("a worker: %+v", r)
+		}
+	}
+	if sum != len(want) {
+		t.Errorf("%d stages were computed, and the study has %d", sum, len(want))
+	}
+	if d := cmp.Diff(want, outputs(t, store)); d != "" {
+		t.Errorf("artifacts (-want +got):\n%s", d)
+	}
+	// The run makes the tables of what the workers computed.
+	if out, err := command(append([]string{"run", "--store", store}, study...)...).CombinedOutput(); err != nil || !strings.Contains(string(out), "nothing to run") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := command("worker", filepath.Join(dir, "mini", "study.cue")).CombinedOutput(); err == nil || !strings.Contains(string(out), "is not a plan") {
+		t.Errorf("not a run file: %v\n%s", err, out)
 	}
 }
 

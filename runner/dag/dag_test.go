@@ -544,3 +544,18 @@ func TestBusy(t *testing.T) {
 		}
 	})
 }
+
+// TestAdmit: a node that is not admitted stays waiting, and so does what depends on it; the
+// others run, and nothing has failed.
+func TestAdmit(t *testing.T) {
+	g := steps(t, func(_ context.Context, name string) (string, error) { return name, nil }, "a", "b: a", "c", "d: b c")
+	out, err := g.Run(t.Context(), Options{Admit: func(name string) bool { return name != "b" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]State{"a": Done, "b": Waiting, "c": Done, "d": Waiting} {
+		if out[name].State != want {
+			t.Errorf("%s is %s, want %s", name, out[name].State, want)
+		}
+	}
+}

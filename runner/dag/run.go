@@ -11,12 +11,13 @@ import (
 
 // Options of running a graph. They do not change any result.
 type Options struct {
-	Slots    int           // largest number of Run at a time; 0 means 1
-	Lookups  int           // largest number of Lookup at a time; 0 means the number of CPUs
-	FailFast bool          // stop the whole graph at the first failure
-	Limit    int           // largest number of Run in total; 0 means no limit. Further nodes stay Waiting
-	Rest     time.Duration // time until a busy node is looked up again; 0 means 1 s
-	Events   func(Event)   // called for every event, one call at a time; may be nil
+	Slots    int                    // largest number of Run at a time; 0 means 1
+	Lookups  int                    // largest number of Lookup at a time; 0 means the number of CPUs
+	FailFast bool                   // stop the whole graph at the first failure
+	Limit    int                    // largest number of Run in total; 0 means no limit. Further nodes stay Waiting
+	Admit    func(name string) bool // whether a node may run now; one that may not stays Waiting. nil admits all
+	Rest     time.Duration          // time until a busy node is looked up again; 0 means 1 s
+	Events   func(Event)            // called for every event, one call at a time; may be nil
 }
 
 // Run runs the graph and returns the outcome of every node. The error is nil if no node
@@ -122,9 +123,12 @@ func (r *run[R]) start() {
 		}()
 	}
 	for r.ctx.Err() == nil && r.computing < r.o.Slots && r.runs.Len() > 0 && (r.o.Limit == 0 || r.begun < r.o.Limit) && !r.premature(r.runs.nodes[0]) {
+		i := heap.Pop(&r.runs).(int)
+		if r.o.Admit != nil && !r.o.Admit(r.g.nodes[i].Name) {
+			continue
+		}
 		r.computing++
 		r.begun++
-		i := heap.Pop(&r.runs).(int)
 		r.tell(EventStarted, i)
 		n, deps := r.g.nodes[i], r.results(i)
 		go func() {

@@ -16,7 +16,7 @@ import (
 // Options of a pool.
 type Options struct {
 	Workers int      // largest number of workers, at least 1
-	Command []string // program and arguments; nil means this program with the argument "worker"
+	Command []string // program and arguments; nil means this program with the argument "stages"
 	Env     []string // environment variables NAME=value, added to those of this process
 	Dir     string   // working directory; empty means that of this process
 	Pin     bool     // bind each worker to a CPU that no other pool on this machine uses (Linux)
@@ -86,7 +86,7 @@ func NewPool(o Options) (*Pool, error) {
 		if err != nil {
 			return nil, fmt.Errorf("pool: %w", err)
 		}
-		o.Command = []string{self, "worker"}
+		o.Command = []string{self, "stages"}
 	}
 	if o.Grace <= 0 {
 		o.Grace = time.Second

@@ -78,6 +78,14 @@ func NewGraph(s *language.Study, views []language.View, digest func(dir string) 
 // Action returns the action of a structural name, or nil.
 func (g *Graph) Action(name string) *Action { return g.byName[name] }
 
+// Empty returns a graph without actions, for [Graph.Add].
+func Empty() *Graph { return &Graph{byName: map[string]*Action{}, known: map[actionKey]*Action{}} }
+
+// Add adds an action of a plan, whose inputs must have been added before, and returns it.
+func (g *Graph) Add(kind stage.Kind, params stage.Params, inputs ...Input) *Action {
+	return g.add(kind, params, inputs...)
+}
+
 // turn returns the position of the next trial in the order of running: seed by seed, and
 // within a seed in the order of the study. So all rows of the first seed are complete
 // long before the last seed.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"ablate/runner/failure"
 	"ablate/runner/layout"
@@ -280,14 +281,35 @@ func (p *Plan) Wall(workers int) float64 {
 	return max(longest, total/float64(max(1, workers)))
 }
 
+// Expect returns a function that estimates the time of an action from the journals of a
+// study's folder; 0 if no action of its stage has run in this study.
+func Expect(dir, backend string) (func(*layout.Action) time.Duration, error) {
+	p, err := paceOf(dir, backend)
+	return func(a *layout.Action) time.Duration {
+		seconds, guess, _ := p.expect(a)
+		if guess {
+			return 0
+		}
+		return time.Duration(seconds * float64(time.Second))
+	}, err
+}
+
+// paceOf returns the pace of earlier attempts of a study.
+func paceOf(dir, backend string) (pace, error) {
+	events, _, err := store.ReadJournal(dir)
+	if err != nil {
+		return pace{}, err
+	}
+	return newPace(slices.DeleteFunc(store.Attempts(events), func(a store.Attempt) bool { return a.Backend != "" && a.Backend != backend }), nil), nil
+}
+
 // Seconds returns the expected seconds of actions on one core, by the journals of a study's
 // folder. They are a guess if no action of one of the stages has run in this study.
 func Seconds(dir, backend string, actions []*layout.Action) (seconds float64, guess bool, err error) {
-	events, _, err := store.ReadJournal(dir)
+	p, err := paceOf(dir, backend)
 	if err != nil {
 		return 0, false, err
 	}
-	p := newPace(slices.DeleteFunc(store.Attempts(events), func(a store.Attempt) bool { return a.Backend != "" && a.Backend != backend }), nil)
 	for _, a := range actions {
 		s, rough, _ := p.expect(a)
 		seconds, guess = seconds+s, guess || rough

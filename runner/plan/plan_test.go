@@ -3,6 +3,9 @@ package plan
 import (
 	"fmt"
 	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -266,14 +269,72 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestFile: a plan in a file gives the graph that it was made of.
+func TestFile(t *testing.T) {
+	g, _ := lay(t, "seeds: [1, 2]\narms: {all: set: {}, policy: set: finetune: method: \"grpo\", best: set: evaluate: bestOf: 2}")
+	f, err := NewFile(g, "s", "s", "xla:cpu", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "run.json")
+	if err := f.Write(name); err != nil {
+		t.Fatal(err)
+	}
+	read, err := Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := read.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type action struct {
+		Name, View string
+		Lines      []string
+		Params     any
+		Inputs     []string
+		Turn       int
+		Cost       float64
+	}
+	list := func(g *layout.Graph) (out []action) {
+		for _, a := range g.Actions {
+			x := action{Name: a.Name, View: a.Views[0], Lines: a.Lines, Params: a.Params, Turn: a.Turn, Cost: a.Cost}
+			for _, in := range a.Inputs {
+				x.Inputs = append(x.Inputs, in.Name+" "+in.Action.Name)
+			}
+			out = append(out, x)
+		}
+		return out
+	}
+	if want, got := list(g), list(got); !reflect.DeepEqual(want, got) {
+		t.Errorf("graph %+v\nwant %+v", got, want)
+	}
+	// What this version would compute in another way is refused.
+	for what, change := range map[string]func(a *FileAction){
+		"has revision":        func(a *FileAction) { a.Revision++ },
+		"cannot be read":      func(a *FileAction) { a.Params = []byte(`{"layers2": 3}`) },
+		"has the name":        func(a *FileAction) { a.Action = "x" + a.Action[1:] },
+		"is not a stage":      func(a *FileAction) { a.Stage, a.Revision = "dream", 0 },
+		"which is not before": func(a *FileAction) { a.Inputs = []FileInput{{"model", len(f.Actions)}} },
+	} {
+		changed := *read
+		changed.Actions = slices.Clone(read.Actions)
+		change(&changed.Actions[3])
+		if _, err := changed.Graph(); err == nil || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), "action 3") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"format":"ablate plan 1","study":"s","backend":"xla:cpu","actions":[{"stage":"pretrain","action":"a","state":"run","revision":1,"lines":["data.pairs 1"]},{"stage":"draw","action":"b"}]}`))
-	f.Add([]byte(`{"format":"ablate plan 1","actions":[{"stage":"prompts","lines":["list \\""]}]}`))
+	f.Add([]byte(`{"format":"ablate plan 2","study":"s","backend":"xla:cpu","actions":[{"stage":"pretrain","action":"a","state":"run","revision":1,"lines":["data.pairs 1"]},{"stage":"draw","action":"b"}]}`))
+	f.Add([]byte(`{"format":"ablate plan 2","actions":[{"stage":"prompts","lines":["list \\""]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := parse(data)
 		if err != nil {
 			return
 		}
 		p.Changes(&Plan{Backend: "xla:cpu"})
+		_, _ = p.Graph()
 	})
 }

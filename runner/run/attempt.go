@@ -94,6 +94,8 @@ func (r *runner) run(ctx context.Context, a *layout.Action, in outputs, started 
 		r.mu.Unlock()
 		return out, err
 	}
+	r.computing.Add(1)
+	defer r.computing.Add(-1)
 	started()
 	r.working(a, id)
 	for try := 1; ; try++ {

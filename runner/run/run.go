@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -30,12 +31,15 @@ type Worker interface {
 
 // Options of a run. None of them changes a result.
 type Options struct {
-	Slots    int           // number of workers
-	FailFast bool          // stop at the first failure
-	Timeout  time.Duration // longest time of an attempt; 0 means no limit
-	Limit    int           // largest number of actions to compute; 0 means no limit
-	Save     time.Duration // time between two savings of a training's state; 0 saves only when it is stopped
-	Study    string        // name of the study's folder of results, for others
+	Slots    int                                // number of workers
+	FailFast bool                               // stop at the first failure
+	Timeout  time.Duration                      // longest time of an attempt; 0 means no limit
+	Limit    int                                // largest number of actions to compute; 0 means no limit
+	Save     time.Duration                      // time between two savings of a training's state; 0 saves only when it is stopped
+	MaxTime  time.Duration                      // after which the run stops; it starts nothing that would not finish by then. 0 means no limit
+	Expect   func(*layout.Action) time.Duration // expected time of an action, 0 if it is not known; for MaxTime
+	Idle     time.Duration                      // how long the run may compute nothing, while others compute what it waits for; 0 means no limit
+	Study    string                             // name of the study's folder of results, for others
 	Backend  string
 	Machine  Machine // recorded with each attempt and entry
 	Logs     string  // folder for the logs of failed actions, created when it is needed
@@ -81,7 +85,8 @@ const (
 type Outcome struct {
 	Outputs     map[string]lookup.Output // by an action's structural name
 	Cached, Ran int
-	Left        int // number of actions that did not run because of Options.Limit
+	Left        int    // number of actions that did not run because of Options.Limit, MaxTime or Idle
+	Stopped     string // why the run ended before it had tried all actions; empty if it did or because of Limit
 	Failures    []Failure
 }
 
@@ -146,18 +151,27 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 		return r.out, err
 	}
 	defer r.here.Close()
-	outcome, err := graph.Run(ctx, dag.Options{Slots: o.Slots, FailFast: o.FailFast, Limit: o.Limit, Events: r.event})
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	r.limit(stop)
+	go r.watch(ctx, stop)
+	outcome, err := graph.Run(ctx, dag.Options{Slots: o.Slots, FailFast: o.FailFast, Limit: o.Limit, Admit: r.admit, Events: r.event})
 	for name, st := range outcome {
 		switch {
 		case st.State.OK():
 			r.out.Outputs[name] = st.Result
-		case st.State == dag.Waiting:
+		case st.State == dag.Waiting, st.State == dag.Interrupted:
 			r.out.Left++
 		}
 	}
 	var failed *dag.FailedError
 	if errors.As(err, &failed) {
 		err = nil
+	}
+	for _, cause := range []error{errMaxTime, errIdle} {
+		if errors.Is(err, cause) {
+			r.out.Stopped, err = cause.Error(), nil
+		}
 	}
 	return r.out, err
 }
@@ -170,13 +184,69 @@ type runner struct {
 	log *zerolog.Logger
 	out *Outcome
 
-	here    *store.Presence
-	byName  map[string]*layout.Action
-	repairs singleflight.Group // by action, so that a damaged artifact that several actions read is computed again only once
+	here      *store.Presence
+	until     time.Time    // when the run stops; zero if it has no limit
+	computing atomic.Int32 // number of actions that it computes
+	byName    map[string]*layout.Action
+	repairs   singleflight.Group // by action, so that a damaged artifact that several actions read is computed again only once
 
 	mu      sync.Mutex
 	outputs map[string]lookup.Output // outputs of actions that were looked up or computed, by structural name
 	found   map[string]bool          // actions that another process computed while this one was about to, by structural name
+}
+
+// Why a run stops before it has tried all actions.
+var (
+	errMaxTime = errors.New("--max-time")
+	errIdle    = errors.New("--idle")
+)
+
+// mostMargin is the longest time before the end of MaxTime at which trainings are asked to
+// save their states.
+const mostMargin = 30 * time.Second
+
+// limit sets the end of the run's time.
+func (r *runner) limit(stop context.CancelCauseFunc) {
+	if r.o.MaxTime <= 0 {
+		return
+	}
+	left := r.o.MaxTime - min(mostMargin, r.o.MaxTime/20)
+	r.until = time.Now().Add(left)
+	time.AfterFunc(left, func() { stop(errMaxTime) })
+}
+
+// admit reports whether an action would finish in the run's time. A training that would not
+// may begin, because it saves its state; one whose time is not known may begin too.
+func (r *runner) admit(name string) bool {
+	a := r.byName[name]
+	if r.until.IsZero() || a.Kind.Def().Trains || r.o.Expect == nil {
+		return true
+	}
+	return time.Now().Add(r.o.Expect(a)).Before(r.until)
+}
+
+// watch stops the run if it has computed nothing for too long.
+func (r *runner) watch(ctx context.Context, stop context.CancelCauseFunc) {
+	if r.o.Idle <= 0 {
+		return
+	}
+	tick := time.NewTicker(min(time.Second, r.o.Idle/4))
+	defer tick.Stop()
+	since := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if r.computing.Load() > 0 {
+				since = time.Now()
+			}
+			if time.Since(since) > r.o.Idle {
+				stop(errIdle)
+				return
+			}
+		}
+	}
 }
 
 // event counts an event of the graph and passes it to Options.Events.

@@ -26,6 +26,7 @@ type Def struct {
 	Trains   bool    // the stage computes gradients, which the pure-Go backend cannot do
 
 	params Params // zero value of the type of the stage's parameters
+	decode func(params []byte) (Params, error)
 	run    func(ctx context.Context, e *Env, t Task, progress Progress) error
 }
 
@@ -52,6 +53,15 @@ func (k Kind) Def() Def {
 	return Def{Kind: k}
 }
 
+// Decode returns the parameters of a stage from their JSON.
+func (k Kind) Decode(params []byte) (Params, error) {
+	d := k.Def()
+	if d.decode == nil {
+		return nil, fmt.Errorf("%q is not a stage of this version", k)
+	}
+	return d.decode(params)
+}
+
 // Params are the parameters of a stage: a struct without pointers, whose fields [Lines]
 // writes into the key of an action.
 type Params interface {
@@ -74,10 +84,17 @@ func (NoParams) cost() float64   { return .1 }
 func define[P Params](run func(ctx context.Context, e *Env, t Task, p P, progress Progress) error, d Def) *Def {
 	var zero P
 	d.params = zero
+	decode := func(params []byte) (p P, err error) {
+		if err = unmarshalStrict(params, &p); err != nil {
+			err = fmt.Errorf("%s: parameters: %w", d.Kind, err)
+		}
+		return p, err
+	}
+	d.decode = func(params []byte) (Params, error) { return decode(params) }
 	d.run = func(ctx context.Context, e *Env, t Task, progress Progress) error {
-		var p P
-		if err := unmarshalStrict(t.Params, &p); err != nil {
-			return fmt.Errorf("%s: parameters: %w", t.Kind, err)
+		p, err := decode(t.Params)
+		if err != nil {
+			return err
 		}
 		if err := checkMemory(p); err != nil {
 			return fmt.Errorf("%s: %w", t.Kind, err)

@@ -12,6 +12,7 @@ import (
 	"ablate/runner/device"
 	"ablate/runner/launch"
 	"ablate/runner/layout"
+	"ablate/runner/plan"
 	"ablate/runner/program"
 	"ablate/runner/project"
 	"ablate/runner/run"
@@ -21,6 +22,8 @@ import (
 type Options struct {
 	Workers  int
 	FailFast bool          // stop at the first failure
+	MaxTime  time.Duration // after which the run stops; it starts nothing that would not finish by then. 0 means no limit
+	Idle     time.Duration // how long the run may compute nothing, while others compute what it waits for; 0 means no limit
 	Timeout  time.Duration // longest time of an attempt; 0 means no limit
 	Limit    int           // largest number of missing actions to run; 0 means no limit
 	Save     time.Duration // time between two savings of a training's state; 0 saves only when it is stopped
@@ -39,13 +42,19 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 		return nil, err
 	}
 	defer j.Close()
+	var expect func(*layout.Action) time.Duration
+	if o.MaxTime > 0 {
+		if expect, err = plan.Expect(p.Dir, d.Class); err != nil {
+			return nil, err
+		}
+	}
 	pool, err := launch.NewPool(launch.Options{Workers: o.Workers, Pin: true, Env: d.Environment(), Build: program.Build(), Silence: silence})
 	if err != nil {
 		return nil, err
 	}
 	defer pool.Close()
 	out, err := run.Run(ctx, todo, p.Store, j, pool, run.Options{
-		Slots: o.Workers, FailFast: o.FailFast, Timeout: o.Timeout, Limit: o.Limit, Save: o.Save, Study: p.Folder(), Backend: d.Class, Machine: machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
+		Slots: o.Workers, FailFast: o.FailFast, MaxTime: o.MaxTime, Expect: expect, Idle: o.Idle, Timeout: o.Timeout, Limit: o.Limit, Save: o.Save, Study: p.Folder(), Backend: d.Class, Machine: machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
 	})
 	if err == nil {
 		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("upper bound of the peak memory of all workers together")
