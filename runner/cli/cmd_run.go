@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +15,7 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/reports/text"
+	"ablate/runner/cluster"
 	"ablate/runner/device"
 	"ablate/runner/failure"
 	"ablate/runner/layout"
@@ -36,6 +36,7 @@ type runOptions struct {
 	failFast, json bool
 	until          string
 	computeOptions
+	launchOptions
 }
 
 // computeOptions are the flags of commands that compute. None of them changes a result.
@@ -64,8 +65,8 @@ func (o *computeOptions) check(command string, f *pflag.FlagSet) error {
 	return checkCounts(command, f, "jobs")
 }
 
-// workers returns the number of processes for a class of backend.
-func (o *computeOptions) workers(class string) int {
+// processes returns the number of processes for a class of backend.
+func (o *computeOptions) processes(class string) int {
 	if o.jobs > 0 {
 		return o.jobs
 	}
@@ -75,6 +76,7 @@ func (o *computeOptions) workers(class string) int {
 func (o *runOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
 	o.computeOptions.addFlags(f)
+	o.launchOptions.addFlags(f)
 	f.StringArrayVar(&o.only, "only", nil, "run only this `ARM`, or one point of a sweep, written as in the table (repeatable); tables show all arms")
 	f.StringArrayVar(&o.seeds, "seed", nil, "run only this seed `S`: 3, or 1.2 for {pretraining: 1, feedback: 2} (repeatable)")
 	f.IntVar(&o.limit, "limit", 0, "run at most `N` of the missing stages, then stop")
@@ -137,6 +139,9 @@ func (o *runOptions) check(f *pflag.FlagSet) error {
 	if err := o.computeOptions.check("run", f); err != nil {
 		return err
 	}
+	if err := o.launchOptions.check(f); err != nil {
+		return err
+	}
 	return checkCounts("run", f, "limit")
 }
 
@@ -169,6 +174,9 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 	}
 	var d device.Device // chosen when something has to be computed
 	class := name
+	if name == device.Auto && o.launcher != "" {
+		return usagef("run: the machines of the workers decide the backend: name it with --backend xla:cuda or --backend xla:cpu")
+	}
 	if name == device.Auto {
 		if d, err = device.Choose(ctx, name, g.fetchBar()); err != nil {
 			return err
@@ -194,12 +202,17 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 		if complete {
 			log.Info().Int("cached", len(found.Outputs)).Msg("study " + p.Study.Name + ": nothing to run")
 		} else {
-			if d.Class == "" {
+			if d.Class == "" && o.launcher == "" {
 				if d, err = device.Choose(ctx, name, g.fetchBar()); err != nil {
 					return p.Unavailable(name, err)
 				}
 			}
-			if out, err = g.compute(ctx, p, todo, d, o); err != nil {
+			if o.launcher != "" {
+				out, err = g.launch(ctx, p, todo, class, o)
+			} else {
+				out, err = g.compute(ctx, p, todo, d, o)
+			}
+			if err != nil {
 				return err
 			}
 			log.Info().Int("ran", out.Ran).Int("cached", out.Cached).Int("failed", len(out.Failures)).
@@ -329,12 +342,8 @@ func runBackend(ctx context.Context, p project.Project, asked string) (string, e
 
 // compute runs the missing actions of a graph and shows the progress.
 func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, o runOptions) (*run.Outcome, error) {
-	f, err := plan.NewFile(todo, p.Study.Name, p.Study.Dir, d.Class, o.set, o.only)
-	if err != nil {
+	if err := writeRunFile(p, todo, d.Class, o); err != nil {
 		return nil, err
-	}
-	if err := f.Write(filepath.Join(p.Dir, runFile)); err != nil {
-		return nil, p.Store.Diagnose(err)
 	}
 	return g.work(ctx, p, todo, d, o.computeOptions, worker.Options{FailFast: o.failFast, Limit: o.limit})
 }
@@ -345,7 +354,7 @@ const runFile = "run.json"
 
 // work computes the missing actions of a graph and shows the progress.
 func (g *globals) work(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, o computeOptions, w worker.Options) (*run.Outcome, error) {
-	w.Workers, w.Save, w.Timeout, w.MaxTime = o.workers(d.Class), o.save, o.timeout, o.maxTime
+	w.Workers, w.Save, w.Timeout, w.MaxTime = o.processes(d.Class), o.save, o.timeout, o.maxTime
 	log := zerolog.Ctx(ctx)
 	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("workers", w.Workers).Msg("computing")
 	line := g.newProgress(log, todo)
@@ -353,7 +362,7 @@ func (g *globals) work(ctx context.Context, p project.Project, todo *layout.Grap
 	defer context.AfterFunc(ctx, func() {
 		log.Info().Msg("stopping: trainings save their states first (press Ctrl-C again to stop at once)")
 	})()
-	w.Events = line.event
+	w.Events, w.Job = line.event, cluster.Job()
 	return worker.Run(ctx, p, todo, d, w)
 }
 

@@ -39,6 +39,7 @@ type Options struct {
 	MaxTime  time.Duration                      // after which the run stops; it starts nothing that would not finish by then. 0 means no limit
 	Expect   func(*layout.Action) time.Duration // expected time of an action, 0 if it is not known; for MaxTime
 	Idle     time.Duration                      // how long the run may compute nothing, while others compute what it waits for; 0 means no limit
+	Job      string                             // job of a cluster's scheduler, for others
 	Study    string                             // name of the study's folder of results, for others
 	Backend  string
 	Machine  Machine // recorded with each attempt and entry
@@ -147,7 +148,7 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 	if err != nil {
 		return r.out, err
 	}
-	if r.here, err = s.Announce(store.Live{Study: o.Study, Total: len(nodes)}); err != nil {
+	if r.here, err = s.Announce(store.Live{Study: o.Study, Job: o.Job, Total: len(nodes)}); err != nil {
 		return r.out, err
 	}
 	defer r.here.Close()

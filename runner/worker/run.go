@@ -21,6 +21,7 @@ import (
 // Options of a run. None of them changes a result.
 type Options struct {
 	Workers  int
+	Job      string        // job of a cluster's scheduler, for others; may be empty
 	FailFast bool          // stop at the first failure
 	MaxTime  time.Duration // after which the run stops; it starts nothing that would not finish by then. 0 means no limit
 	Idle     time.Duration // how long the run may compute nothing, while others compute what it waits for; 0 means no limit
@@ -54,7 +55,7 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 	}
 	defer pool.Close()
 	out, err := run.Run(ctx, todo, p.Store, j, pool, run.Options{
-		Slots: o.Workers, FailFast: o.FailFast, MaxTime: o.MaxTime, Expect: expect, Idle: o.Idle, Timeout: o.Timeout, Limit: o.Limit, Save: o.Save, Study: p.Folder(), Backend: d.Class, Machine: machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
+		Slots: o.Workers, FailFast: o.FailFast, MaxTime: o.MaxTime, Expect: expect, Idle: o.Idle, Timeout: o.Timeout, Limit: o.Limit, Save: o.Save, Job: o.Job, Study: p.Folder(), Backend: d.Class, Machine: machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
 	})
 	if err == nil {
 		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("upper bound of the peak memory of all workers together")

@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/pflag"
+
+	"ablate/runner/cluster"
+	"ablate/runner/failure"
+	"ablate/runner/layout"
+	"ablate/runner/lookup"
+	"ablate/runner/plan"
+	"ablate/runner/project"
+	"ablate/runner/run"
+)
+
+// launchOptions are the flags that start workers elsewhere.
+type launchOptions struct {
+	launcher, template, program string
+	workers                     int
+	detached                    bool
+}
+
+// The values of --launcher.
+const (
+	bySlurm   = "slurm"
+	byCommand = "command"
+)
+
+func (o *launchOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.launcher, "launcher", "", "compute by workers that are started elsewhere: `HOW` is slurm or command")
+	f.IntVar(&o.workers, "workers", 1, "`N` workers for --launcher")
+	f.StringVar(&o.template, "template", "", "`COMMAND` that starts a worker, for --launcher command: {worker} is the worker's command line, {worker:q} the same as one quoted word, {n} its number from 0")
+	f.BoolVar(&o.detached, "detached", false, "the command of --template only submits a worker, and ends before it does")
+	f.StringVar(&o.program, "worker-program", "", "`PATH` of this program where the workers run (default: the path here)")
+}
+
+// check returns an error if the flags do not fit together.
+func (o *launchOptions) check(f *pflag.FlagSet) error {
+	switch {
+	case o.launcher == "":
+		for _, name := range []string{"workers", "template", "detached", "worker-program"} {
+			if f.Changed(name) {
+				return usagef("run: --%s needs --launcher", name)
+			}
+		}
+		return nil
+	case o.launcher != bySlurm && o.launcher != byCommand:
+		return usagef("run: --launcher is %q; must be %s or %s", o.launcher, bySlurm, byCommand)
+	case f.Changed("limit"):
+		return usagef("run: --limit counts the stages of one process: leave it out with --launcher")
+	case o.launcher == bySlurm && (o.template != "" || o.detached):
+		return usagef("run: --template and --detached are for --launcher command; what sbatch needs stands in the file %s beside the study", cluster.SiteFile)
+	case o.launcher == byCommand:
+		if err := cluster.CheckTemplate(o.template); err != nil {
+			return usagef("run: --template: %v", err)
+		}
+	}
+	return checkCounts("run", f, "workers")
+}
+
+// launch computes the missing actions of a graph by workers that a launcher starts.
+func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Graph, class string, o runOptions) (*run.Outcome, error) {
+	file := filepath.Join(p.Dir, runFile)
+	if err := writeRunFile(p, todo, class, o); err != nil {
+		return nil, err
+	}
+	words, err := o.worker(file, p.Store.Dir())
+	if err != nil {
+		return nil, err
+	}
+	found, err := lookup.Collect(todo, p.Store, class)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range found.Failed { // what failed outside of an action is tried again
+		if failure.Rules[failure.Class(f.Class)].Final == failure.Again {
+			if err := p.Store.Retry(f.Action); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var l cluster.Launcher = &cluster.Command{Template: o.template, Detached: o.detached, Worker: words, Logs: filepath.Join(p.Dir, "logs")}
+	if o.launcher == bySlurm {
+		site, err := siteFile(p.Study.Dir, p.Study.Root)
+		if err != nil {
+			return nil, err
+		}
+		l = &cluster.Slurm{Name: "ablate-" + strings.NewReplacer("/", "-", " ", "-").Replace(p.Study.Name), Worker: words, Site: site, Dir: p.Dir}
+	}
+	log, before := zerolog.Ctx(ctx), len(found.Outputs)
+	log.Info().Str("backend", class).Str("launcher", o.launcher).Int("workers", o.workers).Int("finished", before).Int("of", len(todo.Actions)).Msg("computing by workers elsewhere")
+	err = cluster.Run(ctx, l, cluster.Options{
+		Workers: o.workers,
+		Look: func() (cluster.Progress, error) {
+			s, _, err := look(p, todo, class)
+			return s, err
+		},
+		Report: func(s cluster.Progress) {
+			log.Info().Int("running", s.Running).Int("waiting", s.Waiting).Int("finished", s.Settled).Int("of", len(todo.Actions)).Msg("workers")
+		},
+		Log: func(text string) { log.Warn().Msg(text) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, found, err = look(p, todo, class)
+	if err != nil {
+		return nil, err
+	}
+	out := &run.Outcome{Outputs: found.Outputs, Cached: before, Ran: len(found.Outputs) - before}
+	for _, a := range todo.Actions {
+		if f, ok := found.Failed[a.Name]; ok {
+			out.Failures = append(out.Failures, run.Failure{Action: a, Err: &failure.EarlierError{Failure: f}})
+		}
+	}
+	return out, nil
+}
+
+// look returns how far the actions of a graph are.
+func look(p project.Project, todo *layout.Graph, class string) (cluster.Progress, *lookup.Found, error) {
+	found, err := lookup.Collect(todo, p.Store, class)
+	if err != nil {
+		return cluster.Progress{}, nil, err
+	}
+	var s cluster.Progress
+	stuck := map[*layout.Action]bool{} // failed, or with an input that did
+	for _, a := range todo.Actions {
+		_, done := found.Outputs[a.Name]
+		_, bad := found.Failed[a.Name]
+		for _, in := range a.Inputs {
+			bad = bad || stuck[in.Action]
+		}
+		switch {
+		case done:
+			s.Settled++
+		case bad:
+			stuck[a] = true
+			s.Settled++
+		default:
+			s.Left++
+		}
+	}
+	live, err := p.Store.Live()
+	for _, l := range live {
+		if !l.Stale && l.Study == p.Folder() {
+			s.Live++
+		}
+	}
+	return s, found, err
+}
+
+// worker returns the command line of a worker.
+func (o *runOptions) worker(file, store string) ([]string, error) {
+	program := o.program
+	if program == "" {
+		var err error
+		if program, err = os.Executable(); err != nil {
+			return nil, err
+		}
+	}
+	words := []string{program, "worker", file, "--store", store, "--save-every", o.save.String()}
+	if o.jobs > 0 {
+		words = append(words, "--jobs", strconv.Itoa(o.jobs))
+	}
+	if o.timeout > 0 {
+		words = append(words, "--timeout", o.timeout.String())
+	}
+	if o.maxTime > 0 {
+		words = append(words, "--max-time", o.maxTime.String())
+	}
+	return words, nil
+}
+
+// siteFile returns the path of the file with what sbatch needs: beside the study, or in a
+// folder above it up to the module's. It is empty if there is none.
+func siteFile(dir, root string) (string, error) {
+	for {
+		name := filepath.Join(dir, cluster.SiteFile)
+		switch _, err := os.Stat(name); {
+		case err == nil:
+			return name, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return "", err
+		case dir == root || dir == filepath.Dir(dir):
+			return "", nil
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// writeRunFile writes the run file of the actions of a graph.
+func writeRunFile(p project.Project, todo *layout.Graph, class string, o runOptions) error {
+	f, err := plan.NewFile(todo, p.Study.Name, p.Study.Dir, class, o.set, o.only)
+	if err != nil {
+		return err
+	}
+	return p.Store.Diagnose(f.Write(filepath.Join(p.Dir, runFile)))
+}
