@@ -34,8 +34,17 @@ type Options struct {
 const mostWorkers = 4096
 
 // DefaultWorkers returns how many CPUs this process may use at a time, according to its
-// CPU affinity and the quota of its control group.
-func DefaultWorkers() int { return runtime.GOMAXPROCS(0) }
+// CPU affinity, the quota of its control group, and the allocation of its Slurm job on this
+// node, which a cluster without affinity does not enforce.
+func DefaultWorkers() int {
+	n := runtime.GOMAXPROCS(0)
+	if os.Getenv("SLURM_JOB_ID") != "" {
+		if k, err := strconv.Atoi(os.Getenv("SLURM_CPUS_ON_NODE")); err == nil && k > 0 {
+			n = min(n, k)
+		}
+	}
+	return n
+}
 
 // Threads returns environment variables that limit a worker to n threads of computation.
 // The Go scheduler gets one more, so that progress is sent while a library computes.

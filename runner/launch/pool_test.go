@@ -526,6 +526,23 @@ func TestPin(t *testing.T) {
 	}
 }
 
+// TestSlurmAllocation: a job uses no more CPUs than it has, and what is not a number is ignored.
+func TestSlurmAllocation(t *testing.T) {
+	all := DefaultWorkers()
+	for cpus, want := range map[string]int{"1": 1, "100000": all, "": all, "2(x3)": all, "-1": all} {
+		t.Setenv("SLURM_JOB_ID", "12")
+		t.Setenv("SLURM_CPUS_ON_NODE", cpus)
+		if got := DefaultWorkers(); got != want {
+			t.Errorf("SLURM_CPUS_ON_NODE=%q: %d workers, want %d", cpus, got, want)
+		}
+	}
+	t.Setenv("SLURM_JOB_ID", "")
+	t.Setenv("SLURM_CPUS_ON_NODE", "1")
+	if got := DefaultWorkers(); got != all {
+		t.Errorf("outside of a job: %d", got)
+	}
+}
+
 func TestBadWorkers(t *testing.T) {
 	for name, c := range map[string]struct {
 		command []string

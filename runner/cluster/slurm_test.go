@@ -1,0 +1,149 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// fake is a Slurm with answers by command.
+type fake struct {
+	answers map[string][]any // texts or errors, the last of which repeats
+	asked   []string
+	scripts []string
+	paused  int
+}
+
+func (f *fake) ask(_ context.Context, stdin, name string, args ...string) (string, error) {
+	f.asked = append(f.asked, strings.Join(append([]string{name}, args...), " "))
+	if name == "sbatch" {
+		f.scripts = append(f.scripts, stdin)
+	}
+	list := f.answers[name]
+	if len(list) == 0 {
+		return "", nil
+	}
+	if len(list) > 1 {
+		f.answers[name] = list[1:]
+	}
+	if err, ok := list[0].(error); ok {
+		return "", err
+	}
+	return list[0].(string), nil
+}
+
+func newFake(t *testing.T, answers map[string][]any) (*Slurm, *fake) {
+	f := &fake{answers: answers}
+	return &Slurm{Name: "ablate-s", Worker: []string{"/opt/ablate", "worker", "/a b/run.json"}, Dir: t.TempDir(), ask: f.ask,
+		sleep: func(context.Context, time.Duration) { f.paused++ }}, f
+}
+
+// TestArrays: more workers than an array may have are several arrays.
+func TestArrays(t *testing.T) {
+	s, f := newFake(t, map[string][]any{"scontrol": {"A = 1\nMaxArraySize            = 11\n"}, "sbatch": {"7\n", "8;cluster\n", "9\n"}})
+	if err := s.Start(t.Context(), 25); err != nil {
+		t.Fatal(err)
+	}
+	var sizes []string
+	for _, script := range f.scripts {
+		for line := range strings.Lines(script) {
+			if rest, ok := strings.CutPrefix(line, "#SBATCH --array="); ok {
+				sizes = append(sizes, strings.TrimSpace(rest))
+			}
+		}
+	}
+	if d := cmp.Diff([]string{"0-10", "0-10", "0-2"}, sizes); d != "" {
+		t.Error(d)
+	}
+	// Another run knows them.
+	again := &Slurm{Dir: s.Dir, ask: f.ask}
+	f.answers["squeue"] = []any{"7_0|RUNNING|None|node0\n8_1|PENDING|Resources|\n9_0|WINDING_DOWN|None|\n9_1|COMPLETED|None|node1\n9_2|NODE_FAIL|None|node2\n"}
+	w, err := again.Count(t.Context())
+	if err != nil || w.Running != 1 || w.Waiting != 2 || !strings.Contains(w.Ended, "jobs 7, 8, 9 ended: 1 node_fail") {
+		t.Errorf("%+v, %v", w, err)
+	}
+	if last := f.asked[len(f.asked)-1]; !strings.HasSuffix(last, "--jobs=7,8,9") {
+		t.Errorf("asked %q", last)
+	}
+	// A node that failed is excluded.
+	if err := again.Start(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if script := f.scripts[len(f.scripts)-1]; !strings.Contains(script, "#SBATCH --exclude=node2\n") {
+		t.Errorf("script:\n%s", script)
+	}
+	if text := again.Leave(t.Context()); !strings.Contains(text, "'scancel 9'") {
+		t.Error(text)
+	}
+	if err := again.Stop(t.Context()); err != nil || f.asked[len(f.asked)-1] != "scancel --quiet 9" {
+		t.Errorf("%v, %q", err, f.asked)
+	}
+}
+
+// TestController: a controller that does not answer is asked again; what is wrong with a job is
+// an error at once; jobs that are no longer known have ended.
+func TestController(t *testing.T) {
+	busy := errors.New("sbatch: exit status 1: sbatch: error: Batch job submission failed: Socket timed out on send/recv operation")
+	s, f := newFake(t, map[string][]any{"sbatch": {busy, busy, "7\n"}})
+	if err := s.Start(t.Context(), 1); err != nil || f.paused != 2 {
+		t.Errorf("%v after %d pauses", err, f.paused)
+	}
+	f.answers["squeue"] = []any{errors.New("squeue: exit status 1: slurm_load_jobs error: Invalid job id specified")}
+	if w, err := s.Count(t.Context()); err != nil || w != (Workers{}) {
+		t.Errorf("%+v, %v", w, err)
+	}
+	f.answers["sbatch"] = []any{errors.New("sbatch: exit status 1: sbatch: error: invalid partition specified: gpu")}
+	if err := s.Start(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "invalid partition") || f.paused != 2 {
+		t.Errorf("%v after %d pauses", err, f.paused)
+	}
+	f.answers["sbatch"] = []any{busy}
+	if err := s.Start(t.Context(), 1); !errors.Is(err, busy) {
+		t.Errorf("for ever: %v", err)
+	}
+	f.answers["sbatch"] = []any{"Submitted\n"}
+	if err := s.Start(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "a job's number was expected") {
+		t.Error(err)
+	}
+	if err := os.WriteFile(s.file(), []byte("{"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&Slurm{Dir: s.Dir}).Count(t.Context()); err == nil || !strings.Contains(err.Error(), s.file()) {
+		t.Error(err)
+	}
+}
+
+// TestSite: the site's options and commands stand in the script, in this order; lines that
+// cannot work are errors with their number.
+func TestSite(t *testing.T) {
+	s, _ := newFake(t, nil)
+	s.Site = filepath.Join(t.TempDir(), SiteFile)
+	for text, want := range map[string]string{
+		"#!/bin/bash\n# ours\n\n#SBATCH --partition=gpu\n#SBATCH -A lab\nmodule load cuda\n# again\n": "",
+		"#SBATCH --gpus=1\n#SBATCH --array=0-3\n":                                                     ":2: ablate sets --array itself",
+		"#SBATCH -o out\n":                     ":1: ablate sets --o itself",
+		"module load cuda\n#SBATCH --gpus=1\n": ":2: sbatch ignores",
+		"#SBATCH partition=gpu\n":              ":1: \"#SBATCH partition=gpu\" has no option",
+	} {
+		if err := os.WriteFile(s.Site, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.open(); err != nil {
+			t.Fatal(err)
+		}
+		script, err := s.script(3)
+		switch {
+		case want != "":
+			if err == nil || !strings.Contains(err.Error(), s.Site+want) {
+				t.Errorf("%q: %v", text, err)
+			}
+		case err != nil || !strings.Contains(script, "\n#SBATCH --partition=gpu\n#SBATCH -A lab\nmodule load cuda\n# again\n") || !strings.Contains(script, "\n/opt/ablate worker '/a b/run.json' &\n"):
+			t.Errorf("%v\n%s", err, script)
+		}
+	}
+}
