@@ -98,8 +98,17 @@ func (r *runner) run(ctx context.Context, a *layout.Action, in outputs, started 
 	defer r.computing.Add(-1)
 	started()
 	r.working(a, id)
-	for try := 1; ; try++ {
+	for try, repairs := 1, 0; ; try++ {
 		out, err := r.attempt(ctx, a, in)
+		if errors.Is(err, errDamaged) && repairs < mostRepairs {
+			repairs++
+			try--
+			r.warn(a).Err(err).Msg("repairing it, and trying again")
+			if err := r.checkInputs(ctx, a, in); err != nil {
+				return lookup.Output{}, err
+			}
+			continue
+		}
 		if err == nil {
 			return r.remember(a, out), nil
 		}
@@ -113,6 +122,23 @@ func (r *runner) run(ctx context.Context, a *layout.Action, in outputs, started 
 		}
 		r.warn(a).Err(err).Str("class", string(class)).Msg("trying again")
 	}
+}
+
+// errDamaged is wrapped by the error of an attempt whose input was damaged meanwhile.
+var errDamaged = errors.New("an input was damaged while it was read")
+
+// mostRepairs is how often the inputs of an action are repaired in one run.
+const mostRepairs = 10
+
+// intact returns an error if an input of an action has changed since the action began to read
+// it. A damaged artifact is moved away.
+func (r *runner) intact(ctx context.Context, a *layout.Action, in outputs) error {
+	for _, i := range a.Inputs {
+		if _, err := r.s.Artifact(ctx, in[i.Action.Name].ID); errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("%s: %w: %w", i.Name, errDamaged, err)
+		}
+	}
+	return nil
 }
 
 // record records the failure of an action for later runs and for people.
@@ -269,6 +295,11 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 			r.emit(Event{Action: a, Kind: Working, Progress: p})
 		}
 	})
+	if ctx.Err() == nil {
+		if err := r.intact(ctx, a, in); err != nil {
+			return out, reply.Worker, err
+		}
+	}
 	if err != nil {
 		if ctx.Err() == nil || errors.As(err, new(failure.TimeoutError)) {
 			err = r.logged(a, key, t, err)

@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Artifact returns the folder with the files of an artifact, after comparing all files
-// with their digests. Later calls in the same process trust the first one. The files are
-// read-only and must not be changed. A miss is a [*MissError]. A corrupt artifact is a
+// with their digests. Later calls in the same process trust the first one for files that have
+// not been written since, by their times. The files are read-only and must not be changed. A miss is a [*MissError]. A corrupt artifact is a
 // miss and is moved to quarantine/, so that it is computed again.
 func (s *Store) Artifact(ctx context.Context, id OutputID) (string, error) {
 	return s.Files(ctx, id, func(string) bool { return true })
@@ -74,7 +76,9 @@ func (s *Store) compare(ctx context.Context, id OutputID, want func(path string)
 			return corrupt(f.path + " is gone")
 		case size != f.size:
 			return corrupt(f.path + " differs")
-		case s.checked(id, f.path):
+		}
+		now, err := stampOf(filepath.Join(dir, filepath.FromSlash(f.path)))
+		if err == nil && s.checked(id, f.path, now) {
 			continue
 		}
 		s.at("digest")
@@ -91,7 +95,7 @@ func (s *Store) compare(ctx context.Context, id OutputID, want func(path string)
 		if got != f {
 			return corrupt(f.path + " differs")
 		}
-		s.trust(id, f.path)
+		s.trust(id, f.path, now)
 	}
 	for path := range sizes {
 		if want(path) {
@@ -127,22 +131,38 @@ func (s *Store) turn(ctx context.Context, id OutputID) (done func(), err error) 
 	}
 }
 
-// checked reports whether this process has compared a file of an artifact before.
-func (s *Store) checked(id OutputID, path string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.intact[id][path]
+// stamp identifies the state of a file: whoever writes it changes its time of change, which
+// no program can set.
+type stamp struct {
+	inode        uint64
+	size         int64
+	changed, mod unix.Timespec
 }
 
-func (s *Store) trust(id OutputID, paths ...string) {
+func stampOf(name string) (stamp, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(name, &st); err != nil {
+		return stamp{}, err
+	}
+	return stamp{st.Ino, st.Size, st.Ctim, st.Mtim}, nil
+}
+
+// checked reports whether this process has compared a file of an artifact before, and the file
+// has not been written since.
+func (s *Store) checked(id OutputID, path string, now stamp) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was, ok := s.intact[id][path]
+	return ok && was == now
+}
+
+func (s *Store) trust(id OutputID, path string, was stamp) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.intact[id] == nil {
-		s.intact[id] = map[string]bool{}
+		s.intact[id] = map[string]stamp{}
 	}
-	for _, p := range paths {
-		s.intact[id][p] = true
-	}
+	s.intact[id][path] = was
 }
 
 func (s *Store) distrust(id OutputID) {

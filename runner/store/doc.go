@@ -45,5 +45,5 @@
 // the group may write the store's folder, it may write everything in the store.
 //
 // A store does NOT detect a forged entry, or a manifest that was forged together with its
-// digest. Within one process, it trusts a file that it has checked once.
+// digest. Within one process, it trusts a file that it has checked once and whose times have not changed since.
 package store

@@ -23,7 +23,7 @@ type Store struct {
 	lease time.Duration // time without a heartbeat after which a process has lost its claims
 
 	mu     sync.Mutex
-	intact map[OutputID]map[string]bool // files by artifact whose digests this process has checked
+	intact map[OutputID]map[string]stamp // files by artifact whose digests this process has checked
 
 	comparing map[OutputID]chan struct{} // artifacts that a goroutine is comparing now; the channel is closed when it is done
 
@@ -47,7 +47,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{dir: abs, self: processName(), lease: lease, intact: map[OutputID]map[string]bool{}, comparing: map[OutputID]chan struct{}{}}, nil
+	return &Store{dir: abs, self: processName(), lease: lease, intact: map[OutputID]map[string]stamp{}, comparing: map[OutputID]chan struct{}{}}, nil
 }
 
 // folders are the folders that the first write creates.
