@@ -559,3 +559,47 @@ func TestAdmit(t *testing.T) {
 		}
 	}
 }
+
+// TestFree: a node that gives its slot back lets another one run, and both are waited for.
+func TestFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		g := steps(t, func(ctx context.Context, name string) (string, error) {
+			time.Sleep(time.Second) // computing
+			Free(ctx)
+			Free(ctx) // once is enough
+			time.Sleep(10 * time.Second)
+			return name, nil
+		}, "a", "b", "c", "d: a b c")
+		out, err := g.Run(t.Context(), Options{Slots: 1})
+		if err != nil || out["d"].State != Done {
+			t.Errorf("%+v, %v", out, err)
+		}
+		if took := time.Since(start); took != (3+10+11)*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+	// What depends on a node that has given its slot back goes before nodes of lower priority.
+	synctest.Test(t, func(t *testing.T) {
+		var order []string
+		node := func(name string, priority int, deps ...string) Node[string] {
+			return Node[string]{Name: name, Priority: priority, Deps: deps, Run: func(ctx context.Context, _ map[string]string) (string, error) {
+				order = append(order, name)
+				Free(ctx)
+				time.Sleep(time.Second)
+				return name, nil
+			}}
+		}
+		g, err := New([]Node[string]{node("last", -1), node("a", 0), node("b", 0, "a")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Run(t.Context(), Options{Slots: 1}); err != nil {
+			t.Error(err)
+		}
+		if want := []string{"a", "b", "last"}; !slices.Equal(order, want) {
+			t.Errorf("order %q", order)
+		}
+	})
+	Free(t.Context()) // outside of a node it does nothing
+}

@@ -35,6 +35,7 @@ type Graph[R any] struct {
 	outs  [][]int // by node, indices of the nodes that depend on it
 	order []int   // topological; nodes that could go in any order are as given
 	rank  []int   // by node, its position in the order of preference; lower goes first
+	next  []int   // by node, the lowest rank of the nodes that depend on it
 }
 
 // New checks nodes and returns their graph. It returns an error for a node without a name
@@ -142,5 +143,12 @@ func (g *Graph[R]) prefer() {
 	g.rank = make([]int, len(g.nodes))
 	for r, i := range best {
 		g.rank[i] = r
+	}
+	g.next = make([]int, len(g.nodes))
+	for i, outs := range g.outs {
+		g.next[i] = len(g.nodes)
+		for _, o := range outs {
+			g.next[i] = min(g.next[i], g.rank[o])
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 )
 
@@ -45,9 +46,23 @@ func (g *Graph[R]) Run(ctx context.Context, o Options) (Outcome[R], error) {
 		ends:    make(chan end[R]),
 		looking: map[int]bool{},
 		busy:    map[int]bool{},
+		freed:   map[int]bool{},
 	}
 	r.loop()
 	return r.outcome(ctx)
+}
+
+// mostFreed is how many nodes may go on without a slot.
+const mostFreed = 256
+
+type freeKey struct{}
+
+// Free gives back the slot of the node whose Run has the context, so that another node can
+// run. The node goes on, for what needs no slot, such as waiting for a disk.
+func Free(ctx context.Context) {
+	if free, ok := ctx.Value(freeKey{}).(func()); ok {
+		free()
+	}
 }
 
 // ErrBusy is wrapped by the error of a Run whose node is being computed elsewhere.
@@ -70,7 +85,8 @@ type run[R any] struct {
 	begun         int    // number of Run that were started
 	lookups, runs ranked // nodes that are ready to be looked up; nodes that were missed and wait for a slot
 	looking       map[int]bool
-	computing     int          // number of goroutines
+	computing     int          // number of goroutines that hold a slot
+	freed         map[int]bool // nodes whose Run has given its slot back
 	resting       int          // number of busy nodes that wait
 	busy          map[int]bool // nodes whose Run has returned ErrBusy
 	ends          chan end[R]
@@ -80,6 +96,7 @@ type run[R any] struct {
 type end[R any] struct {
 	node   int
 	lookup bool
+	free   bool // the node gives its slot back and goes on; there is no result
 	rested bool // the node was busy and may be looked up again; there is no result
 	hit    bool
 	result R
@@ -95,7 +112,7 @@ func (r *run[R]) loop() {
 	}
 	for {
 		r.start()
-		if len(r.looking)+r.computing+r.resting == 0 {
+		if len(r.looking)+r.computing+len(r.freed)+r.resting == 0 {
 			return
 		}
 		r.take(<-r.ends)
@@ -122,7 +139,7 @@ func (r *run[R]) start() {
 			r.ends <- end[R]{node: i, lookup: true, hit: hit, result: result, err: err}
 		}()
 	}
-	for r.ctx.Err() == nil && r.computing < r.o.Slots && r.runs.Len() > 0 && (r.o.Limit == 0 || r.begun < r.o.Limit) && !r.premature(r.runs.nodes[0]) {
+	for r.ctx.Err() == nil && r.computing < r.o.Slots && len(r.freed) < mostFreed && r.runs.Len() > 0 && (r.o.Limit == 0 || r.begun < r.o.Limit) && !r.premature(r.runs.nodes[0]) {
 		i := heap.Pop(&r.runs).(int)
 		if r.o.Admit != nil && !r.o.Admit(r.g.nodes[i].Name) {
 			continue
@@ -132,15 +149,22 @@ func (r *run[R]) start() {
 		r.tell(EventStarted, i)
 		n, deps := r.g.nodes[i], r.results(i)
 		go func() {
-			result, err := n.Run(r.ctx, deps)
+			ctx := context.WithValue(r.ctx, freeKey{}, sync.OnceFunc(func() { r.ends <- end[R]{node: i, free: true} }))
+			result, err := n.Run(ctx, deps)
 			r.ends <- end[R]{node: i, hit: true, result: result, err: err}
 		}()
 	}
 }
 
-// premature reports whether a node that goes before node i is still being looked up. Then
-// i must wait, because it would take the slot that the other node may need.
+// premature reports whether a node that goes before node i is still being looked up, or waits
+// for a node that has given its slot back. Then i must wait, because it would take the slot
+// that the other node may need.
 func (r *run[R]) premature(i int) bool {
+	for f := range r.freed {
+		if r.g.next[f] < r.g.rank[i] {
+			return true
+		}
+	}
 	for l := range r.looking {
 		if r.g.rank[l] < r.g.rank[i] {
 			return true
@@ -156,11 +180,19 @@ func (r *run[R]) take(e end[R]) {
 		r.ready(e.node)
 		return
 	}
+	if e.free {
+		r.computing--
+		r.freed[e.node] = true
+		return
+	}
 	kind, state := EventFinished, Done
-	if e.lookup {
+	switch {
+	case e.lookup:
 		delete(r.looking, e.node)
 		kind, state = EventHit, Hit
-	} else {
+	case r.freed[e.node]:
+		delete(r.freed, e.node)
+	default:
 		r.computing--
 	}
 	switch {

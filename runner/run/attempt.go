@@ -245,9 +245,11 @@ func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs) (loo
 		return lookup.Output{}, err
 	}
 	r.log.Debug().Str("stage", string(a.Kind)).Str("arm", a.Rows()).Str("action", a.Name[:12]).Str("id", key.ID().String()).Str("key", key.Text()).Msg("key")
-	out, worker, err := r.compute(ctx, a, key, in)
-	now := r.o.Now()
-	end := store.Event{Kind: store.Finished, Time: now, Action: key.ID(), Worker: worker, Seconds: now.Sub(start.Time).Seconds()}
+	out, did, err := r.compute(ctx, a, key, in)
+	if did.end.IsZero() {
+		did.end = r.o.Now()
+	}
+	end := store.Event{Kind: store.Finished, Time: did.end, Action: key.ID(), Worker: did.worker, Seconds: did.end.Sub(start.Time).Seconds()}
 	switch {
 	case err == nil:
 		end.Output = out.ID.String()
@@ -262,17 +264,22 @@ func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs) (loo
 	return out, err
 }
 
-// compute lets a worker compute an action and commits the artifact. It also returns the
-// worker's number.
-func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, in outputs) (out lookup.Output, worker int, err error) {
+// computed says which worker has computed an action, and when it was done.
+type computed struct {
+	worker int
+	end    time.Time
+}
+
+// compute lets a worker compute an action and commits the artifact.
+func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, in outputs) (out lookup.Output, did computed, err error) {
 	w, err := r.s.Begin(key)
 	if err != nil {
-		return out, 0, err
+		return out, did, err
 	}
 	defer w.Abort()
 	params, err := json.Marshal(a.Params)
 	if err != nil {
-		return out, 0, fmt.Errorf("%s: parameters: %w", a.Kind, err)
+		return out, did, fmt.Errorf("%s: parameters: %w", a.Kind, err)
 	}
 	t := launch.Task{Action: key.ID().Short(), Stage: string(a.Kind), Params: params, Inputs: map[string]string{}, Out: w.Dir()}
 	for _, i := range a.Inputs {
@@ -280,7 +287,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 	}
 	if a.Kind.Def().Trains {
 		if t.State, err = r.s.Partial(key.ID(), r.o.Machine.Environment); err != nil {
-			return out, 0, err
+			return out, did, err
 		}
 		t.Save = cmp.Or(r.o.Save, never).Seconds()
 	}
@@ -295,24 +302,26 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 			r.emit(Event{Action: a, Kind: Working, Progress: p})
 		}
 	})
+	did = computed{reply.Worker, r.o.Now()}
 	if ctx.Err() == nil {
 		if err := r.intact(ctx, a, in); err != nil {
-			return out, reply.Worker, err
+			return out, did, err
 		}
 	}
 	if err != nil {
 		if ctx.Err() == nil || errors.As(err, new(failure.TimeoutError)) {
 			err = r.logged(a, key, t, err)
 		}
-		return out, reply.Worker, r.s.Diagnose(failure.Declassify(err))
+		return out, did, r.s.Diagnose(failure.Declassify(err))
 	}
 	var made Made
 	if err := json.Unmarshal(reply.Values, &made); err != nil {
-		return out, reply.Worker, fmt.Errorf("%s: the worker's reply: %w", a.Kind, err)
+		return out, did, fmt.Errorf("%s: the worker's reply: %w", a.Kind, err)
 	}
+	dag.Free(ctx) // committing needs the disk and no worker
 	e, err := w.Commit(ctx, store.Commit{Made: r.o.Machine.Environment, Build: r.o.Machine.Build, Written: made.Manifest})
 	if err != nil {
-		return out, reply.Worker, err
+		return out, did, err
 	}
 	r.warnDifferent(a, e)
 	r.forget(a, key)
@@ -320,7 +329,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 	if err := r.s.Retry(key.ID()); err != nil {
 		r.warn(a).Err(err).Msg("the record of its earlier failure cannot be removed")
 	}
-	return lookup.Output{ID: e.Output, Action: e.Action, Dir: r.s.Path(e.Output)}, reply.Worker, nil
+	return lookup.Output{ID: e.Output, Action: e.Action, Dir: r.s.Path(e.Output)}, did, nil
 }
 
 // never is longer than any training.

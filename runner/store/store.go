@@ -27,6 +27,8 @@ type Store struct {
 
 	comparing map[OutputID]chan struct{} // artifacts that a goroutine is comparing now; the channel is closed when it is done
 
+	group group // of writers that sync together
+
 	making   sync.Mutex
 	prepared bool // prepare has succeeded
 

@@ -36,7 +36,10 @@ func (s *Store) Begin(key Key) (*Writer, error) {
 }
 
 // Dir returns the absolute path of the folder for the files, which is empty at first.
-func (w *Writer) Dir() string { return filepath.Join(w.tmp, "files") }
+func (w *Writer) Dir() string { return filepath.Join(w.parcel(), "files") }
+
+// parcel is the folder that becomes the artifact.
+func (w *Writer) parcel() string { return filepath.Join(w.tmp, "artifact") }
 
 // Abort removes the files. After Commit it does nothing, so it can be deferred.
 func (w *Writer) Abort() error {
@@ -88,6 +91,9 @@ func (w *Writer) Commit(ctx context.Context, c Commit) (Entry, error) {
 	if err := w.stage(entry, e); err != nil {
 		return Entry{}, s.fail(err)
 	}
+	if err := s.flush(func() error { return w.sync(m, e) }); err != nil {
+		return Entry{}, s.fail(err)
+	}
 	s.at("staged")
 	if err := w.install(ctx, e.Output); err != nil {
 		return Entry{}, s.fail(err)
@@ -100,7 +106,32 @@ func (w *Writer) Commit(ctx context.Context, c Commit) (Entry, error) {
 		return Entry{}, err
 	}
 	s.at("entered")
-	return e, s.fail(syncDir(filepath.Dir(s.action(e.Action))))
+	// If the machine crashes before this, the entry may be there without its artifact: then it
+	// is a miss.
+	return e, s.fail(s.flush(func() error {
+		return errors.Join(syncDir(filepath.Dir(s.artifact(e.Output))), syncDir(filepath.Dir(s.action(e.Action))))
+	}))
+}
+
+// sync makes everything durable that the writer has written.
+func (w *Writer) sync(m manifest, e Entry) error {
+	for _, f := range m {
+		if err := syncFile(filepath.Join(w.Dir(), filepath.FromSlash(f.path))); err != nil {
+			return err
+		}
+		w.s.at("syncing")
+	}
+	for _, name := range []string{filepath.Join(w.parcel(), "manifest"), filepath.Join(w.tmp, "entry")} {
+		if err := syncFile(name); err != nil {
+			return err
+		}
+	}
+	for _, target := range []string{w.s.action(e.Action), w.s.artifact(e.Output)} {
+		if err := syncDir(filepath.Dir(filepath.Dir(target))); err != nil {
+			return err
+		}
+	}
+	return syncTree(w.tmp)
 }
 
 // compareWritten compares the files with the list of the process that wrote them.
@@ -176,7 +207,7 @@ func (w *Writer) first(ctx context.Context, e Entry, m manifest, strict bool) (E
 	return old, nil
 }
 
-// seal makes the files read-only and durable and writes their manifest beside them.
+// seal makes the files read-only and writes their manifest beside them.
 func (w *Writer) seal(ctx context.Context) (manifest, error) {
 	m, err := list(w.Dir())
 	if err != nil {
@@ -188,15 +219,15 @@ func (w *Writer) seal(ctx context.Context) (manifest, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := errors.Join(syncFile(name), os.Chmod(name, info.Mode().Perm()&^0o222|0o400|w.s.shared()&0o044), m[i].digest(ctx, w.Dir())); err != nil {
+		if err := errors.Join(os.Chmod(name, info.Mode().Perm()&^0o222|0o400|w.s.shared()&0o044), m[i].digest(ctx, w.Dir())); err != nil {
 			return nil, err
 		}
 		w.s.at("sealing")
 	}
-	if err := writeSynced(filepath.Join(w.tmp, "manifest"), m.encode(), w.s.shared()); err != nil {
+	if err := writeNew(filepath.Join(w.parcel(), "manifest"), m.encode(), w.s.shared()); err != nil {
 		return nil, err
 	}
-	return m, syncTree(w.tmp, w.s.shared())
+	return m, shareTree(w.tmp, w.s.shared())
 }
 
 // stage writes the entry beside the artifact and makes the folders into which both are
@@ -207,11 +238,8 @@ func (w *Writer) stage(entry string, e Entry) error {
 		if err := w.s.mkdir(shard); err != nil {
 			return err
 		}
-		if err := syncDir(filepath.Dir(shard)); err != nil {
-			return err
-		}
 	}
-	return writeSynced(entry, e.encode(), w.s.shared())
+	return writeNew(entry, e.encode(), w.s.shared())
 }
 
 // install renames the artifact into place, unless another process has written the same
@@ -219,24 +247,11 @@ func (w *Writer) stage(entry string, e Entry) error {
 func (w *Writer) install(ctx context.Context, id OutputID) error {
 	s := w.s
 	target := s.artifact(id)
-	// The entry stays in tmp until later, so a subfolder without it is renamed.
-	parcel := filepath.Join(w.tmp, "artifact")
-	if err := s.mkdir(parcel); err != nil {
-		return err
-	}
-	for _, name := range []string{"files", "manifest"} {
-		if err := os.Rename(filepath.Join(w.tmp, name), filepath.Join(parcel, name)); err != nil {
-			return err
-		}
-	}
-	if err := syncDir(parcel); err != nil {
-		return err
-	}
 	// A second attempt follows if a corrupt artifact of this name was removed.
 	for range 2 {
-		err := os.Rename(parcel, target)
+		err := os.Rename(w.parcel(), target)
 		if err == nil {
-			return syncDir(filepath.Dir(target))
+			return nil
 		}
 		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.ENOTDIR) {
 			return err
