@@ -325,7 +325,9 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 	}
 	r.warnDifferent(a, e)
 	r.forget(a, key)
-	r.s.RemovePartial(key.ID())
+	if t.State != "" {
+		r.s.RemovePartial(key.ID())
+	}
 	if err := r.s.Retry(key.ID()); err != nil {
 		r.warn(a).Err(err).Msg("the record of its earlier failure cannot be removed")
 	}

@@ -1,23 +1,21 @@
 package store
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+	"strings"
 )
 
-// A claim is a folder claims/ACTION with an empty file that is named after its owner. It
-// is made elsewhere and renamed into place, so that it has its owner from the first moment
-// on, and of several processes that try, one succeeds. An empty folder is no claim: rename
-// replaces it. Nobody but the owner removes the file of a live owner, and whoever takes a
-// lost claim removes the file by its name, so that no claim of a third process can be
-// removed by mistake.
+// A claim is a file claims/ACTION with the name of its owner. It is a link to a file that the
+// owner wrote when it announced itself, so that it has its content from the first moment on,
+// and of several processes that try, one succeeds.
 //
-// A claim saves work and nothing else. Two processes that both believe to have one
-// compute the same action twice; the commit keeps the first result.
+// A claim saves work and nothing else. Two processes that both believe to have one compute the
+// same action twice; the commit keeps the first result.
 
 // ClaimedError reports that another process computes an action.
 type ClaimedError struct {
@@ -29,69 +27,105 @@ func (e *ClaimedError) Error() string {
 	return fmt.Sprintf("%s is being computed by process %s", e.Action.Short(), e.Owner)
 }
 
+// mostOwner is more than the length of any name of a process.
+const mostOwner = 256
+
 // Claim claims an action for this process, which must release it. If a live process has
 // it, the error is a [*ClaimedError].
 func (p *Presence) Claim(id ActionID) error {
-	s := p.s
-	dir := s.claim(id)
-	made := s.tempName()
-	defer os.RemoveAll(made)
-	if err := s.folder(made); err != nil {
-		return s.fail(err)
-	}
-	f, err := os.Create(filepath.Join(made, s.self))
-	if err == nil {
-		err = f.Close()
-	}
-	if err != nil {
-		return s.fail(err)
-	}
+	s, name := p.s, p.s.claim(id)
 	for range 10 { // again if another process released or took the claim meanwhile
-		err := syscall.Rename(made, dir) // os.Rename refuses the name of an empty folder
-		if err == nil {
-			return nil
+		err := p.link(name)
+		if !errors.Is(err, fs.ErrExist) {
+			return s.fail(err)
 		}
-		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.ENOTDIR) {
-			return s.fail(&os.LinkError{Op: "rename", Old: made, New: dir, Err: err})
-		}
-		owners, err := os.ReadDir(dir)
-		if errors.Is(err, syscall.ENOTDIR) {
-			if was, err := os.Lstat(dir); err == nil {
-				s.quarantine(dir, was, id.Short())
-			}
+		owner, err := ownerOf(name)
+		switch {
+		case absent(err):
 			continue
-		}
-		if err != nil && !absent(err) {
+		case err != nil:
 			return s.unreadable(err)
+		case owner == s.self: // of an attempt of this process that could not release it
+			return nil
+		case !p.lost(owner):
+			return &ClaimedError{Action: id, Owner: owner}
 		}
-		for _, o := range owners {
-			if o.Name() == s.self { // of an attempt of this process that could not release it
-				return nil
-			}
-			if !p.lost(o.Name()) {
-				return &ClaimedError{Action: id, Owner: o.Name()}
-			}
-			s.at("taking")
-			if err := os.RemoveAll(filepath.Join(dir, o.Name())); err != nil {
-				return s.fail(err)
-			}
+		s.at("taking")
+		if err := s.take(name, owner, p.link, p.lost); err != nil {
+			return s.fail(err)
 		}
 	}
 	return &ClaimedError{Action: id, Owner: "unknown"}
 }
 
+// link gives this process' owner file another name. Where links are not supported, it makes a
+// copy.
+func (p *Presence) link(name string) error {
+	err := link(p.owner, name)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if !absent(err) {
+		copied := p.s.tempName()
+		defer os.Remove(copied)
+		if err := writeNew(copied, []byte(p.s.self), p.s.shared()); err != nil {
+			return err
+		}
+		return place(copied, name)
+	}
+	if _, err := os.Lstat(p.owner); !absent(err) {
+		return err
+	}
+	if err := writeNew(p.owner, []byte(p.s.self), p.s.shared()); err != nil && !errors.Is(err, fs.ErrExist) { // somebody has removed it
+		return err
+	}
+	return link(p.owner, name)
+}
+
+// ownerOf reads the owner of a claim. What is no name of a process, because the file is
+// damaged, is an owner without a heartbeat.
+func ownerOf(name string) (string, error) {
+	data, err := readRegular(name, mostOwner)
+	if errors.Is(err, errNoFile) {
+		return "(not a file)", nil
+	}
+	return string(data), err
+}
+
+// take removes the claim of an owner that has lost it. Only the process that has the token,
+// a file that is made in the same way, may do so; it looks again whose claim it is, so that no
+// claim of a third process is removed.
+func (s *Store) take(name, owner string, link func(name string) error, lost func(process string) bool) error {
+	token := fmt.Sprintf("%s.%x", name, sha256.Sum256([]byte(owner)))
+	err := link(token)
+	if errors.Is(err, fs.ErrExist) {
+		if holder, err := ownerOf(token); err == nil && lost(holder) {
+			return os.RemoveAll(token) // it died meanwhile
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if now, err := ownerOf(name); err == nil && now == owner {
+		if err := os.RemoveAll(name); err != nil {
+			return errors.Join(err, remove(token))
+		}
+	}
+	return remove(token)
+}
+
 // Release ends this process' claim of an action. If another process has taken the claim
 // because this one was thought dead, it stays.
 func (p *Presence) Release(id ActionID) error {
-	dir := p.s.claim(id)
-	if err := remove(filepath.Join(dir, p.s.self)); err != nil {
+	name := p.s.claim(id)
+	if owner, err := ownerOf(name); err != nil || owner != p.s.self {
+		if absent(err) {
+			err = nil
+		}
 		return p.s.fail(err)
 	}
-	err := os.Remove(dir)
-	if absent(err) || errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) {
-		return nil
-	}
-	return p.s.fail(err)
+	return p.s.fail(remove(name))
 }
 
 func (s *Store) claim(id ActionID) string { return filepath.Join(s.dir, "claims", id.String()) }
@@ -105,23 +139,33 @@ func (s *Store) sweepClaims() {
 		}
 	}
 	claims, _ := s.list(filepath.Join(s.dir, "claims"))
-	for _, c := range claims {
-		dir := filepath.Join(s.dir, "claims", c)
-		owners, _ := s.list(dir)
-		for _, o := range owners {
-			if s.ended(o) {
-				_ = os.RemoveAll(filepath.Join(dir, o))
-			}
+	copied := s.tempName()
+	defer os.Remove(copied)
+	link := func(name string) error {
+		if err := writeNew(copied, []byte(s.self), s.shared()); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
 		}
-		if len(owners) == 0 {
-			_ = os.Remove(dir)
+		return place(copied, name)
+	}
+	for _, c := range claims {
+		name := filepath.Join(s.dir, "claims", c)
+		if owner, err := ownerOf(name); err == nil && s.ended(owner) {
+			_ = s.take(name, owner, link, s.ended)
 		}
 	}
+}
+
+// isProcess reports whether a text has the form of a process' name.
+func isProcess(name string) bool {
+	return strings.Count(name, "-") == 2 && !strings.ContainsAny(name, "/\x00\n")
 }
 
 // ended reports whether a process has certainly ended: it is of this machine and gone, or
 // its announcement is very old.
 func (s *Store) ended(process string) bool {
+	if !isProcess(process) {
+		return false
+	}
 	_, beat, err := s.look(process)
 	return err == nil && gone(process, beat)
 }

@@ -12,7 +12,7 @@
 //	studies/NAME/events/PROCESS.jsonl  journal: the attempts of one process at actions
 //	studies/NAME/…                tables, report and logs of a study
 //	failed/ACTION                 record of an action that failed
-//	claims/ACTION/PROCESS         a process computes the action
+//	claims/ACTION                 name of the process that computes the action
 //	live/PROCESS                  what a running process does, with its heartbeat
 //	partial/ACTION/ENVIRONMENT/…  state of an unfinished training
 //	quarantine/…                  damaged files, for inspection

@@ -73,9 +73,10 @@ func leaseTime() (time.Duration, error) {
 // Presence is the announcement of this process in a store. While it is open, the process
 // is alive for others, and may claim actions.
 type Presence struct {
-	s    *Store
-	quit chan struct{}
-	done sync.WaitGroup
+	s     *Store
+	owner string // file with the name of this process, to which claims are links
+	quit  chan struct{}
+	done  sync.WaitGroup
 
 	mu   sync.Mutex
 	live Live
@@ -108,8 +109,8 @@ func (s *Store) Announce(l Live) (*Presence, error) {
 	}
 	l.Process, l.PID, l.Started = s.self, os.Getpid(), time.Now()
 	l.Host, _ = os.Hostname() // an empty name does no harm
-	p := &Presence{s: s, live: l, quit: make(chan struct{}), seen: map[string]sighting{}}
-	if err := p.write(); err != nil {
+	p := &Presence{s: s, owner: s.tempName(), live: l, quit: make(chan struct{}), seen: map[string]sighting{}}
+	if err := errors.Join(writeNew(p.owner, []byte(s.self), s.shared()), p.write()); err != nil {
 		return nil, s.fail(err)
 	}
 	p.done.Go(func() {
@@ -154,7 +155,7 @@ func (p *Presence) Close() error {
 	if p.f != nil {
 		err = p.f.Close()
 	}
-	return p.s.fail(errors.Join(err, remove(p.path())))
+	return p.s.fail(errors.Join(err, remove(p.path()), remove(p.owner)))
 }
 
 func (p *Presence) path() string { return p.s.live(p.s.self) }
@@ -245,12 +246,15 @@ func (s *Store) look(process string) (text []byte, beat time.Time, err error) {
 // lost reports whether a process has lost its claims: it has ended, as far as this
 // machine knows, or has had no heartbeat for a lease.
 func (p *Presence) lost(process string) bool {
-	if dead(process + "-x") {
-		return true
-	}
-	_, beat, err := p.s.look(process)
-	if err != nil {
-		return false
+	var beat time.Time
+	if isProcess(process) {
+		if dead(process + "-x") {
+			return true
+		}
+		var err error
+		if _, beat, err = p.s.look(process); err != nil {
+			return false
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 type Writer struct {
 	s    *Store
 	key  Key
-	tmp  string
+	tmp  string // folder that becomes the artifact
 	done bool
 }
 
@@ -36,10 +36,10 @@ func (s *Store) Begin(key Key) (*Writer, error) {
 }
 
 // Dir returns the absolute path of the folder for the files, which is empty at first.
-func (w *Writer) Dir() string { return filepath.Join(w.parcel(), "files") }
+func (w *Writer) Dir() string { return filepath.Join(w.tmp, "files") }
 
-// parcel is the folder that becomes the artifact.
-func (w *Writer) parcel() string { return filepath.Join(w.tmp, "artifact") }
+// entry is the name of the entry before it is in the index.
+func (w *Writer) entry() string { return w.tmp + ".entry" }
 
 // Abort removes the files. After Commit it does nothing, so it can be deferred.
 func (w *Writer) Abort() error {
@@ -47,7 +47,7 @@ func (w *Writer) Abort() error {
 		return nil
 	}
 	w.done = true
-	return w.s.fail(os.RemoveAll(w.tmp))
+	return w.s.fail(errors.Join(os.RemoveAll(w.tmp), remove(w.entry())))
 }
 
 // Commit has the arguments of [Writer.Commit].
@@ -87,7 +87,7 @@ func (w *Writer) Commit(ctx context.Context, c Commit) (Entry, error) {
 	e.Replaced, e.Difference = first.Replaced, first.Difference
 	// The entry is written before anything is renamed, so that all steps that need disk
 	// space come before the first visible one.
-	entry := filepath.Join(w.tmp, "entry")
+	entry := w.entry()
 	if err := w.stage(entry, e); err != nil {
 		return Entry{}, s.fail(err)
 	}
@@ -121,7 +121,7 @@ func (w *Writer) sync(m manifest, e Entry) error {
 		}
 		w.s.at("syncing")
 	}
-	for _, name := range []string{filepath.Join(w.parcel(), "manifest"), filepath.Join(w.tmp, "entry")} {
+	for _, name := range []string{filepath.Join(w.tmp, "manifest"), w.entry()} {
 		if err := syncFile(name); err != nil {
 			return err
 		}
@@ -224,7 +224,7 @@ func (w *Writer) seal(ctx context.Context) (manifest, error) {
 		}
 		w.s.at("sealing")
 	}
-	if err := writeNew(filepath.Join(w.parcel(), "manifest"), m.encode(), w.s.shared()); err != nil {
+	if err := writeNew(filepath.Join(w.tmp, "manifest"), m.encode(), w.s.shared()); err != nil {
 		return nil, err
 	}
 	return m, shareTree(w.tmp, w.s.shared())
@@ -249,7 +249,7 @@ func (w *Writer) install(ctx context.Context, id OutputID) error {
 	target := s.artifact(id)
 	// A second attempt follows if a corrupt artifact of this name was removed.
 	for range 2 {
-		err := os.Rename(w.parcel(), target)
+		err := os.Rename(w.tmp, target)
 		if err == nil {
 			return nil
 		}
