@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -191,6 +192,65 @@ func TestClockJump(t *testing.T) {
 			t.Fatal("the claim was taken")
 		}
 		time.Sleep(a.s.heartbeat() / 2)
+	}
+}
+
+// TestStaleReads: where heartbeats are seen late and operations take long, as on a network file
+// system, no claim is taken from a process that is alive, and that of a dead one is taken.
+func TestStaleReads(t *testing.T) {
+	dir := scratch(t)
+	r := rand.New(rand.NewPCG(1, 2))
+	var mu sync.Mutex
+	slow := func(name string) *Presence {
+		s := process(t, dir, name)
+		type seen struct{ beat, until time.Time }
+		attributes := map[string]seen{} // cached for a quarter of a lease at most
+		s.cached = func(process string, beat time.Time) time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			was, ok := attributes[process]
+			if !ok || time.Now().After(was.until) {
+				was = seen{beat, time.Now().Add(time.Duration(r.Int64N(int64(s.lease) / 4)))}
+				attributes[process] = was
+			}
+			return was.beat
+		}
+		s.step = func(string) {
+			mu.Lock()
+			d := time.Duration(r.IntN(10)) * time.Millisecond
+			mu.Unlock()
+			time.Sleep(d)
+		}
+		return announce(t, s, Live{})
+	}
+	id := ActionID{1}
+	a := slow(elsewhere(1))
+	if err := a.Claim(id); err != nil {
+		t.Fatal(err)
+	}
+	others := []*Presence{slow(elsewhere(2)), slow(elsewhere(3)), slow(elsewhere(4))}
+	for end := time.Now().Add(4 * a.s.lease); time.Now().Before(end); time.Sleep(3 * time.Millisecond) {
+		for _, p := range others {
+			if p.Claim(id) == nil {
+				t.Fatal("a claim was taken from a process with a heartbeat")
+			}
+		}
+	}
+	freeze(a)
+	var got atomic.Int32
+	var group sync.WaitGroup
+	for _, p := range others {
+		group.Go(func() {
+			for end := time.Now().Add(5 * p.s.lease); time.Now().Before(end) && got.Load() == 0; time.Sleep(3 * time.Millisecond) {
+				if p.Claim(id) == nil {
+					got.Add(1)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if n := got.Load(); n != 1 {
+		t.Errorf("%d processes have taken the claim of a dead one", n)
 	}
 }
 

@@ -255,6 +255,9 @@ func (p *Presence) lost(process string) bool {
 		if _, beat, err = p.s.look(process); err != nil {
 			return false
 		}
+		if p.s.cached != nil {
+			beat = p.s.cached(process, beat)
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

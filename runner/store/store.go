@@ -32,7 +32,8 @@ type Store struct {
 	making   sync.Mutex
 	prepared bool // prepare has succeeded
 
-	step func(point string) // for tests that stop the process at a point of a write; otherwise nil
+	cached func(process string, beat time.Time) time.Time // for tests in which heartbeats are seen late, as on a network file system; otherwise nil
+	step   func(point string)                             // for tests that stop the process at a point of a write; otherwise nil
 }
 
 // Open opens the store in dir, an absolute or relative path. It creates and changes
