@@ -35,9 +35,10 @@ report study="experiments/quickstart":
 fuzz pkg target time="60s":
     go test {{pkg}} -run '^$' -fuzz '^{{target}}$' -fuzztime {{time}}
 
-# run the gate study of the shapes world (about half an hour on two cores)
+# run the gate study of the shapes world (7 to 30 minutes on two cores), and 200 faults
 long:
     go run . run experiments/gate
+    ABLATE_TEST_FAULTS=200 go test ./runner/cli -run 'TestFaults$' -v -timeout 30m
 
 # run everything that CI runs
 ci:

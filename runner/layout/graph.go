@@ -25,7 +25,9 @@ type Graph struct {
 	Chains  map[language.ID]Chain // chains by the id of a trial
 
 	byName map[string]*Action
-	known  map[actionKey]*Action
+	known  map[actionKey]*Action            // while actions are added
+	shared map[stage.Params]*sameParams     // while actions are added
+	lines  map[string]string                // lines of keys, each once; while actions are added
 	dir    string                           // folder of the study; the path of a checkpoint is relative to it
 	digest func(dir string) (string, error) // returns the digest of a checkpoint folder
 }
@@ -34,14 +36,39 @@ type Graph struct {
 // a study of 100,000 trials each action is hashed only once.
 type actionKey struct {
 	kind   stage.Kind
-	params stage.Params // compared by value
-	inputs string       // names of the inputs and indices of their actions
+	params *sameParams // of equal parameters
+	inputs string      // names of the inputs and indices of their actions
+}
+
+// sameParams is what all actions with equal parameters share.
+type sameParams struct {
+	params stage.Params
+	lines  []string
+}
+
+// share returns what actions with these parameters share.
+func (g *Graph) share(p stage.Params) *sameParams {
+	if s, ok := g.shared[p]; ok {
+		return s
+	}
+	s := &sameParams{params: p, lines: stage.Lines(p)}
+	for i, l := range s.lines {
+		if same, ok := g.lines[l]; ok {
+			s.lines[i] = same
+		} else {
+			g.lines[l] = l
+		}
+	}
+	g.shared[p] = s
+	return s
 }
 
 // NewGraph returns the graph of the given views of a study. digest returns the digest of
 // a checkpoint folder that a trial adopts.
 func NewGraph(s *language.Study, views []language.View, digest func(dir string) (string, error)) (*Graph, error) {
-	g := &Graph{Chains: make(map[language.ID]Chain, len(views)), byName: map[string]*Action{}, known: map[actionKey]*Action{}, dir: s.Dir}
+	g := &Graph{Chains: make(map[language.ID]Chain, len(views)), byName: map[string]*Action{}, dir: s.Dir}
+	g.open()
+	defer g.close()
 	digests := map[string]string{}
 	g.digest = func(dir string) (d string, err error) {
 		if d, ok := digests[dir]; ok {
@@ -79,7 +106,18 @@ func NewGraph(s *language.Study, views []language.View, digest func(dir string) 
 func (g *Graph) Action(name string) *Action { return g.byName[name] }
 
 // Empty returns a graph without actions, for [Graph.Add].
-func Empty() *Graph { return &Graph{byName: map[string]*Action{}, known: map[actionKey]*Action{}} }
+func Empty() *Graph {
+	g := &Graph{byName: map[string]*Action{}}
+	g.open()
+	return g
+}
+
+// open and close begin and end the adding of actions.
+func (g *Graph) open() {
+	g.known, g.shared, g.lines = map[actionKey]*Action{}, map[stage.Params]*sameParams{}, map[string]string{}
+}
+
+func (g *Graph) close() { g.known, g.shared, g.lines = nil, nil, nil }
 
 // Add adds an action of a plan, whose inputs must have been added before, and returns it.
 func (g *Graph) Add(kind stage.Kind, params stage.Params, inputs ...Input) *Action {
@@ -101,11 +139,12 @@ func (g *Graph) add(kind stage.Kind, params stage.Params, inputs ...Input) *Acti
 		read = append(append(read, in.Name...), 0)
 		read = binary.LittleEndian.AppendUint32(read, uint32(in.Action.index))
 	}
-	key := actionKey{kind, params, string(read)}
+	same := g.share(params)
+	key := actionKey{kind, same, string(read)}
 	if a, ok := g.known[key]; ok {
 		return a
 	}
-	a := &Action{Kind: kind, Params: params, Lines: stage.Lines(params), Inputs: inputs, Cost: stage.Cost(params), index: len(g.Actions)}
+	a := &Action{Kind: kind, Params: same.params, Lines: same.lines, Inputs: inputs, Cost: stage.Cost(params), index: len(g.Actions)}
 	text := fmt.Appendf(nil, "%s %d\n%s\n", a.Kind, a.Kind.Def().Revision, strings.Join(a.Lines, "\n"))
 	for _, in := range inputs {
 		text = fmt.Appendf(text, "%s %s\n", in.Name, in.Action.Name)
