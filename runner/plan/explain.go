@@ -31,7 +31,7 @@ func (p *Plan) Explain(chain layout.Chain, s *store.Store) ([]Explanation, error
 	there := map[*layout.Action]store.OutputID{}
 	for _, step := range p.Steps {
 		if step.State == Cached {
-			there[step.Action] = step.Entry.Output
+			there[step.Action] = step.Output
 		}
 		if !in[step.Action] {
 			continue
@@ -65,7 +65,7 @@ func (p *Plan) explain(step Step, there map[*layout.Action]store.OutputID, s *st
 		}
 	}
 	if step.State == Cached {
-		e.Output = step.Entry.Output.String()
+		e.Output = step.Output.String()
 		return e, nil
 	}
 	near, diffs, ok, err := p.Nearest(a, s)

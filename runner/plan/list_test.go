@@ -125,7 +125,7 @@ func TestExplainInputs(t *testing.T) {
 		t.Fatal(err)
 	}
 	prompts := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Action == c.Action(layout.AlignmentPrompts) })
-	there := "input " + p.Steps[prompts].Entry.Output.String() + " prompts"
+	there := "input " + p.Steps[prompts].Output.String() + " prompts"
 	var waits []string
 	for _, e := range list {
 		if e.Stage == "judge" && e.State == Run && slices.Contains(e.Key, there) {

@@ -33,9 +33,9 @@ const (
 type Step struct {
 	Action *layout.Action
 	State  State
-	Reason string      // in words, "" if it is cached
-	Key    *store.Key  // nil if an input does not exist yet
-	Entry  store.Entry // of a cached action
+	Reason string         // in words, "" if it is cached
+	Key    *store.Key     // nil if an input does not exist yet
+	Output store.OutputID // of a cached action
 }
 
 // Plan is the predicted steps of a run.
@@ -73,7 +73,7 @@ func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 			e, err := s.Lookup(id)
 			switch {
 			case err == nil:
-				step.State, step.Entry = Cached, e
+				step.State, step.Output = Cached, e.Output
 				found[a.Name] = e.Output
 				continue
 			case !errors.Is(err, store.ErrNotFound):

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"ablate/experiments/language"
@@ -57,8 +58,18 @@ func folderName(s *language.Study) string {
 	return s.Name
 }
 
+// From manyViews views on, the garbage collector lets the heap grow by gcPercent only.
+const (
+	manyViews = 20_000
+	gcPercent = 50
+)
+
 // LayOut returns the project with Graph set to the actions of the given views.
 func (p Project) LayOut(ctx context.Context, views []language.View) (Project, error) {
+	if len(views) > manyViews {
+		// The graph stays until the end, so that collecting rarely would double the memory.
+		debug.SetGCPercent(gcPercent)
+	}
 	var err error
 	p.Graph, err = layout.NewGraph(p.Study, views, func(dir string) (string, error) {
 		d, err := stage.DigestCheckpoint(ctx, dir)
