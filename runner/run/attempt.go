@@ -246,10 +246,11 @@ func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs) (loo
 	}
 	r.log.Debug().Str("stage", string(a.Kind)).Str("arm", a.Rows()).Str("action", a.Name[:12]).Str("id", key.ID().String()).Str("key", key.Text()).Msg("key")
 	out, did, err := r.compute(ctx, a, key, in)
+	now := r.o.Now() // after the commit, from which on others find the result
 	if did.end.IsZero() {
-		did.end = r.o.Now()
+		did.end = now
 	}
-	end := store.Event{Kind: store.Finished, Time: did.end, Action: key.ID(), Worker: did.worker, Seconds: did.end.Sub(start.Time).Seconds()}
+	end := store.Event{Kind: store.Finished, Time: now, Action: key.ID(), Worker: did.worker, Seconds: did.end.Sub(start.Time).Seconds()}
 	switch {
 	case err == nil:
 		end.Output = out.ID.String()
