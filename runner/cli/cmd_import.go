@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -164,15 +163,8 @@ func (g *globals) ensureModule() error {
 	if err != nil {
 		return err
 	}
-	for at := dir; ; at = filepath.Dir(at) {
-		if info, err := os.Stat(filepath.Join(at, "cue.mod")); err == nil && info.IsDir() {
-			return nil
-		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if at == filepath.Dir(at) {
-			break
-		}
+	if in, err := moduleFolder(dir); in != "" || err != nil {
+		return err
 	}
 	fmt.Fprintf(g.stderr, "ablate: neither this folder nor one above it contains cue.mod: it is made here\n")
 	return module.Bare(".", "example.com/imported")

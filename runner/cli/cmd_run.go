@@ -207,6 +207,9 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 					return p.Unavailable(name, err)
 				}
 			}
+			if err := p.AddRoots(class, todo, found); err != nil {
+				log.Warn().Err(err).Msg("what the study needs cannot be recorded for 'ablate gc'")
+			}
 			if o.launcher != "" {
 				out, err = g.launch(ctx, p, todo, class, o)
 			} else {
@@ -379,6 +382,9 @@ func (g *globals) conclude(ctx context.Context, p project.Project, class string,
 	}
 	if err := r.WriteTables(); err != nil {
 		return errors.Join(failures, err)
+	}
+	if err := p.SetRoots(class, r.Found); err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("what the study needs cannot be recorded for 'ablate gc'")
 	}
 	page, err := report.Write(r, report.New(ctx, r))
 	if err != nil {

@@ -53,7 +53,7 @@ func complete(root *cobra.Command) {
 	}
 	for _, c := range root.Commands() {
 		for name, f := range flags {
-			if c.Flags().Lookup(name) == nil {
+			if f := c.Flags().Lookup(name); f == nil || f.Value.Type() == "uint64" { // --seed of verify is no seed of a study
 				continue
 			}
 			if err := c.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {

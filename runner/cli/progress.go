@@ -22,6 +22,7 @@ type progress struct {
 	tty   bool
 	log   *zerolog.Logger
 	start time.Time
+	what  string // what is counted; empty for a run
 
 	mu              sync.Mutex
 	running         []*layout.Action // in the order of their starts
@@ -144,7 +145,7 @@ func (p *progress) draw() {
 		return
 	}
 	since := time.Since(p.start)
-	head := fmt.Sprintf("%d/%d  %s", p.finished, p.total, since.Truncate(time.Second))
+	head := strings.TrimSpace(fmt.Sprintf("%s %d/%d  %s", p.what, p.finished, p.total, since.Truncate(time.Second)))
 	// The estimate is from the cost that is done. It is useless before a tenth of the
 	// cost is done.
 	if p.done > p.cost/10 && p.done < p.cost {

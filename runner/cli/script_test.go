@@ -104,7 +104,7 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"damage": damage, "readonly": readonly, "snippets": snippets, "valid": valid,
+			"damage": damage, "drift": drift, "readonly": readonly, "snippets": snippets, "valid": valid,
 		},
 	})
 }

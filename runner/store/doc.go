@@ -9,6 +9,7 @@
 //	artifacts/ab/abcd…/manifest   one line per file: digest, size, path
 //	artifacts/ab/abcd…/files/…    the files, read-only
 //	studies/NAME/study.json       the study and its module, and the backend of its last run
+//	studies/NAME/roots            the actions that the study needs, so that others can be removed
 //	studies/NAME/events/PROCESS.jsonl  journal: the attempts of one process at actions
 //	studies/NAME/…                tables, report and logs of a study
 //	failed/ACTION                 record of an action that failed
@@ -43,6 +44,10 @@
 // A folder of results belongs to one study. study.json names the study and its module; a
 // study of the same name in another module has another folder ([Store.ClaimStudy]). If
 // the group may write the store's folder, it may write everything in the store.
+//
+// Nothing is removed but by [Garbage.Remove]: what no study needs, nobody uses and is not
+// young. It moves index entries away before the artifacts that they name, so that there is
+// no moment at which an entry names an artifact that is half removed.
 //
 // A store does NOT detect a forged entry, or a manifest that was forged together with its
 // digest. Within one process, it trusts a file that it has checked once and whose times have not changed since.

@@ -43,6 +43,11 @@ func (s *Store) Fail(f Failure) error {
 	f.Process = s.self
 	f.Error = strings.ToValidUTF8(f.Error[:min(len(f.Error), mostError)], "?")
 	f.Tail = strings.ToValidUTF8(f.Tail[max(0, len(f.Tail)-mostTail):], "?")
+	return s.writeFailure(f)
+}
+
+// writeFailure writes the record of a failure.
+func (s *Store) writeFailure(f Failure) error {
 	data, err := json.Marshal(f)
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 			return nil, err
 		}
 	}
-	pool, err := launch.NewPool(launch.Options{Workers: o.Workers, Pin: true, Env: d.Environment(), Build: program.Build(), Silence: silence})
+	pool, err := NewPool(d, o.Workers)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +61,11 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("upper bound of the peak memory of all workers together")
 	}
 	return out, err
+}
+
+// NewPool returns a pool of workers that compute on a device.
+func NewPool(d device.Device, workers int) (*launch.Pool, error) {
+	return launch.NewPool(launch.Options{Workers: workers, Pin: true, Env: d.Environment(), Build: program.Build(), Silence: silence})
 }
 
 // machine describes a device for the journal and the store.

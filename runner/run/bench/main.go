@@ -66,9 +66,10 @@ func bench(dir string, n int) error {
 		return err
 	}
 	defer j.Close()
+	first := stage.Kinds()[0] // reads no other stage
 	g := layout.Empty()
 	for i := range n {
-		g.Add(stage.Prompts, stage.PromptsParams{Seed: int64(i + 1), List: "bench", Rows: 1})
+		g.Add(first, stage.PromptsParams{Seed: int64(i + 1), List: "bench", Rows: 1})
 	}
 	start := time.Now()
 	out, err := run.Run(context.Background(), g, s, j, worker{}, run.Options{Slots: 2, Backend: "xla:cpu", Study: "bench"})
