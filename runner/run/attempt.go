@@ -304,8 +304,10 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 		}
 	})
 	did = computed{reply.Worker, r.o.Now()}
-	if ctx.Err() == nil {
-		if err := r.intact(ctx, a, in); err != nil {
+	later, done := lasting(ctx)
+	defer done()
+	if err == nil || ctx.Err() == nil {
+		if err := r.intact(later, a, in); err != nil {
 			return out, did, err
 		}
 	}
@@ -320,7 +322,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 		return out, did, fmt.Errorf("%s: the worker's reply: %w", a.Kind, err)
 	}
 	dag.Free(ctx) // committing needs the disk and no worker
-	e, err := w.Commit(ctx, store.Commit{Made: r.o.Machine.Environment, Build: r.o.Machine.Build, Written: made.Manifest})
+	e, err := w.Commit(later, store.Commit{Made: r.o.Machine.Environment, Build: r.o.Machine.Build, Written: made.Manifest})
 	if err != nil {
 		return out, did, err
 	}
@@ -333,6 +335,23 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 		r.warn(a).Err(err).Msg("the record of its earlier failure cannot be removed")
 	}
 	return lookup.Output{ID: e.Output, Action: e.Action, Dir: r.s.Path(e.Output)}, did, nil
+}
+
+// committing is how long a commit may go on when the run is stopped, so that what has been
+// computed is not lost.
+const committing = 20 * time.Second
+
+// lasting returns a context that ends committing after ctx. The caller must call done.
+func lasting(ctx context.Context) (later context.Context, done func()) {
+	later, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(committing):
+			cancel(context.Cause(ctx))
+		case <-later.Done():
+		}
+	})
+	return later, func() { stop(); cancel(nil) }
 }
 
 // never is longer than any training.

@@ -42,9 +42,9 @@ type Options struct {
 	Job      string                             // job of a cluster's scheduler, for others
 	Study    string                             // name of the study's folder of results, for others
 	Backend  string
-	Machine  Machine // recorded with each attempt and entry
-	Logs     string  // folder for the logs of failed actions, created when it is needed
-	Events   func(Event)
+	Machine  Machine     // recorded with each attempt and entry
+	Logs     string      // folder for the logs of failed actions, created when it is needed
+	Events   func(Event) // called one call at a time; may be nil
 	Now      func() time.Time
 }
 
@@ -191,6 +191,8 @@ type runner struct {
 	byName    map[string]*layout.Action
 	repairs   singleflight.Group // by action, so that a damaged artifact that several actions read is computed again only once
 
+	emitting sync.Mutex // held during a call of Options.Events
+
 	mu      sync.Mutex
 	outputs map[string]lookup.Output // outputs of actions that were looked up or computed, by structural name
 	found   map[string]bool          // actions that another process computed while this one was about to, by structural name
@@ -285,6 +287,8 @@ func (r *runner) event(e dag.Event) {
 
 func (r *runner) emit(e Event) {
 	if r.o.Events != nil {
+		r.emitting.Lock()
+		defer r.emitting.Unlock()
 		r.o.Events(e)
 	}
 }

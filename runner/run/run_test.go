@@ -145,7 +145,7 @@ func (f *fixture) runUntil(ctx context.Context, o Options) (*Outcome, error) {
 		}
 	}
 	f.log.Reset()
-	return Run(zerolog.New(f.log).WithContext(ctx), f.g, f.s, j, f.w, o)
+	return Run(zerolog.New(zerolog.SyncWriter(f.log)).WithContext(ctx), f.g, f.s, j, f.w, o)
 }
 
 // retry lets everything that failed be tried again.
@@ -585,6 +585,32 @@ func TestInterrupted(t *testing.T) {
 	f.w.before = nil
 	if out := f.run(Options{}); out.Cached+out.Ran != len(f.g.Actions) || out.Cached == 0 || slices.Contains(f.starts, model) || !slices.Contains(f.starts, look) {
 		t.Errorf("the next run: %d cached, %d ran", out.Cached, out.Ran)
+	}
+}
+
+// TestInterruptedCommit: what a worker has computed is committed although the run was stopped
+// meanwhile.
+func TestInterruptedCommit(t *testing.T) {
+	f := newFixture(t, "1", oneArm)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("Ctrl-C")
+	f.w.before = func(task launch.Task) error {
+		if task.Stage == string(stage.Pretrain) {
+			cancel(stop)
+		}
+		return nil
+	}
+	out, err := f.runUntil(ctx, Options{})
+	if !errors.Is(err, stop) || out.Left == 0 {
+		t.Errorf("error %v, %d left", err, out.Left)
+	}
+	model := f.action(stage.Pretrain)
+	if _, err := f.s.Lookup(out.Outputs[model.Name].Action); err != nil {
+		t.Errorf("what was computed is lost: %v", err)
+	}
+	f.w.before = nil
+	if f.run(Options{}); slices.Contains(f.starts, model) {
+		t.Error("what was computed is computed again")
 	}
 }
 
