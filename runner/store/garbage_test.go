@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -309,6 +310,51 @@ func TestInterruptedRemoval(t *testing.T) {
 	}
 	if left := leftovers(t, s); left != nil {
 		t.Errorf("left in tmp: %v", left)
+	}
+}
+
+// TestReusedGarbage: an action gives the bytes of an artifact that is being removed as
+// garbage. However the steps of both interleave, the result is there at the end.
+func TestReusedGarbage(t *testing.T) {
+	for seed := range uint64(200) {
+		s, _, _, m := two(t)
+		g := garbage(t, s)
+		other := open(t, s.dir)
+		rng := rand.New(rand.NewPCG(seed, 0))
+		// Each of the two goes on to its next step when it is told to, and tells when it is there.
+		type party struct{ goOn, there chan bool }
+		begin := func(s *Store, work func()) party {
+			p := party{make(chan bool), make(chan bool)}
+			s.step = func(string) { p.there <- true; <-p.goOn }
+			go func() {
+				defer close(p.there)
+				<-p.goOn
+				work()
+			}()
+			return p
+		}
+		var rerr, perr error
+		var e Entry
+		running := []party{
+			begin(s, func() { rerr = g.Remove(context.Background(), func(int, int) {}) }),
+			begin(other, func() { e, perr = put(t, other, Key{Stage: "again"}, map[string]string{"f": "e", "g": "more"}) }),
+		}
+		for len(running) > 0 {
+			i := rng.IntN(len(running))
+			for range 1 + rng.IntN(12) {
+				running[i].goOn <- true
+				if !<-running[i].there {
+					running = slices.Delete(running, i, i+1)
+					break
+				}
+			}
+		}
+		if err := errors.Join(rerr, perr); err != nil || e.Output != m["e"].Output {
+			t.Fatalf("seed %d: output %s, %v", seed, e.Output, err)
+		}
+		if _, err := get(t, open(t, s.dir), e.Action); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
 	}
 }
 

@@ -131,16 +131,29 @@ func (r *removal) removeArtifacts(ctx context.Context, list []item) error {
 			r.done()
 			continue
 		}
-		info, err := os.Lstat(x.path)
-		if absent(err) || err == nil && !info.ModTime().Equal(x.time) {
-			r.done()
-			continue
-		}
-		if err := r.remove(ctx, x); err != nil {
+		if err := r.removeArtifact(ctx, x); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// removeArtifact removes an artifact, unless it has changed. A commit of equal bytes changes
+// its time, perhaps in the moment before it is moved away: then it goes back.
+func (r *removal) removeArtifact(ctx context.Context, x item) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	defer r.done()
+	if ok, err := r.take(x); !ok || err != nil {
+		return err
+	}
+	r.s.at("moved")
+	away := r.path(x)
+	if info, err := os.Lstat(away); err == nil && !info.ModTime().Equal(x.time) && os.Rename(away, x.path) == nil {
+		return nil
+	}
+	return r.s.fail(os.RemoveAll(away))
 }
 
 // remove moves a file or folder away, and then removes it.
@@ -156,12 +169,13 @@ func (r *removal) remove(ctx context.Context, x item) error {
 	return r.s.fail(os.RemoveAll(r.path(x)))
 }
 
-// take moves a file away, unless it has changed or is gone.
+// take moves a file or folder away, unless it has changed or is gone.
 func (r *removal) take(x item) (bool, error) {
 	info, err := os.Lstat(x.path)
 	if absent(err) || err == nil && !info.ModTime().Equal(x.time) {
 		return false, nil
 	}
+	r.s.at("taking")
 	if err == nil {
 		err = os.Rename(x.path, r.path(x))
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // Writer is a private folder for the files of a new artifact. Commit makes it an artifact
@@ -243,7 +244,7 @@ func (w *Writer) stage(entry string, e Entry) error {
 }
 
 // install renames the artifact into place, unless another process has written the same
-// one.
+// one. That one becomes young, so that it is not removed as garbage before the entry names it.
 func (w *Writer) install(ctx context.Context, id OutputID) error {
 	s := w.s
 	target := s.artifact(id)
@@ -258,6 +259,9 @@ func (w *Writer) install(ctx context.Context, id OutputID) error {
 		}
 		// Another process wrote the same artifact, or a damaged copy has its name.
 		s.distrust(id)
+		now := time.Now()
+		_ = os.Chtimes(target, now, now) // another user's artifact stays as old as it is
+		s.at("touched")
 		if _, err := s.Artifact(ctx, id); err == nil {
 			return nil
 		} else if !errors.Is(err, ErrNotFound) {
