@@ -87,19 +87,24 @@ func (r *runner) run(ctx context.Context, a *layout.Action, in outputs, started 
 		return lookup.Output{}, err
 	}
 	defer r.release(a, id)
-	// Another process may have finished it between the look-up and the claim.
-	if out, ok, err := r.lookup(a, in); ok || err != nil {
-		r.mu.Lock()
-		r.found[a.Name] = true
-		r.mu.Unlock()
-		return out, err
-	}
 	r.computing.Add(1)
 	defer r.computing.Add(-1)
-	started()
-	r.working(a, id)
 	for try, repairs := 1, 0; ; try++ {
-		out, err := r.attempt(ctx, a, in)
+		// Another process may have finished it before the claim, or while this one was suspended
+		// for longer than its lease. An attempt begins before the look-up: so no attempt begins
+		// after the action was finished.
+		began := r.o.Now()
+		if out, ok, err := r.lookup(a, in); ok || err != nil {
+			r.mu.Lock()
+			r.found[a.Name] = true
+			r.mu.Unlock()
+			return out, err
+		}
+		if try == 1 && repairs == 0 {
+			started()
+			r.working(a, id)
+		}
+		out, err := r.attempt(ctx, a, in, began)
 		if errors.Is(err, errDamaged) && repairs < mostRepairs {
 			repairs++
 			try--
@@ -228,15 +233,16 @@ func (r *runner) repair(ctx context.Context, a *layout.Action, want lookup.Outpu
 	return err
 }
 
-// attempt computes an action once and records the attempt in the journal.
-func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs) (lookup.Output, error) {
+// attempt computes an action once and records the attempt, which began at a time, in the
+// journal.
+func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs, began time.Time) (lookup.Output, error) {
 	key, m := r.key(a, in), r.o.Machine
 	if r.o.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, r.o.Timeout, failure.TimeoutError{Limit: r.o.Timeout})
 		defer cancel()
 	}
-	start := store.Event{Kind: store.Started, Time: r.o.Now(), Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
+	start := store.Event{Kind: store.Started, Time: began, Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
 		Device: m.Device, Backend: m.Backend, Versions: m.Versions, CPU: m.CPU, Environment: m.Environment}
 	if len(a.Trials) > 0 {
 		start.Trial, start.View = a.Trials[0], a.Views[0]

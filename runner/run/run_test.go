@@ -614,6 +614,33 @@ func TestInterruptedCommit(t *testing.T) {
 	}
 }
 
+// TestFinishedElsewhere: before another attempt, an action is looked up again, because another
+// process may have computed it meanwhile.
+func TestFinishedElsewhere(t *testing.T) {
+	f := newFixture(t, "1", oneArm)
+	model := f.action(stage.Pretrain)
+	f.w.before = func(task launch.Task) error {
+		if task.Stage != string(stage.Pretrain) {
+			return nil
+		}
+		w, err := f.s.Begin(model.Key("xla:cpu", nil))
+		if err == nil {
+			err = os.CopyFS(w.Dir(), os.DirFS(task.Out))
+		}
+		if err == nil {
+			_, err = w.Commit(t.Context(), store.Commit{Made: "elsewhere"})
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		return launch.WithClass(launch.ClassCrash, errors.New("killed"))
+	}
+	out := f.run(Options{})
+	if n := f.w.stages()[string(stage.Pretrain)]; n != 1 || len(out.Failures) != 0 || out.Cached != 1 || out.Ran != len(f.g.Actions)-1 {
+		t.Errorf("%d attempts, %d failures, %d cached, %d ran", n, len(out.Failures), out.Cached, out.Ran)
+	}
+}
+
 // TestJournal: the journal has who needed an action, where it ran, for how long and what
 // came of it.
 func TestJournal(t *testing.T) {
