@@ -188,7 +188,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 		if err != nil {
 			return err
 		}
-		complete := len(found.Outputs) == len(todo.Actions) && len(found.Damaged) == 0
+		complete := found.Len() == len(todo.Actions) && len(found.Damaged) == 0
 		claimed, err := p.Claim(class)
 		if err != nil && complete && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
 			log.Warn().Err(err).Msg("study " + p.Study.Name + ": nothing to run; tables and report stay as they are")
@@ -200,7 +200,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 		p = claimed
 		out := &run.Outcome{Outputs: found.Outputs}
 		if complete {
-			log.Info().Int("cached", len(found.Outputs)).Msg("study " + p.Study.Name + ": nothing to run")
+			log.Info().Int("cached", found.Len()).Msg("study " + p.Study.Name + ": nothing to run")
 		} else {
 			if d.Class == "" && o.launcher == "" {
 				if d, err = device.Choose(ctx, name, g.fetchBar()); err != nil {

@@ -77,13 +77,9 @@ and stops; any other worker goes on from there.
 }
 
 func runWorker(ctx context.Context, g *globals, o workerOptions, path string) error {
-	f, err := plan.Open(path)
+	f, todo, err := plan.OpenGraph(path)
 	if err != nil {
 		return err
-	}
-	todo, err := f.Graph()
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
 	}
 	p, err := g.shared(path)
 	if err != nil {

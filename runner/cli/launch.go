@@ -95,7 +95,7 @@ func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Gr
 		}
 		l = &cluster.Slurm{Name: "ablate-" + strings.NewReplacer("/", "-", " ", "-").Replace(p.Study.Name), Worker: words, Site: site, Dir: p.Dir}
 	}
-	log, before := zerolog.Ctx(ctx), len(found.Outputs)
+	log, before := zerolog.Ctx(ctx), found.Len()
 	log.Info().Str("backend", class).Str("launcher", o.launcher).Int("workers", o.workers).Int("finished", before).Int("of", len(todo.Actions)).Msg("computing by workers elsewhere")
 	err = cluster.Run(ctx, l, cluster.Options{
 		Workers: o.workers,
@@ -115,9 +115,9 @@ func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Gr
 	if err != nil {
 		return nil, err
 	}
-	out := &run.Outcome{Outputs: found.Outputs, Cached: before, Ran: len(found.Outputs) - before}
+	out := &run.Outcome{Outputs: found.Outputs, Cached: before, Ran: found.Len() - before}
 	for _, a := range todo.Actions {
-		if f, ok := found.Failed[a.Name]; ok {
+		if f, ok := found.Failed[a]; ok {
 			out.Failures = append(out.Failures, run.Failure{Action: a, Err: &failure.EarlierError{Failure: f}})
 		}
 	}
@@ -133,10 +133,10 @@ func look(p project.Project, todo *layout.Graph, class string) (cluster.Progress
 	var s cluster.Progress
 	stuck := map[*layout.Action]bool{} // failed, or with an input that did
 	for _, a := range todo.Actions {
-		_, done := found.Outputs[a.Name]
-		_, bad := found.Failed[a.Name]
+		done := found.Has(a)
+		_, bad := found.Failed[a]
 		for _, in := range a.Inputs {
-			bad = bad || stuck[in.Action]
+			bad = bad || stuck[in]
 		}
 		switch {
 		case done:
@@ -198,9 +198,6 @@ func siteFile(dir, root string) (string, error) {
 
 // writeRunFile writes the run file of the actions of a graph.
 func writeRunFile(p project.Project, todo *layout.Graph, class string, o runOptions) error {
-	f, err := plan.NewFile(todo, p.Study.Name, p.Study.Dir, class, o.set, o.only)
-	if err != nil {
-		return err
-	}
-	return p.Store.Diagnose(f.Write(filepath.Join(p.Dir, runFile)))
+	head := plan.Head{Study: p.Study.Dir, Name: p.Study.Name, Set: o.set, Only: o.only, Backend: class}
+	return p.Store.Diagnose(plan.Write(filepath.Join(p.Dir, runFile), head, todo))
 }

@@ -23,7 +23,7 @@ func EnvironmentID(lines string) string {
 func environmentOf(found *lookup.Found, c layout.Chain) string {
 	var ids []string
 	for _, a := range c.Actions() {
-		if out, ok := found.Outputs[a.Name]; ok && a.Kind.Def().Backend && out.Made != "" {
+		if out, ok := found.Get(a); ok && a.Kind.Def().Backend && out.Made != "" {
 			if id := EnvironmentID(out.Made); !slices.Contains(ids, id) {
 				ids = append(ids, id)
 			}
