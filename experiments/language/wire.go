@@ -1,7 +1,9 @@
 package language
 
 import (
+	"crypto/sha256"
 	"encoding/gob"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -66,6 +68,13 @@ func WriteReply(w io.Writer, s *Study, err error) error {
 		r.Study = s.wire()
 	}
 	return gob.NewEncoder(w).Encode(r)
+}
+
+// Digest returns a digest of everything that the study says: two studies with the same digest
+// have the same trials, comparisons and texts.
+func (s *Study) Digest() ([sha256.Size]byte, error) {
+	text, err := json.Marshal(s.wire()) // unlike gob, it sorts maps
+	return sha256.Sum256(text), err
 }
 
 // ReadReply returns the results of Load in the process that wrote them.

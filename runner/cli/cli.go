@@ -90,12 +90,16 @@ type globals struct {
 type output struct {
 	raw   io.Writer
 	plain io.Writer
-	err   error // the first error of writing
+	also  io.Writer // gets everything too; may be nil
+	err   error     // the first error of writing
 }
 
 func newOutput(w io.Writer) *output { return &output{raw: w, plain: text.Plain(w)} }
 
 func (o *output) Write(b []byte) (int, error) {
+	if o.also != nil {
+		_, _ = o.also.Write(b)
+	}
 	n, err := o.plain.Write(b)
 	if err != nil && o.err == nil {
 		o.err = err

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"ablate/runner/lookup"
 	"ablate/runner/selection"
 	"ablate/runner/store"
 )
@@ -90,7 +89,7 @@ func runLogs(ctx context.Context, g *globals, o logsOptions, path, trial string)
 	if err != nil {
 		return err
 	}
-	found, err := lookup.Collect(p.Graph, p.Store, class)
+	found, err := p.Find(p.Graph, class)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 
 	"ablate/runner/failure"
 	"ablate/runner/layout"
-	"ablate/runner/lookup"
 	"ablate/runner/phrase"
 	"ablate/runner/project"
 	"ablate/runner/selection"
@@ -76,7 +75,7 @@ func runRetry(ctx context.Context, g *globals, o retryOptions, path string, tria
 	if err != nil {
 		return err
 	}
-	found, err := lookup.Collect(p.Graph, p.Store, class)
+	found, err := p.Find(p.Graph, class)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -184,7 +185,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 		class = d.Class
 	}
 	for {
-		found, err := result.Find(ctx, p.Store, todo, class)
+		found, err := result.Find(ctx, p, todo, class)
 		if err != nil {
 			return err
 		}
@@ -220,6 +221,16 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 			}
 			log.Info().Int("ran", out.Ran).Int("cached", out.Cached).Int("failed", len(out.Failures)).
 				Str("took", took(time.Since(start))).Msg("study " + p.Study.Name)
+		}
+		if out.Ran == 0 && out.Left == 0 {
+			if todo != p.Graph {
+				if found, err = result.Find(ctx, p, p.Graph, class); err != nil {
+					return err
+				}
+			}
+			if same, err := g.repeat(p, class, found, out, o); same || err != nil {
+				return err
+			}
 		}
 		next, more, err := g.next(ctx, p, class, out, o, goal)
 		if err != nil {
@@ -300,6 +311,9 @@ func (g *globals) toRun(ctx context.Context, o runOptions, path string) (p proje
 	views, err := selected(p.Study, o.only, o.seeds)
 	if err != nil {
 		return p, nil, "", err
+	}
+	if len(views) == len(p.Study.Views) {
+		return p, p.Graph, o.backend, nil
 	}
 	part, err := p.LayOut(ctx, views)
 	return p, part.Graph, o.backend, err
@@ -390,6 +404,12 @@ func (g *globals) conclude(ctx context.Context, p project.Project, class string,
 	if err != nil {
 		return errors.Join(failures, err)
 	}
+	if err := r.Found.WriteSnapshot(p.Dir, class); err != nil {
+		zerolog.Ctx(ctx).Warn().Err(err).Msg("what was found cannot be recorded: the next command reads it again")
+	}
+	var printed bytes.Buffer
+	g.stdout.also = &printed
+	defer func() { g.stdout.also = nil }()
 	switch {
 	case o.json:
 		err = g.printRun(r, page, out.Left)
@@ -402,6 +422,11 @@ func (g *globals) conclude(ctx context.Context, p project.Project, class string,
 	default:
 		if err = g.printTable(r, tableOptions{}); err == nil {
 			_, err = fmt.Fprintf(g.stdout, "\nreport: %s\n", page)
+		}
+	}
+	if err == nil && out.Left == 0 && len(r.Found.Damaged) == 0 {
+		if err := g.record(p, class, r.Found, o, printed.String()); err != nil {
+			zerolog.Ctx(ctx).Warn().Err(err).Msg("the conclusion cannot be recorded: the next run makes tables and report again")
 		}
 	}
 	return errors.Join(failures, err)

@@ -95,7 +95,7 @@ func runVerify(ctx context.Context, g *globals, o verifyOptions, path string) er
 	if err != nil {
 		return err
 	}
-	found, err := lookup.Collect(p.Graph, p.Store, class)
+	found, err := lookup.Collect(p.Graph, p.Store, class, nil)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Gr
 	if err != nil {
 		return nil, err
 	}
-	found, err := lookup.Collect(todo, p.Store, class)
+	found, err := p.Find(todo, class)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Gr
 
 // look returns how far the actions of a graph are.
 func look(p project.Project, todo *layout.Graph, class string) (cluster.Progress, *lookup.Found, error) {
-	found, err := lookup.Collect(todo, p.Store, class)
+	found, err := p.Find(todo, class)
 	if err != nil {
 		return cluster.Progress{}, nil, err
 	}

@@ -13,7 +13,6 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/runner/layout"
-	"ablate/runner/lookup"
 	"ablate/runner/project"
 	"ablate/runner/stage"
 )
@@ -37,7 +36,7 @@ func Write(ctx context.Context, p project.Project, class string, v language.View
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	found, err := lookup.Collect(p.Graph, p.Store, class)
+	found, err := p.Find(p.Graph, class)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"runtime"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -120,6 +121,14 @@ type Found struct {
 
 	store      *store.Store
 	unreadable map[*layout.Action]bool // set by Check
+	before     *Snapshot
+	known      []*known // by position, what is the same as in before
+}
+
+// known is a sighting that still holds.
+type known struct {
+	*sighting
+	changed bool // files that tables are made from look otherwise; set by Check
 }
 
 // None returns that nothing was found.
@@ -127,13 +136,21 @@ func None() *Found { return &Found{Outputs: NewOutputs(&layout.Graph{})} }
 
 // Collect finds the artifacts of a graph's actions in the index of a store. It reads no
 // artifact, so it also finds damaged ones. This way it also finds the artifacts that were
-// computed from a damaged one.
-func Collect(g *layout.Graph, s *store.Store, backend string) (*Found, error) {
-	f := &Found{Outputs: NewOutputs(g), Failed: map[*layout.Action]store.Failure{}, store: s, unreadable: map[*layout.Action]bool{}}
-	for _, a := range g.Actions {
+// computed from a damaged one. What is in a snapshot, which may be nil, is not read again if
+// it looks the same.
+func Collect(g *layout.Graph, s *store.Store, backend string, before *Snapshot) (*Found, error) {
+	f := &Found{Outputs: NewOutputs(g), Failed: map[*layout.Action]store.Failure{}, store: s, unreadable: map[*layout.Action]bool{},
+		before: before, known: make([]*known, len(g.Actions))}
+	f.recall()
+	for i, a := range g.Actions {
 		if !f.ready(a) {
 			continue
 		}
+		if k := f.known[i]; k != nil && f.follows(a) {
+			f.Set(a, k.Output)
+			continue
+		}
+		f.known[i] = nil
 		id := a.Key(backend, f.ID).ID()
 		e, err := s.Lookup(id)
 		if store.Damaged(err) {
@@ -154,6 +171,43 @@ func Collect(g *layout.Graph, s *store.Store, backend string) (*Found, error) {
 	return f, nil
 }
 
+// recall finds out which sightings of the snapshot still hold.
+func (f *Found) recall() {
+	if f.before == nil {
+		return
+	}
+	for i, a := range f.graph.Actions {
+		if s := f.before.find(a.Name, i); s != nil {
+			f.known[i] = &known{sighting: s}
+		}
+	}
+	const block = 512
+	var group errgroup.Group
+	group.SetLimit(2 * runtime.GOMAXPROCS(0))
+	for list := range slices.Chunk(f.known, block) {
+		group.Go(func() error {
+			for i, k := range list {
+				if k != nil && !f.store.There(k.Action, k.ID, k.seen) {
+					list[i] = nil
+				}
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // no function returns an error
+}
+
+// follows reports whether the inputs of an action are those that it had in the snapshot:
+// then its key is the same.
+func (f *Found) follows(a *layout.Action) bool {
+	for _, in := range a.Inputs {
+		if k := f.known[in.Index()]; k == nil || k.ID != f.ID(in) {
+			return false
+		}
+	}
+	return true
+}
+
 // Check compares the files from which tables are made with their digests. It adds
 // artifacts with damaged files to Damaged; Dir does not return these.
 func (f *Found) Check(ctx context.Context, g *layout.Graph, s *store.Store) error {
@@ -166,6 +220,11 @@ func (f *Found) Check(ctx context.Context, g *layout.Graph, s *store.Store) erro
 			continue
 		}
 		group.Go(func() error {
+			if k := f.known[i]; k != nil {
+				if k.changed = !s.Whole(out.ID, k.seen); !k.changed {
+					return nil
+				}
+			}
 			if _, errs[i] = s.Files(ctx, out.ID, a.Kind.Def().Tabled); errs[i] != nil && !errors.Is(errs[i], store.ErrNotFound) {
 				return errs[i]
 			}

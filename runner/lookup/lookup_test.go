@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"crypto/sha256"
 	"os"
 	"path/filepath"
 	"testing"
@@ -59,7 +60,7 @@ func (f *fixture) collect(t *testing.T, backend string) *Found {
 		t.Fatal(err)
 	}
 	f.s = s
-	found, err := Collect(f.g, s, backend)
+	found, err := Collect(f.g, s, backend, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,4 +163,93 @@ func TestLostFile(t *testing.T) {
 	if len(found.Damaged) != 1 || found.Damaged[0].Action != f.model || found.Len() != 2 {
 		t.Errorf("found %+v", found)
 	}
+}
+
+// TestSnapshot: what a snapshot has is not read again while its files look the same, and
+// everything else is.
+func TestSnapshot(t *testing.T) {
+	f := newFixture(t)
+	dir := t.TempDir()
+	found := f.collect(t, "xla:cpu")
+	if err := found.Check(t.Context(), f.g, f.s); err != nil {
+		t.Fatal(err)
+	}
+	if err := found.WriteSnapshot(dir, "xla:cpu"); err != nil {
+		t.Fatal(err)
+	}
+	again := func() *Found {
+		t.Helper()
+		var err error
+		if f.s, err = store.Open(f.s.Dir()); err != nil { // a later process
+			t.Fatal(err)
+		}
+		before := ReadSnapshot(dir, "xla:cpu")
+		if before == nil || len(before.list) != 2 {
+			t.Fatalf("the snapshot has %+v", before)
+		}
+		found, err := Collect(f.g, f.s, "xla:cpu", before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	known := func(found *Found) (n int) {
+		for _, k := range found.known {
+			if k != nil && !k.changed {
+				n++
+			}
+		}
+		return n
+	}
+	now := again()
+	if err := now.Check(t.Context(), f.g, f.s); err != nil {
+		t.Fatal(err)
+	}
+	if known(now) != 2 || now.Len() != 2 || now.ID(f.model) != found.ID(f.model) || now.ID(f.images) != found.ID(f.images) || len(now.Damaged) != 0 {
+		t.Errorf("%d are known, %d found, damaged %v", known(now), now.Len(), now.Damaged)
+	}
+	if out, _ := now.Get(f.images); out.Made != "here" || out.Action == (store.ActionID{}) {
+		t.Errorf("the images are %+v", out)
+	}
+	// A changed byte of a file that tables are made from.
+	flip(t, f.s.Path(found.ID(f.model)), "curves.json")
+	now = again()
+	if err := now.Check(t.Context(), f.g, f.s); err != nil || len(now.Damaged) != 1 || now.Damaged[0].Action != f.model {
+		t.Errorf("damaged are %v, %v", now.Damaged, err)
+	}
+	if _, ok := now.Dir(f.model); ok {
+		t.Error("what is damaged has a folder")
+	}
+	// Check has moved the model away, so that it is no longer there.
+	if now = again(); known(now) != 0 || now.Len() != 2 || len(now.Damaged) != 1 {
+		t.Errorf("%d are known, %d found, damaged %v", known(now), now.Len(), now.Damaged)
+	}
+	for _, change := range []func(data []byte) []byte{
+		func(data []byte) []byte { data[len(data)/2] ^= 1; return data },
+		func(data []byte) []byte { return data[:len(data)-1] },
+		func([]byte) []byte { return nil },
+	} {
+		data, err := os.ReadFile(snapshotFile(dir, "xla:cpu"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parseSnapshot(change(data)); err == nil {
+			t.Error("a damaged snapshot is read")
+		}
+	}
+}
+
+func FuzzParseSnapshot(f *testing.F) {
+	x := &Snapshot{list: []sighting{{name: layout.Name{1}, Output: Output{Made: "here"}, seen: store.Seen{Paths: "a\x00"}}}}
+	f.Add(x.encode()[len(snapshotFormat) : len(x.encode())-32])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		data := append([]byte(snapshotFormat), body...)
+		sum := sha256.Sum256(data)
+		data = append(data, sum[:]...)
+		if x, err := parseSnapshot(data); err == nil {
+			if y, err := parseSnapshot(x.encode()); err != nil || len(x.list) != len(y.list) {
+				t.Errorf("%d sightings came back as %v", len(x.list), err)
+			}
+		}
+	})
 }

@@ -57,7 +57,7 @@ func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 	for _, a := range store.Attempts(events) {
 		last[a.Action] = a
 	}
-	found, err := lookup.Collect(g, s, backend)
+	found, err := lookup.Collect(g, s, backend, lookup.ReadSnapshot(dir, backend))
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"ablate/runner/device"
-	"ablate/runner/lookup"
 )
 
 // Class returns the class of backend whose results a command reads: the one that is asked
@@ -21,7 +20,7 @@ func (p Project) Class(asked string) (string, error) {
 	}
 	best, most := "", 0
 	for _, class := range device.Classes {
-		found, err := lookup.Collect(p.Graph, p.Store, class)
+		found, err := p.Find(p.Graph, class)
 		if err != nil {
 			return "", err
 		}

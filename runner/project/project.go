@@ -12,6 +12,7 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/runner/layout"
+	"ablate/runner/lookup"
 	"ablate/runner/phrase"
 	"ablate/runner/stage"
 	"ablate/runner/store"
@@ -79,6 +80,11 @@ func (p Project) LayOut(ctx context.Context, views []language.View) (Project, er
 		return d, nil
 	})
 	return p, err
+}
+
+// Find finds the artifacts of a graph's actions for a class of backend.
+func (p Project) Find(g *layout.Graph, class string) (*lookup.Found, error) {
+	return lookup.Collect(g, p.Store, class, lookup.ReadSnapshot(p.Dir, class))
 }
 
 // Folder returns the name of the study's folder of results.

@@ -12,7 +12,7 @@ import (
 func (p Project) AddRoots(class string, todo *layout.Graph, found *lookup.Found) error {
 	if len(todo.Actions) < len(p.Graph.Actions) {
 		var err error
-		if found, err = lookup.Collect(p.Graph, p.Store, class); err != nil {
+		if found, err = p.Find(p.Graph, class); err != nil {
 			return err
 		}
 	}

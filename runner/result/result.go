@@ -42,7 +42,7 @@ type Result struct {
 func Gather(ctx context.Context, p project.Project, class string) (*Result, error) {
 	r := &Result{Project: p, Class: class}
 	var err error
-	if r.Found, err = Find(ctx, p.Store, p.Graph, class); err != nil {
+	if r.Found, err = Find(ctx, p, p.Graph, class); err != nil {
 		return nil, err
 	}
 	if r.Tables, err = NewTables(p.Study, p.Graph, r.Found); err != nil {
@@ -99,12 +99,12 @@ func (r *Result) Compare() error {
 // Find finds the artifacts of actions in a store, and compares the files from which
 // tables are made with their digests. A damaged artifact counts as missing, so that a run
 // computes it again.
-func Find(ctx context.Context, s *store.Store, g *layout.Graph, class string) (*lookup.Found, error) {
-	found, err := lookup.Collect(g, s, class)
+func Find(ctx context.Context, p project.Project, g *layout.Graph, class string) (*lookup.Found, error) {
+	found, err := p.Find(g, class)
 	if err != nil {
 		return nil, err
 	}
-	return found, found.Check(ctx, g, s)
+	return found, found.Check(ctx, g, p.Store)
 }
 
 // damagedViews returns the views that lack values because an artifact is damaged.

@@ -111,7 +111,7 @@ func fixture(t *testing.T) (*layout.Graph, *store.Store) {
 // verification returns a verification whose artifacts were checked.
 func verification(t *testing.T, g *layout.Graph, s *store.Store) *Verification {
 	t.Helper()
-	found, err := lookup.Collect(g, s, "xla:cpu")
+	found, err := lookup.Collect(g, s, "xla:cpu", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestSelect(t *testing.T) {
 // computed again.
 func TestDamaged(t *testing.T) {
 	g, s := fixture(t)
-	found, err := lookup.Collect(g, s, "xla:cpu")
+	found, err := lookup.Collect(g, s, "xla:cpu", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

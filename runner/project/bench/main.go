@@ -27,7 +27,6 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/runner/layout"
-	"ablate/runner/lookup"
 	"ablate/runner/project"
 	"ablate/runner/store"
 )
@@ -50,7 +49,7 @@ func bench(from, dir string, trials int) error {
 	if err != nil {
 		return err
 	}
-	found, err := lookup.Collect(tiny.Graph, tiny.Store, class)
+	found, err := tiny.Find(tiny.Graph, class)
 	if err != nil {
 		return err
 	}
