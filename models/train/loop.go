@@ -17,6 +17,7 @@ import (
 
 	"ablate/models/backend"
 	"ablate/models/checkpoint"
+	"ablate/models/grace"
 	"ablate/models/nn"
 )
 
@@ -100,7 +101,7 @@ func (l *Loop) Run(ctx context.Context) (*Curve, error) {
 	if err != nil {
 		return nil, err
 	}
-	drawing, done := l.lasting(ctx)
+	drawing, done := grace.Extend(ctx, l.Resume.Grace)
 	defer done()
 	every, saved := spacing(l.Steps), from
 	for step := from; step < l.Steps; step++ {
@@ -156,19 +157,6 @@ func (l *Loop) Run(ctx context.Context) (*Curve, error) {
 func (l *Loop) begin() {
 	l.curve = NewCurve(append([]string{"loss", "gradient norm"}, l.Further...)...)
 	l.sums, l.norms = make([]float64, len(l.curve.Metrics)), norms{}
-}
-
-// lasting returns a context that ends Resume.Grace after ctx. The caller must call done.
-func (l *Loop) lasting(ctx context.Context) (later context.Context, done func()) {
-	later, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		select {
-		case <-time.After(l.Resume.Grace):
-			cancel(context.Cause(ctx))
-		case <-later.Done():
-		}
-	})
-	return later, func() { stop(); cancel(nil) }
 }
 
 // ErrState is wrapped by the error for a file that is not a state of the training.

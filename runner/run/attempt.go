@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ablate/models/grace"
 	"ablate/runner/dag"
 	"ablate/runner/failure"
 	"ablate/runner/launch"
@@ -300,7 +301,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key) (
 		}
 	})
 	did = computed{reply.Worker, r.o.Now()}
-	later, done := lasting(ctx)
+	later, done := grace.Extend(ctx, committing)
 	defer done()
 	if err == nil || ctx.Err() == nil {
 		if err := r.intact(later, a); err != nil {
@@ -336,19 +337,6 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key) (
 // committing is how long a commit may go on when the run is stopped, so that what has been
 // computed is not lost.
 const committing = 20 * time.Second
-
-// lasting returns a context that ends committing after ctx. The caller must call done.
-func lasting(ctx context.Context) (later context.Context, done func()) {
-	later, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		select {
-		case <-time.After(committing):
-			cancel(context.Cause(ctx))
-		case <-later.Done():
-		}
-	})
-	return later, func() { stop(); cancel(nil) }
-}
 
 // never is longer than any training.
 const never = 100 * 365 * 24 * time.Hour
