@@ -34,7 +34,7 @@ func (s *Store) Files(ctx context.Context, id OutputID, want func(path string) b
 	if errors.As(err, &miss) && miss.Reason != Missing {
 		s.distrust(id)
 		s.at("compared")
-		miss.Moved = s.quarantine(s.artifact(id), was, id.Short())
+		miss.Moved, miss.unmoved = s.quarantine(s.artifact(id), was, id.Short())
 	}
 	if err != nil {
 		return "", err

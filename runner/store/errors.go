@@ -28,6 +28,8 @@ type MissError struct {
 	Reason Reason
 	Detail string // the damage, with the name of the file; may be empty
 	Moved  string // new path of the damaged artifact; empty if it was not moved
+
+	unmoved error // why the damaged artifact could not be moved
 }
 
 func (e *MissError) Error() string {
@@ -37,6 +39,9 @@ func (e *MissError) Error() string {
 	}
 	if e.Moved != "" {
 		s += " (moved to " + e.Moved + ")"
+	}
+	if e.unmoved != nil {
+		s += fmt.Sprintf(" (it cannot be moved away: %v)", e.unmoved)
 	}
 	return s
 }

@@ -112,7 +112,9 @@ func (s *Store) mkdir(path string) error {
 		return err
 	}
 	if was, err := os.Lstat(path); err == nil && !was.IsDir() && was.Mode()&fs.ModeSymlink == 0 {
-		s.quarantine(path, was, filepath.Base(path))
+		if _, err := s.quarantine(path, was, filepath.Base(path)); err != nil {
+			return err
+		}
 	}
 	return s.folder(path)
 }
@@ -135,24 +137,32 @@ func (s *Store) folder(path string) error {
 }
 
 // quarantine moves the damaged file or folder at path to quarantine/ for inspection. It
-// returns the new path, or "" if it could not be moved. was describes the damaged file:
-// if another process has replaced it since, it stays.
-func (s *Store) quarantine(path string, was fs.FileInfo, name string) string {
+// returns the new path, or "" if it was not moved. was describes the damaged file: if
+// another process has replaced it since, it stays, which is no error.
+func (s *Store) quarantine(path string, was fs.FileInfo, name string) (string, error) {
 	to := filepath.Join(s.dir, "quarantine", name+"-"+rand.Text()[:8])
 	same := func(path string) bool {
 		now, err := os.Lstat(path)
 		return err == nil && os.SameFile(now, was)
 	}
-	if s.folder(filepath.Dir(to)) != nil || !same(path) || os.Rename(path, to) != nil {
-		return ""
+	if err := s.folder(filepath.Dir(to)); err != nil {
+		return "", err
+	}
+	if !same(path) {
+		return "", nil
+	}
+	if err := os.Rename(path, to); absent(err) {
+		return "", nil // moved by another process meanwhile
+	} else if err != nil {
+		return "", err
 	}
 	if !same(to) { // replaced between the check and the move
 		if err := place(to, path); err == nil {
 			_ = os.Remove(to)
 		}
-		return ""
+		return "", nil
 	}
-	return to
+	return to, nil
 }
 
 // link is os.Link; tests replace it, because not every file system has links.

@@ -126,7 +126,9 @@ func (s *Store) ClaimStudy(name, root, backend string) (string, error) {
 		case have.Study == name && have.Root == root:
 			return dir, s.fail(os.Rename(tmp, file))
 		case have != Study{} && s.free(dir):
-			s.quarantine(file, was, studyFile)
+			if _, err := s.quarantine(file, was, studyFile); err != nil {
+				return "", s.fail(err)
+			}
 		case have != Study{}:
 			continue
 		}

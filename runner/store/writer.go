@@ -173,7 +173,9 @@ func (w *Writer) enter(ctx context.Context, entry string, e *Entry, m manifest, 
 		}
 		e.Replaced, e.Difference = first.Replaced, first.Difference
 		s.at("replacing")
-		s.quarantine(target, was, e.Action.Short())
+		if _, err := s.quarantine(target, was, e.Action.Short()); err != nil {
+			return s.fail(err)
+		}
 	}
 	return fmt.Errorf("store %s: the damaged entry %s cannot be replaced: move it away and run again", s.dir, target)
 }
@@ -262,10 +264,11 @@ func (w *Writer) install(ctx context.Context, id OutputID) error {
 		now := time.Now()
 		_ = os.Chtimes(target, now, now) // another user's artifact stays as old as it is
 		s.at("touched")
-		if _, err := s.Artifact(ctx, id); err == nil {
-			return nil
-		} else if !errors.Is(err, ErrNotFound) {
+		var miss *MissError
+		if _, err := s.Artifact(ctx, id); !errors.As(err, &miss) {
 			return err
+		} else if miss.unmoved != nil {
+			return miss.unmoved
 		}
 	}
 	return fmt.Errorf("the damaged artifact %s cannot be replaced: move it away and run again", target)
