@@ -220,11 +220,11 @@ func (b *brokenRun) do(fault func(diskfault.Op) diskfault.Fault) {
 	cmd.Stdout, cmd.Stderr = &out, &out
 	b.dirty = map[string]bool{}
 	ended, err := diskfault.Start(cmd, b.dir, func(o diskfault.Op) diskfault.Fault {
+		if _, err := os.Lstat(o.Path); o.Name == diskfault.Remove && absent(err) {
+			return diskfault.Fault{} // nothing is there to remove
+		}
 		b.ops = append(b.ops, o)
 		f := fault(o)
-		if _, err := os.Lstat(o.Path); o.Name == diskfault.Remove && absent(err) {
-			f = diskfault.Fault{} // nothing is there to remove
-		}
 		if f == (diskfault.Fault{}) || f.Short {
 			b.changed(o)
 		}
@@ -303,7 +303,7 @@ func (b *brokenRun) harmless(o diskfault.Op) bool {
 	swept := slices.IndexFunc(b.ops, func(o diskfault.Op) bool {
 		return o.Name == diskfault.Remove && strings.HasPrefix(o.Path, b.dir+"/partial/")
 	})
-	if o.Number <= swept { // what dead processes left is removed first of all, as far as that is possible
+	if i := slices.Index(b.ops, o); i < swept { // what dead processes left is removed first of all, as far as that is possible
 		return true
 	}
 	switch o.Name {
@@ -449,22 +449,33 @@ func TestBrokenDisk(t *testing.T) {
 	}
 	whole.check()
 	covered(t, whole)
+	kinds := map[string]int{} // number of operations of each kind
+	for _, o := range whole.ops {
+		kinds[whole.kind(o)]++
+	}
+	names := slices.Sorted(maps.Keys(kinds))
 	number, seed := faultsOf(t, 40)
 	r := rand.New(rand.NewPCG(seed, 0))
 	for n := range number {
-		b := next()
-		at := 1 + r.IntN(len(whole.ops))
+		if n%len(names) == 0 {
+			r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		}
+		kind := names[n%len(names)]
 		err := []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT}[r.IntN(3)]
-		fault := diskfault.Fault{Err: err, Short: r.IntN(2) == 0, Kill: r.IntN(4) == 0}
+		fault := diskfault.Fault{Err: err, Short: r.IntN(2) == 0, Kill: r.IntN(5) == 0}
 		rest := r.IntN(3) == 0 && !fault.Kill // the disk stays so
+		b, at := next(), 1+r.IntN(kinds[kind])
 		b.do(func(o diskfault.Op) diskfault.Fault {
-			if o.Number == at || rest && o.Number > at && o.Name != diskfault.Remove {
+			if b.kind(o) == kind {
+				at--
+			}
+			if at == 0 && b.kind(o) == kind || rest && at < 0 && o.Name != diskfault.Remove {
 				return fault
 			}
 			return diskfault.Fault{}
 		})
 		if b.check(); t.Failed() {
-			t.Fatalf("fault %d: operation %d, %+v, and the rest: %v", n, at, fault, rest)
+			t.Fatalf("fault %d: %s, %+v, and the rest: %v", n, kind, fault, rest)
 		}
 		if err := os.RemoveAll(filepath.Dir(b.dir)); err != nil {
 			t.Fatal(err)
@@ -489,20 +500,24 @@ func faultsOf(t *testing.T, usual int) (number int, seed uint64) {
 	return number, seed
 }
 
+// kind returns what an operation does, and in which part of the store.
+func (b *brokenRun) kind(o diskfault.Op) string {
+	part := func(path string) string {
+		rel, _ := filepath.Rel(b.dir, path)
+		return strings.Split(rel, "/")[0]
+	}
+	if o.To != "" {
+		return o.Name + " " + part(o.Path) + " to " + part(o.To)
+	}
+	return o.Name + " " + part(o.Path)
+}
+
 // covered checks that the work has every kind of operation that a store has, in every part of it.
 func covered(t *testing.T, b *brokenRun) {
 	t.Helper()
 	have := map[string]bool{}
 	for _, o := range b.ops {
-		part := func(path string) string {
-			rel, _ := filepath.Rel(b.dir, path)
-			return strings.Split(rel, "/")[0]
-		}
-		text := o.Name + " " + part(o.Path)
-		if o.To != "" {
-			text += " to " + part(o.To)
-		}
-		have[text] = true
+		have[b.kind(o)] = true
 	}
 	for _, want := range strings.Split("attribute artifacts, attribute tmp, create live, create partial, create studies, create tmp, "+
 		"link tmp to actions, link tmp to claims, link tmp to studies, mkdir actions, mkdir artifacts, mkdir partial, mkdir studies, mkdir tmp, "+
