@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"ablate/runner/internal/diskfault"
 )
 
 // faults injects faults into a store and the processes that work on it.
@@ -233,18 +235,8 @@ func (f *faults) twice() (out []string) {
 // and nothing that was finished has run twice. ABLATE_TEST_FAULTS is the number of faults and
 // ABLATE_TEST_SEED the seed, which the test prints.
 func TestFaults(t *testing.T) {
-	number, seed := 20, uint64(time.Now().UnixNano())
-	for name, to := range map[string]func(n uint64){"ABLATE_TEST_FAULTS": func(n uint64) { number = int(n) }, "ABLATE_TEST_SEED": func(n uint64) { seed = n }} {
-		if text := os.Getenv(name); text != "" {
-			n, err := strconv.ParseUint(text, 10, 64)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			to(n)
-		}
-	}
-	t.Logf("seed %d", seed)
-	f := &faults{t: t, r: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), lease: 2 * time.Second, damaged: map[string]bool{}, counts: map[string]int{}}
+	number, r := diskfault.Random(t, 20)
+	f := &faults{t: t, r: r, dir: t.TempDir(), lease: 2 * time.Second, damaged: map[string]bool{}, counts: map[string]int{}}
 	place(t, f.dir)
 	table := func(store string) string {
 		out, err := f.command(append([]string{"run", "--store", store}, faultStudy...)...).Output()

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -454,8 +453,7 @@ func TestBrokenDisk(t *testing.T) {
 		kinds[whole.kind(o)]++
 	}
 	names := slices.Sorted(maps.Keys(kinds))
-	number, seed := faultsOf(t, 40)
-	r := rand.New(rand.NewPCG(seed, 0))
+	number, r := diskfault.Random(t, 40)
 	for n := range number {
 		if n%len(names) == 0 {
 			r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
@@ -481,23 +479,6 @@ func TestBrokenDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// faultsOf returns the number of faults of a randomized test and its seed, which it prints.
-func faultsOf(t *testing.T, usual int) (number int, seed uint64) {
-	t.Helper()
-	number, seed = usual, uint64(time.Now().UnixNano())
-	for name, to := range map[string]func(n uint64){"ABLATE_TEST_FAULTS": func(n uint64) { number = int(n) }, "ABLATE_TEST_SEED": func(n uint64) { seed = n }} {
-		if text := os.Getenv(name); text != "" {
-			n, err := strconv.ParseUint(text, 10, 64)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			to(n)
-		}
-	}
-	t.Logf("seed %d, %d faults", seed, number)
-	return number, seed
 }
 
 // kind returns what an operation does, and in which part of the store.
