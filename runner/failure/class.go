@@ -28,7 +28,7 @@ const (
 	Lost        Class = "lost"          // the worker was killed, or its device was lost
 	Crash       Class = "crash"         // the worker ended by a fault of the program or a library
 	DiskFull    Class = "disk full"     // or the quota was used up
-	Setup       Class = "setup"         // the worker, the backend or a folder cannot be used
+	Setup       Class = "setup"         // the worker, the backend, a folder or the disk cannot be used
 	StageError  Class = "error"         // the stage returned an error
 )
 
@@ -117,7 +117,7 @@ func Of(err error) Class {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return DiskFull
 	}
-	if errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EACCES) {
+	if slices.ContainsFunc([]syscall.Errno{syscall.EROFS, syscall.EACCES, syscall.EIO, syscall.ESTALE}, func(e syscall.Errno) bool { return errors.Is(err, e) }) {
 		return Setup
 	}
 	class := launch.Class(err)

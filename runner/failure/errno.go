@@ -12,6 +12,7 @@ import (
 // them to its parent as classes of these names.
 var errnos = map[string]syscall.Errno{
 	"ENOSPC": syscall.ENOSPC, "EDQUOT": syscall.EDQUOT, "EROFS": syscall.EROFS, "EACCES": syscall.EACCES,
+	"EIO": syscall.EIO, "ESTALE": syscall.ESTALE,
 }
 
 // Classify is called in a worker. If the cause of a stage's error is one of errnos, or that

@@ -716,6 +716,14 @@ func TestClassify(t *testing.T) {
 	if got := failure.Declassify(remote); !errors.Is(got, syscall.ENOSPC) || !errors.Is(got, remote) || got.Error() != remote.Error() {
 		t.Errorf("it comes back as %v", got)
 	}
+	// A later run tries again what failed because of the disk, and not because of the stage.
+	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ESTALE, syscall.EROFS, syscall.ENOSPC} {
+		sent := failure.Classify(fmt.Errorf("weights: %w", &os.PathError{Op: "write", Path: "w", Err: errno}))
+		came := failure.Declassify(&launch.RemoteError{Class: launch.Class(sent), Msg: sent.Error()})
+		if class := failure.Of(came); failure.Rules[class].Final != failure.Again {
+			t.Errorf("%v is of the class %q, which is final", errno, class)
+		}
+	}
 	other := errors.New("another")
 	if failure.Classify(other) != other || failure.Declassify(other) != other {
 		t.Error("another error is changed")

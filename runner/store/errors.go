@@ -70,7 +70,7 @@ func (e *NondeterminismError) Error() string {
 }
 
 // Diagnose adds the store's folder and advice to an error of the file system, such as a
-// full disk or a folder that cannot be written. It returns other errors, including nil,
+// full disk, a broken one, or a folder that cannot be written. It returns other errors, including nil,
 // unchanged. Call it with errors of stages, which write into [Writer.Dir].
 func (s *Store) Diagnose(err error) error { return diagnose(s.dir, err) }
 
@@ -86,6 +86,8 @@ func diagnose(dir string, err error) error {
 		what = "the disk quota is used up: free some space, or name another folder with --store or ABLATE_STORE"
 	case errors.Is(err, syscall.EROFS):
 		what = "the folder cannot be written: its file system is read-only; name another folder with --store or ABLATE_STORE"
+	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.ESTALE):
+		what = "the disk or the file server does not work: see the log of the system, and run again when it works, or name another folder with --store or ABLATE_STORE"
 	case errors.Is(err, fs.ErrPermission):
 		what = "the folder cannot be written: let its owner share it (chmod -R g+rwX), or name another folder with --store or ABLATE_STORE"
 	default:
