@@ -33,7 +33,7 @@ type faults struct {
 	lease time.Duration
 	live  []*victim
 
-	damaged map[string]bool // artifacts and index entries of which a byte was changed
+	damaged map[string]bool // artifacts, index entries and journals of which a byte was changed
 	counts  map[string]int  // of faults by kind
 	sleep   sync.WaitGroup  // stopped processes that are to wake up
 }
@@ -43,6 +43,21 @@ type victim struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
 	log  bytes.Buffer
+
+	mu    sync.Mutex
+	fault diskfault.Fault // of the next operations on files of the store, its own and its workers'
+	left  int             // number of these operations
+}
+
+// decide is called before each operation on a file of the store.
+func (v *victim) decide(o diskfault.Op) diskfault.Fault {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.left == 0 || o.Name == diskfault.Remove {
+		return diskfault.Fault{}
+	}
+	v.left--
+	return v.fault
 }
 
 func (v *victim) alive() bool {
@@ -72,7 +87,11 @@ func (f *faults) start() {
 	}
 	v := &victim{cmd: f.command(args...), done: make(chan struct{})}
 	v.cmd.Stdout, v.cmd.Stderr = &v.log, &v.log
-	if err := v.cmd.Start(); err != nil {
+	_, err := diskfault.Start(v.cmd, f.store, v.decide)
+	if errors.Is(err, errors.ErrUnsupported) { // on another system, without write errors
+		err = v.cmd.Start()
+	}
+	if err != nil {
 		f.t.Fatal(err)
 	}
 	go func() { _ = v.cmd.Wait(); close(v.done) }()
@@ -97,7 +116,7 @@ func (f *faults) some() *victim {
 // inject injects one fault.
 func (f *faults) inject() {
 	v := f.some()
-	kind := []string{"kill", "kill", "kill", "kill stage", "term", "stop", "flip", "flip", "clock"}[f.r.IntN(9)]
+	kind := []string{"kill", "kill", "kill", "kill stage", "term", "stop", "flip", "flip", "clock", "write error", "write error"}[f.r.IntN(11)]
 	if v == nil && kind != "flip" {
 		return
 	}
@@ -128,6 +147,11 @@ func (f *faults) inject() {
 		for _, name := range files {
 			_ = os.Chtimes(name, at, at)
 		}
+	case "write error": // once, or for a while, as on a disk that is full until somebody frees space
+		v.mu.Lock()
+		v.fault = diskfault.Fault{Err: []syscall.Errno{syscall.EIO, syscall.ENOSPC}[f.r.IntN(2)], Short: f.r.IntN(2) == 0}
+		v.left = 1 + f.r.IntN(2)*f.r.IntN(100)
+		v.mu.Unlock()
 	}
 	f.counts[kind]++
 }
@@ -179,6 +203,7 @@ func (f *faults) flip() bool {
 		return false
 	}
 	rel, _ := filepath.Rel(f.store, path)
+	f.damaged[filepath.Base(rel)] = true
 	if parts := strings.Split(rel, string(filepath.Separator)); len(parts) > 2 {
 		f.damaged[parts[2]] = true
 	}
@@ -187,7 +212,7 @@ func (f *faults) flip() bool {
 }
 
 // twice returns the actions that were started after they had been finished, though no byte
-// of them was changed.
+// of them was changed. Journals in which a byte was changed do not count.
 func (f *faults) twice() (out []string) {
 	type event struct {
 		Kind, Action, Output string
@@ -197,6 +222,9 @@ func (f *faults) twice() (out []string) {
 	started := map[string][]time.Time{}
 	files, _ := filepath.Glob(filepath.Join(f.store, "studies", "*", "events", "*.jsonl"))
 	for _, name := range files {
+		if f.damaged[filepath.Base(name)] {
+			continue
+		}
 		file, err := os.Open(name)
 		if err != nil {
 			f.t.Fatal(err)
@@ -230,8 +258,8 @@ func (f *faults) twice() (out []string) {
 	return out
 }
 
-// TestFaults kills, stops and damages processes and files at random while runs and workers
-// compute a study on one store. The table and all artifacts are those of an undisturbed run,
+// TestFaults kills, stops and damages processes and files at random, and lets their operations
+// on files fail, while runs and workers compute a study on one store. The table and all artifacts are those of an undisturbed run,
 // and nothing that was finished has run twice. ABLATE_TEST_FAULTS is the number of faults and
 // ABLATE_TEST_SEED the seed, which the test prints.
 func TestFaults(t *testing.T) {

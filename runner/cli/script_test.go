@@ -20,6 +20,7 @@ import (
 
 	"ablate/models/backend"
 	"ablate/runner/cli"
+	"ablate/runner/internal/diskfault"
 )
 
 // miniature is a whole study that runs in seconds: one layer, few steps, and
@@ -55,7 +56,13 @@ schema.#Study & {
 `
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ablate": func() { os.Exit(cli.Main()) }})
+	testscript.Main(m, map[string]func(){"ablate": func() {
+		if err := diskfault.Enter(); err != nil { // only TestFaults asks for it
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(cli.Main())
+	}})
 }
 
 // plugin is the XLA plugin, without which the scripts cannot run.
