@@ -102,7 +102,7 @@ func (e *ForgetError) Error() string {
 // item is a file or folder that may be garbage. It is removed only if it did not change.
 type item struct {
 	path string
-	time time.Time
+	time time.Time // of its last change
 	size int64
 }
 
@@ -191,8 +191,7 @@ func (g *Garbage) findArtifacts(ctx context.Context, named map[OutputID]bool, ne
 		if err != nil {
 			continue
 		}
-		info, err := os.Lstat(p)
-		if absent(err) {
+		if _, err := os.Lstat(p); absent(err) {
 			continue
 		} else if err != nil {
 			return g.s.unreadable(err)
@@ -200,11 +199,12 @@ func (g *Garbage) findArtifacts(ctx context.Context, named map[OutputID]bool, ne
 		if _, ok := needed[id]; ok {
 			continue
 		}
-		if named[id] || info.ModTime().After(before) {
+		at := touched(p)
+		if named[id] || at.After(before) {
 			g.Spared.add(sizeOf(p))
 			continue
 		}
-		x := item{p, info.ModTime(), sizeOf(p)}
+		x := item{p, at, sizeOf(p)}
 		g.artifacts = append(g.artifacts, x)
 		g.Artifacts.add(x.size)
 	}

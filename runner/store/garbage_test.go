@@ -404,3 +404,44 @@ func TestQuarantine(t *testing.T) {
 		}
 	}
 }
+
+// TestChangedGarbage: what changes in the moment before it is moved away goes back.
+func TestChangedGarbage(t *testing.T) {
+	s, _, _, m := two(t)
+	lost := Key{Stage: "lost"}.ID()
+	write(t, s.dir, map[string]string{"partial/" + lost.String() + "/abc/state": "old", "failed/" + lost.String(): "old"})
+	age(t, s.dir)
+	now := time.Now()
+	for path, change := range map[string]func(){
+		s.partial(lost):           func() { write(t, s.partial(lost), map[string]string{"abc/state": "new"}) },
+		s.failed(lost):            func() { write(t, s.dir, map[string]string{"failed/" + lost.String(): "new"}) },
+		s.artifact(m["e"].Output): func() { _ = os.Chtimes(s.artifact(m["e"].Output), now, now) },
+	} {
+		r := removal{s: s, dir: s.tempName(), progress: func(int, int) {}}
+		if err := s.folder(r.dir); err != nil {
+			t.Fatal(err)
+		}
+		x := item{path: path, time: touched(path)}
+		s.step = func(at string) {
+			if at == "taking" {
+				change()
+			}
+		}
+		if err := r.remove(t.Context(), x); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(path); err != nil || touched(path).Equal(x.time) {
+			t.Errorf("%s: %v, changed at %v", path, err, touched(path))
+		}
+		s.step = nil
+		if err := r.remove(t.Context(), item{path: path, time: touched(path)}); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(path); !absent(err) {
+			t.Errorf("%s is not removed: %v", path, err)
+		}
+		if err := os.RemoveAll(r.dir); err != nil {
+			t.Error(err)
+		}
+	}
+}

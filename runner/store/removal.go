@@ -39,7 +39,7 @@ func (g *Garbage) Remove(ctx context.Context, progress func(done, total int)) er
 	}
 	for _, list := range [][]item{g.states, g.failures, g.quarantine} {
 		for _, x := range list {
-			if id, err := ParseActionID(filepath.Base(x.path)); err == nil && busy[id] || !touched(x.path).Equal(x.time) {
+			if id, err := ParseActionID(filepath.Base(x.path)); err == nil && busy[id] {
 				r.done()
 				continue
 			}
@@ -131,16 +131,16 @@ func (r *removal) removeArtifacts(ctx context.Context, list []item) error {
 			r.done()
 			continue
 		}
-		if err := r.removeArtifact(ctx, x); err != nil {
+		if err := r.remove(ctx, x); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// removeArtifact removes an artifact, unless it has changed. A commit of equal bytes changes
-// its time, perhaps in the moment before it is moved away: then it goes back.
-func (r *removal) removeArtifact(ctx context.Context, x item) error {
+// remove removes a file or folder, unless it has changed: also in the moment before it is moved
+// away, and then it goes back. A commit of equal bytes changes the time of an artifact.
+func (r *removal) remove(ctx context.Context, x item) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -150,35 +150,19 @@ func (r *removal) removeArtifact(ctx context.Context, x item) error {
 	}
 	r.s.at("moved")
 	away := r.path(x)
-	if info, err := os.Lstat(away); err == nil && !info.ModTime().Equal(x.time) && os.Rename(away, x.path) == nil {
-		return nil
+	if !touched(away).Equal(x.time) {
+		_ = place(away, x.path) // unless there is a newer one
 	}
 	return r.s.fail(os.RemoveAll(away))
 }
 
-// remove moves a file or folder away, and then removes it.
-func (r *removal) remove(ctx context.Context, x item) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err := os.Rename(x.path, r.path(x)); err != nil && !absent(err) {
-		return r.s.fail(err)
-	}
-	r.s.at("moved")
-	defer r.done()
-	return r.s.fail(os.RemoveAll(r.path(x)))
-}
-
 // take moves a file or folder away, unless it has changed or is gone.
 func (r *removal) take(x item) (bool, error) {
-	info, err := os.Lstat(x.path)
-	if absent(err) || err == nil && !info.ModTime().Equal(x.time) {
+	if !touched(x.path).Equal(x.time) {
 		return false, nil
 	}
 	r.s.at("taking")
-	if err == nil {
-		err = os.Rename(x.path, r.path(x))
-	}
+	err := os.Rename(x.path, r.path(x))
 	if absent(err) {
 		return false, nil
 	}
