@@ -298,9 +298,9 @@ func TestNoopFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			clear(all)
-			for name, o := range out.Outputs {
+			for a, o := range out.Outputs.All() {
 				if _, err := s.Artifact(t.Context(), o.ID); err == nil {
-					all[name] = o.ID.String()
+					all[a.Name.String()] = o.ID.String()
 				}
 			}
 			if len(all) == noopActions {
