@@ -11,9 +11,9 @@ run study="experiments/quickstart" *args:
 test *args="./...":
     go test {{args}}
 
-# benchmarks: plans against Hydra, training steps against JAX, the quickstart study (needs Python)
-bench:
-    bash .ci/bench
+# benchmarks (need Python): plans against Hydra, training steps against JAX, the quickstart study; or one: just bench actions
+bench *args:
+    bash .ci/bench {{args}}
 
 # format every Go file
 fmt:
