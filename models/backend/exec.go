@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -113,6 +115,26 @@ func Put(b Backend, x []float32, dims ...int) (*tensors.Tensor, error) {
 
 // Float32s copies an array's values to the host.
 func Float32s(t *tensors.Tensor) []float32 { return tensors.MustCopyFlatData[float32](t) }
+
+// View calls use with the bytes of an array's values, little-endian. They are those of the
+// array itself where the host can read these, and otherwise a copy, which does not stay. use
+// must not change or keep them.
+func View(t *tensors.Tensor, use func([]byte) error) error {
+	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+		return errors.New("this processor is not little-endian, as the bytes of a file are")
+	}
+	if t.Size() == 0 {
+		return use(nil)
+	}
+	if !t.IsLocal() {
+		defer t.FinalizeLocal() // the copy of an array that the host cannot read
+	}
+	var err error
+	if e := t.ConstBytes(func(b []byte) { err = use(b) }); e != nil {
+		return e
+	}
+	return err
+}
 
 // Free releases arrays on the device before the garbage collector would.
 func Free(ts ...*tensors.Tensor) {

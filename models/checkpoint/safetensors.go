@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/google/renameio/v2"
 )
 
 // maxHeader bounds the header: 16 MiB name some 150,000 tensors. The reference
@@ -205,22 +207,25 @@ func object[V any](b []byte) (map[string]V, error) {
 
 // Encode writes tensors sorted by name, the header padded to 8 bytes.
 func Encode(w io.Writer, tensors map[string]Tensor) error {
-	names := make([]string, 0, len(tensors))
-	for name := range tensors {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	_, err := encode(w, sources(tensors))
+	return err
+}
+
+// encode writes tensors as Encode does, and returns where in the file each of them begins.
+func encode(w io.Writer, tensors map[string]Source) (map[string]int64, error) {
+	names := slices.Sorted(maps.Keys(tensors))
 	header := []byte(`{"` + metadata + `":{"format":"pt"}`)
-	at := 0
+	at, begins, sizes := 0, map[string]int64{}, map[string]int{}
 	for _, name := range names {
 		t := tensors[name]
 		if name == metadata || !utf8.ValidString(name) {
-			return fmt.Errorf("a tensor cannot be named %q", name)
+			return nil, fmt.Errorf("a tensor cannot be named %q", name)
 		}
 		n, err := size(t.Shape)
-		if err != nil || n*width[t.DType] != len(t.Data) || width[t.DType] == 0 {
-			return fmt.Errorf("tensor %q: %d bytes do not fit shape %v of %s", name, len(t.Data), t.Shape, t.DType)
+		if err != nil || width[t.DType] == 0 {
+			return nil, fmt.Errorf("tensor %q: shape %v of %s cannot be written", name, t.Shape, t.DType)
 		}
+		n *= width[t.DType]
 		shape := t.Shape
 		if shape == nil {
 			shape = []int{}
@@ -229,33 +234,51 @@ func Encode(w io.Writer, tensors map[string]Tensor) error {
 			DType   string `json:"dtype"`
 			Shape   []int  `json:"shape"`
 			Offsets [2]int `json:"data_offsets"`
-		}{t.DType, shape, [2]int{at, at + len(t.Data)}})
+		}{t.DType, shape, [2]int{at, at + n}})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		key, err := json.Marshal(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		header = append(append(append(append(header, ','), key...), ':'), e...)
-		at += len(t.Data)
+		begins[name], sizes[name] = int64(at), n
+		at += n
 	}
 	header = append(header, '}')
 	for len(header)%8 != 0 {
 		header = append(header, ' ')
 	}
 	if err := binary.Write(w, binary.LittleEndian, uint64(len(header))); err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := w.Write(header); err != nil {
-		return err
+		return nil, err
 	}
 	for _, name := range names {
-		if _, err := w.Write(tensors[name].Data); err != nil {
-			return err
+		begins[name] += int64(8 + len(header))
+		c := counter{w: w}
+		if err := tensors[name].Write(&c); err != nil {
+			return nil, err
+		}
+		if c.n != sizes[name] {
+			return nil, fmt.Errorf("tensor %q: %d bytes do not fit shape %v of %s", name, c.n, tensors[name].Shape, tensors[name].DType)
 		}
 	}
-	return nil
+	return begins, nil
+}
+
+// A counter counts the bytes that are written.
+type counter struct {
+	w io.Writer
+	n int
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += n
+	return n, err
 }
 
 // ReadFile reads a safetensors file.
@@ -276,5 +299,53 @@ func ReadFile(path string) (map[string]Tensor, error) {
 
 // WriteFile writes a safetensors file atomically.
 func WriteFile(path string, tensors map[string]Tensor) error {
-	return replace(path, func(w io.Writer) error { return Encode(w, tensors) })
+	p, err := Prepare(path, sources(tensors))
+	if err != nil {
+		return err
+	}
+	return p.Publish()
 }
+
+// A Pending is a safetensors file that is written and does not have its name yet. The caller
+// must call Publish or Abort.
+type Pending struct {
+	path   string
+	f      *renameio.PendingFile
+	begins map[string]int64 // where each tensor begins
+	shapes map[string]Source
+}
+
+// Prepare writes a safetensors file beside path. It calls the tensors' Write in the order of
+// their names.
+func Prepare(path string, tensors map[string]Source) (*Pending, error) {
+	p := &Pending{path: path, shapes: tensors}
+	var err error
+	p.f, err = pending(path, func(w io.Writer) (err error) {
+		p.begins, err = encode(w, tensors)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Set replaces the bytes of a tensor, by as many others.
+func (p *Pending) Set(name string, data []byte) error {
+	at, ok := p.begins[name]
+	t := p.shapes[name]
+	if n, err := size(t.Shape); !ok || err != nil || n*width[t.DType] != len(data) {
+		return fmt.Errorf("%s: tensor %q has other than %d bytes", p.path, name, len(data))
+	}
+	if _, err := p.f.WriteAt(data, at); err != nil {
+		return fmt.Errorf("%s: %w", p.path, err)
+	}
+	return nil
+}
+
+// Publish makes the file durable and then gives it its name, in the place of an earlier file.
+// After an error or a crash, the earlier file is there.
+func (p *Pending) Publish() error { return publish(p.path, p.f) }
+
+// Abort removes the file.
+func (p *Pending) Abort() error { return p.f.Cleanup() }

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
 )
 
@@ -11,6 +12,26 @@ type Tensor struct {
 	DType string // F32, F16, BF16, F64, I64, I32, I16, I8, U8 or BOOL
 	Shape []int
 	Data  []byte
+}
+
+// A Source is a tensor whose bytes are asked for when they are written, so that large ones need
+// not be copied.
+type Source struct {
+	DType string
+	Shape []int
+	Write func(w io.Writer) error // all bytes, the values little-endian
+}
+
+// sources returns tensors as sources.
+func sources(tensors map[string]Tensor) map[string]Source {
+	out := make(map[string]Source, len(tensors))
+	for name, t := range tensors {
+		out[name] = Source{t.DType, t.Shape, func(w io.Writer) error {
+			_, err := w.Write(t.Data)
+			return err
+		}}
+	}
+	return out
 }
 
 // width is the number of bytes of a value, by type.

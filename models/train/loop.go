@@ -7,6 +7,8 @@ import (
 	"encoding/gob"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"maps"
 	"os"
 	"reflect"
@@ -42,9 +44,10 @@ type Loop struct {
 	// Progress, if set, is called at each point of the curve.
 	Progress func(step, total int)
 
-	curve *Curve
-	sums  []float64
-	norms norms
+	curve  *Curve
+	sums   []float64
+	norms  norms
+	saving chan error // of the state that is being published; nil if there is none
 }
 
 // norms are the gradient's norms of the updates since the last point of the curve. A step
@@ -94,8 +97,16 @@ func (r Resume) Member(i, steps int) Resume {
 }
 
 // Run takes the remaining steps and returns the curve. It ends early with ctx's cause
-// if ctx ends.
+// if ctx ends. When it returns, the last state that it saved is on the disk.
 func (l *Loop) Run(ctx context.Context) (*Curve, error) {
+	curve, err := l.run(ctx)
+	if unsaved := l.published(true); unsaved != nil {
+		return nil, errors.Join(err, unsaved)
+	}
+	return curve, err
+}
+
+func (l *Loop) run(ctx context.Context) (*Curve, error) {
 	l.begin()
 	from, err := l.load()
 	if err != nil {
@@ -149,6 +160,9 @@ func (l *Loop) Run(ctx context.Context) (*Curve, error) {
 			}
 			saved = step + 1
 		}
+		if err := l.published(false); err != nil {
+			return nil, err
+		}
 	}
 	return l.curve, nil
 }
@@ -187,11 +201,16 @@ func digest(file map[string]checkpoint.Tensor) []byte {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(file)) {
 		if t := file[name]; name != digestName {
-			fmt.Fprintf(h, "%q %s %v %d\n", name, t.DType, t.Shape, len(t.Data))
+			head(h, name, t.DType, t.Shape, len(t.Data))
 			h.Write(t.Data)
 		}
 	}
 	return h.Sum(nil)
+}
+
+// head adds to a digest what it has of a tensor beside its bytes.
+func head(h hash.Hash, name, dtype string, shape []int, size int) {
+	fmt.Fprintf(h, "%q %s %v %d\n", name, dtype, shape, size)
 }
 
 // groups returns the groups of arrays of a state file, by the prefix of their names.
@@ -199,12 +218,24 @@ func (s *State) groups() map[string]*[]*tensors.Tensor {
 	return map[string]*[]*tensors.Tensor{"params.": &s.params, "first.": &s.first, "second.": &s.second, "average.": &s.average, "sum.": &s.sum}
 }
 
-// save writes the whole state, after so many steps.
+// save writes the whole state, after so many steps. It copies no array: the digest is computed
+// of the bytes as they are written, and the state may change when save returns. Another
+// goroutine makes the file durable and then gives it its name, so that the training goes on
+// while the disk writes; until then, the state that was saved before is there.
 func (l *Loop) save(step int) error {
-	s, file := l.State, map[string]checkpoint.Tensor{}
+	if err := l.published(true); err != nil {
+		return err
+	}
+	s, file, sum := l.State, map[string]checkpoint.Source{}, sha256.New()
+	add := func(name string, shape []int, dtype string, size int, use func(func([]byte) error) error) {
+		file[name] = checkpoint.Source{DType: dtype, Shape: shape, Write: func(w io.Writer) error {
+			head(sum, name, dtype, shape, size)
+			return use(func(b []byte) error { return digested(w, sum, b) })
+		}}
+	}
 	put := func(prefix string, lay layout, arrays []*tensors.Tensor) {
 		for i, p := range lay.arrays {
-			file[prefix+p.Name] = checkpoint.Floats(backend.Float32s(arrays[i]), p.Shape...)
+			add(prefix+p.Name, p.Shape, "F32", 4*p.Size(), func(use func([]byte) error) error { return backend.View(arrays[i], use) })
 		}
 	}
 	for prefix, arrays := range s.groups() {
@@ -226,10 +257,48 @@ func (l *Loop) save(step int) error {
 			return fmt.Errorf("saving a training: %w", err)
 		}
 	}
-	file[hostName] = checkpoint.Bytes(host.Bytes(), host.Len())
-	sum := digest(file)
-	file[digestName] = checkpoint.Bytes(sum, len(sum))
-	return checkpoint.WriteFile(l.Resume.File, file)
+	add(hostName, []int{host.Len()}, "U8", host.Len(), func(use func([]byte) error) error { return use(host.Bytes()) })
+	// The digest's place is among the other tensors, before some of those that it is of.
+	file[digestName] = checkpoint.Source{DType: "U8", Shape: []int{sha256.Size}, Write: func(w io.Writer) error {
+		_, err := w.Write(make([]byte, sha256.Size))
+		return err
+	}}
+	pending, err := checkpoint.Prepare(l.Resume.File, file)
+	if err != nil {
+		return err
+	}
+	if err := pending.Set(digestName, sum.Sum(nil)); err != nil {
+		return errors.Join(err, pending.Abort())
+	}
+	saving := make(chan error, 1)
+	go func() { saving <- pending.Publish() }()
+	l.saving = saving
+	return nil
+}
+
+// digested writes b and adds it to a digest, in portions that stay in the processor's cache.
+func digested(w io.Writer, h hash.Hash, b []byte) error {
+	for portion := range slices.Chunk(b, 256<<10) {
+		h.Write(portion)
+		if _, err := w.Write(portion); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// published returns the error of the state that was saved last, if it is published; it waits
+// for that if told so.
+func (l *Loop) published(wait bool) error {
+	if l.saving == nil {
+		return nil
+	}
+	if !wait && len(l.saving) == 0 {
+		return nil
+	}
+	err := <-l.saving
+	l.saving = nil
+	return err
 }
 
 // load restores a saved state, if there is one, and returns its number of steps.
