@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 )
 
 // A row is a program and its rounds.
@@ -13,6 +12,9 @@ type row struct {
 	name   string
 	rounds []timing
 }
+
+// synced is how many files the disk syncs in a round.
+const synced = 1000
 
 // compare measures everything in turns and prints a table.
 func compare(dir, python string, n, rounds int) error {
@@ -33,11 +35,12 @@ func compare(dir, python string, n, rounds int) error {
 	}
 	rows := []row{{name: "ablate, in one process"}, {name: "ablate, in worker processes"}, {name: "the disk, one file after the other"}}
 	measure := []func(dir string) (timing, error){
-		func(dir string) (timing, error) { return rated(n)(actions(dir, inside{}, n)) },
-		func(dir string) (timing, error) { return rated(n)(pooled(dir, n)) },
+		func(dir string) (timing, error) { return actions(dir, inside{}, n, func() {}) },
+		func(dir string) (timing, error) { return pooled(dir, n) },
 		func(dir string) (timing, error) {
-			took, err := disk(dir, 1000)
-			return timing{rate: 1000 / took.Seconds()}, err
+			used := spent()
+			took, err := disk(dir, synced)
+			return timing{rate: synced / took.Seconds(), processor: (spent() - used) / synced}, err
 		},
 	}
 	found := "no peers"
@@ -68,28 +71,25 @@ func compare(dir, python string, n, rounds int) error {
 		}
 	}
 	fmt.Printf("%d rounds, %s; %s\n\n", rounds, found, used())
-	fmt.Println("| program | jobs/s, median (range) | ablate in worker processes: times as many | start, s | nothing to do, s |")
-	fmt.Println("|---|---|---|---|---|")
+	fmt.Println("| program | jobs/s, median (range) | ablate in worker processes: times as many | processor time of a job, ms | start, s | nothing to do, s |")
+	fmt.Println("|---|---|---|---|---|---|")
 	ours := middle(rows[1].all(func(t timing) float64 { return t.rate }))
 	for _, r := range rows {
 		rates := r.all(func(t timing) float64 { return t.rate })
-		start, nothing := "", ""
-		if s := middle(r.all(func(t timing) float64 { return t.start })); s > 0 {
-			start = fmt.Sprintf("%.2f", s)
+		cell := func(of func(timing) float64, format string) string {
+			if x := middle(r.all(of)); x > 0 {
+				return fmt.Sprintf(format, x)
+			}
+			return ""
 		}
-		if s := middle(r.all(func(t timing) float64 { return t.nothing })); s > 0 {
-			nothing = fmt.Sprintf("%.2f for %d jobs", s, r.rounds[0].jobs)
+		nothing := cell(func(t timing) float64 { return t.nothing }, "%.2f")
+		if nothing != "" {
+			nothing += fmt.Sprintf(" for %d jobs", r.rounds[0].jobs)
 		}
-		fmt.Printf("| %s | %.0f (%.0f to %.0f) | %.2g | %s | %s |\n", r.name, middle(rates), slices.Min(rates), slices.Max(rates), ours/middle(rates), start, nothing)
+		fmt.Printf("| %s | %.0f (%.0f to %.0f) | %.2g | %s | %s | %s |\n", r.name, middle(rates), slices.Min(rates), slices.Max(rates), ours/middle(rates),
+			cell(func(t timing) float64 { return 1000 * t.processor }, "%.2f"), cell(func(t timing) float64 { return t.start }, "%.2f"), nothing)
 	}
 	return nil
-}
-
-// rated returns the timing of a run of n actions.
-func rated(n int) func(computed, found time.Duration, err error) (timing, error) {
-	return func(computed, found time.Duration, err error) (timing, error) {
-		return timing{rate: float64(n) / computed.Seconds(), jobs: n, nothing: found.Seconds()}, err
-	}
 }
 
 // all returns a value of all rounds.

@@ -7,10 +7,11 @@
 // rate at which the disk syncs such files one after the other, and, where PYTHON has the
 // packages snakemake, hydra-core and optuna, how many such jobs these run a second.
 //
-//	go run ./runner/run/bench -study DIR -ablate BINARY [-j 2]
+//	go run ./runner/run/bench -study DIR -ablate BINARY | -store DIR [-j 2]
 //
 // It runs a study with an empty store and compares the run's time with the time that its
-// stages compute: where the rest goes, as a share of that time.
+// stages compute: where the rest goes, as a share of that time. With -store it does so for a run
+// that is in a store already.
 package main
 
 import (
@@ -33,10 +34,14 @@ func main() {
 	python := flag.String("python", "", "a `Python` with snakemake, hydra-core and optuna; empty measures ablate and the disk only")
 	study := flag.String("study", "", "`folder` of a study whose overhead is measured instead")
 	ablate := flag.String("ablate", "ablate", "the `binary` that runs the study")
+	done := flag.String("store", "", "`folder` of a store in which one run has computed the study")
 	jobs := flag.Int("j", 2, "`number` of workers of the study")
 	flag.Parse()
 	run := func() error { return compare(*dir, *python, *n, *rounds) }
-	if *study != "" {
+	switch {
+	case *done != "":
+		run = func() error { return recorded(*done, *study, *jobs) }
+	case *study != "":
 		run = func() error { return overhead(*ablate, *study, *dir, *jobs) }
 	}
 	if err := run(); err != nil {

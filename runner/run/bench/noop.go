@@ -42,19 +42,20 @@ func (inside) Do(ctx context.Context, t launch.Task, _ string, progress func(lau
 // slots is the number of actions that are computed at the same time.
 const slots = 2
 
-// actions computes n actions in a new store in dir, and looks them up again.
-func actions(dir string, w run.Worker, n int) (computed, found time.Duration, err error) {
+// actions computes n actions in a new store in dir, and looks them up again. done is called
+// between the two.
+func actions(dir string, w run.Worker, n int, done func()) (t timing, err error) {
 	s, err := store.Open(filepath.Join(dir, "store"))
 	if err != nil {
-		return 0, 0, err
+		return t, err
 	}
 	study, err := s.ClaimStudy("bench", dir, "xla:cpu")
 	if err != nil {
-		return 0, 0, err
+		return t, err
 	}
 	j, err := s.OpenJournal(study)
 	if err != nil {
-		return 0, 0, err
+		return t, err
 	}
 	defer j.Close()
 	g := layout.Empty()
@@ -62,31 +63,36 @@ func actions(dir string, w run.Worker, n int) (computed, found time.Duration, er
 		g.Add(stage.Kinds()[0], stage.PromptsParams{Seed: int64(i + 1), List: "bench", Rows: 1}) // reads no other stage
 	}
 	o := run.Options{Slots: slots, Backend: "xla:cpu", Study: "bench"}
-	start := time.Now()
+	used, start := spent(), time.Now()
 	out, err := run.Run(context.Background(), g, s, j, w, o)
 	if err != nil || out.Ran != n {
-		return 0, 0, fmt.Errorf("%d of %d actions ran, %d failed: %w", out.Ran, n, len(out.Failures), err)
+		return t, fmt.Errorf("%d of %d actions ran, %d failed: %w", out.Ran, n, len(out.Failures), err)
 	}
-	computed, start = time.Since(start), time.Now()
+	t.rate, t.jobs = float64(n)/time.Since(start).Seconds(), n
+	done()
+	t.processor = (spent() - used) / float64(n)
+	start = time.Now()
 	out, err = run.Run(context.Background(), g, s, j, w, o)
 	if err != nil || out.Cached != n {
-		return 0, 0, fmt.Errorf("%d of %d actions were found: %w", out.Cached, n, err)
+		return t, fmt.Errorf("%d of %d actions were found: %w", out.Cached, n, err)
 	}
-	return computed, time.Since(start), nil
+	t.nothing = time.Since(start).Seconds()
+	return t, nil
 }
 
-// pooled computes n actions in worker processes, as a run does. The start of the workers is
-// not in the time.
-func pooled(dir string, n int) (computed, found time.Duration, err error) {
+// pooled computes n actions in worker processes, as a run does. The workers are started
+// before.
+func pooled(dir string, n int) (timing, error) {
 	pool, err := launch.NewPool(launch.Options{Workers: slots, Pin: true})
 	if err != nil {
-		return 0, 0, err
+		return timing{}, err
 	}
 	defer pool.Close()
-	if _, _, err := actions(filepath.Join(dir, "warm"), pool, 10*slots); err != nil {
-		return 0, 0, err
+	if _, err := actions(filepath.Join(dir, "warm"), pool, 10*slots, func() {}); err != nil {
+		return timing{}, err
 	}
-	return actions(filepath.Join(dir, "all"), pool, n)
+	// The processor time of a worker is known when it has ended.
+	return actions(filepath.Join(dir, "all"), pool, n, func() { _ = pool.Close() })
 }
 
 // disk writes n files of 1 KB and syncs them one after the other.

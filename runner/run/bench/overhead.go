@@ -30,45 +30,73 @@ func overhead(ablate, study, dir string, workers int) error {
 	if err != nil {
 		return err
 	}
+	at := filepath.Join(tmp, "store")
 	start := time.Now()
-	out, err := exec.Command(ablate, "run", study, "--store", filepath.Join(tmp, "store"), "-j", fmt.Sprint(workers)).CombinedOutput()
+	out, err := exec.Command(ablate, "run", study, "--store", at, "-j", fmt.Sprint(workers)).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s run %s: %w: %s", ablate, study, err, out)
 	}
 	wall := time.Since(start).Seconds()
-	machine := used()
-	s, err := store.Open(filepath.Join(tmp, "store"))
+	fmt.Println(used())
+	tasks, _, err := read(at, filepath.Base(study), start)
 	if err != nil {
 		return err
 	}
-	folders, err := filepath.Glob(filepath.Join(s.Dir(), "studies", "*"))
-	if err != nil || len(folders) != 1 {
-		return fmt.Errorf("%s has %d folders of studies, want 1: %w", s.Dir(), len(folders), err)
-	}
-	tasks, err := read(s, folders[0], start)
-	if err != nil {
-		return err
-	}
-	l := account(tasks, workers, wall)
-	share := func(x float64) string { return fmt.Sprintf("%.1f s, %.2f %%", x, 100*x/l.compute) }
-	fmt.Printf("%s: %s\n", study, machine)
-	fmt.Printf("%d actions on %d workers in %.1f s; their computing takes %.1f s of a worker together. Beside it, as shares of it:\n", len(tasks), workers, wall, l.compute)
-	fmt.Printf("  workers idle before the first action begins: %s\n", share(l.before))
-	fmt.Printf("  workers idle after the last action is stored: %s\n", share(l.after))
-	fmt.Printf("  workers idle although an action is ready:    %s\n", share(l.ready))
-	fmt.Printf("  workers idle until a result is stored:       %s\n", share(l.storing))
-	fmt.Printf("overhead of the runner, the sum of these:      %s\n", share(l.before+l.after+l.ready+l.storing))
-	fmt.Printf("workers idle because each action that is left needs one that is being computed: %s\n", share(l.idle))
+	show(tasks, workers, wall)
 	return nil
 }
 
-// read returns the tasks of a study that was run once.
-func read(s *store.Store, folder string, start time.Time) ([]task, error) {
+// recorded prints where the time of the workers went in a run that is in a store: all of a
+// study's actions were computed by one run. It counts from the first action to the last.
+func recorded(at, study string, workers int) error {
+	tasks, wall, err := read(at, filepath.Base(study), time.Time{})
+	if err != nil {
+		return err
+	}
+	show(tasks, workers, wall)
+	return nil
+}
+
+func show(tasks []task, workers int, wall float64) {
+	l := account(tasks, workers, wall)
+	lost := l.before + l.after + l.ready + l.storing
+	fmt.Printf("%d actions on %d workers in %.1f s, which compute %.1f s together. As shares of that:\n", len(tasks), workers, wall, l.compute)
+	type line struct {
+		what  string
+		worth float64
+	}
+	var lines []line
+	if l.before+l.after > 0 { // of a recorded run they are not known
+		lines = []line{{"idle before the first action begins", l.before}, {"idle after the last result is stored", l.after}}
+	}
+	for _, x := range append(lines, []line{
+		{"idle although an action is ready", l.ready},
+		{"idle until a result is stored", l.storing},
+		{"the runner's overhead, which is the sum of these", lost},
+		{"idle because what is left needs an action that is being computed", l.idle},
+	}...) {
+		fmt.Printf("%8.2f %%  %6.1f s  %s\n", 100*x.worth/l.compute, x.worth, x.what)
+	}
+}
+
+// read returns the tasks of a study that was run once, and the time from start until the last
+// result was stored. Without a start, the run began with its first action.
+func read(at, study string, start time.Time) (tasks []task, wall float64, err error) {
+	s, err := store.Open(at)
+	if err != nil {
+		return nil, 0, err
+	}
+	folder := filepath.Join(s.Dir(), "studies", study)
 	events, _, err := store.ReadJournal(folder)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var tasks []task
+	if len(events) == 0 {
+		return nil, 0, fmt.Errorf("%s: the run computed nothing, or it is of another version", folder)
+	}
+	if start.IsZero() {
+		start = events[0].Time
+	}
 	began, made := map[store.ActionID]time.Time{}, map[store.OutputID]int{}
 	for _, e := range events {
 		switch e.Kind {
@@ -77,11 +105,11 @@ func read(s *store.Store, folder string, start time.Time) ([]task, error) {
 		case store.Finished:
 			entry, err := s.Index(e.Action)
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			key, err := store.ParseKey(entry.Key)
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			t := task{begin: began[e.Action].Sub(start).Seconds(), stored: e.Time.Sub(start).Seconds()}
 			t.end = t.begin + e.Seconds
@@ -95,13 +123,13 @@ func read(s *store.Store, folder string, start time.Time) ([]task, error) {
 			}
 			tasks = append(tasks, t)
 		default:
-			return nil, fmt.Errorf("%s: an attempt %s: measure a study whose actions all succeed", e.Action.Short(), e.Kind)
+			return nil, 0, fmt.Errorf("%s: an attempt %s: measure a study whose actions all succeed", e.Action.Short(), e.Kind)
 		}
 	}
-	if len(tasks) == 0 {
-		return nil, fmt.Errorf("%s: the run computed nothing", folder)
+	for _, t := range tasks {
+		wall = max(wall, t.stored)
 	}
-	return tasks, nil
+	return tasks, wall, nil
 }
 
 // A ledger has the seconds that workers computed and were idle.

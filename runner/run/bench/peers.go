@@ -51,44 +51,45 @@ print("Python " + python_version() + "".join(f", {p} {version(p)}" for p in ("sn
 	return strings.TrimSpace(string(out)), nil
 }
 
-// A timing is one round of a program.
+// A timing is one round of a program. What is not measured is 0.
 type timing struct {
-	rate    float64 // jobs a second, without the program's start
-	start   float64 // seconds until the first job, by extrapolation
-	jobs    int     // that it finds done
-	nothing float64 // seconds that this takes, with the program's start; 0 if it does not do that
+	rate      float64 // jobs a second, without the program's start
+	processor float64 // seconds of processors for a job, without those of the program's start
+	start     float64 // seconds until the first job, by extrapolation
+	jobs      int     // that it finds done
+	nothing   float64 // seconds that this takes; of peers with the program's start
 }
 
 // measure runs a peer in dir.
 func (p peer) measure(python, peers, dir string) (timing, error) {
-	run := func(jobs int) (float64, error) {
+	run := func(jobs int) (took, processor float64, err error) {
 		in := filepath.Join(dir, fmt.Sprint(jobs))
 		if err := os.MkdirAll(in, 0o777); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		args := p.command(python, peers, jobs)
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Dir = in
-		start := time.Now()
+		used, start := spent(), time.Now()
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return 0, fmt.Errorf("%s: %w: %s", p.name, err, out)
+			return 0, 0, fmt.Errorf("%s: %w: %s", p.name, err, out)
 		}
-		took := time.Since(start).Seconds()
-		return took, written(in, jobs)
+		return time.Since(start).Seconds(), spent() - used, written(in, jobs)
 	}
-	few, err := run(p.small)
+	few, little, err := run(p.small)
 	if err != nil {
 		return timing{}, err
 	}
-	many, err := run(p.large)
+	many, much, err := run(p.large)
 	if err != nil {
 		return timing{}, err
 	}
-	job := (many - few) / float64(p.large-p.small)
-	t := timing{rate: 1 / job, start: few - job*float64(p.small)}
+	n := float64(p.large - p.small)
+	job := (many - few) / n
+	t := timing{rate: 1 / job, processor: (much - little) / n, start: few - job*float64(p.small)}
 	if p.again {
 		t.jobs = p.large
-		t.nothing, err = run(p.large)
+		t.nothing, _, err = run(p.large)
 	}
 	return t, err
 }
