@@ -18,6 +18,9 @@ const synced = 1000
 
 // compare measures everything in turns and prints a table.
 func compare(dir, python string, n, rounds int) error {
+	if inMemory(dir) {
+		return fmt.Errorf("%s is in memory, where syncing does nothing: name a folder on a disk (-dir; in .ci/bench, TMPDIR)", dir)
+	}
 	tmp, err := os.MkdirTemp(dir, "bench-")
 	if err != nil {
 		return err

@@ -61,3 +61,10 @@ func model() string {
 	}
 	return runtime.GOARCH
 }
+
+// inMemory reports whether a folder is in a file system without a disk.
+func inMemory(dir string) bool {
+	const tmpfs = 0x01021994
+	var s syscall.Statfs_t
+	return syscall.Statfs(dir, &s) == nil && s.Type == tmpfs
+}
