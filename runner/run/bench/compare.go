@@ -89,7 +89,7 @@ func compare(dir, python string, n, rounds int) error {
 		if nothing != "" {
 			nothing += fmt.Sprintf(" for %d jobs", r.rounds[0].jobs)
 		}
-		fmt.Printf("| %s | %.0f (%.0f to %.0f) | %.2g | %s | %s | %s |\n", r.name, middle(rates), slices.Min(rates), slices.Max(rates), ours/middle(rates),
+		fmt.Printf("| %s | %.0f (%.0f to %.0f) | %.1f | %s | %s | %s |\n", r.name, middle(rates), slices.Min(rates), slices.Max(rates), ours/middle(rates),
 			cell(func(t timing) float64 { return 1000 * t.processor }, "%.2f"), cell(func(t timing) float64 { return t.start }, "%.2f"), nothing)
 	}
 	return nil
