@@ -28,6 +28,7 @@ import (
 	"ablate/experiments/language"
 	"ablate/runner/layout"
 	"ablate/runner/project"
+	"ablate/runner/stage"
 	"ablate/runner/store"
 )
 
@@ -135,7 +136,13 @@ func (c *copier) commit(a *layout.Action) error {
 	}
 	for _, f := range a.Kind.Def().Files {
 		data, err := os.ReadFile(filepath.Join(from, f.Name))
-		if errors.Is(err, fs.ErrNotExist) || !f.Tabled {
+		if errors.Is(err, fs.ErrNotExist) || !f.Tabled && a.Kind != stage.Draw {
+			continue
+		}
+		if !f.Tabled { // images, which the report shows, are large
+			if err := os.Link(filepath.Join(from, f.Name), filepath.Join(w.Dir(), f.Name)); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := errors.Join(err, os.WriteFile(filepath.Join(w.Dir(), f.Name), data, 0o666)); err != nil {
