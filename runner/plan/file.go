@@ -12,6 +12,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"ablate/runner/layout"
+	"ablate/runner/resource"
 	"ablate/runner/stage"
 )
 
@@ -39,9 +40,10 @@ type FileAction struct {
 	Lines    []string        `json:"lines,omitempty"`  // own lines of its key, to name later changes
 	Params   json.RawMessage `json:"params"`           // parameters of the stage
 	Inputs   []FileInput     `json:"inputs,omitempty"` // artifacts that it reads
-	View     string          `json:"view,omitempty"`   // row and seed of the first trial that needs it
-	Trial    string          `json:"trial,omitempty"`  // id of that trial
-	Turn     int             `json:"turn"`             // position in the order of running: lower ones first
+	Need     *resource.Need  `json:"resources,omitempty"`
+	View     string          `json:"view,omitempty"`  // row and seed of the first trial that needs it
+	Trial    string          `json:"trial,omitempty"` // id of that trial
+	Turn     int             `json:"turn"`            // position in the order of running: lower ones first
 }
 
 // FileInput is an input of an action.
@@ -71,6 +73,30 @@ func NewFile(g *layout.Graph, name, study, backend string, set, only []string) (
 		f.Actions[i] = x
 	}
 	return f, nil
+}
+
+// Require sets what the actions need of a machine.
+func (f *File) Require(needs Needs) {
+	for i, a := range f.Actions {
+		n := needs[stage.Kind(a.Stage)]
+		f.Actions[i].Need = &n
+	}
+}
+
+// Needs returns what the file says that an action needs of a machine.
+func (f *File) Needs() func(*layout.Action) resource.Need {
+	needs := map[string]resource.Need{}
+	for _, a := range f.Actions {
+		if a.Need != nil {
+			needs[a.Action] = *a.Need
+		}
+	}
+	return func(a *layout.Action) resource.Need {
+		if n, ok := needs[a.Name]; ok {
+			return n
+		}
+		return usual(a.Kind, f.Backend)
+	}
 }
 
 // Save writes a plan of a study to a file.

@@ -80,17 +80,23 @@ func random(t *rapid.T) {
 	for step := range 60 {
 		a.Begin()
 		if step > 5 { // the others run already
-			if g, ok := a.Take(first); ok {
+			if g, ok := a.Take("first", first); ok {
 				now = append(now, running{first, g})
 				check()
 				return
 			}
 			waited++
 		}
-		for range rapid.IntRange(0, 4).Draw(t, "needs") {
-			n := drawNeed(t, c)
-			if g, ok := a.Take(n); ok {
-				now = append(now, running{n, g})
+		hog := drawNeed(t, c)
+		if waited > 0 && rapid.Bool().Draw(t, "small") {
+			hog = Need{}
+		}
+		for i := range 9 { // as many as there is room for
+			if i > 4 || waited == 0 {
+				hog = drawNeed(t, c)
+			}
+			if g, ok := a.Take(fmt.Sprint(step, i), hog); ok {
+				now = append(now, running{hog, g})
 			}
 			check()
 		}
@@ -103,7 +109,7 @@ func random(t *rapid.T) {
 			now = slices.Delete(now, i, i+1)
 		}
 	}
-	t.Fatalf("%v never ran within %v", first, c)
+	t.Fatalf("%v never ran within %v, though %d others ended", first, c, waited)
 }
 
 // TestShare: actions share a GPU while their memory fits; one without a declared amount has
@@ -112,7 +118,7 @@ func TestShare(t *testing.T) {
 	a := NewAllocator(Capacity{CPUs: 8, GPUs: gpus(80, 80)})
 	take := func(n Need) string {
 		a.Begin()
-		g, ok := a.Take(n)
+		g, ok := a.Take("", n)
 		if !ok {
 			return "waits"
 		}
@@ -137,39 +143,47 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// TestReservation: what waits for a GPU keeps a CPU for it, and needs no GPU's others go on;
-// another one that waits for the same GPU keeps nothing more.
+// TestReservation: while an action waits for a GPU, others have the CPUs that it will not need,
+// or that it will get from the action that it waits for; another one that waits for the same
+// GPU keeps nothing.
 func TestReservation(t *testing.T) {
-	a := NewAllocator(Capacity{CPUs: 4, GPUs: gpus(80)})
-	a.Begin()
-	busy, _ := a.Take(Need{GPUs: 1}) // 3 CPUs are left
-	wait := func(n Need, want bool) Grant {
+	a := NewAllocator(Capacity{CPUs: 8, GPUs: gpus(80)})
+	take := func(name string, n Need, want bool) Grant {
 		t.Helper()
-		g, ok := a.Take(n)
+		g, ok := a.Take(name, n)
 		if ok != want {
-			t.Errorf("%v: %v, want %v", n, ok, want)
+			t.Errorf("%s %v: %v, want %v", name, n, ok, want)
 		}
 		return g
 	}
+	round := func() {
+		a.Begin()
+		take("b", Need{CPUs: 4, GPUs: 1}, false)
+		take("c", Need{CPUs: 4, GPUs: 1}, false)
+	}
 	a.Begin()
-	wait(Need{GPUs: 1}, false)
-	wait(Need{GPUs: 1}, false)
-	wait(Need{CPUs: 3}, false) // 2 are left beside the reservation
+	busy := take("a", Need{CPUs: 4, GPUs: 1}, true)
+	round()
+	three := take("three", Need{CPUs: 3}, true) // it leaves 4 for b, which has those of a
+	round()
+	take("two", Need{CPUs: 2}, false)
+	take("one", Need{}, true)
+	a.Give(busy) // 4 are free, and b begins
 	a.Begin()
-	wait(Need{GPUs: 1}, false)
-	one, two := wait(Need{}, true), wait(Need{}, true)
-	wait(Need{}, false)
+	busy = take("b", Need{CPUs: 4, GPUs: 1}, true)
+	take("c", Need{CPUs: 4, GPUs: 1}, false)
+	take("eight", Need{CPUs: 8}, false)
+	a.Give(three)
 	a.Give(busy)
 	a.Begin()
-	wait(Need{GPUs: 1}, true)
-	a.Give(one)
-	a.Give(two)
-	// Large ones first: nothing small overtakes.
+	busy = take("c", Need{CPUs: 4, GPUs: 1}, true)
+	take("eight", Need{CPUs: 8}, false)
+	take("small", Need{}, false) // eight would wait for it
+	// What waited before is as old as it was: what began meanwhile has not made it wait longer.
 	a.Begin()
-	wait(Need{CPUs: 4}, false)
-	wait(Need{}, false)
-	a.Begin()
-	wait(Need{CPUs: 3}, true)
+	take("eight", Need{CPUs: 8}, false)
+	take("small", Need{}, false)
+	a.Give(busy)
 }
 
 // TestAcquire: those that wait go first, in their order; one that gives up leaves nothing.
@@ -177,7 +191,7 @@ func TestAcquire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := NewAllocator(Capacity{CPUs: 2})
 		a.Begin()
-		g, _ := a.Take(Need{CPUs: 2})
+		g, _ := a.Take("", Need{CPUs: 2})
 		var order []int
 		for i, n := range []int{2, 1} {
 			go func() {
@@ -198,7 +212,7 @@ func TestAcquire(t *testing.T) {
 			t.Error(err)
 		}
 		a.Begin()
-		if _, ok := a.Take(Need{}); ok {
+		if _, ok := a.Take("", Need{}); ok {
 			t.Error("a round overtook")
 		}
 		a.Give(g)
@@ -207,7 +221,7 @@ func TestAcquire(t *testing.T) {
 			t.Errorf("order %v", order)
 		}
 		a.Begin()
-		if _, ok := a.Take(Need{CPUs: 2}); !ok {
+		if _, ok := a.Take("", Need{CPUs: 2}); !ok {
 			t.Error("something is still in use")
 		}
 	})

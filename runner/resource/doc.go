@@ -7,7 +7,7 @@
 // grants have a declared amount of its memory.
 //
 // Nothing here is in the key of an action. But the number of threads may change the last
-// digits of what XLA computes on the CPU: with two threads instead of one, all 152 artifacts
+// digits of what XLA computes on the CPU: with two threads instead of one, all 175 artifacts
 // of experiments/tiny were the same, and in one seed of experiments/quickstart the fine-tuning
 // was another, and all other stages that read the same were the same. So more threads than one
 // are a line of the environment that is kept with a result (runner/run, Machine.Of).

@@ -198,6 +198,7 @@ func (r *runner) progressed(id store.ActionID, p launch.Progress) {
 // checkInputs compares all bytes of an action's inputs with their digests, and computes
 // damaged ones again.
 func (r *runner) checkInputs(ctx context.Context, a *layout.Action, outputs outputs) error {
+	away := false
 	for _, in := range a.Inputs {
 		want := outputs[in.Action.Name]
 		_, err := r.s.Artifact(ctx, want.ID)
@@ -208,10 +209,16 @@ func (r *runner) checkInputs(ctx context.Context, a *layout.Action, outputs outp
 			return err
 		}
 		r.warnDamaged(in.Action, err)
+		// Repairs that wait for each other's CPUs would wait for ever.
+		r.room.Give(a.Name)
+		away = true
 		_, err, _ = r.repairs.Do(in.Action.Name, func() (any, error) { return nil, r.repair(ctx, in.Action, want) })
 		if err != nil {
 			return fmt.Errorf("its %s is damaged in the store: %w", in.Name, err)
 		}
+	}
+	if away {
+		return r.room.acquire(ctx, a.Name)
 	}
 	return nil
 }
@@ -225,6 +232,13 @@ func (r *runner) repair(ctx context.Context, a *layout.Action, want lookup.Outpu
 		inputs[in.Action.Name] = r.outputs[in.Action.Name]
 	}
 	r.mu.Unlock()
+	if err := r.room.misfit(a); err != nil {
+		return err
+	}
+	if err := r.room.acquire(ctx, a.Name); err != nil {
+		return err
+	}
+	defer r.room.Give(a.Name)
 	got, err := r.run(ctx, a, inputs, func() {})
 	if err == nil && got.ID != want.ID {
 		return fmt.Errorf("%s gave the output %s, and %s before: run again, so that later stages are computed from the new output",
@@ -243,7 +257,7 @@ func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs, bega
 		defer cancel()
 	}
 	start := store.Event{Kind: store.Started, Time: began, Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
-		Device: m.Device, Backend: m.Backend, Versions: m.Versions, CPU: m.CPU, Environment: m.Environment}
+		Device: m.Device, Backend: m.Backend, Versions: m.Versions, CPU: m.CPU, Environment: m.Of(a, r.o.Need(a))}
 	if len(a.Trials) > 0 {
 		start.Trial, start.View = a.Trials[0], a.Views[0]
 	}
@@ -293,12 +307,12 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 		t.Inputs[i.Name] = in[i.Action.Name].Dir
 	}
 	if a.Kind.Def().Trains {
-		if t.State, err = r.s.Partial(key.ID(), r.o.Machine.Environment); err != nil {
+		if t.State, err = r.s.Partial(key.ID(), r.o.Machine.Of(a, r.o.Need(a))); err != nil {
 			return out, did, err
 		}
 		t.Save = cmp.Or(r.o.Save, never).Seconds()
 	}
-	reply, err := r.w.Do(ctx, t, string(a.Kind), func(p launch.Progress) {
+	reply, err := r.w.Do(ctx, t, r.room.grant(a.Name), string(a.Kind), func(p launch.Progress) {
 		switch {
 		case p.Warning != "":
 			r.warn(a).Msg(p.Warning)
@@ -328,7 +342,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 		return out, did, fmt.Errorf("%s: the worker's reply: %w", a.Kind, err)
 	}
 	dag.Free(ctx) // committing needs the disk and no worker
-	e, err := w.Commit(later, store.Commit{Made: r.o.Machine.Environment, Build: r.o.Machine.Build, Written: made.Manifest})
+	e, err := w.Commit(later, store.Commit{Made: r.o.Machine.Of(a, r.o.Need(a)), Build: r.o.Machine.Build, Written: made.Manifest})
 	if err != nil {
 		return out, did, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"ablate/runner/launch"
 	"ablate/runner/layout"
+	"ablate/runner/resource"
 	"ablate/runner/run"
 	"ablate/runner/stage"
 	"ablate/runner/store"
@@ -35,7 +36,7 @@ func main() {
 // worker writes one file of 1 KB for each task, in this process.
 type worker struct{}
 
-func (worker) Do(ctx context.Context, t launch.Task, _ string, _ func(launch.Progress)) (launch.Reply, error) {
+func (worker) Do(ctx context.Context, t launch.Task, _ resource.Grant, _ string, _ func(launch.Progress)) (launch.Reply, error) {
 	if err := os.WriteFile(filepath.Join(t.Out, "file"), bytes.Repeat([]byte(t.Action[:8]), 128), 0o666); err != nil {
 		return launch.Reply{}, err
 	}
@@ -72,13 +73,13 @@ func bench(dir string, n int) error {
 		g.Add(first, stage.PromptsParams{Seed: int64(i + 1), List: "bench", Rows: 1})
 	}
 	start := time.Now()
-	out, err := run.Run(context.Background(), g, s, j, worker{}, run.Options{Slots: 2, Backend: "xla:cpu", Study: "bench"})
+	out, err := run.Run(context.Background(), g, s, j, worker{}, run.Options{Room: resource.NewAllocator(resource.Capacity{CPUs: 2}), Backend: "xla:cpu", Study: "bench"})
 	if err != nil || out.Ran != n {
 		return fmt.Errorf("%d ran, %d failed: %w", out.Ran, len(out.Failures), err)
 	}
 	rate := float64(n) / time.Since(start).Seconds()
 	start = time.Now()
-	again, err := run.Run(context.Background(), g, s, j, worker{}, run.Options{Slots: 2, Backend: "xla:cpu", Study: "bench"})
+	again, err := run.Run(context.Background(), g, s, j, worker{}, run.Options{Room: resource.NewAllocator(resource.Capacity{CPUs: 2}), Backend: "xla:cpu", Study: "bench"})
 	if err != nil || again.Cached != n {
 		return fmt.Errorf("%d cached: %w", again.Cached, err)
 	}
