@@ -60,7 +60,7 @@ type Machine struct {
 	Device, Backend, Versions, CPU string
 
 	// Environment has one line for everything that may change the last digits of a result
-	// on a backend of the same class: plugin, driver, processor, flags.
+	// on a backend of the same class: plugin, driver, processor, flags, threads.
 	Environment string
 	Build       string // SHA-256 of this program
 }
@@ -69,9 +69,22 @@ type Machine struct {
 // other last digits.
 func (m Machine) Of(a *layout.Action, n resource.Need) string {
 	if n.CPUs > 1 && m.Backend == backend.CPU && a.Kind.Def().Backend {
-		return fmt.Sprintf("%sthreads %d\n", m.Environment, n.CPUs)
+		return fmt.Sprintf("%s%s%d\n", m.Environment, threads, n.CPUs)
 	}
 	return m.Environment
+}
+
+// threads begins the last line of an environment with more than one thread.
+const threads = "threads "
+
+// WithoutThreads returns the lines of an environment without the line of its threads, and
+// the number in that line, "1" if there is none.
+func WithoutThreads(lines string) (rest, number string) {
+	i := strings.LastIndexByte(strings.TrimSuffix(lines, "\n"), '\n') + 1
+	if n, ok := strings.CutPrefix(lines[i:], threads); ok {
+		return lines[:i], strings.TrimSuffix(n, "\n")
+	}
+	return lines, "1"
 }
 
 // Event is an event of a run.
