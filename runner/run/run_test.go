@@ -39,11 +39,16 @@ type fake struct {
 	drifted stage.Kind      // comes out different from before
 	values  json.RawMessage // its reply, if set
 	wait    bool            // it does nothing until it is stopped
+	grants  map[string][]resource.Grant
 }
 
-func (f *fake) Do(ctx context.Context, t launch.Task, _ resource.Grant, _ string, _ func(launch.Progress)) (launch.Reply, error) {
+func (f *fake) Do(ctx context.Context, t launch.Task, g resource.Grant, _ string, _ func(launch.Progress)) (launch.Reply, error) {
 	f.mu.Lock()
 	f.tasks = append(f.tasks, t)
+	if f.grants == nil {
+		f.grants = map[string][]resource.Grant{}
+	}
+	f.grants[t.Stage] = append(f.grants[t.Stage], g)
 	f.mu.Unlock()
 	if f.wait {
 		<-ctx.Done()
