@@ -3,6 +3,7 @@ package dag
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,10 +29,13 @@ func (p *parts) Give(name string) { p.used -= len(name) }
 func TestRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
+		var mu sync.Mutex
 		start := map[string]int{}
 		node := func(name string, priority, seconds int, free bool) Node[int] {
 			return Node[int]{Name: name, Need: string(rune('0' + len(name))), Priority: priority, Run: func(ctx context.Context, _ map[string]int) (int, error) {
+				mu.Lock()
 				start[name] = int(time.Since(began).Seconds())
+				mu.Unlock()
 				time.Sleep(time.Duration(seconds) * time.Second)
 				if free {
 					Free(ctx)
