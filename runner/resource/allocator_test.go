@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,6 +193,7 @@ func TestAcquire(t *testing.T) {
 		a := NewAllocator(Capacity{CPUs: 2})
 		a.Begin()
 		g, _ := a.Take("", Need{CPUs: 2})
+		var mu sync.Mutex
 		var order []int
 		for i, n := range []int{2, 1} {
 			go func() {
@@ -199,7 +201,9 @@ func TestAcquire(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
+				mu.Lock()
 				order = append(order, i)
+				mu.Unlock()
 				time.Sleep(time.Second)
 				a.Give(g)
 			}()
@@ -217,6 +221,8 @@ func TestAcquire(t *testing.T) {
 		}
 		a.Give(g)
 		time.Sleep(3 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
 		if !slices.Equal(order, []int{0, 1}) {
 			t.Errorf("order %v", order)
 		}
