@@ -109,7 +109,7 @@ func runLogs(ctx context.Context, g *globals, o logsOptions, path, trial string)
 	doc := logsDocument{head{logsFormat}, v.String(), v.Trial.ID().String(), []logsAttempt{}, []logsLog{}}
 	for _, a := range actions {
 		id, ok := found.Next(a, class)
-		if out, done := found.Outputs[a.Name]; done {
+		if out, done := found.Get(a); done {
 			id, ok = out.Action, true
 		}
 		if !ok {
@@ -119,7 +119,7 @@ func runLogs(ctx context.Context, g *globals, o logsOptions, path, trial string)
 			doc.Attempts = append(doc.Attempts, logsAttempt{string(a.Kind), id.String(), at.Time.UTC().Format("2006-01-02T15:04:05Z"), at.Seconds,
 				string(at.Outcome), at.Class, at.Error, at.Process, at.Device})
 		}
-		f, failed := found.Failed[a.Name]
+		f, failed := found.Failed[a]
 		if !failed || f.Log == "" {
 			continue
 		}

@@ -71,7 +71,7 @@ func runReport(ctx context.Context, g *globals, o reportOptions, path string) er
 	if err != nil {
 		return err
 	}
-	if len(r.Found.Outputs) == 0 && r.Project.Study.Imported == nil {
+	if r.Project.Study.Imported == nil && r.Found.Len() == 0 {
 		return fmt.Errorf("report: study %s has no result yet: run 'ablate run %s' first", r.Project.Study.Name, path)
 	}
 	rep := report.New(ctx, r)

@@ -82,7 +82,7 @@ func runRetry(ctx context.Context, g *globals, o retryOptions, path string, tria
 	}
 	doc := retryDocument{head{retryFormat}, []store.Failure{}}
 	for _, a := range actions {
-		f, ok := found.Failed[a.Name]
+		f, ok := found.Failed[a]
 		if !ok || len(o.classes) > 0 && !slices.Contains(o.classes, f.Class) {
 			continue
 		}

@@ -182,7 +182,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 		if err != nil {
 			return err
 		}
-		complete := len(found.Outputs) == len(todo.Actions) && len(found.Damaged) == 0
+		complete := found.Len() == len(todo.Actions) && len(found.Damaged) == 0
 		claimed, err := p.Claim(class)
 		if err != nil && complete && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
 			log.Warn().Err(err).Msg("study " + p.Study.Name + ": nothing to run; tables and report stay as they are")
@@ -194,7 +194,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 		p = claimed
 		out := &run.Outcome{Outputs: found.Outputs}
 		if complete {
-			log.Info().Int("cached", len(found.Outputs)).Msg("study " + p.Study.Name + ": nothing to run")
+			log.Info().Int("cached", found.Len()).Msg("study " + p.Study.Name + ": nothing to run")
 		} else {
 			if d.Class == "" && o.launcher == "" {
 				if d, err = device.Choose(ctx, name, g.fetchBar()); err != nil {
@@ -348,7 +348,7 @@ func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.G
 		return nil, usagef("run: %v", err)
 	}
 	need := plan.On(needs.Of, d.Class, c)
-	missing := slices.DeleteFunc(slices.Clone(todo.Actions), func(a *layout.Action) bool { _, ok := found.Outputs[a.Name]; return ok })
+	missing := slices.DeleteFunc(slices.Clone(todo.Actions), func(a *layout.Action) bool { return found.Has(a) })
 	if err := unfit("run", missing, need, c); err != nil {
 		return nil, err
 	}

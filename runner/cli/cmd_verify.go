@@ -102,7 +102,7 @@ func runVerify(ctx context.Context, g *globals, o verifyOptions, path string) er
 	if err != nil {
 		return err
 	}
-	if len(found.Outputs) == 0 {
+	if found.Len() == 0 {
 		return fmt.Errorf("study %s: the store %s has no results of it for %s: '%s' computes them", p.Study.Name, p.Store.Dir(), class, p.Command())
 	}
 	v := verify.New(p.Graph, p.Store, found)

@@ -80,13 +80,9 @@ and stops; any other worker goes on from there.
 }
 
 func runWorker(ctx context.Context, g *globals, o workerOptions, path string) error {
-	f, err := plan.Open(path)
+	f, todo, needs, err := plan.OpenGraph(path)
 	if err != nil {
 		return err
-	}
-	todo, err := f.Graph()
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
 	}
 	p, err := g.shared(path)
 	if err != nil {
@@ -100,7 +96,7 @@ func runWorker(ctx context.Context, g *globals, o workerOptions, path string) er
 	if err != nil {
 		return usagef("worker: %v", err)
 	}
-	need := plan.On(f.Needs(), d.Class, c)
+	need := plan.On(needs.Of, d.Class, c)
 	if list := plan.Misfits(todo.Actions, need, c); len(list) > 0 {
 		zerolog.Ctx(ctx).Warn().Str("capacity", c.String()).Strs("stages", list).Msg("some stages do not fit here and are left to other workers")
 	}

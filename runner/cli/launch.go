@@ -103,7 +103,7 @@ func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Gr
 		l = &cluster.Slurm{Name: "ablate-" + strings.NewReplacer("/", "-", " ", "-").Replace(p.Study.Name), Worker: words, Site: site, Dir: p.Dir,
 			Needs: func() ([]resource.Need, error) { return left(p, todo, class, need) }}
 	}
-	log, before := zerolog.Ctx(ctx), len(found.Outputs)
+	log, before := zerolog.Ctx(ctx), found.Len()
 	log.Info().Str("backend", class).Str("launcher", o.launcher).Int("workers", o.workers).Int("finished", before).Int("of", len(todo.Actions)).Msg("computing by workers elsewhere")
 	err = cluster.Run(ctx, l, cluster.Options{
 		Workers: o.workers,
@@ -123,9 +123,9 @@ func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Gr
 	if err != nil {
 		return nil, err
 	}
-	out := &run.Outcome{Outputs: found.Outputs, Cached: before, Ran: len(found.Outputs) - before}
+	out := &run.Outcome{Outputs: found.Outputs, Cached: before, Ran: found.Len() - before}
 	for _, a := range todo.Actions {
-		if f, ok := found.Failed[a.Name]; ok {
+		if f, ok := found.Failed[a]; ok {
 			out.Failures = append(out.Failures, run.Failure{Action: a, Err: &failure.EarlierError{Failure: f}})
 		}
 	}
@@ -161,8 +161,7 @@ func left(p project.Project, todo *layout.Graph, class string, need run.Needs) (
 		return nil, err
 	}
 	for _, a := range todo.Actions {
-		_, done := found.Outputs[a.Name]
-		if n := need(a); !done && !slices.Contains(list, n) {
+		if n := need(a); !found.Has(a) && !slices.Contains(list, n) {
 			list = append(list, n)
 		}
 	}
@@ -178,10 +177,10 @@ func look(p project.Project, todo *layout.Graph, class string) (cluster.Progress
 	var s cluster.Progress
 	stuck := map[*layout.Action]bool{} // failed, or with an input that did
 	for _, a := range todo.Actions {
-		_, done := found.Outputs[a.Name]
-		_, bad := found.Failed[a.Name]
+		done := found.Has(a)
+		_, bad := found.Failed[a]
 		for _, in := range a.Inputs {
-			bad = bad || stuck[in.Action]
+			bad = bad || stuck[in]
 		}
 		switch {
 		case done:
@@ -246,10 +245,6 @@ func writeRunFile(p project.Project, todo *layout.Graph, class string, o runOpti
 	if err != nil {
 		return nil, err
 	}
-	f, err := plan.NewFile(todo, p.Study.Name, p.Study.Dir, class, o.set, o.only)
-	if err != nil {
-		return nil, err
-	}
-	f.Require(needs)
-	return needs, p.Store.Diagnose(f.Write(filepath.Join(p.Dir, runFile)))
+	head := plan.Head{Study: p.Study.Dir, Name: p.Study.Name, Set: o.set, Only: o.only, Backend: class}
+	return needs, p.Store.Diagnose(plan.Write(filepath.Join(p.Dir, runFile), head, todo, needs))
 }

@@ -116,7 +116,7 @@ func (p *progress) event(e run.Event) {
 	p.mu.Unlock() // the log takes the lock to clear the line while it writes
 
 	about := func(l *zerolog.Event) *zerolog.Event {
-		return l.Str("stage", string(e.Action.Kind)).Str("arm", e.Action.Rows()).Str("action", e.Action.Name[:12])
+		return l.Str("stage", string(e.Action.Kind)).Str("arm", e.Action.Rows()).Str("action", e.Action.Name.Short())
 	}
 	switch {
 	case e.Kind == run.Started && !p.tty:

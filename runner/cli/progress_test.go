@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ablate/runner/internal/byhand"
 	"ablate/runner/launch"
 	"ablate/runner/layout"
 	"ablate/runner/run"
@@ -22,9 +23,10 @@ func TestStatusLine(t *testing.T) {
 		var screen strings.Builder
 		g := &globals{stderr: newOutput(&screen)}
 		log := zerolog.New(zerolog.ConsoleWriter{Out: &aboveLine{g: g, w: &screen}, NoColor: true, PartsExclude: []string{"time", "level"}})
-		tune := &layout.Action{Name: strings.Repeat("a", 64), Kind: stage.Finetune, Cost: 30, Views: []string{"beta[finetune.beta=0.5]@1", "beta[finetune.beta=0.5]@2"}}
-		look := &layout.Action{Name: strings.Repeat("b", 64), Kind: stage.Distance, Cost: 60, Views: []string{"all data@1"}}
-		p := g.newProgress(&log, &layout.Graph{Actions: []*layout.Action{tune, look}})
+		tune := byhand.Action("a", "beta[finetune.beta=0.5]@1", layout.Spec{Kind: stage.Finetune, Cost: 30})
+		tune.Others = 1
+		look := byhand.Action("b", "all data@1", layout.Spec{Kind: stage.Distance, Cost: 60})
+		p := g.newProgress(&log, layout.Of(tune, look))
 		p.tty, g.line = true, p
 		go p.tick()
 		defer p.close()
@@ -59,7 +61,7 @@ func TestStatusLine(t *testing.T) {
 		p.event(run.Event{Action: tune, Kind: run.Finished, Finished: 1, Total: 2})
 		p.event(run.Event{Action: look, Kind: run.Started})
 		got := since()
-		if want := `done action=aaaaaaaaaaaa arm="beta[finetune.beta=0.5]@1 and 1 more" finished=1 of=2 stage=finetune took=30s` + "\n"; !strings.Contains(got, clear+want+clear) {
+		if want := `done action=610000000000 arm="beta[finetune.beta=0.5]@1 and 1 more" finished=1 of=2 stage=finetune took=30s` + "\n"; !strings.Contains(got, clear+want+clear) {
 			t.Errorf("the log has %q, want the line %q", got, want)
 		}
 		if want := clear + "1/2  30s  ~1.0 min left  ·  distance all data@1"; !strings.HasSuffix(got, want) {

@@ -112,7 +112,7 @@ func gather(ctx context.Context, p project.Project, class string) (*result.Resul
 		return nil, err
 	}
 	for _, d := range r.Found.Damaged {
-		zerolog.Ctx(ctx).Warn().Str("stage", string(d.Action.Kind)).Str("action", d.Action.Name[:12]).Str("arm", d.Action.Rows()).Err(d.Err).Msg("damaged in the store")
+		zerolog.Ctx(ctx).Warn().Str("stage", string(d.Action.Kind)).Str("action", d.Action.Name.Short()).Str("arm", d.Action.Rows()).Err(d.Err).Msg("damaged in the store")
 	}
 	return r, nil
 }

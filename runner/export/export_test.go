@@ -23,8 +23,8 @@ func chain(model, embedder *layout.Action) layout.Chain {
 // TestEmbedderOf: a model's embedder is that of its own trial, of another trial with
 // the same model, or part of the adopted checkpoint.
 func TestEmbedderOf(t *testing.T) {
-	model, other := &layout.Action{Kind: stage.Pretrain}, &layout.Action{Kind: stage.Pretrain}
-	adopted, mine, theirs := &layout.Action{Kind: stage.Adopt}, &layout.Action{Kind: stage.Embed}, &layout.Action{Kind: stage.Embed}
+	model, other := &layout.Action{Spec: &layout.Spec{Kind: stage.Pretrain}}, &layout.Action{Spec: &layout.Spec{Kind: stage.Pretrain}}
+	adopted, mine, theirs := &layout.Action{Spec: &layout.Spec{Kind: stage.Adopt}}, &layout.Action{Spec: &layout.Spec{Kind: stage.Embed}}, &layout.Action{Spec: &layout.Spec{Kind: stage.Embed}}
 	g := &layout.Graph{Chains: map[language.ID]layout.Chain{{1}: chain(model, theirs), {2}: chain(other, nil)}}
 	for _, c := range []struct {
 		name  string

@@ -3,8 +3,6 @@ package layout
 import (
 	"cmp"
 	"slices"
-
-	"ablate/experiments/language"
 )
 
 // A Role is the purpose of an action in a trial. An action may have several roles.
@@ -120,7 +118,7 @@ func (c Chain) Actions() []*Action {
 		}
 		seen[a] = true
 		for _, in := range a.Inputs {
-			add(in.Action)
+			add(in)
 		}
 		out = append(out, a)
 	}
@@ -148,25 +146,26 @@ func (c Chain) with(parts ...Part) Chain {
 	return out
 }
 
-// addTrial records in all actions of a chain that a trial needs them.
-func (c Chain) addTrial(v language.View, turn int) {
-	trial, view := v.Trial.ID().String(), v.String()
+// addTrial records in all actions of a chain that a trial needs them. n is the number of
+// the trial, from 1.
+func (c Chain) addTrial(t *Trial, n, turn int32) {
 	for _, p := range c {
-		p.Action.addTrial(trial, view, turn)
+		p.Action.addTrial(t, n, turn)
 	}
 }
 
-func (a *Action) addTrial(trial, view string, turn int) {
-	// Trials are added one after the other, so a trial that is in the list already is its
-	// last element.
-	if len(a.Trials) > 0 && a.Trials[len(a.Trials)-1] == trial {
+func (a *Action) addTrial(t *Trial, n, turn int32) {
+	switch {
+	case a.last == n:
 		return
+	case a.Trial == nil:
+		a.Trial, a.Turn = t, turn
+	default:
+		a.Others++
+		a.Turn = min(a.Turn, turn)
 	}
-	if len(a.Trials) == 0 || turn < a.Turn {
-		a.Turn = turn
-	}
-	a.Trials, a.Views = append(a.Trials, trial), append(a.Views, view)
+	a.last = n
 	for _, in := range a.Inputs {
-		in.Action.addTrial(trial, view, turn)
+		in.addTrial(t, n, turn)
 	}
 }

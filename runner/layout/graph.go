@@ -10,7 +10,6 @@ package layout
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,49 +23,47 @@ type Graph struct {
 	Actions []*Action
 	Chains  map[language.ID]Chain // chains by the id of a trial
 
-	byName map[string]*Action
-	known  map[actionKey]*Action            // while actions are added
-	shared map[stage.Params]*sameParams     // while actions are added
-	lines  map[string]string                // lines of keys, each once; while actions are added
+	names  index
+	specs  map[specKey]*Spec                // while actions are added
+	reads  map[string][]string              // lists of names of inputs, each once; while actions are added
 	dir    string                           // folder of the study; the path of a checkpoint is relative to it
 	digest func(dir string) (string, error) // returns the digest of a checkpoint folder
 }
 
-// actionKey identifies an action within a graph. It is cheaper than the name, so that in
-// a study of 100,000 trials each action is hashed only once.
-type actionKey struct {
-	kind   stage.Kind
-	params *sameParams // of equal parameters
-	inputs string      // names of the inputs and indices of their actions
-}
-
-// sameParams is what all actions with equal parameters share.
-type sameParams struct {
+// specKey identifies a Spec within a graph. It is cheaper than the hash.
+type specKey struct {
 	params stage.Params
-	lines  []string
+	kind   stage.Kind
+	reads  string // names of the inputs
 }
 
-// share returns what actions with these parameters share.
-func (g *Graph) share(p stage.Params) *sameParams {
-	if s, ok := g.shared[p]; ok {
+// spec returns the Spec of a stage with these parameters and inputs.
+func (g *Graph) spec(kind stage.Kind, p stage.Params, inputs []Input) *Spec {
+	names := make([]byte, 0, 128)
+	for _, in := range inputs {
+		names = append(append(names, in.Name...), 0)
+	}
+	key := specKey{p, kind, string(names)}
+	if s, ok := g.specs[key]; ok {
 		return s
 	}
-	s := &sameParams{params: p, lines: stage.Lines(p)}
-	for i, l := range s.lines {
-		if same, ok := g.lines[l]; ok {
-			s.lines[i] = same
-		} else {
-			g.lines[l] = l
+	if _, ok := g.reads[key.reads]; !ok {
+		list := make([]string, len(inputs))
+		for i, in := range inputs {
+			list[i] = in.Name
 		}
+		g.reads[key.reads] = list
 	}
-	g.shared[p] = s
+	s := &Spec{Kind: kind, Params: p, Reads: g.reads[key.reads], Cost: stage.Cost(p)}
+	s.hash = sha256.Sum256(fmt.Appendf(nil, "%s %d\n%s\n\n%s", kind, kind.Def().Revision, strings.Join(s.Lines(), "\n"), strings.Join(s.Reads, "\n")))
+	g.specs[key] = s
 	return s
 }
 
 // NewGraph returns the graph of the given views of a study. digest returns the digest of
 // a checkpoint folder that a trial adopts.
 func NewGraph(s *language.Study, views []language.View, digest func(dir string) (string, error)) (*Graph, error) {
-	g := &Graph{Chains: make(map[language.ID]Chain, len(views)), byName: map[string]*Action{}, dir: s.Dir}
+	g := &Graph{Chains: make(map[language.ID]Chain, len(views)), dir: s.Dir}
 	g.open()
 	defer g.close()
 	digests := map[string]string{}
@@ -97,27 +94,37 @@ func NewGraph(s *language.Study, views []language.View, digest func(dir string) 
 			return nil, fmt.Errorf("%s: %w", v, err)
 		}
 		g.Chains[id] = c
-		c.addTrial(v, g.turn(s, v))
+		c.addTrial(&Trial{id.String(), v.String()}, int32(len(g.Chains)), int32(g.turn(s, v)))
 	}
 	return g, nil
 }
 
 // Action returns the action of a structural name, or nil.
-func (g *Graph) Action(name string) *Action { return g.byName[name] }
+func (g *Graph) Action(name Name) *Action { return g.names.find(g.Actions, name) }
 
 // Empty returns a graph without actions, for [Graph.Add].
 func Empty() *Graph {
-	g := &Graph{byName: map[string]*Action{}}
+	g := &Graph{}
 	g.open()
 	return g
 }
 
 // open and close begin and end the adding of actions.
 func (g *Graph) open() {
-	g.known, g.shared, g.lines = map[actionKey]*Action{}, map[stage.Params]*sameParams{}, map[string]string{}
+	g.specs, g.reads = map[specKey]*Spec{}, map[string][]string{}
 }
 
-func (g *Graph) close() { g.known, g.shared, g.lines = nil, nil, nil }
+func (g *Graph) close() { g.specs, g.reads = nil, nil }
+
+// Of returns the graph of actions that have their names and inputs, each after its inputs.
+func Of(actions ...*Action) *Graph {
+	g := &Graph{Actions: actions}
+	for i, a := range actions {
+		a.index = int32(i)
+		g.names.add(actions[:i+1])
+	}
+	return g
+}
 
 // Add adds an action of a plan, whose inputs must have been added before, and returns it.
 func (g *Graph) Add(kind stage.Kind, params stage.Params, inputs ...Input) *Action {
@@ -134,31 +141,63 @@ func (g *Graph) turn(s *language.Study, v language.View) int {
 // add returns the action of a kind with these parameters and inputs, which it makes if it
 // is new.
 func (g *Graph) add(kind stage.Kind, params stage.Params, inputs ...Input) *Action {
-	read := make([]byte, 0, 128)
+	spec := g.spec(kind, params, inputs)
+	text := make([]byte, 0, 512)
+	text = append(text, spec.hash[:]...)
 	for _, in := range inputs {
-		read = append(append(read, in.Name...), 0)
-		read = binary.LittleEndian.AppendUint32(read, uint32(in.Action.index))
+		text = append(text, in.Action.Name[:]...)
 	}
-	same := g.share(params)
-	key := actionKey{kind, same, string(read)}
-	if a, ok := g.known[key]; ok {
-		return a
-	}
-	a := &Action{Kind: kind, Params: same.params, Lines: same.lines, Inputs: inputs, Cost: stage.Cost(params), index: len(g.Actions)}
-	text := fmt.Appendf(nil, "%s %d\n%s\n", a.Kind, a.Kind.Def().Revision, strings.Join(a.Lines, "\n"))
-	for _, in := range inputs {
-		text = fmt.Appendf(text, "%s %s\n", in.Name, in.Action.Name)
-	}
-	sum := sha256.Sum256(text)
-	a.Name = hex.EncodeToString(sum[:])
+	name := Name(sha256.Sum256(text))
 	// Parameters may differ in fields that are not part of the key, such as the path of a
 	// checkpoint. They are the same action.
-	if old, ok := g.byName[a.Name]; ok {
-		a = old
-	} else {
-		g.byName[a.Name] = a
-		g.Actions = append(g.Actions, a)
+	if old := g.names.find(g.Actions, name); old != nil {
+		return old
 	}
-	g.known[key] = a
+	a := &Action{Spec: spec, Name: name, index: int32(len(g.Actions))}
+	if len(inputs) > 0 {
+		a.Inputs = make([]*Action, len(inputs))
+	}
+	for i, in := range inputs {
+		a.Inputs[i] = in.Action
+	}
+	g.Actions = append(g.Actions, a)
+	g.names.add(g.Actions)
 	return a
+}
+
+// An index finds actions by their names. It takes a tenth of the memory of a map: a hash
+// table with open addressing, whose entries are positions in Graph.Actions, from 1.
+type index []int32
+
+// slot returns the entry of a name, which is 0 if there is no action of the name. The
+// table must have a free entry.
+func (x index) slot(actions []*Action, name Name) *int32 {
+	for i := binary.LittleEndian.Uint64(name[:]); ; i++ {
+		if e := &x[i&uint64(len(x)-1)]; *e == 0 || actions[*e-1].Name == name {
+			return e
+		}
+	}
+}
+
+// find returns the action of a name, or nil.
+func (x index) find(actions []*Action, name Name) *Action {
+	if len(x) == 0 {
+		return nil
+	}
+	if e := *x.slot(actions, name); e > 0 {
+		return actions[e-1]
+	}
+	return nil
+}
+
+// add adds the last of the actions, whose name must be new. The table stays at most half
+// full.
+func (x *index) add(actions []*Action) {
+	first := len(actions) - 1
+	if 2*len(actions) > len(*x) {
+		*x, first = make(index, max(64, 2*len(*x))), 0
+	}
+	for i, a := range actions[first:] {
+		*x.slot(actions, a.Name) = int32(first + i + 1)
+	}
 }

@@ -5,6 +5,7 @@ package lookup
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -18,8 +19,91 @@ import (
 type Output struct {
 	ID     store.OutputID
 	Action store.ActionID
-	Dir    string // folder of its files, which are not checked yet
 	Made   string // environment in which it was computed
+}
+
+// Outputs are artifacts of the actions of a graph.
+type Outputs struct {
+	graph *layout.Graph
+	place []int32 // by the position of the action, that of its artifact in list, from 1; 0 if it has none
+	list  []Output
+	n     int // number of artifacts; list has removed ones too
+}
+
+// NewOutputs returns no artifacts yet, of a graph.
+func NewOutputs(g *layout.Graph) *Outputs {
+	return &Outputs{graph: g, place: make([]int32, len(g.Actions))}
+}
+
+// at returns the position of an action, which may be of another graph; -1 if this graph
+// lacks it.
+func (o *Outputs) at(a *layout.Action) int {
+	if i := a.Index(); i < len(o.place) && o.graph.Actions[i] == a {
+		return i
+	}
+	if a = o.graph.Action(a.Name); a == nil {
+		return -1
+	}
+	return a.Index()
+}
+
+// Get returns the artifact of an action; false if there is none.
+func (o *Outputs) Get(a *layout.Action) (Output, bool) {
+	i := o.at(a)
+	if i < 0 || o.place[i] == 0 {
+		return Output{}, false
+	}
+	return o.list[o.place[i]-1], true
+}
+
+// Has reports whether an action has an artifact.
+func (o *Outputs) Has(a *layout.Action) bool {
+	_, ok := o.Get(a)
+	return ok
+}
+
+// ID returns the id of the artifact of an action; zero if there is none.
+func (o *Outputs) ID(a *layout.Action) store.OutputID {
+	out, _ := o.Get(a)
+	return out.ID
+}
+
+// Set sets the artifact of an action of the graph.
+func (o *Outputs) Set(a *layout.Action, out Output) {
+	place := &o.place[o.at(a)]
+	if *place == 0 {
+		o.list = append(o.list, Output{})
+		*place = int32(len(o.list))
+		o.n++
+	}
+	o.list[*place-1] = out
+}
+
+// Remove removes the artifact of an action of the graph, if it has one.
+func (o *Outputs) Remove(a *layout.Action) {
+	if place := &o.place[o.at(a)]; *place > 0 {
+		*place = 0
+		o.n--
+	}
+}
+
+// Len returns the number of artifacts.
+func (o *Outputs) Len() int { return o.n }
+
+// All returns all artifacts with their actions, in the order of the graph.
+func (o *Outputs) All() iter.Seq2[*layout.Action, Output] {
+	return func(yield func(*layout.Action, Output) bool) {
+		for i, place := range o.place {
+			if place > 0 && !yield(o.graph.Actions[i], o.list[place-1]) {
+				return
+			}
+		}
+	}
+}
+
+// ready reports whether all inputs of an action have artifacts.
+func (o *Outputs) ready(a *layout.Action) bool {
+	return !slices.ContainsFunc(a.Inputs, func(in *layout.Action) bool { return !o.Has(in) })
 }
 
 // Damage is an artifact that is in the index and cannot be read.
@@ -30,48 +114,44 @@ type Damage struct {
 
 // Found has the artifacts of a graph that are in a store.
 type Found struct {
-	Outputs map[string]Output        // by an action's structural name
-	Failed  map[string]store.Failure // recorded failures of actions without an artifact whose inputs were found, by structural name
+	*Outputs
+	Failed  map[*layout.Action]store.Failure // recorded failures of actions without an artifact whose inputs were found
 	Damaged []Damage
 
-	unreadable map[string]bool // by structural name, set by Check
+	store      *store.Store
+	unreadable map[*layout.Action]bool // set by Check
 }
+
+// None returns that nothing was found.
+func None() *Found { return &Found{Outputs: NewOutputs(&layout.Graph{})} }
 
 // Collect finds the artifacts of a graph's actions in the index of a store. It reads no
 // artifact, so it also finds damaged ones. This way it also finds the artifacts that were
 // computed from a damaged one.
 func Collect(g *layout.Graph, s *store.Store, backend string) (*Found, error) {
-	f := &Found{Outputs: map[string]Output{}, Failed: map[string]store.Failure{}, unreadable: map[string]bool{}}
+	f := &Found{Outputs: NewOutputs(g), Failed: map[*layout.Action]store.Failure{}, store: s, unreadable: map[*layout.Action]bool{}}
 	for _, a := range g.Actions {
 		if !f.ready(a) {
 			continue
 		}
-		id := a.Key(backend, f.id).ID()
+		id := a.Key(backend, f.ID).ID()
 		e, err := s.Lookup(id)
 		if store.Damaged(err) {
 			f.Damaged = append(f.Damaged, Damage{a, err})
 			e, err = s.Index(id)
 		}
 		if err == nil {
-			f.Outputs[a.Name] = Output{ID: e.Output, Action: id, Dir: s.Path(e.Output), Made: e.Made}
+			f.Set(a, Output{ID: e.Output, Action: id, Made: e.Made})
 			continue
 		}
 		if !errors.Is(err, store.ErrNotFound) {
 			return nil, err
 		}
 		if failure, ok := s.Failed(id); ok {
-			f.Failed[a.Name] = failure
+			f.Failed[a] = failure
 		}
 	}
 	return f, nil
-}
-
-// id returns the id of an action's artifact.
-func (f *Found) id(a *layout.Action) store.OutputID { return f.Outputs[a.Name].ID }
-
-// ready reports whether all inputs of an action were found.
-func (f *Found) ready(a *layout.Action) bool {
-	return !slices.ContainsFunc(a.Inputs, func(in layout.Input) bool { _, ok := f.Outputs[in.Action.Name]; return !ok })
 }
 
 // Check compares the files from which tables are made with their digests. It adds
@@ -81,7 +161,7 @@ func (f *Found) Check(ctx context.Context, g *layout.Graph, s *store.Store) erro
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for i, a := range g.Actions {
-		out, ok := f.Outputs[a.Name]
+		out, ok := f.Get(a)
 		if !ok {
 			continue
 		}
@@ -100,7 +180,7 @@ func (f *Found) Check(ctx context.Context, g *layout.Graph, s *store.Store) erro
 			continue
 		}
 		a := g.Actions[i]
-		f.unreadable[a.Name] = true
+		f.unreadable[a] = true
 		if !slices.ContainsFunc(f.Damaged, func(d Damage) bool { return d.Action == a }) {
 			f.Damaged = append(f.Damaged, Damage{a, err})
 		}
@@ -111,30 +191,30 @@ func (f *Found) Check(ctx context.Context, g *layout.Graph, s *store.Store) erro
 // Diverged reports whether one of the actions is a training that diverged.
 func (f *Found) Diverged(actions []*layout.Action) bool {
 	return slices.ContainsFunc(actions, func(a *layout.Action) bool {
-		return failure.Class(f.Failed[a.Name].Class) == failure.Diverged
+		return failure.Class(f.Failed[a].Class) == failure.Diverged
 	})
 }
 
 // Unreadable reports whether Check found files of an action's artifact damaged.
-func (f *Found) Unreadable(a *layout.Action) bool { return f.unreadable[a.Name] }
+func (f *Found) Unreadable(a *layout.Action) bool { return f.unreadable[a] }
 
 // Dir returns the folder of an action's artifact. It returns false if there is none, or
 // if it is damaged. a may be nil.
 func (f *Found) Dir(a *layout.Action) (string, bool) {
-	if a == nil || f.unreadable[a.Name] {
+	if a == nil || f.unreadable[a] {
 		return "", false
 	}
-	out, ok := f.Outputs[a.Name]
-	return out.Dir, ok
+	out, ok := f.Get(a)
+	return f.store.Path(out.ID), ok
 }
 
 // Next returns the id of an action whose inputs are there and whose artifact is not, so
 // that a run would compute it next; otherwise false.
 func (f *Found) Next(a *layout.Action, backend string) (store.ActionID, bool) {
-	if _, ok := f.Outputs[a.Name]; ok || !f.ready(a) {
+	if f.Has(a) || !f.ready(a) {
 		return store.ActionID{}, false
 	}
-	return a.Key(backend, f.id).ID(), true
+	return a.Key(backend, f.ID).ID(), true
 }
 
 // Verified returns the folder of an action's artifact after comparing all of its bytes
@@ -143,7 +223,7 @@ func (f *Found) Verified(ctx context.Context, s *store.Store, a *layout.Action) 
 	if _, ok := f.Dir(a); !ok {
 		return "", nil
 	}
-	dir, err := s.Artifact(ctx, f.Outputs[a.Name].ID)
+	dir, err := s.Artifact(ctx, f.ID(a))
 	if errors.Is(err, store.ErrNotFound) {
 		return "", nil
 	}

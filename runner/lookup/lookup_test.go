@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"ablate/runner/internal/byhand"
 	"ablate/runner/layout"
 	"ablate/runner/stage"
 	"ablate/runner/store"
@@ -21,13 +22,11 @@ type fixture struct {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{
-		model:  &layout.Action{Name: "model", Kind: stage.Pretrain},
-		images: &layout.Action{Name: "images", Kind: stage.Draw},
-		labels: &layout.Action{Name: "labels", Kind: stage.Label},
+		model: byhand.Action("model", "", layout.Spec{Kind: stage.Pretrain, Params: stage.PretrainParams{}}),
 	}
-	f.images.Inputs = []layout.Input{{Name: stage.ModelInput, Action: f.model}}
-	f.labels.Inputs = []layout.Input{{Name: stage.ImagesInput, Action: f.images}}
-	f.g = &layout.Graph{Actions: []*layout.Action{f.model, f.images, f.labels}}
+	f.images = byhand.Action("images", "", layout.Spec{Kind: stage.Draw, Params: stage.DrawParams{}}, layout.Input{Name: stage.ModelInput, Action: f.model})
+	f.labels = byhand.Action("labels", "", layout.Spec{Kind: stage.Label, Params: stage.LabelParams{}}, layout.Input{Name: stage.ImagesInput, Action: f.images})
+	f.g = layout.Of(f.model, f.images, f.labels)
 	var err error
 	if f.s, err = store.Open(t.TempDir()); err != nil {
 		t.Fatal(err)
@@ -39,7 +38,7 @@ func newFixture(t *testing.T) *fixture {
 			t.Fatal(err)
 		}
 		for _, name := range []string{"curves.json", "weights"} {
-			if err := os.WriteFile(filepath.Join(w.Dir(), name), []byte(a.Name+" "+name), 0o666); err != nil {
+			if err := os.WriteFile(filepath.Join(w.Dir(), name), []byte(a.Name.String()+" "+name), 0o666); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -89,12 +88,12 @@ func flip(t *testing.T, dir, name string) {
 func TestCollect(t *testing.T) {
 	f := newFixture(t)
 	found := f.collect(t, "xla:cpu")
-	out := found.Outputs[f.images.Name]
-	if len(found.Outputs) != 2 || len(found.Damaged) != 0 || out.Made != "here" || out.Dir != f.s.Path(out.ID) {
+	out, _ := found.Get(f.images)
+	if found.Len() != 2 || len(found.Damaged) != 0 || out.Made != "here" {
 		t.Errorf("found %+v", found)
 	}
-	if _, ok := found.Dir(f.images); !ok {
-		t.Error("the samples have no folder")
+	if dir, ok := found.Dir(f.images); !ok || dir != f.s.Path(out.ID) {
+		t.Errorf("the folder of the samples is %q", dir)
 	}
 	for _, a := range []*layout.Action{f.labels, nil} {
 		if dir, ok := found.Dir(a); ok {
@@ -108,7 +107,7 @@ func TestCollect(t *testing.T) {
 	if _, ok := found.Next(f.images, "xla:cpu"); ok {
 		t.Error("what is there is next")
 	}
-	if other := f.collect(t, "xla:cuda"); len(other.Outputs) != 0 {
+	if other := f.collect(t, "xla:cuda"); other.Len() != 0 {
 		t.Errorf("on another backend: %+v", other.Outputs)
 	} else if _, ok := other.Next(f.images, "xla:cuda"); ok {
 		t.Error("what waits for its input is next")
@@ -120,7 +119,7 @@ func TestCollect(t *testing.T) {
 func TestCheck(t *testing.T) {
 	f := newFixture(t)
 	found := f.collect(t, "xla:cpu")
-	model, images := found.Outputs[f.model.Name].Dir, found.Outputs[f.images.Name].Dir
+	model, images := f.s.Path(found.ID(f.model)), f.s.Path(found.ID(f.images))
 	flip(t, images, "curves.json") // tables are not made from files of samples
 	flip(t, model, "weights")
 	if err := found.Check(t.Context(), f.g, f.s); err != nil || len(found.Damaged) != 0 {
@@ -136,7 +135,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("whole weights: %q, %v", dir, err)
 	}
 	found = f.collect(t, "xla:cpu")
-	flip(t, found.Outputs[f.model.Name].Dir, "curves.json")
+	flip(t, f.s.Path(found.ID(f.model)), "curves.json")
 	for range 2 { // the second time it is known already
 		if err := found.Check(t.Context(), f.g, f.s); err != nil || len(found.Damaged) != 1 || found.Damaged[0].Action != f.model {
 			t.Errorf("error %v, damaged %v", err, found.Damaged)
@@ -155,12 +154,12 @@ func TestCheck(t *testing.T) {
 // from it is found.
 func TestLostFile(t *testing.T) {
 	f := newFixture(t)
-	dir := f.s.Path(f.collect(t, "xla:cpu").Outputs[f.model.Name].ID)
+	dir := f.s.Path(f.collect(t, "xla:cpu").ID(f.model))
 	if err := os.Remove(filepath.Join(dir, "weights")); err != nil {
 		t.Fatal(err)
 	}
 	found := f.collect(t, "xla:cpu")
-	if len(found.Damaged) != 1 || found.Damaged[0].Action != f.model || len(found.Outputs) != 2 {
+	if len(found.Damaged) != 1 || found.Damaged[0].Action != f.model || found.Len() != 2 {
 		t.Errorf("found %+v", found)
 	}
 }

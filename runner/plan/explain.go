@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ablate/runner/layout"
@@ -23,20 +25,11 @@ type Explanation struct {
 
 // Explain explains each action of a chain, in the order of the graph.
 func (p *Plan) Explain(chain layout.Chain, s *store.Store) ([]Explanation, error) {
-	in := map[*layout.Action]bool{}
-	for _, a := range chain.Actions() {
-		in[a] = true
-	}
+	actions := chain.Actions()
+	slices.SortFunc(actions, func(a, b *layout.Action) int { return cmp.Compare(a.Index(), b.Index()) })
 	var list []Explanation
-	there := map[*layout.Action]store.OutputID{}
-	for _, step := range p.Steps {
-		if step.State == Cached {
-			there[step.Action] = step.Output
-		}
-		if !in[step.Action] {
-			continue
-		}
-		e, err := p.explain(step, there, s)
+	for _, a := range actions {
+		e, err := p.explain(p.Steps[a.Index()], s)
 		if err != nil {
 			return nil, err
 		}
@@ -45,27 +38,27 @@ func (p *Plan) Explain(chain layout.Chain, s *store.Store) ([]Explanation, error
 	return list, nil
 }
 
-// explain explains a step. there has the artifacts of the cached steps before it.
-func (p *Plan) explain(step Step, there map[*layout.Action]store.OutputID, s *store.Store) (Explanation, error) {
+func (p *Plan) explain(step Step, s *store.Store) (Explanation, error) {
 	a := step.Action
 	e := Explanation{Stage: string(a.Kind), List: listOf(a), State: step.State, Reason: step.Reason}
-	if step.Key != nil {
-		e.Action = step.Key.ID().String()
-		e.Key = strings.Split(strings.TrimSpace(step.Key.Text()), "\n")
+	if !slices.ContainsFunc(a.Inputs, p.missing) {
+		key := a.Key(p.Backend, p.found.ID)
+		e.Action = key.ID().String()
+		e.Key = strings.Split(strings.TrimSpace(key.Text()), "\n")
 	} else {
-		for _, l := range a.Lines {
+		for _, l := range a.Lines() {
 			e.Key = append(e.Key, "set "+l)
 		}
-		for _, i := range a.Inputs {
-			if output, ok := there[i.Action]; ok {
-				e.Key = append(e.Key, fmt.Sprintf("input %s %s", output, i.Name)) // in the form of store.Key.Text
+		for i, in := range a.Inputs {
+			if p.missing(in) {
+				e.Key = append(e.Key, fmt.Sprintf("input of %s, not there yet: %s", in.Kind, a.Reads[i]))
 			} else {
-				e.Key = append(e.Key, fmt.Sprintf("input of %s, not there yet: %s", i.Action.Kind, i.Name))
+				e.Key = append(e.Key, fmt.Sprintf("input %s %s", p.found.ID(in), a.Reads[i])) // in the form of store.Key.Text
 			}
 		}
 	}
 	if step.State == Cached {
-		e.Output = step.Output.String()
+		e.Output = p.found.ID(a).String()
 		return e, nil
 	}
 	near, diffs, ok, err := p.Nearest(a, s)
@@ -74,3 +67,6 @@ func (p *Plan) explain(step Step, there map[*layout.Action]store.OutputID, s *st
 	}
 	return e, err
 }
+
+// missing reports whether an action has no artifact, or a damaged one.
+func (p *Plan) missing(a *layout.Action) bool { return p.Steps[a.Index()].State != Cached }

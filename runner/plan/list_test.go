@@ -37,10 +37,10 @@ func TestListsOfImages(t *testing.T) {
 	// The nearest images are those of the same list and candidate.
 	for role, list := range map[layout.Role]string{layout.AlignmentImages: stage.AlignmentList, layout.FidelityImages: stage.FidelityList} {
 		chosen := g.Chains[views[0].Trial.ID()].Action(role)
-		for k, in := range []layout.Input{chosen.Inputs[0], chosen.Inputs[2]} {
-			e, diffs, ok, err := p.Nearest(in.Action, r.s)
+		for k, in := range []*layout.Action{chosen.Inputs[0], chosen.Inputs[2]} {
+			e, diffs, ok, err := p.Nearest(in, r.s)
 			if err != nil || !ok {
-				t.Fatalf("%s: %v, %v", in.Name, ok, err)
+				t.Fatalf("%s: %v, %v", in.Label(), ok, err)
 			}
 			if want := []Difference{{"sampler", "steps", "16", "7"}}; !slices.Equal(diffs, want) {
 				t.Errorf("%s: candidate %d differs from %s in %v, want %v", role, k, e.Key, diffs, want)
@@ -65,7 +65,7 @@ func TestListsOfEntries(t *testing.T) {
 	}
 	want := map[string]int{}
 	for _, a := range r.g.Actions {
-		want[compared(string(a.Kind), listOf(a), a.Lines)]++
+		want[compared(string(a.Kind), listOf(a), a.Lines())]++
 	}
 	if !maps.Equal(ran, want) {
 		t.Errorf("the store has %v, the graph %v", ran, want)
@@ -125,7 +125,7 @@ func TestExplainInputs(t *testing.T) {
 		t.Fatal(err)
 	}
 	prompts := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Action == c.Action(layout.AlignmentPrompts) })
-	there := "input " + p.Steps[prompts].Output.String() + " prompts"
+	there := "input " + p.found.ID(p.Steps[prompts].Action).String() + " prompts"
 	var waits []string
 	for _, e := range list {
 		if e.Stage == "judge" && e.State == Run && slices.Contains(e.Key, there) {

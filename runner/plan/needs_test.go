@@ -39,14 +39,14 @@ func TestNeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	score := &layout.Action{Kind: stage.Score}
+	score := &layout.Action{Spec: &layout.Spec{Kind: stage.Score}}
 	if n := On(cpu.Of, backend.CPU, resource.Capacity{CPUs: 1})(score); n != (resource.Need{CPUs: 1}) {
 		t.Errorf("without GPUs: %+v", n)
 	}
 	if n := On(cpu.Of, backend.CPU, resource.Capacity{CPUs: 1, GPUs: make([]resource.GPU, 1)})(score); n.GPUs != 4 {
 		t.Errorf("with GPUs that are named: %+v", n)
 	}
-	if list := Misfits([]*layout.Action{score, score, {Kind: stage.Judge}}, cpu.Of, resource.Capacity{CPUs: 1}); len(list) != 1 || list[0] != "score needs 4 GPUs of 0" {
+	if list := Misfits([]*layout.Action{score, score, {Spec: &layout.Spec{Kind: stage.Judge}}}, cpu.Of, resource.Capacity{CPUs: 1}); len(list) != 1 || list[0] != "score needs 4 GPUs of 0" {
 		t.Errorf("misfits %q", list)
 	}
 	s.Machine[0].Memory, s.Machine[0].Where = "999999999TiB", &language.Error{File: "machine.cue", Line: 3, Column: 4, Path: "resources.finetune"}
@@ -64,30 +64,21 @@ func TestFileNeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := NewFile(g, s.Name, s.Dir, backend.CUDA, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Require(Needs{stage.Finetune: {CPUs: 2, GPUs: 1, Time: time.Hour}})
 	name := filepath.Join(t.TempDir(), "run.json")
-	f.Actions[0].Need = nil
-	if err := f.Write(name); err != nil {
+	want := resource.Need{CPUs: 2, GPUs: 1, Time: time.Hour}
+	if err := Write(name, Head{Study: s.Dir, Name: s.Name, Backend: backend.CUDA}, g, Needs{stage.Finetune: want}); err != nil {
 		t.Fatal(err)
 	}
-	if f, err = Open(name); err != nil {
-		t.Fatal(err)
-	}
-	read, err := f.Graph()
+	_, read, needs, err := OpenGraph(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	need := f.Needs()
-	for i, a := range read.Actions {
-		switch n := need(a); {
-		case i == 0 && n != usual(a.Kind, backend.CUDA):
-			t.Errorf("without a need: %+v", n)
-		case a.Kind == stage.Finetune && n != (resource.Need{CPUs: 2, GPUs: 1, Time: time.Hour}):
+	for _, a := range read.Actions {
+		switch n := needs.Of(a); {
+		case a.Kind == stage.Finetune && n != want:
 			t.Errorf("finetune needs %+v", n)
+		case a.Kind != stage.Finetune && n != usual(a.Kind, backend.CUDA):
+			t.Errorf("without a need in the file, %s needs %+v", a.Kind, n)
 		}
 	}
 }

@@ -4,13 +4,13 @@
 package plan
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"ablate/runner/failure"
 	"ablate/runner/layout"
+	"ablate/runner/lookup"
 	"ablate/runner/program"
 	"ablate/runner/stage"
 	"ablate/runner/store"
@@ -33,9 +33,7 @@ const (
 type Step struct {
 	Action *layout.Action
 	State  State
-	Reason string         // in words, "" if it is cached
-	Key    *store.Key     // nil if an input does not exist yet
-	Output store.OutputID // of a cached action
+	Reason string // in words, "" if it is cached
 }
 
 // Plan is the predicted steps of a run.
@@ -43,6 +41,7 @@ type Plan struct {
 	Steps   []Step // in the order of the graph
 	Backend string // class of backend
 
+	found   *lookup.Found
 	history *history
 	pace    pace
 }
@@ -50,7 +49,6 @@ type Plan struct {
 // New looks up every action of a graph and finds the reasons of those that have to run.
 // dir is the folder of the study's results.
 func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
-	p := &Plan{Steps: make([]Step, len(g.Actions)), Backend: backend}
 	events, _, err := store.ReadJournal(dir)
 	if err != nil {
 		return nil, err
@@ -59,61 +57,29 @@ func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 	for _, a := range store.Attempts(events) {
 		last[a.Action] = a
 	}
-	found := map[string]store.OutputID{}
-	final := map[*layout.Action]bool{}            // actions that do not run because they or their inputs failed for good
+	found, err := lookup.Collect(g, s, backend)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Steps: make([]Step, len(g.Actions)), Backend: backend, found: found}
+	damaged := map[*layout.Action]bool{}
+	for _, d := range found.Damaged {
+		damaged[d.Action] = true
+	}
 	failed := map[*layout.Action]*layout.Action{} // actions that failed or depend on a failed one, to the failed action
 	missing := 0
 	for i, a := range g.Actions {
-		p.Steps[i] = Step{Action: a, State: Run}
+		p.Steps[i] = Step{Action: a, State: Cached}
 		step := &p.Steps[i]
-		if whole := !slices.ContainsFunc(a.Inputs, func(in layout.Input) bool { _, ok := found[in.Action.Name]; return !ok }); whole {
-			key := a.Key(backend, func(in *layout.Action) store.OutputID { return found[in.Name] })
-			step.Key = &key
-			id := key.ID()
-			e, err := s.Lookup(id)
-			switch {
-			case err == nil:
-				step.State, step.Output = Cached, e.Output
-				found[a.Name] = e.Output
-				continue
-			case !errors.Is(err, store.ErrNotFound):
-				return nil, err
-			}
-			if f, ok := s.Failed(id); ok {
-				step.State, step.Reason = Retry, fmt.Sprintf("it failed (%s): %s", f.Class, f.Error)
-				if failure.Final(f, program.Identity()) {
-					final[a] = true
-					step.State, step.Reason = Failed, step.Reason+"; 'ablate retry' lets the next run try it again"
-				}
-				failed[a] = a
-				missing++
-				continue
-			}
-			switch at := last[id]; at.Outcome {
-			case store.OutcomeInterrupted:
-				step.State, step.Reason = Retry, "it was interrupted"
-			case store.OutcomeRunning:
-				step.Reason = "it is running in another process"
-			case store.OutcomeOK:
-				step.Reason = "its result is no longer in the store"
-			}
-			if store.Damaged(err) {
-				step.Reason = "its result is damaged in the store"
-			}
+		if damaged[a] {
+			step.State, step.Reason = Run, "its result is damaged in the store"
+		} else if !found.Has(a) {
+			step.State = Run
+			p.missed(step, last, failed)
 		}
-		if step.Reason == "" {
-			for _, in := range a.Inputs {
-				if root, ok := failed[in.Action]; ok {
-					failed[a] = root
-					step.Reason = fmt.Sprintf("its input failed (%s)", root.Label())
-					if final[in.Action] {
-						step.State, final[a] = Failed, true
-					}
-					break
-				}
-			}
+		if step.State != Cached {
+			missing++
 		}
-		missing++
 	}
 	if missing == 0 {
 		return p, nil
@@ -133,6 +99,42 @@ func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 	return p, nil
 }
 
+// missed sets the state of a step whose action has no artifact, and the reason if that lies
+// in an earlier attempt. last has the last attempt of each action. failed has the actions
+// that failed or depend on a failed one, with the failed one; missed adds to it.
+func (p *Plan) missed(step *Step, last map[store.ActionID]store.Attempt, failed map[*layout.Action]*layout.Action) {
+	a := step.Action
+	if f, ok := p.found.Failed[a]; ok {
+		step.State, step.Reason = Retry, fmt.Sprintf("it failed (%s): %s", f.Class, f.Error)
+		if failure.Final(f, program.Identity()) {
+			step.State, step.Reason = Failed, step.Reason+"; 'ablate retry' lets the next run try it again"
+		}
+		failed[a] = a
+		return
+	}
+	if id, ready := p.found.Next(a, p.Backend); ready {
+		switch last[id].Outcome {
+		case store.OutcomeInterrupted:
+			step.State, step.Reason = Retry, "it was interrupted"
+		case store.OutcomeRunning:
+			step.Reason = "it is running in another process"
+		case store.OutcomeOK:
+			step.Reason = "its result is no longer in the store"
+		}
+		return
+	}
+	for _, in := range a.Inputs {
+		if root, ok := failed[in]; ok {
+			failed[a] = root
+			step.Reason = fmt.Sprintf("its input failed (%s)", root.Label())
+			if p.Steps[in.Index()].State == Failed {
+				step.State = Failed
+			}
+			return
+		}
+	}
+}
+
 // Reasons that do not name a parameter.
 const (
 	FirstOfKind = "no earlier run in this store"        // the store has no action of its stage
@@ -147,9 +149,7 @@ const comparisons = 60_000
 
 func (p *Plan) reasons() {
 	left := map[stage.Kind]int{}
-	state := map[*layout.Action]State{}
 	for i := range p.Steps {
-		state[p.Steps[i].Action] = p.Steps[i].State
 		step := &p.Steps[i]
 		if step.State == Cached || step.Reason != "" {
 			continue
@@ -169,8 +169,8 @@ func (p *Plan) reasons() {
 		}
 		left[kind]--
 		near, diffs := p.history.nearest(step.Action, p.Backend)
-		mine := alone(diffs, string(kind), step.Action.Lines, near.key.Lines)
-		waits := slices.ContainsFunc(step.Action.Inputs, func(in layout.Input) bool { return state[in.Action] != Cached })
+		mine := alone(diffs, string(kind), step.Action.Lines(), near.key.Lines)
+		waits := slices.ContainsFunc(step.Action.Inputs, p.missing)
 		switch {
 		case len(mine) > 0:
 			step.Reason = Words(string(kind), mine)
@@ -264,8 +264,8 @@ func (p *Plan) Stages() []Stage {
 // their number, but at least the longest chain of dependent actions.
 func (p *Plan) Wall(workers int) float64 {
 	total, longest := 0., 0.
-	ends := map[*layout.Action]float64{}
-	for _, step := range p.Steps {
+	ends := make([]float64, len(p.Steps))
+	for i, step := range p.Steps {
 		if step.State == Cached || step.State == Failed {
 			continue
 		}
@@ -273,9 +273,9 @@ func (p *Plan) Wall(workers int) float64 {
 		total += seconds
 		start := 0.
 		for _, in := range step.Action.Inputs {
-			start = max(start, ends[in.Action])
+			start = max(start, ends[in.Index()])
 		}
-		ends[step.Action] = start + seconds
+		ends[i] = start + seconds
 		longest = max(longest, start+seconds)
 	}
 	return max(longest, total/float64(max(1, workers)))

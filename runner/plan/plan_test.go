@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -11,7 +13,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ablate/models/finetune"
+	"ablate/models/sampler"
 	"ablate/runner/failure"
+	"ablate/runner/internal/byhand"
 	"ablate/runner/layout"
 	"ablate/runner/stage"
 	"ablate/runner/store"
@@ -66,8 +71,8 @@ func TestNearest(t *testing.T) {
 	near := key(stage.Reward, []string{"reward.lambda 0", "reward.loss \"mse\"", "seed.feedback 1"}, store.Input{Name: "labelled", Output: samples.Output})
 	far := key(stage.Reward, []string{"reward.lambda 3", "reward.loss \"mse\"", "seed.feedback 2"})
 	h := newHistory([]store.Entry{far, samples, near})
-	a := &layout.Action{Kind: stage.Reward, Lines: []string{"reward.lambda 0.5", "reward.loss \"mse\"", "seed.feedback 1"},
-		Inputs: []layout.Input{{Name: "labelled", Action: &layout.Action{Kind: stage.Prompts, Lines: []string{`list "labelled"`, "rows 20", "seed.feedback 1"}}}}}
+	prompts := byhand.Action("prompts", "", layout.Spec{Kind: stage.Prompts, Params: stage.PromptsParams{List: "labelled", Rows: 20, Seed: 1}})
+	a := byhand.Action("reward", "", layout.Spec{Kind: stage.Reward, Params: stage.RewardParams{Lambda: .5, Loss: "mse", Seed: 1}}, layout.Input{Name: "labelled", Action: prompts})
 	e, diffs := h.nearest(a, "xla:cpu")
 	if e.Action != near.Action {
 		t.Errorf("nearest is %s", e.Key)
@@ -81,14 +86,14 @@ func TestNearest(t *testing.T) {
 // TestQuotedKey: the features of an earlier action are its lines, not their spelling in
 // the text of its key. An entry whose key is of another version is left out.
 func TestQuotedKey(t *testing.T) {
-	line := "checkpoint a\tb"
-	k := store.Key{Stage: "adopt", Revision: 1, Lines: []string{line}}
+	params := stage.AdoptParams{Digest: "a\tb"}
+	k := store.Key{Stage: "adopt", Revision: 1, Lines: stage.Lines(params)}
 	other := store.Entry{Key: "ablate action 1\nstage adopt\n"}
 	h := newHistory([]store.Entry{{Action: k.ID(), Key: k.Text()}, other})
 	if n := len(h.byStage["adopt"]); n != 1 {
 		t.Fatalf("%d entries, want 1", n)
 	}
-	if _, diffs := h.nearest(&layout.Action{Kind: stage.Adopt, Lines: []string{line}}, "xla:cpu"); len(diffs) != 0 {
+	if _, diffs := h.nearest(byhand.Action("adopt", "", layout.Spec{Kind: stage.Adopt, Params: params}), "xla:cpu"); len(diffs) != 0 {
 		t.Errorf("the same action differs in %v", diffs)
 	}
 }
@@ -96,12 +101,12 @@ func TestQuotedKey(t *testing.T) {
 // TestBaseInputs: features of the proxy's inputs from the base trial are named after the
 // base trial, and features of its other inputs are not.
 func TestBaseInputs(t *testing.T) {
-	act := func(kind stage.Kind, line string, in ...layout.Input) *layout.Action {
-		return &layout.Action{Kind: kind, Lines: []string{line}, Inputs: in}
+	act := func(kind stage.Kind, params stage.Params, in ...layout.Input) *layout.Action {
+		return byhand.Action(string(kind), "", layout.Spec{Kind: kind, Params: params}, in...)
 	}
-	reward, tune := act(stage.Reward, "reward.lambda 0.5"), act(stage.Finetune, "finetune.beta 1")
-	images := act(stage.Draw, "sampler.steps 5", layout.Input{Name: "tuned", Action: tune})
-	proxy := act(stage.Score, "seed.feedback 1", layout.Input{Name: "images", Action: images}, layout.Input{Name: "base reward", Action: reward})
+	reward, tune := act(stage.Reward, stage.RewardParams{Lambda: .5}), act(stage.Finetune, stage.FinetuneParams{Recipe: finetune.Recipe{Beta: 1}})
+	images := act(stage.Draw, stage.DrawParams{Sampler: sampler.Options{Steps: 5}}, layout.Input{Name: "tuned", Action: tune})
+	proxy := act(stage.Score, stage.ScoreParams{}, layout.Input{Name: "images", Action: images}, layout.Input{Name: "base reward", Action: reward})
 	f := newHistory(nil).ofPlanned(proxy, "xla:cpu")
 	for want, value := range map[feature]string{{"base reward", "lambda"}: "0.5", {"finetune", "beta"}: "1", {"sampler", "steps"}: "5"} {
 		if f[want] != value {
@@ -121,10 +126,10 @@ func TestPace(t *testing.T) {
 		{Event: store.Event{Stage: "finetune", Cost: 30}, Seconds: 15, Outcome: store.OutcomeOK},
 		{Event: store.Event{Stage: "finetune", Cost: 10}, Seconds: 500, Outcome: store.OutcomeFailed},
 	}, nil)
-	if s, rough, _ := p.expect(&layout.Action{Kind: stage.Finetune, Cost: 4}); s != 2 || rough {
+	if s, rough, _ := p.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Finetune, Cost: 4})); s != 2 || rough {
 		t.Errorf("%v s, a guess %v; want 2 s", s, rough)
 	}
-	if s, rough, _ := p.expect(&layout.Action{Kind: stage.Reward, Cost: 4}); s != 4 || !rough {
+	if s, rough, _ := p.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Reward, Cost: 4})); s != 4 || !rough {
 		t.Errorf("%v s, a guess %v; want 4 s, guessed", s, rough)
 	}
 }
@@ -134,7 +139,7 @@ func TestPace(t *testing.T) {
 func TestLists(t *testing.T) {
 	k := store.Key{Stage: "prompts", Revision: stage.Prompts.Def().Revision, Lines: []string{`list "labelled"`, "rows 64", "seed.feedback 1"}}
 	labelled := store.Entry{Action: k.ID(), Output: store.OutputID(k.ID()), Key: k.Text()}
-	held := &layout.Action{Kind: stage.Prompts, Lines: []string{`list "assess"`, "rows 1024", "seed.feedback 1", "unseen true"}}
+	held := byhand.Action("held", "", layout.Spec{Kind: stage.Prompts, Params: stage.PromptsParams{List: "assess", Rows: 1024, Seed: 1, Unseen: true}})
 	p := &Plan{Backend: "xla:cpu", history: newHistory([]store.Entry{labelled}), Steps: []Step{{Action: held, State: Run}}}
 	p.reasons()
 	if got := p.Steps[0].Reason; got != FirstOfKind {
@@ -153,9 +158,9 @@ func failures(t *testing.T, class failure.Class) (g *layout.Graph, s *store.Stor
 	if err != nil {
 		t.Fatal(err)
 	}
-	tune := &layout.Action{Name: "a", Kind: stage.Finetune, Lines: []string{"finetune.clip 1e+30"}, Views: []string{"diverges@1"}}
-	look := &layout.Action{Name: "b", Kind: stage.Draw, Views: []string{"diverges@1"}, Inputs: []layout.Input{{Name: "tuned", Action: tune}}}
-	last := &layout.Action{Name: "c", Kind: stage.Judge, Views: []string{"diverges@1"}, Inputs: []layout.Input{{Name: "images", Action: look}}}
+	tune := byhand.Action("a", "diverges@1", layout.Spec{Kind: stage.Finetune, Params: stage.FinetuneParams{Recipe: finetune.Recipe{Clip: 1e30}}})
+	look := byhand.Action("b", "diverges@1", layout.Spec{Kind: stage.Draw, Params: stage.DrawParams{}}, layout.Input{Name: "tuned", Action: tune})
+	last := byhand.Action("c", "diverges@1", layout.Spec{Kind: stage.Judge, Params: stage.JudgeParams{}}, layout.Input{Name: "images", Action: look})
 	j, err := s.OpenJournal(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +178,7 @@ func failures(t *testing.T, class failure.Class) (g *layout.Graph, s *store.Stor
 	if err := s.Fail(store.Failure{Action: id, Class: string(class), Error: "loss is NaN at step 2"}); err != nil {
 		t.Fatal(err)
 	}
-	return &layout.Graph{Actions: []*layout.Action{tune, look, last}}, s, dir
+	return layout.Of(tune, look, last), s, dir
 }
 
 // TestFailedInput: the reason of an action whose input failed is that failure.
@@ -228,7 +233,7 @@ func TestPaceOfBackend(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, rough, _ := p.pace.expect(&layout.Action{Kind: stage.Draw, Cost: 1}); got != want || rough {
+		if got, rough, _ := p.pace.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Draw, Cost: 1})); got != want || rough {
 			t.Errorf("%s: %v s, a guess %v; want %v s", class, got, rough, want)
 		}
 	}
@@ -237,17 +242,18 @@ func TestPaceOfBackend(t *testing.T) {
 // TestChanges: each change since a plan was saved is listed once, at the stage that has
 // the parameter. Later stages are only counted.
 func TestChanges(t *testing.T) {
-	steps := func(labelled, clip string) (list []Step) {
-		sample := &layout.Action{Name: "sample" + labelled, Kind: stage.Prompts, Lines: []string{`list "labelled"`, "rows " + labelled}}
-		label := &layout.Action{Name: "label" + labelled, Kind: stage.Label}
-		tune := &layout.Action{Name: "finetune" + labelled + clip, Kind: stage.Finetune, Lines: []string{"finetune.clip " + clip}}
+	steps := func(labelled int, clip float64) (list []Step) {
+		sample := byhand.Action(fmt.Sprint("sample ", labelled), "", layout.Spec{Kind: stage.Prompts, Params: stage.PromptsParams{List: "labelled", Rows: labelled}})
+		label := byhand.Action(fmt.Sprint("label ", labelled), "", layout.Spec{Kind: stage.Label, Params: stage.LabelParams{}})
+		tune := byhand.Action(fmt.Sprint("finetune ", labelled, clip), "", layout.Spec{Kind: stage.Finetune, Params: stage.FinetuneParams{Recipe: finetune.Recipe{Clip: clip}}})
+		layout.Of(sample, label, tune)
 		for _, a := range []*layout.Action{sample, label, tune} {
 			list = append(list, Step{Action: a, State: Run})
 		}
 		return list
 	}
 	name := filepath.Join(t.TempDir(), "any.name")
-	if err := (&Plan{Backend: "xla:cpu", Steps: steps("1000", "1")}).Save(name, "s", nil, nil); err != nil {
+	if err := (&Plan{Backend: "xla:cpu", Steps: steps(1000, 1)}).Save(name, "s", nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	f, err := Open(name)
@@ -258,10 +264,10 @@ func TestChanges(t *testing.T) {
 		now  *Plan
 		want []string
 	}{
-		{&Plan{Backend: "xla:cpu", Steps: steps("1000", "1")}, nil},
-		{&Plan{Backend: "xla:cpu", Steps: steps("500", "1")}, []string{"prompts: feedback.labelled changed from 1000 to 500", "and later stages, which read the results of these: 2 actions"}},
-		{&Plan{Backend: "xla:cpu", Steps: steps("1000", "2")}, []string{"finetune: finetune.clip changed from 1 to 2"}},
-		{&Plan{Backend: "xla:cuda", Steps: steps("1000", "1")[:2]}, []string{"finetune: actions of the plan that are no longer in the study: 1", "the backend was xla:cpu and is xla:cuda"}},
+		{&Plan{Backend: "xla:cpu", Steps: steps(1000, 1)}, nil},
+		{&Plan{Backend: "xla:cpu", Steps: steps(500, 1)}, []string{"prompts: feedback.labelled changed from 1000 to 500", "and later stages, which read the results of these: 2 actions"}},
+		{&Plan{Backend: "xla:cpu", Steps: steps(1000, 2)}, []string{"finetune: finetune.clip changed from 1 to 2"}},
+		{&Plan{Backend: "xla:cuda", Steps: steps(1000, 1)[:2]}, []string{"finetune: actions of the plan that are no longer in the study: 1", "the backend was xla:cpu and is xla:cuda"}},
 	} {
 		if d := cmp.Diff(tc.want, f.Changes(tc.now)); d != "" {
 			t.Errorf("mismatch (-want +got):\n%s", d)
@@ -272,35 +278,28 @@ func TestChanges(t *testing.T) {
 // TestFile: a plan in a file gives the graph that it was made of.
 func TestFile(t *testing.T) {
 	g, _ := lay(t, "seeds: [1, 2]\narms: {all: set: {}, policy: set: finetune: method: \"grpo\", best: set: evaluate: bestOf: 2}")
-	f, err := NewFile(g, "s", "s", "xla:cpu", nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	name := filepath.Join(t.TempDir(), "run.json")
-	if err := f.Write(name); err != nil {
+	if err := Write(name, Head{Study: "s", Name: "s", Backend: "xla:cpu"}, g, nil); err != nil {
 		t.Fatal(err)
 	}
-	read, err := Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := read.Graph()
-	if err != nil {
-		t.Fatal(err)
+	h, got, _, err := OpenGraph(name)
+	if err != nil || h.Name != "s" || h.Backend != "xla:cpu" {
+		t.Fatalf("%+v, %v", h, err)
 	}
 	type action struct {
-		Name, View string
-		Lines      []string
-		Params     any
-		Inputs     []string
-		Turn       int
-		Cost       float64
+		Name   layout.Name
+		View   string
+		Lines  []string
+		Params any
+		Inputs []string
+		Turn   int32
+		Cost   float64
 	}
 	list := func(g *layout.Graph) (out []action) {
 		for _, a := range g.Actions {
-			x := action{Name: a.Name, View: a.Views[0], Lines: a.Lines, Params: a.Params, Turn: a.Turn, Cost: a.Cost}
-			for _, in := range a.Inputs {
-				x.Inputs = append(x.Inputs, in.Name+" "+in.Action.Name)
+			x := action{Name: a.Name, View: a.View(), Lines: a.Lines(), Params: a.Params, Turn: a.Turn, Cost: a.Cost}
+			for i, in := range a.Inputs {
+				x.Inputs = append(x.Inputs, a.Reads[i]+" "+in.Name.String())
 			}
 			out = append(out, x)
 		}
@@ -310,31 +309,45 @@ func TestFile(t *testing.T) {
 		t.Errorf("graph %+v\nwant %+v", got, want)
 	}
 	// What this version would compute in another way is refused.
-	for what, change := range map[string]func(a *FileAction){
-		"has revision":        func(a *FileAction) { a.Revision++ },
-		"cannot be read":      func(a *FileAction) { a.Params = []byte(`{"layers2": 3}`) },
-		"has the name":        func(a *FileAction) { a.Action = "x" + a.Action[1:] },
-		"is not a stage":      func(a *FileAction) { a.Stage, a.Revision = "dream", 0 },
-		"which is not before": func(a *FileAction) { a.Inputs = []FileInput{{"model", len(f.Actions)}} },
+	whole, err := Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(f *File){
+		"has revision":        func(f *File) { f.Specs[3].Revision++ },
+		"cannot be read":      func(f *File) { f.Specs[3].Params = []byte(`{"layers2": 3}`) },
+		"has the name":        func(f *File) { f.Actions[3].Action[0] ^= 1 },
+		"is not a stage":      func(f *File) { f.Specs[3].Stage, f.Specs[3].Revision = "dream", 0 },
+		"which is not before": func(f *File) { f.Actions[3].Inputs[0] = int32(len(f.Actions)) },
+		"inputs of":           func(f *File) { f.Actions[3].Inputs = nil },
+		"is of spec":          func(f *File) { f.Actions[3].Spec = -1 },
+		"and trial":           func(f *File) { f.Actions[3].Trial = int32(len(f.Trials)) },
 	} {
-		changed := *read
-		changed.Actions = slices.Clone(read.Actions)
-		change(&changed.Actions[3])
-		if _, err := changed.Graph(); err == nil || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), "action 3") {
+		changed := *whole
+		changed.Specs, changed.Actions = slices.Clone(whole.Specs), slices.Clone(whole.Actions)
+		changed.Actions[3].Inputs = slices.Clone(whole.Actions[3].Inputs)
+		change(&changed)
+		data, err := json.Marshal(changed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b = builder{g: layout.Empty()}
+		if err := parse(bytes.NewReader(data), &Head{}, b.visitor()); err == nil || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), " 3") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"format":"ablate plan 2","study":"s","backend":"xla:cpu","actions":[{"stage":"pretrain","action":"a","state":"run","revision":1,"lines":["data.pairs 1"]},{"stage":"draw","action":"b"}]}`))
-	f.Add([]byte(`{"format":"ablate plan 2","actions":[{"stage":"prompts","lines":["list \\""]}]}`))
+	f.Add([]byte(`{"format":"ablate plan 3","study":"s","backend":"xla:cpu","specs":[{"stage":"pretrain","revision":1,"lines":["data.pairs 1"],"params":{}},{"stage":"prompts","lines":["list \\""]}],"trials":[{"id":"1","view":"a@1"}],"actions":[{"action":"` + strings.Repeat("ab", 32) + `","spec":0,"trial":0,"turn":1,"state":"run"},{"action":"` + strings.Repeat("cd", 32) + `","spec":1,"inputs":[0],"trial":-1,"turn":1}]}`))
+	f.Add([]byte(`{"format":"ablate plan 3","actions":[{"spec":1}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := parse(data)
-		if err != nil {
-			return
+		var h Head
+		p := &File{}
+		if parse(bytes.NewReader(data), &h, p.visitor()) == nil {
+			p.Changes(&Plan{Backend: "xla:cpu"})
 		}
-		p.Changes(&Plan{Backend: "xla:cpu"})
-		_, _ = p.Graph()
+		b := builder{g: layout.Empty()}
+		_ = parse(bytes.NewReader(data), &h, b.visitor())
 	})
 }

@@ -56,6 +56,7 @@ type earlier struct {
 
 // history is all actions that the store has, and their features.
 type history struct {
+	stages   map[string]bool      // those of byStage
 	byStage  map[string][]earlier // by the names of the function compared
 	byOutput map[store.OutputID]earlier
 	features map[store.ActionID]map[feature]string
@@ -63,7 +64,7 @@ type history struct {
 }
 
 func newHistory(entries []store.Entry) *history {
-	h := &history{map[string][]earlier{}, map[store.OutputID]earlier{}, map[store.ActionID]map[feature]string{}, map[*layout.Action]map[feature]string{}}
+	h := &history{map[string]bool{}, map[string][]earlier{}, map[store.OutputID]earlier{}, map[store.ActionID]map[feature]string{}, map[*layout.Action]map[feature]string{}}
 	var all []earlier
 	for _, e := range entries {
 		key, err := store.ParseKey(e.Key)
@@ -81,6 +82,7 @@ func newHistory(entries []store.Entry) *history {
 	for _, ran := range all {
 		g := compared(ran.key.Stage, h.listOfEntry(ran, 0), ran.key.Lines)
 		h.byStage[g] = append(h.byStage[g], ran)
+		h.stages[ran.key.Stage] = true
 	}
 	return h
 }
@@ -94,7 +96,10 @@ func (e earlier) readsBase() bool {
 
 // like returns the earlier actions with which a planned action is compared.
 func (h *history) like(a *layout.Action) []earlier {
-	return h.byStage[compared(string(a.Kind), listOf(a), a.Lines)]
+	if !h.stages[string(a.Kind)] { // saves time in a study of many actions
+		return nil
+	}
+	return h.byStage[compared(string(a.Kind), listOf(a), a.Lines())]
 }
 
 // compared returns a name for the actions that are compared with each other: they have
@@ -132,14 +137,12 @@ func readsList(kind stage.Kind, input string) bool {
 
 // listOf returns the list of prompts to which an action belongs, "" if there is none.
 func listOf(a *layout.Action) string {
-	if list := ownList(a.Lines); list != "" {
+	if list := ownList(a.Lines()); list != "" {
 		return list
 	}
 	for _, name := range listInputs {
-		for _, in := range a.Inputs {
-			if in.Name == name && readsList(a.Kind, name) {
-				return listOf(in.Action)
-			}
+		if i := slices.Index(a.Reads, name); i >= 0 && readsList(a.Kind, name) {
+			return listOf(a.Inputs[i])
 		}
 	}
 	return ""
@@ -223,8 +226,8 @@ func differences(old, now map[feature]string) []Difference {
 // seeds and inputs.
 func Between(old, now *layout.Action) []Difference {
 	before, after := map[feature]string{}, map[feature]string{}
-	own(before, string(old.Kind), old.Lines, old.Kind.Def().Revision, "")
-	own(after, string(now.Kind), now.Lines, now.Kind.Def().Revision, "")
+	own(before, string(old.Kind), old.Lines(), old.Kind.Def().Revision, "")
+	own(after, string(now.Kind), now.Lines(), now.Kind.Def().Revision, "")
 	return slices.DeleteFunc(differences(before, after), Difference.seed)
 }
 
@@ -314,14 +317,14 @@ func (h *history) ofPlanned(a *layout.Action, backend string) map[feature]string
 		return f
 	}
 	f := map[feature]string{}
-	for _, in := range a.Inputs {
-		inherit(f, h.ofPlanned(in.Action, backend), a.Kind, in.Name)
+	for i, in := range a.Inputs {
+		inherit(f, h.ofPlanned(in, backend), a.Kind, a.Reads[i])
 	}
 	d := a.Kind.Def()
 	if !d.Backend {
 		backend = ""
 	}
-	own(f, string(a.Kind), a.Lines, d.Revision, backend)
+	own(f, string(a.Kind), a.Lines(), d.Revision, backend)
 	h.planned[a] = f
 	return f
 }

@@ -62,14 +62,14 @@ func Gather(stages []Stage) Reasons {
 // SeedsOf returns the seeds of the views for which an action runs only because of its
 // seed.
 func (p *Plan) SeedsOf(g *layout.Graph, views []language.View) []string {
-	fresh := map[*layout.Action]bool{}
-	for _, s := range p.Steps {
-		fresh[s.Action] = s.State != Cached && s.Reason == NewSeeds
+	fresh := func(a *layout.Action) bool {
+		s := p.Steps[a.Index()]
+		return s.State != Cached && s.Reason == NewSeeds
 	}
 	var seeds []string
 	for _, v := range views {
 		name := v.Trial.Seed.String()
-		if !slices.Contains(seeds, name) && slices.ContainsFunc(g.Chains[v.Trial.ID()].Actions(), func(a *layout.Action) bool { return fresh[a] }) {
+		if !slices.Contains(seeds, name) && slices.ContainsFunc(g.Chains[v.Trial.ID()].Actions(), fresh) {
 			seeds = append(seeds, name)
 		}
 	}
@@ -78,14 +78,10 @@ func (p *Plan) SeedsOf(g *layout.Graph, views []language.View) []string {
 
 // Missing returns, for each view, the stages that run for it, each once.
 func (p *Plan) Missing(g *layout.Graph, views []language.View) [][]string {
-	state := map[*layout.Action]State{}
-	for _, s := range p.Steps {
-		state[s.Action] = s.State
-	}
 	out := make([][]string, len(views))
 	for i, v := range views {
 		for _, a := range g.Chains[v.Trial.ID()].Actions() {
-			if kind := string(a.Kind); state[a] != Cached && !slices.Contains(out[i], kind) {
+			if kind := string(a.Kind); p.missing(a) && !slices.Contains(out[i], kind) {
 				out[i] = append(out[i], kind)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ablate/experiments/language"
+	"ablate/runner/internal/byhand"
 	"ablate/runner/layout"
 )
 
@@ -46,7 +47,9 @@ func TestRefused(t *testing.T) {
 // TestMissing: a view lists the stages that run for it, and its seed is new if one of
 // them runs because of that alone.
 func TestMissing(t *testing.T) {
-	model, one, two := &layout.Action{Kind: "pretrain"}, &layout.Action{Kind: "distance"}, &layout.Action{Kind: "distance"}
+	model := byhand.Action("model", "", layout.Spec{Kind: "pretrain"})
+	one, two := byhand.Action("one", "", layout.Spec{Kind: "distance"}), byhand.Action("two", "", layout.Spec{Kind: "distance"})
+	layout.Of(model, one, two)
 	views := []language.View{{Arm: "a", Trial: language.Trial{Seed: language.Seed{Pretraining: 1, Feedback: 1}}}, {Arm: "a", Trial: language.Trial{Seed: language.Seed{Pretraining: 2, Feedback: 2}}}}
 	g := &layout.Graph{Chains: map[language.ID]layout.Chain{
 		views[0].Trial.ID(): {{Role: layout.Model, Action: model}, {Role: layout.Distance, Action: one}}, views[1].Trial.ID(): {{Role: layout.Model, Action: model}, {Role: layout.Distance, Action: two}},

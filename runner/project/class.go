@@ -25,8 +25,8 @@ func (p Project) Class(asked string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if len(found.Outputs) > most {
-			best, most = class, len(found.Outputs)
+		if found.Len() > most {
+			best, most = class, found.Len()
 		}
 	}
 	if best != "" {

@@ -58,10 +58,10 @@ func folderName(s *language.Study) string {
 	return s.Name
 }
 
-// From manyViews views on, the garbage collector lets the heap grow by gcPercent only.
+// From manyViews views on, the garbage collector lets the heap grow by gcPercent percent only.
 const (
 	manyViews = 20_000
-	gcPercent = 50
+	gcPercent = 20
 )
 
 // LayOut returns the project with Graph set to the actions of the given views.

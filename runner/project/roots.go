@@ -34,7 +34,7 @@ func (p Project) SetRoots(class string, found *lookup.Found) error {
 func (p Project) roots(class string, found *lookup.Found) []store.ActionID {
 	var ids []store.ActionID
 	for _, a := range p.Graph.Actions {
-		if out, ok := found.Outputs[a.Name]; ok {
+		if out, ok := found.Get(a); ok {
 			ids = append(ids, out.Action)
 		} else if id, ok := found.Next(a, class); ok {
 			ids = append(ids, id)
@@ -48,7 +48,7 @@ func (p Project) roots(class string, found *lookup.Found) []store.ActionID {
 func (p Project) settled(class string, found *lookup.Found) bool {
 	for _, a := range p.Graph.Actions {
 		if _, next := found.Next(a, class); next {
-			if _, failed := found.Failed[a.Name]; !failed {
+			if _, failed := found.Failed[a]; !failed {
 				return false
 			}
 		}

@@ -34,13 +34,13 @@ func failures(r *result.Result) []string {
 func why(r *result.Result, chain layout.Chain, last map[store.ActionID]store.Attempt) string {
 	for _, a := range chain.Actions() {
 		if r.Found.Unreadable(a) {
-			return fmt.Sprintf("its result is damaged in the store (%s %s)", a.Kind, r.Found.Outputs[a.Name].ID.Short())
+			return fmt.Sprintf("its result is damaged in the store (%s %s)", a.Kind, r.Found.ID(a).Short())
 		}
 		key, ok := r.Found.Next(a, r.Class)
 		if !ok {
 			continue
 		}
-		if f, ok := r.Found.Failed[a.Name]; ok {
+		if f, ok := r.Found.Failed[a]; ok {
 			text := fmt.Sprintf("%s (%s): %s", a.Label(), f.Class, f.Error)
 			if f.Tail != "" {
 				text += "\n" + f.Tail

@@ -40,7 +40,7 @@ func TestPictures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Found.Outputs[c.Action(role).Name] = lookup.Output{ID: e.Output, Dir: r.Project.Store.Path(e.Output)}
+		r.Found.Set(c.Action(role), lookup.Output{ID: e.Output})
 	}
 	drawn(layout.AlignmentImages, 10, 20)
 	drawn(layout.FidelityImages, 30, 40)
@@ -59,7 +59,7 @@ func TestPictures(t *testing.T) {
 			t.Errorf("%s has a third picture: %v, %v", set, img, err)
 		}
 	}
-	r.Found.Outputs[c.Action(layout.FidelityImages).Name] = lookup.Output{ID: store.OutputID{1}}
+	r.Found.Set(c.Action(layout.FidelityImages), lookup.Output{ID: store.OutputID{1}})
 	if img, err := New(t.Context(), r).Image(trial, result.Fidelity, 0); img != nil || err != nil {
 		t.Errorf("images that are lost have a picture: %v, %v", img, err)
 	}

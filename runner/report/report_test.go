@@ -89,7 +89,7 @@ func TestFailuresSkipsDone(t *testing.T) {
 			t.Errorf("with %d of its results: failures %q", i, got)
 		}
 		if a := chain.Action(role); a != nil {
-			r.Found.Outputs[a.Name] = lookup.Output{Dir: t.TempDir()}
+			r.Found.Set(a, lookup.Output{ID: store.OutputID{99}})
 		}
 	}
 	if got := failures(r); len(got) != 1 || !strings.HasPrefix(got[0], "wide@1: ") {

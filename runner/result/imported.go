@@ -65,7 +65,7 @@ func Import(ctx context.Context, p project.Project) (*Result, *imported.Results,
 			return nil, in, fmt.Errorf("study %s: compare or gate: the results have no metric %q; they have %v", s.Name, name, names)
 		}
 	}
-	r := &Result{Project: p, Found: &lookup.Found{}, Runs: Runs(nil), Tables: Bare(s.Name), Imported: in}
+	r := &Result{Project: p, Found: lookup.None(), Runs: Runs(nil), Tables: Bare(s.Name), Imported: in}
 	r.Tables.Trials, r.Tables.Samples = trials, prompts
 	o := compare.Options{Reference: s.Reference, Arms: in.Arms, Primary: s.Primary, Contrasts: s.Contrasts, Detect: s.Detect, Show: names, Sampled: s.Prompts != compare.Fixed && prompts.Rows() > 0}
 	if len(o.Primary) == 0 {

@@ -31,7 +31,7 @@ func (t *labels) add(seed language.Seed, c layout.Chain, found *lookup.Found) er
 	if !ok {
 		return nil
 	}
-	id := found.Outputs[c.Action(layout.Labels).Name].ID.String()
+	id := found.ID(c.Action(layout.Labels)).String()
 	l, err := stage.ReadLabels(dir)
 	if err != nil {
 		return err

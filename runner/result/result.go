@@ -146,10 +146,10 @@ func (r *Result) Damage() error {
 
 // Lost returns an error if the store no longer has an output of the run when its results
 // are read.
-func (r *Result) Lost(outputs map[string]lookup.Output) error {
+func (r *Result) Lost(outputs *lookup.Outputs) error {
 	for _, a := range r.Project.Graph.Actions {
-		if o, ran := outputs[a.Name]; ran {
-			if have, ok := r.Found.Outputs[a.Name]; !ok || have.ID != o.ID || r.Found.Unreadable(a) {
+		if o, ran := outputs.Get(a); ran {
+			if r.Found.ID(a) != o.ID || r.Found.Unreadable(a) {
 				return fmt.Errorf("study %s: the result of %s (%s) is no longer in the store: something removed it from %s while this ran; run again",
 					r.Project.Study.Name, a.Label(), o.ID.Short(), r.Project.Store.Dir())
 			}
@@ -182,7 +182,7 @@ func (r *Result) WriteTables() error {
 // computed returns the attempts that computed the artifacts of found.
 func computed(s *store.Store, found *lookup.Found) ([]store.Attempt, error) {
 	made := map[store.ActionID]string{}
-	for _, out := range found.Outputs {
+	for _, out := range found.All() {
 		made[out.Action] = out.ID.String()
 	}
 	all, err := s.Attempts()

@@ -76,15 +76,16 @@ func TestDamage(t *testing.T) {
 func TestLost(t *testing.T) {
 	r := empty(t)
 	a := r.Project.Graph.Actions[0]
-	made := map[string]lookup.Output{a.Name: {ID: store.OutputID{1}}}
+	made := lookup.NewOutputs(r.Project.Graph)
+	made.Set(a, lookup.Output{ID: store.OutputID{1}})
 	if err := r.Lost(made); err == nil || !strings.Contains(err.Error(), a.Label()) {
 		t.Errorf("missing: %v", err)
 	}
-	r.Found.Outputs[a.Name] = lookup.Output{ID: store.OutputID{2}}
+	r.Found.Set(a, lookup.Output{ID: store.OutputID{2}})
 	if err := r.Lost(made); err == nil {
 		t.Error("another output is not noticed")
 	}
-	r.Found.Outputs[a.Name] = made[a.Name]
+	r.Found.Set(a, lookup.Output{ID: store.OutputID{1}})
 	if err := r.Lost(made); err != nil {
 		t.Errorf("it is there: %v", err)
 	}
@@ -157,7 +158,7 @@ func TestMade(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r.Found.Outputs[action.Name] = lookup.Output{ID: output, Action: id}
+	r.Found.Set(action, lookup.Output{ID: output, Action: id})
 	if r.Computed, err = computed(here.Store, r.Found); err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func EnvironmentID(lines string) string {
 func environmentOf(found *lookup.Found, c layout.Chain, threads map[stage.Kind][]string) string {
 	var ids []string
 	for _, a := range c.Actions() {
-		if out, ok := found.Outputs[a.Name]; ok && a.Kind.Def().Backend && out.Made != "" {
+		if out, ok := found.Get(a); ok && a.Kind.Def().Backend && out.Made != "" {
 			lines := out.Made
 			if len(threads[a.Kind]) < 2 {
 				lines, _ = run.WithoutThreads(lines)
@@ -44,7 +44,7 @@ func environmentOf(found *lookup.Found, c layout.Chain, threads map[stage.Kind][
 func threadsOf(found *lookup.Found, g *layout.Graph) map[stage.Kind][]string {
 	threads := map[stage.Kind][]string{}
 	for _, a := range g.Actions {
-		if out, ok := found.Outputs[a.Name]; ok && out.Made != "" {
+		if out, ok := found.Get(a); ok && out.Made != "" {
 			if _, n := run.WithoutThreads(out.Made); !slices.Contains(threads[a.Kind], n) {
 				threads[a.Kind] = append(threads[a.Kind], n)
 			}

@@ -19,7 +19,7 @@ func TestThreads(t *testing.T) {
 				if a.Kind.Def().Trains {
 					made += c
 				}
-				r.Found.Outputs[a.Name] = lookup.Output{Made: made}
+				r.Found.Set(a, lookup.Output{Made: made})
 			}
 		}
 		threads := threadsOf(r.Found, r.Project.Graph)

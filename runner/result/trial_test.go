@@ -1,6 +1,7 @@
 package result
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,11 +29,12 @@ func measured(t *testing.T) (*Result, layout.Chain) {
 	c := r.Project.Graph.Chains[r.Project.Study.Views[1].Trial.ID()]
 	write := func(role layout.Role, file string, do func(path string) error) {
 		t.Helper()
-		dir := t.TempDir()
-		if err := do(filepath.Join(dir, file)); err != nil {
+		id := store.OutputID{byte(role) + 1}
+		dir := r.Project.Store.Path(id)
+		if err := errors.Join(os.MkdirAll(dir, 0o777), do(filepath.Join(dir, file))); err != nil {
 			t.Fatal(err)
 		}
-		r.Found.Outputs[c.Action(role).Name] = lookup.Output{ID: store.OutputID{byte(role) + 1}, Dir: dir}
+		r.Found.Set(c.Action(role), lookup.Output{ID: id})
 	}
 	writeJSON := func(role layout.Role, file string, v any) {
 		t.Helper()
@@ -134,7 +136,7 @@ func TestTrialRow(t *testing.T) {
 	for _, role := range layout.Roles() {
 		a, want := c.Action(role), ""
 		if a != nil {
-			if out, ok := r.Found.Outputs[a.Name]; ok {
+			if out, ok := r.Found.Get(a); ok {
 				want = out.ID.String()
 			}
 		}
@@ -151,7 +153,7 @@ func TestTrialRow(t *testing.T) {
 		{layout.Fidelity, []string{"fidelity.recall"}}, {layout.Diversity, []string{"diversity"}}, {layout.Distance, []string{"distance.kl", "distance.gap"}},
 	} {
 		r, c := measured(t)
-		delete(r.Found.Outputs, c.Action(tc.without).Name)
+		r.Found.Remove(c.Action(tc.without))
 		trials := r.tables(t).Trials
 		for _, name := range []string{"alignment", "skipped", "proxy", "embedder", "fidelity.recall", "diversity", "distance.kl", "distance.gap"} {
 			if has, want := trials.Column(name).Has(1), !slices.Contains(tc.gone, name); has != want {
@@ -173,18 +175,18 @@ func TestSampleRows(t *testing.T) {
 	}, captions...), lines(r.tables(t).Samples, columns...)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	delete(r.Found.Outputs, c.Action(layout.AlignmentScores).Name)
+	r.Found.Remove(c.Action(layout.AlignmentScores))
 	if d := cmp.Diff(append([]string{
 		"alignment 0 two circles count true good saw 0 - -", "alignment 1 red bars colour true bad saw 1 - -",
 		"alignment 2 blue bars colour true skip saw 2 - -", "alignment 3 three bars count false good saw 3 - -",
 	}, captions...), lines(r.tables(t).Samples, columns...)); d != "" {
 		t.Errorf("without scores (-want +got):\n%s", d)
 	}
-	delete(r.Found.Outputs, c.Action(layout.AlignmentVerdicts).Name)
+	r.Found.Remove(c.Action(layout.AlignmentVerdicts))
 	if d := cmp.Diff(captions, lines(r.tables(t).Samples, columns...)); d != "" {
 		t.Errorf("without verdicts (-want +got):\n%s", d)
 	}
-	delete(r.Found.Outputs, c.Action(layout.FidelityImages).Name)
+	r.Found.Remove(c.Action(layout.FidelityImages))
 	if got := lines(r.tables(t).Samples, columns...); got != nil {
 		t.Errorf("without images: %q", got)
 	}
@@ -207,7 +209,7 @@ func TestProbeCurves(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	for _, role := range []layout.Role{layout.BaseProbeVerdicts, layout.ProbeVerdicts, layout.BaseProbeScores, layout.ProbeScores, layout.ProbeDistance} {
-		delete(r.Found.Outputs, c.Action(role).Name)
+		r.Found.Remove(c.Action(role))
 	}
 	if d := cmp.Diff([]string{"finetune 2 loss 0.5", "finetune 4 loss 0.25"}, curves()); d != "" {
 		t.Errorf("without probes (-want +got):\n%s", d)
@@ -220,11 +222,11 @@ func TestIncomplete(t *testing.T) {
 	for _, without := range layout.Results() {
 		r, c := measured(t)
 		assessment := c.Action(layout.Assessment)
-		r.Found.Outputs[assessment.Name] = lookup.Output{Dir: t.TempDir()}
+		r.Found.Set(assessment, lookup.Output{ID: store.OutputID{99}})
 		if got := r.Incomplete(); !slices.Equal(got, []string{"plain@1"}) {
 			t.Errorf("of a whole run: incomplete are %q", got)
 		}
-		delete(r.Found.Outputs, c.Action(without).Name)
+		r.Found.Remove(c.Action(without))
 		if got := r.Incomplete(); !slices.Equal(got, []string{"plain@1", "tuned@1"}) {
 			t.Errorf("without %s: incomplete are %q", without, got)
 		}
@@ -268,7 +270,7 @@ func TestDamagedPrompts(t *testing.T) {
 		t.Errorf("damaged are %v, %v", got, r.Damage())
 	}
 	for _, role := range layout.Results() {
-		r.Found.Outputs[c.Action(role).Name] = lookup.Output{Dir: t.TempDir()}
+		r.Found.Set(c.Action(role), lookup.Output{ID: store.OutputID{99}})
 	}
 	if r.Complete(c) {
 		t.Error("a run is complete with damaged prompts")

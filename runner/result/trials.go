@@ -102,7 +102,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 		environment.Strings[i] = environmentOf(found, c, threads)
 		environment.Valid[i] = environment.Strings[i] != ""
 		for _, p := range c {
-			if out, ok := found.Outputs[p.Action.Name]; ok {
+			if out, ok := found.Get(p.Action); ok {
 				artifacts[p.Role].Strings[i], artifacts[p.Role].Valid[i] = out.ID.String(), true
 			}
 		}

@@ -20,22 +20,24 @@ import (
 	"ablate/runner/store"
 )
 
-// outputs are artifacts, by the structural names of their actions.
-type outputs = map[string]lookup.Output
-
 // key returns the key of an action whose inputs are known.
-func (r *runner) key(a *layout.Action, in outputs) store.Key {
-	return a.Key(r.o.Backend, func(from *layout.Action) store.OutputID { return in[from.Name].ID })
+func (r *runner) key(a *layout.Action) store.Key { return a.Key(r.o.Backend, r.output) }
+
+// output returns the id of the artifact of an action that was looked up or computed.
+func (r *runner) output(a *layout.Action) store.OutputID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.out.Outputs.ID(a)
 }
 
 // lookup finds an action's artifact in the index. The bytes are compared with their
 // digests later, when an action reads them.
-func (r *runner) lookup(a *layout.Action, in outputs) (lookup.Output, bool, error) {
-	id := r.key(a, in).ID()
+func (r *runner) lookup(a *layout.Action) (lookup.Output, bool, error) {
+	id := r.key(a).ID()
 	e, err := r.s.Lookup(id)
 	switch {
 	case err == nil:
-		return r.remember(a, lookup.Output{ID: e.Output, Action: id, Dir: r.s.Path(e.Output)}), true, nil
+		return r.remember(a, lookup.Output{ID: e.Output, Action: id, Made: e.Made}), true, nil
 	case errors.Is(err, store.ErrNotFound):
 		r.warnDamaged(a, err)
 		if f, ok := r.s.Failed(id); ok && failure.Final(f, r.o.Machine.Build) {
@@ -46,11 +48,11 @@ func (r *runner) lookup(a *layout.Action, in outputs) (lookup.Output, bool, erro
 	return lookup.Output{}, false, err
 }
 
-// remember records the output of an action, for repairs.
+// remember records the output of an action.
 func (r *runner) remember(a *layout.Action, out lookup.Output) lookup.Output {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.outputs[a.Name] = out
+	r.out.Outputs.Set(a, out)
 	return out
 }
 
@@ -61,7 +63,7 @@ func (r *runner) warn(a *layout.Action) *zerolog.Event {
 
 // about adds an action to a log line.
 func (r *runner) about(l *zerolog.Event, a *layout.Action) *zerolog.Event {
-	return l.Str("stage", string(a.Kind)).Str("action", a.Name[:12]).Str("arm", a.Rows())
+	return l.Str("stage", string(a.Kind)).Str("action", a.Name.Short()).Str("arm", a.Rows())
 }
 
 // warnDamaged logs a warning about an artifact that is in the index and cannot be read.
@@ -74,11 +76,11 @@ func (r *runner) warnDamaged(a *layout.Action, err error) {
 // run computes an action, with as many attempts as the classes of its failures allow, and
 // records the last failure. It calls started when it begins. If another process computes the
 // action, the error is dag.ErrBusy.
-func (r *runner) run(ctx context.Context, a *layout.Action, in outputs, started func()) (lookup.Output, error) {
-	if err := r.checkInputs(ctx, a, in); err != nil {
+func (r *runner) run(ctx context.Context, a *layout.Action, started func()) (lookup.Output, error) {
+	if err := r.checkInputs(ctx, a); err != nil {
 		return lookup.Output{}, err
 	}
-	id := r.key(a, in).ID()
+	id := r.key(a).ID()
 	var taken *store.ClaimedError
 	switch err := r.here.Claim(id); {
 	case errors.As(err, &taken):
@@ -94,9 +96,9 @@ func (r *runner) run(ctx context.Context, a *layout.Action, in outputs, started 
 		// for longer than its lease. An attempt begins before the look-up: so no attempt begins
 		// after the action was finished.
 		began := r.o.Now()
-		if out, ok, err := r.lookup(a, in); ok || err != nil {
+		if out, ok, err := r.lookup(a); ok || err != nil {
 			r.mu.Lock()
-			r.found[a.Name] = true
+			r.found[a] = true
 			r.mu.Unlock()
 			return out, err
 		}
@@ -104,12 +106,12 @@ func (r *runner) run(ctx context.Context, a *layout.Action, in outputs, started 
 			started()
 			r.working(a, id)
 		}
-		out, err := r.attempt(ctx, a, in, began)
+		out, err := r.attempt(ctx, a, began)
 		if errors.Is(err, errDamaged) && repairs < mostRepairs {
 			repairs++
 			try--
 			r.warn(a).Err(err).Msg("repairing it, and trying again")
-			if err := r.checkInputs(ctx, a, in); err != nil {
+			if err := r.checkInputs(ctx, a); err != nil {
 				return lookup.Output{}, err
 			}
 			continue
@@ -137,10 +139,10 @@ const mostRepairs = 10
 
 // intact returns an error if an input of an action has changed since the action began to read
 // it. A damaged artifact is moved away.
-func (r *runner) intact(ctx context.Context, a *layout.Action, in outputs) error {
-	for _, i := range a.Inputs {
-		if _, err := r.s.Artifact(ctx, in[i.Action.Name].ID); errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("%s: %w: %w", i.Name, errDamaged, err)
+func (r *runner) intact(ctx context.Context, a *layout.Action) error {
+	for i, in := range a.Inputs {
+		if _, err := r.s.Artifact(ctx, r.output(in)); errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("%s: %w: %w", a.Reads[i], errDamaged, err)
 		}
 	}
 	return nil
@@ -148,10 +150,7 @@ func (r *runner) intact(ctx context.Context, a *layout.Action, in outputs) error
 
 // record records the failure of an action for later runs and for people.
 func (r *runner) record(a *layout.Action, id store.ActionID, class failure.Class, cause error, attempts int) {
-	f := store.Failure{Action: id, Stage: string(a.Kind), Class: string(class), Error: cause.Error(), Attempts: attempts, Time: r.o.Now(), Build: r.o.Machine.Build}
-	if len(a.Views) > 0 {
-		f.View = a.Views[0]
-	}
+	f := store.Failure{Action: id, Stage: string(a.Kind), View: a.View(), Class: string(class), Error: cause.Error(), Attempts: attempts, Time: r.o.Now(), Build: r.o.Machine.Build}
 	var logged *loggedError
 	if errors.As(cause, &logged) {
 		if rel, err := filepath.Rel(r.s.Dir(), logged.log); err == nil {
@@ -177,10 +176,7 @@ func (r *runner) release(a *layout.Action, id store.ActionID) {
 
 // working announces that this process computes an action.
 func (r *runner) working(a *layout.Action, id store.ActionID) {
-	x := store.LiveAction{Action: id, Name: a.Name, Stage: string(a.Kind), Since: r.o.Now()}
-	if len(a.Views) > 0 {
-		x.View = a.Views[0]
-	}
+	x := store.LiveAction{Action: id, Name: a.Name.String(), Stage: string(a.Kind), View: a.View(), Since: r.o.Now()}
 	r.here.Update(func(l *store.Live) { l.Actions = append(l.Actions, x) })
 }
 
@@ -197,60 +193,54 @@ func (r *runner) progressed(id store.ActionID, p launch.Progress) {
 
 // checkInputs compares all bytes of an action's inputs with their digests, and computes
 // damaged ones again.
-func (r *runner) checkInputs(ctx context.Context, a *layout.Action, outputs outputs) error {
+func (r *runner) checkInputs(ctx context.Context, a *layout.Action) error {
 	away := false
-	for _, in := range a.Inputs {
-		want := outputs[in.Action.Name]
-		_, err := r.s.Artifact(ctx, want.ID)
+	for i, in := range a.Inputs {
+		_, err := r.s.Artifact(ctx, r.output(in))
 		if err == nil {
 			continue
 		}
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		r.warnDamaged(in.Action, err)
+		r.warnDamaged(in, err)
 		// Repairs that wait for each other's CPUs would wait for ever.
-		r.room.Give(a.Name)
+		r.room.Give(a.Name.String())
 		away = true
-		_, err, _ = r.repairs.Do(in.Action.Name, func() (any, error) { return nil, r.repair(ctx, in.Action, want) })
+		_, err, _ = r.repairs.Do(in.Name.String(), func() (any, error) { return nil, r.repair(ctx, in) })
 		if err != nil {
-			return fmt.Errorf("its %s is damaged in the store: %w", in.Name, err)
+			return fmt.Errorf("its %s is damaged in the store: %w", a.Reads[i], err)
 		}
 	}
 	if away {
-		return r.room.acquire(ctx, a.Name)
+		return r.room.acquire(ctx, a.Name.String())
 	}
 	return nil
 }
 
 // repair computes an action again whose artifact is damaged. It returns an error if the
 // bytes differ from before, because other actions have read these.
-func (r *runner) repair(ctx context.Context, a *layout.Action, want lookup.Output) error {
-	inputs := outputs{}
-	r.mu.Lock()
-	for _, in := range a.Inputs {
-		inputs[in.Action.Name] = r.outputs[in.Action.Name]
-	}
-	r.mu.Unlock()
+func (r *runner) repair(ctx context.Context, a *layout.Action) error {
+	want := r.output(a)
 	if err := r.room.misfit(a); err != nil {
 		return err
 	}
-	if err := r.room.acquire(ctx, a.Name); err != nil {
+	if err := r.room.acquire(ctx, a.Name.String()); err != nil {
 		return err
 	}
-	defer r.room.Give(a.Name)
-	got, err := r.run(ctx, a, inputs, func() {})
-	if err == nil && got.ID != want.ID {
+	defer r.room.Give(a.Name.String())
+	got, err := r.run(ctx, a, func() {})
+	if err == nil && got.ID != want {
 		return fmt.Errorf("%s gave the output %s, and %s before: run again, so that later stages are computed from the new output",
-			a.Label(), got.ID.Short(), want.ID.Short())
+			a.Label(), got.ID.Short(), want.Short())
 	}
 	return err
 }
 
 // attempt computes an action once and records the attempt, which began at a time, in the
 // journal.
-func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs, began time.Time) (lookup.Output, error) {
-	key, m := r.key(a, in), r.o.Machine
+func (r *runner) attempt(ctx context.Context, a *layout.Action, began time.Time) (lookup.Output, error) {
+	key, m := r.key(a), r.o.Machine
 	if r.o.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, r.o.Timeout, failure.TimeoutError{Limit: r.o.Timeout})
@@ -258,14 +248,14 @@ func (r *runner) attempt(ctx context.Context, a *layout.Action, in outputs, bega
 	}
 	start := store.Event{Kind: store.Started, Time: began, Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
 		Device: m.Device, Backend: m.Backend, Versions: m.Versions, CPU: m.CPU, Environment: m.Of(a, r.o.Need(a))}
-	if len(a.Trials) > 0 {
-		start.Trial, start.View = a.Trials[0], a.Views[0]
+	if a.Trial != nil {
+		start.Trial, start.View = a.Trial.ID, a.Trial.View
 	}
 	if err := r.j.Append(start); err != nil {
 		return lookup.Output{}, err
 	}
-	r.log.Debug().Str("stage", string(a.Kind)).Str("arm", a.Rows()).Str("action", a.Name[:12]).Str("id", key.ID().String()).Str("key", key.Text()).Msg("key")
-	out, did, err := r.compute(ctx, a, key, in)
+	r.log.Debug().Str("stage", string(a.Kind)).Str("arm", a.Rows()).Str("action", a.Name.Short()).Str("id", key.ID().String()).Str("key", key.Text()).Msg("key")
+	out, did, err := r.compute(ctx, a, key)
 	now := r.o.Now() // after the commit, from which on others find the result
 	if did.end.IsZero() {
 		did.end = now
@@ -292,7 +282,7 @@ type computed struct {
 }
 
 // compute lets a worker compute an action and commits the artifact.
-func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, in outputs) (out lookup.Output, did computed, err error) {
+func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key) (out lookup.Output, did computed, err error) {
 	w, err := r.s.Begin(key)
 	if err != nil {
 		return out, did, err
@@ -303,8 +293,8 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 		return out, did, fmt.Errorf("%s: parameters: %w", a.Kind, err)
 	}
 	t := launch.Task{Action: key.ID().Short(), Stage: string(a.Kind), Params: params, Inputs: map[string]string{}, Out: w.Dir()}
-	for _, i := range a.Inputs {
-		t.Inputs[i.Name] = in[i.Action.Name].Dir
+	for i, in := range a.Inputs {
+		t.Inputs[a.Reads[i]] = r.s.Path(r.output(in))
 	}
 	if a.Kind.Def().Trains {
 		if t.State, err = r.s.Partial(key.ID(), r.o.Machine.Of(a, r.o.Need(a))); err != nil {
@@ -312,7 +302,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 		}
 		t.Save = cmp.Or(r.o.Save, never).Seconds()
 	}
-	reply, err := r.w.Do(ctx, t, r.room.grant(a.Name), string(a.Kind), func(p launch.Progress) {
+	reply, err := r.w.Do(ctx, t, r.room.grant(a.Name.String()), string(a.Kind), func(p launch.Progress) {
 		switch {
 		case p.Warning != "":
 			r.warn(a).Msg(p.Warning)
@@ -327,7 +317,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 	later, done := lasting(ctx)
 	defer done()
 	if err == nil || ctx.Err() == nil {
-		if err := r.intact(later, a, in); err != nil {
+		if err := r.intact(later, a); err != nil {
 			return out, did, err
 		}
 	}
@@ -354,7 +344,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, i
 	if err := r.s.Retry(key.ID()); err != nil {
 		r.warn(a).Err(err).Msg("the record of its earlier failure cannot be removed")
 	}
-	return lookup.Output{ID: e.Output, Action: e.Action, Dir: r.s.Path(e.Output)}, did, nil
+	return lookup.Output{ID: e.Output, Action: e.Action, Made: e.Made}, did, nil
 }
 
 // committing is how long a commit may go on when the run is stopped, so that what has been

@@ -26,7 +26,7 @@ func (r *runner) logged(a *layout.Action, key store.Key, t launch.Task, cause er
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s: %s\nnow: %s\nneeded by: %s\nerror: %v\n\nkey:\n%s\nparameters:\n%s\n\ninputs:\n", a.Kind, key.ID(),
-		r.o.Now().UTC().Format("2006-01-02T15:04:05Z"), strings.Join(a.Views, ", "), cause, key.Text(), t.Params)
+		r.o.Now().UTC().Format("2006-01-02T15:04:05Z"), a.Rows(), cause, key.Text(), t.Params)
 	for role, dir := range t.Inputs {
 		fmt.Fprintf(&b, "%s %s\n", role, dir)
 	}

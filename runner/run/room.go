@@ -68,7 +68,7 @@ func (r *room) elsewhere(name string) bool { return r.a.Capacity().Misfit(r.need
 
 // misfit returns the error of an action that can never run in this process.
 func (r *room) misfit(a *layout.Action) error {
-	why := r.a.Capacity().Misfit(r.need(a.Name))
+	why := r.a.Capacity().Misfit(r.need(a.Name.String()))
 	if why == "" {
 		return nil
 	}

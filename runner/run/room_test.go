@@ -54,7 +54,8 @@ func TestNeeds(t *testing.T) {
 				t.Errorf("%s had %+v", kind, g)
 			}
 		}
-		e, err := f.s.Lookup(out.Outputs[f.action(kind).Name].Action)
+		made, _ := out.Outputs.Get(f.action(kind))
+		e, err := f.s.Lookup(made.Action)
 		if err != nil || strings.HasSuffix(e.Made, "\nthreads 2\n") != (want == 2) {
 			t.Errorf("%s was made by %q, %v", kind, e.Made, err)
 		}
@@ -74,12 +75,12 @@ func TestRepairRoom(t *testing.T) {
 	whole := f.run(Options{})
 	for _, a := range f.g.Actions {
 		if a.Kind == stage.Distance {
-			if err := os.RemoveAll(filepath.Dir(f.s.Path(whole.Outputs[a.Name].ID))); err != nil {
+			if err := os.RemoveAll(filepath.Dir(f.s.Path(whole.Outputs.ID(a)))); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	file := filepath.Join(f.s.Path(whole.Outputs[f.action(stage.Pretrain).Name].ID), "out.json")
+	file := filepath.Join(f.s.Path(whole.Outputs.ID(f.action(stage.Pretrain))), "out.json")
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -113,7 +113,7 @@ const (
 
 // Outcome is the result of a run.
 type Outcome struct {
-	Outputs     map[string]lookup.Output // by an action's structural name
+	Outputs     *lookup.Outputs // of actions that were looked up or computed
 	Cached, Ran int
 	Left        int    // number of actions that did not run because of Options.Limit, MaxTime or Idle
 	Stopped     string // why the run ended before it had tried all actions; empty if it did or because of Limit
@@ -153,8 +153,8 @@ const tailLines = 10
 // actions are in the outcome, which is never nil. The error is the cause of ctx or an
 // error of the store.
 func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal, w Worker, o Options) (*Outcome, error) {
-	r := &runner{s: s, j: j, w: w, o: o, log: zerolog.Ctx(ctx), out: &Outcome{Outputs: map[string]lookup.Output{}},
-		byName: map[string]*layout.Action{}, outputs: map[string]lookup.Output{}, found: map[string]bool{}}
+	r := &runner{s: s, j: j, w: w, o: o, log: zerolog.Ctx(ctx), out: &Outcome{Outputs: lookup.NewOutputs(g)},
+		byName: map[string]*layout.Action{}, found: map[*layout.Action]bool{}}
 	if r.o.Now == nil {
 		r.o.Now = time.Now
 	}
@@ -167,16 +167,17 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 	r.room = &room{a: r.o.Room, need: func(name string) resource.Need { return r.o.Need(r.byName[name]) }, grants: map[string]resource.Grant{}}
 	nodes := make([]dag.Node[lookup.Output], len(g.Actions))
 	for i, a := range g.Actions {
-		r.byName[a.Name] = a
+		name := a.Name.String()
+		r.byName[name] = a
 		deps := make([]string, len(a.Inputs))
 		for k, in := range a.Inputs {
-			deps[k] = in.Action.Name
+			deps[k] = in.Name.String()
 		}
 		nodes[i] = dag.Node[lookup.Output]{
-			Name: a.Name, Stage: string(a.Kind), Label: a.Label(), Deps: deps, Priority: -a.Turn, Cost: time.Duration(a.Cost * float64(time.Second)), Need: r.o.Need(a).String(),
-			Lookup: func(_ context.Context, in outputs) (lookup.Output, bool, error) { return r.lookup(a, in) },
-			Run: func(ctx context.Context, in outputs) (lookup.Output, error) {
-				return r.run(ctx, a, in, func() { r.emit(Event{Action: a, Kind: Started}) })
+			Name: name, Stage: string(a.Kind), Label: a.Label(), Deps: deps, Priority: -int(a.Turn), Cost: time.Duration(a.Cost * float64(time.Second)), Need: r.o.Need(a).String(),
+			Lookup: func(context.Context, map[string]lookup.Output) (lookup.Output, bool, error) { return r.lookup(a) },
+			Run: func(ctx context.Context, _ map[string]lookup.Output) (lookup.Output, error) {
+				return r.run(ctx, a, func() { r.emit(Event{Action: a, Kind: Started}) })
 			},
 		}
 	}
@@ -193,11 +194,8 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 	r.limit(stop)
 	go r.watch(ctx, stop)
 	outcome, err := graph.Run(ctx, dag.Options{Room: r.room, FailFast: o.FailFast, Limit: o.Limit, Admit: r.admit, Elsewhere: r.room.elsewhere, Events: r.event})
-	for name, st := range outcome {
-		switch {
-		case st.State.OK():
-			r.out.Outputs[name] = st.Result
-		case st.State == dag.Waiting, st.State == dag.Interrupted:
+	for _, st := range outcome {
+		if st.State == dag.Waiting || st.State == dag.Interrupted {
 			r.out.Left++
 		}
 	}
@@ -230,9 +228,8 @@ type runner struct {
 
 	emitting sync.Mutex // held during a call of Options.Events
 
-	mu      sync.Mutex
-	outputs map[string]lookup.Output // outputs of actions that were looked up or computed, by structural name
-	found   map[string]bool          // actions that another process computed while this one was about to, by structural name
+	mu    sync.Mutex              // protects out.Outputs and found
+	found map[*layout.Action]bool // actions that another process computed while this one was about to
 }
 
 // Why a run stops before it has tried all actions.
@@ -301,7 +298,7 @@ func (r *runner) event(e dag.Event) {
 		r.out.Cached++
 	case dag.EventFinished:
 		r.mu.Lock()
-		found := r.found[e.Name]
+		found := r.found[a]
 		r.mu.Unlock()
 		if found {
 			out.Kind = Cached

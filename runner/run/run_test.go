@@ -20,6 +20,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"ablate/experiments/language"
 	"ablate/runner/failure"
 	"ablate/runner/internal/example"
 	"ablate/runner/launch"
@@ -100,6 +101,7 @@ func (f *fake) stages() map[string]int {
 type fixture struct {
 	t      *testing.T
 	g      *layout.Graph
+	views  []language.View
 	s      *store.Store
 	dir    string
 	w      *fake
@@ -112,7 +114,7 @@ func newFixture(t *testing.T, seeds, arms string) *fixture {
 	t.Helper()
 	s := example.Study(t, "seeds: ["+seeds+"]\narms: {\n"+arms+"\n}")
 	var err error
-	f := &fixture{t: t, w: &fake{}, log: &bytes.Buffer{}}
+	f := &fixture{t: t, views: s.Views, w: &fake{}, log: &bytes.Buffer{}}
 	if f.g, err = layout.NewGraph(s, s.Views, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -195,12 +197,14 @@ func TestDepthFirst(t *testing.T) {
 	last := map[string]int{} // of each view, the place of its last action
 	first := map[string]int{}
 	for i, a := range f.starts {
-		for _, v := range a.Views {
-			last[v] = i
-			if len(a.Views) == 1 {
-				if _, ok := first[v]; !ok {
-					first[v] = i
-				}
+		for _, v := range f.views {
+			name := v.String()
+			if !slices.Contains(f.g.Chains[v.Trial.ID()].Actions(), a) {
+				continue
+			}
+			last[name] = i
+			if _, ok := first[name]; !ok && a.Others == 0 {
+				first[name] = i
 			}
 		}
 	}
@@ -246,10 +250,10 @@ func TestFirstResultStays(t *testing.T) {
 		return err
 	}
 	out := f.run(Options{})
-	if len(out.Failures) != 0 || len(out.Outputs) != len(f.g.Actions) {
+	if len(out.Failures) != 0 || out.Outputs.Len() != len(f.g.Actions) {
 		t.Fatalf("%+v", out)
 	}
-	if got := out.Outputs[f.action(stage.Pretrain).Name].ID; got != first {
+	if got := out.Outputs.ID(f.action(stage.Pretrain)); got != first {
 		t.Errorf("the run went on with %s, and not with the first, %s", got.Short(), first.Short())
 	}
 	for _, want := range []string{`"level":"warn"`, "the first result is kept", `"kept":"` + first.Short() + `"`, `"other":"`, "out.json differs"} {
@@ -274,7 +278,7 @@ func TestLostFiles(t *testing.T) {
 		t.Errorf("%+v", out.Failures)
 	}
 	f.w.before = nil
-	if out := f.run(Options{}); len(out.Failures) != 0 || len(out.Outputs) != len(f.g.Actions) {
+	if out := f.run(Options{}); len(out.Failures) != 0 || out.Outputs.Len() != len(f.g.Actions) {
 		t.Errorf("the next run: %+v", out)
 	}
 }
@@ -284,11 +288,11 @@ func TestLostFiles(t *testing.T) {
 func TestDamagedInput(t *testing.T) {
 	f := newFixture(t, "1", twoArms)
 	whole := f.run(Options{})
-	pretrained := whole.Outputs[f.action(stage.Pretrain).Name]
+	pretrained := whole.Outputs.ID(f.action(stage.Pretrain))
 	// A flipped bit is not noticed by a look-up, so nothing has to run.
 	damage := func() {
 		t.Helper()
-		name := filepath.Join(f.s.Path(pretrained.ID), "weights")
+		name := filepath.Join(f.s.Path(pretrained), "weights")
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -308,8 +312,7 @@ func TestDamagedInput(t *testing.T) {
 	// Several measures of distance, which read it at the same time.
 	for _, a := range f.g.Actions {
 		if a.Kind == stage.Distance {
-			out := whole.Outputs[a.Name]
-			if err := os.RemoveAll(filepath.Dir(f.s.Path(out.ID))); err != nil {
+			if err := os.RemoveAll(filepath.Dir(f.s.Path(whole.Outputs.ID(a)))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -318,14 +321,14 @@ func TestDamagedInput(t *testing.T) {
 	if n := f.w.stages(); n["pretrain"] != 1 || n["distance"] != 5 || len(out.Failures) != 0 {
 		t.Errorf("ran %v, failures %v", n, out.Failures)
 	}
-	if !strings.Contains(f.log.String(), "damaged in the store; computing it again") || out.Outputs[f.action(stage.Pretrain).Name].ID != pretrained.ID {
+	if !strings.Contains(f.log.String(), "damaged in the store; computing it again") || out.Outputs.ID(f.action(stage.Pretrain)) != pretrained {
 		t.Errorf("the log says\n%s", f.log)
 	}
 	// If the new bytes differ, later stages are not computed from a mixture of both.
 	damage()
 	for _, a := range f.g.Actions {
 		if a.Kind == stage.Distance {
-			if err := os.RemoveAll(filepath.Dir(f.s.Path(whole.Outputs[a.Name].ID))); err != nil {
+			if err := os.RemoveAll(filepath.Dir(f.s.Path(whole.Outputs.ID(a)))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -364,7 +367,7 @@ func TestLogs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"main.build()", "E1126 out of memory", "shapes differ", "needed by: pretrained@1, all data@1, dpo@1", "set model.shapes.layers 3", "backend xla:cpu"} {
+	for _, want := range []string{"main.build()", "E1126 out of memory", "shapes differ", "needed by: pretrained@1 and 2 more", "set model.shapes.layers 3", "backend xla:cpu"} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("the log lacks %q:\n%s", want, b)
 		}
@@ -448,7 +451,7 @@ func TestRules(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.w.before = nil
-		if out := f.run(Options{Machine: Machine{Build: "b"}}); len(out.Failures) != 0 || len(out.Outputs) != len(f.g.Actions) {
+		if out := f.run(Options{Machine: Machine{Build: "b"}}); len(out.Failures) != 0 || out.Outputs.Len() != len(f.g.Actions) {
 			t.Errorf("%s: retried: %+v", class, out.Failures)
 		}
 		if fails, err := f.s.Failures(); err != nil || len(fails) != 0 {
@@ -484,7 +487,7 @@ func TestRetrySucceeds(t *testing.T) {
 		return launch.WithClass(launch.ClassCrash, errors.New("the worker died"))
 	}
 	out := f.run(Options{})
-	if len(out.Failures) != 0 || len(out.Outputs) != len(f.g.Actions) || !strings.Contains(f.log.String(), "trying again") {
+	if len(out.Failures) != 0 || out.Outputs.Len() != len(f.g.Actions) || !strings.Contains(f.log.String(), "trying again") {
 		t.Errorf("%+v\n%s", out, f.log)
 	}
 	var outcomes []store.Outcome
@@ -520,7 +523,7 @@ func TestSkipped(t *testing.T) {
 		reads := map[*layout.Action]bool{}
 		for _, a := range f.g.Actions {
 			for _, in := range a.Inputs {
-				reads[a] = reads[a] || reads[in.Action] || in.Action.Kind == stage.Score
+				reads[a] = reads[a] || reads[in] || in.Kind == stage.Score
 			}
 		}
 		failed, want := 0, map[stage.Kind]int{}
@@ -570,10 +573,10 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("error %v, outcome %+v", err, out)
 	}
 	model, look := f.action(stage.Pretrain), f.action(stage.Distance)
-	if _, ok := out.Outputs[model.Name]; !ok {
+	if !out.Outputs.Has(model) {
 		t.Error("what was there before the interruption is lost")
 	}
-	if _, ok := out.Outputs[look.Name]; ok {
+	if out.Outputs.Has(look) {
 		t.Error("what was interrupted has an output")
 	}
 	var interrupted []string
@@ -611,7 +614,7 @@ func TestInterruptedCommit(t *testing.T) {
 		t.Errorf("error %v, %d left", err, out.Left)
 	}
 	model := f.action(stage.Pretrain)
-	if _, err := f.s.Lookup(out.Outputs[model.Name].Action); err != nil {
+	if _, err := f.s.Lookup(id(out, model)); err != nil {
 		t.Errorf("what was computed is lost: %v", err)
 	}
 	f.w.before = nil
@@ -662,13 +665,13 @@ func TestJournal(t *testing.T) {
 		t.Fatalf("%d attempts at %d actions", len(list), len(f.g.Actions))
 	}
 	for _, at := range list {
-		i := slices.IndexFunc(f.g.Actions, func(a *layout.Action) bool { return out.Outputs[a.Name].Action == at.Action })
+		i := slices.IndexFunc(f.g.Actions, func(a *layout.Action) bool { return id(out, a) == at.Action })
 		if i < 0 {
 			t.Fatalf("the journal has %s, which is no action of the study", at.Action)
 		}
 		a := f.g.Actions[i]
-		if at.Outcome != store.OutcomeOK || at.Output != out.Outputs[a.Name].ID.String() || at.Stage != string(a.Kind) || at.Cost != a.Cost || at.Seconds < 1 ||
-			at.Worker != 1 || at.Device != "a core" || at.Versions != "ablate 1" || at.CPU != "a processor" || at.Environment != "backend xla:cpu\n" || at.View != a.Views[0] {
+		if at.Outcome != store.OutcomeOK || at.Output != out.Outputs.ID(a).String() || at.Stage != string(a.Kind) || at.Cost != a.Cost || at.Seconds < 1 ||
+			at.Worker != 1 || at.Device != "a core" || at.Versions != "ablate 1" || at.CPU != "a processor" || at.Environment != "backend xla:cpu\n" || at.View != a.View() {
 			t.Errorf("%s: %+v", a.Label(), at)
 		}
 	}
@@ -682,16 +685,16 @@ func TestJournal(t *testing.T) {
 // them, with a warning that names both.
 func TestLostBytes(t *testing.T) {
 	f := newFixture(t, "1", oneArm)
-	before := f.run(Options{}).Outputs[f.action(stage.Distance).Name]
-	if err := os.RemoveAll(filepath.Dir(before.Dir)); err != nil {
+	before := f.run(Options{}).Outputs.ID(f.action(stage.Distance))
+	if err := os.RemoveAll(filepath.Dir(f.s.Path(before))); err != nil {
 		t.Fatal(err)
 	}
 	f.w.drifted = stage.Distance
-	after := f.run(Options{}).Outputs[f.action(stage.Distance).Name]
-	if after.ID == before.ID {
+	after := f.run(Options{}).Outputs.ID(f.action(stage.Distance))
+	if after == before {
 		t.Fatal("it did not come out different")
 	}
-	for _, want := range []string{"its earlier bytes were lost", `"kept":"` + after.ID.Short(), `"other":"` + before.ID.Short()} {
+	for _, want := range []string{"its earlier bytes were lost", `"kept":"` + after.Short(), `"other":"` + before.Short()} {
 		if !strings.Contains(f.log.String(), want) {
 			t.Errorf("the log lacks %s:\n%s", want, f.log)
 		}
@@ -703,7 +706,7 @@ func TestReply(t *testing.T) {
 	f := newFixture(t, "1", oneArm)
 	f.w.values = json.RawMessage(`"done"`)
 	out := f.run(Options{})
-	if len(out.Outputs) != 0 || len(out.Failures) == 0 || !strings.Contains(out.Failures[0].Err.Error(), "pretrain: the worker's reply: ") {
+	if out.Outputs.Len() != 0 || len(out.Failures) == 0 || !strings.Contains(out.Failures[0].Err.Error(), "pretrain: the worker's reply: ") {
 		t.Errorf("%+v", out)
 	}
 }
@@ -728,4 +731,10 @@ func TestClassify(t *testing.T) {
 	if out := f.run(Options{}); len(out.Failures) == 0 || !errors.Is(out.Failures[0].Err, syscall.ENOSPC) {
 		t.Errorf("%+v", out.Failures)
 	}
+}
+
+// id returns the id of an action that a run has computed or found.
+func id(out *Outcome, a *layout.Action) store.ActionID {
+	got, _ := out.Outputs.Get(a)
+	return got.Action
 }

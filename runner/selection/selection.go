@@ -43,6 +43,9 @@ func Views(s *language.Study, only, seeds []string) ([]language.View, error) {
 			wanted[label] = true
 		}
 	}
+	if len(only) == 0 && len(seeds) == 0 {
+		return s.Views, nil
+	}
 	var views []language.View
 	for _, v := range s.Views {
 		if (len(only) == 0 || wanted[v.Row()]) && (len(seeds) == 0 || slices.Contains(seeds, v.Trial.Seed.String())) {

@@ -53,7 +53,7 @@ func New(p project.Project, class, build string) (*Status, error) {
 		return nil, err
 	}
 	s := &Status{Backend: class, Processes: []store.Live{}, Failures: []Failure{}, Actions: Counts{Total: len(p.Graph.Actions)}}
-	running := map[string]bool{} // by structural name
+	running := map[*layout.Action]bool{}
 	all, err := p.Store.Live()
 	if err != nil {
 		return nil, err
@@ -63,25 +63,25 @@ func New(p project.Project, class, build string) (*Status, error) {
 			continue
 		}
 		l.Actions = slices.DeleteFunc(l.Actions, func(a store.LiveAction) bool {
-			_, done := found.Outputs[a.Name]
-			return done || p.Graph.Action(a.Name) == nil
+			mine := named(p.Graph, a.Name)
+			return mine == nil || found.Has(mine)
 		})
 		if len(l.Actions) == 0 && l.Study != p.Folder() {
 			continue
 		}
 		for _, a := range l.Actions {
-			running[a.Name] = true
+			running[named(p.Graph, a.Name)] = true
 		}
 		s.Processes = append(s.Processes, l)
 	}
 	var left []*layout.Action
 	for _, a := range p.Graph.Actions {
-		_, done := found.Outputs[a.Name]
-		f, failed := found.Failed[a.Name]
+		done := found.Has(a)
+		f, failed := found.Failed[a]
 		switch {
 		case done:
 			s.Actions.Done++
-		case running[a.Name]:
+		case running[a]:
 			s.Actions.Running++
 			left = append(left, a)
 		case failed:
@@ -96,8 +96,17 @@ func New(p project.Project, class, build string) (*Status, error) {
 	return s, err
 }
 
+// named returns the action of a graph that a process names; nil if the graph lacks it.
+func named(g *layout.Graph, text string) *layout.Action {
+	var name layout.Name
+	if name.UnmarshalText([]byte(text)) != nil {
+		return nil
+	}
+	return g.Action(name)
+}
+
 // rows counts the trials of each row.
-func (s *Status) rows(p project.Project, found *lookup.Found, running map[string]bool) {
+func (s *Status) rows(p project.Project, found *lookup.Found, running map[*layout.Action]bool) {
 	index := map[string]int{}
 	for _, v := range p.Study.Views {
 		row := v.Row()
@@ -111,10 +120,9 @@ func (s *Status) rows(p project.Project, found *lookup.Found, running map[string
 		c.Total++
 		done, runs, failed := true, false, false
 		for _, a := range p.Graph.Chains[v.Trial.ID()].Actions() {
-			_, ok := found.Outputs[a.Name]
-			done = done && ok
-			runs = runs || running[a.Name]
-			_, bad := found.Failed[a.Name]
+			done = done && found.Has(a)
+			runs = runs || running[a]
+			_, bad := found.Failed[a]
 			failed = failed || bad
 		}
 		switch {

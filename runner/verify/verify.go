@@ -4,6 +4,7 @@
 package verify
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -79,7 +80,7 @@ func (v *Verification) Select(m run.Machine, need run.Needs, sel Selection) (sam
 	order := map[*layout.Action]int{}
 	for i, a := range v.g.Actions {
 		order[a] = i
-		out, ok := v.found.Outputs[a.Name]
+		out, ok := v.found.Get(a)
 		switch {
 		case !ok:
 		case out.Made != m.Of(a, need(a)):
@@ -92,7 +93,7 @@ func (v *Verification) Select(m run.Machine, need run.Needs, sel Selection) (sam
 		return sample
 	}
 	// Sorted by name, so that the choice does not depend on the order of arms.
-	slices.SortFunc(sample, func(a, b *layout.Action) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(sample, func(a, b *layout.Action) int { return bytes.Compare(a.Name[:], b.Name[:]) })
 	rand.New(rand.NewPCG(sel.Seed, 0)).Shuffle(len(sample), func(i, j int) { sample[i], sample[j] = sample[j], sample[i] })
 	sample = sample[:sel.Sample]
 	slices.SortFunc(sample, func(a, b *layout.Action) int { return cmp.Compare(order[a], order[b]) })
@@ -108,7 +109,7 @@ func (v *Verification) Check(ctx context.Context, progress func(done, total int)
 	first := map[store.OutputID]*layout.Action{} // actions may share an artifact
 	var ids []store.OutputID
 	for _, a := range v.g.Actions {
-		out, ok := v.found.Outputs[a.Name]
+		out, ok := v.found.Get(a)
 		if !ok {
 			v.Missing++
 			continue
@@ -148,8 +149,14 @@ func (v *Verification) Check(ctx context.Context, progress func(done, total int)
 	return nil
 }
 
+// id returns the id of an action that has an artifact.
+func (v *Verification) id(a *layout.Action) store.ActionID {
+	out, _ := v.found.Get(a)
+	return out.Action
+}
+
 func (v *Verification) problem(a *layout.Action, err error) Problem {
-	return Problem{v.found.Outputs[a.Name].Action, string(a.Kind), a.Rows(), err.Error()}
+	return Problem{v.id(a), string(a.Kind), a.Rows(), err.Error()}
 }
 
 // Options of computing actions again.
@@ -189,7 +196,7 @@ func (v *Verification) Recompute(ctx context.Context, sample []*layout.Action, w
 				v.Failed = append(v.Failed, v.problem(a, err))
 			case diff != "":
 				e.Kind, e.Err = run.Failed, fmt.Errorf("it gives other bytes than before: %s", diff)
-				v.Different = append(v.Different, Difference{v.found.Outputs[a.Name].Action, string(a.Kind), a.Rows(), diff})
+				v.Different = append(v.Different, Difference{v.id(a), string(a.Kind), a.Rows(), diff})
 			default:
 				v.Recomputed++
 			}
@@ -208,7 +215,7 @@ func (v *Verification) Recompute(ctx context.Context, sample []*layout.Action, w
 // file that differs, or "" if none does. If its artifact or an input is damaged, the error
 // is store.ErrNotFound.
 func (v *Verification) recompute(ctx context.Context, a *layout.Action, w run.Worker, o Options) (string, error) {
-	key := a.Key(o.Backend, func(in *layout.Action) store.OutputID { return v.found.Outputs[in.Name].ID })
+	key := a.Key(o.Backend, v.found.ID)
 	e, err := v.s.Lookup(key.ID())
 	if err != nil {
 		return "", err
@@ -218,8 +225,8 @@ func (v *Verification) recompute(ctx context.Context, a *layout.Action, w run.Wo
 		return "", fmt.Errorf("%s: parameters: %w", a.Kind, err)
 	}
 	t := launch.Task{Action: key.ID().Short(), Stage: string(a.Kind), Params: params, Inputs: map[string]string{}}
-	for _, in := range a.Inputs {
-		if t.Inputs[in.Name], err = v.s.Artifact(ctx, v.found.Outputs[in.Action.Name].ID); err != nil {
+	for i, in := range a.Inputs {
+		if t.Inputs[a.Reads[i]], err = v.s.Artifact(ctx, v.found.ID(in)); err != nil {
 			return "", err
 		}
 	}

@@ -104,8 +104,8 @@ func fixture(t *testing.T) (*layout.Graph, *store.Store) {
 	}
 	defer j.Close()
 	out, err := run.Run(t.Context(), g, s, j, &fake{}, run.Options{Room: resource.NewAllocator(resource.Capacity{CPUs: 2}), Backend: "xla:cpu", Machine: run.Machine{Environment: here}})
-	if err != nil || len(out.Outputs) != len(g.Actions) {
-		t.Fatalf("%d outputs, %v", len(out.Outputs), err)
+	if err != nil || out.Outputs.Len() != len(g.Actions) {
+		t.Fatalf("%d outputs, %v", out.Outputs.Len(), err)
 	}
 	// As a later process, which trusts nothing.
 	if s, err = store.Open(s.Dir()); err != nil {
@@ -210,7 +210,7 @@ func TestSelect(t *testing.T) {
 	g, s := fixture(t)
 	names := func(sel Selection) (out []string) {
 		for _, a := range verification(t, g, s).Select(machine, alone, sel) {
-			out = append(out, a.Name)
+			out = append(out, a.Name.String())
 		}
 		return out
 	}
@@ -237,7 +237,7 @@ func TestDamaged(t *testing.T) {
 	}
 	i := slices.IndexFunc(g.Actions, func(a *layout.Action) bool { return a.Kind == "judge" })
 	a := g.Actions[i]
-	file := filepath.Join(found.Outputs[a.Name].Dir, "out")
+	file := filepath.Join(s.Path(found.ID(a)), "out")
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -254,7 +254,7 @@ func TestDamaged(t *testing.T) {
 	recompute(t, v, sample, &fake{}, 0)
 	skipped := 0
 	for _, b := range g.Actions {
-		if found.Outputs[b.Name].ID == found.Outputs[a.Name].ID || slices.ContainsFunc(b.Inputs, func(in layout.Input) bool { return found.Outputs[in.Action.Name].ID == found.Outputs[a.Name].ID }) {
+		if found.ID(b) == found.ID(a) || slices.ContainsFunc(b.Inputs, func(in *layout.Action) bool { return found.ID(in) == found.ID(a) }) {
 			skipped++
 		}
 	}
