@@ -105,6 +105,7 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 		s.Notes = append(s.Notes, "the module's copy of the schema ("+r.name(m.schemaDir)+") differs from this program's, which is used instead: run 'ablate init' there to update it")
 	}
 	r.schemaDir = m.schemaDir
+	s.Machine = r.machine(ctx, root, o.Stages)
 	// The study is evaluated twice: under the schema, which alone gives the right values, and
 	// under one that allows everything, so that all mistakes are found where CUE would stop at
 	// the first.
@@ -161,11 +162,12 @@ func beside(path string) string {
 	return "name a folder or file of a CUE package"
 }
 
-// alone reports whether a file is the only file of a package in its folder.
+// alone reports whether a file is the only file of a package in its folder. The file of the
+// site is no part of a package.
 func alone(file string) bool {
 	entries, err := os.ReadDir(filepath.Dir(file))
 	return err == nil && !slices.ContainsFunc(entries, func(d fs.DirEntry) bool {
-		return filepath.Ext(d.Name()) == ".cue" && d.Name() != filepath.Base(file)
+		return filepath.Ext(d.Name()) == ".cue" && d.Name() != filepath.Base(file) && d.Name() != MachineFile
 	})
 }
 

@@ -77,6 +77,8 @@ type grammar struct {
 	rules  []*rule
 
 	required []*leaf // parameters without a default
+
+	resources cue.Value // #Resources of machine.cue
 }
 
 // alternatives are the groups of which a trial has exactly one member; the first is the
@@ -107,7 +109,7 @@ func compile(ctx *cue.Context) (*grammar, error) {
 	if err := v.Err(); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
-	g := &grammar{ctx: ctx, byPath: map[string]*leaf{}, groups: map[string][]string{}}
+	g := &grammar{ctx: ctx, byPath: map[string]*leaf{}, groups: map[string][]string{}, resources: v.LookupPath(cue.ParsePath("#Resources"))}
 	trial := v.LookupPath(cue.ParsePath("#Trial"))
 	if err := g.walk("", v.LookupPath(cue.ParsePath("#Partial")), trial); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)

@@ -26,6 +26,9 @@ type Options struct {
 	// a string needs no quotes. Later ones win.
 	Set []string
 
+	// Stages are the names of stages that machine.cue may have; nil takes all names.
+	Stages []string
+
 	// Alive, if not nil, is called after every step of the work.
 	Alive func()
 }
@@ -58,6 +61,7 @@ type Study struct {
 	Confounded []Confounded       // arms that differ from the reference in more than one factor
 	Files      []File             // files and folders that the study names
 	Notes      []string           // remarks that are not errors, a line each
+	Machine    []Resources        // what the file of the site says that stages need; part of no trial
 }
 
 // Gate is the margin by which a metric may be worse than its baseline; the margin is 0 where

@@ -51,7 +51,10 @@ func Likely() (string, error) {
 }
 
 // A Choice is a backend and the plugin that it needs; Plugin is empty for go.
-type Choice struct{ Name, Plugin string }
+type Choice struct {
+	Name, Plugin string
+	Share        float64 // part of a GPU's memory that this process may use, from 0 to 1; 0 means all of it
+}
 
 // openGo opens gomlx's pure-Go backend, one operation after the other: its
 // parallel mode deadlocks in training (operations wait for slots that their

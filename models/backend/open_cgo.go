@@ -38,7 +38,11 @@ func Open(c Choice) (Backend, error) {
 	config, options := path+",shared_buffers", pjrt.NamedValuesMap{"cpu_device_count": int64(1)}
 	if c.Name == CUDA {
 		config = path
-		options = pjrt.NamedValuesMap{"preallocate": false, "memory_fraction": float32(0.9)}
+		share := float32(0.9) // the rest is for what XLA does not count
+		if c.Share > 0 {
+			share *= float32(c.Share)
+		}
+		options = pjrt.NamedValuesMap{"preallocate": false, "memory_fraction": share}
 	}
 	b, err := xla.NewWithOptions(config, options)
 	if err != nil {

@@ -50,7 +50,7 @@ func Note(n compare.Note) string {
 	case compare.Absent:
 		return "– : no result: the run is missing or failed, its training diverged, or the metric is not defined for it."
 	case compare.Environments:
-		return fmt.Sprintf("The rows were computed in %d different environments (processor, driver, plugin or flags), so that their last digits may differ for that alone. Column environment of trials.arrow has which.", n.N)
+		return fmt.Sprintf("The rows were computed in %d different environments (processor, driver, plugin, threads or flags), so that their last digits may differ for that alone. Column environment of trials.arrow has which.", n.N)
 	case compare.SameParser:
 		return "One program (the parser) labels training images and judges evaluation images: the labels have the declared errors, the verdicts have none. Images that it cannot read count as not aligned."
 	case compare.ImportedFrom:

@@ -11,11 +11,11 @@ import (
 
 	"ablate/models/backend"
 	"ablate/runner/device"
-	"ablate/runner/launch"
 	"ablate/runner/phrase"
+	"ablate/runner/resource"
 )
 
-// Machine checks this machine: each backend, which of them a run would use, and the free
+// Machine checks this machine: what a run may use of it, each backend, which of them a run would use, and the free
 // disk space in dir, the folder of results (by default the working folder).
 func Machine(ctx context.Context, dir string) ([]Finding, error) {
 	cuda, cpu := checkCUDA(ctx), checkCPU(ctx)
@@ -25,6 +25,7 @@ func Machine(ctx context.Context, dir string) ([]Finding, error) {
 	name, err := device.Named()
 	return []Finding{
 		{What: "machine", OK: true, Detail: machine()},
+		capacity(ctx),
 		cgo(),
 		cuda,
 		cpu,
@@ -50,13 +51,30 @@ func Problem(list []Finding) (Finding, bool) {
 	return Finding{}, false
 }
 
-// machine describes the processor, the cores, the memory and the platform.
+// machine describes the processor and the platform.
 func machine() string {
-	memory := "memory unknown"
-	if n := device.HostMemory(); n > 0 {
-		memory = phrase.Bytes(n) + " of memory"
+	return fmt.Sprintf("%s, %s/%s", device.CPUName(), runtime.GOOS, runtime.GOARCH)
+}
+
+// capacity describes what a run may use of this machine, and which limits decide.
+func capacity(ctx context.Context) Finding {
+	c, err := resource.Here(ctx, true, resource.Limits{})
+	if err != nil {
+		return Finding{What: "capacity", Detail: err.Error()}
 	}
-	return fmt.Sprintf("%s, %s, %s, %s/%s", device.CPUName(), phrase.Count(launch.DefaultWorkers(), "core"), memory, runtime.GOOS, runtime.GOARCH)
+	gpus := "no GPU"
+	if n := len(c.GPUs); n > 0 && c.GPUs[0].ID != "" {
+		gpus = phrase.Count(n, "GPU")
+		if m := c.GPUs[0].Memory; m > 0 {
+			gpus += " with " + phrase.Bytes(m)
+		}
+		gpus += " (" + c.Why.GPUs + ")"
+	}
+	memory := "memory unknown"
+	if c.Memory > 0 {
+		memory = fmt.Sprintf("%s of memory (%s)", phrase.Bytes(c.Memory), c.Why.Memory)
+	}
+	return Finding{What: "capacity", OK: true, Detail: fmt.Sprintf("%s (%s), %s, %s", phrase.Count(c.CPUs, "CPU"), c.Why.CPUs, memory, gpus)}
 }
 
 func cgo() Finding {

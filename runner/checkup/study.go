@@ -9,6 +9,7 @@ import (
 	"ablate/runner/layout"
 	"ablate/runner/phrase"
 	"ablate/runner/project"
+	"ablate/runner/resource"
 	"ablate/runner/selection"
 	"ablate/runner/stage"
 )
@@ -65,9 +66,12 @@ func checkpoints(ctx context.Context, s *language.Study) ([]Finding, error) {
 
 // memory checks whether the device has the least memory that a study needs.
 func memory(ctx context.Context, graph *layout.Graph, class string) (Finding, error) {
-	have, where := device.HostMemory(), "this machine"
+	have, where := resource.HostMemory(), "this machine"
 	if class == device.CUDA {
-		have, where = device.GPUMemory(ctx), "the GPU"
+		have, where = 0, "the GPU"
+		if gpus, _ := resource.GPUs(ctx); len(gpus) > 0 {
+			have = gpus[0].Memory
+		}
 	}
 	return enough(graph, have, where)
 }

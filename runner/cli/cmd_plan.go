@@ -18,9 +18,11 @@ import (
 	"ablate/experiments/language"
 	"ablate/reports/format"
 	"ablate/runner/device"
+	"ablate/runner/layout"
 	"ablate/runner/phrase"
 	"ablate/runner/plan"
 	"ablate/runner/project"
+	"ablate/runner/resource"
 	"ablate/runner/result"
 	"ablate/runner/selection"
 )
@@ -137,6 +139,8 @@ type planned struct {
 	detect  []compare.Detect
 	needs   []string    // detect in sentences
 	rounds  *planRounds // nil if the study runs in one round
+	workers int         // number of stages that run at a time on this machine
+	unfit   []string    // what machine.cue asks for and this machine does not have
 }
 
 // planRounds estimates the size of a study in which results decide which further trials
@@ -172,7 +176,10 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	if err != nil {
 		return nil, err
 	}
-	out := &planned{Plan: todo, project: p, views: views}
+	out := &planned{Plan: todo, project: p, views: views, workers: device.Workers(ctx, class)}
+	if out.unfit, err = unfitHere(ctx, todo, p.Study, class); err != nil {
+		return nil, err
+	}
 	whole := len(only) == 0 && len(seeds) == 0
 	if len(p.Study.Detect) == 0 && !(whole && p.Rounded()) {
 		return out, nil
@@ -194,6 +201,26 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 		out.rounds, err = out.worst(ctx, r)
 	}
 	return out, err
+}
+
+// unfitHere returns what the file of the site says that stages to run need, and this machine
+// does not have.
+func unfitHere(ctx context.Context, p *plan.Plan, s *language.Study, class string) ([]string, error) {
+	needs, err := plan.NewNeeds(s, class)
+	if err != nil || len(s.Machine) == 0 {
+		return nil, err
+	}
+	c, err := resource.Here(ctx, class == device.CUDA, resource.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	var actions []*layout.Action
+	for _, step := range p.Steps {
+		if step.State != plan.Cached && step.State != plan.Failed {
+			actions = append(actions, step.Action)
+		}
+	}
+	return plan.Misfits(actions, plan.On(needs.Of, class, c), c), nil
 }
 
 // worst estimates the size of a study that runs in rounds.
@@ -267,12 +294,15 @@ func (p *planned) print(w io.Writer) {
 		fmt.Fprintf(w, "\nThe backend go cannot train, so a run with it fails at %s: name another backend with --backend.\n", strings.Join(cannot, ", "))
 		return
 	}
-	workers := device.Workers(p.Backend)
+	workers := p.workers
 	fmt.Fprintf(w, "\nabout %s of computation, %s with %s", phrase.Seconds(all.Seconds), phrase.Seconds(p.Wall(workers)), phrase.Count(workers, "worker"))
 	if all.Rough {
 		fmt.Fprint(w, " (~ marks a guess: the stage has not run in this store)")
 	}
 	fmt.Fprintln(w)
+	if len(p.unfit) > 0 {
+		fmt.Fprintf(w, "By machine.cue, this machine is too small: %s.\n", strings.Join(p.unfit, "; "))
+	}
 }
 
 // printExcluded prints the points of sweeps that the study leaves out.
@@ -349,7 +379,7 @@ func size(s plan.Stage) string {
 
 func (p *planned) printJSON(w io.Writer) error {
 	out := planDocument{head: head{planFormat}, Study: p.project.Study.Name, Backend: p.Backend, Views: len(p.views), Trials: len(p.project.Graph.Chains), Collapsed: p.project.Study.Collapsed,
-		Excluded: []string{}, Workers: device.Workers(p.Backend), Wall: p.Wall(device.Workers(p.Backend)), Rounds: p.rounds, Detect: p.detect,
+		Excluded: []string{}, Workers: p.workers, Wall: p.Wall(p.workers), Rounds: p.rounds, Detect: p.detect,
 		Confounded: append([]language.Confounded{}, p.project.Study.Confounded...)}
 	for _, e := range p.project.Study.Excluded {
 		out.Excluded = append(out.Excluded, e.String())

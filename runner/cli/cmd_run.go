@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"ablate/runner/device"
 	"ablate/runner/failure"
 	"ablate/runner/layout"
+	"ablate/runner/lookup"
 	"ablate/runner/phrase"
 	"ablate/runner/plan"
 	"ablate/runner/project"
@@ -42,12 +44,12 @@ type runOptions struct {
 
 // computeOptions are the flags of commands that compute. None of them changes a result.
 type computeOptions struct {
-	jobs                   int
+	capacityOptions
 	save, timeout, maxTime time.Duration
 }
 
 func (o *computeOptions) addFlags(f *pflag.FlagSet) {
-	f.IntVarP(&o.jobs, "jobs", "j", 0, "`N` processes that run stages, each on its own core (default: one per core, or one on a GPU)")
+	o.capacityOptions.addFlags(f)
 	f.DurationVar(&o.save, "save-every", 5*time.Minute, "save the state of a training at this `INTERVAL`, so that one that is killed goes on from there (0: only when it is stopped)")
 	f.DurationVar(&o.timeout, "timeout", 0, "stop a stage that takes longer than this `TIME`, which then has failed (default: no limit)")
 	f.DurationVar(&o.maxTime, "max-time", 0, "stop after this `TIME`: start no stage that would not finish by then, and save the states of trainings (default: no limit)")
@@ -63,15 +65,7 @@ func (o *computeOptions) check(command string, f *pflag.FlagSet) error {
 	case o.maxTime < 0:
 		return usagef("%s: --max-time is %v; must not be negative", command, o.maxTime)
 	}
-	return checkCounts(command, f, "jobs")
-}
-
-// processes returns the number of processes for a class of backend.
-func (o *computeOptions) processes(class string) int {
-	if o.jobs > 0 {
-		return o.jobs
-	}
-	return device.Workers(class)
+	return o.capacityOptions.check(command, f)
 }
 
 func (o *runOptions) addFlags(f *pflag.FlagSet) {
@@ -214,7 +208,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 			if o.launcher != "" {
 				out, err = g.launch(ctx, p, todo, class, o)
 			} else {
-				out, err = g.compute(ctx, p, todo, d, o)
+				out, err = g.compute(ctx, p, todo, found, d, o)
 			}
 			if err != nil {
 				return err
@@ -358,11 +352,21 @@ func runBackend(ctx context.Context, p project.Project, asked string) (string, e
 }
 
 // compute runs the missing actions of a graph and shows the progress.
-func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, o runOptions) (*run.Outcome, error) {
-	if err := writeRunFile(p, todo, d.Class, o); err != nil {
+func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.Graph, found *lookup.Found, d device.Device, o runOptions) (*run.Outcome, error) {
+	needs, err := writeRunFile(p, todo, d.Class, o)
+	if err != nil {
 		return nil, err
 	}
-	return g.work(ctx, p, todo, d, o.computeOptions, worker.Options{FailFast: o.failFast, Limit: o.limit})
+	c, err := o.here(ctx, d.Class)
+	if err != nil {
+		return nil, usagef("run: %v", err)
+	}
+	need := plan.On(needs.Of, d.Class, c)
+	missing := slices.DeleteFunc(slices.Clone(todo.Actions), func(a *layout.Action) bool { return found.Has(a) })
+	if err := unfit("run", missing, need, c); err != nil {
+		return nil, err
+	}
+	return g.work(ctx, p, todo, d, o.computeOptions, worker.Options{Capacity: c, Need: need, FailFast: o.failFast, Limit: o.limit})
 }
 
 // runFile is the name of the file, in the folder of a study's results, that has what the
@@ -371,9 +375,9 @@ const runFile = "run.json"
 
 // work computes the missing actions of a graph and shows the progress.
 func (g *globals) work(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, o computeOptions, w worker.Options) (*run.Outcome, error) {
-	w.Workers, w.Save, w.Timeout, w.MaxTime = o.processes(d.Class), o.save, o.timeout, o.maxTime
+	w.Save, w.Timeout, w.MaxTime = o.save, o.timeout, o.maxTime
 	log := zerolog.Ctx(ctx)
-	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("workers", w.Workers).Msg("computing")
+	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("cpus", w.Capacity.CPUs).Int("gpus", len(w.Capacity.GPUs)).Msg("computing")
 	line := g.newProgress(log, todo)
 	defer line.close()
 	defer context.AfterFunc(ctx, func() {

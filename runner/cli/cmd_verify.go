@@ -14,17 +14,20 @@ import (
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
 	"ablate/runner/phrase"
+	"ablate/runner/plan"
 	"ablate/runner/project"
+	"ablate/runner/resource"
+	"ablate/runner/run"
 	"ablate/runner/verify"
 	"ablate/runner/worker"
 )
 
 type verifyOptions struct {
 	studyOptions
-	sample  int
-	all     bool
-	seed    uint64
-	jobs    int
+	sample int
+	all    bool
+	seed   uint64
+	capacityOptions
 	timeout time.Duration
 	json    bool
 }
@@ -34,7 +37,7 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.sample, "sample", 10, "compute `N` stages again, chosen at random")
 	f.BoolVar(&o.all, "all", false, "compute all stages again")
 	f.Uint64Var(&o.seed, "seed", 0, "choose the sample by this number `S`; the same number chooses the same stages")
-	f.IntVarP(&o.jobs, "jobs", "j", 0, "`N` processes that run stages, each on its own core (default: one per core, or one on a GPU)")
+	o.capacityOptions.addFlags(f)
 	f.DurationVar(&o.timeout, "timeout", 0, "stop a stage that takes longer than this `TIME`, which then has failed (default: no limit)")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 }
@@ -83,7 +86,7 @@ func (o *verifyOptions) check(f *pflag.FlagSet) error {
 	case o.all && (f.Changed("sample") || f.Changed("seed")):
 		return usagef("verify: --all computes everything again: leave out --sample and --seed")
 	}
-	return checkCounts("verify", f, "jobs")
+	return o.capacityOptions.check("verify", f)
 }
 
 func runVerify(ctx context.Context, g *globals, o verifyOptions, path string) error {
@@ -126,7 +129,7 @@ func (g *globals) recompute(ctx context.Context, p project.Project, v *verify.Ve
 	if o.sample == 0 && !o.all {
 		return nil
 	}
-	environment := "" // of no result
+	machine := run.Machine{} // has computed no result
 	d, err := device.Choose(ctx, class, g.fetchBar())
 	switch {
 	case ctx.Err() != nil:
@@ -134,25 +137,33 @@ func (g *globals) recompute(ctx context.Context, p project.Project, v *verify.Ve
 	case err != nil:
 		log.Warn().Err(err).Msg("no stage can be computed again on this machine")
 	default:
-		environment = d.Fingerprint()
+		machine = worker.Machine(d)
 	}
-	sample := v.Select(environment, verify.Selection{All: o.all, Sample: o.sample, Seed: o.seed})
+	needs, err := plan.NewNeeds(p.Study, class)
+	if err != nil {
+		return err
+	}
+	c, err := o.here(ctx, class)
+	if err != nil {
+		return usagef("verify: %v", err)
+	}
+	need := plan.On(needs.Of, class, c)
+	sample := v.Select(machine, need, verify.Selection{All: o.all, Sample: o.sample, Seed: o.seed})
 	if len(sample) == 0 {
 		return nil
 	}
-	jobs := o.jobs
-	if jobs == 0 {
-		jobs = device.Workers(class)
+	if err := unfit("verify", sample, need, c); err != nil {
+		return err
 	}
-	pool, err := worker.NewPool(d, jobs)
+	pool, err := worker.NewPool(d, c)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("workers", jobs).Int("stages", len(sample)).Msg("computing again")
+	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("cpus", c.CPUs).Int("gpus", len(c.GPUs)).Int("stages", len(sample)).Msg("computing again")
 	line := g.newProgress(log, &layout.Graph{Actions: sample})
 	defer line.close()
-	return v.Recompute(ctx, sample, pool, verify.Options{Slots: jobs, Timeout: o.timeout, Backend: class, Events: line.event})
+	return v.Recompute(ctx, sample, pool, verify.Options{Room: resource.NewAllocator(c), Need: need, Timeout: o.timeout, Backend: class, Events: line.event})
 }
 
 // printVerified prints what a verification found.

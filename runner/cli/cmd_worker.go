@@ -63,6 +63,9 @@ so at the same time, on machines that share the store's folder. 'ablate run' wri
 run file, studies/NAME/run.json in the store, and works on it in the same way; afterwards
 it also makes tables and report.
 
+A worker takes what fits beside what it computes: the run file has the CPUs, GPUs and
+memory that each stage needs. It leaves to others what needs more than it may use.
+
 The store is the one in which the run file lies; --store names another one. The worker
 uses the backend of the run file. On SIGTERM and SIGUSR2 it saves the states of trainings
 and stops; any other worker goes on from there.
@@ -77,7 +80,7 @@ and stops; any other worker goes on from there.
 }
 
 func runWorker(ctx context.Context, g *globals, o workerOptions, path string) error {
-	f, todo, err := plan.OpenGraph(path)
+	f, todo, needs, err := plan.OpenGraph(path)
 	if err != nil {
 		return err
 	}
@@ -89,7 +92,15 @@ func runWorker(ctx context.Context, g *globals, o workerOptions, path string) er
 	if err != nil {
 		return err
 	}
-	out, err := g.work(ctx, p, todo, d, o.computeOptions, worker.Options{Idle: o.idle})
+	c, err := o.here(ctx, d.Class)
+	if err != nil {
+		return usagef("worker: %v", err)
+	}
+	need := plan.On(needs.Of, d.Class, c)
+	if list := plan.Misfits(todo.Actions, need, c); len(list) > 0 {
+		zerolog.Ctx(ctx).Warn().Str("capacity", c.String()).Strs("stages", list).Msg("some stages do not fit here and are left to other workers")
+	}
+	out, err := g.work(ctx, p, todo, d, o.computeOptions, worker.Options{Capacity: c, Need: need, Idle: o.idle})
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -18,6 +19,7 @@ import (
 	"ablate/runner/lookup"
 	"ablate/runner/plan"
 	"ablate/runner/project"
+	"ablate/runner/resource"
 	"ablate/runner/run"
 )
 
@@ -69,7 +71,12 @@ func (o *launchOptions) check(f *pflag.FlagSet) error {
 // launch computes the missing actions of a graph by workers that a launcher starts.
 func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Graph, class string, o runOptions) (*run.Outcome, error) {
 	file := filepath.Join(p.Dir, runFile)
-	if err := writeRunFile(p, todo, class, o); err != nil {
+	needs, err := writeRunFile(p, todo, class, o)
+	if err != nil {
+		return nil, err
+	}
+	need, err := o.needed(todo, class, needs)
+	if err != nil {
 		return nil, err
 	}
 	words, err := o.worker(file, p.Store.Dir())
@@ -93,7 +100,8 @@ func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Gr
 		if err != nil {
 			return nil, err
 		}
-		l = &cluster.Slurm{Name: "ablate-" + strings.NewReplacer("/", "-", " ", "-").Replace(p.Study.Name), Worker: words, Site: site, Dir: p.Dir}
+		l = &cluster.Slurm{Name: "ablate-" + strings.NewReplacer("/", "-", " ", "-").Replace(p.Study.Name), Worker: words, Site: site, Dir: p.Dir,
+			Needs: func() ([]resource.Need, error) { return left(p, todo, class, need) }}
 	}
 	log, before := zerolog.Ctx(ctx), found.Len()
 	log.Info().Str("backend", class).Str("launcher", o.launcher).Int("workers", o.workers).Int("finished", before).Int("of", len(todo.Actions)).Msg("computing by workers elsewhere")
@@ -122,6 +130,42 @@ func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Gr
 		}
 	}
 	return out, nil
+}
+
+// needed returns what actions need of workers. It returns an error if the flags that limit
+// workers leave them too little.
+func (o *runOptions) needed(todo *layout.Graph, class string, needs plan.Needs) (run.Needs, error) {
+	const most = 4096
+	c := resource.Capacity{CPUs: cmp.Or(o.jobs, most)}
+	var err error
+	if c.Memory, err = o.bytes(); err != nil {
+		return nil, err
+	}
+	if o.gpusSet {
+		c.GPUs = make([]resource.GPU, o.gpus)
+	}
+	need := plan.On(needs.Of, class, c)
+	if !o.gpusSet {
+		c.GPUs = make([]resource.GPU, most)
+	}
+	if list := plan.Misfits(todo.Actions, need, c); len(list) > 0 {
+		return nil, usagef("run: -j, --gpus or --memory leave each worker too little: %s", strings.Join(list, "; "))
+	}
+	return need, nil
+}
+
+// left returns what the actions that are left need.
+func left(p project.Project, todo *layout.Graph, class string, need run.Needs) (list []resource.Need, err error) {
+	found, err := p.Find(todo, class)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range todo.Actions {
+		if n := need(a); !found.Has(a) && !slices.Contains(list, n) {
+			list = append(list, n)
+		}
+	}
+	return list, nil
 }
 
 // look returns how far the actions of a graph are.
@@ -167,9 +211,7 @@ func (o *runOptions) worker(file, store string) ([]string, error) {
 		}
 	}
 	words := []string{program, "worker", file, "--store", store, "--save-every", o.save.String()}
-	if o.jobs > 0 {
-		words = append(words, "--jobs", strconv.Itoa(o.jobs))
-	}
+	words = append(words, o.capacityOptions.words()...)
 	if o.timeout > 0 {
 		words = append(words, "--timeout", o.timeout.String())
 	}
@@ -196,8 +238,13 @@ func siteFile(dir, root string) (string, error) {
 	}
 }
 
-// writeRunFile writes the run file of the actions of a graph.
-func writeRunFile(p project.Project, todo *layout.Graph, class string, o runOptions) error {
+// writeRunFile writes the run file of the actions of a graph, and returns what they need of a
+// machine.
+func writeRunFile(p project.Project, todo *layout.Graph, class string, o runOptions) (plan.Needs, error) {
+	needs, err := plan.NewNeeds(p.Study, class)
+	if err != nil {
+		return nil, err
+	}
 	head := plan.Head{Study: p.Study.Dir, Name: p.Study.Name, Set: o.set, Only: o.only, Backend: class}
-	return p.Store.Diagnose(plan.Write(filepath.Join(p.Dir, runFile), head, todo))
+	return needs, p.Store.Diagnose(plan.Write(filepath.Join(p.Dir, runFile), head, todo, needs))
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"ablate/runner/phrase"
+	"ablate/runner/resource"
 )
 
 // Slurm is a launcher that submits workers as job arrays.
@@ -26,6 +27,9 @@ type Slurm struct {
 	Worker []string // program and arguments of a worker
 	Site   string   // file with the #SBATCH lines and shell commands of the site; empty if there is none
 	Dir    string   // folder for the record of the jobs and for their output
+
+	// Needs, if not nil, returns what the actions that are left need.
+	Needs func() ([]resource.Need, error)
 
 	ask   func(ctx context.Context, stdin string, name string, args ...string) (string, error) // runs a command; tests replace it
 	sleep func(ctx context.Context, d time.Duration)
@@ -48,40 +52,42 @@ var ours = []string{"array", "a", "signal", "requeue", "no-requeue", "output", "
 // option matches the name of the option of an #SBATCH line.
 var option = regexp.MustCompile(`^#SBATCH\s+--?([A-Za-z][A-Za-z-]*)`)
 
-// site reads the file of the site: its #SBATCH lines, and the commands after them.
-func (s *Slurm) site() (options, commands string, err error) {
+// site reads the file of the site: its #SBATCH lines with the names of their options, and the
+// commands after them.
+func (s *Slurm) site() (options, commands string, names []string, err error) {
 	if s.Site == "" {
-		return "", "", nil
+		return "", "", nil, nil
 	}
 	data, err := os.ReadFile(s.Site)
 	if err != nil {
-		return "", "", err
+		return "", "", nil, err
 	}
 	var b, c strings.Builder
 	for i, line := range strings.Split(strings.TrimRight(string(data), "\n"), "\n") {
 		switch m := option.FindStringSubmatch(line); {
 		case strings.HasPrefix(line, "#SBATCH") && m == nil:
-			return "", "", fmt.Errorf("%s:%d: %q has no option: write one such as #SBATCH --partition=gpu", s.Site, i+1, line)
+			return "", "", nil, fmt.Errorf("%s:%d: %q has no option: write one such as #SBATCH --partition=gpu", s.Site, i+1, line)
 		case m != nil && slices.Contains(ours, m[1]):
-			return "", "", fmt.Errorf("%s:%d: ablate sets --%s itself: remove the line", s.Site, i+1, m[1])
+			return "", "", nil, fmt.Errorf("%s:%d: ablate sets --%s itself: remove the line", s.Site, i+1, m[1])
 		case m != nil && c.Len() > 0:
-			return "", "", fmt.Errorf("%s:%d: sbatch ignores an #SBATCH line after the first command: move it up", s.Site, i+1)
+			return "", "", nil, fmt.Errorf("%s:%d: sbatch ignores an #SBATCH line after the first command: move it up", s.Site, i+1)
 		case m != nil:
 			b.WriteString(line + "\n")
+			names = append(names, m[1])
 		case c.Len() > 0 || strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#"):
 			c.WriteString(line + "\n")
 		}
 	}
-	return b.String(), c.String(), nil
+	return b.String(), c.String(), names, nil
 }
 
-// script returns the batch script of an array of n workers.
+// script returns the batch script of an array of n workers with the resources of a class.
 //
 // Slurm sends USR2 to the batch shell 90 seconds before the job's time ends, and some sites
 // also before a preemption. The shell passes it to the worker, which saves the states of
 // trainings and stops, and then puts this task of the array back into the queue.
-func (s *Slurm) script(n int) (string, error) {
-	options, commands, err := s.site()
+func (s *Slurm) script(n int, class resource.Need) (string, error) {
+	options, commands, names, err := s.site()
 	if err != nil {
 		return "", err
 	}
@@ -112,7 +118,7 @@ if [ -n "$asked" ] && [ "$code" -ne 0 ]; then
 	scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
 fi
 exit "$code"
-`, s.Name, n-1, filepath.Join(s.logs(), "slurm-%A_%a.out"), exclude, options, commands, strings.Join(words, " ")), nil
+`, s.Name, n-1, filepath.Join(s.logs(), "slurm-%A_%a.out"), exclude, options+resources(class, names), commands, strings.Join(words, " ")), nil
 }
 
 func (s *Slurm) logs() string { return filepath.Join(s.Dir, "logs") }
@@ -180,7 +186,8 @@ func (s *Slurm) save() error {
 	return os.WriteFile(s.file(), append(data, '\n'), 0o666)
 }
 
-// Start submits arrays of n workers together. An array has at most MaxArraySize tasks.
+// Start submits arrays of n workers together for each class of needs. An array has at most
+// MaxArraySize tasks.
 func (s *Slurm) Start(ctx context.Context, n int) error {
 	if n < 1 {
 		return errNoWorkers
@@ -191,11 +198,47 @@ func (s *Slurm) Start(ctx context.Context, n int) error {
 	if err := os.MkdirAll(s.logs(), 0o777); err != nil {
 		return err
 	}
+	list, err := s.classes()
+	if err != nil {
+		return err
+	}
 	most := s.mostTasks(ctx)
 	s.jobs.Jobs = nil // the earlier ones have ended
+	for _, class := range list {
+		if err := s.submit(ctx, n, most, class); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// classes returns the classes of what the actions that are left need. Those between which the
+// site's own options leave no difference are one.
+func (s *Slurm) classes() ([]resource.Need, error) {
+	if s.Needs == nil {
+		return classes(nil), nil
+	}
+	needs, err := s.Needs()
+	if err != nil {
+		return nil, err
+	}
+	_, _, names, err := s.site()
+	if err != nil {
+		return nil, err
+	}
+	for i := range needs {
+		if requests[gpus].given(names) {
+			needs[i].GPUs = 0
+		}
+	}
+	return classes(needs), nil
+}
+
+// submit submits arrays of n workers of a class.
+func (s *Slurm) submit(ctx context.Context, n, most int, class resource.Need) error {
 	for n > 0 {
 		k := min(n, most)
-		script, err := s.script(k)
+		script, err := s.script(k, class)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"ablate/runner/resource"
 )
 
 // fake is a Slurm with answers by command.
@@ -136,7 +138,7 @@ func TestSite(t *testing.T) {
 		if err := s.open(); err != nil {
 			t.Fatal(err)
 		}
-		script, err := s.script(3)
+		script, err := s.script(3, resource.Need{})
 		switch {
 		case want != "":
 			if err == nil || !strings.Contains(err.Error(), s.Site+want) {
@@ -145,5 +147,64 @@ func TestSite(t *testing.T) {
 		case err != nil || !strings.Contains(script, "\n#SBATCH --partition=gpu\n#SBATCH -A lab\nmodule load cuda\n# again\n") || !strings.Contains(script, "\n/opt/ablate worker '/a b/run.json' &\n"):
 			t.Errorf("%v\n%s", err, script)
 		}
+	}
+}
+
+// TestClasses: jobs with GPUs and jobs without are arrays of their own, each as large as its
+// largest action; what needs one CPU and nothing else has no array beside one with GPUs. What
+// the site sets itself is left alone.
+func TestClasses(t *testing.T) {
+	const gib = 1 << 30
+	s, f := newFake(t, map[string][]any{"sbatch": {"7\n", "8\n", "9\n"}})
+	arrays := func(site string, needs ...resource.Need) (list []string) {
+		t.Helper()
+		s.Needs = func() ([]resource.Need, error) { return needs, nil }
+		s.Site = ""
+		if site != "" {
+			s.Site = filepath.Join(t.TempDir(), SiteFile)
+			if err := os.WriteFile(s.Site, []byte(site), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.scripts = nil
+		if err := s.Start(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		for _, script := range f.scripts {
+			var words []string
+			for line := range strings.Lines(script) {
+				option, ok := strings.CutPrefix(strings.TrimSpace(line), "#SBATCH --")
+				for _, name := range []string{"array", "cpus-per-task", "gres", "gpus", "mem", "time"} {
+					if ok && strings.HasPrefix(option, name+"=") {
+						words = append(words, option)
+					}
+				}
+			}
+			list = append(list, strings.Join(words, " "))
+		}
+		return list
+	}
+	small, gpu := resource.Need{CPUs: 1}, resource.Need{CPUs: 1, GPUs: 1}
+	train := resource.Need{CPUs: 4, GPUs: 1, GPUMemory: 20 * gib, Memory: 8*gib + 1, Time: 90*time.Minute + time.Second}
+	large := resource.Need{CPUs: 16, Memory: gib}
+	for _, c := range []struct {
+		site  string
+		needs []resource.Need
+		want  []string
+	}{
+		{"", nil, []string{"array=0-1"}},
+		{"", []resource.Need{small}, []string{"array=0-1"}},
+		{"", []resource.Need{small, gpu}, []string{"array=0-1 gres=gpu:1"}},
+		{"", []resource.Need{small, gpu, train}, []string{"array=0-1 cpus-per-task=4 gres=gpu:1 mem=8193M time=91"}},
+		{"", []resource.Need{large, gpu, small}, []string{"array=0-1 gres=gpu:1", "array=0-1 cpus-per-task=16 mem=1024M"}},
+		{"#SBATCH --gpus=1\n#SBATCH -c 8\n", []resource.Need{large, train}, []string{"array=0-1 gpus=1 mem=8193M time=91"}},
+		{"#SBATCH --mem-per-cpu=1G\n#SBATCH -t 10\n", []resource.Need{train}, []string{"array=0-1 cpus-per-task=4 gres=gpu:1"}},
+	} {
+		if d := cmp.Diff(c.want, arrays(c.site, c.needs...)); d != "" {
+			t.Errorf("%q %v (-want +got):\n%s", c.site, c.needs, d)
+		}
+	}
+	if len(s.jobs.Jobs) != 1 {
+		t.Errorf("jobs %q", s.jobs.Jobs)
 	}
 }

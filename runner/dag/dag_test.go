@@ -117,7 +117,7 @@ func random(t *rapid.T) {
 	}
 	var last int
 	told := map[string][]Kind{}
-	out, err := g.Run(context.Background(), Options{Slots: slots, Events: func(e Event) {
+	out, err := g.Run(context.Background(), Options{Room: Slots(slots), Events: func(e Event) {
 		told[e.Name] = append(told[e.Name], e.Kind)
 		if e.Finished < last || e.Total != n {
 			t.Errorf("%d of %d after %d", e.Finished, e.Total, last)
@@ -205,7 +205,7 @@ func TestRootCause(t *testing.T) {
 				}
 				return name, nil
 			}, "a:", "b:", "c: a b", "d: c", "e:")
-			out, err := g.Run(t.Context(), Options{Slots: 3})
+			out, err := g.Run(t.Context(), Options{Room: Slots(3)})
 			for _, n := range []string{"c", "d"} {
 				if s := out[n]; s.State != Skipped || s.Root != "a" || s.Err.Error() != "no a" {
 					t.Errorf("%s slow: %s: %+v", slow, n, s)
@@ -236,7 +236,7 @@ func TestFailFast(t *testing.T) {
 			}
 		}, "bad:", "long:", "later:", "after: bad")
 		began := time.Now()
-		out, err := g.Run(t.Context(), Options{Slots: 2, FailFast: true})
+		out, err := g.Run(t.Context(), Options{Room: Slots(2), FailFast: true})
 		var f *FailedError
 		if !errors.As(err, &f) || time.Since(began) != time.Second {
 			t.Errorf("got %v after %v", err, time.Since(began))
@@ -275,7 +275,7 @@ func TestCancel(t *testing.T) {
 			cancel(cause)
 		}()
 		began := time.Now()
-		out, err := g.Run(ctx, Options{Slots: 4})
+		out, err := g.Run(ctx, Options{Room: Slots(4)})
 		if !errors.Is(err, cause) || time.Since(began) != 2*time.Second {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}
@@ -311,7 +311,7 @@ func TestLookupTakesNoSlot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = g.Run(t.Context(), Options{Slots: 1, Events: func(e Event) {
+		_, err = g.Run(t.Context(), Options{Room: Slots(1), Events: func(e Event) {
 			if e.Kind == EventHit && time.Since(began) != 0 {
 				t.Errorf("%s came after %v", e.Name, time.Since(began))
 			}
@@ -344,7 +344,7 @@ func TestPreference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.Run(t.Context(), Options{Slots: 1}); err != nil {
+	if _, err := g.Run(t.Context(), Options{Room: Slots(1)}); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff([]string{"urgent", "head", "tail", "long", "short", "short too"}, order); d != "" {
@@ -375,7 +375,7 @@ func TestLimit(t *testing.T) {
 		}
 		events := map[Kind]int{}
 		finished := 0
-		out, err := g.Run(t.Context(), Options{Slots: 2, Limit: 3, FailFast: failFast, Events: func(e Event) {
+		out, err := g.Run(t.Context(), Options{Room: Slots(2), Limit: 3, FailFast: failFast, Events: func(e Event) {
 			events[e.Kind]++
 			if e.Finished > finished+1 || e.Total != len(nodes) {
 				t.Errorf("the count jumps from %d to %d of %d", finished, e.Finished, e.Total)
@@ -429,7 +429,7 @@ func TestLookupOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := g.Run(t.Context(), Options{Slots: 1, Lookups: 4, Limit: 3})
+		out, err := g.Run(t.Context(), Options{Room: Slots(1), Lookups: 4, Limit: 3})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -451,7 +451,7 @@ func TestFailureOrder(t *testing.T) {
 		}
 		return "", errors.New(name)
 	}, "tail: head", "b:", "head:", "a:")
-	_, err := g.Run(t.Context(), Options{Slots: 1})
+	_, err := g.Run(t.Context(), Options{Room: Slots(1)})
 	var failed *FailedError
 	if !errors.As(err, &failed) {
 		t.Fatal(err)
@@ -482,8 +482,8 @@ func TestDeps(t *testing.T) {
 	if out, err := g.Run(t.Context(), Options{}); err != nil || out["sum"].Result != 3 {
 		t.Errorf("got %v, %v", out, err)
 	}
-	if _, err := g.Run(t.Context(), Options{Slots: -1}); err == nil {
-		t.Error("fewer than no slots")
+	if _, err := g.Run(t.Context(), Options{Lookups: -1}); err == nil {
+		t.Error("fewer than no lookups")
 	}
 }
 
@@ -571,7 +571,7 @@ func TestFree(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			return name, nil
 		}, "a", "b", "c", "d: a b c")
-		out, err := g.Run(t.Context(), Options{Slots: 1})
+		out, err := g.Run(t.Context(), Options{Room: Slots(1)})
 		if err != nil || out["d"].State != Done {
 			t.Errorf("%+v, %v", out, err)
 		}
@@ -594,7 +594,7 @@ func TestFree(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := g.Run(t.Context(), Options{Slots: 1}); err != nil {
+		if _, err := g.Run(t.Context(), Options{Room: Slots(1)}); err != nil {
 			t.Error(err)
 		}
 		if want := []string{"a", "b", "last"}; !slices.Equal(order, want) {

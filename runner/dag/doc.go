@@ -1,9 +1,10 @@
 // Package dag is a scheduler: it runs the nodes of a dependency graph, each at most once,
-// and at most a given number (slots) at a time.
+// and as many at a time as have room ([Room]).
 //
 // A node is ready when all its dependencies have results. It is first looked up, which
-// takes no slot; only a miss waits for a slot. Among the waiting nodes, the one with the
-// longest expected path to the end of the graph goes first. When a node fails, the nodes
+// takes no room; only a miss waits for room. Among the waiting nodes, the one with the
+// longest expected path to the end of the graph goes first; those after it go on with the
+// room that it does not need. When a node fails, the nodes
 // that depend on it are skipped, with the failure as the reason; all others run.
 //
 // The package does not depend on stages or stores; the functions of a node are closures

@@ -9,7 +9,7 @@ import (
 )
 
 // Node is a step of the graph. Name, Deps, Lookup and Run define it; the other fields
-// only affect how it is shown and in which order nodes run.
+// only affect how it is shown, and when it runs.
 type Node[R any] struct {
 	Name  string   // unique in the graph
 	Stage string   // for events
@@ -18,11 +18,12 @@ type Node[R any] struct {
 
 	Priority int           // nodes of higher priority go first, whatever their cost
 	Cost     time.Duration // expected duration, which affects only the order; 0 means unknown and counts as one second
+	Need     string        // nodes of equal Need take the same of Options.Room
 
-	// Lookup, if not nil, finds a result without computing it. It takes no slot. It
+	// Lookup, if not nil, finds a result without computing it. It takes no room. It
 	// returns (_, false, nil) for a miss; an error fails the node.
 	Lookup func(ctx context.Context, deps map[string]R) (R, bool, error)
-	// Run computes the result and holds a slot meanwhile. It must return soon after ctx
+	// Run computes the result and has its room meanwhile. It must return soon after ctx
 	// is done. If its error wraps [ErrBusy], the node is looked up and run again later.
 	Run func(ctx context.Context, deps map[string]R) (R, error)
 }

@@ -37,13 +37,13 @@ type Outcome[R any] map[string]Status[R]
 type Kind int
 
 const (
-	EventStarted     Kind = iota // Run begins; it has a slot
+	EventStarted     Kind = iota // Run begins; it has room
 	EventHit                     // Lookup found the result
 	EventFinished                // Run returned a result
 	EventFailed                  // Lookup or Run returned an error
 	EventSkipped                 // something it depends on failed
 	EventInterrupted             // Run ended early because the run was stopped
-	EventBusy                    // Run returned ErrBusy for the first time; others follow
+	EventBusy                    // Run returned ErrBusy for the first time, or only others can run it; others follow
 )
 
 func (k Kind) String() string {

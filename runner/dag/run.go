@@ -12,23 +12,29 @@ import (
 
 // Options of running a graph. They do not change any result.
 type Options struct {
-	Slots    int                    // largest number of Run at a time; 0 means 1
+	Room     Room                   // which Run may go on at the same time; nil means one at a time
 	Lookups  int                    // largest number of Lookup at a time; 0 means the number of CPUs
 	FailFast bool                   // stop the whole graph at the first failure
 	Limit    int                    // largest number of Run in total; 0 means no limit. Further nodes stay Waiting
 	Admit    func(name string) bool // whether a node may run now; one that may not stays Waiting. nil admits all
-	Rest     time.Duration          // time until a busy node is looked up again; 0 means 1 s
-	Events   func(Event)            // called for every event, one call at a time; may be nil
+	// Elsewhere reports whether a node can only run in another process. It is looked up again
+	// until it has a result. nil means none.
+	Elsewhere func(name string) bool
+
+	Rest   time.Duration // time until a busy node is looked up again; 0 means 1 s
+	Events func(Event)   // called for every event, one call at a time; may be nil
 }
 
 // Run runs the graph and returns the outcome of every node. The error is nil if no node
 // failed, wraps context.Cause(ctx) if ctx ended the run, and is otherwise a
 // [*FailedError].
 func (g *Graph[R]) Run(ctx context.Context, o Options) (Outcome[R], error) {
-	if o.Slots < 0 || o.Lookups < 0 || o.Limit < 0 {
-		return nil, fmt.Errorf("dag: %d slots, %d lookups, limit %d: want 1 or more", o.Slots, o.Lookups, o.Limit)
+	if o.Lookups < 0 || o.Limit < 0 {
+		return nil, fmt.Errorf("dag: %d lookups, limit %d: want 1 or more", o.Lookups, o.Limit)
 	}
-	o.Slots = max(1, o.Slots)
+	if o.Room == nil {
+		o.Room = Slots(1)
+	}
 	if o.Rest <= 0 {
 		o.Rest = time.Second
 	}
@@ -42,7 +48,7 @@ func (g *Graph[R]) Run(ctx context.Context, o Options) (Outcome[R], error) {
 		pending: make([]int, len(g.nodes)),
 		status:  make([]Status[R], len(g.nodes)),
 		lookups: ranked{rank: g.rank},
-		runs:    ranked{rank: g.rank},
+		runs:    map[string]*ranked{},
 		ends:    make(chan end[R]),
 		looking: map[int]bool{},
 		busy:    map[int]bool{},
@@ -52,13 +58,13 @@ func (g *Graph[R]) Run(ctx context.Context, o Options) (Outcome[R], error) {
 	return r.outcome(ctx)
 }
 
-// mostFreed is how many nodes may go on without a slot.
+// mostFreed is how many nodes may go on without their room.
 const mostFreed = 256
 
 type freeKey struct{}
 
-// Free gives back the slot of the node whose Run has the context, so that another node can
-// run. The node goes on, for what needs no slot, such as waiting for a disk.
+// Free gives back the room of the node whose Run has the context, so that another node can
+// run. The node goes on, for what needs no room, such as waiting for a disk.
 func Free(ctx context.Context) {
 	if free, ok := ctx.Value(freeKey{}).(func()); ok {
 		free()
@@ -82,21 +88,22 @@ type run[R any] struct {
 	status   []Status[R]
 	finished int
 
-	begun         int    // number of Run that were started
-	lookups, runs ranked // nodes that are ready to be looked up; nodes that were missed and wait for a slot
-	looking       map[int]bool
-	computing     int          // number of goroutines that hold a slot
-	freed         map[int]bool // nodes whose Run has given its slot back
-	resting       int          // number of busy nodes that wait
-	busy          map[int]bool // nodes whose Run has returned ErrBusy
-	ends          chan end[R]
+	begun     int                // number of Run that were started
+	lookups   ranked             // nodes that are ready to be looked up
+	runs      map[string]*ranked // by Need, nodes that were missed and wait for room
+	looking   map[int]bool
+	computing int          // number of goroutines that have room
+	freed     map[int]bool // nodes whose Run has given its room back
+	resting   int          // number of busy nodes that wait
+	busy      map[int]bool // nodes whose Run has returned ErrBusy
+	ends      chan end[R]
 }
 
 // end is what a goroutine reports when its node's Lookup or Run has returned.
 type end[R any] struct {
 	node   int
 	lookup bool
-	free   bool // the node gives its slot back and goes on; there is no result
+	free   bool // the node gives its room back and goes on; there is no result
 	rested bool // the node was busy and may be looked up again; there is no result
 	hit    bool
 	result R
@@ -124,8 +131,17 @@ func (r *run[R]) ready(i int) {
 	if r.g.nodes[i].Lookup != nil {
 		heap.Push(&r.lookups, i)
 	} else {
-		heap.Push(&r.runs, i)
+		r.wait(i)
 	}
+}
+
+// wait queues a node that waits for room.
+func (r *run[R]) wait(i int) {
+	need := r.g.nodes[i].Need
+	if r.runs[need] == nil {
+		r.runs[need] = &ranked{rank: r.g.rank}
+	}
+	heap.Push(r.runs[need], i)
 }
 
 // start starts all nodes that may start now.
@@ -139,15 +155,33 @@ func (r *run[R]) start() {
 			r.ends <- end[R]{node: i, lookup: true, hit: hit, result: result, err: err}
 		}()
 	}
-	for r.ctx.Err() == nil && r.computing < r.o.Slots && len(r.freed) < mostFreed && r.runs.Len() > 0 && (r.o.Limit == 0 || r.begun < r.o.Limit) && !r.premature(r.runs.nodes[0]) {
-		i := heap.Pop(&r.runs).(int)
-		if r.o.Admit != nil && !r.o.Admit(r.g.nodes[i].Name) {
+	r.o.Room.Begin()
+	full := map[string]bool{} // needs for which there is no room
+	for r.ctx.Err() == nil && len(r.freed) < mostFreed && (r.o.Limit == 0 || r.begun < r.o.Limit) {
+		queue := r.first(full)
+		if queue == nil || r.premature(queue.nodes[0]) {
+			return
+		}
+		i := queue.nodes[0]
+		n := r.g.nodes[i]
+		if r.o.Admit != nil && !r.o.Admit(n.Name) {
+			heap.Pop(queue)
 			continue
 		}
+		if r.o.Elsewhere != nil && r.o.Elsewhere(n.Name) {
+			heap.Pop(queue)
+			r.rest(i, seldom*r.o.Rest)
+			continue
+		}
+		if !r.o.Room.Take(n.Name) {
+			full[n.Need] = true
+			continue
+		}
+		heap.Pop(queue)
 		r.computing++
 		r.begun++
 		r.tell(EventStarted, i)
-		n, deps := r.g.nodes[i], r.results(i)
+		deps := r.results(i)
 		go func() {
 			ctx := context.WithValue(r.ctx, freeKey{}, sync.OnceFunc(func() { r.ends <- end[R]{node: i, free: true} }))
 			result, err := n.Run(ctx, deps)
@@ -156,8 +190,22 @@ func (r *run[R]) start() {
 	}
 }
 
+// first returns the queue whose first node should run next, without those of full needs; nil
+// if no node waits in the others.
+func (r *run[R]) first(full map[string]bool) (best *ranked) {
+	for need, q := range r.runs {
+		if full[need] || q.Len() == 0 {
+			continue
+		}
+		if best == nil || r.g.rank[q.nodes[0]] < r.g.rank[best.nodes[0]] {
+			best = q
+		}
+	}
+	return best
+}
+
 // premature reports whether a node that goes before node i is still being looked up, or waits
-// for a node that has given its slot back. Then i must wait, because it would take the slot
+// for a node that has given its room back. Then i must wait, because it would take the room
 // that the other node may need.
 func (r *run[R]) premature(i int) bool {
 	for f := range r.freed {
@@ -182,6 +230,7 @@ func (r *run[R]) take(e end[R]) {
 	}
 	if e.free {
 		r.computing--
+		r.o.Room.Give(r.g.nodes[e.node].Name)
 		r.freed[e.node] = true
 		return
 	}
@@ -194,12 +243,14 @@ func (r *run[R]) take(e end[R]) {
 		delete(r.freed, e.node)
 	default:
 		r.computing--
+		r.o.Room.Give(r.g.nodes[e.node].Name)
 	}
 	switch {
 	case e.err != nil && r.stopped(e.err):
 		r.settle(e.node, EventInterrupted, Status[R]{State: Interrupted, Err: e.err})
 	case errors.Is(e.err, ErrBusy):
-		r.rest(e.node)
+		r.begun--
+		r.rest(e.node, r.o.Rest)
 	case e.err != nil:
 		r.settle(e.node, EventFailed, Status[R]{State: Failed, Err: e.err, Root: r.g.nodes[e.node].Name})
 		r.skip(e.node, e.node)
@@ -207,7 +258,7 @@ func (r *run[R]) take(e end[R]) {
 			r.cancel(errFailFast)
 		}
 	case !e.hit:
-		heap.Push(&r.runs, e.node)
+		r.wait(e.node)
 	default:
 		r.settle(e.node, kind, Status[R]{State: state, Result: e.result})
 		for _, o := range r.g.outs[e.node] {
@@ -218,17 +269,20 @@ func (r *run[R]) take(e end[R]) {
 	}
 }
 
-// rest lets a busy node wait.
-func (r *run[R]) rest(i int) {
+// seldom is how many times longer than a busy node one rests that only others can run: there
+// may be many of them.
+const seldom = 10
+
+// rest lets a busy node wait for a time.
+func (r *run[R]) rest(i int, d time.Duration) {
 	if !r.busy[i] {
 		r.busy[i] = true
 		r.tell(EventBusy, i)
 	}
-	r.begun--
 	r.resting++
 	go func() {
 		select {
-		case <-time.After(r.o.Rest):
+		case <-time.After(d):
 		case <-r.ctx.Done():
 		}
 		r.ends <- end[R]{node: i, rested: true}

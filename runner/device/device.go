@@ -7,12 +7,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/rs/zerolog"
 
 	"ablate/models/backend"
 	"ablate/runner/launch"
+	"ablate/runner/resource"
 )
 
 // Names of backends. All but Auto are also classes of backends. The class is part of the
@@ -48,22 +50,31 @@ const (
 	envPlugin  = "ABLATE_WORKER_PLUGIN"
 )
 
-// Environment returns the environment variables of a child that computes: the backend,
-// and settings that limit XLA to one thread. NPROC limits its thread pool. The flag
-// prevents matrix products from using another pool.
+// Environment returns the environment variables of a child that computes: the backend, and
+// settings that depend on it.
 func (d Device) Environment() []string {
-	env := launch.Threads(1)
-	if d.Class != CUDA {
-		env = append(env, "XLA_FLAGS="+strings.TrimSpace(os.Getenv("XLA_FLAGS")+" --xla_cpu_multi_thread_eigen=false"))
-	} else {
+	env := []string{envBackend + "=" + d.Class, envPlugin + "=" + d.Plugin}
+	if d.Class == CUDA {
 		env = append(env, "GOPJRT_CUDA_CHECKS=0")
 	}
-	return append(env, envBackend+"="+d.Class, envPlugin+"="+d.Plugin)
+	return env
+}
+
+// Threads returns the environment variables that limit a child to n threads of computation.
+// NPROC limits XLA's thread pool. A flag prevents matrix products from using another pool,
+// where there is one thread only.
+func (d Device) Threads(n int) []string {
+	env := launch.Threads(n)
+	if d.Class != CUDA && n == 1 {
+		env = append(env, "XLA_FLAGS="+strings.TrimSpace(os.Getenv("XLA_FLAGS")+" --xla_cpu_multi_thread_eigen=false"))
+	}
+	return env
 }
 
 // inherited returns the backend that the parent of this child chose.
 func inherited() backend.Choice {
-	return backend.Choice{Name: os.Getenv(envBackend), Plugin: os.Getenv(envPlugin)}
+	share, _ := strconv.ParseFloat(os.Getenv(resource.ShareVariable), 64)
+	return backend.Choice{Name: os.Getenv(envBackend), Plugin: os.Getenv(envPlugin), Share: share}
 }
 
 // Inherited returns the class of backend that the parent of this worker chose.
@@ -72,13 +83,14 @@ func Inherited() string { return inherited().Name }
 // OpenInherited opens the backend that the parent of this worker chose.
 func OpenInherited() (backend.Backend, error) { return backend.Open(inherited()) }
 
-// Workers returns the default number of workers on a class of backend: one for each core
-// that this process may use, or one on a GPU.
-func Workers(class string) int {
+// Workers returns how many actions can run at a time on a class of backend that need one CPU,
+// and on CUDA a GPU.
+func Workers(ctx context.Context, class string) int {
 	if class == CUDA {
-		return 1
+		gpus, _ := resource.GPUs(ctx)
+		return max(1, len(gpus))
 	}
-	return launch.DefaultWorkers()
+	return resource.CPUs()
 }
 
 // Fetch downloads the XLA plugin for the CPU if it is missing, and returns its path. It

@@ -76,17 +76,23 @@ func TestChooseVerifies(t *testing.T) {
 // of XLA stay.
 func TestEnvironment(t *testing.T) {
 	t.Setenv("XLA_FLAGS", "--mine")
-	env := Device{Class: CPU, Plugin: "cpu.so"}.Environment()
+	d := Device{Class: CPU, Plugin: "cpu.so"}
+	env := append(d.Environment(), d.Threads(1)...)
 	for _, want := range []string{"XLA_FLAGS=--mine --xla_cpu_multi_thread_eigen=false", envBackend + "=xla:cpu", envPlugin + "=cpu.so", "NPROC=1"} {
 		if !slices.Contains(env, want) {
 			t.Errorf("the environment %q lacks %s", env, want)
 		}
 	}
-	if env := (Device{Class: CUDA}).Environment(); slices.ContainsFunc(env, func(s string) bool { return strings.HasPrefix(s, "XLA_FLAGS=") }) {
+	if env := d.Threads(4); !slices.Contains(env, "NPROC=4") || slices.ContainsFunc(env, func(s string) bool { return strings.HasPrefix(s, "XLA_FLAGS=") }) {
+		t.Errorf("the environment of four threads: %q", env)
+	}
+	if env := (Device{Class: CUDA}).Threads(1); slices.ContainsFunc(env, func(s string) bool { return strings.HasPrefix(s, "XLA_FLAGS=") }) {
 		t.Errorf("flags of the CPU in the environment %q of a GPU", env)
 	}
-	if n := Workers(CUDA); n != 1 {
-		t.Errorf("%d workers on a GPU", n)
+	t.Setenv("PATH", "")
+	t.Setenv("CUDA_VISIBLE_DEVICES", "0,1")
+	if n := Workers(t.Context(), CUDA); n != 2 {
+		t.Errorf("%d workers on two GPUs", n)
 	}
 }
 
@@ -108,13 +114,5 @@ func TestCPUName(t *testing.T) {
 	}
 	if got := cpuName("no colon"); got == "" {
 		t.Error("an unknown format leaves the processor without a name")
-	}
-}
-
-func TestFirstMiB(t *testing.T) {
-	for out, want := range map[string]int64{"81559\n40000\n": 81559 << 20, "": 0, "No devices were found\n": 0} {
-		if got := firstMiB(out); got != want {
-			t.Errorf("%q: %d, want %d", out, got, want)
-		}
 	}
 }

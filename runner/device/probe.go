@@ -37,7 +37,8 @@ func Probe(ctx context.Context, class, plugin string) (string, error) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd.Env = append(os.Environ(), Device{Class: class, Plugin: plugin}.Environment()...)
+	d := Device{Class: class, Plugin: plugin}
+	cmd.Env = append(append(os.Environ(), d.Environment()...), d.Threads(1)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()

@@ -15,46 +15,65 @@ type claims struct {
 	all   []int
 	space string // prefix of the names
 
-	mu      sync.Mutex
-	held    map[int]int // CPU by worker
-	sockets []net.Listener
+	mu   sync.Mutex
+	held map[int]net.Listener // by CPU
 }
 
 func newClaims(all []int, space string) *claims {
-	return &claims{all: all, space: space, held: map[int]int{}}
+	return &claims{all: all, space: space, held: map[int]net.Listener{}}
 }
 
-// of returns the CPUs to which a worker is bound. When the worker starts for the first
-// time, it claims one that no other pool has. If none is left, it returns all CPUs.
-func (c *claims) of(worker int) []int {
-	if c == nil || len(c.all) == 0 {
+// take claims n CPUs that no worker of any pool has. If fewer are left, it claims none and
+// returns nil.
+func (c *claims) take(n int) (cpus []int) {
+	if c == nil {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if cpu, ok := c.held[worker]; ok {
-		return []int{cpu}
-	}
 	for _, cpu := range c.all {
+		if len(cpus) == n {
+			break
+		}
+		if c.held[cpu] != nil {
+			continue
+		}
 		// All errors are ignored, because a worker can compute without a claim.
 		if s, err := net.Listen("unix", fmt.Sprintf("@%s/cpu/%d", c.space, cpu)); err == nil {
-			c.held[worker] = cpu
-			c.sockets = append(c.sockets, s)
-			return []int{cpu}
+			c.held[cpu] = s
+			cpus = append(cpus, cpu)
 		}
+	}
+	if len(cpus) < n {
+		c.free(cpus)
+		return nil
+	}
+	return cpus
+}
+
+// bound returns the CPUs to which a worker is bound that has claimed some, or none: then it may
+// use all.
+func (c *claims) bound(claimed []int) []int {
+	if c == nil || len(claimed) > 0 {
+		return claimed
 	}
 	return c.all
 }
 
-// release frees all claims.
-func (c *claims) release() {
+// give frees CPUs that take has claimed.
+func (c *claims) give(cpus []int) {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, s := range c.sockets {
-		s.Close()
+	c.free(cpus)
+}
+
+// free frees CPUs. The lock is held.
+func (c *claims) free(cpus []int) {
+	for _, cpu := range cpus {
+		c.held[cpu].Close()
+		delete(c.held, cpu)
 	}
-	c.sockets, c.held = nil, map[int]int{}
 }

@@ -2,9 +2,10 @@
 //
 // A worker is a process of the same program, started with a hidden command. If a library
 // aborts, only the worker ends. A worker keeps the computations that it has compiled. The
-// pool ([NewPool]) starts workers when they are needed, and binds each to one CPU if
-// asked. It gives a task to a free worker that has run a task with the same hint before,
-// if there is one. The worker's side is [Serve].
+// pool ([NewPool]) starts workers when they are needed. Each worker has a grant of the machine
+// (runner/resource): threads, CPUs to which it is bound if asked, and GPUs. The pool gives a
+// task to a free worker of an equal grant that has run a task with the same hint before, if
+// there is one. The worker's side is [Serve].
 //
 // Pool and worker exchange JSON lines over the worker's standard input and output. The
 // worker first sends a hello. For each task that it receives, it sends any number of

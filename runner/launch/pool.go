@@ -7,20 +7,25 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
+
+	"ablate/runner/resource"
 )
 
 // Options of a pool.
 type Options struct {
-	Workers int      // largest number of workers, at least 1
+	CPUs    int      // largest number of CPUs of all workers together, at least 1
 	Command []string // program and arguments; nil means this program with the argument "stages"
 	Env     []string // environment variables NAME=value, added to those of this process
 	Dir     string   // working directory; empty means that of this process
-	Pin     bool     // bind each worker to a CPU that no other pool on this machine uses (Linux)
+	Pin     bool     // bind each worker to CPUs that no other pool on this machine uses (Linux)
 	Build   string   // build of this program; a worker of another build is refused
+
+	// Threads, if not nil, returns more environment variables for a worker with n CPUs.
+	Threads func(n int) []string
 
 	space string // prefix of the names by which CPUs are claimed, for tests; empty means the default
 
@@ -30,21 +35,8 @@ type Options struct {
 	Silence time.Duration // how long a worker may send nothing during a task before it is ended; 0 means no limit
 }
 
-// mostWorkers is more workers than any machine can use.
-const mostWorkers = 4096
-
-// DefaultWorkers returns how many CPUs this process may use at a time, according to its
-// CPU affinity, the quota of its control group, and the allocation of its Slurm job on this
-// node, which a cluster without affinity does not enforce.
-func DefaultWorkers() int {
-	n := runtime.GOMAXPROCS(0)
-	if os.Getenv("SLURM_JOB_ID") != "" {
-		if k, err := strconv.Atoi(os.Getenv("SLURM_CPUS_ON_NODE")); err == nil && k > 0 {
-			n = min(n, k)
-		}
-	}
-	return n
-}
+// mostCPUs is more CPUs than any machine has.
+const mostCPUs = 4096
 
 // Threads returns environment variables that limit a worker to n threads of computation.
 // The Go scheduler gets one more, so that progress is sent while a library computes.
@@ -60,17 +52,19 @@ type Pool struct {
 	spawn *spawner
 
 	mu     sync.Mutex
-	slots  []*slot
+	slots  []*slot       // as many as were needed at the same time
 	freed  chan struct{} // closed and replaced whenever a slot becomes free
 	closed bool
 }
 
-// slot is a place for one worker. The goroutine that has made it busy owns proc. hints
-// and peak are protected by the pool's lock.
+// slot is a place for one worker. The goroutine that has made it busy owns proc. The other
+// fields are protected by the pool's lock.
 type slot struct {
 	id    int
 	busy  bool
+	grant resource.Grant  // what the process has, or will have when it has started
 	proc  *process        // the worker; nil if none is running
+	cpus  []int           // CPUs to which the process is bound; nil if it is not
 	hints map[string]bool // hints of the tasks that the running process has run
 	peak  int64           // largest memory of a process of this slot, in bytes
 }
@@ -84,11 +78,8 @@ type Reply struct {
 // NewPool returns a pool that has not started any process yet. The caller must call
 // Close.
 func NewPool(o Options) (*Pool, error) {
-	if o.Workers < 1 {
-		return nil, fmt.Errorf("pool: %d workers: must be 1 or more", o.Workers)
-	}
-	if o.Workers > mostWorkers {
-		return nil, fmt.Errorf("pool: %d workers: must be at most %d; this process may use %d CPUs", o.Workers, mostWorkers, DefaultWorkers())
+	if o.CPUs < 1 || o.CPUs > mostCPUs {
+		return nil, fmt.Errorf("pool: %d CPUs: must be from 1 to %d", o.CPUs, mostCPUs)
 	}
 	if len(o.Command) == 0 {
 		self, err := os.Executable()
@@ -110,27 +101,29 @@ func NewPool(o Options) (*Pool, error) {
 	if o.Pin {
 		p.cpus = newClaims(allowedCPUs(), cmp.Or(o.space, "ablate"))
 	}
-	for i := range o.Workers {
-		p.slots = append(p.slots, &slot{id: i})
-	}
 	return p, nil
 }
 
-// Do waits for a free worker, gives it a task and returns its reply. Tasks with the same
-// hint can share what a worker has compiled: Do prefers a worker that has run a task with
-// this hint, then one that is already started. progress may be nil; it is called from
-// this goroutine.
+// Do gives a task to a worker that has what is granted, and returns its reply. The worker has
+// as many threads as it has CPUs, and sees the GPUs of the grant and no others. Do waits until
+// so many CPUs of the pool are free; that GPUs and memory are free is the caller's business.
+// Tasks with the same hint can share what a worker has compiled: Do prefers a worker that has
+// run a task with this hint, then one that is already started. It ends idle workers whose CPUs
+// or GPUs are needed. progress may be nil; it is called from this goroutine.
 //
 // The error is a [*RemoteError] if the task failed, and a [*CrashError] if its worker
 // died or hung; the next Do starts another worker. Do never retries a task. The caller
 // may do so after ClassCrash, and after ClassStart unless the program was replaced. If
 // ctx ends, the worker is stopped, by force after Options.Grace, or Options.Saving if the
 // task has a State, and the error wraps context.Cause(ctx). Reply.Worker is set whenever a worker had the task.
-func (p *Pool) Do(ctx context.Context, t Task, hint string, progress func(Progress)) (Reply, error) {
+func (p *Pool) Do(ctx context.Context, t Task, g resource.Grant, hint string, progress func(Progress)) (Reply, error) {
 	if t.Stage == "" {
 		return Reply{}, errors.New("pool: a task without a stage")
 	}
-	s, err := p.acquire(ctx, hint)
+	if g.CPUs = max(1, g.CPUs); g.CPUs > p.o.CPUs {
+		return Reply{}, fmt.Errorf("pool: a task needs %d CPUs, and the pool has %d", g.CPUs, p.o.CPUs)
+	}
+	s, err := p.acquire(ctx, g, hint)
 	if err != nil {
 		return Reply{}, err
 	}
@@ -145,12 +138,14 @@ func (p *Pool) run(ctx context.Context, s *slot, t Task, hint string, progress f
 		p.drop(s, p.o.Grace)
 	}
 	if s.proc == nil {
-		proc, err := p.start(ctx, s.id)
+		cpus := p.cpus.take(s.grant.CPUs)
+		proc, err := p.start(ctx, s.id, s.grant, cpus)
 		if err != nil {
+			p.cpus.give(cpus)
 			return nil, err
 		}
 		p.mu.Lock()
-		s.proc, s.hints = proc, map[string]bool{}
+		s.proc, s.cpus, s.hints = proc, cpus, map[string]bool{}
 		p.mu.Unlock()
 	}
 	values, err := s.proc.do(ctx, t, progress)
@@ -169,8 +164,8 @@ func (p *Pool) run(ctx context.Context, s *slot, t Task, hint string, progress f
 	return values, err
 }
 
-// acquire makes a free slot busy.
-func (p *Pool) acquire(ctx context.Context, hint string) (*slot, error) {
+// acquire makes a free slot busy whose worker has a grant, or in which one can be started.
+func (p *Pool) acquire(ctx context.Context, g resource.Grant, hint string) (*slot, error) {
 	for {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("waiting for a worker: %w", context.Cause(ctx))
@@ -180,9 +175,12 @@ func (p *Pool) acquire(ctx context.Context, hint string) (*slot, error) {
 			p.mu.Unlock()
 			return nil, errors.New("pool: is closed")
 		}
-		if s := p.choose(hint); s != nil {
-			s.busy = true
+		if s, idle := p.choose(g, hint); s != nil {
 			p.mu.Unlock()
+			for _, x := range idle {
+				p.drop(x, p.o.Grace)
+				p.release(x)
+			}
 			return s, nil
 		}
 		freed := p.freed
@@ -194,25 +192,72 @@ func (p *Pool) acquire(ctx context.Context, hint string) (*slot, error) {
 	}
 }
 
-// choose returns the best free slot for a hint, or nil if none is free.
-func (p *Pool) choose(hint string) *slot {
-	var best *slot
-	score := -1
+// choose makes the best free slot for a grant and a hint busy, and also those with idle workers
+// that must end before. It returns nil if too few CPUs are free. The lock is held.
+func (p *Pool) choose(g resource.Grant, hint string) (best *slot, idle []*slot) {
+	busy, score := g.CPUs, -1
 	for _, s := range p.slots {
-		fit := 0
+		fit := -1
 		switch {
 		case s.busy:
-			continue
-		case s.proc != nil && s.hints[hint]:
+			busy += s.grant.CPUs
+		case s.proc == nil:
+			fit = 0
+		case !s.grant.Same(g):
+		case s.hints[hint]:
 			fit = 2
-		case s.proc != nil:
+		default:
 			fit = 1
 		}
 		if fit > score {
 			best, score = s, fit
 		}
 	}
-	return best
+	if busy > p.o.CPUs {
+		return nil, nil
+	}
+	if best == nil {
+		best = &slot{id: len(p.slots)}
+		p.slots = append(p.slots, best)
+	}
+	best.busy, best.grant = true, g
+	// Idle workers keep their CPUs, so that others need not be started, and what they have
+	// allocated of GPUs, which libraries do not give back.
+	sum := busy
+	for _, s := range p.slots {
+		if s.busy || s.proc == nil {
+			continue
+		}
+		if sum += s.grant.CPUs; sum > p.o.CPUs || p.crowded(g, s, idle) {
+			s.busy = true
+			idle = append(idle, s)
+			sum -= s.grant.CPUs
+		}
+	}
+	return best, idle
+}
+
+// crowded reports whether a GPU of a grant, which a busy slot has, has too little memory for all
+// workers but those that end. s is idle. The lock is held.
+func (p *Pool) crowded(g resource.Grant, s *slot, ending []*slot) bool {
+	for _, gpu := range g.GPUs {
+		if !slices.Contains(s.grant.GPUs, gpu) {
+			continue
+		}
+		if g.GPUMemory == 0 || s.grant.GPUMemory == 0 {
+			return true
+		}
+		var sum int64
+		for _, x := range p.slots {
+			if slices.Contains(x.grant.GPUs, gpu) && (x.busy || x.proc != nil) && !slices.Contains(ending, x) {
+				sum += x.grant.GPUMemory
+			}
+		}
+		if sum > gpu.Memory {
+			return true
+		}
+	}
+	return false
 }
 
 // release makes a slot free.
@@ -230,7 +275,8 @@ func (p *Pool) drop(s *slot, grace time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.peak = max(s.peak, s.proc.peak())
-	s.proc, s.hints = nil, nil
+	p.cpus.give(s.cpus)
+	s.proc, s.cpus, s.hints = nil, nil, nil
 }
 
 // PeakRSS returns the sum over workers of the largest memory that each has used, in
@@ -265,7 +311,6 @@ func (p *Pool) Close() error {
 	}
 	group.Wait()
 	p.spawn.close()
-	p.cpus.release()
 	return nil
 }
 

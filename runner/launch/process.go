@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"ablate/runner/resource"
 )
 
 // process is a running worker. Only the owner of its slot may call do and stop, one at a
@@ -44,10 +46,13 @@ type incoming struct {
 // limited because a grandchild may keep the pipe open.
 const drainTime = 200 * time.Millisecond
 
-// start starts the worker of a number and waits for its hello.
-func (p *Pool) start(ctx context.Context, id int) (*process, error) {
+// start starts the worker of a number with a grant, bound to CPUs, and waits for its hello.
+func (p *Pool) start(ctx context.Context, id int, g resource.Grant, cpus []int) (*process, error) {
 	cmd := exec.Command(p.o.Command[0], p.o.Command[1:]...)
-	cmd.Env = append(os.Environ(), p.o.Env...)
+	cmd.Env = append(append(os.Environ(), p.o.Env...), g.Environment()...)
+	if p.o.Threads != nil {
+		cmd.Env = append(cmd.Env, p.o.Threads(g.CPUs)...)
+	}
 	cmd.Dir = p.o.Dir
 	cmd.SysProcAttr = attributes()
 	var theirs, ours [3]*os.File
@@ -71,7 +76,7 @@ func (p *Pool) start(ctx context.Context, id int) (*process, error) {
 		}
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
-	err := p.spawn.start(cmd, p.cpus.of(id))
+	err := p.spawn.start(cmd, p.cpus.bound(cpus))
 	closeAll(theirs)
 	if err != nil {
 		closeAll(ours)

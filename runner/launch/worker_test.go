@@ -129,6 +129,8 @@ func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMess
 		<-ctx.Done()
 	case "cpus":
 		return value(allowedCPUs())
+	case "grant":
+		return value(fmt.Sprintf("threads %s, CPUs %v, GPUs %q, share %s", os.Getenv("NPROC"), allowedCPUs(), os.Getenv("CUDA_VISIBLE_DEVICES"), os.Getenv("ABLATE_WORKER_GPU_SHARE")))
 	case "env":
 		return value(os.Getenv("NPROC"))
 	case "not-json":
@@ -139,7 +141,7 @@ func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMess
 
 // parent starts a worker on a task without end, and prints the worker's number.
 func parent() {
-	o := Options{Workers: 1, Command: []string{os.Args[0]}, Env: []string{roleVar + "=worker"}}
+	o := Options{CPUs: 1, Command: []string{os.Args[0]}, Env: []string{roleVar + "=worker"}}
 	if os.Args[1] == "stubborn" { // does not mind that its input has ended
 		o.Command = []string{"sh", "-c", `echo '{"hello":{"protocol":3}}'; read x; echo '{"progress":{"step":0,"text":"'$$'"}}'; n=0; while [ $n -lt 60 ]; do sleep 1; n=$((n+1)); done`}
 	}
@@ -147,7 +149,7 @@ func parent() {
 	o.Silence, _ = time.ParseDuration(os.Getenv("SILENCE"))
 	p, err := NewPool(o)
 	if err == nil {
-		_, err = p.Do(context.Background(), Task{Stage: os.Args[1]}, "", func(m Progress) { fmt.Println(m.Text) })
+		_, err = p.Do(context.Background(), Task{Stage: os.Args[1]}, one, "", func(m Progress) { fmt.Println(m.Text) })
 	}
 	if err == nil {
 		fmt.Println("done")

@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"ablate/runner/layout"
+	"ablate/runner/resource"
 	"ablate/runner/stage"
 )
 
@@ -46,6 +47,7 @@ type FileSpec struct {
 	Lines    []string        `json:"lines,omitempty"` // lines of the parameters in keys, to name later changes
 	Params   json.RawMessage `json:"params"`          // parameters of the stage
 	Reads    []string        `json:"reads,omitempty"` // names of the inputs in the stage
+	Need     *resource.Need  `json:"resources,omitempty"`
 }
 
 // FileTrial is a trial that needs actions.
@@ -71,16 +73,17 @@ func (p *Plan) Save(name, studyPath string, set, only []string) error {
 		g.Actions = append(g.Actions, s.Action)
 	}
 	head := Head{Study: studyPath, Name: filepath.Base(studyPath), Set: set, Only: only, Backend: p.Backend}
-	return write(name, head, g, func(i int) State { return p.Steps[i].State })
+	return write(name, head, g, nil, func(i int) State { return p.Steps[i].State })
 }
 
-// Write writes the plan of a graph's actions to a file, without their states. head.Study is
-// the path of the study. An earlier file is replaced as a whole.
-func Write(name string, head Head, g *layout.Graph) error {
-	return write(name, head, g, func(int) State { return "" })
+// Write writes the plan of a graph's actions to a file, with what they need of a machine and
+// without their states. head.Study is the path of the study. An earlier file is replaced as a
+// whole.
+func Write(name string, head Head, g *layout.Graph, needs Needs) error {
+	return write(name, head, g, needs, func(int) State { return "" })
 }
 
-func write(name string, head Head, g *layout.Graph, state func(i int) State) error {
+func write(name string, head Head, g *layout.Graph, needs Needs, state func(i int) State) error {
 	fail := func(err error) error { return fmt.Errorf("plan %s: %w", name, err) }
 	var err error
 	if head.Study, err = relative(name, head.Study); err != nil {
@@ -105,7 +108,11 @@ func write(name string, head Head, g *layout.Graph, state func(i int) State) err
 		if err != nil {
 			return fail(fmt.Errorf("%s: %w", a.Kind, err))
 		}
-		w.element(FileSpec{string(a.Kind), a.Kind.Def().Revision, a.Lines(), params, a.Reads})
+		spec := FileSpec{Stage: string(a.Kind), Revision: a.Kind.Def().Revision, Lines: a.Lines(), Params: params, Reads: a.Reads}
+		if n, ok := needs[a.Kind]; ok {
+			spec.Need = &n
+		}
+		w.element(spec)
 	}
 	w.list("trials")
 	for _, a := range g.Actions {
@@ -217,13 +224,18 @@ func (f *File) add(x FileAction) error {
 	return nil
 }
 
-// OpenGraph reads the actions of a plan. It is an error if this version of the program would
-// compute something else.
-func OpenGraph(name string) (Head, *layout.Graph, error) {
+// OpenGraph reads the actions of a plan, and what they need of a machine. It is an error if this
+// version of the program would compute something else.
+func OpenGraph(name string) (Head, *layout.Graph, Needs, error) {
 	var h Head
-	b := builder{g: layout.Empty()}
+	b := builder{g: layout.Empty(), needs: Needs{}}
 	err := open(name, &h, b.visitor())
-	return h, b.g, err
+	for _, k := range stage.Kinds() {
+		if _, ok := b.needs[k]; !ok {
+			b.needs[k] = usual(k, h.Backend)
+		}
+	}
+	return h, b.g, b.needs, err
 }
 
 func open(name string, h *Head, v visitor) error {
@@ -340,6 +352,7 @@ func cmpErr(err, other error) error {
 // A builder makes the graph of a plan in a file.
 type builder struct {
 	g      *layout.Graph
+	needs  Needs
 	specs  []plannedSpec
 	trials []*layout.Trial
 	added  []*layout.Action
@@ -367,6 +380,9 @@ func (b *builder) spec(x FileSpec) error {
 	params, err := kind.Decode(x.Params)
 	if err != nil {
 		return other(who + " cannot be read (" + err.Error() + ")")
+	}
+	if x.Need != nil {
+		b.needs[stage.Kind(x.Stage)] = *x.Need
 	}
 	b.specs = append(b.specs, plannedSpec{kind, params, x.Reads})
 	return nil

@@ -279,10 +279,10 @@ func TestChanges(t *testing.T) {
 func TestFile(t *testing.T) {
 	g, _ := lay(t, "seeds: [1, 2]\narms: {all: set: {}, policy: set: finetune: method: \"grpo\", best: set: evaluate: bestOf: 2}")
 	name := filepath.Join(t.TempDir(), "run.json")
-	if err := Write(name, Head{Study: "s", Name: "s", Backend: "xla:cpu"}, g); err != nil {
+	if err := Write(name, Head{Study: "s", Name: "s", Backend: "xla:cpu"}, g, nil); err != nil {
 		t.Fatal(err)
 	}
-	h, got, err := OpenGraph(name)
+	h, got, _, err := OpenGraph(name)
 	if err != nil || h.Name != "s" || h.Backend != "xla:cpu" {
 		t.Fatalf("%+v, %v", h, err)
 	}

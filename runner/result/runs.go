@@ -9,6 +9,8 @@ import (
 	"ablate/analysis/table"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
+	"ablate/runner/run"
+	"ablate/runner/stage"
 	"ablate/runner/store"
 )
 
@@ -19,12 +21,17 @@ func EnvironmentID(lines string) string {
 }
 
 // environmentOf returns the ids of the environments in which the stages of a chain that
-// need a backend were computed, joined by plus signs.
-func environmentOf(found *lookup.Found, c layout.Chain) string {
+// need a backend were computed, joined by plus signs. The number of threads of a stage counts
+// if not all results of the stage have the same.
+func environmentOf(found *lookup.Found, c layout.Chain, threads map[stage.Kind][]string) string {
 	var ids []string
 	for _, a := range c.Actions() {
 		if out, ok := found.Get(a); ok && a.Kind.Def().Backend && out.Made != "" {
-			if id := EnvironmentID(out.Made); !slices.Contains(ids, id) {
+			lines := out.Made
+			if len(threads[a.Kind]) < 2 {
+				lines, _ = run.WithoutThreads(lines)
+			}
+			if id := EnvironmentID(lines); !slices.Contains(ids, id) {
 				ids = append(ids, id)
 			}
 		}
@@ -33,13 +40,26 @@ func environmentOf(found *lookup.Found, c layout.Chain) string {
 	return strings.Join(ids, " + ")
 }
 
+// threadsOf returns the numbers of threads with which the results of each stage were computed.
+func threadsOf(found *lookup.Found, g *layout.Graph) map[stage.Kind][]string {
+	threads := map[stage.Kind][]string{}
+	for _, a := range g.Actions {
+		if out, ok := found.Get(a); ok && out.Made != "" {
+			if _, n := run.WithoutThreads(out.Made); !slices.Contains(threads[a.Kind], n) {
+				threads[a.Kind] = append(threads[a.Kind], n)
+			}
+		}
+	}
+	return threads
+}
+
 // Runs returns the table runs.arrow: one row per attempt at an action, in the order of
 // their starts. Unlike the other tables, it differs when the same study runs again.
 func Runs(attempts []store.Attempt) *table.Table {
 	slices.SortStableFunc(attempts, func(a, b store.Attempt) int { return a.Time.Compare(b.Time) })
 	var (
 		action   = &table.Column{Name: "action", Kind: table.String, Doc: "id in the store of the computation (action)"}
-		stage    = &table.Column{Name: "stage", Kind: table.String, Doc: "stage that was computed"}
+		kind     = &table.Column{Name: "stage", Kind: table.String, Doc: "stage that was computed"}
 		trial    = &table.Column{Name: "trial", Kind: table.String, Doc: "id of the first trial that needs the action"}
 		view     = &table.Column{Name: "view", Kind: table.String, Doc: "row and seed of that trial"}
 		attempt  = &table.Column{Name: "attempt", Kind: table.Int, Doc: "1 for the first try of the action by this study"}
@@ -51,13 +71,13 @@ func Runs(attempts []store.Attempt) *table.Table {
 		versions = &table.Column{Name: "versions", Kind: table.String, Doc: "versions of this program and of the libraries that it computes with"}
 		cpu      = &table.Column{Name: "cpu", Kind: table.String, Doc: "processor and its vector extensions"}
 		where    = &table.Column{Name: "environment", Kind: table.String, Doc: "id of the environment, as in trials.arrow"}
-		lines    = &table.Column{Name: "environment.lines", Kind: table.String, Doc: "everything that may change the last digits of a result: plugin, driver, processor, flags"}
+		lines    = &table.Column{Name: "environment.lines", Kind: table.String, Doc: "everything that may change the last digits of a result: plugin, driver, processor, threads, flags"}
 		outcome  = &table.Column{Name: "outcome", Kind: table.String, Doc: "ok, failed, interrupted or running"}
 		failure  = &table.Column{Name: "error", Kind: table.String, Doc: "error of a failed attempt"}
 	)
 	for _, a := range attempts {
 		action.Strings = append(action.Strings, a.Action.String())
-		stage.Strings = append(stage.Strings, a.Stage)
+		kind.Strings = append(kind.Strings, a.Stage)
 		trial.Strings = append(trial.Strings, a.Trial)
 		view.Strings = append(view.Strings, a.View)
 		id := ""
@@ -76,5 +96,5 @@ func Runs(attempts []store.Attempt) *table.Table {
 		outcome.Strings = append(outcome.Strings, string(a.Outcome))
 		failure.Strings = append(failure.Strings, a.Error)
 	}
-	return &table.Table{Columns: []*table.Column{action, stage, trial, view, attempt, start, seconds, worker, device, backend, versions, cpu, where, lines, outcome, failure}}
+	return &table.Table{Columns: []*table.Column{action, kind, trial, view, attempt, start, seconds, worker, device, backend, versions, cpu, where, lines, outcome, failure}}
 }

@@ -49,7 +49,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	pretraining := &table.Column{Name: "seed.pretraining", Kind: table.Int, Ints: make([]int64, n), Doc: seedPretraining}
 	feedback := &table.Column{Name: "seed.feedback", Kind: table.Int, Ints: make([]int64, n), Doc: seedFeedback}
 	environment := &table.Column{Name: "environment", Kind: table.String, Strings: make([]string, n), Valid: make([]bool, n),
-		Doc: "id of the environment (machine and libraries) that computed the stages of the trial and of the base trial's reward; several ids are joined by +; runs.arrow describes each"}
+		Doc: "id of the environment (machine and libraries) that computed the stages of the trial and of the base trial's reward; several ids are joined by +; runs.arrow describes each. A number of threads counts where not all results of a stage have the same"}
 	t.Trials.Columns = append(t.Trials.Columns, pretraining, feedback, environment)
 
 	values := map[string][2]*table.Column{}
@@ -67,6 +67,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	}
 
 	compare.SetAxes(t.Trials, axesOf(s))
+	threads := threadsOf(found, g)
 	declared := map[string]bool{}
 	for _, a := range s.Arms {
 		declared[a.Name] = a.Control
@@ -98,7 +99,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 			continue
 		}
 		diverged.Bools[i] = found.Diverged(c.Actions())
-		environment.Strings[i] = environmentOf(found, c)
+		environment.Strings[i] = environmentOf(found, c, threads)
 		environment.Valid[i] = environment.Strings[i] != ""
 		for _, p := range c {
 			if out, ok := found.Get(p.Action); ok {

@@ -195,6 +195,7 @@ func (r *runner) progressed(id store.ActionID, p launch.Progress) {
 // checkInputs compares all bytes of an action's inputs with their digests, and computes
 // damaged ones again.
 func (r *runner) checkInputs(ctx context.Context, a *layout.Action) error {
+	away := false
 	for i, in := range a.Inputs {
 		_, err := r.s.Artifact(ctx, r.output(in))
 		if err == nil {
@@ -204,10 +205,16 @@ func (r *runner) checkInputs(ctx context.Context, a *layout.Action) error {
 			return err
 		}
 		r.warnDamaged(in, err)
+		// Repairs that wait for each other's CPUs would wait for ever.
+		r.room.Give(a.Name.String())
+		away = true
 		_, err, _ = r.repairs.Do(in.Name.String(), func() (any, error) { return nil, r.repair(ctx, in) })
 		if err != nil {
 			return fmt.Errorf("its %s is damaged in the store: %w", a.Reads[i], err)
 		}
+	}
+	if away {
+		return r.room.acquire(ctx, a.Name.String())
 	}
 	return nil
 }
@@ -216,6 +223,13 @@ func (r *runner) checkInputs(ctx context.Context, a *layout.Action) error {
 // bytes differ from before, because other actions have read these.
 func (r *runner) repair(ctx context.Context, a *layout.Action) error {
 	want := r.output(a)
+	if err := r.room.misfit(a); err != nil {
+		return err
+	}
+	if err := r.room.acquire(ctx, a.Name.String()); err != nil {
+		return err
+	}
+	defer r.room.Give(a.Name.String())
 	got, err := r.run(ctx, a, func() {})
 	if err == nil && got.ID != want {
 		return fmt.Errorf("%s gave the output %s, and %s before: run again, so that later stages are computed from the new output",
@@ -234,7 +248,7 @@ func (r *runner) attempt(ctx context.Context, a *layout.Action, began time.Time)
 		defer cancel()
 	}
 	start := store.Event{Kind: store.Started, Time: began, Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
-		Device: m.Device, Backend: m.Backend, Versions: m.Versions, CPU: m.CPU, Environment: m.Environment}
+		Device: m.Device, Backend: m.Backend, Versions: m.Versions, CPU: m.CPU, Environment: m.Of(a, r.o.Need(a))}
 	if a.Trial != nil {
 		start.Trial, start.View = a.Trial.ID, a.Trial.View
 	}
@@ -284,12 +298,12 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key) (
 		t.Inputs[a.Reads[i]] = r.s.Path(r.output(in))
 	}
 	if a.Kind.Def().Trains {
-		if t.State, err = r.s.Partial(key.ID(), r.o.Machine.Environment); err != nil {
+		if t.State, err = r.s.Partial(key.ID(), r.o.Machine.Of(a, r.o.Need(a))); err != nil {
 			return out, did, err
 		}
 		t.Save = cmp.Or(r.o.Save, never).Seconds()
 	}
-	reply, err := r.w.Do(ctx, t, string(a.Kind), func(p launch.Progress) {
+	reply, err := r.w.Do(ctx, t, r.room.grant(a.Name.String()), string(a.Kind), func(p launch.Progress) {
 		switch {
 		case p.Warning != "":
 			r.warn(a).Msg(p.Warning)
@@ -319,7 +333,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key) (
 		return out, did, fmt.Errorf("%s: the worker's reply: %w", a.Kind, err)
 	}
 	dag.Free(ctx) // committing needs the disk and no worker
-	e, err := w.Commit(later, store.Commit{Made: r.o.Machine.Environment, Build: r.o.Machine.Build, Written: made.Manifest})
+	e, err := w.Commit(later, store.Commit{Made: r.o.Machine.Of(a, r.o.Need(a)), Build: r.o.Machine.Build, Written: made.Manifest})
 	if err != nil {
 		return out, did, err
 	}

@@ -28,6 +28,7 @@ import (
 	"ablate/runner/internal/diskfault"
 	"ablate/runner/launch"
 	"ablate/runner/layout"
+	"ablate/runner/resource"
 	"ablate/runner/stage"
 	"ablate/runner/store"
 )
@@ -36,7 +37,7 @@ import (
 // its parameters and on what it reads.
 type noop struct{ most time.Duration } // longest duration of a stage
 
-func (n noop) Do(ctx context.Context, t launch.Task, _ string, _ func(launch.Progress)) (launch.Reply, error) {
+func (n noop) Do(ctx context.Context, t launch.Task, _ resource.Grant, _ string, _ func(launch.Progress)) (launch.Reply, error) {
 	text := string(t.Params)
 	for _, name := range slices.Sorted(maps.Keys(t.Inputs)) {
 		data, err := os.ReadFile(filepath.Join(t.Inputs[name], "file"))
@@ -89,7 +90,7 @@ func noopRun(ctx context.Context, dir string, g *layout.Graph, w Worker) (*Outco
 		return nil, err
 	}
 	defer j.Close()
-	out, err := Run(ctx, g, s, j, w, Options{Slots: 2, Backend: "xla:cpu", Study: filepath.Base(study)})
+	out, err := Run(ctx, g, s, j, w, Options{Room: resource.NewAllocator(resource.Capacity{CPUs: 2}), Backend: "xla:cpu", Study: filepath.Base(study)})
 	if err != nil {
 		return nil, err
 	}

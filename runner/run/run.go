@@ -4,6 +4,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,23 +16,29 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/singleflight"
 
+	"ablate/models/backend"
 	"ablate/runner/dag"
 	"ablate/runner/failure"
 	"ablate/runner/launch"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
+	"ablate/runner/resource"
 	"ablate/runner/store"
 )
 
-// A Worker runs a task and returns when the task's folder is written. Tasks with the same
+// A Worker runs a task with what is granted of the machine, and returns when the task's folder is written. Tasks with the same
 // hint compile the same computation graphs. *launch.Pool is a Worker.
 type Worker interface {
-	Do(ctx context.Context, t launch.Task, hint string, progress func(launch.Progress)) (launch.Reply, error)
+	Do(ctx context.Context, t launch.Task, g resource.Grant, hint string, progress func(launch.Progress)) (launch.Reply, error)
 }
+
+// Needs returns what an action needs of a machine.
+type Needs func(*layout.Action) resource.Need
 
 // Options of a run. None of them changes a result.
 type Options struct {
-	Slots    int                                // number of workers
+	Room     *resource.Allocator                // what the actions may use of the machine; nil means one CPU
+	Need     Needs                              // what they need; nil means one CPU each
 	FailFast bool                               // stop at the first failure
 	Timeout  time.Duration                      // longest time of an attempt; 0 means no limit
 	Limit    int                                // largest number of actions to compute; 0 means no limit
@@ -53,9 +60,31 @@ type Machine struct {
 	Device, Backend, Versions, CPU string
 
 	// Environment has one line for everything that may change the last digits of a result
-	// on a backend of the same class: plugin, driver, processor, flags.
+	// on a backend of the same class: plugin, driver, processor, flags, threads.
 	Environment string
 	Build       string // SHA-256 of this program
+}
+
+// Of returns the environment of an action: with more than one thread, XLA on the CPU may give
+// other last digits.
+func (m Machine) Of(a *layout.Action, n resource.Need) string {
+	if n.CPUs > 1 && m.Backend == backend.CPU && a.Kind.Def().Backend {
+		return fmt.Sprintf("%s%s%d\n", m.Environment, threads, n.CPUs)
+	}
+	return m.Environment
+}
+
+// threads begins the last line of an environment with more than one thread.
+const threads = "threads "
+
+// WithoutThreads returns the lines of an environment without the line of its threads, and
+// the number in that line, "1" if there is none.
+func WithoutThreads(lines string) (rest, number string) {
+	i := strings.LastIndexByte(strings.TrimSuffix(lines, "\n"), '\n') + 1
+	if n, ok := strings.CutPrefix(lines[i:], threads); ok {
+		return lines[:i], strings.TrimSuffix(n, "\n")
+	}
+	return lines, "1"
 }
 
 // Event is an event of a run.
@@ -129,6 +158,13 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 	if r.o.Now == nil {
 		r.o.Now = time.Now
 	}
+	if r.o.Need == nil {
+		r.o.Need = func(*layout.Action) resource.Need { return resource.Need{} }
+	}
+	if r.o.Room == nil {
+		r.o.Room = resource.NewAllocator(resource.Capacity{CPUs: 1})
+	}
+	r.room = &room{a: r.o.Room, need: func(name string) resource.Need { return r.o.Need(r.byName[name]) }, grants: map[string]resource.Grant{}}
 	nodes := make([]dag.Node[lookup.Output], len(g.Actions))
 	for i, a := range g.Actions {
 		name := a.Name.String()
@@ -138,7 +174,7 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 			deps[k] = in.Name.String()
 		}
 		nodes[i] = dag.Node[lookup.Output]{
-			Name: name, Stage: string(a.Kind), Label: a.Label(), Deps: deps, Priority: -int(a.Turn), Cost: time.Duration(a.Cost * float64(time.Second)),
+			Name: name, Stage: string(a.Kind), Label: a.Label(), Deps: deps, Priority: -int(a.Turn), Cost: time.Duration(a.Cost * float64(time.Second)), Need: r.o.Need(a).String(),
 			Lookup: func(context.Context, map[string]lookup.Output) (lookup.Output, bool, error) { return r.lookup(a) },
 			Run: func(ctx context.Context, _ map[string]lookup.Output) (lookup.Output, error) {
 				return r.run(ctx, a, func() { r.emit(Event{Action: a, Kind: Started}) })
@@ -157,7 +193,7 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 	defer stop(nil)
 	r.limit(stop)
 	go r.watch(ctx, stop)
-	outcome, err := graph.Run(ctx, dag.Options{Slots: o.Slots, FailFast: o.FailFast, Limit: o.Limit, Admit: r.admit, Events: r.event})
+	outcome, err := graph.Run(ctx, dag.Options{Room: r.room, FailFast: o.FailFast, Limit: o.Limit, Admit: r.admit, Elsewhere: r.room.elsewhere, Events: r.event})
 	for _, st := range outcome {
 		if st.State == dag.Waiting || st.State == dag.Interrupted {
 			r.out.Left++
@@ -183,6 +219,7 @@ type runner struct {
 	log *zerolog.Logger
 	out *Outcome
 
+	room      *room
 	here      *store.Presence
 	until     time.Time    // when the run stops; zero if it has no limit
 	computing atomic.Int32 // number of actions that it computes
@@ -222,7 +259,7 @@ func (r *runner) admit(name string) bool {
 	if r.until.IsZero() || a.Kind.Def().Trains || r.o.Expect == nil {
 		return true
 	}
-	return time.Now().Add(r.o.Expect(a)).Before(r.until)
+	return time.Now().Add(cmp.Or(r.o.Expect(a), r.o.Need(a).Time)).Before(r.until)
 }
 
 // watch stops the run if it has computed nothing for too long.

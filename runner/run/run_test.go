@@ -25,6 +25,7 @@ import (
 	"ablate/runner/internal/example"
 	"ablate/runner/launch"
 	"ablate/runner/layout"
+	"ablate/runner/resource"
 	"ablate/runner/stage"
 	"ablate/runner/store"
 )
@@ -39,11 +40,16 @@ type fake struct {
 	drifted stage.Kind      // comes out different from before
 	values  json.RawMessage // its reply, if set
 	wait    bool            // it does nothing until it is stopped
+	grants  map[string][]resource.Grant
 }
 
-func (f *fake) Do(ctx context.Context, t launch.Task, _ string, _ func(launch.Progress)) (launch.Reply, error) {
+func (f *fake) Do(ctx context.Context, t launch.Task, g resource.Grant, _ string, _ func(launch.Progress)) (launch.Reply, error) {
 	f.mu.Lock()
 	f.tasks = append(f.tasks, t)
+	if f.grants == nil {
+		f.grants = map[string][]resource.Grant{}
+	}
+	f.grants[t.Stage] = append(f.grants[t.Stage], g)
 	f.mu.Unlock()
 	if f.wait {
 		<-ctx.Done()
@@ -138,7 +144,7 @@ func (f *fixture) runUntil(ctx context.Context, o Options) (*Outcome, error) {
 		f.t.Fatal(err)
 	}
 	defer j.Close()
-	o.Slots, o.Backend, o.Logs, o.Machine.Environment = max(o.Slots, 1), "xla:cpu", filepath.Join(f.dir, "logs"), "backend xla:cpu\n"
+	o.Backend, o.Logs, o.Machine.Environment = "xla:cpu", filepath.Join(f.dir, "logs"), "backend xla:cpu\n"
 	f.starts, f.events, f.w.tasks = nil, nil, nil
 	o.Events = func(e Event) {
 		f.events = append(f.events, e)
@@ -213,7 +219,7 @@ func TestDepthFirst(t *testing.T) {
 // TestRunLimit: the actions beyond the limit are counted, and are not failures.
 func TestRunLimit(t *testing.T) {
 	f := newFixture(t, "1", twoArms)
-	out := f.run(Options{Limit: 3, FailFast: true, Slots: 2})
+	out := f.run(Options{Limit: 3, FailFast: true, Room: resource.NewAllocator(resource.Capacity{CPUs: 2})})
 	if out.Ran != 3 || out.Left != len(f.g.Actions)-3 || len(out.Failures) != 0 || len(f.starts) != 3 {
 		t.Errorf("%+v, %d started", out, len(f.starts))
 	}
@@ -311,7 +317,7 @@ func TestDamagedInput(t *testing.T) {
 			}
 		}
 	}
-	out := f.run(Options{Slots: 3})
+	out := f.run(Options{Room: resource.NewAllocator(resource.Capacity{CPUs: 3})})
 	if n := f.w.stages(); n["pretrain"] != 1 || n["distance"] != 5 || len(out.Failures) != 0 {
 		t.Errorf("ran %v, failures %v", n, out.Failures)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/runner/launch"
+	"ablate/runner/stage"
 )
 
 // Command is the hidden command of the child process, which calls [Serve]. Its arguments
@@ -85,7 +86,11 @@ func Serve(path string, set []string, w io.Writer, exit func(error)) error {
 	dog := &watchdog{limits: limits, computed: processTime}
 	dog.alive()
 	go dog.watch(func(err error) { exit(reply(w, nil, fmt.Errorf("study %s: %w", path, err))) })
-	s, err := language.Load(path, language.Options{Set: set, Alive: dog.alive})
+	var stages []string
+	for _, k := range stage.Kinds() {
+		stages = append(stages, string(k))
+	}
+	s, err := language.Load(path, language.Options{Set: set, Stages: stages, Alive: dog.alive})
 	dog.reply.Lock() // from now on the watchdog cannot write a reply
 	return reply(w, s, err)
 }

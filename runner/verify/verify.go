@@ -21,6 +21,7 @@ import (
 	"ablate/runner/launch"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
+	"ablate/runner/resource"
 	"ablate/runner/run"
 	"ablate/runner/store"
 )
@@ -73,16 +74,16 @@ type Selection struct {
 }
 
 // Select returns the actions to compute again: a sample of those that this environment has
-// computed. It counts the actions that another environment has computed. The same seed
+// computed, with as many threads as they need now. It counts the actions that another environment has computed. The same seed
 // selects the same of equal actions.
-func (v *Verification) Select(environment string, sel Selection) (sample []*layout.Action) {
+func (v *Verification) Select(m run.Machine, need run.Needs, sel Selection) (sample []*layout.Action) {
 	order := map[*layout.Action]int{}
 	for i, a := range v.g.Actions {
 		order[a] = i
 		out, ok := v.found.Get(a)
 		switch {
 		case !ok:
-		case out.Made != environment:
+		case out.Made != m.Of(a, need(a)):
 			v.Elsewhere++
 		default:
 			sample = append(sample, a)
@@ -160,7 +161,8 @@ func (v *Verification) problem(a *layout.Action, err error) Problem {
 
 // Options of computing actions again.
 type Options struct {
-	Slots   int // number of workers
+	Room    *resource.Allocator // what the actions may use of the machine
+	Need    run.Needs           // what they need
 	Timeout time.Duration
 	Backend string // class
 	Events  func(run.Event)
@@ -173,7 +175,7 @@ func (v *Verification) Recompute(ctx context.Context, sample []*layout.Action, w
 	var mu sync.Mutex
 	finished := 0
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(max(o.Slots, 1))
+	group.SetLimit(o.Room.Capacity().CPUs)
 	for _, a := range sample {
 		group.Go(func() error {
 			if ctx.Err() != nil {
@@ -239,7 +241,12 @@ func (v *Verification) recompute(ctx context.Context, a *layout.Action, w run.Wo
 		ctx, cancel = context.WithTimeoutCause(ctx, o.Timeout, failure.TimeoutError{Limit: o.Timeout})
 		defer cancel()
 	}
-	reply, err := w.Do(ctx, t, string(a.Kind), func(p launch.Progress) {
+	g, err := o.Room.Acquire(ctx, o.Need(a))
+	if err != nil {
+		return "", err
+	}
+	defer o.Room.Give(g)
+	reply, err := w.Do(ctx, t, g, string(a.Kind), func(p launch.Progress) {
 		if p.Warning == "" && p.Resumed == 0 {
 			o.Events(run.Event{Action: a, Kind: run.Working, Progress: p})
 		}

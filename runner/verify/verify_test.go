@@ -22,6 +22,7 @@ import (
 	"ablate/runner/launch"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
+	"ablate/runner/resource"
 	"ablate/runner/run"
 	"ablate/runner/stage"
 	"ablate/runner/store"
@@ -37,7 +38,7 @@ type fake struct {
 	tasks []launch.Task
 }
 
-func (f *fake) Do(ctx context.Context, t launch.Task, _ string, progress func(launch.Progress)) (launch.Reply, error) {
+func (f *fake) Do(ctx context.Context, t launch.Task, _ resource.Grant, _ string, progress func(launch.Progress)) (launch.Reply, error) {
 	f.mu.Lock()
 	f.tasks = append(f.tasks, t)
 	f.mu.Unlock()
@@ -76,6 +77,11 @@ func (f *fake) Do(ctx context.Context, t launch.Task, _ string, progress func(la
 
 const here = "backend xla:cpu\n"
 
+var machine = run.Machine{Environment: here}
+
+// alone is the need of each action: one CPU.
+func alone(*layout.Action) resource.Need { return resource.Need{} }
+
 // fixture is a study whose actions all have results.
 func fixture(t *testing.T) (*layout.Graph, *store.Store) {
 	t.Helper()
@@ -97,7 +103,7 @@ func fixture(t *testing.T) (*layout.Graph, *store.Store) {
 		t.Fatal(err)
 	}
 	defer j.Close()
-	out, err := run.Run(t.Context(), g, s, j, &fake{}, run.Options{Slots: 2, Backend: "xla:cpu", Machine: run.Machine{Environment: here}})
+	out, err := run.Run(t.Context(), g, s, j, &fake{}, run.Options{Room: resource.NewAllocator(resource.Capacity{CPUs: 2}), Backend: "xla:cpu", Machine: run.Machine{Environment: here}})
 	if err != nil || out.Outputs.Len() != len(g.Actions) {
 		t.Fatalf("%d outputs, %v", out.Outputs.Len(), err)
 	}
@@ -127,7 +133,7 @@ func recompute(t *testing.T, v *Verification, sample []*layout.Action, w *fake, 
 	t.Helper()
 	var mu sync.Mutex
 	n := map[run.EventKind]int{}
-	if err := v.Recompute(t.Context(), sample, w, Options{Slots: 2, Timeout: timeout, Backend: "xla:cpu", Events: func(e run.Event) {
+	if err := v.Recompute(t.Context(), sample, w, Options{Room: resource.NewAllocator(resource.Capacity{CPUs: 2}), Need: alone, Timeout: timeout, Backend: "xla:cpu", Events: func(e run.Event) {
 		mu.Lock()
 		defer mu.Unlock()
 		n[e.Kind]++
@@ -159,7 +165,7 @@ func TestVerify(t *testing.T) {
 	g, s := fixture(t)
 	before := files(t, s)
 	v := verification(t, g, s)
-	all := v.Select(here, Selection{All: true})
+	all := v.Select(machine, alone, Selection{All: true})
 	w := &fake{}
 	events := recompute(t, v, all, w, 0)
 	if n := len(g.Actions); v.Recomputed != n || len(all) != n || v.Checked == 0 || v.Elsewhere+v.Missing+len(v.Different)+len(v.Damaged)+len(v.Failed) > 0 ||
@@ -174,7 +180,7 @@ func TestVerify(t *testing.T) {
 
 	// Other bytes are named, and failures; nothing is replaced.
 	v = verification(t, g, s)
-	events = recompute(t, v, v.Select(here, Selection{All: true}), &fake{drifted: "judge", broken: "distance"}, 0)
+	events = recompute(t, v, v.Select(machine, alone, Selection{All: true}), &fake{drifted: "judge", broken: "distance"}, 0)
 	want := 0
 	for _, a := range g.Actions {
 		if a.Kind == "judge" {
@@ -203,7 +209,7 @@ func TestVerify(t *testing.T) {
 func TestSelect(t *testing.T) {
 	g, s := fixture(t)
 	names := func(sel Selection) (out []string) {
-		for _, a := range verification(t, g, s).Select(here, sel) {
+		for _, a := range verification(t, g, s).Select(machine, alone, sel) {
 			out = append(out, a.Name.String())
 		}
 		return out
@@ -216,7 +222,7 @@ func TestSelect(t *testing.T) {
 		t.Errorf("a large sample has %d of %d actions", n, len(g.Actions))
 	}
 	v := verification(t, g, s)
-	if got := v.Select("another", Selection{All: true}); got != nil || v.Elsewhere != len(g.Actions) {
+	if got := v.Select(run.Machine{Environment: "another"}, alone, Selection{All: true}); got != nil || v.Elsewhere != len(g.Actions) {
 		t.Errorf("another environment: %d actions, %d elsewhere", len(got), v.Elsewhere)
 	}
 }
@@ -244,7 +250,7 @@ func TestDamaged(t *testing.T) {
 	if len(v.Damaged) != 1 || label(v.Damaged[0].Stage, v.Damaged[0].Trial) != label("judge", a.Rows()) || !strings.Contains(v.Damaged[0].Error, "out differs (moved to ") {
 		t.Fatalf("damaged: %+v", v.Damaged)
 	}
-	sample := v.Select(here, Selection{All: true})
+	sample := v.Select(machine, alone, Selection{All: true})
 	recompute(t, v, sample, &fake{}, 0)
 	skipped := 0
 	for _, b := range g.Actions {
@@ -262,13 +268,13 @@ func TestDamaged(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	g, s := fixture(t)
 	v := verification(t, g, s)
-	recompute(t, v, v.Select(here, Selection{Sample: 2}), &fake{slow: true}, 10*time.Millisecond)
+	recompute(t, v, v.Select(machine, alone, Selection{Sample: 2}), &fake{slow: true}, 10*time.Millisecond)
 	if len(v.Failed) != 2 || !strings.Contains(v.Failed[0].Error, failure.TimeoutError{Limit: 10 * time.Millisecond}.Error()) {
 		t.Errorf("got %+v", v.Result)
 	}
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	err := v.Recompute(ctx, v.Select(here, Selection{Sample: 2}), &fake{slow: true}, Options{Slots: 1, Backend: "xla:cpu", Events: func(e run.Event) { cancel(stop) }})
+	err := v.Recompute(ctx, v.Select(machine, alone, Selection{Sample: 2}), &fake{slow: true}, Options{Room: resource.NewAllocator(resource.Capacity{CPUs: 1}), Need: alone, Backend: "xla:cpu", Events: func(e run.Event) { cancel(stop) }})
 	if !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}

@@ -15,19 +15,21 @@ import (
 	"ablate/runner/plan"
 	"ablate/runner/program"
 	"ablate/runner/project"
+	"ablate/runner/resource"
 	"ablate/runner/run"
 )
 
 // Options of a run. None of them changes a result.
 type Options struct {
-	Workers  int
-	Job      string        // job of a cluster's scheduler, for others; may be empty
-	FailFast bool          // stop at the first failure
-	MaxTime  time.Duration // after which the run stops; it starts nothing that would not finish by then. 0 means no limit
-	Idle     time.Duration // how long the run may compute nothing, while others compute what it waits for; 0 means no limit
-	Timeout  time.Duration // longest time of an attempt; 0 means no limit
-	Limit    int           // largest number of missing actions to run; 0 means no limit
-	Save     time.Duration // time between two savings of a training's state; 0 saves only when it is stopped
+	Capacity resource.Capacity // what the actions may use of this machine
+	Need     run.Needs         // what they need
+	Job      string            // job of a cluster's scheduler, for others; may be empty
+	FailFast bool              // stop at the first failure
+	MaxTime  time.Duration     // after which the run stops; it starts nothing that would not finish by then. 0 means no limit
+	Idle     time.Duration     // how long the run may compute nothing, while others compute what it waits for; 0 means no limit
+	Timeout  time.Duration     // longest time of an attempt; 0 means no limit
+	Limit    int               // largest number of missing actions to run; 0 means no limit
+	Save     time.Duration     // time between two savings of a training's state; 0 saves only when it is stopped
 	Events   func(run.Event)
 }
 
@@ -49,13 +51,13 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 			return nil, err
 		}
 	}
-	pool, err := NewPool(d, o.Workers)
+	pool, err := NewPool(d, o.Capacity)
 	if err != nil {
 		return nil, err
 	}
 	defer pool.Close()
 	out, err := run.Run(ctx, todo, p.Store, j, pool, run.Options{
-		Slots: o.Workers, FailFast: o.FailFast, MaxTime: o.MaxTime, Expect: expect, Idle: o.Idle, Timeout: o.Timeout, Limit: o.Limit, Save: o.Save, Job: o.Job, Study: p.Folder(), Backend: d.Class, Machine: machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
+		Room: resource.NewAllocator(o.Capacity), Need: o.Need, FailFast: o.FailFast, MaxTime: o.MaxTime, Expect: expect, Idle: o.Idle, Timeout: o.Timeout, Limit: o.Limit, Save: o.Save, Job: o.Job, Study: p.Folder(), Backend: d.Class, Machine: Machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
 	})
 	if err == nil {
 		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("upper bound of the peak memory of all workers together")
@@ -63,13 +65,13 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 	return out, err
 }
 
-// NewPool returns a pool of workers that compute on a device.
-func NewPool(d device.Device, workers int) (*launch.Pool, error) {
-	return launch.NewPool(launch.Options{Workers: workers, Pin: true, Env: d.Environment(), Build: program.Build(), Silence: silence})
+// NewPool returns a pool of workers that compute on a device, within a capacity.
+func NewPool(d device.Device, c resource.Capacity) (*launch.Pool, error) {
+	return launch.NewPool(launch.Options{CPUs: c.CPUs, Pin: true, Env: d.Environment(), Threads: d.Threads, Build: program.Build(), Silence: silence})
 }
 
-// machine describes a device for the journal and the store.
-func machine(d device.Device) run.Machine {
+// Machine describes a device for the journal and the store.
+func Machine(d device.Device) run.Machine {
 	return run.Machine{Device: d.Name, Backend: d.Class, Versions: d.Versions(), CPU: device.CPUName(), Environment: d.Fingerprint(),
 		Build: program.Identity()}
 }

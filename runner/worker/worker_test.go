@@ -25,7 +25,7 @@ func TestServeRefuses(t *testing.T) {
 
 // TestMachine: what the store records names the program's build and the environment.
 func TestMachine(t *testing.T) {
-	m := machine(device.Device{Class: device.Go, Name: "cpu"})
+	m := Machine(device.Device{Class: device.Go, Name: "cpu"})
 	if m.Backend != device.Go || m.Device != "cpu" || !strings.HasPrefix(m.Build, "ablate ") || !strings.HasPrefix(m.Environment, "backend go\n") || m.CPU == "" {
 		t.Errorf("machine %+v", m)
 	}

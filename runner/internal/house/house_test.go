@@ -131,6 +131,7 @@ var layers = [][]string{
 	{"runner/failure"},
 	{"runner/layout"},
 	{"runner/stage", "runner/store", "runner/launch", "runner/dag", "runner/imported"},
+	{"runner/resource"},
 	{"runner/world", "runner/phrase", "runner/program"},
 }
 

@@ -28,7 +28,6 @@ import (
 	"ablate/experiments/language"
 	"ablate/runner/layout"
 	"ablate/runner/project"
-	"ablate/runner/stage"
 	"ablate/runner/store"
 )
 
@@ -44,6 +43,9 @@ func main() {
 }
 
 const class = "xla:cpu"
+
+// images is the file of an artifact that the report shows pictures of.
+const images = "images.safetensors"
 
 func bench(from, dir string, trials int) error {
 	tiny, err := open("experiments/tiny", from)
@@ -136,10 +138,10 @@ func (c *copier) commit(a *layout.Action) error {
 	}
 	for _, f := range a.Kind.Def().Files {
 		data, err := os.ReadFile(filepath.Join(from, f.Name))
-		if errors.Is(err, fs.ErrNotExist) || !f.Tabled && a.Kind != stage.Draw {
+		if errors.Is(err, fs.ErrNotExist) || !f.Tabled && f.Name != images {
 			continue
 		}
-		if !f.Tabled { // images, which the report shows, are large
+		if f.Name == images {
 			if err := os.Link(filepath.Join(from, f.Name), filepath.Join(w.Dir(), f.Name)); err != nil {
 				return err
 			}

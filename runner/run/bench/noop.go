@@ -11,6 +11,7 @@ import (
 
 	"ablate/runner/launch"
 	"ablate/runner/layout"
+	"ablate/runner/resource"
 	"ablate/runner/run"
 	"ablate/runner/stage"
 	"ablate/runner/store"
@@ -34,7 +35,7 @@ func serve() error { return launch.ServeStdio(context.Background(), write, launc
 // inside runs the stage in this process.
 type inside struct{}
 
-func (inside) Do(ctx context.Context, t launch.Task, _ string, progress func(launch.Progress)) (launch.Reply, error) {
+func (inside) Do(ctx context.Context, t launch.Task, _ resource.Grant, _ string, progress func(launch.Progress)) (launch.Reply, error) {
 	values, err := write(ctx, t, progress)
 	return launch.Reply{Values: values}, err
 }
@@ -62,7 +63,7 @@ func actions(dir string, w run.Worker, n int, done func()) (t timing, err error)
 	for i := range n {
 		g.Add(stage.Kinds()[0], stage.PromptsParams{Seed: int64(i + 1), List: "bench", Rows: 1}) // reads no other stage
 	}
-	o := run.Options{Slots: slots, Backend: "xla:cpu", Study: "bench"}
+	o := run.Options{Room: resource.NewAllocator(resource.Capacity{CPUs: slots}), Backend: "xla:cpu", Study: "bench"}
 	used, start := spent(), time.Now()
 	out, err := run.Run(context.Background(), g, s, j, w, o)
 	if err != nil || out.Ran != n {
@@ -83,7 +84,7 @@ func actions(dir string, w run.Worker, n int, done func()) (t timing, err error)
 // pooled computes n actions in worker processes, as a run does. The workers are started
 // before.
 func pooled(dir string, n int) (timing, error) {
-	pool, err := launch.NewPool(launch.Options{Workers: slots, Pin: true})
+	pool, err := launch.NewPool(launch.Options{CPUs: slots, Pin: true})
 	if err != nil {
 		return timing{}, err
 	}
