@@ -189,10 +189,19 @@ func (r *runner) progressed(id store.ActionID, p launch.Progress) {
 	r.here.Update(func(l *store.Live) {
 		for i := range l.Actions {
 			if l.Actions[i].Action == id {
-				l.Actions[i].Step, l.Actions[i].Total = p.Step, p.Total
+				Advance(&l.Actions[i], p, r.o.Now())
 			}
 		}
 	})
+}
+
+// Advance records a report of a worker in what a process announces of an action.
+func Advance(a *store.LiveAction, p launch.Progress, now time.Time) {
+	r := store.Reached{Step: p.Step, Total: p.Total, Unit: p.Text, Compiling: p.Compiling}
+	for _, m := range p.Metrics {
+		r.Metrics = append(r.Metrics, store.Metric(m))
+	}
+	a.Advance(now, r)
 }
 
 // checkInputs compares all bytes of an action's inputs with their digests, and computes
