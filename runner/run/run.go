@@ -148,7 +148,7 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 	if err != nil {
 		return r.out, err
 	}
-	if r.here, err = s.Announce(store.Live{Study: o.Study, Job: o.Job, Total: len(nodes)}); err != nil {
+	if r.here, err = s.Announce(store.Live{Study: o.Study, Job: o.Job, Slots: o.Slots, Total: len(nodes)}); err != nil {
 		return r.out, err
 	}
 	defer r.here.Close()

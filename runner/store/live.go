@@ -21,6 +21,7 @@ type Live struct {
 	Job     string    `json:"job,omitempty"` // job of a cluster's scheduler, such as "slurm 12_3"
 	Study   string    `json:"study"`         // name of the study's folder below studies/
 	Started time.Time `json:"started"`
+	Slots   int       `json:"slots,omitempty"` // number of actions that it computes at a time
 
 	Finished int           `json:"finished"` // number of actions with an outcome, of Total
 	Total    int           `json:"total"`
