@@ -348,7 +348,7 @@ func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.G
 	if err := writeRunFile(p, todo, d.Class, o); err != nil {
 		return nil, err
 	}
-	return g.work(ctx, p, todo, d, o.computeOptions, worker.Options{FailFast: o.failFast, Limit: o.limit})
+	return g.work(ctx, p, todo, d, p.Study.Name, o.computeOptions, worker.Options{FailFast: o.failFast, Limit: o.limit})
 }
 
 // runFile is the name of the file, in the folder of a study's results, that has what the
@@ -356,16 +356,16 @@ func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.G
 const runFile = "run.json"
 
 // work computes the missing actions of a graph and shows the progress.
-func (g *globals) work(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, o computeOptions, w worker.Options) (*run.Outcome, error) {
+func (g *globals) work(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, name string, o computeOptions, w worker.Options) (*run.Outcome, error) {
 	w.Workers, w.Save, w.Timeout, w.MaxTime = o.processes(d.Class), o.save, o.timeout, o.maxTime
 	log := zerolog.Ctx(ctx)
 	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("workers", w.Workers).Msg("computing")
-	line := g.newProgress(log, todo)
-	defer line.close()
+	shown := g.newProgress(ctx, p, todo, d.Class, name).computes(ctx, w.Workers)
+	defer shown.close()
 	defer context.AfterFunc(ctx, func() {
 		log.Info().Msg("stopping: trainings save their states first (press Ctrl-C again to stop at once)")
 	})()
-	w.Events, w.Job = line.event, cluster.Job()
+	w.Events, w.Job = shown.event, cluster.Job()
 	return worker.Run(ctx, p, todo, d, w)
 }
 

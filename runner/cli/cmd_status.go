@@ -24,7 +24,7 @@ type statusOptions struct {
 
 func (o *statusOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
-	f.BoolVarP(&o.watch, "watch", "w", false, "print it again every two seconds, until nothing is left or Ctrl-C")
+	f.BoolVarP(&o.watch, "watch", "w", false, "show it until nothing is left or Ctrl-C: a view that is drawn every second or, where the output is no terminal, a line for each change")
 	f.BoolVar(&o.json, "json", false, "print JSON; with --watch, one object after the other")
 }
 
@@ -66,7 +66,9 @@ func runStatus(ctx context.Context, g *globals, o statusOptions, path string) er
 	if err != nil {
 		return err
 	}
-	_, tty := terminal(g.stdout)
+	if _, tty := canvas(g.stdout); o.watch && !o.json && tty {
+		return g.watch(ctx, p, class)
+	}
 	last := ""
 	for {
 		s, err := status.New(p, class, program.Identity())
@@ -76,9 +78,6 @@ func runStatus(ctx context.Context, g *globals, o statusOptions, path string) er
 		switch {
 		case o.json:
 			err = printJSON(g.stdout, statusDocument{head{statusFormat}, p.Study.Name, *s})
-		case o.watch && tty:
-			fmt.Fprint(g.stdout.raw, "\x1b[H\x1b[J") // to the first line, and clear from there
-			printStatus(g.stdout, p, s, time.Now())
 		case o.watch: // in a pipe, a line when something has changed
 			if line := statusLine(p, s); line != last {
 				last = line
@@ -87,7 +86,7 @@ func runStatus(ctx context.Context, g *globals, o statusOptions, path string) er
 		default:
 			printStatus(g.stdout, p, s, time.Now())
 		}
-		if err != nil || !o.watch || s.Actions.Left() == 0 {
+		if err != nil || !o.watch || ended(s) {
 			return err
 		}
 		select {
@@ -96,6 +95,38 @@ func runStatus(ctx context.Context, g *globals, o statusOptions, path string) er
 		case <-time.After(watchEvery):
 		}
 	}
+}
+
+// ended reports whether nothing is left to compute, and no process may still try.
+func ended(s *status.Status) bool { return s.Actions.Left() == 0 && len(s.Processes) == 0 }
+
+// watch shows the view of a study on the terminal until nothing is left or Ctrl-C, and then
+// prints its status.
+func (g *globals) watch(ctx context.Context, p project.Project, class string) error {
+	t := status.NewTracker(p, p.Graph, class, program.Identity())
+	if err := t.Look(); err != nil {
+		return err
+	}
+	v := view{name: p.Study.Name, colour: colours()}
+	shown := g.newScreen(g.stdout, func(now time.Time, width, height int) []string { return v.lines(t.Status(now), now, width, height) })
+	shown.draw()
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	go t.Watch(following)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for ctx.Err() == nil && t.Err() == nil && !ended(t.Status(time.Now())) {
+		select {
+		case <-ctx.Done(): // Ctrl-C is the usual end
+		case <-tick.C:
+		}
+	}
+	shown.close()
+	if err := t.Err(); err != nil {
+		return err
+	}
+	printStatus(g.stdout, p, t.Status(time.Now()), time.Now())
+	return nil
 }
 
 // statusLine returns the status of a study in one line.

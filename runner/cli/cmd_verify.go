@@ -150,9 +150,9 @@ func (g *globals) recompute(ctx context.Context, p project.Project, v *verify.Ve
 	}
 	defer pool.Close()
 	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("workers", jobs).Int("stages", len(sample)).Msg("computing again")
-	line := g.newProgress(log, &layout.Graph{Actions: sample})
-	defer line.close()
-	return v.Recompute(ctx, sample, pool, verify.Options{Slots: jobs, Timeout: o.timeout, Backend: class, Events: line.event})
+	shown := g.newProgress(ctx, p, &layout.Graph{Actions: sample}, class, "verify "+p.Study.Name).computes(ctx, jobs)
+	defer shown.close()
+	return v.Recompute(ctx, sample, pool, verify.Options{Slots: jobs, Timeout: o.timeout, Backend: class, Events: shown.event})
 }
 
 // printVerified prints what a verification found.

@@ -93,7 +93,7 @@ func runWorker(ctx context.Context, g *globals, o workerOptions, path string) er
 	if err != nil {
 		return err
 	}
-	out, err := g.work(ctx, p, todo, d, o.computeOptions, worker.Options{Idle: o.idle})
+	out, err := g.work(ctx, p, todo, d, f.Name, o.computeOptions, worker.Options{Idle: o.idle})
 	if err != nil {
 		return err
 	}

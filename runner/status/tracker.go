@@ -189,7 +189,7 @@ func (t *Tracker) Event(e run.Event, now time.Time) {
 	case run.Started, run.Elsewhere:
 		return
 	case run.Working:
-		run.Advance(&t.own.Actions[at], e.Progress, now)
+		t.own.Actions[at].Advance(now, run.Reached(e.Progress))
 		return
 	case run.Cached:
 		t.counts.set(i, finished)
