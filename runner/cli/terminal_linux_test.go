@@ -90,15 +90,25 @@ func (x *onTerminal) end(t *testing.T) []string {
 	return strings.Split(x.screen.All(), "\n")
 }
 
+// types sends a key to the program.
+func (x *onTerminal) types(t *testing.T, key string) {
+	t.Helper()
+	if _, err := x.controller.WriteString(key); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const ctrlC = "\x03"
+
 // viewLine matches lines of the view, of which nothing may be left.
-var viewLine = regexp.MustCompile(`^mini  \d+ of \d+ stages|^  (stages|arms)  |^          \S+ \d+/\d+|^  [a-z]+ +\S.*  \d+:\d\d`)
+var viewLine = regexp.MustCompile(`(?m)^mini\S*  \d+ of \d+ stages|^  (stages|arms)  |^          \S+ \d+/\d+|^  [a-z]+ +\S.*  \d+:\d\d`)
 
 // logLine matches a complete log line of a stage.
 var logLine = regexp.MustCompile(`^\d\d:\d\d:\d\d INF done action=[0-9a-f]{12} arm=(".*"|\S+) finished=\d+ of=\d+ stage=[a-z]+ took=\S+$`)
 
 // TestTerminal: on a terminal a run, and a status of it on another one, show the view, with
 // what compiles and the steps and loss of trainings. The log above is complete, and at the
-// end nothing of the view is left.
+// end, or after Ctrl-C, nothing of the view is left.
 func TestTerminal(t *testing.T) {
 	dir := t.TempDir()
 	bin, path := place(t, dir), plugin(t)
@@ -108,28 +118,15 @@ func TestTerminal(t *testing.T) {
 		cmd.Env = append(os.Environ(), "ABLATE_PJRT_PLUGIN="+path, "TERM=xterm", "NO_COLOR=1", "CI=")
 		return cmd
 	}
+	pretrains := func(at string) string { return `^  (\S+:\d+  )?pretrain  \S+@1 +\d+:\d\d  step ` + at }
+	const training = `\d+/2000 · loss \d\.\d+ · \d+/s`
 	const width = 160 // log lines fit
-	run := startOnTerminal(t, width, 16, command("run", "mini", "--set", "model.shapes.steps=2000"))
-	frame := run.sees(t, `^  pretrain  \S+@1 +0:\d\d  step 0/2000 · compiling`)
-	if os.Getenv("ABLATE_TEST_FRAMES") != "" {
-		fmt.Println(frame)
-	}
-	run.sees(t, `^  pretrain  \S+@1 +0:\d\d  step \d+/2000 · loss \d\.\d+ · \d+/s`)
+	run := startOnTerminal(t, width, 16, command("run", "mini", "--only", "pretrained", "--set", "model.shapes.steps=2000"))
+	run.sees(t, pretrains(`0/2000 · compiling`))
+	run.sees(t, pretrains(training))
 	watch := startOnTerminal(t, 100, 20, command("status", "mini", "--watch", "--set", "model.shapes.steps=2000"))
-	frame = watch.sees(t, `^  \S+:\d+  pretrain  \S+@1 +0:\d\d  step \d+/2000 · loss \d\.\d+ · \d+/s`)
-	if !regexp.MustCompile(`^mini  \d+ of \d+ stages`).MatchString(frame) {
+	if frame := watch.sees(t, pretrains(training)); !viewLine.MatchString(frame) {
 		t.Errorf("status --watch shows\n%s", frame)
-	}
-	if os.Getenv("ABLATE_TEST_FRAMES") != "" {
-		for range 20 {
-			time.Sleep(time.Second)
-			run.mu.Lock()
-			fmt.Printf("--- run\n%s\n", run.screen)
-			run.mu.Unlock()
-			watch.mu.Lock()
-			fmt.Printf("--- watch\n%s\n", watch.screen)
-			watch.mu.Unlock()
-		}
 	}
 	lines, done := run.end(t), 0
 	for _, l := range lines {
@@ -145,14 +142,22 @@ func TestTerminal(t *testing.T) {
 	}
 	text := strings.Join(lines, "\n")
 	var ran int
-	if m := regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d INF study mini cached=0 failed=0 ran=(\d+) took=`).FindStringSubmatch(text); m != nil {
+	if m := regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d INF study mini\S* cached=0 failed=0 ran=(\d+) took=`).FindStringSubmatch(text); m != nil {
 		fmt.Sscan(m[1], &ran)
 	}
-	if ran == 0 || done != ran || !strings.Contains(text, "\nall data ") || !strings.Contains(text, "\nreport: ") {
+	if ran == 0 || done != ran || !strings.Contains(text, "\npretrained ") || !strings.Contains(text, "\nreport: ") {
 		t.Errorf("%d lines of finished stages, %d ran; the terminal has\n%s", done, ran, text)
 	}
-	last := watch.end(t)
-	if len(last) == 0 || !strings.HasPrefix(last[0], "study mini (xla:cpu): ") || viewLine.MatchString(strings.Join(last, "\n")) {
-		t.Errorf("status --watch leaves %q", last)
+	watch.types(t, ctrlC)
+	if last := strings.Join(watch.end(t), "\n"); !regexp.MustCompile(`^(\^C)?study mini\S* \(xla:cpu\): \d+ of \d+ stages done`).MatchString(last) || viewLine.MatchString(last) {
+		t.Errorf("status --watch leaves\n%s", last)
+	}
+
+	run = startOnTerminal(t, width, 16, command("run", "mini", "--only", "pretrained", "--set", "model.shapes.steps=100000"))
+	run.sees(t, pretrains(`\d+/100000 · loss`))
+	run.types(t, ctrlC)
+	text = strings.Join(run.end(t), "\n")
+	if viewLine.MatchString(text) || !strings.Contains(text, " INF stopping: trainings save their states first") || !strings.Contains(text, "\nablate: interrupted; ") {
+		t.Errorf("a run that is interrupted leaves\n%s", text)
 	}
 }

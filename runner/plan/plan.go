@@ -318,9 +318,13 @@ func Measured(dir, backend string) (estimate func(*layout.Action) (seconds float
 // pace has the time and size of earlier actions, by stage.
 type pace struct {
 	perCost map[string]float64 // seconds per unit of layout.Action.Cost
-	overall float64            // the same of all stages together, 0 if none has run
+	overall float64            // the same of all stages together; near 1 if little has run
 	bytes   map[string]int64   // mean
 }
+
+// prior is how many seconds count as measured with a pace of 1 when the pace of a stage is
+// guessed by that of the others. The first stages of a study are short, and mostly compile.
+const prior = 60
 
 func newPace(attempts []store.Attempt, entries []store.Entry) pace {
 	p := pace{map[string]float64{}, 0, map[string]int64{}}
@@ -336,9 +340,7 @@ func newPace(attempts []store.Attempt, entries []store.Entry) pace {
 	for s, c := range cost {
 		p.perCost[s] = seconds[s] / c
 	}
-	if allCost > 0 {
-		p.overall = allSeconds / allCost
-	}
+	p.overall = (allSeconds + prior) / (allCost + prior)
 	n := map[string]int64{}
 	for _, e := range entries {
 		s := e.Stage()

@@ -124,8 +124,8 @@ func TestPace(t *testing.T) {
 	if s, rough, _ := p.expect(&layout.Action{Kind: stage.Finetune, Cost: 4}); s != 2 || rough {
 		t.Errorf("%v s, a guess %v; want 2 s", s, rough)
 	}
-	if s, rough, _ := p.expect(&layout.Action{Kind: stage.Reward, Cost: 4}); s != 2 || !rough {
-		t.Errorf("%v s, a guess %v; want 2 s by the pace of the other stages, guessed", s, rough)
+	if s, rough, _ := p.expect(&layout.Action{Kind: stage.Reward, Cost: 4}); s != 4*(20.+60)/(40+60) || !rough {
+		t.Errorf("%v s, a guess %v; want 3.2 s, guessed by the pace of the other stages", s, rough)
 	}
 	if s, rough, _ := newPace(nil, nil).expect(&layout.Action{Kind: stage.Reward, Cost: 4}); s != 4 || !rough {
 		t.Errorf("%v s, a guess %v; want 4 s, guessed", s, rough)
