@@ -1,4 +1,4 @@
-// Package cli is the command line of ablate: flags, printing, the progress line, shell
+// Package cli is the command line of ablate: flags, printing, the view of a computation, shell
 // completion and exit codes. Each command has a file cmd_X.go with three parts: newX
 // declares the command, xOptions holds its flags, and runX calls other packages and
 // prints their results.

@@ -116,6 +116,10 @@ minute and stop; the next run continues them from there. A training that is kill
 on from its last state, see --save-every. The results have the same bytes as those of an
 undisturbed run.
 
+On a terminal the command shows a view: stages and arms that are done, what each process
+computes and how far it is, the loss of trainings, the throughput and the time left.
+Otherwise, and where the environment variable CI is set, it logs a line for each change.
+
 --until adds seeds while the study runs. The study must declare looks, the numbers of
 seeds at which it is tested (compare: looks: [3, 5, 8, 12]). The command runs the seeds
 of the first look and tests the comparisons. It then runs the seeds of the next look for

@@ -43,8 +43,13 @@ func newStatus(g *globals) *cobra.Command {
 		Use:   "status STUDY",
 		Short: "Print how far a study is, and what computes it",
 		Long: `Prints how many stages of a study have their results, which are being computed, by which
-processes on which machines, and which have failed. It reads the store alone, so that it
-also works while the study runs elsewhere on a shared file system.
+processes on which machines, how far these are, and which have failed. It reads the store
+alone, so that it also works while the study runs elsewhere on a shared file system.
+
+With --watch on a terminal, it shows the same view as 'ablate run', until nothing is left
+or Ctrl-C. The time left is estimated from what the stages took in this study so far, the
+number of stages that the processes compute at a time, and the steps of trainings that
+run. "perhaps" marks an estimate for stages of which none has run yet.
 ` + exitHelp,
 		Example: "  ablate status experiments/quickstart --watch",
 		Args:    cobra.ExactArgs(1),
@@ -139,12 +144,8 @@ func statusLine(p project.Project, s *status.Status) string {
 	if c.Failed > 0 {
 		line += fmt.Sprintf(", %d failed", c.Failed)
 	}
-	if c.Left() > 0 && c.Running > 0 {
-		about := "about"
-		if s.Guess {
-			about = "perhaps"
-		}
-		line += fmt.Sprintf("; %s %s left with %d at a time", about, phrase.Seconds(s.Seconds/float64(c.Running)), c.Running)
+	if left := timeLeft(s); left != "" {
+		line += "; " + left
 	}
 	return line
 }
@@ -167,11 +168,7 @@ func printStatus(w io.Writer, p project.Project, s *status.Status, now time.Time
 				fmt.Fprintf(tw, "%s\tidle\t\t\n", where)
 			}
 			for _, a := range l.Actions {
-				at := ""
-				if a.Total > 0 {
-					at = fmt.Sprintf("step %d of %d", a.Step, a.Total)
-				}
-				fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\n", where, a.Stage, a.View, took(now.Sub(a.Since).Truncate(time.Second)), at)
+				fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\n", where, a.Stage, a.View, clock(now.Sub(a.Since)), reached(a))
 				where = ""
 			}
 		}

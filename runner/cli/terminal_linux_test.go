@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -159,5 +160,36 @@ func TestTerminal(t *testing.T) {
 	text = strings.Join(run.end(t), "\n")
 	if viewLine.MatchString(text) || !strings.Contains(text, " INF stopping: trainings save their states first") || !strings.Contains(text, "\nablate: interrupted; ") {
 		t.Errorf("a run that is interrupted leaves\n%s", text)
+	}
+}
+
+// TestTerminalWorkers: a run by workers that a launcher starts, and a worker beside them, show
+// what all of them compute.
+func TestTerminalWorkers(t *testing.T) {
+	dir := t.TempDir()
+	bin, path := place(t, dir), plugin(t)
+	start := func(args ...string) *onTerminal {
+		cmd := exec.Command(bin, args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "ABLATE_PJRT_PLUGIN="+path, "TERM=xterm", "NO_COLOR=1", "CI=")
+		return startOnTerminal(t, 100, 24, cmd)
+	}
+	const pretrains = `^  \S+:\d+  pretrain  +pretrained@1 +\d+:\d\d  step \d+/2000 · loss \d\.\d+ · \d+/s`
+	run := start("run", "mini", "--only", "pretrained", "--set", "model.shapes.steps=2000", "--backend", "xla:cpu", "-j", "1",
+		"--launcher", "command", "--workers", "2", "--template", "sh -c {worker:q}")
+	if frame := run.sees(t, pretrains); !regexp.MustCompile(`^.* INF computing by workers elsewhere(?s:.*)\nmini\S*  \d+ of \d+ stages · .*2 command workers · \d:\d\d\n`).MatchString(frame) {
+		t.Errorf("a run with a launcher shows\n%s", frame)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, ".ablate", "studies", "*", "run.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("run files %v, %v", files, err)
+	}
+	worker := start("worker", files[0], "-j", "1")
+	worker.sees(t, pretrains)
+	if text := strings.Join(run.end(t), "\n"); viewLine.MatchString(text) || !strings.Contains(text, "\npretrained ") {
+		t.Errorf("the run leaves\n%s", text)
+	}
+	if text := strings.Join(worker.end(t), "\n"); viewLine.MatchString(text) || !regexp.MustCompile(`(?m)^\d+ stages? computed, 0 left$`).MatchString(text) {
+		t.Errorf("the worker leaves\n%s", text)
 	}
 }

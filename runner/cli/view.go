@@ -72,12 +72,8 @@ func (v view) head(s *status.Status, now time.Time) line {
 	if c.Failed > 0 {
 		parts = append(parts, span{fmt.Sprintf("%d failed", c.Failed), badStyle})
 	}
-	if s.Wall > 0 && c.Left() > 0 {
-		about := "about"
-		if s.Guess {
-			about = "perhaps"
-		}
-		parts = append(parts, span{about + " " + remaining(s.Wall) + " left", boldStyle})
+	if left := timeLeft(s); left != "" {
+		parts = append(parts, span{left, boldStyle})
 	}
 	if s.PerMinute > 0 {
 		parts = append(parts, span{perMinute(s.PerMinute), plainStyle})
@@ -300,6 +296,17 @@ func failures(s *status.Status) []line {
 		out = append(out, line{{"  failed  ", badStyle}, {fmt.Sprintf("%s %s (%s): %s", f.Stage, f.View, f.Class, first), plainStyle}})
 	}
 	return out
+}
+
+// timeLeft returns the estimate of the time left, "" if there is none.
+func timeLeft(s *status.Status) string {
+	switch {
+	case s.Wall == 0 || s.Actions.Left() == 0:
+		return ""
+	case s.Guess:
+		return "perhaps " + remaining(s.Wall) + " left"
+	}
+	return "about " + remaining(s.Wall) + " left"
 }
 
 // remaining formats an estimate in seconds, with as many digits as it deserves.
