@@ -364,7 +364,7 @@ func (g *globals) work(ctx context.Context, p project.Project, todo *layout.Grap
 	w.Workers, w.Save, w.Timeout, w.MaxTime = o.processes(d.Class), o.save, o.timeout, o.maxTime
 	log := zerolog.Ctx(ctx)
 	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("workers", w.Workers).Msg("computing")
-	shown := g.newProgress(ctx, p, todo, d.Class, name).computes(ctx, w.Workers)
+	shown := g.computing(ctx, p, todo, d.Class, name, w.Workers)
 	defer shown.close()
 	defer context.AfterFunc(ctx, func() {
 		log.Info().Msg("stopping: trainings save their states first (press Ctrl-C again to stop at once)")

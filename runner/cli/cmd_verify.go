@@ -150,7 +150,7 @@ func (g *globals) recompute(ctx context.Context, p project.Project, v *verify.Ve
 	}
 	defer pool.Close()
 	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("workers", jobs).Int("stages", len(sample)).Msg("computing again")
-	shown := g.newProgress(ctx, p, &layout.Graph{Actions: sample}, class, "verify "+p.Study.Name).computes(ctx, jobs)
+	shown := g.computing(ctx, p, &layout.Graph{Actions: sample}, class, "verify "+p.Study.Name, jobs)
 	defer shown.close()
 	return v.Recompute(ctx, sample, pool, verify.Options{Slots: jobs, Timeout: o.timeout, Backend: class, Events: shown.event})
 }

@@ -20,8 +20,10 @@ import (
 	"ablate/runner/lookup"
 	"ablate/runner/phrase"
 	"ablate/runner/plan"
+	"ablate/runner/program"
 	"ablate/runner/project"
 	"ablate/runner/run"
+	"ablate/runner/status"
 )
 
 // launchOptions are the flags that start workers elsewhere.
@@ -100,8 +102,7 @@ func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Gr
 	}
 	log, before := zerolog.Ctx(ctx), len(found.Outputs)
 	log.Info().Str("backend", class).Str("launcher", o.launcher).Int("workers", o.workers).Int("finished", before).Int("of", len(todo.Actions)).Msg("computing by workers elsewhere")
-	shown := g.newProgress(ctx, p, todo, class, p.Study.Name)
-	shown.watch(ctx)
+	shown := g.newProgress(ctx, status.NewTracker(p, todo, class, program.Identity()), p.Study.Name)
 	err = cluster.Run(ctx, l, cluster.Options{
 		Workers: o.workers,
 		Look:    func() (cluster.Progress, error) { return shown.look(p.Folder()) },

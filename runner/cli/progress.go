@@ -20,8 +20,8 @@ import (
 // for every change, and regular log lines during long work.
 type progress struct {
 	log     *zerolog.Logger
-	tracker *status.Tracker
-	screen  *screen // nil if stderr is no terminal
+	tracker *status.Tracker // nil if only events are logged
+	screen  *screen         // nil if stderr is no terminal
 	stop    context.CancelFunc
 	done    sync.WaitGroup
 
@@ -35,20 +35,25 @@ type progress struct {
 // quiet is the least time between two log lines about long work.
 const quiet = 15 * time.Second
 
-// newProgress starts to show the progress of the actions of a graph. The caller must call
-// close.
-func (g *globals) newProgress(ctx context.Context, p project.Project, todo *layout.Graph, class, name string) *progress {
-	x := &progress{log: zerolog.Ctx(ctx), tracker: status.NewTracker(p, todo, class, program.Identity()),
-		view: view{name: name, colour: colours()}, began: map[*layout.Action]time.Time{}}
-	x.screen = g.newScreen(g.stderr, x.lines)
+// newProgress starts to show what a tracker follows. The caller must call close.
+func (g *globals) newProgress(ctx context.Context, t *status.Tracker, name string) *progress {
+	x := &progress{log: zerolog.Ctx(ctx), tracker: t, view: view{name: name, colour: colours()}, began: map[*layout.Action]time.Time{}}
+	if t != nil {
+		x.screen = g.newScreen(g.stderr, x.lines)
+	}
+	x.watch(ctx)
 	return x
 }
 
-// computes begins to show what this process computes, with a number of workers.
-func (p *progress) computes(ctx context.Context, slots int) *progress {
-	p.tracker.Computes(slots, time.Now())
-	p.watch(ctx)
-	return p
+// computing starts to show the progress of the actions of a graph, which this process computes
+// with a number of workers. The caller must call close.
+func (g *globals) computing(ctx context.Context, p project.Project, todo *layout.Graph, class, name string, workers int) *progress {
+	var t *status.Tracker
+	if _, ok := canvas(g.stderr); ok { // otherwise a large study would need memory for nothing
+		t = status.NewTracker(p, todo, class, program.Identity())
+		t.Computes(workers, time.Now())
+	}
+	return g.newProgress(ctx, t, name)
 }
 
 // watch lets the view follow the store.
@@ -85,7 +90,9 @@ func (p *progress) close() {
 // event shows one event of the run. Several goroutines may call it.
 func (p *progress) event(e run.Event) {
 	now := time.Now()
-	p.tracker.Event(e, now)
+	if p.tracker != nil {
+		p.tracker.Event(e, now)
+	}
 	p.mu.Lock()
 	if e.Total > 0 {
 		p.finished, p.total = e.Finished, e.Total

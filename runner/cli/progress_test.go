@@ -17,6 +17,7 @@ import (
 	"ablate/runner/project"
 	"ablate/runner/run"
 	"ablate/runner/stage"
+	"ablate/runner/status"
 )
 
 // shown is a progress on a terminal of a test, with a log above it.
@@ -33,10 +34,12 @@ func show(t *testing.T, width, height int, g *layout.Graph) *shown {
 	x := &shown{t: t, screen: vt.New(width, height)}
 	globals := &globals{stderr: newOutput(x.screen)}
 	x.log = zerolog.New(zerolog.ConsoleWriter{Out: &aboveScreen{g: globals, w: x.screen}, NoColor: true, PartsExclude: []string{"time", "level"}})
-	x.progress = globals.newProgress(x.log.WithContext(t.Context()), project.Project{Dir: "quickstart"}, g, "xla:cpu", "quickstart")
+	ctx, tracker := x.log.WithContext(t.Context()), status.NewTracker(project.Project{Dir: "quickstart"}, g, "xla:cpu", "")
+	tracker.Computes(2, time.Now())
+	x.progress = globals.newProgress(ctx, tracker, "quickstart")
 	x.progress.screen = &screen{w: x.screen, size: func() (int, int) { return x.screen.Width, x.screen.Height }, render: x.lines}
 	globals.show(x.progress.screen)
-	x.computes(t.Context(), 2)
+	x.watch(ctx)
 	return x
 }
 

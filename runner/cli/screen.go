@@ -31,7 +31,8 @@ type screen struct {
 	mu       sync.Mutex
 	lines    []string  // of the block
 	rendered time.Time // when they were
-	drawn    []int     // columns of the lines that the terminal shows
+	fresh    time.Duration
+	drawn    []int // columns of the lines that the terminal shows
 	closed   bool
 }
 
@@ -74,9 +75,12 @@ func (s *screen) tick() {
 	}
 }
 
-// fresh is how old the lines of the block may be when something has changed. Large studies
-// have thousands of events a second when they begin.
-const fresh = 100 * time.Millisecond
+// A block is drawn again after leastFresh or, if it takes long, after mostPart times as long:
+// large studies have thousands of events a second when they begin.
+const (
+	leastFresh = 100 * time.Millisecond
+	mostPart   = 10
+)
 
 // draw draws the block if it is not fresh.
 func (s *screen) draw() {
@@ -85,7 +89,7 @@ func (s *screen) draw() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Since(s.rendered) >= fresh {
+	if time.Since(s.rendered) >= s.fresh {
 		s.redraw()
 	}
 }
@@ -97,8 +101,9 @@ func (s *screen) redraw() {
 		s.drawn = nil
 		return
 	}
-	if time.Since(s.rendered) >= fresh {
-		s.lines, s.rendered = s.render(time.Now(), width, height-1), time.Now() // the cursor has the last line
+	if began := time.Now(); began.Sub(s.rendered) >= s.fresh {
+		s.lines, s.rendered = s.render(began, width, height-1), time.Now() // the cursor has the last line
+		s.fresh = max(leastFresh, mostPart*s.rendered.Sub(began))
 	}
 	var b bytes.Buffer
 	s.up(&b, width)
