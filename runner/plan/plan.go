@@ -306,11 +306,15 @@ func paceOf(dir, backend string) (pace, error) {
 
 // Measured returns a function that estimates the seconds of an action on one core, from the
 // journals of a study's folder; a guess if no action of its stage has run in this study. any
-// reports whether any action has.
+// reports whether any action has. The time of short stages of which few have run is an estimate
+// between theirs and that of all stages.
 func Measured(dir, backend string) (estimate func(*layout.Action) (seconds float64, guess bool), any bool, err error) {
 	p, err := paceOf(dir, backend)
 	return func(a *layout.Action) (float64, bool) {
 		seconds, guess, _ := p.expect(a)
+		if c := p.cost[string(a.Kind)]; !guess {
+			seconds = (seconds*c + a.Cost*p.overall*stagePrior) / (c + stagePrior)
+		}
 		return seconds, guess
 	}, len(p.perCost) > 0, err
 }
@@ -318,6 +322,7 @@ func Measured(dir, backend string) (estimate func(*layout.Action) (seconds float
 // pace has the time and size of earlier actions, by stage.
 type pace struct {
 	perCost map[string]float64 // seconds per unit of layout.Action.Cost
+	cost    map[string]float64 // of the actions that were measured
 	overall float64            // the same of all stages together; near 1 if little has run
 	bytes   map[string]int64   // mean
 }
@@ -326,9 +331,13 @@ type pace struct {
 // guessed by that of the others. The first stages of a study are short, and mostly compile.
 const prior = 60
 
+// stagePrior is how many seconds of a stage count as measured with the pace of all stages. The
+// first action of a stage in a process compiles, which takes longer than a short action.
+const stagePrior = 10
+
 func newPace(attempts []store.Attempt, entries []store.Entry) pace {
-	p := pace{map[string]float64{}, 0, map[string]int64{}}
 	seconds, cost := map[string]float64{}, map[string]float64{}
+	p := pace{map[string]float64{}, cost, 0, map[string]int64{}}
 	allSeconds, allCost := 0., 0.
 	for _, a := range attempts {
 		if a.Outcome == store.OutcomeOK && a.Seconds > 0 && a.Cost > 0 {

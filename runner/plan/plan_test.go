@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -234,6 +235,15 @@ func TestPaceOfBackend(t *testing.T) {
 		if got, rough, _ := p.pace.expect(&layout.Action{Kind: stage.Draw, Cost: 1}); got != want || rough {
 			t.Errorf("%s: %v s, a guess %v; want %v s", class, got, rough, want)
 		}
+	}
+	// One second of a stage, which took ten, says little of a thousand.
+	estimate, any, err := Measured(dir, "xla:cpu")
+	if err != nil || !any {
+		t.Fatal(any, err)
+	}
+	overall := (10. + prior) / (1 + prior)
+	if got, guess := estimate(&layout.Action{Kind: stage.Draw, Cost: 1000}); math.Abs(got-1000*(10+overall*stagePrior)/(1+stagePrior)) > 1e-6 || guess {
+		t.Errorf("%v s, a guess %v", got, guess)
 	}
 }
 

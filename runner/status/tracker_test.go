@@ -68,6 +68,9 @@ func TestCounts(t *testing.T) {
 	does(run.Finished, 2)
 	does(run.Started, 3) // it is tried again
 	s = k.Status(now)
+	if want := (Counts{Total: 9, Done: 3, Running: 1, Skipped: 1}); s.Actions != want {
+		t.Errorf("actions %+v, want %+v", s.Actions, want)
+	}
 	if want := []Row{{"arm 0", Counts{Total: 2, Done: 1, Running: 1}}, {"arm 1", Counts{Total: 2}}}; fmt.Sprint(s.Rows) != fmt.Sprint(want) {
 		t.Errorf("rows %+v, want %+v", s.Rows, want)
 	}
