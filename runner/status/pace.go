@@ -144,6 +144,8 @@ func rest(a store.LiveAction, expected float64, now time.Time) float64 {
 	if steady(a) {
 		return float64(a.Total-a.Step) / a.Rate
 	}
-	// What takes longer than expected is expected to take a little longer.
-	return max(expected-now.Sub(a.Since).Seconds(), expected/10)
+	// What takes longer than expected, such as a compilation, is expected to take half as long
+	// again as it is late.
+	late := now.Sub(a.Since).Seconds() - expected
+	return max(-late, late/2, expected/10)
 }

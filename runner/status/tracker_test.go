@@ -173,7 +173,8 @@ func TestRest(t *testing.T) {
 	now := time.Unix(1000, 0)
 	for want, a := range map[float64]store.LiveAction{
 		60:  {Since: now.Add(-40 * time.Second)},
-		10:  {Since: now.Add(-400 * time.Second)},
+		10:  {Since: now.Add(-105 * time.Second)},
+		150: {Since: now.Add(-400 * time.Second)},
 		50:  {Since: now.Add(-40 * time.Second), Reached: store.Reached{Step: 50, Total: 100}, Rate: 1},
 		61:  {Since: now.Add(-39 * time.Second), Reached: store.Reached{Step: 1, Total: 100}, Rate: 1},
 		100: {Since: now, Reached: store.Reached{Compiling: true, Total: 100}},
