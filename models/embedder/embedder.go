@@ -116,7 +116,7 @@ type Options struct {
 	LearningRate float64
 	Adam         train.Adam
 	Resume       train.Resume
-	Progress     func(step, total int)
+	Progress     func(train.Report)
 }
 
 // Train trains an embedder from scratch on pairs; init draws its initial weights and

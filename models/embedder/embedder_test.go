@@ -28,7 +28,7 @@ func TestResume(t *testing.T) {
 	b, c := modeltest.Backend(t), embedder.Default(12)
 	c.Features, c.Width = [3]int{4, 4, 4}, 8
 	const steps = 3
-	modeltest.Resume(t, steps, func(ctx context.Context, r train.Resume, progress func(step, total int)) (nn.Values, *train.Curve, error) {
+	modeltest.Resume(t, steps, func(ctx context.Context, r train.Resume, progress func(train.Report)) (nn.Values, *train.Curve, error) {
 		return embedder.Train(ctx, b, c, pairs{}, random.Stream(1, "test", "init", 0), func(step int) *rand.Rand { return random.Stream(1, "test", "order", step) },
 			embedder.Options{Steps: steps, Batch: 4, LearningRate: 1e-2, Adam: train.Default(0).Adam, Resume: r, Progress: progress})
 	})

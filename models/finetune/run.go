@@ -57,7 +57,7 @@ type Job struct {
 	Host        []any
 
 	Resume   train.Resume
-	Progress func(step, total int)
+	Progress func(train.Report)
 }
 
 // A Tuned is a fine-tuned model, or one during its training.

@@ -16,9 +16,9 @@ import (
 // runs one that is saved after that step and killed after the next, and one that is stopped
 // after that step and has the time to save itself, and continues them. All must end with the
 // same weights and curve. run reports each step to progress.
-func Resume(t *testing.T, steps int, run func(ctx context.Context, r train.Resume, progress func(step, total int)) (nn.Values, *train.Curve, error)) {
+func Resume(t *testing.T, steps int, run func(ctx context.Context, r train.Resume, progress func(train.Report)) (nn.Values, *train.Curve, error)) {
 	t.Helper()
-	want, curve, err := run(t.Context(), train.Resume{}, func(int, int) {})
+	want, curve, err := run(t.Context(), train.Resume{}, func(train.Report) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,8 +34,8 @@ func Resume(t *testing.T, steps int, run func(ctx context.Context, r train.Resum
 			r := c.r
 			r.File = filepath.Join(t.TempDir(), "state.safetensors")
 			ctx, cancel := context.WithCancelCause(t.Context())
-			_, _, err := run(ctx, r, func(step, _ int) {
-				if step == c.at {
+			_, _, err := run(ctx, r, func(p train.Report) {
+				if p.Step == c.at {
 					cancel(killed)
 				}
 			})
@@ -44,9 +44,9 @@ func Resume(t *testing.T, steps int, run func(ctx context.Context, r train.Resum
 				t.Fatalf("%s after step %d: %v", end, c.at, err)
 			}
 			first := 0
-			got, again, err := run(t.Context(), train.Resume{File: r.File}, func(step, _ int) {
-				if first == 0 {
-					first = step
+			got, again, err := run(t.Context(), train.Resume{File: r.File}, func(p train.Report) {
+				if first == 0 && p.Metrics != nil {
+					first = p.Step
 				}
 			})
 			if err != nil {

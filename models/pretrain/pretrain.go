@@ -26,7 +26,7 @@ type Options struct {
 	Adam         train.Adam
 	EMA          float64 // decay of the moving average of the weights, which Run returns; 0 returns the weights
 	Resume       train.Resume
-	Progress     func(step, total int)
+	Progress     func(train.Report)
 }
 
 // Run trains net from scratch on pairs by AdamW. The learning rate warms up over 100 steps,

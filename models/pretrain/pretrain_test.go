@@ -33,7 +33,7 @@ func TestResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	const steps = 4
-	modeltest.Resume(t, steps, func(ctx context.Context, r train.Resume, progress func(step, total int)) (nn.Values, *train.Curve, error) {
+	modeltest.Resume(t, steps, func(ctx context.Context, r train.Resume, progress func(train.Report)) (nn.Values, *train.Curve, error) {
 		return pretrain.Run(ctx, trainer, net, pairs{}, random.Stream(1, "test", "init", 0), func(step int) *rand.Rand { return random.Stream(1, "test", "order", step) },
 			pretrain.Options{Steps: steps, Batch: 4, LearningRate: 1e-2, Adam: train.Default(0).Adam, EMA: .9, Resume: r, Progress: progress})
 	})

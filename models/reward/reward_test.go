@@ -130,7 +130,7 @@ func TestResume(t *testing.T) {
 	}
 	for _, loss := range []string{reward.MSEClassification, reward.BradleyTerryLoss} {
 		const n = 6
-		modeltest.Resume(t, n, func(ctx context.Context, r train.Resume, progress func(step, total int)) (nn.Values, *train.Curve, error) {
+		modeltest.Resume(t, n, func(ctx context.Context, r train.Resume, progress func(train.Report)) (nn.Values, *train.Curve, error) {
 			return trainer.Train(ctx, d, random.Stream(1, "test", "init", 0), steps("order"), steps("epochs"), reward.Options{Loss: loss, Steps: n, Batch: 4,
 				LearningRate: 1e-2, Adam: train.Default(0).Adam, Lambda: .5, Temperature: 2, Perturbations: 2, Resume: r, Progress: progress})
 		})

@@ -34,7 +34,7 @@ type Options struct {
 	Temperature   float64 // T, divides the scores (not an inverse temperature)
 	Perturbations int     // N, wrong prompts in addition to the right one
 	Resume        train.Resume
-	Progress      func(step, total int)
+	Progress      func(train.Report)
 }
 
 // A Trainer trains rewards of one configuration. It compiles once for each loss and

@@ -60,6 +60,9 @@ func New(b backends.Backend, net pipeline.Network) (*Sampler, error) {
 	return s, err
 }
 
+// Compiled returns how often the steps were compiled.
+func (s *Sampler) Compiled() int { return s.deterministic.Compiled() + s.stochastic.Compiled() }
+
 // Options of a draw.
 type Options struct {
 	Steps int     `json:"steps"`

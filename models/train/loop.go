@@ -41,13 +41,30 @@ type Loop struct {
 	// encoding/gob. They are saved and restored with the rest of the state.
 	Host   []any
 	Resume Resume
-	// Progress, if set, is called at each point of the curve.
-	Progress func(step, total int)
+	// Progress, if set, is called before the first step, after it, and at each point of the
+	// curve.
+	Progress func(Report)
 
 	curve  *Curve
 	sums   []float64
 	norms  norms
 	saving chan error // of the state that is being published; nil if there is none
+}
+
+// A Report is how far a training is.
+type Report struct {
+	Step, Total int
+	Compiling   bool      // the step is being compiled, which may take minutes
+	Metrics     []string  // of the curve; nil before its first point
+	Values      []float64 // of Metrics at the curve's last point; not finite if the training has diverged
+}
+
+// report calls Progress.
+func (l *Loop) report(r Report) {
+	if l.Progress != nil {
+		r.Total = l.Steps
+		l.Progress(r)
+	}
 }
 
 // norms are the gradient's norms of the updates since the last point of the curve. A step
@@ -115,6 +132,7 @@ func (l *Loop) run(ctx context.Context) (*Curve, error) {
 	drawing, done := grace.Extend(ctx, l.Resume.Grace)
 	defer done()
 	every, saved := spacing(l.Steps), from
+	l.report(Report{Step: from, Compiling: l.Trainer.Compiled() == 0})
 	for step := from; step < l.Steps; step++ {
 		if ctx.Err() != nil {
 			if l.Resume.File != "" && l.Resume.Grace > 0 && step > saved {
@@ -145,9 +163,9 @@ func (l *Loop) run(ctx context.Context) (*Curve, error) {
 			}
 			means[1] = l.norms.take()
 			l.curve.Add(step+1, means...)
-			if l.Progress != nil {
-				l.Progress(step+1, l.Steps)
-			}
+			l.report(Report{Step: step + 1, Metrics: l.curve.Metrics, Values: means})
+		} else if step == from {
+			l.report(Report{Step: step + 1})
 		}
 		if l.After != nil {
 			if err := l.After(step); err != nil {

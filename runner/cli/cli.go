@@ -1,4 +1,4 @@
-// Package cli is the command line of ablate: flags, printing, the progress line, shell
+// Package cli is the command line of ablate: flags, printing, the view of a computation, shell
 // completion and exit codes. Each command has a file cmd_X.go with three parts: newX
 // declares the command, xOptions holds its flags, and runX calls other packages and
 // prints their results.
@@ -82,7 +82,7 @@ type globals struct {
 	verbose bool
 	stdout  *output
 	stderr  *output
-	line    *progress // the status line of a terminal; nil if there is none
+	screen  *screen // the block below the log of a terminal; nil if there is none
 }
 
 // output is a standard stream for text. It writes control characters as escapes, because
@@ -296,12 +296,12 @@ func (g *globals) logger() zerolog.Logger {
 	if f, is := g.stderr.raw.(*os.File); is && term.IsTerminal(int(f.Fd())) {
 		// The colours of the console writer pass through; other control characters are
 		// escaped.
-		colour := os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+		colour := colours()
 		out := io.Writer(g.stderr)
 		if colour {
 			out = g.stderr.raw
 		}
-		w = zerolog.ConsoleWriter{Out: &aboveLine{g: g, w: out}, TimeFormat: time.TimeOnly, NoColor: !colour,
+		w = zerolog.ConsoleWriter{Out: &aboveScreen{g: g, w: out}, TimeFormat: time.TimeOnly, NoColor: !colour,
 			FormatMessage: func(m any) string { return plainText(fmt.Sprint(m)) }}
 	}
 	level := zerolog.InfoLevel

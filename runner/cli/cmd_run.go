@@ -111,6 +111,10 @@ minute and stop; the next run continues them from there. A training that is kill
 on from its last state, see --save-every. The results have the same bytes as those of an
 undisturbed run.
 
+On a terminal the command shows a view: stages and arms that are done, what each process
+computes and how far it is, the loss of trainings, the throughput and the time left.
+Otherwise, and where the environment variable CI is set, it logs a line for each change.
+
 --until adds seeds while the study runs. The study must declare looks, the numbers of
 seeds at which it is tested (compare: looks: [3, 5, 8, 12]). The command runs the seeds
 of the first look and tests the comparisons. It then runs the seeds of the next look for
@@ -366,7 +370,7 @@ func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.G
 	if err := unfit("run", missing, need, c); err != nil {
 		return nil, err
 	}
-	return g.work(ctx, p, todo, d, o.computeOptions, worker.Options{Capacity: c, Need: need, FailFast: o.failFast, Limit: o.limit})
+	return g.work(ctx, p, todo, d, p.Study.Name, o.computeOptions, worker.Options{Capacity: c, Need: need, FailFast: o.failFast, Limit: o.limit})
 }
 
 // runFile is the name of the file, in the folder of a study's results, that has what the
@@ -374,16 +378,16 @@ func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.G
 const runFile = "run.json"
 
 // work computes the missing actions of a graph and shows the progress.
-func (g *globals) work(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, o computeOptions, w worker.Options) (*run.Outcome, error) {
+func (g *globals) work(ctx context.Context, p project.Project, todo *layout.Graph, d device.Device, name string, o computeOptions, w worker.Options) (*run.Outcome, error) {
 	w.Save, w.Timeout, w.MaxTime = o.save, o.timeout, o.maxTime
 	log := zerolog.Ctx(ctx)
 	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("cpus", w.Capacity.CPUs).Int("gpus", len(w.Capacity.GPUs)).Msg("computing")
-	line := g.newProgress(log, todo)
-	defer line.close()
+	shown := g.computing(ctx, p, todo, d.Class, name, w.Capacity.CPUs)
+	defer shown.close()
 	defer context.AfterFunc(ctx, func() {
 		log.Info().Msg("stopping: trainings save their states first (press Ctrl-C again to stop at once)")
 	})()
-	w.Events, w.Job = line.event, cluster.Job()
+	w.Events, w.Job = shown.event, cluster.Job()
 	return worker.Run(ctx, p, todo, d, w)
 }
 

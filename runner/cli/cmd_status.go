@@ -24,7 +24,7 @@ type statusOptions struct {
 
 func (o *statusOptions) addFlags(f *pflag.FlagSet) {
 	o.studyOptions.addFlags(f)
-	f.BoolVarP(&o.watch, "watch", "w", false, "print it again every two seconds, until nothing is left or Ctrl-C")
+	f.BoolVarP(&o.watch, "watch", "w", false, "show it until nothing is left or Ctrl-C: a view that is drawn every second or, where the output is no terminal, a line for each change")
 	f.BoolVar(&o.json, "json", false, "print JSON; with --watch, one object after the other")
 }
 
@@ -43,8 +43,13 @@ func newStatus(g *globals) *cobra.Command {
 		Use:   "status STUDY",
 		Short: "Print how far a study is, and what computes it",
 		Long: `Prints how many stages of a study have their results, which are being computed, by which
-processes on which machines, and which have failed. It reads the store alone, so that it
-also works while the study runs elsewhere on a shared file system.
+processes on which machines, how far these are, and which have failed. It reads the store
+alone, so that it also works while the study runs elsewhere on a shared file system.
+
+With --watch on a terminal, it shows the same view as 'ablate run', until nothing is left
+or Ctrl-C. The time left is estimated from what the stages took in this study so far, the
+number of stages that the processes compute at a time, and the steps of trainings that
+run. "perhaps" marks an estimate for stages of which none has run yet.
 ` + exitHelp,
 		Example: "  ablate status experiments/quickstart --watch",
 		Args:    cobra.ExactArgs(1),
@@ -66,7 +71,9 @@ func runStatus(ctx context.Context, g *globals, o statusOptions, path string) er
 	if err != nil {
 		return err
 	}
-	_, tty := terminal(g.stdout)
+	if _, tty := canvas(g.stdout); o.watch && !o.json && tty {
+		return g.watch(ctx, p, class)
+	}
 	last := ""
 	for {
 		s, err := status.New(p, class, program.Identity())
@@ -76,9 +83,6 @@ func runStatus(ctx context.Context, g *globals, o statusOptions, path string) er
 		switch {
 		case o.json:
 			err = printJSON(g.stdout, statusDocument{head{statusFormat}, p.Study.Name, *s})
-		case o.watch && tty:
-			fmt.Fprint(g.stdout.raw, "\x1b[H\x1b[J") // to the first line, and clear from there
-			printStatus(g.stdout, p, s, time.Now())
 		case o.watch: // in a pipe, a line when something has changed
 			if line := statusLine(p, s); line != last {
 				last = line
@@ -87,7 +91,7 @@ func runStatus(ctx context.Context, g *globals, o statusOptions, path string) er
 		default:
 			printStatus(g.stdout, p, s, time.Now())
 		}
-		if err != nil || !o.watch || s.Actions.Left() == 0 {
+		if err != nil || !o.watch || ended(s) {
 			return err
 		}
 		select {
@@ -96,6 +100,38 @@ func runStatus(ctx context.Context, g *globals, o statusOptions, path string) er
 		case <-time.After(watchEvery):
 		}
 	}
+}
+
+// ended reports whether nothing is left to compute, and no process may still try.
+func ended(s *status.Status) bool { return s.Actions.Left() == 0 && len(s.Processes) == 0 }
+
+// watch shows the view of a study on the terminal until nothing is left or Ctrl-C, and then
+// prints its status.
+func (g *globals) watch(ctx context.Context, p project.Project, class string) error {
+	t := status.NewTracker(p, p.Graph, class, program.Identity())
+	if err := t.Look(); err != nil {
+		return err
+	}
+	v := view{name: p.Study.Name, colour: colours()}
+	shown := g.newScreen(g.stdout, func(now time.Time, width, height int) []string { return v.lines(t.Status(now), now, width, height) })
+	shown.draw()
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	go t.Watch(following)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for ctx.Err() == nil && t.Err() == nil && !ended(t.Status(time.Now())) {
+		select {
+		case <-ctx.Done(): // Ctrl-C is the usual end
+		case <-tick.C:
+		}
+	}
+	shown.close()
+	if err := t.Err(); err != nil {
+		return err
+	}
+	printStatus(g.stdout, p, t.Status(time.Now()), time.Now())
+	return nil
 }
 
 // statusLine returns the status of a study in one line.
@@ -108,12 +144,8 @@ func statusLine(p project.Project, s *status.Status) string {
 	if c.Failed > 0 {
 		line += fmt.Sprintf(", %d failed", c.Failed)
 	}
-	if c.Left() > 0 && c.Running > 0 {
-		about := "about"
-		if s.Guess {
-			about = "perhaps"
-		}
-		line += fmt.Sprintf("; %s %s left with %d at a time", about, phrase.Seconds(s.Seconds/float64(c.Running)), c.Running)
+	if left := timeLeft(s); left != "" {
+		line += "; " + left
 	}
 	return line
 }
@@ -136,11 +168,7 @@ func printStatus(w io.Writer, p project.Project, s *status.Status, now time.Time
 				fmt.Fprintf(tw, "%s\tidle\t\t\n", where)
 			}
 			for _, a := range l.Actions {
-				at := ""
-				if a.Total > 0 {
-					at = fmt.Sprintf("step %d of %d", a.Step, a.Total)
-				}
-				fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\n", where, a.Stage, a.View, took(now.Sub(a.Since).Truncate(time.Second)), at)
+				fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\n", where, a.Stage, a.View, clock(now.Sub(a.Since)), reached(a))
 				where = ""
 			}
 		}

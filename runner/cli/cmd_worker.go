@@ -100,7 +100,7 @@ func runWorker(ctx context.Context, g *globals, o workerOptions, path string) er
 	if list := plan.Misfits(todo.Actions, need, c); len(list) > 0 {
 		zerolog.Ctx(ctx).Warn().Str("capacity", c.String()).Strs("stages", list).Msg("some stages do not fit here and are left to other workers")
 	}
-	out, err := g.work(ctx, p, todo, d, o.computeOptions, worker.Options{Capacity: c, Need: need, Idle: o.idle})
+	out, err := g.work(ctx, p, todo, d, f.Name, o.computeOptions, worker.Options{Capacity: c, Need: need, Idle: o.idle})
 	if err != nil {
 		return err
 	}

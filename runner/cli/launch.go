@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
@@ -16,11 +18,13 @@ import (
 	"ablate/runner/cluster"
 	"ablate/runner/failure"
 	"ablate/runner/layout"
-	"ablate/runner/lookup"
+	"ablate/runner/phrase"
 	"ablate/runner/plan"
+	"ablate/runner/program"
 	"ablate/runner/project"
 	"ablate/runner/resource"
 	"ablate/runner/run"
+	"ablate/runner/status"
 )
 
 // launchOptions are the flags that start workers elsewhere.
@@ -105,22 +109,18 @@ func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Gr
 	}
 	log, before := zerolog.Ctx(ctx), found.Len()
 	log.Info().Str("backend", class).Str("launcher", o.launcher).Int("workers", o.workers).Int("finished", before).Int("of", len(todo.Actions)).Msg("computing by workers elsewhere")
+	shown := g.newProgress(ctx, status.NewTracker(p, todo, class, program.Identity()), p.Study.Name)
 	err = cluster.Run(ctx, l, cluster.Options{
 		Workers: o.workers,
-		Look: func() (cluster.Progress, error) {
-			s, _, err := look(p, todo, class)
-			return s, err
-		},
-		Report: func(s cluster.Progress) {
-			log.Info().Int("running", s.Running).Int("waiting", s.Waiting).Int("finished", s.Settled).Int("of", len(todo.Actions)).Msg("workers")
-		},
-		Log: func(text string) { log.Warn().Msg(text) },
+		Look:    func() (cluster.Progress, error) { return shown.look(p.Folder()) },
+		Report:  func(s cluster.Progress) { shown.workers(o.launcher, s) },
+		Log:     func(text string) { log.Warn().Msg(text) },
 	})
+	shown.close()
 	if err != nil {
 		return nil, err
 	}
-	_, found, err = look(p, todo, class)
-	if err != nil {
+	if found, err = p.Find(todo, class); err != nil {
 		return nil, err
 	}
 	out := &run.Outcome{Outputs: found.Outputs, Cached: before, Ran: found.Len() - before}
@@ -168,37 +168,33 @@ func left(p project.Project, todo *layout.Graph, class string, need run.Needs) (
 	return list, nil
 }
 
-// look returns how far the actions of a graph are.
-func look(p project.Project, todo *layout.Graph, class string) (cluster.Progress, *lookup.Found, error) {
-	found, err := p.Find(todo, class)
-	if err != nil {
-		return cluster.Progress{}, nil, err
+// look reads the store and returns how far the actions are. folder is the name of the study's
+// folder of results.
+func (p *progress) look(folder string) (cluster.Progress, error) {
+	if err := p.tracker.Look(); err != nil {
+		return cluster.Progress{}, err
 	}
-	var s cluster.Progress
-	stuck := map[*layout.Action]bool{} // failed, or with an input that did
-	for _, a := range todo.Actions {
-		done := found.Has(a)
-		_, bad := found.Failed[a]
-		for _, in := range a.Inputs {
-			bad = bad || stuck[in]
-		}
-		switch {
-		case done:
-			s.Settled++
-		case bad:
-			stuck[a] = true
-			s.Settled++
-		default:
-			s.Left++
+	s := p.tracker.Status(time.Now())
+	out := cluster.Progress{Left: s.Actions.Left(), Settled: s.Actions.Total - s.Actions.Left()}
+	for _, l := range s.Processes {
+		if l.Study == folder {
+			out.Live++
 		}
 	}
-	live, err := p.Store.Live()
-	for _, l := range live {
-		if !l.Stale && l.Study == p.Folder() {
-			s.Live++
-		}
+	return out, nil
+}
+
+// workers shows a change of the workers that a launcher has started.
+func (p *progress) workers(launcher string, s cluster.Progress) {
+	if p.screen == nil {
+		p.log.Info().Int("running", s.Running).Int("waiting", s.Waiting).Int("finished", s.Settled).Int("of", s.Settled+s.Left).Msg("workers")
+		return
 	}
-	return s, found, err
+	note := phrase.Count(s.Running, launcher+" worker")
+	if s.Waiting > 0 {
+		note += fmt.Sprintf(", %d waiting", s.Waiting)
+	}
+	p.note(note)
 }
 
 // worker returns the command line of a worker.

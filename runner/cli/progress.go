@@ -1,8 +1,8 @@
 package cli
 
 import (
+	"context"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
@@ -10,121 +10,117 @@ import (
 	"github.com/rs/zerolog"
 
 	"ablate/runner/layout"
-	"ablate/runner/phrase"
+	"ablate/runner/program"
+	"ablate/runner/project"
 	"ablate/runner/run"
+	"ablate/runner/status"
 )
 
-// progress shows the progress of a run: on a terminal a status line that is redrawn,
-// otherwise a log line for every change, and regular log lines during long work.
+// progress shows the progress of a computation: on a terminal a view, otherwise a log line
+// for every change, and regular log lines during long work.
 type progress struct {
-	w     io.Writer // stderr, without escaping of control characters
-	width int
-	tty   bool
-	log   *zerolog.Logger
-	start time.Time
-	what  string // what is counted; empty for a run
+	log     *zerolog.Logger
+	tracker *status.Tracker // nil if only events are logged
+	screen  *screen         // nil if stderr is no terminal
+	stop    context.CancelFunc
+	done    sync.WaitGroup
 
 	mu              sync.Mutex
-	running         []*layout.Action // in the order of their starts
-	step            map[*layout.Action]string
+	view            view
 	began           map[*layout.Action]time.Time
 	finished, total int
-	cost, done      float64 // seconds on one core: of all actions that are not cached, and of those that are done
-	shown           time.Time
-	drawn           bool
-	stop            chan struct{}
+	shown           time.Time // when long work was logged last
 }
 
 // quiet is the least time between two log lines about long work.
 const quiet = 15 * time.Second
 
-// newProgress starts to show the progress of a run of todo. The caller must call close.
-func (g *globals) newProgress(log *zerolog.Logger, todo *layout.Graph) *progress {
-	p := &progress{w: g.stderr.raw, log: log, start: time.Now(), step: map[*layout.Action]string{}, began: map[*layout.Action]time.Time{}, total: len(todo.Actions), stop: make(chan struct{})}
-	p.width, p.tty = terminal(g.stderr)
-	for _, a := range todo.Actions {
-		p.cost += a.Cost
+// newProgress starts to show what a tracker follows. The caller must call close.
+func (g *globals) newProgress(ctx context.Context, t *status.Tracker, name string) *progress {
+	x := &progress{log: zerolog.Ctx(ctx), tracker: t, view: view{name: name, colour: colours()}, began: map[*layout.Action]time.Time{}}
+	if t != nil {
+		x.screen = g.newScreen(g.stderr, x.lines)
 	}
-	if p.tty {
-		g.line = p
-		go p.tick()
-	}
-	return p
+	x.watch(ctx)
+	return x
 }
 
-// tick redraws the line every second, so that its clock advances without events: a
-// compilation takes half a minute.
-func (p *progress) tick() {
-	for t := time.NewTicker(time.Second); ; {
-		select {
-		case <-p.stop:
-			t.Stop()
-			return
-		case <-t.C:
-			p.mu.Lock()
-			p.draw()
-			p.mu.Unlock()
-		}
+// computing starts to show the progress of the actions of a graph, which this process computes
+// with a number of workers. The caller must call close.
+func (g *globals) computing(ctx context.Context, p project.Project, todo *layout.Graph, class, name string, workers int) *progress {
+	var t *status.Tracker
+	if _, ok := canvas(g.stderr); ok { // otherwise a large study would need memory for nothing
+		t = status.NewTracker(p, todo, class, program.Identity())
+		t.Computes(workers, time.Now())
+	}
+	return g.newProgress(ctx, t, name)
+}
+
+// watch lets the view follow the store.
+func (p *progress) watch(ctx context.Context) {
+	ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx)) // a stopping run still shows what it saves
+	if p.screen != nil {
+		p.done.Go(func() { p.tracker.Watch(ctx) })
 	}
 }
 
-// close removes the status line.
-func (p *progress) close() {
+// lines returns the lines of the view.
+func (p *progress) lines(now time.Time, width, height int) []string {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	close(p.stop)
-	p.clear()
-	p.tty = false
+	v := p.view
+	p.mu.Unlock()
+	return v.lines(p.tracker.Status(now), now, width, height)
+}
+
+// note sets the note of the view.
+func (p *progress) note(text string) {
+	p.mu.Lock()
+	p.view.note = text
+	p.mu.Unlock()
+	p.screen.draw()
+}
+
+// close removes the view.
+func (p *progress) close() {
+	p.screen.close()
+	p.stop()
+	p.done.Wait()
 }
 
 // event shows one event of the run. Several goroutines may call it.
 func (p *progress) event(e run.Event) {
+	now := time.Now()
+	if p.tracker != nil {
+		p.tracker.Event(e, now)
+	}
 	p.mu.Lock()
 	if e.Total > 0 {
 		p.finished, p.total = e.Finished, e.Total
 	}
-	now := time.Now()
-	began := p.began[e.Action]
+	finished, total, began := p.finished, p.total, p.began[e.Action]
 	switch e.Kind {
 	case run.Started:
-		p.running = append(p.running, e.Action)
 		p.began[e.Action] = now
-	case run.Working:
-		text := e.Progress.Text
-		if e.Progress.Total > 0 {
-			text = strings.TrimSpace(fmt.Sprintf("%d/%d %s", e.Progress.Step, e.Progress.Total, text))
-		}
-		p.step[e.Action] = text
 	case run.Cached, run.Finished, run.Failed, run.Skipped:
-		for i, a := range p.running {
-			if a == e.Action {
-				p.running = append(p.running[:i], p.running[i+1:]...)
-				break
-			}
-		}
-		if e.Kind == run.Cached {
-			p.cost -= e.Action.Cost
-		} else {
-			p.done += e.Action.Cost
-		}
+		delete(p.began, e.Action)
 	}
-	at, late := p.step[e.Action], now.Sub(p.shown) >= quiet
-	if e.Kind == run.Working && late {
+	late := e.Kind == run.Working && now.Sub(p.shown) >= quiet
+	if late {
 		p.shown = now
 	}
-	finished, total := p.finished, p.total
-	p.mu.Unlock() // the log takes the lock to clear the line while it writes
+	p.mu.Unlock()
 
+	tty := p.screen != nil
 	about := func(l *zerolog.Event) *zerolog.Event {
 		return l.Str("stage", string(e.Action.Kind)).Str("arm", e.Action.Rows()).Str("action", e.Action.Name.Short())
 	}
 	switch {
-	case e.Kind == run.Started && !p.tty:
+	case e.Kind == run.Started && !tty:
 		about(p.log.Info()).Msg("started")
 	case e.Kind == run.Elsewhere:
 		about(p.log.Info()).Msg("another process computes it; waiting")
-	case e.Kind == run.Working && !p.tty && late:
-		about(p.log.Info()).Str("at", at).Int("finished", finished).Int("of", total).Msg("working")
+	case e.Kind == run.Working && !tty && late:
+		about(p.log.Info()).Str("at", at(e)).Int("finished", finished).Int("of", total).Msg("working")
 	case e.Kind == run.Cached:
 		about(p.log.Debug()).Bool("hit", true).Msg("cached")
 	case e.Kind == run.Finished:
@@ -134,57 +130,21 @@ func (p *progress) event(e run.Event) {
 	case e.Kind == run.Skipped:
 		about(p.log.Warn()).Err(e.Err).Msg("skipped: its input failed")
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.draw()
+	p.screen.draw()
 }
 
-// draw writes the status line of a terminal. The lock is held.
-func (p *progress) draw() {
-	if !p.tty || p.total == 0 {
-		return
+// at returns how far a running action is, in a few words.
+func at(e run.Event) string {
+	r := run.Reached(e.Progress)
+	var words []string
+	if r.Total > 0 {
+		words = append(words, fmt.Sprintf("%d/%d", r.Step, r.Total))
 	}
-	since := time.Since(p.start)
-	head := strings.TrimSpace(fmt.Sprintf("%s %d/%d  %s", p.what, p.finished, p.total, since.Truncate(time.Second)))
-	// The estimate is from the cost that is done. It is useless before a tenth of the
-	// cost is done.
-	if p.done > p.cost/10 && p.done < p.cost {
-		head += fmt.Sprintf("  ~%s left", phrase.Seconds(since.Seconds()/p.done*(p.cost-p.done)))
+	words = append(words, r.Unit)
+	if r.Compiling {
+		words = append(words, "compiling")
 	}
-	parts := []string{head}
-	for _, a := range p.running {
-		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s %s", a.Label(), p.step[a])))
-	}
-	line := plainText(strings.Join(parts, "  ·  "))
-	if r := []rune(line); len(r) >= p.width {
-		line = string(r[:p.width-1])
-	}
-	fmt.Fprintf(p.w, "\r\x1b[K%s", line)
-	p.drawn = true
-}
-
-// clear removes the status line. The lock is held.
-func (p *progress) clear() {
-	if p.tty && p.drawn {
-		fmt.Fprint(p.w, "\r\x1b[K")
-		p.drawn = false
-	}
-}
-
-// aboveLine is a writer of log lines, which it puts above the status line.
-type aboveLine struct {
-	g *globals
-	w io.Writer
-}
-
-func (a *aboveLine) Write(b []byte) (int, error) {
-	if p := a.g.line; p != nil {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.clear()
-		defer p.draw()
-	}
-	return a.w.Write(b)
+	return strings.TrimSpace(strings.Join(append(words, lastMetric(r)), " "))
 }
 
 // took formats a duration for people: 3.2s, 1m10s.
@@ -198,7 +158,7 @@ func took(d time.Duration) string {
 // fetchBar returns a function that shows the progress of the plugin's download, in bytes.
 func (g *globals) fetchBar() func(done, total int64) {
 	const what = "fetching the XLA plugin for the CPU, once"
-	_, tty := terminal(g.stderr)
+	_, tty := canvas(g.stderr)
 	var shown time.Time
 	last := -1
 	return func(done, total int64) {

@@ -231,7 +231,7 @@ func TestState(t *testing.T) {
 
 func TestUnread(t *testing.T) {
 	p := pool(t, Options{CPUs: 1, Grace: 100 * time.Millisecond,
-		Command: []string{"sh", "-c", `echo '{"hello":{"protocol":3}}'; sleep 60`}})
+		Command: []string{"sh", "-c", `echo '{"hello":{"protocol":4}}'; sleep 60`}})
 	params, _ := json.Marshal(strings.Repeat("x", 3<<20))
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -433,7 +433,7 @@ func TestSilenceOfOurs(t *testing.T) {
 func TestBuild(t *testing.T) {
 	p := pool(t, Options{CPUs: 1, Build: "aaaaaaaaaaaaaaaa", Env: []string{"BUILD=bbbbbbbbbbbbbbbb"}})
 	_, err := pid(t, p, "echo", "")
-	if Class(err) != ClassStart || !strings.Contains(err.Error(), "another build") || !strings.Contains(err.Error(), `"bbbbbbbbbbbb", protocol 3, not "aaaaaaaaaaaa"`) {
+	if Class(err) != ClassStart || !strings.Contains(err.Error(), "another build") || !strings.Contains(err.Error(), `"bbbbbbbbbbbb", protocol 4, not "aaaaaaaaaaaa"`) {
 		t.Errorf("got %v (%s)", err, Class(err))
 	}
 	p = pool(t, Options{CPUs: 1, Build: "same", Env: []string{"BUILD=same"}})
@@ -635,7 +635,7 @@ func TestBadWorkers(t *testing.T) {
 		"none":     {[]string{filepath.Join(t.TempDir(), "none")}, "worker 0 cannot be started: "},
 		"silent":   {[]string{"sh", "-c", "echo 'loading the plugin' >&2; sleep 60"}, "worker 0 sent nothing for 500ms after its start: loading the plugin"},
 		"stranger": {[]string{"sh", "-c", "echo hallo"}, "worker 0 does not speak this program's protocol"},
-		"other":    {[]string{"sh", "-c", `echo '{"hello":{"protocol":99}}'`}, `worker 0 is of another build than the program that started it ("", protocol 99, not "", protocol 3)`},
+		"other":    {[]string{"sh", "-c", `echo '{"hello":{"protocol":99}}'`}, `worker 0 is of another build than the program that started it ("", protocol 99, not "", protocol 4)`},
 		"dying":    {[]string{"sh", "-c", "echo 'no such plugin' >&2; exit 4"}, "worker 0 ended with status 4 during its start: no such plugin"},
 		"closing":  {[]string{"sh", "-c", "exec >&-; sleep 60"}, "worker 0 was killed by signal 9"},
 	} {
@@ -651,7 +651,7 @@ func TestBadWorkers(t *testing.T) {
 			}
 		})
 	}
-	p := pool(t, Options{CPUs: 1, Command: []string{"sh", "-c", `echo '{"hello":{"protocol":3}}'; read x; echo '{"hello":{"protocol":3}}'; sleep 60`}})
+	p := pool(t, Options{CPUs: 1, Command: []string{"sh", "-c", `echo '{"hello":{"protocol":4}}'; read x; echo '{"hello":{"protocol":4}}'; sleep 60`}})
 	if _, err := p.Do(t.Context(), Task{Stage: "echo"}, one, "", nil); Class(err) != ClassProtocol {
 		t.Errorf("a second hello: got %v", err)
 	}

@@ -11,7 +11,7 @@ import (
 
 // protocol is the version of the protocol, which must be the same on both sides. They are
 // the same binary unless Options.Command names another one.
-const protocol = 3
+const protocol = 4
 
 // maxLine is the largest length of a line in bytes, so that invalid input cannot fill the
 // memory.
@@ -44,11 +44,20 @@ func (t Task) String() string {
 type Progress struct {
 	Step  int    `json:"step"`
 	Total int    `json:"total,omitempty"`
-	Text  string `json:"text,omitempty"`
+	Text  string `json:"text,omitempty"` // what the numbers count; empty for the steps of a training
+
+	Compiling bool     `json:"compiling,omitempty"` // a computation is being compiled, which may take minutes
+	Metrics   []Metric `json:"metrics,omitempty"`   // of a training, at its last point; empty before the first
 
 	// For the log; then the other fields are not set.
 	Resumed int    `json:"resumed,omitempty"` // step of the saved state from which the task goes on
 	Warning string `json:"warning,omitempty"`
+}
+
+// Metric is the value of a metric of a training.
+type Metric struct {
+	Name  string   `json:"name"`
+	Value *float64 `json:"value"` // nil if it is not finite, because the training has diverged
 }
 
 // message is one line from a worker. Exactly one field is set.

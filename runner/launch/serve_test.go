@@ -19,7 +19,7 @@ func TestServe(t *testing.T) {
 		progress(Progress{Step: 1})
 		return t.Params, nil
 	}
-	const hello = `{"hello":{"protocol":3}}` + "\n"
+	const hello = `{"hello":{"protocol":4}}` + "\n"
 	for name, c := range map[string]struct{ in, out, err string }{
 		"nothing": {"", hello, ""},
 		"two": {
@@ -169,7 +169,7 @@ func TestLastWords(t *testing.T) {
 // stream. A message that is read and written is read again as the same.
 func FuzzReadMessage(f *testing.F) {
 	for _, s := range []string{
-		`{"hello":{"protocol":3}}`, `{"progress":{"step":1,"total":2,"text":"x"}}`, `{"result":{"values":[1,2]}}`,
+		`{"hello":{"protocol":4}}`, `{"progress":{"step":1,"total":2,"text":"x"}}`, `{"result":{"values":[1,2]}}`,
 		`{"result":{"error":{"class":"crash","msg":"x"}}}`, `{"result":{},"hello":{}}`, `{}`, `null`, `{"result":{}} {}`, "", "\n\n",
 	} {
 		f.Add([]byte(s + "\n"))

@@ -143,7 +143,7 @@ func perform(ctx context.Context, t Task, progress func(Progress)) (json.RawMess
 func parent() {
 	o := Options{CPUs: 1, Command: []string{os.Args[0]}, Env: []string{roleVar + "=worker"}}
 	if os.Args[1] == "stubborn" { // does not mind that its input has ended
-		o.Command = []string{"sh", "-c", `echo '{"hello":{"protocol":3}}'; read x; echo '{"progress":{"step":0,"text":"'$$'"}}'; n=0; while [ $n -lt 60 ]; do sleep 1; n=$((n+1)); done`}
+		o.Command = []string{"sh", "-c", `echo '{"hello":{"protocol":4}}'; read x; echo '{"progress":{"step":0,"text":"'$$'"}}'; n=0; while [ $n -lt 60 ]; do sleep 1; n=$((n+1)); done`}
 	}
 	o.space, o.Pin = os.Getenv("SPACE"), os.Getenv("SPACE") != ""
 	o.Silence, _ = time.ParseDuration(os.Getenv("SILENCE"))

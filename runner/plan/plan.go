@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -303,38 +304,52 @@ func paceOf(dir, backend string) (pace, error) {
 	return newPace(slices.DeleteFunc(store.Attempts(events), func(a store.Attempt) bool { return a.Backend != "" && a.Backend != backend }), nil), nil
 }
 
-// Seconds returns the expected seconds of actions on one core, by the journals of a study's
-// folder. They are a guess if no action of one of the stages has run in this study.
-func Seconds(dir, backend string, actions []*layout.Action) (seconds float64, guess bool, err error) {
+// Measured returns a function that estimates the seconds of an action on one core, from the
+// journals of a study's folder; a guess if no action of its stage has run in this study. any
+// reports whether any action has. The time of short stages of which few have run is an estimate
+// between theirs and that of all stages.
+func Measured(dir, backend string) (estimate func(*layout.Action) (seconds float64, guess bool), any bool, err error) {
 	p, err := paceOf(dir, backend)
-	if err != nil {
-		return 0, false, err
-	}
-	for _, a := range actions {
-		s, rough, _ := p.expect(a)
-		seconds, guess = seconds+s, guess || rough
-	}
-	return seconds, guess, nil
+	return func(a *layout.Action) (float64, bool) {
+		seconds, guess, _ := p.expect(a)
+		if c := p.cost[string(a.Kind)]; !guess {
+			seconds = (seconds*c + a.Cost*p.overall*stagePrior) / (c + stagePrior)
+		}
+		return seconds, guess
+	}, len(p.perCost) > 0, err
 }
 
 // pace has the time and size of earlier actions, by stage.
 type pace struct {
 	perCost map[string]float64 // seconds per unit of layout.Action.Cost
+	cost    map[string]float64 // of the actions that were measured
+	overall float64            // the same of all stages together; near 1 if little has run
 	bytes   map[string]int64   // mean
 }
 
+// prior is how many seconds count as measured with a pace of 1 when the pace of a stage is
+// guessed by that of the others. The first stages of a study are short, and mostly compile.
+const prior = 60
+
+// stagePrior is how many seconds of a stage count as measured with the pace of all stages. The
+// first action of a stage in a process compiles, which takes longer than a short action.
+const stagePrior = 10
+
 func newPace(attempts []store.Attempt, entries []store.Entry) pace {
-	p := pace{map[string]float64{}, map[string]int64{}}
 	seconds, cost := map[string]float64{}, map[string]float64{}
+	p := pace{map[string]float64{}, cost, 0, map[string]int64{}}
+	allSeconds, allCost := 0., 0.
 	for _, a := range attempts {
 		if a.Outcome == store.OutcomeOK && a.Seconds > 0 && a.Cost > 0 {
 			seconds[a.Stage] += a.Seconds
 			cost[a.Stage] += a.Cost
+			allSeconds, allCost = allSeconds+a.Seconds, allCost+a.Cost
 		}
 	}
 	for s, c := range cost {
 		p.perCost[s] = seconds[s] / c
 	}
+	p.overall = (allSeconds + prior) / (allCost + prior)
 	n := map[string]int64{}
 	for _, e := range entries {
 		s := e.Stage()
@@ -352,7 +367,7 @@ func newPace(attempts []store.Attempt, entries []store.Entry) pace {
 func (p pace) expect(a *layout.Action) (seconds float64, rough bool, bytes int64) {
 	per, known := p.perCost[string(a.Kind)]
 	if !known {
-		per = 1
+		per = cmp.Or(p.overall, 1)
 	}
 	return per * a.Cost, !known, p.bytes[string(a.Kind)]
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -129,7 +130,10 @@ func TestPace(t *testing.T) {
 	if s, rough, _ := p.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Finetune, Cost: 4})); s != 2 || rough {
 		t.Errorf("%v s, a guess %v; want 2 s", s, rough)
 	}
-	if s, rough, _ := p.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Reward, Cost: 4})); s != 4 || !rough {
+	if s, rough, _ := p.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Reward, Cost: 4})); s != 4*(20.+60)/(40+60) || !rough {
+		t.Errorf("%v s, a guess %v; want 3.2 s, guessed by the pace of the other stages", s, rough)
+	}
+	if s, rough, _ := newPace(nil, nil).expect(byhand.Action("a", "", layout.Spec{Kind: stage.Reward, Cost: 4})); s != 4 || !rough {
 		t.Errorf("%v s, a guess %v; want 4 s, guessed", s, rough)
 	}
 }
@@ -236,6 +240,15 @@ func TestPaceOfBackend(t *testing.T) {
 		if got, rough, _ := p.pace.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Draw, Cost: 1})); got != want || rough {
 			t.Errorf("%s: %v s, a guess %v; want %v s", class, got, rough, want)
 		}
+	}
+	// One second of a stage, which took ten, says little of a thousand.
+	estimate, any, err := Measured(dir, "xla:cpu")
+	if err != nil || !any {
+		t.Fatal(any, err)
+	}
+	overall := (10. + prior) / (1 + prior)
+	if got, guess := estimate(byhand.Action("a", "", layout.Spec{Kind: stage.Draw, Cost: 1000})); math.Abs(got-1000*(10+overall*stagePrior)/(1+stagePrior)) > 1e-6 || guess {
+		t.Errorf("%v s, a guess %v", got, guess)
 	}
 }
 

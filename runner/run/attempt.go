@@ -186,10 +186,19 @@ func (r *runner) progressed(id store.ActionID, p launch.Progress) {
 	r.here.Update(func(l *store.Live) {
 		for i := range l.Actions {
 			if l.Actions[i].Action == id {
-				l.Actions[i].Step, l.Actions[i].Total = p.Step, p.Total
+				l.Actions[i].Advance(r.o.Now(), Reached(p))
 			}
 		}
 	})
+}
+
+// Reached returns what a process announces of a report of a worker.
+func Reached(p launch.Progress) store.Reached {
+	r := store.Reached{Step: p.Step, Total: p.Total, Unit: p.Text, Compiling: p.Compiling}
+	for _, m := range p.Metrics {
+		r.Metrics = append(r.Metrics, store.Metric(m))
+	}
+	return r
 }
 
 // checkInputs compares all bytes of an action's inputs with their digests, and computes

@@ -47,6 +47,7 @@ type Options struct {
 	Expect   func(*layout.Action) time.Duration // expected time of an action, 0 if it is not known; for MaxTime
 	Idle     time.Duration                      // how long the run may compute nothing, while others compute what it waits for; 0 means no limit
 	Job      string                             // job of a cluster's scheduler, for others
+	Slots    int                                // number of actions that it computes at a time if each needs one CPU, for others
 	Study    string                             // name of the study's folder of results, for others
 	Backend  string
 	Machine  Machine     // recorded with each attempt and entry
@@ -185,7 +186,7 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 	if err != nil {
 		return r.out, err
 	}
-	if r.here, err = s.Announce(store.Live{Study: o.Study, Job: o.Job, Total: len(nodes)}); err != nil {
+	if r.here, err = s.Announce(store.Live{Study: o.Study, Job: o.Job, Slots: o.Slots, Total: len(nodes)}); err != nil {
 		return r.out, err
 	}
 	defer r.here.Close()

@@ -7,6 +7,7 @@ import (
 	"ablate/models/pipeline"
 	"ablate/models/random"
 	"ablate/models/sampler"
+	"ablate/models/train"
 	"ablate/runner/world"
 )
 
@@ -63,7 +64,10 @@ func runDraw(ctx context.Context, e *Env, t Task, p DrawParams, progress Progres
 		}
 		images, err := e.draw(ctx, m, texts(prompts), p.Sampler, func(i int, dst []float32) {
 			random.Normal(t.stream(prompts[i].Seed, purpose, 0), dst)
-		}, func(done, n int, text string) { progress(k*n+done, len(steps)*n, text) })
+		}, func(r Report) {
+			r.Step, r.Total = k*r.Total+r.Step, len(steps)*r.Total
+			progress(r)
+		})
 		if err != nil {
 			return err
 		}
@@ -82,8 +86,9 @@ func (e *Env) draw(ctx context.Context, m *pipeline.Model, prompts []string, o s
 	if err != nil {
 		return nil, err
 	}
+	progress(Report{train.Report{Total: len(prompts), Compiling: fn.Compiled() == 0}, "images"})
 	x, err := fn.Draw(m, cond, noise, o, 0, func(done int) error {
-		progress(done, len(prompts), "images")
+		progress.count(done, len(prompts), "images")
 		return context.Cause(ctx)
 	})
 	if err != nil {

@@ -80,8 +80,8 @@ func TestResume(t *testing.T) {
 	state := filepath.Join(a.dir, "state")
 	killed := errors.New("killed")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	_, err := a.try(ctx, e, Finetune, tune, in, train.Resume{File: state, Due: func(n int) bool { return n == 3 }}, func(step, total int, _ string) {
-		if total == 6 && step == 4 {
+	_, err := a.try(ctx, e, Finetune, tune, in, train.Resume{File: state, Due: func(n int) bool { return n == 3 }}, func(r Report) {
+		if r.Total == 6 && r.Step == 4 {
 			cancel(killed)
 		}
 	})

@@ -115,7 +115,10 @@ func runReward(ctx context.Context, e *Env, t Task, p RewardParams, progress Pro
 	for k := range p.Members {
 		o := reward.Options{Loss: p.Loss, Steps: p.Steps, Batch: p.Batch, LearningRate: p.LearningRate, Adam: p.Adam,
 			Lambda: p.Lambda, Temperature: p.Temperature, Perturbations: p.Perturbations,
-			Resume: t.Resume.Member(k, p.Steps), Progress: func(step, _ int) { progress(k*p.Steps+step, p.Members*p.Steps, "") }}
+			Resume: t.Resume.Member(k, p.Steps), Progress: func(r train.Report) {
+				r.Step, r.Total = k*p.Steps+r.Step, p.Members*p.Steps
+				progress.steps()(r)
+			}}
 		v, c, err := fns.trainer.Train(ctx, d, t.stream(p.Seed, "init", k), t.steps(p.Seed, fmt.Sprintf("order %d", k)), t.steps(p.Seed, fmt.Sprintf("epoch %d", k)), o)
 		if err != nil {
 			return err

@@ -152,7 +152,7 @@ func eachSet[S any](ctx context.Context, sets []ImageSet, progress Progress, wha
 		if err != nil {
 			return nil, err
 		}
-		progress(k, len(sets), what)
+		progress.count(k, len(sets), what)
 		if out[k], err = do(s); err != nil {
 			return nil, err
 		}

@@ -50,15 +50,26 @@ func (t Task) steps(seed int64, purpose string) random.Steps {
 	return func(step int) *rand.Rand { return t.stream(seed, purpose, step) }
 }
 
-// Progress is called with the progress of a stage: its current step, the number of steps,
-// and a text.
-type Progress func(step, total int, text string)
+// Progress is called with reports of how far a stage is.
+type Progress func(Report)
 
-func silent(int, int, string) {}
+// A Report is how far a stage is. The numbers are of steps of a training or, if Text is set,
+// of what it names.
+type Report struct {
+	train.Report
+	Text string
+}
+
+func silent(Report) {}
 
 // steps returns a function that reports the steps of a training.
-func (p Progress) steps() func(step, total int) {
-	return func(step, total int) { p(step, total, "") }
+func (p Progress) steps() func(train.Report) {
+	return func(r train.Report) { p(Report{Report: r}) }
+}
+
+// count reports how many things are done.
+func (p Progress) count(done, total int, what string) {
+	p(Report{train.Report{Step: done, Total: total}, what})
 }
 
 // Env is the state that a worker keeps between actions: the backend, the compiled graphs,

@@ -294,7 +294,7 @@ func TestOneTakes(t *testing.T) {
 func TestLive(t *testing.T) {
 	dir := scratch(t)
 	a, b := announce(t, process(t, dir, elsewhere(1)), Live{Study: "first"}), process(t, dir, elsewhere(2))
-	long := []LiveAction{{Action: ActionID{1}, Stage: "finetune", View: strings.Repeat("x", 500), Step: 3, Total: 4}}
+	long := []LiveAction{{Action: ActionID{1}, Stage: "finetune", View: strings.Repeat("x", 500), Reached: Reached{Step: 3, Total: 4}}}
 	for _, actions := range [][]LiveAction{long, nil} {
 		a.Update(func(l *Live) { l.Actions = actions })
 		if err := a.write(); err != nil {

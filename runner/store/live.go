@@ -21,6 +21,7 @@ type Live struct {
 	Job     string    `json:"job,omitempty"` // job of a cluster's scheduler, such as "slurm 12_3"
 	Study   string    `json:"study"`         // name of the study's folder below studies/
 	Started time.Time `json:"started"`
+	Slots   int       `json:"slots,omitempty"` // number of actions that it computes at a time
 
 	Finished int           `json:"finished"` // number of actions with an outcome, of Total
 	Total    int           `json:"total"`
@@ -38,8 +39,54 @@ type LiveAction struct {
 	Stage  string    `json:"stage"`
 	View   string    `json:"view,omitempty"` // row and seed of the first trial that needs it
 	Since  time.Time `json:"since"`
-	Step   int       `json:"step,omitempty"`
-	Total  int       `json:"total,omitempty"` // number of steps; 0 if it is not known
+	Reached
+	Rate float64 `json:"rate,omitempty"` // steps a second, lately; 0 if it is not known
+
+	seen []reached // of the last rateTime
+}
+
+// Reached is how far an action is.
+type Reached struct {
+	Step      int      `json:"step,omitempty"`
+	Total     int      `json:"total,omitempty"`     // number of steps; 0 if it is not known
+	Unit      string   `json:"unit,omitempty"`      // what is counted instead of steps of a training, such as images
+	Compiling bool     `json:"compiling,omitempty"` // a computation is being compiled, which may take minutes
+	Metrics   []Metric `json:"metrics,omitempty"`   // of a training, at the last point of its curve, the loss first
+}
+
+// Metric is the value of a metric of a training.
+type Metric struct {
+	Name  string   `json:"name"`
+	Value *float64 `json:"value"` // null if it is not finite, because the training has diverged
+}
+
+// reached is a step at the time at which it was reported.
+type reached struct {
+	step int
+	at   time.Time
+}
+
+// rateTime is the time over which Rate is measured: long enough for a few steps, short
+// enough that the rate follows a machine that others use too.
+const rateTime = 20 * time.Second
+
+// Advance records how far the action is. Compilations do not lower Rate.
+func (a *LiveAction) Advance(now time.Time, r Reached) {
+	if r.Compiling || a.Compiling || r.Step < a.Step || r.Total != a.Total {
+		a.seen, a.Rate = nil, 0
+	}
+	if r.Metrics == nil {
+		r.Metrics = a.Metrics
+	}
+	a.Reached = r
+	a.seen = append(a.seen, reached{r.Step, now})
+	for len(a.seen) > 2 && now.Sub(a.seen[1].at) >= rateTime {
+		a.seen = a.seen[1:]
+	}
+	first := a.seen[0]
+	if d := now.Sub(first.at).Seconds(); d > 0 {
+		a.Rate = float64(r.Step-first.step) / d
+	}
 }
 
 // lease is the time without a heartbeat after which a process has lost its claims. A file

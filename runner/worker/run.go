@@ -12,7 +12,6 @@ import (
 	"ablate/runner/device"
 	"ablate/runner/launch"
 	"ablate/runner/layout"
-	"ablate/runner/plan"
 	"ablate/runner/program"
 	"ablate/runner/project"
 	"ablate/runner/resource"
@@ -45,9 +44,9 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 		return nil, err
 	}
 	defer j.Close()
-	var expect func(*layout.Action) time.Duration
+	var takes func(*layout.Action) time.Duration
 	if o.MaxTime > 0 {
-		if expect, err = plan.Expect(p.Dir, d.Class); err != nil {
+		if takes, err = expect(p.Dir, d.Class, time.Now); err != nil {
 			return nil, err
 		}
 	}
@@ -57,7 +56,7 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 	}
 	defer pool.Close()
 	out, err := run.Run(ctx, todo, p.Store, j, pool, run.Options{
-		Room: resource.NewAllocator(o.Capacity), Need: o.Need, FailFast: o.FailFast, MaxTime: o.MaxTime, Expect: expect, Idle: o.Idle, Timeout: o.Timeout, Limit: o.Limit, Save: o.Save, Job: o.Job, Study: p.Folder(), Backend: d.Class, Machine: Machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
+		Room: resource.NewAllocator(o.Capacity), Need: o.Need, FailFast: o.FailFast, MaxTime: o.MaxTime, Expect: takes, Idle: o.Idle, Timeout: o.Timeout, Limit: o.Limit, Save: o.Save, Job: o.Job, Slots: o.Capacity.CPUs, Study: p.Folder(), Backend: d.Class, Machine: Machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
 	})
 	if err == nil {
 		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("upper bound of the peak memory of all workers together")

@@ -59,6 +59,19 @@ func resume(t launch.Task, progress func(launch.Progress)) train.Resume {
 	}
 }
 
+// progressOf returns the message about how far a stage is.
+func progressOf(r stage.Report) launch.Progress {
+	p := launch.Progress{Step: r.Step, Total: r.Total, Text: r.Text, Compiling: r.Compiling}
+	for i, name := range r.Metrics {
+		m := launch.Metric{Name: name}
+		if v := r.Values[i]; v-v == 0 { // JSON has no other numbers than finite ones
+			m.Value = &v
+		}
+		p.Metrics = append(p.Metrics, m)
+	}
+	return p
+}
+
 // serve runs one stage and returns the manifest of the files that it wrote.
 func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(launch.Progress)) (json.RawMessage, error) {
 	kind := stage.Kind(t.Stage)
@@ -76,9 +89,7 @@ func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(lau
 		}
 		env.Backend = b
 	}
-	err := stage.Run(ctx, env, stage.Task{Kind: kind, Params: t.Params, Inputs: t.Inputs, Out: t.Out, Resume: resume(t, progress)}, func(step, total int, text string) {
-		progress(launch.Progress{Step: step, Total: total, Text: text})
-	})
+	err := stage.Run(ctx, env, stage.Task{Kind: kind, Params: t.Params, Inputs: t.Inputs, Out: t.Out, Resume: resume(t, progress)}, func(r stage.Report) { progress(progressOf(r)) })
 	if err != nil {
 		return nil, failure.Classify(err)
 	}

@@ -1,0 +1,231 @@
+package status
+
+import (
+	"slices"
+
+	"ablate/runner/layout"
+	"ablate/runner/project"
+	"ablate/runner/stage"
+)
+
+// state is what has become of an action.
+type state byte
+
+const (
+	waiting state = iota // or running
+	finished
+	broken
+	skipped
+)
+
+// counts counts the actions of a graph by what has become of them, and the trials. It keeps
+// its sums, so that a change costs as much as the trials of one action, and not of all.
+type counts struct {
+	graph  *layout.Graph
+	index  map[layout.Name]int // of actions, if the graph does not know it: a verification computes a sample
+	state  []state
+	kind   []int // of each action, in stages
+	trials [][]int
+	stages []Stage
+	rows   []Row
+
+	row    []int // of each trial
+	left   []int // of each trial, the number of actions that are not done
+	failed []int // of each trial, the number of actions that failed
+}
+
+// newCounts returns the counts of a graph of which nothing is done. The rows are those of the
+// project's study. A project without its study has the row of the first trial of each action.
+func newCounts(p project.Project, g *layout.Graph) *counts {
+	n := len(g.Actions)
+	c := &counts{graph: g, state: make([]state, n), kind: make([]int, n), trials: make([][]int, n)}
+	if n > 0 && g.Action(g.Actions[0].Name) == nil {
+		c.index = make(map[layout.Name]int, n)
+		for i, a := range g.Actions {
+			c.index[a.Name] = i
+		}
+	}
+	kinds := map[stage.Kind]int{}
+	for _, k := range stage.Kinds() {
+		if slices.ContainsFunc(g.Actions, func(a *layout.Action) bool { return a.Kind == k }) {
+			kinds[k] = len(c.stages)
+			c.stages = append(c.stages, Stage{Stage: string(k)})
+		}
+	}
+	for i, a := range g.Actions {
+		c.kind[i] = kinds[a.Kind]
+		c.stages[kinds[a.Kind]].Actions.Total++
+	}
+	rows := map[string]int{}
+	add := func(row string, actions []*layout.Action) {
+		r, ok := rows[row]
+		if !ok {
+			r = len(c.rows)
+			rows[row] = r
+			c.rows = append(c.rows, Row{Row: row})
+		}
+		trial := len(c.row)
+		c.row, c.failed = append(c.row, r), append(c.failed, 0)
+		c.rows[r].Trials.Total++
+		left := 0
+		for _, a := range actions {
+			if i := c.of(a); i >= 0 {
+				c.trials[i] = append(c.trials[i], trial)
+				left++
+			}
+		}
+		c.left = append(c.left, left)
+		if left == 0 {
+			c.rows[r].Trials.Done++
+		}
+	}
+	if p.Study != nil {
+		for _, v := range p.Study.Views {
+			if chain, ok := g.Chains[v.Trial.ID()]; ok {
+				add(v.Row(), chain.Actions())
+			}
+		}
+		return c
+	}
+	views, of := []string{}, map[string][]*layout.Action{}
+	for _, a := range g.Actions {
+		if a.Trial == nil {
+			continue
+		}
+		v := a.View()
+		if _, ok := of[v]; !ok {
+			views = append(views, v)
+		}
+		of[v] = append(of[v], a)
+	}
+	for _, v := range views {
+		add(rowOf(v), of[v])
+	}
+	return c
+}
+
+// of returns the index of an action, -1 if the graph does not have it.
+func (c *counts) of(a *layout.Action) int {
+	if i := a.Index(); c.index == nil && i < len(c.graph.Actions) && c.graph.Actions[i] == a {
+		return i
+	}
+	return c.named(a.Name)
+}
+
+// at returns the index of an action by its name in digits, -1 if the graph does not have it.
+func (c *counts) at(text string) int {
+	var name layout.Name
+	if name.UnmarshalText([]byte(text)) != nil {
+		return -1
+	}
+	return c.named(name)
+}
+
+func (c *counts) named(name layout.Name) int {
+	if c.index != nil {
+		if i, ok := c.index[name]; ok {
+			return i
+		}
+		return -1
+	}
+	if a := c.graph.Action(name); a != nil {
+		return a.Index()
+	}
+	return -1
+}
+
+// blocked reports whether an input of an action failed or cannot be computed.
+func (c *counts) blocked(a *layout.Action) bool {
+	return slices.ContainsFunc(a.Inputs, func(in *layout.Action) bool {
+		i := c.of(in)
+		return i >= 0 && (c.state[i] == broken || c.state[i] == skipped)
+	})
+}
+
+// set sets what has become of an action.
+func (c *counts) set(i int, to state) {
+	was := c.state[i]
+	if was == to {
+		return
+	}
+	c.state[i] = to
+	count(&c.stages[c.kind[i]].Actions, was, -1)
+	count(&c.stages[c.kind[i]].Actions, to, 1)
+	for _, t := range c.trials[i] {
+		trials := &c.rows[c.row[t]].Trials
+		count(trials, c.trial(t), -1)
+		if was == finished {
+			c.left[t]++
+		}
+		if to == finished {
+			c.left[t]--
+		}
+		if was == broken {
+			c.failed[t]--
+		}
+		if to == broken {
+			c.failed[t]++
+		}
+		count(trials, c.trial(t), 1)
+	}
+}
+
+// trial returns what has become of a trial.
+func (c *counts) trial(t int) state {
+	switch {
+	case c.left[t] == 0:
+		return finished
+	case c.failed[t] > 0:
+		return broken
+	}
+	return waiting
+}
+
+// count adds n to the count of a state.
+func count(c *Counts, s state, n int) {
+	switch s {
+	case finished:
+		c.Done += n
+	case broken:
+		c.Failed += n
+	case skipped:
+		c.Skipped += n
+	}
+}
+
+// with returns the counts, with those of the actions that run. An action that failed before
+// and is tried again counts as running only.
+func (c *counts) with(running map[int]bool) (actions Counts, stages []Stage, rows []Row) {
+	stages, rows = append([]Stage{}, c.stages...), append([]Row{}, c.rows...)
+	trials := map[int]bool{}
+	for i := range running {
+		s := &stages[c.kind[i]].Actions
+		s.Running++
+		count(s, c.state[i], -1)
+		for _, t := range c.trials[i] {
+			if r := &rows[c.row[t]].Trials; !trials[t] {
+				trials[t] = true
+				r.Running++
+				count(r, c.trial(t), -1)
+			}
+		}
+	}
+	for _, s := range stages {
+		actions.Total += s.Actions.Total
+		actions.Done += s.Actions.Done
+		actions.Running += s.Actions.Running
+		actions.Failed += s.Actions.Failed
+		actions.Skipped += s.Actions.Skipped
+	}
+	return actions, stages, rows
+}
+
+// rowOf returns the row of a view, "ROW@seed".
+func rowOf(view string) string {
+	for i := len(view) - 1; i >= 0; i-- {
+		if view[i] == '@' {
+			return view[:i]
+		}
+	}
+	return view
+}
