@@ -174,8 +174,8 @@ func TestTerminalWorkers(t *testing.T) {
 		cmd.Env = append(os.Environ(), "ABLATE_PJRT_PLUGIN="+path, "TERM=xterm", "NO_COLOR=1", "CI=")
 		return startOnTerminal(t, 100, 24, cmd)
 	}
-	const pretrains = `^  \S+:\d+  pretrain  +pretrained@1 +\d+:\d\d  step \d+/2000 · loss \d\.\d+ · \d+/s`
-	run := start("run", "mini", "--only", "pretrained", "--set", "model.shapes.steps=2000", "--backend", "xla:cpu", "-j", "1",
+	const pretrains = `^  \S+:\d+  pretrain  +pretrained@1 +\d+:\d\d  step \d+/5000 · loss \d\.\d+ · \d+/s`
+	run := start("run", "mini", "--only", "pretrained", "--set", "model.shapes.steps=5000", "--backend", "xla:cpu", "-j", "1",
 		"--launcher", "command", "--workers", "2", "--template", "sh -c {worker:q}")
 	if frame := run.sees(t, pretrains); !regexp.MustCompile(`^.* INF computing by workers elsewhere(?s:.*)\nmini\S*  \d+ of \d+ stages · .*2 command workers · \d:\d\d\n`).MatchString(frame) {
 		t.Errorf("a run with a launcher shows\n%s", frame)
