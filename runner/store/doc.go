@@ -9,6 +9,8 @@
 //	artifacts/ab/abcd…/manifest   one line per file: digest, size, path
 //	artifacts/ab/abcd…/files/…    the files, read-only
 //	studies/NAME/study.json       the study and its module, and the backend of its last run
+//	studies/NAME/found-CLASS      what a run found, and how its files looked (runner/lookup)
+//	studies/NAME/conclusion.json  of what tables and report were made, and what the run printed (runner/result)
 //	studies/NAME/roots            the actions that the study needs, so that others can be removed
 //	studies/NAME/events/PROCESS.jsonl  journal: the attempts of one process at actions
 //	studies/NAME/…                tables, report and logs of a study
