@@ -214,7 +214,16 @@ func Left(t *compare.Table) string {
 	return ""
 }
 
-// Incomplete returns a sentence on why an arm has no effects.
-func Incomplete(arm string) string {
-	return fmt.Sprintf("No main effects for %q: some combinations of its axes are left out or stopped early, or two of them are one trial.", arm)
+// Incomplete returns a sentence on why an arm of a table has no effects.
+func Incomplete(t *compare.Table, arm string) string {
+	return fmt.Sprintf("No main effects for %q: some combinations of its axes are %s, or two of them are one trial.", arm, Missing(t))
+}
+
+// Missing says why combinations of axes have no values: "left out", or, where rows were
+// stopped, "left out or stopped early".
+func Missing(t *compare.Table) string {
+	if slices.ContainsFunc(t.Rows, func(r compare.Row) bool { return r.Stopped != nil }) {
+		return "left out or stopped early"
+	}
+	return "left out"
 }

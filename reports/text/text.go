@@ -454,7 +454,7 @@ func summary(t *compare.Table) []string {
 		}
 	}
 	if without != nil {
-		out = append(out, fmt.Sprintf("No main effects for %s: some combinations of their axes are left out or stopped early, or two are one trial.", strings.Join(without, ", ")))
+		out = append(out, fmt.Sprintf("No main effects for %s: some combinations of their axes are %s, or two are one trial.", strings.Join(without, ", "), format.Missing(t)))
 	}
 	return out
 }
