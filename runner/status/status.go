@@ -26,13 +26,14 @@ type Status struct {
 // Counts are numbers of actions or trials.
 type Counts struct {
 	Total   int `json:"total"`
-	Done    int `json:"done"`    // their results are in the store
-	Running int `json:"running"` // a live process computes them, or an action of the trial
-	Failed  int `json:"failed"`  // they failed, or an action of the trial
+	Done    int `json:"done"`              // their results are in the store
+	Running int `json:"running"`           // a live process computes them, or an action of the trial
+	Failed  int `json:"failed"`            // they failed, or an action of the trial
+	Stopped int `json:"stopped,omitempty"` // trials that were stopped early (halving); they are not among those that are done
 }
 
-// Left returns how many are neither done nor failed.
-func (c Counts) Left() int { return c.Total - c.Done - c.Failed }
+// Left returns how many are neither done, nor stopped, nor failed.
+func (c Counts) Left() int { return c.Total - c.Done - c.Stopped - c.Failed }
 
 // Row is a row of the table.
 type Row struct {
@@ -129,7 +130,9 @@ func (s *Status) rows(p project.Project, found *lookup.Found, running map[*layou
 			failed = failed || bad
 		}
 		switch {
-		case done:
+		case done && v.Stopped:
+			c.Stopped++
+		case done && !v.Cut: // a trial that is cut waits until it is decided whether its row stops
 			c.Done++
 		case runs:
 			c.Running++
