@@ -147,7 +147,11 @@ func (b *builder) pretrained(a *Answer, m Metric, base int) {
 	defer func() { b.t.Notes = b.t.Notes[:notes] }()
 	var all []*measured
 	var rows []int
+	untested := 0
 	for i, r := range b.t.Rows {
+		if r.Stopped != nil && r.InAnswer() {
+			untested++
+		}
 		if _, _, differ := b.counts(m, b.rows[i].views, b.rows[base].views); i == base || differ || !r.InAnswer() && r.Label != b.t.Reference {
 			continue
 		}
@@ -160,9 +164,9 @@ func (b *builder) pretrained(a *Answer, m Metric, base int) {
 	for i, d := range all {
 		p[i] = d.P(0)
 	}
-	out := &Pretrained{Row: b.t.Rows[base].Label, Family: len(all)}
+	out := &Pretrained{Row: b.t.Rows[base].Label, Family: len(all) + untested}
 	var best []Named
-	for i, c := range stats.Holm(p, alpha) {
+	for i, c := range stats.Holm(withUntested(p, untested), alpha)[:len(all)] {
 		d := all[i]
 		bounds := d.interval(c.Level, true)
 		n := Named{Row: b.t.Rows[rows[i]].Label, Metric: Difference{Cell: b.show(*d, true), P: &p[i], PCorrected: &c.P, Corrected: &bounds, Significant: c.P < alpha, measured: *d}}

@@ -83,6 +83,7 @@ type Row struct {
 	Control     bool                  `json:"control,omitempty"`
 	Candidate   bool                  `json:"candidate,omitempty"` // a point of an arm of which one is selected, over the seeds of the selection
 	Picked      *Picked               `json:"picked,omitempty"`    // how the point of this row was selected
+	Stopped     *Stopped              `json:"stopped,omitempty"`   // how the row was stopped early; absent for others
 	Trials      []string              `json:"trials"`
 	Seeds       []string              `json:"seeds"`              // one for each trial
 	SameAs      string                `json:"sameAs,omitempty"`   // label of an earlier row that has all trials of this row
@@ -372,6 +373,10 @@ func (b *builder) row(r, reference *grouped, compared bool, first map[string]int
 		if _, ok := first[id]; !ok {
 			first[id] = len(b.t.Rows)
 		}
+	}
+	if row.Stopped = b.stopped(r); row.Stopped != nil {
+		b.t.Rows = append(b.t.Rows, row)
+		return
 	}
 	// The row may be the reference itself, with some of its seeds.
 	same := slices.ContainsFunc(r.views, func(v int) bool {

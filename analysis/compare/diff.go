@@ -418,7 +418,7 @@ func (x *differ) test(rows []DiffRow) int {
 			}
 		}
 	}
-	x.holm(family, metrics)
+	x.holm(family, metrics, 0)
 	index := map[string]int{}
 	for i, r := range rows {
 		if index[r.Row] = i; r.SameAs != "" {

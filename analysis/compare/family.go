@@ -107,12 +107,21 @@ func (b *builder) correct() {
 			}
 		}
 	}
-	b.t.Family = len(family)
+	untested := 0
+	for _, m := range b.t.Metrics {
+		if m.Primary {
+			untested += b.untested()
+		}
+	}
+	b.t.Planned += untested
+	if b.t.Family = len(family); b.t.Family > 0 {
+		b.t.Family += untested
+	}
 	differences, metrics := make([]*Difference, len(family)), make([]string, len(family))
 	for i, e := range family {
 		differences[i], metrics[i] = e.d, e.metric
 	}
-	b.holm(differences, metrics)
+	b.holm(differences, metrics, untested)
 	b.states(family)
 	for _, m := range b.t.Metrics {
 		all := byMetric[m.Name]
@@ -131,8 +140,8 @@ func (b *builder) correct() {
 
 // holm corrects the tests of a family of differences: those of a difference and, where the
 // study declares a size that matters, those of equivalence. metrics has the metric of each
-// difference.
-func (b *builder) holm(family []*Difference, metrics []string) {
+// difference. The family has further comparisons that were not made.
+func (b *builder) holm(family []*Difference, metrics []string, untested int) {
 	differs, equivalent := make([]float64, len(family)), make([]float64, len(family))
 	for i, d := range family {
 		differs[i], equivalent[i] = *d.P, 1
@@ -141,8 +150,8 @@ func (b *builder) holm(family []*Difference, metrics []string) {
 			equivalent[i] = d.measured.Equivalent(low, high)
 		}
 	}
-	same := stats.Holm(equivalent, alpha)
-	for i, c := range stats.Holm(differs, alpha) {
+	same := stats.Holm(withUntested(equivalent, untested), alpha)
+	for i, c := range stats.Holm(withUntested(differs, untested), alpha)[:len(family)] {
 		d := family[i]
 		bounds := d.measured.interval(c.Level, true)
 		d.PCorrected, d.Corrected, d.Significant, d.Equivalent = &c.P, &bounds, c.P < alpha, same[i].P < alpha
@@ -314,5 +323,6 @@ func (b *builder) singled(m Metric, top int, in []int) bool {
 		}
 		p = append(p, d.P(0))
 	}
-	return !slices.ContainsFunc(stats.Holm(p, alpha), func(c stats.Corrected) bool { return c.P >= alpha })
+	corrected := stats.Holm(withUntested(p, b.untested()), alpha)[:len(p)]
+	return !slices.ContainsFunc(corrected, func(c stats.Corrected) bool { return c.P >= alpha })
 }

@@ -35,6 +35,7 @@ const (
 	NoPick       Kind = "no pick"      // no point of the arm Names[0] is selected yet, because some have no result
 	Looked       Kind = "looks"        // the study is sequential, with looks at the numbers of seeds Names
 	Unsettled    Kind = "unsettled"    // more seeds may settle the comparisons of the rows Names
+	StoppedEarly Kind = "stopped"      // N of Of rows were stopped early, by their proxy
 	Moderated    Kind = "moderated"    // standard deviations of differences are moderated over rows
 )
 
@@ -113,6 +114,15 @@ func (b *builder) general() {
 		if open := b.t.Unsettled(nil); open != nil {
 			b.note(Note{Kind: Unsettled, Names: open})
 		}
+	}
+	stopped := 0
+	for _, r := range b.t.Rows {
+		if r.Stopped != nil {
+			stopped++
+		}
+	}
+	if stopped > 0 {
+		b.note(Note{Kind: StoppedEarly, N: stopped, Of: len(b.t.Rows)})
 	}
 	if b.fewSeeds != "" {
 		b.note(Note{Kind: FewSeeds, Names: []string{b.fewSeeds}})

@@ -58,8 +58,8 @@ type Effect struct {
 	measured measured
 }
 
-// Incomplete is the Note of a sweep without effects: points are left out, or two of them are
-// the same trial.
+// Incomplete is the Note of a sweep without effects: points are left out or stopped early, or
+// two of them are the same trial.
 const Incomplete = "incomplete"
 
 // sweeps finds the effects of every arm with more than one point.
@@ -118,7 +118,9 @@ func (b *builder) sweep(arm string, rows []int) Sweep {
 	for _, f := range s.Factors {
 		points *= len(f.Levels)
 	}
-	if points != len(rows) || len(s.Factors) == 0 {
+	// Effects over the points that are left would be those of points that the proxy chose.
+	stopped := slices.ContainsFunc(rows, func(i int) bool { return b.t.Rows[i].Stopped != nil })
+	if points != len(rows) || len(s.Factors) == 0 || stopped {
 		s.Note = Incomplete
 		return s
 	}

@@ -79,6 +79,9 @@ func New(study string, made Made, t *compare.Table, metrics []string) (*Baseline
 		better[m.Name], of[m.Name] = m.Better, m.Range
 	}
 	for _, r := range t.Rows {
+		if r.Stopped != nil { // it has no values
+			continue
+		}
 		out := BaselineRow{Arm: r.Arm, Row: r.Label, Trials: map[string]string{}, Metrics: map[string]BaselineCell{}}
 		for i, s := range r.Seeds {
 			out.Trials[s] = r.Trials[i]

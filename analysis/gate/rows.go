@@ -50,11 +50,14 @@ func (c *checker) whole(b *Baseline, t *compare.Table) {
 		}
 		f := Value{Arm: r.Arm, Row: r.Label, Verdict: Added}
 		c.r.Added = append(c.r.Added, r.Label)
+		if r.Stopped != nil {
+			f.Reason = fmt.Sprintf("the row was stopped after step %d, by its proxy", r.Stopped.Step)
+		}
 		for _, s := range r.Seeds {
 			switch {
 			case !c.selected(r.Arm, r.Label):
 				f.Verdict = Unchecked
-			case c.seed(s) && !c.ran(r, s):
+			case c.seed(s) && !c.ran(r, s) && r.Stopped == nil:
 				f.Verdict, f.Reason = Missing, "the row is new, and has no result for seed "+s
 			}
 		}

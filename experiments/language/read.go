@@ -12,9 +12,9 @@ import (
 
 // study reads a whole study into s.
 func (r *reader) study(v cue.Value, s *Study, o Options) {
-	top := []string{"version", "title", "question", "base", "arms", "seeds", "compare", "gate"}
+	top := []string{"version", "title", "question", "base", "arms", "seeds", "compare", "halving", "gate"}
 	base := newPartial()
-	var compare, gate, written cue.Value
+	var compare, halving, gate, written cue.Value
 	hasSeeds := false
 	for _, f := range r.fields(v, "", "a study", top...) {
 		switch f.name {
@@ -32,6 +32,9 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 			s.Seeds, hasSeeds = r.seeds(f.value, "seeds"), true
 		case "compare":
 			compare = f.value
+		case "halving":
+			halving = f.value
+			s.Halving = r.halving(f.value)
 		case "gate":
 			gate = f.value
 		default:
@@ -68,6 +71,11 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 	stated := r.expand(s, base, arms)
 	r.compare(s, compare, arms)
 	s.Confounded = s.confounded(stated)
+	if s.Halving != nil {
+		if r.halved(halving, s, arms); len(r.m.list) == 0 {
+			s.rungs()
+		}
+	}
 	s.Gate = r.gate(gate)
 }
 

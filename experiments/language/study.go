@@ -53,6 +53,7 @@ type Study struct {
 	Contrasts  [][2]string        // further pairs of rows to compare, by label: the first minus the second
 	Looks      []int              // numbers of seeds of the interim analyses of 'run --until'; nil where the number is fixed. Seeds and Views are those of the last look
 	Precise    map[string]float64 // by metric, the width of intervals at which 'run --until precise' stops
+	Halving    *Halving           // when rows stop early; nil where all run to their end
 	Prompts    string             // fixed or sampled; empty: decided by the source of the prompts
 	Imported   *Imported          // the source of imported results; nil for a study that this program runs
 	Gate       []Gate             // metrics that 'ablate check' compares with a baseline, in the study's order
@@ -154,6 +155,23 @@ type View struct {
 	Arm   string
 	Point []AxisValue
 	Trial Trial
+
+	// Rungs are the numbers of steps of the fine-tuning at which the proxy is measured to
+	// decide whether the view's row stops; nil where the row cannot stop. Views of one trial
+	// have the same rungs.
+	Rungs []int
+	// Cut is true where the fine-tuning ends at the last of Rungs: the row has stopped there,
+	// which Stopped then says, or is not decided yet. Both are false as the study is loaded.
+	Cut, Stopped bool
+}
+
+// StoppedAt returns the number of steps after which the view's row was stopped, and false if
+// it was not.
+func (v View) StoppedAt() (int, bool) {
+	if !v.Stopped {
+		return 0, false
+	}
+	return v.Rungs[len(v.Rungs)-1], true
 }
 
 // String returns "ARM[axis=value,…]@seed", or "ARM@seed" for a point without axes.

@@ -1,7 +1,9 @@
 package finetune
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -206,5 +208,67 @@ func TestResumeInAnotherProcess(t *testing.T) {
 	}
 	if err := checkpoint.WriteFile(filepath.Join(dir, "weights"), w); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestSegments: a training in segments, each of which goes on with the state at the end of the
+// one before, ends with the bytes of a training in one piece. A segment that is killed goes
+// on from its own state, and ends with the same state.
+func TestSegments(t *testing.T) {
+	net := tiny()
+	tl, m := tools(t, net), model(net)
+	for name, j := range resumable(net) {
+		whole, err := Run(t.Context(), tl, m, j)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		dir := t.TempDir()
+		file := func(name string, step int) string { return filepath.Join(dir, fmt.Sprint(name, step)) }
+		from := 0
+		var last *Tuned
+		for _, until := range []int{1, 3, 5, 0} {
+			part := j
+			part.Segment = train.Segment{Until: until}
+			if from > 0 {
+				part.Segment.From = file("state", from)
+			}
+			if until > 0 {
+				part.Segment.To = file("state", until)
+			}
+			if last, err = Run(t.Context(), tl, m, part); err != nil {
+				t.Fatalf("%s, from %d to %d: %v", name, from, until, err)
+			}
+			if until > from+1 { // again, killed after its first step
+				part.Segment.To = file("again", until)
+				part.Resume = train.Resume{File: file("resume", until), Due: func(n int) bool { return n == from+1 }}
+				part.Checkpoints, part.Checkpoint = part.Steps, func(step int, _ *Tuned) error {
+					if step == from+2 {
+						return errKilled
+					}
+					return nil
+				}
+				if _, err := Run(t.Context(), tl, m, part); !errors.Is(err, errKilled) {
+					t.Fatalf("%s: %v", name, err)
+				}
+				part.Checkpoint, part.Resume.Due = nil, nil
+				resumed := 0
+				part.Resume.Resumed = func(n int) { resumed = n }
+				if _, err := Run(t.Context(), tl, m, part); err != nil || resumed != from+1 {
+					t.Fatalf("%s: resumed at %d, %v", name, resumed, err)
+				}
+				a, errA := os.ReadFile(file("state", until))
+				b, errB := os.ReadFile(file("again", until))
+				if errA != nil || errB != nil || !bytes.Equal(a, b) {
+					t.Errorf("%s: the state after step %d differs if the segment was killed; %v, %v", name, until, errA, errB)
+				}
+			}
+			from = until
+		}
+		if d := distance(whole.Weights, last.Weights); d != 0 || len(last.Weights) != len(whole.Weights) {
+			t.Errorf("%s: in segments, its weights differ by %v", name, d)
+		}
+		if d := cmp.Diff(whole.Curve, last.Curve); d != "" {
+			t.Errorf("%s: curve (-whole +segments)\n%s", name, d)
+		}
 	}
 }

@@ -57,6 +57,7 @@ type Job struct {
 	Host        []any
 
 	Resume   train.Resume
+	Segment  train.Segment // a part of the training, to whose end Run trains; the zero value is all of it
 	Progress func(train.Report)
 }
 
@@ -64,7 +65,7 @@ type Job struct {
 type Tuned struct {
 	Updates nn.Values    // the low-rank updates; nil where all weights were trained
 	Weights nn.Values    // of the trained part, with low-rank updates added at the end; nil before, if there are updates
-	Curve   *train.Curve // of the whole training; nil before its end
+	Curve   *train.Curve // from the first step on; nil before the end
 }
 
 // check returns an error for settings that the kind of method does not support.
@@ -172,7 +173,7 @@ func (u *training) condRow(prompt int) []float32 { return u.cond[prompt*u.width 
 // loop takes the steps and returns the fine-tuned model.
 func (u *training) loop(ctx context.Context, host any, batch func(ctx context.Context, step int) (train.Inputs, train.Options, []float64, error)) (*Tuned, error) {
 	l := train.Loop{Trainer: u.trainer, State: u.state, Steps: u.Steps, Batch: batch, Further: further, Host: append([]any{host}, u.Host...),
-		Resume: u.Resume, Progress: u.Progress,
+		Resume: u.Resume, Segment: u.Segment, Progress: u.Progress,
 		After: func(step int) error {
 			if u.Checkpoint == nil || !ends(step, u.Steps, u.Checkpoints) {
 				return nil

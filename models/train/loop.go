@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/gob"
 	"errors"
 	"fmt"
 	"hash"
@@ -37,10 +36,12 @@ type Loop struct {
 	Further []string
 	// After, if set, is called after each step.
 	After func(step int) error
-	// Host are pointers to the data that Batch and After keep from step to step, for
-	// encoding/gob. They are saved and restored with the rest of the state.
+	// Host are pointers to the data that Batch and After keep from step to step: structs,
+	// slices and maps without unexported fields. They are saved and restored with the rest of
+	// the state.
 	Host   []any
 	Resume Resume
+	Segment
 	// Progress, if set, is called before the first step, after it, and at each point of the
 	// curve.
 	Progress func(Report)
@@ -62,7 +63,7 @@ type Report struct {
 // report calls Progress.
 func (l *Loop) report(r Report) {
 	if l.Progress != nil {
-		r.Total = l.Steps
+		r.Total = l.end()
 		l.Progress(r)
 	}
 }
@@ -101,6 +102,15 @@ type Resume struct {
 	Discard func(err error)
 }
 
+// A Segment is a part of a training, which other processes may go on with. The zero value is
+// the whole training. Segments that follow each other end with the same bytes as a training
+// in one piece.
+type Segment struct {
+	From  string // file of the state with which it begins; empty: at the first step
+	Until int    // number of steps after which it ends; 0: after the last step
+	To    string // file for the state at its end; empty: none
+}
+
 // Member returns the Resume of one of several trainings of an action, which saves its state
 // at its end too, so that a resumed action does not repeat finished trainings.
 func (r Resume) Member(i, steps int) Resume {
@@ -131,12 +141,12 @@ func (l *Loop) run(ctx context.Context) (*Curve, error) {
 	}
 	drawing, done := grace.Extend(ctx, l.Resume.Grace)
 	defer done()
-	every, saved := spacing(l.Steps), from
+	every, saved, end := spacing(l.Steps), from, l.end()
 	l.report(Report{Step: from, Compiling: l.Trainer.Compiled() == 0})
-	for step := from; step < l.Steps; step++ {
+	for step := from; step < end; step++ {
 		if ctx.Err() != nil {
 			if l.Resume.File != "" && l.Resume.Grace > 0 && step > saved {
-				if err := l.save(step); err != nil {
+				if err := l.save(l.Resume.File, step); err != nil {
 					return nil, errors.Join(context.Cause(ctx), err)
 				}
 			}
@@ -173,7 +183,7 @@ func (l *Loop) run(ctx context.Context) (*Curve, error) {
 			}
 		}
 		if l.Resume.File != "" && l.Resume.Due != nil && l.Resume.Due(step+1) {
-			if err := l.save(step + 1); err != nil {
+			if err := l.save(l.Resume.File, step+1); err != nil {
 				return nil, err
 			}
 			saved = step + 1
@@ -182,7 +192,18 @@ func (l *Loop) run(ctx context.Context) (*Curve, error) {
 			return nil, err
 		}
 	}
+	if l.To != "" {
+		return l.curve, l.save(l.To, end)
+	}
 	return l.curve, nil
+}
+
+// end returns the number of steps after which the loop ends.
+func (l *Loop) end() int {
+	if l.Until > 0 {
+		return min(l.Until, l.Steps)
+	}
+	return l.Steps
 }
 
 // begin sets what a training has before its first step, except its state.
@@ -236,11 +257,11 @@ func (s *State) groups() map[string]*[]*tensors.Tensor {
 	return map[string]*[]*tensors.Tensor{"params.": &s.params, "first.": &s.first, "second.": &s.second, "average.": &s.average, "sum.": &s.sum}
 }
 
-// save writes the whole state, after so many steps. It copies no array: the digest is computed
+// save writes the whole state into a file, after so many steps. It copies no array: the digest is computed
 // of the bytes as they are written, and the state may change when save returns. Another
 // goroutine makes the file durable and then gives it its name, so that the training goes on
 // while the disk writes; until then, the state that was saved before is there.
-func (l *Loop) save(step int) error {
+func (l *Loop) save(to string, step int) error {
 	if err := l.published(true); err != nil {
 		return err
 	}
@@ -268,20 +289,20 @@ func (l *Loop) save(step int) error {
 			put("set."+name+".", l.Trainer.frozen[name], s.frozen[name])
 		}
 	}
-	var host bytes.Buffer
-	e := gob.NewEncoder(&host)
+	var host []byte
 	for _, x := range append([]any{&p}, l.Host...) {
-		if err := e.Encode(x); err != nil {
+		var err error
+		if host, err = encode(host, x); err != nil {
 			return fmt.Errorf("saving a training: %w", err)
 		}
 	}
-	add(hostName, []int{host.Len()}, "U8", host.Len(), func(use func([]byte) error) error { return use(host.Bytes()) })
+	add(hostName, []int{len(host)}, "U8", len(host), func(use func([]byte) error) error { return use(host) })
 	// The digest's place is among the other tensors, before some of those that it is of.
 	file[digestName] = checkpoint.Source{DType: "U8", Shape: []int{sha256.Size}, Write: func(w io.Writer) error {
 		_, err := w.Write(make([]byte, sha256.Size))
 		return err
 	}}
-	pending, err := checkpoint.Prepare(l.Resume.File, file)
+	pending, err := checkpoint.Prepare(to, file)
 	if err != nil {
 		return err
 	}
@@ -319,31 +340,48 @@ func (l *Loop) published(wait bool) error {
 	return err
 }
 
-// load restores a saved state, if there is one, and returns its number of steps.
+// load restores the state that this loop saved, else the one with which its segment begins,
+// and returns its number of steps.
 func (l *Loop) load() (int, error) {
-	if l.Resume.File == "" {
+	if l.Resume.File != "" {
+		step, err := l.read(l.Resume.File)
+		if err == nil {
+			if l.Resume.Resumed != nil {
+				l.Resume.Resumed(step)
+			}
+			return step, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("%w (remove it to begin again)", err)
+			if l.Resume.Discard == nil {
+				return 0, err
+			}
+			l.Resume.Discard(err)
+			if err := os.RemoveAll(l.Resume.File); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if l.From == "" {
 		return 0, nil
 	}
-	file, err := checkpoint.ReadFile(l.Resume.File)
+	return l.read(l.From)
+}
+
+// read restores the state of a file and returns its number of steps.
+func (l *Loop) read(name string) (int, error) {
+	file, err := checkpoint.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
+		return 0, err
 	}
 	var step int
 	if err == nil {
 		step, err = l.restore(file)
 	}
-	if err == nil {
-		if l.Resume.Resumed != nil {
-			l.Resume.Resumed(step)
-		}
-		return step, nil
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w: %w", name, ErrState, err)
 	}
-	err = fmt.Errorf("%s: %w: %w (remove it to begin again)", l.Resume.File, ErrState, err)
-	if l.Resume.Discard == nil {
-		return 0, err
-	}
-	l.Resume.Discard(err)
-	return 0, os.RemoveAll(l.Resume.File)
+	return step, nil
 }
 
 // restore takes the state of a file and returns its number of steps. If it returns an error,
@@ -353,20 +391,20 @@ func (l *Loop) restore(file map[string]checkpoint.Tensor) (int, error) {
 		return 0, errors.New("its digest does not match: it is damaged")
 	}
 	var p progress
-	d := gob.NewDecoder(bytes.NewReader(file[hostName].Data))
-	if err := d.Decode(&p); err != nil {
+	rest, err := decode(file[hostName].Data, &p)
+	if err != nil {
 		return 0, err
 	}
 	if p.Name != l.Trainer.Name() || p.Steps != l.Steps {
 		return 0, fmt.Errorf("it is of a training of %d steps of %s, and this one has %d steps of %s", p.Steps, p.Name, l.Steps, l.Trainer.Name())
 	}
-	if p.Curve == nil || len(p.Curve.Metrics) != len(l.curve.Metrics) || len(p.Sums) != len(l.sums) || p.Step < 0 || p.Step > l.Steps {
-		return 0, fmt.Errorf("it was saved after %d of %d steps", p.Step, l.Steps)
+	if p.Curve == nil || len(p.Curve.Metrics) != len(l.curve.Metrics) || len(p.Sums) != len(l.sums) || p.Step < 0 || p.Step > l.end() {
+		return 0, fmt.Errorf("it was saved after %d of %d steps", p.Step, l.end())
 	}
-	host := make([]reflect.Value, len(l.Host)) // zero values, because gob does not encode these
+	host := make([]reflect.Value, len(l.Host))
 	for i, x := range l.Host {
 		host[i] = reflect.New(reflect.TypeOf(x).Elem())
-		if err := d.DecodeValue(host[i]); err != nil {
+		if rest, err = decode(rest, host[i].Interface()); err != nil {
 			return 0, err
 		}
 	}

@@ -71,10 +71,28 @@ func Note(n compare.Note) string {
 		return "The study may stop after " + list + " seeds: p values and intervals hold over all of these looks, so that stopping early costs no false alarms."
 	case compare.Unsettled:
 		return "More seeds may settle the comparisons of: " + strings.Join(n.Names, "; ") + " ('ablate run --until significant' adds them)."
+	case compare.StoppedEarly:
+		return fmt.Sprintf("%d of %s stopped early, because others had a higher proxy at that step. They have no values, and tests are corrected for them as for rows that were compared. The rows that went on were chosen by their proxy, so that their proxy values are biased upwards.", n.N, are(n.Of, "row"))
 	case compare.Moderated:
 		return "Standard deviations of differences are moderated over the rows of a metric (after Smyth 2004)."
 	}
 	return string(n.Kind)
+}
+
+// are returns "1 row was" or "3 rows were".
+func are(n int, of string) string {
+	if n == 1 {
+		return "1 " + of + " was"
+	}
+	return Count(n, of) + " were"
+}
+
+// Stopped describes how a row was stopped early.
+func Stopped(s compare.Stopped) string {
+	if s.Proxy == nil {
+		return fmt.Sprintf("stopped at step %d", s.Step)
+	}
+	return fmt.Sprintf("stopped at step %d (proxy %s)", s.Step, Number(0, *s.Proxy))
 }
 
 // Levels returns a sentence on what a table's intervals over seeds generalize to, "" if
@@ -196,7 +214,16 @@ func Left(t *compare.Table) string {
 	return ""
 }
 
-// Incomplete returns a sentence on why an arm has no effects.
-func Incomplete(arm string) string {
-	return fmt.Sprintf("No main effects for %q: some combinations of its axes are left out, or two of them are one trial.", arm)
+// Incomplete returns a sentence on why an arm of a table has no effects.
+func Incomplete(t *compare.Table, arm string) string {
+	return fmt.Sprintf("No main effects for %q: some combinations of its axes are %s, or two of them are one trial.", arm, Missing(t))
+}
+
+// Missing says why combinations of axes have no values: "left out", or, where rows were
+// stopped, "left out or stopped early".
+func Missing(t *compare.Table) string {
+	if slices.ContainsFunc(t.Rows, func(r compare.Row) bool { return r.Stopped != nil }) {
+		return "left out or stopped early"
+	}
+	return "left out"
 }

@@ -372,7 +372,12 @@ func (g *grid) order() {
 // level returns the cell of a row's value of a metric.
 func (v *view) level(m compare.Metric, r compare.Row) cell {
 	c, ok := r.Cells[m.Name]
-	if !ok {
+	switch {
+	case r.Stopped != nil && m.Name == "proxy" && r.Stopped.Proxy != nil:
+		return cell{Text: "stopped", Below: fmt.Sprintf("%s at step %d", format.Number(m.Digits, *r.Stopped.Proxy), r.Stopped.Step)}
+	case r.Stopped != nil:
+		return cell{Text: "stopped", Below: fmt.Sprintf("at step %d", r.Stopped.Step)}
+	case !ok:
 		return cell{Text: "no result"}
 	}
 	return cell{Value: fmt.Sprint(c.Mean), Text: format.Number(m.Digits, c.Mean), Below: format.Spread(m.Digits, c), Notes: v.particular(c.Notes), Strong: m.Best == r.Label}

@@ -79,6 +79,9 @@ func (v *view) Pictured() bool { return !v.Imported || v.Samples.Rows() > 0 }
 
 // summary returns a row's alignment and fidelity in a line.
 func summary(t *compare.Table, r compare.Row) string {
+	if r.Stopped != nil {
+		return format.Stopped(*r.Stopped)
+	}
 	var parts []string
 	for _, m := range t.Metrics {
 		if c, ok := r.Cells[m.Name]; ok && (m.Name == "alignment" || m.Name == "proxy" || m.Name == "fidelity.recall") {

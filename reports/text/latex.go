@@ -3,6 +3,7 @@ package text
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"ablate/analysis/compare"
@@ -102,6 +103,10 @@ func latexLevels(t *compare.Table, metrics []compare.Metric, notes *marks) [][]l
 	rows := [][]latexCell{head}
 	for _, r := range t.Rows {
 		row := []latexCell{{text: latex(format.Label(r))}}
+		if r.Stopped != nil && len(metrics) > 0 {
+			rows = append(rows, slices.Concat(row, []latexCell{{text: latex(format.Stopped(*r.Stopped))}}, slices.Repeat([]latexCell{{text: "--"}}, len(metrics)-1)))
+			continue
+		}
 		for _, m := range metrics {
 			c, ok := r.Cells[m.Name]
 			if !ok {

@@ -18,6 +18,7 @@ const (
 	effectLine     = "effect"     // effect of an axis of an arm
 	frontLine      = "front"      // a metric of a row over the seeds that all rows of the front share
 	collapseLine   = "collapse"   // share of a row's seeds that have collapsed
+	stoppedLine    = "stopped"    // proxy of a row when it was stopped early
 )
 
 // line is a line of a long table: an estimate with its tests.
@@ -43,7 +44,7 @@ type longColumn struct {
 
 // longColumns are the columns before and after the columns of the axes.
 var longColumns = [2][]longColumn{{
-	{"kind", table.String, "level, difference, contrast, effect, front or collapse", func(l line) any { return l.kind }},
+	{"kind", table.String, "level, difference, contrast, effect, front, collapse or stopped", func(l line) any { return l.kind }},
 	{"arm", table.String, "null for a contrast", func(l line) any { return text(l.arm) }},
 	{"row", table.String, "arm and point, as in the ablation table; null for an effect", func(l line) any { return text(l.row) }},
 	{"reference", table.String, "row that is subtracted; null if the line is not a difference of two rows", func(l line) any { return text(l.reference) }},
@@ -60,7 +61,12 @@ var longColumns = [2][]longColumn{{
 	{"metric", table.String, "name of the metric; null for a collapse", func(l line) any { return text(l.metric.Name) }},
 	{"primary", table.Bool, "the metric is tested for significance", func(l line) any { return l.metric.Primary }},
 	{"better", table.String, "better direction of the metric: higher or lower", func(l line) any { return text(l.metric.Better) }},
-	{"estimate", table.Float, "value in the metric's units", func(l line) any { return l.cell.Mean }},
+	{"estimate", table.Float, "value in the metric's units", func(l line) any {
+		if l.kind == stoppedLine {
+			return number(l.of.Stopped.Proxy)
+		}
+		return l.cell.Mean
+	}},
 	{"low", table.Float, "lower end of the 95% interval, which is not corrected", func(l line) any { return within(l.cell, l.cell.Low) }},
 	{"high", table.Float, "upper end of that interval", func(l line) any { return within(l.cell, l.cell.High) }},
 	{"interval", table.String, "source of the interval's variation: seeds, seeds and prompts, prompts or images; null if there is no interval", func(l line) any { return text(l.cell.Interval) }},
@@ -87,6 +93,9 @@ var longColumns = [2][]longColumn{{
 	{"front", table.Bool, "for the front: no other row has better means of both metrics", func(l line) any { return of(l.front, func(p *compare.FrontPoint) any { return p.On }) }},
 	{"distance", table.Float, "distance to the front: by how much both means would have to improve", func(l line) any { return of(l.front, func(p *compare.FrontPoint) any { return p.Distance }) }},
 	{"dominatedBy", table.String, "for the front: a row that is significantly better in both metrics", func(l line) any { return of(l.front, func(p *compare.FrontPoint) any { return text(p.DominatedBy) }) }},
+	{"stopped", table.Int, "number of steps after which the row was stopped early, with all its seeds; null if it was not", func(l line) any {
+		return of(l.of, func(r *compare.Row) any { return of(r.Stopped, func(s *compare.Stopped) any { return int64(s.Step) }) })
+	}},
 }}
 
 // Long returns everything that an ablation table has, with one line per estimate.
@@ -153,6 +162,9 @@ func longLines(t *compare.Table) []line {
 			if d, ok := r.Differences[m.Name]; ok {
 				add(differenceLine, m, d.Cell, &d)
 			}
+		}
+		if r.Stopped != nil {
+			add(stoppedLine, compare.Metric{Name: "proxy", Better: "higher"}, compare.Cell{N: len(r.Trials)}, nil)
 		}
 		if c := r.Collapse; c != nil {
 			add(collapseLine, compare.Metric{}, compare.Cell{Mean: c.Share, Low: c.Low, High: c.High, Interval: compare.OverSeeds, N: c.N}, nil)

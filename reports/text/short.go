@@ -90,7 +90,7 @@ func Short(w io.Writer, t *compare.Table, width int) error {
 	for _, n := range t.Notes {
 		switch n.Kind {
 		case compare.FewSeeds, compare.Environments, compare.Damaged, compare.Confounded, compare.ImportedFrom, compare.Guessed,
-			compare.Looked, compare.Unsettled, compare.PickedOn, compare.NoPick:
+			compare.Looked, compare.Unsettled, compare.PickedOn, compare.NoPick, compare.StoppedEarly:
 			wrap(&b, "", format.Note(n), width)
 		}
 	}
@@ -132,6 +132,10 @@ func short(t *compare.Table, metrics []compare.Metric, point func(compare.Row) s
 			continue
 		}
 		row := []string{r.Arm, point(r)}
+		if r.Stopped != nil && len(metrics) > 0 {
+			rows = append(rows, slices.Concat(row, []string{format.Stopped(*r.Stopped)}, make([]string, len(metrics)-1)))
+			continue
+		}
 		for _, m := range metrics {
 			v := "–"
 			if c, ok := r.Cells[m.Name]; ok {

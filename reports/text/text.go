@@ -110,6 +110,10 @@ func grid(t *compare.Table, metrics []compare.Metric, notes *marks) [][]string {
 	rows := [][]string{head}
 	for _, r := range t.Rows {
 		row := []string{format.Label(r)}
+		if r.Stopped != nil && len(metrics) > 0 {
+			rows = append(rows, slices.Concat(row, []string{format.Stopped(*r.Stopped)}, slices.Repeat([]string{"–"}, len(metrics)-1)))
+			continue
+		}
 		for _, m := range metrics {
 			c, ok := r.Cells[m.Name]
 			if !ok {
@@ -450,7 +454,7 @@ func summary(t *compare.Table) []string {
 		}
 	}
 	if without != nil {
-		out = append(out, fmt.Sprintf("No main effects for %s: some combinations of their axes are left out, or two are one trial.", strings.Join(without, ", ")))
+		out = append(out, fmt.Sprintf("No main effects for %s: some combinations of their axes are %s, or two are one trial.", strings.Join(without, ", "), format.Missing(t)))
 	}
 	return out
 }

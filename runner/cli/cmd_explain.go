@@ -28,8 +28,9 @@ const explainFormat = "ablate.explain/1"
 // explainDocument is what explain prints as JSON.
 type explainDocument struct {
 	head
-	View   string             `json:"view"`  // row and seed of the trial, "ROW@SEED"
-	Trial  string             `json:"trial"` // id of the trial
+	View  string `json:"view"`  // row and seed of the trial, "ROW@SEED"
+	Trial string `json:"trial"` // id of the trial
+	cutDocument
 	Stages []plan.Explanation `json:"stages"`
 }
 
@@ -70,9 +71,9 @@ func runExplain(ctx context.Context, g *globals, o explainOptions, path, trial s
 		return err
 	}
 	if o.json {
-		return printJSON(g.stdout, explainDocument{head{explainFormat}, v.String(), id.String(), list})
+		return printJSON(g.stdout, explainDocument{head{explainFormat}, v.String(), id.String(), cutOf(v), list})
 	}
-	fmt.Fprintf(g.stdout, "%s\ntrial %s\n", v, id)
+	fmt.Fprintf(g.stdout, "%s\ntrial %s\n%s", v, id, cutText(v))
 	for _, e := range list {
 		printExplanation(g.stdout, e, o.all)
 	}

@@ -31,8 +31,9 @@ const logsFormat = "ablate.logs/1"
 // logsDocument is what logs prints as JSON.
 type logsDocument struct {
 	head
-	View     string        `json:"view"`  // row and seed of the trial, "ROW@SEED"
-	Trial    string        `json:"trial"` // id of the trial
+	View  string `json:"view"`  // row and seed of the trial, "ROW@SEED"
+	Trial string `json:"trial"` // id of the trial
+	cutDocument
 	Attempts []logsAttempt `json:"attempts"`
 	Logs     []logsLog     `json:"logs"` // of stages that failed and have no result since
 }
@@ -105,7 +106,7 @@ func runLogs(ctx context.Context, g *globals, o logsOptions, path, trial string)
 	if err != nil {
 		return err
 	}
-	doc := logsDocument{head{logsFormat}, v.String(), v.Trial.ID().String(), []logsAttempt{}, []logsLog{}}
+	doc := logsDocument{head{logsFormat}, v.String(), v.Trial.ID().String(), cutOf(v), []logsAttempt{}, []logsLog{}}
 	for _, a := range actions {
 		id, ok := found.Next(a, class)
 		if out, done := found.Get(a); done {
@@ -132,7 +133,7 @@ func runLogs(ctx context.Context, g *globals, o logsOptions, path, trial string)
 	if o.json {
 		return printJSON(g.stdout, doc)
 	}
-	fmt.Fprintf(g.stdout, "%s\ntrial %s\n\n", doc.View, doc.Trial)
+	fmt.Fprintf(g.stdout, "%s\ntrial %s\n%s\n", doc.View, doc.Trial, cutText(v))
 	if len(doc.Attempts) == 0 {
 		fmt.Fprintf(g.stdout, "No stage of it has been tried; '%s' does.\n", p.Command())
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -144,7 +145,8 @@ type planned struct {
 }
 
 // planRounds estimates the size of a study in which results decide which further trials
-// run: more seeds after a look, or the points that were chosen.
+// run: more seeds after a look, or the points that were chosen. With early stopping, they
+// decide which trials run to their end, and trials are these.
 type planRounds struct {
 	Trials          int     `json:"trials"`  // at most, including those of the plan
 	Seconds         float64 `json:"seconds"` // of computation on one core, at most
@@ -225,6 +227,9 @@ func unfitHere(ctx context.Context, p *plan.Plan, s *language.Study, class strin
 
 // worst estimates the size of a study that runs in rounds.
 func (p *planned) worst(ctx context.Context, r *result.Result) (*planRounds, error) {
+	if p.project.Study.Halving != nil {
+		return p.halved(ctx)
+	}
 	whole := p.project.Whole()
 	whole, err := whole.LayOut(ctx, whole.Study.Views)
 	if err != nil {
@@ -241,6 +246,31 @@ func (p *planned) worst(ctx context.Context, r *result.Result) (*planRounds, err
 		share := min(1, max(0, expected-float64(len(p.views)))/float64(further))
 		out.ExpectedTrials += share * float64(out.Trials-len(p.project.Graph.Chains))
 		out.ExpectedSeconds += share * (most - now)
+	}
+	return out, nil
+}
+
+// halved estimates the size of a study with early stopping: at most, as if no further row
+// stopped.
+func (p *planned) halved(ctx context.Context) (*planRounds, error) {
+	parts, shares := p.project.Parts()
+	seconds := make([]float64, len(parts))
+	for i, part := range parts {
+		part, err := part.LayOut(ctx, part.Study.Views)
+		if err != nil {
+			return nil, err
+		}
+		all, err := plan.New(part.Graph, part.Store, part.Dir, p.Backend)
+		if err != nil {
+			return nil, err
+		}
+		seconds[i] = plan.Total(all.Stages()).Seconds
+	}
+	ends, open := p.project.Finishing()
+	out := &planRounds{Trials: ends + open, Seconds: seconds[len(seconds)-1], ExpectedTrials: float64(ends + open), ExpectedSeconds: seconds[0]}
+	for i, share := range shares {
+		out.ExpectedSeconds += share * (seconds[i+1] - seconds[i])
+		out.ExpectedTrials = float64(ends) + share*float64(open)
 	}
 	return out, nil
 }
@@ -271,7 +301,11 @@ func (p *planned) print(w io.Writer) {
 	if len(p.needs) > 0 {
 		fmt.Fprintln(w, "\n"+strings.Join(p.needs, "\n"))
 	}
-	if r := p.rounds; r != nil {
+	if r := p.rounds; r != nil && p.project.Study.Halving != nil {
+		h := p.project.Study.Halving
+		fmt.Fprintf(w, "\nRows are compared by their proxy after %s steps of fine-tuning, and %s of them go on: about %.0f of the %s that are not stopped are expected to run to their end. That is about %s of computation, and at most %s if no row stopped: early stopping may save %s.\n",
+			steps(h.At), percent(h.Keep), r.ExpectedTrials, phrase.Count(r.Trials, "trial"), phrase.Seconds(r.ExpectedSeconds), phrase.Seconds(r.Seconds), phrase.Seconds(r.Seconds-r.ExpectedSeconds))
+	} else if r != nil {
 		how := "when a point is chosen"
 		if p.project.Study.Looks != nil {
 			how = "with --until"
@@ -304,6 +338,20 @@ func (p *planned) print(w io.Writer) {
 		fmt.Fprintf(w, "By machine.cue, this machine is too small: %s.\n", strings.Join(p.unfit, "; "))
 	}
 }
+
+// steps returns "100", or "100 and 200".
+func steps(at []int) string {
+	var out []string
+	for _, n := range at {
+		out = append(out, strconv.Itoa(n))
+	}
+	if n := len(out); n > 1 {
+		return strings.Join(out[:n-1], ", ") + " and " + out[n-1]
+	}
+	return out[0]
+}
+
+func percent(share float64) string { return strconv.FormatFloat(100*share, 'g', 3, 64) + "%" }
 
 // printExcluded prints the points of sweeps that the study leaves out.
 func (p *planned) printExcluded(w io.Writer) {

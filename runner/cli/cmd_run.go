@@ -24,6 +24,7 @@ import (
 	"ablate/runner/lookup"
 	"ablate/runner/phrase"
 	"ablate/runner/plan"
+	"ablate/runner/program"
 	"ablate/runner/project"
 	"ablate/runner/report"
 	"ablate/runner/result"
@@ -271,12 +272,15 @@ func reaches(s *language.Study, goal project.Goal) error {
 // next returns the project with the views that the results of a round ask for, and their
 // actions. It returns false if they ask for none, or if the round is incomplete.
 func (g *globals) next(ctx context.Context, p project.Project, class string, out *run.Outcome, o runOptions, goal project.Goal) (project.Project, bool, error) {
-	if !p.Rounded() || len(o.only) > 0 || len(o.seeds) > 0 || out.Left > 0 || len(out.Failures) > 0 {
+	if !p.Rounded() || len(o.only) > 0 || len(o.seeds) > 0 || out.Left > 0 || len(out.Failures) > 0 && p.Study.Halving == nil {
 		return p, false, nil
 	}
 	r, err := gather(ctx, p, class)
 	if err != nil {
 		return p, false, err
+	}
+	if p.Study.Halving != nil {
+		return halve(ctx, r)
 	}
 	next, rows, more := p.Next(r.Ablation, goal)
 	if !more {
@@ -288,6 +292,20 @@ func (g *globals) next(ctx context.Context, p project.Project, class string, out
 	if len(rows) > 0 {
 		zerolog.Ctx(ctx).Info().Int("settled", len(r.Ablation.Rows)-1-len(rows)).Int("open", len(rows)).Strs("rows", rows).Msg("study " + p.Study.Name + ": rows that are not settled go on to the next look")
 	}
+	return next, true, next.SaveRounds()
+}
+
+// halve returns the project in which rows were stopped early or go on by their results, and
+// its actions. It returns false if nothing more can be decided.
+func halve(ctx context.Context, r *result.Result) (project.Project, bool, error) {
+	next, on, stopped, more, err := r.Project.Halve(r.RungScore(program.Identity()))
+	if err != nil || !more {
+		return r.Project, false, err
+	}
+	if next, err = next.LayOut(ctx, next.Study.Views); err != nil {
+		return r.Project, false, err
+	}
+	zerolog.Ctx(ctx).Info().Strs("stopped", stopped).Strs("go on", on).Msg("study " + r.Project.Study.Name + ": rows were compared by their proxy")
 	return next, true, next.SaveRounds()
 }
 

@@ -176,9 +176,17 @@ func printStatus(w io.Writer, p project.Project, s *status.Status, now time.Time
 	}
 	fmt.Fprintln(w)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "trials of\tdone\trunning\tfailed")
+	head := "trials of\tdone\trunning\tfailed"
+	if p.Study.Halving != nil {
+		head += "\tstopped"
+	}
+	fmt.Fprintln(tw, head)
 	for _, r := range s.Rows {
-		fmt.Fprintf(tw, "%s\t%d of %d\t%d\t%d\n", r.Row, r.Trials.Done, r.Trials.Total, r.Trials.Running, r.Trials.Failed)
+		fmt.Fprintf(tw, "%s\t%d of %d\t%d\t%d", r.Row, r.Trials.Done, r.Trials.Total, r.Trials.Running, r.Trials.Failed)
+		if p.Study.Halving != nil {
+			fmt.Fprintf(tw, "\t%d", r.Trials.Stopped)
+		}
+		fmt.Fprintln(tw)
 	}
 	_ = tw.Flush()
 	if len(s.Failures) == 0 {

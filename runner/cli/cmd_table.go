@@ -50,7 +50,7 @@ equivalent one: smaller than the size that compare.detect declares to matter.
 docs/statistics.md explains the statistics.
 
 --csv and --parquet print everything, one line per estimate; the column kind is level,
-difference, contrast, effect, front or collapse. --json prints everything as one object.
+difference, contrast, effect, front, collapse or stopped. --json prints everything as one object.
 --md and --tex print the short tables. docs/data.md describes all columns and fields.
 
 --table prints another table of the study instead: trials (a row for each arm, point and

@@ -40,6 +40,12 @@ func Write(ctx context.Context, p project.Project, class string, v language.View
 	if err != nil {
 		return err
 	}
+	if at, ok := v.StoppedAt(); ok {
+		return fmt.Errorf("%s was stopped early, after step %d of its fine-tuning, so that it has no model: export a trial that ran to its end", v, at)
+	}
+	if v.Cut {
+		return ErrNoModel
+	}
 	c := p.Graph.Chains[v.Trial.ID()]
 	model, err := found.Verified(ctx, p.Store, c.Action(layout.Model))
 	if err != nil {

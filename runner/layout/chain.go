@@ -35,6 +35,9 @@ const (
 	Assessment // assessment of Reward
 
 	FinetunePrompts
+	Rung       // fine-tuning up to a rung, a number of steps at which the trial's row may stop; one for each rung
+	RungImages // probe images of Rung
+	RungScores // scores of RungImages by the proxy
 	Finetune
 
 	AlignmentPrompts
@@ -64,7 +67,7 @@ var roleNames = [...]string{
 	LabelledPrompts: "prompts.labelled", LabelledImages: "draw.labelled", LabelledVerdicts: "judge.labelled", Labels: "label", Reward: "reward", LabelledScores: "score.labelled",
 	UnlabelledPrompts: "prompts.unlabelled", UnlabelledImages: "draw.unlabelled", UnlabelledVerdicts: "judge.unlabelled", UnlabelledScores: "score.unlabelled",
 	AssessPrompts: "prompts.assess", AssessImages: "draw.assess", AssessVerdicts: "judge.assess", AssessLabels: "label.assess", AssessScores: "score.assess", Assessment: "assess",
-	FinetunePrompts: "prompts.finetune", Finetune: "finetune",
+	FinetunePrompts: "prompts.finetune", Rung: "finetune.rung", RungImages: "draw.rung", RungScores: "score.rung", Finetune: "finetune",
 	AlignmentPrompts: "prompts.alignment", AlignmentImages: "draw.alignment", AlignmentVerdicts: "judge.alignment", AlignmentScores: "score.alignment",
 	Diversity: "diversity", Distance: "distance",
 	FidelityPrompts: "prompts.fidelity", FidelityImages: "draw.fidelity", Fidelity: "fidelity",
@@ -94,7 +97,8 @@ type Part struct {
 	Action *Action
 }
 
-// A Chain has the actions of a trial with their roles, in the order of the roles.
+// A Chain has the actions of a trial with their roles, in the order of the roles. A role has
+// one action, except those of rungs, which have one for each rung, in their order.
 type Chain []Part
 
 // Action returns the action of a role, nil if the trial has none.
@@ -105,6 +109,16 @@ func (c Chain) Action(r Role) *Action {
 		}
 	}
 	return nil
+}
+
+// All returns the actions of a role.
+func (c Chain) All(r Role) (out []*Action) {
+	for _, p := range c {
+		if p.Role == r {
+			out = append(out, p.Action)
+		}
+	}
+	return out
 }
 
 // Actions returns all actions that a trial needs, each once and after its inputs.
@@ -144,6 +158,12 @@ func (c Chain) with(parts ...Part) Chain {
 		}
 	}
 	return out
+}
+
+// also returns the chain with an action added after those of the same role.
+func (c Chain) also(r Role, a *Action) Chain {
+	i, _ := slices.BinarySearchFunc(c, r+1, func(q Part, r Role) int { return cmp.Compare(q.Role, r) })
+	return slices.Insert(slices.Clone(c), i, Part{r, a})
 }
 
 // addTrial records in all actions of a chain that a trial needs them. n is the number of

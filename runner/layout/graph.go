@@ -89,7 +89,7 @@ func NewGraph(s *language.Study, views []language.View, digest func(dir string) 
 			}
 			bases[v.Trial.Seed] = base
 		}
-		c, err := g.chain(v.Trial, base)
+		c, err := g.chain(v, base)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", v, err)
 		}

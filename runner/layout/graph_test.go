@@ -423,3 +423,89 @@ func TestWith(t *testing.T) {
 		t.Errorf("actions %v", after.Actions())
 	}
 }
+
+// TestRungs: a fine-tuning that may stop is laid out as segments, each of which goes on with
+// the one before. At a rung the proxy scores probe images; nothing else reads these, so that
+// no gold decides, and a trial that is cut there is measured by nothing else.
+func TestRungs(t *testing.T) {
+	s := example.Study(t, `seeds: [1]
+arms: {
+	plain: set: {}
+	a: set: finetune: clip: 2
+}
+halving: {by: "proxy", at: [100, 200], keep: 0.5}`)
+	lay := func(views []language.View) *Graph {
+		t.Helper()
+		g, err := NewGraph(s, views, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range g.Actions {
+			checkInputs(t, a)
+		}
+		return g
+	}
+	whole := lay(s.Views)
+	c := view(t, s, whole, "a@1")
+	rungs, final := c.All(Rung), c.Action(Finetune)
+	var until, from []int
+	for _, a := range append(slices.Clone(rungs), final) {
+		p := a.Params.(stage.FinetuneParams)
+		until, from = append(until, p.Segment.Until), append(from, p.Segment.From)
+	}
+	if !slices.Equal(until, []int{100, 200, 0}) || !slices.Equal(from, []int{0, 100, 200}) {
+		t.Fatalf("segments from %v until %v", from, until)
+	}
+	before := func(a *Action) *Action {
+		if i := slices.Index(a.Reads, stage.SegmentInput); i >= 0 {
+			return a.Inputs[i]
+		}
+		return nil
+	}
+	if before(rungs[0]) != nil || before(rungs[1]) != rungs[0] || before(final) != rungs[1] {
+		t.Error("a segment does not go on with the one before")
+	}
+	if p := view(t, s, whole, "plain@1"); p.All(Rung) != nil || before(p.Action(Finetune)) != nil {
+		t.Error("the reference is laid out in segments")
+	}
+	var cost float64
+	for _, a := range append(slices.Clone(rungs), final) {
+		cost += a.Cost
+	}
+	if one := view(t, s, whole, "plain@1").Action(Finetune).Cost; cost < .99*one || cost > 1.01*one {
+		t.Errorf("the segments cost %v, in one piece it is %v", cost, one)
+	}
+
+	// Cut at the first rung, the trial has nothing beyond it.
+	cut := slices.Clone(s.Views)
+	for i := range cut {
+		if cut[i].Rungs != nil {
+			cut[i].Rungs, cut[i].Cut = cut[i].Rungs[:1], true
+		}
+	}
+	g := lay(cut)
+	short := view(t, s, g, "a@1")
+	if short.Action(Finetune) != nil || short.Action(AlignmentImages) != nil || short.Action(ProbeVerdicts) != nil || len(short.All(Rung)) != 1 || short.All(Rung)[0].Name != rungs[0].Name {
+		t.Errorf("a trial that is cut has %v", short)
+	}
+	for _, g := range []*Graph{whole, g} {
+		for _, images := range view(t, s, g, "a@1").All(RungImages) {
+			for _, a := range g.Actions {
+				if slices.Contains(a.Inputs, images) && a.Kind != stage.Score {
+					t.Errorf("%s reads the images at a rung", a.Label())
+				}
+			}
+		}
+	}
+	// What decides reads the gold's verdicts nowhere but in the labels of the base trial's
+	// reward, which is the proxy, and of the trial's own data.
+	known := map[*Action]bool{}
+	for _, r := range []Role{LabelledVerdicts, UnlabelledVerdicts} {
+		known[short.Action(r)] = true
+	}
+	for _, a := range (Chain{{RungScores, short.Action(RungScores)}}).Actions() {
+		if a.Kind == stage.Oracle || a.Kind == stage.Judge && !known[a] {
+			t.Errorf("the decision depends on %s", a.Label())
+		}
+	}
+}

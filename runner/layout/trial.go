@@ -2,6 +2,7 @@ package layout
 
 import (
 	"path/filepath"
+	"slices"
 
 	"ablate/experiments/language"
 	"ablate/models/finetune"
@@ -35,15 +36,20 @@ func scorer(t language.Trial) string {
 	return stage.ByNone
 }
 
-// chain returns the actions of a trial. base has the actions of the base trial of the
-// same seed up to its reward, which is the proxy of every trial.
-func (g *Graph) chain(t language.Trial, base Chain) (Chain, error) {
-	c, err := g.toReward(t)
+// chain returns the actions of a view's trial. base has the actions of the base trial of the
+// same seed up to its reward, which is the proxy of every trial. A trial that is cut at a
+// rung has nothing that would measure it with the gold.
+func (g *Graph) chain(v language.View, base Chain) (Chain, error) {
+	c, err := g.toReward(v.Trial)
 	if err != nil {
 		return nil, err
 	}
-	for _, lay := range []func(t language.Trial, c, base Chain) (Chain, error){g.withAssessment, g.withFinetuning, g.withEvaluation, g.withProbes} {
-		if c, err = lay(t, c, base); err != nil {
+	lays := []func(v language.View, c, base Chain) (Chain, error){g.withAssessment, g.withFinetuning, g.withEvaluation, g.withProbes}
+	if v.Cut {
+		lays = lays[1:2]
+	}
+	for _, lay := range lays {
+		if c, err = lay(v, c, base); err != nil {
 			return nil, err
 		}
 	}
@@ -176,7 +182,8 @@ func (g *Graph) label(t language.Trial, prompts, verdicts *Action) (*Action, err
 
 // withAssessment adds the assessment of a learned reward on images of the pretrained
 // model that no training sees. The same annotator labels them.
-func (g *Graph) withAssessment(t language.Trial, c, _ Chain) (Chain, error) {
+func (g *Graph) withAssessment(v language.View, c, _ Chain) (Chain, error) {
+	t := v.Trial
 	if c.Action(Reward) == nil {
 		return c, nil
 	}
@@ -225,7 +232,8 @@ func rewardInputs(c Chain) []Input {
 
 // withFinetuning adds the fine-tuning of a trial, if it has one, and the images, scores
 // and labels that it learns from.
-func (g *Graph) withFinetuning(t language.Trial, c, _ Chain) (Chain, error) {
+func (g *Graph) withFinetuning(v language.View, c, base Chain) (Chain, error) {
+	t := v.Trial
 	if t.Content.Name("finetune.method") == "none" {
 		return c, nil
 	}
@@ -279,12 +287,32 @@ func (g *Graph) withFinetuning(t language.Trial, c, _ Chain) (Chain, error) {
 	if p.Recipe.Beta == 0 || p.Mix.Pretraining == 0 {
 		p.Data, p.PretrainingSeed = stage.DataParams{}, 0
 	}
+	last := 0
+	for _, at := range v.Rungs {
+		q := p
+		q.Segment = stage.SegmentOf(last, at)
+		segment := g.add(stage.Finetune, q, inputs...)
+		d, err := g.draw(t, c.Action(Model), segment, g.list(t, stage.ProbeList), stage.DrawParams{})
+		if err != nil {
+			return nil, err
+		}
+		c = c.with(Part{ProbePrompts, d.prompts}).also(Rung, segment).also(RungImages, d.images).also(RungScores, g.proxy(base, d))
+		if last > 0 {
+			inputs = inputs[:len(inputs)-1]
+		}
+		last, inputs = at, append(slices.Clip(inputs), Input{stage.SegmentInput, segment})
+	}
+	if v.Cut {
+		return c, nil
+	}
+	p.Segment.From = last
 	return c.with(Part{Finetune, g.add(stage.Finetune, p, inputs...)}), nil
 }
 
 // withEvaluation adds the images of a trial's fine-tuned model, or of the pretrained one
 // if it fine-tunes nothing, and their metrics.
-func (g *Graph) withEvaluation(t language.Trial, c, base Chain) (Chain, error) {
+func (g *Graph) withEvaluation(v language.View, c, base Chain) (Chain, error) {
+	t := v.Trial
 	bestOf := t.Content.Whole("evaluate.bestOf")
 	model, tuned := c.Action(Model), c.Action(Finetune)
 	best := func(list string) (drawn, error) {
@@ -344,7 +372,8 @@ func (g *Graph) proxy(base Chain, d drawn) *Action {
 
 // withProbes adds probes: images that the checkpoints of a fine-tuning and the pretrained
 // model draw, and their metrics.
-func (g *Graph) withProbes(t language.Trial, c, base Chain) (Chain, error) {
+func (g *Graph) withProbes(v language.View, c, base Chain) (Chain, error) {
+	t := v.Trial
 	model, tuned := c.Action(Model), c.Action(Finetune)
 	if tuned == nil {
 		return c, nil

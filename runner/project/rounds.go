@@ -20,11 +20,13 @@ import (
 
 // Rounds is the state of a study that runs in rounds. In such a study, results decide
 // what runs next: its looks (tests after given numbers of seeds) ask for more seeds, and
-// its picks choose a point of a sweep.
+// its picks choose a point of a sweep. In a study with early stopping, they decide which rows
+// go on with their fine-tuning.
 type Rounds struct {
-	Looks []int             `json:"looks,omitempty"` // looks of the study at the last round
-	Seeds map[string]int    `json:"seeds,omitempty"` // number of seeds asked for, by row; a row that is absent has the seeds of the first look
-	Picks map[string]string `json:"picks,omitempty"` // chosen row, by arm
+	Looks  []int             `json:"looks,omitempty"`  // looks of the study at the last round
+	Seeds  map[string]int    `json:"seeds,omitempty"`  // number of seeds asked for, by row; a row that is absent has the seeds of the first look
+	Picks  map[string]string `json:"picks,omitempty"`  // chosen row, by arm
+	Halved *Halved           `json:"halved,omitempty"` // early stopping; nil where the study declares none
 }
 
 // Goal is the goal for which a run adds seeds.
@@ -89,6 +91,9 @@ func (r *Rounds) decode(data []byte) error {
 			return fmt.Errorf("%d seeds are not among its looks", n)
 		}
 	}
+	if r.Halved != nil {
+		return r.Halved.check()
+	}
 	return nil
 }
 
@@ -132,6 +137,17 @@ func (p Project) at(r Rounds) Project {
 		study.Views = append(study.Views, v)
 	}
 	r.Looks = study.Looks
+	if study.Halving == nil {
+		r.Halved = nil
+	} else {
+		// Another declaration has other rungs or survivors: the decisions begin again.
+		if r.Halved == nil || !r.Halved.same(study.Halving) {
+			r.Halved = &Halved{Halving: *study.Halving}
+		}
+		for i := range study.Views {
+			r.Halved.cut(&study.Views[i])
+		}
+	}
 	p.Study, p.Rounds = &study, r
 	return p
 }
@@ -145,7 +161,7 @@ func (r Rounds) seeds(s *language.Study, row string) int {
 
 // Rounded reports whether the study runs in rounds.
 func (p Project) Rounded() bool {
-	return p.Study.Looks != nil || slices.ContainsFunc(p.Study.Arms, func(a language.Arm) bool { return a.Pick != nil })
+	return p.Study.Looks != nil || p.Study.Halving != nil || slices.ContainsFunc(p.Study.Arms, func(a language.Arm) bool { return a.Pick != nil })
 }
 
 // Whole returns the project with the views of all rounds.

@@ -20,7 +20,7 @@ func failures(r *result.Result) []string {
 	for _, v := range r.Project.Study.Views {
 		id := v.Trial.ID()
 		chain := r.Project.Graph.Chains[id]
-		if seen[id] || r.Complete(chain) {
+		if seen[id] || v.Stopped || r.Complete(chain) {
 			continue
 		}
 		seen[id] = true

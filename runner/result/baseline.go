@@ -45,7 +45,7 @@ func ReadBaseline(name string) (*gate.Baseline, error) {
 func (r *Result) Incomplete() []string {
 	var out []string
 	for _, v := range r.Project.Study.Views {
-		if !r.Complete(r.Project.Graph.Chains[v.Trial.ID()]) {
+		if !v.Stopped && !r.Complete(r.Project.Graph.Chains[v.Trial.ID()]) {
 			out = append(out, v.String())
 		}
 	}

@@ -1,6 +1,8 @@
 package result
 
 import (
+	"slices"
+
 	"ablate/analysis/table"
 	"ablate/experiments/language"
 	"ablate/models/train"
@@ -24,7 +26,7 @@ func newCurves(t *table.Table) *curves {
 }
 
 func (t *curves) add(id language.ID, c layout.Chain, r *reader) error {
-	for _, p := range c {
+	for _, p := range r.longest(c) {
 		if dir, ok := r.found.Dir(p.Action); ok && p.Action.Kind.Def().Curve() {
 			curve, err := stage.ReadCurve(dir)
 			if err != nil {
@@ -36,12 +38,24 @@ func (t *curves) add(id language.ID, c layout.Chain, r *reader) error {
 	return t.addProbes(id, c, r)
 }
 
+// longest returns the chain without the segments of its fine-tuning whose curve is the
+// beginning of a later one's.
+func (r *reader) longest(c layout.Chain) layout.Chain {
+	var last *layout.Action
+	for _, a := range append(c.All(layout.Rung), c.All(layout.Finetune)...) {
+		if _, ok := r.found.Dir(a); ok {
+			last = a
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(c), func(p layout.Part) bool { return p.Role == layout.Rung && p.Action != last })
+}
+
 // addProbes adds the metrics of the pretrained model (step 0) and of each checkpoint of a
 // fine-tuning.
 func (t *curves) addProbes(id language.ID, c layout.Chain, r *reader) error {
 	tuned := c.Action(layout.Finetune)
 	if tuned == nil {
-		return nil
+		return t.addRungs(id, c, r)
 	}
 	add := func(metric string, step int, value float64) { t.point(id, tuned.Kind, metric, step, value) }
 	for _, role := range []layout.Role{layout.BaseProbeVerdicts, layout.ProbeVerdicts} {
@@ -76,6 +90,22 @@ func (t *curves) addProbes(id language.ID, c layout.Chain, r *reader) error {
 				add(name, 0, 0) // the distance of the pretrained model from itself is 0
 			}
 			add(name, s.Step, m.Value)
+		}
+	}
+	return nil
+}
+
+// addRungs adds the proxy at the rungs of a fine-tuning that was cut there, on the probe
+// images.
+func (t *curves) addRungs(id language.ID, c layout.Chain, r *reader) error {
+	rungs := c.All(layout.Rung)
+	for i, scores := range c.All(layout.RungScores) {
+		s, ok, err := one(r, scores, stage.ReadScores)
+		if err != nil {
+			return err
+		}
+		if ok {
+			t.point(id, rungs[i].Kind, "proxy", rungs[i].Params.(stage.FinetuneParams).Segment.Until, stage.MeanScore(s.Scores))
 		}
 	}
 	return nil

@@ -126,6 +126,9 @@ func (r *Result) damagedViews() map[string]bool {
 
 // Complete reports whether all artifacts from which a trial's row is made were found.
 func (r *Result) Complete(c layout.Chain) bool {
+	if c.Action(layout.AlignmentVerdicts) == nil { // its fine-tuning was cut
+		return false
+	}
 	for _, role := range layout.Results() {
 		a := c.Action(role)
 		if _, ok := r.Found.Dir(a); a != nil && !ok {

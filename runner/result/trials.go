@@ -30,7 +30,11 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	arm, view, trial := str("arm", "name of the arm"), str("view", "row of the ablation table and seed, ARM[axis=value,…]@SEED"), str("trial", "id of 64 hexadecimal digits; equal where views share a trial")
 	control := &table.Column{Name: "control", Kind: table.Bool, Bools: make([]bool, n), Doc: "the row is a control: the study declares it as one, or the gold's own verdicts weight its training or choose its images"}
 	diverged := &table.Column{Name: "diverged", Kind: table.Bool, Bools: make([]bool, n), Doc: "a training of the trial diverged (its loss became infinite or NaN), so that its model was not measured"}
-	t.Trials.Columns = append(t.Trials.Columns, control, diverged)
+	stopped := &table.Column{Name: compare.StoppedColumn, Kind: table.Int, Unit: "steps", Ints: make([]int64, n), Valid: make([]bool, n),
+		Doc: "number of steps after which the trial was stopped because the proxy of its row was low (halving); null where it ran to its end; a stopped trial has no metrics"}
+	stoppedProxy := &table.Column{Name: compare.StoppedProxy, Kind: table.Float, Unit: "score", Floats: make([]float64, n), Valid: make([]bool, n),
+		Doc: "mean score by the proxy of the finetune.probeImages images that the trial's model drew when it was stopped; null where it was not stopped, or failed before"}
+	t.Trials.Columns = append(t.Trials.Columns, control, diverged, stopped, stoppedProxy)
 	axes := language.Axes()
 	columns := make([]*table.Column, len(axes))
 	for i, a := range axes {
@@ -99,6 +103,15 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 			continue
 		}
 		diverged.Bools[i] = found.Diverged(c.Actions())
+		if at, ok := v.StoppedAt(); ok {
+			stopped.Ints[i], stopped.Valid[i] = int64(at), true
+			all := c.All(layout.RungScores)
+			if s, ok, err := one(r, all[len(all)-1], stage.ReadScores); err != nil {
+				return err
+			} else if ok {
+				stoppedProxy.Floats[i], stoppedProxy.Valid[i] = stage.MeanScore(s.Scores), true
+			}
+		}
 		environment.Strings[i] = environmentOf(found, c, threads)
 		environment.Valid[i] = environment.Strings[i] != ""
 		for _, p := range c {
@@ -152,19 +165,19 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 			set("embedder", stage.MeanScore(s.Cosines), len(s.Cosines))
 		}
 	}
-	undefined(values, diverged)
+	undefined(values, diverged, stopped)
 	return nil
 }
 
 // undefined marks the metrics of diverged trials that other trials have as measured and not
-// defined, so that they count.
-func undefined(values map[string][2]*table.Column, diverged *table.Column) {
+// defined, so that they count. Those of stopped trials are never measured.
+func undefined(values map[string][2]*table.Column, diverged, stopped *table.Column) {
 	for _, m := range values {
 		if !slices.Contains(m[0].Valid, true) {
 			continue
 		}
 		for i, bad := range diverged.Bools {
-			if bad && !m[1].Valid[i] {
+			if bad && !stopped.Valid[i] && !m[1].Valid[i] {
 				m[1].Valid[i] = true
 			}
 		}

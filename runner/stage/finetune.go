@@ -27,9 +27,34 @@ var finetuneDef = define(runFinetune, Def{
 		{Name: Of(UnlabelledList, ScoresInput), Optional: true},
 		{Name: PromptsInput, Optional: true},                                       // prompts of images that the training draws
 		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // reward that scores these images
+		{Name: SegmentInput, Optional: true}, // the segment that this one goes on with
 	},
-	Files: slices.Concat(tunedFiles(), tabled(curvesFile)),
+	Files: slices.Concat(tunedFiles(), tabled(curvesFile), optional(required(stateFile)...)),
 })
+
+// SegmentInput is the name of the input of a fine-tuning that goes on where another ended.
+const SegmentInput = "segment"
+
+// stateFile is the file with the whole state of a training, in the artifact of a segment
+// that another one may follow.
+const stateFile = "state.safetensors"
+
+// segmentFormat is the version of the content of stateFile. It is part of the keys of
+// segments: raise it when the content changes, so that no fine-tuning goes on with a state of
+// another version.
+const segmentFormat = 1
+
+// A Segment is a part of a fine-tuning that ends before the last step. Its artifact has the
+// model at its end, the curve so far, and the whole state of the training. The zero value is a
+// fine-tuning to the last step, whose artifact is the same whether it had segments or not.
+type Segment struct {
+	Until  int `json:"until,omitempty"`
+	Format int `json:"format,omitempty"`
+	From   int `json:"from,omitempty" key:"-"` // number of steps of the segment before, for the estimate of the cost
+}
+
+// SegmentOf returns the segment between two numbers of steps.
+func SegmentOf(from, until int) Segment { return Segment{until, segmentFormat, from} }
 
 // Mix has the relative weights of the data of a fine-tuning step.
 type Mix struct {
@@ -49,6 +74,7 @@ type FinetuneParams struct {
 	Sampler         sampler.Options `json:"sampler"`          // sampler of images that the training draws
 	Scores          string          `json:"scores,omitempty"` // what scores images that the training draws: ByReward, ByGold or ByNone; empty if it draws none
 	Checkpoints     int             `json:"checkpoints" key:"finetune.probes"`
+	Segment         Segment         `json:"segment,omitzero"`
 }
 
 // memory counts a batch, the images of a round, the pairs if the pretraining loss is
@@ -66,7 +92,11 @@ func (p FinetuneParams) memory() float64 {
 }
 
 func (p FinetuneParams) cost() float64 {
-	cost := float64(p.Recipe.Steps) * float64(p.Recipe.Batch) / 1500
+	steps := p.Recipe.Steps
+	if p.Segment.Until > 0 {
+		steps = p.Segment.Until
+	}
+	cost := float64(steps-p.Segment.From) * float64(p.Recipe.Batch) / 1500
 	if p.DrawsImages() {
 		cost *= 2
 	}
@@ -110,9 +140,22 @@ func runFinetune(ctx context.Context, e *Env, t Task, p FinetuneParams, progress
 	if err != nil {
 		return err
 	}
+	if t.has(SegmentInput) {
+		job.Segment.From = filepath.Join(t.in(SegmentInput), stateFile)
+	}
+	if until := p.Segment.Until; until > 0 {
+		if until >= p.Recipe.Steps || p.Segment.Format != segmentFormat {
+			return fmt.Errorf("finetune: a segment of format %d ends after step %d of %d: this is a bug of the program that sends the task", p.Segment.Format, until, p.Recipe.Steps)
+		}
+		job.Segment.Until, job.Segment.To = until, filepath.Join(t.Out, stateFile)
+	}
 	tuned, err := finetune.Run(ctx, tools, m, *job)
 	if err != nil {
 		return err
+	}
+	if until := p.Segment.Until; until > 0 {
+		// The checkpoints so far are in the state: the last segment writes them.
+		checkpoints = []checkpointAt{{until, tuned.Updates, tuned.Weights}}
 	}
 	if err := writeTuned(t.Out, m.Network, p.Recipe.Trains, p.Recipe.LoRA, checkpoints); err != nil {
 		return err

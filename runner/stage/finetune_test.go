@@ -92,15 +92,93 @@ func TestResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sameFiles(t, "a fine-tuning that was stopped", want, got)
+	if !slices.Contains(files(t, want), "steps/2/transformer/"+denoiserFile) {
+		t.Errorf("files %q", files(t, want))
+	}
+}
+
+// sameFiles compares the files of two artifacts.
+func sameFiles(t *testing.T, what, want, got string) {
+	t.Helper()
 	names := files(t, want)
-	if !slices.Equal(names, files(t, got)) || !slices.Contains(names, "steps/2/transformer/"+denoiserFile) {
-		t.Errorf("files %q, undisturbed %q", files(t, got), names)
+	if !slices.Equal(names, files(t, got)) {
+		t.Errorf("%s: files %q, want %q", what, files(t, got), names)
 	}
 	for _, name := range names {
 		a, errA := os.ReadFile(filepath.Join(want, name))
 		b, errB := os.ReadFile(filepath.Join(got, name))
 		if errA != nil || errB != nil || string(a) != string(b) {
-			t.Errorf("%s is not what an undisturbed fine-tuning writes; %v, %v", name, errA, errB)
+			t.Errorf("%s: %s has other bytes; %v, %v", what, name, errA, errB)
+		}
+	}
+}
+
+// TestSegments: the last segment of a fine-tuning writes the same files as the fine-tuning in
+// one piece, by a method that learns from given images and by one that draws its own. A
+// segment has the same bytes in another environment, and its model is drawn from as the
+// model after its last step.
+func TestSegments(t *testing.T) {
+	b, a := modeltest.Backend(t), newActions(t)
+	e := NewEnv(b)
+	adam := train.Adam{Beta1: .9, Beta2: .99, Epsilon: 1e-8}
+	s := sampler.Options{Steps: 3, Shift: 1.5, Batch: 16}
+	model := a.run(e, Pretrain, PretrainParams{Seed: 1, Data: DataParams{Pairs: 64}, Layers: 1, Width: 16, Heads: 2, Steps: 4, Batch: 8, LearningRate: 4e-3, Adam: adam}, nil)
+	in := a.labelled(e, model, 16, s)
+	in["prompts"] = a.run(e, Prompts, PromptsParams{Seed: 1, List: FinetuneList, Rows: 100}, nil)
+	recipe := finetune.Recipe{Trains: "denoiser", Schedule: "cosine", Steps: 8, Batch: 8, LearningRate: 1e-2, EMA: .9, Clip: 1, Adam: adam, Anchor: "none"}
+	supervised, policy := recipe, recipe
+	supervised.Method, supervised.Rounds, supervised.Fresh = choice("reward-weighted"), 2, finetune.Fresh{Images: 16, Group: 2}
+	policy.Roll = finetune.Rollout{Images: 16, Noise: .7}
+	if err := Fill(&policy, func(path string) (any, bool) {
+		v, ok := map[string]any{"method": "grpo", "grpo.clip": .2, "grpo.group": int64(8), "grpo.updates": int64(2)}[path]
+		return v, ok
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]finetune.Recipe{"reward-weighted": supervised, "grpo": policy} {
+		tune := FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, Checkpoints: 4, Scores: "oracle", Recipe: r}
+		whole := a.run(e, Finetune, tune, in)
+		segment := func(e *Env, before string, from, until int) string {
+			t.Helper()
+			p, in := tune, maps.Clone(in)
+			if until < r.Steps {
+				p.Segment = SegmentOf(from, until)
+			}
+			if before != "" {
+				in[SegmentInput] = before
+			}
+			return a.run(e, Finetune, p, in)
+		}
+		first := segment(e, "", 0, 3)
+		second := segment(e, first, 3, 5)
+		sameFiles(t, name+": a segment in another environment", second, segment(NewEnv(b), segment(NewEnv(b), "", 0, 3), 3, 5))
+		sameFiles(t, name+": the last segment", whole, segment(e, second, 5, 8))
+		if steps, err := checkpointSteps(second); err != nil || !slices.Equal(steps, []int{5}) {
+			t.Errorf("%s: a segment has checkpoints %v, %v", name, steps, err)
+		}
+		// A fine-tuning of all of whose steps a checkpoint is kept has the model after step 5.
+		every := tune
+		every.Checkpoints = 8
+		_, base, err := readModel(model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, errA := tunedAt(base, a.run(e, Finetune, every, in), 5)
+		got, errB := tunedAt(base, second, 0)
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		for param, x := range want.Weights {
+			if !slices.Equal(x, got.Weights[param]) {
+				t.Errorf("%s: %s of a segment is not that of the model after its last step", name, param)
+			}
+		}
+	}
+	// A segment that ends with the training, or one of another format, is refused.
+	for _, s := range []Segment{{Until: 8, Format: segmentFormat}, {Until: 3, Format: segmentFormat + 1}} {
+		if _, err := a.try(t.Context(), e, Finetune, FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: sampler.Options{Steps: 3, Shift: 1.5, Batch: 16}, Checkpoints: 1, Scores: "oracle", Recipe: supervised, Segment: s}, in, train.Resume{}, nil); err == nil {
+			t.Errorf("segment %v is accepted", s)
 		}
 	}
 }

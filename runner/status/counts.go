@@ -3,6 +3,7 @@ package status
 import (
 	"slices"
 
+	"ablate/experiments/language"
 	"ablate/runner/layout"
 	"ablate/runner/project"
 	"ablate/runner/stage"
@@ -16,6 +17,7 @@ const (
 	finished
 	broken
 	skipped
+	stopped // of a trial: its row was stopped early
 )
 
 // counts counts the actions of a graph by what has become of them, and the trials. It keeps
@@ -29,9 +31,10 @@ type counts struct {
 	stages []Stage
 	rows   []Row
 
-	row    []int // of each trial
-	left   []int // of each trial, the number of actions that are not done
-	failed []int // of each trial, the number of actions that failed
+	row    []int   // of each trial
+	left   []int   // of each trial, the number of actions that are not done
+	failed []int   // of each trial, the number of actions that failed
+	ends   []state // of each trial, what it is when all of its actions are done
 }
 
 // newCounts returns the counts of a graph of which nothing is done. The rows are those of the
@@ -57,7 +60,7 @@ func newCounts(p project.Project, g *layout.Graph) *counts {
 		c.stages[kinds[a.Kind]].Actions.Total++
 	}
 	rows := map[string]int{}
-	add := func(row string, actions []*layout.Action) {
+	add := func(row string, end state, actions []*layout.Action) {
 		r, ok := rows[row]
 		if !ok {
 			r = len(c.rows)
@@ -65,7 +68,7 @@ func newCounts(p project.Project, g *layout.Graph) *counts {
 			c.rows = append(c.rows, Row{Row: row})
 		}
 		trial := len(c.row)
-		c.row, c.failed = append(c.row, r), append(c.failed, 0)
+		c.row, c.failed, c.ends = append(c.row, r), append(c.failed, 0), append(c.ends, end)
 		c.rows[r].Trials.Total++
 		left := 0
 		for _, a := range actions {
@@ -75,14 +78,12 @@ func newCounts(p project.Project, g *layout.Graph) *counts {
 			}
 		}
 		c.left = append(c.left, left)
-		if left == 0 {
-			c.rows[r].Trials.Done++
-		}
+		count(&c.rows[r].Trials, c.trial(trial), 1)
 	}
 	if p.Study != nil {
 		for _, v := range p.Study.Views {
 			if chain, ok := g.Chains[v.Trial.ID()]; ok {
-				add(v.Row(), chain.Actions())
+				add(v.Row(), endOf(v), chain.Actions())
 			}
 		}
 		return c
@@ -99,7 +100,7 @@ func newCounts(p project.Project, g *layout.Graph) *counts {
 		of[v] = append(of[v], a)
 	}
 	for _, v := range views {
-		add(rowOf(v), of[v])
+		add(rowOf(v), finished, of[v])
 	}
 	return c
 }
@@ -110,6 +111,18 @@ func (c *counts) of(a *layout.Action) int {
 		return i
 	}
 	return c.named(a.Name)
+}
+
+// endOf returns what a trial is when all of its actions are done. One that is cut waits
+// until it is decided whether its row stops.
+func endOf(v language.View) state {
+	switch {
+	case v.Stopped:
+		return stopped
+	case v.Cut:
+		return waiting
+	}
+	return finished
 }
 
 // at returns the index of an action by its name in digits, -1 if the graph does not have it.
@@ -174,7 +187,7 @@ func (c *counts) set(i int, to state) {
 func (c *counts) trial(t int) state {
 	switch {
 	case c.left[t] == 0:
-		return finished
+		return c.ends[t]
 	case c.failed[t] > 0:
 		return broken
 	}
@@ -190,6 +203,8 @@ func count(c *Counts, s state, n int) {
 		c.Failed += n
 	case skipped:
 		c.Skipped += n
+	case stopped:
+		c.Stopped += n
 	}
 }
 

@@ -29,10 +29,11 @@ type Counts struct {
 	Running int `json:"running"`           // a live process computes them, or an action of the trial
 	Failed  int `json:"failed"`            // they failed, or an action of the trial
 	Skipped int `json:"skipped,omitempty"` // actions that cannot run because an input failed
+	Stopped int `json:"stopped,omitempty"` // trials that were stopped early (halving); they are not among those that are done
 }
 
-// Left returns how many are neither done nor failed, and can run.
-func (c Counts) Left() int { return c.Total - c.Done - c.Failed - c.Skipped }
+// Left returns how many are neither done, nor stopped, nor failed, and can run.
+func (c Counts) Left() int { return c.Total - c.Done - c.Stopped - c.Failed - c.Skipped }
 
 // Stage has the actions of one stage.
 type Stage struct {

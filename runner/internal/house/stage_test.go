@@ -45,7 +45,7 @@ var namesakes = map[string]map[string]string{
 	"runner/result/samples.go":     {"embedder": "column", "fidelity": "set of images", "score": "unit"},
 	"runner/result/labels.go":      {"label": "column"},
 	"runner/result/reliability.go": {"score": "column"},
-	"runner/result/trials.go":      {"embedder": "metric"},
+	"runner/result/trials.go":      {"embedder": "metric", "score": "unit"},
 	"runner/internal/kept/kept.go": {"finetune": "stage of a curve"},
 	"runner/imported/guess.go":     {"score": "part of a metric's name", "reward": "part of a metric's name", "distance": "part of a metric's name"},
 	"runner/layout/chain.go": {"pretrain": "role", "embedder": "role", "label": "role", "reward": "role", "assess": "role", "finetune": "role",
