@@ -161,7 +161,7 @@ func (g *globals) recompute(ctx context.Context, p project.Project, v *verify.Ve
 	}
 	defer pool.Close()
 	log.Info().Str("backend", d.Class).Str("device", d.Name).Int("cpus", c.CPUs).Int("gpus", len(c.GPUs)).Int("stages", len(sample)).Msg("computing again")
-	shown := g.computing(ctx, p, &layout.Graph{Actions: sample}, class, "verify "+p.Study.Name, c.CPUs)
+	shown := g.computing(ctx, p, layout.Some(sample), class, "verify "+p.Study.Name, c.CPUs)
 	defer shown.close()
 	return v.Recompute(ctx, sample, pool, verify.Options{Room: resource.NewAllocator(c), Need: need, Timeout: o.timeout, Backend: class, Events: shown.event})
 }

@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -141,15 +139,11 @@ func (f *faults) inject() {
 		if !f.flip() {
 			return
 		}
-	case "clock": // of the file server: all heartbeats are an hour old, or an hour ahead
-		files, _ := filepath.Glob(filepath.Join(f.store, "live", "*"))
-		at := time.Now().Add(time.Duration(1-2*f.r.IntN(2)) * time.Hour)
-		for _, name := range files {
-			_ = os.Chtimes(name, at, at)
-		}
+	case "clock":
+		diskfault.Clock(f.r, f.store)
 	case "write error": // once, or for a while, as on a disk that is full until somebody frees space
 		v.mu.Lock()
-		v.fault = diskfault.Fault{Err: []syscall.Errno{syscall.EIO, syscall.ENOSPC}[f.r.IntN(2)], Short: f.r.IntN(2) == 0}
+		v.fault = diskfault.WriteError(f.r)
 		v.left = 1 + f.r.IntN(2)*f.r.IntN(100)
 		v.mu.Unlock()
 	}
@@ -158,57 +152,14 @@ func (f *faults) inject() {
 
 // flip changes one byte of a file of the store, each kind of file with the same probability.
 func (f *faults) flip() bool {
-	kinds := map[string][]string{}
-	_ = filepath.WalkDir(f.store, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return nil
-		}
-		rel, _ := filepath.Rel(f.store, path)
-		parts := strings.Split(rel, string(filepath.Separator))
-		kind := parts[0]
-		if kind == "tmp" || kind == "quarantine" { // nobody has promised these files yet, or any more
-			return nil
-		}
-		if kind == "studies" {
-			if kind += " " + filepath.Ext(path); strings.Contains(rel, "study.json") || strings.Contains(rel, string(filepath.Separator)+"report"+string(filepath.Separator)) {
-				return nil // the record of the study is the user's to mend; a report is written again
-			}
-		}
-		kinds[kind] = append(kinds[kind], path)
-		return nil
-	})
-	var names []string
-	for k := range kinds {
-		names = append(names, k)
+	kind, damaged, ok := diskfault.Flip(f.r, f.store)
+	for _, name := range damaged {
+		f.damaged[name] = true
 	}
-	if len(names) == 0 {
-		return false
+	if ok {
+		f.counts["flip in "+kind]++
 	}
-	slices.Sort(names) // so that the seed decides
-	kind := names[f.r.IntN(len(names))]
-	list := kinds[kind]
-	path := list[f.r.IntN(len(list))]
-	b, err := os.ReadFile(path)
-	if err != nil || len(b) == 0 {
-		return false
-	}
-	b[f.r.IntN(len(b))] ^= byte(1 + f.r.IntN(255))
-	_ = os.Chmod(path, 0o644)
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return false
-	}
-	defer file.Close()
-	if _, err := file.WriteAt(b, 0); err != nil {
-		return false
-	}
-	rel, _ := filepath.Rel(f.store, path)
-	f.damaged[filepath.Base(rel)] = true
-	if parts := strings.Split(rel, string(filepath.Separator)); len(parts) > 2 {
-		f.damaged[parts[2]] = true
-	}
-	f.counts["flip in "+kind]++
-	return true
+	return ok
 }
 
 // twice returns the actions that were started after they had been finished, though no byte

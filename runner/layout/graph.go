@@ -99,8 +99,34 @@ func NewGraph(s *language.Study, views []language.View, digest func(dir string) 
 	return g, nil
 }
 
+// Find returns the position in Actions of the action of a structural name; -1 if there is none.
+func (g *Graph) Find(name Name) int { return g.names.find(g.Actions, name) }
+
 // Action returns the action of a structural name, or nil.
-func (g *Graph) Action(name Name) *Action { return g.names.find(g.Actions, name) }
+func (g *Graph) Action(name Name) *Action {
+	if i := g.Find(name); i >= 0 {
+		return g.Actions[i]
+	}
+	return nil
+}
+
+// Position returns the position in Actions of an action, which may be that of another graph;
+// -1 if this graph lacks it.
+func (g *Graph) Position(a *Action) int {
+	if i := a.Index(); i < len(g.Actions) && g.Actions[i] == a {
+		return i
+	}
+	return g.Find(a.Name)
+}
+
+// Some returns a graph of some actions of another one, which stay that one's.
+func Some(actions []*Action) *Graph {
+	g := &Graph{Actions: actions}
+	for i := range actions {
+		g.names.add(actions[:i+1])
+	}
+	return g
+}
 
 // Empty returns a graph without actions, for [Graph.Add].
 func Empty() *Graph {
@@ -118,12 +144,10 @@ func (g *Graph) close() { g.specs, g.reads = nil, nil }
 
 // Of returns the graph of actions that have their names and inputs, each after its inputs.
 func Of(actions ...*Action) *Graph {
-	g := &Graph{Actions: actions}
 	for i, a := range actions {
 		a.index = int32(i)
-		g.names.add(actions[:i+1])
 	}
-	return g
+	return Some(actions)
 }
 
 // Add adds an action of a plan, whose inputs must have been added before, and returns it.
@@ -150,7 +174,7 @@ func (g *Graph) add(kind stage.Kind, params stage.Params, inputs ...Input) *Acti
 	name := Name(sha256.Sum256(text))
 	// Parameters may differ in fields that are not part of the key, such as the path of a
 	// checkpoint. They are the same action.
-	if old := g.names.find(g.Actions, name); old != nil {
+	if old := g.Action(name); old != nil {
 		return old
 	}
 	a := &Action{Spec: spec, Name: name, index: int32(len(g.Actions))}
@@ -179,15 +203,12 @@ func (x index) slot(actions []*Action, name Name) *int32 {
 	}
 }
 
-// find returns the action of a name, or nil.
-func (x index) find(actions []*Action, name Name) *Action {
+// find returns the position of the action of a name, -1 if there is none.
+func (x index) find(actions []*Action, name Name) int {
 	if len(x) == 0 {
-		return nil
+		return -1
 	}
-	if e := *x.slot(actions, name); e > 0 {
-		return actions[e-1]
-	}
-	return nil
+	return int(*x.slot(actions, name)) - 1
 }
 
 // add adds the last of the actions, whose name must be new. The table stays at most half

@@ -36,21 +36,9 @@ func NewOutputs(g *layout.Graph) *Outputs {
 	return &Outputs{graph: g, place: make([]int32, len(g.Actions))}
 }
 
-// at returns the position of an action, which may be of another graph; -1 if this graph
-// lacks it.
-func (o *Outputs) at(a *layout.Action) int {
-	if i := a.Index(); i < len(o.place) && o.graph.Actions[i] == a {
-		return i
-	}
-	if a = o.graph.Action(a.Name); a == nil {
-		return -1
-	}
-	return a.Index()
-}
-
 // Get returns the artifact of an action; false if there is none.
 func (o *Outputs) Get(a *layout.Action) (Output, bool) {
-	i := o.at(a)
+	i := o.graph.Position(a)
 	if i < 0 || o.place[i] == 0 {
 		return Output{}, false
 	}
@@ -71,7 +59,7 @@ func (o *Outputs) ID(a *layout.Action) store.OutputID {
 
 // Set sets the artifact of an action of the graph.
 func (o *Outputs) Set(a *layout.Action, out Output) {
-	place := &o.place[o.at(a)]
+	place := &o.place[o.graph.Position(a)]
 	if *place == 0 {
 		o.list = append(o.list, Output{})
 		*place = int32(len(o.list))
@@ -82,7 +70,7 @@ func (o *Outputs) Set(a *layout.Action, out Output) {
 
 // Remove removes the artifact of an action of the graph, if it has one.
 func (o *Outputs) Remove(a *layout.Action) {
-	if place := &o.place[o.at(a)]; *place > 0 {
+	if place := &o.place[o.graph.Position(a)]; *place > 0 {
 		*place = 0
 		o.n--
 	}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -267,7 +268,7 @@ func parse(r io.Reader, h *Head, v visitor) error {
 	}
 	d := json.NewDecoder(r)
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return foreign(cmpErr(err, errors.New("it is no JSON object")))
+		return foreign(cmp.Or(err, errors.New("it is no JSON object")))
 	}
 	n := 0
 	for d.More() {
@@ -326,7 +327,7 @@ type visitError struct{ error }
 // elements decodes a list and calls visit for each element. It returns their number.
 func elements[T any](d *json.Decoder, visit func(T) error) (n int, err error) {
 	if t, err := d.Token(); err != nil || t != json.Delim('[') {
-		return 0, cmpErr(err, errors.New("a list was expected"))
+		return 0, cmp.Or(err, errors.New("a list was expected"))
 	}
 	for ; d.More(); n++ {
 		var x T
@@ -339,14 +340,6 @@ func elements[T any](d *json.Decoder, visit func(T) error) (n int, err error) {
 	}
 	_, err = d.Token()
 	return n, err
-}
-
-// cmpErr returns err, or other if err is nil.
-func cmpErr(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
 }
 
 // A builder makes the graph of a plan in a file.

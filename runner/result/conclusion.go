@@ -12,19 +12,20 @@ import (
 	"ablate/runner/lookup"
 	"ablate/runner/program"
 	"ablate/runner/project"
+	"ablate/runner/store"
 )
 
 // conclusion is the record, in the study's folder of results, of the last run that made
 // tables and report. If nothing has changed since, the next run makes none: it prints the same
 // again. Reading ten thousand results and comparing them takes minutes.
 type conclusion struct {
-	Format string            `json:"format"`
-	Of     string            `json:"of"`    // result of ConclusionOf
-	Files  map[string]string `json:"files"` // what the run wrote, and how it looks, by path in the folder
-	Text   string            `json:"text"`  // what the run printed
+	Format string `json:"format"`
+	Of     string `json:"of"`    // result of ConclusionOf
+	Looks  string `json:"looks"` // of what the run wrote; see store.Looks
+	Text   string `json:"text"`  // what the run printed
 }
 
-const conclusionFormat = "ablate conclusion 1"
+const conclusionFormat = "ablate conclusion 2"
 
 func conclusionFile(p project.Project) string { return filepath.Join(p.Dir, "conclusion.json") }
 
@@ -61,34 +62,23 @@ func ConclusionOf(p project.Project, class string, found *lookup.Found, how stri
 	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
 
-// concluded are the files that a run writes at its end.
-func concluded() []string {
-	files := []string{"roots", filepath.Join("report", "index.html")}
+// written returns how the files look that a run writes at its end.
+func written(p project.Project) (string, error) {
+	files := []string{filepath.Join(p.Dir, "roots"), filepath.Join(p.Dir, "report", "index.html")}
 	for _, name := range Names {
-		files = append(files, name+".arrow")
+		files = append(files, filepath.Join(p.Dir, name+".arrow"))
 	}
-	return files
-}
-
-// looks returns how a file looks: whoever writes it changes that.
-func looks(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%d bytes of %d", info.Size(), info.ModTime().UnixNano()), nil
+	sum, err := store.Looks(files...)
+	return fmt.Sprintf("%x", sum), err
 }
 
 // Conclude records what a run printed. of is the result of ConclusionOf.
 func Conclude(p project.Project, of, text string) error {
-	c := conclusion{Format: conclusionFormat, Of: of, Files: map[string]string{}, Text: text}
-	var err error
-	for _, name := range concluded() {
-		if c.Files[name], err = looks(filepath.Join(p.Dir, name)); err != nil {
-			return err
-		}
+	now, err := written(p)
+	if err != nil {
+		return err
 	}
-	data, err := json.Marshal(c)
+	data, err := json.Marshal(conclusion{conclusionFormat, of, now, text})
 	if err != nil {
 		return err
 	}
@@ -106,10 +96,6 @@ func Concluded(p project.Project, of string) (text string, ok bool) {
 	if json.Unmarshal(data, &c) != nil || c.Format != conclusionFormat || c.Of != of {
 		return "", false
 	}
-	for _, name := range concluded() {
-		if now, err := looks(filepath.Join(p.Dir, name)); err != nil || now != c.Files[name] {
-			return "", false
-		}
-	}
-	return c.Text, true
+	now, err := written(p)
+	return c.Text, err == nil && now == c.Looks
 }

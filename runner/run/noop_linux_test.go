@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -180,56 +179,28 @@ func (f *noopFaults) inject() {
 		if !f.flip() {
 			return
 		}
-	case "clock": // of the file server: all heartbeats are an hour old, or an hour ahead
-		files, _ := filepath.Glob(filepath.Join(f.store, "live", "*"))
-		at := time.Now().Add(time.Duration(1-2*f.r.IntN(2)) * time.Hour)
-		for _, name := range files {
-			_ = os.Chtimes(name, at, at)
-		}
+	case "clock":
+		diskfault.Clock(f.r, f.store)
 	case "write error":
 		if !p.weak {
 			return
 		}
-		p.fail.Store(&diskfault.Fault{Err: []syscall.Errno{syscall.EIO, syscall.ENOSPC}[f.r.IntN(2)], Short: f.r.IntN(2) == 0})
+		fault := diskfault.WriteError(f.r)
+		p.fail.Store(&fault)
 	}
 	f.counts[kind]++
 }
 
 // flip changes one byte of a file of the store, each kind of file with the same probability.
 func (f *noopFaults) flip() bool {
-	kinds := map[string][]string{}
-	_ = filepath.WalkDir(f.store, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || d.Name() == "study.json" { // the record of the study is the user's to mend
-			return nil
-		}
-		rel, _ := filepath.Rel(f.store, path)
-		if kind := strings.Split(rel, "/")[0]; kind != "tmp" && kind != "quarantine" { // nobody has promised these
-			kinds[kind] = append(kinds[kind], rel)
-		}
-		return nil
-	})
-	if len(kinds) == 0 {
-		return false
+	kind, damaged, ok := diskfault.Flip(f.r, f.store)
+	for _, name := range damaged {
+		f.damaged[name] = true
 	}
-	names := slices.Sorted(maps.Keys(kinds)) // so that the seed decides
-	kind := names[f.r.IntN(len(names))]
-	rel := kinds[kind][f.r.IntN(len(kinds[kind]))]
-	path := filepath.Join(f.store, rel)
-	parts := strings.Split(rel, "/")
-	f.damaged[parts[min(len(parts)-1, 2)]], f.damaged[filepath.Base(rel)] = true, true
-	b, err := os.ReadFile(path)
-	if err != nil || len(b) == 0 {
-		return false
+	if ok {
+		f.counts["flip in "+kind]++
 	}
-	at := f.r.IntN(len(b))
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return false
-	}
-	defer file.Close()
-	_, err = file.WriteAt([]byte{b[at] ^ byte(1+f.r.IntN(255))}, int64(at))
-	f.counts["flip in "+kind]++
-	return err == nil
+	return ok
 }
 
 // twice returns the actions that were started after they had been finished, though no byte of

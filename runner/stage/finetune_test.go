@@ -63,16 +63,23 @@ func TestOneCompilation(t *testing.T) {
 	}
 }
 
-// TestResume: a fine-tuning in rounds that was saved and stopped resumes in another
-// environment and writes the same files, including its checkpoints.
-func TestResume(t *testing.T) {
-	b, a := modeltest.Backend(t), newActions(t)
-	e := NewEnv(b)
+// tunable returns the inputs of small fine-tunings, and the constants with which they were made.
+func (a *actions) tunable(e *Env) (train.Adam, sampler.Options, map[string]string) {
+	a.t.Helper()
 	adam := train.Adam{Beta1: .9, Beta2: .99, Epsilon: 1e-8}
 	s := sampler.Options{Steps: 3, Shift: 1.5, Batch: 16}
 	model := a.run(e, Pretrain, PretrainParams{Seed: 1, Data: DataParams{Pairs: 64}, Layers: 1, Width: 16, Heads: 2, Steps: 4, Batch: 8, LearningRate: 4e-3, Adam: adam}, nil)
 	in := a.labelled(e, model, 16, s)
 	in["prompts"] = a.run(e, Prompts, PromptsParams{Seed: 1, List: FinetuneList, Rows: 100}, nil)
+	return adam, s, in
+}
+
+// TestResume: a fine-tuning in rounds that was saved and stopped resumes in another
+// environment and writes the same files, including its checkpoints.
+func TestResume(t *testing.T) {
+	b, a := modeltest.Backend(t), newActions(t)
+	e := NewEnv(b)
+	adam, s, in := a.tunable(e)
 	tune := FinetuneParams{Seed: 1, Mix: Mix{Labelled: 1}, Sampler: s, Checkpoints: 3, Scores: "none",
 		Recipe: finetune.Recipe{Method: choice("reward-weighted"), Trains: "denoiser", Schedule: "constant", Steps: 6, Batch: 8, LearningRate: 1e-3, Clip: 1, Adam: adam, Anchor: "none",
 			Rounds: 3, Fresh: finetune.Fresh{Images: 16, Group: 2}}}
@@ -121,11 +128,7 @@ func sameFiles(t *testing.T, what, want, got string) {
 func TestSegments(t *testing.T) {
 	b, a := modeltest.Backend(t), newActions(t)
 	e := NewEnv(b)
-	adam := train.Adam{Beta1: .9, Beta2: .99, Epsilon: 1e-8}
-	s := sampler.Options{Steps: 3, Shift: 1.5, Batch: 16}
-	model := a.run(e, Pretrain, PretrainParams{Seed: 1, Data: DataParams{Pairs: 64}, Layers: 1, Width: 16, Heads: 2, Steps: 4, Batch: 8, LearningRate: 4e-3, Adam: adam}, nil)
-	in := a.labelled(e, model, 16, s)
-	in["prompts"] = a.run(e, Prompts, PromptsParams{Seed: 1, List: FinetuneList, Rows: 100}, nil)
+	adam, s, in := a.tunable(e)
 	recipe := finetune.Recipe{Trains: "denoiser", Schedule: "cosine", Steps: 8, Batch: 8, LearningRate: 1e-2, EMA: .9, Clip: 1, Adam: adam, Anchor: "none"}
 	supervised, policy := recipe, recipe
 	supervised.Method, supervised.Rounds, supervised.Fresh = choice("reward-weighted"), 2, finetune.Fresh{Images: 16, Group: 2}
@@ -160,7 +163,7 @@ func TestSegments(t *testing.T) {
 		// A fine-tuning of all of whose steps a checkpoint is kept has the model after step 5.
 		every := tune
 		every.Checkpoints = 8
-		_, base, err := readModel(model)
+		_, base, err := readModel(in[ModelInput])
 		if err != nil {
 			t.Fatal(err)
 		}

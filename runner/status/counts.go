@@ -24,7 +24,6 @@ const (
 // its sums, so that a change costs as much as the trials of one action, and not of all.
 type counts struct {
 	graph  *layout.Graph
-	index  map[layout.Name]int // of actions, if the graph does not know it: a verification computes a sample
 	state  []state
 	kind   []int // of each action, in stages
 	trials [][]int
@@ -42,12 +41,6 @@ type counts struct {
 func newCounts(p project.Project, g *layout.Graph) *counts {
 	n := len(g.Actions)
 	c := &counts{graph: g, state: make([]state, n), kind: make([]int, n), trials: make([][]int, n)}
-	if n > 0 && g.Action(g.Actions[0].Name) == nil {
-		c.index = make(map[layout.Name]int, n)
-		for i, a := range g.Actions {
-			c.index[a.Name] = i
-		}
-	}
 	kinds := map[stage.Kind]int{}
 	for _, k := range stage.Kinds() {
 		if slices.ContainsFunc(g.Actions, func(a *layout.Action) bool { return a.Kind == k }) {
@@ -72,7 +65,7 @@ func newCounts(p project.Project, g *layout.Graph) *counts {
 		c.rows[r].Trials.Total++
 		left := 0
 		for _, a := range actions {
-			if i := c.of(a); i >= 0 {
+			if i := c.graph.Position(a); i >= 0 {
 				c.trials[i] = append(c.trials[i], trial)
 				left++
 			}
@@ -105,14 +98,6 @@ func newCounts(p project.Project, g *layout.Graph) *counts {
 	return c
 }
 
-// of returns the index of an action, -1 if the graph does not have it.
-func (c *counts) of(a *layout.Action) int {
-	if i := a.Index(); c.index == nil && i < len(c.graph.Actions) && c.graph.Actions[i] == a {
-		return i
-	}
-	return c.named(a.Name)
-}
-
 // endOf returns what a trial is when all of its actions are done. One that is cut waits
 // until it is decided whether its row stops.
 func endOf(v language.View) state {
@@ -125,32 +110,19 @@ func endOf(v language.View) state {
 	return finished
 }
 
-// at returns the index of an action by its name in digits, -1 if the graph does not have it.
+// at returns the position of an action by its name in digits, -1 if the graph lacks it.
 func (c *counts) at(text string) int {
 	var name layout.Name
 	if name.UnmarshalText([]byte(text)) != nil {
 		return -1
 	}
-	return c.named(name)
-}
-
-func (c *counts) named(name layout.Name) int {
-	if c.index != nil {
-		if i, ok := c.index[name]; ok {
-			return i
-		}
-		return -1
-	}
-	if a := c.graph.Action(name); a != nil {
-		return a.Index()
-	}
-	return -1
+	return c.graph.Find(name)
 }
 
 // blocked reports whether an input of an action failed or cannot be computed.
 func (c *counts) blocked(a *layout.Action) bool {
 	return slices.ContainsFunc(a.Inputs, func(in *layout.Action) bool {
-		i := c.of(in)
+		i := c.graph.Position(in)
 		return i >= 0 && (c.state[i] == broken || c.state[i] == skipped)
 	})
 }

@@ -123,7 +123,7 @@ func (t *Tracker) left(s *Status, now time.Time) {
 		s.Seconds += seconds
 		start := 0.
 		for _, in := range a.Inputs {
-			if k := t.counts.of(in); k >= 0 {
+			if k := t.graph.Position(in); k >= 0 {
 				start = max(start, ends[k])
 			}
 		}

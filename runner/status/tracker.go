@@ -171,7 +171,7 @@ func (t *Tracker) readPace() error {
 func (t *Tracker) Event(e run.Event, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i, name := t.counts.of(e.Action), e.Action.Name.String()
+	i, name := t.graph.Position(e.Action), e.Action.Name.String()
 	if i < 0 {
 		return
 	}

@@ -61,7 +61,7 @@ func (s *Store) Whole(out OutputID, was Seen) bool {
 }
 
 func (s *Store) there(id ActionID, out OutputID) ([16]byte, error) {
-	return looks(s.action(id), s.files(out))
+	return Looks(s.action(id), s.files(out))
 }
 
 func (s *Store) whole(out OutputID, paths string) ([16]byte, error) {
@@ -72,11 +72,11 @@ func (s *Store) whole(out OutputID, paths string) ([16]byte, error) {
 			all = append(all, dir+string(filepath.Separator)+filepath.FromSlash(path))
 		}
 	}
-	return looks(all...)
+	return Looks(all...)
 }
 
-// looks returns a digest of the stamps of files.
-func looks(names ...string) (sum [16]byte, err error) {
+// Looks returns a digest of how files look: their inodes, sizes and times of change.
+func Looks(names ...string) (sum [16]byte, err error) {
 	b := make([]byte, 0, 256)
 	for _, name := range names {
 		st, err := stampOf(name)
