@@ -71,6 +71,12 @@ func Free(ctx context.Context) {
 	}
 }
 
+// WithFree returns a context in which Free calls f: for work that a node does for another, with
+// room of its own.
+func WithFree(ctx context.Context, f func()) context.Context {
+	return context.WithValue(ctx, freeKey{}, f)
+}
+
 // ErrBusy is wrapped by the error of a Run whose node is being computed elsewhere.
 var ErrBusy = errors.New("is being computed elsewhere")
 
@@ -183,7 +189,7 @@ func (r *run[R]) start() {
 		r.tell(EventStarted, i)
 		deps := r.results(i)
 		go func() {
-			ctx := context.WithValue(r.ctx, freeKey{}, sync.OnceFunc(func() { r.ends <- end[R]{node: i, free: true} }))
+			ctx := WithFree(r.ctx, sync.OnceFunc(func() { r.ends <- end[R]{node: i, free: true} }))
 			result, err := n.Run(ctx, deps)
 			r.ends <- end[R]{node: i, hit: true, result: result, err: err}
 		}()

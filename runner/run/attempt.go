@@ -235,11 +235,14 @@ func (r *runner) repair(ctx context.Context, a *layout.Action) error {
 	if err := r.room.misfit(a); err != nil {
 		return err
 	}
-	if err := r.room.acquire(ctx, a.Name.String()); err != nil {
+	name := a.Name.String()
+	if err := r.room.acquire(ctx, name); err != nil {
 		return err
 	}
-	defer r.room.Give(a.Name.String())
-	got, err := r.run(ctx, a, func() {})
+	give := func() { r.room.Give(name) }
+	defer give()
+	// The context is that of an action that reads it, whose own room must not be freed.
+	got, err := r.run(dag.WithFree(ctx, give), a, func() {})
 	if err == nil && got.ID != want {
 		return fmt.Errorf("%s gave the output %s, and %s before: run again, so that later stages are computed from the new output",
 			a.Label(), got.ID.Short(), want.Short())

@@ -317,7 +317,12 @@ func TestDamagedInput(t *testing.T) {
 			}
 		}
 	}
-	out := f.run(Options{Room: resource.NewAllocator(resource.Capacity{CPUs: 3})})
+	room := resource.NewAllocator(resource.Capacity{CPUs: 3})
+	out := f.run(Options{Room: room})
+	room.Begin()
+	if _, ok := room.Take("all", resource.Need{CPUs: 3}); !ok {
+		t.Error("the action that had its input repaired has not given its CPU back")
+	}
 	if n := f.w.stages(); n["pretrain"] != 1 || n["distance"] != 5 || len(out.Failures) != 0 {
 		t.Errorf("ran %v, failures %v", n, out.Failures)
 	}
