@@ -275,8 +275,9 @@ func TestInterrupt(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = cmd.Wait() // only the exit code matters
-			if took := time.Since(before); took > 2*time.Second {
-				t.Errorf("it took %s to stop, want at most 2 s", took)
+			// Without a signal the stage would go on for minutes.
+			if took := time.Since(before); took > 15*time.Second {
+				t.Errorf("it took %s to stop", took)
 			}
 			if got := cmd.ProcessState.ExitCode(); got != tc.code {
 				t.Errorf("exit code %d, want %d", got, tc.code)

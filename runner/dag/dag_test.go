@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -15,38 +16,74 @@ import (
 	"pgregory.net/rapid"
 )
 
-// steps makes nodes of "name: dep dep" lines; each runs f, or gives its own name.
-func steps(t *testing.T, f func(ctx context.Context, name string) (string, error), lines ...string) *Graph[string] {
-	t.Helper()
-	var nodes []Node[string]
-	for _, l := range lines {
-		name, deps, _ := strings.Cut(l, ":")
-		nodes = append(nodes, Node[string]{Name: name, Deps: strings.Fields(deps),
-			Run: func(ctx context.Context, _ map[string]string) (string, error) { return f(ctx, name) }})
-	}
-	g, err := New(nodes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
+// node is a node of a test. Its dependencies come before it.
+type node struct {
+	name string
+	deps []string
+	Hint
+	lookup func(context.Context) (bool, error) // nil for a miss
+	run    func(context.Context) error
 }
 
-func TestNewRefuses(t *testing.T) {
-	run := func(context.Context, map[string]int) (int, error) { return 0, nil }
-	node := func(name string, deps ...string) Node[int] { return Node[int]{Name: name, Deps: deps, Run: run} }
-	for name, c := range map[string]struct {
-		nodes []Node[int]
-		want  string
-	}{
-		"no name": {[]Node[int]{node("")}, "has no name or nothing to run"},
-		"no run":  {[]Node[int]{{Name: "a"}}, "has no name or nothing to run"},
-		"twice":   {[]Node[int]{node("a"), node("a")}, `node "a": is there twice`},
-		"unknown": {[]Node[int]{node("a", "b")}, `node "a": depends on "b", which is not in the graph`},
-		"itself":  {[]Node[int]{node("a", "a")}, "nodes depend on each other: a ← a"},
-		"cycle":   {[]Node[int]{node("z"), node("d", "a"), node("a", "z", "c"), node("b", "a"), node("c", "b")}, "nodes depend on each other: a ← c ← b ← a"},
+// nodes are the work of a test.
+type nodes []node
+
+func (w nodes) Len() int { return len(w) }
+
+// index returns the number of the node of a name, -1 if there is none.
+func (w nodes) index(name string) int {
+	return slices.IndexFunc(w, func(n node) bool { return n.name == name })
+}
+
+func (w nodes) Deps(i int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for _, name := range w[i].deps {
+			if !yield(w.index(name)) {
+				return
+			}
+		}
+	}
+}
+
+func (w nodes) Hint(i int) Hint { return w[i].Hint }
+
+func (w nodes) Lookup(ctx context.Context, i int) (bool, error) {
+	if w[i].lookup == nil {
+		return false, nil
+	}
+	return w[i].lookup(ctx)
+}
+
+func (w nodes) Run(ctx context.Context, i int) error { return w[i].run(ctx) }
+
+// byName returns the states of nodes by their names.
+func (w nodes) byName(states []State) map[string]State {
+	m := map[string]State{}
+	for i, s := range states {
+		m[w[i].name] = s
+	}
+	return m
+}
+
+// steps makes nodes of "name: dep dep" lines; each runs f.
+func steps(f func(ctx context.Context, name string) error, lines ...string) nodes {
+	var w nodes
+	for _, l := range lines {
+		name, deps, _ := strings.Cut(l, ":")
+		w = append(w, node{name: name, deps: strings.Fields(deps), run: func(ctx context.Context) error { return f(ctx, name) }})
+	}
+	return w
+}
+
+// TestOrder: a node depends only on nodes before it.
+func TestOrder(t *testing.T) {
+	for _, w := range []nodes{
+		{{name: "a", deps: []string{"unknown"}}},
+		{{name: "a", deps: []string{"a"}}},
+		{{name: "a", deps: []string{"b"}}, {name: "b"}},
 	} {
-		if _, err := New(c.nodes); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		if _, err := Run(t.Context(), w, Options{}); err == nil || !strings.Contains(err.Error(), "want a lower one") {
+			t.Errorf("%v: %v", w, err)
 		}
 	}
 }
@@ -59,194 +96,141 @@ func FuzzRandom(f *testing.F) { f.Fuzz(rapid.MakeFuzz(random)) }
 func random(t *rapid.T) {
 	n := rapid.IntRange(0, 25).Draw(t, "nodes")
 	type plan struct {
-		deps          []int
-		hit, fail     bool // what Lookup says; whether the node fails
-		lookup, inner bool // there is a Lookup; the failure is Lookup's
-		ran, looked   atomic.Int32
+		deps              []int
+		hit, fail         bool // what Lookup says; whether the node fails
+		inner             bool // the failure is Lookup's
+		ran, looked, well atomic.Int32
 	}
 	plans := make([]plan, n)
-	names := func(i int) string { return fmt.Sprintf("n%d", i) }
-	nodes := make([]Node[int], n)
+	w := make(nodes, n)
 	slots := rapid.IntRange(1, 4).Draw(t, "slots")
 	var running atomic.Int32
 	for i := range plans {
 		p := &plans[i]
 		if i > 0 {
-			p.deps = rapid.SliceOfNDistinct(rapid.IntRange(0, i-1), 0, 4, rapid.ID[int]).Draw(t, "deps")
+			p.deps = rapid.SliceOfN(rapid.IntRange(0, i-1), 0, 4).Draw(t, "deps") // one may be there twice
 		}
-		p.lookup, p.hit, p.inner = rapid.Bool().Draw(t, "lookup"), rapid.Bool().Draw(t, "hit"), rapid.Bool().Draw(t, "inner")
+		p.hit, p.inner = rapid.Bool().Draw(t, "hit"), rapid.Bool().Draw(t, "inner")
 		p.fail = rapid.IntRange(0, 9).Draw(t, "fail") == 0
-		value := func(deps map[string]int) int {
-			sum := i
-			for _, v := range deps {
-				sum += v
+		begin := func() {
+			for _, d := range p.deps {
+				if plans[d].well.Load() != 1 {
+					t.Errorf("node %d begins before node %d has ended well", i, d)
+				}
 			}
-			return sum
 		}
-		node := Node[int]{Name: names(i), Priority: rapid.IntRange(0, 2).Draw(t, "priority"),
-			Run: func(_ context.Context, deps map[string]int) (int, error) {
+		w[i] = node{name: fmt.Sprint(i), Hint: Hint{Priority: rapid.IntRange(0, 2).Draw(t, "priority"), Need: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "need")},
+			lookup: func(context.Context) (bool, error) {
+				begin()
+				p.looked.Add(1)
+				if p.fail && p.inner {
+					return false, errors.New(w[i].name)
+				}
+				if p.hit && !p.fail {
+					p.well.Add(1)
+				}
+				return p.hit && !p.fail, nil
+			},
+			run: func(context.Context) error {
+				begin()
 				p.ran.Add(1)
 				if k := running.Add(1); int(k) > slots {
 					t.Errorf("%d run in %d slots", k, slots)
 				}
 				defer running.Add(-1)
 				if p.fail {
-					return 0, errors.New(names(i))
+					return errors.New(w[i].name)
 				}
-				return value(deps), nil
+				p.well.Add(1)
+				return nil
 			}}
 		for _, d := range p.deps {
-			node.Deps = append(node.Deps, names(d))
+			w[i].deps = append(w[i].deps, w[d].name)
 		}
-		if p.lookup {
-			node.Lookup = func(_ context.Context, deps map[string]int) (int, bool, error) {
-				p.looked.Add(1)
-				if p.fail && p.inner {
-					return 0, false, errors.New(names(i))
-				}
-				return value(deps), p.hit && !p.fail, nil
-			}
-		}
-		nodes[i] = node
-	}
-	// The nodes are shuffled, so that they are not in topological order.
-	shuffled := rapid.Permutation(nodes).Draw(t, "order")
-	g, err := New(shuffled)
-	if err != nil {
-		t.Fatal(err)
 	}
 	var last int
-	told := map[string][]Kind{}
-	out, err := g.Run(context.Background(), Options{Room: Slots(slots), Events: func(e Event) {
-		told[e.Name] = append(told[e.Name], e.Kind)
-		if e.Finished < last || e.Total != n {
-			t.Errorf("%d of %d after %d", e.Finished, e.Total, last)
+	told := map[int][]Kind{}
+	roots := map[int]int{}
+	states, err := Run(context.Background(), w, Options{Room: Slots(slots), Events: func(e Event) {
+		told[e.Node] = append(told[e.Node], e.Kind)
+		if e.Kind == EventSkipped {
+			roots[e.Node] = e.Root
+		}
+		if e.Kind == EventFailed && e.Err.Error() != w[e.Node].name {
+			t.Errorf("node %d failed with %v", e.Node, e.Err)
+		}
+		if e.Finished < last {
+			t.Errorf("%d after %d", e.Finished, last)
 		}
 		last = e.Finished
 	}})
-
-	// The recursive evaluator returns the value, or the failed nodes on which it depends.
-	var eval func(i int) (int, []string)
-	eval = func(i int) (sum int, roots []string) {
-		sum = i
-		for _, d := range plans[i].deps {
-			v, r := eval(d)
-			sum += v
-			roots = append(roots, r...)
-		}
-		if len(roots) == 0 && plans[i].fail {
-			roots = []string{names(i)}
-		}
-		return sum, roots
+	if err != nil || last != n {
+		t.Errorf("%v, %d of %d have an outcome", err, last, n)
 	}
-	failed := false
+
+	// The recursive evaluator returns the failed nodes because of which a node fails or is skipped.
+	var eval func(i int) []int
+	eval = func(i int) (failed []int) {
+		for _, d := range plans[i].deps {
+			failed = append(failed, eval(d)...)
+		}
+		if len(failed) == 0 && plans[i].fail {
+			return []int{i}
+		}
+		return failed
+	}
 	for i := range plans {
-		p, s, kinds := &plans[i], out[names(i)], told[names(i)]
-		want, roots := eval(i)
-		computed := !(p.lookup && (p.hit && !p.fail || p.fail && p.inner))
-		ran, looked := 0, 0
-		var events []Kind
+		p := &plans[i]
+		failed := eval(i)
+		looked, ran := 1, 1
+		want, events := Done, []Kind{EventStarted, EventFinished}
 		switch {
-		case len(roots) == 0 && !computed:
-			looked, events = 1, []Kind{EventHit}
-			if s.State != Hit || s.Result != want {
-				t.Errorf("%s: %+v, want hit %d", names(i), s, want)
-			}
-		case len(roots) == 0:
-			ran, events = 1, []Kind{EventStarted, EventFinished}
-			if s.State != Done || s.Result != want {
-				t.Errorf("%s: %+v, want %d", names(i), s, want)
-			}
-		case slices.Contains(roots, names(i)):
-			failed = true
-			events = []Kind{EventFailed}
-			if computed {
-				ran, events = 1, []Kind{EventStarted, EventFailed}
-			}
-			if s.State != Failed || s.Root != names(i) || s.Err.Error() != names(i) {
-				t.Errorf("%s: %+v, want it failed", names(i), s)
-			}
+		case len(failed) == 0 && p.hit:
+			ran, want, events = 0, Hit, []Kind{EventHit}
+		case len(failed) == 0:
+		case slices.Contains(failed, i) && p.inner:
+			ran, want, events = 0, Failed, []Kind{EventFailed}
+		case slices.Contains(failed, i):
+			want, events = Failed, []Kind{EventStarted, EventFailed}
 		default:
-			events = []Kind{EventSkipped}
-			if s.State != Skipped || !slices.Contains(roots, s.Root) || s.Err.Error() != s.Root {
-				t.Errorf("%s: %+v, want skipped because of one of %v", names(i), s, roots)
+			looked, ran, want, events = 0, 0, Skipped, []Kind{EventSkipped}
+			if !slices.Contains(failed, roots[i]) {
+				t.Errorf("node %d: skipped because of %d, want one of %v", i, roots[i], failed)
 			}
 		}
-		if p.lookup && (ran == 1 || slices.Contains(roots, names(i))) {
-			looked = 1
+		if states[i] != want {
+			t.Errorf("node %d: %v, want %v", i, states[i], want)
 		}
 		if int(p.ran.Load()) != ran || int(p.looked.Load()) != looked {
-			t.Errorf("%s: ran %d, want %d; looked up %d, want %d", names(i), p.ran.Load(), ran, p.looked.Load(), looked)
+			t.Errorf("node %d: ran %d, want %d; looked up %d, want %d", i, p.ran.Load(), ran, p.looked.Load(), looked)
 		}
-		if d := cmp.Diff(events, kinds); d != "" {
-			t.Errorf("%s: events mismatch (-want +got):\n%s", names(i), d)
+		if d := cmp.Diff(events, told[i]); d != "" {
+			t.Errorf("node %d: events mismatch (-want +got):\n%s", i, d)
 		}
-	}
-	var f *FailedError
-	if failed != errors.As(err, &f) || !failed && err != nil {
-		t.Errorf("got %v, failed %v", err, failed)
-	}
-	if last != n {
-		t.Errorf("%d of %d have an outcome", last, n)
-	}
-}
-
-// TestRootCause: if a node is skipped because of several failures, it names the one that
-// is first in the graph, not the first in time.
-func TestRootCause(t *testing.T) {
-	for _, slow := range []string{"a", "b"} {
-		synctest.Test(t, func(t *testing.T) {
-			g := steps(t, func(_ context.Context, name string) (string, error) {
-				if name == slow {
-					time.Sleep(time.Second)
-				}
-				if name == "a" || name == "b" {
-					return "", errors.New("no " + name)
-				}
-				return name, nil
-			}, "a:", "b:", "c: a b", "d: c", "e:")
-			out, err := g.Run(t.Context(), Options{Room: Slots(3)})
-			for _, n := range []string{"c", "d"} {
-				if s := out[n]; s.State != Skipped || s.Root != "a" || s.Err.Error() != "no a" {
-					t.Errorf("%s slow: %s: %+v", slow, n, s)
-				}
-			}
-			if s := out["e"]; s.State != Done {
-				t.Errorf("what depends on no failure: %+v", s)
-			}
-			if want := "a: no a (and 1 more failed); 2 skipped because of it"; err == nil || err.Error() != want {
-				t.Errorf("got %v, want %s", err, want)
-			}
-		})
 	}
 }
 
 func TestFailFast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := steps(t, func(ctx context.Context, name string) (string, error) {
+		w := steps(func(ctx context.Context, name string) error {
 			if name == "bad" {
 				time.Sleep(time.Second)
-				return "", errors.New("no labels")
+				return errors.New("no labels")
 			}
 			select {
 			case <-ctx.Done():
-				return "", fmt.Errorf("worker: %w", context.Cause(ctx))
+				return fmt.Errorf("worker: %w", context.Cause(ctx))
 			case <-time.After(time.Hour):
-				return name, nil
+				return nil
 			}
 		}, "bad:", "long:", "later:", "after: bad")
 		began := time.Now()
-		out, err := g.Run(t.Context(), Options{Room: Slots(2), FailFast: true})
-		var f *FailedError
-		if !errors.As(err, &f) || time.Since(began) != time.Second {
+		states, err := Run(t.Context(), w, Options{Room: Slots(2), FailFast: true})
+		if err != nil || time.Since(began) != time.Second {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}
-		got := map[string]State{}
-		for name, s := range out {
-			got[name] = s.State
-		}
 		want := map[string]State{"bad": Failed, "long": Interrupted, "later": Waiting, "after": Skipped}
-		if d := cmp.Diff(want, got); d != "" {
+		if d := cmp.Diff(want, w.byName(states)); d != "" {
 			t.Errorf("states mismatch (-want +got):\n%s", d)
 		}
 	})
@@ -256,44 +240,40 @@ func TestCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cause := errors.New("the user pressed Ctrl-C")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		g := steps(t, func(ctx context.Context, name string) (string, error) {
+		w := steps(func(ctx context.Context, name string) error {
 			switch name {
 			case "quick":
-				return name, nil
+				return nil
 			case "stubborn": // finishes what it has begun
 				time.Sleep(2 * time.Second)
-				return name, nil
+				return nil
 			case "unlucky":
 				<-ctx.Done()
-				return "", errors.New("disk full")
+				return errors.New("disk full")
 			}
 			<-ctx.Done()
-			return "", ctx.Err()
+			return ctx.Err()
 		}, "quick:", "stubborn:", "unlucky:", "waits: quick", "next: stubborn")
 		go func() {
 			time.Sleep(time.Second)
 			cancel(cause)
 		}()
 		began := time.Now()
-		out, err := g.Run(ctx, Options{Room: Slots(4)})
+		states, err := Run(ctx, w, Options{Room: Slots(4)})
 		if !errors.Is(err, cause) || time.Since(began) != 2*time.Second {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}
-		got := map[string]State{}
-		for name, s := range out {
-			got[name] = s.State
-		}
 		want := map[string]State{"quick": Done, "stubborn": Done, "unlucky": Failed, "waits": Interrupted, "next": Waiting}
-		if d := cmp.Diff(want, got); d != "" {
+		if d := cmp.Diff(want, w.byName(states)); d != "" {
 			t.Errorf("states mismatch (-want +got):\n%s", d)
 		}
 	})
 	// Before it begins: nothing runs.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	g := steps(t, func(context.Context, string) (string, error) { t.Error("ran"); return "", nil }, "a:")
-	if out, err := g.Run(ctx, Options{}); !errors.Is(err, context.Canceled) || out["a"].State != Waiting {
-		t.Errorf("got %v, %v", out, err)
+	w := steps(func(context.Context, string) error { t.Error("ran"); return nil }, "a:")
+	if states, err := Run(ctx, w, Options{}); !errors.Is(err, context.Canceled) || states[0] != Waiting {
+		t.Errorf("got %v, %v", states, err)
 	}
 }
 
@@ -301,23 +281,24 @@ func TestCancel(t *testing.T) {
 func TestLookupTakesNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		hit := func(context.Context, map[string]int) (int, bool, error) { return 1, true, nil }
-		never := func(context.Context, map[string]int) (int, error) { t.Error("ran"); return 0, nil }
-		g, err := New([]Node[int]{
-			{Name: "long", Run: func(context.Context, map[string]int) (int, error) { time.Sleep(time.Hour); return 0, nil }},
-			{Name: "a", Lookup: hit, Run: never},
-			{Name: "b", Deps: []string{"a"}, Lookup: hit, Run: never},
-		})
-		if err != nil {
-			t.Fatal(err)
+		hit := func(context.Context) (bool, error) { return true, nil }
+		never := func(context.Context) error { t.Error("ran"); return nil }
+		w := nodes{
+			{name: "long", run: func(context.Context) error { time.Sleep(time.Hour); return nil }},
+			{name: "a", lookup: hit, run: never},
+			{name: "b", deps: []string{"a"}, lookup: hit, run: never},
 		}
-		_, err = g.Run(t.Context(), Options{Room: Slots(1), Events: func(e Event) {
-			if e.Kind == EventHit && time.Since(began) != 0 {
-				t.Errorf("%s came after %v", e.Name, time.Since(began))
+		hits := 0
+		_, err := Run(t.Context(), w, Options{Room: Slots(1), Events: func(e Event) {
+			if e.Kind == EventHit {
+				hits++
+				if time.Since(began) != 0 {
+					t.Errorf("node %d came after %v", e.Node, time.Since(began))
+				}
 			}
 		}})
-		if err != nil {
-			t.Error(err)
+		if err != nil || hits != 2 {
+			t.Errorf("%d hits, %v", hits, err)
 		}
 	})
 }
@@ -326,25 +307,17 @@ func TestLookupTakesNoSlot(t *testing.T) {
 // the end, then in the given order.
 func TestPreference(t *testing.T) {
 	var order []string
-	run := func(name string) func(context.Context, map[string]int) (int, error) {
-		return func(context.Context, map[string]int) (int, error) { order = append(order, name); return 0, nil }
+	w := nodes{
+		{name: "short"},
+		{name: "long", Hint: Hint{Cost: time.Minute}},
+		{name: "head"}, {name: "tail", deps: []string{"head"}, Hint: Hint{Cost: time.Hour}},
+		{name: "short too"},
+		{name: "urgent", Hint: Hint{Priority: 1}},
 	}
-	var nodes []Node[int]
-	for _, n := range []Node[int]{
-		{Name: "short"},
-		{Name: "long", Cost: time.Minute},
-		{Name: "head"}, {Name: "tail", Deps: []string{"head"}, Cost: time.Hour},
-		{Name: "short too"},
-		{Name: "urgent", Priority: 1},
-	} {
-		n.Run = run(n.Name)
-		nodes = append(nodes, n)
+	for i := range w {
+		w[i].run = func(context.Context) error { order = append(order, w[i].name); return nil }
 	}
-	g, err := New(nodes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := g.Run(t.Context(), Options{Room: Slots(1)}); err != nil {
+	if _, err := Run(t.Context(), w, Options{Room: Slots(1)}); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff([]string{"urgent", "head", "tail", "long", "short", "short too"}, order); d != "" {
@@ -356,52 +329,47 @@ func TestPreference(t *testing.T) {
 // and running nodes are not stopped, whatever the other options are.
 func TestLimit(t *testing.T) {
 	for _, failFast := range []bool{false, true} {
-		var nodes []Node[int]
+		var w nodes
+		run := func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(20 * time.Millisecond):
+				return nil
+			}
+		}
 		for i := range 6 {
-			nodes = append(nodes, Node[int]{Name: fmt.Sprint("n", i), Run: func(ctx context.Context, _ map[string]int) (int, error) {
-				select {
-				case <-ctx.Done():
-					return 0, context.Cause(ctx)
-				case <-time.After(20 * time.Millisecond):
-					return i, nil
-				}
-			}})
-			nodes = append(nodes, Node[int]{Name: fmt.Sprint("after", i), Deps: []string{fmt.Sprint("n", i)}, Run: nodes[2*i].Run})
+			name := fmt.Sprint("n", i)
+			w = append(w, node{name: name, run: run}, node{name: fmt.Sprint("after", i), deps: []string{name}, run: run})
 		}
-		nodes = append(nodes, Node[int]{Name: "known", Lookup: func(context.Context, map[string]int) (int, bool, error) { return 7, true, nil }, Run: nodes[0].Run})
-		g, err := New(nodes)
-		if err != nil {
-			t.Fatal(err)
-		}
+		w = append(w, node{name: "known", lookup: func(context.Context) (bool, error) { return true, nil }})
 		events := map[Kind]int{}
 		finished := 0
-		out, err := g.Run(t.Context(), Options{Room: Slots(2), Limit: 3, FailFast: failFast, Events: func(e Event) {
+		states, err := Run(t.Context(), w, Options{Room: Slots(2), Limit: 3, FailFast: failFast, Events: func(e Event) {
 			events[e.Kind]++
-			if e.Finished > finished+1 || e.Total != len(nodes) {
-				t.Errorf("the count jumps from %d to %d of %d", finished, e.Finished, e.Total)
+			if e.Finished > finished+1 {
+				t.Errorf("the count jumps from %d to %d", finished, e.Finished)
 			}
 			finished = e.Finished
 		}})
 		if err != nil {
 			t.Errorf("fail fast %v: %v", failFast, err)
 		}
-		states := map[State]int{}
-		for _, s := range out {
-			states[s.State]++
+		count := map[State]int{}
+		for _, s := range states {
+			count[s]++
 		}
-		if d := cmp.Diff(map[State]int{Done: 3, Hit: 1, Waiting: 9}, states); d != "" {
+		if d := cmp.Diff(map[State]int{Done: 3, Hit: 1, Waiting: 9}, count); d != "" {
 			t.Errorf("fail fast %v: states mismatch (-want +got):\n%s", failFast, d)
 		}
 		if d := cmp.Diff(map[Kind]int{EventStarted: 3, EventFinished: 3, EventHit: 1}, events); d != "" {
 			t.Errorf("fail fast %v: events mismatch (-want +got):\n%s", failFast, d)
 		}
 	}
-	g, err := New([]Node[int]{{Name: "a", Run: func(context.Context, map[string]int) (int, error) { return 0, nil }}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := g.Run(t.Context(), Options{Limit: -1}); err == nil {
-		t.Error("a negative limit was taken")
+	for _, o := range []Options{{Limit: -1}, {Lookups: -1}} {
+		if _, err := Run(t.Context(), nodes{}, o); err == nil {
+			t.Errorf("%+v was taken", o)
+		}
 	}
 }
 
@@ -410,81 +378,32 @@ func TestLimit(t *testing.T) {
 func TestLookupOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []string
-		var nodes []Node[int]
+		var w nodes
 		for i, name := range []string{"second", "first", "found", "third"} {
-			nodes = append(nodes, Node[int]{Name: name, Priority: []int{2, 3, 4, 1}[i],
-				Lookup: func(context.Context, map[string]int) (int, bool, error) {
+			w = append(w, node{name: name, Hint: Hint{Priority: []int{2, 3, 4, 1}[i]},
+				lookup: func(context.Context) (bool, error) {
 					time.Sleep(time.Duration([]int{2, 3, 4, 1}[i]) * time.Second) // the preferred take longest
-					return 0, name == "found", nil
+					return name == "found", nil
 				},
-				Run: func(context.Context, map[string]int) (int, error) { order = append(order, name); return 0, nil }})
+				run: func(context.Context) error { order = append(order, name); return nil }})
 		}
 		// The node that becomes ready when the lookup succeeds is preferred to all
 		// waiting nodes.
-		nodes = append(nodes, Node[int]{Name: "follows", Priority: 4, Deps: []string{"found"}, Run: func(context.Context, map[string]int) (int, error) {
+		w = append(w, node{name: "follows", Hint: Hint{Priority: 4}, deps: []string{"found"}, run: func(context.Context) error {
 			order = append(order, "follows")
-			return 0, nil
+			return nil
 		}})
-		g, err := New(nodes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := g.Run(t.Context(), Options{Room: Slots(1), Lookups: 4, Limit: 3})
+		states, err := Run(t.Context(), w, Options{Room: Slots(1), Lookups: 4, Limit: 3})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff([]string{"follows", "first", "second"}, order); d != "" {
 			t.Errorf("order mismatch (-want +got):\n%s", d)
 		}
-		if s := out["third"].State; s != Waiting {
+		if s := states[w.index("third")]; s != Waiting {
 			t.Errorf("what the limit leaves is %v", s)
 		}
 	})
-}
-
-// TestFailureOrder: failures are listed in the order of the graph (each after its
-// dependencies, otherwise as given), not in the order of time.
-func TestFailureOrder(t *testing.T) {
-	g := steps(t, func(_ context.Context, name string) (string, error) {
-		if name == "head" {
-			return name, nil
-		}
-		return "", errors.New(name)
-	}, "tail: head", "b:", "head:", "a:")
-	_, err := g.Run(t.Context(), Options{Room: Slots(1)})
-	var failed *FailedError
-	if !errors.As(err, &failed) {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff([]string{"b", "a", "tail"}, failed.Nodes); d != "" {
-		t.Errorf("failed nodes mismatch (-want +got):\n%s", d)
-	}
-}
-
-// TestDeps: a node gets the results of its dependencies and no others. A dependency that
-// is named twice counts once.
-func TestDeps(t *testing.T) {
-	give := func(v int) func(context.Context, map[string]int) (int, error) {
-		return func(context.Context, map[string]int) (int, error) { return v, nil }
-	}
-	g, err := New([]Node[int]{
-		{Name: "a", Run: give(1)}, {Name: "b", Run: give(2)}, {Name: "other", Run: give(3)},
-		{Name: "sum", Deps: []string{"a", "b", "a"}, Run: func(_ context.Context, deps map[string]int) (int, error) {
-			if d := cmp.Diff(map[string]int{"a": 1, "b": 2}, deps); d != "" {
-				t.Errorf("results mismatch (-want +got):\n%s", d)
-			}
-			return deps["a"] + deps["b"], nil
-		}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out, err := g.Run(t.Context(), Options{}); err != nil || out["sum"].Result != 3 {
-		t.Errorf("got %v, %v", out, err)
-	}
-	if _, err := g.Run(t.Context(), Options{Lookups: -1}); err == nil {
-		t.Error("fewer than no lookups")
-	}
 }
 
 // TestBusy: a busy node waits without a slot and without an end, and is looked up again. It
@@ -494,36 +413,33 @@ func TestBusy(t *testing.T) {
 		start := time.Now()
 		var order []string
 		tries, there := 0, false
-		node := func(name string, run func() (string, error), deps ...string) Node[string] {
-			return Node[string]{Name: name, Deps: deps, Run: func(context.Context, map[string]string) (string, error) {
-				v, err := run()
+		do := func(name string, run func() error, deps ...string) node {
+			return node{name: name, deps: deps, run: func(context.Context) error {
+				err := run()
 				if err == nil {
 					order = append(order, name)
 				}
-				return v, err
+				return err
 			}}
 		}
-		busy := node("busy", func() (string, error) {
+		busy := do("busy", func() error {
 			if tries++; tries == 3 {
 				there = true // computed elsewhere meanwhile
 			}
-			return "", fmt.Errorf("b: %w", ErrBusy)
+			return fmt.Errorf("b: %w", ErrBusy)
 		})
-		busy.Lookup = func(context.Context, map[string]string) (string, bool, error) { return "found", there, nil }
-		quick := func() (string, error) { return "", nil }
-		g, err := New([]Node[string]{busy, node("after", quick, "busy"), node("other", quick)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		busy.lookup = func(context.Context) (bool, error) { return there, nil }
+		quick := func() error { return nil }
+		w := nodes{busy, do("after", quick, "busy"), do("other", quick)}
 		var kinds []string
 		o := Options{Rest: time.Minute, Limit: 2, Events: func(e Event) {
 			if e.Kind != EventStarted {
-				kinds = append(kinds, e.Name+" "+e.Kind.String())
+				kinds = append(kinds, w[e.Node].name+" "+e.Kind.String())
 			}
 		}}
-		out, err := g.Run(t.Context(), o)
-		if err != nil || out["busy"].State != Hit || out["busy"].Result != "found" || out["after"].State != Done {
-			t.Errorf("%+v, %v", out, err)
+		states, err := Run(t.Context(), w, o)
+		if d := cmp.Diff(map[string]State{"busy": Hit, "after": Done, "other": Done}, w.byName(states)); d != "" || err != nil {
+			t.Errorf("%v, states mismatch (-want +got):\n%s", err, d)
 		}
 		if took := time.Since(start); took != 3*time.Minute {
 			t.Errorf("it took %v", took)
@@ -538,9 +454,9 @@ func TestBusy(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 		defer cancel()
 		start = time.Now()
-		out, err = g.Run(ctx, Options{Rest: time.Minute})
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 90*time.Second || out["busy"].State != Waiting || out["other"].State != Done {
-			t.Errorf("stopped after %v: %+v, %v", time.Since(start), out, err)
+		states, err = Run(ctx, w, Options{Rest: time.Minute})
+		if d := cmp.Diff(map[string]State{"busy": Waiting, "after": Waiting, "other": Done}, w.byName(states)); d != "" || !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 90*time.Second {
+			t.Errorf("stopped after %v: %v, states mismatch (-want +got):\n%s", time.Since(start), err, d)
 		}
 	})
 }
@@ -548,15 +464,13 @@ func TestBusy(t *testing.T) {
 // TestAdmit: a node that is not admitted stays waiting, and so does what depends on it; the
 // others run, and nothing has failed.
 func TestAdmit(t *testing.T) {
-	g := steps(t, func(_ context.Context, name string) (string, error) { return name, nil }, "a", "b: a", "c", "d: b c")
-	out, err := g.Run(t.Context(), Options{Admit: func(name string) bool { return name != "b" }})
+	w := steps(func(context.Context, string) error { return nil }, "a", "b: a", "c", "d: b c")
+	states, err := Run(t.Context(), w, Options{Admit: func(i int) bool { return w[i].name != "b" }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]State{"a": Done, "b": Waiting, "c": Done, "d": Waiting} {
-		if out[name].State != want {
-			t.Errorf("%s is %s, want %s", name, out[name].State, want)
-		}
+	if d := cmp.Diff(map[string]State{"a": Done, "b": Waiting, "c": Done, "d": Waiting}, w.byName(states)); d != "" {
+		t.Errorf("states mismatch (-want +got):\n%s", d)
 	}
 }
 
@@ -564,16 +478,16 @@ func TestAdmit(t *testing.T) {
 func TestFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		g := steps(t, func(ctx context.Context, name string) (string, error) {
+		w := steps(func(ctx context.Context, _ string) error {
 			time.Sleep(time.Second) // computing
 			Free(ctx)
 			Free(ctx) // once is enough
 			time.Sleep(10 * time.Second)
-			return name, nil
+			return nil
 		}, "a", "b", "c", "d: a b c")
-		out, err := g.Run(t.Context(), Options{Room: Slots(1)})
-		if err != nil || out["d"].State != Done {
-			t.Errorf("%+v, %v", out, err)
+		states, err := Run(t.Context(), w, Options{Room: Slots(1)})
+		if err != nil || states[w.index("d")] != Done {
+			t.Errorf("%v, %v", states, err)
 		}
 		if took := time.Since(start); took != (3+10+11)*time.Second {
 			t.Errorf("it took %v", took)
@@ -582,19 +496,16 @@ func TestFree(t *testing.T) {
 	// What depends on a node that has given its slot back goes before nodes of lower priority.
 	synctest.Test(t, func(t *testing.T) {
 		var order []string
-		node := func(name string, priority int, deps ...string) Node[string] {
-			return Node[string]{Name: name, Priority: priority, Deps: deps, Run: func(ctx context.Context, _ map[string]string) (string, error) {
+		do := func(name string, priority int, deps ...string) node {
+			return node{name: name, deps: deps, Hint: Hint{Priority: priority}, run: func(ctx context.Context) error {
 				order = append(order, name)
 				Free(ctx)
 				time.Sleep(time.Second)
-				return name, nil
+				return nil
 			}}
 		}
-		g, err := New([]Node[string]{node("last", -1), node("a", 0), node("b", 0, "a")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := g.Run(t.Context(), Options{Room: Slots(1)}); err != nil {
+		w := nodes{do("last", -1), do("a", 0), do("b", 0, "a")}
+		if _, err := Run(t.Context(), w, Options{Room: Slots(1)}); err != nil {
 			t.Error(err)
 		}
 		if want := []string{"a", "b", "last"}; !slices.Equal(order, want) {

@@ -1,154 +1,124 @@
 package dag
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
-	"strings"
 	"time"
 )
 
-// Node is a step of the graph. Name, Deps, Lookup and Run define it; the other fields
-// only affect how it is shown, and when it runs.
-type Node[R any] struct {
-	Name  string   // unique in the graph
-	Stage string   // for events
-	Label string   // for people
-	Deps  []string // names of the nodes whose results it needs
+// Work is the nodes of a graph. A node is a number from 0, and depends only on lower ones.
+// Lookup and Run are called by many goroutines, once at a time for a node.
+type Work interface {
+	Len() int                 // number of nodes
+	Deps(i int) iter.Seq[int] // nodes that must have ended well before node i begins
+	Hint(i int) Hint
 
+	// Lookup reports whether node i has its result already. It takes no room. An error fails
+	// the node.
+	Lookup(ctx context.Context, i int) (bool, error)
+	// Run computes node i and has its room meanwhile. It must return soon after ctx is done.
+	// If its error wraps [ErrBusy], the node is looked up and run again later.
+	Run(ctx context.Context, i int) error
+}
+
+// Hint says when a node should run. It affects nothing but the order.
+type Hint struct {
 	Priority int           // nodes of higher priority go first, whatever their cost
-	Cost     time.Duration // expected duration, which affects only the order; 0 means unknown and counts as one second
+	Cost     time.Duration // expected duration; 0 means unknown and counts as one second
 	Need     string        // nodes of equal Need take the same of Options.Room
-
-	// Lookup, if not nil, finds a result without computing it. It takes no room. It
-	// returns (_, false, nil) for a miss; an error fails the node.
-	Lookup func(ctx context.Context, deps map[string]R) (R, bool, error)
-	// Run computes the result and has its room meanwhile. It must return soon after ctx
-	// is done. If its error wraps [ErrBusy], the node is looked up and run again later.
-	Run func(ctx context.Context, deps map[string]R) (R, error)
 }
 
-// Graph is a checked set of nodes. Running does not change it.
-type Graph[R any] struct {
-	nodes []Node[R]
-	index map[string]int
-	deps  [][]int // by node, indices of its dependencies in the order of Deps
-	outs  [][]int // by node, indices of the nodes that depend on it
-	order []int   // topological; nodes that could go in any order are as given
-	rank  []int   // by node, its position in the order of preference; lower goes first
-	next  []int   // by node, the lowest rank of the nodes that depend on it
+// graph is what a run needs to know of its nodes. A study of 100,000 trials has more than a
+// million of them, so it has numbers only.
+type graph struct {
+	deps []int32 // by node, number of its dependencies
+	rank []int32 // by node, its position in the order of preference; lower goes first
+	best []int32 // by rank, its node
+	next []int32 // by node, the lowest rank of the nodes that depend on it; the number of nodes if there is none
+	need []int32 // by node, number of its Need
+
+	needs int     // number of different needs
+	outs  []int32 // nodes that depend on node 0, on node 1, ...
+	ends  []int32 // by node, where those that depend on it end in outs
 }
 
-// New checks nodes and returns their graph. It returns an error for a node without a name
-// or Run, two nodes of one name, a dependency that does not exist, and a cycle, which the
-// error spells out.
-func New[R any](nodes []Node[R]) (*Graph[R], error) {
-	g := &Graph[R]{
-		nodes: slices.Clone(nodes),
-		index: make(map[string]int, len(nodes)),
-		deps:  make([][]int, len(nodes)),
-		outs:  make([][]int, len(nodes)),
-	}
-	for i, n := range nodes {
-		if n.Name == "" || n.Run == nil {
-			return nil, fmt.Errorf("node %d %q: has no name or nothing to run", i, n.Name)
-		}
-		if _, twice := g.index[n.Name]; twice {
-			return nil, fmt.Errorf("node %q: is there twice", n.Name)
-		}
-		g.index[n.Name] = i
-	}
-	for i, n := range nodes {
-		for _, name := range n.Deps {
-			d, ok := g.index[name]
-			if !ok {
-				return nil, fmt.Errorf("node %q: depends on %q, which is not in the graph", n.Name, name)
+// newGraph checks the dependencies of the nodes and puts the nodes in order.
+func newGraph(w Work) (*graph, error) {
+	n := w.Len()
+	g := &graph{deps: make([]int32, n), need: make([]int32, n), ends: make([]int32, n)}
+	total := int32(0)
+	for i := range n {
+		for d := range w.Deps(i) {
+			if d < 0 || d >= i {
+				return nil, fmt.Errorf("dag: node %d depends on node %d: want a lower one", i, d)
 			}
-			g.deps[i] = append(g.deps[i], d)
-			g.outs[d] = append(g.outs[d], i)
+			g.deps[i]++
+			g.ends[d]++
+			total++
 		}
 	}
-	if err := g.sort(); err != nil {
-		return nil, err
+	// ends is the number of nodes that depend on each; then where they begin; and, when all are
+	// in place, where they end.
+	begin := int32(0)
+	for i, outs := range g.ends {
+		g.ends[i], begin = begin, begin+outs
 	}
-	g.prefer()
+	g.outs = make([]int32, total)
+	for i := range n {
+		for d := range w.Deps(i) {
+			g.outs[g.ends[d]] = int32(i)
+			g.ends[d]++
+		}
+	}
+	g.prefer(w)
 	return g, nil
 }
 
-// sort sets g.order. If there is a cycle, it returns an error that names it.
-func (g *Graph[R]) sort() error {
-	pending := make([]int, len(g.nodes))
-	var ready []int
-	for i := range g.nodes {
-		if pending[i] = len(g.deps[i]); pending[i] == 0 {
-			ready = append(ready, i)
-		}
+// after returns the nodes that depend on node i.
+func (g *graph) after(i int) []int32 {
+	if i == 0 {
+		return g.outs[:g.ends[0]]
 	}
-	for len(ready) > 0 {
-		i := ready[0]
-		ready = ready[1:]
-		g.order = append(g.order, i)
-		for _, o := range g.outs[i] {
-			if pending[o]--; pending[o] == 0 {
-				ready = append(ready, o)
-			}
-		}
-	}
-	if len(g.order) == len(g.nodes) {
-		return nil
-	}
-	// Every node left over waits for another one left over: walk until one repeats.
-	at := slices.IndexFunc(pending, func(n int) bool { return n > 0 })
-	var path []int
-	for !slices.Contains(path, at) {
-		path = append(path, at)
-		at = g.deps[at][slices.IndexFunc(g.deps[at], func(d int) bool { return pending[d] > 0 })]
-	}
-	var names []string
-	for _, i := range path[slices.Index(path, at):] {
-		names = append(names, g.nodes[i].Name)
-	}
-	return fmt.Errorf("nodes depend on each other: %s", strings.Join(append(names, names[0]), " ← "))
+	return g.outs[g.ends[i-1]:g.ends[i]]
 }
 
-// prefer sets g.rank. It orders nodes by priority, then by the expected time from the
-// node's start to the end of the longest chain of nodes that wait for it, then as given.
-func (g *Graph[R]) prefer() {
-	way := make([]time.Duration, len(g.nodes))
-	for _, i := range slices.Backward(g.order) {
-		for _, o := range g.outs[i] {
+// prefer orders nodes by priority, then by the expected time from the node's start to the
+// end of the longest chain of nodes that wait for it, then by their numbers.
+func (g *graph) prefer(w Work) {
+	n := w.Len()
+	way := make([]time.Duration, n)
+	priority := make([]int, n)
+	g.best, g.rank, g.next = make([]int32, n), make([]int32, n), make([]int32, n)
+	needs := map[string]int32{}
+	for i := n - 1; i >= 0; i-- {
+		g.best[i] = int32(i)
+		for _, o := range g.after(i) {
 			way[i] = max(way[i], way[o])
 		}
-		cost := g.nodes[i].Cost
-		if cost <= 0 {
-			cost = time.Second
+		h := w.Hint(i)
+		if h.Cost <= 0 {
+			h.Cost = time.Second
 		}
-		way[i] += cost
+		way[i] += h.Cost
+		priority[i] = h.Priority
+		if _, ok := needs[h.Need]; !ok {
+			needs[h.Need] = int32(len(needs))
+		}
+		g.need[i] = needs[h.Need]
 	}
-	best := make([]int, len(g.nodes))
-	for i := range best {
-		best[i] = i
-	}
-	slices.SortStableFunc(best, func(a, b int) int {
-		if d := g.nodes[b].Priority - g.nodes[a].Priority; d != 0 {
-			return d
-		}
-		switch {
-		case way[a] > way[b]:
-			return -1
-		case way[a] < way[b]:
-			return 1
-		}
-		return 0
+	g.needs = len(needs)
+	slices.SortFunc(g.best, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(priority[b], priority[a]), cmp.Compare(way[b], way[a]), cmp.Compare(a, b))
 	})
-	g.rank = make([]int, len(g.nodes))
-	for r, i := range best {
-		g.rank[i] = r
+	for r, i := range g.best {
+		g.rank[i] = int32(r)
 	}
-	g.next = make([]int, len(g.nodes))
-	for i, outs := range g.outs {
-		g.next[i] = len(g.nodes)
-		for _, o := range outs {
+	for i := range n {
+		g.next[i] = int32(n)
+		for _, o := range g.after(i) {
 			g.next[i] = min(g.next[i], g.rank[o])
 		}
 	}

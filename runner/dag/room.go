@@ -7,9 +7,9 @@ type Room interface {
 	// Take gives a node what it needs until Give, and returns true. If that is not free, it
 	// keeps it free for this node as far as it can, for the rest of the round, and returns
 	// false.
-	Take(name string) bool
+	Take(node int) bool
 	// Give takes back what a node has.
-	Give(name string)
+	Give(node int)
 }
 
 // Slots returns a room for n nodes, whatever they are.
@@ -19,7 +19,7 @@ type slots struct{ free int }
 
 func (*slots) Begin() {}
 
-func (s *slots) Take(string) bool {
+func (s *slots) Take(int) bool {
 	if s.free == 0 {
 		return false
 	}
@@ -27,4 +27,4 @@ func (s *slots) Take(string) bool {
 	return true
 }
 
-func (s *slots) Give(string) { s.free++ }
+func (s *slots) Give(int) { s.free++ }

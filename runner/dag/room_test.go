@@ -11,18 +11,22 @@ import (
 
 // parts is a room of some units, of which each node needs as many as its name is long. What a
 // node lacks is reserved for it.
-type parts struct{ all, used, reserved int }
+type parts struct {
+	w                   nodes
+	all, used, reserved int
+}
 
 func (p *parts) Begin() { p.reserved = 0 }
-func (p *parts) Take(name string) bool {
-	if p.used+p.reserved+len(name) > p.all {
-		p.reserved = min(p.reserved+len(name), p.all)
+func (p *parts) Take(i int) bool {
+	need := len(p.w[i].name)
+	if p.used+p.reserved+need > p.all {
+		p.reserved = min(p.reserved+need, p.all)
 		return false
 	}
-	p.used += len(name)
+	p.used += need
 	return true
 }
-func (p *parts) Give(name string) { p.used -= len(name) }
+func (p *parts) Give(i int) { p.used -= len(p.w[i].name) }
 
 // TestRoom: a large node waits and is not overtaken by nodes that need what it waits for.
 // Nodes that fit beside it go on. What a node gives back early is used by others.
@@ -31,8 +35,8 @@ func TestRoom(t *testing.T) {
 		began := time.Now()
 		var mu sync.Mutex
 		start := map[string]int{}
-		node := func(name string, priority, seconds int, free bool) Node[int] {
-			return Node[int]{Name: name, Need: string(rune('0' + len(name))), Priority: priority, Run: func(ctx context.Context, _ map[string]int) (int, error) {
+		do := func(name string, priority, seconds int, free bool) node {
+			return node{name: name, Hint: Hint{Need: string(rune('0' + len(name))), Priority: priority}, run: func(ctx context.Context) error {
 				mu.Lock()
 				start[name] = int(time.Since(began).Seconds())
 				mu.Unlock()
@@ -41,18 +45,15 @@ func TestRoom(t *testing.T) {
 					Free(ctx)
 					time.Sleep(100 * time.Second)
 				}
-				return 0, nil
+				return nil
 			}}
 		}
-		g, err := New([]Node[int]{
-			node("aaa", 9, 10, true), node("bbbb", 8, 10, false), node("cccc", 7, 1, false),
-			node("d", 6, 1, false), node("e", 5, 20, false), node("f", 4, 1, false), node("gg", 3, 1, false),
-		})
-		if err != nil {
-			t.Fatal(err)
+		w := nodes{
+			do("aaa", 9, 10, true), do("bbbb", 8, 10, false), do("cccc", 7, 1, false),
+			do("d", 6, 1, false), do("e", 5, 20, false), do("f", 4, 1, false), do("gg", 3, 1, false),
 		}
-		room := &parts{all: 6}
-		if _, err := g.Run(t.Context(), Options{Room: room}); err != nil || room.used != 0 {
+		room := &parts{w: w, all: 6}
+		if _, err := Run(t.Context(), w, Options{Room: room}); err != nil || room.used != 0 {
 			t.Fatalf("%v, %d in use", err, room.used)
 		}
 		// bbbb lacks 1 of 4 beside aaa, and then cccc waits for bbbb: nothing else fits beside
@@ -71,27 +72,17 @@ func TestElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var order []string
-		run := func(name string) func(context.Context, map[string]int) (int, error) {
-			return func(context.Context, map[string]int) (int, error) { order = append(order, name); return 0, nil }
-		}
-		g, err := New([]Node[int]{
-			{Name: "large", Priority: 1, Run: run("large"), Lookup: func(context.Context, map[string]int) (int, bool, error) {
-				return 0, time.Since(began) > time.Minute, nil
-			}},
-			{Name: "after", Priority: 1, Deps: []string{"large"}, Run: run("after")},
-			{Name: "small", Run: run("small")},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		w := steps(func(_ context.Context, name string) error { order = append(order, name); return nil }, "large", "after: large", "small")
+		w[0].lookup = func(context.Context) (bool, error) { return time.Since(began) > time.Minute, nil }
+		w[0].Priority, w[1].Priority = 1, 1
 		var busy int
-		out, err := g.Run(t.Context(), Options{Limit: 2, Elsewhere: func(name string) bool { return name == "large" }, Events: func(e Event) {
+		states, err := Run(t.Context(), w, Options{Limit: 2, Elsewhere: func(i int) bool { return w[i].name == "large" }, Events: func(e Event) {
 			if e.Kind == EventBusy {
 				busy++
 			}
 		}})
-		if err != nil || out["large"].State != Hit || busy != 1 || !slices.Equal(order, []string{"small", "after"}) {
-			t.Errorf("%+v, %v, %d busy, order %q", out, err, busy, order)
+		if err != nil || states[0] != Hit || busy != 1 || !slices.Equal(order, []string{"small", "after"}) {
+			t.Errorf("%v, %v, %d busy, order %q", states, err, busy, order)
 		}
 		if took := time.Since(began); took != 70*time.Second {
 			t.Errorf("it took %v", took)

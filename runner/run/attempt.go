@@ -215,7 +215,7 @@ func (r *runner) checkInputs(ctx context.Context, a *layout.Action) error {
 		}
 		r.warnDamaged(in, err)
 		// Repairs that wait for each other's CPUs would wait for ever.
-		r.room.Give(a.Name.String())
+		r.room.give(a)
 		away = true
 		_, err, _ = r.repairs.Do(in.Name.String(), func() (any, error) { return nil, r.repair(ctx, in) })
 		if err != nil {
@@ -223,7 +223,7 @@ func (r *runner) checkInputs(ctx context.Context, a *layout.Action) error {
 		}
 	}
 	if away {
-		return r.room.acquire(ctx, a.Name.String())
+		return r.room.acquire(ctx, a)
 	}
 	return nil
 }
@@ -235,11 +235,10 @@ func (r *runner) repair(ctx context.Context, a *layout.Action) error {
 	if err := r.room.misfit(a); err != nil {
 		return err
 	}
-	name := a.Name.String()
-	if err := r.room.acquire(ctx, name); err != nil {
+	if err := r.room.acquire(ctx, a); err != nil {
 		return err
 	}
-	give := func() { r.room.Give(name) }
+	give := func() { r.room.give(a) }
 	defer give()
 	// The context is that of an action that reads it, whose own room must not be freed.
 	got, err := r.run(dag.WithFree(ctx, give), a, func() {})
@@ -315,7 +314,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key) (
 		}
 		t.Save = cmp.Or(r.o.Save, never).Seconds()
 	}
-	reply, err := r.w.Do(ctx, t, r.room.grant(a.Name.String()), string(a.Kind), func(p launch.Progress) {
+	reply, err := r.w.Do(ctx, t, r.room.grant(a), string(a.Kind), func(p launch.Progress) {
 		switch {
 		case p.Warning != "":
 			r.warn(a).Msg(p.Warning)

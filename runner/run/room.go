@@ -11,30 +11,29 @@ import (
 	"ablate/runner/resource"
 )
 
-// room has the grants of actions, by their structural names. It is the graph's room.
+// room has the grants of actions.
 type room struct {
 	a    *resource.Allocator
-	need func(name string) resource.Need
+	need Needs
 
 	mu     sync.Mutex
-	grants map[string]resource.Grant
+	grants map[*layout.Action]resource.Grant
 }
 
-func (r *room) Begin() { r.a.Begin() }
-
-func (r *room) Take(name string) bool {
-	g, ok := r.a.Take(name, r.need(name))
+// take grants an action what it needs, if that is free.
+func (r *room) take(a *layout.Action) bool {
+	g, ok := r.a.Take(a.Name.String(), r.need(a))
 	if ok {
-		r.keep(name, g)
+		r.keep(a, g)
 	}
 	return ok
 }
 
-// Give gives back what an action has, if it has something.
-func (r *room) Give(name string) {
+// give gives back what an action has, if it has something.
+func (r *room) give(a *layout.Action) {
 	r.mu.Lock()
-	g, ok := r.grants[name]
-	delete(r.grants, name)
+	g, ok := r.grants[a]
+	delete(r.grants, a)
 	r.mu.Unlock()
 	if ok {
 		r.a.Give(g)
@@ -42,33 +41,33 @@ func (r *room) Give(name string) {
 }
 
 // acquire waits for what an action needs.
-func (r *room) acquire(ctx context.Context, name string) error {
-	g, err := r.a.Acquire(ctx, r.need(name))
+func (r *room) acquire(ctx context.Context, a *layout.Action) error {
+	g, err := r.a.Acquire(ctx, r.need(a))
 	if err == nil {
-		r.keep(name, g)
+		r.keep(a, g)
 	}
 	return err
 }
 
-func (r *room) keep(name string, g resource.Grant) {
+func (r *room) keep(a *layout.Action, g resource.Grant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.grants[name] = g
+	r.grants[a] = g
 }
 
 // grant returns what an action has.
-func (r *room) grant(name string) resource.Grant {
+func (r *room) grant(a *layout.Action) resource.Grant {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.grants[name]
+	return r.grants[a]
 }
 
 // elsewhere reports whether an action can never run in this process.
-func (r *room) elsewhere(name string) bool { return r.a.Capacity().Misfit(r.need(name)) != "" }
+func (r *room) elsewhere(a *layout.Action) bool { return r.a.Capacity().Misfit(r.need(a)) != "" }
 
 // misfit returns the error of an action that can never run in this process.
 func (r *room) misfit(a *layout.Action) error {
-	why := r.a.Capacity().Misfit(r.need(a.Name.String()))
+	why := r.a.Capacity().Misfit(r.need(a))
 	if why == "" {
 		return nil
 	}

@@ -155,7 +155,7 @@ const tailLines = 10
 // error of the store.
 func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal, w Worker, o Options) (*Outcome, error) {
 	r := &runner{s: s, j: j, w: w, o: o, log: zerolog.Ctx(ctx), out: &Outcome{Outputs: lookup.NewOutputs(g)},
-		byName: map[string]*layout.Action{}, found: map[*layout.Action]bool{}}
+		found: map[*layout.Action]bool{}}
 	if r.o.Now == nil {
 		r.o.Now = time.Now
 	}
@@ -165,28 +165,10 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 	if r.o.Room == nil {
 		r.o.Room = resource.NewAllocator(resource.Capacity{CPUs: 1})
 	}
-	r.room = &room{a: r.o.Room, need: func(name string) resource.Need { return r.o.Need(r.byName[name]) }, grants: map[string]resource.Grant{}}
-	nodes := make([]dag.Node[lookup.Output], len(g.Actions))
-	for i, a := range g.Actions {
-		name := a.Name.String()
-		r.byName[name] = a
-		deps := make([]string, len(a.Inputs))
-		for k, in := range a.Inputs {
-			deps[k] = in.Name.String()
-		}
-		nodes[i] = dag.Node[lookup.Output]{
-			Name: name, Stage: string(a.Kind), Label: a.Label(), Deps: deps, Priority: -int(a.Turn), Cost: time.Duration(a.Cost * float64(time.Second)), Need: r.o.Need(a).String(),
-			Lookup: func(context.Context, map[string]lookup.Output) (lookup.Output, bool, error) { return r.lookup(a) },
-			Run: func(ctx context.Context, _ map[string]lookup.Output) (lookup.Output, error) {
-				return r.run(ctx, a, func() { r.emit(Event{Action: a, Kind: Started}) })
-			},
-		}
-	}
-	graph, err := dag.New(nodes)
-	if err != nil {
-		return r.out, err
-	}
-	if r.here, err = s.Announce(store.Live{Study: o.Study, Job: o.Job, Slots: o.Slots, Total: len(nodes)}); err != nil {
+	r.work = work{g, r}
+	r.room = &room{a: r.o.Room, need: r.o.Need, grants: map[*layout.Action]resource.Grant{}}
+	var err error
+	if r.here, err = s.Announce(store.Live{Study: o.Study, Job: o.Job, Slots: o.Slots, Total: len(g.Actions)}); err != nil {
 		return r.out, err
 	}
 	defer r.here.Close()
@@ -194,15 +176,11 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 	defer stop(nil)
 	r.limit(stop)
 	go r.watch(ctx, stop)
-	outcome, err := graph.Run(ctx, dag.Options{Room: r.room, FailFast: o.FailFast, Limit: o.Limit, Admit: r.admit, Elsewhere: r.room.elsewhere, Events: r.event})
-	for _, st := range outcome {
-		if st.State == dag.Waiting || st.State == dag.Interrupted {
+	states, err := dag.Run(ctx, r.work, dag.Options{Room: r.work, FailFast: o.FailFast, Limit: o.Limit, Admit: r.work.admit, Elsewhere: r.work.elsewhere, Events: r.event})
+	for _, st := range states {
+		if st == dag.Waiting || st == dag.Interrupted {
 			r.out.Left++
 		}
-	}
-	var failed *dag.FailedError
-	if errors.As(err, &failed) {
-		err = nil
 	}
 	for _, cause := range []error{errMaxTime, errIdle} {
 		if errors.Is(err, cause) {
@@ -220,11 +198,11 @@ type runner struct {
 	log *zerolog.Logger
 	out *Outcome
 
+	work      work
 	room      *room
 	here      *store.Presence
-	until     time.Time    // when the run stops; zero if it has no limit
-	computing atomic.Int32 // number of actions that it computes
-	byName    map[string]*layout.Action
+	until     time.Time          // when the run stops; zero if it has no limit
+	computing atomic.Int32       // number of actions that it computes
 	repairs   singleflight.Group // by action, so that a damaged artifact that several actions read is computed again only once
 
 	emitting sync.Mutex // held during a call of Options.Events
@@ -255,8 +233,7 @@ func (r *runner) limit(stop context.CancelCauseFunc) {
 
 // admit reports whether an action would finish in the run's time. A training that would not
 // may begin, because it saves its state; one whose time is not known may begin too.
-func (r *runner) admit(name string) bool {
-	a := r.byName[name]
+func (r *runner) admit(a *layout.Action) bool {
 	if r.until.IsZero() || a.Kind.Def().Trains || r.o.Expect == nil {
 		return true
 	}
@@ -289,8 +266,8 @@ func (r *runner) watch(ctx context.Context, stop context.CancelCauseFunc) {
 
 // event counts an event of the graph and passes it to Options.Events.
 func (r *runner) event(e dag.Event) {
-	a := r.byName[e.Name]
-	out := Event{Action: a, Err: e.Err, Finished: e.Finished, Total: e.Total}
+	a := r.work.action(e.Node)
+	out := Event{Action: a, Err: e.Err, Finished: e.Finished, Total: r.work.Len()}
 	switch e.Kind {
 	case dag.EventBusy:
 		out.Kind = Elsewhere
@@ -312,7 +289,7 @@ func (r *runner) event(e dag.Event) {
 		out.Kind = Failed
 		r.out.Failures = append(r.out.Failures, Failure{a, e.Err})
 	case dag.EventSkipped:
-		out.Kind, out.Err = Skipped, fmt.Errorf("%s failed", r.byName[e.Root].Label())
+		out.Kind, out.Err = Skipped, fmt.Errorf("%s failed", r.work.action(e.Root).Label())
 	default:
 		return
 	}
