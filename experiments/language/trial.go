@@ -2,6 +2,7 @@ package language
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -83,6 +84,20 @@ func (c Content) Lines(prefixes ...string) []string {
 		}
 	}
 	return lines
+}
+
+// Without returns a text that two contents of one study share if and only if their values are
+// equal everywhere but at or below a path.
+func (c Content) Without(prefix string) string {
+	paths, _ := layout()
+	b := make([]byte, 0, 4*len(c.refs))
+	for i, ref := range c.refs {
+		if under(paths[i], prefix) {
+			ref = 0
+		}
+		b = binary.LittleEndian.AppendUint32(b, ref)
+	}
+	return string(b)
 }
 
 // Same reports, in constant time, whether two contents of one study share memory. It may be

@@ -26,6 +26,7 @@ type Graph struct {
 	names  index
 	specs  map[specKey]*Spec                // while actions are added
 	reads  map[string][]string              // lists of names of inputs, each once; while actions are added
+	heads  map[headKey]Chain                // beginnings of chains; while actions are added
 	dir    string                           // folder of the study; the path of a checkpoint is relative to it
 	digest func(dir string) (string, error) // returns the digest of a checkpoint folder
 }
@@ -137,10 +138,10 @@ func Empty() *Graph {
 
 // open and close begin and end the adding of actions.
 func (g *Graph) open() {
-	g.specs, g.reads = map[specKey]*Spec{}, map[string][]string{}
+	g.specs, g.reads, g.heads = map[specKey]*Spec{}, map[string][]string{}, map[headKey]Chain{}
 }
 
-func (g *Graph) close() { g.specs, g.reads = nil, nil }
+func (g *Graph) close() { g.specs, g.reads, g.heads = nil, nil, nil }
 
 // Of returns the graph of actions that have their names and inputs, each after its inputs.
 func Of(actions ...*Action) *Graph {

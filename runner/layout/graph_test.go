@@ -410,6 +410,40 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestHead: trials that differ share the beginning of their chains only where it is the same: each is
+// laid out as if it were alone.
+func TestHead(t *testing.T) {
+	s, g := graph(t, `"plain": set: {}
+"lora": set: finetune: lora: rank: 2
+"policy": set: finetune: method: "ddpo"
+"nothing": set: finetune: method: "none"
+"annotator": set: feedback: parser: noise: 0.2
+"images": set: feedback: labelled: 32
+"reward": set: reward: steps: 7
+"embedder": set: embedder: steps: 7
+"sampler": set: sampler: steps: 7
+"oracle": set: reward: loss: "oracle"
+"best": set: evaluate: bestOf: 2`)
+	for _, v := range s.Views {
+		alone, err := NewGraph(s, []language.View{v}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := v.Trial.ID()
+		if d := cmp.Diff(names(alone.Chains[id]), names(g.Chains[id])); d != "" {
+			t.Errorf("%s (-alone +with others):\n%s", v, d)
+		}
+	}
+}
+
+// names returns the roles and names of a chain's actions.
+func names(c Chain) (out []string) {
+	for _, p := range c {
+		out = append(out, fmt.Sprintf("%s %s", p.Role, p.Action.Name))
+	}
+	return out
+}
+
 // TestWith: a chain is in the order of its roles, whatever the order in which parts are
 // added, and the chain before is as it was.
 func TestWith(t *testing.T) {

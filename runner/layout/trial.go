@@ -40,19 +40,44 @@ func scorer(t language.Trial) string {
 // same seed up to its reward, which is the proxy of every trial. A trial that is cut at a
 // rung has nothing that would measure it with the gold.
 func (g *Graph) chain(v language.View, base Chain) (Chain, error) {
-	c, err := g.toReward(v.Trial)
+	c, err := g.head(v)
 	if err != nil {
 		return nil, err
 	}
-	lays := []func(v language.View, c, base Chain) (Chain, error){g.withAssessment, g.withFinetuning, g.withEvaluation, g.withProbes}
+	lays := []func(v language.View, c, base Chain) (Chain, error){g.withFinetuning, g.withEvaluation, g.withProbes}
 	if v.Cut {
-		lays = lays[1:2]
+		lays = lays[:1]
 	}
 	for _, lay := range lays {
 		if c, err = lay(v, c, base); err != nil {
 			return nil, err
 		}
 	}
+	return c, nil
+}
+
+// headKey identifies a head: what it depends on.
+type headKey struct {
+	seed    language.Seed
+	cut     bool
+	content string // without the parameters of the fine-tuning
+}
+
+// head returns the beginning of a trial's chain, which no parameter of its fine-tuning changes: up to
+// the reward and its assessment. Most trials of a large study share one of few.
+func (g *Graph) head(v language.View) (Chain, error) {
+	key := headKey{v.Trial.Seed, v.Cut, v.Trial.Content.Without("finetune")}
+	if c, ok := g.heads[key]; ok {
+		return c, nil
+	}
+	c, err := g.toReward(v.Trial)
+	if err == nil && !v.Cut {
+		c, err = g.withAssessment(v.Trial, c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	g.heads[key] = c
 	return c, nil
 }
 
@@ -182,8 +207,7 @@ func (g *Graph) label(t language.Trial, prompts, verdicts *Action) (*Action, err
 
 // withAssessment adds the assessment of a learned reward on images of the pretrained
 // model that no training sees. The same annotator labels them.
-func (g *Graph) withAssessment(v language.View, c, _ Chain) (Chain, error) {
-	t := v.Trial
+func (g *Graph) withAssessment(t language.Trial, c Chain) (Chain, error) {
 	if c.Action(Reward) == nil {
 		return c, nil
 	}

@@ -110,7 +110,8 @@ type Found struct {
 	store      *store.Store
 	unreadable map[*layout.Action]bool // set by Check
 	before     *Snapshot
-	known      []*known // by position, what is the same as in before
+	folders    *store.Folders // of the store, before anything else was looked at
+	known      []*known       // by position, what is the same as in before
 }
 
 // known is a sighting that still holds.
@@ -128,7 +129,7 @@ func None() *Found { return &Found{Outputs: NewOutputs(&layout.Graph{})} }
 // it looks the same.
 func Collect(g *layout.Graph, s *store.Store, backend string, before *Snapshot) (*Found, error) {
 	f := &Found{Outputs: NewOutputs(g), Failed: map[*layout.Action]store.Failure{}, store: s, unreadable: map[*layout.Action]bool{},
-		before: before, known: make([]*known, len(g.Actions))}
+		before: before, folders: s.Folders(), known: make([]*known, len(g.Actions))}
 	f.recall()
 	for i, a := range g.Actions {
 		if !f.ready(a) {
@@ -169,13 +170,20 @@ func (f *Found) recall() {
 			f.known[i] = &known{sighting: s}
 		}
 	}
+	var same *store.Folders // those whose results need no look
+	if f.before.glance {
+		same = f.before.folders.Both(f.folders)
+	}
 	const block = 512
 	var group errgroup.Group
 	group.SetLimit(2 * runtime.GOMAXPROCS(0))
 	for list := range slices.Chunk(f.known, block) {
 		group.Go(func() error {
 			for i, k := range list {
-				if k != nil && !f.store.There(k.Action, k.ID, k.seen) {
+				if k == nil || same != nil && same.Have(k.Action, k.ID) {
+					continue
+				}
+				if !f.store.There(k.Action, k.ID, k.seen) {
 					list[i] = nil
 				}
 			}

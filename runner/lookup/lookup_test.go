@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"ablate/runner/internal/byhand"
 	"ablate/runner/layout"
@@ -236,6 +237,51 @@ func TestSnapshot(t *testing.T) {
 		if _, err := parseSnapshot(change(data)); err == nil {
 			t.Error("a damaged snapshot is read")
 		}
+	}
+}
+
+// TestGlance: a glance finds what an earlier command found, and looks at a result only if the
+// folder that lists it has changed since.
+func TestGlance(t *testing.T) {
+	f := newFixture(t)
+	dir := t.TempDir()
+	time.Sleep(2100 * time.Millisecond) // what was changed just now may change again without a trace
+	found := f.collect(t, "xla:cpu")
+	if err := found.WriteSnapshot(dir, "xla:cpu"); err != nil {
+		t.Fatal(err)
+	}
+	files := f.s.Path(found.ID(f.images))
+	read := func(glance bool) *Found {
+		t.Helper()
+		before := ReadSnapshot(dir, "xla:cpu")
+		if glance {
+			before.Glance()
+		}
+		found, err := Collect(f.g, f.s, "xla:cpu", before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	if found := read(true); found.Len() != 2 {
+		t.Errorf("a glance finds %d results, want 2", found.Len())
+	}
+	// The artifact of the images loses its files: only a look inside of it tells.
+	if err := os.Rename(files, files+" away"); err != nil {
+		t.Fatal(err)
+	}
+	if glance, look := read(true), read(false); len(glance.Damaged) != 0 || len(look.Damaged) != 1 {
+		t.Errorf("damaged are %v at a glance and %v at a look", glance.Damaged, look.Damaged)
+	}
+	if err := os.Rename(files+" away", files); err != nil {
+		t.Fatal(err)
+	}
+	// The whole artifact goes.
+	if err := os.Rename(filepath.Dir(files), filepath.Join(t.TempDir(), "away")); err != nil {
+		t.Fatal(err)
+	}
+	if found := read(true); len(found.Damaged) != 1 || found.Damaged[0].Action != f.images {
+		t.Errorf("damaged are %v, want the images", found.Damaged)
 	}
 }
 

@@ -20,8 +20,21 @@ import (
 // it only asks the file system whether they still look the same. A snapshot is never needed;
 // one that cannot be read counts as empty.
 type Snapshot struct {
-	list  []sighting
-	place map[layout.Name]int32
+	list    []sighting
+	place   map[layout.Name]int32
+	folders store.Folders // of the store, when the results were looked at
+
+	glance bool // see Glance
+}
+
+// Glance returns the snapshot, with which Collect does not look at each result again but only at the
+// folders that list them: the results that lie in folders that look the same are there. Collect
+// then does not notice that somebody has removed files from inside of a result.
+func (x *Snapshot) Glance() *Snapshot {
+	if x != nil {
+		x.glance = true
+	}
+	return x
 }
 
 // A sighting is the artifact of an action in a snapshot.
@@ -32,7 +45,7 @@ type sighting struct {
 }
 
 // snapshotFormat is the first line of a snapshot.
-const snapshotFormat = "ablate found 1\n"
+const snapshotFormat = "ablate found 2\n"
 
 // snapshotFile returns the file of a study's snapshot of a class of backend. dir is the
 // study's folder of results.
@@ -76,7 +89,7 @@ func (x *Snapshot) find(name layout.Name, at int) *sighting {
 // WriteSnapshot writes what was found into the folder of the study's results, unless a
 // snapshot that says the same is there.
 func (f *Found) WriteSnapshot(dir, class string) error {
-	x, fresh := &Snapshot{}, false
+	x, fresh := &Snapshot{folders: *f.folders.Both(f.store.Folders())}, false
 	for a, out := range f.All() {
 		if f.unreadable[a] {
 			continue
@@ -94,14 +107,14 @@ func (f *Found) WriteSnapshot(dir, class string) error {
 		}
 		x.list, fresh = append(x.list, sighting{a.Name, out, seen}), true
 	}
-	if !fresh && f.before != nil && len(f.before.list) == len(x.list) {
+	if !fresh && f.before != nil && len(f.before.list) == len(x.list) && f.before.folders == x.folders {
 		return nil
 	}
 	return renameio.WriteFile(snapshotFile(dir, class), x.encode(), 0o666)
 }
 
-// encode returns the text of a snapshot: the format, the strings that sightings share, the
-// sightings, and a SHA-256 of all that.
+// encode returns the text of a snapshot: the format, how the folders looked, the strings that
+// sightings share, the sightings, and a SHA-256 of all that.
 func (x *Snapshot) encode() []byte {
 	place := map[string]uint32{}
 	var texts []string
@@ -125,6 +138,9 @@ func (x *Snapshot) encode() []byte {
 		body = le.AppendUint32(body, number(s.seen.Paths))
 	}
 	b := []byte(snapshotFormat)
+	for _, looks := range x.folders {
+		b = append(b, looks[:]...)
+	}
 	b = le.AppendUint32(b, uint32(len(texts)))
 	for _, s := range texts {
 		b = append(le.AppendUint32(b, uint32(len(s))), s...)
@@ -141,11 +157,15 @@ var errSnapshot = errors.New("the snapshot is damaged")
 
 func parseSnapshot(data []byte) (*Snapshot, error) {
 	n := len(data) - sha256.Size
-	if n < len(snapshotFormat)+4 || !bytes.HasPrefix(data, []byte(snapshotFormat)) || sha256.Sum256(data[:n]) != [sha256.Size]byte(data[n:]) {
+	x := &Snapshot{}
+	if n < len(snapshotFormat)+len(x.folders)*len(x.folders[0])+4 || !bytes.HasPrefix(data, []byte(snapshotFormat)) || sha256.Sum256(data[:n]) != [sha256.Size]byte(data[n:]) {
 		return nil, errSnapshot
 	}
 	le := binary.LittleEndian
 	b := data[len(snapshotFormat):n]
+	for i := range x.folders {
+		b = b[copy(x.folders[i][:], b):]
+	}
 	texts := make([]string, 0, 16)
 	count := le.Uint32(b)
 	for b = b[4:]; count > 0; count-- {
@@ -158,7 +178,7 @@ func parseSnapshot(data []byte) (*Snapshot, error) {
 	if len(b)%sightingSize != 0 {
 		return nil, fmt.Errorf("%w: %d bytes are left", errSnapshot, len(b)%sightingSize)
 	}
-	x := &Snapshot{list: make([]sighting, len(b)/sightingSize)}
+	x.list = make([]sighting, len(b)/sightingSize)
 	for i := range x.list {
 		s := &x.list[i]
 		for _, field := range [][]byte{s.name[:], s.Action[:], s.ID[:], s.seen.There[:], s.seen.Whole[:]} {

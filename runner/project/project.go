@@ -59,18 +59,21 @@ func folderName(s *language.Study) string {
 	return s.Name
 }
 
-// From manyViews views on, the garbage collector lets the heap grow by gcPercent percent only.
+// The graph stays until the end. To collect garbage beside a small one often would take longer than
+// making it; beside one of more than manyViews views, collecting rarely would double the memory.
 const (
-	manyViews = 20_000
-	gcPercent = 20
+	manyViews   = 20_000
+	rarePercent = 400
+	gcPercent   = 20
 )
 
 // LayOut returns the project with Graph set to the actions of the given views.
 func (p Project) LayOut(ctx context.Context, views []language.View) (Project, error) {
+	percent := rarePercent
 	if len(views) > manyViews {
-		// The graph stays until the end, so that collecting rarely would double the memory.
-		debug.SetGCPercent(gcPercent)
+		percent = gcPercent
 	}
+	debug.SetGCPercent(percent)
 	var err error
 	p.Graph, err = layout.NewGraph(p.Study, views, func(dir string) (string, error) {
 		d, err := stage.DigestCheckpoint(ctx, dir)
@@ -85,6 +88,12 @@ func (p Project) LayOut(ctx context.Context, views []language.View) (Project, er
 // Find finds the artifacts of a graph's actions for a class of backend.
 func (p Project) Find(g *layout.Graph, class string) (*lookup.Found, error) {
 	return lookup.Collect(g, p.Store, class, lookup.ReadSnapshot(p.Dir, class))
+}
+
+// Glance is Find for those who only count results: it does not notice that somebody has removed
+// files from inside of one.
+func (p Project) Glance(g *layout.Graph, class string) (*lookup.Found, error) {
+	return lookup.Collect(g, p.Store, class, lookup.ReadSnapshot(p.Dir, class).Glance())
 }
 
 // Folder returns the name of the study's folder of results.

@@ -155,6 +155,16 @@ func (c *counts) set(i int, to state) {
 	}
 }
 
+// open returns the number of actions that are waiting or running.
+func (c *counts) open() (n int) {
+	for _, s := range c.state {
+		if s == waiting {
+			n++
+		}
+	}
+	return n
+}
+
 // trial returns what has become of a trial.
 func (c *counts) trial(t int) state {
 	switch {

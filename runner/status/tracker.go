@@ -52,12 +52,15 @@ func (t *Tracker) Computes(slots int, now time.Time) {
 
 // Look reads the store.
 func (t *Tracker) Look() error {
-	for _, read := range []func() error{t.readProcesses, t.readResults, t.readPace} {
+	for _, read := range []func() error{t.readProcesses, t.readResults} {
 		if err := read(); err != nil {
 			return err
 		}
 	}
-	return nil
+	if t.counts.open() == 0 {
+		return nil // nobody needs to know how long nothing takes
+	}
+	return t.readPace()
 }
 
 // Watch reads the store again and again, until ctx ends: the announcements of processes each
@@ -129,7 +132,7 @@ func (t *Tracker) readProcesses() error {
 
 // readResults reads which results and failures the store has.
 func (t *Tracker) readResults() error {
-	found, err := t.p.Find(t.graph, t.class)
+	found, err := t.p.Glance(t.graph, t.class)
 	if err != nil {
 		return err
 	}

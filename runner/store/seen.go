@@ -3,8 +3,10 @@ package store
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Seen is how the files of an action's result looked when a process had checked them. While
@@ -75,6 +77,51 @@ func (s *Store) whole(out OutputID, paths string) ([16]byte, error) {
 	return Looks(all...)
 }
 
+// Folders is how the folders looked that list a store's entries and artifacts. While one looks the
+// same, nobody has added, replaced or removed what it lists. A zero stands for a folder that
+// does not exist, or has changed so recently that another change might not show.
+type Folders [2 * shards][16]byte
+
+// shards is the number of folders that list entries, and of those that list artifacts.
+const shards = 256
+
+// recent is how long a folder must have been left alone. File systems round the times of
+// changes, to a few milliseconds mostly.
+const recent = 2 * time.Second
+
+// Folders returns how the folders look.
+func (s *Store) Folders() *Folders {
+	var f Folders
+	last := time.Now().Add(-recent)
+	for i := range f {
+		dir := [2]string{"actions", "artifacts"}[i/shards]
+		name := filepath.Join(s.dir, dir, hex.EncodeToString([]byte{byte(i % shards)}))
+		st, err := stampOf(name)
+		if err == nil && last.After(time.Unix(st.changed.Unix())) {
+			f[i] = st.digest()
+		}
+	}
+	return &f
+}
+
+// Both returns what two looks have in common.
+func (f *Folders) Both(other *Folders) *Folders {
+	both := *f
+	for i := range both {
+		if both[i] != other[i] {
+			both[i] = [16]byte{}
+		}
+	}
+	return &both
+}
+
+// Have reports whether the folders that list an action's entry and an artifact are among those of
+// which f is known.
+func (f *Folders) Have(id ActionID, out OutputID) bool {
+	var zero [16]byte
+	return f[id[0]] != zero && f[shards+int(out[0])] != zero
+}
+
 // Looks returns a digest of how files look: their inodes, sizes and times of change.
 func Looks(names ...string) (sum [16]byte, err error) {
 	b := make([]byte, 0, 256)
@@ -83,11 +130,22 @@ func Looks(names ...string) (sum [16]byte, err error) {
 		if err != nil {
 			return sum, err
 		}
-		for _, x := range []uint64{st.inode, uint64(st.size), uint64(st.changed.Sec), uint64(st.changed.Nsec), uint64(st.mod.Sec), uint64(st.mod.Nsec)} {
-			b = binary.LittleEndian.AppendUint64(b, x)
-		}
+		b = st.append(b)
 	}
+	return digest(b), nil
+}
+
+func (st stamp) append(b []byte) []byte {
+	for _, x := range []uint64{st.inode, uint64(st.size), uint64(st.changed.Sec), uint64(st.changed.Nsec), uint64(st.mod.Sec), uint64(st.mod.Nsec)} {
+		b = binary.LittleEndian.AppendUint64(b, x)
+	}
+	return b
+}
+
+func (st stamp) digest() [16]byte { return digest(st.append(nil)) }
+
+func digest(b []byte) (sum [16]byte) {
 	all := sha256.Sum256(b)
 	copy(sum[:], all[:])
-	return sum, nil
+	return sum
 }
