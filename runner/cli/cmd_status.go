@@ -108,7 +108,7 @@ func ended(s *status.Status) bool { return s.Actions.Left() == 0 && len(s.Proces
 // watch shows the view of a study on the terminal until nothing is left or Ctrl-C, and then
 // prints its status.
 func (g *globals) watch(ctx context.Context, p project.Project, class string) error {
-	t := status.NewTracker(p, p.Graph, class, program.Identity())
+	t := status.NewTracker(p, p.Graph, class, program.Identity()).Glance()
 	if err := t.Look(); err != nil {
 		return err
 	}

@@ -210,7 +210,7 @@ func random(t *rapid.T) {
 	}
 }
 
-func TestFailFast(t *testing.T) {
+func TestFatal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := steps(func(ctx context.Context, name string) error {
 			if name == "bad" {
@@ -225,7 +225,7 @@ func TestFailFast(t *testing.T) {
 			}
 		}, "bad:", "long:", "later:", "after: bad")
 		began := time.Now()
-		states, err := Run(t.Context(), w, Options{Room: Slots(2), FailFast: true})
+		states, err := Run(t.Context(), w, Options{Room: Slots(2), Fatal: func(error) bool { return true }})
 		if err != nil || time.Since(began) != time.Second {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}
@@ -328,7 +328,7 @@ func TestPreference(t *testing.T) {
 // TestLimit: nodes beyond the limit are Waiting. They are no failures and have no events,
 // and running nodes are not stopped, whatever the other options are.
 func TestLimit(t *testing.T) {
-	for _, failFast := range []bool{false, true} {
+	for _, fatal := range []bool{false, true} {
 		var w nodes
 		run := func(ctx context.Context) error {
 			select {
@@ -345,7 +345,7 @@ func TestLimit(t *testing.T) {
 		w = append(w, node{name: "known", lookup: func(context.Context) (bool, error) { return true, nil }})
 		events := map[Kind]int{}
 		finished := 0
-		states, err := Run(t.Context(), w, Options{Room: Slots(2), Limit: 3, FailFast: failFast, Events: func(e Event) {
+		states, err := Run(t.Context(), w, Options{Room: Slots(2), Limit: 3, Fatal: func(error) bool { return fatal }, Events: func(e Event) {
 			events[e.Kind]++
 			if e.Finished > finished+1 {
 				t.Errorf("the count jumps from %d to %d", finished, e.Finished)
@@ -353,17 +353,17 @@ func TestLimit(t *testing.T) {
 			finished = e.Finished
 		}})
 		if err != nil {
-			t.Errorf("fail fast %v: %v", failFast, err)
+			t.Errorf("fatal %v: %v", fatal, err)
 		}
 		count := map[State]int{}
 		for _, s := range states {
 			count[s]++
 		}
 		if d := cmp.Diff(map[State]int{Done: 3, Hit: 1, Waiting: 9}, count); d != "" {
-			t.Errorf("fail fast %v: states mismatch (-want +got):\n%s", failFast, d)
+			t.Errorf("fatal %v: states mismatch (-want +got):\n%s", fatal, d)
 		}
 		if d := cmp.Diff(map[Kind]int{EventStarted: 3, EventFinished: 3, EventHit: 1}, events); d != "" {
-			t.Errorf("fail fast %v: events mismatch (-want +got):\n%s", failFast, d)
+			t.Errorf("fatal %v: events mismatch (-want +got):\n%s", fatal, d)
 		}
 	}
 	for _, o := range []Options{{Limit: -1}, {Lookups: -1}} {

@@ -13,11 +13,12 @@ import (
 
 // Options of running a graph. They do not change any result.
 type Options struct {
-	Room     Room                // which Run may go on at the same time; nil means one at a time
-	Lookups  int                 // largest number of Lookup at a time; 0 means the number of CPUs
-	FailFast bool                // stop the whole graph at the first failure
-	Limit    int                 // largest number of Run in total; 0 means no limit. Further nodes stay Waiting
-	Admit    func(node int) bool // whether a node may run now; one that may not stays Waiting. nil admits all
+	Room    Room // which Run may go on at the same time; nil means one at a time
+	Lookups int  // largest number of Lookup at a time; 0 means the number of CPUs
+	// Fatal reports whether the failure of a node stops the whole graph. nil means that none does.
+	Fatal func(error) bool
+	Limit int                 // largest number of Run in total; 0 means no limit. Further nodes stay Waiting
+	Admit func(node int) bool // whether a node may run now; one that may not stays Waiting. nil admits all
 	// Elsewhere reports whether a node can only run in another process. It is looked up again
 	// until it has a result. nil means none.
 	Elsewhere func(node int) bool
@@ -86,8 +87,8 @@ func WithFree(ctx context.Context, f func()) context.Context {
 // ErrBusy is wrapped by the error of a Run whose node is being computed elsewhere.
 var ErrBusy = errors.New("is being computed elsewhere")
 
-// errFailFast is the context's cause when a failure stops the other nodes.
-var errFailFast = errors.New("stopped because another step failed")
+// errFatal is the context's cause when a failure stops the other nodes.
+var errFatal = errors.New("stopped because another step failed")
 
 // run is the state of one call of Run. Only the goroutine in loop accesses it.
 type run struct {
@@ -255,8 +256,8 @@ func (r *run) take(e end) {
 	case e.err != nil:
 		r.settle(Failed, Event{Kind: EventFailed, Node: e.node, Err: e.err})
 		r.skip(e.node, e.node)
-		if r.o.FailFast {
-			r.cancel(errFailFast)
+		if r.o.Fatal != nil && r.o.Fatal(e.err) {
+			r.cancel(errFatal)
 		}
 	case !e.hit:
 		r.wait(e.node)

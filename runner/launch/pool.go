@@ -154,7 +154,7 @@ func (p *Pool) run(ctx context.Context, s *slot, t Task, hint string, progress f
 	s.hints[hint] = true
 	p.mu.Unlock()
 	var remote *RemoteError
-	if err != nil && (!errors.As(err, &remote) || remote.Class == ClassProtocol) {
+	if err != nil && (!errors.As(err, &remote) || remote.Class == ClassProtocol || remote.Class == ClassKilled) {
 		grace := p.o.Grace
 		if t.State != "" && ctx.Err() != nil {
 			grace = p.o.Saving

@@ -33,7 +33,7 @@ type process struct {
 	rss      atomic.Int64
 	build    string        // build that the worker must have
 	silence  time.Duration // how long it may send nothing during a task; 0 means no limit
-	oomKills int           // number of processes that the kernel had killed for lack of memory when this one started
+	oomKills int           // number of processes that the kernel had killed for lack of memory when the task began
 }
 
 // incoming is a message, or the error that ended the stream of messages.
@@ -85,7 +85,7 @@ func (p *Pool) start(ctx context.Context, id int, g resource.Grant, cpus []int) 
 	w := &process{
 		id: id, cmd: cmd, in: ours[0], out: ours[1], err: ours[2],
 		messages: make(chan incoming), exited: make(chan struct{}), ended: make(chan struct{}), quit: make(chan struct{}),
-		stderr: &tail{}, build: p.o.Build, silence: p.o.Silence, oomKills: oomKills(),
+		stderr: &tail{}, build: p.o.Build, silence: p.o.Silence,
 	}
 	go w.read()
 	go w.keep()
@@ -144,6 +144,7 @@ func (w *process) do(ctx context.Context, t Task, progress func(Progress)) (json
 		return nil, fmt.Errorf("worker %d: %s stopped: %w", w.id, t, context.Cause(ctx))
 	}
 	w.stderr.reset()
+	w.oomKills = oomKills()
 	var quiet <-chan time.Time
 	var timer *time.Timer
 	var since time.Time // when the limit was exceeded and more time was given; zero before that

@@ -137,6 +137,9 @@ func (s *server) do(ctx context.Context, t Task) error {
 	r := &result{Values: values}
 	if err != nil {
 		r = &result{Err: &RemoteError{Class: Class(err), Msg: err.Error(), Stack: stackOf(err)}}
+		if ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err())) {
+			r.Err.Class = ClassKilled // it was asked to stop, and has saved what can be saved
+		}
 		if r.Err.Stack != "" && r.Err.Class == ClassFailed {
 			r.Err.Class = ClassPanic
 		}

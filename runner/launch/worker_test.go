@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -157,4 +158,29 @@ func parent() {
 	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
+}
+
+// TestAsked: a worker that somebody asks to stop says that it was killed, and not that its task
+// failed.
+func TestAsked(t *testing.T) {
+	cause := errors.New("interrupted")
+	ctx, stop := context.WithCancelCause(t.Context())
+	for _, c := range []struct {
+		stop  bool
+		err   error
+		class string
+	}{{false, cause, ClassFailed}, {true, fmt.Errorf("finetune: %w", cause), ClassKilled}, {true, errors.New("no labels"), ClassFailed}} {
+		if c.stop {
+			stop(cause)
+		}
+		var out strings.Builder
+		s := &server{out: &out, handler: func(context.Context, Task, func(Progress)) (json.RawMessage, error) { return nil, c.err }}
+		if err := s.do(ctx, Task{Stage: "finetune"}); err != nil {
+			t.Fatal(err)
+		}
+		var m message
+		if err := json.Unmarshal([]byte(out.String()), &m); err != nil || m.Result.Err.Class != c.class {
+			t.Errorf("%v: %s, %v, want class %s", c.err, out.String(), err, c.class)
+		}
+	}
 }

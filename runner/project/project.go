@@ -59,8 +59,9 @@ func folderName(s *language.Study) string {
 	return s.Name
 }
 
-// The graph stays until the end. To collect garbage beside a small one often would take longer than
-// making it; beside one of more than manyViews views, collecting rarely would double the memory.
+// While a graph is made, there is little garbage: collecting often takes longer than making a small
+// graph. The graph stays until the end, so that beside one of more than manyViews views collecting
+// rarely would double the memory.
 const (
 	manyViews   = 20_000
 	rarePercent = 400
@@ -69,11 +70,11 @@ const (
 
 // LayOut returns the project with Graph set to the actions of the given views.
 func (p Project) LayOut(ctx context.Context, views []language.View) (Project, error) {
-	percent := rarePercent
 	if len(views) > manyViews {
-		percent = gcPercent
+		debug.SetGCPercent(gcPercent)
+	} else {
+		defer debug.SetGCPercent(debug.SetGCPercent(rarePercent))
 	}
-	debug.SetGCPercent(percent)
 	var err error
 	p.Graph, err = layout.NewGraph(p.Study, views, func(dir string) (string, error) {
 		d, err := stage.DigestCheckpoint(ctx, dir)

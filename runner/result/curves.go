@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"ablate/analysis/table"
-	"ablate/experiments/language"
 	"ablate/models/train"
 	"ablate/runner/layout"
 	"ablate/runner/stage"
@@ -25,17 +24,17 @@ func newCurves(t *table.Table) *curves {
 	return c
 }
 
-func (t *curves) add(id language.ID, c layout.Chain, r *reader) error {
+func (t *curves) add(trial string, c layout.Chain, r *reader) error {
 	for _, p := range r.longest(c) {
 		if dir, ok := r.found.Dir(p.Action); ok && p.Action.Kind.Def().Curve() {
 			curve, err := stage.ReadCurve(dir)
 			if err != nil {
 				return err
 			}
-			t.put(id, p.Action.Kind, curve)
+			t.put(trial, p.Action.Kind, curve)
 		}
 	}
-	return t.addProbes(id, c, r)
+	return t.addProbes(trial, c, r)
 }
 
 // longest returns the chain without the segments of its fine-tuning whose curve is the
@@ -52,12 +51,12 @@ func (r *reader) longest(c layout.Chain) layout.Chain {
 
 // addProbes adds the metrics of the pretrained model (step 0) and of each checkpoint of a
 // fine-tuning.
-func (t *curves) addProbes(id language.ID, c layout.Chain, r *reader) error {
+func (t *curves) addProbes(trial string, c layout.Chain, r *reader) error {
 	tuned := c.Action(layout.Finetune)
 	if tuned == nil {
-		return t.addRungs(id, c, r)
+		return t.addRungs(trial, c, r)
 	}
-	add := func(metric string, step int, value float64) { t.point(id, tuned.Kind, metric, step, value) }
+	add := func(metric string, step int, value float64) { t.point(trial, tuned.Kind, metric, step, value) }
 	for _, role := range []layout.Role{layout.BaseProbeVerdicts, layout.ProbeVerdicts} {
 		all, err := sets(r, c.Action(role), stage.ReadVerdicts)
 		if err != nil {
@@ -97,7 +96,7 @@ func (t *curves) addProbes(id language.ID, c layout.Chain, r *reader) error {
 
 // addRungs adds the proxy at the rungs of a fine-tuning that was cut there, on the probe
 // images.
-func (t *curves) addRungs(id language.ID, c layout.Chain, r *reader) error {
+func (t *curves) addRungs(trial string, c layout.Chain, r *reader) error {
 	rungs := c.All(layout.Rung)
 	for i, scores := range c.All(layout.RungScores) {
 		s, ok, err := one(r, scores, stage.ReadScores)
@@ -105,22 +104,22 @@ func (t *curves) addRungs(id language.ID, c layout.Chain, r *reader) error {
 			return err
 		}
 		if ok {
-			t.point(id, rungs[i].Kind, "proxy", rungs[i].Params.(stage.FinetuneParams).Segment.Until, stage.MeanScore(s.Scores))
+			t.point(trial, rungs[i].Kind, "proxy", rungs[i].Params.(stage.FinetuneParams).Segment.Until, stage.MeanScore(s.Scores))
 		}
 	}
 	return nil
 }
 
-func (t *curves) put(id language.ID, kind stage.Kind, curve *train.Curve) {
+func (t *curves) put(trial string, kind stage.Kind, curve *train.Curve) {
 	for m, name := range curve.Metrics {
 		for i, step := range curve.Steps {
-			t.point(id, kind, name, step, curve.Values[m][i])
+			t.point(trial, kind, name, step, curve.Values[m][i])
 		}
 	}
 }
 
-func (t *curves) point(id language.ID, kind stage.Kind, metric string, step int, value float64) {
-	t.trial.Strings = append(t.trial.Strings, id.String())
+func (t *curves) point(trial string, kind stage.Kind, metric string, step int, value float64) {
+	t.trial.Strings = append(t.trial.Strings, trial)
 	t.stage.Strings = append(t.stage.Strings, string(kind))
 	t.step.Ints = append(t.step.Ints, int64(step))
 	t.metric.Strings = append(t.metric.Strings, metric)

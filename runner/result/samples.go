@@ -2,7 +2,6 @@ package result
 
 import (
 	"ablate/analysis/table"
-	"ablate/experiments/language"
 	"ablate/runner/layout"
 	"ablate/runner/stage"
 )
@@ -15,10 +14,15 @@ const (
 )
 
 // samples are the columns of samples.arrow.
-type samples struct{ trial, set, index, prompt, category, seen, verdict, read, proxy, embedder *table.Column }
+type samples struct {
+	trial, set, index, prompt, category, seen, verdict, read, proxy, embedder *table.Column
+
+	texts map[string]string // each text of a row once: there are few, and many rows
+}
 
 func newSamples(t *table.Table) *samples {
 	s := &samples{
+		texts:    map[string]string{},
 		trial:    &table.Column{Name: "trial", Kind: table.String, Doc: trialID},
 		set:      &table.Column{Name: "set", Kind: table.String, Doc: "alignment: images for the study's prompts; fidelity: images for captions of real images, which are not judged"},
 		index:    &table.Column{Name: "index", Kind: table.Int, Doc: "number of the image in its set, from 0; images of one index and seed have the same prompt and initial noise in every trial"},
@@ -34,7 +38,7 @@ func newSamples(t *table.Table) *samples {
 	return s
 }
 
-func (s *samples) add(id language.ID, c layout.Chain, r *reader) error {
+func (s *samples) add(trial string, c layout.Chain, r *reader) error {
 	prompts, verdicts, ok, err := r.judged(c)
 	if err != nil {
 		return err
@@ -45,7 +49,7 @@ func (s *samples) add(id language.ID, c layout.Chain, r *reader) error {
 	}
 	if ok {
 		for i, p := range prompts {
-			s.row(id.String(), Alignment, p, verdicts.Labels[i], verdicts.Read[i])
+			s.row(trial, Alignment, p, verdicts.Labels[i], verdicts.Read[i])
 			score(s.proxy, scores.Scores, i)
 			score(s.embedder, scores.Cosines, i)
 		}
@@ -55,7 +59,7 @@ func (s *samples) add(id language.ID, c layout.Chain, r *reader) error {
 	}
 	captions, err := r.list(c.Action(layout.FidelityPrompts))
 	for i, p := range captions {
-		s.row(id.String(), Fidelity, p, "", "")
+		s.row(trial, Fidelity, p, "", "")
 		score(s.proxy, nil, i)
 		score(s.embedder, nil, i)
 	}
@@ -73,9 +77,18 @@ func (s *samples) row(trial, set string, p stage.Prompt, verdict, read string) {
 		c *table.Column
 		v string
 	}{{s.category, p.Category}, {s.verdict, verdict}, {s.read, read}} {
-		x.c.Strings, x.c.Valid = append(x.c.Strings, x.v), append(x.c.Valid, judged)
+		x.c.Strings, x.c.Valid = append(x.c.Strings, s.once(x.v)), append(x.c.Valid, judged)
 	}
 	s.seen.Bools, s.seen.Valid = append(s.seen.Bools, p.Split == stage.Seen), append(s.seen.Valid, judged)
+}
+
+// once returns an equal text that other rows have too.
+func (s *samples) once(text string) string {
+	if t, ok := s.texts[text]; ok {
+		return t
+	}
+	s.texts[text] = text
+	return text
 }
 
 // score adds the score of image i, or null if there are no scores.

@@ -35,10 +35,11 @@ func NewTables(s *language.Study, g *layout.Graph, found *lookup.Found) (*Tables
 			continue
 		}
 		seen[id] = true
-		if err := samples.add(id, c, r); err != nil {
+		trial := id.String()
+		if err := samples.add(trial, c, r); err != nil {
 			return nil, err
 		}
-		if err := curves.add(id, c, r); err != nil {
+		if err := curves.add(trial, c, r); err != nil {
 			return nil, err
 		}
 		if err := reliability.add(id, c, found); err != nil {

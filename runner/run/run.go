@@ -39,7 +39,7 @@ type Needs func(*layout.Action) resource.Need
 type Options struct {
 	Room     *resource.Allocator                // what the actions may use of the machine; nil means one CPU
 	Need     Needs                              // what they need; nil means one CPU each
-	FailFast bool                               // stop at the first failure
+	FailFast bool                               // stop at the first failure that is no divergence
 	Timeout  time.Duration                      // longest time of an attempt; 0 means no limit
 	Limit    int                                // largest number of actions to compute; 0 means no limit
 	Save     time.Duration                      // time between two savings of a training's state; 0 saves only when it is stopped
@@ -116,8 +116,8 @@ const (
 type Outcome struct {
 	Outputs     *lookup.Outputs // of actions that were looked up or computed
 	Cached, Ran int
-	Left        int    // number of actions that did not run because of Options.Limit, MaxTime or Idle
-	Stopped     string // why the run ended before it had tried all actions; empty if it did or because of Limit
+	Left        int    // number of actions that did not run because of Options.Limit, MaxTime, Idle or FailFast
+	Stopped     string // the flag because of which the run has not tried all actions; empty if it has, or because of Limit
 	Failures    []Failure
 }
 
@@ -176,7 +176,7 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 	defer stop(nil)
 	r.limit(stop)
 	go r.watch(ctx, stop)
-	states, err := dag.Run(ctx, r.work, dag.Options{Room: r.work, FailFast: o.FailFast, Limit: o.Limit, Admit: r.work.admit, Elsewhere: r.work.elsewhere, Events: r.event})
+	states, err := dag.Run(ctx, r.work, dag.Options{Room: r.work, Fatal: r.fatal, Limit: o.Limit, Admit: r.work.admit, Elsewhere: r.work.elsewhere, Events: r.event})
 	for _, st := range states {
 		if st == dag.Waiting || st == dag.Interrupted {
 			r.out.Left++
@@ -184,8 +184,11 @@ func Run(ctx context.Context, g *layout.Graph, s *store.Store, j *store.Journal,
 	}
 	for _, cause := range []error{errMaxTime, errIdle} {
 		if errors.Is(err, cause) {
-			r.out.Stopped, err = cause.Error(), nil
+			r.stopped, err = cause, nil
 		}
+	}
+	if r.stopped != nil && r.out.Left > 0 {
+		r.out.Stopped = r.stopped.Error()
 	}
 	return r.out, err
 }
@@ -202,6 +205,7 @@ type runner struct {
 	room      *room
 	here      *store.Presence
 	until     time.Time          // when the run stops; zero if it has no limit
+	stopped   error              // why actions are not tried; nil if all are, or because of Options.Limit
 	computing atomic.Int32       // number of actions that it computes
 	repairs   singleflight.Group // by action, so that a damaged artifact that several actions read is computed again only once
 
@@ -213,8 +217,9 @@ type runner struct {
 
 // Why a run stops before it has tried all actions.
 var (
-	errMaxTime = errors.New("--max-time")
-	errIdle    = errors.New("--idle")
+	errMaxTime  = errors.New("--max-time")
+	errIdle     = errors.New("--idle")
+	errFailFast = errors.New("--fail-fast")
 )
 
 // mostMargin is the longest time before the end of MaxTime at which trainings are asked to
@@ -237,7 +242,20 @@ func (r *runner) admit(a *layout.Action) bool {
 	if r.until.IsZero() || a.Kind.Def().Trains || r.o.Expect == nil {
 		return true
 	}
-	return time.Now().Add(cmp.Or(r.o.Expect(a), r.o.Need(a).Time)).Before(r.until)
+	if time.Now().Add(cmp.Or(r.o.Expect(a), r.o.Need(a).Time)).Before(r.until) {
+		return true
+	}
+	r.stopped = errMaxTime
+	return false
+}
+
+// fatal reports whether a failure stops the run. A training that diverged has a result: that.
+func (r *runner) fatal(err error) bool {
+	if !r.o.FailFast || failure.Of(err) == failure.Diverged {
+		return false
+	}
+	r.stopped = errFailFast
+	return true
 }
 
 // watch stops the run if it has computed nothing for too long.

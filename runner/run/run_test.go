@@ -38,6 +38,7 @@ type fake struct {
 	// before, if set, is called with a task whose file is written, and may fail it.
 	before  func(t launch.Task) error
 	drifted stage.Kind      // comes out different from before
+	same    stage.Kind      // comes out the same whatever its parameters are
 	values  json.RawMessage // its reply, if set
 	wait    bool            // it does nothing until it is stopped
 	grants  map[string][]resource.Grant
@@ -58,6 +59,9 @@ func (f *fake) Do(ctx context.Context, t launch.Task, g resource.Grant, _ string
 	text := fmt.Sprintf("%s %s", t.Stage, t.Params)
 	if t.Stage == string(f.drifted) {
 		text += " drifted"
+	}
+	if t.Stage == string(f.same) {
+		text = t.Stage
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.Inputs)) {
 		b, err := os.ReadFile(filepath.Join(t.Inputs[name], "out.json"))
@@ -503,6 +507,53 @@ func TestRetrySucceeds(t *testing.T) {
 	}
 	if !slices.Equal(outcomes, []store.Outcome{store.OutcomeFailed, store.OutcomeOK}) {
 		t.Errorf("the journal has %v", outcomes)
+	}
+}
+
+// TestSame: actions whose inputs turn out to be the same are computed once, though they are ready at
+// the same time.
+func TestSame(t *testing.T) {
+	f := newFixture(t, "1", `"a": set: feedback: parser: noise: 0.1
+"b": set: feedback: parser: noise: 0.2
+"c": set: feedback: parser: noise: 0.3`)
+	f.w.same = stage.Label
+	var mu sync.Mutex
+	times := map[string]int{}
+	f.w.before = func(task launch.Task) error {
+		mu.Lock()
+		times[task.Action]++
+		mu.Unlock()
+		time.Sleep(20 * time.Millisecond)
+		return nil
+	}
+	out := f.run(Options{Room: resource.NewAllocator(resource.Capacity{CPUs: 4})})
+	if len(out.Failures) > 0 || out.Left > 0 {
+		t.Errorf("%+v", out)
+	}
+	for action, n := range times {
+		if n != 1 {
+			t.Errorf("action %s was computed %d times", action, n)
+		}
+	}
+}
+
+// TestDivergedGoesOn: a training that diverged has a result, and does not stop a run that stops at
+// the first failure. What such a run leaves is not ascribed to another flag.
+func TestDivergedGoesOn(t *testing.T) {
+	for class, stopped := range map[string]string{string(failure.Diverged): "", launch.ClassFailed: "--fail-fast"} {
+		f := newFixture(t, "1", twoArms)
+		failed := false
+		f.w.before = func(task launch.Task) error {
+			if task.Stage == string(stage.Finetune) && !failed {
+				failed = true
+				return launch.WithClass(class, errors.New("loss is NaN"))
+			}
+			return nil
+		}
+		out := f.run(Options{FailFast: true})
+		if len(out.Failures) != 1 || out.Stopped != stopped || (out.Left > 0) != (stopped != "") {
+			t.Errorf("%s: %d failures, %d left, stopped by %q, want %q", class, len(out.Failures), out.Left, out.Stopped, stopped)
+		}
 	}
 }
 

@@ -55,7 +55,7 @@ type Failure struct {
 
 // New returns the status of a project, which must have its graph. build is this program's.
 func New(p project.Project, class, build string) (*Status, error) {
-	t := NewTracker(p, p.Graph, class, build)
+	t := NewTracker(p, p.Graph, class, build).Glance()
 	if err := t.Look(); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"ablate/runner/failure"
 	"ablate/runner/layout"
+	"ablate/runner/lookup"
 	"ablate/runner/plan"
 	"ablate/runner/project"
 	"ablate/runner/run"
@@ -22,6 +23,7 @@ type Tracker struct {
 	graph *layout.Graph
 	class string
 	build string
+	find  func(g *layout.Graph, class string) (*lookup.Found, error)
 
 	mu        sync.Mutex
 	counts    *counts
@@ -37,8 +39,15 @@ type Tracker struct {
 // NewTracker returns a tracker of the actions of a graph, which is the project's or a part
 // of it. build is this program's.
 func NewTracker(p project.Project, todo *layout.Graph, class, build string) *Tracker {
-	return &Tracker{p: p, graph: todo, class: class, build: build, counts: newCounts(p, todo), ran: map[string][]ran{},
+	return &Tracker{p: p, graph: todo, class: class, build: build, find: p.Find, counts: newCounts(p, todo), ran: map[string][]ran{},
 		estimate: func(a *layout.Action) (float64, bool) { return a.Cost, true }}
+}
+
+// Glance makes the tracker look at the results of the store less closely (project.Glance), which is
+// good enough for people.
+func (t *Tracker) Glance() *Tracker {
+	t.find = t.p.Glance
+	return t
 }
 
 // Computes tells the tracker that this process computes, with a number of workers. Then it
@@ -132,7 +141,7 @@ func (t *Tracker) readProcesses() error {
 
 // readResults reads which results and failures the store has.
 func (t *Tracker) readResults() error {
-	found, err := t.p.Glance(t.graph, t.class)
+	found, err := t.find(t.graph, t.class)
 	if err != nil {
 		return err
 	}

@@ -31,8 +31,31 @@ func (e *ClaimedError) Error() string {
 const mostOwner = 256
 
 // Claim claims an action for this process, which must release it. If a live process has
-// it, the error is a [*ClaimedError].
+// it, the error is a [*ClaimedError]; that process may be this one, because actions of a graph whose
+// inputs have turned out to be the same are one action.
 func (p *Presence) Claim(id ActionID) error {
+	p.mu.Lock()
+	held := p.held[id]
+	p.held[id] = true
+	p.mu.Unlock()
+	if held {
+		return &ClaimedError{Action: id, Owner: p.s.self}
+	}
+	err := p.claim(id)
+	if err != nil {
+		p.let(id)
+	}
+	return err
+}
+
+// let records that this process does not hold an action.
+func (p *Presence) let(id ActionID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.held, id)
+}
+
+func (p *Presence) claim(id ActionID) error {
 	s, name := p.s, p.s.claim(id)
 	for range 10 { // again if another process released or took the claim meanwhile
 		err := p.link(name)
@@ -118,6 +141,7 @@ func (s *Store) take(name, owner string, link func(name string) error, lost func
 // Release ends this process' claim of an action. If another process has taken the claim
 // because this one was thought dead, it stays.
 func (p *Presence) Release(id ActionID) error {
+	defer p.let(id)
 	name := p.s.claim(id)
 	if owner, err := ownerOf(name); err != nil || owner != p.s.self {
 		if absent(err) {

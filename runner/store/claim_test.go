@@ -59,10 +59,14 @@ func TestClaim(t *testing.T) {
 	if err := a.Claim(id); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Claim(id); err != nil {
-		t.Errorf("its own claim: %v", err)
-	}
 	var taken *ClaimedError
+	if err := a.Claim(id); !errors.As(err, &taken) || taken.Owner != elsewhere(1) {
+		t.Errorf("a claim that this process holds: %v", err)
+	}
+	a.let(id) // as if it could not remove its claim when it released it
+	if err := a.Claim(id); err != nil {
+		t.Errorf("a claim that it left behind: %v", err)
+	}
 	if err := b.Claim(id); !errors.As(err, &taken) || taken.Owner != elsewhere(1) || taken.Action != id {
 		t.Errorf("a claim of a live process: %v", err)
 	}

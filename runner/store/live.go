@@ -132,6 +132,8 @@ type Presence struct {
 
 	changed bool // live is not what was written last
 
+	held map[ActionID]bool // actions that this process has claimed and not released
+
 	beat   time.Time // of the last heartbeat, by the file server's clock
 	beaten time.Time // the same moment by the clock of this process
 	seen   map[string]sighting
@@ -156,7 +158,7 @@ func (s *Store) Announce(l Live) (*Presence, error) {
 	}
 	l.Process, l.PID, l.Started = s.self, os.Getpid(), time.Now()
 	l.Host, _ = os.Hostname() // an empty name does no harm
-	p := &Presence{s: s, owner: s.tempName(), live: l, quit: make(chan struct{}), seen: map[string]sighting{}}
+	p := &Presence{s: s, owner: s.tempName(), live: l, quit: make(chan struct{}), held: map[ActionID]bool{}, seen: map[string]sighting{}}
 	if err := errors.Join(writeNew(p.owner, []byte(s.self), s.shared()), p.write()); err != nil {
 		return nil, s.fail(err)
 	}

@@ -181,7 +181,6 @@ func (v *Verification) Recompute(ctx context.Context, sample []*layout.Action, w
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			o.Events(run.Event{Action: a, Kind: run.Started})
 			diff, err := v.recompute(ctx, a, w, o)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -236,16 +235,17 @@ func (v *Verification) recompute(ctx context.Context, a *layout.Action, w run.Wo
 	}
 	defer files.Abort()
 	t.Out = files.Dir()
-	if o.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.Timeout, failure.TimeoutError{Limit: o.Timeout})
-		defer cancel()
-	}
 	g, err := o.Room.Acquire(ctx, o.Need(a))
 	if err != nil {
 		return "", err
 	}
 	defer o.Room.Give(g)
+	o.Events(run.Event{Action: a, Kind: run.Started})
+	if o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.Timeout, failure.TimeoutError{Limit: o.Timeout})
+		defer cancel()
+	}
 	reply, err := w.Do(ctx, t, g, string(a.Kind), func(p launch.Progress) {
 		if p.Warning == "" && p.Resumed == 0 {
 			o.Events(run.Event{Action: a, Kind: run.Working, Progress: p})
