@@ -96,8 +96,8 @@ func runGc(ctx context.Context, g *globals, o gcOptions) error {
 // collect finds what no study needs, and removes it if that is asked for.
 func (g *globals) collect(ctx context.Context, s *store.Store, o gcOptions) (*store.Garbage, error) {
 	reading := g.newCounting(zerolog.Ctx(ctx), "reading the store")
-	defer reading.close()
 	garbage, err := s.Garbage(ctx, store.GC{Age: o.age, Forget: o.forget, Quarantine: o.quarantine, Progress: reading.at})
+	reading.close()
 	if err != nil || !o.delete {
 		return garbage, err
 	}

@@ -89,7 +89,7 @@ type runDocument struct {
 	Table   text.Document `json:"table"`
 	Results string        `json:"results"`        // path of the folder with the study's tables
 	Report  string        `json:"report"`         // path of the report's page; empty if no report was written
-	Left    int           `json:"left,omitempty"` // number of actions that did not run because of --limit
+	Left    int           `json:"left,omitempty"` // number of actions that the run left because of --limit, --max-time or --fail-fast
 }
 
 func newRun(g *globals) *cobra.Command {
@@ -183,7 +183,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 		}
 		class = d.Class
 	}
-	for {
+	for done := 0; ; {
 		found, err := result.Find(ctx, p, todo, class)
 		if err != nil {
 			return err
@@ -210,14 +210,16 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 			if err := p.AddRoots(class, todo, found); err != nil {
 				log.Warn().Err(err).Msg("what the study needs cannot be recorded for 'ablate gc'")
 			}
+			rest := o.after(done, time.Since(start))
 			if o.launcher != "" {
-				out, err = g.launch(ctx, p, todo, class, o)
+				out, err = g.launch(ctx, p, todo, class, rest)
 			} else {
-				out, err = g.compute(ctx, p, todo, found, d, o)
+				out, err = g.compute(ctx, p, todo, found, d, rest)
 			}
 			if err != nil {
 				return err
 			}
+			done += out.Ran + len(out.Failures)
 			log.Info().Int("ran", out.Ran).Int("cached", out.Cached).Int("failed", len(out.Failures)).
 				Str("took", took(time.Since(start))).Msg("study " + p.Study.Name)
 		}
@@ -235,11 +237,47 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 		if err != nil {
 			return err
 		}
+		if more {
+			p, todo = next, next.Graph
+			rest := o.after(done, time.Since(start))
+			if more = rest.limit >= 0 && rest.maxTime >= 0; !more {
+				if out.Left, err = missing(p, class); err != nil {
+					return err
+				}
+				if rest.maxTime < 0 {
+					out.Stopped = "--max-time"
+				}
+			}
+		}
 		if !more {
 			return g.conclude(ctx, p, class, out, o)
 		}
-		p, todo = next, next.Graph
 	}
+}
+
+// after returns the options of a round that begins when the run has computed a number of actions in a
+// time. A limit that is used up is negative.
+func (o runOptions) after(done int, took time.Duration) runOptions {
+	if o.limit > 0 {
+		if o.limit -= done; o.limit <= 0 {
+			o.limit = -1
+		}
+	}
+	if o.maxTime > 0 {
+		if o.maxTime -= took; o.maxTime <= 0 {
+			o.maxTime = -1
+		}
+	}
+	return o
+}
+
+// missing returns how many actions of a project have no result.
+func missing(p project.Project, class string) (int, error) {
+	found, err := p.Find(p.Graph, class)
+	if err != nil {
+		return 0, err
+	}
+	return len(p.Graph.Actions) - found.Len(), nil
 }
 
 // goal returns the goal that --until names.
@@ -272,7 +310,7 @@ func reaches(s *language.Study, goal project.Goal) error {
 // next returns the project with the views that the results of a round ask for, and their
 // actions. It returns false if they ask for none, or if the round is incomplete.
 func (g *globals) next(ctx context.Context, p project.Project, class string, out *run.Outcome, o runOptions, goal project.Goal) (project.Project, bool, error) {
-	if !p.Rounded() || len(o.only) > 0 || len(o.seeds) > 0 || out.Left > 0 || len(out.Failures) > 0 && p.Study.Halving == nil {
+	if !p.Rounded() || len(o.only) > 0 || len(o.seeds) > 0 || out.Left > 0 || p.Study.Halving == nil && failed(p, out.Failures) != nil {
 		return p, false, nil
 	}
 	r, err := gather(ctx, p, class)
@@ -410,7 +448,7 @@ func (g *globals) work(ctx context.Context, p project.Project, todo *layout.Grap
 }
 
 // conclude writes the tables and the report of a run, prints the table, and prints how
-// many actions --limit has left.
+// many actions are left.
 func (g *globals) conclude(ctx context.Context, p project.Project, class string, out *run.Outcome, o runOptions) error {
 	failures := failed(p, out.Failures)
 	r, err := gather(ctx, p, class)

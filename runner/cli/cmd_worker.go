@@ -72,11 +72,18 @@ and stops; any other worker goes on from there.
 ` + exitHelp,
 		Example: "  ablate worker /shared/.ablate/studies/quickstart/run.json --max-time 4h",
 		Args:    cobra.ExactArgs(1),
-		PreRunE: func(cmd *cobra.Command, _ []string) error { return o.check("worker", cmd.Flags()) },
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return o.check(cmd.Flags()) },
 		RunE:    func(cmd *cobra.Command, args []string) error { return runWorker(cmd.Context(), g, o, args[0]) },
 	}
 	o.addFlags(cmd.Flags())
 	return cmd
+}
+
+func (o *workerOptions) check(f *pflag.FlagSet) error {
+	if o.idle != 0 && o.idle < time.Second {
+		return usagef("worker: --idle is %s; must be 0 or at least 1s", o.idle)
+	}
+	return o.computeOptions.check("worker", f)
 }
 
 func runWorker(ctx context.Context, g *globals, o workerOptions, path string) error {

@@ -62,6 +62,8 @@ func (o *launchOptions) check(f *pflag.FlagSet) error {
 		return usagef("run: --launcher is %q; must be %s or %s", o.launcher, bySlurm, byCommand)
 	case f.Changed("limit"):
 		return usagef("run: --limit counts the stages of one process: leave it out with --launcher")
+	case f.Changed("fail-fast"):
+		return usagef("run: --fail-fast stops one process, and workers elsewhere would go on: leave it out with --launcher")
 	case o.launcher == bySlurm && (o.template != "" || o.detached):
 		return usagef("run: --template and --detached are for --launcher command; what sbatch needs stands in the file %s beside the study", cluster.SiteFile)
 	case o.launcher == byCommand:
@@ -91,8 +93,8 @@ func (g *globals) launch(ctx context.Context, p project.Project, todo *layout.Gr
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range found.Failed { // what failed outside of an action is tried again
-		if failure.Rules[failure.Class(f.Class)].Final == failure.Again {
+	for _, f := range found.Failed { // what a run here would try again
+		if !failure.Final(f, program.Identity()) {
 			if err := p.Store.Retry(f.Action); err != nil {
 				return nil, err
 			}

@@ -31,7 +31,10 @@ type Command struct {
 	mu      sync.Mutex
 	started int
 	running map[int]*exec.Cmd
-	ended   string
+
+	// Of the last Start:
+	submitted int    // number of commands that have ended well
+	ended     string // how another one ended; empty if none did
 }
 
 // CheckTemplate returns an error if a template does not start a worker.
@@ -65,6 +68,7 @@ func (c *Command) Start(_ context.Context, n int) error {
 	if c.running == nil {
 		c.running = map[int]*exec.Cmd{}
 	}
+	c.ended, c.submitted = "", 0
 	for i := range n {
 		if err := c.start(i); err != nil {
 			return err
@@ -96,7 +100,9 @@ func (c *Command) start(n int) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.running, id)
-		if err != nil {
+		if err == nil {
+			c.submitted++
+		} else {
 			c.ended = fmt.Sprintf("worker %d (%s) %v%s; its output is in %s", n, line, err, because(lastLine(name)), name)
 		}
 	}()
@@ -118,7 +124,7 @@ func (c *Command) Count(context.Context) (Workers, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := Workers{Running: len(c.running), Ended: c.ended}
-	if c.Detached && c.started > 0 && c.ended == "" {
+	if c.Detached && c.submitted > 0 {
 		w.Waiting = 1 // whether the workers wait or have ended, only their scheduler knows
 	}
 	return w, nil
@@ -150,5 +156,5 @@ func (c *Command) Leave(ctx context.Context) string {
 	if c.Detached {
 		return "workers that the commands have started go on; the same command attaches to them again"
 	}
-	return "the workers have been asked to save the states of trainings and to stop"
+	return "the commands have been asked to end: workers on this machine save the states of trainings and stop, those on other machines may go on; the same command attaches to them again"
 }

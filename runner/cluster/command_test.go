@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,7 +80,7 @@ func TestCommand(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 	start := time.Now()
-	if text := c.Leave(t.Context()); !strings.Contains(text, "to stop") || time.Since(start) > 10*time.Second {
+	if text := c.Leave(t.Context()); !strings.Contains(text, "attaches to them again") || time.Since(start) > 10*time.Second {
 		t.Errorf("%s after %v", text, time.Since(start))
 	}
 	if w, _ := c.Count(t.Context()); w.Running != 0 {
@@ -87,6 +88,27 @@ func TestCommand(t *testing.T) {
 	}
 	if err := c.Start(t.Context(), 0); err == nil {
 		t.Error("no worker was started without an error")
+	}
+}
+
+// TestDetached: one submission that fails does not hide those that have not.
+func TestDetached(t *testing.T) {
+	c := &Command{Template: "test {n} != 1 # {worker}", Detached: true, Logs: filepath.Join(t.TempDir(), "logs")}
+	for _, first := range []int{0, 1} {
+		c.Template = fmt.Sprintf("test $(({n}*%d)) != %d # {worker}", 1-first, 1-first)
+		if err := c.Start(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		var w Workers
+		for range 200 {
+			if w, _ = c.Count(t.Context()); w.Running == 0 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if first == 0 && (w.Waiting != 1 || w.Ended == "") || first == 1 && (w.Waiting != 0 || w.Ended == "") {
+			t.Errorf("start %d: %+v", first, w)
+		}
 	}
 }
 

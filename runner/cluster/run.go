@@ -72,6 +72,8 @@ func Run(ctx context.Context, l Launcher, o Options) error {
 		w, err := l.Count(ctx)
 		switch {
 		case ctx.Err() != nil:
+		case errors.As(err, new(*recordError)):
+			return err
 		case err != nil:
 			o.Log(fmt.Sprintf("the state of the workers is not known (%v); asking again", err))
 		case w.Running+w.Waiting == 0 && p.Live == 0:

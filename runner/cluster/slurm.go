@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"ablate/runner/phrase"
 	"ablate/runner/resource"
 )
@@ -162,19 +164,30 @@ func (s *Slurm) open() error {
 	if s.ask == nil {
 		s.ask, s.sleep = execute, pause
 	}
-	s.jobs = &record{}
+	var jobs record
 	data, err := os.ReadFile(s.file())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err == nil {
+		err = json.Unmarshal(data, &jobs)
 	}
-	if err != nil {
-		return err
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &recordError{s.file(), err}
 	}
-	if err := json.Unmarshal(data, s.jobs); err != nil {
-		return fmt.Errorf("%s: %w: delete it if no job of the study is left ('squeue --me')", s.file(), err)
-	}
+	s.jobs = &jobs
 	return nil
 }
+
+// recordError is the error of a record of jobs that cannot be read. Nobody knows then which jobs
+// are running.
+type recordError struct {
+	file string
+	err  error
+}
+
+func (e *recordError) Error() string {
+	return fmt.Sprintf("%s, which has the numbers of the study's jobs: %v: delete it if no job of the study is left ('squeue --me')", e.file, e.err)
+}
+
+func (e *recordError) Unwrap() error { return e.err }
 
 func (s *Slurm) file() string { return filepath.Join(s.Dir, "slurm.json") }
 
@@ -183,7 +196,7 @@ func (s *Slurm) save() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(s.file(), append(data, '\n'), 0o666)
+	return renameio.WriteFile(s.file(), append(data, '\n'), 0o666)
 }
 
 // Start submits arrays of n workers together for each class of needs. An array has at most

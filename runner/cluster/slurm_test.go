@@ -208,3 +208,19 @@ func TestClasses(t *testing.T) {
 		t.Errorf("jobs %q", s.jobs.Jobs)
 	}
 }
+
+// TestRecord: while nobody knows which jobs run, none is submitted.
+func TestRecord(t *testing.T) {
+	s, f := newFake(t, nil)
+	if err := os.WriteFile(s.file(), []byte("{"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	err := Run(t.Context(), s, Options{Workers: 1, Poll: time.Millisecond,
+		Look: func() (Progress, error) { return Progress{Left: 1}, nil }, Report: func(Progress) {}, Log: func(string) {}})
+	if err == nil || !strings.Contains(err.Error(), "slurm.json, which has the numbers of the study's jobs: ") || !strings.Contains(err.Error(), "delete it if") {
+		t.Errorf("%v", err)
+	}
+	if len(f.scripts) > 0 {
+		t.Errorf("submitted %q", f.scripts)
+	}
+}

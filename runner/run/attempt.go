@@ -281,8 +281,8 @@ func (r *runner) attempt(ctx context.Context, a *layout.Action, began time.Time)
 	default:
 		end.Kind, end.Error, end.Class = store.Failed, err.Error(), string(failure.Of(err))
 	}
-	if jerr := r.j.Append(end); err == nil {
-		err = jerr
+	if jerr := r.j.Append(end); jerr != nil { // the action has its result, or its error
+		r.warn(a).Err(jerr).Msg("its end cannot be written into the journal: tables of runs and estimates of time miss it")
 	}
 	return out, err
 }
