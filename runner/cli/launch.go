@@ -189,12 +189,19 @@ func (p *progress) look(folder string) (cluster.Progress, error) {
 // workers shows a change of the workers that a launcher has started.
 func (p *progress) workers(launcher string, s cluster.Progress) {
 	if p.screen == nil {
-		p.log.Info().Int("running", s.Running).Int("waiting", s.Waiting).Int("finished", s.Settled).Int("of", s.Settled+s.Left).Msg("workers")
+		line := p.log.Info().Int("running", s.Running).Int("waiting", s.Waiting)
+		if s.Why != "" {
+			line = line.Str("because", s.Why)
+		}
+		line.Int("finished", s.Settled).Int("of", s.Settled+s.Left).Msg("workers")
 		return
 	}
 	note := phrase.Count(s.Running, launcher+" worker")
 	if s.Waiting > 0 {
 		note += fmt.Sprintf(", %d waiting", s.Waiting)
+		if s.Why != "" {
+			note += " (" + s.Why + ")"
+		}
 	}
 	p.note(note)
 }

@@ -23,6 +23,7 @@ type Launcher interface {
 // Workers are numbers of workers.
 type Workers struct {
 	Running, Waiting int
+	Why              string // why workers wait, if that is not for their turn; may be empty
 	Ended            string // what is known of the last workers that ended, for people; may be empty
 }
 

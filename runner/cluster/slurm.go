@@ -311,6 +311,9 @@ func (s *Slurm) tasks(ctx context.Context) ([]task, error) {
 	return all, nil
 }
 
+// turn are the reasons for which a job waits that need nobody's help.
+var turn = []string{"None", "Priority", "Resources", "BeginTime", "Cleaning"}
+
 // ended are the states of jobs that do not run again. A job in a state that is not known is
 // waited for.
 var ended = []string{"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"}
@@ -339,6 +342,9 @@ func (s *Slurm) Count(ctx context.Context) (w Workers, err error) {
 			w.Running++
 		default:
 			w.Waiting++
+			if !slices.Contains(turn, t.reason) {
+				w.Why = t.reason
+			}
 		}
 	}
 	var words []string

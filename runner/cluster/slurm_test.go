@@ -65,9 +65,9 @@ func TestArrays(t *testing.T) {
 	}
 	// Another run knows them.
 	again := &Slurm{Dir: s.Dir, ask: f.ask}
-	f.answers["squeue"] = []any{"7_0|RUNNING|None|node0\n8_1|PENDING|Resources|\n9_0|WINDING_DOWN|None|\n9_1|COMPLETED|None|node1\n9_2|NODE_FAIL|None|node2\n"}
+	f.answers["squeue"] = []any{"7_0|RUNNING|None|node0\n8_1|PENDING|Resources|\n9_3|PENDING|JobHeldAdmin|\n9_0|WINDING_DOWN|None|\n9_1|COMPLETED|None|node1\n9_2|NODE_FAIL|None|node2\n"}
 	w, err := again.Count(t.Context())
-	if err != nil || w.Running != 1 || w.Waiting != 2 || !strings.Contains(w.Ended, "jobs 7, 8, 9 ended: 1 node_fail") {
+	if err != nil || w.Running != 1 || w.Waiting != 3 || w.Why != "JobHeldAdmin" || !strings.Contains(w.Ended, "jobs 7, 8, 9 ended: 1 node_fail") {
 		t.Errorf("%+v, %v", w, err)
 	}
 	if last := f.asked[len(f.asked)-1]; !strings.HasSuffix(last, "--jobs=7,8,9") {

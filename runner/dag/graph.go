@@ -34,7 +34,7 @@ type Hint struct {
 // graph is what a run needs to know of its nodes. A study of 100,000 trials has more than a
 // million of them, so it has numbers only.
 type graph struct {
-	deps []int32 // by node, number of its dependencies
+	deps []int32 // by node, number of its dependencies that have not ended well
 	rank []int32 // by node, its position in the order of preference; lower goes first
 	best []int32 // by rank, its node
 	next []int32 // by node, the lowest rank of the nodes that depend on it; the number of nodes if there is none
@@ -90,7 +90,7 @@ func (g *graph) after(i int) []int32 {
 func (g *graph) prefer(w Work) {
 	n := w.Len()
 	way := make([]time.Duration, n)
-	priority := make([]int, n)
+	priority := make([]int32, n)
 	g.best, g.rank, g.next = make([]int32, n), make([]int32, n), make([]int32, n)
 	needs := map[string]int32{}
 	for i := n - 1; i >= 0; i-- {
@@ -103,7 +103,7 @@ func (g *graph) prefer(w Work) {
 			h.Cost = time.Second
 		}
 		way[i] += h.Cost
-		priority[i] = h.Priority
+		priority[i] = int32(h.Priority)
 		if _, ok := needs[h.Need]; !ok {
 			needs[h.Need] = int32(len(needs))
 		}

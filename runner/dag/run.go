@@ -50,7 +50,7 @@ func Run(ctx context.Context, w Work, o Options) ([]State, error) {
 	defer cancel(nil)
 	r := &run{
 		w: w, g: g, o: o, ctx: inner, cancel: cancel,
-		pending: slices.Clone(g.deps),
+		pending: g.deps,
 		states:  make([]State, w.Len()),
 		runs:    make([]ranks, g.needs),
 		ends:    make(chan end),

@@ -165,6 +165,7 @@ func parent() {
 func TestAsked(t *testing.T) {
 	cause := errors.New("interrupted")
 	ctx, stop := context.WithCancelCause(t.Context())
+	defer stop(nil)
 	for _, c := range []struct {
 		stop  bool
 		err   error

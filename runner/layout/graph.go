@@ -27,6 +27,8 @@ type Graph struct {
 	specs  map[specKey]*Spec                // while actions are added
 	reads  map[string][]string              // lists of names of inputs, each once; while actions are added
 	heads  map[headKey]Chain                // beginnings of chains; while actions are added
+	space  []Action                         // for the next actions: a million of them one by one would take a tenth more memory
+	slots  []*Action                        // the same for their inputs
 	dir    string                           // folder of the study; the path of a checkpoint is relative to it
 	digest func(dir string) (string, error) // returns the digest of a checkpoint folder
 }
@@ -141,7 +143,7 @@ func (g *Graph) open() {
 	g.specs, g.reads, g.heads = map[specKey]*Spec{}, map[string][]string{}, map[headKey]Chain{}
 }
 
-func (g *Graph) close() { g.specs, g.reads, g.heads = nil, nil, nil }
+func (g *Graph) close() { g.specs, g.reads, g.heads, g.space, g.slots = nil, nil, nil, nil, nil }
 
 // Of returns the graph of actions that have their names and inputs, each after its inputs.
 func Of(actions ...*Action) *Graph {
@@ -178,9 +180,18 @@ func (g *Graph) add(kind stage.Kind, params stage.Params, inputs ...Input) *Acti
 	if old := g.Action(name); old != nil {
 		return old
 	}
-	a := &Action{Spec: spec, Name: name, index: int32(len(g.Actions))}
-	if len(inputs) > 0 {
-		a.Inputs = make([]*Action, len(inputs))
+	const block = 256
+	if len(g.space) == 0 {
+		g.space = make([]Action, block)
+	}
+	a := &g.space[0]
+	g.space = g.space[1:]
+	*a = Action{Spec: spec, Name: name, index: int32(len(g.Actions))}
+	if n := len(inputs); n > 0 {
+		if len(g.slots) < n {
+			g.slots = make([]*Action, max(n, block))
+		}
+		a.Inputs, g.slots = g.slots[:n:n], g.slots[n:]
 	}
 	for i, in := range inputs {
 		a.Inputs[i] = in.Action
@@ -212,11 +223,11 @@ func (x index) find(actions []*Action, name Name) int {
 	return int(*x.slot(actions, name)) - 1
 }
 
-// add adds the last of the actions, whose name must be new. The table stays at most half
+// add adds the last of the actions, whose name must be new. The table stays at most three quarters
 // full.
 func (x *index) add(actions []*Action) {
 	first := len(actions) - 1
-	if 2*len(actions) > len(*x) {
+	if 4*len(actions) > 3*len(*x) {
 		*x, first = make(index, max(64, 2*len(*x))), 0
 	}
 	for i, a := range actions[first:] {

@@ -26,14 +26,21 @@ type Output struct {
 // Outputs are artifacts of the actions of a graph.
 type Outputs struct {
 	graph *layout.Graph
-	place []int32 // by the position of the action, that of its artifact in list, from 1; 0 if it has none
-	list  []Output
-	n     int // number of artifacts; list has removed ones too
+	place []int32           // by the position of the action, that of its artifact in list, from 1; 0 if it has none
+	list  [][]Output        // in blocks, so that nothing is copied while a large run goes on
+	n     int               // number of artifacts; list has removed ones too
+	made  map[string]string // each environment once
 }
+
+// block is the number of outputs of a block.
+const block = 1024
+
+// at returns the output of a place in list, from 1.
+func (o *Outputs) at(place int32) *Output { return &o.list[(place-1)/block][(place-1)%block] }
 
 // NewOutputs returns no artifacts yet, of a graph.
 func NewOutputs(g *layout.Graph) *Outputs {
-	return &Outputs{graph: g, place: make([]int32, len(g.Actions))}
+	return &Outputs{graph: g, place: make([]int32, len(g.Actions)), made: map[string]string{}}
 }
 
 // Get returns the artifact of an action; false if there is none.
@@ -42,7 +49,7 @@ func (o *Outputs) Get(a *layout.Action) (Output, bool) {
 	if i < 0 || o.place[i] == 0 {
 		return Output{}, false
 	}
-	return o.list[o.place[i]-1], true
+	return *o.at(o.place[i]), true
 }
 
 // Has reports whether an action has an artifact.
@@ -61,11 +68,21 @@ func (o *Outputs) ID(a *layout.Action) store.OutputID {
 func (o *Outputs) Set(a *layout.Action, out Output) {
 	place := &o.place[o.graph.Position(a)]
 	if *place == 0 {
-		o.list = append(o.list, Output{})
-		*place = int32(len(o.list))
+		last := len(o.list) - 1
+		if last < 0 || len(o.list[last]) == block {
+			o.list = append(o.list, make([]Output, 0, block))
+			last++
+		}
+		o.list[last] = append(o.list[last], Output{})
+		*place = int32(last*block + len(o.list[last]))
 		o.n++
 	}
-	o.list[*place-1] = out
+	made, ok := o.made[out.Made]
+	if !ok {
+		made = out.Made
+		o.made[made] = made
+	}
+	*o.at(*place) = Output{out.ID, out.Action, made}
 }
 
 // Remove removes the artifact of an action of the graph, if it has one.
@@ -83,7 +100,7 @@ func (o *Outputs) Len() int { return o.n }
 func (o *Outputs) All() iter.Seq2[*layout.Action, Output] {
 	return func(yield func(*layout.Action, Output) bool) {
 		for i, place := range o.place {
-			if place > 0 && !yield(o.graph.Actions[i], o.list[place-1]) {
+			if place > 0 && !yield(o.graph.Actions[i], *o.at(place)) {
 				return
 			}
 		}
