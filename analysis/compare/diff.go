@@ -159,6 +159,9 @@ func NewDiff(a, b Side, o Options) (*Diff, error) {
 		if row.SameAs = first[key]; row.SameAs == "" {
 			first[key] = r.label
 		}
+		if row.SameAs == "" && (stoppedAt(a.Trials, r.views[0]) || stoppedAt(b.Trials, other.views[0]-a.Trials.Rows())) {
+			x.stopped++
+		}
 		d.Rows = append(d.Rows, row)
 	}
 	for _, r := range rowsB {
@@ -189,6 +192,13 @@ type differ struct {
 	*builder
 	a, b      Side
 	artifacts []string // names of the columns of artifacts
+	stopped   int      // number of common rows that were stopped early on a side: comparisons that were not made (see Stopped)
+}
+
+// stoppedAt reports whether the row of a view was stopped early.
+func stoppedAt(t *table.Table, view int) bool {
+	c := t.Column(StoppedColumn)
+	return c != nil && c.Kind == table.Int && c.Has(view)
 }
 
 // key returns the trials of a row as one text.
@@ -381,7 +391,7 @@ func (x *differ) apart(m Metric, a, b *grouped) (Difference, bool) {
 
 // test tests all differences, with standard deviations of paired rows moderated, and corrects
 // the tests of all rows and primary metrics as one family, whose size it returns. Rows with
-// identical results and rows that repeat another row are left out.
+// identical results and rows that repeat another row are left out; rows that were stopped early count.
 func (x *differ) test(rows []DiffRow) int {
 	var family []*Difference
 	var metrics []string
@@ -418,7 +428,13 @@ func (x *differ) test(rows []DiffRow) int {
 			}
 		}
 	}
-	x.holm(family, metrics, 0)
+	untested := 0
+	for _, m := range x.t.Metrics {
+		if m.Primary {
+			untested += x.stopped
+		}
+	}
+	x.holm(family, metrics, untested)
 	index := map[string]int{}
 	for i, r := range rows {
 		if index[r.Row] = i; r.SameAs != "" {
@@ -426,7 +442,10 @@ func (x *differ) test(rows []DiffRow) int {
 			rows[i] = r
 		}
 	}
-	return len(family)
+	if len(family) == 0 {
+		return 0
+	}
+	return len(family) + untested
 }
 
 // The prefixes of the trials of each side, because both sides may have the same trial.

@@ -139,3 +139,28 @@ func TestStoppedErrors(t *testing.T) {
 		t.Errorf("corrected for the rows that are left, %.3f of the studies have a false alarm: the selection has no effect, so that the test shows nothing", without)
 	}
 }
+
+// TestDiffStopped: the tests of a comparison of two tables are corrected for rows that were stopped
+// on one side, as those of the ablation table are.
+func TestDiffStopped(t *testing.T) {
+	x, y, z := []float64{.44, .58, .47, .5}, []float64{.52, .61, .57, .55}, []float64{.4, .3, .35, .38}
+	sides := func() (a, b *side) {
+		return newSide("m", 1, "x").row("one", 1, x, x).row("two", 1, y, z), newSide("m", 1, "y").row("one", 1, y, y).row("two", 1, x, y)
+	}
+	a, b := sides()
+	whole := diffed(t, a, b)
+	a, b = sides()
+	stop(a.table, map[string]int64{"two": 100})
+	got := diffed(t, a, b)
+	if got.Family != whole.Family || got.Family != 4 {
+		t.Errorf("%d comparisons are corrected together, %d if no row is stopped; want 4", got.Family, whole.Family)
+	}
+	for name, v := range got.Rows[0].Values {
+		if d := v.Difference; d.P != nil && *d.P < .2 && *d.PCorrected < 3**d.P*.999 {
+			t.Errorf("%s: p %v is corrected to %v", name, *d.P, *d.PCorrected)
+		}
+	}
+	if len(got.Rows[1].Values) > 0 {
+		t.Errorf("the row that was stopped has values: %v", got.Rows[1].Values)
+	}
+}

@@ -234,7 +234,7 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 		}
 		if now.Stopped != nil {
 			c.r.Values = append(c.r.Values, Value{Arm: r.Arm, Row: r.Row, Metric: tol.Metric, Verdict: Inconclusive,
-				Reason: fmt.Sprintf("the row was stopped after step %d, by its proxy, so that it has no value; the baseline has one", now.Stopped.Step)})
+				Reason: fmt.Sprintf("the row was stopped after step %d (halving), so that it has no value; the baseline has one", now.Stopped.Step)})
 			continue
 		}
 		v := c.pair(r, then, now, tol)

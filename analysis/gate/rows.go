@@ -51,7 +51,7 @@ func (c *checker) whole(b *Baseline, t *compare.Table) {
 		f := Value{Arm: r.Arm, Row: r.Label, Verdict: Added}
 		c.r.Added = append(c.r.Added, r.Label)
 		if r.Stopped != nil {
-			f.Reason = fmt.Sprintf("the row was stopped after step %d, by its proxy", r.Stopped.Step)
+			f.Reason = fmt.Sprintf("the row was stopped after step %d (halving)", r.Stopped.Step)
 		}
 		for _, s := range r.Seeds {
 			switch {

@@ -116,7 +116,7 @@ func (r *reader) halved(v cue.Value, s *Study, arms []*arm) {
 	fixed := s.fixed()
 	for _, a := range s.Arms {
 		for _, p := range a.Points {
-			if !fixed[string(p.Content.text())] {
+			if !fixed[p.Content.Training()] {
 				longest = max(longest, p.Content.Whole("finetune.steps"))
 			}
 		}
@@ -149,15 +149,15 @@ func (r *reader) sameSeeds(arms []*arm) {
 	}
 }
 
-// fixed returns the texts of the contents that cannot stop: those of rows of the reference and
-// of controls, and those without fine-tuning. Another row of the same content cannot stop
-// either, for its trials run anyway.
+// fixed returns the trainings that cannot stop: those of rows of the reference and of controls, and
+// those without fine-tuning. Another row of the same training cannot stop either, for it runs
+// anyway.
 func (s *Study) fixed() map[string]bool {
 	out := map[string]bool{}
 	for _, a := range s.Arms {
 		for _, p := range a.Points {
 			if a.Control || a.Name == s.Reference || p.Content.Name("reward.loss") == "oracle" || p.Content.Whole("finetune.steps") == 0 {
-				out[string(p.Content.text())] = true
+				out[p.Content.Training()] = true
 			}
 		}
 	}
@@ -173,7 +173,7 @@ func (s *Study) rungs() {
 	for _, a := range s.Arms {
 		for _, p := range a.Points {
 			var rungs []int
-			if !fixed[string(p.Content.text())] {
+			if !fixed[p.Content.Training()] {
 				rungs = s.Halving.below(p.Content.Whole("finetune.steps"))
 			}
 			for range a.Seeds {

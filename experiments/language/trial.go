@@ -136,6 +136,19 @@ func (c Content) text() []byte {
 	return c.identity(paths, absent())
 }
 
+// Training returns a text that two contents share if and only if they differ in their evaluation at
+// most.
+func (c Content) Training() string {
+	paths, _ := layout()
+	var b strings.Builder
+	for line := range strings.Lines(string(c.identity(paths, absent()))) {
+		if path, _, _ := strings.Cut(line, " "); !under(path, "evaluate") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
 // identity returns the lines of a content, without parameters at their absent value, so that
 // adding a parameter does not change ids.
 func (c Content) identity(paths []string, absent []any) []byte {

@@ -313,6 +313,10 @@ func (p *planned) print(w io.Writer) {
 		fmt.Fprintf(w, "\nThe results so far ask for %s. More may run %s: at most %s and %s of computation in total; about %.0f and %s are expected.\n",
 			phrase.Count(len(p.project.Graph.Chains), "trial"), how, phrase.Count(r.Trials, "trial"), phrase.Seconds(r.Seconds), r.ExpectedTrials, phrase.Seconds(r.ExpectedSeconds))
 	}
+	if _, open := p.project.Finishing(); all.ToRun() == 0 && all.Failed == 0 && open > 0 {
+		fmt.Fprintln(w, "\nNothing to run before the rows are compared: 'ablate run' compares them and goes on.")
+		return
+	}
 	if all.ToRun() == 0 && all.Failed == 0 {
 		fmt.Fprintln(w, "\nNothing to run: every result is there.")
 		return

@@ -37,6 +37,7 @@ type runOptions struct {
 	studyOptions
 	only, seeds    []string
 	limit          int
+	part           bool // the run computes a part of the study, after which nothing is decided
 	failFast, json bool
 	until          string
 	computeOptions
@@ -161,6 +162,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 	if err != nil {
 		return err
 	}
+	o.part = len(o.only) > 0 || len(o.seeds) > 0 || isPlan(path)
 	p, todo, asked, err := g.toRun(ctx, o, path)
 	if err != nil {
 		return err
@@ -182,6 +184,9 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 			return err
 		}
 		class = d.Class
+	}
+	if err := p.Decided(class); err != nil {
+		return usageError{err}
 	}
 	for done := 0; ; {
 		found, err := result.Find(ctx, p, todo, class)
@@ -310,7 +315,7 @@ func reaches(s *language.Study, goal project.Goal) error {
 // next returns the project with the views that the results of a round ask for, and their
 // actions. It returns false if they ask for none, or if the round is incomplete.
 func (g *globals) next(ctx context.Context, p project.Project, class string, out *run.Outcome, o runOptions, goal project.Goal) (project.Project, bool, error) {
-	if !p.Rounded() || len(o.only) > 0 || len(o.seeds) > 0 || out.Left > 0 || p.Study.Halving == nil && failed(p, out.Failures) != nil {
+	if !p.Rounded() || o.part || out.Left > 0 || p.Study.Halving == nil && failed(p, out.Failures) != nil {
 		return p, false, nil
 	}
 	r, err := gather(ctx, p, class)
@@ -336,7 +341,7 @@ func (g *globals) next(ctx context.Context, p project.Project, class string, out
 // halve returns the project in which rows were stopped early or go on by their results, and
 // its actions. It returns false if nothing more can be decided.
 func halve(ctx context.Context, r *result.Result) (project.Project, bool, error) {
-	next, on, stopped, more, err := r.Project.Halve(r.RungScore(program.Identity()))
+	next, on, stopped, more, err := r.Project.Halve(r.Class, r.RungScore(program.Identity()))
 	if err != nil || !more {
 		return r.Project, false, err
 	}

@@ -72,10 +72,16 @@ func runStatus(ctx context.Context, g *globals, o statusOptions, path string) er
 		return err
 	}
 	if _, tty := canvas(g.stdout); o.watch && !o.json && tty {
-		return g.watch(ctx, p, class)
+		return g.watch(ctx, p, class, func() (project.Project, error) { return g.load(ctx, path, o.studyOptions) })
 	}
-	last := ""
+	last, rounds := "", p.RoundsLook()
 	for {
+		if now := p.RoundsLook(); now != rounds { // the run has begun another round
+			if p, err = g.load(ctx, path, o.studyOptions); err != nil {
+				return err
+			}
+			rounds = now
+		}
 		s, err := status.New(p, class, program.Identity())
 		if err != nil {
 			return err
@@ -91,7 +97,7 @@ func runStatus(ctx context.Context, g *globals, o statusOptions, path string) er
 		default:
 			printStatus(g.stdout, p, s, time.Now())
 		}
-		if err != nil || !o.watch || ended(s) {
+		if err != nil || !o.watch || ended(p, s) {
 			return err
 		}
 		select {
@@ -102,16 +108,35 @@ func runStatus(ctx context.Context, g *globals, o statusOptions, path string) er
 	}
 }
 
-// ended reports whether nothing is left to compute, and no process may still try.
-func ended(s *status.Status) bool { return s.Actions.Left() == 0 && len(s.Processes) == 0 }
+// ended reports whether nothing is left to compute or to decide, and no process may still try.
+func ended(p project.Project, s *status.Status) bool {
+	_, open := p.Finishing()
+	return s.Actions.Left() == 0 && len(s.Processes) == 0 && open == 0
+}
 
 // watch shows the view of a study on the terminal until nothing is left or Ctrl-C, and then
-// prints its status.
-func (g *globals) watch(ctx context.Context, p project.Project, class string) error {
-	t := status.NewTracker(p, p.Graph, class, program.Identity()).Glance()
-	if err := t.Look(); err != nil {
-		return err
+// prints its status. When a run begins another round of the study, which has other actions, it loads
+// the study again.
+func (g *globals) watch(ctx context.Context, p project.Project, class string, load func() (project.Project, error)) error {
+	for {
+		rounds := p.RoundsLook()
+		t := status.NewTracker(p, p.Graph, class, program.Identity()).Glance()
+		if err := t.Look(); err != nil {
+			return err
+		}
+		over, err := g.follow(ctx, p, t, func() bool { return p.RoundsLook() != rounds })
+		if over || err != nil {
+			return err
+		}
+		if p, err = load(); err != nil {
+			return err
+		}
 	}
+}
+
+// follow shows the view of a tracker until nothing is left, the context ends or stale returns true.
+// In the last case it returns false; otherwise it prints the status.
+func (g *globals) follow(ctx context.Context, p project.Project, t *status.Tracker, stale func() bool) (over bool, err error) {
 	v := view{name: p.Study.Name, colour: colours()}
 	shown := g.newScreen(g.stdout, func(now time.Time, width, height int) []string { return v.lines(t.Status(now), now, width, height) })
 	shown.draw()
@@ -120,18 +145,21 @@ func (g *globals) watch(ctx context.Context, p project.Project, class string) er
 	go t.Watch(following)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for ctx.Err() == nil && t.Err() == nil && !ended(t.Status(time.Now())) {
+	for ctx.Err() == nil && t.Err() == nil && !stale() && !ended(p, t.Status(time.Now())) {
 		select {
 		case <-ctx.Done(): // Ctrl-C is the usual end
 		case <-tick.C:
 		}
 	}
 	shown.close()
-	if err := t.Err(); err != nil {
-		return err
+	switch {
+	case t.Err() != nil:
+		return true, t.Err()
+	case ctx.Err() == nil && stale():
+		return false, nil
 	}
 	printStatus(g.stdout, p, t.Status(time.Now()), time.Now())
-	return nil
+	return true, nil
 }
 
 // statusLine returns the status of a study in one line.

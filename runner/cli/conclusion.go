@@ -13,7 +13,7 @@ import (
 // of returns a digest of everything from which a run makes tables and report, and prints.
 func (g *globals) of(p project.Project, class string, found *lookup.Found, o runOptions) (string, error) {
 	width, _ := terminal(g.stdout)
-	return result.ConclusionOf(p, class, found, fmt.Sprintf("%d %v %q", width, o.json, o.until))
+	return result.ConclusionOf(p, class, found, fmt.Sprintf("%d %v %q %v", width, o.json, o.until, o.part))
 }
 
 // record records what a run printed, for repeat.

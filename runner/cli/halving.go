@@ -30,7 +30,7 @@ func cutText(v language.View) string {
 	case !v.Cut:
 		return ""
 	case d.Stopped > 0:
-		return fmt.Sprintf("stopped after step %d of %d: its row's proxy was too low to go on\n", d.Stopped, v.Trial.Content.Whole("finetune.steps"))
+		return fmt.Sprintf("stopped after step %d of %d: its row's proxy was too low to go on, or one of its trials had failed\n", d.Stopped, v.Trial.Content.Whole("finetune.steps"))
 	default:
 		return fmt.Sprintf("runs to step %d of %d: there its row is compared with the others by the proxy\n", d.Waits, v.Trial.Content.Whole("finetune.steps"))
 	}

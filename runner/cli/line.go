@@ -3,6 +3,8 @@ package cli
 import (
 	"strings"
 	"unicode"
+
+	"golang.org/x/text/width"
 )
 
 // style is how a terminal shows a text.
@@ -22,6 +24,11 @@ type span struct {
 	style style
 }
 
+// plain returns the text as it is printed: in one line, and without codes that a terminal obeys.
+func (s span) plain() string {
+	return plainText(strings.NewReplacer("\n", " ", "\t", " ").Replace(s.text))
+}
+
 // A line is a line of a screen.
 type line []span
 
@@ -29,7 +36,7 @@ type line []span
 func (l line) width() int {
 	n := 0
 	for _, s := range l {
-		n += columns(s.text)
+		n += columns(s.plain())
 	}
 	return n
 }
@@ -42,7 +49,7 @@ func (l line) cut(n int) line {
 	out, left := line{}, n-1
 	for _, s := range l {
 		var b strings.Builder
-		for _, r := range s.text {
+		for _, r := range s.plain() {
 			if left -= runeColumns(r); left < 0 {
 				break
 			}
@@ -74,7 +81,7 @@ func (l line) String() string { return l.format(false) }
 func (l line) format(colour bool) string {
 	var b strings.Builder
 	for _, s := range l {
-		text := plainText(strings.NewReplacer("\n", " ", "\t", " ").Replace(s.text))
+		text := s.plain()
 		if colour && s.style != plainStyle && text != "" {
 			text = "\x1b[" + string(s.style) + "m" + text + "\x1b[0m"
 		}
@@ -99,17 +106,15 @@ func columns(text string) int {
 	return n
 }
 
-// wide are the characters that take two columns.
-var wide = []*unicode.RangeTable{unicode.Han, unicode.Hangul, unicode.Hiragana, unicode.Katakana,
-	{R16: []unicode.Range16{{0x3000, 0x303e, 1}, {0xff01, 0xff60, 1}}, R32: []unicode.Range32{{0x1f300, 0x1faff, 1}}}}
-
 func runeColumns(r rune) int {
 	switch {
 	case r < 0x300:
 		return 1
 	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
 		return 0
-	case unicode.In(r, wide...):
+	}
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth:
 		return 2
 	}
 	return 1

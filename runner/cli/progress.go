@@ -158,7 +158,7 @@ func took(d time.Duration) string {
 // fetchBar returns a function that shows the progress of the plugin's download, in bytes.
 func (g *globals) fetchBar() func(done, total int64) {
 	const what = "fetching the XLA plugin for the CPU, once"
-	_, tty := canvas(g.stderr)
+	size, tty := canvas(g.stderr)
 	var shown time.Time
 	last := -1
 	return func(done, total int64) {
@@ -170,7 +170,9 @@ func (g *globals) fetchBar() func(done, total int64) {
 		case tty && (time.Since(shown) > 100*time.Millisecond || done == total):
 			shown = time.Now()
 			filled := percent * 30 / 100
-			fmt.Fprintf(g.stderr.raw, "\r\x1b[K%s [%s%s] %3d%% of %d MB", what, strings.Repeat("#", filled), strings.Repeat(".", 30-filled), percent, total>>20)
+			bar := line{{fmt.Sprintf("%s [%s%s] %3d%% of %d MB", what, strings.Repeat("#", filled), strings.Repeat(".", 30-filled), percent, total>>20), plainStyle}}
+			width, _ := size()
+			fmt.Fprintf(g.stderr.raw, "\r\x1b[K%s", bar.cut(max(1, width-1)))
 			if done == total {
 				fmt.Fprintln(g.stderr.raw)
 			}

@@ -125,10 +125,13 @@ func rowCells(s *status.Status) []cell {
 func newCell(name string, c status.Counts) cell {
 	l, rank := append(line{{name, plainStyle}}.cut(mostView), span{fmt.Sprintf(" %d/%d", c.Done, c.Total), plainStyle}), 1
 	switch {
-	case c.Done == c.Total:
+	case c.Done+c.Stopped == c.Total:
 		l[0].style, l[len(l)-1].style, rank = dimStyle, goodStyle, 2
 	case c.Running > 0:
 		l[0].style, rank = boldStyle, 0
+	}
+	if c.Stopped > 0 {
+		l = append(l, span{fmt.Sprintf(" %d stopped", c.Stopped), dimStyle})
 	}
 	if c.Failed > 0 {
 		l, rank = append(l, span{fmt.Sprintf(" %d failed", c.Failed), badStyle}), 0

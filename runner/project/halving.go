@@ -13,6 +13,7 @@ import (
 // Halved is how far the rows of a study with early stopping have come.
 type Halved struct {
 	Halving language.Halving `json:"halving"`           // the declaration by which they were stopped
+	Class   string           `json:"class,omitempty"`   // class of backend whose results decided; empty while nothing is decided
 	Passed  map[string]int   `json:"passed,omitempty"`  // number of rungs at which a row went on; a row that is absent has passed none
 	Stopped map[string]int   `json:"stopped,omitempty"` // by row that was stopped, after how many steps
 }
@@ -20,6 +21,16 @@ type Halved struct {
 // same reports whether rows were stopped by a declaration.
 func (h *Halved) same(d *language.Halving) bool {
 	return d != nil && h.Halving.By == d.By && h.Halving.Keep == d.Keep && slices.Equal(h.Halving.At, d.At)
+}
+
+// Decided returns an error if rows were stopped by the results of another class of backend: a table
+// of this class would have rows that its own results have not chosen.
+func (p Project) Decided(class string) error {
+	h := p.Rounds.Halved
+	if h == nil || h.Class == "" || h.Class == class {
+		return nil
+	}
+	return fmt.Errorf("study %s: rows were stopped early by their results from %s, and this run computes on %s: give --backend %s to continue, or copy the study under another name to run it on %s", p.Study.Name, h.Class, class, h.Class, class)
 }
 
 // check returns an error for a state that no study can have.
@@ -60,15 +71,20 @@ type Score struct {
 
 // Halve returns the project in which rows that may stop have been stopped, or go on, by
 // their scores at each rung. It decides a rung when it knows the scores of all rows that
-// have to reach it. All decisions follow from the scores, whatever was decided before. Halve
+// have to reach it. All decisions follow from the scores, whatever was decided before; those of rungs
+// whose scores it does not know stay as they are. Halve
 // also returns the rows that the project newly lets go on and stops. It returns false if
 // the project already has all decisions. It writes nothing.
-func (p Project) Halve(score func(v language.View, rung int) (Score, error)) (next Project, on, stopped []string, more bool, err error) {
+func (p Project) Halve(class string, score func(v language.View, rung int) (Score, error)) (next Project, on, stopped []string, more bool, err error) {
 	h := p.Study.Halving
 	if h == nil {
 		return p, nil, nil, false, nil
 	}
-	to := Rounds{Halved: &Halved{Halving: *h, Passed: map[string]int{}, Stopped: map[string]int{}}}
+	before := p.Rounds.Halved
+	if before == nil {
+		before = &Halved{}
+	}
+	to := Rounds{Halved: &Halved{Halving: *h, Class: class, Passed: map[string]int{}, Stopped: map[string]int{}}}
 	going := p.halvable()
 	for k, at := range h.At {
 		var in []*contender
@@ -87,6 +103,16 @@ func (p Project) Halve(score func(v language.View, rung int) (Score, error)) (ne
 		}
 		// Where no row has a score, the failure is not of single rows, and decides nothing.
 		if !known || !slices.ContainsFunc(in, func(c *contender) bool { return !math.IsInf(c.score, -1) }) {
+			for _, c := range going {
+				for _, row := range c.rows {
+					if n := before.Passed[row]; n > k {
+						to.Halved.Passed[row] = n
+					}
+					if at, ok := before.Stopped[row]; ok && before.Passed[row] >= k {
+						to.Halved.Stopped[row] = at
+					}
+				}
+			}
 			break
 		}
 		ranked := slices.Clone(in)
@@ -101,10 +127,6 @@ func (p Project) Halve(score func(v language.View, rung int) (Score, error)) (ne
 			}
 		}
 		going = slices.DeleteFunc(going, func(c *contender) bool { return c.out })
-	}
-	before := p.Rounds.Halved
-	if before == nil {
-		before = &Halved{}
 	}
 	if maps.Equal(before.Passed, to.Halved.Passed) && maps.Equal(before.Stopped, to.Halved.Stopped) {
 		return p, nil, nil, false, nil
@@ -126,8 +148,8 @@ func keeps(share float64, n int) int {
 	return max(1, int(math.Ceil(share*float64(n)-1e-9)))
 }
 
-// A contender is a row that may stop, or several rows of the same trials, which stop
-// together.
+// A contender is a row that may stop, or several rows that differ in their evaluation at most, which
+// stop together: they share their training.
 type contender struct {
 	rows  []string
 	view  language.View // the first
@@ -137,17 +159,17 @@ type contender struct {
 
 // halvable returns the rows of the study that may stop, in its order.
 func (p Project) halvable() (out []*contender) {
-	byTrial := map[language.ID]*contender{}
+	byTraining := map[string]*contender{}
 	for _, v := range p.all.Views {
 		if v.Rungs == nil || v.Trial.Seed != p.all.Seeds[0] {
 			continue
 		}
-		id := v.Trial.ID()
-		if byTrial[id] == nil {
-			byTrial[id] = &contender{view: v}
-			out = append(out, byTrial[id])
+		training := v.Trial.Content.Training()
+		if byTraining[training] == nil {
+			byTraining[training] = &contender{view: v}
+			out = append(out, byTraining[training])
 		}
-		if c := byTrial[id]; !slices.Contains(c.rows, v.Row()) {
+		if c := byTraining[training]; !slices.Contains(c.rows, v.Row()) {
 			c.rows = append(c.rows, v.Row())
 		}
 	}

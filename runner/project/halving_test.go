@@ -74,6 +74,32 @@ func check(t *testing.T, what string, p Project, want map[string]string) {
 	}
 }
 
+// TestSharedTraining: rows that differ in their evaluation only share their training, so that they stop
+// together; and one that shares that of the reference does not stop.
+func TestSharedTraining(t *testing.T) {
+	s := example.Study(t, `seeds: [1, 2]
+arms: {
+	plain: set: {}
+	reference: set: evaluate: bestOf: 2
+	a: {set: finetune: clip: 4, sweep: "evaluate.bestOf": [1, 2, 4]}
+	b: set: finetune: clip: 5
+	c: set: finetune: clip: 6
+}
+halving: {by: "proxy", at: [100], keep: 0.5}`)
+	p, err := Open(s, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := state(p); got["reference"] != "end" || got["plain"] != "end" {
+		t.Errorf("%v", got)
+	}
+	// 2 of 3 trainings go on.
+	next, _, stopped, _, err := p.Halve("go", scores{"a[evaluate.bestOf=1]": {.1}, "b": {.2}, "c": {.3}}.of)
+	if err != nil || len(stopped) != 3 || state(next)["b"] != "end" || state(next)["c"] != "end" {
+		t.Errorf("stopped %v, %v, %v", stopped, state(next), err)
+	}
+}
+
 // TestHalve: rows wait at a rung until all have reached it. Those with the highest scores go
 // on, rows of the same trials together, and the decisions are the same when they are made
 // again from the scores.
@@ -84,20 +110,20 @@ func TestHalve(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, "at first", p, map[string]string{"short": "100", "a": "100", "b": "100", "again": "100", "c": "100", "d": "100"})
-	if _, _, _, more, err := p.Halve(scores{"short": {.1}, "a": {.2}, "b": {.3}, "c": {.4}}.of); more || err != nil {
+	if _, _, _, more, err := p.Halve("go", scores{"short": {.1}, "a": {.2}, "b": {.3}, "c": {.4}}.of); more || err != nil {
 		t.Errorf("a rung that d has not reached is decided; %v", err)
 	}
 
 	// 3 of 5 go on: b with its repetition, c, and short, which ties with a and is before it.
 	// short ends before the second rung.
 	first := scores{"short": {.2}, "a": {.2}, "b": {.5}, "c": {.4}, "d": {math.Inf(-1)}}
-	next, on, stopped, more, err := p.Halve(first.of)
+	next, on, stopped, more, err := p.Halve("go", first.of)
 	if err != nil || !more || !slices.Equal(on, []string{"short", "b", "again", "c"}) || !slices.Equal(stopped, []string{"a", "d"}) {
 		t.Fatalf("on %v, stopped %v, %v", on, stopped, err)
 	}
 	afterFirst := map[string]string{"short": "end", "a": "100!", "b": "200", "again": "200", "c": "200", "d": "100!"}
 	check(t, "after the first rung", next, afterFirst)
-	if _, _, _, more, _ := next.Halve(first.of); more {
+	if _, _, _, more, _ := next.Halve("go", first.of); more {
 		t.Error("the second rung is decided without scores")
 	}
 
@@ -113,17 +139,35 @@ func TestHalve(t *testing.T) {
 	}
 	check(t, "opened again", p, afterFirst)
 
+	if err := p.Decided("go"); err != nil {
+		t.Error(err)
+	}
+	if err := p.Decided("xla:cuda"); err == nil || !strings.Contains(err.Error(), "from go, and this run computes on xla:cuda") {
+		t.Errorf("another class of backend: %v", err)
+	}
+
 	both := scores{"short": {.2}, "a": {.2}, "b": {.5, .1}, "c": {.4, .2}, "d": {math.Inf(-1)}}
-	end, _, stopped, more, _ := p.Halve(both.of)
+	end, _, stopped, more, _ := p.Halve("go", both.of)
 	last := map[string]string{"short": "end", "a": "100!", "b": "200!", "again": "200!", "c": "end", "d": "100!"}
 	if check(t, "at the end", end, last); !more || !slices.Equal(stopped, []string{"b", "again"}) {
 		t.Errorf("stopped %v", stopped)
 	}
-	if _, _, _, more, _ := end.Halve(both.of); more {
+	if _, _, _, more, _ := end.Halve("go", both.of); more {
 		t.Error("nothing is left to decide")
 	}
 	if ends, open := end.Finishing(); open != 0 || ends != 2*5 { // check and like are the same trials
 		t.Errorf("%d trials run to their end, %d are open", ends, open)
+	}
+
+	// A rung that is no longer known, because a row was added or a score is lost, leaves what was
+	// decided there as it is.
+	lost := scores{"short": {.2}, "a": {.2}, "b": {.5, .1}, "c": {.4}, "d": {math.Inf(-1)}}
+	if _, _, _, more, _ := end.Halve("go", lost.of); more {
+		t.Error("decisions are taken back because a score is lost")
+	}
+	lost["d"] = nil
+	if _, _, _, more, _ := end.Halve("go", lost.of); more {
+		t.Error("all decisions are taken back because a score is lost")
 	}
 
 	// All decisions follow from the scores: without a state, and with one of other scores.
@@ -133,18 +177,18 @@ func TestHalve(t *testing.T) {
 	if p, err = Open(s, nil, ""); err != nil {
 		t.Fatal(err)
 	}
-	again, _, _, _, _ := p.Halve(both.of)
+	again, _, _, _, _ := p.Halve("go", both.of)
 	check(t, "decided again", again, last)
 	both["a"] = []float64{.9, .9}
-	other, _, _, _, _ := end.Halve(both.of)
+	other, _, _, _, _ := end.Halve("go", both.of)
 	check(t, "by other scores", other, map[string]string{"short": "100!", "a": "end", "b": "200!", "c": "end"})
 
 	// A failure of all rows decides nothing, and neither does an error.
-	if _, _, _, more, _ := p.Halve(func(language.View, int) (Score, error) { return Score{true, math.Inf(-1)}, nil }); more {
+	if _, _, _, more, _ := p.Halve("go", func(language.View, int) (Score, error) { return Score{true, math.Inf(-1)}, nil }); more {
 		t.Error("rows that all failed are ranked")
 	}
 	broken := errors.New("broken")
-	if _, _, _, _, err := p.Halve(func(language.View, int) (Score, error) { return Score{}, broken }); err != broken {
+	if _, _, _, _, err := p.Halve("go", func(language.View, int) (Score, error) { return Score{}, broken }); err != broken {
 		t.Errorf("error %v", err)
 	}
 
@@ -169,7 +213,7 @@ func TestParts(t *testing.T) {
 	check(t, "first", parts[0], map[string]string{"a": "100", "short": "100"})
 	check(t, "second", parts[1], map[string]string{"a": "200", "short": "end"})
 	check(t, "last", parts[2], map[string]string{"a": "end", "short": "end"})
-	next, _, _, _, _ := p.Halve(scores{"short": {.2}, "a": {.2}, "b": {.5}, "c": {.4}, "d": {.1}}.of)
+	next, _, _, _, _ := p.Halve("go", scores{"short": {.2}, "a": {.2}, "b": {.5}, "c": {.4}, "d": {.1}}.of)
 	parts, shares = next.Parts()
 	if len(parts) != 2 || len(shares) != 1 || shares[0] != .5 {
 		t.Fatalf("%d parts, shares %v", len(parts), shares)

@@ -16,6 +16,7 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/experiments/language"
+	"ablate/runner/store"
 )
 
 // Rounds is the state of a study that runs in rounds. In such a study, results decide
@@ -59,6 +60,12 @@ func (p Project) rounds() (Project, error) {
 		return p, err
 	}
 	return p.at(r), nil
+}
+
+// RoundsLook tells states of the rounds apart: it is how their file looks, zero if there is none.
+func (p Project) RoundsLook() [16]byte {
+	look, _ := store.Looks(filepath.Join(p.Dir, roundsFile)) // zero if it cannot be read
+	return look
 }
 
 func readRounds(name string) (Rounds, error) {

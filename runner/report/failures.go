@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 
 	"ablate/experiments/language"
 	"ablate/runner/layout"
@@ -20,13 +21,21 @@ func failures(r *result.Result) []string {
 	for _, v := range r.Project.Study.Views {
 		id := v.Trial.ID()
 		chain := r.Project.Graph.Chains[id]
-		if seen[id] || v.Stopped || r.Complete(chain) {
+		if seen[id] || v.Stopped && !broken(r, chain) || r.Complete(chain) {
 			continue
 		}
 		seen[id] = true
 		out = append(out, v.String()+": "+why(r, chain, last))
 	}
 	return out
+}
+
+// broken reports whether one of a trial's actions failed.
+func broken(r *result.Result, chain layout.Chain) bool {
+	return slices.ContainsFunc(chain.Actions(), func(a *layout.Action) bool {
+		_, ok := r.Found.Failed[a]
+		return ok
+	})
 }
 
 // why returns the reason why a trial has no results: the outcome of the last attempt at

@@ -31,7 +31,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	control := &table.Column{Name: "control", Kind: table.Bool, Bools: make([]bool, n), Doc: "the row is a control: the study declares it as one, or the gold's own verdicts weight its training or choose its images"}
 	diverged := &table.Column{Name: "diverged", Kind: table.Bool, Bools: make([]bool, n), Doc: "a training of the trial diverged (its loss became infinite or NaN), so that its model was not measured"}
 	stopped := &table.Column{Name: compare.StoppedColumn, Kind: table.Int, Unit: "steps", Ints: make([]int64, n), Valid: make([]bool, n),
-		Doc: "number of steps after which the trial was stopped because the proxy of its row was low (halving); null where it ran to its end; a stopped trial has no metrics"}
+		Doc: "number of steps after which the trial was stopped because the proxy of its row was low or one of the row's trials had failed (halving); null where it ran to its end; a stopped trial has no metrics"}
 	stoppedProxy := &table.Column{Name: compare.StoppedProxy, Kind: table.Float, Unit: "score", Floats: make([]float64, n), Valid: make([]bool, n),
 		Doc: "mean score by the proxy of the finetune.probeImages images that the trial's model drew when it was stopped; null where it was not stopped, or failed before"}
 	t.Trials.Columns = append(t.Trials.Columns, control, diverged, stopped, stoppedProxy)

@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"sync"
@@ -86,6 +87,7 @@ func (t *Tracker) Watch(ctx context.Context) {
 	}
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
+	var errs [3]error // of the last reading of each part
 	for {
 		for i := range parts {
 			began := time.Now()
@@ -93,8 +95,9 @@ func (t *Tracker) Watch(ctx context.Context) {
 				continue
 			}
 			err := parts[i].read()
+			errs[i] = err
 			t.mu.Lock()
-			t.err = err
+			t.err = errors.Join(errs[:]...)
 			t.mu.Unlock()
 			now := time.Now()
 			parts[i].next = began.Add(max(parts[i].every, part*now.Sub(began)))
