@@ -245,6 +245,45 @@ func TestSameValues(t *testing.T) {
 	}
 }
 
+// TestLargeSweep: two axes with many values have no interactions, which the sweep says, and have their
+// ranges.
+func TestLargeSweep(t *testing.T) {
+	for _, n := range []int{10, 11} { // 100 and 110 pairs of values
+		arms, order := map[string][]float64{"base": {.5, .52, .49}}, []string{"base"}
+		beta, rate := &table.Column{Name: "beta", Kind: table.Float}, &table.Column{Name: "rate", Kind: table.Float}
+		for b := range 10 {
+			for r := range n {
+				name := fmt.Sprintf("grid[beta=%d,rate=%d]", b, r)
+				order = append(order, name)
+				arms[name] = []float64{.5 + float64(b)/100, .52 + float64(b)/100, .49 + float64(b)/100}
+			}
+		}
+		trials, samples := study(arms, order, diagonal(3))
+		arm := trials.Column("arm")
+		for i, v := range trials.Column("view").Strings {
+			var b, r float64
+			k, _ := fmt.Sscanf(v, "grid[beta=%g,rate=%g]", &b, &r)
+			beta.Floats, beta.Valid = append(beta.Floats, b), append(beta.Valid, k == 2)
+			rate.Floats, rate.Valid = append(rate.Floats, r), append(rate.Valid, k == 2)
+			if k == 2 {
+				arm.Strings[i] = "grid"
+			}
+		}
+		trials.Columns = append(trials.Columns, beta, rate)
+		compare.SetAxes(trials, map[string][]string{"grid": {"beta", "rate"}})
+		got, err := ablate(trials, samples, compare.Options{Reference: "base"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := got.Sweeps[0]
+		interactions := slices.ContainsFunc(s.Effects, func(e compare.Effect) bool { return e.Kind == compare.Interaction })
+		ranges := slices.ContainsFunc(s.Effects, func(e compare.Effect) bool { return e.Kind == compare.Range })
+		if interactions != (n == 10) || (len(s.Uncrossed) > 0) != (n == 11) || !ranges {
+			t.Errorf("10 × %d values: interactions %v, ranges %v, uncrossed %v", n, interactions, ranges, s.Uncrossed)
+		}
+	}
+}
+
 // TestSweep: a 2 × 3 sweep with a known main effect, range and no interaction.
 func TestSweep(t *testing.T) {
 	arms := map[string][]float64{"base": {.5, .5, .51, .5, .5}}

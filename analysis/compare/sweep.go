@@ -16,6 +16,9 @@ type Sweep struct {
 	Factors []Factor `json:"factors"`
 	Effects []Effect `json:"effects,omitempty"`
 	Note    string   `json:"note,omitempty"` // reason why there are no effects: incomplete
+	// Uncrossed are the pairs of factors whose interactions are not estimated, because they have more
+	// than MostPairs pairs of levels.
+	Uncrossed [][2]string `json:"uncrossed,omitempty"`
 	// At is, by factor, the level of each row of Rows, as an index of the factor's levels.
 	At [][]int `json:"-"`
 }
@@ -57,6 +60,10 @@ type Effect struct {
 
 	measured measured
 }
+
+// MostPairs is the largest number of pairs of levels of two factors whose interactions are estimated.
+// More of them would be a family of tests in which hardly any effect is large enough to be found.
+const MostPairs = 100
 
 // Incomplete is the Note of a sweep without effects: points are left out or stopped early, or
 // two of them are the same trial.
@@ -124,12 +131,22 @@ func (b *builder) sweep(arm string, rows []int) Sweep {
 		s.Note = Incomplete
 		return s
 	}
+	for i, f := range s.Factors {
+		for _, g := range s.Factors[:i] {
+			if !crossed(g, f) {
+				s.Uncrossed = append(s.Uncrossed, [2]string{g.Name, f.Name})
+			}
+		}
+	}
 	for _, m := range b.t.Metrics {
 		s.Effects = append(s.Effects, b.effects(m, rows, s.Factors, levels)...)
 	}
 	b.correctEffects(s.Effects)
 	return s
 }
+
+// crossed reports whether the interactions of two factors are estimated.
+func crossed(f, g Factor) bool { return len(f.Levels)*len(g.Levels) <= MostPairs }
 
 // factor returns the levels of an axis from the columns of trials and the level of each row. It
 // returns false for an axis with one level.
@@ -232,6 +249,9 @@ func (b *builder) effects(m Metric, rows []int, factors []Factor, levels [][]int
 		}
 		for j := range i {
 			g := factors[j]
+			if !crossed(g, f) {
+				continue
+			}
 			for x := range g.Levels {
 				for y := range f.Levels {
 					// With two levels, the effect of the first is minus that of the second.

@@ -2,6 +2,7 @@ package figure
 
 import (
 	"cmp"
+	"iter"
 	"math"
 	"slices"
 
@@ -56,15 +57,15 @@ func (m *marks) place(width, height vg.Length) []Mark {
 		}
 	}
 	slices.SortStableFunc(order, func(i, j int) int { return -cmp.Compare(side[i], side[j]) })
-	areas := make([]box, 0, n)
+	taken := areas{}
 	out := slices.Clone(m.list)
 	for _, i := range order {
 		p := m.points[i]
 		b := around(p, max(side[i], leastSide)).within(width, height)
-		if side[i] < leastSide || slices.ContainsFunc(areas, b.overlaps) {
-			b = freePlace(p, areas, width, height)
+		if side[i] < leastSide || taken.overlap(b) {
+			b = freePlace(p, taken, width, height)
 		}
-		areas = append(areas, b)
+		taken.add(b)
 		w, h := float64(width)/100, float64(height)/100
 		out[i].X, out[i].Y = float64(p.X)/w, 100-float64(p.Y)/h
 		out[i].Left, out[i].Top = float64(b.x0)/w, 100-float64(b.y1)/h
@@ -74,17 +75,51 @@ func (m *marks) place(width, height vg.Length) []Mark {
 }
 
 // freePlace returns the small square nearest to a point that overlaps none of taken.
-func freePlace(p vg.Point, taken []box, width, height vg.Length) box {
+func freePlace(p vg.Point, taken areas, width, height vg.Length) box {
 	for r := vg.Length(0); r < width+height; r++ {
 		for k := range max(1, int(2*r)) {
 			sin, cos := math.Sincos(2 * math.Pi * float64(k) / float64(max(1, int(2*r))))
 			b := around(p.Add(vg.Point{X: r * vg.Length(cos), Y: r * vg.Length(sin)}), leastSide).within(width, height)
-			if !slices.ContainsFunc(taken, b.overlaps) {
+			if !taken.overlap(b) {
 				return b
 			}
 		}
 	}
 	return around(p, leastSide)
+}
+
+// areas are boxes that are taken, by the squares of a grid that they touch: a figure has up to
+// thousands.
+type areas map[[2]int][]box
+
+// touched returns the squares of the grid that a box touches.
+func touched(b box) iter.Seq[[2]int] {
+	at := func(x vg.Length) int { return int(math.Floor(float64(x / mostSide))) }
+	return func(yield func([2]int) bool) {
+		for i := at(b.x0); i <= at(b.x1); i++ {
+			for j := at(b.y0); j <= at(b.y1); j++ {
+				if !yield([2]int{i, j}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (a areas) add(b box) {
+	for square := range touched(b) {
+		a[square] = append(a[square], b)
+	}
+}
+
+// overlap reports whether a box overlaps one that is taken.
+func (a areas) overlap(b box) bool {
+	for square := range touched(b) {
+		if slices.ContainsFunc(a[square], b.overlaps) {
+			return true
+		}
+	}
+	return false
 }
 
 func abs(x vg.Length) vg.Length { return max(x, -x) }

@@ -219,6 +219,19 @@ func Incomplete(t *compare.Table, arm string) string {
 	return fmt.Sprintf("No main effects for %q: some combinations of its axes are %s, or two of them are one trial.", arm, Missing(t))
 }
 
+// Uncrossed returns a sentence on the factors of an arm whose interactions are not estimated; empty if
+// there are none.
+func Uncrossed(s compare.Sweep) string {
+	if len(s.Uncrossed) == 0 {
+		return ""
+	}
+	var pairs []string
+	for _, p := range s.Uncrossed {
+		pairs = append(pairs, p[0]+" and "+p[1])
+	}
+	return fmt.Sprintf("Interactions in %q are not estimated for %s: they have more than %d pairs of values.", s.Arm, strings.Join(pairs, ", "), compare.MostPairs)
+}
+
 // Missing says why combinations of axes have no values: "left out", or, where rows were
 // stopped, "left out or stopped early".
 func Missing(t *compare.Table) string {

@@ -351,3 +351,29 @@ func TestData(t *testing.T) {
 		t.Error("one file links to files that it cannot know of")
 	}
 }
+
+// TestMostPictured: a report of very many rows has pictures of the first of them, with the reference,
+// and says so.
+func TestMostPictured(t *testing.T) {
+	r := report()
+	base := r.Table.Rows[0]
+	for i := range 70 {
+		row := base
+		row.Arm, row.Label, row.Trials = "again", fmt.Sprint("again ", i), []string{"host-1", "host-2"}
+		r.Table.Rows = append([]compare.Row{row}, r.Table.Rows...) // the reference is one of the last
+	}
+	dir, html := written(t, r)
+	if want := "Pictures are of 60 rows of 73: the reference, those on the front, and the first of the study."; !strings.Contains(html, want) {
+		t.Errorf("the page does not say %q", want)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "data", "page.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(data), `"id":"host-1"`); n != 59 || !strings.Contains(string(data), `"id":"base-1"`) {
+		t.Errorf("%d other rows have pictures, and the reference %v", n, strings.Contains(string(data), `"id":"base-1"`))
+	}
+	if _, html := write(t); strings.Contains(html, "Pictures are of") {
+		t.Error("a small report says that rows have no pictures")
+	}
+}

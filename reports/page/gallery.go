@@ -74,6 +74,10 @@ type exchangeData struct {
 // mostChosen is the number of rows whose pictures fit side by side in a window.
 const mostChosen = 7
 
+// mostPictured is the largest number of rows with pictures. A report of a thousand rows would have a
+// million of them, which nobody looks through.
+const mostPictured = 60
+
 // gallery returns the gallery with the pictures of at most n prompts per seed. It writes
 // the pictures into dir/images, or puts them into the gallery if dir is empty.
 func (v *view) gallery(dir string, n int) (*gallery, error) {
@@ -85,7 +89,11 @@ func (v *view) gallery(dir string, n int) (*gallery, error) {
 		}
 		g.Rows = append(g.Rows, galleryRow{name.Text, row.Label, name.Href, summary(v.Table, row)})
 	}
-	g.choose(v.Table)
+	g.Chosen = foremost(v.Table, mostChosen)
+	pictured := foremost(v.Table, mostPictured)
+	if all := len(foremost(v.Table, len(v.Table.Rows))); all > len(pictured) {
+		v.Unpictured = fmt.Sprintf("Pictures are of %d rows of %d: the reference, those on the front, and the first of the study.", len(pictured), all)
+	}
 	if v.Exchanges != nil {
 		g.exchanges(v.Exchanges)
 	}
@@ -93,9 +101,9 @@ func (v *view) gallery(dir string, n int) (*gallery, error) {
 	for _, seed := range v.Seeds {
 		s := gallerySeed{Seed: seed}
 		var chosen []int
-		for _, row := range v.Table.Rows {
+		for i, row := range v.Table.Rows {
 			id := trialOf(row, seed)
-			if len(p.rows[id]) == 0 || row.SameAs != "" {
+			if len(p.rows[id]) == 0 || !slices.Contains(pictured, i) {
 				s.Trials = append(s.Trials, nil)
 				continue
 			}
@@ -119,9 +127,9 @@ func (v *view) gallery(dir string, n int) (*gallery, error) {
 	return g, nil
 }
 
-// choose chooses the rows that are shown at first: the reference, the rows on the front,
-// and then others in the order of the study.
-func (g *gallery) choose(t *compare.Table) {
+// foremost returns the indices of at most n rows that are most worth seeing: the reference, the rows on
+// the front, and then others in the order of the study.
+func foremost(t *compare.Table, n int) (list []int) {
 	on := map[string]bool{}
 	if t.Front != nil {
 		for _, p := range t.Front.Points {
@@ -134,12 +142,13 @@ func (g *gallery) choose(t *compare.Table) {
 		func(compare.Row) bool { return true },
 	} {
 		for i, r := range t.Rows {
-			if r.SameAs == "" && wanted(r) && len(g.Chosen) < mostChosen && !slices.Contains(g.Chosen, i) {
-				g.Chosen = append(g.Chosen, i)
+			if r.SameAs == "" && wanted(r) && len(list) < n && !slices.Contains(list, i) {
+				list = append(list, i)
 			}
 		}
 	}
-	slices.Sort(g.Chosen)
+	slices.Sort(list)
+	return list
 }
 
 func (g *gallery) exchanges(x *compare.Exchanges) {

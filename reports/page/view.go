@@ -17,11 +17,12 @@ import (
 // view is what the template sees.
 type view struct {
 	Report
-	CSS    template.CSS
-	JS     template.JS
-	Data   template.JS // pictures and prompts; empty if they are in a file beside the page
-	Capped string
-	Answer []string
+	CSS        template.CSS
+	JS         template.JS
+	Data       template.JS // pictures and prompts; empty if they are in a file beside the page
+	Unpictured string      // sentence on the rows that have no pictures; empty if all have
+	Capped     string
+	Answer     []string
 	// Ablation is the table of levels, Differences the table of differences.
 	Ablation, Differences grid
 	Again                 download // link to the data of Ablation, for other tables with the same data
@@ -194,6 +195,7 @@ var functions = template.FuncMap{
 	"effect":     format.Effect,
 	"note":       format.Note,
 	"incomplete": format.Incomplete,
+	"uncrossed":  format.Uncrossed,
 	"inc":        func(i int) int { return i + 1 },
 	"category": func(m compare.Metric) bool {
 		switch m.Name {

@@ -449,6 +449,9 @@ func summary(t *compare.Table) []string {
 	}
 	var without []string
 	for _, s := range t.Sweeps {
+		if text := format.Uncrossed(s); text != "" {
+			out = append(out, text)
+		}
 		if s.Note != "" {
 			without = append(without, s.Arm)
 		}

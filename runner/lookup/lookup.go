@@ -27,20 +27,30 @@ type Output struct {
 type Outputs struct {
 	graph *layout.Graph
 	place []int32           // by the position of the action, that of its artifact in list, from 1; 0 if it has none
-	list  [][]Output        // in blocks, so that nothing is copied while a large run goes on
+	list  [][]kept          // in blocks, so that nothing is copied while a large run goes on
 	n     int               // number of artifacts; list has removed ones too
-	made  map[string]string // each environment once
+	texts []string          // environments, each once
+	made  map[string]uint32 // their places in texts
+}
+
+// kept is an Output in little memory: a large study has more than a million of them.
+type kept struct {
+	id     store.OutputID
+	action store.ActionID
+	made   uint32 // place in Outputs.texts
 }
 
 // block is the number of outputs of a block.
 const block = 1024
 
 // at returns the output of a place in list, from 1.
-func (o *Outputs) at(place int32) *Output { return &o.list[(place-1)/block][(place-1)%block] }
+func (o *Outputs) at(place int32) *kept { return &o.list[(place-1)/block][(place-1)%block] }
+
+func (o *Outputs) output(k *kept) Output { return Output{k.id, k.action, o.texts[k.made]} }
 
 // NewOutputs returns no artifacts yet, of a graph.
 func NewOutputs(g *layout.Graph) *Outputs {
-	return &Outputs{graph: g, place: make([]int32, len(g.Actions)), made: map[string]string{}}
+	return &Outputs{graph: g, place: make([]int32, len(g.Actions)), made: map[string]uint32{}}
 }
 
 // Get returns the artifact of an action; false if there is none.
@@ -49,7 +59,7 @@ func (o *Outputs) Get(a *layout.Action) (Output, bool) {
 	if i < 0 || o.place[i] == 0 {
 		return Output{}, false
 	}
-	return *o.at(o.place[i]), true
+	return o.output(o.at(o.place[i])), true
 }
 
 // Has reports whether an action has an artifact.
@@ -70,19 +80,19 @@ func (o *Outputs) Set(a *layout.Action, out Output) {
 	if *place == 0 {
 		last := len(o.list) - 1
 		if last < 0 || len(o.list[last]) == block {
-			o.list = append(o.list, make([]Output, 0, block))
+			o.list = append(o.list, make([]kept, 0, block))
 			last++
 		}
-		o.list[last] = append(o.list[last], Output{})
+		o.list[last] = append(o.list[last], kept{})
 		*place = int32(last*block + len(o.list[last]))
 		o.n++
 	}
 	made, ok := o.made[out.Made]
 	if !ok {
-		made = out.Made
-		o.made[made] = made
+		made = uint32(len(o.texts))
+		o.made[out.Made], o.texts = made, append(o.texts, out.Made)
 	}
-	*o.at(*place) = Output{out.ID, out.Action, made}
+	*o.at(*place) = kept{out.ID, out.Action, made}
 }
 
 // Remove removes the artifact of an action of the graph, if it has one.
@@ -100,7 +110,7 @@ func (o *Outputs) Len() int { return o.n }
 func (o *Outputs) All() iter.Seq2[*layout.Action, Output] {
 	return func(yield func(*layout.Action, Output) bool) {
 		for i, place := range o.place {
-			if place > 0 && !yield(o.graph.Actions[i], *o.at(place)) {
+			if place > 0 && !yield(o.graph.Actions[i], o.output(o.at(place))) {
 				return
 			}
 		}
