@@ -329,8 +329,10 @@ func outputs(t *testing.T, store string) map[string]string {
 func TestResume(t *testing.T) {
 	dir := t.TempDir()
 	bin := place(t, dir)
+	// One stage at a time: the state that is there when the run is stopped is that of a training which
+	// goes on, and not that of one which ends in the same moment.
 	run := func(store string) *exec.Cmd {
-		cmd := exec.Command(bin, "run", "mini", "--store", store, "--save-every", "1s", "--set", "model.shapes.steps=6000", "--only", "all data")
+		cmd := exec.Command(bin, "run", "mini", "--store", store, "-j", "1", "--save-every", "1s", "--set", "model.shapes.steps=6000", "--only", "all data")
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(t))
 		return cmd
 	}
