@@ -63,6 +63,7 @@ run. "perhaps" marks an estimate for stages of which none has run yet.
 const watchEvery = 2 * time.Second
 
 func runStatus(ctx context.Context, g *globals, o statusOptions, path string) error {
+	go program.Identity() // it reads the whole program, beside what follows
 	p, err := g.load(ctx, path, o.studyOptions)
 	if err != nil {
 		return err

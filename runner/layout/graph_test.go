@@ -436,6 +436,19 @@ func TestHead(t *testing.T) {
 	}
 }
 
+// TestWalker: a walker returns what Actions does, for one chain after the other.
+func TestWalker(t *testing.T) {
+	s, g := graph(t, `"plain": set: {}
+"best": set: evaluate: bestOf: 2`)
+	walk := g.Walker()
+	for _, v := range slices.Concat(s.Views, s.Views) {
+		c := g.Chains[v.Trial.ID()]
+		if want := c.Actions(); len(want) < len(c)/2 || !slices.Equal(want, walk(c)) {
+			t.Errorf("%s: %d actions, want %d", v, len(walk(c)), len(want))
+		}
+	}
+}
+
 // names returns the roles and names of a chain's actions.
 func names(c Chain) (out []string) {
 	for _, p := range c {

@@ -74,9 +74,10 @@ func newCounts(p project.Project, g *layout.Graph) *counts {
 		count(&c.rows[r].Trials, c.trial(trial), 1)
 	}
 	if p.Study != nil {
+		actions := g.Walker()
 		for _, v := range p.Study.Views {
 			if chain, ok := g.Chains[v.Trial.ID()]; ok {
-				add(v.Row(), endOf(v), chain.Actions())
+				add(v.Row(), endOf(v), actions(chain))
 			}
 		}
 		return c
