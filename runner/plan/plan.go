@@ -144,9 +144,13 @@ const (
 	notCompared = "not compared with earlier ones, because there are many like it"
 )
 
-// comparisons is the largest number of pairs of actions of a stage that are compared. In
-// a huge sweep the reasons of the first actions are representative.
-const comparisons = 60_000
+// The largest number of pairs of actions of a stage that are compared, and of actions that have to run.
+// In a huge sweep the reasons of the first actions are representative, and what is compared takes memory
+// until the end.
+const (
+	comparisons  = 60_000
+	mostCompared = 1_000
+)
 
 func (p *Plan) reasons() {
 	left := map[stage.Kind]int{}
@@ -162,7 +166,7 @@ func (p *Plan) reasons() {
 			continue
 		}
 		if _, ok := left[kind]; !ok {
-			left[kind] = max(1, comparisons/candidates)
+			left[kind] = max(1, min(comparisons/candidates, mostCompared))
 		}
 		if left[kind] == 0 {
 			step.Reason = notCompared

@@ -65,7 +65,7 @@ func folderName(s *language.Study) string {
 const (
 	manyViews   = 20_000
 	rarePercent = 400
-	gcPercent   = 20
+	gcPercent   = 10
 )
 
 // LayOut returns the project with Graph set to the actions of the given views.

@@ -7,8 +7,11 @@
 //	go run ./runner/project/bench -from TINY -dir DIR [-trials 10000]
 //	cd DIR && time ablate run large && time ablate status large
 //
-// DIR gets a module with the study large. ABLATE_BACKEND must be xla:cpu. The numbers are in
-// CONTRIBUTING.md.
+// DIR gets a module with the study large. ABLATE_BACKEND must be xla:cpu.
+//
+// Measured on two cores (AMD EPYC, quiet) with 10,000 trials, which are 120,230 actions in 1,000 rows:
+// when nothing has changed, run takes 1.4 s and status 0.43 s. The first run of a build, which makes the
+// tables and the report, takes 152 s and 6.2 GB.
 package main
 
 import (
