@@ -16,7 +16,7 @@ import (
 	"ablate/runner/store"
 )
 
-// Output is an action's artifact.
+// Output is an action's artifact. A run, which needs no more, has the ID alone.
 type Output struct {
 	ID     store.OutputID
 	Action store.ActionID
@@ -27,26 +27,32 @@ type Output struct {
 type Outputs struct {
 	graph *layout.Graph
 	place []int32           // by the position of the action, that of its artifact in list, from 1; 0 if it has none
-	list  [][]kept          // in blocks, so that nothing is copied while a large run goes on
+	list  []*kept           // in blocks, so that nothing is copied while a large run goes on
+	used  int               // number of places in list
 	n     int               // number of artifacts; list has removed ones too
 	texts []string          // environments, each once
 	made  map[string]uint32 // their places in texts
 }
 
-// kept is an Output in little memory: a large study has more than a million of them.
+// kept is a block of outputs in little memory: a large study has more than a million of them.
 type kept struct {
-	id     store.OutputID
-	action store.ActionID
-	made   uint32 // place in Outputs.texts
+	ids     [block]store.OutputID
+	actions []store.ActionID // nil while all are zero
+	made    [block]uint32    // places in Outputs.texts
 }
 
 // block is the number of outputs of a block.
-const block = 1024
+const block = 256
 
 // at returns the output of a place in list, from 1.
-func (o *Outputs) at(place int32) *kept { return &o.list[(place-1)/block][(place-1)%block] }
-
-func (o *Outputs) output(k *kept) Output { return Output{k.id, k.action, o.texts[k.made]} }
+func (o *Outputs) at(place int32) Output {
+	k, i := o.list[(place-1)/block], (place-1)%block
+	out := Output{ID: k.ids[i], Made: o.texts[k.made[i]]}
+	if k.actions != nil {
+		out.Action = k.actions[i]
+	}
+	return out
+}
 
 // NewOutputs returns no artifacts yet, of a graph.
 func NewOutputs(g *layout.Graph) *Outputs {
@@ -59,7 +65,7 @@ func (o *Outputs) Get(a *layout.Action) (Output, bool) {
 	if i < 0 || o.place[i] == 0 {
 		return Output{}, false
 	}
-	return o.output(o.at(o.place[i])), true
+	return o.at(o.place[i]), true
 }
 
 // Has reports whether an action has an artifact.
@@ -78,13 +84,11 @@ func (o *Outputs) ID(a *layout.Action) store.OutputID {
 func (o *Outputs) Set(a *layout.Action, out Output) {
 	place := &o.place[o.graph.Position(a)]
 	if *place == 0 {
-		last := len(o.list) - 1
-		if last < 0 || len(o.list[last]) == block {
-			o.list = append(o.list, make([]kept, 0, block))
-			last++
+		if o.used == block*len(o.list) {
+			o.list = append(o.list, &kept{})
 		}
-		o.list[last] = append(o.list[last], kept{})
-		*place = int32(last*block + len(o.list[last]))
+		o.used++
+		*place = int32(o.used)
 		o.n++
 	}
 	made, ok := o.made[out.Made]
@@ -92,7 +96,14 @@ func (o *Outputs) Set(a *layout.Action, out Output) {
 		made = uint32(len(o.texts))
 		o.made[out.Made], o.texts = made, append(o.texts, out.Made)
 	}
-	*o.at(*place) = kept{out.ID, out.Action, made}
+	k, i := o.list[(*place-1)/block], (*place-1)%block
+	k.ids[i], k.made[i] = out.ID, made
+	if k.actions == nil && out.Action != (store.ActionID{}) {
+		k.actions = make([]store.ActionID, block)
+	}
+	if k.actions != nil {
+		k.actions[i] = out.Action
+	}
 }
 
 // Remove removes the artifact of an action of the graph, if it has one.
@@ -110,7 +121,7 @@ func (o *Outputs) Len() int { return o.n }
 func (o *Outputs) All() iter.Seq2[*layout.Action, Output] {
 	return func(yield func(*layout.Action, Output) bool) {
 		for i, place := range o.place {
-			if place > 0 && !yield(o.graph.Actions[i], o.output(o.at(place))) {
+			if place > 0 && !yield(o.graph.Actions[i], o.at(place)) {
 				return
 			}
 		}

@@ -49,11 +49,11 @@ func (r *runner) lookup(a *layout.Action) (lookup.Output, bool, error) {
 	return lookup.Output{}, false, err
 }
 
-// remember records the output of an action.
+// remember records the artifact of an action.
 func (r *runner) remember(a *layout.Action, out lookup.Output) lookup.Output {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.out.Outputs.Set(a, out)
+	r.out.Outputs.Set(a, lookup.Output{ID: out.ID})
 	return out
 }
 

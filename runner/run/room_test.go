@@ -54,8 +54,7 @@ func TestNeeds(t *testing.T) {
 				t.Errorf("%s had %+v", kind, g)
 			}
 		}
-		made, _ := out.Outputs.Get(f.action(kind))
-		e, err := f.s.Lookup(made.Action)
+		e, err := f.s.Lookup(id(out, f.action(kind)))
 		if err != nil || strings.HasSuffix(e.Made, "\nthreads 2\n") != (want == 2) {
 			t.Errorf("%s was made by %q, %v", kind, e.Made, err)
 		}

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"iter"
 	"slices"
 
 	"ablate/experiments/language"
@@ -25,8 +26,9 @@ const (
 type counts struct {
 	graph  *layout.Graph
 	state  []state
-	kind   []int // of each action, in stages
-	trials [][]int
+	kind   []uint8         // of each action, in stages
+	first  []int32         // of each action, the first trial that needs it, from 1; 0 if none does
+	others map[int][]int32 // the others, which few actions have
 	stages []Stage
 	rows   []Row
 
@@ -40,7 +42,7 @@ type counts struct {
 // project's study. A project without its study has the row of the first trial of each action.
 func newCounts(p project.Project, g *layout.Graph) *counts {
 	n := len(g.Actions)
-	c := &counts{graph: g, state: make([]state, n), kind: make([]int, n), trials: make([][]int, n)}
+	c := &counts{graph: g, state: make([]state, n), kind: make([]uint8, n), first: make([]int32, n), others: map[int][]int32{}}
 	kinds := map[stage.Kind]int{}
 	for _, k := range stage.Kinds() {
 		if slices.ContainsFunc(g.Actions, func(a *layout.Action) bool { return a.Kind == k }) {
@@ -49,7 +51,7 @@ func newCounts(p project.Project, g *layout.Graph) *counts {
 		}
 	}
 	for i, a := range g.Actions {
-		c.kind[i] = kinds[a.Kind]
+		c.kind[i] = uint8(kinds[a.Kind])
 		c.stages[kinds[a.Kind]].Actions.Total++
 	}
 	rows := map[string]int{}
@@ -66,7 +68,11 @@ func newCounts(p project.Project, g *layout.Graph) *counts {
 		left := 0
 		for _, a := range actions {
 			if i := c.graph.Position(a); i >= 0 {
-				c.trials[i] = append(c.trials[i], trial)
+				if c.first[i] == 0 {
+					c.first[i] = int32(trial + 1)
+				} else {
+					c.others[i] = append(c.others[i], int32(trial))
+				}
 				left++
 			}
 		}
@@ -137,7 +143,7 @@ func (c *counts) set(i int, to state) {
 	c.state[i] = to
 	count(&c.stages[c.kind[i]].Actions, was, -1)
 	count(&c.stages[c.kind[i]].Actions, to, 1)
-	for _, t := range c.trials[i] {
+	for t := range c.trials(i) {
 		trials := &c.rows[c.row[t]].Trials
 		count(trials, c.trial(t), -1)
 		if was == finished {
@@ -153,6 +159,20 @@ func (c *counts) set(i int, to state) {
 			c.failed[t]++
 		}
 		count(trials, c.trial(t), 1)
+	}
+}
+
+// trials returns the trials that need an action.
+func (c *counts) trials(i int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if c.first[i] == 0 || !yield(int(c.first[i])-1) {
+			return
+		}
+		for _, t := range c.others[i] {
+			if !yield(int(t)) {
+				return
+			}
+		}
 	}
 }
 
@@ -195,14 +215,14 @@ func count(c *Counts, s state, n int) {
 // and is tried again counts as running only.
 func (c *counts) with(running map[int]bool) (actions Counts, stages []Stage, rows []Row) {
 	stages, rows = append([]Stage{}, c.stages...), append([]Row{}, c.rows...)
-	trials := map[int]bool{}
+	seen := map[int]bool{}
 	for i := range running {
 		s := &stages[c.kind[i]].Actions
 		s.Running++
 		count(s, c.state[i], -1)
-		for _, t := range c.trials[i] {
-			if r := &rows[c.row[t]].Trials; !trials[t] {
-				trials[t] = true
+		for t := range c.trials(i) {
+			if r := &rows[c.row[t]].Trials; !seen[t] {
+				seen[t] = true
 				r.Running++
 				count(r, c.trial(t), -1)
 			}
