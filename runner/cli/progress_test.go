@@ -126,8 +126,8 @@ after it
 	})
 }
 
-// TestFloods: on a small terminal that scrolls and becomes narrower, log lines of all lengths
-// stay complete, and the view leaves no traces.
+// TestFloods: on a small terminal that scrolls, log lines of all lengths stay complete, and the view
+// leaves no traces.
 func TestFloods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var actions []*layout.Action
@@ -158,19 +158,33 @@ func TestFloods(t *testing.T) {
 	})
 }
 
-// TestNarrower: a view that a narrower terminal has wrapped is removed as a whole.
+// TestNarrower: where a terminal becomes narrower than the view, no line above the view is lost, whether
+// the terminal wraps longer lines or cuts them off. A view that still fits leaves no traces.
 func TestNarrower(t *testing.T) {
-	term := vt.New(20, 10)
-	width := 20
-	s := &screen{w: term, size: func() (int, int) { return width, 10 }, render: func(time.Time, int, int) []string { return []string{"0123456789abcd", "second"} }}
-	fmt.Fprint(term, "before\r\n")
-	s.redraw()
-	// A terminal of 8 columns rewraps: the first line takes two lines.
-	wrapped := vt.New(8, 10)
-	fmt.Fprint(wrapped, "before\r\n0123456789abcd\r\nsecond\r\n")
-	s.w, width = wrapped, 8
-	s.clear()
-	if got := wrapped.String(); got != "before" || wrapped.Err != nil {
-		t.Errorf("the terminal shows %q, %v", got, wrapped.Err)
+	for _, c := range []struct {
+		width int
+		wraps bool
+		want  string
+	}{
+		{8, true, "before\n01234567\n89abcd\nsecond"},
+		{8, false, "before\n01234567\nsecond"},
+		{14, false, "before"},
+	} {
+		term, width := vt.New(20, 10), 20
+		s := &screen{w: term, size: func() (int, int) { return width, 10 }, render: func(time.Time, int, int) []string { return []string{"0123456789abcd", "second"} }}
+		fmt.Fprint(term, "before\r\n")
+		s.redraw()
+		if width = c.width; c.wraps {
+			term = vt.New(width, 10)
+			fmt.Fprint(term, "before\r\n0123456789abcd\r\nsecond\r\n")
+			s.w = term
+		} else {
+			term.Resize(width)
+		}
+		s.clear()
+		fmt.Fprint(term, "after")
+		if got := term.All(); got != c.want+"\nafter" || term.Err != nil {
+			t.Errorf("%+v: the terminal shows %q, %v", c, got, term.Err)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -116,15 +117,12 @@ func (s *screen) redraw() {
 	_, _ = s.w.Write(b.Bytes()) // a terminal that is gone shows nothing
 }
 
-// up moves the cursor to the beginning of the block. A terminal that has become narrower has
-// wrapped the lines. The lock is held.
+// up moves the cursor to the beginning of the block. Some terminals that become narrower than a line
+// wrap it, and some cut it off. So the height of such a block is not known: it stays, for lines of
+// the log above it would be lost otherwise. The lock is held.
 func (s *screen) up(b *bytes.Buffer, width int) {
-	n := 0
-	for _, c := range s.drawn {
-		n += max(1, (c+width-1)/width)
-	}
 	b.WriteByte('\r')
-	if n > 0 {
+	if n := len(s.drawn); n > 0 && slices.Max(s.drawn) <= width {
 		fmt.Fprintf(b, "\x1b[%dA", n)
 	}
 }
