@@ -49,7 +49,8 @@ alone, so that it also works while the study runs elsewhere on a shared file sys
 With --watch on a terminal, it shows the same view as 'ablate run', until nothing is left
 or Ctrl-C. The time left is estimated from what the stages took in this study so far, the
 number of stages that the processes compute at a time, and the steps of trainings that
-run. "perhaps" marks an estimate for stages of which none has run yet.
+run; where rows are stopped early, it is the time until they are compared. "perhaps" marks
+an estimate for stages of which none has run yet.
 ` + exitHelp,
 		Example: "  ablate status experiments/quickstart --watch",
 		Args:    cobra.ExactArgs(1),

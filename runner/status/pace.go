@@ -107,7 +107,8 @@ func (t *Tracker) left(s *Status, now time.Time) {
 	for i, x := range at {
 		if a := t.graph.Actions[i]; steady(x) {
 			k := t.counts.kind[i]
-			takes[k] += now.Sub(x.Since).Seconds() + rest(x, 0, now)
+			// One that goes on from a saved state takes as long as its rate tells.
+			takes[k] += max(now.Sub(x.Since).Seconds()+rest(x, 0, now), float64(x.Total)/x.Rate)
 			cost[k] += a.Cost
 		}
 	}

@@ -183,3 +183,21 @@ func TestRest(t *testing.T) {
 		}
 	}
 }
+
+// TestResumed: a training that goes on from a saved state tells by its rate how long others take, and
+// not by the short time that it takes itself.
+func TestResumed(t *testing.T) {
+	g, now := study(4), time.Unix(1000, 0)
+	k := NewTracker(project.Project{Dir: "s"}, g, "xla:cpu", "")
+	k.Computes(1, now)
+	k.estimate = func(a *layout.Action) (float64, bool) { return 0, a.Kind == stage.Finetune }
+	k.Event(run.Event{Kind: run.Cached, Action: g.Actions[0]}, now)
+	k.Event(run.Event{Kind: run.Started, Action: g.Actions[1]}, now)
+	for s := range 11 { // from step 80 of 100, a step a second
+		k.Event(run.Event{Kind: run.Working, Action: g.Actions[1], Progress: launch.Progress{Step: 80 + s, Total: 100}}, now.Add(time.Duration(s)*time.Second))
+	}
+	// 10 steps are left, and three trainings of 100.
+	if got := k.Status(now.Add(10 * time.Second)).Wall; math.Abs(got-310) > 31 {
+		t.Errorf("%.0f s are left, want 310", got)
+	}
+}
