@@ -88,7 +88,7 @@ func (b *builder) onFront(f *Front, mx, my Metric) []*grouped {
 	}
 	var all []candidate
 	for i, r := range b.t.Rows {
-		if r.SameAs != "" || r.Control || r.Candidate {
+		if r.SameAs != "" || r.Control || r.Candidate || r.Stopped != nil {
 			continue
 		}
 		var c candidate

@@ -72,6 +72,9 @@ func TestStopped(t *testing.T) {
 	if len(got.Contrasts[0].Differences) > 0 || slices.Contains(got.Answer.Values, "x") || got.Front != nil && slices.ContainsFunc(got.Front.Points, func(p compare.FrontPoint) bool { return p.Label == "x" }) {
 		t.Error("a row that was stopped is in a contrast, the answer or the front")
 	}
+	if got.Front == nil || len(got.Front.Left) > 0 {
+		t.Errorf("rows that were stopped count as left out of the front: %+v", got.Front)
+	}
 	// Without tests there is no family.
 	trials, samples = study(map[string][]float64{"base": {.5, .52}, "up": {.55, .56}, "x": {.6, .6}}, order[:3], seeds[:2])
 	stop(trials, map[string]int64{"x": 100})
