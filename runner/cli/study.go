@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -105,8 +106,20 @@ func (g *globals) results(ctx context.Context, path string, o studyOptions) (*re
 	return gather(ctx, p, class)
 }
 
+// The tables of more than manyTrials trials stay until the end. The garbage collector lets the heap grow
+// by tablePercent percent only beside them.
+const (
+	manyTrials   = 2000
+	tablePercent = 25
+)
+
 // gather reads the results of a study from the store and warns of damaged ones.
 func gather(ctx context.Context, p project.Project, class string) (*result.Result, error) {
+	if len(p.Graph.Chains) > manyTrials {
+		if old := debug.SetGCPercent(tablePercent); old < tablePercent { // project.LayOut has set less
+			debug.SetGCPercent(old)
+		}
+	}
 	r, err := result.Gather(ctx, p, class)
 	if err != nil {
 		return nil, err
