@@ -62,6 +62,18 @@ func TestDocumented(t *testing.T) {
 	}
 }
 
+// settled waits until so many commands run, for two seconds at most, and returns the count.
+func settled(t *testing.T, c *Command, running int) (w Workers) {
+	t.Helper()
+	for range 100 {
+		if w, _ = c.Count(t.Context()); w.Running == running {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return w
+}
+
 // TestCommand: commands are counted while they run; the last one that failed is known by its
 // last words; those that run at the end are asked to stop.
 func TestCommand(t *testing.T) {
@@ -69,13 +81,7 @@ func TestCommand(t *testing.T) {
 	if err := c.Start(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	var w Workers
-	for range 100 {
-		if w, _ = c.Count(t.Context()); w.Running == 1 {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	w := settled(t, c, 1)
 	if w.Running != 1 || !strings.Contains(w.Ended, "exit status 4: no licence; its output is in "+filepath.Join(c.Logs, "worker-1.log")) {
 		t.Errorf("%+v", w)
 	}
@@ -99,13 +105,7 @@ func TestDetached(t *testing.T) {
 		if err := c.Start(t.Context(), 2); err != nil {
 			t.Fatal(err)
 		}
-		var w Workers
-		for range 200 {
-			if w, _ = c.Count(t.Context()); w.Running == 0 {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
+		w := settled(t, c, 0)
 		if first == 0 && (w.Waiting != 1 || w.Ended == "") || first == 1 && (w.Waiting != 0 || w.Ended == "") {
 			t.Errorf("start %d: %+v", first, w)
 		}

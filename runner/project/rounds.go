@@ -62,7 +62,8 @@ func (p Project) rounds() (Project, error) {
 	return p.at(r), nil
 }
 
-// RoundsLook tells states of the rounds apart: it is how their file looks, zero if there is none.
+// RoundsLook returns how the file with the state of the rounds looks; zero if the file does not exist.
+// It changes whenever the state does.
 func (p Project) RoundsLook() [16]byte {
 	look, _ := store.Looks(filepath.Join(p.Dir, roundsFile)) // zero if it cannot be read
 	return look
