@@ -245,12 +245,28 @@ func TestSameValues(t *testing.T) {
 	}
 }
 
+// grid makes the rows "grid[beta=B,rate=R]" of trials the points of an arm with these two axes.
+func grid(trials *table.Table) {
+	beta, rate := &table.Column{Name: "beta", Kind: table.Float}, &table.Column{Name: "rate", Kind: table.Float}
+	arm := trials.Column("arm")
+	for i, v := range trials.Column("view").Strings {
+		var b, r float64
+		n, _ := fmt.Sscanf(v, "grid[beta=%g,rate=%g]", &b, &r)
+		beta.Floats, beta.Valid = append(beta.Floats, b), append(beta.Valid, n == 2)
+		rate.Floats, rate.Valid = append(rate.Floats, r), append(rate.Valid, n == 2)
+		if n == 2 {
+			arm.Strings[i] = "grid"
+		}
+	}
+	trials.Columns = append(trials.Columns, beta, rate)
+	compare.SetAxes(trials, map[string][]string{"grid": {"beta", "rate"}})
+}
+
 // TestLargeSweep: two axes with many values have no interactions, which the sweep says, and have their
 // ranges.
 func TestLargeSweep(t *testing.T) {
 	for _, n := range []int{10, 11} { // 100 and 110 pairs of values
 		arms, order := map[string][]float64{"base": {.5, .52, .49}}, []string{"base"}
-		beta, rate := &table.Column{Name: "beta", Kind: table.Float}, &table.Column{Name: "rate", Kind: table.Float}
 		for b := range 10 {
 			for r := range n {
 				name := fmt.Sprintf("grid[beta=%d,rate=%d]", b, r)
@@ -259,18 +275,7 @@ func TestLargeSweep(t *testing.T) {
 			}
 		}
 		trials, samples := study(arms, order, diagonal(3))
-		arm := trials.Column("arm")
-		for i, v := range trials.Column("view").Strings {
-			var b, r float64
-			k, _ := fmt.Sscanf(v, "grid[beta=%g,rate=%g]", &b, &r)
-			beta.Floats, beta.Valid = append(beta.Floats, b), append(beta.Valid, k == 2)
-			rate.Floats, rate.Valid = append(rate.Floats, r), append(rate.Valid, k == 2)
-			if k == 2 {
-				arm.Strings[i] = "grid"
-			}
-		}
-		trials.Columns = append(trials.Columns, beta, rate)
-		compare.SetAxes(trials, map[string][]string{"grid": {"beta", "rate"}})
+		grid(trials)
 		got, err := ablate(trials, samples, compare.Options{Reference: "base"})
 		if err != nil {
 			t.Fatal(err)
@@ -288,32 +293,17 @@ func TestLargeSweep(t *testing.T) {
 func TestSweep(t *testing.T) {
 	arms := map[string][]float64{"base": {.5, .5, .51, .5, .5}}
 	order := []string{"base"}
-	type point struct{ beta, rate float64 }
-	points := map[string]point{}
 	for _, beta := range []float64{1, 0} {
 		for _, rate := range []float64{.1, .3, .2} {
 			name := "grid[beta=" + map[float64]string{0: "0", 1: "1"}[beta] + ",rate=" + map[float64]string{.1: "0.1", .2: "0.2", .3: "0.3"}[rate] + "]"
 			order = append(order, name)
-			points[name] = point{beta, rate}
 			for s := range 5 {
 				arms[name] = append(arms[name], .5-.1*beta+rate/2+[]float64{0, .02, -.01, .005, -.005}[s])
 			}
 		}
 	}
 	trials, samples := study(arms, order, diagonal(5))
-	beta := &table.Column{Name: "beta", Kind: table.Float, Valid: []bool{}}
-	rate := &table.Column{Name: "rate", Kind: table.Float, Valid: []bool{}}
-	arm := trials.Column("arm")
-	for i, v := range trials.Column("view").Strings {
-		p, ok := points[v[:strings.LastIndexByte(v, '@')]]
-		beta.Floats, beta.Valid = append(beta.Floats, p.beta), append(beta.Valid, ok)
-		rate.Floats, rate.Valid = append(rate.Floats, p.rate), append(rate.Valid, ok)
-		if ok {
-			arm.Strings[i] = "grid"
-		}
-	}
-	trials.Columns = append(trials.Columns, beta, rate)
-	compare.SetAxes(trials, map[string][]string{"grid": {"beta", "rate"}})
+	grid(trials)
 	got, err := ablate(trials, samples, compare.Options{Reference: "base"})
 	if err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ type graph struct {
 	deps []int32 // by node, number of its dependencies that have not ended well
 	rank []int32 // by node, its position in the order of preference; lower goes first
 	best []int32 // by rank, its node
-	next []int32 // by node, the lowest rank of the nodes that depend on it; the number of nodes if there is none
+	next []int32 // by node, the lowest rank of the nodes that depend on it, or the number of nodes if none does
 	need []int32 // by node, number of its Need
 
 	needs int     // number of different needs

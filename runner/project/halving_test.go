@@ -192,7 +192,7 @@ func TestHalve(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 
-	// Another declaration decides anew.
+	// With another declaration, nothing is decided yet.
 	changed := example.Study(t, "seeds: [1, 2]\n"+halvedArms+"\nhalving: {by: \"proxy\", at: [100, 200], keep: 0.6}")
 	p.all = changed
 	check(t, "declared otherwise", p.at(end.Rounds), map[string]string{"a": "100", "c": "100", "short": "100"})
