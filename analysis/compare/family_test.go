@@ -152,19 +152,28 @@ func TestFrontSharesSeeds(t *testing.T) {
 	}
 }
 
-// TestDominated checks a row that another one significantly beats in both metrics.
+// TestDominated checks a row that another one significantly beats in both metrics. A third row
+// that was stopped early adds the two comparisons that it might have been in.
 func TestDominated(t *testing.T) {
-	trials, samples := study(map[string][]float64{"base": {.5, .52, .51, .5}, "better": {.7, .73, .71, .69}}, []string{"base", "better"}, diagonal(4))
-	recall := trials.Column("fidelity.recall").Floats
-	for i := range recall {
-		recall[i] = .5 + .01*float64(i%4)
-		if i >= 4 {
-			recall[i] += .3 + .002*float64(i)
+	var p [2]float64
+	for i, order := range [][]string{{"base", "better"}, {"base", "better", "stopped"}} {
+		trials, samples := study(map[string][]float64{"base": {.5, .52, .51, .5}, "better": {.7, .73, .71, .69}, "stopped": {.5, .5, .5, .5}}, order, diagonal(4))
+		recall := trials.Column("fidelity.recall").Floats
+		for i := range recall {
+			recall[i] = .5 + .01*float64(i%4)
+			if i >= 4 {
+				recall[i] += .3 + .002*float64(i)
+			}
 		}
+		stop(trials, map[string]int64{"stopped": 100})
+		points := made(t, trials, samples, compare.Options{}).Front.Points
+		if len(points) != 2 || points[0].On || points[0].DominatedBy != "better" || !(points[0].P < .01) || points[0].Distance < .15 || !points[1].On {
+			t.Errorf("front: %+v", points)
+		}
+		p[i] = points[0].P
 	}
-	p := made(t, trials, samples, compare.Options{}).Front.Points
-	if p[0].On || p[0].DominatedBy != "better" || !(p[0].P < .01) || p[0].Distance < .15 || !p[1].On {
-		t.Errorf("front: %+v", p)
+	if math.Abs(p[1]-3*p[0]) > 1e-15 {
+		t.Errorf("p %v, and beside a row that was stopped %v", p[0], p[1])
 	}
 }
 

@@ -69,7 +69,14 @@ func (b *builder) front(x, y string) {
 			of = append(of, slices.Repeat([]int{i}, len(x))...)
 		}
 	}
-	for k, c := range stats.Holm(p, alpha) {
+	stopped := 0
+	for _, r := range b.t.Rows {
+		if r.Stopped != nil && r.SameAs == "" {
+			stopped++
+		}
+	}
+	// Rows that were stopped might have been compared with all rows and among themselves.
+	for k, c := range stats.Holm(withUntested(p, stopped*len(rows)+stopped*(stopped-1)/2), alpha)[:len(of)] {
 		if at := &f.Points[of[k]]; c.P < alpha && (at.DominatedBy == "" || c.P < at.P) {
 			at.DominatedBy, at.P = rows[by[k]].label, c.P
 		}

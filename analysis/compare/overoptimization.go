@@ -17,7 +17,8 @@ import (
 // paired by seed and estimated on the scales of the metrics, with standard deviations moderated
 // over the pairs. All pairs of all rows are one family, corrected by Holm. Corrected intervals
 // exclude 0 exactly where the tests reject it. They are over seeds, for the prompts of the
-// probes.
+// probes. A row that was stopped early counts as the most pairs that another row has, without
+// over-optimization.
 type OverOptimization struct {
 	Rows   int    `json:"rows"`   // number of rows that are tested
 	Few    int    `json:"few"`    // number of rows with fewer than three independent seeds, which are not tested
@@ -49,6 +50,7 @@ func OverOptimized(t *Table, tuned []Course) *OverOptimization {
 	of := func(name string) Metric { m, _ := t.Metric(name); return m }
 	o, looks := &OverOptimization{Found: []Turn{}}, stats.NewLooks(t.Looks)
 	var family []*pair
+	pairs := 0 // the most of a row
 	for _, c := range tuned {
 		last := c.Points[len(c.Points)-1]
 		if stats.Independent(last.Seeds) < stats.LeastSeeds {
@@ -56,13 +58,20 @@ func OverOptimized(t *Table, tuned []Course) *OverOptimization {
 			continue
 		}
 		o.Rows++
+		pairs = max(pairs, len(c.Points)-1)
 		for _, early := range c.Points[:len(c.Points)-1] {
 			n := min(early.Images, last.Images)
 			family = append(family, &pair{row: c.Row, from: early.At, to: last.At,
 				proxy: change(of("proxy"), looks, last.Seeds, last.Proxy, early.Proxy, n), gold: change(of("alignment"), looks, last.Seeds, last.Gold, early.Gold, n)})
 		}
 	}
-	o.Family = len(family)
+	untested := 0
+	for _, r := range t.Rows {
+		if r.Stopped != nil && r.SameAs == "" {
+			untested += pairs
+		}
+	}
+	o.Family = len(family) + untested
 	proxies, golds := make([]*measured, len(family)), make([]*measured, len(family))
 	for i, q := range family {
 		proxies[i], golds[i] = &q.proxy, &q.gold
@@ -76,7 +85,7 @@ func OverOptimized(t *Table, tuned []Course) *OverOptimization {
 		}
 	}
 	found := map[int]int{} // by row, the pair with the smallest p
-	corrected := stats.Holm(p, alpha)
+	corrected := stats.Holm(withUntested(p, untested), alpha)[:len(family)]
 	for i, c := range corrected {
 		if best, ok := found[family[i].row]; c.P < alpha && (!ok || p[i] < p[best]) {
 			found[family[i].row] = i

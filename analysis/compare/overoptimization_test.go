@@ -69,4 +69,12 @@ func TestOverOptimized(t *testing.T) {
 			}
 		}
 	}
+
+	// A row that was stopped early counts as the two pairs that it would have had.
+	one := compare.OverOptimized(tab, []compare.Course{course(0, 8, up, peak, .01)})
+	tab.Rows[1].Stopped = &compare.Stopped{Step: 50}
+	both := compare.OverOptimized(tab, []compare.Course{course(0, 8, up, peak, .01)})
+	if one.Family != 2 || both.Family != 4 || math.Abs(both.Found[0].PCorrected-2*one.Found[0].PCorrected) > 1e-15 {
+		t.Errorf("a family of %d and p %v, with a row that was stopped %d and %v", one.Family, one.Found[0].PCorrected, both.Family, both.Found[0].PCorrected)
+	}
 }

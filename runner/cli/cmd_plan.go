@@ -267,10 +267,14 @@ func (p *planned) halved(ctx context.Context) (*planRounds, error) {
 		seconds[i] = plan.Total(all.Stages()).Seconds
 	}
 	ends, open := p.project.Finishing()
-	out := &planRounds{Trials: ends + open, Seconds: seconds[len(seconds)-1], ExpectedTrials: float64(ends + open), ExpectedSeconds: seconds[0]}
+	out := &planRounds{Trials: ends + len(open), Seconds: seconds[len(seconds)-1], ExpectedTrials: float64(ends), ExpectedSeconds: seconds[0]}
+	decided, last := len(p.project.Study.Halving.At)-len(shares), map[int]int{} // number of trials by their last rung
+	for _, rungs := range open {
+		last[rungs]++
+	}
 	for i, share := range shares {
 		out.ExpectedSeconds += share * (seconds[i+1] - seconds[i])
-		out.ExpectedTrials = float64(ends) + share*float64(open)
+		out.ExpectedTrials += share * float64(last[decided+i+1])
 	}
 	return out, nil
 }
@@ -313,7 +317,7 @@ func (p *planned) print(w io.Writer) {
 		fmt.Fprintf(w, "\nThe results so far ask for %s. More may run %s: at most %s and %s of computation in total; about %.0f and %s are expected.\n",
 			phrase.Count(len(p.project.Graph.Chains), "trial"), how, phrase.Count(r.Trials, "trial"), phrase.Seconds(r.Seconds), r.ExpectedTrials, phrase.Seconds(r.ExpectedSeconds))
 	}
-	if _, open := p.project.Finishing(); all.ToRun() == 0 && all.Failed == 0 && open > 0 {
+	if _, open := p.project.Finishing(); all.ToRun() == 0 && all.Failed == 0 && len(open) > 0 {
 		fmt.Fprintln(w, "\nNothing to run before the rows are compared: 'ablate run' compares them and goes on.")
 		return
 	}

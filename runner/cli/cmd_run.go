@@ -224,7 +224,7 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 			if err != nil {
 				return err
 			}
-			done += out.Ran + len(out.Failures)
+			done += out.Tried()
 			log.Info().Int("ran", out.Ran).Int("cached", out.Cached).Int("failed", len(out.Failures)).
 				Str("took", took(time.Since(start))).Msg("study " + p.Study.Name)
 		}
@@ -487,7 +487,7 @@ func (g *globals) conclude(ctx context.Context, p project.Project, class string,
 		if why == "" {
 			why = fmt.Sprintf("--limit %d", o.limit)
 		}
-		_, err = fmt.Fprintf(g.stdout, "Stopped after %s (%s): %d left. Run again to go on.\nreport: %s\n", phrase.Count(out.Ran+len(out.Failures), "action"), why, out.Left, page)
+		_, err = fmt.Fprintf(g.stdout, "Stopped after %s (%s): %d left. Run again to go on.\nreport: %s\n", phrase.Count(out.Tried(), "action"), why, out.Left, page)
 	default:
 		if err = g.printTable(r, tableOptions{}); err == nil {
 			_, err = fmt.Fprintf(g.stdout, "\nreport: %s\n", page)

@@ -113,7 +113,7 @@ func runStatus(ctx context.Context, g *globals, o statusOptions, path string) er
 // ended reports whether nothing is left to compute or to decide, and no process may still try.
 func ended(p project.Project, s *status.Status) bool {
 	_, open := p.Finishing()
-	return s.Actions.Left() == 0 && len(s.Processes) == 0 && open == 0
+	return s.Actions.Left() == 0 && len(s.Processes) == 0 && len(open) == 0
 }
 
 // watch shows the view of a study on the terminal until nothing is left or Ctrl-C, and then

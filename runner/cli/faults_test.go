@@ -1,12 +1,9 @@
 package cli_test
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,16 +21,11 @@ import (
 
 // faults injects faults into a store and the processes that work on it.
 type faults struct {
+	*diskfault.Store
 	t     *testing.T
-	r     *rand.Rand
 	dir   string // with the program and the study
-	store string
 	lease time.Duration
 	live  []*victim
-
-	damaged map[string]bool // artifacts, index entries and journals of which a byte was changed
-	counts  map[string]int  // of faults by kind
-	sleep   sync.WaitGroup  // stopped processes that are to wake up
 }
 
 // A victim is a run or a worker.
@@ -79,13 +71,13 @@ func (f *faults) command(args ...string) *exec.Cmd {
 
 // start starts a run, or a worker if there is a run file already.
 func (f *faults) start() {
-	args := append([]string{"run", "--store", f.store, "-j", "1", "--save-every", "1s"}, faultStudy...)
-	if files, _ := filepath.Glob(filepath.Join(f.store, "studies", "*", "run.json")); len(files) > 0 && f.r.IntN(3) > 0 {
+	args := append([]string{"run", "--store", f.Dir, "-j", "1", "--save-every", "1s"}, faultStudy...)
+	if files, _ := filepath.Glob(filepath.Join(f.Dir, "studies", "*", "run.json")); len(files) > 0 && f.R.IntN(3) > 0 {
 		args = []string{"worker", files[0], "-j", "1", "--save-every", "1s"}
 	}
 	v := &victim{cmd: f.command(args...), done: make(chan struct{})}
 	v.cmd.Stdout, v.cmd.Stderr = &v.log, &v.log
-	_, err := diskfault.Start(v.cmd, f.store, v.decide)
+	_, err := diskfault.Start(v.cmd, f.Dir, v.decide)
 	if errors.Is(err, errors.ErrUnsupported) { // on another system, without write errors
 		err = v.cmd.Start()
 	}
@@ -108,13 +100,13 @@ func (f *faults) some() *victim {
 	if len(all) == 0 {
 		return nil
 	}
-	return all[f.r.IntN(len(all))]
+	return all[f.R.IntN(len(all))]
 }
 
 // inject injects one fault.
 func (f *faults) inject() {
 	v := f.some()
-	kind := []string{"kill", "kill", "kill", "kill stage", "term", "stop", "flip", "flip", "clock", "write error", "write error"}[f.r.IntN(11)]
+	kind := []string{"kill", "kill", "kill", "kill stage", "term", "stop", "flip", "flip", "clock", "write error", "write error"}[f.R.IntN(11)]
 	if v == nil && kind != "flip" {
 		return
 	}
@@ -125,88 +117,24 @@ func (f *faults) inject() {
 		_ = v.cmd.Process.Signal(syscall.SIGTERM)
 	case "kill stage":
 		if pids := workers(f.t, filepath.Join(f.dir, "ablate")); len(pids) > 0 {
-			if pid, err := strconv.Atoi(pids[f.r.IntN(len(pids))]); err == nil {
+			if pid, err := strconv.Atoi(pids[f.R.IntN(len(pids))]); err == nil {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 		}
 	case "stop": // beyond its lease; then it wakes up
-		_ = v.cmd.Process.Signal(syscall.SIGSTOP)
-		f.sleep.Go(func() {
-			time.Sleep(2 * f.lease)
-			_ = v.cmd.Process.Signal(syscall.SIGCONT)
-		})
+		f.Stop(v.cmd.Process, 2*f.lease)
 	case "flip":
-		if !f.flip() {
-			return
-		}
+		f.Flip()
+		return
 	case "clock":
-		diskfault.Clock(f.r, f.store)
+		diskfault.Clock(f.R, f.Dir)
 	case "write error": // once, or for a while, as on a disk that is full until somebody frees space
 		v.mu.Lock()
-		v.fault = diskfault.WriteError(f.r)
-		v.left = 1 + f.r.IntN(2)*f.r.IntN(100)
+		v.fault = diskfault.WriteError(f.R)
+		v.left = 1 + f.R.IntN(2)*f.R.IntN(100)
 		v.mu.Unlock()
 	}
-	f.counts[kind]++
-}
-
-// flip changes one byte of a file of the store, each kind of file with the same probability.
-func (f *faults) flip() bool {
-	kind, damaged, ok := diskfault.Flip(f.r, f.store)
-	for _, name := range damaged {
-		f.damaged[name] = true
-	}
-	if ok {
-		f.counts["flip in "+kind]++
-	}
-	return ok
-}
-
-// twice returns the actions that were started after they had been finished, though no byte
-// of them was changed. Journals in which a byte was changed do not count.
-func (f *faults) twice() (out []string) {
-	type event struct {
-		Kind, Action, Output string
-		Time                 time.Time
-	}
-	finished := map[string]event{}
-	started := map[string][]time.Time{}
-	files, _ := filepath.Glob(filepath.Join(f.store, "studies", "*", "events", "*.jsonl"))
-	for _, name := range files {
-		if f.damaged[filepath.Base(name)] {
-			continue
-		}
-		file, err := os.Open(name)
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		for s := bufio.NewScanner(file); s.Scan(); {
-			var e event
-			if json.Unmarshal(s.Bytes(), &e) != nil {
-				continue
-			}
-			switch e.Kind {
-			case "started":
-				started[e.Action] = append(started[e.Action], e.Time)
-			case "finished":
-				if was, ok := finished[e.Action]; !ok || e.Time.Before(was.Time) {
-					finished[e.Action] = e
-				}
-			}
-		}
-		file.Close()
-	}
-	for action, e := range finished {
-		if f.damaged[action] || f.damaged[e.Output] {
-			continue
-		}
-		for _, at := range started[action] {
-			if at.After(e.Time) {
-				out = append(out, action[:12])
-			}
-		}
-	}
-	return out
+	f.Counts[kind]++
 }
 
 // TestFaults kills, stops and damages processes and files at random, and lets their operations
@@ -215,7 +143,7 @@ func (f *faults) twice() (out []string) {
 // ABLATE_TEST_SEED the seed, which the test prints.
 func TestFaults(t *testing.T) {
 	number, r := diskfault.Random(t, 20)
-	f := &faults{t: t, r: r, dir: t.TempDir(), lease: 2 * time.Second, damaged: map[string]bool{}, counts: map[string]int{}}
+	f := &faults{t: t, dir: t.TempDir(), lease: 2 * time.Second}
 	place(t, f.dir)
 	table := func(store string) string {
 		out, err := f.command(append([]string{"run", "--store", store}, faultStudy...)...).Output()
@@ -232,20 +160,19 @@ func TestFaults(t *testing.T) {
 	alone := filepath.Join(f.dir, "alone")
 	want := table(alone)
 	for round, n := 0, 0; n < number; round++ {
-		f.store = filepath.Join(f.dir, fmt.Sprint("store ", round))
-		f.damaged = map[string]bool{}
+		f.Store = diskfault.NewStore(r, filepath.Join(f.dir, fmt.Sprint("store ", round)))
 		for range 25 { // faults of one store, until the study is computed
-			if n == number || len(outputs(t, f.store)) == len(outputs(t, alone)) {
+			if n == number || len(outputs(t, f.Dir)) == len(outputs(t, alone)) {
 				break
 			}
-			for f.some() == nil || len(f.live) < 2+f.r.IntN(4) {
+			for f.some() == nil || len(f.live) < 2+f.R.IntN(4) {
 				f.start()
 			}
-			time.Sleep(time.Duration(f.r.IntN(2500)) * time.Millisecond)
+			time.Sleep(time.Duration(f.R.IntN(2500)) * time.Millisecond)
 			f.inject()
 			n++
 		}
-		f.sleep.Wait()
+		f.Wait()
 		for _, v := range f.live {
 			select {
 			case <-v.done:
@@ -257,16 +184,16 @@ func TestFaults(t *testing.T) {
 			}
 		}
 		f.live = nil
-		if got := table(f.store); got != want {
+		if got := table(f.Dir); got != want {
 			t.Errorf("table:\n%s\nof an undisturbed run:\n%s", got, want)
 		}
-		if d := cmp.Diff(outputs(t, alone), outputs(t, f.store)); d != "" {
+		if d := cmp.Diff(outputs(t, alone), outputs(t, f.Dir)); d != "" {
 			t.Errorf("artifacts (-want +got):\n%s", d)
 		}
-		if list := f.twice(); len(list) > 0 {
-			t.Errorf("finished, and started again: %q", list)
+		if list, err := f.Twice(); err != nil || len(list) > 0 {
+			t.Errorf("finished, and started again: %q; %v", list, err)
 		}
-		t.Logf("store %d after %d faults: %v", round, n, f.counts)
+		t.Logf("store %d after %d faults: %v", round, n, f.Counts)
 		if t.Failed() {
 			return
 		}

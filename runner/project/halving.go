@@ -220,8 +220,13 @@ func (p Project) Parts() (parts []Project, shares []float64) {
 }
 
 // Finishing returns how many trials of the project run to the end of their fine-tuning, as
-// far as that is decided, and of how many it is not.
-func (p Project) Finishing() (ends, open int) {
+// far as that is decided. For each trial of which it is not, open has the number of rungs on the
+// way to that end.
+func (p Project) Finishing() (ends int, open []int) {
+	rungs := map[language.ID]int{}
+	for _, v := range p.all.Views {
+		rungs[v.Trial.ID()] = len(v.Rungs)
+	}
 	seen := map[language.ID]bool{}
 	for _, v := range p.Study.Views {
 		switch id := v.Trial.ID(); {
@@ -231,7 +236,7 @@ func (p Project) Finishing() (ends, open int) {
 			ends++
 		case !v.Stopped:
 			seen[id] = true
-			open++
+			open = append(open, rungs[id])
 		}
 	}
 	return ends, open

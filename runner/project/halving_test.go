@@ -155,9 +155,23 @@ func TestHalve(t *testing.T) {
 	if _, _, _, more, _ := end.Halve("go", both.of); more {
 		t.Error("nothing is left to decide")
 	}
-	if ends, open := end.Finishing(); open != 0 || ends != 2*5 { // check and like are the same trials
-		t.Errorf("%d trials run to their end, %d are open", ends, open)
+	if ends, open := end.Finishing(); len(open) != 0 || ends != 2*5 { // check and like are the same trials
+		t.Errorf("%d trials run to their end, of %v rungs are open", ends, open)
 	}
+
+	// A run that is behind leaves the newer state.
+	if end, err = end.Claim("go"); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []Project{end, next} {
+		if err := p.SaveRounds(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p, err = Open(s, nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "after a run that is behind", p, last)
 
 	// A rung that is no longer known, because a row was added or a score is lost, leaves what was
 	// decided there as it is.
@@ -209,6 +223,9 @@ func TestParts(t *testing.T) {
 	parts, shares := p.Parts()
 	if len(parts) != 3 || len(shares) != 2 || math.Abs(shares[0]-3./5) > 1e-9 || math.Abs(shares[1]-3./5*1/2) > 1e-9 {
 		t.Fatalf("%d parts, shares %v", len(parts), shares)
+	}
+	if ends, open := p.Finishing(); ends != 3 || !slices.Equal(slices.Sorted(slices.Values(open)), []int{1, 2, 2, 2, 2}) {
+		t.Errorf("%d trials run to their end, and others after %v rungs", ends, open)
 	}
 	check(t, "first", parts[0], map[string]string{"a": "100", "short": "100"})
 	check(t, "second", parts[1], map[string]string{"a": "200", "short": "end"})

@@ -167,6 +167,35 @@ func (r Rounds) seeds(s *language.Study, row string) int {
 	return s.Looks[0]
 }
 
+// includes reports whether r has all decisions of o.
+func (r Rounds) includes(o Rounds) bool {
+	if !slices.Equal(r.Looks, o.Looks) || !maps.Equal(r.Picks, o.Picks) {
+		return false
+	}
+	for row, n := range o.Seeds {
+		if r.Seeds[row] < n {
+			return false
+		}
+	}
+	switch {
+	case o.Halved == nil || r.Halved == nil:
+		return o.Halved == r.Halved
+	case !r.Halved.same(&o.Halved.Halving) || r.Halved.Class != o.Halved.Class:
+		return false
+	}
+	for row, n := range o.Halved.Passed {
+		if r.Halved.Passed[row] < n {
+			return false
+		}
+	}
+	for row, at := range o.Halved.Stopped {
+		if r.Halved.Stopped[row] != at {
+			return false
+		}
+	}
+	return true
+}
+
 // Rounded reports whether the study runs in rounds.
 func (p Project) Rounded() bool {
 	return p.Study.Looks != nil || p.Study.Halving != nil || slices.ContainsFunc(p.Study.Arms, func(a language.Arm) bool { return a.Pick != nil })
@@ -243,8 +272,12 @@ func (p Project) Expected(t *compare.Table) float64 {
 }
 
 // SaveRounds writes the state of a claimed project's rounds into its folder of results.
-// It must be called before the views run.
+// It must be called before the views run. A state that another run has written meanwhile, and that
+// has all of p's decisions, stays.
 func (p Project) SaveRounds() error {
+	if there, err := readRounds(filepath.Join(p.Dir, roundsFile)); err == nil && there.includes(p.Rounds) {
+		return nil
+	}
 	data, err := json.MarshalIndent(p.Rounds, "", "  ")
 	if err == nil {
 		err = renameio.WriteFile(filepath.Join(p.Dir, roundsFile), append(data, '\n'), 0o666, renameio.WithTempDir(p.Dir))

@@ -41,6 +41,7 @@ func TestLooks(t *testing.T) {
 	if _, _, more := p.Next(open, Nothing); more {
 		t.Error("a run without a goal adds seeds")
 	}
+	late := p
 	for _, want := range []int{5, 6} {
 		next, list, more := p.Next(open, Significant)
 		if got := rows(next); !more || !slices.Equal(list, []string{"ones"}) || got["ones"] != want || got["plain"] != want || got["b[finetune.beta=0]"] != 3 {
@@ -58,6 +59,20 @@ func TestLooks(t *testing.T) {
 		if got := rows(p); got["ones"] != want || got["b[finetune.beta=0]"] != 3 {
 			t.Errorf("opened again: %v", got)
 		}
+	}
+	// A run that is a round behind leaves the newer state.
+	if late, err = late.Claim("go"); err != nil {
+		t.Fatal(err)
+	}
+	next, _, _ := late.Next(open, Significant)
+	if err := next.SaveRounds(); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = Open(s, nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := rows(p)["ones"]; got != 6 {
+		t.Errorf("a run that is behind has brought the row from 6 back to %d seeds", got)
 	}
 	if _, _, more := p.Next(open, Significant); more {
 		t.Error("seeds are added after the last look")

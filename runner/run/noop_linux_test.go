@@ -16,9 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -101,15 +99,10 @@ func noopRun(ctx context.Context, dir string, g *layout.Graph, w Worker) (*Outco
 
 // noopFaults injects faults into a store and the processes that run no-op actions on it.
 type noopFaults struct {
+	*diskfault.Store
 	t     *testing.T
-	r     *rand.Rand
-	store string
 	lease time.Duration
 	live  []*noopProcess
-	sleep sync.WaitGroup // stopped processes that are to wake up
-
-	damaged map[string]bool // artifacts, entries and journals of which a byte was changed
-	counts  map[string]int  // of faults by kind
 }
 
 // A noopProcess is a process that runs the actions.
@@ -122,14 +115,14 @@ type noopProcess struct {
 }
 
 func (f *noopFaults) start() {
-	p := &noopProcess{cmd: exec.Command(os.Args[0], "-test.run=^TestNoopFaults$"), done: make(chan struct{}), weak: f.r.IntN(2) == 0}
-	p.cmd.Env = append(os.Environ(), "ABLATE_RUN_TEST_STORE="+f.store)
+	p := &noopProcess{cmd: exec.Command(os.Args[0], "-test.run=^TestNoopFaults$"), done: make(chan struct{}), weak: f.R.IntN(2) == 0}
+	p.cmd.Env = append(os.Environ(), "ABLATE_RUN_TEST_STORE="+f.Dir)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if !p.weak {
 		if err := p.cmd.Start(); err != nil {
 			f.t.Fatal(err)
 		}
-	} else if _, err := diskfault.Start(p.cmd, f.store, func(diskfault.Op) diskfault.Fault {
+	} else if _, err := diskfault.Start(p.cmd, f.Dir, func(diskfault.Op) diskfault.Fault {
 		if fault := p.fail.Swap(nil); fault != nil {
 			return *fault
 		}
@@ -157,12 +150,12 @@ func (f *noopFaults) some() *noopProcess {
 	if len(f.live) == 0 {
 		return nil
 	}
-	return f.live[f.r.IntN(len(f.live))]
+	return f.live[f.R.IntN(len(f.live))]
 }
 
 func (f *noopFaults) inject() {
 	p := f.some()
-	kind := []string{"kill", "kill", "kill", "stop", "flip", "flip", "clock", "write error", "write error", "write error"}[f.r.IntN(10)]
+	kind := []string{"kill", "kill", "kill", "stop", "flip", "flip", "clock", "write error", "write error", "write error"}[f.R.IntN(10)]
 	if p == nil {
 		return
 	}
@@ -170,65 +163,20 @@ func (f *noopFaults) inject() {
 	case "kill":
 		_ = p.cmd.Process.Kill()
 	case "stop": // beyond its lease; then it wakes up
-		_ = p.cmd.Process.Signal(syscall.SIGSTOP)
-		f.sleep.Go(func() {
-			time.Sleep(f.lease * 3 / 2)
-			_ = p.cmd.Process.Signal(syscall.SIGCONT)
-		})
+		f.Stop(p.cmd.Process, f.lease*3/2)
 	case "flip":
-		if !f.flip() {
-			return
-		}
+		f.Flip()
+		return
 	case "clock":
-		diskfault.Clock(f.r, f.store)
+		diskfault.Clock(f.R, f.Dir)
 	case "write error":
 		if !p.weak {
 			return
 		}
-		fault := diskfault.WriteError(f.r)
+		fault := diskfault.WriteError(f.R)
 		p.fail.Store(&fault)
 	}
-	f.counts[kind]++
-}
-
-// flip changes one byte of a file of the store, each kind of file with the same probability.
-func (f *noopFaults) flip() bool {
-	kind, damaged, ok := diskfault.Flip(f.r, f.store)
-	for _, name := range damaged {
-		f.damaged[name] = true
-	}
-	if ok {
-		f.counts["flip in "+kind]++
-	}
-	return ok
-}
-
-// twice returns the actions that were started after they had been finished, though no byte of
-// them was changed. Journals in which a byte was changed do not count.
-func (f *noopFaults) twice() (out []string) {
-	folder := filepath.Join(f.store, "studies", "noop")
-	for name := range f.damaged {
-		if strings.HasSuffix(name, ".jsonl") {
-			_ = os.Remove(filepath.Join(folder, "events", name))
-		}
-	}
-	events, _, err := store.ReadJournal(folder)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	finished := map[store.ActionID]store.Event{}
-	for _, e := range events {
-		if was, ok := finished[e.Action]; e.Kind == store.Finished && (!ok || e.Time.Before(was.Time)) {
-			finished[e.Action] = e
-		}
-	}
-	for _, e := range events {
-		end, ok := finished[e.Action]
-		if ok && e.Kind == store.Started && e.Time.After(end.Time) && !f.damaged[e.Action.String()] && !f.damaged[end.Output] {
-			out = append(out, fmt.Sprintf("%s was finished by %s at %v and started by %s at %v", e.Action.Short(), end.Process, end.Time, e.Process, e.Time))
-		}
-	}
-	return out
+	f.Counts[kind]++
 }
 
 // noopActions is the number of actions of a store.
@@ -287,19 +235,19 @@ func TestNoopFaults(t *testing.T) {
 	}
 	number, r := diskfault.Random(t, 60)
 	for round, n := 0, 0; n < number; round++ {
-		f := &noopFaults{t: t, r: r, store: filepath.Join(root, fmt.Sprint("store ", round)), lease: lease, damaged: map[string]bool{}, counts: map[string]int{}}
+		f := &noopFaults{Store: diskfault.NewStore(r, filepath.Join(root, fmt.Sprint("store ", round))), t: t, lease: lease}
 		begin := time.Now()
 		for ; n < number; n++ {
 			for f.some() == nil || len(f.live) < 5 {
 				f.start()
 			}
-			time.Sleep(time.Duration(f.r.IntN(100)) * time.Millisecond)
+			time.Sleep(time.Duration(f.R.IntN(100)) * time.Millisecond)
 			f.inject()
-			if done, _ := filepath.Glob(filepath.Join(f.store, "actions", "*", "*")); len(done) == noopActions {
+			if done, _ := filepath.Glob(filepath.Join(f.Dir, "actions", "*", "*")); len(done) == noopActions {
 				break
 			}
 		}
-		f.sleep.Wait()
+		f.Wait()
 		for _, p := range f.live {
 			select {
 			case <-p.done:
@@ -309,17 +257,17 @@ func TestNoopFaults(t *testing.T) {
 		}
 		took := time.Since(begin)
 		f.some()
-		if d := cmp.Diff(want, outputs(f.store)); d != "" {
+		if d := cmp.Diff(want, outputs(f.Dir)); d != "" {
 			t.Errorf("artifacts (-want +got):\n%s", d)
 		}
-		for _, text := range f.twice() {
-			t.Error(text)
+		if list, err := f.Twice(); err != nil || len(list) > 0 {
+			t.Errorf("finished, and started again: %q; %v", list, err)
 		}
-		t.Logf("store %d after %d faults, %v: %v", round, n, took.Round(time.Millisecond), f.counts)
+		t.Logf("store %d after %d faults, %v: %v", round, n, took.Round(time.Millisecond), f.Counts)
 		if t.Failed() {
 			return
 		}
-		if err := os.RemoveAll(f.store); err != nil {
+		if err := os.RemoveAll(f.Dir); err != nil {
 			t.Fatal(err)
 		}
 	}

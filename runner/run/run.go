@@ -121,6 +121,17 @@ type Outcome struct {
 	Failures    []Failure
 }
 
+// Tried returns how many actions the run has computed, with those that failed in it.
+func (o *Outcome) Tried() int {
+	n := o.Ran
+	for _, f := range o.Failures {
+		if earlier := new(failure.EarlierError); !errors.As(f.Err, &earlier) {
+			n++
+		}
+	}
+	return n
+}
+
 // Failure is an action that failed, after any retry, or whose failure in an earlier run is
 // final.
 type Failure struct {

@@ -47,10 +47,10 @@ func Clock(r *rand.Rand, store string) {
 	}
 }
 
-// Flip changes a byte of a file of a store, and returns the kind of file and the names that are
+// flip changes a byte of a file of a store, and returns the kind of file and the names that are
 // damaged by it: of the file, and of the artifact or the like to which it belongs. It returns
 // false if it changed nothing.
-func Flip(r *rand.Rand, store string) (kind string, damaged []string, ok bool) {
+func flip(r *rand.Rand, store string) (kind string, damaged []string, ok bool) {
 	kinds := map[string][]string{}
 	_ = filepath.WalkDir(store, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
