@@ -1,0 +1,69 @@
+package language
+
+// An Engine is a program that a study names: it loads, samples, trains, scores or embeds in the
+// place of native stages (docs/engines.md).
+type Engine struct {
+	Name      string
+	Command   []string // of the program; a relative path with a slash begins at the module's root
+	Source    []string // globs of the files that the program is made of, from the module's root
+	Container string   // image and digest; empty where the program runs on the machine itself
+	Identity  Identity
+	Sandbox   string   // "none" or "declared"
+	Network   []string // verbs that may use the network inside the sandbox
+	Where     *Error   // file, line, column and path, without a message
+}
+
+// Identity is what becomes of another source, environment or hardware class of an engine: a "key"
+// is part of what identifies an action, a "warn" gives the table a footnote, and a "record" is
+// kept.
+type Identity struct{ Source, Environment, Hardware string }
+
+// A Program is what an engine says of itself, as far as a study needs to know it.
+type Program struct {
+	Verbs map[string]*Verb // by name, such as "train"
+}
+
+// A Verb is one of an engine's abilities.
+type Verb struct {
+	Params  []Param          // in the order of the description
+	Columns []Column         // what score gives
+	Inputs  map[string]Input // roles that train reads
+	Format  string           // of the checkpoints that train writes
+	Formats []string         // of the checkpoints that sample reads
+	Noise   string           // "torch-cpu", or empty where comparisons are paired by prompt only
+}
+
+// A Param is a parameter of a verb.
+type Param struct {
+	Path    string   // dotted, below the verb's parameters: "lora.rank"
+	Kind    Kind     // Real, Whole, Name or Truth
+	Enum    []string // the allowed names; nil where there is no list
+	Minimum *float64 // nil where there is none
+	Maximum *float64
+	Above   *float64 // exclusive minimum
+	Default any      // float64, int64, string or bool; nil where a study must give the value
+	Unit    string
+	Doc     string
+	Unused  []Condition // all of them make it unused; nil where it is always used
+	Record  bool        // by the author's promise, without effect on a result, and so in no key
+}
+
+// A Column is a number, or a verdict, that score gives each image.
+type Column struct {
+	Name   string
+	Kind   string // "real" or "verdict"
+	Better string // "higher" or "lower"
+}
+
+// An Input is a role that train reads.
+type Input struct {
+	Columns []string    // columns of its rows beside the image
+	When    []Condition // all of them make it needed; nil where it always is
+}
+
+// A Condition holds where a parameter has one of the values, or a number above one.
+type Condition struct {
+	Path   string // of a parameter of the same verb
+	Values []any  // nil where Above decides
+	Above  *float64
+}
