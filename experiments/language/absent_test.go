@@ -14,7 +14,7 @@ import (
 // as long as it has its absent value, and changes the id otherwise.
 func TestLaterParameter(t *testing.T) {
 	content := func(values ...any) Content {
-		c := Content{pool: newPool()}
+		c := Content{pool: newPool(nil)}
 		for _, v := range values {
 			c.refs = append(c.refs, c.pool.put(v))
 		}

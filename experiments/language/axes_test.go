@@ -33,6 +33,10 @@ func TestAxesFile(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "\t%q?: [...(%s)]\n", l.Path, strings.Join(strings.Fields(string(src)), " "))
 	}
+	b.WriteString("\n\t// The parameters of engines, as they describe them.\n")
+	for _, o := range g.open {
+		fmt.Fprintf(&b, "\t[=~%q]: [...]\n", "^"+strings.ReplaceAll(o.path, ".", `\.`)+`\..`)
+	}
 	b.WriteString("}\n")
 	want, err := format.Source([]byte(b.String()))
 	if err != nil {

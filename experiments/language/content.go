@@ -25,6 +25,13 @@ func (c Content) Name(path string) string {
 	return s
 }
 
+// Truth returns the truth value at a path, false where the trial does not use it.
+func (c Content) Truth(path string) bool {
+	v, _ := c.Value(path)
+	b, _ := v.(bool)
+	return b
+}
+
 // Learns reports whether a trial's reward is a model that is trained on labels.
 func (c Content) Learns() bool {
 	loss := c.Name("reward.loss")

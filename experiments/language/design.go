@@ -28,15 +28,31 @@ func (s *Study) confounded(stated [][][]uint32) (out []Confounded) {
 	if reference < 0 {
 		return nil
 	}
-	paths, _ := layout()
+	l := s.Base.layout()
 	is, says := s.Arms[reference].Points[0].Content.refs, stated[reference][0]
 	for i, a := range s.Arms {
 		var factors []string
 		for k, p := range a.Points {
 			var differ []string
-			for at, ref := range p.Content.refs {
+			var other []int
+			if len(s.Engines) > 0 {
+				other = otherEngines(s.Arms[reference].Points[0].Content, p.Content)
+			}
+			for at, ref := range p.Content.keyed() {
+				if slices.Contains(other, at) {
+					continue // what another engine's parameter of the same name is
+				}
 				if ref != 0 && is[at] != 0 && ref != is[at] && stated[i][k][at] != says[at] {
-					differ = append(differ, paths[at])
+					differ = append(differ, l.paths[at])
+				}
+			}
+			if len(s.Engines) > 0 {
+				// An engine's method, and an engine's scores, take the place of these names, which
+				// then say that there is no fine-tuning or no such reward.
+				for _, path := range []string{"finetune.method", "reward.loss"} {
+					if at := l.place[path]; (p.Content.refs[at] == 0) != (is[at] == 0) && stated[i][k][at] != says[at] {
+						differ = append(differ, path)
+					}
 				}
 			}
 			if len(differ) > 1 {
@@ -46,6 +62,16 @@ func (s *Study) confounded(stated [][][]uint32) (out []Confounded) {
 		if len(factors) > 0 {
 			slices.Sort(factors)
 			out = append(out, Confounded{a.Name, slices.Compact(factors)})
+		}
+	}
+	return out
+}
+
+// otherEngines returns the places of parameters that belong to different engines in two contents.
+func otherEngines(a, b Content) (out []int) {
+	for _, s := range slots {
+		if a.Name(s.engine) != b.Name(s.engine) {
+			out = append(out, a.layout().places([]string{s.group})...)
 		}
 	}
 	return out

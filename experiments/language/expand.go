@@ -14,14 +14,18 @@ import (
 // expand sets the study's base, arms and views, and returns the values of each arm's points
 // before rules.
 func (r *reader) expand(s *Study, base partial, arms []*arm) (stated [][][]uint32) {
-	x := &expansion{reader: r, s: s, pool: newPool(), why: make([]string, len(r.leaves)), said: map[string]bool{}, owned: map[string]*owned{}}
-	refs := r.filled(x.pool, base)
-	x.report(x.reduce(refs, base), base, where{file: r.file}, "base")
+	x := &expansion{reader: r, s: s, pool: newPool(r.layout), why: make([]string, len(r.layout.paths)), said: map[string]bool{}, owned: map[string]*owned{},
+		wall: wall{map[string]entry{}, map[string]bool{}}}
+	t := x.template(base, nil)
+	x.homeless(base)
+	refs := t.raw
+	x.report(x.reduce(refs, t), base, where{file: r.file}, "base")
 	s.Base = Content{x.pool, refs}
 	for _, a := range arms {
 		x.arm(a, base, nil)
 	}
 	x.idle()
+	x.walls()
 	n, most := 0, Arm{}
 	for _, a := range s.Arms {
 		n += len(a.Points) * len(a.Seeds)
@@ -89,29 +93,113 @@ type expansion struct {
 	stated [][][]uint32 // by arm and point, the values before rules
 
 	kept map[string]bool // whether the arm's filters keep a point, by the values on which they may depend
+
+	wall wall
 }
 
 // owned is a parameter that an arm sets or sweeps. used is false while no point uses it, and
 // why is the reason.
 type owned struct {
-	place int
-	path  string
-	at    where
-	used  bool
-	why   string
+	leaf *leaf
+	path string
+	at   where
+	used bool
+	why  string
+}
+
+// A template is what points of an arm have in common: those with the same engines.
+type template struct {
+	number   int
+	p        partial        // with the values of one of the points
+	owners   []*owner       // by slot
+	raw      []uint32       // the values before rules
+	steps    [][][]uint32   // by axis and step, the values of the axis's leaves
+	spots    [][]int        // by axis and leaf, the place of its values; -1 where the trial has none
+	required []*leaf        // parameters without a default of the groups that the trial has
+	broken   map[*slot]bool // slots whose engines are not known, which was reported
+}
+
+// template returns what points with the values of p have in common.
+func (x *expansion) template(p partial, axes []axis) *template {
+	t := &template{p: p, owners: x.ownersOf(p), raw: x.filled(x.pool, p), broken: map[*slot]bool{}}
+	for i, o := range t.owners {
+		t.broken[slots[i]] = o != nil && o.verb == nil
+	}
+	x.state(t.raw, p, t.owners)
+	for _, l := range x.required {
+		if _, said := p.values[l.Path]; !said && p.has(l.group()) {
+			t.required = append(t.required, l)
+		}
+	}
+	for _, ax := range axes {
+		spots, steps := make([]int, len(ax.leaves)), make([][]uint32, len(ax.steps))
+		for i := range ax.steps {
+			steps[i] = make([]uint32, len(ax.leaves))
+		}
+		for k, l := range ax.leaves {
+			spots[k] = l.place
+			var q *placed
+			var o *owner
+			if l.slot != nil {
+				if o, q = t.param(l); q == nil {
+					spots[k] = -1
+					continue
+				}
+				spots[k] = q.place
+			}
+			for i, step := range ax.steps {
+				if q == nil {
+					steps[i][k] = x.pool.put(step[k].value)
+				} else if value, ok := x.value(q.Param, step[k], o); ok {
+					steps[i][k] = x.pool.put(value)
+				}
+			}
+		}
+		t.spots, t.steps = append(t.spots, spots), append(t.steps, steps)
+	}
+	return t
+}
+
+// param returns the engine and the parameter that a leaf is in the template's trials, nil where
+// it is none.
+func (t *template) param(l *leaf) (*owner, *placed) {
+	for i, s := range slots {
+		if o := t.owners[i]; s == l.slot && o != nil {
+			for k := range o.params {
+				if s.group+"."+o.params[k].Path == l.Path {
+					return o, &o.params[k]
+				}
+			}
+			return o, nil
+		}
+	}
+	return nil, nil
+}
+
+// homeless adds a mistake for each parameter of the base that belongs to no engine of the
+// study's: nothing could tell whether it is one.
+func (x *expansion) homeless(base partial) {
+	for path, e := range base.values {
+		if s := slotOf(path); s != nil && !slices.ContainsFunc(x.s.Engines, func(e Engine) bool { return e.Program == nil || s.of(e.Program) != nil }) {
+			x.m.add(e.name, e.path, fmt.Sprintf("no engine of the study can %s", s.verb), "leave it out, or declare the engine")
+		}
+	}
 }
 
 // reduce reduces the values of a whole trial to its content, in place, and returns the problems
 // of the trial.
-func (x *expansion) reduce(refs []uint32, p partial) []*problem {
+func (x *expansion) reduce(refs []uint32, t *template) []*problem {
 	clear(x.why)
 	problems, err := x.apply(x.pool, refs, x.why)
 	if err != nil {
 		return []*problem{{msg: "the schema's rules cannot be applied: " + err.Error()}}
 	}
-	for _, l := range x.required {
-		if _, said := p.values[l.Path]; !said && p.offers(l.Path) && refs[l.place] == 0 && x.why[l.place] == "" {
-			problems = append(problems, &problem{[]string{l.Path}, "is missing", "must be " + l.allowed})
+	if x.declared {
+		problems = append(problems, x.use(refs, t.p, t.owners)...)
+	}
+	for _, l := range t.required {
+		if refs[l.place] == 0 && x.why[l.place] == "" {
+			problems = append(problems, &problem{paths: []string{l.Path}, msg: "is missing", hint: "must be " + l.allowed})
 		}
 	}
 	return problems
@@ -122,8 +210,8 @@ func (x *expansion) reduce(refs []uint32, p partial) []*problem {
 func (x *expansion) report(problems []*problem, p partial, at where, path string) {
 	for _, q := range problems {
 		if path == "base" {
-			x.said[q.msg] = true
-		} else if x.said[q.msg] {
+			x.said[q.about+q.msg] = true
+		} else if x.said[q.about+q.msg] {
 			continue
 		}
 		place, about := at, path
@@ -138,6 +226,9 @@ func (x *expansion) report(problems []*problem, p partial, at where, path string
 				break
 			}
 		}
+		if q.about != "" {
+			about = q.about
+		}
 		x.m.add(place, about, q.msg, q.hint)
 	}
 }
@@ -146,11 +237,15 @@ func (x *expansion) report(problems []*problem, p partial, at where, path string
 func (x *expansion) arm(a *arm, base partial, outer []*arm) {
 	chain := append(slices.Clone(outer), a)
 	for _, path := range slices.Sorted(maps.Keys(a.set.values)) {
-		x.own(a.path+".set."+path, x.byPath[path].place, a.set.values[path].at)
+		l, ok := x.byPath[path]
+		if !ok { // of an engine that the trial does not name, or of none
+			l = &leaf{Axis: Axis{Path: path}, slot: slotOf(path), place: -1, record: -1}
+		}
+		x.own(a.path+".set."+path, l, a.set.values[path].at)
 	}
 	for _, ax := range a.axes {
 		for i, l := range ax.leaves {
-			x.own(ax.paths[i], l.place, ax.at[i])
+			x.own(ax.paths[i], l, ax.at[i])
 		}
 	}
 	if len(a.inner) > 0 {
@@ -160,14 +255,13 @@ func (x *expansion) arm(a *arm, base partial, outer []*arm) {
 		return
 	}
 	// Inner arms override outer ones.
-	fixed, seeds := base, x.s.Seeds
+	seeds := x.s.Seeds
 	out := Arm{Name: a.name}
 	var axes []axis
 	var filters []cue.Value
 	var owns []*owned
 	swept := map[string]string{}
 	for _, c := range chain {
-		fixed = fixed.override(c.set)
 		for path, e := range c.set.values {
 			if by, ok := swept[path]; ok {
 				x.m.add(e.at, c.path+".set."+path, "it is swept by "+by+" already", "keep one of the two")
@@ -196,16 +290,16 @@ func (x *expansion) arm(a *arm, base partial, outer []*arm) {
 		}
 		out.Control = out.Control || c.control
 	}
-	points, stated := x.points(a, fixed, axes, filters, owns)
+	points, stated := x.points(a, base, chain, axes, filters, owns)
 	if out.Seeds, out.Points = seeds, points; out.Pick != nil && len(points) == 1 {
 		x.m.add(a.seedsAt, a.path+".pick", "the arm has one point, so that there is nothing to select", "sweep an axis, or leave pick out")
 	}
 	x.s.Arms, x.stated = append(x.s.Arms, out), append(x.stated, stated)
 }
 
-func (x *expansion) own(path string, place int, at where) {
+func (x *expansion) own(path string, l *leaf, at where) {
 	if _, ok := x.owned[path]; !ok {
-		o := &owned{place: place, path: path, at: at}
+		o := &owned{leaf: l, path: path, at: at}
 		x.owned[path] = o
 		x.order = append(x.order, o)
 	}
@@ -215,14 +309,18 @@ func (x *expansion) own(path string, place int, at where) {
 func (x *expansion) idle() {
 	for _, o := range x.order {
 		if !o.used && o.why != "" {
-			x.m.add(o.at, o.path, "the arm's trials do not use it: "+o.why, "leave it out, or change what makes it unused")
+			hint := "leave it out, or change what makes it unused"
+			if o.leaf.slot != nil {
+				hint = "" // the reason names a parameter of the engine, and says it all
+			}
+			x.m.add(o.at, o.path, "the arm's trials do not use it: "+o.why, hint)
 		}
 	}
 }
 
 // points expands one arm to the product of its axes, the last axis varying fastest. It also
 // returns the values of each point before rules.
-func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Value, owns []*owned) (out []Point, stated [][]uint32) {
+func (x *expansion) points(a *arm, base partial, chain []*arm, axes []axis, filters []cue.Value, owns []*owned) (out []Point, stated [][]uint32) {
 	size := 1
 	for _, ax := range axes {
 		if len(ax.steps) == 0 {
@@ -233,19 +331,30 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 			return nil, nil
 		}
 	}
-	// The alternatives that the axes choose are the same for every point.
+	// The alternatives that the axes choose are the same for every point, and the engines for
+	// every point with the same values of these axes.
 	index := make([]int, len(axes))
-	first := x.whole(fixed, axes, index)
-	raw := x.filled(x.pool, first)
-	steps := make([][][]uint32, len(axes)) // by axis and step, the values of the leaves
+	var choosing []int
 	for i, ax := range axes {
-		for _, step := range ax.steps {
-			var refs []uint32
-			for _, e := range step {
-				refs = append(refs, x.pool.put(e.value))
-			}
-			steps[i] = append(steps[i], refs)
+		if slices.ContainsFunc(ax.leaves, func(l *leaf) bool { return l.Unit == "engine" || l.Unit == "column" }) {
+			choosing = append(choosing, i)
 		}
+	}
+	templates := map[string]*template{}
+	var chosen []byte
+	named := func() *template {
+		chosen = chosen[:0]
+		for _, i := range choosing {
+			chosen = binary.LittleEndian.AppendUint32(chosen, uint32(index[i]))
+		}
+		t, ok := templates[string(chosen)]
+		if !ok {
+			t = x.template(x.whole(base, chain, index), axes)
+			t.number = len(templates)
+			templates[string(chosen)] = t
+			x.strangers(t, axes)
+		}
+		return t
 	}
 	names := 0
 	var looked []int
@@ -253,10 +362,15 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 		names += len(ax.leaves)
 		for _, l := range ax.leaves {
 			if slices.ContainsFunc(filters, func(w cue.Value) bool { return x.looksAt(w, l.Path) }) {
-				looked = append(looked, l.place)
+				for _, place := range []int{l.place, l.record} {
+					if place >= 0 {
+						looked = append(looked, place)
+					}
+				}
 			}
 		}
 	}
+	t := named()
 	x.kept = map[string]bool{}
 	out = make([]Point, 0, size)
 	seen := make(map[string]bool, size)
@@ -264,37 +378,38 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 	var key []byte
 	for {
 		x.alive()
-		for i, ax := range axes {
-			for k, l := range ax.leaves {
-				raw[l.place] = steps[i][index[i]][k]
+		if len(choosing) > 0 {
+			t = named()
+		}
+		raw := t.raw
+		for i := range axes {
+			for k, spot := range t.spots[i] {
+				if spot >= 0 {
+					raw[spot] = t.steps[i][index[i]][k]
+				}
 			}
 		}
-		if len(filters) == 0 || x.keeps(filters, raw, looked, a) {
+		if len(filters) == 0 || x.keeps(filters, raw, looked, a, t) {
 			refs := slices.Clone(raw)
-			if problems := x.reduce(refs, first); len(problems) > 0 {
-				x.report(problems, x.whole(fixed, axes, index), a.at, a.path)
+			if problems := x.reduce(refs, t); len(problems) > 0 {
+				x.report(problems, x.whole(base, chain, index), a.at, a.path)
 			}
 			for _, o := range owns {
-				switch {
-				case refs[o.place] != 0 && x.why[o.place] == "", raw[o.place] != 0 && x.why[o.place] == "":
-					o.used = true
-				case x.why[o.place] != "":
-					o.why = x.why[o.place]
-				case o.why == "":
-					o.why = "another alternative is chosen"
+				if !o.used {
+					x.usage(o, raw, refs, t)
 				}
 			}
 			pt := Point{Content: Content{x.pool, refs}, Axes: make([]AxisValue, 0, names)}
-			for _, ax := range axes {
-				for _, l := range ax.leaves {
+			for i, ax := range axes {
+				for k, l := range ax.leaves {
 					// The content's value, so that equal values are written alike.
-					if ref := refs[l.place]; ref != 0 {
-						pt.Axes = append(pt.Axes, AxisValue{l.Path, x.pool.values[ref]})
+					if spot := t.spots[i][k]; spot >= 0 && refs[spot] != 0 {
+						pt.Axes = append(pt.Axes, AxisValue{l.Path, x.pool.values[refs[spot]]})
 					}
 				}
 			}
 			key = key[:0]
-			for _, ref := range refs {
+			for _, ref := range refs[:x.layout.keyed] {
 				key = binary.LittleEndian.AppendUint32(key, ref)
 			}
 			if seen[string(key)] {
@@ -306,13 +421,19 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 					says = slices.Clone(raw)
 				}
 				out, stated = append(out, pt), append(stated, says)
+				if x.declared {
+					control := slices.ContainsFunc(chain, func(c *arm) bool { return c.control })
+					x.note(pt.Content, t.p, control)
+				}
 			}
 		} else {
 			excluded++
 			var axesOf []AxisValue
-			for _, ax := range axes {
-				for _, l := range ax.leaves {
-					axesOf = append(axesOf, AxisValue{l.Path, x.pool.values[raw[l.place]]})
+			for i, ax := range axes {
+				for k, l := range ax.leaves {
+					if spot := t.spots[i][k]; spot >= 0 {
+						axesOf = append(axesOf, AxisValue{l.Path, x.pool.values[raw[spot]]})
+					}
 				}
 			}
 			x.s.Excluded = append(x.s.Excluded, Excluded{a.name, axesOf})
@@ -327,15 +448,64 @@ func (x *expansion) points(a *arm, fixed partial, axes []axis, filters []cue.Val
 	return out, stated
 }
 
-// whole returns the values that a point states, with those of its axes.
-func (x *expansion) whole(fixed partial, axes []axis, index []int) partial {
-	p := newPartial()
-	for i, ax := range axes {
+// usage notes whether a point uses a parameter that an arm sets or sweeps, or why not.
+func (x *expansion) usage(o *owned, raw, refs []uint32, t *template) {
+	if t.broken[o.leaf.slot] {
+		o.used = true // reported
+		return
+	}
+	place := o.leaf.place
+	if o.leaf.slot != nil {
+		owner, q := t.param(o.leaf)
+		switch {
+		case owner == nil:
+			o.why = o.leaf.slot.engine + " is not set"
+			return
+		case q == nil || raw[q.place] == 0:
+			o.used = true // reported
+			return
+		}
+		place = q.place
+	}
+	switch {
+	case x.why[place] != "":
+		o.why = x.why[place]
+	case refs[place] != 0 || raw[place] != 0:
+		o.used = true
+	case o.why == "":
+		o.why = "another alternative is chosen"
+	}
+}
+
+// strangers adds a mistake for each axis that is no parameter of the engine of a trial.
+func (x *expansion) strangers(t *template, axes []axis) {
+	for _, ax := range axes {
 		for k, l := range ax.leaves {
-			p.put(l.Path, ax.steps[index[i]][k])
+			if l.slot == nil {
+				continue
+			}
+			if o, q := t.param(l); o != nil && o.verb != nil && q == nil {
+				x.unknown(l.Path, ax.named[k], ax.paths[k], o)
+			}
 		}
 	}
-	return fixed.override(p)
+}
+
+// whole returns the values that a point states, with those of its axes: each arm's over those of
+// the ones around it.
+func (x *expansion) whole(base partial, chain []*arm, index []int) partial {
+	i := 0
+	for _, c := range chain {
+		p := newPartial()
+		for _, ax := range c.axes {
+			for k, l := range ax.leaves {
+				p.put(l.Path, ax.steps[index[i]][k])
+			}
+			i++
+		}
+		base = base.override(c.set.override(p))
+	}
+	return base
 }
 
 // looksAt reports whether a filter may depend on a parameter: whether its source mentions the
@@ -390,8 +560,8 @@ func (x *expansion) known(name string) bool {
 
 // keeps reports whether a point unifies with every filter. Values on which the filters do not
 // depend are irrelevant, so that CUE evaluates each combination of the others once.
-func (x *expansion) keeps(filters []cue.Value, raw []uint32, looked []int, a *arm) bool {
-	var key []byte
+func (x *expansion) keeps(filters []cue.Value, raw []uint32, looked []int, a *arm, t *template) bool {
+	key := binary.LittleEndian.AppendUint32(nil, uint32(t.number))
 	for _, i := range looked {
 		key = binary.LittleEndian.AppendUint32(key, raw[i])
 	}
@@ -409,7 +579,12 @@ func (x *expansion) ask(filters []cue.Value, raw []uint32, a *arm) bool {
 	try := func(whole bool) cue.Value {
 		m := map[string]any{}
 		for _, l := range x.leaves {
-			v := x.pool.values[raw[l.place]]
+			var v any
+			for _, place := range []int{l.place, l.record} {
+				if place >= 0 && raw[place] != 0 {
+					v = x.pool.values[raw[place]]
+				}
+			}
 			if f, ok := v.(float64); ok && whole && f == float64(int64(f)) {
 				v = int64(f)
 			}

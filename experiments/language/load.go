@@ -105,7 +105,7 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 		s.Notes = append(s.Notes, "the module's copy of the schema ("+r.name(m.schemaDir)+") differs from this program's, which is used instead: run 'ablate init' there to update it")
 	}
 	r.schemaDir = m.schemaDir
-	s.Machine = r.machine(ctx, root, o.Stages)
+	s.Machine, s.MachineEngines = r.machine(ctx, root, o.Stages)
 	// The study is evaluated twice: under the schema, which alone gives the right values, and
 	// under one that allows everything, so that all mistakes are found where CUE would stop at
 	// the first.

@@ -11,6 +11,8 @@ type Engine struct {
 	Sandbox   string   // "none" or "declared"
 	Network   []string // verbs that may use the network inside the sandbox
 	Where     *Error   // file, line, column and path, without a message
+
+	Program *Program // what it says of itself; nil until it is described
 }
 
 // Identity is what becomes of another source, environment or hardware class of an engine: a "key"

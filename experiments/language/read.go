@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -13,11 +14,23 @@ import (
 // study reads a whole study into s.
 func (r *reader) study(v cue.Value, s *Study, o Options) {
 	top := []string{"version", "title", "question", "base", "arms", "seeds", "compare", "halving", "gate"}
+	engineFields := []string{"engines", "resources", "overlap", "resume"}
 	base := newPartial()
 	var compare, halving, gate, written cue.Value
 	hasSeeds := false
-	for _, f := range r.fields(v, "", "a study", top...) {
+	list := r.fields(v, "", "a study", slices.Concat(top, engineFields)...)
+	r.engines(s, list, o)
+	for _, f := range list {
 		switch f.name {
+		case "engines": // read before all else
+		case "resources":
+			s.EngineResources = r.needs(f.value, s)
+		case "overlap":
+			s.Overlap = r.overlap(f.value)
+		case "resume":
+			if s.Resume = r.text(f.value, f.name); s.Resume != "" && s.Resume != "strict" {
+				r.m.add(r.place(f.value), f.name, text(f.value)+` is not a way to resume; must be "strict"`, "leave it out to resume in every environment")
+			}
 		case "version":
 			r.version(f.value, s.Version)
 		case "title":
@@ -38,7 +51,7 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 		case "gate":
 			gate = f.value
 		default:
-			r.m.add(r.named(f.value), f.name, "a study has no such field", didYouMean(f.name, top))
+			r.m.add(r.named(f.value), f.name, "a study has no such field", didYouMean(f.name, slices.Concat(top, engineFields)))
 		}
 	}
 	if !hasSeeds {
@@ -108,9 +121,9 @@ func (r *reader) text(v cue.Value, path string) string {
 func (r *reader) partial(v cue.Value, prefix, path string) partial {
 	p := newPartial()
 	r.into(p, v, prefix, path)
-	for group, members := range alternatives {
+	for group, c := range alternatives {
 		var given []string
-		for _, m := range members {
+		for _, m := range c.members {
 			if v.LookupPath(cue.ParsePath(group + "." + m)).Exists() {
 				given = append(given, m)
 			}
@@ -123,26 +136,38 @@ func (r *reader) partial(v cue.Value, prefix, path string) partial {
 }
 
 func (r *reader) into(p partial, v cue.Value, prefix, path string) {
+	if slotAt(path) != nil || slotOf(path) != nil { // of --set
+		r.foreign(p, v, prefix, path)
+		return
+	}
 	want := "what a trial holds"
 	if path != "" {
 		want = "a struct with " + strings.Join(r.groups[path], ", ")
 	}
 	for _, f := range r.fields(v, join(prefix, path), want, r.groups[path]...) {
 		at := join(path, f.name)
+		if r.dormant[at] {
+			r.m.add(r.named(f.value), join(prefix, at), noEngines, declareEngines)
+			continue
+		}
 		if !contains(r.groups[path], f.name) {
 			r.m.add(r.named(f.value), join(prefix, at), "a trial has no such field", r.fieldHint(f.name, path))
 			continue
 		}
 		if l, ok := r.byPath[at]; ok {
 			value, _ := r.scalar(l, f.value, join(prefix, at))
-			p.put(at, entry{value, r.place(f.value)})
+			p.put(at, entry{value: value, at: r.place(f.value), path: join(prefix, at)})
 			continue
 		}
-		for group, members := range alternatives {
-			if path == group && contains(members, f.name) {
-				p.chosen[group] = f.name
-				p.places[at] = r.named(f.value)
-			}
+		if slotAt(at) != nil {
+			r.foreign(p, f.value, prefix, at)
+			continue
+		}
+		if slices.ContainsFunc(r.required, func(l *leaf) bool { return l.group() == at }) {
+			p.places[at] = r.named(f.value)
+		}
+		if contains(alternatives[path].members, f.name) {
+			p.chosen[path], p.places[at] = f.name, r.named(f.value)
 		}
 		r.into(p, f.value, prefix, at)
 	}
@@ -222,6 +247,7 @@ type axis struct {
 	leaves []*leaf
 	paths  []string // paths in the study
 	at     []where
+	named  []where
 	steps  [][]entry // by step, the values of the leaves
 }
 
@@ -250,7 +276,7 @@ func (r *reader) arms(v cue.Value, at, outer string, all map[Seed]bool) []*arm {
 				a.set = r.partial(g.value, path, "")
 			case "sweep":
 				for _, l := range r.lists(g.value, path) {
-					x := axis{leaves: []*leaf{l.leaf}, paths: []string{l.path}, at: []where{l.at}}
+					x := axis{leaves: []*leaf{l.leaf}, paths: []string{l.path}, at: []where{l.at}, named: []where{l.named}}
 					seen := map[any]bool{}
 					for i, e := range l.values {
 						if seen[e.value] {
@@ -292,6 +318,7 @@ type list struct {
 	leaf   *leaf
 	path   string
 	at     where
+	named  where
 	values []entry
 }
 
@@ -301,12 +328,19 @@ func (r *reader) lists(v cue.Value, path string) []list {
 	for _, f := range r.fields(v, path, "axes with their values") {
 		at := path + "." + label(f.name)
 		l, ok := r.byPath[f.name]
+		if s := slotOf(f.name); s != nil && !ok && r.declared { // it may be one of an engine that the trial does not name
+			l, ok = &leaf{Axis: Axis{Path: f.name}, slot: s, place: -1, record: -1}, true
+		}
+		if r.dormant[f.name] || !ok && slotOf(f.name) != nil {
+			r.m.add(r.named(f.value), at, noEngines, declareEngines)
+			continue
+		}
 		if !ok {
 			hint := didYouMean(f.name, r.paths())
 			if strings.HasPrefix(hint, "allowed") {
 				hint = "an axis is the dotted path of a trial's scalar, as in \"finetune.beta\""
 			}
-			if members, ok := r.groups[f.name]; ok {
+			if members := r.groups[f.name]; len(members) > 0 {
 				hint = fmt.Sprintf("it is a group: name one of its scalars, such as %s.%s", f.name, members[0])
 			}
 			r.m.add(r.named(f.value), at, "unknown axis", hint)
@@ -319,12 +353,17 @@ func (r *reader) lists(v cue.Value, path string) []list {
 			}
 			continue
 		}
-		s := list{leaf: l, path: at, at: r.place(f.value)}
+		s := list{leaf: l, path: at, at: r.place(f.value), named: r.named(f.value)}
 		for i := 0; values.Next(); i++ {
 			r.alive()
 			path := fmt.Sprintf("%s[%d]", at, i)
-			if value, ok := r.scalar(l, values.Value(), path); ok {
-				s.values = append(s.values, entry{value, r.place(values.Value())})
+			if l.slot != nil {
+				e := r.raw(values.Value(), at)
+				if e.name = s.named; e.value != nil {
+					s.values = append(s.values, e)
+				}
+			} else if value, ok := r.scalar(l, values.Value(), path); ok {
+				s.values = append(s.values, entry{value: value, at: r.place(values.Value()), path: path})
 			}
 		}
 		if n, err := f.value.Len().Int64(); err == nil && n == 0 {
@@ -351,7 +390,7 @@ func (r *reader) zip(lists []list, path string, at where) []axis {
 				"coupled axes change together: give both the same number of values")
 			return nil
 		}
-		x.leaves, x.paths, x.at = append(x.leaves, l.leaf), append(x.paths, l.path), append(x.at, l.at)
+		x.leaves, x.paths, x.at, x.named = append(x.leaves, l.leaf), append(x.paths, l.path), append(x.at, l.at), append(x.named, l.named)
 	}
 	seen := map[string]bool{}
 	for i := range lists[0].values {
@@ -476,7 +515,25 @@ func (r *reader) flags(list []string) (partial, bool) {
 		path, value, ok := strings.Cut(s, "=")
 		path = strings.TrimSpace(path)
 		l, known := r.byPath[path]
-		if _, group := r.groups[path]; ok && group && path != "" {
+		s := slotOf(path)
+		if (r.dormant[path] || s != nil) && !r.declared {
+			r.m.add(at, path, noEngines, declareEngines)
+			continue
+		}
+		if s != nil && r.groups[path] == nil && ok {
+			v := r.ctx.CompileString(value)
+			if v.Err() != nil || v.Kind() == cue.BottomKind {
+				v = r.ctx.Encode(value)
+			}
+			e := entry{at: at, path: path, name: at, text: strings.TrimSpace(value), flag: true}
+			var msg string
+			if e.value, msg = plainValue(v); msg != "" {
+				r.m.add(at, path, msg, "")
+			}
+			p.put(path, e)
+			continue
+		}
+		if _, group := r.groups[path]; ok && (group || slotAt(path) != nil) && path != "" {
 			// A group is read like a base, with mistakes at the flag.
 			v := r.ctx.CompileString(value)
 			if err := v.Err(); err != nil {
@@ -487,10 +544,10 @@ func (r *reader) flags(list []string) (partial, bool) {
 			r.file = at.file
 			r.into(p, v, "", path)
 			r.file = file
-			for group, members := range alternatives {
-				for _, m := range members {
+			for group, c := range alternatives {
+				for _, m := range c.members {
 					if join(group, m) == path {
-						p.chosen[group] = m
+						p.chosen[group], p.places[path] = m, at
 					}
 				}
 			}
@@ -524,10 +581,16 @@ func (r *reader) flags(list []string) (partial, bool) {
 		if l.Unit == "path" {
 			r.names(got.(string), at, path)
 		}
-		p.put(path, entry{got, at})
+		p.put(path, entry{value: got, at: at, path: path})
 	}
 	return p, len(list) > 0
 }
+
+// The message and hint for a field of engines in a study that declares none.
+const (
+	noEngines      = "only a study with engines has it, and this one declares none"
+	declareEngines = `write engines: NAME: {command: ["engines/NAME"], source: ["engines/NAME"]}`
+)
 
 // label returns a field's name as it is written in a path.
 func label(name string) string {

@@ -44,7 +44,7 @@ func Reference() ([]Section, error) {
 		return nil, err
 	}
 	var out []Section
-	for _, name := range []string{"#Study", "#Arm", "#Seed", "#Tolerance", "#Imported"} {
+	for _, name := range []string{"#Study", "#Engine", "#EngineResources", "#Arm", "#Seed", "#Tolerance", "#Imported"} {
 		d := defs[name]
 		s := Section{Name: name, Doc: docOf(d)}
 		fieldsOf(&s, d.Value, "")
@@ -68,7 +68,13 @@ func Reference() ([]Section, error) {
 			return nil, fmt.Errorf("schema: #Partial.%s is not a definition", part)
 		}
 		s := Section{Name: part, Doc: docOf(defs[ref.Name])}
-		for _, l := range g.leaves {
+		open := g.open
+		for i, l := range append(g.leaves, &leaf{}) {
+			for ; len(open) > 0 && open[0].after == i; open = open[1:] {
+				if under(open[0].path, part) {
+					s.Fields = append(s.Fields, Parameter{Path: open[0].path, Type: "a struct", Doc: open[0].doc})
+				}
+			}
 			if under(l.Path, part) {
 				s.Fields = append(s.Fields, Parameter{l.Path, l.allowed, l.Default, l.Unit, l.Doc, true})
 			}

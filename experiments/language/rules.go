@@ -17,6 +17,12 @@ type rule struct {
 	memo  map[string]ruling
 }
 
+// native reports whether a rule can apply in a study without engines: whether it reads no field
+// of theirs.
+func (ru *rule) native() bool {
+	return !slices.ContainsFunc(ru.reads, func(rd read) bool { return rd.leaf.engine })
+}
+
 // A read is a parameter that a rule reads. def is its value where a trial does not use the
 // parameter; if it is nil, the rule then does not apply.
 type read struct {
@@ -37,6 +43,7 @@ type problem struct {
 	paths []string // the parameters concerned, the most likely mistake first
 	msg   string
 	hint  string
+	about string // the path that the message is about; empty: the one of paths that is set
 }
 
 // readRules parses #Rules.
@@ -163,28 +170,16 @@ func (g *grammar) rule(ru *rule, p *pool, refs []uint32) (ruling, error) {
 		return d, err
 	}
 	if e := effect.Error; e != nil {
-		d.problem = &problem{e.At, d.because, e.Hint}
+		d.problem = &problem{paths: e.At, msg: d.because, hint: e.Hint}
 	}
-	d.unused, d.zero = places(effect.Unused), places(effect.Zero)
+	d.unused, d.zero = g.layout.places(effect.Unused), g.layout.places(effect.Zero)
 	for path, name := range effect.Becomes {
 		if d.becomes == nil {
 			d.becomes = map[int]string{}
 		}
-		for _, i := range places([]string{path}) {
+		for _, i := range g.layout.places([]string{path}) {
 			d.becomes[i] = name
 		}
 	}
 	return d, nil
-}
-
-// places returns the places in layout of the paths at or below one of the prefixes.
-func places(prefixes []string) []int {
-	paths, _ := layout()
-	var out []int
-	for i, path := range paths {
-		if slices.ContainsFunc(prefixes, func(prefix string) bool { return under(path, prefix) }) {
-			out = append(out, i)
-		}
-	}
-	return out
 }

@@ -3,7 +3,6 @@ package language
 import (
 	"fmt"
 	"io/fs"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,11 +20,13 @@ import (
 // Kind is the type of an axis's values.
 type Kind int
 
-// The kinds: real numbers (float64), whole numbers (int64) and names (string).
+// The kinds: real numbers (float64), whole numbers (int64), names (string), and true or false
+// (bool), which only engines have.
 const (
 	Real Kind = iota
 	Whole
 	Name
+	Truth
 )
 
 // Axis is one scalar of a trial. Its path is its name in sweeps, as a column, as the label of a
@@ -37,26 +38,45 @@ type Axis struct {
 	Unit    string   // such as "steps" or "probability"; "name" for one of Enum
 	Enum    []string // the allowed names; nil where there is no list
 	Doc     string   // meaning, one paragraph
-	Default any      // float64, int64 or string; nil where there is none
+	Default any      // float64, int64, string or bool; nil where there is none, or engines have different ones
 	// Absent is the value with which a trial keeps the id that it had before the parameter was
 	// added; nil for parameters of the first version.
 	Absent any
 }
 
-// Axes returns every scalar of a trial, in the order of the schema. The caller may change the
-// slice.
+// Axes returns every scalar of a trial of a study without engines, in the order of the schema.
+// The caller may change the slice. [Study.Axes] returns those of any study.
 func Axes() []Axis { return slices.Clone(axes()) }
 
-var axes = sync.OnceValue(func() []Axis {
+var axes = sync.OnceValue(func() (list []Axis) {
+	for _, a := range fixed().axes {
+		if !a.engine {
+			list = append(list, a.Axis)
+		}
+	}
+	return list
+})
+
+// A fixedAxis is a scalar of the schema itself.
+type fixedAxis struct {
+	Axis
+	engine bool // only studies with engines have it
+}
+
+// fixed returns what the schema itself has of trials.
+var fixed = sync.OnceValue(func() (out struct {
+	axes []fixedAxis
+	open []openGroup
+}) {
 	g, err := compile(cuecontext.New())
 	if err != nil {
 		panic(err) // the embedded schema is broken, which tests exclude
 	}
-	list := make([]Axis, len(g.leaves))
-	for i, l := range g.leaves {
-		list[i] = l.Axis
+	for _, l := range g.leaves {
+		out.axes = append(out.axes, fixedAxis{l.Axis, l.engine})
 	}
-	return list
+	out.open = g.open
+	return out
 })
 
 // A leaf is an axis with the schema's constraint on its values.
@@ -65,8 +85,15 @@ type leaf struct {
 	ctx        *cue.Context
 	constraint cue.Value
 	allowed    string // the constraint in words: "a number >=0 and <=1"
-	place      int    // index of its path in layout
+	place      int    // index of its path in layout; -1 where it is only recorded
+	record     int    // index of its path among those that are only recorded; -1 where it is not
+	required   bool   // a trial that has its group must have it
+	engine     bool   // a field that only studies with engines have
+	slot       *slot  // where it is a parameter of engines; there is then no constraint
 }
+
+// group returns the path of the group that the axis is in.
+func (l *leaf) group() string { return l.Path[:strings.LastIndexByte(l.Path, '.')] }
 
 // A grammar is the schema, compiled in one CUE context.
 type grammar struct {
@@ -75,15 +102,34 @@ type grammar struct {
 	byPath map[string]*leaf
 	groups map[string][]string // fields of "", "finetune", "finetune.mix", …, in order
 	rules  []*rule
+	layout *layout
+	open   []openGroup
 
-	required []*leaf // parameters without a default
+	declared bool                // the study has engines
+	programs map[string]*Program // by name of the engine; nil where it could not be described
+	dormant  map[string]bool     // groups and scalars that only studies with engines have, in one without
 
-	resources cue.Value // #Resources of machine.cue
+	required []*leaf // parameters that a trial must have where it has their group
+
+	resources, engineResources cue.Value // #Resources and #EngineResources
 }
 
-// alternatives are the groups of which a trial has exactly one member; the first is the
-// default.
-var alternatives = map[string][]string{"model": {"shapes", "checkpoint"}}
+// An openGroup is a group whose fields are the parameters of an engine.
+type openGroup struct {
+	path, doc string
+	after     int // number of leaves before it
+}
+
+// A choice is a group of which a trial has at most one of some members.
+type choice struct {
+	members  []string
+	fallback string // the member of a trial that names none; empty where there is none
+}
+
+var alternatives = map[string]choice{
+	"model":  {[]string{"shapes", "checkpoint", "program"}, "shapes"},
+	"reward": {[]string{"program", "features"}, ""},
+}
 
 // compile compiles the embedded schema in ctx.
 func compile(ctx *cue.Context) (*grammar, error) {
@@ -109,21 +155,14 @@ func compile(ctx *cue.Context) (*grammar, error) {
 	if err := v.Err(); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
-	g := &grammar{ctx: ctx, byPath: map[string]*leaf{}, groups: map[string][]string{}, resources: v.LookupPath(cue.ParsePath("#Resources"))}
+	g := &grammar{ctx: ctx, byPath: map[string]*leaf{}, groups: map[string][]string{},
+		resources: v.LookupPath(cue.ParsePath("#Resources")), engineResources: v.LookupPath(cue.ParsePath("#EngineResources"))}
 	trial := v.LookupPath(cue.ParsePath("#Trial"))
 	if err := g.walk("", v.LookupPath(cue.ParsePath("#Partial")), trial); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
 	if err := g.readRules(v.LookupPath(cue.ParsePath("#Rules"))); err != nil {
 		return nil, fmt.Errorf("schema: #Rules: %w", err)
-	}
-	for i, path := range slices.Sorted(maps.Keys(g.byPath)) {
-		g.byPath[path].place = i
-	}
-	for _, l := range g.leaves {
-		if l.Default == nil {
-			g.required = append(g.required, l)
-		}
 	}
 	return g, nil
 }
@@ -137,6 +176,10 @@ func (g *grammar) walk(prefix string, v, trial cue.Value) error {
 		name := it.Selector().Unquoted()
 		path := join(prefix, name)
 		g.groups[prefix] = append(g.groups[prefix], name)
+		if slotAt(path) != nil {
+			g.open = append(g.open, openGroup{path, docs(it.Value()), len(g.leaves)})
+			continue
+		}
 		if it.Value().IncompleteKind() == cue.StructKind {
 			if err := g.walk(path, it.Value(), trial); err != nil {
 				return err
@@ -148,6 +191,7 @@ func (g *grammar) walk(prefix string, v, trial cue.Value) error {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		l.ctx = g.ctx
+		l.required = it.Selector().ConstraintType() == cue.RequiredConstraint
 		g.leaves = append(g.leaves, l)
 		g.byPath[path] = l
 	}
@@ -155,12 +199,9 @@ func (g *grammar) walk(prefix string, v, trial cue.Value) error {
 }
 
 func newLeaf(path string, v, trial cue.Value) (*leaf, error) {
-	l := &leaf{Axis: Axis{Path: path}, constraint: v}
-	var doc []string
-	for _, c := range v.Doc() {
-		doc = append(doc, strings.Join(strings.Fields(c.Text()), " "))
-	}
-	l.Doc = strings.Join(doc, " ")
+	l := &leaf{Axis: Axis{Path: path, Doc: docs(v)}, constraint: v, record: -1}
+	engine := v.Attribute("engine")
+	l.engine = engine.Err() == nil
 	unit, err := unitOf(v)
 	if err != nil {
 		return nil, err
@@ -196,6 +237,15 @@ func newLeaf(path string, v, trial cue.Value) (*leaf, error) {
 		}
 	}
 	return l, nil
+}
+
+// docs returns the comment of a field as one paragraph.
+func docs(v cue.Value) string {
+	var doc []string
+	for _, c := range v.Doc() {
+		doc = append(doc, strings.Join(strings.Fields(c.Text()), " "))
+	}
+	return strings.Join(doc, " ")
 }
 
 // absentValue parses @absent(VALUE). The value is written out and does not follow the default,

@@ -29,6 +29,11 @@ type Options struct {
 	// Stages are the names of stages that machine.cue may have; nil takes all names.
 	Stages []string
 
+	// Describe asks an engine what it can do. It is called once for each engine that the study
+	// declares, before the base is read; its error is a mistake of the study at the engine's
+	// place. If it is nil, a study with engines is refused.
+	Describe func(Engine) (*Program, error)
+
 	// Alive, if not nil, is called after every step of the work.
 	Alive func()
 }
@@ -63,6 +68,12 @@ type Study struct {
 	Files      []File             // files and folders that the study names
 	Notes      []string           // remarks that are not errors, a line each
 	Machine    []Resources        // what the file of the site says that stages need; part of no trial
+
+	Engines         []Engine // in the study's order
+	EngineResources []EngineResources
+	MachineEngines  []MachineEngine // what the file of the site changes of engines; part of no trial
+	Overlap         int             // number of evaluation prompts that may be among the training prompts
+	Resume          string          // "strict" where trainings are resumed in their environment only, else empty
 }
 
 // Gate is the margin by which a metric may be worse than its baseline; the margin is 0 where
@@ -134,7 +145,7 @@ type Point struct {
 // AxisValue is the value of one swept axis.
 type AxisValue struct {
 	Axis  string // dotted path
-	Value any    // float64, int64 or string
+	Value any    // float64, int64, string or bool
 }
 
 // Seed has the seeds of a trial's random numbers: Pretraining for the denoiser, the embedder

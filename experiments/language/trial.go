@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"ablate/experiments/schema"
 )
@@ -16,21 +15,24 @@ import (
 // Content is a trial without its seed: dotted paths and values, sorted, with defaults filled in
 // and without parameters that the trial does not use. Two contents are the same exactly if
 // their lines are equal. The zero Content is empty.
+//
+// A parameter that an engine only records has a value, but no line.
 type Content struct {
 	pool *pool
-	refs []uint32 // by index of the path in layout, index in pool; 0 where the trial does not use it
+	refs []uint32 // by place in the pool's layout, index in pool; 0 where the trial does not use it
 }
 
 // A pool has each value of a study once: a sweep of a hundred thousand points has few distinct
 // values. Index 0 stands for no value.
 type pool struct {
-	values []any // float64, int64 or string
+	layout *layout
+	values []any // float64, int64, string or bool
 	lines  []string
 	index  map[any]uint32
 }
 
-func newPool() *pool {
-	return &pool{values: []any{nil}, lines: []string{""}, index: map[any]uint32{}}
+func newPool(l *layout) *pool {
+	return &pool{layout: l, values: []any{nil}, lines: []string{""}, index: map[any]uint32{}}
 }
 
 // put returns the index of a value, and adds the value if it is new.
@@ -47,38 +49,54 @@ func (p *pool) put(v any) uint32 {
 	return i
 }
 
-// layout returns every path of a trial, sorted, and the index of each.
-var layout = sync.OnceValues(func() ([]string, map[string]int) {
-	var paths []string
-	for _, a := range axes() {
-		paths = append(paths, a.Path)
+// layout returns the places of the content's values.
+func (c Content) layout() *layout {
+	if c.pool == nil {
+		return native()
 	}
-	slices.Sort(paths)
-	place := map[string]int{}
-	for i, p := range paths {
-		place[p] = i
-	}
-	return paths, place
-})
+	return c.pool.layout
+}
 
-// Value returns the value at a path as float64, int64 or string, according to the axis's kind,
-// and false where the trial does not use the path.
+// Value returns the value at a path as float64, int64, string or bool, according to the axis's
+// kind, and false where the trial does not use the path.
 func (c Content) Value(path string) (any, bool) {
-	_, place := layout()
-	i, ok := place[path]
+	l := c.layout()
+	i, ok := l.place[path]
 	if !ok || i >= len(c.refs) || c.refs[i] == 0 {
-		return nil, false
+		if i, ok = l.record[path]; !ok || i >= len(c.refs) || c.refs[i] == 0 {
+			return nil, false
+		}
 	}
 	return c.pool.values[c.refs[i]], true
+}
+
+// A Value is a value of a trial by its path.
+type Value struct {
+	Path     string
+	Value    any  // float64, int64, string or bool
+	Recorded bool // it identifies no trial
+}
+
+// Params returns the parameters of an engine that a trial uses, with their paths below a group
+// such as "finetune.params", sorted. It is empty where the trial names no engine for the group.
+func (c Content) Params(group string) (out []Value) {
+	l := c.layout()
+	for i, ref := range c.refs {
+		if name, ok := strings.CutPrefix(l.paths[i], group+"."); ok && ref != 0 {
+			out = append(out, Value{name, c.pool.values[ref], i >= l.keyed})
+		}
+	}
+	slices.SortFunc(out, func(a, b Value) int { return strings.Compare(a.Path, b.Path) })
+	return out
 }
 
 // Lines returns sorted "PATH VALUE" lines for the key of an action: those at or below one of
 // the prefixes ("finetune", "finetune.mix"), or all of them without prefixes. Strings are
 // quoted.
 func (c Content) Lines(prefixes ...string) []string {
-	paths, _ := layout()
-	lines := make([]string, 0, 8)
-	for i, ref := range c.refs {
+	l := c.layout()
+	paths, lines := l.paths, make([]string, 0, 8)
+	for i, ref := range c.keyed() {
 		if ref != 0 && (len(prefixes) == 0 || slices.ContainsFunc(prefixes, func(prefix string) bool { return under(paths[i], prefix) })) {
 			lines = append(lines, paths[i]+" "+c.pool.lines[ref])
 		}
@@ -89,16 +107,19 @@ func (c Content) Lines(prefixes ...string) []string {
 // Without returns a text that two contents of one study share if and only if their values are
 // equal everywhere but at or below a path.
 func (c Content) Without(prefix string) string {
-	paths, _ := layout()
+	l := c.layout()
 	b := make([]byte, 0, 4*len(c.refs))
-	for i, ref := range c.refs {
-		if under(paths[i], prefix) {
+	for i, ref := range c.keyed() {
+		if under(l.paths[i], prefix) {
 			ref = 0
 		}
 		b = binary.LittleEndian.AppendUint32(b, ref)
 	}
 	return string(b)
 }
+
+// keyed returns the references of the values that identify a trial.
+func (c Content) keyed() []uint32 { return c.refs[:min(len(c.refs), c.layout().keyed)] }
 
 // Same reports, in constant time, whether two contents of one study share memory. It may be
 // false for equal contents of different arms.
@@ -132,17 +153,16 @@ func (t Trial) ID() ID {
 
 // text returns the bytes that every trial of a content hashes before its seed.
 func (c Content) text() []byte {
-	paths, _ := layout()
-	return c.identity(paths, absent())
+	l := c.layout()
+	return c.identity(l.paths, l.absent)
 }
 
 // Training returns a text that two contents share if and only if they differ in their evaluation at
 // most.
 func (c Content) Training() string {
-	paths, _ := layout()
 	var b strings.Builder
-	for line := range strings.Lines(string(c.identity(paths, absent()))) {
-		if path, _, _ := strings.Cut(line, " "); !under(path, "evaluate") {
+	for line := range strings.Lines(string(c.text())) {
+		if path, _, _ := strings.Cut(line, " "); !under(path, "evaluate") && path != "prompts.evaluate" {
 			b.WriteString(line)
 		}
 	}
@@ -154,23 +174,13 @@ func (c Content) Training() string {
 func (c Content) identity(paths []string, absent []any) []byte {
 	b := make([]byte, 0, 2048)
 	b = fmt.Appendf(b, "ablate trial, schema %d\n", schema.Version)
-	for i, ref := range c.refs {
+	for i, ref := range c.refs[:min(len(c.refs), len(absent))] {
 		if ref != 0 && (absent[i] == nil || c.pool.values[ref] != absent[i]) {
 			b = append(append(append(append(b, paths[i]...), ' '), c.pool.lines[ref]...), '\n')
 		}
 	}
 	return b
 }
-
-// absent returns the absent values by index in layout, nil where there is none.
-var absent = sync.OnceValue(func() []any {
-	_, place := layout()
-	values := make([]any, len(place))
-	for _, a := range axes() {
-		values[place[a.Path]] = a.Absent
-	}
-	return values
-})
 
 func (t Trial) name(text []byte) ID {
 	b := append(text[:len(text):cap(text)], "seed.feedback "...)

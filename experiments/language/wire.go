@@ -22,19 +22,22 @@ type wire struct {
 
 	Version, Collapsed int
 
-	Detect     map[string]float64
-	Show       []string
-	Primary    []string
-	Contrasts  [][2]string
-	Prompts    string
-	Looks      []int
-	Precise    map[string]float64
-	Halving    *Halving `json:",omitempty"` // absent from the digest of a study without it
-	Imported   *Imported
-	Gate       []Gate
-	Notes      []string
-	Files      []File
-	Machine    []Resources
+	Detect    map[string]float64
+	Show      []string
+	Primary   []string
+	Contrasts [][2]string
+	Prompts   string
+	Looks     []int
+	Precise   map[string]float64
+	Halving   *Halving `json:",omitempty"` // absent from the digest of a study without it
+	Imported  *Imported
+	Gate      []Gate
+	Notes     []string
+	Files     []File
+	Machine   []Resources
+
+	Engines *wireEngines `json:",omitempty"` // this, too
+
 	Seeds      []Seed
 	Values     []any
 	Base       []uint32
@@ -102,7 +105,7 @@ func (s *Study) wire() *wire {
 			Detect: s.Detect, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Gate: s.Gate, Notes: s.Notes, Imported: s.Imported}
 	}
 	w := &wire{Declared: s.Declared, Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version, Detect: s.Detect, Show: s.Show, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Looks: s.Looks, Precise: s.Precise, Halving: s.Halving, Gate: s.Gate,
-		Collapsed: s.Collapsed, Notes: s.Notes, Files: s.Files, Machine: s.Machine, Seeds: s.Seeds, Excluded: s.Excluded, Confounded: s.Confounded, Values: s.Base.pool.values[1:], Base: s.Base.refs}
+		Collapsed: s.Collapsed, Notes: s.Notes, Files: s.Files, Machine: s.Machine, Engines: s.engines(), Seeds: s.Seeds, Excluded: s.Excluded, Confounded: s.Confounded, Values: s.Base.pool.values[1:], Base: s.Base.refs}
 	for _, a := range s.Arms {
 		out := wireArm{Name: a.Name, Seeds: a.Seeds, Pick: a.Pick, Control: a.Control, Points: make([]wirePoint, len(a.Points))}
 		for i, p := range a.Points {
@@ -142,14 +145,16 @@ func (w *wire) study() (*Study, error) {
 	if s.Imported != nil {
 		return &s, nil
 	}
-	p := newPool()
+	if err := w.Engines.into(&s); err != nil {
+		return nil, fmt.Errorf("reply of the process that loads the study: %w", err)
+	}
+	p := newPool(layoutOf(s.Engines))
 	for _, v := range w.Values {
 		p.put(v)
 	}
-	paths, place := layout()
 	content := func(refs []uint32) (Content, error) {
-		if len(refs) != len(paths) {
-			return Content{}, fmt.Errorf("reply of the process that loads the study: a trial has %d values, and must have %d", len(refs), len(paths))
+		if len(refs) != len(p.layout.paths) {
+			return Content{}, fmt.Errorf("reply of the process that loads the study: a trial has %d values, and must have %d", len(refs), len(p.layout.paths))
 		}
 		for _, r := range refs {
 			if int(r) >= len(p.values) {
@@ -171,7 +176,8 @@ func (w *wire) study() (*Study, error) {
 			}
 			arm.Points[i].Content = c
 			for _, path := range a.Axes[q.Axes] {
-				arm.Points[i].Axes = append(arm.Points[i].Axes, AxisValue{path, p.values[c.refs[place[path]]]})
+				value, _ := c.Value(path)
+				arm.Points[i].Axes = append(arm.Points[i].Axes, AxisValue{path, value})
 			}
 		}
 		s.Arms = append(s.Arms, arm)

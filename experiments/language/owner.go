@@ -1,0 +1,218 @@
+package language
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// owner is the engine of a slot of a trial.
+type owner struct {
+	slot   *slot
+	name   string
+	verb   *Verb // nil where the engine is unknown or could not be described
+	params []placed
+}
+
+// placed is a parameter of a trial's engine with its place among the trial's values.
+type placed struct {
+	*Param
+	place int
+}
+
+// at returns the place of an engine's parameter.
+func (l *layout) at(s *slot, p *Param) int {
+	if p.Record {
+		return l.record[s.group+"."+p.Path]
+	}
+	return l.place[s.group+"."+p.Path]
+}
+
+// ownersOf returns the engines of a trial by slot, nil where it has none, and adds a mistake
+// for each that is unknown or lacks what the trial needs.
+func (x *expansion) ownersOf(p partial) []*owner {
+	out := make([]*owner, len(slots))
+	for i, s := range slots {
+		e := p.values[s.engine]
+		name, _ := e.value.(string)
+		if name == "" {
+			continue
+		}
+		o := &owner{slot: s, name: name}
+		out[i] = o
+		program, ok := x.programs[name]
+		switch {
+		case !ok:
+			x.m.add(e.at, e.path, fmt.Sprintf("the study has no engine %q", name), didYouMean(name, slices.Sorted(maps.Keys(x.programs))))
+			continue
+		case program == nil:
+			continue // it could not be described, which was reported
+		}
+		if o.verb = s.of(program); o.verb == nil {
+			x.m.add(e.at, e.path, fmt.Sprintf("engine %s does not %s", name, s.verb), "it can "+strings.Join(slices.Sorted(maps.Keys(program.Verbs)), ", "))
+			continue
+		}
+		for k := range o.verb.Params {
+			o.params = append(o.params, placed{&o.verb.Params[k], x.layout.at(s, &o.verb.Params[k])})
+		}
+		if c, ok := p.values[s.column]; ok && s.column != "" && c.value != nil {
+			var names []string
+			for _, column := range o.verb.Columns {
+				names = append(names, column.Name)
+			}
+			if !slices.Contains(names, c.value.(string)) {
+				x.m.add(c.at, c.path, fmt.Sprintf("engine %s gives no column %q", name, c.value), didYouMean(c.value.(string), names))
+			}
+		}
+	}
+	return out
+}
+
+// state sets the values of the parameters of a trial's engines, defaults included, and adds a
+// mistake for each that the engine does not have or allow.
+func (x *expansion) state(refs []uint32, p partial, owners []*owner) {
+	for i, s := range slots {
+		o := owners[i]
+		if o == nil || o.verb == nil {
+			continue
+		}
+		known := map[string]bool{}
+		for _, q := range o.params {
+			path := s.group + "." + q.Path
+			known[path] = true
+			e, ok := p.values[path]
+			if !ok {
+				refs[q.place] = x.pool.put(q.typed(q.Default))
+			} else if value, ok := x.value(q.Param, e, o); ok {
+				refs[q.place] = x.pool.put(value)
+			}
+		}
+		for _, path := range slices.Sorted(maps.Keys(p.values)) {
+			if under(path, s.group) && !known[path] {
+				x.unknown(path, p.values[path].name, p.values[path].path, o)
+			}
+		}
+	}
+}
+
+// value checks a value of an engine's parameter.
+func (x *expansion) value(q *Param, e entry, o *owner) (any, bool) {
+	if e.value == nil {
+		return nil, false // reported
+	}
+	value, msg, hint := q.check(e, o.name)
+	if msg != "" {
+		x.m.add(e.at, e.path, msg, hint)
+		return nil, false
+	}
+	return value, true
+}
+
+// unknown adds a mistake for a parameter that an engine does not have.
+func (x *expansion) unknown(path string, at where, about string, o *owner) {
+	var all []string
+	name := strings.TrimPrefix(path, o.slot.group+".")
+	for _, q := range o.params {
+		all = append(all, q.Path)
+		if under(q.Path, name) {
+			x.m.add(at, about, fmt.Sprintf("engine %s has a group of parameters there, and no parameter", o.name), "write a struct with "+strings.TrimPrefix(q.Path, name+"."))
+			return
+		}
+	}
+	hint := "it has none"
+	if all != nil {
+		hint = didYouMean(name, all)
+	}
+	x.m.add(at, about, fmt.Sprintf("engine %s has no such parameter for %s", o.name, o.slot.verb), hint)
+}
+
+// use removes, in place, what the engines of a trial do not use, and returns the problems that
+// the trial has with them. why gets the reasons by place.
+func (x *expansion) use(refs []uint32, p partial, owners []*owner) (problems []*problem) {
+	for i, s := range slots {
+		o := owners[i]
+		if o == nil || o.verb == nil || refs[x.layout.place[s.engine]] == 0 {
+			continue
+		}
+		stated := func(path string) any { // the value of a parameter, whether or not it is used
+			for _, q := range o.params {
+				if q.Path == path {
+					return x.pool.values[refs[q.place]]
+				}
+			}
+			return nil
+		}
+		because := func(list []Condition) string {
+			var out []string
+			for _, c := range list {
+				out = append(out, c.Path+" is "+line(stated(c.Path)))
+			}
+			return strings.Join(out, " and ")
+		}
+		holds := func(list []Condition) bool {
+			return !slices.ContainsFunc(list, func(c Condition) bool { return !c.holds(stated(c.Path)) })
+		}
+		type verdict struct {
+			place int
+			why   string
+		}
+		var unused []verdict
+		for _, q := range o.params {
+			path := s.group + "." + q.Path
+			if q.Unused != nil && holds(q.Unused) {
+				unused = append(unused, verdict{q.place, because(q.Unused)})
+			} else if _, said := p.values[path]; !said && refs[q.place] == 0 {
+				problems = append(problems, &problem{[]string{path, s.engine}, fmt.Sprintf("is missing, and engine %s has no default for it", o.name), "must be " + q.allowed(), path})
+			}
+		}
+		if s.verb == "train" {
+			more, why := x.training(refs, p, owners, o, holds, because)
+			problems = append(problems, more...)
+			if place := x.layout.place["finetune.pretraining"]; why != "" && refs[place] != 0 {
+				unused = append(unused, verdict{place, why})
+			}
+		}
+		for _, u := range unused {
+			if refs[u.place] != 0 {
+				x.why[u.place] = u.why
+				refs[u.place] = 0
+			}
+		}
+	}
+	return problems
+}
+
+// training checks what a fine-tuning by an engine needs, and returns why it reads no pretraining
+// data, or "".
+func (x *expansion) training(refs []uint32, p partial, owners []*owner, o *owner, holds func([]Condition) bool, because func([]Condition) string) (problems []*problem, why string) {
+	needs, ok := o.verb.Inputs["pretraining"]
+	_, said := p.values["finetune.pretraining"]
+	switch {
+	case !ok:
+		why = fmt.Sprintf("engine %s trains on no pretraining data", o.name)
+	case !holds(needs.When):
+		why = o.slot.group + "." + because(slices.DeleteFunc(slices.Clone(needs.When), func(c Condition) bool { return holds([]Condition{c}) }))
+	case !said && refs[x.layout.place["finetune.pretraining"]] == 0:
+		msg := fmt.Sprintf("is missing, and engine %s trains on pretraining data", o.name)
+		if needs.When != nil {
+			msg += " where " + because(needs.When)
+		}
+		problems = append(problems, &problem{[]string{"finetune.pretraining", "finetune.engine"}, msg, "name a folder of images with captions", "finetune.pretraining"})
+	}
+	for i, s := range slots {
+		if m := owners[i]; s.verb == "sample" && m != nil && m.verb != nil && o.verb.Format != "" && !slices.Contains(m.verb.Formats, o.verb.Format) {
+			problems = append(problems, &problem{[]string{"finetune.engine", s.engine},
+				fmt.Sprintf("engine %s trains checkpoints of the format %q, which engine %s does not sample", o.name, o.verb.Format, m.name),
+				"it samples " + listed(m.verb.Formats), ""})
+		}
+	}
+	return problems, why
+}
+
+func listed(list []string) string {
+	if len(list) == 0 {
+		return "no trained checkpoints"
+	}
+	return strings.Join(list, ", ")
+}
