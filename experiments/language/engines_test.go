@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/cuecontext"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -150,10 +152,11 @@ sampler.params.steps 20`
 	}
 	var files []string
 	for _, f := range s.Files {
-		files = append(files, filepath.Base(f.Path)+" "+f.Where.Path)
+		files = append(files, f.Axis+" "+filepath.Base(f.Path)+" "+f.Where.Path)
 	}
 	slices.Sort(files)
-	if d := cmp.Diff([]string{"data base.finetune.pretraining", "evaluate.jsonl base.prompts.evaluate", "real base.evaluate.reference", "train.txt base.prompts.train"}, files); d != "" {
+	if d := cmp.Diff([]string{"evaluate.reference real base.evaluate.reference", "finetune.pretraining data base.finetune.pretraining",
+		"prompts.evaluate evaluate.jsonl base.prompts.evaluate", "prompts.train train.txt base.prompts.train"}, files); d != "" {
 		t.Errorf("files (-want +got):\n%s", d)
 	}
 }
@@ -293,6 +296,8 @@ func TestDeclarations(t *testing.T) {
 		{"no engines for a model", "base: model: program: {}", `study.cue:7:14: base.model.program: only a study with engines has it, and this one declares none (write engines: NAME: {command: ["engines/NAME"], source: ["engines/NAME"]})`, none},
 		{"no engines for parameters", "base: sampler: params: steps: 1", `study.cue:7:16: base.sampler.params: only a study with engines has it, and this one declares none (write engines: NAME: {command: ["engines/NAME"], source: ["engines/NAME"]})`, none},
 		{"no engines for an axis", "arms: a: sweep: {\"finetune.params.x\": [1], \"finetune.engine\": [\"a\"]}", "study.cue:7:18: arms.a.sweep.\"finetune.params.x\": only a study with engines has it, and this one declares none (write engines: NAME: {command: [\"engines/NAME\"], source: [\"engines/NAME\"]})\nstudy.cue:7:44: arms.a.sweep.\"finetune.engine\": only a study with engines has it, and this one declares none (write engines: NAME: {command: [\"engines/NAME\"], source: [\"engines/NAME\"]})", none},
+		{"halving", declared + paper + `halving: {by: "proxy", at: [100], keep: 0.5}`, `study.cue:17:10: halving: an engine loads the model, and only trainings of this program can be stopped at a number of steps and go on later (leave halving out)`, describing()},
+		{"prompts of another form", declared + strings.Replace(paper, "train.txt", "train.csv", 1), `study.cue:10:19: base.prompts.train: "train.csv" is not a file of prompts (its name ends in .txt, .jsonl, .tsv)`, describing()},
 		{"cannot describe", `engines: a: {command: ["x"], source: ["x"]}`, `study.cue:7:10: engines.a: engines cannot be asked here what they can do (vet, plan and run ask them)`, none},
 		{"does not describe", `engines: a: {command: ["./x"], source: ["x"]}`, `study.cue:7:10: engines.a: no such file: ./x`, describing()},
 		{"incomplete", `engines: a: {}`, "study.cue:7:10: engines.a: has no command (write command: [\"engines/python\", \"engines/diffusers.py\"])\nstudy.cue:7:10: engines.a: has no source (write source: [\"engines/*.py\"]: the files that the program is made of)", describing()},
@@ -313,8 +318,8 @@ func TestDeclarations(t *testing.T) {
 		{"group without its engine", declared + strings.Replace(paper, `engine: "geneval", `, "", 1), `study.cue:15:13: evaluate.gold.engine: is missing (must be a string that is not empty)`, describing()},
 		{"learned without features", declared + strings.Replace(paper, `reward: program: {engine: "clip", column: "pickscore"}`, "", 1), `study.cue:9:27: model.program.engine: a reward is learned on the features of an engine, and reward.features names none (set reward.features, or reward.program for published scores, or reward.loss to "none")`, describing()},
 		{"labels without gold", declared + strings.Replace(strings.Replace(paper, "labelled: 0", "labelled: 5", 1), `gold: {engine: "geneval", column: "correct"}, `, "", 1), `study.cue:12:23: feedback.labelled: the labels of images are verdicts of evaluate.gold, which is not set (set evaluate.gold, or feedback.labelled to 0)`, describing()},
-		{"no trainer", declared + strings.Replace(paper, `engine: "diffusers", pretraining: "data", params: {steps: 2000, lora: rank: 8}`, `rows: "all"`, 1), `study.cue:14:2: finetune.engine: a model that an engine loads is fine-tuned by an engine, and finetune.engine names none (set finetune.engine, or finetune.method to "none")`, describing()},
-		{"pretraining data", declared + strings.Replace(paper, `pretraining: "data", `, "", 1), `study.cue:14:2: finetune.pretraining: is missing, and engine diffusers trains on pretraining data where beta is 0.5 (name a folder of images with captions)`, describing()},
+		{"no trainer", declared + strings.Replace(paper, `engine: "diffusers", pretraining: "data", params: {steps: 2000, lora: rank: 8}`, `rows: "all"`, 1), `study.cue:9:27: model.program.engine: a model that an engine loads is fine-tuned by an engine, and finetune.engine names none (set finetune.engine, or finetune.method to "none")`, describing()},
+		{"pretraining data", declared + strings.Replace(paper, `pretraining: "data", `, "", 1), `study.cue:14:21: finetune.pretraining: is missing, and engine diffusers trains on pretraining data where beta is 0.5 (name a folder of images with captions)`, describing()},
 		{"reference without features", declared + strings.Replace(paper, `features: engine: "clip", `, "", 1), `study.cue:15:70: evaluate.reference: real images are compared by the features of an engine, and evaluate.features names none (set evaluate.features)`, describing()},
 		{"oracle", declared + strings.Replace(paper, `gold: {engine: "geneval", column: "correct"}, `, "", 1) + "arms: a: set: reward: loss: \"oracle\"", `study.cue:17:29: reward.loss: reward.loss is "oracle", and evaluate.gold, whose verdicts it takes, is not set (set evaluate.gold)`, describing()},
 	} {
@@ -544,5 +549,54 @@ func TestEngineFlags(t *testing.T) {
 	s = loadEngines(t, "", "finetune.engine=other")
 	if got := strings.Join(s.Base.Lines("finetune.params"), "; "); got != `finetune.params.learning_rate 0.5; finetune.params.steps 50.5; finetune.params.workers true` {
 		t.Error(got)
+	}
+}
+
+// TestEngineSchema: the generated definitions are those of the golden file, refuse what the
+// reader refuses, and change nothing of a study that uses them.
+func TestEngineSchema(t *testing.T) {
+	s := loadEngines(t, "")
+	src, err := s.EngineSchema("diffusers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "testdata/engine.cue", src)
+	ctx := cuecontext.New()
+	v := ctx.CompileString(src)
+	if err := v.Err(); err != nil {
+		t.Fatal(err)
+	}
+	train := v.LookupPath(cue.ParsePath("#diffusers.train"))
+	for text, good := range map[string]bool{
+		`{steps: 1, learning_rate: 1e-3, lora: rank: 0, method: "dpo"}`: true, `{}`: true, `{beta: 1}`: true,
+		`{lerning_rate: 1}`: false, `{learning_rate: 0}`: false, `{steps: 1.5}`: false, `{method: "x"}`: false, `{lora: rnk: 1}`: false, `{steps: 2e6}`: false,
+	} {
+		if err := train.Unify(ctx.CompileString(text)).Validate(); (err == nil) != good {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	body := strings.Replace(paper, "params: {steps: 2000, lora: rank: 8}", "params: parameters.#diffusers.train & {steps: 2000, lora: rank: 8}", 1)
+	root := module(t, map[string]string{"parameters/diffusers.cue": src, "s/study.cue": strings.Replace(head, "import", "import \"example.com/mine/parameters\"\nimport", 1) + "seeds: [1]\n" + declared + body + "}\n"})
+	with, err := language.Load(filepath.Join(root, "s"), describing())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(s.Base.Lines(), with.Base.Lines()); d != "" {
+		t.Errorf("a study with the definitions (-want +got):\n%s", d)
+	}
+	sections, err := s.EngineReference("diffusers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, section := range sections {
+		lines = append(lines, section.Name+": "+section.Doc)
+		for _, f := range section.Fields {
+			lines = append(lines, strings.TrimSpace(f.String()))
+		}
+	}
+	golden(t, "testdata/engine.txt", strings.Join(lines, "\n")+"\n")
+	if _, err := s.EngineSchema("difusers"); err == nil || !strings.Contains(err.Error(), "did you mean diffusers?") {
+		t.Errorf("an unknown engine: %v", err)
 	}
 }

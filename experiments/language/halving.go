@@ -104,6 +104,10 @@ func (r *reader) halved(v cue.Value, s *Study, arms []*arm) {
 	if s.Looks != nil {
 		r.m.add(r.place(v), "halving", "the study has looks, too: both decide from results which trials run, and the tests are corrected for one of them only", "leave out compare.looks or halving")
 	}
+	if s.Base.Name("model.program.engine") != "" {
+		r.m.add(r.place(v), "halving", "an engine loads the model, and only trainings of this program can be stopped at a number of steps and go on later", "leave halving out")
+		return
+	}
 	r.sameSeeds(arms)
 	if !s.Base.Learns() {
 		r.m.add(r.place(v.LookupPath(cue.ParsePath("by"))), "halving.by", "the base trial learns no reward, so that the study has no proxy", "set reward.loss of base to a loss that learns, or leave halving out")

@@ -1,6 +1,7 @@
 package language_test
 
 import (
+	"bytes"
 	"path/filepath"
 	"testing"
 
@@ -29,6 +30,13 @@ func TestMachine(t *testing.T) {
 	}
 	if a, b := without.Views[0].Trial.ID(), with.Views[0].Trial.ID(); a != b {
 		t.Errorf("the trial %v became %v", a, b)
+	}
+	var b bytes.Buffer
+	if err := language.WriteReply(&b, with, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := language.ReadReply(&b); err != nil || cmp.Diff(with.Machine, got.Machine) != "" {
+		t.Errorf("another process reads %v, %v", got, err)
 	}
 	four, none := 4, 0
 	want := []language.Resources{{Stage: "finetune", CPUs: &four, Memory: "8GiB"}, {Stage: "draw", GPUs: &none}}

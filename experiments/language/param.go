@@ -72,11 +72,7 @@ func (p *Param) allowed() string {
 	var bounds []string
 	bound := func(op string, x *float64) {
 		if x != nil {
-			text := FormatValue(*x)
-			if p.Kind == Whole && *x == math.Trunc(*x) {
-				text = strconv.FormatFloat(*x, 'f', -1, 64)
-			}
-			bounds = append(bounds, op+" "+text)
+			bounds = append(bounds, op+" "+p.number(*x))
 		}
 	}
 	bound(">", p.Above)
@@ -98,6 +94,14 @@ func (p *Param) allowed() string {
 		quoted[i] = strconv.Quote(name)
 	}
 	return "one of " + strings.Join(quoted, ", ")
+}
+
+// number returns a bound as it is written: without an exponent where values are whole numbers.
+func (p *Param) number(x float64) string {
+	if p.Kind == Whole && x == math.Trunc(x) {
+		return strconv.FormatFloat(x, 'f', -1, 64)
+	}
+	return FormatValue(x)
 }
 
 // holds reports whether a condition holds for a value of its parameter, nil where there is none.

@@ -190,18 +190,24 @@ func (r *reader) scalar(l *leaf, v cue.Value, path string) (any, bool) {
 		return nil, false
 	}
 	if l.Unit == "path" {
-		r.names(value.(string), r.place(v), path)
+		r.names(l, value.(string), r.place(v), path)
 	}
 	return value, true
 }
 
 // names records a file that the study names.
-func (r *reader) names(file string, at where, path string) {
+func (r *reader) names(l *leaf, file string, at where, path string) {
+	if ext := strings.ToLower(filepath.Ext(file)); under(l.Path, "prompts") && !contains(promptFiles, ext) {
+		r.m.add(at, path, fmt.Sprintf("%q is not a file of prompts", file), "its name ends in "+strings.Join(promptFiles, ", "))
+	}
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(r.dir, file)
 	}
-	r.files = append(r.files, File{file, &Error{File: at.file, Line: at.line, Column: at.column, Path: path}})
+	r.files = append(r.files, File{file, l.Path, &Error{File: at.file, Line: at.line, Column: at.column, Path: path}})
 }
+
+// promptFiles are how the names of files of prompts end.
+var promptFiles = []string{".txt", ".jsonl", ".tsv"}
 
 // broken reports whether CUE itself has an error for a value, which is reported elsewhere.
 func (r *reader) broken(v cue.Value) bool {
@@ -579,7 +585,7 @@ func (r *reader) flags(list []string) (partial, bool) {
 			continue
 		}
 		if l.Unit == "path" {
-			r.names(got.(string), at, path)
+			r.names(l, got.(string), at, path)
 		}
 		p.put(path, entry{value: got, at: at, path: path})
 	}

@@ -44,7 +44,7 @@ func Reference() ([]Section, error) {
 		return nil, err
 	}
 	var out []Section
-	for _, name := range []string{"#Study", "#Engine", "#EngineResources", "#Arm", "#Seed", "#Tolerance", "#Imported"} {
+	for _, name := range []string{"#Study", "#Engine", "#Resources", "#EngineResources", "#Arm", "#Seed", "#Tolerance", "#Imported"} {
 		d := defs[name]
 		s := Section{Name: name, Doc: docOf(d)}
 		fieldsOf(&s, d.Value, "")
@@ -322,6 +322,9 @@ func ruleLines() ([]string, error) {
 		if strings.Contains(fields["trial"], "checkpoint:") { // the rule only requires a checkpoint
 			when = strings.TrimSuffix("model.checkpoint && "+when, " && true")
 		}
+		if strings.Contains(fields["trial"], modelProgram) && !strings.Contains(fields["trial"], modelProgram+" |") && !strings.Contains(when, "model.program") {
+			when = "model.program && " + when
+		}
 		line := "where `" + when + "`"
 		switch says := strings.Trim(fields["says"], `"`); {
 		case says != "" && fields["becomes"] != "":
@@ -339,6 +342,9 @@ func ruleLines() ([]string, error) {
 	}
 	return out, nil
 }
+
+// modelProgram is how a rule requires the model of an engine.
+const modelProgram = "model: program: engine: string"
 
 // hintOf returns the hint of a rule's error.
 func hintOf(mistake *ast.StructLit) (string, error) {

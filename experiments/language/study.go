@@ -87,6 +87,7 @@ type Gate struct {
 // File is a file or folder that a study names, with the place where it does.
 type File struct {
 	Path  string // path to open
+	Axis  string // path of the trial's parameter that names it, such as "model.checkpoint.path"
 	Where *Error // file, line, column and path of the value, without a message
 }
 

@@ -51,6 +51,9 @@ func checkpoints(ctx context.Context, s *language.Study) ([]Finding, error) {
 	var wrong language.Errors
 	embedders := project.Embedders(s)
 	for _, file := range s.Files {
+		if file.Axis != "model.checkpoint.path" {
+			continue // of an engine
+		}
 		files, err := stage.CheckCheckpoint(ctx, file.Path, embedders[file.Path])
 		if err != nil {
 			wrong.List = append(wrong.List, file.Mistake(err.Error(), ""))

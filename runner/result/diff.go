@@ -42,14 +42,14 @@ func (r *Result) Diff(name string, load func(study string) (*Result, error)) (*c
 func (r *Result) side() compare.Side {
 	s := compare.Side{Name: r.Project.Study.Name, Trials: r.Tables.Trials, Samples: r.Tables.Samples}
 	if r.Project.Study.Imported == nil {
-		s.Parameters = parameters()
+		s.Parameters = parameters(r.Project.Study.Axes())
 	}
 	return s
 }
 
 // parameters returns the names of the columns of trials.arrow that are parameters.
-func parameters() (names []string) {
-	for _, a := range language.Axes() {
+func parameters(axes []language.Axis) (names []string) {
+	for _, a := range axes {
 		names = append(names, a.Path)
 	}
 	return names
@@ -86,7 +86,7 @@ func folder(dir string) (compare.Side, error) {
 			return compare.Side{}, err
 		}
 	}
-	return compare.Side{Name: in[0].Meta["study"] + " in " + filepath.Base(dir), Trials: in[0], Samples: in[1], Parameters: parameters()}, nil
+	return compare.Side{Name: in[0].Meta["study"] + " in " + filepath.Base(dir), Trials: in[0], Samples: in[1], Parameters: parameters(language.Axes())}, nil
 }
 
 // actions returns the stages in whose keys the rows of a comparison differ. Stages with

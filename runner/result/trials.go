@@ -35,7 +35,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	stoppedProxy := &table.Column{Name: compare.StoppedProxy, Kind: table.Float, Unit: "score", Floats: make([]float64, n), Valid: make([]bool, n),
 		Doc: "mean score by the proxy of the finetune.probeImages images that the trial's model drew when it was stopped; null where it was not stopped, or failed before"}
 	t.Trials.Columns = append(t.Trials.Columns, control, diverged, stopped, stoppedProxy)
-	axes := language.Axes()
+	axes := s.Axes()
 	columns := make([]*table.Column, len(axes))
 	for i, a := range axes {
 		c := &table.Column{Name: a.Path, Unit: a.Unit, Doc: a.Doc, Valid: make([]bool, n)}
@@ -44,6 +44,8 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 			c.Kind, c.Floats = table.Float, make([]float64, n)
 		case language.Whole:
 			c.Kind, c.Ints = table.Int, make([]int64, n)
+		case language.Truth:
+			c.Kind, c.Bools = table.Bool, make([]bool, n)
 		default:
 			c.Kind, c.Strings = table.String, make([]string, n)
 		}
@@ -88,14 +90,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 			}
 			c := columns[j]
 			c.Valid[i] = true
-			switch x := x.(type) {
-			case float64:
-				c.Floats[i] = x
-			case int64:
-				c.Ints[i] = x
-			default:
-				c.Strings[i] = fmt.Sprint(x)
-			}
+			setValue(c, i, x)
 		}
 		pretraining.Ints[i], feedback.Ints[i] = v.Trial.Seed.Pretraining, v.Trial.Seed.Feedback
 		c, ok := g.Chains[id]
@@ -181,6 +176,24 @@ func undefined(values map[string][2]*table.Column, diverged, stopped *table.Colu
 				m[1].Valid[i] = true
 			}
 		}
+	}
+}
+
+// setValue sets a row of a parameter's column. Engines may give one parameter values of two
+// types, for which the column has a type that fits both.
+func setValue(c *table.Column, i int, v any) {
+	n, whole := v.(int64)
+	switch {
+	case c.Kind == table.Float && whole:
+		c.Floats[i] = float64(n)
+	case c.Kind == table.Float:
+		c.Floats[i] = v.(float64)
+	case c.Kind == table.Int:
+		c.Ints[i] = n
+	case c.Kind == table.Bool:
+		c.Bools[i] = v.(bool)
+	default:
+		c.Strings[i] = fmt.Sprint(v)
 	}
 }
 
