@@ -21,11 +21,13 @@ import (
 // Kind is the type of an axis's values.
 type Kind int
 
-// The kinds: real numbers (float64), whole numbers (int64) and names (string).
+// The kinds: real numbers (float64), whole numbers (int64), names (string) and truth values
+// (bool), which only parameters of engines have.
 const (
 	Real Kind = iota
 	Whole
 	Name
+	Truth
 )
 
 // Axis is one scalar of a trial. Its path is its name in sweeps, as a column, as the label of a
