@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,6 +19,7 @@ import (
 
 type probeOptions struct {
 	keep, base string
+	verbs      []string
 	gpus       int
 	json       bool
 }
@@ -24,6 +27,7 @@ type probeOptions struct {
 func (o *probeOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.keep, "keep", "", "keep the folders of all tasks in a new folder `DIR` (default: they are removed)")
 	f.StringVar(&o.base, "base", "", "checkpoint folder `DIR` to sample and train from, for an engine without load")
+	f.StringArrayVar(&o.verbs, "verb", nil, "check this `VERB` alone: load, sample, train, score or embed (repeatable)")
 	f.IntVar(&o.gpus, "gpus", 0, "number `N` of GPUs of each task")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.SetInterspersed(false) // flags after the program are the program's
@@ -70,7 +74,12 @@ func runProbe(ctx context.Context, g *globals, o probeOptions, command []string)
 	if err != nil {
 		return err
 	}
-	p := engine.ProbeOptions{GPUs: o.gpus, CPUs: 1}
+	for _, verb := range o.verbs {
+		if d.Verbs[verb] == nil {
+			return usagef("probe: --verb is %q; the engine has %s", verb, strings.Join(slices.Sorted(maps.Keys(d.Verbs)), ", "))
+		}
+	}
+	p := engine.ProbeOptions{GPUs: o.gpus, CPUs: 1, Only: func(c engine.Check) bool { return o.verbs == nil || slices.Contains(o.verbs, c.Verb) }}
 	if o.base != "" {
 		if p.Base, err = filepath.Abs(o.base); err != nil {
 			return err
@@ -109,7 +118,8 @@ func runProbe(ctx context.Context, g *globals, o probeOptions, command []string)
 	return err
 }
 
-// engineOf returns the engine of a command. Its source is the files that the command names.
+// engineOf returns the engine of a command. Its source is the files that the command names,
+// and files of the same kind beside them.
 func engineOf(command []string) (*engine.Engine, error) {
 	root, err := os.Getwd()
 	if err != nil {
@@ -122,10 +132,16 @@ func engineOf(command []string) (*engine.Engine, error) {
 			if err != nil {
 				return nil, err
 			}
-			if e.Command[i] = abs; i == len(command)-1 || e.Source == nil {
-				e.Name = strings.TrimSuffix(filepath.Base(arg), filepath.Ext(arg))
+			if e.Source == nil {
+				e.Root = filepath.Dir(abs)
 			}
-			e.Source = append(e.Source, arg)
+			e.Command[i], e.Name = abs, strings.TrimSuffix(filepath.Base(arg), filepath.Ext(arg))
+			if rel, err := filepath.Rel(e.Root, abs); err == nil && filepath.IsLocal(rel) {
+				e.Source = append(e.Source, rel)
+			}
+			if ext := filepath.Ext(arg); ext != "" {
+				e.Source = append(e.Source, "*"+ext)
+			}
 		}
 	}
 	return e, nil

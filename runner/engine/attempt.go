@@ -318,10 +318,8 @@ func (r *running) finish(ctx context.Context) (*Attempt, error) {
 		}
 		return nil, err
 	}
-	if err := r.accept(ctx, out); err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
+	// The work is done: a request to stop comes too late.
+	if err := r.accept(context.WithoutCancel(ctx), out); err != nil {
 		return nil, r.failed(Contract, err.Error())
 	}
 	return out, nil

@@ -79,9 +79,9 @@ type ProbeOptions struct {
 	GPUs    int
 	Devices string
 	CPUs    int
-	Base    string      // a checkpoint folder in the place of what load gives; may be empty
-	Begin   func(Check) // called before each check
-	End     func(Check) // and after it
+	Base    string           // a checkpoint folder in the place of what load gives; may be empty
+	Only    func(Check) bool // the checks to make, by verb and name; nil: all
+	End     func(Check)      // called after each check; may be nil
 }
 
 // probe is a probe that runs.
@@ -96,11 +96,12 @@ type probe struct {
 
 // done is a task that was done.
 type done struct {
-	dir   string // attempt folder
-	a     *Attempt
-	err   error
-	sums  map[string]string // digests of the files of out/
-	emits map[string]string // and of emit/
+	dir  string // attempt folder
+	a    *Attempt
+	err  error
+	sums map[string]string // digests of the files of out/
+
+	before, after map[string]string // digests of the files of in/ before and after the task
 }
 
 // rowsOfProbe is the number of rows of tasks of a probe.
@@ -124,8 +125,8 @@ func Probe(ctx context.Context, e *Engine, d *Description, o ProbeOptions) (*Ver
 			return nil, err
 		}
 		check, begin := Check{Verb: c.verb, Name: c.name}, time.Now()
-		if o.Begin != nil {
-			o.Begin(check)
+		if o.Only != nil && !o.Only(check) {
+			continue
 		}
 		err := c.run(ctx, d.Verbs[c.verb])
 		check.Seconds = time.Since(begin).Seconds()
@@ -175,6 +176,7 @@ func (p *probe) checks() []checkOf {
 	for _, verb := range Verbs {
 		add(verb, "a task with the probe's parameters gives whole outputs", func(ctx context.Context, v *Verb) error { return p.usual(ctx, verb).err })
 		add(verb, "unknown parameters and requirements are refused", func(ctx context.Context, v *Verb) error { return p.refuses(ctx, verb, v) })
+		add(verb, "the files that it loads are part of its source", func(ctx context.Context, v *Verb) error { return p.loaded(ctx, verb) })
 		add(verb, "inputs stay as they are, and work/ is left empty", func(ctx context.Context, v *Verb) error { return p.tidy(ctx, verb) })
 		add(verb, "the same task gives the same bytes", func(ctx context.Context, v *Verb) error { return p.repeats(ctx, verb, v) })
 		add(verb, "each parameter changes the result", func(ctx context.Context, v *Verb) error { return p.parameters(ctx, verb, v) })
@@ -228,13 +230,20 @@ func (p *probe) do(ctx context.Context, verb string, v variant) *done {
 	if err == nil {
 		p.n++
 		d.dir = p.last()
+		prepare := v.options.Prepare
+		v.options.Prepare = func(dir string) (err error) {
+			if d.before, err = inputs(dir); err == nil && prepare != nil {
+				err = prepare(dir)
+			}
+			return err
+		}
 		d.a, err = p.e.Run(ctx, t, d.dir, v.options)
 	}
 	if err == nil {
 		d.sums, err = digests(filepath.Join(d.dir, outFolder))
 	}
 	if err == nil {
-		d.emits, err = digests(filepath.Join(d.dir, emitFolder))
+		d.after, err = inputs(d.dir)
 	}
 	d.err = err
 	p.tasks[key] = d
@@ -380,11 +389,11 @@ func (p *probe) images(ctx context.Context, prompts []Row) (TaskInput, error) {
 	return in, nil
 }
 
-// digests returns the SHA-256 of each file below a folder.
+// digests returns the SHA-256 of each regular file below a folder.
 func digests(dir string) (map[string]string, error) {
 	out := map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		rel, err := filepath.Rel(dir, path)
@@ -395,6 +404,29 @@ func digests(dir string) (map[string]string, error) {
 		out[filepath.ToSlash(rel)] = sum
 		return err
 	})
+	return out, err
+}
+
+// inputs returns the digests of the files of in/, behind its links too.
+func inputs(dir string) (map[string]string, error) {
+	out := map[string]string{}
+	roles, err := os.ReadDir(filepath.Join(dir, inFolder))
+	for _, role := range roles {
+		for _, below := range []string{"", filesName} {
+			path := filepath.Join(dir, inFolder, role.Name(), below)
+			real, err := filepath.EvalSymlinks(path)
+			if err != nil {
+				continue
+			}
+			sums, err := digests(real)
+			if err != nil {
+				return nil, err
+			}
+			for name, sum := range sums {
+				out[filepath.Join(inFolder, role.Name(), below, name)] = sum
+			}
+		}
+	}
 	return out, err
 }
 
@@ -433,10 +465,35 @@ func (p *probe) refuses(ctx context.Context, verb string, _ *Verb) error {
 	return nil
 }
 
+// loaded compares the files that a program says it has loaded with those of its source.
+func (p *probe) loaded(ctx context.Context, verb string) error {
+	d := p.usual(ctx, verb)
+	switch {
+	case d.err != nil:
+		return skipped("the usual task fails")
+	case len(d.a.Sources) == 0:
+		return skipped("its results do not list the files that were loaded (sources)")
+	}
+	list, err := p.e.sources(ctx)
+	if err != nil {
+		return err
+	}
+	for _, path := range slices.Sorted(maps.Keys(d.a.Sources)) {
+		rel, err := filepath.Rel(p.e.Root, path)
+		if err != nil || !slices.Contains(list, filepath.ToSlash(rel)) {
+			return &finding{found: path + " was loaded, and is not one of the engine's source files", do: "Add it to source in the study: a change of it would otherwise not compute results again."}
+		}
+	}
+	return nil
+}
+
 func (p *probe) tidy(ctx context.Context, verb string) error {
 	d := p.usual(ctx, verb)
 	if d.err != nil {
 		return skipped("the usual task fails")
+	}
+	if at := differ(d.before, d.after); at != "" {
+		return &finding{found: "it changed its input " + strings.TrimPrefix(at, "out/"), do: "Read inputs only: other tasks read the same files. Copy what must change to tmp/."}
 	}
 	left, err := digests(filepath.Join(d.dir, workFolder))
 	if err != nil {
@@ -505,7 +562,7 @@ func (p *probe) parameters(ctx context.Context, verb string, v *Verb) error {
 				return fmt.Errorf("with %s = %v: %w", path, value, d.err)
 			}
 			// What fails or is refused for another value is looked at by the program.
-			if changed = d.err != nil || differ(usual.sums, d.sums) != ""; changed {
+			if changed = d.err != nil || differ(results(usual.sums), results(d.sums)) != ""; changed {
 				break
 			}
 		}
@@ -521,6 +578,14 @@ func (p *probe) parameters(ctx context.Context, verb string, v *Verb) error {
 		return skipped("no parameter has another value to try")
 	}
 	return nil
+}
+
+// results returns the digests of outputs without curves: a curve may have a parameter that the
+// training does not use.
+func results(sums map[string]string) map[string]string {
+	out := maps.Clone(sums)
+	maps.DeleteFunc(out, func(name, _ string) bool { return strings.HasPrefix(name, "curves/") })
+	return out
 }
 
 // far returns values of a parameter that are far from a value.
@@ -624,8 +689,8 @@ func (p *probe) alone(ctx context.Context, verb string, v *Verb) error {
 		if err != nil {
 			return err
 		}
-		for index, sum := range got {
-			if whole[index] != sum {
+		for _, index := range slices.Sorted(maps.Keys(got)) {
+			if whole[index] != got[index] {
 				return &finding{found: fmt.Sprintf("row %d has another value in a task of %d rows than in one of %d", index, rowsOfProbe/2, rowsOfProbe), claim: "rows", instead: "together",
 					do: "Compute each row by itself, with a generator of its own, or describe rows: \"together\", and ablate never splits its tasks. A difference of rounding alone comes from the size of a batch: make it a parameter, and pad the last batch."}
 			}
