@@ -20,8 +20,8 @@ import (
 // Kind is the type of an axis's values.
 type Kind int
 
-// The kinds: real numbers (float64), whole numbers (int64), names (string), and true or false
-// (bool), which only engines have.
+// The kinds: real numbers (float64), whole numbers (int64), names (string) and truth values
+// (bool), which only parameters of engines have.
 const (
 	Real Kind = iota
 	Whole

@@ -244,7 +244,7 @@ another.
 		id, title string
 		commands  []*cobra.Command
 	}{
-		{"study", "Make and run a study:", []*cobra.Command{newInit(g), newVet(g), newPlan(g), newRun(g), newWorker(g), newStatus(g), newRetry(g), newLogs(g), newImport(g)}},
+		{"study", "Make and run a study:", []*cobra.Command{newInit(g), newVet(g), newPlan(g), newRun(g), newWorker(g), newStatus(g), newRetry(g), newLogs(g), newImport(g), newProbe(g)}},
 		{"read", "Read its results:", []*cobra.Command{newTable(g), newReport(g), newDiff(g), newFloor(g), newExplain(g), newExport(g)}},
 		{"ci", "Compare with a baseline:", []*cobra.Command{newBaseline(g), newCheck(g)}},
 		{"store", "Look after the store:", []*cobra.Command{newVerify(g), newGc(g), newMerge(g)}},
@@ -258,7 +258,7 @@ another.
 	}
 	root.SetHelpCommandGroupID("about")
 	root.SetCompletionCommandGroupID("about")
-	root.AddCommand(newStages(g), newProbe(g), newLoad(g))
+	root.AddCommand(newStages(g), newTryBackend(g), newLoad(g))
 	complete(root)
 	for _, c := range root.Commands() {
 		args := c.Args

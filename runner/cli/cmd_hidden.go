@@ -20,7 +20,7 @@ func newStages(_ *globals) *cobra.Command {
 	}
 }
 
-func newProbe(g *globals) *cobra.Command {
+func newTryBackend(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use: device.ProbeCommand, Short: "Try a backend (started by ablate itself)", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return device.ServeProbe(cmd.Context(), g.stdout) },

@@ -35,7 +35,7 @@ var documents = map[string]any{
 	checkFormat: checkDocument{}, text.DiffFormat: text.DiffDocument{}, doctorFormat: doctorDocument{}, explainFormat: explainDocument{}, exportFormat: exportDocument{},
 	fieldFormat: fieldDocument{}, floorFormat: floorDocument{}, importFormat: importDocument{}, planFormat: planDocument{}, statusFormat: statusDocument{}, retryFormat: retryDocument{}, logsFormat: logsDocument{}, workerFormat: workerDocument{}, reportFormat: reportDocument{},
 	runFormat: runDocument{}, schemaFormat: schemaDocument{}, text.DocumentFormat: text.Document{}, versionFormat: versionDocument{}, vetFormat: vetDocument{},
-	gcFormat: gcDocument{}, mergeFormat: mergeDocument{}, verifyFormat: verifyDocument{},
+	probeFormat: probeDocument{}, gcFormat: gcDocument{}, mergeFormat: mergeDocument{}, verifyFormat: verifyDocument{},
 	"ablate.baseline/2": gate.Baseline{},
 }
 

@@ -17,7 +17,7 @@ import (
 
 // ProbeCommand is the hidden command of the child process that tries a backend. It calls
 // [ServeProbe].
-const ProbeCommand = "probe"
+const ProbeCommand = "try-backend"
 
 // probed precedes the device's description in the answer of a probe.
 const probed = "ablate probe: "

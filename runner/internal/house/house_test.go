@@ -130,7 +130,9 @@ var layers = [][]string{
 	{"runner/lookup"},
 	{"runner/failure"},
 	{"runner/layout"},
-	{"runner/stage", "runner/store", "runner/launch", "runner/dag", "runner/imported"},
+	{"runner/stage", "runner/store", "runner/dag", "runner/imported"},
+	{"runner/engine"},
+	{"runner/launch"},
 	{"runner/resource"},
 	{"runner/world", "runner/phrase", "runner/program"},
 }

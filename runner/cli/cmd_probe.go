@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"ablate/runner/engine"
+	"ablate/runner/phrase"
+)
+
+type probeOptions struct {
+	keep, base string
+	verbs      []string
+	gpus       int
+	json       bool
+}
+
+func (o *probeOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.keep, "keep", "", "keep the folders of all tasks in a new folder `DIR` (default: they are removed)")
+	f.StringVar(&o.base, "base", "", "checkpoint folder `DIR` to sample and train from, for an engine without load")
+	f.StringArrayVar(&o.verbs, "verb", nil, "check this `VERB` alone: load, sample, train, score or embed (repeatable)")
+	f.IntVar(&o.gpus, "gpus", 0, "number `N` of GPUs of each task")
+	f.BoolVar(&o.json, "json", false, "print JSON")
+	f.SetInterspersed(false) // flags after the program are the program's
+}
+
+const probeFormat = "ablate.probe/1"
+
+// probeDocument is what probe prints as JSON.
+type probeDocument struct {
+	head
+	engine.Verdict
+}
+
+func newProbe(g *globals) *cobra.Command {
+	var o probeOptions
+	cmd := &cobra.Command{
+		Use:   "probe [flags] PROGRAM [ARG...]",
+		Short: "Check whether an engine keeps the promises that results depend on",
+		Long: `An engine is a program that loads, samples, trains, scores or embeds in the place of
+ablate's own stages (docs/engines.md). This command gives it small tasks, with the
+parameters that its description names for a probe, and checks what it promises: whole
+outputs, the same bytes for the same task, noise that depends on the seed only, exact
+resumption of a training that was stopped or killed, workers that leave nothing behind,
+and parameters that do something. For each failure it says what that means for a study
+and what to do.
+
+PROGRAM and its arguments are the command of the engine; 'describe', 'run DIR' or 'serve'
+is added to it. The exit code is 1 if a check failed.
+` + exitHelp,
+		Example: "  ablate probe python3 engines/mine.py\n  ablate probe --keep tasks ./engine",
+		Args:    cobra.MinimumNArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return runProbe(cmd.Context(), g, o, args) },
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func runProbe(ctx context.Context, g *globals, o probeOptions, command []string) error {
+	e, err := engineOf(command)
+	if err != nil {
+		return err
+	}
+	d, err := e.Describe(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, verb := range o.verbs {
+		if d.Verbs[verb] == nil {
+			return usagef("probe: --verb is %q; the engine has %s", verb, strings.Join(slices.Sorted(maps.Keys(d.Verbs)), ", "))
+		}
+	}
+	p := engine.ProbeOptions{GPUs: o.gpus, CPUs: 1, Only: func(c engine.Check) bool { return o.verbs == nil || slices.Contains(o.verbs, c.Verb) }}
+	if o.base != "" {
+		if p.Base, err = filepath.Abs(o.base); err != nil {
+			return err
+		}
+	}
+	if o.keep != "" {
+		if p.Dir, err = filepath.Abs(o.keep); err != nil {
+			return err
+		}
+		if err := os.Mkdir(p.Dir, 0o777); err != nil {
+			return usagef("probe: --keep: %v: name a new folder", err)
+		}
+	} else {
+		if p.Dir, err = os.MkdirTemp("", "ablate-probe-*"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(p.Dir)
+	}
+	if !o.json {
+		fmt.Fprintf(g.stdout, "engine %s\n", strings.TrimSpace(d.Name+" "+d.Version))
+		verb := ""
+		p.End = func(c engine.Check) { verb = g.printProbed(c, verb) }
+	}
+	v, err := engine.Probe(ctx, e, d, p)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		err = printJSON(g.stdout, probeDocument{head{probeFormat}, *v})
+	} else {
+		g.printVerdict(v)
+	}
+	if err == nil && !v.Good() {
+		err = errors.New("probe: the engine does not keep all of its promises")
+	}
+	return err
+}
+
+// engineOf returns the engine of a command. Its source is the files that the command names,
+// and files of the same kind beside them.
+func engineOf(command []string) (*engine.Engine, error) {
+	root, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	e := &engine.Engine{Name: filepath.Base(command[len(command)-1]), Root: root, Command: command}
+	for i, arg := range command {
+		if info, err := os.Stat(arg); err == nil && info.Mode().IsRegular() && (i > 0 || strings.Contains(arg, "/")) {
+			abs, err := filepath.Abs(arg)
+			if err != nil {
+				return nil, err
+			}
+			if e.Source == nil {
+				e.Root = filepath.Dir(abs)
+			}
+			e.Command[i], e.Name = abs, strings.TrimSuffix(filepath.Base(arg), filepath.Ext(arg))
+			if rel, err := filepath.Rel(e.Root, abs); err == nil && filepath.IsLocal(rel) {
+				e.Source = append(e.Source, rel)
+			}
+			if ext := filepath.Ext(arg); ext != "" {
+				e.Source = append(e.Source, "*"+ext)
+			}
+		}
+	}
+	return e, nil
+}
+
+// printProbed prints a check below its verb, and returns the verb.
+func (g *globals) printProbed(c engine.Check, verb string) string {
+	if c.Verb != verb {
+		fmt.Fprintf(g.stdout, "\n%s\n", c.Verb)
+	}
+	mark := map[string]string{engine.Passed: "ok  ", engine.Broken: "FAIL", engine.Skipped: "-   "}[c.Outcome]
+	fmt.Fprintf(g.stdout, "  %s  %s", mark, c.Name)
+	if c.Outcome == engine.Passed && c.Seconds >= 1 {
+		fmt.Fprintf(g.stdout, "  (%s)", phrase.Seconds(c.Seconds))
+	}
+	fmt.Fprintln(g.stdout)
+	for _, text := range []string{c.Found, c.Do} {
+		if text != "" {
+			fmt.Fprintf(g.stdout, "        %s\n", strings.ReplaceAll(text, "\n", "\n        "))
+		}
+	}
+	return c.Verb
+}
+
+// printVerdict prints the end of a probe.
+func (g *globals) printVerdict(v *engine.Verdict) {
+	n := map[string]int{}
+	for _, c := range v.Checks {
+		n[c.Outcome]++
+	}
+	fmt.Fprintf(g.stdout, "\n%s passed, %d failed, %d skipped.\n", phrase.Count(n[engine.Passed], "check"), n[engine.Broken], n[engine.Skipped])
+}

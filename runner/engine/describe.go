@@ -1,0 +1,333 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"ablate/experiments/language"
+)
+
+// A Description is what an engine says of itself.
+type Description struct {
+	Protocols   []int                      `json:"protocols"`             // versions of the protocol that it speaks
+	Name        string                     `json:"name"`                  // of the program
+	Version     string                     `json:"version,omitempty"`     // of the program, for people
+	Understands []string                   `json:"understands,omitempty"` // optional parts of the protocol: "emit:noise", "emit:samples"
+	Environment Environment                `json:"environment"`           // what it runs on
+	Verbs       map[string]*Verb           `json:"verbs"`                 // what it can do, by verb
+	Probe       map[string]json.RawMessage `json:"probe,omitempty"`       // by verb, parameters with which a task takes seconds, for 'ablate probe'
+}
+
+// An Environment is the interpreter and the packages of an engine.
+type Environment struct {
+	Python   string   `json:"python,omitempty"`   // version of Python
+	Packages []string `json:"packages,omitempty"` // "NAME==VERSION", sorted
+}
+
+// A Verb is one of the abilities of an engine.
+type Verb struct {
+	Revision int               `json:"revision"`           // raised when what the verb computes changes
+	Noise    string            `json:"noise,omitempty"`    // name of a noise that is a function of a row's seed and shape only, such as "torch-cpu"; absent: comparisons are paired by prompt only
+	Repeat   string            `json:"repeat,omitempty"`   // what the same task gives again: "bytes", "draws" (the same random numbers) or "none" (it has no seed)
+	Resume   string            `json:"resume,omitempty"`   // a training that was stopped goes on "exact", "approximate" or not at all ("none")
+	Stop     string            `json:"stop,omitempty"`     // how the program is asked to stop: "file", "term" (SIGTERM) or "none"
+	World    string            `json:"world,omitempty"`    // the number of GPUs changes rounding only ("same"), or the result ("key")
+	Rows     string            `json:"rows,omitempty"`     // rows are computed "alone", or "together" and are never split
+	Format   string            `json:"format,omitempty"`   // of the checkpoints that train writes
+	Formats  []string          `json:"formats,omitempty"`  // of the checkpoints that sample reads
+	Source   []string          `json:"source,omitempty"`   // globs that narrow the source of the engine for this verb
+	Serve    bool              `json:"serve,omitempty"`    // a worker may do it
+	Shard    int               `json:"shard,omitempty"`    // number of rows of one task; absent, 256
+	Readback bool              `json:"readback,omitempty"` // resolved of a result has every parameter
+	Keeps    bool              `json:"keeps,omitempty"`    // train writes checkpoints on its way
+	Seeds    []string          `json:"seeds,omitempty"`    // names of the random streams of train
+	Inputs   map[string]Input  `json:"inputs,omitempty"`   // roles that train reads
+	Columns  map[string]Column `json:"columns,omitempty"`  // what score gives each image
+	Params   json.RawMessage   `json:"params,omitempty"`   // JSON Schema (a small subset) of the parameters
+
+	params []language.Param
+	tries  map[string][]any // by parameter, values for a probe
+}
+
+// An Input is a role that train reads.
+type Input struct {
+	Columns []string                   `json:"columns,omitempty"` // of its rows
+	When    map[string]json.RawMessage `json:"when,omitempty"`    // condition under which it is needed: by parameter, values or {"above": number}
+
+	when []language.Condition
+}
+
+// A Column is what score gives each image.
+type Column struct {
+	Kind   string `json:"kind"`             // "real" or "verdict"
+	Better string `json:"better,omitempty"` // "higher" or "lower"
+}
+
+// Parameters returns the parameters of the verb.
+func (v *Verb) Parameters() []language.Param { return v.params }
+
+const mostDescription = 1 << 20 // bytes
+
+// ParseDescription reads a description. Errors name the field.
+func ParseDescription(data []byte) (*Description, error) {
+	if len(data) > mostDescription {
+		return nil, fmt.Errorf("it has %d bytes; must be at most %d", len(data), mostDescription)
+	}
+	d := &Description{}
+	if err := strict(data, d); err != nil {
+		return nil, err
+	}
+	return d, d.check()
+}
+
+func (d *Description) check() error {
+	switch {
+	case !slices.Contains(d.Protocols, Protocol):
+		return fmt.Errorf("protocols: it speaks %v, and this program version %d: install an engine or an ablate of the same version", d.Protocols, Protocol)
+	case !nameable(d.Name):
+		return fmt.Errorf("name: %q must be letters, digits, dots, hyphens or underscores", d.Name)
+	case len(d.Verbs) == 0:
+		return fmt.Errorf("verbs: there are none; an engine has one or more of %s", strings.Join(Verbs, ", "))
+	}
+	for name, v := range d.Verbs {
+		switch {
+		case slices.Contains(reserved, name):
+			return fmt.Errorf("verbs.%s: the name is reserved for a later version of the protocol", name)
+		case !slices.Contains(Verbs, name):
+			return fmt.Errorf("verbs.%s: unknown verb; must be one of %s", name, strings.Join(Verbs, ", "))
+		case v == nil:
+			return fmt.Errorf("verbs.%s: null; must be an object", name)
+		}
+		if err := v.check(name); err != nil {
+			return fmt.Errorf("verbs.%s.%w", name, err)
+		}
+	}
+	for name, params := range d.Probe {
+		v := d.Verbs[name]
+		if v == nil {
+			return fmt.Errorf("probe.%s: the engine has no such verb", name)
+		}
+		if _, err := v.Complete(params); err != nil {
+			return fmt.Errorf("probe.%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// choice checks a field that has one of some values, of which the first is the default.
+func choice(field *string, name string, values ...string) error {
+	if *field == "" {
+		*field = values[0]
+	}
+	if !slices.Contains(values, *field) {
+		return fmt.Errorf("%s: %q; must be one of %q", name, *field, values)
+	}
+	return nil
+}
+
+func (v *Verb) check(name string) (err error) {
+	if v.Noise != "" && !nameable(v.Noise) {
+		return fmt.Errorf("noise: %q is not a name; \"torch-cpu\" is what docs/engines.md defines", v.Noise)
+	}
+	if err := errors.Join(choice(&v.Repeat, "repeat", "bytes", "draws", "none"), choice(&v.Resume, "resume", "none", "approximate", "exact"),
+		choice(&v.Stop, "stop", "none", "file", "term"), choice(&v.World, "world", "same", "key"), choice(&v.Rows, "rows", "alone", "together")); err != nil {
+		return err
+	}
+	if v.Shard == 0 {
+		v.Shard = 256
+	}
+	if v.params, v.tries, err = parseParams(v.Params); err != nil {
+		return err
+	}
+	at := func(path string) *language.Param { return param(v.params, path) }
+	for i := range v.params {
+		for _, c := range v.params[i].Unused {
+			if at(c.Path) == nil {
+				return fmt.Errorf("params: x-unused of %s names %q, which is not a parameter", v.params[i].Path, c.Path)
+			}
+		}
+	}
+	switch {
+	case v.Revision < 1:
+		return fmt.Errorf("revision: %d; must be 1 or more", v.Revision)
+	case v.Shard < 1:
+		return fmt.Errorf("shard: %d; must be 1 or more", v.Shard)
+	case name == Train && v.Format == "":
+		return errors.New("format: missing; train names the format of its checkpoints, such as \"diffusers-lora\"")
+	case name == Sample && len(v.Formats) == 0:
+		return errors.New("formats: missing; sample names the formats of checkpoints that it reads")
+	case name == Score && len(v.Columns) == 0:
+		return errors.New("columns: missing; score names what it gives each image, as in {\"score\": {\"kind\": \"real\", \"better\": \"higher\"}}")
+	case name == Train && v.Serve:
+		return errors.New("serve: train always gets a process of its own: leave it out")
+	case name != Train && (len(v.Inputs) > 0 || len(v.Seeds) > 0 || v.Keeps):
+		return errors.New("inputs, seeds and keeps belong to train")
+	case name != Score && len(v.Columns) > 0:
+		return errors.New("columns: they belong to score")
+	}
+	for _, s := range v.Seeds {
+		if !nameable(s) {
+			return fmt.Errorf("seeds: %q is not a name", s)
+		}
+	}
+	for role, in := range v.Inputs {
+		if !slices.Contains(roles, role) {
+			return fmt.Errorf("inputs.%s: unknown role; must be one of %s", role, strings.Join(roles, ", "))
+		}
+		if in.when, err = parseConditions(in.When, v.params); err != nil {
+			return fmt.Errorf("inputs.%s.when: %w", role, err)
+		}
+		v.Inputs[role] = in
+	}
+	for column, c := range v.Columns {
+		if !nameable(column) {
+			return fmt.Errorf("columns: %q is not a name", column)
+		}
+		if err := errors.Join(choice(&c.Kind, "kind", "real", "verdict"), choice(&c.Better, "better", "higher", "lower")); err != nil {
+			return fmt.Errorf("columns.%s.%w", column, err)
+		}
+		v.Columns[column] = c
+	}
+	return nil
+}
+
+// roles are the inputs that train may read.
+var roles = []string{BaseRole, ImagesRole, PairsRole, PretrainingRole, PromptsRole}
+
+// nameable reports whether a name has only letters, digits, dots, hyphens and underscores,
+// begins with a letter or digit, and has at most 128 characters.
+func nameable(name string) bool {
+	for i, r := range name {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if !letter && (i == 0 || !strings.ContainsRune("._-", r)) {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 128
+}
+
+// Program returns what a study needs to know of the engine.
+func (d *Description) Program() *language.Program {
+	p := &language.Program{Verbs: map[string]*language.Verb{}}
+	for name, v := range d.Verbs {
+		out := &language.Verb{Params: v.params, Format: v.Format, Formats: v.Formats, Noise: v.Noise, Inputs: map[string]language.Input{}}
+		for role, in := range v.Inputs {
+			out.Inputs[role] = language.Input{Columns: in.Columns, When: in.when}
+		}
+		for column, c := range v.Columns {
+			out.Columns = append(out.Columns, language.Column{Name: column, Kind: c.Kind, Better: c.Better})
+		}
+		slices.SortFunc(out.Columns, func(a, b language.Column) int { return strings.Compare(a.Name, b.Name) })
+		p.Verbs[name] = out
+	}
+	return p
+}
+
+// describeTime is how long an engine may take to describe itself.
+const describeTime = 10 * time.Second
+
+// Describe asks the engine what it can do. Descriptions are cached in the folder cache by
+// the source of the engine and the state of its interpreter; an empty cache asks always.
+func (e *Engine) Describe(ctx context.Context, cache string) (*Description, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	name := ""
+	if cache != "" {
+		source, err := e.SourceDigest(ctx)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%q\n%q\n%s", source, e.argv(0), e.environment(nil), stamp(e.argv(0)[0])))
+		name = filepath.Join(cache, hex.EncodeToString(sum[:16])+".json")
+		if data, err := os.ReadFile(name); err == nil {
+			if d, err := ParseDescription(data); err == nil {
+				return d, nil
+			}
+		}
+	}
+	data, err := e.ask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, err := ParseDescription(data)
+	if err != nil {
+		return nil, e.errorf("its description is not valid: %w", err)
+	}
+	if name != "" { // the cache only saves time
+		if err := os.MkdirAll(cache, 0o777); err == nil {
+			_ = renameio.WriteFile(name, data, 0o666)
+		}
+	}
+	return d, nil
+}
+
+// stamp returns how an interpreter and its installed packages look, so that a description
+// of other packages is asked for again.
+func stamp(program string) string {
+	files := []string{program}
+	if real, err := filepath.EvalSymlinks(program); err == nil {
+		files = append(files, real)
+	}
+	packages, _ := filepath.Glob(filepath.Join(filepath.Dir(program), "..", "lib", "python*", "site-packages")) // the pattern is right
+	text := ""
+	for _, name := range append(files, packages...) {
+		if info, err := os.Stat(name); err == nil {
+			text += fmt.Sprintf("%s %d %d\n", name, info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return text
+}
+
+// ask runs CMD describe FILE and returns the file.
+func (e *Engine) ask(ctx context.Context) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "ablate-describe-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	ctx, cancel := context.WithTimeoutCause(ctx, describeTime, errTooLong)
+	defer cancel()
+	file := filepath.Join(dir, "description.json")
+	log := newLog(nil)
+	mark := newMark()
+	p, err := e.start(command{argv: e.argv(0, "describe", file), dir: dir, env: e.environment(map[string]string{"TMPDIR": dir, markVariable: mark}), log: log})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+	}
+	p.end(mark, 0)
+	if err := context.Cause(ctx); errors.Is(err, errTooLong) {
+		return nil, e.errorf("'describe' took longer than %v: it must load no model, use no network and import nothing heavy%s", describeTime, log.tail())
+	} else if err != nil {
+		return nil, err
+	}
+	if code := p.code(); code != 0 {
+		return nil, e.errorf("'describe' failed (%s)%s", p.ending(), log.tail())
+	}
+	data, err := readSmall(file, mostDescription)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, e.errorf("'describe FILE' ended without writing FILE: the description belongs there, and not on standard output%s", log.tail())
+	}
+	if err != nil {
+		return nil, e.errorf("'describe': %w", err)
+	}
+	return data, nil
+}
+
+var errTooLong = errors.New("it takes too long")

@@ -1,0 +1,177 @@
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"ablate/runner/launch"
+)
+
+// markVariable is the environment variable by which processes of an attempt are found, even
+// if they have left their parent and their process group.
+const markVariable = "ABLATE_ATTEMPT"
+
+// newMark returns the mark of an attempt.
+func newMark() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// A command is a process to start.
+type command struct {
+	argv  []string
+	dir   string
+	env   []string
+	log   *log
+	input bool // the process has a standard input, which the caller writes
+}
+
+// A process is a running process of an engine.
+type process struct {
+	cmd   *exec.Cmd
+	kill  []string
+	in    io.WriteCloser
+	done  chan struct{} // closed when the first process has ended
+	ended error
+}
+
+// starts hands commands to one thread, which lives as long as this program: the kernel kills
+// a child when the thread that started it ends.
+var starts = sync.OnceValue(func() chan func() {
+	c := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range c {
+			f()
+		}
+	}()
+	return c
+})
+
+// start starts a process, whose output goes to the log. The caller must call end.
+func (e *Engine) start(c command) (*process, error) {
+	path, err := exec.LookPath(c.argv[0])
+	if err != nil {
+		return nil, e.check()
+	}
+	p := &process{cmd: &exec.Cmd{Path: path, Args: c.argv, Dir: c.dir, Env: c.env}, kill: e.Kill, done: make(chan struct{})}
+	launch.Tie(p.cmd)
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	p.cmd.Stdout, p.cmd.Stderr = w, w
+	if c.input {
+		if p.in, err = p.cmd.StdinPipe(); err != nil {
+			return nil, errors.Join(err, r.Close(), w.Close())
+		}
+	}
+	started := make(chan error)
+	starts() <- func() { started <- p.cmd.Start() }
+	err = <-started
+	w.Close()
+	if err != nil {
+		r.Close()
+		return nil, e.errorf("cannot start %s: %w", c.argv[0], err)
+	}
+	c.log.read(r)
+	go func() {
+		p.ended = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// code returns the exit status of the first process, -1 if a signal ended it.
+func (p *process) code() int { return p.cmd.ProcessState.ExitCode() }
+
+// ending describes how the first process ended.
+func (p *process) ending() string {
+	if s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() {
+		return "killed by " + s.Signal().String()
+	}
+	return fmt.Sprintf("exit status %d", p.code())
+}
+
+// running reports whether the first process has not ended.
+func (p *process) running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// term sends SIGTERM to the first process alone.
+func (p *process) term() {
+	if p.running() {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	}
+}
+
+// end ends all processes of an attempt: it sends SIGTERM, and SIGKILL to those that are left
+// after a grace. It returns how many there were beside the first process.
+func (p *process) end(mark string, grace time.Duration) (others int) {
+	send := func(s syscall.Signal) int {
+		n := 0
+		for _, pid := range Marked(mark) {
+			if pid != p.cmd.Process.Pid {
+				n++
+			}
+			_ = syscall.Kill(pid, s)
+		}
+		_ = syscall.Kill(-p.cmd.Process.Pid, s)
+		return n
+	}
+	if len(p.kill) > 0 {
+		argv := make([]string, len(p.kill))
+		for i, arg := range p.kill {
+			argv[i] = strings.ReplaceAll(arg, "{action}", mark)
+		}
+		_ = exec.Command(argv[0], argv[1:]...).Run() // an attempt that has ended already is an error
+	}
+	gone := func() bool { return !p.running() && len(Marked(mark)) == 0 }
+	if grace > 0 {
+		others = send(syscall.SIGTERM)
+		for end := time.Now().Add(grace); time.Now().Before(end) && !gone(); {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	for first := true; first || !gone(); first = false { // a process may start another one meanwhile
+		others = max(others, send(syscall.SIGKILL))
+		time.Sleep(time.Millisecond)
+	}
+	return others
+}
+
+// Marked returns the processes whose environment has the mark of an attempt. They are known
+// on Linux only.
+func Marked(mark string) []int { return having(markVariable + "=" + mark) }
+
+// having returns the processes whose environment has a setting.
+func having(setting string) (pids []int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is right
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err == nil && strings.Contains("\x00"+string(data), "\x00"+setting+"\x00") {
+			var pid int
+			if _, err := fmt.Sscanf(name, "/proc/%d/", &pid); err == nil && pid != os.Getpid() {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}

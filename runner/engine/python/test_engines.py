@@ -1,0 +1,411 @@
+"""Tests of the engines: each builds attempt folders by hand, as ablate does, and looks at what is in them.
+
+    python -m unittest test_engines            the kit, the template and the verdict engine
+    ABLATE_TORCH=1 python -m unittest …        the diffusers and CLIP engines too, on tiny random models
+"""
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import ablate_engine as kit  # noqa: E402
+
+COLOURS = {"red": (200, 30, 30), "blue": (40, 60, 210), "green": (30, 190, 60)}
+SEEDS = {"init": 11, "order": 12, "noise": 13}
+
+
+class Folder:
+    """One attempt folder."""
+
+    def __init__(self, path, verb, params, **request):
+        self.path = Path(path)
+        for name in ("in", "out", "emit", "state", "work", "tmp"):
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+        self.request = {"protocol": 1, "verb": verb, "action": "a", "attempt": 1, "require": [], "emit": [], "keep": [],
+                        "params": params, "seeds": {}, "inputs": {}, "resources": {}, "save_every_s": 600,
+                        "grace_s": 10, "silence_s": 60, "time_s": 600, **request}
+
+    def rows(self, role, rows, files=None, id="rows"):
+        folder = self.path / "in" / role
+        folder.mkdir()
+        (folder / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        if files:
+            shutil.copytree(files, folder / "files")
+        self.request["inputs"][role] = {"path": f"in/{role}", "id": id, "rows": len(rows)}
+        return self
+
+    def chain(self, role, *folders):
+        """Gives a checkpoint with the ones it is based on, the top first."""
+        for i, folder in enumerate(folders):
+            shutil.copytree(folder, self.path / "in" / (role + ".base" * i))
+        self.request["inputs"][role] = {"path": f"in/{role}", "id": str(folders), "base": None}
+        return self
+
+    def write(self):
+        (self.path / "request.json").write_text(json.dumps(self.request))
+        return self
+
+    def result(self):
+        return json.loads((self.path / "result.json").read_text())
+
+    def out(self, role, name="rows.jsonl"):
+        return [json.loads(x) for x in (self.path / "out" / role / name).read_text().splitlines()]
+
+    def bytes(self, *below):
+        """All files below folders, by path; out/ if none is named. Headers of safetensors are sorted, as ablate does."""
+        found = {}
+        for name in below or ("out",):
+            for f in sorted((self.path / name).rglob("*")):
+                if f.is_file():
+                    found[str(f.relative_to(self.path))] = sorted_header(f.read_bytes()) if f.suffix == ".safetensors" else f.read_bytes()
+        return found
+
+
+def sorted_header(data):
+    n = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + n])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    return json.dumps(header, sort_keys=True).encode() + data[8 + n:]
+
+
+class Case(unittest.TestCase):
+    program = None
+
+    def setUp(self):
+        self.root = Path(tempfile.mkdtemp(prefix="engine-"))
+        self.addCleanup(shutil.rmtree, self.root, ignore_errors=True)
+
+    def folder(self, verb, params, **request):
+        self.count = getattr(self, "count", 0) + 1
+        return Folder(self.root / str(self.count), verb, params, **request)
+
+    def start(self, *argv, program=None, **more):
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.root), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1",
+               "HF_HUB_OFFLINE": "1", "LANG": "C.UTF-8", **more}
+        with open(self.root / "log", "a") as log:
+            return subprocess.Popen([sys.executable, str(HERE / (program or self.program)), *map(str, argv)], env=env,
+                                    stdin=subprocess.PIPE, stdout=log, stderr=log, text=True)
+
+    def run_folder(self, folder, status="ok", **more):
+        folder.write()
+        process = self.start("run", folder.path, **more)
+        process.communicate()
+        result = folder.result()
+        self.assertEqual(result["status"], status, (result, (self.root / "log").read_text()[-3000:]))
+        self.assertEqual(process.returncode, {"ok": 0, "stopped": 75, "refused": 2}.get(status, 1))
+        return folder
+
+    def serve(self, *folders):
+        process = self.start("serve")
+        process.communicate("".join(f"{f.write().path}\n" for f in folders))
+        for folder in folders:
+            self.assertEqual(folder.result()["status"], "ok", folder.result())
+
+    def describe(self):
+        process = self.start("describe", self.root / "describe.json")
+        process.communicate()
+        return json.loads((self.root / "describe.json").read_text())
+
+    def probe(self, verb, **more):
+        return {**self.describe()["probe"][verb], **more}
+
+
+def make_images(folder, n=6, size=8):
+    """Pictures in three colours, and their rows."""
+    folder.mkdir()
+    rows = []
+    for i in range(n):
+        name, colour = list(COLOURS.items())[i % 3]
+        kit.write_png(folder / f"{i}.png", size, size, bytes(colour[j % 3] ^ (j * 7 + i) % 8 for j in range(3 * size * size)))
+        rows.append({"index": i, "file": f"files/{i}.png", "prompt": f"a {name} dog", "score": 0.1 + 0.8 * (i % 2)})
+    return rows
+
+
+PROMPTS = [{"index": 10 + i, "prompt": p, "negative": n, "seed": 100 + i}
+           for i, (p, n) in enumerate([("a red cat", ""), ("a blue dog", "green"), ("a red cat", ""), ("", ""), ("a green cup", "red")])]
+
+
+class Kit(unittest.TestCase):
+    def test_params(self):
+        declared = {"steps": kit.integer(3, "", minimum=1), "lora": {"rank": kit.integer(4, ""),
+                    "alpha": kit.number(4.0, "", unused={"lora.rank": [0]})}}
+        p = kit.Params(declared, {"steps": 5, "lora": {"rank": 0}})
+        self.assertEqual((p.steps, p.lora.rank, p.lora.alpha), (5, 0, None))
+        with self.assertRaisesRegex(kit.Refused, r"lora\.rnak \(did you mean rank\?\)"):
+            kit.Params(declared, {"steps": 5, "lora": {"rnak": 0}})
+        with self.assertRaisesRegex(kit.Refused, "steps is missing"):
+            kit.Params(declared, {"lora": {"rank": 1}})
+
+    def test_png(self):
+        with tempfile.TemporaryDirectory() as folder:
+            pixels = bytes(i * i % 251 for i in range(3 * 5 * 4))
+            kit.write_png(folder + "/a.png", 5, 4, pixels)
+            self.assertEqual(kit.read_png(folder + "/a.png"), (5, 4, pixels))
+            try:
+                from PIL import Image
+            except ImportError:
+                return
+            import random
+            draws = random.Random(1)
+            pixels = bytes(min(255, max(0, int(128 + 60 * draws.gauss(0, 1) + i % 64))) for i in range(3 * 64 * 48))
+            image = Image.frombytes("RGB", (64, 48), pixels)
+            image.resize((61, 47)).save(folder + "/b.png", optimize=True)  # Pillow takes all five filters
+            self.assertEqual(kit.read_png(folder + "/b.png"), (61, 47, image.resize((61, 47)).tobytes()))
+
+    def test_step_seed(self):
+        seeds = {kit.step_seed(7, step) for step in range(10_000)}
+        self.assertEqual(len(seeds), 10_000)
+        self.assertTrue(all(0 < s < 2**31 for s in seeds))
+
+
+class Template(Case):
+    program = "template.py"
+
+    def base(self):
+        return self.run_folder(self.folder("load", self.probe("load"))).path / "out" / "checkpoint"
+
+    def sampling(self, *chain, rows=PROMPTS, **more):
+        return self.folder("sample", self.probe("sample"), **more).chain("checkpoint", *chain).rows("prompts", rows)
+
+    def training(self, *chain, seeds=SEEDS, keep=(), params=None, **more):
+        f = self.folder("train", self.probe("train", **(params or {})), seeds=seeds, keep=list(keep), **more)
+        f.chain("base", *chain)
+        self.pictures(f, "images")
+        return self.pictures(f, "pretraining", 4)
+
+    def pictures(self, folder, role, n=6):
+        images = self.root / f"pictures-{n}"
+        if not images.exists():
+            self.picture_rows = getattr(self, "picture_rows", {})
+            self.picture_rows[n] = make_images(images, n, self.image_size)
+        return folder.rows(role, self.picture_rows[n], images)
+
+    image_size = 8
+
+    def test_describe(self):
+        began = time.time()
+        d = self.describe()
+        took = time.time() - began
+        self.assertEqual(d["protocols"], [1])
+        self.assertEqual(set(d["probe"]), set(d["verbs"]))
+        for verb, v in d["verbs"].items():
+            self.assertGreaterEqual(v["revision"], 1)
+            self.assertEqual(v["params"]["type"], "object", verb)
+        self.assertLess(took, 3)
+
+    def test_sample(self):
+        base = self.base()
+        f = self.run_folder(self.sampling(base, emit=["noise"]))
+        self.assertEqual([r["index"] for r in f.out("images")], [10, 11, 12, 13, 14])
+        pictures = [f.path / "out" / "images" / r["file"] for r in f.out("images")]
+        self.assertEqual(len({p.read_bytes() for p in pictures}), 5)  # the same prompt twice has two seeds
+        again = self.run_folder(self.sampling(base, emit=["noise"]))
+        self.assertEqual(f.bytes("out", "emit"), again.bytes("out", "emit"))
+        self.assertEqual(f.result()["outputs"]["images"]["files"], 6)
+        self.assertEqual(list(f.path.glob("work/*")), [])
+
+    def test_noise_is_of_the_row_alone(self):
+        base = self.base()
+        noise = lambda f: (f.path / "emit" / "noise.safetensors").read_bytes()[-len(PROMPTS[:3]) * self.noise_bytes:]
+        whole = self.run_folder(self.sampling(base, emit=["noise"]))
+        last = self.run_folder(self.sampling(base, rows=PROMPTS[2:], emit=["noise"]))
+        self.assertEqual(noise(whole), noise(last))
+        trained = self.run_folder(self.training(base)).path / "out" / "checkpoint"
+        self.assertEqual(noise(whole), noise(self.run_folder(self.sampling(trained, base, emit=["noise"]))))
+
+    noise_bytes = 4 * 3 * 8 * 8
+
+    def test_train_chains_and_keeps(self):
+        base = self.base()
+        f = self.run_folder(self.training(base, keep=[2]))
+        steps = f.request["params"]["steps"]
+        self.assertEqual([r["step"] for r in f.out("curves")], list(range(1, steps + 1)))
+        self.assertEqual(json.loads((f.path / "out/checkpoint/checkpoint.json").read_text())["base"], str((base,)))
+        self.assertEqual(f.result()["resolved"], f.request["params"])
+        self.assertEqual(f.result()["seeds"], SEEDS)
+        short = self.run_folder(self.training(base, params={"steps": 2}))
+        self.assertEqual({Path(k).name: v for k, v in short.bytes("out/checkpoint").items()},
+                         {Path(k).name: v for k, v in f.bytes("out/steps/2").items()})
+        images = [self.run_folder(self.sampling(*c)).bytes() for c in
+                  ((base,), (f.path / "out/checkpoint", base), (f.path / "out/steps/2", base))]
+        self.assertNotEqual(images[0], images[1])
+        self.assertNotEqual(images[1], images[2])
+
+    def test_streams(self):
+        base = self.base()
+        bytes_of = lambda **s: self.run_folder(self.training(base, seeds={**SEEDS, **s})).bytes("out/checkpoint", "out/curves")
+        straight = bytes_of()
+        self.assertEqual(straight, bytes_of())
+        for stream in SEEDS:
+            self.assertNotEqual(straight, bytes_of(**{stream: 99}), stream)
+
+    def test_resume(self):
+        base = self.base()
+        straight = self.run_folder(self.training(base, keep=[2])).bytes()
+        f = self.training(base, keep=[2])
+        (f.path / "stop").write_text('{"why": "preempted", "grace_s": 10}')  # there from the start: each attempt does a step
+        for step in range(1, 4):
+            self.run_folder(f, "stopped")
+            self.assertEqual(f.result()["step"], step)
+            self.assertEqual([s.name for s in (f.path / "state").glob("step-*")], [f"step-{step}"])
+            (f.path / "result.json").unlink()
+        (f.path / "stop").unlink()
+        shutil.rmtree(f.path / "out")
+        self.run_folder(f)
+        self.assertEqual(f.result()["resumed_from"], 3)
+        self.assertEqual(f.bytes(), straight)
+
+    long = {"steps": 300}
+
+    def test_kill(self):
+        base = self.base()
+        straight = self.run_folder(self.training(base, params=self.long)).bytes()
+        f = self.training(base, params=self.long, save_every_s=0).write()
+        killed = 0
+        for wanted in (self.long["steps"] // 5, self.long["steps"] // 2):
+            process = self.start("run", f.path)
+            while process.poll() is None:
+                lines = (f.path / "progress.jsonl").read_text().splitlines() if (f.path / "progress.jsonl").exists() else []
+                if any(json.loads(x).get("step", 0) >= wanted for x in lines[:-1]):
+                    process.send_signal(signal.SIGKILL)
+                    killed += 1
+                    break
+            process.communicate()
+        self.assertEqual(killed, 2)
+        shutil.rmtree(f.path / "out", ignore_errors=True)
+        self.run_folder(f)
+        self.assertGreaterEqual(f.result()["resumed_from"], self.long["steps"] // 2 - 1)
+        self.assertEqual(f.bytes(), straight)
+
+    def test_serve_equals_run(self):
+        base = self.base()
+        trained = self.run_folder(self.training(base)).path / "out" / "checkpoint"
+        chains = [(base,), (trained, base), (base,)]
+        alone = [self.run_folder(self.sampling(*c)).bytes() for c in chains]
+        folders = [self.sampling(*c) for c in chains]
+        self.serve(*folders)
+        self.assertEqual([f.bytes() for f in folders], alone)
+
+    def test_round_trip(self):
+        base = self.base()
+        f = self.training(base, emit=["samples"], samples=self.probe("sample")).rows("samples", PROMPTS)
+        self.run_folder(f)
+        drawn = self.run_folder(self.sampling(f.path / "out" / "checkpoint", base))
+        self.assertEqual([p.read_bytes() for p in sorted((f.path / "emit/samples").glob("*.png"))],
+                         [p.read_bytes() for p in sorted((drawn.path / "out/images").glob("*.png"))])
+
+    def test_refused(self):
+        f = self.folder("load", self.probe("load", learning_rat=1))
+        self.assertIn("unknown parameter learning_rat", self.run_folder(f, "refused").result()["message"])
+        self.run_folder(self.folder("load", self.probe("load"), require=["time travel"]), "refused")
+        self.run_folder(self.folder("load", self.probe("load", name="/no/such/model")), "refused")
+        self.run_folder(self.folder("distance", {}), "refused")
+        self.run_folder(self.folder("load", self.probe("load"), news={"of": "protocol 1.1"}))
+
+
+class TemplateScores(Case):
+    program = "template.py"
+    roles = "images", "texts"
+
+    def scoring(self, rows=None, verb="score", **params):
+        rows = make_images(self.root / f"pictures-{os.urandom(4).hex()}", 6, 32) if rows is None else rows
+        images = max(self.root.glob("pictures-*"), key=lambda f: f.stat().st_mtime_ns)
+        return self.folder(verb, self.probe(verb, **params)).rows("images", rows, images)
+
+    def test_score(self):
+        f = self.run_folder(self.scoring())
+        columns = self.describe()["verbs"]["score"]["columns"]
+        self.assertEqual([r["index"] for r in f.out("scores")], list(range(6)))
+        for row in f.out("scores"):
+            self.assertEqual(set(row["values"]), set(columns))
+        again = self.scoring()
+        self.serve(again)
+        self.assertEqual(f.bytes(), again.bytes())
+
+    def test_embed(self):
+        images = self.run_folder(self.scoring(verb="embed"))
+        texts = self.run_folder(self.folder("embed", self.probe("embed")).rows("texts", PROMPTS))
+        for f, n in ((images, 6), (texts, 5)):
+            data = (f.path / "out/features/features.safetensors").read_bytes()
+            header = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
+            self.assertEqual(header["features"]["dtype"], "F32")
+            self.assertEqual(header["features"]["shape"][0], n)
+            self.assertEqual(len(f.out("features")), n)
+            self.assertIn("network", f.result()["facts"])
+
+
+class Verdict(Case):
+    program = "verdict_engine.py"
+
+    def test_meta_and_prompt(self):
+        rows = make_images(self.root / "pictures", 6, 32)  # red, blue, green, red, …
+        rows[1]["meta"] = {"include": [{"class": "dog", "count": 1, "color": "blue"}]}
+        rows[2]["meta"] = {"include": [{"class": "dog", "count": 1, "color": "red"}], "tag": "colors"}
+        rows[3]["meta"] = {"include": [{"class": "dog", "count": 2}], "tag": "counting"}
+        rows[4]["meta"] = {"include": [{"class": "dog", "color": "blue"}, {"class": "cat", "color": "red"}]}
+        f = self.folder("score", self.probe("score")).rows("images", rows, self.root / "pictures")
+        self.run_folder(f)
+        self.assertEqual([r["values"]["correct"] for r in f.out("scores")], ["good", "good", "bad", "skip", "bad", "good"])
+        rows[0]["meta"] = {"include": [{"class": "dog", "color": "mauve"}]}
+        f = self.folder("score", self.probe("score")).rows("images", rows, self.root / "pictures")
+        self.assertIn("unknown colour mauve", self.run_folder(f, "failed").result()["message"])
+
+
+class Scorers(Case):
+    """The client of a scorer inside a training, and the bridge for trainers that speak HTTP."""
+
+    program = "template.py"
+
+    def test_client_and_bridge(self):
+        rows = make_images(self.root / "pictures")
+        rows = [{**r, "file": str(self.root / "pictures" / f"{r['index']}.png")} for r in rows]
+        spec = {"command": [sys.executable, str(HERE / "template.py"), "serve"], "params": {"scale": 100.0}, "inputs": {}, "column": "match"}
+        scorer = kit.Scorer(self.root / "scorer", spec)
+        scores = scorer.score(rows)
+        self.assertEqual(len(scores), 6)
+        self.assertTrue(all(0 < s < 1 for s in scores))
+        body = {"prompts": [r["prompt"] for r in rows], "images": [base64.b64encode(Path(r["file"]).read_bytes()).decode() for r in rows]}
+        with urllib.request.urlopen(scorer.bridge(), json.dumps(body).encode()) as answer:
+            self.assertEqual(json.loads(answer.read()), {"scores": scores})
+        with self.assertRaisesRegex(kit.Failed, "refused: parameter scale is missing"):
+            kit.Scorer(self.root / "other", {**spec, "params": {}}).score(rows)
+        scorer.close()
+
+
+class Failures(Case):
+    """What the kit makes of exceptions, and of numbers that are none."""
+
+    cases = {"raise MemoryError()": ("failed", "memory"),
+             "class OutOfMemoryError(RuntimeError): pass\n    raise OutOfMemoryError('x')": ("failed", "memory"),
+             "raise RuntimeError('CUDA error: an illegal memory access')": ("failed", "device"),
+             "raise kit.Failed('hub', 'unavailable')": ("failed", "unavailable"),
+             "import sys; sys.exit(3)": ("failed", "program"),
+             "1 / 0": ("failed", "program"),
+             "task.row('scores', index=1, values={'a': float('nan')})": ("failed", "program"),
+             "task.curve(3, 9, loss=float('inf'))": ("diverged", None),
+             "raise kit.Refused('no')": ("refused", None)}
+
+    def test_statuses(self):
+        for i, (body, (status, kind)) in enumerate(self.cases.items()):
+            program = self.root / f"{i}.py"
+            program.write_text(f"import sys; sys.path.insert(0, {str(HERE)!r})\nimport ablate_engine as kit\n"
+                               f"engine = kit.Engine('bad', '1')\n@engine.verb()\ndef train(task):\n    {body}\nengine.main()\n")
+            self.program = str(program)
+            result = self.run_folder(self.folder("train", {}), status).result()
+            self.assertEqual(result.get("class"), kind, body)
+            self.assertNotIn("Traceback", result["message"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,70 @@
+package engine
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+//go:embed python/*.py
+var python embed.FS
+
+// kit is the file that every engine in Python is written with.
+const kit = "ablate_engine.py"
+
+// templates are the files of engines that Write writes, by name.
+var templates = map[string][]string{
+	"python": {"template.py"},
+}
+
+// Templates returns the names of the engines that Write writes.
+func Templates() []string { return slices.Sorted(maps.Keys(templates)) }
+
+// Write writes an engine of a name and the kit into a folder, and returns the path of its
+// program. A program that is there already stays, and is an error; the kit is written again.
+func Write(dir, name string) (program string, err error) {
+	files, ok := templates[name]
+	if !ok {
+		return "", fmt.Errorf("unknown engine %q; must be one of %s", name, strings.Join(Templates(), ", "))
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return "", err
+	}
+	for i, file := range files {
+		data, err := python.ReadFile("python/" + file)
+		if err != nil {
+			return "", err
+		}
+		path := filepath.Join(dir, strings.Replace(file, "template", "engine", 1))
+		if i == 0 {
+			program = path
+		}
+		switch err := writeNew(path, data); {
+		case errors.Is(err, fs.ErrExist):
+			return "", fmt.Errorf("%s is there already: name another folder", path)
+		case err != nil:
+			return "", err
+		}
+	}
+	data, err := python.ReadFile("python/" + kit)
+	if err != nil {
+		return "", err
+	}
+	return program, os.WriteFile(filepath.Join(dir, kit), data, 0o666)
+}
+
+// writeNew writes a file that must not exist.
+func writeNew(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}
