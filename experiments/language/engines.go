@@ -30,6 +30,12 @@ func (r *reader) engines(s *Study, list []field, o Options) {
 		r.extend(nil, false)
 		return
 	}
+	before := len(r.m.list)
+	defer func() {
+		if s.Engines == nil && len(r.m.list) == before {
+			r.m.add(r.place(all), "engines", "it is empty", "leave it out, or declare an engine")
+		}
+	}()
 	for _, f := range r.fields(all, "engines", `named engines, as in diffusers: {command: ["engines/diffusers"], source: ["engines"]}`) {
 		before := len(r.m.list)
 		e := r.engine(f)

@@ -298,6 +298,8 @@ func TestDeclarations(t *testing.T) {
 		{"no engines for an axis", "arms: a: sweep: {\"finetune.params.x\": [1], \"finetune.engine\": [\"a\"]}", "study.cue:7:18: arms.a.sweep.\"finetune.params.x\": only a study with engines has it, and this one declares none (write engines: NAME: {command: [\"engines/NAME\"], source: [\"engines/NAME\"]})\nstudy.cue:7:44: arms.a.sweep.\"finetune.engine\": only a study with engines has it, and this one declares none (write engines: NAME: {command: [\"engines/NAME\"], source: [\"engines/NAME\"]})", none},
 		{"halving", declared + paper + `halving: {by: "proxy", at: [100], keep: 0.5}`, `study.cue:17:10: halving: an engine loads the model, and only trainings of this program can be stopped at a number of steps and go on later (leave halving out)`, describing()},
 		{"prompts of another form", declared + strings.Replace(paper, "train.txt", "train.csv", 1), `study.cue:10:19: base.prompts.train: "train.csv" is not a file of prompts (its name ends in .txt, .jsonl, .tsv)`, describing()},
+		{"empty", `engines: {}`, `study.cue:7:10: engines: it is empty (leave it out, or declare an engine)`, describing()},
+		{"no struct", `engines: 3`, `study.cue:7:10: engines: 3 is not a struct; must be named engines, as in diffusers: {command: ["engines/diffusers"], source: ["engines"]}`, describing()},
 		{"cannot describe", `engines: a: {command: ["x"], source: ["x"]}`, `study.cue:7:10: engines.a: engines cannot be asked here what they can do (vet, plan and run ask them)`, none},
 		{"does not describe", `engines: a: {command: ["./x"], source: ["x"]}`, `study.cue:7:10: engines.a: no such file: ./x`, describing()},
 		{"incomplete", `engines: a: {}`, "study.cue:7:10: engines.a: has no command (write command: [\"engines/python\", \"engines/diffusers.py\"])\nstudy.cue:7:10: engines.a: has no source (write source: [\"engines/*.py\"]: the files that the program is made of)", describing()},
@@ -598,5 +600,31 @@ func TestEngineSchema(t *testing.T) {
 	golden(t, "testdata/engine.txt", strings.Join(lines, "\n")+"\n")
 	if _, err := s.EngineSchema("difusers"); err == nil || !strings.Contains(err.Error(), "did you mean diffusers?") {
 		t.Errorf("an unknown engine: %v", err)
+	}
+}
+
+// TestMachineMistakes pins messages about engines in the file of the site.
+func TestMachineMistakes(t *testing.T) {
+	root := module(t, map[string]string{"s/study.cue": head + "seeds: [1]\n}\n", "machine.cue": `resources: draw: grace: "1m"
+engines: {
+	clip: {comand: ["x"], env: A: 3, resources: {score: {gpus: 1, grace: "soon"}, drain: {}}}
+	"B": kill: []
+}
+`})
+	_, err := language.Load(filepath.Join(root, "s"), describing())
+	want := []string{
+		`machine.cue:1:25: resources.draw.grace: resources have no such field (allowed: cpus, gpus, memory, gpuMemory, time)`,
+		`machine.cue:3:9: engines.clip.comand: engines have no such field here (did you mean command?)`,
+		`machine.cue:3:32: engines.clip.env.A: 3 is not a string`,
+		`machine.cue:3:71: engines.clip.resources.score.grace: "soon" is not valid (must be a time such as "3m")`,
+		`machine.cue:3:80: engines.clip.resources.drain: engines have no such verb (did you mean train?)`,
+		`machine.cue:4:2: engines.B: "B" is not a valid name of an engine (a name has lower-case letters, digits and -, and begins with a letter)`,
+		`machine.cue:4:13: engines.B.kill: it is empty (write kill: ["docker", "kill", "{action}"])`,
+	}
+	if err == nil {
+		t.Fatal("no mistakes")
+	}
+	if d := cmp.Diff(strings.Join(want, "\n"), strings.ReplaceAll(err.Error(), root+string(filepath.Separator), "")); d != "" {
+		t.Errorf("mismatch (-want +got):\n%s", d)
 	}
 }

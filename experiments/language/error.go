@@ -81,7 +81,12 @@ func (m *mistakes) err() error {
 	slices.SortStableFunc(list, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return &Errors{List: slices.CompactFunc(list, func(a, b *Error) bool { return *a == *b })}
+	seen := map[Error]bool{}
+	return &Errors{List: slices.DeleteFunc(list, func(e *Error) bool {
+		again := seen[*e]
+		seen[*e] = true
+		return again
+	})}
 }
 
 // Nearest returns the candidate that name is most likely a misspelling of, or "" where none is

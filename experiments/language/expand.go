@@ -336,7 +336,7 @@ func (x *expansion) points(a *arm, base partial, chain []*arm, axes []axis, filt
 	index := make([]int, len(axes))
 	var choosing []int
 	for i, ax := range axes {
-		if slices.ContainsFunc(ax.leaves, func(l *leaf) bool { return l.Unit == "engine" || l.Unit == "column" }) {
+		if slices.ContainsFunc(ax.leaves, func(l *leaf) bool { return l.engine && l.Unit != "path" }) {
 			choosing = append(choosing, i)
 		}
 	}

@@ -88,7 +88,7 @@ type leaf struct {
 	place      int    // index of its path in layout; -1 where it is only recorded
 	record     int    // index of its path among those that are only recorded; -1 where it is not
 	required   bool   // a trial that has its group must have it
-	engine     bool   // a field that only studies with engines have
+	engine     bool   // a scalar of the schema that only studies with engines have
 	slot       *slot  // where it is a parameter of engines; there is then no constraint
 }
 

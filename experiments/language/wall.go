@@ -2,6 +2,8 @@ package language
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -41,7 +43,8 @@ func scorer(c Content, group string) string {
 
 // walls adds a mistake for each gold that is a reward of an arm, too.
 func (x *expansion) walls() {
-	for scorer, e := range x.wall.golds {
+	for _, scorer := range slices.Sorted(maps.Keys(x.wall.golds)) {
+		e := x.wall.golds[scorer]
 		if x.wall.rewards[scorer] {
 			engine, column := part(scorer, ".engine"), part(scorer, ".column")
 			x.m.add(e.at, e.path, fmt.Sprintf("%s's %s is the reward too, and a scorer that trains is no gold", engine, column), "mark the arm control: true")
