@@ -342,6 +342,7 @@ func TestSweptEngine(t *testing.T) {
 	a: {set: finetune: params: learning_rate: 1e-3, sweep: "finetune.engine": ["diffusers", "other"]}
 	b: {sweep: {"finetune.engine": ["diffusers", "other"], "finetune.params.steps": [7, 8]}, where: finetune: {engine: string, params: steps: <8}}
 	c: zip: {"finetune.engine": ["diffusers", "other"], "finetune.params.learning_rate": [1, 2]}
+	d: {sweep: "finetune.engine": ["diffusers", "other"], where: finetune: params: learning_rate: <0.1} // by its default
 }`)
 	var got []string
 	for _, v := range s.Views {
@@ -354,11 +355,12 @@ func TestSweptEngine(t *testing.T) {
 		`b[finetune.engine=other,finetune.params.steps=7]: learning_rate 0.5; steps 7; workers true`,
 		`c[finetune.engine=diffusers,finetune.params.learning_rate=1]: beta 0.5; learning_rate 1; lora.alpha 16; lora.rank 8; method "reward-weighted"; steps 2000`,
 		`c[finetune.engine=other,finetune.params.learning_rate=2]: learning_rate 2; steps 50.5; workers true`,
+		`d[finetune.engine=diffusers]: beta 0.5; learning_rate 0.0001; lora.alpha 16; lora.rank 8; method "reward-weighted"; steps 2000`,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("mismatch (-want +got):\n%s", d)
 	}
-	if len(s.Excluded) != 2 || s.Excluded[1].String() != "b[finetune.engine=other,finetune.params.steps=8]" {
+	if len(s.Excluded) != 3 || s.Excluded[1].String() != "b[finetune.engine=other,finetune.params.steps=8]" {
 		t.Errorf("excluded %v", s.Excluded)
 	}
 }
@@ -626,5 +628,50 @@ engines: {
 	}
 	if d := cmp.Diff(strings.Join(want, "\n"), strings.ReplaceAll(err.Error(), root+string(filepath.Separator), "")); d != "" {
 		t.Errorf("mismatch (-want +got):\n%s", d)
+	}
+}
+
+// TestWholeStudy: a study of published engines, as a researcher writes it.
+func TestWholeStudy(t *testing.T) {
+	s, err := language.Load(study(t, `
+	seeds: [1, 2, 3]
+	engines: {
+		diffusers: {command: ["engines/python", "engines/diffusers.py"], source: ["engines/*.py", "requirements.txt"]}
+		geneval: {command: ["engines/geneval/run"], source: ["engines/geneval"], identity: environment: "key"}
+		clip: {command: ["engines/python", "engines/clip.py"], source: ["engines/*.py", "requirements.txt"]}
+		flowfactory: {command: ["engines/flowfactory"], source: ["engines/flowfactory"], sandbox: "declared", network: ["load"],
+			container: "ghcr.io/x/flow-factory@sha256:0123456789012345678901234567890123456789012345678901234567890123"}
+	}
+	resources: diffusers: {sample: gpus: 1, train: {gpus: 4, memory: "70GiB", time: "6h", grace: "3m"}}
+	base: {
+		model: program: {engine: "diffusers", params: name: "stable-diffusion-v1-5"}
+		prompts: {train: "prompts/compbench-train.txt", evaluate: "prompts/geneval.jsonl"}
+		sampler: params: {steps: 30, guidance: 7.5}
+		feedback: {labelled: 0, unlabelled: 20_000}
+		reward: program: {engine: "clip", column: "pickscore"}
+		finetune: {engine: "diffusers", pretraining: "data/aesthetic", params: {method: "reward-weighted", beta: 0.5, steps: 2000, lora: rank: 16}}
+		evaluate: {images: 2212, gold: {engine: "geneval", column: "correct"}, features: {engine: "clip", params: network: "inception-v3"}, reference: "data/coco-val"}
+	}
+	arms: {
+		"pretrained": set: finetune: method: "none"
+		"rate": sweep: "finetune.params.learning_rate": [1e-5, 3e-5, 1e-4]
+		"no pretraining data": set: finetune: params: beta: 0
+		"Flow-Factory NFT": set: finetune: {engine: "flowfactory", params: {trainer: "nft", epochs: 100}}
+	}`), describing())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := s.Engines; len(s.Views) != 18 || e[1].Identity.Environment != "key" || e[3].Sandbox != "declared" || e[3].Network[0] != "load" || !strings.HasPrefix(e[3].Container, "ghcr.io/x") {
+		t.Errorf("%d views of %+v", len(s.Views), s.Engines)
+	}
+	var needs []string
+	for _, r := range s.EngineResources {
+		needs = append(needs, fmt.Sprintf("%s %s %d %s %s %s", r.Engine, r.Verb, *r.GPUs, r.Memory, r.Time, r.Grace))
+	}
+	if d := cmp.Diff([]string{"diffusers sample 1   ", "diffusers train 4 70GiB 6h 3m"}, needs); d != "" {
+		t.Errorf("needs (-want +got):\n%s", d)
+	}
+	if s.Confounded != nil {
+		t.Errorf("confounded: %v", s.Confounded)
 	}
 }
