@@ -342,7 +342,7 @@ func (x *expansion) points(a *arm, base partial, chain []*arm, axes []axis, filt
 	}
 	templates := map[string]*template{}
 	var chosen []byte
-	named := func() *template {
+	current := func() *template {
 		chosen = chosen[:0]
 		for _, i := range choosing {
 			chosen = binary.LittleEndian.AppendUint32(chosen, uint32(index[i]))
@@ -370,7 +370,7 @@ func (x *expansion) points(a *arm, base partial, chain []*arm, axes []axis, filt
 			}
 		}
 	}
-	t := named()
+	t := current()
 	x.kept = map[string]bool{}
 	out = make([]Point, 0, size)
 	seen := make(map[string]bool, size)
@@ -379,7 +379,7 @@ func (x *expansion) points(a *arm, base partial, chain []*arm, axes []axis, filt
 	for {
 		x.alive()
 		if len(choosing) > 0 {
-			t = named()
+			t = current()
 		}
 		raw := t.raw
 		for i := range axes {

@@ -45,7 +45,7 @@ func slotOf(path string) *slot {
 	return nil
 }
 
-// verb returns an engine's verb for a slot, or nil.
+// of returns an engine's verb for a slot, or nil.
 func (s *slot) of(p *Program) *Verb {
 	if p == nil {
 		return nil
@@ -233,6 +233,7 @@ func (g *grammar) extend(engines []Engine, declared bool) {
 	}
 }
 
+// at returns the index of a path, -1 where there is none.
 func at(index map[string]int, path string) int {
 	if i, ok := index[path]; ok {
 		return i
