@@ -45,7 +45,7 @@ func (r *reader) engines(s *Study, list []field, o Options) {
 			r.m.add(r.named(f.value), e.Where.Path, "engines cannot be asked here what they can do", "vet, plan and run ask them")
 		default:
 			r.alive()
-			p, err := o.Describe(e)
+			p, err := o.Describe(s, e)
 			r.alive()
 			if err != nil {
 				r.m.add(r.named(f.value), e.Where.Path, err.Error(), "")

@@ -67,7 +67,7 @@ var programs = map[string]*language.Program{
 
 // describing are options with which every engine describes itself as in programs.
 func describing(set ...string) language.Options {
-	return language.Options{Set: set, Describe: func(e language.Engine) (*language.Program, error) {
+	return language.Options{Set: set, Describe: func(_ *language.Study, e language.Engine) (*language.Program, error) {
 		if p, ok := programs[e.Name]; ok {
 			return p, nil
 		}
@@ -458,7 +458,7 @@ func TestDescribeOnce(t *testing.T) {
 	alive := 0
 	_, err := language.Load(study(t, "seeds: [1]\n"+declared+"base: finetune: betta: 1"), language.Options{
 		Alive: func() { alive++ },
-		Describe: func(e language.Engine) (*language.Program, error) {
+		Describe: func(_ *language.Study, e language.Engine) (*language.Program, error) {
 			asked = append(asked, e.Name)
 			before := alive
 			return programs[e.Name], map[bool]error{true: errors.New("nobody is alive")}[before == 0]

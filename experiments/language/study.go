@@ -30,9 +30,9 @@ type Options struct {
 	Stages []string
 
 	// Describe asks an engine what it can do. It is called once for each engine that the study
-	// declares, before the base is read; its error is a mistake of the study at the engine's
-	// place. If it is nil, a study with engines is refused.
-	Describe func(Engine) (*Program, error)
+	// declares, before the base is read, with the study's Root and MachineEngines; its error is
+	// a mistake of the study at the engine's place. If it is nil, a study with engines is refused.
+	Describe func(s *Study, e Engine) (*Program, error)
 
 	// Alive, if not nil, is called after every step of the work.
 	Alive func()

@@ -118,7 +118,7 @@ func scored(net pipeline.Network, n int) Source {
 // constants returns the methods with constants that suit a tiny network.
 func constants() map[string]Method {
 	return map[string]Method{
-		"reward-weighted": rewardWeighted{}, "softmax-weighted": softmaxWeighted{Tau: .2}, "filtered": filtered{By: "threshold", Threshold: .5},
+		"reward-weighted": rewardWeighted{}, "softmax-weighted": softmaxWeighted{Tau: .2}, "filtered": filtered{Filter: Filter{By: "threshold", Threshold: .5}},
 		"dpo": dpo{Beta: 5}, "kto": kto{Beta: 5, Desirable: 1, Undesirable: 1, Positive: .5},
 		"awm": awm{Weighting: "ghuber", Power: .25, Clip: 1, Average: 1}, "nft": nft{Beta: 1, Signal: "score"}, "crd": crd{Beta: 1, Group: 2},
 		"ddpo": ddpo{Clip: .2, Updates: 4}, "dpok": dpok{Clip: .2, Weight: 10, Velocity: 1e-3, Updates: 3}, "grpo": grpo{Clip: .2, Group: 8, KL: 1e-3, Updates: 2},

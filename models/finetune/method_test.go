@@ -421,7 +421,7 @@ func TestGroupsShareTheirTime(t *testing.T) {
 func TestFiltered(t *testing.T) {
 	net := tiny()
 	s := scored(net, 40)
-	plan := prepare(t, filtered{By: "fraction", Fraction: .25}, s, 100)
+	plan := prepare(t, filtered{Filter: Filter{By: "fraction", Fraction: .25}}, s, 100)
 	seen := map[int]bool{}
 	for _, i := range plan.Draw(rand.New(rand.NewPCG(1, 2))) {
 		seen[i] = true
@@ -436,7 +436,7 @@ func TestFiltered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (filtered{By: "threshold", Threshold: 1}).Prepare(p, 4); !errors.Is(err, ErrNothing) {
+	if _, err := (filtered{Filter: Filter{By: "threshold", Threshold: 1}}).Prepare(p, 4); !errors.Is(err, ErrNothing) {
 		t.Errorf("nothing is kept: %v", err)
 	}
 }
@@ -631,7 +631,7 @@ func TestRefuses(t *testing.T) {
 		`unknown anchor "velocity" of nft`:                        func(j *Job) { j.Method, j.Anchor = Choice{constants()["nft"]}, AnchorVelocity },
 		`unknown anchor "kl" of draft`:                            func(j *Job) { j.Method, j.Anchor = Choice{constants()["draft"]}, AnchorKL },
 		`unknown schedule "step"`:                                 func(j *Job) { j.Schedule = "step" },
-		`unknown filtered.by "rank"`:                              func(j *Job) { j.Method = Choice{filtered{By: "rank"}} },
+		`unknown filtered.by "rank"`:                              func(j *Job) { j.Method = Choice{filtered{Filter: Filter{By: "rank"}}} },
 		"images of source 0 have 4 values each":                   func(j *Job) { j.Sources[0].Images = j.Sources[0].Images[:4*32] },
 		"refl needs at least 2 steps of the sampler, which has 1": func(j *Job) { j.Method, j.Sampler.Steps = Choice{constants()["refl"]}, 1 },
 		"has 96 transitions, and a batch takes 97":                func(j *Job) { j.Method, j.Batch = Choice{constants()["ddpo"]}, 97 },

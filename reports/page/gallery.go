@@ -285,10 +285,9 @@ func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galler
 	return t, nil
 }
 
-// kind returns the format of pictures: png for generated ones, jpeg for photographs of
-// imported runs.
+// kind returns the format of pictures: png for those of the shapes world, jpeg for others.
 func (r Report) kind() string {
-	if r.Imported {
+	if r.Imported || r.Photographs {
 		return "jpeg"
 	}
 	return "png"

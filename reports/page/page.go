@@ -38,7 +38,10 @@ type Report struct {
 	Methods    []string           // paragraphs on methods
 	Against    *compare.Diff      // comparison with another study or with earlier results; may be nil
 	Provenance Provenance
-	Imported   bool // the runs are imported: they have no parameters and failures, and their pictures no verdicts
+	// Photographs says that pictures are of any size and content, as engines draw them.
+	Photographs bool
+
+	Imported bool // the runs are imported: they have no parameters and failures, and their pictures no verdicts
 }
 
 // Parameters are the parameters of a row's trials.

@@ -212,6 +212,9 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 					return p.Unavailable(name, err)
 				}
 			}
+			if err := p.SaveEngines(ctx); err != nil {
+				return err
+			}
 			if err := p.AddRoots(class, todo, found); err != nil {
 				log.Warn().Err(err).Msg("what the study needs cannot be recorded for 'ablate gc'")
 			}

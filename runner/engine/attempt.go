@@ -48,9 +48,10 @@ type Task struct {
 // A TaskInput is an input of a task.
 type TaskInput struct {
 	ID    string
-	Files string // folder of the artifact, which the program sees as in/ROLE, or as in/ROLE/files where there are rows; may be empty then
-	Rows  []Row  // nil where the role has none
-	Base  string // role of the checkpoint that it is based on
+	Files string            // folder of the artifact, which the program sees as in/ROLE, or as in/ROLE/files where there are rows; may be empty then
+	Parts map[string]string // folders that the program sees as in/ROLE/files/NAME, in the place of Files
+	Rows  []Row             // nil where the role has none
+	Base  string            // role of the checkpoint that it is based on
 }
 
 // A TaskError is the failure of an attempt.
@@ -176,6 +177,16 @@ func (in TaskInput) layOut(path string) error {
 	}
 	if in.Files != "" {
 		if err := os.Symlink(in.Files, filepath.Join(path, filesName)); err != nil {
+			return err
+		}
+	}
+	if in.Parts != nil {
+		if err := os.Mkdir(filepath.Join(path, filesName), 0o777); err != nil {
+			return err
+		}
+	}
+	for name, folder := range in.Parts {
+		if err := os.Symlink(folder, filepath.Join(path, filesName, name)); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"ablate/experiments/language"
 )
 
 // Protocol is the version of the protocol.
@@ -55,6 +57,31 @@ type Engine struct {
 	Source  []string          // globs of the files that the program is made of
 	Env     map[string]string // further environment variables
 	Kill    []string          // command that ends an attempt in a container; {action} in it is replaced by the mark of the attempt
+}
+
+// Of returns an engine of a study as it runs here: by its declaration, and by what the
+// machine.cue of the site says.
+func Of(s *language.Study, declared language.Engine) *Engine {
+	e := &Engine{Name: declared.Name, Root: s.Root, Command: declared.Command, Source: declared.Source}
+	for _, m := range s.MachineEngines {
+		if m.Name != declared.Name {
+			continue
+		}
+		if m.Command != nil {
+			e.Command = m.Command
+		}
+		e.Env, e.Kill = m.Env, m.Kill
+	}
+	return e
+}
+
+// Cache returns the folder in which descriptions are cached; empty if this machine has none.
+func Cache() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "ablate", "engines")
 }
 
 // argv returns the command with arguments added. The program and arguments that name an

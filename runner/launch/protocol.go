@@ -29,6 +29,7 @@ type Task struct {
 	// Save seconds and when it is asked to stop, and from which it continues. Empty: it saves
 	// nothing.
 	State string  `json:"state,omitempty"`
+	Store string  `json:"store,omitempty"` // folder of the store, for stages that engines compute
 	Save  float64 `json:"save,omitempty"`
 }
 

@@ -23,14 +23,69 @@ type Graph struct {
 	Actions []*Action
 	Chains  map[language.ID]Chain // chains by the id of a trial
 
-	names  index
-	specs  map[specKey]*Spec                // while actions are added
-	reads  map[string][]string              // lists of names of inputs, each once; while actions are added
-	heads  map[headKey]Chain                // beginnings of chains; while actions are added
-	space  []Action                         // for the next actions: a million of them one by one would take a tenth more memory
-	slots  []*Action                        // the same for their inputs
-	dir    string                           // folder of the study; the path of a checkpoint is relative to it
-	digest func(dir string) (string, error) // returns the digest of a checkpoint folder
+	names index
+	specs map[specKey]*Spec   // while actions are added
+	reads map[string][]string // lists of names of inputs, each once; while actions are added
+	heads map[headKey]Chain   // beginnings of chains; while actions are added
+	space []Action            // for the next actions: a million of them one by one would take a tenth more memory
+	slots []*Action           // the same for their inputs
+	dir   string              // folder of the study; the paths of its files are relative to it
+	base  language.Content    // of the base trial
+	out   Outside             // what lies outside of the study
+}
+
+// Outside returns what a graph depends on beside the study. A function that a study does not
+// need may be nil.
+type Outside struct {
+	Checkpoint func(dir string) (digest string, err error)        // of a checkpoint folder that a trial adopts
+	Prompts    func(path string) (digest string, err error)       // of a file of prompts
+	Folder     func(dir string) (digest string, n int, err error) // of a folder of pictures, and their number
+	Engine     func(name, verb string) (Called, error)
+}
+
+// Called is a verb of an engine that trials call.
+type Called struct {
+	stage.Call          // without parameters
+	Keeps      bool     // it writes checkpoints on its way
+	Verdict    []string // columns that are verdicts
+}
+
+// cached returns the functions with their results kept.
+func (o Outside) cached() Outside {
+	type folder struct {
+		digest string
+		n      int
+	}
+	checkpoint, prompts, pictures, engine := map[string]string{}, map[string]string{}, map[string]folder{}, map[[2]string]Called{}
+	return Outside{
+		Checkpoint: func(dir string) (string, error) {
+			return memo(checkpoint, dir, func() (string, error) { return o.Checkpoint(dir) })
+		},
+		Prompts: func(path string) (string, error) {
+			return memo(prompts, path, func() (string, error) { return o.Prompts(path) })
+		},
+		Folder: func(dir string) (string, int, error) {
+			f, err := memo(pictures, dir, func() (folder, error) {
+				digest, n, err := o.Folder(dir)
+				return folder{digest, n}, err
+			})
+			return f.digest, f.n, err
+		},
+		Engine: func(name, verb string) (Called, error) {
+			return memo(engine, [2]string{name, verb}, func() (Called, error) { return o.Engine(name, verb) })
+		},
+	}
+}
+
+func memo[K comparable, V any](known map[K]V, k K, ask func() (V, error)) (V, error) {
+	if v, ok := known[k]; ok {
+		return v, nil
+	}
+	v, err := ask()
+	if err == nil {
+		known[k] = v
+	}
+	return v, err
 }
 
 // specKey identifies a Spec within a graph. It is cheaper than the hash.
@@ -63,21 +118,11 @@ func (g *Graph) spec(kind stage.Kind, p stage.Params, inputs []Input) *Spec {
 	return s
 }
 
-// NewGraph returns the graph of the given views of a study. digest returns the digest of
-// a checkpoint folder that a trial adopts.
-func NewGraph(s *language.Study, views []language.View, digest func(dir string) (string, error)) (*Graph, error) {
-	g := &Graph{Chains: make(map[language.ID]Chain, len(views)), dir: s.Dir}
+// NewGraph returns the graph of the given views of a study.
+func NewGraph(s *language.Study, views []language.View, o Outside) (*Graph, error) {
+	g := &Graph{Chains: make(map[language.ID]Chain, len(views)), dir: s.Dir, base: s.Base, out: o.cached()}
 	g.open()
 	defer g.close()
-	digests := map[string]string{}
-	g.digest = func(dir string) (d string, err error) {
-		if d, ok := digests[dir]; ok {
-			return d, nil
-		}
-		d, err = digest(dir)
-		digests[dir] = d
-		return d, err
-	}
 	bases := map[language.Seed]Chain{}
 	for _, v := range views {
 		id := v.Trial.ID()

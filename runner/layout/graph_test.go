@@ -137,7 +137,7 @@ func TestAlone(t *testing.T) {
 	s := example.Study(t, "seeds: [1, {pretraining: 1, feedback: 2}, {pretraining: 2, feedback: 1}]\narms: {\n\"base\": set: {}\n"+
 		"\"oracle\": set: reward: loss: \"oracle\"\n\"none\": set: reward: loss: \"none\"\n\"plain\": set: finetune: method: \"none\"\n"+arms.String()+"\n}")
 	digest := func(string) (string, error) { return "", nil }
-	whole, err := NewGraph(s, s.Views, digest)
+	whole, err := NewGraph(s, s.Views, Outside{Checkpoint: digest})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestAlone(t *testing.T) {
 		checkInputs(t, a)
 	}
 	for _, v := range s.Views {
-		alone, err := NewGraph(s, []language.View{v}, digest)
+		alone, err := NewGraph(s, []language.View{v}, Outside{Checkpoint: digest})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func checkInputs(t *testing.T, a *Action) {
 func graph(t *testing.T, arms string) (*language.Study, *Graph) {
 	t.Helper()
 	s := example.Study(t, "seeds: [1, 2]\narms: {\n"+arms+"\n}")
-	g, err := NewGraph(s, s.Views, func(string) (string, error) { return "digest", nil })
+	g, err := NewGraph(s, s.Views, Outside{Checkpoint: func(string) (string, error) { return "digest", nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +315,7 @@ func TestTurns(t *testing.T) {
 // alone.
 func TestOneSeed(t *testing.T) {
 	s := example.Study(t, "seeds: [{pretraining: 1, feedback: 1}, {pretraining: 1, feedback: 2}]\narms: plain: set: {}")
-	g, err := NewGraph(s, s.Views, nil)
+	g, err := NewGraph(s, s.Views, Outside{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +333,7 @@ func TestOneSeed(t *testing.T) {
 func TestAdopted(t *testing.T) {
 	s := example.Study(t, "seeds: [1]\nbase: model: checkpoint: path: \"one\"\narms: {a: set: {}, b: set: model: checkpoint: path: \"two\", c: set: finetune: clip: 2}")
 	asked := map[string]int{}
-	g, err := NewGraph(s, s.Views, func(dir string) (string, error) { asked[dir]++; return "same", nil })
+	g, err := NewGraph(s, s.Views, Outside{Checkpoint: func(dir string) (string, error) { asked[dir]++; return "same", nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +355,7 @@ func TestAdopted(t *testing.T) {
 		t.Errorf("digests of %v", asked)
 	}
 	gone := errors.New("no such folder")
-	if _, err := NewGraph(s, s.Views, func(string) (string, error) { return "", gone }); !errors.Is(err, gone) || !strings.HasPrefix(err.Error(), "a@1: ") {
+	if _, err := NewGraph(s, s.Views, Outside{Checkpoint: func(string) (string, error) { return "", gone }}); !errors.Is(err, gone) || !strings.HasPrefix(err.Error(), "a@1: ") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -425,7 +425,7 @@ func TestHead(t *testing.T) {
 "oracle": set: reward: loss: "oracle"
 "best": set: evaluate: bestOf: 2`)
 	for _, v := range s.Views {
-		alone, err := NewGraph(s, []language.View{v}, nil)
+		alone, err := NewGraph(s, []language.View{v}, Outside{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -483,7 +483,7 @@ arms: {
 halving: {by: "proxy", at: [100, 200], keep: 0.5}`)
 	lay := func(views []language.View) *Graph {
 		t.Helper()
-		g, err := NewGraph(s, views, nil)
+		g, err := NewGraph(s, views, Outside{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,6 +40,9 @@ func scorer(t language.Trial) string {
 // same seed up to its reward, which is the proxy of every trial. A trial that is cut at a
 // rung has nothing that would measure it with the gold.
 func (g *Graph) chain(v language.View, base Chain) (Chain, error) {
+	if v.Trial.Content.Name(programEngine) != "" {
+		return g.program(v)
+	}
 	c, err := g.head(v)
 	if err != nil {
 		return nil, err
@@ -111,14 +114,20 @@ func (g *Graph) model(t language.Trial) (*Action, error) {
 		p, err := fill[stage.PretrainParams](t)
 		return g.add(stage.Pretrain, p), err
 	}
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(g.dir, path)
-	}
-	digest, err := g.digest(path)
+	path = g.path(path)
+	digest, err := g.out.Checkpoint(path)
 	if err != nil {
 		return nil, err
 	}
 	return g.add(stage.Adopt, stage.AdoptParams{Path: path, Digest: digest}), nil
+}
+
+// path returns the absolute path of a file that the study names.
+func (g *Graph) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(g.dir, name)
 }
 
 // embedder returns the action whose artifact has the embedder of a trial: the one that

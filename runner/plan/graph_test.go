@@ -27,7 +27,7 @@ type ran struct {
 func lay(t *testing.T, body string) (*layout.Graph, []language.View) {
 	t.Helper()
 	s := example.Study(t, body)
-	g, err := layout.NewGraph(s, s.Views, nil)
+	g, err := layout.NewGraph(s, s.Views, layout.Outside{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func TestNeeds(t *testing.T) {
 // counts.
 func TestFileNeeds(t *testing.T) {
 	s := example.Study(t, "seeds: [1]\narms: plain: set: {}")
-	g, err := layout.NewGraph(s, s.Views, nil)
+	g, err := layout.NewGraph(s, s.Views, layout.Outside{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ package project
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
 	"ablate/runner/phrase"
-	"ablate/runner/stage"
 	"ablate/runner/store"
 )
 
@@ -76,13 +74,7 @@ func (p Project) LayOut(ctx context.Context, views []language.View) (Project, er
 		defer debug.SetGCPercent(debug.SetGCPercent(rarePercent))
 	}
 	var err error
-	p.Graph, err = layout.NewGraph(p.Study, views, func(dir string) (string, error) {
-		d, err := stage.DigestCheckpoint(ctx, dir)
-		if err != nil {
-			return "", fmt.Errorf("model.checkpoint.path: %w", err)
-		}
-		return d, nil
-	})
+	p.Graph, err = layout.NewGraph(p.Study, views, p.outside(ctx))
 	return p, err
 }
 

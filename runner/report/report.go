@@ -29,7 +29,7 @@ func New(ctx context.Context, r *result.Result) page.Report {
 		Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Samples: r.Tables.Samples, Curves: r.Tables.Curves,
 		Trials: r.Tables.Trials, Reliability: r.Tables.Reliability, ProbeImages: r.Project.Study.Base.Whole("finetune.probeImages"),
 		Methods: methods(r), Failures: failures(r), Provenance: provenance(r), Parameters: parameters(r), Image: pictures(ctx, r),
-		Exchanges: r.Images.Exchanges(r.Ablation),
+		Exchanges: r.Images.Exchanges(r.Ablation), Photographs: len(s.Engines) > 0,
 	}
 	for _, seed := range s.Seeds {
 		rep.Seeds = append(rep.Seeds, seed.String())
@@ -69,10 +69,14 @@ func pictures(ctx context.Context, r *result.Result) func(trial, set string, ind
 		chains[id.String()] = c
 	}
 	type key struct{ trial, set string }
-	read := map[key][]uint8{}
+	type files struct {
+		dir      string
+		pictures []stage.Picture
+	}
+	read, drawn := map[key][]uint8{}, map[key]files{}
 	return func(trial, set string, index int) (image.Image, error) {
 		k := key{trial, set}
-		if _, ok := read[k]; !ok {
+		if read[k] == nil && drawn[k].pictures == nil {
 			role := layout.AlignmentImages
 			if set == result.Fidelity {
 				role = layout.FidelityImages
@@ -81,11 +85,25 @@ func pictures(ctx context.Context, r *result.Result) func(trial, set string, ind
 			if err != nil || dir == "" {
 				return nil, err
 			}
-			set, err := stage.Only(stage.ReadImages(dir))
-			if err != nil {
-				return nil, err
+			if stage.HasPictures(dir) {
+				set, err := stage.Only(stage.ReadPictures(dir))
+				if err != nil {
+					return nil, err
+				}
+				drawn[k] = files{dir, set.Pictures}
+			} else {
+				set, err := stage.Only(stage.ReadImages(dir))
+				if err != nil {
+					return nil, err
+				}
+				read[k] = set.Images
 			}
-			read[k] = set.Images
+		}
+		if f := drawn[k]; f.pictures != nil {
+			if index >= len(f.pictures) || f.pictures[index].File == "" {
+				return nil, nil
+			}
+			return decode(filepath.Join(f.dir, filepath.FromSlash(f.pictures[index].File)))
 		}
 		return world.Picture(read[k], index), nil
 	}

@@ -157,7 +157,9 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 			return err
 		} else if ok {
 			set("proxy", stage.MeanScore(s.Scores), len(s.Scores))
-			set("embedder", stage.MeanScore(s.Cosines), len(s.Cosines))
+			if s.Cosines != nil {
+				set("embedder", stage.MeanScore(s.Cosines), len(s.Cosines))
+			}
 		}
 	}
 	undefined(values, diverged, stopped)

@@ -304,11 +304,11 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key) (
 	if err != nil {
 		return out, did, fmt.Errorf("%s: parameters: %w", a.Kind, err)
 	}
-	t := launch.Task{Action: key.ID().Short(), Stage: string(a.Kind), Params: params, Inputs: map[string]string{}, Out: w.Dir()}
+	t := launch.Task{Action: key.ID().Short(), Stage: string(a.Kind), Params: params, Inputs: map[string]string{}, Out: w.Dir(), Store: r.s.Dir()}
 	for i, in := range a.Inputs {
 		t.Inputs[a.Reads[i]] = r.s.Path(r.output(in))
 	}
-	if a.Kind.Def().Trains {
+	if a.Kind.Def().Saves {
 		if t.State, err = r.s.Partial(key.ID(), r.o.Machine.Of(a, r.o.Need(a))); err != nil {
 			return out, did, err
 		}

@@ -250,7 +250,7 @@ func (r *runner) limit(stop context.CancelCauseFunc) {
 // admit reports whether an action would finish in the run's time. A training that would not
 // may begin, because it saves its state; one whose time is not known may begin too.
 func (r *runner) admit(a *layout.Action) bool {
-	if r.until.IsZero() || a.Kind.Def().Trains || r.o.Expect == nil {
+	if r.until.IsZero() || a.Kind.Def().Saves || r.o.Expect == nil {
 		return true
 	}
 	if time.Now().Add(cmp.Or(r.o.Expect(a), r.o.Need(a).Time)).Before(r.until) {

@@ -119,7 +119,7 @@ func newFixture(t *testing.T, seeds, arms string) *fixture {
 	s := example.Study(t, "seeds: ["+seeds+"]\narms: {\n"+arms+"\n}")
 	var err error
 	f := &fixture{t: t, views: s.Views, w: &fake{}, log: &bytes.Buffer{}}
-	if f.g, err = layout.NewGraph(s, s.Views, nil); err != nil {
+	if f.g, err = layout.NewGraph(s, s.Views, layout.Outside{}); err != nil {
 		t.Fatal(err)
 	}
 	if f.s, err = store.Open(filepath.Join(s.Root, ".ablate")); err != nil {

@@ -6,6 +6,7 @@ package sandbox
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ablate/experiments/language"
+	"ablate/runner/engine"
 	"ablate/runner/launch"
 	"ablate/runner/stage"
 )
@@ -90,9 +92,18 @@ func Serve(path string, set []string, w io.Writer, exit func(error)) error {
 	for _, k := range stage.Kinds() {
 		stages = append(stages, string(k))
 	}
-	s, err := language.Load(path, language.Options{Set: set, Stages: stages, Alive: dog.alive})
+	s, err := language.Load(path, language.Options{Set: set, Stages: stages, Describe: describe, Alive: dog.alive})
 	dog.reply.Lock() // from now on the watchdog cannot write a reply
 	return reply(w, s, err)
+}
+
+// describe asks an engine of a study what it can do.
+func describe(s *language.Study, declared language.Engine) (*language.Program, error) {
+	d, err := engine.Of(s, declared).Describe(context.Background(), engine.Cache())
+	if err != nil { // the mistake names the engine
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "engine "+declared.Name+": "))
+	}
+	return d.Program(), nil
 }
 
 // limitData lowers the limit of this process's data segment to n bytes. It keeps a limit

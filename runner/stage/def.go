@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	pathpkg "path"
 	"path/filepath"
@@ -24,6 +25,7 @@ type Def struct {
 	Files    []File  // files of the artifact that it writes
 	Backend  bool    // the stage computes on a backend, whose class is then part of the key; other stages give the same bytes everywhere
 	Trains   bool    // the stage computes gradients, which the pure-Go backend cannot do
+	Saves    bool    // the stage saves its state, from which a later attempt goes on; true if Trains
 
 	params Params // zero value of the type of the stage's parameters
 	decode func(params []byte) (Params, error)
@@ -32,7 +34,7 @@ type Def struct {
 
 // table has all stages of this version, in the order of a trial.
 var table = []*Def{promptsDef, pretrainDef, embedDef, adoptDef, drawDef, judgeDef, labelDef, rewardDef, scoreDef, oracleDef, assessDef, finetuneDef, selectDef,
-	fidelityDef, diversityDef, distanceDef}
+	fidelityDef, diversityDef, distanceDef, engineLoadDef, engineSampleDef, engineScoreDef, engineTrainDef, engineEmbedDef, resemblanceDef}
 
 // Kinds returns the stages in the order of a trial.
 func Kinds() []Kind {
@@ -83,7 +85,7 @@ func (NoParams) cost() float64   { return .1 }
 // sends the task.
 func define[P Params](run func(ctx context.Context, e *Env, t Task, p P, progress Progress) error, d Def) *Def {
 	var zero P
-	d.params = zero
+	d.params, d.Saves = zero, d.Saves || d.Trains
 	decode := func(params []byte) (p P, err error) {
 		if err = unmarshalStrict(params, &p); err != nil {
 			err = fmt.Errorf("%s: parameters: %w", d.Kind, err)
@@ -199,13 +201,16 @@ func orNothing(s string) string {
 
 // A File is a file of an artifact.
 type File struct {
-	Name     string // path below the artifact's folder, with slashes; * stands for any one name
+	Name     string // path below the artifact's folder, with slashes; * stands for any one name, and ** at the end for any path
 	Optional bool   // some artifacts of the stage do not have the file
 	Tabled   bool   // tables are made from the file
 }
 
 // is reports whether a path is that of the file.
 func (f File) is(path string) bool {
+	if below, ok := strings.CutSuffix(f.Name, "**"); ok {
+		return strings.HasPrefix(path, below)
+	}
 	ok, err := pathpkg.Match(f.Name, path)
 	return ok && err == nil
 }
@@ -259,7 +264,7 @@ func (d Def) checkFiles(dir string) error {
 		return err
 	})
 	for _, f := range d.Files {
-		if err == nil && !f.Optional && !have[f.Name] {
+		if err == nil && !f.Optional && !slices.ContainsFunc(slices.Collect(maps.Keys(have)), f.is) {
 			err = fmt.Errorf("%s: internal error: it did not write %s", d.Kind, filepath.Join(dir, filepath.FromSlash(f.Name)))
 		}
 	}

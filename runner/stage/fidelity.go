@@ -61,29 +61,33 @@ const neighbours = 5
 // same features: fixed random convolutions, standardized on the reference set. Metrics
 // for which there are too few images are left out.
 func fidelityMetrics(r *reference, generated []uint8) ([]Metric, error) {
-	values, err := r.measure(generated)
+	values, err := r.compare(r.space.Features(generated))
 	if err != nil {
 		return nil, err
 	}
-	var out []Metric
+	return r.metrics(values, len(generated)/world.Pixels), nil
+}
+
+// metrics returns the values of n images and those of the floor as metrics.
+func (r *reference) metrics(values map[string]float64, n int) (out []Metric) {
 	for _, name := range []string{"kid", "cmmd", "precision", "recall", "density", "coverage", "frechet"} {
 		for _, of := range []struct {
 			suffix string
 			values map[string]float64
 		}{{"", values}, {".real", r.floor}} {
 			if v, ok := of.values[name]; ok {
-				out = append(out, Metric{"fidelity." + name + of.suffix, v, len(generated) / world.Pixels})
+				out = append(out, Metric{"fidelity." + name + of.suffix, v, n})
 			}
 		}
 	}
-	return out, nil
+	return out
 }
 
 // reference is the set of real images, with values that are the same for every set that
 // is compared with it. It is immutable.
 type reference struct {
 	n      int
-	space  *fidelity.Space
+	space  *fidelity.Space // nil where an engine computes the features
 	gram   *fidelity.Gram
 	normal *fidelity.Normal   // nil if there are too few images
 	floor  map[string]float64 // metrics of the second set of real images
@@ -108,8 +112,20 @@ func (e *Env) reference(n int) (*reference, error) {
 
 func newReference(w world.Images, n int) (*reference, error) {
 	images, _ := w.Real(realSet, n)
-	r := &reference{n: n, space: fidelity.NewSpace(images)}
-	rows := r.space.Features(images)
+	space := fidelity.NewSpace(images)
+	r, err := referenceOf(space.Features(images))
+	if err != nil {
+		return nil, err
+	}
+	r.space = space
+	again, _ := w.Real(floorSet, n)
+	r.floor, err = r.compare(space.Features(again))
+	return r, err
+}
+
+// referenceOf returns the reference of real images by their features, without a floor.
+func referenceOf(rows fidelity.Matrix) (*reference, error) {
+	r := &reference{n: rows.Rows}
 	var err error
 	if r.gram, err = fidelity.NewGram(rows); err != nil {
 		return nil, fmt.Errorf("fidelity: real images: %w", err)
@@ -117,15 +133,13 @@ func newReference(w world.Images, n int) (*reference, error) {
 	if r.normal, err = fidelity.Fit(rows); err != nil && !errors.Is(err, fidelity.ErrTooFew) {
 		return nil, fmt.Errorf("fidelity: real images: %w", err)
 	}
-	again, _ := w.Real(floorSet, n)
-	r.floor, err = r.measure(again)
-	return r, err
+	return r, nil
 }
 
-// measure compares images with the reference. It returns metrics by name, without those
-// for which there are too few images.
-func (r *reference) measure(images []uint8) (map[string]float64, error) {
-	rows, out := r.space.Features(images), map[string]float64{}
+// compare compares images with the reference by their features. It returns metrics by name,
+// without those for which there are too few images.
+func (r *reference) compare(rows fidelity.Matrix) (map[string]float64, error) {
+	out := map[string]float64{}
 	var failed error
 	// enough reports whether a metric could be computed. It does not count too few images
 	// as a failure.

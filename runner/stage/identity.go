@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -17,6 +18,7 @@ import (
 //
 //   - The path of a field is its JSON name, appended to the path of its struct. The tag
 //     key:"seed.feedback" gives another name, and key:"/sampler" a complete path.
+//   - lines:"json" makes a line of each value of a JSON object.
 //   - key:"-" leaves a field out of the key. Such a field must not change the result.
 //   - A fine-tuning method is written as its name; the paths of its constants begin with
 //     the path of the struct that contains the method.
@@ -40,6 +42,10 @@ func Lines(params any) []string {
 			}
 			return
 		}
+		if tag.Get("lines") == "json" {
+			lines = append(lines, jsonLines(path, x.String())...)
+			return
+		}
 		value := text(path, x)
 		absent, ok := tag.Lookup("absent")
 		if !ok {
@@ -55,6 +61,22 @@ func Lines(params any) []string {
 		if b, _, _ := strings.Cut(lines[i], " "); a == b {
 			panic(fmt.Sprintf("%T: two parameters have the path %q", params, a))
 		}
+	}
+	return lines
+}
+
+// jsonLines returns the lines of a JSON object of values by dotted path, the parameters of an
+// engine. An object that is not valid is one line.
+func jsonLines(path, object string) (lines []string) {
+	if object == "" {
+		return nil
+	}
+	var values map[string]json.RawMessage
+	if json.Unmarshal([]byte(object), &values) != nil {
+		return []string{path + " " + strconv.Quote(object)}
+	}
+	for name, v := range values {
+		lines = append(lines, path+"."+name+" "+string(v))
 	}
 	return lines
 }

@@ -67,6 +67,10 @@ type PromptsParams struct {
 	Rows     int    `json:"rows"`
 	Unseen   bool   `json:"unseen,omitempty"`
 	Captions bool   `json:"captions,omitempty"`
+
+	// Path is a user's file of prompts, and Digest that of its content.
+	Path   string `json:"path,omitempty" key:"-"`
+	Digest string `json:"digest,omitempty" key:"prompts"`
 }
 
 func (p PromptsParams) memory() float64 { return float64(p.Rows) * 256 }
@@ -81,6 +85,9 @@ type Prompt struct {
 	Split    string `json:"split,omitempty"`    // Seen or Unseen; captions have none
 	Complete bool   `json:"complete,omitempty"` // the prompt describes everything that an image shows
 	Seed     int64  `json:"seed"`               // seed of the initial noise of an image
+	Negative string `json:"negative,omitempty"` // what an image should not show, for engines
+
+	Meta string `json:"meta,omitempty"` // JSON object of what else the user's file says of the prompt, for judges
 }
 
 // Values of [Prompt.Split].
@@ -91,12 +98,18 @@ const (
 
 func runPrompts(_ context.Context, e *Env, t Task, p PromptsParams, _ Progress) error {
 	rows := make([]Prompt, p.Rows)
-	if p.Captions {
+	switch {
+	case p.Path != "":
+		var err error
+		if rows, err = t.filePrompts(p); err != nil {
+			return err
+		}
+	case p.Captions:
 		_, captions := e.world.Images.Real(realSet, p.Rows)
 		for i, c := range captions {
 			rows[i].Prompt = c
 		}
-	} else {
+	default:
 		for i := range rows {
 			q := e.world.Prompts.Draw(t.stream(p.Seed, p.List, i), !p.Unseen)
 			rows[i] = Prompt{Prompt: q.Text, Category: q.Category, Split: Seen, Complete: q.Complete}

@@ -3,8 +3,11 @@ package stage
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 
+	"ablate/models/checkpoint"
 	"ablate/runner/world"
 )
 
@@ -15,11 +18,14 @@ const Select Kind = "select"
 var selectDef = define(runSelect, Def{
 	Kind: Select, Revision: 1,
 	Inputs: []Input{{Name: ImagesInput, Many: true}, {Name: ScoresInput, Many: true}},
-	Files:  required(imagesFile),
+	Files:  optional(required(imagesFile, picturesFile, "images/**")...),
 })
 
 // runSelect keeps the image with the highest score; of several, the first.
 func runSelect(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error {
+	if HasPictures(t.in(Numbered(ImagesInput, 0))) {
+		return selectPictures(t)
+	}
 	var best ImageSet
 	var top []float32
 	for k := 0; t.has(Numbered(ImagesInput, k)); k++ {
@@ -46,4 +52,52 @@ func runSelect(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 		}
 	}
 	return writeImages(t.Out, []ImageSet{best})
+}
+
+// selectPictures does the same with pictures, which it copies.
+func selectPictures(t Task) error {
+	var best PictureSet
+	var from []string // by row, the artifact of the best picture
+	var top []float32
+	for k := 0; t.has(Numbered(ImagesInput, k)); k++ {
+		dir := t.in(Numbered(ImagesInput, k))
+		set, err := Only(ReadPictures(dir))
+		if err != nil {
+			return err
+		}
+		scores, err := Only(ReadScores(t.in(Numbered(ScoresInput, k))))
+		if err != nil {
+			return err
+		}
+		if len(set.Pictures) != len(scores.Scores) || k > 0 && len(scores.Scores) != len(top) {
+			return fmt.Errorf("select: candidate %d has %d pictures and %d scores", k, len(set.Pictures), len(scores.Scores))
+		}
+		if k == 0 {
+			best, top, from = set, slices.Clone(scores.Scores), slices.Repeat([]string{dir}, len(set.Pictures))
+			continue
+		}
+		for i, s := range scores.Scores {
+			if p := set.Pictures[i]; p.File != "" && (s > top[i] || best.Pictures[i].File == "") {
+				best.Pictures[i], top[i], from[i] = p, s, dir
+			}
+		}
+	}
+	if err := os.Mkdir(filepath.Join(t.Out, "images"), 0o777); err != nil {
+		return err
+	}
+	for i := range best.Pictures {
+		p := &best.Pictures[i]
+		if p.File == "" {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(from[i], filepath.FromSlash(p.File)))
+		if err != nil {
+			return err
+		}
+		p.File = fmt.Sprintf("images/%d.png", i)
+		if err := os.WriteFile(filepath.Join(t.Out, filepath.FromSlash(p.File)), data, 0o666); err != nil {
+			return err
+		}
+	}
+	return checkpoint.WriteJSON(filepath.Join(t.Out, picturesFile), []PictureSet{best})
 }

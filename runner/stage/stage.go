@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"time"
 
 	"ablate/models/backend"
 	"ablate/models/distance"
@@ -31,6 +32,12 @@ type Task struct {
 	Inputs map[string]string // folders of the input artifacts, by the names of Def.Inputs
 	Out    string            // folder to write into
 	Resume train.Resume      // where and when a training saves its state
+
+	// For engines.
+	Action    string        // id of the action
+	Store     string        // folder of the store
+	State     string        // folder in which a training saves its state; it outlives the attempt
+	SaveEvery time.Duration // time between two savings
 }
 
 // in returns the folder of an input.
@@ -85,6 +92,7 @@ type Env struct {
 	encoders map[embedder.Config]*embedder.Encoder
 	real     *reference
 	world    *world.World
+	engines  engines
 }
 
 type rewardFns struct {

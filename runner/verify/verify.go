@@ -223,7 +223,7 @@ func (v *Verification) recompute(ctx context.Context, a *layout.Action, w run.Wo
 	if err != nil {
 		return "", fmt.Errorf("%s: parameters: %w", a.Kind, err)
 	}
-	t := launch.Task{Action: key.ID().Short(), Stage: string(a.Kind), Params: params, Inputs: map[string]string{}}
+	t := launch.Task{Action: key.ID().Short(), Stage: string(a.Kind), Params: params, Inputs: map[string]string{}, Store: v.s.Dir()}
 	for i, in := range a.Inputs {
 		if t.Inputs[a.Reads[i]], err = v.s.Artifact(ctx, v.found.ID(in)); err != nil {
 			return "", err

@@ -86,7 +86,7 @@ func alone(*layout.Action) resource.Need { return resource.Need{} }
 func fixture(t *testing.T) (*layout.Graph, *store.Store) {
 	t.Helper()
 	study := example.Study(t, "seeds: [1, 2]\narms: {\"pretrained\": set: finetune: method: \"none\", \"all data\": set: {}}")
-	g, err := layout.NewGraph(study, study.Views, nil)
+	g, err := layout.NewGraph(study, study.Views, layout.Outside{})
 	if err != nil {
 		t.Fatal(err)
 	}

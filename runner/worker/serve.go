@@ -89,7 +89,8 @@ func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(lau
 		}
 		env.Backend = b
 	}
-	err := stage.Run(ctx, env, stage.Task{Kind: kind, Params: t.Params, Inputs: t.Inputs, Out: t.Out, Resume: resume(t, progress)}, func(r stage.Report) { progress(progressOf(r)) })
+	err := stage.Run(ctx, env, stage.Task{Kind: kind, Params: t.Params, Inputs: t.Inputs, Out: t.Out, Resume: resume(t, progress),
+		Action: t.Action, Store: t.Store, State: t.State, SaveEvery: time.Duration(t.Save * float64(time.Second))}, func(r stage.Report) { progress(progressOf(r)) })
 	if err != nil {
 		return nil, failure.Classify(err)
 	}

@@ -1,0 +1,309 @@
+package layout
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ablate/experiments/language"
+	"ablate/models/finetune"
+	"ablate/runner/engine"
+	"ablate/runner/stage"
+)
+
+// Paths of the engines of a trial.
+const (
+	programEngine  = "model.program.engine"
+	rewardEngine   = "reward.program.engine"
+	trainEngine    = "finetune.engine"
+	goldEngine     = "evaluate.gold.engine"
+	featuresEngine = "evaluate.features.engine"
+)
+
+// program returns the actions of a trial whose model an engine loads.
+func (g *Graph) program(v language.View) (Chain, error) {
+	t := v.Trial
+	if t.Content.Learns() {
+		return nil, fmt.Errorf("reward.features: a reward that is learned on an engine's features is not possible yet: set reward.program, or reward.loss to \"none\"")
+	}
+	load, err := g.call(t, programEngine, engine.Load, "model.program.params")
+	if err != nil {
+		return nil, err
+	}
+	c := Chain{}.with(Part{Model, g.add(stage.EngineLoad, stage.EngineLoadParams{Call: load.Call})})
+	for _, lay := range []func(language.Trial, Chain) (Chain, error){g.engineTraining, g.engineEvaluation, g.engineProbes} {
+		if c, err = lay(t, c); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// call returns a verb of the engine that a trial names at a path, with the parameters of a
+// group.
+func (g *Graph) call(t language.Trial, at, verb, group string) (Called, error) {
+	name := t.Content.Name(at)
+	c, err := g.out.Engine(name, verb)
+	if err != nil {
+		return c, fmt.Errorf("%s: %w", at, err)
+	}
+	used, recorded := map[string]any{}, map[string]any{}
+	for _, p := range t.Content.Params(group) {
+		if p.Recorded {
+			recorded[p.Path] = p.Value
+		} else {
+			used[p.Path] = p.Value
+		}
+	}
+	for _, of := range []struct {
+		values map[string]any
+		to     *string
+	}{{used, &c.Params}, {recorded, &c.Recorded}} {
+		if len(of.values) == 0 {
+			continue
+		}
+		text, err := json.Marshal(of.values) // which sorts the paths
+		if err != nil {
+			return c, fmt.Errorf("%s: %w", group, err)
+		}
+		*of.to = string(text)
+	}
+	return c, nil
+}
+
+// fileList returns the action of one of a trial's lists of prompts, from the file at a path of
+// the trial.
+func (g *Graph) fileList(t language.Trial, list, file string) (*Action, error) {
+	l := stage.ListOf(list)
+	name := t.Content.Name(file)
+	if name == "" {
+		return nil, fmt.Errorf("%s: the trial needs prompts: name a file of them", file)
+	}
+	path := g.path(name)
+	digest, err := g.out.Prompts(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	p := stage.PromptsParams{Seed: t.Seed.Feedback, List: list, Rows: l.Rows, Unseen: l.Unseen, Path: path, Digest: digest}
+	if l.Path != "" {
+		p.Rows = t.Content.Whole(l.Path)
+	}
+	return g.add(stage.Prompts, p), nil
+}
+
+// engineDraw adds the drawing of one image per prompt by the fine-tuned model, or by the one
+// that was loaded if tuned is nil.
+func (g *Graph) engineDraw(t language.Trial, model, tuned, prompts *Action, p stage.EngineSampleParams) (drawn, error) {
+	sample, err := g.call(t, programEngine, engine.Sample, "sampler.params")
+	if err != nil {
+		return drawn{}, err
+	}
+	p.Call, p.Images, p.Models = sample.Call, rows(prompts), 1
+	inputs := []Input{{stage.ModelInput, model}, {stage.PromptsInput, prompts}}
+	if tuned != nil {
+		inputs = append(inputs, Input{stage.TunedInput, tuned})
+	}
+	if p.Steps {
+		p.Models = len(strings.Fields(tuned.Params.(stage.EngineTrainParams).Keep))
+	}
+	return drawn{prompts, g.add(stage.EngineSample, p, inputs...), p.Models * p.Images}, nil
+}
+
+// engineScore adds the scoring or judging of images by the engine at a path.
+func (g *Graph) engineScore(t language.Trial, group string, d drawn) (*Action, error) {
+	c, err := g.call(t, group+".engine", engine.Score, group+".params")
+	if err != nil {
+		return nil, err
+	}
+	return g.add(stage.EngineScore, stage.EngineScoreParams{Call: c.Call, Column: t.Content.Name(group + ".column"), Images: d.n}, d.inputs()...), nil
+}
+
+// engineJudge adds the judging of images by the gold; nil if the trial has none.
+func (g *Graph) engineJudge(t language.Trial, d drawn) (*Action, error) {
+	if t.Content.Name(goldEngine) == "" {
+		return nil, nil
+	}
+	return g.engineScore(t, "evaluate.gold", d)
+}
+
+// engineScores adds the scoring by which a trial weights or chooses images. If the gold
+// scores, it also returns the verdicts. scores is nil if all images have the same weight.
+func (g *Graph) engineScores(t language.Trial, d drawn) (scores, verdicts *Action, err error) {
+	switch {
+	case t.Content.Name(rewardEngine) != "":
+		scores, err = g.engineScore(t, "reward.program", d)
+	case scorer(t) == stage.ByGold:
+		if verdicts, err = g.engineJudge(t, d); err == nil {
+			scores = g.add(stage.Oracle, stage.NoParams{}, Input{stage.VerdictsInput, verdicts})
+		}
+	}
+	return scores, verdicts, err
+}
+
+// engineProxy adds the scoring of images by the reward of the base trial; nil if that is not an
+// engine.
+func (g *Graph) engineProxy(t language.Trial, d drawn) (*Action, error) {
+	if g.base.Name(rewardEngine) == "" {
+		return nil, nil
+	}
+	return g.engineScore(language.Trial{Content: g.base, Seed: t.Seed}, "reward.program", d)
+}
+
+// engineTraining adds the fine-tuning of a trial, if it has one, and the images and scores that
+// it learns from.
+func (g *Graph) engineTraining(t language.Trial, c Chain) (Chain, error) {
+	if t.Content.Name(trainEngine) == "" {
+		return c, nil
+	}
+	call, err := g.call(t, trainEngine, engine.Train, "finetune.params")
+	if err != nil {
+		return nil, err
+	}
+	p, err := fill[stage.EngineTrainParams](t)
+	if err != nil {
+		return nil, err
+	}
+	if p.Call = call.Call; p.Rows != finetune.Filtered {
+		p.Rows = ""
+	}
+	if call.Keeps {
+		p.Keep = keeps(t.Content)
+	}
+	if folder := t.Content.Name("finetune.pretraining"); folder != "" {
+		p.Folder = g.path(folder)
+		if p.Digest, _, err = g.out.Folder(p.Folder); err != nil {
+			return nil, fmt.Errorf("finetune.pretraining: %w", err)
+		}
+	}
+	inputs := []Input{{stage.ModelInput, c.Action(Model)}}
+	for _, of := range []struct {
+		list                              string
+		prompts, images, verdicts, scores Role
+	}{
+		{stage.LabelledList, LabelledPrompts, LabelledImages, LabelledVerdicts, LabelledScores},
+		{stage.UnlabelledList, UnlabelledPrompts, UnlabelledImages, UnlabelledVerdicts, UnlabelledScores},
+	} {
+		if t.Content.Whole(stage.ListOf(of.list).Path) == 0 {
+			continue
+		}
+		prompts, err := g.fileList(t, of.list, "prompts.train")
+		if err != nil {
+			return nil, err
+		}
+		d, err := g.engineDraw(t, c.Action(Model), nil, prompts, stage.EngineSampleParams{})
+		if err != nil {
+			return nil, err
+		}
+		scores, verdicts, err := g.engineScores(t, d)
+		if err != nil {
+			return nil, err
+		}
+		inputs = append(inputs, Input{stage.Of(of.list, stage.PromptsInput), prompts}, Input{stage.Of(of.list, stage.ImagesInput), d.images})
+		if scores != nil {
+			inputs = append(inputs, Input{stage.Of(of.list, stage.ScoresInput), scores})
+		}
+		c = c.with(Part{of.prompts, prompts}, Part{of.images, d.images}, Part{of.verdicts, verdicts}, Part{of.scores, scores})
+	}
+	return c.with(Part{Finetune, g.add(stage.EngineTrain, p, inputs...)}), nil
+}
+
+// keeps returns the steps at which a training keeps a checkpoint for probes: finetune.probes
+// of them, evenly spaced, if its engine has a number of steps.
+func keeps(c language.Content) string {
+	steps, n := c.Whole("finetune.params.steps"), c.Whole("finetune.probes")
+	var out []string
+	for k := 1; k <= n && steps > 0; k++ {
+		if at := strconv.Itoa((steps*k + n - 1) / n); !slices.Contains(out, at) {
+			out = append(out, at)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// engineEvaluation adds the images of a trial's fine-tuned model, or of the one that was loaded,
+// and their metrics.
+func (g *Graph) engineEvaluation(t language.Trial, c Chain) (Chain, error) {
+	prompts, err := g.fileList(t, stage.AlignmentList, "prompts.evaluate")
+	if err != nil {
+		return nil, err
+	}
+	model, tuned, bestOf := c.Action(Model), c.Action(Finetune), max(1, t.Content.Whole("evaluate.bestOf"))
+	d, err := g.engineDraw(t, model, tuned, prompts, stage.EngineSampleParams{})
+	if err != nil {
+		return nil, err
+	}
+	if bestOf > 1 {
+		var candidates []Input
+		for k := range bestOf {
+			one, err := g.engineDraw(t, model, tuned, prompts, stage.EngineSampleParams{Candidate: k})
+			if err != nil {
+				return nil, err
+			}
+			scores, _, err := g.engineScores(t, one)
+			if err != nil {
+				return nil, err
+			}
+			candidates = append(candidates, Input{stage.Numbered(stage.ImagesInput, k), one.images}, Input{stage.Numbered(stage.ScoresInput, k), scores})
+		}
+		d.images = g.add(stage.Select, stage.NoParams{}, candidates...)
+	}
+	verdicts, err := g.engineJudge(t, d)
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := g.engineProxy(t, d)
+	if err != nil {
+		return nil, err
+	}
+	c = c.with(Part{AlignmentPrompts, prompts}, Part{AlignmentImages, d.images}, Part{AlignmentVerdicts, verdicts}, Part{AlignmentScores, proxy})
+	reference := t.Content.Name("evaluate.reference")
+	if t.Content.Name(featuresEngine) == "" || reference == "" {
+		return c, nil
+	}
+	embed, err := g.call(t, featuresEngine, engine.Embed, "evaluate.features.params")
+	if err != nil {
+		return nil, err
+	}
+	p := stage.EngineEmbedParams{Call: embed.Call, Folder: g.path(reference)}
+	if p.Digest, p.Images, err = g.out.Folder(p.Folder); err != nil {
+		return nil, fmt.Errorf("evaluate.reference: %w", err)
+	}
+	real := g.add(stage.EngineEmbed, p)
+	drawn := g.add(stage.EngineEmbed, stage.EngineEmbedParams{Call: embed.Call, Images: d.n}, d.inputs()...)
+	return c.with(Part{Fidelity, g.add(stage.Resemblance, stage.ResemblanceParams{Images: d.n}, Input{stage.FeaturesInput, drawn}, Input{stage.ReferenceInput, real})}), nil
+}
+
+// engineProbes adds probes: images that the checkpoints of a fine-tuning and the model that it
+// began with draw, and their metrics.
+func (g *Graph) engineProbes(t language.Trial, c Chain) (Chain, error) {
+	tuned := c.Action(Finetune)
+	if tuned == nil || tuned.Params.(stage.EngineTrainParams).Keep == "" {
+		return c, nil
+	}
+	prompts, err := g.fileList(t, stage.ProbeList, "prompts.evaluate")
+	if err != nil {
+		return nil, err
+	}
+	parts := []Part{{ProbePrompts, prompts}}
+	for _, of := range []struct {
+		tuned                    *Action
+		images, verdicts, scores Role
+	}{{nil, BaseProbeImages, BaseProbeVerdicts, BaseProbeScores}, {tuned, ProbeImages, ProbeVerdicts, ProbeScores}} {
+		d, err := g.engineDraw(t, c.Action(Model), of.tuned, prompts, stage.EngineSampleParams{Steps: of.tuned != nil})
+		if err != nil {
+			return nil, err
+		}
+		verdicts, err := g.engineJudge(t, d)
+		if err != nil {
+			return nil, err
+		}
+		scores, err := g.engineProxy(t, d)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, Part{of.images, d.images}, Part{of.verdicts, verdicts}, Part{of.scores, scores})
+	}
+	return c.with(parts...), nil
+}

@@ -1,0 +1,121 @@
+package project
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"ablate/experiments/language"
+	"ablate/runner/engine"
+	"ablate/runner/layout"
+	"ablate/runner/stage"
+)
+
+// outside returns what the graph of the study depends on beside it.
+func (p Project) outside(ctx context.Context) layout.Outside {
+	return layout.Outside{
+		Checkpoint: func(dir string) (string, error) {
+			d, err := stage.DigestCheckpoint(ctx, dir)
+			if err != nil {
+				return "", fmt.Errorf("model.checkpoint.path: %w", err)
+			}
+			return d, nil
+		},
+		Prompts: stage.DigestPrompts,
+		Folder:  func(dir string) (string, int, error) { return digestFolder(ctx, dir) },
+		Engine:  func(name, verb string) (layout.Called, error) { return p.called(ctx, name, verb) },
+	}
+}
+
+// called returns a verb of an engine, and writes its description into the store, where the
+// processes that compute its tasks find it.
+func (p Project) called(ctx context.Context, name, verb string) (c layout.Called, err error) {
+	i := slices.IndexFunc(p.Study.Engines, func(e language.Engine) bool { return e.Name == name })
+	if i < 0 {
+		return c, fmt.Errorf("the study declares no engine %q", name)
+	}
+	declared := p.Study.Engines[i]
+	e := engine.Of(p.Study, declared)
+	d, err := e.Describe(ctx, engine.Cache())
+	if err != nil {
+		return c, err
+	}
+	v := d.Verbs[verb]
+	if v == nil {
+		return c, fmt.Errorf("engine %s has no %s", name, verb)
+	}
+	c.Engine, c.Revision, c.Keeps = name, v.Revision, v.Keeps
+	if declared.Identity.Source == "key" {
+		if c.Source = declared.Container; c.Source == "" {
+			narrowed := *e
+			if len(v.Source) > 0 {
+				narrowed.Source = v.Source
+			}
+			if c.Source, err = narrowed.SourceDigest(ctx); err != nil {
+				return c, err
+			}
+		}
+	}
+	if declared.Identity.Environment == "key" {
+		sum := sha256.Sum256([]byte(d.Environment.Python + "\n" + strings.Join(d.Environment.Packages, "\n")))
+		c.Environment = hex.EncodeToString(sum[:])
+	}
+	c.Program, err = (&engine.Spec{Engine: *e, Description: d}).ID()
+	return c, err
+}
+
+// SaveEngines writes the engines of the study into the store, where the processes that compute
+// their tasks find them.
+func (p Project) SaveEngines(ctx context.Context) error {
+	for _, declared := range p.Study.Engines {
+		e := engine.Of(p.Study, declared)
+		d, err := e.Describe(ctx, engine.Cache())
+		if err != nil {
+			return err
+		}
+		if err := (&engine.Spec{Engine: *e, Description: d}).Save(filepath.Join(p.Store.Dir(), "engines")); err != nil {
+			return p.Store.Diagnose(err)
+		}
+	}
+	return nil
+}
+
+// digestFolder returns the SHA-256 of the pictures of a folder and their captions, and the
+// number of pictures.
+func digestFolder(ctx context.Context, dir string) (digest string, n int, err error) {
+	list, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", 0, fmt.Errorf("%s: there is no such folder", dir)
+	} else if err != nil {
+		return "", 0, err
+	}
+	h := sha256.New()
+	for _, d := range list {
+		name := d.Name()
+		if ext := filepath.Ext(name); ext != ".png" && ext != ".txt" {
+			continue
+		}
+		if err := context.Cause(ctx); err != nil {
+			return "", 0, err
+		}
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return "", 0, err
+		}
+		if filepath.Ext(name) == ".png" {
+			n++
+		}
+		fmt.Fprintf(h, "%x  %s\n", sha256.Sum256(data), name)
+	}
+	if n == 0 {
+		return "", 0, fmt.Errorf("%s has no PNG pictures", dir)
+	}
+	return hex.EncodeToString(h.Sum(nil)), n, nil
+}

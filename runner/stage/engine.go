@@ -1,0 +1,149 @@
+package stage
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ablate/models/finetune"
+)
+
+// Stages that external engines compute (runner/engine).
+const (
+	EngineLoad   Kind = "engine-load"   // names a model
+	EngineSample Kind = "engine-sample" // draws an image for each prompt
+	EngineScore  Kind = "engine-score"  // scores or judges images
+	EngineTrain  Kind = "engine-train"  // fine-tunes a model
+	EngineEmbed  Kind = "engine-embed"  // computes features of images
+)
+
+var (
+	engineLoadDef = define(runEngineLoad, Def{
+		Kind: EngineLoad, Revision: 1,
+		Files: required("checkpoint/**"),
+	})
+	engineSampleDef = define(runEngineSample, Def{
+		Kind: EngineSample, Revision: 1,
+		Inputs: []Input{{Name: ModelInput}, {Name: TunedInput, Optional: true}, {Name: PromptsInput}},
+		Files:  slices.Concat(required(picturesFile), optional(required("images/**")...)),
+	})
+	engineScoreDef = define(runEngineScore, Def{
+		Kind: EngineScore, Revision: 1,
+		Inputs: []Input{{Name: ImagesInput}, {Name: PromptsInput}},
+		Files:  optional(tabled(verdictsFile, scoresFile)...),
+	})
+	engineTrainDef = define(runEngineTrain, Def{
+		Kind: EngineTrain, Revision: 1, Saves: true,
+		Inputs: slices.Concat([]Input{{Name: ModelInput}}, trainingInputs(LabelledList), trainingInputs(UnlabelledList)),
+		Files:  slices.Concat(required("checkpoint/**", curvesFile), optional(required("steps/**")...)),
+	})
+	engineEmbedDef = define(runEngineEmbed, Def{
+		Kind: EngineEmbed, Revision: 1,
+		Inputs: []Input{{Name: ImagesInput, Optional: true}, {Name: PromptsInput, Optional: true}},
+		Files:  required(featuresFile),
+	})
+)
+
+// trainingInputs are the images of a list of prompts, for a training.
+func trainingInputs(list string) []Input {
+	return []Input{{Name: Of(list, PromptsInput), Optional: true}, {Name: Of(list, ImagesInput), Optional: true}, {Name: Of(list, ScoresInput), Optional: true}}
+}
+
+const (
+	picturesFile = "pictures.json"
+	featuresFile = "features.safetensors"
+)
+
+// A Call is what a stage asks of an engine.
+type Call struct {
+	Engine      string `json:"engine"`                                      // name in the study
+	Revision    int    `json:"revision" key:"engine.revision"`              // of the verb
+	Source      string `json:"source,omitempty" key:"engine.source"`        // digest of the program's files, where it identifies results
+	Environment string `json:"environment,omitempty" key:"engine.packages"` // digest of its packages, where they identify results
+	Params      string `json:"params,omitempty" lines:"json"`               // JSON object of parameters by dotted path
+	Recorded    string `json:"recorded,omitempty" key:"-"`                  // the same of parameters that change no result
+	Program     string `json:"program" key:"-"`                             // id of the engine's description in the store
+}
+
+// params returns all parameters by dotted path.
+func (c Call) params() (map[string]any, error) {
+	out := map[string]any{}
+	for _, text := range []string{c.Params, c.Recorded} {
+		if text == "" {
+			continue
+		}
+		d := json.NewDecoder(strings.NewReader(text))
+		d.UseNumber()
+		var m map[string]any
+		if err := d.Decode(&m); err != nil {
+			return nil, fmt.Errorf("parameters of engine %s: %w", c.Engine, err)
+		}
+		for path, v := range m {
+			if n, ok := v.(json.Number); ok {
+				if i, err := strconv.ParseInt(string(n), 10, 64); err == nil {
+					v = i
+				} else if v, err = n.Float64(); err != nil {
+					return nil, err
+				}
+			}
+			out[path] = v
+		}
+	}
+	return out, nil
+}
+
+func (Call) memory() float64 { return 0 }
+
+// EngineLoadParams are the parameters of [EngineLoad].
+type EngineLoadParams struct{ Call }
+
+func (EngineLoadParams) cost() float64 { return 1 }
+
+// EngineSampleParams are the parameters of [EngineSample].
+type EngineSampleParams struct {
+	Call
+	Candidate int  `json:"candidate,omitempty"` // number of the candidate for best of n; each has other noise for the same prompts
+	Steps     bool `json:"steps,omitempty"`     // draw with each checkpoint of the fine-tuning, from the same noise
+	Images    int  `json:"images" key:"-"`      // number of images of a set, for the estimate of the cost
+	Models    int  `json:"models" key:"-"`      // number of models, each of which draws a set
+}
+
+func (p EngineSampleParams) cost() float64 { return 1 + float64(p.Models*p.Images) }
+
+// EngineScoreParams are the parameters of [EngineScore].
+type EngineScoreParams struct {
+	Call
+	Column string `json:"column"` // of the engine's scores
+	Images int    `json:"images" key:"-"`
+}
+
+func (p EngineScoreParams) cost() float64 { return 1 + float64(p.Images)/10 }
+
+// EngineTrainParams are the parameters of [EngineTrain].
+type EngineTrainParams struct {
+	Call
+	Seed int64 `json:"seed" key:"seed.feedback"`
+	// Keep are the steps whose checkpoints are kept, separated by spaces.
+	Keep string `json:"keep,omitempty"`
+	// Rows is finetune.Filtered where the best images alone are handed over, by Kept.
+	Rows string          `json:"rows,omitempty" key:"/finetune.rows"`
+	Kept finetune.Filter `json:"kept,omitzero" key:"/finetune"`
+	// Folder is a folder of pretraining images with captions, and Digest that of its content.
+	Folder string `json:"folder,omitempty" key:"-"`
+	Digest string `json:"digest,omitempty" key:"pretraining"`
+}
+
+func (EngineTrainParams) cost() float64 { return 600 }
+
+// EngineEmbedParams are the parameters of [EngineEmbed].
+type EngineEmbedParams struct {
+	Call
+	// Folder is a folder of images in the place of an artifact, and Digest that of its content.
+	Folder string `json:"folder,omitempty" key:"-"`
+	Digest string `json:"digest,omitempty" key:"folder"`
+	Images int    `json:"images" key:"-"`
+}
+
+func (p EngineEmbedParams) cost() float64 { return 1 + float64(p.Images)/20 }

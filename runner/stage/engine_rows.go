@@ -1,0 +1,328 @@
+package stage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ablate/models/checkpoint"
+	"ablate/runner/engine"
+	"ablate/runner/world"
+)
+
+// A PictureSet has the pictures of a model, in the place of an [ImageSet]: files below the
+// artifact, of any size.
+type PictureSet struct {
+	Step     int       `json:"step"`
+	Pictures []Picture `json:"pictures"`
+}
+
+// A Picture is a file of an artifact.
+type Picture struct {
+	File      string `json:"file,omitempty"` // relative to the artifact; empty where there is none
+	Truncated bool   `json:"truncated,omitempty"`
+	Error     string `json:"error,omitempty"` // why there is none
+}
+
+// HasPictures reports whether an artifact of images has pictures, and not an [ImageSet].
+func HasPictures(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, picturesFile))
+	return err == nil
+}
+
+// ReadPictures reads the pictures of an artifact, by step.
+func ReadPictures(dir string) ([]PictureSet, error) {
+	var sets []PictureSet
+	path := filepath.Join(dir, picturesFile)
+	if err := checkpoint.ReadJSON(path, &sets, true); err != nil {
+		return nil, err
+	}
+	for i, s := range sets {
+		if i > 0 && s.Step <= sets[i-1].Step {
+			return nil, fmt.Errorf("%s: step %d comes after step %d", path, s.Step, sets[i-1].Step)
+		}
+		for _, p := range s.Pictures {
+			if p.File != "" && !filepath.IsLocal(p.File) {
+				return nil, fmt.Errorf("%s: %q is not a file of the artifact", path, p.File)
+			}
+		}
+	}
+	return sets, nil
+}
+
+// promptRows returns prompts as rows of an engine's input.
+func promptRows(prompts []Prompt, candidate int) []engine.Row {
+	rows := make([]engine.Row, len(prompts))
+	for i, p := range prompts {
+		rows[i] = engine.Row{Index: p.Index, Prompt: p.Prompt, Negative: p.Negative, Seed: p.Seed, Meta: json.RawMessage(p.Meta)}
+	}
+	if candidate > 0 {
+		var line strings.Builder
+		for _, p := range prompts {
+			fmt.Fprintf(&line, "%d ", p.Seed)
+		}
+		seeds := rowSeeds(fmt.Sprintf("%s candidate %d", line.String(), candidate), len(prompts))
+		for i := range rows {
+			rows[i].Seed = seeds[i]
+		}
+	}
+	return rows
+}
+
+func runEngineSample(ctx context.Context, e *Env, t Task, p EngineSampleParams, progress Progress) error {
+	c, err := e.calling(t, p.Call, engine.Sample, progress)
+	if err != nil {
+		return err
+	}
+	prompts, err := ReadPrompts(t.in(PromptsInput))
+	if err != nil {
+		return err
+	}
+	models := []string{""}
+	steps := []int{0}
+	if t.has(TunedInput) {
+		models = []string{"checkpoint"}
+	}
+	if p.Steps {
+		if steps, err = engineSteps(t.in(TunedInput)); err != nil {
+			return err
+		}
+		models = nil
+		for _, step := range steps {
+			models = append(models, fmt.Sprintf("steps/%d", step))
+		}
+	}
+	rows := promptRows(prompts, p.Candidate)
+	var sets []PictureSet
+	for k, model := range models {
+		s := PictureSet{Step: steps[k]}
+		for from, part := range shards(rows, c.spec.Description.Verbs[engine.Sample]) {
+			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.PromptsRole: {ID: filepath.Base(t.in(PromptsInput)), Rows: part}}}
+			t.checkpoints(&q, engine.CheckpointRole, model)
+			out, err := c.do(ctx, q, k*len(rows)+from, len(models)*len(rows))
+			if err != nil {
+				return err
+			}
+			pictures, err := engine.ReadPictures(filepath.Join(out, "images"), part)
+			if err != nil {
+				return err
+			}
+			below := fmt.Sprintf("images/%d-%d", steps[k], from)
+			if err := os.MkdirAll(filepath.Join(t.Out, "images"), 0o777); err != nil {
+				return err
+			}
+			if err := os.Rename(filepath.Join(out, "images"), filepath.Join(t.Out, filepath.FromSlash(below))); err != nil {
+				return err
+			}
+			for _, picture := range pictures {
+				q := Picture{Truncated: picture.Truncated, Error: picture.Error}
+				if picture.File != "" {
+					q.File = below + "/" + picture.File
+				}
+				s.Pictures = append(s.Pictures, q)
+			}
+			if err := c.drop(); err != nil {
+				return err
+			}
+		}
+		sets = append(sets, s)
+	}
+	return checkpoint.WriteJSON(filepath.Join(t.Out, picturesFile), sets)
+}
+
+// shards calls yield with each part of rows that is one task, and the position of its first
+// row.
+func shards(rows []engine.Row, v *engine.Verb) func(yield func(from int, part []engine.Row) bool) {
+	n := v.Shard
+	if v.Rows == "together" {
+		n = len(rows)
+	}
+	return func(yield func(int, []engine.Row) bool) {
+		for from := 0; from < len(rows); from += n {
+			if !yield(from, rows[from:min(from+n, len(rows))]) {
+				return
+			}
+		}
+	}
+}
+
+// engineSteps returns the steps of the checkpoints of an engine's training.
+func engineSteps(dir string) ([]int, error) {
+	list, err := os.ReadDir(filepath.Join(dir, "steps"))
+	var steps []int
+	for _, d := range list {
+		if n, err := strconv.Atoi(d.Name()); err == nil {
+			steps = append(steps, n)
+		}
+	}
+	slices.Sort(steps)
+	if err == nil && len(steps) == 0 {
+		err = errors.New("the training kept no checkpoint on its way")
+	}
+	return steps, err
+}
+
+// pictureRows returns the pictures of a set as rows of an engine's input, with their prompts.
+// Pictures that are missing have no row.
+func pictureRows(prompts []Prompt, s PictureSet) ([]engine.Row, error) {
+	if len(s.Pictures) != len(prompts) {
+		return nil, fmt.Errorf("%d pictures for %d prompts", len(s.Pictures), len(prompts))
+	}
+	var rows []engine.Row
+	for i, p := range s.Pictures {
+		if p.File != "" {
+			rows = append(rows, engine.Row{Index: i, Prompt: prompts[i].Prompt, Meta: json.RawMessage(prompts[i].Meta), File: "files/" + p.File})
+		}
+	}
+	return rows, nil
+}
+
+func runEngineScore(ctx context.Context, e *Env, t Task, p EngineScoreParams, progress Progress) error {
+	c, err := e.calling(t, p.Call, engine.Score, progress)
+	if err != nil {
+		return err
+	}
+	v := c.spec.Description.Verbs[engine.Score]
+	column, ok := v.Columns[p.Column]
+	if !ok {
+		return fmt.Errorf("engine %s has no column %s", p.Engine, p.Column)
+	}
+	prompts, err := ReadPrompts(t.in(PromptsInput))
+	if err != nil {
+		return err
+	}
+	sets, err := ReadPictures(t.in(ImagesInput))
+	if err != nil {
+		return err
+	}
+	var verdicts []VerdictSet
+	var scores []ScoreSet
+	for k, s := range sets {
+		rows, err := pictureRows(prompts, s)
+		if err != nil {
+			return err
+		}
+		verdict := VerdictSet{Step: s.Step, Labels: make([]string, len(prompts)), Read: make([]string, len(prompts))}
+		score := ScoreSet{Step: s.Step, Scores: make([]float32, len(prompts))}
+		for i, picture := range s.Pictures {
+			verdict.Labels[i], verdict.Read[i] = world.Skip, picture.Error
+		}
+		for from, part := range shards(rows, v) {
+			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.ImagesRole: {ID: filepath.Base(t.in(ImagesInput)), Files: t.in(ImagesInput), Rows: part}}}
+			out, err := c.do(ctx, q, k*len(prompts)+from, len(sets)*len(prompts))
+			if err != nil {
+				return err
+			}
+			values, err := engine.ReadScores(filepath.Join(out, "scores"), part, v.Columns)
+			if err != nil {
+				return err
+			}
+			for j, r := range part {
+				x := values[p.Column][j]
+				switch {
+				case x.Error != "" && column.Kind == "verdict":
+					verdict.Read[r.Index] = x.Error
+				case x.Error != "":
+					return fmt.Errorf("image %d has no %s: %s", r.Index, p.Column, x.Error)
+				case column.Kind == "verdict":
+					verdict.Labels[r.Index], verdict.Read[r.Index] = x.Verdict, readOf(values, p.Column, j)
+				default:
+					score.Scores[r.Index] = float32(x.Number)
+				}
+			}
+			if err := c.drop(); err != nil {
+				return err
+			}
+		}
+		verdicts, scores = append(verdicts, verdict), append(scores, score)
+	}
+	if column.Kind == "verdict" {
+		return checkpoint.WriteJSON(filepath.Join(t.Out, verdictsFile), verdicts)
+	}
+	return writeScores(t.Out, scores)
+}
+
+// readOf describes the other columns of a row, such as the parts of a verdict.
+func readOf(values map[string][]engine.Value, column string, row int) string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if x := values[name][row]; name != column && x.Error == "" {
+			text := x.Verdict
+			if text == "" {
+				text = strconv.FormatFloat(x.Number, 'g', 6, 64)
+			}
+			out = append(out, name+" "+text)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func runEngineEmbed(ctx context.Context, e *Env, t Task, p EngineEmbedParams, progress Progress) error {
+	c, err := e.calling(t, p.Call, engine.Embed, progress)
+	if err != nil {
+		return err
+	}
+	type set struct {
+		step  int
+		files string
+		rows  []engine.Row
+	}
+	var sets []set
+	if p.Folder != "" {
+		rows, err := folderRows(p.Folder, false)
+		if err != nil {
+			return err
+		}
+		sets = append(sets, set{0, p.Folder, rows})
+	} else {
+		prompts, err := ReadPrompts(t.in(PromptsInput))
+		if err != nil {
+			return err
+		}
+		pictures, err := ReadPictures(t.in(ImagesInput))
+		if err != nil {
+			return err
+		}
+		for _, s := range pictures {
+			rows, err := pictureRows(prompts, s)
+			if err != nil {
+				return err
+			}
+			sets = append(sets, set{s.Step, t.in(ImagesInput), rows})
+		}
+	}
+	tensors := map[string]checkpoint.Tensor{}
+	for k, s := range sets {
+		var all []float32
+		dimension := 0
+		for from, part := range shards(s.rows, c.spec.Description.Verbs[engine.Embed]) {
+			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.ImagesRole: {ID: filepath.Base(s.files), Files: s.files, Rows: part}}}
+			out, err := c.do(ctx, q, k*len(s.rows)+from, len(sets)*len(s.rows))
+			if err != nil {
+				return err
+			}
+			x, n, err := engine.ReadFeatures(filepath.Join(out, "features"), part)
+			if err != nil {
+				return err
+			}
+			if dimension != 0 && n != dimension {
+				return fmt.Errorf("engine %s gives features of %d and of %d numbers", p.Engine, dimension, n)
+			}
+			all, dimension = append(all, x...), n
+			if err := c.drop(); err != nil {
+				return err
+			}
+		}
+		tensors[tensorName(featuresName, s.step)] = checkpoint.Floats(all, len(s.rows), dimension)
+	}
+	return checkpoint.WriteFile(filepath.Join(t.Out, featuresFile), tensors)
+}
+
+const featuresName = "features"

@@ -1,0 +1,239 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ablate/models/finetune"
+	"ablate/models/train"
+	"ablate/runner/engine"
+)
+
+func runEngineTrain(ctx context.Context, e *Env, t Task, p EngineTrainParams, progress Progress) error {
+	c, err := e.calling(t, p.Call, engine.Train, progress)
+	if err != nil {
+		return err
+	}
+	v := c.spec.Description.Verbs[engine.Train]
+	params, err := c.call.params()
+	if err != nil {
+		return err
+	}
+	q := engine.Task{Inputs: map[string]engine.TaskInput{}, Seeds: map[string]int64{}, SaveEvery: t.SaveEvery}
+	for _, name := range v.Seeds {
+		q.Seeds[name] = rowSeeds(fmt.Sprintf("%d finetune %s", p.Seed, name), 1)[0]
+	}
+	for _, text := range strings.Fields(p.Keep) {
+		step, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		q.Keep = append(q.Keep, step)
+	}
+	images, err := t.generated(p)
+	if err != nil {
+		return err
+	}
+	for _, role := range v.Needs(params) {
+		switch role {
+		case engine.BaseRole:
+			t.checkpoints(&q, engine.BaseRole, "")
+		case engine.ImagesRole:
+			q.Inputs[role] = images
+		case engine.PairsRole:
+			rows := preferences(images.Rows)
+			if len(rows) == 0 {
+				return errors.New("no two images of one prompt have different scores, so that there are no pairs: draw several images for each prompt")
+			}
+			q.Inputs[engine.ImagesRole] = images
+			q.Inputs[role] = engine.TaskInput{ID: images.ID, Rows: rows}
+		case engine.PromptsRole:
+			q.Inputs[role] = engine.TaskInput{ID: images.ID, Rows: seenPrompts(images.Rows)}
+		case engine.PretrainingRole:
+			if p.Folder == "" {
+				return fmt.Errorf("engine %s trains on pretraining images, and finetune.pretraining names no folder", p.Engine)
+			}
+			rows, err := folderRows(p.Folder, true)
+			if err != nil {
+				return err
+			}
+			q.Inputs[role] = engine.TaskInput{ID: p.Digest, Files: p.Folder, Rows: rows}
+		}
+	}
+	out, err := c.do(ctx, q, 0, 0)
+	if err != nil {
+		return err
+	}
+	points, err := engine.ReadCurve(filepath.Join(out, "curves"))
+	if err != nil {
+		return err
+	}
+	if err := writeCurve(filepath.Join(t.Out, curvesFile), curveOf(points)); err != nil {
+		return err
+	}
+	return c.take(out, "checkpoint", "steps")
+}
+
+// curveOf returns a curve of the metrics that every point has.
+func curveOf(points []engine.CurvePoint) *train.Curve {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(points[0].Metrics)) {
+		if !slices.ContainsFunc(points, func(p engine.CurvePoint) bool { _, ok := p.Metrics[name]; return !ok }) {
+			names = append(names, name)
+		}
+	}
+	c := train.NewCurve(names...)
+	for _, p := range points {
+		values := make([]float64, len(names))
+		for i, name := range names {
+			values[i] = p.Metrics[name]
+		}
+		c.Add(p.Step, values...)
+	}
+	return c
+}
+
+// generated returns the images that a training learns from, with their scores.
+func (t Task) generated(p EngineTrainParams) (engine.TaskInput, error) {
+	in := engine.TaskInput{ID: "generated", Parts: map[string]string{}}
+	for _, list := range []string{LabelledList, UnlabelledList} {
+		if !t.has(Of(list, ImagesInput)) {
+			continue
+		}
+		prompts, err := ReadPrompts(t.in(Of(list, PromptsInput)))
+		if err != nil {
+			return in, err
+		}
+		set, err := Only(ReadPictures(t.in(Of(list, ImagesInput))))
+		if err != nil {
+			return in, err
+		}
+		rows, err := pictureRows(prompts, set)
+		if err != nil {
+			return in, err
+		}
+		one := 1.
+		for i := range rows {
+			rows[i].Meta, rows[i].Score = nil, &one // what a judge reads is not for a training
+		}
+		if t.has(Of(list, ScoresInput)) {
+			scores, err := Only(ReadScores(t.in(Of(list, ScoresInput))))
+			if err != nil {
+				return in, err
+			}
+			for i := range rows {
+				x := float64(scores.Scores[rows[i].Index])
+				rows[i].Score = &x
+			}
+		}
+		in.Parts[list] = t.in(Of(list, ImagesInput))
+		for _, r := range rows {
+			r.Index, r.File = len(in.Rows), "files/"+list+strings.TrimPrefix(r.File, "files")
+			in.Rows = append(in.Rows, r)
+		}
+	}
+	if p.Rows == finetune.Filtered {
+		var err error
+		if in.Rows, err = filtered(in.Rows, p.Kept); err != nil {
+			return in, err
+		}
+		for i := range in.Rows {
+			in.Rows[i].Index = i
+		}
+	}
+	if len(in.Rows) == 0 {
+		return in, errors.New("no image is left to train on")
+	}
+	return in, nil
+}
+
+// filtered returns the rows that a filter keeps.
+func filtered(rows []engine.Row, f finetune.Filter) (kept []engine.Row, err error) {
+	scores := make([]float32, len(rows))
+	for i, r := range rows {
+		scores[i] = float32(*r.Score)
+	}
+	weights, err := f.Weights(scores)
+	for i, w := range weights {
+		if w > 0 {
+			kept = append(kept, rows[i])
+		}
+	}
+	return kept, err
+}
+
+// preferences returns, for each prompt, the pair of its best and its worst image, if their scores
+// differ.
+func preferences(rows []engine.Row) []engine.Row {
+	best, worst := map[string]int{}, map[string]int{}
+	var order []string
+	for i, r := range rows {
+		b, ok := best[r.Prompt]
+		if !ok {
+			order = append(order, r.Prompt)
+			best[r.Prompt], worst[r.Prompt] = i, i
+			continue
+		}
+		if *r.Score > *rows[b].Score {
+			best[r.Prompt] = i
+		}
+		if *r.Score < *rows[worst[r.Prompt]].Score {
+			worst[r.Prompt] = i
+		}
+	}
+	var out []engine.Row
+	one := 1.
+	for _, prompt := range order {
+		b, w := best[prompt], worst[prompt]
+		if *rows[b].Score > *rows[w].Score {
+			out = append(out, engine.Row{Index: len(out), Prompt: prompt, Better: &b, Worse: &w, Weight: &one})
+		}
+	}
+	return out
+}
+
+// seenPrompts returns the distinct prompts of images.
+func seenPrompts(rows []engine.Row) []engine.Row {
+	seen := map[string]bool{}
+	var out []engine.Row
+	for _, r := range rows {
+		if !seen[r.Prompt] {
+			seen[r.Prompt] = true
+			out = append(out, engine.Row{Index: len(out), Prompt: r.Prompt})
+		}
+	}
+	return out
+}
+
+// folderRows returns the PNG pictures of a folder as rows, sorted by name. captions says that
+// each must have its caption in a file of the same name that ends in .txt.
+func folderRows(dir string, captions bool) ([]engine.Row, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.png"))
+	if err != nil {
+		return nil, err
+	}
+	var rows []engine.Row
+	for i, name := range names {
+		r := engine.Row{Index: i, File: "files/" + filepath.Base(name)}
+		if captions {
+			text := strings.TrimSuffix(name, ".png") + ".txt"
+			b, err := os.ReadFile(text)
+			if err != nil {
+				return nil, fmt.Errorf("%s has no caption: write it into %s", name, text)
+			}
+			r.Prompt = strings.TrimSpace(string(b))
+		}
+		rows = append(rows, r)
+	}
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("%s has no PNG pictures", dir)
+	}
+	return rows, nil
+}

@@ -1,0 +1,86 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"ablate/analysis/fidelity"
+	"ablate/models/checkpoint"
+)
+
+// Resemblance is the stage that compares features of generated images with those of real
+// ones, both by an engine.
+const Resemblance Kind = "resemblance"
+
+var resemblanceDef = define(runResemblance, Def{
+	Kind: Resemblance, Revision: 1,
+	Inputs: []Input{{Name: FeaturesInput}, {Name: ReferenceInput}},
+	Files:  tabled(metricsFile),
+})
+
+// Names of the inputs of [Resemblance].
+const (
+	FeaturesInput  = "features"
+	ReferenceInput = "reference"
+)
+
+// ResemblanceParams are the parameters of [Resemblance].
+type ResemblanceParams struct {
+	Images int `json:"images" key:"-"` // number of generated images, for the estimate of the cost
+}
+
+func (p ResemblanceParams) memory() float64 { return 3 * 8 * float64(p.Images) * float64(p.Images) }
+
+func (p ResemblanceParams) cost() float64 { return .1 + float64(p.Images)/500 }
+
+// runResemblance compares generated images with the first half of the real ones. The second
+// half is the floor, so that both comparisons are of equally many images: most metrics depend
+// on their number. Images beyond that number are left out.
+func runResemblance(_ context.Context, _ *Env, t Task, _ ResemblanceParams, _ Progress) error {
+	generated, err := readFeatures(t.in(FeaturesInput))
+	if err != nil {
+		return err
+	}
+	real, err := readFeatures(t.in(ReferenceInput))
+	if err != nil {
+		return err
+	}
+	if generated.Cols != real.Cols {
+		return fmt.Errorf("features of generated images have %d numbers, those of real ones %d", generated.Cols, real.Cols)
+	}
+	n := min(generated.Rows, real.Rows/2)
+	if n < 2 {
+		return fmt.Errorf("%d real images have no two halves to compare: name a folder with more", real.Rows)
+	}
+	part := func(r fidelity.Matrix, from int) fidelity.Matrix {
+		return fidelity.Matrix{Rows: n, Cols: r.Cols, Data: r.Data[from*r.Cols : (from+n)*r.Cols]}
+	}
+	ref, err := referenceOf(part(real, 0))
+	if err != nil {
+		return err
+	}
+	if ref.floor, err = ref.compare(part(real, n)); err != nil {
+		return err
+	}
+	values, err := ref.compare(part(generated, 0))
+	if err != nil {
+		return err
+	}
+	return checkpoint.WriteJSON(filepath.Join(t.Out, metricsFile), []MetricSet{{0, ref.metrics(values, n)}})
+}
+
+// readFeatures reads the features of one set of images.
+func readFeatures(dir string) (fidelity.Matrix, error) {
+	tensors, err := checkpoint.ReadFile(filepath.Join(dir, featuresFile))
+	if err != nil {
+		return fidelity.Matrix{}, err
+	}
+	x, ok := tensors[featuresName]
+	if !ok || len(x.Shape) != 2 {
+		return fidelity.Matrix{}, errors.New("the artifact has no features of one set of images")
+	}
+	data, err := x.Float32()
+	return fidelity.Matrix{Rows: x.Shape[0], Cols: x.Shape[1], Data: data}, err
+}
