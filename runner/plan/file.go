@@ -110,7 +110,7 @@ func write(name string, head Head, g *layout.Graph, needs Needs, state func(i in
 			return fail(fmt.Errorf("%s: %w", a.Kind, err))
 		}
 		spec := FileSpec{Stage: string(a.Kind), Revision: a.Kind.Def().Revision, Lines: a.Lines(), Params: params, Reads: a.Reads}
-		if n, ok := needs[a.Kind]; ok {
+		if n, ok := needs.find(a); ok {
 			spec.Need = &n
 		}
 		w.element(spec)
@@ -232,8 +232,8 @@ func OpenGraph(name string) (Head, *layout.Graph, Needs, error) {
 	b := builder{g: layout.Empty(), needs: Needs{}}
 	err := open(name, &h, b.visitor())
 	for _, k := range stage.Kinds() {
-		if _, ok := b.needs[k]; !ok {
-			b.needs[k] = usual(k, h.Backend)
+		if _, ok := b.needs[Needer{k, ""}]; !ok {
+			b.needs[Needer{k, ""}] = usual(k, h.Backend)
 		}
 	}
 	return h, b.g, b.needs, err
@@ -375,7 +375,7 @@ func (b *builder) spec(x FileSpec) error {
 		return other(who + " cannot be read (" + err.Error() + ")")
 	}
 	if x.Need != nil {
-		b.needs[stage.Kind(x.Stage)] = *x.Need
+		b.needs[Needer{kind, stage.EngineOf(params)}] = *x.Need
 	}
 	b.specs = append(b.specs, plannedSpec{kind, params, x.Reads})
 	return nil

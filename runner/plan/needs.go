@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"fmt"
 	"time"
 
@@ -12,21 +11,31 @@ import (
 	"ablate/runner/stage"
 )
 
-// Needs are what stages need of a machine.
-type Needs map[stage.Kind]resource.Need
+// Needs are what stages need of a machine, by their kind and the engine that computes them.
+type Needs map[Needer]resource.Need
+
+// A Needer is a stage, or a stage that an engine computes.
+type Needer struct {
+	Stage  stage.Kind
+	Engine string // empty for native stages, and for engines that nothing is said of
+}
 
 // NewNeeds returns the needs of the stages on a class of backend: the usual ones, or what the
-// site's machine.cue says. A mistake in it is a *language.Errors.
+// study says of its engines, or what the site's machine.cue says. A mistake is a
+// *language.Errors.
 func NewNeeds(s *language.Study, class string) (Needs, error) {
 	needs, wrong := Needs{}, &language.Errors{}
 	for _, k := range stage.Kinds() {
-		needs[k] = usual(k, class)
+		needs[Needer{k, ""}] = usual(k, class)
 	}
-	for _, r := range s.Machine {
-		n := needs[stage.Kind(r.Stage)]
-		size := func(text string) int64 {
+	set := func(at Needer, r language.Resources) {
+		n, ok := needs[at]
+		if !ok {
+			n = needs[Needer{at.Stage, ""}]
+		}
+		size := func(text string, to *int64) {
 			if text == "" {
-				return 0
+				return
 			}
 			b, err := resource.ParseBytes(text)
 			if err != nil {
@@ -34,7 +43,7 @@ func NewNeeds(s *language.Study, class string) (Needs, error) {
 				e.Msg = err.Error()
 				wrong.List = append(wrong.List, &e)
 			}
-			return b
+			*to = b
 		}
 		if r.CPUs != nil {
 			n.CPUs = *r.CPUs
@@ -42,9 +51,28 @@ func NewNeeds(s *language.Study, class string) (Needs, error) {
 		if r.GPUs != nil {
 			n.GPUs = *r.GPUs
 		}
-		n.Memory, n.GPUMemory = size(r.Memory), size(r.GPUMemory)
-		n.Time, _ = time.ParseDuration(cmp.Or(r.Time, "0s"))
-		needs[stage.Kind(r.Stage)] = n
+		size(r.Memory, &n.Memory)
+		size(r.GPUMemory, &n.GPUMemory)
+		if r.Time != "" {
+			n.Time, _ = time.ParseDuration(r.Time) // the schema allows no other
+		}
+		needs[at] = n
+	}
+	for _, r := range s.Machine {
+		set(Needer{stage.Kind(r.Stage), ""}, r)
+	}
+	engines := func(list []language.EngineResources) {
+		for _, r := range list {
+			for _, k := range stage.Kinds() {
+				if k.Def().Verb == r.Verb {
+					set(Needer{k, r.Engine}, r.Resources)
+				}
+			}
+		}
+	}
+	engines(s.EngineResources)
+	for _, m := range s.MachineEngines {
+		engines(m.Resources)
 	}
 	if len(wrong.List) > 0 {
 		return nil, wrong
@@ -62,7 +90,18 @@ func usual(k stage.Kind, class string) resource.Need {
 }
 
 // Of returns the need of an action.
-func (n Needs) Of(a *layout.Action) resource.Need { return n[a.Kind] }
+func (n Needs) Of(a *layout.Action) resource.Need {
+	need, _ := n.find(a)
+	return need
+}
+
+// find returns the need of an action, and false if nothing is known of its stage.
+func (n Needs) find(a *layout.Action) (need resource.Need, ok bool) {
+	if need, ok = n[Needer{a.Kind, stage.EngineOf(a.Params)}]; !ok {
+		need, ok = n[Needer{a.Kind, ""}]
+	}
+	return need, ok
+}
 
 // On returns needs as they are within a capacity: on other backends than CUDA no stage uses a
 // GPU, unless the user has named some.
@@ -72,6 +111,9 @@ func On(need func(*layout.Action) resource.Need, class string, c resource.Capaci
 	}
 	return func(a *layout.Action) resource.Need {
 		n := need(a)
+		if stage.EngineOf(a.Params) != "" {
+			return n // an engine has a backend of its own
+		}
 		n.GPUs, n.GPUMemory = 0, 0
 		return n
 	}

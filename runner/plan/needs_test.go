@@ -30,8 +30,8 @@ func TestNeeds(t *testing.T) {
 		stage.Finetune: {CPUs: 4, GPUs: 1, Memory: 8 << 30, GPUMemory: 20 << 30, Time: 90 * time.Minute},
 		stage.Pretrain: {CPUs: 1, GPUs: 1}, stage.Score: {CPUs: 1}, stage.Judge: {CPUs: 1},
 	} {
-		if cuda[kind] != want {
-			t.Errorf("%s on CUDA needs %+v, want %+v", kind, cuda[kind], want)
+		if got := cuda[Needer{kind, ""}]; got != want {
+			t.Errorf("%s on CUDA needs %+v, want %+v", kind, got, want)
 		}
 	}
 	s.Machine[1].GPUs = &four
@@ -56,6 +56,35 @@ func TestNeeds(t *testing.T) {
 	}
 }
 
+// TestEngineNeeds: an engine needs what the study says, unless the site says otherwise; other
+// engines and verbs need what is usual. Its GPUs count on every backend.
+func TestEngineNeeds(t *testing.T) {
+	one, two, four := 1, 2, 4
+	s := &language.Study{
+		EngineResources: []language.EngineResources{{Engine: "a", Verb: "train", Resources: language.Resources{GPUs: &four, Memory: "70GiB", Time: "6h"}}, {Engine: "a", Verb: "score", Resources: language.Resources{GPUs: &one}}},
+		MachineEngines:  []language.MachineEngine{{Name: "a", Resources: []language.EngineResources{{Engine: "a", Verb: "train", Resources: language.Resources{GPUs: &two}}}}},
+	}
+	needs, err := NewNeeds(s, backend.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		kind   stage.Kind
+		params stage.Params
+		want   resource.Need
+	}{
+		{stage.EngineTrain, stage.EngineTrainParams{Call: stage.Call{Engine: "a"}}, resource.Need{CPUs: 1, GPUs: 2, Memory: 70 << 30, Time: 6 * time.Hour}},
+		{stage.EngineTrain, stage.EngineTrainParams{Call: stage.Call{Engine: "b"}}, resource.Need{CPUs: 1}},
+		{stage.EngineScore, stage.EngineScoreParams{Call: stage.Call{Engine: "a"}}, resource.Need{CPUs: 1, GPUs: 1}},
+		{stage.EngineSample, stage.EngineSampleParams{Call: stage.Call{Engine: "a"}}, resource.Need{CPUs: 1}},
+	} {
+		a := &layout.Action{Spec: &layout.Spec{Kind: tc.kind, Params: tc.params}}
+		if got := On(needs.Of, backend.CPU, resource.Capacity{CPUs: 1})(a); got != tc.want {
+			t.Errorf("%s of engine %s needs %+v, want %+v", tc.kind, stage.EngineOf(tc.params), got, tc.want)
+		}
+	}
+}
+
 // TestFileNeeds: the run file has what each action needs; of an action without it the usual need
 // counts.
 func TestFileNeeds(t *testing.T) {
@@ -66,7 +95,7 @@ func TestFileNeeds(t *testing.T) {
 	}
 	name := filepath.Join(t.TempDir(), "run.json")
 	want := resource.Need{CPUs: 2, GPUs: 1, Time: time.Hour}
-	if err := Write(name, Head{Study: s.Dir, Name: s.Name, Backend: backend.CUDA}, g, Needs{stage.Finetune: want}); err != nil {
+	if err := Write(name, Head{Study: s.Dir, Name: s.Name, Backend: backend.CUDA}, g, Needs{{stage.Finetune, ""}: want}); err != nil {
 		t.Fatal(err)
 	}
 	_, read, needs, err := OpenGraph(name)

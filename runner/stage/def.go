@@ -25,6 +25,7 @@ type Def struct {
 	Files    []File  // files of the artifact that it writes
 	Backend  bool    // the stage computes on a backend, whose class is then part of the key; other stages give the same bytes everywhere
 	Trains   bool    // the stage computes gradients, which the pure-Go backend cannot do
+	Verb     string  // of the engine that computes the stage; empty for native stages
 	Saves    bool    // the stage saves its state, from which a later attempt goes on; true if Trains
 
 	params Params // zero value of the type of the stage's parameters

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ablate/models/finetune"
+	"ablate/runner/engine"
 )
 
 // Stages that external engines compute (runner/engine).
@@ -21,26 +22,26 @@ const (
 
 var (
 	engineLoadDef = define(runEngineLoad, Def{
-		Kind: EngineLoad, Revision: 1,
+		Kind: EngineLoad, Revision: 1, Verb: engine.Load,
 		Files: required("checkpoint/**"),
 	})
 	engineSampleDef = define(runEngineSample, Def{
-		Kind: EngineSample, Revision: 1,
+		Kind: EngineSample, Revision: 1, Verb: engine.Sample,
 		Inputs: []Input{{Name: ModelInput}, {Name: TunedInput, Optional: true}, {Name: PromptsInput}},
 		Files:  slices.Concat(required(picturesFile), optional(required("images/**")...)),
 	})
 	engineScoreDef = define(runEngineScore, Def{
-		Kind: EngineScore, Revision: 1,
+		Kind: EngineScore, Revision: 1, Verb: engine.Score,
 		Inputs: []Input{{Name: ImagesInput}, {Name: PromptsInput}},
 		Files:  optional(tabled(verdictsFile, scoresFile)...),
 	})
 	engineTrainDef = define(runEngineTrain, Def{
-		Kind: EngineTrain, Revision: 1, Saves: true,
+		Kind: EngineTrain, Revision: 1, Verb: engine.Train, Saves: true,
 		Inputs: slices.Concat([]Input{{Name: ModelInput}}, trainingInputs(LabelledList), trainingInputs(UnlabelledList)),
 		Files:  slices.Concat(required("checkpoint/**", curvesFile), optional(required("steps/**")...)),
 	})
 	engineEmbedDef = define(runEngineEmbed, Def{
-		Kind: EngineEmbed, Revision: 1,
+		Kind: EngineEmbed, Revision: 1, Verb: engine.Embed,
 		Inputs: []Input{{Name: ImagesInput, Optional: true}, {Name: PromptsInput, Optional: true}},
 		Files:  required(featuresFile),
 	})
@@ -95,6 +96,17 @@ func (c Call) params() (map[string]any, error) {
 }
 
 func (Call) memory() float64 { return 0 }
+
+func (c Call) engine() string { return c.Engine }
+
+// EngineOf returns the engine that computes a stage with some parameters; empty for native
+// stages.
+func EngineOf(p Params) string {
+	if c, ok := p.(interface{ engine() string }); ok {
+		return c.engine()
+	}
+	return ""
+}
 
 // EngineLoadParams are the parameters of [EngineLoad].
 type EngineLoadParams struct{ Call }

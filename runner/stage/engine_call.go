@@ -217,13 +217,16 @@ func runEngineLoad(ctx context.Context, e *Env, t Task, p EngineLoadParams, prog
 	return c.take(out, "checkpoint")
 }
 
+// artifactID returns the id of an artifact by its folder, which the store names ID/files.
+func artifactID(dir string) string { return filepath.Base(filepath.Dir(dir)) }
+
 // checkpoints adds a model and what it is based on as inputs of a role.
 func (t Task) checkpoints(q *engine.Task, role, tuned string) {
-	base := engine.TaskInput{ID: filepath.Base(t.in(ModelInput)), Files: filepath.Join(t.in(ModelInput), "checkpoint")}
+	base := engine.TaskInput{ID: artifactID(t.in(ModelInput)), Files: filepath.Join(t.in(ModelInput), "checkpoint")}
 	if tuned == "" {
 		q.Inputs[role] = base
 		return
 	}
 	q.Inputs[role+".base"] = base
-	q.Inputs[role] = engine.TaskInput{ID: filepath.Base(t.in(TunedInput)), Files: filepath.Join(t.in(TunedInput), filepath.FromSlash(tuned)), Base: role + ".base"}
+	q.Inputs[role] = engine.TaskInput{ID: artifactID(t.in(TunedInput)), Files: filepath.Join(t.in(TunedInput), filepath.FromSlash(tuned)), Base: role + ".base"}
 }

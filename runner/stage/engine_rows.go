@@ -104,7 +104,7 @@ func runEngineSample(ctx context.Context, e *Env, t Task, p EngineSampleParams, 
 	for k, model := range models {
 		s := PictureSet{Step: steps[k]}
 		for from, part := range shards(rows, c.spec.Description.Verbs[engine.Sample]) {
-			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.PromptsRole: {ID: filepath.Base(t.in(PromptsInput)), Rows: part}}}
+			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.PromptsRole: {ID: artifactID(t.in(PromptsInput)), Rows: part}}}
 			t.checkpoints(&q, engine.CheckpointRole, model)
 			out, err := c.do(ctx, q, k*len(rows)+from, len(models)*len(rows))
 			if err != nil {
@@ -215,7 +215,7 @@ func runEngineScore(ctx context.Context, e *Env, t Task, p EngineScoreParams, pr
 			verdict.Labels[i], verdict.Read[i] = world.Skip, picture.Error
 		}
 		for from, part := range shards(rows, v) {
-			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.ImagesRole: {ID: filepath.Base(t.in(ImagesInput)), Files: t.in(ImagesInput), Rows: part}}}
+			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.ImagesRole: {ID: artifactID(t.in(ImagesInput)), Files: t.in(ImagesInput), Rows: part}}}
 			out, err := c.do(ctx, q, k*len(prompts)+from, len(sets)*len(prompts))
 			if err != nil {
 				return err
@@ -270,9 +270,9 @@ func runEngineEmbed(ctx context.Context, e *Env, t Task, p EngineEmbedParams, pr
 		return err
 	}
 	type set struct {
-		step  int
-		files string
-		rows  []engine.Row
+		step      int
+		id, files string
+		rows      []engine.Row
 	}
 	var sets []set
 	if p.Folder != "" {
@@ -280,7 +280,7 @@ func runEngineEmbed(ctx context.Context, e *Env, t Task, p EngineEmbedParams, pr
 		if err != nil {
 			return err
 		}
-		sets = append(sets, set{0, p.Folder, rows})
+		sets = append(sets, set{0, p.Digest, p.Folder, rows})
 	} else {
 		prompts, err := ReadPrompts(t.in(PromptsInput))
 		if err != nil {
@@ -295,7 +295,7 @@ func runEngineEmbed(ctx context.Context, e *Env, t Task, p EngineEmbedParams, pr
 			if err != nil {
 				return err
 			}
-			sets = append(sets, set{s.Step, t.in(ImagesInput), rows})
+			sets = append(sets, set{s.Step, artifactID(t.in(ImagesInput)), t.in(ImagesInput), rows})
 		}
 	}
 	tensors := map[string]checkpoint.Tensor{}
@@ -303,7 +303,7 @@ func runEngineEmbed(ctx context.Context, e *Env, t Task, p EngineEmbedParams, pr
 		var all []float32
 		dimension := 0
 		for from, part := range shards(s.rows, c.spec.Description.Verbs[engine.Embed]) {
-			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.ImagesRole: {ID: filepath.Base(s.files), Files: s.files, Rows: part}}}
+			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.ImagesRole: {ID: s.id, Files: s.files, Rows: part}}}
 			out, err := c.do(ctx, q, k*len(s.rows)+from, len(sets)*len(s.rows))
 			if err != nil {
 				return err
