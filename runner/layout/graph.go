@@ -41,6 +41,7 @@ type Outside struct {
 	Prompts    func(path string) (digest string, err error)       // of a file of prompts
 	Folder     func(dir string) (digest string, n int, err error) // of a folder of pictures, and their number
 	Engine     func(name, verb string) (Called, error)
+	Stamp      func(record string) (string, error) // with which an engine loads a model, by the name of its record
 }
 
 // Called is a verb of an engine that trials call.
@@ -56,7 +57,7 @@ func (o Outside) cached() Outside {
 		digest string
 		n      int
 	}
-	checkpoint, prompts, pictures, engine := map[string]string{}, map[string]string{}, map[string]folder{}, map[[2]string]Called{}
+	checkpoint, prompts, pictures, engine, stamps := map[string]string{}, map[string]string{}, map[string]folder{}, map[[2]string]Called{}, map[string]string{}
 	return Outside{
 		Checkpoint: func(dir string) (string, error) {
 			return memo(checkpoint, dir, func() (string, error) { return o.Checkpoint(dir) })
@@ -73,6 +74,9 @@ func (o Outside) cached() Outside {
 		},
 		Engine: func(name, verb string) (Called, error) {
 			return memo(engine, [2]string{name, verb}, func() (Called, error) { return o.Engine(name, verb) })
+		},
+		Stamp: func(record string) (string, error) {
+			return memo(stamps, record, func() (string, error) { return o.Stamp(record) })
 		},
 	}
 }

@@ -1,6 +1,8 @@
 package layout
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -32,7 +34,13 @@ func (g *Graph) program(v language.View) (Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := Chain{}.with(Part{Model, g.add(stage.EngineLoad, stage.EngineLoadParams{Call: load.Call})})
+	p := stage.EngineLoadParams{Call: load.Call}
+	sum := sha256.Sum256([]byte(strings.Join(stage.Lines(p), "\n")))
+	p.Record = "loaded-" + hex.EncodeToString(sum[:16]) + ".json"
+	if p.Stamp, err = g.out.Stamp(p.Record); err != nil {
+		return nil, fmt.Errorf("model.program: %w", err)
+	}
+	c := Chain{}.with(Part{Model, g.add(stage.EngineLoad, p)})
 	for _, lay := range []func(language.Trial, Chain) (Chain, error){g.engineTraining, g.engineEvaluation, g.engineProbes} {
 		if c, err = lay(t, c); err != nil {
 			return nil, err

@@ -31,6 +31,9 @@ func (p Project) outside(ctx context.Context) layout.Outside {
 		Prompts: stage.DigestPrompts,
 		Folder:  func(dir string) (string, int, error) { return digestFolder(ctx, dir) },
 		Engine:  func(name, verb string) (layout.Called, error) { return p.called(ctx, name, verb) },
+		Stamp: func(record string) (string, error) {
+			return engine.Stamp(ctx, filepath.Join(p.Store.Dir(), "engines", record))
+		},
 	}
 }
 

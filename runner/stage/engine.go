@@ -23,7 +23,7 @@ const (
 var (
 	engineLoadDef = define(runEngineLoad, Def{
 		Kind: EngineLoad, Revision: 1, Verb: engine.Load,
-		Files: required("checkpoint/**"),
+		Files: slices.Concat(required("checkpoint/**"), optional(required(modelsFile)...)),
 	})
 	engineSampleDef = define(runEngineSample, Def{
 		Kind: EngineSample, Revision: 1, Verb: engine.Sample,
@@ -53,6 +53,7 @@ func trainingInputs(list string) []Input {
 }
 
 const (
+	modelsFile   = "model.json" // digests of the files of a model that lie elsewhere
 	picturesFile = "pictures.json"
 	featuresFile = "features.safetensors"
 )
@@ -109,7 +110,13 @@ func EngineOf(p Params) string {
 }
 
 // EngineLoadParams are the parameters of [EngineLoad].
-type EngineLoadParams struct{ Call }
+type EngineLoadParams struct {
+	Call
+	// Stamp tells apart loads of a model whose files have changed; empty for the first.
+	Stamp string `json:"stamp,omitempty" key:"files"`
+	// Record is the name of the file in the store that has the model's files as they were.
+	Record string `json:"record" key:"-"`
+}
 
 func (EngineLoadParams) cost() float64 { return 1 }
 

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"ablate/models/checkpoint"
 	"ablate/models/train"
 	"ablate/runner/engine"
 	"ablate/runner/launch"
@@ -213,6 +214,28 @@ func runEngineLoad(ctx context.Context, e *Env, t Task, p EngineLoadParams, prog
 	out, err := c.do(ctx, engine.Task{}, 0, 0)
 	if err != nil {
 		return err
+	}
+	// The files of a model stay where they are. Their digests are part of the artifact, so that
+	// everything that is computed from the model depends on them.
+	about, err := engine.ReadCheckpoint(filepath.Join(out, "checkpoint"))
+	if err != nil {
+		return err
+	}
+	progress(Report{Text: "reading the model's files"})
+	files, err := engine.HashModel(ctx, about)
+	if err != nil {
+		return err
+	}
+	if files != nil {
+		if err := (&engine.LoadedModel{Stamp: p.Stamp, Root: about.Root, Files: files}).Save(filepath.Join(t.Store, "engines", p.Record)); err != nil {
+			return err
+		}
+		for i := range files {
+			files[i].Time = time.Time{}
+		}
+		if err := checkpoint.WriteJSON(filepath.Join(t.Out, modelsFile), files); err != nil {
+			return err
+		}
 	}
 	return c.take(out, "checkpoint")
 }
