@@ -73,6 +73,9 @@ func (p Project) LayOut(ctx context.Context, views []language.View) (Project, er
 	} else {
 		defer debug.SetGCPercent(debug.SetGCPercent(rarePercent))
 	}
+	if err := p.checkOverlap(); err != nil {
+		return p, err
+	}
 	var err error
 	p.Graph, err = layout.NewGraph(p.Study, views, p.outside(ctx))
 	return p, err
