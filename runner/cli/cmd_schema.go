@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -9,15 +11,18 @@ import (
 
 	"ablate/docs"
 	"ablate/experiments/language"
+	"ablate/runner/sandbox"
 )
 
 type schemaOptions struct {
-	json     bool
-	document string
+	json, cue        bool
+	document, engine string
 }
 
 func (o *schemaOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "print the reference as JSON")
+	f.StringVar(&o.engine, "engine", "", "print the parameters of the engine `NAME` of a study, whose path is then the argument")
+	f.BoolVar(&o.cue, "cue", false, "with --engine: print CUE definitions, with which 'cue vet' finds mistakes too")
 	f.StringVar(&o.document, "json-schema", "", "print the JSON schema of what the command `NAME` prints with --json, or 'table --table NAME --json'")
 }
 
@@ -41,7 +46,7 @@ type fieldDocument struct {
 func newSchema(g *globals) *cobra.Command {
 	var o schemaOptions
 	cmd := &cobra.Command{
-		Use:   "schema [FIELD]",
+		Use:   "schema [FIELD|STUDY]",
 		Short: "Print the reference of the language in which studies are written",
 		Long: `Prints every field of a study and of a trial with its type, default, unit, meaning and
 source, as Markdown. The text comes from the comments of the CUE schema in this program.
@@ -49,13 +54,17 @@ source, as Markdown. The text comes from the comments of the CUE schema in this 
 FIELD selects fields: a path such as finetune.beta, a group such as finetune.mix, or a
 part of the language such as arm.
 
+--engine asks an engine of a study what its parameters are. Each is a field of a trial, such
+as finetune.params.learning_rate, and may be set and swept like any other. --cue prints them
+as CUE definitions; the comment at their head says how to use them.
+
 --json-schema prints a JSON schema (draft 2020-12) of what a command prints with --json.
 The field "format" of such an object names the schema and its version. Within a version,
 fields may be added, but no field changes its meaning.
 ` + exitHelp,
-		Example: "  ablate schema | less\n  ablate schema finetune.beta\n  ablate schema --json\n  ablate schema --json-schema table",
+		Example: "  ablate schema | less\n  ablate schema finetune.beta\n  ablate schema --json\n  ablate schema --json-schema table\n  ablate schema --engine diffusers experiments/engines-tiny",
 		Args:    cobra.MaximumNArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return runSchema(g, o, args) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return runSchema(cmd.Context(), g, o, args) },
 	}
 	o.addFlags(cmd.Flags())
 	return cmd
@@ -63,7 +72,10 @@ fields may be added, but no field changes its meaning.
 
 // runSchema prints the reference of the language, or its part on some fields, or a JSON
 // schema.
-func runSchema(g *globals, o schemaOptions, names []string) error {
+func runSchema(ctx context.Context, g *globals, o schemaOptions, names []string) error {
+	if o.engine != "" || o.cue {
+		return printEngine(ctx, g, o, names)
+	}
 	if o.document != "" {
 		return printSchema(g, o, names)
 	}
@@ -83,6 +95,49 @@ func runSchema(g *globals, o schemaOptions, names []string) error {
 	}
 	_, err = fmt.Fprint(g.stdout, page)
 	return err
+}
+
+// printEngine prints the parameters of an engine of a study.
+func printEngine(ctx context.Context, g *globals, o schemaOptions, names []string) error {
+	if o.engine == "" || len(names) != 1 || o.document != "" || o.cue && o.json {
+		return usagef("schema: --engine needs a study, as in 'ablate schema --engine NAME STUDY', and either --cue or --json")
+	}
+	s, err := sandbox.Load(ctx, names[0], nil)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(s.Engines, func(e language.Engine) bool { return e.Name == o.engine }) {
+		var known []string
+		for _, e := range s.Engines {
+			known = append(known, e.Name)
+		}
+		return usagef("schema: study %s has no engine %q; it has %q", s.Name, o.engine, known)
+	}
+	if o.cue {
+		text, err := s.EngineSchema(o.engine)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprint(g.stdout, text)
+		return err
+	}
+	sections, err := s.EngineReference(o.engine)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return printJSON(g.stdout, schemaDocument{head{schemaFormat}, sections})
+	}
+	for i, section := range sections {
+		if i > 0 {
+			fmt.Fprintln(g.stdout)
+		}
+		fmt.Fprintf(g.stdout, "## %s\n\n%s\n", section.Name, section.Doc)
+		for _, f := range section.Fields {
+			fmt.Fprintf(g.stdout, "\n%s", f)
+		}
+	}
+	return nil
 }
 
 // printSchema prints the JSON schema that --json-schema names.
