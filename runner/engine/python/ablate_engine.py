@@ -320,8 +320,8 @@ class Task:
 
     def due(self, agree=lambda rank0: rank0):
         """Whether to save now. agree hands the first rank's value to all ranks, so that they stop together."""
-        passed = time.monotonic() - self._saved >= self.request.get("save_every_s", 600)
-        self._stop, due = agree((self.stopping(), passed or self.stopping()))
+        every, stop = self.request.get("save_every_s", 0), self.stopping()  # 0: only when the task is stopped
+        self._stop, due = agree((stop, stop or 0 < every <= time.monotonic() - self._saved))
         return due
 
     def save(self, step, write):

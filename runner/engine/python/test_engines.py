@@ -271,7 +271,7 @@ class Template(Case):
     def test_kill(self):
         base = self.base()
         straight = self.run_folder(self.training(base, params=self.long)).bytes()
-        f = self.training(base, params=self.long, save_every_s=0).write()
+        f = self.training(base, params=self.long, save_every_s=1e-6).write()
         killed = 0
         for wanted in (self.long["steps"] // 5, self.long["steps"] // 2):
             process = self.start("run", f.path)
