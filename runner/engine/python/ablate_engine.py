@@ -384,8 +384,9 @@ def _sources():
     """The program's own files that were loaded, by SHA-256: all but Python's and the installed packages'."""
     import hashlib
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())} - {None}
-    own = [f for f in files if not f.startswith((sys.prefix, sys.base_prefix)) and "site-packages" not in f]
-    return {os.path.abspath(f): hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in sorted(own)}
+    own = [f for f in files if os.path.isabs(f) and os.path.isfile(f)  # libraries make modules of invented names
+           and not f.startswith((sys.prefix, sys.base_prefix)) and "site-packages" not in f]
+    return {f: hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in sorted(own)}
 
 
 def _hardware():

@@ -101,6 +101,7 @@ class Case(unittest.TestCase):
         folder.write()
         process = self.start("run", folder.path, **more)
         process.communicate()
+        self.assertTrue((folder.path / "result.json").exists(), (self.root / "log").read_text()[-3000:])
         result = folder.result()
         self.assertEqual(result["status"], status, (result, (self.root / "log").read_text()[-3000:]))
         self.assertEqual(process.returncode, {"ok": 0, "stopped": 75, "refused": 2}.get(status, 1))
@@ -405,6 +406,151 @@ class Failures(Case):
             result = self.run_folder(self.folder("train", {}), status).result()
             self.assertEqual(result.get("class"), kind, body)
             self.assertNotIn("Traceback", result["message"])
+
+
+TORCH = unittest.skipUnless(os.environ.get("ABLATE_TORCH"), "ABLATE_TORCH is not set")
+
+
+@TORCH
+class Diffusers(Template):
+    """The reference engine on a random tiny Stable Diffusion."""
+
+    program = "diffusers_engine.py"
+    model = "tiny-sd"
+    image_size = 32
+    noise_bytes = 4 * 4 * 16 * 16
+    long = {"steps": 12}
+
+    def base(self):
+        return self.run_folder(self.folder("load", self.probe("load", name=self.model))).path / "out" / "checkpoint"
+
+    def test_lora_keeps_alpha(self):
+        from safetensors import safe_open
+        base = self.base()
+        f = self.run_folder(self.training(base, params={"lora": {"rank": 4, "alpha": 8.0}}))
+        with safe_open(f.path / "out/checkpoint/pytorch_lora_weights.safetensors", "pt") as file:
+            about = json.loads(file.metadata()["lora_adapter_metadata"])
+        self.assertEqual([v for k, v in about.items() if k.endswith(".lora_alpha")], [8.0])
+        # Without it the picture is another one: so test_round_trip would fail.
+        self.assertEqual(json.loads((f.path / "out/checkpoint/checkpoint.json").read_text())["alpha"], 8.0)
+
+
+@TORCH
+class Methods(Diffusers):
+    """Losses and all weights, on Stable Diffusion; the tests of Diffusers are not repeated."""
+
+    def pairs(self, f):
+        return f.rows("pairs", [{"index": i, "prompt": "a red dog", "better": i, "worse": 5 - i, "weight": 1.0} for i in range(3)])
+
+    def test_dpo(self):
+        base = self.base()
+        for rank in (0, 2):
+            f = self.pairs(self.training(base, params={"method": "dpo", "dpo_beta": 500.0, "beta": 0.0, "steps": 3, "lora": lora(rank)}))
+            del f.request["params"]["temperature"]
+            self.run_folder(f)
+            first = f.out("curves")[0]["loss"]
+            self.assertAlmostEqual(first, 0.6931, 3)  # log 2: at the first step the model is its own reference
+            self.assertNotAlmostEqual(f.out("curves")[2]["loss"], first, 4)
+
+    def test_all_weights(self):
+        """Stop and resume, round trip and a chain where the whole U-Net is trained."""
+        base = self.base()
+        params = {"lora": lora(0), "learning_rate": 1e-4}
+        straight = self.training(base, params=params, emit=["samples"], samples=self.probe("sample")).rows("samples", PROMPTS)
+        self.run_folder(straight)
+        about = json.loads((straight.path / "out/checkpoint/checkpoint.json").read_text())
+        self.assertEqual((about["format"], about["replaces"]), ("diffusers", ["unet"]))
+        f = self.training(base, params=params)
+        (f.path / "stop").write_text("{}")
+        self.run_folder(f, "stopped")
+        (f.path / "stop").unlink()
+        self.assertEqual(self.run_folder(f).bytes(), straight.bytes())
+        drawn = self.run_folder(self.sampling(f.path / "out/checkpoint", base))
+        self.assertEqual([p.read_bytes() for p in sorted((straight.path / "emit/samples").glob("*.png"))],
+                         [p.read_bytes() for p in sorted((drawn.path / "out/images").glob("*.png"))])
+        # A LoRA on top of it, and a worker that samples it between two draws of the base.
+        top = self.run_folder(self.training(f.path / "out/checkpoint", base)).path / "out/checkpoint"
+        chains = [(base,), (top, f.path / "out/checkpoint", base), (base,)]
+        alone = [self.run_folder(self.sampling(*c)).bytes() for c in chains[:2]]
+        self.assertNotEqual(alone[1], drawn.bytes())
+        folders = [self.sampling(*c) for c in chains]
+        self.serve(*folders)
+        self.assertEqual([x.bytes() for x in folders], [alone[0], alone[1], alone[0]])
+
+    def test_weights(self):
+        """Equal scores of 1 are the filtered method; the softmax of equal scores too."""
+        base = self.base()
+
+        def train(method, score):
+            f = self.training(base, params={"method": method, "steps": 2, "temperature": 0.3})
+            rows = self.picture_rows[6]
+            (f.path / "in/images/rows.jsonl").write_text("".join(json.dumps({**r, "score": score}) + "\n" for r in rows))
+            f.request["params"] = {k: v for k, v in f.request["params"].items() if k not in ("dpo_beta",) + (("temperature",) if method != "softmax-weighted" else ())}
+            return f
+        ones = self.run_folder(train("reward-weighted", 1.0)).bytes()
+        self.assertEqual(ones, self.run_folder(train("filtered", 0.2)).bytes())
+        self.assertEqual(ones, self.run_folder(train("softmax-weighted", -3.0)).bytes())
+        self.assertNotEqual(ones, self.run_folder(train("reward-weighted", 0.5)).bytes())
+        self.assertIn("a weight below 0", self.run_folder(train("reward-weighted", -0.5), "refused").result()["message"])
+
+    def test_schedulers(self):
+        base = self.base()
+        folders = []
+        for name, more in {"ddim": {"eta": 0.0, "spacing": "trailing"}, "ddpm": {"spacing": "leading"}, "pndm": {"spacing": "leading"},
+                           "euler": {"spacing": "linspace", "karras": True}, "dpmsolver++": {"spacing": "linspace", "karras": False},
+                           "checkpoint": {}}.items():
+            p = {k: v for k, v in self.probe("sample", steps=5, batch=2).items() if k not in ("eta", "spacing", "karras")}
+            for half in (PROMPTS, PROMPTS[2:4]):
+                folders.append(self.folder("sample", {**p, "scheduler": name, **more}).chain("checkpoint", base).rows("prompts", half))
+        self.serve(*folders)
+        first = [(f.path / "out/images/12.png").read_bytes() for f in folders]
+        self.assertEqual(first[0::2], first[1::2])  # rows 12 and 13 are a batch of their own in both
+        self.assertEqual(len(set(first)), 6)
+        f = self.folder("sample", {**p, "scheduler": "flow-euler"}).chain("checkpoint", base).rows("prompts", PROMPTS)
+        self.assertIn("does not fit", self.run_folder(f, "refused").result()["message"])
+
+    def test_two_ranks(self):
+        """Two processes under torchrun give the weights of one, but for rounding."""
+        from safetensors.torch import load_file
+        base = self.base()
+        one = self.run_folder(self.training(base))
+        two = self.training(base).write()
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.root), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+        done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29617",
+                               str(HERE / self.program), "run", str(two.path)], env=env, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr[-3000:])
+        self.assertEqual(two.result()["status"], "ok")
+        a, b = (load_file(f.path / "out/checkpoint/pytorch_lora_weights.safetensors") for f in (one, two))
+        for key in a:
+            self.assertLess((a[key] - b[key]).abs().max().item(), 1e-5, key)
+        self.assertEqual(len(two.out("curves")), 6)
+
+
+def lora(rank):
+    return {"rank": rank, "alpha": 4.0} if rank else {"rank": 0}
+
+
+FAMILY = ["test_describe", "test_sample", "test_resume", "test_round_trip", "test_serve_equals_run"]
+ONCE = [name for name in dir(Diffusers) if name.startswith("test_")]
+for name in ONCE:  # inherited, and run once in Diffusers
+    setattr(Methods, name, None)
+for model in ("tiny-sdxl", "tiny-sd3", "tiny-flux"):
+    less = {name: None for name in ONCE if name not in FAMILY}
+    globals()[model] = type(model, (Diffusers,), {**less, "model": model, "__qualname__": model})
+
+
+@TORCH
+class ClipScores(TemplateScores):
+    program = "clip_engine.py"
+
+    def test_score(self):
+        f = self.run_folder(self.scoring(batch=1))
+        again = self.scoring(batch=6, pickscore="tiny-clip", hpsv2="tiny-clip")
+        self.serve(again)
+        for one, six in zip(f.out("scores"), again.out("scores"), strict=True):
+            self.assertAlmostEqual(one["values"]["cosine"], six["values"]["cosine"], 6)
+            self.assertAlmostEqual(six["values"]["pickscore"] / six["values"]["hpsv2"], 14.285, 1)  # exp(2.6592)
+        self.assertEqual(list(f.result()["facts"]["cosine"]["files"]), ["model.safetensors"])
 
 
 if __name__ == "__main__":
