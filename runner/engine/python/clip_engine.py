@@ -66,7 +66,7 @@ def device():
 class Clip:
     def __init__(self, folder):
         from transformers import AutoTokenizer, CLIPModel
-        self.net = CLIPModel.from_pretrained(folder, local_files_only=True, torch_dtype=torch.float32).eval().to(device())
+        self.net = CLIPModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval().to(device())
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.prepare = Prepare(json.loads((folder / "preprocessor_config.json").read_text()))
         self.scale = self.net.logit_scale.exp().item()
@@ -97,7 +97,7 @@ class OpenClipHPS(Clip):
 class Dino:
     def __init__(self, folder):
         from transformers import AutoModel
-        self.net = AutoModel.from_pretrained(folder, local_files_only=True, torch_dtype=torch.float32).eval().to(device())
+        self.net = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval().to(device())
         self.prepare = Prepare(json.loads((folder / "preprocessor_config.json").read_text()))
 
     def images(self, files):

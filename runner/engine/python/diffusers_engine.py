@@ -154,7 +154,7 @@ def pipeline(root, dtype):
         raise Refused(f"{root} is a {index['_class_name']}; this engine knows {', '.join(FAMILIES)}")
     # A safety checker would put black pictures into the rows: it is left out.
     without = {"safety_checker": None} if "safety_checker" in index else {}
-    pipe = diffusers.DiffusionPipeline.from_pretrained(root, torch_dtype=getattr(torch, dtype), local_files_only=True, **without)
+    pipe = diffusers.DiffusionPipeline.from_pretrained(root, dtype=getattr(torch, dtype), local_files_only=True, **without)
     pipe.vae.to(torch.float32)  # float16 overflows in some of them
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device())
@@ -175,7 +175,7 @@ def model(folders, dtype):
                 pipe.load_lora_weights(folder, adapter_name=adapters[-1])
                 pipe.set_adapters(adapters)
             elif about.get("replaces") == [family.part]:  # trained on top of what was below it: that is in it
-                net = type(untouched).from_pretrained(folder / family.part, torch_dtype=getattr(torch, dtype))
+                net = type(untouched).from_pretrained(folder / family.part, dtype=getattr(torch, dtype))
                 setattr(pipe, family.part, net.to(device()))
                 adapters = []
             else:

@@ -553,5 +553,108 @@ class ClipScores(TemplateScores):
         self.assertEqual(list(f.result()["facts"]["cosine"]["files"]), ["model.safetensors"])
 
 
+REFERENCE = Path(os.environ.get("ABLATE_REFERENCE_MODELS", "/none"))
+
+
+@TORCH
+@unittest.skipUnless((REFERENCE / "sd-tiny").exists(), "ABLATE_REFERENCE_MODELS names no folder with sd-tiny")
+class Reference(unittest.TestCase):
+    """The engines' own functions against values of diffusers and transformers that a committed script has recorded."""
+
+    @classmethod
+    def setUpClass(cls):
+        import torch
+        from safetensors.torch import load_file
+        import clip_engine
+        import diffusers_engine
+        cls.torch, cls.read, cls.d, cls.clip = torch, staticmethod(load_file), diffusers_engine, clip_engine
+        cls.expected = REFERENCE / "expected"
+        cls.limits = json.loads((cls.expected / "tolerances.json").read_text())
+        cls.root = Path(tempfile.mkdtemp(prefix="engine-"))
+        (cls.root / "checkpoint.json").write_text(json.dumps({"format": "diffusers", "root": str(REFERENCE / "sd-tiny")}))
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.root)
+
+    def close(self, got, want, atol, rtol=1e-4):
+        off = (got.double() - want.double()).abs() - rtol * want.double().abs()
+        self.assertLess(off.max().item(), atol)
+
+    def test_trajectories(self):
+        """Pictures of each sampler, within one level in all but 1 % of the values."""
+        import numpy
+        from PIL import Image
+        names = {"ddim": "ddim", "ddim_trailing": "ddim", "euler": "euler", "euler_leading": "euler", "dpmpp_2m": "dpmsolver++",
+                 "dpmpp_2m_karras": "dpmsolver++", "pndm": "pndm"}
+        for case, about in json.loads((self.expected / "sd-tiny/trajectories.json").read_text()).items():
+            if case not in names:
+                continue  # ddim_eta1 draws its noise elsewhere
+            x = self.read(self.expected / f"sd-tiny/trajectory_{case}.safetensors")
+            config, keep = about["scheduler_config"], self.d.noise
+            declared = self.d.engine.verbs["sample"][1]
+            given = {"scheduler": names[case], "steps": about["steps"], "guidance": about["guidance_scale"], "width": 32, "height": 32,
+                     "batch": 1, "dtype": "float32", "spacing": config["timestep_spacing"]}
+            if "use_karras_sigmas" in config:
+                given["karras"] = config["use_karras_sigmas"]
+            task = type("Task", (), {"verb": "train", "progress": lambda *a, **k: None})
+            self.d.noise = lambda seed, shape: (x["latents_init"], self.torch.Generator("cpu"))
+            try:
+                with self.d.model([self.root], "float32") as m:
+                    row = {"index": 0, "prompt": about["prompt"], "negative": about["negative_prompt"], "seed": 1}
+                    self.d.draw(m, [row], kit.Params(declared, given), self.root, task)
+            finally:
+                self.d.noise = keep
+            got = numpy.asarray(Image.open(self.root / "0.png")).astype(int)
+            off = numpy.abs(got - x["image_uint8"][0].permute(1, 2, 0).numpy().astype(int))
+            self.assertLessEqual(off.max(), 1, case)
+            self.assertLess((off > 0).mean(), 0.01, case)
+
+    def test_losses(self):
+        x = self.read(self.expected / "sd-tiny/train_reward_weighted_full.safetensors")
+        with self.d.model([self.root], "float32") as m, self.torch.no_grad():
+            each = {}
+            for part, want in (("model", "per_sample_model"), ("pre", "per_sample_pretraining")):
+                u = (x[f"timesteps_{part}"] + 0.5) / 1000
+                each[part] = self.d.denoising_loss(m, x[f"latents_{part}"], x[f"noise_{part}"], u, {"states": x[f"context_{part}"]}, "float32")
+                self.close(each[part], x[want], 1e-5)
+            p = kit.Params(self.d.engine.verbs["train"][1], {**self.d.engine.describe()["probe"]["train"]})
+            weights = self.torch.tensor(self.d.row_weights(p, [{"score": r} for r in x["rewards"].tolist()]))
+            self.close((weights * each["model"]).mean() + 0.5 * each["pre"].mean(), x["loss"][0], 1e-5)
+
+    def test_dpo(self):
+        x = self.read(self.expected / "preference/preference.safetensors")
+        mse = lambda key: (x[key] - x["dpo_target"]).pow(2).mean(dim=(1, 2, 3))
+        better, worse = mse("dpo_model_pred").chunk(2)
+        base = mse("dpo_ref_pred").chunk(2)
+        for beta in (2000, 5000):
+            self.close(self.d.dpo_loss(better - worse, base[0] - base[1], beta).mean(), x[f"dpo_beta{beta}_loss"][0], 2e-4)
+
+    def test_lora_file(self):
+        """A published LoRA file, alpha 8 at rank 2, gives the U-Net's output with it."""
+        x = self.read(self.expected / "sd-tiny/lora_alpha8.safetensors")
+        folder = self.root / "lora"
+        shutil.copytree(REFERENCE / "sd-tiny/lora_alpha8", folder)
+        (folder / "checkpoint.json").write_text('{"format": "diffusers-lora"}')
+        with self.d.model([self.root, folder], "float32") as m, self.torch.no_grad():
+            got = m.pipe.unet(x["unet_sample_in"], x["unet_batch_timesteps"], x["unet_context"]).sample
+            self.close(got, x["unet_out_lora"], 5e-5)
+
+    def test_clip(self):
+        x = self.read(self.expected / "clip-tiny/clip.safetensors")
+        pictures = self.read(self.expected / "clip-tiny/image_processing.safetensors")
+        from PIL import Image
+        net = self.clip.Clip(REFERENCE / "clip-tiny")
+        for i in range(5):
+            file = self.root / f"clip{i}.png"
+            Image.fromarray(pictures[f"image{i}"].numpy()).save(file)
+            self.close(net.prepare([file])[0].cpu(), pictures[f"image{i}_pixel_values"], 2e-6)
+        with self.torch.no_grad():
+            images = net.images([self.root / f"clip{i}.png" for i in range(5)])
+            self.close(images, x["image_features"], 2e-5)
+            texts = json.loads((REFERENCE / "fixtures_config.json").read_text())["clips"][0]["prompts"]
+            self.close(net.texts(texts), x["text_features"], 2e-5)
+
+
 if __name__ == "__main__":
     unittest.main()
