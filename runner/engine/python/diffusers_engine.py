@@ -154,8 +154,8 @@ def pipeline(root, dtype):
         raise Refused(f"{root} is a {index['_class_name']}; this engine knows {', '.join(FAMILIES)}")
     # A safety checker would put black pictures into the rows: it is left out.
     without = {"safety_checker": None} if "safety_checker" in index else {}
-    pipe = diffusers.DiffusionPipeline.from_pretrained(root, dtype=getattr(torch, dtype), local_files_only=True, **without)
-    pipe.vae.to(torch.float32)  # float16 overflows in some of them
+    dtypes = {"default": getattr(torch, dtype), "vae": torch.float32}  # float16 overflows in some of them
+    pipe = diffusers.DiffusionPipeline.from_pretrained(root, dtype=dtypes, local_files_only=True, **without)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device())
 
@@ -349,7 +349,27 @@ def train(task):
     with model(task.chain("base"), p.dtype) as m:
         m.pipe.fuse_lora() if m.pipe.get_list_adapters() else None  # a LoRA below becomes part of the base
         m.pipe.unload_lora_weights()
-        fit(task, m, agree, total)
+        fit(task, m, agree, total, Offline(task, m))
+
+
+class Offline:
+    """Where the batches of a training come from: here rows that ablate has made. An online method replaces it."""
+
+    def __init__(self, task, m):
+        p = task.params
+        images = Images(m, task.rows("images"), p)
+        items = task.rows("pairs") if p.method == "dpo" else images.rows
+        self.paired, self.parts = p.method == "dpo", {"images": (images, items, row_weights(p, items))}
+        if p.beta > 0:
+            pretraining = Images(m, task.rows("pretraining"), p)
+            self.parts["pretraining"] = (pretraining, pretraining.rows, [p.beta] * len(pretraining.rows))
+
+    def at(self, step):
+        """By name of a stream, images, the items that batches of this step are drawn from, and their weights."""
+        return self.parts
+
+    def write(self, folder): pass  # what a resumed run needs
+    def read(self, folder): pass
 
 
 def ranks(task):
@@ -371,7 +391,7 @@ def ranks(task):
     return agree, total
 
 
-def fit(task, m, agree, total):
+def fit(task, m, agree, total, source):
     p, net, part = task.params, getattr(m.pipe, m.part), m.part
     for module in m.pipe.components.values():
         if isinstance(module, torch.nn.Module):
@@ -383,7 +403,7 @@ def fit(task, m, agree, total):
         weights = [w for name, w in net.named_parameters() if "lora_" in name]
         reference = None  # the net without its adapter
     else:
-        reference = copy.deepcopy(net) if p.method == "dpo" else None
+        reference = copy.deepcopy(net) if source.paired else None
         weights = list(net.parameters())
     for w in weights:
         w.data = w.data.float()
@@ -393,12 +413,7 @@ def fit(task, m, agree, total):
         net.enable_gradient_checkpointing()
     optimizer = torch.optim.AdamW(weights, lr=p.learning_rate, betas=(p.beta1, p.beta2), eps=1e-8, weight_decay=p.weight_decay)
 
-    images = Images(m, task.rows("images"), p)
-    items = task.rows("pairs") if p.method == "dpo" else images.rows
-    weight_of = row_weights(p, items)
-    pretraining = Images(m, task.rows("pretraining"), p) if p.beta > 0 else None
-
-    def batch_loss(data, items, step, stream, item_weight):
+    def batch_loss(step, stream, data, items, item_weight):
         """The loss of one batch, and its gradient: drawn for the whole batch, computed on this rank's items."""
         draws = torch.Generator("cpu").manual_seed(step_seed(task.seed("noise"), f"{step} {stream}"))
         n, size = p.batch, p.size // m.factor
@@ -417,7 +432,7 @@ def fit(task, m, agree, total):
                 x0 = data.latents(rows, g)
                 c = data.conditions(["" if dropped[i] else row["prompt"] for i, row in zip(part, rows)])
                 return denoising_loss(m, x0, e, t, c, p.dtype)
-            if p.method == "dpo" and stream == "images":
+            if source.paired and stream == "images":
                 better, worse = ([data.by_index[row[k]] for row in rows] for k in ("better", "worse"))
                 with torch.no_grad(), without_training(m, net, reference):
                     base = losses(better) - losses(worse)
@@ -433,6 +448,9 @@ def fit(task, m, agree, total):
         base = {"base": "base", "weights": "raw", "dtype": "float32"}
         if not p.lora.rank:
             net.save_pretrained(folder / part)
+            config = json.loads((folder / part / "config.json").read_text())
+            config.pop("_name_or_path", None)  # the folder of this attempt
+            (folder / part / "config.json").write_text(json.dumps(config, indent=1))
             return task.checkpoint(folder, "diffusers", replaces=[part], **base)
         about = {k: sorted(v) if isinstance(v, set) else v for k, v in net.peft_config["default"].to_dict().items()}
         type(m.pipe).save_lora_weights(folder, **{  # without the metadata, alpha would be lost
@@ -441,6 +459,7 @@ def fit(task, m, agree, total):
 
     def write_state(folder):
         torch.save({"weights": [w.data for w in weights], "optimizer": optimizer.state_dict()}, folder / "state.pt")
+        source.write(folder)
 
     folder, start = task.resume()
     if folder:
@@ -448,12 +467,11 @@ def fit(task, m, agree, total):
         for w, saved in zip(weights, state["weights"], strict=True):
             w.data.copy_(saved)
         optimizer.load_state_dict(state["optimizer"])
+        source.read(folder)
     for step in range(start + 1, p.steps + 1):
         for group in optimizer.param_groups:
             group["lr"] = p.learning_rate * min(1.0, step / max(1, p.warmup))
-        loss = batch_loss(images, items, step, "images", weight_of)
-        if pretraining:
-            loss += batch_loss(pretraining, pretraining.rows, step, "pretraining", [p.beta] * len(pretraining.rows))
+        loss = sum(batch_loss(step, stream, *part) for stream, part in source.at(step).items())
         for w in weights:
             total(w.grad)
         norm = torch.nn.utils.clip_grad_norm_(weights, p.clip or float("inf"))

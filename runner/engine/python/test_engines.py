@@ -52,6 +52,10 @@ class Folder:
         return self
 
     def write(self):
+        for name in ("out", "work", "tmp"):  # new for each attempt
+            shutil.rmtree(self.path / name, ignore_errors=True)
+            (self.path / name).mkdir()
+        (self.path / "result.json").unlink(missing_ok=True)
         (self.path / "request.json").write_text(json.dumps(self.request))
         return self
 
@@ -103,7 +107,7 @@ class Case(unittest.TestCase):
         process.communicate()
         self.assertTrue((folder.path / "result.json").exists(), (self.root / "log").read_text()[-3000:])
         result = folder.result()
-        self.assertEqual(result["status"], status, (result, (self.root / "log").read_text()[-3000:]))
+        self.assertEqual(result["status"], status, f"{result}\n{(self.root / 'log').read_text()[-1500:]}")
         self.assertEqual(process.returncode, {"ok": 0, "stopped": 75, "refused": 2}.get(status, 1))
         return folder
 
@@ -176,8 +180,13 @@ class Template(Case):
     def base(self):
         return self.run_folder(self.folder("load", self.probe("load"))).path / "out" / "checkpoint"
 
-    def sampling(self, *chain, rows=PROMPTS, **more):
-        return self.folder("sample", self.probe("sample"), **more).chain("checkpoint", *chain).rows("prompts", rows)
+    def sampling(self, *chain, rows=None, **more):
+        return self.folder("sample", self.sampler(), **more).chain("checkpoint", *chain).rows("prompts", self.prompts if rows is None else rows)
+
+    prompts = PROMPTS
+
+    def sampler(self):
+        return self.probe("sample")
 
     def training(self, *chain, seeds=SEEDS, keep=(), params=None, **more):
         f = self.folder("train", self.probe("train", **(params or {})), seeds=seeds, keep=list(keep), **more)
@@ -260,9 +269,7 @@ class Template(Case):
             self.run_folder(f, "stopped")
             self.assertEqual(f.result()["step"], step)
             self.assertEqual([s.name for s in (f.path / "state").glob("step-*")], [f"step-{step}"])
-            (f.path / "result.json").unlink()
         (f.path / "stop").unlink()
-        shutil.rmtree(f.path / "out")
         self.run_folder(f)
         self.assertEqual(f.result()["resumed_from"], 3)
         self.assertEqual(f.bytes(), straight)
@@ -284,7 +291,6 @@ class Template(Case):
                     break
             process.communicate()
         self.assertEqual(killed, 2)
-        shutil.rmtree(f.path / "out", ignore_errors=True)
         self.run_folder(f)
         self.assertGreaterEqual(f.result()["resumed_from"], self.long["steps"] // 2 - 1)
         self.assertEqual(f.bytes(), straight)
@@ -300,7 +306,7 @@ class Template(Case):
 
     def test_round_trip(self):
         base = self.base()
-        f = self.training(base, emit=["samples"], samples=self.probe("sample")).rows("samples", PROMPTS)
+        f = self.training(base, emit=["samples"], samples=self.sampler()).rows("samples", self.prompts)
         self.run_folder(f)
         drawn = self.run_folder(self.sampling(f.path / "out" / "checkpoint", base))
         self.assertEqual([p.read_bytes() for p in sorted((f.path / "emit/samples").glob("*.png"))],
@@ -446,7 +452,6 @@ class Methods(Diffusers):
         base = self.base()
         for rank in (0, 2):
             f = self.pairs(self.training(base, params={"method": "dpo", "dpo_beta": 500.0, "beta": 0.0, "steps": 3, "lora": lora(rank)}))
-            del f.request["params"]["temperature"]
             self.run_folder(f)
             first = f.out("curves")[0]["loss"]
             self.assertAlmostEqual(first, 0.6931, 3)  # log 2: at the first step the model is its own reference
@@ -526,6 +531,29 @@ class Methods(Diffusers):
         self.assertEqual(len(two.out("curves")), 6)
 
 
+@TORCH
+class Online(Diffusers):
+    """Best of group in rounds, with a scorer inside the training."""
+
+    program = "online_engine.py"
+
+    def training(self, *chain, seeds=SEEDS, params=None, **more):
+        scorer = {"command": [sys.executable, str(HERE / "template.py"), "serve"], "params": {"scale": 100.0}, "inputs": {}, "column": "match"}
+        f = self.folder("train", self.probe("train", **(params or {})), seeds={**seeds, "draw": 14}, scorers={"reward": scorer}, **more)
+        return f.chain("base", *chain).rows("prompts", [{"index": i, "prompt": f"a {c} cup"} for i, c in enumerate(["red", "blue", "green"])])
+
+    def test_rounds(self):
+        base = self.base()
+        straight = self.run_folder(self.training(base))
+        f = self.training(base)
+        (f.path / "stop").write_text("{}")
+        for _ in range(3):
+            self.run_folder(f, "stopped")
+        (f.path / "stop").unlink()
+        self.assertEqual(self.run_folder(f).bytes(), straight.bytes())
+        self.assertEqual(list(f.path.glob("work/*")), [])
+
+
 def lora(rank):
     return {"rank": rank, "alpha": 4.0} if rank else {"rank": 0}
 
@@ -534,8 +562,13 @@ FAMILY = ["test_describe", "test_sample", "test_resume", "test_round_trip", "tes
 ONCE = [name for name in dir(Diffusers) if name.startswith("test_")]
 for name in ONCE:  # inherited, and run once in Diffusers
     setattr(Methods, name, None)
+    setattr(Online, name, None)
 for model in ("tiny-sdxl", "tiny-sd3", "tiny-flux"):
     less = {name: None for name in ONCE if name not in FAMILY}
+    if model != "tiny-sdxl":
+        less["sampler"] = lambda self: {"scheduler": "flow-euler", **{k: self.probe("sample")[k] for k in ("steps", "guidance", "width", "height", "batch", "dtype")}}
+    if model == "tiny-flux":
+        less["prompts"] = [{**row, "negative": ""} for row in PROMPTS]
     globals()[model] = type(model, (Diffusers,), {**less, "model": model, "__qualname__": model})
 
 

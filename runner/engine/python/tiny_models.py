@@ -84,32 +84,37 @@ def sdxl(folder):
         scheduler=ddim()).save_pretrained(folder)
 
 
+def t5():
+    from transformers import T5Config, T5EncoderModel, T5TokenizerFast
+    letters = [(chr(33 + i), -float(i)) for i in range(94)]
+    return (T5EncoderModel(T5Config(vocab_size=200, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)),
+            T5TokenizerFast(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *letters], extra_ids=0))
+
+
 def sd3(folder):
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
-    text = lambda: CLIPTextModelWithProjection(CLIPTextConfig(**text_config(16, 16)))
+    text, (encoder, tokens) = lambda: CLIPTextModelWithProjection(CLIPTextConfig(**text_config(16, 16))), t5()
     StableDiffusion3Pipeline(
         transformer=SD3Transformer2DModel(sample_size=16, patch_size=2, in_channels=16, num_layers=2, attention_head_dim=8,
                                           num_attention_heads=4, joint_attention_dim=32, caption_projection_dim=32,
                                           pooled_projection_dim=32, out_channels=16),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0), vae=vae(16, 1.5305, 0.0609),
         text_encoder=text(), tokenizer=tokenizer(folder / "tokenizer"), text_encoder_2=text(), tokenizer_2=tokenizer(folder / "tokenizer_2"),
-        text_encoder_3=None, tokenizer_3=None).save_pretrained(folder)
+        text_encoder_3=encoder, tokenizer_3=tokens).save_pretrained(folder)
 
 
 def flux(folder):
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
-    from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel, T5TokenizerFast
-    letters = [(chr(33 + i), -float(i)) for i in range(94)]
+    from transformers import CLIPTextConfig, CLIPTextModel
+    encoder, tokens = t5()
     FluxPipeline(
         transformer=FluxTransformer2DModel(patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
                                            num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=32,
                                            axes_dims_rope=(4, 4, 8), guidance_embeds=True),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True), vae=vae(4, 0.3611, 0.1159),
         text_encoder=CLIPTextModel(CLIPTextConfig(**text_config())), tokenizer=tokenizer(folder / "tokenizer"),
-        text_encoder_2=T5EncoderModel(T5Config(vocab_size=200, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)),
-        tokenizer_2=T5TokenizerFast(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *letters],
-                                    extra_ids=0)).save_pretrained(folder)
+        text_encoder_2=encoder, tokenizer_2=tokens).save_pretrained(folder)
 
 
 def clip(folder):
