@@ -106,7 +106,8 @@ class Params(dict):
             elif name not in given and "x-unused" not in leaf:
                 raise Refused(f"parameter {path}{name} is missing: ablate hands over every parameter in use")
             else:
-                self[name] = given.get(name)
+                value = given.get(name)
+                self[name] = float(value) if leaf["type"] == "number" and value is not None else value  # JSON has 1 for 1.0
 
     __getattr__ = dict.__getitem__
 

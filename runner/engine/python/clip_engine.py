@@ -1,9 +1,9 @@
 """Scores and features by CLIP and its kin.
 
-score   cosine      of CLIP's image and text embeddings (Radford et al. 2021)
-        pickscore   logit scale * cosine of a CLIP that was trained on people's choices (Kirstain et al. 2023)
-        hpsv2       cosine of another such one (Wu et al. 2023)
-        A column is given where its parameter names a model; "" leaves it out.
+score   a CLIP that the parameter model names, read as its authors read it:
+        cosine      of the embeddings of image and prompt: CLIP score (Radford et al. 2021)
+        pickscore   logit scale * cosine: PickScore (Kirstain et al. 2023), with model: "yuvalkirstain/PickScore_v1"
+        hpsv2       cosine: HPSv2 (Wu et al. 2023), with a folder of its weights
 embed   features of images by CLIP, DINOv2 or Inception, and of texts by CLIP
 
 A model is a folder in transformers' layout, a folder below $ABLATE_MODELS, or a repository in the local Hugging
@@ -87,7 +87,7 @@ class OpenClipHPS(Clip):
         self.net = open_clip.create_model("ViT-H-14", device=device()).eval()
         file = next(folder.glob("HPS*.pt"))
         self.net.load_state_dict(torch.load(file, map_location=device(), weights_only=True)["state_dict"])
-        self.tokenizer = open_clip.get_tokenizer("ViT-H-14")
+        self.tokenizer, self.scale = open_clip.get_tokenizer("ViT-H-14"), self.net.logit_scale.exp().item()
         self.prepare = Prepare({"size": 224, "image_mean": open_clip.OPENAI_DATASET_MEAN, "image_std": open_clip.OPENAI_DATASET_STD})
 
     def images(self, files): return self.net.encode_image(self.prepare(files))
@@ -97,6 +97,8 @@ class OpenClipHPS(Clip):
 class Dino:
     def __init__(self, folder):
         from transformers import AutoModel
+        if "dino" not in json.loads((folder / "config.json").read_text()).get("model_type", ""):
+            raise Refused(f"network: {folder} holds no DINOv2")
         self.net = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval().to(device())
         self.prepare = Prepare(json.loads((folder / "preprocessor_config.json").read_text()))
 
@@ -108,7 +110,10 @@ class Inception:
     """Its TorchScript takes 8-bit values; as in clean-fid, the picture is resized before."""
 
     def __init__(self, folder):
-        self.net = torch.jit.load(next(folder.glob("inception*.pt")), map_location=device()).eval()
+        files = list(folder.glob("inception*.pt"))
+        if not files:
+            raise Refused(f"network: {folder} holds no inception*.pt")
+        self.net = torch.jit.load(files[0], map_location=device()).eval()
         self.prepare = Prepare({"size": {"height": 299, "width": 299}, "do_center_crop": False, "resample": 3,
                                 "rescale_factor": 1.0, "image_mean": [0.0] * 3, "image_std": [1.0] * 3})
 
@@ -157,33 +162,28 @@ def batches(rows, size):
 
 
 @engine.verb(revision=1, serve=True, columns={c: {"kind": "real", "better": "higher"} for c in ("cosine", "pickscore", "hpsv2")}, params={
-    "clip": string("openai/clip-vit-large-patch14", "model of the column cosine"),
-    "pickscore": string("", "model of the column pickscore, such as yuvalkirstain/PickScore_v1"),
-    "hpsv2": string("", "model of the column hpsv2"),
+    "model": string(None, "the network's folder or repository: the study must name it, for it gives a column its meaning"),
     "batch": integer(32, "images at a time; changes the last bits only", unit="images", minimum=1, identity="record"),
-}, probe={"clip": "tiny-clip", "pickscore": "", "hpsv2": "", "batch": 4})
+}, probe={"model": "tiny-clip", "batch": 4})
 def score(task):
-    p, rows = task.params, task.rows("images")
-    values = [{} for _ in rows]
-    for column in [c for c in ("cosine", "pickscore", "hpsv2") if p["clip" if c == "cosine" else c]]:
-        folder = find(p["clip" if column == "cosine" else column], task)
-        kind = OpenClipHPS if column == "hpsv2" and list(folder.glob("HPS*.pt")) else Clip
-        net = network(kind, folder)
-        task.fact(**{column: {"files": digests(folder), "resize": net.prepare.said}})
-        for n, batch in enumerate(batches(range(len(rows)), p.batch)):
-            with torch.no_grad():
-                images = F.normalize(net.images([rows[i]["file"] for i in batch]).double(), dim=-1)
-                texts = F.normalize(net.texts([rows[i]["prompt"] for i in batch]).double(), dim=-1)
-            for i, cosine in zip(batch, (images * texts).sum(-1).tolist()):
-                values[i][column] = cosine * (net.scale if column == "pickscore" else 1.0)
-            task.progress(step=batch[-1] + 1, of=len(rows), note=column)
-    for row, value in zip(rows, values):
-        task.row("scores", index=row["index"], values=value)
+    p, rows, done = task.params, task.rows("images"), 0
+    folder = find(p.model, task)
+    net = network(OpenClipHPS if list(folder.glob("HPS*.pt")) else Clip, folder)
+    for batch in batches(rows, p.batch):
+        with torch.no_grad():
+            images = F.normalize(net.images([row["file"] for row in batch]).double(), dim=-1)
+            texts = F.normalize(net.texts([row["prompt"] for row in batch]).double(), dim=-1)
+        for row, cosine in zip(batch, (images * texts).sum(-1).tolist()):
+            values = {"cosine": cosine, "pickscore": cosine * net.scale, "hpsv2": cosine}
+            task.row("scores", index=row["index"], values=values)
+        done += len(batch)
+        task.progress(step=done, of=len(rows))
+    task.fact(files=digests(folder), resize=net.prepare.said)
 
 
 @engine.verb(revision=1, serve=True, params={
     "network": string("clip", "whose features", enum=[*NETWORKS]),
-    "model": string("openai/clip-vit-large-patch14", "the network's folder or repository"),
+    "model": string(None, "its folder or repository"),
     "batch": integer(32, "rows at a time; changes the last bits only", unit="rows", minimum=1, identity="record"),
 }, probe={"network": "clip", "model": "tiny-clip", "batch": 4})
 def embed(task):

@@ -78,8 +78,9 @@ class UNet:
             more["added_cond_kwargs"] = {"text_embeds": condition["pooled"], "time_ids": times}
         return self.pipe.unet(x, t, encoder_hidden_states=condition["states"], **more).sample
 
-    def latents(self, noises):
-        return noises  # as the pipeline wants them
+    # The pipeline's form of latents [n, C, H, W], and back.
+    def pack(self, x): return x
+    def unpack(self, x, height, width): return x
 
     def arguments(self, rows, guidance):
         return {"guidance_scale": guidance, "negative_prompt": [row.get("negative") or "" for row in rows]}
@@ -111,7 +112,7 @@ class Flow(UNet):
 
 
 class Flux(Flow):
-    """FLUX: the same on latents packed in 2 x 2 patches, with the guidance as an input of the network."""
+    """FLUX: the same on latents packed in 2 x 2 patches. FLUX.1-dev takes the guidance as an input: 1 in training."""
 
     def __init__(self, pipe):
         super().__init__(pipe)
@@ -126,13 +127,13 @@ class Flux(Flow):
         places = self.pipe._prepare_latent_image_ids(n, height // 2, width // 2, x.device, x.dtype)
         guidance = torch.ones(n, device=x.device) if self.pipe.transformer.config.guidance_embeds else None
         out = self.pipe.transformer(
-            hidden_states=self.latents(x), timestep=s, guidance=guidance, img_ids=places,
+            hidden_states=self.pack(x), timestep=s, guidance=guidance, img_ids=places,
             txt_ids=torch.zeros(condition["states"].shape[1], 3, device=x.device, dtype=x.dtype),
             encoder_hidden_states=condition["states"], pooled_projections=condition["pooled"]).sample
-        return self.pipe._unpack_latents(out, height * self.factor, width * self.factor, self.factor)
+        return self.unpack(out, height * self.factor, width * self.factor)
 
-    def latents(self, noises):
-        return self.pipe._pack_latents(noises, *noises.shape)
+    def pack(self, x): return self.pipe._pack_latents(x, *x.shape)
+    def unpack(self, x, height, width): return self.pipe._unpack_latents(x, height, width, self.factor)
 
     def arguments(self, rows, guidance):
         if any(row.get("negative") for row in rows):
@@ -284,15 +285,17 @@ def draw(m, rows, p, folder, task):
     """Draws rows into a folder, and returns the noise they began from. Rows of the output are the task's."""
     m.pipe.scheduler, dtype = scheduler(m.pipe.scheduler, p), getattr(torch, p.dtype)
     shape = (1, m.channels, p.height // m.factor, p.width // m.factor)
-    noises = []
+    config, noises = m.pipe.vae.config, []
     for i in range(0, len(rows), p.batch):
         batch = rows[i:i + p.batch]
         starts, generators = zip(*(noise(row["seed"], shape) for row in batch))
         noises += starts
-        images = m.pipe(
-            prompt=[row["prompt"] for row in batch], latents=m.latents(torch.cat(starts)).to(device(), dtype),
-            generator=list(generators), num_inference_steps=p.steps, width=p.width, height=p.height,
+        latents = m.pipe(
+            prompt=[row["prompt"] for row in batch], latents=m.pack(torch.cat(starts)).to(device(), dtype),
+            generator=list(generators), num_inference_steps=p.steps, width=p.width, height=p.height, output_type="latent",
             **({"eta": p.eta} if p.eta is not None else {}), **m.arguments(batch, p.guidance)).images
+        latents = m.unpack(latents, p.height, p.width).float() / config.scaling_factor + (config.get("shift_factor") or 0.0)
+        images = m.pipe.image_processor.postprocess(m.pipe.vae.decode(latents).sample, output_type="pil")
         for row, image in zip(batch, images):
             image.save(folder / f"{row['index']}.png")
             if task.verb == "sample":
@@ -376,6 +379,8 @@ def ranks(task):
     """How a number of the first rank reaches all, and how tensors of all ranks are added."""
     if task.world == 1:
         return lambda x: x, lambda x: x
+    if task.params.batch < task.world:
+        raise Refused(f"batch: {task.params.batch} images are fewer than {task.world} GPUs")
     torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     if torch.cuda.is_available():
         torch.cuda.set_device(device())
@@ -472,8 +477,8 @@ def fit(task, m, agree, total, source):
         for group in optimizer.param_groups:
             group["lr"] = p.learning_rate * min(1.0, step / max(1, p.warmup))
         loss = sum(batch_loss(step, stream, *part) for stream, part in source.at(step).items())
-        for w in weights:
-            total(w.grad)
+        for grad in [w.grad for w in weights if w.grad is not None]:  # flow transformers have weights that nothing uses
+            total(grad)
         norm = torch.nn.utils.clip_grad_norm_(weights, p.clip or float("inf"))
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)
@@ -485,8 +490,8 @@ def fit(task, m, agree, total, source):
 
     if task.rank == 0:
         write_checkpoint(task.out("checkpoint"))
-    task.resolved(**read_back(p, net, optimizer, start + len(range(start, p.steps))))
-    if "samples" in task.emit:
+    task.resolved(**read_back(p, net, optimizer))
+    if "samples" in task.emit and task.rank == 0:
         net.eval()
         (task.dir / "emit" / "samples").mkdir(parents=True)
         draw(m, task.rows("samples"), task.sample_params(), task.dir / "emit" / "samples", task)
@@ -531,9 +536,9 @@ def row_weights(p, rows):
     return scores
 
 
-def read_back(p, net, optimizer, steps):
+def read_back(p, net, optimizer):
     """The parameters as the live program has them."""
-    group = optimizer.param_groups[0]
+    group, steps = optimizer.param_groups[0], int(next(iter(optimizer.state.values()))["step"])
     lora = next(iter(net.peft_config.values())) if p.lora.rank else None
     live = {**p, "steps": steps, "weight_decay": group["weight_decay"], "beta1": group["betas"][0], "beta2": group["betas"][1],
             "learning_rate": group["lr"] if steps >= p.warmup else p.learning_rate,

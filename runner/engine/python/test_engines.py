@@ -147,6 +147,8 @@ class Kit(unittest.TestCase):
                     "alpha": kit.number(4.0, "", unused={"lora.rank": [0]})}}
         p = kit.Params(declared, {"steps": 5, "lora": {"rank": 0}})
         self.assertEqual((p.steps, p.lora.rank, p.lora.alpha), (5, 0, None))
+        alpha = kit.Params(declared, {"steps": 5, "lora": {"rank": 1, "alpha": 8}}).lora.alpha
+        self.assertIsInstance(alpha, float)  # JSON writes 8.0 as 8
         with self.assertRaisesRegex(kit.Refused, r"lora\.rnak \(did you mean rank\?\)"):
             kit.Params(declared, {"steps": 5, "lora": {"rnak": 0}})
         with self.assertRaisesRegex(kit.Refused, "steps is missing"):
@@ -514,6 +516,31 @@ class Methods(Diffusers):
         f = self.folder("sample", {**p, "scheduler": "flow-euler"}).chain("checkpoint", base).rows("prompts", PROMPTS)
         self.assertIn("does not fit", self.run_folder(f, "refused").result()["message"])
 
+    def test_half_precision_and_a_lora_on_a_lora(self):
+        for name in ("tiny-sd", "tiny-sd3"):
+            self.model = name
+            base = self.base()
+            params = {"steps": 2, "dtype": "bfloat16", "checkpointing": True}
+            first = self.run_folder(self.training(base, params=params)).path / "out/checkpoint"
+            second = self.run_folder(self.training(first, base, params=params)).path / "out/checkpoint"
+            sampler = {k: v for k, v in self.probe("sample", dtype="bfloat16", scheduler="checkpoint").items() if k not in ("eta", "spacing")}
+            images = []
+            for chain in ((base,), (first, base), (second, first, base)):
+                f = self.run_folder(self.folder("sample", sampler).chain("checkpoint", *chain).rows("prompts", PROMPTS))
+                images.append((f.path / "out/images/10.png").read_bytes())
+            self.assertEqual(len(set(images)), 3)
+
+    def test_a_lora_on_a_lora_is_sampled_as_trained(self):
+        base = self.base()
+        first = self.run_folder(self.training(base)).path / "out/checkpoint"
+        f = self.training(first, base, emit=["samples"], samples=self.sampler()).rows("samples", PROMPTS)
+        drawn = self.run_folder(self.sampling(self.run_folder(f).path / "out/checkpoint", first, base))
+        import numpy
+        from PIL import Image
+        for row in PROMPTS:  # the trainer has the first LoRA in its weights, the sampler beside them: other rounding
+            a, b = (numpy.asarray(Image.open(p / f"{row['index']}.png")).astype(int) for p in (f.path / "emit/samples", drawn.path / "out/images"))
+            self.assertLessEqual(abs(a - b).max(), 1)
+
     def test_two_ranks(self):
         """Two processes under torchrun give the weights of one, but for rounding."""
         from safetensors.torch import load_file
@@ -578,12 +605,36 @@ class ClipScores(TemplateScores):
 
     def test_score(self):
         f = self.run_folder(self.scoring(batch=1))
-        again = self.scoring(batch=6, pickscore="tiny-clip", hpsv2="tiny-clip")
+        again = self.scoring(batch=6)
         self.serve(again)
         for one, six in zip(f.out("scores"), again.out("scores"), strict=True):
             self.assertAlmostEqual(one["values"]["cosine"], six["values"]["cosine"], 6)
             self.assertAlmostEqual(six["values"]["pickscore"] / six["values"]["hpsv2"], 14.285, 1)  # exp(2.6592)
-        self.assertEqual(list(f.result()["facts"]["cosine"]["files"]), ["model.safetensors"])
+        self.assertEqual(list(f.result()["facts"]["files"]), ["model.safetensors"])
+
+    def test_networks(self):
+        """A random DINOv2, and a TorchScript with the signature of the published Inception."""
+        import torch
+        from transformers import Dinov2Config, Dinov2Model
+        dino, inception = self.root / "dino", self.root / "inception"
+        Dinov2Model(Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, mlp_ratio=2, image_size=28, patch_size=14)).save_pretrained(dino)
+        (dino / "preprocessor_config.json").write_text(json.dumps({
+            "size": {"shortest_edge": 32}, "crop_size": {"height": 28, "width": 28}, "do_center_crop": True, "resample": 3,
+            "image_mean": [0.5, 0.5, 0.5], "image_std": [0.2, 0.2, 0.2]}))
+
+        class Net(torch.nn.Module):
+            def forward(self, x: torch.Tensor, return_features: bool = False):
+                return x.mean(dim=(2, 3)).repeat(1, 4)
+        inception.mkdir()
+        torch.jit.script(Net()).save(str(inception / "inception-2015-12-05.pt"))
+        for network, folder, size in (("dinov2", dino, 16), ("inception", inception, 12)):
+            f = self.run_folder(self.scoring(verb="embed", network=network, model=str(folder)))
+            data = (f.path / "out/features/features.safetensors").read_bytes()
+            self.assertEqual(json.loads(data[8:8 + int.from_bytes(data[:8], "little")])["features"]["shape"], [6, size])
+            self.assertEqual(f.result()["facts"]["network"], network)
+            if network == "inception":  # it is given values from 0 to 255
+                self.assertAlmostEqual(memoryview(data)[-48:].cast("f")[0], 30, delta=5)
+        self.run_folder(self.scoring(verb="embed", network="inception", model=str(dino)), "refused")
 
 
 REFERENCE = Path(os.environ.get("ABLATE_REFERENCE_MODELS", "/none"))
