@@ -106,7 +106,8 @@ class Params(dict):
             elif name not in given and "x-unused" not in leaf:
                 raise Refused(f"parameter {path}{name} is missing: ablate hands over every parameter in use")
             else:
-                self[name] = given.get(name)
+                value = given.get(name)
+                self[name] = float(value) if leaf["type"] == "number" and value is not None else value  # JSON has 1 for 1.0
 
     __getattr__ = dict.__getitem__
 
@@ -320,8 +321,8 @@ class Task:
 
     def due(self, agree=lambda rank0: rank0):
         """Whether to save now. agree hands the first rank's value to all ranks, so that they stop together."""
-        passed = time.monotonic() - self._saved >= self.request.get("save_every_s", 600)
-        self._stop, due = agree((self.stopping(), passed or self.stopping()))
+        every, stop = self.request.get("save_every_s", 0), self.stopping()  # 0: only when the task is stopped
+        self._stop, due = agree((stop, stop or 0 < every <= time.monotonic() - self._saved))
         return due
 
     def save(self, step, write):
@@ -384,8 +385,9 @@ def _sources():
     """The program's own files that were loaded, by SHA-256: all but Python's and the installed packages'."""
     import hashlib
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())} - {None}
-    own = [f for f in files if not f.startswith((sys.prefix, sys.base_prefix)) and "site-packages" not in f]
-    return {os.path.abspath(f): hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in sorted(own)}
+    own = [f for f in files if os.path.isabs(f) and os.path.isfile(f)  # libraries make modules of invented names
+           and not f.startswith((sys.prefix, sys.base_prefix)) and "site-packages" not in f]
+    return {f: hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in sorted(own)}
 
 
 def _hardware():

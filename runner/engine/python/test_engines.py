@@ -52,6 +52,10 @@ class Folder:
         return self
 
     def write(self):
+        for name in ("out", "work", "tmp"):  # new for each attempt
+            shutil.rmtree(self.path / name, ignore_errors=True)
+            (self.path / name).mkdir()
+        (self.path / "result.json").unlink(missing_ok=True)
         (self.path / "request.json").write_text(json.dumps(self.request))
         return self
 
@@ -101,8 +105,9 @@ class Case(unittest.TestCase):
         folder.write()
         process = self.start("run", folder.path, **more)
         process.communicate()
+        self.assertTrue((folder.path / "result.json").exists(), (self.root / "log").read_text()[-3000:])
         result = folder.result()
-        self.assertEqual(result["status"], status, (result, (self.root / "log").read_text()[-3000:]))
+        self.assertEqual(result["status"], status, f"{result}\n{(self.root / 'log').read_text()[-1500:]}")
         self.assertEqual(process.returncode, {"ok": 0, "stopped": 75, "refused": 2}.get(status, 1))
         return folder
 
@@ -142,6 +147,8 @@ class Kit(unittest.TestCase):
                     "alpha": kit.number(4.0, "", unused={"lora.rank": [0]})}}
         p = kit.Params(declared, {"steps": 5, "lora": {"rank": 0}})
         self.assertEqual((p.steps, p.lora.rank, p.lora.alpha), (5, 0, None))
+        alpha = kit.Params(declared, {"steps": 5, "lora": {"rank": 1, "alpha": 8}}).lora.alpha
+        self.assertIsInstance(alpha, float)  # JSON writes 8.0 as 8
         with self.assertRaisesRegex(kit.Refused, r"lora\.rnak \(did you mean rank\?\)"):
             kit.Params(declared, {"steps": 5, "lora": {"rnak": 0}})
         with self.assertRaisesRegex(kit.Refused, "steps is missing"):
@@ -175,8 +182,13 @@ class Template(Case):
     def base(self):
         return self.run_folder(self.folder("load", self.probe("load"))).path / "out" / "checkpoint"
 
-    def sampling(self, *chain, rows=PROMPTS, **more):
-        return self.folder("sample", self.probe("sample"), **more).chain("checkpoint", *chain).rows("prompts", rows)
+    def sampling(self, *chain, rows=None, **more):
+        return self.folder("sample", self.sampler(), **more).chain("checkpoint", *chain).rows("prompts", self.prompts if rows is None else rows)
+
+    prompts = PROMPTS
+
+    def sampler(self):
+        return self.probe("sample")
 
     def training(self, *chain, seeds=SEEDS, keep=(), params=None, **more):
         f = self.folder("train", self.probe("train", **(params or {})), seeds=seeds, keep=list(keep), **more)
@@ -259,9 +271,7 @@ class Template(Case):
             self.run_folder(f, "stopped")
             self.assertEqual(f.result()["step"], step)
             self.assertEqual([s.name for s in (f.path / "state").glob("step-*")], [f"step-{step}"])
-            (f.path / "result.json").unlink()
         (f.path / "stop").unlink()
-        shutil.rmtree(f.path / "out")
         self.run_folder(f)
         self.assertEqual(f.result()["resumed_from"], 3)
         self.assertEqual(f.bytes(), straight)
@@ -271,7 +281,7 @@ class Template(Case):
     def test_kill(self):
         base = self.base()
         straight = self.run_folder(self.training(base, params=self.long)).bytes()
-        f = self.training(base, params=self.long, save_every_s=0).write()
+        f = self.training(base, params=self.long, save_every_s=1e-6).write()
         killed = 0
         for wanted in (self.long["steps"] // 5, self.long["steps"] // 2):
             process = self.start("run", f.path)
@@ -283,7 +293,6 @@ class Template(Case):
                     break
             process.communicate()
         self.assertEqual(killed, 2)
-        shutil.rmtree(f.path / "out", ignore_errors=True)
         self.run_folder(f)
         self.assertGreaterEqual(f.result()["resumed_from"], self.long["steps"] // 2 - 1)
         self.assertEqual(f.bytes(), straight)
@@ -299,7 +308,7 @@ class Template(Case):
 
     def test_round_trip(self):
         base = self.base()
-        f = self.training(base, emit=["samples"], samples=self.probe("sample")).rows("samples", PROMPTS)
+        f = self.training(base, emit=["samples"], samples=self.sampler()).rows("samples", self.prompts)
         self.run_folder(f)
         drawn = self.run_folder(self.sampling(f.path / "out" / "checkpoint", base))
         self.assertEqual([p.read_bytes() for p in sorted((f.path / "emit/samples").glob("*.png"))],
@@ -405,6 +414,330 @@ class Failures(Case):
             result = self.run_folder(self.folder("train", {}), status).result()
             self.assertEqual(result.get("class"), kind, body)
             self.assertNotIn("Traceback", result["message"])
+
+
+TORCH = unittest.skipUnless(os.environ.get("ABLATE_TORCH"), "ABLATE_TORCH is not set")
+
+
+@TORCH
+class Diffusers(Template):
+    """The reference engine on a random tiny Stable Diffusion."""
+
+    program = "diffusers_engine.py"
+    model = "tiny-sd"
+    image_size = 32
+    noise_bytes = 4 * 4 * 16 * 16
+    long = {"steps": 12}
+
+    def base(self):
+        return self.run_folder(self.folder("load", self.probe("load", name=self.model))).path / "out" / "checkpoint"
+
+    def test_lora_keeps_alpha(self):
+        from safetensors import safe_open
+        base = self.base()
+        f = self.run_folder(self.training(base, params={"lora": {"rank": 4, "alpha": 8.0}}))
+        with safe_open(f.path / "out/checkpoint/pytorch_lora_weights.safetensors", "pt") as file:
+            about = json.loads(file.metadata()["lora_adapter_metadata"])
+        self.assertEqual([v for k, v in about.items() if k.endswith(".lora_alpha")], [8.0])
+        # Without it the picture is another one: so test_round_trip would fail.
+        self.assertEqual(json.loads((f.path / "out/checkpoint/checkpoint.json").read_text())["alpha"], 8.0)
+
+
+@TORCH
+class Methods(Diffusers):
+    """Losses and all weights, on Stable Diffusion; the tests of Diffusers are not repeated."""
+
+    def pairs(self, f):
+        return f.rows("pairs", [{"index": i, "prompt": "a red dog", "better": i, "worse": 5 - i, "weight": 1.0} for i in range(3)])
+
+    def test_dpo(self):
+        base = self.base()
+        for rank in (0, 2):
+            f = self.pairs(self.training(base, params={"method": "dpo", "dpo_beta": 500.0, "beta": 0.0, "steps": 3, "lora": lora(rank)}))
+            self.run_folder(f)
+            first = f.out("curves")[0]["loss"]
+            self.assertAlmostEqual(first, 0.6931, 3)  # log 2: at the first step the model is its own reference
+            self.assertNotAlmostEqual(f.out("curves")[2]["loss"], first, 4)
+
+    def test_all_weights(self):
+        """Stop and resume, round trip and a chain where the whole U-Net is trained."""
+        base = self.base()
+        params = {"lora": lora(0), "learning_rate": 1e-4}
+        straight = self.training(base, params=params, emit=["samples"], samples=self.probe("sample")).rows("samples", PROMPTS)
+        self.run_folder(straight)
+        about = json.loads((straight.path / "out/checkpoint/checkpoint.json").read_text())
+        self.assertEqual((about["format"], about["replaces"]), ("diffusers", ["unet"]))
+        f = self.training(base, params=params)
+        (f.path / "stop").write_text("{}")
+        self.run_folder(f, "stopped")
+        (f.path / "stop").unlink()
+        self.assertEqual(self.run_folder(f).bytes(), straight.bytes())
+        drawn = self.run_folder(self.sampling(f.path / "out/checkpoint", base))
+        self.assertEqual([p.read_bytes() for p in sorted((straight.path / "emit/samples").glob("*.png"))],
+                         [p.read_bytes() for p in sorted((drawn.path / "out/images").glob("*.png"))])
+        # A LoRA on top of it, and a worker that samples it between two draws of the base.
+        top = self.run_folder(self.training(f.path / "out/checkpoint", base)).path / "out/checkpoint"
+        chains = [(base,), (top, f.path / "out/checkpoint", base), (base,)]
+        alone = [self.run_folder(self.sampling(*c)).bytes() for c in chains[:2]]
+        self.assertNotEqual(alone[1], drawn.bytes())
+        folders = [self.sampling(*c) for c in chains]
+        self.serve(*folders)
+        self.assertEqual([x.bytes() for x in folders], [alone[0], alone[1], alone[0]])
+
+    def test_weights(self):
+        """Equal scores of 1 are the filtered method; the softmax of equal scores too."""
+        base = self.base()
+
+        def train(method, score):
+            f = self.training(base, params={"method": method, "steps": 2, "temperature": 0.3})
+            rows = self.picture_rows[6]
+            (f.path / "in/images/rows.jsonl").write_text("".join(json.dumps({**r, "score": score}) + "\n" for r in rows))
+            f.request["params"] = {k: v for k, v in f.request["params"].items() if k not in ("dpo_beta",) + (("temperature",) if method != "softmax-weighted" else ())}
+            return f
+        ones = self.run_folder(train("reward-weighted", 1.0)).bytes()
+        self.assertEqual(ones, self.run_folder(train("filtered", 0.2)).bytes())
+        self.assertEqual(ones, self.run_folder(train("softmax-weighted", -3.0)).bytes())
+        self.assertNotEqual(ones, self.run_folder(train("reward-weighted", 0.5)).bytes())
+        self.assertIn("a weight below 0", self.run_folder(train("reward-weighted", -0.5), "refused").result()["message"])
+
+    def test_schedulers(self):
+        base = self.base()
+        folders = []
+        for name, more in {"ddim": {"eta": 0.0, "spacing": "trailing"}, "ddpm": {"spacing": "leading"}, "pndm": {"spacing": "leading"},
+                           "euler": {"spacing": "linspace", "karras": True}, "dpmsolver++": {"spacing": "linspace", "karras": False},
+                           "checkpoint": {}}.items():
+            p = {k: v for k, v in self.probe("sample", steps=5, batch=2).items() if k not in ("eta", "spacing", "karras")}
+            for half in (PROMPTS, PROMPTS[2:4]):
+                folders.append(self.folder("sample", {**p, "scheduler": name, **more}).chain("checkpoint", base).rows("prompts", half))
+        self.serve(*folders)
+        first = [(f.path / "out/images/12.png").read_bytes() for f in folders]
+        self.assertEqual(first[0::2], first[1::2])  # rows 12 and 13 are a batch of their own in both
+        self.assertEqual(len(set(first)), 6)
+        f = self.folder("sample", {**p, "scheduler": "flow-euler"}).chain("checkpoint", base).rows("prompts", PROMPTS)
+        self.assertIn("does not fit", self.run_folder(f, "refused").result()["message"])
+
+    def test_half_precision_and_a_lora_on_a_lora(self):
+        for name in ("tiny-sd", "tiny-sd3"):
+            self.model = name
+            base = self.base()
+            params = {"steps": 2, "dtype": "bfloat16", "checkpointing": True}
+            first = self.run_folder(self.training(base, params=params)).path / "out/checkpoint"
+            second = self.run_folder(self.training(first, base, params=params)).path / "out/checkpoint"
+            sampler = {k: v for k, v in self.probe("sample", dtype="bfloat16", scheduler="checkpoint").items() if k not in ("eta", "spacing")}
+            images = []
+            for chain in ((base,), (first, base), (second, first, base)):
+                f = self.run_folder(self.folder("sample", sampler).chain("checkpoint", *chain).rows("prompts", PROMPTS))
+                images.append((f.path / "out/images/10.png").read_bytes())
+            self.assertEqual(len(set(images)), 3)
+
+    def test_a_lora_on_a_lora_is_sampled_as_trained(self):
+        base = self.base()
+        first = self.run_folder(self.training(base)).path / "out/checkpoint"
+        f = self.training(first, base, emit=["samples"], samples=self.sampler()).rows("samples", PROMPTS)
+        drawn = self.run_folder(self.sampling(self.run_folder(f).path / "out/checkpoint", first, base))
+        import numpy
+        from PIL import Image
+        for row in PROMPTS:  # the trainer has the first LoRA in its weights, the sampler beside them: other rounding
+            a, b = (numpy.asarray(Image.open(p / f"{row['index']}.png")).astype(int) for p in (f.path / "emit/samples", drawn.path / "out/images"))
+            self.assertLessEqual(abs(a - b).max(), 1)
+
+    def test_two_ranks(self):
+        """Two processes under torchrun give the weights of one, but for rounding."""
+        from safetensors.torch import load_file
+        base = self.base()
+        one = self.run_folder(self.training(base))
+        two = self.training(base).write()
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.root), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+        done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29617",
+                               str(HERE / self.program), "run", str(two.path)], env=env, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr[-3000:])
+        self.assertEqual(two.result()["status"], "ok")
+        a, b = (load_file(f.path / "out/checkpoint/pytorch_lora_weights.safetensors") for f in (one, two))
+        for key in a:
+            self.assertLess((a[key] - b[key]).abs().max().item(), 1e-5, key)
+        self.assertEqual(len(two.out("curves")), 6)
+
+
+@TORCH
+class Online(Diffusers):
+    """Best of group in rounds, with a scorer inside the training."""
+
+    program = "online_engine.py"
+
+    def training(self, *chain, seeds=SEEDS, params=None, **more):
+        scorer = {"command": [sys.executable, str(HERE / "template.py"), "serve"], "params": {"scale": 100.0}, "inputs": {}, "column": "match"}
+        f = self.folder("train", self.probe("train", **(params or {})), seeds={**seeds, "draw": 14}, scorers={"reward": scorer}, **more)
+        return f.chain("base", *chain).rows("prompts", [{"index": i, "prompt": f"a {c} cup"} for i, c in enumerate(["red", "blue", "green"])])
+
+    def test_rounds(self):
+        base = self.base()
+        straight = self.run_folder(self.training(base))
+        f = self.training(base)
+        (f.path / "stop").write_text("{}")
+        for _ in range(3):
+            self.run_folder(f, "stopped")
+        (f.path / "stop").unlink()
+        self.assertEqual(self.run_folder(f).bytes(), straight.bytes())
+        self.assertEqual(list(f.path.glob("work/*")), [])
+
+
+def lora(rank):
+    return {"rank": rank, "alpha": 4.0} if rank else {"rank": 0}
+
+
+FAMILY = ["test_describe", "test_sample", "test_resume", "test_round_trip", "test_serve_equals_run"]
+ONCE = [name for name in dir(Diffusers) if name.startswith("test_")]
+for name in ONCE:  # inherited, and run once in Diffusers
+    setattr(Methods, name, None)
+    setattr(Online, name, None)
+for model in ("tiny-sdxl", "tiny-sd3", "tiny-flux"):
+    less = {name: None for name in ONCE if name not in FAMILY}
+    if model != "tiny-sdxl":
+        less["sampler"] = lambda self: {"scheduler": "flow-euler", **{k: self.probe("sample")[k] for k in ("steps", "guidance", "width", "height", "batch", "dtype")}}
+    if model == "tiny-flux":
+        less["prompts"] = [{**row, "negative": ""} for row in PROMPTS]
+    globals()[model] = type(model, (Diffusers,), {**less, "model": model, "__qualname__": model})
+
+
+@TORCH
+class ClipScores(TemplateScores):
+    program = "clip_engine.py"
+
+    def test_score(self):
+        f = self.run_folder(self.scoring(batch=1))
+        again = self.scoring(batch=6)
+        self.serve(again)
+        for one, six in zip(f.out("scores"), again.out("scores"), strict=True):
+            self.assertAlmostEqual(one["values"]["cosine"], six["values"]["cosine"], 6)
+            self.assertAlmostEqual(six["values"]["pickscore"] / six["values"]["hpsv2"], 14.285, 1)  # exp(2.6592)
+        self.assertEqual(list(f.result()["facts"]["files"]), ["model.safetensors"])
+
+    def test_networks(self):
+        """A random DINOv2, and a TorchScript with the signature of the published Inception."""
+        import torch
+        from transformers import Dinov2Config, Dinov2Model
+        dino, inception = self.root / "dino", self.root / "inception"
+        Dinov2Model(Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, mlp_ratio=2, image_size=28, patch_size=14)).save_pretrained(dino)
+        (dino / "preprocessor_config.json").write_text(json.dumps({
+            "size": {"shortest_edge": 32}, "crop_size": {"height": 28, "width": 28}, "do_center_crop": True, "resample": 3,
+            "image_mean": [0.5, 0.5, 0.5], "image_std": [0.2, 0.2, 0.2]}))
+
+        class Net(torch.nn.Module):
+            def forward(self, x: torch.Tensor, return_features: bool = False):
+                return x.mean(dim=(2, 3)).repeat(1, 4)
+        inception.mkdir()
+        torch.jit.script(Net()).save(str(inception / "inception-2015-12-05.pt"))
+        for network, folder, size in (("dinov2", dino, 16), ("inception", inception, 12)):
+            f = self.run_folder(self.scoring(verb="embed", network=network, model=str(folder)))
+            data = (f.path / "out/features/features.safetensors").read_bytes()
+            self.assertEqual(json.loads(data[8:8 + int.from_bytes(data[:8], "little")])["features"]["shape"], [6, size])
+            self.assertEqual(f.result()["facts"]["network"], network)
+            if network == "inception":  # it is given values from 0 to 255
+                self.assertAlmostEqual(memoryview(data)[-48:].cast("f")[0], 30, delta=5)
+        self.run_folder(self.scoring(verb="embed", network="inception", model=str(dino)), "refused")
+
+
+REFERENCE = Path(os.environ.get("ABLATE_REFERENCE_MODELS", "/none"))
+
+
+@TORCH
+@unittest.skipUnless((REFERENCE / "sd-tiny").exists(), "ABLATE_REFERENCE_MODELS names no folder with sd-tiny")
+class Reference(unittest.TestCase):
+    """The engines' own functions against values of diffusers and transformers that a committed script has recorded."""
+
+    @classmethod
+    def setUpClass(cls):
+        import torch
+        from safetensors.torch import load_file
+        import clip_engine
+        import diffusers_engine
+        cls.torch, cls.read, cls.d, cls.clip = torch, staticmethod(load_file), diffusers_engine, clip_engine
+        cls.expected = REFERENCE / "expected"
+        cls.limits = json.loads((cls.expected / "tolerances.json").read_text())
+        cls.root = Path(tempfile.mkdtemp(prefix="engine-"))
+        (cls.root / "checkpoint.json").write_text(json.dumps({"format": "diffusers", "root": str(REFERENCE / "sd-tiny")}))
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.root)
+
+    def close(self, got, want, atol, rtol=1e-4):
+        off = (got.double() - want.double()).abs() - rtol * want.double().abs()
+        self.assertLess(off.max().item(), atol)
+
+    def test_trajectories(self):
+        """Pictures of each sampler, within one level in all but 1 % of the values."""
+        import numpy
+        from PIL import Image
+        names = {"ddim": "ddim", "ddim_trailing": "ddim", "euler": "euler", "euler_leading": "euler", "dpmpp_2m": "dpmsolver++",
+                 "dpmpp_2m_karras": "dpmsolver++", "pndm": "pndm"}
+        for case, about in json.loads((self.expected / "sd-tiny/trajectories.json").read_text()).items():
+            if case not in names:
+                continue  # ddim_eta1 draws its noise elsewhere
+            x = self.read(self.expected / f"sd-tiny/trajectory_{case}.safetensors")
+            config, keep = about["scheduler_config"], self.d.noise
+            declared = self.d.engine.verbs["sample"][1]
+            given = {"scheduler": names[case], "steps": about["steps"], "guidance": about["guidance_scale"], "width": 32, "height": 32,
+                     "batch": 1, "dtype": "float32", "spacing": config["timestep_spacing"]}
+            if "use_karras_sigmas" in config:
+                given["karras"] = config["use_karras_sigmas"]
+            task = type("Task", (), {"verb": "train", "progress": lambda *a, **k: None})
+            self.d.noise = lambda seed, shape: (x["latents_init"], self.torch.Generator("cpu"))
+            try:
+                with self.d.model([self.root], "float32") as m:
+                    row = {"index": 0, "prompt": about["prompt"], "negative": about["negative_prompt"], "seed": 1}
+                    self.d.draw(m, [row], kit.Params(declared, given), self.root, task)
+            finally:
+                self.d.noise = keep
+            got = numpy.asarray(Image.open(self.root / "0.png")).astype(int)
+            off = numpy.abs(got - x["image_uint8"][0].permute(1, 2, 0).numpy().astype(int))
+            self.assertLessEqual(off.max(), 1, case)
+            self.assertLess((off > 0).mean(), 0.01, case)
+
+    def test_losses(self):
+        x = self.read(self.expected / "sd-tiny/train_reward_weighted_full.safetensors")
+        with self.d.model([self.root], "float32") as m, self.torch.no_grad():
+            each = {}
+            for part, want in (("model", "per_sample_model"), ("pre", "per_sample_pretraining")):
+                u = (x[f"timesteps_{part}"] + 0.5) / 1000
+                each[part] = self.d.denoising_loss(m, x[f"latents_{part}"], x[f"noise_{part}"], u, {"states": x[f"context_{part}"]}, "float32")
+                self.close(each[part], x[want], 1e-5)
+            p = kit.Params(self.d.engine.verbs["train"][1], {**self.d.engine.describe()["probe"]["train"]})
+            weights = self.torch.tensor(self.d.row_weights(p, [{"score": r} for r in x["rewards"].tolist()]))
+            self.close((weights * each["model"]).mean() + 0.5 * each["pre"].mean(), x["loss"][0], 1e-5)
+
+    def test_dpo(self):
+        x = self.read(self.expected / "preference/preference.safetensors")
+        mse = lambda key: (x[key] - x["dpo_target"]).pow(2).mean(dim=(1, 2, 3))
+        better, worse = mse("dpo_model_pred").chunk(2)
+        base = mse("dpo_ref_pred").chunk(2)
+        for beta in (2000, 5000):
+            self.close(self.d.dpo_loss(better - worse, base[0] - base[1], beta).mean(), x[f"dpo_beta{beta}_loss"][0], 2e-4)
+
+    def test_lora_file(self):
+        """A published LoRA file, alpha 8 at rank 2, gives the U-Net's output with it."""
+        x = self.read(self.expected / "sd-tiny/lora_alpha8.safetensors")
+        folder = self.root / "lora"
+        shutil.copytree(REFERENCE / "sd-tiny/lora_alpha8", folder)
+        (folder / "checkpoint.json").write_text('{"format": "diffusers-lora"}')
+        with self.d.model([self.root, folder], "float32") as m, self.torch.no_grad():
+            got = m.pipe.unet(x["unet_sample_in"], x["unet_batch_timesteps"], x["unet_context"]).sample
+            self.close(got, x["unet_out_lora"], 5e-5)
+
+    def test_clip(self):
+        x = self.read(self.expected / "clip-tiny/clip.safetensors")
+        pictures = self.read(self.expected / "clip-tiny/image_processing.safetensors")
+        from PIL import Image
+        net = self.clip.Clip(REFERENCE / "clip-tiny")
+        for i in range(5):
+            file = self.root / f"clip{i}.png"
+            Image.fromarray(pictures[f"image{i}"].numpy()).save(file)
+            self.close(net.prepare([file])[0].cpu(), pictures[f"image{i}_pixel_values"], 2e-6)
+        with self.torch.no_grad():
+            images = net.images([self.root / f"clip{i}.png" for i in range(5)])
+            self.close(images, x["image_features"], 2e-5)
+            texts = json.loads((REFERENCE / "fixtures_config.json").read_text())["clips"][0]["prompts"]
+            self.close(net.texts(texts), x["text_features"], 2e-5)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def dominant(file, cells, grey):
 
 
 def wanted(row):
-    """The colours that a row asks for, or None where its metadata ask for things that this judge does not see."""
+    """The colours that a row asks for; none where its metadata ask for things that this judge does not see."""
     include = (row.get("meta") or {}).get("include")
     if include is not None:
         return [part["color"] for part in include if "color" in part]
