@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-//go:embed python/*.py
+//go:embed python/*.py python/requirements.*
 var python embed.FS
 
 // kit is the file that every engine in Python is written with.
@@ -20,7 +20,10 @@ const kit = "ablate_engine.py"
 
 // templates are the files of engines that Write writes, by name.
 var templates = map[string][]string{
-	"python": {"template.py"},
+	"python":    {"template.py"},
+	"diffusers": {"diffusers_engine.py", "requirements.txt", "requirements.lock"},
+	"clip":      {"clip_engine.py", "requirements.txt", "requirements.lock"},
+	"verdict":   {"verdict_engine.py"},
 }
 
 // Templates returns the names of the engines that Write writes.
@@ -46,6 +49,7 @@ func Write(dir, name string) (program string, err error) {
 			program = path
 		}
 		switch err := writeNew(path, data); {
+		case errors.Is(err, fs.ErrExist) && i > 0: // the packages of several engines are the same
 		case errors.Is(err, fs.ErrExist):
 			return "", fmt.Errorf("%s is there already: name another folder", path)
 		case err != nil:
