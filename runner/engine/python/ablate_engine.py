@@ -378,6 +378,8 @@ class Task:
 
     def scorer(self, name):
         """The scorer that the study names for an online method: scorer(name).score([{"file", "prompt"}, …])."""
+        if name not in self.request.get("scorers", {}):
+            raise Refused(f"the method needs a scorer {name}, and the study names none")
         return Scorer(self.dir / "tmp" / f"scorer-{name}-{self.rank}", self.request["scorers"][name])
 
 

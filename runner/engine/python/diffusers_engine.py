@@ -148,7 +148,6 @@ def device():
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
 
 
-@functools.lru_cache(maxsize=1)  # a worker keeps its base model
 def pipeline(root, dtype):
     index = json.loads(Path(root, "model_index.json").read_text())
     if index["_class_name"] not in FAMILIES:
@@ -161,11 +160,25 @@ def pipeline(root, dtype):
     return pipe.to(device())
 
 
+KEPT = {}  # the base model that a worker keeps for its next task, by artifact id and type of numbers
+
+
+def opened(task, role):
+    """The model of a task's checkpoint."""
+    folders = task.chain(role)
+    if not folders:
+        raise Refused(f"{task.verb} needs the input {role}")
+    return model(folders, task.params.dtype, task.id(folders[0].name))
+
+
 @contextlib.contextmanager
-def model(folders, dtype):
+def model(folders, dtype, id):
     """A model from a chain of checkpoints. The base is as it was when the block ends."""
     abouts = [json.loads((folder / "checkpoint.json").read_text()) for folder in folders]
-    pipe = pipeline(abouts[0].get("root", str(folders[0])), dtype)
+    if (id, dtype) not in KEPT:
+        KEPT.clear()
+        KEPT[id, dtype] = pipeline(abouts[0].get("root", str(folders[0])), dtype)
+    pipe = KEPT[id, dtype]
     family = FAMILIES[type(pipe).__name__]
     untouched, scheduler = getattr(pipe, family.part), pipe.scheduler
     try:
@@ -249,12 +262,12 @@ def facts_of(root):
     "karras": boolean(False, "noise levels of Karras et al. 2022", unused={"scheduler": all_but("euler", "dpmsolver++")}),
     "width": integer(512, "of a picture", unit="pixels", minimum=16, maximum=8192, probe=[32, 64]),
     "height": integer(512, "of a picture", unit="pixels", minimum=16, maximum=8192, probe=[32, 64]),
-    "batch": integer(8, "images at a time; another number may change the last bits", unit="images", minimum=1),
+    "batch": integer(8, "images at a time; changes rounding only", unit="images", minimum=1, identity="record"),
     "dtype": string("float32", "of the weights", enum=["float32", "bfloat16", "float16"], probe=["float32", "bfloat16"]),
 }, probe={"scheduler": "ddim", "steps": 3, "guidance": 3.0, "eta": 0.5, "spacing": "leading", "width": 32, "height": 32, "batch": 4, "dtype": "float32"})
 def sample(task):
     deterministic()
-    with model(task.chain("checkpoint"), task.params.dtype) as m:
+    with opened(task, "checkpoint") as m:
         noises = draw(m, task.rows("prompts"), task.params, task.out("images"), task)
         if "noise" in task.emit:
             save_file({"noise": noises}, task.dir / "emit" / "noise.safetensors")
@@ -349,7 +362,7 @@ def train(task):
     deterministic()
     agree, total = ranks(task)
     task.progress(note="loading")
-    with model(task.chain("base"), p.dtype) as m:
+    with opened(task, "base") as m:
         m.pipe.fuse_lora() if m.pipe.get_list_adapters() else None  # a LoRA below becomes part of the base
         m.pipe.unload_lora_weights()
         fit(task, m, agree, total, Offline(task, m))

@@ -8,7 +8,7 @@ likelihood of the kept images, all with weight 1. ablate hands over the prompts 
 import shutil
 
 import diffusers_engine as base
-from ablate_engine import Engine, Failed, Params, integer, step_seed
+from ablate_engine import Engine, Failed, Leaf, Params, integer, step_seed
 
 engine = Engine("online", "1", packages=base.PACKAGES, understands=["emit:noise", "emit:samples"])
 engine.verbs["load"], engine.verbs["sample"] = (base.engine.verbs[verb] for verb in ("load", "sample"))
@@ -21,19 +21,24 @@ def without(names, values): return {k: v for k, v in values.items() if k not in 
 def only(names, values): return {k: values[k] for k in names}
 
 
+def below(group, leaf):
+    """A parameter that has moved into a group, and so have those that make it unused."""
+    return Leaf({k: {f"{group}.{path}": v for path, v in x.items()} if k == "x-unused" else x for k, x in leaf.items()})
+
+
 @engine.verb(**{**about, "inputs": {"base": {}, "prompts": {}}, "seeds": ["init", "order", "noise", "draw"], "world": "key"}, params={
     **without(OFFLINE, params),
     "round": integer(100, "steps between two draws", unit="steps", minimum=1, probe=[2, 3]),
     "prompts": integer(64, "prompts of a round", minimum=1, probe=[2, 4]),
     "group": integer(8, "images of a prompt, of which the best is kept", unit="images", minimum=2, probe=[2, 4]),
-    "sampler": only(SAMPLER, base.engine.verbs["sample"][1]),
+    "sampler": {k: below("sampler", leaf) for k, leaf in only(SAMPLER, base.engine.verbs["sample"][1]).items()},
 }, probe={**without(OFFLINE, probe), "round": 2, "prompts": 3, "group": 3,
           "sampler": only(SAMPLER, base.engine.verbs["sample"][2])})
 def train(task):
     base.deterministic()
     if task.world > 1:
         raise Failed("best-of-group runs on one GPU")
-    with base.model(task.chain("base"), task.params.dtype) as m:
+    with base.opened(task, "base") as m:
         agree, total = base.ranks(task)
         base.fit(task, m, agree, total, BestOfGroup(task, m))
 

@@ -47,8 +47,9 @@ class Folder:
     def chain(self, role, *folders):
         """Gives a checkpoint with the ones it is based on, the top first."""
         for i, folder in enumerate(folders):
-            shutil.copytree(folder, self.path / "in" / (role + ".base" * i))
-        self.request["inputs"][role] = {"path": f"in/{role}", "id": str(folders), "base": None}
+            name = role + ".base" * i
+            shutil.copytree(folder, self.path / "in" / name)
+            self.request["inputs"][name] = {"path": f"in/{name}", "id": str(folder), "base": f"{name}.base" if folders[i + 1:] else None}
         return self
 
     def write(self):
@@ -137,7 +138,7 @@ def make_images(folder, n=6, size=8):
     return rows
 
 
-PROMPTS = [{"index": 10 + i, "prompt": p, "negative": n, "seed": 100 + i}
+PROMPTS = [{"index": 10 + i, "prompt": p, "negative": n, "seed": 100 + 7 * i * i}
            for i, (p, n) in enumerate([("a red cat", ""), ("a blue dog", "green"), ("a red cat", ""), ("", ""), ("a green cup", "red")])]
 
 
@@ -243,7 +244,7 @@ class Template(Case):
         f = self.run_folder(self.training(base, keep=[2]))
         steps = f.request["params"]["steps"]
         self.assertEqual([r["step"] for r in f.out("curves")], list(range(1, steps + 1)))
-        self.assertEqual(json.loads((f.path / "out/checkpoint/checkpoint.json").read_text())["base"], str((base,)))
+        self.assertEqual(json.loads((f.path / "out/checkpoint/checkpoint.json").read_text())["base"], str(base))
         self.assertEqual(f.result()["resolved"], f.request["params"])
         self.assertEqual(f.result()["seeds"], SEEDS)
         short = self.run_folder(self.training(base, params={"steps": 2}))
@@ -684,7 +685,7 @@ class Reference(unittest.TestCase):
             task = type("Task", (), {"verb": "train", "progress": lambda *a, **k: None})
             self.d.noise = lambda seed, shape: (x["latents_init"], self.torch.Generator("cpu"))
             try:
-                with self.d.model([self.root], "float32") as m:
+                with self.d.model([self.root], "float32", "sd") as m:
                     row = {"index": 0, "prompt": about["prompt"], "negative": about["negative_prompt"], "seed": 1}
                     self.d.draw(m, [row], kit.Params(declared, given), self.root, task)
             finally:
@@ -696,7 +697,7 @@ class Reference(unittest.TestCase):
 
     def test_losses(self):
         x = self.read(self.expected / "sd-tiny/train_reward_weighted_full.safetensors")
-        with self.d.model([self.root], "float32") as m, self.torch.no_grad():
+        with self.d.model([self.root], "float32", "sd") as m, self.torch.no_grad():
             each = {}
             for part, want in (("model", "per_sample_model"), ("pre", "per_sample_pretraining")):
                 u = (x[f"timesteps_{part}"] + 0.5) / 1000
@@ -720,7 +721,7 @@ class Reference(unittest.TestCase):
         folder = self.root / "lora"
         shutil.copytree(REFERENCE / "sd-tiny/lora_alpha8", folder)
         (folder / "checkpoint.json").write_text('{"format": "diffusers-lora"}')
-        with self.d.model([self.root, folder], "float32") as m, self.torch.no_grad():
+        with self.d.model([self.root, folder], "float32", "sd") as m, self.torch.no_grad():
             got = m.pipe.unet(x["unet_sample_in"], x["unet_batch_timesteps"], x["unet_context"]).sample
             self.close(got, x["unet_out_lora"], 5e-5)
 
