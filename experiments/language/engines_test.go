@@ -269,7 +269,8 @@ func TestEngineMistakes(t *testing.T) {
 		{"parameters without fine-tuning", `arms: a: set: finetune: {method: "none", params: beta: 1}`, `study.cue:17:56: arms.a.set.finetune.params.beta: the arm's trials do not use it: finetune.method is "none"`},
 		{"engine without fine-tuning", `arms: a: set: finetune: {method: "none", engine: "flowfactory"}`, `study.cue:17:50: arms.a.set.finetune.engine: the arm's trials do not use it: finetune.method is "none" (leave it out, or change what makes it unused)`},
 		{"native model with engines", `arms: a: set: model: shapes: layers: 2`, `study.cue:10:19: prompts.train: only a model that an engine loads has it, and the trial's is another (set model.program in the same trials, or leave it out)`},
-		{"reward on features without labels", `arms: a: set: reward: features: engine: "clip"`, `study.cue:12:23: feedback.labelled: a reward of loss "mse+classification" learns from labelled images, and there are none (set feedback.labelled to at least 1, or reward.program)`},
+		{"reward on features without labels", `arms: a: set: reward: {features: engine: "clip", loss: "mse"}`, `study.cue:12:23: feedback.labelled: a reward of loss "mse" learns from labelled images, and there are none (set feedback.labelled to at least 1, or reward.program)`},
+		{"perturbed prompts of a file", `arms: a: set: {reward: {features: engine: "clip", normalize: "contrastive", loss: "mse"}, feedback: labelled: 4}`, `study.cue:17:83: reward.loss: a reward compares a prompt with similar ones, which a file of prompts does not have (set reward.loss to "mse", "cross-entropy" or "bradley-terry", and reward.normalize to "none")`},
 		{"both rewards", `base: reward: features: engine: "clip"`, `study.cue:17:15: base.reward: has both program and features (a trial has one of them)`},
 		{"unused filter", `arms: a: set: finetune: filtered: fraction: 0.5`, `study.cue:17:45: arms.a.set.finetune.filtered.fraction: the arm's trials do not use it: finetune.rows is "all" (leave it out, or change what makes it unused)`},
 		{"unused loss", `arms: a: set: reward: loss: "mse"`, `study.cue:17:29: arms.a.set.reward.loss: the arm's trials do not use it: reward.program gives the scores (leave it out, or change what makes it unused)`},
@@ -498,7 +499,7 @@ func TestEngineArms(t *testing.T) {
 	ones: set: reward: loss: "none"
 	oracle: set: reward: loss: "oracle"
 	filtered: set: finetune: {rows: "filtered", filtered: fraction: 0.2}
-	learned: set: {reward: features: engine: "clip", feedback: labelled: 100}
+	learned: set: {reward: {features: engine: "clip", loss: "cross-entropy"}, feedback: labelled: 100}
 	"learned best": set: {reward: {features: engine: "clip", loss: "mse"}, feedback: labelled: 100, finetune: method: "none", evaluate: bestOf: 2}
 	NFT: set: finetune: {engine: "flowfactory", params: {trainer: "nft", epochs: 100}}
 	faster: set: {finetune: params: learning_rate: 1e-3, sampler: params: steps: 5}
@@ -527,16 +528,17 @@ compare: reference: "all"`)
 		{"filtered", "finetune.rows", `finetune.rows "filtered"`},
 		{"all", "finetune.filtered", ``},
 		{"learned", "reward.features", `reward.features.engine "clip"; reward.features.params.network "vit"`},
-		{"learned", "reward.loss", `reward.loss "mse+classification"`},
+		{"learned", "reward.loss", `reward.loss "cross-entropy"`},
 		{"learned", "reward.program", ``},
-		{"learned", "feedback", `feedback.labelled 100; feedback.unlabelled 2000`},
-		{"learned best", "feedback", `feedback.labelled 100`},
+		{"learned", "feedback", `feedback.labelled 100; feedback.parser.noise 0.08; feedback.unlabelled 2000`},
+		{"learned best", "feedback", `feedback.labelled 100; feedback.parser.noise 0.08`},
 	} {
 		if got := lines(tc.row, tc.prefix); got != tc.want {
 			t.Errorf("%s: %s is %q, want %q", tc.row, tc.prefix, got, tc.want)
 		}
 	}
 	want := []language.Confounded{{"best", []string{"evaluate.bestOf", "finetune.method"}},
+		{"learned", []string{"feedback.labelled", "reward.loss"}},
 		{"learned best", []string{"evaluate.bestOf", "feedback.labelled", "finetune.method", "reward.loss"}}, {"faster", []string{"finetune.params.learning_rate", "sampler.params.steps"}}}
 	if d := cmp.Diff(want, s.Confounded); d != "" {
 		t.Errorf("confounded (-want +got):\n%s", d)

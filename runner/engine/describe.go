@@ -46,7 +46,7 @@ type Verb struct {
 	World    string            `json:"world,omitempty"`    // the number of GPUs changes rounding only ("same"), or the result ("key")
 	Rows     string            `json:"rows,omitempty"`     // rows are computed "alone", or "together" and are never split
 	Format   string            `json:"format,omitempty"`   // of the checkpoints that train writes
-	Formats  []string          `json:"formats,omitempty"`  // of the checkpoints that sample reads
+	Formats  []string          `json:"formats,omitempty"`  // of the checkpoints that sample reads, or that train may write beside Format
 	Source   []string          `json:"source,omitempty"`   // globs that narrow the source of the engine for this verb
 	Serve    bool              `json:"serve,omitempty"`    // a worker may do it
 	Shard    int               `json:"shard,omitempty"`    // number of rows of one task; absent, 256

@@ -320,8 +320,8 @@ func (t Task) checkTraining(out string) error {
 		if base, ok := t.Inputs[BaseRole]; ok && c.Base != "" && c.Base != base.ID {
 			return fmt.Errorf("out/%s/checkpoint.json: base is %q, and the input base is %q", folder, c.Base, base.ID)
 		}
-		if t.Spec != nil && c.Format != t.Spec.Format {
-			return fmt.Errorf("out/%s/checkpoint.json: format is %q, and the description promises %q", folder, c.Format, t.Spec.Format)
+		if t.Spec != nil && c.Format != t.Spec.Format && !slices.Contains(t.Spec.Formats, c.Format) {
+			return fmt.Errorf("out/%s/checkpoint.json: format is %q, and the description promises %q", folder, c.Format, slices.Concat([]string{t.Spec.Format}, t.Spec.Formats))
 		}
 	}
 	_, err := ReadCurve(filepath.Join(out, "curves"))

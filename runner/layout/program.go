@@ -24,12 +24,24 @@ const (
 	featuresEngine = "evaluate.features.engine"
 )
 
-// program returns the actions of a trial whose model an engine loads.
-func (g *Graph) program(v language.View) (Chain, error) {
+// program returns the actions of a trial whose model an engine loads. base has those of the
+// base trial of the same seed up to its reward, if that is learned.
+func (g *Graph) program(v language.View, base Chain) (Chain, error) {
 	t := v.Trial
-	if t.Content.Learns() {
-		return nil, fmt.Errorf("reward.features: a reward that is learned on an engine's features is not possible yet: set reward.program, or reward.loss to \"none\"")
+	c, err := g.engineToReward(t)
+	if err != nil {
+		return nil, err
 	}
+	for _, lay := range []func(t language.Trial, c, base Chain) (Chain, error){g.engineAssessment, g.engineTraining, g.engineEvaluation, g.engineProbes} {
+		if c, err = lay(t, c, base); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// engineToReward returns the actions of a trial up to its reward, if that is learned.
+func (g *Graph) engineToReward(t language.Trial) (Chain, error) {
 	load, err := g.call(t, programEngine, engine.Load, "model.program.params")
 	if err != nil {
 		return nil, err
@@ -41,12 +53,92 @@ func (g *Graph) program(v language.View) (Chain, error) {
 		return nil, fmt.Errorf("model.program: %w", err)
 	}
 	c := Chain{}.with(Part{Model, g.add(stage.EngineLoad, p)})
-	for _, lay := range []func(language.Trial, Chain) (Chain, error){g.engineTraining, g.engineEvaluation, g.engineProbes} {
-		if c, err = lay(t, c); err != nil {
-			return nil, err
-		}
+	if !t.Content.Learns() {
+		return c, nil
 	}
-	return c, nil
+	prompts, err := g.fileList(t, stage.LabelledList, "prompts.train")
+	if err != nil {
+		return nil, err
+	}
+	d, err := g.engineDraw(t, c.Action(Model), nil, prompts, stage.EngineSampleParams{})
+	if err != nil {
+		return nil, err
+	}
+	verdicts, err := g.engineJudge(t, d)
+	if err != nil {
+		return nil, err
+	}
+	labels, err := g.label(t, prompts, verdicts)
+	if err != nil {
+		return nil, err
+	}
+	features, err := g.rewardFeatures(t, d)
+	if err != nil {
+		return nil, err
+	}
+	r, err := fill[stage.RewardParams](t)
+	reward := g.add(stage.Reward, r, append(features, Input{stage.LabelsInput, labels})...)
+	return c.with(Part{LabelledPrompts, prompts}, Part{LabelledImages, d.images}, Part{LabelledVerdicts, verdicts}, Part{Labels, labels}, Part{Reward, reward}), err
+}
+
+// rewardFeatures returns the features of images and of their prompts on which a reward is
+// learned, as inputs.
+func (g *Graph) rewardFeatures(t language.Trial, d drawn) ([]Input, error) {
+	embed, err := g.call(t, "reward.features.engine", engine.Embed, "reward.features.params")
+	if err != nil {
+		return nil, err
+	}
+	images := g.add(stage.EngineEmbed, stage.EngineEmbedParams{Call: embed.Call, Images: d.n}, d.inputs()...)
+	texts := g.add(stage.EngineEmbed, stage.EngineEmbedParams{Call: embed.Call, Images: rows(d.prompts)}, Input{stage.PromptsInput, d.prompts})
+	return []Input{{stage.FeaturesInput, images}, {stage.TextsInput, texts}}, nil
+}
+
+// engineLearned adds the scoring of images by a reward that was learned on features. reward is
+// the name of its input.
+func (g *Graph) engineLearned(t language.Trial, c Chain, reward string, d drawn) (*Action, error) {
+	features, err := g.rewardFeatures(t, d)
+	if err != nil {
+		return nil, err
+	}
+	return g.add(stage.Score, stage.ScoreParams{Images: d.n}, append(features, Input{stage.PromptsInput, d.prompts}, Input{reward, c.Action(Reward)})...), nil
+}
+
+// engineAssessment adds the assessment of a learned reward on images of the loaded model for
+// prompts that no training sees.
+func (g *Graph) engineAssessment(t language.Trial, c, _ Chain) (Chain, error) {
+	if c.Action(Reward) == nil {
+		return c, nil
+	}
+	prompts, err := g.fileList(t, stage.AssessList, "prompts.evaluate")
+	if err != nil {
+		return nil, err
+	}
+	d, err := g.engineDraw(t, c.Action(Model), nil, prompts, stage.EngineSampleParams{})
+	if err != nil {
+		return nil, err
+	}
+	verdicts, err := g.engineJudge(t, d)
+	if err != nil {
+		return nil, err
+	}
+	labels, err := g.label(t, prompts, verdicts)
+	if err != nil {
+		return nil, err
+	}
+	scores, err := g.engineLearned(t, c, stage.RewardInput, d)
+	if err != nil {
+		return nil, err
+	}
+	learned := drawn{c.Action(LabelledPrompts), c.Action(LabelledImages), rows(c.Action(LabelledPrompts))}
+	trained, err := g.engineLearned(t, c, stage.RewardInput, learned)
+	if err != nil {
+		return nil, err
+	}
+	assessment := g.add(stage.Assess, stage.NoParams{}, Input{stage.PromptsInput, prompts}, Input{stage.VerdictsInput, verdicts},
+		Input{stage.LabelsInput, labels}, Input{stage.ScoresInput, scores},
+		Input{stage.Of(stage.LabelledList, stage.LabelsInput), c.Action(Labels)}, Input{stage.Of(stage.LabelledList, stage.ScoresInput), trained})
+	return c.with(Part{AssessPrompts, prompts}, Part{AssessImages, d.images}, Part{AssessVerdicts, verdicts}, Part{AssessLabels, labels},
+		Part{AssessScores, scores}, Part{LabelledScores, trained}, Part{Assessment, assessment}), nil
 }
 
 // call returns a verb of the engine that a trial names at a path, with the parameters of a
@@ -97,6 +189,8 @@ func (g *Graph) fileList(t language.Trial, list, file string) (*Action, error) {
 	p := stage.PromptsParams{Seed: t.Seed.Feedback, List: list, Rows: l.Rows, Unseen: l.Unseen, Path: path, Digest: digest}
 	if l.Path != "" {
 		p.Rows = t.Content.Whole(l.Path)
+	} else { // a list of fixed length would cost more images than the study asks for
+		p.Rows = min(p.Rows, t.Content.Whole("evaluate.images"))
 	}
 	return g.add(stage.Prompts, p), nil
 }
@@ -138,8 +232,10 @@ func (g *Graph) engineJudge(t language.Trial, d drawn) (*Action, error) {
 
 // engineScores adds the scoring by which a trial weights or chooses images. If the gold
 // scores, it also returns the verdicts. scores is nil if all images have the same weight.
-func (g *Graph) engineScores(t language.Trial, d drawn) (scores, verdicts *Action, err error) {
+func (g *Graph) engineScores(t language.Trial, c Chain, d drawn) (scores, verdicts *Action, err error) {
 	switch {
+	case c.Action(Reward) != nil:
+		scores, err = g.engineLearned(t, c, stage.RewardInput, d)
 	case t.Content.Name(rewardEngine) != "":
 		scores, err = g.engineScore(t, "reward.program", d)
 	case scorer(t) == stage.ByGold:
@@ -150,9 +246,11 @@ func (g *Graph) engineScores(t language.Trial, d drawn) (scores, verdicts *Actio
 	return scores, verdicts, err
 }
 
-// engineProxy adds the scoring of images by the reward of the base trial; nil if that is not an
-// engine.
-func (g *Graph) engineProxy(t language.Trial, d drawn) (*Action, error) {
+// engineProxy adds the scoring of images by the reward of the base trial; nil if it has none.
+func (g *Graph) engineProxy(t language.Trial, base Chain, d drawn) (*Action, error) {
+	if base.Action(Reward) != nil {
+		return g.engineLearned(language.Trial{Content: g.base, Seed: t.Seed}, base, stage.BaseRewardInput, d)
+	}
 	if g.base.Name(rewardEngine) == "" {
 		return nil, nil
 	}
@@ -161,7 +259,7 @@ func (g *Graph) engineProxy(t language.Trial, d drawn) (*Action, error) {
 
 // engineTraining adds the fine-tuning of a trial, if it has one, and the images and scores that
 // it learns from.
-func (g *Graph) engineTraining(t language.Trial, c Chain) (Chain, error) {
+func (g *Graph) engineTraining(t language.Trial, c, _ Chain) (Chain, error) {
 	if t.Content.Name(trainEngine) == "" {
 		return c, nil
 	}
@@ -204,7 +302,7 @@ func (g *Graph) engineTraining(t language.Trial, c Chain) (Chain, error) {
 		if err != nil {
 			return nil, err
 		}
-		scores, verdicts, err := g.engineScores(t, d)
+		scores, verdicts, err := g.engineScores(t, c, d)
 		if err != nil {
 			return nil, err
 		}
@@ -232,7 +330,7 @@ func keeps(c language.Content) string {
 
 // engineEvaluation adds the images of a trial's fine-tuned model, or of the one that was loaded,
 // and their metrics.
-func (g *Graph) engineEvaluation(t language.Trial, c Chain) (Chain, error) {
+func (g *Graph) engineEvaluation(t language.Trial, c, base Chain) (Chain, error) {
 	prompts, err := g.fileList(t, stage.AlignmentList, "prompts.evaluate")
 	if err != nil {
 		return nil, err
@@ -249,7 +347,7 @@ func (g *Graph) engineEvaluation(t language.Trial, c Chain) (Chain, error) {
 			if err != nil {
 				return nil, err
 			}
-			scores, _, err := g.engineScores(t, one)
+			scores, _, err := g.engineScores(t, c, one)
 			if err != nil {
 				return nil, err
 			}
@@ -261,7 +359,7 @@ func (g *Graph) engineEvaluation(t language.Trial, c Chain) (Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	proxy, err := g.engineProxy(t, d)
+	proxy, err := g.engineProxy(t, base, d)
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +383,7 @@ func (g *Graph) engineEvaluation(t language.Trial, c Chain) (Chain, error) {
 
 // engineProbes adds probes: images that the checkpoints of a fine-tuning and the model that it
 // began with draw, and their metrics.
-func (g *Graph) engineProbes(t language.Trial, c Chain) (Chain, error) {
+func (g *Graph) engineProbes(t language.Trial, c, base Chain) (Chain, error) {
 	tuned := c.Action(Finetune)
 	if tuned == nil || tuned.Params.(stage.EngineTrainParams).Keep == "" {
 		return c, nil
@@ -307,7 +405,7 @@ func (g *Graph) engineProbes(t language.Trial, c Chain) (Chain, error) {
 		if err != nil {
 			return nil, err
 		}
-		scores, err := g.engineProxy(t, d)
+		scores, err := g.engineProxy(t, base, d)
 		if err != nil {
 			return nil, err
 		}

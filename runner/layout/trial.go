@@ -41,7 +41,7 @@ func scorer(t language.Trial) string {
 // rung has nothing that would measure it with the gold.
 func (g *Graph) chain(v language.View, base Chain) (Chain, error) {
 	if v.Trial.Content.Name(programEngine) != "" {
-		return g.program(v)
+		return g.program(v, base)
 	}
 	c, err := g.head(v)
 	if err != nil {
@@ -86,6 +86,9 @@ func (g *Graph) head(v language.View) (Chain, error) {
 
 // toReward returns the actions of a trial up to its reward.
 func (g *Graph) toReward(t language.Trial) (Chain, error) {
+	if t.Content.Name(programEngine) != "" {
+		return g.engineToReward(t)
+	}
 	model, err := g.model(t)
 	if err != nil {
 		return nil, err

@@ -275,12 +275,24 @@ func runEngineEmbed(ctx context.Context, e *Env, t Task, p EngineEmbedParams, pr
 		rows      []engine.Row
 	}
 	var sets []set
+	role := engine.ImagesRole
 	if p.Folder != "" {
 		rows, err := folderRows(p.Folder, false)
 		if err != nil {
 			return err
 		}
 		sets = append(sets, set{0, p.Digest, p.Folder, rows})
+	} else if !t.has(ImagesInput) {
+		prompts, err := ReadPrompts(t.in(PromptsInput))
+		if err != nil {
+			return err
+		}
+		var rows []engine.Row
+		for i, q := range prompts {
+			rows = append(rows, engine.Row{Index: i, Prompt: q.Prompt})
+		}
+		role = engine.TextsRole
+		sets = append(sets, set{0, artifactID(t.in(PromptsInput)), "", rows})
 	} else {
 		prompts, err := ReadPrompts(t.in(PromptsInput))
 		if err != nil {
@@ -303,7 +315,7 @@ func runEngineEmbed(ctx context.Context, e *Env, t Task, p EngineEmbedParams, pr
 		var all []float32
 		dimension := 0
 		for from, part := range shards(s.rows, c.spec.Description.Verbs[engine.Embed]) {
-			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.ImagesRole: {ID: s.id, Files: s.files, Rows: part}}}
+			q := engine.Task{Inputs: map[string]engine.TaskInput{role: {ID: s.id, Files: s.files, Rows: part}}}
 			out, err := c.do(ctx, q, k*len(s.rows)+from, len(sets)*len(s.rows))
 			if err != nil {
 				return err

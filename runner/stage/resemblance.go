@@ -2,7 +2,6 @@ package stage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -24,6 +23,7 @@ var resemblanceDef = define(runResemblance, Def{
 const (
 	FeaturesInput  = "features"
 	ReferenceInput = "reference"
+	TextsInput     = "texts" // features of prompts
 )
 
 // ResemblanceParams are the parameters of [Resemblance].
@@ -39,11 +39,11 @@ func (p ResemblanceParams) cost() float64 { return .1 + float64(p.Images)/500 }
 // half is the floor, so that both comparisons are of equally many images: most metrics depend
 // on their number. Images beyond that number are left out.
 func runResemblance(_ context.Context, _ *Env, t Task, _ ResemblanceParams, _ Progress) error {
-	generated, err := readFeatures(t.in(FeaturesInput))
+	generated, err := readFeatures(t.in(FeaturesInput), 0)
 	if err != nil {
 		return err
 	}
-	real, err := readFeatures(t.in(ReferenceInput))
+	real, err := readFeatures(t.in(ReferenceInput), 0)
 	if err != nil {
 		return err
 	}
@@ -71,15 +71,15 @@ func runResemblance(_ context.Context, _ *Env, t Task, _ ResemblanceParams, _ Pr
 	return checkpoint.WriteJSON(filepath.Join(t.Out, metricsFile), []MetricSet{{0, ref.metrics(values, n)}})
 }
 
-// readFeatures reads the features of one set of images.
-func readFeatures(dir string) (fidelity.Matrix, error) {
+// readFeatures reads the features of the images of a step, or of prompts.
+func readFeatures(dir string, step int) (fidelity.Matrix, error) {
 	tensors, err := checkpoint.ReadFile(filepath.Join(dir, featuresFile))
 	if err != nil {
 		return fidelity.Matrix{}, err
 	}
-	x, ok := tensors[featuresName]
+	x, ok := tensors[tensorName(featuresName, step)]
 	if !ok || len(x.Shape) != 2 {
-		return fidelity.Matrix{}, errors.New("the artifact has no features of one set of images")
+		return fidelity.Matrix{}, fmt.Errorf("the artifact has no features of step %d", step)
 	}
 	data, err := x.Float32()
 	return fidelity.Matrix{Rows: x.Shape[0], Cols: x.Shape[1], Data: data}, err

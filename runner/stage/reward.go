@@ -18,8 +18,9 @@ const Reward Kind = "reward"
 
 var rewardDef = define(runReward, Def{
 	Kind: Reward, Revision: 3, Backend: true, Trains: true,
-	Inputs: []Input{{Name: ImagesInput}, {Name: LabelsInput}, {Name: EmbedderInput}},
-	Files:  slices.Concat(required(rewardFiles...), tabled(curvesFile)),
+	Inputs: []Input{{Name: LabelsInput}, {Name: ImagesInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // or, by an engine:
+		{Name: FeaturesInput, Optional: true}, {Name: TextsInput, Optional: true}},
+	Files: slices.Concat(required(rewardFiles...), tabled(curvesFile)),
 })
 
 // RewardParams are the parameters of [Reward].
@@ -64,49 +65,15 @@ func runReward(ctx context.Context, e *Env, t Task, p RewardParams, progress Pro
 	if p.Members > 1 {
 		m.Penalty = p.Penalty
 	}
-	ec, ev, err := readEmbedder(t.in(EmbedderInput))
+	prepare := e.embeddedData
+	if t.has(FeaturesInput) {
+		prepare = e.featuresData
+	}
+	d, width, err := prepare(t)
 	if err != nil {
 		return err
 	}
-	enc, err := e.encoder(ec)
-	if err != nil {
-		return err
-	}
-	j, err := readLabelledImages(t.in(ImagesInput), t.in(LabelsInput))
-	if err != nil {
-		return err
-	}
-	d := reward.Data{Labels: j.labels}
-	if d.Images, err = enc.Images(ev, modelRange(j.images)); err != nil {
-		return err
-	}
-	table, perturbed := newPromptTable(), map[int][][]int{}
-	for _, prompt := range j.prompts {
-		d.Prompt = append(d.Prompt, table.add(prompt))
-	}
-	for i, prompt := range slices.Clone(table.texts) {
-		groups, err := e.world.Perturbations.Perturbed(prompt)
-		if err != nil {
-			return fmt.Errorf("reward: %w", err)
-		}
-		for _, group := range groups {
-			var list []int
-			for _, q := range group {
-				list = append(list, table.add(q))
-			}
-			perturbed[i] = append(perturbed[i], list)
-		}
-	}
-	x, err := e.textInput(table.texts)
-	if err != nil {
-		return err
-	}
-	if d.Prompts, err = enc.Texts(ev, x); err != nil {
-		return err
-	}
-	d.Wrong = func(r *rand.Rand, prompt, n int) []int { return wrong(r, perturbed[prompt], n) }
-
-	m.Config = reward.Default(ec.Width)
+	m.Config = reward.Default(width)
 	fns, err := e.reward(m.Config)
 	if err != nil {
 		return err
@@ -141,6 +108,84 @@ func runReward(ctx context.Context, e *Env, t Task, p RewardParams, progress Pro
 		return err
 	}
 	return writeCurve(filepath.Join(t.Out, curvesFile), curve)
+}
+
+// embeddedData returns labelled images and prompts, perturbed ones among them, as an embedder
+// maps them, and the length of its embeddings.
+func (e *Env) embeddedData(t Task) (d reward.Data, width int, err error) {
+	ec, ev, err := readEmbedder(t.in(EmbedderInput))
+	if err != nil {
+		return d, 0, err
+	}
+	enc, err := e.encoder(ec)
+	if err != nil {
+		return d, 0, err
+	}
+	j, err := readLabelledImages(t.in(ImagesInput), t.in(LabelsInput))
+	if err != nil {
+		return d, 0, err
+	}
+	d.Labels = j.labels
+	if d.Images, err = enc.Images(ev, modelRange(j.images)); err != nil {
+		return d, 0, err
+	}
+	table, perturbed := newPromptTable(), map[int][][]int{}
+	for _, prompt := range j.prompts {
+		d.Prompt = append(d.Prompt, table.add(prompt))
+	}
+	for i, prompt := range slices.Clone(table.texts) {
+		groups, err := e.world.Perturbations.Perturbed(prompt)
+		if err != nil {
+			return d, 0, fmt.Errorf("reward: %w", err)
+		}
+		for _, group := range groups {
+			var list []int
+			for _, q := range group {
+				list = append(list, table.add(q))
+			}
+			perturbed[i] = append(perturbed[i], list)
+		}
+	}
+	x, err := e.textInput(table.texts)
+	if err != nil {
+		return d, 0, err
+	}
+	if d.Prompts, err = enc.Texts(ev, x); err != nil {
+		return d, 0, err
+	}
+	d.Wrong = func(r *rand.Rand, prompt, n int) []int { return wrong(r, perturbed[prompt], n) }
+	return d, ec.Width, nil
+}
+
+// featuresData does the same with features of images and prompts by an engine, without
+// perturbed prompts.
+func (e *Env) featuresData(t Task) (d reward.Data, width int, err error) {
+	labels, err := ReadLabels(t.in(LabelsInput))
+	if err != nil {
+		return d, 0, err
+	}
+	x, err := readEmbedded(t, 0, len(labels.Labels))
+	if err != nil {
+		return d, 0, err
+	}
+	table := newPromptTable()
+	for i, l := range labels.Labels {
+		if l == world.Skip {
+			continue
+		}
+		y := float32(0)
+		if l == world.Good {
+			y = 1
+		}
+		before := len(table.texts)
+		k := table.add(labels.Prompts[i])
+		if d.Labels, d.Prompt = append(d.Labels, y), append(d.Prompt, k); k == before {
+			d.Prompts = append(d.Prompts, x.texts[i*x.width:(i+1)*x.width]...)
+		}
+		d.Images = append(d.Images, x.images[i*x.width:(i+1)*x.width]...)
+	}
+	d.Wrong = func(*rand.Rand, int, int) []int { return nil }
+	return d, x.width, nil
 }
 
 // wrong draws up to n prompts from groups, in random order within each group, and all of

@@ -3,7 +3,11 @@ package stage
 import (
 	"context"
 	"fmt"
+	"math"
+	"path/filepath"
 
+	"ablate/analysis/fidelity"
+	"ablate/models/checkpoint"
 	"ablate/runner/world"
 )
 
@@ -12,7 +16,8 @@ const Score Kind = "score"
 
 var scoreDef = define(runScore, Def{
 	Kind: Score, Revision: 2, Backend: true,
-	Inputs: []Input{{Name: ImagesInput}, {Name: PromptsInput},
+	Inputs: []Input{{Name: PromptsInput}, {Name: ImagesInput, Optional: true}, // or, by an engine:
+		{Name: FeaturesInput, Optional: true}, {Name: TextsInput, Optional: true},
 		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // or the same of the base trial:
 		{Name: BaseRewardInput, Optional: true, OfBase: true}, {Name: BaseEmbedderInput, Optional: true, OfBase: true}},
 	Files: tabled(scoresFile),
@@ -28,6 +33,9 @@ func (p ScoreParams) memory() float64 { return float64(p.Images) * world.Pixels 
 func (p ScoreParams) cost() float64 { return .05 + float64(p.Images)/10000 }
 
 func runScore(ctx context.Context, e *Env, t Task, _ ScoreParams, progress Progress) error {
+	if t.has(FeaturesInput) {
+		return scoreFeatures(e, t)
+	}
 	reward, embedder := t.in(RewardInput), t.in(EmbedderInput)
 	if t.has(BaseRewardInput) {
 		reward, embedder = t.in(BaseRewardInput), t.in(BaseEmbedderInput)
@@ -47,6 +55,73 @@ func runScore(ctx context.Context, e *Env, t Task, _ ScoreParams, progress Progr
 		return err
 	}
 	return writeScores(t.Out, out)
+}
+
+// scoreFeatures scores images by a reward that was learned on features of an engine.
+func scoreFeatures(e *Env, t Task) error {
+	reward := t.in(RewardInput)
+	if t.has(BaseRewardInput) {
+		reward = t.in(BaseRewardInput)
+	}
+	prompts, err := ReadPrompts(t.in(PromptsInput))
+	if err != nil {
+		return err
+	}
+	tensors, err := checkpoint.ReadFile(filepath.Join(t.in(FeaturesInput), featuresFile))
+	if err != nil {
+		return err
+	}
+	var out []ScoreSet
+	for _, step := range stepsOf(tensors, featuresName) {
+		x, err := readEmbedded(t, step, len(prompts))
+		if err != nil {
+			return err
+		}
+		scores, err := e.scores(reward, x, texts(prompts))
+		if err != nil {
+			return err
+		}
+		out = append(out, ScoreSet{step, scores, x.cosines()})
+	}
+	return writeScores(t.Out, out)
+}
+
+// readEmbedded reads an engine's features of the images of a set and of their prompts as
+// embeddings of unit length, one of each for n rows.
+func readEmbedded(t Task, step, n int) (*embedded, error) {
+	images, err := readFeatures(t.in(FeaturesInput), step)
+	if err != nil {
+		return nil, err
+	}
+	prompts, err := readFeatures(t.in(TextsInput), 0)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case images.Rows != n || prompts.Rows != n:
+		return nil, fmt.Errorf("there are features of %d images and of %d prompts for %d rows: a reward needs them all", images.Rows, prompts.Rows, n)
+	case images.Cols != prompts.Cols:
+		return nil, fmt.Errorf("features of images have %d numbers and those of prompts %d: a reward needs a network that maps both into one space, such as CLIP", images.Cols, prompts.Cols)
+	}
+	unit(images)
+	unit(prompts)
+	return &embedded{width: images.Cols, images: images.Data, texts: prompts.Data}, nil
+}
+
+// unit scales rows to length 1.
+func unit(m fidelity.Matrix) {
+	for i := range m.Rows {
+		row := m.Row(i)
+		var square float64
+		for _, v := range row {
+			square += float64(v) * float64(v)
+		}
+		if length := math.Sqrt(square); length > 0 {
+			for j := range row {
+				row[j] = float32(float64(row[j]) / length)
+			}
+		}
+	}
 }
 
 // embedded has the embeddings of n images and of their prompts, both float32[n, E].
