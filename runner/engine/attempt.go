@@ -244,6 +244,9 @@ func full(dir string) bool {
 	return unix.Statfs(dir, &s) == nil && s.Bavail*uint64(s.Bsize) < leastFree
 }
 
+// ending is how long a program may take to end after it has written its result.
+const ending = 10 * time.Second
+
 // grace is how long processes have after SIGTERM before SIGKILL.
 const grace = 10 * time.Second
 
@@ -267,14 +270,19 @@ func (r *running) finish(ctx context.Context) (*Attempt, error) {
 			break
 		}
 		now := time.Now()
+		if !r.worker && !ended && stopped.IsZero() && now.Sub(look) >= 50*time.Millisecond && exists(result) {
+			// A program that has written its result has done its work, even if it does not end.
+			stopped, killAt = now, now.Add(ending)
+		}
 		if ended || now.Sub(look) >= 50*time.Millisecond {
 			look = now
 			r.progress(now)
 		}
 		switch {
-		case now.Sub(disk) > time.Second && full(r.dir):
-			disk, short = now, true
-			stopped, killAt = now, now
+		case stopped.IsZero() && now.Sub(disk) > time.Second:
+			if disk, short = now, full(r.dir); short {
+				stopped, killAt = now, now
+			}
 		case stopped.IsZero() && ctx.Err() != nil:
 			stopped, killAt = now, now.Add(r.t.Grace)
 			if err := r.stop(ctx); err != nil {
@@ -295,9 +303,9 @@ func (r *running) finish(ctx context.Context) (*Attempt, error) {
 	r.progress(time.Now())
 	data, err := readSmall(result, mostResult)
 	switch {
-	case short:
+	case short && err != nil:
 		return nil, r.failed(Disk, "the disk of its folder is full")
-	case hung:
+	case hung && err != nil:
 		return nil, r.failed(Silent, fmt.Sprintf("it wrote no progress and no output for %v", r.t.Silence))
 	case errors.Is(err, fs.ErrNotExist) && errors.Is(context.Cause(ctx), errLimit):
 		return nil, r.failed(Program, fmt.Sprintf("it took longer than its limit of %v", r.t.Time))

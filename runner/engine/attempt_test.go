@@ -138,6 +138,10 @@ func behave(how string, args []string) int {
 		time.Sleep(time.Hour)
 	case "ignores stop":
 		time.Sleep(time.Hour)
+	case "lingers":
+		finish(dir, ok)
+		sleeper()
+		time.Sleep(time.Hour)
 	case "stops":
 		for !exists(filepath.Join(dir, stopFile)) {
 			time.Sleep(time.Millisecond)
@@ -372,6 +376,15 @@ func TestDescribe(t *testing.T) {
 		if _, err := e.Describe(t.Context(), ""); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%q: %v, want %s", tc.command, err, tc.want)
 		}
+	}
+}
+
+// TestLingers: a program that has written its result and does not end has done its task.
+func TestLingers(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "1")
+	if a, err := testEngine(t, "lingers").Run(t.Context(), scoring(t), dir, Options{}); err != nil || a.Status != OK || len(byFolder(dir)) > 0 {
+		t.Errorf("%+v, %v; left are %v", a, err, byFolder(dir))
 	}
 }
 

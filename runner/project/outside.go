@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -54,7 +55,11 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 	if v == nil {
 		return c, fmt.Errorf("engine %s has no %s", name, verb)
 	}
-	c.Engine, c.Revision, c.Keeps = name, v.Revision, v.Keeps
+	command, err := json.Marshal(declared.Command)
+	if err != nil {
+		return c, err
+	}
+	c.Engine, c.Command, c.Revision, c.Keeps = name, string(command), v.Revision, v.Keeps
 	if declared.Identity.Source == "key" {
 		if c.Source = declared.Container; c.Source == "" {
 			narrowed := *e

@@ -61,6 +61,7 @@ const (
 // A Call is what a stage asks of an engine.
 type Call struct {
 	Engine      string `json:"engine"`                                      // name in the study
+	Command     string `json:"command" key:"engine.command"`                // that the study declares, as JSON
 	Revision    int    `json:"revision" key:"engine.revision"`              // of the verb
 	Source      string `json:"source,omitempty" key:"engine.source"`        // digest of the program's files, where it identifies results
 	Environment string `json:"environment,omitempty" key:"engine.packages"` // digest of its packages, where they identify results

@@ -33,24 +33,27 @@ type engineWorker struct {
 // idleTime is how long a worker of an engine waits for another task.
 const idleTime = 5 * time.Minute
 
-// worker returns the running worker of an engine, and a function that gives it back.
-func (s *engines) worker(id string, e *engine.Engine, gpus int, devices string, cpus int) (*engine.Worker, func(), error) {
+// worker returns the running worker of an engine, and a function that gives it back, if it may
+// do another task.
+func (s *engines) worker(id string, e *engine.Engine, gpus int, devices string, cpus int) (*engine.Worker, func(again bool), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.workers[id]
-	if w != nil && w.idle.Stop() && w.Running() {
-		delete(s.workers, id)
-	} else {
+	delete(s.workers, id)
+	if w == nil || !w.idle.Stop() || !w.Running() {
+		if w != nil {
+			w.Close() // it has died, or its time is over
+		}
 		started, err := e.Serve(gpus, devices, cpus)
 		if err != nil {
 			return nil, nil, err
 		}
 		w = &engineWorker{Worker: started}
 	}
-	return w.Worker, func() {
+	return w.Worker, func(again bool) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !w.Running() || s.workers[id] != nil {
+		if !again || !w.Running() || s.workers[id] != nil {
 			w.Close()
 			return
 		}
@@ -68,6 +71,21 @@ func (s *engines) worker(id string, e *engine.Engine, gpus int, devices string, 
 		})
 	}, nil
 }
+
+// close ends the idle workers of all engines but one.
+func (s *engines) close(but string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, w := range s.workers {
+		if id != but && w.idle.Stop() {
+			delete(s.workers, id)
+			w.Close()
+		}
+	}
+}
+
+// Close ends the programs that the environment keeps running.
+func (e *Env) Close() { e.engines.close("") }
 
 // calling is a task of an engine that is prepared.
 type calling struct {
@@ -95,13 +113,13 @@ func (e *Env) calling(t Task, c Call, verb string, progress Progress) (*calling,
 // folder returns the path of the attempt folder beside the artifact. Whatever is left there
 // is removed with the artifact's folder.
 func (c *calling) folder() string {
-	return filepath.Join(filepath.Dir(c.t.Out), fmt.Sprintf("attempt %d", c.n))
+	return filepath.Join(filepath.Dir(c.t.Out), fmt.Sprintf("attempt-%d", c.n))
 }
 
 // do does a task of the engine and returns its folder of outputs. what describes the task in
 // its progress, and done and total are its first row and the number of rows of all tasks.
 func (c *calling) do(ctx context.Context, q engine.Task, done, total int) (string, error) {
-	v := c.spec.Description.Verbs[c.verb]
+	v, good := c.spec.Description.Verbs[c.verb], false
 	params, err := c.call.params()
 	if err != nil {
 		return "", err
@@ -152,17 +170,25 @@ func (c *calling) do(ctx context.Context, q engine.Task, done, total int) (strin
 			}
 		}
 	}()
+	serve := ""
 	if v.Serve && c.verb != engine.Train {
+		serve = c.call.Program
+	}
+	if q.GPUs > 0 { // idle workers have memory of it
+		c.env.engines.close(serve)
+	}
+	if serve != "" {
 		w, back, err := c.env.engines.worker(c.call.Program, &c.spec.Engine, q.GPUs, q.Devices, q.CPUs)
 		if err != nil {
 			return "", launch.WithClass("setup", err)
 		}
-		defer back()
+		defer func() { back(good) }()
 		o.Worker = w
 	}
 	if _, err := c.spec.Engine.Run(ctx, q, dir, o); err != nil {
 		return "", classed(err)
 	}
+	good = true // after a failure, a worker may be broken
 	return filepath.Join(dir, "out"), nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,20 +58,18 @@ func ReadPictures(dir string) ([]PictureSet, error) {
 	return sets, nil
 }
 
-// promptRows returns prompts as rows of an engine's input.
+// promptRows returns prompts as rows of an engine's input, without what only a judge may see.
+// A candidate of best of n has seeds of its own: the one of a row is made from the row's seed
+// and the candidate's number, as rowSeeds makes the first.
 func promptRows(prompts []Prompt, candidate int) []engine.Row {
-	rows := make([]engine.Row, len(prompts))
+	rows, used := make([]engine.Row, len(prompts)), map[int64]bool{}
 	for i, p := range prompts {
-		rows[i] = engine.Row{Index: p.Index, Prompt: p.Prompt, Negative: p.Negative, Seed: p.Seed, Meta: json.RawMessage(p.Meta)}
-	}
-	if candidate > 0 {
-		var line strings.Builder
-		for _, p := range prompts {
-			fmt.Fprintf(&line, "%d ", p.Seed)
-		}
-		seeds := rowSeeds(fmt.Sprintf("%s candidate %d", line.String(), candidate), len(prompts))
-		for i := range rows {
-			rows[i].Seed = seeds[i]
+		rows[i] = engine.Row{Index: p.Index, Prompt: p.Prompt, Negative: p.Negative, Seed: p.Seed}
+		for k := 0; candidate > 0; k++ {
+			if seed := rowSeeds(fmt.Sprintf("%d candidate %d %d", p.Seed, candidate, k), 1)[0]; !used[seed] {
+				rows[i].Seed, used[seed] = seed, true
+				break
+			}
 		}
 	}
 	return rows
@@ -233,6 +232,8 @@ func runEngineScore(ctx context.Context, e *Env, t Task, p EngineScoreParams, pr
 					return fmt.Errorf("image %d has no %s: %s", r.Index, p.Column, x.Error)
 				case column.Kind == "verdict":
 					verdict.Labels[r.Index], verdict.Read[r.Index] = x.Verdict, readOf(values, p.Column, j)
+				case math.IsInf(float64(float32(x.Number)), 0):
+					return fmt.Errorf("image %d has the %s %v, which is too large for a 32-bit number", r.Index, p.Column, x.Number)
 				default:
 					score.Scores[r.Index] = float32(x.Number)
 				}
@@ -306,6 +307,9 @@ func runEngineEmbed(ctx context.Context, e *Env, t Task, p EngineEmbedParams, pr
 			rows, err := pictureRows(prompts, s)
 			if err != nil {
 				return err
+			}
+			for i := range rows {
+				rows[i].Meta = nil // only a judge may see it
 			}
 			sets = append(sets, set{s.Step, artifactID(t.in(ImagesInput)), t.in(ImagesInput), rows})
 		}

@@ -2,6 +2,8 @@ package stage
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -102,7 +104,8 @@ func curveOf(points []engine.CurvePoint) *train.Curve {
 
 // generated returns the images that a training learns from, with their scores.
 func (t Task) generated(p EngineTrainParams) (engine.TaskInput, error) {
-	in := engine.TaskInput{ID: "generated", Parts: map[string]string{}}
+	in, id := engine.TaskInput{Parts: map[string]string{}}, sha256.New()
+	fmt.Fprintf(id, "%s %+v\n", p.Rows, p.Kept)
 	for _, list := range []string{LabelledList, UnlabelledList} {
 		if !t.has(Of(list, ImagesInput)) {
 			continue
@@ -134,6 +137,7 @@ func (t Task) generated(p EngineTrainParams) (engine.TaskInput, error) {
 			}
 		}
 		in.Parts[list] = t.in(Of(list, ImagesInput))
+		fmt.Fprintf(id, "%s %s %s\n", list, artifactID(t.in(Of(list, ImagesInput))), artifactID(t.in(Of(list, ScoresInput))))
 		for _, r := range rows {
 			r.Index, r.File = len(in.Rows), "files/"+list+strings.TrimPrefix(r.File, "files")
 			in.Rows = append(in.Rows, r)
@@ -148,6 +152,7 @@ func (t Task) generated(p EngineTrainParams) (engine.TaskInput, error) {
 			in.Rows[i].Index = i
 		}
 	}
+	in.ID = hex.EncodeToString(id.Sum(nil))
 	if len(in.Rows) == 0 {
 		return in, errors.New("no image is left to train on")
 	}

@@ -35,9 +35,10 @@ func (p ResemblanceParams) memory() float64 { return 3 * 8 * float64(p.Images) *
 
 func (p ResemblanceParams) cost() float64 { return .1 + float64(p.Images)/500 }
 
-// runResemblance compares generated images with the first half of the real ones. The second
-// half is the floor, so that both comparisons are of equally many images: most metrics depend
-// on their number. Images beyond that number are left out.
+// runResemblance compares generated images with one half of the real ones. The other half is the
+// floor, so that both comparisons are of equally many images: most metrics depend on their
+// number. Images beyond that number are left out. The halves are every other image, because
+// folders may be sorted by content.
 func runResemblance(_ context.Context, _ *Env, t Task, _ ResemblanceParams, _ Progress) error {
 	generated, err := readFeatures(t.in(FeaturesInput), 0)
 	if err != nil {
@@ -54,17 +55,21 @@ func runResemblance(_ context.Context, _ *Env, t Task, _ ResemblanceParams, _ Pr
 	if n < 2 {
 		return fmt.Errorf("%d real images have no two halves to compare: name a folder with more", real.Rows)
 	}
-	part := func(r fidelity.Matrix, from int) fidelity.Matrix {
-		return fidelity.Matrix{Rows: n, Cols: r.Cols, Data: r.Data[from*r.Cols : (from+n)*r.Cols]}
+	half := func(from int) fidelity.Matrix {
+		m := fidelity.Matrix{Rows: n, Cols: real.Cols}
+		for i := range n {
+			m.Data = append(m.Data, real.Row(2*i+from)...)
+		}
+		return m
 	}
-	ref, err := referenceOf(part(real, 0))
+	ref, err := referenceOf(half(0))
 	if err != nil {
 		return err
 	}
-	if ref.floor, err = ref.compare(part(real, n)); err != nil {
+	if ref.floor, err = ref.compare(half(1)); err != nil {
 		return err
 	}
-	values, err := ref.compare(part(generated, 0))
+	values, err := ref.compare(fidelity.Matrix{Rows: n, Cols: generated.Cols, Data: generated.Data[:n*generated.Cols]})
 	if err != nil {
 		return err
 	}

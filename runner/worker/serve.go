@@ -22,6 +22,7 @@ import (
 // input, on the backend that the parent chose.
 func Serve(ctx context.Context) error {
 	env := stage.NewEnv(nil)
+	defer env.Close()
 	return launch.ServeStdio(ctx, func(ctx context.Context, t launch.Task, progress func(launch.Progress)) (json.RawMessage, error) {
 		return serve(ctx, env, t, progress)
 	}, launch.ServeOptions{Build: program.Build(), Grace: saving})
