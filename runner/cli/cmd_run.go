@@ -203,6 +203,9 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 			return err
 		}
 		p = claimed
+		if err := p.SaveEngines(ctx); err != nil {
+			return err
+		}
 		out := &run.Outcome{Outputs: found.Outputs}
 		if complete {
 			log.Info().Int("cached", found.Len()).Msg("study " + p.Study.Name + ": nothing to run")
@@ -211,9 +214,6 @@ func runRun(ctx context.Context, g *globals, o runOptions, path string) error {
 				if d, err = device.Choose(ctx, name, g.fetchBar()); err != nil {
 					return p.Unavailable(name, err)
 				}
-			}
-			if err := p.SaveEngines(ctx); err != nil {
-				return err
 			}
 			if err := p.AddRoots(class, todo, found); err != nil {
 				log.Warn().Err(err).Msg("what the study needs cannot be recorded for 'ablate gc'")

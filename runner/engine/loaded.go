@@ -68,7 +68,8 @@ func (l *LoadedModel) Save(name string) error {
 
 // Stamp returns the stamp with which a model is loaded: that of the record if its files are
 // what they were, and a new one, a digest of all files, if one has changed. Only files whose
-// size or time differs are read. Without a record the stamp is empty.
+// size or time differs are read. Without a record, the stamp is empty; where a file is gone, it is
+// that of the record.
 func Stamp(ctx context.Context, record string) (string, error) {
 	data, err := readSmall(record, 64<<20)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -87,7 +88,7 @@ func Stamp(ctx context.Context, record string) (string, error) {
 		path := filepath.Join(l.Root, filepath.FromSlash(f.Name))
 		info, err := os.Stat(path)
 		if err != nil {
-			return "", fmt.Errorf("a file of the model is gone: %w", err)
+			return l.Stamp, nil // what needs the model will fail; what is computed already can be shown
 		}
 		if info.Size() != f.Size || !info.ModTime().Equal(f.Time) {
 			if err := context.Cause(ctx); err != nil {

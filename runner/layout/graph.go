@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"ablate/experiments/language"
+	"ablate/runner/engine"
 	"ablate/runner/stage"
 )
 
@@ -46,9 +47,9 @@ type Outside struct {
 
 // Called is a verb of an engine that trials call.
 type Called struct {
-	stage.Call          // without parameters
-	Keeps      bool     // it writes checkpoints on its way
-	Verdict    []string // columns that are verdicts
+	stage.Call                          // without parameters
+	Keeps      bool                     // it writes checkpoints on its way
+	Columns    map[string]engine.Column // what score gives
 }
 
 // cached returns the functions with their results kept.
@@ -57,7 +58,7 @@ func (o Outside) cached() Outside {
 		digest string
 		n      int
 	}
-	checkpoint, prompts, pictures, engine, stamps := map[string]string{}, map[string]string{}, map[string]folder{}, map[[2]string]Called{}, map[string]string{}
+	checkpoint, prompts, pictures, engines, stamps := map[string]string{}, map[string]string{}, map[string]folder{}, map[[2]string]Called{}, map[string]string{}
 	return Outside{
 		Checkpoint: func(dir string) (string, error) {
 			return memo(checkpoint, dir, func() (string, error) { return o.Checkpoint(dir) })
@@ -73,7 +74,7 @@ func (o Outside) cached() Outside {
 			return f.digest, f.n, err
 		},
 		Engine: func(name, verb string) (Called, error) {
-			return memo(engine, [2]string{name, verb}, func() (Called, error) { return o.Engine(name, verb) })
+			return memo(engines, [2]string{name, verb}, func() (Called, error) { return o.Engine(name, verb) })
 		},
 		Stamp: func(record string) (string, error) {
 			return memo(stamps, record, func() (string, error) { return o.Stamp(record) })

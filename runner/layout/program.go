@@ -219,7 +219,16 @@ func (g *Graph) engineScore(t language.Trial, group string, d drawn) (*Action, e
 	if err != nil {
 		return nil, err
 	}
-	return g.add(stage.EngineScore, stage.EngineScoreParams{Call: c.Call, Column: t.Content.Name(group + ".column"), Images: d.n}, d.inputs()...), nil
+	name := t.Content.Name(group + ".column")
+	switch column := c.Columns[name]; {
+	case group == "evaluate.gold" && column.Kind != "verdict":
+		return nil, fmt.Errorf("%s.column: %s of engine %s is a number, and the gold's column is a verdict: name a column of kind \"verdict\"", group, name, c.Engine)
+	case group != "evaluate.gold" && column.Kind == "verdict":
+		return nil, fmt.Errorf("%s.column: %s of engine %s is a verdict, and a reward is a number: name a column of kind \"real\"", group, name, c.Engine)
+	case group != "evaluate.gold" && column.Better == "lower":
+		return nil, fmt.Errorf("%s.column: %s of engine %s is better when it is lower, and images with a high reward are preferred: name another column", group, name, c.Engine)
+	}
+	return g.add(stage.EngineScore, stage.EngineScoreParams{Call: c.Call, Column: name, Images: d.n}, d.inputs()...), nil
 }
 
 // engineJudge adds the judging of images by the gold; nil if the trial has none.

@@ -59,7 +59,7 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 	if err != nil {
 		return c, err
 	}
-	c.Engine, c.Command, c.Revision, c.Keeps = name, string(command), v.Revision, v.Keeps
+	c.Engine, c.Command, c.Revision, c.Keeps, c.Columns = name, string(command), v.Revision, v.Keeps, v.Columns
 	if declared.Identity.Source == "key" {
 		if c.Source = declared.Container; c.Source == "" {
 			narrowed := *e
