@@ -62,7 +62,7 @@ type Request struct {
 // A RequestInput is an input of a request.
 type RequestInput struct {
 	Path string  `json:"path"`           // folder of the input, relative to the attempt folder
-	ID   string  `json:"id"`             // id of the artifact: equal ids have equal content
+	ID   string  `json:"id"`             // id of the artifact from which it comes
 	Rows int     `json:"rows,omitempty"` // number of rows of rows.jsonl; absent where the role has none
 	Base *string `json:"base"`           // role of the checkpoint on which this one is based; null if there is none
 }
@@ -84,7 +84,7 @@ type Row struct {
 	File     string          `json:"file,omitempty"`     // picture, relative to the role's folder
 	Score    *float64        `json:"score,omitempty"`    // reward of an image that train learns from
 	Label    string          `json:"label,omitempty"`    // label of an image: "good" or "bad"
-	Meta     json.RawMessage `json:"meta,omitempty"`     // further fields of the user's file of prompts, for score only
+	Meta     json.RawMessage `json:"meta,omitempty"`     // further fields of the user's file of prompts; train gets none
 	Better   *int            `json:"better,omitempty"`   // of pairs: index of the better image
 	Worse    *int            `json:"worse,omitempty"`    // of pairs: index of the worse image
 	Weight   *float64        `json:"weight,omitempty"`   // of pairs: weight of the pair
