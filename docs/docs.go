@@ -1,6 +1,6 @@
 // Package docs has what describes this program's results: data.md, and the JSON schemas of
-// everything that its commands print as JSON. Tests of runner/cli write both from the Go
-// types and their comments.
+// everything that its commands print as JSON and of the files of engines. Tests of runner/cli
+// write both from the Go types and their comments.
 package docs
 
 import (

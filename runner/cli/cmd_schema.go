@@ -23,7 +23,7 @@ func (o *schemaOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "print the reference as JSON")
 	f.StringVar(&o.engine, "engine", "", "print the parameters of the engine `NAME` of a study, whose path is then the argument")
 	f.BoolVar(&o.cue, "cue", false, "with --engine: print CUE definitions, with which 'cue vet' finds mistakes too")
-	f.StringVar(&o.document, "json-schema", "", "print the JSON schema of what the command `NAME` prints with --json, or 'table --table NAME --json'")
+	f.StringVar(&o.document, "json-schema", "", "print the JSON schema of what the command `NAME` prints with --json, of 'table --table NAME --json', or of a file of engines such as engine-request")
 }
 
 const (
@@ -60,9 +60,10 @@ as CUE definitions; the comment at their head says how to use them.
 
 --json-schema prints a JSON schema (draft 2020-12) of what a command prints with --json.
 The field "format" of such an object names the schema and its version. Within a version,
-fields may be added, but no field changes its meaning.
+fields may be added, but no field changes its meaning. engine-description, engine-request,
+engine-result and the like are the files of the protocol of engines (docs/engines.md).
 ` + exitHelp,
-		Example: "  ablate schema | less\n  ablate schema finetune.beta\n  ablate schema --json\n  ablate schema --json-schema table\n  ablate schema --engine diffusers experiments/engines-tiny",
+		Example: "  ablate schema | less\n  ablate schema finetune.beta\n  ablate schema --json\n  ablate schema --json-schema table\n  ablate schema --engine diffusers mystudy",
 		Args:    cobra.MaximumNArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runSchema(cmd.Context(), g, o, args) },
 	}

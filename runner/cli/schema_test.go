@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -24,6 +25,7 @@ import (
 	"ablate/docs"
 	"ablate/reports/text"
 	"ablate/runner/device"
+	"ablate/runner/engine"
 	"ablate/runner/internal/example"
 	"ablate/runner/project"
 	"ablate/runner/result"
@@ -37,6 +39,13 @@ var documents = map[string]any{
 	runFormat: runDocument{}, schemaFormat: schemaDocument{}, text.DocumentFormat: text.Document{}, versionFormat: versionDocument{}, vetFormat: vetDocument{},
 	probeFormat: probeDocument{}, gcFormat: gcDocument{}, mergeFormat: mergeDocument{}, verifyFormat: verifyDocument{},
 	"ablate.baseline/2": gate.Baseline{},
+}
+
+// engineFiles are the files that ablate and an engine exchange (docs/engines.md). They have a
+// schema as documents have, but name no format.
+var engineFiles = map[string]any{
+	"engine-description": engine.Description{}, "engine-request": engine.Request{}, "engine-row": engine.Row{}, "engine-stop": engine.Stop{},
+	"engine-output-row": engine.OutputRow{}, "engine-progress": engine.Progress{}, "engine-checkpoint": engine.Checkpoint{}, "engine-result": engine.Result{},
 }
 
 // nameOf is the name in "ablate.NAME/VERSION".
@@ -191,6 +200,9 @@ func (g *generator) schema(t reflect.Type) *node {
 	if t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) && t.Kind() != reflect.Pointer { // an id, or a time
 		return &node{Type: "string"}
 	}
+	if t == reflect.TypeFor[json.RawMessage]() {
+		return &node{}
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return null(g.schema(t.Elem()))
@@ -252,7 +264,8 @@ func (g *generator) object(t reflect.Type) *node {
 			g.t.Errorf("%s.%s has no name in JSON", t, f.Name)
 		}
 		x := g.schema(f.Type)
-		if options == "omitempty" {
+		if options == "omitzero" { // then the field may be absent
+		} else if options == "omitempty" {
 			if k := f.Type.Kind(); k == reflect.Pointer || k == reflect.Slice || k == reflect.Map { // then the field is absent, and never null
 				x = without(x)
 			}
@@ -286,8 +299,10 @@ func ofDocument(t *testing.T, format string, v any) *node {
 	n.Draft, n.ID, n.Title = draft, "urn:ablate:"+nameOf(format)+":"+version, format
 	for _, p := range n.Properties {
 		switch {
-		case p.name == "format":
+		case p.name == "format" && documents[format] != nil:
 			p.node.Const = format
+		case p.name == "protocol":
+			p.node.Const = engine.Protocol
 		case p.name == "version" && nameOf(format) == "baseline":
 			p.node.Const, _ = strconv.Atoi(version)
 		}
@@ -349,12 +364,15 @@ func golden(t *testing.T, name string, want []byte) {
 	}
 }
 
-// TestSchemas: docs/schema has the JSON schema of everything that a command prints as JSON,
-// and nothing else.
+// TestSchemas: docs/schema has the JSON schema of everything that a command prints as JSON and
+// of the files of engines, and nothing else.
 func TestSchemas(t *testing.T) {
 	want := map[string]*node{}
 	for format, v := range documents {
 		want[nameOf(format)] = ofDocument(t, format, v)
+	}
+	for name, v := range engineFiles {
+		want[name] = ofDocument(t, fmt.Sprintf("ablate.%s/%d", name, engine.Protocol), v)
 	}
 	r := tables(t)
 	for _, name := range result.Names {
@@ -377,7 +395,7 @@ func TestSchemas(t *testing.T) {
 	}
 	for _, file := range have {
 		if want[strings.TrimSuffix(file, ".json")] == nil {
-			t.Errorf("docs/schema/%s is of nothing that a command prints", file)
+			t.Errorf("docs/schema/%s is of nothing that a command prints or an engine exchanges", file)
 		}
 	}
 	// The object on imported studies, which programs read, has exactly these keys.

@@ -19,13 +19,13 @@ import (
 	"ablate/experiments/language"
 )
 
-// A Description is what an engine says of itself.
+// A Description is the file that 'describe' writes: what an engine can do.
 type Description struct {
 	Protocols   []int                      `json:"protocols"`             // versions of the protocol that it speaks
-	Name        string                     `json:"name"`                  // of the program
-	Version     string                     `json:"version,omitempty"`     // of the program, for people
-	Understands []string                   `json:"understands,omitempty"` // optional parts of the protocol: "emit:noise", "emit:samples"
-	Environment Environment                `json:"environment"`           // what it runs on
+	Name        string                     `json:"name"`                  // name of the program
+	Version     string                     `json:"version,omitempty"`     // version of the program, for people
+	Understands []string                   `json:"understands,omitempty"` // optional parts of the protocol that it knows: "emit:noise", "emit:samples"
+	Environment Environment                `json:"environment,omitzero"`  // interpreter and packages
 	Verbs       map[string]*Verb           `json:"verbs"`                 // what it can do, by verb
 	Probe       map[string]json.RawMessage `json:"probe,omitempty"`       // by verb, parameters with which a task takes seconds, for 'ablate probe'
 }
@@ -38,23 +38,23 @@ type Environment struct {
 
 // A Verb is one of the abilities of an engine.
 type Verb struct {
-	Revision int               `json:"revision"`           // raised when what the verb computes changes
-	Noise    string            `json:"noise,omitempty"`    // name of a noise that is a function of a row's seed and shape only, such as "torch-cpu"; absent: comparisons are paired by prompt only
-	Repeat   string            `json:"repeat,omitempty"`   // what the same task gives again: "bytes", "draws" (the same random numbers) or "none" (it has no seed)
-	Resume   string            `json:"resume,omitempty"`   // a training that was stopped goes on "exact", "approximate" or not at all ("none")
-	Stop     string            `json:"stop,omitempty"`     // how the program is asked to stop: "file", "term" (SIGTERM) or "none"
-	World    string            `json:"world,omitempty"`    // the number of GPUs changes rounding only ("same"), or the result ("key")
-	Rows     string            `json:"rows,omitempty"`     // rows are computed "alone", or "together" and are never split
-	Format   string            `json:"format,omitempty"`   // of the checkpoints that train writes
-	Formats  []string          `json:"formats,omitempty"`  // of the checkpoints that sample reads, or that train may write beside Format
-	Source   []string          `json:"source,omitempty"`   // globs that narrow the source of the engine for this verb
-	Serve    bool              `json:"serve,omitempty"`    // a worker may do it
-	Shard    int               `json:"shard,omitempty"`    // number of rows of one task; absent, 256
-	Readback bool              `json:"readback,omitempty"` // resolved of a result has every parameter
-	Keeps    bool              `json:"keeps,omitempty"`    // train writes checkpoints on its way
-	Seeds    []string          `json:"seeds,omitempty"`    // names of the random streams of train
-	Inputs   map[string]Input  `json:"inputs,omitempty"`   // roles that train reads
-	Columns  map[string]Column `json:"columns,omitempty"`  // what score gives each image
+	Revision int               `json:"revision"`           // whole number from 1, raised when what the verb computes changes
+	Noise    string            `json:"noise,omitempty"`    // name of a noise that is a function of a row's seed and shape only, such as "torch-cpu"; absent: no such promise
+	Repeat   string            `json:"repeat,omitempty"`   // what a task gives when it is done again: "bytes" (equal bytes, the default), "draws" (equal random numbers, other rounding) or "none" (it has no seed)
+	Resume   string            `json:"resume,omitempty"`   // how a training that was stopped goes on: "exact", "approximate" or not at all ("none", the default)
+	Stop     string            `json:"stop,omitempty"`     // how the program is asked to stop: by the "file" stop, by "term" (the file and SIGTERM) or not at all ("none", the default)
+	World    string            `json:"world,omitempty"`    // what another number of GPUs changes: rounding only ("same", the default), or the result ("key")
+	Rows     string            `json:"rows,omitempty"`     // whether rows are computed "alone" (the default), or "together" and never split into several tasks
+	Format   string            `json:"format,omitempty"`   // of train: format of the checkpoints that it writes
+	Formats  []string          `json:"formats,omitempty"`  // of sample: formats of the checkpoints that it reads; of train: others that it may write
+	Source   []string          `json:"source,omitempty"`   // patterns that take the place of the engine's source for this verb
+	Serve    bool              `json:"serve,omitempty"`    // whether 'serve' does the verb, too; not for train
+	Shard    int               `json:"shard,omitempty"`    // largest number of rows of one task; absent: 256
+	Readback bool              `json:"readback,omitempty"` // whether resolved of a result has every parameter
+	Keeps    bool              `json:"keeps,omitempty"`    // of train: whether it writes checkpoints after the steps in keep
+	Seeds    []string          `json:"seeds,omitempty"`    // of train: names of its random streams
+	Inputs   map[string]Input  `json:"inputs,omitempty"`   // of train: the roles that it reads
+	Columns  map[string]Column `json:"columns,omitempty"`  // of score: what it gives each image, by column
 	Params   json.RawMessage   `json:"params,omitempty"`   // JSON Schema (a small subset) of the parameters
 
 	params []language.Param
@@ -63,16 +63,16 @@ type Verb struct {
 
 // An Input is a role that train reads.
 type Input struct {
-	Columns []string                   `json:"columns,omitempty"` // of its rows
-	When    map[string]json.RawMessage `json:"when,omitempty"`    // condition under which it is needed: by parameter, values or {"above": number}
+	Columns []string                   `json:"columns,omitempty"` // fields of its rows that train reads
+	When    map[string]json.RawMessage `json:"when,omitempty"`    // condition under which train needs it: by parameter, a list of values or {"above": NUMBER}; absent: always
 
 	when []language.Condition
 }
 
 // A Column is what score gives each image.
 type Column struct {
-	Kind   string `json:"kind"`             // "real" or "verdict"
-	Better string `json:"better,omitempty"` // "higher" or "lower"
+	Kind   string `json:"kind,omitempty"`   // "real" (a number, the default) or "verdict" ("good", "bad" or "skip")
+	Better string `json:"better,omitempty"` // direction of better values: "higher" (the default) or "lower"
 }
 
 // Parameters returns the parameters of the verb.

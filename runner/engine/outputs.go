@@ -264,14 +264,15 @@ func ReadFeatures(dir string, want []Row) (features []float32, dimension int, er
 	return features, x.Shape[1], nil
 }
 
-// A Checkpoint is the file checkpoint.json of a checkpoint folder.
+// A Checkpoint is the file checkpoint.json of a checkpoint folder. The engine writes it, and may
+// add fields of its own.
 type Checkpoint struct {
-	Format   string         `json:"format"`
-	Base     string         `json:"base,omitempty"`     // id of the artifact that it is based on
+	Format   string         `json:"format"`             // name of the format, such as "diffusers-lora"
+	Base     *string        `json:"base,omitzero"`      // id of the checkpoint on which it is based; absent or null if there is none
 	Replaces []string       `json:"replaces,omitempty"` // whole components that it replaces
-	Root     string         `json:"root,omitempty"`     // of load: absolute folder of the model that it stands for
-	Files    []string       `json:"files,omitempty"`    // the model's files, relative to Root
-	Facts    map[string]any `json:"facts,omitempty"`    // such as the shape of latents
+	Root     string         `json:"root,omitempty"`     // of load: absolute folder of the model that the checkpoint stands for
+	Files    []string       `json:"files,omitempty"`    // of load: the model's files, relative to root
+	Facts    map[string]any `json:"facts,omitempty"`    // properties of the model, such as the shape of its latents
 }
 
 // ReadCheckpoint reads checkpoint.json in a folder.
@@ -317,8 +318,8 @@ func (t Task) checkTraining(out string) error {
 		if err != nil {
 			return err
 		}
-		if base, ok := t.Inputs[BaseRole]; ok && c.Base != "" && c.Base != base.ID {
-			return fmt.Errorf("out/%s/checkpoint.json: base is %q, and the input base is %q", folder, c.Base, base.ID)
+		if base, ok := t.Inputs[BaseRole]; ok && c.Base != nil && *c.Base != base.ID {
+			return fmt.Errorf("out/%s/checkpoint.json: base is %q, and the input base is %q", folder, *c.Base, base.ID)
 		}
 		if t.Spec != nil && c.Format != t.Spec.Format && !slices.Contains(t.Spec.Formats, c.Format) {
 			return fmt.Errorf("out/%s/checkpoint.json: format is %q, and the description promises %q", folder, c.Format, slices.Concat([]string{t.Spec.Format}, t.Spec.Formats))

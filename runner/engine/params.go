@@ -13,7 +13,7 @@ import (
 	"ablate/experiments/language"
 )
 
-// strict decodes one JSON value, and refuses unknown fields unless they begin with "x-".
+// strict decodes one JSON value, and refuses unknown fields.
 func strict(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()

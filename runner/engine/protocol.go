@@ -39,101 +39,102 @@ const (
 	mostSide   = 8192      // pixels of a picture
 )
 
-// A Request is the file request.json: what to do.
+// A Request is the file request.json: the task. ablate writes it.
 type Request struct {
-	Protocol  int                     `json:"protocol"`
-	Verb      string                  `json:"verb"`
+	Protocol  int                     `json:"protocol"`          // version of the protocol
+	Verb      string                  `json:"verb"`              // "load", "sample", "train", "score" or "embed"
 	Action    string                  `json:"action"`            // name of the action, the same in each attempt
-	Attempt   int                     `json:"attempt"`           // from 1
-	Require   []string                `json:"require,omitempty"` // parts of the protocol that the engine must know, or refuse
-	Emit      []string                `json:"emit,omitempty"`    // what to write into emit/: "noise", "samples"
-	Keep      []int                   `json:"keep,omitempty"`    // steps whose checkpoints train writes too
-	Params    map[string]any          `json:"params"`            // all parameters that are used, nested
-	Sampler   map[string]any          `json:"samples,omitempty"` // parameters of sample, for the images that a trainer draws of its own weights ("emit:samples")
-	Seeds     map[string]int64        `json:"seeds,omitempty"`   // of the random streams of train, in [1, 2³¹)
-	Inputs    map[string]RequestInput `json:"inputs"`            // by role
-	Resources RequestResources        `json:"resources"`
-	SaveEvery float64                 `json:"save_every_s"` // seconds between two savings of a training's state; 0: only when it is stopped
-	Grace     float64                 `json:"grace_s"`      // seconds to save and end after stop has appeared
-	Silence   float64                 `json:"silence_s"`    // seconds without progress after which the program counts as hung
-	Time      float64                 `json:"time_s"`       // seconds that the task may take; 0: no limit
+	Attempt   int                     `json:"attempt"`           // number of the attempt, from 1
+	Require   []string                `json:"require,omitempty"` // optional parts of the protocol that the task needs; an engine that does not know one refuses the task
+	Emit      []string                `json:"emit,omitempty"`    // what the program also writes into emit/: "noise" or "samples"
+	Keep      []int                   `json:"keep,omitempty"`    // steps after which train also writes a checkpoint
+	Params    map[string]any          `json:"params"`            // every parameter that the task uses, nested, with defaults filled in
+	Sampler   map[string]any          `json:"samples,omitempty"` // parameters of sample with which a trainer draws images of its own weights ("emit:samples")
+	Seeds     map[string]int64        `json:"seeds,omitempty"`   // seeds of the random streams of train by name, in [1, 2³¹)
+	Inputs    map[string]RequestInput `json:"inputs"`            // inputs by role
+	Resources RequestResources        `json:"resources"`         // what the task may use of the machine
+	SaveEvery float64                 `json:"save_every_s"`      // seconds between two savings of a training's state; 0: only when it is asked to stop
+	Grace     float64                 `json:"grace_s"`           // seconds that a training has to save and end after the file stop has appeared
+	Silence   float64                 `json:"silence_s"`         // seconds without progress and output after which the program counts as hung
+	Time      float64                 `json:"time_s"`            // seconds that the task may take; 0: no limit
 }
 
 // A RequestInput is an input of a request.
 type RequestInput struct {
-	Path string  `json:"path"`           // relative to the attempt folder
-	ID   string  `json:"id"`             // of the artifact
-	Rows int     `json:"rows,omitempty"` // number of rows
-	Base *string `json:"base"`           // role of the checkpoint that this one is based on; null if there is none
+	Path string  `json:"path"`           // folder of the input, relative to the attempt folder
+	ID   string  `json:"id"`             // id of the artifact from which it comes
+	Rows int     `json:"rows,omitempty"` // number of rows of rows.jsonl; absent where the role has none
+	Base *string `json:"base"`           // role of the checkpoint on which this one is based; null if there is none
 }
 
-// RequestResources are what a task may use.
+// RequestResources are what a task may use of the machine.
 type RequestResources struct {
-	GPUs   int     `json:"gpus"`
-	CPUs   int     `json:"cpus"`
-	Memory float64 `json:"memory_gib,omitempty"`
-	Port   int     `json:"port"` // a free port, for the processes of a training
+	GPUs   int     `json:"gpus"`                 // number of GPUs, those of CUDA_VISIBLE_DEVICES
+	CPUs   int     `json:"cpus"`                 // number of CPUs
+	Memory float64 `json:"memory_gib,omitempty"` // main memory in GiB; absent if it is not limited
+	Port   int     `json:"port"`                 // port that was free a moment ago, for the processes of a training
 }
 
-// A Row is a line of rows.jsonl of an input. Which fields it has depends on the role.
+// A Row is a line of rows.jsonl of an input. Its fields depend on the role. ablate writes it.
 type Row struct {
-	Index    int             `json:"index"`
-	Prompt   string          `json:"prompt,omitempty"`
-	Negative string          `json:"negative,omitempty"`
-	Seed     int64           `json:"seed,omitempty"`
-	File     string          `json:"file,omitempty"` // relative to the role's folder
-	Score    *float64        `json:"score,omitempty"`
-	Label    string          `json:"label,omitempty"`
-	Meta     json.RawMessage `json:"meta,omitempty"`
-	Better   *int            `json:"better,omitempty"` // of pairs: index of the better image
-	Worse    *int            `json:"worse,omitempty"`
-	Weight   *float64        `json:"weight,omitempty"`
+	Index    int             `json:"index"`              // number of the row; rows of outputs name it
+	Prompt   string          `json:"prompt,omitempty"`   // text of the prompt
+	Negative string          `json:"negative,omitempty"` // what an image should not show
+	Seed     int64           `json:"seed,omitempty"`     // seed of the row's random numbers, in [1, 2³¹)
+	File     string          `json:"file,omitempty"`     // picture, relative to the role's folder
+	Score    *float64        `json:"score,omitempty"`    // reward of an image that train learns from
+	Label    string          `json:"label,omitempty"`    // label of an image: "good" or "bad"
+	Meta     json.RawMessage `json:"meta,omitempty"`     // further fields of the user's file of prompts; train gets none
+	Better   *int            `json:"better,omitempty"`   // of pairs: index of the better image
+	Worse    *int            `json:"worse,omitempty"`    // of pairs: index of the worse image
+	Weight   *float64        `json:"weight,omitempty"`   // of pairs: weight of the pair
 }
 
-// An OutputRow is a line of rows.jsonl of an output, or of a curve.
+// An OutputRow is a line of rows.jsonl of the outputs images, scores and features. The engine
+// writes it.
 type OutputRow struct {
-	Index     int                        `json:"index"`
-	File      string                     `json:"file,omitempty"`      // relative to the role's folder
-	Truncated bool                       `json:"truncated,omitempty"` // the text encoder has not read the whole prompt
-	Values    map[string]json.RawMessage `json:"values,omitempty"`    // by column, a number or a verdict
-	Error     string                     `json:"error,omitempty"`     // why there is no value
+	Index     int                        `json:"index"`               // index of the input's row
+	File      string                     `json:"file,omitempty"`      // of images: the picture, relative to the role's folder
+	Truncated bool                       `json:"truncated,omitempty"` // of images: the text encoder has not read the whole prompt
+	Values    map[string]json.RawMessage `json:"values,omitempty"`    // of scores: by column, a number or "good", "bad" or "skip"
+	Error     string                     `json:"error,omitempty"`     // why the row has no value
 }
 
-// A Result is the file result.json, the last act of a program.
+// A Result is the file result.json. Writing it is the last act of a program.
 type Result struct {
-	Protocol    int               `json:"protocol"`
-	Status      string            `json:"status"`             // "ok", "stopped", "diverged", "refused" or "failed"
-	Class       string            `json:"class,omitempty"`    // of "failed": "memory", "device", "unavailable", "data" or "program"
-	Message     string            `json:"message,omitempty"`  // for people
-	Step        int               `json:"step,omitempty"`     // of "stopped" and "diverged"
-	Outputs     map[string]Output `json:"outputs,omitempty"`  // by role
-	Resolved    map[string]any    `json:"resolved,omitempty"` // parameters as the live program has them
-	Seeds       map[string]int64  `json:"seeds,omitempty"`    // that were used
-	ResumedFrom int               `json:"resumed_from,omitempty"`
-	Facts       map[string]any    `json:"facts,omitempty"`       // stored with the attempt
-	Environment *Environment      `json:"environment,omitempty"` // stored with the attempt
-	Hardware    map[string]any    `json:"hardware,omitempty"`    // stored with the attempt
-	Sources     map[string]string `json:"sources,omitempty"`     // digests of files that were loaded, by path
+	Protocol    int               `json:"protocol"`               // version of the protocol
+	Status      string            `json:"status"`                 // "ok", "stopped", "diverged", "refused" or "failed"
+	Class       string            `json:"class,omitempty"`        // of "failed": "memory", "device", "unavailable", "data" or "program"
+	Message     string            `json:"message,omitempty"`      // reason, for people
+	Step        int               `json:"step,omitempty"`         // last step, of "stopped" and "diverged"
+	Outputs     map[string]Output `json:"outputs,omitempty"`      // what the program wrote, by role; compared with the folder
+	Resolved    map[string]any    `json:"resolved,omitempty"`     // parameters as the live program has them, nested; compared with the request
+	Seeds       map[string]int64  `json:"seeds,omitempty"`        // seeds that were used, by name; compared with the request
+	ResumedFrom int               `json:"resumed_from,omitempty"` // step of the state from which the training went on
+	Facts       map[string]any    `json:"facts,omitempty"`        // anything else, for people
+	Environment *Environment      `json:"environment,omitempty"`  // interpreter and packages of this process, for people
+	Hardware    map[string]any    `json:"hardware,omitempty"`     // devices of this process, for people
+	Sources     map[string]string `json:"sources,omitempty"`      // SHA-256 of the program's own files that were loaded, by path, for 'ablate probe'
 }
 
-// An Output is what a program says that it has written for a role.
+// An Output is what a program wrote for a role.
 type Output struct {
-	Files int   `json:"files"`
-	Bytes int64 `json:"bytes"`
+	Files int   `json:"files"` // number of files
+	Bytes int64 `json:"bytes"` // size of all files
 }
 
-// Progress is a line of progress.jsonl.
+// Progress is a line of progress.jsonl. The engine appends it.
 type Progress struct {
-	Step    int                `json:"step,omitempty"`
-	Of      int                `json:"of,omitempty"`
-	Metrics map[string]float64 `json:"metrics,omitempty"`
-	Note    string             `json:"note,omitempty"`
+	Step    int                `json:"step,omitempty"`    // steps or rows that are done
+	Of      int                `json:"of,omitempty"`      // steps or rows of the whole task
+	Metrics map[string]float64 `json:"metrics,omitempty"` // metrics of the step by name, such as the loss
+	Note    string             `json:"note,omitempty"`    // what the program does now, for people
 }
 
-// A Stop is the file stop: the request to save and end.
+// A Stop is the file stop, which asks a program to save its state and to end. ablate writes it.
 type Stop struct {
-	Why   string  `json:"why"` // "preempted", "limit" or "user"
-	Grace float64 `json:"grace_s"`
+	Why   string  `json:"why"`     // reason: "preempted", "limit" or "user"
+	Grace float64 `json:"grace_s"` // seconds until the program is ended
 }
 
 // Statuses of a result.

@@ -277,5 +277,9 @@ func (t Task) checkpoints(q *engine.Task, role, tuned string) {
 		return
 	}
 	q.Inputs[role+".base"] = base
-	q.Inputs[role] = engine.TaskInput{ID: artifactID(t.in(TunedInput)), Files: filepath.Join(t.in(TunedInput), filepath.FromSlash(tuned)), Base: role + ".base"}
+	id := artifactID(t.in(TunedInput))
+	if step, ok := strings.CutPrefix(tuned, "steps/"); ok {
+		id += "-" + step // a worker that keeps a model by its id must not take another checkpoint for it
+	}
+	q.Inputs[role] = engine.TaskInput{ID: id, Files: filepath.Join(t.in(TunedInput), filepath.FromSlash(tuned)), Base: role + ".base"}
 }
