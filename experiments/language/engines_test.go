@@ -335,9 +335,9 @@ func TestDeclarations(t *testing.T) {
 	}
 }
 
-// TestSweptEngine: the engine itself is an axis, and each point has the parameters, types and
-// defaults of its own. What the arm sets beside it is for all of them, and what the base sets for
-// its engine is for that one alone.
+// TestSweptEngine: the engine itself is an axis. Each point has the parameters, types and defaults
+// of its engine. What the arm sets beside the axis is for all engines; what the base sets is for
+// the base's engine alone.
 func TestSweptEngine(t *testing.T) {
 	s := loadEngines(t, `arms: {
 	a: {set: finetune: params: learning_rate: 1e-3, sweep: "finetune.engine": ["diffusers", "other"]}

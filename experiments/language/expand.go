@@ -160,8 +160,8 @@ func (x *expansion) template(p partial, axes []axis) *template {
 	return t
 }
 
-// param returns the engine and the parameter that a leaf is in the template's trials, nil where
-// it is none.
+// param returns the engine and the parameter that a leaf is in the trials of the template, or nil
+// where the leaf is no parameter of an engine.
 func (t *template) param(l *leaf) (*owner, *placed) {
 	for i, s := range slots {
 		if o := t.owners[i]; s == l.slot && o != nil {

@@ -151,7 +151,7 @@ func (x *expansion) use(refs []uint32, p partial, owners []*owner) (problems []*
 			return strings.Join(out, " and ")
 		}
 		holds := func(list []Condition) bool {
-			return !slices.ContainsFunc(list, func(c Condition) bool { return !c.holds(stated(c.Path)) })
+			return !slices.ContainsFunc(list, func(c Condition) bool { return !c.Holds(stated(c.Path)) })
 		}
 		type verdict struct {
 			place int
@@ -163,7 +163,7 @@ func (x *expansion) use(refs []uint32, p partial, owners []*owner) (problems []*
 			if q.Unused != nil && holds(q.Unused) {
 				unused = append(unused, verdict{q.place, because(q.Unused)})
 			} else if _, said := p.values[path]; !said && refs[q.place] == 0 {
-				problems = append(problems, &problem{[]string{path, s.engine}, fmt.Sprintf("is missing, and engine %s has no default for it", o.name), "must be " + q.allowed(), path})
+				problems = append(problems, &problem{[]string{path, s.engine}, fmt.Sprintf("is missing, and engine %s has no default for it", o.name), "must be " + q.Allowed(), path})
 			}
 		}
 		if s.verb == "train" {

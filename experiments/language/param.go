@@ -45,7 +45,7 @@ func (p *Param) check(e entry, engine string) (value any, msg, hint string) {
 	var x float64
 	switch v := value.(type) {
 	case nil:
-		return nil, e.text + ": must be " + p.allowed(), hint
+		return nil, e.text + ": must be " + p.Allowed(), hint
 	case string:
 		if p.Enum == nil || slices.Contains(p.Enum, v) {
 			return v, "", ""
@@ -53,7 +53,7 @@ func (p *Param) check(e entry, engine string) (value any, msg, hint string) {
 		if n := Nearest(v, p.Enum); n != "" {
 			hint += fmt.Sprintf("; did you mean %q?", n)
 		}
-		return nil, e.text + ": must be " + p.allowed(), hint
+		return nil, e.text + ": must be " + p.Allowed(), hint
 	case bool:
 		return v, "", ""
 	case int64:
@@ -61,14 +61,19 @@ func (p *Param) check(e entry, engine string) (value any, msg, hint string) {
 	case float64:
 		x = v
 	}
-	if p.Minimum != nil && x < *p.Minimum || p.Maximum != nil && x > *p.Maximum || p.Above != nil && x <= *p.Above {
-		return nil, e.text + ": must be " + p.allowed(), hint
+	if !p.Within(x) {
+		return nil, e.text + ": must be " + p.Allowed(), hint
 	}
 	return value, "", ""
 }
 
-// allowed returns the values of a parameter in words.
-func (p *Param) allowed() string {
+// Within reports whether a number is within the bounds of a parameter.
+func (p *Param) Within(x float64) bool {
+	return (p.Minimum == nil || x >= *p.Minimum) && (p.Maximum == nil || x <= *p.Maximum) && (p.Above == nil || x > *p.Above)
+}
+
+// Allowed returns the values of a parameter in words.
+func (p *Param) Allowed() string {
 	var bounds []string
 	bound := func(op string, x *float64) {
 		if x != nil {
@@ -104,8 +109,8 @@ func (p *Param) number(x float64) string {
 	return FormatValue(x)
 }
 
-// holds reports whether a condition holds for a value of its parameter, nil where there is none.
-func (c *Condition) holds(v any) bool {
+// Holds reports whether a condition holds for a value of its parameter, nil if that has none.
+func (c *Condition) Holds(v any) bool {
 	x, number := float(v)
 	if c.Values == nil {
 		return c.Above != nil && number && x > *c.Above

@@ -309,7 +309,7 @@ func (r *reader) raw(v cue.Value, path string) entry {
 	return e
 }
 
-// plainValue returns a scalar of CUE as float64, int64, string or bool, or a message why it is none.
+// plainValue returns a scalar of CUE as float64, int64, string or bool, or a message why it cannot be one.
 func plainValue(v cue.Value) (any, string) {
 	if d, ok := v.Default(); ok {
 		v = d

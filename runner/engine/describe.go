@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"ablate/experiments/language"
 )
 
@@ -267,9 +265,7 @@ func (e *Engine) Describe(ctx context.Context, cache string) (*Description, erro
 		return nil, e.errorf("its description is not valid: %w", err)
 	}
 	if name != "" { // the cache only saves time
-		if err := os.MkdirAll(cache, 0o777); err == nil {
-			_ = renameio.WriteFile(name, data, 0o666)
-		}
+		_ = writeWhole(name, data)
 	}
 	return d, nil
 }

@@ -11,8 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/google/renameio/v2"
 )
 
 // A ModelFile is a file of a model that load named, which stays where it is.
@@ -60,10 +58,7 @@ func (l *LoadedModel) Save(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
-		return err
-	}
-	return renameio.WriteFile(name, data, 0o666, renameio.WithTempDir(filepath.Dir(name)))
+	return writeWhole(name, data)
 }
 
 // Stamp returns the stamp with which a model is loaded: that of the record if its files are

@@ -308,7 +308,7 @@ func param(params []language.Param, path string) *language.Param {
 
 // valueOf reads a value of a parameter.
 func valueOf(p *language.Param, raw json.RawMessage) (any, error) {
-	bad := func() (any, error) { return nil, fmt.Errorf("%s; must be %s", short(raw), Allowed(p)) }
+	bad := func() (any, error) { return nil, fmt.Errorf("%s; must be %s", short(raw), p.Allowed()) }
 	switch p.Kind {
 	case language.Truth:
 		var v bool
@@ -324,7 +324,7 @@ func valueOf(p *language.Param, raw json.RawMessage) (any, error) {
 		return v, nil
 	}
 	var x float64
-	if json.Unmarshal(raw, &x) != nil || string(raw) == "null" || p.Minimum != nil && x < *p.Minimum || p.Maximum != nil && x > *p.Maximum || p.Above != nil && x <= *p.Above {
+	if json.Unmarshal(raw, &x) != nil || string(raw) == "null" || !p.Within(x) {
 		return bad()
 	}
 	if p.Kind == language.Real {
@@ -339,60 +339,10 @@ func valueOf(p *language.Param, raw json.RawMessage) (any, error) {
 	return int64(x), nil
 }
 
-// Allowed returns the values that a parameter may have, in words.
-func Allowed(p *language.Param) string {
-	switch p.Kind {
-	case language.Truth:
-		return "true or false"
-	case language.Name:
-		if p.Enum == nil {
-			return "a string"
-		}
-		quoted := make([]string, len(p.Enum))
-		for i, s := range p.Enum {
-			quoted[i] = strconv.Quote(s)
-		}
-		return "one of " + strings.Join(quoted, ", ")
-	}
-	out := "a number"
-	if p.Kind == language.Whole {
-		out = "a whole number"
-	}
-	var bounds []string
-	for _, b := range []struct {
-		op string
-		x  *float64
-	}{{">=", p.Minimum}, {">", p.Above}, {"<=", p.Maximum}} {
-		if b.x != nil {
-			bounds = append(bounds, b.op+" "+strconv.FormatFloat(*b.x, 'g', -1, 64))
-		}
-	}
-	return strings.TrimSpace(out + " " + strings.Join(bounds, " and "))
-}
-
 // holds reports whether all conditions hold for values by path.
 func holds(all []language.Condition, values map[string]any) bool {
 	for _, c := range all {
-		v, ok := values[c.Path]
-		if !ok {
-			return false
-		}
-		x, number := v.(float64)
-		if n, whole := v.(int64); whole {
-			x, number = float64(n), true
-		}
-		if c.Above != nil {
-			if !number || x <= *c.Above {
-				return false
-			}
-			continue
-		}
-		if !slices.ContainsFunc(c.Values, func(w any) bool {
-			if y, ok := w.(float64); ok && number {
-				return x == y
-			}
-			return v == w
-		}) {
+		if v, ok := values[c.Path]; !ok || !c.Holds(v) {
 			return false
 		}
 	}
@@ -442,7 +392,7 @@ func (v *Verb) Complete(given json.RawMessage) (map[string]any, error) {
 		if p.Unused != nil && holds(p.Unused, values) {
 			unused[p.Path] = true
 		} else if values[p.Path] == nil {
-			return nil, fmt.Errorf("%s: it has no default: give %s", p.Path, Allowed(&p))
+			return nil, fmt.Errorf("%s: it has no default: give %s", p.Path, p.Allowed())
 		}
 	}
 	for path := range unused {

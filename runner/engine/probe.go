@@ -590,9 +590,6 @@ func results(sums map[string]string) map[string]string {
 
 // far returns values of a parameter that are far from a value.
 func far(p *language.Param, now any) []any {
-	ok := func(x float64) bool {
-		return (p.Minimum == nil || x >= *p.Minimum) && (p.Maximum == nil || x <= *p.Maximum) && (p.Above == nil || x > *p.Above)
-	}
 	var out []any
 	switch v := now.(type) {
 	case bool:
@@ -606,13 +603,13 @@ func far(p *language.Param, now any) []any {
 		return out // a text without a list has no other value that is known to be valid
 	case int64:
 		for _, x := range []int64{2*v + 1, v / 2, v + 1, v - 1} {
-			if x != v && ok(float64(x)) && len(out) < 2 {
+			if x != v && p.Within(float64(x)) && len(out) < 2 {
 				out = append(out, x)
 			}
 		}
 	case float64:
 		for _, x := range []float64{v * 8, v / 8, v + .5, v - .5} {
-			if x != v && ok(x) && len(out) < 2 {
+			if x != v && p.Within(x) && len(out) < 2 {
 				out = append(out, x)
 			}
 		}

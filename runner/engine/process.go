@@ -9,9 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -47,19 +45,6 @@ type process struct {
 	ended error
 }
 
-// starts hands commands to one thread, which lives as long as this program: the kernel kills
-// a child when the thread that started it ends.
-var starts = sync.OnceValue(func() chan func() {
-	c := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for f := range c {
-			f()
-		}
-	}()
-	return c
-})
-
 // start starts a process, whose output goes to the log. The caller must call end.
 func (e *Engine) start(c command) (*process, error) {
 	path, err := exec.LookPath(c.argv[0])
@@ -67,7 +52,6 @@ func (e *Engine) start(c command) (*process, error) {
 		return nil, e.check()
 	}
 	p := &process{cmd: &exec.Cmd{Path: path, Args: c.argv, Dir: c.dir, Env: c.env}, kill: e.Kill, done: make(chan struct{})}
-	launch.Tie(p.cmd)
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -78,9 +62,7 @@ func (e *Engine) start(c command) (*process, error) {
 			return nil, errors.Join(err, r.Close(), w.Close())
 		}
 	}
-	started := make(chan error)
-	starts() <- func() { started <- p.cmd.Start() }
-	err = <-started
+	err = launch.Start(p.cmd)
 	w.Close()
 	if err != nil {
 		r.Close()

@@ -44,6 +44,12 @@ func (s *Spec) Save(dir string) error {
 	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	return writeWhole(name, data)
+}
+
+// writeWhole writes a file beside its place and renames it, and makes its folder if needed.
+func writeWhole(name string, data []byte) error {
+	dir := filepath.Dir(name)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}

@@ -27,6 +27,16 @@ func newSpawner() *spawner {
 	return s
 }
 
+// shared is the spawner of [Start].
+var shared = sync.OnceValue(newSpawner)
+
+// Start starts a process in a group of its own, from a thread that lives as long as this
+// program: when the program dies, the kernel kills the process.
+func Start(cmd *exec.Cmd) error {
+	Tie(cmd)
+	return shared().start(cmd, nil)
+}
+
 // start starts cmd, bound to cpus.
 func (s *spawner) start(cmd *exec.Cmd, cpus []int) error {
 	r := request{cmd: cmd, cpus: cpus, err: make(chan error, 1)}

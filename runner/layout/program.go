@@ -56,19 +56,7 @@ func (g *Graph) engineToReward(t language.Trial) (Chain, error) {
 	if !t.Content.Learns() {
 		return c, nil
 	}
-	prompts, err := g.fileList(t, stage.LabelledList, "prompts.train")
-	if err != nil {
-		return nil, err
-	}
-	d, err := g.engineDraw(t, c.Action(Model), nil, prompts, stage.EngineSampleParams{})
-	if err != nil {
-		return nil, err
-	}
-	verdicts, err := g.engineJudge(t, d)
-	if err != nil {
-		return nil, err
-	}
-	labels, err := g.label(t, prompts, verdicts)
+	d, verdicts, labels, err := g.engineLabelled(t, c, stage.LabelledList, "prompts.train")
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +66,23 @@ func (g *Graph) engineToReward(t language.Trial) (Chain, error) {
 	}
 	r, err := fill[stage.RewardParams](t)
 	reward := g.add(stage.Reward, r, append(features, Input{stage.LabelsInput, labels})...)
-	return c.with(Part{LabelledPrompts, prompts}, Part{LabelledImages, d.images}, Part{LabelledVerdicts, verdicts}, Part{Labels, labels}, Part{Reward, reward}), err
+	return c.with(Part{LabelledPrompts, d.prompts}, Part{LabelledImages, d.images}, Part{LabelledVerdicts, verdicts}, Part{Labels, labels}, Part{Reward, reward}), err
+}
+
+// engineLabelled adds images that the loaded model draws for a list, and their verdicts and labels.
+func (g *Graph) engineLabelled(t language.Trial, c Chain, list, file string) (d drawn, verdicts, labels *Action, err error) {
+	prompts, err := g.fileList(t, list, file)
+	if err != nil {
+		return d, nil, nil, err
+	}
+	if d, err = g.engineDraw(t, c.Action(Model), nil, prompts, stage.EngineSampleParams{}); err != nil {
+		return d, nil, nil, err
+	}
+	if verdicts, err = g.engineJudge(t, d); err != nil {
+		return d, nil, nil, err
+	}
+	labels, err = g.label(t, prompts, verdicts)
+	return d, verdicts, labels, err
 }
 
 // rewardFeatures returns the features of images and of their prompts on which a reward is
@@ -109,19 +113,7 @@ func (g *Graph) engineAssessment(t language.Trial, c, _ Chain) (Chain, error) {
 	if c.Action(Reward) == nil {
 		return c, nil
 	}
-	prompts, err := g.fileList(t, stage.AssessList, "prompts.evaluate")
-	if err != nil {
-		return nil, err
-	}
-	d, err := g.engineDraw(t, c.Action(Model), nil, prompts, stage.EngineSampleParams{})
-	if err != nil {
-		return nil, err
-	}
-	verdicts, err := g.engineJudge(t, d)
-	if err != nil {
-		return nil, err
-	}
-	labels, err := g.label(t, prompts, verdicts)
+	d, verdicts, labels, err := g.engineLabelled(t, c, stage.AssessList, "prompts.evaluate")
 	if err != nil {
 		return nil, err
 	}
@@ -134,10 +126,10 @@ func (g *Graph) engineAssessment(t language.Trial, c, _ Chain) (Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	assessment := g.add(stage.Assess, stage.NoParams{}, Input{stage.PromptsInput, prompts}, Input{stage.VerdictsInput, verdicts},
+	assessment := g.add(stage.Assess, stage.NoParams{}, Input{stage.PromptsInput, d.prompts}, Input{stage.VerdictsInput, verdicts},
 		Input{stage.LabelsInput, labels}, Input{stage.ScoresInput, scores},
 		Input{stage.Of(stage.LabelledList, stage.LabelsInput), c.Action(Labels)}, Input{stage.Of(stage.LabelledList, stage.ScoresInput), trained})
-	return c.with(Part{AssessPrompts, prompts}, Part{AssessImages, d.images}, Part{AssessVerdicts, verdicts}, Part{AssessLabels, labels},
+	return c.with(Part{AssessPrompts, d.prompts}, Part{AssessImages, d.images}, Part{AssessVerdicts, verdicts}, Part{AssessLabels, labels},
 		Part{AssessScores, scores}, Part{LabelledScores, trained}, Part{Assessment, assessment}), nil
 }
 

@@ -38,8 +38,7 @@ func (p Project) outside(ctx context.Context) layout.Outside {
 	}
 }
 
-// called returns a verb of an engine, and writes its description into the store, where the
-// processes that compute its tasks find it.
+// called returns a verb of an engine. SaveEngines writes its description into the store.
 func (p Project) called(ctx context.Context, name, verb string) (c layout.Called, err error) {
 	i := slices.IndexFunc(p.Study.Engines, func(e language.Engine) bool { return e.Name == name })
 	if i < 0 {

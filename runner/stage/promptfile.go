@@ -161,6 +161,10 @@ func DigestPrompts(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return digestPrompts(list)
+}
+
+func digestPrompts(list []FilePrompt) (string, error) {
 	h := sha256.New()
 	enc := json.NewEncoder(h)
 	for _, p := range list {
@@ -185,7 +189,7 @@ func (t Task) filePrompts(p PromptsParams) ([]Prompt, error) {
 	if err != nil {
 		return nil, err
 	}
-	digest, err := DigestPrompts(p.Path)
+	digest, err := digestPrompts(list)
 	if err != nil {
 		return nil, err
 	}
