@@ -14,6 +14,7 @@ const (
 	Declared     Kind = "declared"     // the study declares the row a control
 	SelectedOn   Kind = "selected on"  // the images were selected by this score, which is biased upwards
 	Pending      Kind = "pending"      // some seeds have no result yet
+	NoValue      Kind = "no value"     // N of Of images have no value, because an engine failed for them
 	Undefined    Kind = "undefined"    // N of Of seeds have a value, and the metric is not defined for the others
 	Diverged     Kind = "diverged"     // N of Of seeds have a value, and the trainings of the others diverged
 	Damaged      Kind = "damaged"      // the result of the seed Names[0] is damaged in the store
@@ -52,7 +53,7 @@ type Note struct {
 // or about every value of a kind, as FewPairs is.
 func (n Note) Single() bool {
 	switch n.Kind {
-	case Control, Declared, SelectedOn, Pending, Undefined, Diverged, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
+	case Control, Declared, SelectedOn, Pending, NoValue, Undefined, Diverged, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
 		return true
 	}
 	return false
@@ -83,6 +84,17 @@ func (b *builder) caveats(m Metric, r *grouped) []int {
 	case r.control:
 		out = append(out, b.note(Note{Kind: Declared}))
 	}
+	if b.samples == nil {
+		return out
+	}
+	failed := Note{Kind: NoValue}
+	for _, v := range r.views {
+		n, of := b.samples.Missing(b.trial(v), m.Name)
+		failed.N, failed.Of = failed.N+n, failed.Of+of
+	}
+	if failed.N > 0 && failed.N < failed.Of {
+		out = append(out, b.note(failed))
+	}
 	return out
 }
 
@@ -96,7 +108,7 @@ func (b *builder) byGold(views []int) bool {
 // n) by a learned reward.
 func (b *builder) chosenOn(m Metric, views []int) bool {
 	c := b.columns["evaluate.bestOf"]
-	if m.Name != "proxy" || c == nil || b.columns["reward.loss"] == nil {
+	if m.Name != "proxy" || c == nil || b.columns["reward.loss"] == nil && b.columns["reward.program.engine"] == nil {
 		return false
 	}
 	n, _ := c.Value(views[0]).(int64)

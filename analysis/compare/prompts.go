@@ -49,7 +49,8 @@ func (x *Images) Exchanges(t *Table) *Exchanges {
 	for i, seed := range t.Rows[reference].Seeds {
 		theirs[seed] = t.Rows[reference].Trials[i]
 	}
-	verdict := x.samples.Column("verdict").Strings
+	judged := x.samples.Column("verdict")
+	verdict := judged.Strings
 	for i, r := range t.Rows {
 		if i == reference || r.SameAs != "" {
 			continue
@@ -64,6 +65,9 @@ func (x *Images) Exchanges(t *Table) *Exchanges {
 			paired = true
 			net := make([]int, len(list)) // wins minus losses of this seed
 			for j := range mine {
+				if !judged.Has(mine[j]) || !judged.Has(other[j]) {
+					continue
+				}
 				at := place[x.prompt[mine[j]]]
 				c := &e.Counts[at]
 				c.Pairs++

@@ -17,6 +17,9 @@ type Samples interface {
 	// ByPrompt returns the sums and counts of a trial's metric by prompt, and false where the
 	// metric is not a mean over images or the trial's images are missing.
 	ByPrompt(trial, metric string) (stats.Clustered, bool)
+	// Missing returns how many of a trial's images lack a value of the metric that they would
+	// count for, and the number of these images.
+	Missing(trial, metric string) (n, of int)
 	// Strata returns the category of each prompt.
 	Strata() stats.Strata
 	// Paired returns the variance over images of a weighted sum of the trials' values for
@@ -123,31 +126,60 @@ func (x *Images) ByPrompt(trial, metric string) (stats.Clustered, bool) {
 // and whether the image counts for it: a metric of a category or of seen prompts leaves other
 // images out.
 func (x *Images) value(metric string) func(row int) (float64, bool) {
-	verdict, category := x.samples.Column("verdict").Strings, x.samples.Column("category").Strings
-	seen := x.samples.Column("seen").Bools
-	parts := strings.Split(metric, ".")
+	verdict := x.samples.Column("verdict")
+	counts := x.counts(metric)
 	share := func(counts bool) float64 {
 		if counts {
 			return 1
 		}
 		return 0
 	}
-	of := func(i int) (float64, bool) { return share(verdict[i] == "good"), true }
-	switch parts[0] {
+	of := func(i int) (float64, bool) { return share(verdict.Strings[i] == "good"), verdict.Has(i) }
+	switch base, _, _ := strings.Cut(metric, "."); base {
 	case "proxy", "embedder":
-		score := x.samples.Column(parts[0])
+		score := x.samples.Column(base)
 		of = func(i int) (float64, bool) { return score.Floats[i], score.Has(i) }
 	case "skipped":
-		of = func(i int) (float64, bool) { return share(verdict[i] == "skip"), true }
+		of = func(i int) (float64, bool) { return share(verdict.Strings[i] == "skip"), verdict.Has(i) }
 	}
 	return func(i int) (float64, bool) {
-		for _, p := range parts[1:] {
-			if in := p == "seen" && seen[i] || p == "unseen" && !seen[i] || p == category[i]; !in {
-				return 0, false
-			}
+		if !counts(i) {
+			return 0, false
 		}
 		return of(i)
 	}
+}
+
+// counts returns a function of a row of samples that reports whether the image is one of those
+// of the metric, if it has a value.
+func (x *Images) counts(metric string) func(row int) bool {
+	category, seen := x.samples.Column("category").Strings, x.samples.Column("seen").Bools
+	parts := strings.Split(metric, ".")[1:]
+	return func(i int) bool {
+		for _, p := range parts {
+			if in := p == "seen" && seen[i] || p == "unseen" && !seen[i] || p == category[i]; !in {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// Missing implements Samples.
+func (x *Images) Missing(trial, metric string) (n, of int) {
+	if !x.Has(metric) {
+		return 0, 0
+	}
+	value, counts := x.value(metric), x.counts(metric)
+	for _, i := range x.rows[trial] {
+		if counts(i) {
+			of++
+			if _, has := value(i); !has {
+				n++
+			}
+		}
+	}
+	return n, of
 }
 
 // Paired implements Samples: images with one prompt at one index of all lists start from the

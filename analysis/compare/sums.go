@@ -68,6 +68,9 @@ func (x *Sums) ByPrompt(trial, metric string) (stats.Clustered, bool) {
 	return c, ok && !c.Empty()
 }
 
+// Missing implements Samples: images without a value are in no sum.
+func (x *Sums) Missing(string, string) (n, of int) { return 0, 0 }
+
 // Paired implements Samples: pairs of images are unknown, so that it returns false.
 func (x *Sums) Paired([]string, []float64, string) (variance float64, n int, ok bool) {
 	return 0, 0, false

@@ -219,6 +219,7 @@ type pairs struct{ a, onlyA, onlyB, images []int }
 
 func (pairs) Strata() stats.Strata                             { return nil }
 func (pairs) Has(string) bool                                  { return true }
+func (pairs) Missing(_, _ string) (n, of int)                  { return 0, 0 }
 func (pairs) ByPrompt(_, _ string) (c stats.Clustered, _ bool) { return c, false }
 
 func (p pairs) Paired(trials []string, weights []float64, _ string) (float64, int, bool) {
@@ -311,6 +312,7 @@ func (x byPrompt) ByPrompt(trial, _ string) (stats.Clustered, bool) {
 	c, ok := x.of[trial]
 	return c, ok
 }
+func (byPrompt) Missing(_, _ string) (n, of int)                         { return 0, 0 }
 func (byPrompt) Paired([]string, []float64, string) (float64, int, bool) { return 0, 0, false }
 
 // over returns the logit of a share over prompts, for a seed whose logits are shifted.

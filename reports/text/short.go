@@ -43,7 +43,7 @@ func (u *signs) difference(m compare.Metric, d compare.Difference) string {
 var (
 	equivalent = sign{" ≈", "≈ equivalent within what the study declares to matter"}
 	outlying   = sign{" !", "! one seed differs from the others (Grubbs' test)"}
-	partial    = sign{" °", "° over the seeds that have a value"}
+	partial    = sign{" °", "° over the seeds and images that have a value"}
 )
 
 // Short writes the answer, and a table with one line per row: its primary metrics and
@@ -139,7 +139,7 @@ func short(t *compare.Table, metrics []compare.Metric, point func(compare.Row) s
 		for _, m := range metrics {
 			v := "–"
 			if c, ok := r.Cells[m.Name]; ok {
-				if v = format.Number(m.Digits, c.Mean); kinds(c.Notes, compare.Pending, compare.Undefined, compare.Damaged) {
+				if v = format.Number(m.Digits, c.Mean); kinds(c.Notes, compare.Pending, compare.NoValue, compare.Undefined, compare.Damaged) {
 					v += used.use(partial)
 				}
 			}

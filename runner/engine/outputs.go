@@ -35,7 +35,7 @@ func (t Task) check(dir string) error {
 		_, err := ReadScores(filepath.Join(out, "scores"), t.Inputs[ImagesRole].Rows, t.Spec.Columns)
 		return err
 	case Embed:
-		_, _, err := ReadFeatures(filepath.Join(out, "features"), t.rows())
+		_, err := ReadFeatures(filepath.Join(out, "features"), t.rows())
 		return err
 	}
 	return fmt.Errorf("unknown verb %q", t.Verb)
@@ -67,9 +67,6 @@ func readRows(dir string, want []Row, each func(r OutputRow) error) error {
 			return fmt.Errorf("index %d; must be %d: an output has the rows of the input, all and in their order", r.Index, want[n].Index)
 		}
 		n++
-		if r.Error != "" {
-			return nil
-		}
 		return each(r)
 	})
 	if err == nil && n < len(want) {
@@ -92,6 +89,9 @@ type Picture struct {
 func (t Task) checkImages(dir string) error {
 	var width, height int
 	return readRows(dir, t.rows(), func(r OutputRow) error {
+		if r.Error != "" {
+			return nil
+		}
 		if r.File == "" || !filepath.IsLocal(r.File) {
 			return fmt.Errorf("index %d: file is %q; must be a path below the folder", r.Index, r.File)
 		}
@@ -196,12 +196,15 @@ func ReadScores(dir string, want []Row, columns map[string]Column) (map[string][
 	}
 	for name := range columns {
 		out[name] = make([]Value, len(want))
-		for i := range out[name] {
-			out[name][i].Error = "no value"
-		}
 	}
 	err := readRows(dir, want, func(r OutputRow) error {
 		i := at[r.Index]
+		if r.Error != "" {
+			for name := range columns {
+				out[name][i].Error = r.Error
+			}
+			return nil
+		}
 		for name := range r.Values {
 			if _, ok := columns[name]; !ok {
 				return fmt.Errorf("index %d: unknown column %q; the description has %s", r.Index, name, strings.Join(slices.Sorted(maps.Keys(columns)), ", "))
@@ -240,28 +243,41 @@ func valueIn(c Column, raw json.RawMessage) (v Value, err error) {
 	return v, nil
 }
 
-// ReadFeatures reads features, float32[rows, dimension].
-func ReadFeatures(dir string, want []Row) (features []float32, dimension int, err error) {
-	if err := readRows(dir, want, func(OutputRow) error { return nil }); err != nil {
-		return nil, 0, err
+// Features are what embed gives rows.
+type Features struct {
+	Values    []float32 // float32[rows, Dimension]; those of rows that failed mean nothing
+	Dimension int
+	Errors    []string // by row, why it has none; empty if it has
+}
+
+// ReadFeatures reads the features of rows.
+func ReadFeatures(dir string, want []Row) (x Features, err error) {
+	x.Errors = make([]string, len(want))
+	at := map[int]int{}
+	for i, r := range want {
+		at[r.Index] = i
+	}
+	if err := readRows(dir, want, func(r OutputRow) error { x.Errors[at[r.Index]] = r.Error; return nil }); err != nil {
+		return x, err
 	}
 	tensors, err := checkpoint.ReadFile(filepath.Join(dir, "features.safetensors"))
 	if err != nil {
-		return nil, 0, fmt.Errorf("out/features: %w", err)
+		return x, fmt.Errorf("out/features: %w", err)
 	}
-	x, ok := tensors["features"]
-	if !ok || x.DType != "F32" || len(x.Shape) != 2 || x.Shape[0] != len(want) {
-		return nil, 0, fmt.Errorf("out/features: features.safetensors must have a tensor \"features\", float32[%d, d]; it has %s %v", len(want), x.DType, x.Shape)
+	f, ok := tensors["features"]
+	if !ok || f.DType != "F32" || len(f.Shape) != 2 || f.Shape[0] != len(want) {
+		return x, fmt.Errorf("out/features: features.safetensors must have a tensor \"features\", float32[%d, d]; it has %s %v", len(want), f.DType, f.Shape)
 	}
-	if features, err = x.Float32(); err != nil {
-		return nil, 0, err
+	x.Dimension = f.Shape[1]
+	if x.Values, err = f.Float32(); err != nil {
+		return x, err
 	}
-	for i, v := range features {
-		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-			return nil, 0, fmt.Errorf("out/features: row %d has the value %v; features are finite", i/x.Shape[1], v)
+	for i, v := range x.Values {
+		if f := float64(v); (math.IsNaN(f) || math.IsInf(f, 0)) && x.Errors[i/x.Dimension] == "" {
+			return x, fmt.Errorf("out/features: row %d has the value %v; features are finite", i/x.Dimension, v)
 		}
 	}
-	return features, x.Shape[1], nil
+	return x, nil
 }
 
 // A Checkpoint is the file checkpoint.json of a checkpoint folder. The engine writes it, and may

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -717,16 +718,23 @@ func values(verb, dir string) (map[int]string, error) {
 	}
 	folder := filepath.Join(dir, outFolder, "features")
 	var rows []Row
-	if err := eachRow(folder, func(r OutputRow) error { rows = append(rows, Row{Index: r.Index}); return nil }); err != nil {
+	if err := lines(filepath.Join(folder, rowsFile), func(_ int, line []byte) error {
+		var r OutputRow
+		err := json.Unmarshal(line, &r)
+		rows = append(rows, Row{Index: r.Index})
+		return err
+	}); err != nil {
 		return nil, err
 	}
-	x, n, err := ReadFeatures(folder, rows)
+	x, err := ReadFeatures(folder, rows)
 	if err != nil {
 		return nil, err
 	}
 	for i, r := range rows {
-		sum := sha256.Sum256(fmt.Append(nil, x[i*n:(i+1)*n]))
-		out[r.Index] = hex.EncodeToString(sum[:])
+		if x.Errors[i] == "" {
+			sum := sha256.Sum256(fmt.Append(nil, x.Values[i*x.Dimension:(i+1)*x.Dimension]))
+			out[r.Index] = hex.EncodeToString(sum[:])
+		}
 	}
 	return out, nil
 }
@@ -838,7 +846,7 @@ func (p *probe) stops(ctx context.Context, v *Verb) error {
 		if err != nil || r.Status != Stopped {
 			return &finding{found: "it ended without the status \"stopped\"", claim: "stop", instead: "none", do: "After saving, write a result with the status \"stopped\" and the step."}
 		}
-		if empty(state) {
+		if len(statesIn(state)) == 0 {
 			return &finding{found: "it stopped and saved nothing below state/", claim: "resume", instead: "none", do: "Save the weights, the optimizer, the position in the data and all random states below state/ before it ends."}
 		}
 		steps = append(steps, r.Step)
@@ -873,7 +881,8 @@ func (p *probe) killed(ctx context.Context, v *Verb) error {
 		return skipped("the engine does not resume")
 	}
 	state := filepath.Join(p.o.Dir, "state of kills")
-	for range 5 {
+	kills, states := 0, 1 // kills when so many states were saved: a fault may show at some steps only
+	for try := 0; try < 12 && kills < 3; try++ {
 		if err := os.RemoveAll(state); err != nil {
 			return err
 		}
@@ -883,8 +892,10 @@ func (p *probe) killed(ctx context.Context, v *Verb) error {
 			watched = make(chan struct{})
 			go func() {
 				defer close(watched)
-				for killing.Err() == nil && empty(state) {
-					time.Sleep(time.Millisecond)
+				for saved := map[string]bool{}; killing.Err() == nil && len(saved) < states; time.Sleep(100 * time.Microsecond) {
+					for _, name := range statesIn(state) {
+						saved[name] = true
+					}
 				}
 				for _, pid := range byFolder(dir) {
 					_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -900,20 +911,34 @@ func (p *probe) killed(ctx context.Context, v *Verb) error {
 			return context.Cause(ctx)
 		}
 		if d.err == nil {
-			if empty(state) {
+			if len(statesIn(state)) == 0 {
 				return skipped("it saved no state before it ended, although it was asked to save every millisecond")
 			}
+			states = 1
 			continue // it was too fast
 		}
-		return p.resumed(ctx, v, straight, state, "it was killed")
+		if err := p.resumed(ctx, v, straight, state, "it was killed"); err != nil {
+			return err
+		}
+		kills++
+		states++
 	}
-	return skipped("the training ended each time before it could be killed: give it more steps in the probe's parameters")
+	if kills == 0 {
+		return skipped("the training ended each time before it could be killed: give it more steps in the probe's parameters")
+	}
+	return nil
 }
 
-// empty reports whether a folder has no entry whose name does not begin with a dot.
-func empty(dir string) bool {
+// statesIn returns the entries of a folder of states, without those that are being written, whose
+// names begin with a dot.
+func statesIn(dir string) (names []string) {
 	list, _ := os.ReadDir(dir)
-	return !slices.ContainsFunc(list, func(d fs.DirEntry) bool { return !strings.HasPrefix(d.Name(), ".") })
+	for _, d := range list {
+		if !strings.HasPrefix(d.Name(), ".") {
+			names = append(names, d.Name())
+		}
+	}
+	return names
 }
 
 // byFolder returns the processes of the attempt of a folder.

@@ -48,6 +48,8 @@ type Outside struct {
 // Called is a verb of an engine that trials call.
 type Called struct {
 	stage.Call                          // without parameters
+	Shard      int                      // largest number of rows of one task
+	Together   bool                     // rows are never split into several tasks
 	Keeps      bool                     // it writes checkpoints on its way
 	Columns    map[string]engine.Column // what score gives
 }

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -92,8 +93,8 @@ func (g *Graph) rewardFeatures(t language.Trial, d drawn) ([]Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	images := g.add(stage.EngineEmbed, stage.EngineEmbedParams{Call: embed.Call, Images: d.n}, d.inputs()...)
-	texts := g.add(stage.EngineEmbed, stage.EngineEmbedParams{Call: embed.Call, Images: rows(d.prompts)}, Input{stage.PromptsInput, d.prompts})
+	images := g.embedDrawn(embed, d)
+	texts := g.embedList(embed, stage.EngineEmbedParams{Images: rows(d.prompts)}, Input{stage.PromptsInput, d.prompts})
 	return []Input{{stage.FeaturesInput, images}, {stage.TextsInput, texts}}, nil
 }
 
@@ -121,7 +122,7 @@ func (g *Graph) engineAssessment(t language.Trial, c, _ Chain) (Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	learned := drawn{c.Action(LabelledPrompts), c.Action(LabelledImages), rows(c.Action(LabelledPrompts))}
+	learned := g.drawnOf(c.Action(LabelledPrompts), c.Action(LabelledImages))
 	trained, err := g.engineLearned(t, c, stage.RewardInput, learned)
 	if err != nil {
 		return nil, err
@@ -194,7 +195,7 @@ func (g *Graph) engineDraw(t language.Trial, model, tuned, prompts *Action, p st
 	if err != nil {
 		return drawn{}, err
 	}
-	p.Call, p.Images, p.Models = sample.Call, rows(prompts), 1
+	p.Call, p.Models = sample.Call, 1
 	inputs := []Input{{stage.ModelInput, model}, {stage.PromptsInput, prompts}}
 	if tuned != nil {
 		inputs = append(inputs, Input{stage.TunedInput, tuned})
@@ -202,7 +203,83 @@ func (g *Graph) engineDraw(t language.Trial, model, tuned, prompts *Action, p st
 	if p.Steps {
 		p.Models = len(strings.Fields(tuned.Params.(stage.EngineTrainParams).Keep))
 	}
-	return drawn{prompts, g.add(stage.EngineSample, p, inputs...), p.Models * p.Images}, nil
+	d := drawn{prompts: prompts, n: p.Models * rows(prompts)}
+	for _, part := range sample.parts(rows(prompts)) {
+		p.Part, p.Images = part, cmp.Or(part.Rows, rows(prompts))
+		d.parts = append(d.parts, g.add(stage.EngineSample, p, inputs...))
+	}
+	d.images = g.join(d.parts)
+	return d, nil
+}
+
+// parts returns the parts of a list of n rows that are one task each.
+func (c Called) parts(n int) []stage.Part {
+	if c.Together {
+		return []stage.Part{{}}
+	}
+	return stage.Parts(n, c.Shard)
+}
+
+// join returns the artifact of a whole list: that of its parts if there are several.
+func (g *Graph) join(parts []*Action) *Action {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	inputs := make([]Input, len(parts))
+	for k, a := range parts {
+		inputs[k] = Input{stage.Numbered(stage.PartInput, k), a}
+	}
+	return g.add(stage.Join, stage.NoParams{}, inputs...)
+}
+
+// each adds an action for each part of drawn images, and returns their results together.
+func (g *Graph) each(kind stage.Kind, d drawn, params func(images int) stage.Params) *Action {
+	var parts []*Action
+	for _, images := range d.parts {
+		n := d.n
+		if len(d.parts) > 1 {
+			n = d.n * partOf(images).Rows / rows(d.prompts)
+		}
+		parts = append(parts, g.add(kind, params(n), Input{stage.ImagesInput, images}, Input{stage.PromptsInput, d.prompts}))
+	}
+	return g.join(parts)
+}
+
+// partOf returns the part of a list that an action draws or selects.
+func partOf(a *Action) stage.Part {
+	switch p := a.Params.(type) {
+	case stage.EngineSampleParams:
+		return p.Part
+	case stage.SelectParams:
+		return p.Part
+	}
+	return stage.Part{}
+}
+
+// drawnOf returns images that were drawn for a list, one for each prompt.
+func (g *Graph) drawnOf(prompts, images *Action) drawn {
+	d := drawn{prompts: prompts, images: images, parts: []*Action{images}, n: rows(prompts)}
+	if len(images.Reads) > 0 && images.Reads[0] == stage.Numbered(stage.PartInput, 0) {
+		d.parts = images.Inputs
+	}
+	return d
+}
+
+// embedDrawn adds the features of images.
+func (g *Graph) embedDrawn(c Called, d drawn) *Action {
+	return g.each(stage.EngineEmbed, d, func(images int) stage.Params { return stage.EngineEmbedParams{Call: c.Call, Images: images} })
+}
+
+// embedList adds the features of a folder or of prompts, p.Images of them.
+func (g *Graph) embedList(c Called, p stage.EngineEmbedParams, inputs ...Input) *Action {
+	p.Call = c.Call
+	var parts []*Action
+	n := p.Images
+	for _, part := range c.parts(n) {
+		p.Part, p.Images = part, cmp.Or(part.Rows, n)
+		parts = append(parts, g.add(stage.EngineEmbed, p, inputs...))
+	}
+	return g.join(parts)
 }
 
 // engineScore adds the scoring or judging of images by the engine at a path.
@@ -220,7 +297,9 @@ func (g *Graph) engineScore(t language.Trial, group string, d drawn) (*Action, e
 	case group != "evaluate.gold" && column.Better == "lower":
 		return nil, fmt.Errorf("%s.column: %s of engine %s is better when it is lower, and images with a high reward are preferred: name another column", group, name, c.Engine)
 	}
-	return g.add(stage.EngineScore, stage.EngineScoreParams{Call: c.Call, Column: name, Images: d.n}, d.inputs()...), nil
+	return g.each(stage.EngineScore, d, func(images int) stage.Params {
+		return stage.EngineScoreParams{Call: c.Call, Column: name, Images: images}
+	}), nil
 }
 
 // engineJudge adds the judging of images by the gold; nil if the trial has none.
@@ -342,7 +421,7 @@ func (g *Graph) engineEvaluation(t language.Trial, c, base Chain) (Chain, error)
 		return nil, err
 	}
 	if bestOf > 1 {
-		var candidates []Input
+		candidates := make([][]Input, len(d.parts)) // of each part
 		for k := range bestOf {
 			one, err := g.engineDraw(t, model, tuned, prompts, stage.EngineSampleParams{Candidate: k})
 			if err != nil {
@@ -352,9 +431,14 @@ func (g *Graph) engineEvaluation(t language.Trial, c, base Chain) (Chain, error)
 			if err != nil {
 				return nil, err
 			}
-			candidates = append(candidates, Input{stage.Numbered(stage.ImagesInput, k), one.images}, Input{stage.Numbered(stage.ScoresInput, k), scores})
+			for i, images := range one.parts {
+				candidates[i] = append(candidates[i], Input{stage.Numbered(stage.ImagesInput, k), images}, Input{stage.Numbered(stage.ScoresInput, k), scores})
+			}
 		}
-		d.images = g.add(stage.Select, stage.NoParams{}, candidates...)
+		for i, inputs := range candidates {
+			d.parts[i] = g.add(stage.Select, stage.SelectParams{Part: partOf(d.parts[i])}, inputs...)
+		}
+		d.images = g.join(d.parts)
 	}
 	verdicts, err := g.engineJudge(t, d)
 	if err != nil {
@@ -373,13 +457,12 @@ func (g *Graph) engineEvaluation(t language.Trial, c, base Chain) (Chain, error)
 	if err != nil {
 		return nil, err
 	}
-	p := stage.EngineEmbedParams{Call: embed.Call, Folder: g.path(reference)}
+	p := stage.EngineEmbedParams{Folder: g.path(reference)}
 	if p.Digest, p.Images, err = g.out.Folder(p.Folder); err != nil {
 		return nil, fmt.Errorf("evaluate.reference: %w", err)
 	}
-	real := g.add(stage.EngineEmbed, p)
-	drawn := g.add(stage.EngineEmbed, stage.EngineEmbedParams{Call: embed.Call, Images: d.n}, d.inputs()...)
-	return c.with(Part{Fidelity, g.add(stage.Resemblance, stage.ResemblanceParams{Images: d.n}, Input{stage.FeaturesInput, drawn}, Input{stage.ReferenceInput, real})}), nil
+	return c.with(Part{Fidelity, g.add(stage.Resemblance, stage.ResemblanceParams{Images: d.n},
+		Input{stage.FeaturesInput, g.embedDrawn(embed, d)}, Input{stage.ReferenceInput, g.embedList(embed, p)})}), nil
 }
 
 // engineProbes adds probes: images that the checkpoints of a fine-tuning and the model that it

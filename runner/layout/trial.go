@@ -146,7 +146,8 @@ func (g *Graph) embedder(t language.Trial, model *Action) (*Action, error) {
 // drawn is a list of prompts and images drawn for them.
 type drawn struct {
 	prompts, images *Action
-	n               int // number of images of all sets
+	parts           []*Action // of an engine: the parts of images, or images itself
+	n               int       // number of images of all sets
 }
 
 // draw adds the drawing of one image per prompt by the fine-tuned model, or by the
@@ -162,7 +163,7 @@ func (g *Graph) draw(t language.Trial, model, tuned, prompts *Action, p stage.Dr
 	if p.Steps {
 		filled.Models = checkpoints(tuned)
 	}
-	return drawn{prompts, g.add(stage.Draw, filled, inputs...), filled.Models * filled.Images}, err
+	return drawn{prompts: prompts, images: g.add(stage.Draw, filled, inputs...), n: filled.Models * filled.Images}, err
 }
 
 // rows returns the number of prompts of a list.
@@ -228,7 +229,7 @@ func (g *Graph) withAssessment(t language.Trial, c Chain) (Chain, error) {
 		return nil, err
 	}
 	prompts := c.Action(LabelledPrompts)
-	learned := drawn{prompts, c.Action(LabelledImages), rows(prompts)}
+	learned := drawn{prompts: prompts, images: c.Action(LabelledImages), n: rows(prompts)}
 	verdicts := g.judge(d)
 	labels, err := g.label(t, d.prompts, verdicts)
 	if err != nil {
@@ -362,7 +363,7 @@ func (g *Graph) withEvaluation(v language.View, c, base Chain) (Chain, error) {
 			scores, _ := g.scores(t, c, d)
 			candidates = append(candidates, Input{stage.Numbered(stage.ImagesInput, k), d.images}, Input{stage.Numbered(stage.ScoresInput, k), scores})
 		}
-		return drawn{prompts, g.add(stage.Select, stage.NoParams{}, candidates...), rows(prompts)}, nil
+		return drawn{prompts: prompts, images: g.add(stage.Select, stage.SelectParams{}, candidates...), n: rows(prompts)}, nil
 	}
 	aligned, err := best(stage.AlignmentList)
 	if err != nil {

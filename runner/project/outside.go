@@ -58,7 +58,8 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 	if err != nil {
 		return c, err
 	}
-	c.Engine, c.Command, c.Revision, c.Keeps, c.Columns = name, string(command), v.Revision, v.Keeps, v.Columns
+	c.Engine, c.Command, c.Revision = name, string(command), v.Revision
+	c.Shard, c.Together, c.Keeps, c.Columns = v.Shard, v.Rows == "together", v.Keeps, v.Columns
 	if declared.Identity.Source == "key" {
 		if c.Source = declared.Container; c.Source == "" {
 			narrowed := *e

@@ -57,13 +57,18 @@ func (t *curves) addProbes(trial string, c layout.Chain, r *reader) error {
 		return t.addRungs(trial, c, r)
 	}
 	add := func(metric string, step int, value float64) { t.point(trial, tuned.Kind, metric, step, value) }
+	mean := func(metric string, step int, scores []float32) {
+		if m, n := stage.MeanScore(scores); n > 0 {
+			add(metric, step, m)
+		}
+	}
 	for _, role := range []layout.Role{layout.BaseProbeVerdicts, layout.ProbeVerdicts} {
 		all, err := sets(r, c.Action(role), stage.ReadVerdicts)
 		if err != nil {
 			return err
 		}
 		for _, s := range all {
-			add("gold", s.Step, stage.MeanScore(stage.GoldScores(s.Labels)))
+			mean("gold", s.Step, stage.GoldScores(s.Labels))
 		}
 	}
 	for _, role := range []layout.Role{layout.BaseProbeScores, layout.ProbeScores} {
@@ -72,7 +77,7 @@ func (t *curves) addProbes(trial string, c layout.Chain, r *reader) error {
 			return err
 		}
 		for _, s := range all {
-			add("proxy", s.Step, stage.MeanScore(s.Scores))
+			mean("proxy", s.Step, s.Scores)
 		}
 	}
 	all, err := sets(r, c.Action(layout.ProbeDistance), stage.ReadMetrics)
@@ -104,7 +109,8 @@ func (t *curves) addRungs(trial string, c layout.Chain, r *reader) error {
 			return err
 		}
 		if ok {
-			t.point(trial, rungs[i].Kind, "proxy", rungs[i].Params.(stage.FinetuneParams).Segment.Until, stage.MeanScore(s.Scores))
+			m, _ := stage.MeanScore(s.Scores)
+			t.point(trial, rungs[i].Kind, "proxy", rungs[i].Params.(stage.FinetuneParams).Segment.Until, m)
 		}
 	}
 	return nil

@@ -38,7 +38,8 @@ func (r *reader) rung(c layout.Chain, rung int, build string) (float64, bool, er
 		return 0, false, nil
 	}
 	if s, ok, err := one(r, all[rung], stage.ReadScores); err != nil || ok {
-		return stage.MeanScore(s.Scores), ok, err
+		mean, _ := stage.MeanScore(s.Scores)
+		return mean, ok, err
 	}
 	for _, a := range (layout.Chain{{Role: layout.RungScores, Action: all[rung]}}).Actions() {
 		if f, failed := r.found.Failed[a]; failed && failure.Final(f, build) {

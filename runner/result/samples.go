@@ -1,6 +1,8 @@
 package result
 
 import (
+	"math"
+
 	"ablate/analysis/table"
 	"ablate/runner/layout"
 	"ablate/runner/stage"
@@ -29,7 +31,7 @@ func newSamples(t *table.Table) *samples {
 		prompt:   &table.Column{Name: "prompt", Kind: table.String, Doc: "prompt of the image"},
 		category: &table.Column{Name: "category", Kind: table.String, Valid: []bool{}, Doc: "category of the prompt"},
 		seen:     &table.Column{Name: "seen", Kind: table.Bool, Valid: []bool{}, Doc: "feedback may use the prompt; otherwise it is held out"},
-		verdict:  &table.Column{Name: "verdict", Kind: table.String, Valid: []bool{}, Doc: "verdict of the gold judge: good, bad or skip"},
+		verdict:  &table.Column{Name: "verdict", Kind: table.String, Valid: []bool{}, Doc: "verdict of the gold judge: good, bad or skip; null where an engine gave none, and read says why"},
 		read:     &table.Column{Name: "read", Kind: table.String, Valid: []bool{}, Doc: "what the gold judge, a parser, recognised in the image"},
 		proxy:    &table.Column{Name: "proxy", Kind: table.Float, Valid: []bool{}, Unit: "score", Doc: "score by the base trial's learned reward"},
 		embedder: &table.Column{Name: "embedder", Kind: table.Float, Valid: []bool{}, Unit: "cosine", Doc: "cosine of image and prompt by the base trial's frozen embedder"},
@@ -77,7 +79,7 @@ func (s *samples) row(trial, set string, p stage.Prompt, verdict, read string) {
 		c *table.Column
 		v string
 	}{{s.category, p.Category}, {s.verdict, verdict}, {s.read, read}} {
-		x.c.Strings, x.c.Valid = append(x.c.Strings, s.once(x.v)), append(x.c.Valid, judged)
+		x.c.Strings, x.c.Valid = append(x.c.Strings, s.once(x.v)), append(x.c.Valid, judged && (x.c != s.verdict || x.v != ""))
 	}
 	s.seen.Bools, s.seen.Valid = append(s.seen.Bools, p.Split == stage.Seen), append(s.seen.Valid, judged)
 }
@@ -96,6 +98,9 @@ func score(c *table.Column, scores []float32, i int) {
 	x, ok := 0.0, i < len(scores)
 	if ok {
 		x = float64(scores[i])
+	}
+	if ok = ok && !math.IsNaN(x); !ok { // an engine failed for the image
+		x = 0
 	}
 	c.Floats, c.Valid = append(c.Floats, x), append(c.Valid, ok)
 }

@@ -104,7 +104,8 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 			if s, ok, err := one(r, all[len(all)-1], stage.ReadScores); err != nil {
 				return err
 			} else if ok {
-				stoppedProxy.Floats[i], stoppedProxy.Valid[i] = stage.MeanScore(s.Scores), true
+				stoppedProxy.Floats[i], _ = stage.MeanScore(s.Scores)
+				stoppedProxy.Valid[i] = true
 			}
 		}
 		environment.Strings[i] = environmentOf(found, c, threads)
@@ -156,9 +157,13 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 		if s, ok, err := one(r, c.Action(layout.AlignmentScores), stage.ReadScores); err != nil {
 			return err
 		} else if ok {
-			set("proxy", stage.MeanScore(s.Scores), len(s.Scores))
+			mean := func(name string, scores []float32) {
+				m, n := stage.MeanScore(scores)
+				set(name, m, n)
+			}
+			mean("proxy", s.Scores)
 			if s.Cosines != nil {
-				set("embedder", stage.MeanScore(s.Cosines), len(s.Cosines))
+				mean("embedder", s.Cosines)
 			}
 		}
 	}

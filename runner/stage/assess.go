@@ -95,7 +95,7 @@ func readLabelledScores(labelsDir, scoresDir string) (*labelledScores, error) {
 	}
 	j := &labelledScores{images: len(labels.Labels)}
 	for i, l := range labels.Labels {
-		if l == world.Skip {
+		if l == world.Skip || isMissing(s.Scores[i]) {
 			continue
 		}
 		j.index, j.good = append(j.index, i), append(j.good, l == world.Good)

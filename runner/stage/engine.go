@@ -124,6 +124,7 @@ func (EngineLoadParams) cost() float64 { return 1 }
 // EngineSampleParams are the parameters of [EngineSample].
 type EngineSampleParams struct {
 	Call
+	Part
 	Candidate int  `json:"candidate,omitempty"` // number of the candidate for best of n; each has other noise for the same prompts
 	Steps     bool `json:"steps,omitempty"`     // draw with each checkpoint of the fine-tuning, from the same noise
 	Images    int  `json:"images" key:"-"`      // number of images of a set, for the estimate of the cost
@@ -163,7 +164,9 @@ type EngineEmbedParams struct {
 	// Folder is a folder of images in the place of an artifact, and Digest that of its content.
 	Folder string `json:"folder,omitempty" key:"-"`
 	Digest string `json:"digest,omitempty" key:"folder"`
-	Images int    `json:"images" key:"-"`
+	// Part is that of the folder or of the prompts. Of images, all are embedded.
+	Part
+	Images int `json:"images" key:"-"`
 }
 
 func (p EngineEmbedParams) cost() float64 { return 1 + float64(p.Images)/20 }

@@ -15,13 +15,13 @@ import (
 
 	"ablate/models/checkpoint"
 	"ablate/runner/engine"
-	"ablate/runner/world"
 )
 
 // A PictureSet has the pictures of a model, in the place of an [ImageSet]: files below the
 // artifact, of any size.
 type PictureSet struct {
 	Step     int       `json:"step"`
+	From     int       `json:"from,omitempty"` // position of its first row in the list of prompts
 	Pictures []Picture `json:"pictures"`
 }
 
@@ -48,6 +48,9 @@ func ReadPictures(dir string) ([]PictureSet, error) {
 	for i, s := range sets {
 		if i > 0 && s.Step <= sets[i-1].Step {
 			return nil, fmt.Errorf("%s: step %d comes after step %d", path, s.Step, sets[i-1].Step)
+		}
+		if s.From < 0 {
+			return nil, fmt.Errorf("%s: the first row is %d", path, s.From)
 		}
 		for _, p := range s.Pictures {
 			if p.File != "" && !filepath.IsLocal(p.File) {
@@ -98,10 +101,13 @@ func runEngineSample(ctx context.Context, e *Env, t Task, p EngineSampleParams, 
 			models = append(models, fmt.Sprintf("steps/%d", step))
 		}
 	}
-	rows := promptRows(prompts, p.Candidate)
+	rows, err := of(p.Part, promptRows(prompts, p.Candidate))
+	if err != nil {
+		return err
+	}
 	var sets []PictureSet
 	for k, model := range models {
-		s := PictureSet{Step: steps[k]}
+		s := PictureSet{Step: steps[k], From: p.From}
 		for from, part := range shards(rows, c.spec.Description.Verbs[engine.Sample]) {
 			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.PromptsRole: {ID: artifactID(t.in(PromptsInput)), Rows: part}}}
 			t.checkpoints(&q, engine.CheckpointRole, model)
@@ -113,7 +119,7 @@ func runEngineSample(ctx context.Context, e *Env, t Task, p EngineSampleParams, 
 			if err != nil {
 				return err
 			}
-			below := fmt.Sprintf("images/%d-%d", steps[k], from)
+			below := fmt.Sprintf("images/%d-%d", steps[k], p.From+from)
 			if err := os.MkdirAll(filepath.Join(t.Out, "images"), 0o777); err != nil {
 				return err
 			}
@@ -169,10 +175,11 @@ func engineSteps(dir string) ([]int, error) {
 }
 
 // pictureRows returns the pictures of a set as rows of an engine's input, with their prompts.
-// Pictures that are missing have no row.
+// Pictures that are missing have no row. The index of a row is its position in the set.
 func pictureRows(prompts []Prompt, s PictureSet) ([]engine.Row, error) {
-	if len(s.Pictures) != len(prompts) {
-		return nil, fmt.Errorf("%d pictures for %d prompts", len(s.Pictures), len(prompts))
+	prompts, err := of(Part{s.From, len(s.Pictures)}, prompts)
+	if err != nil {
+		return nil, err
 	}
 	var rows []engine.Row
 	for i, p := range s.Pictures {
@@ -208,14 +215,15 @@ func runEngineScore(ctx context.Context, e *Env, t Task, p EngineScoreParams, pr
 		if err != nil {
 			return err
 		}
-		verdict := VerdictSet{Step: s.Step, Labels: make([]string, len(prompts)), Read: make([]string, len(prompts))}
-		score := ScoreSet{Step: s.Step, Scores: make([]float32, len(prompts))}
+		n := len(s.Pictures)
+		verdict := VerdictSet{Step: s.Step, Labels: make([]string, n), Read: make([]string, n)}
+		score := ScoreSet{Step: s.Step, Scores: slices.Repeat([]float32{missing}, n)}
 		for i, picture := range s.Pictures {
-			verdict.Labels[i], verdict.Read[i] = world.Skip, picture.Error
+			verdict.Read[i] = picture.Error
 		}
 		for from, part := range shards(rows, v) {
 			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.ImagesRole: {ID: artifactID(t.in(ImagesInput)), Files: t.in(ImagesInput), Rows: part}}}
-			out, err := c.do(ctx, q, k*len(prompts)+from, len(sets)*len(prompts))
+			out, err := c.do(ctx, q, k*n+from, len(sets)*n)
 			if err != nil {
 				return err
 			}
@@ -226,10 +234,8 @@ func runEngineScore(ctx context.Context, e *Env, t Task, p EngineScoreParams, pr
 			for j, r := range part {
 				x := values[p.Column][j]
 				switch {
-				case x.Error != "" && column.Kind == "verdict":
-					verdict.Read[r.Index] = x.Error
 				case x.Error != "":
-					return fmt.Errorf("image %d has no %s: %s", r.Index, p.Column, x.Error)
+					verdict.Read[r.Index] = x.Error
 				case column.Kind == "verdict":
 					verdict.Labels[r.Index], verdict.Read[r.Index] = x.Verdict, readOf(values, p.Column, j)
 				case math.IsInf(float64(float32(x.Number)), 0):
@@ -270,75 +276,100 @@ func runEngineEmbed(ctx context.Context, e *Env, t Task, p EngineEmbedParams, pr
 	if err != nil {
 		return err
 	}
-	type set struct {
-		step      int
-		id, files string
-		rows      []engine.Row
-	}
-	var sets []set
-	role := engine.ImagesRole
-	if p.Folder != "" {
-		rows, err := folderRows(p.Folder, false)
-		if err != nil {
-			return err
-		}
-		sets = append(sets, set{0, p.Digest, p.Folder, rows})
-	} else if !t.has(ImagesInput) {
-		prompts, err := ReadPrompts(t.in(PromptsInput))
-		if err != nil {
-			return err
-		}
-		var rows []engine.Row
-		for i, q := range prompts {
-			rows = append(rows, engine.Row{Index: i, Prompt: q.Prompt})
-		}
-		role = engine.TextsRole
-		sets = append(sets, set{0, artifactID(t.in(PromptsInput)), "", rows})
-	} else {
-		prompts, err := ReadPrompts(t.in(PromptsInput))
-		if err != nil {
-			return err
-		}
-		pictures, err := ReadPictures(t.in(ImagesInput))
-		if err != nil {
-			return err
-		}
-		for _, s := range pictures {
-			rows, err := pictureRows(prompts, s)
-			if err != nil {
-				return err
-			}
-			for i := range rows {
-				rows[i].Meta = nil // only a judge may see it
-			}
-			sets = append(sets, set{s.Step, artifactID(t.in(ImagesInput)), t.in(ImagesInput), rows})
-		}
+	sets, err := t.embedded(p)
+	if err != nil {
+		return err
 	}
 	tensors := map[string]checkpoint.Tensor{}
 	for k, s := range sets {
-		var all []float32
+		var features []float32 // of all rows, once their length is known
 		dimension := 0
 		for from, part := range shards(s.rows, c.spec.Description.Verbs[engine.Embed]) {
-			q := engine.Task{Inputs: map[string]engine.TaskInput{role: {ID: s.id, Files: s.files, Rows: part}}}
-			out, err := c.do(ctx, q, k*len(s.rows)+from, len(sets)*len(s.rows))
+			q := engine.Task{Inputs: map[string]engine.TaskInput{s.role: {ID: s.id, Files: s.files, Rows: part}}}
+			out, err := c.do(ctx, q, k*s.n+from, len(sets)*s.n)
 			if err != nil {
 				return err
 			}
-			x, n, err := engine.ReadFeatures(filepath.Join(out, "features"), part)
+			x, err := engine.ReadFeatures(filepath.Join(out, "features"), part)
 			if err != nil {
 				return err
 			}
-			if dimension != 0 && n != dimension {
-				return fmt.Errorf("engine %s gives features of %d and of %d numbers", p.Engine, dimension, n)
+			if features == nil {
+				dimension = x.Dimension
+				features = slices.Repeat([]float32{missing}, s.n*dimension)
 			}
-			all, dimension = append(all, x...), n
+			if x.Dimension != dimension {
+				return fmt.Errorf("engine %s gives features of %d and of %d numbers", p.Engine, dimension, x.Dimension)
+			}
+			for j, r := range part {
+				if x.Errors[j] == "" {
+					copy(features[r.Index*dimension:(r.Index+1)*dimension], x.Values[j*dimension:])
+				}
+			}
 			if err := c.drop(); err != nil {
 				return err
 			}
 		}
-		tensors[tensorName(featuresName, s.step)] = checkpoint.Floats(all, len(s.rows), dimension)
+		if features == nil {
+			return fmt.Errorf("step %d has no picture", s.step)
+		}
+		tensors[tensorName(featuresName, s.step)] = checkpoint.Floats(features, s.n, dimension)
 	}
 	return checkpoint.WriteFile(filepath.Join(t.Out, featuresFile), tensors)
+}
+
+// A rowSet has rows of which an engine computes features.
+type rowSet struct {
+	step            int
+	role, id, files string // of the engine's input
+	n               int    // number of rows, with those of missing pictures
+	rows            []engine.Row
+}
+
+// embedded returns what a task computes features of: a folder of pictures, prompts or images.
+func (t Task) embedded(p EngineEmbedParams) ([]rowSet, error) {
+	if p.Folder != "" {
+		rows, err := folderRows(p.Folder, false)
+		if err == nil {
+			rows, err = of(p.Part, rows)
+		}
+		return []rowSet{{0, engine.ImagesRole, p.Digest, p.Folder, len(rows), numbered(rows)}}, err
+	}
+	prompts, err := ReadPrompts(t.in(PromptsInput))
+	if err != nil {
+		return nil, err
+	}
+	if !t.has(ImagesInput) {
+		if prompts, err = of(p.Part, prompts); err != nil {
+			return nil, err
+		}
+		rows := make([]engine.Row, len(prompts))
+		for i, q := range prompts {
+			rows[i] = engine.Row{Index: i, Prompt: q.Prompt}
+		}
+		return []rowSet{{0, engine.TextsRole, artifactID(t.in(PromptsInput)), "", len(rows), rows}}, nil
+	}
+	pictures, err := ReadPictures(t.in(ImagesInput))
+	var sets []rowSet
+	for _, s := range pictures {
+		rows, err := pictureRows(prompts, s)
+		if err != nil {
+			return nil, err
+		}
+		for i := range rows {
+			rows[i].Meta = nil // only a judge may see it
+		}
+		sets = append(sets, rowSet{s.Step, engine.ImagesRole, artifactID(t.in(ImagesInput)), t.in(ImagesInput), len(s.Pictures), rows})
+	}
+	return sets, err
+}
+
+// numbered gives rows their positions as indices.
+func numbered(rows []engine.Row) []engine.Row {
+	for i := range rows {
+		rows[i].Index = i
+	}
+	return rows
 }
 
 const featuresName = "features"

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,24 +123,21 @@ func (t Task) generated(p EngineTrainParams) (engine.TaskInput, error) {
 		if err != nil {
 			return in, err
 		}
-		one := 1.
-		for i := range rows {
-			rows[i].Meta, rows[i].Score = nil, &one // what a judge reads is not for a training
-		}
+		scores := ScoreSet{Scores: slices.Repeat([]float32{1}, len(prompts))}
 		if t.has(Of(list, ScoresInput)) {
-			scores, err := Only(ReadScores(t.in(Of(list, ScoresInput))))
-			if err != nil {
+			if scores, err = Only(ReadScores(t.in(Of(list, ScoresInput)))); err != nil {
 				return in, err
-			}
-			for i := range rows {
-				x := float64(scores.Scores[rows[i].Index])
-				rows[i].Score = &x
 			}
 		}
 		in.Parts[list] = t.in(Of(list, ImagesInput))
 		fmt.Fprintf(id, "%s %s %s\n", list, artifactID(t.in(Of(list, ImagesInput))), artifactID(t.in(Of(list, ScoresInput))))
 		for _, r := range rows {
-			r.Index, r.File = len(in.Rows), "files/"+list+strings.TrimPrefix(r.File, "files")
+			score := float64(scores.Scores[r.Index])
+			if math.IsNaN(score) { // an engine failed for the image
+				continue
+			}
+			r.Meta = nil // what a judge reads is not for a training
+			r.Index, r.File, r.Score = len(in.Rows), "files/"+list+strings.TrimPrefix(r.File, "files"), &score
 			in.Rows = append(in.Rows, r)
 		}
 	}

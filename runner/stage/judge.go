@@ -56,20 +56,23 @@ func (e *Env) judge(images []uint8, prompts []string) (VerdictSet, error) {
 	return s, nil
 }
 
-// GoldScores returns 1 for the label good and 0 for others.
+// GoldScores returns 1 for the label good, 0 for others, and a missing score for a missing label.
 func GoldScores(labels []string) []float32 {
 	scores := make([]float32, len(labels))
 	for i, l := range labels {
-		if l == world.Good {
+		switch l {
+		case world.Good:
 			scores[i] = 1
+		case "":
+			scores[i] = missing
 		}
 	}
 	return scores
 }
 
 // Alignment returns the share of images that a judge calls good: over all prompts, over
-// seen and unseen prompts, and by category. A skipped image counts as not aligned. The
-// last metric is the share of skipped images.
+// seen and unseen prompts, and by category. A skipped image counts as not aligned, and one
+// without a verdict does not count. The last metric is the share of skipped images.
 func Alignment(prompts []Prompt, labels []string) []Metric {
 	var categories []string // in the order of their first prompts
 	rows := map[string][]int{}
@@ -92,7 +95,7 @@ func Alignment(prompts []Prompt, labels []string) []Metric {
 			}
 			good := 0
 			for _, i := range rows {
-				if split == "" || prompts[i].Split == split {
+				if labels[i] != "" && (split == "" || prompts[i].Split == split) {
 					m.N++
 					if labels[i] == world.Good {
 						good++
@@ -109,11 +112,15 @@ func Alignment(prompts []Prompt, labels []string) []Metric {
 	for _, c := range categories {
 		group("alignment."+c, rows[c])
 	}
-	skipped := 0
+	skipped, judged := 0, 0
 	for _, l := range labels {
-		if l == world.Skip {
+		switch l {
+		case world.Skip:
 			skipped++
+			judged++
+		case world.Good, world.Bad:
+			judged++
 		}
 	}
-	return append(out, Metric{"skipped", float64(skipped) / float64(max(1, len(labels))), len(labels)})
+	return append(out, Metric{"skipped", float64(skipped) / float64(max(1, judged)), judged})
 }

@@ -50,6 +50,9 @@ func runLabel(_ context.Context, _ *Env, t Task, p LabelParams, _ Progress) erro
 	}
 	out := Labelled{Annotator: "parser", Prompts: texts(prompts), Labels: make([]string, len(prompts))}
 	for i, l := range verdicts.Labels {
+		if out.Labels[i] = world.Skip; l == "" {
+			continue
+		}
 		out.Labels[i] = world.Annotate(t.stream(p.Seed, p.List, i), l, p.Noise)
 	}
 	return checkpoint.WriteJSON(filepath.Join(t.Out, labelsFile), out)

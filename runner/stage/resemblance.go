@@ -48,6 +48,7 @@ func runResemblance(_ context.Context, _ *Env, t Task, _ ResemblanceParams, _ Pr
 	if err != nil {
 		return err
 	}
+	generated, real = present(generated), present(real)
 	if generated.Cols != real.Cols {
 		return fmt.Errorf("features of generated images have %d numbers, those of real ones %d", generated.Cols, real.Cols)
 	}
@@ -76,7 +77,20 @@ func runResemblance(_ context.Context, _ *Env, t Task, _ ResemblanceParams, _ Pr
 	return checkpoint.WriteJSON(filepath.Join(t.Out, metricsFile), []MetricSet{{0, ref.metrics(values, n)}})
 }
 
-// readFeatures reads the features of the images of a step, or of prompts.
+// present returns the rows that are not missing.
+func present(m fidelity.Matrix) fidelity.Matrix {
+	out := fidelity.Matrix{Cols: m.Cols}
+	for i := range m.Rows {
+		if row := m.Row(i); !isMissing(row[0]) {
+			out.Data = append(out.Data, row...)
+			out.Rows++
+		}
+	}
+	return out
+}
+
+// readFeatures reads the features of the images of a step, or of prompts. Where an engine gave a
+// row none, its numbers are missing.
 func readFeatures(dir string, step int) (fidelity.Matrix, error) {
 	tensors, err := checkpoint.ReadFile(filepath.Join(dir, featuresFile))
 	if err != nil {

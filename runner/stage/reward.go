@@ -169,7 +169,8 @@ func (e *Env) featuresData(t Task) (d reward.Data, width int, err error) {
 		return d, 0, err
 	}
 	table := newPromptTable()
-	for i, l := range labels.Labels {
+	for _, i := range x.present() {
+		l := labels.Labels[i]
 		if l == world.Skip {
 			continue
 		}

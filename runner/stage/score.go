@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"ablate/analysis/fidelity"
 	"ablate/models/checkpoint"
@@ -77,11 +78,21 @@ func scoreFeatures(e *Env, t Task) error {
 		if err != nil {
 			return err
 		}
-		scores, err := e.scores(reward, x, texts(prompts))
+		has, list := x.present(), texts(prompts)
+		some := x.rows(has)
+		of := make([]string, len(has))
+		for j, i := range has {
+			of[j] = list[i]
+		}
+		scores, err := e.scores(reward, some, of)
 		if err != nil {
 			return err
 		}
-		out = append(out, ScoreSet{step, scores, x.cosines()})
+		s := ScoreSet{step, slices.Repeat([]float32{missing}, len(list)), x.cosines()}
+		for j, i := range has {
+			s.Scores[i] = scores[j]
+		}
+		out = append(out, s)
 	}
 	return writeScores(t.Out, out)
 }
@@ -106,6 +117,26 @@ func readEmbedded(t Task, step, n int) (*embedded, error) {
 	unit(images)
 	unit(prompts)
 	return &embedded{width: images.Cols, images: images.Data, texts: prompts.Data}, nil
+}
+
+// present returns the rows whose image and prompt have embeddings.
+func (x *embedded) present() (rows []int) {
+	for i := range len(x.images) / x.width {
+		if !isMissing(x.images[i*x.width]) && !isMissing(x.texts[i*x.width]) {
+			rows = append(rows, i)
+		}
+	}
+	return rows
+}
+
+// rows returns the embeddings of some rows.
+func (x *embedded) rows(rows []int) *embedded {
+	out := &embedded{width: x.width}
+	for _, i := range rows {
+		out.images = append(out.images, x.images[i*x.width:(i+1)*x.width]...)
+		out.texts = append(out.texts, x.texts[i*x.width:(i+1)*x.width]...)
+	}
+	return out
 }
 
 // unit scales rows to length 1.

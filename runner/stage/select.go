@@ -21,10 +21,18 @@ var selectDef = define(runSelect, Def{
 	Files:  optional(required(imagesFile, picturesFile, "images/**")...),
 })
 
+// SelectParams are the parameters of [Select].
+type SelectParams struct {
+	Part // of pictures of an engine: the part of the lists of scores that the images are
+}
+
+func (SelectParams) memory() float64 { return 0 }
+func (SelectParams) cost() float64   { return .1 }
+
 // runSelect keeps the image with the highest score; of several, the first.
-func runSelect(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error {
+func runSelect(_ context.Context, _ *Env, t Task, p SelectParams, _ Progress) error {
 	if HasPictures(t.in(Numbered(ImagesInput, 0))) {
-		return selectPictures(t)
+		return selectPictures(t, p.Part)
 	}
 	var best ImageSet
 	var top []float32
@@ -54,8 +62,8 @@ func runSelect(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 	return writeImages(t.Out, []ImageSet{best})
 }
 
-// selectPictures does the same with pictures, which it copies.
-func selectPictures(t Task) error {
+// selectPictures does the same with pictures, which it links, of a part of the candidates.
+func selectPictures(t Task, p Part) error {
 	var best PictureSet
 	var from []string // by row, the artifact of the best picture
 	var top []float32
@@ -65,19 +73,23 @@ func selectPictures(t Task) error {
 		if err != nil {
 			return err
 		}
-		scores, err := Only(ReadScores(t.in(Numbered(ScoresInput, k))))
+		all, err := Only(ReadScores(t.in(Numbered(ScoresInput, k))))
 		if err != nil {
 			return err
 		}
-		if len(set.Pictures) != len(scores.Scores) || k > 0 && len(scores.Scores) != len(top) {
-			return fmt.Errorf("select: candidate %d has %d pictures and %d scores", k, len(set.Pictures), len(scores.Scores))
+		scores, err := of(p, all.Scores)
+		if err != nil {
+			return err
+		}
+		if len(set.Pictures) != len(scores) || k > 0 && len(scores) != len(top) {
+			return fmt.Errorf("select: candidate %d has %d pictures and %d scores", k, len(set.Pictures), len(scores))
 		}
 		if k == 0 {
-			best, top, from = set, slices.Clone(scores.Scores), slices.Repeat([]string{dir}, len(set.Pictures))
+			best, top, from = set, slices.Clone(scores), slices.Repeat([]string{dir}, len(set.Pictures))
 			continue
 		}
-		for i, s := range scores.Scores {
-			if p := set.Pictures[i]; p.File != "" && (s > top[i] || best.Pictures[i].File == "") {
+		for i, s := range scores {
+			if p := set.Pictures[i]; p.File != "" && (s > top[i] || best.Pictures[i].File == "" || isMissing(top[i]) && !isMissing(s)) {
 				best.Pictures[i], top[i], from[i] = p, s, dir
 			}
 		}
@@ -90,12 +102,9 @@ func selectPictures(t Task) error {
 		if p.File == "" {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(from[i], filepath.FromSlash(p.File)))
-		if err != nil {
-			return err
-		}
-		p.File = fmt.Sprintf("images/%d.png", i)
-		if err := os.WriteFile(filepath.Join(t.Out, filepath.FromSlash(p.File)), data, 0o666); err != nil {
+		picture := filepath.Join(from[i], filepath.FromSlash(p.File))
+		p.File = fmt.Sprintf("images/%d.png", best.From+i)
+		if err := linkFile(picture, filepath.Join(t.Out, filepath.FromSlash(p.File))); err != nil {
 			return err
 		}
 	}

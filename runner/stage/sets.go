@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -26,14 +27,14 @@ type ImageSet struct {
 // A VerdictSet has the verdicts on the images of a set.
 type VerdictSet struct {
 	Step   int      `json:"step"`
-	Labels []string `json:"labels"` // world.Good, world.Bad or world.Skip
-	Read   []string `json:"read"`   // description of what the judge recognised in each image
+	Labels []string `json:"labels"` // world.Good, world.Bad or world.Skip; empty where an engine gave none
+	Read   []string `json:"read"`   // description of what the judge recognised in each image, or why there is no verdict
 }
 
 // A ScoreSet has the scores of the images of a set.
 type ScoreSet struct {
 	Step    int
-	Scores  []float32 // scores by the reward or by the gold
+	Scores  []float32 // scores by the reward or by the gold; NaN where an engine gave none
 	Cosines []float32 // cosines of image and prompt by the embedder alone; nil if the gold scores
 }
 
@@ -62,6 +63,12 @@ func Only[S any](sets []S, err error) (S, error) {
 	}
 	return sets[0], nil
 }
+
+// missing stands for scores and features that an engine did not give, because it failed for the row.
+var missing = float32(math.NaN())
+
+// isMissing reports whether a score or the first number of features is missing.
+func isMissing(x float32) bool { return x != x }
 
 // tensorName returns the name of the tensor of a set in a file.
 func tensorName(base string, step int) string {
@@ -186,7 +193,7 @@ func ReadVerdicts(dir string) ([]VerdictSet, error) {
 		if len(s.Labels) != len(s.Read) {
 			return nil, fmt.Errorf("%s: %d labels of %d images", path, len(s.Labels), len(s.Read))
 		}
-		if err := checkLabels(path, s.Labels); err != nil {
+		if err := checkLabels(path, slices.DeleteFunc(slices.Clone(s.Labels), func(l string) bool { return l == "" })); err != nil {
 			return nil, err
 		}
 	}
@@ -244,13 +251,15 @@ func ReadScores(dir string) ([]ScoreSet, error) {
 	return sets, nil
 }
 
-// MeanScore returns the mean of scores.
-func MeanScore(scores []float32) float64 {
-	var sum float64
+// MeanScore returns the mean of scores and their number, without those that are missing.
+func MeanScore(scores []float32) (mean float64, n int) {
 	for _, s := range scores {
-		sum += float64(s)
+		if !isMissing(s) {
+			mean += float64(s)
+			n++
+		}
 	}
-	return sum / float64(len(scores))
+	return mean / float64(max(1, n)), n
 }
 
 // ReadMetrics reads the sets of metrics of an artifact, by step.
