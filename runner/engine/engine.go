@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"ablate/experiments/language"
 )
@@ -73,6 +74,15 @@ func Of(s *language.Study, declared language.Engine) *Engine {
 		e.Env, e.Kill = m.Env, m.Kill
 	}
 	return e
+}
+
+// For returns the engine with the source of a verb.
+func (e *Engine) For(v *Verb) *Engine {
+	out := *e
+	if len(v.Source) > 0 {
+		out.Source = v.Source
+	}
+	return &out
 }
 
 // Cache returns the folder in which descriptions are cached; empty if this machine has none.
@@ -154,28 +164,41 @@ const (
 )
 
 // SourceDigest returns the SHA-256 of the engine's source files, with their paths. It
-// returns an error if a glob matches nothing.
+// returns an error if a glob matches nothing. A process reads a file again only if its size or
+// time has changed.
 func (e *Engine) SourceDigest(ctx context.Context) (string, error) {
-	files, err := e.sources(ctx)
+	names, err := e.sources(ctx)
 	if err != nil {
 		return "", err
 	}
-	h, total := sha256.New(), int64(0)
-	for _, name := range files {
-		if err := context.Cause(ctx); err != nil {
-			return "", err
-		}
-		sum, n, err := digestOf(filepath.Join(e.Root, name))
+	total := int64(0)
+	for _, name := range names {
+		info, err := os.Stat(filepath.Join(e.Root, name))
 		if err != nil {
 			return "", e.errorf("source: %w", err)
 		}
-		if total += n; total > mostSourceBytes {
+		if total += info.Size(); total > mostSourceBytes {
 			return "", e.errorf("source: the files have more than %d bytes: name only the program's own files, not its models and packages", mostSourceBytes)
 		}
-		fmt.Fprintf(h, "%s  %s\n", sum, name)
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	files, err := HashFiles(ctx, e.Root, names, func(name string) (File, bool) {
+		f, ok := sourcesRead.Load(filepath.Join(e.Root, name))
+		if !ok {
+			return File{}, false
+		}
+		return f.(File), true
+	})
+	if err != nil {
+		return "", e.errorf("source: %w", err)
+	}
+	for _, f := range files.Files {
+		sourcesRead.Store(filepath.Join(e.Root, f.Name), f)
+	}
+	return files.Digest(), nil
 }
+
+// sourcesRead has the source files that this process has read, as [File], by path.
+var sourcesRead sync.Map
 
 // sources returns the engine's source files, relative to Root, sorted. A folder stands for
 // all files below it, without hidden ones and what Python caches.

@@ -307,6 +307,9 @@ func ReadCheckpoint(dir string) (*Checkpoint, error) {
 	if !nameable(c.Format) {
 		return nil, fmt.Errorf("%s: format is %q; must be a name, such as \"diffusers\"", at, c.Format)
 	}
+	if c.Root != "" && len(c.Files) == 0 {
+		return nil, fmt.Errorf("%s: root is %q, and files are missing: they list the files of the model, by which results are identified", at, c.Root)
+	}
 	if len(c.Files) > 0 && !filepath.IsAbs(c.Root) {
 		return nil, fmt.Errorf("%s: root is %q; must be the absolute path of the model's folder", at, c.Root)
 	}
@@ -333,6 +336,9 @@ func (t Task) checkTraining(out string) error {
 		c, err := ReadCheckpoint(filepath.Join(out, filepath.FromSlash(folder)))
 		if err != nil {
 			return err
+		}
+		if len(c.Files) > 0 {
+			return fmt.Errorf("out/%s/checkpoint.json: root and files belong to load: a training writes its checkpoint into the folder", folder)
 		}
 		if base, ok := t.Inputs[BaseRole]; ok && c.Base != nil && *c.Base != base.ID {
 			return fmt.Errorf("out/%s/checkpoint.json: base is %q, and the input base is %q", folder, *c.Base, base.ID)

@@ -195,6 +195,9 @@ func (g *Graph) engineDraw(t language.Trial, model, tuned, prompts *Action, p st
 	if err != nil {
 		return drawn{}, err
 	}
+	if p.Loaded, err = loaded(model); err != nil {
+		return drawn{}, err
+	}
 	p.Call, p.Models = sample.Call, 1
 	inputs := []Input{{stage.ModelInput, model}, {stage.PromptsInput, prompts}}
 	if tuned != nil {
@@ -210,6 +213,12 @@ func (g *Graph) engineDraw(t language.Trial, model, tuned, prompts *Action, p st
 	}
 	d.images = g.join(d.parts)
 	return d, nil
+}
+
+// loaded returns the parameters of a model's load, for stages that look for its files.
+func loaded(model *Action) (string, error) {
+	text, err := json.Marshal(model.Params)
+	return string(text), err
 }
 
 // parts returns the parts of a list of n rows that are one task each.
@@ -349,6 +358,9 @@ func (g *Graph) engineTraining(t language.Trial, c, _ Chain) (Chain, error) {
 	}
 	p, err := fill[stage.EngineTrainParams](t)
 	if err != nil {
+		return nil, err
+	}
+	if p.Loaded, err = loaded(c.Action(Model)); err != nil {
 		return nil, err
 	}
 	if p.Call = call.Call; p.Rows != finetune.Filtered {

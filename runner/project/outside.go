@@ -5,10 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,13 +27,22 @@ func (p Project) outside(ctx context.Context) layout.Outside {
 			return d, nil
 		},
 		Prompts: stage.DigestPrompts,
-		Folder:  func(dir string) (string, int, error) { return digestFolder(ctx, dir) },
-		Engine:  func(name, verb string) (layout.Called, error) { return p.called(ctx, name, verb) },
+		Folder: func(dir string) (string, int, error) {
+			f, err := engine.Folder(ctx, p.engines(), dir)
+			if err != nil {
+				return "", 0, err
+			}
+			return f.Digest(), len(f.Pictures()), nil
+		},
+		Engine: func(name, verb string) (layout.Called, error) { return p.called(ctx, name, verb) },
 		Stamp: func(record string) (string, error) {
-			return engine.Stamp(ctx, filepath.Join(p.Store.Dir(), "engines", record))
+			return engine.Stamp(ctx, filepath.Join(p.engines(), record))
 		},
 	}
 }
+
+// engines returns the folder of the store with engines and what this machine knows of their files.
+func (p Project) engines() string { return filepath.Join(p.Store.Dir(), "engines") }
 
 // called returns a verb of an engine. SaveEngines writes its description into the store.
 func (p Project) called(ctx context.Context, name, verb string) (c layout.Called, err error) {
@@ -61,14 +67,10 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 	c.Engine, c.Command, c.Revision = name, string(command), v.Revision
 	c.Shard, c.Together, c.Keeps, c.Columns = v.Shard, v.Rows == "together", v.Keeps, v.Columns
 	if declared.Identity.Source == "key" {
-		if c.Source = declared.Container; c.Source == "" {
-			narrowed := *e
-			if len(v.Source) > 0 {
-				narrowed.Source = v.Source
-			}
-			if c.Source, err = narrowed.SourceDigest(ctx); err != nil {
-				return c, err
-			}
+		if c.Source = declared.Container; c.Source != "" {
+			c.Container = true
+		} else if c.Source, err = e.For(v).SourceDigest(ctx); err != nil {
+			return c, err
 		}
 	}
 	if declared.Identity.Environment == "key" {
@@ -88,42 +90,9 @@ func (p Project) SaveEngines(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := (&engine.Spec{Engine: *e, Description: d}).Save(filepath.Join(p.Store.Dir(), "engines")); err != nil {
+		if err := (&engine.Spec{Engine: *e, Description: d}).Save(p.engines()); err != nil {
 			return p.Store.Diagnose(err)
 		}
 	}
 	return nil
-}
-
-// digestFolder returns the SHA-256 of the pictures of a folder and their captions, and the
-// number of pictures.
-func digestFolder(ctx context.Context, dir string) (digest string, n int, err error) {
-	list, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", 0, fmt.Errorf("%s: there is no such folder", dir)
-	} else if err != nil {
-		return "", 0, err
-	}
-	h := sha256.New()
-	for _, d := range list {
-		name := d.Name()
-		if ext := filepath.Ext(name); ext != ".png" && ext != ".txt" {
-			continue
-		}
-		if err := context.Cause(ctx); err != nil {
-			return "", 0, err
-		}
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			return "", 0, err
-		}
-		if filepath.Ext(name) == ".png" {
-			n++
-		}
-		fmt.Fprintf(h, "%x  %s\n", sha256.Sum256(data), name)
-	}
-	if n == 0 {
-		return "", 0, fmt.Errorf("%s has no PNG pictures", dir)
-	}
-	return hex.EncodeToString(h.Sum(nil)), n, nil
 }

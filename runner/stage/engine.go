@@ -67,6 +67,7 @@ type Call struct {
 	Environment string `json:"environment,omitempty" key:"engine.packages"` // digest of its packages, where they identify results
 	Params      string `json:"params,omitempty" lines:"json"`               // JSON object of parameters by dotted path
 	Recorded    string `json:"recorded,omitempty" key:"-"`                  // the same of parameters that change no result
+	Container   bool   `json:"container,omitempty" key:"-"`                 // Source is the digest of a container
 	Program     string `json:"program" key:"-"`                             // id of the engine's description in the store
 }
 
@@ -125,6 +126,8 @@ func (EngineLoadParams) cost() float64 { return 1 }
 type EngineSampleParams struct {
 	Call
 	Part
+	Loaded string `json:"loaded" key:"-"` // parameters of the model's load, as JSON
+
 	Candidate int  `json:"candidate,omitempty"` // number of the candidate for best of n; each has other noise for the same prompts
 	Steps     bool `json:"steps,omitempty"`     // draw with each checkpoint of the fine-tuning, from the same noise
 	Images    int  `json:"images" key:"-"`      // number of images of a set, for the estimate of the cost
@@ -145,7 +148,8 @@ func (p EngineScoreParams) cost() float64 { return 1 + float64(p.Images)/10 }
 // EngineTrainParams are the parameters of [EngineTrain].
 type EngineTrainParams struct {
 	Call
-	Seed int64 `json:"seed" key:"seed.feedback"`
+	Seed   int64  `json:"seed" key:"seed.feedback"`
+	Loaded string `json:"loaded" key:"-"` // parameters of the model's load, as JSON
 	// Keep are the steps whose checkpoints are kept, separated by spaces.
 	Keep string `json:"keep,omitempty"`
 	// Rows is finetune.Filtered where the best images alone are handed over, by Kept.

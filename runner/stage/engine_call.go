@@ -2,8 +2,10 @@ package stage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -95,12 +97,14 @@ type calling struct {
 	spec     *engine.Spec
 	verb     string
 	progress Progress
-	n        int // number of attempt folders
+	n        int                           // number of attempt folders
+	found    bool                          // the files of the model, which lie elsewhere
+	watched  []func(context.Context) error // return an error if what a task reads beside its inputs has changed
 }
 
 // calling reads the engine of a call.
 func (e *Env) calling(t Task, c Call, verb string, progress Progress) (*calling, error) {
-	spec, err := engine.ReadSpec(filepath.Join(t.Store, "engines"), c.Program)
+	spec, err := engine.ReadSpec(t.cache(), c.Program)
 	if err != nil {
 		return nil, launch.WithClass("setup", err)
 	}
@@ -188,8 +192,27 @@ func (c *calling) do(ctx context.Context, q engine.Task, done, total int) (strin
 	if _, err := c.spec.Engine.Run(ctx, q, dir, o); err != nil {
 		return "", classed(err)
 	}
+	for _, unchanged := range append(c.watched, c.sameSource) {
+		if err := unchanged(ctx); err != nil {
+			return "", launch.WithClass("setup", err)
+		}
+	}
 	good = true // after a failure, a worker may be broken
 	return filepath.Join(dir, "out"), nil
+}
+
+// sameSource returns an error if the program is not the one whose digest is in the key.
+func (c *calling) sameSource(ctx context.Context) error {
+	if c.call.Source == "" || c.call.Container {
+		return nil
+	}
+	e := c.spec.Engine.For(c.spec.Description.Verbs[c.verb])
+	if d, err := e.SourceDigest(ctx); err != nil {
+		return err
+	} else if d != c.call.Source {
+		return fmt.Errorf("the files of engine %s have changed since this command began: run again", c.call.Engine)
+	}
+	return nil
 }
 
 // stopGrace is how long a training has to save its state when it is asked to stop, and silence
@@ -237,44 +260,86 @@ func runEngineLoad(ctx context.Context, e *Env, t Task, p EngineLoadParams, prog
 	if err != nil {
 		return err
 	}
-	out, err := c.do(ctx, engine.Task{}, 0, 0)
-	if err != nil {
-		return err
-	}
-	// The files of a model stay where they are. Their digests are part of the artifact, so that
-	// everything that is computed from the model depends on them.
-	about, err := engine.ReadCheckpoint(filepath.Join(out, "checkpoint"))
-	if err != nil {
-		return err
-	}
-	progress(Report{Text: "reading the model's files"})
-	files, err := engine.HashModel(ctx, about)
+	files, err := c.load(ctx)
 	if err != nil {
 		return err
 	}
 	if files != nil {
-		if err := (&engine.LoadedModel{Stamp: p.Stamp, Root: about.Root, Files: files}).Save(filepath.Join(t.Store, "engines", p.Record)); err != nil {
+		if err := (&engine.LoadedModel{Stamp: p.Stamp, Files: *files}).Save(t.record(p)); err != nil {
 			return err
 		}
-		for i := range files {
-			files[i].Time = time.Time{}
+		// Their digests are part of the artifact, so that everything that is computed from the model
+		// depends on them. Where they lie is not.
+		for i := range files.Files {
+			files.Files[i].Time = time.Time{}
 		}
-		if err := checkpoint.WriteJSON(filepath.Join(t.Out, modelsFile), files); err != nil {
+		if err := checkpoint.WriteJSON(filepath.Join(t.Out, modelsFile), files.Files); err != nil {
+			return err
+		}
+		if err := setRoot(filepath.Join(c.folder(), "out", "checkpoint"), ""); err != nil {
 			return err
 		}
 	}
-	return c.take(out, "checkpoint")
+	return c.take(filepath.Join(c.folder(), "out"), "checkpoint")
+}
+
+// load lets the engine name a model, and returns the model's files, which stay where they are; nil
+// if the checkpoint has them.
+func (c *calling) load(ctx context.Context) (*engine.Files, error) {
+	out, err := c.do(ctx, engine.Task{}, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	about, err := engine.ReadCheckpoint(filepath.Join(out, "checkpoint"))
+	if err != nil || len(about.Files) == 0 {
+		return nil, err
+	}
+	c.progress(Report{Text: "reading the model's files"})
+	return engine.HashFiles(ctx, about.Root, about.Files, (*engine.Files)(nil).Known())
+}
+
+// record returns the path of the record of a load.
+func (t Task) record(p EngineLoadParams) string { return filepath.Join(t.cache(), p.Record) }
+
+// cache returns the folder of the store with engines and what this machine knows of their files.
+func (t Task) cache() string { return filepath.Join(t.Store, "engines") }
+
+// setRoot writes the root of a model into its checkpoint.json, or removes it.
+func setRoot(dir, root string) error {
+	var about map[string]json.RawMessage
+	path := filepath.Join(dir, "checkpoint.json")
+	if err := checkpoint.ReadJSON(path, &about, false); err != nil {
+		return err
+	}
+	delete(about, "root")
+	if root != "" {
+		text, err := json.Marshal(root)
+		if err != nil {
+			return err
+		}
+		about["root"] = text
+	}
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return checkpoint.WriteJSON(path, about)
 }
 
 // artifactID returns the id of an artifact by its folder, which the store names ID/files.
 func artifactID(dir string) string { return filepath.Base(filepath.Dir(dir)) }
 
-// checkpoints adds a model and what it is based on as inputs of a role.
-func (t Task) checkpoints(q *engine.Task, role, tuned string) {
-	base := engine.TaskInput{ID: artifactID(t.in(ModelInput)), Files: filepath.Join(t.in(ModelInput), "checkpoint")}
+// checkpoints adds a model and what it is based on as inputs of a role. loaded are the parameters
+// of the model's load.
+func (c *calling) checkpoints(ctx context.Context, q *engine.Task, role, tuned, loaded string) error {
+	t := c.t
+	folder, err := c.model(ctx, loaded)
+	if err != nil {
+		return err
+	}
+	base := engine.TaskInput{ID: artifactID(t.in(ModelInput)), Files: folder}
 	if tuned == "" {
 		q.Inputs[role] = base
-		return
+		return nil
 	}
 	q.Inputs[role+".base"] = base
 	id := artifactID(t.in(TunedInput))
@@ -282,4 +347,99 @@ func (t Task) checkpoints(q *engine.Task, role, tuned string) {
 		id += "-" + step // a worker that keeps a model by its id must not take another checkpoint for it
 	}
 	q.Inputs[role] = engine.TaskInput{ID: id, Files: filepath.Join(t.in(TunedInput), filepath.FromSlash(tuned)), Base: role + ".base"}
+	return nil
+}
+
+// model returns the folder of the model's checkpoint. If its files lie elsewhere, that is a copy of
+// checkpoint.json that says where, beside the artifact; they must have the digests of the load.
+func (c *calling) model(ctx context.Context, loaded string) (string, error) {
+	t := c.t
+	artifact := filepath.Join(t.in(ModelInput), "checkpoint")
+	var want []engine.File
+	if err := checkpoint.ReadJSON(filepath.Join(t.in(ModelInput), modelsFile), &want, true); errors.Is(err, fs.ErrNotExist) {
+		return artifact, nil
+	} else if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(filepath.Dir(t.Out), "model")
+	if c.found { // by an earlier task of this action
+		return dir, nil
+	}
+	files, err := c.locate(ctx, want, loaded)
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(artifact))); err != nil {
+		return "", err
+	}
+	c.found, c.watched = true, append(c.watched, func(context.Context) error { return files.Unchanged() })
+	return dir, setRoot(dir, files.Root)
+}
+
+// locate finds the files of a model with some digests on this machine: where the record says, or
+// else by loading it again, because the files or the store have been moved.
+func (c *calling) locate(ctx context.Context, want []engine.File, loaded string) (*engine.Files, error) {
+	var p EngineLoadParams
+	if err := unmarshalStrict([]byte(loaded), &p); err != nil {
+		return nil, fmt.Errorf("the load of the model: %w", err)
+	}
+	record, err := engine.ReadLoaded(c.t.record(p))
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(want))
+	for i, f := range want {
+		names[i] = f.Name
+	}
+	if record != nil {
+		files, err := engine.HashFiles(ctx, record.Root, names, record.Known())
+		if err == nil && differs(want, files.Files) == "" {
+			return files, nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	load, err := c.env.calling(c.t, p.Call, engine.Load, c.progress)
+	if err != nil {
+		return nil, err
+	}
+	files, err := load.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if files == nil {
+		return nil, fmt.Errorf("engine %s lists no files of the model that it has loaded before", p.Engine)
+	}
+	if name := differs(want, files.Files); name != "" {
+		return nil, fmt.Errorf("%s is not the file with which the model was loaded: run again, so that the model is loaded as it is now", filepath.Join(files.Root, name))
+	}
+	if err := load.drop(); err != nil {
+		return nil, err
+	}
+	return files, (&engine.LoadedModel{Stamp: p.Stamp, Files: *files}).Save(c.t.record(p))
+}
+
+// differs returns the name of the first file that is not what it must be; empty if all are.
+func differs(want, have []engine.File) string {
+	for i, w := range want {
+		if i >= len(have) || have[i].Name != w.Name || have[i].SHA256 != w.SHA256 {
+			return w.Name
+		}
+	}
+	return ""
+}
+
+// folderOf returns the pictures of a user's folder, whose digest must be what it was when the command
+// began, and be so after each task.
+func (c *calling) folderOf(ctx context.Context, dir, digest string) (*engine.Files, error) {
+	check := func(ctx context.Context) (*engine.Files, error) {
+		files, err := engine.Folder(ctx, c.t.cache(), dir)
+		if err == nil && files.Digest() != digest {
+			err = fmt.Errorf("the pictures in %s have changed since this command began: run again", dir)
+		}
+		return files, err
+	}
+	c.watched = append(c.watched, func(ctx context.Context) error { _, err := check(ctx); return err })
+	return check(ctx)
 }

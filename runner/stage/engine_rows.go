@@ -110,7 +110,9 @@ func runEngineSample(ctx context.Context, e *Env, t Task, p EngineSampleParams, 
 		s := PictureSet{Step: steps[k], From: p.From}
 		for from, part := range shards(rows, c.spec.Description.Verbs[engine.Sample]) {
 			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.PromptsRole: {ID: artifactID(t.in(PromptsInput)), Rows: part}}}
-			t.checkpoints(&q, engine.CheckpointRole, model)
+			if err := c.checkpoints(ctx, &q, engine.CheckpointRole, model, p.Loaded); err != nil {
+				return err
+			}
 			out, err := c.do(ctx, q, k*len(rows)+from, len(models)*len(rows))
 			if err != nil {
 				return err
@@ -276,7 +278,7 @@ func runEngineEmbed(ctx context.Context, e *Env, t Task, p EngineEmbedParams, pr
 	if err != nil {
 		return err
 	}
-	sets, err := t.embedded(p)
+	sets, err := c.embedded(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -327,13 +329,19 @@ type rowSet struct {
 }
 
 // embedded returns what a task computes features of: a folder of pictures, prompts or images.
-func (t Task) embedded(p EngineEmbedParams) ([]rowSet, error) {
+func (c *calling) embedded(ctx context.Context, p EngineEmbedParams) ([]rowSet, error) {
+	t := c.t
 	if p.Folder != "" {
-		rows, err := folderRows(p.Folder, false)
-		if err == nil {
-			rows, err = of(p.Part, rows)
+		files, err := c.folderOf(ctx, p.Folder, p.Digest)
+		if err != nil {
+			return nil, err
 		}
-		return []rowSet{{0, engine.ImagesRole, p.Digest, p.Folder, len(rows), numbered(rows)}}, err
+		pictures, err := of(p.Part, files.Pictures())
+		rows := make([]engine.Row, len(pictures))
+		for i, name := range pictures {
+			rows[i] = engine.Row{Index: i, File: "files/" + name}
+		}
+		return []rowSet{{0, engine.ImagesRole, p.Digest, p.Folder, len(rows), rows}}, err
 	}
 	prompts, err := ReadPrompts(t.in(PromptsInput))
 	if err != nil {
@@ -362,14 +370,6 @@ func (t Task) embedded(p EngineEmbedParams) ([]rowSet, error) {
 		sets = append(sets, rowSet{s.Step, engine.ImagesRole, artifactID(t.in(ImagesInput)), t.in(ImagesInput), len(s.Pictures), rows})
 	}
 	return sets, err
-}
-
-// numbered gives rows their positions as indices.
-func numbered(rows []engine.Row) []engine.Row {
-	for i := range rows {
-		rows[i].Index = i
-	}
-	return rows
 }
 
 const featuresName = "features"

@@ -47,7 +47,9 @@ func runEngineTrain(ctx context.Context, e *Env, t Task, p EngineTrainParams, pr
 	for _, role := range v.Needs(params) {
 		switch role {
 		case engine.BaseRole:
-			t.checkpoints(&q, engine.BaseRole, "")
+			if err := c.checkpoints(ctx, &q, engine.BaseRole, "", p.Loaded); err != nil {
+				return err
+			}
 		case engine.ImagesRole:
 			q.Inputs[role] = images
 		case engine.PairsRole:
@@ -63,7 +65,11 @@ func runEngineTrain(ctx context.Context, e *Env, t Task, p EngineTrainParams, pr
 			if p.Folder == "" {
 				return fmt.Errorf("engine %s trains on pretraining images, and finetune.pretraining names no folder", p.Engine)
 			}
-			rows, err := folderRows(p.Folder, true)
+			files, err := c.folderOf(ctx, p.Folder, p.Digest)
+			if err != nil {
+				return err
+			}
+			rows, err := captioned(files)
 			if err != nil {
 				return err
 			}
@@ -215,28 +221,17 @@ func seenPrompts(rows []engine.Row) []engine.Row {
 	return out
 }
 
-// folderRows returns the PNG pictures of a folder as rows, sorted by name. captions says that
-// each must have its caption in a file of the same name that ends in .txt.
-func folderRows(dir string, captions bool) ([]engine.Row, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.png"))
-	if err != nil {
-		return nil, err
-	}
+// captioned returns the pictures of a folder as rows. Each must have its caption in a file of the
+// same name that ends in .txt.
+func captioned(f *engine.Files) ([]engine.Row, error) {
 	var rows []engine.Row
-	for i, name := range names {
-		r := engine.Row{Index: i, File: "files/" + filepath.Base(name)}
-		if captions {
-			text := strings.TrimSuffix(name, ".png") + ".txt"
-			b, err := os.ReadFile(text)
-			if err != nil {
-				return nil, fmt.Errorf("%s has no caption: write it into %s", name, text)
-			}
-			r.Prompt = strings.TrimSpace(string(b))
+	for i, name := range f.Pictures() {
+		caption := filepath.Join(f.Root, strings.TrimSuffix(name, ".png")+".txt")
+		text, err := os.ReadFile(caption)
+		if err != nil {
+			return nil, fmt.Errorf("%s has no caption: write it into %s", filepath.Join(f.Root, name), caption)
 		}
-		rows = append(rows, r)
-	}
-	if len(rows) == 0 {
-		return nil, fmt.Errorf("%s has no PNG pictures", dir)
+		rows = append(rows, engine.Row{Index: i, File: "files/" + name, Prompt: strings.TrimSpace(string(text))})
 	}
 	return rows, nil
 }
