@@ -33,6 +33,7 @@ type Options struct {
 	Detect    map[string]float64 // by metric, the smallest difference that matters, in the metric's units
 	Show      []string           // metrics that the short tables show in addition to their own
 	Also      []string           // further metrics of the table, beyond those of Primary, Show and Detect
+	Marks     map[string][]Note  // notes on all values of views, by name
 	Damaged   map[string]bool    // names of views (a row's trial with one seed) whose results are damaged in the store
 	Looks     []int              // numbers of seeds of the interim analyses (looks) of a sequential study; nil where the number of seeds is fixed
 	Picks     []Pick             // arms of which one sweep point is selected by a metric

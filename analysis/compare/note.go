@@ -15,6 +15,7 @@ const (
 	SelectedOn   Kind = "selected on"  // the images were selected by this score, which is biased upwards
 	Pending      Kind = "pending"      // some seeds have no result yet
 	NoValue      Kind = "no value"     // N of Of images have no value, because an engine failed for them
+	Overlapping  Kind = "overlap"      // N of Of prompts of the evaluation are also prompts or captions of a training
 	Undefined    Kind = "undefined"    // N of Of seeds have a value, and the metric is not defined for the others
 	Diverged     Kind = "diverged"     // N of Of seeds have a value, and the trainings of the others diverged
 	Damaged      Kind = "damaged"      // the result of the seed Names[0] is damaged in the store
@@ -53,7 +54,7 @@ type Note struct {
 // or about every value of a kind, as FewPairs is.
 func (n Note) Single() bool {
 	switch n.Kind {
-	case Control, Declared, SelectedOn, Pending, NoValue, Undefined, Diverged, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
+	case Control, Declared, SelectedOn, Pending, NoValue, Overlapping, Undefined, Diverged, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
 		return true
 	}
 	return false
@@ -83,6 +84,13 @@ func (b *builder) caveats(m Metric, r *grouped) []int {
 		out = append(out, b.note(Note{Kind: Control}))
 	case r.control:
 		out = append(out, b.note(Note{Kind: Declared}))
+	}
+	for _, v := range r.views {
+		for _, n := range b.o.Marks[b.columns["view"].Strings[v]] {
+			if i := b.note(n); !slices.Contains(out, i) {
+				out = append(out, i)
+			}
+		}
 	}
 	if b.samples == nil {
 		return out

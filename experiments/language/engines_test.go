@@ -59,7 +59,7 @@ var programs = map[string]*language.Program{
 	"peftonly": {Verbs: map[string]*language.Verb{"train": {Format: "peft"}}},
 	"clip": {Verbs: map[string]*language.Verb{
 		"score": {Columns: []language.Column{{Name: "pickscore", Kind: "real", Better: "higher"}, {Name: "similarity", Kind: "real", Better: "higher"}},
-			Params: []language.Param{{Path: "size", Kind: language.Whole, Default: int64(224)}}},
+			Params: []language.Param{{Path: "model", Kind: language.Name, Default: "vit"}, {Path: "size", Kind: language.Whole, Default: int64(224)}}},
 		"embed": {Params: []language.Param{{Path: "network", Kind: language.Name, Default: "vit"}}},
 	}},
 	"geneval": {Verbs: map[string]*language.Verb{"score": {Columns: []language.Column{{Name: "correct", Kind: "verdict", Better: "higher"}}}}},
@@ -137,6 +137,7 @@ prompts.evaluate "evaluate.jsonl"
 prompts.train "train.txt"
 reward.program.column "pickscore"
 reward.program.engine "clip"
+reward.program.params.model "vit"
 reward.program.params.size 224
 sampler.params.guidance 5
 sampler.params.steps 20`
@@ -477,7 +478,7 @@ func TestWalls(t *testing.T) {
 	loadEngines(t, `arms: {
 	a: {set: reward: program: {engine: "geneval", column: "correct"}, control: true}
 	b: set: evaluate: gold: {engine: "clip", column: "similarity"}
-	c: set: evaluate: gold: {engine: "clip", column: "pickscore", params: size: 336}
+	c: set: evaluate: gold: {engine: "clip", column: "pickscore", params: model: "large"}
 }`)
 	got := mistakes(t, "seeds: [1]\n"+declared+paper+`arms: {
 	a: {set: reward: program: {engine: "geneval", column: "correct"}}
@@ -486,6 +487,17 @@ func TestWalls(t *testing.T) {
 	want := []string{"study.cue:15:13: base.evaluate.gold: geneval's correct is the reward too, and a scorer that trains is no gold (mark the arm control: true)"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("mismatch (-want +got):\n%s", d)
+	}
+	// Another size, or another name of the engine, makes no other scorer.
+	for name, arm := range map[string]string{"clip": `{engine: "clip", column: "pickscore", params: size: 336}`, "again": `{engine: "again", column: "pickscore"}`} {
+		o := describing()
+		o.Describe = func(_ *language.Study, e language.Engine) (*language.Program, error) {
+			return programs[map[bool]string{true: "clip", false: e.Name}[e.Name == "again"]], nil
+		}
+		got := mistakes(t, "seeds: [1]\n"+strings.TrimSuffix(declared, "}\n")+`again: {command: ["x"], source: ["x"]}}`+"\n"+paper+"arms: c: set: evaluate: gold: "+arm, o)
+		if len(got) != 1 || !strings.Contains(got[0], "arms.c.set.evaluate.gold: "+name+"'s pickscore is the reward too") {
+			t.Errorf("%s: %q", arm, got)
+		}
 	}
 }
 
@@ -521,7 +533,7 @@ compare: reference: "all"`)
 		{"pretrained", "prompts", `prompts.evaluate "evaluate.jsonl"`},
 		{"best", "feedback", ``},
 		{"best", "prompts", `prompts.evaluate "evaluate.jsonl"`},
-		{"best", "reward", `reward.program.column "pickscore"; reward.program.engine "clip"; reward.program.params.size 224`},
+		{"best", "reward", `reward.program.column "pickscore"; reward.program.engine "clip"; reward.program.params.model "vit"; reward.program.params.size 224`},
 		{"ones", "reward", `reward.loss "none"`},
 		{"oracle", "reward", `reward.loss "oracle"`},
 		{"filtered", "finetune.filtered", `finetune.filtered.by "fraction"; finetune.filtered.fraction 0.2`},

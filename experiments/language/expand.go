@@ -15,7 +15,7 @@ import (
 // before rules.
 func (r *reader) expand(s *Study, base partial, arms []*arm) (stated [][][]uint32) {
 	x := &expansion{reader: r, s: s, pool: newPool(r.layout), why: make([]string, len(r.layout.paths)), said: map[string]bool{}, owned: map[string]*owned{},
-		wall: wall{map[string]entry{}, map[string]bool{}}}
+		wall: wall{map[scorer]gold{}, map[scorer]bool{}}}
 	t := x.template(base, nil)
 	x.homeless(base)
 	refs := t.raw

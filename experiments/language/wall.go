@@ -1,6 +1,7 @@
 package language
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,55 +10,66 @@ import (
 
 // A wall is kept between the gold and what trains: it has the golds and the rewards of a study.
 type wall struct {
-	golds   map[string]entry // by engine, column and parameters, the place at which the gold is named
-	rewards map[string]bool  // the same of the rewards of arms that are no controls
+	golds   map[scorer]gold
+	rewards map[scorer]bool  // those of arms that are no controls
+}
+
+// A scorer is a column of a program with the parameters that are names, such as that of a network. Numbers
+// do not tell scorers apart: one that is scaled or works in other batches is the same judge.
+type scorer struct{ program, column, names string }
+
+// A gold is where the study names a gold, and the name of its engine.
+type gold struct {
+	entry
+	engine string
 }
 
 // note adds the gold and the reward of a point.
 func (x *expansion) note(c Content, p partial, control bool) {
 	w := &x.wall
-	gold := scorer(c, "evaluate.gold")
-	if gold != "" {
-		if _, ok := w.golds[gold]; !ok {
+	if g, ok := x.scorer(c, "evaluate.gold"); ok {
+		if _, ok := w.golds[g]; !ok {
 			e := p.values["evaluate.gold.engine"]
 			e.path = strings.TrimSuffix(e.path, ".engine")
 			if at, ok := p.places["evaluate.gold"]; ok {
 				e.at = at
 			}
-			w.golds[gold] = e
+			w.golds[g] = gold{e, c.Name("evaluate.gold.engine")}
 		}
 	}
-	if reward := scorer(c, "reward.program"); reward != "" && !control {
+	if reward, ok := x.scorer(c, "reward.program"); ok && !control {
 		w.rewards[reward] = true
 	}
 }
 
-// scorer returns a text that is equal for equal scorers, "" where there is none.
-func scorer(c Content, group string) string {
-	var b strings.Builder
-	for _, line := range c.Lines(group) {
-		b.WriteString(strings.TrimPrefix(line, group) + "\n")
+// scorer returns the scorer that a group of a trial names. Two engines of one program are one scorer.
+func (x *expansion) scorer(c Content, group string) (s scorer, ok bool) {
+	name := c.Name(group + ".engine")
+	if name == "" {
+		return s, false
 	}
-	return b.String()
+	s = scorer{program: name, column: c.Name(group + ".column")}
+	for _, e := range x.s.Engines {
+		if e.Name == name {
+			s.program = fmt.Sprintf("%q %q", e.Command, e.Container)
+		}
+	}
+	for _, p := range c.Params(group + ".params") {
+		if text, ok := p.Value.(string); ok {
+			s.names += fmt.Sprintf("%s %q\n", p.Path, text)
+		}
+	}
+	return s, true
 }
 
 // walls adds a mistake for each gold that is a reward of an arm, too.
 func (x *expansion) walls() {
-	for _, scorer := range slices.Sorted(maps.Keys(x.wall.golds)) {
-		e := x.wall.golds[scorer]
-		if x.wall.rewards[scorer] {
-			engine, column := part(scorer, ".engine"), part(scorer, ".column")
-			x.m.add(e.at, e.path, fmt.Sprintf("%s's %s is the reward too, and a scorer that trains is no gold", engine, column), "mark the arm control: true")
+	for _, s := range slices.SortedFunc(maps.Keys(x.wall.golds), func(a, b scorer) int {
+		return cmp.Or(strings.Compare(a.program, b.program), strings.Compare(a.column, b.column), strings.Compare(a.names, b.names))
+	}) {
+		if x.wall.rewards[s] {
+			g := x.wall.golds[s]
+			x.m.add(g.at, g.path, fmt.Sprintf("%s's %s is the reward too, and a scorer that trains is no gold", g.engine, s.column), "mark the arm control: true")
 		}
 	}
-}
-
-// part returns the value of a line of a scorer.
-func part(scorer, name string) string {
-	for l := range strings.Lines(scorer) {
-		if v, ok := strings.CutPrefix(l, name+" "); ok {
-			return strings.Trim(strings.TrimSpace(v), `"`)
-		}
-	}
-	return ""
 }

@@ -23,6 +23,8 @@ func Note(n compare.Note) string {
 		return "Some seeds have no result yet; the value is over those that have one."
 	case compare.NoValue:
 		return fmt.Sprintf("%d of %s have no value, because an engine failed for them; the others count.", n.N, Count(n.Of, "image"))
+	case compare.Overlapping:
+		return fmt.Sprintf("The model was also trained on %d of the %s of its evaluation, which the study allows.", n.N, Count(n.Of, "prompt"))
 	case compare.Undefined:
 		return fmt.Sprintf("Survivors only: %d of %s have a value, and the metric is not defined for the others.", n.N, Count(n.Of, "seed"))
 	case compare.Diverged:

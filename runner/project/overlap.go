@@ -1,51 +1,112 @@
 package project
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"ablate/experiments/language"
+	"ablate/runner/engine"
 	"ablate/runner/stage"
 )
 
-// checkOverlap returns an error if a trial is trained on prompts on which models are evaluated,
-// more of them than the study allows.
-func (p Project) checkOverlap() error {
-	seen := map[[2]string]bool{}
+// An Overlap is the number of prompts on which a trial's model is evaluated that it is also trained
+// on, of all of them: prompts of its training images and captions of its pretraining images.
+type Overlap struct{ N, Of int }
+
+// overlaps returns the overlaps of trials that have one. It returns an error if there is more than the
+// study allows.
+func (p Project) overlaps(ctx context.Context) (map[language.ID]Overlap, error) {
+	type names struct{ train, pretraining, evaluate string }
+	seen, lists := map[names]Overlap{}, map[string][]string{}
+	read := func(axis, name string, read func() ([]string, error)) ([]string, error) {
+		if list, ok := lists[axis+name]; ok || name == "" {
+			return list, nil
+		}
+		list, err := read()
+		if err != nil {
+			return nil, p.mistake(axis, name, err.Error(), "")
+		}
+		lists[axis+name] = list
+		return list, nil
+	}
+	file := func(axis, name string) ([]string, error) {
+		return read(axis, name, func() (texts []string, err error) {
+			list, err := stage.ReadPromptFile(p.path(name))
+			for _, q := range list {
+				texts = append(texts, q.Text)
+			}
+			return texts, err
+		})
+	}
+	out := map[language.ID]Overlap{}
 	for _, v := range p.Study.Views {
 		c := v.Trial.Content
-		train, evaluate := c.Name("prompts.train"), c.Name("prompts.evaluate")
-		if train == "" || evaluate == "" || seen[[2]string{train, evaluate}] {
+		of := names{c.Name("prompts.train"), c.Name("finetune.pretraining"), c.Name("prompts.evaluate")}
+		if of.evaluate == "" || of.train == "" && of.pretraining == "" {
 			continue
 		}
-		seen[[2]string{train, evaluate}] = true
-		in := map[string]bool{}
-		trained, err := stage.ReadPromptFile(p.path(train))
-		if err != nil {
-			return p.mistake("prompts.train", train, err.Error(), "")
-		}
-		for _, q := range trained {
-			in[stage.Normal(q.Text)] = true
-		}
-		evaluated, err := stage.ReadPromptFile(p.path(evaluate))
-		if err != nil {
-			return p.mistake("prompts.evaluate", evaluate, err.Error(), "")
-		}
-		n, example := 0, ""
-		for _, q := range evaluated {
-			if in[stage.Normal(q.Text)] {
-				if n++; n == 1 {
-					example = q.Text
+		o, ok := seen[of]
+		if !ok {
+			evaluated, err := file("prompts.evaluate", of.evaluate)
+			if err != nil {
+				return nil, err
+			}
+			trained, err := file("prompts.train", of.train)
+			if err != nil {
+				return nil, err
+			}
+			captions, err := read("finetune.pretraining", of.pretraining, func() ([]string, error) { return p.captions(ctx, of.pretraining) })
+			if err != nil {
+				return nil, err
+			}
+			o.Of = len(evaluated)
+			in, example, where := map[string]string{}, "", ""
+			for axis, list := range map[string][]string{"prompts.train": trained, "finetune.pretraining": captions} {
+				for _, text := range list {
+					in[stage.Normal(text)] = max(axis, in[stage.Normal(text)])
 				}
 			}
+			for _, text := range evaluated {
+				if axis, ok := in[stage.Normal(text)]; ok {
+					if o.N++; o.N == 1 {
+						example, where = text, axis
+					}
+				}
+			}
+			if o.N > p.Study.Overlap {
+				return nil, p.mistake("prompts.evaluate", of.evaluate, fmt.Sprintf("%d of %d prompts are in %s (as %q)", o.N, o.Of, where, example),
+					fmt.Sprintf("leave them out of one of the two, or write overlap: %d in the study if that is meant", o.N))
+			}
+			seen[of] = o
 		}
-		if n > p.Study.Overlap {
-			return p.mistake("prompts.evaluate", evaluate, fmt.Sprintf("%d of %d prompts are in prompts.train (as %q)", n, len(evaluated), example),
-				fmt.Sprintf("leave them out of one of the files, or write overlap: %d in the study if that is meant", n))
+		if o.N > 0 {
+			out[v.Trial.ID()] = o
 		}
 	}
-	return nil
+	return out, nil
+}
+
+// captions returns the captions of a folder of pictures. Those that are missing are an error of the
+// training that needs them.
+func (p Project) captions(ctx context.Context, name string) (texts []string, err error) {
+	files, err := engine.Folder(ctx, p.engines(), p.path(name))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files.Files {
+		if filepath.Ext(f.Name) == ".txt" {
+			text, err := os.ReadFile(filepath.Join(files.Root, f.Name))
+			if err != nil {
+				return nil, err
+			}
+			texts = append(texts, strings.TrimSpace(string(text)))
+		}
+	}
+	return texts, nil
 }
 
 // path returns the absolute path of a file that the study names.

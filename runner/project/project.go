@@ -26,6 +26,8 @@ type Project struct {
 	Record store.Study // record of the last run; zero if the study never ran
 	Rounds Rounds      // state of a study that runs in rounds
 
+	Overlaps map[language.ID]Overlap // trials that are evaluated on prompts of their training; nil before LayOut
+
 	all *language.Study // the study with the views of all rounds
 }
 
@@ -73,10 +75,10 @@ func (p Project) LayOut(ctx context.Context, views []language.View) (Project, er
 	} else {
 		defer debug.SetGCPercent(debug.SetGCPercent(rarePercent))
 	}
-	if err := p.checkOverlap(); err != nil {
+	var err error
+	if p.Overlaps, err = p.overlaps(ctx); err != nil {
 		return p, err
 	}
-	var err error
 	p.Graph, err = layout.NewGraph(p.Study, views, p.outside(ctx))
 	return p, err
 }

@@ -63,7 +63,7 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 // Compare makes the ablation table of a study that is not imported.
 func (r *Result) Compare() error {
 	s := r.Project.Study
-	o := compare.Options{Reference: s.Reference, Primary: s.Primary, Contrasts: s.Contrasts, Detect: s.Detect, Show: s.Show, Damaged: r.damagedViews(), Looks: s.Looks}
+	o := compare.Options{Reference: s.Reference, Primary: s.Primary, Contrasts: s.Contrasts, Detect: s.Detect, Show: s.Show, Marks: r.marks(), Damaged: r.damagedViews(), Looks: s.Looks}
 	// By default intervals are not over prompts, because the shapes world's prompts are
 	// all that exist.
 	o.Sampled = s.Prompts == compare.Sampled
@@ -119,6 +119,17 @@ func (r *Result) damagedViews() map[string]bool {
 			if a := c.Action(role); a != nil && r.Found.Unreadable(a) {
 				out[v.String()] = true
 			}
+		}
+	}
+	return out
+}
+
+// marks returns notes on the values of views, by name.
+func (r *Result) marks() map[string][]compare.Note {
+	out := map[string][]compare.Note{}
+	for _, v := range r.Project.Study.Views {
+		if o, ok := r.Project.Overlaps[v.Trial.ID()]; ok {
+			out[v.String()] = append(out[v.String()], compare.Note{Kind: compare.Overlapping, N: o.N, Of: o.Of})
 		}
 	}
 	return out
