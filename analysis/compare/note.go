@@ -16,6 +16,9 @@ const (
 	Pending      Kind = "pending"      // some seeds have no result yet
 	NoValue      Kind = "no value"     // N of Of images have no value, because an engine failed for them
 	Overlapping  Kind = "overlap"      // N of Of prompts of the evaluation are also prompts or captions of a training
+	Unseeded     Kind = "unseeded"     // the verb Names[1] of the engine Names[0] has no seed
+	Resumed      Kind = "resumed"      // a training by the engine Names[0] went on from a saved state, which the engine does only approximately
+	Moved        Kind = "moved"        // a training by the engine Names[0] went on with other packages or hardware, as Names[1] says
 	Undefined    Kind = "undefined"    // N of Of seeds have a value, and the metric is not defined for the others
 	Diverged     Kind = "diverged"     // N of Of seeds have a value, and the trainings of the others diverged
 	Damaged      Kind = "damaged"      // the result of the seed Names[0] is damaged in the store
@@ -29,6 +32,7 @@ const (
 	NoSpread     Kind = "no spread"    // with fewer than three seeds, metrics of whole sets of images have no interval
 	Absent       Kind = "absent"       // a cell has no result
 	Environments Kind = "environments" // the rows were computed in N environments
+	Mixed        Kind = "mixed"        // results of the engine Names[0] were made with N sources, sets of packages or kinds of hardware, as Names[1] says
 	SameParser   Kind = "same parser"  // the annotator and the gold judge use the same parser
 	ImportedFrom Kind = "imported"     // the runs were computed by other tools; Names are their files
 	Guessed      Kind = "guessed"      // ranges or directions of the metrics Names were guessed, because they are not declared
@@ -54,7 +58,7 @@ type Note struct {
 // or about every value of a kind, as FewPairs is.
 func (n Note) Single() bool {
 	switch n.Kind {
-	case Control, Declared, SelectedOn, Pending, NoValue, Overlapping, Undefined, Diverged, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
+	case Control, Declared, SelectedOn, Pending, NoValue, Overlapping, Unseeded, Resumed, Moved, Undefined, Diverged, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
 		return true
 	}
 	return false

@@ -85,7 +85,11 @@ func (r *reader) engine(f field) Engine {
 			names := []string{"source", "environment", "hardware"}
 			for _, h := range r.fields(g.value, at, "a struct with source, environment and hardware", names...) {
 				if to, ok := parts[h.name]; ok {
-					*to = r.oneOf(h.value, at+"."+h.name, "key", "warn", "record")
+					allowed := []string{"key", "warn", "record"}
+					if h.name == "hardware" { // it is not known before a task has run
+						allowed = allowed[1:]
+					}
+					*to = r.oneOf(h.value, at+"."+h.name, allowed...)
 				} else {
 					r.m.add(r.named(h.value), at+"."+h.name, "identity has no such field", didYouMean(h.name, names))
 				}

@@ -32,6 +32,23 @@ type EngineResources struct {
 	Grace        string // time to save the state when the program is asked to stop, such as 3m; empty where it is left out
 }
 
+// EngineGPUs returns the number of GPUs that a verb of an engine needs, by the study or the file of the site;
+// 0 if neither says.
+func (s *Study) EngineGPUs(engine, verb string) (n int) {
+	lists := [][]EngineResources{s.EngineResources}
+	for _, m := range s.MachineEngines {
+		lists = append(lists, m.Resources)
+	}
+	for _, list := range lists {
+		for _, r := range list {
+			if r.Engine == engine && r.Verb == verb && r.GPUs != nil {
+				n = *r.GPUs
+			}
+		}
+	}
+	return n
+}
+
 // MachineEngine is what the file of the site changes of an engine. It is part of no trial.
 type MachineEngine struct {
 	Name      string

@@ -11,7 +11,7 @@ import (
 // A wall is kept between the gold and what trains: it has the golds and the rewards of a study.
 type wall struct {
 	golds   map[scorer]gold
-	rewards map[scorer]bool  // those of arms that are no controls
+	rewards map[scorer]bool // those of arms that are no controls
 }
 
 // A scorer is a column of a program with the parameters that are names, such as that of a network. Numbers

@@ -25,6 +25,12 @@ func Note(n compare.Note) string {
 		return fmt.Sprintf("%d of %s have no value, because an engine failed for them; the others count.", n.N, Count(n.Of, "image"))
 	case compare.Overlapping:
 		return fmt.Sprintf("The model was also trained on %d of the %s of its evaluation, which the study allows.", n.N, Count(n.Of, "prompt"))
+	case compare.Unseeded:
+		return fmt.Sprintf("'%s' of engine %s has no seed: the value is not paired by noise, and would be another one if it were computed again.", n.Names[1], n.Names[0])
+	case compare.Resumed:
+		return fmt.Sprintf("A training by engine %s was stopped and went on, which this engine does only approximately.", n.Names[0])
+	case compare.Moved:
+		return fmt.Sprintf("A training by engine %s was stopped and went on with other %s.", n.Names[0], n.Names[1])
 	case compare.Undefined:
 		return fmt.Sprintf("Survivors only: %d of %s have a value, and the metric is not defined for the others.", n.N, Count(n.Of, "seed"))
 	case compare.Diverged:
@@ -55,6 +61,9 @@ func Note(n compare.Note) string {
 		return "– : no result: the run is missing or failed, its training diverged, or the metric is not defined for it."
 	case compare.Environments:
 		return fmt.Sprintf("The rows were computed in %d different environments (processor, driver, plugin, threads or flags), so that their last digits may differ for that alone. Column environment of trials.arrow has which.", n.N)
+	case compare.Mixed:
+		what := map[string]string{"source": "versions of the program", "packages": "sets of packages", "hardware": "kinds of hardware"}[n.Names[1]]
+		return fmt.Sprintf("Results of engine %s were made with %d %s, so that rows may differ for that alone ('ablate explain' has which).", n.Names[0], n.N, what)
 	case compare.SameParser:
 		return "One program (the parser) labels training images and judges evaluation images: the labels have the declared errors, the verdicts have none. Images that it cannot read count as not aligned."
 	case compare.ImportedFrom:

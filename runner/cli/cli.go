@@ -25,6 +25,7 @@ import (
 	"ablate/experiments/language"
 	"ablate/reports/text"
 	"ablate/runner/program"
+	"ablate/runner/run"
 )
 
 // Exit codes of every command.
@@ -117,8 +118,11 @@ func Main() int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR2)
 	go func() {
-		<-signals
-		cancel(errInterrupted)
+		cause := errInterrupted
+		if s := <-signals; s == syscall.SIGUSR2 || s == syscall.SIGTERM && os.Getenv("SLURM_JOB_ID") != "" {
+			cause = fmt.Errorf("%w: %w", errInterrupted, run.ErrPreempted)
+		}
+		cancel(cause)
 		for s := range signals {
 			// A second Ctrl-C ends the program at once. Schedulers of clusters repeat the other
 			// signals, to every process of a job, while trainings save their states.

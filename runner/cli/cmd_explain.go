@@ -100,6 +100,9 @@ func printExplanation(w io.Writer, e plan.Explanation, all bool) {
 	if e.Output != "" {
 		fmt.Fprintf(w, "  → artifact %s\n", e.Output)
 	}
+	for _, l := range e.Made {
+		fmt.Fprintf(w, "    %s\n", l)
+	}
 	if e.Nearest == "" || e.Reason == plan.Follows && !all {
 		return
 	}

@@ -62,7 +62,11 @@ type TaskError struct {
 	Class   string // of Failed
 	Message string
 	Tail    string // last lines of the log
+	Log     string // last MiB of it
 }
+
+// Output returns the end of the log, for the log of the failure.
+func (e *TaskError) Output() string { return e.Log }
 
 func (e *TaskError) Error() string {
 	return fmt.Sprintf("engine %s: %s: %s%s", e.Engine, e.Verb, e.Message, e.Tail)
@@ -112,6 +116,12 @@ func (e *Engine) Run(ctx context.Context, t Task, dir string, o Options) (a *Att
 	log := newLog(f)
 	defer log.close()
 	r := &running{e: e, t: t, dir: dir, o: o, log: log, mark: newMark()}
+	if o.State != "" && o.Worker == nil {
+		// When ablate was killed, processes of an earlier attempt may still write the state. Their mark is
+		// this one.
+		r.mark = markOf(o.State)
+		e.sweep(r.mark)
+	}
 	if o.Worker == nil {
 		if r.p, err = e.start(command{argv: e.argv(t.GPUs, "run", dir), dir: filepath.Join(dir, workFolder), log: log, env: e.environment(map[string]string{
 			markVariable: r.mark, "ABLATE_DIR": dir, "TMPDIR": filepath.Join(dir, tmpFolder), "CUDA_VISIBLE_DEVICES": t.Devices, "OMP_NUM_THREADS": strconv.Itoa(max(1, t.CPUs)),
@@ -308,7 +318,7 @@ func (r *running) finish(ctx context.Context) (*Attempt, error) {
 	case hung && err != nil:
 		return nil, r.failed(Silent, fmt.Sprintf("it wrote no progress and no output for %v", r.t.Silence))
 	case errors.Is(err, fs.ErrNotExist) && errors.Is(context.Cause(ctx), errLimit):
-		return nil, r.failed(Program, fmt.Sprintf("it took longer than its limit of %v", r.t.Time))
+		return nil, r.failed(Late, fmt.Sprintf("it took longer than its limit of %v", r.t.Time))
 	case errors.Is(err, fs.ErrNotExist) && ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case errors.Is(err, fs.ErrNotExist):
@@ -435,7 +445,9 @@ func (r *running) stop(ctx context.Context) error {
 	if errors.Is(context.Cause(ctx), errLimit) {
 		why = "limit"
 	} else if r.o.Why != nil {
-		why = r.o.Why(ctx)
+		if given := r.o.Why(ctx); given != "" {
+			why = given
+		}
 	}
 	data, err := json.Marshal(Stop{why, r.t.Grace.Seconds()})
 	if err != nil {
@@ -447,7 +459,7 @@ func (r *running) stop(ctx context.Context) error {
 	if r.t.Spec != nil && r.t.Spec.Stop == "term" && !r.worker {
 		r.p.term()
 	}
-	if r.t.Verb != Train { // rows are computed again: there is no state to wait for
+	if r.t.Verb != Train || r.t.Spec != nil && r.t.Spec.Stop == "none" { // there is no state to wait for
 		return errNoState
 	}
 	return nil
@@ -508,7 +520,7 @@ func (r *running) noResult() *TaskError {
 }
 
 func (r *running) failed(class, message string) *TaskError {
-	return &TaskError{Engine: r.e.Name, Verb: r.t.Verb, Status: Failed, Class: class, Message: message, Tail: r.log.tail()}
+	return &TaskError{Engine: r.e.Name, Verb: r.t.Verb, Status: Failed, Class: class, Message: message, Tail: r.log.tail(), Log: r.log.end(1 << 20)}
 }
 
 // Needs returns the roles of inputs that train reads with these parameters.

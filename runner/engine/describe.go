@@ -34,6 +34,12 @@ type Environment struct {
 	Packages []string `json:"packages,omitempty"` // "NAME==VERSION", sorted
 }
 
+// Digest returns the SHA-256 of the interpreter and the packages.
+func (e Environment) Digest() string {
+	sum := sha256.Sum256([]byte(e.Python + "\n" + strings.Join(e.Packages, "\n")))
+	return hex.EncodeToString(sum[:])
+}
+
 // A Verb is one of the abilities of an engine.
 type Verb struct {
 	Revision int               `json:"revision"`           // whole number from 1, raised when what the verb computes changes

@@ -139,6 +139,14 @@ func (l *log) close() {
 	l.file = nil
 }
 
+// end returns the last bytes of the log, at most n.
+func (l *log) end(n int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := append(bytes.Clone(l.recent), l.line...)
+	return string(bytes.ToValidUTF8(b[max(0, len(b)-n):], []byte("?")))
+}
+
 // tail returns the last lines for a message: ": LINE", or several lines below one another;
 // empty if there are none.
 func (l *log) tail() string {

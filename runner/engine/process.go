@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -25,6 +27,39 @@ func newMark() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
+}
+
+// markOf returns the mark of attempts that save their state in a folder.
+func markOf(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return hex.EncodeToString(sum[:16])
+}
+
+// sweep kills what is left of earlier attempts with a mark.
+func (e *Engine) sweep(mark string) {
+	killElsewhere(e.Kill, mark)
+	if pids := Marked(mark); len(pids) > 0 {
+		for end := time.Now().Add(grace); len(pids) > 0 && time.Now().Before(end); pids = Marked(mark) {
+			for _, pid := range pids {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// killElsewhere runs the command that ends an attempt in a container.
+func killElsewhere(kill []string, mark string) {
+	if len(kill) == 0 {
+		return
+	}
+	argv := make([]string, len(kill))
+	for i, arg := range kill {
+		argv[i] = strings.ReplaceAll(arg, "{action}", mark)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	_ = exec.CommandContext(ctx, argv[0], argv[1:]...).Run() // an attempt that has ended already is an error
 }
 
 // A command is a process to start.
@@ -118,13 +153,7 @@ func (p *process) end(mark string, grace time.Duration) (others int) {
 		_ = syscall.Kill(-p.cmd.Process.Pid, s)
 		return n
 	}
-	if len(p.kill) > 0 {
-		argv := make([]string, len(p.kill))
-		for i, arg := range p.kill {
-			argv[i] = strings.ReplaceAll(arg, "{action}", mark)
-		}
-		_ = exec.Command(argv[0], argv[1:]...).Run() // an attempt that has ended already is an error
-	}
+	killElsewhere(p.kill, mark)
 	gone := func() bool { return !p.running() && len(Marked(mark)) == 0 }
 	if grace > 0 {
 		others = send(syscall.SIGTERM)

@@ -146,7 +146,7 @@ const (
 	Failed   = "failed"
 )
 
-// Classes of a failure. The last four are given by ablate only.
+// Classes of a failure. The last five are given by ablate only.
 const (
 	Memory      = "memory"
 	Device      = "device"
@@ -154,6 +154,7 @@ const (
 	Data        = "data"
 	Program     = "program"
 	Silent      = "silent"   // no progress for too long
+	Late        = "late"     // it took longer than it may
 	Disk        = "disk"     // the disk is full
 	Contract    = "contract" // the outputs are not what the protocol asks for
 )

@@ -131,8 +131,7 @@ func Of(err error) Class {
 	case launch.ClassStart:
 		return Setup
 	}
-	_, stderr := launch.Diagnostics(err)
-	text := err.Error() + "\n" + stderr
+	text := err.Error() + "\n" + launch.Diagnostics(err).Stderr
 	switch {
 	case outOfMemory.MatchString(text):
 		return OutOfMemory

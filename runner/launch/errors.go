@@ -22,9 +22,10 @@ const (
 type RemoteError struct {
 	Class  string `json:"class"`
 	Msg    string `json:"msg"`
-	Stack  string `json:"stack,omitempty"` // stack of a panic, for a log
-	Worker int    `json:"-"`               // number of the worker, set by the pool
-	Stderr string `json:"-"`               // standard error of the worker during the task, for a log
+	Stack  string `json:"stack,omitempty"`  // stack of a panic, for a log
+	Output string `json:"output,omitempty"` // output of a program that the task ran, for a log
+	Worker int    `json:"-"`                // number of the worker, set by the pool
+	Stderr string `json:"-"`                // standard error of the worker during the task, for a log
 }
 
 func (e *RemoteError) Error() string { return e.Msg }
@@ -43,18 +44,33 @@ func (e *CrashError) Error() string { return e.Msg }
 
 func (e *CrashError) class() string { return e.cause }
 
-// Diagnostics returns details of an error for a log: the stack of a panic, and the
-// standard error of the worker.
-func Diagnostics(err error) (stack, stderr string) {
+// Details are details of an error for a log.
+type Details struct {
+	Stack  string // of a panic
+	Output string // of a program that the task ran
+	Stderr string // standard error of the worker
+}
+
+// Diagnostics returns the details of an error.
+func Diagnostics(err error) Details {
 	var remote *RemoteError
 	if errors.As(err, &remote) {
-		return remote.Stack, remote.Stderr
+		return Details{remote.Stack, remote.Output, remote.Stderr}
 	}
 	var crash *CrashError
 	if errors.As(err, &crash) {
-		return "", crash.Stderr
+		return Details{Stderr: crash.Stderr}
 	}
-	return "", ""
+	return Details{}
+}
+
+// outputOf returns the output of a program that an error has, "" if it has none.
+func outputOf(err error) string {
+	var o interface{ Output() string }
+	if errors.As(err, &o) {
+		return o.Output()
+	}
+	return ""
 }
 
 // stackOf returns the stack of an error, "" if it has none.

@@ -156,7 +156,11 @@ func (p *Pool) run(ctx context.Context, s *slot, t Task, hint string, progress f
 	var remote *RemoteError
 	if err != nil && (!errors.As(err, &remote) || remote.Class == ClassProtocol || remote.Class == ClassKilled) {
 		grace := p.o.Grace
-		if t.State != "" && ctx.Err() != nil {
+		switch {
+		case ctx.Err() == nil:
+		case t.Patience > 0:
+			grace = time.Duration(t.Patience * float64(time.Second))
+		case t.State != "":
 			grace = p.o.Saving
 		}
 		p.drop(s, grace) // it is dead, or must not get another task

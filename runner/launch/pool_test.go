@@ -113,13 +113,13 @@ func TestTaskErrors(t *testing.T) {
 	// this task and no other.
 	for stage, want := range map[string]string{"panic": "worker_test.go", "stack": "main.build()"} {
 		_, err := pid(t, p, stage, "")
-		if stack, _ := Diagnostics(err); !strings.Contains(stack, want) || strings.Contains(err.Error(), want) {
+		if stack := Diagnostics(err).Stack; !strings.Contains(stack, want) || strings.Contains(err.Error(), want) {
 			t.Errorf("%s: stack %q beside %q", stage, stack, err)
 		}
 	}
 	for _, words := range []string{`"one"`, `"two"`} {
 		_, err := p.Do(t.Context(), Task{Stage: "chatter", Params: json.RawMessage(words)}, one, "", nil)
-		if _, stderr := Diagnostics(err); stderr != words+"\n" {
+		if stderr := Diagnostics(err).Stderr; stderr != words+"\n" {
 			t.Errorf("standard error %q, want %q", stderr, words)
 		}
 	}
@@ -378,7 +378,7 @@ func TestSilence(t *testing.T) {
 			t.Errorf("%s: got %v (%s)", stage, err, Class(err))
 		}
 		// The log has the stacks of all goroutines, which show where it hangs.
-		if _, stderr := Diagnostics(err); stage == "mute" && (!strings.HasPrefix(stderr, "waiting for a lock\n") || !strings.Contains(stderr, "launch.perform(")) {
+		if stderr := Diagnostics(err).Stderr; stage == "mute" && (!strings.HasPrefix(stderr, "waiting for a lock\n") || !strings.Contains(stderr, "launch.perform(")) {
 			t.Errorf("standard error %q", stderr)
 		}
 		await(t, "the end of the worker", func() bool { return !alive(n) })
@@ -646,7 +646,7 @@ func TestBadWorkers(t *testing.T) {
 				t.Errorf("got %v, class %s; want %q", err, Class(err), c.want)
 			}
 			_, words, _ := strings.Cut(c.want, "start: ")
-			if _, stderr := Diagnostics(err); !strings.Contains(stderr, words) {
+			if stderr := Diagnostics(err).Stderr; !strings.Contains(stderr, words) {
 				t.Errorf("standard error %q", stderr)
 			}
 		})

@@ -29,8 +29,19 @@ type Task struct {
 	// Save seconds and when it is asked to stop, and from which it continues. Empty: it saves
 	// nothing.
 	State string  `json:"state,omitempty"`
-	Store string  `json:"store,omitempty"` // folder of the store, for stages that engines compute
 	Save  float64 `json:"save,omitempty"`
+
+	// For stages that engines compute.
+	Store   string  `json:"store,omitempty"`   // folder of the store
+	Attempt int     `json:"attempt,omitempty"` // number of the attempt in this run, from 1
+	Grace   float64 `json:"grace,omitempty"`   // seconds that a training has to save its state when it is asked to stop; 0 for other tasks
+	Limit   float64 `json:"limit,omitempty"`   // seconds that the task may take; 0: no limit
+	Why     string  `json:"why,omitempty"`     // file that says, when the task is asked to stop, why
+	Machine string  `json:"machine,omitempty"` // its processor, and the number of GPUs
+
+	// Patience is the seconds that the task has to end when it is asked to stop, before its worker is
+	// killed; 0: as the pool's options say.
+	Patience float64 `json:"patience,omitempty"`
 }
 
 // String returns a name of the task for messages.

@@ -76,16 +76,17 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, h Handler, o ServeO
 			done := make(chan error, 1)
 			go func() { done <- s.do(ctx, t) }()
 			var err error
+			grace := max(o.Grace, time.Duration(t.Patience*float64(time.Second)))
 			select {
 			case err = <-done:
 			case <-ctx.Done():
-				err = wait(done, o.Grace, context.Cause(ctx))
+				err = wait(done, grace, context.Cause(ctx))
 			case <-ended:
 				if err = readErr; errors.Is(err, io.EOF) {
 					err = errOrphaned
 				}
 				cancel(err)
-				err = wait(done, o.Grace, err)
+				err = wait(done, grace, err)
 			}
 			if err != nil {
 				return fmt.Errorf("worker: %w", err)
@@ -136,7 +137,7 @@ func (s *server) do(ctx context.Context, t Task) error {
 	}
 	r := &result{Values: values}
 	if err != nil {
-		r = &result{Err: &RemoteError{Class: Class(err), Msg: err.Error(), Stack: stackOf(err)}}
+		r = &result{Err: &RemoteError{Class: Class(err), Msg: err.Error(), Stack: stackOf(err), Output: outputOf(err)}}
 		if ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err())) {
 			r.Err.Class = ClassKilled // it was asked to stop, and has saved what can be saved
 		}

@@ -24,15 +24,16 @@ type Graph struct {
 	Actions []*Action
 	Chains  map[language.ID]Chain // chains by the id of a trial
 
-	names index
-	specs map[specKey]*Spec   // while actions are added
-	reads map[string][]string // lists of names of inputs, each once; while actions are added
-	heads map[headKey]Chain   // beginnings of chains; while actions are added
-	space []Action            // for the next actions: a million of them one by one would take a tenth more memory
-	slots []*Action           // the same for their inputs
-	dir   string              // folder of the study; the paths of its files are relative to it
-	base  language.Content    // of the base trial
-	out   Outside             // what lies outside of the study
+	names  index
+	specs  map[specKey]*Spec   // while actions are added
+	reads  map[string][]string // lists of names of inputs, each once; while actions are added
+	heads  map[headKey]Chain   // beginnings of chains; while actions are added
+	space  []Action            // for the next actions: a million of them one by one would take a tenth more memory
+	slots  []*Action           // the same for their inputs
+	dir    string              // folder of the study; the paths of its files are relative to it
+	base   language.Content    // of the base trial
+	strict bool                // trainings of engines go on in equal environments only
+	out    Outside             // what lies outside of the study
 }
 
 // Outside returns what a graph depends on beside the study. A function that a study does not
@@ -127,7 +128,7 @@ func (g *Graph) spec(kind stage.Kind, p stage.Params, inputs []Input) *Spec {
 
 // NewGraph returns the graph of the given views of a study.
 func NewGraph(s *language.Study, views []language.View, o Outside) (*Graph, error) {
-	g := &Graph{Chains: make(map[language.ID]Chain, len(views)), dir: s.Dir, base: s.Base, out: o.cached()}
+	g := &Graph{Chains: make(map[language.ID]Chain, len(views)), dir: s.Dir, base: s.Base, strict: s.Resume == "strict", out: o.cached()}
 	g.open()
 	defer g.close()
 	bases := map[language.Seed]Chain{}

@@ -363,6 +363,7 @@ func (g *Graph) engineTraining(t language.Trial, c, _ Chain) (Chain, error) {
 	if p.Loaded, err = loaded(c.Action(Model)); err != nil {
 		return nil, err
 	}
+	p.Strict = g.strict
 	if p.Call = call.Call; p.Rows != finetune.Filtered {
 		p.Rows = ""
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ablate/runner/layout"
+	"ablate/runner/stage"
 	"ablate/runner/store"
 )
 
@@ -19,6 +20,7 @@ type Explanation struct {
 	Action  string       `json:"action,omitempty"` // id of the action in the store, if its inputs exist
 	Key     []string     `json:"key"`
 	Output  string       `json:"output,omitempty"`
+	Made    []string     `json:"made,omitempty"`    // how an engine made it, as "NAME VALUE": source, packages, hardware, …
 	Nearest string       `json:"nearest,omitempty"` // id of the most similar earlier action
 	Changed []Difference `json:"changed,omitempty"`
 }
@@ -41,6 +43,9 @@ func (p *Plan) Explain(chain layout.Chain, s *store.Store) ([]Explanation, error
 func (p *Plan) explain(step Step, s *store.Store) (Explanation, error) {
 	a := step.Action
 	e := Explanation{Stage: string(a.Kind), List: listOf(a), State: step.State, Reason: step.Reason}
+	if out, ok := p.found.Get(a); ok {
+		e.Made = stage.MadeLines(out.Made)
+	}
 	if !slices.ContainsFunc(a.Inputs, p.missing) {
 		key := a.Key(p.Backend, p.found.ID)
 		e.Action = key.ID().String()

@@ -64,8 +64,15 @@ func NewNeeds(s *language.Study, class string) (Needs, error) {
 	engines := func(list []language.EngineResources) {
 		for _, r := range list {
 			for _, k := range stage.Kinds() {
-				if k.Def().Verb == r.Verb {
-					set(Needer{k, r.Engine}, r.Resources)
+				if k.Def().Verb != r.Verb {
+					continue
+				}
+				at := Needer{k, r.Engine}
+				set(at, r.Resources)
+				if r.Grace != "" {
+					n := needs[at]
+					n.Grace, _ = time.ParseDuration(r.Grace) // the schema allows no other
+					needs[at] = n
 				}
 			}
 		}

@@ -2,13 +2,10 @@ package project
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"ablate/experiments/language"
 	"ablate/runner/engine"
@@ -65,6 +62,9 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 		return c, err
 	}
 	c.Engine, c.Command, c.Revision = name, string(command), v.Revision
+	if v.World == "key" {
+		c.GPUs = p.Study.EngineGPUs(name, verb)
+	}
 	c.Shard, c.Together, c.Keeps, c.Columns = v.Shard, v.Rows == "together", v.Keeps, v.Columns
 	if declared.Identity.Source == "key" {
 		if c.Source = declared.Container; c.Source != "" {
@@ -74,8 +74,7 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 		}
 	}
 	if declared.Identity.Environment == "key" {
-		sum := sha256.Sum256([]byte(d.Environment.Python + "\n" + strings.Join(d.Environment.Packages, "\n")))
-		c.Environment = hex.EncodeToString(sum[:])
+		c.Environment = d.Environment.Digest()
 	}
 	c.Program, err = (&engine.Spec{Engine: *e, Description: d}).ID()
 	return c, err

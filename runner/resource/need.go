@@ -14,7 +14,8 @@ type Need struct {
 	GPUs      int           `json:"gpus,omitempty"`      // number of GPUs
 	Memory    int64         `json:"memory,omitempty"`    // bytes of main memory; 0 means that it is not counted
 	GPUMemory int64         `json:"gpuMemory,omitempty"` // bytes of each GPU; 0 means that the action has its GPUs alone
-	Time      time.Duration `json:"time,omitempty"`      // longest expected time in nanoseconds; 0 means that it is not known
+	Time      time.Duration `json:"time,omitempty"`      // longest expected time in nanoseconds; 0 means that it is not known. A task of an engine that takes longer is stopped
+	Grace     time.Duration `json:"grace,omitempty"`     // time that a training of an engine has to save its state when it is asked to stop; 0 means the usual one
 }
 
 // String returns the need in words: "4 CPUs, 1 GPU with 20.0 GB, 8.0 GB of memory".
@@ -37,7 +38,7 @@ func (n Need) cpus() int { return max(1, n.CPUs) }
 
 // Max returns the need of a job in which an action of either need can run.
 func (n Need) Max(m Need) Need {
-	return Need{max(n.CPUs, m.CPUs), max(n.GPUs, m.GPUs), max(n.Memory, m.Memory), max(n.GPUMemory, m.GPUMemory), max(n.Time, m.Time)}
+	return Need{max(n.CPUs, m.CPUs), max(n.GPUs, m.GPUs), max(n.Memory, m.Memory), max(n.GPUMemory, m.GPUMemory), max(n.Time, m.Time), max(n.Grace, m.Grace)}
 }
 
 // A GPU is a GPU of this machine.

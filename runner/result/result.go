@@ -92,6 +92,7 @@ func (r *Result) Compare() error {
 		}
 		r.Ablation.Notes = append(r.Ablation.Notes, n)
 	}
+	r.Ablation.Notes = append(r.Ablation.Notes, r.mixtures()...)
 	r.Ablation.Notes = append(r.Ablation.Notes, compare.Note{Kind: compare.SameParser})
 	return nil
 }
@@ -119,17 +120,6 @@ func (r *Result) damagedViews() map[string]bool {
 			if a := c.Action(role); a != nil && r.Found.Unreadable(a) {
 				out[v.String()] = true
 			}
-		}
-	}
-	return out
-}
-
-// marks returns notes on the values of views, by name.
-func (r *Result) marks() map[string][]compare.Note {
-	out := map[string][]compare.Note{}
-	for _, v := range r.Project.Study.Views {
-		if o, ok := r.Project.Overlaps[v.Trial.ID()]; ok {
-			out[v.String()] = append(out[v.String()], compare.Note{Kind: compare.Overlapping, N: o.N, Of: o.Of})
 		}
 	}
 	return out

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -18,6 +19,8 @@ import (
 	"ablate/runner/launch"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
+	"ablate/runner/resource"
+	"ablate/runner/stage"
 	"ablate/runner/store"
 )
 
@@ -107,7 +110,7 @@ func (r *runner) run(ctx context.Context, a *layout.Action, started func()) (loo
 			started()
 			r.working(a, id)
 		}
-		out, err := r.attempt(ctx, a, began)
+		out, err := r.attempt(ctx, a, began, try)
 		if errors.Is(err, errDamaged) && repairs < mostRepairs {
 			repairs++
 			try--
@@ -158,7 +161,7 @@ func (r *runner) record(a *layout.Action, id store.ActionID, class failure.Class
 			f.Log = rel
 		}
 	}
-	_, stderr := launch.Diagnostics(cause)
+	stderr := launch.Diagnostics(cause).Stderr
 	f.Tail = Tail(stderr)
 	if err := r.s.Fail(f); err != nil {
 		r.warn(a).Err(err).Msg("its failure cannot be recorded: the next run tries it again")
@@ -251,7 +254,7 @@ func (r *runner) repair(ctx context.Context, a *layout.Action) error {
 
 // attempt computes an action once and records the attempt, which began at a time, in the
 // journal.
-func (r *runner) attempt(ctx context.Context, a *layout.Action, began time.Time) (lookup.Output, error) {
+func (r *runner) attempt(ctx context.Context, a *layout.Action, began time.Time, try int) (lookup.Output, error) {
 	key, m := r.key(a), r.o.Machine
 	if r.o.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -267,7 +270,7 @@ func (r *runner) attempt(ctx context.Context, a *layout.Action, began time.Time)
 		return lookup.Output{}, err
 	}
 	r.log.Debug().Str("stage", string(a.Kind)).Str("arm", a.Rows()).Str("action", a.Name.Short()).Str("id", key.ID().String()).Str("key", key.Text()).Msg("key")
-	out, did, err := r.compute(ctx, a, key)
+	out, did, err := r.compute(ctx, a, key, try)
 	now := r.o.Now() // after the commit, from which on others find the result
 	if did.end.IsZero() {
 		did.end = now
@@ -294,7 +297,7 @@ type computed struct {
 }
 
 // compute lets a worker compute an action and commits the artifact.
-func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key) (out lookup.Output, did computed, err error) {
+func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, try int) (out lookup.Output, did computed, err error) {
 	w, err := r.s.Begin(key)
 	if err != nil {
 		return out, did, err
@@ -304,17 +307,25 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key) (
 	if err != nil {
 		return out, did, fmt.Errorf("%s: parameters: %w", a.Kind, err)
 	}
-	t := launch.Task{Action: key.ID().Short(), Stage: string(a.Kind), Params: params, Inputs: map[string]string{}, Out: w.Dir(), Store: r.s.Dir()}
+	t := launch.Task{Action: key.ID().Short(), Stage: string(a.Kind), Params: params, Inputs: map[string]string{}, Out: w.Dir()}
 	for i, in := range a.Inputs {
 		t.Inputs[a.Reads[i]] = r.s.Path(r.output(in))
 	}
-	if a.Kind.Def().Saves {
-		if t.State, err = r.s.Partial(key.ID(), r.o.Machine.Of(a, r.o.Need(a))); err != nil {
+	need, environment := r.o.Need(a), r.o.Machine.Of(a, r.o.Need(a))
+	def := a.Kind.Def()
+	if def.Verb != "" {
+		r.forEngine(&t, need, try)
+		environment = "engine" // whose state another machine may use, too
+	}
+	if def.Saves {
+		if t.State, err = r.s.Partial(key.ID(), environment); err != nil {
 			return out, did, err
 		}
 		t.Save = cmp.Or(r.o.Save, never).Seconds()
 	}
-	reply, err := r.w.Do(ctx, t, r.room.grant(a), string(a.Kind), func(p launch.Progress) {
+	stopping, stopped := saysWhy(ctx, t.Why)
+	defer stopped()
+	reply, err := r.w.Do(stopping, t, r.room.grant(a), string(a.Kind), func(p launch.Progress) {
 		switch {
 		case p.Warning != "":
 			r.warn(a).Msg(p.Warning)
@@ -344,7 +355,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key) (
 		return out, did, fmt.Errorf("%s: the worker's reply: %w", a.Kind, err)
 	}
 	dag.Free(ctx) // committing needs the disk and no worker
-	e, err := w.Commit(later, store.Commit{Made: r.o.Machine.Of(a, r.o.Need(a)), Build: r.o.Machine.Build, Written: made.Manifest})
+	e, err := w.Commit(later, store.Commit{Made: r.o.Machine.Of(a, need) + made.Lines, Build: r.o.Machine.Build, Written: made.Manifest})
 	if err != nil {
 		return out, did, err
 	}
@@ -370,7 +381,52 @@ const never = 100 * 365 * 24 * time.Hour
 // notices files that are lost before the commit.
 type Made struct {
 	Manifest string `json:"manifest"`
+	Lines    string `json:"lines,omitempty"` // what an engine said of how it made the files; see stage.Task.Made
 }
+
+// forEngine sets what a task of an engine needs.
+func (r *runner) forEngine(t *launch.Task, need resource.Need, try int) {
+	t.Store, t.Attempt, t.Limit = r.s.Dir(), try, need.Time.Seconds()
+	t.Why = filepath.Join(filepath.Dir(t.Out), "why")
+	t.Machine = r.o.Machine.CPU
+	if need.GPUs > 0 {
+		t.Machine = fmt.Sprintf("%s, GPUs: %d", t.Machine, need.GPUs)
+	}
+	// Its processes have 10 s between SIGTERM and SIGKILL.
+	const ending = 20 * time.Second
+	t.Patience = ending.Seconds()
+	if stage.Kind(t.Stage).Def().Saves {
+		t.Grace = cmp.Or(need.Grace, usualGrace).Seconds()
+		t.Patience += t.Grace
+	}
+}
+
+// usualGrace is how long a training of an engine has to save its state, if nothing is said of it.
+const usualGrace = 45 * time.Second
+
+// saysWhy returns a context that ends as ctx does, once a file says why: "preempted", "limit" or
+// "user". An empty name means that no file is written.
+func saysWhy(ctx context.Context, name string) (later context.Context, done func()) {
+	if name == "" {
+		return ctx, func() {}
+	}
+	later, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		cause, why := context.Cause(ctx), "user"
+		switch {
+		case errors.Is(cause, ErrPreempted):
+			why = "preempted"
+		case errors.Is(cause, errMaxTime), errors.As(cause, new(failure.TimeoutError)):
+			why = "limit"
+		}
+		_ = os.WriteFile(name, []byte(why), 0o666) // without it, the reason counts as "user"
+		cancel(cause)
+	})
+	return later, func() { stop(); cancel(nil) }
+}
+
+// ErrPreempted is wrapped by the cause of a run's context where a cluster's scheduler ends the run.
+var ErrPreempted = errors.New("preempted")
 
 // warnDifferent logs a warning about an action that gave other bytes than before.
 func (r *runner) warnDifferent(a *layout.Action, e store.Entry) {

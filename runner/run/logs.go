@@ -31,8 +31,8 @@ func (r *runner) logged(a *layout.Action, key store.Key, t launch.Task, cause er
 		fmt.Fprintf(&b, "%s %s\n", role, dir)
 	}
 	fmt.Fprintf(&b, "\nenvironment:\n%s\nprogram: %s\n", r.o.Machine.Environment, r.o.Machine.Versions)
-	stack, stderr := launch.Diagnostics(cause)
-	for _, part := range []struct{ name, text string }{{"stack", stack}, {"standard error", stderr}} {
+	d := launch.Diagnostics(cause)
+	for _, part := range []struct{ name, text string }{{"stack", d.Stack}, {"output of the engine", d.Output}, {"standard error", d.Stderr}} {
 		if part.text != "" {
 			fmt.Fprintf(&b, "\n%s:\n%s\n", part.name, strings.TrimRight(part.text, "\n"))
 		}

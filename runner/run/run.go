@@ -148,7 +148,7 @@ func (f Failure) Tail() string {
 	if errors.As(f.Err, &earlier) {
 		return earlier.Failure.Tail
 	}
-	_, stderr := launch.Diagnostics(f.Err)
+	stderr := launch.Diagnostics(f.Err).Stderr
 	return Tail(stderr)
 }
 

@@ -67,6 +67,7 @@ type Call struct {
 	Environment string `json:"environment,omitempty" key:"engine.packages"` // digest of its packages, where they identify results
 	Params      string `json:"params,omitempty" lines:"json"`               // JSON object of parameters by dotted path
 	Recorded    string `json:"recorded,omitempty" key:"-"`                  // the same of parameters that change no result
+	GPUs        int    `json:"gpus,omitempty" key:"engine.gpus"`            // their number, where the batch of a training follows it
 	Container   bool   `json:"container,omitempty" key:"-"`                 // Source is the digest of a container
 	Program     string `json:"program" key:"-"`                             // id of the engine's description in the store
 }
@@ -158,6 +159,8 @@ type EngineTrainParams struct {
 	// Folder is a folder of pretraining images with captions, and Digest that of its content.
 	Folder string `json:"folder,omitempty" key:"-"`
 	Digest string `json:"digest,omitempty" key:"pretraining"`
+	// Strict says that a training goes on from a saved state in an equal environment only.
+	Strict bool `json:"strict,omitempty" key:"-"`
 }
 
 func (EngineTrainParams) cost() float64 { return 600 }

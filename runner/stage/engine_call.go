@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -99,6 +100,7 @@ type calling struct {
 	progress Progress
 	n        int                           // number of attempt folders
 	found    bool                          // the files of the model, which lie elsewhere
+	strict   bool                          // a training goes on in equal environments only
 	watched  []func(context.Context) error // return an error if what a task reads beside its inputs has changed
 }
 
@@ -128,12 +130,12 @@ func (c *calling) do(ctx context.Context, q engine.Task, done, total int) (strin
 	if err != nil {
 		return "", err
 	}
-	q.Verb, q.Spec, q.Action, q.Attempt, q.Params = c.verb, v, c.t.Action, 1, params
+	q.Verb, q.Spec, q.Action, q.Attempt, q.Params = c.verb, v, c.t.Action, max(1, c.t.Attempt), params
 	q.Devices = os.Getenv("CUDA_VISIBLE_DEVICES")
 	if q.Devices != "" {
 		q.GPUs = strings.Count(q.Devices, ",") + 1
 	}
-	q.CPUs, q.Grace, q.Silence = runtime.NumCPU(), stopGrace, silence
+	q.CPUs, q.Grace, q.Silence, q.Time = runtime.NumCPU(), c.t.Grace, silence, c.t.Limit
 	c.n++
 	dir := c.folder()
 	if err := os.RemoveAll(dir); err != nil {
@@ -147,7 +149,7 @@ func (c *calling) do(ctx context.Context, q engine.Task, done, total int) (strin
 		last = r
 		c.progress(r)
 	}
-	o := engine.Options{State: c.t.State, Progress: func(p engine.Progress) {
+	o := engine.Options{Why: func(context.Context) string { return c.t.Why() }, Progress: func(p engine.Progress) {
 		r := Report{Report: train.Report{Step: done + p.Step, Total: max(total, p.Of)}, Text: "rows"}
 		if c.verb == engine.Train {
 			r = Report{Report: train.Report{Step: p.Step, Total: p.Of}}
@@ -189,9 +191,18 @@ func (c *calling) do(ctx context.Context, q engine.Task, done, total int) (strin
 		defer func() { back(good) }()
 		o.Worker = w
 	}
-	if _, err := c.spec.Engine.Run(ctx, q, dir, o); err != nil {
+	var since earlier
+	if c.verb == engine.Train {
+		if since, err = c.resume(&o); err != nil {
+			return "", err
+		}
+		q.Attempt = since.Attempts
+	}
+	a, err := c.spec.Engine.Run(ctx, q, dir, o)
+	if err != nil {
 		return "", classed(err)
 	}
+	c.made(ctx, a, since)
 	for _, unchanged := range append(c.watched, c.sameSource) {
 		if err := unchanged(ctx); err != nil {
 			return "", launch.WithClass("setup", err)
@@ -215,12 +226,76 @@ func (c *calling) sameSource(ctx context.Context) error {
 	return nil
 }
 
-// stopGrace is how long a training has to save its state when it is asked to stop, and silence
-// how long an engine may write nothing.
-const (
-	stopGrace = 45 * time.Second
-	silence   = 30 * time.Minute
-)
+// silence is how long an engine may write nothing.
+const silence = 30 * time.Minute
+
+// earlier is what is kept of the attempts at a training, beside its state.
+type earlier struct {
+	Attempts int               `json:"attempts"`
+	Resumed  bool              `json:"resumed,omitempty"` // one went on from a state
+	Moved    []string          `json:"moved,omitempty"`   // what was another one when that happened
+	On       map[string]string `json:"on"`                // packages and hardware of the last one
+}
+
+// resume prepares the state folder of a training, and counts the attempt.
+func (c *calling) resume(o *engine.Options) (e earlier, err error) {
+	o.State = filepath.Join(c.t.State, "state")
+	file := filepath.Join(c.t.State, "attempts.json")
+	if err := checkpoint.ReadJSON(file, &e, true); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return e, err
+	}
+	on := map[string]string{MadePackages: c.spec.Description.Environment.Digest(), MadeHardware: c.t.Machine}
+	var moved []string
+	for name, value := range on {
+		if e.Attempts > 0 && e.On[name] != value && !slices.Contains(e.Moved, name) {
+			moved = append(moved, name)
+		}
+	}
+	v := c.spec.Description.Verbs[c.verb]
+	if v.Resume == "none" || c.strict && len(moved) > 0 {
+		e, moved = earlier{Attempts: e.Attempts}, nil
+		if err := os.RemoveAll(o.State); err != nil {
+			return e, err
+		}
+	}
+	if list, err := os.ReadDir(o.State); err == nil && len(list) > 0 {
+		e.Resumed, e.Moved = true, append(e.Moved, moved...)
+	}
+	e.Attempts, e.On = e.Attempts+1, on
+	return e, checkpoint.WriteJSON(file, e)
+}
+
+// made tells how a result was made.
+func (c *calling) made(ctx context.Context, a *engine.Attempt, since earlier) {
+	v, m := c.spec.Description.Verbs[c.verb], c.t.Made
+	if d, err := c.spec.Engine.For(v).SourceDigest(ctx); err == nil && !c.call.Container {
+		m.add(MadeSource, d)
+	}
+	packages := c.spec.Description.Environment
+	if len(packages.Packages) == 0 && a.Environment != nil {
+		packages = *a.Environment
+	}
+	m.add(MadePackages, packages.Digest())
+	hardware := c.t.Machine
+	if len(a.Hardware) > 0 {
+		if text, err := json.Marshal(a.Hardware); err == nil { // which sorts the names
+			hardware = string(text)
+		}
+	}
+	m.add(MadeHardware, hardware)
+	if v.Repeat == "none" {
+		m.add(MadeUnseeded, c.verb)
+	}
+	if since.Resumed && v.Resume != "exact" {
+		m.add(MadeResumed, strconv.Itoa(a.ResumedFrom))
+	}
+	for _, name := range since.Moved {
+		m.add(MadeMoved, name)
+	}
+	if text, err := json.Marshal(a.Facts); err == nil && len(a.Facts) > 0 && len(text) <= mostMadeFacts {
+		m.add(MadeFacts, string(text))
+	}
+}
 
 // classed gives the error of an attempt its class of failures (runner/failure).
 func classed(err error) error {
@@ -228,7 +303,7 @@ func classed(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	class := map[string]string{engine.Memory: "out of memory", engine.Device: "lost", engine.Unavailable: "lost", engine.Silent: "hung", engine.Disk: "disk full", engine.Program: "crash"}[e.Class]
+	class := map[string]string{engine.Memory: "out of memory", engine.Device: "lost", engine.Unavailable: "lost", engine.Silent: "hung", engine.Late: "timeout", engine.Disk: "disk full", engine.Program: "crash"}[e.Class]
 	switch {
 	case e.Status == engine.Diverged:
 		class = "diverged"

@@ -24,6 +24,7 @@ func runEngineTrain(ctx context.Context, e *Env, t Task, p EngineTrainParams, pr
 	if err != nil {
 		return err
 	}
+	c.strict = p.Strict
 	v := c.spec.Description.Verbs[engine.Train]
 	params, err := c.call.params()
 	if err != nil {

@@ -38,6 +38,12 @@ type Task struct {
 	Store     string        // folder of the store
 	State     string        // folder in which a training saves its state; it outlives the attempt
 	SaveEvery time.Duration // time between two savings
+	Attempt   int           // number of the attempt in this run, from 1
+	Grace     time.Duration // time that a training has to save its state when it is asked to stop
+	Limit     time.Duration // longest time of the action; 0 means that it has none
+	Machine   string        // its processor, and the number of GPUs
+	Why       func() string // why the task is asked to stop, when its context has ended; may be empty
+	Made      Made          // gets what the engine says of how it made the result
 }
 
 // in returns the folder of an input.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -90,8 +91,14 @@ func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(lau
 		}
 		env.Backend = b
 	}
+	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	made := stage.Made{}
 	err := stage.Run(ctx, env, stage.Task{Kind: kind, Params: t.Params, Inputs: t.Inputs, Out: t.Out, Resume: resume(t, progress),
-		Action: t.Action, Store: t.Store, State: t.State, SaveEvery: time.Duration(t.Save * float64(time.Second))}, func(r stage.Report) { progress(progressOf(r)) })
+		Action: t.Action, Store: t.Store, State: t.State, SaveEvery: seconds(t.Save), Attempt: t.Attempt, Grace: seconds(t.Grace), Limit: seconds(t.Limit), Machine: t.Machine, Made: made,
+		Why: func() string {
+			why, _ := os.ReadFile(t.Why) // without it, the reason is not known
+			return string(why)
+		}}, func(r stage.Report) { progress(progressOf(r)) })
 	if err != nil {
 		return nil, failure.Classify(err)
 	}
@@ -99,5 +106,5 @@ func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(lau
 	if err != nil {
 		return nil, failure.Classify(err)
 	}
-	return json.Marshal(run.Made{Manifest: manifest})
+	return json.Marshal(run.Made{Manifest: manifest, Lines: made.String()})
 }

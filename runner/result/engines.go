@@ -1,0 +1,74 @@
+package result
+
+import (
+	"ablate/analysis/compare"
+	"ablate/experiments/language"
+	"ablate/runner/stage"
+)
+
+// marks returns notes on the values of views, by name: what is special about a trial.
+func (r *Result) marks() map[string][]compare.Note {
+	out := map[string][]compare.Note{}
+	for _, v := range r.Project.Study.Views {
+		add := func(n compare.Note) { out[v.String()] = append(out[v.String()], n) }
+		if o, ok := r.Project.Overlaps[v.Trial.ID()]; ok {
+			add(compare.Note{Kind: compare.Overlapping, N: o.N, Of: o.Of})
+		}
+		r.madeBy(v, func(engine, made string) {
+			for _, verb := range stage.MadeOf(made, stage.MadeUnseeded) {
+				add(compare.Note{Kind: compare.Unseeded, Names: []string{engine, verb}})
+			}
+			if stage.MadeOf(made, stage.MadeResumed) != nil {
+				add(compare.Note{Kind: compare.Resumed, Names: []string{engine}})
+			}
+			for _, what := range stage.MadeOf(made, stage.MadeMoved) {
+				add(compare.Note{Kind: compare.Moved, Names: []string{engine, what}})
+			}
+		})
+	}
+	return out
+}
+
+// madeBy calls f with each result of a view that an engine has made, and with how it was made.
+func (r *Result) madeBy(v language.View, f func(engine, made string)) {
+	if len(r.Project.Study.Engines) == 0 || r.Found == nil {
+		return
+	}
+	for _, a := range r.Project.Graph.Chains[v.Trial.ID()].Actions() {
+		if name := stage.EngineOf(a.Params); name != "" {
+			if out, ok := r.Found.Get(a); ok {
+				f(name, out.Made)
+			}
+		}
+	}
+}
+
+// mixtures returns notes on engines whose results were made by several versions of a program, with
+// several sets of packages, or on several kinds of hardware, where the study wants to be warned of it.
+func (r *Result) mixtures() (notes []compare.Note) {
+	type of struct{ engine, what string }
+	values := map[of]map[string]bool{}
+	for _, v := range r.Project.Study.Views {
+		r.madeBy(v, func(engine, made string) {
+			for _, what := range []string{stage.MadeSource, stage.MadePackages, stage.MadeHardware} {
+				for _, x := range stage.MadeOf(made, what) {
+					k := of{engine, what}
+					if values[k] == nil {
+						values[k] = map[string]bool{}
+					}
+					values[k][x] = true
+				}
+			}
+		})
+	}
+	for _, e := range r.Project.Study.Engines {
+		for _, x := range []struct{ what, policy string }{
+			{stage.MadeSource, e.Identity.Source}, {stage.MadePackages, e.Identity.Environment}, {stage.MadeHardware, e.Identity.Hardware},
+		} {
+			if n := len(values[of{e.Name, x.what}]); n > 1 && x.policy == "warn" {
+				notes = append(notes, compare.Note{Kind: compare.Mixed, N: n, Names: []string{e.Name, x.what}})
+			}
+		}
+	}
+	return notes
+}
