@@ -33,6 +33,9 @@ const (
 	Absent       Kind = "absent"       // a cell has no result
 	Environments Kind = "environments" // the rows were computed in N environments
 	Mixed        Kind = "mixed"        // results of the engine Names[0] were made with N sources, sets of packages or kinds of hardware, as Names[1] says
+	Unprobed     Kind = "unprobed"     // the engine Names[0] was never probed; Names[1] is what it promises
+	Refuted      Kind = "refuted"      // probes of the engine Names[0] found the promises Names[1:] broken
+	ByPrompt     Kind = "by prompt"    // images by the engines Names do not begin with the same noise
 	SameParser   Kind = "same parser"  // the annotator and the gold judge use the same parser
 	ImportedFrom Kind = "imported"     // the runs were computed by other tools; Names are their files
 	Guessed      Kind = "guessed"      // ranges or directions of the metrics Names were guessed, because they are not declared

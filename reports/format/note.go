@@ -64,6 +64,12 @@ func Note(n compare.Note) string {
 	case compare.Mixed:
 		what := map[string]string{"source": "versions of the program", "packages": "sets of packages", "hardware": "kinds of hardware"}[n.Names[1]]
 		return fmt.Sprintf("Results of engine %s were made with %d %s, so that rows may differ for that alone ('ablate explain' has which).", n.Names[0], n.N, what)
+	case compare.Unprobed:
+		return fmt.Sprintf("Engine %s was never probed, so that its promises (%s) are not checked ('ablate probe --study').", n.Names[0], n.Names[1])
+	case compare.Refuted:
+		return fmt.Sprintf("A probe of engine %s found broken promises, which do not count: %s.", n.Names[0], strings.Join(n.Names[1:], "; "))
+	case compare.ByPrompt:
+		return "Images by " + list + " are paired by prompt only, and not by noise: intervals of differences are wider."
 	case compare.SameParser:
 		return "One program (the parser) labels training images and judges evaluation images: the labels have the declared errors, the verdicts have none. Images that it cannot read count as not aligned."
 	case compare.ImportedFrom:

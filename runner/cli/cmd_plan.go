@@ -63,6 +63,8 @@ type planDocument struct {
 	Rounds     *planRounds           `json:"rounds,omitempty"` // only for a study in which results decide which further trials run
 	Detect     []compare.Detect      `json:"detect,omitempty"`
 	Confounded []language.Confounded `json:"confounded"` // arms that differ from the reference in more than one factor
+
+	Engines []project.EngineState `json:"engines,omitempty"` // engines of the study, and what probes found
 }
 
 // planStage is the summary of the actions of a stage.
@@ -142,6 +144,7 @@ type planned struct {
 	rounds  *planRounds // nil if the study runs in one round
 	workers int         // number of stages that run at a time on this machine
 	unfit   []string    // what machine.cue asks for and this machine does not have
+	engines []project.EngineState
 }
 
 // planRounds estimates the size of a study in which results decide which further trials
@@ -179,6 +182,11 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 		return nil, err
 	}
 	out := &planned{Plan: todo, project: p, views: views, workers: device.Workers(ctx, class)}
+	if len(p.Study.Engines) > 0 {
+		if out.engines, err = p.EngineStates(ctx, hardware(ctx, 0), hardware(ctx, 1)); err != nil {
+			return nil, err
+		}
+	}
 	if out.unfit, err = unfitHere(ctx, todo, p.Study, class); err != nil {
 		return nil, err
 	}
@@ -302,6 +310,7 @@ func (p *planned) print(w io.Writer) {
 	all := plan.Total(stages)
 	fmt.Fprintln(w)
 	printStages(w, append(slices.Clone(stages), all))
+	p.printEngines(w)
 	if len(p.needs) > 0 {
 		fmt.Fprintln(w, "\n"+strings.Join(p.needs, "\n"))
 	}
@@ -362,6 +371,21 @@ func steps(at []int) string {
 func percent(share float64) string { return strconv.FormatFloat(100*share, 'g', 3, 64) + "%" }
 
 // printExcluded prints the points of sweeps that the study leaves out.
+// printEngines prints what is known of the study's engines.
+func (p *planned) printEngines(w io.Writer) {
+	if len(p.engines) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, e := range p.engines {
+		probed := map[string]string{project.Here: "probed on this hardware", project.Elsewhere: "probed on other hardware",
+			project.Never: fmt.Sprintf("never probed ('ablate probe --study %s %s'), by its own word", phrase.Shell(p.project.Study.Path), e.Name)}[e.Probed]
+		fmt.Fprintf(w, "engine %s: %s: %s\n", e.Name, probed, e.Promises)
+		for _, r := range e.Refuted {
+			fmt.Fprintf(w, "  the probe refuted: %s\n", r)
+		}
+	}
+}
+
 func (p *planned) printExcluded(w io.Writer) {
 	s := p.project.Study
 	if s.Collapsed > 0 {
@@ -436,7 +460,7 @@ func size(s plan.Stage) string {
 func (p *planned) printJSON(w io.Writer) error {
 	out := planDocument{head: head{planFormat}, Study: p.project.Study.Name, Backend: p.Backend, Views: len(p.views), Trials: len(p.project.Graph.Chains), Collapsed: p.project.Study.Collapsed,
 		Excluded: []string{}, Workers: p.workers, Wall: p.Wall(p.workers), Rounds: p.rounds, Detect: p.detect,
-		Confounded: append([]language.Confounded{}, p.project.Study.Confounded...)}
+		Engines: p.engines, Confounded: append([]language.Confounded{}, p.project.Study.Confounded...)}
 	for _, e := range p.project.Study.Excluded {
 		out.Excluded = append(out.Excluded, e.String())
 	}

@@ -13,11 +13,14 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"ablate/runner/device"
 	"ablate/runner/engine"
 	"ablate/runner/phrase"
+	"ablate/runner/resource"
 )
 
 type probeOptions struct {
+	study      string
 	keep, base string
 	verbs      []string
 	gpus       int
@@ -25,6 +28,7 @@ type probeOptions struct {
 }
 
 func (o *probeOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.study, "study", "", "probe an engine of `STUDY`, whose name is then the argument, and keep the verdict for the study")
 	f.StringVar(&o.keep, "keep", "", "keep the folders of all tasks in a new folder `DIR` (default: they are removed)")
 	f.StringVar(&o.base, "base", "", "checkpoint folder `DIR` to sample and train from, for an engine without load")
 	f.StringArrayVar(&o.verbs, "verb", nil, "check this `VERB` alone: load, sample, train, score or embed (repeatable)")
@@ -44,7 +48,7 @@ type probeDocument struct {
 func newProbe(g *globals) *cobra.Command {
 	var o probeOptions
 	cmd := &cobra.Command{
-		Use:   "probe [flags] PROGRAM [ARG...]",
+		Use:   "probe [flags] PROGRAM [ARG...] | probe --study STUDY ENGINE",
 		Short: "Check whether an engine keeps the promises that results depend on",
 		Long: `An engine is a program that loads, samples, trains, scores or embeds in the place of
 ablate's own stages (docs/engines.md). This command gives it small tasks, with the
@@ -56,8 +60,13 @@ and what to do.
 
 PROGRAM and its arguments are the command of the engine; 'describe', 'run DIR' or 'serve'
 is added to it. The exit code is 1 if a check failed.
+
+With --study, the engine runs as that study and the machine.cue beside it say, and the
+verdict is kept in the store: promises that the probe has refuted no longer count, for this
+version of the program with these packages. 'plan', tables and reports say so, and also
+which engines were never probed.
 ` + exitHelp,
-		Example: "  ablate probe python3 engines/mine.py\n  ablate probe --keep tasks ./engine",
+		Example: "  ablate probe python3 engines/mine.py\n  ablate probe --keep tasks ./engine\n  ablate probe --study mystudy diffusers",
 		Args:    cobra.MinimumNArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runProbe(cmd.Context(), g, o, args) },
 	}
@@ -66,7 +75,7 @@ is added to it. The exit code is 1 if a check failed.
 }
 
 func runProbe(ctx context.Context, g *globals, o probeOptions, command []string) error {
-	e, err := engineOf(command)
+	e, keep, err := g.probed(ctx, o, command)
 	if err != nil {
 		return err
 	}
@@ -104,6 +113,9 @@ func runProbe(ctx context.Context, g *globals, o probeOptions, command []string)
 		p.End = func(c engine.Check) { verb = g.printProbed(c, verb) }
 	}
 	v, err := engine.Probe(ctx, e, d, p)
+	if err == nil {
+		err = keep(v)
+	}
 	if err != nil {
 		return err
 	}
@@ -116,6 +128,34 @@ func runProbe(ctx context.Context, g *globals, o probeOptions, command []string)
 		err = errors.New("probe: the engine does not keep all of its promises")
 	}
 	return err
+}
+
+// probed returns the engine to probe, and a function that keeps the verdict.
+func (g *globals) probed(ctx context.Context, o probeOptions, command []string) (*engine.Engine, func(*engine.Verdict) error, error) {
+	if o.study == "" {
+		e, err := engineOf(command)
+		return e, func(*engine.Verdict) error { return nil }, err
+	}
+	if len(command) != 1 {
+		return nil, nil, usagef("probe: --study takes the name of one engine, as in 'ablate probe --study %s diffusers'", o.study)
+	}
+	p, err := g.open(ctx, o.study, studyOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := p.Describe(ctx, command[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	return &d.Engine, func(v *engine.Verdict) error { return p.SaveVerdict(d, hardware(ctx, o.gpus), v) }, nil
+}
+
+// hardware describes what an engine computes on: the GPUs, if it has any, and the processor.
+func hardware(ctx context.Context, gpus int) string {
+	if gpus > 0 {
+		return strings.Join(append(resource.GPUModels(ctx), device.CPUName()), "; ")
+	}
+	return device.CPUName()
 }
 
 // engineOf returns the engine of a command. Its source is the files that the command names,

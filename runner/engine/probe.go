@@ -38,42 +38,6 @@ type Check struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// A Verdict is what a probe found.
-type Verdict struct {
-	Engine  string  `json:"engine"`
-	Version string  `json:"version,omitempty"`
-	Checks  []Check `json:"checks"`
-}
-
-// Good reports whether no check failed.
-func (v *Verdict) Good() bool {
-	return !slices.ContainsFunc(v.Checks, func(c Check) bool { return c.Outcome == Broken })
-}
-
-// Correct replaces the claims of a description that the probe has refuted.
-func (v *Verdict) Correct(d *Description) {
-	for _, c := range v.Checks {
-		verb := d.Verbs[c.Verb]
-		if c.Outcome != Broken || verb == nil {
-			continue
-		}
-		switch c.Claim {
-		case "noise":
-			verb.Noise = c.Instead
-		case "repeat":
-			verb.Repeat = c.Instead
-		case "resume":
-			verb.Resume = c.Instead
-		case "stop":
-			verb.Stop = c.Instead
-		case "serve":
-			verb.Serve = false
-		case "rows":
-			verb.Rows = c.Instead
-		}
-	}
-}
-
 // ProbeOptions of a probe.
 type ProbeOptions struct {
 	Dir     string // a new folder for the tasks
@@ -117,7 +81,7 @@ func Probe(ctx context.Context, e *Engine, d *Description, o ProbeOptions) (*Ver
 	if err := os.MkdirAll(o.Dir, 0o777); err != nil {
 		return nil, err
 	}
-	p := &probe{e: e, d: d, o: o, v: &Verdict{Engine: d.Name, Version: d.Version, Checks: []Check{}}, tasks: map[string]*done{}}
+	p := &probe{e: e, d: d, o: o, v: &Verdict{Engine: d.Name, Version: d.Version, Time: time.Now().UTC().Truncate(time.Second), Checks: []Check{}}, tasks: map[string]*done{}}
 	for _, c := range p.checks() {
 		if d.Verbs[c.verb] == nil {
 			continue

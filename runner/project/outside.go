@@ -41,23 +41,53 @@ func (p Project) outside(ctx context.Context) layout.Outside {
 // engines returns the folder of the store with engines and what this machine knows of their files.
 func (p Project) engines() string { return filepath.Join(p.Store.Dir(), "engines") }
 
-// called returns a verb of an engine. SaveEngines writes its description into the store.
-func (p Project) called(ctx context.Context, name, verb string) (c layout.Called, err error) {
+// A Described engine is one of the study with what it says of itself, corrected by what probes found.
+type Described struct {
+	*engine.Spec
+	Declared language.Engine
+	Verdicts *engine.Verdicts
+	source   string // digest of its files, or of its container
+}
+
+// Describe returns an engine of the study.
+func (p Project) Describe(ctx context.Context, name string) (d Described, err error) {
 	i := slices.IndexFunc(p.Study.Engines, func(e language.Engine) bool { return e.Name == name })
 	if i < 0 {
-		return c, fmt.Errorf("the study declares no engine %q", name)
+		return d, fmt.Errorf("the study declares no engine %q", name)
 	}
-	declared := p.Study.Engines[i]
-	e := engine.Of(p.Study, declared)
-	d, err := e.Describe(ctx, engine.Cache())
+	d.Declared = p.Study.Engines[i]
+	d.Spec = &engine.Spec{Engine: *engine.Of(p.Study, d.Declared)}
+	if d.Description, err = d.Engine.Describe(ctx, engine.Cache()); err != nil {
+		return d, err
+	}
+	if d.source = d.Declared.Container; d.source == "" {
+		if d.source, err = d.Engine.SourceDigest(ctx); err != nil {
+			return d, err
+		}
+	}
+	if d.Verdicts, err = engine.ReadVerdicts(p.engines(), d.source, d.Description.Environment.Digest()); err != nil {
+		return d, err
+	}
+	d.Verdicts.Correct(d.Description)
+	return d, nil
+}
+
+// SaveVerdict keeps what a probe of an engine found on some hardware.
+func (p Project) SaveVerdict(d Described, hardware string, v *engine.Verdict) error {
+	return p.Store.Diagnose(d.Verdicts.Save(p.engines(), d.source, d.Description.Environment.Digest(), hardware, v))
+}
+
+// called returns a verb of an engine. SaveEngines writes its description into the store.
+func (p Project) called(ctx context.Context, name, verb string) (c layout.Called, err error) {
+	d, err := p.Describe(ctx, name)
 	if err != nil {
 		return c, err
 	}
-	v := d.Verbs[verb]
+	v := d.Description.Verbs[verb]
 	if v == nil {
 		return c, fmt.Errorf("engine %s has no %s", name, verb)
 	}
-	command, err := json.Marshal(declared.Command)
+	command, err := json.Marshal(d.Declared.Command)
 	if err != nil {
 		return c, err
 	}
@@ -66,17 +96,18 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 		c.GPUs = p.Study.EngineGPUs(name, verb)
 	}
 	c.Shard, c.Together, c.Keeps, c.Columns = v.Shard, v.Rows == "together", v.Keeps, v.Columns
-	if declared.Identity.Source == "key" {
-		if c.Source = declared.Container; c.Source != "" {
-			c.Container = true
-		} else if c.Source, err = e.For(v).SourceDigest(ctx); err != nil {
-			return c, err
+	c.Container = d.Declared.Container != ""
+	if d.Declared.Identity.Source == "key" {
+		if c.Source = d.source; !c.Container && len(v.Source) > 0 {
+			if c.Source, err = d.Engine.For(v).SourceDigest(ctx); err != nil {
+				return c, err
+			}
 		}
 	}
-	if declared.Identity.Environment == "key" {
-		c.Environment = d.Environment.Digest()
+	if d.Declared.Identity.Environment == "key" {
+		c.Environment = d.Description.Environment.Digest()
 	}
-	c.Program, err = (&engine.Spec{Engine: *e, Description: d}).ID()
+	c.Program, err = d.ID()
 	return c, err
 }
 
@@ -84,12 +115,11 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 // their tasks find them.
 func (p Project) SaveEngines(ctx context.Context) error {
 	for _, declared := range p.Study.Engines {
-		e := engine.Of(p.Study, declared)
-		d, err := e.Describe(ctx, engine.Cache())
+		d, err := p.Describe(ctx, declared.Name)
 		if err != nil {
 			return err
 		}
-		if err := (&engine.Spec{Engine: *e, Description: d}).Save(p.engines()); err != nil {
+		if err := d.Save(p.engines()); err != nil {
 			return p.Store.Diagnose(err)
 		}
 	}

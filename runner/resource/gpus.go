@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,12 +17,22 @@ const visible = "CUDA_VISIBLE_DEVICES"
 // CUDA_VISIBLE_DEVICES names, which Slurm sets too, or else those of nvidia-smi.
 func GPUs(ctx context.Context) ([]GPU, string) { return gpusOf(os.LookupEnv, smi(ctx)) }
 
+// GPUModels returns the models of the machine's GPUs with their driver, each once, as nvidia-smi
+// prints them: "NVIDIA H100 80GB HBM3, 550.54.15".
+func GPUModels(ctx context.Context) []string {
+	list := slices.Collect(strings.SplitSeq(strings.TrimSpace(query(ctx, "name,driver_version")), "\n"))
+	slices.Sort(list)
+	return slices.DeleteFunc(slices.Compact(list), func(s string) bool { return s == "" })
+}
+
 // smi returns what nvidia-smi prints of the machine's GPUs, a line "INDEX, UUID, MIB" each;
 // "" if it prints nothing.
-func smi(ctx context.Context) string {
+func smi(ctx context.Context) string { return query(ctx, "index,uuid,memory.total") }
+
+func query(ctx context.Context, fields string) string {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits").Output()
+	out, err := exec.CommandContext(ctx, "nvidia-smi", "--query-gpu="+fields, "--format=csv,noheader,nounits").Output()
 	if err != nil {
 		return ""
 	}

@@ -1,8 +1,12 @@
 package result
 
 import (
+	"context"
+	"slices"
+
 	"ablate/analysis/compare"
 	"ablate/experiments/language"
+	"ablate/runner/project"
 	"ablate/runner/stage"
 )
 
@@ -71,4 +75,42 @@ func (r *Result) mixtures() (notes []compare.Note) {
 		}
 	}
 	return notes
+}
+
+// aboutEngines returns notes on what probes found of the study's engines, and on images that do not begin
+// with the same noise.
+func (r *Result) aboutEngines() (notes []compare.Note, err error) {
+	if len(r.Project.Study.Engines) == 0 || r.Found == nil {
+		return nil, nil
+	}
+	ctx := context.Background() // descriptions are cached
+	states, err := r.Project.EngineStates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range states {
+		if s.Probed == project.Never {
+			notes = append(notes, compare.Note{Kind: compare.Unprobed, Names: []string{s.Name, s.Promises}})
+		}
+		if len(s.Refuted) > 0 {
+			notes = append(notes, compare.Note{Kind: compare.Refuted, Names: append([]string{s.Name}, s.Refuted...)})
+		}
+	}
+	noise, err := r.Project.Noises(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var models, without []string // engines that draw the images of rows, and those without a promise
+	for _, v := range r.Project.Study.Views {
+		if name := v.Trial.Content.Name("model.program.engine"); name != "" && !slices.Contains(models, name) {
+			if models = append(models, name); noise[name] == "" {
+				without = append(without, name)
+			}
+		}
+	}
+	different := slices.ContainsFunc(models, func(m string) bool { return noise[m] != noise[models[0]] })
+	if without != nil || different {
+		notes = append(notes, compare.Note{Kind: compare.ByPrompt, Names: models})
+	}
+	return notes, nil
 }

@@ -92,7 +92,11 @@ func (r *Result) Compare() error {
 		}
 		r.Ablation.Notes = append(r.Ablation.Notes, n)
 	}
-	r.Ablation.Notes = append(r.Ablation.Notes, r.mixtures()...)
+	about, err := r.aboutEngines()
+	if err != nil {
+		return err
+	}
+	r.Ablation.Notes = append(r.Ablation.Notes, append(r.mixtures(), about...)...)
 	r.Ablation.Notes = append(r.Ablation.Notes, compare.Note{Kind: compare.SameParser})
 	return nil
 }
