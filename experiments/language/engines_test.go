@@ -30,7 +30,7 @@ var programs = map[string]*language.Program{
 			{Path: "guidance", Kind: language.Real, Minimum: ptr(0), Default: 7.5},
 			{Path: "batch", Kind: language.Whole, Minimum: ptr(1), Default: int64(4), Record: true},
 		}},
-		"train": {Format: "diffusers-lora", Inputs: map[string]language.Input{
+		"train": {Format: "diffusers-lora", Keeps: true, Inputs: map[string]language.Input{
 			"base": {}, "images": {Columns: []string{"prompt", "score"}}, "pretraining": {When: []language.Condition{{Path: "beta", Above: ptr(0)}}},
 		}, Params: []language.Param{
 			{Path: "method", Kind: language.Name, Enum: []string{"reward-weighted", "dpo"}, Default: "reward-weighted"},
@@ -263,6 +263,7 @@ func TestEngineMistakes(t *testing.T) {
 		{"no value and no default", `arms: a: set: finetune: engine: "flowfactory"`, `study.cue:17:33: finetune.params.trainer: is missing, and engine flowfactory has no default for it (must be one of "nft", "grpo")`},
 		{"type by the engine of the point", `arms: a: {sweep: {"finetune.engine": ["flowfactory", "diffusers"], "finetune.params.steps": ["auto"]}, set: finetune: params: trainer: "nft"}`, "study.cue:17:94: arms.a.sweep.\"finetune.params.steps\": \"auto\": must be a whole number >= 1 and <= 1000000 (engine diffusers)\nstudy.cue:17:127: arms.a.set.finetune.params.trainer: engine diffusers has no such parameter for train (allowed: method, beta, steps, learning_rate, lora.rank, lora.alpha, workers)"},
 		{"unused for the engine", `arms: a: set: {finetune: {engine: "flowfactory", params: trainer: "nft", pretraining: "other"}}`, `study.cue:17:87: arms.a.set.finetune.pretraining: the arm's trials do not use it: engine flowfactory trains on no pretraining data (leave it out, or change what makes it unused)`},
+		{"no checkpoints on the way", `arms: a: set: finetune: {engine: "flowfactory", params: trainer: "nft", probes: 2}`, `study.cue:17:81: arms.a.set.finetune.probes: the arm's trials do not use it: engine flowfactory keeps no checkpoints on its way (leave it out, or change what makes it unused)`},
 		{"unused because of a condition", `arms: a: set: finetune: {pretraining: "other", params: beta: 0}`, `study.cue:17:39: arms.a.set.finetune.pretraining: the arm's trials do not use it: finetune.params.beta is 0 (leave it out, or change what makes it unused)`},
 		{"native field", `arms: a: set: finetune: learningRate: 1e-3`, `study.cue:17:39: arms.a.set.finetune.learningRate: the arm's trials do not use it: finetune.engine has the method, and finetune.params its constants (leave it out, or change what makes it unused)`},
 		{"native sampler", `arms: a: sweep: "sampler.steps": [1, 2]`, `study.cue:17:34: arms.a.sweep."sampler.steps": the arm's trials do not use it: an engine loads the model (leave it out, or change what makes it unused)`},

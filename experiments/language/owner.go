@@ -169,8 +169,13 @@ func (x *expansion) use(refs []uint32, p partial, owners []*owner) (problems []*
 		if s.verb == "train" {
 			more, why := x.training(refs, p, owners, o, holds, because)
 			problems = append(problems, more...)
-			if place := x.layout.place["finetune.pretraining"]; why != "" && refs[place] != 0 {
-				unused = append(unused, verdict{place, why})
+			if why != "" {
+				unused = append(unused, verdict{x.layout.place["finetune.pretraining"], why})
+			}
+			if !o.verb.Keeps {
+				for _, path := range []string{"finetune.probes", "finetune.probeImages"} {
+					unused = append(unused, verdict{x.layout.place[path], fmt.Sprintf("engine %s keeps no checkpoints on its way", o.name)})
+				}
 			}
 		}
 		for _, u := range unused {

@@ -33,6 +33,7 @@ type Verb struct {
 	Format  string           // of the checkpoints that train writes
 	Formats []string         // of the checkpoints that sample reads
 	Noise   string           // "torch-cpu", or empty where comparisons are paired by prompt only
+	Keeps   bool             // train writes checkpoints on its way, for probes
 }
 
 // A Param is a parameter of a verb.

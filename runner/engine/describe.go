@@ -226,7 +226,7 @@ func nameable(name string) bool {
 func (d *Description) Program() *language.Program {
 	p := &language.Program{Verbs: map[string]*language.Verb{}}
 	for name, v := range d.Verbs {
-		out := &language.Verb{Params: v.params, Format: v.Format, Formats: v.Formats, Noise: v.Noise, Inputs: map[string]language.Input{}}
+		out := &language.Verb{Params: v.params, Format: v.Format, Formats: v.Formats, Noise: v.Noise, Keeps: v.Keeps, Inputs: map[string]language.Input{}}
 		for role, in := range v.Inputs {
 			out.Inputs[role] = language.Input{Columns: in.Columns, When: in.when}
 		}

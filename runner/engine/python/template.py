@@ -106,7 +106,7 @@ def draw(model, rows, params, folder, task=None):
         write_features(task.dir / "emit" / "noise.safetensors", noises, "noise")
 
 
-@engine.verb(revision=1, resume="exact", stop="file", repeat="bytes", readback=True, format="toy",
+@engine.verb(revision=1, resume="exact", stop="file", repeat="bytes", readback=True, keeps=True, format="toy",
              seeds=["init", "order", "noise"],
              inputs={"base": {}, "images": {"columns": ["prompt", "score"]}, "pretraining": {"when": {"beta": {"above": 0}}}},
              params={
