@@ -29,7 +29,8 @@ var ErrNoModel = errors.New("no model, or a damaged one")
 // Write writes the model of a view's trial into the folder out, which must be empty or
 // not exist. The model is the fine-tuned one, or the pretrained one if the trial
 // fine-tunes nothing. The embedder of the trial's reward is written too, if the store has
-// it. class is the class of backend that computed the model.
+// it. class is the class of backend that computed the model. Of an engine's model, the checkpoint
+// is written as the engine made it, and the one on which it is based below base.
 func Write(ctx context.Context, p project.Project, class string, v language.View, out string) error {
 	if entries, err := os.ReadDir(out); err == nil && len(entries) > 0 {
 		return fmt.Errorf("%s is not empty: give another folder", out)
@@ -57,6 +58,9 @@ func Write(ctx context.Context, p project.Project, class string, v language.View
 	}
 	if model == "" || tuned == "" && c.Action(layout.Finetune) != nil {
 		return ErrNoModel
+	}
+	if stage.EngineOf(c.Action(layout.Model).Params) != "" {
+		return stage.ExportEngine(p.Store.Dir(), c.Action(layout.Model).Params.(stage.EngineLoadParams), model, tuned, out)
 	}
 	files, embedder := stage.CheckpointFiles()
 	if tuned == "" {

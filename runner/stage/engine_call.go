@@ -495,6 +495,29 @@ func (c *calling) locate(ctx context.Context, want []engine.File, loaded string)
 	return files, (&engine.LoadedModel{Stamp: p.Stamp, Files: *files}).Save(c.t.record(p))
 }
 
+// ExportEngine writes the checkpoint of an engine's model into a folder: that of a training, and below base
+// the one that was loaded; or the latter, if tuned is empty. Where the files of a model lie elsewhere,
+// checkpoint.json says where.
+func ExportEngine(store string, p EngineLoadParams, model, tuned, out string) error {
+	base := out
+	if tuned != "" {
+		if err := os.CopyFS(out, os.DirFS(filepath.Join(tuned, "checkpoint"))); err != nil {
+			return err
+		}
+		base = filepath.Join(out, "base")
+	}
+	if err := os.CopyFS(base, os.DirFS(filepath.Join(model, "checkpoint"))); err != nil {
+		return err
+	}
+	if record, err := engine.ReadLoaded(Task{Store: store}.record(p)); record == nil || err != nil {
+		return err
+	} else if _, err := os.Lstat(filepath.Join(model, modelsFile)); err != nil {
+		return nil // the checkpoint has its files
+	} else {
+		return setRoot(base, record.Root)
+	}
+}
+
 // differs returns the name of the first file that is not what it must be; empty if all are.
 func differs(want, have []engine.File) string {
 	for i, w := range want {
