@@ -306,9 +306,8 @@ func (g *Graph) engineScore(t language.Trial, group string, d drawn) (*Action, e
 	case group != "evaluate.gold" && column.Better == "lower":
 		return nil, fmt.Errorf("%s.column: %s of engine %s is better when it is lower, and images with a high reward are preferred: name another column", group, name, c.Engine)
 	}
-	return g.each(stage.EngineScore, d, func(images int) stage.Params {
-		return stage.EngineScoreParams{Call: c.Call, Column: name, Images: images}
-	}), nil
+	all := g.each(stage.EngineScore, d, func(images int) stage.Params { return stage.EngineScoreParams{Call: c.Call, Images: images} })
+	return g.add(stage.Column, stage.ColumnParams{Column: name}, Input{stage.ScoresInput, all}), nil
 }
 
 // engineJudge adds the judging of images by the gold; nil if the trial has none.

@@ -35,7 +35,7 @@ type Def struct {
 
 // table has all stages of this version, in the order of a trial.
 var table = []*Def{promptsDef, pretrainDef, embedDef, adoptDef, drawDef, judgeDef, labelDef, rewardDef, scoreDef, oracleDef, assessDef, finetuneDef, selectDef,
-	fidelityDef, diversityDef, distanceDef, engineLoadDef, engineSampleDef, engineScoreDef, engineTrainDef, engineEmbedDef, joinDef, resemblanceDef}
+	fidelityDef, diversityDef, distanceDef, engineLoadDef, engineSampleDef, engineScoreDef, engineTrainDef, engineEmbedDef, joinDef, columnDef, resemblanceDef}
 
 // Kinds returns the stages in the order of a trial.
 func Kinds() []Kind {

@@ -31,9 +31,9 @@ var (
 		Files:  slices.Concat(required(picturesFile), optional(required("images/**")...)),
 	})
 	engineScoreDef = define(runEngineScore, Def{
-		Kind: EngineScore, Revision: 1, Verb: engine.Score,
+		Kind: EngineScore, Revision: 2, Verb: engine.Score,
 		Inputs: []Input{{Name: ImagesInput}, {Name: PromptsInput}},
-		Files:  optional(tabled(verdictsFile, scoresFile)...),
+		Files:  required(columnsFile),
 	})
 	engineTrainDef = define(runEngineTrain, Def{
 		Kind: EngineTrain, Revision: 1, Verb: engine.Train, Saves: true,
@@ -140,8 +140,7 @@ func (p EngineSampleParams) cost() float64 { return 1 + float64(p.Models*p.Image
 // EngineScoreParams are the parameters of [EngineScore].
 type EngineScoreParams struct {
 	Call
-	Column string `json:"column"` // of the engine's scores
-	Images int    `json:"images" key:"-"`
+	Images int `json:"images" key:"-"`
 }
 
 func (p EngineScoreParams) cost() float64 { return 1 + float64(p.Images)/10 }

@@ -198,10 +198,6 @@ func runEngineScore(ctx context.Context, e *Env, t Task, p EngineScoreParams, pr
 		return err
 	}
 	v := c.spec.Description.Verbs[engine.Score]
-	column, ok := v.Columns[p.Column]
-	if !ok {
-		return fmt.Errorf("engine %s has no column %s", p.Engine, p.Column)
-	}
 	prompts, err := ReadPrompts(t.in(PromptsInput))
 	if err != nil {
 		return err
@@ -210,52 +206,57 @@ func runEngineScore(ctx context.Context, e *Env, t Task, p EngineScoreParams, pr
 	if err != nil {
 		return err
 	}
-	var verdicts []VerdictSet
-	var scores []ScoreSet
+	out := make([]ColumnSet, len(sets))
 	for k, s := range sets {
 		rows, err := pictureRows(prompts, s)
 		if err != nil {
 			return err
 		}
 		n := len(s.Pictures)
-		verdict := VerdictSet{Step: s.Step, Labels: make([]string, n), Read: make([]string, n)}
-		score := ScoreSet{Step: s.Step, Scores: slices.Repeat([]float32{missing}, n)}
-		for i, picture := range s.Pictures {
-			verdict.Read[i] = picture.Error
+		out[k] = ColumnSet{s.Step, map[string]*ColumnValues{}}
+		for name, column := range v.Columns {
+			x := &ColumnValues{Read: make([]string, n)}
+			if column.Kind == "verdict" {
+				x.Labels = make([]string, n)
+			} else {
+				x.Scores = make([]*float64, n)
+			}
+			for i, picture := range s.Pictures {
+				x.Read[i] = picture.Error
+			}
+			out[k].Columns[name] = x
 		}
 		for from, part := range shards(rows, v) {
 			q := engine.Task{Inputs: map[string]engine.TaskInput{engine.ImagesRole: {ID: artifactID(t.in(ImagesInput)), Files: t.in(ImagesInput), Rows: part}}}
-			out, err := c.do(ctx, q, k*n+from, len(sets)*n)
+			dir, err := c.do(ctx, q, k*n+from, len(sets)*n)
 			if err != nil {
 				return err
 			}
-			values, err := engine.ReadScores(filepath.Join(out, "scores"), part, v.Columns)
+			values, err := engine.ReadScores(filepath.Join(dir, "scores"), part, v.Columns)
 			if err != nil {
 				return err
 			}
-			for j, r := range part {
-				x := values[p.Column][j]
-				switch {
-				case x.Error != "":
-					verdict.Read[r.Index] = x.Error
-				case column.Kind == "verdict":
-					verdict.Labels[r.Index], verdict.Read[r.Index] = x.Verdict, readOf(values, p.Column, j)
-				case math.IsInf(float64(float32(x.Number)), 0):
-					return fmt.Errorf("image %d has the %s %v, which is too large for a 32-bit number", r.Index, p.Column, x.Number)
-				default:
-					score.Scores[r.Index] = float32(x.Number)
+			for name, to := range out[k].Columns {
+				for j, r := range part {
+					x := values[name][j]
+					switch {
+					case x.Error != "":
+						to.Read[r.Index] = x.Error
+					case to.Labels != nil:
+						to.Labels[r.Index], to.Read[r.Index] = x.Verdict, readOf(values, name, j)
+					case math.IsInf(float64(float32(x.Number)), 0):
+						return fmt.Errorf("image %d has the %s %v, which is too large for a 32-bit number", r.Index, name, x.Number)
+					default:
+						to.Scores[r.Index] = &x.Number
+					}
 				}
 			}
 			if err := c.drop(); err != nil {
 				return err
 			}
 		}
-		verdicts, scores = append(verdicts, verdict), append(scores, score)
 	}
-	if column.Kind == "verdict" {
-		return checkpoint.WriteJSON(filepath.Join(t.Out, verdictsFile), verdicts)
-	}
-	return writeScores(t.Out, scores)
+	return checkpoint.WriteJSON(filepath.Join(t.Out, columnsFile), out)
 }
 
 // readOf describes the other columns of a row, such as the parts of a verdict.

@@ -14,13 +14,13 @@ import (
 )
 
 // Join is the stage that makes one artifact of those of the parts of a list: of images,
-// verdicts, scores or features.
+// scores or features by an engine.
 const Join Kind = "join"
 
 var joinDef = define(runJoin, Def{
 	Kind: Join, Revision: 1,
 	Inputs: []Input{{Name: PartInput, Many: true}},
-	Files:  optional(slices.Concat(tabled(verdictsFile, scoresFile), required(picturesFile, "images/**", featuresFile))...),
+	Files:  optional(required(picturesFile, "images/**", columnsFile, featuresFile)...),
 })
 
 // PartInput is the name of the inputs of [Join].
@@ -63,7 +63,7 @@ func runJoin(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error {
 	for _, of := range []struct {
 		file string
 		join func(out string, parts []string) error
-	}{{picturesFile, joinPictures}, {verdictsFile, joinVerdicts}, {scoresFile, joinScores}, {featuresFile, joinFeatures}} {
+	}{{picturesFile, joinPictures}, {columnsFile, joinColumns}, {featuresFile, joinFeatures}} {
 		if _, err := os.Lstat(filepath.Join(parts[0], of.file)); err == nil {
 			return of.join(t.Out, parts)
 		}
@@ -143,26 +143,21 @@ func linkFile(from, to string) error {
 	return os.WriteFile(to, data, 0o666)
 }
 
-func joinVerdicts(out string, parts []string) error {
-	sets, err := joinSets(parts, ReadVerdicts, func(to *VerdictSet, s VerdictSet) error {
-		to.Labels, to.Read = append(to.Labels, s.Labels...), append(to.Read, s.Read...)
+func joinColumns(out string, parts []string) error {
+	sets, err := joinSets(parts, readColumns, func(to *ColumnSet, s ColumnSet) error {
+		for name, x := range to.Columns {
+			y := s.Columns[name]
+			if y == nil {
+				return fmt.Errorf("it has no column %s", name)
+			}
+			x.Labels, x.Scores, x.Read = append(x.Labels, y.Labels...), append(x.Scores, y.Scores...), append(x.Read, y.Read...)
+		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return checkpoint.WriteJSON(filepath.Join(out, verdictsFile), sets)
-}
-
-func joinScores(out string, parts []string) error {
-	sets, err := joinSets(parts, ReadScores, func(to *ScoreSet, s ScoreSet) error {
-		to.Scores, to.Cosines = append(to.Scores, s.Scores...), append(to.Cosines, s.Cosines...)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return writeScores(out, sets)
+	return checkpoint.WriteJSON(filepath.Join(out, columnsFile), sets)
 }
 
 func joinFeatures(out string, parts []string) error {
