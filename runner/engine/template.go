@@ -20,10 +20,11 @@ const kit = "ablate_engine.py"
 
 // templates are the files of engines that Write writes, by name.
 var templates = map[string][]string{
-	"python":    {"template.py"},
-	"diffusers": {"diffusers_engine.py", "requirements.txt", "requirements.lock"},
-	"clip":      {"clip_engine.py", "requirements.txt", "requirements.lock"},
-	"verdict":   {"verdict_engine.py"},
+	"python":      {"template.py"},
+	"diffusers":   {"diffusers_engine.py", "requirements.txt", "requirements.lock"},
+	"clip":        {"clip_engine.py", "requirements.txt", "requirements.lock"},
+	"verdict":     {"verdict_engine.py"},
+	"lora-script": {"lora_script_engine.py", "requirements.txt", "requirements.lock"},
 }
 
 // Templates returns the names of the engines that Write writes.

@@ -226,7 +226,7 @@ class Task:
         self.verb, self.emit = request["verb"], request.get("emit", [])
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         self.report = {"facts": {}, "seeds": {}}  # goes into result.json
-        self._files, self._curves, self._stop = {}, [], False
+        self._files, self._curves, self._stop, self._own = {}, [], False, []
         self._saved = time.monotonic()
         for name in ("work", "tmp"):
             (folder / name).mkdir(exist_ok=True)
@@ -251,6 +251,13 @@ class Task:
             found.insert(0, folder)
             folder = folder.with_name(folder.name + ".base")
         return found
+
+    def model(self, role):
+        """The folder of a whole model: the input itself, or the folder that `load` named."""
+        folders = self.chain(role)
+        if len(folders) != 1:
+            raise Refused(f"{self.verb} needs a whole model as {role}, not {len(folders)} checkpoints in a chain")
+        return Path(json.loads((folders[0] / "checkpoint.json").read_text()).get("root", folders[0]))
 
     def rows(self, role):
         """The rows of an input; `file` is a whole path."""
@@ -310,6 +317,23 @@ class Task:
         self._curves.append(json.dumps({"step": step, **numbers}) + "\n")
         self.progress(step, of, **numbers)
 
+    def follow(self, rows, of):
+        """Takes over the curve that a trainer writes itself, as rows of {"step", and numbers}; call it as the curve grows.
+        Of rows of one step the last one counts: a trainer that was resumed has done some steps again."""
+        rows = sorted({row["step"]: row for row in rows}.items())
+        seen, self._curves = len(self._curves), []
+        for step, row in rows:
+            for name, value in row.items():
+                if not isfinite(value):
+                    raise Diverged(f"{name} is {value} at step {step}")
+            self._curves.append(json.dumps(row) + "\n")
+        for step, row in rows[seen:]:
+            self.progress(**{**row, "of": of})
+
+    def source(self, file):
+        """Counts a file among the program's own, as a script that it starts: `ablate probe` looks for it in `source`."""
+        self._own.append(str(file))
+
     def sample_params(self):
         """The parameters by which ablate asks a training for samples (`emit: samples`, with in/samples/rows.jsonl)."""
         return Params(self.engine.verbs["sample"][1], self.request["samples"])
@@ -368,7 +392,7 @@ class Task:
         for role in sorted((self.dir / "out").glob("*")):
             sizes = [f.stat().st_size for f in role.rglob("*") if f.is_file()]
             outputs[role.name] = {"files": len(sizes), "bytes": sum(sizes)}
-        self.report.update(sources=_sources(), hardware=_hardware())
+        self.report.update(sources=_sources(self._own), hardware=_hardware())
 
     def close(self):
         for file in self._files.values():
@@ -383,10 +407,64 @@ class Task:
         return Scorer(self.dir / "tmp" / f"scorer-{name}-{self.rank}", self.request["scorers"][name])
 
 
-def _sources():
+class Child:
+    """A trainer that is a program of its own, for `with`: it is ended with the block. Iterating gives the lines that it
+    prints, and "" in each half second without one, so that a loop can look for `task.stopping()`; lines go to the log, too."""
+
+    def __init__(self, command, **environment):
+        import queue
+        import subprocess
+        import threading
+        # newline="": a progress bar's states are lines, and stay states of one line in the log. A group of its own, because a
+        # launcher that is ended alone leaves the trainers running; ablate finds them by ABLATE_ATTEMPT.
+        self.process = subprocess.Popen([str(x) for x in command], env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0)
+        self.lines, self.empty = queue.Queue(), queue.Empty
+
+        def read():
+            import io
+            with io.TextIOWrapper(self.process.stdout, errors="replace", newline="") as output:
+                for line in output:
+                    self.lines.put(line)
+            self.lines.put(None)
+        threading.Thread(target=read, daemon=True).start()
+
+    def __iter__(self):
+        while True:
+            try:
+                line = self.lines.get(timeout=0.5)
+            except self.empty:
+                line = ""
+            if line is None:
+                self.process.wait()
+                return
+            print(line, end="", flush=True)
+            yield line
+
+    def signal(self, number):
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:  # all have ended
+            pass
+
+    def __enter__(self): return self
+
+    def __exit__(self, *_):
+        import signal
+        import subprocess
+        self.signal(signal.SIGTERM)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            pass
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+
+def _sources(more):
     """The program's own files that were loaded, by SHA-256: all but Python's and the installed packages'."""
     import hashlib
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())} - {None}
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())} - {None} | set(more)
     own = [f for f in files if os.path.isabs(f) and os.path.isfile(f)  # libraries make modules of invented names
            and not f.startswith((sys.prefix, sys.base_prefix)) and "site-packages" not in f]
     return {f: hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in sorted(own)}
@@ -487,6 +565,21 @@ def noise(seed, shape):
     import torch
     generator = torch.Generator("cpu").manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.float32), generator
+
+
+def read_lines(path):
+    """The objects of a JSONL file, to which another program may be writing: a line that is not whole is left out."""
+    text = Path(path).read_text() if Path(path).exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def link_pictures(folder, rows):
+    """Makes a folder of the pictures of rows, 000000.png and on, by links, and returns their names and prompts."""
+    folder.mkdir(parents=True)
+    pairs = [(f"{i:06}.png", row["prompt"]) for i, row in enumerate(rows)]
+    for (name, _), row in zip(pairs, rows):
+        (folder / name).symlink_to(row["file"])
+    return pairs
 
 
 def write_features(path, rows, name="features"):

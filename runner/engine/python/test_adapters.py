@@ -1,0 +1,179 @@
+"""Tests of the engines that wrap a trainer of others, and of the kit's helpers for them.
+
+    python -m unittest test_adapters           rendering, refusals, and the kit
+    ABLATE_TORCH=1 python -m unittest …        trainings by stand-ins of the trainers, on a tiny random model
+"""
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+import unittest
+from pathlib import Path
+
+from test_engines import HERE, TORCH, Case, kit, make_images
+
+STANDIN = HERE / "testdata" / "train_text_to_image_lora.py"
+os.environ["LORA_SCRIPT"] = str(STANDIN)
+import lora_script_engine  # noqa: E402
+
+DIGEST = hashlib.sha256(STANDIN.read_bytes()).hexdigest()
+
+
+def task_of(case, folder, engine):
+    """The task of a folder, in this process."""
+    case.addCleanup(os.chdir, HERE)  # a task goes into its work/, which is removed
+    folder.write()
+    return kit.Task(folder.path, folder.request, kit.Params(engine.verbs["train"][1], folder.request["params"]), engine)
+
+
+class Trainers(Case):
+    """What the kit has for trainers that are programs of their own."""
+
+    def test_child(self):
+        code = "import sys; print('one'); sys.stderr.write('two\\r'); sys.stderr.flush(); print('ä' * 3); sys.exit(7)"
+        with kit.Child([sys.executable, "-c", code], PYTHONUTF8="1") as child:
+            self.assertEqual(sorted(line for line in child if line), ["one\n", "two\r", "äää\n"])
+        self.assertEqual(child.process.returncode, 7)
+
+    def test_the_child_and_its_children_end_with_the_block(self):
+        code = ("import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+                "print(child.pid, flush=True); time.sleep(60)")
+        with kit.Child([sys.executable, "-c", code]) as child:
+            pid = int(next(filter(None, child)))
+            self.assertEqual(next(iter(child)), "")  # a line for each half second without one
+        self.assertEqual(child.process.returncode, -signal.SIGTERM)
+        for _ in range(50):
+            if not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text():
+                return
+            time.sleep(0.1)
+        self.fail("the child's child still runs")
+
+    def test_follow(self):
+        f, engine = self.folder("train", {}), kit.Engine("a", "1")
+
+        @engine.verb()
+        def train(task): pass
+        task = task_of(self, f, engine)
+        curve = self.root / "curve.jsonl"
+        self.assertEqual(kit.read_lines(curve), [])
+        curve.write_text('{"step": 1, "loss": 4}\n{"step": 2, "loss": 3}\n{"step": 2, "loss": 2}\n{"step": 3, "lo')
+        task.follow(kit.read_lines(curve), 9)
+        task.follow([*kit.read_lines(curve), {"step": 3, "loss": 1}], 9)
+        task.finish()
+        self.assertEqual(f.out("curves"), [{"step": 1, "loss": 4}, {"step": 2, "loss": 2}, {"step": 3, "loss": 1}])
+        shown = [json.loads(line)["step"] for line in (f.path / "progress.jsonl").read_text().splitlines()]
+        self.assertEqual(shown, [1, 2, 3])
+        with self.assertRaisesRegex(kit.Diverged, "loss is nan at step 4"):
+            task.follow([{"step": 4, "loss": float("nan")}], 9)
+
+
+class LoraScript(Case):
+    """diffusers' LoRA script, by a stand-in of the same command line."""
+
+    program = "lora_script_engine.py"
+    env = {"LORA_SCRIPT": str(STANDIN)}
+
+    def start(self, *argv, **more):
+        return super().start(*argv, **{**self.env, **more})
+
+    def training(self, base=None, n=6, params=None, **more):
+        f = self.folder("train", self.probe("train", **(params or {})), seeds={"seed": 11}, resources={"gpus": 0}, **more)
+        rows = make_images(self.root / f"pictures{self.count}", n, size=32)
+        return f.chain("base", base or self.model()).rows("images", rows, self.root / f"pictures{self.count}")
+
+    def model(self, kind="StableDiffusionPipeline"):
+        folder = self.root / "model"
+        folder.mkdir(exist_ok=True)
+        (folder / "checkpoint.json").write_text(json.dumps({"format": "diffusers", "base": None}))
+        (folder / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+        return folder
+
+    def test_command(self):
+        f = self.training(params={"micro": 1, "snr_gamma": 0.0, "schedule": "constant", "flip": False})
+        task = task_of(self, f, lora_script_engine.engine)
+        argv = [str(x) for x in lora_script_engine.command(task, Path("data"), 0, 1)]
+        self.assertEqual(argv[:5], [sys.executable, str(HERE / "lora_script_engine.py"), "inside", str(f.path), str(STANDIN)])
+        for option in ("--seed=11", "--train_data_dir=data", f"--pretrained_model_name_or_path={f.path / 'in/base'}", "--max_train_steps=6",
+                       "--train_batch_size=1", "--gradient_accumulation_steps=4", "--lr_scheduler=constant_with_warmup",
+                       "--lr_warmup_steps=2", "--learning_rate=0.001", "--rank=4", "--resolution=32", "--mixed_precision=no"):
+            self.assertIn(option, argv)
+        self.assertFalse([x for x in argv if "snr_gamma" in x or "flip" in x or "resume" in x])
+        task.params["flip"], task.request["resources"] = True, {"gpus": 2, "port": 4321}
+        argv = [str(x) for x in lora_script_engine.command(task, Path("data"), 3, 2)]
+        for option in ("accelerate.commands.launch", "--num_processes=2", "--main_process_port=4321", "--gradient_accumulation_steps=2",
+                       "--resume_from_checkpoint=checkpoint-3", "--random_flip"):
+            self.assertIn(option, argv)
+
+    def test_refused(self):
+        def message(f, **env): return self.run_folder(f, "refused", **env).result()["message"]
+        self.assertIn("batch: 4 images are no multiple of 3 (micro)", message(self.training(params={"micro": 3})))
+        self.assertIn("there are only 3 training images", message(self.training(n=3)))
+        self.assertIn("is not beside the engine", message(self.training(params={"script": ""})))
+        self.assertIn(f"has the SHA-256 {DIGEST}", message(self.training(params={"script": "0" * 64})))
+        self.assertIn("there is no script /none.py", message(self.training(), LORA_SCRIPT="/none.py"))
+        self.assertIn("is a FluxPipeline", message(self.training(self.model("FluxPipeline"))))
+        self.assertIn("not 2 checkpoints in a chain", message(self.training().chain("base.base", self.model())))
+
+    @TORCH
+    def test_train(self):
+        base = self.tiny()
+        f = self.run_folder(self.training(base))
+        result = f.result()
+        self.assertEqual(result["resolved"], f.request["params"])
+        self.assertEqual(result["seeds"], {"seed": 11})
+        self.assertEqual([row["step"] for row in f.out("curves")], [1, 2, 3, 4, 5, 6])
+        self.assertEqual({row["text"] for row in kit.read_lines(f.path / "tmp/data/metadata.jsonl")}, {f"a {c} dog" for c in ("red", "blue", "green")})
+        self.assertEqual(list(f.path.glob("work/*")), [])
+        self.assertEqual(self.run_folder(self.training(base)).bytes(), f.bytes())
+        # sample of the reference engine reads the checkpoint, and its weights count
+        images = [self.sampled(base), self.sampled(f.path / "out/checkpoint", base)]
+        self.assertNotEqual(*images)
+
+    @TORCH
+    def test_stop_and_kill(self):
+        base = self.tiny()
+        f = self.training(base)
+        (f.path / "stop").write_text("{}")
+        for step in (1, 2):  # the stop is there from the beginning: after one step each
+            self.assertEqual(self.run_folder(f, "stopped").result()["step"], step)
+        (f.path / "stop").unlink()
+        f.request["save_every_s"] = 0.001
+        process = self.start("run", f.write().path)
+        while not (f.path / "state/checkpoint-4").exists():
+            self.assertIsNone(process.poll())
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        time.sleep(1)  # the trainer ends with its pipe; ablate would end it at once
+        result = self.run_folder(f).result()
+        self.assertGreaterEqual(result["resumed_from"], 3)
+        self.assertEqual([row["step"] for row in f.out("curves")], [1, 2, 3, 4, 5, 6])
+        self.assertEqual(result["resolved"], f.request["params"])
+
+    @TORCH
+    def test_faults_of_a_trainer(self):
+        base = self.tiny()
+        for fault, status, message in (("skips", "failed", "found 5 of 6 images"), ("short", "failed", "ended with 0 after step 5 of 6"),
+                                       ("nan", "diverged", "loss is nan at step 1")):
+            result = self.run_folder(self.training(base), status, LORA_STANDIN=fault).result()
+            self.assertIn(message, result["message"])
+
+    def tiny(self):
+        import tiny_models
+        tiny_models.make("tiny-sd", self.root / "tiny")
+        (self.root / "tiny" / "checkpoint.json").write_text(json.dumps({"format": "diffusers", "base": None}))
+        return self.root / "tiny"
+
+    def sampled(self, *chain):
+        import diffusers_engine
+        params = diffusers_engine.engine.verbs["sample"][2]
+        f = self.folder("sample", params).chain("checkpoint", *chain).rows("prompts", [{"index": 0, "prompt": "a red dog", "seed": 5}])
+        super().start("run", f.write().path, program="diffusers_engine.py").communicate()
+        self.assertEqual(f.result()["status"], "ok", f.result())
+        return (f.path / "out/images/0.png").read_bytes()
+
+
+if __name__ == "__main__":
+    unittest.main()
