@@ -16,7 +16,7 @@ type initOptions struct {
 
 func (o *initOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.module, "module", "example.com/studies", "`PATH` of the new module: a domain and a path below it")
-	f.StringVar(&o.engine, "engine", "", "write an engine of this `KIND` and no module: python is a small one to begin from, diffusers runs Stable Diffusion and flow transformers, clip embeds and scores, verdict judges colours; lora-script wraps a trainer of others")
+	f.StringVar(&o.engine, "engine", "", "write an engine of this `KIND` and no module: python is a small one to begin from, diffusers runs Stable Diffusion and flow transformers, clip embeds and scores, verdict judges colours; lora-script, simpletuner and flow-factory wrap trainers of others")
 }
 
 func newInit(g *globals) *cobra.Command {

@@ -142,7 +142,7 @@ class Engine:
     def main(self, argv=None):
         argv = sys.argv[1:] if argv is None else argv
         if len(argv) == 2 and argv[0] == "describe":
-            _write(Path(argv[1]), json.dumps(self.describe(), indent=1))
+            write_file(Path(argv[1]), json.dumps(self.describe(), indent=1))
         elif len(argv) == 2 and argv[0] == "run":
             sys.exit(EXITS.get(self.run(argv[1]), 1))
         elif argv == ["serve"]:
@@ -180,7 +180,7 @@ class Engine:
         # Of several ranks the first writes the result; another one writes only how it failed.
         if task is None or task.rank == 0 or result["status"] == "failed" and not (folder / "result.json").exists():
             facts = task.report if task else {}
-            _write(folder / "result.json", json.dumps({"protocol": PROTOCOL, **result, **facts}, allow_nan=False))
+            write_file(folder / "result.json", json.dumps({"protocol": PROTOCOL, **result, **facts}, allow_nan=False))
         return result["status"]
 
 
@@ -194,7 +194,7 @@ def _class_of(error):
     return "device" if "cuda error" in text or "nccl" in text else "program"
 
 
-def _write(path, text):
+def write_file(path, text):
     """Writes a file whole: beside its place, synced, renamed."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with open(beside, "w") as f:
@@ -204,7 +204,7 @@ def _write(path, text):
     os.replace(beside, path)
 
 
-def _write_folder(path, write):
+def write_folder(path, write):
     """Makes a folder whole: write(folder) fills it beside its place, it is synced and renamed."""
     beside = path.with_name(f".new-{path.name.removeprefix('step-')}")
     shutil.rmtree(beside, ignore_errors=True)
@@ -293,7 +293,7 @@ class Task:
     def checkpoint(self, folder, format, base=None, **more):
         """Writes checkpoint.json; base is the role of the checkpoint that this one needs."""
         base = self.request["inputs"][base]["id"] if base else None
-        _write(folder / "checkpoint.json", json.dumps({"format": format, "base": base, **more}, indent=1))
+        write_file(folder / "checkpoint.json", json.dumps({"format": format, "base": base, **more}, indent=1))
 
     def fact(self, **facts):
         self.report["facts"].update(facts)
@@ -355,7 +355,7 @@ class Task:
             write(folder)
             (folder / "curves.jsonl").write_text("".join(self._curves))
         if self.rank == 0:
-            _write_folder(self.dir / "state" / f"step-{step}", whole)
+            write_folder(self.dir / "state" / f"step-{step}", whole)
             for old in (self.dir / "state").iterdir():
                 if old.name != f"step-{step}" and old.name.startswith(("step-", ".new-")):
                     shutil.rmtree(old)
@@ -377,7 +377,7 @@ class Task:
     def keep(self, step, write):
         """Keeps a checkpoint on the way, if the study asks for one at this step. It waits in state/ for the end."""
         if step in self.request.get("keep", []) and self.rank == 0:
-            _write_folder(self.dir / "state" / f"keep-{step}", write)
+            write_folder(self.dir / "state" / f"keep-{step}", write)
 
     def finish(self):
         """Completes the outputs of a task that is done."""
@@ -409,15 +409,16 @@ class Task:
 
 class Child:
     """A trainer that is a program of its own, for `with`: it is ended with the block. Iterating gives the lines that it
-    prints, and "" in each half second without one, so that a loop can look for `task.stopping()`; lines go to the log, too."""
+    prints, and "" in each half second without one, so that a loop can look for `task.stopping()`; lines go to the log, too.
+    `folder` is where it runs: some trainers leave files there, and work/ should be left empty."""
 
-    def __init__(self, command, **environment):
+    def __init__(self, command, folder=None, **environment):
         import queue
         import subprocess
         import threading
         # newline="": a progress bar's states are lines, and stay states of one line in the log. A group of its own, because a
         # launcher that is ended alone leaves the trainers running; ablate finds them by ABLATE_ATTEMPT.
-        self.process = subprocess.Popen([str(x) for x in command], env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([str(x) for x in command], cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0)
         self.lines, self.empty = queue.Queue(), queue.Empty
 
@@ -499,7 +500,7 @@ class Scorer:
                 shutil.copyfile(row["file"], folder / f"in/images/files/{i}.png")
                 f.write(json.dumps({"index": i, "prompt": row["prompt"], "file": f"files/{i}.png"}) + "\n")
         inputs = {**self.spec.get("inputs", {}), "images": {"path": "in/images", "rows": len(rows)}}
-        _write(folder / "request.json", json.dumps({
+        write_file(folder / "request.json", json.dumps({
             "protocol": PROTOCOL, "verb": "score", "action": "scorer", "attempt": 1, "require": [], "emit": [],
             "params": self.spec["params"], "seeds": {}, "inputs": inputs}))
         print(folder, file=self.process.stdin, flush=True)
@@ -516,36 +517,44 @@ class Scorer:
         return values
 
     def bridge(self):
-        """Serves POST /score for a trainer that speaks HTTP, and returns the address. A request is
-        {"prompts": […], "images": [PNG in base64, …]}, the answer {"scores": […]}."""
+        """Serves a trainer that asks for rewards over HTTP, and returns the address. The form is that of Flow-Factory's remote
+        rewards: POST /compute {"prompt": […], "image": [PNG in base64, …]} gives {"rewards": […]}, GET /health 200."""
         import base64
         import threading
         from http.server import BaseHTTPRequestHandler, HTTPServer
         scorer = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.answer(200 if self.path == "/health" else 404, {})
+
             def do_POST(self):
                 try:
                     body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                     rows = []
-                    for i, (prompt, image) in enumerate(zip(body["prompts"], body["images"], strict=True)):
+                    for i, (prompt, image) in enumerate(zip(body["prompt"], body["image"], strict=True)):
                         scorer.folder.mkdir(parents=True, exist_ok=True)
                         file = scorer.folder / f"{i}.png"
                         file.write_bytes(base64.b64decode(image))
                         rows.append({"file": file, "prompt": prompt})
-                    status, answer = 200, {"scores": scorer.score(rows)}
+                    rewards = scorer.score(rows)
+                    if None in rewards:  # some trainers would count it as 0
+                        raise Failed(f"the scorer has no value for image {rewards.index(None)}: {rows[rewards.index(None)]['prompt']!r}")
+                    self.answer(200, {"rewards": rewards})
                 except Exception as error:
-                    status, answer = 500, {"error": str(error)}
+                    self.answer(500, {"error": str(error)})
+
+            def answer(self, status, body):
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.end_headers()
-                self.wfile.write(json.dumps(answer).encode())
+                self.wfile.write(json.dumps(body).encode())
 
             def log_message(self, *_): pass  # standard output and error are the trainer's log
 
         server = HTTPServer(("127.0.0.1", 0), Handler)  # one request at a time, as the scorer works
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}/score"
+        return f"http://127.0.0.1:{server.server_port}"
 
     def close(self):
         self.process.stdin.close()

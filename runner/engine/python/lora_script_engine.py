@@ -31,8 +31,8 @@ import sys
 import time
 from pathlib import Path
 
-from ablate_engine import (Child, Engine, Failed, Refused, Stopped, _write, _write_folder, boolean, integer, link_pictures,
-                           number, read_lines, string)
+from ablate_engine import (Child, Engine, Failed, Refused, Stopped, boolean, integer, link_pictures, number, read_lines, string,
+                           write_file, write_folder)
 
 SCRIPT = Path(os.environ.get("LORA_SCRIPT") or Path(__file__).with_name("train_text_to_image_lora.py"))
 BESIDE = SCRIPT.resolve().parent == Path(__file__).resolve().parent
@@ -79,7 +79,7 @@ def train(task):
     (data / "metadata.jsonl").write_text("".join(json.dumps({"file_name": name, "text": prompt}) + "\n" for name, prompt in pairs))
     start = max([int(saved.name[len("checkpoint-"):]) for saved in state.glob("checkpoint-*")], default=0)
     curve = state / "curve.jsonl"
-    _write(curve, "".join(json.dumps(row) + "\n" for row in read_lines(curve) if row["step"] <= start))
+    write_file(curve, "".join(json.dumps(row) + "\n" for row in read_lines(curve) if row["step"] <= start))
     if start:
         task.report["resumed_from"] = start
     with Child(command(task, data, start, gpus)) as child:
@@ -164,7 +164,7 @@ def inside(folder, script, argv):
 
     def init_trackers(self, project_name, config=None, init_kwargs={}):
         group = self._optimizers[0].param_groups[0]
-        _write(state / "used.json", json.dumps({
+        write_file(state / "used.json", json.dumps({
             "args": config, "world": self.num_processes, "accumulation": self.gradient_accumulation_steps,
             "precision": self.mixed_precision, "images": len(self._dataloaders[0].dataset), "betas": group["betas"],
             "learning_rate": group.get("initial_lr", group["lr"]), "weight_decay": group["weight_decay"]}))
@@ -185,7 +185,7 @@ def inside(folder, script, argv):
             self.wait_for_everyone()
         path = state / f"checkpoint-{step}"
         if self.is_main_process:
-            _write_folder(path, write)
+            write_folder(path, write)
             for old in state.glob("checkpoint-*"):
                 if old != path:
                     shutil.rmtree(old)

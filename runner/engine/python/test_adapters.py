@@ -16,7 +16,9 @@ from test_engines import HERE, TORCH, Case, kit, make_images
 
 STANDIN = HERE / "testdata" / "train_text_to_image_lora.py"
 os.environ["LORA_SCRIPT"] = str(STANDIN)
+import flowfactory_engine  # noqa: E402
 import lora_script_engine  # noqa: E402
+import simpletuner_engine  # noqa: E402
 
 DIGEST = hashlib.sha256(STANDIN.read_bytes()).hexdigest()
 
@@ -69,11 +71,10 @@ class Trainers(Case):
             task.follow([{"step": 4, "loss": float("nan")}], 9)
 
 
-class LoraScript(Case):
-    """diffusers' LoRA script, by a stand-in of the same command line."""
+class Wrapped(Case):
+    """Attempt folders of trainings by an engine that wraps a trainer."""
 
-    program = "lora_script_engine.py"
-    env = {"LORA_SCRIPT": str(STANDIN)}
+    env, kind, tiny_model = {}, "StableDiffusionPipeline", "tiny-sd"
 
     def start(self, *argv, **more):
         return super().start(*argv, **{**self.env, **more})
@@ -83,12 +84,37 @@ class LoraScript(Case):
         rows = make_images(self.root / f"pictures{self.count}", n, size=32)
         return f.chain("base", base or self.model()).rows("images", rows, self.root / f"pictures{self.count}")
 
-    def model(self, kind="StableDiffusionPipeline"):
+    def model(self, kind=None):
+        """The folder of a model as far as an engine looks into it itself."""
         folder = self.root / "model"
         folder.mkdir(exist_ok=True)
         (folder / "checkpoint.json").write_text(json.dumps({"format": "diffusers", "base": None}))
-        (folder / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+        (folder / "model_index.json").write_text(json.dumps({"_class_name": kind or self.kind}))
         return folder
+
+    def tiny(self):
+        import tiny_models
+        tiny_models.make(self.tiny_model, self.root / "tiny")
+        (self.root / "tiny" / "checkpoint.json").write_text(json.dumps({"format": "diffusers", "base": None}))
+        return self.root / "tiny"
+
+    def sampled(self, *chain):
+        """A picture that the reference engine draws of a checkpoint."""
+        import diffusers_engine
+        params = {**diffusers_engine.engine.verbs["sample"][2], "scheduler": "checkpoint"}
+        if self.tiny_model == "tiny-sd3":
+            params = {"scheduler": "flow-euler", **{k: params[k] for k in ("steps", "guidance", "width", "height", "batch", "dtype")}}
+        f = self.folder("sample", params).chain("checkpoint", *chain).rows("prompts", [{"index": 0, "prompt": "a red dog", "seed": 5}])
+        super().start("run", f.write().path, program="diffusers_engine.py").communicate()
+        self.assertEqual(f.result()["status"], "ok", f.result())
+        return (f.path / "out/images/0.png").read_bytes()
+
+
+class LoraScript(Wrapped):
+    """diffusers' LoRA script, by a stand-in of the same command line."""
+
+    program = "lora_script_engine.py"
+    env = {"LORA_SCRIPT": str(STANDIN)}
 
     def test_command(self):
         f = self.training(params={"micro": 1, "snr_gamma": 0.0, "schedule": "constant", "flip": False})
@@ -160,19 +186,128 @@ class LoraScript(Case):
             result = self.run_folder(self.training(base), status, LORA_STANDIN=fault).result()
             self.assertIn(message, result["message"])
 
-    def tiny(self):
-        import tiny_models
-        tiny_models.make("tiny-sd", self.root / "tiny")
-        (self.root / "tiny" / "checkpoint.json").write_text(json.dumps({"format": "diffusers", "base": None}))
-        return self.root / "tiny"
 
-    def sampled(self, *chain):
-        import diffusers_engine
-        params = diffusers_engine.engine.verbs["sample"][2]
-        f = self.folder("sample", params).chain("checkpoint", *chain).rows("prompts", [{"index": 0, "prompt": "a red dog", "seed": 5}])
-        super().start("run", f.write().path, program="diffusers_engine.py").communicate()
-        self.assertEqual(f.result()["status"], "ok", f.result())
-        return (f.path / "out/images/0.png").read_bytes()
+class SimpleTuner(Wrapped):
+    """SimpleTuner. ABLATE_SIMPLETUNER names a Python that has it; then it trains a tiny model, which takes about 2 minutes."""
+
+    program = "simpletuner_engine.py"
+    kind, tiny_model = "StableDiffusionXLPipeline", "tiny-sdxl"
+
+    def test_settings(self):
+        f = self.training()
+        task = task_of(self, f, simpletuner_engine.engine)
+        settings = simpletuner_engine.render(task, f.path / "state", task.rows("images"), 3, 2)
+        for option, value in {"--model_family": "sdxl", "--pretrained_model_name_or_path": str(f.path / "in/base"), "--seed": 11,
+                              "--train_batch_size": 2, "--gradient_accumulation_steps": 1, "--max_train_steps": 6, "--num_train_epochs": 0,
+                              "--lora_rank": 4, "--lora_alpha": 8.0, "--mixed_precision": "no", "--max_grad_norm": 0.5,
+                              "--optimizer_config": "weight_decay=0.02", "--resume_from_checkpoint": "checkpoint-3"}.items():
+            self.assertEqual(settings[option], value, option)
+        images, text = json.loads((f.path / "tmp/backends.json").read_text())
+        data = Path(images["instance_data_dir"])
+        self.assertEqual((data / "000001.txt").read_text(), "a blue dog")
+        self.assertEqual((data / "000001.png").read_bytes(), (f.path / "in/images/files/1.png").read_bytes())
+        self.assertEqual((images["resolution"], text["dataset_type"]), (64, "text_embeds"))
+        used = {**{k.removeprefix("--"): v for k, v in settings.items()}, "weight_dtype": "torch.float32"}
+        simpletuner_engine.read_back(task, used, 6, 2)
+        self.assertEqual(task.report["resolved"], f.request["params"])
+        simpletuner_engine.read_back(task, {**used, "lora_rank": 16}, 6, 2)
+        self.assertNotEqual(task.report["resolved"], f.request["params"])
+
+    def test_refused(self):
+        def message(f): return self.run_folder(f, "refused").result()["message"]
+        self.assertIn("SimpleTuner rounds sizes to multiples of 64", message(self.training(params={"size": 96})))
+        self.assertIn("no multiple of 3 (micro)", message(self.training(params={"micro": 3})))
+        self.assertIn("is a StableDiffusionPipeline", message(self.training(self.model("StableDiffusionPipeline"))))
+
+    def test_curve(self):
+        curve = self.root / "curve.jsonl"
+        curve.write_text('{"metrics":{"train_loss":1.5,"learning_rate":0.1,"epoch":1.0},"step":1}\n{"metrics":{"system/cpu_percent":3},"step":1}\n')
+        self.assertEqual(simpletuner_engine.losses(curve), [{"step": 1, "loss": 1.5, "learning_rate": 0.1}])
+
+    @TORCH
+    @unittest.skipUnless(os.environ.get("ABLATE_SIMPLETUNER"), "ABLATE_SIMPLETUNER does not name a Python with simpletuner")
+    def test_train_stop_and_resume(self):
+        # SimpleTuner pins memory, for which torch needs a GPU.
+        (self.root / "sitecustomize.py").write_text(
+            "import builtins, sys\nload = builtins.__import__\n"
+            "def patch(name, *a, **k):\n"
+            "    module, torch = load(name, *a, **k), sys.modules.get('torch')\n"
+            "    if hasattr(getattr(torch, 'Tensor', None), 'pin_memory'):\n"
+            "        torch.Tensor.pin_memory, builtins.__import__ = lambda self, *a, **k: self, load\n"
+            "    return module\n"
+            "builtins.__import__ = patch\n")
+        self.env = {"PYTHONPATH": str(self.root), "NO_COLOR": "1"}
+        self.addCleanup(setattr, sys, "executable", sys.executable)
+        own, sys.executable = sys.executable, os.environ["ABLATE_SIMPLETUNER"]
+        base = self.tiny()
+        f = self.run_folder(self.training(base))
+        self.assertEqual(f.result()["resolved"], f.request["params"])
+        self.assertEqual([row["step"] for row in f.out("curves")], [1, 2, 3, 4, 5, 6])
+        stopped = self.training(base)
+        (stopped.path / "stop").write_text("{}")
+        step = self.run_folder(stopped, "stopped").result()["step"]
+        (stopped.path / "stop").unlink()
+        self.assertEqual(self.run_folder(stopped).result()["resumed_from"], step)
+        self.assertEqual([row["step"] for row in stopped.out("curves")], [1, 2, 3, 4, 5, 6])
+        sys.executable = own
+        self.assertNotEqual(self.sampled(base), self.sampled(f.path / "out/checkpoint", base))
+
+
+class FlowFactory(Wrapped):
+    """Flow-Factory, by a stand-in; the rewards come from the template's scorer, over the kit's bridge."""
+
+    program = "flowfactory_engine.py"
+    kind, tiny_model = "StableDiffusion3Pipeline", "tiny-sd3"
+    env = {"PYTHONPATH": f"{HERE / 'testdata'}:{HERE}"}
+    params = {"method": "grpo", "epochs": 3, "prompts": 4, "group": 2, "micro": 2, "updates": 1, "learning_rate": 1e-5, "weight_decay": 1e-4,
+              "beta1": 0.9, "beta2": 0.99, "clip": 1.0, "kl": 0.0, "ema": {"decay": 0.5, "every": 1}, "size": 16,
+              "sampler": {"steps": 4, "guidance": 2.0, "noise": 0.8, "stochastic": 1}, "lora": {"rank": 4, "alpha": 8}, "dtype": "float32",
+              "checkpointing": False}
+
+    def training(self, base=None, scale=100.0, **params):
+        scorer = {"command": [sys.executable, str(HERE / "template.py"), "serve"], "params": {"scale": scale}, "inputs": {}, "column": "match"}
+        f = self.folder("train", {**self.params, **params}, seeds={"seed": 11}, resources={"gpus": 0}, scorers={"reward": scorer})
+        return f.chain("base", base or self.model()).rows("prompts", [{"index": i, "prompt": f"a {c} cup"} for i, c in enumerate(("red", "blue"))])
+
+    def test_settings(self):
+        f = self.training()
+        settings = flowfactory_engine.render(task_of(self, f, flowfactory_engine.engine), "http://host:1", 2)
+        self.assertEqual(settings["num_processes"], 2)
+        self.assertEqual(settings["model"]["model_type"], "sd3-5")
+        self.assertEqual(settings["rewards"][0]["server_url"], "http://host:1")
+        self.assertEqual((settings["train"]["seed"], settings["scheduler"]["seed"], settings["log"]["save_freq"]), (11, 11, 0))
+        self.assertEqual((settings["scheduler"]["dynamics_type"], settings["scheduler"]["noise_level"]), ("Flow-SDE", 0.8))
+        self.assertEqual(kit.read_lines(f.path / "tmp/prompts/train.jsonl"), [{"prompt": "a red cup"}, {"prompt": "a blue cup"}])
+        f = self.training(method="nft", sampler={"steps": 4, "guidance": 2.0})
+        settings = flowfactory_engine.render(task_of(self, f, flowfactory_engine.engine), "http://host:1", 1)
+        self.assertEqual(settings["scheduler"], {"dynamics_type": "ODE", "seed": 11})
+
+    def test_refused(self):
+        def message(f): return self.run_folder(f, "refused").result()["message"]
+        f = self.training()
+        del f.request["scorers"]
+        self.assertIn("needs a scorer reward", message(f))
+        self.assertIn("would stay those of the base", message(self.training(ema={"decay": 0.5, "every": 9})))
+        self.assertIn("is a StableDiffusionPipeline", message(self.training(self.model("StableDiffusionPipeline"))))
+
+    @TORCH
+    def test_train(self):
+        base = self.tiny()
+        f = self.run_folder(self.training(base))
+        self.assertEqual(f.result()["resolved"], f.request["params"])
+        curve = f.out("curves")
+        self.assertEqual([set(row) for row in curve], [{"step", "train_reward_mean", "train_loss"}] * 3)
+        self.assertEqual([row["step"] for row in curve], [1, 2, 3])
+        self.assertTrue(0 < curve[0]["train_reward_mean"] < 1)  # the mean of the scorer's values
+        other = self.run_folder(self.training(base, scale=20.0))
+        self.assertLess(other.out("curves")[0]["train_reward_mean"], curve[0]["train_reward_mean"])
+        self.assertEqual(list(f.path.glob("work/*")), [])
+        self.assertNotEqual(self.sampled(base), self.sampled(f.path / "out/checkpoint", base))
+
+    @TORCH
+    def test_a_rounded_batch_is_seen(self):
+        f = self.run_folder(self.training(self.tiny(), prompts=3, micro=4))
+        self.assertEqual((f.request["params"]["prompts"], f.result()["resolved"]["prompts"]), (3, 4))
 
 
 if __name__ == "__main__":

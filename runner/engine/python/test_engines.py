@@ -385,9 +385,12 @@ class Scorers(Case):
         scores = scorer.score(rows)
         self.assertEqual(len(scores), 6)
         self.assertTrue(all(0 < s < 1 for s in scores))
-        body = {"prompts": [r["prompt"] for r in rows], "images": [base64.b64encode(Path(r["file"]).read_bytes()).decode() for r in rows]}
-        with urllib.request.urlopen(scorer.bridge(), json.dumps(body).encode()) as answer:
-            self.assertEqual(json.loads(answer.read()), {"scores": scores})
+        body = {"prompt": [r["prompt"] for r in rows], "image": [base64.b64encode(Path(r["file"]).read_bytes()).decode() for r in rows]}
+        bridge = scorer.bridge()
+        with urllib.request.urlopen(bridge + "/compute", json.dumps(body).encode()) as answer:
+            self.assertEqual(json.loads(answer.read()), {"rewards": scores})
+        with urllib.request.urlopen(bridge + "/health") as answer:
+            self.assertEqual(answer.status, 200)
         with self.assertRaisesRegex(kit.Failed, "refused: parameter scale is missing"):
             kit.Scorer(self.root / "other", {**spec, "params": {}}).score(rows)
         scorer.close()

@@ -27,7 +27,7 @@ FAULTS = {  # by name: file, text, replacement; further pairs after them
     "exact at an epoch's end only": ("template", "range((step - 1) * p.batch, step * p.batch)",
                                      "range((step - 1 - start) * p.batch, (step - start) * p.batch)"),
     "stop ignored": ("ablate_engine", 'return (self.dir / "stop").exists()', "return False"),
-    "stop without a state": ("ablate_engine", '_write_folder(self.dir / "state" / f"step-{step}", whole)', "pass"),
+    "stop without a state": ("ablate_engine", 'write_folder(self.dir / "state" / f"step-{step}", whole)', "pass"),
     "exit at a stop": ("ablate_engine", "self._stop, due = agree(", 'if self.stopping(): os._exit(0)\n        self._stop, due = agree('),
     "adapter left loaded": ("template", 'draw(read_model(task.chain("checkpoint")),',
                             'm = read_model(task.chain("checkpoint"))\n    SHARED.update(m.words)\n    draw(Model(m.name, {**m.words, **SHARED}),',
