@@ -582,13 +582,16 @@ def read_lines(path):
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def link_pictures(folder, rows):
-    """Makes a folder of the pictures of rows, 000000.png and on, by links, and returns their names and prompts."""
+def link_pictures(folder, rows, batch):
+    """Makes a folder of the pictures of rows, 000000.png and on, by links, and returns their names and prompts. If there are
+    fewer rows than a batch, each is there several times, so that a trainer's steps are whole."""
+    from math import gcd
     folder.mkdir(parents=True)
-    pairs = [(f"{i:06}.png", row["prompt"]) for i, row in enumerate(rows)]
-    for (name, _), row in zip(pairs, rows):
-        (folder / name).symlink_to(row["file"])
-    return pairs
+    if len(rows) < batch:
+        rows = rows * (batch // gcd(len(rows), batch))
+    for i, row in enumerate(rows):
+        (folder / f"{i:06}.png").symlink_to(row["file"])
+    return [(f"{i:06}.png", row["prompt"]) for i, row in enumerate(rows)]
 
 
 def write_features(path, rows, name="features"):

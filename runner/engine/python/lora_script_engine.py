@@ -72,10 +72,9 @@ def digest():
           "noise_offset": 0.1, "flip": True, "size": 32, "lora": {"rank": 4}, "dtype": "float32", "checkpointing": False})
 def train(task):
     p, state, gpus = task.params, task.dir / "state", max(1, task.request["resources"].get("gpus", 0))
-    images = task.rows("images")
-    check(task, len(images), gpus)
+    check(task, gpus)
     data = task.dir / "tmp" / "data"
-    pairs = link_pictures(data, images)
+    pairs = link_pictures(data, task.rows("images"), p.batch)
     (data / "metadata.jsonl").write_text("".join(json.dumps({"file_name": name, "text": prompt}) + "\n" for name, prompt in pairs))
     start = max([int(saved.name[len("checkpoint-"):]) for saved in state.glob("checkpoint-*")], default=0)
     curve = state / "curve.jsonl"
@@ -93,10 +92,10 @@ def train(task):
         raise Failed(f"the script ended with {child.process.returncode} after step {last} of {p.steps}")
     shutil.copyfile(weights, task.out("checkpoint") / weights.name)
     task.checkpoint(task.out("checkpoint"), "diffusers-lora", base="base", alpha=p.lora.rank, weights="raw", dtype="float32")
-    read_back(task, json.loads((state / "used.json").read_text()), len(images), last)
+    read_back(task, json.loads((state / "used.json").read_text()), len(pairs), last)
 
 
-def check(task, images, gpus):
+def check(task, gpus):
     """Refuses what the script would round, or train otherwise than asked."""
     p, model, sha256 = task.params, task.model("base"), digest()
     if p.script and p.script != sha256:
@@ -109,8 +108,6 @@ def check(task, images, gpus):
         raise Refused(f"the script trains a StableDiffusionPipeline; {model} is a {name}")
     if p.batch % (micro(p) * gpus):
         raise Refused(f"batch: {p.batch} images are no multiple of {micro(p)} (micro) on each of {gpus} GPUs")
-    if images < p.batch:
-        raise Refused(f"batch: {p.batch} images a step, and there are only {images} training images: the script would take fewer")
 
 
 def micro(p):

@@ -106,12 +106,10 @@ def render(task, state, images, start, gpus):
         raise Refused(f"this engine trains {', '.join(FAMILIES)}; {model} is a {name}")
     if p.batch % (micro(p) * gpus):
         raise Refused(f"batch: {p.batch} images are no multiple of {micro(p)} (micro) on each of {gpus} GPUs")
-    if len(images) < p.batch:
-        raise Refused(f"batch: {p.batch} images a step, and there are only {len(images)} training images")
     if size % 64:
         raise Refused(f"size: {size}; SimpleTuner rounds sizes to multiples of 64")
     shutil.rmtree(data, ignore_errors=True)  # links of an attempt that is over
-    for file, prompt in link_pictures(data, images):
+    for file, prompt in link_pictures(data, images, p.batch):
         (data / file).with_suffix(".txt").write_text(prompt)
     write_file(tmp / "backends.json", json.dumps([
         {"id": "images", "type": "local", "instance_data_dir": str(data), "caption_strategy": "textfile", "resolution": size,
