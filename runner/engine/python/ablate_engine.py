@@ -224,6 +224,7 @@ class Task:
     def __init__(self, folder, request, params, engine):
         self.dir, self.request, self.params, self.engine = folder, request, params, engine
         self.verb, self.emit = request["verb"], request.get("emit", [])
+        self.gpus = max(1, request.get("resources", {}).get("gpus", 0))  # processes of a trainer: one on a CPU, too
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         self.report = {"facts": {}, "seeds": {}}  # goes into result.json
         self._files, self._curves, self._stop, self._own = {}, [], False, []
@@ -334,6 +335,14 @@ class Task:
         """Counts a file among the program's own, as a script that it starts: `ablate probe` looks for it in `source`."""
         self._own.append(str(file))
 
+    def python(self, precision):
+        """The begin of a command that runs Python on all GPUs of the task; with accelerate's precision, "no", "bf16" or "fp16"."""
+        if self.gpus == 1:
+            return [sys.executable]
+        return [  # all options are named: accelerate else reads a file in the home folder
+            sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines=1", f"--num_processes={self.gpus}",
+            f"--main_process_port={self.request['resources']['port']}", f"--mixed_precision={precision}", "--dynamo_backend=no"]
+
     def sample_params(self):
         """The parameters by which ablate asks a training for samples (`emit: samples`, with in/samples/rows.jsonl)."""
         return Params(self.engine.verbs["sample"][1], self.request["samples"])
@@ -408,58 +417,39 @@ class Task:
 
 
 class Child:
-    """A trainer that is a program of its own, for `with`: it is ended with the block. Iterating gives the lines that it
-    prints, and "" in each half second without one, so that a loop can look for `task.stopping()`; lines go to the log, too.
-    `folder` is where it runs: some trainers leave files there, and work/ should be left empty."""
+    """A trainer that is a program of its own, for `with`: all its processes end with the block. Iterating yields every half second
+    until it has ended, for a look at its files and at `task.stopping()`; then `status` is its exit status. `folder` is where it
+    runs: some trainers leave files there, and work/ should be left empty."""
 
     def __init__(self, command, folder=None, **environment):
-        import queue
         import subprocess
-        import threading
-        # newline="": a progress bar's states are lines, and stay states of one line in the log. A group of its own, because a
-        # launcher that is ended alone leaves the trainers running; ablate finds them by ABLATE_ATTEMPT.
-        self.process = subprocess.Popen([str(x) for x in command], cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, process_group=0)
-        self.lines, self.empty = queue.Queue(), queue.Empty
+        # A group of its own, because a launcher that is ended alone leaves the trainers running; ablate finds them by ABLATE_ATTEMPT.
+        self.process = subprocess.Popen([str(x) for x in command], cwd=folder, env={**os.environ, **environment},
+                                        stdin=subprocess.DEVNULL, process_group=0)
+        self.status = None
 
-        def read():
-            import io
-            with io.TextIOWrapper(self.process.stdout, errors="replace", newline="") as output:
-                for line in output:
-                    self.lines.put(line)
-            self.lines.put(None)
-        threading.Thread(target=read, daemon=True).start()
+    def wait(self, seconds):
+        import subprocess
+        try:
+            self.status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pass
+        return self.status is not None
 
     def __iter__(self):
-        while True:
-            try:
-                line = self.lines.get(timeout=0.5)
-            except self.empty:
-                line = ""
-            if line is None:
-                self.process.wait()
-                return
-            print(line, end="", flush=True)
-            yield line
-
-    def signal(self, number):
-        try:
-            os.killpg(self.process.pid, number)
-        except ProcessLookupError:  # all have ended
-            pass
+        while not self.wait(0.5):
+            yield
 
     def __enter__(self): return self
 
     def __exit__(self, *_):
         import signal
-        import subprocess
-        self.signal(signal.SIGTERM)
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            pass
-        self.signal(signal.SIGKILL)
-        self.process.wait()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, number)
+            except ProcessLookupError:  # all have ended
+                pass
+            self.wait(5)
 
 
 def _sources(more):

@@ -57,23 +57,23 @@ engine = Engine("flow-factory", "1", packages=["flow-factory", "torch", "diffuse
 })
 def train(task):
     import yaml  # JSON would not do: YAML reads 1e-05 as a text
-    p, tmp, gpus = task.params, task.dir / "tmp", max(1, task.request["resources"].get("gpus", 0))
+    p, tmp = task.params, task.dir / "tmp"
     scorer = task.scorer("reward")
-    write_file(tmp / "config.yaml", yaml.safe_dump(render(task, scorer.bridge(), gpus)))
-    with Child(launch(task, gpus), tmp) as child:
+    write_file(tmp / "config.yaml", yaml.safe_dump(render(task, scorer.bridge())))
+    with Child([*task.python(PRECISIONS[p.dtype]), Path(__file__).resolve(), "inside", tmp], tmp) as child:
         for _ in child:
             task.follow(curve(tmp), None)
     scorer.close()
     task.follow(curve(tmp), None)
     saved = tmp / "trained" / "adapter_model.safetensors"
     used = json.loads((tmp / "used.json").read_text()) if (tmp / "used.json").exists() else {}
-    if child.process.returncode or not saved.exists():
-        raise Failed(f"Flow-Factory ended with {child.process.returncode} after {used.get('epochs', 0)} of {p.epochs} epochs")
+    if child.status or not saved.exists():
+        raise Failed(f"Flow-Factory ended with {child.status} after {used.get('epochs', 0)} of {p.epochs} epochs")
     write_lora(task, saved.parent)
     read_back(task, used)
 
 
-def render(task, scorer, gpus):
+def render(task, scorer):
     """Writes the prompts, and returns what the YAML has."""
     p, tmp, model, seed = task.params, task.dir / "tmp", task.model("base"), task.seed("seed")
     name = json.loads((model / "model_index.json").read_text())["_class_name"]
@@ -84,7 +84,7 @@ def render(task, scorer, gpus):
     (tmp / "prompts").mkdir()
     (tmp / "prompts" / "train.jsonl").write_text("".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in task.rows("prompts")))
     return {
-        "launcher": "accelerate", "num_processes": gpus, "mixed_precision": PRECISIONS[p.dtype],
+        "launcher": "accelerate", "num_processes": task.gpus, "mixed_precision": PRECISIONS[p.dtype],
         "data": {"dataset_dir": str(tmp / "prompts"), "cache_dir": str(tmp / "cache"), "force_reprocess": True, "dataloader_num_workers": 0},
         "model": {"model_name_or_path": str(model), "model_type": FAMILIES[name], "finetune_type": "lora", "target_modules": "default",
                   "lora_rank": p.lora.rank, "lora_alpha": p.lora.alpha},
@@ -101,15 +101,6 @@ def render(task, scorer, gpus):
         "eval": {"eval_freq": 0},
         "rewards": [{"name": "reward", "reward_model": "flow_factory.rewards.my_reward_remote.RemotePointwiseRewardModel",
                      "server_url": scorer, "batch_size": 16, "device": "cpu", "dtype": "float32", "timeout": 600.0}]}
-
-
-def launch(task, gpus):
-    inside = [Path(__file__).resolve(), "inside", task.dir / "tmp"]
-    if gpus == 1:
-        return [sys.executable, *inside]
-    return [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines=1", f"--num_processes={gpus}",
-            f"--main_process_port={task.request['resources']['port']}", f"--mixed_precision={PRECISIONS[task.params.dtype]}",
-            "--dynamo_backend=no", *inside]
 
 
 def curve(tmp):

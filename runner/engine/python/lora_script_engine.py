@@ -71,8 +71,8 @@ def digest():
           "schedule": "linear", "warmup": 2, "weight_decay": 0.02, "beta1": 0.8, "beta2": 0.99, "snr_gamma": 5.0,
           "noise_offset": 0.1, "flip": True, "size": 32, "lora": {"rank": 4}, "dtype": "float32", "checkpointing": False})
 def train(task):
-    p, state, gpus = task.params, task.dir / "state", max(1, task.request["resources"].get("gpus", 0))
-    check(task, gpus)
+    p, state = task.params, task.dir / "state"
+    check(task)
     data = task.dir / "tmp" / "data"
     pairs = link_pictures(data, task.rows("images"), p.batch)
     (data / "metadata.jsonl").write_text("".join(json.dumps({"file_name": name, "text": prompt}) + "\n" for name, prompt in pairs))
@@ -81,21 +81,21 @@ def train(task):
     write_file(curve, "".join(json.dumps(row) + "\n" for row in read_lines(curve) if row["step"] <= start))
     if start:
         task.report["resumed_from"] = start
-    with Child(command(task, data, start, gpus)) as child:
+    with Child(command(task, data, start)) as child:
         for _ in child:
             task.follow(read_lines(curve), p.steps)
     task.follow(rows := read_lines(curve), p.steps)  # the exit status of a trainer is no proof: its last step is
     weights, last = state / "pytorch_lora_weights.safetensors", rows[-1]["step"] if rows else 0
     if task.stopping() and (state / f"checkpoint-{last}").exists() and last < p.steps:
         raise Stopped(last)
-    if child.process.returncode or last != p.steps or not weights.exists():
-        raise Failed(f"the script ended with {child.process.returncode} after step {last} of {p.steps}")
+    if child.status or last != p.steps or not weights.exists():
+        raise Failed(f"the script ended with {child.status} after step {last} of {p.steps}")
     shutil.copyfile(weights, task.out("checkpoint") / weights.name)
     task.checkpoint(task.out("checkpoint"), "diffusers-lora", base="base", alpha=p.lora.rank, weights="raw", dtype="float32")
     read_back(task, json.loads((state / "used.json").read_text()), len(pairs), last)
 
 
-def check(task, gpus):
+def check(task):
     """Refuses what the script would round, or train otherwise than asked."""
     p, model, sha256 = task.params, task.model("base"), digest()
     if p.script and p.script != sha256:
@@ -106,24 +106,21 @@ def check(task, gpus):
         task.source(SCRIPT.resolve())
     if (name := json.loads((model / "model_index.json").read_text())["_class_name"]) != "StableDiffusionPipeline":
         raise Refused(f"the script trains a StableDiffusionPipeline; {model} is a {name}")
-    if p.batch % (micro(p) * gpus):
-        raise Refused(f"batch: {p.batch} images are no multiple of {micro(p)} (micro) on each of {gpus} GPUs")
+    if p.batch % (micro(p) * task.gpus):
+        raise Refused(f"batch: {p.batch} images are no multiple of {micro(p)} (micro) on each of {task.gpus} GPUs")
 
 
 def micro(p):
     return min(p.micro, p.batch)
 
 
-def command(task, data, start, gpus):
+def command(task, data, start):
     p = task.params
-    launch = [sys.executable] if gpus == 1 else [  # all options are named: accelerate else reads a file in the home folder
-        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines=1", f"--num_processes={gpus}",
-        f"--main_process_port={task.request['resources']['port']}", f"--mixed_precision={PRECISIONS[p.dtype]}", "--dynamo_backend=no"]
     schedule = "constant_with_warmup" if p.schedule == "constant" else p.schedule  # the script's "constant" ignores the warmup
     options = {
         "pretrained_model_name_or_path": task.model("base"), "train_data_dir": data, "cache_dir": task.dir / "tmp" / "cache",
         "output_dir": task.dir / "state", "seed": task.seed("seed"), "resolution": p.size, "max_train_steps": p.steps,
-        "train_batch_size": micro(p), "gradient_accumulation_steps": p.batch // micro(p) // gpus, "learning_rate": p.learning_rate,
+        "train_batch_size": micro(p), "gradient_accumulation_steps": p.batch // micro(p) // task.gpus, "learning_rate": p.learning_rate,
         "lr_scheduler": schedule, "lr_warmup_steps": p.warmup, "adam_beta1": p.beta1, "adam_beta2": p.beta2,
         "adam_weight_decay": p.weight_decay, "max_grad_norm": "inf",
         "noise_offset": p.noise_offset, "rank": p.lora.rank, "mixed_precision": PRECISIONS[p.dtype],
@@ -133,7 +130,8 @@ def command(task, data, start, gpus):
     if start:
         options["resume_from_checkpoint"] = f"checkpoint-{start}"  # of "latest" a script that finds none begins anew
     flags = ["--center_crop"] + ["--random_flip"] * p.flip + ["--gradient_checkpointing"] * p.checkpointing
-    return [*launch, Path(__file__).resolve(), "inside", task.dir, SCRIPT, *(f"--{k}={v}" for k, v in options.items()), *flags]
+    return [*task.python(PRECISIONS[p.dtype]), Path(__file__).resolve(), "inside", task.dir, SCRIPT,
+            *(f"--{k}={v}" for k, v in options.items()), *flags]
 
 
 def read_back(task, used, images, last):

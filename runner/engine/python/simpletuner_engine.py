@@ -12,7 +12,6 @@ bfloat16, published weights. Stable Diffusion 1 is refused: that version cannot 
 """
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -49,11 +48,11 @@ engine = Engine("simpletuner", "1", packages=["simpletuner", "torch", "diffusers
           "weight_decay": 0.02, "beta1": 0.8, "beta2": 0.99, "clip": 0.5, "drop": 0.25, "size": 64, "lora": {"rank": 4, "alpha": 8.0},
           "dtype": "float32", "checkpointing": False})
 def train(task):
-    p, gpus = task.params, max(1, task.request["resources"].get("gpus", 0))
+    p = task.params
     state = (task.dir / "state").resolve()  # its checkpoints have paths of pictures, which must stay from attempt to attempt
     images = task.rows("images")
     start = max([step_of(saved) for saved in whole(state)], default=0)
-    write_file(task.dir / "tmp" / "config.json", json.dumps(render(task, state, images, start, gpus), indent=1))
+    write_file(task.dir / "tmp" / "config.json", json.dumps(render(task, state, images, start), indent=1))
     if start:
         task.report["resumed_from"] = start
     curve, signal = state / "training_metrics.jsonl", task.dir / "tmp" / "signal.json"
@@ -61,7 +60,7 @@ def train(task):
     every = task.request.get("save_every_s", 0)
     write_file(signal, "{}")
     environment = {"CONFIG_BACKEND": "json", "CONFIG_PATH": str(task.dir / "tmp" / "config.json"), "SIMPLETUNER_ACCELERATE_SIGNAL_FILE": str(signal)}
-    with Child(launch(task, gpus), task.dir / "tmp", **environment) as child:
+    with Child([*task.python(PRECISIONS[p.dtype][0]), "-m", "simpletuner.train"], task.dir / "tmp", **environment) as child:
         for _ in child:
             task.follow(losses(curve), p.steps)
             newest = max([step_of(path) for path in whole(state)], default=0)
@@ -75,13 +74,13 @@ def train(task):
     rows = losses(curve)
     task.follow(rows, p.steps)
     weights, last = state / "pytorch_lora_weights.safetensors", rows[-1]["step"] if rows else 0
-    if child.process.returncode or last != p.steps or not weights.exists():
-        raise Failed(f"SimpleTuner ended with {child.process.returncode} after step {last} of {p.steps}")
+    if child.status or last != p.steps or not weights.exists():
+        raise Failed(f"SimpleTuner ended with {child.status} after step {last} of {p.steps}")
     if rows[before]["step"] != start + 1:  # where it finds no checkpoint it begins anew, and only prints so
         raise Failed(f"SimpleTuner was to go on after step {start}, and began at {rows[before]['step']}")
     shutil.copyfile(weights, task.out("checkpoint") / weights.name)
     task.checkpoint(task.out("checkpoint"), "diffusers-lora", base="base", alpha=p.lora.alpha, weights="raw")
-    read_back(task, json.loads((state / "simpletuner_config.json").read_text()), last, gpus)
+    read_back(task, json.loads((state / "simpletuner_config.json").read_text()), last)
 
 
 def whole(state):
@@ -98,14 +97,14 @@ def losses(curve):
             for row in read_lines(curve) if "train_loss" in row["metrics"]]
 
 
-def render(task, state, images, start, gpus):
+def render(task, state, images, start):
     """Writes the pictures and the list of data backends; returns the options of config.json."""
     p, tmp, data, model = task.params, task.dir / "tmp", state / "data", task.model("base")
     name, size = json.loads((model / "model_index.json").read_text())["_class_name"], p.size
     if name not in FAMILIES:
         raise Refused(f"this engine trains {', '.join(FAMILIES)}; {model} is a {name}")
-    if p.batch % (micro(p) * gpus):
-        raise Refused(f"batch: {p.batch} images are no multiple of {micro(p)} (micro) on each of {gpus} GPUs")
+    if p.batch % (micro(p) * task.gpus):
+        raise Refused(f"batch: {p.batch} images are no multiple of {micro(p)} (micro) on each of {task.gpus} GPUs")
     if size % 64:
         raise Refused(f"size: {size}; SimpleTuner rounds sizes to multiples of 64")
     shutil.rmtree(data, ignore_errors=True)  # links of an attempt that is over
@@ -121,7 +120,7 @@ def render(task, state, images, start, gpus):
         "model_family": FAMILIES[name], "model_type": "lora", "lora_type": "standard", "pretrained_model_name_or_path": str(model),
         "pretrained_vae_model_name_or_path": str(model), "output_dir": str(state), "data_backend_config": str(tmp / "backends.json"),
         "cache_dir": str(tmp / "cache"), "seed": task.seed("seed"), "resolution": size, "resolution_type": "pixel", "num_train_epochs": 0,
-        "max_train_steps": p.steps, "train_batch_size": micro(p), "gradient_accumulation_steps": p.batch // micro(p) // gpus,
+        "max_train_steps": p.steps, "train_batch_size": micro(p), "gradient_accumulation_steps": p.batch // micro(p) // task.gpus,
         "learning_rate": p.learning_rate, "lr_scheduler": "constant_with_warmup" if p.schedule == "constant" else p.schedule,
         "lr_warmup_steps": p.warmup, "lr_end": "0", "optimizer": "torch-adamw", "optimizer_beta1": p.beta1, "optimizer_beta2": p.beta2,
         "optimizer_config": f"weight_decay={p.weight_decay}", "max_grad_norm": p.clip, "caption_dropout_probability": p.drop,
@@ -138,19 +137,11 @@ def micro(p):
     return min(p.micro, p.batch)
 
 
-def launch(task, gpus):
-    if gpus == 1:
-        return [sys.executable, "-m", "simpletuner.train"]
-    return [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines=1", f"--num_processes={gpus}",
-            f"--main_process_port={task.request['resources']['port']}", f"--mixed_precision={PRECISIONS[task.params.dtype][0]}",
-            "--dynamo_backend=no", "--module", "simpletuner.train"]
-
-
-def read_back(task, used, last, gpus):
+def read_back(task, used, last):
     """The parameters as SimpleTuner's own configuration has them after the training."""
     p = task.params
     task.resolved(
-        method=p.method, steps=last, batch=used["train_batch_size"] * used["gradient_accumulation_steps"] * gpus,
+        method=p.method, steps=last, batch=used["train_batch_size"] * used["gradient_accumulation_steps"] * task.gpus,
         micro=used["train_batch_size"] if p.micro <= p.batch else p.micro, learning_rate=used["learning_rate"],
         schedule=used["lr_scheduler"].removesuffix("_with_warmup"), warmup=used["lr_warmup_steps"],
         weight_decay=float(used["optimizer_config"].removeprefix("weight_decay=")), beta1=used["optimizer_beta1"],
