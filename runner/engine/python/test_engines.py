@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -391,6 +392,10 @@ class Scorers(Case):
             self.assertEqual(json.loads(answer.read()), {"rewards": scores})
         with urllib.request.urlopen(bridge + "/health") as answer:
             self.assertEqual(answer.status, 200)
+        scorer.score = lambda rows: [0.5, None]
+        with self.assertRaises(urllib.error.HTTPError) as missing:
+            urllib.request.urlopen(bridge + "/compute", json.dumps({k: v[:2] for k, v in body.items()}).encode())
+        self.assertIn("no value for image 1: 'a blue dog'", missing.exception.read().decode())
         with self.assertRaisesRegex(kit.Failed, "refused: parameter scale is missing"):
             kit.Scorer(self.root / "other", {**spec, "params": {}}).score(rows)
         scorer.close()
