@@ -76,7 +76,7 @@ def train(task):
     weights, last = state / "pytorch_lora_weights.safetensors", rows[-1]["step"] if rows else 0
     if child.status or last != p.steps or not weights.exists():
         raise Failed(f"SimpleTuner ended with {child.status} after step {last} of {p.steps}")
-    if rows[before]["step"] != start + 1:  # where it finds no checkpoint it begins anew, and only prints so
+    if start < p.steps and rows[before]["step"] != start + 1:  # where it finds no checkpoint it begins anew, and only prints so
         raise Failed(f"SimpleTuner was to go on after step {start}, and began at {rows[before]['step']}")
     shutil.copyfile(weights, task.out("checkpoint") / weights.name)
     task.checkpoint(task.out("checkpoint"), "diffusers-lora", base="base", alpha=p.lora.alpha, weights="raw")
