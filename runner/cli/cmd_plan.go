@@ -145,6 +145,7 @@ type planned struct {
 	workers int         // number of stages that run at a time on this machine
 	unfit   []string    // what machine.cue asks for and this machine does not have
 	engines []project.EngineState
+	path    string // of the study, as the user named it
 }
 
 // planRounds estimates the size of a study in which results decide which further trials
@@ -181,7 +182,7 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	if err != nil {
 		return nil, err
 	}
-	out := &planned{Plan: todo, project: p, views: views, workers: device.Workers(ctx, class)}
+	out := &planned{Plan: todo, project: p, path: path, views: views, workers: device.Workers(ctx, class)}
 	if len(p.Study.Engines) > 0 {
 		if out.engines, err = p.EngineStates(ctx, hardware(ctx, 0), hardware(ctx, 1)); err != nil {
 			return nil, err
@@ -378,7 +379,7 @@ func (p *planned) printEngines(w io.Writer) {
 	}
 	for _, e := range p.engines {
 		probed := map[string]string{project.Here: "probed on this hardware", project.Elsewhere: "probed on other hardware",
-			project.Never: fmt.Sprintf("never probed ('ablate probe --study %s %s'), by its own word", phrase.Shell(p.project.Study.Path), e.Name)}[e.Probed]
+			project.Never: fmt.Sprintf("never probed ('ablate probe --study %s %s'), by its own word", phrase.Shell(p.path), e.Name)}[e.Probed]
 		fmt.Fprintf(w, "engine %s: %s: %s\n", e.Name, probed, e.Promises)
 		for _, r := range e.Refuted {
 			fmt.Fprintf(w, "  the probe refuted: %s\n", r)

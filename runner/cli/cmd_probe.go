@@ -124,8 +124,12 @@ func runProbe(ctx context.Context, g *globals, o probeOptions, command []string)
 	} else {
 		g.printVerdict(v)
 	}
-	if err == nil && !v.Good() {
+	switch {
+	case err != nil:
+	case !v.Good():
 		err = errors.New("probe: the engine does not keep all of its promises")
+	case !slices.ContainsFunc(v.Checks, func(c engine.Check) bool { return c.Outcome == engine.Passed }):
+		err = errors.New("probe: nothing could be checked: an engine without load needs --base, a checkpoint folder to begin from")
 	}
 	return err
 }

@@ -21,8 +21,8 @@ const kit = "ablate_engine.py"
 // templates are the files of engines that Write writes, by name.
 var templates = map[string][]string{
 	"python":       {"template.py"},
-	"diffusers":    {"diffusers_engine.py", "requirements.txt", "requirements.lock"},
-	"clip":         {"clip_engine.py", "requirements.txt", "requirements.lock"},
+	"diffusers":    {"diffusers_engine.py", "tiny_models.py", "requirements.txt", "requirements.lock"},
+	"clip":         {"clip_engine.py", "tiny_models.py", "requirements.txt", "requirements.lock"},
 	"verdict":      {"verdict_engine.py"},
 	"lora-script":  {"lora_script_engine.py", "requirements.txt", "requirements.lock"},
 	"simpletuner":  {"simpletuner_engine.py"},

@@ -121,16 +121,18 @@ func (v *Verdicts) Refuted() (out []string) {
 }
 
 // Promises says in a few words what an engine promises, as far as results depend on it: "equal bytes,
-// exact resume, noise torch-cpu".
+// noise torch-cpu, exact resume". Of several verbs, the least counts.
 func (d *Description) Promises() string {
-	var out []string
-	if v := d.Verbs[Sample]; v != nil {
-		out = append(out, map[string]string{"bytes": "equal bytes", "draws": "equal random numbers", "none": "no seed"}[v.Repeat])
-		if v.Noise != "" {
-			out = append(out, "noise "+v.Noise)
-		} else {
-			out = append(out, "paired by prompt only")
-		}
+	repeats := []string{"none", "draws", "bytes"}
+	least := len(repeats) - 1
+	for _, v := range d.Verbs {
+		least = min(least, slices.Index(repeats, v.Repeat))
+	}
+	out := []string{[]string{"no seed", "equal random numbers", "equal bytes"}[least]}
+	if v := d.Verbs[Sample]; v != nil && v.Noise != "" {
+		out = append(out, "noise "+v.Noise)
+	} else if v != nil {
+		out = append(out, "paired by prompt only")
 	}
 	if v := d.Verbs[Train]; v != nil {
 		out = append(out, map[string]string{"exact": "exact resume", "approximate": "approximate resume", "none": "no resume"}[v.Resume])

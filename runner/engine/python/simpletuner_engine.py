@@ -6,8 +6,8 @@ its own. The curve is its training_metrics.jsonl, what it really used its simple
 for a manual checkpoint by its signal file; it goes on meanwhile, and is ended when the checkpoint is whole. Its resume is
 approximate: it restores the optimizer and the place in the data, and not all random numbers.
 
-Tested with SimpleTuner 4.10.1 and transformers 5.15.0 (5.24 lacks a class that it imports) on Python 3.12 and one CPU, on
-tiny random SDXL and Stable Diffusion 3 models; see test_adapters.SimpleTuner for what a CPU needs. *Not run*: GPUs, FLUX,
+Tested with SimpleTuner 4.10.1 and transformers 5.15.0 (5.24 lacks a class that it imports) on Python 3.12 and one CPU, on a
+tiny random SDXL model; see test_adapters.SimpleTuner for what a CPU needs. *Not run*: GPUs, Stable Diffusion 3 and FLUX,
 bfloat16, published weights. Stable Diffusion 1 is refused: that version cannot build its pipeline.
 """
 import json

@@ -1,0 +1,252 @@
+package cli_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ablate/runner/internal/diskfault"
+)
+
+// torch returns a Python that has the packages of the engines.
+func torch(t *testing.T) string {
+	t.Helper()
+	python := os.Getenv("ABLATE_TEST_TORCH")
+	if python == "" {
+		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
+			t.Fatal("ABLATE_TEST_TORCH must name a Python with the packages of runner/engine/python/requirements.lock")
+		}
+		t.Skip("needs a Python with the packages of runner/engine/python/requirements.lock: name it with ABLATE_TEST_TORCH")
+	}
+	return python
+}
+
+// engines is a module with the study engines-tiny, its engines, and the program.
+type engines struct {
+	t   *testing.T
+	dir string
+	bin string
+}
+
+func newEngines(t *testing.T) *engines {
+	python := torch(t)
+	dir := t.TempDir()
+	e := &engines{t, dir, place(t, dir)}
+	if err := os.CopyFS(filepath.Join(dir, "engines-tiny"), os.DirFS("../../experiments/engines-tiny")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"diffusers", "clip", "verdict", "lora-script"} {
+		e.run("init", "--engine", name, "engines")
+	}
+	// The stand-in of diffusers' script has its command line.
+	script, err := os.ReadFile("../engine/python/testdata/train_text_to_image_lora.py")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "engines", "train_text_to_image_lora.py"), script, 0o666)
+	}
+	if err == nil {
+		err = os.Symlink(filepath.Dir(filepath.Dir(python)), filepath.Join(dir, "engines", "venv"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func (e *engines) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(e.bin, args...)
+	cmd.Dir = e.dir
+	cmd.Env = append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(e.t), "ABLATE_LEASE=3s")
+	return cmd
+}
+
+// run runs a command, which must succeed, and returns its output and its log.
+func (e *engines) run(args ...string) (stdout, log string) {
+	e.t.Helper()
+	var out, err bytes.Buffer
+	cmd := e.command(args...)
+	cmd.Stdout, cmd.Stderr = &out, &err
+	if failed := cmd.Run(); failed != nil {
+		e.t.Fatalf("ablate %q: %v\n%s\n%s", args, failed, &out, &err)
+	}
+	return out.String(), err.String()
+}
+
+// processes returns the processes of engines of the module.
+func (e *engines) processes() (pids []int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range files {
+		if b, err := os.ReadFile(name); err == nil && bytes.Contains(b, []byte(filepath.Join(e.dir, "engines")+"/")) {
+			var pid int
+			if _, err := fmt.Sscanf(name, "/proc/%d/", &pid); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// TestEngines runs the committed study of the paper's arms on tiny random models: diffusers draws and
+// trains, CLIP gives features, a judge gives verdicts. Again, nothing runs. Killed at random moments, it
+// ends with the same bytes and leaves no process. Two arms then run on a wrapped trainer, with one line
+// changed.
+func TestEngines(t *testing.T) {
+	e := newEngines(t)
+	begin := time.Now()
+	store := filepath.Join(e.dir, "whole")
+	table, _ := e.run("run", "engines-tiny", "--store", store)
+	t.Logf("the study: %v", time.Since(begin).Round(time.Second))
+	for _, row := range []string{"all data", "pretrained", "no unlabelled", "no pretraining", "weights all one", "filtered", "best of 4", "beta "} {
+		if !strings.Contains(table, "\n"+row) {
+			t.Errorf("the table has no row %q:\n%s", row, table)
+		}
+	}
+	if strings.Contains(table, "°") {
+		t.Errorf("values are missing:\n%s", table)
+	}
+	if page, err := os.ReadFile(filepath.Join(store, "studies", "engines-tiny", "report", "index.html")); err != nil || !bytes.Contains(page, []byte("best of 4")) {
+		t.Errorf("the report: %v", err)
+	}
+	want := outputs(t, store)
+	again, log := e.run("run", "engines-tiny", "--store", store)
+	if !strings.Contains(log, "nothing to run") || again != table {
+		t.Errorf("the second run:\n%s\n%s", again, log)
+	}
+	t.Run("killed", func(t *testing.T) { e.killed(t, want) })
+	t.Run("wrapped", func(t *testing.T) { e.wrapped(t) })
+}
+
+// killed kills a run of the study in an empty store again and again, and compares its artifacts.
+func (e *engines) killed(t *testing.T, want map[string]string) {
+	number, r := diskfault.Random(t, 3)
+	for round, n := 0, 0; n < number; round++ {
+		store := filepath.Join(e.dir, fmt.Sprint("killed ", round))
+		for n < number && len(outputs(t, store)) < len(want) {
+			cmd := e.command("run", "engines-tiny", "--store", store, "--save-every", "1s")
+			var log bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &log, &log
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() { _ = cmd.Wait(); close(done) }()
+			select {
+			case <-done:
+				continue
+			case <-time.After(time.Duration(2000+r.IntN(40_000)) * time.Millisecond):
+			}
+			how := []string{"kill ablate", "kill an engine", "interrupt"}[n%3]
+			switch how {
+			case "kill ablate":
+				_ = cmd.Process.Kill()
+			case "kill an engine":
+				if pids := e.processes(); len(pids) > 0 {
+					_ = syscall.Kill(pids[r.IntN(len(pids))], syscall.SIGKILL)
+				}
+				time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
+				fallthrough
+			case "interrupt":
+				_ = cmd.Process.Signal(os.Interrupt)
+			}
+			select {
+			case <-done:
+			case <-time.After(2 * time.Minute):
+				t.Fatalf("%s: it does not end:\n%s", how, &log)
+			}
+			if text := log.String(); strings.Contains(text, "goroutine ") || strings.Contains(text, "panic") {
+				t.Errorf("%s: a stack trace reaches the user:\n%s", how, text)
+			}
+			n++
+			t.Logf("%s: %d of %d results", how, len(outputs(t, store)), len(want))
+		}
+		e.run("run", "engines-tiny", "--store", store)
+		if d := cmp.Diff(want, outputs(t, store)); d != "" {
+			t.Errorf("artifacts (-undisturbed +killed):\n%s", d)
+		}
+		for end := time.Now().Add(20 * time.Second); len(e.processes()) > 0; time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("processes %v of engines are left", e.processes())
+			}
+		}
+	}
+}
+
+// script is a study whose trained arm needs no weights, so that a wrapped trainer can do it.
+const script = `package script
+
+import "ablate.internal/schema"
+
+#python: "engines/venv/bin/python"
+
+schema.#Study & {
+	seeds: [1]
+	engines: {
+		sd: {command: [#python, "engines/diffusers_engine.py"], source: ["engines/*.py"]}
+		script: {command: [#python, "engines/lora_script_engine.py"], source: ["engines/*.py"]}
+		clip: {command: [#python, "engines/clip_engine.py"], source: ["engines/*.py"]}
+		judge: {command: [#python, "engines/verdict_engine.py"], source: ["engines/*.py"]}
+	}
+	base: {
+		model: program: {engine: "sd", params: name: "tiny-sd"}
+		prompts: {train: "../engines-tiny/train.txt", evaluate: "../engines-tiny/evaluate.txt"}
+		sampler: params: {steps: 4, guidance: 3, width: 32, height: 32}
+		feedback: {labelled: 0, unlabelled: 24}
+		reward: program: {engine: "clip", column: "cosine", params: model: "tiny-clip"}
+		finetune: {
+			engine: "sd"
+			rows: "filtered", filtered: fraction: 0.5
+			params: {method: "filtered", steps: 4, batch: 4, size: 32, learning_rate: 0.001, lora: rank: 4}
+		}
+		evaluate: {images: 20, gold: {engine: "judge", column: "correct"}}
+	}
+	arms: {
+		"pretrained": set: finetune: method: "none"
+		"filtered": set: {}
+		"best of 4": set: {finetune: method: "none", evaluate: bestOf: 4}
+	}
+}
+`
+
+// wrapped runs arms with the reference engine, and then with a wrapped trainer on the same base, prompts
+// and images.
+func (e *engines) wrapped(t *testing.T) {
+	file := filepath.Join(e.dir, "script", "study.cue")
+	write := func(text string) {
+		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(script)
+	e.run("run", "script")
+	line := "\t\t\tengine: \"sd\"\n"
+	write(strings.Replace(script, line, strings.Replace(line, "sd", "script", 1), 1))
+	table, log := e.run("run", "script")
+	var ran []string
+	for l := range strings.Lines(log) {
+		if strings.Contains(l, `"message":"done"`) {
+			_, rest, _ := strings.Cut(l, `"stage":"`)
+			kind, _, _ := strings.Cut(rest, `"`)
+			ran = append(ran, kind)
+		}
+	}
+	slices.Sort(ran)
+	if want := []string{"engine-column", "engine-column", "engine-sample", "engine-score", "engine-score", "engine-train"}; !slices.Equal(ran, want) {
+		t.Errorf("with the other trainer ran %q, want %q", ran, want)
+	}
+	for _, row := range []string{"pretrained", "filtered", "best of 4"} {
+		if !strings.Contains(table, "\n"+row) {
+			t.Errorf("the table has no row %q:\n%s", row, table)
+		}
+	}
+}
