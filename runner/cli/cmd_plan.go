@@ -56,8 +56,9 @@ type planDocument struct {
 	Collapsed int         `json:"collapsed"` // number of points left out because they equal an earlier point of the same arm
 	Excluded  []string    `json:"excluded"`  // points that the field where of an arm leaves out
 	Stages    []planStage `json:"stages"`
-	Seconds   float64     `json:"seconds"` // estimated computation on one core
-	Wall      float64     `json:"wall"`    // estimated seconds with that many workers
+	Seconds   float64     `json:"seconds"`           // estimated computation on one core
+	Unknown   int         `json:"unknown,omitempty"` // actions of engines whose time is not known, which seconds and wall leave out
+	Wall      float64     `json:"wall"`              // estimated seconds with that many workers
 	Workers   int         `json:"workers"`
 
 	Rounds     *planRounds           `json:"rounds,omitempty"` // only for a study in which results decide which further trials run
@@ -70,13 +71,16 @@ type planDocument struct {
 // planStage is the summary of the actions of a stage.
 type planStage struct {
 	Stage   string       `json:"stage"`
-	Cached  int          `json:"cached"`  // actions whose results are in the store
-	Run     int          `json:"run"`     // actions that a run computes
-	Retry   int          `json:"retry"`   // actions that it computes again because they failed or were interrupted
-	Failed  int          `json:"failed"`  // actions that it does not compute because they or their inputs failed for good; 'ablate retry' changes that
-	Seconds float64      `json:"seconds"` // estimated, on one core
-	Guess   bool         `json:"guess"`   // no action of the stage has run in this store: seconds is a guess
-	Bytes   *int64       `json:"bytes"`   // estimated size on disk; null if no action of the stage has run
+	Engine  string       `json:"engine,omitempty"`  // that computes the actions
+	GPUs    int          `json:"gpus,omitempty"`    // of an engine for each action
+	Cached  int          `json:"cached"`            // actions whose results are in the store
+	Run     int          `json:"run"`               // actions that a run computes
+	Retry   int          `json:"retry"`             // actions that it computes again because they failed or were interrupted
+	Failed  int          `json:"failed"`            // actions that it does not compute because they or their inputs failed for good; 'ablate retry' changes that
+	Seconds float64      `json:"seconds"`           // estimated, on one core
+	Unknown int          `json:"unknown,omitempty"` // actions to run of an engine that has not done any with so many GPUs in this store: their time is not known, and seconds leaves them out
+	Guess   bool         `json:"guess"`             // no action of the stage has run in this store: seconds is a guess
+	Bytes   *int64       `json:"bytes"`             // estimated size on disk; null if no action of the stage has run
 	Reasons []planReason `json:"reasons"`
 }
 
@@ -137,15 +141,16 @@ func runPlan(ctx context.Context, g *globals, o planOptions, path string) error 
 // planned is a plan with its study.
 type planned struct {
 	*plan.Plan
-	project project.Project // with the actions of views
-	views   []language.View // those that --only and --seed select
-	detect  []compare.Detect
-	needs   []string    // detect in sentences
-	rounds  *planRounds // nil if the study runs in one round
-	workers int         // number of stages that run at a time on this machine
-	unfit   []string    // what machine.cue asks for and this machine does not have
-	engines []project.EngineState
-	path    string // of the study, as the user named it
+	project   project.Project // with the actions of views
+	views     []language.View // those that --only and --seed select
+	detect    []compare.Detect
+	needs     []string    // detect in sentences
+	resources plan.Needs  // what the stages need
+	rounds    *planRounds // nil if the study runs in one round
+	workers   int         // number of stages that run at a time on this machine
+	unfit     []string    // what machine.cue asks for and this machine does not have
+	engines   []project.EngineState
+	path      string // of the study, as the user named it
 }
 
 // planRounds estimates the size of a study in which results decide which further trials
@@ -178,17 +183,21 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	if err != nil {
 		return nil, err
 	}
-	todo, err := plan.New(p.Graph, p.Store, p.Dir, class)
+	needs, err := plan.NewNeeds(p.Study, class)
 	if err != nil {
 		return nil, err
 	}
-	out := &planned{Plan: todo, project: p, path: path, views: views, workers: device.Workers(ctx, class)}
+	todo, err := plan.New(p.Graph, p.Store, p.Dir, class, needs)
+	if err != nil {
+		return nil, err
+	}
+	out := &planned{Plan: todo, project: p, path: path, views: views, resources: needs, workers: device.Workers(ctx, class)}
 	if len(p.Study.Engines) > 0 {
 		if out.engines, err = p.EngineStates(ctx, hardware(ctx, 0), hardware(ctx, 1)); err != nil {
 			return nil, err
 		}
 	}
-	if out.unfit, err = unfitHere(ctx, todo, p.Study, class); err != nil {
+	if out.unfit, err = unfitHere(ctx, todo, p.Study, class, needs); err != nil {
 		return nil, err
 	}
 	whole := len(only) == 0 && len(seeds) == 0
@@ -216,10 +225,9 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 
 // unfitHere returns what the file of the site says that stages to run need, and this machine
 // does not have.
-func unfitHere(ctx context.Context, p *plan.Plan, s *language.Study, class string) ([]string, error) {
-	needs, err := plan.NewNeeds(s, class)
-	if err != nil || len(s.Machine) == 0 {
-		return nil, err
+func unfitHere(ctx context.Context, p *plan.Plan, s *language.Study, class string, needs plan.Needs) ([]string, error) {
+	if len(s.Machine) == 0 {
+		return nil, nil
 	}
 	c, err := resource.Here(ctx, class == device.CUDA, resource.Limits{})
 	if err != nil {
@@ -244,7 +252,7 @@ func (p *planned) worst(ctx context.Context, r *result.Result) (*planRounds, err
 	if err != nil {
 		return nil, err
 	}
-	all, err := plan.New(whole.Graph, whole.Store, whole.Dir, p.Backend)
+	all, err := plan.New(whole.Graph, whole.Store, whole.Dir, p.Backend, p.resources)
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +277,7 @@ func (p *planned) halved(ctx context.Context) (*planRounds, error) {
 		if err != nil {
 			return nil, err
 		}
-		all, err := plan.New(part.Graph, part.Store, part.Dir, p.Backend)
+		all, err := plan.New(part.Graph, part.Store, part.Dir, p.Backend, p.resources)
 		if err != nil {
 			return nil, err
 		}
@@ -310,7 +318,7 @@ func (p *planned) print(w io.Writer) {
 	stages := p.Stages()
 	all := plan.Total(stages)
 	fmt.Fprintln(w)
-	printStages(w, append(slices.Clone(stages), all))
+	printStages(w, stages, all)
 	p.printEngines(w)
 	if len(p.needs) > 0 {
 		fmt.Fprintln(w, "\n"+strings.Join(p.needs, "\n"))
@@ -347,11 +355,12 @@ func (p *planned) print(w io.Writer) {
 		return
 	}
 	workers := p.workers
-	fmt.Fprintf(w, "\nabout %s of computation, %s with %s", phrase.Seconds(all.Seconds), phrase.Seconds(p.Wall(workers)), phrase.Count(workers, "worker"))
+	fmt.Fprintf(w, "\n%s %s of computation, %s with %s", about(all), phrase.Seconds(all.Seconds), phrase.Seconds(p.Wall(workers)), phrase.Count(workers, "worker"))
 	if all.Rough {
 		fmt.Fprint(w, " (~ marks a guess: the stage has not run in this store)")
 	}
 	fmt.Fprintln(w)
+	printUnknown(w, stages)
 	if len(p.unfit) > 0 {
 		fmt.Fprintf(w, "By machine.cue, this machine is too small: %s.\n", strings.Join(p.unfit, "; "))
 	}
@@ -405,14 +414,83 @@ func (p *planned) printExcluded(w io.Writer) {
 	}
 }
 
-// printStages prints a line for each stage.
-func printStages(w io.Writer, stages []plan.Stage) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "stage     \tcached\trun\tretry\tfailed\ttime\tdisk\t")
+// printStages prints a line for each stage and for all. Where engines have GPUs, it also has
+// their number and hours.
+func printStages(w io.Writer, stages []plan.Stage, all plan.Stage) {
+	gpus := slices.ContainsFunc(stages, func(s plan.Stage) bool { return s.Engine != "" && s.GPUs > 0 })
+	width := 10
 	for _, s := range stages {
-		fmt.Fprintf(tw, "%-10s\t%d\t%d\t%d\t%d\t%s\t%s\t\n", s.Stage, s.Cached, s.Run, s.Retry, s.Failed, seconds(s), size(s))
+		width = max(width, len(s.Name()))
 	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(name, cached, run, retry, failed, number, hours, time, disk any) {
+		fmt.Fprintf(tw, "%-*s\t%v\t%v\t%v\t%v\t", width, name, cached, run, retry, failed)
+		if gpus {
+			fmt.Fprintf(tw, "%v\t%v\t", number, hours)
+		}
+		fmt.Fprintf(tw, "%v\t%v\t\n", time, disk)
+	}
+	row("stage", "cached", "run", "retry", "failed", "GPUs", "GPU hours", "time", "disk")
+	for _, s := range stages {
+		number := "–"
+		if s.GPUs > 0 {
+			number = strconv.Itoa(s.GPUs)
+		}
+		row(s.Name(), s.Cached, s.Run, s.Retry, s.Failed, number, gpuHours(s), seconds(s), size(s))
+	}
+	row(all.Stage, all.Cached, all.Run, all.Retry, all.Failed, "", gpuHours(stages...), seconds(all), size(all))
 	_ = tw.Flush() // output keeps the error
+}
+
+// gpuHours returns the hours of GPUs that stages take together.
+func gpuHours(stages ...plan.Stage) string {
+	hours, run, unknown, rough := 0., 0, 0, ""
+	for _, s := range stages {
+		if s.GPUs == 0 {
+			continue
+		}
+		hours += s.Seconds / 3600 * float64(s.GPUs)
+		run, unknown = run+s.ToRun(), unknown+s.Unknown
+		if s.Rough {
+			rough = "~"
+		}
+	}
+	text := fmt.Sprintf("%s%.2g", rough, hours)
+	if hours >= 10 {
+		text = fmt.Sprintf("%s%.0f", rough, hours)
+	}
+	switch {
+	case run == 0:
+		return "–"
+	case unknown == run:
+		return "?"
+	case unknown > 0:
+		return "≥ " + text
+	}
+	return text
+}
+
+// about returns the word before an estimate.
+func about(s plan.Stage) string {
+	if s.Unknown > 0 {
+		return "at least"
+	}
+	return "about"
+}
+
+// printUnknown prints what is not in an estimate of time.
+func printUnknown(w io.Writer, stages []plan.Stage) {
+	var names []string
+	actions := map[string]int{} // by engine
+	for _, s := range stages {
+		if s.Unknown > 0 && !slices.Contains(names, s.Engine) {
+			names = append(names, s.Engine)
+		}
+		actions[s.Engine] += s.Unknown
+	}
+	for _, n := range names {
+		fmt.Fprintf(w, "Not included, marked by ?: %s of engine %s, which has not done any like them in this store with as many GPUs.\n", phrase.Count(actions[n], "task"), n)
+	}
 }
 
 // printReasons prints why stages run.
@@ -442,6 +520,10 @@ func seconds(s plan.Stage) string {
 	switch {
 	case s.ToRun() == 0:
 		return "–"
+	case s.Unknown == s.ToRun():
+		return "?"
+	case s.Unknown > 0:
+		return "≥ " + phrase.Seconds(s.Seconds)
 	case s.Rough:
 		return "~" + phrase.Seconds(s.Seconds)
 	}
@@ -466,7 +548,10 @@ func (p *planned) printJSON(w io.Writer) error {
 		out.Excluded = append(out.Excluded, e.String())
 	}
 	for _, s := range p.Stages() {
-		l := planStage{s.Stage, s.Cached, s.Run, s.Retry, s.Failed, s.Seconds, s.Rough, nil, []planReason{}}
+		l := planStage{Stage: s.Stage, Engine: s.Engine, Cached: s.Cached, Run: s.Run, Retry: s.Retry, Failed: s.Failed, Seconds: s.Seconds, Unknown: s.Unknown, Guess: s.Rough, Reasons: []planReason{}}
+		if s.Engine != "" {
+			l.GPUs = s.GPUs
+		}
 		if s.Bytes > 0 {
 			l.Bytes = &s.Bytes
 		}
@@ -474,7 +559,7 @@ func (p *planned) printJSON(w io.Writer) error {
 			l.Reasons = append(l.Reasons, planReason(r))
 		}
 		out.Stages = append(out.Stages, l)
-		out.Seconds += s.Seconds
+		out.Seconds, out.Unknown = out.Seconds+s.Seconds, out.Unknown+s.Unknown
 	}
 	return printJSON(w, out)
 }

@@ -306,6 +306,8 @@ func timeLeft(s *status.Status) string {
 	switch {
 	case s.Wall == 0 || s.Actions.Left() == 0:
 		return ""
+	case s.Unknown > 0:
+		return "at least " + remaining(s.Wall) + " left"
 	case s.Guess:
 		return "perhaps " + remaining(s.Wall) + " left"
 	}

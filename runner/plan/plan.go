@@ -7,12 +7,14 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"ablate/runner/failure"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
 	"ablate/runner/program"
+	"ablate/runner/resource"
 	"ablate/runner/stage"
 	"ablate/runner/store"
 )
@@ -41,6 +43,7 @@ type Step struct {
 type Plan struct {
 	Steps   []Step // in the order of the graph
 	Backend string // class of backend
+	needs   Needs
 
 	found   *lookup.Found
 	history *history
@@ -48,8 +51,8 @@ type Plan struct {
 }
 
 // New looks up every action of a graph and finds the reasons of those that have to run.
-// dir is the folder of the study's results.
-func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
+// dir is the folder of the study's results. needs say how many GPUs engines have.
+func New(g *layout.Graph, s *store.Store, dir, backend string, needs Needs) (*Plan, error) {
 	events, _, err := store.ReadJournal(dir)
 	if err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ func New(g *layout.Graph, s *store.Store, dir, backend string) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Steps: make([]Step, len(g.Actions)), Backend: backend, found: found}
+	p := &Plan{Steps: make([]Step, len(g.Actions)), Backend: backend, needs: needs, found: found}
 	damaged := map[*layout.Action]bool{}
 	for _, d := range found.Damaged {
 		damaged[d.Action] = true
@@ -204,13 +207,16 @@ func (p *Plan) Nearest(a *layout.Action, s *store.Store) (store.Entry, []Differe
 	return e.Entry, diffs, true, nil
 }
 
-// Stage is the summary of the actions of one stage.
+// Stage is the summary of the actions of one stage, or of those that one engine computes.
 type Stage struct {
 	Stage              string
+	Engine             string // empty for native stages
+	GPUs               int    // of each action
 	Cached, Run, Retry int
 	Failed             int     // actions that do not run because they or their inputs failed for good
 	Seconds            float64 // expected, on one core
 	Rough              bool    // no action of the stage has run in this store: Seconds is a guess
+	Unknown            int     // actions to run of an engine that has not done any like them: Seconds leaves them out
 	Bytes              int64   // expected on disk; 0 if no action of the stage has run
 	Reasons            []Reason
 }
@@ -221,17 +227,20 @@ type Reason struct {
 	Text  string
 }
 
-// Stages returns the summary of each stage, in the order of a trial.
+// Name returns the name of the stage and of its engine.
+func (s Stage) Name() string { return strings.TrimSpace(s.Stage + " " + s.Engine) }
+
+// Stages returns the summary of each stage and engine, in the order of a trial.
 func (p *Plan) Stages() []Stage {
 	var out []Stage
-	index := map[string]int{}
+	index := map[timed]int{}
 	for _, step := range p.Steps {
-		kind := string(step.Action.Kind)
-		i, ok := index[kind]
+		at := p.timed(step.Action)
+		i, ok := index[at]
 		if !ok {
 			i = len(out)
-			index[kind] = i
-			out = append(out, Stage{Stage: kind})
+			index[at] = i
+			out = append(out, Stage{Stage: at.stage, Engine: at.engine, GPUs: p.needs.Of(step.Action).GPUs})
 		}
 		s := &out[i]
 		switch step.State {
@@ -246,8 +255,11 @@ func (p *Plan) Stages() []Stage {
 			s.Failed++
 		}
 		if step.State != Failed {
-			seconds, rough, bytes := p.pace.expect(step.Action)
-			s.Seconds, s.Bytes, s.Rough = s.Seconds+seconds, s.Bytes+bytes, s.Rough || rough
+			x := p.expect(step.Action)
+			s.Seconds, s.Bytes, s.Rough = s.Seconds+x.seconds, s.Bytes+x.bytes, s.Rough || x.basis == Guessed
+			if x.basis == Unknown {
+				s.Unknown++
+			}
 		}
 		if k := slices.IndexFunc(s.Reasons, func(r Reason) bool { return r.Text == step.Reason }); k >= 0 {
 			s.Reasons[k].Count++
@@ -257,7 +269,7 @@ func (p *Plan) Stages() []Stage {
 	}
 	order := stage.Kinds()
 	slices.SortStableFunc(out, func(a, b Stage) int {
-		return slices.Index(order, stage.Kind(a.Stage)) - slices.Index(order, stage.Kind(b.Stage))
+		return cmp.Or(slices.Index(order, stage.Kind(a.Stage))-slices.Index(order, stage.Kind(b.Stage)), strings.Compare(a.Engine, b.Engine))
 	})
 	for i := range out {
 		slices.SortStableFunc(out[i].Reasons, func(a, b Reason) int { return b.Count - a.Count })
@@ -266,7 +278,8 @@ func (p *Plan) Stages() []Stage {
 }
 
 // Wall returns the expected seconds with a number of workers: the whole work divided by
-// their number, but at least the longest chain of dependent actions.
+// their number, but at least the longest chain of dependent actions. Actions whose time is not
+// known count as 0.
 func (p *Plan) Wall(workers int) float64 {
 	total, longest := 0., 0.
 	ends := make([]float64, len(p.Steps))
@@ -274,7 +287,7 @@ func (p *Plan) Wall(workers int) float64 {
 		if step.State == Cached || step.State == Failed {
 			continue
 		}
-		seconds, _, _ := p.pace.expect(step.Action)
+		seconds := p.expect(step.Action).seconds
 		total += seconds
 		start := 0.
 		for _, in := range step.Action.Inputs {
@@ -287,15 +300,16 @@ func (p *Plan) Wall(workers int) float64 {
 }
 
 // Expect returns a function that estimates the time of an action from the journals of a
-// study's folder; 0 if no action of its stage has run in this study.
-func Expect(dir, backend string) (func(*layout.Action) time.Duration, error) {
+// study's folder; 0 if no action of its stage, or of its engine with as many GPUs, has run in
+// this study.
+func Expect(dir, backend string, need func(*layout.Action) resource.Need) (func(*layout.Action) time.Duration, error) {
 	p, err := paceOf(dir, backend)
 	return func(a *layout.Action) time.Duration {
-		seconds, guess, _ := p.expect(a)
-		if guess {
+		x := p.expect(a, need(a).GPUs)
+		if x.basis != FromRuns {
 			return 0
 		}
-		return time.Duration(seconds * float64(time.Second))
+		return time.Duration(x.seconds * float64(time.Second))
 	}, err
 }
 
@@ -309,26 +323,54 @@ func paceOf(dir, backend string) (pace, error) {
 }
 
 // Measured returns a function that estimates the seconds of an action on one core, from the
-// journals of a study's folder; a guess if no action of its stage has run in this study. any
-// reports whether any action has. The time of short stages of which few have run is an estimate
-// between theirs and that of all stages.
-func Measured(dir, backend string) (estimate func(*layout.Action) (seconds float64, guess bool), any bool, err error) {
+// journals of a study's folder. any reports whether any action has run in this study. The time
+// of short native stages of which few have run is an estimate between theirs and that of all
+// stages.
+func Measured(dir, backend string, need func(*layout.Action) resource.Need) (estimate func(*layout.Action) (seconds float64, basis Basis), any bool, err error) {
 	p, err := paceOf(dir, backend)
-	return func(a *layout.Action) (float64, bool) {
-		seconds, guess, _ := p.expect(a)
-		if c := p.cost[string(a.Kind)]; !guess {
-			seconds = (seconds*c + a.Cost*p.overall*stagePrior) / (c + stagePrior)
+	return func(a *layout.Action) (float64, Basis) {
+		x := p.expect(a, need(a).GPUs)
+		if c := p.cost[timedOf(a, 0)]; x.basis == FromRuns && stage.EngineOf(a.Params) == "" {
+			x.seconds = (x.seconds*c + a.Cost*p.overall*stagePrior) / (c + stagePrior)
 		}
-		return seconds, guess
+		return x.seconds, x.basis
 	}, len(p.perCost) > 0, err
 }
 
-// pace has the time and size of earlier actions, by stage.
+// Basis says where an estimate of time comes from.
+type Basis int
+
+const (
+	FromRuns Basis = iota // earlier actions of the stage, or of the engine
+	Guessed               // other stages
+	Unknown               // nowhere: other stages say nothing of an engine
+)
+
+// timed is what actions have in common whose times are compared. Their times are in proportion
+// to their costs.
+type timed struct {
+	stage, engine string
+	gpus          int // of an engine
+}
+
+func timedOf(a *layout.Action, gpus int) timed {
+	t := timed{stage: string(a.Kind), engine: stage.EngineOf(a.Params)}
+	if t.engine != "" {
+		t.gpus = gpus
+	}
+	return t
+}
+
+func (p *Plan) timed(a *layout.Action) timed { return timedOf(a, p.needs.Of(a).GPUs) }
+
+func (p *Plan) expect(a *layout.Action) expected { return p.pace.expect(a, p.needs.Of(a).GPUs) }
+
+// pace has the time and size of earlier actions.
 type pace struct {
-	perCost map[string]float64 // seconds per unit of layout.Action.Cost
-	cost    map[string]float64 // of the actions that were measured
-	overall float64            // the same of all stages together; near 1 if little has run
-	bytes   map[string]int64   // mean
+	perCost map[timed]float64 // seconds per unit of layout.Action.Cost
+	cost    map[timed]float64 // of the actions that were measured
+	overall float64           // the same of all native stages together; near 1 if little has run
+	bytes   map[timed]int64   // mean, whatever the GPUs
 }
 
 // prior is how many seconds count as measured with a pace of 1 when the pace of a stage is
@@ -340,40 +382,60 @@ const prior = 60
 const stagePrior = 10
 
 func newPace(attempts []store.Attempt, entries []store.Entry) pace {
-	seconds, cost := map[string]float64{}, map[string]float64{}
-	p := pace{map[string]float64{}, cost, 0, map[string]int64{}}
+	seconds, cost := map[timed]float64{}, map[timed]float64{}
+	p := pace{map[timed]float64{}, cost, 0, map[timed]int64{}}
 	allSeconds, allCost := 0., 0.
 	for _, a := range attempts {
-		if a.Outcome == store.OutcomeOK && a.Seconds > 0 && a.Cost > 0 {
-			seconds[a.Stage] += a.Seconds
-			cost[a.Stage] += a.Cost
+		if a.Outcome != store.OutcomeOK || a.Seconds <= 0 || a.Cost <= 0 {
+			continue
+		}
+		at := timed{a.Stage, a.Engine, a.GPUs}
+		seconds[at] += a.Seconds
+		cost[at] += a.Cost
+		if a.Engine == "" {
 			allSeconds, allCost = allSeconds+a.Seconds, allCost+a.Cost
 		}
 	}
-	for s, c := range cost {
-		p.perCost[s] = seconds[s] / c
+	for at, c := range cost {
+		p.perCost[at] = seconds[at] / c
 	}
 	p.overall = (allSeconds + prior) / (allCost + prior)
-	n := map[string]int64{}
+	n := map[timed]int64{}
 	for _, e := range entries {
-		s := e.Stage()
-		p.bytes[s] += e.Bytes
-		n[s]++
+		k, err := store.ParseKey(e.Key)
+		if err != nil {
+			continue // of another version
+		}
+		at := timed{stage: k.Stage, engine: stage.EngineIn(k.Lines)}
+		p.bytes[at] += e.Bytes
+		n[at]++
 	}
-	for s := range n {
-		p.bytes[s] /= n[s]
+	for at := range n {
+		p.bytes[at] /= n[at]
 	}
 	return p
 }
 
-// expect returns the expected seconds of an action on one core, whether they are a guess,
-// and its expected bytes.
-func (p pace) expect(a *layout.Action) (seconds float64, rough bool, bytes int64) {
-	per, known := p.perCost[string(a.Kind)]
-	if !known {
-		per = cmp.Or(p.overall, 1)
+// expected is what an action is expected to take.
+type expected struct {
+	seconds float64 // on one core, or of an engine; 0 if it is not known
+	basis   Basis
+	bytes   int64 // 0 if it is not known
+}
+
+// expect returns what an action is expected to take. gpus are those that its engine has.
+func (p pace) expect(a *layout.Action, gpus int) expected {
+	at := timedOf(a, gpus)
+	x := expected{bytes: p.bytes[timedOf(a, 0)]}
+	switch per, known := p.perCost[at]; {
+	case known:
+		x.seconds = per * a.Cost
+	case at.engine != "":
+		x.basis = Unknown
+	default:
+		x.seconds, x.basis = cmp.Or(p.overall, 1)*a.Cost, Guessed
 	}
-	return per * a.Cost, !known, p.bytes[string(a.Kind)]
+	return x
 }
 
 // String describes a difference: "finetune.beta changed from 0 to 0.5". A parameter that

@@ -127,14 +127,14 @@ func TestPace(t *testing.T) {
 		{Event: store.Event{Stage: "finetune", Cost: 30}, Seconds: 15, Outcome: store.OutcomeOK},
 		{Event: store.Event{Stage: "finetune", Cost: 10}, Seconds: 500, Outcome: store.OutcomeFailed},
 	}, nil)
-	if s, rough, _ := p.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Finetune, Cost: 4})); s != 2 || rough {
-		t.Errorf("%v s, a guess %v; want 2 s", s, rough)
+	if x := p.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Finetune, Cost: 4}), 0); x.seconds != 2 || x.basis != FromRuns {
+		t.Errorf("%+v; want 2 s", x)
 	}
-	if s, rough, _ := p.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Reward, Cost: 4})); s != 4*(20.+60)/(40+60) || !rough {
-		t.Errorf("%v s, a guess %v; want 3.2 s, guessed by the pace of the other stages", s, rough)
+	if x := p.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Reward, Cost: 4}), 0); x.seconds != 4*(20.+60)/(40+60) || x.basis != Guessed {
+		t.Errorf("%+v; want 3.2 s, guessed by the pace of the other stages", x)
 	}
-	if s, rough, _ := newPace(nil, nil).expect(byhand.Action("a", "", layout.Spec{Kind: stage.Reward, Cost: 4})); s != 4 || !rough {
-		t.Errorf("%v s, a guess %v; want 4 s, guessed", s, rough)
+	if x := newPace(nil, nil).expect(byhand.Action("a", "", layout.Spec{Kind: stage.Reward, Cost: 4}), 0); x.seconds != 4 || x.basis != Guessed {
+		t.Errorf("%+v; want 4 s, guessed", x)
 	}
 }
 
@@ -193,7 +193,7 @@ func TestFailedInput(t *testing.T) {
 			"failed its input failed (finetune diverges@1)", "failed its input failed (finetune diverges@1)"},
 	} {
 		g, s, dir := failures(t, class)
-		p, err := New(g, s, dir, "xla:cpu")
+		p, err := New(g, s, dir, "xla:cpu", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,22 +233,49 @@ func TestPaceOfBackend(t *testing.T) {
 	}
 	j.Close()
 	for class, want := range map[string]float64{"xla:cuda": 1, "xla:cpu": 10} {
-		p, err := New(g, s, dir, class)
+		p, err := New(g, s, dir, class, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, rough, _ := p.pace.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Draw, Cost: 1})); got != want || rough {
-			t.Errorf("%s: %v s, a guess %v; want %v s", class, got, rough, want)
+		if got := p.expect(byhand.Action("a", "", layout.Spec{Kind: stage.Draw, Cost: 1})); got.seconds != want || got.basis != FromRuns {
+			t.Errorf("%s: %+v; want %v s", class, got, want)
 		}
 	}
 	// One second of a stage, which took ten, says little of a thousand.
-	estimate, any, err := Measured(dir, "xla:cpu")
+	estimate, any, err := Measured(dir, "xla:cpu", Needs{}.Of)
 	if err != nil || !any {
 		t.Fatal(any, err)
 	}
 	overall := (10. + prior) / (1 + prior)
-	if got, guess := estimate(byhand.Action("a", "", layout.Spec{Kind: stage.Draw, Cost: 1000})); math.Abs(got-1000*(10+overall*stagePrior)/(1+stagePrior)) > 1e-6 || guess {
-		t.Errorf("%v s, a guess %v", got, guess)
+	if got, basis := estimate(byhand.Action("a", "", layout.Spec{Kind: stage.Draw, Cost: 1000})); math.Abs(got-1000*(10+overall*stagePrior)/(1+stagePrior)) > 1e-6 || basis != FromRuns {
+		t.Errorf("%v s, basis %v", got, basis)
+	}
+}
+
+// TestEnginePace: the time of an engine's task is in proportion to that of its earlier ones with as
+// many GPUs, and is not known without any. Native stages say nothing of it, nor it of them.
+func TestEnginePace(t *testing.T) {
+	p := newPace([]store.Attempt{
+		{Event: store.Event{Stage: "engine-train", Engine: "sd", GPUs: 4, Cost: 100}, Seconds: 50, Outcome: store.OutcomeOK},
+		{Event: store.Event{Stage: "draw", Cost: 10}, Seconds: 10, Outcome: store.OutcomeOK},
+	}, []store.Entry{{Key: store.Key{Stage: "engine-train", Lines: []string{`engine "sd"`}}.Text(), Bytes: 7}})
+	train := func(engine, params string) *layout.Action {
+		x := stage.EngineTrainParams{Call: stage.Call{Engine: engine, Params: params}}
+		return byhand.Action(engine, "", layout.Spec{Kind: stage.EngineTrain, Params: x, Cost: stage.Cost(x)})
+	}
+	for _, tc := range []struct {
+		a    *layout.Action
+		gpus int
+		want expected
+	}{
+		{train("sd", `{"steps":2000}`), 4, expected{1000, FromRuns, 7}},
+		{train("sd", `{"steps":2000}`), 1, expected{0, Unknown, 7}},
+		{train("clip", `{}`), 4, expected{0, Unknown, 0}},
+		{byhand.Action("r", "", layout.Spec{Kind: stage.Reward, Cost: 4}), 0, expected{4, Guessed, 0}},
+	} {
+		if got := p.expect(tc.a, tc.gpus); got != tc.want {
+			t.Errorf("%s with %d GPUs: %+v, want %+v", tc.a.Kind, tc.gpus, got, tc.want)
+		}
 	}
 }
 

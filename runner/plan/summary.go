@@ -14,7 +14,7 @@ func Total(stages []Stage) Stage {
 	t := Stage{Stage: "all"}
 	for _, s := range stages {
 		t.Cached, t.Run, t.Retry, t.Failed = t.Cached+s.Cached, t.Run+s.Run, t.Retry+s.Retry, t.Failed+s.Failed
-		t.Seconds, t.Bytes, t.Rough = t.Seconds+s.Seconds, t.Bytes+s.Bytes, t.Rough || s.Rough
+		t.Seconds, t.Bytes, t.Rough, t.Unknown = t.Seconds+s.Seconds, t.Bytes+s.Bytes, t.Rough || s.Rough, t.Unknown+s.Unknown
 	}
 	return t
 }
@@ -42,7 +42,7 @@ func Gather(stages []Stage) Reasons {
 	var out Reasons
 	for _, s := range stages {
 		if len(s.Reasons) == 1 && s.Reasons[0].Text == FirstOfKind {
-			out.First = append(out.First, s.Stage)
+			out.First = append(out.First, s.Name())
 			continue
 		}
 		for _, r := range s.Reasons {
@@ -52,7 +52,7 @@ func Gather(stages []Stage) Reasons {
 			case NewSeeds:
 				out.NewSeeds += r.Count
 			default:
-				out.Own = append(out.Own, Reasoned{s.Stage, r})
+				out.Own = append(out.Own, Reasoned{s.Name(), r})
 			}
 		}
 	}

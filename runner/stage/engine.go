@@ -112,6 +112,18 @@ func EngineOf(p Params) string {
 	return ""
 }
 
+// EngineIn returns the engine that the lines of a key name; empty for native stages.
+func EngineIn(lines []string) string {
+	for _, l := range lines {
+		if name, ok := strings.CutPrefix(l, "engine "); ok {
+			if s, err := strconv.Unquote(name); err == nil {
+				return s
+			}
+		}
+	}
+	return ""
+}
+
 // EngineLoadParams are the parameters of [EngineLoad].
 type EngineLoadParams struct {
 	Call
@@ -135,7 +147,7 @@ type EngineSampleParams struct {
 	Models    int  `json:"models" key:"-"`      // number of models, each of which draws a set
 }
 
-func (p EngineSampleParams) cost() float64 { return 1 + float64(p.Models*p.Images) }
+func (p EngineSampleParams) cost() float64 { return float64(p.Models * p.Images) }
 
 // EngineScoreParams are the parameters of [EngineScore].
 type EngineScoreParams struct {
@@ -143,7 +155,7 @@ type EngineScoreParams struct {
 	Images int `json:"images" key:"-"`
 }
 
-func (p EngineScoreParams) cost() float64 { return 1 + float64(p.Images)/10 }
+func (p EngineScoreParams) cost() float64 { return float64(p.Images) }
 
 // EngineTrainParams are the parameters of [EngineTrain].
 type EngineTrainParams struct {
@@ -162,7 +174,15 @@ type EngineTrainParams struct {
 	Strict bool `json:"strict,omitempty" key:"-"`
 }
 
-func (EngineTrainParams) cost() float64 { return 600 }
+// cost returns the number of steps, to which the time of an engine's trainings is in proportion, as that
+// of its other tasks is to their rows.
+func (p EngineTrainParams) cost() float64 {
+	var of struct{ Steps float64 }
+	if err := json.Unmarshal([]byte(p.Params), &of); err != nil || of.Steps <= 0 {
+		return 600 // of all alike: the engine counts no steps
+	}
+	return of.Steps
+}
 
 // EngineEmbedParams are the parameters of [EngineEmbed].
 type EngineEmbedParams struct {
@@ -175,4 +195,4 @@ type EngineEmbedParams struct {
 	Images int `json:"images" key:"-"`
 }
 
-func (p EngineEmbedParams) cost() float64 { return 1 + float64(p.Images)/20 }
+func (p EngineEmbedParams) cost() float64 { return float64(p.Images) }

@@ -1,9 +1,11 @@
 package status
 
 import (
-	"slices"
 	"time"
 
+	"ablate/runner/layout"
+	"ablate/runner/plan"
+	"ablate/runner/stage"
 	"ablate/runner/store"
 )
 
@@ -103,10 +105,10 @@ func (t *Tracker) left(s *Status, now time.Time) {
 		}
 	}
 	// The first actions of a stage tell how long it takes while they run.
-	takes, cost := make([]float64, len(t.counts.stages)), make([]float64, len(t.counts.stages))
+	takes, cost := map[alike]float64{}, map[alike]float64{}
 	for i, x := range at {
 		if a := t.graph.Actions[i]; steady(x) {
-			k := t.counts.kind[i]
+			k := alikeOf(a)
 			// One that goes on from a saved state takes as long as its rate tells.
 			takes[k] += max(now.Sub(x.Since).Seconds()+rest(x, 0, now), float64(x.Total)/x.Rate)
 			cost[k] += a.Cost
@@ -118,10 +120,12 @@ func (t *Tracker) left(s *Status, now time.Time) {
 		if t.counts.state[i] != waiting && !running {
 			continue
 		}
-		seconds, guess := t.estimate(a)
-		s.Guess = s.Guess || guess
-		if k := t.counts.kind[i]; guess && cost[k] > 0 {
+		seconds, basis := t.estimate(a)
+		s.Guess = s.Guess || basis == plan.Guessed
+		if k := alikeOf(a); basis != plan.FromRuns && cost[k] > 0 {
 			seconds = a.Cost * takes[k] / cost[k]
+		} else if basis == plan.Unknown {
+			s.Unknown++
 		}
 		if running {
 			seconds = rest(x, seconds, now)
@@ -136,10 +140,18 @@ func (t *Tracker) left(s *Status, now time.Time) {
 		ends[i] = start + seconds
 		longest = max(longest, ends[i])
 	}
-	if (t.measured || slices.ContainsFunc(cost, func(c float64) bool { return c > 0 })) && slots > 0 {
+	if (t.measured || len(cost) > 0) && slots > 0 {
 		s.Wall = max(longest, s.Seconds/float64(slots))
 	}
 }
+
+// alike is what actions have in common of which one tells how long the others take.
+type alike struct {
+	kind   stage.Kind
+	engine string
+}
+
+func alikeOf(a *layout.Action) alike { return alike{a.Kind, stage.EngineOf(a.Params)} }
 
 // steady reports whether a running action has taken enough steps to tell how long it takes.
 func steady(a store.LiveAction) bool {

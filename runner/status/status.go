@@ -16,10 +16,11 @@ type Status struct {
 	Rows      []Row        `json:"rows"`    // of the table, in its order
 	Processes []store.Live `json:"processes"`
 	Failures  []Failure    `json:"failures"`
-	PerMinute float64      `json:"perMinute"`      // number of stages that all processes together compute in a minute, lately; 0 if it is not known
-	Seconds   float64      `json:"seconds"`        // estimated computation that is left, on one core
-	Wall      float64      `json:"wall,omitempty"` // estimated seconds until the end, with the processes that compute now; 0 if it is not known, or if none does
-	Guess     bool         `json:"guess"`          // no action of some stage has run in this study: seconds and wall are guesses
+	PerMinute float64      `json:"perMinute"`         // number of stages that all processes together compute in a minute, lately; 0 if it is not known
+	Seconds   float64      `json:"seconds"`           // estimated computation that is left, on one core
+	Wall      float64      `json:"wall,omitempty"`    // estimated seconds until the end, with the processes that compute now; 0 if it is not known, or if none does
+	Unknown   int          `json:"unknown,omitempty"` // actions that are left of engines that have not done any like them in this study: seconds and wall leave them out
+	Guess     bool         `json:"guess"`             // no action of some stage has run in this study: seconds and wall are guesses
 }
 
 // Counts are numbers of actions or trials.

@@ -13,7 +13,9 @@ import (
 	"ablate/runner/lookup"
 	"ablate/runner/plan"
 	"ablate/runner/project"
+	"ablate/runner/resource"
 	"ablate/runner/run"
+	"ablate/runner/stage"
 	"ablate/runner/store"
 )
 
@@ -32,7 +34,8 @@ type Tracker struct {
 	processes []store.Live // other than own
 	own       *store.Live  // this process, if it is the one that computes; nil otherwise
 	ran       map[string][]ran
-	estimate  func(*layout.Action) (seconds float64, guess bool)
+	need      func(*layout.Action) resource.Need
+	estimate  func(*layout.Action) (seconds float64, basis plan.Basis)
 	measured  bool // estimate has measurements
 	err       error
 }
@@ -40,8 +43,17 @@ type Tracker struct {
 // NewTracker returns a tracker of the actions of a graph, which is the project's or a part
 // of it. build is this program's.
 func NewTracker(p project.Project, todo *layout.Graph, class, build string) *Tracker {
-	return &Tracker{p: p, graph: todo, class: class, build: build, find: p.Find, counts: newCounts(p, todo), ran: map[string][]ran{},
-		estimate: func(a *layout.Action) (float64, bool) { return a.Cost, true }}
+	var needs plan.Needs
+	if p.Study != nil {
+		needs, _ = plan.NewNeeds(p.Study, class) // a run has reported its mistakes
+	}
+	return &Tracker{p: p, graph: todo, class: class, build: build, find: p.Find, counts: newCounts(p, todo), ran: map[string][]ran{}, need: needs.Of,
+		estimate: func(a *layout.Action) (float64, plan.Basis) {
+			if stage.EngineOf(a.Params) != "" {
+				return 0, plan.Unknown
+			}
+			return a.Cost, plan.Guessed
+		}}
 }
 
 // Glance makes the tracker look at the results of the store less closely (project.Glance), which is
@@ -172,7 +184,7 @@ func (t *Tracker) readResults() error {
 
 // readPace reads how long actions took.
 func (t *Tracker) readPace() error {
-	estimate, any, err := plan.Measured(t.p.Dir, t.class)
+	estimate, any, err := plan.Measured(t.p.Dir, t.class, t.need)
 	if err != nil {
 		return err
 	}

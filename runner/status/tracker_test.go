@@ -9,6 +9,7 @@ import (
 	"ablate/runner/internal/byhand"
 	"ablate/runner/launch"
 	"ablate/runner/layout"
+	"ablate/runner/plan"
 	"ablate/runner/project"
 	"ablate/runner/run"
 	"ablate/runner/stage"
@@ -90,11 +91,11 @@ func TestSettles(t *testing.T) {
 		type guess struct{ at, left float64 }
 		var guesses []guess
 		seconds, cost := map[stage.Kind]float64{}, map[stage.Kind]float64{}
-		k.estimate = func(a *layout.Action) (float64, bool) { // as runner/plan does
+		k.estimate = func(a *layout.Action) (float64, plan.Basis) { // as runner/plan does
 			if cost[a.Kind] > 0 {
-				return a.Cost * seconds[a.Kind] / cost[a.Kind], false
+				return a.Cost * seconds[a.Kind] / cost[a.Kind], plan.FromRuns
 			}
-			return a.Cost, true
+			return a.Cost, plan.Guessed
 		}
 		k.measured = true
 		done, began := map[*layout.Action]bool{}, map[*layout.Action]float64{}
@@ -190,7 +191,12 @@ func TestResumed(t *testing.T) {
 	g, now := study(4), time.Unix(1000, 0)
 	k := NewTracker(project.Project{Dir: "s"}, g, "xla:cpu", "")
 	k.Computes(1, now)
-	k.estimate = func(a *layout.Action) (float64, bool) { return 0, a.Kind == stage.Finetune }
+	k.estimate = func(a *layout.Action) (float64, plan.Basis) {
+		if a.Kind == stage.Finetune {
+			return 0, plan.Guessed
+		}
+		return 0, plan.FromRuns
+	}
 	k.Event(run.Event{Kind: run.Cached, Action: g.Actions[0]}, now)
 	k.Event(run.Event{Kind: run.Started, Action: g.Actions[1]}, now)
 	for s := range 11 { // from step 80 of 100, a step a second

@@ -77,7 +77,7 @@ func (a *Attempt) end(e Event) {
 	}
 	for _, f := range []struct{ last, first *string }{
 		{&e.Stage, &a.Stage}, {&e.Trial, &a.Trial}, {&e.Device, &a.Device}, {&e.Backend, &a.Backend},
-		{&e.Versions, &a.Versions}, {&e.CPU, &a.CPU}, {&e.View, &a.View}, {&e.Environment, &a.Environment},
+		{&e.Engine, &a.Engine}, {&e.Versions, &a.Versions}, {&e.CPU, &a.CPU}, {&e.View, &a.View}, {&e.Environment, &a.Environment},
 	} {
 		if *f.last == "" {
 			*f.last = *f.first
@@ -85,6 +85,9 @@ func (a *Attempt) end(e Event) {
 	}
 	if e.Worker == 0 {
 		e.Worker = a.Worker
+	}
+	if e.GPUs == 0 {
+		e.GPUs = a.GPUs
 	}
 	if e.Cost == 0 {
 		e.Cost = a.Cost

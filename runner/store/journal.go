@@ -43,6 +43,8 @@ type Event struct {
 	Backend  string    `json:"backend,omitempty"`
 	Versions string    `json:"versions,omitempty"`
 	CPU      string    `json:"cpu,omitempty"`
+	Engine   string    `json:"engine,omitempty"` // name in the study of the engine that computes the action
+	GPUs     int       `json:"gpus,omitempty"`   // that an engine has for it
 
 	Seconds float64 `json:"seconds,omitempty"` // duration of an attempt that ended, by a monotonic clock
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"ablate/runner/layout"
+	"ablate/runner/plan"
 	"ablate/runner/stage"
 	"ablate/runner/store"
 )
@@ -21,7 +22,7 @@ func TestExpect(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer j.Close()
-	f, err := expect(dir, "xla:cpu", func() time.Time { return now })
+	f, err := expect(dir, "xla:cpu", plan.Needs{}.Of, func() time.Time { return now })
 	if err != nil {
 		t.Fatal(err)
 	}

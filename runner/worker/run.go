@@ -46,7 +46,7 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 	defer j.Close()
 	var takes func(*layout.Action) time.Duration
 	if o.MaxTime > 0 {
-		if takes, err = expect(p.Dir, d.Class, time.Now); err != nil {
+		if takes, err = expect(p.Dir, d.Class, o.Need, time.Now); err != nil {
 			return nil, err
 		}
 	}
