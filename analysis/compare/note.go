@@ -36,6 +36,10 @@ const (
 	Unprobed     Kind = "unprobed"     // the engine Names[0] was never probed; Names[1] is what it promises
 	Refuted      Kind = "refuted"      // probes of the engine Names[0] found the promises Names[1:] broken
 	ByPrompt     Kind = "by prompt"    // images by the engines Names do not begin with the same noise
+	Judged       Kind = "judged"       // the gold is the column Names[1] of the engine Names[0]
+	Labelled     Kind = "labelled"     // labels for rewards are the gold's verdicts with errors
+	Features     Kind = "features"     // fidelity is measured on features by the engine Names[0], with the parameters and facts Names[2:], against N images of the folder Names[1]
+	Computed     Kind = "computed by"  // the engine Names[0] is the program Names[1], with its files' digests Names[2] and the environment Names[3]
 	SameParser   Kind = "same parser"  // the annotator and the gold judge use the same parser
 	ImportedFrom Kind = "imported"     // the runs were computed by other tools; Names are their files
 	Guessed      Kind = "guessed"      // ranges or directions of the metrics Names were guessed, because they are not declared

@@ -67,7 +67,7 @@ func TestBounds(t *testing.T) {
 // TestNotes: every kind of note has a sentence.
 func TestNotes(t *testing.T) {
 	for _, k := range []compare.Kind{compare.Control, compare.SelectedOn, compare.Pending, compare.Undefined, compare.Diverged, compare.Damaged, compare.Unequal, compare.Constant, compare.NoSamples,
-		compare.FewPrompts, compare.Outlier, compare.FewPairs, compare.FewSeeds, compare.NoSpread, compare.Absent, compare.Environments, compare.SameParser, compare.ImportedFrom, compare.Guessed, compare.Moderated} {
+		compare.FewPrompts, compare.Outlier, compare.FewPairs, compare.FewSeeds, compare.NoSpread, compare.Absent, compare.Environments, compare.SameParser, compare.Labelled, compare.ImportedFrom, compare.Guessed, compare.Moderated} {
 		if got := format.Note(compare.Note{Kind: k, N: 2, Of: 3, Share: .25, Names: []string{"1"}}); got == string(k) || len(got) < 20 {
 			t.Errorf("a note on %s reads %q", k, got)
 		}

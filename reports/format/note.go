@@ -70,6 +70,18 @@ func Note(n compare.Note) string {
 		return fmt.Sprintf("A probe of engine %s found broken promises, which do not count: %s.", n.Names[0], strings.Join(n.Names[1:], "; "))
 	case compare.ByPrompt:
 		return "Images by " + list + " are paired by prompt only, and not by noise: intervals of differences are wider."
+	case compare.Judged:
+		return fmt.Sprintf("The gold, which judges the images, is the column %s of engine %s. An image that it skips counts as not aligned, and one for which it fails has no value.", n.Names[1], n.Names[0])
+	case compare.Labelled:
+		return "The gold also labels the images on which rewards are learned: the labels have the declared errors, the verdicts on evaluation images have none."
+	case compare.Features:
+		with := ""
+		if len(n.Names) > 2 {
+			with = " (" + strings.Join(n.Names[2:], ", ") + ")"
+		}
+		return fmt.Sprintf("Fidelity is measured on features by engine %s%s, against one half of the %s in %s. Real against real is the other half against the same one.", n.Names[0], with, Count(n.N, "image"), n.Names[1])
+	case compare.Computed:
+		return fmt.Sprintf("Engine %s is %s, files %s; %s.", n.Names[0], n.Names[1], n.Names[2], n.Names[3])
 	case compare.SameParser:
 		return "One program (the parser) labels training images and judges evaluation images: the labels have the declared errors, the verdicts have none. Images that it cannot read count as not aligned."
 	case compare.ImportedFrom:

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"image"
+	"image/color"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -375,5 +377,39 @@ func TestMostPictured(t *testing.T) {
 	}
 	if _, html := write(t); strings.Contains(html, "Pictures are of") {
 		t.Error("a small report says that rows have no pictures")
+	}
+}
+
+// TestFullPictures: a picture of 1,024 × 1,024 pixels is small in the page, loaded when the reader
+// comes near, and a link that the keyboard reaches opens it as it is. The page in one file has no
+// full pictures and says so.
+func TestFullPictures(t *testing.T) {
+	r := report()
+	r.Photographs, r.Judge = true, "column colour of engine toy"
+	r.Image = func(_, _ string, i int) (image.Image, error) {
+		img := image.NewPaletted(image.Rect(0, 0, 1024, 1024), color.Palette{color.RGBA{uint8(40 * i), 90, 160, 255}})
+		return img, nil
+	}
+	dir, html := written(t, r)
+	probe := probing + `
+	dispatchEvent(new Event("beforeprint"));
+	const img = $("#gallery img"), link = img.closest("a");
+	link.focus();
+	say(img.loading, img.naturalWidth, document.activeElement === link, link.ariaLabel.startsWith("base, prompt 0"), $$("#gallery a[target]").length);
+	const full = new Image();
+	full.onload = () => { say(full.naturalWidth, full.naturalHeight); end(); };
+	full.src = link.href;
+	});</script>`
+	if got, want := said(t, open(t, dir, html, "", probe)), "lazy;256;true;true;12;1024;1024"; got != want && got != strings.Replace(want, "256", "0", 1) {
+		t.Errorf("the page says\n%s, want\n%s", got, want)
+	}
+	for _, want := range []string{"at most 256 pixels a side", "A click, or Enter, opens one with at most 1024.", "which judges the images: column colour of engine toy."} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	single, err := page.Single(r, 20e6)
+	if err != nil || !strings.Contains(string(single), "This file has no others") {
+		t.Errorf("one file does not say what it leaves out: %v", err)
 	}
 }

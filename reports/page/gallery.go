@@ -1,15 +1,13 @@
 package page
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"image/jpeg"
-	"image/png"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ablate/analysis/compare"
@@ -23,7 +21,7 @@ type gallery struct {
 	Reference int            `json:"reference"` // index of the row with which others are compared
 	Chosen    []int          `json:"chosen"`    // indices of the rows that are shown at first
 	Seeds     []gallerySeed  `json:"seeds"`
-	Reads     []string       `json:"reads"` // descriptions by the parser of what it recognised
+	Reads     []string       `json:"reads"` // what the gold recognised in a picture
 	Prompts   []promptData   `json:"prompts"`
 	Exchanges []exchangeData `json:"exchanges"`
 	Kind      string         `json:"kind"` // format of the pictures: png or jpeg
@@ -58,6 +56,7 @@ type galleryTrial struct {
 	Gold   string   `json:"gold"`
 	Reads  []int    `json:"reads"`
 	Folder string   `json:"folder,omitempty"`
+	Full   []int    `json:"full,omitempty"` // positions of the pictures that also are in the folder as full pictures
 	Data   []string `json:"data,omitempty"`
 }
 
@@ -98,6 +97,16 @@ func (v *view) gallery(dir string, n int) (*gallery, error) {
 		g.exchanges(v.Exchanges)
 	}
 	p := newPictures(v.Report, dir)
+	if v.photographs() {
+		trials := map[string]bool{}
+		for _, i := range pictured {
+			for _, id := range v.Table.Rows[i].Trials {
+				trials[id] = len(p.rows[id]) > 0
+			}
+		}
+		n = min(n, max(1, mostShown/max(1, len(trials))))
+		p.full = budget{bytes: mostFull * 1e6 / max(1, len(trials)), full: n}
+	}
 	for _, seed := range v.Seeds {
 		s := gallerySeed{Seed: seed}
 		var chosen []int
@@ -123,7 +132,7 @@ func (v *view) gallery(dir string, n int) (*gallery, error) {
 			g.Seeds = append(g.Seeds, s)
 		}
 	}
-	g.Reads = p.texts
+	g.Reads, v.Sizes = p.texts, v.sizes(dir == "", n, p.full)
 	return g, nil
 }
 
@@ -190,9 +199,10 @@ type pictures struct {
 	dir     string           // empty if the pictures go into the gallery
 	rows    map[string][]int // rows of samples by trial
 	shown   map[string]bool  // prompts that earlier seeds show
-	texts   []string         // descriptions by the parser
+	texts   []string         // what the gold recognised
 	index   map[string]int   // index in texts
 	written map[string]*galleryTrial
+	full    budget
 }
 
 func newPictures(r Report, dir string) *pictures {
@@ -257,12 +267,13 @@ func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galler
 	}
 	s := p.report.Samples
 	var gold strings.Builder
+	left, fits, shown := p.full.bytes, true, 0
 	for at, k := range chosen {
 		row := -1
 		if k < len(p.rows[id]) && s.Column("prompt").Strings[p.rows[id][k]] == prompts[at].Text {
 			row = p.rows[id][k]
 		}
-		b, err := p.picture(id, row)
+		b, full, err := p.picture(id, row)
 		if err != nil {
 			return nil, err
 		}
@@ -276,45 +287,48 @@ func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galler
 		case p.dir == "":
 			t.Data = append(t.Data, base64.StdEncoding.EncodeToString(b))
 		case b != nil:
-			if err := write(filepath.Join(p.dir, "images", short(id), fmt.Sprintf("%d.%s", at, p.report.kind())), b); err != nil {
+			name := filepath.Join(p.dir, "images", short(id), strconv.Itoa(at))
+			if err := write(name+"."+p.report.kind(), b); err != nil {
 				return nil, err
 			}
+			p.full.any = p.full.any || full != nil
+			if fits = fits && len(full) <= left; fits && full != nil {
+				left -= len(full)
+				t.Full = append(t.Full, at)
+				if err := write(name+"-full."+p.report.kind(), full); err != nil {
+					return nil, err
+				}
+			}
 		}
+		if fits {
+			shown++
+		}
+	}
+	if p.full.shown = max(p.full.shown, len(chosen)); !fits {
+		p.full.full = min(p.full.full, shown)
 	}
 	t.Gold = gold.String()
 	return t, nil
 }
 
-// kind returns the format of pictures: png for those of the shapes world, jpeg for others.
-func (r Report) kind() string {
-	if r.Imported || r.Photographs {
-		return "jpeg"
-	}
-	return "png"
-}
-
-// picture returns the encoded picture of a row of samples, nil if there is none.
-func (p *pictures) picture(trial string, row int) ([]byte, error) {
+// picture returns the encoded picture of a row of samples, nil if there is none, and the full
+// picture if that is larger.
+func (p *pictures) picture(trial string, row int) (thumb, full []byte, err error) {
 	if row < 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	img, err := p.report.Image(trial, "alignment", int(p.report.Samples.Column("index").Ints[row]))
 	if err != nil || img == nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var b bytes.Buffer
-	if p.report.kind() == "jpeg" {
-		err = jpeg.Encode(&b, img, &jpeg.Options{Quality: 85})
-	} else {
-		err = png.Encode(&b, img)
-	}
+	thumb, full, err = p.report.encode(img)
 	if err != nil {
-		return nil, fmt.Errorf("report: image: %w", err)
+		err = fmt.Errorf("report: image: %w", err)
 	}
-	return b.Bytes(), nil
+	return thumb, full, err
 }
 
-// text returns the index of a description by the parser.
+// text returns the index of what the gold recognised.
 func (p *pictures) text(read string) int {
 	at, ok := p.index[read]
 	if !ok {

@@ -40,8 +40,21 @@ type Report struct {
 	Provenance Provenance
 	// Photographs says that pictures are of any size and content, as engines draw them.
 	Photographs bool
+	Engines     []Engine // programs that computed results of the study; nil if there are none
+	Judge       string   // the gold, where it is an engine's: "column correct of engine geneval"
 
 	Imported bool // the runs are imported: they have no parameters and failures, and their pictures no verdicts
+}
+
+// Engine is a program that computed results of the study.
+type Engine struct {
+	Name        string   // in the study
+	Program     string   // the program's own name and version
+	Verbs       []string // what the study uses it for, each with its revision
+	Sources     []string // short digests of the files that made the results
+	Environment string   // "Python 3.11.7, 12 packages"
+	Packages    []string // "NAME==VERSION"
+	Notes       []string // footnotes
 }
 
 // Parameters are the parameters of a row's trials.

@@ -90,6 +90,15 @@ const source = (trial, i) => trial.data ? `data:image/${data.kind};base64,${tria
 const picture = (trial, i, size) => el("img", {
   loading: "lazy", width: size, height: size, alt: [words[trial.gold[i]], data.reads[trial.reads[i]]].filter(Boolean).join(": "), src: source(trial, i),
 });
+// A picture that is a link to itself, as large as the report has it. A page in one file has no
+// larger ones.
+const linked = (trial, i, size, name) => {
+  const img = picture(trial, i, size);
+  if (data.kind !== "jpeg" || trial.data) return img;
+  const full = (trial.full || []).includes(i);
+  return el("a", {href: full ? `${trial.folder}/${i}-full.${data.kind}` : img.src, target: "_blank", rel: "noopener", ariaLabel: `${name}: open the picture`}, img);
+};
+const large = data && data.kind === "jpeg" ? 112 : 80;
 const rowName = i => data.rows[i].href ? el("a", {href: data.rows[i].href, textContent: data.rows[i].label}) : data.rows[i].label;
 // Text in quotation marks is looked for as a whole prompt, other text within prompts.
 const matches = (prompt, text) => {
@@ -165,14 +174,14 @@ const gallery = () => {
     return el("table", {className: "grid"}, el("thead", {}, head), el("tbody", {}, ...list.map(({seed, p, i}) =>
       el("tr", {}, el("th", {scope: "row"}, p.text, el("small", {textContent: about(seed, p)})), ...shown.map(r => {
         const trial = seed.trials[r];
-        return cell(trial, i) ? el("td", {className: pinned(r) + words[trial.gold[i]]}, picture(trial, i, 80), ...caption(trial, i)) : el("td", {className: pinned(r), textContent: "no image"});
+        return cell(trial, i) ? el("td", {className: pinned(r) + words[trial.gold[i]]}, linked(trial, i, large, `${data.rows[r].label}, ${p.text}`), ...caption(trial, i)) : el("td", {className: pinned(r), textContent: "no image"});
       })))));
   };
   const pairs = (list, shown) => el("div", {className: "pairs"}, ...list.map(({seed, p, i}) => el("div", {className: "pair"},
     el("p", {}, el("b", {textContent: p.text}), " ", el("small", {textContent: about(seed, p)})),
     ...shown.map((r, k) => {
       const trial = seed.trials[r];
-      return el("figure", {className: words[trial.gold[i]]}, picture(trial, i, 256), el("figcaption", {}, el("b", {}, "AB"[k] + ": ", rowName(r)), el("br"), ...caption(trial, i)));
+      return el("figure", {className: words[trial.gold[i]]}, linked(trial, i, 256, `${data.rows[r].label}, ${p.text}`), el("figcaption", {}, el("b", {}, "AB"[k] + ": ", rowName(r)), el("br"), ...caption(trial, i)));
     }))));
 
   function draw() {

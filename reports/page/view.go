@@ -21,6 +21,7 @@ type view struct {
 	JS         template.JS
 	Data       template.JS // pictures and prompts; empty if they are in a file beside the page
 	Unpictured string      // sentence on the rows that have no pictures; empty if all have
+	Sizes      string      // sentences on the sizes of pictures of any size
 	Capped     string
 	Answer     []string
 	// Ablation is the table of levels, Differences the table of differences.
@@ -77,6 +78,22 @@ func (v *view) html() ([]byte, error) {
 // Pictured reports whether the page has a section of pictures. It has one for every study
 // that is not imported, even if all pictures are missing.
 func (v *view) Pictured() bool { return !v.Imported || v.Samples.Rows() > 0 }
+
+// Noise reports whether images of one prompt and seed begin with the same noise in all rows.
+func (v *view) Noise() bool {
+	return !v.Imported && !slices.ContainsFunc(v.Table.Notes, func(n compare.Note) bool { return n.Kind == compare.ByPrompt })
+}
+
+// Paired returns what two compared images have in common.
+func (v *view) Paired() string {
+	switch {
+	case v.Imported:
+		return "seed"
+	case v.Noise():
+		return "seed, prompt and noise"
+	}
+	return "seed and prompt"
+}
 
 // summary returns a row's alignment and fidelity in a line.
 func summary(t *compare.Table, r compare.Row) string {

@@ -481,15 +481,18 @@ func about(s plan.Stage) string {
 // printUnknown prints what is not in an estimate of time.
 func printUnknown(w io.Writer, stages []plan.Stage) {
 	var names []string
-	actions := map[string]int{} // by engine
+	actions, with := map[string]int{}, map[string]string{} // by engine
 	for _, s := range stages {
+		if s.Unknown > 0 && s.GPUs > 0 {
+			with[s.Engine] = " with as many GPUs"
+		}
 		if s.Unknown > 0 && !slices.Contains(names, s.Engine) {
 			names = append(names, s.Engine)
 		}
 		actions[s.Engine] += s.Unknown
 	}
 	for _, n := range names {
-		fmt.Fprintf(w, "Not included, marked by ?: %s of engine %s, which has not done any like them in this store with as many GPUs.\n", phrase.Count(actions[n], "task"), n)
+		fmt.Fprintf(w, "Not included, marked by ?: %s of engine %s, which has not done any like them in this store%s.\n", phrase.Count(actions[n], "task"), n, with[n])
 	}
 }
 

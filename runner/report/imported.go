@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/image/draw"
 	_ "golang.org/x/image/webp" // decoder of pictures
 
 	"ablate/analysis/table"
@@ -105,14 +104,11 @@ func means(in *imported.Results, x imported.Run, prompt string) string {
 	return strings.Join(out, ", ")
 }
 
-// A picture is scaled to at most side pixels per side. One with more than mostPixels is
-// not decoded, because a small file may claim any size.
-const (
-	side       = 256
-	mostPixels = 1 << 26
-)
+// mostPixels is the largest number of pixels of a picture that is decoded, because a small file
+// may claim any size.
+const mostPixels = 1 << 26
 
-// decode reads a picture and scales it down.
+// decode reads a picture.
 func decode(path string) (image.Image, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -137,15 +133,5 @@ func decode(path string) (image.Image, error) {
 		return nil, err
 	}
 	img, _, err := image.Decode(f)
-	if err != nil {
-		return nil, err
-	}
-	b := img.Bounds()
-	longer := max(b.Dx(), b.Dy())
-	if longer <= side {
-		return img, nil
-	}
-	small := image.NewRGBA(image.Rect(0, 0, max(1, b.Dx()*side/longer), max(1, b.Dy()*side/longer)))
-	draw.CatmullRom.Scale(small, small.Bounds(), img, b, draw.Src, nil)
-	return small, nil
+	return img, err
 }

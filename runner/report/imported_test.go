@@ -62,7 +62,7 @@ func TestImported(t *testing.T) {
 	if len(trial) != 6 || read[0] != "aligned 0.5, clip 0.375" || read[1] != "aligned 1, clip 0.3" {
 		t.Fatalf("rows %d, read %q", len(trial), read)
 	}
-	for i, want := range []string{"256x128", "256x128", "", "", "256x128", ""} {
+	for i, want := range []string{"640x320", "640x320", "", "", "640x320", ""} {
 		img, err := rep.Image(trial[i], result.Alignment, i%2)
 		if err != nil {
 			t.Fatal(err)

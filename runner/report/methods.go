@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"ablate/analysis/compare"
+	"ablate/reports/format"
 	"ablate/runner/result"
 	"ablate/runner/world"
 )
@@ -19,11 +20,37 @@ func methods(r *result.Result) []string {
 			}
 		}
 	}
+	if len(r.Project.Study.Engines) > 0 {
+		return append(ofEngines(r), statistics(r))
+	}
 	out := world.Methods()
 	if names != nil {
 		out = append(out, "Fine-tuning methods of this study: "+strings.Join(names, ", ")+". Every parameter of each row is below; ‘ablate schema’ has the paper and equation of each method.")
 	}
 	return append(out, statistics(r))
+}
+
+// ofEngines returns paragraphs on how engines computed the study's results.
+func ofEngines(r *result.Result) []string {
+	base := r.Project.Study.Base
+	out := []string{"Images: engines, which are programs that the study names, load the model, draw its images, fine-tune it, score and judge images and compute features. " +
+		"This program chooses prompts, seeds and training images, and compares the results. Evaluation images are drawn for the prompts of " + base.Name("prompts.evaluate") +
+		" in their order, and again from the first if there are more images than prompts. All rows of one seed have the same prompts and the same seed for each image."}
+	if base.Name("prompts.train") != "" {
+		out = append(out, "Training: images for fine-tuning are drawn by the model as it was loaded, for the prompts of "+base.Name("prompts.train")+", and weighted or chosen by the scores of the row’s reward, or alike where it has none. "+
+			"No training is given the gold, or prompts or images of the evaluation. Every parameter of each row is below.")
+	}
+	evaluation := "Evaluation:"
+	for _, n := range r.Ablation.Notes {
+		switch n.Kind {
+		case compare.Judged, compare.Labelled, compare.Features:
+			evaluation += " " + format.Note(n)
+		}
+	}
+	if evaluation != "Evaluation:" {
+		out = append(out, evaluation)
+	}
+	return out
 }
 
 // statistics returns a paragraph on how rows are compared.

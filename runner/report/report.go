@@ -31,6 +31,9 @@ func New(ctx context.Context, r *result.Result) page.Report {
 		Methods: methods(r), Failures: failures(r), Provenance: provenance(r), Parameters: parameters(r), Image: pictures(ctx, r),
 		Exchanges: r.Images.Exchanges(r.Ablation), Photographs: len(s.Engines) > 0,
 	}
+	if rep.Photographs {
+		engines(&rep, r)
+	}
 	for _, seed := range s.Seeds {
 		rep.Seeds = append(rep.Seeds, seed.String())
 	}

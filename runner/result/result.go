@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"ablate/analysis/compare"
 	"ablate/analysis/stats"
@@ -97,8 +98,16 @@ func (r *Result) Compare() error {
 		return err
 	}
 	r.Ablation.Notes = append(r.Ablation.Notes, append(r.mixtures(), about...)...)
-	r.Ablation.Notes = append(r.Ablation.Notes, compare.Note{Kind: compare.SameParser})
-	return nil
+	if len(s.Engines) == 0 {
+		r.Ablation.Notes = append(r.Ablation.Notes, compare.Note{Kind: compare.SameParser})
+		return nil
+	}
+	r.Ablation.Notes = append(r.Ablation.Notes, r.measuring()...)
+	used, err := r.EnginesUsed()
+	for _, e := range used {
+		r.Ablation.Notes = append(r.Ablation.Notes, compare.Note{Kind: compare.Computed, Names: []string{e.Name, e.Program, strings.Join(e.Sources, ", "), e.Environment}})
+	}
+	return err
 }
 
 // Find finds the artifacts of actions in a store, and compares the files from which
