@@ -403,7 +403,7 @@ func TestFullPictures(t *testing.T) {
 	if got, want := said(t, open(t, dir, html, "", probe)), "lazy;256;true;true;12;1024;1024"; got != want && got != strings.Replace(want, "256", "0", 1) {
 		t.Errorf("the page says\n%s, want\n%s", got, want)
 	}
-	for _, want := range []string{"at most 256 pixels a side", "A click, or Enter, opens one with at most 1024.", "which judges the images: column colour of engine toy."} {
+	for _, want := range []string{"at most 256 pixels a side", "A click, or Enter, opens one with at most 1,024.", "which judges the images (column colour of engine toy)"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page does not say %q", want)
 		}

@@ -291,10 +291,10 @@ func TestAccessible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, html := write(t)
-	if err := os.WriteFile(filepath.Join(dir, "axe.js"), axe, 0o666); err != nil {
-		t.Fatal(err)
-	}
+	engines := report()
+	engines.Photographs = true
+	engines.Engines = []page.Engine{{Name: "toy", Program: "template 1", Verbs: []string{"sample (revision 1)"}, Environment: "1 package", Packages: []string{"torch==2"}, Notes: []string{"A note."}}}
+	engines.Image = func(_, _ string, _ int) (image.Image, error) { return image.NewGray(image.Rect(0, 0, 300, 200)), nil }
 	probe := `<script src="axe.js"></script><script>addEventListener("load", () => {
 	dispatchEvent(new Event("beforeprint"));
 	document.querySelectorAll("details").forEach(d => { d.open = true; });
@@ -303,12 +303,18 @@ func TestAccessible(t *testing.T) {
 		document.documentElement.dataset.result = r.passes.length + " passed: " + r.violations.filter(v => v.impact === "serious" || v.impact === "critical").map(v => v.id + " " + v.nodes[0].target + " " + v.nodes[0].failureSummary).join("; ");
 	});
 	});</script>`
-	for _, flags := range [][]string{nil, {"--blink-settings=preferredColorScheme=0"}} {
-		got := said(t, open(t, dir, html, "", probe, flags...))
-		if n := 0; !strings.HasSuffix(got, " passed: ") {
-			t.Errorf("%v: axe-core finds: %s", flags, got)
-		} else if _, err := fmt.Sscan(got, &n); err != nil || n < 20 {
-			t.Errorf("axe-core ran %d rules only", n)
+	for _, r := range []page.Report{report(), engines} {
+		dir, html := written(t, r)
+		if err := os.WriteFile(filepath.Join(dir, "axe.js"), axe, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for _, flags := range [][]string{nil, {"--blink-settings=preferredColorScheme=0"}} {
+			got := said(t, open(t, dir, html, "", probe, flags...))
+			if n := 0; !strings.HasSuffix(got, " passed: ") {
+				t.Errorf("%v: axe-core finds: %s", flags, got)
+			} else if _, err := fmt.Sscan(got, &n); err != nil || n < 20 {
+				t.Errorf("axe-core ran %d rules only", n)
+			}
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/image/draw"
 )
 
-// Limits of pictures of any size. Those of the shapes world are written as they are.
+// Limits of pictures of any size, which sizes names. Those of the shapes world are written as they are.
 const (
 	thumbSide = 256  // pixels of the longer side of a picture in the page
 	fullSide  = 1024 // pixels of the longer side of a full picture, which a link opens
@@ -76,15 +76,15 @@ func (r Report) sizes(single bool, n int, b budget) string {
 	}
 	s := fmt.Sprintf("Pictures are shown with at most %d pixels a side.", thumbSide)
 	if n < prompts {
-		s += fmt.Sprintf(" A report shows about %d of them at most: these are of %d prompts a seed.", mostShown, n)
+		s += fmt.Sprintf(" A report shows about 2,000 of them at most: these are of %d prompts a seed.", n)
 	}
 	switch {
 	case single:
-		return s + fmt.Sprintf(" This file has no others; in the report in a folder, each opens with at most %d.", fullSide)
+		return s + " This file has no others; in the report in a folder, each opens with at most 1,024."
 	case !b.any:
 		return s + " None is larger."
 	}
-	s += fmt.Sprintf(" A click, or Enter, opens one with at most %d.", fullSide)
+	s += " A click, or Enter, opens one with at most 1,024."
 	if b.full < b.shown {
 		s += fmt.Sprintf(" A report has at most %d MB of these, so that only the first %d prompts of a seed have them in all arms.", mostFull, b.full)
 	}
