@@ -103,12 +103,13 @@ func (r *Result) measuring() (notes []compare.Note) {
 			add(compare.Note{Kind: compare.Labelled})
 		}
 		a := c.Action(layout.Fidelity)
-		if a == nil || a.Kind != stage.Resemblance {
+		real := embeddings(a)
+		if real == nil {
 			continue
 		}
 		n := compare.Note{Kind: compare.Features, Names: []string{t.Name("evaluate.features.engine"), t.Name("evaluate.reference")}}
 		about := map[string]string{}
-		for _, in := range embeddings(a) {
+		for _, in := range real {
 			n.N += in.Params.(stage.EngineEmbedParams).Images
 			for _, text := range stage.MadeOf(r.madeOf(in), stage.MadeFacts) {
 				var facts map[string]any
@@ -133,15 +134,17 @@ func (r *Result) measuring() (notes []compare.Note) {
 	return notes
 }
 
-// embeddings returns the actions that computed the features of the real images of a comparison.
-func embeddings(a *layout.Action) []*layout.Action {
-	i := slices.Index(a.Reads, stage.ReferenceInput)
-	if i < 0 {
+// embeddings returns the actions that computed the features of the real images with which an action
+// compares, nil if no engine computed them.
+func embeddings(a *layout.Action) (list []*layout.Action) {
+	if a == nil || !slices.Contains(a.Reads, stage.ReferenceInput) {
 		return nil
 	}
-	if of := a.Inputs[i]; of.Kind != stage.Join {
-		return []*layout.Action{of}
-	} else {
-		return of.Inputs
+	of := a.Inputs[slices.Index(a.Reads, stage.ReferenceInput)]
+	for _, x := range append([]*layout.Action{of}, of.Inputs...) { // one for the whole list, or one for each part
+		if _, ok := x.Params.(stage.EngineEmbedParams); ok {
+			list = append(list, x)
+		}
 	}
+	return list
 }
