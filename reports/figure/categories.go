@@ -18,7 +18,12 @@ const mostRows = 20
 // Categories draws alignment by category: one column per category, and in it one glyph
 // per row with its interval, if there is one.
 func Categories(t *compare.Table) Figure {
-	c := &categories{t: t, names: []string{"count", "colour", "background", "combination"}, marks: &marks{}}
+	c := &categories{t: t, marks: &marks{}}
+	for _, m := range t.Metrics {
+		if name, ok := m.Category(); ok {
+			c.names = append(c.names, name)
+		}
+	}
 	var all []int
 	for i, r := range t.Rows {
 		if r.SameAs == "" {

@@ -1,18 +1,15 @@
 package result
 
-import (
-	"ablate/analysis/table"
-	"ablate/runner/world"
-)
+import "ablate/analysis/table"
 
-// Metrics are the columns of metrics of trials.arrow in their order, with unit,
-// direction, range and description.
-var Metrics = func() []table.Column {
+// Metrics returns the columns of metrics of trials.arrow in their order, with unit, direction,
+// range and description. categories are those of the prompts on which models are evaluated.
+func Metrics(categories []string) []table.Column {
 	var cols []table.Column
 	share := func(name, doc string) {
 		cols = append(cols, table.Column{Name: name, Unit: "share", Better: "higher", Range: table.Share, Doc: doc})
 	}
-	for _, c := range append([]string{""}, world.Categories()...) {
+	for _, c := range append([]string{""}, categories...) {
 		what := "all prompts"
 		if c != "" {
 			what = c + " prompts"
@@ -63,4 +60,4 @@ var Metrics = func() []table.Column {
 		table.Column{Name: "embedder.auc.gold", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "like reward.auc.gold, for the embedder's cosine"},
 		table.Column{Name: "embedder.agreement", Unit: "share", Better: "higher", Range: table.Share, Doc: "like reward.agreement, for the embedder's cosine above its threshold"},
 	)
-}()
+}

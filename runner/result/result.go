@@ -45,7 +45,7 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	if r.Found, err = Find(ctx, p, p.Graph, class); err != nil {
 		return nil, err
 	}
-	if r.Tables, err = NewTables(p.Study, p.Graph, r.Found); err != nil {
+	if r.Tables, err = NewTables(p, r.Found); err != nil {
 		return nil, err
 	}
 	events, _, err := store.ReadJournal(p.Dir) // ignoring incomplete lines of processes that died

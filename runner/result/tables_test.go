@@ -5,13 +5,14 @@ import (
 	"testing"
 
 	"ablate/experiments/language"
+	"ablate/runner/world"
 )
 
 // TestMetricsOfTheLanguage: the metrics that a study may guard are those of trials.arrow
 // without the floors.
 func TestMetricsOfTheLanguage(t *testing.T) {
 	var want []string
-	for _, m := range Metrics {
+	for _, m := range Metrics(world.Categories()) {
 		if m.Better != "" {
 			want = append(want, m.Name)
 		}
