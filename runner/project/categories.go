@@ -15,27 +15,23 @@ import (
 // study names a metric of another category.
 func (p Project) categories() ([]string, error) {
 	type list struct {
-		engine bool
-		file   string
+		file   string // empty for the shapes world and for grammars, which have its categories
 		images int
 	}
 	seen := map[list]bool{}
 	var out []string
 	for _, v := range p.Study.Views {
 		c := v.Trial.Content
-		l := list{c.Name("model.program.engine") != "", c.Name("prompts.evaluate"), c.Whole("evaluate.images")}
-		if !l.engine {
-			l = list{}
+		l := list{c.Name("prompts.evaluate"), 0}
+		if l.file != "" {
+			l.images = c.Whole("evaluate.images")
 		}
 		if seen[l] {
 			continue
 		}
 		seen[l] = true
 		tags := world.Categories()
-		if l.engine {
-			if l.file == "" { // which is an error of the graph
-				continue
-			}
+		if l.file != "" {
 			prompts, err := stage.ReadPromptFile(p.path(l.file))
 			if err != nil {
 				return nil, p.mistake("prompts.evaluate", l.file, err.Error(), "")
