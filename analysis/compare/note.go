@@ -36,7 +36,7 @@ const (
 	Unprobed     Kind = "unprobed"     // the engine Names[0] was never probed; Names[1] is what it promises
 	Refuted      Kind = "refuted"      // probes of the engine Names[0] found the promises Names[1:] broken
 	ByPrompt     Kind = "by prompt"    // images by the engines Names do not begin with the same noise
-	SameParser   Kind = "same parser"  // the annotator and the gold judge use the same parser
+	SameParser   Kind = "same parser"  // the annotator and the gold judge are the same, the engines and columns Names, or the parser where there are none
 	ImportedFrom Kind = "imported"     // the runs were computed by other tools; Names are their files
 	Guessed      Kind = "guessed"      // ranges or directions of the metrics Names were guessed, because they are not declared
 	Confounded   Kind = "confounded"   // rows of the arms Names differ from the reference in more than one factor

@@ -71,6 +71,9 @@ func Note(n compare.Note) string {
 	case compare.ByPrompt:
 		return "Images by " + list + " are paired by prompt only, and not by noise: intervals of differences are wider."
 	case compare.SameParser:
+		if len(n.Names) > 0 {
+			return "The gold (" + list + ") labels training images, too: the labels have the declared errors, the verdicts have none."
+		}
 		return "One program (the parser) labels training images and judges evaluation images: the labels have the declared errors, the verdicts have none. Images that it cannot read count as not aligned."
 	case compare.ImportedFrom:
 		return "The runs were imported (" + list + "): this program did not compute them."

@@ -11,15 +11,23 @@ import (
 
 // methods returns paragraphs on how the study's results were computed.
 func methods(r *result.Result) []string {
-	var names []string
+	var names, out []string
+	shapes := false
 	for _, v := range r.Project.Study.Views {
+		shapes = shapes || v.Trial.Content.Name("model.program.engine") == ""
 		if m, ok := v.Trial.Content.Value("finetune.method"); ok && m != "none" {
-			if name := m.(string); !slices.Contains(names, name) {
+			if name := m.(string); v.Trial.Content.Name("finetune.engine") == "" && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
 	}
-	out := world.Methods()
+	if shapes {
+		out = world.Methods()
+	}
+	if features := result.Features(r.Project.Study); features != nil {
+		out = append(out, "Fidelity is computed on features of "+strings.Join(features, "; ")+", of the images for the evaluation's prompts and of every other image of the reference folder; the rest of that folder is compared in the same way for the line “real vs. real”. "+
+			"Precision, recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020) take the 5 nearest neighbours; the Fréchet distance (Heusel et al. 2017), KID (Bińkowski et al. 2018; cubic kernel) and CMMD (Jayasumana et al. 2024; Gaussian kernel, σ 10, features of unit length) compare distributions. Values on other features, or of other numbers of images, are not comparable with these.")
+	}
 	if names != nil {
 		out = append(out, "Fine-tuning methods of this study: "+strings.Join(names, ", ")+". Every parameter of each row is below; ‘ablate schema’ has the paper and equation of each method.")
 	}

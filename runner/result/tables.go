@@ -24,7 +24,7 @@ func NewTables(p project.Project, found *lookup.Found) (*Tables, error) {
 		Reliability: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 	}
 	r := &reader{found: found, prompts: map[*layout.Action][]stage.Prompt{}}
-	if err := t.trials(s, g, p.Categories, r); err != nil {
+	if err := t.trials(p, r); err != nil {
 		return nil, err
 	}
 	seen := map[language.ID]bool{}

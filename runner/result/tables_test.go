@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"ablate/experiments/language"
+	"ablate/runner/project"
 	"ablate/runner/world"
 )
 
@@ -12,7 +13,7 @@ import (
 // without the floors.
 func TestMetricsOfTheLanguage(t *testing.T) {
 	var want []string
-	for _, m := range Metrics(world.Categories()) {
+	for _, m := range Metrics(project.Project{Study: &language.Study{}, Categories: world.Categories()}) {
 		if m.Better != "" {
 			want = append(want, m.Name)
 		}
