@@ -240,7 +240,7 @@ func Ablation(trials *table.Table, samples Samples, o Options) (*Table, error) {
 	if o.Sampled {
 		b.t.Prompts = Sampled
 	}
-	if err := b.metrics(); err != nil {
+	if err := b.metrics(trials); err != nil {
 		return nil, err
 	}
 	b.picks()

@@ -138,7 +138,7 @@ func NewDiff(a, b Side, o Options) (*Diff, error) {
 	if o.Sampled {
 		x.t.Prompts = Sampled
 	}
-	if err := x.metrics(); err != nil {
+	if err := x.metrics(trials); err != nil {
 		return nil, err
 	}
 	d := &Diff{A: a.Name, B: b.Name, Prompts: x.t.Prompts, Rows: []DiffRow{}, OnlyA: []string{}, OnlyB: []string{}, Known: a.Parameters != nil && b.Parameters != nil}

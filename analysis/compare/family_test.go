@@ -196,6 +196,31 @@ func TestMetricsBesideShown(t *testing.T) {
 	}
 }
 
+// TestCategories checks that the table has alignment by category, before what follows alignment,
+// whatever the categories are.
+func TestCategories(t *testing.T) {
+	trials, samples := study(map[string][]float64{"base": {.5, .52, .54}, "a": {.6, .61, .65}}, []string{"base", "a"}, diagonal(3))
+	for _, name := range []string{"alignment.Food-Beverage", "alignment.Food-Beverage.seen", "alignment.animals"} {
+		c := *trials.Column("alignment")
+		c.Name = name
+		trials.Columns = append(trials.Columns, &c)
+	}
+	got, err := ablate(trials, samples, compare.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var labels []string
+	for _, m := range got.Metrics {
+		labels = append(labels, m.Label)
+	}
+	if want := []string{"alignment", "Food-Beverage", "animals", "proxy", "recall"}; !slices.Equal(labels, want) {
+		t.Errorf("metrics %q, want %q", labels, want)
+	}
+	if c := find(t, got, "a").Cells["alignment.animals"]; c.N != 3 {
+		t.Errorf("%+v", c)
+	}
+}
+
 // TestCrossed checks that nine crossed runs of three pretrainings and three feedbacks count as
 // three independent seeds everywhere. The difference depends on the pretraining alone.
 func TestCrossed(t *testing.T) {

@@ -33,15 +33,19 @@ type Metric struct {
 	Best string `json:"best,omitempty"`
 }
 
-// Shown are the metrics that every ablation table has, in its order.
+// Category returns the category of the prompts that a metric is about, and false if it is about
+// all, or about seen or unseen ones only.
+func (m Metric) Category() (string, bool) {
+	name, ok := strings.CutPrefix(m.Name, "alignment.")
+	return name, ok && name != "seen" && name != "unseen" && name != "n" && !strings.Contains(name, ".")
+}
+
+// Shown are the metrics that every ablation table has, in its order, beside alignment by category,
+// which comes before skipped.
 var Shown = []Metric{
 	{Name: "alignment", Label: "alignment"},
 	{Name: "alignment.seen", Label: "seen"},
 	{Name: "alignment.unseen", Label: "unseen"},
-	{Name: "alignment.count", Label: "count"},
-	{Name: "alignment.colour", Label: "colour"},
-	{Name: "alignment.background", Label: "background"},
-	{Name: "alignment.combination", Label: "combination"},
 	{Name: "skipped", Label: "skipped"},
 	{Name: "proxy", Label: "proxy"},
 	{Name: "embedder", Label: "embedder"},
@@ -58,10 +62,18 @@ var Shown = []Metric{
 	{Name: "distance.gap", Label: "loss gap"},
 }
 
-// metrics sets the table's metrics: those of Shown and those in the options, with the unit,
+// metrics sets the table's metrics: those of Shown, categories and those in the options, with the unit,
 // direction and range that trials.arrow declares. Metrics without a column are left out.
-func (b *builder) metrics() error {
+func (b *builder) metrics(trials *table.Table) error {
 	list := slices.Clone(Shown)
+	at := slices.IndexFunc(list, func(m Metric) bool { return m.Name == "skipped" })
+	for _, c := range trials.Columns {
+		m := Metric{Name: c.Name, Label: label(c.Name)}
+		if _, ok := m.Category(); ok && c.Kind == table.Float {
+			list = slices.Insert(list, at, m)
+			at++
+		}
+	}
 	for _, name := range slices.Concat(b.o.Show, b.o.Also, b.o.Primary, sorted(b.o.Detect)) {
 		if !slices.ContainsFunc(list, func(m Metric) bool { return m.Name == name }) {
 			list = append(list, Metric{Name: name, Label: label(name)})

@@ -3,6 +3,7 @@ package language
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"sync"
 
 	"cuelang.org/go/cue"
@@ -144,14 +145,29 @@ func (r *reader) metricList(v cue.Value, path, example string) (out []string) {
 	}
 	for i := 0; list.Next(); i++ {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		m := r.text(list.Value(), at)
-		if m != "" && !contains(metrics(), m) {
-			r.m.add(r.place(list.Value()), at, fmt.Sprintf("unknown metric %q", m), didYouMean(m, metrics()))
-			continue
+		if m := r.text(list.Value(), at); r.metric(m, r.place(list.Value()), at) {
+			out = append(out, m)
 		}
-		out = append(out, m)
 	}
 	return out
+}
+
+// categorized are the metrics of a category of prompts.
+var categorized = regexp.MustCompile(`^alignment\.[\pL\p{Nd}_-]+(\.(seen|unseen))?$`)
+
+// metric reports whether a study may have a metric, and adds a mistake if it may not. An empty
+// name has had its mistake before.
+func (r *reader) metric(name string, at where, path string) bool {
+	switch {
+	case name == "":
+		return false
+	case r.byTag && categorized.MatchString(name) && name != "alignment.seen" && name != "alignment.unseen":
+		r.tagged = append(r.tagged, Tagged{name, &Error{File: at.file, Line: at.line, Column: at.column, Path: path}})
+	case !contains(metrics(), name):
+		r.m.add(at, path, fmt.Sprintf("unknown metric %q", name), didYouMean(name, metrics()))
+		return false
+	}
+	return true
 }
 
 // gate reads the margins of metrics that are compared with a baseline.
@@ -198,11 +214,9 @@ func (r *reader) gate(v cue.Value) []Gate {
 func (r *reader) byMetric(v cue.Value, path, want string) []field {
 	var out []field
 	for _, f := range r.fields(v, path, want, metrics()...) {
-		if !contains(metrics(), f.name) {
-			r.m.add(r.named(f.value), path+"."+f.name, "unknown metric", didYouMean(f.name, metrics()))
-			continue
+		if r.metric(f.name, r.named(f.value), path+"."+f.name) {
+			out = append(out, f)
 		}
-		out = append(out, f)
 	}
 	return out
 }

@@ -37,3 +37,12 @@ func (c Content) Learns() bool {
 	loss := c.Name("reward.loss")
 	return loss != "" && loss != "none" && loss != "oracle"
 }
+
+// Gold returns the engine and column of the gold, ENGINE.COLUMN; empty where it is the parser of
+// the shapes world or there is none.
+func (c Content) Gold() string {
+	if engine := c.Name("evaluate.gold.engine"); engine != "" {
+		return engine + "." + c.Name("evaluate.gold.column")
+	}
+	return ""
+}

@@ -17,6 +17,13 @@ type Error struct {
 	Hint   string `json:"hint"`    // what is allowed or what to do; may be empty
 }
 
+// With returns an error at the same place.
+func (e *Error) With(msg, hint string) *Error {
+	to := *e
+	to.Msg, to.Hint = msg, hint
+	return &to
+}
+
 // Error returns "FILE:LINE:COLUMN: PATH: MSG (HINT)", without unknown parts.
 func (e *Error) Error() string {
 	var b strings.Builder

@@ -467,7 +467,7 @@ func TestMistakes(t *testing.T) {
 		{"group is a scalar", "seeds: [1]\nbase: finetune: 3", "study.cue:7:17: base.finetune: 3 is not a struct; must be a struct with method, trains, anchor, beta, prediction, velocity, kl, mix, steps, batch, learningRate, warmup, schedule, ema, clip, adam, lora, probes, probeImages, rounds, fresh, softmax, filtered, dpo, kto, awm, nft, crd, rollout, ddpo, dpok, grpo, refl, draft"},
 		{"scalar is a group", "seeds: [1]\nbase: finetune: beta: {a: 1}", "study.cue:7:23: base.finetune.beta: { a: 1 } is a struct; must be a number >=0"},
 		{"compare's field", "seeds: [1]\ncompare: refrence: \"base\"", "study.cue:7:10: compare.refrence: compare has no such field (did you mean reference?)"},
-		{"an unknown metric", "seeds: [1]\ncompare: detect: alignmet: 0.1", "study.cue:7:18: compare.detect.alignmet: unknown metric (did you mean alignment?)"},
+		{"an unknown metric", "seeds: [1]\ncompare: detect: alignmet: 0.1", "study.cue:7:18: compare.detect.alignmet: unknown metric \"alignmet\" (did you mean alignment?)"},
 		{"shows an unknown metric", "seeds: [1]\ncompare: show: [\"proxy\", \"distance.k\"]", "study.cue:7:26: compare.show[1]: unknown metric \"distance.k\" (did you mean distance.kl?)"},
 		{"shows no list", "seeds: [1]\ncompare: show: \"proxy\"", "study.cue:7:16: compare.show: \"proxy\" is not a list of metrics (write show: [\"distance.kl\"])"},
 		{"a contrast of a row with itself", "seeds: [1]\ncompare: contrasts: [{a: \"x\", b: \"x\"}]", "study.cue:7:22: compare.contrasts[0]: \"x\" is compared with itself (write contrasts: [{a: \"awm\", b: \"kto\"}])"},

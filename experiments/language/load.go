@@ -135,7 +135,7 @@ func (r *reader) load(path string, o Options) (*Study, error) {
 		return s, nil
 	}
 	r.study(v, s, o)
-	s.Files = r.files
+	s.Files, s.Tagged = r.files, r.tagged
 	for _, err := range append(r.doubts, strict) {
 		if err != nil && len(r.m.list) == 0 {
 			r.cue(err) // CUE found an error that is not checked here
@@ -195,6 +195,8 @@ type reader struct {
 	dir       string // the study's own folder
 	schemaDir string
 	files     []File
+	tagged    []Tagged
+	byTag     bool // the study has engines, whose prompts may have any categories
 	alive     func()
 	doubts    []error // errors of CUE in structs that could not be read in full
 }

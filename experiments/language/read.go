@@ -20,6 +20,7 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 	hasSeeds := false
 	list := r.fields(v, "", "a study", slices.Concat(top, engineFields)...)
 	r.engines(s, list, o)
+	r.byTag = len(s.Engines) > 0
 	for _, f := range list {
 		switch f.name {
 		case "engines": // read before all else

@@ -95,9 +95,7 @@ func (r *reader) pick(v cue.Value, path string, all map[Seed]bool) *Pick {
 		switch f.name {
 		case "by":
 			p.By = r.text(f.value, at)
-			if p.By != "" && !contains(metrics(), p.By) {
-				r.m.add(r.place(f.value), at, fmt.Sprintf("unknown metric %q", p.By), didYouMean(p.By, metrics()))
-			}
+			r.metric(p.By, r.place(f.value), at)
 		case "on":
 			p.On = r.seedsOf(f.value, at, all)
 		case "report":

@@ -302,7 +302,7 @@ func describe(v cue.Value, k Kind) (string, []string) {
 	}
 	visit(v)
 	switch {
-	case k == Name && len(choices) > 1:
+	case k == Name && len(choices) > 0:
 		quoted := make([]string, len(choices))
 		for i, c := range choices {
 			quoted[i] = strconv.Quote(c)

@@ -66,6 +66,7 @@ type Study struct {
 	Excluded   []Excluded         // points that were left out by an arm's where
 	Confounded []Confounded       // arms that differ from the reference in more than one factor
 	Files      []File             // files and folders that the study names
+	Tagged     []Tagged           // metrics of categories, in a study with engines
 	Notes      []string           // remarks that are not errors, a line each
 	Machine    []Resources        // what the file of the site says that stages need; part of no trial
 
@@ -92,10 +93,13 @@ type File struct {
 }
 
 // Mistake returns an error about the file, with the place where the study names it.
-func (f File) Mistake(msg, hint string) *Error {
-	e := *f.Where
-	e.Msg, e.Hint = msg, hint
-	return &e
+func (f File) Mistake(msg, hint string) *Error { return f.Where.With(msg, hint) }
+
+// Tagged is a metric of a category, such as alignment.animals, with the place where the study names
+// it. The tags of prompts decide which categories there are.
+type Tagged struct {
+	Metric string
+	Where  *Error // without a message
 }
 
 // Excluded is a point that its arm's where leaves out.

@@ -15,10 +15,18 @@ import (
 // mostRows is the largest number of rows of a figure that shows each row several times.
 const mostRows = 20
 
+// mostUpright is the largest number of categories whose names fit beside each other.
+const mostUpright = 6
+
 // Categories draws alignment by category: one column per category, and in it one glyph
 // per row with its interval, if there is one.
 func Categories(t *compare.Table) Figure {
-	c := &categories{t: t, names: []string{"count", "colour", "background", "combination"}, marks: &marks{}}
+	c := &categories{t: t, marks: &marks{}}
+	for _, m := range t.Metrics {
+		if name, ok := m.Category(); ok {
+			c.names = append(c.names, name)
+		}
+	}
 	var all []int
 	for i, r := range t.Rows {
 		if r.SameAs == "" {
@@ -35,6 +43,10 @@ func Categories(t *compare.Table) Figure {
 		p.NominalX(c.names...)
 		if at == narrow {
 			p.X.Tick.Label.Font.Size = 8
+		}
+		if len(c.names) > mostUpright {
+			p.X.Tick.Label.Rotation, p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = math.Pi/2, draw.XRight, draw.YCenter
+			p.X.Tick.Label.Font.Size = 7
 		}
 		p.Add(c)
 		return l.figure(8*vg.Centimeter, c.marks, p.Draw, at)

@@ -19,6 +19,10 @@ import (
 func ablation() *compare.Table {
 	t := &compare.Table{Reference: "all data", Metrics: []compare.Metric{
 		{Name: "alignment", Label: "alignment", Better: "higher"}, {Name: "fidelity.recall", Label: "recall", Better: "higher", Real: "fidelity.recall.real"}}}
+	categories := []string{"count", "colour", "background", "combination"}
+	for _, c := range categories {
+		t.Metrics = append(t.Metrics, compare.Metric{Name: "alignment." + c, Label: c, Better: "higher"})
+	}
 	for i, name := range []string{"pretrained", "best of 4", "no unlabelled", "no pretraining", "all data", "weights all one"} {
 		a, r := []float64{.41, .73, .48, .565, .484, .4}[i], []float64{.947, .934, .951, .896, .968, .958}[i]
 		cell := func(mean, half float64, interval string) compare.Cell {
@@ -26,7 +30,7 @@ func ablation() *compare.Table {
 		}
 		row := compare.Row{Arm: name, Label: name, Cells: map[string]compare.Cell{
 			"alignment": cell(a, .05, compare.OverPrompts), "fidelity.recall": cell(r, 0, ""), "fidelity.recall.real": cell(.985, 0, "")}}
-		for k, c := range []string{"count", "colour", "background", "combination"} {
+		for k, c := range categories {
 			row.Cells["alignment."+c] = cell(a+.1*float64(k)-.1, .06, compare.OverPrompts)
 		}
 		t.Rows = append(t.Rows, row)

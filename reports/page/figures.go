@@ -95,7 +95,7 @@ func (r Report) drawn() []shown {
 	if f, ok := figure.Front(r.Table, fidelity, alignment); ok {
 		list = append(list, shown{Name: "front", Section: "front", Caption: frontCaption(r.Table), figure: f})
 	}
-	if slices.ContainsFunc(r.Table.Metrics, func(m compare.Metric) bool { return m.Name == "alignment.count" }) {
+	if slices.ContainsFunc(r.Table.Metrics, func(m compare.Metric) bool { _, ok := m.Category(); return ok }) {
 		list = append(list, shown{Name: "categories", Section: "categories", Caption: "Alignment by category. " + bars(levels(r.Table, alignment)), figure: figure.Categories(r.Table)})
 	}
 	list = append(list, r.doses()...)

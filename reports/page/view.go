@@ -215,11 +215,8 @@ var functions = template.FuncMap{
 	"uncrossed":  format.Uncrossed,
 	"inc":        func(i int) int { return i + 1 },
 	"category": func(m compare.Metric) bool {
-		switch m.Name {
-		case "alignment.count", "alignment.colour", "alignment.background", "alignment.combination":
-			return true
-		}
-		return false
+		_, ok := m.Category()
+		return ok
 	},
 	"arrow":   format.Arrow,
 	"cell":    func(r compare.Row, metric string) *compare.Cell { return at(r.Cells, metric) },

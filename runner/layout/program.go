@@ -14,6 +14,7 @@ import (
 	"ablate/models/finetune"
 	"ablate/runner/engine"
 	"ablate/runner/stage"
+	"ablate/runner/world"
 )
 
 // Paths of the engines of a trial.
@@ -66,6 +67,16 @@ func (g *Graph) engineToReward(t language.Trial) (Chain, error) {
 		return nil, err
 	}
 	r, err := fill[stage.RewardParams](t)
+	if err != nil {
+		return nil, err
+	}
+	if r.Loss == "mse+classification" {
+		if features, err = g.withGrammar(t, r.Grammar, features); err != nil {
+			return nil, err
+		}
+	} else {
+		r.Grammar = "" // it gives perturbed prompts only
+	}
 	reward := g.add(stage.Reward, r, append(features, Input{stage.LabelsInput, labels})...)
 	return c.with(Part{LabelledPrompts, d.prompts}, Part{LabelledImages, d.images}, Part{LabelledVerdicts, verdicts}, Part{Labels, labels}, Part{Reward, reward}), err
 }
@@ -96,6 +107,23 @@ func (g *Graph) rewardFeatures(t language.Trial, d drawn) ([]Input, error) {
 	images := g.embedDrawn(embed, d)
 	texts := g.embedList(embed, stage.EngineEmbedParams{Images: rows(d.prompts)}, Input{stage.PromptsInput, d.prompts})
 	return []Input{{stage.FeaturesInput, images}, {stage.TextsInput, texts}}, nil
+}
+
+// withGrammar returns inputs with the prompts of a grammar among which perturbed ones are, and
+// their features. They depend on no seed, so that all trials share them.
+func (g *Graph) withGrammar(t language.Trial, name string, inputs []Input) ([]Input, error) {
+	grammar, err := world.GrammarOf(name)
+	if err != nil {
+		return nil, fmt.Errorf("prompts.grammar: %w", err)
+	}
+	embed, err := g.call(t, "reward.features.engine", engine.Embed, "reward.features.params")
+	if err != nil {
+		return nil, err
+	}
+	n := len(grammar.Seen())
+	prompts := g.add(stage.Prompts, stage.PromptsParams{List: stage.GrammarList, Rows: n, Grammar: name})
+	texts := g.embedList(embed, stage.EngineEmbedParams{Images: n}, Input{stage.PromptsInput, prompts})
+	return append(inputs, Input{stage.GrammarInput, prompts}, Input{stage.GrammarTextsInput, texts}), nil
 }
 
 // engineLearned adds the scoring of images by a reward that was learned on features. reward is
@@ -166,20 +194,22 @@ func (g *Graph) call(t language.Trial, at, verb, group string) (Called, error) {
 	return c, nil
 }
 
-// fileList returns the action of one of a trial's lists of prompts, from the file at a path of
-// the trial.
+// fileList returns the action of one of a trial's lists of prompts: from its grammar, or from the
+// file at a path of the trial.
 func (g *Graph) fileList(t language.Trial, list, file string) (*Action, error) {
 	l := stage.ListOf(list)
-	name := t.Content.Name(file)
-	if name == "" {
-		return nil, fmt.Errorf("%s: the trial needs prompts: name a file of them", file)
+	p := stage.PromptsParams{Seed: t.Seed.Feedback, List: list, Rows: l.Rows, Unseen: l.Unseen, Grammar: t.Content.Name("prompts.grammar")}
+	if p.Grammar == "" {
+		name := t.Content.Name(file)
+		if name == "" {
+			return nil, fmt.Errorf("%s: the trial needs prompts: name a file of them, or set prompts.grammar", file)
+		}
+		p.Path = g.path(name)
+		var err error
+		if p.Digest, err = g.out.Prompts(p.Path); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
 	}
-	path := g.path(name)
-	digest, err := g.out.Prompts(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	p := stage.PromptsParams{Seed: t.Seed.Feedback, List: list, Rows: l.Rows, Unseen: l.Unseen, Path: path, Digest: digest}
 	if l.Path != "" {
 		p.Rows = t.Content.Whole(l.Path)
 	} else { // a list of fixed length would cost more images than the study asks for

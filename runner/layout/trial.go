@@ -215,6 +215,7 @@ func (g *Graph) withLabels(t language.Trial, c Chain) (Chain, error) {
 func (g *Graph) label(t language.Trial, prompts, verdicts *Action) (*Action, error) {
 	p, err := fill[stage.LabelParams](t)
 	p.List = prompts.Params.(stage.PromptsParams).List
+	p.Gold = t.Content.Gold()
 	return g.add(stage.Label, p, Input{stage.PromptsInput, prompts}, Input{stage.VerdictsInput, verdicts}), err
 }
 

@@ -26,7 +26,8 @@ type Project struct {
 	Record store.Study // record of the last run; zero if the study never ran
 	Rounds Rounds      // state of a study that runs in rounds
 
-	Overlaps map[language.ID]Overlap // trials that are evaluated on prompts of their training; nil before LayOut
+	Overlaps   map[language.ID]Overlap // trials that are evaluated on prompts of their training; nil before LayOut
+	Categories []string                // categories of the prompts on which models are evaluated, in the order in which they first appear; nil before LayOut
 
 	all *language.Study // the study with the views of all rounds
 }
@@ -77,6 +78,9 @@ func (p Project) LayOut(ctx context.Context, views []language.View) (Project, er
 	}
 	var err error
 	if p.Overlaps, err = p.overlaps(ctx); err != nil {
+		return p, err
+	}
+	if p.Categories, err = p.categories(); err != nil {
 		return p, err
 	}
 	p.Graph, err = layout.NewGraph(p.Study, views, p.outside(ctx))

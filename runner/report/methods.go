@@ -12,18 +12,22 @@ import (
 
 // methods returns paragraphs on how the study's results were computed.
 func methods(r *result.Result) []string {
-	var names []string
+	var names, out []string
+	shapes := false
 	for _, v := range r.Project.Study.Views {
+		shapes = shapes || v.Trial.Content.Name("model.program.engine") == ""
 		if m, ok := v.Trial.Content.Value("finetune.method"); ok && m != "none" {
-			if name := m.(string); !slices.Contains(names, name) {
+			if name := m.(string); v.Trial.Content.Name("finetune.engine") == "" && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
 	}
-	if len(r.Project.Study.Engines) > 0 {
-		return append(ofEngines(r), statistics(r))
+	if shapes {
+		out = world.Methods()
 	}
-	out := world.Methods()
+	if len(r.Project.Study.Engines) > 0 {
+		out = append(out, ofEngines(r)...)
+	}
 	if names != nil {
 		out = append(out, "Fine-tuning methods of this study: "+strings.Join(names, ", ")+". Every parameter of each row is below; ‘ablate schema’ has the paper and equation of each method.")
 	}
@@ -33,11 +37,14 @@ func methods(r *result.Result) []string {
 // ofEngines returns paragraphs on how engines computed the study's results.
 func ofEngines(r *result.Result) []string {
 	base := r.Project.Study.Base
+	evaluated, trained := "the prompts of "+base.Name("prompts.evaluate")+" in their order, and again from the first if there are more images than prompts.", "the prompts of "+base.Name("prompts.train")
+	if g := base.Name("prompts.grammar"); g != "" {
+		evaluated, trained = "held-out prompts of the grammar "+g+".", "the other prompts of the grammar "+g
+	}
 	out := []string{"Images: engines, which are programs that the study names, load the model, draw its images, fine-tune it, score and judge images and compute features. " +
-		"This program chooses prompts, seeds and training images, and compares the results. Evaluation images are drawn for the prompts of " + base.Name("prompts.evaluate") +
-		" in their order, and again from the first if there are more images than prompts. All rows of one seed have the same prompts and the same seed for each image."}
-	if base.Name("prompts.train") != "" {
-		out = append(out, "Training: images for fine-tuning are drawn by the model as it was loaded, for the prompts of "+base.Name("prompts.train")+", and weighted or chosen by the scores of the row’s reward, or alike where it has none. "+
+		"This program chooses prompts, seeds and training images, and compares the results. Evaluation images are drawn for " + evaluated + " All rows of one seed have the same prompts and the same seed for each image."}
+	if base.Name("prompts.train") != "" || base.Name("prompts.grammar") != "" {
+		out = append(out, "Training: images for fine-tuning are drawn by the model as it was loaded, for "+trained+", and weighted or chosen by the scores of the row’s reward, or alike where it has none. "+
 			"No training is given the gold, or prompts or images of the evaluation. Every parameter of each row is below.")
 	}
 	evaluation := "Evaluation:"
@@ -49,6 +56,9 @@ func ofEngines(r *result.Result) []string {
 	}
 	if evaluation != "Evaluation:" {
 		out = append(out, evaluation)
+	}
+	if slices.ContainsFunc(r.Ablation.Notes, func(n compare.Note) bool { return n.Kind == compare.Features }) {
+		out = append(out, "Fidelity: precision, recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020) take the 5 nearest neighbours; the Fréchet distance (Heusel et al. 2017), KID (Bińkowski et al. 2018; cubic kernel) and CMMD (Jayasumana et al. 2024; Gaussian kernel, σ 10, features of unit length) compare distributions. Values on other features, or of other numbers of images, are not comparable with these.")
 	}
 	return out
 }

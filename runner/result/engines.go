@@ -2,7 +2,9 @@ package result
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"ablate/analysis/compare"
 	"ablate/experiments/language"
@@ -113,4 +115,27 @@ func (r *Result) aboutEngines() (notes []compare.Note, err error) {
 		notes = append(notes, compare.Note{Kind: compare.ByPrompt, Names: models})
 	}
 	return notes, nil
+}
+
+// Features returns the engines on whose features a study computes fidelity, with the parameters of
+// their verb embed, such as "clip (network=ViT-L-14, resize=bicubic)"; nil where none does.
+func Features(s *language.Study) (list []string) {
+	for _, v := range s.Views {
+		c := v.Trial.Content
+		name := c.Name("evaluate.features.engine")
+		if name == "" || c.Name("evaluate.reference") == "" {
+			continue
+		}
+		var params []string
+		for _, p := range c.Params("evaluate.features.params") {
+			params = append(params, fmt.Sprintf("%s=%v", p.Path, p.Value))
+		}
+		if params != nil {
+			name += " (" + strings.Join(params, ", ") + ")"
+		}
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list
 }

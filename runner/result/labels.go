@@ -19,7 +19,7 @@ func newLabels(t *table.Table) *labels {
 		artifact:  &table.Column{Name: "artifact", Kind: table.String, Doc: "id of the set of labels, as artifact.label in trials.arrow; trials may share a set"},
 		index:     &table.Column{Name: "index", Kind: table.Int, Doc: "number of the image in its set, from 0"},
 		prompt:    &table.Column{Name: "prompt", Kind: table.String, Doc: "prompt of the image"},
-		annotator: &table.Column{Name: "annotator", Kind: table.String, Doc: "name of the annotator that labelled the image"},
+		annotator: &table.Column{Name: "annotator", Kind: table.String, Doc: "annotator that labelled the image: parser, or the engine and column of the gold, ENGINE.COLUMN"},
 		label:     &table.Column{Name: "label", Kind: table.String, Doc: "good, bad or skip"},
 	}
 	t.Columns = []*table.Column{l.pretraining, l.feedback, l.artifact, l.index, l.prompt, l.annotator, l.label}

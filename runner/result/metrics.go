@@ -1,18 +1,28 @@
 package result
 
 import (
+	"strings"
+
 	"ablate/analysis/table"
-	"ablate/runner/world"
+	"ablate/runner/project"
 )
 
-// Metrics are the columns of metrics of trials.arrow in their order, with unit,
-// direction, range and description.
-var Metrics = func() []table.Column {
+// Metrics returns the columns of metrics of a study's trials.arrow in their order, with unit,
+// direction, range and description. The project must have its categories (project.LayOut).
+func Metrics(p project.Project) []table.Column {
 	var cols []table.Column
+	proxy := table.Column{Name: "proxy", Unit: "score", Better: "higher", Range: table.Unit, Doc: "mean score by the base trial's learned reward"}
+	if engine := p.Study.Base.Name("reward.program.engine"); engine != "" { // its scores are any numbers
+		proxy.Range, proxy.Doc = "", "mean score by the base trial's reward, "+engine+"."+p.Study.Base.Name("reward.program.column")
+	}
+	features := "fixed random-convolution features"
+	if of := Features(p.Study); of != nil {
+		features = "features of " + strings.Join(of, "; ")
+	}
 	share := func(name, doc string) {
 		cols = append(cols, table.Column{Name: name, Unit: "share", Better: "higher", Range: table.Share, Doc: doc})
 	}
-	for _, c := range append([]string{""}, world.Categories()...) {
+	for _, c := range append([]string{""}, p.Categories...) {
 		what := "all prompts"
 		if c != "" {
 			what = c + " prompts"
@@ -25,12 +35,12 @@ var Metrics = func() []table.Column {
 	// set adds a metric of the fidelity images and its floor NAME.real. depends says that
 	// the metric changes with the number of images.
 	set := func(name, unit, better, depends, of, doc string) {
-		cols = append(cols, table.Column{Name: "fidelity." + name, Unit: unit, Better: better, Depends: depends, Range: of, Doc: doc + ", on fixed random-convolution features"},
+		cols = append(cols, table.Column{Name: "fidelity." + name, Unit: unit, Better: better, Depends: depends, Range: of, Doc: doc + ", on " + features},
 			table.Column{Name: "fidelity." + name + ".real", Unit: unit, Depends: depends, Range: of, Doc: "the same metric of other real images against real images"})
 	}
 	cols = append(cols,
 		table.Column{Name: "skipped", Unit: "share", Better: "lower", Range: table.Share, Doc: "share of images that the parser cannot read; they count as not aligned"},
-		table.Column{Name: "proxy", Unit: "score", Better: "higher", Range: table.Unit, Doc: "mean score by the base trial's learned reward"},
+		proxy,
 		table.Column{Name: "embedder", Unit: "cosine", Better: "higher", Doc: "mean cosine of image and prompt by the base trial's frozen embedder, which the study trains itself"},
 	)
 	set("precision", "share", "higher", "n", table.Share, "share of generated images that lie within the 5 nearest neighbours of a real image")
@@ -63,4 +73,4 @@ var Metrics = func() []table.Column {
 		table.Column{Name: "embedder.auc.gold", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "like reward.auc.gold, for the embedder's cosine"},
 		table.Column{Name: "embedder.agreement", Unit: "share", Better: "higher", Range: table.Share, Doc: "like reward.agreement, for the embedder's cosine above its threshold"},
 	)
-}()
+}

@@ -46,7 +46,7 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 	if r.Found, err = Find(ctx, p, p.Graph, class); err != nil {
 		return nil, err
 	}
-	if r.Tables, err = NewTables(p.Study, p.Graph, r.Found); err != nil {
+	if r.Tables, err = NewTables(p, r.Found); err != nil {
 		return nil, err
 	}
 	events, _, err := store.ReadJournal(p.Dir) // ignoring incomplete lines of processes that died
@@ -65,9 +65,9 @@ func Gather(ctx context.Context, p project.Project, class string) (*Result, erro
 func (r *Result) Compare() error {
 	s := r.Project.Study
 	o := compare.Options{Reference: s.Reference, Primary: s.Primary, Contrasts: s.Contrasts, Detect: s.Detect, Show: s.Show, Marks: r.marks(), Damaged: r.damagedViews(), Looks: s.Looks}
-	// By default intervals are over prompts only if these are a user's list: the shapes world's
-	// prompts are all that exist.
-	o.Sampled = s.Prompts == compare.Sampled || s.Prompts == "" && s.Base.Name("prompts.evaluate") != ""
+	// By default intervals are over prompts only if these are a user's list or drawn from a
+	// grammar: the shapes world's prompts are all that exist.
+	o.Sampled = s.Prompts == compare.Sampled || s.Prompts == "" && (s.Base.Name("prompts.evaluate") != "" || s.Base.Name("prompts.grammar") != "")
 	for _, a := range s.Arms {
 		if a.Pick != nil {
 			o.Picks = append(o.Picks, compare.Pick{Arm: a.Name, By: a.Pick.By, On: seeds(a.Pick.On), Report: seeds(a.Pick.Report)})

@@ -5,6 +5,7 @@ import (
 	"ablate/experiments/language"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
+	"ablate/runner/project"
 	"ablate/runner/stage"
 )
 
@@ -13,7 +14,9 @@ import (
 type Tables struct{ Trials, Samples, Curves, Labels, Reliability *table.Table }
 
 // NewTables makes the tables from the results that were found. Missing results are null.
-func NewTables(s *language.Study, g *layout.Graph, found *lookup.Found) (*Tables, error) {
+// The project must have its graph (project.LayOut).
+func NewTables(p project.Project, found *lookup.Found) (*Tables, error) {
+	s, g := p.Study, p.Graph
 	t := &Tables{
 		Trials:  &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 		Samples: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}}, Curves: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
@@ -21,7 +24,7 @@ func NewTables(s *language.Study, g *layout.Graph, found *lookup.Found) (*Tables
 		Reliability: &table.Table{Meta: map[string]string{"study": s.Name, "schema": "1"}},
 	}
 	r := &reader{found: found, prompts: map[*layout.Action][]stage.Prompt{}}
-	if err := t.trials(s, g, r); err != nil {
+	if err := t.trials(p, r); err != nil {
 		return nil, err
 	}
 	seen := map[language.ID]bool{}

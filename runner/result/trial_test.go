@@ -91,7 +91,7 @@ func measured(t *testing.T) (*Result, layout.Chain) {
 // tables makes the tables from the current artifacts.
 func (r *Result) tables(t *testing.T) *Tables {
 	t.Helper()
-	tables, err := NewTables(r.Project.Study, r.Project.Graph, r.Found)
+	tables, err := NewTables(r.Project, r.Found)
 	if err != nil {
 		t.Fatal(err)
 	}

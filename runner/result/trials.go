@@ -8,6 +8,7 @@ import (
 	"ablate/analysis/table"
 	"ablate/experiments/language"
 	"ablate/runner/layout"
+	"ablate/runner/project"
 	"ablate/runner/stage"
 )
 
@@ -19,7 +20,8 @@ const (
 )
 
 // trials fills the table trials.arrow, which has one row per view.
-func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
+func (t *Tables) trials(p project.Project, r *reader) error {
+	s, g := p.Study, p.Graph
 	found := r.found
 	n := len(s.Views)
 	str := func(name, doc string) *table.Column {
@@ -59,7 +61,7 @@ func (t *Tables) trials(s *language.Study, g *layout.Graph, r *reader) error {
 	t.Trials.Columns = append(t.Trials.Columns, pretraining, feedback, environment)
 
 	values := map[string][2]*table.Column{}
-	for _, m := range Metrics {
+	for _, m := range Metrics(p) {
 		v, count := m, &table.Column{Name: m.Name + ".n", Kind: table.Int, Unit: "samples", Doc: "number of samples behind " + m.Name + "; 0 if it was measured and is not defined", Ints: make([]int64, n), Valid: make([]bool, n)}
 		v.Kind, v.Floats, v.Valid = table.Float, make([]float64, n), make([]bool, n)
 		values[m.Name] = [2]*table.Column{&v, count}

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -19,12 +20,13 @@ var labelDef = define(runLabel, Def{
 	Files:  tabled(labelsFile),
 })
 
-// LabelParams are the parameters of [Label]. The annotator is the parser with errors of
-// probability Noise.
+// LabelParams are the parameters of [Label]. The annotator is the gold judge with errors of
+// probability Noise: the parser of the shapes world, or Gold.
 type LabelParams struct {
 	Seed  int64   `json:"seed" key:"seed.feedback"`
 	Noise float64 `json:"noise" key:"feedback.parser.noise"`
-	List  string  `json:"list"` // list of the prompts; the errors are drawn from random streams of the list
+	List  string  `json:"list"`           // list of the prompts; the errors are drawn from random streams of the list
+	Gold  string  `json:"gold,omitempty"` // engine and column, ENGINE.COLUMN
 }
 
 // Labelled is the artifact of [Label]: the label of each image by an annotator. Labels of
@@ -48,7 +50,7 @@ func runLabel(_ context.Context, _ *Env, t Task, p LabelParams, _ Progress) erro
 	if err != nil {
 		return err
 	}
-	out := Labelled{Annotator: "parser", Prompts: texts(prompts), Labels: make([]string, len(prompts))}
+	out := Labelled{Annotator: cmp.Or(p.Gold, "parser"), Prompts: texts(prompts), Labels: make([]string, len(prompts))}
 	for i, l := range verdicts.Labels {
 		if out.Labels[i] = world.Skip; l == "" {
 			continue

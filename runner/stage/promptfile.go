@@ -12,21 +12,26 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
 // mostPrompts is the largest number of prompts of a file.
 const mostPrompts = 1_000_000
 
+// mostTags is the largest number of different tags of a file: each is three metrics of the study.
+const mostTags = 40
+
 // A FilePrompt is a prompt of a user's file.
 type FilePrompt struct {
-	Text, Negative, Tag string
+	Text, Negative, Tag string // the tag is written as a category (see category)
 	Meta                string // JSON object of everything else that the file says of it; empty if nothing
 }
 
 // ReadPromptFile reads a file of prompts: .txt has one on each line; .jsonl has an object with
 // prompt on each line, and perhaps negative and tag; .tsv has a head with these names. Other
-// fields are the prompt's meta, which judges see. Empty lines are left out.
+// fields are the prompt's meta, which judges see. Empty lines are left out. Tags are categories of
+// the study's metrics, so that a file has at most [mostTags] different ones.
 func ReadPromptFile(path string) ([]FilePrompt, error) {
 	read := map[string]func(line string, head *[]string) (FilePrompt, error){".txt": textPrompt, ".jsonl": jsonPrompt, ".tsv": tablePrompt}[strings.ToLower(filepath.Ext(path))]
 	if read == nil {
@@ -50,6 +55,7 @@ func ReadPromptFile(path string) ([]FilePrompt, error) {
 	s.Buffer(nil, maxLine)
 	var out []FilePrompt
 	var head []string
+	tags := map[string]string{} // as the file has them, by category
 	n := 0
 	fail := func(err error) ([]FilePrompt, error) { return nil, fmt.Errorf("%s:%d: %w", path, n, err) }
 	for s.Scan() {
@@ -74,6 +80,9 @@ func ReadPromptFile(path string) ([]FilePrompt, error) {
 		if p.Text = strings.TrimSpace(p.Text); p.Text == "" {
 			return fail(errors.New("the prompt is empty: leave the line out"))
 		}
+		if err := p.categorize(tags); err != nil {
+			return fail(err)
+		}
 		out = append(out, p)
 	}
 	if err := s.Err(); err != nil {
@@ -84,6 +93,28 @@ func ReadPromptFile(path string) ([]FilePrompt, error) {
 		return nil, fmt.Errorf("%s has no prompts: write one on each line", path)
 	}
 	return out, nil
+}
+
+// categorize writes the tag as a category: a name of letters, digits and _, in which - stands for
+// whatever else is between them, such as Food-Beverage for "Food & Beverage".
+func (p *FilePrompt) categorize(tags map[string]string) error {
+	if p.Tag == "" {
+		return nil
+	}
+	tag := p.Tag
+	p.Tag = strings.Join(strings.FieldsFunc(tag, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }), "-")
+	switch known, ok := tags[p.Tag]; {
+	case p.Tag == "" || len(p.Tag) > 64:
+		return fmt.Errorf("the tag %.80q cannot be the name of a metric: write at most 64 letters and digits", tag)
+	case p.Tag == Seen || p.Tag == Unseen || p.Tag == "n":
+		return fmt.Errorf("the tag %q would make alignment.%s, which is another column of the tables: write another tag", tag, p.Tag)
+	case ok && known != tag:
+		return fmt.Errorf("the tags %q and %q would both make alignment.%s: write one of them", known, tag, p.Tag)
+	case !ok && len(tags) == mostTags:
+		return fmt.Errorf("the tag %q is one more than %d different ones, each of which makes columns of the tables: write fewer tags, or name the field otherwise", tag, mostTags)
+	}
+	tags[p.Tag] = tag
+	return nil
 }
 
 func textPrompt(line string, _ *[]string) (FilePrompt, error) { return FilePrompt{Text: line}, nil }

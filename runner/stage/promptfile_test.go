@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,15 @@ func promptFile(t testing.TB, name, text string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// tagged returns a file of n prompts with different tags.
+func tagged(n int) string {
+	text := "prompt\ttag\n"
+	for i := range n {
+		text += fmt.Sprintf("a\tt%d\n", i)
+	}
+	return text
 }
 
 // TestPromptFile: the three formats, and what is wrong with a file, with its line.
@@ -44,6 +54,11 @@ func TestPromptFile(t *testing.T) {
 		{"p.tsv", "text\na", nil, `p.tsv:1: the head has the columns ["text"], and none is prompt`},
 		{"p.tsv", "prompt\na\tb", nil, "p.tsv:2: the line has 2 cells, and the head 1"},
 		{"p.tsv", "prompt\ttag\n\tb", nil, "p.tsv:2: the prompt is empty"},
+		{"p.tsv", "prompt\ttag\na\t Food & Beverage \nb\ttwo_objects", []FilePrompt{{Text: "a", Tag: "Food-Beverage"}, {Text: "b", Tag: "two_objects"}}, ""},
+		{"p.tsv", "prompt\ttag\na\t&", nil, `p.tsv:2: the tag "&" cannot be the name of a metric`},
+		{"p.tsv", "prompt\ttag\na\tb\nc\tunseen", nil, `p.tsv:3: the tag "unseen" would make alignment.unseen, which is another column`},
+		{"p.tsv", "prompt\ttag\na\tb c\nd\tb-c", nil, `p.tsv:3: the tags "b c" and "b-c" would both make alignment.b-c`},
+		{"p.tsv", tagged(mostTags + 1), nil, `p.tsv:42: the tag "t40" is one more than 40 different ones`},
 	} {
 		got, err := ReadPromptFile(promptFile(t, tc.name, tc.text))
 		if tc.wrong != "" {

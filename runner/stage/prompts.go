@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"ablate/runner/world"
 )
 
 // Prompts is the stage that writes a list of prompts with a seed for each.
@@ -38,6 +40,7 @@ const (
 	AlignmentList  = "alignment"  // prompts of images on which a model's alignment is measured
 	FidelityList   = "fidelity"   // prompts of images on which a model's fidelity is measured
 	ProbeList      = "probe"      // prompts of images on which the checkpoints of a fine-tuning are measured
+	GrammarList    = "grammar"    // all prompts of a grammar that a training may use, for perturbed ones
 )
 
 var lists = []List{
@@ -67,6 +70,8 @@ type PromptsParams struct {
 	Rows     int    `json:"rows"`
 	Unseen   bool   `json:"unseen,omitempty"`
 	Captions bool   `json:"captions,omitempty"`
+
+	Grammar string `json:"grammar,omitempty" key:"prompts.grammar"` // in the place of the shapes world's prompts
 
 	// Path is a user's file of prompts, and Digest that of its content.
 	Path   string `json:"path,omitempty" key:"-"`
@@ -103,6 +108,22 @@ func runPrompts(_ context.Context, e *Env, t Task, p PromptsParams, _ Progress) 
 		var err error
 		if rows, err = t.filePrompts(p); err != nil {
 			return err
+		}
+	case p.Grammar != "":
+		g, err := world.GrammarOf(p.Grammar)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			if p.List == GrammarList {
+				rows[i] = Prompt{Prompt: g.Seen()[i], Split: Seen}
+				continue
+			}
+			q := g.Draw(t.stream(p.Seed, p.List, i), p.Unseen)
+			rows[i] = Prompt{Prompt: q.Text, Category: q.Category, Split: Seen}
+			if p.Unseen {
+				rows[i].Split = Unseen
+			}
 		}
 	case p.Captions:
 		_, captions := e.world.Images.Real(realSet, p.Rows)

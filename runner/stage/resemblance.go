@@ -24,6 +24,9 @@ const (
 	FeaturesInput  = "features"
 	ReferenceInput = "reference"
 	TextsInput     = "texts" // features of prompts
+
+	GrammarInput      = "grammar"      // prompts of GrammarList
+	GrammarTextsInput = "grammarTexts" // their features
 )
 
 // ResemblanceParams are the parameters of [Resemblance].

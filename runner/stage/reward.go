@@ -19,7 +19,8 @@ const Reward Kind = "reward"
 var rewardDef = define(runReward, Def{
 	Kind: Reward, Revision: 3, Backend: true, Trains: true,
 	Inputs: []Input{{Name: LabelsInput}, {Name: ImagesInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // or, by an engine:
-		{Name: FeaturesInput, Optional: true}, {Name: TextsInput, Optional: true}},
+		{Name: FeaturesInput, Optional: true}, {Name: TextsInput, Optional: true}, // and for perturbed prompts:
+		{Name: GrammarInput, Optional: true}, {Name: GrammarTextsInput, Optional: true}},
 	Files: slices.Concat(required(rewardFiles...), tabled(curvesFile)),
 })
 
@@ -39,6 +40,7 @@ type RewardParams struct {
 	Normalize     string     `json:"normalize" key:"reward.normalize"` // "none" or "contrastive"
 	Contrast      float64    `json:"contrast,omitempty" key:"reward.contrastive.temperature"`
 	Contrasts     int        `json:"contrasts,omitempty" key:"reward.contrastive.prompts"`
+	Grammar       string     `json:"grammar,omitempty" key:"prompts.grammar"` // of perturbed prompts for an engine's features
 }
 
 // memory counts the weights of each member and a batch of embeddings.
@@ -67,7 +69,7 @@ func runReward(ctx context.Context, e *Env, t Task, p RewardParams, progress Pro
 	}
 	prepare := e.embeddedData
 	if t.has(FeaturesInput) {
-		prepare = e.featuresData
+		prepare = func(t Task) (reward.Data, int, error) { return featuresData(t, p.Grammar) }
 	}
 	d, width, err := prepare(t)
 	if err != nil {
@@ -157,9 +159,9 @@ func (e *Env) embeddedData(t Task) (d reward.Data, width int, err error) {
 	return d, ec.Width, nil
 }
 
-// featuresData does the same with features of images and prompts by an engine, without
-// perturbed prompts.
-func (e *Env) featuresData(t Task) (d reward.Data, width int, err error) {
+// featuresData does the same with features of images and prompts by an engine. Only prompts of a
+// grammar have perturbed ones.
+func featuresData(t Task, grammar string) (d reward.Data, width int, err error) {
 	labels, err := ReadLabels(t.in(LabelsInput))
 	if err != nil {
 		return d, 0, err
@@ -185,7 +187,48 @@ func (e *Env) featuresData(t Task) (d reward.Data, width int, err error) {
 		}
 		d.Images = append(d.Images, x.images[i*x.width:(i+1)*x.width]...)
 	}
-	d.Wrong = func(*rand.Rand, int, int) []int { return nil }
+	if !t.has(GrammarInput) {
+		d.Wrong = func(*rand.Rand, int, int) []int { return nil }
+		return d, x.width, nil
+	}
+	g, err := world.GrammarOf(grammar)
+	if err != nil {
+		return d, 0, err
+	}
+	all, err := ReadPrompts(t.in(GrammarInput))
+	if err != nil {
+		return d, 0, err
+	}
+	features, err := readFeatures(t.in(GrammarTextsInput), 0)
+	if err != nil {
+		return d, 0, err
+	}
+	if features.Rows != len(all) || features.Cols != x.width {
+		return d, 0, fmt.Errorf("there are %d×%d features of %d prompts of the grammar; must be %d×%d", features.Rows, features.Cols, len(all), len(all), x.width)
+	}
+	unit(features)
+	number := map[string]int{}
+	for i, p := range all {
+		if !isMissing(features.Row(i)[0]) {
+			number[p.Prompt] = len(d.Prompts) / x.width
+			d.Prompts = append(d.Prompts, features.Row(i)...)
+		}
+	}
+	perturbed := make([][][]int, len(table.texts))
+	for i, prompt := range table.texts {
+		list, err := g.Perturbed(prompt)
+		if err != nil {
+			return d, 0, fmt.Errorf("reward: %w", err)
+		}
+		var group []int
+		for _, q := range list {
+			if k, ok := number[q]; ok {
+				group = append(group, k)
+			}
+		}
+		perturbed[i] = [][]int{group}
+	}
+	d.Wrong = func(r *rand.Rand, prompt, n int) []int { return wrong(r, perturbed[prompt], n) }
 	return d, x.width, nil
 }
 
