@@ -123,12 +123,21 @@ func (e *Engine) Run(ctx context.Context, t Task, dir string, o Options) (a *Att
 		e.sweep(r.mark)
 	}
 	if o.Worker == nil {
-		if r.p, err = e.start(command{argv: e.argv(t.GPUs, "run", dir), dir: filepath.Join(dir, workFolder), log: log, env: e.environment(map[string]string{
+		walls, err := e.walls(t.Verb)
+		if err != nil {
+			return nil, err
+		}
+		if walls != nil {
+			if err := walls.task(t, dir, o); err != nil {
+				return nil, err
+			}
+		}
+		if r.p, err = e.start(command{argv: e.argv(t.GPUs, "run", dir), dir: filepath.Join(dir, workFolder), log: log, walls: walls, env: e.environment(map[string]string{
 			markVariable: r.mark, "ABLATE_DIR": dir, "TMPDIR": filepath.Join(dir, tmpFolder), "CUDA_VISIBLE_DEVICES": t.Devices, "OMP_NUM_THREADS": strconv.Itoa(max(1, t.CPUs)),
 		})}); err != nil {
 			return nil, err
 		}
-	} else if err := o.Worker.send(dir, log); err != nil {
+	} else if err := o.Worker.send(t, dir, o, log); err != nil {
 		return nil, r.failed(Program, err.Error())
 	} else {
 		r.p, r.worker, r.mark = o.Worker.p, true, o.Worker.mark
@@ -520,7 +529,9 @@ func (r *running) noResult() *TaskError {
 }
 
 func (r *running) failed(class, message string) *TaskError {
-	return &TaskError{Engine: r.e.Name, Verb: r.t.Verb, Status: Failed, Class: class, Message: message, Tail: r.log.tail(), Log: r.log.end(1 << 20)}
+	tail := r.log.tail()
+	message += r.e.rule(r.t.Verb, message+tail)
+	return &TaskError{Engine: r.e.Name, Verb: r.t.Verb, Status: Failed, Class: class, Message: message, Tail: tail, Log: r.log.end(1 << 20)}
 }
 
 // Needs returns the roles of inputs that train reads with these parameters.

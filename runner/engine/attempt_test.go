@@ -17,6 +17,10 @@ import (
 
 // The test binary is an engine, too: ABLATE_ENGINE_TEST names how it behaves.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == WallsCommand {
+		fmt.Fprintln(os.Stderr, BuildWalls())
+		os.Exit(1)
+	}
 	if how := os.Getenv("ABLATE_ENGINE_TEST"); how != "" {
 		os.Exit(behave(how, os.Args[1:]))
 	}

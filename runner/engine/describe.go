@@ -305,7 +305,14 @@ func (e *Engine) ask(ctx context.Context) ([]byte, error) {
 	file := filepath.Join(dir, "description.json")
 	log := newLog(nil)
 	mark := newMark()
-	p, err := e.start(command{argv: e.argv(0, "describe", file), dir: dir, env: e.environment(map[string]string{"TMPDIR": dir, markVariable: mark}), log: log})
+	walls, err := e.walls("describe")
+	if err != nil {
+		return nil, err
+	}
+	if walls != nil {
+		walls.see(dir, writable)
+	}
+	p, err := e.start(command{argv: e.argv(0, "describe", file), dir: dir, walls: walls, env: e.environment(map[string]string{"TMPDIR": dir, markVariable: mark}), log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -58,12 +58,18 @@ type Engine struct {
 	Source  []string          // globs of the files that the program is made of
 	Env     map[string]string // further environment variables
 	Kill    []string          // command that ends an attempt in a container; {action} in it is replaced by the mark of the attempt
+
+	Sandbox string   // Declared where its processes see only what was declared for them (walls.go)
+	Network []string // verbs that have a network nevertheless
+	Read    []string // paths that they see nevertheless, from Root
+	Store   string   `json:"-"` // folder of the store, which they do not see
 }
 
 // Of returns an engine of a study as it runs here: by its declaration, and by what the
 // machine.cue of the site says.
 func Of(s *language.Study, declared language.Engine) *Engine {
-	e := &Engine{Name: declared.Name, Root: s.Root, Command: declared.Command, Source: declared.Source}
+	e := &Engine{Name: declared.Name, Root: s.Root, Command: declared.Command, Source: declared.Source,
+		Sandbox: declared.Sandbox, Network: declared.Network, Read: declared.Read}
 	for _, m := range s.MachineEngines {
 		if m.Name != declared.Name {
 			continue

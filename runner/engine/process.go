@@ -68,7 +68,8 @@ type command struct {
 	dir   string
 	env   []string
 	log   *log
-	input bool // the process has a standard input, which the caller writes
+	input bool   // the process has a standard input, which the caller writes
+	walls *walls // nil where it sees all
 }
 
 // A process is a running process of an engine.
@@ -76,6 +77,7 @@ type process struct {
 	cmd   *exec.Cmd
 	kill  []string
 	in    io.WriteCloser
+	gate  *gate         // nil where there are no walls
 	done  chan struct{} // closed when the first process has ended
 	ended error
 }
@@ -97,10 +99,24 @@ func (e *Engine) start(c command) (*process, error) {
 			return nil, errors.Join(err, r.Close(), w.Close())
 		}
 	}
+	theirs := []*os.File{w}
+	if c.walls != nil {
+		var pipes []*os.File
+		if p.gate, pipes, err = c.walls.gated(p.cmd); err != nil {
+			return nil, errors.Join(e.errorf("sandbox: %w", err), r.Close(), w.Close())
+		}
+		theirs = append(theirs, pipes...)
+	}
 	err = launch.Start(p.cmd)
-	w.Close()
+	for _, f := range theirs {
+		_ = f.Close()
+	}
 	if err != nil {
-		r.Close()
+		_ = r.Close()
+		p.gate.close()
+		if c.walls != nil {
+			return nil, e.errorf("%w (%w)", errNoWalls, err)
+		}
 		return nil, e.errorf("cannot start %s: %w", c.argv[0], err)
 	}
 	c.log.read(r)
@@ -108,6 +124,17 @@ func (e *Engine) start(c command) (*process, error) {
 		p.ended = p.cmd.Wait()
 		close(p.done)
 	}()
+	if c.walls != nil {
+		if err := p.gate.send(c.walls); err != nil {
+			_ = p.cmd.Process.Kill()
+			<-p.done
+			p.gate.close()
+			return nil, e.errorf("%w (%w)%s", errNoWalls, err, c.log.tail())
+		}
+		if !c.walls.Stay {
+			p.gate.close()
+		}
+	}
 	return p, nil
 }
 

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -113,6 +114,7 @@ func (e *Env) calling(t Task, c Call, verb string, progress Progress) (*calling,
 	if spec.Description.Verbs[verb] == nil {
 		return nil, fmt.Errorf("engine %s has no %s", c.Engine, verb)
 	}
+	spec.Engine.Store = t.Store
 	return &calling{env: e, t: t, call: c, spec: spec, verb: verb, progress: progress}, nil
 }
 
@@ -177,7 +179,7 @@ func (c *calling) do(ctx context.Context, q engine.Task, done, total int) (strin
 		}
 	}()
 	serve := ""
-	if v.Serve && c.verb != engine.Train {
+	if v.Serve && c.verb != engine.Train && c.spec.Engine.Serves(c.verb) {
 		serve = c.call.Program
 	}
 	if q.GPUs > 0 { // idle workers have memory of it
@@ -283,6 +285,7 @@ func (c *calling) made(ctx context.Context, a *engine.Attempt, since earlier) {
 		}
 	}
 	m.add(MadeHardware, hardware)
+	m.add(MadeSandbox, cmp.Or(c.spec.Engine.Sandbox, "none"))
 	if v.Repeat == "none" {
 		m.add(MadeUnseeded, c.verb)
 	}
