@@ -109,7 +109,13 @@ func (r *reader) engine(f field) Engine {
 			r.m.add(r.named(g.value), at, "an engine has no such field", didYouMean(g.name, known))
 		}
 	}
+	if e.Container != "" && e.Source != nil {
+		r.m.add(at, path, "has both source and container", "leave out source: the digest of the container identifies the program")
+	}
 	for _, name := range []string{"command", "source"} {
+		if name == "source" && slices.Contains(names(list), "container") {
+			continue
+		}
 		if !slices.Contains(names(list), name) && !r.broken(f.value) {
 			r.m.add(at, path, "has no "+name, map[string]string{"command": `write command: ["engines/python", "engines/diffusers.py"]`, "source": `write source: ["engines/*.py"]: the files that the program is made of`}[name])
 		}

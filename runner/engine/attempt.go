@@ -120,7 +120,9 @@ func (e *Engine) Run(ctx context.Context, t Task, dir string, o Options) (a *Att
 		// When ablate was killed, processes of an earlier attempt may still write the state. Their mark is
 		// this one.
 		r.mark = markOf(o.State)
-		e.sweep(r.mark)
+		if err := e.sweep(r.mark); err != nil {
+			return nil, err
+		}
 	}
 	if o.Worker == nil {
 		walls, err := e.walls(t.Verb)
@@ -275,6 +277,7 @@ func (r *running) finish(ctx context.Context) (*Attempt, error) {
 	result := filepath.Join(r.dir, resultFile)
 	var stopped, killAt time.Time
 	hung, short := false, false
+	var left error // processes that did not end
 	disk := time.Now()
 	pause := time.Millisecond
 	look := time.Now()
@@ -311,13 +314,18 @@ func (r *running) finish(ctx context.Context) (*Attempt, error) {
 			hung, stopped, killAt = true, now, now
 		}
 		if !stopped.IsZero() && !now.Before(killAt) {
-			r.p.end(r.mark, grace)
+			_, left = r.p.end(r.mark, grace)
 			ended = true
 		}
 	}
 	out := &Attempt{}
 	if !r.worker || !r.p.running() {
-		out.Others = r.p.end(r.mark, 0)
+		if left == nil {
+			out.Others, left = r.p.end(r.mark, 0)
+		}
+	}
+	if left != nil { // they may still write
+		return nil, r.failed(Program, left.Error())
 	}
 	r.progress(time.Now())
 	data, err := readSmall(result, mostResult)

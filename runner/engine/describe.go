@@ -271,7 +271,7 @@ func (e *Engine) Describe(ctx context.Context, cache string) (*Description, erro
 		return nil, e.errorf("its description is not valid: %w", err)
 	}
 	if name != "" { // the cache only saves time
-		_ = writeWhole(name, data)
+		_ = writeWhole(name, data, 0o666)
 	}
 	return d, nil
 }
@@ -320,7 +320,9 @@ func (e *Engine) ask(ctx context.Context) ([]byte, error) {
 	case <-p.done:
 	case <-ctx.Done():
 	}
-	p.end(mark, 0)
+	if _, err := p.end(mark, 0); err != nil {
+		return nil, e.errorf("'describe': %w", err)
+	}
 	if err := context.Cause(ctx); errors.Is(err, errTooLong) {
 		return nil, e.errorf("'describe' took longer than %v: it must load no model, use no network and import nothing heavy%s", describeTime, log.tail())
 	} else if err != nil {

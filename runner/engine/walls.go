@@ -236,7 +236,7 @@ func (e *Engine) CheckWalls() error {
 	mark := newMark()
 	p, err := e.start(command{argv: []string{"true"}, walls: w, dir: "/", env: e.environment(map[string]string{markVariable: mark}), log: newLog(nil)})
 	if err == nil {
-		p.end(mark, 0)
+		_, err = p.end(mark, 0)
 	}
 	return err
 }

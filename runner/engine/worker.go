@@ -85,7 +85,7 @@ func (w *Worker) Close() {
 	case <-w.p.done:
 	case <-time.After(grace):
 	}
-	w.p.end(w.mark, 0)
+	_, _ = w.p.end(w.mark, 0) // its tasks are done; what does not end is known by the mark
 	w.p.gate.close()
 	w.log.close()
 	os.RemoveAll(w.dir)

@@ -100,11 +100,8 @@ func Serve(path string, set []string, w io.Writer, exit func(error)) error {
 // describe asks an engine of a study what it can do.
 func describe(s *language.Study, declared language.Engine) (*language.Program, error) {
 	e := engine.Of(s, declared)
-	switch {
-	case declared.Container != "" && declared.Sandbox == engine.Declared:
+	if declared.Container != "" && declared.Sandbox == engine.Declared {
 		return nil, errors.New("sandbox: \"declared\" cannot wall in a container, whose processes are not ablate's: leave out sandbox, and let command limit what the container sees")
-	case declared.Container != "":
-		return nil, errors.New("container: not possible yet: leave it out, or start the container in command")
 	}
 	err := e.CheckWalls()
 	var d *engine.Description

@@ -68,7 +68,6 @@ type Call struct {
 	Params      string `json:"params,omitempty" lines:"json"`               // JSON object of parameters by dotted path
 	Recorded    string `json:"recorded,omitempty" key:"-"`                  // the same of parameters that change no result
 	GPUs        int    `json:"gpus,omitempty" key:"engine.gpus"`            // their number, where the batch of a training follows it
-	Container   bool   `json:"container,omitempty" key:"-"`                 // Source is the digest of a container
 	Program     string `json:"program" key:"-"`                             // id of the engine's description in the store
 }
 

@@ -216,7 +216,7 @@ func (c *calling) do(ctx context.Context, q engine.Task, done, total int) (strin
 
 // sameSource returns an error if the program is not the one whose digest is in the key.
 func (c *calling) sameSource(ctx context.Context) error {
-	if c.call.Source == "" || c.call.Container {
+	if c.call.Source == "" {
 		return nil
 	}
 	e := c.spec.Engine.For(c.spec.Description.Verbs[c.verb])
@@ -270,7 +270,7 @@ func (c *calling) resume(o *engine.Options) (e earlier, err error) {
 // made tells how a result was made.
 func (c *calling) made(ctx context.Context, a *engine.Attempt, since earlier) {
 	v, m := c.spec.Description.Verbs[c.verb], c.t.Made
-	if d, err := c.spec.Engine.For(v).SourceDigest(ctx); err == nil && !c.call.Container {
+	if d, err := c.spec.Engine.For(v).SourceDigest(ctx); err == nil {
 		m.add(MadeSource, d)
 	}
 	packages := c.spec.Description.Environment
