@@ -31,6 +31,7 @@ type Task struct {
 	Seeds   map[string]int64
 	Inputs  map[string]TaskInput // by role
 	Keep    []int
+	Scorers map[string]TaskScorer // by name
 	Emit    []string
 	Sampler map[string]any // parameters of sample, for what a trainer draws at its end; by dotted path
 	Require []string
@@ -52,6 +53,14 @@ type TaskInput struct {
 	Parts map[string]string // folders that the program sees as in/ROLE/files/NAME, in the place of Files
 	Rows  []Row             // nil where the role has none
 	Base  string            // role of the checkpoint that it is based on
+}
+
+// A TaskScorer is an engine that a training asks for scores. All its processes end with the attempt,
+// for they have its mark.
+type TaskScorer struct {
+	Engine *Engine
+	Params map[string]any // by dotted path
+	Column string
 }
 
 // A TaskError is the failure of an attempt.
@@ -171,6 +180,12 @@ func (e *Engine) layOut(t Task, dir string, o Options) error {
 	q := Request{Protocol: Protocol, Verb: t.Verb, Action: t.Action, Attempt: t.Attempt, Require: t.Require, Emit: t.Emit, Keep: t.Keep, Params: nested(t.Params), Sampler: nested(t.Sampler), Seeds: t.Seeds, Inputs: map[string]RequestInput{},
 		Resources: RequestResources{GPUs: t.GPUs, CPUs: max(1, t.CPUs), Memory: t.Memory, Port: freePort()},
 		SaveEvery: t.SaveEvery.Seconds(), Grace: t.Grace.Seconds(), Silence: t.Silence.Seconds(), Time: t.Time.Seconds()}
+	for name, s := range t.Scorers {
+		if q.Scorers == nil {
+			q.Scorers = map[string]RequestScorer{}
+		}
+		q.Scorers[name] = RequestScorer{s.Engine.scoring(t.GPUs), nested(s.Params), s.Column}
+	}
 	for role, in := range t.Inputs {
 		if err := in.layOut(filepath.Join(dir, inFolder, role)); err != nil {
 			return err

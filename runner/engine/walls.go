@@ -87,13 +87,18 @@ func (e *Engine) walls(verb string) (*walls, error) {
 	for _, path := range packages {
 		w.see(path, readable)
 	}
+	return w, w.engine(e)
+}
+
+// engine shows what an engine is made of.
+func (w *walls) engine(e *Engine) error {
 	for _, glob := range slices.Concat(e.Source, e.Read) {
 		if !filepath.IsAbs(glob) {
 			glob = filepath.Join(e.Root, glob)
 		}
 		names, err := filepath.Glob(glob)
 		if err != nil {
-			return nil, e.errorf("%q: %w", glob, err)
+			return e.errorf("%q: %w", glob, err)
 		}
 		for _, name := range names {
 			w.see(name, readable)
@@ -106,7 +111,7 @@ func (e *Engine) walls(verb string) (*walls, error) {
 			w.see(arg, readable)
 		}
 	}
-	return w, nil
+	return nil
 }
 
 // program shows an executable file and what is installed with it: the folder that has its bin or its
@@ -176,6 +181,11 @@ func (w *walls) task(t Task, dir string, o Options) error {
 	w.see(filepath.Join(dir, requestFile), readable)
 	if o.State != "" {
 		w.see(o.State, writable)
+	}
+	for _, s := range t.Scorers {
+		if err := w.engine(s.Engine); err != nil {
+			return err
+		}
 	}
 	for _, in := range t.Inputs {
 		if in.Files != "" {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,6 +47,16 @@ func (e *Engine) Serve(gpus int, devices string, cpus int) (*Worker, error) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// scoring returns the command of a worker that a training starts, in the training's environment with
+// what machine.cue adds for this engine.
+func (e *Engine) scoring(gpus int) []string {
+	out := []string{"env"}
+	for _, name := range slices.Sorted(maps.Keys(e.Env)) {
+		out = append(out, name+"="+e.Env[name])
+	}
+	return append(out, e.argv(gpus, "serve")...)
 }
 
 // Serves reports whether workers may do a verb. A load and a verb with a network have other walls.

@@ -93,7 +93,7 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 	if v.World == "key" {
 		c.GPUs = p.Study.EngineGPUs(name, verb)
 	}
-	c.Shard, c.Together, c.Keeps, c.Columns = v.Shard, v.Rows == "together", v.Keeps, v.Columns
+	c.Shard, c.Together, c.Keeps, c.Scorers, c.Serves, c.Columns = v.Shard, v.Rows == "together", v.Keeps, v.Scorers, v.Serve, v.Columns
 	if d.Declared.Identity.Source == "key" {
 		if c.Source, err = d.Engine.For(v).SourceDigest(ctx); err != nil {
 			return c, err

@@ -157,8 +157,16 @@ type EngineTrainParams struct {
 	// Folder is a folder of pretraining images with captions, and Digest that of its content.
 	Folder string `json:"folder,omitempty" key:"-"`
 	Digest string `json:"digest,omitempty" key:"pretraining"`
+	// Scorer is the published reward, where the engine calls it while it trains.
+	Scorer Scorer `json:"scorer,omitzero"`
 	// Strict says that a training goes on from a saved state in an equal environment only.
 	Strict bool `json:"strict,omitempty" key:"-"`
+}
+
+// A Scorer is a column of an engine's scores.
+type Scorer struct {
+	Call
+	Column string `json:"column"`
 }
 
 func (EngineTrainParams) cost() float64 { return 600 }
