@@ -44,6 +44,9 @@ const (
 	SamplesRole     = "samples"
 )
 
+// RewardScorer is the name of the scorer that a training may call.
+const RewardScorer = "reward"
+
 // Verbs are the verbs of the protocol, in the order of a trial.
 var Verbs = []string{Load, Sample, Train, Score, Embed}
 

@@ -339,7 +339,7 @@ func (p *probe) scorer(t *Task) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.Columns)) {
 		if c := v.Columns[name]; c.Kind == "real" && c.Better == "higher" {
-			t.Scorers = map[string]TaskScorer{"reward": {p.e, params, name}}
+			t.Scorers = map[string]TaskScorer{RewardScorer: {p.e, params, name}}
 			return nil
 		}
 	}

@@ -106,7 +106,7 @@ func (c *calling) scorer(q *engine.Task, s Scorer) error {
 	if err != nil {
 		return err
 	}
-	q.Scorers = map[string]engine.TaskScorer{"reward": {Engine: &of.spec.Engine, Params: params, Column: s.Column}}
+	q.Scorers = map[string]engine.TaskScorer{engine.RewardScorer: {Engine: &of.spec.Engine, Params: params, Column: s.Column}}
 	c.watched = append(c.watched, of.sameSource)
 	return nil
 }
