@@ -66,7 +66,7 @@ func (r *reader) engine(f field) Engine {
 	if !engineName.MatchString(f.name) {
 		r.m.add(at, path, fmt.Sprintf("%q is not a valid name of an engine", f.name), "a name has lower-case letters, digits and -, and begins with a letter")
 	}
-	known := []string{"command", "source", "container", "identity", "sandbox", "network"}
+	known := []string{"command", "source", "container", "identity", "sandbox", "network", "read"}
 	list := r.fields(f.value, path, "an engine, with command and source", known...)
 	for _, g := range list {
 		at := path + "." + g.name
@@ -103,11 +103,19 @@ func (r *reader) engine(f field) Engine {
 					r.m.add(r.place(g.value), at, fmt.Sprintf("%q is not a verb", v), didYouMean(v, verbs))
 				}
 			}
+		case "read":
+			e.Read = r.strings(g.value, at, `write read: ["models/clip", "/data/models"]`)
 		default:
 			r.m.add(r.named(g.value), at, "an engine has no such field", didYouMean(g.name, known))
 		}
 	}
+	if e.Container != "" && e.Source != nil {
+		r.m.add(at, path, "has both source and container", "leave out source: the digest of the container identifies the program")
+	}
 	for _, name := range []string{"command", "source"} {
+		if name == "source" && slices.Contains(names(list), "container") {
+			continue
+		}
 		if !slices.Contains(names(list), name) && !r.broken(f.value) {
 			r.m.add(at, path, "has no "+name, map[string]string{"command": `write command: ["engines/python", "engines/diffusers.py"]`, "source": `write source: ["engines/*.py"]: the files that the program is made of`}[name])
 		}

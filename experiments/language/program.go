@@ -10,6 +10,7 @@ type Engine struct {
 	Identity  Identity
 	Sandbox   string   // "none" or "declared"
 	Network   []string // verbs that may use the network inside the sandbox
+	Read      []string // paths that it may read inside the sandbox beside its inputs, from the module's root
 	Where     *Error   // file, line, column and path, without a message
 
 	Program *Program // what it says of itself; nil until it is described

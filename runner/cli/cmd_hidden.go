@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ablate/runner/device"
+	"ablate/runner/engine"
 	"ablate/runner/sandbox"
 	"ablate/runner/worker"
 )
@@ -17,6 +18,13 @@ func newStages(_ *globals) *cobra.Command {
 	return &cobra.Command{
 		Use: "stages", Short: "Run the stages that a run sends (started by ablate itself)", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return worker.Serve(cmd.Context()) },
+	}
+}
+
+func newWalls(_ *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: engine.WallsCommand, Short: "Run an engine behind walls (started by ablate itself)", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return engine.BuildWalls() },
 	}
 }
 

@@ -31,6 +31,7 @@ type Task struct {
 	Seeds   map[string]int64
 	Inputs  map[string]TaskInput // by role
 	Keep    []int
+	Scorers map[string]TaskScorer // by name
 	Emit    []string
 	Sampler map[string]any // parameters of sample, for what a trainer draws at its end; by dotted path
 	Require []string
@@ -52,6 +53,14 @@ type TaskInput struct {
 	Parts map[string]string // folders that the program sees as in/ROLE/files/NAME, in the place of Files
 	Rows  []Row             // nil where the role has none
 	Base  string            // role of the checkpoint that it is based on
+}
+
+// A TaskScorer is an engine that a training asks for scores. All its processes end with the attempt,
+// for they have its mark.
+type TaskScorer struct {
+	Engine *Engine
+	Params map[string]any // by dotted path
+	Column string
 }
 
 // A TaskError is the failure of an attempt.
@@ -120,15 +129,26 @@ func (e *Engine) Run(ctx context.Context, t Task, dir string, o Options) (a *Att
 		// When ablate was killed, processes of an earlier attempt may still write the state. Their mark is
 		// this one.
 		r.mark = markOf(o.State)
-		e.sweep(r.mark)
+		if err := e.sweep(r.mark); err != nil {
+			return nil, err
+		}
 	}
 	if o.Worker == nil {
-		if r.p, err = e.start(command{argv: e.argv(t.GPUs, "run", dir), dir: filepath.Join(dir, workFolder), log: log, env: e.environment(map[string]string{
+		walls, err := e.walls(t.Verb)
+		if err != nil {
+			return nil, err
+		}
+		if walls != nil {
+			if err := walls.task(t, dir, o); err != nil {
+				return nil, err
+			}
+		}
+		if r.p, err = e.start(command{argv: e.argv(t.GPUs, "run", dir), dir: filepath.Join(dir, workFolder), log: log, walls: walls, env: e.environment(map[string]string{
 			markVariable: r.mark, "ABLATE_DIR": dir, "TMPDIR": filepath.Join(dir, tmpFolder), "CUDA_VISIBLE_DEVICES": t.Devices, "OMP_NUM_THREADS": strconv.Itoa(max(1, t.CPUs)),
 		})}); err != nil {
 			return nil, err
 		}
-	} else if err := o.Worker.send(dir, log); err != nil {
+	} else if err := o.Worker.send(t, dir, o, log); err != nil {
 		return nil, r.failed(Program, err.Error())
 	} else {
 		r.p, r.worker, r.mark = o.Worker.p, true, o.Worker.mark
@@ -160,6 +180,12 @@ func (e *Engine) layOut(t Task, dir string, o Options) error {
 	q := Request{Protocol: Protocol, Verb: t.Verb, Action: t.Action, Attempt: t.Attempt, Require: t.Require, Emit: t.Emit, Keep: t.Keep, Params: nested(t.Params), Sampler: nested(t.Sampler), Seeds: t.Seeds, Inputs: map[string]RequestInput{},
 		Resources: RequestResources{GPUs: t.GPUs, CPUs: max(1, t.CPUs), Memory: t.Memory, Port: freePort()},
 		SaveEvery: t.SaveEvery.Seconds(), Grace: t.Grace.Seconds(), Silence: t.Silence.Seconds(), Time: t.Time.Seconds()}
+	for name, s := range t.Scorers {
+		if q.Scorers == nil {
+			q.Scorers = map[string]RequestScorer{}
+		}
+		q.Scorers[name] = RequestScorer{s.Engine.scoring(t.GPUs), nested(s.Params), s.Column}
+	}
 	for role, in := range t.Inputs {
 		if err := in.layOut(filepath.Join(dir, inFolder, role)); err != nil {
 			return err
@@ -266,6 +292,7 @@ func (r *running) finish(ctx context.Context) (*Attempt, error) {
 	result := filepath.Join(r.dir, resultFile)
 	var stopped, killAt time.Time
 	hung, short := false, false
+	var left error // processes that did not end
 	disk := time.Now()
 	pause := time.Millisecond
 	look := time.Now()
@@ -302,13 +329,18 @@ func (r *running) finish(ctx context.Context) (*Attempt, error) {
 			hung, stopped, killAt = true, now, now
 		}
 		if !stopped.IsZero() && !now.Before(killAt) {
-			r.p.end(r.mark, grace)
+			_, left = r.p.end(r.mark, grace)
 			ended = true
 		}
 	}
 	out := &Attempt{}
 	if !r.worker || !r.p.running() {
-		out.Others = r.p.end(r.mark, 0)
+		if left == nil {
+			out.Others, left = r.p.end(r.mark, 0)
+		}
+	}
+	if left != nil { // they may still write
+		return nil, r.failed(Program, left.Error())
 	}
 	r.progress(time.Now())
 	data, err := readSmall(result, mostResult)
@@ -520,7 +552,9 @@ func (r *running) noResult() *TaskError {
 }
 
 func (r *running) failed(class, message string) *TaskError {
-	return &TaskError{Engine: r.e.Name, Verb: r.t.Verb, Status: Failed, Class: class, Message: message, Tail: r.log.tail(), Log: r.log.end(1 << 20)}
+	tail := r.log.tail()
+	message += r.e.rule(r.t.Verb, message+tail)
+	return &TaskError{Engine: r.e.Name, Verb: r.t.Verb, Status: Failed, Class: class, Message: message, Tail: tail, Log: r.log.end(1 << 20)}
 }
 
 // Needs returns the roles of inputs that train reads with these parameters.

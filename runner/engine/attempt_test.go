@@ -17,6 +17,10 @@ import (
 
 // The test binary is an engine, too: ABLATE_ENGINE_TEST names how it behaves.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == WallsCommand {
+		fmt.Fprintln(os.Stderr, BuildWalls())
+		os.Exit(1)
+	}
 	if how := os.Getenv("ABLATE_ENGINE_TEST"); how != "" {
 		os.Exit(behave(how, os.Args[1:]))
 	}
@@ -133,6 +137,10 @@ func behave(how string, args []string) int {
 	case "daemon":
 		sleeper()
 		sleeper()
+	case "becomes root":
+		_ = syscall.Setuid(0)
+		time.Sleep(15 * time.Second)
+		return 0
 	case "hangs":
 		sleeper()
 		time.Sleep(time.Hour)
@@ -252,7 +260,7 @@ func TestEnvironment(t *testing.T) {
 		names = append(names, strings.TrimSpace(name))
 	}
 	slices.Sort(names)
-	want := []string{"ABLATE_ATTEMPT", "ABLATE_DIR", "ABLATE_ENGINE_TEST", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "HOME", "LANG", "OMP_NUM_THREADS", "PATH", "PYTHONHASHSEED", "TMPDIR", "in " + filepath.Join(dir, "work")}
+	want := []string{"ABLATE_ATTEMPT", "ABLATE_DIR", "ABLATE_ENGINE_TEST", "ABLATE_ROOT", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "HOME", "LANG", "OMP_NUM_THREADS", "PATH", "PYTHONHASHSEED", "TMPDIR", "in " + filepath.Join(dir, "work")}
 	if !slices.Equal(names, want) {
 		t.Errorf("%q, want %q", names, want)
 	}

@@ -56,6 +56,7 @@ type Verb struct {
 	Shard    int               `json:"shard,omitempty"`    // largest number of rows of one task; absent: 256
 	Readback bool              `json:"readback,omitempty"` // whether resolved of a result has every parameter
 	Keeps    bool              `json:"keeps,omitempty"`    // of train: whether it writes checkpoints after the steps in keep
+	Scorers  bool              `json:"scorers,omitempty"`  // of train: whether it calls the study's reward while it trains
 	Seeds    []string          `json:"seeds,omitempty"`    // of train: names of its random streams
 	Inputs   map[string]Input  `json:"inputs,omitempty"`   // of train: the roles that it reads
 	Columns  map[string]Column `json:"columns,omitempty"`  // of score: what it gives each image, by column
@@ -176,8 +177,8 @@ func (v *Verb) check(name string) (err error) {
 		return errors.New("columns: missing; score names what it gives each image, as in {\"score\": {\"kind\": \"real\", \"better\": \"higher\"}}")
 	case name == Train && v.Serve:
 		return errors.New("serve: train always gets a process of its own: leave it out")
-	case name != Train && (len(v.Inputs) > 0 || len(v.Seeds) > 0 || v.Keeps):
-		return errors.New("inputs, seeds and keeps belong to train")
+	case name != Train && (len(v.Inputs) > 0 || len(v.Seeds) > 0 || v.Keeps || v.Scorers):
+		return errors.New("inputs, seeds, keeps and scorers belong to train")
 	case name != Score && len(v.Columns) > 0:
 		return errors.New("columns: they belong to score")
 	}
@@ -271,7 +272,7 @@ func (e *Engine) Describe(ctx context.Context, cache string) (*Description, erro
 		return nil, e.errorf("its description is not valid: %w", err)
 	}
 	if name != "" { // the cache only saves time
-		_ = writeWhole(name, data)
+		_ = writeWhole(name, data, 0o666)
 	}
 	return d, nil
 }
@@ -305,7 +306,14 @@ func (e *Engine) ask(ctx context.Context) ([]byte, error) {
 	file := filepath.Join(dir, "description.json")
 	log := newLog(nil)
 	mark := newMark()
-	p, err := e.start(command{argv: e.argv(0, "describe", file), dir: dir, env: e.environment(map[string]string{"TMPDIR": dir, markVariable: mark}), log: log})
+	walls, err := e.walls("describe")
+	if err != nil {
+		return nil, err
+	}
+	if walls != nil {
+		walls.see(dir, writable)
+	}
+	p, err := e.start(command{argv: e.argv(0, "describe", file), dir: dir, walls: walls, env: e.environment(map[string]string{"TMPDIR": dir, markVariable: mark}), log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -313,7 +321,9 @@ func (e *Engine) ask(ctx context.Context) ([]byte, error) {
 	case <-p.done:
 	case <-ctx.Done():
 	}
-	p.end(mark, 0)
+	if _, err := p.end(mark, 0); err != nil {
+		return nil, e.errorf("'describe': %w", err)
+	}
 	if err := context.Cause(ctx); errors.Is(err, errTooLong) {
 		return nil, e.errorf("'describe' took longer than %v: it must load no model, use no network and import nothing heavy%s", describeTime, log.tail())
 	} else if err != nil {

@@ -44,6 +44,9 @@ const (
 	SamplesRole     = "samples"
 )
 
+// RewardScorer is the name of the scorer that a training may call.
+const RewardScorer = "reward"
+
 // Verbs are the verbs of the protocol, in the order of a trial.
 var Verbs = []string{Load, Sample, Train, Score, Embed}
 
@@ -54,16 +57,23 @@ var reserved = []string{"prepare", "distance"}
 type Engine struct {
 	Name    string            // name in the study, for messages
 	Root    string            // folder at which relative paths of Command and Source begin
-	Command []string          // program and its first arguments; {gpus} in one is replaced by the number of GPUs
+	Command []string          // program and its first arguments; {gpus} in one is replaced by the number of GPUs, {container} by Image
 	Source  []string          // globs of the files that the program is made of
+	Image   string            // container in which it runs, with its digest, which identifies it in the place of Source; empty outside of one
 	Env     map[string]string // further environment variables
 	Kill    []string          // command that ends an attempt in a container; {action} in it is replaced by the mark of the attempt
+
+	Sandbox string   // Declared where its processes see only what was declared for them (walls.go)
+	Network []string // verbs that have a network nevertheless
+	Read    []string // paths that they see nevertheless, from Root
+	Store   string   `json:"-"` // folder of the store, which they do not see
 }
 
 // Of returns an engine of a study as it runs here: by its declaration, and by what the
 // machine.cue of the site says.
 func Of(s *language.Study, declared language.Engine) *Engine {
-	e := &Engine{Name: declared.Name, Root: s.Root, Command: declared.Command, Source: declared.Source}
+	e := &Engine{Name: declared.Name, Root: s.Root, Command: declared.Command, Source: declared.Source, Image: declared.Container,
+		Sandbox: declared.Sandbox, Network: declared.Network, Read: declared.Read}
 	for _, m := range s.MachineEngines {
 		if m.Name != declared.Name {
 			continue
@@ -98,16 +108,21 @@ func Cache() string {
 // existing file with a slash in its path become absolute, because the working directory of
 // a task is another one.
 func (e *Engine) argv(gpus int, more ...string) []string {
+	return append(e.words(e.Command, "{gpus}", strconv.Itoa(gpus), "{container}", e.Image), more...)
+}
+
+// words returns the words of a command with absolute paths, and with names replaced.
+func (e *Engine) words(command []string, names ...string) []string {
 	var out []string
-	for _, arg := range e.Command {
+	for _, arg := range command {
 		if strings.Contains(arg, "/") && !filepath.IsAbs(arg) {
 			if path := filepath.Join(e.Root, arg); exists(path) {
 				arg = path
 			}
 		}
-		out = append(out, strings.ReplaceAll(arg, "{gpus}", strconv.Itoa(gpus)))
+		out = append(out, strings.NewReplacer(names...).Replace(arg))
 	}
-	return append(out, more...)
+	return out
 }
 
 func exists(path string) bool {
@@ -138,12 +153,15 @@ func (e *Engine) errorf(format string, args ...any) error {
 	return fmt.Errorf("engine %s: "+format, append([]any{e.Name}, args...)...)
 }
 
+// rootVariable is the environment variable with the folder at which relative names of models begin.
+const rootVariable = "ABLATE_ROOT"
+
 // passed are the variables of ablate's own environment that an engine sees.
 var passed = []string{"PATH", "HOME", "LANG"}
 
 // environment returns the environment of a process of the engine.
 func (e *Engine) environment(more map[string]string) []string {
-	env := map[string]string{"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "HF_HUB_OFFLINE": "1"}
+	env := map[string]string{"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "HF_HUB_OFFLINE": "1", rootVariable: e.Root}
 	for _, name := range passed {
 		if v, ok := os.LookupEnv(name); ok {
 			env[name] = v
@@ -163,10 +181,14 @@ const (
 	mostSourceBytes = 1 << 30 // in all
 )
 
-// SourceDigest returns the SHA-256 of the engine's source files, with their paths. It
+// SourceDigest returns the SHA-256 of the engine's source files, with their paths, or the name of its
+// container with its digest. It
 // returns an error if a glob matches nothing. A process reads a file again only if its size or
 // time has changed.
 func (e *Engine) SourceDigest(ctx context.Context) (string, error) {
+	if e.Image != "" {
+		return e.Image, nil
+	}
 	names, err := e.sources(ctx)
 	if err != nil {
 		return "", err

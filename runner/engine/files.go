@@ -151,7 +151,7 @@ func save(name string, v any) error {
 	if err != nil {
 		return err
 	}
-	return writeWhole(name, data)
+	return writeWhole(name, data, 0o666)
 }
 
 // A LoadedModel is the record of a load on this machine: where the files of the model lie, and

@@ -290,6 +290,11 @@ func (p *probe) checkpoint(ctx context.Context, t *Task, role string, tuned bool
 
 // training adds the inputs of a training.
 func (p *probe) training(ctx context.Context, t *Task, prompts []Row) error {
+	if t.Spec.Scorers {
+		if err := p.scorer(t); err != nil {
+			return err
+		}
+	}
 	for _, role := range t.Spec.Needs(t.Params) {
 		switch role {
 		case BaseRole:
@@ -320,6 +325,25 @@ func (p *probe) training(ctx context.Context, t *Task, prompts []Row) error {
 		}
 	}
 	return nil
+}
+
+// scorer lets a training call the engine's own score.
+func (p *probe) scorer(t *Task) error {
+	v := p.d.Verbs[Score]
+	if v == nil || !v.Serve {
+		return skipped("it calls a scorer while it trains, and the engine has no score that serves")
+	}
+	params, err := v.Complete(p.d.Probe[Score])
+	if err != nil {
+		return fmt.Errorf("probe.score: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.Columns)) {
+		if c := v.Columns[name]; c.Kind == "real" && c.Better == "higher" {
+			t.Scorers = map[string]TaskScorer{RewardScorer: {p.e, params, name}}
+			return nil
+		}
+	}
+	return skipped("it calls a scorer while it trains, and the engine scores no number that is better when it is higher")
 }
 
 // images returns the images of the usual sampling as an input, or drawn ones where the

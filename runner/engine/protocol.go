@@ -41,22 +41,23 @@ const (
 
 // A Request is the file request.json: the task. ablate writes it.
 type Request struct {
-	Protocol  int                     `json:"protocol"`          // version of the protocol
-	Verb      string                  `json:"verb"`              // "load", "sample", "train", "score" or "embed"
-	Action    string                  `json:"action"`            // name of the action, the same in each attempt
-	Attempt   int                     `json:"attempt"`           // number of the attempt, from 1
-	Require   []string                `json:"require,omitempty"` // optional parts of the protocol that the task needs; an engine that does not know one refuses the task
-	Emit      []string                `json:"emit,omitempty"`    // what the program also writes into emit/: "noise" or "samples"
-	Keep      []int                   `json:"keep,omitempty"`    // steps after which train also writes a checkpoint
-	Params    map[string]any          `json:"params"`            // every parameter that the task uses, nested, with defaults filled in
-	Sampler   map[string]any          `json:"samples,omitempty"` // parameters of sample with which a trainer draws images of its own weights ("emit:samples")
-	Seeds     map[string]int64        `json:"seeds,omitempty"`   // seeds of the random streams of train by name, in [1, 2³¹)
-	Inputs    map[string]RequestInput `json:"inputs"`            // inputs by role
-	Resources RequestResources        `json:"resources"`         // what the task may use of the machine
-	SaveEvery float64                 `json:"save_every_s"`      // seconds between two savings of a training's state; 0: only when it is asked to stop
-	Grace     float64                 `json:"grace_s"`           // seconds that a training has to save and end after the file stop has appeared
-	Silence   float64                 `json:"silence_s"`         // seconds without progress and output after which the program counts as hung
-	Time      float64                 `json:"time_s"`            // seconds that the task may take; 0: no limit
+	Protocol  int                      `json:"protocol"`          // version of the protocol
+	Verb      string                   `json:"verb"`              // "load", "sample", "train", "score" or "embed"
+	Action    string                   `json:"action"`            // name of the action, the same in each attempt
+	Attempt   int                      `json:"attempt"`           // number of the attempt, from 1
+	Require   []string                 `json:"require,omitempty"` // optional parts of the protocol that the task needs; an engine that does not know one refuses the task
+	Emit      []string                 `json:"emit,omitempty"`    // what the program also writes into emit/: "noise" or "samples"
+	Keep      []int                    `json:"keep,omitempty"`    // steps after which train also writes a checkpoint
+	Params    map[string]any           `json:"params"`            // every parameter that the task uses, nested, with defaults filled in
+	Sampler   map[string]any           `json:"samples,omitempty"` // parameters of sample with which a trainer draws images of its own weights ("emit:samples")
+	Seeds     map[string]int64         `json:"seeds,omitempty"`   // seeds of the random streams of train by name, in [1, 2³¹)
+	Inputs    map[string]RequestInput  `json:"inputs"`            // inputs by role
+	Scorers   map[string]RequestScorer `json:"scorers,omitempty"` // programs that train may ask for scores, by name: "reward"
+	Resources RequestResources         `json:"resources"`         // what the task may use of the machine
+	SaveEvery float64                  `json:"save_every_s"`      // seconds between two savings of a training's state; 0: only when it is asked to stop
+	Grace     float64                  `json:"grace_s"`           // seconds that a training has to save and end after the file stop has appeared
+	Silence   float64                  `json:"silence_s"`         // seconds without progress and output after which the program counts as hung
+	Time      float64                  `json:"time_s"`            // seconds that the task may take; 0: no limit
 }
 
 // A RequestInput is an input of a request.
@@ -65,6 +66,13 @@ type RequestInput struct {
 	ID   string  `json:"id"`             // id of the artifact from which it comes
 	Rows int     `json:"rows,omitempty"` // number of rows of rows.jsonl; absent where the role has none
 	Base *string `json:"base"`           // role of the checkpoint on which this one is based; null if there is none
+}
+
+// A RequestScorer is an engine that a training starts, and asks for the scores of its images.
+type RequestScorer struct {
+	Command []string       `json:"command"` // that starts it; it does the tasks in the folders that its standard input names
+	Params  map[string]any `json:"params"`  // parameters of score, for the requests
+	Column  string         `json:"column"`  // of its scores, the one that counts: a number that is better when it is higher
 }
 
 // RequestResources are what a task may use of the machine.

@@ -44,16 +44,16 @@ func (s *Spec) Save(dir string) error {
 	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return writeWhole(name, data)
+	return writeWhole(name, data, 0o600) // the environment of machine.cue may have secrets
 }
 
 // writeWhole writes a file beside its place and renames it, and makes its folder if needed.
-func writeWhole(name string, data []byte) error {
+func writeWhole(name string, data []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(name)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	return renameio.WriteFile(name, data, 0o666, renameio.WithTempDir(dir))
+	return renameio.WriteFile(name, data, mode, renameio.WithTempDir(dir))
 }
 
 // ReadSpec reads the spec of an id.

@@ -23,7 +23,13 @@ func attributes() *syscall.SysProcAttr {
 // Tie makes the kernel kill a child when the thread that starts it ends, so that even a
 // parent that is killed leaves no child behind. The caller must lock the thread
 // (runtime.LockOSThread) until the child has ended.
-func Tie(cmd *exec.Cmd) { cmd.SysProcAttr = attributes() }
+// Other attributes stay as they are.
+func Tie(cmd *exec.Cmd) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
+}
 
 // allowedCPUs returns the numbers of the CPUs that this process may use.
 func allowedCPUs() []int {

@@ -52,6 +52,8 @@ type Called struct {
 	Shard      int                      // largest number of rows of one task
 	Together   bool                     // rows are never split into several tasks
 	Keeps      bool                     // it writes checkpoints on its way
+	Scorers    bool                     // it calls the reward while it trains
+	Serves     bool                     // as a worker
 	Columns    map[string]engine.Column // what score gives
 }
 

@@ -60,10 +60,8 @@ func (p Project) Describe(ctx context.Context, name string) (d Described, err er
 	if d.Description, err = d.Engine.Describe(ctx, engine.Cache()); err != nil {
 		return d, err
 	}
-	if d.source = d.Declared.Container; d.source == "" {
-		if d.source, err = d.Engine.SourceDigest(ctx); err != nil {
-			return d, err
-		}
+	if d.source, err = d.Engine.SourceDigest(ctx); err != nil {
+		return d, err
 	}
 	if d.Verdicts, err = engine.ReadVerdicts(p.engines(), d.source, d.Description.Environment.Digest()); err != nil {
 		return d, err
@@ -95,13 +93,10 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 	if v.World == "key" {
 		c.GPUs = p.Study.EngineGPUs(name, verb)
 	}
-	c.Shard, c.Together, c.Keeps, c.Columns = v.Shard, v.Rows == "together", v.Keeps, v.Columns
-	c.Container = d.Declared.Container != ""
+	c.Shard, c.Together, c.Keeps, c.Scorers, c.Serves, c.Columns = v.Shard, v.Rows == "together", v.Keeps, v.Scorers, v.Serve, v.Columns
 	if d.Declared.Identity.Source == "key" {
-		if c.Source = d.source; !c.Container && len(v.Source) > 0 {
-			if c.Source, err = d.Engine.For(v).SourceDigest(ctx); err != nil {
-				return c, err
-			}
+		if c.Source, err = d.Engine.For(v).SourceDigest(ctx); err != nil {
+			return c, err
 		}
 	}
 	if d.Declared.Identity.Environment == "key" {

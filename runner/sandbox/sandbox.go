@@ -99,13 +99,15 @@ func Serve(path string, set []string, w io.Writer, exit func(error)) error {
 
 // describe asks an engine of a study what it can do.
 func describe(s *language.Study, declared language.Engine) (*language.Program, error) {
-	switch {
-	case declared.Sandbox == "declared":
-		return nil, errors.New("sandbox: \"declared\" is not possible yet: leave it out, and the program sees what you see")
-	case declared.Container != "":
-		return nil, errors.New("container: not possible yet: leave it out, or start the container in command")
+	e := engine.Of(s, declared)
+	if declared.Container != "" && declared.Sandbox == engine.Declared {
+		return nil, errors.New("sandbox: \"declared\" cannot wall in a container, whose processes are not ablate's: leave out sandbox, and let command limit what the container sees")
 	}
-	d, err := engine.Of(s, declared).Describe(context.Background(), engine.Cache())
+	err := e.CheckWalls()
+	var d *engine.Description
+	if err == nil {
+		d, err = e.Describe(context.Background(), engine.Cache())
+	}
 	if err != nil { // the mistake names the engine
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "engine "+declared.Name+": "))
 	}

@@ -68,7 +68,6 @@ type Call struct {
 	Params      string `json:"params,omitempty" lines:"json"`               // JSON object of parameters by dotted path
 	Recorded    string `json:"recorded,omitempty" key:"-"`                  // the same of parameters that change no result
 	GPUs        int    `json:"gpus,omitempty" key:"engine.gpus"`            // their number, where the batch of a training follows it
-	Container   bool   `json:"container,omitempty" key:"-"`                 // Source is the digest of a container
 	Program     string `json:"program" key:"-"`                             // id of the engine's description in the store
 }
 
@@ -170,6 +169,8 @@ type EngineTrainParams struct {
 	// Folder is a folder of pretraining images with captions, and Digest that of its content.
 	Folder string `json:"folder,omitempty" key:"-"`
 	Digest string `json:"digest,omitempty" key:"pretraining"`
+	// Scorer is the published reward, where the engine calls it while it trains.
+	Scorer Scorer `json:"scorer,omitzero"`
 	// Strict says that a training goes on from a saved state in an equal environment only.
 	Strict bool `json:"strict,omitempty" key:"-"`
 }
@@ -182,6 +183,12 @@ func (p EngineTrainParams) cost() float64 {
 		return 600 // of all alike: the engine counts no steps
 	}
 	return of.Steps
+}
+
+// A Scorer is a column of an engine's scores.
+type Scorer struct {
+	Call
+	Column string `json:"column"`
 }
 
 // EngineEmbedParams are the parameters of [EngineEmbed].

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -113,6 +114,7 @@ func (e *Env) calling(t Task, c Call, verb string, progress Progress) (*calling,
 	if spec.Description.Verbs[verb] == nil {
 		return nil, fmt.Errorf("engine %s has no %s", c.Engine, verb)
 	}
+	spec.Engine.Store = t.Store
 	return &calling{env: e, t: t, call: c, spec: spec, verb: verb, progress: progress}, nil
 }
 
@@ -177,7 +179,7 @@ func (c *calling) do(ctx context.Context, q engine.Task, done, total int) (strin
 		}
 	}()
 	serve := ""
-	if v.Serve && c.verb != engine.Train {
+	if v.Serve && c.verb != engine.Train && c.spec.Engine.Serves(c.verb) {
 		serve = c.call.Program
 	}
 	if q.GPUs > 0 { // idle workers have memory of it
@@ -214,7 +216,7 @@ func (c *calling) do(ctx context.Context, q engine.Task, done, total int) (strin
 
 // sameSource returns an error if the program is not the one whose digest is in the key.
 func (c *calling) sameSource(ctx context.Context) error {
-	if c.call.Source == "" || c.call.Container {
+	if c.call.Source == "" {
 		return nil
 	}
 	e := c.spec.Engine.For(c.spec.Description.Verbs[c.verb])
@@ -268,7 +270,7 @@ func (c *calling) resume(o *engine.Options) (e earlier, err error) {
 // made tells how a result was made.
 func (c *calling) made(ctx context.Context, a *engine.Attempt, since earlier) {
 	v, m := c.spec.Description.Verbs[c.verb], c.t.Made
-	if d, err := c.spec.Engine.For(v).SourceDigest(ctx); err == nil && !c.call.Container {
+	if d, err := c.spec.Engine.For(v).SourceDigest(ctx); err == nil {
 		m.add(MadeSource, d)
 	}
 	packages := c.spec.Description.Environment
@@ -283,6 +285,7 @@ func (c *calling) made(ctx context.Context, a *engine.Attempt, since earlier) {
 		}
 	}
 	m.add(MadeHardware, hardware)
+	m.add(MadeSandbox, cmp.Or(c.spec.Engine.Sandbox, "none"))
 	if v.Repeat == "none" {
 		m.add(MadeUnseeded, c.verb)
 	}

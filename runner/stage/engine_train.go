@@ -41,6 +41,11 @@ func runEngineTrain(ctx context.Context, e *Env, t Task, p EngineTrainParams, pr
 		}
 		q.Keep = append(q.Keep, step)
 	}
+	if p.Scorer.Engine != "" {
+		if err := c.scorer(&q, p.Scorer); err != nil {
+			return err
+		}
+	}
 	images, err := t.generated(p)
 	if err != nil {
 		return err
@@ -89,6 +94,21 @@ func runEngineTrain(ctx context.Context, e *Env, t Task, p EngineTrainParams, pr
 		return err
 	}
 	return c.take(out, "checkpoint", "steps")
+}
+
+// scorer hands the study's reward over to a training that calls it.
+func (c *calling) scorer(q *engine.Task, s Scorer) error {
+	of, err := c.env.calling(c.t, s.Call, engine.Score, c.progress)
+	if err != nil {
+		return err
+	}
+	params, err := s.params()
+	if err != nil {
+		return err
+	}
+	q.Scorers = map[string]engine.TaskScorer{engine.RewardScorer: {Engine: &of.spec.Engine, Params: params, Column: s.Column}}
+	c.watched = append(c.watched, of.sameSource)
+	return nil
 }
 
 // curveOf returns a curve of the metrics that every point has.

@@ -18,6 +18,7 @@ const (
 	MadeResumed   = "resumed"  // step of the state from which a training went on, of an engine that does so approximately
 	MadeMoved     = "moved"    // what was another one before a training went on: "packages" or "hardware"
 	MadeUnseeded  = "unseeded" // the engine's verb that has no seed
+	MadeSandbox   = "sandbox"  // "declared" where the program ran behind walls, else "none"
 	MadeFacts     = "facts"    // JSON of other facts
 	madeBegin     = "engine "  // of a line
 	mostMadeFacts = 16 << 10   // bytes of other facts

@@ -553,6 +553,11 @@ class Scorer:
 
 # Helpers that an engine may use.
 
+def located(name):
+    """The path of a model that a parameter names: a relative one begins at the folder of cue.mod."""
+    return Path(os.environ.get("ABLATE_ROOT", ""), name)
+
+
 def step_seed(seed, step):
     """The seed of one step of a stream: draws made from it need no state that a resumed run must restore."""
     import hashlib

@@ -17,7 +17,7 @@ import os
 import sys
 from pathlib import Path
 
-from ablate_engine import Engine, Refused, integer, string
+from ablate_engine import Engine, Refused, integer, located, string
 
 if "describe" not in sys.argv[1:2]:
     import numpy
@@ -31,7 +31,7 @@ engine = Engine("clip", "1", packages=PACKAGES)
 
 
 def find(name, task):
-    for folder in (Path(name), Path(os.environ.get("ABLATE_MODELS", "/"), name)):
+    for folder in (located(name), Path(os.environ.get("ABLATE_MODELS", "/"), name)):
         if folder.is_dir():
             return folder.resolve()
     if name == "tiny-clip":

@@ -23,7 +23,7 @@ import os
 import sys
 from pathlib import Path
 
-from ablate_engine import Engine, Failed, Refused, boolean, integer, noise, number, step_seed, string
+from ablate_engine import Engine, Failed, Refused, boolean, integer, located, noise, number, step_seed, string
 
 if "describe" not in sys.argv[1:2]:  # `describe` must be fast and needs none of them
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic products of matrices
@@ -206,8 +206,8 @@ def model(folders, dtype, id):
 
 @engine.verb(revision=1, params={
     "name": string("stable-diffusion-v1-5/stable-diffusion-v1-5",
-                   "a folder, a folder below $ABLATE_MODELS, a repository in the Hugging Face cache, or tiny-sd, tiny-sdxl, "
-                   "tiny-sd3 or tiny-flux: a random model for tests", probe=["tiny-sd", "tiny-sd3"]),
+                   "a folder, from that of cue.mod or below $ABLATE_MODELS, a repository in the Hugging Face cache, "
+                   "or tiny-sd, tiny-sdxl, tiny-sd3 or tiny-flux: a random model for tests", probe=["tiny-sd", "tiny-sd3"]),
 }, probe={"name": "tiny-sd"})
 def load(task):
     name, out = task.params.name, task.out("checkpoint")
@@ -221,7 +221,7 @@ def load(task):
 
 
 def find(name):
-    for folder in (Path(name), Path(os.environ.get("ABLATE_MODELS", "/"), name)):
+    for folder in (located(name), Path(os.environ.get("ABLATE_MODELS", "/"), name)):
         if (folder / "model_index.json").exists():
             return folder.resolve()
     try:

@@ -26,7 +26,7 @@ def below(group, leaf):
     return Leaf({k: {f"{group}.{path}": v for path, v in x.items()} if k == "x-unused" else x for k, x in leaf.items()})
 
 
-@engine.verb(**{**about, "inputs": {"base": {}, "prompts": {}}, "seeds": ["init", "order", "noise", "draw"], "world": "key"}, params={
+@engine.verb(**{**about, "inputs": {"base": {}, "prompts": {}}, "seeds": ["init", "order", "noise", "draw"], "world": "key", "scorers": True}, params={
     **without(OFFLINE, params),
     "round": integer(100, "steps between two draws", unit="steps", minimum=1, probe=[2, 3]),
     "prompts": integer(64, "prompts of a round", minimum=1, probe=[2, 4]),

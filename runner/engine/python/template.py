@@ -12,7 +12,7 @@ import json
 import random
 from pathlib import Path
 
-from ablate_engine import Engine, Refused, integer, number, read_png, step_seed, string, write_features, write_png
+from ablate_engine import Engine, Refused, integer, located, number, read_png, step_seed, string, write_features, write_png
 
 engine = Engine("template", "1", understands=["emit:noise", "emit:samples"])  # REPLACE: packages=["torch", …]
 NAMED = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 70, 220), "yellow": (230, 210, 50),
@@ -71,11 +71,11 @@ def mean_colour(file):
 # The verbs.
 
 @engine.verb(revision=1, params={
-    "name": string("toy", "any name, or the path of a file with colours", probe=["toy", "other"]),
+    "name": string("toy", "any name, or the path of a file with colours, from the folder of cue.mod", probe=["toy", "other"]),
 }, probe={"name": "toy"})
 def load(task):
     """Names a model. Files that lie elsewhere are listed, not copied: ablate hashes them and watches them."""
-    folder, file = task.out("checkpoint"), Path(task.params.name)
+    folder, file = task.out("checkpoint"), located(task.params.name)
     if file.is_file():
         return task.checkpoint(folder, "toy", root=str(file.resolve().parent), files=[file.name])
     if "/" in task.params.name:

@@ -49,7 +49,7 @@ var namesakes = map[string]map[string]string{
 	"runner/internal/kept/kept.go": {"finetune": "stage of a curve"},
 	"runner/imported/guess.go":     {"score": "part of a metric's name", "reward": "part of a metric's name", "distance": "part of a metric's name"},
 	"runner/layout/trial.go":       {"finetune": "section of a trial"},
-	"runner/engine/engine.go":      {"score": "verb", "distance": "verb", "prompts": "role"},
+	"runner/engine/engine.go":      {"score": "verb", "distance": "verb", "prompts": "role", "reward": "scorer"},
 	"runner/layout/chain.go": {"pretrain": "role", "embedder": "role", "label": "role", "reward": "role", "assess": "role", "finetune": "role",
 		"fidelity": "role", "diversity": "role", "distance": "role"},
 }
