@@ -107,10 +107,8 @@ func (r *reader) engine(f field) Engine {
 			r.m.add(r.named(g.value), at, "an engine has no such field", didYouMean(g.name, known))
 		}
 	}
-	for _, name := range []string{"command", "source"} {
-		if !slices.Contains(names(list), name) && !r.broken(f.value) {
-			r.m.add(at, path, "has no "+name, map[string]string{"command": `write command: ["engines/python", "engines/diffusers.py"]`, "source": `write source: ["engines/*.py"]: the files that the program is made of`}[name])
-		}
+	if !slices.Contains(names(list), "command") && !r.broken(f.value) {
+		r.m.add(at, path, "has no command", `write command: ["engines/python", "engines/diffusers.py"]`)
 	}
 	return e
 }

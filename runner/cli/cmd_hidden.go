@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ablate/runner/device"
+	"ablate/runner/native"
 	"ablate/runner/sandbox"
 	"ablate/runner/worker"
 )
@@ -17,6 +18,13 @@ func newStages(_ *globals) *cobra.Command {
 	return &cobra.Command{
 		Use: "stages", Short: "Run the stages that a run sends (started by ablate itself)", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return worker.Serve(cmd.Context()) },
+	}
+}
+
+func newEngine(_ *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "engine describe FILE | run DIR | serve", Short: "Be the engine of the shapes world (docs/engines.md; started by ablate for studies that name it)", Hidden: true, Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error { return native.Main(cmd.Context(), args) },
 	}
 }
 

@@ -200,6 +200,16 @@ func (e *Engine) SourceDigest(ctx context.Context) (string, error) {
 // sourcesRead has the source files that this process has read, as [File], by path.
 var sourcesRead sync.Map
 
+// Identity returns what results depend on of the program: the digest of its source or, where
+// the study names none, of the text that its description has for that.
+func (e *Engine) Identity(ctx context.Context, d *Description) (string, error) {
+	if len(e.Source) > 0 || d.Identity == "" {
+		return e.SourceDigest(ctx)
+	}
+	sum := sha256.Sum256([]byte(d.Identity))
+	return hex.EncodeToString(sum[:]), nil
+}
+
 // sources returns the engine's source files, relative to Root, sorted. A folder stands for
 // all files below it, without hidden ones and what Python caches.
 func (e *Engine) sources(ctx context.Context) ([]string, error) {

@@ -61,7 +61,7 @@ func (p Project) Describe(ctx context.Context, name string) (d Described, err er
 		return d, err
 	}
 	if d.source = d.Declared.Container; d.source == "" {
-		if d.source, err = d.Engine.SourceDigest(ctx); err != nil {
+		if d.source, err = d.Engine.Identity(ctx, d.Description); err != nil {
 			return d, err
 		}
 	}
@@ -99,7 +99,7 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 	c.Container = d.Declared.Container != ""
 	if d.Declared.Identity.Source == "key" {
 		if c.Source = d.source; !c.Container && len(v.Source) > 0 {
-			if c.Source, err = d.Engine.For(v).SourceDigest(ctx); err != nil {
+			if c.Source, err = d.Engine.For(v).Identity(ctx, d.Description); err != nil {
 				return c, err
 			}
 		}
