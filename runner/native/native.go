@@ -58,7 +58,7 @@ func open(gpus int) (backend.Backend, error) {
 	if gpus > 0 {
 		plugins := backend.CUDAPlugins(true)
 		if len(plugins) == 0 {
-			return nil, errors.New("there is no XLA plugin for CUDA: name one with PJRT_PLUGIN_LIBRARY_PATH, or give the task no GPU")
+			return nil, errors.New("there is no XLA plugin for CUDA: name one with ABLATE_PJRT_PLUGIN, or give the task no GPU")
 		}
 		c = backend.Choice{Name: backend.CUDA, Plugin: plugins[0]}
 	} else {
