@@ -251,6 +251,18 @@ func TestParity(t *testing.T) {
 		t.Errorf("a prompt that cannot be read is the error of its row: %s", got)
 	}
 
+	// A low-rank update is a checkpoint of another format.
+	low := d.must(task, strings.Replace(params, "}", `, "rank": 2}`, 1))
+	redrawn := d.must(engine.Task{Verb: engine.Sample, Inputs: map[string]engine.TaskInput{
+		engine.CheckpointRole: {ID: "low", Files: filepath.Join(low, "checkpoint"), Base: "checkpoint.base"}, "checkpoint.base": model,
+		engine.PromptsRole: {ID: "prompts", Rows: []engine.Row{{Index: 0, Prompt: rows[0].Prompt, Seed: 70}}}}}, `{"steps": 4}`)
+	if about, err := engine.ReadCheckpoint(filepath.Join(low, "checkpoint")); err != nil || about.Format != "adapter" || *about.Base != "base" {
+		t.Errorf("the checkpoint of a low-rank update is %+v, %v", about, err)
+	}
+	if bytes.Equal(d.read(filepath.Join(redrawn, "images", "0.png")), d.read(filepath.Join(pictures, "0.png"))) {
+		t.Error("a low-rank update changes no image")
+	}
+
 	// A checkpoint folder is read where it is, for images, scores and features alike.
 	folder = t.TempDir()
 	if err := stage.WriteRandom(folder, 3); err != nil {

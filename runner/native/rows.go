@@ -164,7 +164,7 @@ func (n *native) score(ctx context.Context, t *kit.Task) error {
 	for i, r := range good {
 		texts[i] = r.Prompt
 	}
-	x, y, width, err := n.features(t, all, texts)
+	x, y, width, err := n.features(ctx, t, all, texts)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (n *native) score(ctx context.Context, t *kit.Task) error {
 }
 
 // features returns embeddings by the embedder that the parameters name.
-func (n *native) features(t *kit.Task, images []uint8, prompts []string) (ofImages, ofPrompts []float32, width int, err error) {
+func (n *native) features(ctx context.Context, t *kit.Task, images []uint8, prompts []string) (ofImages, ofPrompts []float32, width int, err error) {
 	var w weights
 	if err := t.Decode(&w); err != nil {
 		return nil, nil, 0, err
@@ -195,7 +195,7 @@ func (n *native) features(t *kit.Task, images []uint8, prompts []string) (ofImag
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	if _, err := stage.CheckCheckpoint(context.Background(), dir, true); err != nil {
+	if _, err := stage.CheckCheckpoint(ctx, dir, true); err != nil {
 		return nil, nil, 0, kit.Refuse("folder: %w", err)
 	}
 	if err := n.computes(t); err != nil {
@@ -205,7 +205,7 @@ func (n *native) features(t *kit.Task, images []uint8, prompts []string) (ofImag
 }
 
 // embed computes embeddings of unit length of images or prompts.
-func (n *native) embed(_ context.Context, t *kit.Task) error {
+func (n *native) embed(ctx context.Context, t *kit.Task) error {
 	role, x, width := engine.ImagesRole, []float32(nil), 0
 	var out []engine.OutputRow
 	if t.Input(role) != "" {
@@ -220,7 +220,7 @@ func (n *native) embed(_ context.Context, t *kit.Task) error {
 		if err != nil {
 			return err
 		}
-		if x, _, width, err = n.features(t, all, nil); err != nil {
+		if x, _, width, err = n.features(ctx, t, all, nil); err != nil {
 			return err
 		}
 	} else {
@@ -235,7 +235,7 @@ func (n *native) embed(_ context.Context, t *kit.Task) error {
 			texts[i] = r.Prompt
 		}
 		var read []float32
-		if _, read, width, err = n.features(t, nil, texts); err != nil {
+		if _, read, width, err = n.features(ctx, t, nil, texts); err != nil {
 			return err
 		}
 		x = make([]float32, len(rows)*width) // 0 where a prompt was not read

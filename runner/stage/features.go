@@ -54,10 +54,23 @@ func WriteRandom(dir string, seed int64) error {
 	c := dit.Default(world.Vocabulary())
 	c.Layers, c.Width, c.TextWidth, c.Heads = 1, 16, 16, 2
 	net := pipeline.Shapes(c)
-	if err := writeModel(dir, c, net, nn.Init(net.AllParams(), random.Stream(seed, "random", "weights", 0))); err != nil {
+	if err := writeModel(dir, c, net, randomWeights(net.AllParams(), seed, 0)); err != nil {
 		return err
 	}
 	e := embedder.Default(world.Vocabulary())
 	e.Features, e.Width = [3]int{4, 4, 4}, 8
-	return writeEmbedder(dir, e, nn.Init(e.Params(), random.Stream(seed, "random", "weights", 1)))
+	return writeEmbedder(dir, e, randomWeights(e.Params(), seed, 1))
+}
+
+// randomWeights returns the weights of a network of which each has an effect: a training begins
+// with gates that are 0, so that much of a network has none.
+func randomWeights(params []nn.Param, seed int64, index int) nn.Values {
+	r := random.Stream(seed, "random", "weights", index)
+	v := nn.Init(params, r)
+	for _, p := range params {
+		for i := range v[p.Name] {
+			v[p.Name][i] += float32(.1 * r.NormFloat64())
+		}
+	}
+	return v
 }
