@@ -112,13 +112,8 @@ func (r *reader) engine(f field) Engine {
 	if e.Container != "" && e.Source != nil {
 		r.m.add(at, path, "has both source and container", "leave out source: the digest of the container identifies the program")
 	}
-	for _, name := range []string{"command", "source"} {
-		if name == "source" && slices.Contains(names(list), "container") {
-			continue
-		}
-		if !slices.Contains(names(list), name) && !r.broken(f.value) {
-			r.m.add(at, path, "has no "+name, map[string]string{"command": `write command: ["engines/python", "engines/diffusers.py"]`, "source": `write source: ["engines/*.py"]: the files that the program is made of`}[name])
-		}
+	if !slices.Contains(names(list), "command") && !r.broken(f.value) {
+		r.m.add(at, path, "has no command", `write command: ["engines/python", "engines/diffusers.py"]`)
 	}
 	return e
 }

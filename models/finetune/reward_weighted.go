@@ -8,6 +8,9 @@ import (
 	"ablate/models/train"
 )
 
+// RewardWeighted is the name of the method.
+const RewardWeighted = "reward-weighted"
+
 // rewardWeighted is reward-weighted likelihood (Lee et al. 2023, arXiv 2302.12192,
 // section 3.3): the mean of r·ℓ over generated images, r in [0, 1]. The scores are the
 // weights, and the anchor is the likelihood of pretraining pairs.

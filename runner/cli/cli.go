@@ -262,7 +262,7 @@ another.
 	}
 	root.SetHelpCommandGroupID("about")
 	root.SetCompletionCommandGroupID("about")
-	root.AddCommand(newStages(g), newTryBackend(g), newLoad(g), newWalls(g))
+	root.AddCommand(newStages(g), newEngine(g), newTryBackend(g), newLoad(g), newWalls(g))
 	complete(root)
 	for _, c := range root.Commands() {
 		args := c.Args

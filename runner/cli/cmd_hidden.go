@@ -8,6 +8,7 @@ import (
 
 	"ablate/runner/device"
 	"ablate/runner/engine"
+	"ablate/runner/native"
 	"ablate/runner/sandbox"
 	"ablate/runner/worker"
 )
@@ -25,6 +26,13 @@ func newWalls(_ *globals) *cobra.Command {
 	return &cobra.Command{
 		Use: engine.WallsCommand, Short: "Run an engine behind walls (started by ablate itself)", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return engine.BuildWalls() },
+	}
+}
+
+func newEngine(_ *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "engine describe FILE | run DIR | serve", Short: "Be the engine of the shapes world (docs/engines.md; started by ablate for studies that name it)", Hidden: true, Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error { return native.Main(cmd.Context(), args) },
 	}
 }
 

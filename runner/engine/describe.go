@@ -22,6 +22,8 @@ type Description struct {
 	Protocols   []int                      `json:"protocols"`             // versions of the protocol that it speaks
 	Name        string                     `json:"name"`                  // name of the program
 	Version     string                     `json:"version,omitempty"`     // version of the program, for people
+	Identity    string                     `json:"identity,omitempty"`    // text that changes when what the program computes changes, for studies that name no source
+	Prompts     []string                   `json:"prompts,omitempty"`     // prompts of a probe, for a program that cannot read any; absent: some of general interest
 	Understands []string                   `json:"understands,omitempty"` // optional parts of the protocol that it knows: "emit:noise", "emit:samples"
 	Environment Environment                `json:"environment,omitzero"`  // interpreter and packages
 	Verbs       map[string]*Verb           `json:"verbs"`                 // what it can do, by verb
@@ -244,13 +246,14 @@ func (d *Description) Program() *language.Program {
 const describeTime = 10 * time.Second
 
 // Describe asks the engine what it can do. Descriptions are cached in the folder cache by
-// the source of the engine and the state of its interpreter; an empty cache asks always.
+// the source of the engine and the state of its interpreter. An empty cache, or an engine without
+// source, is asked always.
 func (e *Engine) Describe(ctx context.Context, cache string) (*Description, error) {
 	if err := e.check(); err != nil {
 		return nil, err
 	}
 	name := ""
-	if cache != "" {
+	if cache != "" && len(e.Source) > 0 { // the identity of other engines is in the description
 		source, err := e.SourceDigest(ctx)
 		if err != nil {
 			return nil, err

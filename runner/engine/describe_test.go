@@ -193,4 +193,15 @@ func TestSource(t *testing.T) {
 	if _, err := e.SourceDigest(t.Context()); err == nil || !strings.Contains(err.Error(), "it names no source") {
 		t.Error(err)
 	}
+	// Without source, the description's own identity counts.
+	if _, err := e.Identity(t.Context(), &Description{}); err == nil || !strings.Contains(err.Error(), "it names no source") {
+		t.Errorf("neither source nor identity: %v", err)
+	}
+	one, err := e.Identity(t.Context(), &Description{Identity: "draw 1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if two, err := e.Identity(t.Context(), &Description{Identity: "draw 2"}); err != nil || two == one || len(two) != len(one) {
+		t.Errorf("identities %s and %s, %v", one, two, err)
+	}
 }

@@ -181,10 +181,9 @@ const (
 	mostSourceBytes = 1 << 30 // in all
 )
 
-// SourceDigest returns the SHA-256 of the engine's source files, with their paths, or the name of its
-// container with its digest. It
-// returns an error if a glob matches nothing. A process reads a file again only if its size or
-// time has changed.
+// SourceDigest returns the SHA-256 of the engine's source files, with their paths, or the name of
+// its container with its digest. It returns an error if a glob matches nothing. A process reads a
+// file again only if its size or time has changed.
 func (e *Engine) SourceDigest(ctx context.Context) (string, error) {
 	if e.Image != "" {
 		return e.Image, nil
@@ -221,6 +220,16 @@ func (e *Engine) SourceDigest(ctx context.Context) (string, error) {
 
 // sourcesRead has the source files that this process has read, as [File], by path.
 var sourcesRead sync.Map
+
+// Identity returns what results depend on of the program: the digest of its source or, where
+// the study names none, of the text that its description has for that.
+func (e *Engine) Identity(ctx context.Context, d *Description) (string, error) {
+	if e.Image != "" || len(e.Source) > 0 || d.Identity == "" {
+		return e.SourceDigest(ctx)
+	}
+	sum := sha256.Sum256([]byte(d.Identity))
+	return hex.EncodeToString(sum[:]), nil
+}
 
 // sources returns the engine's source files, relative to Root, sorted. A folder stands for
 // all files below it, without hidden ones and what Python caches.

@@ -226,9 +226,12 @@ func (p *probe) task(ctx context.Context, verb string, v variant) (t Task, err e
 	for path, value := range v.params {
 		t.Params[path] = value
 	}
-	prompts := make([]Row, rowsOfProbe)
+	prompts, texts := make([]Row, rowsOfProbe), p.d.Prompts
+	if len(texts) == 0 {
+		texts = probePrompts
+	}
 	for i := range prompts {
-		prompts[i] = Row{Index: i, Prompt: probePrompts[i%len(probePrompts)], Seed: int64(1000 + 7*i)}
+		prompts[i] = Row{Index: i, Prompt: texts[i%len(texts)], Seed: int64(1000 + 7*i)}
 	}
 	switch verb {
 	case Sample:

@@ -60,7 +60,7 @@ func (p Project) Describe(ctx context.Context, name string) (d Described, err er
 	if d.Description, err = d.Engine.Describe(ctx, engine.Cache()); err != nil {
 		return d, err
 	}
-	if d.source, err = d.Engine.SourceDigest(ctx); err != nil {
+	if d.source, err = d.Engine.Identity(ctx, d.Description); err != nil {
 		return d, err
 	}
 	if d.Verdicts, err = engine.ReadVerdicts(p.engines(), d.source, d.Description.Environment.Digest()); err != nil {
@@ -95,7 +95,7 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 	}
 	c.Shard, c.Together, c.Keeps, c.Scorers, c.Serves, c.Columns = v.Shard, v.Rows == "together", v.Keeps, v.Scorers, v.Serve, v.Columns
 	if d.Declared.Identity.Source == "key" {
-		if c.Source, err = d.Engine.For(v).SourceDigest(ctx); err != nil {
+		if c.Source, err = d.Engine.For(v).Identity(ctx, d.Description); err != nil {
 			return c, err
 		}
 	}

@@ -85,5 +85,5 @@ func runColumn(_ context.Context, _ *Env, t Task, p ColumnParams, _ Progress) er
 	if verdicts != nil {
 		return checkpoint.WriteJSON(filepath.Join(t.Out, verdictsFile), verdicts)
 	}
-	return writeScores(t.Out, scores)
+	return WriteScores(t.Out, scores)
 }

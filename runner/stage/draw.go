@@ -50,10 +50,6 @@ func runDraw(ctx context.Context, e *Env, t Task, p DrawParams, progress Progres
 			return err
 		}
 	}
-	purpose := "noise"
-	if p.Candidate > 0 {
-		purpose = fmt.Sprintf("noise of candidate %d", p.Candidate)
-	}
 	var sets []ImageSet
 	for k, step := range steps {
 		m := base
@@ -63,7 +59,7 @@ func runDraw(ctx context.Context, e *Env, t Task, p DrawParams, progress Progres
 			}
 		}
 		images, err := e.draw(ctx, m, texts(prompts), p.Sampler, func(i int, dst []float32) {
-			random.Normal(t.stream(prompts[i].Seed, purpose, 0), dst)
+			Noise(t.Kind, prompts[i].Seed, p.Candidate, dst)
 		}, func(r Report) {
 			r.Step, r.Total = k*r.Total+r.Step, len(steps)*r.Total
 			progress(r)
@@ -73,7 +69,17 @@ func runDraw(ctx context.Context, e *Env, t Task, p DrawParams, progress Progres
 		}
 		sets = append(sets, ImageSet{step, images})
 	}
-	return writeImages(t.Out, sets)
+	return WriteImages(t.Out, sets)
+}
+
+// Noise fills the initial noise of an image of a stage, float32[Size, Size, Channels]: a
+// function of its row's seed and the number of the candidate.
+func Noise(kind Kind, seed int64, candidate int, dst []float32) {
+	purpose := "noise"
+	if candidate > 0 {
+		purpose = fmt.Sprintf("noise of candidate %d", candidate)
+	}
+	random.Normal(Task{Kind: kind}.stream(seed, purpose, 0), dst)
 }
 
 // draw draws one image for each prompt. It returns bytes, uint8[n, Size, Size, Channels].

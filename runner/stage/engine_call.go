@@ -220,7 +220,7 @@ func (c *calling) sameSource(ctx context.Context) error {
 		return nil
 	}
 	e := c.spec.Engine.For(c.spec.Description.Verbs[c.verb])
-	if d, err := e.SourceDigest(ctx); err != nil {
+	if d, err := e.Identity(ctx, c.spec.Description); err != nil {
 		return err
 	} else if d != c.call.Source {
 		return fmt.Errorf("the files of engine %s have changed since this command began: run again", c.call.Engine)
@@ -270,7 +270,7 @@ func (c *calling) resume(o *engine.Options) (e earlier, err error) {
 // made tells how a result was made.
 func (c *calling) made(ctx context.Context, a *engine.Attempt, since earlier) {
 	v, m := c.spec.Description.Verbs[c.verb], c.t.Made
-	if d, err := c.spec.Engine.For(v).SourceDigest(ctx); err == nil {
+	if d, err := c.spec.Engine.For(v).Identity(ctx, c.spec.Description); err == nil {
 		m.add(MadeSource, d)
 	}
 	packages := c.spec.Description.Environment

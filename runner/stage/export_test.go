@@ -230,7 +230,7 @@ func TestDivergedReward(t *testing.T) {
 	}
 	samples, prompts := t.TempDir(), t.TempDir()
 	images, _ := e.world.Images.Real(realSet, 4)
-	if err := writeImages(samples, []ImageSet{{Images: images}}); err != nil {
+	if err := WriteImages(samples, []ImageSet{{Images: images}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := Run(t.Context(), e, Task{Kind: Prompts, Params: []byte(`{"seed": 1, "list": "fidelity", "rows": 4, "captions": true}`), Out: prompts}, nil); err != nil {

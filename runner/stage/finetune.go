@@ -27,6 +27,7 @@ var finetuneDef = define(runFinetune, Def{
 		{Name: Of(UnlabelledList, ScoresInput), Optional: true},
 		{Name: PromptsInput, Optional: true},                                       // prompts of images that the training draws
 		{Name: RewardInput, Optional: true}, {Name: EmbedderInput, Optional: true}, // reward that scores these images
+		{Name: Of(PretrainingList, PromptsInput), Optional: true}, {Name: Of(PretrainingList, ImagesInput), Optional: true}, // pairs for pretraining in the place of rendered ones
 		{Name: SegmentInput, Optional: true}, // the segment that this one goes on with
 	},
 	Files: slices.Concat(tunedFiles(), tabled(curvesFile), optional(required(stateFile)...)),
@@ -211,13 +212,33 @@ func (f *finetuning) job(progress Progress) (*finetune.Job, error) {
 			j.Sources = append(j.Sources, *src)
 		}
 		if p.Data.Pairs > 0 {
-			pairs := f.e.pairs(p.Data, p.PretrainingSeed)
+			pairs, err := f.pairs()
+			if err != nil {
+				return nil, err
+			}
 			j.PairsPerStep, j.Pairs = finetune.PairsPerStep(p.Mix.Pretraining, p.Recipe.Batch), pairs.numbered(f.prompts)
 		}
 	}
 	var err error
 	j.Text, err = f.e.textInput(f.prompts.texts)
 	return j, err
+}
+
+// PretrainingList is the name of the pairs for pretraining among the inputs of a fine-tuning.
+const PretrainingList = "pretraining"
+
+// pairs returns the pairs for pretraining: those of the inputs or, if there are none, those
+// that the model was pretrained on.
+func (f *finetuning) pairs() (*pairs, error) {
+	if !f.t.has(Of(PretrainingList, ImagesInput)) {
+		return f.e.pairs(f.p.Data, f.p.PretrainingSeed), nil
+	}
+	prompts, err := ReadPrompts(f.t.in(Of(PretrainingList, PromptsInput)))
+	if err != nil {
+		return nil, err
+	}
+	set, err := Only(readImagesOf(f.t.in(Of(PretrainingList, ImagesInput)), len(prompts)))
+	return &pairs{set.Images, texts(prompts)}, err
 }
 
 // source reads the images, prompts, scores and labels of a list. Without scores, all

@@ -22,5 +22,5 @@ func runOracle(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 	for k, v := range verdicts {
 		out[k] = ScoreSet{Step: v.Step, Scores: GoldScores(v.Labels)}
 	}
-	return writeScores(t.Out, out)
+	return WriteScores(t.Out, out)
 }

@@ -139,16 +139,23 @@ func runPrompts(_ context.Context, e *Env, t Task, p PromptsParams, _ Progress) 
 			}
 		}
 	}
-	seeds := rowSeeds(fmt.Sprintf("%d draw %s", p.Seed, p.List), p.Rows)
+	for i, seed := range rowSeeds(fmt.Sprintf("%d draw %s", p.Seed, p.List), p.Rows) {
+		rows[i].Seed = seed
+	}
+	return WritePrompts(t.Out, rows)
+}
+
+// WritePrompts writes a list of prompts as an artifact. It numbers the rows.
+func WritePrompts(dir string, rows []Prompt) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
-	for i := range rows {
-		rows[i].Index, rows[i].Seed = i, seeds[i]
-		if err := enc.Encode(rows[i]); err != nil {
+	for i, r := range rows {
+		r.Index = i
+		if err := enc.Encode(r); err != nil {
 			return err
 		}
 	}
-	return os.WriteFile(filepath.Join(t.Out, promptsFile), b.Bytes(), 0o666)
+	return os.WriteFile(filepath.Join(dir, promptsFile), b.Bytes(), 0o666)
 }
 
 // rowSeeds returns n different seeds for the rows of a list, in [1, 2³¹), a range that is

@@ -55,7 +55,7 @@ func runScore(ctx context.Context, e *Env, t Task, _ ScoreParams, progress Progr
 	if err != nil {
 		return err
 	}
-	return writeScores(t.Out, out)
+	return WriteScores(t.Out, out)
 }
 
 // scoreFeatures scores images by a reward that was learned on features of an engine.
@@ -94,7 +94,7 @@ func scoreFeatures(e *Env, t Task) error {
 		}
 		out = append(out, s)
 	}
-	return writeScores(t.Out, out)
+	return WriteScores(t.Out, out)
 }
 
 // readEmbedded reads an engine's features of the images of a set and of their prompts as
@@ -163,39 +163,17 @@ type embedded struct {
 }
 
 func (e *Env) embed(embedderDir string, images []uint8, prompts []string) (*embedded, error) {
-	ec, ev, err := readEmbedder(embedderDir)
-	if err != nil {
-		return nil, err
-	}
-	enc, err := e.encoder(ec)
-	if err != nil {
-		return nil, err
-	}
 	if len(images) != len(prompts)*world.Pixels {
 		return nil, fmt.Errorf("score: %d images have %d prompts", len(images)/world.Pixels, len(prompts))
 	}
-	out := &embedded{width: ec.Width, text: func(prompts []string) ([]float32, error) {
-		x, err := e.textInput(prompts)
-		if err != nil {
-			return nil, err
-		}
-		return enc.Texts(ev, x)
-	}}
-	if out.images, err = enc.Images(ev, modelRange(images)); err != nil {
-		return nil, err
+	x, texts, width, err := e.Features(embedderDir, images, prompts)
+	if err != nil {
+		return nil, fmt.Errorf("score: %w", err)
 	}
-	if out.texts, err = out.text(prompts); err != nil {
-		return nil, err
-	}
-	for _, of := range []struct {
-		what string
-		x    []float32
-	}{{"image", out.images}, {"prompt", out.texts}} {
-		if i := notFinite(of.x); i >= 0 {
-			return nil, fmt.Errorf("score: the embedder maps %s %d to %v: its training diverged (a smaller embedder.learningRate helps)", of.what, i/ec.Width, of.x[i])
-		}
-	}
-	return out, nil
+	return &embedded{width: width, images: x, texts: texts, text: func(prompts []string) ([]float32, error) {
+		_, texts, _, err := e.Features(embedderDir, nil, prompts)
+		return texts, err
+	}}, nil
 }
 
 // cosines returns the cosine of each image and its prompt, which is the score of the

@@ -59,7 +59,7 @@ func runSelect(_ context.Context, _ *Env, t Task, p SelectParams, _ Progress) er
 			}
 		}
 	}
-	return writeImages(t.Out, []ImageSet{best})
+	return WriteImages(t.Out, []ImageSet{best})
 }
 
 // selectPictures does the same with pictures, which it links, of a part of the candidates.

@@ -100,7 +100,8 @@ const (
 	cosineName = "cosines"
 )
 
-func writeImages(dir string, sets []ImageSet) error {
+// WriteImages writes sets of images as an artifact.
+func WriteImages(dir string, sets []ImageSet) error {
 	t := make(map[string]checkpoint.Tensor, len(sets))
 	for _, s := range sets {
 		t[tensorName(imagesName, s.Step)] = checkpoint.Bytes(s.Images, len(s.Images)/world.Pixels, world.Size, world.Size, world.Channels)
@@ -209,7 +210,8 @@ func checkLabels(path string, labels []string) error {
 	return nil
 }
 
-func writeScores(dir string, sets []ScoreSet) error {
+// WriteScores writes sets of scores as an artifact.
+func WriteScores(dir string, sets []ScoreSet) error {
 	t := map[string]checkpoint.Tensor{}
 	for _, s := range sets {
 		t[tensorName(scoresName, s.Step)] = checkpoint.Floats(s.Scores, len(s.Scores))

@@ -22,6 +22,7 @@ type tunedConfig struct {
 	Format   string   `json:"format"`             // formatParts or formatAdapter
 	Replaces []string `json:"replaces,omitempty"` // components that are replaced, as names of folders
 	Steps    []int    `json:"steps"`              // steps of the checkpoints; the last checkpoint is in the folder itself
+	Base     *string  `json:"base,omitempty"`     // id of the pretrained model, where an engine wrote it
 }
 
 const (

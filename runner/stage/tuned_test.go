@@ -265,10 +265,10 @@ func TestSelect(t *testing.T) {
 		for i := range b {
 			b[i] = uint8(10*k + i/world.Pixels)
 		}
-		if err := writeImages(images, []ImageSet{{Images: b}}); err != nil {
+		if err := WriteImages(images, []ImageSet{{Images: b}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := writeScores(to, []ScoreSet{{Scores: s}}); err != nil {
+		if err := WriteScores(to, []ScoreSet{{Scores: s}}); err != nil {
 			t.Fatal(err)
 		}
 		in[Numbered(ImagesInput, k)], in[Numbered(ScoresInput, k)] = images, to

@@ -20,7 +20,8 @@ import (
 //
 //  1. In runner/stage a kind's constant is used in the kind's own row alone.
 //  2. In runner/layout, which builds the chain of a trial, it may be an argument of a
-//     call: that is how the layout says which action it adds.
+//     call: that is how the layout says which action it adds; and in runner/native, which
+//     runs stages for other programs, likewise.
 //  3. Nowhere else is the constant of a kind used: whoever needs to know something of a
 //     stage asks its row.
 //  4. Under runner a string that reads like a kind is something else, which is listed
@@ -29,8 +30,8 @@ import (
 // Reports and analysis read tables, in which stages and metrics are values of columns, and
 // may compare with them. Tests may name kinds.
 
-// layoutPackage may name kinds to add actions.
-const layoutPackage = "runner/layout"
+// callers are the packages that may name kinds: to add actions, and to run them.
+var callers = []string{"runner/layout", "runner/native"}
 
 // namesakes lists, by file, the strings that read like a kind of stage and mean something
 // else.
@@ -50,6 +51,7 @@ var namesakes = map[string]map[string]string{
 	"runner/imported/guess.go":     {"score": "part of a metric's name", "reward": "part of a metric's name", "distance": "part of a metric's name"},
 	"runner/layout/trial.go":       {"finetune": "section of a trial"},
 	"runner/engine/engine.go":      {"score": "verb", "distance": "verb", "prompts": "role", "reward": "scorer"},
+	"runner/native/describe.go":    {"score": "column"},
 	"runner/layout/chain.go": {"pretrain": "role", "embedder": "role", "label": "role", "reward": "role", "assess": "role", "finetune": "role",
 		"fidelity": "role", "diversity": "role", "distance": "role"},
 }
@@ -204,9 +206,9 @@ func brokenKinds(file string, f *ast.File, fset *token.FileSet, constants map[st
 		switch {
 		case pkg == "runner/stage" && (len(u.path) < 2 || u.path[0] != "Kind:" || u.path[1] != "row"):
 			report(u, "in runner/stage the constant of a kind is used in its own row alone")
-		case pkg == layoutPackage && (len(u.path) == 0 || u.path[0] != "call"):
-			report(u, "the layout names a kind as an argument of a call, to add an action")
-		case pkg != "runner/stage" && pkg != layoutPackage:
+		case slices.Contains(callers, pkg) && (len(u.path) == 0 || u.path[0] != "call"):
+			report(u, pkg+" names a kind as an argument of a call alone")
+		case pkg != "runner/stage" && !slices.Contains(callers, pkg):
 			report(u, "ask the stage's row (stage.Kind.Def) for what depends on the stage")
 		}
 	}
@@ -265,10 +267,10 @@ func TestBrokenKinds(t *testing.T) {
 		{"runner/plan/x.go", `func f(k stage.Kind) bool { return k == stage.Score }`, false},
 		{"runner/plan/x.go", `func f(k stage.Kind) bool { return k == "score" }`, false},
 		{"runner/plan/x.go", `func f(k stage.Kind) bool { return k.Def().Trains }`, true},
-		{layoutPackage + "/x.go", `func f() { g.add(stage.Score, stage.NoParams{}) }`, true},
-		{layoutPackage + "/x.go", `func f() { if k == stage.Score {} }`, false},
-		{layoutPackage + "/x.go", `func f() { switch k { case stage.Score: } }`, false},
-		{layoutPackage + "/x.go", `var m = map[stage.Kind]int{stage.Score: 1}`, false},
+		{callers[0] + "/x.go", `func f() { g.add(stage.Score, stage.NoParams{}) }`, true},
+		{callers[0] + "/x.go", `func f() { if k == stage.Score {} }`, false},
+		{callers[0] + "/x.go", `func f() { switch k { case stage.Score: } }`, false},
+		{callers[0] + "/x.go", `var m = map[stage.Kind]int{stage.Score: 1}`, false},
 		{"runner/stage/x.go", `var d = define(run, Def{Kind: Score, Revision: 1})`, true},
 		{"runner/stage/x.go", `func f(t Task) bool { return t.Kind == Score }`, false},
 		{"runner/stage/x.go", `var revision = map[Kind]int{Score: 1}`, false},

@@ -1,0 +1,116 @@
+package kit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ablate/runner/engine"
+)
+
+// put writes a file below a folder.
+func put(t *testing.T, dir, name, text string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(text), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRun: how a task ends is its result, whatever happens.
+func TestRun(t *testing.T) {
+	for name, c := range map[string]struct {
+		request string
+		do      func(t *Task) error
+		want    engine.Result
+	}{
+		"done":                {`"params": {"dark": 0.5}`, func(*Task) error { return nil }, engine.Result{Status: engine.OK}},
+		"unknown parameter":   {`"params": {"dork": 0.5}`, nil, engine.Result{Status: engine.Refused, Message: "params: dork: there is no such parameter"}},
+		"value":               {`"params": {"dark": 2}`, nil, engine.Result{Status: engine.Refused, Message: "params: dark: 2; must be"}},
+		"unknown requirement": {`"params": {}, "require": ["emit:smell"]`, nil, engine.Result{Status: engine.Refused, Message: `ink does not understand "emit:smell"`}},
+		"unknown emit":        {`"params": {}, "emit": ["noise"]`, nil, engine.Result{Status: engine.Refused, Message: `ink does not understand "emit:noise"`}},
+		"refused":             {`"params": {}`, func(*Task) error { return Refuse("row %d", 3) }, engine.Result{Status: engine.Refused, Message: "row 3"}},
+		"failed":              {`"params": {}`, func(*Task) error { return errors.New("no ink") }, engine.Result{Status: engine.Failed, Class: engine.Program, Message: "no ink"}},
+		"panic":               {`"params": {}`, func(*Task) error { panic("no ink") }, engine.Result{Status: engine.Failed, Class: engine.Program, Message: "internal error: no ink"}},
+		"stopped":             {`"params": {}`, func(*Task) error { return &End{Status: engine.Stopped, Step: 7} }, engine.Result{Status: engine.Stopped, Step: 7, Message: "stopped"}},
+		"data": {`"params": {}`, func(*Task) error {
+			return &End{Status: engine.Failed, Class: engine.Data, Err: errors.New("no picture")}
+		},
+			engine.Result{Status: engine.Failed, Class: engine.Data, Message: "no picture"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			put(t, dir, "request.json", `{"protocol": 1, "verb": "score", `+c.request+`, "later": 1}`)
+			e := &Engine{Description: engine.Description{Protocols: []int{1}, Name: "ink", Verbs: map[string]*engine.Verb{"score": {Revision: 1, Columns: map[string]engine.Column{"ink": {}},
+				Params: json.RawMessage(`{"type": "object", "properties": {"dark": {"type": "number", "maximum": 1, "default": 0.2}}}`)}}},
+				Do: func(_ context.Context, task *Task) error { return c.do(task) }}
+			if err := e.Main(t.Context(), []string{"run", dir}); err != nil {
+				t.Fatal(err)
+			}
+			data, err := os.ReadFile(filepath.Join(dir, "result.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := engine.ParseResult(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Status != c.want.Status || got.Class != c.want.Class || got.Step != c.want.Step || !strings.HasPrefix(got.Message, c.want.Message) {
+				t.Errorf("the result is %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+// TestTask: a task reads its inputs, and knows when to save.
+func TestTask(t *testing.T) {
+	dir, base := t.TempDir(), "checkpoint.base"
+	task := &Task{Dir: dir, begun: time.Now(), Request: engine.Request{Verb: engine.Sample, SaveEvery: 3600, Params: map[string]any{"steps": 3.},
+		Inputs: map[string]engine.RequestInput{"checkpoint": {Path: "in/checkpoint", Base: &base}, base: {Path: "in/checkpoint.base"}, "images": {Path: "in/images"}}}}
+	put(t, dir, "in/images/rows.jsonl", `{"index": 4, "file": "files/a.png", "prompt": "ink"}`+"\n"+`{"index": 5}`)
+	rows, err := task.Rows("images")
+	if err != nil || len(rows) != 2 || rows[0].File != filepath.Join(dir, "in/images/files/a.png") || rows[1].Index != 5 || rows[1].File != "" {
+		t.Errorf("rows %+v, %v", rows, err)
+	}
+	if chain := task.Chain("checkpoint"); len(chain) != 2 || filepath.Base(chain[0]) != base {
+		t.Errorf("the chain of the checkpoint is %q", chain)
+	}
+	end := &End{}
+	if _, err := task.Rows("prompts"); !errors.As(err, &end) || end.Status != engine.Refused {
+		t.Errorf("rows of no input: %v", err)
+	}
+	var params struct {
+		Steps int `json:"steps"`
+		Batch int `json:"batch"`
+	}
+	params.Batch = 8
+	if err := task.Decode(&params); err != nil || params.Steps != 3 || params.Batch != 8 {
+		t.Errorf("parameters %+v, %v", params, err)
+	}
+	var none struct{}
+	if err := task.Decode(&none); err == nil {
+		t.Error("a parameter is not read, and nobody says so")
+	}
+	if save, stop := task.Due(); save || stop {
+		t.Error("it saves at once")
+	}
+	task.begun = time.Now().Add(-2 * time.Hour)
+	if save, stop := task.Due(); !save || stop {
+		t.Error("it does not save after its time")
+	}
+	put(t, dir, "stop", "{}")
+	if save, stop := task.Due(); !save || !stop {
+		t.Error("it does not stop when it is asked to")
+	}
+	if err := errors.Join(task.Progress(engine.Progress{Step: 1, Of: 2}), task.Progress(engine.Progress{Note: "loading"})); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "progress.jsonl")); err != nil || string(got) != "{\"step\":1,\"of\":2}\n{\"note\":\"loading\"}\n" {
+		t.Errorf("progress %q, %v", got, err)
+	}
+}
