@@ -120,12 +120,12 @@ func TestEngines(t *testing.T) {
 	if !strings.Contains(log, "nothing to run") || again != table {
 		t.Errorf("the second run:\n%s\n%s", again, log)
 	}
-	t.Run("killed", func(t *testing.T) { e.killed(t, want) })
+	t.Run("killed", func(t *testing.T) { e.killed(t, table, want) })
 	t.Run("wrapped", func(t *testing.T) { e.wrapped(t) })
 }
 
-// killed kills a run of the study in an empty store again and again, and compares its artifacts.
-func (e *engines) killed(t *testing.T, want map[string]string) {
+// killed kills a run of the study in an empty store again and again, and compares its table and artifacts.
+func (e *engines) killed(t *testing.T, table string, want map[string]string) {
 	number, r := diskfault.Random(t, 3)
 	for round, n := 0, 0; n < number; round++ {
 		store := filepath.Join(e.dir, fmt.Sprint("killed ", round))
@@ -140,6 +140,9 @@ func (e *engines) killed(t *testing.T, want map[string]string) {
 			go func() { _ = cmd.Wait(); close(done) }()
 			select {
 			case <-done:
+				if !cmd.ProcessState.Success() {
+					t.Fatalf("a run that nobody killed: %v\n%s", cmd.ProcessState, &log)
+				}
 				continue
 			case <-time.After(time.Duration(2000+r.IntN(40_000)) * time.Millisecond):
 			}
@@ -167,7 +170,13 @@ func (e *engines) killed(t *testing.T, want map[string]string) {
 			n++
 			t.Logf("%s: %d of %d results", how, len(outputs(t, store)), len(want))
 		}
-		e.run("run", "engines-tiny", "--store", store)
+		// The path of the report follows the table.
+		got, _ := e.run("run", "engines-tiny", "--store", store)
+		got, _, _ = strings.Cut(got, "\nreport: ")
+		undisturbed, _, _ := strings.Cut(table, "\nreport: ")
+		if d := cmp.Diff(undisturbed, got); d != "" {
+			t.Errorf("table (-undisturbed +killed):\n%s", d)
+		}
 		if d := cmp.Diff(want, outputs(t, store)); d != "" {
 			t.Errorf("artifacts (-undisturbed +killed):\n%s", d)
 		}
