@@ -103,7 +103,8 @@ func TestEngines(t *testing.T) {
 	begin := time.Now()
 	store := filepath.Join(e.dir, "whole")
 	table, _ := e.run("run", "engines-tiny", "--store", store)
-	t.Logf("the study: %v", time.Since(begin).Round(time.Second))
+	took := time.Since(begin)
+	t.Logf("the study: %v", took.Round(time.Second))
 	for _, row := range []string{"all data", "pretrained", "no unlabelled", "no pretraining", "weights all one", "filtered", "best of 4", "beta "} {
 		if !strings.Contains(table, "\n"+row) {
 			t.Errorf("the table has no row %q:\n%s", row, table)
@@ -120,12 +121,12 @@ func TestEngines(t *testing.T) {
 	if !strings.Contains(log, "nothing to run") || again != table {
 		t.Errorf("the second run:\n%s\n%s", again, log)
 	}
-	t.Run("killed", func(t *testing.T) { e.killed(t, table, want) })
+	t.Run("killed", func(t *testing.T) { e.killed(t, took, table, want) })
 	t.Run("wrapped", func(t *testing.T) { e.wrapped(t) })
 }
 
 // killed kills a run of the study in an empty store again and again, and compares its table and artifacts.
-func (e *engines) killed(t *testing.T, table string, want map[string]string) {
+func (e *engines) killed(t *testing.T, took time.Duration, table string, want map[string]string) {
 	number, r := diskfault.Random(t, 3)
 	for round, n := 0, 0; n < number; round++ {
 		store := filepath.Join(e.dir, fmt.Sprint("killed ", round))
@@ -144,7 +145,7 @@ func (e *engines) killed(t *testing.T, table string, want map[string]string) {
 					t.Fatalf("a run that nobody killed: %v\n%s", cmd.ProcessState, &log)
 				}
 				continue
-			case <-time.After(time.Duration(2000+r.IntN(40_000)) * time.Millisecond):
+			case <-time.After(time.Second + time.Duration(r.Int64N(int64(took/2)))):
 			}
 			how := []string{"kill ablate", "kill an engine", "interrupt"}[n%3]
 			switch how {

@@ -37,7 +37,8 @@ type Task struct {
 	Grace   float64 `json:"grace,omitempty"`   // seconds that a training has to save its state when it is asked to stop; 0 for other tasks
 	Limit   float64 `json:"limit,omitempty"`   // seconds that the task may take; 0: no limit
 	Why     string  `json:"why,omitempty"`     // file that says, when the task is asked to stop, why
-	Machine string  `json:"machine,omitempty"` // its processor, and the number of GPUs
+	Machine string  `json:"machine,omitempty"` // its processor, and what the task has of the machine
+	CPUs    int     `json:"cpus,omitempty"`    // number of CPUs that the task may use, which may change the last digits of its results
 
 	// Patience is the seconds that the task has to end when it is asked to stop, before its worker is
 	// killed; 0: as the pool's options say.

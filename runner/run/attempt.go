@@ -391,10 +391,8 @@ type Made struct {
 func (r *runner) forEngine(t *launch.Task, need resource.Need, try int) {
 	t.Store, t.Attempt, t.Limit = r.s.Dir(), try, need.Time.Seconds()
 	t.Why = filepath.Join(filepath.Dir(t.Out), "why")
-	t.Machine = r.o.Machine.CPU
-	if need.GPUs > 0 {
-		t.Machine = fmt.Sprintf("%s, GPUs: %d", t.Machine, need.GPUs)
-	}
+	t.CPUs = max(1, need.CPUs)
+	t.Machine = fmt.Sprintf("%s, %s", r.o.Machine.CPU, resource.Need{CPUs: t.CPUs, GPUs: need.GPUs})
 	// Its processes have 10 s between SIGTERM and SIGKILL.
 	const ending = 20 * time.Second
 	t.Patience = ending.Seconds()

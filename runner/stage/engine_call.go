@@ -10,7 +10,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -137,7 +136,7 @@ func (c *calling) do(ctx context.Context, q engine.Task, done, total int) (strin
 	if q.Devices != "" {
 		q.GPUs = strings.Count(q.Devices, ",") + 1
 	}
-	q.CPUs, q.Grace, q.Silence, q.Time = runtime.NumCPU(), c.t.Grace, silence, c.t.Limit
+	q.CPUs, q.Grace, q.Silence, q.Time = max(1, c.t.CPUs), c.t.Grace, silence, c.t.Limit
 	c.n++
 	dir := c.folder()
 	if err := os.RemoveAll(dir); err != nil {
@@ -281,7 +280,7 @@ func (c *calling) made(ctx context.Context, a *engine.Attempt, since earlier) {
 	hardware := c.t.Machine
 	if len(a.Hardware) > 0 {
 		if text, err := json.Marshal(a.Hardware); err == nil { // which sorts the names
-			hardware = string(text)
+			hardware += " " + string(text)
 		}
 	}
 	m.add(MadeHardware, hardware)

@@ -41,7 +41,8 @@ type Task struct {
 	Attempt   int           // number of the attempt in this run, from 1
 	Grace     time.Duration // time that a training has to save its state when it is asked to stop
 	Limit     time.Duration // longest time of the action; 0 means that it has none
-	Machine   string        // its processor, and the number of GPUs
+	Machine   string        // its processor, and what the action has of the machine
+	CPUs      int           // number of CPUs that the action may use
 	Why       func() string // why the task is asked to stop, when its context has ended; may be empty
 	Made      Made          // gets what the engine says of how it made the result
 }

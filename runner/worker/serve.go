@@ -94,7 +94,7 @@ func serve(ctx context.Context, env *stage.Env, t launch.Task, progress func(lau
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	made := stage.Made{}
 	err := stage.Run(ctx, env, stage.Task{Kind: kind, Params: t.Params, Inputs: t.Inputs, Out: t.Out, Resume: resume(t, progress),
-		Action: t.Action, Store: t.Store, State: t.State, SaveEvery: seconds(t.Save), Attempt: t.Attempt, Grace: seconds(t.Grace), Limit: seconds(t.Limit), Machine: t.Machine, Made: made,
+		Action: t.Action, Store: t.Store, State: t.State, SaveEvery: seconds(t.Save), Attempt: t.Attempt, Grace: seconds(t.Grace), Limit: seconds(t.Limit), Machine: t.Machine, CPUs: t.CPUs, Made: made,
 		Why: func() string {
 			why, _ := os.ReadFile(t.Why) // without it, the reason is not known
 			return string(why)
