@@ -310,7 +310,8 @@ func TestDeclarations(t *testing.T) {
 		{"field", `engines: clip: {command: ["x"], source: ["x"], comand: 3}`, `study.cue:7:48: engines.clip.comand: an engine has no such field (did you mean command?)`, describing()},
 		{"lists", `engines: clip: {command: "x", source: []}`, "study.cue:7:26: engines.clip.command: \"x\" is not a list of strings (write command: [\"engines/python\", \"engines/diffusers.py\"])\nstudy.cue:7:39: engines.clip.source: it is empty (write source: [\"engines/*.py\", \"requirements.txt\"])", describing()},
 		{"empty command", `engines: clip: {command: [""], source: ["x"]}`, `study.cue:7:27: engines.clip.command[0]: it is empty (write command: ["engines/python", "engines/diffusers.py"])`, describing()},
-		{"tag", `engines: clip: {command: ["x"], source: ["x"], container: "ghcr.io/a/b:latest"}`, `study.cue:7:59: engines.clip.container: "ghcr.io/a/b:latest" names no digest, and what a tag names may change (write IMAGE@sha256: and the digest's 64 hexadecimal digits)`, describing()},
+		{"tag", `engines: clip: {command: ["x"], container: "ghcr.io/a/b:latest"}`, `study.cue:7:44: engines.clip.container: "ghcr.io/a/b:latest" names no digest, and what a tag names may change (write IMAGE@sha256: and the digest's 64 hexadecimal digits)`, describing()},
+		{"container and source", `engines: clip: {command: ["x"], source: ["x"], container: "a@sha256:0123456789012345678901234567890123456789012345678901234567890123"}`, `study.cue:7:10: engines.clip: has both source and container (leave out source: the digest of the container identifies the program)`, describing()},
 		{"identity", `engines: clip: {command: ["x"], source: ["x"], identity: {source: "no", hardwar: "key"}}`, "study.cue:7:67: engines.clip.identity.source: \"no\" is not one of \"key\", \"warn\", \"record\"\nstudy.cue:7:73: engines.clip.identity.hardwar: identity has no such field (did you mean hardware?)", describing()},
 		{"sandbox", `engines: clip: {command: ["x"], source: ["x"], sandbox: "all", network: ["lode"]}`, "study.cue:7:57: engines.clip.sandbox: \"all\" is not one of \"none\", \"declared\"\nstudy.cue:7:73: engines.clip.network: \"lode\" is not a verb (allowed: load, sample, train, score, embed)", describing()},
 		{"resources", "engines: clip: {command: [\"x\"], source: [\"x\"]}\nresources: {clip: {score: {gpus: -1, grce: \"3m\"}, drain: {}}, clop: score: gpus: 1}", "study.cue:8:34: resources.clip.score.gpus: -1 is not valid (must be a whole number from 0 to 64)\nstudy.cue:8:44: resources.clip.score.grce: resources have no such field (did you mean grace?)\nstudy.cue:8:51: resources.clip.drain: engines have no such verb (did you mean train?)\nstudy.cue:8:63: resources.clop: the study has no such engine (did you mean clip?)", describing()},
@@ -654,7 +655,7 @@ func TestWholeStudy(t *testing.T) {
 		diffusers: {command: ["engines/python", "engines/diffusers.py"], source: ["engines/*.py", "requirements.txt"]}
 		geneval: {command: ["engines/geneval/run"], source: ["engines/geneval"], identity: environment: "key"}
 		clip: {command: ["engines/python", "engines/clip.py"], source: ["engines/*.py", "requirements.txt"]}
-		flowfactory: {command: ["engines/flowfactory"], source: ["engines/flowfactory"], sandbox: "declared", network: ["load"],
+		flowfactory: {command: ["engines/flowfactory"], sandbox: "declared", network: ["load"],
 			container: "ghcr.io/x/flow-factory@sha256:0123456789012345678901234567890123456789012345678901234567890123"}
 	}
 	resources: diffusers: {sample: gpus: 1, train: {gpus: 4, memory: "70GiB", time: "6h", grace: "3m"}}

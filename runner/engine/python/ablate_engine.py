@@ -36,6 +36,7 @@ failure of class "program", or "memory" where memory ran out. A training loop is
 The whole contract is docs/engines.md. Heavy imports belong into the functions: `describe` must end
 within seconds on a machine without an accelerator.
 """
+import importlib
 import json
 import os
 import shutil
@@ -562,6 +563,16 @@ def step_seed(seed, step):
     """The seed of one step of a stream: draws made from it need no state that a resumed run must restore."""
     import hashlib
     return 1 + int.from_bytes(hashlib.sha256(f"{seed} {step}".encode()).digest()[:4], "big") % (2**31 - 1)
+
+
+class lazy:
+    """A module that is imported when it is first used, so that `describe` and refused tasks are fast: torch = lazy("torch")"""
+
+    def __init__(self, name):
+        self.__dict__["_name"] = name
+
+    def __getattr__(self, name):
+        return getattr(importlib.import_module(self._name), name)
 
 
 def noise(seed, shape):

@@ -17,14 +17,10 @@ import os
 import sys
 from pathlib import Path
 
-from ablate_engine import Engine, Refused, integer, located, string
+from ablate_engine import Engine, Refused, integer, lazy, located, string
 
-if "describe" not in sys.argv[1:2]:
-    import numpy
-    import torch
-    import torch.nn.functional as F
-    from PIL import Image
-    from safetensors.torch import save_file
+numpy, torch, F = lazy("numpy"), lazy("torch"), lazy("torch.nn.functional")
+Image, safetensors = lazy("PIL.Image"), lazy("safetensors.torch")
 
 PACKAGES = ["torch", "transformers", "safetensors", "tokenizers", "numpy", "pillow", "open_clip_torch"]
 engine = Engine("clip", "1", packages=PACKAGES)
@@ -197,7 +193,7 @@ def embed(task):
         with torch.no_grad():
             features.append(getattr(net, role)([row["file" if role == "images" else "prompt"] for row in batch]).float().cpu())
         task.progress(step=len(features), of=-(-len(rows) // p.batch))
-    save_file({"features": torch.cat(features).contiguous()}, task.out("features") / "features.safetensors")
+    safetensors.save_file({"features": torch.cat(features).contiguous()}, task.out("features") / "features.safetensors")
     for row in rows:
         task.row("features", index=row["index"])
     task.fact(network=p.network, files=digests(folder), resize=net.prepare.said)

@@ -20,19 +20,22 @@ import copy
 import functools
 import json
 import os
-import sys
 from pathlib import Path
 
-from ablate_engine import Engine, Failed, Refused, boolean, integer, located, noise, number, step_seed, string
+from ablate_engine import Engine, Failed, Refused, boolean, integer, lazy, located, noise, number, step_seed, string
 
-if "describe" not in sys.argv[1:2]:  # `describe` must be fast and needs none of them
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic products of matrices
-    import diffusers
-    import peft
-    import torch
-    import torch.nn.functional as F
-    from PIL import Image
-    from safetensors.torch import save_file
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic products of matrices
+diffusers, peft, torch, F = lazy("diffusers"), lazy("peft"), lazy("torch"), lazy("torch.nn.functional")
+Image, safetensors = lazy("PIL.Image"), lazy("safetensors.torch")
+
+
+def without_gradients(f):
+    @functools.wraps(f)
+    def inner(*args, **named):
+        with torch.no_grad():
+            return f(*args, **named)
+    return inner
+
 
 PACKAGES = ["torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "numpy", "pillow"]
 engine = Engine("diffusers", "1", packages=PACKAGES, understands=["emit:noise", "emit:samples"])
@@ -270,7 +273,7 @@ def sample(task):
     with opened(task, "checkpoint") as m:
         noises = draw(m, task.rows("prompts"), task.params, task.out("images"), task)
         if "noise" in task.emit:
-            save_file({"noise": noises}, task.dir / "emit" / "noise.safetensors")
+            safetensors.save_file({"noise": noises}, task.dir / "emit" / "noise.safetensors")
 
 
 def deterministic():
@@ -293,7 +296,7 @@ def scheduler(base, p):
     return getattr(diffusers, SCHEDULERS[p.scheduler]).from_config(base.config, **options)
 
 
-@torch.no_grad() if "torch" in sys.modules else lambda f: f
+@without_gradients
 def draw(m, rows, p, folder, task):
     """Draws rows into a folder, and returns the noise they began from. Rows of the output are the task's."""
     m.pipe.scheduler, dtype = scheduler(m.pipe.scheduler, p), getattr(torch, p.dtype)
@@ -578,7 +581,7 @@ class Images:
         self.moments = functools.lru_cache(maxsize=CACHE)(self._moments)
         self.condition = functools.lru_cache(maxsize=CACHE)(self._condition)
 
-    @torch.no_grad() if "torch" in sys.modules else lambda f: f
+    @without_gradients
     def _moments(self, file):
         image = Image.open(file).convert("RGB")
         scale = self.size / min(image.size)
@@ -590,7 +593,7 @@ class Images:
         latent = self.m.pipe.vae.encode(pixels.permute(0, 3, 1, 2).to(device()).float() / 127.5 - 1).latent_dist
         return latent.mean, latent.std
 
-    @torch.no_grad() if "torch" in sys.modules else lambda f: f
+    @without_gradients
     def _condition(self, prompt):
         return self.m.condition(prompt)
 
