@@ -1,9 +1,11 @@
 package result
 
 import (
+	"slices"
 	"strings"
 
 	"ablate/analysis/table"
+	"ablate/experiments/language"
 	"ablate/runner/project"
 )
 
@@ -39,7 +41,7 @@ func Metrics(p project.Project) []table.Column {
 			table.Column{Name: "fidelity." + name + ".real", Unit: unit, Depends: depends, Range: of, Doc: "the same metric of other real images against real images"})
 	}
 	cols = append(cols,
-		table.Column{Name: "skipped", Unit: "share", Better: "lower", Range: table.Share, Doc: "share of images that the parser cannot read; they count as not aligned"},
+		table.Column{Name: "skipped", Unit: "share", Better: "lower", Range: table.Share, Doc: "share of images that the gold judge cannot read; they count as not aligned"},
 		proxy,
 		table.Column{Name: "embedder", Unit: "cosine", Better: "higher", Doc: "mean cosine of image and prompt by the base trial's frozen embedder, which the study trains itself"},
 	)
@@ -50,7 +52,7 @@ func Metrics(p project.Project) []table.Column {
 	set("frechet", "distance²", "lower", "n", table.Positive, "Fréchet distance to real images")
 	set("kid", "MMD²", "lower", "", "", "kernel distance to real images (cubic kernel, unbiased), mean over 100 subsets of at most 1,000")
 	set("cmmd", "1000 MMD²", "lower", "n", table.Positive, "kernel distance to real images (Gaussian, σ 10) of features scaled to unit length")
-	return append(cols,
+	cols = append(cols,
 		table.Column{Name: "diversity", Unit: "ratio", Better: "higher", Range: table.Positive, Doc: "mean distance of two aligned images of one prompt, relative to that of real (rendered) images"},
 		table.Column{Name: "diversity.real", Unit: "ratio", Range: table.Positive, Doc: "the same metric of other real images"},
 		table.Column{Name: "diversity.vendi", Unit: "images", Better: "higher", Range: table.Positive, Doc: "mean Vendi score of two aligned images of one prompt, over complete prompts with two or more; n counts their images"},
@@ -73,4 +75,19 @@ func Metrics(p project.Project) []table.Column {
 		table.Column{Name: "embedder.auc.gold", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "like reward.auc.gold, for the embedder's cosine"},
 		table.Column{Name: "embedder.agreement", Unit: "share", Better: "higher", Range: table.Share, Doc: "like reward.agreement, for the embedder's cosine above its threshold"},
 	)
+	return slices.DeleteFunc(cols, unmeasured(p.Study))
+}
+
+// unmeasured returns a function that reports whether no trial of a study can have a metric, because
+// engines compute all of its models.
+func unmeasured(s *language.Study) func(table.Column) bool {
+	native, learns := false, false
+	for _, v := range s.Views {
+		native = native || v.Trial.Content.Name("model.program.engine") == ""
+		learns = learns || v.Trial.Content.Learns()
+	}
+	return func(c table.Column) bool {
+		group, _, _ := strings.Cut(c.Name, ".")
+		return !native && (group == "distance" || group == "diversity" || !learns && (group == "reward" || group == "embedder"))
+	}
 }
