@@ -81,7 +81,7 @@ func Metrics(p project.Project) []table.Column {
 // unmeasured returns a function that reports whether no trial of a study can have a metric, because
 // engines compute all of its models.
 func unmeasured(s *language.Study) func(table.Column) bool {
-	native, learns := false, false
+	native, learns := len(s.Engines) == 0, false
 	for _, v := range s.Views {
 		native = native || v.Trial.Content.Name("model.program.engine") == ""
 		learns = learns || v.Trial.Content.Learns()
