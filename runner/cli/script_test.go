@@ -86,10 +86,15 @@ func plugin(t *testing.T) string {
 
 func TestScript(t *testing.T) {
 	path := plugin(t)
+	experiments, err := filepath.Abs("../../experiments")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ABLATE_PJRT_PLUGIN", path)
+			e.Setenv("EXPERIMENTS", experiments)
 			for name, text := range map[string]string{
 				"cue.mod/module.cue": "module: \"example.com/studies@v0\"\nlanguage: version: \"v0.17.0\"\n",
 				"mini/study.cue":     miniature,

@@ -378,7 +378,8 @@ func TestDescribe(t *testing.T) {
 		command []string
 		want    string
 	}{
-		{nil, "its command is empty"}, {[]string{"no-such-program"}, `there is no program "no-such-program" on the PATH`}, {[]string{"a/b"}, "there is no program a/b"}, {[]string{"./source"}, "is not executable"},
+		{nil, "its command is empty"}, {[]string{"no-such-program"}, `there is no program "no-such-program" on the PATH`}, {[]string{"a/b"}, "there is no program a/b"},
+		{[]string{"a/python", "a/clip_engine.py"}, "; 'ablate init --engine clip " + filepath.Join(e.Root, "a") + "' writes clip_engine.py"}, {[]string{"./source"}, "is not executable"},
 	} {
 		e.Command = tc.command
 		if _, err := e.Describe(t.Context(), ""); err == nil || !strings.Contains(err.Error(), tc.want) {

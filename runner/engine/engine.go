@@ -141,7 +141,7 @@ func (e *Engine) check() error {
 		case errors.Is(err, fs.ErrPermission):
 			return e.errorf("%s is not executable: run 'chmod +x %s', or name the interpreter first", e.Command[0], e.Command[0])
 		case strings.Contains(e.Command[0], "/"):
-			return e.errorf("there is no program %s: a path with a slash begins at %s", e.Command[0], e.Root)
+			return e.errorf("there is no program %s: a path with a slash begins at %s%s", e.Command[0], e.Root, e.unwritten())
 		default:
 			return e.errorf("there is no program %q on the PATH: install it, or write its path with a slash", e.Command[0])
 		}
@@ -274,7 +274,7 @@ func (e *Engine) sources(ctx context.Context) ([]string, error) {
 			}
 		}
 		if len(found) == before && len(names) == 0 {
-			return nil, e.errorf("source: %q matches no file below %s", glob, e.Root)
+			return nil, e.errorf("source: %q matches no file below %s%s", glob, e.Root, e.unwritten())
 		}
 	}
 	return slices.Sorted(maps.Keys(found)), nil

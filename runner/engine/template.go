@@ -32,6 +32,22 @@ var templates = map[string][]string{
 // Templates returns the names of the engines that Write writes.
 func Templates() []string { return slices.Sorted(maps.Keys(templates)) }
 
+// unwritten returns how to write the program that the command names, as the end of an error, if
+// it is missing and has the name of an engine that ships.
+func (e *Engine) unwritten() string {
+	for _, arg := range e.Command {
+		for name, files := range templates {
+			if path := filepath.Join(e.Root, arg); filepath.Base(arg) == programOf(files[0]) && !exists(path) {
+				return fmt.Sprintf("; 'ablate init --engine %s %s' writes %s", name, filepath.Dir(path), filepath.Base(arg))
+			}
+		}
+	}
+	return ""
+}
+
+// programOf returns the name under which a file of a template is written.
+func programOf(file string) string { return strings.Replace(file, "template", "engine", 1) }
+
 // Write writes an engine of a name and the kit into a folder, and returns the path of its
 // program. A program that is there already stays, and is an error; the kit is written again.
 func Write(dir, name string) (program string, err error) {
@@ -47,7 +63,7 @@ func Write(dir, name string) (program string, err error) {
 		if err != nil {
 			return "", err
 		}
-		path := filepath.Join(dir, strings.Replace(file, "template", "engine", 1))
+		path := filepath.Join(dir, programOf(file))
 		if i == 0 {
 			program = path
 		}

@@ -83,7 +83,11 @@ func runEngineSample(ctx context.Context, e *Env, t Task, p EngineSampleParams, 
 	if err != nil {
 		return err
 	}
-	prompts, err := ReadPrompts(t.in(PromptsInput))
+	read := p.Part
+	if p.Candidate > 0 {
+		read = Part{} // the seeds of a candidate differ from those of all rows before
+	}
+	prompts, err := readPrompts(t.in(PromptsInput), read)
 	if err != nil {
 		return err
 	}
@@ -101,9 +105,11 @@ func runEngineSample(ctx context.Context, e *Env, t Task, p EngineSampleParams, 
 			models = append(models, fmt.Sprintf("steps/%d", step))
 		}
 	}
-	rows, err := of(p.Part, promptRows(prompts, p.Candidate))
-	if err != nil {
-		return err
+	rows := promptRows(prompts, p.Candidate)
+	if p.Candidate > 0 {
+		if rows, err = of(p.Part, rows); err != nil {
+			return err
+		}
 	}
 	var sets []PictureSet
 	for k, model := range models {
@@ -176,10 +182,11 @@ func engineSteps(dir string) ([]int, error) {
 	return steps, err
 }
 
-// pictureRows returns the pictures of a set as rows of an engine's input, with their prompts.
-// Pictures that are missing have no row. The index of a row is its position in the set.
-func pictureRows(prompts []Prompt, s PictureSet) ([]engine.Row, error) {
-	prompts, err := of(Part{s.From, len(s.Pictures)}, prompts)
+// pictureRows returns the pictures of a set as rows of an engine's input, with their prompts, which
+// are in the artifact list. Pictures that are missing have no row. The index of a row is its
+// position in the set.
+func pictureRows(list string, s PictureSet) ([]engine.Row, error) {
+	prompts, err := readPrompts(list, Part{s.From, len(s.Pictures)})
 	if err != nil {
 		return nil, err
 	}
@@ -198,17 +205,13 @@ func runEngineScore(ctx context.Context, e *Env, t Task, p EngineScoreParams, pr
 		return err
 	}
 	v := c.spec.Description.Verbs[engine.Score]
-	prompts, err := ReadPrompts(t.in(PromptsInput))
-	if err != nil {
-		return err
-	}
 	sets, err := ReadPictures(t.in(ImagesInput))
 	if err != nil {
 		return err
 	}
 	out := make([]ColumnSet, len(sets))
 	for k, s := range sets {
-		rows, err := pictureRows(prompts, s)
+		rows, err := pictureRows(t.in(PromptsInput), s)
 		if err != nil {
 			return err
 		}
@@ -344,12 +347,9 @@ func (c *calling) embedded(ctx context.Context, p EngineEmbedParams) ([]rowSet, 
 		}
 		return []rowSet{{0, engine.ImagesRole, p.Digest, p.Folder, len(rows), rows}}, err
 	}
-	prompts, err := ReadPrompts(t.in(PromptsInput))
-	if err != nil {
-		return nil, err
-	}
 	if !t.has(ImagesInput) {
-		if prompts, err = of(p.Part, prompts); err != nil {
+		prompts, err := readPrompts(t.in(PromptsInput), p.Part)
+		if err != nil {
 			return nil, err
 		}
 		rows := make([]engine.Row, len(prompts))
@@ -361,7 +361,7 @@ func (c *calling) embedded(ctx context.Context, p EngineEmbedParams) ([]rowSet, 
 	pictures, err := ReadPictures(t.in(ImagesInput))
 	var sets []rowSet
 	for _, s := range pictures {
-		rows, err := pictureRows(prompts, s)
+		rows, err := pictureRows(t.in(PromptsInput), s)
 		if err != nil {
 			return nil, err
 		}

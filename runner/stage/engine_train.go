@@ -138,19 +138,15 @@ func (t Task) generated(p EngineTrainParams) (engine.TaskInput, error) {
 		if !t.has(Of(list, ImagesInput)) {
 			continue
 		}
-		prompts, err := ReadPrompts(t.in(Of(list, PromptsInput)))
-		if err != nil {
-			return in, err
-		}
 		set, err := Only(ReadPictures(t.in(Of(list, ImagesInput))))
 		if err != nil {
 			return in, err
 		}
-		rows, err := pictureRows(prompts, set)
+		rows, err := pictureRows(t.in(Of(list, PromptsInput)), set)
 		if err != nil {
 			return in, err
 		}
-		scores := ScoreSet{Scores: slices.Repeat([]float32{1}, len(prompts))}
+		scores := ScoreSet{Scores: slices.Repeat([]float32{1}, len(set.Pictures))}
 		if t.has(Of(list, ScoresInput)) {
 			if scores, err = Only(ReadScores(t.in(Of(list, ScoresInput)))); err != nil {
 				return in, err

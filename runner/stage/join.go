@@ -38,9 +38,14 @@ func of[R any](p Part, rows []R) ([]R, error) {
 		return rows, nil
 	}
 	if p.From < 0 || p.Rows < 0 || p.From+p.Rows > len(rows) {
-		return nil, fmt.Errorf("rows %d to %d of a list of %d: this is a bug of the program that sends the task", p.From, p.From+p.Rows, len(rows))
+		return nil, p.outside(len(rows))
 	}
 	return rows[p.From : p.From+p.Rows], nil
+}
+
+// outside is the error of a part that a list of n rows does not have.
+func (p Part) outside(n int) error {
+	return fmt.Errorf("rows %d to %d of a list of %d: this is a bug of the program that sends the task", p.From, p.From+p.Rows, n)
 }
 
 // Parts returns the parts of at most most rows of a list of n, and the whole list if there is only one.

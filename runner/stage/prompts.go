@@ -183,25 +183,36 @@ func rowSeeds(line string, n int) []int64 {
 const maxLine = 64 << 10
 
 // ReadPrompts reads a list of prompts.
-func ReadPrompts(dir string) ([]Prompt, error) {
+func ReadPrompts(dir string) ([]Prompt, error) { return readPrompts(dir, Part{}) }
+
+// readPrompts reads a part of the list of an artifact of [Prompts]. It parses no other rows: the
+// parts of a long list are tasks of their own, and would take longer to parse it than to do.
+func readPrompts(dir string, part Part) ([]Prompt, error) {
 	path := filepath.Join(dir, promptsFile)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	var rows []Prompt
-	for line := range bytes.Lines(b) {
+	line := 0
+	for text := range bytes.Lines(b) {
+		if line++; part != (Part{}) && (line <= part.From || line > part.From+part.Rows) {
+			continue
+		}
 		var p Prompt
-		if len(line) > maxLine {
-			return nil, fmt.Errorf("%s:%d: the line has %d bytes; must be at most %d", path, len(rows)+1, len(line), maxLine)
+		if len(text) > maxLine {
+			return nil, fmt.Errorf("%s:%d: the line has %d bytes; must be at most %d", path, line, len(text), maxLine)
 		}
-		if err := unmarshalStrict(line, &p); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", path, len(rows)+1, err)
+		if err := unmarshalStrict(text, &p); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", path, line, err)
 		}
-		if p.Index != len(rows) || p.Seed < 1 {
-			return nil, fmt.Errorf("%s:%d: index %d and seed %d; must be index %d and a positive seed", path, len(rows)+1, p.Index, p.Seed, len(rows))
+		if p.Index != line-1 || p.Seed < 1 {
+			return nil, fmt.Errorf("%s:%d: index %d and seed %d; must be index %d and a positive seed", path, line, p.Index, p.Seed, line-1)
 		}
 		rows = append(rows, p)
+	}
+	if part != (Part{}) && len(rows) != part.Rows {
+		return nil, part.outside(line)
 	}
 	return rows, nil
 }

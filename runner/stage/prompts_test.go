@@ -110,6 +110,24 @@ func TestReadPrompts(t *testing.T) {
 	}
 }
 
+// TestReadPart: a part has its rows, and a list that ends before them is an error.
+func TestReadPart(t *testing.T) {
+	dir, text := t.TempDir(), ""
+	for i := range 5 {
+		text += fmt.Sprintf("{\"index\":%d,\"prompt\":\"two bars\",\"seed\":%d}\n", i, i+1)
+	}
+	if err := os.WriteFile(filepath.Join(dir, promptsFile), []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := readPrompts(dir, Part{From: 3, Rows: 2})
+	if err != nil || len(rows) != 2 || rows[0].Index != 3 || rows[1].Index != 4 {
+		t.Errorf("rows 3 and 4: %v, %v", rows, err)
+	}
+	if _, err := readPrompts(dir, Part{From: 4, Rows: 2}); err == nil || !strings.Contains(err.Error(), "rows 4 to 6 of a list of 5") {
+		t.Errorf("rows 4 and 5 of 5: %v", err)
+	}
+}
+
 // TestLabel: an annotator errs with the declared probability, and skips what the judge
 // skips; labels of more images begin with the same ones.
 func TestLabel(t *testing.T) {

@@ -28,6 +28,13 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) > 4 && os.Args[1] == "engine" {
+		if err := engineMain(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	n := flag.Int("n", 5000, "`number` of actions in a round")
 	rounds := flag.Int("rounds", 3, "`number` of rounds")
 	dir := flag.String("dir", ".", "`folder` on the disk to measure")
@@ -36,9 +43,12 @@ func main() {
 	ablate := flag.String("ablate", "ablate", "the `binary` that runs the study")
 	done := flag.String("store", "", "`folder` of a store in which one run has computed the study")
 	jobs := flag.Int("j", 2, "`number` of workers of the study")
+	images := flag.Int("images", 0, "`number` of images of studies on an engine that does nothing, which are measured instead")
 	flag.Parse()
 	run := func() error { return compare(*dir, *python, *n, *rounds) }
 	switch {
+	case *images > 0:
+		run = func() error { return engines(*ablate, *dir, *images, *rounds) }
 	case *done != "":
 		run = func() error { return recorded(*done, *study, *jobs) }
 	case *study != "":
