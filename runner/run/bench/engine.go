@@ -104,12 +104,12 @@ func do(dir string) error {
 		if err := png.Encode(&picture, black); err != nil {
 			return err
 		}
-		return rows(dir, "prompts", "images", put, func(index int) (string, error) {
+		return rows(dir, engine.PromptsRole, engine.ImagesRole, put, func(index int) (string, error) {
 			file := strconv.Itoa(index) + ".png"
 			return fmt.Sprintf(`"file": %q`, file), put(filepath.Join("images", file), picture.Bytes())
 		})
 	default: // score
-		return rows(dir, "images", "scores", put, func(index int) (string, error) {
+		return rows(dir, engine.ImagesRole, "scores", put, func(index int) (string, error) {
 			return fmt.Sprintf(`"values": {"worth": %d, "verdict": "%s"}`, index%7, []string{"good", "bad"}[index%2]), nil
 		})
 	}
