@@ -30,17 +30,37 @@ var open = sync.OnceValues(func() (backend.Backend, error) {
 // plugin it skips the test, or fails it where ABLATE_TEST_STRICT=1.
 func Backend(t testing.TB) backend.Backend {
 	t.Helper()
-	if have, err := backend.HavePlugin(); err != nil {
-		t.Fatal(err)
-	} else if !have || !backend.HasXLA {
-		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
-			t.Fatal("the XLA plugin for the CPU is missing: 'go run . doctor --fetch' fetches it")
-		}
-		t.Skip("needs the XLA plugin for the CPU: 'go run . doctor --fetch' fetches it")
-	}
+	have, err := backend.HavePlugin()
+	need(t, have && backend.HasXLA, err)
 	b, err := open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// Plugin returns the path of the XLA plugin for the CPU, for tests that start the program. Without
+// it, it skips the test or fails it, as Backend does.
+func Plugin(t testing.TB) string {
+	t.Helper()
+	have, err := backend.HavePlugin()
+	need(t, have, err)
+	path, _, err := backend.PluginPath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func need(t testing.TB, have bool, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !have {
+		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
+			t.Fatal("the XLA plugin for the CPU is missing: 'go run . doctor --fetch' fetches it")
+		}
+		t.Skip("needs the XLA plugin for the CPU: 'go run . doctor --fetch' fetches it")
+	}
 }

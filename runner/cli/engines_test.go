@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ablate/models/modeltest"
 	"ablate/runner/internal/diskfault"
 )
 
@@ -64,7 +65,7 @@ func newEngines(t *testing.T) *engines {
 func (e *engines) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(e.bin, args...)
 	cmd.Dir = e.dir
-	cmd.Env = append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(e.t), "ABLATE_LEASE=3s")
+	cmd.Env = append(os.Environ(), "ABLATE_PJRT_PLUGIN="+modeltest.Plugin(e.t), "ABLATE_LEASE=3s")
 	return cmd
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ablate/models/modeltest"
 	"ablate/runner/internal/diskfault"
 )
 
@@ -65,7 +66,7 @@ var faultStudy = []string{"mini", "--set", "model.shapes.steps=2000", "--backend
 func (f *faults) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(f.dir, "ablate"), args...)
 	cmd.Dir = f.dir
-	cmd.Env = append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(f.t), "ABLATE_LEASE="+f.lease.String())
+	cmd.Env = append(os.Environ(), "ABLATE_PJRT_PLUGIN="+modeltest.Plugin(f.t), "ABLATE_LEASE="+f.lease.String())
 	return cmd
 }
 

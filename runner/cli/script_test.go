@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"ablate/models/backend"
+	"ablate/models/modeltest"
 	"ablate/runner/cli"
 	"ablate/runner/internal/diskfault"
 )
@@ -65,27 +65,8 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-// plugin is the XLA plugin, without which the scripts cannot run.
-func plugin(t *testing.T) string {
-	have, err := backend.HavePlugin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !have {
-		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
-			t.Fatal("the XLA plugin for the CPU is missing: 'go run . doctor --fetch' fetches it")
-		}
-		t.Skip("needs the XLA plugin for the CPU: 'go run . doctor --fetch' fetches it")
-	}
-	path, _, err := backend.PluginPath()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 func TestScript(t *testing.T) {
-	path := plugin(t)
+	path := modeltest.Plugin(t)
 	experiments, err := filepath.Abs("../../experiments")
 	if err != nil {
 		t.Fatal(err)
@@ -227,7 +208,7 @@ func start(t *testing.T, dir string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(place(t, dir), "run", "mini", "--set", "model.shapes.steps=100000")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(t))
+	cmd.Env = append(os.Environ(), "ABLATE_PJRT_PLUGIN="+modeltest.Plugin(t))
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -338,7 +319,7 @@ func TestResume(t *testing.T) {
 	// goes on, and not that of one which ends in the same moment.
 	run := func(store string) *exec.Cmd {
 		cmd := exec.Command(bin, "run", "mini", "--store", store, "-j", "1", "--save-every", "1s", "--set", "model.shapes.steps=6000", "--only", "all data")
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(t))
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "ABLATE_PJRT_PLUGIN="+modeltest.Plugin(t))
 		return cmd
 	}
 	finish := func(store string) string {
@@ -422,7 +403,7 @@ func TestTogether(t *testing.T) {
 	bin := place(t, dir)
 	run := func(store string) *exec.Cmd {
 		cmd := exec.Command(bin, "run", "mini", "--store", store, "-j", "1")
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(t))
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "ABLATE_PJRT_PLUGIN="+modeltest.Plugin(t))
 		return cmd
 	}
 	table := func(out []byte) string {
@@ -486,7 +467,7 @@ func TestWorkers(t *testing.T) {
 	bin := place(t, dir)
 	command := func(args ...string) *exec.Cmd {
 		cmd := exec.Command(bin, args...)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(t))
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "ABLATE_PJRT_PLUGIN="+modeltest.Plugin(t))
 		return cmd
 	}
 	study := []string{"mini", "--set", "model.shapes.steps=4000"}
@@ -564,7 +545,7 @@ func TestWorkers(t *testing.T) {
 
 // TestFullDisk runs a study on a file system of 300 kB.
 func TestFullDisk(t *testing.T) {
-	path := plugin(t)
+	path := modeltest.Plugin(t)
 	dir := t.TempDir()
 	small := filepath.Join(dir, "small")
 	if err := os.Mkdir(small, 0o777); err != nil {

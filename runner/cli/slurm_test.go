@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"ablate/models/modeltest"
 )
 
 // A slurmCluster is a real Slurm with two nodes on this machine.
@@ -93,7 +95,7 @@ func TestSlurm(t *testing.T) {
 	}
 	c := newCluster(t)
 	bin := place(t, c.dir)
-	env := append(c.env, "ABLATE_PJRT_PLUGIN="+plugin(t))
+	env := append(c.env, "ABLATE_PJRT_PLUGIN="+modeltest.Plugin(t))
 	command := func(store string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 		cmd := exec.Command(bin, append([]string{"run", "mini", "--store", filepath.Join(c.dir, store), "--backend", "xla:cpu", "--set", "model.shapes.steps=6000", "-j", "1"}, args...)...)
 		cmd.Dir, cmd.Env = c.dir, env
@@ -281,14 +283,14 @@ func TestSSH(t *testing.T) {
 	host := "ssh -p 28022 -i " + filepath.Join(dir, "user") + " -o IdentitiesOnly=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR 127.0.0.1"
 	command := func(template string) *exec.Cmd {
 		cmd := exec.Command(bin, "run", "mini", "--backend", "xla:cpu", "--launcher", "command", "--workers", "2", "-j", "1", "--template", template)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "ABLATE_PJRT_PLUGIN="+plugin(t))
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "ABLATE_PJRT_PLUGIN="+modeltest.Plugin(t))
 		return cmd
 	}
 	out, err := command(host + " 'echo no room; exit 3' # {worker}").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "workers ended 3 times without computing anything") || !strings.Contains(string(out), "exit status 3: no room") {
 		t.Errorf("a command that fails: %v\n%s", err, out)
 	}
-	if out, err := command(host + " env ABLATE_PJRT_PLUGIN=" + plugin(t) + " {worker}").CombinedOutput(); err != nil || !strings.Contains(string(out), "\nreport: ") {
+	if out, err := command(host + " env ABLATE_PJRT_PLUGIN=" + modeltest.Plugin(t) + " {worker}").CombinedOutput(); err != nil || !strings.Contains(string(out), "\nreport: ") {
 		t.Errorf("%v\n%s\nsshd:\n%s", err, out, &log)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"ablate/models/modeltest"
 	"ablate/runner/internal/vt"
 )
 
@@ -112,7 +113,7 @@ var logLine = regexp.MustCompile(`^\d\d:\d\d:\d\d INF done action=[0-9a-f]{12} a
 // end, or after Ctrl-C, nothing of the view is left.
 func TestTerminal(t *testing.T) {
 	dir := t.TempDir()
-	bin, path := place(t, dir), plugin(t)
+	bin, path := place(t, dir), modeltest.Plugin(t)
 	command := func(args ...string) *exec.Cmd {
 		cmd := exec.Command(bin, args...)
 		cmd.Dir = dir
@@ -167,7 +168,7 @@ func TestTerminal(t *testing.T) {
 // what all of them compute.
 func TestTerminalWorkers(t *testing.T) {
 	dir := t.TempDir()
-	bin, path := place(t, dir), plugin(t)
+	bin, path := place(t, dir), modeltest.Plugin(t)
 	start := func(args ...string) *onTerminal {
 		cmd := exec.Command(bin, args...)
 		cmd.Dir = dir

@@ -16,8 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ablate/models/backend"
 	"ablate/models/checkpoint"
+	"ablate/models/modeltest"
 	"ablate/runner/engine"
 	"ablate/runner/stage"
 	"ablate/runner/world"
@@ -37,20 +37,7 @@ func TestMain(m *testing.M) {
 // program returns the engine as a program of its own, with its description.
 func program(t *testing.T) (*engine.Engine, *engine.Description) {
 	t.Helper()
-	have, err := backend.HavePlugin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !have {
-		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
-			t.Fatal("the XLA plugin for the CPU is missing: 'go run . doctor --fetch' fetches it")
-		}
-		t.Skip("needs the XLA plugin for the CPU: 'go run . doctor --fetch' fetches it")
-	}
-	plugin, _, err := backend.PluginPath()
-	if err != nil {
-		t.Fatal(err)
-	}
+	plugin := modeltest.Plugin(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
