@@ -103,7 +103,7 @@ func TestWalls(t *testing.T) {
 	for name, x := range tries {
 		t.Run(name, func(t *testing.T) {
 			if strings.Contains(x.try, "python3") && len(interpreters) == 1 {
-				t.Skip("no python3")
+				t.Skip("there is no python3: install it, as in apt-get install python3")
 			}
 			e.Env["TRY"] = x.try
 			check(t, "run", nil, x.rule)

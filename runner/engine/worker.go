@@ -26,11 +26,11 @@ func (e *Engine) Serve(gpus int, devices string, cpus int) (*Worker, error) {
 	if err := e.check(); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "ablate-worker-*")
+	walls, err := e.walls(Sample)
 	if err != nil {
 		return nil, err
 	}
-	walls, err := e.walls(Sample)
+	dir, err := os.MkdirTemp("", "ablate-worker-*")
 	if err != nil {
 		return nil, err
 	}

@@ -6,14 +6,13 @@ import (
 	"strings"
 
 	"ablate/experiments/language"
-	"ablate/runner/stage"
 	"ablate/runner/world"
 )
 
 // categories returns the categories of the prompts on which the study's models are evaluated: those
 // of the shapes world, and the tags of the files of prompts that are used. It is an error if the
 // study names a metric of another category.
-func (p Project) categories() ([]string, error) {
+func (p Project) categories(files promptFiles) ([]string, error) {
 	type list struct {
 		file   string // empty for the shapes world and for grammars, which have its categories
 		images int
@@ -32,9 +31,9 @@ func (p Project) categories() ([]string, error) {
 		seen[l] = true
 		tags := world.Categories()
 		if l.file != "" {
-			prompts, err := stage.ReadPromptFile(p.path(l.file))
+			prompts, err := p.prompts(files, "prompts.evaluate", l.file)
 			if err != nil {
-				return nil, p.mistake("prompts.evaluate", l.file, err.Error(), "")
+				return nil, err
 			}
 			tags = nil
 			for _, q := range prompts[:min(l.images, len(prompts))] {

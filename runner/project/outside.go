@@ -14,7 +14,7 @@ import (
 )
 
 // outside returns what the graph of the study depends on beside it.
-func (p Project) outside(ctx context.Context) layout.Outside {
+func (p Project) outside(ctx context.Context, files promptFiles) layout.Outside {
 	return layout.Outside{
 		Checkpoint: func(dir string) (string, error) {
 			d, err := stage.DigestCheckpoint(ctx, dir)
@@ -23,7 +23,13 @@ func (p Project) outside(ctx context.Context) layout.Outside {
 			}
 			return d, nil
 		},
-		Prompts: stage.DigestPrompts,
+		Prompts: func(path string) (string, error) {
+			list, err := files(path)
+			if err != nil {
+				return "", err
+			}
+			return stage.DigestPrompts(list)
+		},
 		Folder: func(dir string) (string, int, error) {
 			f, err := engine.Folder(ctx, p.engines(), dir)
 			if err != nil {

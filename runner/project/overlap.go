@@ -19,28 +19,29 @@ type Overlap struct{ N, Of int }
 
 // overlaps returns the overlaps of trials that have one. It returns an error if there is more than the
 // study allows.
-func (p Project) overlaps(ctx context.Context) (map[language.ID]Overlap, error) {
+func (p Project) overlaps(ctx context.Context, files promptFiles) (map[language.ID]Overlap, error) {
 	type names struct{ train, pretraining, evaluate string }
-	seen, lists := map[names]Overlap{}, map[string][]string{}
-	read := func(axis, name string, read func() ([]string, error)) ([]string, error) {
-		if list, ok := lists[axis+name]; ok || name == "" {
+	seen, folders := map[names]Overlap{}, map[string][]string{}
+	captionsOf := func(name string) ([]string, error) {
+		if list, ok := folders[name]; ok || name == "" {
 			return list, nil
 		}
-		list, err := read()
+		list, err := p.captions(ctx, name)
 		if err != nil {
-			return nil, p.mistake(axis, name, err.Error(), "")
+			return nil, p.mistake("finetune.pretraining", name, err.Error(), "")
 		}
-		lists[axis+name] = list
+		folders[name] = list
 		return list, nil
 	}
-	file := func(axis, name string) ([]string, error) {
-		return read(axis, name, func() (texts []string, err error) {
-			list, err := stage.ReadPromptFile(p.path(name))
-			for _, q := range list {
-				texts = append(texts, q.Text)
-			}
-			return texts, err
-		})
+	file := func(axis, name string) (texts []string, err error) {
+		if name == "" {
+			return nil, nil
+		}
+		list, err := p.prompts(files, axis, name)
+		for _, q := range list {
+			texts = append(texts, q.Text)
+		}
+		return texts, err
 	}
 	out := map[language.ID]Overlap{}
 	for _, v := range p.Study.Views {
@@ -59,7 +60,7 @@ func (p Project) overlaps(ctx context.Context) (map[language.ID]Overlap, error) 
 			if err != nil {
 				return nil, err
 			}
-			captions, err := read("finetune.pretraining", of.pretraining, func() ([]string, error) { return p.captions(ctx, of.pretraining) })
+			captions, err := captionsOf(of.pretraining)
 			if err != nil {
 				return nil, err
 			}
@@ -88,6 +89,33 @@ func (p Project) overlaps(ctx context.Context) (map[language.ID]Overlap, error) 
 		}
 	}
 	return out, nil
+}
+
+// promptFiles reads files of prompts, each once.
+type promptFiles func(path string) ([]stage.FilePrompt, error)
+
+func newPromptFiles() promptFiles {
+	known := map[string][]stage.FilePrompt{}
+	return func(path string) ([]stage.FilePrompt, error) {
+		if list, ok := known[path]; ok {
+			return list, nil
+		}
+		list, err := stage.ReadPromptFile(path)
+		if err == nil {
+			known[path] = list
+		}
+		return list, err
+	}
+}
+
+// prompts returns the prompts of a file that a trial has at an axis. The error names its place in the
+// study.
+func (p Project) prompts(files promptFiles, axis, name string) ([]stage.FilePrompt, error) {
+	list, err := files(p.path(name))
+	if err != nil {
+		return nil, p.mistake(axis, name, err.Error(), "")
+	}
+	return list, nil
 }
 
 // captions returns the captions of a folder of pictures. Those that are missing are an error of the

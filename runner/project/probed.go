@@ -12,6 +12,7 @@ type EngineState struct {
 	Promises string   `json:"promises"` // what results depend on, as far as probes did not refute it
 	Probed   string   `json:"probed"`   // "here", "elsewhere" (on other hardware) or "never"
 	Refuted  []string `json:"refuted"`  // promises that probes found broken, as "VERB: CHECK"
+	Noise    string   `json:"-"`        // that its images begin with, by its promise; empty if it promises none
 }
 
 // Values of [EngineState.Probed].
@@ -30,6 +31,9 @@ func (p Project) EngineStates(ctx context.Context, hardware ...string) ([]Engine
 			return nil, err
 		}
 		s := EngineState{Name: declared.Name, Promises: d.Description.Promises(), Probed: Never, Refuted: append([]string{}, d.Verdicts.Refuted()...)}
+		if v := d.Description.Verbs[engine.Sample]; v != nil {
+			s.Noise = v.Noise
+		}
 		if len(d.Verdicts.On) > 0 {
 			s.Probed = Elsewhere
 		}
@@ -39,22 +43,6 @@ func (p Project) EngineStates(ctx context.Context, hardware ...string) ([]Engine
 			}
 		}
 		out = append(out, s)
-	}
-	return out, nil
-}
-
-// Noises returns the noise that each engine of the study which samples promises, by name; empty where it
-// promises none.
-func (p Project) Noises(ctx context.Context) (map[string]string, error) {
-	out := map[string]string{}
-	for _, declared := range p.Study.Engines {
-		d, err := p.Describe(ctx, declared.Name)
-		if err != nil {
-			return nil, err
-		}
-		if v := d.Description.Verbs[engine.Sample]; v != nil {
-			out[declared.Name] = v.Noise
-		}
 	}
 	return out, nil
 }

@@ -77,13 +77,14 @@ func (p Project) LayOut(ctx context.Context, views []language.View) (Project, er
 		defer debug.SetGCPercent(debug.SetGCPercent(rarePercent))
 	}
 	var err error
-	if p.Overlaps, err = p.overlaps(ctx); err != nil {
+	files := newPromptFiles()
+	if p.Overlaps, err = p.overlaps(ctx, files); err != nil {
 		return p, err
 	}
-	if p.Categories, err = p.categories(); err != nil {
+	if p.Categories, err = p.categories(files); err != nil {
 		return p, err
 	}
-	p.Graph, err = layout.NewGraph(p.Study, views, p.outside(ctx))
+	p.Graph, err = layout.NewGraph(p.Study, views, p.outside(ctx, files))
 	return p, err
 }
 

@@ -37,14 +37,12 @@ func (r *Result) marks() map[string][]compare.Note {
 
 // madeBy calls f with each result of a view that an engine has made, and with how it was made.
 func (r *Result) madeBy(v language.View, f func(engine, made string)) {
-	if len(r.Project.Study.Engines) == 0 || r.Found == nil {
+	if len(r.Project.Study.Engines) == 0 {
 		return
 	}
 	for _, a := range r.Project.Graph.Chains[v.Trial.ID()].Actions() {
 		if name := stage.EngineOf(a.Params); name != "" {
-			if out, ok := r.Found.Get(a); ok {
-				f(name, out.Made)
-			}
+			f(name, r.madeOf(a))
 		}
 	}
 }
@@ -90,7 +88,9 @@ func (r *Result) aboutEngines() (notes []compare.Note, err error) {
 	if err != nil {
 		return nil, err
 	}
+	noise := map[string]string{}
 	for _, s := range states {
+		noise[s.Name] = s.Noise
 		if s.Probed == project.Never {
 			notes = append(notes, compare.Note{Kind: compare.Unprobed, Names: []string{s.Name, s.Promises}})
 		}
@@ -98,20 +98,13 @@ func (r *Result) aboutEngines() (notes []compare.Note, err error) {
 			notes = append(notes, compare.Note{Kind: compare.Refuted, Names: append([]string{s.Name}, s.Refuted...)})
 		}
 	}
-	noise, err := r.Project.Noises(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var models, without []string // engines that draw the images of rows, and those without a promise
+	var models []string // engines that draw the images of rows
 	for _, v := range r.Project.Study.Views {
 		if name := v.Trial.Content.Name("model.program.engine"); name != "" && !slices.Contains(models, name) {
-			if models = append(models, name); noise[name] == "" {
-				without = append(without, name)
-			}
+			models = append(models, name)
 		}
 	}
-	different := slices.ContainsFunc(models, func(m string) bool { return noise[m] != noise[models[0]] })
-	if without != nil || different {
+	if slices.ContainsFunc(models, func(m string) bool { return noise[m] == "" || noise[m] != noise[models[0]] }) {
 		notes = append(notes, compare.Note{Kind: compare.ByPrompt, Names: models})
 	}
 	return notes, nil

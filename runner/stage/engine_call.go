@@ -431,16 +431,16 @@ func (c *calling) checkpoints(ctx context.Context, q *engine.Task, role, tuned, 
 // checkpoint.json that says where, beside the artifact; they must have the digests of the load.
 func (c *calling) model(ctx context.Context, loaded string) (string, error) {
 	t := c.t
+	dir := filepath.Join(filepath.Dir(t.Out), "model")
+	if c.found { // by an earlier task of this action
+		return dir, nil
+	}
 	artifact := filepath.Join(t.in(ModelInput), "checkpoint")
 	var want []engine.File
 	if err := checkpoint.ReadJSON(filepath.Join(t.in(ModelInput), modelsFile), &want, true); errors.Is(err, fs.ErrNotExist) {
 		return artifact, nil
 	} else if err != nil {
 		return "", err
-	}
-	dir := filepath.Join(filepath.Dir(t.Out), "model")
-	if c.found { // by an earlier task of this action
-		return dir, nil
 	}
 	files, err := c.locate(ctx, want, loaded)
 	if err != nil {

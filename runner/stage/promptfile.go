@@ -187,15 +187,7 @@ func tablePrompt(line string, head *[]string) (FilePrompt, error) {
 
 // DigestPrompts returns the SHA-256 of what a file of prompts says, whatever its format,
 // spaces and line ends are.
-func DigestPrompts(path string) (string, error) {
-	list, err := ReadPromptFile(path)
-	if err != nil {
-		return "", err
-	}
-	return digestPrompts(list)
-}
-
-func digestPrompts(list []FilePrompt) (string, error) {
+func DigestPrompts(list []FilePrompt) (string, error) {
 	h := sha256.New()
 	enc := json.NewEncoder(h)
 	for _, p := range list {
@@ -220,7 +212,7 @@ func (t Task) filePrompts(p PromptsParams) ([]Prompt, error) {
 	if err != nil {
 		return nil, err
 	}
-	digest, err := digestPrompts(list)
+	digest, err := DigestPrompts(list)
 	if err != nil {
 		return nil, err
 	}

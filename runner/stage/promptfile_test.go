@@ -77,12 +77,12 @@ func TestPromptFile(t *testing.T) {
 		}
 	}
 	// The digest is of what a file says.
-	a, err := DigestPrompts(promptFile(t, "a.txt", "a red cat\r\na dog\n"))
+	a, err := digestFile(promptFile(t, "a.txt", "a red cat\r\na dog\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for text, same := range map[string]bool{"a red cat\n\n a dog": true, "a dog\na red cat": false} {
-		if b, err := DigestPrompts(promptFile(t, "b.txt", text)); err != nil || (a == b) != same {
+		if b, err := digestFile(promptFile(t, "b.txt", text)); err != nil || (a == b) != same {
 			t.Errorf("%q: the same digest is %v, want %v; %v", text, a == b, same, err)
 		}
 	}
@@ -113,13 +113,22 @@ func FuzzPromptFile(f *testing.F) {
 	})
 }
 
+// digestFile returns the digest of a file of prompts.
+func digestFile(path string) (string, error) {
+	list, err := ReadPromptFile(path)
+	if err != nil {
+		return "", err
+	}
+	return DigestPrompts(list)
+}
+
 // TestFileRows: a list that measures has the prompts in their order again and again; one for a
 // training has each once before any comes again, in an order of its seed. Rows of a longer list
 // begin with those of a shorter one.
 func TestFileRows(t *testing.T) {
 	a, e := newActions(t), NewEnv(nil)
 	path := promptFile(t, "p.txt", "one\ntwo\nthree\nfour\nfive\n")
-	digest, err := DigestPrompts(path)
+	digest, err := digestFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
