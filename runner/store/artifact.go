@@ -1,21 +1,24 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // Artifact returns the folder with the files of an artifact, after comparing all files
-// with their digests. Later calls in the same process trust the first one for files that have
-// not been written since, by their times. The files are read-only and must not be changed. A miss is a [*MissError]. A corrupt artifact is a
-// miss and is moved to quarantine/, so that it is computed again.
+// with their digests. The process that has compared a file, or has computed its digest when it
+// stored the artifact, trusts it as long as it has not been written since, by its times. The
+// files are read-only and must not be changed. A miss is a [*MissError]. A corrupt artifact is
+// a miss and is moved to quarantine/, so that it is computed again.
 func (s *Store) Artifact(ctx context.Context, id OutputID) (string, error) {
 	return s.Files(ctx, id, func(string) bool { return true })
 }
@@ -53,32 +56,26 @@ func (s *Store) compare(ctx context.Context, id OutputID, want func(path string)
 		return err
 	}
 	dir := s.files(id)
-	have, err := list(dir)
+	have, err := names(dir)
 	switch {
 	case errors.Is(err, errNoFile):
 		return corrupt(err.Error())
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return s.unreadable(err)
 	}
-	sizes := map[string]int64{}
-	for _, f := range have {
-		sizes[f.path] = f.size
-	}
 	for _, f := range m {
 		if !want(f.path) {
-			delete(sizes, f.path)
 			continue
 		}
-		size, ok := sizes[f.path]
-		delete(sizes, f.path)
-		switch {
-		case !ok:
-			return corrupt(f.path + " is gone")
-		case size != f.size:
-			return corrupt(f.path + " differs")
-		}
 		now, err := stampOf(filepath.Join(dir, filepath.FromSlash(f.path)))
-		if err == nil && s.checked(id, f.path, now) {
+		switch {
+		case absent(err):
+			return corrupt(f.path + " is gone")
+		case err != nil:
+			return s.unreadable(err)
+		case now.size != f.size:
+			return corrupt(f.path + " differs")
+		case s.checked(id, f.path, now):
 			continue
 		}
 		s.at("digest")
@@ -97,8 +94,8 @@ func (s *Store) compare(ctx context.Context, id OutputID, want func(path string)
 		}
 		s.trust(id, f.path, now)
 	}
-	for path := range sizes {
-		if want(path) {
+	for _, path := range have {
+		if _, listed := slices.BinarySearchFunc(m, path, func(f file, path string) int { return cmp.Compare(f.path, path) }); !listed && want(path) {
 			return corrupt(path + " is new")
 		}
 	}
@@ -163,6 +160,13 @@ func (s *Store) trust(id OutputID, path string, was stamp) {
 		s.intact[id] = map[string]stamp{}
 	}
 	s.intact[id][path] = was
+}
+
+// trustAll trusts the files of an artifact whose digests were computed when it was written.
+func (s *Store) trustAll(id OutputID, files map[string]stamp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.intact[id] = files
 }
 
 func (s *Store) distrust(id OutputID) {

@@ -181,6 +181,44 @@ func TestFilesAlone(t *testing.T) {
 	}
 }
 
+// TestReadsOnce: the process that stored an artifact does not read its files again for their
+// digests, unless they were written or replaced since.
+func TestReadsOnce(t *testing.T) {
+	s := open(t, scratch(t))
+	key, files := sample()
+	e, err := put(t, s, key, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digests := 0
+	s.step = func(point string) {
+		if point == "digest" {
+			digests++
+		}
+	}
+	if _, err := s.Artifact(context.Background(), e.Output); err != nil || digests != 0 {
+		t.Errorf("%d files were read again, %v", digests, err)
+	}
+	name := filepath.Join(s.files(e.Output), "unet/weights")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(name), os.WriteFile(name, data, 0o444)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Artifact(context.Background(), e.Output); err != nil || digests != 1 {
+		t.Errorf("%d files were read again, want that which was replaced, %v", digests, err)
+	}
+	data[0]++
+	if err := errors.Join(os.Remove(name), os.WriteFile(name, data, 0o444)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Artifact(context.Background(), e.Output); !Damaged(err) {
+		t.Errorf("a file of other bytes: %v", err)
+	}
+}
+
 // TestStopsHashing: computing a digest stops when the context ends.
 func TestStopsHashing(t *testing.T) {
 	s := open(t, scratch(t))
@@ -192,7 +230,7 @@ func TestStopsHashing(t *testing.T) {
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(stop)
-	if _, err := s.Artifact(ctx, e.Output); !errors.Is(err, stop) {
+	if _, err := open(t, s.Dir()).Artifact(ctx, e.Output); !errors.Is(err, stop) { // another process, which has computed no digest yet
 		t.Errorf("got %v", err)
 	}
 	w, err := s.Begin(Key{Stage: "other"})

@@ -52,5 +52,6 @@
 // no moment at which an entry names an artifact that is half removed.
 //
 // A store does NOT detect a forged entry, or a manifest that was forged together with its
-// digest. Within one process, it trusts a file that it has checked once and whose times have not changed since.
+// digest. A process trusts a file whose digest it has computed and whose times have not
+// changed since.
 package store

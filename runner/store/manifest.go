@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // manifestFormat is the first line of a manifest, and therefore part of every output id.
@@ -44,12 +44,13 @@ func (m manifest) bytes() (n int64) {
 
 // encode returns the text of m, of which there is exactly one.
 func (m manifest) encode() []byte {
-	var b bytes.Buffer
-	b.WriteString(manifestFormat + "\n")
+	b := []byte(manifestFormat + "\n")
 	for _, f := range m {
-		fmt.Fprintf(&b, "%x %d %s\n", f.sum, f.size, strconv.Quote(f.path))
+		b = hex.AppendEncode(b, f.sum[:])
+		b = strconv.AppendInt(append(b, ' '), f.size, 10)
+		b = append(strconv.AppendQuote(append(b, ' '), f.path), '\n')
 	}
-	return b.Bytes()
+	return b
 }
 
 // parseManifest parses the output of encode and accepts no other text. The paths that it
@@ -95,10 +96,11 @@ func safePath(p string) bool {
 // errNoFile is the error of a link or a device in an artifact.
 var errNoFile = errors.New("neither a file nor a folder")
 
-// list returns the files under dir, sorted by path, with sizes but without digests. The
-// error is errNoFile if there is anything but files and folders.
-func list(dir string) (manifest, error) {
-	var m manifest
+// names returns the paths of the files under dir, sorted. The error is errNoFile if there is
+// anything but files and folders.
+func names(dir string) ([]string, error) {
+	var out []string
+	dir = filepath.Clean(dir)
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -106,20 +108,30 @@ func list(dir string) (manifest, error) {
 		if !d.Type().IsRegular() {
 			return fmt.Errorf("%s is %w", p, errNoFile)
 		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(dir, p)
-		if err != nil {
-			return err
-		}
-		m = append(m, file{path: filepath.ToSlash(rel), size: info.Size()})
+		out = append(out, filepath.ToSlash(p[len(dir)+1:]))
 		return nil
 	})
-	slices.SortFunc(m, func(x, y file) int { return cmp.Compare(x.path, y.path) })
+	slices.Sort(out)
+	return out, err
+}
+
+// list returns the files under dir, sorted by path, with sizes but without digests. The
+// error is errNoFile if there is anything but files and folders.
+func list(dir string) (manifest, error) {
+	paths, err := names(dir)
+	var m manifest
+	for _, p := range paths {
+		st, serr := stampOf(filepath.Join(dir, filepath.FromSlash(p)))
+		if serr != nil {
+			return m, errors.Join(err, serr)
+		}
+		m = append(m, file{path: p, size: st.size})
+	}
 	return m, err
 }
+
+// buffers are for reading: an artifact may have many small files.
+var buffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // digest reads a file and sets its size and digest. It stops when ctx ends.
 func (f *file) digest(ctx context.Context, dir string) error {
@@ -128,14 +140,17 @@ func (f *file) digest(ctx context.Context, dir string) error {
 		return err
 	}
 	defer r.Close()
+	buffer := buffers.Get().(*[64 << 10]byte)
+	defer buffers.Put(buffer)
 	h := sha256.New()
 	f.size = 0
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		n, err := io.CopyN(h, r, 16<<20)
-		f.size += n
+		n, err := r.Read(buffer[:])
+		h.Write(buffer[:n])
+		f.size += int64(n)
 		if errors.Is(err, io.EOF) {
 			h.Sum(f.sum[:0])
 			return nil

@@ -19,6 +19,8 @@ type Writer struct {
 	key  Key
 	tmp  string // folder that becomes the artifact
 	done bool
+
+	sealed map[string]stamp // the files, by path, when their digests were computed
 }
 
 // Begin makes a folder in the store's file system for the output of the action of key.
@@ -212,17 +214,26 @@ func (w *Writer) first(ctx context.Context, e Entry, m manifest, strict bool) (E
 
 // seal makes the files read-only and writes their manifest beside them.
 func (w *Writer) seal(ctx context.Context) (manifest, error) {
-	m, err := list(w.Dir())
+	paths, err := names(w.Dir())
 	if err != nil {
 		return nil, err
 	}
-	for i := range m {
-		name := filepath.Join(w.Dir(), filepath.FromSlash(m[i].path))
+	m, shared := make(manifest, len(paths)), w.s.shared()
+	w.sealed = map[string]stamp{}
+	for i, path := range paths {
+		m[i].path = path
+		name := filepath.Join(w.Dir(), filepath.FromSlash(path))
 		info, err := os.Stat(name)
 		if err != nil {
 			return nil, err
 		}
-		if err := errors.Join(os.Chmod(name, info.Mode().Perm()&^0o222|0o400|w.s.shared()&0o044), m[i].digest(ctx, w.Dir())); err != nil {
+		if err := os.Chmod(name, info.Mode().Perm()&^0o222|0o400|shared&0o044); err != nil {
+			return nil, err
+		}
+		if w.sealed[path], err = stampOf(name); err != nil {
+			return nil, err
+		}
+		if err := m[i].digest(ctx, w.Dir()); err != nil {
 			return nil, err
 		}
 		w.s.at("sealing")
@@ -254,6 +265,7 @@ func (w *Writer) install(ctx context.Context, id OutputID) error {
 	for range 2 {
 		err := os.Rename(w.tmp, target)
 		if err == nil {
+			s.trustAll(id, w.sealed)
 			return nil
 		}
 		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.ENOTDIR) {
