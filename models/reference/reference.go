@@ -4,7 +4,8 @@
 //
 // A set is a folder with expected/tolerances.json and, below expected/, a
 // folder for each case: KIND.json with the case's constants, and
-// KIND.safetensors with its tensors, inputs and expected values. The committed
+// KIND.safetensors with its tensors, inputs and expected values; some kinds have only one of
+// them. Cases of a checkpoint are in the folder expected/NAME, and the checkpoint in NAME. The committed
 // set is models/testdata/reference; the environment variable ABLATE_REFERENCE
 // names another of the same layout, by an absolute path or one from the repository's root.
 // Go's test cache does not see files outside the repository, so add -count=1.
@@ -19,6 +20,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,12 +32,12 @@ import (
 // Variable is the environment variable that names another set.
 const Variable = "ABLATE_REFERENCE"
 
-// A Case is one folder that has a kind's JSON file. It is not safe for
-// parallel subtests.
+// A Case is what one folder has of a kind. It is not safe for parallel subtests.
 type Case struct {
 	Name string // the folder, from expected/
+	Kind string // name of its files, without the extension
 
-	json     string // path of the JSON file
+	set      string // folder of the set
 	tensors  map[string]checkpoint.Tensor
 	limits   map[string]limit
 	expected map[string]bool
@@ -49,17 +51,17 @@ type limit struct {
 	Rtol *float64 `json:"suggested_rtol"`
 }
 
-// Cases returns every folder below expected/ that has the file, such as "metrics.json",
-// in the order of their names. It is fatal if there is none. When t ends, it prints to
-// standard output
+// Cases returns a case for every file below expected/ whose name matches a pattern of
+// path.Match, such as "metrics.json" or "trajectory_*.safetensors", in the order of their
+// paths. It is fatal if there is none. When t ends, it prints to standard output
 //
 //	reference: compared N of M expected keys
 //
 // summed over the cases, and fails where N < M. Call functions that may skip the test
 // (modeltest.Backend) before it.
-func Cases(t testing.TB, file string) []*Case {
+func Cases(t testing.TB, pattern string) []*Case {
 	t.Helper()
-	cases, err := find(file)
+	cases, err := find(pattern)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +119,7 @@ func root() (string, error) {
 	return filepath.Join(dir, "models", "testdata", "reference"), nil
 }
 
-func find(file string) ([]*Case, error) {
+func find(pattern string) ([]*Case, error) {
 	set, err := root()
 	if err != nil {
 		return nil, err
@@ -130,20 +132,27 @@ func find(file string) ([]*Case, error) {
 		return nil, err
 	}
 	var cases []*Case
-	err = filepath.WalkDir(expected, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || d.Name() != file {
+	err = filepath.WalkDir(expected, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
 			return err
 		}
-		name, err := filepath.Rel(expected, filepath.Dir(path))
+		if ok, err := path.Match(pattern, d.Name()); !ok || err != nil {
+			return err
+		}
+		name, err := filepath.Rel(expected, filepath.Dir(file))
 		if err != nil {
 			return err
 		}
-		tensors := strings.TrimSuffix(file, ".json") + ".safetensors"
-		c := &Case{Name: filepath.ToSlash(name), json: path, expected: map[string]bool{}, compared: map[string]bool{}}
-		if c.tensors, err = checkpoint.ReadFile(filepath.Join(filepath.Dir(path), tensors)); err != nil {
+		c := &Case{Name: filepath.ToSlash(name), Kind: strings.TrimSuffix(d.Name(), filepath.Ext(file)), set: set, expected: map[string]bool{}, compared: map[string]bool{}}
+		tensors := c.Kind + ".safetensors"
+		c.limits = tolerances.Files["expected/"+c.Name+"/"+tensors]
+		c.tensors, err = checkpoint.ReadFile(filepath.Join(filepath.Dir(file), tensors))
+		if errors.Is(err, fs.ErrNotExist) && c.limits == nil {
+			err = nil // all of it is in the JSON file
+		}
+		if err != nil {
 			return err
 		}
-		c.limits = tolerances.Files["expected/"+c.Name+"/"+tensors]
 		for key := range c.tensors {
 			switch l, ok := c.limits[key]; {
 			case !ok:
@@ -161,7 +170,7 @@ func find(file string) ([]*Case, error) {
 		return nil
 	})
 	if err == nil && len(cases) == 0 {
-		err = fmt.Errorf("no folder below %s has a %s", expected, file)
+		err = fmt.Errorf("no folder below %s has a %s", expected, pattern)
 	}
 	return cases, err
 }
@@ -180,10 +189,19 @@ func decode(path string, v any) error {
 // JSON decodes the case's JSON file into v.
 func (c *Case) JSON(t testing.TB, v any) {
 	t.Helper()
-	if err := decode(c.json, v); err != nil {
+	c.Beside(t, c.Kind+".json", v)
+}
+
+// Beside decodes another JSON file of the case's folder into v.
+func (c *Case) Beside(t testing.TB, file string, v any) {
+	t.Helper()
+	if err := decode(filepath.Join(c.set, "expected", filepath.FromSlash(c.Name), file), v); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// Checkpoint returns the folder of the checkpoint that a case is about.
+func (c *Case) Checkpoint() string { return filepath.Join(c.set, filepath.FromSlash(c.Name)) }
 
 // Keys are the names of the case's tensors, sorted.
 func (c *Case) Keys() []string { return slices.Sorted(maps.Keys(c.tensors)) }

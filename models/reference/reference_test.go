@@ -20,7 +20,7 @@ type recorder struct {
 func (*recorder) Helper()                     {}
 func (r *recorder) Errorf(f string, a ...any) { r.errors = append(r.errors, fmt.Sprintf(f, a...)) }
 
-// TestCommitted: the committed set has the four kinds, each with a case whose
+// TestCommitted: the committed set has the kinds that tests read, each with a case whose
 // tensors are in tolerances.json.
 func TestCommitted(t *testing.T) {
 	t.Setenv(Variable, "")
@@ -35,6 +35,18 @@ func TestCommitted(t *testing.T) {
 			}
 			if kind != "metrics" && len(c.Expected()) == 0 {
 				t.Errorf("%s expects nothing", c.Name)
+			}
+		}
+	}
+	// The kinds that have only one of the two files, and are about a checkpoint.
+	for _, kind := range []string{"unet.safetensors", "trajectory_*.safetensors", "tokenizer_ids.json"} {
+		cases, err := find(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cases {
+			if _, err := os.Stat(c.Checkpoint()); err != nil {
+				t.Errorf("%s of %s: %v", c.Kind, c.Name, err)
 			}
 		}
 	}
