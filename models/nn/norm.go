@@ -1,0 +1,73 @@
+package nn
+
+import (
+	"math"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+)
+
+// NormParams are the scale NAME.weight and the shift NAME.bias, float32[width] each.
+func NormParams(name string, width int) []Param {
+	return []Param{{Name: name + ".weight", Shape: []int{width}, Fill: 1}, {Name: name + ".bias", Shape: []int{width}}}
+}
+
+// GroupNorm normalizes x float32[B, H, W, C] over positions and over the channels of each of
+// groups groups, with a scale and a shift for each channel (Wu & He 2018, arXiv 1803.08494).
+func (w Weights) GroupNorm(name string, x *graph.Node, groups int, eps float64) *graph.Node {
+	dims := x.Shape().Dimensions
+	b, c := dims[0], dims[3]
+	// The large array is reduced to channels first and never reshaped: XLA copies it otherwise.
+	mean := func(y *graph.Node) *graph.Node {
+		y = graph.Reshape(graph.ReduceMean(y, 1, 2), b, groups, c/groups)
+		y = graph.BroadcastToDims(graph.ReduceAndKeep(y, graph.ReduceMean, -1), b, groups, c/groups)
+		return graph.Reshape(y, b, 1, 1, c)
+	}
+	d := graph.Sub(x, mean(x))
+	scale := graph.Reciprocal(graph.Sqrt(graph.AddScalar(mean(graph.Square(d)), eps)))
+	scale = graph.Mul(scale, graph.Reshape(w.At(name+".weight"), 1, 1, 1, c))
+	return graph.Add(graph.Mul(d, scale), graph.Reshape(w.At(name+".bias"), 1, 1, 1, c))
+}
+
+// LayerNorm normalizes x over its last axis, with a scale and a shift (Ba et al. 2016, eq. 4).
+func (w Weights) LayerNorm(name string, x *graph.Node, eps float64) *graph.Node {
+	y := graph.Mul(normalized(x, eps), graph.ExpandLeftToRank(w.At(name+".weight"), x.Rank()))
+	return graph.Add(y, graph.ExpandLeftToRank(w.At(name+".bias"), x.Rank()))
+}
+
+// normalized is x minus its mean over the last axis, divided by its standard deviation.
+func normalized(x *graph.Node, eps float64) *graph.Node {
+	d := graph.Sub(x, graph.ReduceAndKeep(x, graph.ReduceMean, -1))
+	variance := graph.ReduceAndKeep(graph.Square(d), graph.ReduceMean, -1)
+	// One division for each row and not for each value, here and in the gradient.
+	return graph.Mul(d, graph.Reciprocal(graph.Sqrt(graph.AddScalar(variance, eps))))
+}
+
+// ExactGELU is x·Φ(x) by the error function, as PyTorch's default (Hendrycks & Gimpel 2016).
+func ExactGELU(x *graph.Node) *graph.Node {
+	return graph.Mul(graph.MulScalar(x, .5), graph.OnePlus(graph.Erf(graph.MulScalar(x, math.Sqrt(.5)))))
+}
+
+// Attention is softmax(q·kᵀ/√K)·v, float32[B, T, H·K] (Vaswani et al. 2017, eq. 1), for
+// q float32[B, T, H·K] and k, v float32[B, S, H·K].
+func Attention(q, k, v *graph.Node, heads int) *graph.Node {
+	split := func(x *graph.Node) *graph.Node {
+		dims := x.Shape().Dimensions
+		return graph.Reshape(x, dims[0], dims[1], heads, dims[2]/heads)
+	}
+	y := graph.Einsum("bhqt,bthk->bqhk", attended(split(q), split(k)), split(v))
+	return graph.Reshape(y, q.Shape().Dimensions...)
+}
+
+// Upsample repeats each pixel of x float32[B, H, W, C] in 2×2 pixels and cuts the result to
+// height × width, which must be 2H or 2H-1, and 2W or 2W-1: what PyTorch's nearest neighbour
+// gives for these sizes.
+func Upsample(x *graph.Node, height, width int) *graph.Node {
+	dims := x.Shape().Dimensions
+	b, h, w, c := dims[0], dims[1], dims[2], dims[3]
+	x = graph.BroadcastToDims(graph.Reshape(x, b, h, 1, w, 1, c), b, h, 2, w, 2, c)
+	x = graph.Reshape(x, b, 2*h, 2*w, c)
+	if height == 2*h && width == 2*w {
+		return x
+	}
+	return graph.Slice(x, graph.AxisRange(), graph.AxisRange(0, height), graph.AxisRange(0, width))
+}

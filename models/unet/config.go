@@ -1,0 +1,183 @@
+// Package unet is the denoiser of Stable Diffusion 1 and 2: UNet2DConditionModel of diffusers,
+// by its config.json and with the names of its files (Rombach et al. 2022, arXiv 2112.10752,
+// section 3.3; the code of diffusers 0.42 for what the paper leaves open).
+//
+// Axis letters: B batch, H and W latent pixels, C channels, S tokens of the text.
+package unet
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Config is a config.json.
+type Config struct {
+	InChannels        int      `json:"in_channels"`
+	OutChannels       int      `json:"out_channels"`
+	SampleSize        int      `json:"sample_size"` // height and width of latents; 0 if the file has none
+	BlockOutChannels  []int    `json:"block_out_channels"`
+	LayersPerBlock    List     `json:"layers_per_block"`
+	DownBlockTypes    []string `json:"down_block_types"`
+	UpBlockTypes      []string `json:"up_block_types"`
+	CrossAttentionDim List     `json:"cross_attention_dim"`
+	// AttentionHeadDim is the number of heads, in spite of its name, unless NumAttentionHeads
+	// has that.
+	AttentionHeadDim          List    `json:"attention_head_dim"`
+	NumAttentionHeads         List    `json:"num_attention_heads"`
+	TransformerLayersPerBlock List    `json:"transformer_layers_per_block"`
+	NormNumGroups             int     `json:"norm_num_groups"`
+	NormEps                   float64 `json:"norm_eps"`
+	UseLinearProjection       bool    `json:"use_linear_projection"`
+}
+
+// List is a number for all levels, or one for each.
+type List []int
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *List) UnmarshalJSON(data []byte) error {
+	var one *int
+	if json.Unmarshal(data, &one) == nil {
+		if *l = nil; one != nil {
+			*l = List{*one}
+		}
+		return nil
+	}
+	var many []int
+	if err := json.Unmarshal(data, &many); err != nil {
+		return fmt.Errorf("%s is neither a whole number nor a list of them", data)
+	}
+	*l = many
+	return nil
+}
+
+// at returns the number of a level.
+func (l List) at(level int) int {
+	if len(l) == 1 {
+		return l[0]
+	}
+	return l[level]
+}
+
+// defaults are what diffusers takes for a key that the file does not have.
+func defaults() Config {
+	return Config{
+		InChannels: 4, OutChannels: 4, BlockOutChannels: []int{320, 640, 1280, 1280}, LayersPerBlock: List{2},
+		DownBlockTypes:    []string{crossDown, crossDown, crossDown, plainDown},
+		UpBlockTypes:      []string{plainUp, crossUp, crossUp, crossUp},
+		CrossAttentionDim: List{1280}, AttentionHeadDim: List{8}, TransformerLayersPerBlock: List{1},
+		NormNumGroups: 32, NormEps: 1e-5,
+	}
+}
+
+const (
+	crossDown, plainDown = "CrossAttnDownBlock2D", "DownBlock2D"
+	crossUp, plainUp     = "CrossAttnUpBlock2D", "UpBlock2D"
+)
+
+// only are the keys that choose another architecture, with the one value that is implemented.
+// null is another way to write it.
+var only = map[string]string{
+	"_class_name": `"UNet2DConditionModel"`, "act_fn": `"silu"`, "center_input_sample": `false`, "conv_in_kernel": `3`, "conv_out_kernel": `3`,
+	"downsample_padding": `1`, "dropout": `0`, "dual_cross_attention": `false`, "mid_block_only_cross_attention": `false`, "mid_block_scale_factor": `1`,
+	"mid_block_type": `"UNetMidBlock2DCrossAttn"`, "only_cross_attention": `false`, "resnet_skip_time_act": `false`, "resnet_time_scale_shift": `"default"`,
+	"resnet_out_scale_factor": `1`, "time_embedding_type": `"positional"`, "attention_type": `"default"`, "class_embeddings_concat": `false`,
+	"addition_embed_type_num_heads": `64`, "flip_sin_to_cos": `true`, "freq_shift": `0`,
+	"upcast_attention": `false|true`, // products and softmax are in float32 here in any case
+}
+
+// ParseConfig reads a config.json. An error names the key and its value.
+func ParseConfig(data []byte) (Config, error) {
+	c := defaults()
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return c, err
+	}
+	for key, value := range raw {
+		allowed, ok := only[key]
+		switch text := string(value); {
+		case text == "null":
+			delete(raw, key)
+		case slices.Contains(fields, key), strings.HasPrefix(key, "_") && !ok:
+		case !ok && text != "false":
+			return c, fmt.Errorf("%s is %s: this U-Net has no such part: use an engine that has it", key, text)
+		case ok && !slices.Contains(strings.Split(allowed, "|"), strings.TrimSuffix(text, ".0")):
+			return c, fmt.Errorf("%s is %s; must be %s: use an engine that has the other form", key, text, allowed)
+		}
+	}
+	rest, err := json.Marshal(raw) // what was null has its default
+	if err != nil {
+		return c, err
+	}
+	if err := json.Unmarshal(rest, &c); err != nil {
+		return c, err
+	}
+	return c, c.check()
+}
+
+// fields are the keys of Config.
+var fields = keysOf(Config{})
+
+// keysOf returns the names of a struct's fields in JSON.
+func keysOf(x any) []string {
+	var keys []string
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(x)) {
+		keys = append(keys, f.Tag.Get("json"))
+	}
+	return keys
+}
+
+// check returns an error if no network has this configuration.
+func (c Config) check() error {
+	n := len(c.BlockOutChannels)
+	if n == 0 || n > 8 {
+		return fmt.Errorf("block_out_channels has %d levels; must have 1 to 8", n)
+	}
+	for key, l := range map[string][]int{"in_channels": {c.InChannels}, "out_channels": {c.OutChannels}, "block_out_channels": c.BlockOutChannels,
+		"layers_per_block": c.LayersPerBlock, "cross_attention_dim": c.CrossAttentionDim, "attention_head_dim": c.AttentionHeadDim,
+		"num_attention_heads": c.NumAttentionHeads, "transformer_layers_per_block": c.TransformerLayersPerBlock, "norm_num_groups": {c.NormNumGroups}} {
+		for _, x := range l {
+			if x < 1 || x > 1<<16 {
+				return fmt.Errorf("%s is %d; must be 1 to %d", key, x, 1<<16)
+			}
+		}
+		if len(l) != 1 && len(l) != n && (key != "num_attention_heads" || len(l) > 0) {
+			return fmt.Errorf("%s has %d numbers, and block_out_channels %d: one for each level, or one for all", key, len(l), n)
+		}
+	}
+	if !(c.NormEps > 0) || c.SampleSize < 0 {
+		return fmt.Errorf("norm_eps is %v and sample_size %d; must be above 0 and at least 0", c.NormEps, c.SampleSize)
+	}
+	if c.BlockOutChannels[0]%2 != 0 {
+		return fmt.Errorf("block_out_channels begins with %d; must be even: half of it are the sines of the time", c.BlockOutChannels[0])
+	}
+	for key, types := range map[string][]string{"down_block_types": c.DownBlockTypes, "up_block_types": c.UpBlockTypes} {
+		if len(types) != n {
+			return fmt.Errorf("%s has %d blocks, and block_out_channels %d levels", key, len(types), n)
+		}
+		for _, t := range types {
+			if cross, plain := crossDown, plainDown; key == "up_block_types" && t != crossUp && t != plainUp || key == "down_block_types" && t != cross && t != plain {
+				return fmt.Errorf("%s has a %s: use an engine that has this block", key, t)
+			}
+		}
+	}
+	for level, channels := range c.BlockOutChannels {
+		if channels%c.NormNumGroups != 0 {
+			return fmt.Errorf("block_out_channels has %d, which is no multiple of norm_num_groups, %d", channels, c.NormNumGroups)
+		}
+		if heads := c.heads(level); channels%heads != 0 {
+			return fmt.Errorf("block_out_channels has %d, which is no multiple of the %d heads of attention_head_dim or num_attention_heads", channels, heads)
+		}
+	}
+	return nil
+}
+
+// heads returns the number of heads of a level's attention.
+func (c Config) heads(level int) int {
+	if len(c.NumAttentionHeads) > 0 {
+		return c.NumAttentionHeads.at(level)
+	}
+	return c.AttentionHeadDim.at(level)
+}
