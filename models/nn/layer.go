@@ -31,6 +31,12 @@ func (w Weights) Conv(name string, x *graph.Node, stride int) *graph.Node {
 	return w.shifted(name, graph.Convolve(x, kernel).Strides(stride).PadSame().Done())
 }
 
+// ConvPadded is a convolution of x float32[B, height, width, C] with the given numbers of zeros
+// before and after it along both axes.
+func (w Weights) ConvPadded(name string, x *graph.Node, stride int, zeros [2]int) *graph.Node {
+	return w.shifted(name, graph.Convolve(x, w.At(name+".weight")).Strides(stride).PaddingPerDim([][2]int{zeros, zeros}).Done())
+}
+
 // shifted adds the bias of a layer to x float32[B, height, width, C].
 func (w Weights) shifted(name string, x *graph.Node) *graph.Node {
 	return graph.Add(x, graph.Reshape(w.At(name+".bias"), 1, 1, 1, x.Shape().Dimensions[3]))

@@ -8,9 +8,8 @@ package unet
 import (
 	"encoding/json"
 	"fmt"
-	"reflect"
-	"slices"
-	"strings"
+
+	"ablate/models/checkpoint"
 )
 
 // Config is a config.json.
@@ -77,8 +76,7 @@ const (
 	crossUp, plainUp     = "CrossAttnUpBlock2D", "UpBlock2D"
 )
 
-// only are the keys that choose another architecture, with the one value that is implemented.
-// null is another way to write it.
+// only are the keys that choose another architecture, with what is implemented.
 var only = map[string]string{
 	"_class_name": `"UNet2DConditionModel"`, "act_fn": `"silu"`, "center_input_sample": `false`, "conv_in_kernel": `3`, "conv_out_kernel": `3`,
 	"downsample_padding": `1`, "dropout": `0`, "dual_cross_attention": `false`, "mid_block_only_cross_attention": `false`, "mid_block_scale_factor": `1`,
@@ -88,45 +86,16 @@ var only = map[string]string{
 	"upcast_attention": `false|true`, // products and softmax are in float32 here in any case
 }
 
-// ParseConfig reads a config.json. An error names the key and its value.
-func ParseConfig(data []byte) (Config, error) {
+// ReadConfig reads a config.json. An error names the file, the key and its value.
+func ReadConfig(path string) (Config, error) {
 	c := defaults()
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return c, err
-	}
-	for key, value := range raw {
-		allowed, ok := only[key]
-		switch text := string(value); {
-		case text == "null":
-			delete(raw, key)
-		case slices.Contains(fields, key), strings.HasPrefix(key, "_") && !ok:
-		case !ok && text != "false":
-			return c, fmt.Errorf("%s is %s: this U-Net has no such part: use an engine that has it", key, text)
-		case ok && !slices.Contains(strings.Split(allowed, "|"), strings.TrimSuffix(text, ".0")):
-			return c, fmt.Errorf("%s is %s; must be %s: use an engine that has the other form", key, text, allowed)
+	err := checkpoint.ReadConfig(path, &c, only)
+	if err == nil {
+		if err = c.check(); err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	rest, err := json.Marshal(raw) // what was null has its default
-	if err != nil {
-		return c, err
-	}
-	if err := json.Unmarshal(rest, &c); err != nil {
-		return c, err
-	}
-	return c, c.check()
-}
-
-// fields are the keys of Config.
-var fields = keysOf(Config{})
-
-// keysOf returns the names of a struct's fields in JSON.
-func keysOf(x any) []string {
-	var keys []string
-	for _, f := range reflect.VisibleFields(reflect.TypeOf(x)) {
-		keys = append(keys, f.Tag.Get("json"))
-	}
-	return keys
+	return c, err
 }
 
 // check returns an error if no network has this configuration.

@@ -1,7 +1,6 @@
 package unet_test
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -21,11 +20,7 @@ import (
 func load(t *testing.T, b backend.Backend, c *reference.Case) (*unet.UNet, []*tensors.Tensor) {
 	t.Helper()
 	dir := filepath.Join(c.Checkpoint(), "unet")
-	data, err := os.ReadFile(filepath.Join(dir, "config.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, err := unet.ParseConfig(data)
+	config, err := unet.ReadConfig(filepath.Join(dir, "config.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

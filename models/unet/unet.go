@@ -25,7 +25,7 @@ type block struct {
 	channels   int
 }
 
-// New returns the network of a configuration that ParseConfig returned.
+// New returns the network of a configuration that ReadConfig returned.
 func New(c Config) *UNet {
 	u := &UNet{Config: c}
 	n := len(c.BlockOutChannels)
