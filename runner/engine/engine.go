@@ -221,10 +221,14 @@ func (e *Engine) SourceDigest(ctx context.Context) (string, error) {
 // sourcesRead has the source files that this process has read, as [File], by path.
 var sourcesRead sync.Map
 
+// Unsourced reports whether the study names neither files nor a container, so that the program's
+// description identifies it.
+func (e *Engine) Unsourced() bool { return e.Image == "" && len(e.Source) == 0 }
+
 // Identity returns what results depend on of the program: the digest of its source or, where
 // the study names none, of the text that its description has for that.
 func (e *Engine) Identity(ctx context.Context, d *Description) (string, error) {
-	if e.Image != "" || len(e.Source) > 0 || d.Identity == "" {
+	if !e.Unsourced() || d.Identity == "" {
 		return e.SourceDigest(ctx)
 	}
 	sum := sha256.Sum256([]byte(d.Identity))

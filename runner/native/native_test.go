@@ -76,6 +76,16 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// TestIdentity: the identity changes with the revision of every stage that computes or loads something.
+func TestIdentity(t *testing.T) {
+	identity := ", " + describe().Identity + ","
+	for _, k := range []stage.Kind{stage.Draw, stage.Judge, stage.Embed, stage.Finetune} {
+		if want := fmt.Sprintf(", %s %d,", k, k.Def().Revision); !strings.Contains(identity, want) {
+			t.Errorf("%q lacks %q", identity, want)
+		}
+	}
+}
+
 // A door is a test of what the engine does with tasks.
 type door struct {
 	*testing.T

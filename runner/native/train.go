@@ -186,13 +186,13 @@ func outputs(t *kit.Task, made string) error {
 	return nil
 }
 
-// revisions returns the stages that the verbs run and the method of training, each with its
-// revision: a text that changes when what they compute does.
+// revisions returns the stages that the verbs run, that of the embedder and the method of training, each
+// with its revision: a text that changes when what they compute does.
 func revisions() string {
 	of := func(k stage.Kind) string { return fmt.Sprintf("%s %d", k, k.Def().Revision) }
 	m, err := finetune.ByName(finetune.RewardWeighted)
 	if err != nil {
 		panic(err) // it is one of the methods
 	}
-	return fmt.Sprintf("%s, %s, %s, %s %d", of(stage.Draw), of(stage.Judge), of(stage.Finetune), m.Name(), m.Revision())
+	return fmt.Sprintf("%s, %s, %s, %s, %s %d", of(stage.Draw), of(stage.Judge), of(stage.Embed), of(stage.Finetune), m.Name(), m.Revision())
 }

@@ -203,28 +203,35 @@ func (c *calling) do(ctx context.Context, q engine.Task, done, total int) (strin
 	if err != nil {
 		return "", classed(err)
 	}
-	c.made(ctx, a, since)
-	for _, unchanged := range append(c.watched, c.sameSource) {
+	source, err := c.source(ctx)
+	if err != nil {
+		return "", launch.WithClass("setup", err)
+	}
+	for _, unchanged := range c.watched {
 		if err := unchanged(ctx); err != nil {
 			return "", launch.WithClass("setup", err)
 		}
 	}
+	c.made(a, since, source)
 	good = true // after a failure, a worker may be broken
 	return filepath.Join(dir, "out"), nil
 }
 
-// sameSource returns an error if the program is not the one whose digest is in the key.
-func (c *calling) sameSource(ctx context.Context) error {
-	if c.call.Source == "" {
-		return nil
+// source returns the identity of the program as it is now. It returns an error if that is not the
+// one in the key.
+func (c *calling) source(ctx context.Context) (string, error) {
+	e, d := c.spec.Engine.For(c.spec.Description.Verbs[c.verb]), c.spec.Description
+	if e.Unsourced() { // its identity is in its description, which only the program knows
+		var err error
+		if d, err = e.Describe(ctx, ""); err != nil {
+			return "", err
+		}
 	}
-	e := c.spec.Engine.For(c.spec.Description.Verbs[c.verb])
-	if d, err := e.Identity(ctx, c.spec.Description); err != nil {
-		return err
-	} else if d != c.call.Source {
-		return fmt.Errorf("the files of engine %s have changed since this command began: run again", c.call.Engine)
+	now, err := e.Identity(ctx, d)
+	if err == nil && c.call.Source != "" && now != c.call.Source {
+		err = fmt.Errorf("engine %s has changed since this command began: run again", c.call.Engine)
 	}
-	return nil
+	return now, err
 }
 
 // silence is how long an engine may write nothing.
@@ -266,12 +273,10 @@ func (c *calling) resume(o *engine.Options) (e earlier, err error) {
 	return e, checkpoint.WriteJSON(file, e)
 }
 
-// made tells how a result was made.
-func (c *calling) made(ctx context.Context, a *engine.Attempt, since earlier) {
+// made records how a result was made, by a program of some identity.
+func (c *calling) made(a *engine.Attempt, since earlier, source string) {
 	v, m := c.spec.Description.Verbs[c.verb], c.t.Made
-	if d, err := c.spec.Engine.For(v).Identity(ctx, c.spec.Description); err == nil {
-		m.add(MadeSource, d)
-	}
+	m.add(MadeSource, source)
 	packages := c.spec.Description.Environment
 	if len(packages.Packages) == 0 && a.Environment != nil {
 		packages = *a.Environment

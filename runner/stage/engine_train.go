@@ -107,7 +107,7 @@ func (c *calling) scorer(q *engine.Task, s Scorer) error {
 		return err
 	}
 	q.Scorers = map[string]engine.TaskScorer{engine.RewardScorer: {Engine: &of.spec.Engine, Params: params, Column: s.Column}}
-	c.watched = append(c.watched, of.sameSource)
+	c.watched = append(c.watched, func(ctx context.Context) error { _, err := of.source(ctx); return err })
 	return nil
 }
 
