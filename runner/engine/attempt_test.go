@@ -374,10 +374,18 @@ func TestDescribe(t *testing.T) {
 			put(t, filepath.Join(e.Root, "source"), "2")
 		}
 	}
+	pip := func(list string) string {
+		at := func(name string) string { return filepath.Join(e.Root, name) }
+		return "; 'python3 -m venv " + at("b/venv") + "' and '" + at("b/venv/bin/pip") + " install " + strings.Replace(list, "b/", at("b")+"/", 1) + "' make it"
+	}
+	put(t, filepath.Join(e.Root, "b", "requirements.txt"), "")
+	put(t, filepath.Join(e.Root, "b", "c", "requirements.lock"), "")
+	put(t, filepath.Join(e.Root, "b", "c", "e.py"), "")
 	for _, tc := range []struct {
 		command []string
 		want    string
 	}{
+		{[]string{"b/venv/bin/python", "e.py"}, pip("-r b/requirements.txt")}, {[]string{"b/venv/bin/python3", "-u", "b/c/e.py"}, pip("--require-hashes -r b/c/requirements.lock")},
 		{nil, "its command is empty"}, {[]string{"no-such-program"}, `there is no program "no-such-program" on the PATH`}, {[]string{"a/b"}, "there is no program a/b"},
 		{[]string{"a/python", "a/clip_engine.py"}, "; 'ablate init --engine clip " + filepath.Join(e.Root, "a") + "' writes clip_engine.py"}, {[]string{"./source"}, "is not executable"},
 	} {

@@ -141,7 +141,7 @@ func (e *Engine) check() error {
 		case errors.Is(err, fs.ErrPermission):
 			return e.errorf("%s is not executable: run 'chmod +x %s', or name the interpreter first", e.Command[0], e.Command[0])
 		case strings.Contains(e.Command[0], "/"):
-			return e.errorf("there is no program %s: a path with a slash begins at %s%s", e.Command[0], e.Root, e.unwritten())
+			return e.errorf("there is no program %s: a path with a slash begins at %s%s", e.Command[0], e.Root, e.unwritten()+e.uninstalled())
 		default:
 			return e.errorf("there is no program %q on the PATH: install it, or write its path with a slash", e.Command[0])
 		}

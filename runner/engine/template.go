@@ -45,6 +45,32 @@ func (e *Engine) unwritten() string {
 	return ""
 }
 
+// uninstalled returns how to make the environment of Python in which the program of the command lies,
+// as the end of an error, if a list of packages is beside the engine's files or the environment.
+func (e *Engine) uninstalled() string {
+	python := e.Command[0]
+	if !filepath.IsAbs(python) {
+		python = filepath.Join(e.Root, python)
+	}
+	bin := filepath.Dir(python)
+	if filepath.Base(bin) != "bin" || !strings.HasPrefix(filepath.Base(python), "python") {
+		return ""
+	}
+	env := filepath.Dir(bin)
+	made := fmt.Sprintf("; 'python3 -m venv %s' and '%s", env, filepath.Join(bin, "pip"))
+	for _, beside := range append(e.argv(0)[1:], env) {
+		lock, list := filepath.Join(filepath.Dir(beside), "requirements.lock"), filepath.Join(filepath.Dir(beside), "requirements.txt")
+		switch {
+		case !filepath.IsAbs(beside): // an option
+		case exists(lock):
+			return made + " install --require-hashes -r " + lock + "' make it"
+		case exists(list):
+			return made + " install -r " + list + "' make it"
+		}
+	}
+	return ""
+}
+
 // programOf returns the name under which a file of a template is written.
 func programOf(file string) string { return strings.Replace(file, "template", "engine", 1) }
 
