@@ -30,6 +30,7 @@ func Study(ctx context.Context, p project.Project, asked string) ([]Finding, err
 	if err != nil {
 		return nil, err
 	}
+	p.Draft = true
 	if p, err = p.LayOut(ctx, p.Study.Views); err != nil {
 		return nil, err
 	}
@@ -42,7 +43,11 @@ func Study(ctx context.Context, p project.Project, asked string) ([]Finding, err
 		return nil, fmt.Errorf("study %s: %w", p.Study.Name, err)
 	}
 	list := append([]Finding{{What: "study", OK: true, Detail: detail}}, checkpoints...)
-	return append(list, memory), nil
+	list = append(list, memory)
+	for _, l := range p.Lacks {
+		list = append(list, Finding{What: "pictures", Detail: fmt.Sprintf("%s: %s: %s", l.Axis, l.Path, l.Why), Do: "put PNG pictures there before 'ablate run'"})
+	}
+	return list, nil
 }
 
 // checkpoints checks the files of the checkpoints that a study adopts.

@@ -66,6 +66,7 @@ type planDocument struct {
 	Confounded []language.Confounded `json:"confounded"` // arms that differ from the reference in more than one factor
 
 	Engines []project.EngineState `json:"engines,omitempty"` // engines of the study, and what probes found
+	Lacks   []project.Lack        `json:"lacks,omitempty"`   // folders of pictures that a run needs and that have none yet
 }
 
 // planStage is the summary of the actions of a stage.
@@ -176,6 +177,7 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	if err != nil {
 		return nil, err
 	}
+	p.Draft = true
 	if p, err = p.LayOut(ctx, views); err != nil {
 		return nil, err
 	}
@@ -361,6 +363,9 @@ func (p *planned) print(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	printUnknown(w, stages)
+	for _, l := range p.project.Lacks {
+		fmt.Fprintf(w, "Before 'ablate run', put PNG pictures into %s (%s): %s.\n", l.Path, l.Axis, l.Why)
+	}
 	if len(p.unfit) > 0 {
 		fmt.Fprintf(w, "By machine.cue, this machine is too small: %s.\n", strings.Join(p.unfit, "; "))
 	}
@@ -546,7 +551,7 @@ func size(s plan.Stage) string {
 func (p *planned) printJSON(w io.Writer) error {
 	out := planDocument{head: head{planFormat}, Study: p.project.Study.Name, Backend: p.Backend, Views: len(p.views), Trials: len(p.project.Graph.Chains), Collapsed: p.project.Study.Collapsed,
 		Excluded: []string{}, Workers: p.workers, Wall: p.Wall(p.workers), Rounds: p.rounds, Detect: p.detect,
-		Engines: p.engines, Confounded: append([]language.Confounded{}, p.project.Study.Confounded...)}
+		Engines: p.engines, Lacks: p.project.Lacks, Confounded: append([]language.Confounded{}, p.project.Study.Confounded...)}
 	for _, e := range p.project.Study.Excluded {
 		out.Excluded = append(out.Excluded, e.String())
 	}

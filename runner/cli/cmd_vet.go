@@ -30,7 +30,7 @@ const vetFormat = "ablate.vet/1"
 // vetDocument is what vet prints as JSON.
 type vetDocument struct {
 	head
-	OK         bool                  `json:"ok"`
+	OK         bool                  `json:"ok"` // whether there are no mistakes
 	Findings   []checkup.Finding     `json:"findings"`
 	Mistakes   []*language.Error     `json:"mistakes"`   // in the order of the files
 	Confounded []language.Confounded `json:"confounded"` // arms that differ from the reference in more than one factor
@@ -43,7 +43,8 @@ func newVet(g *globals) *cobra.Command {
 		Short: "Check a study for mistakes before anything runs",
 		Long: `Checks the study and reports all mistakes at once, each with its file, line and column.
 It also checks the checkpoints that the study reads (configurations and weights), and
-whether the device has the least memory that the study needs. It lists the arms that
+whether the device has the least memory that the study needs, and names folders of pictures
+that a run needs and that are missing. It lists the arms that
 differ from the reference in more than one factor: they are allowed, but their
 differences cannot be attributed to one factor.
 ` + exitHelp,
@@ -79,7 +80,11 @@ func runVet(ctx context.Context, g *globals, o vetOptions, path string) error {
 		return err
 	}
 	for _, f := range list {
-		fmt.Fprintf(g.stdout, "ok  %-11s %s\n", f.What, f.Detail)
+		if f.OK {
+			fmt.Fprintf(g.stdout, "ok  %-11s %s\n", f.What, f.Detail)
+		} else {
+			fmt.Fprintf(g.stdout, "-   %-11s %s: %s\n", f.What, f.Detail, f.Do)
+		}
 	}
 	printConfounded(g.stdout, study)
 	return nil

@@ -108,12 +108,17 @@ func (f *Files) Pictures() (names []string) {
 	return names
 }
 
+// A NoPicturesError reports that a folder of pictures is missing or has none.
+type NoPicturesError struct{ Dir, Why string }
+
+func (e *NoPicturesError) Error() string { return e.Dir + ": " + e.Why }
+
 // Folder returns the PNG pictures of a folder and their captions, files that end in .txt, sorted
 // by name. It remembers them in the folder cache, so that files that did not change are read once.
 func Folder(ctx context.Context, cache, dir string) (*Files, error) {
 	list, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: there is no such folder", dir)
+		return nil, &NoPicturesError{dir, "there is no such folder"}
 	} else if err != nil {
 		return nil, err
 	}
@@ -134,7 +139,7 @@ func Folder(ctx context.Context, cache, dir string) (*Files, error) {
 		return nil, err
 	}
 	if len(f.Pictures()) == 0 {
-		return nil, fmt.Errorf("%s has no PNG pictures", dir)
+		return nil, &NoPicturesError{dir, "it has no PNG pictures"}
 	}
 	if known == nil || !slices.EqualFunc(f.Files, known.Files, File.equal) {
 		_ = save(record, f) // only saves time

@@ -3,6 +3,7 @@ package project
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -14,7 +15,7 @@ import (
 )
 
 // outside returns what the graph of the study depends on beside it.
-func (p Project) outside(ctx context.Context, files promptFiles) layout.Outside {
+func (p Project) outside(ctx context.Context, files promptFiles, folder pictureFolders) layout.Outside {
 	return layout.Outside{
 		Checkpoint: func(dir string) (string, error) {
 			d, err := stage.DigestCheckpoint(ctx, dir)
@@ -31,9 +32,9 @@ func (p Project) outside(ctx context.Context, files promptFiles) layout.Outside 
 			return stage.DigestPrompts(list)
 		},
 		Folder: func(dir string) (string, int, error) {
-			f, err := engine.Folder(ctx, p.engines(), dir)
-			if err != nil {
-				return "", 0, err
+			f, err := folder(dir)
+			if f == nil || err != nil {
+				return "missing", 1, err
 			}
 			return f.Digest(), len(f.Pictures()), nil
 		},
@@ -41,6 +42,34 @@ func (p Project) outside(ctx context.Context, files promptFiles) layout.Outside 
 		Stamp: func(record string) (string, error) {
 			return engine.Stamp(ctx, filepath.Join(p.engines(), record))
 		},
+	}
+}
+
+// A Lack is a folder that a study names for pictures, and that has none yet.
+type Lack struct {
+	Axis string `json:"axis"` // the parameter that names it
+	Path string `json:"path"`
+	Why  string `json:"why"`
+}
+
+// pictureFolders reads a folder of pictures; nil if it has none and the project is a draft.
+type pictureFolders func(dir string) (*engine.Files, error)
+
+// folders returns a function that reads folders of pictures. Those that a draft lacks are added to
+// lacks, each once.
+func (p Project) folders(ctx context.Context, lacks *[]Lack) pictureFolders {
+	return func(dir string) (*engine.Files, error) {
+		files, err := engine.Folder(ctx, p.engines(), dir)
+		var none *engine.NoPicturesError
+		if !p.Draft || !errors.As(err, &none) {
+			return files, err
+		}
+		for _, f := range p.Study.Files {
+			if lack := (Lack{f.Axis, dir, none.Why}); f.Path == dir && !slices.Contains(*lacks, lack) {
+				*lacks = append(*lacks, lack)
+			}
+		}
+		return nil, nil
 	}
 }
 

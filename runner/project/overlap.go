@@ -1,7 +1,6 @@
 package project
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"strings"
 
 	"ablate/experiments/language"
-	"ablate/runner/engine"
 	"ablate/runner/stage"
 )
 
@@ -19,14 +17,14 @@ type Overlap struct{ N, Of int }
 
 // overlaps returns the overlaps of trials that have one. It returns an error if there is more than the
 // study allows.
-func (p Project) overlaps(ctx context.Context, files promptFiles) (map[language.ID]Overlap, error) {
+func (p Project) overlaps(files promptFiles, folder pictureFolders) (map[language.ID]Overlap, error) {
 	type names struct{ train, pretraining, evaluate string }
 	seen, folders := map[names]Overlap{}, map[string][]string{}
 	captionsOf := func(name string) ([]string, error) {
 		if list, ok := folders[name]; ok || name == "" {
 			return list, nil
 		}
-		list, err := p.captions(ctx, name)
+		list, err := captions(folder, p.path(name))
 		if err != nil {
 			return nil, p.mistake("finetune.pretraining", name, err.Error(), "")
 		}
@@ -120,9 +118,9 @@ func (p Project) prompts(files promptFiles, axis, name string) ([]stage.FileProm
 
 // captions returns the captions of a folder of pictures. Those that are missing are an error of the
 // training that needs them.
-func (p Project) captions(ctx context.Context, name string) (texts []string, err error) {
-	files, err := engine.Folder(ctx, p.engines(), p.path(name))
-	if err != nil {
+func captions(folder pictureFolders, dir string) (texts []string, err error) {
+	files, err := folder(dir)
+	if files == nil || err != nil {
 		return nil, err
 	}
 	for _, f := range files.Files {

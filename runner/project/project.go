@@ -26,6 +26,9 @@ type Project struct {
 	Record store.Study // record of the last run; zero if the study never ran
 	Rounds Rounds      // state of a study that runs in rounds
 
+	Draft bool   // nothing of the project runs: folders of pictures may still be missing
+	Lacks []Lack // folders that are missing, of a draft; nil before LayOut
+
 	Overlaps   map[language.ID]Overlap // trials that are evaluated on prompts of their training; nil before LayOut
 	Categories []string                // categories of the prompts on which models are evaluated, in the order in which they first appear; nil before LayOut
 
@@ -77,14 +80,16 @@ func (p Project) LayOut(ctx context.Context, views []language.View) (Project, er
 		defer debug.SetGCPercent(debug.SetGCPercent(rarePercent))
 	}
 	var err error
-	files := newPromptFiles()
-	if p.Overlaps, err = p.overlaps(ctx, files); err != nil {
+	files, lacks := newPromptFiles(), []Lack(nil)
+	folder := p.folders(ctx, &lacks)
+	if p.Overlaps, err = p.overlaps(files, folder); err != nil {
 		return p, err
 	}
 	if p.Categories, err = p.categories(files); err != nil {
 		return p, err
 	}
-	p.Graph, err = layout.NewGraph(p.Study, views, p.outside(ctx, files))
+	p.Graph, err = layout.NewGraph(p.Study, views, p.outside(ctx, files, folder))
+	p.Lacks = lacks
 	return p, err
 }
 
