@@ -48,6 +48,7 @@ type File struct {
 	at      io.ReaderAt
 	data    int64 // where tensors begin
 	entries map[string]entry
+	about   map[string]string // __metadata__
 	close   func() error
 }
 
@@ -82,6 +83,9 @@ func (f *File) Shape(name string) ([]int, bool) {
 	e, ok := f.entries[name]
 	return e.Shape, ok
 }
+
+// About returns the metadata of the header, by key.
+func (f *File) About() map[string]string { return f.about }
 
 // Names returns the names of the tensors in order.
 func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.entries)) }
@@ -127,8 +131,12 @@ func decode(r io.Reader, at io.ReaderAt, total int64) (*File, error) {
 		name     string
 	}
 	var spans []span
+	about := map[string]string{}
 	for name, raw := range raws {
 		if name == metadata {
+			if err := json.Unmarshal(raw, &about); err != nil {
+				return nil, fmt.Errorf("%s: it is not an object of texts", metadata)
+			}
 			continue
 		}
 		var e entry
@@ -171,7 +179,7 @@ func decode(r io.Reader, at io.ReaderAt, total int64) (*File, error) {
 	if end != length {
 		return nil, fmt.Errorf("the last %d bytes belong to no tensor", length-end)
 	}
-	return &File{at: at, data: 8 + int64(n), entries: out}, nil
+	return &File{at: at, data: 8 + int64(n), entries: out, about: about}, nil
 }
 
 // object decodes a JSON object. A duplicate name is an error.

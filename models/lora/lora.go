@@ -22,7 +22,7 @@ type Config struct {
 	Targets string `json:"targets,omitempty"` // attention or all
 }
 
-const up, down = ".lora_B", ".lora_A"
+const up, down = nn.LowRankB, nn.LowRankA
 
 // Params returns the parameters of the updates of a network, in the order of its parameters.
 // It is an error if no weight matches Targets.

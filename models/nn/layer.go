@@ -14,21 +14,43 @@ func (w Weights) Linear(name string, x *graph.Node) *graph.Node {
 	return graph.Add(w.Product(name, x), graph.ExpandLeftToRank(w.At(name+".bias"), x.Rank()))
 }
 
-// Product is Linear without b.
+// Product is Linear without b. Where there is a low-rank update of the weight, it is
+// x·Wᵀ + (x·Aᵀ)·Bᵀ, whose gradient by A and B does not need that by W.
 func (w Weights) Product(name string, x *graph.Node) *graph.Node {
-	return graph.DotGeneral(x, []int{x.Rank() - 1}, nil, w.At(name+".weight"), []int{1}, nil)
+	dot := func(x *graph.Node, weight string) *graph.Node {
+		return graph.DotGeneral(x, []int{x.Rank() - 1}, nil, w.At(weight), []int{1}, nil)
+	}
+	y := dot(x, name+".weight")
+	if w[name+LowRankA] != nil {
+		y = graph.Add(y, dot(dot(x, name+LowRankA), name+LowRankB))
+	}
+	return y
 }
+
+// LowRankA and LowRankB end the names of the two factors of an update: A float32[rank, in] and
+// B float32[out, rank], which has its scale already. For a convolution A is its kernel,
+// float32[size, size, in, rank].
+const LowRankA, LowRankB = ".lora_A", ".lora_B"
 
 // Conv is a convolution of x float32[B, height, width, C] with zeros around it: (size-1)/2 on
 // each side, as PyTorch's padding of that number, whatever the stride.
 func (w Weights) Conv(name string, x *graph.Node, stride int) *graph.Node {
-	kernel := w.At(name + ".weight")
+	y := convolve(x, w.At(name+".weight"), stride)
+	if a := w[name+LowRankA]; a != nil {
+		if a.Rank() == 2 {
+			a = graph.Reshape(graph.Transpose(a, 0, 1), 1, 1, a.Shape().Dimensions[1], a.Shape().Dimensions[0])
+		}
+		y = graph.Add(y, graph.DotGeneral(convolve(x, a, stride), []int{3}, nil, w.At(name+LowRankB), []int{1}, nil))
+	}
+	return w.shifted(name, y)
+}
+
+func convolve(x, kernel *graph.Node, stride int) *graph.Node {
 	if dims := kernel.Shape().Dimensions; dims[0] == 1 && dims[1] == 1 && stride == 1 {
 		// XLA's gradient of a product is several times as fast as that of such a kernel.
-		y := graph.DotGeneral(x, []int{3}, nil, graph.Reshape(kernel, dims[2:]...), []int{0}, nil)
-		return w.shifted(name, y)
+		return graph.DotGeneral(x, []int{3}, nil, graph.Reshape(kernel, dims[2:]...), []int{0}, nil)
 	}
-	return w.shifted(name, graph.Convolve(x, kernel).Strides(stride).PadSame().Done())
+	return graph.Convolve(x, kernel).Strides(stride).PadSame().Done()
 }
 
 // ConvPadded is a convolution of x float32[B, height, width, C] with the given numbers of zeros

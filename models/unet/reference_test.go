@@ -1,8 +1,13 @@
 package unet_test
 
 import (
+	"fmt"
+	"maps"
+	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -10,9 +15,12 @@ import (
 
 	"ablate/models/backend"
 	"ablate/models/checkpoint"
+	"ablate/models/lora"
 	"ablate/models/modeltest"
 	"ablate/models/nn"
+	"ablate/models/process"
 	"ablate/models/reference"
+	"ablate/models/train"
 	"ablate/models/unet"
 )
 
@@ -94,4 +102,271 @@ func TestReferenceUNet(t *testing.T) {
 			reference.Check(t, c, "unet_short_context_out", modeltest.ChannelsFirst(short[0]))
 		}
 	}
+}
+
+// TestReferenceLoRA compares outputs with updates of diffusers' and peft's files.
+func TestReferenceLoRA(t *testing.T) {
+	b := modeltest.Backend(t)
+	for _, c := range reference.Cases(t, "lora*.safetensors") {
+		u, arrays := load(t, b, c)
+		call := func(a *lora.Adapter, strength float64) []float32 {
+			var own []*tensors.Tensor
+			if a != nil {
+				var err error
+				if own, err = a.Values.Tensors(b, a.Params()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			n := len(arrays)
+			fn, err := backend.NewFn(b, "unet", 0, func(in []*graph.Node) []*graph.Node {
+				w := nn.Bind(u.Params(), in[3:3+n])
+				if a != nil {
+					w = a.Weights(w, nn.Bind(a.Params(), in[3+n:]), strength)
+				}
+				return []*graph.Node{u.Denoise(w, in[0], in[1], in[2], nil)}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := times(t, c, "unet_batch_timesteps")
+			in := []*tensors.Tensor{modeltest.Images(t, c, "unet_sample_in"), tensors.FromFlatDataAndDimensions(at, len(at)), modeltest.Floats(t, c, "unet_context")}
+			out, err := fn.Call(slices.Concat(in, arrays, own)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return modeltest.ChannelsFirst(out[0])
+		}
+		read := func(file string) *lora.Adapter {
+			a, err := lora.Read(filepath.Join(c.Checkpoint(), c.Kind, file), "unet", u.Params())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		for _, key := range c.Expected() {
+			switch strength, scaled := strings.CutPrefix(key, "unet_out_lora_scale_"); {
+			case key == "unet_out_base":
+				reference.Check(t, c, key, call(nil, 0))
+			case key == "unet_out_lora_half":
+				reference.Check(t, c, key, call(read("half_peft_names.safetensors"), 1))
+			case key == "unet_out_lora":
+				reference.Check(t, c, key, call(read("pytorch_lora_weights.safetensors"), 1))
+			case scaled:
+				x, err := strconv.ParseFloat(strength, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				reference.Check(t, c, key, call(read("pytorch_lora_weights.safetensors"), x))
+			}
+		}
+	}
+}
+
+// rule is what training_names.json says of a training.
+type rule struct {
+	Order     []string `json:"grad_norm_order"`
+	Optimizer struct {
+		LR          float64    `json:"lr"`
+		Betas       [2]float64 `json:"betas"`
+		Epsilon     float64    `json:"eps"`
+		WeightDecay float64    `json:"weight_decay"`
+	} `json:"optimizer"`
+	Beta float64 `json:"beta"`
+}
+
+// TestReferenceTraining compares losses, gradients and three steps of AdamW with torch: the
+// reward-weighted likelihood of all parameters, and of an adapter's alone.
+func TestReferenceTraining(t *testing.T) {
+	b := modeltest.Backend(t)
+	for _, c := range reference.Cases(t, "train_reward_weighted_*.safetensors") {
+		u, arrays := load(t, b, c)
+		var rules map[string]rule
+		c.Beside(t, "training_names.json", &rules)
+		kind := strings.TrimPrefix(c.Kind, "train_reward_weighted_")
+		r := rules[kind]
+		ddpm := process.DDPM{Steps: 1000, BetaStart: 1e-4, BetaEnd: .02, Betas: "linear", Prediction: process.Epsilon} // diffusers' defaults
+		if err := checkpoint.ReadJSON(filepath.Join(c.Checkpoint(), "scheduler", "scheduler_config.json"), &ddpm, false); err != nil {
+			t.Fatal(err)
+		}
+		base := nn.ValuesOf(u.Params(), arrays)
+		params, start, frozen := u.Params(), base, map[string][]nn.Param{}
+		weights := func(w nn.Weights, _ train.Sets) nn.Weights { return w }
+		named := func(parameter string) string { return parameter } // in the case
+		if kind == "lora" {
+			a, err := lora.Read(filepath.Join(c.Checkpoint(), "lora", "pytorch_lora_weights.safetensors"), "unet", u.Params())
+			if err != nil {
+				t.Fatal(err)
+			}
+			params, start, frozen["base"] = a.Params(), a.Values, u.Params()
+			weights = func(w nn.Weights, s train.Sets) nn.Weights { return a.Weights(s.At("base"), w, 1) }
+			named = func(parameter string) string { return parameter + ".weight" }
+		}
+		// parts returns the loss of each image of both batches.
+		parts := func(w nn.Weights, in train.Nodes, mean func(a, b *graph.Node) *graph.Node) (model, pretraining *graph.Node) {
+			of := func(batch string) *graph.Node {
+				x0, eps, at := in.At("latents_"+batch), in.At("noise_"+batch), in.At("timesteps_"+batch)
+				return mean(u.Denoise(w, ddpm.Noisy(x0, eps, at), at, in.At("context_"+batch), nil), ddpm.Target(x0, eps, at))
+			}
+			return of("model"), of("pre")
+		}
+		total := func(model, pretraining, rewards *graph.Node) (reward, pre, sum *graph.Node) {
+			reward, pre = graph.ReduceAllMean(graph.Mul(rewards, model)), graph.ReduceAllMean(pretraining)
+			return reward, pre, graph.Add(reward, graph.MulScalar(pre, r.Beta))
+		}
+		inputs := func() train.Inputs {
+			in := train.Inputs{}
+			for _, batch := range []string{"model", "pre"} {
+				in["latents_"+batch], in["noise_"+batch] = modeltest.Images(t, c, "latents_"+batch), modeltest.Images(t, c, "noise_"+batch)
+				in["context_"+batch] = modeltest.Floats(t, c, "context_"+batch)
+				in.Vector("timesteps_"+batch, times(t, c, "timesteps_"+batch))
+			}
+			in["rewards"] = modeltest.Floats(t, c, "rewards")
+			return in
+		}
+
+		// The loss, its parts and the gradients.
+		names := slices.Sorted(maps.Keys(inputs()))
+		n := len(params)
+		fn, err := backend.NewFn(b, "gradients", 0, func(in []*graph.Node) []*graph.Node {
+			nodes, sets := train.Nodes{}, train.Sets{"base": nn.Bind(frozen["base"], in[len(names)+n:])}
+			for i, name := range names {
+				nodes[name] = in[i]
+			}
+			own := in[len(names) : len(names)+n]
+			w := weights(nn.Bind(params, own), sets)
+			model, pre := parts(w, nodes, process.MeanSquare)
+			reward, pretraining, loss := total(model, pre, nodes["rewards"])
+			model2, pre2 := parts(w, nodes, func(a, b *graph.Node) *graph.Node { return graph.ReduceSum(graph.Square(graph.Sub(a, b)), 1, 2, 3) })
+			_, _, sum := total(model2, pre2, nodes["rewards"])
+			return append([]*graph.Node{loss, reward, pretraining, model, pre, sum}, graph.Gradient(loss, own...)...)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var args []*tensors.Tensor
+		for in, i := inputs(), 0; i < len(names); i++ {
+			args = append(args, in[names[i]])
+		}
+		own, err := start.Tensors(b, params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if args = append(args, own...); kind == "lora" {
+			args = append(args, arrays...)
+		}
+		out, err := fn.Call(args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, key := range []string{"loss", "reward_term", "pretraining_term", "per_sample_model", "per_sample_pretraining", "loss_sum_reduction"} {
+			reference.Check(t, c, key, backend.Float32s(out[i]))
+		}
+		gradients := filed(params, out[6:])
+		for _, p := range params {
+			if key := "grad:" + named(p.Name); c.Has(key) {
+				reference.Check(t, c, key, gradients[p.Name])
+			}
+		}
+		norms := func(v nn.Values) []float64 {
+			of := map[string]float64{}
+			for name, x := range v {
+				of[named(name)] = norm(x)
+			}
+			var list []float64
+			for _, name := range r.Order {
+				if _, ok := of[name]; !ok {
+					t.Fatalf("%s: there is no parameter %s", c.Kind, name)
+				}
+				list = append(list, of[name])
+			}
+			return list
+		}
+		reference.Check(t, c, "grad_norms", norms(gradients))
+		square := 0.
+		for _, x := range norms(gradients) {
+			square += x * x
+		}
+		reference.Check(t, c, "grad_norm", []float64{math.Sqrt(square)})
+
+		// Three steps of the trainer.
+		trainer, err := train.New(b, train.Step{Name: "reference " + c.Kind, Params: params, Frozen: frozen, Loss: func(w nn.Weights, s train.Sets, in train.Nodes) *graph.Node {
+			model, pre := parts(weights(w, s), in, process.MeanSquare)
+			_, _, loss := total(model, pre, in.At("rewards"))
+			return loss
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, err := trainer.Start(start, false)
+		if err == nil && kind == "lora" {
+			err = trainer.Freeze(state, "base", base)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := train.Options{LearningRate: r.Optimizer.LR, Adam: train.Adam{Beta1: r.Optimizer.Betas[0], Beta2: r.Optimizer.Betas[1], Epsilon: r.Optimizer.Epsilon, WeightDecay: r.Optimizer.WeightDecay}}
+		var losses []float64
+		for k := range 4 {
+			if k == 1 || k == 3 {
+				change := nn.Values{}
+				for name, x := range trainer.Weights(state) {
+					change[name] = make([]float32, len(x))
+					for i := range x {
+						change[name][i] = x[i] - start[name][i]
+					}
+				}
+				change = order(params, change)
+				after := order(params, trainer.Weights(state))
+				reference.Check(t, c, fmt.Sprintf("delta_norms_step%d", k), norms(change))
+				for _, p := range params {
+					for key, v := range map[string]nn.Values{fmt.Sprintf("delta_step%d:", k): change, fmt.Sprintf("param_step%d:", k): after} {
+						if key += named(p.Name); c.Has(key) {
+							reference.Check(t, c, key, v[p.Name])
+						}
+					}
+				}
+			}
+			result, err := trainer.Step(state, o, inputs())
+			if err != nil {
+				t.Fatal(err)
+			}
+			losses = append(losses, result.Loss)
+		}
+		reference.Check(t, c, "losses", losses)
+	}
+}
+
+func norm(x []float32) float64 {
+	sum := 0.
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	return math.Sqrt(sum)
+}
+
+// filed returns arrays in the order of values that files have.
+func filed(params []nn.Param, arrays []*tensors.Tensor) nn.Values {
+	return order(params, nn.ValuesOf(params, arrays))
+}
+
+// order moves kernels [h, w, in, out] to PyTorch's order [out, in, h, w].
+func order(params []nn.Param, v nn.Values) nn.Values {
+	out := nn.Values{}
+	for _, p := range params {
+		x := v[p.Name]
+		if len(p.Shape) == 4 {
+			px, in, n := p.Shape[0]*p.Shape[1], p.Shape[2], p.Shape[3]
+			y := make([]float32, len(x))
+			for k := range px {
+				for i := range in {
+					for o := range n {
+						y[(o*in+i)*px+k] = x[(k*in+i)*n+o]
+					}
+				}
+			}
+			x = y
+		}
+		out[p.Name] = x
+	}
+	return out
 }
