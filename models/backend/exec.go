@@ -55,19 +55,29 @@ func (f *Fn) Compiled() int { return len(f.compiled) }
 // It runs the compiled graph directly: gomlx's Exec allocates several values for every
 // input and, for an input that is not on the device yet, an error with a stack trace.
 func (f *Fn) Call(in ...*tensors.Tensor) (out []*tensors.Tensor, err error) {
-	defer func() {
-		switch p := recover().(type) {
-		case nil:
-		case error:
-			err = p
-		default:
-			panic(p)
-		}
-		if err != nil {
-			out, err = nil, fmt.Errorf("graph %s: %w", f.name, err)
-		}
-	}()
-	g := f.graph(in)
+	defer f.caught(&err)
+	given := make([]graphShape, len(in))
+	for i, t := range in {
+		given[i] = t.Shape()
+	}
+	return f.run(f.graph(given), in)
+}
+// caught makes an error of the value with which a graph's construction panics.
+func (f *Fn) caught(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case error:
+		*err = p
+	default:
+		panic(p)
+	}
+	if *err != nil {
+		*err = fmt.Errorf("graph %s: %w", f.name, *err)
+	}
+}
+
+// run runs a compiled graph.
+func (f *Fn) run(g *graph.Graph, in []*tensors.Tensor) (_ []*tensors.Tensor, err error) {
 	buffers, given := make([]backends.Buffer, len(in)), make([]bool, len(in))
 	for i, t := range in {
 		if given[i] = i < f.state; given[i] {
@@ -83,23 +93,22 @@ func (f *Fn) Call(in ...*tensors.Tensor) (out []*tensors.Tensor, err error) {
 }
 
 // graph returns the compiled graph for inputs of these shapes.
-func (f *Fn) graph(in []*tensors.Tensor) *graph.Graph {
+func (f *Fn) graph(in []graphShape) *graph.Graph {
 	for _, c := range f.compiled {
-		if slices.EqualFunc(c.inputs, in, func(s graphShape, t *tensors.Tensor) bool { return s.Equal(t.Shape()) }) {
+		if slices.EqualFunc(c.inputs, in, graphShape.Equal) {
 			return c.graph
 		}
 	}
 	g := graph.NewGraph(f.backend, fmt.Sprintf("%s#%d", f.name, len(f.compiled)))
-	nodes, c := make([]*graph.Node, len(in)), compiled{make([]graphShape, len(in)), g}
-	for i, t := range in {
-		c.inputs[i] = t.Shape()
-		nodes[i] = graph.Parameter(g, fmt.Sprintf("arg%d", i), c.inputs[i])
+	nodes := make([]*graph.Node, len(in))
+	for i, shape := range in {
+		nodes[i] = graph.Parameter(g, fmt.Sprintf("arg%d", i), shape)
 		if i < f.state {
 			alias(nodes[i], i)
 		}
 	}
 	g.Compile(f.build(nodes)...)
-	f.compiled = append(f.compiled, c)
+	f.compiled = append(f.compiled, compiled{in, g})
 	return g
 }
 

@@ -1,0 +1,125 @@
+package backend
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/gomlx/go-xla/pkg/stablehlo"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+)
+
+// This file emits operations that XLA has and gomlx v0.26.0 has no function for: go-xla prints any
+// operation of StableHLO, and its statements can be changed. A marker with the right shapes is
+// emitted through gomlx, and its statement is then rewritten. The two private fields that are read
+// are those that alias.go reads. Each operation has a test that sees its effect.
+
+// value returns a node's value in the program, or nil on a backend other than XLA.
+func value(n *graph.Node) *stablehlo.Value {
+	ops := reflect.ValueOf(n).Elem().FieldByName("outputOps")
+	if !ops.IsValid() || ops.Len() != 1 || ops.Index(0).Elem().Kind() != reflect.Pointer {
+		return nil
+	}
+	v := ops.Index(0).Elem().Elem().FieldByName("value")
+	if !v.IsValid() || v.Type() != reflect.TypeFor[*stablehlo.Value]() {
+		return nil
+	}
+	return (*stablehlo.Value)(v.UnsafePointer())
+}
+
+// function returns the function to which a node belongs, or nil on a backend other than XLA.
+func function(n *graph.Node) *stablehlo.Function {
+	v := value(n)
+	if v == nil {
+		return nil
+	}
+	f := reflect.ValueOf(v).Elem().FieldByName("fn")
+	if !f.IsValid() || f.Type() != reflect.TypeFor[*stablehlo.Function]() {
+		return nil
+	}
+	return (*stablehlo.Function)(f.UnsafePointer())
+}
+
+// setOp changes the operation of a statement. The type of operations is internal to go-xla, so
+// it is found by its name.
+func setOp(s *stablehlo.Statement, name string) {
+	f := reflect.ValueOf(s).Elem().FieldByName("OpType")
+	for i := range int64(256) {
+		if f.SetInt(i); fmt.Sprint(f.Interface()) == name {
+			return
+		}
+	}
+	panic(fmt.Errorf("go-xla has no operation %s", name))
+}
+
+// Barrier returns its arguments, floating-point or signed, after all of them are computed: XLA
+// moves no computation over it and merges none of both sides. On another backend it does nothing.
+func Barrier(in ...*graph.Node) []*graph.Node {
+	fn := function(in[0])
+	if fn == nil {
+		return in
+	}
+	out := make([]*graph.Node, len(in))
+	at := len(fn.Statements)
+	for i, n := range in {
+		out[i] = graph.Neg(n) // the marker: one statement for each argument
+	}
+	if len(fn.Statements) != at+len(in) {
+		panic(fmt.Errorf("a barrier of %d values became %d statements", len(in), len(fn.Statements)-at))
+	}
+	s := fn.Statements[at]
+	for _, o := range fn.Statements[at+1:] {
+		s.Inputs, s.Outputs = append(s.Inputs, o.Inputs...), append(s.Outputs, o.Outputs...)
+	}
+	fn.Statements = fn.Statements[:at+1]
+	setOp(s, "OptimizationBarrier")
+	return out
+}
+
+// customGradient gives y its own gradient by several inputs: vjp returns, for the gradient of the
+// loss by y, that by each of in. gomlx has this for one input.
+func customGradient(y *graph.Node, vjp func(v *graph.Node) []*graph.Node, in ...*graph.Node) *graph.Node {
+	var v, sum *graph.Node
+	var gradients []*graph.Node
+	for i, x := range in {
+		tap := graph.IdentityWithCustomGradient(x, func(_, _ *graph.Node) *graph.Node {
+			if gradients == nil {
+				gradients = vjp(graph.StopGradient(v))
+			}
+			return gradients[i]
+		})
+		for tap.Rank() > 0 { // a scalar that depends on x, which XLA removes
+			tap = graph.Reshape(graph.Slice(tap, graph.AxisElem(0)), tap.Shape().Dimensions[1:]...)
+		}
+		if tap = graph.ConvertDType(tap, y.DType()); sum != nil {
+			tap = graph.Add(sum, tap)
+		}
+		sum = tap
+	}
+	z := graph.Where(graph.Const(y.Graph(), false), graph.BroadcastToShape(sum, y.Shape()), graph.StopGradient(y))
+	return graph.IdentityWithCustomGradient(z, func(_, w *graph.Node) *graph.Node { v = w; return w })
+}
+
+// A Chain computes parts of a graph again for their gradient, one after the other, so that the
+// values inside only one of them are in memory at a time. The zero Chain is ready.
+type Chain struct{ forward, backward *graph.Node }
+
+// Checkpoint returns f(in), which is computed again for the gradient. All that f reads and that has
+// a gradient, its weights too, must be among in.
+func (c *Chain) Checkpoint(f func(in []*graph.Node) *graph.Node, in ...*graph.Node) *graph.Node {
+	a, n := append([]*graph.Node{}, in...), len(in)
+	if c.forward != nil {
+		a = Barrier(append(a, c.forward)...)[:n] // after the part before it
+	}
+	y := f(a)
+	c.forward = graph.StopGradient(y)
+	return customGradient(y, func(v *graph.Node) []*graph.Node {
+		b := append(append([]*graph.Node{}, in...), v)
+		if c.backward != nil {
+			b = append(b, c.backward)
+		}
+		b = Barrier(b...)
+		g := Barrier(graph.Gradient(graph.ReduceAllSum(graph.Mul(f(b[:n]), b[n])), b[:n]...)...)
+		c.backward = g[0]
+		return g
+	}, in...)
+}
