@@ -62,6 +62,7 @@ func (f *Fn) Call(in ...*tensors.Tensor) (out []*tensors.Tensor, err error) {
 	}
 	return f.run(f.graph(given), in)
 }
+
 // caught makes an error of the value with which a graph's construction panics.
 func (f *Fn) caught(err *error) {
 	switch p := recover().(type) {

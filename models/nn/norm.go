@@ -4,6 +4,8 @@ import (
 	"math"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"ablate/models/backend"
 )
 
 // NormParams are the scale NAME.weight and the shift NAME.bias, float32[width] each.
@@ -48,14 +50,32 @@ func ExactGELU(x *graph.Node) *graph.Node {
 }
 
 // Attention is softmax(q·kᵀ/√K)·v, float32[B, T, H·K] (Vaswani et al. 2017, eq. 1), for
-// q float32[B, T, H·K] and k, v float32[B, S, H·K].
-func Attention(q, k, v *graph.Node, heads int) *graph.Node {
+// q float32[B, T, H·K] and k, v float32[B, S, H·K]. If queries is positive, it is computed for so
+// many rows of q at a time, one part after the other, and again for the gradient: of the T·S
+// scores a head, only those of a part are in memory.
+func Attention(q, k, v *graph.Node, heads, queries int) *graph.Node {
 	split := func(x *graph.Node) *graph.Node {
 		dims := x.Shape().Dimensions
 		return graph.Reshape(x, dims[0], dims[1], heads, dims[2]/heads)
 	}
-	y := graph.Einsum("bhqt,bthk->bqhk", attended(split(q), split(k)), split(v))
-	return graph.Reshape(y, q.Shape().Dimensions...)
+	attend := func(in []*graph.Node) *graph.Node {
+		y := graph.Einsum("bhqt,bthk->bqhk", attended(split(in[0]), split(in[1])), split(in[2]))
+		return graph.Reshape(y, in[0].Shape().Dimensions...)
+	}
+	rows := q.Shape().Dimensions[1]
+	if queries <= 0 || rows <= queries {
+		return attend([]*graph.Node{q, k, v})
+	}
+	var sizes []int
+	for from := 0; from < rows; from += queries {
+		sizes = append(sizes, min(queries, rows-from))
+	}
+	var chain backend.Chain
+	parts := Split(q, 1, sizes...)
+	for i, part := range parts {
+		parts[i] = chain.Checkpoint(attend, part, k, v)
+	}
+	return graph.Concatenate(parts, 1)
 }
 
 // Upsample repeats each pixel of x float32[B, H, W, C] in 2×2 pixels and cuts the result to

@@ -66,9 +66,9 @@ func TestReferenceUNet(t *testing.T) {
 		fn, err := backend.NewFn(b, "unet "+c.Name, 0, func(in []*graph.Node) []*graph.Node {
 			var traced []*graph.Node
 			stages = nil
-			y := u.Denoise(nn.Bind(u.Params(), in[3:]), in[0], in[1], in[2], func(stage string, x *graph.Node) {
+			y := u.Denoise(nn.Bind(u.Params(), in[3:]), in[0], in[1], in[2], unet.Options{Trace: func(stage string, x *graph.Node) {
 				stages, traced = append(stages, stage), append(traced, x)
-			})
+			}})
 			return append([]*graph.Node{y}, traced...)
 		})
 		if err != nil {
@@ -123,7 +123,7 @@ func TestReferenceLoRA(t *testing.T) {
 				if a != nil {
 					w = a.Weights(w, nn.Bind(a.Params(), in[3+n:]), strength)
 				}
-				return []*graph.Node{u.Denoise(w, in[0], in[1], in[2], nil)}
+				return []*graph.Node{u.Denoise(w, in[0], in[1], in[2], unet.Options{})}
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -202,10 +202,10 @@ func TestReferenceTraining(t *testing.T) {
 			named = func(parameter string) string { return parameter + ".weight" }
 		}
 		// parts returns the loss of each image of both batches.
-		parts := func(w nn.Weights, in train.Nodes, mean func(a, b *graph.Node) *graph.Node) (model, pretraining *graph.Node) {
+		parts := func(w nn.Weights, in train.Nodes, o unet.Options, mean func(a, b *graph.Node) *graph.Node) (model, pretraining *graph.Node) {
 			of := func(batch string) *graph.Node {
 				x0, eps, at := in.At("latents_"+batch), in.At("noise_"+batch), in.At("timesteps_"+batch)
-				return mean(u.Denoise(w, ddpm.Noisy(x0, eps, at), at, in.At("context_"+batch), nil), ddpm.Target(x0, eps, at))
+				return mean(u.Denoise(w, ddpm.Noisy(x0, eps, at), at, in.At("context_"+batch), o), ddpm.Target(x0, eps, at))
 			}
 			return of("model"), of("pre")
 		}
@@ -234,9 +234,11 @@ func TestReferenceTraining(t *testing.T) {
 			}
 			own := in[len(names) : len(names)+n]
 			w := weights(nn.Bind(params, own), sets)
-			model, pre := parts(w, nodes, process.MeanSquare)
+			// The gradients are computed as in little memory, and those of the trainer plainly.
+			saving := unet.Options{Saving: nn.Saving{Blocks: true, Queries: 100, Frozen: func(name string) bool { return !slices.ContainsFunc(params, func(p nn.Param) bool { return p.Name == name }) }}}
+			model, pre := parts(w, nodes, saving, process.MeanSquare)
 			reward, pretraining, loss := total(model, pre, nodes["rewards"])
-			model2, pre2 := parts(w, nodes, func(a, b *graph.Node) *graph.Node { return graph.ReduceSum(graph.Square(graph.Sub(a, b)), 1, 2, 3) })
+			model2, pre2 := parts(w, nodes, saving, func(a, b *graph.Node) *graph.Node { return graph.ReduceSum(graph.Square(graph.Sub(a, b)), 1, 2, 3) })
 			_, _, sum := total(model2, pre2, nodes["rewards"])
 			return append([]*graph.Node{loss, reward, pretraining, model, pre, sum}, graph.Gradient(loss, own...)...)
 		})
@@ -290,7 +292,7 @@ func TestReferenceTraining(t *testing.T) {
 
 		// Three steps of the trainer.
 		trainer, err := train.New(b, train.Step{Name: "reference " + c.Kind, Params: params, Frozen: frozen, Loss: func(w nn.Weights, s train.Sets, in train.Nodes) *graph.Node {
-			model, pre := parts(weights(w, s), in, process.MeanSquare)
+			model, pre := parts(weights(w, s), in, unet.Options{}, process.MeanSquare)
 			_, _, loss := total(model, pre, in.At("rewards"))
 			return loss
 		}})

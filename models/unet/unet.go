@@ -98,14 +98,21 @@ func (u *UNet) Params() []nn.Param {
 	return slices.Concat(ps, nn.NormParams("conv_norm_out", first), nn.ConvParams("conv_out", 3, first, c.OutChannels))
 }
 
+// Options of a graph.
+type Options struct {
+	nn.Saving
+	Trace func(stage string, x *graph.Node) // is called with the activation after each stage, if not nil
+}
+
 // Denoise returns the prediction float32[B, H, W, out_channels] for latents x
 // float32[B, H, W, in_channels], times t float32[B] and the states of a text float32[B, S,
-// cross_attention_dim]. trace, if not nil, is called with the activation after each stage.
-func (u *UNet) Denoise(w nn.Weights, x, t, text *graph.Node, trace func(stage string, x *graph.Node)) *graph.Node {
+// cross_attention_dim].
+func (u *UNet) Denoise(w nn.Weights, x, t, text *graph.Node, o Options) *graph.Node {
+	trace := o.Trace
 	if trace == nil {
 		trace = func(string, *graph.Node) {}
 	}
-	c := u.Config
+	c, saving := u.Config, &o.Saving
 	time := nn.Fourier(t, c.BlockOutChannels[0]/2, 10000)
 	trace("time_proj", time)
 	time = w.Linear("time_embedding.linear_2", nn.SiLU(w.Linear("time_embedding.linear_1", time)))
@@ -114,12 +121,18 @@ func (u *UNet) Denoise(w nn.Weights, x, t, text *graph.Node, trace func(stage st
 	trace("conv_in", x)
 	// Every resnet takes SiLU of the embedding: it is computed once.
 	active := nn.SiLU(time)
+	resnet := func(r nn.Resnet, x *graph.Node) *graph.Node {
+		return saving.Block(w, r.Params(), func(w nn.Weights, in []*graph.Node) *graph.Node { return r.Apply(w, in[0], in[1]) }, x, active)
+	}
+	attention := func(t transformer, x *graph.Node) *graph.Node {
+		return saving.Block(w, t.params(), func(w nn.Weights, in []*graph.Node) *graph.Node { return t.apply(w, in[0], in[1], saving.Queries) }, x, text)
+	}
 	skips := []*graph.Node{x}
 	for level, b := range u.down {
 		for i, r := range b.resnets {
-			x = r.Apply(w, x, active)
+			x = resnet(r, x)
 			if len(b.attentions) > 0 {
-				x = b.attentions[i].apply(w, x, text)
+				x = attention(b.attentions[i], x)
 			}
 			skips = append(skips, x)
 		}
@@ -129,17 +142,15 @@ func (u *UNet) Denoise(w nn.Weights, x, t, text *graph.Node, trace func(stage st
 		}
 		trace(fmt.Sprintf("down_block_%d", level), x)
 	}
-	x = u.middle.resnets[0].Apply(w, x, active)
-	x = u.middle.attentions[0].apply(w, x, text)
-	x = u.middle.resnets[1].Apply(w, x, active)
+	x = resnet(u.middle.resnets[1], attention(u.middle.attentions[0], resnet(u.middle.resnets[0], x)))
 	trace("mid_block", x)
 	for i, b := range u.up {
 		for j, r := range b.resnets {
 			skip := skips[len(skips)-1]
 			skips = skips[:len(skips)-1]
-			x = r.Apply(w, graph.Concatenate([]*graph.Node{x, skip}, 3), active)
+			x = resnet(r, graph.Concatenate([]*graph.Node{x, skip}, 3))
 			if len(b.attentions) > 0 {
-				x = b.attentions[j].apply(w, x, text)
+				x = attention(b.attentions[j], x)
 			}
 		}
 		if b.sample != "" {
@@ -187,7 +198,7 @@ func (t transformer) params() []nn.Param {
 	return append(ps, project(".proj_out")...)
 }
 
-func (t transformer) apply(w nn.Weights, x, text *graph.Node) *graph.Node {
+func (t transformer) apply(w nn.Weights, x, text *graph.Node, queries int) *graph.Node {
 	dims := x.Shape().Dimensions
 	project := func(name string, x *graph.Node) *graph.Node {
 		if t.linear {
@@ -201,7 +212,7 @@ func (t transformer) apply(w nn.Weights, x, text *graph.Node) *graph.Node {
 		name := fmt.Sprintf("%s.transformer_blocks.%d", t.name, i)
 		attend := func(attn string, from, to *graph.Node) *graph.Node {
 			q, k, v := w.Product(attn+".to_q", from), w.Product(attn+".to_k", to), w.Product(attn+".to_v", to)
-			return w.Linear(attn+".to_out.0", nn.Attention(q, k, v, t.heads))
+			return w.Linear(attn+".to_out.0", nn.Attention(q, k, v, t.heads, queries))
 		}
 		y := w.LayerNorm(name+".norm1", h, 1e-5)
 		h = graph.Add(h, attend(name+".attn1", y, y))

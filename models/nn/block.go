@@ -1,0 +1,49 @@
+package nn
+
+import (
+	"maps"
+	"strings"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"ablate/models/backend"
+)
+
+// A Saving is how a large network saves memory in the graph of a training: at the cost of
+// computing parts of it twice. The zero Saving saves nothing.
+type Saving struct {
+	// Blocks says that only the inputs of blocks are kept for the gradient.
+	Blocks bool
+	// Queries is the number of rows of an attention that are computed at a time; 0 means all.
+	Queries int
+	// Frozen reports whether a parameter has no gradient; nil means that all have one. The
+	// gradient of a frozen one would be computed for nothing.
+	Frozen func(parameter string) bool
+
+	chain backend.Chain
+}
+
+// Block returns f for the weights w and inputs that have a gradient. params are
+// the parameters that f reads.
+func (s *Saving) Block(w Weights, params []Param, f func(w Weights, in []*graph.Node) *graph.Node, in ...*graph.Node) *graph.Node {
+	if !s.Blocks {
+		return f(w, in)
+	}
+	n := len(in)
+	var names []string
+	for _, p := range params {
+		layer, _ := strings.CutSuffix(p.Name, ".weight")
+		for _, name := range []string{p.Name, layer + LowRankA, layer + LowRankB} {
+			if w[name] != nil && (s.Frozen == nil || !s.Frozen(name)) {
+				names, in = append(names, name), append(in, w[name])
+			}
+		}
+	}
+	return s.chain.Checkpoint(func(in []*graph.Node) *graph.Node {
+		own := maps.Clone(w)
+		for i, name := range names {
+			own[name] = in[n+i]
+		}
+		return f(own, in[:n])
+	}, in...)
+}
