@@ -8,6 +8,7 @@ package unet
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"ablate/models/checkpoint"
 )
@@ -104,16 +105,29 @@ func (c Config) check() error {
 	if n == 0 || n > 8 {
 		return fmt.Errorf("block_out_channels has %d levels; must have 1 to 8", n)
 	}
-	for key, l := range map[string][]int{"in_channels": {c.InChannels}, "out_channels": {c.OutChannels}, "block_out_channels": c.BlockOutChannels,
-		"layers_per_block": c.LayersPerBlock, "cross_attention_dim": c.CrossAttentionDim, "attention_head_dim": c.AttentionHeadDim,
-		"num_attention_heads": c.NumAttentionHeads, "transformer_layers_per_block": c.TransformerLayersPerBlock, "norm_num_groups": {c.NormNumGroups}} {
-		for _, x := range l {
-			if x < 1 || x > 1<<16 {
-				return fmt.Errorf("%s is %d; must be 1 to %d", key, x, 1<<16)
+	const widest, deepest = 1 << 16, 64
+	for _, of := range []struct {
+		key    string
+		values []int
+		most   int
+	}{
+		{"in_channels", []int{c.InChannels}, widest}, {"out_channels", []int{c.OutChannels}, widest}, {"block_out_channels", c.BlockOutChannels, widest},
+		{"layers_per_block", c.LayersPerBlock, deepest}, {"transformer_layers_per_block", c.TransformerLayersPerBlock, deepest},
+		{"cross_attention_dim", c.CrossAttentionDim, widest}, {"attention_head_dim", c.AttentionHeadDim, widest}, {"num_attention_heads", c.NumAttentionHeads, widest},
+		{"norm_num_groups", []int{c.NormNumGroups}, widest},
+	} {
+		for _, x := range of.values {
+			if x < 1 || x > of.most {
+				return fmt.Errorf("%s is %d; must be 1 to %d", of.key, x, of.most)
 			}
 		}
-		if len(l) != 1 && len(l) != n && (key != "num_attention_heads" || len(l) > 0) {
-			return fmt.Errorf("%s has %d numbers, and block_out_channels %d: one for each level, or one for all", key, len(l), n)
+		if k := len(of.values); k > 1 && k != n {
+			return fmt.Errorf("%s has %d numbers, and block_out_channels %d: one for each level, or one for all", of.key, k, n)
+		}
+	}
+	for key, l := range map[string]List{"layers_per_block": c.LayersPerBlock, "transformer_layers_per_block": c.TransformerLayersPerBlock, "cross_attention_dim": c.CrossAttentionDim, "attention_head_dim": c.AttentionHeadDim} {
+		if len(l) == 0 {
+			return fmt.Errorf("%s has no number", key)
 		}
 	}
 	if !(c.NormEps > 0) || c.SampleSize < 0 {
@@ -122,13 +136,17 @@ func (c Config) check() error {
 	if c.BlockOutChannels[0]%2 != 0 {
 		return fmt.Errorf("block_out_channels begins with %d; must be even: half of it are the sines of the time", c.BlockOutChannels[0])
 	}
-	for key, types := range map[string][]string{"down_block_types": c.DownBlockTypes, "up_block_types": c.UpBlockTypes} {
-		if len(types) != n {
-			return fmt.Errorf("%s has %d blocks, and block_out_channels %d levels", key, len(types), n)
+	for _, of := range []struct {
+		key   string
+		types []string
+		known [2]string
+	}{{"down_block_types", c.DownBlockTypes, [2]string{crossDown, plainDown}}, {"up_block_types", c.UpBlockTypes, [2]string{crossUp, plainUp}}} {
+		if len(of.types) != n {
+			return fmt.Errorf("%s has %d blocks, and block_out_channels %d levels", of.key, len(of.types), n)
 		}
-		for _, t := range types {
-			if cross, plain := crossDown, plainDown; key == "up_block_types" && t != crossUp && t != plainUp || key == "down_block_types" && t != cross && t != plain {
-				return fmt.Errorf("%s has a %s: use an engine that has this block", key, t)
+		for _, t := range of.types {
+			if !slices.Contains(of.known[:], t) {
+				return fmt.Errorf("%s has a %s: use an engine that has this block", of.key, t)
 			}
 		}
 	}

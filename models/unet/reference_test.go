@@ -235,7 +235,9 @@ func TestReferenceTraining(t *testing.T) {
 			own := in[len(names) : len(names)+n]
 			w := weights(nn.Bind(params, own), sets)
 			// The gradients are computed as in little memory, and those of the trainer plainly.
-			saving := unet.Options{Saving: nn.Saving{Blocks: true, Queries: 100, Frozen: func(name string) bool { return !slices.ContainsFunc(params, func(p nn.Param) bool { return p.Name == name }) }}}
+			saving := unet.Options{Saving: nn.Saving{Blocks: true, Queries: 100, Frozen: func(name string) bool {
+				return !slices.ContainsFunc(params, func(p nn.Param) bool { return p.Name == name })
+			}}}
 			model, pre := parts(w, nodes, saving, process.MeanSquare)
 			reward, pretraining, loss := total(model, pre, nodes["rewards"])
 			model2, pre2 := parts(w, nodes, saving, func(a, b *graph.Node) *graph.Node { return graph.ReduceSum(graph.Square(graph.Sub(a, b)), 1, 2, 3) })

@@ -60,13 +60,16 @@ func (c Config) check() error {
 	if n == 0 || n > 8 {
 		return fmt.Errorf("block_out_channels has %d levels; must have 1 to 8", n)
 	}
-	for key, types := range map[string][]string{"down_block_types": c.DownBlockTypes, "up_block_types": c.UpBlockTypes} {
-		if len(types) != n {
-			return fmt.Errorf("%s has %d blocks, and block_out_channels %d levels", key, len(types), n)
+	for _, of := range []struct {
+		key, known string
+		types      []string
+	}{{"down_block_types", downType, c.DownBlockTypes}, {"up_block_types", upType, c.UpBlockTypes}} {
+		if len(of.types) != n {
+			return fmt.Errorf("%s has %d blocks, and block_out_channels %d levels", of.key, len(of.types), n)
 		}
-		for _, t := range types {
-			if t != downType && t != upType {
-				return fmt.Errorf("%s has a %s: use an engine that has this block", key, t)
+		for _, t := range of.types {
+			if t != of.known {
+				return fmt.Errorf("%s has a %s: use an engine that has this block", of.key, t)
 			}
 		}
 	}
@@ -74,12 +77,15 @@ func (c Config) check() error {
 		key    string
 		values []int
 	}{{"block_out_channels", c.BlockOutChannels}, {"in_channels", []int{c.InChannels}}, {"out_channels", []int{c.OutChannels}}, {"latent_channels", []int{c.LatentChannels}},
-		{"layers_per_block", []int{c.LayersPerBlock}}, {"norm_num_groups", []int{c.NormNumGroups}}} {
+		{"norm_num_groups", []int{c.NormNumGroups}}} {
 		for _, x := range of.values {
 			if x < 1 || x > 1<<16 {
 				return fmt.Errorf("%s is %d; must be 1 to %d", of.key, x, 1<<16)
 			}
 		}
+	}
+	if c.LayersPerBlock < 1 || c.LayersPerBlock > 64 {
+		return fmt.Errorf("layers_per_block is %d; must be 1 to 64", c.LayersPerBlock)
 	}
 	for _, channels := range c.BlockOutChannels {
 		if channels%c.NormNumGroups != 0 {
