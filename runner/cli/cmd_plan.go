@@ -65,6 +65,7 @@ type planDocument struct {
 	Detect     []compare.Detect      `json:"detect,omitempty"`
 	Confounded []language.Confounded `json:"confounded"` // arms that differ from the reference in more than one factor
 
+	Unfit   []string              `json:"unfit,omitempty"`   // what stages to run need and this machine does not have, such as "finetune needs 8 CPUs of 2"
 	Engines []project.EngineState `json:"engines,omitempty"` // engines of the study, and what probes found
 	Lacks   []project.Lack        `json:"lacks,omitempty"`   // folders of pictures that a run needs and that have none yet
 }
@@ -149,7 +150,8 @@ type planned struct {
 	resources plan.Needs  // what the stages need
 	rounds    *planRounds // nil if the study runs in one round
 	workers   int         // number of stages that run at a time on this machine
-	unfit     []string    // what machine.cue asks for and this machine does not have
+	gpu       string      // model of this machine's GPUs; empty without one
+	unfit     []string    // what stages to run need and this machine does not have
 	engines   []project.EngineState
 	path      string // of the study, as the user named it
 }
@@ -189,11 +191,12 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	if err != nil {
 		return nil, err
 	}
-	todo, err := plan.New(p.Graph, p.Store, p.Dir, class, needs)
+	gpu := resource.GPUNames(ctx)
+	todo, err := plan.New(p.Graph, p.Store, p.Dir, class, needs, gpu)
 	if err != nil {
 		return nil, err
 	}
-	out := &planned{Plan: todo, project: p, path: path, views: views, resources: needs, workers: device.Workers(ctx, class)}
+	out := &planned{Plan: todo, gpu: gpu, project: p, path: path, views: views, resources: needs, workers: device.Workers(ctx, class)}
 	if len(p.Study.Engines) > 0 {
 		if out.engines, err = p.EngineStates(ctx, hardware(ctx, 0), hardware(ctx, 1)); err != nil {
 			return nil, err
@@ -225,13 +228,13 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	return out, err
 }
 
-// unfitHere returns what the file of the site says that stages to run need, and this machine
-// does not have.
+// unfitHere returns what stages to run need by the study or machine.cue, and this machine does not
+// have.
 func unfitHere(ctx context.Context, p *plan.Plan, s *language.Study, class string, needs plan.Needs) ([]string, error) {
-	if len(s.Machine) == 0 {
+	if len(s.Machine) == 0 && len(s.EngineResources) == 0 && len(s.MachineEngines) == 0 {
 		return nil, nil
 	}
-	c, err := resource.Here(ctx, class == device.CUDA, resource.Limits{})
+	c, err := resource.Most(ctx, class == device.CUDA)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +257,7 @@ func (p *planned) worst(ctx context.Context, r *result.Result) (*planRounds, err
 	if err != nil {
 		return nil, err
 	}
-	all, err := plan.New(whole.Graph, whole.Store, whole.Dir, p.Backend, p.resources)
+	all, err := plan.New(whole.Graph, whole.Store, whole.Dir, p.Backend, p.resources, p.gpu)
 	if err != nil {
 		return nil, err
 	}
@@ -279,7 +282,7 @@ func (p *planned) halved(ctx context.Context) (*planRounds, error) {
 		if err != nil {
 			return nil, err
 		}
-		all, err := plan.New(part.Graph, part.Store, part.Dir, p.Backend, p.resources)
+		all, err := plan.New(part.Graph, part.Store, part.Dir, p.Backend, p.resources, p.gpu)
 		if err != nil {
 			return nil, err
 		}
@@ -362,12 +365,12 @@ func (p *planned) print(w io.Writer) {
 		fmt.Fprint(w, " (~ marks a guess: the stage has not run in this store)")
 	}
 	fmt.Fprintln(w)
-	printUnknown(w, stages)
+	p.printUnknown(w, stages)
 	for _, l := range p.project.Lacks {
 		fmt.Fprintf(w, "Before 'ablate run', put PNG pictures into %s (%s): %s.\n", l.Path, l.Axis, l.Why)
 	}
 	if len(p.unfit) > 0 {
-		fmt.Fprintf(w, "By machine.cue, this machine is too small: %s.\n", strings.Join(p.unfit, "; "))
+		fmt.Fprintf(w, "This machine is too small: %s. Lower that in the study's resources or machine.cue, or run on a larger machine.\n", strings.Join(p.unfit, "; "))
 	}
 }
 
@@ -484,12 +487,15 @@ func about(s plan.Stage) string {
 }
 
 // printUnknown prints what is not in an estimate of time.
-func printUnknown(w io.Writer, stages []plan.Stage) {
+func (p *planned) printUnknown(w io.Writer, stages []plan.Stage) {
 	var names []string
 	actions, with := map[string]int{}, map[string]string{} // by engine
 	for _, s := range stages {
 		if s.Unknown > 0 && s.GPUs > 0 {
 			with[s.Engine] = " with as many GPUs"
+			if p.gpu != "" {
+				with[s.Engine] += " of the model " + p.gpu
+			}
 		}
 		if s.Unknown > 0 && !slices.Contains(names, s.Engine) {
 			names = append(names, s.Engine)
@@ -551,7 +557,7 @@ func size(s plan.Stage) string {
 func (p *planned) printJSON(w io.Writer) error {
 	out := planDocument{head: head{planFormat}, Study: p.project.Study.Name, Backend: p.Backend, Views: len(p.views), Trials: len(p.project.Graph.Chains), Collapsed: p.project.Study.Collapsed,
 		Excluded: []string{}, Workers: p.workers, Wall: p.Wall(p.workers), Rounds: p.rounds, Detect: p.detect,
-		Engines: p.engines, Lacks: p.project.Lacks, Confounded: append([]language.Confounded{}, p.project.Study.Confounded...)}
+		Engines: p.engines, Unfit: p.unfit, Lacks: p.project.Lacks, Confounded: append([]language.Confounded{}, p.project.Study.Confounded...)}
 	for _, e := range p.project.Study.Excluded {
 		out.Excluded = append(out.Excluded, e.String())
 	}

@@ -137,7 +137,7 @@ func (g *globals) recompute(ctx context.Context, p project.Project, v *verify.Ve
 	case err != nil:
 		log.Warn().Err(err).Msg("no stage can be computed again on this machine")
 	default:
-		machine = worker.Machine(d)
+		machine = worker.Machine(ctx, d)
 	}
 	needs, err := plan.NewNeeds(p.Study, class)
 	if err != nil {

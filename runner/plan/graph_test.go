@@ -67,7 +67,7 @@ func runAll(t *testing.T, body string) *ran {
 // plan plans another version of the study in the same store.
 func (r *ran) plan(t *testing.T, g *layout.Graph, backend string) *Plan {
 	t.Helper()
-	p, err := New(g, r.s, r.dir, backend, nil)
+	p, err := New(g, r.s, r.dir, backend, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestReasons(t *testing.T) {
 	}
 	if empty, err := store.Open(t.TempDir()); err != nil {
 		t.Fatal(err)
-	} else if p, err := New(r.g, empty, t.TempDir(), "xla:cpu", nil); err != nil {
+	} else if p, err := New(r.g, empty, t.TempDir(), "xla:cpu", nil, ""); err != nil {
 		t.Fatal(err)
 	} else if got := reasonsByStage(p); !slices.Equal(got["pretrain"], []string{FirstOfKind}) || !slices.Equal(got["distance"], []string{FirstOfKind}) {
 		t.Errorf("in an empty store: %v", got)

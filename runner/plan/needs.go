@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"ablate/experiments/language"
@@ -131,8 +132,8 @@ func On(need func(*layout.Action) resource.Need, class string, c resource.Capaci
 func Misfits(actions []*layout.Action, need func(*layout.Action) resource.Need, c resource.Capacity) (list []string) {
 	seen := map[string]bool{}
 	for _, a := range actions {
-		why := c.Misfit(need(a))
-		if text := fmt.Sprintf("%s needs %s", a.Kind, why); why != "" && !seen[text] {
+		why, name := c.Misfit(need(a)), strings.TrimSpace(fmt.Sprintf("%s %s", a.Kind, stage.EngineOf(a.Params)))
+		if text := fmt.Sprintf("%s needs %s", name, why); why != "" && !seen[text] {
 			seen[text] = true
 			list = append(list, text)
 		}

@@ -51,8 +51,9 @@ type Plan struct {
 }
 
 // New looks up every action of a graph and finds the reasons of those that have to run.
-// dir is the folder of the study's results. needs say how many GPUs engines have.
-func New(g *layout.Graph, s *store.Store, dir, backend string, needs Needs) (*Plan, error) {
+// dir is the folder of the study's results. needs say how many GPUs engines have, and gpu is their
+// model, by which estimates differ; empty if any will do.
+func New(g *layout.Graph, s *store.Store, dir, backend string, needs Needs, gpu string) (*Plan, error) {
 	events, _, err := store.ReadJournal(dir)
 	if err != nil {
 		return nil, err
@@ -99,6 +100,7 @@ func New(g *layout.Graph, s *store.Store, dir, backend string, needs Needs) (*Pl
 	}
 	attempts = slices.DeleteFunc(attempts, func(a store.Attempt) bool { return a.Backend != "" && a.Backend != backend })
 	p.pace = newPace(attempts, entries)
+	p.pace.gpu = gpu
 	p.reasons()
 	return p, nil
 }
@@ -350,7 +352,8 @@ const (
 // to their costs.
 type timed struct {
 	stage, engine string
-	gpus          int // of an engine
+	gpus          int    // of an engine
+	gpu           string // model of the GPUs; empty without one, and for those of all models together
 }
 
 func timedOf(a *layout.Action, gpus int) timed {
@@ -369,6 +372,7 @@ func (p *Plan) expect(a *layout.Action) expected { return p.pace.expect(a, p.nee
 type pace struct {
 	perCost map[timed]float64 // seconds per unit of layout.Action.Cost
 	cost    map[timed]float64 // of the actions that were measured
+	gpu     string            // model of the GPUs that actions are expected to have; empty if any will do
 	overall float64           // the same of all native stages together; near 1 if little has run
 	bytes   map[timed]int64   // mean, whatever the GPUs
 }
@@ -383,15 +387,17 @@ const stagePrior = 10
 
 func newPace(attempts []store.Attempt, entries []store.Entry) pace {
 	seconds, cost := map[timed]float64{}, map[timed]float64{}
-	p := pace{map[timed]float64{}, cost, 0, map[timed]int64{}}
+	p := pace{perCost: map[timed]float64{}, cost: cost, bytes: map[timed]int64{}}
 	allSeconds, allCost := 0., 0.
 	for _, a := range attempts {
 		if a.Outcome != store.OutcomeOK || a.Seconds <= 0 || a.Cost <= 0 {
 			continue
 		}
-		at := timed{a.Stage, a.Engine, a.GPUs}
-		seconds[at] += a.Seconds
-		cost[at] += a.Cost
+		at := timed{stage: a.Stage, engine: a.Engine, gpus: a.GPUs}
+		for _, at.gpu = range slices.Compact([]string{"", a.GPU}) {
+			seconds[at] += a.Seconds
+			cost[at] += a.Cost
+		}
 		if a.Engine == "" {
 			allSeconds, allCost = allSeconds+a.Seconds, allCost+a.Cost
 		}
@@ -426,6 +432,9 @@ type expected struct {
 // expect returns what an action is expected to take. gpus are those that its engine has.
 func (p pace) expect(a *layout.Action, gpus int) expected {
 	at := timedOf(a, gpus)
+	if gpus > 0 {
+		at.gpu = p.gpu
+	}
 	x := expected{bytes: p.bytes[timedOf(a, 0)]}
 	switch per, known := p.perCost[at]; {
 	case known:

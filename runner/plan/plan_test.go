@@ -193,7 +193,7 @@ func TestFailedInput(t *testing.T) {
 			"failed its input failed (finetune diverges@1)", "failed its input failed (finetune diverges@1)"},
 	} {
 		g, s, dir := failures(t, class)
-		p, err := New(g, s, dir, "xla:cpu", nil)
+		p, err := New(g, s, dir, "xla:cpu", nil, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +233,7 @@ func TestPaceOfBackend(t *testing.T) {
 	}
 	j.Close()
 	for class, want := range map[string]float64{"xla:cuda": 1, "xla:cpu": 10} {
-		p, err := New(g, s, dir, class, nil)
+		p, err := New(g, s, dir, class, nil, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,10 +253,12 @@ func TestPaceOfBackend(t *testing.T) {
 }
 
 // TestEnginePace: the time of an engine's task is in proportion to that of its earlier ones with as
-// many GPUs, and is not known without any. Native stages say nothing of it, nor it of them.
+// many GPUs of the model, and is not known without any. Native stages say nothing of it, nor it of them.
 func TestEnginePace(t *testing.T) {
 	p := newPace([]store.Attempt{
-		{Event: store.Event{Stage: "engine-train", Engine: "sd", GPUs: 4, Cost: 100}, Seconds: 50, Outcome: store.OutcomeOK},
+		{Event: store.Event{Stage: "engine-train", Engine: "sd", GPUs: 4, GPU: "H100", Cost: 100}, Seconds: 25, Outcome: store.OutcomeOK},
+		{Event: store.Event{Stage: "engine-train", Engine: "sd", GPUs: 4, GPU: "A100", Cost: 100}, Seconds: 75, Outcome: store.OutcomeOK},
+		{Event: store.Event{Stage: "engine-train", Engine: "sd", Cost: 100}, Seconds: 200, Outcome: store.OutcomeOK},
 		{Event: store.Event{Stage: "draw", Cost: 10}, Seconds: 10, Outcome: store.OutcomeOK},
 	}, []store.Entry{{Key: store.Key{Stage: "engine-train", Lines: []string{`engine "sd"`}}.Text(), Bytes: 7}})
 	train := func(engine, params string) *layout.Action {
@@ -266,15 +268,21 @@ func TestEnginePace(t *testing.T) {
 	for _, tc := range []struct {
 		a    *layout.Action
 		gpus int
+		gpu  string
 		want expected
 	}{
-		{train("sd", `{"steps":2000}`), 4, expected{1000, FromRuns, 7}},
-		{train("sd", `{"steps":2000}`), 1, expected{0, Unknown, 7}},
-		{train("clip", `{}`), 4, expected{0, Unknown, 0}},
-		{byhand.Action("r", "", layout.Spec{Kind: stage.Reward, Cost: 4}), 0, expected{4, Guessed, 0}},
+		{train("sd", `{"steps":2000}`), 4, "H100", expected{500, FromRuns, 7}},
+		{train("sd", `{"steps":2000}`), 4, "A100", expected{1500, FromRuns, 7}},
+		{train("sd", `{"steps":2000}`), 4, "B200", expected{0, Unknown, 7}},
+		{train("sd", `{"steps":2000}`), 4, "", expected{1000, FromRuns, 7}}, // a machine without GPUs plans for others
+		{train("sd", `{"steps":2000}`), 1, "H100", expected{0, Unknown, 7}},
+		{train("sd", `{"steps":2000}`), 0, "H100", expected{4000, FromRuns, 7}},
+		{train("clip", `{}`), 4, "", expected{0, Unknown, 0}},
+		{byhand.Action("r", "", layout.Spec{Kind: stage.Reward, Cost: 4}), 0, "", expected{4, Guessed, 0}},
 	} {
+		p.gpu = tc.gpu
 		if got := p.expect(tc.a, tc.gpus); got != tc.want {
-			t.Errorf("%s with %d GPUs: %+v, want %+v", tc.a.Kind, tc.gpus, got, tc.want)
+			t.Errorf("%s with %d GPUs %s: %+v, want %+v", tc.a.Kind, tc.gpus, tc.gpu, got, tc.want)
 		}
 	}
 }

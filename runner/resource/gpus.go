@@ -17,10 +17,25 @@ const visible = "CUDA_VISIBLE_DEVICES"
 // CUDA_VISIBLE_DEVICES names, which Slurm sets too, or else those of nvidia-smi.
 func GPUs(ctx context.Context) ([]GPU, string) { return gpusOf(os.LookupEnv, smi(ctx)) }
 
+// jobGPUs returns the GPUs that this process may use of those of its Slurm job.
+func jobGPUs(ctx context.Context) ([]GPU, string) {
+	list, why := GPUs(ctx)
+	if n, by, ok := slurmGPUs(os.Getenv); ok && n < len(list) {
+		return list[:n], by
+	}
+	return list, why
+}
+
 // GPUModels returns the models of the machine's GPUs with their driver, each once, as nvidia-smi
 // prints them: "NVIDIA H100 80GB HBM3, 550.54.15".
-func GPUModels(ctx context.Context) []string {
-	list := slices.Collect(strings.SplitSeq(strings.TrimSpace(query(ctx, "name,driver_version")), "\n"))
+func GPUModels(ctx context.Context) []string { return distinct(query(ctx, "name,driver_version")) }
+
+// GPUNames returns the names of the models of the machine's GPUs, each once: "NVIDIA H100 80GB HBM3".
+// It is empty if there is no GPU, or none can be listed.
+func GPUNames(ctx context.Context) string { return strings.Join(distinct(query(ctx, "name")), "; ") }
+
+func distinct(lines string) []string {
+	list := slices.Collect(strings.SplitSeq(strings.TrimSpace(lines), "\n"))
 	slices.Sort(list)
 	return slices.DeleteFunc(slices.Compact(list), func(s string) bool { return s == "" })
 }

@@ -37,10 +37,7 @@ func Here(ctx context.Context, cuda bool, l Limits) (Capacity, error) {
 	if !cuda && !l.GPUsSet {
 		return c, nil
 	}
-	c.GPUs, c.Why.GPUs = GPUs(ctx)
-	if n, why, ok := slurmGPUs(os.Getenv); ok && n < len(c.GPUs) {
-		c.GPUs, c.Why.GPUs = c.GPUs[:n], why
-	}
+	c.GPUs, c.Why.GPUs = jobGPUs(ctx)
 	switch {
 	case !l.GPUsSet && len(c.GPUs) == 0: // the backend works, so there is one
 		c.GPUs, c.Why.GPUs = []GPU{{}}, "the backend"
@@ -56,6 +53,15 @@ func Here(ctx context.Context, cuda bool, l Limits) (Capacity, error) {
 		c.GPUs, c.Why.GPUs = c.GPUs[:l.GPUs], "--gpus"
 	}
 	return c, nil
+}
+
+// Most is Here for a user who allows everything: engines may use GPUs whatever the backend is.
+func Most(ctx context.Context, cuda bool) (Capacity, error) {
+	c, err := Here(ctx, cuda, Limits{})
+	if err == nil && !cuda {
+		c.GPUs, c.Why.GPUs = jobGPUs(ctx)
+	}
+	return c, err
 }
 
 // ParseBytes parses a size such as 8GiB, 500MB or 1073741824.

@@ -263,8 +263,12 @@ func (r *runner) attempt(ctx context.Context, a *layout.Action, began time.Time,
 	}
 	start := store.Event{Kind: store.Started, Time: began, Action: key.ID(), Stage: string(a.Kind), Cost: a.Cost,
 		Device: m.Device, Backend: m.Backend, Versions: m.Versions, CPU: m.CPU, Environment: m.Of(a, r.o.Need(a))}
+	gpus := r.o.Need(a).GPUs
 	if start.Engine = stage.EngineOf(a.Params); start.Engine != "" {
-		start.GPUs = r.o.Need(a).GPUs
+		start.GPUs = gpus
+	}
+	if gpus > 0 {
+		start.GPU = m.GPU
 	}
 	if a.Trial != nil {
 		start.Trial, start.View = a.Trial.ID, a.Trial.View

@@ -59,6 +59,7 @@ type Options struct {
 // Machine describes where an attempt ran.
 type Machine struct {
 	Device, Backend, Versions, CPU string
+	GPU                            string // model of the GPUs; empty without one
 
 	// Environment has one line for everything that may change the last digits of a result
 	// on a backend of the same class: plugin, driver, processor, flags, threads.

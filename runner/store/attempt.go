@@ -77,7 +77,7 @@ func (a *Attempt) end(e Event) {
 	}
 	for _, f := range []struct{ last, first *string }{
 		{&e.Stage, &a.Stage}, {&e.Trial, &a.Trial}, {&e.Device, &a.Device}, {&e.Backend, &a.Backend},
-		{&e.Engine, &a.Engine}, {&e.Versions, &a.Versions}, {&e.CPU, &a.CPU}, {&e.View, &a.View}, {&e.Environment, &a.Environment},
+		{&e.Engine, &a.Engine}, {&e.GPU, &a.GPU}, {&e.Versions, &a.Versions}, {&e.CPU, &a.CPU}, {&e.View, &a.View}, {&e.Environment, &a.Environment},
 	} {
 		if *f.last == "" {
 			*f.last = *f.first

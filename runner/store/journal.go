@@ -45,6 +45,7 @@ type Event struct {
 	CPU      string    `json:"cpu,omitempty"`
 	Engine   string    `json:"engine,omitempty"` // name in the study of the engine that computes the action
 	GPUs     int       `json:"gpus,omitempty"`   // that an engine has for it
+	GPU      string    `json:"gpu,omitempty"`    // model of the machine's GPUs, if the action has one
 
 	Seconds float64 `json:"seconds,omitempty"` // duration of an attempt that ended, by a monotonic clock
 

@@ -56,7 +56,7 @@ func Run(ctx context.Context, p project.Project, todo *layout.Graph, d device.De
 	}
 	defer pool.Close()
 	out, err := run.Run(ctx, todo, p.Store, j, pool, run.Options{
-		Room: resource.NewAllocator(o.Capacity), Need: o.Need, FailFast: o.FailFast, MaxTime: o.MaxTime, Expect: takes, Idle: o.Idle, Timeout: o.Timeout, Limit: o.Limit, Save: o.Save, Job: o.Job, Slots: o.Capacity.CPUs, Study: p.Folder(), Backend: d.Class, Machine: Machine(d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
+		Room: resource.NewAllocator(o.Capacity), Need: o.Need, FailFast: o.FailFast, MaxTime: o.MaxTime, Expect: takes, Idle: o.Idle, Timeout: o.Timeout, Limit: o.Limit, Save: o.Save, Job: o.Job, Slots: o.Capacity.CPUs, Study: p.Folder(), Backend: d.Class, Machine: Machine(ctx, d), Logs: filepath.Join(p.Dir, "logs"), Events: o.Events,
 	})
 	if err == nil {
 		zerolog.Ctx(ctx).Debug().Int64("bytes", pool.PeakRSS()).Msg("upper bound of the peak memory of all workers together")
@@ -70,7 +70,7 @@ func NewPool(d device.Device, c resource.Capacity) (*launch.Pool, error) {
 }
 
 // Machine describes a device for the journal and the store.
-func Machine(d device.Device) run.Machine {
-	return run.Machine{Device: d.Name, Backend: d.Class, Versions: d.Versions(), CPU: device.CPUName(), Environment: d.Fingerprint(),
+func Machine(ctx context.Context, d device.Device) run.Machine {
+	return run.Machine{Device: d.Name, Backend: d.Class, Versions: d.Versions(), CPU: device.CPUName(), GPU: resource.GPUNames(ctx), Environment: d.Fingerprint(),
 		Build: program.Identity()}
 }

@@ -28,7 +28,7 @@ func TestServeRefuses(t *testing.T) {
 
 // TestMachine: what the store records names the program's build and the environment.
 func TestMachine(t *testing.T) {
-	m := Machine(device.Device{Class: device.Go, Name: "cpu"})
+	m := Machine(t.Context(), device.Device{Class: device.Go, Name: "cpu"})
 	if m.Backend != device.Go || m.Device != "cpu" || !strings.HasPrefix(m.Build, "ablate ") || !strings.HasPrefix(m.Environment, "backend go\n") || m.CPU == "" {
 		t.Errorf("machine %+v", m)
 	}
