@@ -52,3 +52,6 @@ func (s Sets) At(name string) nn.Weights {
 	}
 	return w
 }
+
+// Shapes are the shapes of a step's inputs by name.
+type Shapes map[string][]int

@@ -15,7 +15,9 @@ import (
 	"slices"
 
 	"github.com/gomlx/gomlx/backends"
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"ablate/models/backend"
@@ -50,6 +52,7 @@ type Trainer struct {
 // A variant is one of the graphs of a Trainer.
 type variant struct {
 	average bool // keeps a moving average
+	clips   bool // scales the gradient: all of it must be known before the first weight changes
 	phase   phase
 }
 
@@ -164,7 +167,9 @@ func (t *Trainer) compiled(v variant, inputs []string) (*compiled, error) {
 		scale := graph.Div(h.clip, graph.Max(size, h.clip))
 		out := make([]*graph.Node, state, state+2)
 		for i, g := range grads {
-			g = graph.Mul(g, scale)
+			if v.clips {
+				g = graph.Mul(g, scale)
+			}
 			out[n+i] = lerp(m[i], g, h.beta1)
 			out[2*n+i] = lerp(q[i], graph.Square(g), h.beta2)
 			mean := graph.Mul(out[n+i], h.correct1)
@@ -244,8 +249,11 @@ func (o Options) pack(t int) *tensors.Tensor {
 		float32(o.LearningRate), float32(o.Beta1), float32(o.Beta2), float32(o.Epsilon), float32(o.WeightDecay), float32(clip), float32(o.EMA), float32(share),
 		float32(1 / (1 - math.Pow(o.Beta1, float64(t)))), float32(1 / (1 - math.Pow(o.Beta2, float64(t)))),
 	}
-	return tensors.FromFlatDataAndDimensions(x, len(x))
+	return tensors.FromFlatDataAndDimensions(x, options)
 }
+
+// options is the length of the vector of options.
+const options = 10
 
 // A State is the state of one training: weights, moments, moving average and accumulated
 // gradient on the device, the frozen sets, and the number of updates.
@@ -319,7 +327,7 @@ type Result struct{ Loss, GradientNorm float64 }
 // Step takes one step and frees its inputs. After an error, or when the loss is not a
 // finite number, the state must not be used again.
 func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
-	v := variant{average: s.average != nil}
+	v := variant{average: s.average != nil, clips: o.Clip > 0}
 	switch {
 	case o.Accumulate:
 		v = variant{phase: add}
@@ -345,8 +353,8 @@ func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
 		}
 		s.updates++
 	}
-	options := o.pack(max(s.updates, 1))
-	args = append(args, options)
+	vector := o.pack(max(s.updates, 1))
+	args = append(args, vector)
 	for _, name := range t.sets {
 		if s.frozen[name] == nil {
 			return Result{}, fmt.Errorf("training step %s was never given its frozen set %q", t.step.Name, name)
@@ -362,7 +370,7 @@ func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
 		return Result{}, err
 	}
 	in.free()
-	backend.Free(options)
+	backend.Free(vector)
 	n := len(t.layout.arrays)
 	take := func() (x []*tensors.Tensor) { x, out = out[:n:n], out[n:]; return x }
 	switch v.phase {
@@ -383,6 +391,33 @@ func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
 		return r, &DivergedError{Loss: r.Loss, Update: max(s.updates, 1)}
 	}
 	return r, nil
+}
+
+// Memory returns what a step needs on the device, without a moving average and without clipping, in
+// one batch, for inputs float32 of some shapes. It compiles the step.
+func (t *Trainer) Memory(in Shapes) (backend.Memory, error) {
+	names := slices.Sorted(maps.Keys(in))
+	c, err := t.compiled(variant{}, names)
+	if err != nil {
+		return backend.Memory{}, err
+	}
+	var args []shapes.Shape
+	add := func(dims ...int) { args = append(args, shapes.Make(dtypes.Float32, dims...)) }
+	for range 3 { // weights and two moments
+		for _, p := range t.layout.arrays {
+			add(p.Shape...)
+		}
+	}
+	add(options)
+	for _, set := range t.sets {
+		for _, p := range t.frozen[set].arrays {
+			add(p.Shape...)
+		}
+	}
+	for _, name := range names {
+		add(in[name]...)
+	}
+	return c.fn.Memory(args...)
 }
 
 // DivergedError is the error of a step whose loss is not a number or infinite.
