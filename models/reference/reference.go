@@ -42,6 +42,7 @@ type Case struct {
 	limits   map[string]limit
 	expected map[string]bool
 	compared map[string]bool
+	others   map[string]string // keys that another test compares: its name
 }
 
 // limit is the entry of a key in tolerances.json.
@@ -57,8 +58,9 @@ type limit struct {
 //
 //	reference: compared N of M expected keys
 //
-// summed over the cases, and fails where N < M. Call functions that may skip the test
-// (modeltest.Backend) before it.
+// summed over the cases, and fails where N < M, except for keys that other tests compare
+// (Elsewhere), whose number and tests it prints after that. Call functions that may skip the
+// test (modeltest.Backend) before it.
 func Cases(t testing.TB, pattern string) []*Case {
 	t.Helper()
 	cases, err := find(pattern)
@@ -80,17 +82,25 @@ func Cases(t testing.TB, pattern string) []*Case {
 
 func summary(cases []*Case) (line string, missing []string) {
 	n, m := 0, 0
+	others := map[string]int{}
 	for _, c := range cases {
 		m += len(c.expected)
 		for _, key := range slices.Sorted(maps.Keys(c.expected)) {
-			if c.compared[key] {
+			switch test := c.others[key]; {
+			case c.compared[key]:
 				n++
-			} else {
-				missing = append(missing, c.Name+" "+key)
+			case test != "":
+				others[test]++
+			default:
+				missing = append(missing, c.Name+" "+c.Kind+" "+key)
 			}
 		}
 	}
-	return fmt.Sprintf("reference: compared %d of %d expected keys", n, m), missing
+	line = fmt.Sprintf("reference: compared %d of %d expected keys", n, m)
+	for _, test := range slices.Sorted(maps.Keys(others)) {
+		line += fmt.Sprintf(", %d by %s", others[test], test)
+	}
+	return line, missing
 }
 
 // root is the folder of the set in use.
@@ -143,7 +153,7 @@ func find(pattern string) ([]*Case, error) {
 		if err != nil {
 			return err
 		}
-		c := &Case{Name: filepath.ToSlash(name), Kind: strings.TrimSuffix(d.Name(), filepath.Ext(file)), set: set, expected: map[string]bool{}, compared: map[string]bool{}}
+		c := &Case{Name: filepath.ToSlash(name), Kind: strings.TrimSuffix(d.Name(), filepath.Ext(file)), set: set, expected: map[string]bool{}, compared: map[string]bool{}, others: map[string]string{}}
 		tensors := c.Kind + ".safetensors"
 		c.limits = tolerances.Files["expected/"+c.Name+"/"+tensors]
 		c.tensors, err = checkpoint.ReadFile(filepath.Join(filepath.Dir(file), tensors))
@@ -367,6 +377,21 @@ func floats(x checkpoint.Tensor) ([]float64, error) {
 func (c *Case) Expect(names ...string) {
 	for _, n := range names {
 		c.expected[n] = true
+	}
+}
+
+// Elsewhere declares that another test, of the given name, compares expected keys of the case,
+// which this test takes as inputs or does not compute. It hides nothing: the keys stay among
+// the M of the printed line, which has their number and that test's name, and a key that is
+// neither compared nor declared still fails this test.
+func (c *Case) Elsewhere(t testing.TB, test string, keys ...string) {
+	t.Helper()
+	for _, key := range keys {
+		if !c.expected[key] {
+			t.Errorf("%s: %s is not an expected value, which %s could compare", c.Name, key, test)
+			continue
+		}
+		c.others[key] = test
 	}
 }
 

@@ -151,8 +151,15 @@ func TestCheck(t *testing.T) {
 	check("exact figure", false, func(t testing.TB) { c.Near(t, "k", []float64{math.Nextafter(.3, 1)}, []float64{.3}, 0) })
 	check("figure of another name", false, func(t testing.TB) { c.Near(t, "l", []float64{1}, []float64{1}, 0) })
 	line, missing := summary(cases)
-	if want := "reference: compared 4 of 7 expected keys"; line != want || len(missing) != 3 || missing[0] != "deep/two a" {
+	if want := "reference: compared 4 of 7 expected keys"; line != want || len(missing) != 3 || missing[0] != "deep/two kind a" {
 		t.Errorf("%q, missing %v, want %q and the three of deep/two", line, missing, want)
+	}
+	check("two keys elsewhere", true, func(t testing.TB) { cases[0].Elsewhere(t, "TestOther", "a", "bytes") })
+	check("a compared key elsewhere", true, func(t testing.TB) { c.Elsewhere(t, "TestOther", "a") })
+	check("an input elsewhere", false, func(t testing.TB) { c.Elsewhere(t, "TestOther", "in") })
+	line, missing = summary(cases)
+	if want := "reference: compared 4 of 7 expected keys, 2 by TestOther"; line != want || len(missing) != 1 || missing[0] != "deep/two kind s:delta_step1:w" {
+		t.Errorf("%q, missing %v, want %q and the delta of deep/two", line, missing, want)
 	}
 }
 
