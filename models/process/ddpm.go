@@ -7,66 +7,33 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
-)
 
-// The prediction types of a DDPM's network, by their names in diffusers' configuration files.
-const (
-	Epsilon     = "epsilon"      // ε
-	VPrediction = "v_prediction" // √ᾱ·ε - √(1-ᾱ)·x₀ (Salimans & Ho 2022, appendix D)
+	"ablate/models/scheduler"
 )
 
 // DDPM is the discrete process of Ho et al. 2020 (arXiv 2006.11239):
-// x_t = √ᾱ_t·x₀ + √(1-ᾱ_t)·ε for t = 0 … Steps-1, with the fields of diffusers'
-// scheduler_config.json. Its sampler is DDIM (Song et al. 2021, arXiv 2010.02502, eq. 12
+// x_t = √ᾱ_t·x₀ + √(1-ᾱ_t)·ε for t = 0 … Steps-1, with the schedule of a scheduler file of
+// diffusers. Its transition is DDIM's (Song et al. 2021, arXiv 2010.02502, eq. 12
 // and 16), whose η is the noise scale: 0 is deterministic, and 1 has DDPM's variance.
 type DDPM struct {
-	Steps      int     `json:"num_train_timesteps"`
-	BetaStart  float64 `json:"beta_start"`
-	BetaEnd    float64 `json:"beta_end"`
-	Betas      string  `json:"beta_schedule"`   // linear or scaled_linear
-	Prediction string  `json:"prediction_type"` // Epsilon or VPrediction
-	Offset     int     `json:"steps_offset"`    // added to the times of a sampler
+	scheduler.Schedule     // its Prediction is scheduler.Epsilon or scheduler.VPrediction
+	Offset             int `json:"steps_offset"` // added to the times of a sampler
 }
 
 var _ Process = DDPM{}
 
 // Check returns an error for a process from a file that is not valid.
 func (d DDPM) Check() error {
-	switch {
-	case d.Steps < 1 || d.Steps > 1<<20:
-		return fmt.Errorf("num_train_timesteps is %d: it must be from 1 to 1048576", d.Steps)
-	case !(d.BetaStart > 0 && d.BetaStart <= d.BetaEnd && d.BetaEnd < 1):
-		return fmt.Errorf("beta_start is %v and beta_end %v: must be 0 < beta_start <= beta_end < 1", d.BetaStart, d.BetaEnd)
-	case d.Betas != "linear" && d.Betas != "scaled_linear":
-		return fmt.Errorf("beta_schedule is %q: must be linear or scaled_linear", d.Betas)
-	case d.Prediction != Epsilon && d.Prediction != VPrediction:
-		return fmt.Errorf("prediction_type is %q: must be %s or %s", d.Prediction, Epsilon, VPrediction)
-	case d.Offset < 0 || d.Offset >= d.Steps:
+	if err := d.Schedule.Check(); err != nil {
+		return err
+	}
+	if d.Prediction == scheduler.Sample {
+		return fmt.Errorf("prediction_type is %q: must be %s or %s", d.Prediction, scheduler.Epsilon, scheduler.VPrediction)
+	}
+	if d.Offset < 0 || d.Offset >= d.Steps {
 		return fmt.Errorf("steps_offset is %d: it must be from 0 to %d", d.Offset, d.Steps-1)
 	}
 	return nil
-}
-
-// Alphas returns ᾱ_t for t = 0 … Steps-1.
-func (d DDPM) Alphas() []float64 {
-	a := make([]float64, d.Steps)
-	from, to := d.BetaStart, d.BetaEnd
-	if d.Betas == "scaled_linear" {
-		from, to = math.Sqrt(from), math.Sqrt(to)
-	}
-	product := 1.
-	for t := range a {
-		b := from
-		if d.Steps > 1 {
-			b += (to - from) * float64(t) / float64(d.Steps-1)
-		}
-		if d.Betas == "scaled_linear" {
-			b *= b
-		}
-		product *= 1 - b
-		a[t] = product
-	}
-	return a
 }
 
 // at returns f(ᾱ_t) float32[B] for times t float32[B], looked up in a table that is
@@ -101,7 +68,7 @@ func (d DDPM) Noisy(x0, eps, t *graph.Node) *graph.Node {
 
 // Target implements Training.
 func (d DDPM) Target(x0, eps, t *graph.Node) *graph.Node {
-	if d.Prediction == Epsilon {
+	if d.Prediction == scheduler.Epsilon {
 		return eps
 	}
 	return graph.Sub(graph.Mul(expand(d.signal(t), x0), eps), graph.Mul(expand(d.noise(t), x0), x0))
@@ -110,7 +77,7 @@ func (d DDPM) Target(x0, eps, t *graph.Node) *graph.Node {
 // Clean implements Training.
 func (d DDPM) Clean(x, prediction, t *graph.Node) *graph.Node {
 	signal, noise := expand(d.signal(t), x), expand(d.noise(t), x)
-	if d.Prediction == Epsilon {
+	if d.Prediction == scheduler.Epsilon {
 		return graph.Div(graph.Sub(x, graph.Mul(noise, prediction)), signal)
 	}
 	return graph.Sub(graph.Mul(signal, x), graph.Mul(noise, prediction))
@@ -144,7 +111,7 @@ func (d DDPM) Transition(x, prediction, t, next, noise *graph.Node) (mean, std *
 	std = d.Diffusion(t, next, noise)
 	x0 := d.Clean(x, prediction, t)
 	eps := prediction
-	if d.Prediction == VPrediction {
+	if d.Prediction == scheduler.VPrediction {
 		eps = graph.Add(graph.Mul(expand(d.signal(t), x), prediction), graph.Mul(expand(d.noise(t), x), x))
 	}
 	direction := graph.Sqrt(graph.Sub(graph.Square(d.noise(next)), graph.Square(std)))
@@ -177,8 +144,7 @@ func (d DDPM) DivergenceWeight(t float64) float64 {
 		return 0
 	}
 	alphas := d.Alphas()
-	ratio := func(a float64) float64 { return a / (1 - a) }
-	return (ratio(alphas[k-1]) - ratio(alphas[k])) / 2
+	return (scheduler.SNR(alphas[k-1]) - scheduler.SNR(alphas[k])) / 2
 }
 
 // TimeDensity implements Divergence.

@@ -2,6 +2,8 @@ package process
 
 import (
 	"math"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -9,11 +11,13 @@ import (
 
 	"ablate/models/backend"
 	"ablate/models/modeltest"
+	"ablate/models/reference"
+	"ablate/models/scheduler"
 )
 
 // stable is Stable Diffusion 1's process.
 func stable(prediction string) DDPM {
-	return DDPM{Steps: 1000, BetaStart: .00085, BetaEnd: .012, Betas: "scaled_linear", Prediction: prediction, Offset: 1}
+	return DDPM{scheduler.Schedule{Steps: 1000, BetaStart: .00085, BetaEnd: .012, Betas: scheduler.ScaledLinear, Prediction: prediction}, 1}
 }
 
 // compute runs a graph on vectors float32[B].
@@ -38,23 +42,71 @@ func compute(t *testing.T, in [][]float32, build func(in []*graph.Node) []*graph
 	return got
 }
 
-// TestAlphas: published values of Stable Diffusion's process, ᾱ_0 = .99915 and
-// ᾱ_999 = .00466.
-func TestAlphas(t *testing.T) {
-	a := stable(Epsilon).Alphas()
-	if math.Abs(a[0]-.99915) > 1e-9 || math.Abs(a[999]-.0046600) > 1e-6 {
-		t.Errorf("ᾱ runs from %v to %v", a[0], a[999])
-	}
-	linear := DDPM{Steps: 2, BetaStart: .1, BetaEnd: .5, Betas: "linear", Prediction: Epsilon}
-	if a := linear.Alphas(); math.Abs(a[1]-.9*.5) > 1e-12 || linear.Check() != nil {
-		t.Errorf("linear betas give %v, %v", a, linear.Check())
-	}
-	for _, bad := range []DDPM{{}, {Steps: 10, BetaStart: .5, BetaEnd: .1}, {Steps: 10, BetaStart: .1, BetaEnd: .2, Betas: "cosine"},
-		{Steps: 10, BetaStart: .1, BetaEnd: .2, Betas: "linear", Prediction: Sample},
-		{Steps: 10, BetaStart: .1, BetaEnd: .2, Betas: "linear", Prediction: Epsilon, Offset: 10}} {
-		if bad.Check() == nil {
-			t.Errorf("%+v is taken for a process", bad)
+// TestReferenceSchedulers compares ᾱ of three schedules, and the noisy images, velocities and
+// signal-to-noise ratios of a checkpoint's, with diffusers'.
+func TestReferenceSchedulers(t *testing.T) {
+	modeltest.Backend(t)
+	for _, c := range reference.Cases(t, "schedulers.safetensors") {
+		config, err := scheduler.Read(filepath.Join(c.Checkpoint(), "scheduler", "scheduler_config.json"), "")
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, key := range c.Expected() {
+			s := config.Schedule
+			name, ok := strings.CutPrefix(key, "alphas_cumprod_")
+			if !ok {
+				continue
+			}
+			// The betas are those of the script that made the reference.
+			if s.Betas, s.BetaStart, s.BetaEnd = name, .0001, .02; name == scheduler.ScaledLinear {
+				s.BetaStart, s.BetaEnd = .00085, .012
+			}
+			if err := s.Check(); err != nil {
+				t.Fatal(err)
+			}
+			reference.Check(t, c, key, s.Alphas())
+		}
+		noisy, velocity := DDPM{Schedule: config.Schedule}, DDPM{Schedule: config.Schedule}
+		velocity.Prediction = scheduler.VPrediction
+		var times []float32
+		var snr []float64
+		for _, k := range c.Ints(t, "timesteps") {
+			times, snr = append(times, float32(k)), append(snr, scheduler.SNR(config.Alphas()[k]))
+		}
+		fn, err := backend.NewFn(modeltest.Backend(t), "reference", 0, func(in []*graph.Node) []*graph.Node {
+			return []*graph.Node{noisy.Noisy(in[0], in[1], in[2]), velocity.Target(in[0], in[1], in[2])}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tensor := func(key string) *tensors.Tensor {
+			return tensors.FromFlatDataAndDimensions(c.Floats(t, key), c.Shape(t, key)...)
+		}
+		out, err := fn.Call(tensor("x0"), tensor("noise"), tensors.FromFlatDataAndDimensions(times, len(times)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		reference.Check(t, c, "ddpm_add_noise", backend.Float32s(out[0]))
+		reference.Check(t, c, "ddpm_velocity", backend.Float32s(out[1]))
+		reference.Check(t, c, "snr", snr)
+	}
+}
+
+// TestCheck: processes that are not valid are errors.
+func TestCheck(t *testing.T) {
+	good := stable(scheduler.Epsilon)
+	for name, change := range map[string]func(*DDPM){
+		"no steps":          func(d *DDPM) { d.Steps = 0 },
+		"a clean image":     func(d *DDPM) { d.Prediction = scheduler.Sample },
+		"an offset too far": func(d *DDPM) { d.Offset = 1000 },
+	} {
+		bad := good
+		if change(&bad); bad.Check() == nil {
+			t.Errorf("%s: %+v is taken for a process", name, bad)
+		}
+	}
+	if err := good.Check(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -75,8 +127,8 @@ func TestParameterizations(t *testing.T) {
 	}{
 		"flow, sample":   {flow, "flow", [][2]float32{{1, .8}, {.5, .25}, {.2, .1}}},
 		"flow, velocity": {velocity, "flow", [][2]float32{{1, .8}, {.5, .25}, {.2, .1}}},
-		"ddpm, epsilon":  {stable(Epsilon), "ddpm", [][2]float32{{981, 961}, {501, 481}, {1, -19}}},
-		"ddpm, v":        {stable(VPrediction), "ddpm", [][2]float32{{981, 961}, {501, 481}, {1, -19}}},
+		"ddpm, epsilon":  {stable(scheduler.Epsilon), "ddpm", [][2]float32{{981, 961}, {501, 481}, {1, -19}}},
+		"ddpm, v":        {stable(scheduler.VPrediction), "ddpm", [][2]float32{{981, 961}, {501, 481}, {1, -19}}},
 	} {
 		for _, tn := range c.times {
 			for _, noise := range []float32{0, .5} {
@@ -109,7 +161,7 @@ func TestParameterizations(t *testing.T) {
 
 // TestDDPMGrid: the times of diffusers' DDIMScheduler with steps_offset 1.
 func TestDDPMGrid(t *testing.T) {
-	got, err := stable(Epsilon).Grid(50, 1)
+	got, err := stable(scheduler.Epsilon).Grid(50, 1)
 	if err != nil || len(got) != 51 || got[0] != 981 || got[1] != 961 || got[49] != 1 || got[50] != -19 {
 		t.Errorf("Grid(50) = %v, %v", got, err)
 	}
@@ -117,7 +169,7 @@ func TestDDPMGrid(t *testing.T) {
 		n     int
 		shift float64
 	}{{0, 1}, {1000, 1}, {1001, 1}, {50, 2}} {
-		if _, err := stable(Epsilon).Grid(bad.n, bad.shift); err == nil {
+		if _, err := stable(scheduler.Epsilon).Grid(bad.n, bad.shift); err == nil {
 			t.Errorf("Grid(%d, %v) is taken", bad.n, bad.shift)
 		}
 	}
@@ -127,7 +179,7 @@ func TestDDPMGrid(t *testing.T) {
 // between the first and the last signal-to-noise ratio, and those of the flow integrate to
 // the same for ((1-t)/t)².
 func TestDivergenceWeight(t *testing.T) {
-	d := stable(Epsilon)
+	d := stable(scheduler.Epsilon)
 	var sum float64
 	for k := range d.Steps {
 		sum += d.DivergenceWeight(float64(k))

@@ -20,6 +20,7 @@ import (
 	"ablate/models/nn"
 	"ablate/models/process"
 	"ablate/models/reference"
+	"ablate/models/scheduler"
 	"ablate/models/train"
 	"ablate/models/unet"
 )
@@ -184,10 +185,11 @@ func TestReferenceTraining(t *testing.T) {
 		c.Beside(t, "training_names.json", &rules)
 		kind := strings.TrimPrefix(c.Kind, "train_reward_weighted_")
 		r := rules[kind]
-		ddpm := process.DDPM{Steps: 1000, BetaStart: 1e-4, BetaEnd: .02, Betas: "linear", Prediction: process.Epsilon} // diffusers' defaults
-		if err := checkpoint.ReadJSON(filepath.Join(c.Checkpoint(), "scheduler", "scheduler_config.json"), &ddpm, false); err != nil {
+		sampler, err := scheduler.Read(filepath.Join(c.Checkpoint(), "scheduler", "scheduler_config.json"), "")
+		if err != nil {
 			t.Fatal(err)
 		}
+		ddpm := process.DDPM{Schedule: sampler.Schedule}
 		base := nn.ValuesOf(u.Params(), arrays)
 		params, start, frozen := u.Params(), base, map[string][]nn.Param{}
 		weights := func(w nn.Weights, _ train.Sets) nn.Weights { return w }
