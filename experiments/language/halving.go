@@ -105,7 +105,7 @@ func (r *reader) halved(v cue.Value, s *Study, arms []*arm) {
 		r.m.add(r.place(v), "halving", "the study has looks, too: both decide from results which trials run, and the tests are corrected for one of them only", "leave out compare.looks or halving")
 	}
 	if s.Base.Name("model.program.engine") != "" {
-		r.m.add(r.place(v), "halving", "an engine loads the model, and only trainings of this program can be stopped at a number of steps and go on later", "leave halving out")
+		r.m.add(r.place(v), "halving", "an engine loads the model: its training is one action, which cannot wait after some steps until the other rows are compared, because its state is not in the store", "leave halving out")
 		return
 	}
 	r.sameSeeds(arms)
