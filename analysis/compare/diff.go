@@ -455,8 +455,12 @@ const sideA, sideB = "a ", "b "
 func stack(a, b Side) (*table.Table, error) {
 	out := below(a.Trials, b.Trials)
 	for _, c := range out.Columns {
-		if before, after := a.Trials.Column(c.Name), b.Trials.Column(c.Name); before.Better != after.Better && before.Better != "" && after.Better != "" {
+		before, after := a.Trials.Column(c.Name), b.Trials.Column(c.Name)
+		if before.Better != after.Better && before.Better != "" && after.Better != "" {
 			return nil, fmt.Errorf("in %s %s is better %s, and in %s %s: declare the same in both", a.Name, c.Name, before.Better, b.Name, after.Better)
+		}
+		if after.Range == table.Mean && before.Range == table.Share { // of two golds
+			c.Range = table.Mean // which holds for shares, too
 		}
 	}
 	return out, nil

@@ -246,7 +246,8 @@ func (b *builder) estimate(d *measured, m Metric, terms []term, values [][]float
 }
 
 // floor returns the variance of the mean that the finite number of images causes: from pairs of
-// images where they are known, else the binomial variance of shares, with independent images.
+// images where they are known, else the binomial variance of shares, or that of the numbers, with
+// independent images.
 // If least is true, the two rows have the same images, which are not known one by one, and the
 // smallest possible variance (stats.Discordant) is used. It returns 0 where the variance is
 // unknown.
@@ -262,6 +263,14 @@ func (b *builder) floor(m Metric, terms []term, values [][]float64, sizes, views
 			continue
 		}
 		for k, t := range terms {
+			if m.Range == table.Mean {
+				v, ok := b.paired(m, terms[k:k+1], line[k:k+1], sizes[s][k:k+1], views[s][k:k+1], scale)
+				if !ok {
+					return 0
+				}
+				sum += v
+				continue
+			}
 			if m.Range != table.Share || scale != stats.Logit || !counted(line[k], sizes[s][k]) {
 				return 0
 			}
@@ -295,7 +304,13 @@ func (b *builder) paired(m Metric, terms []term, line []float64, sizes, views []
 	if !ok || slices.ContainsFunc(sizes, func(size int) bool { return size != n }) {
 		return 0, false
 	}
-	if m.Range != table.Share {
+	switch m.Range {
+	case table.Share:
+	case table.Mean:
+		if v *= float64(n) / float64(max(1, n-1)); v > 0 { // else n equal numbers, which do not show that numbers never differ
+			largest = 0
+		}
+	default:
 		largest = 0
 	}
 	return stats.Paired(v, largest, n), true

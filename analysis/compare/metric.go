@@ -18,7 +18,7 @@ type Metric struct {
 	Label   string `json:"label"`
 	Unit    string `json:"unit,omitempty"`
 	Better  string `json:"better,omitempty"` // higher or lower; absent where neither is better
-	Range   string `json:"range,omitempty"`  // range of values: share or unit (both within [0, 1]) or positive; absent: any number
+	Range   string `json:"range,omitempty"`  // range of values: share, mean or unit (all within [0, 1]) or positive; absent: any number
 	Real    string `json:"real,omitempty"`   // name of the metric that compares real images with real images in the same way
 	Primary bool   `json:"primary,omitempty"`
 	// Digits is the number of decimals of printed values; 0 stands for 3. The metrics of Shown
@@ -114,10 +114,10 @@ func (m Metric) real() Metric { return Metric{Name: m.Real, Range: m.Range} }
 // Scale returns the scale on which values are averaged and compared: logit for shares and
 // values in [0, 1], log for positive values.
 func (m Metric) Scale() stats.Scale {
-	switch m.Range {
-	case table.Share, table.Unit:
+	switch {
+	case table.Within01(m.Range):
 		return stats.Logit
-	case table.Positive:
+	case m.Range == table.Positive:
 		return stats.Log
 	}
 	return stats.Identity
@@ -137,7 +137,7 @@ func (t *Table) Digits(metric string) int {
 // seed, values have three significant digits.
 func (m Metric) digits(cells []Cell) int {
 	declared := slices.ContainsFunc(Shown, func(s Metric) bool { return s.Name == m.Name })
-	if m.Digits != 0 || declared || m.Range == table.Share || m.Range == table.Unit {
+	if m.Digits != 0 || declared || table.Within01(m.Range) {
 		return m.Digits
 	}
 	var widths, spreads, sizes []float64

@@ -37,6 +37,7 @@ const (
 	Refuted      Kind = "refuted"      // probes of the engine Names[0] found the promises Names[1:] broken
 	ByPrompt     Kind = "by prompt"    // images by the engines Names do not begin with the same noise
 	Judged       Kind = "judged"       // the gold is the column Names[1] of the engine Names[0]
+	Graded       Kind = "graded"       // the gold is the column Names[1] of the engine Names[0], which gives numbers
 	Labelled     Kind = "labelled"     // labels for rewards are the gold's verdicts with errors
 	Features     Kind = "features"     // fidelity is measured on features by the engine Names[0], with the parameters and facts Names[2:], against N images of the folder Names[1]
 	Computed     Kind = "computed by"  // the engine Names[0] is the program Names[1], with its files' digests Names[2] and the environment Names[3]

@@ -8,11 +8,12 @@ import (
 // Exchanges are the wins and losses of rows against the reference, by prompt. Two images with
 // the same seed, prompt and initial noise are a pair: a row wins it where the gold judge
 // accepts only the row's image, and loses it where the judge accepts only the reference's
-// image. Where single images are unknown, two runs of a seed are a pair: the row wins it where
+// image; or where its number is higher, and lower. Where single images are unknown, two runs of a seed are a pair: the row wins it where
 // its mean on the prompt is better. Nothing is tested, because a prompt has few pairs.
 type Exchanges struct {
 	Reference string
 	Metric    string   // name of the metric whose means are compared; empty where images are compared
+	Numbers   bool     // the gold gives some images numbers: the higher one of a pair wins it
 	Prompts   []Prompt // ordered by category, then by text
 	Rows      []Exchange
 }
@@ -49,8 +50,8 @@ func (x *Images) Exchanges(t *Table) *Exchanges {
 	for i, seed := range t.Rows[reference].Seeds {
 		theirs[seed] = t.Rows[reference].Trials[i]
 	}
-	judged := x.samples.Column("verdict")
-	verdict := judged.Strings
+	gold := x.gold()
+	out.Numbers = x.samples.Column("gold") != nil
 	for i, r := range t.Rows {
 		if i == reference || r.SameAs != "" {
 			continue
@@ -65,17 +66,19 @@ func (x *Images) Exchanges(t *Table) *Exchanges {
 			paired = true
 			net := make([]int, len(list)) // wins minus losses of this seed
 			for j := range mine {
-				if !judged.Has(mine[j]) || !judged.Has(other[j]) {
+				a, hasA := gold(mine[j])
+				b, hasB := gold(other[j])
+				if !hasA || !hasB {
 					continue
 				}
 				at := place[x.prompt[mine[j]]]
 				c := &e.Counts[at]
 				c.Pairs++
-				switch a, b := verdict[mine[j]] == "good", verdict[other[j]] == "good"; {
-				case a && !b:
+				switch {
+				case a > b:
 					c.Won++
 					net[at]++
-				case b && !a:
+				case b > a:
 					c.Lost++
 					net[at]--
 				}

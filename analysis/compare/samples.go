@@ -54,6 +54,9 @@ func NewImages(samples *table.Table) (*Images, error) {
 			}
 		}
 	}
+	if c := samples.Column("gold"); c != nil && c.Kind != table.Float {
+		return nil, errors.New("samples: the column gold must have numbers")
+	}
 	x := &Images{samples: samples, rows: map[string][]int{}, sums: map[key]stats.Clustered{}, values: map[key][]float64{}}
 	set, trial, category := samples.Column("set").Strings, samples.Column("trial").Strings, samples.Column("category").Strings
 	codes, prompts := samples.Column("prompt").Codes()
@@ -128,19 +131,13 @@ func (x *Images) ByPrompt(trial, metric string) (stats.Clustered, bool) {
 func (x *Images) value(metric string) func(row int) (float64, bool) {
 	verdict := x.samples.Column("verdict")
 	counts := x.counts(metric)
-	share := func(counts bool) float64 {
-		if counts {
-			return 1
-		}
-		return 0
-	}
-	of := func(i int) (float64, bool) { return share(verdict.Strings[i] == "good"), verdict.Has(i) }
+	of := x.gold()
 	switch base, _, _ := strings.Cut(metric, "."); base {
 	case "proxy", "embedder":
 		score := x.samples.Column(base)
 		of = func(i int) (float64, bool) { return score.Floats[i], score.Has(i) }
 	case "skipped":
-		of = func(i int) (float64, bool) { return share(verdict.Strings[i] == "skip"), verdict.Has(i) }
+		of = func(i int) (float64, bool) { return count(verdict.Strings[i] == "skip"), verdict.Has(i) }
 	}
 	return func(i int) (float64, bool) {
 		if !counts(i) {
@@ -148,6 +145,28 @@ func (x *Images) value(metric string) func(row int) (float64, bool) {
 		}
 		return of(i)
 	}
+}
+
+// gold returns a function of a row of samples that returns the gold's value of the image, and
+// whether it has one: a number from 0 to 1, or 1 for the verdict good and 0 for others.
+func (x *Images) gold() func(row int) (float64, bool) {
+	verdict, number := x.samples.Column("verdict"), x.samples.Column("gold")
+	if number == nil {
+		return func(i int) (float64, bool) { return count(verdict.Strings[i] == "good"), verdict.Has(i) }
+	}
+	return func(i int) (float64, bool) {
+		if number.Has(i) {
+			return number.Floats[i], true
+		}
+		return count(verdict.Strings[i] == "good"), verdict.Has(i)
+	}
+}
+
+func count(of bool) float64 {
+	if of {
+		return 1
+	}
+	return 0
 }
 
 // counts returns a function of a row of samples that reports whether the image is one of those

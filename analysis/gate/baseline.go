@@ -56,7 +56,7 @@ type BaselineRow struct {
 // BaselineCell has the values of a metric of a row.
 type BaselineCell struct {
 	Better string  `json:"better"`          // higher or lower
-	Range  string  `json:"range,omitempty"` // range of values, as of a column of trials.arrow: share, unit, positive or absent
+	Range  string  `json:"range,omitempty"` // range of values, as of a column of trials.arrow: share, mean, unit, positive or absent
 	Mean   float64 `json:"mean"`            // arithmetic mean over seeds, in the metric's units
 	N      int     `json:"n"`               // number of independent seeds
 	// Images is the smallest number of samples of a seed's value; absent in older baselines.
@@ -246,8 +246,8 @@ func (b *Baseline) check() error {
 				return fmt.Errorf("%s: the mean is %v, but its seeds give %v: write the baseline again with 'ablate baseline' instead of editing it", at, c.Mean, stat.Mean(values, nil))
 			case stats.Independent(seeds) != c.N:
 				return fmt.Errorf("%s: n is %d, but there are %d independent seeds: write the baseline again with 'ablate baseline'", at, c.N, stats.Independent(seeds))
-			case !slices.Contains([]string{"", table.Share, table.Unit, table.Positive}, c.Range):
-				return fmt.Errorf("%s: range is %q; must be share, unit, positive or absent", at, c.Range)
+			case !slices.Contains([]string{"", table.Share, table.Mean, table.Unit, table.Positive}, c.Range):
+				return fmt.Errorf("%s: range is %q; must be share, mean, unit, positive or absent", at, c.Range)
 			case c.Images < 0:
 				return fmt.Errorf("%s: images is %d; must be 0 or more", at, c.Images)
 			}

@@ -10,6 +10,7 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/analysis/stats"
+	"ablate/analysis/table"
 )
 
 // Tolerance is the margin by which a metric may be worse; the margin is 0 where Absolute and
@@ -39,7 +40,7 @@ const (
 	Missing      Verdict = "missing"             // a selected trial has no result
 	Absent       Verdict = "not in the baseline" // the study guards the metric, and the baseline has the row but not the metric
 	Regression   Verdict = "regression"          // worse by significantly more than the margin
-	Incomparable Verdict = "not comparable"      // the value depends on the number of samples, which is not that of the baseline
+	Incomparable Verdict = "not comparable"      // the value depends on the number of samples, which is not that of the baseline, or the gold is of another kind
 	Inconclusive Verdict = "inconclusive"        // worse by more than the margin, but too few seeds to decide
 	Removed      Verdict = "removed"             // the study no longer has the row, or a seed of it
 	Within       Verdict = "within"              // not worse by significantly more than the margin
@@ -256,11 +257,15 @@ func (c *checker) metric(b *Baseline, tol Tolerance) {
 	c.r.Values = append(c.r.Values, absent...)
 }
 
+// golds has what a gold gives, by whether the range of its metric is a mean.
+var golds = map[bool]string{true: "numbers", false: "verdicts"}
+
 // pair compares a row's seeds with those of the baseline. Its verdict is preliminary: within,
 // if there is something to test.
 func (c *checker) pair(r BaselineRow, then BaselineCell, now compare.Row, tol Tolerance) Value {
 	v := Value{Arm: r.Arm, Row: r.Row, Metric: tol.Metric, Verdict: Within, Digits: c.metrics[tol.Metric].Digits}
-	v.test = test{scale: c.metrics[tol.Metric].Scale(), samples: then.Images, sign: 1}
+	numbers := c.metrics[tol.Metric].Range == table.Mean
+	v.test = test{scale: c.metrics[tol.Metric].Scale(), samples: then.Images, mean: numbers, sign: 1}
 	if then.Better == "higher" {
 		v.test.sign = -1
 	}
@@ -309,6 +314,11 @@ func (c *checker) pair(r BaselineRow, then BaselineCell, now compare.Row, tol To
 		if depends && then.Images > 0 && cell.Images != then.Images {
 			v.Verdict = Incomparable
 			v.Reason = fmt.Sprintf("%d samples now, %d in the baseline: write the baseline again with 'ablate baseline'", cell.Images, then.Images)
+			return v
+		}
+		if before := then.Range == table.Mean; before != numbers {
+			v.Verdict = Incomparable
+			v.Reason = fmt.Sprintf("the gold gives %s now, and gave %s in the baseline: write the baseline again with 'ablate baseline'", golds[numbers], golds[before])
 			return v
 		}
 		if !slices.ContainsFunc(v.Pairs, func(p Pair) bool { return p.Baseline != p.Value }) {

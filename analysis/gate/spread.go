@@ -23,6 +23,7 @@ const (
 type test struct {
 	scale    stats.Scale
 	samples  int     // number of samples of a share
+	mean     bool    // the values are means of numbers, and not shares
 	sign     float64 // sign of a change for the worse
 	seeds    []stats.Seed
 	estimate stats.Estimate // estimate of the worsening, on the scale
@@ -117,9 +118,10 @@ func (t *test) marginAt(base, margin float64) float64 {
 }
 
 // floor returns the smallest possible variance of the mean worsening of a share, with the same
-// images in pairs (stats.Discordant).
+// images in pairs (stats.Discordant). That of a mean of numbers is 0, because all images may be
+// worse by the same.
 func (t *test) floor(pairs []Pair) (sum float64) {
-	if t.scale != stats.Logit || t.samples == 0 {
+	if t.scale != stats.Logit || t.samples == 0 || t.mean {
 		return 0
 	}
 	for _, p := range pairs {

@@ -23,9 +23,13 @@ const (
 	Time
 )
 
+// Within01 reports whether a range of values lies within [0, 1].
+func Within01(of string) bool { return of == Share || of == Mean || of == Unit }
+
 // The ranges of a metric's values. They decide on which scale these are averaged and compared.
 const (
 	Share    = "share"    // a share of n samples, in [0, 1]; n is in the column NAME.n
+	Mean     = "mean"     // a mean of n numbers in [0, 1]; n is in the column NAME.n
 	Unit     = "unit"     // in [0, 1], without a number of samples
 	Positive = "positive" // above 0
 )
@@ -36,7 +40,7 @@ type Column struct {
 	Kind   Kind
 	Unit   string // unit of the values, such as "share"
 	Better string // "higher", "lower" or empty
-	Range  string // Share, Unit or Positive; empty: any number
+	Range  string // Share, Mean, Unit or Positive; empty: any number
 	// Depends is "n" where values depend on their number of samples, in the column NAME.n, so
 	// that values of different numbers of samples are not compared; else empty.
 	Depends string

@@ -58,11 +58,12 @@ var programs = map[string]*language.Program{
 	}}}},
 	"peftonly": {Verbs: map[string]*language.Verb{"train": {Format: "peft"}}},
 	"clip": {Verbs: map[string]*language.Verb{
-		"score": {Columns: []language.Column{{Name: "pickscore", Kind: "real", Better: "higher"}, {Name: "similarity", Kind: "real", Better: "higher"}},
+		"score": {Columns: []language.Column{{Name: "pickscore", Kind: "real", Better: "higher", Range: []float64{0, 1}}, {Name: "similarity", Kind: "real", Better: "higher", Range: []float64{0, 1}}},
 			Params: []language.Param{{Path: "model", Kind: language.Name, Default: "vit"}, {Path: "size", Kind: language.Whole, Default: int64(224)}}},
 		"embed": {Params: []language.Param{{Path: "network", Kind: language.Name, Default: "vit"}}},
 	}},
-	"geneval": {Verbs: map[string]*language.Verb{"score": {Columns: []language.Column{{Name: "correct", Kind: "verdict", Better: "higher"}}}}},
+	"geneval": {Verbs: map[string]*language.Verb{"score": {Columns: []language.Column{{Name: "correct", Kind: "verdict", Better: "higher"},
+		{Name: "vqa", Kind: "real", Better: "higher", Range: []float64{0, 1}}, {Name: "logit", Kind: "real", Better: "higher"}, {Name: "distance", Kind: "real", Better: "lower", Range: []float64{0, 1}}}}}},
 }
 
 // describing are options with which every engine describes itself as in programs.
@@ -259,6 +260,10 @@ func TestEngineMistakes(t *testing.T) {
 		{"verb that it lacks", `arms: a: set: finetune: engine: "clip"`, `study.cue:17:33: arms.a.set.finetune.engine: engine clip does not train (it can embed, score)`},
 		{"unknown column", `arms: a: set: reward: program: column: "pikscore"`, `study.cue:17:40: arms.a.set.reward.program.column: engine clip gives no column "pikscore" (did you mean pickscore?)`},
 		{"column of a swept list", `arms: a: sweep: "reward.program.column": ["similarity", "x"]`, `study.cue:17:57: arms.a.sweep."reward.program.column"[1]: engine clip gives no column "x" (allowed: pickscore, similarity)`},
+		{"gold of any size", `arms: a: set: evaluate: gold: column: "logit"`, `study.cue:17:39: arms.a.set.evaluate.gold.column: logit of engine geneval is a number of any size, and a gold is a verdict or a number from 0 to 1 (name a column of kind "verdict", or one with "range": [0, 1] in the engine's description)`},
+		{"gold that is better when lower", `arms: a: set: evaluate: gold: column: "distance"`, `study.cue:17:39: arms.a.set.evaluate.gold.column: distance of engine geneval is better when it is lower, and alignment, its mean, is better when it is higher (name a column that is better when it is higher)`},
+		{"reward that is a verdict", `arms: a: set: reward: program: {engine: "geneval", column: "correct"}`, "study.cue:15:13: base.evaluate.gold: geneval's correct is the reward too, and a scorer that trains is no gold (mark the arm control: true)\nstudy.cue:17:60: arms.a.set.reward.program.column: correct of engine geneval is a verdict, and a reward is a number (name a column of kind \"real\")"},
+		{"reward that is better when lower", `arms: a: set: reward: program: {engine: "geneval", column: "distance"}`, `study.cue:17:60: arms.a.set.reward.program.column: distance of engine geneval is better when it is lower, and images with a high reward are preferred (name another column)`},
 		{"format that is not sampled", `arms: a: set: finetune: engine: "peftonly"`, `study.cue:17:33: finetune.engine: engine peftonly trains checkpoints of the format "peft", which engine diffusers does not sample (it samples diffusers, diffusers-lora)`},
 		{"no value and no default", `arms: a: set: finetune: engine: "flowfactory"`, `study.cue:17:33: finetune.params.trainer: is missing, and engine flowfactory has no default for it (must be one of "nft", "grpo")`},
 		{"type by the engine of the point", `arms: a: {sweep: {"finetune.engine": ["flowfactory", "diffusers"], "finetune.params.steps": ["auto"]}, set: finetune: params: trainer: "nft"}`, "study.cue:17:94: arms.a.sweep.\"finetune.params.steps\": \"auto\": must be a whole number >= 1 and <= 1000000 (engine diffusers)\nstudy.cue:17:127: arms.a.set.finetune.params.trainer: engine diffusers has no such parameter for train (allowed: method, beta, steps, learning_rate, lora.rank, lora.alpha, workers)"},
@@ -477,16 +482,19 @@ func TestDescribeOnce(t *testing.T) {
 
 // TestWalls: an arm that is a control may learn from the gold, and other scorers are no gold.
 func TestWalls(t *testing.T) {
-	loadEngines(t, `arms: {
-	a: {set: reward: program: {engine: "geneval", column: "correct"}, control: true}
+	paper := strings.Replace(paper, `"correct"`, `"vqa"`, 1)
+	if _, err := language.Load(study(t, "seeds: [1]\n"+declared+paper+`arms: {
+	a: {set: reward: program: {engine: "geneval", column: "vqa"}, control: true}
 	b: set: evaluate: gold: {engine: "clip", column: "similarity"}
 	c: set: evaluate: gold: {engine: "clip", column: "pickscore", params: model: "large"}
-}`)
+}`), describing()); err != nil {
+		t.Fatal(err)
+	}
 	got := mistakes(t, "seeds: [1]\n"+declared+paper+`arms: {
-	a: {set: reward: program: {engine: "geneval", column: "correct"}}
+	a: {set: reward: program: {engine: "geneval", column: "vqa"}}
 	b: set: {}
 }`, describing())
-	want := []string{"study.cue:15:13: base.evaluate.gold: geneval's correct is the reward too, and a scorer that trains is no gold (mark the arm control: true)"}
+	want := []string{"study.cue:15:13: base.evaluate.gold: geneval's vqa is the reward too, and a scorer that trains is no gold (mark the arm control: true)"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("mismatch (-want +got):\n%s", d)
 	}

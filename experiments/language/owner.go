@@ -11,7 +11,8 @@ import (
 type owner struct {
 	slot   *slot
 	name   string
-	verb   *Verb // nil where the engine is unknown or could not be described
+	verb   *Verb  // nil where the engine is unknown or could not be described
+	column Column // of the slot; without a name where it has none, or an unknown one
 	params []placed
 }
 
@@ -59,10 +60,14 @@ func (x *expansion) ownersOf(p partial) []*owner {
 		if c, ok := p.values[s.column]; ok && s.column != "" && c.value != nil {
 			var names []string
 			for _, column := range o.verb.Columns {
-				names = append(names, column.Name)
+				if names = append(names, column.Name); column.Name == c.value {
+					o.column = column
+				}
 			}
-			if !slices.Contains(names, c.value.(string)) {
+			if o.column.Name == "" {
 				x.m.add(c.at, c.path, fmt.Sprintf("engine %s gives no column %q", name, c.value), didYouMean(c.value.(string), names))
+			} else if msg, hint := s.suits(o.column, name); msg != "" {
+				x.m.add(c.at, c.path, msg, hint)
 			}
 		}
 	}
@@ -165,6 +170,11 @@ func (x *expansion) use(refs []uint32, p partial, owners []*owner) (problems []*
 			} else if _, said := p.values[path]; !said && refs[q.place] == 0 {
 				problems = append(problems, &problem{[]string{path, s.engine}, fmt.Sprintf("is missing, and engine %s has no default for it", o.name), "must be " + q.Allowed(), path})
 			}
+		}
+		if c := (Content{x.pool, refs}); s.group == goldParams && o.column.Kind == "real" && c.Learns() {
+			problems = append(problems, &problem{[]string{s.column, "reward.loss", "reward.features.engine"},
+				fmt.Sprintf("a reward of loss %q learns from labels, which are verdicts of the gold, and %s of engine %s is a number", c.Name("reward.loss"), o.column.Name, o.name),
+				`name a column of kind "verdict", or set reward.program, or reward.loss to "none" or, in a control, "oracle"`, s.column})
 		}
 		if s.verb == "train" {
 			more, why := x.training(refs, p, owners, o, holds, because)

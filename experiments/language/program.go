@@ -1,5 +1,10 @@
 package language
 
+import (
+	"fmt"
+	"slices"
+)
+
 // An Engine is a program that a study names: it loads, samples, trains, scores or embeds in the
 // place of native stages (docs/engines.md).
 type Engine struct {
@@ -37,6 +42,34 @@ type Verb struct {
 	Keeps   bool             // train writes checkpoints on its way, for probes
 }
 
+// GoldColumn returns the column that judges a trial's images; one without a name where no engine
+// does.
+func (s *Study) GoldColumn(c Content) Column {
+	name, column := c.Name("evaluate.gold.engine"), c.Name("evaluate.gold.column")
+	for _, e := range s.Engines {
+		if e.Name == name {
+			for _, x := range e.Program.Verbs["score"].Columns {
+				if x.Name == column {
+					return x
+				}
+			}
+		}
+	}
+	return Column{}
+}
+
+// JudgedBy reports whether the gold of some trials gives images numbers, and whether that of others,
+// such as the parser, gives verdicts.
+func (s *Study) JudgedBy() (numbers, verdicts bool) {
+	for _, a := range s.Arms {
+		for _, p := range a.Points {
+			number := s.GoldColumn(p.Content).Kind == "real"
+			numbers, verdicts = numbers || number, verdicts || !number
+		}
+	}
+	return numbers, verdicts
+}
+
 // A Param is a parameter of a verb.
 type Param struct {
 	Path    string   // dotted, below the verb's parameters: "lora.rank"
@@ -55,8 +88,38 @@ type Param struct {
 // A Column is a number, or a verdict, that score gives each image.
 type Column struct {
 	Name   string
-	Kind   string // "real" or "verdict"
-	Better string // "higher" or "lower"
+	Kind   string    // "real" or "verdict"
+	Better string    // "higher" or "lower"
+	Range  []float64 // of "real": smallest and largest value; nil where there is none
+}
+
+// judges returns why a column of an engine cannot be the gold, and what to do about it.
+func (c Column) judges(engine string) (msg, hint string) {
+	switch {
+	case c.Kind == "verdict":
+	case c.Better == "lower":
+		return fmt.Sprintf("%s of engine %s is better when it is lower, and alignment, its mean, is better when it is higher", c.Name, engine),
+			`name a column that is better when it is higher`
+	case !slices.Equal(c.Range, []float64{0, 1}):
+		of := "a number of any size"
+		if c.Range != nil {
+			of = fmt.Sprintf("a number from %v to %v", c.Range[0], c.Range[1])
+		}
+		return fmt.Sprintf("%s of engine %s is %s, and a gold is a verdict or a number from 0 to 1", c.Name, engine, of),
+			`name a column of kind "verdict", or one with "range": [0, 1] in the engine's description`
+	}
+	return "", ""
+}
+
+// rewards returns why a column of an engine cannot be a reward, and what to do about it.
+func (c Column) rewards(engine string) (msg, hint string) {
+	switch {
+	case c.Kind == "verdict":
+		return fmt.Sprintf("%s of engine %s is a verdict, and a reward is a number", c.Name, engine), `name a column of kind "real"`
+	case c.Better == "lower":
+		return fmt.Sprintf("%s of engine %s is better when it is lower, and images with a high reward are preferred", c.Name, engine), "name another column"
+	}
+	return "", ""
 }
 
 // An Input is a role that train reads.

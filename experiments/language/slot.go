@@ -16,16 +16,19 @@ type slot struct {
 	engine string // path of the engine's name
 	column string // path of the column of the verb's scores; empty where it has none
 	verb   string
+	suits  func(c Column, engine string) (msg, hint string) // why a column cannot stand there
 }
+
+const goldParams = "evaluate.gold.params"
 
 // slots are the places of a trial for engines, in the order of the schema.
 var slots = []*slot{
 	{group: "model.program.params", engine: "model.program.engine", verb: "load"},
 	{group: "sampler.params", engine: "model.program.engine", verb: "sample"},
-	{group: "reward.program.params", engine: "reward.program.engine", column: "reward.program.column", verb: "score"},
+	{group: "reward.program.params", engine: "reward.program.engine", column: "reward.program.column", verb: "score", suits: Column.rewards},
 	{group: "reward.features.params", engine: "reward.features.engine", verb: "embed"},
 	{group: "finetune.params", engine: "finetune.engine", verb: "train"},
-	{group: "evaluate.gold.params", engine: "evaluate.gold.engine", column: "evaluate.gold.column", verb: "score"},
+	{group: goldParams, engine: "evaluate.gold.engine", column: "evaluate.gold.column", verb: "score", suits: Column.judges},
 	{group: "evaluate.features.params", engine: "evaluate.features.engine", verb: "embed"},
 }
 

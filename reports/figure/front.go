@@ -142,12 +142,12 @@ func (f *front) DataRange() (xmin, xmax, ymin, ymax float64) {
 // margin widens a range a little, within the possible values of the metric.
 func margin(low, high float64, of string) (float64, float64) {
 	m := .06*(high-low) + 1e-3
-	if l := low - m; low < 0 || l > 0 || of != table.Share && of != table.Unit && of != table.Positive {
+	if l := low - m; low < 0 || l > 0 || !table.Within01(of) && of != table.Positive {
 		low = l
 	} else {
 		low = 0
 	}
-	if h := high + m; high > 1 || h < 1 || of != table.Share && of != table.Unit {
+	if h := high + m; high > 1 || h < 1 || !table.Within01(of) {
 		high = h
 	} else {
 		high = 1

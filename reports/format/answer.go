@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/table"
 )
 
 // Answer returns the answer of a table to its study's question, in sentences: how the
@@ -173,10 +174,12 @@ func seeds(a *compare.Answer) string {
 
 // meaning returns the name of a metric, with an explanation if readers cannot know it.
 func meaning(m compare.Metric) string {
-	switch m.Name {
-	case "alignment":
+	switch {
+	case m.Name == "alignment" && m.Range == table.Mean:
+		return "alignment (the mean of the numbers, from 0 to 1, that the gold gives images)"
+	case m.Name == "alignment":
 		return "alignment (the share of images that match their prompt)"
-	case "fidelity.recall":
+	case m.Name == "fidelity.recall":
 		return "recall (the share of real images that have a similar one among the model's)"
 	}
 	if m.Better == "lower" {

@@ -72,6 +72,8 @@ func Note(n compare.Note) string {
 		return "Images by " + list + " are paired by prompt only, and not by noise: intervals of differences are wider."
 	case compare.Judged:
 		return fmt.Sprintf("The gold, which judges the images, is the column %s of engine %s. An image that it skips counts as not aligned, and one for which it fails has no value.", n.Names[1], n.Names[0])
+	case compare.Graded:
+		return fmt.Sprintf("The gold, which judges the images, is the column %s of engine %s, a number from 0 to 1. Alignment is its mean; an image for which the engine fails has no value.", n.Names[1], n.Names[0])
 	case compare.Labelled:
 		return "The gold also labels the images on which rewards are learned: the labels have the declared errors, the verdicts on evaluation images have none."
 	case compare.Features:

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"ablate/analysis/compare"
+	"ablate/reports/format"
 )
 
 // gallery is the data that report.js draws: pictures, which have the same prompts and
@@ -49,15 +50,16 @@ type promptData struct {
 }
 
 // galleryTrial has the verdicts and pictures of a trial. There is one letter per prompt:
-// g, b or s for the gold's verdict good, bad or skip, n for a picture without a verdict,
-// and - for no picture. The pictures are in a folder or data URLs.
+// g, b or s for the gold's verdict good, bad or skip, v for its number, n for a picture without
+// either, and - for no picture. The pictures are in a folder or data URLs.
 type galleryTrial struct {
-	ID     string   `json:"id"`
-	Gold   string   `json:"gold"`
-	Reads  []int    `json:"reads"`
-	Folder string   `json:"folder,omitempty"`
-	Full   []int    `json:"full,omitempty"` // positions of the pictures that also are in the folder as full pictures
-	Data   []string `json:"data,omitempty"`
+	ID      string   `json:"id"`
+	Gold    string   `json:"gold"`
+	Numbers []string `json:"numbers,omitempty"` // by the gold, where it gives some; empty where it gave none
+	Reads   []int    `json:"reads"`
+	Folder  string   `json:"folder,omitempty"`
+	Full    []int    `json:"full,omitempty"` // positions of the pictures that also are in the folder as full pictures
+	Data    []string `json:"data,omitempty"`
 }
 
 // exchangeData has what a row wins and loses, by prompt.
@@ -267,6 +269,7 @@ func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galler
 	}
 	s := p.report.Samples
 	var gold strings.Builder
+	number, any := s.Column("gold"), false
 	left, fits, shown := p.full.bytes, true, 0
 	for at, k := range chosen {
 		row := -1
@@ -280,6 +283,13 @@ func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galler
 		letter, text := "-", 0
 		if b != nil {
 			letter, text = verdictLetter(s.Column("verdict").Strings[row]), p.text(s.Column("read").Strings[row])
+		}
+		if number != nil {
+			text := ""
+			if b != nil && number.Has(row) {
+				letter, text, any = "v", format.Number(compare.Digits, number.Floats[row]), true
+			}
+			t.Numbers = append(t.Numbers, text)
 		}
 		gold.WriteString(letter)
 		t.Reads = append(t.Reads, text)
@@ -307,7 +317,9 @@ func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galler
 	if p.full.shown = max(p.full.shown, len(chosen)); !fits {
 		p.full.full = min(p.full.full, shown)
 	}
-	t.Gold = gold.String()
+	if t.Gold = gold.String(); !any {
+		t.Numbers = nil
+	}
 	return t, nil
 }
 

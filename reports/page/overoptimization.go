@@ -7,6 +7,7 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/analysis/stats"
+	"ablate/analysis/table"
 	"ablate/reports/figure"
 	"ablate/reports/format"
 )
@@ -24,7 +25,11 @@ func (r Report) overOptimization() []shown {
 	if o := r.Table.OverOptimization; o != nil {
 		caption = append(caption, format.OverOptimization(o))
 	}
-	caption = append(caption, "Proxy: mean score by the base trial's learned reward, whichever reward a row learned from. Gold: share called good. A panel a row; in grey, the gold of the others.")
+	gold := "share called good"
+	if m, _ := r.Table.Metric("alignment"); m.Range == table.Mean {
+		gold = "mean of its numbers"
+	}
+	caption = append(caption, "Proxy: mean score by the base trial's learned reward, whichever reward a row learned from. Gold: "+gold+". A panel a row; in grey, the gold of the others.")
 	if len(tuned) > 0 {
 		probes := "A point is a probe"
 		if r.ProbeImages > 0 {

@@ -85,10 +85,11 @@ for (const link of document.querySelectorAll("a.data[href^='#']")) {
 
 // What report.js draws itself: see gallery.go.
 const data = window.ablate;
-const words = {g: "good", b: "bad", s: "skip", n: ""};
+const words = {g: "good", b: "bad", s: "skip", v: "", n: ""};
+const judged = (trial, i) => trial.numbers ? trial.numbers[i] : words[trial.gold[i]];
 const source = (trial, i) => trial.data ? `data:image/${data.kind};base64,${trial.data[i]}` : `${trial.folder}/${i}.${data.kind}`;
 const picture = (trial, i, size) => el("img", {
-  loading: "lazy", width: size, height: size, alt: [words[trial.gold[i]], data.reads[trial.reads[i]]].filter(Boolean).join(": "), src: source(trial, i),
+  loading: "lazy", width: size, height: size, alt: [judged(trial, i), data.reads[trial.reads[i]]].filter(Boolean).join(": "), src: source(trial, i),
 });
 // A picture that is a link to itself, as large as the report has it. A page in one file has no
 // larger ones.
@@ -158,14 +159,15 @@ const gallery = () => {
   }
 
   const cell = (trial, i) => trial && trial.gold[i] !== "-" && trial.gold[i];
-  const caption = (trial, i) => [el("span", {textContent: words[trial.gold[i]]}), el("small", {textContent: data.reads[trial.reads[i]]})];
+  const caption = (trial, i) => [el("span", {textContent: judged(trial, i)}), el("small", {textContent: data.reads[trial.reads[i]]})];
+  const level = (trial, i) => trial.numbers ? Number(trial.numbers[i] || NaN) : Number(trial.gold[i] === "g");
   const about = (seed, p) => [p.category, p.unseen ? "unseen" : "", "seed " + seed.seed].filter(Boolean).join(", ");
   const wanted = (two, shown) => data.seeds.filter(s => !id("seed").value || s.seed === id("seed").value).flatMap(seed => seed.prompts.map((p, i) => ({seed, p, i}))).filter(({seed, p, i}) => {
-    const gold = shown.map(r => cell(seed.trials[r], i)).filter(Boolean);
-    const [a, b] = gold.map(g => g === "g"), want = id(two ? "verdict" : "gold").value;
+    const trials = shown.map(r => seed.trials[r]).filter(t => cell(t, i)), gold = trials.map(t => t.gold[i]);
+    const [a, b] = trials.map(t => level(t, i)), want = id(two ? "verdict" : "gold").value;
     return (!id("category").value || p.category === id("category").value) &&
       (!id("seen").value || (id("seen").value === "unseen") === Boolean(p.unseen)) && matches(p.text, id("text").value) &&
-      (two ? gold.length === 2 && (!want || {a: a && !b, b: b && !a, both: a && b, none: !a && !b}[want]) :
+      (two ? gold.length === 2 && (!want || {a: a > b, b: b > a, both: a && b, none: !a && !b}[want]) :
         gold.length > 0 && (!want || (want === "differ" ? new Set(gold).size > 1 : gold.includes(want))));
   });
   const grid = (list, shown) => {

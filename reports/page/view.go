@@ -84,6 +84,9 @@ func (v *view) Noise() bool {
 	return !v.Imported && !slices.ContainsFunc(v.Table.Notes, func(n compare.Note) bool { return n.Kind == compare.ByPrompt })
 }
 
+// Numbers reports whether the gold of some rows gives numbers, and not verdicts.
+func (v *view) Numbers() bool { return v.Samples.Column("gold") != nil }
+
 // Paired returns what two compared images have in common.
 func (v *view) Paired() string {
 	switch {

@@ -37,7 +37,7 @@ func conclusion(r *gate.Result, pass bool) string {
 	case r.Outcome == gate.Regression:
 		return "Regression."
 	case r.Outcome == gate.Incomparable:
-		return "Not comparable: some values have other numbers of samples than the baseline."
+		return "Not comparable: some values have other numbers of samples, or another kind of gold, than the baseline."
 	case r.Outcome == gate.Inconclusive && pass:
 		return "Inconclusive (accepted by --inconclusive=pass): worse than the baseline, but not significantly; run more seeds."
 	case r.Outcome == gate.Inconclusive:

@@ -1,6 +1,8 @@
 package text
 
 import (
+	"fmt"
+
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
 )
@@ -17,7 +19,11 @@ func Prompts(t *compare.Table, x *compare.Exchanges) *table.Table {
 	row, prompt, category := column("row", table.String, "arm and point, as in the ablation table"), column("prompt", table.String, "text of the prompt"), column("category", table.String, "category of the prompt")
 	seen := column("seen", table.Bool, "a training may have used the prompt")
 	pairs := column("pairs", table.Int, "number of pairs of an image of the row and one of the reference, of the same seed, prompt and noise")
-	won, lost := column("won", table.Int, "number of pairs in which the gold calls only the row's image good"), column("lost", table.Int, "number of pairs in which the gold calls only the reference's image good")
+	wins := "number of pairs in which the gold calls only the %s's image good"
+	if x.Numbers {
+		wins = "number of pairs in which the gold gives the %s's image the higher number"
+	}
+	won, lost := column("won", table.Int, fmt.Sprintf(wins, "row")), column("lost", table.Int, fmt.Sprintf(wins, "reference"))
 	better, worse := column("seeds.better", table.Int, "number of seeds in which the row wins more pairs than it loses"), column("seeds.worse", table.Int, "number of seeds in which the row loses more pairs than it wins")
 	for _, e := range x.Rows {
 		for i, c := range e.Counts {

@@ -78,8 +78,9 @@ type Input struct {
 
 // A Column is what score gives each image.
 type Column struct {
-	Kind   string `json:"kind,omitempty"`   // "real" (a number, the default) or "verdict" ("good", "bad" or "skip")
-	Better string `json:"better,omitempty"` // direction of better values: "higher" (the default) or "lower"
+	Kind   string    `json:"kind,omitempty"`   // "real" (a number, the default) or "verdict" ("good", "bad" or "skip")
+	Better string    `json:"better,omitempty"` // direction of better values: "higher" (the default) or "lower"
+	Range  []float64 `json:"range,omitempty"`  // of kind "real": smallest and largest possible value, as in [0, 1]; absent: any number
 }
 
 // Parameters returns the parameters of the verb.
@@ -205,6 +206,12 @@ func (v *Verb) check(name string) (err error) {
 		if err := errors.Join(choice(&c.Kind, "kind", "real", "verdict"), choice(&c.Better, "better", "higher", "lower")); err != nil {
 			return fmt.Errorf("columns.%s.%w", column, err)
 		}
+		switch {
+		case c.Range != nil && c.Kind == "verdict":
+			return fmt.Errorf("columns.%s.range: a verdict has none: leave it out", column)
+		case c.Range != nil && (len(c.Range) != 2 || c.Range[0] >= c.Range[1]):
+			return fmt.Errorf("columns.%s.range: %v; must be the smallest and the largest possible value, as in [0, 1]", column, c.Range)
+		}
 		v.Columns[column] = c
 	}
 	return nil
@@ -234,7 +241,7 @@ func (d *Description) Program() *language.Program {
 			out.Inputs[role] = language.Input{Columns: in.Columns, When: in.when}
 		}
 		for column, c := range v.Columns {
-			out.Columns = append(out.Columns, language.Column{Name: column, Kind: c.Kind, Better: c.Better})
+			out.Columns = append(out.Columns, language.Column{Name: column, Kind: c.Kind, Better: c.Better, Range: c.Range})
 		}
 		slices.SortFunc(out.Columns, func(a, b language.Column) int { return strings.Compare(a.Name, b.Name) })
 		p.Verbs[name] = out

@@ -62,15 +62,17 @@ func TestDescription(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		`{"protocols": [2], "name": "e", "environment": {}, "verbs": {}}`:                                                "it speaks [2], and this program version 1",
-		`{"protocols": [1], "name": "a b", "environment": {}, "verbs": {}}`:                                              `name: "a b" must be`,
-		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {}}`:                                                "verbs: there are none",
-		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"prepare": {}}}`:                                   "reserved for a later version",
-		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"draw": {}}}`:                                      "verbs.draw: unknown verb; must be one of load, sample, train, score, embed",
-		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"score": {"revision": 1}}}`:                        "verbs.score.columns: missing",
-		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"sample": {"revision": 1}}}`:                       "verbs.sample.formats: missing",
-		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"load": null}}`:                                    "verbs.load: null",
-		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"load": {"revision": 1}}, "probe": {"train": {}}}`: "probe.train: the engine has no such verb",
+		`{"protocols": [2], "name": "e", "environment": {}, "verbs": {}}`:                                                                                 "it speaks [2], and this program version 1",
+		`{"protocols": [1], "name": "a b", "environment": {}, "verbs": {}}`:                                                                               `name: "a b" must be`,
+		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {}}`:                                                                                 "verbs: there are none",
+		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"prepare": {}}}`:                                                                    "reserved for a later version",
+		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"draw": {}}}`:                                                                       "verbs.draw: unknown verb; must be one of load, sample, train, score, embed",
+		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"score": {"revision": 1}}}`:                                                         "verbs.score.columns: missing",
+		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"score": {"revision": 1, "columns": {"a": {"kind": "verdict", "range": [0, 1]}}}}}`: "verbs.score.columns.a.range: a verdict has none",
+		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"score": {"revision": 1, "columns": {"a": {"range": [0]}}}}}`:                       "verbs.score.columns.a.range: [0]; must be the smallest and the largest",
+		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"sample": {"revision": 1}}}`:                                                        "verbs.sample.formats: missing",
+		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"load": null}}`:                                                                     "verbs.load: null",
+		`{"protocols": [1], "name": "e", "environment": {}, "verbs": {"load": {"revision": 1}}, "probe": {"train": {}}}`:                                  "probe.train: the engine has no such verb",
 		`{"protocols": [1]} {}`: "more than one JSON value",
 	} {
 		if _, err := ParseDescription([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

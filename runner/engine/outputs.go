@@ -240,6 +240,9 @@ func valueIn(c Column, raw json.RawMessage) (v Value, err error) {
 	if err != nil || math.IsInf(v.Number, 0) || math.IsNaN(v.Number) {
 		return v, fmt.Errorf("%s; must be a finite number", short(raw))
 	}
+	if c.Range != nil && (v.Number < c.Range[0] || v.Number > c.Range[1]) {
+		return v, fmt.Errorf("%s; the description promises values from %v to %v", short(raw), c.Range[0], c.Range[1])
+	}
 	return v, nil
 }
 

@@ -327,26 +327,10 @@ func (g *Graph) engineScore(t language.Trial, group string, d drawn) (*Action, e
 	if err != nil {
 		return nil, err
 	}
-	if err := column(t, group, c); err != nil {
-		return nil, err
-	}
-	name := t.Content.Name(group + ".column")
+	p := stage.ColumnParams{Column: t.Content.Name(group + ".column")}
+	p.Judges = group == "evaluate.gold" && c.Columns[p.Column].Kind == "real"
 	all := g.each(stage.EngineScore, d, func(images int) stage.Params { return stage.EngineScoreParams{Call: c.Call, Images: images} })
-	return g.add(stage.Column, stage.ColumnParams{Column: name}, Input{stage.ScoresInput, all}), nil
-}
-
-// column returns an error if a column of an engine cannot be the gold, or the reward.
-func column(t language.Trial, group string, c Called) error {
-	name := t.Content.Name(group + ".column")
-	switch column := c.Columns[name]; {
-	case group == "evaluate.gold" && column.Kind != "verdict":
-		return fmt.Errorf("%s.column: %s of engine %s is a number, and the gold's column is a verdict: name a column of kind \"verdict\"", group, name, c.Engine)
-	case group != "evaluate.gold" && column.Kind == "verdict":
-		return fmt.Errorf("%s.column: %s of engine %s is a verdict, and a reward is a number: name a column of kind \"real\"", group, name, c.Engine)
-	case group != "evaluate.gold" && column.Better == "lower":
-		return fmt.Errorf("%s.column: %s of engine %s is better when it is lower, and images with a high reward are preferred: name another column", group, name, c.Engine)
-	}
-	return nil
+	return g.add(stage.Column, p, Input{stage.ScoresInput, all}), nil
 }
 
 // engineJudge adds the judging of images by the gold; nil if the trial has none.
@@ -451,11 +435,11 @@ func (g *Graph) engineTraining(t language.Trial, c, _ Chain) (Chain, error) {
 	return c.with(Part{Finetune, g.add(stage.EngineTrain, p, inputs...)}), nil
 }
 
-// scorer returns the reward that an engine calls while it trains. It is a published one: a gold is a
-// verdict, and a learned reward is not a program.
+// scorer returns the reward that an engine calls while it trains. It is a published one: no
+// training calls the gold, and a learned reward is not a program.
 func (g *Graph) scorer(t language.Trial, trainer string) (s stage.Scorer, err error) {
 	if t.Content.Name(rewardEngine) == "" {
-		return s, fmt.Errorf("%s: engine %s calls a scorer while it trains, and reward.program names none: set reward.program; a reward that is learned, or the gold's verdicts, cannot be called", trainEngine, trainer)
+		return s, fmt.Errorf("%s: engine %s calls a scorer while it trains, and reward.program names none: set reward.program; a reward that is learned, or the gold, cannot be called", trainEngine, trainer)
 	}
 	c, err := g.call(t, rewardEngine, engine.Score, "reward.program.params")
 	if err != nil {
@@ -464,7 +448,7 @@ func (g *Graph) scorer(t language.Trial, trainer string) (s stage.Scorer, err er
 	if !c.Serves {
 		return s, fmt.Errorf("%s: engine %s calls engine %s while it trains, which does not serve: its description needs \"serve\": true", rewardEngine, trainer, c.Engine)
 	}
-	return stage.Scorer{Call: c.Call, Column: t.Content.Name("reward.program.column")}, column(t, "reward.program", c)
+	return stage.Scorer{Call: c.Call, Column: t.Content.Name("reward.program.column")}, nil
 }
 
 // keeps returns the steps at which a training keeps a checkpoint for probes: finetune.probes

@@ -25,7 +25,7 @@ func engines(rep *page.Report, r *result.Result) {
 		rep.Engines = append(rep.Engines, p)
 	}
 	for _, n := range r.Ablation.Notes {
-		if n.Kind == compare.Judged && rep.Judge == "" {
+		if (n.Kind == compare.Judged || n.Kind == compare.Graded) && rep.Judge == "" {
 			rep.Judge = "column " + n.Names[1] + " of engine " + n.Names[0]
 		}
 	}

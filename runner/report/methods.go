@@ -50,7 +50,7 @@ func ofEngines(r *result.Result) []string {
 	evaluation := "Evaluation:"
 	for _, n := range r.Ablation.Notes {
 		switch n.Kind {
-		case compare.Judged, compare.Labelled, compare.Features:
+		case compare.Judged, compare.Graded, compare.Labelled, compare.Features:
 			evaluation += " " + format.Note(n)
 		}
 	}
@@ -69,7 +69,11 @@ func statistics(r *result.Result) string {
 	if r.Ablation.Prompts == compare.Sampled {
 		levels = "Student's intervals over seeds, widened because all runs draw images for the same prompts (two-way clustered errors: Cameron, Gelbach & Miller 2011), with categories as strata"
 	}
-	return "Statistics: shares are averaged and compared on the logit scale, positive unbounded metrics on the log scale; estimates and intervals are transformed back, which makes a mean close to the median over seeds. " +
+	shares := "shares"
+	if numbers, _ := r.Project.Study.JudgedBy(); numbers {
+		shares += ", and means of numbers from 0 to 1,"
+	}
+	return "Statistics: " + shares + " are averaged and compared on the logit scale, positive unbounded metrics on the log scale; estimates and intervals are transformed back, which makes a mean close to the median over seeds. " +
 		"Intervals are 95%: " + levels + "; crossed pretraining and feedback seeds are two random effects. The variance is never estimated as smaller than the variance that the images alone cause. " +
 		"Differences are paired by seed. Their standard deviations are moderated over the rows of a metric (after Smyth 2004), and their tests corrected by Holm (1979) over rows and primary metrics."
 }

@@ -68,7 +68,7 @@ func (t *curves) addProbes(trial string, c layout.Chain, r *reader) error {
 			return err
 		}
 		for _, s := range all {
-			mean("gold", s.Step, stage.GoldScores(s.Labels))
+			mean("gold", s.Step, s.Scores())
 		}
 	}
 	for _, role := range []layout.Role{layout.BaseProbeScores, layout.ProbeScores} {

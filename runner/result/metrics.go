@@ -21,8 +21,18 @@ func Metrics(p project.Project) []table.Column {
 	if of := Features(p.Study); of != nil {
 		features = "features of " + strings.Join(of, "; ")
 	}
-	share := func(name, doc string) {
-		cols = append(cols, table.Column{Name: name, Unit: "share", Better: "higher", Range: table.Share, Doc: doc})
+	judged := table.Column{Unit: "share", Better: "higher", Range: table.Share, Doc: "share of images that the gold judge calls good"}
+	numbers, verdicts := p.Study.JudgedBy()
+	if numbers {
+		judged.Unit, judged.Range, judged.Doc = "score", table.Mean, "mean over images of the number, from 0 to 1, that the gold judge gives"
+	}
+	if numbers && verdicts {
+		judged.Doc += "; a verdict counts as 1 for good and 0 otherwise"
+	}
+	alignment := func(name, doc string) {
+		c := judged
+		c.Name, c.Doc = "alignment"+name, doc
+		cols = append(cols, c)
 	}
 	for _, c := range append([]string{""}, p.Categories...) {
 		what := "all prompts"
@@ -30,9 +40,9 @@ func Metrics(p project.Project) []table.Column {
 			what = c + " prompts"
 			c = "." + c
 		}
-		share("alignment"+c, "share of images that the gold judge calls good, "+what)
-		share("alignment"+c+".seen", "the same, prompts that feedback may use")
-		share("alignment"+c+".unseen", "the same, held-out prompts")
+		alignment(c, judged.Doc+", "+what)
+		alignment(c+".seen", "the same, prompts that feedback may use")
+		alignment(c+".unseen", "the same, held-out prompts")
 	}
 	// set adds a metric of the fidelity images and its floor NAME.real. depends says that
 	// the metric changes with the number of images.
@@ -75,7 +85,8 @@ func Metrics(p project.Project) []table.Column {
 		table.Column{Name: "embedder.auc.gold", Unit: "probability", Better: "higher", Range: table.Unit, Doc: "like reward.auc.gold, for the embedder's cosine"},
 		table.Column{Name: "embedder.agreement", Unit: "share", Better: "higher", Range: table.Share, Doc: "like reward.agreement, for the embedder's cosine above its threshold"},
 	)
-	return slices.DeleteFunc(cols, unmeasured(p.Study))
+	none := unmeasured(p.Study)
+	return slices.DeleteFunc(cols, func(c table.Column) bool { return none(c) || c.Name == "skipped" && numbers && !verdicts })
 }
 
 // unmeasured returns a function that reports whether no trial of a study can have a metric, because

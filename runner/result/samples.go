@@ -2,6 +2,7 @@ package result
 
 import (
 	"math"
+	"slices"
 
 	"ablate/analysis/table"
 	"ablate/runner/layout"
@@ -19,10 +20,12 @@ const (
 type samples struct {
 	trial, set, index, prompt, category, seen, verdict, read, proxy, embedder *table.Column
 
+	gold  *table.Column     // nil where all golds give verdicts
 	texts map[string]string // each text of a row once: there are few, and many rows
 }
 
-func newSamples(t *table.Table) *samples {
+// newSamples adds the columns to a table. numbers says that the gold of some trials gives numbers.
+func newSamples(t *table.Table, numbers bool) *samples {
 	s := &samples{
 		texts:    map[string]string{},
 		trial:    &table.Column{Name: "trial", Kind: table.String, Doc: trialID},
@@ -37,6 +40,10 @@ func newSamples(t *table.Table) *samples {
 		embedder: &table.Column{Name: "embedder", Kind: table.Float, Valid: []bool{}, Unit: "cosine", Doc: "cosine of image and prompt by the base trial's frozen embedder"},
 	}
 	t.Columns = []*table.Column{s.trial, s.set, s.index, s.prompt, s.category, s.seen, s.verdict, s.read, s.proxy, s.embedder}
+	if numbers {
+		s.gold = &table.Column{Name: "gold", Kind: table.Float, Valid: []bool{}, Unit: "score", Doc: "number from 0 to 1 by the gold judge; null where it gives verdicts, or gave none, and read says why"}
+		t.Columns = slices.Insert(t.Columns, slices.Index(t.Columns, s.read), s.gold)
+	}
 	return s
 }
 
@@ -50,8 +57,13 @@ func (s *samples) add(trial string, c layout.Chain, r *reader) error {
 		return err
 	}
 	if ok {
+		var numbers []float64
+		if verdicts.Numbers != nil {
+			numbers, verdicts.Labels = verdicts.Values(), make([]string, len(prompts))
+		}
 		for i, p := range prompts {
 			s.row(trial, Alignment, p, verdicts.Labels[i], verdicts.Read[i])
+			score(s.gold, numbers, i)
 			score(s.proxy, scores.Scores, i)
 			score(s.embedder, scores.Cosines, i)
 		}
@@ -62,8 +74,9 @@ func (s *samples) add(trial string, c layout.Chain, r *reader) error {
 	captions, err := r.list(c.Action(layout.FidelityPrompts))
 	for i, p := range captions {
 		s.row(trial, Fidelity, p, "", "")
-		score(s.proxy, nil, i)
-		score(s.embedder, nil, i)
+		for _, c := range []*table.Column{s.gold, s.proxy, s.embedder} {
+			score[float32](c, nil, i)
+		}
 	}
 	return err
 }
@@ -93,8 +106,11 @@ func (s *samples) once(text string) string {
 	return text
 }
 
-// score adds the score of image i, or null if there are no scores.
-func score(c *table.Column, scores []float32, i int) {
+// score adds the score of image i to a column, which may be nil, or null if there are no scores.
+func score[F float32 | float64](c *table.Column, scores []F, i int) {
+	if c == nil {
+		return
+	}
 	x, ok := 0.0, i < len(scores)
 	if ok {
 		x = float64(scores[i])

@@ -28,7 +28,8 @@ func NewTables(p project.Project, found *lookup.Found) (*Tables, error) {
 		return nil, err
 	}
 	seen := map[language.ID]bool{}
-	samples, curves, labels := newSamples(t.Samples), newCurves(t.Curves), newLabels(t.Labels)
+	numbers, _ := s.JudgedBy()
+	samples, curves, labels := newSamples(t.Samples, numbers), newCurves(t.Curves), newLabels(t.Labels)
 	reliability := newReliability(t.Reliability)
 	written := map[*layout.Action]bool{} // actions whose labels are in the table already, because trials share them
 	for _, v := range s.Views {

@@ -140,7 +140,7 @@ func (t *Tables) trials(p project.Project, r *reader) error {
 		if prompts, v, ok, err := r.judged(c); err != nil {
 			return err
 		} else if ok {
-			for _, m := range stage.Alignment(prompts, v.Labels) {
+			for _, m := range stage.Alignment(prompts, v) {
 				set(m.Name, m.Value, m.N)
 			}
 		}

@@ -97,7 +97,11 @@ func (r *Result) measuring() (notes []compare.Note) {
 	for _, v := range r.Project.Study.Views {
 		t, c := v.Trial.Content, r.Project.Graph.Chains[v.Trial.ID()]
 		if name := t.Name("evaluate.gold.engine"); name != "" {
-			add(compare.Note{Kind: compare.Judged, Names: []string{name, t.Name("evaluate.gold.column")}})
+			n := compare.Note{Kind: compare.Judged, Names: []string{name, t.Name("evaluate.gold.column")}}
+			if r.Project.Study.GoldColumn(t).Kind == "real" {
+				n.Kind = compare.Graded
+			}
+			add(n)
 		}
 		if c.Action(layout.Labels) != nil {
 			add(compare.Note{Kind: compare.Labelled})

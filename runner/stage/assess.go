@@ -46,7 +46,7 @@ func runAssess(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 	if err != nil {
 		return err
 	}
-	verdicts, err := Only(ReadVerdictsOf(t.in(VerdictsInput), len(prompts)))
+	verdicts, err := Only(readLabelsOf(t.in(VerdictsInput), len(prompts)))
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,11 @@ package stage
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"ablate/models/checkpoint"
 )
@@ -20,7 +24,8 @@ var columnDef = define(runColumn, Def{
 
 // ColumnParams are the parameters of [Column].
 type ColumnParams struct {
-	Column string `json:"column"` // name
+	Column string `json:"column"`           // name
+	Judges bool   `json:"judges,omitempty"` // the column is of numbers, and they are a judge's, in the place of verdicts
 }
 
 func (ColumnParams) memory() float64 { return 0 }
@@ -72,6 +77,8 @@ func runColumn(_ context.Context, _ *Env, t Task, p ColumnParams, _ Progress) er
 			return fmt.Errorf("the engine gave no column %s", p.Column)
 		case x.Labels != nil:
 			verdicts = append(verdicts, VerdictSet{Step: s.Step, Labels: x.Labels, Read: x.Read})
+		case p.Judges:
+			verdicts = append(verdicts, VerdictSet{Step: s.Step, Numbers: x.Scores, Read: s.beside(p.Column)})
 		default:
 			scored := ScoreSet{Step: s.Step, Scores: make([]float32, len(x.Scores))}
 			for i, v := range x.Scores {
@@ -86,4 +93,26 @@ func runColumn(_ context.Context, _ *Env, t Task, p ColumnParams, _ Progress) er
 		return checkpoint.WriteJSON(filepath.Join(t.Out, verdictsFile), verdicts)
 	}
 	return WriteScores(t.Out, scores)
+}
+
+// beside describes what the other columns have of each image, as Read does of images with a label.
+func (s ColumnSet) beside(column string) []string {
+	out := slices.Clone(s.Columns[column].Read)
+	for i, x := range s.Columns[column].Scores {
+		if x == nil {
+			continue // out has why there is none
+		}
+		var parts []string
+		for _, name := range slices.Sorted(maps.Keys(s.Columns)) {
+			switch y := s.Columns[name]; {
+			case name == column:
+			case y.Labels != nil && y.Labels[i] != "":
+				parts = append(parts, name+" "+y.Labels[i])
+			case y.Scores != nil && y.Scores[i] != nil:
+				parts = append(parts, name+" "+strconv.FormatFloat(*y.Scores[i], 'g', 6, 64))
+			}
+		}
+		out[i] = strings.Join(parts, ", ")
+	}
+	return out
 }

@@ -36,7 +36,7 @@ func runDiversity(_ context.Context, e *Env, t Task, _ DiversityParams, _ Progre
 	if err != nil {
 		return err
 	}
-	verdicts, err := Only(ReadVerdictsOf(t.in(VerdictsInput), len(prompts)))
+	verdicts, err := Only(readLabelsOf(t.in(VerdictsInput), len(prompts)))
 	if err != nil {
 		return err
 	}

@@ -260,7 +260,7 @@ func TestDivergedReward(t *testing.T) {
 // computed by hand. The share of all images is exactly 1.
 func TestAlignment(t *testing.T) {
 	prompts := []Prompt{{Category: "count", Split: Seen}, {Category: "count", Split: Unseen}, {Category: "colour", Split: Seen}, {Category: "colour", Split: Seen}}
-	got := byName(Alignment(prompts, []string{world.Good, world.Bad, world.Skip, world.Good}))
+	got := byName(Alignment(prompts, VerdictSet{Labels: []string{world.Good, world.Bad, world.Skip, world.Good}, Read: make([]string, 4)}))
 	want := map[string]Metric{"alignment": {Value: .5, N: 4}, "alignment.seen": {Value: 2. / 3, N: 3}, "alignment.unseen": {Value: 0, N: 1},
 		"alignment.count": {Value: .5, N: 2}, "alignment.count.seen": {Value: 1, N: 1}, "alignment.count.unseen": {Value: 0, N: 1},
 		"alignment.colour": {Value: .5, N: 2}, "alignment.colour.seen": {Value: .5, N: 2}, "alignment.colour.unseen": {Value: 0, N: 0}, "skipped": {Value: .25, N: 4}}
@@ -274,9 +274,40 @@ func TestAlignment(t *testing.T) {
 	}
 	for _, n := range []int{1, 3, 48, 49, 1000} {
 		labels := slices.Repeat([]string{world.Skip}, n)
-		if m := byName(Alignment(make([]Prompt, n), labels))["skipped"]; m.Value != 1 {
+		if m := byName(Alignment(make([]Prompt, n), VerdictSet{Labels: labels, Read: labels}))["skipped"]; m.Value != 1 {
 			t.Errorf("of %d images: %v", n, m)
 		}
+	}
+}
+
+// TestAlignmentOfNumbers: alignment is the mean of a judge's numbers, without those that are missing,
+// and nothing is skipped.
+func TestAlignmentOfNumbers(t *testing.T) {
+	x := func(v float64) *float64 { return &v }
+	prompts := []Prompt{{Category: "count", Split: Seen}, {Category: "count", Split: Unseen}, {Category: "colour", Split: Seen}, {Category: "colour", Split: Seen}}
+	v := VerdictSet{Numbers: []*float64{x(.5), x(0), nil, x(1)}, Read: make([]string, 4)}
+	got := byName(Alignment(prompts, v))
+	want := map[string]Metric{"alignment": {Value: .5, N: 3}, "alignment.seen": {Value: .75, N: 2}, "alignment.unseen": {Value: 0, N: 1},
+		"alignment.count": {Value: .25, N: 2}, "alignment.count.seen": {Value: .5, N: 1}, "alignment.count.unseen": {Value: 0, N: 1},
+		"alignment.colour": {Value: 1, N: 1}, "alignment.colour.seen": {Value: 1, N: 1}, "alignment.colour.unseen": {Value: 0, N: 0}}
+	for name, m := range want {
+		if m.Name = name; got[name] != m {
+			t.Errorf("%s is %v, want %v", name, got[name], m)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("there are %d metrics, want %d", len(got), len(want))
+	}
+	dir := t.TempDir()
+	v.Numbers[0] = x(1.5)
+	writeVerdicts(t, dir, v)
+	if _, err := ReadVerdicts(dir); err == nil || !strings.Contains(err.Error(), "number 0 is 1.5; must be from 0 to 1") {
+		t.Error(err)
+	}
+	v.Numbers[0] = x(.5)
+	writeVerdicts(t, dir, v)
+	if _, err := readLabelsOf(dir, 4); err == nil || !strings.Contains(err.Error(), "has numbers in the place of labels") {
+		t.Error(err)
 	}
 }
 

@@ -331,7 +331,7 @@ func (f *finetuning) score(images []float32, prompts []int) ([]float32, error) {
 		return scores, err
 	case ByGold:
 		verdicts, err := f.e.judge(b, texts)
-		return GoldScores(verdicts.Labels), err
+		return verdicts.Scores(), err
 	}
 	return nil, fmt.Errorf("finetune: images are scored by %q; must be %q, %q or %q", f.p.Scores, ByReward, ByGold, ByNone)
 }

@@ -56,24 +56,11 @@ func (e *Env) judge(images []uint8, prompts []string) (VerdictSet, error) {
 	return s, nil
 }
 
-// GoldScores returns 1 for the label good, 0 for others, and a missing score for a missing label.
-func GoldScores(labels []string) []float32 {
-	scores := make([]float32, len(labels))
-	for i, l := range labels {
-		switch l {
-		case world.Good:
-			scores[i] = 1
-		case "":
-			scores[i] = missing
-		}
-	}
-	return scores
-}
-
-// Alignment returns the share of images that a judge calls good: over all prompts, over
-// seen and unseen prompts, and by category. A skipped image counts as not aligned, and one
-// without a verdict does not count. The last metric is the share of skipped images.
-func Alignment(prompts []Prompt, labels []string) []Metric {
+// Alignment returns the share of images that a judge calls good, or the mean of its numbers: over
+// all prompts, over seen and unseen prompts, and by category. A skipped image counts as not
+// aligned, and one without a verdict does not count. Where the judge gives labels, the last metric
+// is the share of skipped images.
+func Alignment(prompts []Prompt, v VerdictSet) []Metric {
 	var categories []string // in the order of their first prompts
 	rows := map[string][]int{}
 	for i, p := range prompts {
@@ -87,24 +74,20 @@ func Alignment(prompts []Prompt, labels []string) []Metric {
 		all[i] = i
 	}
 	var out []Metric
+	values := v.Values()
 	group := func(name string, rows []int) {
 		for _, split := range []string{"", Seen, Unseen} {
 			m := Metric{Name: name}
 			if split != "" {
 				m.Name += "." + split
 			}
-			good := 0
+			var of []float64
 			for _, i := range rows {
-				if labels[i] != "" && (split == "" || prompts[i].Split == split) {
-					m.N++
-					if labels[i] == world.Good {
-						good++
-					}
+				if split == "" || prompts[i].Split == split {
+					of = append(of, values[i])
 				}
 			}
-			if m.N > 0 {
-				m.Value = float64(good) / float64(m.N)
-			}
+			m.Value, m.N = MeanScore(of)
 			out = append(out, m)
 		}
 	}
@@ -112,8 +95,11 @@ func Alignment(prompts []Prompt, labels []string) []Metric {
 	for _, c := range categories {
 		group("alignment."+c, rows[c])
 	}
+	if v.Numbers != nil {
+		return out
+	}
 	skipped, judged := 0, 0
-	for _, l := range labels {
+	for _, l := range v.Labels {
 		switch l {
 		case world.Skip:
 			skipped++

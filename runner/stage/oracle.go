@@ -2,8 +2,8 @@ package stage
 
 import "context"
 
-// Oracle is the stage that converts verdicts to scores: 1 for a good image, 0 for others.
-// Arms whose images are weighted or chosen by these scores are controls, because the gold
+// Oracle is the stage that converts verdicts to scores: 1 for a good image, 0 for others, or the
+// number where the gold gives one. Arms whose images are weighted or chosen by these scores are controls, because the gold
 // also judges their results.
 const Oracle Kind = "oracle"
 
@@ -20,7 +20,7 @@ func runOracle(_ context.Context, _ *Env, t Task, _ NoParams, _ Progress) error 
 	}
 	out := make([]ScoreSet, len(verdicts))
 	for k, v := range verdicts {
-		out[k] = ScoreSet{Step: v.Step, Scores: GoldScores(v.Labels)}
+		out[k] = ScoreSet{Step: v.Step, Scores: v.Scores()}
 	}
 	return WriteScores(t.Out, out)
 }

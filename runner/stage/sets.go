@@ -24,11 +24,38 @@ type ImageSet struct {
 	Images []uint8
 }
 
-// A VerdictSet has the verdicts on the images of a set.
+// A VerdictSet has the verdicts on the images of a set: labels, or numbers from 0 to 1.
 type VerdictSet struct {
-	Step   int      `json:"step"`
-	Labels []string `json:"labels"` // world.Good, world.Bad or world.Skip; empty where an engine gave none
-	Read   []string `json:"read"`   // description of what the judge recognised in each image, or why there is no verdict
+	Step    int        `json:"step"`
+	Labels  []string   `json:"labels,omitzero"`   // world.Good, world.Bad or world.Skip; empty where an engine gave none
+	Numbers []*float64 `json:"numbers,omitempty"` // null where an engine gave none
+	Read    []string   `json:"read"`              // description of what the judge recognised in each image, or why there is no verdict
+}
+
+// Values returns the value of each image: its number, or 1 for the label good and 0 for others; NaN
+// where there is none.
+func (s VerdictSet) Values() []float64 {
+	out := make([]float64, len(s.Read))
+	for i := range out {
+		switch {
+		case s.Numbers != nil && s.Numbers[i] != nil:
+			out[i] = *s.Numbers[i]
+		case s.Numbers != nil || s.Labels[i] == "":
+			out[i] = math.NaN()
+		case s.Labels[i] == world.Good:
+			out[i] = 1
+		}
+	}
+	return out
+}
+
+// Scores returns Values as scores.
+func (s VerdictSet) Scores() []float32 {
+	out := make([]float32, len(s.Read))
+	for i, x := range s.Values() {
+		out[i] = float32(x)
+	}
+	return out
 }
 
 // A ScoreSet has the scores of the images of a set.
@@ -173,9 +200,18 @@ func eachSet[S any](ctx context.Context, sets []ImageSet, progress Progress, wha
 func ReadVerdictsOf(dir string, n int) ([]VerdictSet, error) {
 	sets, err := ReadVerdicts(dir)
 	for _, s := range sets {
-		if len(s.Labels) != n {
-			return nil, fmt.Errorf("%s has %d verdicts for %d prompts", dir, len(s.Labels), n)
+		if len(s.Read) != n {
+			return nil, fmt.Errorf("%s has %d verdicts for %d prompts", dir, len(s.Read), n)
 		}
+	}
+	return sets, err
+}
+
+// readLabelsOf is ReadVerdictsOf for a judge that gives labels.
+func readLabelsOf(dir string, n int) ([]VerdictSet, error) {
+	sets, err := ReadVerdictsOf(dir, n)
+	if slices.ContainsFunc(sets, func(s VerdictSet) bool { return s.Numbers != nil }) {
+		return nil, fmt.Errorf("%s has numbers in the place of labels: this is a bug of the program that sends the task", dir)
 	}
 	return sets, err
 }
@@ -191,8 +227,13 @@ func ReadVerdicts(dir string) ([]VerdictSet, error) {
 		if i > 0 && s.Step <= sets[i-1].Step {
 			return nil, fmt.Errorf("%s: step %d comes after step %d", path, s.Step, sets[i-1].Step)
 		}
-		if len(s.Labels) != len(s.Read) {
-			return nil, fmt.Errorf("%s: %d labels of %d images", path, len(s.Labels), len(s.Read))
+		if len(s.Labels)+len(s.Numbers) != len(s.Read) || s.Labels != nil && s.Numbers != nil {
+			return nil, fmt.Errorf("%s: %d labels and %d numbers of %d images", path, len(s.Labels), len(s.Numbers), len(s.Read))
+		}
+		for i, x := range s.Numbers {
+			if x != nil && !(*x >= 0 && *x <= 1) {
+				return nil, fmt.Errorf("%s: number %d is %v; must be from 0 to 1", path, i, *x)
+			}
 		}
 		if err := checkLabels(path, slices.DeleteFunc(slices.Clone(s.Labels), func(l string) bool { return l == "" })); err != nil {
 			return nil, err
@@ -254,9 +295,9 @@ func ReadScores(dir string) ([]ScoreSet, error) {
 }
 
 // MeanScore returns the mean of scores and their number, without those that are missing.
-func MeanScore(scores []float32) (mean float64, n int) {
+func MeanScore[F float32 | float64](scores []F) (mean float64, n int) {
 	for _, s := range scores {
-		if !isMissing(s) {
+		if s == s { // not NaN, which is missing
 			mean += float64(s)
 			n++
 		}

@@ -179,7 +179,7 @@ def epoch_order(seed, n, epoch):
 
 
 @engine.verb(revision=1, serve=True, columns={
-    "match": {"kind": "real", "better": "higher"}, "colour": {"kind": "verdict", "better": "higher"},
+    "match": {"kind": "real", "better": "higher", "range": [0, 1]}, "colour": {"kind": "verdict", "better": "higher"},
 }, params={"scale": number(100.0, "distance of colours at which match is 1/e", unit="levels", above=0, probe=[20.0, 500.0])},
     probe={"scale": 100.0})
 def score(task):
