@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -259,6 +260,42 @@ func TestTwoArms(t *testing.T) {
 	link := "#samples?" + url.Values{"view": {"two"}, "a": {hostile}, "b": {"base"}, "verdict": {"a"}}.Encode()
 	if got := said(t, open(t, dir, html, link, again)); got != "good-bad;two" {
 		t.Errorf("the link shows %s", got)
+	}
+}
+
+// TestNumbers: a gold that gives numbers has them below the pictures, of two arms the pairs that
+// either wins can be selected, and no filter asks for verdicts.
+func TestNumbers(t *testing.T) {
+	r := report()
+	n := r.Samples.Rows()
+	gold := &table.Column{Name: "gold", Kind: table.Float, Floats: slices.Repeat([]float64{.5}, n), Valid: slices.Repeat([]bool{true}, n)}
+	trial, index := r.Samples.Column("trial").Strings, r.Samples.Column("index").Ints
+	for i := range n {
+		if r.Samples.Column("verdict").Strings[i] = ""; trial[i] == "host-1" && index[i] < 3 {
+			gold.Floats[i], gold.Valid[i] = []float64{.25, .75, 0}[index[i]], index[i] < 2
+		}
+	}
+	r.Samples.Columns = append(r.Samples.Columns, gold)
+	r.Exchanges.Numbers = true
+	dir, html := written(t, r)
+	probe := probing + `
+	dispatchEvent(new Event("beforeprint"));
+	say($("#gallery-gold").checkVisibility(), $("#gallery img").alt);
+	const pairs = () => $$("#gallery .pair").map(p => p.querySelector("b").textContent.slice(0, 8) + " " + $$("figcaption > span", p).map(s => s.textContent).join("-")).join(" | ");
+	set("#gallery-view", "two"); say(pairs());
+	set("#gallery-verdict", "a"); say(pairs());
+	set("#gallery-verdict", "b"); say(pairs());
+	end();
+	});</script>`
+	got := said(t, open(t, dir, html, "", probe))
+	want := "false;.500: two red circles;prompt 0 .500-.250 | prompt 1 .500-.750 | prompt 2 .500- | prompt 3 .500-.500 | prompt 4 .500-.500 | prompt 5 .500-.500;prompt 0 .500-.250;prompt 1 .500-.750"
+	if got != want {
+		t.Errorf("the page says\n%s, want\n%s", got, want)
+	}
+	for _, want := range []string{"gives the arm’s image a higher number than", "A higher</option>"} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page does not say %q", want)
+		}
 	}
 }
 
