@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"ablate/models/backend"
 	"ablate/models/checkpoint"
 	"ablate/models/nn"
 )
@@ -221,4 +223,47 @@ func metadataAlpha(text, component string) (*scales, error) {
 		}
 	}
 	return &s, nil
+}
+
+// Merge returns the arrays of a network with the updates added to their weights, times strength.
+// It frees arrays that it replaces.
+func (a *Adapter) Merge(b backend.Backend, network []nn.Param, arrays []*tensors.Tensor, strength float64) ([]*tensors.Tensor, error) {
+	own, err := a.Values.Tensors(b, a.Params())
+	if err != nil {
+		return nil, err
+	}
+	defer backend.Free(own...)
+	at := map[string]int{}
+	for i, p := range network {
+		at[p.Name] = i
+	}
+	arrays = slices.Clone(arrays)
+	fns := map[string]*backend.Fn{}
+	for i, l := range a.Layers {
+		k, ok := at[l.Name+".weight"]
+		if !ok {
+			return nil, fmt.Errorf("lora: the network has no layer %s", l.Name)
+		}
+		key := fmt.Sprint(network[k].Shape, l.Rank)
+		if fns[key] == nil {
+			if fns[key], err = backend.NewFn(b, "merge "+key, 1, func(in []*graph.Node) []*graph.Node {
+				w, a, b, scale := in[0], in[1], in[2], in[3]
+				update := graph.DotGeneral(b, []int{1}, nil, a, []int{0}, nil) // [out, in]
+				if w.Rank() == 4 {
+					update = graph.DotGeneral(a, []int{a.Rank() - 1}, nil, b, []int{1}, nil) // [size, size, in, out]
+				}
+				return []*graph.Node{graph.Add(w, graph.Mul(scale, update))}
+			}); err != nil {
+				return nil, err
+			}
+		}
+		scale := tensors.FromScalar(float32(l.Scale * strength))
+		out, err := fns[key].Call(arrays[k], own[2*i], own[2*i+1], scale)
+		backend.Free(scale)
+		if err != nil {
+			return nil, err
+		}
+		arrays[k] = out[0]
+	}
+	return arrays, nil
 }

@@ -18,7 +18,11 @@ func Floats(t testing.TB, c *reference.Case, key string) *tensors.Tensor {
 // Images returns a tensor [B, C, H, W] of a case as float32[B, H, W, C].
 func Images(t testing.TB, c *reference.Case, key string) *tensors.Tensor {
 	t.Helper()
-	d, x := c.Shape(t, key), c.Floats(t, key)
+	return ImagesOf(c.Floats(t, key), c.Shape(t, key))
+}
+
+// ImagesOf returns values [B, C, H, W] as float32[B, H, W, C].
+func ImagesOf(x []float32, d []int) *tensors.Tensor {
 	px := d[2] * d[3]
 	y := make([]float32, len(x))
 	for i := range d[0] {

@@ -144,6 +144,18 @@ func TestReferenceLoRA(t *testing.T) {
 			}
 			return a
 		}
+		// Merged into the weights, an update gives what it gives beside them.
+		if key := "unet_out_lora"; c.Has(key) {
+			_, again := load(t, b, c)
+			merged, err := read("pytorch_lora_weights.safetensors").Merge(b, u.Params(), again, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			beside := arrays
+			arrays = merged
+			reference.Check(t, c, key, call(nil, 0))
+			arrays = beside
+		}
 		for _, key := range c.Expected() {
 			switch strength, scaled := strings.CutPrefix(key, "unet_out_lora_scale_"); {
 			case key == "unet_out_base":

@@ -1,0 +1,162 @@
+// Package stable loads checkpoints of Stable Diffusion 1 and 2, in the layout of diffusers, and
+// draws from them (Rombach et al. 2022, arXiv 2112.10752).
+//
+// Axis letters: B images, H and W pixels of latents, C channels of latents, S tokens of a prompt,
+// D width of their states.
+package stable
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"ablate/models/backend"
+	"ablate/models/checkpoint"
+	"ablate/models/clip"
+	"ablate/models/nn"
+	"ablate/models/scheduler"
+	"ablate/models/tokenizer"
+	"ablate/models/unet"
+	"ablate/models/vae"
+)
+
+// A Checkpoint has the parts of a pipeline, without weights.
+type Checkpoint struct {
+	Dir       string
+	Tokenizer *tokenizer.CLIP
+	Text      clip.TextConfig
+	UNet      *unet.UNet
+	VAE       *vae.VAE
+	Scheduler scheduler.Config // of the folder; another class is chosen by scheduler.Read
+}
+
+// parts are the components of a pipeline, with the class that is implemented.
+var parts = map[string]string{"text_encoder": "CLIPTextModel", "tokenizer": "CLIPTokenizer", "unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
+
+// Open reads the configurations of a checkpoint's folder, and checks that its parts fit together.
+// A part that is missing, or of another class, is an error; a safety checker and a feature
+// extractor are not used.
+func Open(dir string) (*Checkpoint, error) {
+	index := filepath.Join(dir, "model_index.json")
+	var classes map[string]any
+	if err := checkpoint.ReadJSON(index, &classes, false); err != nil {
+		return nil, err
+	}
+	for _, part := range slices.Sorted(maps.Keys(parts)) {
+		of, ok := classes[part].([]any)
+		if !ok || len(of) != 2 {
+			return nil, fmt.Errorf("%s: it has no %s: it is not a pipeline of Stable Diffusion 1 or 2; use an engine", index, part)
+		}
+		class := fmt.Sprint(of[1])
+		if class != parts[part] && class != parts[part]+"Fast" {
+			return nil, fmt.Errorf("%s: %s is a %s; must be a %s: it is not a pipeline of Stable Diffusion 1 or 2; use an engine", index, part, class, parts[part])
+		}
+	}
+	c := &Checkpoint{Dir: dir}
+	var err error
+	if c.Tokenizer, err = tokenizer.OpenCLIP(filepath.Join(dir, "tokenizer")); err != nil {
+		return nil, err
+	}
+	if c.Text, err = clip.ReadText(filepath.Join(dir, "text_encoder")); err != nil {
+		return nil, err
+	}
+	u, err := unet.ReadConfig(c.path("unet"))
+	if err != nil {
+		return nil, err
+	}
+	v, err := vae.ReadConfig(c.path("vae"))
+	if err != nil {
+		return nil, err
+	}
+	c.UNet, c.VAE = unet.New(u), vae.New(v)
+	if c.Scheduler, err = scheduler.Read(filepath.Join(dir, "scheduler", "scheduler_config.json"), ""); err != nil {
+		return nil, err
+	}
+	return c, c.check()
+}
+
+// path returns a component's config.json.
+func (c *Checkpoint) path(component string) string {
+	return filepath.Join(c.Dir, component, "config.json")
+}
+
+// check returns an error if the parts do not fit together.
+func (c *Checkpoint) check() error {
+	u, v := c.UNet.Config, c.VAE.Config
+	for _, width := range u.CrossAttentionDim {
+		if width != c.Text.Width {
+			return fmt.Errorf("%s: cross_attention_dim is %d, and hidden_size of %s is %d: they must be equal", c.path("unet"), width, c.path("text_encoder"), c.Text.Width)
+		}
+	}
+	if u.InChannels != v.LatentChannels || u.OutChannels != u.InChannels {
+		return fmt.Errorf("%s: in_channels is %d and out_channels %d, and latent_channels of %s is %d: they must be equal; a model that also reads a mask or a picture needs an engine",
+			c.path("unet"), u.InChannels, u.OutChannels, c.path("vae"), v.LatentChannels)
+	}
+	if v.InChannels != 3 || v.OutChannels != 3 {
+		return fmt.Errorf("%s: in_channels is %d and out_channels %d; must be 3: red, green and blue", c.path("vae"), v.InChannels, v.OutChannels)
+	}
+	if c.Tokenizer.Size > c.Text.Vocabulary {
+		return fmt.Errorf("%s: vocab_size is %d, and the tokenizer has %d tokens", c.path("text_encoder"), c.Text.Vocabulary, c.Tokenizer.Size)
+	}
+	return nil
+}
+
+// Tokens is the number of ids of a prompt.
+func (c *Checkpoint) Tokens() int {
+	if n := c.Tokenizer.Length; n > 0 {
+		return min(n, c.Text.Positions)
+	}
+	return c.Text.Positions
+}
+
+// Pixels returns the height and width of images, by default those that the denoiser was trained
+// on.
+func (c *Checkpoint) Pixels() (height, width int) {
+	size := c.UNet.Config.SampleSize * c.VAE.Config.Factor()
+	if size == 0 {
+		size = c.VAE.Config.SampleSize
+	}
+	return size, size
+}
+
+// Weights are the parameters of a checkpoint on a device, in the order of their parts' Params.
+type Weights struct{ Text, UNet, Encoder, Decoder []*tensors.Tensor }
+
+// Load sends the weights to the device.
+func (c *Checkpoint) Load(b backend.Backend) (w Weights, err error) {
+	defer func() {
+		if err != nil {
+			w.Free()
+		}
+	}()
+	load := func(component string, names func(string) []string, of map[*[]*tensors.Tensor][]nn.Param) error {
+		files, err := checkpoint.OpenWeights(filepath.Join(c.Dir, component))
+		if err != nil {
+			return err
+		}
+		defer files.Close()
+		for to, params := range of {
+			if *to, err = nn.Load(b, files, params, names); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := load("text_encoder", clip.Names, map[*[]*tensors.Tensor][]nn.Param{&w.Text: c.Text.Params()}); err != nil {
+		return w, err
+	}
+	if err := load("unet", nil, map[*[]*tensors.Tensor][]nn.Param{&w.UNet: c.UNet.Params()}); err != nil {
+		return w, err
+	}
+	return w, load("vae", vae.Names, map[*[]*tensors.Tensor][]nn.Param{&w.Encoder: c.VAE.EncoderParams(), &w.Decoder: c.VAE.DecoderParams()})
+}
+
+// Free releases the arrays.
+func (w Weights) Free() {
+	for _, x := range [][]*tensors.Tensor{w.Text, w.UNet, w.Encoder, w.Decoder} {
+		backend.Free(x...)
+	}
+}
