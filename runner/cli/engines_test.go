@@ -122,17 +122,53 @@ func TestEngines(t *testing.T) {
 	if !strings.Contains(log, "nothing to run") || again != table {
 		t.Errorf("the second run:\n%s\n%s", again, log)
 	}
-	t.Run("killed", func(t *testing.T) { e.killed(t, took, table, want) })
+	t.Run("killed", func(t *testing.T) {
+		study := "engines-tiny"
+		if os.Getenv("ABLATE_TEST_FAULTS") == "" { // rows with every stage are enough
+			study = "three"
+			e.three()
+			begin, store = time.Now(), filepath.Join(e.dir, study+" whole")
+			table, _ = e.run("run", study, "--store", store)
+			took, want = time.Since(begin), outputs(t, store)
+		}
+		e.killed(t, study, took, table, want)
+	})
 	t.Run("wrapped", func(t *testing.T) { e.wrapped(t) })
 }
 
-// killed kills a run of the study in an empty store again and again, and compares its table and artifacts.
-func (e *engines) killed(t *testing.T, took time.Duration, table string, want map[string]string) {
+// three writes the study with one seed and three of its rows.
+func (e *engines) three() {
+	dir := filepath.Join(e.dir, "three")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(e.dir, "engines-tiny"))); err != nil {
+		e.t.Fatal(err)
+	}
+	file := filepath.Join(dir, "study.cue")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	base, arms, ok := strings.Cut(strings.Replace(string(text), "seeds: [1, 2]", "seeds: [1]", 1), "\n\tarms: {\n")
+	if !ok {
+		e.t.Fatalf("%s has no arms", file)
+	}
+	var kept []string
+	for line := range strings.Lines(arms) {
+		if name := strings.TrimSpace(line); !strings.HasPrefix(name, `"`) || strings.HasPrefix(name, `"all data"`) || strings.HasPrefix(name, `"pretrained"`) || strings.HasPrefix(name, `"best of 4"`) {
+			kept = append(kept, line)
+		}
+	}
+	if err := os.WriteFile(file, []byte(base+"\n\tarms: {\n"+strings.Join(kept, "")), 0o666); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// killed kills a run of a study in an empty store again and again, and compares its table and artifacts.
+func (e *engines) killed(t *testing.T, study string, took time.Duration, table string, want map[string]string) {
 	number, r := diskfault.Random(t, 3)
 	for round, n := 0, 0; n < number; round++ {
 		store := filepath.Join(e.dir, fmt.Sprint("killed ", round))
 		for n < number && len(outputs(t, store)) < len(want) {
-			cmd := e.command("run", "engines-tiny", "--store", store, "--save-every", "1s")
+			cmd := e.command("run", study, "--store", store, "--save-every", "1s")
 			var log bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &log, &log
 			if err := cmd.Start(); err != nil {
@@ -173,7 +209,7 @@ func (e *engines) killed(t *testing.T, took time.Duration, table string, want ma
 			t.Logf("%s: %d of %d results", how, len(outputs(t, store)), len(want))
 		}
 		// The path of the report follows the table.
-		got, _ := e.run("run", "engines-tiny", "--store", store)
+		got, _ := e.run("run", study, "--store", store)
 		got, _, _ = strings.Cut(got, "\nreport: ")
 		undisturbed, _, _ := strings.Cut(table, "\nreport: ")
 		if d := cmp.Diff(undisturbed, got); d != "" {

@@ -4,18 +4,28 @@
     ABLATE_TORCH=1 python -m unittest …        the diffusers and CLIP engines too, on tiny random models
 """
 import base64
+import contextlib
+import importlib
 import json
 import os
+import random
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import unittest
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+# The environment of engines that are forked from this process: it is read when Python and libraries start.
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+if not ENVIRONMENT.items() <= os.environ.items():
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **ENVIRONMENT})
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -85,8 +95,67 @@ def sorted_header(data):
     return json.dumps(header, sort_keys=True).encode() + data[8 + n:]
 
 
+class Fork:
+    """A program in a copy of this process, with the part of Popen that tests need: to import torch and diffusers takes a
+    process of its own seven seconds. What one program imports is imported here before the next."""
+
+    def __init__(self, argv, env, log):
+        self.returncode, self.imported = None, Path(env["HOME"]) / "imported"
+        reader, self.stdin = os.pipe()
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid:
+            os.close(reader)
+            return
+        status = 1
+        try:
+            os.close(self.stdin)
+            for i, file in enumerate((reader, log.fileno(), log.fileno())):
+                os.dup2(file, i)
+            sys.argv, sys.stdin = argv, open(0)
+            os.environ.clear()
+            os.environ.update(env)
+            random.seed()  # as in a process of its own, no generator has the state that it has here
+            for name in {"numpy", "torch"} & set(sys.modules):
+                (sys.modules["torch"].seed if name == "torch" else sys.modules["numpy"].random.seed)()
+            before = set(sys.modules)
+            runpy.run_path(argv[0], run_name="__main__")
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            packages = (name for name, m in sys.modules.items() if "site-packages" in str(getattr(m, "__file__", "")))
+            self.imported.write_text("\n".join(name for name in packages if name not in before))
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def poll(self, options=os.WNOHANG):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def communicate(self, text=""):
+        with open(self.stdin, "w") as file:
+            file.write(text)
+        self.poll(0)
+        if self.imported.exists():
+            for name in self.imported.read_text().split():
+                with contextlib.suppress(ImportError):  # of names that packages make up
+                    importlib.import_module(name)
+            self.imported.unlink()
+
+
 class Case(unittest.TestCase):
     program = None
+    forks = False  # whether the program runs in a copy of this process, but for describe
 
     def setUp(self):
         self.root = Path(tempfile.mkdtemp(prefix="engine-"))
@@ -97,11 +166,12 @@ class Case(unittest.TestCase):
         return Folder(self.root / str(self.count), verb, params, **request)
 
     def start(self, *argv, program=None, **more):
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.root), "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1",
-               "HF_HUB_OFFLINE": "1", "LANG": "C.UTF-8", **more}
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.root), "LANG": "C.UTF-8", **ENVIRONMENT, **more}
+        argv = [str(HERE / (program or self.program)), *map(str, argv)]
         with open(self.root / "log", "a") as log:
-            return subprocess.Popen([sys.executable, str(HERE / (program or self.program)), *map(str, argv)], env=env,
-                                    stdin=subprocess.PIPE, stdout=log, stderr=log, text=True)
+            if self.forks and argv[1] != "describe":
+                return Fork(argv, env, log)
+            return subprocess.Popen([sys.executable, *argv], env=env, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True)
 
     def run_folder(self, folder, status="ok", **more):
         folder.write()
@@ -220,7 +290,10 @@ class Template(Case):
 
     def test_sample(self):
         base = self.base()
-        f = self.run_folder(self.sampling(base, emit=["noise"]))
+        f = self.sampling(base, emit=["noise"])
+        self.forks = False  # here once, so that a fork gives the bytes of a process of its own
+        self.run_folder(f)
+        self.forks = type(self).forks
         self.assertEqual([r["index"] for r in f.out("images")], [10, 11, 12, 13, 14])
         pictures = [f.path / "out" / "images" / r["file"] for r in f.out("images")]
         self.assertEqual(len({p.read_bytes() for p in pictures}), 5)  # the same prompt twice has two seeds
@@ -432,6 +505,7 @@ TORCH = unittest.skipUnless(os.environ.get("ABLATE_TORCH"), "ABLATE_TORCH is not
 class Diffusers(Template):
     """The reference engine on a random tiny Stable Diffusion."""
 
+    forks = True
     program = "diffusers_engine.py"
     model = "tiny-sd"
     image_size = 32
@@ -611,6 +685,7 @@ for model in ("tiny-sdxl", "tiny-sd3", "tiny-flux"):
 @TORCH
 class ClipScores(TemplateScores):
     program = "clip_engine.py"
+    forks = True
 
     def test_score(self):
         f = self.run_folder(self.scoring(batch=1))
