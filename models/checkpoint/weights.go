@@ -18,6 +18,7 @@ import (
 // disk when they are used, and must not be used after Close.
 type Weights struct {
 	dir   string
+	index string             // name of the index; empty where there is one file
 	files map[string]*mapped // by their names
 	of    map[string]*mapped // by tensor
 }
@@ -93,6 +94,7 @@ func (w *Weights) sharded(index string) error {
 		Map map[string]string `json:"weight_map"`
 	}
 	path := filepath.Join(w.dir, index)
+	w.index = index
 	if err := ReadJSON(path, &list, false); err != nil {
 		return err
 	}
@@ -152,6 +154,16 @@ func (w *Weights) Close() error {
 	}
 	w.files, w.of = nil, nil
 	return errors.Join(errs...)
+}
+
+// Files returns the names of the files that are read, in order, with that of the index.
+func (w *Weights) Files() []string {
+	names := slices.Collect(maps.Keys(w.files))
+	if w.index != "" {
+		names = append(names, w.index)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Names returns the names of the tensors in order.

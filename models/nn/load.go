@@ -123,3 +123,26 @@ func viewed[T any](data []byte, n int) []T {
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), len(data)), data)
 	return x
 }
+
+// Filed returns values as files have them: by the names of the parameters, kernels in PyTorch's
+// order.
+func Filed(params []Param, v Values) map[string]checkpoint.Tensor {
+	out := make(map[string]checkpoint.Tensor, len(params))
+	for _, p := range params {
+		x := v[p.Name]
+		if len(p.Shape) == 4 {
+			px, in, n := p.Shape[0]*p.Shape[1], p.Shape[2], p.Shape[3]
+			y := make([]float32, len(x))
+			for k := range px {
+				for i := range in {
+					for o := range n {
+						y[(o*in+i)*px+k] = x[(k*in+i)*n+o]
+					}
+				}
+			}
+			x = y
+		}
+		out[p.Name] = checkpoint.Floats(x, filed(p.Shape)...)
+	}
+	return out
+}

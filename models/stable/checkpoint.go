@@ -8,7 +8,9 @@ package stable
 import (
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
@@ -152,6 +154,56 @@ func (c *Checkpoint) Load(b backend.Backend) (w Weights, err error) {
 		return w, err
 	}
 	return w, load("vae", vae.Names, map[*[]*tensors.Tensor][]nn.Param{&w.Encoder: c.VAE.EncoderParams(), &w.Decoder: c.VAE.DecoderParams()})
+}
+
+// LoadUNet sends other weights of the denoiser to the device, those in a folder's folder unet.
+func (c *Checkpoint) LoadUNet(b backend.Backend, dir string) ([]*tensors.Tensor, error) {
+	dir = filepath.Join(dir, "unet")
+	config, err := unet.ReadConfig(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	if !reflect.DeepEqual(config, c.UNet.Config) {
+		return nil, fmt.Errorf("%s is of another network than %s", filepath.Join(dir, "config.json"), c.path("unet"))
+	}
+	files, err := checkpoint.OpenWeights(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer files.Close()
+	return nn.Load(b, files, c.UNet.Params(), nil)
+}
+
+// Files returns the files of a checkpoint's folder that are read, relative to it: configurations,
+// the tokenizer's, and weights in one format.
+func Files(dir string) ([]string, error) {
+	out := []string{"model_index.json", "scheduler/scheduler_config.json"}
+	for _, part := range slices.Sorted(maps.Keys(parts)) {
+		if part == "tokenizer" {
+			list, err := os.ReadDir(filepath.Join(dir, part))
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range list {
+				if ext := filepath.Ext(f.Name()); f.Type().IsRegular() && (ext == ".json" || ext == ".txt") {
+					out = append(out, part+"/"+f.Name())
+				}
+			}
+			continue
+		}
+		w, err := checkpoint.OpenWeights(filepath.Join(dir, part))
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range append(w.Files(), "config.json") {
+			out = append(out, part+"/"+name)
+		}
+		if err := w.Close(); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(out)
+	return out, nil
 }
 
 // Free releases the arrays.

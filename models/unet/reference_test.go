@@ -279,7 +279,7 @@ func TestReferenceTraining(t *testing.T) {
 		for i, key := range []string{"loss", "reward_term", "pretraining_term", "per_sample_model", "per_sample_pretraining", "loss_sum_reduction"} {
 			reference.Check(t, c, key, backend.Float32s(out[i]))
 		}
-		gradients := filed(params, out[6:])
+		gradients := filed(t, params, nn.ValuesOf(params, out[6:]))
 		for _, p := range params {
 			if key := "grad:" + named(p.Name); c.Has(key) {
 				reference.Check(t, c, key, gradients[p.Name])
@@ -333,8 +333,8 @@ func TestReferenceTraining(t *testing.T) {
 						change[name][i] = x[i] - start[name][i]
 					}
 				}
-				change = order(params, change)
-				after := order(params, trainer.Weights(state))
+				change = filed(t, params, change)
+				after := filed(t, params, trainer.Weights(state))
 				reference.Check(t, c, fmt.Sprintf("delta_norms_step%d", k), norms(change))
 				for _, p := range params {
 					for key, v := range map[string]nn.Values{fmt.Sprintf("delta_step%d:", k): change, fmt.Sprintf("param_step%d:", k): after} {
@@ -362,29 +362,16 @@ func norm(x []float32) float64 {
 	return math.Sqrt(sum)
 }
 
-// filed returns arrays in the order of values that files have.
-func filed(params []nn.Param, arrays []*tensors.Tensor) nn.Values {
-	return order(params, nn.ValuesOf(params, arrays))
-}
-
-// order moves kernels [h, w, in, out] to PyTorch's order [out, in, h, w].
-func order(params []nn.Param, v nn.Values) nn.Values {
+// filed returns values in the order that files have.
+func filed(t *testing.T, params []nn.Param, v nn.Values) nn.Values {
+	t.Helper()
 	out := nn.Values{}
-	for _, p := range params {
-		x := v[p.Name]
-		if len(p.Shape) == 4 {
-			px, in, n := p.Shape[0]*p.Shape[1], p.Shape[2], p.Shape[3]
-			y := make([]float32, len(x))
-			for k := range px {
-				for i := range in {
-					for o := range n {
-						y[(o*in+i)*px+k] = x[(k*in+i)*n+o]
-					}
-				}
-			}
-			x = y
+	for name, x := range nn.Filed(params, v) {
+		values, err := x.Float32()
+		if err != nil {
+			t.Fatal(err)
 		}
-		out[p.Name] = x
+		out[name] = values
 	}
 	return out
 }

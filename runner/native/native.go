@@ -23,8 +23,15 @@ import (
 	"ablate/runner/world"
 )
 
-// Main is the command line of the engine: "describe FILE", "run DIR" or "serve".
+// StableDiffusion is the first argument of the engine of Stable Diffusion.
+const StableDiffusion = "stable-diffusion"
+
+// Main is the command line of the engine of the shapes world, or of that of Stable Diffusion:
+// "[stable-diffusion] describe FILE", "run DIR" or "serve".
 func Main(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == StableDiffusion {
+		return (&kit.Engine{Description: describeDiffusion(), Do: (&diffusion{open: open}).do}).Main(ctx, args[1:])
+	}
 	n := &native{env: stage.NewEnv(nil), open: open}
 	return (&kit.Engine{Description: describe(), Do: n.do}).Main(ctx, args)
 }

@@ -289,8 +289,10 @@ def scheduler(base, p):
     if flow != (p.scheduler == "flow-euler"):
         raise Refused(f"scheduler: {p.scheduler} does not fit this model, whose own is {type(base).__name__}")
     options = {} if flow else {"timestep_spacing": p.spacing}
-    if p.scheduler == "ddim":
-        options["clip_sample"] = False
+    if p.scheduler in ("ddim", "ddpm"):
+        options["clip_sample"] = False  # latents have no bounds
+    if p.scheduler == "pndm":
+        options["skip_prk_steps"] = True  # as every checkpoint of Stable Diffusion has it
     if p.karras is not None:
         options["use_karras_sigmas"] = p.karras
     return getattr(diffusers, SCHEDULERS[p.scheduler]).from_config(base.config, **options)

@@ -1,0 +1,327 @@
+package native
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"ablate/models/backend"
+	"ablate/models/checkpoint"
+	"ablate/models/lora"
+	"ablate/models/random"
+	"ablate/models/scheduler"
+	"ablate/models/stable"
+	"ablate/runner/engine"
+	"ablate/runner/engine/kit"
+)
+
+// This file is the engine of Stable Diffusion 1 and 2: models/stable behind the protocol. Its
+// parameters, its noise and its checkpoints are those of the diffusers engine, so that a study runs
+// on either by its command.
+
+// A diffusion is the engine in a process. It keeps the model of the last task.
+type diffusion struct {
+	open    func(gpus int) (backend.Backend, error)
+	b       backend.Backend
+	chain   string // ids of the checkpoint and of what it is based on
+	model   *stable.Checkpoint
+	weights stable.Weights
+	sampler *stable.Sampler
+}
+
+func (d *diffusion) do(ctx context.Context, t *kit.Task) error {
+	return map[string]func(context.Context, *kit.Task) error{engine.Load: d.load, engine.Sample: d.sample}[t.Verb](ctx, t)
+}
+
+const (
+	diffusersFormat, adapterFormat = "diffusers", "diffusers-lora"
+	unetPart                       = "unet"
+	adapterFile                    = "pytorch_lora_weights.safetensors"
+	tinyName                       = "tiny"
+)
+
+// describeDiffusion returns what the engine can do. Raise the revision of a verb when what it makes
+// of a task changes, and the number in the identity when a network's values do.
+func describeDiffusion() engine.Description {
+	return engine.Description{
+		Protocols: []int{engine.Protocol}, Name: "ablate-stable-diffusion", Version: "1", Identity: "stable diffusion 1", Understands: []string{"emit:noise"},
+		Environment: engine.Environment{Packages: []string{backend.PluginPackage + "==" + backend.PluginVersion}},
+		Verbs: map[string]*engine.Verb{
+			engine.Load:   {Revision: 1, Serve: true, Params: json.RawMessage(nameSchema)},
+			engine.Sample: {Revision: 1, Serve: true, Noise: "torch-cpu", Formats: []string{diffusersFormat, adapterFormat}, Params: json.RawMessage(drawSchema)},
+		},
+		Probe: map[string]json.RawMessage{
+			engine.Load:   json.RawMessage(`{"name": "tiny"}`),
+			engine.Sample: json.RawMessage(`{"scheduler": "ddim", "steps": 3, "guidance": 3.0, "eta": 0.5, "spacing": "leading", "width": 32, "height": 32, "batch": 4}`),
+		},
+	}
+}
+
+const nameSchema = `{"type": "object", "properties": {
+  "name": {"type": "string", "default": "stable-diffusion-v1-5/stable-diffusion-v1-5", "description": "a folder, from that of cue.mod or below $ABLATE_MODELS, a repository in the Hugging Face cache (ORG/NAME or ORG/NAME@REVISION), or tiny: a random model for tests"}}}`
+
+const drawSchema = `{"type": "object", "properties": {
+  "scheduler": {"type": "string", "enum": ["checkpoint", "ddim", "ddpm", "pndm", "euler", "dpmsolver++"], "default": "ddim", "description": "the sampler; checkpoint: as the model's folder has it", "x-probe": ["ddim", "euler"]},
+  "steps": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 30, "description": "calls of the model for one image", "x-unit": "steps", "x-probe": [2, 4]},
+  "guidance": {"type": "number", "minimum": 0, "default": 7.5, "description": "scale of classifier-free guidance; 1 and less: none", "x-probe": [1.0, 7.5]},
+  "eta": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "noise added in each step, as a part of DDPM's", "x-unused": {"scheduler": ["checkpoint", "ddpm", "pndm", "euler", "dpmsolver++"]}, "x-probe": [0.0, 1.0]},
+  "spacing": {"type": "string", "enum": ["leading", "trailing", "linspace"], "default": "leading", "description": "how the steps lie in time", "x-unused": {"scheduler": ["checkpoint"]}, "x-probe": ["leading", "trailing"]},
+  "karras": {"type": "boolean", "default": false, "description": "noise levels of Karras et al. 2022", "x-unused": {"scheduler": ["checkpoint", "ddim", "ddpm", "pndm"]}},
+  "width": {"type": "integer", "minimum": 16, "maximum": 8192, "default": 512, "description": "of a picture", "x-unit": "pixels", "x-probe": [32, 64]},
+  "height": {"type": "integer", "minimum": 16, "maximum": 8192, "default": 512, "description": "of a picture", "x-unit": "pixels", "x-probe": [32, 64]},
+  "batch": {"type": "integer", "minimum": 1, "default": 8, "description": "images at a time; changes rounding only", "x-unit": "images", "x-identity": "record"}}}`
+
+// load names a model: a checkpoint folder, which stays where it is, or one of random weights.
+func (d *diffusion) load(_ context.Context, t *kit.Task) error {
+	var p struct {
+		Name string `json:"name"`
+	}
+	if err := t.Decode(&p); err != nil {
+		return err
+	}
+	out, err := t.Out(engine.CheckpointRole)
+	if err != nil {
+		return err
+	}
+	about := engine.Checkpoint{Format: diffusersFormat}
+	dir := out
+	if p.Name == tinyName {
+		if err := stable.WriteRandom(out, 1); err != nil {
+			return err
+		}
+	} else {
+		if dir, err = found(p.Name); err != nil {
+			return kit.Refuse("name: %w", err)
+		}
+		about.Root = dir
+		if about.Files, err = stable.Files(dir); err != nil {
+			return kit.Refuse("name: %w", err)
+		}
+	}
+	c, err := stable.Open(dir)
+	if err != nil {
+		return kit.Refuse("name: %w", err)
+	}
+	about.Facts = map[string]any{"latent_channels": c.VAE.Config.LatentChannels, "latent_factor": c.VAE.Config.Factor(), "prediction": c.Scheduler.Prediction}
+	return kit.WriteJSON(filepath.Join(out, checkpointFile), about)
+}
+
+// found returns the folder of a model.
+func found(name string) (string, error) {
+	for _, root := range []string{os.Getenv("ABLATE_ROOT"), os.Getenv("ABLATE_MODELS")} {
+		dir := name
+		if !filepath.IsAbs(name) {
+			if root == "" {
+				continue
+			}
+			dir = filepath.Join(root, name)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "model_index.json")); err == nil {
+			return dir, nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	dir, err := checkpoint.Find(name)
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	return dir, err
+}
+
+// loaded loads the model of a task's checkpoint: a folder, and what fine-tunings of it have changed.
+func (d *diffusion) loaded(t *kit.Task, role string) (err error) {
+	chain := t.Chain(role)
+	if len(chain) == 0 {
+		return kit.Refuse("%s needs the input %s", t.Verb, role)
+	}
+	var ids []string
+	for _, dir := range chain {
+		ids = append(ids, t.Inputs[filepath.Base(dir)].ID)
+	}
+	if id := strings.Join(ids, " "); d.sampler != nil && d.chain == id {
+		return nil
+	}
+	if d.b == nil {
+		if d.b, err = d.open(t.Resources.GPUs); err != nil {
+			return err
+		}
+	}
+	d.weights.Free()
+	d.weights, d.sampler = stable.Weights{}, nil
+	root := chain[0]
+	for i, dir := range chain {
+		about, err := engine.ReadCheckpoint(dir)
+		if err != nil {
+			return err
+		}
+		switch {
+		case i == 0 && about.Format == diffusersFormat:
+			if about.Root != "" {
+				root = about.Root
+			}
+			if d.model, err = stable.Open(root); err == nil {
+				d.weights, err = d.model.Load(d.b)
+			}
+		case i > 0 && about.Format == adapterFormat:
+			params := d.model.UNet.Params()
+			var a *lora.Adapter
+			if a, err = lora.Read(filepath.Join(dir, adapterFile), unetPart, params); err == nil {
+				d.weights.UNet, err = a.Merge(d.b, params, d.weights.UNet, 1)
+			}
+		case i > 0 && about.Format == diffusersFormat && slices.Equal(about.Replaces, []string{unetPart}):
+			backend.Free(d.weights.UNet...)
+			d.weights.UNet, err = d.model.LoadUNet(d.b, dir)
+		default:
+			return kit.Refuse("%s: the format %q that replaces %q cannot be read", role, about.Format, about.Replaces)
+		}
+		if err != nil {
+			return kit.Refuse("%s: %w", role, err)
+		}
+	}
+	d.chain = strings.Join(ids, " ")
+	d.sampler, err = stable.NewSampler(d.b, d.model)
+	return err
+}
+
+// A drawing has the parameters of sample.
+type drawing struct {
+	Scheduler string  `json:"scheduler"`
+	Steps     int     `json:"steps"`
+	Guidance  float64 `json:"guidance"`
+	Eta       float64 `json:"eta"`
+	Spacing   string  `json:"spacing"`
+	Karras    bool    `json:"karras"`
+	Width     int     `json:"width"`
+	Height    int     `json:"height"`
+	Batch     int     `json:"batch"`
+}
+
+// classes are the schedulers by their names in parameters.
+var classes = map[string]string{"checkpoint": "", "ddim": scheduler.DDIM, "ddpm": scheduler.DDPM, "pndm": scheduler.PNDM, "euler": scheduler.Euler, "dpmsolver++": scheduler.DPMSolver}
+
+// plan returns the sampler's steps, with the noise schedule of the model's own scheduler.
+func (p drawing) plan(own string) (*scheduler.Plan, error) {
+	class := classes[p.Scheduler]
+	var config scheduler.Config
+	var err error
+	if class == "" {
+		config, err = scheduler.Read(own, "")
+	} else {
+		var raw map[string]any
+		if err = checkpoint.ReadJSON(own, &raw, false); err == nil {
+			raw["timestep_spacing"], raw["use_karras_sigmas"] = p.Spacing, p.Karras
+			raw["clip_sample"], raw["skip_prk_steps"] = false, true // latents have no bounds; the steps are all of one kind
+			var text []byte
+			if text, err = json.Marshal(raw); err == nil {
+				config, err = scheduler.Decode(text, class)
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return config.Plan(p.Steps, p.Eta)
+}
+
+func (d *diffusion) sample(ctx context.Context, t *kit.Task) error {
+	var p drawing
+	if err := t.Decode(&p); err != nil {
+		return err
+	}
+	rows, err := t.Rows(engine.PromptsRole)
+	if err != nil {
+		return err
+	}
+	dir, err := t.Out(engine.ImagesRole)
+	if err != nil {
+		return err
+	}
+	if err := d.loaded(t, engine.CheckpointRole); err != nil {
+		return err
+	}
+	plan, err := p.plan(filepath.Join(d.model.Dir, "scheduler", "scheduler_config.json"))
+	if err != nil {
+		return kit.Refuse("params: %w", err)
+	}
+	f, channels := d.model.VAE.Config.Factor(), d.model.UNet.Config.InChannels
+	height, width := p.Height/f, p.Width/f
+	size := height * width * channels
+	o := stable.Options{Plan: plan, Guidance: p.Guidance, Height: height * f, Width: width * f}
+	noise := make([]float32, len(rows)*size) // of each row, channels first
+	out := make([]engine.OutputRow, len(rows))
+	batch := min(p.Batch, len(rows))
+	for from := 0; from < len(rows); from += batch {
+		// The last batch is filled up with its last row, so that it has the shape of the others.
+		row := func(i int) int { return min(from+i, len(rows)-1) }
+		prompts, negatives, generators := make([]string, batch), make([]string, batch), make([]*random.Torch, batch)
+		for i := range batch {
+			r := rows[row(i)]
+			prompts[i], negatives[i], generators[i] = r.Prompt, r.Negative, random.NewTorch(r.Seed)
+		}
+		text, tokens, err := d.sampler.Encode(d.weights, prompts)
+		if err != nil {
+			return err
+		}
+		negative, _, err := d.sampler.Encode(d.weights, negatives)
+		if err != nil {
+			return err
+		}
+		drawn := make([]float32, size)
+		latents, err := d.sampler.Latents(d.weights, text, negative, func(i, step int, dst []float32) {
+			generators[i].Normal(drawn)
+			if step == 0 {
+				copy(noise[row(i)*size:], drawn)
+			}
+			for c := range channels {
+				for k := range height * width {
+					dst[k*channels+c] = drawn[c*height*width+k]
+				}
+			}
+		}, o)
+		backend.Free(text, negative)
+		if err != nil {
+			return err
+		}
+		images, err := d.sampler.Images(d.weights, latents)
+		backend.Free(latents)
+		if err != nil {
+			return err
+		}
+		for i := 0; i < batch && from+i < len(rows); i++ {
+			r := &out[from+i]
+			*r = engine.OutputRow{Index: rows[from+i].Index, File: fmt.Sprintf("%d.png", rows[from+i].Index), Truncated: tokens[i] > d.model.Tokens()}
+			if err := writePicture(filepath.Join(dir, r.File), picture(images[i], o.Height, o.Width)); err != nil {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		_ = t.Progress(engine.Progress{Step: min(from+batch, len(rows)), Of: len(rows)}) // it is for people who watch
+	}
+	if len(t.Emit) > 0 { // "noise" is all that the description promises
+		if err := checkpoint.WriteFile(filepath.Join(t.Dir, "emit", "noise.safetensors"),
+			map[string]checkpoint.Tensor{"noise": checkpoint.Floats(noise, len(rows), channels, height, width)}); err != nil {
+			return err
+		}
+	}
+	return kit.WriteRows(t, engine.ImagesRole, out)
+}
+
+// picture returns an image of bytes, three for each pixel.
+func picture(rgb []uint8, height, width int) image.Image {
+	img := image.NewRGBA(image.Rect(0, 0, width, height))
+	for i := range height * width {
+		img.SetRGBA(i%width, i/width, color.RGBA{rgb[3*i], rgb[3*i+1], rgb[3*i+2], 255})
+	}
+	return img
+}
