@@ -251,12 +251,18 @@ func loaded(model *Action) (string, error) {
 	return string(text), err
 }
 
-// parts returns the parts of a list of n rows that are one task each.
+// mostParts is the largest number of actions of a list. More of them would have more GPUs compute
+// side by side, but rows and seeds do so, too, and each action costs some milliseconds.
+const mostParts = 16
+
+// parts returns the parts of a list of n rows that are one action each: of one task or, in a long
+// list, of several.
 func (c Called) parts(n int) []stage.Part {
 	if c.Together {
 		return []stage.Part{{}}
 	}
-	return stage.Parts(n, c.Shard)
+	tasks := (n + c.Shard*mostParts - 1) / (c.Shard * mostParts)
+	return stage.Parts(n, tasks*c.Shard)
 }
 
 // join returns the artifact of a whole list: that of its parts if there are several.
