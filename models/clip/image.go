@@ -50,6 +50,9 @@ func (s *Size) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// The mean and the standard deviation of colours in CLIP's training data, which are the defaults.
+var means, deviations = []float64{.48145466, .4578275, .40821073}, []float64{.26862954, .26130258, .27577711}
+
 // bicubic is Pillow's number of the filter that Resized has.
 const bicubic = 3
 
@@ -83,10 +86,10 @@ func ReadProcessor(dir string) (Processor, error) {
 		return c, fmt.Errorf("%s: resample is %d: it must be %d, Pillow's bicubic filter", path, p.Resample, bicubic)
 	}
 	if p.Mean == nil {
-		p.Mean = []float64{.48145466, .4578275, .40821073}
+		p.Mean = means
 	}
 	if p.Std == nil {
-		p.Std = []float64{.26862954, .26130258, .27577711}
+		p.Std = deviations
 	}
 	for key, list := range map[string][]float64{"image_mean": p.Mean, "image_std": p.Std} {
 		if len(list) != 3 {

@@ -15,6 +15,7 @@ import (
 
 	"ablate/models/backend"
 	"ablate/models/checkpoint"
+	"ablate/models/clip"
 	"ablate/models/lora"
 	"ablate/models/random"
 	"ablate/models/scheduler"
@@ -25,7 +26,7 @@ import (
 
 // This file is the engine of Stable Diffusion 1 and 2: models/stable behind the protocol. Its
 // parameters, its noise and its checkpoints are those of the diffusers engine, so that a study runs
-// on either by its command.
+// on either by its command. clip.go has its verbs score and embed.
 
 // A diffusion is the engine in a process. It keeps the model of the last task.
 type diffusion struct {
@@ -35,10 +36,14 @@ type diffusion struct {
 	model   *stable.Checkpoint
 	weights stable.Weights
 	sampler *stable.Sampler
+
+	clip     *clip.Model
+	clipName string
 }
 
 func (d *diffusion) do(ctx context.Context, t *kit.Task) error {
-	return map[string]func(context.Context, *kit.Task) error{engine.Load: d.load, engine.Sample: d.sample}[t.Verb](ctx, t)
+	return map[string]func(context.Context, *kit.Task) error{
+		engine.Load: d.load, engine.Sample: d.sample, engine.Score: d.score, engine.Embed: d.embed}[t.Verb](ctx, t)
 }
 
 const (
@@ -57,10 +62,14 @@ func describeDiffusion() engine.Description {
 		Verbs: map[string]*engine.Verb{
 			engine.Load:   {Revision: 1, Serve: true, Params: json.RawMessage(nameSchema)},
 			engine.Sample: {Revision: 1, Serve: true, Noise: "torch-cpu", Formats: []string{diffusersFormat, adapterFormat}, Params: json.RawMessage(drawSchema)},
+			engine.Score: {Revision: 1, Serve: true, Params: json.RawMessage(scoreSchema),
+				Columns: map[string]engine.Column{cosineColumn: {Kind: "real"}, "pickscore": {Kind: "real"}, "hpsv2": {Kind: "real"}}},
+			engine.Embed: {Revision: 1, Serve: true, Params: json.RawMessage(embedSchema)},
 		},
 		Probe: map[string]json.RawMessage{
 			engine.Load:   json.RawMessage(`{"name": "tiny"}`),
 			engine.Sample: json.RawMessage(`{"scheduler": "ddim", "steps": 3, "guidance": 3.0, "eta": 0.5, "spacing": "leading", "width": 32, "height": 32, "batch": 4}`),
+			engine.Score:  json.RawMessage(`{"model": "tiny", "batch": 4}`), engine.Embed: json.RawMessage(`{"model": "tiny", "batch": 4}`),
 		},
 	}
 }
@@ -98,7 +107,7 @@ func (d *diffusion) load(_ context.Context, t *kit.Task) error {
 			return err
 		}
 	} else {
-		if dir, err = found(p.Name); err != nil {
+		if dir, err = found(p.Name, "model_index.json"); err != nil {
 			return kit.Refuse("name: %w", err)
 		}
 		about.Root = dir
@@ -114,8 +123,8 @@ func (d *diffusion) load(_ context.Context, t *kit.Task) error {
 	return kit.WriteJSON(filepath.Join(out, checkpointFile), about)
 }
 
-// found returns the folder of a model.
-func found(name string) (string, error) {
+// found returns the folder of a model, which has a file.
+func found(name, file string) (string, error) {
 	for _, root := range []string{os.Getenv("ABLATE_ROOT"), os.Getenv("ABLATE_MODELS")} {
 		dir := name
 		if !filepath.IsAbs(name) {
@@ -124,7 +133,7 @@ func found(name string) (string, error) {
 			}
 			dir = filepath.Join(root, name)
 		}
-		if _, err := os.Stat(filepath.Join(dir, "model_index.json")); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, file)); err == nil {
 			return dir, nil
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return "", err
@@ -135,6 +144,14 @@ func found(name string) (string, error) {
 		dir, err = filepath.Abs(dir)
 	}
 	return dir, err
+}
+
+// computes opens the backend if it is not open yet.
+func (d *diffusion) computes(t *kit.Task) (err error) {
+	if d.b == nil {
+		d.b, err = d.open(t.Resources.GPUs)
+	}
+	return err
 }
 
 // loaded loads the model of a task's checkpoint: a folder, and what fine-tunings of it have changed.
@@ -150,10 +167,8 @@ func (d *diffusion) loaded(t *kit.Task, role string) (err error) {
 	if id := strings.Join(ids, " "); d.sampler != nil && d.chain == id {
 		return nil
 	}
-	if d.b == nil {
-		if d.b, err = d.open(t.Resources.GPUs); err != nil {
-			return err
-		}
+	if err := d.computes(t); err != nil {
+		return err
 	}
 	d.weights.Free()
 	d.weights, d.sampler = stable.Weights{}, nil

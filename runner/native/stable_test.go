@@ -1,12 +1,16 @@
 package native
 
 import (
+	"encoding/json"
 	"fmt"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"ablate/models/clip"
 	"ablate/models/modeltest"
 	"ablate/runner/engine"
 )
@@ -56,10 +60,9 @@ func TestDiffusionProbe(t *testing.T) {
 	}
 }
 
-// TestDiffusers: the diffusers engine reads the checkpoint that this engine has written, and both
-// draw the same pictures of it, and of the reference's, by the same parameters and seeds. A value of
-// a picture may differ by rounding.
-func TestDiffusers(t *testing.T) {
+// torch returns a Python with the packages of the engines.
+func torch(t *testing.T) string {
+	t.Helper()
 	python := os.Getenv("ABLATE_TEST_TORCH")
 	if python == "" {
 		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
@@ -67,18 +70,38 @@ func TestDiffusers(t *testing.T) {
 		}
 		t.Skip("needs a Python with the packages of runner/engine/python/requirements.lock: name it with ABLATE_TEST_TORCH")
 	}
-	script, err := filepath.Abs("../engine/python/diffusers_engine.py")
+	return python
+}
+
+// pythonEngine returns an engine of runner/engine/python.
+func pythonEngine(t *testing.T, file string) door {
+	t.Helper()
+	python := torch(t)
+	script, err := filepath.Abs(filepath.Join("../engine/python", file))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return drawer(t, &engine.Engine{Name: "python", Command: []string{python, script}, Env: map[string]string{"PYTHONDONTWRITEBYTECODE": "1"}})
+}
+
+// stored returns the folder of a checkpoint of the reference.
+func stored(t *testing.T, name string) string {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join("../../models/testdata/reference", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestDiffusers: the diffusers engine reads the checkpoint that this engine has written, and both
+// draw the same pictures of it, and of the reference's, by the same parameters and seeds. A value of
+// a picture may differ by rounding.
+func TestDiffusers(t *testing.T) {
+	other := pythonEngine(t, "diffusers_engine.py")
 	own := drawer(t, diffusionProgram(t))
-	other := drawer(t, &engine.Engine{Name: "diffusers", Command: []string{python, script}, Env: map[string]string{"PYTHONDONTWRITEBYTECODE": "1"}})
 	bases := map[string]string{"tiny": filepath.Join(own.must(engine.Task{Verb: engine.Load}, `{"name": "tiny"}`), "checkpoint")}
-	stored, err := filepath.Abs("../../models/testdata/reference/sd-tiny")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bases["stored"] = filepath.Join(own.must(engine.Task{Verb: engine.Load}, fmt.Sprintf(`{"name": %q}`, stored)), "checkpoint")
+	bases["stored"] = filepath.Join(own.must(engine.Task{Verb: engine.Load}, fmt.Sprintf(`{"name": %q}`, stored(t, "sd-tiny"))), "checkpoint")
 	rows := []engine.Row{{Index: 0, Prompt: "two green dogs", Seed: 5}, {Index: 1, Prompt: "Ein Käse, früh am Tag!", Negative: "blurry", Seed: 1 << 40}, {Index: 2, Prompt: "x", Seed: 7}}
 	for name, params := range map[string][]string{
 		"stored": {`{"scheduler": "ddim", "steps": 5, "guidance": 4, "eta": 1, "width": 32, "height": 32, "batch": 2}`,
@@ -104,6 +127,72 @@ func TestDiffusers(t *testing.T) {
 				if worst > 1 || off*50 > len(a) {
 					t.Errorf("%s %s: %d of %d values of picture %d differ, by up to %d", name, p, off, len(a), i, worst)
 				}
+			}
+		}
+	}
+}
+
+// TestCLIP: scores and features are those of the engine of CLIP in Python, of the reference's model
+// and of one that this engine has written.
+func TestCLIP(t *testing.T) {
+	other := pythonEngine(t, "clip_engine.py")
+	own := drawer(t, diffusionProgram(t))
+	folder, written := t.TempDir(), t.TempDir()
+	if err := clip.WriteRandom(written, 1); err != nil {
+		t.Fatal(err)
+	}
+	var rows, texts []engine.Row
+	for i, prompt := range []string{"two green dogs", "Ein Käse, früh am Tag!", strings.Repeat("very ", 90) + "long"} {
+		name := fmt.Sprintf("%d.png", i)
+		rgb := make([]uint8, 3*(40+i)*50)
+		for k := range rgb {
+			rgb[k] = uint8(k * (i + 3) / 7)
+		}
+		if err := writePicture(filepath.Join(folder, name), picture(rgb, 40+i, 50)); err != nil {
+			t.Fatal(err)
+		}
+		rows, texts = append(rows, engine.Row{Index: i, Prompt: prompt, File: "files/" + name}), append(texts, engine.Row{Index: i, Prompt: prompt})
+	}
+	images := map[string]engine.TaskInput{engine.ImagesRole: {ID: "images", Files: folder, Rows: rows}}
+	near := func(what string, a, b, atol float64) {
+		t.Helper()
+		if !(math.Abs(a-b) <= atol+1e-4*math.Abs(b)) {
+			t.Errorf("%s is %v, want %v", what, a, b)
+		}
+	}
+	for name, model := range map[string]string{"stored": stored(t, "clip-tiny"), "written": written} {
+		params := fmt.Sprintf(`{"model": %q, "batch": 2}`, model)
+		var values [2][]map[string]float64
+		for k, d := range []door{own, other} {
+			out := d.must(engine.Task{Verb: engine.Score, Inputs: images}, params)
+			for line := range strings.Lines(string(d.read(filepath.Join(out, "scores", "rows.jsonl")))) {
+				var r struct{ Values map[string]float64 }
+				if err := json.Unmarshal([]byte(line), &r); err != nil {
+					t.Fatal(err)
+				}
+				values[k] = append(values[k], r.Values)
+			}
+		}
+		for i, row := range values[1] {
+			for column, want := range row {
+				near(fmt.Sprintf("%s: %s of row %d", name, column, i), values[0][i][column], want, 2e-5)
+			}
+		}
+		for role, in := range map[string]map[string]engine.TaskInput{"images": images, "texts": {engine.TextsRole: {ID: "texts", Rows: texts}}} {
+			q := engine.Task{Verb: engine.Embed, Inputs: in}
+			var features [2][]float32
+			for k, d := range []door{own, other} {
+				x, err := d.tensors(filepath.Join(d.must(q, params), "features", "features.safetensors"))["features"].Float32()
+				if err != nil {
+					t.Fatal(err)
+				}
+				features[k] = x
+			}
+			if len(features[0]) != len(features[1]) {
+				t.Fatalf("%s, %s: %d and %d numbers", name, role, len(features[0]), len(features[1]))
+			}
+			for i, want := range features[1] {
+				near(fmt.Sprintf("%s, %s: feature %d", name, role, i), float64(features[0][i]), float64(want), 2e-5)
 			}
 		}
 	}
