@@ -9,6 +9,7 @@ import "math"
 type Torch struct {
 	state [624]uint32
 	next  int
+	spare *float64 // of a pair of normal numbers in float64
 }
 
 // NewTorch returns the generator of torch.Generator("cpu").manual_seed(seed), which reads the low
@@ -42,11 +43,38 @@ func (t *Torch) uint32() uint32 {
 // uniform is a number in [0, 1) of 24 bits.
 func (t *Torch) uniform() float32 { return float32(t.uint32()&(1<<24-1)) / (1 << 24) }
 
-// Normal fills x, of at least 16 numbers, as torch.randn does: uniform numbers become normal ones
-// in groups of 16 (Box & Muller 1958), where the first half of a group are radii and the second
-// angles. If the length is no multiple of 16, the last 16 are drawn again. PyTorch computes with
-// vectors of approximations, so the last bits may differ.
+// Uniform fills x as torch.rand does.
+func (t *Torch) Uniform(x []float32) {
+	for i := range x {
+		x[i] = t.uniform()
+	}
+}
+
+// Permutation returns what torch.randperm does.
+func (t *Torch) Permutation(n int) []int {
+	p := make([]int, n)
+	for i := range p {
+		p[i] = i
+	}
+	for i := range n - 1 {
+		j := i + int(t.uint32())%(n-i)
+		p[i], p[j] = p[j], p[i]
+	}
+	return p
+}
+
+// Normal fills x as torch.randn does. Of 16 numbers and more, uniform ones become normal ones in
+// groups of 16 (Box & Muller 1958), where the first half of a group are radii and the second
+// angles; if the length is no multiple of 16, the last 16 are drawn again. PyTorch computes with
+// vectors of approximations, so the last bits may differ. Fewer numbers are drawn in pairs, in
+// float64, and one that is left over is the first of the next time.
 func (t *Torch) Normal(x []float32) {
+	if len(x) < 16 {
+		for i := range x {
+			x[i] = float32(t.normal())
+		}
+		return
+	}
 	for i := range x {
 		x[i] = t.uniform()
 	}
@@ -61,6 +89,23 @@ func (t *Torch) Normal(x []float32) {
 		}
 		boxMuller(last)
 	}
+}
+
+func (t *Torch) normal() float64 {
+	if t.spare != nil {
+		x := *t.spare
+		t.spare = nil
+		return x
+	}
+	uniform := func() float64 {
+		high := uint64(t.uint32())
+		return float64((high<<32|uint64(t.uint32()))&(1<<53-1)) / (1 << 53)
+	}
+	angle, u := 2*math.Pi*uniform(), uniform()
+	radius := math.Sqrt(-2 * math.Log1p(-u))
+	spare := radius * math.Sin(angle)
+	t.spare = &spare
+	return radius * math.Cos(angle)
 }
 
 func boxMuller(x []float32) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -20,6 +21,12 @@ func TestTorch(t *testing.T) {
 			Size        int
 			First, Last [2][]float64
 			Sum         [2]float64
+		}
+		Mixed struct {
+			Randn    [][]float64
+			Rand     []float64
+			Randperm [][]int
+			After    []float64
 		}
 	}
 	if err := json.Unmarshal(data, &known); err != nil {
@@ -45,4 +52,29 @@ func TestTorch(t *testing.T) {
 			}
 		}
 	}
+	g := NewTorch(7)
+	near := func(what string, x []float32, want []float64) {
+		t.Helper()
+		for i := range want {
+			if math.Abs(float64(x[i])-want[i]) > 2e-6 {
+				t.Errorf("%s: number %d is %v, want %v", what, i, x[i], want[i])
+			}
+		}
+	}
+	for _, want := range known.Mixed.Randn {
+		x := make([]float32, len(want))
+		g.Normal(x)
+		near("few normal numbers", x, want)
+	}
+	x := make([]float32, len(known.Mixed.Rand))
+	g.Uniform(x)
+	near("uniform numbers", x, known.Mixed.Rand)
+	for _, want := range known.Mixed.Randperm {
+		if got := g.Permutation(len(want)); !slices.Equal(got, want) {
+			t.Errorf("the permutation is %v, want %v", got, want)
+		}
+	}
+	x = make([]float32, len(known.Mixed.After))
+	g.Normal(x)
+	near("normal numbers after it", x, known.Mixed.After)
 }

@@ -41,7 +41,7 @@ func (d *diffusion) encoder(t *kit.Task) (p encoding, m *clip.Model, err error) 
 	if err := t.Decode(&p); err != nil {
 		return p, nil, err
 	}
-	dir := p.Model
+	var dir string
 	if p.Model == tinyName {
 		if dir, err = t.Scratch("tiny"); err == nil {
 			err = clip.WriteRandom(dir, 1)
