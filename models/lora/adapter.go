@@ -29,6 +29,13 @@ type Layer struct {
 	a, b  []int   // shapes of the factors
 }
 
+// Add adds the update of a linear layer, with its factors A float32[rank, in] and
+// B float32[out, rank].
+func (a *Adapter) Add(layer string, rank int, alpha float64, in, out int, A, B []float32) {
+	a.Layers = append(a.Layers, Layer{layer, rank, alpha / float64(rank), []int{rank, in}, []int{out, rank}})
+	a.Values[layer+down], a.Values[layer+up] = A, B
+}
+
 // Params are the factors of all updates, in the order of the layers.
 func (a *Adapter) Params() []nn.Param {
 	var ps []nn.Param

@@ -1,0 +1,349 @@
+package stable
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"ablate/models/backend"
+	"ablate/models/lora"
+	"ablate/models/nn"
+	"ablate/models/process"
+	"ablate/models/random"
+	"ablate/models/train"
+	"ablate/models/unet"
+	"ablate/models/vae"
+)
+
+// A Recipe has the constants of a fine-tuning, with the names and the meanings of the diffusers
+// engine's parameters.
+type Recipe struct {
+	Pairs        bool    `json:"-"`        // whether items are pairs, of which the better one is to become more likely: DPO
+	DPOBeta      float64 `json:"dpo_beta"` // strength of the tie to the base
+	Batch        int     `json:"batch"`    // items of a step from each stream
+	Micro        int     `json:"micro"`    // items that are computed at a time
+	LearningRate float64 `json:"learning_rate"`
+	Warmup       int     `json:"warmup"` // steps in which the learning rate rises linearly
+	WeightDecay  float64 `json:"weight_decay"`
+	Beta1        float64 `json:"beta1"`
+	Beta2        float64 `json:"beta2"`
+	Clip         float64 `json:"clip"`  // largest norm of the gradient; 0: not clipped
+	Drop         float64 `json:"drop"`  // part of the prompts that become empty
+	Times        string  `json:"times"` // uniform or logit-normal
+	Size         int     `json:"size"`  // height and width of images
+	LoRA         struct {
+		Rank  int     `json:"rank"` // 0: all weights are trained
+		Alpha float64 `json:"alpha"`
+	} `json:"lora"`
+	Saving nn.Saving `json:"-"`
+}
+
+// Seeds are the seeds of the streams of random numbers.
+type Seeds struct{ Init, Order, Noise int64 }
+
+// A Stream has the items from which each step draws a batch.
+type Stream struct {
+	Name  string
+	Items []Item
+	Pairs bool // its items are pairs
+}
+
+// An Item is an image, or a pair of a better and a worse one.
+type Item struct {
+	Image, Worse *Example
+	Weight       float64
+}
+
+// An Example is a training image: the distribution of its latents, [H, W, C], and its prompt.
+type Example struct {
+	Mean, Std []float32
+	Prompt    string
+}
+
+// A Finetuning trains the denoiser of a checkpoint.
+type Finetuning struct {
+	c       *Checkpoint
+	b       backend.Backend
+	r       Recipe
+	seeds   Seeds
+	weights Weights
+	adapter *lora.Adapter // nil where all weights are trained
+	trainer *train.Trainer
+	state   *train.State
+	sampler *Sampler // encodes prompts
+	encode  *backend.Fn
+	texts   map[string][]float32
+}
+
+// targets are the layers that get an update: those of attention.
+var targets = []string{"to_k", "to_q", "to_v", "to_out.0"}
+
+// Finetune begins a fine-tuning of a checkpoint with the given weights, which must stay until it
+// ends.
+func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seeds) (*Finetuning, error) {
+	f := &Finetuning{c: c, b: b, r: r, seeds: seeds, weights: w, texts: map[string][]float32{}}
+	base, params := nn.ValuesOf(c.UNet.Params(), w.UNet), c.UNet.Params()
+	start, frozen := base, map[string][]nn.Param{}
+	bound := func(w nn.Weights, _ train.Sets) nn.Weights { return w }
+	if r.LoRA.Rank > 0 {
+		f.adapter = newAdapter(params, r.LoRA.Rank, r.LoRA.Alpha, seeds.Init)
+		params, start = f.adapter.Params(), f.adapter.Values
+		bound = func(w nn.Weights, s train.Sets) nn.Weights { return f.adapter.Weights(s.At(baseSet), w, 1) }
+	}
+	if f.adapter != nil || r.Pairs {
+		frozen[baseSet] = c.UNet.Params()
+	}
+	trained := map[string]bool{}
+	for _, p := range params {
+		trained[p.Name] = true
+	}
+	r.Saving.Frozen = func(name string) bool { return !trained[name] }
+	ddpm := process.DDPM{Schedule: c.Scheduler.Schedule}
+	loss := func(w nn.Weights, s train.Sets, in train.Nodes) *graph.Node {
+		// losses returns the denoising loss of each image.
+		losses := func(w nn.Weights, of string) *graph.Node {
+			latents := graph.Add(in.At("mean"+of), graph.Mul(in.At("std"+of), in.At("grain")))
+			x0, eps, t := c.VAE.Config.Scaled(latents), in.At("noise"), in.At("t")
+			o := unet.Options{Saving: r.Saving}
+			return process.MeanSquare(c.UNet.Denoise(w, ddpm.Noisy(x0, eps, t), t, in.At("text"+of), o), ddpm.Target(x0, eps, t))
+		}
+		own := bound(w, s)
+		better := losses(own, "")
+		total := graph.ReduceAllSum(graph.Mul(better, in.At("weight")))
+		if r.Pairs {
+			base := graph.StopGradient(graph.Sub(losses(s.At(baseSet), ""), losses(s.At(baseSet), worse)))
+			margin := graph.MulScalar(graph.Sub(graph.Sub(better, losses(own, worse)), base), r.DPOBeta/2)
+			total = graph.Add(total, graph.ReduceAllSum(graph.Mul(nn.Softplus(margin), in.At("pair"))))
+		}
+		return total
+	}
+	var err error
+	if f.trainer, err = train.New(b, train.Step{Name: "fine-tune stable diffusion", Params: params, Frozen: frozen, Loss: loss}); err != nil {
+		return nil, err
+	}
+	if f.state, err = f.trainer.Start(start, false); err != nil {
+		return nil, err
+	}
+	if frozen[baseSet] != nil {
+		if err := f.trainer.Freeze(f.state, baseSet, base); err != nil {
+			return nil, err
+		}
+	}
+	if f.sampler, err = NewSampler(b, c); err != nil {
+		return nil, err
+	}
+	f.encode, err = backend.NewFn(b, "encode images", 0, func(in []*graph.Node) []*graph.Node {
+		mean, _, std := vae.Distribution(c.VAE.Encode(nn.Bind(c.VAE.EncoderParams(), in[1:]), in[0], nil))
+		return []*graph.Node{mean, std}
+	})
+	return f, err
+}
+
+const baseSet, worse = "base", " of the worse"
+
+// newAdapter returns updates of the attention of a network, with the values that peft gives them
+// with init_lora_weights="gaussian" after torch.manual_seed(seed): A is normal with the standard
+// deviation 1/rank, and B is 0. Before that, each layer has drawn PyTorch's own initial values.
+func newAdapter(network []nn.Param, rank int, alpha float64, seed int64) *lora.Adapter {
+	g := random.NewTorch(seed)
+	var layers []nn.Param
+	for _, part := range []string{"down_blocks.", "up_blocks.", "mid_block."} { // the order of diffusers' modules
+		for _, p := range network {
+			if layer, ok := strings.CutSuffix(p.Name, ".weight"); ok && strings.HasPrefix(p.Name, part) &&
+				slices.ContainsFunc(targets, func(target string) bool { return strings.HasSuffix(layer, "."+target) }) {
+				layers = append(layers, nn.Param{Name: layer, Shape: p.Shape})
+			}
+		}
+	}
+	a := &lora.Adapter{Values: nn.Values{}}
+	for _, l := range layers {
+		out, in := l.Shape[0], l.Shape[1]
+		g.Uniform(make([]float32, rank*in+out*rank))
+		x := make([]float32, rank*in)
+		g.Normal(x)
+		for i := range x {
+			x[i] /= float32(rank)
+		}
+		a.Add(l.Name, rank, alpha, in, out, x, make([]float32, out*rank))
+	}
+	return a
+}
+
+// Example returns the training example of an image with three bytes for each of Size × Size pixels,
+// row by row.
+func (f *Finetuning) Example(rgb []uint8, prompt string) (*Example, error) {
+	if len(rgb) != 3*f.r.Size*f.r.Size {
+		return nil, fmt.Errorf("an image has %d bytes; must be of %d × %d pixels", len(rgb), f.r.Size, f.r.Size)
+	}
+	x := make([]float32, len(rgb))
+	for i, v := range rgb {
+		x[i] = float32(v)/127.5 - 1
+	}
+	in := tensors.FromFlatDataAndDimensions(x, 1, f.r.Size, f.r.Size, 3)
+	out, err := f.encode.Call(append([]*tensors.Tensor{in}, f.weights.Encoder...)...)
+	backend.Free(in)
+	if err != nil {
+		return nil, err
+	}
+	defer backend.Free(out...)
+	return &Example{backend.Float32s(out[0]), backend.Float32s(out[1]), prompt}, nil
+}
+
+// text returns the states of a prompt, which are computed once.
+func (f *Finetuning) text(prompt string) ([]float32, error) {
+	if x, ok := f.texts[prompt]; ok {
+		return x, nil
+	}
+	out, _, err := f.sampler.Encode(f.weights, []string{prompt})
+	if err != nil {
+		return nil, err
+	}
+	defer backend.Free(out)
+	f.texts[prompt] = backend.Float32s(out)
+	return f.texts[prompt], nil
+}
+
+// stepSeed is the seed of the draws of a step, so that a training that goes on needs no state of a
+// generator.
+func stepSeed(seed int64, what string) int64 {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", seed, what))
+	return 1 + int64(binary.BigEndian.Uint32(sum[:]))%(1<<31-1)
+}
+
+// order is the item at place k of an endless list of epochs, each a permutation that is known without
+// those before.
+func order(seed int64, stream string, n, k int) int {
+	return random.NewTorch(stepSeed(seed, fmt.Sprintf("%d %s", k/n, stream))).Permutation(n)[k%n]
+}
+
+// Step takes a step, counted from 1, and returns the loss before it and the norm of the gradient
+// before it was clipped.
+func (f *Finetuning) Step(step int, streams []Stream) (loss, norm float64, err error) {
+	r := f.r
+	o := train.Options{LearningRate: r.LearningRate * min(1, float64(step)/float64(max(1, r.Warmup))), Clip: r.Clip, Share: 1,
+		Adam: train.Adam{Beta1: r.Beta1, Beta2: r.Beta2, Epsilon: 1e-8, WeightDecay: r.WeightDecay}}
+	factor, channels := f.c.VAE.Config.Factor(), f.c.UNet.Config.InChannels
+	side := r.Size / factor
+	one := side * side * channels
+	for s, stream := range streams {
+		g := random.NewTorch(stepSeed(f.seeds.Noise, fmt.Sprintf("%d %s", step, stream.Name)))
+		eps, grain := make([]float32, r.Batch*one), make([]float32, r.Batch*one)
+		g.Normal(eps)
+		g.Normal(grain)
+		u, dropped, normal := make([]float32, r.Batch), make([]float32, r.Batch), make([]float32, r.Batch)
+		g.Uniform(u)
+		g.Uniform(dropped)
+		g.Normal(normal)
+		if r.Times == "logit-normal" {
+			for i, x := range normal {
+				u[i] = float32(1 / (1 + math.Exp(-float64(x))))
+			}
+		}
+		micro := min(max(r.Micro, 1), r.Batch)
+		for from := 0; from < r.Batch; from += micro {
+			in, err := f.inputs(stream, step, from, micro, func(in map[string][]float32, i, k int) {
+				in["noise"] = last(in["noise"], eps[i*one:(i+1)*one], channels)
+				in["grain"] = last(in["grain"], grain[i*one:(i+1)*one], channels)
+				in["t"] = append(in["t"], float32(math.Floor(float64(u[i]*float32(f.c.Scheduler.Steps)))))
+			}, func(i int) bool { return float64(dropped[i]) < r.Drop }, side, channels)
+			if err != nil {
+				return 0, 0, err
+			}
+			o.Accumulate = s < len(streams)-1 || from+micro < r.Batch
+			result, err := f.trainer.Step(f.state, o, in)
+			if err != nil {
+				return loss, norm, err
+			}
+			loss, norm = loss+result.Loss, result.GradientNorm
+		}
+	}
+	return loss, norm, nil
+}
+
+// inputs returns the inputs of a part of a batch: micro items from position from. Places beyond the
+// batch have the weight 0.
+func (f *Finetuning) inputs(stream Stream, step, from, micro int, draws func(in map[string][]float32, i, k int), dropped func(i int) bool, side, channels int) (train.Inputs, error) {
+	r := f.r
+	in := map[string][]float32{}
+	for k := range micro {
+		i := min(from+k, r.Batch-1)
+		item := stream.Items[order(f.seeds.Order, stream.Name, len(stream.Items), (step-1)*r.Batch+i)]
+		weight := item.Weight / float64(r.Batch)
+		if from+k >= r.Batch {
+			weight = 0
+		}
+		draws(in, i, k)
+		images := map[string]*Example{"": item.Image}
+		if r.Pairs {
+			images[worse] = item.Image
+			if stream.Pairs {
+				images[worse] = item.Worse
+				in["pair"], weight = append(in["pair"], float32(weight)), 0
+			} else {
+				in["pair"] = append(in["pair"], 0)
+			}
+		}
+		in["weight"] = append(in["weight"], float32(weight))
+		for of, x := range images {
+			prompt := x.Prompt
+			if dropped(i) {
+				prompt = ""
+			}
+			text, err := f.text(prompt)
+			if err != nil {
+				return nil, err
+			}
+			in["mean"+of], in["std"+of], in["text"+of] = append(in["mean"+of], x.Mean...), append(in["std"+of], x.Std...), append(in["text"+of], text...)
+		}
+	}
+	out := train.Inputs{}
+	for name, x := range in {
+		switch n := len(x) / micro; {
+		case n == 1:
+			out.Vector(name, x)
+		case strings.HasPrefix(name, "text"):
+			out[name] = tensors.FromFlatDataAndDimensions(x, micro, f.c.Tokens(), n/f.c.Tokens())
+		default:
+			out[name] = tensors.FromFlatDataAndDimensions(x, micro, side, side, channels)
+		}
+	}
+	return out, nil
+}
+
+// last appends an array whose channels come first, as PyTorch draws it, with its channels last.
+func last(to, x []float32, channels int) []float32 {
+	n := len(x) / channels
+	for i := range n {
+		for c := range channels {
+			to = append(to, x[c*n+i])
+		}
+	}
+	return to
+}
+
+// Adapter returns the updates as they are now; nil where all weights are trained.
+func (f *Finetuning) Adapter() *lora.Adapter {
+	if f.adapter == nil {
+		return nil
+	}
+	a := *f.adapter
+	a.Values = f.trainer.Weights(f.state)
+	return &a
+}
+
+// UNet returns the denoiser's weights as they are now; nil where only an adapter is trained.
+func (f *Finetuning) UNet() nn.Values {
+	if f.adapter != nil {
+		return nil
+	}
+	return f.trainer.Weights(f.state)
+}
+
+// Free releases what the fine-tuning has on the device.
+func (f *Finetuning) Free() { f.state.Free() }

@@ -1,0 +1,122 @@
+package native
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"testing"
+
+	"ablate/models/modeltest"
+	"ablate/models/stable"
+	"ablate/runner/engine"
+)
+
+// TestFinetuningLosses: from the same images, prompts, scores and seeds, steps have the losses
+// of the diffusers engine, within 1e-4 of them, and the adapter of a LoRA begins with peft's values.
+func TestFinetuningLosses(t *testing.T) {
+	other := pythonEngine(t, "diffusers_engine.py")
+	b := modeltest.Backend(t)
+	folder := t.TempDir()
+	var rows, pretraining []engine.Row
+	var images [][]uint8
+	for i, prompt := range []string{"two green dogs", "a red cat", "a blue bird", "three cats", "one dog", "a white fox", "no fish"} {
+		rgb := make([]uint8, 3*32*32)
+		for k := range rgb {
+			rgb[k] = uint8(k*(i+3)/11 + 20*i)
+		}
+		if err := writePicture(filepath.Join(folder, fmt.Sprintf("%d.png", i)), picture(rgb, 32, 32)); err != nil {
+			t.Fatal(err)
+		}
+		score := float64(i+1) / 8
+		images = append(images, rgb)
+		row := engine.Row{Index: i, Prompt: prompt, File: fmt.Sprintf("files/%d.png", i), Score: &score}
+		if i < 4 {
+			rows = append(rows, row)
+		} else {
+			row.Index, row.Score = i-4, nil
+			pretraining = append(pretraining, row)
+		}
+	}
+	base := filepath.Join(other.must(engine.Task{Verb: engine.Load}, fmt.Sprintf(`{"name": %q}`, stored(t, "sd-tiny"))), "checkpoint")
+	better, poorer := []int{0, 2, 3}, []int{1, 1, 0}
+	var pairs []engine.Row
+	for i := range better {
+		pairs = append(pairs, engine.Row{Index: i, Better: &better[i], Worse: &poorer[i]})
+	}
+	seeds := stable.Seeds{Init: 11, Order: 12, Noise: 13}
+	for name, c := range map[string]struct {
+		steps  int
+		params string
+		change func(*stable.Recipe)
+	}{
+		"lora": {10, `"method": "reward-weighted", "beta": 0.5, "learning_rate": 0.001, "warmup": 3, "drop": 0.25, "times": "logit-normal", "lora": {"rank": 4, "alpha": 8}`,
+			func(r *stable.Recipe) {
+				r.LoRA.Rank, r.LoRA.Alpha, r.Warmup, r.Drop, r.Times = 4, 8, 3, .25, "logit-normal"
+			}},
+		"dpo": {4, `"method": "dpo", "dpo_beta": 50.0, "beta": 0.5, "learning_rate": 0.0001, "lora": {"rank": 0}`,
+			func(r *stable.Recipe) { r.Pairs, r.DPOBeta, r.LearningRate = true, 50, .0001 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inputs := map[string]engine.TaskInput{engine.BaseRole: {ID: "base", Files: base}, engine.ImagesRole: {ID: "images", Files: folder, Rows: rows},
+				engine.PretrainingRole: {ID: "real", Files: folder, Rows: pretraining}}
+			if name == "dpo" {
+				inputs["pairs"] = engine.TaskInput{ID: "pairs", Rows: pairs}
+			}
+			other.T = t
+			out := other.must(engine.Task{Verb: engine.Train, Seeds: map[string]int64{"init": seeds.Init, "order": seeds.Order, "noise": seeds.Noise}, Inputs: inputs},
+				fmt.Sprintf(`{"steps": %d, "batch": 4, "micro": 3, "size": 32, "clip": 1.0, %s}`, c.steps, c.params))
+			curve, err := engine.ReadCurve(filepath.Join(out, "curves"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := stable.Recipe{Batch: 4, Micro: 3, LearningRate: .001, WeightDecay: .01, Beta1: .9, Beta2: .999, Clip: 1, Times: "uniform", Size: 32}
+			c.change(&r)
+			model, err := stable.Open(stored(t, "sd-tiny"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, err := model.Load(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := model.Finetune(b, w, r, seeds)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Free()
+			example := func(i int, row engine.Row) *stable.Example {
+				x, err := f.Example(images[i], row.Prompt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return x
+			}
+			streams := []stable.Stream{{Name: "images", Pairs: r.Pairs}, {Name: "pretraining"}}
+			var examples []*stable.Example
+			for i, row := range rows {
+				examples = append(examples, example(i, row))
+				if !r.Pairs {
+					streams[0].Items = append(streams[0].Items, stable.Item{Image: examples[i], Weight: *row.Score})
+				}
+			}
+			for i := range pairs {
+				if r.Pairs {
+					streams[0].Items = append(streams[0].Items, stable.Item{Image: examples[better[i]], Worse: examples[poorer[i]], Weight: 1})
+				}
+			}
+			for i, row := range pretraining {
+				streams[1].Items = append(streams[1].Items, stable.Item{Image: example(i+4, row), Weight: .5})
+			}
+			for step := 1; step <= c.steps; step++ {
+				loss, norm, err := f.Step(step, streams)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := curve[step-1].Metrics
+				if math.Abs(loss-want["loss"]) > 1e-4*math.Abs(want["loss"]) || math.Abs(norm-want["grad_norm"]) > 1e-3*want["grad_norm"] {
+					t.Errorf("step %d: loss %v and norm %v, want %v and %v", step, loss, norm, want["loss"], want["grad_norm"])
+				}
+			}
+		})
+	}
+}
