@@ -40,8 +40,11 @@ func (m Metric) Category() (string, bool) {
 	return name, ok && name != "seen" && name != "unseen" && name != "n" && !strings.Contains(name, ".")
 }
 
+// judged begins the names of the metrics of judges beside the gold.
+const judged = "judge."
+
 // Shown are the metrics that every ablation table has, in its order, beside alignment by category,
-// which comes before skipped.
+// which comes before skipped, and the metrics of judges, which come after it.
 var Shown = []Metric{
 	{Name: "alignment", Label: "alignment"},
 	{Name: "alignment.seen", Label: "seen"},
@@ -73,6 +76,9 @@ func (b *builder) metrics(trials *table.Table) error {
 			list = slices.Insert(list, at, m)
 			at++
 		}
+		if strings.HasPrefix(c.Name, judged) && c.Kind == table.Float {
+			list = slices.Insert(list, slices.IndexFunc(list, func(m Metric) bool { return m.Name == "proxy" }), m)
+		}
 	}
 	for _, name := range slices.Concat(b.o.Show, b.o.Also, b.o.Primary, sorted(b.o.Detect)) {
 		if !slices.ContainsFunc(list, func(m Metric) bool { return m.Name == name }) {
@@ -102,6 +108,9 @@ func (b *builder) metrics(trials *table.Table) error {
 // label returns the label of a metric that is not in Shown, such as "count, seen" or "reward
 // accuracy, seen".
 func label(name string) string {
+	if strings.HasPrefix(name, judged) {
+		return strings.Replace(name, ".", " ", 1)
+	}
 	if of, metric, ok := strings.Cut(name, "."); ok && (of == "reward" || of == "embedder") {
 		return of + " " + strings.ReplaceAll(strings.NewReplacer("auc", "AUC", "ece", "calibration error").Replace(metric), ".", ", ")
 	}

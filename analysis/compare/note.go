@@ -16,6 +16,7 @@ const (
 	Pending      Kind = "pending"      // some seeds have no result yet
 	NoValue      Kind = "no value"     // N of Of images have no value, because an engine failed for them
 	Overlapping  Kind = "overlap"      // N of Of prompts of the evaluation are also prompts or captions of a training
+	Rewarding    Kind = "also reward"  // the value is by the judge Names[0], which is also the row's reward
 	Unseeded     Kind = "unseeded"     // the verb Names[1] of the engine Names[0] has no seed
 	Resumed      Kind = "resumed"      // a training by the engine Names[0] went on from a saved state, which the engine does only approximately
 	Moved        Kind = "moved"        // a training by the engine Names[0] went on with other packages or hardware, as Names[1] says
@@ -38,6 +39,7 @@ const (
 	ByPrompt     Kind = "by prompt"    // images by the engines Names do not begin with the same noise
 	Judged       Kind = "judged"       // the gold is the column Names[1] of the engine Names[0]
 	Graded       Kind = "graded"       // the gold is the column Names[1] of the engine Names[0], which gives numbers
+	Beside       Kind = "judgement"    // the judge Names[0], beside the gold, is the column Names[2] of the engine Names[1]
 	Labelled     Kind = "labelled"     // labels for rewards are the gold's verdicts with errors
 	Features     Kind = "features"     // fidelity is measured on features by the engine Names[0], with the parameters and facts Names[2:], against N images of the folder Names[1]
 	Computed     Kind = "computed by"  // the engine Names[0] is the program Names[1], with its files' digests Names[2] and the environment Names[3]
@@ -66,7 +68,7 @@ type Note struct {
 // or about every value of a kind, as FewPairs is.
 func (n Note) Single() bool {
 	switch n.Kind {
-	case Control, Declared, SelectedOn, Pending, NoValue, Overlapping, Unseeded, Resumed, Moved, Undefined, Diverged, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
+	case Control, Declared, SelectedOn, Pending, NoValue, Overlapping, Rewarding, Unseeded, Resumed, Moved, Undefined, Diverged, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
 		return true
 	}
 	return false
@@ -99,6 +101,9 @@ func (b *builder) caveats(m Metric, r *grouped) []int {
 	}
 	for _, v := range r.views {
 		for _, n := range b.o.Marks[b.columns["view"].Strings[v]] {
+			if n.Kind == Rewarding && m.Name != judged+n.Names[0] {
+				continue // other judges are independent
+			}
 			if i := b.note(n); !slices.Contains(out, i) {
 				out = append(out, i)
 			}

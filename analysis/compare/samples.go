@@ -97,7 +97,7 @@ func (x *Images) Has(metric string) bool {
 	switch base, _, _ := strings.Cut(metric, "."); base {
 	case "alignment", "skipped", "proxy":
 		return true
-	case "embedder":
+	case "embedder", "judge":
 		c := x.samples.Column(metric)
 		return c != nil && c.Kind == table.Float
 	}
@@ -130,9 +130,11 @@ func (x *Images) ByPrompt(trial, metric string) (stats.Clustered, bool) {
 // images out.
 func (x *Images) value(metric string) func(row int) (float64, bool) {
 	verdict := x.samples.Column("verdict")
-	counts := x.counts(metric)
-	of := x.gold()
+	of, counts := x.gold(), x.counts(metric)
 	switch base, _, _ := strings.Cut(metric, "."); base {
+	case "judge":
+		base = metric
+		fallthrough
 	case "proxy", "embedder":
 		score := x.samples.Column(base)
 		of = func(i int) (float64, bool) { return score.Floats[i], score.Has(i) }
@@ -174,6 +176,9 @@ func count(of bool) float64 {
 func (x *Images) counts(metric string) func(row int) bool {
 	category, seen := x.samples.Column("category").Strings, x.samples.Column("seen").Bools
 	parts := strings.Split(metric, ".")[1:]
+	if strings.HasPrefix(metric, judged) {
+		parts = nil // it is the judge's name
+	}
 	return func(i int) bool {
 		for _, p := range parts {
 			if in := p == "seen" && seen[i] || p == "unseen" && !seen[i] || p == category[i]; !in {

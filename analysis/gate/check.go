@@ -318,7 +318,11 @@ func (c *checker) pair(r BaselineRow, then BaselineCell, now compare.Row, tol To
 		}
 		if before := then.Range == table.Mean; before != numbers {
 			v.Verdict = Incomparable
-			v.Reason = fmt.Sprintf("the gold gives %s now, and gave %s in the baseline: write the baseline again with 'ablate baseline'", golds[numbers], golds[before])
+			who := "the gold"
+			if judge, ok := strings.CutPrefix(tol.Metric, "judge."); ok {
+				who = "judge " + judge
+			}
+			v.Reason = fmt.Sprintf("%s gives %s now, and gave %s in the baseline: write the baseline again with 'ablate baseline'", who, golds[numbers], golds[before])
 			return v
 		}
 		if !slices.ContainsFunc(v.Pairs, func(p Pair) bool { return p.Baseline != p.Value }) {

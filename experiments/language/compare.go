@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"sync"
 
 	"cuelang.org/go/cue"
@@ -163,8 +164,8 @@ func (r *reader) metric(name string, at where, path string) bool {
 		return false
 	case r.byTag && categorized.MatchString(name) && name != "alignment.seen" && name != "alignment.unseen":
 		r.tagged = append(r.tagged, Tagged{name, &Error{File: at.file, Line: at.line, Column: at.column, Path: path}})
-	case !contains(metrics(), name):
-		r.m.add(at, path, fmt.Sprintf("unknown metric %q", name), didYouMean(name, metrics()))
+	case !contains(metrics(), name) && !contains(r.judged, name):
+		r.m.add(at, path, fmt.Sprintf("unknown metric %q", name), didYouMean(name, slices.Concat(metrics(), r.judged)))
 		return false
 	}
 	return true

@@ -196,7 +196,8 @@ type reader struct {
 	schemaDir string
 	files     []File
 	tagged    []Tagged
-	byTag     bool // the study has engines, whose prompts may have any categories
+	byTag     bool     // the study has engines, whose prompts may have any categories
+	judged    []string // metrics of the study's judges
 	alive     func()
 	doubts    []error // errors of CUE in structs that could not be read in full
 }

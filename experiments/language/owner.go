@@ -35,43 +35,48 @@ func (l *layout) at(s *slot, p *Param) int {
 func (x *expansion) ownersOf(p partial) []*owner {
 	out := make([]*owner, len(slots))
 	for i, s := range slots {
-		e := p.values[s.engine]
-		name, _ := e.value.(string)
-		if name == "" {
-			continue
-		}
-		o := &owner{slot: s, name: name}
-		out[i] = o
-		program, ok := x.programs[name]
-		switch {
-		case !ok:
-			x.m.add(e.at, e.path, fmt.Sprintf("the study has no engine %q", name), didYouMean(name, slices.Sorted(maps.Keys(x.programs))))
-			continue
-		case program == nil:
-			continue // it could not be described, which was reported
-		}
-		if o.verb = s.of(program); o.verb == nil {
-			x.m.add(e.at, e.path, fmt.Sprintf("engine %s does not %s", name, s.verb), "it can "+strings.Join(slices.Sorted(maps.Keys(program.Verbs)), ", "))
-			continue
-		}
-		for k := range o.verb.Params {
-			o.params = append(o.params, placed{&o.verb.Params[k], x.layout.at(s, &o.verb.Params[k])})
-		}
-		if c, ok := p.values[s.column]; ok && s.column != "" && c.value != nil {
-			var names []string
-			for _, column := range o.verb.Columns {
-				if names = append(names, column.Name); column.Name == c.value {
-					o.column = column
-				}
-			}
-			if o.column.Name == "" {
-				x.m.add(c.at, c.path, fmt.Sprintf("engine %s gives no column %q", name, c.value), didYouMean(c.value.(string), names))
-			} else if msg, hint := s.suits(o.column, name); msg != "" {
-				x.m.add(c.at, c.path, msg, hint)
-			}
-		}
+		out[i] = x.owner(s, p)
 	}
 	return out
+}
+
+// owner does the same for one slot.
+func (r *reader) owner(s *slot, p partial) *owner {
+	e := p.values[s.engine]
+	name, _ := e.value.(string)
+	if name == "" {
+		return nil
+	}
+	o := &owner{slot: s, name: name}
+	program, ok := r.programs[name]
+	switch {
+	case !ok:
+		r.m.add(e.at, e.path, fmt.Sprintf("the study has no engine %q", name), didYouMean(name, slices.Sorted(maps.Keys(r.programs))))
+		return o
+	case program == nil:
+		return o // it could not be described, which was reported
+	}
+	if o.verb = s.of(program); o.verb == nil {
+		r.m.add(e.at, e.path, fmt.Sprintf("engine %s does not %s", name, s.verb), "it can "+strings.Join(slices.Sorted(maps.Keys(program.Verbs)), ", "))
+		return o
+	}
+	for k := range o.verb.Params {
+		o.params = append(o.params, placed{&o.verb.Params[k], r.layout.at(s, &o.verb.Params[k])})
+	}
+	if c, ok := p.values[s.column]; ok && s.column != "" && c.value != nil {
+		var names []string
+		for _, column := range o.verb.Columns {
+			if names = append(names, column.Name); column.Name == c.value {
+				o.column = column
+			}
+		}
+		if o.column.Name == "" {
+			r.m.add(c.at, c.path, fmt.Sprintf("engine %s gives no column %q", name, c.value), didYouMean(c.value.(string), names))
+		} else if msg, hint := s.suits(o.column, name); msg != "" {
+			r.m.add(c.at, c.path, msg, hint)
+		}
+	}
+	return o
 }
 
 // state sets the values of the parameters of a trial's engines, defaults included, and adds a
@@ -82,10 +87,8 @@ func (x *expansion) state(refs []uint32, p partial, owners []*owner) {
 		if o == nil || o.verb == nil {
 			continue
 		}
-		known := map[string]bool{}
 		for _, q := range o.params {
 			path := s.group + "." + q.Path
-			known[path] = true
 			e, ok := p.values[path]
 			if !ok {
 				refs[q.place] = x.pool.put(q.typed(q.Default))
@@ -93,35 +96,41 @@ func (x *expansion) state(refs []uint32, p partial, owners []*owner) {
 				refs[q.place] = x.pool.put(value)
 			}
 		}
-		for _, path := range slices.Sorted(maps.Keys(p.values)) {
-			if under(path, s.group) && !known[path] {
-				x.unknown(path, p.values[path].name, p.values[path].path, o)
-			}
+		x.strange(p, o)
+	}
+}
+
+// strange adds a mistake for each parameter that an engine does not have.
+func (r *reader) strange(p partial, o *owner) {
+	for _, path := range slices.Sorted(maps.Keys(p.values)) {
+		known := func(q placed) bool { return o.slot.group+"."+q.Path == path }
+		if under(path, o.slot.group) && !slices.ContainsFunc(o.params, known) {
+			r.unknown(path, p.values[path].name, p.values[path].path, o)
 		}
 	}
 }
 
 // value checks a value of an engine's parameter.
-func (x *expansion) value(q *Param, e entry, o *owner) (any, bool) {
+func (r *reader) value(q *Param, e entry, o *owner) (any, bool) {
 	if e.value == nil {
 		return nil, false // reported
 	}
 	value, msg, hint := q.check(e, o.name)
 	if msg != "" {
-		x.m.add(e.at, e.path, msg, hint)
+		r.m.add(e.at, e.path, msg, hint)
 		return nil, false
 	}
 	return value, true
 }
 
 // unknown adds a mistake for a parameter that an engine does not have.
-func (x *expansion) unknown(path string, at where, about string, o *owner) {
+func (r *reader) unknown(path string, at where, about string, o *owner) {
 	var all []string
 	name := strings.TrimPrefix(path, o.slot.group+".")
 	for _, q := range o.params {
 		all = append(all, q.Path)
 		if under(q.Path, name) {
-			x.m.add(at, about, fmt.Sprintf("engine %s has a group of parameters there, and no parameter", o.name), "write a struct with "+strings.TrimPrefix(q.Path, name+"."))
+			r.m.add(at, about, fmt.Sprintf("engine %s has a group of parameters there, and no parameter", o.name), "write a struct with "+strings.TrimPrefix(q.Path, name+"."))
 			return
 		}
 	}
@@ -129,7 +138,7 @@ func (x *expansion) unknown(path string, at where, about string, o *owner) {
 	if all != nil {
 		hint = didYouMean(name, all)
 	}
-	x.m.add(at, about, fmt.Sprintf("engine %s has no such parameter for %s", o.name, o.slot.verb), hint)
+	r.m.add(at, about, fmt.Sprintf("engine %s has no such parameter for %s", o.name, o.slot.verb), hint)
 }
 
 // use removes, in place, what the engines of a trial do not use, and returns the problems that

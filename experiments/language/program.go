@@ -45,11 +45,15 @@ type Verb struct {
 // GoldColumn returns the column that judges a trial's images; one without a name where no engine
 // does.
 func (s *Study) GoldColumn(c Content) Column {
-	name, column := c.Name("evaluate.gold.engine"), c.Name("evaluate.gold.column")
+	return s.column(c.Name("evaluate.gold.engine"), c.Name("evaluate.gold.column"))
+}
+
+// column returns a column of an engine; one without a name where there is none.
+func (s *Study) column(engine, name string) Column {
 	for _, e := range s.Engines {
-		if e.Name == name {
+		if e.Name == engine {
 			for _, x := range e.Program.Verbs["score"].Columns {
-				if x.Name == column {
+				if x.Name == name {
 					return x
 				}
 			}
@@ -93,19 +97,22 @@ type Column struct {
 	Range  []float64 // of "real": smallest and largest value; nil where there is none
 }
 
-// judges returns why a column of an engine cannot be the gold, and what to do about it.
-func (c Column) judges(engine string) (msg, hint string) {
+// golds returns why a column of an engine cannot be the gold, and what to do about it.
+func (c Column) golds(engine string) (msg, hint string) { return c.judges(engine, "gold", "alignment") }
+
+// judges does the same for a judge of some kind, whose metric is the mean of the column.
+func (c Column) judges(engine, kind, metric string) (msg, hint string) {
 	switch {
 	case c.Kind == "verdict":
 	case c.Better == "lower":
-		return fmt.Sprintf("%s of engine %s is better when it is lower, and alignment, its mean, is better when it is higher", c.Name, engine),
+		return fmt.Sprintf("%s of engine %s is better when it is lower, and %s, its mean, is better when it is higher", c.Name, engine, metric),
 			`name a column that is better when it is higher`
 	case !slices.Equal(c.Range, []float64{0, 1}):
 		of := "a number of any size"
 		if c.Range != nil {
 			of = fmt.Sprintf("a number from %v to %v", c.Range[0], c.Range[1])
 		}
-		return fmt.Sprintf("%s of engine %s is %s, and a gold is a verdict or a number from 0 to 1", c.Name, engine, of),
+		return fmt.Sprintf("%s of engine %s is %s, and a %s is a verdict or a number from 0 to 1", c.Name, engine, of, kind),
 			`name a column of kind "verdict", or one with "range": [0, 1] in the engine's description`
 	}
 	return "", ""

@@ -14,16 +14,17 @@ import (
 // study reads a whole study into s.
 func (r *reader) study(v cue.Value, s *Study, o Options) {
 	top := []string{"version", "title", "question", "base", "arms", "seeds", "compare", "halving", "gate"}
-	engineFields := []string{"engines", "resources", "overlap", "resume"}
+	engineFields := []string{"engines", "judges", "resources", "overlap", "resume"}
 	base := newPartial()
 	var compare, halving, gate, written cue.Value
 	hasSeeds := false
 	list := r.fields(v, "", "a study", slices.Concat(top, engineFields)...)
 	r.engines(s, list, o)
 	r.byTag = len(s.Engines) > 0
+	r.judges(s, list)
 	for _, f := range list {
 		switch f.name {
-		case "engines": // read before all else
+		case "engines", "judges": // read before all else
 		case "resources":
 			s.EngineResources = r.needs(f.value, s)
 		case "overlap":

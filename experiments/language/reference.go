@@ -44,7 +44,7 @@ func Reference() ([]Section, error) {
 		return nil, err
 	}
 	var out []Section
-	for _, name := range []string{"#Study", "#Engine", "#Resources", "#EngineResources", "#Arm", "#Seed", "#Tolerance", "#Imported"} {
+	for _, name := range []string{"#Study", "#Engine", "#Judge", "#Resources", "#EngineResources", "#Arm", "#Seed", "#Tolerance", "#Imported"} {
 		d := defs[name]
 		s := Section{Name: name, Doc: docOf(d)}
 		fieldsOf(&s, d.Value, "")

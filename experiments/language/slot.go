@@ -28,7 +28,7 @@ var slots = []*slot{
 	{group: "reward.program.params", engine: "reward.program.engine", column: "reward.program.column", verb: "score", suits: Column.rewards},
 	{group: "reward.features.params", engine: "reward.features.engine", verb: "embed"},
 	{group: "finetune.params", engine: "finetune.engine", verb: "train"},
-	{group: goldParams, engine: "evaluate.gold.engine", column: "evaluate.gold.column", verb: "score", suits: Column.judges},
+	{group: goldParams, engine: "evaluate.gold.engine", column: "evaluate.gold.column", verb: "score", suits: Column.golds},
 	{group: "evaluate.features.params", engine: "evaluate.features.engine", verb: "embed"},
 }
 

@@ -71,6 +71,7 @@ type Study struct {
 	Machine    []Resources        // what the file of the site says that stages need; part of no trial
 
 	Engines         []Engine // in the study's order
+	Judges          []Judge  // beside the gold, in the study's order; part of no trial
 	EngineResources []EngineResources
 	MachineEngines  []MachineEngine // what the file of the site changes of engines; part of no trial
 	Overlap         int             // number of evaluation prompts that may be among the training prompts

@@ -27,7 +27,7 @@ type gold struct {
 // note adds the gold and the reward of a point.
 func (x *expansion) note(c Content, p partial, control bool) {
 	w := &x.wall
-	if g, ok := x.scorer(c, "evaluate.gold"); ok {
+	if g, ok := x.s.scorerOf(c, "evaluate.gold"); ok {
 		if _, ok := w.golds[g]; !ok {
 			e := p.values["evaluate.gold.engine"]
 			e.path = strings.TrimSuffix(e.path, ".engine")
@@ -37,29 +37,31 @@ func (x *expansion) note(c Content, p partial, control bool) {
 			w.golds[g] = gold{e, c.Name("evaluate.gold.engine")}
 		}
 	}
-	if reward, ok := x.scorer(c, "reward.program"); ok && !control {
+	if reward, ok := x.s.scorerOf(c, "reward.program"); ok && !control {
 		w.rewards[reward] = true
 	}
 }
 
-// scorer returns the scorer that a group of a trial names. Two engines of one program are one scorer.
-func (x *expansion) scorer(c Content, group string) (s scorer, ok bool) {
-	name := c.Name(group + ".engine")
-	if name == "" {
-		return s, false
-	}
-	s = scorer{program: name, column: c.Name(group + ".column")}
-	for _, e := range x.s.Engines {
-		if e.Name == name {
-			s.program = fmt.Sprintf("%q %q", e.Command, e.Container)
+// scorerOf returns the scorer that a group of a trial names.
+func (s *Study) scorerOf(c Content, group string) (scorer, bool) {
+	engine := c.Name(group + ".engine")
+	return s.scorer(engine, c.Name(group+".column"), c.Params(group+".params")), engine != ""
+}
+
+// scorer returns a column of an engine as a scorer. Two engines of one program are one scorer.
+func (s *Study) scorer(engine, column string, params []Value) scorer {
+	out := scorer{program: engine, column: column}
+	for _, e := range s.Engines {
+		if e.Name == engine {
+			out.program = fmt.Sprintf("%q %q", e.Command, e.Container)
 		}
 	}
-	for _, p := range c.Params(group + ".params") {
+	for _, p := range params {
 		if text, ok := p.Value.(string); ok {
-			s.names += fmt.Sprintf("%s %q\n", p.Path, text)
+			out.names += fmt.Sprintf("%s %q\n", p.Path, text)
 		}
 	}
-	return s, true
+	return out
 }
 
 // walls adds a mistake for each gold that is a reward of an arm, too.

@@ -32,6 +32,7 @@ type wire struct {
 	Halving    *Halving `json:",omitempty"` // absent from the digest of a study without it
 	Imported   *Imported
 	Gate       []Gate
+	Judges     []Judge `json:",omitempty"`
 	Notes      []string
 	Files      []File
 	Tagged     []Tagged  `json:",omitempty"`
@@ -102,7 +103,7 @@ func (s *Study) wire() *wire {
 		return &wire{Declared: s.Declared, Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version,
 			Detect: s.Detect, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Gate: s.Gate, Notes: s.Notes, Imported: s.Imported}
 	}
-	w := &wire{Declared: s.Declared, Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version, Detect: s.Detect, Show: s.Show, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Looks: s.Looks, Precise: s.Precise, Halving: s.Halving, Gate: s.Gate,
+	w := &wire{Declared: s.Declared, Name: s.Name, Path: s.Path, Root: s.Root, Dir: s.Dir, Title: s.Title, Question: s.Question, Reference: s.Reference, Version: s.Version, Detect: s.Detect, Show: s.Show, Primary: s.Primary, Contrasts: s.Contrasts, Prompts: s.Prompts, Looks: s.Looks, Precise: s.Precise, Halving: s.Halving, Gate: s.Gate, Judges: s.Judges,
 		Collapsed: s.Collapsed, Notes: s.Notes, Files: s.Files, Tagged: s.Tagged, JSON: s.json(), Seeds: s.Seeds, Excluded: s.Excluded, Confounded: s.Confounded, Values: s.Base.pool.values[1:], Base: s.Base.refs}
 	for _, a := range s.Arms {
 		out := wireArm{Name: a.Name, Seeds: a.Seeds, Pick: a.Pick, Control: a.Control, Points: make([]wirePoint, len(a.Points))}
@@ -138,7 +139,7 @@ func sameAxes(names []string, axes []AxisValue) bool {
 }
 
 func (w *wire) study() (*Study, error) {
-	s := Study{Declared: w.Declared, Name: w.Name, Path: w.Path, Root: w.Root, Dir: w.Dir, Title: w.Title, Question: w.Question, Reference: w.Reference, Version: w.Version, Detect: w.Detect, Show: w.Show, Primary: w.Primary, Contrasts: w.Contrasts, Prompts: w.Prompts, Looks: w.Looks, Precise: w.Precise, Halving: w.Halving, Imported: w.Imported, Gate: w.Gate,
+	s := Study{Declared: w.Declared, Name: w.Name, Path: w.Path, Root: w.Root, Dir: w.Dir, Title: w.Title, Question: w.Question, Reference: w.Reference, Version: w.Version, Detect: w.Detect, Show: w.Show, Primary: w.Primary, Contrasts: w.Contrasts, Prompts: w.Prompts, Looks: w.Looks, Precise: w.Precise, Halving: w.Halving, Imported: w.Imported, Gate: w.Gate, Judges: w.Judges,
 		Collapsed: w.Collapsed, Notes: w.Notes, Files: w.Files, Tagged: w.Tagged, Seeds: w.Seeds, Excluded: w.Excluded, Confounded: w.Confounded}
 	if s.Imported != nil {
 		return &s, nil

@@ -25,6 +25,8 @@ func Note(n compare.Note) string {
 		return fmt.Sprintf("%d of %s have no value, because an engine failed for them; the others count.", n.N, Count(n.Of, "image"))
 	case compare.Overlapping:
 		return fmt.Sprintf("The model was also trained on %d of the %s of its evaluation, which the study allows.", n.N, Count(n.Of, "prompt"))
+	case compare.Rewarding:
+		return fmt.Sprintf("Judge %s is its reward, too: no independent judgement.", list)
 	case compare.Unseeded:
 		return fmt.Sprintf("'%s' of engine %s has no seed: the value is not paired by noise, and would be another one if it were computed again.", n.Names[1], n.Names[0])
 	case compare.Resumed:
@@ -74,6 +76,8 @@ func Note(n compare.Note) string {
 		return fmt.Sprintf("The gold, which judges the images, is the column %s of engine %s. An image that it skips counts as not aligned, and one for which it fails has no value.", n.Names[1], n.Names[0])
 	case compare.Graded:
 		return fmt.Sprintf("The gold, which judges the images, is the column %s of engine %s, a number from 0 to 1. Alignment is its mean; an image for which the engine fails has no value.", n.Names[1], n.Names[0])
+	case compare.Beside:
+		return fmt.Sprintf("Judge %s, beside the gold, is the column %s of engine %s.", n.Names[0], n.Names[2], n.Names[1])
 	case compare.Labelled:
 		return "The gold also labels the images on which rewards are learned: the labels have the declared errors, the verdicts on evaluation images have none."
 	case compare.Features:

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/table"
 	"ablate/reports/format"
 )
 
@@ -282,7 +283,7 @@ func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galler
 		}
 		letter, text := "-", 0
 		if b != nil {
-			letter, text = verdictLetter(s.Column("verdict").Strings[row]), p.text(s.Column("read").Strings[row])
+			letter, text = verdictLetter(s.Column("verdict").Strings[row]), p.text(s.Column("read").Strings[row]+judgements(s, row))
 		}
 		if number != nil {
 			text := ""
@@ -321,6 +322,16 @@ func (p *pictures) trial(id string, chosen []int, prompts []promptData) (*galler
 		t.Numbers = nil
 	}
 	return t, nil
+}
+
+// judgements returns the values by judges beside the gold of an image, as in ", judge vqa .800".
+func judgements(samples *table.Table, row int) (out string) {
+	for _, c := range samples.Columns {
+		if name, ok := strings.CutPrefix(c.Name, "judge."); ok && c.Has(row) {
+			out += ", judge " + name + " " + format.Number(compare.Digits, c.Floats[row])
+		}
+	}
+	return out
 }
 
 // picture returns the encoded picture of a row of samples, nil if there is none, and the full

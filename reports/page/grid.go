@@ -77,7 +77,7 @@ var groups = []struct {
 	name string
 	of   []string
 }{
-	{"alignment", []string{"alignment", "skipped"}},
+	{"alignment", []string{"alignment", "skipped", "judge"}},
 	{"fidelity", []string{"fidelity", "diversity"}},
 	{"distance", []string{"distance"}},
 	{"reward", []string{"proxy", "embedder", "reward"}},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"ablate/analysis/compare"
+	"ablate/analysis/table"
 	"ablate/reports/figure"
 	"ablate/reports/format"
 )
@@ -86,6 +87,11 @@ func (v *view) Noise() bool {
 
 // Numbers reports whether the gold of some rows gives numbers, and not verdicts.
 func (v *view) Numbers() bool { return v.Samples.Column("gold") != nil }
+
+// Judges reports whether judges beside the gold have judged the images.
+func (v *view) Judges() bool {
+	return slices.ContainsFunc(v.Samples.Columns, func(c *table.Column) bool { return strings.HasPrefix(c.Name, "judge.") })
+}
 
 // Paired returns what two compared images have in common.
 func (v *view) Paired() string {

@@ -44,6 +44,7 @@ const (
 	AlignmentImages // images after best of n, if the trial uses it
 	AlignmentVerdicts
 	AlignmentScores // scores by the proxy, which is the base trial's reward
+	Judgements      // verdicts or numbers of the study's judges beside the gold, one for each judge
 	Diversity
 	Distance
 	FidelityPrompts
@@ -69,17 +70,19 @@ var roleNames = [...]string{
 	AssessPrompts: "prompts.assess", AssessImages: "draw.assess", AssessVerdicts: "judge.assess", AssessLabels: "label.assess", AssessScores: "score.assess", Assessment: "assess",
 	FinetunePrompts: "prompts.finetune", Rung: "finetune.rung", RungImages: "draw.rung", RungScores: "score.rung", Finetune: "finetune",
 	AlignmentPrompts: "prompts.alignment", AlignmentImages: "draw.alignment", AlignmentVerdicts: "judge.alignment", AlignmentScores: "score.alignment",
-	Diversity: "diversity", Distance: "distance",
+	Judgements: "judges",
+	Diversity:  "diversity", Distance: "distance",
 	FidelityPrompts: "prompts.fidelity", FidelityImages: "draw.fidelity", Fidelity: "fidelity",
 	ProbePrompts: "prompts.probe", BaseProbeImages: "draw.probe.base", BaseProbeVerdicts: "judge.probe.base", BaseProbeScores: "score.probe.base",
 	ProbeImages: "draw.probe", ProbeVerdicts: "judge.probe", ProbeScores: "score.probe", ProbeDistance: "distance.probe",
 }
 
-// Roles returns all roles in their order.
-func Roles() []Role {
-	roles := make([]Role, len(roleNames))
-	for i := range roles {
-		roles[i] = Role(i)
+// Roles returns all roles in their order, but Judgements, which only some studies have.
+func Roles() (roles []Role) {
+	for i := range roleNames {
+		if r := Role(i); r != Judgements {
+			roles = append(roles, r)
+		}
 	}
 	return roles
 }
@@ -91,6 +94,14 @@ func Results() []Role {
 	return []Role{Assessment, AlignmentPrompts, AlignmentVerdicts, AlignmentScores, Diversity, Distance, Fidelity}
 }
 
+// Results returns the actions of these roles, and those of the judges beside the gold.
+func (c Chain) Results() (out []*Action) {
+	for _, r := range append(Results(), Judgements) {
+		out = append(out, c.All(r)...)
+	}
+	return out
+}
+
 // A Part is an action in its role.
 type Part struct {
 	Role   Role
@@ -98,7 +109,8 @@ type Part struct {
 }
 
 // A Chain has the actions of a trial with their roles, in the order of the roles. A role has
-// one action, except those of rungs, which have one for each rung, in their order.
+// one action, except those of rungs, which have one for each rung, in their order, and Judgements, which
+// has one for each judge of the study, in their order.
 type Chain []Part
 
 // Action returns the action of a role, nil if the trial has none.

@@ -32,6 +32,7 @@ type Graph struct {
 	slots  []*Action           // the same for their inputs
 	dir    string              // folder of the study; the paths of its files are relative to it
 	base   language.Content    // of the base trial
+	judges []language.Judge    // beside the gold
 	strict bool                // trainings of engines go on in equal environments only
 	out    Outside             // what lies outside of the study
 }
@@ -130,7 +131,7 @@ func (g *Graph) spec(kind stage.Kind, p stage.Params, inputs []Input) *Spec {
 
 // NewGraph returns the graph of the given views of a study.
 func NewGraph(s *language.Study, views []language.View, o Outside) (*Graph, error) {
-	g := &Graph{Chains: make(map[language.ID]Chain, len(views)), dir: s.Dir, base: s.Base, strict: s.Resume == "strict", out: o.cached()}
+	g := &Graph{Chains: make(map[language.ID]Chain, len(views)), dir: s.Dir, base: s.Base, judges: s.Judges, strict: s.Resume == "strict", out: o.cached()}
 	g.open()
 	defer g.close()
 	bases := map[language.Seed]Chain{}

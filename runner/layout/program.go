@@ -165,13 +165,17 @@ func (g *Graph) engineAssessment(t language.Trial, c, _ Chain) (Chain, error) {
 // call returns a verb of the engine that a trial names at a path, with the parameters of a
 // group.
 func (g *Graph) call(t language.Trial, at, verb, group string) (Called, error) {
-	name := t.Content.Name(at)
+	return g.called(t.Content.Name(at), at, verb, group, t.Content.Params(group))
+}
+
+// called returns a verb of an engine, which the study names at a path, with the parameters of a group.
+func (g *Graph) called(name, at, verb, group string, params []language.Value) (Called, error) {
 	c, err := g.out.Engine(name, verb)
 	if err != nil {
 		return c, fmt.Errorf("%s: %w", at, err)
 	}
 	used, recorded := map[string]any{}, map[string]any{}
-	for _, p := range t.Content.Params(group) {
+	for _, p := range params {
 		if p.Recorded {
 			recorded[p.Path] = p.Value
 		} else {
@@ -333,10 +337,15 @@ func (g *Graph) engineScore(t language.Trial, group string, d drawn) (*Action, e
 	if err != nil {
 		return nil, err
 	}
-	p := stage.ColumnParams{Column: t.Content.Name(group + ".column")}
-	p.Judges = group == "evaluate.gold" && c.Columns[p.Column].Kind == "real"
+	return g.column(c, t.Content.Name(group+".column"), group == "evaluate.gold", d), nil
+}
+
+// column adds the scoring of images by an engine, and takes a column. judges says that the column's
+// numbers are a judge's.
+func (g *Graph) column(c Called, name string, judges bool, d drawn) *Action {
+	p := stage.ColumnParams{Column: name, Judges: judges && c.Columns[name].Kind == "real"}
 	all := g.each(stage.EngineScore, d, func(images int) stage.Params { return stage.EngineScoreParams{Call: c.Call, Images: images} })
-	return g.add(stage.Column, p, Input{stage.ScoresInput, all}), nil
+	return g.add(stage.Column, p, Input{stage.ScoresInput, all})
 }
 
 // engineJudge adds the judging of images by the gold; nil if the trial has none.
@@ -511,6 +520,14 @@ func (g *Graph) engineEvaluation(t language.Trial, c, base Chain) (Chain, error)
 		return nil, err
 	}
 	c = c.with(Part{AlignmentPrompts, prompts}, Part{AlignmentImages, d.images}, Part{AlignmentVerdicts, verdicts}, Part{AlignmentScores, proxy})
+	for _, j := range g.judges {
+		at := "judges." + j.Name
+		score, err := g.called(j.Engine, at, engine.Score, at+".params", j.Params)
+		if err != nil {
+			return nil, err
+		}
+		c = c.also(Judgements, g.column(score, j.Column, true, d))
+	}
 	reference := t.Content.Name("evaluate.reference")
 	if t.Content.Name(featuresEngine) == "" || reference == "" {
 		return c, nil

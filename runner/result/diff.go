@@ -106,9 +106,24 @@ func actions(d *compare.Diff, a, b *Result) []compare.Action {
 	index := map[string]int{}
 	for _, row := range d.Rows {
 		mine, theirs := a.Project.Graph.Chains[viewsA[row.Row].Trial.ID()], b.Project.Graph.Chains[viewsB[row.Row].Trial.ID()]
+		type pair struct {
+			stage string
+			a, b  *layout.Action
+		}
+		var pairs []pair
 		for _, role := range layout.Roles() {
-			x := compare.Action{Stage: role.String(), Rows: []string{row.Row}}
-			switch p, q := mine.Action(role), theirs.Action(role); {
+			pairs = append(pairs, pair{role.String(), mine.Action(role), theirs.Action(role)})
+		}
+		judgesA, judgesB := judgements(a.Project.Study, mine), judgements(b.Project.Study, theirs)
+		for _, j := range slices.Concat(a.Project.Study.Judges, b.Project.Study.Judges) {
+			p := pair{j.Metric(), judgesA[j.Name], judgesB[j.Name]}
+			if !slices.Contains(pairs, p) {
+				pairs = append(pairs, p)
+			}
+		}
+		for _, of := range pairs {
+			x := compare.Action{Stage: of.stage, Rows: []string{row.Row}}
+			switch p, q := of.a, of.b; {
 			case p == nil && q == nil, p != nil && q != nil && p.Name == q.Name:
 				continue
 			case q == nil:
@@ -132,6 +147,15 @@ func actions(d *compare.Diff, a, b *Result) []compare.Action {
 			}
 			out[i].Rows = append(out[i].Rows, row.Row)
 		}
+	}
+	return out
+}
+
+// judgements returns the actions of a trial that a study's judges have, by the judge's name.
+func judgements(s *language.Study, c layout.Chain) map[string]*layout.Action {
+	out := map[string]*layout.Action{}
+	for k, a := range c.All(layout.Judgements) {
+		out[s.Judges[k].Name] = a
 	}
 	return out
 }

@@ -20,6 +20,11 @@ func (r *Result) marks() map[string][]compare.Note {
 		if o, ok := r.Project.Overlaps[v.Trial.ID()]; ok {
 			add(compare.Note{Kind: compare.Overlapping, N: o.N, Of: o.Of})
 		}
+		for _, j := range r.Project.Study.Judges {
+			if r.Project.Study.Rewards(j, v.Trial.Content) {
+				add(compare.Note{Kind: compare.Rewarding, Names: []string{j.Name}})
+			}
+		}
 		r.madeBy(v, func(engine, made string) {
 			for _, verb := range stage.MadeOf(made, stage.MadeUnseeded) {
 				add(compare.Note{Kind: compare.Unseeded, Names: []string{engine, verb}})

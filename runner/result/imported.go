@@ -126,7 +126,7 @@ type Picture struct {
 // have no verdicts.
 func Pictured(list []Picture) *table.Table {
 	t := &table.Table{}
-	s := newSamples(t, false)
+	s := newSamples(t, false, nil)
 	for _, p := range list {
 		s.row(p.Trial, Alignment, stage.Prompt{Index: p.Index, Prompt: p.Prompt, Category: p.Category, Split: stage.Seen}, "", p.Caption)
 		score[float32](s.proxy, nil, 0)
@@ -139,7 +139,7 @@ func Pictured(list []Picture) *table.Table {
 func Bare(study string) *Tables {
 	meta := func() *table.Table { return &table.Table{Meta: map[string]string{"study": study, "schema": "1"}} }
 	t := &Tables{Trials: meta(), Samples: meta(), Curves: meta(), Labels: meta(), Reliability: meta()}
-	newSamples(t.Samples, false)
+	newSamples(t.Samples, false, nil)
 	newCurves(t.Curves)
 	newLabels(t.Labels)
 	newReliability(t.Reliability)

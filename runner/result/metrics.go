@@ -52,6 +52,15 @@ func Metrics(p project.Project) []table.Column {
 	}
 	cols = append(cols,
 		table.Column{Name: "skipped", Unit: "share", Better: "lower", Range: table.Share, Doc: "share of images that the gold judge cannot read; they count as not aligned"},
+	)
+	for _, j := range p.Study.Judges {
+		c := table.Column{Name: j.Metric(), Unit: "share", Better: "higher", Range: table.Share, Doc: "share of images that judge " + j.Name + " calls good"}
+		if j.Number {
+			c.Unit, c.Range, c.Doc = "score", table.Mean, "mean over images of the number, from 0 to 1, that judge "+j.Name+" gives"
+		}
+		cols = append(cols, c)
+	}
+	cols = append(cols,
 		proxy,
 		table.Column{Name: "embedder", Unit: "cosine", Better: "higher", Doc: "mean cosine of image and prompt by the base trial's frozen embedder, which the study trains itself"},
 	)

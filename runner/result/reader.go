@@ -56,6 +56,32 @@ func (r *reader) judged(c layout.Chain) (prompts []stage.Prompt, v stage.Verdict
 	if prompts, err = r.list(c.Action(layout.AlignmentPrompts)); err != nil || prompts == nil {
 		return nil, v, false, err
 	}
-	v, ok, err = one(r, c.Action(layout.AlignmentVerdicts), func(dir string) ([]stage.VerdictSet, error) { return stage.ReadVerdictsOf(dir, len(prompts)) })
+	v, ok, err = r.verdicts(c.Action(layout.AlignmentVerdicts), len(prompts))
 	return prompts, v, ok, err
+}
+
+// verdicts reads a judge's verdicts or numbers on the images of n prompts.
+func (r *reader) verdicts(a *layout.Action, n int) (stage.VerdictSet, bool, error) {
+	return one(r, a, func(dir string) ([]stage.VerdictSet, error) { return stage.ReadVerdictsOf(dir, n) })
+}
+
+// beside returns the values by image of each of the study's judges, nil where the store does not have
+// them. They are in the order of the judges.
+func (r *reader) beside(c layout.Chain) (out [][]float64, err error) {
+	prompts, err := r.list(c.Action(layout.AlignmentPrompts))
+	if err != nil || prompts == nil {
+		return nil, err
+	}
+	for _, a := range c.All(layout.Judgements) {
+		v, ok, err := r.verdicts(a, len(prompts))
+		if err != nil {
+			return nil, err
+		}
+		var values []float64
+		if ok {
+			values = v.Values()
+		}
+		out = append(out, values)
+	}
+	return out, nil
 }

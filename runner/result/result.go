@@ -129,8 +129,8 @@ func (r *Result) damagedViews() map[string]bool {
 	}
 	for _, v := range r.Project.Study.Views {
 		c := r.Project.Graph.Chains[v.Trial.ID()]
-		for _, role := range layout.Results() {
-			if a := c.Action(role); a != nil && r.Found.Unreadable(a) {
+		for _, a := range c.Results() {
+			if r.Found.Unreadable(a) {
 				out[v.String()] = true
 			}
 		}
@@ -143,9 +143,8 @@ func (r *Result) Complete(c layout.Chain) bool {
 	if c.Action(layout.AlignmentVerdicts) == nil { // its fine-tuning was cut
 		return false
 	}
-	for _, role := range layout.Results() {
-		a := c.Action(role)
-		if _, ok := r.Found.Dir(a); a != nil && !ok {
+	for _, a := range c.Results() {
+		if _, ok := r.Found.Dir(a); !ok {
 			return false
 		}
 	}

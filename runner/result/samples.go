@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"ablate/analysis/table"
+	"ablate/experiments/language"
 	"ablate/runner/layout"
 	"ablate/runner/stage"
 )
@@ -20,12 +21,14 @@ const (
 type samples struct {
 	trial, set, index, prompt, category, seen, verdict, read, proxy, embedder *table.Column
 
+	judges []*table.Column // beside the gold, in the study's order
+
 	gold  *table.Column     // nil where all golds give verdicts
 	texts map[string]string // each text of a row once: there are few, and many rows
 }
 
 // newSamples adds the columns to a table. numbers says that the gold of some trials gives numbers.
-func newSamples(t *table.Table, numbers bool) *samples {
+func newSamples(t *table.Table, numbers bool, judges []language.Judge) *samples {
 	s := &samples{
 		texts:    map[string]string{},
 		trial:    &table.Column{Name: "trial", Kind: table.String, Doc: trialID},
@@ -44,6 +47,14 @@ func newSamples(t *table.Table, numbers bool) *samples {
 		s.gold = &table.Column{Name: "gold", Kind: table.Float, Valid: []bool{}, Unit: "score", Doc: "number from 0 to 1 by the gold judge; null where it gives verdicts, or gave none, and read says why"}
 		t.Columns = slices.Insert(t.Columns, slices.Index(t.Columns, s.read), s.gold)
 	}
+	for _, j := range judges {
+		c := &table.Column{Name: j.Metric(), Kind: table.Float, Valid: []bool{}, Unit: "score", Doc: "1 where judge " + j.Name + " calls the image good, else 0; null where an engine gave no verdict"}
+		if j.Number {
+			c.Doc = "number from 0 to 1 by judge " + j.Name + "; null where an engine gave none"
+		}
+		s.judges = append(s.judges, c)
+	}
+	t.Columns = append(t.Columns, s.judges...)
 	return s
 }
 
@@ -53,6 +64,10 @@ func (s *samples) add(trial string, c layout.Chain, r *reader) error {
 		return err
 	}
 	scores, _, err := one(r, c.Action(layout.AlignmentScores), stage.ReadScores)
+	if err != nil {
+		return err
+	}
+	judged, err := r.beside(c)
 	if err != nil {
 		return err
 	}
@@ -66,6 +81,13 @@ func (s *samples) add(trial string, c layout.Chain, r *reader) error {
 			score(s.gold, numbers, i)
 			score(s.proxy, scores.Scores, i)
 			score(s.embedder, scores.Cosines, i)
+			for k, c := range s.judges {
+				var values []float64
+				if k < len(judged) {
+					values = judged[k]
+				}
+				score(c, values, i)
+			}
 		}
 	}
 	if _, ok := r.found.Dir(c.Action(layout.FidelityImages)); !ok {
@@ -74,7 +96,7 @@ func (s *samples) add(trial string, c layout.Chain, r *reader) error {
 	captions, err := r.list(c.Action(layout.FidelityPrompts))
 	for i, p := range captions {
 		s.row(trial, Fidelity, p, "", "")
-		for _, c := range []*table.Column{s.gold, s.proxy, s.embedder} {
+		for _, c := range append([]*table.Column{s.gold, s.proxy, s.embedder}, s.judges...) {
 			score[float32](c, nil, i)
 		}
 	}

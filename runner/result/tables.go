@@ -29,7 +29,7 @@ func NewTables(p project.Project, found *lookup.Found) (*Tables, error) {
 	}
 	seen := map[language.ID]bool{}
 	numbers, _ := s.JudgedBy()
-	samples, curves, labels := newSamples(t.Samples, numbers), newCurves(t.Curves), newLabels(t.Labels)
+	samples, curves, labels := newSamples(t.Samples, numbers, s.Judges), newCurves(t.Curves), newLabels(t.Labels)
 	reliability := newReliability(t.Reliability)
 	written := map[*layout.Action]bool{} // actions whose labels are in the table already, because trials share them
 	for _, v := range s.Views {

@@ -73,6 +73,11 @@ func (t *Tables) trials(p project.Project, r *reader) error {
 		artifacts[role] = c
 		t.Trials.Columns = append(t.Trials.Columns, c)
 	}
+	judgements := make([]*table.Column, len(s.Judges))
+	for k, j := range s.Judges {
+		judgements[k] = &table.Column{Name: "artifact." + j.Metric(), Kind: table.String, Doc: "id in the store of what judge " + j.Name + " gives", Strings: make([]string, n), Valid: make([]bool, n)}
+		t.Trials.Columns = append(t.Trials.Columns, judgements[k])
+	}
 
 	compare.SetAxes(t.Trials, axesOf(s))
 	threads := threadsOf(found, g)
@@ -112,10 +117,18 @@ func (t *Tables) trials(p project.Project, r *reader) error {
 		}
 		environment.Strings[i] = environmentOf(found, c, threads)
 		environment.Valid[i] = environment.Strings[i] != ""
-		for _, p := range c {
-			if out, ok := found.Get(p.Action); ok {
-				artifacts[p.Role].Strings[i], artifacts[p.Role].Valid[i] = out.ID.String(), true
+		artifact := func(c *table.Column, a *layout.Action) {
+			if out, ok := found.Get(a); ok {
+				c.Strings[i], c.Valid[i] = out.ID.String(), true
 			}
+		}
+		for _, p := range c {
+			if p.Role != layout.Judgements {
+				artifact(artifacts[p.Role], p.Action)
+			}
+		}
+		for k, a := range c.All(layout.Judgements) {
+			artifact(judgements[k], a)
 		}
 		set := func(name string, value float64, count int) {
 			m, ok := values[name]
@@ -142,6 +155,16 @@ func (t *Tables) trials(p project.Project, r *reader) error {
 		} else if ok {
 			for _, m := range stage.Alignment(prompts, v) {
 				set(m.Name, m.Value, m.N)
+			}
+		}
+		judged, err := r.beside(c)
+		if err != nil {
+			return err
+		}
+		for k, values := range judged {
+			if values != nil {
+				m, n := stage.MeanScore(values)
+				set(s.Judges[k].Metric(), m, n)
 			}
 		}
 		for _, role := range []layout.Role{layout.Fidelity, layout.Diversity, layout.Distance} {

@@ -94,6 +94,9 @@ func (r *Result) measuring() (notes []compare.Note) {
 			notes = append(notes, n)
 		}
 	}
+	for _, j := range r.Project.Study.Judges {
+		add(compare.Note{Kind: compare.Beside, Names: []string{j.Name, j.Engine, j.Column}})
+	}
 	for _, v := range r.Project.Study.Views {
 		t, c := v.Trial.Content, r.Project.Graph.Chains[v.Trial.ID()]
 		if name := t.Name("evaluate.gold.engine"); name != "" {
