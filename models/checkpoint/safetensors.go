@@ -215,14 +215,20 @@ func object[V any](b []byte) (map[string]V, error) {
 
 // Encode writes tensors sorted by name, the header padded to 8 bytes.
 func Encode(w io.Writer, tensors map[string]Tensor) error {
-	_, err := encode(w, sources(tensors))
+	_, err := encode(w, nil, sources(tensors))
 	return err
 }
 
 // encode writes tensors as Encode does, and returns where in the file each of them begins.
-func encode(w io.Writer, tensors map[string]Source) (map[string]int64, error) {
+func encode(w io.Writer, about map[string]string, tensors map[string]Source) (map[string]int64, error) {
 	names := slices.Sorted(maps.Keys(tensors))
-	header := []byte(`{"` + metadata + `":{"format":"pt"}`)
+	all := map[string]string{"format": "pt"}
+	maps.Copy(all, about)
+	text, err := json.Marshal(all)
+	if err != nil {
+		return nil, err
+	}
+	header := append([]byte(`{"`+metadata+`":`), text...)
 	at, begins, sizes := 0, map[string]int64{}, map[string]int{}
 	for _, name := range names {
 		t := tensors[name]
@@ -307,7 +313,12 @@ func ReadFile(path string) (map[string]Tensor, error) {
 
 // WriteFile writes a safetensors file atomically.
 func WriteFile(path string, tensors map[string]Tensor) error {
-	p, err := Prepare(path, sources(tensors))
+	return WriteFileAbout(path, nil, tensors)
+}
+
+// WriteFileAbout is WriteFile with metadata in the header.
+func WriteFileAbout(path string, about map[string]string, tensors map[string]Tensor) error {
+	p, err := prepare(path, about, sources(tensors))
 	if err != nil {
 		return err
 	}
@@ -326,10 +337,14 @@ type Pending struct {
 // Prepare writes a safetensors file beside path. It calls the tensors' Write in the order of
 // their names.
 func Prepare(path string, tensors map[string]Source) (*Pending, error) {
+	return prepare(path, nil, tensors)
+}
+
+func prepare(path string, about map[string]string, tensors map[string]Source) (*Pending, error) {
 	p := &Pending{path: path, shapes: tensors}
 	var err error
 	p.f, err = pending(path, func(w io.Writer) (err error) {
-		p.begins, err = encode(w, tensors)
+		p.begins, err = encode(w, about, tensors)
 		return err
 	})
 	if err != nil {

@@ -128,7 +128,7 @@ func (p Processor) Resized(x Image) (Image, error) {
 	if max(height, x.Height) > maxPixels/width {
 		return x, fmt.Errorf("an image of %d × %d pixels becomes one of %d × %d: at most %d pixels are supported; crop the image", x.Height, x.Width, height, width, maxPixels)
 	}
-	return x.resize(height, width), nil
+	return x.Resize(height, width, Bicubic), nil
 }
 
 // Cropped is the second step: the centre of an image, with black around it where the

@@ -45,6 +45,28 @@ func (a *Adapter) Params() []nn.Param {
 	return ps
 }
 
+// Write writes the updates of linear layers, all of one rank, as diffusers' save_lora_weights does: with peft's names, and with the
+// rank and α in the header.
+func (a *Adapter) Write(path, component string) error {
+	ends := map[string]bool{}
+	tensors := map[string]checkpoint.Tensor{}
+	for _, l := range a.Layers {
+		if len(l.a) != 2 || l.Rank != a.Layers[0].Rank || l.Scale != a.Layers[0].Scale {
+			return fmt.Errorf("%s: layer %s is no linear layer, or has another rank or scale than %s", path, l.Name, a.Layers[0].Name)
+		}
+		_, end, _ := strings.Cut(l.Name[max(0, strings.LastIndex(l.Name, "attn")):], ".")
+		ends[end] = true
+		tensors[component+"."+l.Name+down+".weight"] = checkpoint.Floats(a.Values[l.Name+down], l.a...)
+		tensors[component+"."+l.Name+up+".weight"] = checkpoint.Floats(a.Values[l.Name+up], l.b...)
+	}
+	rank := a.Layers[0].Rank
+	text, err := json.Marshal(map[string]any{component + ".r": rank, component + ".lora_alpha": a.Layers[0].Scale * float64(rank), component + ".target_modules": slices.Sorted(maps.Keys(ends))})
+	if err != nil {
+		return err
+	}
+	return checkpoint.WriteFileAbout(path, map[string]string{"lora_adapter_metadata": string(text)}, tensors)
+}
+
 // Weights returns the network's weights with the updates beside them, times strength, so that
 // layers of package nn compute W·x + B·(A·x).
 func (a *Adapter) Weights(network, updates nn.Weights, strength float64) nn.Weights {

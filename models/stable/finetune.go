@@ -26,8 +26,9 @@ import (
 type Recipe struct {
 	Pairs        bool    `json:"-"`        // whether items are pairs, of which the better one is to become more likely: DPO
 	DPOBeta      float64 `json:"dpo_beta"` // strength of the tie to the base
-	Batch        int     `json:"batch"`    // items of a step from each stream
-	Micro        int     `json:"micro"`    // items that are computed at a time
+	Steps        int     `json:"steps"`
+	Batch        int     `json:"batch"` // items of a step from each stream
+	Micro        int     `json:"micro"` // items that are computed at a time
 	LearningRate float64 `json:"learning_rate"`
 	Warmup       int     `json:"warmup"` // steps in which the learning rate rises linearly
 	WeightDecay  float64 `json:"weight_decay"`
@@ -76,7 +77,8 @@ type Finetuning struct {
 	adapter *lora.Adapter // nil where all weights are trained
 	trainer *train.Trainer
 	state   *train.State
-	sampler *Sampler // encodes prompts
+	loop    *train.Loop // saves the state
+	sampler *Sampler    // encodes prompts
 	encode  *backend.Fn
 	texts   map[string][]float32
 }
@@ -135,6 +137,7 @@ func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seed
 			return nil, err
 		}
 	}
+	f.loop = &train.Loop{Trainer: f.trainer, State: f.state, Steps: r.Steps}
 	if f.sampler, err = NewSampler(b, c); err != nil {
 		return nil, err
 	}
@@ -326,6 +329,12 @@ func last(to, x []float32, channels int) []float32 {
 	}
 	return to
 }
+
+// Save writes the state after a step into a file.
+func (f *Finetuning) Save(to string, step int) error { return f.loop.Save(to, step) }
+
+// Load restores the state of a file, and returns its step. After an error the state is as it was.
+func (f *Finetuning) Load(from string) (int, error) { return f.loop.Load(from) }
 
 // Adapter returns the updates as they are now; nil where all weights are trained.
 func (f *Finetuning) Adapter() *lora.Adapter {

@@ -326,6 +326,23 @@ func digested(w io.Writer, h hash.Hash, b []byte) error {
 	return nil
 }
 
+// Save writes the state of a training that takes its steps itself, and not by Run. When it returns,
+// the file is on the disk.
+func (l *Loop) Save(to string, step int) error {
+	if l.curve == nil {
+		l.begin()
+	}
+	return errors.Join(l.save(to, step), l.published(true))
+}
+
+// Load restores what Save wrote, and returns its number of steps.
+func (l *Loop) Load(from string) (int, error) {
+	if l.curve == nil {
+		l.begin()
+	}
+	return l.read(from)
+}
+
 // published returns the error of the state that was saved last, if it is published; it waits
 // for that if told so.
 func (l *Loop) published(wait bool) error {

@@ -120,3 +120,56 @@ func TestFinetuningLosses(t *testing.T) {
 		})
 	}
 }
+
+// TestTrained: what this engine trains, an adapter or all weights, the diffusers engine draws from as
+// this engine does; and the curve is that of the diffusers engine. A training that was stopped and
+// goes on ends with the same bytes.
+func TestTrained(t *testing.T) {
+	other := pythonEngine(t, "diffusers_engine.py")
+	own := drawer(t, diffusionProgram(t))
+	base := filepath.Join(own.must(engine.Task{Verb: engine.Load}, fmt.Sprintf(`{"name": %q}`, stored(t, "sd-tiny"))), "checkpoint")
+	folder := t.TempDir()
+	var rows []engine.Row
+	for i, prompt := range []string{"two green dogs", "a red cat", "a blue bird"} {
+		rgb := make([]uint8, 3*40*(50+i)) // is resized and cropped
+		for k := range rgb {
+			rgb[k] = uint8(k*(i+3)/11 + 20*i)
+		}
+		if err := writePicture(filepath.Join(folder, fmt.Sprintf("%d.png", i)), picture(rgb, 40, 50+i)); err != nil {
+			t.Fatal(err)
+		}
+		score := float64(i+1) / 4
+		rows = append(rows, engine.Row{Index: i, Prompt: prompt, File: fmt.Sprintf("files/%d.png", i), Score: &score})
+	}
+	for name, lora := range map[string]string{"adapter": `{"rank": 2, "alpha": 6}`, "all weights": `{"rank": 0}`} {
+		params := fmt.Sprintf(`{"method": "softmax-weighted", "steps": 3, "batch": 2, "size": 32, "learning_rate": 0.01, "lora": %s}`, lora)
+		q := engine.Task{Verb: engine.Train, Seeds: map[string]int64{"init": 3, "order": 4, "noise": 5}, Keep: []int{2},
+			Inputs: map[string]engine.TaskInput{engine.BaseRole: {ID: "base", Files: base}, engine.ImagesRole: {ID: "images", Files: folder, Rows: rows}}}
+		out := own.must(q, params)
+		got, err := engine.ReadCurve(filepath.Join(out, "curves"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := engine.ReadCurve(filepath.Join(other.must(q, params), "curves"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, point := range want {
+			if a, b := got[i].Metrics["loss"], point.Metrics["loss"]; math.Abs(a-b) > 1e-4*math.Abs(b) || got[i].Metrics["learning_rate"] != point.Metrics["learning_rate"] {
+				t.Errorf("%s: step %d has the loss %v, want %v", name, i+1, a, b)
+			}
+		}
+		for _, checkpoint := range []string{"checkpoint", "steps/2"} {
+			draw := engine.Task{Verb: engine.Sample, Inputs: map[string]engine.TaskInput{engine.PromptsRole: {ID: "prompts", Rows: []engine.Row{{Index: 0, Prompt: "a red cat", Seed: 9}}},
+				engine.CheckpointRole: {ID: "tuned", Files: filepath.Join(out, filepath.FromSlash(checkpoint)), Base: "checkpoint.base"}, "checkpoint.base": {ID: "base", Files: base}}}
+			const how = `{"steps": 3, "guidance": 3, "width": 32, "height": 32}`
+			a, b := pixels(t, filepath.Join(own.must(draw, how), "images", "0.png")), pixels(t, filepath.Join(other.must(draw, how), "images", "0.png"))
+			for k := range a {
+				if d := int(a[k]) - int(b[k]); d < -1 || d > 1 {
+					t.Errorf("%s, %s: value %d of the picture is %d, and %d by diffusers", name, checkpoint, k, a[k], b[k])
+					break
+				}
+			}
+		}
+	}
+}

@@ -43,7 +43,7 @@ type diffusion struct {
 
 func (d *diffusion) do(ctx context.Context, t *kit.Task) error {
 	return map[string]func(context.Context, *kit.Task) error{
-		engine.Load: d.load, engine.Sample: d.sample, engine.Score: d.score, engine.Embed: d.embed}[t.Verb](ctx, t)
+		engine.Load: d.load, engine.Sample: d.sample, engine.Train: d.train, engine.Score: d.score, engine.Embed: d.embed}[t.Verb](ctx, t)
 }
 
 const (
@@ -62,6 +62,7 @@ func describeDiffusion() engine.Description {
 		Verbs: map[string]*engine.Verb{
 			engine.Load:   {Revision: 1, Serve: true, Params: json.RawMessage(nameSchema)},
 			engine.Sample: {Revision: 1, Serve: true, Noise: "torch-cpu", Formats: []string{diffusersFormat, adapterFormat}, Params: json.RawMessage(drawSchema)},
+			engine.Train:  describeTraining(),
 			engine.Score: {Revision: 1, Serve: true, Params: json.RawMessage(scoreSchema),
 				Columns: map[string]engine.Column{cosineColumn: {Kind: "real"}, "pickscore": {Kind: "real"}, "hpsv2": {Kind: "real"}}},
 			engine.Embed: {Revision: 1, Serve: true, Params: json.RawMessage(embedSchema)},
@@ -69,6 +70,7 @@ func describeDiffusion() engine.Description {
 		Probe: map[string]json.RawMessage{
 			engine.Load:   json.RawMessage(`{"name": "tiny"}`),
 			engine.Sample: json.RawMessage(`{"scheduler": "ddim", "steps": 3, "guidance": 3.0, "eta": 0.5, "spacing": "leading", "width": 32, "height": 32, "batch": 4}`),
+			engine.Train:  json.RawMessage(fineProbe),
 			engine.Score:  json.RawMessage(`{"model": "tiny", "batch": 4}`), engine.Embed: json.RawMessage(`{"model": "tiny", "batch": 4}`),
 		},
 	}

@@ -78,8 +78,10 @@ func (e *Engine) Run(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	r := engine.Result{Protocol: engine.Protocol, Status: engine.OK}
-	if err := e.try(ctx, dir); err != nil {
+	t := &Task{Dir: dir, begun: time.Now()}
+	err = e.try(ctx, t)
+	r := engine.Result{Protocol: engine.Protocol, Status: engine.OK, ResumedFrom: t.ResumedFrom, Facts: t.Facts}
+	if err != nil {
 		end := &End{}
 		if !errors.As(err, &end) {
 			end = &End{Status: engine.Failed, Class: engine.Program}
@@ -90,18 +92,17 @@ func (e *Engine) Run(ctx context.Context, dir string) error {
 }
 
 // try does the task of a folder. A panic is an error, so that a worker goes on.
-func (e *Engine) try(ctx context.Context, dir string) (err error) {
+func (e *Engine) try(ctx context.Context, t *Task) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("internal error: %v", p)
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, debug.Stack())
 		}
 	}()
-	data, err := os.ReadFile(filepath.Join(dir, "request.json"))
+	data, err := os.ReadFile(filepath.Join(t.Dir, "request.json"))
 	if err != nil {
 		return err
 	}
-	t := &Task{Dir: dir, begun: time.Now()}
 	if err := json.Unmarshal(data, &t.Request); err != nil {
 		return fmt.Errorf("request.json: %w", err)
 	}
@@ -138,6 +139,10 @@ func (e *Engine) try(ctx context.Context, dir string) (err error) {
 type Task struct {
 	engine.Request
 	Dir string // the attempt folder
+
+	// What the program says of how it made the result.
+	ResumedFrom int            // step of the state from which a training went on
+	Facts       map[string]any // anything else
 
 	begun time.Time // or last saved
 }

@@ -1,0 +1,341 @@
+package native
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"ablate/models/checkpoint"
+	"ablate/models/clip"
+	"ablate/models/nn"
+	"ablate/models/stable"
+	"ablate/models/train"
+	"ablate/runner/engine"
+	"ablate/runner/engine/kit"
+)
+
+// This file has the verb train of the engine of Stable Diffusion, with the parameters and the draws
+// of the diffusers engine.
+
+// Methods of training.
+const (
+	rewardWeighted  = "reward-weighted"
+	softmaxWeighted = "softmax-weighted"
+	filtered        = "filtered"
+	dpo             = "dpo"
+)
+
+const fineSchema = `{"type": "object", "properties": {
+  "method": {"type": "string", "enum": ["reward-weighted", "softmax-weighted", "filtered", "dpo"], "default": "reward-weighted", "description": "the loss", "x-probe": ["reward-weighted", "filtered"]},
+  "temperature": {"type": "number", "exclusiveMinimum": 0, "default": 0.2, "description": "of the softmax over the scores of all images", "x-unused": {"method": ["reward-weighted", "filtered", "dpo"]}, "x-probe": [0.05, 1.0]},
+  "dpo_beta": {"type": "number", "exclusiveMinimum": 0, "default": 5000, "description": "strength of the tie to the base", "x-unused": {"method": ["reward-weighted", "softmax-weighted", "filtered"]}, "x-probe": [10.0, 5000.0]},
+  "beta": {"type": "number", "minimum": 0, "default": 0, "description": "weight of the loss on pretraining data", "x-probe": [0.0, 1.0]},
+  "steps": {"type": "integer", "minimum": 1, "default": 1000, "description": "updates", "x-unit": "steps", "x-probe": [3, 6]},
+  "batch": {"type": "integer", "minimum": 1, "default": 64, "description": "images of a step, and as many of the pretraining data; pairs for dpo", "x-unit": "images", "x-probe": [2, 4]},
+  "micro": {"type": "integer", "minimum": 1, "default": 8, "description": "images that are computed at a time; changes rounding only", "x-unit": "images", "x-identity": "record"},
+  "learning_rate": {"type": "number", "exclusiveMinimum": 0, "default": 0.0001, "description": "of AdamW; 1e-5 is usual for all weights", "x-probe": [1e-4, 1e-2]},
+  "warmup": {"type": "integer", "minimum": 0, "default": 0, "description": "steps in which the learning rate rises linearly", "x-unit": "steps", "x-probe": [0, 5]},
+  "weight_decay": {"type": "number", "minimum": 0, "default": 0.01, "description": "of AdamW", "x-probe": [0.0, 1.0]},
+  "beta1": {"type": "number", "minimum": 0, "maximum": 0.9999, "default": 0.9, "description": "of AdamW", "x-probe": [0.0, 0.99]},
+  "beta2": {"type": "number", "minimum": 0, "maximum": 0.999999, "default": 0.999, "description": "of AdamW", "x-probe": [0.5, 0.999]},
+  "clip": {"type": "number", "minimum": 0, "default": 1, "description": "largest norm of the gradient; 0: not clipped", "x-probe": [1e-4, 1000.0]},
+  "drop": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "part of the prompts that become empty, for guidance", "x-probe": [0.0, 1.0]},
+  "times": {"type": "string", "enum": ["uniform", "logit-normal"], "default": "uniform", "description": "how the noise levels are drawn"},
+  "size": {"type": "integer", "minimum": 16, "default": 512, "description": "width and height to which images are resized and cropped", "x-unit": "pixels", "x-probe": [32, 64]},
+  "lora": {"type": "object", "properties": {
+    "rank": {"type": "integer", "minimum": 0, "default": 16, "description": "of the LoRA on the attention; 0: all weights are trained", "x-probe": [2, 4]},
+    "alpha": {"type": "number", "exclusiveMinimum": 0, "default": 16, "description": "the LoRA is scaled by alpha / rank", "x-unused": {"lora.rank": [0]}, "x-probe": [2.0, 16.0]}}},
+  "checkpointing": {"type": "boolean", "default": false, "description": "computes activations twice to save memory", "x-identity": "record"}}}`
+
+// A fine has the parameters of train.
+type fine struct {
+	stable.Recipe
+	Method        string  `json:"method"`
+	Temperature   float64 `json:"temperature"`
+	Beta          float64 `json:"beta"`
+	Checkpointing bool    `json:"checkpointing"`
+}
+
+const pairsRole = "pairs"
+
+// describeTraining returns what the verb train can do.
+func describeTraining() *engine.Verb {
+	return &engine.Verb{Revision: 1, Stop: "file", Resume: "exact", Repeat: "bytes", Keeps: true, Format: adapterFormat, Formats: []string{diffusersFormat, adapterFormat},
+		Seeds: []string{"init", "order", "noise"},
+		Inputs: map[string]engine.Input{engine.BaseRole: {}, engine.ImagesRole: {Columns: []string{"prompt", "score"}},
+			pairsRole:              {When: map[string]json.RawMessage{"method": json.RawMessage(`["dpo"]`)}},
+			engine.PretrainingRole: {When: map[string]json.RawMessage{"beta": json.RawMessage(`{"above": 0}`)}}},
+		Params: json.RawMessage(fineSchema)}
+}
+
+const fineProbe = `{"method": "reward-weighted", "beta": 0.5, "steps": 6, "batch": 4, "micro": 4, "learning_rate": 1e-3, "warmup": 2, "weight_decay": 0.02,
+ "beta1": 0.8, "beta2": 0.99, "clip": 0.5, "drop": 0.25, "times": "logit-normal", "size": 32, "lora": {"rank": 4, "alpha": 8.0}, "checkpointing": false}`
+
+// train fine-tunes the model of the role base.
+func (d *diffusion) train(ctx context.Context, t *kit.Task) error {
+	var p fine
+	if err := t.Decode(&p); err != nil {
+		return err
+	}
+	if err := d.loaded(t, engine.BaseRole); err != nil {
+		return err
+	}
+	if factor := d.model.VAE.Config.Factor(); p.Size%factor != 0 {
+		return kit.Refuse("size: %d; must be a multiple of %d", p.Size, factor)
+	}
+	p.Pairs = p.Method == dpo
+	p.Saving = nn.Saving{Blocks: p.Checkpointing, Queries: 512}
+	f, err := d.model.Finetune(d.b, d.weights, p.Recipe, stable.Seeds{Init: t.Seeds["init"], Order: t.Seeds["order"], Noise: t.Seeds["noise"]})
+	if err != nil {
+		return err
+	}
+	defer f.Free()
+	streams, err := p.streams(ctx, t, f)
+	if err != nil {
+		return err
+	}
+	points, err := resume(t, f)
+	if err != nil {
+		return err
+	}
+	for step := len(points) + 1; step <= p.Steps; step++ {
+		loss, norm, err := f.Step(step, streams)
+		var diverged *train.DivergedError
+		if errors.As(err, &diverged) {
+			return &kit.End{Status: engine.Diverged, Step: step, Err: err}
+		}
+		if err != nil {
+			return err
+		}
+		metrics := map[string]float64{"loss": loss, "grad_norm": norm, "learning_rate": p.LearningRate * min(1, float64(step)/float64(max(1, p.Warmup)))}
+		for name, x := range metrics {
+			if math.IsNaN(x) || math.IsInf(x, 0) {
+				return &kit.End{Status: engine.Diverged, Step: step, Err: fmt.Errorf("%s is %v at step %d", name, x, step)}
+			}
+		}
+		_ = t.Progress(engine.Progress{Step: step, Of: p.Steps, Metrics: metrics}) // it is for people who watch
+		metrics["step"] = float64(step)
+		points = append(points, metrics)
+		if slices.Contains(t.Keep, step) {
+			if err := d.write(t, f, kept(t, step)); err != nil {
+				return err
+			}
+		}
+		if due, stop := t.Due(); due {
+			if err := errors.Join(kit.WriteJSON(filepath.Join(t.State(), "points.json"), points), f.Save(filepath.Join(t.State(), "state"), step)); err != nil {
+				return err
+			}
+			if stop && step < p.Steps {
+				return &kit.End{Status: engine.Stopped, Step: step}
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	if err := kit.WriteRows(t, "curves", points); err != nil {
+		return err
+	}
+	for _, step := range t.Keep {
+		out, err := t.Out(filepath.Join("steps", fmt.Sprint(step)))
+		if err == nil {
+			err = os.CopyFS(out, os.DirFS(kept(t, step)))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	out, err := t.Out(engine.CheckpointRole)
+	if err != nil {
+		return err
+	}
+	return d.write(t, f, out)
+}
+
+// kept is the folder where a checkpoint of a step waits for the end.
+func kept(t *kit.Task, step int) string {
+	return filepath.Join(t.State(), fmt.Sprintf("keep-%d", step))
+}
+
+// resume restores the state of an earlier attempt, if there is one, and returns the points of its
+// curve, one for each step. A state that cannot be used is not: the training begins again.
+func resume(t *kit.Task, f *stable.Finetuning) ([]map[string]float64, error) {
+	step, err := f.Load(filepath.Join(t.State(), "state"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var points []map[string]float64
+	if err == nil {
+		var data []byte
+		if data, err = os.ReadFile(filepath.Join(t.State(), "points.json")); err == nil {
+			err = json.NewDecoder(bytes.NewReader(data)).Decode(&points)
+		}
+		if err == nil && len(points) < step {
+			err = fmt.Errorf("its curve has %d of %d points", len(points), step)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the saved state of the training cannot be used: %w: remove %s to begin again", err, t.State())
+	}
+	t.ResumedFrom = step
+	return points[:step], nil
+}
+
+// write writes a checkpoint into a folder.
+func (d *diffusion) write(t *kit.Task, f *stable.Finetuning, dir string) error {
+	about := engine.Checkpoint{Format: adapterFormat}
+	id := t.Inputs[engine.BaseRole].ID
+	about.Base = &id
+	a := f.Adapter()
+	part := filepath.Join(dir, unetPart)
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	if a != nil {
+		if err := a.Write(filepath.Join(dir, adapterFile), unetPart); err != nil {
+			return err
+		}
+	} else {
+		about.Format, about.Replaces = diffusersFormat, []string{unetPart}
+		if err := os.MkdirAll(part, 0o777); err != nil {
+			return err
+		}
+		config, err := os.ReadFile(filepath.Join(d.model.Dir, unetPart, "config.json"))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(os.WriteFile(filepath.Join(part, "config.json"), config, 0o666),
+			checkpoint.WriteFile(filepath.Join(part, "diffusion_pytorch_model.safetensors"), nn.Filed(d.model.UNet.Params(), f.UNet()))); err != nil {
+			return err
+		}
+	}
+	return kit.WriteJSON(filepath.Join(dir, checkpointFile), about)
+}
+
+// streams returns what each step draws a batch from.
+func (p fine) streams(ctx context.Context, t *kit.Task, f *stable.Finetuning) ([]stable.Stream, error) {
+	rows, err := t.Rows(engine.ImagesRole)
+	if err != nil {
+		return nil, err
+	}
+	images, err := p.examples(ctx, t, f, engine.ImagesRole, rows)
+	if err != nil {
+		return nil, err
+	}
+	stream := stable.Stream{Name: engine.ImagesRole, Pairs: p.Pairs}
+	if p.Pairs {
+		pairs, err := t.Rows(pairsRole)
+		if err != nil {
+			return nil, err
+		}
+		at := map[int]*stable.Example{}
+		for i, r := range rows {
+			at[r.Index] = images[i]
+		}
+		for _, r := range pairs {
+			if r.Better == nil || r.Worse == nil || at[*r.Better] == nil || at[*r.Worse] == nil {
+				return nil, kit.Refuse("%s: row %d does not name two of the images", pairsRole, r.Index)
+			}
+			weight := 1.
+			if r.Weight != nil {
+				weight = *r.Weight
+			}
+			stream.Items = append(stream.Items, stable.Item{Image: at[*r.Better], Worse: at[*r.Worse], Weight: weight})
+		}
+	} else {
+		weights, err := p.weights(rows)
+		if err != nil {
+			return nil, err
+		}
+		for i, x := range images {
+			stream.Items = append(stream.Items, stable.Item{Image: x, Weight: weights[i]})
+		}
+	}
+	if len(stream.Items) == 0 {
+		return nil, &kit.End{Status: engine.Failed, Class: engine.Data, Err: errors.New("there is nothing to train on")}
+	}
+	streams := []stable.Stream{stream}
+	if p.Beta > 0 {
+		rows, err := t.Rows(engine.PretrainingRole)
+		if err != nil {
+			return nil, err
+		}
+		images, err := p.examples(ctx, t, f, engine.PretrainingRole, rows)
+		if err != nil {
+			return nil, err
+		}
+		stream := stable.Stream{Name: engine.PretrainingRole}
+		for _, x := range images {
+			stream.Items = append(stream.Items, stable.Item{Image: x, Weight: p.Beta})
+		}
+		streams = append(streams, stream)
+	}
+	return streams, nil
+}
+
+// weights returns the weight of each image by its score.
+func (p fine) weights(rows []engine.Row) ([]float64, error) {
+	w := make([]float64, len(rows))
+	largest := math.Inf(-1)
+	for i, r := range rows {
+		switch {
+		case p.Method == filtered:
+			w[i] = 1
+			continue
+		case r.Score != nil:
+			w[i] = *r.Score
+		case r.Label == "good":
+			w[i] = 1
+		case r.Label == "":
+			return nil, kit.Refuse("images: row %d has no score", r.Index)
+		}
+		if largest = max(largest, w[i]); p.Method == rewardWeighted && w[i] < 0 {
+			return nil, kit.Refuse("images: the score of row %d is %v: a weight below 0 has no likelihood; softmax-weighted takes any score", r.Index, w[i])
+		}
+	}
+	if p.Method == softmaxWeighted {
+		sum := 0.
+		for i := range w {
+			w[i] = math.Exp((w[i] - largest) / p.Temperature)
+			sum += w[i]
+		}
+		for i := range w {
+			w[i] *= float64(len(w)) / sum
+		}
+	}
+	return w, nil
+}
+
+// examples encodes images, resized so that their shorter side has the size, and cut around the centre.
+func (p fine) examples(ctx context.Context, t *kit.Task, f *stable.Finetuning, role string, rows []engine.Row) ([]*stable.Example, error) {
+	var out []*stable.Example
+	for i, r := range rows {
+		x, err := pixelsOf(r.File)
+		if err != nil {
+			return nil, err
+		}
+		if short := min(x.Height, x.Width); short != p.Size {
+			scale := float64(p.Size) / float64(short)
+			fit := func(n int) int { return max(p.Size, int(math.RoundToEven(float64(n)*scale))) }
+			x = x.Resize(fit(x.Height), fit(x.Width), clip.Lanczos)
+		}
+		x = x.Crop((x.Height-p.Size)/2, (x.Width-p.Size)/2, p.Size, p.Size)
+		example, err := f.Example(x.RGB, r.Prompt)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, example)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		_ = t.Progress(engine.Progress{Note: fmt.Sprintf("encoding %s: %d of %d", role, i+1, len(rows))})
+	}
+	return out, nil
+}
