@@ -3,6 +3,7 @@ package compare
 import (
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Kind is the subject of a note.
@@ -17,6 +18,7 @@ const (
 	NoValue      Kind = "no value"     // N of Of images have no value, because an engine failed for them
 	Overlapping  Kind = "overlap"      // N of Of prompts of the evaluation are also prompts or captions of a training
 	Rewarding    Kind = "also reward"  // the value is by the judge Names[0], which is also the row's reward
+	SameWeights  Kind = "same weights" // the gold reads the file Names[0], which the row's reward reads, too
 	Unseeded     Kind = "unseeded"     // the verb Names[1] of the engine Names[0] has no seed
 	Resumed      Kind = "resumed"      // a training by the engine Names[0] went on from a saved state, which the engine does only approximately
 	Moved        Kind = "moved"        // a training by the engine Names[0] went on with other packages or hardware, as Names[1] says
@@ -68,7 +70,7 @@ type Note struct {
 // or about every value of a kind, as FewPairs is.
 func (n Note) Single() bool {
 	switch n.Kind {
-	case Control, Declared, SelectedOn, Pending, NoValue, Overlapping, Rewarding, Unseeded, Resumed, Moved, Undefined, Diverged, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
+	case Control, Declared, SelectedOn, Pending, NoValue, Overlapping, Rewarding, SameWeights, Unseeded, Resumed, Moved, Undefined, Diverged, Damaged, Unequal, Constant, NoSamples, FewPrompts, Outlier:
 		return true
 	}
 	return false
@@ -103,6 +105,9 @@ func (b *builder) caveats(m Metric, r *grouped) []int {
 		for _, n := range b.o.Marks[b.columns["view"].Strings[v]] {
 			if n.Kind == Rewarding && m.Name != judged+n.Names[0] {
 				continue // other judges are independent
+			}
+			if n.Kind == SameWeights && !strings.HasPrefix(m.Name, "alignment") {
+				continue // the gold judges alignment only
 			}
 			if i := b.note(n); !slices.Contains(out, i) {
 				out = append(out, i)

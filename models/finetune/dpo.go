@@ -11,6 +11,9 @@ import (
 	"ablate/models/train"
 )
 
+// DiffusionDPO is the name of the method.
+const DiffusionDPO = "dpo"
+
 // dpo is Diffusion-DPO (Wallace et al. 2023, arXiv 2311.12908, eq. 14). It learns from
 // pairs of a good and a bad image of one prompt, at the same noise and time. Prompts
 // that have both are drawn uniformly, whatever their number of pairs.

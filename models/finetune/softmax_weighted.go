@@ -6,6 +6,9 @@ import (
 	"slices"
 )
 
+// SoftmaxWeighted is the name of the method.
+const SoftmaxWeighted = "softmax-weighted"
+
 // softmaxWeighted is reward-weighted regression (RWR, in the code of Black et al. 2023,
 // arXiv 2305.13301): the mean of w·ℓ with weights in proportion to exp(τ·r). τ multiplies
 // the reward, so it is an inverse temperature, although that code has another name for it.

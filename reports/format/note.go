@@ -27,6 +27,8 @@ func Note(n compare.Note) string {
 		return fmt.Sprintf("The model was also trained on %d of the %s of its evaluation, which the study allows.", n.N, Count(n.Of, "prompt"))
 	case compare.Rewarding:
 		return fmt.Sprintf("Judge %s is its reward, too: no independent judgement.", list)
+	case compare.SameWeights:
+		return fmt.Sprintf("The gold reads the weights %s, which its reward reads, too: no independent judgement.", list)
 	case compare.Unseeded:
 		return fmt.Sprintf("'%s' of engine %s has no seed: the value is not paired by noise, and would be another one if it were computed again.", n.Names[1], n.Names[0])
 	case compare.Resumed:

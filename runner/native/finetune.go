@@ -14,6 +14,7 @@ import (
 
 	"ablate/models/checkpoint"
 	"ablate/models/clip"
+	"ablate/models/finetune"
 	"ablate/models/nn"
 	"ablate/models/stable"
 	"ablate/models/train"
@@ -23,14 +24,6 @@ import (
 
 // This file has the verb train of the engine of Stable Diffusion, with the parameters and the draws
 // of the diffusers engine.
-
-// Methods of training.
-const (
-	rewardWeighted  = "reward-weighted"
-	softmaxWeighted = "softmax-weighted"
-	filtered        = "filtered"
-	dpo             = "dpo"
-)
 
 const fineSchema = `{"type": "object", "properties": {
   "method": {"type": "string", "enum": ["reward-weighted", "softmax-weighted", "filtered", "dpo"], "default": "reward-weighted", "description": "the loss", "x-probe": ["reward-weighted", "filtered"]},
@@ -90,7 +83,7 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) error {
 	if factor := d.model.VAE.Config.Factor(); p.Size%factor != 0 {
 		return kit.Refuse("size: %d; must be a multiple of %d", p.Size, factor)
 	}
-	p.Pairs = p.Method == dpo
+	p.Pairs = p.Method == finetune.DiffusionDPO
 	p.Saving = nn.Saving{Blocks: p.Checkpointing, Queries: 512}
 	f, err := d.model.Finetune(d.b, d.weights, p.Recipe, stable.Seeds{Init: t.Seeds["init"], Order: t.Seeds["order"], Noise: t.Seeds["noise"]})
 	if err != nil {
@@ -286,7 +279,7 @@ func (p fine) weights(rows []engine.Row) ([]float64, error) {
 	largest := math.Inf(-1)
 	for i, r := range rows {
 		switch {
-		case p.Method == filtered:
+		case p.Method == finetune.Filtered:
 			w[i] = 1
 			continue
 		case r.Score != nil:
@@ -296,11 +289,11 @@ func (p fine) weights(rows []engine.Row) ([]float64, error) {
 		case r.Label == "":
 			return nil, kit.Refuse("images: row %d has no score", r.Index)
 		}
-		if largest = max(largest, w[i]); p.Method == rewardWeighted && w[i] < 0 {
+		if largest = max(largest, w[i]); p.Method == finetune.RewardWeighted && w[i] < 0 {
 			return nil, kit.Refuse("images: the score of row %d is %v: a weight below 0 has no likelihood; softmax-weighted takes any score", r.Index, w[i])
 		}
 	}
-	if p.Method == softmaxWeighted {
+	if p.Method == finetune.SoftmaxWeighted {
 		sum := 0.
 		for i := range w {
 			w[i] = math.Exp((w[i] - largest) / p.Temperature)

@@ -25,6 +25,9 @@ func (r *Result) marks() map[string][]compare.Note {
 				add(compare.Note{Kind: compare.Rewarding, Names: []string{j.Name}})
 			}
 		}
+		if name := r.sharedWeights(v); name != "" {
+			add(compare.Note{Kind: compare.SameWeights, Names: []string{name}})
+		}
 		r.madeBy(v, func(engine, made string) {
 			for _, verb := range stage.MadeOf(made, stage.MadeUnseeded) {
 				add(compare.Note{Kind: compare.Unseeded, Names: []string{engine, verb}})

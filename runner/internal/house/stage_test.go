@@ -52,6 +52,7 @@ var namesakes = map[string]map[string]string{
 	"runner/layout/trial.go":       {"finetune": "section of a trial"},
 	"runner/engine/engine.go":      {"score": "verb", "distance": "verb", "prompts": "role", "reward": "scorer"},
 	"runner/native/describe.go":    {"score": "column"},
+	"runner/native/finetune.go":    {"score": "column"},
 	"runner/layout/chain.go": {"pretrain": "role", "embedder": "role", "label": "role", "reward": "role", "assess": "role", "finetune": "role",
 		"fidelity": "role", "diversity": "role", "distance": "role"},
 }
