@@ -16,6 +16,8 @@ func Answer(t *compare.Table) []string {
 	a := &t.Answer
 	m, _ := t.Metric(a.Metric)
 	switch {
+	case len(t.Metrics) == 0:
+		return []string{"Nothing is measured: the study names neither a gold nor features with a reference, so that images are drawn and not judged."}
 	case len(a.Values) == 0:
 		return []string{"There is no result yet."}
 	case a.Named == nil && len(a.Values) == 1:

@@ -66,6 +66,13 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// TestAnswerOfNothing: a study that measures nothing says so.
+func TestAnswerOfNothing(t *testing.T) {
+	if got, want := strings.Join(format.Answer(&compare.Table{}), " "), "Nothing is measured: the study names neither a gold nor features with a reference, so that images are drawn and not judged."; got != want {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+}
+
 // TestAnswerNames: an answer names the rows that differ, unless there are too many.
 func TestAnswerNames(t *testing.T) {
 	row := func(name string, mean float64, significant bool) compare.Row {

@@ -101,13 +101,23 @@ func Metrics(p project.Project) []table.Column {
 // unmeasured returns a function that reports whether no trial of a study can have a metric, because
 // engines compute all of its models.
 func unmeasured(s *language.Study) func(table.Column) bool {
-	native, learns := len(s.Engines) == 0, false
+	native := len(s.Engines) == 0
+	var learns, judges, embeds, rewards bool
 	for _, v := range s.Views {
-		native = native || v.Trial.Content.Name("model.program.engine") == ""
-		learns = learns || v.Trial.Content.Learns()
+		c := v.Trial.Content
+		native = native || c.Name("model.program.engine") == ""
+		learns = learns || c.Learns()
+		judges = judges || c.Name("evaluate.gold.engine") != ""
+		embeds = embeds || c.Name("evaluate.features.engine") != "" && c.Name("evaluate.reference") != ""
+		rewards = rewards || c.Learns() || c.Name("reward.program.engine") != ""
 	}
+	if native {
+		return func(table.Column) bool { return false }
+	}
+	measured := map[string]bool{"distance": false, "diversity": false, "reward": learns, "embedder": learns, "alignment": judges, "skipped": judges, "fidelity": embeds, "proxy": rewards}
 	return func(c table.Column) bool {
 		group, _, _ := strings.Cut(c.Name, ".")
-		return !native && (group == "distance" || group == "diversity" || !learns && (group == "reward" || group == "embedder"))
+		has, known := measured[group]
+		return known && !has
 	}
 }
