@@ -42,7 +42,7 @@ var namesakes = map[string]map[string]string{
 	"runner/stage/prompts.go":      {"assess": "list of prompts", "finetune": "list of prompts", "fidelity": "list of prompts", "diversity": "set of real images"},
 	"runner/stage/diversity.go":    {"diversity": "metric"},
 	"runner/stage/finetune.go":     {"oracle": "what scores images"},
-	"runner/result/metrics.go":     {"embedder": "metric", "diversity": "metric", "distance": "metric", "reward": "metric", "score": "unit"},
+	"runner/result/metrics.go":     {"embedder": "metric", "diversity": "metric", "distance": "metric", "reward": "metric", "fidelity": "metric", "score": "unit"},
 	"runner/result/samples.go":     {"embedder": "column", "fidelity": "set of images", "score": "unit"},
 	"runner/result/labels.go":      {"label": "column"},
 	"runner/result/reliability.go": {"score": "column"},
