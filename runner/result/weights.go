@@ -13,6 +13,9 @@ import (
 // Images that the gold labels are no reward's, and neither are those of an arm whose reward is
 // the gold.
 func (r *Result) sharedWeights(v language.View) string {
+	if len(r.Project.Study.Engines) == 0 {
+		return "" // nor is there a graph where kept results are read
+	}
 	c := r.Project.Graph.Chains[v.Trial.ID()]
 	gold := r.weightsOf(c.Action(layout.AlignmentVerdicts), nil)
 	if len(gold) == 0 {
