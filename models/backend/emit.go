@@ -10,8 +10,8 @@ import (
 
 // This file emits operations that XLA has and gomlx v0.26.0 has no function for: go-xla prints any
 // operation of StableHLO, and its statements can be changed. A marker with the right shapes is
-// emitted through gomlx, and its statement is then rewritten. The two private fields that are read
-// are those that alias.go reads. Each operation has a test that sees its effect.
+// emitted through gomlx, and its statement is then rewritten. Two private
+// fields are read, by value and function. Each operation has a test that sees its effect.
 
 // value returns a node's value in the program, or nil on a backend other than XLA.
 func value(n *graph.Node) *stablehlo.Value {

@@ -12,13 +12,17 @@ import (
 // a key that is missing or null has its default. only are keys that choose another architecture,
 // with the values that are implemented, separated by bars. A key that is neither a field of v nor
 // in only must be false, and one that begins with an underscore is not read: they say nothing of
-// the network. An error names the file, the key and its value.
-func ReadConfig(path string, v any, only map[string]string) error {
+// the network. v's Check then says whether a network has this configuration. An error names the
+// file, the key and its value.
+func ReadConfig(path string, v interface{ Check() error }, only map[string]string) error {
 	data, err := readRegular(path)
 	if err != nil {
 		return err
 	}
-	if err := parseConfig(data, v, only); err != nil {
+	if err = parseConfig(data, v, only); err == nil {
+		err = v.Check()
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil

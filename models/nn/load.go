@@ -38,10 +38,11 @@ func Load(b backend.Backend, w *checkpoint.Weights, params []Param, names func(p
 		if err != nil {
 			return arrays, err
 		}
-		if want := filed(p.Shape); !slices.Equal(squeezed(t.Shape), squeezed(want)) {
+		want := filed(p.Shape)
+		if !slices.Equal(squeezed(t.Shape), squeezed(want)) {
 			return arrays, fmt.Errorf("%s: tensor %s has the shape %v, and config.json wants %v", w.File(name), name, t.Shape, want)
 		}
-		raw, err := put(b, t, filed(p.Shape))
+		raw, err := put(b, t, want)
 		if err != nil {
 			return arrays, fmt.Errorf("%s: tensor %s: %w", w.File(name), name, err)
 		}

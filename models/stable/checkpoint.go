@@ -134,26 +134,27 @@ func (c *Checkpoint) Load(b backend.Backend) (w Weights, err error) {
 			w.Free()
 		}
 	}()
-	load := func(component string, names func(string) []string, of map[*[]*tensors.Tensor][]nn.Param) error {
-		files, err := checkpoint.OpenWeights(filepath.Join(c.Dir, component))
-		if err != nil {
-			return err
-		}
-		defer files.Close()
-		for to, params := range of {
-			if *to, err = nn.Load(b, files, params, names); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if err := load("text_encoder", clip.Names, map[*[]*tensors.Tensor][]nn.Param{&w.Text: c.Text.Params()}); err != nil {
+	if w.Text, err = load(b, filepath.Join(c.Dir, "text_encoder"), c.Text.Params(), clip.Names); err != nil {
 		return w, err
 	}
-	if err := load("unet", nil, map[*[]*tensors.Tensor][]nn.Param{&w.UNet: c.UNet.Params()}); err != nil {
+	if w.UNet, err = load(b, filepath.Join(c.Dir, "unet"), c.UNet.Params(), nil); err != nil {
 		return w, err
 	}
-	return w, load("vae", vae.Names, map[*[]*tensors.Tensor][]nn.Param{&w.Encoder: c.VAE.EncoderParams(), &w.Decoder: c.VAE.DecoderParams()})
+	if w.Encoder, err = load(b, filepath.Join(c.Dir, "vae"), c.VAE.EncoderParams(), vae.Names); err != nil {
+		return w, err
+	}
+	w.Decoder, err = load(b, filepath.Join(c.Dir, "vae"), c.VAE.DecoderParams(), vae.Names)
+	return w, err
+}
+
+// load sends parameters in a component's folder to the device.
+func load(b backend.Backend, dir string, params []nn.Param, names func(string) []string) ([]*tensors.Tensor, error) {
+	files, err := checkpoint.OpenWeights(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer files.Close()
+	return nn.Load(b, files, params, names)
 }
 
 // LoadUNet sends other weights of the denoiser to the device, those in a folder's folder unet.
@@ -166,12 +167,7 @@ func (c *Checkpoint) LoadUNet(b backend.Backend, dir string) ([]*tensors.Tensor,
 	if !reflect.DeepEqual(config, c.UNet.Config) {
 		return nil, fmt.Errorf("%s is of another network than %s", filepath.Join(dir, "config.json"), c.path("unet"))
 	}
-	files, err := checkpoint.OpenWeights(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer files.Close()
-	return nn.Load(b, files, c.UNet.Params(), nil)
+	return load(b, dir, c.UNet.Params(), nil)
 }
 
 // Files returns the files of a checkpoint's folder that are read, relative to it: configurations,

@@ -81,6 +81,7 @@ type Finetuning struct {
 	sampler *Sampler    // encodes prompts
 	encode  *backend.Fn
 	texts   map[string][]float32
+	epochs  map[string]epoch // by stream
 }
 
 // targets are the layers that get an update: those of attention.
@@ -89,7 +90,7 @@ var targets = []string{"to_k", "to_q", "to_v", "to_out.0"}
 // Finetune begins a fine-tuning of a checkpoint with the given weights, which must stay until it
 // ends.
 func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seeds) (*Finetuning, error) {
-	f := &Finetuning{c: c, b: b, r: r, seeds: seeds, weights: w, texts: map[string][]float32{}}
+	f := &Finetuning{c: c, b: b, r: r, seeds: seeds, weights: w, texts: map[string][]float32{}, epochs: map[string]epoch{}}
 	base, params := nn.ValuesOf(c.UNet.Params(), w.UNet), c.UNet.Params()
 	start, frozen := base, map[string][]nn.Param{}
 	bound := func(w nn.Weights, _ train.Sets) nn.Weights { return w }
@@ -219,10 +220,23 @@ func stepSeed(seed int64, what string) int64 {
 	return 1 + int64(binary.BigEndian.Uint32(sum[:]))%(1<<31-1)
 }
 
-// order is the item at place k of an endless list of epochs, each a permutation that is known without
-// those before.
-func order(seed int64, stream string, n, k int) int {
-	return random.NewTorch(stepSeed(seed, fmt.Sprintf("%d %s", k/n, stream))).Permutation(n)[k%n]
+// order is the item at place k of an endless list of epochs of a stream, each a permutation that is
+// known without those before. The last epoch of each stream is kept.
+func (f *Finetuning) order(stream Stream, k int) Item {
+	n := len(stream.Items)
+	seed := stepSeed(f.seeds.Order, fmt.Sprintf("%d %s", k/n, stream.Name))
+	e, ok := f.epochs[stream.Name]
+	if !ok || e.seed != seed {
+		e = epoch{seed, random.NewTorch(seed).Permutation(n)}
+		f.epochs[stream.Name] = e
+	}
+	return stream.Items[e.items[k%n]]
+}
+
+// An epoch is a permutation of the items of a stream.
+type epoch struct {
+	seed  int64
+	items []int
 }
 
 // Step takes a step, counted from 1, and returns the loss before it and the norm of the gradient
@@ -250,7 +264,7 @@ func (f *Finetuning) Step(step int, streams []Stream) (loss, norm float64, err e
 		}
 		micro := min(max(r.Micro, 1), r.Batch)
 		for from := 0; from < r.Batch; from += micro {
-			in, err := f.inputs(stream, step, from, micro, func(in map[string][]float32, i, k int) {
+			in, err := f.inputs(stream, step, from, micro, func(in map[string][]float32, i int) {
 				in["noise"] = last(in["noise"], eps[i*one:(i+1)*one], channels)
 				in["grain"] = last(in["grain"], grain[i*one:(i+1)*one], channels)
 				in["t"] = append(in["t"], float32(math.Floor(float64(u[i]*float32(f.c.Scheduler.Steps)))))
@@ -271,17 +285,17 @@ func (f *Finetuning) Step(step int, streams []Stream) (loss, norm float64, err e
 
 // inputs returns the inputs of a part of a batch: micro items from position from. Places beyond the
 // batch have the weight 0.
-func (f *Finetuning) inputs(stream Stream, step, from, micro int, draws func(in map[string][]float32, i, k int), dropped func(i int) bool, side, channels int) (train.Inputs, error) {
+func (f *Finetuning) inputs(stream Stream, step, from, micro int, draws func(in map[string][]float32, i int), dropped func(i int) bool, side, channels int) (train.Inputs, error) {
 	r := f.r
 	in := map[string][]float32{}
 	for k := range micro {
 		i := min(from+k, r.Batch-1)
-		item := stream.Items[order(f.seeds.Order, stream.Name, len(stream.Items), (step-1)*r.Batch+i)]
+		item := f.order(stream, (step-1)*r.Batch+i)
 		weight := item.Weight / float64(r.Batch)
 		if from+k >= r.Batch {
 			weight = 0
 		}
-		draws(in, i, k)
+		draws(in, i)
 		images := map[string]*Example{"": item.Image}
 		if r.Pairs {
 			images[worse] = item.Image

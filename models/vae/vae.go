@@ -46,16 +46,11 @@ func ReadConfig(path string) (Config, error) {
 	c := Config{InChannels: 3, OutChannels: 3, LatentChannels: 4, BlockOutChannels: []int{64}, LayersPerBlock: 1, DownBlockTypes: []string{downType},
 		UpBlockTypes: []string{upType}, NormNumGroups: 32, ScalingFactor: 0.18215, UseQuantConv: true, UsePostQuantConv: true, MiddleAttention: true}
 	err := checkpoint.ReadConfig(path, &c, only)
-	if err == nil {
-		if err = c.check(); err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
-		}
-	}
 	return c, err
 }
 
-// check returns an error if no network has this configuration.
-func (c Config) check() error {
+// Check returns an error if no network has this configuration.
+func (c Config) Check() error {
 	n := len(c.BlockOutChannels)
 	if n == 0 || n > 8 {
 		return fmt.Errorf("block_out_channels has %d levels; must have 1 to 8", n)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"image"
-	"image/color"
 	_ "image/jpeg" // pictures of a reference may have this form
 	"math"
 	"os"
@@ -66,7 +65,7 @@ func (d *diffusion) encoder(t *kit.Task) (p encoding, m *clip.Model, err error) 
 	return p, d.clip, nil
 }
 
-// pixelsOf reads a picture. What is transparent has the colours that the file says.
+// pixelsOf reads a picture.
 func pixelsOf(name string) (clip.Image, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -77,15 +76,7 @@ func pixelsOf(name string) (clip.Image, error) {
 	if err != nil {
 		return clip.Image{}, &kit.End{Status: engine.Failed, Class: engine.Data, Err: fmt.Errorf("%s: %w", name, err)}
 	}
-	at := img.Bounds()
-	out := clip.Image{Height: at.Dy(), Width: at.Dx(), RGB: make([]uint8, 0, 3*at.Dx()*at.Dy())}
-	for y := at.Min.Y; y < at.Max.Y; y++ {
-		for x := at.Min.X; x < at.Max.X; x++ {
-			c := color.NRGBAModel.Convert(img.At(x, y)).(color.NRGBA)
-			out.RGB = append(out.RGB, c.R, c.G, c.B)
-		}
-	}
-	return out, nil
+	return clip.Image{Height: img.Bounds().Dy(), Width: img.Bounds().Dx(), RGB: bytesOf(img)}, nil
 }
 
 // score gives each image the cosine of its features and those of its prompt, and what PickScore

@@ -62,14 +62,21 @@ func readPicture(name string) ([]uint8, error) {
 	if at.Dx() != world.Size || at.Dy() != world.Size {
 		return nil, fmt.Errorf("%s has %d×%d pixels; images of the shapes world have %d×%d", name, at.Dx(), at.Dy(), world.Size, world.Size)
 	}
-	out := make([]uint8, 0, world.Pixels)
+	return bytesOf(img), nil
+}
+
+// bytesOf returns three bytes for each pixel of an image, row by row. What is transparent has the
+// colours that the file says.
+func bytesOf(img image.Image) []uint8 {
+	at := img.Bounds()
+	out := make([]uint8, 0, 3*at.Dx()*at.Dy())
 	for y := at.Min.Y; y < at.Max.Y; y++ {
 		for x := at.Min.X; x < at.Max.X; x++ {
 			c := color.NRGBAModel.Convert(img.At(x, y)).(color.NRGBA)
 			out = append(out, c.R, c.G, c.B)
 		}
 	}
-	return out, nil
+	return out
 }
 
 func writePicture(name string, img image.Image) error {

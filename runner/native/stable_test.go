@@ -50,15 +50,7 @@ func TestDiffusionProbe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	passed := 0
-	for _, c := range v.Checks {
-		switch c.Outcome {
-		case engine.Passed:
-			passed++
-		case engine.Broken:
-			t.Errorf("%s: %s", c.Name, c.Found)
-		}
-	}
+	passed := passes(t, v)
 	if passed < 14 {
 		t.Errorf("%d checks passed, want at least 14", passed)
 	}
