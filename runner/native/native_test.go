@@ -16,16 +16,25 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ablate/models/backend"
 	"ablate/models/checkpoint"
 	"ablate/models/modeltest"
+	"ablate/runner/device"
 	"ablate/runner/engine"
 	"ablate/runner/stage"
 	"ablate/runner/world"
 )
 
-// TestMain makes the test's program the engine where a test asks for it.
+// TestMain makes the test's program the engine where a test asks for it. Tests compute on one
+// thread, as engines do: XLA reads the number when it is loaded, and sums depend on it.
 func TestMain(m *testing.M) {
 	if os.Getenv("ABLATE_TEST_ENGINE") == "" {
+		for _, v := range append(device.Device{Class: backend.CPU}.Threads(1), "OMP_NUM_THREADS=1") {
+			name, value, _ := strings.Cut(v, "=")
+			if err := os.Setenv(name, value); err != nil {
+				panic(err)
+			}
+		}
 		os.Exit(m.Run())
 	}
 	if err := Main(context.Background(), os.Args[1:]); err != nil {
@@ -162,7 +171,6 @@ func (d door) read(name string) []byte {
 func TestParity(t *testing.T) {
 	e, desc := program(t)
 	d := door{t, e, desc}
-	t.Setenv("OMP_NUM_THREADS", "1") // as engines have it
 	b, err := open(0)
 	if err != nil {
 		t.Fatal(err)
