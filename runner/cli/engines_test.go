@@ -2,7 +2,9 @@ package cli_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -134,6 +136,80 @@ func TestEngines(t *testing.T) {
 		e.killed(t, study, took, table, want)
 	})
 	t.Run("wrapped", func(t *testing.T) { e.wrapped(t) })
+}
+
+// TestTwins runs the committed study whose arms are trained by diffusers and by the native engine, on
+// the reference checkpoint: one table has the same numbers for both. A value that counts images may
+// differ by one of them.
+func TestTwins(t *testing.T) {
+	e := newEngines(t)
+	dir := filepath.Join(e.dir, "stable-diffusion-tiny")
+	if err := os.CopyFS(dir, os.DirFS("../../experiments/stable-diffusion-tiny")); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := filepath.Abs("../../models/testdata/reference")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "study.cue")
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(file, bytes.ReplaceAll(text, []byte("../models/testdata/reference"), []byte(stored)), 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _ := e.run("run", "stable-diffusion-tiny", "--json")
+	var answer struct {
+		Table struct {
+			Metrics []struct{ Name, Range string }
+			Rows    []struct {
+				Arm   string
+				Cells map[string]struct{ Mean float64 }
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &answer); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	table := answer.Table
+	values := map[string]map[string]float64{}
+	for _, r := range table.Rows {
+		values[r.Arm] = map[string]float64{}
+		for _, m := range table.Metrics {
+			if c, ok := r.Cells[m.Name]; ok {
+				values[r.Arm][m.Name] = c.Mean
+			}
+		}
+	}
+	const kid, images = "fidelity.kid", 12
+	pairs := 0
+	for arm, own := range values {
+		twin, ok := values[arm+" natively"]
+		if !ok {
+			continue
+		}
+		pairs++
+		if len(own) < 8 || len(twin) != len(own) {
+			t.Errorf("%s has %d values, its twin %d", arm, len(own), len(twin))
+		}
+		for _, m := range table.Metrics {
+			tolerance := 2e-3 * max(1, math.Abs(own[m.Name]))
+			if m.Range == "share" || m.Name == "fidelity.density" {
+				tolerance = 1.0/images + 1e-9
+			}
+			if d := math.Abs(own[m.Name] - twin[m.Name]); d > tolerance {
+				t.Errorf("%s, %s: %v and %v", arm, m.Name, own[m.Name], twin[m.Name])
+			}
+		}
+		// Fine-tuning changes more than the engine does.
+		if d := math.Abs(own[kid] - values["pretrained"][kid]); arm != "pretrained" && d < 3*math.Abs(own[kid]-twin[kid]) {
+			t.Errorf("%s, %s: %v and %v, and %v pretrained", arm, kid, own[kid], twin[kid], values["pretrained"][kid])
+		}
+	}
+	if pairs != 5 {
+		t.Errorf("%d arms have a twin, want 5", pairs)
+	}
 }
 
 // three writes the study with one seed and three of its rows.

@@ -20,7 +20,7 @@ import (
 // CLIP in Python, with its parameters, for models in the layout of transformers' CLIPModel.
 
 const scoreSchema = `{"type": "object", "properties": {
-  "model": {"type": "string", "description": "a CLIPModel: a folder, from that of cue.mod or below $ABLATE_MODELS, a repository in the Hugging Face cache, or tiny: a random model for tests. The study must name it, for it gives a column its meaning"},
+  "model": {"type": "string", "description": "a CLIPModel: a folder, from that of cue.mod or below $ABLATE_MODELS, a repository in the Hugging Face cache, or tiny-clip: a random model for tests. The study must name it, for it gives a column its meaning"},
   "batch": {"type": "integer", "minimum": 1, "default": 32, "description": "images at a time; changes the last bits only", "x-unit": "images", "x-identity": "record"}}}`
 
 const embedSchema = `{"type": "object", "properties": {
@@ -41,8 +41,8 @@ func (d *diffusion) encoder(t *kit.Task) (p encoding, m *clip.Model, err error) 
 		return p, nil, err
 	}
 	var dir string
-	if p.Model == tinyName {
-		if dir, err = t.Scratch("tiny"); err == nil {
+	if p.Model == tinyCLIP {
+		if dir, err = t.Scratch(tinyCLIP); err == nil {
 			err = clip.WriteRandom(dir, 1)
 		}
 	} else if dir, err = found(p.Model, "config.json"); err != nil {

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"ablate/models/modeltest"
 	"ablate/models/stable"
 	"ablate/runner/engine"
 )
@@ -15,7 +14,7 @@ import (
 // of the diffusers engine, within 1e-4 of them, and the adapter of a LoRA begins with peft's values.
 func TestFinetuningLosses(t *testing.T) {
 	other := pythonEngine(t, "diffusers_engine.py")
-	b := modeltest.Backend(t)
+	b := opened(t)
 	folder := t.TempDir()
 	var rows, pretraining []engine.Row
 	var images [][]uint8

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,22 +20,14 @@ import (
 	"ablate/models/backend"
 	"ablate/models/checkpoint"
 	"ablate/models/modeltest"
-	"ablate/runner/device"
 	"ablate/runner/engine"
 	"ablate/runner/stage"
 	"ablate/runner/world"
 )
 
-// TestMain makes the test's program the engine where a test asks for it. Tests compute on one
-// thread, as engines do: XLA reads the number when it is loaded, and sums depend on it.
+// TestMain makes the test's program the engine where a test asks for it.
 func TestMain(m *testing.M) {
 	if os.Getenv("ABLATE_TEST_ENGINE") == "" {
-		for _, v := range append(device.Device{Class: backend.CPU}.Threads(1), "OMP_NUM_THREADS=1") {
-			name, value, _ := strings.Cut(v, "=")
-			if err := os.Setenv(name, value); err != nil {
-				panic(err)
-			}
-		}
 		os.Exit(m.Run())
 	}
 	if err := Main(context.Background(), os.Args[1:]); err != nil {
@@ -42,6 +35,25 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 }
+
+// opened returns XLA as engines open it, for all tests of the process: XLA reads its settings when
+// it is loaded, and the bytes of results depend on them.
+func opened(t *testing.T) backend.Backend {
+	t.Helper()
+	modeltest.Plugin(t) // skips the test where there is none
+	b, err := once()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+var once = sync.OnceValues(func() (backend.Backend, error) {
+	if err := os.Setenv("OMP_NUM_THREADS", "1"); err != nil {
+		return nil, err
+	}
+	return open(0)
+})
 
 // program returns the engine as a program of its own, with its description.
 func program(t *testing.T) (*engine.Engine, *engine.Description) {
@@ -171,11 +183,7 @@ func (d door) read(name string) []byte {
 func TestParity(t *testing.T) {
 	e, desc := program(t)
 	d := door{t, e, desc}
-	b, err := open(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := stage.NewEnv(b)
+	env := stage.NewEnv(opened(t))
 
 	base := filepath.Join(d.must(engine.Task{Verb: engine.Load}, `{"from": "random", "seed": 3}`), "checkpoint")
 	texts, list := t.TempDir(), []stage.Prompt{}

@@ -50,7 +50,7 @@ const (
 	diffusersFormat, adapterFormat = "diffusers", "diffusers-lora"
 	unetPart                       = "unet"
 	adapterFile                    = "pytorch_lora_weights.safetensors"
-	tinyName                       = "tiny"
+	tinyName, tinyCLIP             = "tiny-sd", "tiny-clip"
 )
 
 // describeDiffusion returns what the engine can do. Raise the revision of a verb when what it makes
@@ -68,16 +68,16 @@ func describeDiffusion() engine.Description {
 			engine.Embed: {Revision: 1, Serve: true, Params: json.RawMessage(embedSchema)},
 		},
 		Probe: map[string]json.RawMessage{
-			engine.Load:   json.RawMessage(`{"name": "tiny"}`),
+			engine.Load:   json.RawMessage(`{"name": "tiny-sd"}`),
 			engine.Sample: json.RawMessage(`{"scheduler": "ddim", "steps": 3, "guidance": 3.0, "eta": 0.5, "spacing": "leading", "width": 32, "height": 32, "batch": 4}`),
 			engine.Train:  json.RawMessage(fineProbe),
-			engine.Score:  json.RawMessage(`{"model": "tiny", "batch": 4}`), engine.Embed: json.RawMessage(`{"model": "tiny", "batch": 4}`),
+			engine.Score:  json.RawMessage(`{"model": "tiny-clip", "batch": 4}`), engine.Embed: json.RawMessage(`{"model": "tiny-clip", "batch": 4}`),
 		},
 	}
 }
 
 const nameSchema = `{"type": "object", "properties": {
-  "name": {"type": "string", "default": "stable-diffusion-v1-5/stable-diffusion-v1-5", "description": "a folder, from that of cue.mod or below $ABLATE_MODELS, a repository in the Hugging Face cache (ORG/NAME or ORG/NAME@REVISION), or tiny: a random model for tests"}}}`
+  "name": {"type": "string", "default": "stable-diffusion-v1-5/stable-diffusion-v1-5", "description": "a folder, from that of cue.mod or below $ABLATE_MODELS, a repository in the Hugging Face cache (ORG/NAME or ORG/NAME@REVISION), or tiny-sd: a random model for tests"}}}`
 
 const drawSchema = `{"type": "object", "properties": {
   "scheduler": {"type": "string", "enum": ["checkpoint", "ddim", "ddpm", "pndm", "euler", "dpmsolver++"], "default": "ddim", "description": "the sampler; checkpoint: as the model's folder has it", "x-probe": ["ddim", "euler"]},

@@ -96,7 +96,7 @@ func stored(t *testing.T, name string) string {
 func TestDiffusers(t *testing.T) {
 	other := pythonEngine(t, "diffusers_engine.py")
 	own := drawer(t, diffusionProgram(t))
-	bases := map[string]string{"tiny": filepath.Join(own.must(engine.Task{Verb: engine.Load}, `{"name": "tiny"}`), "checkpoint")}
+	bases := map[string]string{"tiny": filepath.Join(own.must(engine.Task{Verb: engine.Load}, `{"name": "tiny-sd"}`), "checkpoint")}
 	bases["stored"] = filepath.Join(own.must(engine.Task{Verb: engine.Load}, fmt.Sprintf(`{"name": %q}`, stored(t, "sd-tiny"))), "checkpoint")
 	rows := []engine.Row{{Index: 0, Prompt: "two green dogs", Seed: 5}, {Index: 1, Prompt: "Ein Käse, früh am Tag!", Negative: "blurry", Seed: 1 << 40}, {Index: 2, Prompt: "x", Seed: 7}}
 	for name, params := range map[string][]string{
