@@ -2,6 +2,7 @@ package backend_test
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -88,5 +89,37 @@ func TestMemory(t *testing.T) {
 	}
 	if m.Inputs != 8000 || m.Outputs < 4004 || m.Aliased != 4000 || m.Total() != m.Inputs+m.Outputs-4000+m.Temporary {
 		t.Errorf("got %+v", m)
+	}
+}
+
+// TestFlops: matrix products with and without batch axes, and a convolution with strides and its two
+// gradients, which have the same number of operations each.
+func TestFlops(t *testing.T) {
+	b := modeltest.Backend(t)
+	f32 := func(dims ...int) shapes.Shape { return shapes.Make(dtypes.Float32, dims...) }
+	convolve := func(in []*graph.Node) *graph.Node {
+		return graph.Convolve(in[0], in[1]).Strides(2).PaddingPerDim([][2]int{{1, 0}, {1, 0}}).Done()
+	}
+	const conv = 2 * 3 * 4 * 4 * 5 * 3 * 3 * 6 // of 3 images of 4 × 4 pixels and 5 channels, by a kernel of 3 × 3 × 6
+	for name, c := range map[string]struct {
+		in    []shapes.Shape
+		build func(in []*graph.Node) []*graph.Node
+		want  float64
+	}{
+		"product":     {[]shapes.Shape{f32(8, 16), f32(16, 32)}, func(in []*graph.Node) []*graph.Node { return []*graph.Node{graph.Dot(in[0], in[1])} }, 2 * 8 * 16 * 32},
+		"batch":       {[]shapes.Shape{f32(7, 8, 16), f32(7, 16, 32)}, func(in []*graph.Node) []*graph.Node { return []*graph.Node{graph.Einsum("bij,bjk->bik", in[0], in[1])} }, 2 * 7 * 8 * 16 * 32},
+		"sum":         {[]shapes.Shape{f32(7, 8), f32(7, 8)}, func(in []*graph.Node) []*graph.Node { return []*graph.Node{graph.Add(in[0], in[1])} }, 0},
+		"convolution": {[]shapes.Shape{f32(3, 8, 8, 6), f32(3, 3, 6, 5)}, func(in []*graph.Node) []*graph.Node { return []*graph.Node{convolve(in)} }, conv},
+		"gradients": {[]shapes.Shape{f32(3, 8, 8, 6), f32(3, 3, 6, 5)}, func(in []*graph.Node) []*graph.Node {
+			return graph.Gradient(graph.ReduceAllSum(graph.Square(convolve(in))), in...)
+		}, 3 * conv},
+	} {
+		fn, err := backend.NewFn(b, name, 0, c.build)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := fn.Flops(c.in...); err != nil || math.Abs(got-c.want) > 1e-9*c.want {
+			t.Errorf("%s: %v operations, %v; want %v", name, got, err, c.want)
+		}
 	}
 }
