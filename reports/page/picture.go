@@ -7,7 +7,7 @@ import (
 	"image/jpeg"
 	"image/png"
 
-	"golang.org/x/image/draw"
+	"ablate/reports/picture"
 )
 
 // Limits of pictures of any size, which sizes names. Those of the shapes world are written as they are.
@@ -36,29 +36,15 @@ func (r Report) encode(img image.Image) (thumb, full []byte, err error) {
 		err := png.Encode(&b, img)
 		return b.Bytes(), nil, err
 	}
-	if large(img, thumbSide) {
-		img = scaled(img, fullSide)
+	if picture.Larger(img, thumbSide) {
+		img = picture.Scaled(img, fullSide)
 		if err := jpeg.Encode(&b, img, &jpeg.Options{Quality: 90}); err != nil {
 			return nil, nil, err
 		}
 		full, b = b.Bytes(), bytes.Buffer{}
 	}
-	err = jpeg.Encode(&b, scaled(img, thumbSide), &jpeg.Options{Quality: 85})
+	err = jpeg.Encode(&b, picture.Scaled(img, thumbSide), &jpeg.Options{Quality: 85})
 	return b.Bytes(), full, err
-}
-
-func large(img image.Image, side int) bool { return max(img.Bounds().Dx(), img.Bounds().Dy()) > side }
-
-// scaled returns a picture with at most side pixels a side.
-func scaled(img image.Image, side int) image.Image {
-	if !large(img, side) {
-		return img
-	}
-	b := img.Bounds()
-	longer := max(b.Dx(), b.Dy())
-	small := image.NewRGBA(image.Rect(0, 0, max(1, b.Dx()*side/longer), max(1, b.Dy()*side/longer)))
-	draw.CatmullRom.Scale(small, small.Bounds(), img, b, draw.Src, nil)
-	return small
 }
 
 // A budget is what full pictures may take.
