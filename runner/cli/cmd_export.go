@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -73,11 +72,7 @@ func runExport(ctx context.Context, g *globals, o exportOptions, path, trial str
 	if err != nil {
 		return err
 	}
-	err = export.Write(ctx, p, class, v, o.output)
-	switch {
-	case errors.Is(err, export.ErrNoModel):
-		return fmt.Errorf("export: %s has %w: run 'ablate run %s' first", v, err, path)
-	case err != nil:
+	if err := export.Write(ctx, p, class, v, o.output); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
 	if o.json {

@@ -23,9 +23,6 @@ var samplePython []byte
 //go:embed README.md
 var readme []byte
 
-// ErrNoModel is returned for a trial whose model is missing or damaged.
-var ErrNoModel = errors.New("no model, or a damaged one")
-
 // Write writes the model of a view's trial into the folder out, which must be empty or
 // not exist. The model is the fine-tuned one, or the pretrained one if the trial
 // fine-tunes nothing. The embedder of the trial's reward is written too, if the store has
@@ -41,24 +38,11 @@ func Write(ctx context.Context, p project.Project, class string, v language.View
 	if err != nil {
 		return err
 	}
-	if at, ok := v.StoppedAt(); ok {
-		return fmt.Errorf("%s was stopped early, after step %d of its fine-tuning, so that it has no model: export a trial that ran to its end", v, at)
-	}
-	if v.Cut {
-		return ErrNoModel
-	}
-	c := p.Graph.Chains[v.Trial.ID()]
-	model, err := found.Verified(ctx, p.Store, c.Action(layout.Model))
+	m, err := p.Model(ctx, found, v)
 	if err != nil {
 		return err
 	}
-	tuned, err := found.Verified(ctx, p.Store, c.Action(layout.Finetune))
-	if err != nil {
-		return err
-	}
-	if model == "" || tuned == "" && c.Action(layout.Finetune) != nil {
-		return ErrNoModel
-	}
+	c, model, tuned := p.Graph.Chains[v.Trial.ID()], m.Base, m.Tuned
 	if stage.EngineOf(c.Action(layout.Model).Params) != "" {
 		return stage.ExportEngine(p.Store.Dir(), c.Action(layout.Model).Params.(stage.EngineLoadParams), model, tuned, out)
 	}
