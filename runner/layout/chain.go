@@ -3,6 +3,8 @@ package layout
 import (
 	"cmp"
 	"slices"
+
+	"ablate/runner/stage"
 )
 
 // A Role is the purpose of an action in a trial. An action may have several roles.
@@ -118,6 +120,18 @@ func (c Chain) Action(r Role) *Action {
 	for _, p := range c {
 		if p.Role == r {
 			return p.Action
+		}
+	}
+	return nil
+}
+
+// Sampling returns the action by which the trial's sampler draws n images with the model after a step
+// of its fine-tuning, 0 for the end: without inputs, and in no graph. It returns nil for a trial
+// that draws nothing.
+func (c Chain) Sampling(n, step int) *Action {
+	for _, a := range c.Actions() {
+		if p, ok := stage.Sampling(a.Params, n, step); ok {
+			return &Action{Spec: &Spec{Kind: a.Kind, Params: p, Cost: stage.Cost(p)}}
 		}
 	}
 	return nil

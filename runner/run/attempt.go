@@ -321,7 +321,7 @@ func (r *runner) compute(ctx context.Context, a *layout.Action, key store.Key, t
 	need, environment := r.o.Need(a), r.o.Machine.Of(a, r.o.Need(a))
 	def := a.Kind.Def()
 	if def.Verb != "" {
-		r.forEngine(&t, need, try)
+		ForEngine(&t, r.s, need, r.o.Machine.CPU, try)
 		environment = "engine" // whose state another machine may use, too
 	}
 	if def.Saves {
@@ -391,12 +391,12 @@ type Made struct {
 	Lines    string `json:"lines,omitempty"` // what an engine said of how it made the files; see stage.Task.Made
 }
 
-// forEngine sets what a task of an engine needs.
-func (r *runner) forEngine(t *launch.Task, need resource.Need, try int) {
-	t.Store, t.Attempt, t.Limit = r.s.Dir(), try, need.Time.Seconds()
+// ForEngine sets what a task of an engine needs. cpu is the processor, and try the number of the attempt.
+func ForEngine(t *launch.Task, s *store.Store, need resource.Need, cpu string, try int) {
+	t.Store, t.Attempt, t.Limit = s.Dir(), try, need.Time.Seconds()
 	t.Why = filepath.Join(filepath.Dir(t.Out), "why")
 	t.CPUs = max(1, need.CPUs)
-	t.Machine = fmt.Sprintf("%s, %s", r.o.Machine.CPU, resource.Need{CPUs: t.CPUs, GPUs: need.GPUs})
+	t.Machine = fmt.Sprintf("%s, %s", cpu, resource.Need{CPUs: t.CPUs, GPUs: need.GPUs})
 	// Its processes have 10 s between SIGTERM and SIGKILL.
 	const ending = 20 * time.Second
 	t.Patience = ending.Seconds()

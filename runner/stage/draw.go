@@ -24,6 +24,7 @@ var drawDef = define(runDraw, Def{
 type DrawParams struct {
 	Candidate int             `json:"candidate,omitempty"` // number of the candidate for best of n; each has other noise for the same prompts
 	Steps     bool            `json:"steps,omitempty"`     // draw with each checkpoint of the fine-tuning, from the same noise
+	Step      int             `json:"step,omitempty"`      // draw with the checkpoint after this step; 0 means the end of the fine-tuning
 	Sampler   sampler.Options `json:"sampler"`
 	Images    int             `json:"images" key:"-"` // number of images of a set, for the estimate of the cost
 	Models    int             `json:"models" key:"-"` // number of models, each of which draws a set
@@ -44,7 +45,7 @@ func runDraw(ctx context.Context, e *Env, t Task, p DrawParams, progress Progres
 	if err != nil {
 		return err
 	}
-	steps := []int{0}
+	steps := []int{p.Step}
 	if p.Steps {
 		if steps, err = checkpointSteps(t.in(TunedInput)); err != nil {
 			return err

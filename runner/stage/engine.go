@@ -142,6 +142,7 @@ type EngineSampleParams struct {
 
 	Candidate int  `json:"candidate,omitempty"` // number of the candidate for best of n; each has other noise for the same prompts
 	Steps     bool `json:"steps,omitempty"`     // draw with each checkpoint of the fine-tuning, from the same noise
+	Step      int  `json:"step,omitempty"`      // draw with the checkpoint after this step; 0 means the end of the fine-tuning
 	Images    int  `json:"images" key:"-"`      // number of images of a set, for the estimate of the cost
 	Models    int  `json:"models" key:"-"`      // number of models, each of which draws a set
 }

@@ -92,17 +92,20 @@ func runEngineSample(ctx context.Context, e *Env, t Task, p EngineSampleParams, 
 		return err
 	}
 	models := []string{""}
-	steps := []int{0}
-	if t.has(TunedInput) {
-		models = []string{"checkpoint"}
-	}
+	steps := []int{p.Step}
 	if p.Steps {
 		if steps, err = engineSteps(t.in(TunedInput)); err != nil {
 			return err
 		}
+	}
+	if t.has(TunedInput) {
 		models = nil
 		for _, step := range steps {
-			models = append(models, fmt.Sprintf("steps/%d", step))
+			model := "checkpoint"
+			if step > 0 {
+				model = fmt.Sprintf("steps/%d", step)
+			}
+			models = append(models, model)
 		}
 	}
 	rows := promptRows(prompts, p.Candidate)
