@@ -53,7 +53,7 @@ func complete(root *cobra.Command) {
 	}
 	for _, c := range root.Commands() {
 		for name, f := range flags {
-			if f := c.Flags().Lookup(name); f == nil || f.Value.Type() == "uint64" { // --seed of verify is no seed of a study
+			if f := c.Flags().Lookup(name); f == nil || f.Value.Type() == "uint64" { // --seed of verify and sample is no seed of a study
 				continue
 			}
 			if err := c.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
@@ -77,7 +77,7 @@ func complete(root *cobra.Command) {
 				return beginning(importedStudies(), begun), cobra.ShellCompDirectiveDefault
 			}
 		}
-		if strings.HasSuffix(c.Use, " STUDY TRIAL") {
+		if strings.Contains(c.Use, " STUDY TRIAL") {
 			c.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 				if len(args) == 0 {
 					return nil, cobra.ShellCompDirectiveDefault

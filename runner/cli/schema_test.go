@@ -29,6 +29,7 @@ import (
 	"ablate/runner/internal/example"
 	"ablate/runner/project"
 	"ablate/runner/result"
+	"ablate/runner/sample"
 )
 
 // documents are the values that commands print as JSON, by name and version of the
@@ -37,7 +38,7 @@ var documents = map[string]any{
 	checkFormat: checkDocument{}, text.DiffFormat: text.DiffDocument{}, doctorFormat: doctorDocument{}, explainFormat: explainDocument{}, exportFormat: exportDocument{},
 	fieldFormat: fieldDocument{}, floorFormat: floorDocument{}, importFormat: importDocument{}, planFormat: planDocument{}, statusFormat: statusDocument{}, retryFormat: retryDocument{}, logsFormat: logsDocument{}, workerFormat: workerDocument{}, reportFormat: reportDocument{},
 	runFormat: runDocument{}, schemaFormat: schemaDocument{}, text.DocumentFormat: text.Document{}, versionFormat: versionDocument{}, vetFormat: vetDocument{},
-	probeFormat: probeDocument{}, gcFormat: gcDocument{}, mergeFormat: mergeDocument{}, verifyFormat: verifyDocument{},
+	probeFormat: probeDocument{}, gcFormat: gcDocument{}, mergeFormat: mergeDocument{}, verifyFormat: verifyDocument{}, sample.Format: sample.Document{},
 	"ablate.baseline/2": gate.Baseline{},
 }
 

@@ -97,7 +97,7 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"damage": damage, "drift": drift, "readonly": readonly, "snippets": snippets, "valid": valid,
+			"damage": damage, "drift": drift, "readonly": readonly, "redrawn": redrawn, "snippets": snippets, "valid": valid,
 		},
 	})
 }

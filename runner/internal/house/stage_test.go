@@ -53,6 +53,7 @@ var namesakes = map[string]map[string]string{
 	"runner/engine/engine.go":      {"score": "verb", "distance": "verb", "prompts": "role", "reward": "scorer"},
 	"runner/native/describe.go":    {"score": "column"},
 	"runner/native/finetune.go":    {"score": "column"},
+	"runner/cli/cmd_sample.go":     {"prompts": "flag"},
 	"runner/layout/chain.go": {"pretrain": "role", "embedder": "role", "label": "role", "reward": "role", "assess": "role", "finetune": "role",
 		"fidelity": "role", "diversity": "role", "distance": "role"},
 }
