@@ -82,7 +82,9 @@ type planStage struct {
 	Seconds float64      `json:"seconds"`           // estimated, on one core
 	Unknown int          `json:"unknown,omitempty"` // actions to run of an engine that has not done any with so many GPUs in this store: their time is not known, and seconds leaves them out
 	Guess   bool         `json:"guess"`             // no action of the stage has run in this store: seconds is a guess
-	Bytes   *int64       `json:"bytes"`             // estimated size on disk; null if no action of the stage has run
+	Bytes   *int64       `json:"bytes"`             // estimated size on disk; null if no action of the stage has run, and its engine does not estimate it
+	Flops   float64      `json:"flops,omitempty"`   // floating-point operations of all actions to run, by the engine's estimate
+	Memory  int64        `json:"memory,omitempty"`  // main memory of the largest action to run in bytes, by the engine's estimate
 	Reasons []planReason `json:"reasons"`
 }
 
@@ -102,7 +104,8 @@ computes (run), how many it computes again because the last attempt failed or wa
 interrupted (retry), and how many it leaves alone because they failed for good (failed;
 'ablate retry' lets a run try them again). It also prints why: the parameters in which a stage differs from
 the most similar earlier run. Time and disk space are estimated from earlier results of
-the same stage in the store. Nothing is run.
+the same stage in the store. An engine that estimates its tasks also says how many floating-point
+operations they are and how much memory they need. Nothing is run.
 
 -o saves the plan. 'ablate run FILE' then runs exactly that plan, or lists what has
 changed since.` + selection.Help + `
@@ -153,6 +156,7 @@ type planned struct {
 	gpu       string      // model of this machine's GPUs; empty without one
 	unfit     []string    // what stages to run need and this machine does not have
 	engines   []project.EngineState
+	estimates *project.Estimates
 	path      string // of the study, as the user named it
 }
 
@@ -196,13 +200,19 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	if err != nil {
 		return nil, err
 	}
-	out := &planned{Plan: todo, gpu: gpu, project: p, path: path, views: views, resources: needs, workers: device.Workers(ctx, class)}
+	estimates, err := estimated(ctx, p, todo.ToRun(), needs)
+	if err != nil {
+		return nil, err
+	}
+	todo.Use(estimates.Of)
+	needs = needs.Estimated(todo.ToRun(), estimates.Of)
+	out := &planned{Plan: todo, gpu: gpu, project: p, path: path, views: views, resources: needs, workers: device.Workers(ctx, class), estimates: estimates}
 	if len(p.Study.Engines) > 0 {
 		if out.engines, err = p.EngineStates(ctx, hardware(ctx, 0), hardware(ctx, 1)); err != nil {
 			return nil, err
 		}
 	}
-	if out.unfit, err = unfitHere(ctx, todo, p.Study, class, needs); err != nil {
+	if out.unfit, err = unfitHere(ctx, todo, class, needs); err != nil {
 		return nil, err
 	}
 	whole := len(only) == 0 && len(seeds) == 0
@@ -228,21 +238,27 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	return out, err
 }
 
-// unfitHere returns what stages to run need by the study or machine.cue, and this machine does not
-// have.
-func unfitHere(ctx context.Context, p *plan.Plan, s *language.Study, class string, needs plan.Needs) ([]string, error) {
-	if len(s.Machine) == 0 && len(s.EngineResources) == 0 && len(s.MachineEngines) == 0 {
+// estimated asks engines what actions to run will need. One that takes long is announced.
+func estimated(ctx context.Context, p project.Project, actions []*layout.Action, needs plan.Needs) (*project.Estimates, error) {
+	return p.Estimate(ctx, actions, needs.Of, func(engine string, tasks int) {
+		zerolog.Ctx(ctx).Info().Str("engine", engine).Int("tasks", tasks).Msg("asking the engine what its tasks will need, which may take minutes, once")
+	})
+}
+
+// unfitHere returns what stages to run need by the study, by machine.cue or by an estimate, and this
+// machine does not have.
+func unfitHere(ctx context.Context, p *plan.Plan, class string, needs plan.Needs) ([]string, error) {
+	actions := p.ToRun()
+	usual := true
+	for _, a := range actions {
+		usual = usual && needs.Usual(a, class)
+	}
+	if usual {
 		return nil, nil
 	}
 	c, err := resource.Most(ctx, class == device.CUDA)
 	if err != nil {
 		return nil, err
-	}
-	var actions []*layout.Action
-	for _, step := range p.Steps {
-		if step.State != plan.Cached && step.State != plan.Failed {
-			actions = append(actions, step.Action)
-		}
 	}
 	return plan.Misfits(actions, plan.On(needs.Of, class, c), c), nil
 }
@@ -366,6 +382,9 @@ func (p *planned) print(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	p.printUnknown(w, stages)
+	for _, note := range p.estimates.Notes {
+		fmt.Fprintln(w, note)
+	}
 	for _, l := range p.project.Lacks {
 		fmt.Fprintf(w, "Before 'ablate run', put PNG pictures into %s (%s): %s.\n", l.Path, l.Axis, l.Why)
 	}
@@ -423,30 +442,34 @@ func (p *planned) printExcluded(w io.Writer) {
 }
 
 // printStages prints a line for each stage and for all. Where engines have GPUs, it also has
-// their number and hours.
+// their number and hours; where they estimate their tasks, operations and memory.
 func printStages(w io.Writer, stages []plan.Stage, all plan.Stage) {
 	gpus := slices.ContainsFunc(stages, func(s plan.Stage) bool { return s.Engine != "" && s.GPUs > 0 })
+	estimates := slices.ContainsFunc(stages, func(s plan.Stage) bool { return s.Flops > 0 || s.Memory > 0 })
 	width := 10
 	for _, s := range stages {
 		width = max(width, len(s.Name()))
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(name, cached, run, retry, failed, number, hours, time, disk any) {
+	row := func(name, cached, run, retry, failed, flops, memory, number, hours, time, disk any) {
 		fmt.Fprintf(tw, "%-*s\t%v\t%v\t%v\t%v\t", width, name, cached, run, retry, failed)
+		if estimates {
+			fmt.Fprintf(tw, "%v\t%v\t", flops, memory)
+		}
 		if gpus {
 			fmt.Fprintf(tw, "%v\t%v\t", number, hours)
 		}
 		fmt.Fprintf(tw, "%v\t%v\t\n", time, disk)
 	}
-	row("stage", "cached", "run", "retry", "failed", "GPUs", "GPU hours", "time", "disk")
+	row("stage", "cached", "run", "retry", "failed", "FLOP", "memory", "GPUs", "GPU hours", "time", "disk")
 	for _, s := range stages {
 		number := "–"
 		if s.GPUs > 0 {
 			number = strconv.Itoa(s.GPUs)
 		}
-		row(s.Name(), s.Cached, s.Run, s.Retry, s.Failed, number, gpuHours(s), seconds(s), size(s))
+		row(s.Name(), s.Cached, s.Run, s.Retry, s.Failed, operations(s), memory(s), number, gpuHours(s), seconds(s), size(s))
 	}
-	row(all.Stage, all.Cached, all.Run, all.Retry, all.Failed, "", gpuHours(stages...), seconds(all), size(all))
+	row(all.Stage, all.Cached, all.Run, all.Retry, all.Failed, operations(all), memory(all), "", gpuHours(stages...), seconds(all), size(all))
 	_ = tw.Flush() // output keeps the error
 }
 
@@ -544,6 +567,26 @@ func seconds(s plan.Stage) string {
 	return phrase.Seconds(s.Seconds)
 }
 
+// operations returns estimated floating-point operations with a prefix: "1.2 P" are 1.2e15.
+func operations(s plan.Stage) string {
+	if s.Flops == 0 {
+		return "–"
+	}
+	x, prefix := s.Flops/1e6, "MGTPEZY"
+	i := 0
+	for ; x >= 1000 && i < len(prefix)-1; i++ {
+		x /= 1000
+	}
+	return fmt.Sprintf("~%.3g %c", x, prefix[i])
+}
+
+func memory(s plan.Stage) string {
+	if s.Memory == 0 {
+		return "–"
+	}
+	return "~" + phrase.Bytes(s.Memory)
+}
+
 func size(s plan.Stage) string {
 	if s.Bytes == 0 {
 		if s.ToRun() > 0 {
@@ -562,7 +605,7 @@ func (p *planned) printJSON(w io.Writer) error {
 		out.Excluded = append(out.Excluded, e.String())
 	}
 	for _, s := range p.Stages() {
-		l := planStage{Stage: s.Stage, Engine: s.Engine, Cached: s.Cached, Run: s.Run, Retry: s.Retry, Failed: s.Failed, Seconds: s.Seconds, Unknown: s.Unknown, Guess: s.Rough, Reasons: []planReason{}}
+		l := planStage{Stage: s.Stage, Engine: s.Engine, Cached: s.Cached, Run: s.Run, Retry: s.Retry, Failed: s.Failed, Seconds: s.Seconds, Unknown: s.Unknown, Guess: s.Rough, Flops: s.Flops, Memory: s.Memory, Reasons: []planReason{}}
 		if s.Engine != "" {
 			l.GPUs = s.GPUs
 		}

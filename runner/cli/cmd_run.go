@@ -429,8 +429,15 @@ func (g *globals) compute(ctx context.Context, p project.Project, todo *layout.G
 	if err != nil {
 		return nil, usagef("run: %v", err)
 	}
-	need := plan.On(needs.Of, d.Class, c)
-	missing := slices.DeleteFunc(slices.Clone(todo.Actions), func(a *layout.Action) bool { return found.Has(a) })
+	missing := slices.DeleteFunc(slices.Clone(todo.Actions), found.Has)
+	estimates, err := estimated(ctx, p, missing, needs)
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range estimates.Notes {
+		zerolog.Ctx(ctx).Warn().Msg(note)
+	}
+	need := plan.On(needs.Estimated(missing, estimates.Of).Of, d.Class, c)
 	if err := unfit("run", missing, need, c); err != nil {
 		return nil, err
 	}

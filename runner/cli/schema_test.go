@@ -47,6 +47,7 @@ var documents = map[string]any{
 var engineFiles = map[string]any{
 	"engine-description": engine.Description{}, "engine-request": engine.Request{}, "engine-row": engine.Row{}, "engine-stop": engine.Stop{},
 	"engine-output-row": engine.OutputRow{}, "engine-progress": engine.Progress{}, "engine-checkpoint": engine.Checkpoint{}, "engine-result": engine.Result{},
+	"engine-estimate-request": engine.EstimateRequest{}, "engine-estimate": engine.EstimateAnswer{},
 }
 
 // nameOf is the name in "ablate.NAME/VERSION".

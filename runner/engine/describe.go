@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,6 +60,7 @@ type Verb struct {
 	Readback bool              `json:"readback,omitempty"` // whether resolved of a result has every parameter
 	Keeps    bool              `json:"keeps,omitempty"`    // of train: whether it writes checkpoints after the steps in keep
 	Scorers  bool              `json:"scorers,omitempty"`  // of train: whether it calls the study's reward while it trains
+	Estimate bool              `json:"estimate,omitempty"` // whether 'estimate' says what a task of the verb will need; not for load
 	Seeds    []string          `json:"seeds,omitempty"`    // of train: names of its random streams
 	Inputs   map[string]Input  `json:"inputs,omitempty"`   // of train: the roles that it reads
 	Columns  map[string]Column `json:"columns,omitempty"`  // of score: what it gives each image, by column
@@ -184,6 +186,8 @@ func (v *Verb) check(name string) (err error) {
 		return errors.New("inputs, seeds, keeps and scorers belong to train")
 	case name != Score && len(v.Columns) > 0:
 		return errors.New("columns: they belong to score")
+	case name == Load && v.Estimate:
+		return errors.New("estimate: load computes nothing: leave it out")
 	}
 	for _, s := range v.Seeds {
 		if !nameable(s) {
@@ -273,7 +277,7 @@ func (e *Engine) Describe(ctx context.Context, cache string) (*Description, erro
 			}
 		}
 	}
-	data, err := e.ask(ctx)
+	data, err := e.ask(ctx, question{command: "describe", sees: "describe", limit: describeTime, advice: ": it must load no model, use no network and import nothing heavy"})
 	if err != nil {
 		return nil, err
 	}
@@ -304,26 +308,44 @@ func stamp(program string) string {
 	return text
 }
 
-// ask runs CMD describe FILE and returns the file.
-func (e *Engine) ask(ctx context.Context) ([]byte, error) {
-	dir, err := os.MkdirTemp("", "ablate-describe-*")
+// A question is what an engine answers with a file, outside of a task.
+type question struct {
+	command string        // describe or estimate
+	sees    string        // verb whose tasks see as much behind walls
+	limit   time.Duration // that the engine may take
+	advice  string        // what to do if it takes longer
+	request []byte        // content of the file that it is given; nil if it is given none
+	threads int           // of computation
+}
+
+// ask runs CMD with the command, the file of the request if there is one, and a file that it writes,
+// which ask returns.
+func (e *Engine) ask(ctx context.Context, q question) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "ablate-"+q.command+"-*")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithTimeoutCause(ctx, describeTime, errTooLong)
+	ctx, cancel := context.WithTimeoutCause(ctx, q.limit, errTooLong)
 	defer cancel()
-	file := filepath.Join(dir, "description.json")
+	words, file := []string{q.command}, filepath.Join(dir, "answer.json")
+	if q.request != nil {
+		words = append(words, filepath.Join(dir, requestFile))
+		if err := os.WriteFile(words[1], q.request, 0o666); err != nil {
+			return nil, err
+		}
+	}
 	log := newLog(nil)
 	mark := newMark()
-	walls, err := e.walls("describe")
+	walls, err := e.walls(q.sees)
 	if err != nil {
 		return nil, err
 	}
 	if walls != nil {
 		walls.see(dir, writable)
 	}
-	p, err := e.start(command{argv: e.argv(0, "describe", file), dir: dir, walls: walls, env: e.environment(map[string]string{"TMPDIR": dir, markVariable: mark}), log: log})
+	env := e.environment(map[string]string{"TMPDIR": dir, markVariable: mark, "OMP_NUM_THREADS": strconv.Itoa(max(1, q.threads))})
+	p, err := e.start(command{argv: e.argv(0, append(words, file)...), dir: dir, walls: walls, env: env, log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -332,22 +354,22 @@ func (e *Engine) ask(ctx context.Context) ([]byte, error) {
 	case <-ctx.Done():
 	}
 	if _, err := p.end(mark, 0); err != nil {
-		return nil, e.errorf("'describe': %w", err)
+		return nil, e.errorf("'%s': %w", q.command, err)
 	}
 	if err := context.Cause(ctx); errors.Is(err, errTooLong) {
-		return nil, e.errorf("'describe' took longer than %v: it must load no model, use no network and import nothing heavy%s", describeTime, log.tail())
+		return nil, e.errorf("'%s' took longer than %v%s%s", q.command, q.limit, q.advice, log.tail())
 	} else if err != nil {
 		return nil, err
 	}
 	if code := p.code(); code != 0 {
-		return nil, e.errorf("'describe' failed (%s)%s", p.ending(), log.tail())
+		return nil, e.errorf("'%s' failed (%s)%s", q.command, p.ending(), log.tail())
 	}
 	data, err := readSmall(file, mostDescription)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, e.errorf("'describe FILE' ended without writing FILE: the description belongs there, and not on standard output%s", log.tail())
+		return nil, e.errorf("'%s FILE' ended without writing FILE: the answer belongs there, and not on standard output%s", q.command, log.tail())
 	}
 	if err != nil {
-		return nil, e.errorf("'describe': %w", err)
+		return nil, e.errorf("'%s': %w", q.command, err)
 	}
 	return data, nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"ablate/runner/engine"
 	"ablate/runner/failure"
 	"ablate/runner/layout"
 	"ablate/runner/lookup"
@@ -45,9 +46,23 @@ type Plan struct {
 	Backend string // class of backend
 	needs   Needs
 
-	found   *lookup.Found
-	history *history
-	pace    pace
+	found    *lookup.Found
+	history  *history
+	pace     pace
+	estimate func(*layout.Action) *engine.Estimate // by the engine that computes an action; nil if there is none
+}
+
+// Use takes over what engines estimate of actions.
+func (p *Plan) Use(estimate func(*layout.Action) *engine.Estimate) { p.estimate = estimate }
+
+// ToRun returns the actions that a run computes.
+func (p *Plan) ToRun() (list []*layout.Action) {
+	for _, s := range p.Steps {
+		if s.State == Run || s.State == Retry {
+			list = append(list, s.Action)
+		}
+	}
+	return list
 }
 
 // New looks up every action of a graph and finds the reasons of those that have to run.
@@ -219,7 +234,9 @@ type Stage struct {
 	Seconds            float64 // expected, on one core
 	Rough              bool    // no action of the stage has run in this store: Seconds is a guess
 	Unknown            int     // actions to run of an engine that has not done any like them: Seconds leaves them out
-	Bytes              int64   // expected on disk; 0 if no action of the stage has run
+	Bytes              int64   // expected on disk; 0 if no action of the stage has run, and its engine does not estimate it
+	Flops              float64 // operations, by the estimate of the engine; 0 if there is none
+	Memory             int64   // of the largest action, by the estimate of the engine; 0 if there is none
 	Reasons            []Reason
 }
 
@@ -259,6 +276,9 @@ func (p *Plan) Stages() []Stage {
 		if step.State != Failed {
 			x := p.expect(step.Action)
 			s.Seconds, s.Bytes, s.Rough = s.Seconds+x.seconds, s.Bytes+x.bytes, s.Rough || x.basis == Guessed
+			if e := p.estimated(step.Action); e != nil {
+				s.Flops, s.Memory = s.Flops+e.Flops, max(s.Memory, e.Memory)
+			}
 			if x.basis == Unknown {
 				s.Unknown++
 			}
@@ -366,7 +386,43 @@ func timedOf(a *layout.Action, gpus int) timed {
 
 func (p *Plan) timed(a *layout.Action) timed { return timedOf(a, p.needs.Of(a).GPUs) }
 
-func (p *Plan) expect(a *layout.Action) expected { return p.pace.expect(a, p.needs.Of(a).GPUs) }
+// expect returns what an action is expected to take: as earlier ones or, where there are none, by the
+// engine's estimate and the usual speed of a device.
+func (p *Plan) expect(a *layout.Action) expected {
+	n := p.needs.Of(a)
+	x := p.pace.expect(a, n.GPUs)
+	if e := p.estimated(a); e != nil {
+		if x.basis == Unknown && e.Flops > 0 {
+			x.seconds, x.basis = e.Flops/speed(n, p.pace.gpu), Guessed
+		}
+		if x.bytes == 0 {
+			x.bytes = e.Disk
+		}
+	}
+	return x
+}
+
+func (p *Plan) estimated(a *layout.Action) *engine.Estimate {
+	if p.estimate == nil {
+		return nil
+	}
+	return p.estimate(a)
+}
+
+// speed returns the operations a second that networks usually reach: about 40 % of the peak of a
+// GPU's matrix units in 16 bits, by its model, and 40 GFLOP/s on a core. It is for guesses only.
+func speed(n resource.Need, gpu string) float64 {
+	if n.GPUs == 0 {
+		return 40e9 * float64(max(1, n.CPUs))
+	}
+	rate := 25e12
+	for model, r := range map[string]float64{"H100": 400e12, "H200": 400e12, "B200": 900e12, "A100": 125e12, "L40": 70e12, "4090": 65e12, "V100": 45e12, "T4": 20e12} {
+		if strings.Contains(gpu, model) {
+			rate = r
+		}
+	}
+	return rate * float64(n.GPUs)
+}
 
 // pace has the time and size of earlier actions.
 type pace struct {

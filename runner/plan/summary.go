@@ -15,6 +15,7 @@ func Total(stages []Stage) Stage {
 	for _, s := range stages {
 		t.Cached, t.Run, t.Retry, t.Failed = t.Cached+s.Cached, t.Run+s.Run, t.Retry+s.Retry, t.Failed+s.Failed
 		t.Seconds, t.Bytes, t.Rough, t.Unknown = t.Seconds+s.Seconds, t.Bytes+s.Bytes, t.Rough || s.Rough, t.Unknown+s.Unknown
+		t.Flops, t.Memory = t.Flops+s.Flops, max(t.Memory, s.Memory)
 	}
 	return t
 }

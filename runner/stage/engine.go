@@ -100,6 +100,38 @@ func (c Call) params() (map[string]any, error) {
 
 func (Call) memory() float64 { return 0 }
 
+// EstimateOf returns the task of an action whose needs its engine may estimate, without the
+// resources; false for native stages and for loads, which compute nothing.
+func EstimateOf(p Params) (t engine.EstimateTask, ok bool, err error) {
+	var c Call
+	var loaded string
+	switch p := p.(type) {
+	case EngineSampleParams:
+		c, loaded, t = p.Call, p.Loaded, engine.EstimateTask{Verb: engine.Sample, Rows: p.Images * p.Models}
+	case EngineTrainParams:
+		c, loaded, t = p.Call, p.Loaded, engine.EstimateTask{Verb: engine.Train}
+	case EngineScoreParams:
+		c, t = p.Call, engine.EstimateTask{Verb: engine.Score, Rows: p.Images}
+	case EngineEmbedParams:
+		c, t = p.Call, engine.EstimateTask{Verb: engine.Embed, Rows: p.Images}
+	default:
+		return t, false, nil
+	}
+	if loaded != "" {
+		var l EngineLoadParams
+		if err := json.Unmarshal([]byte(loaded), &l); err != nil {
+			return t, false, err
+		}
+		if l.Engine == c.Engine { // another engine's parameters mean nothing to this one
+			if t.Load, err = l.params(); err != nil {
+				return t, false, err
+			}
+		}
+	}
+	t.Params, err = c.params()
+	return t, err == nil, err
+}
+
 func (c Call) engine() string { return c.Engine }
 
 // EngineOf returns the engine that computes a stage with some parameters; empty for native

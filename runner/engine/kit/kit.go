@@ -28,6 +28,9 @@ type Engine struct {
 	// Do does a task of a verb of the description. If it returns nil, the outputs are whole. An
 	// error that is no *End is a failure of class "program".
 	Do func(ctx context.Context, t *Task) error
+	// Estimate says what a task will need, before any of its inputs is there; nil if no verb of the
+	// description has estimates. An error is that of the task.
+	Estimate func(ctx context.Context, t engine.EstimateTask) (engine.Estimate, error)
 }
 
 // An End is how a task ends that is not done.
@@ -53,7 +56,8 @@ func Refuse(format string, args ...any) error {
 	return &End{Status: engine.Refused, Err: fmt.Errorf(format, args...)}
 }
 
-// Main does what the arguments ask for: "describe FILE", "run DIR" or "serve". It returns an
+// Main does what the arguments ask for: "describe FILE", "run DIR", "serve" or, where the engine
+// estimates, "estimate REQUEST ANSWER". It returns an
 // error if that could not be done; how a task has ended is in its result only.
 func (e *Engine) Main(ctx context.Context, args []string) error {
 	switch {
@@ -61,6 +65,8 @@ func (e *Engine) Main(ctx context.Context, args []string) error {
 		return WriteJSON(args[1], e.Description)
 	case len(args) == 2 && args[0] == "run":
 		return e.Run(ctx, args[1])
+	case len(args) == 3 && args[0] == "estimate" && e.Estimate != nil:
+		return e.estimate(ctx, args[1], args[2])
 	case len(args) == 1 && args[0] == "serve":
 		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 			if err := e.Run(ctx, in.Text()); err != nil {
@@ -69,7 +75,42 @@ func (e *Engine) Main(ctx context.Context, args []string) error {
 		}
 		return nil
 	}
-	return errors.New("an engine has the commands 'describe FILE', 'run DIR' and 'serve'")
+	return errors.New("an engine has the commands 'describe FILE', 'run DIR', 'serve' and perhaps 'estimate REQUEST ANSWER'")
+}
+
+// estimate answers a request for estimates.
+func (e *Engine) estimate(ctx context.Context, request, answer string) error {
+	data, err := os.ReadFile(request)
+	if err != nil {
+		return err
+	}
+	var q engine.EstimateRequest
+	if err := json.Unmarshal(data, &q); err != nil {
+		return fmt.Errorf("%s: %w", request, err)
+	}
+	if q.Protocol != engine.Protocol {
+		return fmt.Errorf("%s: version %d of the protocol is not known", request, q.Protocol)
+	}
+	var a engine.EstimateAnswer
+	for _, t := range q.Tasks {
+		x, err := guarded(func() (engine.Estimate, error) { return e.Estimate(ctx, t) })
+		if err != nil {
+			x = engine.Estimate{Error: err.Error()}
+		}
+		a.Tasks = append(a.Tasks, x)
+	}
+	return WriteJSON(answer, a)
+}
+
+// guarded makes an error of a panic.
+func guarded[T any](do func() (T, error)) (out T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("internal error: %v", p)
+			fmt.Fprintf(os.Stderr, "%v\n%s", err, debug.Stack())
+		}
+	}()
+	return do()
 }
 
 // Run does the task of a folder and writes its result.
@@ -79,7 +120,7 @@ func (e *Engine) Run(ctx context.Context, dir string) error {
 		return err
 	}
 	t := &Task{Dir: dir, begun: time.Now()}
-	err = e.try(ctx, t)
+	_, err = guarded(func() (any, error) { return nil, e.try(ctx, t) }) // so that a worker goes on
 	r := engine.Result{Protocol: engine.Protocol, Status: engine.OK, ResumedFrom: t.ResumedFrom, Facts: t.Facts}
 	if err != nil {
 		end := &End{}
@@ -91,14 +132,8 @@ func (e *Engine) Run(ctx context.Context, dir string) error {
 	return WriteJSON(filepath.Join(dir, "result.json"), r)
 }
 
-// try does the task of a folder. A panic is an error, so that a worker goes on.
-func (e *Engine) try(ctx context.Context, t *Task) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("internal error: %v", p)
-			fmt.Fprintf(os.Stderr, "%v\n%s", err, debug.Stack())
-		}
-	}()
+// try does the task of a folder.
+func (e *Engine) try(ctx context.Context, t *Task) error {
 	data, err := os.ReadFile(filepath.Join(t.Dir, "request.json"))
 	if err != nil {
 		return err

@@ -118,12 +118,21 @@ class Engine:
 
     def __init__(self, name, version, packages=(), understands=()):
         self.name, self.version, self.packages, self.understands = name, version, packages, list(understands)
-        self.verbs = {}
+        self.verbs, self.estimates = {}, {}
 
     def verb(self, params=None, probe=None, **description):
         """Declares the decorated function as the verb of its name; description goes into `describe` as it is."""
         def declare(function):
             self.verbs[function.__name__] = (function, params or {}, probe, description)
+            return function
+        return declare
+
+    def estimate(self, verb):
+        """Declares the decorated function, which says what a task of the verb will need: f(params, load, rows=, gpus=, cpus=)
+        returns a dict with flops, memory, gpu_memory and disk, as far as it knows them. load is None where another engine
+        loads the model."""
+        def declare(function):
+            self.estimates[verb] = function
             return function
         return declare
 
@@ -137,7 +146,8 @@ class Engine:
                 installed.append(f"{package} is not installed")
         return {"protocols": [PROTOCOL], "name": self.name, "version": self.version, "understands": self.understands,
                 "environment": {"python": sys.version.split()[0], "packages": installed},
-                "verbs": {verb: {**d, "params": _schema(params)} for verb, (_, params, _, d) in self.verbs.items()},
+                "verbs": {verb: {**d, **({"estimate": True} if verb in self.estimates else {}), "params": _schema(params)}
+                          for verb, (_, params, _, d) in self.verbs.items()},
                 "probe": {verb: probe for verb, (_, _, probe, _) in self.verbs.items() if probe is not None}}
 
     def main(self, argv=None):
@@ -146,11 +156,23 @@ class Engine:
             write_file(Path(argv[1]), json.dumps(self.describe(), indent=1))
         elif len(argv) == 2 and argv[0] == "run":
             sys.exit(EXITS.get(self.run(argv[1]), 1))
+        elif len(argv) == 3 and argv[0] == "estimate":
+            request = json.loads(Path(argv[1]).read_text())
+            write_file(Path(argv[2]), json.dumps({"tasks": [self.needs(task) for task in request["tasks"]]}))
         elif argv == ["serve"]:
             for line in iter(sys.stdin.readline, ""):
                 self.run(line.rstrip("\n"))
         else:
-            sys.exit(f"usage: {sys.argv[0]} describe FILE | run DIR | serve")
+            sys.exit(f"usage: {sys.argv[0]} describe FILE | run DIR | serve | estimate REQUEST ANSWER")
+
+    def needs(self, task):
+        """The estimate of a task of an estimate request."""
+        try:
+            params = Params(self.verbs[task["verb"]][1], task["params"])
+            load = Params(self.verbs["load"][1], task["load"]) if "load" in task else None
+            return self.estimates[task["verb"]](params, load, rows=task.get("rows", 0), gpus=task["gpus"], cpus=task["cpus"])
+        except Exception as error:  # other tasks have their estimates
+            return {"error": f"{type(error).__name__}: {error}"}
 
     def run(self, folder):
         """Does the task in a folder and returns its status. It raises nothing: a worker goes on."""
