@@ -41,7 +41,7 @@ func (o *sampleOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVarP(&o.n, "number", "n", 4, "draw `N` images of each prompt with each model")
 	f.Uint64Var(&o.seed, "seed", 1, "seed `S` of the noise of each prompt's first image; the others have S+1, S+2, …")
 	f.IntVar(&o.step, "step", 0, "draw with the checkpoint after step `N` of the fine-tuning (default: the last one)")
-	f.StringVarP(&o.output, "output", "o", "", "folder to write (required)")
+	f.StringVarP(&o.output, "output", "o", "", "`DIR` to write (required)")
 	f.BoolVar(&o.force, "force", false, "replace files of the folder")
 	o.capacityOptions.addFlags(f)
 	f.BoolVar(&o.json, "json", false, "print what was drawn as JSON, as samples.json has it")
@@ -206,5 +206,5 @@ func undrawn(doc *sample.Document) error {
 	if n == 0 {
 		return nil
 	}
-	return fmt.Errorf("sample: %s of %d could not be drawn: %s", phrase.Count(n, "image"), len(doc.Images), first)
+	return fmt.Errorf("sample: %s of %d could not be drawn; the first: %s", phrase.Count(n, "image"), len(doc.Images), first)
 }
