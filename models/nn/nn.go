@@ -105,13 +105,16 @@ func ValuesOf(params []Param, ts []*tensors.Tensor) Values {
 	return v
 }
 
-// Zeros are arrays of zeros shaped as params: an optimizer's first moments.
-func Zeros(params []Param) []*tensors.Tensor {
+// Zeros are arrays of zeros on the device, shaped as params: an optimizer's first moments.
+func Zeros(b backend.Backend, params []Param) ([]*tensors.Tensor, error) {
 	ts := make([]*tensors.Tensor, len(params))
 	for i, p := range params {
-		ts[i] = tensors.FromFlatDataAndDimensions(make([]float32, p.Size()), p.Shape...)
+		var err error
+		if ts[i], err = backend.Put(b, make([]float32, p.Size()), p.Shape...); err != nil {
+			return nil, fmt.Errorf("parameter %s: %w", p.Name, err)
+		}
 	}
-	return ts
+	return ts, nil
 }
 
 // Weights are the parameters of a network inside a graph, by name.

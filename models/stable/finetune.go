@@ -88,15 +88,14 @@ type Finetuning struct {
 var targets = []string{"to_k", "to_q", "to_v", "to_out.0"}
 
 // Finetune begins a fine-tuning of a checkpoint with the given weights, which must stay until it
-// ends.
+// ends: what is frozen is not copied.
 func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seeds) (*Finetuning, error) {
 	f := &Finetuning{c: c, b: b, r: r, seeds: seeds, weights: w, texts: map[string][]float32{}, epochs: map[string]epoch{}}
-	base, params := nn.ValuesOf(c.UNet.Params(), w.UNet), c.UNet.Params()
-	start, frozen := base, map[string][]nn.Param{}
+	params, frozen := c.UNet.Params(), map[string][]nn.Param{}
 	bound := func(w nn.Weights, _ train.Sets) nn.Weights { return w }
 	if r.LoRA.Rank > 0 {
 		f.adapter = newAdapter(params, r.LoRA.Rank, r.LoRA.Alpha, seeds.Init)
-		params, start = f.adapter.Params(), f.adapter.Values
+		params = f.adapter.Params()
 		bound = func(w nn.Weights, s train.Sets) nn.Weights { return f.adapter.Weights(s.At(baseSet), w, 1) }
 	}
 	if f.adapter != nil || r.Pairs {
@@ -130,11 +129,16 @@ func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seed
 	if f.trainer, err = train.New(b, train.Step{Name: "fine-tune stable diffusion", Params: params, Frozen: frozen, Loss: loss}); err != nil {
 		return nil, err
 	}
-	if f.state, err = f.trainer.Start(start, false); err != nil {
+	if f.adapter != nil {
+		f.state, err = f.trainer.Start(f.adapter.Values, false)
+	} else {
+		f.state, err = f.trainer.StartAt(w.UNet, false)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if frozen[baseSet] != nil {
-		if err := f.trainer.Freeze(f.state, baseSet, base); err != nil {
+		if err := f.trainer.Share(f.state, baseSet, w.UNet); err != nil {
 			return nil, err
 		}
 	}

@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
@@ -74,18 +75,56 @@ func (l layout) unpack(arrays []*tensors.Tensor) nn.Values {
 	return out
 }
 
-// bind names the parameters inside a graph.
-func (l layout) bind(arrays []*graph.Node) nn.Weights {
-	w := nn.Bind(l.arrays, arrays)
+// small returns the parameters that are in the vector.
+func (l layout) small() []nn.Param {
 	var small []nn.Param
-	var sizes []int
 	for i, p := range l.params {
 		if l.start[i] >= 0 {
-			small, sizes = append(small, p), append(sizes, p.Size())
+			small = append(small, p)
+		}
+	}
+	return small
+}
+
+// gather returns the arrays of parameters inside a graph: bind's inverse.
+func (l layout) gather(params []*graph.Node) []*graph.Node {
+	var arrays, small []*graph.Node
+	for i, x := range params {
+		if l.start[i] < 0 {
+			arrays = append(arrays, x)
+		} else {
+			small = append(small, graph.Reshape(x, x.Shape().Size()))
 		}
 	}
 	if small == nil {
+		return arrays
+	}
+	return append(arrays, graph.Concatenate(small, 0))
+}
+
+// fits returns an error if arrays on the device are not those of the parameters, in their order.
+func (l layout) fits(arrays []*tensors.Tensor) error {
+	if len(arrays) != len(l.params) {
+		return fmt.Errorf("%d arrays are given for %d parameters", len(arrays), len(l.params))
+	}
+	for i, p := range l.params {
+		if !slices.Equal(arrays[i].Shape().Dimensions, p.Shape) {
+			return fmt.Errorf("parameter %s has the shape %v and is given an array %s", p.Name, p.Shape, arrays[i].Shape())
+		}
+	}
+	return nil
+}
+
+// bind names the parameters inside a graph.
+func (l layout) bind(arrays []*graph.Node) nn.Weights {
+	w := nn.Bind(l.arrays, arrays)
+	small := l.small()
+	if small == nil {
 		return w
+	}
+	sizes := make([]int, len(small))
+	for i, p := range small {
+		sizes[i] = p.Size()
 	}
 	for i, x := range nn.Split(w[vectorName], 0, sizes...) {
 		w[small[i].Name] = graph.Reshape(x, small[i].Shape...)

@@ -286,7 +286,7 @@ func (l *Loop) save(to string, step int) error {
 	for _, name := range l.Trainer.sets {
 		if s.moved[name] {
 			p.Moved = append(p.Moved, name)
-			put("set."+name+".", l.Trainer.frozen[name], s.frozen[name])
+			put("set."+name+".", l.Trainer.frozen[name], s.frozen[name].arrays)
 		}
 	}
 	var host []byte
@@ -444,7 +444,7 @@ func (l *Loop) restore(file map[string]checkpoint.Tensor) (int, error) {
 		return 0, err
 	}
 	s := l.State
-	groups, frozen := map[string][]*tensors.Tensor{}, map[string][]*tensors.Tensor{}
+	groups, sets := map[string][]*tensors.Tensor{}, map[string][]*tensors.Tensor{}
 	for prefix, arrays := range s.groups() {
 		if _, saved := file[prefix+l.Trainer.layout.arrays[0].Name]; !saved && (*arrays == nil || prefix == "sum.") {
 			continue // no average, or nothing accumulated
@@ -464,7 +464,7 @@ func (l *Loop) restore(file map[string]checkpoint.Tensor) (int, error) {
 		if err != nil {
 			return fail(err)
 		}
-		frozen[name] = x
+		sets[name] = x
 	}
 	for prefix, arrays := range s.groups() {
 		if x, ok := groups[prefix]; ok {
@@ -472,9 +472,9 @@ func (l *Loop) restore(file map[string]checkpoint.Tensor) (int, error) {
 			*arrays = x
 		}
 	}
-	for name, x := range frozen {
-		backend.Free(s.frozen[name]...)
-		s.frozen[name], s.moved[name] = x, true
+	for name, x := range sets {
+		s.freeze(name, frozen{arrays: x})
+		s.moved[name] = true
 	}
 	for i, x := range l.Host {
 		reflect.ValueOf(x).Elem().Set(host[i].Elem())

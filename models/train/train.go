@@ -260,11 +260,19 @@ const options = 10
 type State struct {
 	params, first, second []*tensors.Tensor
 	average, sum          []*tensors.Tensor // nil where there is none
-	frozen                map[string][]*tensors.Tensor
+	frozen                map[string]frozen
 	moved                 map[string]bool // frozen sets that Move has changed
 	updates               int
 	pending               bool // the accumulator has a gradient
 }
+
+// frozen is a frozen set. Its first arrays may be the caller's, who frees them.
+type frozen struct {
+	arrays []*tensors.Tensor
+	shared int
+}
+
+func (f frozen) free() { backend.Free(f.arrays[f.shared:]...) }
 
 // Start begins a training at v. If average is true, it keeps a moving average of the
 // weights, which starts at v too.
@@ -273,21 +281,54 @@ func (t *Trainer) Start(v nn.Values, average bool) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{frozen: map[string][]*tensors.Tensor{}, moved: map[string]bool{}, first: nn.Zeros(t.layout.arrays), second: nn.Zeros(t.layout.arrays)}
-	if s.params, err = packed.Tensors(t.b, t.layout.arrays); err != nil {
+	copies := [2][]*tensors.Tensor{}
+	if copies[0], err = packed.Tensors(t.b, t.layout.arrays); err != nil {
 		return nil, err
 	}
 	if average {
-		s.average, err = packed.Tensors(t.b, t.layout.arrays)
+		if copies[1], err = packed.Tensors(t.b, t.layout.arrays); err != nil {
+			return nil, err
+		}
+	}
+	return t.start(copies)
+}
+
+// StartAt is Start at arrays on the device, in the order of the step's parameters. The training
+// changes copies of them.
+func (t *Trainer) StartAt(arrays []*tensors.Tensor, average bool) (*State, error) {
+	if err := t.layout.fits(arrays); err != nil {
+		return nil, err
+	}
+	fn, err := backend.NewFn(t.b, t.step.Name+" start", 0, t.layout.gather)
+	if err != nil {
+		return nil, err
+	}
+	copies := [2][]*tensors.Tensor{}
+	for i := range copies {
+		if i > 0 && !average {
+			break
+		}
+		if copies[i], err = fn.Call(arrays...); err != nil {
+			return nil, err
+		}
+	}
+	return t.start(copies)
+}
+
+// start begins a training at weights and their average, which become the state's.
+func (t *Trainer) start(copies [2][]*tensors.Tensor) (s *State, err error) {
+	s = &State{params: copies[0], average: copies[1], frozen: map[string]frozen{}, moved: map[string]bool{}}
+	if s.first, err = nn.Zeros(t.b, t.layout.arrays); err == nil {
+		s.second, err = nn.Zeros(t.b, t.layout.arrays)
 	}
 	return s, err
 }
 
 // Freeze sets a frozen set before the first step of a training. Only Move changes it later.
 func (t *Trainer) Freeze(s *State, name string, v nn.Values) error {
-	l, ok := t.frozen[name]
-	if !ok {
-		return fmt.Errorf("training step %s has no frozen set %q", t.step.Name, name)
+	l, err := t.set(name)
+	if err != nil {
+		return err
 	}
 	packed, err := l.pack(v)
 	if err != nil {
@@ -297,27 +338,79 @@ func (t *Trainer) Freeze(s *State, name string, v nn.Values) error {
 	if err != nil {
 		return err
 	}
-	backend.Free(s.frozen[name]...)
-	s.frozen[name] = x
+	s.freeze(name, frozen{arrays: x})
 	return nil
+}
+
+// Share is Freeze for arrays on the device, in the order of the set's parameters. They stay the
+// caller's, who must not free them before the training ends; Move refuses them.
+func (t *Trainer) Share(s *State, name string, arrays []*tensors.Tensor) error {
+	l, err := t.set(name)
+	if err != nil {
+		return err
+	}
+	if err := l.fits(arrays); err != nil {
+		return err
+	}
+	var large, small []*tensors.Tensor
+	for i, x := range arrays {
+		if l.start[i] < 0 {
+			large = append(large, x)
+		} else {
+			small = append(small, x)
+		}
+	}
+	f := frozen{large, len(large)}
+	if small != nil {
+		fn, err := backend.NewFn(t.b, t.step.Name+" share", 0, newLayout(l.small()).gather)
+		if err != nil {
+			return err
+		}
+		vector, err := fn.Call(small...)
+		if err != nil {
+			return err
+		}
+		f.arrays = append(f.arrays, vector...)
+	}
+	s.freeze(name, f)
+	return nil
+}
+
+// set returns the layout of a frozen set.
+func (t *Trainer) set(name string) (layout, error) {
+	l, ok := t.frozen[name]
+	if !ok {
+		return l, fmt.Errorf("training step %s has no frozen set %q", t.step.Name, name)
+	}
+	return l, nil
+}
+
+func (s *State) freeze(name string, f frozen) {
+	s.frozen[name].free()
+	s.frozen[name] = f
 }
 
 // Move moves a frozen set that has the trained parameters' names towards their current
 // values: d·set + (1 - d)·parameters, on the device.
 func (t *Trainer) Move(s *State, name string, d float64) error {
-	in := append(append(append([]*tensors.Tensor{}, s.frozen[name]...), s.params...), tensors.FromScalar(float32(d)))
+	if s.frozen[name].shared > 0 {
+		return fmt.Errorf("training step %s cannot move its frozen set %q, whose arrays are shared", t.step.Name, name)
+	}
+	in := append(append(append([]*tensors.Tensor{}, s.frozen[name].arrays...), s.params...), tensors.FromScalar(float32(d)))
 	out, err := t.moves.Call(in...)
 	if err != nil {
-		s.frozen[name] = nil // donated
+		s.frozen[name] = frozen{} // donated
 		return err
 	}
 	backend.Free(in[len(in)-1])
-	s.frozen[name], s.moved[name] = out, true
+	s.frozen[name], s.moved[name] = frozen{arrays: out}, true
 	return nil
 }
 
 // Set copies a frozen set to the host.
-func (t *Trainer) Set(s *State, name string) nn.Values { return t.frozen[name].unpack(s.frozen[name]) }
+func (t *Trainer) Set(s *State, name string) nn.Values {
+	return t.frozen[name].unpack(s.frozen[name].arrays)
+}
 
 // A Result is the loss before a step and the gradient's norm before clipping: that of the
 // batch's gradient where it is accumulated, and that of the sum where the step makes an
@@ -335,7 +428,10 @@ func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
 		v.phase = apply
 	}
 	if v.phase != whole && s.sum == nil {
-		s.sum = nn.Zeros(t.layout.arrays)
+		var err error
+		if s.sum, err = nn.Zeros(t.b, t.layout.arrays); err != nil {
+			return Result{}, err
+		}
 	}
 	names := slices.Sorted(maps.Keys(in))
 	c, err := t.compiled(v, names)
@@ -356,10 +452,10 @@ func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
 	vector := o.pack(max(s.updates, 1))
 	args = append(args, vector)
 	for _, name := range t.sets {
-		if s.frozen[name] == nil {
+		if s.frozen[name].arrays == nil {
 			return Result{}, fmt.Errorf("training step %s was never given its frozen set %q", t.step.Name, name)
 		}
-		args = append(args, s.frozen[name]...)
+		args = append(args, s.frozen[name].arrays...)
 	}
 	for _, name := range names {
 		args = append(args, in[name])
@@ -450,7 +546,7 @@ func (s *State) Free() {
 		backend.Free(x...)
 	}
 	for _, x := range s.frozen {
-		backend.Free(x...)
+		x.free()
 	}
 	*s = State{}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
+	"github.com/google/go-cmp/cmp"
 
 	"ablate/models/dit"
 	"ablate/models/modeltest"
@@ -223,6 +224,73 @@ func TestFreeze(t *testing.T) {
 	}
 	if _, err := trainer.Step(state, o, train.Inputs{"x": tensors.FromScalar(float32(1))}); err == nil {
 		t.Error("another input is taken")
+	}
+}
+
+// TestDevice: a training that starts and freezes from arrays on the device has the losses of one
+// that does from the host. It neither changes nor frees these arrays.
+func TestDevice(t *testing.T) {
+	b := modeltest.Backend(t)
+	params := []nn.Param{{Name: "p", Shape: []int{2, 2}}, {Name: "q", Shape: []int{1}}, {Name: "r", Shape: []int{2, 1}}, {Name: "s", Shape: []int{3}}}
+	trainer, err := train.New(b, train.Step{Name: "device", Params: params, Frozen: map[string][]nn.Param{"base": params},
+		Loss: func(w nn.Weights, frozen train.Sets, _ train.Nodes) *graph.Node {
+			var sum *graph.Node
+			for i, p := range params {
+				term := graph.MulScalar(graph.ReduceAllSum(graph.Square(graph.Sub(graph.MulScalar(w.At(p.Name), 2), frozen.At("base").At(p.Name)))), float64(i+1))
+				if sum = term; i > 0 {
+					sum = graph.Add(sum, term)
+				}
+			}
+			return sum
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := nn.Values{"p": {1, 2, 3, 4}, "q": {5}, "r": {6, 7}, "s": {8, 9, 10}}
+	host, err := trainer.Start(values, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trainer.Freeze(host, "base", values); err != nil {
+		t.Fatal(err)
+	}
+	arrays, err := values.Tensors(b, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, err := trainer.StartAt(arrays, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trainer.Share(device, "base", arrays); err != nil {
+		t.Fatal(err)
+	}
+	o := train.Default(.1)
+	o.EMA = .5
+	for range 3 {
+		want, err := trainer.Step(host, o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := trainer.Step(device, o, nil); err != nil || got != want {
+			t.Errorf("a step has %v from the device and %v from the host; %v", got, want, err)
+		}
+	}
+	if d := cmp.Diff(trainer.Average(host), trainer.Average(device)); d != "" {
+		t.Errorf("averages differ (-host +device):\n%s", d)
+	}
+	if err := trainer.Move(device, "base", .5); err == nil {
+		t.Error("a shared set is moved")
+	}
+	device.Free()
+	if d := cmp.Diff(values, nn.ValuesOf(params, arrays)); d != "" {
+		t.Errorf("the arrays have changed (-want +got):\n%s", d)
+	}
+	if _, err := trainer.StartAt(arrays[:3], false); err == nil {
+		t.Error("a training starts without one of its parameters")
+	}
+	if err := trainer.Share(host, "base", []*tensors.Tensor{arrays[2], arrays[1], arrays[0], arrays[3]}); err == nil {
+		t.Error("arrays of other shapes are shared")
 	}
 }
 
