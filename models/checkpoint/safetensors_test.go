@@ -290,3 +290,57 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestFinite: the first NaN or infinite value is found at each position of each type, and no other
+// value is taken for one.
+func TestFinite(t *testing.T) {
+	of := map[string]struct {
+		largest, nan, inf uint64
+	}{
+		"F64":  {0xffefffffffffffff, 0x7ff8000000000001, 0xfff0000000000000},
+		"F32":  {0xff7fffff, 0x7fc00000, 0xff800000},
+		"BF16": {0xff7f, 0x7fc0, 0xff80},
+		"F16":  {0xfbff, 0x7e00, 0xfc00},
+	}
+	for dtype, bits := range of {
+		w := width[dtype]
+		for n := range 12 {
+			x := Tensor{DType: dtype, Shape: []int{2, n}, Data: make([]byte, 2*n*w)}
+			put := func(i int, v uint64) {
+				var b [8]byte
+				binary.LittleEndian.PutUint64(b[:], v)
+				copy(x.Data[i*w:(i+1)*w], b[:])
+			}
+			for i := range 2 * n {
+				put(i, bits.largest)
+			}
+			if err := x.Finite(); err != nil {
+				t.Errorf("%s[2, %d] of finite values: %v", dtype, n, err)
+			}
+			before := slices.Clone(x.Data)
+			for i := range 2 * n {
+				for v, want := range map[uint64]string{bits.nan: "NaN", bits.inf: "-Inf"} {
+					put(i, v)
+					want = fmt.Sprintf("its value at [%d %d] is %s", i/n, i%n, want)
+					if err := x.Finite(); err == nil || !strings.Contains(err.Error(), want) {
+						t.Errorf("%s[2, %d]: error %v, want %q", dtype, n, err, want)
+					}
+					copy(x.Data, before)
+				}
+			}
+		}
+	}
+	if err := (Tensor{DType: "I16", Shape: []int{1}, Data: []byte{0xff, 0x7f}}).Finite(); err != nil {
+		t.Errorf("a whole number: %v", err)
+	}
+}
+
+func BenchmarkFinite(b *testing.B) {
+	x := Tensor{DType: "BF16", Shape: []int{1 << 23}, Data: make([]byte, 1<<24)}
+	b.SetBytes(1 << 24)
+	for b.Loop() {
+		if err := x.Finite(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

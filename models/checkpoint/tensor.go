@@ -73,6 +73,53 @@ func (t Tensor) Float32() ([]float32, error) {
 	return x, nil
 }
 
+// exponents are the bits of a value's exponent, by type. They are all 1 where it is NaN or infinite.
+var exponents = map[string]uint64{"F64": 0x7ff << 52, "F32": 0xff << 23, "BF16": 0xff << 7, "F16": 0x1f << 10}
+
+// Finite returns an error that names the first value that is NaN or infinite. Tensors of whole
+// numbers have none. It reads 8 bytes at a time.
+func (t Tensor) Finite() error {
+	one, w := exponents[t.DType], width[t.DType]
+	if one == 0 {
+		return nil
+	}
+	var mask, top uint64 // of all values in 8 bytes
+	for at := 0; at < 64; at += 8 * w {
+		mask |= one << at
+		top |= 1 << (at + 8*w - 1)
+	}
+	for at := 0; at < len(t.Data); at += 8 {
+		var x uint64
+		if b := t.Data[at:]; len(b) >= 8 {
+			x = binary.LittleEndian.Uint64(b)
+		} else {
+			var rest [8]byte
+			copy(rest[:], b)
+			x = binary.LittleEndian.Uint64(rest[:])
+		}
+		// The sum has a value's top bit where its exponent has a bit that is 0.
+		if ((^x&mask)+^top)&top == top {
+			continue
+		}
+		for i := at / w; ; i++ {
+			v := Tensor{DType: t.DType, Data: t.Data[i*w : (i+1)*w]}
+			if x, err := v.Float32(); err != nil || x[0]-x[0] != 0 {
+				return fmt.Errorf("its value at %v is %v: weights must be finite numbers", place(i, t.Shape), x[0])
+			}
+		}
+	}
+	return nil
+}
+
+// place returns the index of the value at a position of the data.
+func place(i int, shape []int) []int {
+	index := make([]int, len(shape))
+	for k := len(shape) - 1; k >= 0; k-- {
+		index[k], i = i%shape[k], i/shape[k]
+	}
+	return index
+}
+
 // half converts an IEEE 754 binary16 number.
 func half(h uint16) float32 {
 	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023

@@ -2,6 +2,7 @@ package lora
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -165,6 +166,9 @@ func Read(path, component string, network []nn.Param) (*Adapter, error) {
 		}
 		if l.Rank < 1 || !slices.Equal(A.Shape, wantA) || !slices.Equal(B.Shape, wantB) {
 			return fail("layer %s: its update has the shapes %v and %v, and the network wants %v and %v", layer, A.Shape, B.Shape, wantA, wantB)
+		}
+		if err := errors.Join(A.Finite(), B.Finite()); err != nil {
+			return fail("layer %s: %v", layer, err)
 		}
 		x, err := A.Float32()
 		if err != nil {

@@ -19,7 +19,7 @@ import (
 // Load sends the parameters of a network from a component's files to the device, as float32, in
 // the order of params. names returns the names that files have for a parameter; nil if it is the
 // parameter's. Kernels are transposed from PyTorch's order. The host keeps no copy. An error names
-// the file, the tensor, and both shapes.
+// the file, the tensor, and both shapes. A value that is NaN or infinite is an error, too.
 func Load(b backend.Backend, w *checkpoint.Weights, params []Param, names func(parameter string) []string) (arrays []*tensors.Tensor, err error) {
 	defer func() {
 		if err != nil {
@@ -42,7 +42,11 @@ func Load(b backend.Backend, w *checkpoint.Weights, params []Param, names func(p
 		if !slices.Equal(squeezed(t.Shape), squeezed(want)) {
 			return arrays, fmt.Errorf("%s: tensor %s has the shape %v, and config.json wants %v", w.File(name), name, t.Shape, want)
 		}
-		raw, err := put(b, t, want)
+		err = t.Finite()
+		var raw *tensors.Tensor
+		if err == nil {
+			raw, err = put(b, t, want)
+		}
 		if err != nil {
 			return arrays, fmt.Errorf("%s: tensor %s: %w", w.File(name), name, err)
 		}

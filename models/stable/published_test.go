@@ -1,0 +1,197 @@
+package stable_test
+
+import (
+	"encoding/binary"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"ablate/models/backend"
+	"ablate/models/checkpoint"
+	"ablate/models/clip"
+	"ablate/models/modeltest"
+	"ablate/models/nn"
+	"ablate/models/random"
+	"ablate/models/scheduler"
+	"ablate/models/stable"
+	"ablate/models/vae"
+)
+
+// publishedLimit is the memory in which Stable Diffusion 1.5 draws and is fine-tuned.
+const publishedLimit = 8_000_000_000
+
+// TestPublishedSize loads a checkpoint with the sizes of Stable Diffusion 1.5 and random weights of 16
+// bits, and takes two steps of a LoRA training at 512 pixels on the CPU, or draws an image in one
+// step, each in a process of its own whose largest resident memory is compared with a limit.
+func TestPublishedSize(t *testing.T) {
+	if dir := os.Getenv("ABLATE_TEST_PUBLISHED"); dir != "" {
+		published(t, dir)
+		return
+	}
+	if os.Getenv("ABLATE_TEST_LONG") != "1" {
+		t.Skip("takes minutes and 2 GB of disk: runs if ABLATE_TEST_LONG is 1")
+	}
+	modeltest.Plugin(t)
+	dir := t.TempDir()
+	writePublished(t, dir)
+	for _, what := range []string{"draw", "train"} {
+		t.Run(what, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPublishedSize$", "-test.v")
+			cmd.Env = append(os.Environ(), "ABLATE_TEST_PUBLISHED="+dir, "ABLATE_TEST_WHAT="+what)
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			peak := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+			t.Logf("%s\npeak memory %.2f GB", out, float64(peak)/1e9)
+			if peak > publishedLimit {
+				t.Errorf("%s takes %d bytes of memory; want at most %d", what, peak, publishedLimit)
+			}
+		})
+	}
+}
+
+// published loads the checkpoint in a folder, and draws or trains.
+func published(t *testing.T, dir string) {
+	path, _, err := backend.PluginPath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := backend.Open(backend.Choice{Name: backend.CPU, Plugin: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	said := func(what string) {
+		t.Logf("%-20s %6.1f s, peak so far %.2f GB", what, time.Since(begin).Seconds(), float64(peak(t))/1e9)
+		begin = time.Now()
+	}
+	c, err := stable.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := c.Load(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Free()
+	said("load")
+	if os.Getenv("ABLATE_TEST_WHAT") == "draw" {
+		s, err := stable.NewSampler(b, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _, err := s.Encode(w, []string{"a cat"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := scheduler.Read(filepath.Join(dir, "scheduler", "scheduler_config.json"), scheduler.DDIM)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := config.Plan(1, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		noise := random.NewTorch(1)
+		latents, err := s.Latents(w, text, nil, func(_, _ int, dst []float32) { noise.Normal(dst) }, stable.Options{Plan: plan, Guidance: 1, Height: 512, Width: 512})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said("step")
+		if _, err := s.Images(w, latents); err != nil {
+			t.Fatal(err)
+		}
+		said("image")
+		return
+	}
+	r := stable.Recipe{Steps: 2, Batch: 1, Micro: 1, LearningRate: 1e-4, Beta1: .9, Beta2: .999, Clip: 1, Size: 512, Saving: nn.Saving{Blocks: true, Queries: 512}}
+	r.LoRA.Rank, r.LoRA.Alpha = 4, 4
+	f, err := c.Finetune(b, w, r, stable.Seeds{Init: 1, Order: 2, Noise: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Free()
+	x, err := f.Example(make([]uint8, 3*512*512), "a cat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said("encoding")
+	for step := 1; step <= r.Steps; step++ {
+		loss, norm, err := f.Step(step, []stable.Stream{{Name: "images", Items: []stable.Item{{Image: x, Weight: 1}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said("step")
+		if norm == 0 || math.IsNaN(norm) {
+			t.Errorf("step %d has the loss %v and a gradient of norm %v", step, loss, norm)
+		}
+	}
+}
+
+// peak returns the largest resident memory of this process.
+func peak(t *testing.T) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return u.Maxrss << 10
+}
+
+// writePublished writes a checkpoint of the sizes of Stable Diffusion 1.5. It draws one array at a time.
+func writePublished(t *testing.T, dir string) {
+	if err := stable.WriteRandom(dir, 1); err != nil {
+		t.Fatal(err)
+	}
+	for part, config := range map[string]map[string]any{
+		"text_encoder": {"model_type": "clip_text_model", "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+			"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "max_position_embeddings": 77, "vocab_size": 49408, "projection_dim": 768, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1},
+		"unet": {"cross_attention_dim": 768},
+		"vae": {"sample_size": 512, "block_out_channels": []int{128, 256, 512, 512}, "layers_per_block": 2,
+			"down_block_types": []string{"DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"},
+			"up_block_types":   []string{"UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"}},
+	} {
+		if err := checkpoint.WriteJSON(filepath.Join(dir, part, "config.json"), config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := stable.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(file string, names func(string) []string, params ...nn.Param) {
+		arrays := map[string]checkpoint.Source{}
+		for _, p := range params {
+			name, shape := p.Name, p.Shape
+			if names != nil {
+				name = names(name)[0]
+			}
+			if len(shape) == 4 {
+				shape = []int{shape[3], shape[2], shape[0], shape[1]}
+			}
+			arrays[name] = checkpoint.Source{DType: "BF16", Shape: shape, Write: func(w io.Writer) error {
+				var b []byte
+				for _, x := range nn.Init([]nn.Param{p}, random.Stream(1, "published", name, 0))[p.Name] {
+					b = binary.LittleEndian.AppendUint16(b, uint16(math.Float32bits(x)>>16))
+				}
+				_, err := w.Write(b)
+				return err
+			}}
+		}
+		p, err := checkpoint.Prepare(filepath.Join(dir, filepath.FromSlash(file)), arrays)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Publish(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("text_encoder/model.safetensors", clip.Names, c.Text.Params()...)
+	write("unet/diffusion_pytorch_model.safetensors", nil, c.UNet.Params()...)
+	write("vae/diffusion_pytorch_model.safetensors", vae.Names, append(c.VAE.EncoderParams(), c.VAE.DecoderParams()...)...)
+}
