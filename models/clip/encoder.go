@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
 	"ablate/models/nn"
@@ -63,6 +64,7 @@ func attend(q, k, v, mask *graph.Node, heads int) *graph.Node {
 		// A token attends at least to itself, so that a large number does as infinity would.
 		scores = graph.Where(graph.BroadcastToShape(mask, scores.Shape()), scores, graph.MulScalar(graph.OnesLike(scores), -1e9))
 	}
-	y := graph.Einsum("bhqt,bthk->bqhk", graph.Softmax(scores, -1), split(v))
+	weights := graph.ConvertDType(graph.Softmax(graph.ConvertDType(scores, dtypes.Float32), -1), q.DType())
+	y := graph.Einsum("bhqt,bthk->bqhk", weights, split(v))
 	return graph.Reshape(y, dims...)
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 )
 
@@ -11,14 +12,14 @@ import (
 // The leading axes are not flattened: which of XLA's kernels on the CPU is fast for
 // the weight's gradient depends on its shape (models/backend/grad.go).
 func (w Weights) Linear(name string, x *graph.Node) *graph.Node {
-	return graph.Add(w.Product(name, x), graph.ExpandLeftToRank(w.At(name+".bias"), x.Rank()))
+	return graph.Add(w.Product(name, x), graph.ExpandLeftToRank(w.as(name+".bias", x), x.Rank()))
 }
 
 // Product is Linear without b. Where there is a low-rank update of the weight, it is
 // x·Wᵀ + (x·Aᵀ)·Bᵀ, whose gradient by A and B does not need that by W.
 func (w Weights) Product(name string, x *graph.Node) *graph.Node {
 	dot := func(x *graph.Node, weight string) *graph.Node {
-		return graph.DotGeneral(x, []int{x.Rank() - 1}, nil, w.At(weight), []int{1}, nil)
+		return graph.DotGeneral(x, []int{x.Rank() - 1}, nil, w.as(weight, x), []int{1}, nil)
 	}
 	y := dot(x, name+".weight")
 	if w[name+LowRankA] != nil {
@@ -35,12 +36,13 @@ const LowRankA, LowRankB = ".lora_A", ".lora_B"
 // Conv is a convolution of x float32[B, height, width, C] with zeros around it: (size-1)/2 on
 // each side, as PyTorch's padding of that number, whatever the stride.
 func (w Weights) Conv(name string, x *graph.Node, stride int) *graph.Node {
-	y := convolve(x, w.At(name+".weight"), stride)
-	if a := w[name+LowRankA]; a != nil {
+	y := convolve(x, w.as(name+".weight", x), stride)
+	if w[name+LowRankA] != nil {
+		a := w.as(name+LowRankA, x)
 		if a.Rank() == 2 {
 			a = graph.Reshape(graph.Transpose(a, 0, 1), 1, 1, a.Shape().Dimensions[1], a.Shape().Dimensions[0])
 		}
-		y = graph.Add(y, graph.DotGeneral(convolve(x, a, stride), []int{3}, nil, w.At(name+LowRankB), []int{1}, nil))
+		y = graph.Add(y, graph.DotGeneral(convolve(x, a, stride), []int{3}, nil, w.as(name+LowRankB, x), []int{1}, nil))
 	}
 	return w.shifted(name, y)
 }
@@ -56,12 +58,12 @@ func convolve(x, kernel *graph.Node, stride int) *graph.Node {
 // ConvPadded is a convolution of x float32[B, height, width, C] with the given numbers of zeros
 // before and after it along both axes.
 func (w Weights) ConvPadded(name string, x *graph.Node, stride int, zeros [2]int) *graph.Node {
-	return w.shifted(name, graph.Convolve(x, w.At(name+".weight")).Strides(stride).PaddingPerDim([][2]int{zeros, zeros}).Done())
+	return w.shifted(name, graph.Convolve(x, w.as(name+".weight", x)).Strides(stride).PaddingPerDim([][2]int{zeros, zeros}).Done())
 }
 
 // shifted adds the bias of a layer to x float32[B, height, width, C].
 func (w Weights) shifted(name string, x *graph.Node) *graph.Node {
-	return graph.Add(x, graph.Reshape(w.At(name+".bias"), 1, 1, 1, x.Shape().Dimensions[3]))
+	return graph.Add(x, graph.Reshape(w.as(name+".bias", x), 1, 1, 1, x.Shape().Dimensions[3]))
 }
 
 // Normalize is layer normalization over the last axis without scale or shift
@@ -105,7 +107,8 @@ func SelfAttention(qkv *graph.Node, heads int) *graph.Node {
 // attended is softmax(q·kᵀ/√K) float32[B, H, T, T] for q, k float32[B, T, H, K].
 func attended(q, k *graph.Node) *graph.Node {
 	scores := graph.Einsum("bqhk,bthk->bhqt", q, k)
-	return graph.Softmax(graph.MulScalar(scores, 1/math.Sqrt(float64(q.Shape().Dimensions[3]))), -1)
+	scores = graph.MulScalar(graph.ConvertDType(scores, dtypes.Float32), 1/math.Sqrt(float64(q.Shape().Dimensions[3])))
+	return graph.ConvertDType(graph.Softmax(scores, -1), q.DType())
 }
 
 // fewTokens is the largest number of tokens for which attention is computed by sums of

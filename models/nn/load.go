@@ -16,8 +16,8 @@ import (
 	"ablate/models/checkpoint"
 )
 
-// Load sends the parameters of a network from a component's files to the device, as float32, in
-// the order of params. names returns the names that files have for a parameter; nil if it is the
+// Load sends the parameters of a network from a component's files to the device, as numbers of
+// their types, in the order of params. names returns the names that files have for a parameter; nil if it is the
 // parameter's. Kernels are transposed from PyTorch's order. The host keeps no copy. An error names
 // the file, the tensor, and both shapes. A value that is NaN or infinite is an error, too.
 func Load(b backend.Backend, w *checkpoint.Weights, params []Param, names func(parameter string) []string) (arrays []*tensors.Tensor, err error) {
@@ -50,14 +50,14 @@ func Load(b backend.Backend, w *checkpoint.Weights, params []Param, names func(p
 		if err != nil {
 			return arrays, fmt.Errorf("%s: tensor %s: %w", w.File(name), name, err)
 		}
-		if len(p.Shape) != 4 && t.DType == "F32" {
+		if len(p.Shape) != 4 && raw.DType() == p.DType() {
 			arrays = append(arrays, raw)
 			continue
 		}
-		key := fmt.Sprint(t.DType, p.Shape)
+		key := fmt.Sprint(raw.Shape(), p.DType())
 		if placed[key] == nil {
 			if placed[key], err = backend.NewFn(b, "weights "+key, 0, func(in []*graph.Node) []*graph.Node {
-				x := graph.ConvertDType(in[0], dtypes.Float32)
+				x := graph.ConvertDType(in[0], p.DType())
 				if x.Rank() == 4 {
 					x = graph.TransposeAllAxes(x, 2, 3, 1, 0)
 				}
@@ -74,6 +74,30 @@ func Load(b backend.Backend, w *checkpoint.Weights, params []Param, names func(p
 		arrays = append(arrays, out...)
 	}
 	return arrays, nil
+}
+
+// Round converts arrays on the device to another type, one at a time, and frees them.
+func Round(b backend.Backend, arrays []*tensors.Tensor, to dtypes.DType) (out []*tensors.Tensor, err error) {
+	// One graph for all arrays of a shape.
+	fn, err := backend.NewFn(b, "round weights", 0, func(in []*graph.Node) []*graph.Node {
+		return []*graph.Node{graph.ConvertDType(in[0], to)}
+	})
+	for i, x := range arrays {
+		if err != nil {
+			break
+		}
+		var y []*tensors.Tensor
+		if y, err = fn.Call(x); err == nil {
+			backend.Free(x)
+			out = append(out, y...)
+			arrays[i] = nil
+		}
+	}
+	if err != nil {
+		backend.Free(append(out, arrays...)...)
+		return nil, err
+	}
+	return out, nil
 }
 
 // filed is the shape of a parameter in files: that of a kernel begins with its outputs and inputs.

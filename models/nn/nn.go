@@ -1,6 +1,7 @@
 // Package nn has the building blocks of all networks: named parameters with their initial
 // values, and layers that gomlx lacks or implements differently (the epsilon of its
-// LayerNorm, its attention).
+// LayerNorm, its attention). A layer computes in the type of numbers of its input, to which its
+// weights are converted; norms and softmax compute in float32 and return the type of their input.
 //
 // Axis letters: B batch, T tokens, D width, H heads, K head width, C channels.
 // Weights of linear layers are float32[out, in] and convolution kernels
@@ -11,7 +12,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
@@ -25,6 +28,25 @@ type Param struct {
 	Shape []int
 	Std   float64 // standard deviation of the initial values, which are normal
 	Fill  float64 // initial value where Std is 0
+	// Type is of the numbers on the device; 0 is float32.
+	Type dtypes.DType
+}
+
+// DType is the type of the numbers on the device.
+func (p Param) DType() dtypes.DType {
+	if p.Type == 0 {
+		return dtypes.Float32
+	}
+	return p.Type
+}
+
+// As returns parameters with a type of numbers.
+func As(params []Param, t dtypes.DType) []Param {
+	params = slices.Clone(params)
+	for i := range params {
+		params[i].Type = t
+	}
+	return params
 }
 
 // Size is the number of values in p.
@@ -127,6 +149,11 @@ func Bind(params []Param, nodes []*graph.Node) Weights {
 		w[p.Name] = nodes[i]
 	}
 	return w
+}
+
+// as returns a parameter as numbers of x's type.
+func (w Weights) as(name string, x *graph.Node) *graph.Node {
+	return graph.ConvertDType(w.At(name), x.DType())
 }
 
 // At returns a parameter. It panics if the network has none of that name.

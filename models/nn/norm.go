@@ -3,6 +3,7 @@ package nn
 import (
 	"math"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
 	"ablate/models/backend"
@@ -16,8 +17,9 @@ func NormParams(name string, width int) []Param {
 // GroupNorm normalizes x float32[B, H, W, C] over positions and over the channels of each of
 // groups groups, with a scale and a shift for each channel (Wu & He 2018, arXiv 1803.08494).
 func (w Weights) GroupNorm(name string, x *graph.Node, groups int, eps float64) *graph.Node {
-	dims := x.Shape().Dimensions
+	dims, t := x.Shape().Dimensions, x.DType()
 	b, c := dims[0], dims[3]
+	x = graph.ConvertDType(x, dtypes.Float32)
 	// The large array is reduced to channels first and never reshaped: XLA copies it otherwise.
 	mean := func(y *graph.Node) *graph.Node {
 		y = graph.Reshape(graph.ReduceMean(y, 1, 2), b, groups, c/groups)
@@ -26,14 +28,15 @@ func (w Weights) GroupNorm(name string, x *graph.Node, groups int, eps float64) 
 	}
 	d := graph.Sub(x, mean(x))
 	scale := graph.Reciprocal(graph.Sqrt(graph.AddScalar(mean(graph.Square(d)), eps)))
-	scale = graph.Mul(scale, graph.Reshape(w.At(name+".weight"), 1, 1, 1, c))
-	return graph.Add(graph.Mul(d, scale), graph.Reshape(w.At(name+".bias"), 1, 1, 1, c))
+	scale = graph.Mul(scale, graph.Reshape(w.as(name+".weight", x), 1, 1, 1, c))
+	return graph.ConvertDType(graph.Add(graph.Mul(d, scale), graph.Reshape(w.as(name+".bias", x), 1, 1, 1, c)), t)
 }
 
 // LayerNorm normalizes x over its last axis, with a scale and a shift (Ba et al. 2016, eq. 4).
 func (w Weights) LayerNorm(name string, x *graph.Node, eps float64) *graph.Node {
-	y := graph.Mul(normalized(x, eps), graph.ExpandLeftToRank(w.At(name+".weight"), x.Rank()))
-	return graph.Add(y, graph.ExpandLeftToRank(w.At(name+".bias"), x.Rank()))
+	y := normalized(graph.ConvertDType(x, dtypes.Float32), eps)
+	y = graph.Mul(y, graph.ExpandLeftToRank(w.as(name+".weight", y), x.Rank()))
+	return graph.ConvertDType(graph.Add(y, graph.ExpandLeftToRank(w.as(name+".bias", y), x.Rank())), x.DType())
 }
 
 // normalized is x minus its mean over the last axis, divided by its standard deviation.

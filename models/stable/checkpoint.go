@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"ablate/models/backend"
@@ -33,6 +34,42 @@ type Checkpoint struct {
 	UNet      *unet.UNet
 	VAE       *vae.VAE
 	Scheduler scheduler.Config // of the folder; another class is chosen by scheduler.Read
+
+	// Precision is that in which the denoiser and the text encoder compute. Their norms, softmax
+	// and losses, the samplers, and the VAE are float32.
+	Precision Precision
+	// Kept is that in which the denoiser's weights are on the device: Precision, or float32 while
+	// they change.
+	Kept Precision
+}
+
+// A Precision is a type of numbers, by its name in PyTorch. The zero Precision is Float32.
+type Precision string
+
+// Precisions.
+const (
+	Float32  Precision = "float32"
+	BFloat16 Precision = "bfloat16"
+)
+
+func (p Precision) dtype() dtypes.DType {
+	if p == BFloat16 {
+		return dtypes.BFloat16
+	}
+	return dtypes.Float32
+}
+
+// textParams and unetParams are the parameters with the types that they have on the device.
+func (c *Checkpoint) textParams() []nn.Param { return nn.As(c.Text.Params(), c.Precision.dtype()) }
+func (c *Checkpoint) unetParams() []nn.Param { return nn.As(c.UNet.Params(), c.Kept.dtype()) }
+
+// Round converts the denoiser's weights to Precision.
+func (c *Checkpoint) Round(b backend.Backend, w *Weights) (err error) {
+	if c.Kept.dtype() != c.Precision.dtype() {
+		w.UNet, err = nn.Round(b, w.UNet, c.Precision.dtype())
+		c.Kept = c.Precision
+	}
+	return err
 }
 
 // parts are the components of a pipeline, with the class that is implemented.
@@ -134,10 +171,10 @@ func (c *Checkpoint) Load(b backend.Backend) (w Weights, err error) {
 			w.Free()
 		}
 	}()
-	if w.Text, err = load(b, filepath.Join(c.Dir, "text_encoder"), c.Text.Params(), clip.Names); err != nil {
+	if w.Text, err = load(b, filepath.Join(c.Dir, "text_encoder"), c.textParams(), clip.Names); err != nil {
 		return w, err
 	}
-	if w.UNet, err = load(b, filepath.Join(c.Dir, "unet"), c.UNet.Params(), nil); err != nil {
+	if w.UNet, err = load(b, filepath.Join(c.Dir, "unet"), c.unetParams(), nil); err != nil {
 		return w, err
 	}
 	if w.Encoder, err = load(b, filepath.Join(c.Dir, "vae"), c.VAE.EncoderParams(), vae.Names); err != nil {
@@ -167,7 +204,7 @@ func (c *Checkpoint) LoadUNet(b backend.Backend, dir string) ([]*tensors.Tensor,
 	if !reflect.DeepEqual(config, c.UNet.Config) {
 		return nil, fmt.Errorf("%s is of another network than %s", filepath.Join(dir, "config.json"), c.path("unet"))
 	}
-	return load(b, dir, c.UNet.Params(), nil)
+	return load(b, dir, c.unetParams(), nil)
 }
 
 // Files returns the files of a checkpoint's folder that are read, relative to it: configurations,

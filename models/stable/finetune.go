@@ -88,7 +88,7 @@ type Finetuning struct {
 var targets = []string{"to_k", "to_q", "to_v", "to_out.0"}
 
 // Finetune begins a fine-tuning of a checkpoint with the given weights, which must stay until it
-// ends: what is frozen is not copied.
+// ends: what is frozen is not copied. All weights can be trained where Kept is Float32.
 func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seeds) (*Finetuning, error) {
 	f := &Finetuning{c: c, b: b, r: r, seeds: seeds, weights: w, texts: map[string][]float32{}, epochs: map[string]epoch{}}
 	params, frozen := c.UNet.Params(), map[string][]nn.Param{}
@@ -99,7 +99,7 @@ func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seed
 		bound = func(w nn.Weights, s train.Sets) nn.Weights { return f.adapter.Weights(s.At(baseSet), w, 1) }
 	}
 	if f.adapter != nil || r.Pairs {
-		frozen[baseSet] = c.UNet.Params()
+		frozen[baseSet] = c.unetParams()
 	}
 	trained := map[string]bool{}
 	for _, p := range params {
@@ -112,7 +112,7 @@ func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seed
 		losses := func(w nn.Weights, of string) *graph.Node {
 			latents := graph.Add(in.At("mean"+of), graph.Mul(in.At("std"+of), in.At("grain")))
 			x0, eps, t := c.VAE.Config.Scaled(latents), in.At("noise"), in.At("t")
-			o := unet.Options{Saving: r.Saving}
+			o := unet.Options{Saving: r.Saving, Type: c.Precision.dtype()}
 			return process.MeanSquare(c.UNet.Denoise(w, ddpm.Noisy(x0, eps, t), t, in.At("text"+of), o), ddpm.Target(x0, eps, t))
 		}
 		own := bound(w, s)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
@@ -30,7 +31,7 @@ func NewSampler(b backend.Backend, c *Checkpoint) (*Sampler, error) {
 	s := &Sampler{c: c, b: b, steps: map[variant]*backend.Fn{}}
 	var err error
 	if s.encode, err = backend.NewFn(b, "encode prompts", 0, func(in []*graph.Node) []*graph.Node {
-		return []*graph.Node{c.Text.Encode(nn.Bind(c.Text.Params(), in[1:]), in[0]).Last}
+		return []*graph.Node{graph.ConvertDType(c.Text.Encode(nn.Bind(c.Text.Params(), in[1:]), in[0]).Last, dtypes.Float32)}
 	}); err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func NewSampler(b backend.Backend, c *Checkpoint) (*Sampler, error) {
 				z, rest = rest[0], rest[1:]
 			}
 			at := graph.BroadcastToDims(time, x.Shape().Dimensions[0])
-			output := c.UNet.Denoise(nn.Bind(c.UNet.Params(), rest), x, at, text, unet.Options{})
+			output := c.UNet.Denoise(nn.Bind(c.UNet.Params(), rest), x, at, text, unet.Options{Type: c.Precision.dtype()})
 			if v.guided {
 				// Ho & Salimans 2022, arXiv 2207.12598, eq. 6, with the scale that diffusers has.
 				without, with := graph.Slice(output, graph.AxisRange(0, n)), graph.Slice(output, graph.AxisRange(n))

@@ -2,9 +2,9 @@ package train
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"ablate/models/nn"
@@ -13,7 +13,7 @@ import (
 // A layout is how a step passes parameters: those of two or more axes as separate arrays, and
 // all smaller ones, mostly biases, as one vector. Half of a network's parameters are biases,
 // and each array costs a step about 5 µs on the host, up to four times for a parameter
-// (weights, two moments, average).
+// (weights, two moments, average). All parameters of a network have one type of numbers.
 type layout struct {
 	params []nn.Param
 	arrays []nn.Param // large parameters in their order, then the vector
@@ -35,7 +35,7 @@ func newLayout(params []nn.Param) layout {
 		at += p.Size()
 	}
 	if at > 0 {
-		l.arrays = append(l.arrays, nn.Param{Name: vectorName, Shape: []int{at}})
+		l.arrays = append(l.arrays, nn.Param{Name: vectorName, Shape: []int{at}, Type: params[0].Type})
 	}
 	return l
 }
@@ -108,8 +108,8 @@ func (l layout) fits(arrays []*tensors.Tensor) error {
 		return fmt.Errorf("%d arrays are given for %d parameters", len(arrays), len(l.params))
 	}
 	for i, p := range l.params {
-		if !slices.Equal(arrays[i].Shape().Dimensions, p.Shape) {
-			return fmt.Errorf("parameter %s has the shape %v and is given an array %s", p.Name, p.Shape, arrays[i].Shape())
+		if want := shapes.Make(p.DType(), p.Shape...); !arrays[i].Shape().Equal(want) {
+			return fmt.Errorf("parameter %s is %s and is given an array %s", p.Name, want, arrays[i].Shape())
 		}
 	}
 	return nil

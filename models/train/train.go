@@ -33,7 +33,8 @@ type Step struct {
 	// Name identifies the graph: steps of one name must be the same.
 	Name   string
 	Params []nn.Param
-	// Frozen are sets of parameters that the loss reads and the optimizer does not change.
+	// Frozen are sets of parameters that the loss reads and the optimizer does not change. They
+	// may have other types of numbers than the trained ones, which are float32.
 	Frozen map[string][]nn.Param
 	Loss   Loss
 }
@@ -498,20 +499,20 @@ func (t *Trainer) Memory(in Shapes) (backend.Memory, error) {
 		return backend.Memory{}, err
 	}
 	var args []shapes.Shape
-	add := func(dims ...int) { args = append(args, shapes.Make(dtypes.Float32, dims...)) }
+	add := func(t dtypes.DType, dims ...int) { args = append(args, shapes.Make(t, dims...)) }
 	for range 3 { // weights and two moments
 		for _, p := range t.layout.arrays {
-			add(p.Shape...)
+			add(p.DType(), p.Shape...)
 		}
 	}
-	add(options)
+	add(dtypes.Float32, options)
 	for _, set := range t.sets {
 		for _, p := range t.frozen[set].arrays {
-			add(p.Shape...)
+			add(p.DType(), p.Shape...)
 		}
 	}
 	for _, name := range names {
-		add(in[name]...)
+		add(dtypes.Float32, in[name]...)
 	}
 	return c.fn.Memory(args...)
 }

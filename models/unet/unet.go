@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
 	"ablate/models/nn"
@@ -101,6 +102,8 @@ func (u *UNet) Params() []nn.Param {
 // Options of a graph.
 type Options struct {
 	nn.Saving
+	// Type is that in which layers compute; 0 is that of the latents.
+	Type  dtypes.DType
 	Trace func(stage string, x *graph.Node) // is called with the activation after each stage, if not nil
 }
 
@@ -112,8 +115,12 @@ func (u *UNet) Denoise(w nn.Weights, x, t, text *graph.Node, o Options) *graph.N
 	if trace == nil {
 		trace = func(string, *graph.Node) {}
 	}
-	c, saving := u.Config, &o.Saving
-	time := nn.Fourier(t, c.BlockOutChannels[0]/2, 10000)
+	c, saving, result := u.Config, &o.Saving, x.DType()
+	if o.Type == 0 {
+		o.Type = result
+	}
+	x, text = graph.ConvertDType(x, o.Type), graph.ConvertDType(text, o.Type)
+	time := graph.ConvertDType(nn.Fourier(t, c.BlockOutChannels[0]/2, 10000), o.Type)
 	trace("time_proj", time)
 	time = w.Linear("time_embedding.linear_2", nn.SiLU(w.Linear("time_embedding.linear_1", time)))
 	trace("time_embedding", time)
@@ -160,7 +167,7 @@ func (u *UNet) Denoise(w nn.Weights, x, t, text *graph.Node, o Options) *graph.N
 		trace(fmt.Sprintf("up_block_%d", i), x)
 	}
 	x = nn.SiLU(w.GroupNorm("conv_norm_out", x, c.NormNumGroups, c.NormEps))
-	return w.Conv("conv_out", x, 1)
+	return graph.ConvertDType(w.Conv("conv_out", x, 1), result)
 }
 
 // A transformer attends to positions and to the text (Transformer2DModel).

@@ -45,6 +45,7 @@ const fineSchema = `{"type": "object", "properties": {
   "lora": {"type": "object", "properties": {
     "rank": {"type": "integer", "minimum": 0, "default": 16, "description": "of the LoRA on the attention; 0: all weights are trained", "x-probe": [2, 4]},
     "alpha": {"type": "number", "exclusiveMinimum": 0, "default": 16, "description": "the LoRA is scaled by alpha / rank", "x-unused": {"lora.rank": [0]}, "x-probe": [2.0, 16.0]}}},
+  "dtype": {"type": "string", "enum": ["float32", "bfloat16"], "default": "float32", "description": "of frozen weights and of products, but not of norms, the softmax and the loss; trained weights are float32"},
   "checkpointing": {"type": "boolean", "default": false, "description": "computes activations twice to save memory", "x-identity": "record"}}}`
 
 // A fine has the parameters of train.
@@ -54,6 +55,8 @@ type fine struct {
 	Temperature   float64 `json:"temperature"`
 	Beta          float64 `json:"beta"`
 	Checkpointing bool    `json:"checkpointing"`
+
+	Precision stable.Precision `json:"dtype"`
 }
 
 const pairsRole = "pairs"
@@ -69,7 +72,7 @@ func describeTraining() *engine.Verb {
 }
 
 const fineProbe = `{"method": "reward-weighted", "beta": 0.5, "steps": 6, "batch": 4, "micro": 4, "learning_rate": 1e-3, "warmup": 2, "weight_decay": 0.02,
- "beta1": 0.8, "beta2": 0.99, "clip": 0.5, "drop": 0.25, "times": "logit-normal", "size": 32, "lora": {"rank": 4, "alpha": 8.0}, "checkpointing": false}`
+ "beta1": 0.8, "beta2": 0.99, "clip": 0.5, "drop": 0.25, "times": "logit-normal", "size": 32, "lora": {"rank": 4, "alpha": 8.0}, "dtype": "float32", "checkpointing": false}`
 
 // train fine-tunes the model of the role base.
 func (d *diffusion) train(ctx context.Context, t *kit.Task) error {
@@ -77,7 +80,7 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) error {
 	if err := t.Decode(&p); err != nil {
 		return err
 	}
-	if err := d.loaded(t, engine.BaseRole); err != nil {
+	if err := d.loaded(t, engine.BaseRole, p.Precision, p.LoRA.Rank == 0); err != nil {
 		return err
 	}
 	if factor := d.model.VAE.Config.Factor(); p.Size%factor != 0 {

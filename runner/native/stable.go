@@ -32,7 +32,7 @@ import (
 type diffusion struct {
 	open    func(gpus int) (backend.Backend, error)
 	b       backend.Backend
-	chain   string // ids of the checkpoint and of what it is based on
+	chain   string // ids of the checkpoint and of what it is based on, and the types of its numbers
 	model   *stable.Checkpoint
 	weights stable.Weights
 	sampler *stable.Sampler
@@ -69,7 +69,7 @@ func describeDiffusion() engine.Description {
 		},
 		Probe: map[string]json.RawMessage{
 			engine.Load:   json.RawMessage(`{"name": "tiny-sd"}`),
-			engine.Sample: json.RawMessage(`{"scheduler": "ddim", "steps": 3, "guidance": 3.0, "eta": 0.5, "spacing": "leading", "width": 32, "height": 32, "batch": 4}`),
+			engine.Sample: json.RawMessage(`{"scheduler": "ddim", "steps": 3, "guidance": 3.0, "eta": 0.5, "spacing": "leading", "width": 32, "height": 32, "batch": 4, "dtype": "float32"}`),
 			engine.Train:  json.RawMessage(fineProbe),
 			engine.Score:  json.RawMessage(`{"model": "tiny-clip", "batch": 4}`), engine.Embed: json.RawMessage(`{"model": "tiny-clip", "batch": 4}`),
 		},
@@ -88,7 +88,8 @@ const drawSchema = `{"type": "object", "properties": {
   "karras": {"type": "boolean", "default": false, "description": "noise levels of Karras et al. 2022", "x-unused": {"scheduler": ["checkpoint", "ddim", "ddpm", "pndm"]}},
   "width": {"type": "integer", "minimum": 16, "maximum": 8192, "default": 512, "description": "of a picture", "x-unit": "pixels", "x-probe": [32, 64]},
   "height": {"type": "integer", "minimum": 16, "maximum": 8192, "default": 512, "description": "of a picture", "x-unit": "pixels", "x-probe": [32, 64]},
-  "batch": {"type": "integer", "minimum": 1, "default": 8, "description": "images at a time; changes rounding only", "x-unit": "images", "x-identity": "record"}}}`
+  "batch": {"type": "integer", "minimum": 1, "default": 8, "description": "images at a time; changes rounding only", "x-unit": "images", "x-identity": "record"},
+  "dtype": {"type": "string", "enum": ["float32", "bfloat16"], "default": "float32", "description": "of the weights and of the products, but not of norms, the softmax, the sampler and the VAE; float16, which is not here, overflows in some models", "x-probe": ["float32", "bfloat16"]}}}`
 
 // load names a model: a checkpoint folder, which stays where it is, or one of random weights.
 func (d *diffusion) load(_ context.Context, t *kit.Task) error {
@@ -157,12 +158,17 @@ func (d *diffusion) computes(t *kit.Task) (err error) {
 }
 
 // loaded loads the model of a task's checkpoint: a folder, and what fine-tunings of it have changed.
-func (d *diffusion) loaded(t *kit.Task, role string) (err error) {
+// The denoiser's weights are kept as float32 where a training is to change them.
+func (d *diffusion) loaded(t *kit.Task, role string, precision stable.Precision, trained bool) (err error) {
 	chain := t.Chain(role)
 	if len(chain) == 0 {
 		return kit.Refuse("%s needs the input %s", t.Verb, role)
 	}
-	var ids []string
+	kept := precision
+	if trained {
+		kept = stable.Float32
+	}
+	ids := []string{string(precision), string(kept)}
 	for _, dir := range chain {
 		ids = append(ids, t.Inputs[filepath.Base(dir)].ID)
 	}
@@ -186,6 +192,10 @@ func (d *diffusion) loaded(t *kit.Task, role string) (err error) {
 				root = about.Root
 			}
 			if d.model, err = stable.Open(root); err == nil {
+				d.model.Precision, d.model.Kept = precision, kept
+				if len(chain) > 1 {
+					d.model.Kept = stable.Float32 // an adapter is added before the sum is rounded
+				}
 				d.weights, err = d.model.Load(d.b)
 			}
 		case i > 0 && about.Format == adapterFormat:
@@ -204,6 +214,11 @@ func (d *diffusion) loaded(t *kit.Task, role string) (err error) {
 			return kit.Refuse("%s: %w", role, err)
 		}
 	}
+	if !trained {
+		if err := d.model.Round(d.b, &d.weights); err != nil {
+			return err
+		}
+	}
 	d.chain = strings.Join(ids, " ")
 	d.sampler, err = stable.NewSampler(d.b, d.model)
 	return err
@@ -220,6 +235,8 @@ type drawing struct {
 	Width     int     `json:"width"`
 	Height    int     `json:"height"`
 	Batch     int     `json:"batch"`
+
+	Precision stable.Precision `json:"dtype"`
 }
 
 // classes are the schedulers by their names in parameters.
@@ -262,7 +279,7 @@ func (d *diffusion) sample(ctx context.Context, t *kit.Task) error {
 	if err != nil {
 		return err
 	}
-	if err := d.loaded(t, engine.CheckpointRole); err != nil {
+	if err := d.loaded(t, engine.CheckpointRole, p.Precision, false); err != nil {
 		return err
 	}
 	plan, err := p.plan(filepath.Join(d.model.Dir, "scheduler", "scheduler_config.json"))
