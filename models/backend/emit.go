@@ -3,6 +3,7 @@ package backend
 import (
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/gomlx/go-xla/pkg/stablehlo"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -103,22 +104,25 @@ func customGradient(y *graph.Node, vjp func(v *graph.Node) []*graph.Node, in ...
 // values inside only one of them are in memory at a time. The zero Chain is ready.
 type Chain struct{ forward, backward *graph.Node }
 
-// Checkpoint returns f(in), which is computed again for the gradient. All that f reads and that has
-// a gradient, its weights too, must be among in.
-func (c *Chain) Checkpoint(f func(in []*graph.Node) *graph.Node, in ...*graph.Node) *graph.Node {
-	a, n := append([]*graph.Node{}, in...), len(in)
+// Checkpoint returns f(in and then fixed), which is computed again for the gradient. All that f
+// reads and that has a gradient, its weights too, must be among in. fixed has no gradient. Weights
+// belong there rather than outside: what XLA computes of them alone, such as transposed kernels, it
+// otherwise computes for all parts at once.
+func (c *Chain) Checkpoint(f func(in []*graph.Node) *graph.Node, in, fixed []*graph.Node) *graph.Node {
+	all, n := slices.Concat(in, fixed), len(in)
+	a := all
 	if c.forward != nil {
-		a = Barrier(append(a, c.forward)...)[:n] // after the part before it
+		a = Barrier(append(slices.Clone(all), c.forward)...)[:len(all)] // after the part before it
 	}
 	y := f(a)
 	c.forward = graph.StopGradient(y)
 	return customGradient(y, func(v *graph.Node) []*graph.Node {
-		b := append(append([]*graph.Node{}, in...), v)
+		b := append(slices.Clone(all), v)
 		if c.backward != nil {
 			b = append(b, c.backward)
 		}
 		b = Barrier(b...)
-		g := Barrier(graph.Gradient(graph.ReduceAllSum(graph.Mul(f(b[:n]), b[n])), b[:n]...)...)
+		g := Barrier(graph.Gradient(graph.ReduceAllSum(graph.Mul(f(slices.Clip(b[:len(all)])), b[len(all)])), b[:n]...)...)
 		c.backward = g[0]
 		return g
 	}, in...)

@@ -45,7 +45,7 @@ func TestCheckpoint(t *testing.T) {
 				if part := []*graph.Node{x, in[1+2*i], in[2+2*i]}; k == 0 {
 					x = block(part)
 				} else {
-					x = chain.Checkpoint(block, part...)
+					x = chain.Checkpoint(block, part, nil)
 				}
 			}
 			return graph.Gradient(graph.ReduceAllSum(graph.Square(x)), in...)
@@ -70,6 +70,61 @@ func TestCheckpoint(t *testing.T) {
 	}
 	if memory[1].Temporary*4 > memory[0].Temporary {
 		t.Errorf("temporary memory is %d bytes with checkpoints, and %d without: the barriers did not arrive", memory[1].Temporary, memory[0].Temporary)
+	}
+}
+
+// TestFixedWeights: weights without a gradient that a chain has as fixed are not transposed for all
+// blocks at once, and the gradient by the input is that of blocks that read them from outside.
+func TestFixedWeights(t *testing.T) {
+	b := modeltest.Backend(t)
+	const blocks, channels = 8, 64
+	in := []shapes.Shape{shapes.Make(dtypes.Float32, 1, 4, 4, channels)}
+	for range blocks {
+		in = append(in, shapes.Make(dtypes.Float32, 3, 3, channels, channels))
+	}
+	var args []*tensors.Tensor
+	for i, s := range in {
+		x := make([]float32, s.Size())
+		for j := range x {
+			x[j] = float32((i+7*j)%13-6) / 100
+		}
+		args = append(args, tensors.FromFlatDataAndDimensions(x, s.Dimensions...))
+	}
+	var gradients [2][]float32
+	var memory [2]backend.Memory
+	for k := range 2 {
+		fn, err := backend.NewFn(b, fmt.Sprint("fixed ", k), 0, func(in []*graph.Node) []*graph.Node {
+			x := in[0]
+			var chain backend.Chain
+			for _, kernel := range in[1:] {
+				block := func(in []*graph.Node) *graph.Node {
+					w := append(in, kernel)[1]
+					return graph.Add(in[0], graph.Convolve(graph.Tanh(in[0]), w).PadSame().Done())
+				}
+				fixed := []*graph.Node{kernel}[:k]
+				x = chain.Checkpoint(block, []*graph.Node{x}, fixed)
+			}
+			return graph.Gradient(graph.ReduceAllSum(graph.Square(x)), in[0])
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if memory[k], err = fn.Memory(in...); err != nil {
+			t.Fatal(err)
+		}
+		out, err := fn.Call(args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gradients[k] = backend.Float32s(out[0])
+	}
+	for j, want := range gradients[0] {
+		if got := gradients[1][j]; math.Abs(float64(got-want)) > 1e-5*(1+math.Abs(float64(want))) {
+			t.Fatalf("value %d of the gradient is %v, want %v", j, got, want)
+		}
+	}
+	if memory[1].Temporary*2 > memory[0].Temporary {
+		t.Errorf("temporary memory is %d bytes with fixed weights, and %d without", memory[1].Temporary, memory[0].Temporary)
 	}
 }
 

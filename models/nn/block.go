@@ -2,6 +2,7 @@ package nn
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -29,21 +30,27 @@ func (s *Saving) Block(w Weights, params []Param, f func(w Weights, in []*graph.
 	if !s.Blocks {
 		return f(w, in)
 	}
-	n := len(in)
-	var names []string
+	var names [2][]string // of weights with a gradient, and without
+	given := [2][]*graph.Node{slices.Clone(in), nil}
 	for _, p := range params {
 		layer, _ := strings.CutSuffix(p.Name, ".weight")
 		for _, name := range []string{p.Name, layer + LowRankA, layer + LowRankB} {
-			if w[name] != nil && (s.Frozen == nil || !s.Frozen(name)) {
-				names, in = append(names, name), append(in, w[name])
+			if w[name] == nil {
+				continue
 			}
+			k := 0
+			if s.Frozen != nil && s.Frozen(name) {
+				k = 1
+			}
+			names[k], given[k] = append(names[k], name), append(given[k], w[name])
 		}
 	}
+	n := len(in)
 	return s.chain.Checkpoint(func(in []*graph.Node) *graph.Node {
 		own := maps.Clone(w)
-		for i, name := range names {
+		for i, name := range slices.Concat(names[0], names[1]) {
 			own[name] = in[n+i]
 		}
 		return f(own, in[:n])
-	}, in...)
+	}, given[0], given[1])
 }

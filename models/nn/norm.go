@@ -76,7 +76,7 @@ func Attention(q, k, v *graph.Node, heads, queries int) *graph.Node {
 	var chain backend.Chain
 	parts := Split(q, 1, sizes...)
 	for i, part := range parts {
-		parts[i] = chain.Checkpoint(attend, part, k, v)
+		parts[i] = chain.Checkpoint(attend, []*graph.Node{part, k, v}, nil)
 	}
 	return graph.Concatenate(parts, 1)
 }
