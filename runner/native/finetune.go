@@ -93,7 +93,7 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) error {
 		return err
 	}
 	defer f.Free()
-	streams, err := p.streams(ctx, t, f)
+	streams, err := d.streams(ctx, t, p, f)
 	if err != nil {
 		return err
 	}
@@ -216,11 +216,12 @@ func (d *diffusion) write(t *kit.Task, f *stable.Finetuning, dir string) error {
 }
 
 // streams returns what each step draws a batch from.
-func (p fine) streams(ctx context.Context, t *kit.Task, f *stable.Finetuning) ([]stable.Stream, error) {
+func (d *diffusion) streams(ctx context.Context, t *kit.Task, p fine, f *stable.Finetuning) ([]stable.Stream, error) {
 	rows, err := t.Rows(engine.ImagesRole)
 	if err != nil {
 		return nil, err
 	}
+	d.cut(t, engine.ImagesRole, rows)
 	images, err := p.examples(ctx, t, f, engine.ImagesRole, rows)
 	if err != nil {
 		return nil, err
@@ -263,6 +264,7 @@ func (p fine) streams(ctx context.Context, t *kit.Task, f *stable.Finetuning) ([
 		if err != nil {
 			return nil, err
 		}
+		d.cut(t, engine.PretrainingRole, rows)
 		images, err := p.examples(ctx, t, f, engine.PretrainingRole, rows)
 		if err != nil {
 			return nil, err

@@ -286,6 +286,7 @@ func (d *diffusion) sample(ctx context.Context, t *kit.Task) error {
 	if err != nil {
 		return kit.Refuse("params: %w", err)
 	}
+	d.cut(t, engine.PromptsRole, rows)
 	f, channels := d.model.VAE.Config.Factor(), d.model.UNet.Config.InChannels
 	height, width := p.Height/f, p.Width/f
 	size := height * width * channels
@@ -349,6 +350,23 @@ func (d *diffusion) sample(ctx context.Context, t *kit.Task) error {
 		}
 	}
 	return kit.WriteRows(t, engine.ImagesRole, out)
+}
+
+// cut notes how many tokens of a prompt the model does not read, once for each prompt of some rows.
+func (d *diffusion) cut(t *kit.Task, role string, rows []engine.Row) {
+	seen := map[string]bool{"": true}
+	for _, r := range rows {
+		for i, prompt := range []string{r.Prompt, r.Negative} {
+			if seen[prompt] {
+				continue
+			}
+			seen[prompt] = true
+			if _, tokens := d.model.Tokenizer.Encode(prompt, d.model.Tokens()); tokens > d.model.Tokens() {
+				_ = t.Progress(engine.Progress{Note: fmt.Sprintf("%s: the %s of row %d has %d tokens, and the model reads %d: the last %d are cut",
+					role, []string{"prompt", "negative prompt"}[i], r.Index, tokens-2, d.model.Tokens()-2, tokens-d.model.Tokens())}) // it is for people who watch
+			}
+		}
+	}
 }
 
 // picture returns an image of bytes, three for each pixel.

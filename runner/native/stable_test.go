@@ -13,7 +13,9 @@ import (
 
 	"ablate/models/clip"
 	"ablate/models/modeltest"
+	"ablate/models/stable"
 	"ablate/runner/engine"
+	"ablate/runner/engine/kit"
 )
 
 // drawer returns an engine with the tasks that it is given by a test.
@@ -213,4 +215,29 @@ func pixels(t *testing.T, name string) []uint8 {
 		}
 	}
 	return out
+}
+
+// TestCut: a prompt that the model does not read to its end is noted with its row, once.
+func TestCut(t *testing.T) {
+	dir := t.TempDir()
+	if err := stable.WriteRandom(dir, 1); err != nil {
+		t.Fatal(err)
+	}
+	model, err := stable.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := &kit.Task{Dir: t.TempDir()}
+	fits, long := strings.Repeat("a", 75), strings.Repeat("a", 80) // a token for each letter
+	(&diffusion{model: model}).cut(task, "prompts", []engine.Row{{Index: 4, Prompt: fits}, {Index: 5, Prompt: long, Negative: fits}, {Index: 6, Prompt: long, Negative: long + "b"}})
+	got, err := os.ReadFile(filepath.Join(task.Dir, "progress.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"note":"prompts: the prompt of row 5 has 80 tokens, and the model reads 75: the last 5 are cut"}
+{"note":"prompts: the negative prompt of row 6 has 81 tokens, and the model reads 75: the last 6 are cut"}
+`
+	if string(got) != want {
+		t.Errorf("notes are\n%swant\n%s", got, want)
+	}
 }
