@@ -50,7 +50,9 @@ func (p *Param) check(e entry, engine string) (value any, msg, hint string) {
 		if p.Enum == nil || slices.Contains(p.Enum, v) {
 			return v, "", ""
 		}
-		if n := Nearest(v, p.Enum); n != "" {
+		if why := p.Absent[v]; why != "" {
+			hint += ": " + why
+		} else if n := Nearest(v, p.Enum); n != "" {
 			hint += fmt.Sprintf("; did you mean %q?", n)
 		}
 		return nil, e.text + ": must be " + p.Allowed(), hint

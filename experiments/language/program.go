@@ -76,10 +76,11 @@ func (s *Study) JudgedBy() (numbers, verdicts bool) {
 
 // A Param is a parameter of a verb.
 type Param struct {
-	Path    string   // dotted, below the verb's parameters: "lora.rank"
-	Kind    Kind     // Real, Whole, Name or Truth
-	Enum    []string // the allowed names; nil where there is no list
-	Minimum *float64 // nil where there is none
+	Path    string            // dotted, below the verb's parameters: "lora.rank"
+	Kind    Kind              // Real, Whole, Name or Truth
+	Enum    []string          // the allowed names; nil where there is no list
+	Absent  map[string]string `json:",omitempty"` // names that are not allowed although one may expect them, with the reason
+	Minimum *float64          // nil where there is none
 	Maximum *float64
 	Above   *float64 // exclusive minimum
 	Default any      // float64, int64, string or bool; nil where a study must give the value

@@ -72,8 +72,12 @@ func (awm) Draws() Copy { return "" }
 
 func (m awm) Loss() func(o Outputs, in train.Nodes) *graph.Node {
 	return func(o Outputs, in train.Nodes) *graph.Node {
+		t := o.Time
+		if _, end := o.Process.Range(); end != 1 { // the weightings are of times in [0, 1]
+			t = graph.DivScalar(t, end)
+		}
 		score := func(prediction *graph.Node) *graph.Node {
-			return Score(m.Weighting, o.Loss(prediction), o.Time, func() *graph.Node { return in.At("power") })
+			return Score(m.Weighting, o.Loss(prediction), t, func() *graph.Node { return in.At("power") })
 		}
 		ratio := graph.Exp(graph.Sub(score(o.Model), score(o.Behaviour)))
 		loss := Clipped(ratio, in.At("advantage"), in.At("clip"))

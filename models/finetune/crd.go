@@ -20,10 +20,14 @@ type crd struct {
 	Prediction float64 `json:"prediction" key:"crd.prediction"`
 }
 
-func (crd) Name() string                    { return "crd" }
-func (crd) Revision() int                   { return 0 }
-func (crd) Copies() []Copy                  { return []Copy{Behaviour} }
-func (crd) Variant() string                 { return "" }
+func (crd) Name() string    { return "crd" }
+func (crd) Revision() int   { return 0 }
+func (crd) Copies() []Copy  { return []Copy{Behaviour} }
+func (crd) Variant() string { return "" }
+
+// Together is a group.
+func (m crd) Together(int) int { return max(m.Group, 1) }
+
 func (m crd) Constants() map[string]float64 { return map[string]float64{"beta": m.Beta} }
 
 func (m crd) Prepare(p *Pool, batch int) (*Plan, error) {

@@ -21,11 +21,15 @@ type dpo struct {
 	Beta float64 `json:"beta" key:"dpo.beta"`
 }
 
-func (dpo) Name() string                    { return "dpo" }
-func (dpo) Revision() int                   { return 0 }
-func (dpo) Copies() []Copy                  { return []Copy{Reference} }
-func (dpo) Variant() string                 { return "" }
-func (dpo) Labels() bool                    { return true }
+func (dpo) Name() string    { return "dpo" }
+func (dpo) Revision() int   { return 0 }
+func (dpo) Copies() []Copy  { return []Copy{Reference} }
+func (dpo) Variant() string { return "" }
+func (dpo) Labels() bool    { return true }
+
+// Together is the whole batch: its halves are compared.
+func (dpo) Together(batch int) int { return batch }
+
 func (m dpo) Constants() map[string]float64 { return map[string]float64{"beta": m.Beta} }
 
 func (dpo) Prepare(p *Pool, batch int) (*Plan, error) {

@@ -128,7 +128,7 @@ func first(t *testing.T, tl Tools, m *pipeline.Model, j Job) (loss, train.Inputs
 		next = f.next
 	case Policy:
 		l = policyLoss(method, j.Anchor)
-		p := &policyTraining{training: begin(), method: method, grid: grid, batches: j.Roll.Images * (j.Sampler.Steps - 1) / j.Batch, policyState: policyState{History: History{}}}
+		p := &policyTraining{training: begin(), method: method, grid: grid, batches: j.Roll.Images * (j.Sampler.Steps - 1) / j.Batch, PolicyState: PolicyState{History: History{}}}
 		next = p.next
 	case RewardGradient:
 		l = gradientLoss(method, j.Reward)

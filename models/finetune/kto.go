@@ -22,6 +22,10 @@ func (kto) Revision() int   { return 0 }
 func (kto) Copies() []Copy  { return []Copy{Reference} }
 func (kto) Variant() string { return "" }
 func (kto) Labels() bool    { return true }
+
+// Together is the whole batch, whose mean is the offset.
+func (kto) Together(batch int) int { return batch }
+
 func (m kto) Constants() map[string]float64 {
 	return map[string]float64{"beta": m.Beta, "desirable": m.Desirable, "undesirable": m.Undesirable}
 }

@@ -75,6 +75,15 @@ type Offline interface {
 	Loss() func(o Outputs, in train.Nodes) *graph.Node
 }
 
+// Together returns how many images of a batch must be computed together, because the loss of one
+// depends on the others: 1 where the loss is a mean over images. They follow each other in the batch.
+func Together(m Offline, batch int) int {
+	if t, ok := m.(interface{ Together(batch int) int }); ok {
+		return t.Together(batch)
+	}
+	return 1
+}
+
 // A Mover is an Offline method whose copies move from one round of fresh images to the
 // next. steps is the number of training steps so far, because published schedules count
 // steps.

@@ -9,6 +9,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"ablate/models/backend"
 	"ablate/models/pipeline"
 	"ablate/models/process"
 	"ablate/models/random"
@@ -72,13 +73,37 @@ func (h History) Add(scores []float32, prompts []int) {
 	}
 }
 
-// policyState is the part of a policy's state that is saved with its training.
-type policyState struct {
+// A PolicyState is the part of a policy's state that is saved with its training: the last rollout.
+type PolicyState struct {
 	Rollouts     int // number of rollouts so far
 	Trajectories []sampler.Trajectory
 	Prompts      []int
 	Advantages   []float32
 	History      History
+}
+
+// Transitions returns those inputs of a step that it takes from the rollout, and the prompts of its
+// images. at are numbers of transitions, image × step; grid are the sampler's times, and image is
+// height, width and channels.
+func (s *PolicyState) Transitions(at []int, grid []float32, image [3]int) (train.Inputs, []int) {
+	choices, n := len(grid)-2, len(at) // the last step has no noise
+	var x, y []float32
+	prompts, time, next, advantage, before := make([]int, n), make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
+	for i, k := range at {
+		j, step := k/choices, k%choices
+		t := s.Trajectories[j]
+		x, y = append(x, t.States[step]...), append(y, t.States[step+1]...)
+		prompts[i], time[i], next[i], advantage[i], before[i] = s.Prompts[j], grid[step], grid[step+1], s.Advantages[j], t.LogProbability[step]
+	}
+	in := train.Inputs{
+		"state":      tensors.FromFlatDataAndDimensions(x, n, image[0], image[1], image[2]),
+		"next state": tensors.FromFlatDataAndDimensions(y, n, image[0], image[1], image[2]),
+	}
+	in.Vector("time", time)
+	in.Vector("next", next)
+	in.Vector("advantage", advantage)
+	in.Vector("log-probability", before)
+	return in, prompts
 }
 
 // policy fine-tunes by a policy gradient. It draws images with their trajectories, scores
@@ -103,8 +128,8 @@ func (j Job) policy(ctx context.Context, t Tools, m *pipeline.Model, method Poli
 	if err != nil {
 		return nil, err
 	}
-	p := &policyTraining{training: u, method: method, grid: grid, batches: transitions / j.Batch, policyState: policyState{History: History{}}}
-	return u.loop(ctx, &p.policyState, p.next)
+	p := &policyTraining{training: u, method: method, grid: grid, batches: transitions / j.Batch, PolicyState: PolicyState{History: History{}}}
+	return u.loop(ctx, &p.PolicyState, p.next)
 }
 
 // A policyTraining is the state of a policy's running training.
@@ -113,7 +138,7 @@ type policyTraining struct {
 	method  Policy
 	grid    []float32
 	batches int // number of batches of a rollout
-	policyState
+	PolicyState
 	order []int // of the rollout's transitions, image × step
 	of    int   // the rollout that order is of, counted from 1
 }
@@ -130,44 +155,38 @@ func (p *policyTraining) next(ctx context.Context, step int) (train.Inputs, trai
 	if p.of != k+1 {
 		p.order, p.of = p.Stream("transition order", k).Perm(len(p.Trajectories)*choices), k+1
 	}
-	px, n := p.model.Pixels(), p.Batch
-	x, y, cond := make([]float32, 0, n*px), make([]float32, 0, n*px), make([]float32, 0, n*p.width)
-	time, next, advantage, before := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
-	for i := range n {
-		at := p.order[step%p.batches*n+i]
-		j, s := at/choices, at%choices
-		x, y = append(x, p.Trajectories[j].States[s]...), append(y, p.Trajectories[j].States[s+1]...)
-		cond = append(cond, p.condRow(p.Prompts[j])...)
-		time[i], next[i], advantage[i], before[i] = p.grid[s], p.grid[s+1], p.Advantages[j], p.Trajectories[j].LogProbability[s]
+	first := step % p.batches * p.Batch
+	in, prompts := p.Transitions(p.order[first:first+p.Batch], p.grid, p.model.Image)
+	cond := make([]float32, 0, p.Batch*p.width)
+	for _, prompt := range prompts {
+		cond = append(cond, p.condRow(prompt)...)
 	}
-	h, w, c := p.model.Image[0], p.model.Image[1], p.model.Image[2]
-	in := train.Inputs{
-		"state":      tensors.FromFlatDataAndDimensions(x, n, h, w, c),
-		"next state": tensors.FromFlatDataAndDimensions(y, n, h, w, c),
-		"cond":       tensors.FromFlatDataAndDimensions(cond, n, p.width),
-	}
-	in.Vector("time", time)
-	in.Vector("next", next)
-	in.Vector("advantage", advantage)
-	in.Vector("log-probability", before)
+	in["cond"] = tensors.FromFlatDataAndDimensions(cond, p.Batch, p.width)
 	in.Scalar("noise", p.Roll.Noise)
 	in.Scalar("anchor", p.anchorWeight())
 	for name, v := range p.method.Constants() {
 		in.Scalar(name, v)
 	}
-	o := p.options(step)
-	first, last := accumulated(step, p.Steps, p.batches, p.method.Rollout().Updates)
+	o := Accumulating(step, p.Steps, p.batches, p.method.Rollout().Updates, p.options)
+	return in, o, []float64{o.LearningRate, EffectiveSampleSize(backend.Float32s(in["advantage"]))}, nil
+}
+
+// Accumulating returns the options of a step of a policy, counted from 0: of the batches of a rollout,
+// several give one update. options are those of a step that is an update.
+func Accumulating(step, steps, batches, updates int, options func(step int) train.Options) train.Options {
+	o := options(step)
+	first, last := accumulated(step, steps, batches, updates)
 	if n := last - first + 1; n > 1 {
 		// Warm-up, schedule and EMA count steps: an update has the mean learning rate of its
 		// steps, and the EMA's decay to the power of their number.
 		o.LearningRate = 0
 		for i := first; i <= last; i++ {
-			o.LearningRate += p.options(i).LearningRate / float64(n)
+			o.LearningRate += options(i).LearningRate / float64(n)
 		}
 		o.EMA = math.Pow(o.EMA, float64(n))
 		o.Share, o.Accumulate = 1/float64(n), step < last
 	}
-	return in, o, []float64{o.LearningRate, EffectiveSampleSize(advantage)}, nil
+	return o
 }
 
 // accumulated returns the first and the last of the steps whose gradients are accumulated with

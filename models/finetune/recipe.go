@@ -70,15 +70,27 @@ func (r Recipe) anchored() bool {
 	return r.Anchor == AnchorPrediction || r.Anchor == AnchorVelocity || r.Anchor == AnchorKL
 }
 
+// anchorFields are the fields of methods with the weight of an anchor.
+var anchorFields = map[Anchor]string{AnchorPrediction: "Prediction", AnchorVelocity: "Velocity", AnchorKL: "KL"}
+
 // anchorWeight returns the anchor's weight: the method's field of the anchor's name, where it
 // has one, else the recipe's.
 func (r Recipe) anchorWeight() float64 {
-	shared := map[Anchor]float64{AnchorPrediction: r.Prediction, AnchorVelocity: r.Velocity, AnchorKL: r.KL}
-	field := map[Anchor]string{AnchorPrediction: "Prediction", AnchorVelocity: "Velocity", AnchorKL: "KL"}[r.Anchor]
-	if own := reflect.ValueOf(r.Method.Method).FieldByName(field); own.IsValid() {
+	if own := reflect.ValueOf(r.Method.Method).FieldByName(anchorFields[r.Anchor]); own.IsValid() {
 		return own.Float()
 	}
-	return shared[r.Anchor]
+	return map[Anchor]float64{AnchorPrediction: r.Prediction, AnchorVelocity: r.Velocity, AnchorKL: r.KL}[r.Anchor]
+}
+
+// Published returns the anchor whose weight is one of a method's constants, and that weight;
+// AnchorNone if there is none, or if the weight is 0.
+func Published(m Method) (Anchor, float64) {
+	for anchor, field := range anchorFields {
+		if own := reflect.ValueOf(m).FieldByName(field); own.IsValid() && own.Float() > 0 {
+			return anchor, own.Float()
+		}
+	}
+	return AnchorNone, 0
 }
 
 // options returns the optimizer's options at step i.

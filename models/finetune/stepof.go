@@ -3,7 +3,10 @@ package finetune
 import (
 	"fmt"
 
+	"github.com/gomlx/gomlx/pkg/core/graph"
+
 	"ablate/models/pipeline"
+	"ablate/models/process"
 	"ablate/models/train"
 )
 
@@ -19,6 +22,23 @@ func StepOf(net pipeline.Network, r Recipe, reward *RewardModel) (train.Step, er
 		return train.Step{}, err
 	}
 	return s.Step, nil
+}
+
+// An Objective builds the loss of a batch, a scalar, from the trained and the pretrained network.
+type Objective func(p process.Process, model, reference pipeline.Denoiser, in train.Nodes) *graph.Node
+
+// ObjectiveOf returns the loss of an Offline method on given images, or of a Policy, for callers with a
+// training step of their own. The behaviour policy is the pretrained network. The inputs are those of
+// Job's steps: what a Plan gives, or PolicyState.Transitions.
+func ObjectiveOf(m Method, anchor Anchor) (Objective, error) {
+	r := Recipe{Method: Choice{m}, Anchor: anchor, Schedule: "constant"}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	l, err := r.loss(nil)
+	return func(p process.Process, model, reference pipeline.Denoiser, in train.Nodes) *graph.Node {
+		return l.build(networks{net: pipeline.Network{Process: p}, model: model, copies: map[Copy]pipeline.Denoiser{Reference: reference}}, in)
+	}, err
 }
 
 // loss returns the loss of a step of the recipe.

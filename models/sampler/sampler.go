@@ -131,6 +131,21 @@ func (s *Sampler) Trajectories(m *pipeline.Model, cond []float32, normal func(i,
 		return nil, err
 	}
 	defer backend.Free(r.params...)
+	return s.trajectories(r, cond, normal, o, noise, progress)
+}
+
+// TrajectoriesOn is Trajectories of a model whose parameters are on the device, in the order of the
+// network's.
+func (s *Sampler) TrajectoriesOn(params []*tensors.Tensor, cond []float32, normal func(i, step int, dst []float32), o Options, noise float64, progress func(done int) error) ([]Trajectory, error) {
+	r, err := s.drawing(cond, o)
+	if err != nil {
+		return nil, err
+	}
+	r.params = params
+	return s.trajectories(r, cond, normal, o, noise, progress)
+}
+
+func (s *Sampler) trajectories(r *draw, cond []float32, normal func(i, step int, dst []float32), o Options, noise float64, progress func(done int) error) ([]Trajectory, error) {
 	px := s.net.Pixels()
 	out := make([]Trajectory, r.n)
 	for from := 0; from < r.n; from += o.Batch {
@@ -189,15 +204,20 @@ func (s *Sampler) begin(m *pipeline.Model, cond []float32, o Options) (*draw, er
 	if m.Name != s.net.Name {
 		return nil, fmt.Errorf("sampler for %s was given a model of %s", s.net.Name, m.Name)
 	}
+	d, err := s.drawing(cond, o)
+	if err == nil {
+		d.params, err = m.Weights.Tensors(s.b, s.net.Params)
+	}
+	return d, err
+}
+
+// drawing returns the state of a draw without parameters.
+func (s *Sampler) drawing(cond []float32, o Options) (*draw, error) {
 	if len(cond)%s.net.Cond != 0 || o.Batch < 1 {
 		return nil, fmt.Errorf("sampler: %d values of conditioning of width %d, in batches of %d", len(cond), s.net.Cond, o.Batch)
 	}
 	grid, err := s.net.Process.Grid(o.Steps, o.Shift)
-	if err != nil {
-		return nil, err
-	}
-	params, err := m.Weights.Tensors(s.b, s.net.Params)
-	return &draw{s.net, len(cond) / s.net.Cond, o.Batch, grid, params}, err
+	return &draw{net: s.net, n: len(cond) / s.net.Cond, batch: o.Batch, grid: grid}, err
 }
 
 func (d *draw) image(x []float32) *tensors.Tensor {

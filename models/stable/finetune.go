@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"ablate/models/backend"
+	"ablate/models/finetune"
 	"ablate/models/lora"
 	"ablate/models/nn"
 	"ablate/models/process"
@@ -24,25 +25,33 @@ import (
 // A Recipe has the constants of a fine-tuning, with the names and the meanings of the diffusers
 // engine's parameters.
 type Recipe struct {
-	Pairs        bool    `json:"-"`        // whether items are pairs, of which the better one is to become more likely: DPO
-	DPOBeta      float64 `json:"dpo_beta"` // strength of the tie to the base
-	Steps        int     `json:"steps"`
-	Batch        int     `json:"batch"` // items of a step from each stream
-	Micro        int     `json:"micro"` // items that are computed at a time
-	LearningRate float64 `json:"learning_rate"`
-	Warmup       int     `json:"warmup"` // steps in which the learning rate rises linearly
-	WeightDecay  float64 `json:"weight_decay"`
-	Beta1        float64 `json:"beta1"`
-	Beta2        float64 `json:"beta2"`
-	Clip         float64 `json:"clip"`  // largest norm of the gradient; 0: not clipped
-	Drop         float64 `json:"drop"`  // part of the prompts that become empty
-	Times        string  `json:"times"` // uniform or logit-normal
-	Size         int     `json:"size"`  // height and width of images
+	// Method is an Offline method of models/finetune on given images, or a Policy; nil: the loss is
+	// the likelihood by the weights of items, or of pairs.
+	Method       finetune.Method `json:"-"`
+	Pairs        bool            `json:"-"`        // whether items are pairs, of which the better one is to become more likely: DPO
+	DPOBeta      float64         `json:"dpo_beta"` // strength of the tie to the base
+	Steps        int             `json:"steps"`
+	Batch        int             `json:"batch"` // items of a step from each stream
+	Micro        int             `json:"micro"` // items that are computed at a time
+	LearningRate float64         `json:"learning_rate"`
+	Warmup       int             `json:"warmup"` // steps in which the learning rate rises linearly
+	WeightDecay  float64         `json:"weight_decay"`
+	Beta1        float64         `json:"beta1"`
+	Beta2        float64         `json:"beta2"`
+	Clip         float64         `json:"clip"`  // largest norm of the gradient; 0: not clipped
+	Drop         float64         `json:"drop"`  // part of the prompts that become empty
+	Times        string          `json:"times"` // uniform or logit-normal
+	Size         int             `json:"size"`  // height and width of images
 	LoRA         struct {
 		Rank  int     `json:"rank"` // 0: all weights are trained
 		Alpha float64 `json:"alpha"`
 	} `json:"lora"`
-	Saving nn.Saving `json:"-"`
+	Sampler struct { // of a policy's rollouts: DDIM
+		Steps    int     `json:"steps"`
+		Guidance float64 `json:"guidance"` // scale of classifier-free guidance; 1 and less: none
+	} `json:"sampler"`
+	Rollout finetune.Rollout `json:"rollout"`
+	Saving  nn.Saving        `json:"-"`
 }
 
 // Seeds are the seeds of the streams of random numbers.
@@ -52,7 +61,8 @@ type Seeds struct{ Init, Order, Noise int64 }
 type Stream struct {
 	Name  string
 	Items []Item
-	Pairs bool // its items are pairs
+	Pairs bool           // its items are pairs
+	Plan  *finetune.Plan // how an offline method draws from them; nil: by epochs
 }
 
 // An Item is an image, or a pair of a better and a worse one.
@@ -82,6 +92,8 @@ type Finetuning struct {
 	encode  *backend.Fn
 	texts   map[string][]float32
 	epochs  map[string]epoch // by stream
+	policy  *policy          // nil where the method is not one
+	Score   Score            // scores the images of rollouts; must be set for a policy
 }
 
 // targets are the layers that get an update: those of attention.
@@ -97,9 +109,6 @@ func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seed
 		f.adapter = newAdapter(params, r.LoRA.Rank, r.LoRA.Alpha, seeds.Init)
 		params = f.adapter.Params()
 		bound = func(w nn.Weights, s train.Sets) nn.Weights { return f.adapter.Weights(s.At(baseSet), w, 1) }
-	}
-	if f.adapter != nil || r.Pairs {
-		frozen[baseSet] = c.unetParams()
 	}
 	trained := map[string]bool{}
 	for _, p := range params {
@@ -119,13 +128,27 @@ func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seed
 		better := losses(own, "")
 		total := graph.ReduceAllSum(graph.Mul(better, in.At("weight")))
 		if r.Pairs {
-			base := graph.StopGradient(graph.Sub(losses(s.At(baseSet), ""), losses(s.At(baseSet), worse)))
-			margin := graph.MulScalar(graph.Sub(graph.Sub(better, losses(own, worse)), base), r.DPOBeta/2)
-			total = graph.Add(total, graph.ReduceAllSum(graph.Mul(nn.Softplus(margin), in.At("pair"))))
+			both := func(better *graph.Node, w nn.Weights) *graph.Node {
+				return graph.Concatenate([]*graph.Node{better, losses(w, worse)}, 0)
+			}
+			base := graph.StopGradient(both(losses(s.At(baseSet), ""), s.At(baseSet)))
+			_, inside := finetune.DPO(both(better, own), base, graph.Scalar(better.Graph(), better.DType(), r.DPOBeta))
+			total = graph.Add(total, graph.ReduceAllSum(graph.Mul(nn.Softplus(graph.Neg(inside)), in.At("pair"))))
 		}
 		return total
 	}
+	reads := f.adapter != nil || r.Pairs
 	var err error
+	if r.Method != nil {
+		var more bool
+		if loss, more, err = f.objective(r.Saving); err != nil {
+			return nil, err
+		}
+		reads = reads || more
+	}
+	if reads {
+		frozen[baseSet] = c.unetParams()
+	}
 	if f.trainer, err = train.New(b, train.Step{Name: "fine-tune stable diffusion", Params: params, Frozen: frozen, Loss: loss}); err != nil {
 		return nil, err
 	}
@@ -143,6 +166,12 @@ func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seed
 		}
 	}
 	f.loop = &train.Loop{Trainer: f.trainer, State: f.state, Steps: r.Steps}
+	if method, ok := r.Method.(finetune.Policy); ok {
+		if f.policy, err = f.newPolicy(method); err != nil {
+			return nil, err
+		}
+		f.loop.Host = []any{&f.policy.state}
+	}
 	if f.sampler, err = NewSampler(b, c); err != nil {
 		return nil, err
 	}
@@ -224,9 +253,12 @@ func stepSeed(seed int64, what string) int64 {
 	return 1 + int64(binary.BigEndian.Uint32(sum[:]))%(1<<31-1)
 }
 
-// order is the item at place k of an endless list of epochs of a stream, each a permutation that is
-// known without those before. The last epoch of each stream is kept.
-func (f *Finetuning) order(stream Stream, k int) Item {
+// order is the item at place k of an endless list of epochs of a stream.
+func (f *Finetuning) order(stream Stream, k int) Item { return stream.Items[f.place(stream, k)] }
+
+// place is the index of the item at place k of an endless list of epochs of a stream, each a
+// permutation that is known without those before. The last epoch of each stream is kept.
+func (f *Finetuning) place(stream Stream, k int) int {
 	n := len(stream.Items)
 	seed := stepSeed(f.seeds.Order, fmt.Sprintf("%d %s", k/n, stream.Name))
 	e, ok := f.epochs[stream.Name]
@@ -234,7 +266,7 @@ func (f *Finetuning) order(stream Stream, k int) Item {
 		e = epoch{seed, random.NewTorch(seed).Permutation(n)}
 		f.epochs[stream.Name] = e
 	}
-	return stream.Items[e.items[k%n]]
+	return e.items[k%n]
 }
 
 // An epoch is a permutation of the items of a stream.
@@ -243,36 +275,70 @@ type epoch struct {
 	items []int
 }
 
-// Step takes a step, counted from 1, and returns the loss before it and the norm of the gradient
-// before it was clipped.
-func (f *Finetuning) Step(step int, streams []Stream) (loss, norm float64, err error) {
-	r := f.r
-	o := train.Options{LearningRate: r.LearningRate * min(1, float64(step)/float64(max(1, r.Warmup))), Clip: r.Clip, Share: 1,
-		Adam: train.Adam{Beta1: r.Beta1, Beta2: r.Beta2, Epsilon: 1e-8, WeightDecay: r.WeightDecay}}
-	factor, channels := f.c.VAE.Config.Factor(), f.c.UNet.Config.InChannels
-	side := r.Size / factor
-	one := side * side * channels
-	for s, stream := range streams {
-		g := random.NewTorch(stepSeed(f.seeds.Noise, fmt.Sprintf("%d %s", step, stream.Name)))
-		eps, grain := make([]float32, r.Batch*one), make([]float32, r.Batch*one)
-		g.Normal(eps)
-		g.Normal(grain)
-		u, dropped, normal := make([]float32, r.Batch), make([]float32, r.Batch), make([]float32, r.Batch)
-		g.Uniform(u)
-		g.Uniform(dropped)
-		g.Normal(normal)
-		if r.Times == "logit-normal" {
-			for i, x := range normal {
-				u[i] = float32(1 / (1 + math.Exp(-float64(x))))
-			}
+// draws are the random numbers of a step's images of a stream. Arrays have the channels first.
+type draws struct {
+	noise, grain  []float32
+	time, dropped []float32
+}
+
+// of is the part of an array that belongs to image i.
+func (d draws) of(x []float32, i int) []float32 {
+	one := len(x) / len(d.time)
+	return x[i*one : (i+1)*one]
+}
+
+// prompt is the prompt of image i, or the empty one where it is dropped.
+func (d draws) prompt(i int, prompt string, drop float64) string {
+	if float64(d.dropped[i]) < drop {
+		return ""
+	}
+	return prompt
+}
+
+// draw draws the random numbers of a step for images of so many values.
+func (f *Finetuning) draw(step int, stream string, values int) draws {
+	n := f.r.Batch
+	g := random.NewTorch(stepSeed(f.seeds.Noise, fmt.Sprintf("%d %s", step, stream)))
+	d := draws{make([]float32, n*values), make([]float32, n*values), make([]float32, n), make([]float32, n)}
+	g.Normal(d.noise)
+	g.Normal(d.grain)
+	normal := make([]float32, n)
+	g.Uniform(d.time)
+	g.Uniform(d.dropped)
+	g.Normal(normal)
+	for i, u := range d.time {
+		if f.r.Times == "logit-normal" {
+			u = float32(1 / (1 + math.Exp(-float64(normal[i]))))
 		}
+		d.time[i] = float32(math.Floor(float64(u * float32(f.c.Scheduler.Steps))))
+	}
+	return d
+}
+
+// options returns the optimizer's options of a step, counted from 1.
+func (f *Finetuning) options(step int) train.Options {
+	r := f.r
+	return train.Options{LearningRate: r.LearningRate * min(1, float64(step)/float64(max(1, r.Warmup))), Clip: r.Clip, Share: 1,
+		Adam: train.Adam{Beta1: r.Beta1, Beta2: r.Beta2, Epsilon: 1e-8, WeightDecay: r.WeightDecay}}
+}
+
+// Step takes a step, counted from 1, and returns the loss before it and the norm of the gradient
+// before it was clipped. A policy has one stream, of its prompts.
+func (f *Finetuning) Step(step int, streams []Stream) (loss, norm float64, err error) {
+	r, o := f.r, f.options(step)
+	switch {
+	case f.policy != nil:
+		return f.improve(step, streams[0])
+	case r.Method != nil:
+		return f.learn(step, o, streams)
+	}
+	channels := f.c.UNet.Config.InChannels
+	side := r.Size / f.c.VAE.Config.Factor()
+	for s, stream := range streams {
+		d := f.draw(step, stream.Name, side*side*channels)
 		micro := min(max(r.Micro, 1), r.Batch)
 		for from := 0; from < r.Batch; from += micro {
-			in, err := f.inputs(stream, step, from, micro, func(in map[string][]float32, i int) {
-				in["noise"] = last(in["noise"], eps[i*one:(i+1)*one], channels)
-				in["grain"] = last(in["grain"], grain[i*one:(i+1)*one], channels)
-				in["t"] = append(in["t"], float32(math.Floor(float64(u[i]*float32(f.c.Scheduler.Steps)))))
-			}, func(i int) bool { return float64(dropped[i]) < r.Drop }, side, channels)
+			in, err := f.inputs(stream, step, from, micro, d, side, channels)
 			if err != nil {
 				return 0, 0, err
 			}
@@ -289,7 +355,7 @@ func (f *Finetuning) Step(step int, streams []Stream) (loss, norm float64, err e
 
 // inputs returns the inputs of a part of a batch: micro items from position from. Places beyond the
 // batch have the weight 0.
-func (f *Finetuning) inputs(stream Stream, step, from, micro int, draws func(in map[string][]float32, i int), dropped func(i int) bool, side, channels int) (train.Inputs, error) {
+func (f *Finetuning) inputs(stream Stream, step, from, micro int, d draws, side, channels int) (train.Inputs, error) {
 	r := f.r
 	in := map[string][]float32{}
 	for k := range micro {
@@ -299,7 +365,8 @@ func (f *Finetuning) inputs(stream Stream, step, from, micro int, draws func(in 
 		if from+k >= r.Batch {
 			weight = 0
 		}
-		draws(in, i)
+		in["noise"], in["grain"] = last(in["noise"], d.of(d.noise, i), channels), last(in["grain"], d.of(d.grain, i), channels)
+		in["t"] = append(in["t"], d.time[i])
 		images := map[string]*Example{"": item.Image}
 		if r.Pairs {
 			images[worse] = item.Image
@@ -312,11 +379,7 @@ func (f *Finetuning) inputs(stream Stream, step, from, micro int, draws func(in 
 		}
 		in["weight"] = append(in["weight"], float32(weight))
 		for of, x := range images {
-			prompt := x.Prompt
-			if dropped(i) {
-				prompt = ""
-			}
-			text, err := f.text(prompt)
+			text, err := f.text(d.prompt(i, x.Prompt, r.Drop))
 			if err != nil {
 				return nil, err
 			}

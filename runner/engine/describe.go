@@ -45,30 +45,35 @@ func (e Environment) Digest() string {
 
 // A Verb is one of the abilities of an engine.
 type Verb struct {
-	Revision int               `json:"revision"`           // whole number from 1, raised when what the verb computes changes
-	Noise    string            `json:"noise,omitempty"`    // name of a noise that is a function of a row's seed and shape only, such as "torch-cpu"; absent: no such promise
-	Repeat   string            `json:"repeat,omitempty"`   // what a task gives when it is done again: "bytes" (equal bytes, the default), "draws" (equal random numbers, other rounding) or "none" (it has no seed)
-	Resume   string            `json:"resume,omitempty"`   // how a training that was stopped goes on: "exact", "approximate" or not at all ("none", the default)
-	Stop     string            `json:"stop,omitempty"`     // how the program is asked to stop: by the "file" stop, by "term" (the file and SIGTERM) or not at all ("none", the default)
-	World    string            `json:"world,omitempty"`    // what another number of GPUs changes: rounding only ("same", the default), or the result ("key")
-	Rows     string            `json:"rows,omitempty"`     // whether rows are computed "alone" (the default), or "together" and never split into several tasks
-	Format   string            `json:"format,omitempty"`   // of train: format of the checkpoints that it writes
-	Formats  []string          `json:"formats,omitempty"`  // of sample: formats of the checkpoints that it reads; of train: others that it may write
-	Source   []string          `json:"source,omitempty"`   // patterns that take the place of the engine's source for this verb
-	Serve    bool              `json:"serve,omitempty"`    // whether 'serve' does the verb, too; not for train
-	Shard    int               `json:"shard,omitempty"`    // largest number of rows of one task; absent: 256
-	Readback bool              `json:"readback,omitempty"` // whether resolved of a result has every parameter
-	Keeps    bool              `json:"keeps,omitempty"`    // of train: whether it writes checkpoints after the steps in keep
-	Scorers  bool              `json:"scorers,omitempty"`  // of train: whether it calls the study's reward while it trains
-	Estimate bool              `json:"estimate,omitempty"` // whether 'estimate' says what a task of the verb will need; not for load
-	Seeds    []string          `json:"seeds,omitempty"`    // of train: names of its random streams
-	Inputs   map[string]Input  `json:"inputs,omitempty"`   // of train: the roles that it reads
-	Columns  map[string]Column `json:"columns,omitempty"`  // of score: what it gives each image, by column
-	Params   json.RawMessage   `json:"params,omitempty"`   // JSON Schema (a small subset) of the parameters
+	Revision    int                        `json:"revision"`               // whole number from 1, raised when what the verb computes changes
+	Noise       string                     `json:"noise,omitempty"`        // name of a noise that is a function of a row's seed and shape only, such as "torch-cpu"; absent: no such promise
+	Repeat      string                     `json:"repeat,omitempty"`       // what a task gives when it is done again: "bytes" (equal bytes, the default), "draws" (equal random numbers, other rounding) or "none" (it has no seed)
+	Resume      string                     `json:"resume,omitempty"`       // how a training that was stopped goes on: "exact", "approximate" or not at all ("none", the default)
+	Stop        string                     `json:"stop,omitempty"`         // how the program is asked to stop: by the "file" stop, by "term" (the file and SIGTERM) or not at all ("none", the default)
+	World       string                     `json:"world,omitempty"`        // what another number of GPUs changes: rounding only ("same", the default), or the result ("key")
+	Rows        string                     `json:"rows,omitempty"`         // whether rows are computed "alone" (the default), or "together" and never split into several tasks
+	Format      string                     `json:"format,omitempty"`       // of train: format of the checkpoints that it writes
+	Formats     []string                   `json:"formats,omitempty"`      // of sample: formats of the checkpoints that it reads; of train: others that it may write
+	Source      []string                   `json:"source,omitempty"`       // patterns that take the place of the engine's source for this verb
+	Serve       bool                       `json:"serve,omitempty"`        // whether 'serve' does the verb, too; not for train
+	Shard       int                        `json:"shard,omitempty"`        // largest number of rows of one task; absent: 256
+	Readback    bool                       `json:"readback,omitempty"`     // whether resolved of a result has every parameter
+	Keeps       bool                       `json:"keeps,omitempty"`        // of train: whether it writes checkpoints after the steps in keep
+	Scorers     bool                       `json:"scorers,omitempty"`      // of train: whether it calls the study's reward while it trains
+	ScorersWhen map[string]json.RawMessage `json:"scorers_when,omitempty"` // condition under which it does, as when of an input; absent: always
+	Estimate    bool                       `json:"estimate,omitempty"`     // whether 'estimate' says what a task of the verb will need; not for load
+	Seeds       []string                   `json:"seeds,omitempty"`        // of train: names of its random streams
+	Inputs      map[string]Input           `json:"inputs,omitempty"`       // of train: the roles that it reads
+	Columns     map[string]Column          `json:"columns,omitempty"`      // of score: what it gives each image, by column
+	Params      json.RawMessage            `json:"params,omitempty"`       // JSON Schema (a small subset) of the parameters
 
 	params []language.Param
-	tries  map[string][]any // by parameter, values for a probe
+	tries  map[string][]any     // by parameter, values for a probe
+	calls  []language.Condition // of ScorersWhen
 }
+
+// Calls reports whether a training with the given parameters, by path, calls the study's reward.
+func (v *Verb) Calls(params map[string]any) bool { return v.Scorers && holds(v.calls, params) }
 
 // An Input is a role that train reads.
 type Input struct {
@@ -202,6 +207,12 @@ func (v *Verb) check(name string) (err error) {
 			return fmt.Errorf("inputs.%s.when: %w", role, err)
 		}
 		v.Inputs[role] = in
+	}
+	if v.ScorersWhen != nil && !v.Scorers {
+		return errors.New("scorers_when: it is a condition of scorers, which is not set")
+	}
+	if v.calls, err = parseConditions(v.ScorersWhen, v.params); err != nil {
+		return fmt.Errorf("scorers_when: %w", err)
 	}
 	for column, c := range v.Columns {
 		if !nameable(column) {

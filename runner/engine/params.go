@@ -217,6 +217,10 @@ func (s *paramReader) leaf(list []member, kind, path, where string, unused []lan
 			if err = json.Unmarshal(m.value, &p.Enum); err != nil || k != language.Name || len(p.Enum) == 0 {
 				err = fmt.Errorf("%s: must be a list of strings, for a parameter of type \"string\"", at)
 			}
+		case "x-absent":
+			if err = strict(m.value, &p.Absent); err != nil || k != language.Name {
+				err = fmt.Errorf("%s: must be a map from names that are not in enum to the reason, for a parameter of type \"string\"", at)
+			}
 		case "default":
 			def = m.value
 		case "x-probe":
@@ -319,6 +323,9 @@ func valueOf(p *language.Param, raw json.RawMessage) (any, error) {
 	case language.Name:
 		var v string
 		if json.Unmarshal(raw, &v) != nil || string(raw) == "null" || p.Enum != nil && !slices.Contains(p.Enum, v) {
+			if why := p.Absent[v]; why != "" {
+				return nil, fmt.Errorf("%s; must be %s: %s", short(raw), p.Allowed(), why)
+			}
 			return bad()
 		}
 		return v, nil

@@ -293,7 +293,7 @@ func (p *probe) checkpoint(ctx context.Context, t *Task, role string, tuned bool
 
 // training adds the inputs of a training.
 func (p *probe) training(ctx context.Context, t *Task, prompts []Row) error {
-	if t.Spec.Scorers {
+	if t.Spec.Calls(t.Params) {
 		if err := p.scorer(t); err != nil {
 			return err
 		}

@@ -49,13 +49,13 @@ type Outside struct {
 
 // Called is a verb of an engine that trials call.
 type Called struct {
-	stage.Call                          // without parameters
-	Shard      int                      // largest number of rows of one task
-	Together   bool                     // rows are never split into several tasks
-	Keeps      bool                     // it writes checkpoints on its way
-	Scorers    bool                     // it calls the reward while it trains
-	Serves     bool                     // as a worker
-	Columns    map[string]engine.Column // what score gives
+	stage.Call                                  // without parameters
+	Shard      int                              // largest number of rows of one task
+	Together   bool                             // rows are never split into several tasks
+	Keeps      bool                             // it writes checkpoints on its way
+	Calls      func(params map[string]any) bool // whether it calls the reward while it trains with parameters, by path; nil: never
+	Serves     bool                             // as a worker
+	Columns    map[string]engine.Column         // what score gives
 }
 
 // cached returns the functions with their results kept.

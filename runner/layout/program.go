@@ -407,7 +407,11 @@ func (g *Graph) engineTraining(t language.Trial, c, _ Chain) (Chain, error) {
 	if call.Keeps {
 		p.Keep = keeps(t.Content)
 	}
-	if call.Scorers {
+	params := map[string]any{}
+	for _, v := range t.Content.Params("finetune.params") {
+		params[v.Path] = v.Value
+	}
+	if call.Calls != nil && call.Calls(params) {
 		if p.Scorer, err = g.scorer(t, call.Engine); err != nil {
 			return nil, err
 		}

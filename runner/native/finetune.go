@@ -25,13 +25,20 @@ import (
 // This file has the verb train of the engine of Stable Diffusion, with the parameters and the draws
 // of the diffusers engine.
 
-const fineSchema = `{"type": "object", "properties": {
-  "method": {"type": "string", "enum": ["reward-weighted", "softmax-weighted", "filtered", "dpo"], "default": "reward-weighted", "description": "the loss", "x-probe": ["reward-weighted", "filtered"]},
-  "temperature": {"type": "number", "exclusiveMinimum": 0, "default": 0.2, "description": "of the softmax over the scores of all images", "x-unused": {"method": ["reward-weighted", "filtered", "dpo"]}, "x-probe": [0.05, 1.0]},
-  "dpo_beta": {"type": "number", "exclusiveMinimum": 0, "default": 5000, "description": "strength of the tie to the base", "x-unused": {"method": ["reward-weighted", "softmax-weighted", "filtered"]}, "x-probe": [10.0, 5000.0]},
-  "beta": {"type": "number", "minimum": 0, "default": 0, "description": "weight of the loss on pretraining data", "x-probe": [0.0, 1.0]},
-  "steps": {"type": "integer", "minimum": 1, "default": 1000, "description": "updates", "x-unit": "steps", "x-probe": [3, 6]},
-  "batch": {"type": "integer", "minimum": 1, "default": 64, "description": "images of a step, and as many of the pretraining data; pairs for dpo", "x-unit": "images", "x-probe": [2, 4]},
+// fineSchema returns the parameters: where something is a matter of a method, the methods without it
+// leave it unused.
+func fineSchema() json.RawMessage {
+	list := func(of kind) any { return list(but(of)) }
+	return fmt.Appendf(nil, fineText, list(but(latent)), list(named(finetune.SoftmaxWeighted)), list(named(finetune.DiffusionDPO)), list(offline), list(policy), methodGroups(), absent())
+}
+
+const fineText = `{"type": "object", "properties": {
+  "method": {"type": "string", "enum": %[1]s, "default": "reward-weighted", "description": "the loss", "x-absent": %[7]s, "x-probe": ["reward-weighted", "filtered"]},
+  "temperature": {"type": "number", "exclusiveMinimum": 0, "default": 0.2, "description": "of the softmax over the scores of all images", "x-unused": {"method": %[2]s}, "x-probe": [0.05, 1.0]},
+  "dpo_beta": {"type": "number", "exclusiveMinimum": 0, "default": 5000, "description": "strength of the tie to the base", "x-unused": {"method": %[3]s}, "x-probe": [10.0, 5000.0]},
+  "beta": {"type": "number", "minimum": 0, "default": 0, "description": "weight of the loss on pretraining data", "x-unused": {"method": %[4]s}, "x-probe": [0.0, 1.0]},
+  "steps": {"type": "integer", "minimum": 1, "default": 1000, "description": "updates; of a policy gradient batches, several of which give an update", "x-unit": "steps", "x-probe": [3, 6]},
+  "batch": {"type": "integer", "minimum": 1, "default": 64, "description": "images of a step, and as many of the pretraining data; pairs for dpo, and transitions of the sampler for a policy gradient", "x-unit": "images", "x-probe": [2, 4]},
   "micro": {"type": "integer", "minimum": 1, "default": 8, "description": "images that are computed at a time; changes rounding only", "x-unit": "images", "x-identity": "record"},
   "learning_rate": {"type": "number", "exclusiveMinimum": 0, "default": 0.0001, "description": "of AdamW; 1e-5 is usual for all weights", "x-probe": [1e-4, 1e-2]},
   "warmup": {"type": "integer", "minimum": 0, "default": 0, "description": "steps in which the learning rate rises linearly", "x-unit": "steps", "x-probe": [0, 5]},
@@ -39,13 +46,20 @@ const fineSchema = `{"type": "object", "properties": {
   "beta1": {"type": "number", "minimum": 0, "maximum": 0.9999, "default": 0.9, "description": "of AdamW", "x-probe": [0.0, 0.99]},
   "beta2": {"type": "number", "minimum": 0, "maximum": 0.999999, "default": 0.999, "description": "of AdamW", "x-probe": [0.5, 0.999]},
   "clip": {"type": "number", "minimum": 0, "default": 1, "description": "largest norm of the gradient; 0: not clipped", "x-probe": [1e-4, 1000.0]},
-  "drop": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "part of the prompts that become empty, for guidance", "x-probe": [0.0, 1.0]},
-  "times": {"type": "string", "enum": ["uniform", "logit-normal"], "default": "uniform", "description": "how the noise levels are drawn"},
+  "drop": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "part of the prompts that become empty, for guidance", "x-unused": {"method": %[4]s}, "x-probe": [0.0, 1.0]},
+  "times": {"type": "string", "enum": ["uniform", "logit-normal"], "default": "uniform", "description": "how the noise levels are drawn", "x-unused": {"method": %[4]s}},
   "size": {"type": "integer", "minimum": 16, "default": 512, "description": "width and height to which images are resized and cropped", "x-unit": "pixels", "x-probe": [32, 64]},
   "lora": {"type": "object", "properties": {
     "rank": {"type": "integer", "minimum": 0, "default": 16, "description": "of the LoRA on the attention; 0: all weights are trained", "x-probe": [2, 4]},
     "alpha": {"type": "number", "exclusiveMinimum": 0, "default": 16, "description": "the LoRA is scaled by alpha / rank", "x-unused": {"lora.rank": [0]}, "x-probe": [2.0, 16.0]}}},
   "dtype": {"type": "string", "enum": ["float32", "bfloat16"], "default": "float32", "description": "of frozen weights and of products, but not of norms, the softmax and the loss; trained weights are float32"},
+  %[6]s,
+  "rollout": {"type": "object", "x-unused": {"method": %[5]s}, "properties": {
+    "images": {"type": "integer", "minimum": 2, "default": 256, "description": "images of a rollout; each of their transitions is learned from once", "x-unit": "images", "x-probe": [2, 6]},
+    "noise": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 0.7, "description": "noise of the sampler, DDIM's eta", "x-probe": [0.2, 1.0]}}},
+  "sampler": {"type": "object", "x-unused": {"method": %[5]s}, "properties": {
+    "steps": {"type": "integer", "minimum": 2, "maximum": 1000, "default": 50, "description": "of a rollout", "x-unit": "steps", "x-probe": [3, 4]},
+    "guidance": {"type": "number", "minimum": 0, "default": 5, "description": "scale of classifier-free guidance in rollouts and in the training; 1 and less: none", "x-probe": [1.0, 7.5]}}},
   "checkpointing": {"type": "boolean", "default": false, "description": "computes activations twice to save memory", "x-identity": "record"}}}`
 
 // A fine has the parameters of train.
@@ -63,23 +77,31 @@ const pairsRole = "pairs"
 
 // describeTraining returns what the verb train can do.
 func describeTraining() *engine.Verb {
-	return &engine.Verb{Revision: 1, Stop: "file", Resume: "exact", Repeat: "bytes", Keeps: true, Format: adapterFormat, Formats: []string{diffusersFormat, adapterFormat},
-		Seeds: []string{"init", "order", "noise"},
-		Inputs: map[string]engine.Input{engine.BaseRole: {}, engine.ImagesRole: {Columns: []string{"prompt", "score"}},
-			pairsRole:              {When: map[string]json.RawMessage{"method": json.RawMessage(`["dpo"]`)}},
-			engine.PretrainingRole: {When: map[string]json.RawMessage{"beta": json.RawMessage(`{"above": 0}`)}}},
-		Params: json.RawMessage(fineSchema)}
+	images := map[string]json.RawMessage{"method": json.RawMessage(list(offline))}
+	draws := map[string]json.RawMessage{"method": json.RawMessage(list(policy))}
+	return &engine.Verb{Revision: 2, Stop: "file", Resume: "exact", Repeat: "bytes", Keeps: true, Format: adapterFormat, Formats: []string{diffusersFormat, adapterFormat},
+		Seeds:   []string{"init", "order", "noise"},
+		Scorers: true, ScorersWhen: draws,
+		Inputs: map[string]engine.Input{engine.BaseRole: {}, engine.ImagesRole: {Columns: []string{"prompt", "score"}, When: images}, engine.PromptsRole: {When: draws},
+			pairsRole:              {When: map[string]json.RawMessage{"method": json.RawMessage(list(named(finetune.DiffusionDPO)))}},
+			engine.PretrainingRole: {When: map[string]json.RawMessage{"beta": json.RawMessage(`{"above": 0}`), "method": images["method"]}}},
+		Params: fineSchema()}
 }
 
 const fineProbe = `{"method": "reward-weighted", "beta": 0.5, "steps": 6, "batch": 4, "micro": 4, "learning_rate": 1e-3, "warmup": 2, "weight_decay": 0.02,
  "beta1": 0.8, "beta2": 0.99, "clip": 0.5, "drop": 0.25, "times": "logit-normal", "size": 32, "lora": {"rank": 4, "alpha": 8.0}, "dtype": "float32", "checkpointing": false}`
 
 // train fine-tunes the model of the role base.
-func (d *diffusion) train(ctx context.Context, t *kit.Task) error {
+func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
 	var p fine
+	m, err := method(t)
+	if err != nil {
+		return err
+	}
 	if err := t.Decode(&p); err != nil {
 		return err
 	}
+	p.Recipe.Method = m
 	if err := d.loaded(t, engine.BaseRole, p.Precision, p.LoRA.Rank == 0); err != nil {
 		return err
 	}
@@ -93,6 +115,9 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) error {
 		return err
 	}
 	defer f.Free()
+	score, end := p.scored(ctx, t)
+	f.Score = score
+	defer func() { err = errors.Join(err, end()) }()
 	streams, err := d.streams(ctx, t, p, f)
 	if err != nil {
 		return err
@@ -111,6 +136,9 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) error {
 			return err
 		}
 		metrics := map[string]float64{"loss": loss, "grad_norm": norm, "learning_rate": p.LearningRate * min(1, float64(step)/float64(max(1, p.Warmup)))}
+		if reward, ok := f.Reward(); ok {
+			metrics["reward"] = reward
+		}
 		for name, x := range metrics {
 			if math.IsNaN(x) || math.IsInf(x, 0) {
 				return &kit.End{Status: engine.Diverged, Step: step, Err: fmt.Errorf("%s is %v at step %d", name, x, step)}
@@ -217,6 +245,9 @@ func (d *diffusion) write(t *kit.Task, f *stable.Finetuning, dir string) error {
 
 // streams returns what each step draws a batch from.
 func (d *diffusion) streams(ctx context.Context, t *kit.Task, p fine, f *stable.Finetuning) ([]stable.Stream, error) {
+	if _, ok := p.Recipe.Method.(finetune.Policy); ok {
+		return promptStream(t)
+	}
 	rows, err := t.Rows(engine.ImagesRole)
 	if err != nil {
 		return nil, err
@@ -245,6 +276,13 @@ func (d *diffusion) streams(ctx context.Context, t *kit.Task, p fine, f *stable.
 				weight = *r.Weight
 			}
 			stream.Items = append(stream.Items, stable.Item{Image: at[*r.Better], Worse: at[*r.Worse], Weight: weight})
+		}
+	} else if m, ok := p.Recipe.Method.(finetune.Offline); ok {
+		if stream.Plan, err = p.plan(m, rows); err != nil {
+			return nil, err
+		}
+		for _, x := range images {
+			stream.Items = append(stream.Items, stable.Item{Image: x})
 		}
 	} else {
 		weights, err := p.weights(rows)

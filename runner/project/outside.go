@@ -128,7 +128,7 @@ func (p Project) called(ctx context.Context, name, verb string) (c layout.Called
 	if v.World == "key" {
 		c.GPUs = p.Study.EngineGPUs(name, verb)
 	}
-	c.Shard, c.Together, c.Keeps, c.Scorers, c.Serves, c.Columns = v.Shard, v.Rows == "together", v.Keeps, v.Scorers, v.Serve, v.Columns
+	c.Shard, c.Together, c.Keeps, c.Calls, c.Serves, c.Columns = v.Shard, v.Rows == "together", v.Keeps, v.Calls, v.Serve, v.Columns
 	if d.Declared.Identity.Source == "key" {
 		if c.Source, err = d.Engine.For(v).Identity(ctx, d.Description); err != nil {
 			return c, err

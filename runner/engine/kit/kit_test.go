@@ -114,3 +114,42 @@ func TestTask(t *testing.T) {
 		t.Errorf("progress %q, %v", got, err)
 	}
 }
+
+// TestScorer: a training gets a number for each picture from the program that its task names, none where
+// that program has none, and its failures.
+func TestScorer(t *testing.T) {
+	// The program gives each image the number of bytes of its file, and fails in its third task.
+	const program = `n=0; while read dir; do n=$((n+1)); mkdir -p $dir/out/scores
+a=$(wc -c < $dir/in/images/files/0.png); grep -q '"prompt":"ink"' $dir/in/images/rows.jsonl && grep -q '"dark":0.5' $dir/request.json || exit 3
+printf '{"index": 0, "values": {"size": %d, "other": 9}}\n{"index": 1, "error": "no picture"}\n' $a > $dir/out/scores/rows.jsonl
+if [ $n = 3 ]; then echo '{"protocol": 1, "status": "failed", "class": "data", "message": "no ink"}' > $dir/r; else echo '{"protocol": 1, "status": "ok"}' > $dir/r; fi
+mv $dir/r $dir/result.json; [ $n = 3 ] && exit 7; done`
+	dir := t.TempDir()
+	task := &Task{Dir: dir, Request: engine.Request{Verb: engine.Train, Scorers: map[string]engine.RequestScorer{
+		engine.RewardScorer: {Command: []string{"sh", "-c", program}, Params: map[string]any{"dark": .5}, Column: "size"}}}}
+	put(t, dir, "a.png", "1234567")
+	put(t, dir, "b.png", "12")
+	files, prompts := []string{filepath.Join(dir, "a.png"), filepath.Join(dir, "b.png")}, []string{"ink", "paper"}
+	end := &End{}
+	if _, err := task.Scorer(t.Context(), "gold"); !errors.As(err, &end) || end.Status != engine.Refused {
+		t.Errorf("a scorer that the task does not name: %v", err)
+	}
+	s, err := task.Scorer(t.Context(), engine.RewardScorer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got, err := s.Score(files, prompts); err != nil || len(got) != 2 || got[0] == nil || *got[0] != 7 || got[1] != nil {
+			t.Errorf("scores %v, %v; want 7 and none", got, err)
+		}
+	}
+	if _, err := s.Score(files, prompts); !errors.As(err, &end) || end.Class != engine.Data || !strings.Contains(err.Error(), "no ink") {
+		t.Errorf("a failed task: %v", err)
+	}
+	if _, err := s.Score(files, prompts); err == nil {
+		t.Error("a program that has ended gives scores")
+	}
+	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "7") {
+		t.Errorf("Close of a program that ended with 7: %v", err)
+	}
+}

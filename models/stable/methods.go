@@ -1,0 +1,175 @@
+package stable
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"ablate/models/finetune"
+	"ablate/models/nn"
+	"ablate/models/pipeline"
+	"ablate/models/process"
+	"ablate/models/random"
+	"ablate/models/train"
+	"ablate/models/unet"
+)
+
+// This file trains by the methods of models/finetune, whose plans and losses it uses.
+
+// network returns the denoiser as models/finetune and models/sampler see it: its parameters are those
+// of the network, then the updates; its conditioning are the states of a prompt, float32[B, S·D], and
+// with guidance above 1 those of the empty prompt after them. The prediction is then guided (Ho &
+// Salimans 2022, arXiv 2207.12598, eq. 6, with the scale that diffusers has).
+func (f *Finetuning) network(saving nn.Saving, guidance float64) pipeline.Network {
+	c, side := f.c, f.r.Size/f.c.VAE.Config.Factor()
+	tokens, width := c.Tokens(), c.Text.Width
+	n := pipeline.Network{Name: fmt.Sprintf("stable diffusion, guidance %v", guidance), Image: [3]int{side, side, c.UNet.Config.InChannels}, Cond: tokens * width,
+		Params: c.UNet.Params(), Process: process.DDPM{Schedule: c.Scheduler.Schedule, Offset: c.Scheduler.Offset}}
+	var updates []nn.Param
+	if f.adapter != nil {
+		updates = f.adapter.Params()
+		n.Params = append(slices.Clone(n.Params), updates...)
+	}
+	guided := guidance > 1
+	if guided {
+		n.Cond *= 2
+	}
+	n.Denoise = func(w nn.Weights, x, t, cond *graph.Node) *graph.Node {
+		if updates != nil && w[updates[0].Name] != nil { // the pretrained network has none
+			w = f.adapter.Weights(w, w, 1)
+		}
+		b := x.Shape().Dimensions[0]
+		states := func(k int) *graph.Node {
+			return graph.Reshape(graph.Slice(cond, graph.AxisRange(), graph.AxisRange(k*tokens*width, (k+1)*tokens*width)), b, tokens, width)
+		}
+		if !guided {
+			return c.UNet.Denoise(w, x, t, states(0), unet.Options{Saving: saving, Type: c.Precision.dtype()})
+		}
+		twice := func(a, b *graph.Node) *graph.Node { return graph.Concatenate([]*graph.Node{a, b}, 0) }
+		output := c.UNet.Denoise(w, twice(x, x), twice(t, t), twice(states(1), states(0)), unet.Options{Saving: saving, Type: c.Precision.dtype()})
+		without, with := graph.Slice(output, graph.AxisRange(0, b)), graph.Slice(output, graph.AxisRange(b))
+		return graph.Add(without, graph.MulScalar(graph.Sub(with, without), guidance))
+	}
+	return n
+}
+
+// objective returns the loss of the recipe's method, and whether it reads the pretrained network. Its
+// inputs are those of finetune.ObjectiveOf; in the place of x0 it has the distribution of the latents,
+// mean and std, and grain.
+func (f *Finetuning) objective(saving nn.Saving) (loss train.Loss, reads bool, err error) {
+	anchor, _ := finetune.Published(f.r.Method)
+	build, err := finetune.ObjectiveOf(f.r.Method, anchor)
+	if err != nil {
+		return nil, false, err
+	}
+	guidance := 0.
+	reads = true
+	if finetune.NeedsTrajectories(f.r.Method) {
+		guidance, reads = f.r.Sampler.Guidance, anchor != finetune.AnchorNone
+	}
+	net := f.network(saving, guidance)
+	return func(w nn.Weights, s train.Sets, in train.Nodes) *graph.Node {
+		all := maps.Clone(w)
+		for name, x := range s[baseSet] {
+			if all[name] == nil {
+				all[name] = x
+			}
+		}
+		if mean := in["mean"]; mean != nil {
+			in = maps.Clone(in)
+			in["x0"] = f.c.VAE.Config.Scaled(graph.Add(mean, graph.Mul(in.At("std"), in.At("grain"))))
+		}
+		return build(net.Process, net.Bind(all, false), net.Bind(s[baseSet], false), in)
+	}, reads, nil
+}
+
+// part returns how many images of a batch are computed at a time: at most so many, where together
+// images depend on each other, and all parts of one size, because the loss is a mean over a part.
+func part(batch, most, together int) int {
+	if batch%together != 0 {
+		return batch
+	}
+	for n := most / together * together; n > together; n -= together {
+		if batch%n == 0 {
+			return n
+		}
+	}
+	return together
+}
+
+// learn takes a step of an offline method. The first of the streams has its images and its plan; each
+// other one has as many images, of which the loss is the likelihood.
+func (f *Finetuning) learn(step int, o train.Options, streams []Stream) (loss, norm float64, err error) {
+	r, method, plan := f.r, f.r.Method.(finetune.Offline), streams[0].Plan
+	net := f.network(nn.Saving{}, 0)
+	side, channels := net.Image[0], net.Image[2]
+	chosen := plan.Draw(random.Stream(f.seeds.Order, "fine-tune stable diffusion", streams[0].Name, step))
+	draws := make([]draws, len(streams))
+	for s, stream := range streams {
+		draws[s] = f.draw(step, stream.Name, side*side*channels)
+	}
+	if plan.Times != nil {
+		plan.Times(chosen, draws[0].time)
+	}
+	_, weight := finetune.Published(method)
+	n := part(r.Batch, max(r.Micro/len(streams), 1), finetune.Together(method, r.Batch))
+	for from := 0; from < r.Batch; from += n {
+		in := map[string][]float32{}
+		put := func(name string, x ...float32) { in[name] = append(in[name], x...) }
+		for s, stream := range streams {
+			for i := from; i < from+n; i++ {
+				item, d := Item{}, draws[s]
+				if s > 0 {
+					item = f.order(stream, (step-1)*r.Batch+i)
+					put("weight", float32(item.Weight/float64(n)))
+				} else {
+					item = stream.Items[chosen[i]]
+					put("weight", 0)
+					put("advantage", plan.Advantages[chosen[i]])
+					anchor := weight
+					if plan.Anchor != nil {
+						anchor = plan.Anchor(chosen[i], weight)
+					}
+					put("anchor", float32(anchor/float64(n)))
+				}
+				text, err := f.text(d.prompt(i, item.Image.Prompt, r.Drop))
+				if err != nil {
+					return 0, 0, err
+				}
+				put("cond", text...)
+				put("mean", item.Image.Mean...)
+				put("std", item.Image.Std...)
+				in["noise"], in["grain"] = last(in["noise"], d.of(d.noise, i), channels), last(in["grain"], d.of(d.grain, i), channels)
+				put("time", d.time[i])
+			}
+		}
+		inputs := train.Inputs{}
+		for name, x := range in {
+			switch name {
+			case "cond":
+				inputs[name] = tensors.FromFlatDataAndDimensions(x, n*len(streams), net.Cond)
+			case "mean", "std", "noise", "grain":
+				inputs[name] = tensors.FromFlatDataAndDimensions(x, n*len(streams), side, side, channels)
+			default:
+				inputs.Vector(name, x)
+			}
+		}
+		for name, x := range method.Constants() {
+			inputs.Scalar(name, x)
+		}
+		if plan.Inputs != nil {
+			plan.Inputs(chosen[from:from+n], inputs)
+		}
+		share := float64(n) / float64(r.Batch)
+		o.Share, o.Accumulate = share, from+n < r.Batch
+		result, err := f.trainer.Step(f.state, o, inputs)
+		loss, norm = loss+share*result.Loss, result.GradientNorm
+		if err != nil {
+			return loss, norm, err
+		}
+	}
+	return loss, norm, nil
+}
