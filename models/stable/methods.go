@@ -21,8 +21,7 @@ import (
 
 // network returns the denoiser as models/finetune and models/sampler see it: its parameters are those
 // of the network, then the updates; its conditioning are the states of a prompt, float32[B, S·D], and
-// with guidance above 1 those of the empty prompt after them. The prediction is then guided (Ho &
-// Salimans 2022, arXiv 2207.12598, eq. 6, with the scale that diffusers has).
+// with guidance above 1 those of the empty prompt after them. The prediction is then guided.
 func (f *Finetuning) network(saving nn.Saving, guidance float64) pipeline.Network {
 	c, side := f.c, f.r.Size/f.c.VAE.Config.Factor()
 	tokens, width := c.Tokens(), c.Text.Width
@@ -33,8 +32,7 @@ func (f *Finetuning) network(saving nn.Saving, guidance float64) pipeline.Networ
 		updates = f.adapter.Params()
 		n.Params = append(slices.Clone(n.Params), updates...)
 	}
-	guided := guidance > 1
-	if guided {
+	if guidance > 1 {
 		n.Cond *= 2
 	}
 	n.Denoise = func(w nn.Weights, x, t, cond *graph.Node) *graph.Node {
@@ -45,13 +43,13 @@ func (f *Finetuning) network(saving nn.Saving, guidance float64) pipeline.Networ
 		states := func(k int) *graph.Node {
 			return graph.Reshape(graph.Slice(cond, graph.AxisRange(), graph.AxisRange(k*tokens*width, (k+1)*tokens*width)), b, tokens, width)
 		}
-		if !guided {
-			return c.UNet.Denoise(w, x, t, states(0), unet.Options{Saving: saving, Type: c.Precision.dtype()})
+		o := unet.Options{Saving: saving, Type: c.Precision.dtype()}
+		if guidance <= 1 {
+			return c.UNet.Denoise(w, x, t, states(0), o)
 		}
 		twice := func(a, b *graph.Node) *graph.Node { return graph.Concatenate([]*graph.Node{a, b}, 0) }
-		output := c.UNet.Denoise(w, twice(x, x), twice(t, t), twice(states(1), states(0)), unet.Options{Saving: saving, Type: c.Precision.dtype()})
-		without, with := graph.Slice(output, graph.AxisRange(0, b)), graph.Slice(output, graph.AxisRange(b))
-		return graph.Add(without, graph.MulScalar(graph.Sub(with, without), guidance))
+		output := c.UNet.Denoise(w, twice(x, x), twice(t, t), twice(states(1), states(0)), o)
+		return guided(output, graph.Scalar(output.Graph(), output.DType(), guidance))
 	}
 	return n
 }

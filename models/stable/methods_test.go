@@ -155,7 +155,7 @@ func TestPolicy(t *testing.T) {
 	b, c, w := tiny(t)
 	seeds := stable.Seeds{Init: 11, Order: 12, Noise: 13}
 	stream := []stable.Stream{{Name: "prompts", Items: []stable.Item{{Image: &stable.Example{Prompt: "a red cat"}}, {Image: &stable.Example{Prompt: "two dogs"}}}}}
-	r := recipe(chosen(t, "grpo", `{"clip": 0.2, "group": 4, "kl": 0.01, "updates": 1}`))
+	r := recipe(chosen(t, "grpo", `{"clip": 0.2, "group": 4, "kl": 1e-5, "updates": 1}`))
 	r.LearningRate = .02
 	r.Batch, r.Micro, r.Steps, r.Rollout = 32, 32, 4, finetune.Rollout{Images: 16, Noise: 1}
 	r.Sampler.Steps, r.Sampler.Guidance = 5, 3

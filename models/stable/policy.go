@@ -93,11 +93,7 @@ func (f *Finetuning) improve(step int, stream Stream) (loss, norm float64, err e
 	}
 	o := finetune.Accumulating(step-1, r.Steps, p.batches, p.method.Rollout().Updates, func(i int) train.Options { return f.options(i + 1) })
 	_, weight := finetune.Published(p.method)
-	update := max(o.Share, 0)
-	if update == 0 {
-		update = 1
-	}
-	accumulates := o.Accumulate
+	update, accumulates := o.Share, o.Accumulate
 	n := part(r.Batch, r.Micro, 1)
 	for from := 0; from < r.Batch; from += n {
 		first := (step-1)%p.batches*r.Batch + from

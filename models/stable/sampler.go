@@ -43,7 +43,7 @@ func NewSampler(b backend.Backend, c *Checkpoint) (*Sampler, error) {
 			state, rest := in[:scheduler.Depth], in[scheduler.Depth:]
 			vector, time, guidance, text := rest[0], rest[1], rest[2], rest[3]
 			rest = rest[4:]
-			x, n := scheduler.Input(vector, state[0]), state[0].Shape().Dimensions[0]
+			x := scheduler.Input(vector, state[0])
 			if v.guided {
 				x, text, rest = graph.Concatenate([]*graph.Node{x, x}, 0), graph.Concatenate([]*graph.Node{rest[0], text}, 0), rest[1:]
 			}
@@ -54,9 +54,7 @@ func NewSampler(b backend.Backend, c *Checkpoint) (*Sampler, error) {
 			at := graph.BroadcastToDims(time, x.Shape().Dimensions[0])
 			output := c.UNet.Denoise(nn.Bind(c.UNet.Params(), rest), x, at, text, unet.Options{Type: c.Precision.dtype()})
 			if v.guided {
-				// Ho & Salimans 2022, arXiv 2207.12598, eq. 6, with the scale that diffusers has.
-				without, with := graph.Slice(output, graph.AxisRange(0, n)), graph.Slice(output, graph.AxisRange(n))
-				output = graph.Add(without, graph.Mul(guidance, graph.Sub(with, without)))
+				output = guided(output, guidance)
 			}
 			next, keep := scheduler.Advance(vector, state[0], output, z, state[1:])
 			return append(append([]*graph.Node{next}, keep...), output)
@@ -68,6 +66,14 @@ func NewSampler(b backend.Backend, c *Checkpoint) (*Sampler, error) {
 		return []*graph.Node{c.VAE.Decode(nn.Bind(c.VAE.DecoderParams(), in[1:]), c.VAE.Config.Unscaled(in[0]), nil)}
 	})
 	return s, err
+}
+
+// guided returns the prediction of classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, eq. 6,
+// with the scale that diffusers has), from those without and then with the text, [2B, ...].
+func guided(output, scale *graph.Node) *graph.Node {
+	n := output.Shape().Dimensions[0] / 2
+	without, with := graph.Slice(output, graph.AxisRange(0, n)), graph.Slice(output, graph.AxisRange(n))
+	return graph.Add(without, graph.Mul(scale, graph.Sub(with, without)))
 }
 
 // Encode returns the states float32[B, S, D] of prompts, and how many tokens each of them has: of

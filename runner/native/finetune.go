@@ -137,7 +137,7 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
 		}
 		metrics := map[string]float64{"loss": loss, "grad_norm": norm, "learning_rate": p.LearningRate * min(1, float64(step)/float64(max(1, p.Warmup)))}
 		if reward, ok := f.Reward(); ok {
-			metrics["reward"] = reward
+			metrics[engine.RewardScorer] = reward
 		}
 		for name, x := range metrics {
 			if math.IsNaN(x) || math.IsInf(x, 0) {
