@@ -58,6 +58,8 @@ const (
 func describeDiffusion() engine.Description {
 	return engine.Description{
 		Protocols: []int{engine.Protocol}, Name: "ablate-stable-diffusion", Version: "1", Identity: "stable diffusion 1", Understands: []string{"emit:noise"},
+		// Methods compare the images of a prompt: a probe has two of each.
+		Prompts:     []string{"two green dogs", "a red cat", "a blue bird", "three cats"},
 		Environment: engine.Environment{Packages: []string{backend.PluginPackage + "==" + backend.PluginVersion}},
 		Verbs: map[string]*engine.Verb{
 			engine.Load:   {Revision: 1, Serve: true, Params: json.RawMessage(nameSchema)},
