@@ -147,9 +147,9 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestFlops: matrix products with and without batch axes, and a convolution with strides and its two
+// TestWork: matrix products with and without batch axes, and a convolution with strides and its two
 // gradients, which have the same number of operations each.
-func TestFlops(t *testing.T) {
+func TestWork(t *testing.T) {
 	b := modeltest.Backend(t)
 	f32 := func(dims ...int) shapes.Shape { return shapes.Make(dtypes.Float32, dims...) }
 	convolve := func(in []*graph.Node) *graph.Node {
@@ -173,8 +173,12 @@ func TestFlops(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := fn.Flops(c.in...); err != nil || math.Abs(got-c.want) > 1e-9*c.want {
-			t.Errorf("%s: %v operations, %v; want %v", name, got, err, c.want)
+		got, err := fn.Work(c.in...)
+		if err != nil || math.Abs(got.Flops-c.want) > 1e-9*c.want {
+			t.Errorf("%s: %v operations, %v; want %v", name, got.Flops, err, c.want)
+		}
+		if name == "sum" && got.Values != 4*7*8 {
+			t.Errorf("a sum has values of %d bytes", got.Values)
 		}
 	}
 }

@@ -11,11 +11,16 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 )
 
-// Flops returns the floating-point operations of the function's matrix products and convolutions
-// for inputs of some shapes, a multiplication and an addition counted as two. What is computed
-// twice to save memory counts twice. It builds the graph and compiles nothing. It is an error on
-// a backend other than XLA.
-func (f *Fn) Flops(in ...graphShape) (flops float64, err error) {
+// Work is what a graph computes, as far as it is known before it is compiled.
+type Work struct {
+	Flops  float64 // of matrix products and convolutions; a multiplication and an addition are two
+	Values int64   // bytes of all values that are computed, if all were kept
+}
+
+// Work returns what the function computes for inputs of some shapes. What is computed twice to
+// save memory counts twice. It builds the graph and compiles nothing. It is an error on a backend
+// other than XLA.
+func (f *Fn) Work(in ...graphShape) (w Work, err error) {
 	defer f.caught(&err)
 	g := graph.NewGraph(f.backend, f.name)
 	nodes := make([]*graph.Node, len(in))
@@ -25,16 +30,19 @@ func (f *Fn) Flops(in ...graphShape) (flops float64, err error) {
 	out := f.build(nodes)
 	fn := function(out[0])
 	if fn == nil {
-		return 0, errors.New("this backend does not say how much it computes")
+		return w, errors.New("this backend does not say how much it computes")
 	}
 	for _, s := range fn.Statements {
 		n, err := flopsOf(s)
 		if err != nil {
-			return 0, err
+			return w, err
 		}
-		flops += n
+		w.Flops += n
+		for _, v := range s.Outputs {
+			w.Values += int64(v.Shape().Size() * v.Shape().DType.Size())
+		}
 	}
-	return flops, nil
+	return w, nil
 }
 
 // The axes of a matrix product over which it sums, and the letters of a convolution's axes, as go-xla

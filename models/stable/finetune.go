@@ -85,6 +85,7 @@ type Finetuning struct {
 	seeds   Seeds
 	weights Weights
 	adapter *lora.Adapter // nil where all weights are trained
+	reads   bool          // whether a step reads the base's weights
 	trainer *train.Trainer
 	state   *train.State
 	loop    *train.Loop // saves the state
@@ -102,7 +103,32 @@ var targets = []string{"to_k", "to_q", "to_v", "to_out.0"}
 // Finetune begins a fine-tuning of a checkpoint with the given weights, which must stay until it
 // ends: what is frozen is not copied. All weights can be trained where Kept is Float32.
 func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seeds) (*Finetuning, error) {
-	f := &Finetuning{c: c, b: b, r: r, seeds: seeds, weights: w, texts: map[string][]float32{}, epochs: map[string]epoch{}}
+	f, err := c.Prepare(b, r, seeds)
+	if err != nil {
+		return nil, err
+	}
+	f.weights = w
+	if f.adapter != nil {
+		f.state, err = f.trainer.Start(f.adapter.Values, false)
+	} else {
+		f.state, err = f.trainer.StartAt(w.UNet, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.loop = &train.Loop{Trainer: f.trainer, State: f.state, Steps: r.Steps}
+	if f.policy != nil {
+		f.loop.Host = []any{&f.policy.state}
+	}
+	if f.reads {
+		err = f.trainer.Share(f.state, baseSet, w.UNet)
+	}
+	return f, err
+}
+
+// Prepare returns a fine-tuning without weights, of which the cost can be asked.
+func (c *Checkpoint) Prepare(b backend.Backend, r Recipe, seeds Seeds) (*Finetuning, error) {
+	f := &Finetuning{c: c, b: b, r: r, seeds: seeds, texts: map[string][]float32{}, epochs: map[string]epoch{}}
 	params, frozen := c.UNet.Params(), map[string][]nn.Param{}
 	bound := func(w nn.Weights, _ train.Sets) nn.Weights { return w }
 	if r.LoRA.Rank > 0 {
@@ -137,40 +163,25 @@ func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seed
 		}
 		return total
 	}
-	reads := f.adapter != nil || r.Pairs
+	f.reads = f.adapter != nil || r.Pairs
 	var err error
 	if r.Method != nil {
 		var more bool
 		if loss, more, err = f.objective(r.Saving); err != nil {
 			return nil, err
 		}
-		reads = reads || more
+		f.reads = f.reads || more
 	}
-	if reads {
+	if f.reads {
 		frozen[baseSet] = c.unetParams()
 	}
 	if f.trainer, err = train.New(b, train.Step{Name: "fine-tune stable diffusion", Params: params, Frozen: frozen, Loss: loss}); err != nil {
 		return nil, err
 	}
-	if f.adapter != nil {
-		f.state, err = f.trainer.Start(f.adapter.Values, false)
-	} else {
-		f.state, err = f.trainer.StartAt(w.UNet, false)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if frozen[baseSet] != nil {
-		if err := f.trainer.Share(f.state, baseSet, w.UNet); err != nil {
-			return nil, err
-		}
-	}
-	f.loop = &train.Loop{Trainer: f.trainer, State: f.state, Steps: r.Steps}
 	if method, ok := r.Method.(finetune.Policy); ok {
 		if f.policy, err = f.newPolicy(method); err != nil {
 			return nil, err
 		}
-		f.loop.Host = []any{&f.policy.state}
 	}
 	if f.sampler, err = NewSampler(b, c); err != nil {
 		return nil, err

@@ -15,9 +15,7 @@ import (
 	"slices"
 
 	"github.com/gomlx/gomlx/backends"
-	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
-	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"ablate/models/backend"
@@ -488,33 +486,6 @@ func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
 		return r, &DivergedError{Loss: r.Loss, Update: max(s.updates, 1)}
 	}
 	return r, nil
-}
-
-// Memory returns what a step needs on the device, without a moving average and without clipping, in
-// one batch, for inputs float32 of some shapes. It compiles the step.
-func (t *Trainer) Memory(in Shapes) (backend.Memory, error) {
-	names := slices.Sorted(maps.Keys(in))
-	c, err := t.compiled(variant{}, names)
-	if err != nil {
-		return backend.Memory{}, err
-	}
-	var args []shapes.Shape
-	add := func(t dtypes.DType, dims ...int) { args = append(args, shapes.Make(t, dims...)) }
-	for range 3 { // weights and two moments
-		for _, p := range t.layout.arrays {
-			add(p.DType(), p.Shape...)
-		}
-	}
-	add(dtypes.Float32, options)
-	for _, set := range t.sets {
-		for _, p := range t.frozen[set].arrays {
-			add(p.DType(), p.Shape...)
-		}
-	}
-	for _, name := range names {
-		add(dtypes.Float32, in[name]...)
-	}
-	return c.fn.Memory(args...)
 }
 
 // DivergedError is the error of a step whose loss is not a number or infinite.

@@ -31,7 +31,7 @@ func newWalls(_ *globals) *cobra.Command {
 
 func newEngine(_ *globals) *cobra.Command {
 	return &cobra.Command{
-		Use: "engine [stable-diffusion] describe FILE | run DIR | serve", Short: "Be the engine of the shapes world or of Stable Diffusion (docs/engines.md; started by ablate for studies that name it)", Hidden: true, Args: cobra.RangeArgs(1, 3),
+		Use: "engine [stable-diffusion] describe FILE | run DIR | serve | estimate ASK FILE", Short: "Be the engine of the shapes world or of Stable Diffusion (docs/engines.md; started by ablate for studies that name it)", Hidden: true, Args: cobra.RangeArgs(1, 4),
 		RunE: func(cmd *cobra.Command, args []string) error { return native.Main(cmd.Context(), args) },
 	}
 }

@@ -73,13 +73,16 @@ type fine struct {
 	Precision stable.Precision `json:"dtype"`
 }
 
+// saving says what is computed again for the gradient.
+func (p fine) saving() nn.Saving { return nn.Saving{Blocks: p.Checkpointing, Queries: 512} }
+
 const pairsRole = "pairs"
 
 // describeTraining returns what the verb train can do.
 func describeTraining() *engine.Verb {
 	images := map[string]json.RawMessage{"method": json.RawMessage(list(offline))}
 	draws := map[string]json.RawMessage{"method": json.RawMessage(list(policy))}
-	return &engine.Verb{Revision: 2, Stop: "file", Resume: "exact", Repeat: "bytes", Keeps: true, Format: adapterFormat, Formats: []string{diffusersFormat, adapterFormat},
+	return &engine.Verb{Revision: 2, Stop: "file", Resume: "exact", Repeat: "bytes", Keeps: true, Estimate: true, Format: adapterFormat, Formats: []string{diffusersFormat, adapterFormat},
 		Seeds:   []string{"init", "order", "noise"},
 		Scorers: true, ScorersWhen: draws,
 		Inputs: map[string]engine.Input{engine.BaseRole: {}, engine.ImagesRole: {Columns: []string{"prompt", "score"}, When: images}, engine.PromptsRole: {When: draws},
@@ -94,7 +97,7 @@ const fineProbe = `{"method": "reward-weighted", "beta": 0.5, "steps": 6, "batch
 // train fine-tunes the model of the role base.
 func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
 	var p fine
-	m, err := method(t)
+	m, err := method(t.Params)
 	if err != nil {
 		return err
 	}
@@ -109,7 +112,7 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
 		return kit.Refuse("size: %d; must be a multiple of %d", p.Size, factor)
 	}
 	p.Pairs = p.Method == finetune.DiffusionDPO
-	p.Saving = nn.Saving{Blocks: p.Checkpointing, Queries: 512}
+	p.Saving = p.saving()
 	f, err := d.model.Finetune(d.b, d.weights, p.Recipe, stable.Seeds{Init: t.Seeds["init"], Order: t.Seeds["order"], Noise: t.Seeds["noise"]})
 	if err != nil {
 		return err

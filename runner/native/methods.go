@@ -82,15 +82,15 @@ func methodGroups() string {
 	return strings.Join(groups, ",\n  ")
 }
 
-// method takes the method, with its constants, out of a task's parameters. It is nil where the loss is the
+// method takes the method, with its constants, out of the parameters of a task. It is nil where the loss is the
 // likelihood by weights of the images, or of pairs.
-func method(t *kit.Task) (finetune.Method, error) {
-	name, _ := t.Params["method"].(string)
-	own, err := json.Marshal(t.Params[name])
+func method(params map[string]any) (finetune.Method, error) {
+	name, _ := params["method"].(string)
+	own, err := json.Marshal(params[name])
 	if err != nil {
 		return nil, err
 	}
-	delete(t.Params, name)
+	delete(params, name)
 	m, err := finetune.ByName(name)
 	if err != nil {
 		return nil, kit.Refuse("method: %w", err)

@@ -27,10 +27,11 @@ import (
 const StableDiffusion = "stable-diffusion"
 
 // Main is the command line of the engine of the shapes world, or of that of Stable Diffusion:
-// "[stable-diffusion] describe FILE", "run DIR" or "serve".
+// "[stable-diffusion] describe FILE", "run DIR", "serve" or, of Stable Diffusion, "estimate REQUEST ANSWER".
 func Main(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == StableDiffusion {
-		return (&kit.Engine{Description: describeDiffusion(), Do: (&diffusion{open: open}).do}).Main(ctx, args[1:])
+		d := &diffusion{open: open, memory: map[string]int64{}}
+		return (&kit.Engine{Description: describeDiffusion(), Do: d.do, Estimate: d.estimate}).Main(ctx, args[1:])
 	}
 	n := &native{env: stage.NewEnv(nil), open: open}
 	return (&kit.Engine{Description: describe(), Do: n.do}).Main(ctx, args)

@@ -39,6 +39,8 @@ type diffusion struct {
 
 	clip     *clip.Model
 	clipName string
+
+	memory map[string]int64 // of estimated tasks
 }
 
 func (d *diffusion) do(ctx context.Context, t *kit.Task) error {
@@ -58,12 +60,10 @@ const (
 func describeDiffusion() engine.Description {
 	return engine.Description{
 		Protocols: []int{engine.Protocol}, Name: "ablate-stable-diffusion", Version: "1", Identity: "stable diffusion 1", Understands: []string{"emit:noise"},
-		// Methods compare the images of a prompt: a probe has two of each.
-		Prompts:     []string{"two green dogs", "a red cat", "a blue bird", "three cats"},
 		Environment: engine.Environment{Packages: []string{backend.PluginPackage + "==" + backend.PluginVersion}},
 		Verbs: map[string]*engine.Verb{
 			engine.Load:   {Revision: 1, Serve: true, Params: json.RawMessage(nameSchema)},
-			engine.Sample: {Revision: 1, Serve: true, Noise: "torch-cpu", Formats: []string{diffusersFormat, adapterFormat}, Params: json.RawMessage(drawSchema)},
+			engine.Sample: {Revision: 1, Serve: true, Estimate: true, Noise: "torch-cpu", Formats: []string{diffusersFormat, adapterFormat}, Params: json.RawMessage(drawSchema)},
 			engine.Train:  describeTraining(),
 			engine.Score: {Revision: 1, Serve: true, Params: json.RawMessage(scoreSchema),
 				Columns: map[string]engine.Column{cosineColumn: {Kind: "real"}, "pickscore": {Kind: "real"}, "hpsv2": {Kind: "real"}}},

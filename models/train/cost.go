@@ -1,0 +1,87 @@
+package train
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+)
+
+// A Cost is what an update computes, and what it needs on the device in bytes.
+type Cost struct {
+	Flops   float64
+	State   int64 // weights, moments, moving average and accumulator
+	Frozen  int64
+	Working int64 // the rest, while it computes
+	Values  int64 // bound of Working that needs no compilation: that of all values together
+}
+
+// Cost returns the cost of an update from a number of batches, for inputs float32 of some shapes, with
+// a moving average if average is true. It compiles the step if compile is true, and leaves Working out
+// otherwise.
+func (t *Trainer) Cost(o Options, batches int, average, compile bool, in Shapes) (c Cost, err error) {
+	names := slices.Sorted(maps.Keys(in))
+	size := func(l layout) (n int64) {
+		for _, p := range l.arrays {
+			n += int64(p.Size() * p.DType().Size())
+		}
+		return n
+	}
+	last := variant{average: average, clips: o.Clip > 0}
+	variants := map[variant]int{last: 1}
+	groups := 3
+	if average {
+		groups++
+	}
+	if batches > 1 {
+		delete(variants, last)
+		last.phase = apply
+		variants[last], variants[variant{phase: add}] = 1, batches-1
+		groups++
+	}
+	c.State = int64(groups) * size(t.layout)
+	for v, times := range variants {
+		own, err := t.compiled(v, names)
+		if err != nil {
+			return c, err
+		}
+		var args []shapes.Shape
+		push := func(t dtypes.DType, dims ...int) { args = append(args, shapes.Make(t, dims...)) }
+		copies := groups
+		if v.phase == add {
+			copies = 2
+		}
+		for range copies {
+			for _, p := range t.layout.arrays {
+				push(p.DType(), p.Shape...)
+			}
+		}
+		push(dtypes.Float32, options)
+		for _, set := range t.sets {
+			for _, p := range t.frozen[set].arrays {
+				push(p.DType(), p.Shape...)
+			}
+		}
+		for _, name := range names {
+			push(dtypes.Float32, in[name]...)
+		}
+		w, err := own.fn.Work(args...)
+		if err != nil {
+			return c, err
+		}
+		c.Flops, c.Values = c.Flops+float64(times)*w.Flops, max(c.Values, w.Values)
+		if !compile {
+			continue
+		}
+		m, err := own.fn.Memory(args...)
+		if err != nil {
+			return c, err
+		}
+		c.Working = max(c.Working, m.Temporary+m.Outputs-m.Aliased)
+	}
+	for _, set := range t.sets {
+		c.Frozen += size(t.frozen[set])
+	}
+	return c, nil
+}
