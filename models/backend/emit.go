@@ -7,6 +7,7 @@ import (
 
 	"github.com/gomlx/go-xla/pkg/stablehlo"
 	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
 )
 
 // This file emits operations that XLA has and gomlx v0.26.0 has no function for: go-xla prints any
@@ -76,9 +77,9 @@ func Barrier(in ...*graph.Node) []*graph.Node {
 	return out
 }
 
-// customGradient gives y its own gradient by several inputs: vjp returns, for the gradient of the
+// CustomGradient gives y its own gradient by several inputs: vjp returns, for the gradient of the
 // loss by y, that by each of in. gomlx has this for one input.
-func customGradient(y *graph.Node, vjp func(v *graph.Node) []*graph.Node, in ...*graph.Node) *graph.Node {
+func CustomGradient(y *graph.Node, vjp func(v *graph.Node) []*graph.Node, in ...*graph.Node) *graph.Node {
 	var v, sum *graph.Node
 	var gradients []*graph.Node
 	for i, x := range in {
@@ -109,21 +110,48 @@ type Chain struct{ forward, backward *graph.Node }
 // belong there rather than outside: what XLA computes of them alone, such as transposed kernels, it
 // otherwise computes for all parts at once.
 func (c *Chain) Checkpoint(f func(in []*graph.Node) *graph.Node, in, fixed []*graph.Node) *graph.Node {
-	all, n := slices.Concat(in, fixed), len(in)
+	return c.CheckpointRows(0, nil, f, in, fixed)
+}
+
+// CheckpointRows is Checkpoint of f(batch, then in, then fixed), of which only the first n rows have a
+// gradient, where n is not 0. It is computed from these rows of the arrays of batch.
+func (c *Chain) CheckpointRows(n int, batch []*graph.Node, f func(in []*graph.Node) *graph.Node, in, fixed []*graph.Node) *graph.Node {
+	in = slices.Concat(batch, in)
+	all := slices.Concat(in, fixed)
 	a := all
 	if c.forward != nil {
 		a = Barrier(append(slices.Clone(all), c.forward)...)[:len(all)] // after the part before it
 	}
-	y := f(a)
+	y := f(slices.Clip(a))
 	c.forward = graph.StopGradient(y)
-	return customGradient(y, func(v *graph.Node) []*graph.Node {
+	return CustomGradient(y, func(v *graph.Node) []*graph.Node {
 		b := append(slices.Clone(all), v)
+		if n > 0 {
+			for i := range batch {
+				b[i] = Head(b[i], n)
+			}
+			b[len(all)] = Head(v, n)
+		}
 		if c.backward != nil {
 			b = append(b, c.backward)
 		}
 		b = Barrier(b...)
-		g := Barrier(graph.Gradient(graph.ReduceAllSum(graph.Mul(f(slices.Clip(b[:len(all)])), b[len(all)])), b[:n]...)...)
+		g := Barrier(graph.Gradient(graph.ReduceAllSum(graph.Mul(f(slices.Clip(b[:len(all)])), b[len(all)])), b[:len(in)]...)...)
 		c.backward = g[0]
+		if n > 0 {
+			for i, x := range batch {
+				g[i] = Pad(g[i], x.Shape().Dimensions[0])
+			}
+		}
 		return g
 	}, in...)
+}
+
+// Head returns the first n rows of x.
+func Head(x *graph.Node, n int) *graph.Node { return graph.Slice(x, graph.AxisRange(0, n)) }
+
+// Pad returns x with rows of zeros at its end, n in all.
+func Pad(x *graph.Node, n int) *graph.Node {
+	dims := append([]int{n - x.Shape().Dimensions[0]}, x.Shape().Dimensions[1:]...)
+	return graph.Concatenate([]*graph.Node{x, graph.Zeros(x.Graph(), shapes.Make(x.DType(), dims...))}, 0)
 }

@@ -31,7 +31,7 @@ func (s *Saving) Block(w Weights, params []Param, f func(w Weights, in []*graph.
 		return f(w, in)
 	}
 	var names [2][]string // of weights with a gradient, and without
-	given := [2][]*graph.Node{slices.Clone(in), nil}
+	var given [2][]*graph.Node
 	for _, p := range params {
 		layer, _ := strings.CutSuffix(p.Name, ".weight")
 		for _, name := range []string{p.Name, layer + LowRankA, layer + LowRankB} {
@@ -46,7 +46,7 @@ func (s *Saving) Block(w Weights, params []Param, f func(w Weights, in []*graph.
 		}
 	}
 	n := len(in)
-	return s.chain.Checkpoint(func(in []*graph.Node) *graph.Node {
+	return s.chain.CheckpointRows(w.leading(in[0]), in, func(in []*graph.Node) *graph.Node {
 		own := maps.Clone(w)
 		for i, name := range slices.Concat(names[0], names[1]) {
 			own[name] = in[n+i]

@@ -21,9 +21,9 @@ func (w Weights) Product(name string, x *graph.Node) *graph.Node {
 	dot := func(x *graph.Node, weight string) *graph.Node {
 		return graph.DotGeneral(x, []int{x.Rank() - 1}, nil, w.as(weight, x), []int{1}, nil)
 	}
-	y := dot(x, name+".weight")
+	y := w.rows(func(in []*graph.Node) *graph.Node { return dot(in[0], name+".weight") }, x)
 	if w[name+LowRankA] != nil {
-		y = graph.Add(y, dot(dot(x, name+LowRankA), name+LowRankB))
+		y = graph.Add(y, w.updated(x, func(x *graph.Node) *graph.Node { return dot(dot(x, name+LowRankA), name+LowRankB) }))
 	}
 	return y
 }
@@ -36,13 +36,15 @@ const LowRankA, LowRankB = ".lora_A", ".lora_B"
 // Conv is a convolution of x float32[B, height, width, C] with zeros around it: (size-1)/2 on
 // each side, as PyTorch's padding of that number, whatever the stride.
 func (w Weights) Conv(name string, x *graph.Node, stride int) *graph.Node {
-	y := convolve(x, w.as(name+".weight", x), stride)
+	y := w.rows(func(in []*graph.Node) *graph.Node { return convolve(in[0], w.as(name+".weight", x), stride) }, x)
 	if w[name+LowRankA] != nil {
 		a := w.as(name+LowRankA, x)
 		if a.Rank() == 2 {
 			a = graph.Reshape(graph.Transpose(a, 0, 1), 1, 1, a.Shape().Dimensions[1], a.Shape().Dimensions[0])
 		}
-		y = graph.Add(y, graph.DotGeneral(convolve(x, a, stride), []int{3}, nil, w.as(name+LowRankB, x), []int{1}, nil))
+		y = graph.Add(y, w.updated(x, func(x *graph.Node) *graph.Node {
+			return graph.DotGeneral(convolve(x, a, stride), []int{3}, nil, w.as(name+LowRankB, x), []int{1}, nil)
+		}))
 	}
 	return w.shifted(name, y)
 }

@@ -56,7 +56,11 @@ func ExactGELU(x *graph.Node) *graph.Node {
 // q float32[B, T, H·K] and k, v float32[B, S, H·K]. If queries is positive, it is computed for so
 // many rows of q at a time, one part after the other, and again for the gradient: of the T·S
 // scores a head, only those of a part are in memory.
-func Attention(q, k, v *graph.Node, heads, queries int) *graph.Node {
+func (w Weights) Attention(q, k, v *graph.Node, heads, queries int) *graph.Node {
+	return w.rows(func(in []*graph.Node) *graph.Node { return attention(in[0], in[1], in[2], heads, queries) }, q, k, v)
+}
+
+func attention(q, k, v *graph.Node, heads, queries int) *graph.Node {
 	split := func(x *graph.Node) *graph.Node {
 		dims := x.Shape().Dimensions
 		return graph.Reshape(x, dims[0], dims[1], heads, dims[2]/heads)

@@ -143,25 +143,38 @@ func (c *Checkpoint) Prepare(b backend.Backend, r Recipe, seeds Seeds) (*Finetun
 	r.Saving.Frozen = func(name string) bool { return !trained[name] }
 	ddpm := process.DDPM{Schedule: c.Scheduler.Schedule}
 	loss := func(w nn.Weights, s train.Sets, in train.Nodes) *graph.Node {
-		// losses returns the denoising loss of each image.
-		losses := func(w nn.Weights, of string) *graph.Node {
-			latents := graph.Add(in.At("mean"+of), graph.Mul(in.At("std"+of), in.At("grain")))
-			x0, eps, t := c.VAE.Config.Scaled(latents), in.At("noise"), in.At("t")
+		n := in.At("t").Shape().Size()
+		// losses returns the denoising losses of some images of each item, from one pass.
+		losses := func(w nn.Weights, of ...string) *graph.Node {
+			all := func(name string, own bool) *graph.Node {
+				var x []*graph.Node
+				for _, image := range of {
+					if !own {
+						image = ""
+					}
+					x = append(x, in.At(name+image))
+				}
+				return graph.Concatenate(x, 0)
+			}
+			latents := graph.Add(all("mean", true), graph.Mul(all("std", true), all("grain", false)))
+			x0, eps, t := c.VAE.Config.Scaled(latents), all("noise", false), all("t", false)
 			o := unet.Options{Saving: r.Saving, Type: c.Precision.dtype()}
-			return process.MeanSquare(c.UNet.Denoise(w, ddpm.Noisy(x0, eps, t), t, in.At("text"+of), o), ddpm.Target(x0, eps, t))
+			return process.MeanSquare(c.UNet.Denoise(w, ddpm.Noisy(x0, eps, t), t, all("text", true), o), ddpm.Target(x0, eps, t))
 		}
 		own := bound(w, s)
-		better := losses(own, "")
-		total := graph.ReduceAllSum(graph.Mul(better, in.At("weight")))
-		if r.Pairs {
-			both := func(better *graph.Node, w nn.Weights) *graph.Node {
-				return graph.Concatenate([]*graph.Node{better, losses(w, worse)}, 0)
-			}
-			base := graph.StopGradient(both(losses(s.At(baseSet), ""), s.At(baseSet)))
-			_, inside := finetune.DPO(both(better, own), base, graph.Scalar(better.Graph(), better.DType(), r.DPOBeta))
-			total = graph.Add(total, graph.ReduceAllSum(graph.Mul(nn.Softplus(graph.Neg(inside)), in.At("pair"))))
+		if !r.Pairs {
+			return graph.ReduceAllSum(graph.Mul(losses(own, ""), in.At("weight")))
 		}
-		return total
+		var policy, base *graph.Node // of the better images, then of the worse ones
+		if f.adapter != nil {
+			both := nn.Split(losses(own.Leading(in.At("t").Graph(), 2*n), "", worse, "", worse), 0, 2*n, 2*n)
+			policy, base = both[0], both[1]
+		} else {
+			policy, base = losses(own, "", worse), losses(s.At(baseSet), "", worse)
+		}
+		_, inside := finetune.DPO(policy, graph.StopGradient(base), graph.Scalar(policy.Graph(), policy.DType(), r.DPOBeta))
+		better := graph.Slice(policy, graph.AxisRange(0, n))
+		return graph.Add(graph.ReduceAllSum(graph.Mul(better, in.At("weight"))), graph.ReduceAllSum(graph.Mul(nn.Softplus(graph.Neg(inside)), in.At("pair"))))
 	}
 	f.reads = f.adapter != nil || r.Pairs
 	var err error

@@ -219,7 +219,7 @@ func (t transformer) apply(w nn.Weights, x, text *graph.Node, queries int) *grap
 		name := fmt.Sprintf("%s.transformer_blocks.%d", t.name, i)
 		attend := func(attn string, from, to *graph.Node) *graph.Node {
 			q, k, v := w.Product(attn+".to_q", from), w.Product(attn+".to_k", to), w.Product(attn+".to_v", to)
-			return w.Linear(attn+".to_out.0", nn.Attention(q, k, v, t.heads, queries))
+			return w.Linear(attn+".to_out.0", w.Attention(q, k, v, t.heads, queries))
 		}
 		y := w.LayerNorm(name+".norm1", h, 1e-5)
 		h = graph.Add(h, attend(name+".attn1", y, y))
