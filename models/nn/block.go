@@ -15,7 +15,8 @@ import (
 type Saving struct {
 	// Blocks says that only the inputs of blocks are kept for the gradient.
 	Blocks bool
-	// Queries is the number of rows of an attention that are computed at a time; 0 means all.
+	// Queries is the number of rows of an attention that are computed at a time, or an eighth of all if
+	// that is more; 0 means all.
 	Queries int
 	// Frozen reports whether a parameter has no gradient; nil means that all have one. The
 	// gradient of a frozen one would be computed for nothing.

@@ -54,8 +54,8 @@ func ExactGELU(x *graph.Node) *graph.Node {
 
 // Attention is softmax(q·kᵀ/√K)·v, float32[B, T, H·K] (Vaswani et al. 2017, eq. 1), for
 // q float32[B, T, H·K] and k, v float32[B, S, H·K]. If queries is positive, it is computed for so
-// many rows of q at a time, one part after the other, and again for the gradient: of the T·S
-// scores a head, only those of a part are in memory.
+// many rows of q at a time, or for an eighth of them if that is more, one part after the other, and
+// again for the gradient: of the T·S scores a head, only those of a part are in memory.
 func (w Weights) Attention(q, k, v *graph.Node, heads, queries int) *graph.Node {
 	return w.rows(func(in []*graph.Node) *graph.Node { return attention(in[0], in[1], in[2], heads, queries) }, q, k, v)
 }
@@ -73,16 +73,18 @@ func attention(q, k, v *graph.Node, heads, queries int) *graph.Node {
 	if queries <= 0 || rows <= queries {
 		return attend([]*graph.Node{q, k, v})
 	}
+	const parts = 8 // more of them would make the graph of a long sequence large
+	queries = max(queries, (rows+parts-1)/parts)
 	var sizes []int
 	for from := 0; from < rows; from += queries {
 		sizes = append(sizes, min(queries, rows-from))
 	}
 	var chain backend.Chain
-	parts := Split(q, 1, sizes...)
-	for i, part := range parts {
-		parts[i] = chain.Checkpoint(attend, []*graph.Node{part, k, v}, nil)
+	list := Split(q, 1, sizes...)
+	for i, part := range list {
+		list[i] = chain.Checkpoint(attend, []*graph.Node{part, k, v}, nil)
 	}
-	return graph.Concatenate(parts, 1)
+	return graph.Concatenate(list, 1)
 }
 
 // Upsample repeats each pixel of x float32[B, H, W, C] in 2×2 pixels and cuts the result to

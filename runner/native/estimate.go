@@ -223,7 +223,7 @@ func (d *diffusion) computation(t engine.EstimateTask, dir string) (*computation
 	}
 	p.Recipe.Method = method
 	p.Pairs = p.Method == finetune.DiffusionDPO
-	p.Saving = p.saving()
+	p.Saving.Blocks = p.Checkpointing
 	if m.Precision, m.Kept = p.Precision, p.Precision; p.LoRA.Rank == 0 {
 		m.Kept = stable.Float32
 	}

@@ -38,7 +38,7 @@ func TestEstimate(t *testing.T) {
 		{engine.Sample, `{"steps": 2, "guidance": 3, "width": 96, "height": 64, "batch": 12}`},
 		{engine.Sample, `{"steps": 2, "guidance": 3, "width": 96, "height": 64, "batch": 8}`},
 		{engine.Sample, `{"steps": 2, "guidance": 3, "width": 96, "height": 96, "batch": 8}`},
-		{engine.Train, `{"steps": 2, "batch": 8, "micro": 8, "size": 96, "lora": {"rank": 4}}`},
+		{engine.Train, `{"steps": 2, "batch": 8, "micro": 8, "size": 128, "lora": {"rank": 4}}`},
 	}
 	if os.Getenv("ABLATE_TEST_LONG") == "1" {
 		sizes = append(sizes, struct{ verb, params string }{engine.Train, `{"steps": 2, "batch": 16, "micro": 8, "size": 96, "lora": {"rank": 0}}`})

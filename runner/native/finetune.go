@@ -73,9 +73,6 @@ type fine struct {
 	Precision stable.Precision `json:"dtype"`
 }
 
-// saving says what is computed again for the gradient.
-func (p fine) saving() nn.Saving { return nn.Saving{Blocks: p.Checkpointing, Queries: 512} }
-
 const pairsRole = "pairs"
 
 // describeTraining returns what the verb train can do.
@@ -112,7 +109,7 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
 		return kit.Refuse("size: %d; must be a multiple of %d", p.Size, factor)
 	}
 	p.Pairs = p.Method == finetune.DiffusionDPO
-	p.Saving = p.saving()
+	p.Saving.Blocks = p.Checkpointing
 	f, err := d.model.Finetune(d.b, d.weights, p.Recipe, stable.Seeds{Init: t.Seeds["init"], Order: t.Seeds["order"], Noise: t.Seeds["noise"]})
 	if err != nil {
 		return err
