@@ -11,7 +11,7 @@ run study="experiments/quickstart" *args:
 test *args="./...":
     go test {{args}}
 
-# benchmarks (need Python): plans against Hydra, training steps against JAX, the quickstart study; or one: just bench actions
+# benchmarks (need Python): plans against Hydra, training steps against JAX, the quickstart study; or one: just bench actions, just bench diffusion
 bench *args:
     bash .ci/bench {{args}}
 

@@ -24,8 +24,11 @@ import (
 // A bench is a case: one computation that is timed.
 type bench struct {
 	name, title string
-	results     string  // description of the results that are compared
-	share       float64 // fraction of the number of rounds and steps of a training step's case
+	peer        string   // the other side
+	args        []string // of the peer's program
+	results     string   // description of the results that are compared
+	within      float64  // largest absolute difference of a result; 0: 1e-4 of it
+	share       float64  // fraction of the number of rounds and steps of a training step's case
 	// data returns all numbers that both sides read.
 	data func() (map[string]checkpoint.Tensor, error)
 	// open prepares the computation, and returns the results to compare and a function that
@@ -33,12 +36,18 @@ type bench struct {
 	open func(b backend.Backend, file map[string]checkpoint.Tensor) (first []float64, do func(i int) error, err error)
 }
 
+// The peers.
+const jax, pyTorch = "JAX", "PyTorch"
+
 // denoiser is the shapes world's network.
 func denoiser() dit.Config { return dit.Default(shapes.Vocabulary()) }
 
+// sizes are the arguments of step.py: what the weights' shapes do not have.
+func sizes() []string { return []string{fmt.Sprint(denoiser().Layers), fmt.Sprint(denoiser().Heads)} }
+
 func network() pipeline.Network { return pipeline.Shapes(denoiser()) }
 
-// cases are timed in this order; step.py knows them by their names.
+// cases are timed in this order; the peers know them by their names.
 var cases = []bench{
 	training{name: "pretraining", title: "pretraining step, 64 images", images: 64, average: true,
 		step: func(n pipeline.Network) (train.Step, error) { return n.PretrainingStep(), nil }}.bench(),
@@ -51,8 +60,14 @@ var cases = []bench{
 	training{name: "draft", title: "fine-tuning step by draft through one step of the sampler, 64 images", images: 64,
 		step: method("draft", finetune.AnchorNone), inputs: states,
 		rate: 1e-4}.bench(), // at 1e-3 Adam amplifies differences of the last bits too much within ten steps
-	{name: "probe", title: "probe: 256 images by 16 steps of the sampler, and their distance", results: "distance and nine images", share: .15,
+	{name: "probe", peer: jax, args: sizes(), title: "probe: 256 images by 16 steps of the sampler, and their distance", results: "relative, distance and nine images", share: .15,
 		data: probeData, open: openProbe},
+	{name: "sd-lora", peer: pyTorch, args: []string{lora().String()}, title: "Stable Diffusion: LoRA step weighted by rewards, 8 images", results: "relative, losses of ten steps",
+		share: 1, data: lora().data, open: lora().train},
+	{name: "sd-all", peer: pyTorch, args: []string{tiny().String()}, title: "Stable Diffusion: step of all weights, weighted by rewards, 8 images", results: "relative, losses of ten steps",
+		share: 1, data: tiny().data, open: tiny().train},
+	{name: "sd-sample", peer: pyTorch, args: []string{tiny().String()}, title: "Stable Diffusion: 4 images by 10 guided steps of DDIM", results: "bytes of images, of 255", within: 2,
+		share: .5, data: tiny().data, open: tiny().sample},
 }
 
 func index(name string) int {
@@ -122,7 +137,7 @@ func (t training) options() train.Options {
 }
 
 func (t training) bench() bench {
-	return bench{name: t.name, title: t.title, results: "losses of ten steps", share: 1, data: t.data, open: t.open}
+	return bench{name: t.name, peer: jax, args: sizes(), title: t.title, results: "relative, losses of ten steps", share: 1, data: t.data, open: t.open}
 }
 
 func (t training) data() (map[string]checkpoint.Tensor, error) {

@@ -1,11 +1,12 @@
-// Command bench times this project's computations and the same computations in JAX:
-// training steps of pretraining and fine-tuning, and one probe of a fine-tuned model. Both
-// sides have the same weights, inputs and arithmetic, and run on the same core, in turn.
-// It first compares the results of both, and then prints the ratio of each round.
+// Command bench times this project's computations and the same computations in Python:
+// training steps of pretraining and fine-tuning, and one probe of a fine-tuned model, in JAX;
+// training steps and draws of Stable Diffusion in PyTorch. Both sides have the same weights,
+// inputs and arithmetic, and run on the same core, in turn. It first compares the results of
+// both, and then prints the ratio of each round.
 //
-//	go run ./models/bench -python PYTHON [-only NAME,…]
+//	go run ./models/bench -python PYTHON [-peer PyTorch] [-only NAME,…]
 //
-// PYTHON has JAX from PyPI; `just bench` makes such an environment. The command fails if the
+// PYTHON has the peer from PyPI; `just bench` makes such an environment. The command fails if the
 // results disagree, and not because of a ratio.
 package main
 
@@ -36,14 +37,21 @@ import (
 )
 
 //go:embed step.py
-var script []byte
+var stepScript []byte
+
+//go:embed diffusion.py
+var diffusionScript []byte
+
+// scripts are the programs of the peers.
+var scripts = map[string][]byte{jax: stepScript, pyTorch: diffusionScript}
 
 func main() {
-	python := flag.String("python", "python3", "a Python with JAX")
+	python := flag.String("python", "python3", "a Python with the peer")
+	peer := flag.String("peer", jax, "which side to compare with: "+jax+" or "+pyTorch)
 	starts := flag.Int("starts", 2, "how often both sides are started: a process is some percent faster or slower by where its memory lies")
 	rounds := flag.Int("rounds", 30, "rounds a start, each side in turn; short ones, so that both see the same load")
 	steps := flag.Int("steps", 2, "training steps a round")
-	only := flag.String("only", "", "names of the cases to run, separated by commas; empty runs all")
+	only := flag.String("only", "", "names of the cases to run, separated by commas; empty runs all of the peer")
 	profile := flag.String("profile", "", "write a CPU profile of this side's timed rounds to this file; needs one case")
 	child := flag.String("child", "", "(for the process itself) data of a case")
 	flag.Parse()
@@ -51,7 +59,7 @@ func main() {
 	if *child != "" {
 		err = serve(*only, *child, *profile)
 	} else {
-		err = compare(*python, *only, *profile, *starts, *rounds, *steps)
+		err = compare(*python, *peer, *only, *profile, *starts, *rounds, *steps)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -155,15 +163,21 @@ func (s *side) ask(line string, v any) error {
 	return json.Unmarshal(answer, v)
 }
 
-func compare(python, only, profile string, starts, rounds, steps int) error {
+func compare(python, peer, only, profile string, starts, rounds, steps int) error {
+	script, ok := scripts[peer]
+	if !ok {
+		return fmt.Errorf("unknown peer %q: must be %s or %s", peer, jax, pyTorch)
+	}
 	var names []string
 	for _, c := range cases {
-		names = append(names, c.name)
+		if c.peer == peer {
+			names = append(names, c.name)
+		}
 	}
 	if only != "" {
 		for _, name := range strings.Split(only, ",") {
 			if !slices.Contains(names, name) {
-				return fmt.Errorf("unknown case %q: must be one of %s", name, strings.Join(names, ", "))
+				return fmt.Errorf("unknown case %q of %s: must be one of %s", name, peer, strings.Join(names, ", "))
 			}
 		}
 		names = strings.Split(only, ",")
@@ -179,7 +193,7 @@ func compare(python, only, profile string, starts, rounds, steps int) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	py := filepath.Join(dir, "step.py")
+	py := filepath.Join(dir, "peer.py")
 	if err := os.WriteFile(py, script, 0o666); err != nil {
 		return err
 	}
@@ -199,7 +213,7 @@ func compare(python, only, profile string, starts, rounds, steps int) error {
 		}
 		var t timing
 		for range starts {
-			if err := t.race(c, []string{self, "-only", name, "-profile", profile, "-child", path}, []string{python, py, path, name, fmt.Sprint(denoiser().Layers), fmt.Sprint(denoiser().Heads)},
+			if err := t.race(c, []string{self, "-only", name, "-profile", profile, "-child", path}, append([]string{python, py, path, name}, c.args...),
 				max(1, int(float64(rounds)*c.share)), max(1, int(float64(steps)*c.share))); err != nil {
 				return err
 			}
@@ -226,20 +240,20 @@ func pin() error {
 }
 
 // timing has the measurements of a case. Index [k] is 0 for the clock and 1 for the CPU;
-// [side] is 0 for this side and 1 for JAX.
+// [side] is 0 for this side and 1 for the peer.
 type timing struct {
-	worst  float64       // largest relative difference of results
+	worst  float64       // largest difference of results
 	ms     [2][2]samples // [k][side]
-	ratios [2]samples    // [k], JAX's time over this side's in the same round
+	ratios [2]samples    // [k], the peer's time over this side's in the same round
 }
 
 // race starts both sides, compares their results, and times rounds of each.
-func (t *timing) race(c bench, here, jax []string, rounds, steps int) error {
+func (t *timing) race(c bench, here, there []string, rounds, steps int) error {
 	ours, err := start(here[0], here[1:]...)
 	if err != nil {
 		return err
 	}
-	theirs, err := start(jax[0], jax[1:]...)
+	theirs, err := start(there[0], there[1:]...)
 	if err != nil {
 		return err
 	}
@@ -248,15 +262,18 @@ func (t *timing) race(c bench, here, jax []string, rounds, steps int) error {
 		return err
 	}
 	if len(a) != len(b) {
-		return fmt.Errorf("%s: %d results here and %d in JAX", c.title, len(a), len(b))
+		return fmt.Errorf("%s: %d results here and %d in %s", c.title, len(a), len(b), c.peer)
 	}
 	for i := range a {
-		// The comparison is negated, so that NaN counts as different.
-		if d := math.Abs(a[i]-b[i]) / math.Abs(b[i]); !(d <= 1e-4) {
-			return fmt.Errorf("%s: results differ: %v and %v", c.title, a, b)
-		} else {
-			t.worst = max(t.worst, d)
+		d, most := math.Abs(a[i]-b[i]), c.within
+		if most == 0 {
+			d, most = d/math.Abs(b[i]), 1e-4
 		}
+		// The comparison is negated, so that NaN counts as different.
+		if !(d <= most) {
+			return fmt.Errorf("%s: results differ: result %d is %v here and %v in %s", c.title, i, a[i], b[i], c.peer)
+		}
+		t.worst = max(t.worst, d)
 	}
 	for round := range rounds {
 		var seconds [2][2]float64 // [side][k]
@@ -277,9 +294,9 @@ func (t *timing) race(c bench, here, jax []string, rounds, steps int) error {
 }
 
 func (t *timing) print(c bench) {
-	fmt.Printf("%s (%s)\n  %s: largest relative difference %.1e\n", c.title, c.name, c.results, t.worst)
+	fmt.Printf("%s (%s)\n  %s: largest difference %.1e\n", c.title, c.name, c.results, t.worst)
 	for k, of := range []string{"clock", "CPU"} {
-		fmt.Printf("  %-5s  here %s ms, JAX %s ms; JAX's time over ours %s\n", of, t.ms[k][0], t.ms[k][1], t.ratios[k])
+		fmt.Printf("  %-5s  here %s ms, %s %s ms; its time over ours %s\n", of, t.ms[k][0], c.peer, t.ms[k][1], t.ratios[k])
 	}
 }
 
