@@ -84,7 +84,12 @@ func (e *Engine) walls(verb string) (*walls, error) {
 		}
 	}
 	packages, _ := filepath.Glob(filepath.Join(home, ".local/lib/python*")) // the pattern is right
-	for _, path := range packages {
+	// Native engines need the plugin that 'ablate doctor --fetch' has fetched, or that they are given.
+	plugins, _ := filepath.Glob(filepath.Join(filepath.Dir(Cache()), "pjrt-*")) // the pattern is right
+	if named := e.Env["ABLATE_PJRT_PLUGIN"]; filepath.IsAbs(named) {
+		plugins = append(plugins, named)
+	}
+	for _, path := range append(packages, plugins...) {
 		w.see(path, readable)
 	}
 	return w, w.engine(e)

@@ -75,7 +75,7 @@ func (e *Engine) Main(ctx context.Context, args []string) error {
 		}
 		return nil
 	}
-	return errors.New("an engine has the commands 'describe FILE', 'run DIR', 'serve' and perhaps 'estimate REQUEST ANSWER'")
+	return errors.New("an engine has the commands 'describe FILE', 'run DIR' and 'serve', and some have 'estimate ASK FILE'")
 }
 
 // estimate answers a request for estimates.
