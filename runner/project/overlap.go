@@ -9,16 +9,18 @@ import (
 
 	"ablate/experiments/language"
 	"ablate/runner/stage"
+	"ablate/runner/world"
 )
 
 // An Overlap is the number of prompts on which a trial's model is evaluated that it is also trained
-// on, of all of them: prompts of its training images and captions of its pretraining images.
+// on, of all of them: prompts of its training images and captions of its pretraining images. Of a
+// grammar, all that are held out count as evaluated.
 type Overlap struct{ N, Of int }
 
 // overlaps returns the overlaps of trials that have one. It returns an error if there is more than the
 // study allows.
 func (p Project) overlaps(files promptFiles, folder pictureFolders) (map[language.ID]Overlap, error) {
-	type names struct{ train, pretraining, evaluate string }
+	type names struct{ train, pretraining, evaluate, grammar string }
 	seen, folders := map[names]Overlap{}, map[string][]string{}
 	captionsOf := func(name string) ([]string, error) {
 		if list, ok := folders[name]; ok || name == "" {
@@ -44,13 +46,19 @@ func (p Project) overlaps(files promptFiles, folder pictureFolders) (map[languag
 	out := map[language.ID]Overlap{}
 	for _, v := range p.Study.Views {
 		c := v.Trial.Content
-		of := names{c.Name("prompts.train"), c.Name("finetune.pretraining"), c.Name("prompts.evaluate")}
-		if of.evaluate == "" || of.train == "" && of.pretraining == "" {
+		of := names{c.Name("prompts.train"), c.Name("finetune.pretraining"), c.Name("prompts.evaluate"), c.Name("prompts.grammar")}
+		if of.evaluate == "" && of.grammar == "" || of.train == "" && of.pretraining == "" {
 			continue
 		}
 		o, ok := seen[of]
 		if !ok {
 			evaluated, err := file("prompts.evaluate", of.evaluate)
+			if err == nil && of.grammar != "" {
+				var g *world.Grammar
+				if g, err = world.GrammarOf(of.grammar); err == nil {
+					evaluated = g.HeldOut()
+				}
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -75,6 +83,10 @@ func (p Project) overlaps(files promptFiles, folder pictureFolders) (map[languag
 						example, where = text, axis
 					}
 				}
+			}
+			if o.N > p.Study.Overlap && of.grammar != "" {
+				return nil, p.mistake(where, of.pretraining, fmt.Sprintf("%d of the %d prompts of the grammar that are held out are among its captions (as %q)", o.N, o.Of, example),
+					fmt.Sprintf("leave these pictures out, or write overlap: %d in the study if that is meant", o.N))
 			}
 			if o.N > p.Study.Overlap {
 				return nil, p.mistake("prompts.evaluate", of.evaluate, fmt.Sprintf("%d of %d prompts are in %s (as %q)", o.N, o.Of, where, example),

@@ -170,6 +170,16 @@ func (g *Grammar) Draw(r *rand.Rand, held bool) Prompt {
 // not change them.
 func (g *Grammar) Seen() []string { return g.seen }
 
+// HeldOut returns all prompts that are held out.
+func (g *Grammar) HeldOut() (texts []string) {
+	for i, p := range g.phrases {
+		if g.held[i] {
+			texts = append(texts, p.String())
+		}
+	}
+	return texts
+}
+
 // Perturbed returns the prompts that a training may use and that differ from a prompt in one word:
 // its count, colour, background or object. It is an error if prompt is not a prompt of the grammar.
 func (g *Grammar) Perturbed(prompt string) ([]string, error) {
