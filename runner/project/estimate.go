@@ -42,11 +42,14 @@ func (p Project) Estimate(ctx context.Context, actions []*layout.Action, need fu
 			if stage.EngineOf(a.Params) != declared.Name {
 				continue
 			}
+			if v := d.Description.Verbs[a.Kind.Def().Verb]; v == nil || !v.Estimate {
+				continue
+			}
 			t, ok, err := stage.EstimateOf(a.Params)
 			if err != nil {
 				return nil, err
 			}
-			if !ok || !d.Description.Verbs[t.Verb].Estimate {
+			if !ok {
 				continue
 			}
 			n := need(a)
