@@ -503,7 +503,9 @@ func TestWorkers(t *testing.T) {
 	}
 	sum := 1 // by the run
 	var states []string
-	for _, limit := range []string{"4s", "8s", "16s", "32s"} { // a slow machine compiles for some seconds
+	// A slow machine compiles for some seconds. The limits grow slowly, so that one of them ends between
+	// that and the end of the training.
+	for _, limit := range []string{"4s", "5s", "6s", "7s", "9s", "11s", "14s", "17s", "21s", "26s", "32s"} {
 		first := work("--max-time", limit, "-j", "1")
 		sum += first.Ran
 		if first.Stopped != "--max-time" || first.Left == 0 {
