@@ -100,6 +100,14 @@ func (f *Fn) graph(in []graphShape) *graph.Graph {
 			return c.graph
 		}
 	}
+	g, out := f.built(in)
+	g.Compile(out...)
+	f.compiled = append(f.compiled, compiled{in, g})
+	return g
+}
+
+// built returns a new graph for inputs of these shapes, with its outputs.
+func (f *Fn) built(in []graphShape) (*graph.Graph, []*graph.Node) {
 	g := graph.NewGraph(f.backend, fmt.Sprintf("%s#%d", f.name, len(f.compiled)))
 	nodes := make([]*graph.Node, len(in))
 	for i, shape := range in {
@@ -108,9 +116,7 @@ func (f *Fn) graph(in []graphShape) *graph.Graph {
 			alias(nodes[i], i)
 		}
 	}
-	g.Compile(f.build(nodes)...)
-	f.compiled = append(f.compiled, compiled{in, g})
-	return g
+	return g, f.build(nodes)
 }
 
 // Put copies values to the device once, where a gomlx tensor that is made of values and then

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/gomlx/go-xla/pkg/stablehlo"
-	"github.com/gomlx/gomlx/pkg/core/graph"
 )
 
 // Work is what a graph computes, as far as it is known before it is compiled.
@@ -22,12 +21,7 @@ type Work struct {
 // other than XLA.
 func (f *Fn) Work(in ...graphShape) (w Work, err error) {
 	defer f.caught(&err)
-	g := graph.NewGraph(f.backend, f.name)
-	nodes := make([]*graph.Node, len(in))
-	for i, shape := range in {
-		nodes[i] = graph.Parameter(g, fmt.Sprintf("arg%d", i), shape)
-	}
-	out := f.build(nodes)
+	_, out := f.built(in)
 	fn := function(out[0])
 	if fn == nil {
 		return w, errors.New("this backend does not say how much it computes")
@@ -39,7 +33,7 @@ func (f *Fn) Work(in ...graphShape) (w Work, err error) {
 		}
 		w.Flops += n
 		for _, v := range s.Outputs {
-			w.Values += int64(v.Shape().Size() * v.Shape().DType.Size())
+			w.Values += int64(v.Shape().Memory())
 		}
 	}
 	return w, nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"ablate/models/backend"
@@ -38,6 +39,17 @@ func (p Param) DType() dtypes.DType {
 		return dtypes.Float32
 	}
 	return p.Type
+}
+
+// Array is the parameter's array on the device.
+func (p Param) Array() shapes.Shape { return shapes.Make(p.DType(), p.Shape...) }
+
+// Arrays are those of parameters, with their size together in bytes.
+func Arrays(params []Param) (arrays []shapes.Shape, bytes int64) {
+	for _, p := range params {
+		arrays, bytes = append(arrays, p.Array()), bytes+int64(p.Array().Memory())
+	}
+	return arrays, bytes
 }
 
 // As returns parameters with a type of numbers.

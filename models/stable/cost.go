@@ -22,18 +22,16 @@ type Cost struct {
 // WeightsSize is the size of the weights on the device.
 func (c *Checkpoint) WeightsSize() (bytes int64) {
 	for _, params := range [][]nn.Param{c.textParams(), c.unetParams(), c.VAE.EncoderParams(), c.VAE.DecoderParams()} {
-		for _, p := range params {
-			bytes += int64(p.Size() * p.DType().Size())
-		}
+		_, size := nn.Arrays(params)
+		bytes += size
 	}
 	return bytes
 }
 
 // add adds the cost of some calls of a function.
 func (c *Cost) add(fn *backend.Fn, calls int, compile bool, params []nn.Param, in ...shapes.Shape) error {
-	for _, p := range params {
-		in = append(in, shapes.Make(p.DType(), p.Shape...))
-	}
+	weights, size := nn.Arrays(params)
+	in = append(in, weights...)
 	w, err := fn.Work(in...)
 	if err != nil {
 		return err
@@ -46,10 +44,7 @@ func (c *Cost) add(fn *backend.Fn, calls int, compile bool, params []nn.Param, i
 	if err != nil {
 		return err
 	}
-	for _, p := range params {
-		m.Inputs -= int64(p.Size() * p.DType().Size())
-	}
-	c.Working = max(c.Working, m.Total())
+	c.Working = max(c.Working, m.Total()-size)
 	return nil
 }
 
@@ -136,8 +131,7 @@ func (f *Finetuning) rollouts(c *Cost, compile bool) error {
 // shapes returns of how many batches an update is, and the shapes of the inputs of one.
 func (f *Finetuning) shapes(streams int) (batches int, in train.Shapes, err error) {
 	r, tokens, width := f.r, f.c.Tokens(), f.c.Text.Width
-	side := r.Size / f.c.VAE.Config.Factor()
-	of := func(n int) []int { return []int{n, side, side, f.c.UNet.Config.InChannels} }
+	of := func(n int) []int { image := f.latents(); return append([]int{n}, image[:]...) }
 	if r.Method == nil {
 		n := min(max(r.Micro, 1), r.Batch)
 		in = train.Shapes{"weight": {n}, "t": {n}, "noise": of(n), "grain": of(n)}
@@ -198,13 +192,11 @@ func further(m finetune.Offline, batch, n int) (train.Inputs, error) {
 }
 
 // Size is the size of the checkpoint that the fine-tuning writes.
-func (f *Finetuning) Size() (bytes int64) {
+func (f *Finetuning) Size() int64 {
 	params := f.c.UNet.Params()
 	if f.adapter != nil {
 		params = f.adapter.Params()
 	}
-	for _, p := range params {
-		bytes += 4 * int64(p.Size())
-	}
-	return bytes
+	_, size := nn.Arrays(params)
+	return size
 }

@@ -326,9 +326,16 @@ func (d draws) prompt(i int, prompt string, drop float64) string {
 	return prompt
 }
 
-// draw draws the random numbers of a step for images of so many values.
-func (f *Finetuning) draw(step int, stream string, values int) draws {
-	n := f.r.Batch
+// latents is height, width and channels of an image's latents.
+func (f *Finetuning) latents() [3]int {
+	side := f.r.Size / f.c.VAE.Config.Factor()
+	return [3]int{side, side, f.c.UNet.Config.InChannels}
+}
+
+// draw draws the random numbers of a step for the images of a stream.
+func (f *Finetuning) draw(step int, stream string) draws {
+	image, n := f.latents(), f.r.Batch
+	values := image[0] * image[1] * image[2]
 	g := random.NewTorch(stepSeed(f.seeds.Noise, fmt.Sprintf("%d %s", step, stream)))
 	d := draws{make([]float32, n*values), make([]float32, n*values), make([]float32, n), make([]float32, n)}
 	g.Normal(d.noise)
@@ -363,13 +370,11 @@ func (f *Finetuning) Step(step int, streams []Stream) (loss, norm float64, err e
 	case r.Method != nil:
 		return f.learn(step, o, streams)
 	}
-	channels := f.c.UNet.Config.InChannels
-	side := r.Size / f.c.VAE.Config.Factor()
 	for s, stream := range streams {
-		d := f.draw(step, stream.Name, side*side*channels)
+		d := f.draw(step, stream.Name)
 		micro := min(max(r.Micro, 1), r.Batch)
 		for from := 0; from < r.Batch; from += micro {
-			in, err := f.inputs(stream, step, from, micro, d, side, channels)
+			in, err := f.inputs(stream, step, from, micro, d)
 			if err != nil {
 				return 0, 0, err
 			}
@@ -386,8 +391,8 @@ func (f *Finetuning) Step(step int, streams []Stream) (loss, norm float64, err e
 
 // inputs returns the inputs of a part of a batch: micro items from position from. Places beyond the
 // batch have the weight 0.
-func (f *Finetuning) inputs(stream Stream, step, from, micro int, d draws, side, channels int) (train.Inputs, error) {
-	r := f.r
+func (f *Finetuning) inputs(stream Stream, step, from, micro int, d draws) (train.Inputs, error) {
+	r, image := f.r, f.latents()
 	in := map[string][]float32{}
 	for k := range micro {
 		i := min(from+k, r.Batch-1)
@@ -396,7 +401,7 @@ func (f *Finetuning) inputs(stream Stream, step, from, micro int, d draws, side,
 		if from+k >= r.Batch {
 			weight = 0
 		}
-		in["noise"], in["grain"] = last(in["noise"], d.of(d.noise, i), channels), last(in["grain"], d.of(d.grain, i), channels)
+		in["noise"], in["grain"] = last(in["noise"], d.of(d.noise, i), image[2]), last(in["grain"], d.of(d.grain, i), image[2])
 		in["t"] = append(in["t"], d.time[i])
 		images := map[string]*Example{"": item.Image}
 		if r.Pairs {
@@ -425,7 +430,7 @@ func (f *Finetuning) inputs(stream Stream, step, from, micro int, d draws, side,
 		case strings.HasPrefix(name, "text"):
 			out[name] = tensors.FromFlatDataAndDimensions(x, micro, f.c.Tokens(), n/f.c.Tokens())
 		default:
-			out[name] = tensors.FromFlatDataAndDimensions(x, micro, side, side, channels)
+			out[name] = tensors.FromFlatDataAndDimensions(x, micro, image[0], image[1], image[2])
 		}
 	}
 	return out, nil

@@ -23,9 +23,9 @@ import (
 // of the network, then the updates; its conditioning are the states of a prompt, float32[B, S·D], and
 // with guidance above 1 those of the empty prompt after them. The prediction is then guided.
 func (f *Finetuning) network(saving nn.Saving, guidance float64) pipeline.Network {
-	c, side := f.c, f.r.Size/f.c.VAE.Config.Factor()
+	c := f.c
 	tokens, width := c.Tokens(), c.Text.Width
-	n := pipeline.Network{Name: fmt.Sprintf("stable diffusion, guidance %v", guidance), Image: [3]int{side, side, c.UNet.Config.InChannels}, Cond: tokens * width,
+	n := pipeline.Network{Name: fmt.Sprintf("stable diffusion, guidance %v", guidance), Image: f.latents(), Cond: tokens * width,
 		Params: c.UNet.Params(), Process: process.DDPM{Schedule: c.Scheduler.Schedule, Offset: c.Scheduler.Offset}}
 	var updates []nn.Param
 	if f.adapter != nil {
@@ -102,12 +102,11 @@ func part(batch, most, together int) int {
 // other one has as many images, of which the loss is the likelihood.
 func (f *Finetuning) learn(step int, o train.Options, streams []Stream) (loss, norm float64, err error) {
 	r, method, plan := f.r, f.r.Method.(finetune.Offline), streams[0].Plan
-	net := f.network(nn.Saving{}, 0)
-	side, channels := net.Image[0], net.Image[2]
+	image := f.latents()
 	chosen := plan.Draw(random.Stream(f.seeds.Order, "fine-tune stable diffusion", streams[0].Name, step))
 	draws := make([]draws, len(streams))
 	for s, stream := range streams {
-		draws[s] = f.draw(step, stream.Name, side*side*channels)
+		draws[s] = f.draw(step, stream.Name)
 	}
 	if plan.Times != nil {
 		plan.Times(chosen, draws[0].time)
@@ -140,7 +139,7 @@ func (f *Finetuning) learn(step int, o train.Options, streams []Stream) (loss, n
 				put("cond", text...)
 				put("mean", item.Image.Mean...)
 				put("std", item.Image.Std...)
-				in["noise"], in["grain"] = last(in["noise"], d.of(d.noise, i), channels), last(in["grain"], d.of(d.grain, i), channels)
+				in["noise"], in["grain"] = last(in["noise"], d.of(d.noise, i), image[2]), last(in["grain"], d.of(d.grain, i), image[2])
 				put("time", d.time[i])
 			}
 		}
@@ -148,9 +147,9 @@ func (f *Finetuning) learn(step int, o train.Options, streams []Stream) (loss, n
 		for name, x := range in {
 			switch name {
 			case "cond":
-				inputs[name] = tensors.FromFlatDataAndDimensions(x, n*len(streams), net.Cond)
+				inputs[name] = tensors.FromFlatDataAndDimensions(x, n*len(streams), f.c.Tokens()*f.c.Text.Width)
 			case "mean", "std", "noise", "grain":
-				inputs[name] = tensors.FromFlatDataAndDimensions(x, n*len(streams), side, side, channels)
+				inputs[name] = tensors.FromFlatDataAndDimensions(x, n*len(streams), image[0], image[1], image[2])
 			default:
 				inputs.Vector(name, x)
 			}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
+
+	"ablate/models/nn"
 )
 
 // A Cost is what an update computes, and what it needs on the device in bytes.
@@ -22,11 +24,11 @@ type Cost struct {
 // otherwise.
 func (t *Trainer) Cost(o Options, batches int, average, compile bool, in Shapes) (c Cost, err error) {
 	names := slices.Sorted(maps.Keys(in))
-	size := func(l layout) (n int64) {
-		for _, p := range l.arrays {
-			n += int64(p.Size() * p.DType().Size())
-		}
-		return n
+	state, size := nn.Arrays(t.layout.arrays)
+	var frozen []shapes.Shape
+	for _, set := range t.sets {
+		arrays, bytes := nn.Arrays(t.frozen[set].arrays)
+		frozen, c.Frozen = append(frozen, arrays...), c.Frozen+bytes
 	}
 	last := variant{average: average, clips: o.Clip > 0}
 	variants := map[variant]int{last: 1}
@@ -40,31 +42,20 @@ func (t *Trainer) Cost(o Options, batches int, average, compile bool, in Shapes)
 		variants[last], variants[variant{phase: add}] = 1, batches-1
 		groups++
 	}
-	c.State = int64(groups) * size(t.layout)
+	c.State = int64(groups) * size
 	for v, times := range variants {
 		own, err := t.compiled(v, names)
 		if err != nil {
 			return c, err
 		}
-		var args []shapes.Shape
-		push := func(t dtypes.DType, dims ...int) { args = append(args, shapes.Make(t, dims...)) }
 		copies := groups
 		if v.phase == add {
 			copies = 2
 		}
-		for range copies {
-			for _, p := range t.layout.arrays {
-				push(p.DType(), p.Shape...)
-			}
-		}
-		push(dtypes.Float32, options)
-		for _, set := range t.sets {
-			for _, p := range t.frozen[set].arrays {
-				push(p.DType(), p.Shape...)
-			}
-		}
+		args := append(slices.Repeat(state, copies), shapes.Make(dtypes.Float32, options))
+		args = append(args, frozen...)
 		for _, name := range names {
-			push(dtypes.Float32, in[name]...)
+			args = append(args, shapes.Make(dtypes.Float32, in[name]...))
 		}
 		w, err := own.fn.Work(args...)
 		if err != nil {
@@ -79,9 +70,6 @@ func (t *Trainer) Cost(o Options, batches int, average, compile bool, in Shapes)
 			return c, err
 		}
 		c.Working = max(c.Working, m.Temporary+m.Outputs-m.Aliased)
-	}
-	for _, set := range t.sets {
-		c.Frozen += size(t.frozen[set])
 	}
 	return c, nil
 }

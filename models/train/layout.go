@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
-	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"ablate/models/nn"
@@ -108,7 +107,7 @@ func (l layout) fits(arrays []*tensors.Tensor) error {
 		return fmt.Errorf("%d arrays are given for %d parameters", len(arrays), len(l.params))
 	}
 	for i, p := range l.params {
-		if want := shapes.Make(p.DType(), p.Shape...); !arrays[i].Shape().Equal(want) {
+		if want := p.Array(); !arrays[i].Shape().Equal(want) {
 			return fmt.Errorf("parameter %s is %s and is given an array %s", p.Name, want, arrays[i].Shape())
 		}
 	}

@@ -2,8 +2,6 @@ package unet_test
 
 import (
 	"math"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -21,15 +19,7 @@ import (
 // matrix products and convolutions.
 func TestPublishedFlops(t *testing.T) {
 	b := modeltest.Backend(t)
-	path := filepath.Join(t.TempDir(), "config.json")
-	if err := os.WriteFile(path, []byte(`{"cross_attention_dim": 768}`), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	c, err := unet.ReadConfig(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := unet.New(c)
+	u := published(t)
 	fn, err := backend.NewFn(b, "denoise", 0, func(in []*graph.Node) []*graph.Node {
 		return []*graph.Node{u.Denoise(nn.Bind(u.Params(), in[3:]), in[0], in[1], in[2], unet.Options{})}
 	})
@@ -37,10 +27,8 @@ func TestPublishedFlops(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := []shapes.Shape{shapes.Make(dtypes.Float32, 1, 64, 64, 4), shapes.Make(dtypes.Float32, 1), shapes.Make(dtypes.Float32, 1, 77, 768)}
-	for _, p := range u.Params() {
-		in = append(in, shapes.Make(p.DType(), p.Shape...))
-	}
-	w, err := fn.Work(in...)
+	weights, _ := nn.Arrays(u.Params())
+	w, err := fn.Work(append(in, weights...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,15 +22,7 @@ func TestPublishedMemory(t *testing.T) {
 		t.Skip("takes minutes: runs if ABLATE_TEST_LONG is 1")
 	}
 	b := modeltest.Backend(t)
-	path := filepath.Join(t.TempDir(), "config.json")
-	if err := os.WriteFile(path, []byte(`{"cross_attention_dim": 768}`), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	c, err := unet.ReadConfig(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := unet.New(c)
+	u := published(t)
 	trainer, err := train.New(b, train.Step{Name: "sd", Params: u.Params(), Loss: func(w nn.Weights, _ train.Sets, in train.Nodes) *graph.Node {
 		o := unet.Options{Saving: nn.Saving{Blocks: true, Queries: 512}}
 		return graph.ReduceAllMean(process.MeanSquare(u.Denoise(w, in.At("x"), in.At("t"), in.At("text"), o), in.At("noise")))
@@ -47,4 +39,18 @@ func TestPublishedMemory(t *testing.T) {
 	if cost.Working > 1_100_000_000 || cost.State < 10_300_000_000 {
 		t.Errorf("a step works in %d bytes, want at most 1.1 GB; its state has %d", cost.Working, cost.State)
 	}
+}
+
+// published returns the denoiser of Stable Diffusion 1.5.
+func published(t *testing.T) *unet.UNet {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, []byte(`{"cross_attention_dim": 768}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	c, err := unet.ReadConfig(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return unet.New(c)
 }
