@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -103,7 +104,7 @@ func asked(ctx context.Context, dir string, t engine.EstimateTask) (int64, error
 		return 0, err
 	}
 	if list[0].Error != "" {
-		return 0, fmt.Errorf("%s", list[0].Error)
+		return 0, errors.New(list[0].Error)
 	}
 	return list[0].Memory, nil
 }
@@ -156,74 +157,57 @@ func anonymous(status string) int64 {
 
 // computation returns what a task computes. dir is a folder for a random model.
 func (d *diffusion) computation(t engine.EstimateTask, dir string) (*computation, error) {
-	decode := func(from map[string]any, to any) error {
-		text, err := json.Marshal(from)
-		if err == nil {
-			err = json.Unmarshal(text, to)
-		}
-		return err
-	}
-	var load struct {
-		Name string `json:"name"`
-	}
-	if err := decode(t.Load, &load); err != nil {
-		return nil, err
-	}
 	if t.Load == nil {
-		return nil, fmt.Errorf("another engine loads the model")
+		return nil, errors.New("another engine loads the model")
 	}
-	if load.Name == tinyName {
-		if err := stable.WriteRandom(dir, 1); err != nil {
-			return nil, err
-		}
-	} else {
-		var err error
-		if dir, err = found(load.Name, "model_index.json"); err != nil {
-			return nil, err
-		}
+	name, _ := t.Load["name"].(string)
+	dir, err := checkpointOf(name, dir)
+	if err != nil {
+		return nil, err
 	}
 	m, err := stable.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	factor := m.VAE.Config.Factor()
 	if t.Verb == engine.Sample {
-		var p drawing
-		if err := decode(t.Params, &p); err != nil {
-			return nil, err
-		}
-		plan, err := p.plan(filepath.Join(dir, "scheduler", "scheduler_config.json"))
-		if err != nil {
-			return nil, err
-		}
-		m.Precision, m.Kept = p.Precision, p.Precision
-		s, err := stable.NewSampler(d.b, m)
-		if err != nil {
-			return nil, err
-		}
-		batch := min(p.Batch, max(t.Rows, 1))
-		calls := (t.Rows + batch - 1) / batch
-		o := stable.Options{Plan: plan, Guidance: p.Guidance, Height: p.Height / factor * factor, Width: p.Width / factor * factor}
-		const pixel = 1.6 // bytes of PNG for one of a photograph
-		p.Steps, p.Batch = 0, batch
-		return &computation{like: p, disk: int64(pixel * float64(t.Rows*o.Height*o.Width)), cost: func(compile bool) (stable.Cost, error) {
-			c, err := s.Cost(batch, o, compile)
-			c.Flops *= float64(calls)
-			return c, err
-		}}, nil
+		return d.drawn(t, m)
 	}
-	var p fine
-	params := maps.Clone(t.Params) // method takes its own out
-	method, err := method(params)
-	if err == nil {
-		err = decode(params, &p)
+	return d.trained(t, m)
+}
+
+// drawn returns what a task of sample computes.
+func (d *diffusion) drawn(t engine.EstimateTask, m *stable.Checkpoint) (*computation, error) {
+	var p drawing
+	if err := decoded(t.Params, &p); err != nil {
+		return nil, err
 	}
+	o, err := p.options(m)
 	if err != nil {
 		return nil, err
 	}
-	p.Recipe.Method = method
-	p.Pairs = p.Method == finetune.DiffusionDPO
-	p.Saving.Blocks = p.Checkpointing
+	m.Precision, m.Kept = p.Precision, p.Precision
+	s, err := stable.NewSampler(d.b, m)
+	if err != nil {
+		return nil, err
+	}
+	batch := min(p.Batch, max(t.Rows, 1))
+	calls := (t.Rows + batch - 1) / batch
+	const pixel = 1.6 // bytes of PNG for one of a photograph
+	p.Steps, p.Batch = 0, batch
+	return &computation{like: p, disk: int64(pixel * float64(t.Rows*o.Height*o.Width)), cost: func(compile bool) (stable.Cost, error) {
+		c, err := s.Cost(batch, o, compile)
+		c.Flops *= float64(calls)
+		return c, err
+	}}, nil
+}
+
+// trained returns what a task of train computes.
+func (d *diffusion) trained(t engine.EstimateTask, m *stable.Checkpoint) (*computation, error) {
+	params := maps.Clone(t.Params) // method takes its own out
+	p, err := fineOf(params, func(to any) error { return decoded(params, to) })
+	if err != nil {
+		return nil, err
+	}
 	if m.Precision, m.Kept = p.Precision, p.Precision; p.LoRA.Rank == 0 {
 		m.Kept = stable.Float32
 	}
@@ -231,10 +215,19 @@ func (d *diffusion) computation(t engine.EstimateTask, dir string) (*computation
 	if err != nil {
 		return nil, err
 	}
-	streams := 1
+	method, streams := p.Recipe.Method, 1
 	if _, policy := method.(finetune.Policy); p.Beta > 0 && !policy {
 		streams = 2
 	}
 	like := []any{fmt.Sprintf("%T %+v", method, method), p.Pairs, p.Rollout, p.Sampler, p.Batch, p.Micro, p.Clip > 0, p.Size, p.LoRA.Rank, p.Checkpointing, p.Precision, streams}
 	return &computation{like: like, disk: f.Size(), cost: func(compile bool) (stable.Cost, error) { return f.Cost(streams, compile) }}, nil
+}
+
+// decoded reads parameters into a struct.
+func decoded(params map[string]any, to any) error {
+	text, err := json.Marshal(params)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, to)
 }

@@ -73,6 +73,16 @@ type fine struct {
 	Precision stable.Precision `json:"dtype"`
 }
 
+// fineOf returns the parameters of a training. decode reads those that method leaves.
+func fineOf(params map[string]any, decode func(to any) error) (p fine, err error) {
+	m, err := method(params)
+	if err == nil {
+		err = decode(&p)
+	}
+	p.Recipe.Method, p.Pairs, p.Saving.Blocks = m, p.Method == finetune.DiffusionDPO, p.Checkpointing
+	return p, err
+}
+
 const pairsRole = "pairs"
 
 // describeTraining returns what the verb train can do.
@@ -93,23 +103,16 @@ const fineProbe = `{"method": "reward-weighted", "beta": 0.5, "steps": 6, "batch
 
 // train fine-tunes the model of the role base.
 func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
-	var p fine
-	m, err := method(t.Params)
+	p, err := fineOf(t.Params, t.Decode)
 	if err != nil {
 		return err
 	}
-	if err := t.Decode(&p); err != nil {
-		return err
-	}
-	p.Recipe.Method = m
 	if err := d.loaded(t, engine.BaseRole, p.Precision, p.LoRA.Rank == 0); err != nil {
 		return err
 	}
 	if factor := d.model.VAE.Config.Factor(); p.Size%factor != 0 {
 		return kit.Refuse("size: %d; must be a multiple of %d", p.Size, factor)
 	}
-	p.Pairs = p.Method == finetune.DiffusionDPO
-	p.Saving.Blocks = p.Checkpointing
 	f, err := d.model.Finetune(d.b, d.weights, p.Recipe, stable.Seeds{Init: t.Seeds["init"], Order: t.Seeds["order"], Noise: t.Seeds["noise"]})
 	if err != nil {
 		return err

@@ -106,15 +106,11 @@ func (d *diffusion) load(_ context.Context, t *kit.Task) error {
 		return err
 	}
 	about := engine.Checkpoint{Format: diffusersFormat}
-	dir := out
-	if p.Name == tinyName {
-		if err := stable.WriteRandom(out, 1); err != nil {
-			return err
-		}
-	} else {
-		if dir, err = found(p.Name, "model_index.json"); err != nil {
-			return kit.Refuse("name: %w", err)
-		}
+	dir, err := checkpointOf(p.Name, out)
+	if err != nil {
+		return err
+	}
+	if dir != out {
 		about.Root = dir
 		if about.Files, err = stable.Files(dir); err != nil {
 			return kit.Refuse("name: %w", err)
@@ -126,6 +122,18 @@ func (d *diffusion) load(_ context.Context, t *kit.Task) error {
 	}
 	about.Facts = map[string]any{"latent_channels": c.VAE.Config.LatentChannels, "latent_factor": c.VAE.Config.Factor(), "prediction": c.Scheduler.Prediction}
 	return kit.WriteJSON(filepath.Join(out, checkpointFile), about)
+}
+
+// checkpointOf returns the folder of a checkpoint by its name. A random one is made in a folder.
+func checkpointOf(name, random string) (string, error) {
+	if name == tinyName {
+		return random, stable.WriteRandom(random, 1)
+	}
+	dir, err := found(name, "model_index.json")
+	if err != nil {
+		return "", kit.Refuse("name: %w", err)
+	}
+	return dir, nil
 }
 
 // found returns the folder of a model, which has a file.
@@ -268,6 +276,16 @@ func (p drawing) plan(own string) (*scheduler.Plan, error) {
 	return config.Plan(p.Steps, p.Eta)
 }
 
+// options returns how images are drawn from a model. Their sides are multiples of what a latent stands for.
+func (p drawing) options(m *stable.Checkpoint) (stable.Options, error) {
+	plan, err := p.plan(filepath.Join(m.Dir, "scheduler", "scheduler_config.json"))
+	if err != nil {
+		return stable.Options{}, kit.Refuse("params: %w", err)
+	}
+	f := m.VAE.Config.Factor()
+	return stable.Options{Plan: plan, Guidance: p.Guidance, Height: p.Height / f * f, Width: p.Width / f * f}, nil
+}
+
 func (d *diffusion) sample(ctx context.Context, t *kit.Task) error {
 	var p drawing
 	if err := t.Decode(&p); err != nil {
@@ -284,15 +302,14 @@ func (d *diffusion) sample(ctx context.Context, t *kit.Task) error {
 	if err := d.loaded(t, engine.CheckpointRole, p.Precision, false); err != nil {
 		return err
 	}
-	plan, err := p.plan(filepath.Join(d.model.Dir, "scheduler", "scheduler_config.json"))
+	o, err := p.options(d.model)
 	if err != nil {
-		return kit.Refuse("params: %w", err)
+		return err
 	}
 	d.cut(t, engine.PromptsRole, rows)
 	f, channels := d.model.VAE.Config.Factor(), d.model.UNet.Config.InChannels
-	height, width := p.Height/f, p.Width/f
+	height, width := o.Height/f, o.Width/f
 	size := height * width * channels
-	o := stable.Options{Plan: plan, Guidance: p.Guidance, Height: height * f, Width: width * f}
 	noise := make([]float32, len(rows)*size) // of each row, channels first
 	out := make([]engine.OutputRow, len(rows))
 	batch := min(p.Batch, len(rows))
