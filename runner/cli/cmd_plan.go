@@ -200,20 +200,26 @@ func (g *globals) plan(ctx context.Context, path string, o studyOptions, only, s
 	if err != nil {
 		return nil, err
 	}
-	estimates, err := estimated(ctx, p, todo.ToRun(), needs)
+	missing := todo.ToRun()
+	estimates, err := estimated(ctx, p, missing, needs)
 	if err != nil {
 		return nil, err
 	}
 	todo.Use(estimates.Of)
-	needs = needs.Estimated(todo.ToRun(), estimates.Of)
+	needs = needs.Estimated(missing, estimates.Of)
 	out := &planned{Plan: todo, gpu: gpu, project: p, path: path, views: views, resources: needs, workers: device.Workers(ctx, class), estimates: estimates}
 	if len(p.Study.Engines) > 0 {
 		if out.engines, err = p.EngineStates(ctx, hardware(ctx, 0), hardware(ctx, 1)); err != nil {
 			return nil, err
 		}
 	}
-	if out.unfit, err = unfitHere(ctx, todo, class, needs); err != nil {
-		return nil, err
+	// Without these, stages need what any machine has.
+	if s := p.Study; len(s.Machine) > 0 || len(s.EngineResources) > 0 || len(s.MachineEngines) > 0 || estimates.Any() {
+		c, err := resource.Most(ctx, class == device.CUDA)
+		if err != nil {
+			return nil, err
+		}
+		out.unfit = plan.Misfits(missing, plan.On(needs.Of, class, c), c)
 	}
 	whole := len(only) == 0 && len(seeds) == 0
 	if len(p.Study.Detect) == 0 && !(whole && p.Rounded()) {
@@ -243,24 +249,6 @@ func estimated(ctx context.Context, p project.Project, actions []*layout.Action,
 	return p.Estimate(ctx, actions, needs.Of, func(engine string, tasks int) {
 		zerolog.Ctx(ctx).Info().Str("engine", engine).Int("tasks", tasks).Msg("asking the engine what its tasks will need, which may take minutes, once")
 	})
-}
-
-// unfitHere returns what stages to run need by the study, by machine.cue or by an estimate, and this
-// machine does not have.
-func unfitHere(ctx context.Context, p *plan.Plan, class string, needs plan.Needs) ([]string, error) {
-	actions := p.ToRun()
-	usual := true
-	for _, a := range actions {
-		usual = usual && needs.Usual(a, class)
-	}
-	if usual {
-		return nil, nil
-	}
-	c, err := resource.Most(ctx, class == device.CUDA)
-	if err != nil {
-		return nil, err
-	}
-	return plan.Misfits(actions, plan.On(needs.Of, class, c), c), nil
 }
 
 // worst estimates the size of a study that runs in rounds.
@@ -486,7 +474,9 @@ func gpuHours(stages ...plan.Stage) string {
 			rough = "~"
 		}
 	}
-	text := fmt.Sprintf("%s%.2g", rough, hours)
+	// Two digits, and no exponent where a task is short.
+	two, _ := strconv.ParseFloat(fmt.Sprintf("%.2g", hours), 64)
+	text := rough + strconv.FormatFloat(two, 'f', -1, 64)
 	if hours >= 10 {
 		text = fmt.Sprintf("%s%.0f", rough, hours)
 	}

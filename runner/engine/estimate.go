@@ -80,9 +80,9 @@ func (e *Engine) Estimate(ctx context.Context, cache, identity string, tasks []E
 		if err != nil {
 			return nil, err
 		}
-		sum := sha256.Sum256(fmt.Appendf(nil, "estimate\n%s\n%q\n%q\n%s", identity, e.argv(0), e.environment(nil), text))
-		names[i] = filepath.Join(cache, "estimates", hex.EncodeToString(sum[:16])+".json")
 		if cache != "" && identity != "" {
+			sum := sha256.Sum256(fmt.Appendf(nil, "estimate\n%s\n%q\n%q\n%s", identity, e.argv(0), e.environment(nil), text))
+			names[i] = filepath.Join(cache, "estimates", hex.EncodeToString(sum[:16])+".json")
 			if data, err := os.ReadFile(names[i]); err == nil && json.Unmarshal(data, &out[i]) == nil {
 				continue
 			}
@@ -110,7 +110,7 @@ func (e *Engine) Estimate(ctx context.Context, cache, identity string, tasks []E
 	}
 	for k, i := range asked {
 		out[i] = answers[k]
-		if data, err := json.Marshal(out[i]); err == nil && cache != "" && identity != "" && out[i].Error == "" {
+		if data, err := json.Marshal(out[i]); err == nil && names[i] != "" && out[i].Error == "" {
 			_ = writeWhole(names[i], data, 0o666) // the cache only saves time
 		}
 	}

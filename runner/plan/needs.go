@@ -108,10 +108,10 @@ func (n Needs) Of(a *layout.Action) resource.Need {
 // Estimated returns the needs with the memory of engines' tasks by their estimates, where neither
 // the study nor machine.cue says how much they need.
 func (n Needs) Estimated(actions []*layout.Action, estimate func(*layout.Action) *engine.Estimate) Needs {
-	out, said := maps.Clone(n), n
+	out := maps.Clone(n)
 	for _, a := range actions {
 		e := estimate(a)
-		if need, _ := said.find(a); e != nil && need.Memory == 0 {
+		if need := n.Of(a); e != nil && need.Memory == 0 {
 			at := Needer{a.Kind, stage.EngineOf(a.Params)}
 			if now, ok := out[at]; ok {
 				need = now
@@ -122,9 +122,6 @@ func (n Needs) Estimated(actions []*layout.Action, estimate func(*layout.Action)
 	}
 	return out
 }
-
-// Usual reports whether an action needs what its stage usually does on a class of backend.
-func (n Needs) Usual(a *layout.Action, class string) bool { return n.Of(a) == usual(a.Kind, class) }
 
 // find returns the need of an action, and false if nothing is known of its stage.
 func (n Needs) find(a *layout.Action) (need resource.Need, ok bool) {

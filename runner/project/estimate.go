@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"ablate/runner/engine"
 	"ablate/runner/layout"
@@ -18,30 +19,33 @@ type Estimates struct {
 }
 
 // Of returns the estimate of an action; nil if there is none.
-func (e *Estimates) Of(a *layout.Action) *engine.Estimate {
-	if e == nil {
-		return nil
-	}
-	return e.of[a]
-}
+func (e *Estimates) Of(a *layout.Action) *engine.Estimate { return e.of[a] }
+
+// Any reports whether there is an estimate.
+func (e *Estimates) Any() bool { return len(e.of) > 0 }
 
 // Estimate asks the engines that estimate their tasks what actions will need. An engine that
 // fails is a note. progress is called before an engine is asked, which may take minutes; the
 // answers are kept.
 func (p Project) Estimate(ctx context.Context, actions []*layout.Action, need func(*layout.Action) resource.Need, progress func(engine string, tasks int)) (*Estimates, error) {
 	out := &Estimates{of: map[*layout.Action]*engine.Estimate{}}
+	by := map[string][]*layout.Action{} // by engine
+	for _, a := range actions {
+		if name := stage.EngineOf(a.Params); name != "" {
+			by[name] = append(by[name], a)
+		}
+	}
 	for _, declared := range p.Study.Engines {
-		var tasks []engine.EstimateTask
-		like := map[string][]*layout.Action{} // by task
-		var order []string
+		if len(by[declared.Name]) == 0 {
+			continue
+		}
 		d, err := p.Describe(ctx, declared.Name)
 		if err != nil {
 			return nil, err
 		}
-		for _, a := range actions {
-			if stage.EngineOf(a.Params) != declared.Name {
-				continue
-			}
+		var tasks []engine.EstimateTask
+		known, at := map[string]int{}, map[*layout.Action]int{} // indices of tasks, by their text and by action
+		for _, a := range by[declared.Name] {
 			if v := d.Description.Verbs[a.Kind.Def().Verb]; v == nil || !v.Estimate {
 				continue
 			}
@@ -58,10 +62,11 @@ func (p Project) Estimate(ctx context.Context, actions []*layout.Action, need fu
 			if err != nil {
 				return nil, err
 			}
-			if like[string(text)] == nil {
-				tasks, order = append(tasks, t), append(order, string(text))
+			if _, ok := known[string(text)]; !ok {
+				known[string(text)] = len(tasks)
+				tasks = append(tasks, t)
 			}
-			like[string(text)] = append(like[string(text)], a)
+			at[a] = known[string(text)]
 		}
 		if len(tasks) == 0 {
 			continue
@@ -74,13 +79,12 @@ func (p Project) Estimate(ctx context.Context, actions []*layout.Action, need fu
 			out.Notes = append(out.Notes, err.Error())
 			continue
 		}
-		said := map[string]bool{}
+		for a, i := range at {
+			out.of[a] = &found[i]
+		}
 		for i, e := range found {
-			if note := fmt.Sprintf("engine %s has no estimate of %s: %s", declared.Name, tasks[i].Verb, e.Error); e.Error != "" && !said[note] {
-				out.Notes, said[note] = append(out.Notes, note), true
-			}
-			for _, a := range like[order[i]] {
-				out.of[a] = &found[i]
+			if note := fmt.Sprintf("engine %s has no estimate of %s: %s", declared.Name, tasks[i].Verb, e.Error); e.Error != "" && !slices.Contains(out.Notes, note) {
+				out.Notes = append(out.Notes, note)
 			}
 		}
 	}
