@@ -7,7 +7,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"ablate/experiments/language"
 	"ablate/runner/export"
+	"ablate/runner/project"
 	"ablate/runner/selection"
 )
 
@@ -60,15 +62,7 @@ func runExport(ctx context.Context, g *globals, o exportOptions, path, trial str
 	if o.output == "" {
 		return usagef("export: -o is missing: name the folder to write with -o DIR")
 	}
-	p, err := g.load(ctx, path, o.studyOptions)
-	if err != nil {
-		return err
-	}
-	v, err := selection.Trial(p.Study, trial)
-	if err != nil {
-		return err
-	}
-	class, err := p.Class(o.backend)
+	p, v, class, err := g.trial(ctx, path, o.studyOptions, trial)
 	if err != nil {
 		return err
 	}
@@ -80,4 +74,15 @@ func runExport(ctx context.Context, g *globals, o exportOptions, path, trial str
 	}
 	_, err = fmt.Fprintln(g.stdout, o.output)
 	return err
+}
+
+// trial loads a study, and returns one of its trials and the class of backend of its results.
+func (g *globals) trial(ctx context.Context, path string, o studyOptions, name string) (p project.Project, v language.View, class string, err error) {
+	if p, err = g.load(ctx, path, o); err == nil {
+		v, err = selection.Trial(p.Study, name)
+	}
+	if err == nil {
+		class, err = p.Class(o.backend)
+	}
+	return p, v, class, err
 }

@@ -17,7 +17,6 @@ import (
 	"ablate/runner/project"
 	"ablate/runner/resource"
 	"ablate/runner/sample"
-	"ablate/runner/selection"
 	"ablate/runner/stage"
 	"ablate/runner/worker"
 )
@@ -105,15 +104,7 @@ func runSample(ctx context.Context, g *globals, o sampleOptions, path, trial str
 		}
 		s.Prompts = append(s.Prompts, list...)
 	}
-	p, err := g.load(ctx, path, o.studyOptions)
-	if err != nil {
-		return err
-	}
-	v, err := selection.Trial(p.Study, trial)
-	if err != nil {
-		return err
-	}
-	class, err := p.Class(o.backend)
+	p, v, class, err := g.trial(ctx, path, o.studyOptions, trial)
 	if err != nil {
 		return err
 	}
