@@ -1,8 +1,6 @@
 package stable_test
 
 import (
-	"encoding/binary"
-	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -12,14 +10,11 @@ import (
 	"time"
 
 	"ablate/models/backend"
-	"ablate/models/checkpoint"
-	"ablate/models/clip"
 	"ablate/models/modeltest"
 	"ablate/models/nn"
 	"ablate/models/random"
 	"ablate/models/scheduler"
 	"ablate/models/stable"
-	"ablate/models/vae"
 )
 
 // publishedLimit is the memory in which Stable Diffusion 1.5 draws and is fine-tuned.
@@ -38,7 +33,9 @@ func TestPublishedSize(t *testing.T) {
 	}
 	modeltest.Plugin(t)
 	dir := t.TempDir()
-	writePublished(t, dir)
+	if err := stable.WritePublished(dir, 1); err != nil {
+		t.Fatal(err)
+	}
 	for _, what := range []string{"draw", "train"} {
 		t.Run(what, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPublishedSize$", "-test.v")
@@ -141,46 +138,4 @@ func peak(t *testing.T) int64 {
 		t.Fatal(err)
 	}
 	return u.Maxrss << 10
-}
-
-// writePublished writes a checkpoint of the sizes of Stable Diffusion 1.5. It draws one array at a time.
-func writePublished(t *testing.T, dir string) {
-	if err := stable.WriteRandom(dir, 1); err != nil {
-		t.Fatal(err)
-	}
-	modeltest.Published(t, dir)
-	c, err := stable.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(file string, names func(string) []string, params ...nn.Param) {
-		arrays := map[string]checkpoint.Source{}
-		for _, p := range params {
-			name, shape := p.Name, p.Shape
-			if names != nil {
-				name = names(name)[0]
-			}
-			if len(shape) == 4 {
-				shape = []int{shape[3], shape[2], shape[0], shape[1]}
-			}
-			arrays[name] = checkpoint.Source{DType: "BF16", Shape: shape, Write: func(w io.Writer) error {
-				var b []byte
-				for _, x := range nn.Init([]nn.Param{p}, random.Stream(1, "published", name, 0))[p.Name] {
-					b = binary.LittleEndian.AppendUint16(b, uint16(math.Float32bits(x)>>16))
-				}
-				_, err := w.Write(b)
-				return err
-			}}
-		}
-		p, err := checkpoint.Prepare(filepath.Join(dir, filepath.FromSlash(file)), arrays)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := p.Publish(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("text_encoder/model.safetensors", clip.Names, c.Text.Params()...)
-	write("unet/diffusion_pytorch_model.safetensors", nil, c.UNet.Params()...)
-	write("vae/diffusion_pytorch_model.safetensors", vae.Names, append(c.VAE.EncoderParams(), c.VAE.DecoderParams()...)...)
 }

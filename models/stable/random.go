@@ -1,13 +1,18 @@
 package stable
 
 import (
+	"encoding/binary"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 
 	"ablate/models/checkpoint"
+	"ablate/models/clip"
 	"ablate/models/nn"
 	"ablate/models/random"
 	"ablate/models/tokenizer"
+	"ablate/models/vae"
 )
 
 // WriteRandom writes a tiny checkpoint of random weights, with which everything can be tried and
@@ -63,4 +68,69 @@ func WriteRandom(dir string, seed int64) error {
 		return err
 	}
 	return write("vae/diffusion_pytorch_model.safetensors", "", append(c.VAE.EncoderParams(), c.VAE.DecoderParams()...)...)
+}
+
+// Published changes the configurations of a checkpoint's folder that WriteRandom wrote to the sizes of
+// Stable Diffusion 1.5. Its weights no longer fit.
+func Published(dir string) error {
+	for part, config := range map[string]map[string]any{
+		"text_encoder": {"model_type": "clip_text_model", "architectures": []string{"CLIPTextModel"}, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+			"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "max_position_embeddings": 77, "vocab_size": 49408, "projection_dim": 768, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1},
+		"unet": {"_class_name": "UNet2DConditionModel", "cross_attention_dim": 768, "sample_size": 64},
+		"vae": {"_class_name": "AutoencoderKL", "sample_size": 512, "block_out_channels": []int{128, 256, 512, 512}, "layers_per_block": 2,
+			"down_block_types": []string{"DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"},
+			"up_block_types":   []string{"UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"}},
+	} {
+		if err := checkpoint.WriteJSON(filepath.Join(dir, part, "config.json"), config); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WritePublished writes a checkpoint with the sizes of Stable Diffusion 1.5 and random weights of 16
+// bits, 2.1 GB. It draws one array at a time.
+func WritePublished(dir string, seed int64) error {
+	if err := WriteRandom(dir, seed); err != nil {
+		return err
+	}
+	if err := Published(dir); err != nil {
+		return err
+	}
+	c, err := Open(dir)
+	if err != nil {
+		return err
+	}
+	write := func(file string, names func(string) []string, params ...nn.Param) error {
+		arrays := map[string]checkpoint.Source{}
+		for _, p := range params {
+			name, shape := p.Name, p.Shape
+			if names != nil {
+				name = names(name)[0]
+			}
+			if len(shape) == 4 {
+				shape = []int{shape[3], shape[2], shape[0], shape[1]}
+			}
+			arrays[name] = checkpoint.Source{DType: "BF16", Shape: shape, Write: func(w io.Writer) error {
+				var b []byte
+				for _, x := range nn.Init([]nn.Param{p}, random.Stream(seed, "published", name, 0))[p.Name] {
+					b = binary.LittleEndian.AppendUint16(b, uint16(math.Float32bits(x)>>16))
+				}
+				_, err := w.Write(b)
+				return err
+			}}
+		}
+		p, err := checkpoint.Prepare(filepath.Join(dir, filepath.FromSlash(file)), arrays)
+		if err != nil {
+			return err
+		}
+		return p.Publish()
+	}
+	if err := write("text_encoder/model.safetensors", clip.Names, c.Text.Params()...); err != nil {
+		return err
+	}
+	if err := write("unet/diffusion_pytorch_model.safetensors", nil, c.UNet.Params()...); err != nil {
+		return err
+	}
+	return write("vae/diffusion_pytorch_model.safetensors", vae.Names, append(c.VAE.EncoderParams(), c.VAE.DecoderParams()...)...)
 }

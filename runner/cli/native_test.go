@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"ablate/models/modeltest"
 	"ablate/models/stable"
 )
 
@@ -39,7 +38,9 @@ func TestNativeStudy(t *testing.T) {
 	if err := stable.WriteRandom(model, 1); err != nil {
 		t.Fatal(err)
 	}
-	modeltest.Published(t, model)
+	if err := stable.Published(model); err != nil {
+		t.Fatal(err)
+	}
 	out, _ := e.run("plan", "sd", "--set", "model.program.params.name="+model, "--only", "all data", "--seed", "1", "--json")
 	var plan struct {
 		Stages []struct {
