@@ -19,14 +19,15 @@ var (
 
 // engines reads the engines of a study, asks each what it can do, and makes the grammar that of
 // the study.
-func (r *reader) engines(s *Study, list []field, o Options) {
+func (r *reader) engines(s *Study, v cue.Value, list []field, o Options) {
 	var all cue.Value
 	for _, f := range list {
 		if f.name == "engines" {
 			all = f.value
 		}
 	}
-	if !all.Exists() {
+	own := r.adopts(v, o.Set)
+	if !all.Exists() && !own {
 		r.extend(nil, false)
 		return
 	}
@@ -36,33 +37,50 @@ func (r *reader) engines(s *Study, list []field, o Options) {
 			r.m.add(r.place(all), "engines", "it is empty", "leave it out, or declare an engine")
 		}
 	}()
-	for _, f := range r.fields(all, "engines", `named engines, as in diffusers: {command: ["engines/diffusers"], source: ["engines"]}`) {
+	ask := func(e Engine, at where) {
+		r.alive()
+		p, err := o.Describe(s, e)
+		r.alive()
+		if err != nil {
+			r.m.add(at, e.Where.Path, err.Error(), "")
+		}
+		e.Program = p
+		s.Engines = append(s.Engines, e)
+	}
+	var declared []field
+	if all.Exists() {
+		declared = r.fields(all, "engines", `named engines, as in diffusers: {command: ["engines/diffusers"], source: ["engines"]}`)
+	}
+	for _, f := range declared {
 		before := len(r.m.list)
 		e := r.engine(f)
+		own = own && e.Name != StableDiffusion
 		switch {
 		case len(r.m.list) > before:
 		case o.Describe == nil:
 			r.m.add(r.named(f.value), e.Where.Path, "engines cannot be asked here what they can do", "vet, plan and run ask them")
 		default:
-			r.alive()
-			p, err := o.Describe(s, e)
-			r.alive()
-			if err != nil {
-				r.m.add(r.named(f.value), e.Where.Path, err.Error(), "")
-			} else {
-				e.Program = p
-			}
+			ask(e, r.named(f.value))
+			continue
 		}
 		s.Engines = append(s.Engines, e)
 	}
+	if own && o.Describe != nil {
+		ask(stableDiffusion(r.file), where{file: r.file})
+	}
 	r.extend(s.Engines, true)
+}
+
+// newEngine returns an engine of which a study says nothing but its name.
+func newEngine(name string) Engine {
+	return Engine{Name: name, Identity: Identity{"key", "warn", "record"}, Sandbox: "none"}
 }
 
 // engine reads an engine.
 func (r *reader) engine(f field) Engine {
 	at, path := r.named(f.value), join("engines", label(f.name))
-	e := Engine{Name: f.name, Identity: Identity{"key", "warn", "record"}, Sandbox: "none",
-		Where: &Error{File: at.file, Line: at.line, Column: at.column, Path: path}}
+	e := newEngine(f.name)
+	e.Where = &Error{File: at.file, Line: at.line, Column: at.column, Path: path}
 	if !engineName.MatchString(f.name) {
 		r.m.add(at, path, fmt.Sprintf("%q is not a valid name of an engine", f.name), "a name has lower-case letters, digits and -, and begins with a letter")
 	}

@@ -128,7 +128,7 @@ finetune.params.lora.rank 8
 finetune.params.method "reward-weighted"
 finetune.params.steps 2000
 finetune.pretraining "data"
-finetune.probeImages 256
+finetune.probeImages 64
 finetune.probes 4
 finetune.rows "all"
 model.program.engine "diffusers"
@@ -289,6 +289,69 @@ func TestEngineMistakes(t *testing.T) {
 				t.Errorf("mismatch (-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// TestAdopted: a folder with a checkpoint of Stable Diffusion is a model of the engine of this program,
+// which the study need not declare, wherever the study names the folder.
+func TestAdopted(t *testing.T) {
+	own := func(set ...string) language.Options {
+		return language.Options{Set: set, Describe: func(_ *language.Study, e language.Engine) (*language.Program, error) {
+			if want := []string{"ablate", "engine", "stable-diffusion"}; e.Name != language.StableDiffusion || !slices.Equal(e.Command, want) {
+				return nil, fmt.Errorf("asked %s of %v", e.Name, e.Command)
+			}
+			return programs["diffusers"], nil
+		}}
+	}
+	const paper = `
+base: {
+	model: %s
+	prompts: {train: "train.txt", evaluate: "evaluate.jsonl"}
+	reward: loss: "none"
+	finetune: method: "none"
+	evaluate: images: 2
+}
+`
+	load := func(model, rest string, set ...string) (*language.Study, error) {
+		const pipeline = `{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}`
+		return language.Load(filepath.Join(module(t, map[string]string{
+			"s/study.cue":               head + "seeds: [1]\n" + fmt.Sprintf(paper, model) + rest + "\n}\n",
+			"s/a/model_index.json":      pipeline,
+			"s/b/model_index.json":      pipeline,
+			"s/shapes/model_index.json": `{"_class_name": "ShapesPipeline", "transformer": ["ablate", "T"]}`,
+		}), "s"), own(set...))
+	}
+	ids := func(s *language.Study, err error) (out []string) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range s.Trials() {
+			out = append(out, x.ID().String())
+		}
+		return out
+	}
+	spelled := ids(load(`program: {engine: "stable-diffusion", params: name: "s/a"}`, ""))
+	for name, got := range map[string][]string{
+		"base":  ids(load(`checkpoint: path: "a"`, "")),
+		"arm":   ids(load(`checkpoint: path: "b"`, `arms: x: set: model: checkpoint: path: "a"`)),
+		"flag":  ids(load(`checkpoint: path: "b"`, "", "model.checkpoint.path=a")),
+		"group": ids(load(`checkpoint: path: "b"`, "", `model.checkpoint={path: "a"}`)),
+		"sweep": ids(load(`checkpoint: path: "b"`, `arms: x: sweep: "model.checkpoint.path": ["a"]`)),
+	} {
+		if !slices.Equal(got, spelled) {
+			t.Errorf("%s: trials %v, want %v", name, got, spelled)
+		}
+	}
+	if got := ids(load(`checkpoint: path: "b"`, `arms: x: zip: {"model.checkpoint.path": ["a", "b"], "sampler.params.steps": [10, 20]}`)); len(got) != 2 || slices.Contains(got, spelled[0]) {
+		t.Errorf("a zip has the trials %v", got)
+	}
+	_, err := load(`checkpoint: path: "b"`, `arms: x: sweep: "model.checkpoint.path": ["a", "shapes"]`)
+	if err == nil || !strings.Contains(err.Error(), "has checkpoints of Stable Diffusion and of the shapes world") {
+		t.Errorf("a sweep over both worlds: %v", err)
+	}
+	if s, err := load(`checkpoint: path: "shapes"`, "", "finetune.method=none"); err == nil && len(s.Engines) > 0 {
+		t.Error("a checkpoint of the shapes world has an engine")
 	}
 }
 

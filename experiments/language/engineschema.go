@@ -58,7 +58,7 @@ func (s *Study) EngineReference(engine string) ([]Section, error) {
 			section.Doc += " Its columns are " + strings.Join(columns, ", ") + "."
 		}
 		for _, p := range v.Params {
-			section.Fields = append(section.Fields, Parameter{p.Path, p.Allowed(), p.typed(p.Default), p.unit(), p.says(), true})
+			section.Fields = append(section.Fields, Parameter{p.Path, p.Allowed(), p.typed(p.Default), nil, p.unit(), p.says(), true})
 		}
 		out = append(out, section)
 	}

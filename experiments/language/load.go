@@ -193,6 +193,7 @@ type reader struct {
 	file      string    // the study, for mistakes without a position
 	cwd       string
 	dir       string // the study's own folder
+	root      string // of the module
 	schemaDir string
 	files     []File
 	tagged    []Tagged

@@ -84,12 +84,15 @@ func (p partial) override(o partial) partial {
 // parameters. A parameter without a value and a default is 0.
 func (g *grammar) filled(p *pool, of partial) []uint32 {
 	refs := make([]uint32, len(g.layout.paths))
+	program := of.values[programEngine].value != nil
 	for _, l := range g.leaves {
 		if l.slot != nil {
 			continue
 		}
 		if e := of.values[l.Path]; e.value != nil {
 			refs[l.place] = p.put(e.value)
+		} else if l.Program != nil && program {
+			refs[l.place] = p.put(l.Program)
 		} else if l.Default != nil && of.offers(l.Path) {
 			refs[l.place] = p.put(l.Default)
 		}

@@ -19,7 +19,8 @@ func (r *reader) study(v cue.Value, s *Study, o Options) {
 	var compare, halving, gate, written cue.Value
 	hasSeeds := false
 	list := r.fields(v, "", "a study", slices.Concat(top, engineFields)...)
-	r.engines(s, list, o)
+	r.root = s.Root
+	r.engines(s, v, list, o)
 	r.byTag = len(s.Engines) > 0
 	r.judges(s, list)
 	for _, f := range list {
@@ -134,6 +135,7 @@ func (r *reader) partial(v cue.Value, prefix, path string) partial {
 			r.m.add(r.place(v.LookupPath(cue.ParsePath(group))), prefix+"."+group, "has both "+strings.Join(given, " and "), "a trial has one of them")
 		}
 	}
+	r.adopt(p)
 	return p
 }
 
@@ -202,10 +204,7 @@ func (r *reader) names(l *leaf, file string, at where, path string) {
 	if ext := strings.ToLower(filepath.Ext(file)); under(l.Path, "prompts") && !contains(promptFiles, ext) {
 		r.m.add(at, path, fmt.Sprintf("%q is not a file of prompts", file), "its name ends in "+strings.Join(promptFiles, ", "))
 	}
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(r.dir, file)
-	}
-	r.files = append(r.files, File{file, l.Path, &Error{File: at.file, Line: at.line, Column: at.column, Path: path}})
+	r.files = append(r.files, File{r.absolute(file), l.Path, &Error{File: at.file, Line: at.line, Column: at.column, Path: path}})
 }
 
 // promptFiles are how the names of files of prompts end.
@@ -277,13 +276,16 @@ func (r *reader) arms(v cue.Value, at, outer string, all map[Seed]bool) []*arm {
 		if !armName.MatchString(f.name) {
 			r.m.add(a.at, a.path, fmt.Sprintf("%q is not a valid name of an arm", f.name), armHint)
 		}
+		adopts := false
 		for _, g := range r.fields(f.value, a.path, "an arm, with set and sweep", armHas...) {
 			path := a.path + "." + g.name
 			switch g.name {
 			case "set":
 				a.set = r.partial(g.value, path, "")
 			case "sweep":
-				for _, l := range r.lists(g.value, path) {
+				lists, own := r.lists(g.value, path)
+				adopts = adopts || own
+				for _, l := range lists {
 					x := axis{leaves: []*leaf{l.leaf}, paths: []string{l.path}, at: []where{l.at}, named: []where{l.named}}
 					seen := map[any]bool{}
 					for i, e := range l.values {
@@ -296,7 +298,9 @@ func (r *reader) arms(v cue.Value, at, outer string, all map[Seed]bool) []*arm {
 					a.axes = append(a.axes, x)
 				}
 			case "zip":
-				a.axes = append(a.axes, r.zip(r.lists(g.value, path), path, r.place(g.value))...)
+				lists, own := r.lists(g.value, path)
+				adopts = adopts || own
+				a.axes = append(a.axes, r.zip(lists, path, r.place(g.value))...)
 			case "where":
 				if r.whereNames(g.value, path, "") {
 					a.where = []cue.Value{g.value}
@@ -316,6 +320,9 @@ func (r *reader) arms(v cue.Value, at, outer string, all map[Seed]bool) []*arm {
 				r.m.add(r.named(g.value), path, "an arm has no such field", didYouMean(g.name, armHas))
 			}
 		}
+		if adopts {
+			a.set.put(programEngine, entry{value: StableDiffusion, at: a.at, path: a.path + ".set." + programEngine, name: a.at})
+		}
 		out = append(out, a)
 	}
 	return out
@@ -330,9 +337,8 @@ type list struct {
 	values []entry
 }
 
-// lists reads a sweep or a zip.
-func (r *reader) lists(v cue.Value, path string) []list {
-	var out []list
+// lists reads a sweep or a zip, and says whether it has checkpoints of Stable Diffusion.
+func (r *reader) lists(v cue.Value, path string) (out []list, adopts bool) {
 	for _, f := range r.fields(v, path, "axes with their values") {
 		at := path + "." + label(f.name)
 		l, ok := r.byPath[f.name]
@@ -377,9 +383,10 @@ func (r *reader) lists(v cue.Value, path string) []list {
 		if n, err := f.value.Len().Int64(); err == nil && n == 0 {
 			r.m.add(s.at, at, "the list is empty", "give it a value, or leave it out")
 		}
+		adopts = r.adoptList(&s) || adopts
 		out = append(out, s)
 	}
-	return out
+	return out, adopts
 }
 
 // zip combines lists into one axis.
@@ -591,6 +598,7 @@ func (r *reader) flags(list []string) (partial, bool) {
 		}
 		p.put(path, entry{value: got, at: at, path: path})
 	}
+	r.adopt(p)
 	return p, len(list) > 0
 }
 

@@ -18,8 +18,9 @@ import (
 // Parameter is a field of a study or of a trial, as the reference shows it.
 type Parameter struct {
 	Path    string `json:"path"`
-	Type    string `json:"type"`              // allowed values, in words or in CUE
-	Default any    `json:"default,omitempty"` // absent where there is none
+	Type    string `json:"type"`                        // allowed values, in words or in CUE
+	Default any    `json:"default,omitempty"`           // absent where there is none
+	Program any    `json:"defaultOfPrograms,omitempty"` // where an engine loads the model; absent where it is Default
 	Unit    string `json:"unit,omitempty"`
 	Doc     string `json:"doc"`
 	Axis    bool   `json:"axis"` // a scalar of a trial, which may be swept
@@ -76,7 +77,7 @@ func Reference() ([]Section, error) {
 				}
 			}
 			if under(l.Path, part) {
-				s.Fields = append(s.Fields, Parameter{l.Path, l.allowed, l.Default, l.Unit, l.Doc, true})
+				s.Fields = append(s.Fields, Parameter{l.Path, l.allowed, l.Default, l.Program, l.Unit, l.Doc, true})
 			}
 		}
 		out = append(out, s)
@@ -216,6 +217,9 @@ func (p Parameter) facts(kind string) string {
 	}
 	if p.Default != nil {
 		kind += "; default " + line(p.Default)
+	}
+	if p.Program != nil {
+		kind += ", or " + line(p.Program) + " where an engine loads the model"
 	}
 	return kind
 }

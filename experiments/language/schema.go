@@ -39,6 +39,8 @@ type Axis struct {
 	Enum    []string // the allowed names; nil where there is no list
 	Doc     string   // meaning, one paragraph
 	Default any      // float64, int64, string or bool; nil where there is none, or engines have different ones
+	// Program is the default where an engine loads the model; nil where it is Default.
+	Program any
 	// Absent is the value with which a trial keeps the id that it had before the parameter was
 	// added; nil for parameters of the first version.
 	Absent any
@@ -207,7 +209,6 @@ func newLeaf(path string, v, trial cue.Value) (*leaf, error) {
 		return nil, err
 	}
 	l.Unit = unit
-	absent := v.Attribute("absent")
 	switch v.IncompleteKind() {
 	case cue.IntKind:
 		l.Kind, l.Count = Whole, true
@@ -218,10 +219,11 @@ func newLeaf(path string, v, trial cue.Value) (*leaf, error) {
 	default:
 		return nil, fmt.Errorf("kind %v is not supported", v.IncompleteKind())
 	}
-	if absent.Err() == nil {
-		if l.Absent, err = absentValue(absent, l.Kind); err != nil {
-			return nil, err
-		}
+	if l.Absent, err = valueOf(v, "absent", l.Kind); err != nil {
+		return nil, err
+	}
+	if l.Program, err = valueOf(v, "program", l.Kind); err != nil {
+		return nil, err
 	}
 	l.allowed, l.Enum = describe(v, l.Kind)
 	// One name at a time, because a default may be in the default of a disjunction.
@@ -248,28 +250,27 @@ func docs(v cue.Value) string {
 	return strings.Join(doc, " ")
 }
 
-// absentValue parses @absent(VALUE). The value is written out and does not follow the default,
-// because changing the default must not change ids.
-func absentValue(a cue.Attribute, k Kind) (any, error) {
+// valueOf parses an attribute with a value, such as @absent(VALUE); nil where there is none. That of absent is
+// written out and does not follow the default, because changing the default must not change ids.
+func valueOf(v cue.Value, name string, k Kind) (any, error) {
+	a := v.Attribute(name)
+	if a.Err() != nil {
+		return nil, nil
+	}
 	text, err := a.String(0)
+	var value any = text
+	if err == nil {
+		switch k {
+		case Whole:
+			value, err = strconv.ParseInt(text, 10, 64)
+		case Real:
+			value, err = strconv.ParseFloat(text, 64)
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("@absent: %w", err)
+		return nil, fmt.Errorf("@%s(%s): %w", name, text, err)
 	}
-	switch k {
-	case Whole:
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("@absent(%s): %w", text, err)
-		}
-		return n, nil
-	case Real:
-		x, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return nil, fmt.Errorf("@absent(%s): %w", text, err)
-		}
-		return x, nil
-	}
-	return text, nil
+	return value, nil
 }
 
 func unitOf(v cue.Value) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"ablate/experiments/language"
+	"ablate/models/stable"
 	"ablate/runner/device"
 	"ablate/runner/layout"
 	"ablate/runner/phrase"
@@ -56,10 +57,18 @@ func checkpoints(ctx context.Context, s *language.Study) ([]Finding, error) {
 	var wrong language.Errors
 	embedders := project.Embedders(s)
 	for _, file := range s.Files {
-		if file.Axis != "model.checkpoint.path" {
+		var files []string
+		var err error
+		switch file.Axis {
+		case "model.checkpoint.path":
+			files, err = stage.CheckCheckpoint(ctx, file.Path, embedders[file.Path])
+		case "model.program.params.name": // of Stable Diffusion
+			if _, err = stable.Open(file.Path); err == nil {
+				files, err = stable.Files(file.Path)
+			}
+		default:
 			continue // of an engine
 		}
-		files, err := stage.CheckCheckpoint(ctx, file.Path, embedders[file.Path])
 		if err != nil {
 			wrong.List = append(wrong.List, file.Mistake(err.Error(), ""))
 			continue
