@@ -252,7 +252,7 @@ another.
 		{"read", "Read its results:", []*cobra.Command{newTable(g), newReport(g), newDiff(g), newFloor(g), newExplain(g), newSample(g), newExport(g)}},
 		{"ci", "Compare with a baseline:", []*cobra.Command{newBaseline(g), newCheck(g)}},
 		{"store", "Look after the store:", []*cobra.Command{newVerify(g), newGc(g), newMerge(g)}},
-		{"about", "This machine and program:", []*cobra.Command{newSchema(g), newDoctor(g), newVersion(g)}},
+		{"about", "This machine and program:", []*cobra.Command{newSchema(g), newDoctor(g), newDownload(g), newVersion(g)}},
 	} {
 		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
 		for _, c := range group.commands {

@@ -157,7 +157,11 @@ func took(d time.Duration) string {
 
 // fetchBar returns a function that shows the progress of the plugin's download, in bytes.
 func (g *globals) fetchBar() func(done, total int64) {
-	const what = "fetching the XLA plugin for the CPU, once"
+	return g.bar("fetching the XLA plugin for the CPU, once")
+}
+
+// bar returns a function that shows the progress of a download, in bytes.
+func (g *globals) bar(what string) func(done, total int64) {
 	size, tty := canvas(g.stderr)
 	var shown time.Time
 	last := -1

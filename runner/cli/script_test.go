@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 
 	"ablate/models/modeltest"
 	"ablate/runner/cli"
+	"ablate/runner/hub/hubtest"
 	"ablate/runner/internal/diskfault"
 )
 
@@ -97,9 +99,20 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"damage": damage, "drift": drift, "readonly": readonly, "redrawn": redrawn, "snippets": snippets, "valid": valid,
+			"damage": damage, "drift": drift, "hub": serveHub, "readonly": readonly, "redrawn": redrawn, "snippets": snippets, "valid": valid,
 		},
 	})
+}
+
+// serveHub serves a folder as the model org/tiny of the Hugging Face hub, to the end of the script.
+func serveHub(ts *testscript.TestScript, _ bool, args []string) {
+	var h hubtest.Hub
+	_, err := h.Add("org/tiny", ts.MkAbs(args[0]))
+	ts.Check(err)
+	server := httptest.NewServer(&h)
+	ts.Defer(server.Close)
+	ts.Setenv("HF_ENDPOINT", server.URL)
+	ts.Setenv("HF_HUB_CACHE", ts.MkAbs("hub"))
 }
 
 // readonly makes a folder read-only, or writable again with !. If the test lacks the

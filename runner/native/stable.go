@@ -22,6 +22,7 @@ import (
 	"ablate/models/stable"
 	"ablate/runner/engine"
 	"ablate/runner/engine/kit"
+	"ablate/runner/hub"
 )
 
 // This file is the engine of Stable Diffusion 1 and 2: models/stable behind the protocol. Its
@@ -152,7 +153,7 @@ func found(name, file string) (string, error) {
 			return "", err
 		}
 	}
-	dir, err := checkpoint.Find(name)
+	dir, err := hub.Find(name)
 	if err == nil {
 		dir, err = filepath.Abs(dir)
 	}

@@ -135,6 +135,7 @@ var layers = [][]string{
 	{"runner/engine"},
 	{"runner/launch"},
 	{"runner/resource"},
+	{"runner/hub", "runner/hub/hubtest"},
 	{"runner/world", "runner/phrase", "runner/program"},
 }
 

@@ -1,6 +1,9 @@
-package checkpoint
+// Package hub finds models in the cache of the Hugging Face hub on this machine, and downloads them into it.
+// Python's huggingface_hub has the same cache: either finds what the other has downloaded.
+package hub
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,14 +37,11 @@ func Find(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	model, revision := m[1], m[2]
-	if revision == "" {
-		revision = "main"
-	}
+	model, revision := m[1], cmp.Or(m[2], "main")
 	missing := func(what string) (string, error) {
-		return "", fmt.Errorf("there is no folder %s, and the cache %s has %s: fetch it once where there is a network, as with huggingface-cli download %s --revision %s", name, cache, what, model, revision)
+		return "", fmt.Errorf("there is no folder %s, and the cache %s has %s: fetch it once where there is a network, as with 'ablate download %s@%s'", name, cache, what, model, revision)
 	}
-	dir := filepath.Join(cache, "models--"+strings.ReplaceAll(model, "/", "--"))
+	dir := filepath.Join(cache, folder(model))
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return missing("no model " + model)
 	}
@@ -59,6 +59,9 @@ func Find(name string) (string, error) {
 	return snapshot, nil
 }
 
+// folder is the name of a model's folder in the cache.
+func folder(model string) string { return "models--" + strings.ReplaceAll(model, "/", "--") }
+
 // hubName is a name of the hub, with or without a revision.
 var hubName = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*)(?:@([A-Za-z0-9][A-Za-z0-9._/-]*))?$`)
 
@@ -67,8 +70,14 @@ func hubCache() (string, error) {
 	if dir := os.Getenv("HF_HUB_CACHE"); dir != "" {
 		return dir, nil
 	}
+	dir, err := home()
+	return filepath.Join(dir, "hub"), err
+}
+
+// home returns the folder of what the hub's programs keep.
+func home() (string, error) {
 	if dir := os.Getenv("HF_HOME"); dir != "" {
-		return filepath.Join(dir, "hub"), nil
+		return dir, nil
 	}
 	cache := os.Getenv("XDG_CACHE_HOME")
 	if cache == "" {
@@ -78,5 +87,5 @@ func hubCache() (string, error) {
 		}
 		cache = filepath.Join(home, ".cache")
 	}
-	return filepath.Join(cache, "huggingface", "hub"), nil
+	return filepath.Join(cache, "huggingface"), nil
 }

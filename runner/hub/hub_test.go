@@ -1,4 +1,4 @@
-package checkpoint
+package hub
 
 import (
 	"errors"
@@ -32,7 +32,7 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"org/other":          "has no model org/other: fetch it once where there is a network, as with huggingface-cli download org/other --revision main",
+		"org/other":          "has no model org/other: fetch it once where there is a network, as with 'ablate download org/other@main'",
 		"org/sd-1.5@v2":      "has no revision v2 of it",
 		"org/sd-1.5@bad":     "has no revision bad of it",
 		"org/sd-1.5@x/../..": "has no revision",
