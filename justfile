@@ -11,9 +11,13 @@ run study="experiments/quickstart" *args:
 test *args="./...":
     go test {{args}}
 
-# benchmarks (need Python): plans against Hydra, training steps against JAX, the quickstart study; or one: just bench actions, just bench diffusion
+# benchmarks (need Python): plans against Hydra, training steps against JAX, the quickstart study; or one: just bench actions, just bench diffusion, just bench full
 bench *args:
     bash .ci/bench {{args}}
+
+# Stable Diffusion 1.5 at its full size beside PyTorch on this machine's GPU; PYTHON names a Python with PyTorch and jax[cuda13]
+bench-gpu *args:
+    bash .ci/bench gpu {{args}}
 
 # format every Go file
 fmt:

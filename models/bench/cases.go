@@ -18,6 +18,7 @@ import (
 	"ablate/models/random"
 	"ablate/models/reward"
 	"ablate/models/shapes"
+	"ablate/models/stable"
 	"ablate/models/train"
 )
 
@@ -27,13 +28,23 @@ type bench struct {
 	peer        string   // the other side
 	args        []string // of the peer's program
 	results     string   // description of the results that are compared
-	within      float64  // largest absolute difference of a result; 0: 1e-4 of it
-	share       float64  // fraction of the number of rounds and steps of a training step's case
+	// apart is how far the results are apart, and where most; within is the largest distance.
+	apart  func(here, there []float64) (distance float64, at int)
+	within float64
+	share  float64 // fraction of the number of rounds and steps of a training step's case
+	// facts, if not nil, are those of this side after the rounds; the other is asked for its own.
+	facts func(b backend.Backend, t task) (facts, error)
 	// data returns all numbers that both sides read.
 	data func() (map[string]checkpoint.Tensor, error)
-	// open prepares the computation, and returns the results to compare and a function that
-	// does the computation for the i-th time.
-	open func(b backend.Backend, file map[string]checkpoint.Tensor) (first []float64, do func(i int) error, err error)
+	// open prepares the computation.
+	open func(b backend.Backend, file map[string]checkpoint.Tensor) (task, error)
+}
+
+// A task is a computation that is prepared.
+type task struct {
+	first []float64                                        // results to compare
+	do    func(i int) error                                // does the computation for the i-th time
+	cost  func(compile bool) (cost stable.Cost, err error) // nil where no facts are asked
 }
 
 // The peers.
@@ -60,13 +71,13 @@ var cases = []bench{
 	training{name: "draft", title: "fine-tuning step by draft through one step of the sampler, 64 images", images: 64,
 		step: method("draft", finetune.AnchorNone), inputs: states,
 		rate: 1e-4}.bench(), // at 1e-3 Adam amplifies differences of the last bits too much within ten steps
-	{name: "probe", peer: jax, args: sizes(), title: "probe: 256 images by 16 steps of the sampler, and their distance", results: "relative, distance and nine images", share: .15,
+	{name: "probe", peer: jax, args: sizes(), title: "probe: 256 images by 16 steps of the sampler, and their distance", results: "relative, distance and nine images", apart: relative, within: 1e-4, share: .15,
 		data: probeData, open: openProbe},
-	{name: "sd-lora", peer: pyTorch, args: []string{lora().String()}, title: "Stable Diffusion: LoRA step weighted by rewards, 8 images", results: "relative, losses of ten steps",
-		share: 1, data: lora().data, open: lora().train},
-	{name: "sd-all", peer: pyTorch, args: []string{tiny().String()}, title: "Stable Diffusion: step of all weights, weighted by rewards, 8 images", results: "relative, losses of ten steps",
-		share: 1, data: tiny().data, open: tiny().train},
-	{name: "sd-sample", peer: pyTorch, args: []string{tiny().String()}, title: "Stable Diffusion: 4 images by 10 guided steps of DDIM", results: "bytes of images, of 255", within: 2,
+	{name: "sd-lora", peer: pyTorch, args: []string{lora().String()}, title: "Stable Diffusion: LoRA step weighted by rewards, 8 images", results: "relative, losses and gradient's norms of ten steps",
+		apart: relative, within: 1e-5, share: 1, data: lora().data, open: lora().train},
+	{name: "sd-all", peer: pyTorch, args: []string{tiny().String()}, title: "Stable Diffusion: step of all weights, weighted by rewards, 8 images", results: "relative, losses and gradient's norms of ten steps",
+		apart: relative, within: 1e-5, share: 1, data: tiny().data, open: tiny().train},
+	{name: "sd-sample", peer: pyTorch, args: []string{tiny().String()}, title: "Stable Diffusion: 4 images by 10 guided steps of DDIM", results: "bytes of images, of 255", apart: absolute, within: 2,
 		share: .5, data: tiny().data, open: tiny().sample},
 }
 
@@ -137,7 +148,7 @@ func (t training) options() train.Options {
 }
 
 func (t training) bench() bench {
-	return bench{name: t.name, peer: jax, args: sizes(), title: t.title, results: "relative, losses of ten steps", share: 1, data: t.data, open: t.open}
+	return bench{name: t.name, peer: jax, args: sizes(), title: t.title, results: "relative, losses of ten steps", apart: relative, within: 1e-4, share: 1, data: t.data, open: t.open}
 }
 
 func (t training) data() (map[string]checkpoint.Tensor, error) {
@@ -277,30 +288,30 @@ type array struct {
 	dims []int
 }
 
-func (t training) open(b backend.Backend, file map[string]checkpoint.Tensor) ([]float64, func(int) error, error) {
+func (t training) open(b backend.Backend, file map[string]checkpoint.Tensor) (task, error) {
 	step, err := t.step(network())
 	if err != nil {
-		return nil, nil, err
+		return task{}, err
 	}
 	trainer, err := train.New(b, step)
 	if err != nil {
-		return nil, nil, err
+		return task{}, err
 	}
 	v, err := get(file, "param.", step.Params)
 	if err != nil {
-		return nil, nil, err
+		return task{}, err
 	}
 	state, err := trainer.Start(v, t.average)
 	if err != nil {
-		return nil, nil, err
+		return task{}, err
 	}
 	for name, ps := range step.Frozen {
 		v, err := get(file, "set."+name+".", ps)
 		if err != nil {
-			return nil, nil, err
+			return task{}, err
 		}
 		if err := trainer.Freeze(state, name, v); err != nil {
-			return nil, nil, err
+			return task{}, err
 		}
 	}
 	in := make([][]array, batches)
@@ -310,7 +321,7 @@ func (t training) open(b backend.Backend, file map[string]checkpoint.Tensor) ([]
 			if input, ok := strings.CutPrefix(name, prefix); ok {
 				values, err := x.Float32()
 				if err != nil {
-					return nil, nil, err
+					return task{}, err
 				}
 				in[i] = append(in[i], array{input, values, x.Shape})
 			}
@@ -328,9 +339,9 @@ func (t training) open(b backend.Backend, file map[string]checkpoint.Tensor) ([]
 	for i := range losses {
 		r, err := take(i)
 		if err != nil {
-			return nil, nil, err
+			return task{}, err
 		}
 		losses[i] = r.Loss
 	}
-	return losses, func(i int) error { _, err := take(i); return err }, nil
+	return task{first: losses, do: func(i int) error { _, err := take(i); return err }}, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"ablate/models/backend"
 	"ablate/models/checkpoint"
+	"ablate/models/nn"
 	"ablate/models/random"
 	"ablate/models/scheduler"
 	"ablate/models/stable"
@@ -22,13 +23,24 @@ type diffusion struct {
 	Seeds      stable.Seeds  `json:"seeds"`
 	Steps      int           `json:"steps"` // of the sampler, DDIM
 	Guidance   float64       `json:"guidance"`
+	Compared   int           `json:"compared"` // steps of a training whose losses are compared
+
+	// What only gpu.go has: items are pairs, the other's form, and how this side computes.
+	Pairs     bool             `json:"pairs"`
+	Form      string           `json:"form"`
+	Device    string           `json:"device"`
+	Precision stable.Precision `json:"precision"`
+	Blocks    bool             `json:"blocks"`  // stable.Recipe's Saving
+	Queries   int              `json:"queries"` // likewise
+
+	trainsAll bool // the weights on the device are float32
 }
 
 // tiny is the reference checkpoint, from the repository's root: a U-Net of 0.4 million weights.
 func tiny() diffusion {
 	return diffusion{Checkpoint: "models/testdata/reference/sd-tiny", Prompts: []string{"a red circle", "two blue squares", "a green triangle on the left", "a cat"},
 		Recipe: stable.Recipe{Steps: 1, Batch: 8, Micro: 8, LearningRate: 1e-4, WeightDecay: .01, Beta1: .9, Beta2: .99, Clip: 1, Size: 32},
-		Seeds:  stable.Seeds{Init: 1, Order: 2, Noise: 3}, Steps: 10, Guidance: 7.5}
+		Seeds:  stable.Seeds{Init: 1, Order: 2, Noise: 3}, Steps: 10, Guidance: 7.5, Compared: batches, Precision: stable.Float32}
 }
 
 // lora is tiny with updates of attention instead of all weights.
@@ -52,9 +64,14 @@ func (d diffusion) String() string {
 
 // load opens the checkpoint and sends its weights to the device.
 func (d diffusion) load(b backend.Backend) (c *stable.Checkpoint, w stable.Weights, err error) {
-	if c, err = stable.Open(d.Checkpoint); err == nil {
-		w, err = c.Load(b)
+	if c, err = stable.Open(d.Checkpoint); err != nil {
+		return c, w, err
 	}
+	c.Precision, c.Kept = d.Precision, d.Precision
+	if d.trainsAll {
+		c.Kept = stable.Float32
+	}
+	w, err = c.Load(b)
 	return c, w, err
 }
 
@@ -66,7 +83,7 @@ func latents(c *stable.Checkpoint, n int) []int {
 }
 
 // data are training images, as distributions of their latents, with weights of both signs, and the
-// sampler's initial noise.
+// sampler's initial noise, and the tokens of the prompts.
 func (d diffusion) data() (map[string]checkpoint.Tensor, error) {
 	c, err := stable.Open(d.Checkpoint)
 	if err != nil {
@@ -89,8 +106,21 @@ func (d diffusion) data() (map[string]checkpoint.Tensor, error) {
 	weights := make([]float32, items)
 	for i := range weights {
 		weights[i] = float32(i%4) - .5
+		if d.Pairs {
+			weights[i]++ // losses of pairs are about equal, and would cancel
+		}
 	}
 	file["weight"] = checkpoint.Floats(weights, items)
+	for name, prompts := range map[string][]string{"ids": d.Prompts, "empty": {""}} {
+		var ids []float32
+		for _, p := range prompts {
+			own, _ := c.Tokenizer.Encode(p, c.Tokens())
+			for _, id := range own {
+				ids = append(ids, float32(id))
+			}
+		}
+		file[name] = checkpoint.Floats(ids, len(prompts), c.Tokens())
+	}
 	return file, nil
 }
 
@@ -100,47 +130,54 @@ func floats(file map[string]checkpoint.Tensor, name string, n int) ([][]float32,
 	return slices.Collect(slices.Chunk(x, max(1, len(x)/n))), err
 }
 
-// train is a step of a fine-tuning.
-func (d diffusion) train(b backend.Backend, file map[string]checkpoint.Tensor) ([]float64, func(int) error, error) {
+// train is a step of a fine-tuning. Its results are losses and, in gpu.go, norms of gradients.
+func (d diffusion) train(b backend.Backend, file map[string]checkpoint.Tensor) (task, error) {
+	fail := func(err error) (task, error) { return task{}, err }
+	d.Recipe.Pairs, d.Recipe.Saving = d.Pairs, nn.Saving{Blocks: d.Blocks, Queries: d.Queries}
+	d.trainsAll = d.Recipe.LoRA.Rank == 0
 	c, w, err := d.load(b)
 	if err != nil {
-		return nil, nil, err
+		return fail(err)
 	}
 	f, err := c.Finetune(b, w, d.Recipe, d.Seeds)
 	if err != nil {
-		return nil, nil, err
+		return fail(err)
 	}
 	arrays := map[string][][]float32{}
 	for _, name := range []string{"mean", "std", "weight"} {
 		if arrays[name], err = floats(file, name, items); err != nil {
-			return nil, nil, err
+			return fail(err)
 		}
 	}
-	stream := stable.Stream{Name: "images"}
+	example := func(i int) *stable.Example {
+		i %= items
+		return &stable.Example{Mean: arrays["mean"][i], Std: arrays["std"][i], Prompt: d.Prompts[i%len(d.Prompts)]}
+	}
+	stream := stable.Stream{Name: "images", Pairs: d.Pairs}
 	for i := range items {
-		image := &stable.Example{Mean: arrays["mean"][i], Std: arrays["std"][i], Prompt: d.Prompts[i%len(d.Prompts)]}
-		stream.Items = append(stream.Items, stable.Item{Image: image, Weight: float64(arrays["weight"][i][0])})
+		stream.Items = append(stream.Items, stable.Item{Image: example(i), Worse: example(i + 1), Weight: float64(arrays["weight"][i][0])})
 	}
 	step := 0
-	take := func() (float64, error) {
+	take := func() (loss, norm float64, err error) {
 		step++
-		loss, _, err := f.Step(step, []stable.Stream{stream})
-		return loss, err
+		return f.Step(step, []stable.Stream{stream})
 	}
 	var first []float64
-	for range batches {
-		loss, err := take()
+	for range d.Compared {
+		loss, norm, err := take()
 		if err != nil {
-			return nil, nil, err
+			return fail(err)
 		}
-		first = append(first, loss)
+		first = append(first, loss, norm)
 	}
-	return first, func(int) error { _, err := take(); return err }, nil
+	return task{first, func(int) error { _, _, err := take(); return err }, func(compile bool) (stable.Cost, error) {
+		return f.Cost(1, compile)
+	}}, nil
 }
 
 // sample draws an image for each prompt, from its text to its pixels.
-func (d diffusion) sample(b backend.Backend, file map[string]checkpoint.Tensor) ([]float64, func(int) error, error) {
-	fail := func(err error) ([]float64, func(int) error, error) { return nil, nil, err }
+func (d diffusion) sample(b backend.Backend, file map[string]checkpoint.Tensor) (task, error) {
+	fail := func(err error) (task, error) { return task{}, err }
 	c, w, err := d.load(b)
 	if err != nil {
 		return fail(err)
@@ -162,6 +199,7 @@ func (d diffusion) sample(b backend.Backend, file map[string]checkpoint.Tensor) 
 		return fail(err)
 	}
 	height, width := c.Pixels()
+	options := stable.Options{Plan: plan, Guidance: d.Guidance, Height: height, Width: width}
 	draw := func() ([][]uint8, error) {
 		var states [2]*tensors.Tensor
 		for i, prompts := range [][]string{d.Prompts, make([]string, len(d.Prompts))} {
@@ -170,8 +208,7 @@ func (d diffusion) sample(b backend.Backend, file map[string]checkpoint.Tensor) 
 			}
 			defer backend.Free(states[i])
 		}
-		x, err := s.Latents(w, states[0], states[1], func(i, _ int, dst []float32) { copy(dst, noise[i]) },
-			stable.Options{Plan: plan, Guidance: d.Guidance, Height: height, Width: width})
+		x, err := s.Latents(w, states[0], states[1], func(i, _ int, dst []float32) { copy(dst, noise[i]) }, options)
 		if err != nil {
 			return nil, err
 		}
@@ -186,5 +223,7 @@ func (d diffusion) sample(b backend.Backend, file map[string]checkpoint.Tensor) 
 	for _, v := range slices.Concat(images...) {
 		first = append(first, float64(v))
 	}
-	return first, func(int) error { _, err := draw(); return err }, nil
+	return task{first, func(int) error { _, err := draw(); return err }, func(compile bool) (stable.Cost, error) {
+		return s.Cost(len(d.Prompts), options, compile)
+	}}, nil
 }

@@ -46,7 +46,7 @@ def seeded(seed, what):
 
 
 def training(compiled):
-    """Ten losses of a fine-tuning weighted by rewards, and its step."""
+    """Ten losses and norms of gradients of a fine-tuning weighted by rewards, and its step."""
     pipe, n = load(), recipe["batch"]
     unet, schedule = pipe.unet, diffusers.DDPMScheduler.from_config(pipe.scheduler.config)
     if recipe["lora"]["rank"]:
@@ -78,12 +78,12 @@ def training(compiled):
         got = unet(schedule.add_noise(x0, eps, t), t, c, return_dict=False)[0]
         loss = ((got - eps).square().mean((1, 2, 3)) * weight[chosen]).sum() / n
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, recipe["clip"])
+        norm = torch.nn.utils.clip_grad_norm_(weights, recipe["clip"])
         optimizer.step()
         optimizer.zero_grad()
-        return loss.item()
+        return loss.item(), norm.item()
 
-    return [take() for _ in range(10)], take
+    return [x for _ in range(10) for x in take()], take
 
 
 def sampling(compiled):

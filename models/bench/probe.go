@@ -68,9 +68,9 @@ func probeData() (map[string]checkpoint.Tensor, error) {
 	return file, nil
 }
 
-func openProbe(b backend.Backend, file map[string]checkpoint.Tensor) ([]float64, func(int) error, error) {
+func openProbe(b backend.Backend, file map[string]checkpoint.Tensor) (task, error) {
 	net := network()
-	fail := func(err error) ([]float64, func(int) error, error) { return nil, nil, err }
+	fail := func(err error) (task, error) { return task{}, err }
 	s, err := sampler.New(b, net)
 	if err != nil {
 		return fail(err)
@@ -128,5 +128,5 @@ func openProbe(b backend.Backend, file map[string]checkpoint.Tensor) ([]float64,
 		}
 		first = append(first, sum)
 	}
-	return first, func(int) error { _, _, err := probe(); return err }, nil
+	return task{first: first, do: func(int) error { _, _, err := probe(); return err }}, nil
 }
