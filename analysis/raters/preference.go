@@ -25,7 +25,7 @@ type Preference struct {
 // Votes share items and raters, so that the variance of their mean is that of the sums over items, plus that of the sums
 // over raters, less that of the votes, which both contain (Cameron, Gelbach and Miller 2011, "Robust inference with multiway
 // clustering", eq. 2.8). The degrees of freedom are Satterthwaite's, since raters are few. Where all votes are
-// equal, which says nothing of their variance, it is Wilson's interval of the items.
+// equal, which says nothing of their variance, it is Wilson's interval of the items; of one item it is all from 0 to 1.
 func Prefer(votes []Vote, level float64) (p Preference) {
 	items, raters := map[int]float64{}, map[int]float64{}
 	sum := 0.
@@ -68,7 +68,11 @@ func Prefer(votes []Vote, level float64) (p Preference) {
 		both = single / (n * n)
 	}
 	variance := max(byItem+byRater-both, byItem, byRater)
-	if variance == 0 {
+	switch {
+	case p.Items < 2: // one item says nothing of others
+		p.Share.Low, p.Share.High = 0, 1
+		return p
+	case variance == 0:
 		w := stats.Wilson(int(math.Round(mean*float64(p.Items))), p.Items, level)
 		p.Share.Low, p.Share.High = w.Low, w.High
 		return p

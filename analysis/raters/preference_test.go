@@ -85,6 +85,9 @@ func TestPreferEdges(t *testing.T) {
 	if p = Prefer(same, .95); p.Share.High < 1-1e-9 || p.Share.Low < .9 || p.Share.Low > .93 {
 		t.Errorf("all for the first side: %+v", p.Share)
 	}
+	if p = Prefer(same[:2], .95); p.Share != (Estimate{1, 0, 1}) {
+		t.Errorf("one item: %+v", p.Share)
+	}
 	if p = Prefer(nil, .95); !math.IsNaN(p.Share.Value) || p.Items != 0 {
 		t.Errorf("no votes: %+v", p)
 	}

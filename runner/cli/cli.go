@@ -249,7 +249,7 @@ another.
 		commands  []*cobra.Command
 	}{
 		{"study", "Make and run a study:", []*cobra.Command{newInit(g), newVet(g), newPlan(g), newRun(g), newWorker(g), newStatus(g), newRetry(g), newLogs(g), newImport(g), newProbe(g)}},
-		{"read", "Read its results:", []*cobra.Command{newTable(g), newReport(g), newDiff(g), newFloor(g), newExplain(g), newSample(g), newExport(g)}},
+		{"read", "Read its results:", []*cobra.Command{newTable(g), newReport(g), newDiff(g), newFloor(g), newExplain(g), newSample(g), newLabel(g), newExport(g)}},
 		{"ci", "Compare with a baseline:", []*cobra.Command{newBaseline(g), newCheck(g)}},
 		{"store", "Look after the store:", []*cobra.Command{newVerify(g), newGc(g), newMerge(g)}},
 		{"about", "This machine and program:", []*cobra.Command{newSchema(g), newDoctor(g), newDownload(g), newVersion(g)}},

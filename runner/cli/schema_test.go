@@ -35,7 +35,7 @@ import (
 // documents are the values that commands print as JSON, by name and version of the
 // schema.
 var documents = map[string]any{
-	checkFormat: checkDocument{}, text.DiffFormat: text.DiffDocument{}, doctorFormat: doctorDocument{}, downloadFormat: downloadDocument{}, explainFormat: explainDocument{}, exportFormat: exportDocument{},
+	checkFormat: checkDocument{}, text.DiffFormat: text.DiffDocument{}, doctorFormat: doctorDocument{}, labelFormat: labelDocument{}, downloadFormat: downloadDocument{}, explainFormat: explainDocument{}, exportFormat: exportDocument{},
 	fieldFormat: fieldDocument{}, floorFormat: floorDocument{}, importFormat: importDocument{}, planFormat: planDocument{}, statusFormat: statusDocument{}, retryFormat: retryDocument{}, logsFormat: logsDocument{}, workerFormat: workerDocument{}, reportFormat: reportDocument{},
 	runFormat: runDocument{}, schemaFormat: schemaDocument{}, text.DocumentFormat: text.Document{}, versionFormat: versionDocument{}, vetFormat: vetDocument{},
 	probeFormat: probeDocument{}, gcFormat: gcDocument{}, mergeFormat: mergeDocument{}, verifyFormat: verifyDocument{}, sample.Format: sample.Document{},

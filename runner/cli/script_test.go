@@ -99,7 +99,7 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"damage": damage, "drift": drift, "hub": serveHub, "readonly": readonly, "redrawn": redrawn, "snippets": snippets, "valid": valid,
+			"answers": answers, "damage": damage, "drift": drift, "hub": serveHub, "readonly": readonly, "redrawn": redrawn, "snippets": snippets, "valid": valid,
 		},
 	})
 }

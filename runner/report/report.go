@@ -28,7 +28,7 @@ func New(ctx context.Context, r *result.Result) page.Report {
 	rep := page.Report{
 		Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Samples: r.Tables.Samples, Curves: r.Tables.Curves,
 		Trials: r.Tables.Trials, Reliability: r.Tables.Reliability, ProbeImages: r.Project.Study.Base.Whole("finetune.probeImages"),
-		Methods: methods(r), Failures: failures(r), Provenance: provenance(r), Parameters: parameters(r), Image: pictures(ctx, r),
+		Methods: methods(r), Failures: failures(r), Provenance: provenance(r), Parameters: parameters(r), Image: Pictures(ctx, r),
 		Exchanges: r.Images.Exchanges(r.Ablation), Photographs: len(s.Engines) > 0,
 	}
 	if rep.Photographs {
@@ -64,9 +64,9 @@ func parameters(r *result.Result) []page.Parameters {
 	return out
 }
 
-// pictures returns a function that returns an image of a trial's model. The function
+// Pictures returns a function that returns an image of a trial's model, and nil for one that the store does not have. The function
 // reads each set of images only once.
-func pictures(ctx context.Context, r *result.Result) func(trial, set string, index int) (image.Image, error) {
+func Pictures(ctx context.Context, r *result.Result) func(trial, set string, index int) (image.Image, error) {
 	chains := map[string]layout.Chain{}
 	for id, c := range r.Project.Graph.Chains {
 		chains[id.String()] = c
