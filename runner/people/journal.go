@@ -23,7 +23,7 @@ type Answer struct {
 }
 
 func (a Answer) check() error {
-	for name, side := range map[string]string{"alignment": a.Alignment, "fidelity": a.Fidelity} {
+	for name, side := range map[string]string{Alignment: a.Alignment, Fidelity: a.Fidelity} {
 		if side != Left && side != Right && side != Tie {
 			return fmt.Errorf("%s is %q; must be %q, %q or %q", name, side, Left, Right, Tie)
 		}

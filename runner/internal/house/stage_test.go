@@ -54,6 +54,8 @@ var namesakes = map[string]map[string]string{
 	"runner/native/describe.go":    {"score": "column"},
 	"runner/native/finetune.go":    {"score": "column"},
 	"runner/cli/cmd_sample.go":     {"prompts": "flag"},
+	"runner/cli/cmd_label.go":      {"prompts": "flag"},
+	"runner/people/comparison.go":  {"fidelity": "question"},
 	"runner/layout/chain.go": {"pretrain": "role", "embedder": "role", "label": "role", "reward": "role", "assess": "role", "finetune": "role",
 		"fidelity": "role", "diversity": "role", "distance": "role"},
 }
