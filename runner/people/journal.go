@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,9 +55,12 @@ const answersFile = "answers.jsonl"
 type journal struct {
 	mu   sync.Mutex
 	f    *os.File
-	size int64           // of whole lines
+	size int64           // of the lines that are on the disk
 	ids  map[string]bool // of records
 	of   map[place]Given // answers that count
+
+	syncing sync.Mutex // held while the disk writes, and before mu
+	written []*written // records after size
 }
 
 // A place is a task as a rater answers it.
@@ -143,29 +147,79 @@ func (j *journal) take(r record) {
 }
 
 // add writes a record and waits for the disk. A record that is there already is not written again. After an error the file
-// is as it was before.
+// is as it was before. Records that arrive while the disk writes wait for it together, once.
 func (j *journal) add(r record) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
+	p, err := j.write(r, append(text, '\n'))
+	if err != nil || p == nil {
+		return err
+	}
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	j.mu.Lock()
+	batch := slices.Clone(j.written)
+	done := p.done
+	j.mu.Unlock()
+	if done {
+		return p.err
+	}
+	err = j.f.Sync()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err != nil {
+		batch = j.written // those that were written meanwhile go, too
+		err = errors.Join(err, j.cut())
+	}
+	for _, x := range batch {
+		if x.done, x.err = true, err; err == nil {
+			j.size += x.size
+			j.take(x.r)
+		}
+	}
+	j.written = j.written[len(batch):]
+	return err
+}
+
+// A written record is in the file, and perhaps not on the disk yet.
+type written struct {
+	r    record
+	size int64
+	done bool
+	err  error
+}
+
+// write appends a line, and returns nil for a record that is on the disk already.
+func (j *journal) write(r record, text []byte) (*written, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.ids[r.ID] {
-		return nil
+		return nil, nil
 	}
-	text = append(text, '\n')
-	_, err = j.f.Write(text)
-	if err == nil {
-		err = j.f.Sync()
+	for _, x := range j.written {
+		if x.r.ID == r.ID {
+			return x, nil
+		}
 	}
-	if err != nil {
-		_, seek := j.f.Seek(j.size, io.SeekStart)
-		return errors.Join(err, j.f.Truncate(j.size), seek)
+	if _, err := j.f.Write(text); err != nil {
+		end := j.size
+		for _, x := range j.written {
+			end += x.size
+		}
+		_, seek := j.f.Seek(end, io.SeekStart)
+		return nil, errors.Join(err, j.f.Truncate(end), seek)
 	}
-	j.size += int64(len(text))
-	j.take(r)
-	return nil
+	x := &written{r: r, size: int64(len(text))}
+	j.written = append(j.written, x)
+	return x, nil
+}
+
+// cut removes what is not on the disk.
+func (j *journal) cut() error {
+	_, err := j.f.Seek(j.size, io.SeekStart)
+	return errors.Join(err, j.f.Truncate(j.size))
 }
 
 // given returns the answer to a task by a rater, if it counts.
