@@ -360,33 +360,87 @@ func (f *Finetuning) options(step int) train.Options {
 		Adam: train.Adam{Beta1: r.Beta1, Beta2: r.Beta2, Epsilon: 1e-8, WeightDecay: r.WeightDecay}}
 }
 
-// Step takes a step, counted from 1, and returns the loss before it and the norm of the gradient
-// before it was clipped. A policy has one stream, of its prompts.
+// A Begun is a step that the device computes.
+type Begun struct {
+	Reward  float64 // mean of the rollout from which a policy's step learns
+	batches []batch
+}
+
+// A batch is a part of a step that is computed at a time.
+type batch struct {
+	share float64 // of its loss in the step's
+	*train.Future
+}
+
+// A beginner begins a part of a step, whose loss has a share in that of the step.
+type beginner func(o train.Options, share float64, in train.Inputs) error
+
+// Result waits for the step, and returns the loss before it and the norm of the gradient before it was
+// clipped.
+func (b *Begun) Result() (loss, norm float64, err error) {
+	for _, part := range b.batches {
+		r, err := part.Result()
+		loss, norm = loss+part.share*r.Loss, r.GradientNorm
+		if err != nil {
+			return loss, norm, err
+		}
+	}
+	return loss, norm, nil
+}
+
+// Step takes a step as Begin does, and returns its result.
 func (f *Finetuning) Step(step int, streams []Stream) (loss, norm float64, err error) {
-	r, o := f.r, f.options(step)
+	b, err := f.Begin(step, streams)
+	if err != nil {
+		return 0, 0, err
+	}
+	return b.Result()
+}
+
+// Begin begins a step, counted from 1. It prepares the step's batches while the device computes the one
+// before. If that failed, which its own result says too, Begin returns its error. A policy has one
+// stream, of its prompts.
+func (f *Finetuning) Begin(step int, streams []Stream) (*Begun, error) {
+	b := &Begun{}
+	// begin begins a part of the step.
+	begin := func(o train.Options, share float64, in train.Inputs) error {
+		future, err := f.trainer.Begin(f.state, o, in)
+		if err == nil {
+			b.batches = append(b.batches, batch{share, future})
+		}
+		return err
+	}
+	var err error
 	switch {
 	case f.policy != nil:
-		return f.improve(step, streams[0])
-	case r.Method != nil:
-		return f.learn(step, o, streams)
+		err = f.improve(step, streams[0], begin)
+		b.Reward = f.policy.state.Reward
+	case f.r.Method != nil:
+		err = f.learn(step, streams, begin)
+	default:
+		err = f.imitate(step, streams, begin)
 	}
+	return b, err
+}
+
+// imitate begins the parts of a step whose loss is the likelihood of images by their weights, or of pairs.
+func (f *Finetuning) imitate(step int, streams []Stream, begin beginner) error {
+	r, o := f.r, f.options(step)
 	for s, stream := range streams {
 		d := f.draw(step, stream.Name)
 		micro := min(max(r.Micro, 1), r.Batch)
 		for from := 0; from < r.Batch; from += micro {
 			in, err := f.inputs(stream, step, from, micro, d)
 			if err != nil {
-				return 0, 0, err
+				return err
 			}
 			o.Accumulate = s < len(streams)-1 || from+micro < r.Batch
-			result, err := f.trainer.Step(f.state, o, in)
-			if err != nil {
-				return loss, norm, err
+			if err := begin(o, 1, in); err != nil {
+				return err
 			}
-			loss, norm = loss+result.Loss, result.GradientNorm
 		}
 	}
-	return loss, norm, nil
+	return nil
 }
 
 // inputs returns the inputs of a part of a batch: micro items from position from. Places beyond the

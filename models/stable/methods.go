@@ -98,10 +98,10 @@ func part(batch, most, together int) int {
 	return together
 }
 
-// learn takes a step of an offline method. The first of the streams has its images and its plan; each
+// learn begins the parts of a step of an offline method. The first of the streams has its images and its plan; each
 // other one has as many images, of which the loss is the likelihood.
-func (f *Finetuning) learn(step int, o train.Options, streams []Stream) (loss, norm float64, err error) {
-	r, method, plan := f.r, f.r.Method.(finetune.Offline), streams[0].Plan
+func (f *Finetuning) learn(step int, streams []Stream, begin beginner) error {
+	r, o, method, plan := f.r, f.options(step), f.r.Method.(finetune.Offline), streams[0].Plan
 	image := f.latents()
 	chosen := plan.Draw(random.Stream(f.seeds.Order, "fine-tune stable diffusion", streams[0].Name, step))
 	draws := make([]draws, len(streams))
@@ -134,7 +134,7 @@ func (f *Finetuning) learn(step int, o train.Options, streams []Stream) (loss, n
 				}
 				text, err := f.text(d.prompt(i, item.Image.Prompt, r.Drop))
 				if err != nil {
-					return 0, 0, err
+					return err
 				}
 				put("cond", text...)
 				put("mean", item.Image.Mean...)
@@ -162,11 +162,9 @@ func (f *Finetuning) learn(step int, o train.Options, streams []Stream) (loss, n
 		}
 		share := float64(n) / float64(r.Batch)
 		o.Share, o.Accumulate = share, from+n < r.Batch
-		result, err := f.trainer.Step(f.state, o, inputs)
-		loss, norm = loss+share*result.Loss, result.GradientNorm
-		if err != nil {
-			return loss, norm, err
+		if err := begin(o, share, inputs); err != nil {
+			return err
 		}
 	}
-	return loss, norm, nil
+	return nil
 }

@@ -184,18 +184,25 @@ func TestPolicy(t *testing.T) {
 	var rewards, losses []float64
 	run := func(f *stable.Finetuning, from int) {
 		t.Helper()
+		var begun []*stable.Begun
 		for step := from; step <= r.Steps; step++ {
-			loss, _, err := f.Step(step, stream)
+			b, err := f.Begin(step, stream)
 			if err != nil {
 				t.Fatal(err)
 			}
-			reward, _ := f.Reward()
-			rewards, losses = append(rewards, reward), append(losses, loss)
+			begun = append(begun, b)
 			if step == 3 && from == 1 { // in the middle of a rollout
 				if err := f.Save(saved, step); err != nil {
 					t.Fatal(err)
 				}
 			}
+		}
+		for _, b := range begun { // a result stays that of its step
+			loss, _, err := b.Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			rewards, losses = append(rewards, b.Reward), append(losses, loss)
 		}
 	}
 	run(f, 1)

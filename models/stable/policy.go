@@ -78,13 +78,13 @@ func (f *Finetuning) conditioning(prompts []string) ([]float32, error) {
 	return cond, nil
 }
 
-// improve takes a step of a policy, counted from 1. stream has the prompts.
-func (f *Finetuning) improve(step int, stream Stream) (loss, norm float64, err error) {
+// improve begins the parts of a step of a policy, counted from 1. stream has the prompts.
+func (f *Finetuning) improve(step int, stream Stream, begin beginner) error {
 	p, r := f.policy, f.r
 	k := (step - 1) / p.batches
 	if p.state.Rollouts != k+1 {
 		if err := f.rollout(k, stream); err != nil {
-			return 0, 0, err
+			return err
 		}
 	}
 	if p.of != k+1 {
@@ -104,7 +104,7 @@ func (f *Finetuning) improve(step int, stream Stream) (loss, norm float64, err e
 		}
 		cond, err := f.conditioning(texts)
 		if err != nil {
-			return 0, 0, err
+			return err
 		}
 		in["cond"] = tensors.FromFlatDataAndDimensions(cond, n, p.net.Cond)
 		in.Scalar("noise", r.Rollout.Noise)
@@ -114,13 +114,11 @@ func (f *Finetuning) improve(step int, stream Stream) (loss, norm float64, err e
 		}
 		share := float64(n) / float64(r.Batch)
 		o.Share, o.Accumulate = update*share, accumulates || from+n < r.Batch
-		result, err := f.trainer.Step(f.state, o, in)
-		loss, norm = loss+share*result.Loss, result.GradientNorm
-		if err != nil {
-			return loss, norm, err
+		if err := begin(o, share, in); err != nil {
+			return err
 		}
 	}
-	return loss, norm, nil
+	return nil
 }
 
 // rollout draws the images of rollout number k from the weights as they are now.
@@ -173,18 +171,13 @@ func (f *Finetuning) rollout(k int, stream Stream) error {
 // current returns the weights of the denoiser as they are now, in the order of network's parameters, and
 // those of its arrays that the caller must free.
 func (f *Finetuning) current() (weights, own []*tensors.Tensor, err error) {
+	if err := f.state.Wait(); err != nil {
+		return nil, nil, err
+	}
 	if f.adapter == nil {
 		own, err = f.trainer.Weights(f.state).Tensors(f.b, f.c.UNet.Params())
 		return own, own, err
 	}
 	own, err = f.trainer.Weights(f.state).Tensors(f.b, f.adapter.Params())
 	return append(append(weights, f.weights.UNet...), own...), own, err
-}
-
-// Reward returns the mean reward of the last rollout of a policy, and whether there is one.
-func (f *Finetuning) Reward() (float64, bool) {
-	if f.policy == nil {
-		return 0, false
-	}
-	return f.policy.state.Reward, true
 }

@@ -262,7 +262,7 @@ func (s *State) groups() map[string]*[]*tensors.Tensor {
 // goroutine makes the file durable and then gives it its name, so that the training goes on
 // while the disk writes; until then, the state that was saved before is there.
 func (l *Loop) save(to string, step int) error {
-	if err := l.published(true); err != nil {
+	if err := errors.Join(l.State.Wait(), l.published(true)); err != nil {
 		return err
 	}
 	s, file, sum := l.State, map[string]checkpoint.Source{}, sha256.New()
@@ -444,6 +444,7 @@ func (l *Loop) restore(file map[string]checkpoint.Tensor) (int, error) {
 		return 0, err
 	}
 	s := l.State
+	_ = s.Wait() // what it made is replaced
 	groups, sets := map[string][]*tensors.Tensor{}, map[string][]*tensors.Tensor{}
 	for prefix, arrays := range s.groups() {
 		if _, saved := file[prefix+l.Trainer.layout.arrays[0].Name]; !saved && (*arrays == nil || prefix == "sum.") {
@@ -479,6 +480,7 @@ func (l *Loop) restore(file map[string]checkpoint.Tensor) (int, error) {
 	for i, x := range l.Host {
 		reflect.ValueOf(x).Elem().Set(host[i].Elem())
 	}
+	s.step = nil
 	s.updates, s.pending, l.curve, l.sums, l.norms = p.Updates, p.Pending, p.Curve, p.Sums, p.Norms
 	return p.Step, nil
 }

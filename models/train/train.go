@@ -263,6 +263,7 @@ type State struct {
 	moved                 map[string]bool // frozen sets that Move has changed
 	updates               int
 	pending               bool // the accumulator has a gradient
+	step                  *Future
 }
 
 // frozen is a frozen set. Its first arrays may be the caller's, who frees them.
@@ -385,6 +386,7 @@ func (t *Trainer) set(name string) (layout, error) {
 }
 
 func (s *State) freeze(name string, f frozen) {
+	_ = s.Wait() // the caller of Begin reads its error
 	s.frozen[name].free()
 	s.frozen[name] = f
 }
@@ -392,6 +394,9 @@ func (s *State) freeze(name string, f frozen) {
 // Move moves a frozen set that has the trained parameters' names towards their current
 // values: d·set + (1 - d)·parameters, on the device.
 func (t *Trainer) Move(s *State, name string, d float64) error {
+	if err := s.Wait(); err != nil {
+		return err
+	}
 	if s.frozen[name].shared > 0 {
 		return fmt.Errorf("training step %s cannot move its frozen set %q, whose arrays are shared", t.step.Name, name)
 	}
@@ -408,6 +413,7 @@ func (t *Trainer) Move(s *State, name string, d float64) error {
 
 // Set copies a frozen set to the host.
 func (t *Trainer) Set(s *State, name string) nn.Values {
+	_ = s.Wait() // the caller of Begin reads its error
 	return t.frozen[name].unpack(s.frozen[name].arrays)
 }
 
@@ -416,9 +422,42 @@ func (t *Trainer) Set(s *State, name string) nn.Values {
 // update.
 type Result struct{ Loss, GradientNorm float64 }
 
+// A Future is a step that the device computes.
+type Future struct {
+	done   chan struct{}
+	result Result
+	err    error
+}
+
+// Result waits for the step and returns what it made.
+func (f *Future) Result() (Result, error) {
+	<-f.done
+	return f.result, f.err
+}
+
 // Step takes one step and frees its inputs. After an error, or when the loss is not a
 // finite number, the state must not be used again.
 func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
+	f, err := t.Begin(s, o, in)
+	if err != nil {
+		return Result{}, err
+	}
+	return f.Result()
+}
+
+// Begin begins a step, for which it first waits for the step before: a caller prepares the inputs of
+// a step while the device computes that one, and reads its result when the next step has begun. If
+// that step failed, Begin returns its error and begins nothing. Everything that reads the state
+// waits for its step. go-xla waits for the end of an execution, so each has a goroutine.
+func (t *Trainer) Begin(s *State, o Options, in Inputs) (*Future, error) {
+	for name, x := range in {
+		if _, err := x.Buffer(t.b, 0); err != nil {
+			return nil, fmt.Errorf("input %s of training step %s: %w", name, t.step.Name, err)
+		}
+	}
+	if err := s.Wait(); err != nil {
+		return nil, err
+	}
 	v := variant{average: s.average != nil, clips: o.Clip > 0}
 	switch {
 	case o.Accumulate:
@@ -429,13 +468,13 @@ func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
 	if v.phase != whole && s.sum == nil {
 		var err error
 		if s.sum, err = nn.Zeros(t.b, t.layout.arrays); err != nil {
-			return Result{}, err
+			return nil, err
 		}
 	}
 	names := slices.Sorted(maps.Keys(in))
 	c, err := t.compiled(v, names)
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	var args []*tensors.Tensor
 	switch v.phase {
@@ -452,40 +491,54 @@ func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
 	args = append(args, vector)
 	for _, name := range t.sets {
 		if s.frozen[name].arrays == nil {
-			return Result{}, fmt.Errorf("training step %s was never given its frozen set %q", t.step.Name, name)
+			return nil, fmt.Errorf("training step %s was never given its frozen set %q", t.step.Name, name)
 		}
 		args = append(args, s.frozen[name].arrays...)
 	}
 	for _, name := range names {
 		args = append(args, in[name])
 	}
-	out, err := c.fn.Call(args...)
-	if err != nil {
-		s.params, s.first, s.second, s.average, s.sum = nil, nil, nil, nil, nil // donated
-		return Result{}, err
-	}
-	in.free()
-	backend.Free(vector)
-	n := len(t.layout.arrays)
-	take := func() (x []*tensors.Tensor) { x, out = out[:n:n], out[n:]; return x }
-	switch v.phase {
-	case add:
-		s.sum, s.pending = take(), true
-	default:
-		s.params, s.first, s.second = take(), take(), take()
-		if v.average {
-			s.average = take()
+	f := &Future{done: make(chan struct{})}
+	s.step = f
+	go func() {
+		defer close(f.done)
+		var out []*tensors.Tensor
+		if out, f.err = c.fn.Call(args...); f.err != nil {
+			s.params, s.first, s.second, s.average, s.sum = nil, nil, nil, nil, nil // donated
+			return
 		}
-		if v.phase == apply {
-			s.sum, s.pending = take(), false
+		in.free()
+		backend.Free(vector)
+		n := len(t.layout.arrays)
+		take := func() (x []*tensors.Tensor) { x, out = out[:n:n], out[n:]; return x }
+		switch v.phase {
+		case add:
+			s.sum, s.pending = take(), true
+		default:
+			s.params, s.first, s.second = take(), take(), take()
+			if v.average {
+				s.average = take()
+			}
+			if v.phase == apply {
+				s.sum, s.pending = take(), false
+			}
 		}
+		f.result = Result{Loss: scalar(out[0]), GradientNorm: scalar(out[1])}
+		backend.Free(out...)
+		if loss := f.result.Loss; math.IsNaN(loss) || math.IsInf(loss, 0) {
+			f.err = &DivergedError{Loss: loss, Update: max(s.updates, 1)}
+		}
+	}()
+	return f, nil
+}
+
+// Wait waits for the step that was begun last and returns its error.
+func (s *State) Wait() error {
+	if s.step == nil {
+		return nil
 	}
-	r := Result{Loss: scalar(out[0]), GradientNorm: scalar(out[1])}
-	backend.Free(out...)
-	if math.IsNaN(r.Loss) || math.IsInf(r.Loss, 0) {
-		return r, &DivergedError{Loss: r.Loss, Update: max(s.updates, 1)}
-	}
-	return r, nil
+	_, err := s.step.Result()
+	return err
 }
 
 // DivergedError is the error of a step whose loss is not a number or infinite.
@@ -501,12 +554,15 @@ func (e *DivergedError) Error() string {
 func scalar(t *tensors.Tensor) float64 { return float64(tensors.ToScalar[float32](t)) }
 
 // Weights copies the current weights to the host.
-func (t *Trainer) Weights(s *State) nn.Values { return t.layout.unpack(s.params) }
+func (t *Trainer) Weights(s *State) nn.Values {
+	_ = s.Wait() // the caller of Begin reads its error
+	return t.layout.unpack(s.params)
+}
 
 // Average copies the moving average of the weights to the host, or the weights if there is
 // none.
 func (t *Trainer) Average(s *State) nn.Values {
-	if s.average == nil {
+	if _ = s.Wait(); s.average == nil {
 		return t.Weights(s)
 	}
 	return t.layout.unpack(s.average)
@@ -514,6 +570,7 @@ func (t *Trainer) Average(s *State) nn.Values {
 
 // Free releases the state's arrays.
 func (s *State) Free() {
+	_ = s.Wait() // it uses the arrays
 	for _, x := range [][]*tensors.Tensor{s.params, s.first, s.second, s.average, s.sum} {
 		backend.Free(x...)
 	}

@@ -129,18 +129,22 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
 	if err != nil {
 		return err
 	}
-	for step := len(points) + 1; step <= p.Steps; step++ {
-		loss, norm, err := f.Step(step, streams)
-		var diverged *train.DivergedError
-		if errors.As(err, &diverged) {
-			return &kit.End{Status: engine.Diverged, Step: step, Err: err}
+	_, draws := p.Recipe.Method.(finetune.Policy)
+	var begun *stable.Begun
+	// point adds the point of the step that has begun to the curve.
+	point := func() error {
+		if begun == nil {
+			return nil
 		}
-		if err != nil {
-			return err
-		}
+		step := len(points) + 1
+		loss, norm, err := begun.Result()
 		metrics := map[string]float64{"loss": loss, "grad_norm": norm, "learning_rate": p.LearningRate * min(1, float64(step)/float64(max(1, p.Warmup)))}
-		if reward, ok := f.Reward(); ok {
-			metrics[engine.RewardScorer] = reward
+		if draws {
+			metrics[engine.RewardScorer] = begun.Reward
+		}
+		begun = nil
+		if err != nil {
+			return ended(step, err)
 		}
 		for name, x := range metrics {
 			if math.IsNaN(x) || math.IsInf(x, 0) {
@@ -150,12 +154,30 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
 		_ = t.Progress(engine.Progress{Step: step, Of: p.Steps, Metrics: metrics}) // it is for people who watch
 		metrics["step"] = float64(step)
 		points = append(points, metrics)
-		if slices.Contains(t.Keep, step) {
+		return nil
+	}
+	for step := len(points) + 1; step <= p.Steps; step++ {
+		next, err := f.Begin(step, streams)
+		if err := point(); err != nil {
+			return err
+		}
+		if err != nil {
+			return ended(step, err)
+		}
+		begun = next
+		keep := slices.Contains(t.Keep, step)
+		due, stop := t.Due()
+		if keep || due {
+			if err := point(); err != nil {
+				return err
+			}
+		}
+		if keep {
 			if err := d.write(t, f, kept(t, step)); err != nil {
 				return err
 			}
 		}
-		if due, stop := t.Due(); due {
+		if due {
 			if err := errors.Join(kit.WriteJSON(filepath.Join(t.State(), "points.json"), points), f.Save(filepath.Join(t.State(), "state"), step)); err != nil {
 				return err
 			}
@@ -166,6 +188,9 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+	}
+	if err := point(); err != nil {
+		return err
 	}
 	if err := kit.WriteRows(t, "curves", points); err != nil {
 		return err
@@ -184,6 +209,15 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
 		return err
 	}
 	return d.write(t, f, out)
+}
+
+// ended is the error of a step.
+func ended(step int, err error) error {
+	var diverged *train.DivergedError
+	if errors.As(err, &diverged) {
+		return &kit.End{Status: engine.Diverged, Step: step, Err: err}
+	}
+	return err
 }
 
 // kept is the folder where a checkpoint of a step waits for the end.
