@@ -53,6 +53,7 @@ func Likely() (string, error) {
 // A Choice is a backend and the plugin that it needs; Plugin is empty for go.
 type Choice struct {
 	Name, Plugin string
+	Devices      int     // virtual devices of the CPU, by which tests have several; 0 means 1
 	Share        float64 // part of a GPU's memory that this process may use, from 0 to 1; 0 means all of it
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/gomlx/gomlx/backends"
+	"github.com/gomlx/gomlx/pkg/core/distributed"
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
@@ -25,6 +26,7 @@ type Fn struct {
 	name     string
 	backend  backends.Backend
 	state    int
+	devices  int
 	build    func(in []*graph.Node) []*graph.Node
 	compiled []compiled
 }
@@ -42,7 +44,20 @@ type compiled struct {
 // index and shape.
 func NewFn(b backends.Backend, name string, state int, build func(in []*graph.Node) []*graph.Node) (*Fn, error) {
 	mendGradients()
-	return &Fn{name: name, backend: b, state: state, build: build}, nil
+	return &Fn{name: name, backend: b, state: state, devices: 1, build: build}, nil
+}
+
+// Replicate makes a function that has not been called compute on the first n devices at the same
+// time. Call is then given the inputs of each device, which are on that device, one device after the
+// other, and it returns the outputs so. Sum adds values of all devices.
+func (f *Fn) Replicate(n int) { f.devices = n }
+
+// Sum returns the sums of arrays over the devices that compute a graph; on one device the arrays.
+func Sum(x ...*graph.Node) []*graph.Node {
+	if g := x[0].Graph(); g.NumDevices() > 1 {
+		return g.Distributed().AllReduce(x, backends.ReduceOpSum)
+	}
+	return x
 }
 
 // Compiled returns how often the function was compiled: once for each combination
@@ -56,9 +71,9 @@ func (f *Fn) Compiled() int { return len(f.compiled) }
 // input and, for an input that is not on the device yet, an error with a stack trace.
 func (f *Fn) Call(in ...*tensors.Tensor) (out []*tensors.Tensor, err error) {
 	defer f.caught(&err)
-	given := make([]graphShape, len(in))
-	for i, t := range in {
-		given[i] = t.Shape()
+	given := make([]graphShape, len(in)/f.devices)
+	for i := range given {
+		given[i] = in[i].Shape()
 	}
 	return f.run(f.graph(given), in)
 }
@@ -80,11 +95,13 @@ func (f *Fn) caught(err *error) {
 // run runs a compiled graph.
 func (f *Fn) run(g *graph.Graph, in []*tensors.Tensor) (_ []*tensors.Tensor, err error) {
 	buffers, given := make([]backends.Buffer, len(in)), make([]bool, len(in))
+	each := len(in) / f.devices
 	for i, t := range in {
-		if given[i] = i < f.state; given[i] {
-			buffers[i], err = t.DonateBuffer(f.backend, 0)
+		device := backends.DeviceNum(i / each)
+		if given[i] = i%each < f.state; given[i] {
+			buffers[i], err = t.DonateBuffer(f.backend, device)
 		} else {
-			buffers[i], err = t.Buffer(f.backend, 0)
+			buffers[i], err = t.Buffer(f.backend, device)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("input %d: %w", i, err)
@@ -109,6 +126,15 @@ func (f *Fn) graph(in []graphShape) *graph.Graph {
 // built returns a new graph for inputs of these shapes, with its outputs.
 func (f *Fn) built(in []graphShape) (*graph.Graph, []*graph.Node) {
 	g := graph.NewGraph(f.backend, fmt.Sprintf("%s#%d", f.name, len(f.compiled)))
+	if f.devices > 1 {
+		mesh, err := distributed.NewDeviceMesh([]int{f.devices}, []string{"device"})
+		if err == nil {
+			err = g.SetSPMD(mesh)
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
 	nodes := make([]*graph.Node, len(in))
 	for i, shape := range in {
 		nodes[i] = graph.Parameter(g, fmt.Sprintf("arg%d", i), shape)
@@ -127,6 +153,19 @@ func Put(b Backend, x []float32, dims ...int) (*tensors.Tensor, error) {
 		return nil, fmt.Errorf("array float32%v to the device: %w", dims, err)
 	}
 	return tensors.FromBuffer(b, buffer)
+}
+
+// Copy returns a copy of an array on another device.
+func Copy(b Backend, t *tensors.Tensor, device int) (*tensors.Tensor, error) {
+	from, err := t.Buffer(b, 0)
+	if err != nil {
+		return nil, err
+	}
+	to, err := b.BufferCopyToDevice(from, backends.DeviceNum(device))
+	if err != nil {
+		return nil, fmt.Errorf("copying an array %s to device %d: %w", t.Shape(), device, err)
+	}
+	return tensors.FromBuffer(b, to)
 }
 
 // Float32s copies an array's values to the host.

@@ -35,7 +35,7 @@ func Open(c Choice) (Backend, error) {
 	// NPROC is not enough: the number of virtual devices is a lower bound of XLA's thread
 	// pools, and this plugin's default is 4. Only with 1 does NPROC=1 mean one
 	// thread (TestOneThread).
-	config, options := path+",shared_buffers", pjrt.NamedValuesMap{"cpu_device_count": int64(1)}
+	config, options := path+",shared_buffers", pjrt.NamedValuesMap{"cpu_device_count": int64(max(1, c.Devices))}
 	if c.Name == CUDA {
 		config = path
 		share := float32(0.9) // the rest is for what XLA does not count

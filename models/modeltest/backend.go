@@ -10,7 +10,9 @@ import (
 	"ablate/models/backend"
 )
 
-var open = sync.OnceValues(func() (backend.Backend, error) {
+var open = sync.OnceValues(func() (backend.Backend, error) { return openOn(1) })
+
+func openOn(devices int) (backend.Backend, error) {
 	// XLA reads these variables when it is loaded. One thread, as in a worker. No LLVM
 	// optimization, because tests compile far more than they compute, and it takes half of the
 	// time of a compilation.
@@ -23,8 +25,8 @@ var open = sync.OnceValues(func() (backend.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return backend.Open(backend.Choice{Name: backend.CPU, Plugin: path})
-})
+	return backend.Open(backend.Choice{Name: backend.CPU, Plugin: path, Devices: devices})
+}
 
 // Backend returns XLA on the CPU, the same for all tests of the process. Without the
 // plugin it skips the test, or fails it where ABLATE_TEST_STRICT=1.
@@ -33,6 +35,18 @@ func Backend(t testing.TB) backend.Backend {
 	have, err := backend.HavePlugin()
 	need(t, have && backend.HasXLA, err)
 	b, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Devices returns XLA on so many virtual devices of the CPU. It stays open, for buffers are freed when the
+// garbage collector finds them.
+func Devices(t testing.TB, n int) backend.Backend {
+	t.Helper()
+	Backend(t)
+	b, err := openOn(n)
 	if err != nil {
 		t.Fatal(err)
 	}

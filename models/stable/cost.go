@@ -78,7 +78,8 @@ func (s *Sampler) Cost(batch int, o Options, compile bool) (c Cost, err error) {
 }
 
 // Cost returns the cost of all steps of a fine-tuning, with streams that each give a batch, and of a
-// policy's rollouts. That of encoding images and prompts, which are known only when it begins, counts
+// policy's rollouts. Of several devices, memory is that of the first, which has all that the others have.
+// That of encoding images and prompts, which are known only when it begins, counts
 // once, and scoring not at all.
 func (f *Finetuning) Cost(streams int, compile bool) (c Cost, err error) {
 	r := f.r
@@ -86,6 +87,8 @@ func (f *Finetuning) Cost(streams int, compile bool) (c Cost, err error) {
 	if err != nil {
 		return c, err
 	}
+	devices := max(r.Devices, 1)
+	batches = (batches + devices - 1) / devices
 	c.Weights = f.c.WeightsSize()
 	if err = c.add(f.sampler.encode, 1, compile, f.c.textParams(), shapes.Make(dtypes.Int32, 1, f.c.Tokens())); err != nil {
 		return c, err
@@ -105,7 +108,7 @@ func (f *Finetuning) Cost(streams int, compile bool) (c Cost, err error) {
 		return c, err
 	}
 	// The frozen weights are the checkpoint's.
-	c.Flops, c.Weights = c.Flops+float64(r.Steps)*update.Flops, c.Weights+update.State
+	c.Flops, c.Weights = c.Flops+float64(r.Steps*devices)*update.Flops, c.Weights+update.State
 	c.Working, c.Values = max(c.Working, update.Working), max(c.Values, update.Values)
 	return c, nil
 }
@@ -132,8 +135,8 @@ func (f *Finetuning) rollouts(c *Cost, compile bool) error {
 func (f *Finetuning) shapes(streams int) (batches int, in train.Shapes, err error) {
 	r, tokens, width := f.r, f.c.Tokens(), f.c.Text.Width
 	of := func(n int) []int { image := f.latents(); return append([]int{n}, image[:]...) }
+	batches, n := r.Parts(streams)
 	if r.Method == nil {
-		n := min(max(r.Micro, 1), r.Batch)
 		in = train.Shapes{"weight": {n}, "t": {n}, "noise": of(n), "grain": of(n)}
 		images := []string{""}
 		if r.Pairs {
@@ -142,17 +145,15 @@ func (f *Finetuning) shapes(streams int) (batches int, in train.Shapes, err erro
 		for _, of := range images {
 			in["mean"+of], in["std"+of], in["text"+of] = in["noise"], in["noise"], []int{n, tokens, width}
 		}
-		return streams * ((r.Batch + n - 1) / n), in, nil
+		return streams * batches, in, nil
 	}
 	if f.policy != nil {
-		n := part(r.Batch, r.Micro, 1)
-		batches, in = r.Batch/n, train.Shapes{"state": of(n), "next state": of(n), "cond": {n, f.policy.net.Cond}, "noise": nil, "anchor": nil,
+		in = train.Shapes{"state": of(n), "next state": of(n), "cond": {n, f.policy.net.Cond}, "noise": nil, "anchor": nil,
 			"time": {n}, "next": {n}, "advantage": {n}, "log-probability": {n}}
 	} else {
 		method := r.Method.(finetune.Offline)
-		n := part(r.Batch, max(r.Micro/streams, 1), finetune.Together(method, r.Batch))
 		all := of(n * streams)
-		batches, in = r.Batch/n, train.Shapes{"weight": {n * streams}, "time": {n * streams}, "advantage": {n}, "anchor": {n}, "cond": {n * streams, tokens * width},
+		in = train.Shapes{"weight": {n * streams}, "time": {n * streams}, "advantage": {n}, "anchor": {n}, "cond": {n * streams, tokens * width},
 			"mean": all, "std": all, "noise": all, "grain": all}
 		more, err := further(method, r.Batch, n)
 		if err != nil {

@@ -52,6 +52,23 @@ type Recipe struct {
 	} `json:"sampler"`
 	Rollout finetune.Rollout `json:"rollout"`
 	Saving  nn.Saving        `json:"-"`
+	Devices int              `json:"-"` // that compute parts of a step at the same time; 0 means 1
+}
+
+// Parts returns in how many parts the items that a step takes from a stream are computed, and the number of
+// items of one: at most Micro, and so few that each device has a part, if the method allows it.
+func (r Recipe) Parts(streams int) (parts, size int) {
+	devices := max(r.Devices, 1)
+	most := func(micro int) int { return min(max(micro, 1), (r.Batch+devices-1)/devices) }
+	switch m := r.Method.(type) {
+	case nil:
+		size = most(r.Micro)
+	case finetune.Offline:
+		size = part(r.Batch, most(r.Micro/streams), finetune.Together(m, r.Batch))
+	default:
+		size = part(r.Batch, most(r.Micro), 1)
+	}
+	return (r.Batch + size - 1) / size, size
 }
 
 // Seeds are the seeds of the streams of random numbers.
@@ -108,6 +125,7 @@ func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seed
 		return nil, err
 	}
 	f.weights = w
+	f.trainer.Replicate(max(r.Devices, 1))
 	if f.adapter != nil {
 		f.state, err = f.trainer.Start(f.adapter.Values, false)
 	} else {
@@ -366,9 +384,9 @@ type Begun struct {
 	batches []batch
 }
 
-// A batch is a part of a step that is computed at a time.
+// A batch has the parts of a step that are computed at a time, one on each device.
 type batch struct {
-	share float64 // of its loss in the step's
+	share float64 // of the loss of each in the step's
 	*train.Future
 }
 
@@ -402,13 +420,25 @@ func (f *Finetuning) Step(step int, streams []Stream) (loss, norm float64, err e
 // stream, of its prompts.
 func (f *Finetuning) Begin(step int, streams []Stream) (*Begun, error) {
 	b := &Begun{}
-	// begin begins a part of the step.
-	begin := func(o train.Options, share float64, in train.Inputs) error {
-		future, err := f.trainer.Begin(f.state, o, in)
+	var held []train.Inputs // until each device has its part
+	var how train.Options   // of the last part
+	var of float64
+	flush := func() error {
+		if len(held) == 0 {
+			return nil
+		}
+		future, err := f.trainer.Begin(f.state, how, held...)
 		if err == nil {
-			b.batches = append(b.batches, batch{share, future})
+			b.batches, held = append(b.batches, batch{of, future}), nil
 		}
 		return err
+	}
+	begin := func(o train.Options, share float64, in train.Inputs) error {
+		held, how, of = append(held, in), o, share
+		if len(held) < f.r.Devices {
+			return nil
+		}
+		return flush()
 	}
 	var err error
 	switch {
@@ -420,6 +450,9 @@ func (f *Finetuning) Begin(step int, streams []Stream) (*Begun, error) {
 	default:
 		err = f.imitate(step, streams, begin)
 	}
+	if err == nil {
+		err = flush()
+	}
 	return b, err
 }
 
@@ -428,7 +461,7 @@ func (f *Finetuning) imitate(step int, streams []Stream, begin beginner) error {
 	r, o := f.r, f.options(step)
 	for s, stream := range streams {
 		d := f.draw(step, stream.Name)
-		micro := min(max(r.Micro, 1), r.Batch)
+		_, micro := r.Parts(len(streams))
 		for from := 0; from < r.Batch; from += micro {
 			in, err := f.inputs(stream, step, from, micro, d)
 			if err != nil {

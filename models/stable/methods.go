@@ -112,7 +112,7 @@ func (f *Finetuning) learn(step int, streams []Stream, begin beginner) error {
 		plan.Times(chosen, draws[0].time)
 	}
 	_, weight := finetune.Published(method)
-	n := part(r.Batch, max(r.Micro/len(streams), 1), finetune.Together(method, r.Batch))
+	_, n := r.Parts(len(streams))
 	for from := 0; from < r.Batch; from += n {
 		in := map[string][]float32{}
 		put := func(name string, x ...float32) { in[name] = append(in[name], x...) }

@@ -94,7 +94,7 @@ func (f *Finetuning) improve(step int, stream Stream, begin beginner) error {
 	o := finetune.Accumulating(step-1, r.Steps, p.batches, p.method.Rollout().Updates, func(i int) train.Options { return f.options(i + 1) })
 	_, weight := finetune.Published(p.method)
 	update, accumulates := o.Share, o.Accumulate
-	n := part(r.Batch, r.Micro, 1)
+	_, n := r.Parts(1)
 	for from := 0; from < r.Batch; from += n {
 		first := (step-1)%p.batches*r.Batch + from
 		in, prompts := p.state.Transitions(p.order[first:first+n], p.grid, p.net.Image)

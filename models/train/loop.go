@@ -252,11 +252,6 @@ func head(h hash.Hash, name, dtype string, shape []int, size int) {
 	fmt.Fprintf(h, "%q %s %v %d\n", name, dtype, shape, size)
 }
 
-// groups returns the groups of arrays of a state file, by the prefix of their names.
-func (s *State) groups() map[string]*[]*tensors.Tensor {
-	return map[string]*[]*tensors.Tensor{"params.": &s.params, "first.": &s.first, "second.": &s.second, "average.": &s.average, "sum.": &s.sum}
-}
-
 // save writes the whole state into a file, after so many steps. It copies no array: the digest is computed
 // of the bytes as they are written, and the state may change when save returns. Another
 // goroutine makes the file durable and then gives it its name, so that the training goes on
@@ -444,7 +439,7 @@ func (l *Loop) restore(file map[string]checkpoint.Tensor) (int, error) {
 		return 0, err
 	}
 	s := l.State
-	_ = s.Wait() // what it made is replaced
+	_ = s.changed() // what the step made is replaced
 	groups, sets := map[string][]*tensors.Tensor{}, map[string][]*tensors.Tensor{}
 	for prefix, arrays := range s.groups() {
 		if _, saved := file[prefix+l.Trainer.layout.arrays[0].Name]; !saved && (*arrays == nil || prefix == "sum.") {

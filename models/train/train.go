@@ -9,6 +9,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -45,6 +46,7 @@ type Trainer struct {
 	sets   []string // names of the frozen sets, sorted
 	frozen map[string]layout
 	fns    map[variant]*compiled
+	n      int         // devices
 	moves  *backend.Fn // moves a frozen set towards the trained parameters
 }
 
@@ -95,7 +97,7 @@ func Default(learningRate float64) Options {
 
 // New returns a trainer.
 func New(b backends.Backend, s Step) (*Trainer, error) {
-	t := &Trainer{b: b, step: s, layout: newLayout(s.Params), sets: slices.Sorted(maps.Keys(s.Frozen)), frozen: map[string]layout{}, fns: map[variant]*compiled{}}
+	t := &Trainer{b: b, step: s, layout: newLayout(s.Params), sets: slices.Sorted(maps.Keys(s.Frozen)), frozen: map[string]layout{}, fns: map[variant]*compiled{}, n: 1}
 	for name, ps := range s.Frozen {
 		t.frozen[name] = newLayout(ps)
 	}
@@ -110,6 +112,10 @@ func New(b backends.Backend, s Step) (*Trainer, error) {
 	})
 	return t, err
 }
+
+// Replicate makes a trainer that has not taken a step use the first n devices. Each has the whole state
+// and computes the gradient of its own batch, and all of them make the update by their sum.
+func (t *Trainer) Replicate(n int) { t.n = n }
 
 // Name returns the step's name.
 func (t *Trainer) Name() string { return t.step.Name }
@@ -187,12 +193,13 @@ func (t *Trainer) compiled(v variant, inputs []string) (*compiled, error) {
 	if err != nil {
 		return nil, err
 	}
+	fn.Replicate(t.n)
 	t.fns[v] = &compiled{fn, inputs}
 	return t.fns[v], nil
 }
 
 // gradients returns the options, the loss, its gradients by p, and a function for the
-// global norm; rest are the option vector, the frozen sets and the inputs.
+// global norm. The gradients of several devices are summed by their shares. rest are the option vector, the frozen sets and the inputs.
 func (t *Trainer) gradients(p, rest []*graph.Node, inputs []string) (h hyper, loss *graph.Node, grads []*graph.Node, norm func([]*graph.Node) *graph.Node) {
 	h, rest = unpack(rest[0]), rest[1:]
 	frozen := Sets{}
@@ -206,7 +213,14 @@ func (t *Trainer) gradients(p, rest []*graph.Node, inputs []string) (h hyper, lo
 	}
 	loss = t.step.Loss(t.layout.bind(p), frozen, in)
 	loss.AssertScalar()
-	return h, loss, graph.Gradient(loss, p...), func(grads []*graph.Node) *graph.Node {
+	grads = graph.Gradient(loss, p...)
+	if t.n > 1 {
+		for i, g := range grads {
+			grads[i] = graph.Mul(g, h.share)
+		}
+		grads, h.share = backend.Sum(grads...), graph.ScalarOne(loss.Graph(), h.share.DType())
+	}
+	return h, loss, grads, func(grads []*graph.Node) *graph.Node {
 		var square *graph.Node
 		for _, g := range grads {
 			s := graph.ReduceAllSum(graph.Square(g))
@@ -235,14 +249,18 @@ func unpack(x *graph.Node) hyper {
 	return hyper{at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9)}
 }
 
-// pack returns the options as a vector, for update number t, counted from 1.
-func (o Options) pack(t int) *tensors.Tensor {
+// pack returns the options as a vector, for update number t, counted from 1; without a share where shares
+// is false.
+func (o Options) pack(t int, shares bool) *tensors.Tensor {
 	clip, share := o.Clip, o.Share
 	if clip <= 0 {
 		clip = math.MaxFloat32
 	}
 	if share == 0 {
 		share = 1
+	}
+	if !shares {
+		share = 0
 	}
 	x := []float32{
 		float32(o.LearningRate), float32(o.Beta1), float32(o.Beta2), float32(o.Epsilon), float32(o.WeightDecay), float32(clip), float32(o.EMA), float32(share),
@@ -255,15 +273,21 @@ func (o Options) pack(t int) *tensors.Tensor {
 const options = 10
 
 // A State is the state of one training: weights, moments, moving average and accumulated
-// gradient on the device, the frozen sets, and the number of updates.
+// gradient on the devices, the frozen sets, and the number of updates.
 type State struct {
+	replica                 // on the first device
+	others  []replica       // on the other ones; Begin makes those that are missing
+	moved   map[string]bool // frozen sets that Move has changed
+	updates int
+	pending bool // the accumulator has a gradient
+	step    *Future
+}
+
+// A replica has the arrays of a state on one device.
+type replica struct {
 	params, first, second []*tensors.Tensor
 	average, sum          []*tensors.Tensor // nil where there is none
 	frozen                map[string]frozen
-	moved                 map[string]bool // frozen sets that Move has changed
-	updates               int
-	pending               bool // the accumulator has a gradient
-	step                  *Future
 }
 
 // frozen is a frozen set. Its first arrays may be the caller's, who frees them.
@@ -273,6 +297,52 @@ type frozen struct {
 }
 
 func (f frozen) free() { backend.Free(f.arrays[f.shared:]...) }
+
+// groups returns the groups of arrays that steps change, by the prefix of their names in files.
+func (r *replica) groups() map[string]*[]*tensors.Tensor {
+	return map[string]*[]*tensors.Tensor{"params.": &r.params, "first.": &r.first, "second.": &r.second, "average.": &r.average, "sum.": &r.sum}
+}
+
+// copy returns a replica on another device.
+func (r *replica) copy(b backend.Backend, device int) (c replica, err error) {
+	copies := func(arrays []*tensors.Tensor) (out []*tensors.Tensor) {
+		for _, x := range arrays {
+			y, e := backend.Copy(b, x, device)
+			out, err = append(out, y), errors.Join(err, e)
+		}
+		return out
+	}
+	c.frozen = map[string]frozen{}
+	to := c.groups()
+	for name, arrays := range r.groups() {
+		*to[name] = copies(*arrays)
+	}
+	for name, f := range r.frozen {
+		c.frozen[name] = frozen{arrays: copies(f.arrays)}
+	}
+	return c, err
+}
+
+func (r *replica) free() {
+	for _, arrays := range r.groups() {
+		backend.Free(*arrays...)
+	}
+	for _, f := range r.frozen {
+		f.free()
+	}
+	*r = replica{}
+}
+
+// changed waits for the step and frees the other replicas, where the first one is changed by other means
+// than a step.
+func (s *State) changed() error {
+	err := s.Wait()
+	for i := range s.others {
+		s.others[i].free()
+	}
+	s.others = nil
+	return err
+}
 
 // Start begins a training at v. If average is true, it keeps a moving average of the
 // weights, which starts at v too.
@@ -317,7 +387,7 @@ func (t *Trainer) StartAt(arrays []*tensors.Tensor, average bool) (*State, error
 
 // start begins a training at weights and their average, which become the state's.
 func (t *Trainer) start(copies [2][]*tensors.Tensor) (s *State, err error) {
-	s = &State{params: copies[0], average: copies[1], frozen: map[string]frozen{}, moved: map[string]bool{}}
+	s = &State{replica: replica{params: copies[0], average: copies[1], frozen: map[string]frozen{}}, moved: map[string]bool{}}
 	if s.first, err = nn.Zeros(t.b, t.layout.arrays); err == nil {
 		s.second, err = nn.Zeros(t.b, t.layout.arrays)
 	}
@@ -386,7 +456,7 @@ func (t *Trainer) set(name string) (layout, error) {
 }
 
 func (s *State) freeze(name string, f frozen) {
-	_ = s.Wait() // the caller of Begin reads its error
+	_ = s.changed() // the caller of Begin reads its error
 	s.frozen[name].free()
 	s.frozen[name] = f
 }
@@ -394,7 +464,7 @@ func (s *State) freeze(name string, f frozen) {
 // Move moves a frozen set that has the trained parameters' names towards their current
 // values: d·set + (1 - d)·parameters, on the device.
 func (t *Trainer) Move(s *State, name string, d float64) error {
-	if err := s.Wait(); err != nil {
+	if err := s.changed(); err != nil {
 		return err
 	}
 	if s.frozen[name].shared > 0 {
@@ -437,8 +507,8 @@ func (f *Future) Result() (Result, error) {
 
 // Step takes one step and frees its inputs. After an error, or when the loss is not a
 // finite number, the state must not be used again.
-func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
-	f, err := t.Begin(s, o, in)
+func (t *Trainer) Step(s *State, o Options, in ...Inputs) (Result, error) {
+	f, err := t.Begin(s, o, in...)
 	if err != nil {
 		return Result{}, err
 	}
@@ -449,10 +519,28 @@ func (t *Trainer) Step(s *State, o Options, in Inputs) (Result, error) {
 // a step while the device computes that one, and reads its result when the next step has begun. If
 // that step failed, Begin returns its error and begins nothing. Everything that reads the state
 // waits for its step. go-xla waits for the end of an execution, so each has a goroutine.
-func (t *Trainer) Begin(s *State, o Options, in Inputs) (*Future, error) {
-	for name, x := range in {
-		if _, err := x.Buffer(t.b, 0); err != nil {
-			return nil, fmt.Errorf("input %s of training step %s: %w", name, t.step.Name, err)
+//
+// Several devices have a batch each, of one shape. o.Share is that of each of them, and the result's loss
+// is the sum of their losses. A device without one computes the first batch again, which has no share then.
+func (t *Trainer) Begin(s *State, o Options, in ...Inputs) (*Future, error) {
+	if len(in) == 0 || len(in) > t.n {
+		return nil, fmt.Errorf("training step %s is given %d batches for %d devices", t.step.Name, len(in), t.n)
+	}
+	batches := len(in)
+	for d := range t.n {
+		if d >= batches {
+			in = append(in, Inputs{})
+		}
+		for name, x := range in[0] {
+			var err error
+			if d < batches {
+				_, err = in[d][name].Buffer(t.b, backends.DeviceNum(d))
+			} else {
+				in[d][name], err = backend.Copy(t.b, x, d)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("input %s of training step %s: %w", name, t.step.Name, err)
+			}
 		}
 	}
 	if err := s.Wait(); err != nil {
@@ -466,37 +554,55 @@ func (t *Trainer) Begin(s *State, o Options, in Inputs) (*Future, error) {
 		v.phase = apply
 	}
 	if v.phase != whole && s.sum == nil {
-		var err error
-		if s.sum, err = nn.Zeros(t.b, t.layout.arrays); err != nil {
+		err := s.changed()
+		if err == nil {
+			s.sum, err = nn.Zeros(t.b, t.layout.arrays)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
-	names := slices.Sorted(maps.Keys(in))
+	for d := len(s.others) + 1; d < t.n; d++ {
+		c, err := s.copy(t.b, d)
+		s.others = append(s.others, c)
+		if err != nil {
+			return nil, errors.Join(err, s.changed())
+		}
+	}
+	names := slices.Sorted(maps.Keys(in[0]))
 	c, err := t.compiled(v, names)
 	if err != nil {
 		return nil, err
 	}
-	var args []*tensors.Tensor
-	switch v.phase {
-	case add:
-		args = append(append(args, s.sum...), s.params...)
-	default:
-		args = append(append(append(append(args, s.params...), s.first...), s.second...), s.average...)
-		if v.phase == apply {
-			args = append(args, s.sum...)
-		}
+	if v.phase != add {
 		s.updates++
 	}
-	vector := o.pack(max(s.updates, 1))
-	args = append(args, vector)
-	for _, name := range t.sets {
-		if s.frozen[name].arrays == nil {
-			return nil, fmt.Errorf("training step %s was never given its frozen set %q", t.step.Name, name)
-		}
-		args = append(args, s.frozen[name].arrays...)
+	replicas := []*replica{&s.replica}
+	for i := range s.others {
+		replicas = append(replicas, &s.others[i])
 	}
-	for _, name := range names {
-		args = append(args, in[name])
+	var args, vectors []*tensors.Tensor
+	for d, r := range replicas {
+		switch v.phase {
+		case add:
+			args = append(append(args, r.sum...), r.params...)
+		default:
+			args = append(append(append(append(args, r.params...), r.first...), r.second...), r.average...)
+			if v.phase == apply {
+				args = append(args, r.sum...)
+			}
+		}
+		vectors = append(vectors, o.pack(max(s.updates, 1), d < batches))
+		args = append(args, vectors[d])
+		for _, name := range t.sets {
+			if r.frozen[name].arrays == nil {
+				return nil, fmt.Errorf("training step %s was never given its frozen set %q", t.step.Name, name)
+			}
+			args = append(args, r.frozen[name].arrays...)
+		}
+		for _, name := range names {
+			args = append(args, in[d][name])
+		}
 	}
 	f := &Future{done: make(chan struct{})}
 	s.step = f
@@ -504,27 +610,34 @@ func (t *Trainer) Begin(s *State, o Options, in Inputs) (*Future, error) {
 		defer close(f.done)
 		var out []*tensors.Tensor
 		if out, f.err = c.fn.Call(args...); f.err != nil {
-			s.params, s.first, s.second, s.average, s.sum = nil, nil, nil, nil, nil // donated
+			for _, r := range replicas {
+				r.params, r.first, r.second, r.average, r.sum = nil, nil, nil, nil, nil // donated
+			}
 			return
 		}
-		in.free()
-		backend.Free(vector)
 		n := len(t.layout.arrays)
 		take := func() (x []*tensors.Tensor) { x, out = out[:n:n], out[n:]; return x }
-		switch v.phase {
-		case add:
-			s.sum, s.pending = take(), true
-		default:
-			s.params, s.first, s.second = take(), take(), take()
-			if v.average {
-				s.average = take()
+		for d, r := range replicas {
+			in[d].free()
+			switch v.phase {
+			case add:
+				r.sum = take()
+			default:
+				r.params, r.first, r.second = take(), take(), take()
+				if v.average {
+					r.average = take()
+				}
+				if v.phase == apply {
+					r.sum = take()
+				}
 			}
-			if v.phase == apply {
-				s.sum, s.pending = take(), false
+			if d < batches {
+				f.result.Loss, f.result.GradientNorm = f.result.Loss+scalar(out[0]), scalar(out[1])
 			}
+			backend.Free(vectors[d], out[0], out[1])
+			out = out[2:]
 		}
-		f.result = Result{Loss: scalar(out[0]), GradientNorm: scalar(out[1])}
-		backend.Free(out...)
+		s.pending = v.phase == add
 		if loss := f.result.Loss; math.IsNaN(loss) || math.IsInf(loss, 0) {
 			f.err = &DivergedError{Loss: loss, Update: max(s.updates, 1)}
 		}
@@ -570,13 +683,8 @@ func (t *Trainer) Average(s *State) nn.Values {
 
 // Free releases the state's arrays.
 func (s *State) Free() {
-	_ = s.Wait() // it uses the arrays
-	for _, x := range [][]*tensors.Tensor{s.params, s.first, s.second, s.average, s.sum} {
-		backend.Free(x...)
-	}
-	for _, x := range s.frozen {
-		x.free()
-	}
+	_ = s.changed() // the step uses the arrays
+	s.replica.free()
 	*s = State{}
 }
 

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"ablate/models/finetune"
 	"ablate/models/stable"
 	"ablate/runner/engine"
 	"ablate/runner/engine/kit"
@@ -211,14 +210,15 @@ func (d *diffusion) trained(t engine.EstimateTask, m *stable.Checkpoint) (*compu
 	if m.Precision, m.Kept = p.Precision, p.Precision; p.LoRA.Rank == 0 {
 		m.Kept = stable.Float32
 	}
+	p.Devices = max(1, t.GPUs)
+	if err := p.parallel(); err != nil {
+		return nil, err
+	}
 	f, err := m.Prepare(d.b, p.Recipe, stable.Seeds{})
 	if err != nil {
 		return nil, err
 	}
-	method, streams := p.Recipe.Method, 1
-	if _, policy := method.(finetune.Policy); p.Beta > 0 && !policy {
-		streams = 2
-	}
+	method, streams := p.Recipe.Method, p.streams()
 	like := []any{fmt.Sprintf("%T %+v", method, method), p.Pairs, p.Rollout, p.Sampler, p.Batch, p.Micro, p.Clip > 0, p.Size, p.LoRA.Rank, p.Checkpointing, p.Precision, streams}
 	return &computation{like: like, disk: f.Size(), cost: func(compile bool) (stable.Cost, error) { return f.Cost(streams, compile) }}, nil
 }

@@ -39,7 +39,7 @@ const fineText = `{"type": "object", "properties": {
   "beta": {"type": "number", "minimum": 0, "default": 0, "description": "weight of the loss on pretraining data", "x-unused": {"method": %[4]s}, "x-probe": [0.0, 1.0]},
   "steps": {"type": "integer", "minimum": 1, "default": 1000, "description": "updates; of a policy gradient batches, several of which give an update", "x-unit": "steps", "x-probe": [3, 6]},
   "batch": {"type": "integer", "minimum": 1, "default": 64, "description": "images of a step, and as many of the pretraining data; pairs for dpo, and transitions of the sampler for a policy gradient", "x-unit": "images", "x-probe": [2, 4]},
-  "micro": {"type": "integer", "minimum": 1, "default": 8, "description": "images that are computed at a time; changes rounding only", "x-unit": "images", "x-identity": "record"},
+  "micro": {"type": "integer", "minimum": 1, "default": 8, "description": "images that a device computes at a time; changes rounding only", "x-unit": "images", "x-identity": "record"},
   "learning_rate": {"type": "number", "exclusiveMinimum": 0, "default": 0.0001, "description": "of AdamW; 1e-5 is usual for all weights", "x-probe": [1e-4, 1e-2]},
   "warmup": {"type": "integer", "minimum": 0, "default": 0, "description": "steps in which the learning rate rises linearly", "x-unit": "steps", "x-probe": [0, 5]},
   "weight_decay": {"type": "number", "minimum": 0, "default": 0.01, "description": "of AdamW", "x-probe": [0.0, 1.0]},
@@ -83,6 +83,27 @@ func fineOf(params map[string]any, decode func(to any) error) (p fine, err error
 	return p, err
 }
 
+// streams is the number of streams from which a step takes items: the images or the prompts and, where they have
+// a weight, the pretraining data.
+func (p fine) streams() int {
+	if _, draws := p.Recipe.Method.(finetune.Policy); p.Beta > 0 && !draws {
+		return 2
+	}
+	return 1
+}
+
+// parallel checks that several devices have a part of each step.
+func (p fine) parallel() error {
+	parts, _ := p.Parts(p.streams())
+	if p.Recipe.Method == nil {
+		parts *= p.streams()
+	}
+	if parts < p.Devices {
+		return kit.Refuse("batch: %d; by this method its items are computed in %d parts, and the task has %d GPUs, each of which needs one: raise batch, or lower gpus in resources or machine.cue", p.Batch, parts, p.Devices)
+	}
+	return nil
+}
+
 const pairsRole = "pairs"
 
 // describeTraining returns what the verb train can do.
@@ -112,6 +133,16 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
 	}
 	if factor := d.model.VAE.Config.Factor(); p.Size%factor != 0 {
 		return kit.Refuse("size: %d; must be a multiple of %d", p.Size, factor)
+	}
+	p.Devices = max(1, t.Resources.GPUs)
+	if err := p.parallel(); err != nil {
+		return err
+	}
+	if have := d.b.NumDevices(); have < p.Devices {
+		return &kit.End{Status: engine.Failed, Class: engine.Device, Err: fmt.Errorf("the task has %d GPUs, and XLA finds %d: see CUDA_VISIBLE_DEVICES and nvidia-smi", p.Devices, have)}
+	}
+	if p.Devices > 1 {
+		t.Facts = map[string]any{"devices": p.Devices}
 	}
 	f, err := d.model.Finetune(d.b, d.weights, p.Recipe, stable.Seeds{Init: t.Seeds["init"], Order: t.Seeds["order"], Noise: t.Seeds["noise"]})
 	if err != nil {
@@ -334,7 +365,7 @@ func (d *diffusion) streams(ctx context.Context, t *kit.Task, p fine, f *stable.
 		return nil, &kit.End{Status: engine.Failed, Class: engine.Data, Err: errors.New("there is nothing to train on")}
 	}
 	streams := []stable.Stream{stream}
-	if p.Beta > 0 {
+	if p.streams() > 1 {
 		rows, err := t.Rows(engine.PretrainingRole)
 		if err != nil {
 			return nil, err

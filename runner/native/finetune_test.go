@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"ablate/models/checkpoint"
 	"ablate/models/stable"
 	"ablate/runner/engine"
 )
@@ -169,6 +171,97 @@ func TestTrained(t *testing.T) {
 					break
 				}
 			}
+		}
+	}
+}
+
+// TestParallel: on two devices a training has the curve and the checkpoints that it has on one, up to
+// rounding; and it is refused where a device would have nothing
+// to do. One that diverges ends at the step whose loss is not a number.
+func TestParallel(t *testing.T) {
+	own := drawer(t, diffusionProgram(t))
+	base := filepath.Join(own.must(engine.Task{Verb: engine.Load}, fmt.Sprintf(`{"name": %q}`, stored(t, "sd-tiny"))), "checkpoint")
+	folder := t.TempDir()
+	var rows []engine.Row
+	for i, prompt := range []string{"two green dogs", "a red cat", "a blue bird"} {
+		rgb := make([]uint8, 3*32*32)
+		for k := range rgb {
+			rgb[k] = uint8(k*(i+3)/11 + 20*i)
+		}
+		if err := writePicture(filepath.Join(folder, fmt.Sprintf("%d.png", i)), picture(rgb, 32, 32)); err != nil {
+			t.Fatal(err)
+		}
+		score := float64(i+1) / 4
+		rows = append(rows, engine.Row{Index: i, Prompt: prompt, File: fmt.Sprintf("files/%d.png", i), Score: &score})
+	}
+	task := func(gpus int) engine.Task {
+		return engine.Task{Verb: engine.Train, GPUs: gpus, Seeds: map[string]int64{"init": 3, "order": 4, "noise": 5}, Keep: []int{2},
+			Inputs: map[string]engine.TaskInput{engine.BaseRole: {ID: "base", Files: base}, engine.ImagesRole: {ID: "images", Files: folder, Rows: rows}}}
+	}
+	params := func(batch int, rate float64) string {
+		return fmt.Sprintf(`{"method": "reward-weighted", "steps": 4, "batch": %d, "size": 32, "learning_rate": %v, "lora": {"rank": 2}}`, batch, rate)
+	}
+	result := func(out string) (r engine.Result) {
+		if err := checkpoint.ReadJSON(filepath.Join(out, "..", "result.json"), &r, false); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	var curves [][]engine.CurvePoint
+	var weights []map[string]checkpoint.Tensor
+	for _, gpus := range []int{0, 2} {
+		out := own.must(task(gpus), params(3, .01))
+		curve, err := engine.ReadCurve(filepath.Join(out, "curves"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		curves = append(curves, curve)
+		weights = append(weights, own.tensors(filepath.Join(out, "steps", "2", adapterFile)), own.tensors(filepath.Join(out, "checkpoint", adapterFile)))
+		if got := fmt.Sprint(result(out).Facts["devices"]); gpus > 0 && got != fmt.Sprint(gpus) {
+			t.Errorf("with %d GPUs, the result names %s devices", gpus, got)
+		}
+	}
+	for i, one := range curves[0] {
+		for _, name := range []string{"loss", "grad_norm"} {
+			if a, b := one.Metrics[name], curves[1][i].Metrics[name]; math.Abs(a-b) > 1e-5*math.Abs(a) {
+				t.Errorf("step %d: %s is %v on one device, %v on two", one.Step, name, a, b)
+			}
+		}
+	}
+	for i := range 2 {
+		difference, size := 0., 0.
+		for name, one := range weights[i] {
+			x, err := one.Float32()
+			if err != nil {
+				t.Fatal(err)
+			}
+			y, err := weights[i+2][name].Float32()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k := range x {
+				difference += math.Pow(float64(x[k]-y[k]), 2)
+				size += math.Pow(float64(x[k]), 2)
+			}
+		}
+		if apart := math.Sqrt(difference / size); apart > 1e-5 { // 3e-7 is seen
+			t.Errorf("checkpoint %d: weights on two devices differ by %v of their size", i, apart)
+		}
+	}
+	for _, c := range []struct {
+		gpus, batch int
+		rate        float64
+		want        string
+		step        int
+	}{{2, 1, .01, "batch: 1; by this method its items are computed in 1 parts, and the task has 2 GPUs", 0},
+		{4, 4, .01, "the task has 4 GPUs, and XLA finds 3", 0},
+		{2, 3, 1e30, "the training diverged", 2}} {
+		out, err := own.do(task(c.gpus), params(c.batch, c.rate))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%d GPUs, batch %d, learning rate %v: %v; want %q", c.gpus, c.batch, c.rate, err, c.want)
+		}
+		if r := result(out); c.step > 0 && (r.Status != engine.Diverged || r.Step != c.step) {
+			t.Errorf("%d GPUs, learning rate %v: %s at step %d, want diverged at %d", c.gpus, c.rate, r.Status, r.Step, c.step)
 		}
 	}
 }

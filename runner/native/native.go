@@ -28,7 +28,10 @@ const StableDiffusion = "stable-diffusion"
 
 // Main is the command line of the engine of the shapes world, or of that of Stable Diffusion:
 // "[stable-diffusion] describe FILE", "run DIR", "serve" or, of Stable Diffusion, "estimate REQUEST ANSWER".
-func Main(ctx context.Context, args []string) error {
+func Main(ctx context.Context, args []string) error { return runs(ctx, args, open) }
+
+// runs is Main with a function that opens the backend for a number of GPUs.
+func runs(ctx context.Context, args []string, open func(gpus int) (backend.Backend, error)) error {
 	if len(args) > 0 && args[0] == StableDiffusion {
 		d := &diffusion{open: open, memory: map[string]int64{}}
 		return (&kit.Engine{Description: describeDiffusion(), Do: d.do, Estimate: d.estimate}).Main(ctx, args[1:])

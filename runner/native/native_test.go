@@ -30,10 +30,22 @@ func TestMain(m *testing.M) {
 	if os.Getenv("ABLATE_TEST_ENGINE") == "" {
 		os.Exit(m.Run())
 	}
-	if err := Main(context.Background(), os.Args[1:]); err != nil {
+	if err := runs(context.Background(), os.Args[1:], virtual); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// virtual opens XLA as engines do or, for GPUs, on so many virtual devices of the CPU.
+func virtual(gpus int) (backend.Backend, error) {
+	if gpus == 0 {
+		return open(0)
+	}
+	path, _, err := backend.PluginPath()
+	if err != nil {
+		return nil, err
+	}
+	return backend.Open(backend.Choice{Name: backend.CPU, Plugin: path, Devices: min(gpus, 3)})
 }
 
 // opened returns XLA as engines open it, for all tests of the process: XLA reads its settings when
