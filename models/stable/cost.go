@@ -103,7 +103,7 @@ func (f *Finetuning) Cost(streams int, compile bool) (c Cost, err error) {
 	if err != nil {
 		return c, err
 	}
-	update, err := f.trainer.Cost(train.Options{Clip: r.Clip}, batches, false, compile, in)
+	update, err := f.trainer.Cost(train.Options{Clip: r.Clip}, batches, r.EMA > 0, compile, in)
 	if err != nil {
 		return c, err
 	}

@@ -38,6 +38,7 @@ type Recipe struct {
 	WeightDecay  float64         `json:"weight_decay"`
 	Beta1        float64         `json:"beta1"`
 	Beta2        float64         `json:"beta2"`
+	EMA          float64         `json:"ema"`   // decay at each step of the moving average of the trained weights; 0: none
 	Clip         float64         `json:"clip"`  // largest norm of the gradient; 0: not clipped
 	Drop         float64         `json:"drop"`  // part of the prompts that become empty
 	Times        string          `json:"times"` // uniform or logit-normal
@@ -127,9 +128,9 @@ func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seed
 	f.weights = w
 	f.trainer.Replicate(max(r.Devices, 1))
 	if f.adapter != nil {
-		f.state, err = f.trainer.Start(f.adapter.Values, false)
+		f.state, err = f.trainer.Start(f.adapter.Values, r.EMA > 0)
 	} else {
-		f.state, err = f.trainer.StartAt(w.UNet, false)
+		f.state, err = f.trainer.StartAt(w.UNet, r.EMA > 0)
 	}
 	if err != nil {
 		return nil, err
@@ -374,7 +375,7 @@ func (f *Finetuning) draw(step int, stream string) draws {
 // options returns the optimizer's options of a step, counted from 1.
 func (f *Finetuning) options(step int) train.Options {
 	r := f.r
-	return train.Options{LearningRate: r.LearningRate * min(1, float64(step)/float64(max(1, r.Warmup))), Clip: r.Clip, Share: 1,
+	return train.Options{LearningRate: r.LearningRate * min(1, float64(step)/float64(max(1, r.Warmup))), Clip: r.Clip, EMA: r.EMA, Share: 1,
 		Adam: train.Adam{Beta1: r.Beta1, Beta2: r.Beta2, Epsilon: 1e-8, WeightDecay: r.WeightDecay}}
 }
 
@@ -540,22 +541,24 @@ func (f *Finetuning) Save(to string, step int) error { return f.loop.Save(to, st
 // Load restores the state of a file, and returns its step. After an error the state is as it was.
 func (f *Finetuning) Load(from string) (int, error) { return f.loop.Load(from) }
 
-// Adapter returns the updates as they are now; nil where all weights are trained.
+// Adapter returns the updates as they are now, or their moving average where there is one; nil where all
+// weights are trained.
 func (f *Finetuning) Adapter() *lora.Adapter {
 	if f.adapter == nil {
 		return nil
 	}
 	a := *f.adapter
-	a.Values = f.trainer.Weights(f.state)
+	a.Values = f.trainer.Average(f.state)
 	return &a
 }
 
-// UNet returns the denoiser's weights as they are now; nil where only an adapter is trained.
+// UNet returns the denoiser's weights as they are now, or their moving average where there is one; nil where
+// only an adapter is trained.
 func (f *Finetuning) UNet() nn.Values {
 	if f.adapter != nil {
 		return nil
 	}
-	return f.trainer.Weights(f.state)
+	return f.trainer.Average(f.state)
 }
 
 // Free releases what the fine-tuning has on the device.

@@ -219,7 +219,7 @@ func (d *diffusion) trained(t engine.EstimateTask, m *stable.Checkpoint) (*compu
 		return nil, err
 	}
 	method, streams := p.Recipe.Method, p.streams()
-	like := []any{fmt.Sprintf("%T %+v", method, method), p.Pairs, p.Rollout, p.Sampler, p.Batch, p.Micro, p.Clip > 0, p.Size, p.LoRA.Rank, p.Checkpointing, p.Precision, streams}
+	like := []any{fmt.Sprintf("%T %+v", method, method), p.Pairs, p.Rollout, p.Sampler, p.Batch, p.Micro, p.Clip > 0, p.EMA > 0, p.Size, p.LoRA.Rank, p.Checkpointing, p.Precision, streams}
 	return &computation{like: like, disk: f.Size(), cost: func(compile bool) (stable.Cost, error) { return f.Cost(streams, compile) }}, nil
 }
 

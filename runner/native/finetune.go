@@ -46,6 +46,7 @@ const fineText = `{"type": "object", "properties": {
   "beta1": {"type": "number", "minimum": 0, "maximum": 0.9999, "default": 0.9, "description": "of AdamW", "x-probe": [0.0, 0.99]},
   "beta2": {"type": "number", "minimum": 0, "maximum": 0.999999, "default": 0.999, "description": "of AdamW", "x-probe": [0.5, 0.999]},
   "clip": {"type": "number", "minimum": 0, "default": 1, "description": "largest norm of the gradient; 0: not clipped", "x-probe": [1e-4, 1000.0]},
+  "ema": {"type": "number", "minimum": 0, "maximum": 0.999999, "default": 0, "description": "decay at each step of a moving average of the trained weights, which becomes the checkpoint; 0: none", "x-probe": [0.0, 0.9]},
   "drop": {"type": "number", "minimum": 0, "maximum": 1, "default": 0, "description": "part of the prompts that become empty, for guidance", "x-unused": {"method": %[4]s}, "x-probe": [0.0, 1.0]},
   "times": {"type": "string", "enum": ["uniform", "logit-normal"], "default": "uniform", "description": "how the noise levels are drawn", "x-unused": {"method": %[4]s}},
   "size": {"type": "integer", "minimum": 16, "default": 512, "description": "width and height to which images are resized and cropped", "x-unit": "pixels", "x-probe": [32, 64]},
@@ -120,7 +121,7 @@ func describeTraining() *engine.Verb {
 }
 
 const fineProbe = `{"method": "reward-weighted", "beta": 0.5, "steps": 6, "batch": 4, "micro": 4, "learning_rate": 1e-3, "warmup": 2, "weight_decay": 0.02,
- "beta1": 0.8, "beta2": 0.99, "clip": 0.5, "drop": 0.25, "times": "logit-normal", "size": 32, "lora": {"rank": 4, "alpha": 8.0}, "dtype": "float32", "checkpointing": false}`
+ "beta1": 0.8, "beta2": 0.99, "clip": 0.5, "ema": 0.5, "drop": 0.25, "times": "logit-normal", "size": 32, "lora": {"rank": 4, "alpha": 8.0}, "dtype": "float32", "checkpointing": false}`
 
 // train fine-tunes the model of the role base.
 func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
