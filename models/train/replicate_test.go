@@ -23,6 +23,7 @@ func TestReplicas(t *testing.T) {
 	params := []nn.Param{{Name: "p", Shape: []int{3, 1}}, {Name: "q", Shape: []int{1}}}
 	data := []float32{1, 2, 3, -4, 5, 6, 7, -8, 9, .5, 0, 1, .25, -1, 2}
 	const batches, rows, updates = 5, 1, 4
+	// run returns the norm and the loss of each update.
 	run := func(devices, then int) (losses []float64, weights, average nn.Values) {
 		trainer := func(n int) (*train.Trainer, *train.State) {
 			x, err := train.New(b, train.Step{Name: "replicas", Params: params, Frozen: map[string][]nn.Param{"copy": params},
@@ -61,6 +62,9 @@ func TestReplicas(t *testing.T) {
 					t.Fatal(err)
 				}
 				loss += r.Loss / batches
+				if !o.Accumulate {
+					losses = append(losses, r.GradientNorm)
+				}
 				if n != then && update == 1 && o.Accumulate && from > 1 {
 					loop, file := train.Loop{Trainer: x, State: s, Steps: 9}, filepath.Join(t.TempDir(), "state")
 					if err := loop.Save(file, 1); err != nil {
@@ -99,7 +103,7 @@ func TestReplicas(t *testing.T) {
 		losses, w, a := run(c[0], c[1])
 		for i := range want {
 			if math.Abs(losses[i]-want[i]) > 1e-6*math.Abs(want[i]) {
-				t.Errorf("%d devices, then %d: update %d has the loss %v, want %v", c[0], c[1], i+1, losses[i], want[i])
+				t.Errorf("%d devices, then %d: norm or loss %d is %v, want %v", c[0], c[1], i+1, losses[i], want[i])
 			}
 		}
 		for i := range 3 {

@@ -249,15 +249,20 @@ func unpack(x *graph.Node) hyper {
 	return hyper{at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9)}
 }
 
+// share is Share, or 1 where it is 0.
+func (o Options) share() float64 {
+	if o.Share == 0 {
+		return 1
+	}
+	return o.Share
+}
+
 // pack returns the options as a vector, for update number t, counted from 1; without a share where shares
 // is false.
 func (o Options) pack(t int, shares bool) *tensors.Tensor {
-	clip, share := o.Clip, o.Share
+	clip, share := o.Clip, o.share()
 	if clip <= 0 {
 		clip = math.MaxFloat32
-	}
-	if share == 0 {
-		share = 1
 	}
 	if !shares {
 		share = 0
@@ -488,8 +493,8 @@ func (t *Trainer) Set(s *State, name string) nn.Values {
 }
 
 // A Result is the loss before a step and the gradient's norm before clipping: that of the
-// batch's gradient where it is accumulated, and that of the sum where the step makes an
-// update.
+// batch's gradient where it is accumulated (of several devices, of the mean of their batches'),
+// and that of the sum where the step makes an update.
 type Result struct{ Loss, GradientNorm float64 }
 
 // A Future is a step that the device computes.
@@ -637,7 +642,9 @@ func (t *Trainer) Begin(s *State, o Options, in ...Inputs) (*Future, error) {
 			backend.Free(vectors[d], out[0], out[1])
 			out = out[2:]
 		}
-		s.pending = v.phase == add
+		if s.pending = v.phase == add; s.pending && t.n > 1 {
+			f.result.GradientNorm /= o.share() * float64(batches) // as on one device: of the mean
+		}
 		if loss := f.result.Loss; math.IsNaN(loss) || math.IsInf(loss, 0) {
 			f.err = &DivergedError{Loss: loss, Update: max(s.updates, 1)}
 		}

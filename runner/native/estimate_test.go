@@ -117,9 +117,20 @@ func TestEstimatedOperations(t *testing.T) {
 	n := len(tasks)
 	tasks = append(tasks, ask(engine.Sample, `{"steps": 4, "guidance": 1, "width": 32, "height": 32}`, tiny, 8), ask(engine.Sample, `{"steps": 4, "guidance": 3, "width": 32, "height": 32}`, tiny, 8),
 		ask(engine.Sample, `{}`, map[string]any{"name": filepath.Join(t.TempDir(), "lost")}, 8), ask(engine.Sample, `{}`, nil, 8))
+	for _, batch := range []int{8, 1} {
+		two := ask(engine.Train, fmt.Sprintf(`{"method": %q, "steps": 20, "batch": %d, "size": 32, "rollout": {"images": 32}, "sampler": {"steps": 6}}`, methods[0], batch), tiny, 0)
+		two.GPUs = 2
+		tasks = append(tasks, two)
+	}
 	said, err := d.e.Estimate(t.Context(), "", "", tasks, func(int) {})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if ratio := said[n+4].Flops / said[0].Flops; ratio < .99 || ratio > 1.05 {
+		t.Errorf("on two GPUs, %v times the operations", ratio)
+	}
+	if !strings.Contains(said[n+5].Error, "the task has 2 GPUs") {
+		t.Errorf("a batch of one image on two GPUs: %+v", said[n+5])
 	}
 	for i, name := range methods {
 		once, twice := said[2*i], said[2*i+1]

@@ -20,6 +20,7 @@ import (
 	"ablate/models/train"
 	"ablate/runner/engine"
 	"ablate/runner/engine/kit"
+	"ablate/runner/phrase"
 )
 
 // This file has the verb train of the engine of Stable Diffusion, with the parameters and the draws
@@ -100,7 +101,7 @@ func (p fine) parallel() error {
 		parts *= p.streams()
 	}
 	if parts < p.Devices {
-		return kit.Refuse("batch: %d; by this method its items are computed in %d parts, and the task has %d GPUs, each of which needs one: raise batch, or lower gpus in resources or machine.cue", p.Batch, parts, p.Devices)
+		return kit.Refuse("batch: %d; by this method its items are computed in %s, and the task has %d GPUs, each of which needs one: raise batch, or lower gpus in resources or machine.cue", p.Batch, phrase.Count(parts, "part"), p.Devices)
 	}
 	return nil
 }

@@ -253,7 +253,7 @@ func TestParallel(t *testing.T) {
 		rate        float64
 		want        string
 		step        int
-	}{{2, 1, .01, "batch: 1; by this method its items are computed in 1 parts, and the task has 2 GPUs", 0},
+	}{{2, 1, .01, "batch: 1; by this method its items are computed in 1 part, and the task has 2 GPUs", 0},
 		{4, 4, .01, "the task has 4 GPUs, and XLA finds 3", 0},
 		{2, 3, 1e30, "the training diverged", 2}} {
 		out, err := own.do(task(c.gpus), params(c.batch, c.rate))
