@@ -33,6 +33,7 @@ type Report struct {
 	// Image returns an evaluation image of a trial, nil if there is none.
 	Image      func(trial, set string, index int) (image.Image, error)
 	Exchanges  *compare.Exchanges // what rows win and lose by prompt; nil if it is not known
+	People     []People           // comparisons of rows by people
 	Failures   []string           // trials without a result, and the reasons
 	Parameters []Parameters       // parameters of each row of the table
 	Methods    []string           // paragraphs on methods
@@ -44,6 +45,23 @@ type Report struct {
 	Judge       string   // the gold, where it is an engine's: "column correct of engine geneval"
 
 	Imported bool // the runs are imported: they have no parameters and failures, and their pictures no verdicts
+}
+
+// People is what people have said of the images of two rows.
+type People struct {
+	Title           string
+	Done, Of        int // answers, and how many there will be
+	Raters, Prompts int
+	Rows            []PeopleRow
+	Notes           []string // on the raters' agreement
+}
+
+// PeopleRow has the answers to a question on a group of prompts.
+type PeopleRow struct {
+	Question, Group    string
+	Prompts            int
+	Wins, Ties, Losses int
+	Share, Low, High   string
 }
 
 // Engine is a program that computed results of the study.

@@ -293,6 +293,8 @@ func TestAccessible(t *testing.T) {
 	}
 	engines := report()
 	engines.Photographs = true
+	engines.People = []page.People{{Title: "a against b", Done: 20, Of: 30, Raters: 3, Prompts: 10, Notes: []string{"Agreement."},
+		Rows: []page.PeopleRow{{Question: "alignment", Group: "all", Prompts: 10, Wins: 12, Ties: 5, Losses: 3, Share: ".73", Low: ".60", High: ".82"}}}}
 	engines.Engines = []page.Engine{{Name: "toy", Program: "template 1", Verbs: []string{"sample (revision 1)"}, Environment: "1 package", Packages: []string{"torch==2"}, Notes: []string{"A note."}}}
 	engines.Image = func(_, _ string, _ int) (image.Image, error) { return image.NewGray(image.Rect(0, 0, 300, 200)), nil }
 	probe := `<script src="axe.js"></script><script>addEventListener("load", () => {

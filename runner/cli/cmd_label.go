@@ -115,7 +115,7 @@ func runLabel(ctx context.Context, g *globals, o labelOptions, path string, side
 	if err != nil {
 		return fmt.Errorf("label: %w", err)
 	}
-	dir := filepath.Join(r.Project.Dir, "people", comparisonName(sides, tasks))
+	dir := filepath.Join(r.Project.Dir, people.Folder, comparisonName(sides, tasks))
 	c, err := people.Open(dir, !o.results)
 	if errors.Is(err, fs.ErrNotExist) && !o.results {
 		d, err := people.NewDesign(sides, tasks, o.size)
@@ -258,8 +258,7 @@ func printOutcome(w io.Writer, o *people.Outcome) error {
 	fmt.Fprintf(w, "\nA tie is half a win: a share of 0.5 is no difference. Intervals are for other prompts%s.\n",
 		map[bool]string{true: " and other raters", false: ", and for this rater only"}[len(o.Raters) > 1])
 	for _, a := range o.Agree {
-		fmt.Fprintf(w, "Agreement of raters on %s: Krippendorff's α %s (%s to %s), of %s that two or more have answered.\n",
-			a.Question, format.Fixed(a.Alpha, 2), format.Fixed(a.Low, 2), format.Fixed(a.High, 2), format.Count(a.Prompts, "prompt"))
+		fmt.Fprintln(w, a)
 	}
 	return nil
 }

@@ -106,6 +106,9 @@ func (d *Design) left(rater string, task int) int {
 	return int(sha256.Sum256(fmt.Appendf(nil, "%d %s %d", d.Seed, rater, task))[0] & 1)
 }
 
+// Folder is the folder of comparisons in a study's folder of results.
+const Folder = "people"
+
 const designFile = "design.json"
 
 // A Collection is a comparison with its answers, in a folder.

@@ -1,9 +1,11 @@
 package people
 
 import (
+	"fmt"
 	"slices"
 
 	"ablate/analysis/raters"
+	"ablate/reports/format"
 )
 
 // An Outcome is what raters have said so far.
@@ -45,6 +47,12 @@ type Agree struct {
 	Low      float64 `json:"low"`   // of its interval at 95 %
 	High     float64 `json:"high"`
 	Prompts  int     `json:"prompts"` // that two raters or more have answered
+}
+
+// String says it in a sentence.
+func (a Agree) String() string {
+	return fmt.Sprintf("Agreement of raters on %s: Krippendorff's α %s (%s to %s), of %s that two or more have answered.",
+		a.Question, format.Fixed(a.Alpha, 2), format.Fixed(a.Low, 2), format.Fixed(a.High, 2), format.Count(a.Prompts, "prompt"))
 }
 
 const level = .95

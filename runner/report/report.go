@@ -29,7 +29,7 @@ func New(ctx context.Context, r *result.Result) page.Report {
 		Name: s.Name, Title: s.Title, Question: s.Question, Table: r.Ablation, Samples: r.Tables.Samples, Curves: r.Tables.Curves,
 		Trials: r.Tables.Trials, Reliability: r.Tables.Reliability, ProbeImages: r.Project.Study.Base.Whole("finetune.probeImages"),
 		Methods: methods(r), Failures: failures(r), Provenance: provenance(r), Parameters: parameters(r), Image: Pictures(ctx, r),
-		Exchanges: r.Images.Exchanges(r.Ablation), Photographs: len(s.Engines) > 0,
+		Exchanges: r.Images.Exchanges(r.Ablation), Photographs: len(s.Engines) > 0, People: compared(ctx, r),
 	}
 	if rep.Photographs {
 		engines(&rep, r)

@@ -123,7 +123,8 @@ var owners = []struct{ imported, owner string }{
 // packages of later layers.
 var layers = [][]string{
 	{"runner/cli"},
-	{"runner/report", "runner/export", "runner/native", "runner/checkup", "runner/worker", "runner/status", "runner/cluster", "runner/verify", "runner/sample", "runner/people"},
+	{"runner/report", "runner/export", "runner/native", "runner/checkup", "runner/worker", "runner/status", "runner/cluster", "runner/verify", "runner/sample"},
+	{"runner/people"},
 	{"runner/result"},
 	{"runner/project"},
 	{"runner/device", "runner/sandbox", "runner/selection", "runner/module", "runner/plan", "runner/run"},
