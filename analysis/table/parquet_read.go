@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/apache/arrow/go/v17/parquet"
@@ -14,10 +17,11 @@ import (
 
 // ReadParquet parses a Parquet file of any program: its columns of strings, integers,
 // floating-point numbers, booleans and timestamps, dictionary encoded or not, with their nulls.
-// A field of a struct becomes the column STRUCT.FIELD. left has the names of columns that a
-// table cannot have: lists, maps, decimals, dates and others. Bytes that are not an intact
-// Parquet file give an error, never a panic.
-func ReadParquet(b []byte) (t *Table, left []string, err error) {
+// A field of a struct becomes the column STRUCT.FIELD. With names of columns, it reads only
+// those, and of a file's bytes only theirs. left has the names of all others, and of columns
+// that a table cannot have: lists, maps, decimals, dates and others. Bytes that are not an
+// intact Parquet file give an error, never a panic.
+func ReadParquet(b []byte, columns ...string) (t *Table, left []string, err error) {
 	defer func() { // the library panics on wrong lengths and codes
 		if p := recover(); p != nil {
 			t, left, err = nil, nil, fmt.Errorf("it is not an intact Parquet file (%v)", p)
@@ -38,7 +42,7 @@ func ReadParquet(b []byte) (t *Table, left []string, err error) {
 	for i := range f.MetaData().Schema.NumColumns() {
 		d := f.MetaData().Schema.Column(i)
 		kind, ok := parquetKind(d)
-		if !ok {
+		if !ok || len(columns) > 0 && !slices.Contains(columns, d.Path()) {
 			left = append(left, d.Path())
 			continue
 		}
@@ -67,6 +71,30 @@ func ReadParquet(b []byte) (t *Table, left []string, err error) {
 		}
 	}
 	return t, left, t.Check()
+}
+
+// ReadParquetFile is ReadParquet of a file. It maps the file, so that columns that are not read,
+// such as images, take no memory.
+func ReadParquetFile(path string, columns ...string) (*Table, []string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if info.Size() == 0 {
+		return ReadParquet(nil) // an empty file cannot be mapped
+	}
+	b, err := mapped(f, info.Size())
+	if err != nil {
+		return nil, nil, err
+	}
+	// A file that becomes shorter meanwhile is a fault of memory, which ReadParquet recovers.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	return ReadParquet(b, columns...)
 }
 
 // parquetKind returns the kind of a column of a Parquet file, and false where a table cannot

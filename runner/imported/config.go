@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"ablate/runner/rows"
 )
 
 // mostConfig is the largest size in bytes of a file that is read as a whole.
@@ -17,7 +19,7 @@ func readSmall(path string) ([]byte, error) {
 		return nil, err
 	}
 	if info.Size() > mostConfig {
-		return nil, &wrong{fmt.Sprintf("it has %d bytes", info.Size()), "at most 16 MiB", "check what it is"}
+		return nil, &rows.Wrong{What: fmt.Sprintf("it has %d bytes", info.Size()), Allowed: "at most 16 MiB", Do: "check what it is"}
 	}
 	return os.ReadFile(path)
 }
@@ -29,7 +31,7 @@ func readYAML(path string) (*yaml.Node, error) {
 	}
 	var n yaml.Node
 	if err := yaml.Unmarshal(b, &n); err != nil {
-		return nil, &wrong{err.Error(), "YAML as Hydra writes it", "check what it is"}
+		return nil, &rows.Wrong{What: err.Error(), Allowed: "YAML as Hydra writes it", Do: "check what it is"}
 	}
 	if n.Kind == yaml.DocumentNode && len(n.Content) == 1 {
 		return n.Content[0], nil

@@ -3,13 +3,14 @@ package imported
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"ablate/runner/rows"
 )
 
 // Format is a file format of results.
@@ -183,11 +184,8 @@ func readHead(path string) ([]byte, error) {
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return nil, err
 	}
-	return bytes.TrimPrefix(b[:n], bom), nil
+	return bytes.TrimPrefix(b[:n], rows.BOM), nil
 }
-
-// bom is the byte order mark with which some spreadsheet programs begin a file.
-var bom = []byte("\ufeff")
 
 func (s source) ext(list ...string) bool {
 	return slices.Contains(list, strings.ToLower(filepath.Ext(s.path)))
@@ -200,12 +198,7 @@ func (s source) isJSONL() bool {
 }
 
 func (s source) isCSV() bool {
-	return !s.dir && (s.ext(".csv", ".tsv") || s.ext(".txt", "") && bytes.IndexByte(s.head, 0) < 0 && bytes.ContainsAny(firstLine(s.head), ",;\t"))
-}
-
-func firstLine(b []byte) []byte {
-	line, _, _ := bytes.Cut(b, []byte("\n"))
-	return line
+	return !s.dir && (s.ext(".csv", ".tsv") || s.ext(".txt", "") && bytes.IndexByte(s.head, 0) < 0 && bytes.ContainsAny(rows.FirstLine(s.head), ",;\t"))
 }
 
 // below reports whether f is true for the name of a file or folder below dir.
@@ -224,28 +217,23 @@ func below(dir string, f func(name string) bool) bool {
 func (c *collector) readTable(s source) { c.readRows(s, c.file(s.path), nil, (*collector).plain) }
 
 // open opens a file of rows.
-func (s source) open() (rows, io.Closer, error) {
+func (s source) open() (rows.Reader, io.Closer, error) {
 	if s.isParquet() {
-		r, err := openParquet(s.path)
+		r, err := rows.OpenParquet(s.path)
 		return r, io.NopCloser(nil), err
 	}
 	f, err := os.Open(s.path)
 	if err != nil {
 		return nil, nil, err
 	}
-	var r rows
+	var r rows.Reader
 	if s.isJSONL() {
-		r, err = newJSONL(f)
+		r, err = rows.JSONL(f)
 	} else {
-		r, err = newCSV(f)
+		r, err = rows.CSV(f)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
 	return r, f, nil
 }
-
-// wrong is an error about a row or a file, with the allowed values and advice.
-type wrong struct{ what, allowed, do string }
-
-func (w *wrong) Error() string { return fmt.Sprintf("%s; allowed: %s; %s", w.what, w.allowed, w.do) }

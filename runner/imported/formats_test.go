@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ablate/analysis/table"
+	"ablate/runner/rows"
 )
 
 func check(t *testing.T, r *Results, want map[string]string, problems, notes []string) {
@@ -202,7 +203,7 @@ func TestHydra(t *testing.T) {
 			for seed, more := range map[string]float64{"1": .125, "2": .25} {
 				x := fid[i] + more
 				view := arm + "[train.lr=" + lr + "]@" + seed
-				number := func(x float64) string { return text(&table.Column{Kind: table.Float, Floats: []float64{x}}, 0) }
+				number := func(x float64) string { return rows.Text(&table.Column{Kind: table.Float, Floats: []float64{x}}, 0) }
 				want[view+" eval.fid"], want[view+" loss"] = number(x)+" of 64", number(x/100)
 				if x > 20 {
 					want[view+" loss"] = "-"
@@ -289,11 +290,11 @@ func TestJSONL(t *testing.T) {
 // TestLongRow: a quote that is never closed does not make a row of a whole file.
 func TestLongRow(t *testing.T) {
 	f := io.MultiReader(strings.NewReader("arm,seed,fid\na,1,\""), io.LimitReader(endless{}, 1<<40))
-	c, err := newCSV(f)
+	c, err := rows.CSV(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.next(); err == nil || err.Error() != "a row has more than 16.8 MB; allowed: shorter rows; close the quotes of its cells" {
+	if _, _, err := c.Next(); err == nil || err.Error() != "a row has more than 16.8 MB; allowed: shorter rows; close the quotes of its cells" {
 		t.Error(err)
 	}
 }

@@ -7,11 +7,12 @@ import (
 	"testing"
 
 	"ablate/analysis/table"
+	"ablate/runner/rows"
 )
 
 // take reads rows as a table and as an export of W&B, and makes the tables of the results
 // if possible.
-func take(t *testing.T, open func() (rows, error)) {
+func take(t *testing.T, open func() (rows.Reader, error)) {
 	for _, p := range []plan{(*collector).plain, (*collector).wandb} {
 		if r, err := open(); err == nil {
 			takeAs(t, r, p)
@@ -19,9 +20,9 @@ func take(t *testing.T, open func() (rows, error)) {
 	}
 }
 
-func takeAs(t *testing.T, rows rows, p plan) {
+func takeAs(t *testing.T, in rows.Reader, p plan) {
 	c := newCollector(t.Context(), Options{})
-	c.takeRows(rows, c.file("f"), nil, p)
+	c.takeRows(in, c.file("f"), nil, p)
 	r := c.finish()
 	if r.Err() != nil {
 		return
@@ -47,7 +48,9 @@ func FuzzCSV(f *testing.F) {
 	}
 	f.Add([]byte("arm,seed,metric,value,n,prompt,axis.lr\na,1.2,fid,3,2,p,1e-4\n"))
 	f.Add([]byte("arm;seed;fid;fid.n\na;1.0;3;2\n"))
-	f.Fuzz(func(t *testing.T, b []byte) { take(t, func() (rows, error) { return newCSV(bytes.NewReader(b)) }) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		take(t, func() (rows.Reader, error) { return rows.CSV(bytes.NewReader(b)) })
+	})
 }
 
 func FuzzJSONL(f *testing.F) {
@@ -58,7 +61,9 @@ func FuzzJSONL(f *testing.F) {
 	f.Add(b)
 	f.Add([]byte(`{"arm":"a","seed":1,"metric":"fid","value":1e3,"x":[{"]":"\"["}],"y":{}}`))
 	f.Add([]byte(`{"arm":"\u00e4\\","seed":"1.2","a":{"b":{"c":NaN}}}`))
-	f.Fuzz(func(t *testing.T, b []byte) { take(t, func() (rows, error) { return newJSONL(bytes.NewReader(b)) }) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		take(t, func() (rows.Reader, error) { return rows.JSONL(bytes.NewReader(b)) })
+	})
 }
 
 func FuzzParquet(f *testing.F) {
@@ -67,7 +72,7 @@ func FuzzParquet(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) { take(t, func() (rows, error) { return newParquet(b) }) })
+	f.Fuzz(func(t *testing.T, b []byte) { take(t, func() (rows.Reader, error) { return rows.NewParquet(b) }) })
 }
 
 func FuzzEvents(f *testing.F) {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"ablate/runner/rows"
 )
 
 // metricFiles are the names of files in which Hydra jobs often write their metrics. The
@@ -233,14 +235,14 @@ func (c *collector) readObject(path string, file int32, r *run) {
 		return
 	}
 	at := place{file, 0}
-	b, ok := validJSON(b)
+	b, ok := rows.ValidJSON(b)
 	if !ok || !strings.HasPrefix(strings.TrimSpace(string(b)), "{") {
 		c.problem(Unreadable, at, "it is not a JSON object", "an object whose numbers are metrics", "check how it was written")
 		return
 	}
 	values := map[string]string{}
-	w := walker{emit: func(key []byte, value string) { values[string(key)] = value }}
-	w.object([]byte(strings.TrimSpace(string(b))))
+	w := rows.Walker{Emit: func(key []byte, value string) { values[string(key)] = value }}
+	w.Object([]byte(strings.TrimSpace(string(b))))
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		x, ok := parseNumber(values[name])
 		base, is := strings.CutSuffix(name, countSuffix)

@@ -16,6 +16,7 @@ import (
 
 	"ablate/analysis/stats"
 	"ablate/analysis/table"
+	"ablate/runner/rows"
 )
 
 // write writes a file into a new folder.
@@ -49,9 +50,9 @@ func values(r *Results) map[string]string {
 			case !v.Known:
 				out[key] = "-"
 			case v.N > 0:
-				out[key] = text(c, 0) + " of " + text(&table.Column{Kind: table.Int, Ints: []int64{v.N}}, 0)
+				out[key] = rows.Text(c, 0) + " of " + rows.Text(&table.Column{Kind: table.Int, Ints: []int64{v.N}}, 0)
 			default:
-				out[key] = text(c, 0)
+				out[key] = rows.Text(c, 0)
 			}
 		}
 	}

@@ -5,17 +5,9 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
-)
 
-// rows reads a file with a header and rows. Cells are texts; an empty cell is a missing
-// value.
-type rows interface {
-	header() []string
-	// next returns the cells and the line of the next row. The cells are valid until the
-	// next call. After an error of type *wrong, reading continues with the next row.
-	// io.EOF or any other error ends it.
-	next() (cells []string, line int, err error)
-}
+	"ablate/runner/rows"
+)
 
 // A plan makes the layout of a file from the names of its columns. It returns nil if they
 // do not suffice. All rows of a Hydra job belong to the run of the job.
@@ -29,18 +21,18 @@ func (c *collector) readRows(s source, file int32, job *run, p plan) {
 		return
 	}
 	defer closer.Close()
-	if q, ok := r.(*parquetRows); ok && len(q.left) > 0 {
-		c.note("%s: columns of lists, dates and other types are not used: %s", filepath.Base(s.path), list(q.left))
+	if q, ok := r.(*rows.Parquet); ok && len(q.Left) > 0 {
+		c.note("%s: columns of lists, dates and other types are not used: %s", filepath.Base(s.path), list(q.Left))
 	}
 	c.takeRows(r, file, job, p)
 }
 
-func (c *collector) takeRows(r rows, file int32, job *run, p plan) {
-	if name := twice(r.header()); name != "" {
+func (c *collector) takeRows(r rows.Reader, file int32, job *run, p plan) {
+	if name := twice(r.Header()); name != "" {
 		c.problem(Unreadable, place{file, 1}, "the column "+quote(name)+" is there twice", "columns of different names", "rename or remove one")
 		return
 	}
-	l := p(c, r.header(), place{file, 1}, job)
+	l := p(c, r.Header(), place{file, 1}, job)
 	if l == nil {
 		return
 	}
@@ -49,13 +41,13 @@ func (c *collector) takeRows(r rows, file int32, job *run, p plan) {
 		if n%4096 == 0 && c.stopped() {
 			return
 		}
-		cells, line, err := r.next()
+		cells, line, err := r.Next()
 		if err == io.EOF {
 			break
 		}
 		at := place{file, int32(line)}
-		if w := (*wrong)(nil); errors.As(err, &w) {
-			c.problem(BadRow, at, w.what, w.allowed, w.do)
+		if w := (*rows.Wrong)(nil); errors.As(err, &w) {
+			c.problem(BadRow, at, w.What, w.Allowed, w.Do)
 			continue
 		}
 		if err != nil {
@@ -72,8 +64,8 @@ func (c *collector) takeRows(r rows, file int32, job *run, p plan) {
 
 // badFile reports a file that cannot be read further.
 func (c *collector) badFile(file int32, err error) {
-	if w := (*wrong)(nil); errors.As(err, &w) {
-		c.problem(Unreadable, place{file, 0}, w.what, w.allowed, w.do)
+	if w := (*rows.Wrong)(nil); errors.As(err, &w) {
+		c.problem(Unreadable, place{file, 0}, w.What, w.Allowed, w.Do)
 		return
 	}
 	c.unreadable(file, err)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"ablate/runner/rows"
 )
 
 // Weights & Biases exports its runs table as CSV, which does not mark whether a column is
@@ -20,12 +22,12 @@ func (s source) isWandB() bool {
 	}
 	if s.isJSONL() {
 		has := map[string]bool{}
-		w := walker{emit: func(key []byte, _ string) {
+		w := rows.Walker{Emit: func(key []byte, _ string) {
 			top, _, _ := strings.Cut(string(key), ".")
 			has[top] = true
 		}}
-		if b, ok := validJSON(bytes.TrimSpace(firstLine(s.head))); ok {
-			w.object(b)
+		if b, ok := rows.ValidJSON(bytes.TrimSpace(rows.FirstLine(s.head))); ok {
+			w.Object(b)
 		}
 		return has["config"] && (has["summary"] || has["summaryMetrics"]) && (has["name"] || has["state"])
 	}

@@ -137,6 +137,7 @@ var layers = [][]string{
 	{"runner/launch"},
 	{"runner/resource"},
 	{"runner/hub", "runner/hub/hubtest"},
+	{"runner/rows"},
 	{"runner/world", "runner/phrase", "runner/program"},
 }
 

@@ -1,4 +1,4 @@
-package imported
+package rows
 
 import (
 	"bufio"
@@ -12,27 +12,27 @@ import (
 	"ablate/runner/phrase"
 )
 
-// mostRow is the largest size of a row in bytes. Without a limit, a quote that is never
+// MostRow is the largest size of a row in bytes. Without a limit, a quote that is never
 // closed would make the rest of the file one row.
-const mostRow = 16 << 20
+const MostRow = 16 << 20
 
-// csvRows reads CSV (RFC 4180), separated by commas, semicolons or tabs.
 type csvRows struct {
 	names []string
 	r     *csv.Reader
 	bound *bounded
 }
 
-func newCSV(f io.Reader) (*csvRows, error) {
+// CSV reads CSV (RFC 4180), separated by commas, semicolons or tabs.
+func CSV(f io.Reader) (Reader, error) {
 	bound := &bounded{r: f}
 	b := bufio.NewReaderSize(bound, 64<<10)
-	if head, _ := b.Peek(len(bom)); bytes.Equal(head, bom) {
-		b.Discard(len(bom))
+	if head, _ := b.Peek(len(BOM)); bytes.Equal(head, BOM) {
+		b.Discard(len(BOM))
 	}
 	r := csv.NewReader(b)
 	r.ReuseRecord, r.TrimLeadingSpace = true, true
 	head, _ := b.Peek(b.Size())
-	if line := firstLine(head); !bytes.Contains(line, []byte(",")) {
+	if line := FirstLine(head); !bytes.Contains(line, []byte(",")) {
 		for _, comma := range ";\t" {
 			if bytes.ContainsRune(line, comma) {
 				r.Comma = comma
@@ -43,7 +43,7 @@ func newCSV(f io.Reader) (*csvRows, error) {
 	}
 	names, err := r.Read()
 	if err == io.EOF {
-		return nil, &wrong{"it is empty", "a line with the names of the columns, then the rows", "check how it was written"}
+		return nil, &Wrong{"it is empty", "a line with the names of the columns, then the rows", "check how it was written"}
 	}
 	if err != nil {
 		return nil, csvWrong(err)
@@ -55,14 +55,14 @@ func newCSV(f io.Reader) (*csvRows, error) {
 	return c, nil
 }
 
-func (c *csvRows) header() []string { return c.names }
+func (c *csvRows) Header() []string { return c.names }
 
-func (c *csvRows) next() ([]string, int, error) {
+func (c *csvRows) Next() ([]string, int, error) {
 	c.bound.n = 0
 	cells, err := c.r.Read()
 	if errors.Is(err, csv.ErrFieldCount) {
 		line, _ := c.r.FieldPos(0)
-		return nil, line, &wrong{fmt.Sprintf("it has %s under %s", phrase.Count(len(cells), "cell"), phrase.Count(len(c.names), "column")),
+		return nil, line, &Wrong{fmt.Sprintf("it has %s under %s", phrase.Count(len(cells), "cell"), phrase.Count(len(c.names), "column")),
 			"a cell for each column", "quote cells that have commas, and leave missing ones empty"}
 	}
 	if p := (*csv.ParseError)(nil); errors.As(err, &p) {
@@ -80,7 +80,7 @@ func csvWrong(err error) error {
 	if !errors.As(err, &p) {
 		return err
 	}
-	return &wrong{fmt.Sprintf("it does not parse, at column %d of line %d: %v", p.Column, p.Line, p.Err), "CSV as in RFC 4180", "double the quotes within a quoted cell"}
+	return &Wrong{fmt.Sprintf("it does not parse, at column %d of line %d: %v", p.Column, p.Line, p.Err), "CSV as in RFC 4180", "double the quotes within a quoted cell"}
 }
 
 // bounded is a reader that returns an error when too many bytes are read before n is
@@ -91,8 +91,8 @@ type bounded struct {
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
-	if b.n > mostRow {
-		return 0, &wrong{"a row has more than " + phrase.Bytes(mostRow), "shorter rows", "close the quotes of its cells"}
+	if b.n > MostRow {
+		return 0, &Wrong{"a row has more than " + phrase.Bytes(MostRow), "shorter rows", "close the quotes of its cells"}
 	}
 	n, err := b.r.Read(p)
 	b.n += n

@@ -1,4 +1,4 @@
-package imported
+package rows
 
 import (
 	"bufio"
@@ -11,27 +11,16 @@ import (
 	"ablate/runner/phrase"
 )
 
-// jsonRows reads JSONL, one JSON object per line. It joins the keys of nested objects by
-// points. Because a key may first occur in a late line, a first pass over the file finds
-// the columns.
-type jsonRows struct {
-	names  []string
-	number map[string]int
-	lines  lines
-	cells  []string
-	set    []int // by column, the line that last set its cell
-	w      walker
+type jsonLines struct {
+	objects
+	lines lines
 }
 
-func newJSONL(f io.ReadSeeker) (*jsonRows, error) {
-	j := &jsonRows{number: map[string]int{}}
-	j.w.emit = func(key []byte, _ string) {
-		if _, ok := j.number[string(key)]; !ok {
-			j.number[string(key)] = len(j.names)
-			j.names = append(j.names, string(key))
-		}
-	}
-	j.lines.r = bufio.NewReaderSize(f, 64<<10)
+// JSONL reads one JSON object per line. It joins the keys of nested objects by points.
+// Because a key may first occur in a late line, a first pass over the file finds the
+// columns.
+func JSONL(f io.ReadSeeker) (Reader, error) {
+	j := &jsonLines{lines: lines{r: bufio.NewReaderSize(f, 64<<10)}}
 	for {
 		b, err := j.lines.next()
 		if err == io.EOF {
@@ -40,43 +29,29 @@ func newJSONL(f io.ReadSeeker) (*jsonRows, error) {
 		if err != nil {
 			return nil, err
 		}
-		if b, ok := validJSON(b); ok {
-			j.w.object(b)
+		if b, ok := ValidJSON(b); ok {
+			j.learn(b)
 		}
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
 	j.lines = lines{r: bufio.NewReaderSize(f, 64<<10)}
-	j.cells, j.set = make([]string, len(j.names)), make([]int, len(j.names))
 	return j, nil
 }
 
-func (j *jsonRows) header() []string { return j.names }
-
-func (j *jsonRows) next() ([]string, int, error) {
+// Next implements Reader.
+func (j *jsonLines) Next() ([]string, int, error) {
 	b, err := j.lines.next()
 	if err != nil {
 		return nil, j.lines.n, err
 	}
-	b, ok := validJSON(b)
+	b, ok := ValidJSON(b)
 	if !ok || b[0] != '{' {
-		return nil, j.lines.n, &wrong{fmt.Sprintf("%.40q is not a JSON object", b), "an object in each line", "write one object a line, without commas between the lines"}
+		return nil, j.lines.n, &Wrong{fmt.Sprintf("%.40q is not a JSON object", b), "an object in each line", "write one object a line, without commas between the lines"}
 	}
-	clear(j.cells)
-	var again string
-	j.w.emit = func(key []byte, value string) {
-		i := j.number[string(key)]
-		if j.set[i] == j.lines.n {
-			again = string(key)
-		}
-		j.cells[i], j.set[i] = value, j.lines.n
-	}
-	j.w.object(b)
-	if again != "" {
-		return nil, j.lines.n, &wrong{fmt.Sprintf("the key %q occurs twice", again), "each key once", "remove one"}
-	}
-	return j.cells, j.lines.n, nil
+	cells, err := j.read(b)
+	return cells, j.lines.n, err
 }
 
 // lines reads the lines of a file and leaves out empty ones.
@@ -93,8 +68,8 @@ func (l *lines) next() ([]byte, error) {
 		for {
 			b, err := l.r.ReadSlice('\n')
 			l.buf = append(l.buf, b...)
-			if len(l.buf) > mostRow {
-				return nil, &wrong{fmt.Sprintf("line %d has more than %s", l.n, phrase.Bytes(mostRow)), "an object in each line", "write one object a line"}
+			if len(l.buf) > MostRow {
+				return nil, &Wrong{fmt.Sprintf("line %d has more than %s", l.n, phrase.Bytes(MostRow)), "an object in each line", "write one object a line"}
 			}
 			if errors.Is(err, bufio.ErrBufferFull) {
 				continue
@@ -107,15 +82,15 @@ func (l *lines) next() ([]byte, error) {
 			}
 			break
 		}
-		if b := bytes.TrimSpace(bytes.TrimPrefix(l.buf, bom)); len(b) > 0 {
+		if b := bytes.TrimSpace(bytes.TrimPrefix(l.buf, BOM)); len(b) > 0 {
 			return b, nil
 		}
 	}
 }
 
-// validJSON reports whether b is JSON. It accepts NaN and Infinity, which Python writes
+// ValidJSON reports whether b is JSON. It accepts NaN and Infinity, which Python writes
 // and JSON does not have, and returns b with these as strings.
-func validJSON(b []byte) ([]byte, bool) {
+func ValidJSON(b []byte) ([]byte, bool) {
 	if json.Valid(b) {
 		return b, true
 	}
@@ -151,28 +126,28 @@ func quoteNumbers(b []byte) []byte {
 	return out
 }
 
-// walker walks over JSON that is known to be valid, and calls emit with the path and the
+// Walker walks over JSON that is known to be valid, and calls Emit with the path and the
 // text of each value. The text of null is empty, and that of a list is its JSON.
-type walker struct {
+type Walker struct {
 	b    []byte
 	key  []byte
-	emit func(key []byte, value string)
+	Emit func(key []byte, value string)
 }
 
-// object walks over an object. If the value is not an object, it does nothing.
-func (w *walker) object(b []byte) {
+// Object walks over an object. If the value is not an object, it does nothing.
+func (w *Walker) Object(b []byte) {
 	if w.b, w.key = b, w.key[:0]; len(b) > 0 && b[0] == '{' {
 		w.value()
 	}
 }
 
-func (w *walker) space() {
+func (w *Walker) space() {
 	for len(w.b) > 0 && (w.b[0] == ' ' || w.b[0] == '\t' || w.b[0] == '\n' || w.b[0] == '\r') {
 		w.b = w.b[1:]
 	}
 }
 
-func (w *walker) value() {
+func (w *Walker) value() {
 	w.space()
 	switch w.b[0] {
 	case '{':
@@ -194,24 +169,24 @@ func (w *walker) value() {
 		}
 		w.b = w.b[1:]
 	case '"':
-		w.emit(w.key, w.text())
+		w.Emit(w.key, w.text())
 	case '[':
-		w.emit(w.key, string(w.list()))
+		w.Emit(w.key, string(w.list()))
 	case 'n':
 		w.b = w.b[len("null"):]
-		w.emit(w.key, "")
+		w.Emit(w.key, "")
 	default:
 		n := bytes.IndexAny(w.b, ",}] \t\r\n")
 		if n < 0 {
 			n = len(w.b)
 		}
-		w.emit(w.key, string(w.b[:n]))
+		w.Emit(w.key, string(w.b[:n]))
 		w.b = w.b[n:]
 	}
 }
 
 // text consumes a string and returns its value.
-func (w *walker) text() string {
+func (w *Walker) text() string {
 	n, escaped := 1, false
 	for ; w.b[n] != '"'; n++ {
 		if w.b[n] == '\\' {
@@ -232,7 +207,7 @@ func (w *walker) text() string {
 }
 
 // list consumes a list and returns its JSON.
-func (w *walker) list() []byte {
+func (w *Walker) list() []byte {
 	depth, inText := 0, false
 	for i := 0; ; i++ {
 		switch ch := w.b[i]; {
