@@ -264,19 +264,33 @@ another.
 	root.SetCompletionCommandGroupID("about")
 	root.AddCommand(newStages(g), newEngine(g), newTryBackend(g), newLoad(g), newWalls(g))
 	complete(root)
-	for _, c := range root.Commands() {
+	for _, c := range commands(root) {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, list []string) error {
 			if args == nil {
 				return nil
 			}
 			if err := args(cmd, list); err != nil {
-				return usageError{flagError{fmt.Errorf("%s: %w (usage: %s)", cmd.Name(), err, cmd.UseLine())}}
+				return usageError{flagError{fmt.Errorf("%s: %w (usage: %s)", name(cmd), err, cmd.UseLine())}}
 			}
 			return nil
 		}
 	}
 	return root
+}
+
+// commands returns all commands below a command.
+func commands(of *cobra.Command) (list []*cobra.Command) {
+	for _, c := range of.Commands() {
+		list = append(append(list, c), commands(c)...)
+	}
+	return list
+}
+
+// name is the name of a command as it is typed after the program's.
+func name(c *cobra.Command) string {
+	_, name, _ := strings.Cut(c.CommandPath(), " ")
+	return name
 }
 
 // terminal reports whether a stream is a terminal on which a line can be overwritten.

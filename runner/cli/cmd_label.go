@@ -84,6 +84,7 @@ has a link can answer in its name: send it by a way that others do not read.
 		},
 	}
 	o.addFlags(cmd.Flags())
+	cmd.AddCommand(newLabelImport(g), newLabelExport(g))
 	return cmd
 }
 

@@ -12,6 +12,7 @@ import (
 	"ablate/docs"
 	"ablate/experiments/language"
 	"ablate/runner/device"
+	"ablate/runner/labels"
 	"ablate/runner/result"
 	"ablate/runner/sandbox"
 )
@@ -30,7 +31,7 @@ func complete(root *cobra.Command) {
 		reads  bool // values needs the study; reading it takes about a second
 		values func(*language.Study) []string
 	}{
-		"table": {false, fixed(result.Names)}, "json-schema": {false, fixed(docs.Schemas())}, "backend": {false, fixed(device.Classes)}, "inconclusive": {false, fixed([]string{"fail", "pass"})},
+		"table": {false, fixed(result.Names)}, "json-schema": {false, fixed(docs.Schemas())}, "as": {false, fixed(labels.Formats())}, "backend": {false, fixed(device.Classes)}, "inconclusive": {false, fixed([]string{"fail", "pass"})},
 		"set": {false, func(*language.Study) (out []string) {
 			for _, a := range language.Axes() {
 				first, _, _ := strings.Cut(a.Doc, ". ")
@@ -51,9 +52,10 @@ func complete(root *cobra.Command) {
 			return out
 		}},
 	}
-	for _, c := range root.Commands() {
+	for _, c := range commands(root) {
 		for name, f := range flags {
-			if f := c.Flags().Lookup(name); f == nil || f.Value.Type() == "uint64" { // --seed of verify and sample is no seed of a study
+			// --seed of verify and sample is no seed of a study; label export writes our own formats only.
+			if f := c.Flags().Lookup(name); f == nil || f.Value.Type() == "uint64" || name == "as" && f.DefValue != "" {
 				continue
 			}
 			if err := c.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {

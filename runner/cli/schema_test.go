@@ -36,7 +36,7 @@ import (
 // schema.
 var documents = map[string]any{
 	checkFormat: checkDocument{}, text.DiffFormat: text.DiffDocument{}, doctorFormat: doctorDocument{}, labelFormat: labelDocument{}, downloadFormat: downloadDocument{}, explainFormat: explainDocument{}, exportFormat: exportDocument{},
-	fieldFormat: fieldDocument{}, floorFormat: floorDocument{}, importFormat: importDocument{}, planFormat: planDocument{}, statusFormat: statusDocument{}, retryFormat: retryDocument{}, logsFormat: logsDocument{}, workerFormat: workerDocument{}, reportFormat: reportDocument{},
+	fieldFormat: fieldDocument{}, floorFormat: floorDocument{}, importFormat: importDocument{}, labelImportFormat: labelImportDocument{}, planFormat: planDocument{}, statusFormat: statusDocument{}, retryFormat: retryDocument{}, logsFormat: logsDocument{}, workerFormat: workerDocument{}, reportFormat: reportDocument{},
 	runFormat: runDocument{}, schemaFormat: schemaDocument{}, text.DocumentFormat: text.Document{}, versionFormat: versionDocument{}, vetFormat: vetDocument{},
 	probeFormat: probeDocument{}, gcFormat: gcDocument{}, mergeFormat: mergeDocument{}, verifyFormat: verifyDocument{}, sample.Format: sample.Document{},
 	"ablate.baseline/2": gate.Baseline{},
@@ -418,9 +418,9 @@ func TestDocuments(t *testing.T) {
 	for format := range documents {
 		names[nameOf(format)] = true
 	}
-	for _, c := range newRoot(&globals{}).Commands() {
-		if c.Flags().Lookup("json") != nil && !names[c.Name()] {
-			t.Errorf("'ablate %s --json' has no schema: add its document to documents, and UPDATE=1 go test ./runner/cli -run TestSchemas", c.Name())
+	for _, c := range commands(newRoot(&globals{})) {
+		if c.Flags().Lookup("json") != nil && !names[strings.ReplaceAll(name(c), " ", "-")] {
+			t.Errorf("'ablate %s --json' has no schema: add its document to documents, and UPDATE=1 go test ./runner/cli -run TestSchemas", name(c))
 		}
 	}
 	types := map[string]bool{}

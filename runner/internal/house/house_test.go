@@ -136,7 +136,7 @@ var layers = [][]string{
 	{"runner/engine"},
 	{"runner/launch"},
 	{"runner/resource"},
-	{"runner/hub", "runner/hub/hubtest"},
+	{"runner/hub", "runner/hub/hubtest", "runner/labels"},
 	{"runner/rows"},
 	{"runner/world", "runner/phrase", "runner/program"},
 }
