@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -46,6 +47,31 @@ func TestReadPandas(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"day", "tags.list.element"}, left); d != "" {
 		t.Errorf("left out: mismatch (-want +got):\n%s", d)
+	}
+}
+
+// TestReadParquetFile reads two columns of a file, one of them a field of a struct.
+func TestReadParquetFile(t *testing.T) {
+	got, left, err := table.ReadParquetFile("testdata/pandas.parquet", "of.clip", "seed", "nothing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []*table.Column{
+		{Name: "seed", Kind: table.Int, Ints: []int64{1, 2, 0, 4}, Valid: []bool{true, true, false, true}},
+		{Name: "of.clip", Kind: table.Float, Floats: []float64{.25, 0, 0, 1}, Valid: []bool{true, false, false, true}},
+	}
+	if d := cmp.Diff(want, got.Columns); d != "" {
+		t.Errorf("mismatch (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"arm", "fid", "small", "aligned", "index", "large", "prompt", "empty", "start", "day", "tags.list.element", "__index_level_0__"}, left); d != "" {
+		t.Errorf("left out: mismatch (-want +got):\n%s", d)
+	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := table.ReadParquetFile(empty); err == nil || err.Error() != "it is not an intact Parquet file: it does not begin with PAR1" {
+		t.Error(err)
 	}
 }
 
