@@ -1,6 +1,7 @@
 package labels
 
 import (
+	"bufio"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -67,7 +68,8 @@ func value(s string) Value {
 
 // WriteJSONL writes a set with an object on each line: the labels, then the pairs.
 func (s *Set) WriteJSONL(w io.Writer) error {
-	e := json.NewEncoder(w)
+	b := bufio.NewWriter(w)
+	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	for _, l := range s.Labels {
 		if err := e.Encode(l); err != nil {
@@ -79,7 +81,7 @@ func (s *Set) WriteJSONL(w io.Writer) error {
 			return err
 		}
 	}
-	return nil
+	return b.Flush()
 }
 
 // WriteCSV writes a set with a row for each label and each pair.
