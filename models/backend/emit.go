@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/go-xla/pkg/stablehlo"
+	xladtypes "github.com/gomlx/go-xla/pkg/types/dtypes"
+	xlashapes "github.com/gomlx/go-xla/pkg/types/shapes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 )
@@ -75,6 +78,69 @@ func Barrier(in ...*graph.Node) []*graph.Node {
 	fn.Statements = fn.Statements[:at+1]
 	setOp(s, "OptimizationBarrier")
 	return out
+}
+
+// A Result is an output of a custom call. Layout are its axes, the one whose values lie next to each other
+// first; nil means the last axis first.
+type Result struct {
+	Shape  shapes.Shape
+	Layout []int
+}
+
+// CustomCall calls a function of XLA's library by its name, with a configuration in JSON, and returns the
+// results and no gradient. As a last result, which is not returned, the function has a workspace of
+// which XLA decides the size: cuDNN's functions are called so. Only XLA has such functions.
+func CustomCall(target, config string, results []Result, in ...*graph.Node) []*graph.Node {
+	fn := function(in[0])
+	if fn == nil {
+		panic(fmt.Errorf("%s needs XLA", target))
+	}
+	out, at := make([]*graph.Node, len(results)), len(fn.Statements)
+	for i, r := range results {
+		out[i] = graph.Iota(in[0].Graph(), r.Shape, 0) // the marker
+	}
+	workspace, err := fn.Iota(xlashapes.Make(xladtypes.Uint8, 0), 0)
+	if err != nil {
+		panic(err)
+	}
+	if len(fn.Statements) != at+len(results)+1 {
+		panic(fmt.Errorf("a call with %d results became %d statements", len(results), len(fn.Statements)-at))
+	}
+	s := fn.Statements[at]
+	for _, o := range fn.Statements[at+1:] {
+		s.Outputs = append(s.Outputs, o.Outputs...)
+	}
+	fn.Statements = fn.Statements[:at+1]
+	setOp(s, "CustomCall")
+	var operands, layouts []string
+	for _, n := range in {
+		s.Inputs = append(s.Inputs, value(n))
+		operands = append(operands, layout(n.Rank(), nil))
+	}
+	for _, r := range results {
+		layouts = append(layouts, layout(r.Shape.Rank(), r.Layout))
+	}
+	layouts = append(layouts, layout(workspace.Shape().Rank(), nil))
+	s.Attributes = map[string]any{"call_target_name": target, "backend_config": config, "api_version": int32(2),
+		"operand_layouts": literal("[" + strings.Join(operands, ", ") + "]"), "result_layouts": literal("[" + strings.Join(layouts, ", ") + "]")}
+	return out
+}
+
+// A literal is the value of an attribute, as the program has it.
+type literal string
+
+func (l literal) ToStableHLO() string { return string(l) }
+
+// layout is the literal of a layout; nil means the last axis first.
+func layout(rank int, axes []int) string {
+	if axes == nil {
+		axes = make([]int, rank)
+		for i := range axes {
+			axes[i] = rank - 1 - i
+		}
+	}
+	list := strings.ReplaceAll(fmt.Sprint(axes), " ", ", ")
+	return fmt.Sprintf("dense<%s> : tensor<%dxindex>", list, rank)
 }
 
 // CustomGradient gives y its own gradient by several inputs: vjp returns, for the gradient of the

@@ -281,9 +281,14 @@ func (a *Adapter) Merge(b backend.Backend, network []nn.Param, arrays []*tensors
 		if fns[key] == nil {
 			if fns[key], err = backend.NewFn(b, "merge "+key, 1, func(in []*graph.Node) []*graph.Node {
 				w, a, b, scale := in[0], in[1], in[2], in[3]
-				update := graph.DotGeneral(b, []int{1}, nil, a, []int{0}, nil) // [out, in]
-				if w.Rank() == 4 {
-					update = graph.DotGeneral(a, []int{a.Rank() - 1}, nil, b, []int{1}, nil) // [size, size, in, out]
+				var update *graph.Node
+				switch {
+				case w.Rank() == 2:
+					update = graph.DotGeneral(b, []int{1}, nil, a, []int{0}, nil) // [out, in]
+				case network[k].OHWI:
+					update = graph.DotGeneral(b, []int{1}, nil, a, []int{3}, nil) // [out, size, size, in]
+				default:
+					update = graph.DotGeneral(a, []int{3}, nil, b, []int{1}, nil) // [size, size, in, out]
 				}
 				return []*graph.Node{graph.Add(w, graph.Mul(scale, update))}
 			}); err != nil {

@@ -76,3 +76,44 @@ func TestMerge(t *testing.T) {
 		t.Error("a network without attention has targets")
 	}
 }
+
+// TestMergeKernels: merged into the kernel of a convolution, an update is B·A for each of its pixels, in both orders of
+// kernels.
+func TestMergeKernels(t *testing.T) {
+	b := modeltest.Backend(t)
+	const size, in, out, rank = 3, 4, 5, 2
+	network := nn.ConvParams("conv", size, in, out)
+	a := &Adapter{Layers: []Layer{{Name: "conv", Rank: rank, Scale: 1.5, a: []int{size, size, in, rank}, b: []int{out, rank}}}, Values: nn.Values{}}
+	for _, p := range a.Params() {
+		a.Values[p.Name] = make([]float32, p.Size())
+		random.Normal(random.Stream(3, "test", p.Name, 0), a.Values[p.Name])
+	}
+	for _, ohwi := range []bool{false, true} {
+		network := nn.Ordered(network, ohwi)
+		zeros, err := nn.Zeros(b, network)
+		if err != nil {
+			t.Fatal(err)
+		}
+		merged, err := a.Merge(b, network, zeros, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := nn.Filed(network, nn.ValuesOf(network, merged))["conv.weight"].Float32()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for o := range out {
+			for i := range in {
+				for k := range size * size {
+					want := 0.
+					for r := range rank {
+						want += 1.5 * float64(a.Values["conv"+up][o*rank+r]*a.Values["conv"+down][(k*in+i)*rank+r])
+					}
+					if x := got[(o*in+i)*size*size+k]; math.Abs(float64(x)-want) > 1e-5 {
+						t.Fatalf("OHWI is %v: output %d, input %d, pixel %d is %v, want %v", ohwi, o, i, k, x, want)
+					}
+				}
+			}
+		}
+	}
+}

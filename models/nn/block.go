@@ -18,6 +18,9 @@ type Saving struct {
 	// Queries is the number of rows of an attention that are computed at a time, or an eighth of all if
 	// that is more; 0 means all.
 	Queries int
+	// Flash says that cuDNN computes long self-attentions in bfloat16, on a GPU: its scores are never in
+	// memory. What it computes was not compared with the plain form on a GPU yet.
+	Flash bool
 	// Frozen reports whether a parameter has no gradient; nil means that all have one. The
 	// gradient of a frozen one would be computed for nothing.
 	Frozen func(parameter string) bool

@@ -48,7 +48,7 @@ func TestLeading(t *testing.T) {
 						x = saving.Block(w, params[:frozen], func(w nn.Weights, in []*graph.Node) *graph.Node {
 							rows := in[0].Shape().Dimensions[0]
 							h := graph.Reshape(w.Conv("conv", nn.SiLU(in[0]), 1), rows, side*side, 4)
-							h = w.Attention(w.Linear("q", h), w.Linear("k", h), h, 2, 4)
+							h = w.Attention(w.Linear("q", h), w.Linear("k", h), h, 2, &nn.Saving{Queries: 4})
 							return graph.Add(in[0], graph.Reshape(h, rows, side, side, 4))
 						}, x)
 					}

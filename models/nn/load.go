@@ -18,7 +18,7 @@ import (
 
 // Load sends the parameters of a network from a component's files to the device, as numbers of
 // their types, in the order of params. names returns the names that files have for a parameter; nil if it is the
-// parameter's. Kernels are transposed from PyTorch's order. The host keeps no copy. An error names
+// parameter's. Kernels are transposed from PyTorch's order to the device's. The host keeps no copy. An error names
 // the file, the tensor, and both shapes. A value that is NaN or infinite is an error, too.
 func Load(b backend.Backend, w *checkpoint.Weights, params []Param, names func(parameter string) []string) (arrays []*tensors.Tensor, err error) {
 	defer func() {
@@ -54,11 +54,14 @@ func Load(b backend.Backend, w *checkpoint.Weights, params []Param, names func(p
 			arrays = append(arrays, raw)
 			continue
 		}
-		key := fmt.Sprint(raw.Shape(), p.DType())
+		key := fmt.Sprint(raw.Shape(), p.Array())
 		if placed[key] == nil {
 			if placed[key], err = backend.NewFn(b, "weights "+key, 0, func(in []*graph.Node) []*graph.Node {
 				x := graph.ConvertDType(in[0], p.DType())
-				if x.Rank() == 4 {
+				switch {
+				case p.OHWI:
+					x = graph.TransposeAllAxes(x, 0, 2, 3, 1)
+				case x.Rank() == 4:
 					x = graph.TransposeAllAxes(x, 2, 3, 1, 0)
 				}
 				return []*graph.Node{x}
@@ -165,7 +168,11 @@ func Filed(params []Param, v Values) map[string]checkpoint.Tensor {
 			for k := range px {
 				for i := range in {
 					for o := range n {
-						y[(o*in+i)*px+k] = x[(k*in+i)*n+o]
+						at := (k*in+i)*n + o
+						if p.OHWI {
+							at = (o*px+k)*in + i
+						}
+						y[(o*in+i)*px+k] = x[at]
 					}
 				}
 			}

@@ -5,7 +5,7 @@
 //
 // Axis letters: B batch, T tokens, D width, H heads, K head width, C channels.
 // Weights of linear layers are float32[out, in] and convolution kernels
-// float32[height, width, in, out], also in files, where PyTorch has [out, in, height, width].
+// float32[height, width, in, out]. PyTorch, and files in its order, have [out, in, height, width].
 package nn
 
 import (
@@ -31,6 +31,8 @@ type Param struct {
 	Fill  float64 // initial value where Std is 0
 	// Type is of the numbers on the device; 0 is float32.
 	Type dtypes.DType
+	// OHWI says that the array on the device, of a kernel, is [out, height, width, in].
+	OHWI bool
 }
 
 // DType is the type of the numbers on the device.
@@ -42,7 +44,13 @@ func (p Param) DType() dtypes.DType {
 }
 
 // Array is the parameter's array on the device.
-func (p Param) Array() shapes.Shape { return shapes.Make(p.DType(), p.Shape...) }
+func (p Param) Array() shapes.Shape {
+	dims := p.Shape
+	if p.OHWI {
+		dims = []int{dims[3], dims[0], dims[1], dims[2]}
+	}
+	return shapes.Make(p.DType(), dims...)
+}
 
 // Arrays are those of parameters, with their size together in bytes.
 func Arrays(params []Param) (arrays []shapes.Shape, bytes int64) {
@@ -57,6 +65,17 @@ func As(params []Param, t dtypes.DType) []Param {
 	params = slices.Clone(params)
 	for i := range params {
 		params[i].Type = t
+	}
+	return params
+}
+
+// Ordered returns parameters with kernels that are OHWI on the device, or are not. XLA on the CPU reads
+// kernels as [height, width, in, out] and cuDNN as [out, height, width, in]: each copies the
+// kernels of the other order in every step.
+func Ordered(params []Param, ohwi bool) []Param {
+	params = slices.Clone(params)
+	for i, p := range params {
+		params[i].OHWI = ohwi && len(p.Shape) == 4
 	}
 	return params
 }
@@ -87,7 +106,8 @@ func ConvParams(name string, size, in, out int) []Param {
 	}
 }
 
-// Values are the arrays of a network on the host, by parameter name.
+// Values are the arrays of a network on the host, by parameter name, in the order that they have on the
+// device.
 type Values map[string][]float32
 
 // Init draws the initial values of params from r, in their order.
@@ -123,7 +143,7 @@ func (v Values) Tensors(b backend.Backend, params []Param) ([]*tensors.Tensor, e
 			return nil, fmt.Errorf("parameter %s has %d values, its shape %v needs %d", p.Name, len(x), p.Shape, p.Size())
 		}
 		var err error
-		if ts[i], err = backend.Put(b, x, p.Shape...); err != nil {
+		if ts[i], err = backend.Put(b, x, p.Array().Dimensions...); err != nil {
 			return nil, fmt.Errorf("parameter %s: %w", p.Name, err)
 		}
 	}
@@ -144,7 +164,7 @@ func Zeros(b backend.Backend, params []Param) ([]*tensors.Tensor, error) {
 	ts := make([]*tensors.Tensor, len(params))
 	for i, p := range params {
 		var err error
-		if ts[i], err = backend.Put(b, make([]float32, p.Size()), p.Shape...); err != nil {
+		if ts[i], err = backend.Put(b, make([]float32, p.Size()), p.Array().Dimensions...); err != nil {
 			return nil, fmt.Errorf("parameter %s: %w", p.Name, err)
 		}
 	}
@@ -154,11 +174,15 @@ func Zeros(b backend.Backend, params []Param) ([]*tensors.Tensor, error) {
 // Weights are the parameters of a network inside a graph, by name.
 type Weights map[string]*graph.Node
 
-// Bind names nodes in the order of params.
+// Bind names nodes, the arrays of params. In a graph all kernels are [height, width, in, out]: XLA makes
+// the transposition of those that are OHWI a part of the convolution.
 func Bind(params []Param, nodes []*graph.Node) Weights {
 	w := make(Weights, len(params))
 	for i, p := range params {
 		w[p.Name] = nodes[i]
+		if p.OHWI {
+			w[p.Name] = graph.TransposeAllAxes(nodes[i], 1, 2, 3, 0)
+		}
 	}
 	return w
 }

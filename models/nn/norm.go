@@ -53,10 +53,18 @@ func ExactGELU(x *graph.Node) *graph.Node {
 }
 
 // Attention is softmax(q·kᵀ/√K)·v, float32[B, T, H·K] (Vaswani et al. 2017, eq. 1), for
-// q float32[B, T, H·K] and k, v float32[B, S, H·K]. If queries is positive, it is computed for so
+// q float32[B, T, H·K] and k, v float32[B, S, H·K]. If s.Queries is positive, it is computed for so
 // many rows of q at a time, or for an eighth of them if that is more, one part after the other, and
-// again for the gradient: of the T·S scores a head, only those of a part are in memory.
-func (w Weights) Attention(q, k, v *graph.Node, heads, queries int) *graph.Node {
+// again for the gradient: of the T·S scores a head, only those of a part are in memory. With s.Flash it
+// is cuDNN's where that can compute it, and otherwise that of all rows.
+func (w Weights) Attention(q, k, v *graph.Node, heads int, s *Saving) *graph.Node {
+	queries := s.Queries
+	if s.Flash {
+		if flashes(q, k, heads) {
+			return w.flash(q, k, v, heads)
+		}
+		queries = 0
+	}
 	return w.rows(func(in []*graph.Node) *graph.Node { return attention(in[0], in[1], in[2], heads, queries) }, q, k, v)
 }
 

@@ -19,6 +19,7 @@ import (
 	"ablate/models/backend"
 	"ablate/models/checkpoint"
 	"ablate/models/clip"
+	"ablate/models/lora"
 	"ablate/models/nn"
 	"ablate/models/scheduler"
 	"ablate/models/tokenizer"
@@ -41,6 +42,8 @@ type Checkpoint struct {
 	// Kept is that in which the denoiser's weights are on the device: Precision, or float32 while
 	// they change.
 	Kept Precision
+	// OHWI is the order of kernels on the device: set it where that is a GPU (nn.Ordered).
+	OHWI bool
 }
 
 // A Precision is a type of numbers, by its name in PyTorch. The zero Precision is Float32.
@@ -59,9 +62,12 @@ func (p Precision) dtype() dtypes.DType {
 	return dtypes.Float32
 }
 
-// textParams and unetParams are the parameters with the types that they have on the device.
-func (c *Checkpoint) textParams() []nn.Param { return nn.As(c.Text.Params(), c.Precision.dtype()) }
-func (c *Checkpoint) unetParams() []nn.Param { return nn.As(c.UNet.Params(), c.Kept.dtype()) }
+// The parameters as they are on the device; those of the denoiser while they are trained are float32.
+func (c *Checkpoint) textParams() []nn.Param    { return nn.As(c.Text.Params(), c.Precision.dtype()) }
+func (c *Checkpoint) unetParams() []nn.Param    { return nn.As(c.trainedParams(), c.Kept.dtype()) }
+func (c *Checkpoint) trainedParams() []nn.Param { return nn.Ordered(c.UNet.Params(), c.OHWI) }
+func (c *Checkpoint) encoderParams() []nn.Param { return nn.Ordered(c.VAE.EncoderParams(), c.OHWI) }
+func (c *Checkpoint) decoderParams() []nn.Param { return nn.Ordered(c.VAE.DecoderParams(), c.OHWI) }
 
 // Round converts the denoiser's weights to Precision.
 func (c *Checkpoint) Round(b backend.Backend, w *Weights) (err error) {
@@ -177,10 +183,10 @@ func (c *Checkpoint) Load(b backend.Backend) (w Weights, err error) {
 	if w.UNet, err = load(b, filepath.Join(c.Dir, "unet"), c.unetParams(), nil); err != nil {
 		return w, err
 	}
-	if w.Encoder, err = load(b, filepath.Join(c.Dir, "vae"), c.VAE.EncoderParams(), vae.Names); err != nil {
+	if w.Encoder, err = load(b, filepath.Join(c.Dir, "vae"), c.encoderParams(), vae.Names); err != nil {
 		return w, err
 	}
-	w.Decoder, err = load(b, filepath.Join(c.Dir, "vae"), c.VAE.DecoderParams(), vae.Names)
+	w.Decoder, err = load(b, filepath.Join(c.Dir, "vae"), c.decoderParams(), vae.Names)
 	return w, err
 }
 
@@ -205,6 +211,16 @@ func (c *Checkpoint) LoadUNet(b backend.Backend, dir string) ([]*tensors.Tensor,
 		return nil, fmt.Errorf("%s is of another network than %s", filepath.Join(dir, "config.json"), c.path("unet"))
 	}
 	return load(b, dir, c.unetParams(), nil)
+}
+
+// Adapt adds the updates of a file to the denoiser's weights.
+func (c *Checkpoint) Adapt(b backend.Backend, w *Weights, file string) error {
+	a, err := lora.Read(file, "unet", c.UNet.Params())
+	if err != nil {
+		return err
+	}
+	w.UNet, err = a.Merge(b, c.unetParams(), w.UNet, 1)
+	return err
 }
 
 // Files returns the files of a checkpoint's folder that are read, relative to it: configurations,

@@ -21,7 +21,7 @@ type Cost struct {
 
 // WeightsSize is the size of the weights on the device.
 func (c *Checkpoint) WeightsSize() (bytes int64) {
-	for _, params := range [][]nn.Param{c.textParams(), c.unetParams(), c.VAE.EncoderParams(), c.VAE.DecoderParams()} {
+	for _, params := range [][]nn.Param{c.textParams(), c.unetParams(), c.encoderParams(), c.decoderParams()} {
 		_, size := nn.Arrays(params)
 		bytes += size
 	}
@@ -74,7 +74,7 @@ func (s *Sampler) Cost(batch int, o Options, compile bool) (c Cost, err error) {
 	if err = c.add(s.steps[v], len(o.Plan.Steps), compile, s.c.unetParams(), step...); err != nil {
 		return c, err
 	}
-	return c, c.add(s.decode, 1, compile, s.c.VAE.DecoderParams(), x)
+	return c, c.add(s.decode, 1, compile, s.c.decoderParams(), x)
 }
 
 // Cost returns the cost of all steps of a fine-tuning, with streams that each give a batch, and of a
@@ -94,7 +94,7 @@ func (f *Finetuning) Cost(streams int, compile bool) (c Cost, err error) {
 		return c, err
 	}
 	if f.policy == nil {
-		err = c.add(f.encode, 1, compile, f.c.VAE.EncoderParams(), floats(1, r.Size, r.Size, 3))
+		err = c.add(f.encode, 1, compile, f.c.encoderParams(), floats(1, r.Size, r.Size, 3))
 	} else {
 		err = f.rollouts(&c, compile)
 		// Most steps of a policy add to the gradient of an update.
@@ -111,6 +111,15 @@ func (f *Finetuning) Cost(streams int, compile bool) (c Cost, err error) {
 	c.Flops, c.Weights = c.Flops+float64(r.Steps*devices)*update.Flops, c.Weights+update.State
 	c.Working, c.Values = max(c.Working, update.Working), max(c.Values, update.Values)
 	return c, nil
+}
+
+// Program returns the program of an update from one batch (backend.Fn).
+func (f *Finetuning) Program() (string, error) {
+	_, in, err := f.shapes(1)
+	if err != nil {
+		return "", err
+	}
+	return f.trainer.Program(train.Options{Clip: f.r.Clip}, in)
 }
 
 // rollouts adds the cost of drawing the images of a policy.

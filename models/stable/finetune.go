@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"ablate/models/backend"
+	"ablate/models/checkpoint"
 	"ablate/models/finetune"
 	"ablate/models/lora"
 	"ablate/models/nn"
@@ -148,7 +149,7 @@ func (c *Checkpoint) Finetune(b backend.Backend, w Weights, r Recipe, seeds Seed
 // Prepare returns a fine-tuning without weights, of which the cost can be asked.
 func (c *Checkpoint) Prepare(b backend.Backend, r Recipe, seeds Seeds) (*Finetuning, error) {
 	f := &Finetuning{c: c, b: b, r: r, seeds: seeds, texts: map[string][]float32{}, epochs: map[string]epoch{}}
-	params, frozen := c.UNet.Params(), map[string][]nn.Param{}
+	params, frozen := c.trainedParams(), map[string][]nn.Param{}
 	bound := func(w nn.Weights, _ train.Sets) nn.Weights { return w }
 	if r.LoRA.Rank > 0 {
 		f.adapter = newAdapter(params, r.LoRA.Rank, r.LoRA.Alpha, seeds.Init)
@@ -222,7 +223,7 @@ func (c *Checkpoint) Prepare(b backend.Backend, r Recipe, seeds Seeds) (*Finetun
 		return nil, err
 	}
 	f.encode, err = backend.NewFn(b, "encode images", 0, func(in []*graph.Node) []*graph.Node {
-		mean, _, std := vae.Distribution(c.VAE.Encode(nn.Bind(c.VAE.EncoderParams(), in[1:]), in[0], nil))
+		mean, _, std := vae.Distribution(c.VAE.Encode(nn.Bind(c.encoderParams(), in[1:]), in[0], nil))
 		return []*graph.Node{mean, std}
 	})
 	return f, err
@@ -552,13 +553,13 @@ func (f *Finetuning) Adapter() *lora.Adapter {
 	return &a
 }
 
-// UNet returns the denoiser's weights as they are now, or their moving average where there is one; nil where
-// only an adapter is trained.
-func (f *Finetuning) UNet() nn.Values {
+// UNet returns the denoiser's weights as they are now, or their moving average where there is one, in the order
+// of files; nil where only an adapter is trained.
+func (f *Finetuning) UNet() map[string]checkpoint.Tensor {
 	if f.adapter != nil {
 		return nil
 	}
-	return f.trainer.Average(f.state)
+	return nn.Filed(f.c.trainedParams(), f.trainer.Average(f.state))
 }
 
 // Free releases what the fine-tuning has on the device.

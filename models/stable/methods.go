@@ -26,7 +26,7 @@ func (f *Finetuning) network(saving nn.Saving, guidance float64) pipeline.Networ
 	c := f.c
 	tokens, width := c.Tokens(), c.Text.Width
 	n := pipeline.Network{Name: fmt.Sprintf("stable diffusion, guidance %v", guidance), Image: f.latents(), Cond: tokens * width,
-		Params: c.UNet.Params(), Process: process.DDPM{Schedule: c.Scheduler.Schedule, Offset: c.Scheduler.Offset}}
+		Params: c.trainedParams(), Process: process.DDPM{Schedule: c.Scheduler.Schedule, Offset: c.Scheduler.Offset}}
 	var updates []nn.Param
 	if f.adapter != nil {
 		updates = f.adapter.Params()

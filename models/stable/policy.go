@@ -175,7 +175,7 @@ func (f *Finetuning) current() (weights, own []*tensors.Tensor, err error) {
 		return nil, nil, err
 	}
 	if f.adapter == nil {
-		own, err = f.trainer.Weights(f.state).Tensors(f.b, f.c.UNet.Params())
+		own, err = f.trainer.Weights(f.state).Tensors(f.b, f.c.trainedParams())
 		return own, own, err
 	}
 	own, err = f.trainer.Weights(f.state).Tensors(f.b, f.adapter.Params())

@@ -52,7 +52,7 @@ func NewSampler(b backend.Backend, c *Checkpoint) (*Sampler, error) {
 				z, rest = rest[0], rest[1:]
 			}
 			at := graph.BroadcastToDims(time, x.Shape().Dimensions[0])
-			output := c.UNet.Denoise(nn.Bind(c.UNet.Params(), rest), x, at, text, unet.Options{Type: c.Precision.dtype()})
+			output := c.UNet.Denoise(nn.Bind(c.unetParams(), rest), x, at, text, unet.Options{Type: c.Precision.dtype()})
 			if v.guided {
 				output = guided(output, guidance)
 			}
@@ -63,7 +63,7 @@ func NewSampler(b backend.Backend, c *Checkpoint) (*Sampler, error) {
 		}
 	}
 	s.decode, err = backend.NewFn(b, "decode latents", 0, func(in []*graph.Node) []*graph.Node {
-		return []*graph.Node{c.VAE.Decode(nn.Bind(c.VAE.DecoderParams(), in[1:]), c.VAE.Config.Unscaled(in[0]), nil)}
+		return []*graph.Node{c.VAE.Decode(nn.Bind(c.decoderParams(), in[1:]), c.VAE.Config.Unscaled(in[0]), nil)}
 	})
 	return s, err
 }

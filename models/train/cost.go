@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 
+	"ablate/models/backend"
 	"ablate/models/nn"
 )
 
@@ -23,12 +24,10 @@ type Cost struct {
 // a moving average if average is true. It compiles the step if compile is true, and leaves Working out
 // otherwise.
 func (t *Trainer) Cost(o Options, batches int, average, compile bool, in Shapes) (c Cost, err error) {
-	names := slices.Sorted(maps.Keys(in))
-	state, size := nn.Arrays(t.layout.arrays)
-	var frozen []shapes.Shape
+	_, size := nn.Arrays(t.layout.arrays)
 	for _, set := range t.sets {
-		arrays, bytes := nn.Arrays(t.frozen[set].arrays)
-		frozen, c.Frozen = append(frozen, arrays...), c.Frozen+bytes
+		_, bytes := nn.Arrays(t.frozen[set].arrays)
+		c.Frozen += bytes
 	}
 	last := variant{average: average, clips: o.Clip > 0}
 	variants := map[variant]int{last: 1}
@@ -44,20 +43,15 @@ func (t *Trainer) Cost(o Options, batches int, average, compile bool, in Shapes)
 	}
 	c.State = int64(groups) * size
 	for v, times := range variants {
-		own, err := t.compiled(v, names)
-		if err != nil {
-			return c, err
-		}
 		copies := groups
 		if v.phase == add {
 			copies = 2
 		}
-		args := append(slices.Repeat(state, copies), shapes.Make(dtypes.Float32, options))
-		args = append(args, frozen...)
-		for _, name := range names {
-			args = append(args, shapes.Make(dtypes.Float32, in[name]...))
+		fn, args, err := t.graph(v, copies, in)
+		if err != nil {
+			return c, err
 		}
-		w, err := own.fn.Work(args...)
+		w, err := fn.Work(args...)
 		if err != nil {
 			return c, err
 		}
@@ -65,11 +59,40 @@ func (t *Trainer) Cost(o Options, batches int, average, compile bool, in Shapes)
 		if !compile {
 			continue
 		}
-		m, err := own.fn.Memory(args...)
+		m, err := fn.Memory(args...)
 		if err != nil {
 			return c, err
 		}
 		c.Working = max(c.Working, m.Temporary+m.Outputs-m.Aliased)
 	}
 	return c, nil
+}
+
+// graph returns the graph of a variant, and the shapes of its inputs: groups of arrays of the state, and those of
+// a step.
+func (t *Trainer) graph(v variant, groups int, in Shapes) (*backend.Fn, []shapes.Shape, error) {
+	names := slices.Sorted(maps.Keys(in))
+	own, err := t.compiled(v, names)
+	if err != nil {
+		return nil, nil, err
+	}
+	state, _ := nn.Arrays(t.layout.arrays)
+	args := append(slices.Repeat(state, groups), shapes.Make(dtypes.Float32, options))
+	for _, set := range t.sets {
+		arrays, _ := nn.Arrays(t.frozen[set].arrays)
+		args = append(args, arrays...)
+	}
+	for _, name := range names {
+		args = append(args, shapes.Make(dtypes.Float32, in[name]...))
+	}
+	return own.fn, args, nil
+}
+
+// Program returns the program of an update from one batch (backend.Fn), for inputs float32 of some shapes.
+func (t *Trainer) Program(o Options, in Shapes) (string, error) {
+	fn, args, err := t.graph(variant{clips: o.Clip > 0}, 3, in)
+	if err != nil {
+		return "", err
+	}
+	return fn.Program(args...)
 }

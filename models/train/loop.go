@@ -269,7 +269,7 @@ func (l *Loop) save(to string, step int) error {
 	}
 	put := func(prefix string, lay layout, arrays []*tensors.Tensor) {
 		for i, p := range lay.arrays {
-			add(prefix+p.Name, p.Shape, "F32", 4*p.Size(), func(use func([]byte) error) error { return backend.View(arrays[i], use) })
+			add(prefix+p.Name, p.Array().Dimensions, "F32", 4*p.Size(), func(use func([]byte) error) error { return backend.View(arrays[i], use) })
 		}
 	}
 	for prefix, arrays := range s.groups() {

@@ -25,8 +25,8 @@ import (
 	"ablate/models/unet"
 )
 
-// load returns the network of a case's checkpoint, and its weights.
-func load(t *testing.T, b backend.Backend, c *reference.Case) (*unet.UNet, []*tensors.Tensor) {
+// load returns the network of a case's checkpoint, its parameters with an order of kernels, and its weights.
+func load(t *testing.T, b backend.Backend, c *reference.Case, ohwi bool) (*unet.UNet, []nn.Param, []*tensors.Tensor) {
 	t.Helper()
 	dir := filepath.Join(c.Checkpoint(), "unet")
 	config, err := unet.ReadConfig(filepath.Join(dir, "config.json"))
@@ -39,14 +39,15 @@ func load(t *testing.T, b backend.Backend, c *reference.Case) (*unet.UNet, []*te
 		t.Fatal(err)
 	}
 	defer w.Close()
-	arrays, err := nn.Load(b, w, u.Params(), nil)
+	params := nn.Ordered(u.Params(), ohwi)
+	arrays, err := nn.Load(b, w, params, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if names := w.Names(); len(names) != len(arrays) {
 		t.Errorf("the file has %d tensors, and the network %d parameters", len(names), len(arrays))
 	}
-	return u, arrays
+	return u, params, arrays
 }
 
 func times(t *testing.T, c *reference.Case, key string) []float32 {
@@ -58,50 +59,56 @@ func times(t *testing.T, c *reference.Case, key string) []float32 {
 	return out
 }
 
-// TestReferenceUNet compares outputs, and the activations after each stage, with diffusers.
+// TestReferenceUNet compares outputs, and the activations after each stage, with diffusers, in both orders of kernels.
 func TestReferenceUNet(t *testing.T) {
-	b := modeltest.Backend(t)
 	for _, c := range reference.Cases(t, "unet.safetensors") {
-		u, arrays := load(t, b, c)
-		var stages []string
-		fn, err := backend.NewFn(b, "unet "+c.Name, 0, func(in []*graph.Node) []*graph.Node {
-			var traced []*graph.Node
-			stages = nil
-			y := u.Denoise(nn.Bind(u.Params(), in[3:]), in[0], in[1], in[2], unet.Options{Trace: func(stage string, x *graph.Node) {
-				stages, traced = append(stages, stage), append(traced, x)
-			}})
-			return append([]*graph.Node{y}, traced...)
-		})
+		compareUNet(t, c, false)
+		compareUNet(t, c, true)
+	}
+}
+
+func compareUNet(t *testing.T, c *reference.Case, ohwi bool) {
+	t.Helper()
+	b := modeltest.Backend(t)
+	u, params, arrays := load(t, b, c, ohwi)
+	var stages []string
+	fn, err := backend.NewFn(b, "unet "+c.Name, 0, func(in []*graph.Node) []*graph.Node {
+		var traced []*graph.Node
+		stages = nil
+		y := u.Denoise(nn.Bind(params, in[3:]), in[0], in[1], in[2], unet.Options{Trace: func(stage string, x *graph.Node) {
+			stages, traced = append(stages, stage), append(traced, x)
+		}})
+		return append([]*graph.Node{y}, traced...)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func(x *tensors.Tensor, at []float32, text *tensors.Tensor) []*tensors.Tensor {
+		out, err := fn.Call(append([]*tensors.Tensor{x, tensors.FromFlatDataAndDimensions(at, len(at)), text}, arrays...)...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		call := func(x *tensors.Tensor, at []float32, text *tensors.Tensor) []*tensors.Tensor {
-			out, err := fn.Call(append([]*tensors.Tensor{x, tensors.FromFlatDataAndDimensions(at, len(at)), text}, arrays...)...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return out
-		}
-		x, text := modeltest.Images(t, c, "unet_sample_in"), modeltest.Floats(t, c, "unet_context")
-		n := x.Shape().Dimensions[0]
-		var all []float32
-		for _, at := range c.Floats(t, "unet_timesteps") {
-			all = append(all, modeltest.ChannelsFirst(call(x, slices.Repeat([]float32{at}, n), text)[0])...)
-		}
-		reference.Check(t, c, "unet_out", all)
-		out := call(x, times(t, c, "unet_batch_timesteps"), text)
-		reference.Check(t, c, "unet_batch_out", modeltest.ChannelsFirst(out[0]))
-		for i, stage := range stages {
-			reference.Check(t, c, "trace_"+stage, modeltest.ChannelsFirst(out[1+i]))
-		}
-		if c.Has("unet_odd_sample_in") {
-			odd := call(modeltest.Images(t, c, "unet_odd_sample_in"), times(t, c, "unet_odd_timestep"), modeltest.First(text, 1))
-			reference.Check(t, c, "unet_odd_out", modeltest.ChannelsFirst(odd[0]))
-		}
-		if c.Has("unet_short_context") {
-			short := call(modeltest.First(x, 1), times(t, c, "unet_batch_timesteps")[:1], modeltest.Floats(t, c, "unet_short_context"))
-			reference.Check(t, c, "unet_short_context_out", modeltest.ChannelsFirst(short[0]))
-		}
+		return out
+	}
+	x, text := modeltest.Images(t, c, "unet_sample_in"), modeltest.Floats(t, c, "unet_context")
+	n := x.Shape().Dimensions[0]
+	var all []float32
+	for _, at := range c.Floats(t, "unet_timesteps") {
+		all = append(all, modeltest.ChannelsFirst(call(x, slices.Repeat([]float32{at}, n), text)[0])...)
+	}
+	reference.Check(t, c, "unet_out", all)
+	out := call(x, times(t, c, "unet_batch_timesteps"), text)
+	reference.Check(t, c, "unet_batch_out", modeltest.ChannelsFirst(out[0]))
+	for i, stage := range stages {
+		reference.Check(t, c, "trace_"+stage, modeltest.ChannelsFirst(out[1+i]))
+	}
+	if c.Has("unet_odd_sample_in") {
+		odd := call(modeltest.Images(t, c, "unet_odd_sample_in"), times(t, c, "unet_odd_timestep"), modeltest.First(text, 1))
+		reference.Check(t, c, "unet_odd_out", modeltest.ChannelsFirst(odd[0]))
+	}
+	if c.Has("unet_short_context") {
+		short := call(modeltest.First(x, 1), times(t, c, "unet_batch_timesteps")[:1], modeltest.Floats(t, c, "unet_short_context"))
+		reference.Check(t, c, "unet_short_context_out", modeltest.ChannelsFirst(short[0]))
 	}
 }
 
@@ -109,7 +116,7 @@ func TestReferenceUNet(t *testing.T) {
 func TestReferenceLoRA(t *testing.T) {
 	b := modeltest.Backend(t)
 	for _, c := range reference.Cases(t, "lora*.safetensors") {
-		u, arrays := load(t, b, c)
+		u, params, arrays := load(t, b, c, false)
 		call := func(a *lora.Adapter, strength float64) []float32 {
 			var own []*tensors.Tensor
 			if a != nil {
@@ -120,7 +127,7 @@ func TestReferenceLoRA(t *testing.T) {
 			}
 			n := len(arrays)
 			fn, err := backend.NewFn(b, "unet", 0, func(in []*graph.Node) []*graph.Node {
-				w := nn.Bind(u.Params(), in[3:3+n])
+				w := nn.Bind(params, in[3:3+n])
 				if a != nil {
 					w = a.Weights(w, nn.Bind(a.Params(), in[3+n:]), strength)
 				}
@@ -146,15 +153,15 @@ func TestReferenceLoRA(t *testing.T) {
 		}
 		// Merged into the weights, an update gives what it gives beside them.
 		if key := "unet_out_lora"; c.Has(key) {
-			_, again := load(t, b, c)
-			merged, err := read("pytorch_lora_weights.safetensors").Merge(b, u.Params(), again, 1)
+			_, ordered, again := load(t, b, c, true)
+			merged, err := read("pytorch_lora_weights.safetensors").Merge(b, ordered, again, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
-			beside := arrays
-			arrays = merged
+			besideParams, beside := params, arrays
+			params, arrays = ordered, merged
 			reference.Check(t, c, key, call(nil, 0))
-			arrays = beside
+			params, arrays = besideParams, beside
 		}
 		for _, key := range c.Expected() {
 			switch strength, scaled := strings.CutPrefix(key, "unet_out_lora_scale_"); {
@@ -188,11 +195,12 @@ type rule struct {
 }
 
 // TestReferenceTraining compares losses, gradients and three steps of AdamW with torch: the
-// reward-weighted likelihood of all parameters, and of an adapter's alone.
+// reward-weighted likelihood of all parameters, and of an adapter's alone. Kernels are OHWI;
+// TestReferenceUNet has both orders.
 func TestReferenceTraining(t *testing.T) {
 	b := modeltest.Backend(t)
 	for _, c := range reference.Cases(t, "train_reward_weighted_*.safetensors") {
-		u, arrays := load(t, b, c)
+		u, network, arrays := load(t, b, c, true)
 		var rules map[string]rule
 		c.Beside(t, "training_names.json", &rules)
 		kind := strings.TrimPrefix(c.Kind, "train_reward_weighted_")
@@ -202,8 +210,8 @@ func TestReferenceTraining(t *testing.T) {
 			t.Fatal(err)
 		}
 		ddpm := process.DDPM{Schedule: sampler.Schedule}
-		base := nn.ValuesOf(u.Params(), arrays)
-		params, start, frozen := u.Params(), base, map[string][]nn.Param{}
+		base := nn.ValuesOf(network, arrays)
+		params, start, frozen := network, base, map[string][]nn.Param{}
 		weights := func(w nn.Weights, _ train.Sets) nn.Weights { return w }
 		named := func(parameter string) string { return parameter } // in the case
 		if kind == "lora" {
@@ -211,7 +219,7 @@ func TestReferenceTraining(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			params, start, frozen["base"] = a.Params(), a.Values, u.Params()
+			params, start, frozen["base"] = a.Params(), a.Values, network
 			weights = func(w nn.Weights, s train.Sets) nn.Weights { return a.Weights(s.At("base"), w, 1) }
 			named = func(parameter string) string { return parameter + ".weight" }
 		}

@@ -132,7 +132,7 @@ func (u *UNet) Denoise(w nn.Weights, x, t, text *graph.Node, o Options) *graph.N
 		return saving.Block(w, r.Params(), func(w nn.Weights, in []*graph.Node) *graph.Node { return r.Apply(w, in[0], in[1]) }, x, active)
 	}
 	attention := func(t transformer, x *graph.Node) *graph.Node {
-		return saving.Block(w, t.params(), func(w nn.Weights, in []*graph.Node) *graph.Node { return t.apply(w, in[0], in[1], saving.Queries) }, x, text)
+		return saving.Block(w, t.params(), func(w nn.Weights, in []*graph.Node) *graph.Node { return t.apply(w, in[0], in[1], saving) }, x, text)
 	}
 	skips := []*graph.Node{x}
 	for level, b := range u.down {
@@ -205,7 +205,7 @@ func (t transformer) params() []nn.Param {
 	return append(ps, project(".proj_out")...)
 }
 
-func (t transformer) apply(w nn.Weights, x, text *graph.Node, queries int) *graph.Node {
+func (t transformer) apply(w nn.Weights, x, text *graph.Node, saving *nn.Saving) *graph.Node {
 	dims := x.Shape().Dimensions
 	project := func(name string, x *graph.Node) *graph.Node {
 		if t.linear {
@@ -219,7 +219,7 @@ func (t transformer) apply(w nn.Weights, x, text *graph.Node, queries int) *grap
 		name := fmt.Sprintf("%s.transformer_blocks.%d", t.name, i)
 		attend := func(attn string, from, to *graph.Node) *graph.Node {
 			q, k, v := w.Product(attn+".to_q", from), w.Product(attn+".to_k", to), w.Product(attn+".to_v", to)
-			return w.Linear(attn+".to_out.0", w.Attention(q, k, v, t.heads, queries))
+			return w.Linear(attn+".to_out.0", w.Attention(q, k, v, t.heads, saving))
 		}
 		y := w.LayerNorm(name+".norm1", h, 1e-5)
 		h = graph.Add(h, attend(name+".attn1", y, y))

@@ -16,7 +16,7 @@ import (
 	"ablate/models/vae"
 )
 
-// load returns the network of a case's checkpoint, and the weights of some of its parameters.
+// load returns the network of a case's checkpoint, and the weights of its halves. The decoder's kernels are OHWI.
 func load(t *testing.T, b backend.Backend, c *reference.Case) (v *vae.VAE, encoder, decoder []*tensors.Tensor) {
 	t.Helper()
 	dir := filepath.Join(c.Checkpoint(), "vae")
@@ -33,7 +33,7 @@ func load(t *testing.T, b backend.Backend, c *reference.Case) (v *vae.VAE, encod
 	if encoder, err = nn.Load(b, w, v.EncoderParams(), vae.Names); err != nil {
 		t.Fatal(err)
 	}
-	if decoder, err = nn.Load(b, w, v.DecoderParams(), vae.Names); err != nil {
+	if decoder, err = nn.Load(b, w, nn.Ordered(v.DecoderParams(), true), vae.Names); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(w.Names()); n != len(encoder)+len(decoder) {
@@ -81,7 +81,7 @@ func TestReferenceVAE(t *testing.T) {
 		traced(out[6:])
 		decode := func(in []*graph.Node) []*graph.Node {
 			var nodes []*graph.Node
-			return append([]*graph.Node{v.Decode(nn.Bind(v.DecoderParams(), in[1:]), in[0], trace(&nodes))}, nodes...)
+			return append([]*graph.Node{v.Decode(nn.Bind(nn.Ordered(v.DecoderParams(), true), in[1:]), in[0], trace(&nodes))}, nodes...)
 		}
 		latents := call("unscale ", nil, func(in []*graph.Node) []*graph.Node { return []*graph.Node{v.Config.Unscaled(in[0])} }, out[5])
 		out = call("decode ", decoder, decode, latents[0])

@@ -225,7 +225,7 @@ func (m middle) apply(w nn.Weights, x *graph.Node, groups int) *graph.Node {
 	if a := m.attention; a != "" {
 		dims := x.Shape().Dimensions
 		h := graph.Reshape(w.GroupNorm(a+".group_norm", x, groups, eps), dims[0], dims[1]*dims[2], m.channels)
-		h = w.Linear(a+".to_out.0", w.Attention(w.Linear(a+".to_q", h), w.Linear(a+".to_k", h), w.Linear(a+".to_v", h), 1, 0))
+		h = w.Linear(a+".to_out.0", w.Attention(w.Linear(a+".to_q", h), w.Linear(a+".to_k", h), w.Linear(a+".to_v", h), 1, &nn.Saving{}))
 		x = graph.Add(x, graph.Reshape(h, dims...))
 	}
 	return m.resnets[1].Apply(w, x, nil)

@@ -15,7 +15,6 @@ import (
 	"ablate/models/checkpoint"
 	"ablate/models/clip"
 	"ablate/models/finetune"
-	"ablate/models/nn"
 	"ablate/models/stable"
 	"ablate/models/train"
 	"ablate/runner/engine"
@@ -306,7 +305,7 @@ func (d *diffusion) write(t *kit.Task, f *stable.Finetuning, dir string) error {
 			return err
 		}
 		if err := errors.Join(os.WriteFile(filepath.Join(part, "config.json"), config, 0o666),
-			checkpoint.WriteFile(filepath.Join(part, "diffusion_pytorch_model.safetensors"), nn.Filed(d.model.UNet.Params(), f.UNet()))); err != nil {
+			checkpoint.WriteFile(filepath.Join(part, "diffusion_pytorch_model.safetensors"), f.UNet())); err != nil {
 			return err
 		}
 	}

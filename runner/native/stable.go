@@ -16,7 +16,6 @@ import (
 	"ablate/models/backend"
 	"ablate/models/checkpoint"
 	"ablate/models/clip"
-	"ablate/models/lora"
 	"ablate/models/random"
 	"ablate/models/scheduler"
 	"ablate/models/stable"
@@ -33,6 +32,7 @@ import (
 type diffusion struct {
 	open    func(gpus int) (backend.Backend, error)
 	b       backend.Backend
+	gpu     bool   // b is on a GPU
 	chain   string // ids of the checkpoint and of what it is based on, and the types of its numbers
 	model   *stable.Checkpoint
 	weights stable.Weights
@@ -163,6 +163,7 @@ func found(name, file string) (string, error) {
 // computes opens the backend if it is not open yet.
 func (d *diffusion) computes(t *kit.Task) (err error) {
 	if d.b == nil {
+		d.gpu = t.Resources.GPUs > 0
 		d.b, err = d.open(t.Resources.GPUs)
 	}
 	return err
@@ -203,18 +204,14 @@ func (d *diffusion) loaded(t *kit.Task, role string, precision stable.Precision,
 				root = about.Root
 			}
 			if d.model, err = stable.Open(root); err == nil {
-				d.model.Precision, d.model.Kept = precision, kept
+				d.model.Precision, d.model.Kept, d.model.OHWI = precision, kept, d.gpu
 				if len(chain) > 1 {
 					d.model.Kept = stable.Float32 // an adapter is added before the sum is rounded
 				}
 				d.weights, err = d.model.Load(d.b)
 			}
 		case i > 0 && about.Format == adapterFormat:
-			params := d.model.UNet.Params()
-			var a *lora.Adapter
-			if a, err = lora.Read(filepath.Join(dir, adapterFile), unetPart, params); err == nil {
-				d.weights.UNet, err = a.Merge(d.b, params, d.weights.UNet, 1)
-			}
+			err = d.model.Adapt(d.b, &d.weights, filepath.Join(dir, adapterFile))
 		case i > 0 && about.Format == diffusersFormat && slices.Equal(about.Replaces, []string{unetPart}):
 			backend.Free(d.weights.UNet...)
 			d.weights.UNet, err = d.model.LoadUNet(d.b, dir)
