@@ -39,10 +39,10 @@ report study="experiments/quickstart":
 fuzz pkg target time="60s":
     go test {{pkg}} -run '^$' -fuzz '^{{target}}$' -fuzztime {{time}}
 
-# run the gate study of the shapes world (7 to 30 minutes on two cores), the whole probe of its engine, compile a step of Stable Diffusion and take one in 8 GB of memory, 200 faults of real stages, 1000 of no-op stages and 1000 below the store, and kill a study on engines 20 times (ABLATE_TEST_TORCH names their Python)
+# run the gate study of the shapes world (7 to 30 minutes on two cores), the whole probe of its engine, compile a step of Stable Diffusion and take one in 8 GB of memory, compile steps for an H100 (ABLATE_TEST_CUDA names a Python with jax[cuda12]), 200 faults of real stages, 1000 of no-op stages and 1000 below the store, and kill a study on engines 20 times (ABLATE_TEST_TORCH names their Python)
 long:
     go run . run experiments/gate
-    ABLATE_TEST_LONG=1 go test ./runner/native ./models/unet ./models/stable -v -timeout 60m
+    ABLATE_TEST_LONG=1 go test ./runner/native ./models/nn ./models/unet ./models/stable -v -timeout 60m
     ABLATE_TEST_FAULTS=200 go test ./runner/cli -run 'TestFaults$' -v -timeout 30m
     ABLATE_TEST_FAULTS=20 go test ./runner/cli -run 'TestEngines$' -v -timeout 60m
     ABLATE_TEST_FAULTS=1000 go test ./runner/run ./runner/store -run 'TestNoopFaults$|TestBrokenDisk$' -v -timeout 30m

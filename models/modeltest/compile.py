@@ -12,7 +12,7 @@ import sys
 import time
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false --xla_gpu_asm_extra_flags=-O0"
+os.environ["XLA_FLAGS"] = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false --xla_gpu_disable_gpuasm_optimizations=true"
 from jax._src import compiler
 from jax._src.interpreters import mlir
 from jax._src.lib import _jax

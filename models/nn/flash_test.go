@@ -3,7 +3,10 @@ package nn_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -82,28 +85,33 @@ func different(at string, want, got any) (list []string) {
 	return list
 }
 
+// attend returns the program of an attention of 8 heads and its gradients, of which the leading rows of the batch are
+// computed if leading is not 0.
+func attend(t *testing.T, s nn.Saving, q, kv shapes.Shape, leading int) string {
+	t.Helper()
+	fn, err := backend.NewFn(modeltest.Backend(t), "attention", 0, func(in []*graph.Node) []*graph.Node {
+		w := nn.Weights{}
+		if leading > 0 {
+			w = w.Leading(in[0].Graph(), leading)
+		}
+		y := w.Attention(in[0], in[1], in[2], 8, &s)
+		return append(graph.Gradient(graph.ReduceAllSum(graph.Mul(y, in[3])), in[:3]...), y)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := fn.Program(q, kv, kv, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 // TestFlash compares the calls of cuDNN's attention and of its gradient with JAX's (testdata/flash.py). Cross-attention,
 // few rows and float32 have the plain form.
 func TestFlash(t *testing.T) {
-	b := modeltest.Backend(t)
 	program := func(rows, columns int, dtype dtypes.DType, leading int) []customCall {
-		fn, err := backend.NewFn(b, "attention", 0, func(in []*graph.Node) []*graph.Node {
-			w := nn.Weights{}
-			if leading > 0 {
-				w = w.Leading(in[0].Graph(), leading)
-			}
-			y := w.Attention(in[0], in[1], in[2], 8, &nn.Saving{Queries: 64, Flash: true})
-			return append(graph.Gradient(graph.ReduceAllSum(graph.Mul(y, in[3])), in[:3]...), y)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		q, kv := shapes.Make(dtype, 2, rows, 640), shapes.Make(dtype, 2, columns, 640)
-		text, err := fn.Program(q, kv, kv, q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return calls(t, text)
+		return calls(t, attend(t, nn.Saving{Queries: 64, Flash: true}, shapes.Make(dtype, 2, rows, 640), shapes.Make(dtype, 2, columns, 640), leading))
 	}
 	data, err := os.ReadFile("testdata/flash.json")
 	if err != nil {
@@ -137,6 +145,50 @@ func TestFlash(t *testing.T) {
 	}{{1024, 77, dtypes.BFloat16}, {64, 64, dtypes.BFloat16}, {1024, 1024, dtypes.Float32}} {
 		if got := program(c.rows, c.columns, c.dtype, 0); len(got) != 0 {
 			t.Errorf("%+v has calls %+v", c, got)
+		}
+	}
+}
+
+// TestFlashComputes: with numpy in the place of cuDNN, programs have the output and the gradients of the plain form. So
+// all but cuDNN's own numbers is compared.
+func TestFlashComputes(t *testing.T) {
+	python := os.Getenv("ABLATE_TEST_CUDA")
+	if python == "" {
+		t.Skip("needs a Python with JAX: name it with ABLATE_TEST_CUDA")
+	}
+	const width = 16
+	x := shapes.Make(dtypes.BFloat16, 3, 256, 8*width)
+	for _, leading := range []int{0, 2} {
+		dir := t.TempDir()
+		args := []string{"testdata/flash_numpy.py", fmt.Sprint(width), filepath.Join(dir, "results.json")}
+		for name, s := range map[string]nn.Saving{"1 plain": {}, "2 flash": {Flash: true}} {
+			file := filepath.Join(dir, name)
+			if err := os.WriteFile(file, []byte(attend(t, s, x, x, leading)), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, file)
+		}
+		slices.Sort(args[3:])
+		if out, err := exec.CommandContext(t.Context(), python, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		data, err := os.ReadFile(args[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var results [2][4][]float64
+		if err := json.Unmarshal(data, &results); err != nil {
+			t.Fatal(err)
+		}
+		for k, want := range results[0] {
+			largest, worst := 0., 0.
+			for i, x := range results[1][k] {
+				largest, worst = max(largest, math.Abs(want[i])), max(worst, math.Abs(x-want[i]))
+			}
+			// Two roundings to bfloat16.
+			if largest == 0 || worst > largest/128 {
+				t.Errorf("%d leading rows: array %d differs by %v from one with values up to %v", leading, k, worst, largest)
+			}
 		}
 	}
 }

@@ -44,6 +44,8 @@ type Checkpoint struct {
 	Kept Precision
 	// OHWI is the order of kernels on the device: set it where that is a GPU (nn.Ordered).
 	OHWI bool
+	// Flash says that cuDNN computes attention, on a GPU with BFloat16 (nn.Saving).
+	Flash bool
 }
 
 // A Precision is a type of numbers, by its name in PyTorch. The zero Precision is Float32.

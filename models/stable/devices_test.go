@@ -84,8 +84,14 @@ func TestDevices(t *testing.T) {
 					}
 					losses, norms = append(losses, loss), append(norms, norm)
 				}
-				if weights = f.UNet(); weights == nil {
-					weights = f.Adapter().Values
+				if a := f.Adapter(); a != nil {
+					return losses, norms, a.Values
+				}
+				weights = nn.Values{}
+				for name, x := range f.UNet() {
+					if weights[name], err = x.Float32(); err != nil {
+						t.Fatal(err)
+					}
 				}
 				return losses, norms, weights
 			}

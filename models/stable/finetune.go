@@ -163,6 +163,7 @@ func (c *Checkpoint) Prepare(b backend.Backend, r Recipe, seeds Seeds) (*Finetun
 	if r.Saving.Queries == 0 {
 		r.Saving.Queries = queries
 	}
+	r.Saving.Flash = c.Flash
 	r.Saving.Frozen = func(name string) bool { return !trained[name] }
 	ddpm := process.DDPM{Schedule: c.Scheduler.Schedule}
 	loss := func(w nn.Weights, s train.Sets, in train.Nodes) *graph.Node {

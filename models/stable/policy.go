@@ -40,7 +40,7 @@ type policyState struct {
 // newPolicy returns the policy of a recipe.
 func (f *Finetuning) newPolicy(method finetune.Policy) (*policy, error) {
 	r := f.r
-	p := &policy{method: method, net: f.network(nn.Saving{}, r.Sampler.Guidance), state: policyState{PolicyState: finetune.PolicyState{History: finetune.History{}}}}
+	p := &policy{method: method, net: f.network(nn.Saving{Flash: f.c.Flash}, r.Sampler.Guidance), state: policyState{PolicyState: finetune.PolicyState{History: finetune.History{}}}}
 	transitions := r.Rollout.Images * (r.Sampler.Steps - 1)
 	switch group := method.Rollout().Group; {
 	case r.Sampler.Steps < 2:

@@ -52,7 +52,7 @@ func NewSampler(b backend.Backend, c *Checkpoint) (*Sampler, error) {
 				z, rest = rest[0], rest[1:]
 			}
 			at := graph.BroadcastToDims(time, x.Shape().Dimensions[0])
-			output := c.UNet.Denoise(nn.Bind(c.unetParams(), rest), x, at, text, unet.Options{Type: c.Precision.dtype()})
+			output := c.UNet.Denoise(nn.Bind(c.unetParams(), rest), x, at, text, unet.Options{Saving: nn.Saving{Flash: c.Flash}, Type: c.Precision.dtype()})
 			if v.guided {
 				output = guided(output, guidance)
 			}

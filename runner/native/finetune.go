@@ -54,6 +54,7 @@ const fineText = `{"type": "object", "properties": {
     "rank": {"type": "integer", "minimum": 0, "default": 16, "description": "of the LoRA on the attention; 0: all weights are trained", "x-probe": [2, 4]},
     "alpha": {"type": "number", "exclusiveMinimum": 0, "default": 16, "description": "the LoRA is scaled by alpha / rank", "x-unused": {"lora.rank": [0]}, "x-probe": [2.0, 16.0]}}},
   "dtype": {"type": "string", "enum": ["float32", "bfloat16"], "default": "float32", "description": "of frozen weights and of products, but not of norms, the softmax and the loss; trained weights are float32"},
+  ` + attentionSchema + `,
   %[6]s,
   "rollout": {"type": "object", "x-unused": {"method": %[5]s}, "properties": {
     "images": {"type": "integer", "minimum": 2, "default": 256, "description": "images of a rollout; each of their transitions is learned from once", "x-unit": "images", "x-probe": [2, 6]},
@@ -70,8 +71,7 @@ type fine struct {
 	Temperature   float64 `json:"temperature"`
 	Beta          float64 `json:"beta"`
 	Checkpointing bool    `json:"checkpointing"`
-
-	Precision stable.Precision `json:"dtype"`
+	numeric
 }
 
 // fineOf returns the parameters of a training. decode reads those that method leaves.
@@ -129,7 +129,7 @@ func (d *diffusion) train(ctx context.Context, t *kit.Task) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := d.loaded(t, engine.BaseRole, p.Precision, p.LoRA.Rank == 0); err != nil {
+	if err := d.loaded(t, engine.BaseRole, p.numeric, p.LoRA.Rank == 0); err != nil {
 		return err
 	}
 	if factor := d.model.VAE.Config.Factor(); p.Size%factor != 0 {

@@ -33,7 +33,7 @@ type diffusion struct {
 	open    func(gpus int) (backend.Backend, error)
 	b       backend.Backend
 	gpu     bool   // b is on a GPU
-	chain   string // ids of the checkpoint and of what it is based on, and the types of its numbers
+	chain   string // ids of the checkpoint and of what it is based on, and how it computes
 	model   *stable.Checkpoint
 	weights stable.Weights
 	sampler *stable.Sampler
@@ -92,7 +92,16 @@ const drawSchema = `{"type": "object", "properties": {
   "width": {"type": "integer", "minimum": 16, "maximum": 8192, "default": 512, "description": "of a picture", "x-unit": "pixels", "x-probe": [32, 64]},
   "height": {"type": "integer", "minimum": 16, "maximum": 8192, "default": 512, "description": "of a picture", "x-unit": "pixels", "x-probe": [32, 64]},
   "batch": {"type": "integer", "minimum": 1, "default": 8, "description": "images at a time; changes rounding only", "x-unit": "images", "x-identity": "record"},
-  "dtype": {"type": "string", "enum": ["float32", "bfloat16"], "default": "float32", "description": "of the weights and of the products, but not of norms, the softmax, the sampler and the VAE; float16, which is not here, overflows in some models", "x-probe": ["float32", "bfloat16"]}}}`
+  "dtype": {"type": "string", "enum": ["float32", "bfloat16"], "default": "float32", "description": "of the weights and of the products, but not of norms, the softmax, the sampler and the VAE; float16, which is not here, overflows in some models", "x-probe": ["float32", "bfloat16"]},
+  ` + attentionSchema + `}}`
+
+const attentionSchema = `"attention": {"type": "string", "enum": ["plain", "flash"], "default": "plain", "description": "flash: cuDNN computes long self-attentions, without the scores in memory. It needs a GPU, and its results were not compared with the plain ones on a GPU yet", "x-unused": {"dtype": ["float32"]}}`
+
+// numeric has the parameters of sample and train that say how the denoiser computes.
+type numeric struct {
+	Precision stable.Precision `json:"dtype"`
+	Attention string           `json:"attention"`
+}
 
 // load names a model: a checkpoint folder, which stays where it is, or one of random weights.
 func (d *diffusion) load(_ context.Context, t *kit.Task) error {
@@ -171,16 +180,20 @@ func (d *diffusion) computes(t *kit.Task) (err error) {
 
 // loaded loads the model of a task's checkpoint: a folder, and what fine-tunings of it have changed.
 // The denoiser's weights are kept as float32 where a training is to change them.
-func (d *diffusion) loaded(t *kit.Task, role string, precision stable.Precision, trained bool) (err error) {
+func (d *diffusion) loaded(t *kit.Task, role string, n numeric, trained bool) (err error) {
 	chain := t.Chain(role)
 	if len(chain) == 0 {
 		return kit.Refuse("%s needs the input %s", t.Verb, role)
 	}
-	kept := precision
+	flash := n.Attention == "flash"
+	if flash && t.Resources.GPUs == 0 {
+		return kit.Refuse("attention: flash is a function of cuDNN and needs a GPU, and the task has none; use plain")
+	}
+	kept := n.Precision
 	if trained {
 		kept = stable.Float32
 	}
-	ids := []string{string(precision), string(kept)}
+	ids := []string{string(n.Precision), string(kept), n.Attention}
 	for _, dir := range chain {
 		ids = append(ids, t.Inputs[filepath.Base(dir)].ID)
 	}
@@ -204,7 +217,7 @@ func (d *diffusion) loaded(t *kit.Task, role string, precision stable.Precision,
 				root = about.Root
 			}
 			if d.model, err = stable.Open(root); err == nil {
-				d.model.Precision, d.model.Kept, d.model.OHWI = precision, kept, d.gpu
+				d.model.Precision, d.model.Kept, d.model.OHWI, d.model.Flash = n.Precision, kept, d.gpu, flash
 				if len(chain) > 1 {
 					d.model.Kept = stable.Float32 // an adapter is added before the sum is rounded
 				}
@@ -243,8 +256,7 @@ type drawing struct {
 	Width     int     `json:"width"`
 	Height    int     `json:"height"`
 	Batch     int     `json:"batch"`
-
-	Precision stable.Precision `json:"dtype"`
+	numeric
 }
 
 // classes are the schedulers by their names in parameters.
@@ -297,7 +309,7 @@ func (d *diffusion) sample(ctx context.Context, t *kit.Task) error {
 	if err != nil {
 		return err
 	}
-	if err := d.loaded(t, engine.CheckpointRole, p.Precision, false); err != nil {
+	if err := d.loaded(t, engine.CheckpointRole, p.numeric, false); err != nil {
 		return err
 	}
 	o, err := p.options(d.model)

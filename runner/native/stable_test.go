@@ -2,6 +2,7 @@ package native
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image/png"
 	"math"
@@ -239,5 +240,18 @@ func TestCut(t *testing.T) {
 `
 	if string(got) != want {
 		t.Errorf("notes are\n%swant\n%s", got, want)
+	}
+}
+
+// TestFlashRefused: cuDNN's attention needs a GPU.
+func TestFlashRefused(t *testing.T) {
+	d := drawer(t, diffusionProgram(t))
+	base := filepath.Join(d.must(engine.Task{Verb: engine.Load}, `{"name": "tiny-sd"}`), "checkpoint")
+	var refused *engine.TaskError
+	_, err := d.do(engine.Task{Verb: engine.Sample, Inputs: map[string]engine.TaskInput{
+		engine.CheckpointRole: {ID: "tiny", Files: base}, engine.PromptsRole: {ID: "prompts", Rows: []engine.Row{{Prompt: "x", Seed: 1}}}}},
+		`{"attention": "flash", "dtype": "bfloat16", "width": 32, "height": 32}`)
+	if !errors.As(err, &refused) || refused.Status != engine.Refused || !strings.Contains(refused.Message, "needs a GPU") {
+		t.Errorf("%v, want a refusal", err)
 	}
 }
