@@ -87,6 +87,13 @@ type Result struct {
 	Layout []int
 }
 
+// The functions of cuDNN for q, k and v [B, T, H, K]: a self-attention, which is two matrix products, and its
+// gradient, which is four and computes the scores again.
+const (
+	FlashAttention = "__cudnn$fmhaSoftmax"
+	FlashGradient  = "__cudnn$fmhaSoftmaxBackward"
+)
+
 // CustomCall calls a function of XLA's library by its name, with a configuration in JSON, and returns the
 // results and no gradient. As a last result, which is not returned, the function has a workspace of
 // which XLA decides the size: cuDNN's functions are called so. Only XLA has such functions.

@@ -12,7 +12,7 @@ import (
 
 // Work is what a graph computes, as far as it is known before it is compiled.
 type Work struct {
-	Flops  float64 // of matrix products and convolutions; a multiplication and an addition are two
+	Flops  float64 // of matrix products, convolutions and cuDNN's attention; a multiplication and an addition are two
 	Values int64   // bytes of all values that are computed, if all were kept
 }
 
@@ -51,6 +51,11 @@ var (
 // flopsOf returns the operations of a statement.
 func flopsOf(s *stablehlo.Statement) (float64, error) {
 	op := fmt.Sprint(s.OpType)
+	if op == "CustomCall" {
+		q := s.Inputs[0].Shape()
+		products := map[any]float64{FlashAttention: 2, FlashGradient: 5}[s.Attributes["call_target_name"]]
+		return products * 2 * float64(q.Size()) * float64(q.Dimensions[1]), nil
+	}
 	if op != "DotGeneral" && op != "Convolution" {
 		return 0, nil
 	}

@@ -37,7 +37,7 @@ func (w Weights) flash(q, k, v *graph.Node, heads int) *graph.Node {
 	array := func(batch int) backend.Result {
 		return backend.Result{Shape: shapes.Make(q.DType(), batch, heads, rows, width), Layout: []int{3, 1, 2, 0}}
 	}
-	forward := backend.CustomCall("__cudnn$fmhaSoftmax", flashConfig(dims[0], heads, rows, width, map[string]product{
+	forward := backend.CustomCall(backend.FlashAttention, flashConfig(dims[0], heads, rows, width, map[string]product{
 		"bmm1": {3, 3, 2, 2}, "bmm2": {3, 1, 1, 2}}),
 		[]backend.Result{array(dims[0]), {Shape: shapes.Make(dtypes.Float32, dims[0], heads, rows)}}, split(q), split(k), split(v))
 	y, statistics := joined(forward[0]), forward[1]
@@ -52,7 +52,7 @@ func (w Weights) flash(q, k, v *graph.Node, heads int) *graph.Node {
 				in[i] = split(in[i])
 			}
 		}
-		g := backend.CustomCall("__cudnn$fmhaSoftmaxBackward", flashConfig(n, heads, rows, width, map[string]product{
+		g := backend.CustomCall(backend.FlashGradient, flashConfig(n, heads, rows, width, map[string]product{
 			"bmm1_grad_gemm1": {2, 1, 1, 2}, "bmm1_grad_gemm2": {3, 1, 1, 2}, "bmm2_grad_gemm1": {2, 1, 1, 2}, "bmm2_grad_gemm2": {3, 3, 2, 2}}),
 			[]backend.Result{array(n), array(n), array(n)}, in...)
 		for i, x := range g {

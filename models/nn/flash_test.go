@@ -85,9 +85,9 @@ func different(at string, want, got any) (list []string) {
 	return list
 }
 
-// attend returns the program of an attention of 8 heads and its gradients, of which the leading rows of the batch are
-// computed if leading is not 0.
-func attend(t *testing.T, s nn.Saving, q, kv shapes.Shape, leading int) string {
+// attend returns an attention of 8 heads and its gradients, of which the leading rows of the batch are computed if
+// leading is not 0.
+func attend(t *testing.T, s nn.Saving, leading int) *backend.Fn {
 	t.Helper()
 	fn, err := backend.NewFn(modeltest.Backend(t), "attention", 0, func(in []*graph.Node) []*graph.Node {
 		w := nn.Weights{}
@@ -100,18 +100,19 @@ func attend(t *testing.T, s nn.Saving, q, kv shapes.Shape, leading int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := fn.Program(q, kv, kv, q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	return fn
 }
 
 // TestFlash compares the calls of cuDNN's attention and of its gradient with JAX's (testdata/flash.py). Cross-attention,
 // few rows and float32 have the plain form.
 func TestFlash(t *testing.T) {
 	program := func(rows, columns int, dtype dtypes.DType, leading int) []customCall {
-		return calls(t, attend(t, nn.Saving{Queries: 64, Flash: true}, shapes.Make(dtype, 2, rows, 640), shapes.Make(dtype, 2, columns, 640), leading))
+		q, kv := shapes.Make(dtype, 2, rows, 640), shapes.Make(dtype, 2, columns, 640)
+		text, err := attend(t, nn.Saving{Queries: 64, Flash: true}, leading).Program(q, kv, kv, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return calls(t, text)
 	}
 	data, err := os.ReadFile("testdata/flash.json")
 	if err != nil {
@@ -132,6 +133,14 @@ func TestFlash(t *testing.T) {
 		w.Config, got[i].Config = nil, nil
 		if !reflect.DeepEqual(w, got[i]) {
 			t.Errorf("got %+v\nwant %+v", got[i], w)
+		}
+	}
+	// Two products in the attention and five in its gradient, where the plain form has four.
+	q := shapes.Make(dtypes.BFloat16, 2, 1024, 640)
+	for products, s := range map[float64]nn.Saving{6: {}, 7: {Flash: true}} {
+		work, err := attend(t, s, 0).Work(q, q, q, q)
+		if want := products * 2 * 2 * 1024 * 1024 * 640; err != nil || work.Flops != want {
+			t.Errorf("%+v: %v operations, %v; want %v", s, work.Flops, err, want)
 		}
 	}
 	// The gradient is that of the leading rows of the batch.
@@ -163,7 +172,11 @@ func TestFlashComputes(t *testing.T) {
 		args := []string{"testdata/flash_numpy.py", fmt.Sprint(width), filepath.Join(dir, "results.json")}
 		for name, s := range map[string]nn.Saving{"1 plain": {}, "2 flash": {Flash: true}} {
 			file := filepath.Join(dir, name)
-			if err := os.WriteFile(file, []byte(attend(t, s, x, x, leading)), 0o666); err != nil {
+			program, err := attend(t, s, leading).Program(x, x, x, x)
+			if err == nil {
+				err = os.WriteFile(file, []byte(program), 0o666)
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			args = append(args, file)
