@@ -67,7 +67,7 @@ func (d diffusion) load(b backend.Backend) (c *stable.Checkpoint, w stable.Weigh
 	if c, err = stable.Open(d.Checkpoint); err != nil {
 		return c, w, err
 	}
-	c.Precision, c.Kept = d.Precision, d.Precision
+	c.Precision, c.Kept, c.OHWI = d.Precision, d.Precision, d.Device == cuda
 	if d.trainsAll {
 		c.Kept = stable.Float32
 	}

@@ -313,7 +313,7 @@ func (d diffusion) denoise(b backend.Backend, c *stable.Checkpoint) (*backend.Fn
 		o.Type = dtypes.BFloat16
 	}
 	return backend.NewFn(b, "denoise", 0, func(in []*graph.Node) []*graph.Node {
-		return []*graph.Node{c.UNet.Denoise(nn.Bind(c.UNet.Params(), in[3:]), in[0], in[1], in[2], o)}
+		return []*graph.Node{c.UNet.Denoise(nn.Bind(nn.Ordered(c.UNet.Params(), c.OHWI), in[3:]), in[0], in[1], in[2], o)}
 	})
 }
 
