@@ -42,9 +42,10 @@ type bench struct {
 
 // A task is a computation that is prepared.
 type task struct {
-	first []float64                                        // results to compare
-	do    func(i int) error                                // does the computation for the i-th time
-	cost  func(compile bool) (cost stable.Cost, err error) // nil where no facts are asked
+	first []float64         // results to compare
+	do    func(i int) error // does the computation for the i-th time, or begins it
+	wait  func() error      // waits for what do began; nil if do does
+	cost  func(compile bool) (stable.Cost, error)
 }
 
 // The peers.

@@ -106,8 +106,8 @@ func (d diffusion) data() (map[string]checkpoint.Tensor, error) {
 	weights := make([]float32, items)
 	for i := range weights {
 		weights[i] = float32(i%4) - .5
-		if d.Pairs {
-			weights[i]++ // losses of pairs are about equal, and would cancel
+		if d.Device != "" {
+			weights[i]++ // the losses of a pair, or of few images, would cancel, and rounding would remain
 		}
 	}
 	file["weight"] = checkpoint.Floats(weights, items)
@@ -158,21 +158,25 @@ func (d diffusion) train(b backend.Backend, file map[string]checkpoint.Tensor) (
 		stream.Items = append(stream.Items, stable.Item{Image: example(i), Worse: example(i + 1), Weight: float64(arrays["weight"][i][0])})
 	}
 	step := 0
-	take := func() (loss, norm float64, err error) {
+	var last *stable.Begun
+	begin := func() (err error) { // and waits for the step before
 		step++
-		return f.Step(step, []stable.Stream{stream})
+		last, err = f.Begin(step, []stable.Stream{stream})
+		return err
 	}
 	var first []float64
 	for range d.Compared {
-		loss, norm, err := take()
+		if err := begin(); err != nil {
+			return fail(err)
+		}
+		loss, norm, err := last.Result()
 		if err != nil {
 			return fail(err)
 		}
 		first = append(first, loss, norm)
 	}
-	return task{first, func(int) error { _, _, err := take(); return err }, func(compile bool) (stable.Cost, error) {
-		return f.Cost(1, compile)
-	}}, nil
+	return task{first: first, do: func(int) error { return begin() }, wait: func() error { _, _, err := last.Result(); return err },
+		cost: func(compile bool) (stable.Cost, error) { return f.Cost(1, compile) }}, nil
 }
 
 // sample draws an image for each prompt, from its text to its pixels.
@@ -223,7 +227,7 @@ func (d diffusion) sample(b backend.Backend, file map[string]checkpoint.Tensor) 
 	for _, v := range slices.Concat(images...) {
 		first = append(first, float64(v))
 	}
-	return task{first, func(int) error { _, err := draw(); return err }, func(compile bool) (stable.Cost, error) {
+	return task{first: first, do: func(int) error { _, err := draw(); return err }, cost: func(compile bool) (stable.Cost, error) {
 		return s.Cost(len(d.Prompts), options, compile)
 	}}, nil
 }

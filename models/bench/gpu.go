@@ -380,7 +380,7 @@ func (d diffusion) forward(b backend.Backend, file map[string]checkpoint.Tensor)
 	for _, v := range output {
 		first = append(first, float64(v))
 	}
-	return task{first, func(int) error { _, err := pass(); return err }, func(compile bool) (cost stable.Cost, err error) {
+	return task{first: first, do: func(int) error { _, err := pass(); return err }, cost: func(compile bool) (cost stable.Cost, err error) {
 		cost.Weights = c.WeightsSize()
 		if compile {
 			shape := inputs(c, n)

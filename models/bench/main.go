@@ -132,6 +132,11 @@ func serve(c bench, choice backend.Choice, path, profile string) error {
 				return err
 			}
 		}
+		if t.wait != nil {
+			if err := t.wait(); err != nil {
+				return err
+			}
+		}
 		if err := out.Encode([2]float64{time.Since(start).Seconds(), cpuTime() - used}); err != nil {
 			return err
 		}
