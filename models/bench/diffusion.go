@@ -32,6 +32,7 @@ type diffusion struct {
 	Precision stable.Precision `json:"precision"`
 	Blocks    bool             `json:"blocks"`  // stable.Recipe's Saving
 	Queries   int              `json:"queries"` // likewise
+	Flash     bool             `json:"flash"`   // attention by cuDNN
 
 	trainsAll bool // the weights on the device are float32
 }
@@ -62,16 +63,24 @@ func (d diffusion) String() string {
 	return string(b)
 }
 
-// load opens the checkpoint and sends its weights to the device.
-func (d diffusion) load(b backend.Backend) (c *stable.Checkpoint, w stable.Weights, err error) {
-	if c, err = stable.Open(d.Checkpoint); err != nil {
-		return c, w, err
+// open opens the checkpoint.
+func (d diffusion) open() (*stable.Checkpoint, error) {
+	c, err := stable.Open(d.Checkpoint)
+	if err != nil {
+		return nil, err
 	}
-	c.Precision, c.Kept, c.OHWI = d.Precision, d.Precision, d.Device == cuda
+	c.Precision, c.Kept, c.OHWI, c.Flash = d.Precision, d.Precision, d.Device == cuda, d.Flash
 	if d.trainsAll {
 		c.Kept = stable.Float32
 	}
-	w, err = c.Load(b)
+	return c, nil
+}
+
+// load opens the checkpoint and sends its weights to the device.
+func (d diffusion) load(b backend.Backend) (c *stable.Checkpoint, w stable.Weights, err error) {
+	if c, err = d.open(); err == nil {
+		w, err = c.Load(b)
+	}
 	return c, w, err
 }
 

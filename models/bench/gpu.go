@@ -90,6 +90,7 @@ type machine struct {
 	device, size, form string
 	precision          stable.Precision
 	batch, threads     int
+	flash              bool
 }
 
 // runGPU is the command `bench gpu`.
@@ -104,6 +105,7 @@ func runGPU(args []string) error {
 	flags.IntVar(&m.batch, "batch", 8, "images of a step; a pair has two")
 	flags.IntVar(&m.threads, "threads", 1, "of both sides, on the CPU")
 	flags.StringVar(&m.form, "form", "compiled", "of PyTorch: compiled (torch.compile) or eager")
+	flags.BoolVar(&m.flash, "flash", false, "compute this side's attention by cuDNN; the results are compared as those of the plain form are")
 	compared := flags.Int("compared", 10, "training steps whose results are compared before any is timed")
 	samples := flags.Int("sampler-steps", 30, "steps of the sampler")
 	rounds := flags.Int("rounds", 5, "rounds, each side in turn")
@@ -136,6 +138,9 @@ func runGPU(args []string) error {
 	}
 	if m.device == cuda && m.precision == stable.Float32 {
 		return errors.New("-precision is float32: must be bfloat16 on a GPU, where both sides would multiply float32 with the 10 bits of TF32")
+	}
+	if m.flash && m.device == cpu {
+		return errors.New("-flash is for a GPU, whose cuDNN computes attention: leave it out, or -device cpu")
 	}
 	for flag, n := range map[string]int{"batch": m.batch, "threads": m.threads, "compared": *compared, "sampler-steps": *samples, "rounds": *rounds, "steps": *steps} {
 		if n < 1 {
@@ -175,7 +180,7 @@ func runGPU(args []string) error {
 	if err := write(model, 1); err != nil {
 		return err
 	}
-	r := report{Format: "ablate.bench.gpu/1", Size: m.size, Precision: m.precision, Rounds: *rounds, Steps: *steps}
+	r := report{Format: "ablate.bench.gpu/1", Size: m.size, Precision: m.precision, Flash: m.flash, Rounds: *rounds, Steps: *steps}
 	for _, name := range names {
 		k := kinds[kindOf(name)]
 		d := m.diffusion(k, model, *compared, *samples)
@@ -249,6 +254,7 @@ func (m machine) environment() []string {
 // diffusion are the numbers of a case.
 func (m machine) diffusion(k kind, model string, compared, steps int) diffusion {
 	d := tiny()
+	d.Flash = m.flash
 	d.Checkpoint, d.Device, d.Form, d.Precision, d.Pairs, d.Compared, d.Steps = model, m.device, m.form, m.precision, k.pairs, compared, steps
 	prompts := d.Prompts
 	for d.Prompts = nil; len(d.Prompts) < m.batch; {
@@ -308,7 +314,7 @@ func (m machine) bench(k kind, d diffusion, plugin string) bench {
 
 // denoise is a pass of the U-Net for latents, times and states of texts, and its weights.
 func (d diffusion) denoise(b backend.Backend, c *stable.Checkpoint) (*backend.Fn, error) {
-	o := unet.Options{Type: dtypes.Float32}
+	o := unet.Options{Saving: nn.Saving{Flash: c.Flash}, Type: dtypes.Float32}
 	if d.Precision == stable.BFloat16 {
 		o.Type = dtypes.BFloat16
 	}
@@ -325,7 +331,7 @@ func inputs(c *stable.Checkpoint, n int) []shapes.Shape {
 
 // pass returns the operations of a pass for one image.
 func (d diffusion) pass(b backend.Backend) (float64, error) {
-	c, err := stable.Open(d.Checkpoint)
+	c, err := d.open()
 	if err != nil {
 		return 0, err
 	}
@@ -333,7 +339,7 @@ func (d diffusion) pass(b backend.Backend) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	weights, _ := nn.Arrays(c.UNet.Params())
+	weights, _ := nn.Arrays(nn.Ordered(c.UNet.Params(), c.OHWI))
 	w, err := fn.Work(append(inputs(c, 1), weights...)...)
 	return w.Flops, err
 }
@@ -400,6 +406,7 @@ type report struct {
 	Format    string           `json:"format"`
 	Size      string           `json:"size"` // full or tiny
 	Precision stable.Precision `json:"precision"`
+	Flash     bool             `json:"flash"`
 	Rounds    int              `json:"rounds"`
 	Steps     int              `json:"steps"` // of a round
 	Cases     []result         `json:"cases"`
@@ -449,7 +456,7 @@ func (r *report) add(k kind, m machine, t timing) {
 func (r report) print(t timing) {
 	c := r.Cases[len(r.Cases)-1]
 	if len(r.Cases) == 1 {
-		fmt.Printf("%s; %s; here %s; %s; %s. %d rounds of %d steps.\n\n", c.There.Device, r.Size, c.Here.Software, c.There.Software, r.Precision, r.Rounds, r.Steps)
+		fmt.Printf("%s; %s; here %s; %s; %s; flash attention here: %v. %d rounds of %d steps.\n\n", c.There.Device, r.Size, c.Here.Software, c.There.Software, r.Precision, r.Flash, r.Rounds, r.Steps)
 		fmt.Println("| case | images | images/s here | PyTorch | TFLOP/s here | PyTorch | of peak here | PyTorch | GB here | PyTorch | PyTorch's time over ours | of the CPU | difference |")
 		fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	}

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"ablate/models/backend"
 	"ablate/models/modeltest"
+	"ablate/models/nn"
 	"ablate/models/stable"
 )
 
@@ -87,6 +89,63 @@ func TestGPUOnCPU(t *testing.T) {
 		}
 		if c.Images != 2 || !(c.Difference <= c.Within) || c.Within > 1e-3 {
 			t.Errorf("%s: %d images, want 2; results differ by %v, within %v", c.Case, c.Images, c.Difference, c.Within)
+		}
+	}
+}
+
+// TestFlash: -flash reaches the graph, and counts as many operations as the plain form.
+func TestFlash(t *testing.T) {
+	b, dir := modeltest.Backend(t), t.TempDir()
+	if err := stable.WriteRandom(dir, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := stable.Published(dir); err != nil {
+		t.Fatal(err)
+	}
+	var flops []float64
+	for _, flash := range []bool{false, true} {
+		d := machine{device: cuda, size: full, precision: stable.BFloat16, batch: 2, flash: flash}.diffusion(kinds[0], dir, 1, 1)
+		n, err := d.pass(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flops = append(flops, n)
+		c, err := d.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fn, err := d.denoise(b, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		weights, _ := nn.Arrays(nn.Ordered(c.UNet.Params(), c.OHWI))
+		text, err := fn.Program(append(inputs(c, 1), weights...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(text, backend.FlashAttention); got != flash || c.Flash != flash || !c.OHWI {
+			t.Errorf("-flash=%v: the program calls cuDNN's attention: %v", flash, got)
+		}
+	}
+	if flops[0] != flops[1] || flops[0] == 0 {
+		t.Errorf("a pass has %v operations, and %v with cuDNN's attention", flops[0], flops[1])
+	}
+}
+
+// TestFlags: what this machine cannot do is refused before anything is written or started.
+func TestFlags(t *testing.T) {
+	for want, args := range map[string][]string{
+		"-flash is for a GPU":       {"-device", "cpu", "-flash"},
+		"must be bfloat16 on a GPU": {"-precision", "float32"},
+		"must be even":              {"-batch", "3", "-only", "lora-dpo"},
+		"must be at least 1":        {"-rounds", "0"},
+		"must be one of forward":    {"-only", "backward"},
+		"must be full or tiny":      {"-size", "large"},
+		"must be cuda or cpu":       {"-device", "tpu"},
+		"must be compiled or eager": {"-form", "lazy"},
+	} {
+		if err := run(append([]string{"gpu"}, args...)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", args, err, want)
 		}
 	}
 }
