@@ -424,7 +424,11 @@ func (l *Loop) restore(file map[string]checkpoint.Tensor) (int, error) {
 	take := func(prefix string, lay layout) ([]*tensors.Tensor, error) {
 		v := nn.Values{}
 		for _, a := range lay.arrays {
-			x, err := file[prefix+a.Name].Float32()
+			t := file[prefix+a.Name]
+			x, err := t.Float32()
+			if want := a.Array().Dimensions; err == nil && !slices.Equal(t.Shape, want) {
+				err = fmt.Errorf("it has the shape %v, and %v on this device: the state is of a device with another order of kernels", t.Shape, want)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", prefix+a.Name, err)
 			}

@@ -105,6 +105,33 @@ func TestUnsavedState(t *testing.T) {
 	}
 }
 
+// TestOtherOrder: a state with kernels in another device's order is refused, and not read as if they were in this one's.
+func TestOtherOrder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state")
+	for k, ohwi := range []bool{true, false} {
+		params := nn.Ordered([]nn.Param{{Name: "kernel", Shape: []int{3, 3, 64, 32}}}, ohwi)
+		trainer, err := train.New(modeltest.Backend(t), train.Step{Name: "kernels", Params: params, Loss: func(w nn.Weights, _ train.Sets, _ train.Nodes) *graph.Node {
+			return graph.ReduceAllSum(graph.Square(w.At("kernel")))
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, err := trainer.Start(nn.Values{"kernel": make([]float32, params[0].Size())}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer state.Free()
+		l := train.Loop{Trainer: trainer, State: state, Steps: 2}
+		if k == 0 {
+			if err := l.Save(file, 1); err != nil {
+				t.Fatal(err)
+			}
+		} else if _, err := l.Load(file); err == nil || !strings.Contains(err.Error(), "params.kernel: it has the shape [32 3 3 64], and [3 3 64 32] on this device") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 // BenchmarkSave saves the state of a training that has 1 GB: weights, two moments and the
 // average of 62.5 million parameters. It reports how long the training stands still for it
 // ("stops"), how long it takes until the state is on the disk ("saves") and how much memory the
