@@ -17,6 +17,7 @@ import (
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
 	"ablate/reports/page"
+	"ablate/reports/page/browsertest"
 	"ablate/reports/text"
 )
 
@@ -47,7 +48,7 @@ func TestSort(t *testing.T) {
 	reset.click(); say(order());
 	end();
 	});</script>`
-	got := said(t, open(t, dir, html, "", probe))
+	got := browsertest.Said(t, open(t, dir, html, "", probe))
 	study, better, worse := "base hostile missing", "hostile base missing sorted", "base hostile missing sorted"
 	want := strings.Join([]string{study, better, worse, study, study, worse, better, study, better, study}, ";") // a lower Fréchet is better
 	if got != want {
@@ -64,7 +65,7 @@ func TestFilter(t *testing.T) {
 	say($$("input.filter").map(f => f.value).join(" "));
 	end();
 	});</script>`
-	if got, want := said(t, open(t, dir, html, "", probe)), "ablation 1 of 3 1 of 3 rows;differences-table 1 of 2 1 of 2 rows;BASE BASE"; got != want {
+	if got, want := browsertest.Said(t, open(t, dir, html, "", probe)), "ablation 1 of 3 1 of 3 rows;differences-table 1 of 2 1 of 2 rows;BASE BASE"; got != want {
 		t.Errorf("the page says %s, want %s", got, want)
 	}
 }
@@ -92,7 +93,7 @@ func TestRowLinks(t *testing.T) {
 		end();
 	}, 500);
 	});</script>`
-	if got, want := said(t, open(t, dir, string(html), "", probe)), `#row-0 #row-1 #row-2 #row-0 #row-1;true;finetune.beta (unused) → 0.5 | finetune.method &quot;none&quot; → &quot;awm&quot;`; got != want {
+	if got, want := browsertest.Said(t, open(t, dir, string(html), "", probe)), `#row-0 #row-1 #row-2 #row-0 #row-1;true;finetune.beta (unused) → 0.5 | finetune.method &quot;none&quot; → &quot;awm&quot;`; got != want {
 		t.Errorf("the page says\n%s, want\n%s", got, want)
 	}
 }
@@ -161,7 +162,7 @@ func TestWide(t *testing.T) {
 	}
 	end();
 	});</script>`
-	got := said(t, open(t, dir, string(html), "", probe, "--window-size=1280,900"))
+	got := browsertest.Said(t, open(t, dir, string(html), "", probe, "--window-size=1280,900"))
 	if want := "0;ablation;0;10;0.0023;true;17;10;0;differences-table;0;10;0.0023;true;17;10;0"; got != want {
 		t.Errorf("the page says\n%s, want\n%s", got, want)
 	}
@@ -184,7 +185,7 @@ func TestByPrompt(t *testing.T) {
 		end();
 	}, 500);
 	});</script>`
-	got := said(t, open(t, dir, html, "", probe))
+	got := browsertest.Said(t, open(t, dir, html, "", probe))
 	if want := "2 2 0 +2 2 0 | 2 0 1 −1 0 1 | 4 1 1 0 0 0;combination421+1 | count4110 | together832+1;2 0 1 −1 0 1 | 4 1 1 0 0 0 | 2 2 0 +2 2 0;4 1 1 0 0 0;true;1 left;2 pairs;true;base;true"; got != want {
 		t.Errorf("the page says\n%s, want\n%s", got, want)
 	}
@@ -210,7 +211,7 @@ func TestPhotos(t *testing.T) {
 		end();
 	}, 500);
 	});</script>`
-	got := said(t, open(t, dir, html, "", probe))
+	got := browsertest.Said(t, open(t, dir, html, "", probe))
 	if want := "2 2 0 +2 | 2 0 1 −1 | 4 1 1 0;jpeg;16;true;false;true;true;true"; got != want {
 		t.Errorf("the page says\n%s, want\n%s", got, want)
 	}
@@ -246,7 +247,7 @@ func TestTwoArms(t *testing.T) {
 	set("#gallery-text", "1"); say([...new URLSearchParams(location.hash.slice("#samples?".length))].map(([k, v]) => k + " " + (v.includes("onerror") ? "hostile" : v)).join(", "));
 	end();
 	});</script>`
-	got := said(t, open(t, dir, html, "", probe))
+	got := browsertest.Said(t, open(t, dir, html, "", probe))
 	want := "6 pairs;0 wide;pixelated;true;prompt 0 good-bad;prompt 1 bad-good;prompt 0 bad-good;1 of 1 (0 prompts);1 of 1 (2 prompts);view two, a hostile, b base, seed , text 1"
 	if got != want {
 		t.Errorf("the page says\n%s, want\n%s", got, want)
@@ -258,7 +259,7 @@ func TestTwoArms(t *testing.T) {
 	}, 500);
 	});</script>`
 	link := "#samples?" + url.Values{"view": {"two"}, "a": {hostile}, "b": {"base"}, "verdict": {"a"}}.Encode()
-	if got := said(t, open(t, dir, html, link, again)); got != "good-bad;two" {
+	if got := browsertest.Said(t, open(t, dir, html, link, again)); got != "good-bad;two" {
 		t.Errorf("the link shows %s", got)
 	}
 }
@@ -287,7 +288,7 @@ func TestNumbers(t *testing.T) {
 	set("#gallery-verdict", "b"); say(pairs());
 	end();
 	});</script>`
-	got := said(t, open(t, dir, html, "", probe))
+	got := browsertest.Said(t, open(t, dir, html, "", probe))
 	want := "false;.500: two red circles;prompt 0 .500-.250 | prompt 1 .500-.750 | prompt 2 .500- | prompt 3 .500-.500 | prompt 4 .500-.500 | prompt 5 .500-.500;prompt 0 .500-.250;prompt 1 .500-.750"
 	if got != want {
 		t.Errorf("the page says\n%s, want\n%s", got, want)
@@ -311,7 +312,7 @@ func TestManyArms(t *testing.T) {
 	box.click(); say($$("#gallery tbody tr").length + " differ");
 	end();
 	});</script>`
-	if got, want := said(t, open(t, dir, html, "", probe)), "2 arms;base;1 of 1 other arms;1 arms;#samples?arm=;0 differ;2 differ"; got != want {
+	if got, want := browsertest.Said(t, open(t, dir, html, "", probe)), "2 arms;base;1 of 1 other arms;1 arms;#samples?arm=;0 differ;2 differ"; got != want {
 		t.Errorf("the page says %s, want %s", got, want)
 	}
 }
@@ -327,7 +328,7 @@ func TestPrinted(t *testing.T) {
 	dispatchEvent(new Event("afterprint")); say(closed() > 0);
 	end();
 	});</script>`
-	if got, want := said(t, open(t, dir, html, "", probe)), "true;0;true"; got != want {
+	if got, want := browsertest.Said(t, open(t, dir, html, "", probe)), "true;0;true"; got != want {
 		t.Errorf("the page says %s, want %s", got, want)
 	}
 }
@@ -383,7 +384,7 @@ func TestData(t *testing.T) {
 	$$("a.data[href='#table-data']").forEach(a => a.click());
 	end();
 	});</script>`
-	if got := said(t, open(t, t.TempDir(), string(single), "", probe)); got != "data" {
+	if got := browsertest.Said(t, open(t, t.TempDir(), string(single), "", probe)); got != "data" {
 		t.Errorf("other links lead to the data: %q", got)
 	}
 	if bytes.Contains(single, []byte("../trials.arrow")) {
@@ -437,7 +438,7 @@ func TestFullPictures(t *testing.T) {
 	full.onload = () => { say(full.naturalWidth, full.naturalHeight); end(); };
 	full.src = link.href;
 	});</script>`
-	if got, want := said(t, open(t, dir, html, "", probe)), "lazy;256;true;true;12;1024;1024"; got != want && got != strings.Replace(want, "256", "0", 1) {
+	if got, want := browsertest.Said(t, open(t, dir, html, "", probe)), "lazy;256;true;true;12;1024;1024"; got != want && got != strings.Replace(want, "256", "0", 1) {
 		t.Errorf("the page says\n%s, want\n%s", got, want)
 	}
 	for _, want := range []string{"at most 256 pixels a side", "A click, or Enter, opens one with at most 1,024.", "which judges the images (column colour of engine toy)"} {

@@ -10,6 +10,7 @@ import (
 
 	"ablate/analysis/compare"
 	"ablate/reports/page"
+	"ablate/reports/page/browsertest"
 )
 
 // crowded is a report of 30 rows, most of them within a few pixels of each other, and
@@ -89,7 +90,7 @@ func TestPoints(t *testing.T) {
 	document.documentElement.dataset.result = [all, stops, text, document.documentElement.scrollWidth - innerWidth, out.length + " problems", ...out.slice(0, 5)].join(" | ");
 	});</script>`
 	for _, width := range []int{1280, 900, 500} {
-		got := said(t, open(t, dir, string(html), "", probe, fmt.Sprintf("--window-size=%d,900", width)))
+		got := browsertest.Said(t, open(t, dir, string(html), "", probe, fmt.Sprintf("--window-size=%d,900", width)))
 		var all, stops int
 		var text, over float64
 		if _, err := fmt.Sscanf(got, "%d | %d | %g | %g", &all, &stops, &text, &over); err != nil || !strings.Contains(got, "| 0 problems") {

@@ -5,15 +5,14 @@ import (
 	"image"
 	"image/color"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
 	"ablate/reports/page"
+	"ablate/reports/page/browsertest"
 )
 
 const hostile = `<img src=x onerror="document.title='owned'">`
@@ -140,58 +139,16 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// browser returns the path of Chromium. Without it the test is skipped, or fails if
-// ABLATE_TEST_STRICT=1.
-func browser(t *testing.T) string {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("ABLATE_TEST_STRICT") == "1" {
-		t.Fatal("needs Chromium (Debian's package chromium)")
-	}
-	t.Skip("needs Chromium (Debian's package chromium)")
-	return ""
-}
-
 // open adds a probe script to a page, opens it from disk in headless Chromium without a
 // network, and returns the document after the probe. A script error or a failed load is
 // logged to the console and fails the test.
 func open(t *testing.T, dir, html, fragment, probe string, flags ...string) string {
 	t.Helper()
-	bin := browser(t)
 	path := filepath.Join(dir, "probe.html")
 	if err := os.WriteFile(path, []byte(strings.Replace(html, "</body>", probe+"</body>", 1)), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--user-data-dir=" + t.TempDir(),
-		"--virtual-time-budget=8000", "--window-size=1200,900"}, flags...)
-	cmd := exec.Command(bin, append(args, "--dump-dom", "file://"+path+fragment)...)
-	var out, errs strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, errs.String())
-	}
-	for line := range strings.Lines(errs.String()) {
-		if strings.Contains(line, "CONSOLE") {
-			t.Errorf("console: %s", line)
-		}
-	}
-	return out.String()
-}
-
-var result = regexp.MustCompile(`data-result="([^"]*)"`)
-
-// said returns the text that the probe wrote.
-func said(t *testing.T, dom string) string {
-	t.Helper()
-	m := result.FindStringSubmatch(dom)
-	if m == nil {
-		t.Fatalf("the probe wrote nothing:\n%.2000s", dom)
-	}
-	return m[1]
+	return browsertest.Open(t, "file://"+path+fragment, append([]string{"--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=8000"}, flags...)...)
 }
 
 // TestBrowser acts like a reader: it points at the front, pages through the gallery, and
@@ -222,7 +179,7 @@ func TestBrowser(t *testing.T) {
 		document.documentElement.dataset.result = out.join(";");
 	}, 3000);
 	});</script>`
-	got := said(t, open(t, dir, html, "#trial-base-2", probe))
+	got := browsertest.Said(t, open(t, dir, html, "#trial-base-2", probe))
 	want := "2 spots;card true;base;true;4 pictures;true;card true;12 in the gallery;0 where arms differ;6 unseen;0 lost in print;0 ids twice;open true;0 broken;true"
 	if got != want {
 		t.Errorf("the page says\n%s, want\n%s", got, want)
@@ -238,7 +195,7 @@ func TestNarrow(t *testing.T) {
 	document.documentElement.dataset.result = names + ";" + (document.documentElement.scrollWidth - innerWidth);
 	});</script>`
 	var names, over float64
-	got := said(t, open(t, dir, html, "", probe, "--window-size=500,900"))
+	got := browsertest.Said(t, open(t, dir, html, "", probe, "--window-size=500,900"))
 	if _, err := fmt.Sscanf(got, "%g;%g", &names, &over); err != nil || names > .5 || over > 0 {
 		t.Errorf("names take, and the page exceeds the window by: %s, %v", got, err)
 	}
@@ -247,7 +204,7 @@ func TestNarrow(t *testing.T) {
 // TestOddLink: a URL whose fragment is not valid escaped text causes no script error.
 func TestOddLink(t *testing.T) {
 	dir, html := write(t)
-	said(t, open(t, dir, html, "#100%", `<script>addEventListener("load", () => { document.documentElement.dataset.result = "loaded"; });</script>`))
+	browsertest.Said(t, open(t, dir, html, "#100%", `<script>addEventListener("load", () => { document.documentElement.dataset.result = "loaded"; });</script>`))
 }
 
 // TestSingle: a report of one file contains the pictures, and says if not all of them
@@ -264,7 +221,7 @@ func TestSingle(t *testing.T) {
 		document.documentElement.dataset.result = document.images.length + ";" + [...document.images].filter(i => !i.src.startsWith("data:") || i.naturalWidth === 0).length;
 	}, 3000);
 	});</script>`
-	got := said(t, open(t, t.TempDir(), string(whole), "", probe))
+	got := browsertest.Said(t, open(t, t.TempDir(), string(whole), "", probe))
 	if got == "0;0" || !strings.HasSuffix(got, ";0") {
 		t.Errorf("pictures, and those outside the file: %s", got)
 	}
@@ -280,17 +237,7 @@ func TestSingle(t *testing.T) {
 // TestAccessible runs axe-core on the page, light and dark: nothing it finds is
 // serious. ABLATE_TEST_AXE names axe.min.js.
 func TestAccessible(t *testing.T) {
-	name := os.Getenv("ABLATE_TEST_AXE")
-	if name == "" {
-		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
-			t.Fatal("needs axe-core: set ABLATE_TEST_AXE to axe.min.js")
-		}
-		t.Skip("needs axe-core: set ABLATE_TEST_AXE to axe.min.js")
-	}
-	axe, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	axe := browsertest.Axe(t)
 	engines := report()
 	engines.Photographs = true
 	engines.People = []page.People{{Title: "a against b", Done: 20, Of: 30, Raters: 3, Prompts: 10, Notes: []string{"Agreement."},
@@ -311,7 +258,7 @@ func TestAccessible(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, flags := range [][]string{nil, {"--blink-settings=preferredColorScheme=0"}} {
-			got := said(t, open(t, dir, html, "", probe, flags...))
+			got := browsertest.Said(t, open(t, dir, html, "", probe, flags...))
 			if n := 0; !strings.HasSuffix(got, " passed: ") {
 				t.Errorf("%v: axe-core finds: %s", flags, got)
 			} else if _, err := fmt.Sscan(got, &n); err != nil || n < 20 {

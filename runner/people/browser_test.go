@@ -3,32 +3,16 @@ package people
 import (
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"regexp"
 	"strings"
 	"testing"
-)
 
-// browser returns the path of Chromium. Without it the test is skipped, or fails if ABLATE_TEST_STRICT=1.
-func browser(t *testing.T) string {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("ABLATE_TEST_STRICT") == "1" {
-		t.Fatal("needs Chromium (Debian's package chromium)")
-	}
-	t.Skip("needs Chromium (Debian's package chromium)")
-	return ""
-}
+	"ablate/reports/page/browsertest"
+)
 
 // visit opens a rater's page in headless Chromium with further scripts, which are served beside the page's own, and
 // returns the document after them. Errors of scripts and of the page's policy fail the test.
 func visit(t *testing.T, c *Collection, scripts []string, flags ...string) string {
 	t.Helper()
-	bin := browser(t)
 	inner := served(t, c)
 	handler := inner.Config.Handler
 	outer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -57,24 +41,7 @@ func visit(t *testing.T, c *Collection, scripts []string, flags ...string) strin
 		_, _ = w.Write([]byte(strings.Replace(rec.Body.String(), "</head>", tags+"</head>", 1)))
 	}))
 	defer outer.Close()
-	args := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--user-data-dir=" + t.TempDir(), "--virtual-time-budget=60000", "--window-size=1200,900"}, flags...)
-	cmd := exec.Command(bin, append(args, "--dump-dom", outer.URL+c.Links()[0])...)
-	var out, errs strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, errs.String())
-	}
-	for line := range strings.Lines(errs.String()) {
-		if strings.Contains(line, "CONSOLE") {
-			t.Errorf("console: %s", line)
-		}
-	}
-	m := regexp.MustCompile(`data-result="([^"]*)"`).FindStringSubmatch(out.String())
-	if m == nil {
-		t.Fatalf("the probe wrote nothing:\n%.3000s", out.String())
-	}
-	return m[1]
+	return browsertest.Said(t, browsertest.Open(t, outer.URL+c.Links()[0], append([]string{"--virtual-time-budget=60000"}, flags...)...))
 }
 
 // TestPage answers a whole comparison with the keyboard alone, takes an answer back, and says it again otherwise.
@@ -136,17 +103,7 @@ func TestPageBreaks(t *testing.T) {
 // TestAxe: axe-core finds nothing serious, in light and dark, on a screen and on a telephone, where nothing is wider than
 // the window. ABLATE_TEST_AXE names axe.min.js.
 func TestAxe(t *testing.T) {
-	name := os.Getenv("ABLATE_TEST_AXE")
-	if name == "" {
-		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
-			t.Fatal("needs axe-core: set ABLATE_TEST_AXE to axe.min.js")
-		}
-		t.Skip("needs axe-core: set ABLATE_TEST_AXE to axe.min.js")
-	}
-	axe, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	axe := browsertest.Axe(t)
 	probe := `addEventListener("load", async () => {
 	const wait = ms => new Promise(then => setTimeout(then, ms));
 	while (!document.getElementById("prompt").textContent) await wait(20);

@@ -28,6 +28,7 @@ import (
 	"ablate/analysis/compare"
 	"ablate/analysis/table"
 	"ablate/reports/page"
+	"ablate/reports/page/browsertest"
 )
 
 const rows, seeds, prompts = 100, 2, 100
@@ -98,16 +99,14 @@ func run() error {
 	return nil
 }
 
+// chromium returns a browser with an address to open, and the folder of its profile.
 func chromium(url string, flags ...string) (*exec.Cmd, string, error) {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if bin, err := exec.LookPath(name); err == nil {
-			profile, err := os.MkdirTemp("", "bench-profile-")
-			args := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-				"--disable-component-update", "--disable-sync", "--disable-extensions", "--window-size=1280,900", "--user-data-dir=" + profile}, flags...)
-			return exec.Command(bin, append(args, url)...), profile, err
-		}
+	profile, err := os.MkdirTemp("", "bench-profile-")
+	if err != nil {
+		return nil, "", err
 	}
-	return nil, "", fmt.Errorf("needs Chromium")
+	cmd, err := browsertest.Command(url, profile, append([]string{"--disable-extensions", "--window-size=1280,900"}, flags...)...)
+	return cmd, profile, err
 }
 
 var result = regexp.MustCompile(`data-result="([^"]*)"`)
