@@ -36,24 +36,11 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// torch returns a Python with the packages of the engines.
-func torch(t *testing.T) string {
-	t.Helper()
-	python := os.Getenv("ABLATE_TEST_TORCH")
-	if python == "" {
-		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
-			t.Fatal("ABLATE_TEST_TORCH must name a Python with the packages of runner/engine/python/requirements.lock")
-		}
-		t.Skip("needs a Python with the packages of runner/engine/python/requirements.lock: name it with ABLATE_TEST_TORCH")
-	}
-	return python
-}
-
 // TestGPUOnCPU runs the program of the GPU on the CPU with a tiny model: both sides agree, and the report
 // is whole.
 func TestGPUOnCPU(t *testing.T) {
 	modeltest.Plugin(t)
-	cmd := program(t, "gpu", "-python", torch(t), "-device", "cpu", "-size", "tiny", "-precision", "float32", "-batch", "2", "-form", "eager",
+	cmd := program(t, "gpu", "-python", modeltest.Torch(t), "-device", "cpu", "-size", "tiny", "-precision", "float32", "-batch", "2", "-form", "eager",
 		"-compared", "3", "-sampler-steps", "2", "-rounds", "1", "-steps", "1", "-only", "lora-dpo,sample", "-json")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -196,7 +183,7 @@ func TestPlainPyTorch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), torch(t), "-c", samePython, here, dir)
+	cmd := exec.CommandContext(t.Context(), modeltest.Torch(t), "-c", samePython, here, dir)
 	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)

@@ -20,19 +20,6 @@ import (
 	"ablate/runner/internal/diskfault"
 )
 
-// torch returns a Python that has the packages of the engines.
-func torch(t *testing.T) string {
-	t.Helper()
-	python := os.Getenv("ABLATE_TEST_TORCH")
-	if python == "" {
-		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
-			t.Fatal("ABLATE_TEST_TORCH must name a Python with the packages of runner/engine/python/requirements.lock")
-		}
-		t.Skip("needs a Python with the packages of runner/engine/python/requirements.lock: name it with ABLATE_TEST_TORCH")
-	}
-	return python
-}
-
 // engines is a module with the study engines-tiny, its engines, and the program.
 type engines struct {
 	t   *testing.T
@@ -41,7 +28,7 @@ type engines struct {
 }
 
 func newEngines(t *testing.T) *engines {
-	python := torch(t)
+	python := modeltest.Torch(t)
 	dir := t.TempDir()
 	e := &engines{t, dir, place(t, dir)}
 	if err := os.CopyFS(filepath.Join(dir, "engines-tiny"), os.DirFS("../../experiments/engines-tiny")); err != nil {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"ablate/models/modeltest"
 	"ablate/runner/hub/hubtest"
 )
 
@@ -313,10 +314,7 @@ func TestStall(t *testing.T) {
 // TestHuggingFaceHub: Python's huggingface_hub finds what was downloaded here, and its own download of the same files makes the
 // same cache. ABLATE_TEST_TORCH names a Python that has it.
 func TestHuggingFaceHub(t *testing.T) {
-	python := os.Getenv("ABLATE_TEST_TORCH")
-	if python == "" {
-		t.Skip("needs a Python with huggingface_hub in ABLATE_TEST_TORCH")
-	}
+	python := modeltest.Torch(t)
 	m, s := serve(t)
 	dir, err := get(t, s)
 	if err != nil {

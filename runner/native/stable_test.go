@@ -59,23 +59,10 @@ func TestDiffusionProbe(t *testing.T) {
 	}
 }
 
-// torch returns a Python with the packages of the engines.
-func torch(t *testing.T) string {
-	t.Helper()
-	python := os.Getenv("ABLATE_TEST_TORCH")
-	if python == "" {
-		if os.Getenv("ABLATE_TEST_STRICT") == "1" {
-			t.Fatal("ABLATE_TEST_TORCH must name a Python with the packages of runner/engine/python/requirements.lock")
-		}
-		t.Skip("needs a Python with the packages of runner/engine/python/requirements.lock: name it with ABLATE_TEST_TORCH")
-	}
-	return python
-}
-
 // pythonEngine returns an engine of runner/engine/python.
 func pythonEngine(t *testing.T, file string) door {
 	t.Helper()
-	python := torch(t)
+	python := modeltest.Torch(t)
 	script, err := filepath.Abs(filepath.Join("../engine/python", file))
 	if err != nil {
 		t.Fatal(err)
