@@ -69,9 +69,8 @@ func (c *Collection) Links() []string {
 // Serve answers requests until the context ends, and then waits for those under way.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.hosts = hostsOf(l.Addr())
-	log := zerolog.Ctx(ctx)
 	server := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 32 << 10, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }, ErrorLog: nil}
+		MaxHeaderBytes: 32 << 10, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }}
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
@@ -83,7 +82,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		err = <-stopped
 	}
-	log.Debug().Msg("the page is closed")
 	return err
 }
 
@@ -183,12 +181,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	types := map[string]string{"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 	w.Header().Set("Content-Type", types[name[strings.LastIndexByte(name, '.')+1:]])
-	_, err = w.Write(data)
-	return writing(err)
+	_, _ = w.Write(data) // who has gone away needs no answer
+	return nil
 }
-
-// writing is nil: who has gone away needs no answer.
-func writing(error) error { return nil }
 
 // allowed takes a request from what a rater may ask.
 func (s *Server) allowed(token string) bool {
@@ -306,7 +301,8 @@ func (s *Server) state(w http.ResponseWriter, rater Rater) error {
 		x.Left = took[len(took)/2] * float64(x.Of-x.Done)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	return writing(json.NewEncoder(w).Encode(x))
+	_ = json.NewEncoder(w).Encode(x) // who has gone away needs no answer
+	return nil
 }
 
 // picture writes a picture of a rater's task. Its name says the side on which it is shown and not the model.
@@ -337,8 +333,8 @@ func (s *Server) picture(w http.ResponseWriter, rater Rater, name string) error 
 	}
 	w.Header().Set("Content-Type", "image/png")
 	w.Header().Set("Cache-Control", "private, max-age=3600")
-	_, err = w.Write(data)
-	return writing(err)
+	_, _ = w.Write(data) // who has gone away needs no answer
+	return nil
 }
 
 // png returns a picture as a file. The same picture has the same bytes, whoever sees it on which side.
